@@ -143,6 +143,6 @@ api-keys: ## List the API keys of the local environment; NAME="my app" creates o
 clean: ## Stop the local environment and delete all generated files (.venv, caches, .gatehouse)
 	@if [ -x $(PY) ]; then $(PY) -m sandbox down >/dev/null 2>&1 || true; fi
 	@rm -rf .venv .gatehouse account/.gatehouse .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	@rm -rf runtime/web/node_modules runtime/gatehouse/console/static
+	@rm -rf runtime/web/node_modules runtime/gatehouse/services/console/static
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "clean: done"

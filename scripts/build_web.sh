@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 NODE_MIN="20 19"
 NODE_WHEEL=$PWD/scripts/requirements/node.txt
-static=runtime/gatehouse/console/static
+static=runtime/gatehouse/services/console/static
 stamp=$static/.fingerprint
 log=$PWD/.gatehouse/build_web.log
 . scripts/steps.sh

@@ -39,7 +39,10 @@ def pytest_collection_finish() -> None:
 
 #: Folders and files whose tests mostly wait: for timeouts, browsers and other processes.
 _WAITING = (
-    *(f"tests/runtime/{name}" for name in ("agent/", "console/test_browser", "cores/test_files.py", "gateway/", "http/")),
+    *(
+        f"tests/runtime/{name}"
+        for name in ("commands/agent/", "services/console/test_browser", "services/gateway/", "platform/http/")
+    ),
     *("tests/release/", "tests/repository/test_attack.py", "tests/repository/test_supply_chain.py"),
 )
 #: Share of the other files before the last file that waits. The last files of a run are short.
@@ -65,7 +68,9 @@ def _file(item: pytest.Item) -> str:
 def _rank(file: str) -> int:
     if file.startswith(("tests/components/", "tests/journeys/")):  # long groups of files in one worker
         return 0
-    is_short = file.startswith("tests/runtime/") and not file.startswith(("tests/runtime/console/", "tests/runtime/sharing/"))
+    is_short = file.startswith("tests/runtime/") and not file.startswith(
+        ("tests/runtime/services/console/", "tests/runtime/features/sharing/")
+    )
     return 2 if is_short and not file.startswith(_WAITING) else 1
 
 

@@ -15,7 +15,7 @@ PULUMI_REASON = "the Pulumi CLI is not on PATH. Run: scripts/pulumi.sh, and add 
 PULUMI = pytest.mark.skipif(shutil.which("pulumi") is None, reason=PULUMI_REASON)
 #: Reasons for which tests may be skipped in CI: another system, or another job, which downloads the Pulumi CLI.
 ALLOWED_IN_CI = frozenset({LINUX_REASON, PULUMI_REASON})
-_WEB_UI = Path(__file__).resolve().parents[1] / "runtime/gatehouse/console/static/index.html"
+_WEB_UI = Path(__file__).resolve().parents[1] / "runtime/gatehouse/services/console/static/index.html"
 WEB_UI = pytest.mark.skipif(not _WEB_UI.is_file(), reason="the web UI is not built. Run: scripts/build_web.sh")
 
 #: In CI only, because sudo reports users who may not use it.

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gatehouse.console.asgi import document
-from gatehouse.console.web import FOLDER
+from gatehouse.services.console.asgi import document
+from gatehouse.services.console.web import FOLDER
 
 from tools import nodejs
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import asyncpg
-from gatehouse.crypto.token import Pepper, build_marked
-from gatehouse.db.migrations import runner
-from gatehouse.db.pool import login
-from gatehouse.keys.models import KeyEnvironment
+from gatehouse.core.keys import KeyEnvironment
+from gatehouse.core.token import Pepper, build_marked
+from gatehouse.platform.db.migrations import runner
+from gatehouse.platform.db.pool import login
 from rich.console import Console
 from rich.table import Table
 
@@ -26,7 +26,10 @@ from sandbox import child_processes
 from sandbox.local import servers
 from sandbox.ports import free_port
 
-_SERVE = "from gatehouse import settings; from gatehouse.http import server; server.serve(['gateway'], settings.load())"
+_SERVE = (
+    "from gatehouse.platform import settings; "
+    "from gatehouse.platform.http import server; server.serve(['gateway'], settings.load())"
+)
 _LIMITS = [{"name": name, "quota": 10_000_000, "window_s": 1, "burst": 10_000_000} for name in ("burst", "quota")]
 """Rate limits of each key. The limits are never reached."""
 _INSERT_KEY = """

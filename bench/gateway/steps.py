@@ -19,27 +19,27 @@ from typing import Any, cast
 
 import uvicorn
 import uvloop
-from gatehouse.clock import Clock
-from gatehouse.crypto.token import Pepper, build_marked, proves_possession
-from gatehouse.gateway import routes
-from gatehouse.gateway.asgi import Dependencies
-from gatehouse.gateway.synchronous import response_template
-from gatehouse.http import asgi
-from gatehouse.http.client_address import ClientAddresses
-from gatehouse.http.connections import Connections
-from gatehouse.http.protocol import HttpProtocol
-from gatehouse.keys.models import KeyEnvironment, KeyRecord, KeyState, RateLimit
-from gatehouse.observability import Observer, Stream
-from gatehouse.settings import ConnectionSettings
-from gatehouse.usage.service import UsageCounter
-from gatehouse.verification import schemas
-from gatehouse.verification.cache import KeyCache
-from gatehouse.verification.decision import evaluate
-from gatehouse.verification.models import Charge, Code, RateLimitState
-from gatehouse.verification.rate_limiters import LocalRateLimits
-from gatehouse.verification.repeated_requests import BODIES_MAX, RepeatedBodies
-from gatehouse.verification.repository import KeyLoader
-from gatehouse.verification.service import VerificationService
+from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.clock import Clock
+from gatehouse.core.decision import evaluate
+from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState, RateLimit
+from gatehouse.core.token import Pepper, build_marked, proves_possession
+from gatehouse.core.verification import Charge, Code, RateLimitState
+from gatehouse.features.usage.service import UsageCounter
+from gatehouse.features.verification import schemas
+from gatehouse.features.verification.cache import KeyCache
+from gatehouse.features.verification.rate_limiters import LocalRateLimits
+from gatehouse.features.verification.repeated_requests import BODIES_MAX, RepeatedBodies
+from gatehouse.features.verification.repository import KeyLoader
+from gatehouse.features.verification.service import VerificationService
+from gatehouse.platform.http import asgi
+from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.http.protocol import HttpProtocol
+from gatehouse.platform.observability import Observer, Stream
+from gatehouse.platform.settings import ConnectionSettings
+from gatehouse.services.gateway import routes
+from gatehouse.services.gateway.asgi import Dependencies
+from gatehouse.services.gateway.synchronous import response_template
 from uvicorn.server import ServerState
 
 from bench.gateway.environment import request, show

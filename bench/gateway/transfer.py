@@ -14,7 +14,7 @@ from bench.gateway.environment import database, show
 
 _MEASURED = """
 import atexit, os, re, sys
-from gatehouse.cli import main
+from gatehouse.commands.cli import main
 
 def report():
     used = os.times()

@@ -21,15 +21,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
-from gatehouse.clock import Clock
-from gatehouse.http.asgi import RequestId
-from gatehouse.identity.models import Actor
-from gatehouse.settings import SharingSettings
-from gatehouse.sharing.backend import Backend
-from gatehouse.sharing.link_token import LinkToken
-from gatehouse.sharing.links import Client, LinkService
-from gatehouse.sharing.models import TTL_S_DEFAULT, TTL_S_MIN
-from gatehouse.sharing.service import NewItem, NewSecret, SecretService, one_by_one
+from gatehouse.core.actor import Actor, RequestId
+from gatehouse.core.clock import Clock
+from gatehouse.features.sharing.backend import Backend
+from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.sharing.links import Client, LinkService
+from gatehouse.features.sharing.models import TTL_S_DEFAULT, TTL_S_MIN
+from gatehouse.features.sharing.service import NewItem, NewSecret, SecretService, one_by_one
+from gatehouse.platform.settings import SharingSettings
 
 from bench.gateway.environment import database, show
 from sandbox import child_processes
@@ -37,7 +36,10 @@ from sandbox.emulator.server import Emulator
 from sandbox.ports import HOST, free_port
 
 REGION, TABLE, BUCKET = "eu-central-1", "links", "secrets"
-_SERVE = "from gatehouse import settings; from gatehouse.http import server; server.serve(['sharing'], settings.load())"
+_SERVE = (
+    "from gatehouse.platform import settings; "
+    "from gatehouse.platform.http import server; server.serve(['sharing'], settings.load())"
+)
 _WARM_UP_ROUNDS = 5
 _TTL_S = float(TTL_S_MIN)
 

@@ -13,7 +13,7 @@ from components.naming import Naming
 
 TOKEN_CHARS = 43
 KEY_BODY_CHARS = 61
-"""Length of the base62 part of an API key (`gatehouse.crypto.token`). A test compares both values."""
+"""Length of the base62 part of an API key (`gatehouse.core.token`). A test compares both values."""
 
 MANAGED_IDENTIFIERS = ("AwsSecretKey", "OpenSshPrivateKey", "PgpPrivateKey", "PkcsPrivateKey", "PuttyPrivateKey")
 """Source: CloudWatch Logs User Guide, "CloudWatch Logs managed data identifiers for sensitive data types: Credentials"."""

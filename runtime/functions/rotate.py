@@ -31,7 +31,7 @@ CURRENT, PENDING = "AWSCURRENT", "AWSPENDING"
 #: pepper status`, decision 16). Sessions expire within days.
 GENERATIONS_MAX = {"pepper": 100, "session-key": 3}
 GENERATION_BYTES = 32
-#: Copies of constants in runtime/gatehouse/crypto/token.py, because this file is deployed alone. A test compares them.
+#: Copies of constants in runtime/gatehouse/core/token.py, because this file is deployed alone. A test compares them.
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 TOKEN_SECRET_CHARS = 43
 CHECKSUM_CHARS = 6

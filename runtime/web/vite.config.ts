@@ -30,7 +30,7 @@ export default defineConfig({
     __VUE_PROD_HYDRATION_MISMATCH_DETAILS__: 'false',
   },
   build: {
-    outDir: '../gatehouse/console/static',
+    outDir: '../gatehouse/services/console/static',
     emptyOutDir: true,
     target: 'es2022',
     // The content security policy allows neither data: URIs nor inline code.

@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
-from gatehouse.console.asgi import ENDPOINTS
-from gatehouse.console.sign_in import SIGN_OUT_PATH, START_PATH
-from gatehouse.http.security_headers import WEB_UI, security_headers
-from gatehouse.identity.authorization_code import CALLBACK_PATH
+from gatehouse.features.identity.authorization_code import CALLBACK_PATH
+from gatehouse.platform.http.security_headers import WEB_UI, security_headers
+from gatehouse.services.console.asgi import ENDPOINTS
+from gatehouse.services.console.sign_in import SIGN_OUT_PATH, START_PATH
 
 from components.edge import web_ui
 from components.edge.distribution import headers_policy

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from gatehouse.background import PeriodicJob
-from gatehouse.errors import GatehouseError, Unavailable
-from gatehouse.observability import Observer, Stream
-from gatehouse.sharing.denials import LinkNotFound, TooManyDenied
-from gatehouse.sharing.links import PassphraseRequired, TooManyAttempts
-from gatehouse.sharing.worker import REPORT_EVENT
-from gatehouse.tracing.context import RequestTrace
-from gatehouse.usage.models import UnusualUse, UsageBatch
-from gatehouse.usage.repository import UsageRepository
-from gatehouse.usage.service import UsageCounter, UsageFlusher
-from gatehouse.verification.models import Code
+from gatehouse.core.errors import GatehouseError, Unavailable
+from gatehouse.core.verification import Code
+from gatehouse.features.sharing.denials import LinkNotFound, TooManyDenied
+from gatehouse.features.sharing.links import PassphraseRequired, TooManyAttempts
+from gatehouse.features.sharing.worker import REPORT_EVENT
+from gatehouse.features.usage.models import UnusualUse, UsageBatch
+from gatehouse.features.usage.repository import UsageRepository
+from gatehouse.features.usage.service import UsageCounter, UsageFlusher
+from gatehouse.platform.background import PeriodicJob
+from gatehouse.platform.observability import Observer, Stream
+from gatehouse.platform.tracing.context import RequestTrace
 
 from components.monitoring import log_alarms
 from tests.components.alarm_evaluation import alarm_state, matches

@@ -4,8 +4,8 @@ import json
 import re
 
 import pytest
-from gatehouse.crypto import token as apikey
-from gatehouse.keys.models import KeyEnvironment
+from gatehouse.core import token as apikey
+from gatehouse.core.keys import KeyEnvironment
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse.console.asgi import document as console
-from gatehouse.gateway.routes import document as gateway
-from gatehouse.sharing.public_routes import document as sharing
+from gatehouse.services.console.asgi import document as console
+from gatehouse.services.gateway.routes import document as gateway
+from gatehouse.services.sharing.public_routes import document as sharing
 
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS

@@ -14,9 +14,8 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
-from gatehouse.audit.chain import signed_bytes
-from gatehouse.audit.models import Checkpoint
-from gatehouse.audit.schemas import CheckpointView, checkpoint_of
+from gatehouse.core.audit_chain import Checkpoint, signed_bytes
+from gatehouse.features.audit.schemas import CheckpointView, checkpoint_of
 
 from sandbox import child_processes
 from sandbox.emulator.server import Emulator

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gatehouse.cli.options import rate_limit
-from gatehouse.identity.service import WINDOW_S
-from gatehouse.keys.models import RateLimit
-from gatehouse.verification import gcra
+from gatehouse.commands.cli.options import rate_limit
+from gatehouse.core import gcra
+from gatehouse.core.keys import RateLimit
+from gatehouse.features.identity.service import WINDOW_S
 
 from tests.journeys.guide_reader import Step, parse
 

@@ -8,7 +8,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
-from gatehouse.sharing.lambda_adapter import lambda_handler
+from gatehouse.services.sharing.lambda_adapter import lambda_handler
 from mangum.types import LambdaContext
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse

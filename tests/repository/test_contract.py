@@ -5,9 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatehouse.errors import SettingsError
-from gatehouse.http.fields import FILES_BYTES_MAX
-from gatehouse.settings import PREFIX, Settings, load
+from gatehouse.core.errors import SettingsError
+from gatehouse.platform.settings import FILES_BYTES_MAX, PREFIX, Settings, load
 
 from components.compute import environment, task_definition
 from components.edge import load_balancer

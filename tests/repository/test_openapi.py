@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from gatehouse.console.asgi import document as console_document
-from gatehouse.errors import BodyTooLarge
-from gatehouse.gateway.routes import document as gateway_document
-from gatehouse.sharing.public_routes import document as sharing_document
+from gatehouse.core.errors import BodyTooLarge
+from gatehouse.services.console.asgi import document as console_document
+from gatehouse.services.gateway.routes import document as gateway_document
+from gatehouse.services.sharing.public_routes import document as sharing_document
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry

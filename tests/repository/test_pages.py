@@ -4,7 +4,7 @@ import fnmatch
 import re
 from pathlib import Path
 
-from gatehouse.settings import PREFIX, Settings
+from gatehouse.platform.settings import PREFIX, Settings
 
 from components.settings.checks import CHECKS
 from tools.docs import alarms, pages, runtime_settings, stack_settings

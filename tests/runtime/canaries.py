@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gatehouse.crypto.http_signatures import secret_text
-from gatehouse.crypto.token import build, checksum
-from gatehouse.crypto.token_scanner import CORE_PREFIX, SESSION_PREFIX, Kind
-from gatehouse.http.endpoint import Endpoint
-from gatehouse.keys.models import KeyEnvironment
-from gatehouse.notifications.models import webhook_secret_text
-from gatehouse.sharing.link_token import LinkToken, SubmissionToken
+from gatehouse.core.http_signatures import secret_text
+from gatehouse.core.keys import KeyEnvironment
+from gatehouse.core.token import build, checksum
+from gatehouse.core.token_scanner import CORE_PREFIX, SESSION_PREFIX, Kind
+from gatehouse.core.webhook_signatures import webhook_secret_text
+from gatehouse.features.sharing.link_token import LinkToken, SubmissionToken
+from gatehouse.platform.http.endpoint import Endpoint
 from msgspec import inspect
 
 Place = tuple[str, ...]

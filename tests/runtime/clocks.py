@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatehouse.clock import Clock
+from gatehouse.core.clock import Clock
 
 
 class ManualClock(Clock):

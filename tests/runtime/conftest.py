@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
-from gatehouse.db.migrations import runner
-from gatehouse.db.pool import DatabaseLogin, Pool, login
+from gatehouse.platform.db.migrations import runner
+from gatehouse.platform.db.pool import DatabaseLogin, Pool, login
 
 from sandbox.local import servers
 from tests.runtime.console_client import Console, open_console

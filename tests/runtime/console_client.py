@@ -12,27 +12,27 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from gatehouse.audit.repository import AuditRepository
-from gatehouse.clock import Clock
-from gatehouse.console import asgi as console_asgi
-from gatehouse.console import dependencies as console_dependencies
-from gatehouse.cores.repository import CoreRepository
-from gatehouse.crypto.token import Pepper
-from gatehouse.db.pool import DatabaseProbe, Pool
-from gatehouse.http.client_address import ClientAddresses
-from gatehouse.http.idempotency import IdempotencyStore
-from gatehouse.identity.repository import SessionRepository
-from gatehouse.identity.service import SessionRules, Sessions
-from gatehouse.keys.models import KeyEnvironment, RateLimit
-from gatehouse.keys.repository import KeyRepository
-from gatehouse.notifications.repository import NotificationRepository
-from gatehouse.observability import Observer, Stream
-from gatehouse.operations.service import LogLevelService
-from gatehouse.tracing.context import trace_id_of
-from gatehouse.tracing.tracer import FinishedSpan, Tracer
-from gatehouse.transfer.repository import ImportRepository
-from gatehouse.usage.repository import UsageRepository
-from gatehouse.verification import imported_tokens
+from gatehouse.core import imported_tokens
+from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.clock import Clock
+from gatehouse.core.keys import KeyEnvironment, RateLimit
+from gatehouse.core.token import Pepper
+from gatehouse.features.audit.repository import AuditRepository
+from gatehouse.features.cores.repository import CoreRepository
+from gatehouse.features.identity.repository import SessionRepository
+from gatehouse.features.identity.service import SessionRules, Sessions
+from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.features.notifications.repository import NotificationRepository
+from gatehouse.features.operations.service import LogLevelService
+from gatehouse.features.transfer.repository import ImportRepository
+from gatehouse.features.usage.repository import UsageRepository
+from gatehouse.platform.db.pool import DatabaseProbe, Pool
+from gatehouse.platform.http.idempotency import IdempotencyStore
+from gatehouse.platform.observability import Observer, Stream
+from gatehouse.platform.tracing.context import trace_id_of
+from gatehouse.platform.tracing.tracer import FinishedSpan, Tracer
+from gatehouse.services.console import asgi as console_asgi
+from gatehouse.services.console import dependencies as console_dependencies
 
 if TYPE_CHECKING:
     from tests.runtime.conftest import Database

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gatehouse.cores.models import CoreName, CoreRecord
-from gatehouse.keys.models import KeyEnvironment, KeyId
+from gatehouse.core.cores import CoreName, CoreRecord
+from gatehouse.core.keys import KeyEnvironment, KeyId
 
 from tests.runtime.console_client import Console
 

@@ -6,9 +6,9 @@ import re
 import tomllib
 from pathlib import Path
 
-from gatehouse.console.asgi import ENDPOINTS
-from gatehouse.http.endpoint import Endpoint
-from gatehouse.identity.models import Role
+from gatehouse.core.roles import Role
+from gatehouse.platform.http.endpoint import Endpoint
+from gatehouse.services.console.asgi import ENDPOINTS
 
 TABLE = Path(__file__).with_name("roles.toml")
 OWNER = "owner"

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import httpx
 import psutil
-from gatehouse.identity.models import Role
+from gatehouse.core.roles import Role
 
 from tools.attack import roles
 from tools.attack.corpora import PRIVATE_ADDRESSES, REJECTED_URLS

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gatehouse.settings import PREFIX, Settings
+from gatehouse.platform.settings import PREFIX, Settings
 
 from tools.docs import markdown
 

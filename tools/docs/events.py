@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gatehouse.audit.models import AuditAction
-from gatehouse.notifications.models import EVENTS, NotificationEvent
+from gatehouse.core.audit_events import AuditAction
+from gatehouse.features.notifications.models import EVENTS, NotificationEvent
 
 from tools.docs import markdown
 from tools.docs.markdown import prose, table

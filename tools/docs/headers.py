@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gatehouse.http import header_names as names
+from gatehouse.platform.http import header_names as names
 
 from tools.docs import markdown
 

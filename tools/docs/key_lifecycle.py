@@ -1,11 +1,11 @@
 """docs/key-lifecycle.md: states and transitions of a key, rotation, and limits for key fields."""
 
-from gatehouse.http import fields
-from gatehouse.keys import fields as key_fields
-from gatehouse.keys import lifecycle
-from gatehouse.keys.lifecycle import TRANSITIONS, TTL_S_MAX, Action
-from gatehouse.keys.models import KeyState
-from gatehouse.verification import schemas as verify
+from gatehouse.core import lifecycle
+from gatehouse.core.keys import KeyState
+from gatehouse.core.lifecycle import TRANSITIONS, TTL_S_MAX, Action
+from gatehouse.features.keys import fields as key_fields
+from gatehouse.features.verification import schemas as verify
+from gatehouse.platform.http import fields
 
 from tools.docs import markdown
 from tools.docs.markdown import table

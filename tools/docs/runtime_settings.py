@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args, get_origin
 
 import typer
 from annotated_types import Ge, Le, MaxLen, MinLen
-from gatehouse import cli
-from gatehouse.keys.models import RateLimit
-from gatehouse.settings import PREFIX, Settings
+from gatehouse.commands import cli
+from gatehouse.core.keys import RateLimit
+from gatehouse.platform.settings import PREFIX, Settings
 from pydantic.fields import FieldInfo
 
 from components.settings.descriptions import field_descriptions

@@ -14,22 +14,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import unquote_to_bytes
 
-from gatehouse.audit.routes import csv_cell, csv_line
-from gatehouse.cores.schemas import decode_lease
-from gatehouse.crypto import http_signatures, token
-from gatehouse.crypto import token_scanner as scanner
-from gatehouse.errors import GatehouseError
-from gatehouse.http import forwarding, header_names, idempotency, validation, websocket
-from gatehouse.http.asgi import check_json
-from gatehouse.http.client_address import ClientAddresses
-from gatehouse.http.fields import Cursors, expected_version
-from gatehouse.keys.models import SignatureAlgorithm
-from gatehouse.keys.schemas import CreateKey, ListKeys
-from gatehouse.leaks import schemas as leaks
-from gatehouse.transfer import file_formats
-from gatehouse.verification import imported_tokens
-from gatehouse.verification import schemas as verification
-from gatehouse.verification.models import SignedRequest
+from gatehouse.core import http_signatures, imported_tokens, token
+from gatehouse.core import token_scanner as scanner
+from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.errors import GatehouseError
+from gatehouse.core.keys import SignatureAlgorithm
+from gatehouse.core.verification import SignedRequest
+from gatehouse.features.audit.routes import csv_cell, csv_line
+from gatehouse.features.cores.schemas import decode_lease
+from gatehouse.features.keys.schemas import CreateKey, ListKeys
+from gatehouse.features.leaks import schemas as leaks
+from gatehouse.features.transfer import file_formats
+from gatehouse.features.verification import schemas as verification
+from gatehouse.platform.http import forwarding, header_names, idempotency, validation, websocket
+from gatehouse.platform.http.asgi import check_json
+from gatehouse.platform.http.fields import Cursors, expected_version
 
 Target = Callable[[bytes], None]
 

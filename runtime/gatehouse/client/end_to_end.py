@@ -14,7 +14,7 @@ import os
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from gatehouse.errors import BadRequest
+from gatehouse.core.errors import BadRequest
 
 _ASSOCIATED_DATA = b"gatehouse-e2e-v1"
 _KEY_BYTES, _NONCE_BYTES = 32, 12

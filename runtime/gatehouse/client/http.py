@@ -21,7 +21,7 @@ import httpx
 import msgspec
 
 from gatehouse import __version__
-from gatehouse.errors import (
+from gatehouse.core.errors import (
     BadRequest,
     Conflict,
     Forbidden,
@@ -34,7 +34,7 @@ from gatehouse.errors import (
     Unauthorized,
     Unavailable,
 )
-from gatehouse.http.trusted_certificates import tls_context
+from gatehouse.platform.http.trusted_certificates import tls_context
 
 #: A revocation waits for every gateway, up to the propagation bound, which can be up to one minute.
 TIMEOUT_S = 75.0

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import httpx
 
-from gatehouse.sharing.encryption import ItemEncryptor, ciphertext_size
+from gatehouse.features.sharing.encryption import ItemEncryptor, ciphertext_size
 
 _READ_BYTES = 64 * 1024
 _SIGNATURE = "X-Amz-Signature"

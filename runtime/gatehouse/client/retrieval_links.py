@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import os
 
-from gatehouse.sharing.encryption import link_keys
-from gatehouse.sharing.link_token import LinkToken, new_id
-from gatehouse.sharing.models import ID_CHARS, LINK_CHARS
+from gatehouse.features.sharing.encryption import link_keys
+from gatehouse.features.sharing.link_token import LinkToken, new_id
+from gatehouse.features.sharing.models import ID_CHARS, LINK_CHARS
 
 
 def create() -> LinkToken:

@@ -12,40 +12,48 @@ from typing import Any, BinaryIO, TypeVar
 import httpx
 import msgspec
 
-from gatehouse.audit.schemas import AuditEventPage, AuditEventView, AuditStatus, AuditVerification, CheckpointPage, CheckpointView
 from gatehouse.client.http import Client, Retries, query_parameters
 from gatehouse.client.presigned import EncryptedFile, file_size
-from gatehouse.cores.schemas import CorePage, CoreView
-from gatehouse.errors import Unavailable
-from gatehouse.http.endpoint import FILE_PART, JSON_PART
-from gatehouse.identity.schemas import CreatedSignInLink, EndedSessions, SessionList, SessionView
-from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey
-from gatehouse.keys.signing_schemas import SigningKeySet
-from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
-from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, PepperStatus, Propagation
-from gatehouse.sharing.encryption import KEY_BYTES, DecryptionFailed, decrypt_item
-from gatehouse.sharing.link_schemas import LinkPreview, OpenedItemDownload, OpenedSecret
-from gatehouse.sharing.models import LAMBDA_FILES_BYTES_MAX
-from gatehouse.sharing.requests.schemas import CreatedSecretRequest, SecretRequestPage, SecretRequestView
-from gatehouse.sharing.requests.submission_schemas import (
+from gatehouse.core.errors import Unavailable
+from gatehouse.features.audit.schemas import (
+    AuditEventPage,
+    AuditEventView,
+    AuditStatus,
+    AuditVerification,
+    CheckpointPage,
+    CheckpointView,
+)
+from gatehouse.features.cores.schemas import CorePage, CoreView
+from gatehouse.features.identity.schemas import CreatedSignInLink, EndedSessions, SessionList, SessionView
+from gatehouse.features.keys.pepper_schemas import PepperStatus, Propagation
+from gatehouse.features.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey
+from gatehouse.features.keys.signing_schemas import SigningKeySet
+from gatehouse.features.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
+from gatehouse.features.operations.schemas import FeatureList, FeatureView, LogLevel
+from gatehouse.features.sharing.encryption import KEY_BYTES, DecryptionFailed, decrypt_item
+from gatehouse.features.sharing.link_schemas import LinkPreview, OpenedItemDownload, OpenedSecret
+from gatehouse.features.sharing.models import LAMBDA_FILES_BYTES_MAX
+from gatehouse.features.sharing.requests.schemas import CreatedSecretRequest, SecretRequestPage, SecretRequestView
+from gatehouse.features.sharing.requests.submission_schemas import (
     SubmissionReceived,
     SubmittedSecret,
     UploadConflict,
     UploadsNotSupported,
     UploadView,
 )
-from gatehouse.sharing.schemas import CreatedSecret, Receipt, SecretPage, SecretView
-from gatehouse.usage.schemas import KeyUsage, UsageSeries
-from gatehouse.verification.explanation import Explanation
-from gatehouse.verification.models import RateLimitOverride
-from gatehouse.verification.schemas import (
+from gatehouse.features.sharing.schemas import CreatedSecret, Receipt, SecretPage, SecretView
+from gatehouse.features.usage.schemas import KeyUsage, UsageSeries
+from gatehouse.features.verification.explanation import Explanation
+from gatehouse.features.verification.schemas import (
     BatchReply,
     BatchRequest,
+    RateLimitOverride,
     SelfRevocationRequest,
     SelfRevocationResponse,
     VerifyReply,
     VerifyRequest,
 )
+from gatehouse.platform.http.endpoint import FILE_PART, JSON_PART
 
 _AUDIT_PAGE_SIZE = 500
 _Model = TypeVar("_Model", bound=msgspec.Struct)

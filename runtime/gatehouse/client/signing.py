@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import http_sf
 import httpx
 
-from gatehouse.crypto import http_signatures as signature
-from gatehouse.crypto.token import BODY_CHARS, ID_CHARS
-from gatehouse.keys.models import SignatureAlgorithm
-from gatehouse.verification.models import SignedRequest
+from gatehouse.core import http_signatures as signature
+from gatehouse.core.keys import SignatureAlgorithm
+from gatehouse.core.token import BODY_CHARS, ID_CHARS
+from gatehouse.core.verification import SignedRequest
 
 LABEL = "gatehouse"
 

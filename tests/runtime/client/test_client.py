@@ -12,13 +12,21 @@ from typing import Any
 import gatehouse.client
 import httpx
 import pytest
-from gatehouse import errors
 from gatehouse.client.http import ONCE, Retries, retry_after_s
 from gatehouse.client.services import ConsoleClient, GatewayClient
-from gatehouse.cores.schemas import CorePage, CoreView
-from gatehouse.errors import BadRequest, Conflict, GatehouseError, IdempotencyKeyReused, RateLimited, Unauthorized, Unavailable
-from gatehouse.keys.schemas import KeyView
-from gatehouse.verification.schemas import VerifyReply
+from gatehouse.core import errors
+from gatehouse.core.errors import (
+    BadRequest,
+    Conflict,
+    GatehouseError,
+    IdempotencyKeyReused,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+)
+from gatehouse.features.cores.schemas import CorePage, CoreView
+from gatehouse.features.keys.schemas import KeyView
+from gatehouse.features.verification.schemas import VerifyReply
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
-from gatehouse.tracing import context
+from gatehouse.platform.tracing import context
 from moto import mock_aws
 
 from tests.runtime.functions.function_loader import load

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
-from gatehouse.crypto import token as apikey
+from gatehouse.core import token as apikey
 from moto import mock_aws
 
 from tests.runtime.functions.function_loader import load

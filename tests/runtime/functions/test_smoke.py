@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from gatehouse.http.tls import self_signed_context
+from gatehouse.platform.http.tls import self_signed_context
 
 from tests.runtime.functions.function_loader import load
 

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from gatehouse.tracing.export import SpanQueue, collector_exporter
-from gatehouse.tracing.tracer import FinishedSpan, Kind
+from gatehouse.platform.tracing.export import SpanQueue, collector_exporter
+from gatehouse.platform.tracing.tracer import FinishedSpan, Kind
 
 from sandbox.local.collector import write_traces
 

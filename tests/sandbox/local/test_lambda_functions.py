@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.settings import load_sharing
-from gatehouse.sharing import app as sharing
+from gatehouse.platform.settings import load_sharing
+from gatehouse.services.sharing import app as sharing
 
 from components import contract
 from sandbox.emulator.server import Emulator

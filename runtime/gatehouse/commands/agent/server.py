@@ -1,0 +1,288 @@
+"""Runs the agent, which serves the directory and renews the lease of its instance at the gateway until SIGTERM.
+
+The agent then drains the instance: the gateways send no new requests, requests in progress are completed, and the registration
+ends. If an operator drains the instance, the agent does the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack, nullcontext, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gatehouse.client.http import backoff_s, problem
+from gatehouse.commands.agent.app import HEALTH_PATH, Freshness, GatewaySecrets, create
+from gatehouse.commands.agent.directory import Directory
+from gatehouse.commands.agent.tunnel import NgrokTunnel
+from gatehouse.commands.agent.watch import watching
+from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.errors import Conflict, CoreDrained, Forbidden, GatehouseError, SettingsError, Unauthorized, Unavailable
+from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.http.listening import listen
+from gatehouse.platform.http.server import Server
+from gatehouse.platform.settings import ConnectionSettings
+
+#: Time within which every gateway worker stops sending new requests to a draining instance. Until then, new requests are served.
+PROPAGATION_S = 1.0
+#: Timeout of a request to the gateway.
+TIMEOUT_S = 10.0
+#: Wait times between attempts to reach the gateway.
+WAIT_S, WAIT_S_MAX = 1.0, 30.0
+#: Prints a message for the user.
+Print = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The requested registration. `url` is called before every heartbeat, because the address of a tunnel may change."""
+
+    gateway: str
+    token: str
+    name: str
+    instance_id: str
+    ttl_s: int
+    drain_s: int
+    watch: bool
+    url: Callable[[], str]
+
+    def __repr__(self) -> str:
+        return f"Registration({self.name} at {self.gateway})"
+
+    @property
+    def instance(self) -> str:
+        """Text that identifies the instance in messages."""
+        return f"instance {self.instance_id} of {self.name}"
+
+
+def open_socket(bind: str, port: int) -> socket.socket:
+    """Returns a listening socket. Port 0 selects a free port. Raises SettingsError if the address cannot be used."""
+    try:
+        return listen(bind, port)
+    except (OSError, OverflowError) as exc:
+        reason = getattr(exc, "strerror", None) or str(exc)
+        raise SettingsError(f"cannot listen on {bind}:{port}: {reason}. Choose another --port or --bind") from exc
+
+
+def origin(sock: socket.socket) -> str:
+    """URL of a listening socket on this machine."""
+    address, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def run(
+    directory: Path, sock: socket.socket, registration: Registration, print_line: Print, tunnel: NgrokTunnel | None = None
+) -> None:
+    """Serves on a listening socket until SIGTERM or SIGINT, or until an operator drains the instance. Raises the errors of
+    `Lease.keep`."""
+    gateway_secrets, stop = GatewaySecrets(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    freshness = Freshness(registration.ttl_s if registration.watch else 0)
+    app = RequestCounter(create(Directory(directory), gateway_secrets, freshness))
+    server = Server(app, Connections(ConnectionSettings(), ClientAddresses(())), handle_signals=False)
+    # Requests that arrive before the server has started wait in the socket's backlog.
+    serving = asyncio.create_task(server.serve([sock]))
+    serving.add_done_callback(lambda _: stop.set())
+    print_line(f"serving {directory} on {origin(sock)}")
+    try:
+        # Uses the proxy settings from the environment, because the gateway may only be reachable through a corporate proxy.
+        async with httpx.AsyncClient(follow_redirects=False) as client, AsyncExitStack() as stack:
+            if tunnel is not None:
+                registration = replace(registration, url=await stack.enter_async_context(tunnel.open(origin(sock))))
+            lease = Lease(registration, gateway_secrets, freshness, print_line, client)
+            async with watching(directory, lease.report_change, on_end=stop.set) if registration.watch else nullcontext():
+                await lease.keep(stop)
+            await lease.drain()
+            await asyncio.sleep(PROPAGATION_S)
+            try:
+                async with asyncio.timeout(registration.drain_s):
+                    await app.wait_until_idle()
+            except TimeoutError:
+                print_line(f"the drain timeout of {registration.drain_s} s is over; requests that are aborted: {app.requests}")
+            await lease.release()
+    finally:
+        server.should_exit = True
+        await serving
+
+
+class RequestCounter:
+    """ASGI application that counts the requests in progress of another application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.requests = 0
+        self._app = app
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        self.requests += 1
+        self._idle.clear()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self.requests -= 1
+            if not self.requests:
+                self._idle.set()
+
+    async def wait_until_idle(self) -> None:
+        """Waits until no request is in progress."""
+        await self._idle.wait()
+
+
+class _Lease(msgspec.Struct):
+    """The lease in a response from the gateway. The response to a renewal contains no `core_secret`."""
+
+    lease_id: str
+    url: str = ""
+    heartbeat_s: float = 0
+    core_secret: str = ""
+
+
+@dataclass(slots=True)
+class Lease:
+    """Keeps the lease. Prints a line whenever the state of the lease changes."""
+
+    registration: Registration
+    secrets: GatewaySecrets
+    freshness: Freshness
+    print_line: Print
+    client: httpx.AsyncClient
+    _lease: _Lease | None = None
+
+    async def keep(self, stop: asyncio.Event) -> None:
+        """Runs until `stop` is set or an operator drains the instance.
+
+        Raises Unauthorized, Forbidden or Conflict without retrying, because a retry cannot succeed.
+        """
+        failures = 0
+        while not stop.is_set():
+            try:
+                wait_s = await self._heartbeat()
+                failures = 0
+            except CoreDrained:
+                self.print_line(f"an operator drained {self.registration.instance}, or another agent registered the same URL")
+                return
+            except Unavailable as exc:
+                failures += 1
+                jitter = random.random()  # noqa: S311 - needs no cryptographic randomness
+                wait_s = backoff_s(failures, jitter, wait_s=WAIT_S, wait_s_max=WAIT_S_MAX)
+                self.print_line(f"{exc.public.removesuffix('.')}; retrying in {wait_s:.0f} s")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), wait_s)
+
+    async def _heartbeat(self) -> float:
+        """Registers the Core or renews the lease. Returns the seconds until the next heartbeat."""
+        url, ttl_s = self.registration.url(), self.registration.ttl_s
+        try:
+            lease = await self._put(url, self._lease)
+        except CoreDrained:
+            raise
+        except Conflict:
+            if self._lease is None:
+                raise
+            self.print_line(f"the lease on {self.registration.name} was lost; registering again")
+            self._lease = None
+            lease = await self._put(url, None)
+        if self._lease is None:
+            if not lease.core_secret:
+                raise Unavailable("the response contains no lease: is this the URL of a gateway?")
+            self.secrets.accept(lease.core_secret)
+            self.print_line(f"registered {self.registration.instance} at {self.registration.gateway} with the URL {url}")
+        elif url != self._lease.url:
+            self.print_line(f"{self.registration.name} is now reachable at {url}")
+        self._lease = _Lease(lease.lease_id, url)
+        return lease.heartbeat_s if 0 < lease.heartbeat_s < ttl_s else ttl_s / 3
+
+    async def report_change(self) -> None:
+        """Reports that content has changed, so that the gateways revalidate their cached responses. Retries until the gateway has
+        confirmed the report. A new lease has no cached responses, so no report is required after a lease is lost."""
+        failures = 0
+        self.freshness.is_reported = False
+        while self._lease is not None:
+            body = {"lease_id": self._lease.lease_id, "ttl_s": self.registration.ttl_s, "content_changed": True}
+            try:
+                await self._send("PUT", json=body)
+                break
+            except Unavailable:
+                failures += 1
+                jitter = random.random()  # noqa: S311 - needs no cryptographic randomness
+                await asyncio.sleep(backoff_s(failures, jitter, wait_s=WAIT_S, wait_s_max=WAIT_S_MAX))
+            except GatehouseError:
+                break  # the next heartbeat reports the problem
+        self.freshness.is_reported = True
+
+    async def drain(self) -> None:
+        """Drains the instance: the gateways send no new requests, and close the WebSockets of the instance after `drain_s`."""
+        if await self._end(self.registration.drain_s):
+            self.print_line(f"draining: the gateways send no new requests to {self.registration.instance}")
+
+    async def release(self) -> None:
+        """Ends the registration."""
+        if await self._end(0):
+            self.print_line(f"released the lease of {self.registration.instance}")
+
+    async def _end(self, drain_s: int) -> bool:
+        """Ends the lease. Does not retry, because the lease expires in any case. Returns False if the attempt failed."""
+        if self._lease is None:
+            return False
+        try:
+            await self._send("DELETE", params={"lease_id": self._lease.lease_id, "drain_s": drain_s})
+        except GatehouseError as exc:
+            self.print_line(f"could not end the lease ({exc.public.removesuffix('.')}); the lease remains until it expires")
+            return False
+        return True
+
+    async def _put(self, url: str, current: _Lease | None) -> _Lease:
+        """Renews the current lease, or registers the Core if there is no lease. Returns the lease. Raises the errors of
+        `_send`."""
+        lease = {"instance_id": self.registration.instance_id, "health_path": HEALTH_PATH}
+        if current is not None:
+            lease = {"lease_id": current.lease_id}
+        reply = await self._send("PUT", json={"url": url, "ttl_s": self.registration.ttl_s, **lease})
+        try:
+            return msgspec.json.decode(reply.content, type=_Lease)
+        except msgspec.MsgspecError as exc:
+            raise Unavailable("the response contains no lease: is this the URL of a gateway?") from exc
+
+    async def _send(self, method: str, **arguments: Any) -> httpx.Response:
+        """Sends a request. The timeout is TIMEOUT_S. Raises Unavailable for temporary failures."""
+        address = f"{self.registration.gateway}/v1/cores/{self.registration.name}"
+        headers = {"Authorization": f"Bearer {self.registration.token}"}
+        try:
+            reply = await self.client.request(method, address, headers=headers, timeout=TIMEOUT_S, **arguments)
+        except httpx.HTTPError as exc:
+            raise Unavailable(f"cannot reach the gateway at {self.registration.gateway} ({type(exc).__name__})") from exc
+        if reply.is_success:
+            return reply
+        raise _error(reply)
+
+
+def _error(reply: httpx.Response) -> GatehouseError:
+    error = problem(reply, "gateway")
+    text = error.public
+    for entry in error.errors[:1]:
+        text = f"{text.removesuffix('.')}: {entry.location} {entry.message}; {entry.fix}"
+    if reply.status_code == 401:
+        return Unauthorized(f"the gateway denied the token: {text}")
+    if isinstance(error, CoreDrained):
+        return error
+    if reply.status_code == 409:
+        return Conflict(text)
+    if reply.status_code in {429, 500, 502, 503, 504}:
+        return Unavailable(f"the gateway is temporarily unable to register the Core: {text}")
+    return Forbidden(f"the gateway rejected the registration: {text}")

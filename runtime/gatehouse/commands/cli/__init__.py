@@ -1,0 +1,83 @@
+"""The `gatehouse` command. Imports only the module of the requested command."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from gatehouse.commands.cli.output import FAILED, USAGE, fail, stop
+from gatehouse.core.errors import GatehouseError
+from gatehouse.platform.startup import no_collection
+
+#: Module in this package that registers each command. Only one module is imported, so that the container health check, which
+#: runs every few seconds, starts three times as fast.
+COMMANDS = {
+    "serve": "services",
+    "migrate": "database",
+    "core": "core",
+    "cores": "operations",
+    "keys": "keys",
+    "secrets": "secrets",
+    "audit": "audit",
+    "pepper": "operations",
+    "usage": "operations",
+    "import": "database",
+    "export": "database",
+    "sessions": "operations",
+    "log-level": "operations",
+    "features": "operations",
+    "scan": "scan",
+    "health": "services",
+    "version": "services",
+}
+#: Commands that consist only of subcommands. Without a subcommand, these commands show the help.
+GROUPS = (["cores"], ["keys"], ["secrets"], ["audit"], ["pepper"], ["sessions"])
+#: Exit code after Ctrl-C.
+INTERRUPTED = 130
+_HELP = "Manage API keys, share secrets, operate a Gatehouse deployment and run its services."
+
+
+def build(command: str = "") -> typer.Typer:
+    """Returns the command line with one command, or with all commands if the command does not exist."""
+    app = typer.Typer(
+        name="gatehouse", help=_HELP, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    )
+    app.callback(help=_HELP)(lambda: None)
+    for module in [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values()):
+        importlib.import_module(f"gatehouse.commands.cli.{module}").register(app)
+    return app
+
+
+def main() -> NoReturn:
+    """Runs the command line. Exit codes: 0 success, 1 failure, 2 usage error. An error is one line on standard error."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments in GROUPS:
+        arguments = [*arguments, "--help"]
+    try:
+        with no_collection():
+            app = build(arguments[0])
+        code = app(arguments, prog_name="gatehouse", standalone_mode=False)
+    except GatehouseError as exc:
+        fail(exc)
+    except typer.TyperException as exc:
+        message = exc.format_message().replace("Value error, ", "").rstrip(".")
+        context = getattr(exc, "ctx", None)
+        command = "gatehouse" if context is None else context.command_path
+        stop(f"{message}{'' if message.endswith('?') else '.'} See: {command} --help", code=USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has closed the pipe (`| head`). Python must not write to it again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except Exception as exc:
+        # The location is enough to find the defect; the message may contain a secret and is not printed.
+        frame = traceback.extract_tb(exc.__traceback__)[-1]
+        stop(f"internal error: {type(exc).__name__} at {Path(frame.filename).name}:{frame.lineno}. Report this error")
+    sys.exit(code if isinstance(code, int) else 0)

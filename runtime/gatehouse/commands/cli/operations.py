@@ -1,0 +1,226 @@
+"""Commands that inspect and adjust a running deployment: log level, features, pepper, Cores, sessions and usage."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from gatehouse.client.services import ConsoleClient
+from gatehouse.commands.cli.options import Output, console_command, seconds
+from gatehouse.commands.cli.output import USAGE, count, note, print_table, stop
+from gatehouse.features.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
+from gatehouse.features.usage.schemas import Width
+from gatehouse.platform.http.forwarding import CORE_NAME
+from gatehouse.platform.settings import Level
+
+_BAR_WIDTH = 30
+_LAST = re.compile(r"\d{1,5}[mhd]", re.ASCII)
+_DIMENSIONS = ("key", "core", "code")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for name, command in (("log-level", log_level), ("features", features), ("usage", usage)):
+        console_command(app, name)(command)
+    pepper = typer.Typer(help="Inspect the generations of the pepper.")
+    pepper.callback()(lambda: None)
+    console_command(pepper, "status")(pepper_status)
+    app.add_typer(pepper, name="pepper")
+    cores = typer.Typer(help="List and drain the instances of Cores.")
+    console_command(cores, "list")(list_cores)
+    console_command(cores, "drain")(drain_core)
+    app.add_typer(cores, name="cores")
+    sessions = typer.Typer(help="Start, list and end browser sessions of the console.")
+    console_command(sessions, "link")(create_sign_in_link)
+    console_command(sessions, "list")(list_sessions)
+    console_command(sessions, "end")(end_sessions)
+    app.add_typer(sessions, name="sessions")
+
+
+def log_level(
+    client: ConsoleClient,
+    level: Annotated[Level | None, typer.Argument(help="New log level. If omitted, the current log level is shown.")] = None,
+    for_: Annotated[
+        str, typer.Option("--for", metavar="DURATION", help="Duration after which the configured level applies again: 10s to 1d.")
+    ] = "15m",
+    reset: Annotated[bool, typer.Option("--reset", help="Apply the configured level again immediately.")] = False,
+) -> Output:
+    """Show or set the log level of all gateway and console workers. Changes take effect within three seconds."""
+    if reset and level is not None:
+        stop("LEVEL and --reset are mutually exclusive", code=USAGE)
+    for_s = seconds("--for", for_)
+    if reset:
+        client.reset_log_level()
+    current = client.log_level() if level is None else client.set_log_level(level, for_s=for_s)
+    if current.until is None:
+        text = f"{current.level} (configured)"
+    else:
+        text = f"{current.level} until {current.until}, set by {current.set_by}; configured: {current.configured}"
+    return current, lambda: print(text)
+
+
+def features(client: ConsoleClient) -> Output:
+    """List the features that can be disabled with GATEHOUSE_FEATURES, and show which are enabled on this console."""
+    listed = client.features()
+    rows = [(feature.name, feature.service, "on" if feature.enabled else "off", feature.description) for feature in listed]
+    return listed, lambda: print_table(("feature", "service", "state", "description"), rows)
+
+
+def pepper_status(client: ConsoleClient) -> Output:
+    """Show how many values depend on each pepper generation. Keys move to the newest generation when they are used."""
+    pepper = client.pepper_status()
+    rows = [
+        (
+            str(row.generation),
+            "yes" if row.available else "MISSING",
+            *(str(uses) for uses in (row.keys, row.ids, row.cores, row.imported, row.signing)),
+            "removable" if row.removable else "",
+        )
+        for row in pepper.generations
+    ]
+
+    def show() -> None:
+        print_table(("generation", "available", "keys", "ids", "cores", "imported", "signing", ""), rows)
+        note(
+            f"Current generation: {pepper.current}. New keys use generation {pepper.writing}, which every live gateway can read."
+        )
+
+    return pepper, show
+
+
+def list_cores(client: ConsoleClient) -> Output:
+    """List the instances of Cores, ordered by the name of the Core and the ID of the instance."""
+    cores = list(client.cores())
+    rows = [
+        (
+            core.name,
+            core.instance_id,
+            instance_state(core),
+            circuit_state(core.circuit_breakers),
+            str(core.last_minute.requests),
+            str(core.last_minute.failures),
+            "-" if core.last_minute.p95_ms is None else f"{core.last_minute.p95_ms:g} ms",
+            core.url,
+            core.registered_by,
+            core.expires_at,
+        )
+        for core in cores
+    ]
+    names = "core", "instance", "state", "circuit breaker", "requests/min", "failures", "p95", "url", "registered by", "expires"
+    return cores, lambda: print_table(names, rows)
+
+
+def circuit_state(circuit_breakers: CircuitBreakers) -> str:
+    """The state of the circuit breakers of all gateway workers."""
+    if circuit_breakers.open:
+        return f"open in {circuit_breakers.open} of {circuit_breakers.workers} workers"
+    if circuit_breakers.half_open:
+        return f"half open in {circuit_breakers.half_open} of {circuit_breakers.workers} workers"
+    return "closed" if circuit_breakers.workers else "unknown"
+
+
+def instance_state(core: CoreView) -> str:
+    """State of an instance: live, unhealthy, draining or expired."""
+    if core.draining:
+        return "draining"
+    if not core.live:
+        return "expired"
+    return "live" if core.healthy else "unhealthy"
+
+
+def drain_core(
+    client: ConsoleClient,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the Core.")],
+    instance: Annotated[str, typer.Option(metavar="ID", help="ID of the instance. Default: all instances of the Core.")] = "",
+) -> Output:
+    """Stop sending requests to a Core or to one of its instances. The gateways close the WebSockets after 30 seconds. The agent
+    completes the requests in progress and stops."""
+    if not CORE_NAME.fullmatch(name):
+        stop("NAME must be the name of a Core (see `gatehouse cores list`)", code=USAGE)
+    if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
+        stop("--instance must be the ID of an instance (see `gatehouse cores list`)", code=USAGE)
+    if instance:
+        client.end_core_instance(name, instance)
+    else:
+        client.end_core(name)
+    drained = f"instance {instance} of {name}" if instance else f"all instances of {name}"
+    return {"name": name, "instance_id": instance or None}, lambda: print(f"Draining {drained}.")
+
+
+def create_sign_in_link(client: ConsoleClient) -> Output:
+    """Create a link that signs a browser in with your credential, once and within five minutes. Your previous sign-in link
+    stops working."""
+    url = client.create_sign_in_link()
+    return {"url": url}, lambda: print(url)
+
+
+def list_sessions(client: ConsoleClient) -> Output:
+    """List the active sessions of your credential, newest first."""
+    sessions = client.sessions()
+    rows = [
+        (session.id, session.created_at, session.seen_at, session.ends_at, session.source_address, session.user_agent)
+        for session in sessions
+    ]
+    return sessions, lambda: print_table(("id", "signed in", "last used", "expires", "address", "browser"), rows)
+
+
+def end_sessions(
+    client: ConsoleClient,
+    session: Annotated[str, typer.Argument(metavar="ID", help="Session ID. Owners can end any user's sessions.")] = "",
+    all_own: Annotated[bool, typer.Option("--all", help="End all of your sessions.")] = False,
+    everybody: Annotated[
+        bool, typer.Option("--everybody", help="End the sessions of all users. Requires the owner role.")
+    ] = False,
+) -> Output:
+    """End one session, all of your sessions, or the sessions of all users."""
+    if (bool(session), all_own, everybody).count(True) != 1:
+        stop("use exactly one of: a session ID (see `gatehouse sessions list`), --all, --everybody", code=USAGE)
+    if session and not (session.isascii() and session.isalnum()):
+        stop("ID must be a session ID (see `gatehouse sessions list`)", code=USAGE)
+    ended = client.end_session(session) if session else client.end_sessions(everybody=everybody)
+    return {"ended": ended}, lambda: print(f"Ended {count(ended, 'session')}.")
+
+
+def usage(
+    client: ConsoleClient,
+    width: Annotated[
+        Width,
+        typer.Option(
+            help="Bucket width. Retention: 2 days for minute buckets, 90 days for hour buckets, 3 years for day buckets."
+        ),
+    ] = "hour",
+    last: Annotated[str, typer.Option(help="Time range, such as 90m, 24h or 30d. Default: 60 buckets.")] = "",
+    by: Annotated[str, typer.Option(help="Dimensions: key, core, code, or several separated by commas.")] = "",
+    key: Annotated[str, typer.Option(help="Only requests with this key ID.")] = "",
+    core: Annotated[str, typer.Option(help="Only requests to this Core.")] = "",
+    code: Annotated[str, typer.Option(help="Only requests with this result code, such as RATE_LIMITED.")] = "",
+) -> Output:
+    """Show the number of requests per minute, hour or day."""
+    selected = by.split(",") if by else []
+    if not set(selected) <= set(_DIMENSIONS) or len(selected) > len(_DIMENSIONS):
+        stop("--by must be key, core or code, or several of them separated by commas, such as key,code", code=USAGE)
+    if last and not _LAST.fullmatch(last):
+        stop("--last must be a duration such as 90m, 24h or 30d", code=USAGE)
+    start = datetime.now(UTC) - timedelta(seconds=seconds("--last", last)) if last else None
+    since = None if start is None else start.isoformat().replace("+00:00", "Z")
+    series = client.usage(width=width, since=since, by=by or None, key=key or None, core=core or None, code=code or None)
+    dimensions = [dimension for dimension in _DIMENSIONS if dimension in selected]
+    most = max((point.count for point in series.points), default=1)
+    rows = [
+        (
+            point.at,
+            *(getattr(point, dimension) or "-" for dimension in dimensions),
+            str(point.count),
+            "#" * -(-point.count * _BAR_WIDTH // most),
+        )
+        for point in series.points
+    ]
+
+    def show() -> None:
+        print_table(("from", *dimensions, "requests", ""), rows)
+        note(f"{count(series.total, 'request')} from {series.since} to {series.until}")
+
+    return series, show

@@ -1,0 +1,124 @@
+"""Actions and events of the audit trail."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal, Self
+
+import msgspec
+
+Details = dict[str, str | int | float | bool | list[str] | None]
+
+
+Outcome = Literal["success", "denied"]
+
+
+class DescribedStr(StrEnum):
+    """String enumeration in which each member has a sentence for the documentation."""
+
+    description: str
+
+    def __new__(cls, value: str, description: str = "") -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.description = description
+        return member
+
+
+class AuditAction(DescribedStr):
+    """Actions of the audit trail."""
+
+    # The second part of an action on a key is a value of keys.lifecycle.Action.
+    KEY_CREATE = "key.create", "An API key was created."
+    KEY_UPDATE = "key.update", "The properties or the signing key of an API key were changed."
+    KEY_DISABLE = "key.disable", "An API key was disabled."
+    KEY_ENABLE = "key.enable", "A disabled API key was enabled."
+    KEY_ROTATE = "key.rotate", "An API key was replaced by a successor."
+    KEY_END_GRACE = "key.end-grace", "The grace period of a rotated API key was ended."
+    KEY_REVOKE = "key.revoke", "An API key was revoked."
+    KEY_DELETE = "key.delete", "An API key was deleted. It can be restored."
+    KEY_RESTORE = "key.restore", "A deleted API key was restored."
+    KEY_PURGE = "key.purge", "The data of an API key was erased."
+    KEY_SELF_REVOKE = "key.self-revoke", "An API key was revoked by its holder, who sent the token."
+    KEY_LEAK = "key.leak", "An API key was reported as publicly exposed."
+    KEY_UNUSUAL = "key.unusual", "Unusual use of an API key was detected."
+    KEY_EXPIRES_SOON = "key.expires_soon", "A reminder was recorded: an API key expires soon."
+    KEY_IMPORT = "key.import", "A batch of API keys was imported."
+    KEY_LEGACY_FILES_REMOVED = "key.legacy-files-removed", "A purged API key was removed from the legacy files."
+    KEY_LEGACY_FILES_FAILED = "key.legacy-files-failed", "A purged API key could not be removed from the legacy files."
+    CORE_REGISTER = "core.register", "A Core was registered."
+    CORE_MOVE = "core.move", "The URL of a registered Core was changed."
+    CORE_DRAIN = "core.drain", "A Core was drained."
+    CORE_IMPORT = "core.import", "A batch of Cores was imported."
+    SESSION_BEGIN = "session.begin", "A console session was started."
+    SESSION_LINK = "session.link", "A one-time sign-in link was created."
+    SESSION_END = "session.end", "A console session was ended."
+    SESSION_END_ALL = "session.end-all", "All console sessions of an actor, or of all actors, were ended."
+    WEBHOOK_CREATE = "webhook.create", "A webhook was created."
+    WEBHOOK_DELETE = "webhook.delete", "A webhook was deleted."
+    DELIVERY_RETRY = "delivery.retry", "A dead delivery was queued again."
+    PEPPER_REWRAP = "pepper.rewrap", "Token hashes were migrated to the current pepper generation."
+    PEPPER_RESEAL = "pepper.reseal", "Signing secrets were re-encrypted under the current pepper generation."
+    REGISTRY_EXPORT = "registry.export", "All API keys were exported to an encrypted file."
+    REGISTRY_RESTORE = "registry.restore", "API keys were restored from an encrypted file."
+    LOG_LEVEL_SET = "log-level.set", "The log level was changed or reset."
+    SECRET_CREATE = "secret.create", "A secret was created."
+    SECRET_UPDATE = "secret.update", "The expiry, uses, label or note of a secret was changed."
+    SECRET_REPLACE = "secret.replace", "The content of a secret was replaced with a new version."
+    SECRET_RESTORE = "secret.restore", "An earlier version of a secret became the current version."
+    SECRET_REVOKE = "secret.revoke", "A secret was revoked."
+    SECRET_END = "secret.end", "The links of a secret stopped working because the secret expired or all uses were consumed."
+    SECRET_PURGE = "secret.purge", "All stored versions of the content of a secret were deleted."
+    LINK_OPEN = "link.open", "A client used a complete link for the first time, before a use was consumed."
+    LINK_CLAIM = "link.claim", "A use of a link was consumed, before the content was decrypted."
+    LINK_ACKNOWLEDGE = "link.acknowledge", "A client confirmed that it received the content of a secret."
+    LINK_DENIED = "link.denied", "An attempt to open a link was denied."
+    LINK_BURN = "link.burn", "A link stopped working after too many incorrect passphrase attempts."
+    LINK_REVOKE = "link.revoke", "A link was revoked."
+    REQUEST_CREATE = "request.create", "A secret request was created."
+    REQUEST_SUBMIT = "request.submit", "A secret was submitted to a secret request."
+    REQUEST_DENIED = "request.denied", "An attempt to submit a secret to a secret request was denied."
+    REQUEST_REVOKE = "request.revoke", "A secret request was revoked."
+    ACCESS_DENIED = "access.denied", "A request to the console was denied."
+
+    @property
+    def target_type(self) -> str:
+        """Type of the resource that the action changes."""
+        return _TARGET_TYPES.get(self, self.partition(".")[0])
+
+
+#: Target types that differ from the first part of the action.
+_TARGET_TYPES = {
+    AuditAction.ACCESS_DENIED: "service",
+    AuditAction.CORE_IMPORT: "import",
+    AuditAction.DELIVERY_RETRY: "webhook",
+    AuditAction.KEY_IMPORT: "import",
+    AuditAction.LINK_OPEN: "secret",
+    AuditAction.LINK_CLAIM: "secret",
+    AuditAction.LINK_ACKNOWLEDGE: "secret",
+    AuditAction.LINK_DENIED: "secret",
+    AuditAction.LINK_BURN: "secret",
+    AuditAction.LINK_REVOKE: "secret",
+    AuditAction.REQUEST_CREATE: "secret_request",
+    AuditAction.REQUEST_SUBMIT: "secret_request",
+    AuditAction.REQUEST_DENIED: "secret_request",
+    AuditAction.REQUEST_REVOKE: "secret_request",
+}
+
+
+class AuditEvent(msgspec.Struct, frozen=True):
+    """One recorded action. The fields are the columns of the trail; the hash of a row covers them in this order.
+
+    Adding or reordering fields changes the hash and requires a new `chain.DOMAIN`.
+    """
+
+    occurred_at: float  # Unix seconds
+    actor_type: str  # bootstrap, key, person, system, recipient or submitter
+    actor_id: str
+    action: str  # an AuditAction, or other text in an export from another version
+    target_type: str  # key, core, session ...
+    target_id: str
+    outcome: str  # success or denied
+    request_id: str
+    source_address: str
+    details: Details  # contains no token, key or secret

@@ -1,0 +1,286 @@
+"""Signs and verifies HTTP messages (RFC 9421) with body digests (RFC 9530), and defines the components to sign. Pure.
+
+A signature must cover the following components:
+- `@method` and the target, as `@target-uri` or as `@authority`, `@path` and (with a query) `@query`, so that a signed request
+  cannot be sent elsewhere; `content-digest` if there is a body, so that the body cannot be replaced.
+- `created` (at most AGE_S_MAX seconds ago) and a `nonce` that is used once, so that a request cannot be replayed.
+- `keyid`, the ID of the key whose token is presented. Each ID has exactly one token, so the signature need not cover the header
+  with the token, and a proxy may rewrite that header. `tag="gatehouse"` distinguishes the signature from signatures for services
+  behind the gateway.
+The algorithm is the one that is configured for the key. A signature that names another algorithm is rejected.
+
+Components with parameters (`;sf`, `;bs`, `;req` ...) and unknown derived components are rejected.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import http_sf
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from gatehouse.core.keys import SignatureAlgorithm
+from gatehouse.core.token_scanner import SIGNING_PREFIX
+from gatehouse.core.verification import SignedRequest
+
+TAG = "gatehouse"
+
+#: Maximum age of `created`, and tolerance for clients whose clock is ahead.
+AGE_S_MAX = 300
+AHEAD_S_MAX = 30
+
+NONCE_CHARS_MIN, NONCE_CHARS_MAX = 16, 128
+
+#: Limits on the parsing work per request.
+FIELD_CHARS_MAX = 4096
+COMPONENTS_MAX = 32
+_SECRET_PREFIX = SIGNING_PREFIX
+
+_DIGESTS = ("sha-256", "sha-512")
+
+_TAG_VALUE = '"gatehouse"'
+
+
+class SignatureError(StrEnum):
+    """Reason why a signature is invalid. The value is the `reason` in a verification result."""
+
+    message: str
+    fix: str
+
+    def __new__(cls, reason: str, message: str = "", fix: str = "") -> SignatureError:
+        error = str.__new__(cls, reason)
+        error._value_, error.message, error.fix = reason, message, fix
+        return error
+
+    MISSING = (
+        "signature_missing",
+        'has no signature with tag="gatehouse"',
+        "sign the request as described in docs/guides/signatures.md",
+    )
+    MALFORMED = (
+        "signature_malformed",
+        "is not well-formed (RFC 9421)",
+        "send Signature-Input and Signature as dictionaries with the same label",
+    )
+    AMBIGUOUS = "signature_ambiguous", 'has several signatures with tag="gatehouse"', "send one"
+    PARAMETERS = (
+        "signature_parameters",
+        "lacks a parameter",
+        "send created (Unix seconds), keyid and a nonce of 16 to 128 characters",
+    )
+    KEYID = "signature_keyid", "names a different key than the token", "send keyid with the ID of the key whose token is sent"
+    ALGORITHM = (
+        "signature_algorithm",
+        "names a different algorithm than that of the signing key",
+        "omit alg, or send the algorithm of the signing key",
+    )
+    AGE = (
+        "signature_age",
+        "is too old or in the future",
+        f"sign each request when it is sent; created may be {AGE_S_MAX} s old; check the clock",
+    )
+    UNCOVERED = (
+        "signature_uncovered",
+        "does not cover all required components",
+        'cover "@method", "@target-uri" (or "@authority", "@path" and, with a query, "@query"), with a body "content-digest"',
+    )
+    COMPONENT = (
+        "signature_component",
+        "covers a component that the request lacks or that is not supported",
+        "cover only headers that are sent, without parameters",
+    )
+    DIGEST = (
+        "signature_digest",
+        "covers a Content-Digest that does not match the body",
+        "send Content-Digest: sha-256=:...: of the body as it is sent",
+    )
+    WRONG = "signature_wrong", "does not match the request", "check the secret, and that no proxy changes the request"
+    REPLAYED = "signature_replayed", "was used before", "sign each request with a new nonce"
+
+
+class VerifiedSignature(msgspec.Struct, frozen=True):
+    """A valid signature. The caller checks that the nonce is new, and stores the nonce for `keep_s` seconds."""
+
+    nonce: str
+    keep_s: int
+
+
+def is_signed(signature_input: Sequence[str]) -> bool:
+    """True if a request may have a signature for the gateway. Other requests can be streamed."""
+    return any(_TAG_VALUE in value for value in signature_input)
+
+
+def check(
+    request: SignedRequest, *, key_id: str, algorithm: SignatureAlgorithm, key: bytes, now: float
+) -> VerifiedSignature | SignatureError:
+    """Verifies a signature, but not that the nonce is new. Returns the reason if the signature is invalid.
+
+    key: HMAC secret or 32-byte Ed25519 public key.
+    """
+    parsed = _signature(request)
+    if isinstance(parsed, SignatureError):
+        return parsed
+    components, params, signature = parsed
+    created, expires, nonce = params.get("created"), params.get("expires"), params.get("nonce")
+    if type(created) is not int or not isinstance(nonce, str) or not NONCE_CHARS_MIN <= len(nonce) <= NONCE_CHARS_MAX:
+        return SignatureError.PARAMETERS
+    if params.get("keyid") != key_id:
+        return SignatureError.KEYID
+    if "alg" in params and params["alg"] != algorithm.value:
+        return SignatureError.ALGORITHM
+    if "expires" in params and (type(expires) is not int or expires <= now):
+        return SignatureError.AGE
+    if not now - AGE_S_MAX <= created <= now + AHEAD_S_MAX:
+        return SignatureError.AGE
+    if not _covers(components, request):
+        return SignatureError.UNCOVERED
+    base = signature_base(request, components, params)
+    if base is None:
+        return SignatureError.COMPONENT
+    if "content-digest" in components and not digest_matches(_field(request, "content-digest") or "", dict(request.digests)):
+        return SignatureError.DIGEST
+    if not matches(base, signature, algorithm, key):
+        return SignatureError.WRONG
+    return VerifiedSignature(nonce=nonce, keep_s=max(1, created + AGE_S_MAX - int(now) + 1))
+
+
+def signature_base(request: SignedRequest, components: Sequence[str], params: dict[str, Any]) -> bytes | None:
+    """Signature base (RFC 9421, section 2.5). None if a component is missing or cannot be signed."""
+    lines = []
+    for name in components:
+        value = _derived(request, name) if name.startswith("@") else _field(request, name)
+        if value is None or not value.isascii() or any(character < " " and character != "\t" for character in value):
+            return None
+        lines.append(f'"{name}": {value}')
+    lines.append(f'"@signature-params": {input_text(components, params)}')
+    return "\n".join(lines).encode("ascii")
+
+
+def input_text(components: Sequence[str], params: dict[str, Any]) -> str:
+    """The inner list of Signature-Input, which is also the last line of the signature base."""
+    inner: Any = ([(name, {}) for name in components], params)
+    return http_sf.ser({"s": inner}).removeprefix("s=")
+
+
+def sign(base: bytes, algorithm: SignatureAlgorithm, key: bytes) -> bytes:
+    """Signs a signature base. `key`: HMAC secret or 32-byte Ed25519 private key. Raises ValueError for a private key of another
+    length."""
+    if algorithm is SignatureAlgorithm.HMAC_SHA256:
+        return hmac.digest(key, base, hashlib.sha256)
+    return Ed25519PrivateKey.from_private_bytes(key).sign(base)
+
+
+def matches(base: bytes, signature: bytes, algorithm: SignatureAlgorithm, key: bytes) -> bool:
+    """True if the signature of a signature base is valid. HMACs are compared in constant time."""
+    if algorithm is SignatureAlgorithm.HMAC_SHA256:
+        return hmac.compare_digest(hmac.digest(key, base, hashlib.sha256), signature)
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, base)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def digests_of(body: bytes) -> tuple[tuple[str, bytes], ...]:
+    """Digests of a body, by the names of the algorithms in RFC 9530."""
+    return (("sha-256", hashlib.sha256(body).digest()), ("sha-512", hashlib.sha512(body).digest()))
+
+
+def digest_text(body: bytes) -> str:
+    """Value of the Content-Digest header for a body."""
+    return http_sf.ser({"sha-256": hashlib.sha256(body).digest()})
+
+
+def digest_matches(field: str, digests: dict[str, bytes]) -> bool:
+    """True if the header contains at least one supported digest and all supported digests match. Other digests are ignored."""
+    try:
+        members: Any = http_sf.parse(field.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate)
+    except (http_sf.StructuredFieldError, ValueError):
+        return False
+    known = {name: member[0] for name, member in members.items() if name in _DIGESTS and name in digests}
+    return bool(known) and all(
+        isinstance(value, bytes) and hmac.compare_digest(value, digests[name]) for name, value in known.items()
+    )
+
+
+def secret_text(secret: bytes) -> str:
+    """Text form of an HMAC secret."""
+    return _SECRET_PREFIX + base64.b64encode(secret).decode()
+
+
+def secret_bytes(text: str) -> bytes:
+    """Inverse of `secret_text`. Raises ValueError."""
+    if not text.startswith(_SECRET_PREFIX):
+        raise ValueError(f"a signing secret begins with {_SECRET_PREFIX}")
+    return base64.b64decode(text.removeprefix(_SECRET_PREFIX), validate=True)
+
+
+def _signature(request: SignedRequest) -> tuple[list[str], dict[str, Any], bytes] | SignatureError:
+    """Components, parameters in order, and bytes of the signature that has the gateway's tag."""
+    signature_input, signature_field = _field(request, "signature-input"), _field(request, "signature")
+    if signature_input is None or not is_signed((signature_input,)):
+        return SignatureError.MISSING
+    if signature_field is None or len(signature_input) + len(signature_field) > FIELD_CHARS_MAX:
+        return SignatureError.MALFORMED
+    try:
+        inputs: Any = http_sf.parse(signature_input.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate)
+        signatures: Any = http_sf.parse(signature_field.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate)
+    except (http_sf.StructuredFieldError, ValueError):
+        return SignatureError.MALFORMED
+    labels = [label for label, (value, params) in inputs.items() if isinstance(value, list) and params.get("tag") == TAG]
+    if len(labels) != 1:
+        return SignatureError.AMBIGUOUS if labels else SignatureError.MISSING
+    items, params = inputs[labels[0]]
+    signature = signatures.get(labels[0], (None, {}))[0]
+    names = [name for name, _ in items]
+    if not isinstance(signature, bytes) or len(names) > COMPONENTS_MAX or len({str(name) for name in names}) != len(names):
+        return SignatureError.MALFORMED
+    if any(not isinstance(name, str) or name != name.lower() or parameters for name, parameters in items):
+        return SignatureError.COMPONENT
+    return names, params, signature
+
+
+def _covers(components: list[str], request: SignedRequest) -> bool:
+    covered = set(components)
+    parts = {"@authority", "@path", "@query"} if request.query else {"@authority", "@path"}
+    target = "@target-uri" in covered or parts <= covered
+    return "@method" in covered and target and (not request.has_body or "content-digest" in covered)
+
+
+def _derived(request: SignedRequest, name: str) -> str | None:
+    """Derived component (RFC 9421, section 2.2). The path is used as received, because it is also routed as received."""
+    authority = _authority(request)
+    target = request.path + (f"?{request.query}" if request.query else "")
+    return {
+        "@method": request.method,
+        "@target-uri": f"{request.scheme}://{authority}{target}",
+        "@authority": authority,
+        "@scheme": request.scheme,
+        "@request-target": target,
+        "@path": request.path,
+        "@query": f"?{request.query}",
+    }.get(name)
+
+
+def _authority(request: SignedRequest) -> str:
+    """Authority in lowercase and without the default port of the scheme (RFC 9421, section 2.2.3)."""
+    default = {"https": ":443", "http": ":80"}.get(request.scheme, "")
+    authority = request.authority.lower()
+    return authority.removesuffix(default) if default else authority
+
+
+def _field(request: SignedRequest, name: str) -> str | None:
+    """All values of a header, trimmed and joined (RFC 9421, section 2.1), or None if the request does not contain the header."""
+    values = [value.strip(" \t") for field, value in request.fields if field == name]
+    return ", ".join(values) if values else None
+
+
+def _reject_duplicate(name: str, context: str) -> None:
+    raise ValueError(f"duplicate {context}")

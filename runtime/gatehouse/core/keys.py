@@ -1,0 +1,212 @@
+"""API keys: the record that the gateway caches, the full key, changes to a key, and the predefined sets of
+scopes.
+
+Times are Unix seconds (UTC). Field names include the unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, NewType
+
+import msgspec
+
+from gatehouse.core.audit_events import AuditEvent, Details
+
+KeyId = NewType("KeyId", str)  # 12 base62 characters; part of the token in plain text and safe to log
+
+
+class KeyEnvironment(StrEnum):
+    """Environment of a key or a Core. A `test` key is denied in a `live` deployment and vice versa."""
+
+    TEST = "test"
+    LIVE = "live"
+
+
+class KeyState(StrEnum):
+    """Stored state of a key. Expiry is not a state, because it depends on `expires_at` and the current time."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"  # can be enabled again
+    REVOKED = "revoked"  # final, except that the key can be deleted or purged
+    DELETED = "deleted"  # can be restored to its previous state for a limited time
+    PURGED = "purged"  # all data is erased; the ID stays reserved
+
+
+#: Scheme of a key whose token has Gatehouse's own format. Imported keys have a different scheme (verification/imported_keys.py).
+OWN_SCHEME = "own"
+
+
+class RateLimit(msgspec.Struct, frozen=True, gc=False):
+    """Rate limit (GCRA): `quota` units per `window_s` seconds, of which at most `burst` can be used at once."""
+
+    name: str
+    quota: int
+    window_s: int
+    burst: int
+    cost: int = 1  # units per request, multiplied by the cost of the verification request
+
+
+class SignatureAlgorithm(StrEnum):
+    """Algorithms of request signatures, by their names in RFC 9421, section 6.2.2."""
+
+    HMAC_SHA256 = "hmac-sha256"
+    ED25519 = "ed25519"
+
+
+class Signing(msgspec.Struct, frozen=True, gc=False):
+    """Signing key of an API key. `required`: requests without a signature are denied."""
+
+    algorithm: SignatureAlgorithm
+    key: bytes  # HMAC: secret sealed for the key family (crypto/sealing.py); Ed25519: 32-byte public key
+    pepper_generation: int  # pepper generation of the sealed secret; 0 for a public key
+    required: bool
+
+
+class KeyRecord(msgspec.Struct, frozen=True, gc=False):
+    """Fields of a key that a verification needs. Contains the HMAC of the token, never the token.
+
+    The garbage collector does not track records, because a worker caches many of them, and a full collection over a million
+    tracked objects would block the event loop.
+    """
+
+    id: KeyId
+    digest: bytes
+    pepper_generation: int
+    environment: KeyEnvironment
+    state: KeyState
+    name: str
+    owner: str
+    scopes: tuple[str, ...]  # effective scopes: the key's own scopes and those that its `roles` add
+    cores: tuple[str, ...]  # Cores that the key may call; empty: every Core in the environment of the key
+    limits: tuple[RateLimit, ...]
+    expires_at: float | None
+    version: int  # incremented by every change to the row
+    family_id: KeyId = KeyId("")  # ID of the first key of the family
+    addresses: tuple[str, ...] = ()  # CIDR networks from which the key may be used; empty: any
+    methods: tuple[str, ...] = ()  # HTTP methods with which the key may be used; empty: all
+    has_credits: bool = False
+    scheme: str = OWN_SCHEME
+    signing: Signing | None = None
+
+    @property
+    def subject(self) -> str:
+        """ID of the key family, to which rate limit counters and credits belong."""
+        return self.family_id or self.id
+
+
+class CreditPlan(msgspec.Struct, frozen=True):
+    """Credits of a key family. At the start of each UTC period, the balance is raised to `refill_amount` if it is lower."""
+
+    remaining: int
+    refill_amount: int | None = None
+    refill_every: str | None = None  # hour | day | week | month
+
+
+class Key(KeyRecord, frozen=True, kw_only=True):
+    """A key with all of its fields, as the management API reads and writes it."""
+
+    created_at: float
+    created_by: str
+    own_scopes: tuple[str, ...] = ()  # scopes of the key itself, without those that `roles` adds
+    roles: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, str] = {}
+    notes: str = ""
+    credits: CreditPlan | None = None
+    generation: int = 1  # position in the key family; incremented by each rotation
+    successor_id: KeyId | None = None  # key that replaces this key after a rotation
+    rotated_at: float | None = None
+    revoked_at: float | None = None
+    revoked_by: str | None = None
+    revoke_reason: str | None = None
+    deleted_at: float | None = None
+    deleted_by: str | None = None
+    state_before: KeyState | None = None  # state to which a deleted key can be restored
+    purged_at: float | None = None
+    id_generation: int = 0  # pepper generation of the mark in the ID; 0: the ID has no mark
+    last_used_at: float | None = None
+
+
+#: Field values for a key that is created or changed, by field name. `scopes` are the scopes of the key itself, without those
+#: that `roles` adds.
+KeyFields = Mapping[str, Any]
+
+
+class RotationOptions(msgspec.Struct, frozen=True):
+    """Options of a rotation. If `ttl_s` and `expires_at` are None, the new key has the same lifetime as the old key."""
+
+    grace_s: int
+    ttl_s: int | None = None
+    expires_at: float | None = None
+    reason: str = ""
+
+
+#: Another key that can manage keys counts as an administrator if its remaining lifetime exceeds this number of seconds, or if it
+#: expires no earlier than the key that is changed.
+LAST_ADMIN_MARGIN_S = 86_400
+
+
+class LockedKey(msgspec.Struct, frozen=True):
+    """A key whose row and family are locked in the current transaction.
+
+    is_last_admin: the key can manage keys, and every other such key in its environment expires both earlier and within
+        LAST_ADMIN_MARGIN_S.
+    """
+
+    key: Key
+    is_last_admin: bool
+
+
+class KeyChange(msgspec.Struct, frozen=True):
+    """Result of an action: the changed key, the details of the audit event, and changes to other keys in the family.
+
+    successor: a new key of the family. others_end_at: new expiry of all other active or disabled keys in the
+    family that would expire later.
+    """
+
+    key: Key
+    details: Details
+    successor: Key | None = None
+    others_end_at: float | None = None
+
+
+#: Computes the change to a locked key and the audit event. If the result is None, nothing is written. An error rolls the
+#: transaction back.
+Update = Callable[[LockedKey], tuple[KeyChange, AuditEvent] | None]
+
+
+ADMIN_SCOPE = "admin"
+
+
+#: A key with either scope has the console role `owner` (identity/models.py) and can manage keys.
+OWNER_SCOPES = (ADMIN_SCOPE, "role:owner")
+
+
+#: Scopes that each value of `roles` adds to a key. These predefined sets of scopes are not the console roles
+#: (identity/models.py). A change to this table applies to existing keys when the gateways restart.
+ROLES: dict[str, tuple[str, ...]] = {
+    "reader": ("cores:read",),
+    "agent": ("cores:register",),
+    "admin": (ADMIN_SCOPE,),
+}
+
+
+#: Values of `roles` with which a key can manage keys.
+ADMIN_ROLES = tuple(name for name, scopes in ROLES.items() if ADMIN_SCOPE in scopes)
+
+
+def granted(scopes: Sequence[str], roles: Sequence[str]) -> tuple[str, ...]:
+    """Effective scopes: the key's own scopes, followed by those that `roles` adds. An unknown value in `roles` adds nothing."""
+    if not roles:
+        return tuple(scopes)
+    return tuple(dict.fromkeys([*scopes, *(scope for role in roles for scope in ROLES.get(role, ()))]))
+
+
+def can_manage_keys(key: Key) -> bool:
+    """True for an active key with an owner scope. A key that requires signatures cannot sign in, because the console does not
+    verify signatures."""
+    if key.signing is not None and key.signing.required:
+        return False
+    return key.state is KeyState.ACTIVE and not set(OWNER_SCOPES).isdisjoint(key.scopes)

@@ -1,0 +1,265 @@
+"""Defines the life cycle of a key: the actions that are possible in each state, the result of an action, and the expiry rules.
+Pure.
+
+Every action on a key is checked against the table of transitions, from which docs/key-lifecycle.md is generated. An action
+without a row for the current state is rejected. An idempotent action that leads to the current state writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from gatehouse.core.audit_events import Details
+from gatehouse.core.errors import BadRequest, Conflict, Problem
+from gatehouse.core.keys import CreditPlan, Key, KeyChange, KeyFields, KeyState, RateLimit, RotationOptions, granted
+from gatehouse.core.token import NULL_DIGEST
+
+#: Maximum time, in seconds, until a key expires: ten years.
+TTL_S_MAX = 10 * 365 * 86_400
+
+#: Default grace period of a rotated key.
+GRACE_S_DEFAULT = 86_400
+GRACE_S_MAX = 30 * 86_400
+
+#: Period in which a deleted key can be restored. Long enough to notice that a monthly job fails.
+RESTORE_WINDOW_S = 30 * 86_400
+
+
+class Action(StrEnum):
+    """Actions on a key. The audit action is `key.<value>`."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DISABLE = "disable"
+    ENABLE = "enable"
+    ROTATE = "rotate"
+    END_GRACE_PERIOD = "end-grace"
+    REVOKE = "revoke"
+    DELETE = "delete"
+    RESTORE = "restore"
+    PURGE = "purge"
+
+
+_ACTIVE, _DISABLED, _REVOKED = KeyState.ACTIVE, KeyState.DISABLED, KeyState.REVOKED
+_DELETED, _PURGED = KeyState.DELETED, KeyState.PURGED
+
+#: (state, action) -> possible next states. Only the action `restore` has several next states, because it returns to the state
+#: before the deletion.
+TRANSITIONS: dict[tuple[KeyState, Action], tuple[KeyState, ...]] = {
+    (_ACTIVE, Action.UPDATE): (_ACTIVE,),
+    (_ACTIVE, Action.ENABLE): (_ACTIVE,),
+    (_ACTIVE, Action.DISABLE): (_DISABLED,),
+    (_ACTIVE, Action.ROTATE): (_ACTIVE,),
+    (_ACTIVE, Action.END_GRACE_PERIOD): (_ACTIVE,),
+    (_ACTIVE, Action.REVOKE): (_REVOKED,),
+    (_ACTIVE, Action.DELETE): (_DELETED,),
+    (_DISABLED, Action.UPDATE): (_DISABLED,),
+    (_DISABLED, Action.DISABLE): (_DISABLED,),
+    (_DISABLED, Action.ENABLE): (_ACTIVE,),
+    (_DISABLED, Action.END_GRACE_PERIOD): (_DISABLED,),
+    (_DISABLED, Action.REVOKE): (_REVOKED,),
+    (_DISABLED, Action.DELETE): (_DELETED,),
+    (_REVOKED, Action.REVOKE): (_REVOKED,),
+    (_REVOKED, Action.DELETE): (_DELETED,),
+    (_REVOKED, Action.PURGE): (_PURGED,),
+    (_DELETED, Action.DELETE): (_DELETED,),
+    (_DELETED, Action.RESTORE): (_ACTIVE, _DISABLED, _REVOKED),
+    (_DELETED, Action.PURGE): (_PURGED,),
+    (_PURGED, Action.PURGE): (_PURGED,),
+}
+
+IDEMPOTENT = frozenset({Action.DISABLE, Action.ENABLE, Action.REVOKE, Action.DELETE, Action.PURGE})
+
+_REMEDIES: dict[KeyState, str] = {
+    KeyState.ACTIVE: "delete or revoke the key first",
+    KeyState.DISABLED: "enable the key first, or delete or revoke it",
+    KeyState.REVOKED: "create a new key; a revoked key cannot be used again",
+    KeyState.DELETED: "restore the key first",
+    KeyState.PURGED: "create a new key; the data of this key was erased",
+}
+
+_PHRASES = {Action.END_GRACE_PERIOD: "have its grace period ended"}
+
+
+def next_state(state: KeyState, action: Action, state_before: KeyState | None = None) -> KeyState | None:
+    """State after `action`, or None if the action is not possible. `state_before`: state of a deleted key before its deletion."""
+    targets = TRANSITIONS.get((state, action), ())
+    if action is Action.RESTORE:
+        return state_before if state_before in targets else None
+    return targets[0] if targets else None
+
+
+def is_repeat(state: KeyState, action: Action) -> bool:
+    """True if an idempotent action was already performed, in which case nothing is written."""
+    return action in IDEMPOTENT and TRANSITIONS.get((state, action)) == (state,)
+
+
+def rejection(state: KeyState, action: Action) -> str:
+    """Error message for an action that is not possible, with a fix."""
+    past_participle = action.value + ("d" if action.value.endswith("e") else "ed")
+    usable = state in (KeyState.ACTIVE, KeyState.DISABLED)
+    remedy = "only deleted keys can be restored" if usable and action is Action.RESTORE else _REMEDIES[state]
+    return f"The key is {state.value} and cannot {_PHRASES.get(action, f'be {past_participle}')}: {remedy}"
+
+
+#: Free-text fields. The audit trail records that these fields changed, but not their values.
+_UNRECORDED = frozenset({"metadata", "notes"})
+
+
+def patched(key: Key, patch: KeyFields) -> Key:
+    """The key with new field values, and with a new `require_signature` value for its signing key.
+
+    Raises BadRequest if signatures are required without a signing key.
+    """
+    own_scopes, signing, required = patch.get("scopes", key.own_scopes), key.signing, patch.get("require_signature")
+    if required is not None:
+        if signing is None and required:
+            problem = Problem("body.require_signature", "requires a signing key", "set one first: PUT /v1/keys/{id}/signing")
+            raise BadRequest("The key has no signing key.", errors=(problem,))
+        signing = signing and msgspec.structs.replace(signing, required=required)
+    fields = {name: value for name, value in patch.items() if name not in {"scopes", "require_signature"}}
+    changed = msgspec.structs.replace(key, **fields, own_scopes=own_scopes, signing=signing)
+    return msgspec.structs.replace(changed, scopes=granted(own_scopes, changed.roles), has_credits=changed.credits is not None)
+
+
+def state_change(key: Key, action: Action, state: KeyState, now: float, *, by: str, reason: str) -> KeyChange:
+    """Result of an action whose only parameter is a reason. `state`: next state of the key. `by`: label of the actor.
+
+    Raises Conflict if the key was not rotated and has no grace period, or if the grace period or the restore window has ended.
+    """
+    replace = msgspec.structs.replace
+    if action is Action.REVOKE:
+        return KeyChange(replace(key, state=state, revoked_at=now, revoked_by=by, revoke_reason=reason), {"reason": reason})
+    if action is Action.DELETE:
+        deleted = replace(key, state=state, state_before=key.state, deleted_at=now, deleted_by=by)
+        return KeyChange(deleted, {"reason": reason, "state_before": key.state.value})
+    if action is Action.RESTORE:
+        if key.deleted_at is not None and now > key.deleted_at + RESTORE_WINDOW_S:
+            raise Conflict(f"The key was deleted more than {RESTORE_WINDOW_S // 86_400} days ago; create a new key.")
+        restored = replace(key, state=state, state_before=None, deleted_at=None, deleted_by=None)
+        return KeyChange(restored, {"reason": reason, "state": state.value})
+    if action is Action.END_GRACE_PERIOD:
+        if key.successor_id is None:
+            raise Conflict("The key was not rotated, so it has no grace period; rotate or revoke it.")
+        if key.expires_at is not None and key.expires_at <= now:
+            raise Conflict("The grace period of the key has already ended.")
+        return KeyChange(replace(key, expires_at=now), {"reason": reason, "successor_id": key.successor_id})
+    return KeyChange(replace(key, state=state), {"reason": reason})
+
+
+def tombstone(key: Key, now: float) -> Key:
+    """An empty row that keeps the ID reserved. Fields that are not listed are set to their defaults."""
+    return Key(
+        id=key.id,
+        digest=NULL_DIGEST,
+        pepper_generation=key.pepper_generation,
+        environment=key.environment,
+        state=KeyState.PURGED,
+        name="",
+        owner="",
+        scopes=(),
+        cores=(),
+        limits=(),
+        expires_at=None,
+        version=key.version,
+        family_id=key.family_id,
+        scheme=key.scheme,
+        created_at=now,
+        created_by="",
+        generation=key.generation,
+        purged_at=now,
+    )
+
+
+def creation_details(key: Key, names: Iterable[str]) -> Details:
+    """Audit details for a new key. `names`: names of the fields with which the key is created."""
+    recorded = [name for name in names if name not in {*_UNRECORDED, "tags"}]
+    return {
+        **{name: _detail(name, getattr(key, name)) for name in recorded},
+        "scopes": list(key.own_scopes),
+        "credits": None if key.credits is None else key.credits.remaining,
+        "pepper_generation": key.pepper_generation,
+    }
+
+
+def patch_details(key: Key, patch: KeyFields) -> Details:
+    """Audit details for an update: the names of the changed fields, the version before the update, and the new values of all
+    changed fields except free text."""
+    values = {name: _detail(name, patch[name]) for name in sorted(patch) if name not in _UNRECORDED}
+    return {"changed": sorted(patch), "version": key.version, **values}
+
+
+def _detail(name: str, value: Any) -> Any:
+    if name == "limits":
+        return _limit_texts(value)
+    if isinstance(value, CreditPlan):
+        refill = f", {value.refill_amount} every {value.refill_every}" if value.refill_every else ""
+        return f"{value.remaining}{refill}"
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _limit_texts(limits: tuple[RateLimit, ...]) -> list[str]:
+    return [
+        f"{limit.name}:{limit.quota}/{limit.window_s}s burst {limit.burst}" + (f" cost {limit.cost}" if limit.cost != 1 else "")
+        for limit in limits
+    ]
+
+
+def check_expiry(expires_at: float | None, now: float) -> None:
+    """Raises BadRequest if the expiry is in the past or more than TTL_S_MAX seconds in the future. None: the key does not
+    expire."""
+    if expires_at is None:
+        return
+    if expires_at <= now:
+        raise _bad_expiry("is in the past", "send a later time")
+    if expires_at > now + TTL_S_MAX:
+        raise _bad_expiry("is more than ten years in the future", "send an earlier time, and rotate the key before it expires")
+
+
+def check_rotated_expiry(key: Key, expires_at: float | None, now: float) -> None:
+    """Like `check_expiry`. Also raises BadRequest if the expiry of a rotated key is extended."""
+    check_expiry(expires_at, now)
+    if key.successor_id is not None and key.expires_at is not None and (expires_at is None or expires_at > key.expires_at):
+        problem = Problem("body.expires_at", "is later than the end of the grace period", "let clients use the successor")
+        raise BadRequest("The lifetime of a rotated key cannot be extended.", errors=(problem,))
+
+
+def check_rotatable(key: Key, now: float) -> None:
+    """Raises Conflict if the key has already been rotated or has expired."""
+    if key.successor_id is not None:
+        raise Conflict(f"The key has already been rotated; rotate its successor {key.successor_id}.")
+    if key.expires_at is not None and key.expires_at <= now:
+        raise Conflict("The key has expired; create a new key.")
+
+
+def end_of_grace_period(key: Key, options: RotationOptions, now: float) -> float:
+    ends_at = now + options.grace_s
+    return ends_at if key.expires_at is None else min(ends_at, key.expires_at)
+
+
+def successor(key: Key, options: RotationOptions, now: float, created_by: str) -> Key:
+    """A copy of the key with a new expiry and the next generation number. The caller sets the ID and the fields that depend on
+    the token. Raises BadRequest if the expiry is not allowed."""
+    expires_at = options.expires_at
+    if options.ttl_s is not None:
+        expires_at = now + options.ttl_s
+    elif expires_at is None and key.expires_at is not None:
+        expires_at = min(now + (key.expires_at - key.created_at), now + TTL_S_MAX)
+    check_expiry(expires_at, now)
+    return msgspec.structs.replace(
+        key,
+        expires_at=expires_at,
+        version=1,
+        created_at=now,
+        created_by=created_by,
+        generation=key.generation + 1,
+        last_used_at=None,
+    )
+
+
+def _bad_expiry(message: str, fix: str) -> BadRequest:
+    return BadRequest("This expiry is not allowed.", errors=(Problem("body.expires_at", message, fix),))

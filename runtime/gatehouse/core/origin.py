@@ -1,0 +1,124 @@
+"""Checks the URLs to which the gateway sends requests.
+
+The gateway sends requests to registered URLs from its own network position, so a URL is a vector for server-side request forgery
+(CWE-918) unless every address behind it is public or in a network that the operator allows. An IPv6 address that embeds an IPv4
+address (IPv4-mapped, 6to4, NAT64, Teredo) is checked as both. This module does not resolve host names.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gatehouse.core.addresses import Address, Network
+
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
+
+
+#: Networks that are not public, although some versions of Python report them as global. Source: IANA special-purpose address
+#: registries; RFC 3879 (site-local addresses). Some clouds serve instance metadata at 192.0.0.192.
+_NOT_PUBLIC_NETWORKS = "192.0.0.0/24 192.88.99.0/24 64:ff9b:1::/48 100:0:0:1::/64 2001::/23 3fff::/20 5f00::/16 fec0::/10"
+_NOT_PUBLIC = tuple(ipaddress.ip_network(network) for network in _NOT_PUBLIC_NETWORKS.split())
+_PORTS = {"http": 80, "https": 443}
+URL_CHARS_MAX = 300
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Normalized origin, scheme://host[:port], in lowercase and without the default port."""
+
+    scheme: str
+    host: str  # DNS name or address; an IPv6 address without brackets
+    port: int
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if _PORTS[self.scheme] == self.port else f":{self.port}")
+
+    @property
+    def address(self) -> Address | None:
+        """The host as an IP address, or None if the host is a DNS name."""
+        try:
+            return ipaddress.ip_address(self.host)
+        except ValueError:
+            return None
+
+
+def parse_origin(url: str) -> Origin | str:
+    """Parses the origin of a Core. Returns an error message if the URL is not allowed."""
+    if len(url) > URL_CHARS_MAX or not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url):
+        return f"must be at most {URL_CHARS_MAX} visible ASCII characters without a backslash"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in _PORTS:
+        return "must begin with https:// or http://"
+    if "@" in parts.netloc:
+        return "must not contain a user name or password"
+    if parts.path not in ("", "/") or parts.query or parts.fragment or "?" in url or "#" in url:
+        return "must be an origin: scheme, host and port, without path, query or fragment"
+    host = (parts.hostname or "").removesuffix(".")
+    if parts.netloc.endswith(":") or port == 0:
+        return "has an empty or zero port"
+    if "[" in parts.netloc or _looks_numeric(host):
+        try:
+            host = str(ipaddress.ip_address(host))
+        except ValueError:
+            return "has a host that is neither a DNS name nor an address in standard form"
+    elif not _HOST_NAME.fullmatch(host):
+        return "has a host that is neither a DNS name nor an address in standard form"
+    return Origin(scheme=parts.scheme, host=host, port=port or _PORTS[parts.scheme])
+
+
+def rejection(addresses: Iterable[Address], networks: Sequence[Network]) -> str:
+    """Error message if a Core may not have these addresses, or an empty string if all are allowed. The message contains no
+    address."""
+    candidates = tuple(addresses)
+    if not candidates:
+        return "has a host name that does not resolve"
+    if all(_allowed(address, networks) for address in candidates):
+        return ""
+    return "resolves to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS"
+
+
+def _allowed(address: Address, networks: Sequence[Network]) -> bool:
+    embedded = tuple(_embedded(address))
+    candidates = (address, *embedded)
+    if any(candidate in network for network in networks for candidate in candidates if candidate.version == network.version):
+        # An allowed network may contain loopback or private addresses, but never the unspecified address or multicast.
+        return not any(candidate.is_unspecified or candidate.is_multicast for candidate in candidates)
+    return all(_public(candidate) for candidate in (embedded or (address,)))
+
+
+def _public(address: Address) -> bool:
+    if any(address in network for network in _NOT_PUBLIC if network.version == address.version):
+        return False
+    return address.is_global and not (
+        address.is_multicast or address.is_reserved or address.is_loopback or address.is_link_local or address.is_unspecified
+    )
+
+
+def _embedded(address: Address) -> Iterable[Address]:
+    """IPv4 addresses embedded in an IPv6 address, to which traffic may be routed."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return
+    if address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if address.teredo is not None:
+        yield from address.teredo
+    if address in _NAT64:
+        yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+
+
+def _looks_numeric(host: str) -> bool:
+    # URL parsers accept 2130706433, 0x7f.1 and 127.1 as addresses. Only the dotted-decimal form is allowed for Cores.
+    return re.fullmatch(r"0x[0-9a-f]*|[0-9]+", host.rsplit(".", 1)[-1]) is not None

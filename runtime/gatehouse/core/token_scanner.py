@@ -1,0 +1,180 @@
+"""Finds Gatehouse tokens and secrets in text by their format. Pure.
+
+API keys and bootstrap tokens contain a checksum: one in 2^32 strings of the right format has a valid checksum by chance, so
+there are practically no false positives. The other kinds have a fixed beginning or, in links, a fixed structure. Tokens of
+imported keys have arbitrary formats, so only a lookup can recognize them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Collection, Iterator
+from enum import StrEnum
+
+import msgspec
+
+from gatehouse.core.token import ADMIN_BODY_CHARS, BODY_CHARS, has_checksum, parse
+
+PREFIX_CHARS_MAX = 16
+
+#: 32 random bytes in base64url without padding.
+RANDOM_CHARS = 43
+
+#: Follows the key prefix in the code of a sign-in link.
+SIGN_IN = "_signin_"
+
+#: Beginnings of the tokens that do not begin with the key prefix of the deployment.
+SESSION_PREFIX = "gatehouse_session_"
+CORE_PREFIX = "gatehouse_core_"
+SIGNING_PREFIX = "sigkey_"
+WEBHOOK_PREFIX = "whsec_"
+
+_BODY = re.compile(rb"_(test|live|admin)_([0-9A-Za-z]{%d})" % ADMIN_BODY_CHARS)
+_REST = re.compile(rb"[0-9A-Za-z]{%d}" % (BODY_CHARS - ADMIN_BODY_CHARS))
+_PREFIX = re.compile(rb"[a-z0-9_]{1,%d}$" % PREFIX_CHARS_MAX)
+
+
+class Kind(StrEnum):
+    """Kind of a token, as in messages and in the output of `gatehouse scan`."""
+
+    API_KEY = "API key"
+    BOOTSTRAP_TOKEN = "bootstrap token"  # noqa: S105 - a kind
+    SIGN_IN_CODE = "sign-in code"
+    SESSION = "session cookie"
+    CORE_SECRET = "Core secret"  # noqa: S105 - a kind
+    SIGNING_SECRET = "signing secret"  # noqa: S105 - a kind
+    WEBHOOK_SECRET = "webhook secret"  # noqa: S105 - a kind
+    LINK = "secret link"
+    JSON_WEB_TOKEN = "JSON Web Token"  # noqa: S105 - a kind
+
+
+#: Pattern of each kind without a checksum: the part that is not secret, then the secret part. Matches of the pattern for JSON Web
+#: Tokens can overlap, because the text before a token can also begin with `eyJ`.
+_PATTERNS = {
+    Kind.SIGN_IN_CODE: rb"([a-z][a-z0-9_]{0,%d}%b)([\w-]{%d})" % (PREFIX_CHARS_MAX - 1, SIGN_IN.encode(), RANDOM_CHARS),
+    Kind.SESSION: rb"(%b)([\w-]{%d})" % (SESSION_PREFIX.encode(), RANDOM_CHARS),
+    Kind.CORE_SECRET: rb"(%b)([\w-]{%d})" % (CORE_PREFIX.encode(), RANDOM_CHARS),
+    Kind.SIGNING_SECRET: rb"(%b)([0-9A-Za-z+/]{43}=)" % SIGNING_PREFIX.encode(),
+    Kind.WEBHOOK_SECRET: rb"(%b)([0-9A-Za-z+/]{32,86}={0,2})" % WEBHOOK_PREFIX.encode(),
+    Kind.LINK: rb"([0-9A-Za-z]{22}(?:#|%23))([0-9A-Za-z]{43})",
+    Kind.JSON_WEB_TOKEN: rb"(?=(eyJ)([\w-]{8,500}\.eyJ[\w-]{8,}\.[\w-]{8,}))",
+}
+_COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
+
+#: Every token contains one of these texts.
+_MARKER = re.compile(r"_(?:test|live|admin|signin|session|core)_|sigkey_|whsec_|eyJ|#|%23")
+
+ALL_KINDS = frozenset(Kind)
+
+#: Kinds that only Gatehouse issues.
+OWN_KINDS = ALL_KINDS - {Kind.JSON_WEB_TOKEN}
+
+
+class Match(msgspec.Struct, frozen=True):
+    """A token in scanned data. `text` is secret. Only API keys have an ID; only tokens with a key prefix have an environment or
+    a prefix."""
+
+    position: int  # position of the first byte
+    line: int  # from 1
+    kind: Kind
+    text: str
+    redacted: str
+    prefix: str = ""
+    environment: str = ""
+    key_id: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Match({self.redacted})"
+
+
+def find(text: bytes, prefixes: Collection[str] = (), kinds: Collection[Kind] = OWN_KINDS) -> Iterator[Match]:
+    """Yields the tokens in `text`, in order. `prefixes`: key prefixes to search for; other tokens are ignored. Empty: any
+    token of the given kinds."""
+    matches = list(_keys(text, prefixes))
+    if not prefixes:
+        matches += (match for kind in _COMPILED if kind in kinds for match in _others(text, kind))
+    line, counted = 1, 0
+    for match in sorted(matches, key=lambda match: match.position):
+        line, counted = line + text.count(b"\n", counted, match.position), match.position
+        yield msgspec.structs.replace(match, line=line)
+
+
+def redacted(text: str) -> str:
+    """Returns the text without the secret parts of tokens of any kind."""
+    if not has_token(text):
+        return text
+    raw, end, parts = text.encode("utf-8", "surrogatepass"), 0, list[bytes]()
+    for match in find(raw, kinds=ALL_KINDS):
+        if match.position >= end:
+            parts += (raw[end : match.position], match.redacted.encode())
+        end = max(end, match.position + len(match.text))  # matches can overlap
+    return b"".join((*parts, raw[end:])).decode("utf-8", "surrogatepass")
+
+
+def has_token(text: str) -> bool:
+    """True if the text contains a token of any kind. Fast for text without one of the markers of tokens."""
+    if _MARKER.search(text) is None:
+        return False
+    return next(find(text.encode("utf-8", "surrogatepass"), kinds=ALL_KINDS), None) is not None
+
+
+def _keys(text: bytes, prefixes: Collection[str]) -> Iterator[Match]:
+    for body in _BODY.finditer(text):
+        match = _key(text, body, prefixes)
+        if match is not None:
+            yield match
+
+
+def _key(text: bytes, body: re.Match[bytes], prefixes: Collection[str]) -> Match | None:
+    """The token with the longest valid prefix. A prefix can follow other text without a gap (`KEY=x_gtk_test_...`)."""
+    environment, tail = body.group(1).decode(), body.group().decode()
+    if environment != "admin":
+        rest = _REST.match(text, body.end())
+        if rest is None:
+            return None
+        tail += rest.group().decode()
+    before = _PREFIX.search(text, max(0, body.start() - PREFIX_CHARS_MAX), body.start())
+    run = before.group() if before else b""
+    for start in range(len(run)):
+        prefix = run[start:].decode()
+        if prefixes and prefix not in prefixes:
+            continue
+        token, position = prefix + tail, body.start() - len(prefix)
+        if environment == "admin" and has_checksum(token):
+            return Match(position, 0, Kind.BOOTSTRAP_TOKEN, token, f"{prefix}_admin_...", prefix, environment)
+        parsed = parse(token, prefix)
+        if parsed is not None:
+            shown = f"{prefix}_{environment}_{parsed.id}..."
+            return Match(position, 0, Kind.API_KEY, token, shown, prefix, environment, parsed.id)
+    return None
+
+
+def _others(text: bytes, kind: Kind) -> Iterator[Match]:
+    for found in _COMPILED[kind].finditer(text):
+        public, secret = found.groups()
+        if (kind is Kind.JSON_WEB_TOKEN and not _is_jwt(public + secret)) or _is_example(secret):
+            continue
+        yield Match(found.start(), 0, kind, (public + secret).decode("ascii"), public.decode("ascii") + "...")
+
+
+def _is_jwt(text: bytes) -> bool:
+    """True if the first part is the header of a JSON Web Token (RFC 7519, section 5)."""
+    header = text.partition(b".")[0]
+    try:
+        return "alg" in json.loads(base64.urlsafe_b64decode(header + b"=" * (-len(header) % 4)))
+    except (ValueError, TypeError, RecursionError):
+        return False
+
+
+def _is_example(secret: bytes) -> bool:
+    """True for values that are used in examples: consecutive bytes in base64, or one repeated character."""
+    if len(set(secret)) == 1:
+        return True
+    try:
+        raw = base64.b64decode(secret, validate=True)
+    except binascii.Error:
+        return False
+    return raw == bytes(number % 256 for number in range(raw[0], raw[0] + len(raw)))

@@ -1,0 +1,132 @@
+"""Input and output of a verification, and the interface of the two rate limiters (Redis and local).
+
+Times are Unix seconds (UTC). Field names include the unit.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from gatehouse.core.keys import KeyRecord, RateLimit
+
+#: Maximum number of additional limits (limits from requests) for which a key family has counters at the same time. A request that
+#: names a further limit is denied until one of the counters expires. Without this bound, the holder of a single key could exhaust
+#: the memory of Redis.
+ADDITIONAL_MAX = 32
+
+
+class Code(StrEnum):
+    """Outcome codes of a verification, in the order of the checks."""
+
+    NOT_FOUND = "NOT_FOUND"  # malformed, unknown or wrong token; in public responses also a revoked key
+    REVOKED = "REVOKED"  # or deleted; visible only to administrators, because public responses contain NOT_FOUND
+    DISABLED = "DISABLED"
+    EXPIRED = "EXPIRED"
+    FORBIDDEN = "FORBIDDEN"  # wrong environment, or an address, method or Core that the key does not allow
+    INSUFFICIENT_PERMISSIONS = "INSUFFICIENT_PERMISSIONS"
+    SIGNATURE_INVALID = "SIGNATURE_INVALID"  # `VerificationResult.reason` has the SignatureError
+    RATE_LIMITED = "RATE_LIMITED"
+    USAGE_EXCEEDED = "USAGE_EXCEEDED"  # not enough credits
+    UNAVAILABLE = "UNAVAILABLE"  # no reliable decision possible: key state too old, or a dependency is unavailable
+    VALID = "VALID"
+
+
+#: Looking up a variable takes less time than looking up a member of an enumeration.
+VALID = Code.VALID
+
+
+class CreditState(msgspec.Struct, frozen=True, gc=False):
+    """Credit balance of a key family. `exceeded`: the balance is lower than the cost, and nothing was deducted."""
+
+    remaining: int
+    exceeded: bool
+    refills_at: float | None  # None: no refill
+
+
+class RateLimitState(msgspec.Struct, frozen=True, gc=False):
+    """State of a rate limit. `remaining` >= 0; `reset_s` >= 0: seconds until the full burst is available again."""
+
+    limit: RateLimit
+    remaining: int
+    reset_s: float
+    retry_after_s: float  # 0 if the request is allowed
+    exceeded: bool
+    degraded: bool = False  # counted without Redis
+
+
+class RateLimitOverride(msgspec.Struct, frozen=True, gc=False):
+    """An additional limit if `quota` and `window_s` are set, otherwise a cost override for a limit of the key."""
+
+    name: str
+    cost: int = 1
+    quota: int | None = None
+    window_s: int | None = None
+    burst: int | None = None  # requires `quota` and `window_s`
+
+
+class SignedRequest(msgspec.Struct, frozen=True, gc=False):
+    """An HTTP request as the client signed it. `query` excludes the question mark. Names in `fields` are lowercase."""
+
+    method: str
+    scheme: str
+    authority: str
+    path: str
+    query: str
+    fields: tuple[tuple[str, str], ...]
+    has_body: bool
+    digests: tuple[tuple[str, bytes], ...]  # of the received body (crypto.http_signatures.digests_of)
+
+
+class VerificationRequest(msgspec.Struct, frozen=True, gc=False):
+    """A verification request. Fields that are None are not checked."""
+
+    scopes: tuple[str, ...] = ()
+    core: str | None = None
+    cost: int = 1  # 0 reads limits and credits without any effect on them
+    address: str = ""  # client address, as reported by trusted proxies
+    method: str | None = None
+    limits: tuple[RateLimitOverride, ...] = ()
+    signed: SignedRequest | None = None  # None: no signature for the gateway
+
+
+class VerificationResult(msgspec.Struct, frozen=True, gc=False):
+    """Result of a verification. `record` is None unless the token proved possession of a known key."""
+
+    code: Code
+    decided_at: float
+    staleness_ms: int
+    record: KeyRecord | None = None
+    limits: tuple[RateLimitState, ...] = ()
+    credits: CreditState | None = None  # None: the key has no credits, or they were not checked
+    reason: str = ""  # a SignatureError, only with SIGNATURE_INVALID
+
+    @property
+    def valid(self) -> bool:
+        return self.code is Code.VALID
+
+
+class Charge(msgspec.Struct, frozen=True, gc=False):
+    """Cost of a request against the rate limits of a subject. If one limit is exceeded, the request counts against no limit."""
+
+    subject: str  # ID of the key family; never the token
+    limits: tuple[RateLimit, ...]
+    cost: int
+    additional: int = 0  # number of limits at the end of `limits` that came with the request
+
+
+class RateLimits(Protocol):
+    """Rate limiter. `RedisRateLimits` counts across workers, and `LocalRateLimits` counts within one worker."""
+
+    def take_now(self, charge: Charge) -> tuple[RateLimitState, ...] | None:
+        """Like `take`, but returns None without any effect if the request has to wait for Redis."""
+        ...
+
+    async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
+        """Returns one state per limit, in order.
+
+        If Redis is unavailable, the states are `degraded` or Unavailable is raised, depending on the setting.
+        """
+        ...

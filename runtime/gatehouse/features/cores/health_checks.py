@@ -1,0 +1,74 @@
+"""Health checks of instances of Cores.
+
+The workers of all gateways share the checks: a worker reserves an instance in the database before it sends a check, so that the
+number of checks does not depend on the number of workers. The result is shared too, because every worker reads `healthy` from the
+change feed. The failures are counted in the database, so consecutive checks can be sent by different workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gatehouse.core.cores import CoreRecord
+from gatehouse.core.errors import GatehouseError
+from gatehouse.core.token import Pepper
+from gatehouse.features.cores.repository import CoreRegistry, HealthCheckRepository
+from gatehouse.features.cores.service import core_secret
+from gatehouse.platform.http_client.upstream import UpstreamClients, UpstreamRequest
+
+#: Maximum time in seconds until the status of the response arrives.
+TIMEOUT_S = 3.0
+#: Maximum number of checks that a worker sends at the same time.
+BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class HealthChecks:
+    """Sends health checks from one worker.
+
+    interval_s: interval between two checks of an instance. failures: consecutive failures after which an instance is unhealthy.
+    successes: consecutive successes after which an instance is healthy again. on_change: called when `healthy` has changed.
+    """
+
+    cores: CoreRegistry
+    repository: HealthCheckRepository
+    upstream: UpstreamClients
+    pepper: Pepper
+    interval_s: float
+    failures: int
+    successes: int
+    on_change: Callable[[CoreRecord], None]
+
+    async def run_once(self) -> None:
+        """Sends the checks that are due and that no other worker has reserved. Raises Unavailable."""
+        while self.cores.has_health_checks():
+            reserved = await self.repository.reserve(interval_s=self.interval_s, size=BATCH)
+            instances = [core for core in (self.cores.find(*instance) for instance in reserved) if core is not None]
+            await asyncio.gather(*(self._check(core) for core in instances))
+            if len(reserved) < BATCH:
+                return
+
+    async def _check(self, core: CoreRecord) -> None:
+        succeeded = await self._succeeds(core)
+        failures, successes = await self.repository.count(core, succeeded=succeeded)
+        if failures >= self.failures or successes >= self.successes:
+            changed = await self.repository.set_healthy(core, succeeded)
+            if changed is not None:
+                self.cores.change(changed)
+                self.on_change(changed)
+
+    async def _succeeds(self, core: CoreRecord) -> bool:
+        secret = core_secret(self.pepper, core)
+        headers = [("user-agent", "gatehouse"), ("accept", "*/*"), ("connection", "close")]
+        if secret is not None:
+            headers.append(("authorization", f"Bearer {secret}"))
+        try:
+            async with (
+                asyncio.timeout(TIMEOUT_S),
+                self.upstream.send(core.url, UpstreamRequest("GET", core.health_path, headers, None)) as response,
+            ):
+                return 200 <= response.status < 300
+        except (GatehouseError, TimeoutError):
+            return False

@@ -1,0 +1,293 @@
+"""Selects an instance of a Core for each request and sends the request through the circuit breaker of the instance, per worker.
+
+A request is sent to the instance with the fewest requests in progress in this worker. Ties are broken at random, so that several
+workers do not select the same instance. Instances with an open circuit breaker are not selected. Instances that fail their health
+checks are selected only if no other instance is available, because the checks can fail for a reason that affects all instances.
+
+A new registration or a new URL starts with a closed circuit breaker. The retry budget belongs to the Core, so that the number of
+retries does not increase with the number of instances. If the only instance is registered again, the Core has a new budget.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+
+import msgspec
+
+from gatehouse.core.cores import CoreName, CoreRecord
+from gatehouse.core.errors import CoreCircuitOpen, CoreTimeout, CoreUnreachable
+from gatehouse.features.cores.circuit_breaker import CircuitBreaker, CircuitState, RetryBudget
+from gatehouse.features.cores.concurrency import ConcurrencyLimit
+from gatehouse.features.cores.reports import InstanceReport, RecentRequests, most_relevant
+from gatehouse.platform.http_client.upstream import IdleConnection, UpstreamClients, UpstreamRequest, UpstreamResponse
+
+#: RFC 9110, section 9.2.1. DELETE is idempotent but not listed: a repeated DELETE may return 404 for the deleted resource.
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(slots=True, eq=False)
+class _Instance:
+    """State of an instance. `requests`: requests in progress, including requests that wait for a slot."""
+
+    lease_id: str
+    url: str
+    circuit_breaker: CircuitBreaker
+    requests: int = 0
+    recent: RecentRequests = field(default_factory=RecentRequests)
+
+
+@dataclass(slots=True, eq=False)
+class _Core:
+    budget: RetryBudget
+    instances: dict[str, _Instance] = field(default_factory=dict)
+
+    def remove_others(self, leases: set[str]) -> None:
+        """Removes the state of instances that have no lease in `leases` and no requests in progress."""
+        self.instances = {key: state for key, state in self.instances.items() if state.lease_id in leases or state.requests}
+
+
+@dataclass(slots=True, eq=False)
+class LoadBalancer:
+    """Not thread-safe; use in a single event loop.
+
+    limit: limits the requests to each instance. monotonic: clock in seconds. retry_share: 0 to 1.
+    failures_max, reset_s: see CircuitBreaker.
+    on_transition: called when the circuit breaker of an instance opens or closes. on_retry: called with False if the budget is
+    used up.
+    """
+
+    upstream: UpstreamClients
+    limit: ConcurrencyLimit
+    monotonic: Callable[[], float]
+    failures_max: int
+    reset_s: float
+    retry_share: float
+    on_transition: Callable[[CoreRecord, CircuitState], None]
+    on_retry: Callable[[bool], None]
+    _cores: dict[CoreName, _Core] = field(default_factory=dict)
+
+    def select(
+        self, instances: Sequence[CoreRecord], request: UpstreamRequest, *, failed: CoreRecord | None = None
+    ) -> CoreRecord:
+        """The instance for a request.
+
+        instances: the live instances of a Core, at least one. failed: the instance that failed to respond to the request, which
+        is selected only if no other instance is available.
+
+        Raises CoreCircuitOpen if the circuit breakers of all instances are open.
+        """
+        now, wait_s = self.monotonic(), math.inf
+        candidates: list[CoreRecord] = []
+        lowest: tuple[bool, bool, int, int] | None = None
+        for core in instances:
+            state = self._state_of(core, instances)
+            circuit_breaker = state.circuit_breaker
+            if circuit_breaker.wait_s(now) > 0:
+                wait_s = min(wait_s, circuit_breaker.wait_s(now))
+                continue
+            trial = 0
+            if circuit_breaker.state(now) is CircuitState.HALF_OPEN:
+                # A request that can be retried on another instance is the trial. Other requests avoid the instance.
+                trial = -1 if _is_safe(request) else 1
+            rank = (core is failed, not core.healthy, trial, state.requests)
+            if lowest is None or rank < lowest:
+                candidates, lowest = [core], rank
+            elif rank == lowest:
+                candidates.append(core)
+        if not candidates:
+            raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
+        return candidates[0] if len(candidates) == 1 else random.choice(candidates)  # noqa: S311 - distributes load
+
+    @asynccontextmanager
+    async def send(self, core: CoreRecord, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
+        """Like `UpstreamClients.send`, but waits for a free slot of the instance first.
+
+        Raises CoreOverloaded, and CoreCircuitOpen without sending the request if the circuit breaker is open.
+        """
+        state = self._state_of(core)
+        state.requests += 1
+        try:
+            await self.limit.acquire(core.lease_id)
+            try:
+                now = self.monotonic()
+                wait_s = state.circuit_breaker.wait_s(now)
+                if wait_s > 0:
+                    raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
+                with self._begin(core, state, request, now) as attempt:
+                    async with self.upstream.send(core.url, request) as response:
+                        attempt.responded()
+                        yield response
+            finally:
+                self.limit.release(core.lease_id)
+        finally:
+            state.requests -= 1
+
+    def reserve(self, instances: Sequence[CoreRecord], request: UpstreamRequest) -> Reservation | None:
+        """Selects an instance, and reserves one of its slots and an idle connection to it: the request can be sent immediately.
+
+        None if the request would have to wait, or if the circuit breaker of the instance is not closed. Release the reservation
+        after the response. Raises CoreCircuitOpen.
+        """
+        core = instances[0] if len(instances) == 1 else self.select(instances, request)
+        state = self._state_of(core, instances)
+        if not state.circuit_breaker.is_closed or not self.limit.acquire_now(core.lease_id):
+            return None
+        idle = self.upstream.find_idle(core.url)
+        if idle is None:
+            self.limit.release(core.lease_id)
+            return None
+        state.requests += 1
+        return Reservation(core, idle, self, state)
+
+    def _begin(self, core: CoreRecord, state: _Instance, request: UpstreamRequest, now: float) -> _Attempt:
+        """Records a request that is sent now."""
+        self._cores[core.name].budget.earn()
+        return _Attempt(self, core, state, request, now, trial=state.circuit_breaker.begin(now))
+
+    def select_for_retry(
+        self, instances: Sequence[CoreRecord], request: UpstreamRequest, core: CoreRecord, failure: CoreUnreachable
+    ) -> CoreRecord | None:
+        """The instance for the retry of a request that failed on the instance `core`, or None if the request must not be
+        retried. If an instance is returned, one retry is taken from the budget.
+
+        Only requests without a body are retried, and only if the method is safe or the request was not sent.
+        """
+        if request.body is not None or (failure.sent and request.method not in _SAFE_METHODS):
+            return None
+        try:
+            selected = self.select(instances, request, failed=core)
+        except CoreCircuitOpen:
+            return None
+        allowed = self._cores[core.name].budget.take()
+        self.on_retry(allowed)
+        return selected if allowed else None
+
+    def count_open(self, find: Callable[[str], Sequence[CoreRecord]]) -> int:
+        """Number of circuit breakers that are not closed. Removes the state of instances that `find` no longer returns."""
+        now = self.monotonic()
+        self._remove_ended(find)
+        states = (state.circuit_breaker.state(now) for core in self._cores.values() for state in core.instances.values())
+        return sum(state is not CircuitState.CLOSED for state in states)
+
+    def end_interval(self, find: Callable[[str], Sequence[CoreRecord]]) -> list[InstanceReport]:
+        """Begins a new interval of the request counts. Returns the reports about the last minute. Removes the state of instances
+        that `find` no longer returns."""
+        now = self.monotonic()
+        self._remove_ended(find)
+        reports = []
+        for name, core in self._cores.items():
+            for instance_id, state in core.instances.items():
+                sums, circuit_state = state.recent.end_interval(), state.circuit_breaker.state(now)
+                counts = sums.requests, sums.failures, sums.total_us, sums.buckets
+                reports.append(InstanceReport(name, instance_id, state.lease_id, circuit_state, *counts))
+        return most_relevant(reports)
+
+    def _remove_ended(self, find: Callable[[str], Sequence[CoreRecord]]) -> None:
+        for name, core in [*self._cores.items()]:
+            core.remove_others({record.lease_id for record in find(name)})
+            if not core.instances:
+                del self._cores[name]
+
+    def _state_of(self, record: CoreRecord, live: Sequence[CoreRecord] | None = None) -> _Instance:
+        """The state of an instance. A new state replaces the state of all instances that are not in `live`."""
+        core = self._cores.get(record.name)
+        state = None if core is None else core.instances.get(record.instance_id)
+        if state is not None and state.lease_id == record.lease_id and state.url == record.url:
+            return state
+        if core is None:
+            core = self._cores[record.name] = _Core(RetryBudget(self.retry_share))
+        if live is not None:
+            core.remove_others({other.lease_id for other in live})
+        if core.instances.keys() <= {record.instance_id}:
+            core.budget = RetryBudget(self.retry_share)
+        circuit_breaker = CircuitBreaker(self.failures_max, self.reset_s)
+        state = core.instances[record.instance_id] = _Instance(record.lease_id, record.url, circuit_breaker)
+        return state
+
+
+class _Attempt(msgspec.Struct, eq=False):
+    """A request to an instance. Records the outcome of the request when the context exits."""
+
+    balancer: LoadBalancer
+    core: CoreRecord
+    state: _Instance
+    request: UpstreamRequest
+    sent_at: float
+    trial: bool
+    has_response: bool = False
+
+    def responded(self) -> None:
+        """Records that the instance sent the head of a response."""
+        self.has_response = True
+        self.state.recent.current.responded(self.balancer.monotonic() - self.sent_at)
+        if self.state.circuit_breaker.succeeded():
+            self.balancer.on_transition(self.core, CircuitState.CLOSED)
+
+    def __enter__(self) -> _Attempt:
+        return self
+
+    def __exit__(self, _type: object, exc: BaseException | None, _traceback: object) -> None:
+        if exc is None or self.has_response:
+            return
+        circuit_breaker, now = self.state.circuit_breaker, self.balancer.monotonic()
+        if not _is_failure_of_core(exc, self.request):
+            circuit_breaker.abandoned(now, trial=self.trial)
+            return
+        self.state.recent.current.failed()
+        if circuit_breaker.failed(now, trial=self.trial):
+            self.balancer.on_transition(self.core, CircuitState.OPEN)
+
+
+class Reservation(msgspec.Struct, eq=False):
+    """A slot of an instance, and an idle connection to it. See `LoadBalancer.reserve`."""
+
+    core: CoreRecord
+    idle: IdleConnection
+    _balancer: LoadBalancer
+    _state: _Instance
+    _attempt: _Attempt | None = None
+    _released: bool = False
+
+    def send(self, request: UpstreamRequest, head: bytes) -> None:
+        """Sends a request without a streamed body. head: the encoded head of the request."""
+        balancer = self._balancer
+        self._attempt = balancer._begin(self.core, self._state, request, balancer.monotonic())
+        self.idle.connection.start(request.method, head, request.body, chunked=False)
+
+    def responded(self) -> None:
+        """Records that the instance sent a response."""
+        if self._attempt is not None:
+            self._attempt.responded()
+
+    @asynccontextmanager
+    async def response(self) -> AsyncIterator[UpstreamResponse]:
+        """The response to the request that was sent. Raises the same errors as `LoadBalancer.send`."""
+        with self._attempt or nullcontext():
+            await self.idle.connection.wait_for_head()
+            self.responded()
+            yield UpstreamResponse(self.idle.connection)
+
+    def release(self) -> None:
+        """Ends the request, if one was sent. Has no effect if it is called again."""
+        if self._released:
+            return
+        self._released = True
+        self.idle.pool.release(self.idle.connection)
+        self._balancer.limit.release(self.core.lease_id)
+        self._state.requests -= 1
+
+
+def _is_safe(request: UpstreamRequest) -> bool:
+    return request.body is None and request.method in _SAFE_METHODS
+
+
+def _is_failure_of_core(exc: BaseException, request: UpstreamRequest) -> bool:
+    """True for every failed connection. Other failures count only if no body is streamed, because the client may stall a streamed
+    body."""
+    if isinstance(exc, CoreUnreachable) and not exc.sent:
+        return True
+    return isinstance(exc, CoreUnreachable | CoreTimeout) and (request.body is None or isinstance(request.body, bytes))

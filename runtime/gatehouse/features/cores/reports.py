@@ -1,0 +1,155 @@
+"""Reports of gateway workers about instances of Cores: circuit breaker, requests and latency. Pure.
+
+Each worker counts the requests that it sends to an instance, and writes a report about the last minute every few seconds. The
+console adds the reports of all workers. Latencies are counted in buckets, because percentiles of several workers cannot be added.
+The width of a bucket is at most an eighth of its lower bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from gatehouse.core.cores import CoreRecord
+from gatehouse.features.cores.circuit_breaker import CircuitState
+
+#: Interval between two reports of a worker.
+REPORT_S = 5.0
+
+#: Number of intervals in a report, which together are one minute.
+INTERVALS = 12
+
+#: Time in seconds after which a report is ignored.
+LIFETIME_S = 4 * REPORT_S
+
+#: Maximum number of instances in the report of a worker. Open circuit breakers and the instances with most requests come first.
+INSTANCES_MAX = 100
+
+PERCENTILE = 0.95
+
+
+@dataclass(slots=True, eq=False)
+class RequestCounts:
+    """Requests that ended in an interval. Latency is the time until a response begins. buckets: number of responses by bucket."""
+
+    requests: int = 0
+    failures: int = 0
+    total_us: int = 0
+    buckets: dict[int, int] = field(default_factory=dict)
+
+    def responded(self, seconds: float) -> None:
+        us = int(seconds * 1_000_000)
+        bucket = bucket_of(us)
+        self.requests += 1
+        self.total_us += us
+        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+
+    def failed(self) -> None:
+        self.requests += 1
+        self.failures += 1
+
+
+@dataclass(slots=True, eq=False)
+class RecentRequests:
+    """Requests of the last minute. `current`: counts of the current interval."""
+
+    current: RequestCounts = field(default_factory=RequestCounts)
+    _intervals: deque[RequestCounts] = field(default_factory=lambda: deque(maxlen=INTERVALS))
+
+    def end_interval(self) -> RequestCounts:
+        """Begins a new interval. Returns the sums of the last minute."""
+        self._intervals.append(self.current)
+        self.current = RequestCounts()
+        sums, buckets = RequestCounts(), Counter[int]()
+        for counts in self._intervals:
+            sums.requests += counts.requests
+            sums.failures += counts.failures
+            sums.total_us += counts.total_us
+            buckets.update(counts.buckets)
+        sums.buckets = dict(buckets)
+        return sums
+
+
+class InstanceReport(msgspec.Struct, frozen=True, array_like=True):
+    """Report of a worker about an instance. The lease distinguishes registrations of the instance."""
+
+    name: str
+    instance_id: str
+    lease_id: str
+    state: CircuitState
+    requests: int
+    failures: int
+    total_us: int
+    buckets: dict[int, int]
+
+
+class InstanceSummary(msgspec.Struct, frozen=True):
+    """Sums of the reports of all workers. The latencies are None if there was no response."""
+
+    workers: int
+    open: int
+    half_open: int
+    requests: int
+    failures: int
+    mean_ms: float | None
+    p95_ms: float | None
+
+
+def most_relevant(reports: Iterable[InstanceReport]) -> list[InstanceReport]:
+    """The reports that a worker writes, at most INSTANCES_MAX. Instances without requests and with a closed circuit breaker are
+    omitted."""
+    relevant = [report for report in reports if report.requests or report.state is not CircuitState.CLOSED]
+    return sorted(relevant, key=lambda report: (report.state is CircuitState.CLOSED, -report.requests))[:INSTANCES_MAX]
+
+
+def summarize(core: CoreRecord, workers: Sequence[Sequence[InstanceReport]]) -> InstanceSummary:
+    """The sums for an instance. `workers`: the reports of each worker."""
+    reports = [
+        report
+        for worker in workers
+        for report in worker
+        if (report.name, report.instance_id, report.lease_id) == (core.name, core.instance_id, core.lease_id)
+    ]
+    states = Counter(report.state for report in reports)
+    buckets = Counter[int]()
+    for report in reports:
+        buckets.update(report.buckets)
+    responses = buckets.total()
+    return InstanceSummary(
+        workers=len(workers),
+        open=states[CircuitState.OPEN],
+        half_open=states[CircuitState.HALF_OPEN],
+        requests=sum(report.requests for report in reports),
+        failures=sum(report.failures for report in reports),
+        mean_ms=_ms(sum(report.total_us for report in reports) / responses) if responses else None,
+        p95_ms=_ms(_percentile(buckets)) if responses else None,
+    )
+
+
+def bucket_of(us: int) -> int:
+    """Number of the bucket of a latency in microseconds. There are eight buckets between a power of two and the next one."""
+    bits = us.bit_length()
+    return us if bits < 5 else bits << 3 | (us >> bits - 4) & 7
+
+
+def bucket_end(bucket: int) -> int:
+    """The latency in microseconds at which a bucket ends."""
+    bits = bucket >> 3
+    return bucket + 1 if bits < 5 else (8 | bucket & 7) + 1 << bits - 4
+
+
+def _percentile(buckets: Counter[int]) -> int:
+    rank, count = math.ceil(buckets.total() * PERCENTILE), 0
+    for bucket in sorted(buckets):
+        count += buckets[bucket]
+        if count >= rank:
+            return bucket_end(bucket)
+    raise ValueError("no responses")
+
+
+def _ms(us: float) -> float:
+    return round(us / 1000, 1)

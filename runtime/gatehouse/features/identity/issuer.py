@@ -1,0 +1,203 @@
+"""Documents of an OpenID Connect issuer: its metadata and its public keys, fetched on demand and cached.
+
+A document is fetched again after CACHE_S. An unknown key ID triggers another fetch, at most once per REFETCH_S, so forged tokens
+cannot overload the issuer. While the issuer is unavailable, cached documents are used for up to STALE_S. Redirects and proxy
+environment variables are ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import httpx
+import msgspec
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey
+
+from gatehouse.core.clock import Clock
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.roles import Role
+from gatehouse.platform.http.trusted_certificates import tls_context
+
+#: Timeout of each step of a request to the issuer. A complete request takes at most twice as long.
+TIMEOUT_S = 3.0
+DOCUMENT_BYTES_MAX = 262_144
+CACHE_S = 600.0
+REFETCH_S = 30.0
+STALE_S = 86_400.0
+RSA_BITS_MIN = 2048
+
+Key = RSAKey | ECKey
+_Document = TypeVar("_Document")
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Configuration of an issuer.
+
+    url: the exact value of `iss`.
+    audience: the required value of `aud` in bearer tokens.
+    jwks_url: URL of the issuer's keys. Empty: the URL in the discovery document.
+    claim: path of the claim that contains the roles, with names separated by dots.
+    roles: roles by claim value.
+    """
+
+    url: str
+    audience: str
+    jwks_url: str
+    claim: str
+    roles: Mapping[str, Role]
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    """Metadata of the issuer. Source: OpenID Connect Discovery 1.0, section 3; RFC 9207, section 3."""
+
+    issuer: str
+    jwks_uri: str = ""
+    authorization_endpoint: str = ""
+    token_endpoint: str = ""
+    end_session_endpoint: str = ""
+    token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
+    authorization_response_iss_parameter_supported: bool = False
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return (self.jwks_uri, self.authorization_endpoint, self.token_endpoint, self.end_session_endpoint)
+
+
+@dataclass(slots=True, eq=False)
+class _Cache(Generic[_Document]):
+    """A cached document. load: fetches the document; a failure is an HTTPError, ValueError, TimeoutError or Unavailable."""
+
+    load: Callable[[], Awaitable[_Document]]
+    clock: Clock
+    document: _Document | None = None
+    fetched_at: float = -STALE_S
+    tried_at: float = -STALE_S
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def get(self, is_sufficient: Callable[[_Document], bool] = lambda document: True) -> _Document:
+        """Return the document. Fetches it if the cached document is too old or not sufficient. Raises Unavailable."""
+        if not self._is_current(is_sufficient):
+            async with self.lock:
+                now = self.clock.now()
+                if not self._is_current(is_sufficient) and now - self.tried_at >= REFETCH_S:
+                    self.tried_at = now
+                    await self._fetch(now)
+        if self.document is None or self.clock.now() - self.fetched_at >= STALE_S:
+            raise Unavailable(
+                "Sign-in with the identity provider is temporarily unavailable.", detail="no document of the issuer"
+            )
+        return self.document
+
+    def _is_current(self, is_sufficient: Callable[[_Document], bool]) -> bool:
+        is_recent = self.clock.now() - self.fetched_at < CACHE_S
+        return is_recent and self.document is not None and is_sufficient(self.document)
+
+    async def _fetch(self, now: float) -> None:
+        """Fetch the document. After a failure, the cached document remains in use for STALE_S; then sign-in is denied."""
+        try:
+            self.document = await self.load()
+            self.fetched_at = now
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError, Unavailable):
+            return
+
+
+class IssuerDocuments:
+    """Metadata and keys of an issuer."""
+
+    def __init__(self, issuer: Issuer, clock: Clock) -> None:
+        self._issuer = issuer
+        self._metadata = _Cache(self._load_metadata, clock)
+        self._keys = _Cache(self._load_keys, clock)
+
+    async def metadata(self) -> Metadata:
+        """Return the metadata. Raises Unavailable."""
+        return await self._metadata.get()
+
+    async def key(self, key_id: str) -> Key | None:
+        """Return the issuer's key with this ID. If the ID is empty, returns the issuer's only key.
+
+        Raises Unavailable if no current keys are available.
+        """
+        return _find(await self._keys.get(lambda keys: _find(keys, key_id) is not None), key_id)
+
+    async def _load_metadata(self) -> Metadata:
+        status, document = await request("GET", f"{self._issuer.url.rstrip('/')}/.well-known/openid-configuration")
+        try:
+            metadata = msgspec.convert(document, Metadata)
+        except msgspec.ValidationError:
+            raise ValueError("the document has another format") from None
+        insecure = [url for url in metadata.urls if url and not _is_as_secure(str(httpx.URL(url)), self._issuer.url)]
+        if status != 200 or metadata.issuer != self._issuer.url or insecure:
+            raise ValueError("the document does not belong to the issuer")
+        return metadata
+
+    async def _load_keys(self) -> dict[str, Key]:
+        url = self._issuer.jwks_url or (await self.metadata()).jwks_uri
+        status, document = await request("GET", url)
+        keys = _parse_keys(document)
+        if status != 200 or not keys:
+            raise ValueError("the document contains no usable key")
+        return keys
+
+
+async def request(
+    method: str, url: str, *, form: Mapping[str, str] | None = None, auth: httpx.BasicAuth | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Send a request to the issuer. Return the status and the JSON object of the response.
+
+    Raises HTTPError, InvalidURL, TimeoutError, and ValueError if the response is not a JSON object of a limited size.
+    """
+    context = tls_context(url, trust_env=False)
+    client = httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=context)
+    async with asyncio.timeout(2 * TIMEOUT_S), client, client.stream(method, url, data=form, auth=auth) as response:
+        body = b""
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > DOCUMENT_BYTES_MAX:
+                raise ValueError("the document is too large")
+    try:
+        document = json.loads(body)
+    except RecursionError:
+        raise ValueError("the document is nested too deeply") from None
+    if not isinstance(document, dict):
+        raise ValueError("the document is not an object")
+    return response.status_code, document
+
+
+def _is_as_secure(url: str, issuer: str) -> bool:
+    """Return True if `url` uses https, or if the issuer itself uses http (local development)."""
+    return url.startswith("https://") or (issuer.startswith("http://") and url.startswith("http://"))
+
+
+def _find(keys: Mapping[str, Key], key_id: str) -> Key | None:
+    if not key_id and len(keys) == 1:
+        return next(iter(keys.values()))
+    return keys.get(key_id)
+
+
+def _parse_keys(document: dict[str, Any]) -> dict[str, Key]:
+    """Return the signing keys in a JWK set (RFC 7517). Unsupported and malformed keys are ignored."""
+    keys: dict[str, Key] = {}
+    entries = document.get("keys")
+    for entry in entries if isinstance(entries, list) else []:
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
+            continue
+        try:
+            key: Key | None = None
+            if entry.get("kty") == "RSA" and len(str(entry.get("n", ""))) * 6 >= RSA_BITS_MIN:  # base64: six bits per character
+                key = RSAKey.import_key(entry)
+                if key.public_key.key_size < RSA_BITS_MIN:
+                    continue
+            elif entry.get("kty") == "EC" and entry.get("crv") == "P-256":
+                key = ECKey.import_key(entry)
+        except (JoseError, ValueError, TypeError, KeyError):
+            continue
+        if key is not None:
+            keys[str(entry.get("kid", ""))] = key
+    return keys

@@ -1,0 +1,158 @@
+"""Endpoints for browser sessions."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gatehouse.core.actor import ActorType, Session
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import Forbidden, NotFound
+from gatehouse.core.features import SESSIONS
+from gatehouse.core.roles import ANY_ROLE, Role
+from gatehouse.core.token import key_id
+from gatehouse.features.identity.schemas import (
+    CODE_FRAGMENT,
+    CreatedSignInLink,
+    CurrentSession,
+    EndedSessions,
+    EndSessions,
+    SessionList,
+    session_view,
+)
+from gatehouse.platform.http.endpoint import CREDENTIAL, SIGN_IN_CODE, Endpoint, Links, StepUp
+from gatehouse.platform.http.validation import invalid
+from gatehouse.services.console.authentication import COOKIE, check_site, clear_cookie, code_prefix, session_cookie, set_cookie
+from gatehouse.services.console.dependencies import Request
+
+
+async def sign_in(request: Request) -> CurrentSession:
+    """Sign in.
+
+    Starts a session and sets the session cookie. Send the credential as `Authorization: Bearer`. To satisfy a step-up
+    requirement, sign in again. The new session replaces the current session.
+    """
+    caller, http, sessions = request.authenticated, request.http, request.dependencies.sessions
+    kind = _kind(request)
+    if "sec-fetch-site" in http.headers or "origin" in http.headers:
+        check_site(request)
+    cookie = http.cookies.get(COOKIE)
+    current = await sessions.find(cookie) if cookie else None
+    started = await sessions.begin(
+        caller.actor,
+        caller.roles,
+        kind=kind,
+        proven_at=caller.proven_at,
+        bond=_bond(request, kind),
+        replaced_id=None if current is None else current.id,
+        user_agent=http.headers.get("user-agent", ""),
+    )
+    set_cookie(request.response, started.cookie, max_age_s=int(sessions.rules.max_s))
+    request.response.headers["Location"] = "/v1/sessions/current"
+    return _current(request, started.session, started.csrf)
+
+
+async def create_sign_in_link(request: Request) -> CreatedSignInLink:
+    """Create a sign-in link.
+
+    The link is valid for five minutes and starts one session with the credential of this request, without the credential itself.
+    A credential has at most one link: when a new link is created, the previous link stops working.
+    """
+    caller, sessions = request.authenticated, request.dependencies.sessions
+    kind = _kind(request)
+    code, expires_at = await sessions.create_link(
+        caller.actor, caller.roles, kind=kind, proven_at=caller.proven_at, bond=_bond(request, kind)
+    )
+    return CreatedSignInLink(f"/{CODE_FRAGMENT}{code_prefix(request.dependencies.key_prefix)}{code}", rfc3339(expires_at))
+
+
+async def list_sessions(request: Request) -> SessionList:
+    """List your sessions.
+
+    Returns the active sessions of the caller, newest first.
+    """
+    current = _session_id(request)
+    sessions = await request.dependencies.sessions.list_for(request.actor)
+    return SessionList([session_view(session, current=session.id == current) for session in sessions])
+
+
+async def show_session(request: Request) -> CurrentSession:
+    """Retrieve the current session.
+
+    Returns the `csrf_token` of the session, for example after a page reload.
+    """
+    session, cookie = request.authenticated.session, session_cookie(request.http)
+    if session is None or cookie is None:
+        raise NotFound("This request uses a credential instead of a session. POST /v1/sessions starts a session.")
+    return _current(request, session, request.dependencies.sessions.csrf(cookie))
+
+
+async def end_session(request: Request, session: str) -> None:
+    """End a session.
+
+    Use `current` to end the session that sends the request, or an ID to end another of your sessions. Owners can end any session.
+    """
+    current = _session_id(request)
+    session_id = current if session == "current" else key_id(session)
+    any_actor = Role.OWNER in request.authenticated.roles
+    if session_id is None or not await request.dependencies.sessions.end(session_id, request.actor, any_actor=any_actor):
+        raise NotFound("No session has this ID.")
+    if session_id == current:
+        clear_cookie(request.response)
+
+
+async def end_sessions(request: Request, query: EndSessions) -> EndedSessions:
+    """End all of your sessions.
+
+    The current session also ends, and your sign-in link stops working. With `everybody=true`, which requires the role
+    owner, the sessions of all users end and the sign-in links of all users stop working.
+    """
+    if query.everybody and Role.OWNER not in request.authenticated.roles:
+        raise Forbidden("Ending the sessions of all users requires the role owner.")
+    ended = await request.dependencies.sessions.end_all(request.actor, everybody=query.everybody)
+    if request.authenticated.session is not None:
+        clear_cookie(request.response)
+    return EndedSessions(ended)
+
+
+def _kind(request: Request) -> ActorType:
+    """Type of the credential that the request contains. Raises BadRequest if the request uses a session."""
+    kind = request.actor.type
+    if request.authenticated.session is not None or kind == "system" or kind == "recipient" or kind == "submitter":
+        raise invalid("header.authorization", "is missing", "send Authorization: Bearer <token>")
+    return kind
+
+
+def _bond(request: Request, kind: ActorType) -> bytes:
+    dependencies = request.dependencies
+    return dependencies.sessions.bond(dependencies.bootstrap_token or "") if kind == "bootstrap" else b""
+
+
+def _session_id(request: Request) -> str | None:
+    session = request.authenticated.session
+    return None if session is None else session.id
+
+
+def _current(request: Request, session: Session, csrf_token: str) -> CurrentSession:
+    return CurrentSession(
+        session=session_view(session, current=True),
+        csrf_token=csrf_token,
+        roles=sorted(role.value for role in request.authenticated.roles),
+        step_up_max_age_s=int(request.dependencies.sessions.rules.step_up_max_age_s),
+    )
+
+
+_session = partial(Endpoint, tag="sessions", roles=ANY_ROLE, feature=SESSIONS.name)
+_SESSIONS, _CURRENT, _SESSION = "/v1/sessions", "/v1/sessions/current", "/v1/sessions/{session}"
+_TO_SESSION = Links("session", "/session/id", ("end_session",))
+
+# Sign-in is itself the step-up. Ending a session requires no step-up, so that a user who suspects misuse can act immediately.
+_write = partial(_session, step_up=StepUp.NEVER)
+
+ENDPOINTS = (
+    _write(method="POST", path=_SESSIONS, handler=sign_in, security=(CREDENTIAL, SIGN_IN_CODE), status=201, links=_TO_SESSION),
+    _write(method="POST", path="/v1/sign-in-links", handler=create_sign_in_link, security=(CREDENTIAL,), status=201),
+    _session(method="GET", path=_SESSIONS, handler=list_sessions),
+    _write(method="DELETE", path=_SESSIONS, handler=end_sessions),
+    _session(method="GET", path=_CURRENT, handler=show_session, errors=(404,)),
+    _write(method="DELETE", path=_SESSION, handler=end_session, status=204, errors=(404,)),
+)

@@ -1,0 +1,100 @@
+"""Request and response shapes of browser sessions."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from gatehouse.core.actor import ActorType, Session
+from gatehouse.core.clock import rfc3339
+from gatehouse.platform.http.fields import Instant, view_of
+
+#: Beginning of the fragment of a sign-in link. The web UI (runtime/web/src/signInLink.ts) reads the code after it.
+CODE_FRAGMENT = "#sign-in="
+
+
+class EndSessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Query parameters for a sign-out."""
+
+    everybody: Annotated[bool, Meta(description="End the sessions of all users. Requires the role owner.")] = False
+
+
+class SessionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A browser session."""
+
+    example: ClassVar = {
+        "id": "5tRw0aB9xK2m",
+        "actor_type": "key",
+        "actor_id": "3fGh82kLmQ0a",
+        "created_at": "2030-01-01T09:00:00Z",
+        "seen_at": "2030-01-01T09:12:00Z",
+        "proven_at": "2030-01-01T09:00:00Z",
+        "ends_at": "2030-01-01T17:00:00Z",
+        "source_address": "192.0.2.7",
+        "user_agent": "Mozilla/5.0",
+        "current": True,
+    }
+
+    id: str
+    actor_type: ActorType
+    actor_id: str
+    created_at: Instant
+    seen_at: Annotated[Instant, Meta(description="Time of the last use.")]
+    proven_at: Annotated[Instant | None, Meta(description="Time of the last authentication.")]
+    ends_at: Annotated[Instant, Meta(description="Latest time at which the session expires. An unused session expires earlier.")]
+    source_address: str
+    user_agent: str
+    current: Annotated[bool, Meta(description="True if this request uses the session.")]
+
+
+class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
+    example: ClassVar = {
+        "session": SessionView.example,
+        "csrf_token": "d2hhdGV2ZXItaXQtaXMtYXMtbG9uZy1hcy10aGlz",
+        "roles": ["operator"],
+        "step_up_max_age_s": 300,
+    }
+
+    session: SessionView
+    csrf_token: Annotated[
+        str,
+        Meta(description="Send this value in the `X-CSRF-Token` header of every request in this session that can change data."),
+    ]
+    roles: list[str]
+    step_up_max_age_s: Annotated[
+        int, Meta(description="Maximum age of the last sign-in, in seconds, for operations with `x-step-up`.")
+    ]
+
+
+class CreatedSignInLink(msgspec.Struct, frozen=True):
+    """A new sign-in link. Only this response contains the link."""
+
+    example: ClassVar = {"path": "/" + CODE_FRAGMENT + "gtk_signin_" + 43 * "x", "expires_at": "2030-01-01T09:05:00Z"}
+
+    path: Annotated[
+        str,
+        Meta(description="Path to append to the URL of the console. Browsers do not send the fragment, which contains the code."),
+    ]
+    expires_at: Instant
+
+    def __repr__(self) -> str:
+        return f"CreatedSignInLink({self.expires_at})"
+
+
+class SessionList(msgspec.Struct, frozen=True):
+    example: ClassVar = {"sessions": [SessionView.example]}
+
+    sessions: list[SessionView]
+
+
+class EndedSessions(msgspec.Struct, frozen=True):
+    example: ClassVar = {"ended": 2}
+
+    ended: Annotated[int, Meta(description="Number of ended sessions.")]
+
+
+def session_view(session: Session, *, current: bool) -> SessionView:
+    proven_at = rfc3339(session.proven_at) if session.proven_at else None
+    return view_of(SessionView, session, proven_at=proven_at, current=current)

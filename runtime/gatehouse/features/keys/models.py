@@ -1,0 +1,66 @@
+"""Filters, positions and results of queries for API keys. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from gatehouse.core.keys import KeyId
+
+
+class KeyFilter(msgspec.Struct, frozen=True):
+    """Filter for a list of keys. A value of None does not restrict the list, except that purged keys are listed only if the
+    filter specifies the state `purged`. `state`: a KeyState, or `expired` for an active key past its expiry."""
+
+    search: str | None = None  # part of the name or owner, case ignored, beginning of the ID, or a tag
+    id_start: str | None = None  # beginning of the ID, instead of `search`
+    owner: str | None = None
+    state: str | None = None
+    environment: str | None = None
+    tag: str | None = None
+    family_id: str | None = None
+    expires_within_s: int | None = None  # active keys that expire within this number of seconds
+    unused_for_s: int | None = None  # active keys that were neither created nor used within this number of seconds
+
+
+class KeyPosition(msgspec.Struct, frozen=True):
+    """Position of a key in a sorted list. value: the value by which the list is sorted, as text; empty in the order of IDs."""
+
+    id: KeyId
+    value: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> KeyPosition:
+        key_id, _, value = text.partition(" ")
+        return cls(KeyId(key_id), value)
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.value}"
+
+
+class Effective(StrEnum):
+    """When a change takes effect."""
+
+    EVERYWHERE = "everywhere"  # confirmed by every live gateway worker
+    WITHIN_BOUND = "within_bound"  # stored; a worker that does not receive the change in time denies all keys
+
+
+class GenerationUse(msgspec.Struct, frozen=True):
+    """Number of stored values (purged keys excluded) that depend on a pepper generation."""
+
+    generation: int
+    keys: int  # digests of tokens
+    ids: int  # marks in key IDs
+    cores: int  # secrets of registered Cores
+    imported: int = 0  # IDs of imported keys
+    signing: int = 0  # sealed signing secrets
+
+
+class SealedSecret(msgspec.Struct, frozen=True):
+    """The signing secret of a key, encrypted under the pepper."""
+
+    key_id: KeyId
+    owner: str  # the key family for which the secret is sealed
+    generation: int  # pepper generation under which the secret is sealed
+    sealed: bytes

@@ -1,0 +1,468 @@
+"""Request and response shapes of API keys.
+
+`KeySettings` declares the fields that can be set at creation, can be updated, and are returned in responses, one field per line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from gatehouse.core.addresses import network
+from gatehouse.core.keys import OWN_SCHEME, CreditPlan, Key, RateLimit
+from gatehouse.core.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
+from gatehouse.features.keys.fields import (
+    CREDITS_MAX,
+    NAME_CHARS_MAX,
+    Addresses,
+    Algorithm,
+    AllowLastAdmin,
+    Cores,
+    Delivery,
+    KeySort,
+    Metadata,
+    Methods,
+    Name,
+    Notes,
+    Owner,
+    Period,
+    RequireSignature,
+    Roles,
+    Scopes,
+    Seconds,
+    StateFilter,
+    Tags,
+    Ttl,
+)
+from gatehouse.platform.http.fields import (
+    LIMITS_MAX,
+    Cost,
+    Cursor,
+    Effective,
+    Environment,
+    Instant,
+    LimitName,
+    NextCursor,
+    Quota,
+    Reason,
+    Timestamp,
+    Window,
+    distinct,
+    unix_seconds,
+    view_of,
+)
+from gatehouse.platform.http.validation import checked
+
+_LIMIT_EXAMPLE = {"name": "requests", "quota": 600, "window_s": 60, "burst": 100, "cost": 1}
+_CREDITS_EXAMPLE = {"remaining": 5000, "refill": {"amount": 5000, "every": "month"}}
+
+
+class RateLimitInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A rate limit: `quota` units per `window_s` seconds, of which at most `burst` can be used at once."""
+
+    example: ClassVar = _LIMIT_EXAMPLE
+
+    name: LimitName
+    quota: Quota
+    window_s: Window
+    burst: Annotated[Quota | None, Meta(description="Units that can be used at once. Default: `quota`.")] = None
+    cost: Cost = 1
+
+    def __post_init__(self) -> None:
+        if self.burst is not None and self.burst > self.quota:
+            raise ValueError("burst must not be larger than quota")
+
+    def limit(self) -> RateLimit:
+        return RateLimit(name=self.name, quota=self.quota, window_s=self.window_s, burst=self.burst or self.quota, cost=self.cost)
+
+
+def _distinct_names(limits: list[dict[str, Any]]) -> str:
+    return "must not contain two limits with the same name" if distinct([limit["name"] for limit in limits]) else ""
+
+
+Limits = Annotated[
+    list[RateLimitInput], checked(_distinct_names, min_length=1, max_length=LIMITS_MAX, description="Rate limits of the key.")
+]
+
+
+class Refill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """At the start of every period (UTC), the remaining credits are raised to at least `amount`. Credits do not accumulate."""
+
+    amount: Annotated[int, Meta(ge=1, le=CREDITS_MAX)]
+    every: Period
+
+
+class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Credits, shared by all keys in a key family. Each allowed request consumes as many credits as the `cost` of its
+    verification request (default: 1)."""
+
+    example: ClassVar = _CREDITS_EXAMPLE
+
+    remaining: Annotated[
+        int, Meta(ge=0, le=CREDITS_MAX, description="Remaining credits. A refill that is due is applied at the next use.")
+    ]
+    refill: Refill | None = None
+
+    def plan(self) -> CreditPlan:
+        refill = self.refill
+        return CreditPlan(self.remaining, *((refill.amount, refill.every) if refill else (None, None)))
+
+
+class ImportableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Fields that have the same shape in creation, update, import and response.
+
+    A field here is also a field of Key.
+    """
+
+    name: Name
+    owner: Owner = ""
+    cores: Cores = []
+    methods: Methods = []
+    addresses: Addresses = []
+    tags: Tags = []
+    metadata: Metadata = {}
+    notes: Notes = ""
+
+
+class KeySettings(ImportableSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Fields that have the same shape in creation, update and response, but not in files from other systems."""
+
+    roles: Roles = []
+
+
+class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key does not expire."""
+
+    example: ClassVar = {
+        "name": "invoices, nightly export",
+        "owner": "billing",
+        "scopes": ["cores:read"],
+        "cores": ["docs"],
+        "limits": [_LIMIT_EXAMPLE],
+        "ttl_s": 7_776_000,
+    }
+
+    environment: Annotated[
+        Environment | None, Meta(description="Environment of the key. Default: the environment of the deployment.")
+    ] = None
+    scopes: Annotated[Scopes | None, Meta(description='Default: `["cores:read"]`, or none if `roles` is set.')] = None
+    limits: Annotated[Limits | None, Meta(description="Default: the default limit of the deployment.")] = None
+    expires_at: Annotated[
+        Timestamp | None, Meta(description="Expiry as an RFC 3339 timestamp, at most ten years in the future.")
+    ] = None
+    ttl_s: Annotated[Ttl | None, Meta(description="Lifetime of the key in seconds, instead of `expires_at`.")] = None
+    credits: Credits | None = None
+    delivery: Delivery = "token"
+
+    def __post_init__(self) -> None:
+        _check_one_expiry(self.expires_at, self.ttl_s)
+
+
+if TYPE_CHECKING:
+
+    class _PatchedSettings(msgspec.Struct, frozen=True):
+        """Every field of KeySettings, optional. Omitted fields keep their values."""
+
+else:
+    _PatchedSettings = msgspec.defstruct(
+        "_PatchedSettings",
+        [(field.name, field.type | UnsetType, UNSET) for field in msgspec.structs.fields(KeySettings)],
+        frozen=True,
+        forbid_unknown_fields=True,
+        kw_only=True,
+    )
+
+
+class UpdateKey(_PatchedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Changes to a key. Omitted fields keep their values."""
+
+    example: ClassVar = {"owner": "billing", "limits": [{"name": "requests", "quota": 100, "window_s": 60}]}
+
+    scopes: Scopes | UnsetType = UNSET
+    limits: Limits | UnsetType = UNSET
+    expires_at: Annotated[
+        Timestamp | UnsetType | None,
+        Meta(description="Expiry as an RFC 3339 timestamp, at most ten years in the future. Null: the key does not expire."),
+    ] = UNSET
+    credits: Annotated[Credits | UnsetType | None, Meta(description="Null: requests no longer consume credits.")] = UNSET
+    require_signature: RequireSignature | UnsetType = UNSET
+    allow_last_admin: AllowLastAdmin = False
+
+    def __post_init__(self) -> None:
+        changes = [name for name in self.__struct_fields__ if name != "allow_last_admin"]
+        if all(getattr(self, name) is UNSET for name in changes):
+            raise ValueError("changes nothing; send at least one field to change")
+
+
+class ReasonBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An optional reason for the operation."""
+
+    example: ClassVar[dict[str, Any]] = {"reason": "leaked in a log"}
+
+    reason: Reason = ""
+
+
+class DeactivateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Parameters of an operation that disables or deletes a key."""
+
+    example: ClassVar = {"reason": "not needed over the winter"}
+
+    allow_last_admin: AllowLastAdmin = False
+
+
+class PurgeKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Confirmation of a purge, which cannot be undone."""
+
+    example: ClassVar = {"confirm": "3fGh82kLmQ0a", "reason": "erasure request from the owner"}
+
+    confirm: Annotated[str, Meta(max_length=12, description="ID of the key, to confirm the purge.")]
+
+
+class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Parameters of a rotation. If `ttl_s` and `expires_at` are omitted, the new key has the same lifetime as the previous
+    key."""
+
+    example: ClassVar = {"grace_s": 86_400, "reason": "quarterly"}
+
+    grace_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=GRACE_S_MAX,
+            description="Grace period in seconds, during which the previous key continues to work. Ends "
+            "early if the previous key expires.",
+        ),
+    ] = GRACE_S_DEFAULT
+    expires_at: Annotated[Timestamp | None, Meta(description="Expiry of the new key, as an RFC 3339 timestamp.")] = None
+    ttl_s: Annotated[Ttl | None, Meta(description="Lifetime of the new key in seconds, instead of `expires_at`.")] = None
+    delivery: Delivery = "token"
+    allow_last_admin: AllowLastAdmin = False
+
+    def __post_init__(self) -> None:
+        _check_one_expiry(self.expires_at, self.ttl_s)
+
+
+class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Query parameters for listing keys."""
+
+    search: Annotated[
+        Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None,
+        Meta(
+            description="Keys whose name or owner contains this text, whose ID or token begins with this text, or that have this"
+            " tag. Case is ignored in names and owners."
+        ),
+    ] = None
+    owner: Annotated[Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None, Meta(description="Filter by owner.")] = None
+    state: Annotated[
+        StateFilter | None,
+        Meta(description="Filter by state. `active` excludes expired keys. Default: all keys except purged keys."),
+    ] = None
+    environment: Annotated[Environment | None, Meta(description="Filter by environment.")] = None
+    tag: Annotated[Annotated[str, Meta(max_length=64)] | None, Meta(description="Filter by tag.")] = None
+    family_id: Annotated[Annotated[str, Meta(max_length=12)] | None, Meta(description="Filter by key family.")] = None
+    expires_within_s: Annotated[Seconds | None, Meta(description="Active keys that expire in the next N seconds.")] = None
+    unused_for_s: Annotated[
+        Seconds | None, Meta(description="Active keys that were neither created nor used in the last N seconds.")
+    ] = None
+    sort: Annotated[
+        KeySort,
+        Meta(
+            description="Order of the keys. `-` reverses the order. `name` ignores case. Keys without an expiry come after all"
+            " other keys in the order `expires_at`, and keys that were never used come before all other keys in the order"
+            " `last_used_at`."
+        ),
+    ] = "id"
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of keys.")] = 50
+    total: Annotated[bool, Meta(description="Count all keys that match the filters.")] = False
+
+
+class SigningView(msgspec.Struct, frozen=True):
+    algorithm: Algorithm
+    required: Annotated[bool, Meta(description="True if unsigned requests are denied.")]
+
+
+class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=True):
+    """An API key. Neither the token nor its digest is included."""
+
+    example: ClassVar = {
+        "id": "3fGh82kLmQ0a",
+        "name": "invoices, nightly export",
+        "owner": "billing",
+        "environment": "test",
+        "state": "active",
+        "scopes": ["cores:read"],
+        "cores": ["docs"],
+        "limits": [_LIMIT_EXAMPLE],
+        "roles": ["reader"],
+        "methods": ["GET", "HEAD"],
+        "addresses": ["192.0.2.0/24", "2001:db8::/48"],
+        "credits": _CREDITS_EXAMPLE,
+        "signing": {"algorithm": "hmac-sha256", "required": True},
+        "tags": ["nightly"],
+        "metadata": {"ticket": "OPS-1234"},
+        "notes": "Requested by the billing team.",
+        "version": 3,
+        "family_id": "3fGh82kLmQ0a",
+        "generation": 1,
+        "successor_id": None,
+        "rotated_at": None,
+        "last_used_at": "2030-06-01T04:00:00Z",
+        "expires_at": "2031-01-01T00:00:00Z",
+        "created_at": "2030-01-01T09:30:00.123456Z",
+        "created_by": "bootstrap",
+        "revoked_at": None,
+        "revoked_by": None,
+        "revoke_reason": None,
+        "deleted_at": None,
+        "deleted_by": None,
+        "purged_at": None,
+        "scheme": "own",
+        "start": "gtk_test_3fGh82kLmQ0a",
+    }
+
+    name: Annotated[str, Meta(max_length=NAME_CHARS_MAX, description="Display name of the key. Empty after a purge.")]
+    id: str
+    environment: Environment
+    state: Literal["active", "disabled", "revoked", "deleted", "purged"]
+    scopes: Annotated[list[str], Meta(description="Scopes of the key, in addition to those that `roles` adds.")]
+    limits: list[RateLimit]
+    credits: Credits | None
+    signing: Annotated[
+        SigningView | None, Meta(description="Signature settings for requests. Null if the key has no signing key.")
+    ]
+    version: Annotated[
+        int, Meta(description="Version number, incremented by every change. Serves as the ETag of the key for `If-Match`.")
+    ]
+    family_id: Annotated[
+        str,
+        Meta(description="ID of the key family: the ID of its first key. All keys in a family share limits and credits."),
+    ]
+    generation: Annotated[int, Meta(description="1 for a new key, incremented by every rotation.")]
+    successor_id: Annotated[
+        str | None, Meta(description="ID of the key that replaces this key. Both keys work until the `expires_at` of this key.")
+    ]
+    rotated_at: Instant | None
+    last_used_at: Annotated[Instant | None, Meta(description="Time of the last successful use of this key.")]
+    expires_at: Instant | None
+    created_at: Instant
+    created_by: str
+    revoked_at: Instant | None
+    revoked_by: str | None
+    revoke_reason: str | None
+    deleted_at: Annotated[Instant | None, Meta(description="The key can be restored for 30 days after this time.")]
+    deleted_by: str | None
+    purged_at: Instant | None
+    scheme: Annotated[str, Meta(description="`own`, or the hash scheme of an imported key, such as `sha256`.")]
+    start: Annotated[str, Meta(description="First characters of the token, for identification. Empty for an imported key.")]
+
+
+Token = Annotated[str, Meta(description="The token. Returned only in this response.")]
+
+
+class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
+    """The token of a new key, or a link to it."""
+
+    token: Token | UnsetType = UNSET
+    link: Annotated[
+        str | UnsetType,
+        Meta(description="Link that shows the token once, within three days. Present only with the delivery `link`."),
+    ] = UNSET
+
+
+class CreatedKey(IssuedToken, frozen=True, kw_only=True):
+    example: ClassVar = {"token": "gtk_test_3fGh82kLmQ0a...", "key": KeyView.example}
+
+    key: KeyView
+
+
+class KeyPage(msgspec.Struct, frozen=True):
+    example: ClassVar = {"keys": [KeyView.example], "next_cursor": None, "total": None}
+
+    keys: list[KeyView]
+    next_cursor: NextCursor
+    total: Annotated[
+        int | None, Meta(description="Number of keys that match the filters. Null unless the request contains `total=true`.")
+    ] = None
+
+
+class ChangedKey(msgspec.Struct, frozen=True):
+    example: ClassVar = {"key": KeyView.example, "effective": "everywhere"}
+
+    key: KeyView
+    effective: Effective
+
+
+class RotatedKey(IssuedToken, frozen=True, kw_only=True):
+    """The new key and the previous key. The previous key works until its `expires_at`."""
+
+    example: ClassVar = {
+        "token": "gtk_test_7hJk31xPqR8b...",
+        "key": {**KeyView.example, "id": "7hJk31xPqR8b", "generation": 2, "start": "gtk_test_7hJk31xPqR8b"},
+        "previous": {**KeyView.example, "successor_id": "7hJk31xPqR8b", "rotated_at": "2030-06-01T09:00:00Z"},
+        "effective": "everywhere",
+    }
+
+    key: KeyView
+    previous: KeyView
+    effective: Effective
+
+
+class PurgedKey(msgspec.Struct, frozen=True):
+    example: ClassVar = {
+        "id": "3fGh82kLmQ0a",
+        "purged_at": "2030-06-01T09:00:00Z",
+        "effective": "everywhere",
+        "counters_removed": True,
+    }
+
+    id: str
+    purged_at: Instant
+    effective: Effective
+    counters_removed: Annotated[
+        bool,
+        Meta(
+            description="True if the rate limit counters were removed. False if another key in the family uses the counters, or"
+            " if Redis is unavailable. The counters then expire with their windows."
+        ),
+    ]
+
+
+def key_view(key: Key, prefix: str) -> KeyView:
+    """The public view of a key. `prefix`: token prefix of this deployment."""
+    return view_of(
+        KeyView,
+        key,
+        scopes=key.own_scopes,
+        credits=None if key.credits is None else _credits(key.credits),
+        family_id=key.subject,
+        signing=None if key.signing is None else SigningView(key.signing.algorithm.value, key.signing.required),
+        start=f"{prefix}_{key.environment.value}_{key.id}" if key.scheme == OWN_SCHEME else "",
+    )
+
+
+def settings_of(body: msgspec.Struct) -> dict[str, Any]:
+    """Fields of a creation, an update or an import, converted to the types of `keys.models`. Fields that an update omits are not
+    included."""
+    values = {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
+    if "addresses" in values:
+        values["addresses"] = [network(address) for address in values["addresses"]]
+    if isinstance(values.get("limits"), list):
+        values["limits"] = [limit.limit() for limit in values["limits"]]
+    if isinstance(values.get("credits"), Credits):
+        values["credits"] = values["credits"].plan()
+    if isinstance(values.get("expires_at"), str):
+        values["expires_at"] = unix_seconds(values["expires_at"])
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _credits(plan: CreditPlan) -> Credits:
+    refill = msgspec.convert({"amount": plan.refill_amount, "every": plan.refill_every}, Refill) if plan.refill_amount else None
+    return Credits(plan.remaining, refill)
+
+
+def _check_one_expiry(expires_at: str | None, ttl_s: int | None) -> None:
+    if expires_at is not None and ttl_s is not None:
+        raise ValueError("expires_at and ttl_s are mutually exclusive; send only one of them")

@@ -1,0 +1,356 @@
+"""Creates, changes, rotates, revokes, deletes and purges keys. Gateways also revoke a key at the request of the token holder.
+
+`KeyService.transition` performs every action on an existing key except a self-revocation. The method checks the life cycle,
+writes the key and the audit event in one transaction, and waits until the gateways have confirmed the change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from gatehouse.core import http_signatures, lifecycle
+from gatehouse.core.actor import Actor
+from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
+from gatehouse.core.clock import Clock
+from gatehouse.core.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Problem, Unavailable
+from gatehouse.core.keys import (
+    OWN_SCHEME,
+    Key,
+    KeyChange,
+    KeyEnvironment,
+    KeyFields,
+    KeyId,
+    KeyState,
+    LockedKey,
+    RotationOptions,
+    SignatureAlgorithm,
+    Signing,
+    can_manage_keys,
+    granted,
+)
+from gatehouse.core.lifecycle import Action
+from gatehouse.core.sealing import SIGNING_SECRET, seal, unseal
+from gatehouse.core.token import ParsedToken, Pepper, build_marked, parse, proves_possession
+from gatehouse.features.keys.imported import find_imported
+from gatehouse.features.keys.models import Effective, KeyFilter, SealedSecret
+from gatehouse.features.keys.repository import KeyRepository
+
+#: IDs contain 47 random bits. Two collisions in a row mean that the source of randomness is defective.
+_ID_ATTEMPTS = 2
+_ID_BYTES = 12
+_SECRET_BYTES = 32
+
+#: Actions that are rejected on the last key that can manage keys unless the request allows it. Revocation is always possible,
+#: because it must always be possible to end a leaked credential.
+_GUARDED = frozenset({Action.UPDATE, Action.DISABLE, Action.DELETE, Action.ROTATE, Action.END_GRACE_PERIOD})
+_LAST_ADMIN = "No other key that can manage keys is valid long enough; create another such key first, or send allow_last_admin"
+_LAST_ADMIN_GRACE_PERIOD = (
+    "This is the last key that can manage keys, because its successor cannot; create another such key first"
+)
+
+
+class Created(msgspec.Struct, frozen=True):
+    token: str  # shown once and not stored
+    key: Key
+
+    def __repr__(self) -> str:
+        return f"Created({self.key.id})"
+
+
+class Changed(msgspec.Struct, frozen=True):
+    key: Key
+    effective: Effective
+
+
+class Rotated(msgspec.Struct, frozen=True):
+    token: str  # of the new key; shown once and not stored
+    key: Key
+    previous: Key
+    effective: Effective
+
+    def __repr__(self) -> str:
+        return f"Rotated({self.previous.id} -> {self.key.id})"
+
+
+#: (key, next state, now) -> change. A pure function, except that it may raise an error.
+Change = Callable[[Key, KeyState, float], KeyChange]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyService:
+    """Creates and manages API keys.
+
+    pepper: secret under which tokens are stored.
+    prefix: prefix of this deployment's tokens.
+    random_bytes: source of randomness for tokens, `secrets.token_bytes`.
+    confirmation_timeout_s: maximum time that a change waits for confirmation by the gateways.
+    """
+
+    store: KeyRepository
+    clock: Clock
+    pepper: Pepper
+    prefix: str
+    random_bytes: Callable[[int], bytes]
+    confirmation_timeout_s: float
+
+    async def create(self, fields: KeyFields, actor: Actor, *, ttl_s: int | None) -> Created:
+        """Stores a new key with its audit event. `ttl_s`: lifetime in seconds. None: `expires_at` in `fields` determines the
+        expiry.
+
+        Raises BadRequest if the expiry is not allowed, and Unavailable.
+        """
+        now, own_scopes = self.clock.now(), fields["scopes"]
+        expires_at = fields["expires_at"] if ttl_s is None else now + ttl_s
+        lifecycle.check_expiry(expires_at, now)
+        generation = await self.writable_generation()
+        for _ in range(_ID_ATTEMPTS):
+            token, digest = self._new_token(fields["environment"], generation)
+            key = Key(
+                **{**fields, "expires_at": expires_at, "scopes": granted(own_scopes, fields["roles"])},
+                id=token.id,
+                digest=digest,
+                pepper_generation=generation,
+                state=KeyState.ACTIVE,
+                own_scopes=own_scopes,
+                version=1,
+                family_id=token.id,
+                has_credits=fields["credits"] is not None,
+                created_at=now,
+                created_by=actor.label,
+                id_generation=generation,
+            )
+            try:
+                details = lifecycle.creation_details(key, fields)
+                event = actor.event(AuditAction.KEY_CREATE, target_id=key.id, at=now, details=details)
+                await self.store.add(key, event)
+            except Conflict:
+                continue
+            return Created(token=token.text, key=key)
+        raise Unavailable("Key creation is temporarily unavailable.", detail="random key IDs collide")
+
+    async def find_by_token(self, token: str) -> Key | None:
+        """Returns the key to which the token belongs, in any state, or None if there is no such key. Raises Unavailable."""
+        parsed = parse(token, self.prefix)
+        if parsed is None:
+            return await find_imported(self.store, self.pepper, token)
+        key = await self.store.get(parsed.id)
+        return key if proves_possession(self.pepper, parsed.text, key) else None
+
+    async def update(
+        self, key_id: KeyId, patch: KeyFields, actor: Actor, *, version: int | None, allow_last_admin: bool = False
+    ) -> Changed:
+        """Changes fields of a key. `version`: the version that the caller read, or None for any version.
+
+        Raises PreconditionFailed if the key has changed since then, BadRequest if the expiry is not allowed or if signatures are
+        required without a signing key, and the errors of `transition`.
+        """
+
+        def change(key: Key, state: KeyState, now: float) -> KeyChange:
+            if version is not None and version != key.version:
+                raise PreconditionFailed(f"The key has changed and is at version {key.version}; read it again and retry.")
+            if "expires_at" in patch:
+                lifecycle.check_rotated_expiry(key, patch["expires_at"], now)
+            return KeyChange(lifecycle.patched(key, patch), lifecycle.patch_details(key, patch))
+
+        return await self.transition(key_id, Action.UPDATE, actor, change, allow_last_admin=allow_last_admin)
+
+    async def act(self, key_id: KeyId, action: Action, reason: str, actor: Actor, *, allow_last_admin: bool = False) -> Changed:
+        """Disables, enables, revokes, deletes or restores a key, or ends its grace period. See `lifecycle.IDEMPOTENT`.
+
+        Raises Conflict if the key has no grace period, or if the grace period or the restore window has ended, and the errors of
+        `transition`.
+        """
+
+        def change(key: Key, state: KeyState, now: float) -> KeyChange:
+            return lifecycle.state_change(key, action, state, now, by=actor.label, reason=reason)
+
+        return await self.transition(key_id, action, actor, change, allow_last_admin=allow_last_admin)
+
+    async def rotate(self, key_id: KeyId, options: RotationOptions, actor: Actor, *, allow_last_admin: bool = False) -> Rotated:
+        """Creates the successor of a key. The old token stays valid until the grace period ends or the old key expires.
+
+        An earlier grace period ends immediately, so at most two keys in a family are valid at a time.
+        Raises Conflict if the key has expired or has already been rotated, BadRequest if the new expiry is not allowed, and the
+        errors of `transition`.
+        """
+        generation = await self.writable_generation()
+        created: list[tuple[str, Key]] = []
+
+        def change(key: Key, state: KeyState, now: float) -> KeyChange:
+            lifecycle.check_rotatable(key, now)
+            token, digest = self._new_token(key.environment, generation)
+            new_key = msgspec.structs.replace(
+                lifecycle.successor(key, options, now, actor.label),
+                id=token.id,
+                digest=digest,
+                pepper_generation=generation,
+                scheme=OWN_SCHEME,
+                id_generation=generation,
+            )
+            created.append((token.text, new_key))
+            ends_at = lifecycle.end_of_grace_period(key, options, now)
+            previous = msgspec.structs.replace(key, expires_at=ends_at, successor_id=token.id, rotated_at=now)
+            details: Details = {
+                "reason": options.reason,
+                "successor_id": token.id,
+                "family_id": key.subject,
+                "generation": new_key.generation,
+                "grace_ends_at": ends_at,
+                "expires_at": new_key.expires_at,
+            }
+            return KeyChange(previous, details, successor=new_key, others_end_at=now)
+
+        changed = await self.transition(key_id, Action.ROTATE, actor, change, allow_last_admin=allow_last_admin)
+        token, key = created[-1]
+        return Rotated(token=token, key=key, previous=changed.key, effective=changed.effective)
+
+    async def purge(
+        self, key_id: KeyId, confirm: str, reason: str, actor: Actor, *, forget: Callable[[str], Awaitable[bool]] | None
+    ) -> tuple[Changed, bool]:
+        """Removes all data of a deleted or revoked key except its ID, which stays reserved. Audit events remain. Idempotent.
+
+        `confirm` must repeat the ID. `forget`: removes the rate-limit counters of a key family. None if each gateway worker
+        counts separately. The second value is True if the counters were removed, and False if another key in the family uses
+        the counters, or if Redis is unavailable and the counters expire later. Raises BadRequest if `confirm` is not the ID,
+        and the errors of `transition`.
+        """
+        if confirm != key_id:
+            problem = Problem("body.confirm", "is not the ID of this key", "repeat the ID: a purge cannot be undone")
+            raise BadRequest("The purge is not confirmed.", errors=(problem,))
+
+        def change(key: Key, state: KeyState, now: float) -> KeyChange:
+            details: Details = {"reason": reason, "family_id": key.subject, "generation": key.generation}
+            return KeyChange(lifecycle.tombstone(key, now), details)
+
+        changed = await self.transition(key_id, Action.PURGE, actor, change)
+        subject = changed.key.subject
+        remaining, _ = await self.store.page(after=None, size=1, only=KeyFilter(family_id=subject))
+        return changed, forget is not None and not remaining and await forget(subject)
+
+    async def set_signing(
+        self, key_id: KeyId, public_key: bytes | None, actor: Actor, *, required: bool, allow_last_admin: bool
+    ) -> tuple[str | None, Changed]:
+        """Sets or replaces the signing key. `public_key`: the 32 bytes of an Ed25519 key. None: an HMAC secret is created.
+
+        A signing secret belongs to the key family. The successor of a rotated key inherits the secret and can have another secret
+        without affecting its predecessor. To replace a secret without failed requests, rotate the key, set the successor's
+        secret, and then end the grace period. Returns the HMAC secret (shown only once) or None. Raises the errors of
+        `transition`.
+        """
+        generation = await self.writable_generation()
+        secret = self.random_bytes(_SECRET_BYTES) if public_key is None else None
+        algorithm = SignatureAlgorithm.ED25519 if secret is None else SignatureAlgorithm.HMAC_SHA256
+
+        def change(key: Key, state: KeyState, now: float) -> KeyChange:
+            signing = Signing(algorithm, public_key or b"", 0, required)
+            if secret is not None:
+                sealed = seal(secret, SIGNING_SECRET, self.pepper, generation, self.random_bytes, context=key.subject)
+                if sealed is None:
+                    detail = f"pepper generation {generation} is not available"
+                    raise Unavailable("The creation of signing secrets is temporarily unavailable.", detail=detail)
+                signing = Signing(algorithm, sealed, generation, required)
+            details: Details = {"changed": ["signing"], "algorithm": algorithm.value, "require_signature": required}
+            return KeyChange(msgspec.structs.replace(key, signing=signing), {**details, "version": key.version})
+
+        changed = await self.transition(key_id, Action.UPDATE, actor, change, allow_last_admin=allow_last_admin)
+        return None if secret is None else http_signatures.secret_text(secret), changed
+
+    async def remove_signing(self, key_id: KeyId, actor: Actor) -> Changed:
+        """Removes the signing key. Raises Conflict while signatures are required, and the errors of `transition`."""
+
+        def change(key: Key, state: KeyState, now: float) -> KeyChange:
+            if key.signing is None:
+                raise Conflict("The key has no signing key.")
+            if key.signing.required:
+                raise Conflict("The key requires signatures; send require_signature false with PATCH first.")
+            details: Details = {"changed": ["signing"], "algorithm": None, "version": key.version}
+            return KeyChange(msgspec.structs.replace(key, signing=None), details)
+
+        return await self.transition(key_id, Action.UPDATE, actor, change)
+
+    async def reseal(self) -> int:
+        """Re-encrypts up to RESEAL_ROWS signing secrets under the pepper generation for new values. Returns the number of
+        re-encrypted secrets. Raises Unavailable."""
+        pepper, generation = self.pepper, await self.writable_generation()
+
+        def sealed_again(stored: SealedSecret) -> bytes | None:
+            secret = unseal(stored.sealed, SIGNING_SECRET, pepper, stored.generation, context=stored.owner)
+            if secret is None:
+                return None
+            return seal(secret, SIGNING_SECRET, pepper, generation, self.random_bytes, context=stored.owner)
+
+        def event(count: int) -> AuditEvent:
+            details: Details = {"secrets": count, "generation": generation}
+            at = self.clock.now()
+            return Actor("system", "console").event(AuditAction.PEPPER_RESEAL, target_id=str(generation), at=at, details=details)
+
+        old_generations = [old for old in pepper.generations if old != generation]
+        return await self.store.reseal(old_generations, generation, sealed_again, event)
+
+    async def transition(
+        self, key_id: KeyId, action: Action, actor: Actor, change: Change, *, allow_last_admin: bool = False
+    ) -> Changed:
+        """Performs `action` on a key and waits until the gateways have confirmed the change, at most `confirmation_timeout_s`.
+
+        A repeated idempotent action returns the key unchanged. Raises NotFound, Conflict if the action is not possible in the
+        current state or if the key is the last key that can manage keys, Unavailable, and the errors of `change`.
+        """
+        now = self.clock.now()
+
+        def update(locked: LockedKey) -> tuple[KeyChange, AuditEvent] | None:
+            key = locked.key
+            if lifecycle.is_repeat(key.state, action):
+                return None
+            state = lifecycle.next_state(key.state, action, key.state_before)
+            if state is None:
+                raise Conflict(lifecycle.rejection(key.state, action))
+            changed = change(key, state, now)
+            if action in _GUARDED and locked.is_last_admin and not allow_last_admin and not _keeps_admin(key, changed):
+                raise Conflict(_LAST_ADMIN if action is not Action.END_GRACE_PERIOD else _LAST_ADMIN_GRACE_PERIOD)
+            event = actor.event(AuditAction(f"key.{action.value}"), target_id=key_id, at=now, details=changed.details)
+            return changed, event
+
+        written = await self.store.alter(key_id, update)
+        if written is None:
+            raise NotFound("No key has this ID.")
+        key, change_seq = written
+        return Changed(key, await self.store.effective(change_seq, timeout_s=self.confirmation_timeout_s))
+
+    async def writable_generation(self) -> int:
+        """The newest pepper generation that every live gateway can read. During a rollout, this is the previous generation.
+
+        Raises Unavailable.
+        """
+        available = [generation for generation in self.pepper.generations if generation <= self.pepper.current]
+        return await self.store.writable_generation(available) or self.pepper.current
+
+    def _new_token(self, environment: KeyEnvironment, generation: int) -> tuple[ParsedToken, bytes]:
+        """A token with a marked ID, and the digest to store. Raises Unavailable if the pepper generation is not available."""
+        token = build_marked(
+            self.prefix,
+            environment,
+            self.random_bytes(_ID_BYTES),
+            self.random_bytes(_SECRET_BYTES),
+            pepper=self.pepper,
+            generation=generation,
+        )
+        digest = None if token is None else self.pepper.digest(token.text, generation)
+        if token is None or digest is None:
+            raise Unavailable(
+                "Key creation is temporarily unavailable.", detail=f"pepper generation {generation} is not available"
+            )
+        return token, digest
+
+
+def _keeps_admin(key: Key, changed: KeyChange) -> bool:
+    """True if the changed key or its successor can manage keys for as long as the original key could."""
+    ends_at = math.inf if key.expires_at is None else key.expires_at
+    candidates = [changed.key] if changed.successor is None else [changed.key, changed.successor]
+    return any(
+        can_manage_keys(candidate) and (candidate.expires_at is None or candidate.expires_at >= ends_at)
+        for candidate in candidates
+    )

@@ -1,0 +1,67 @@
+"""Notification events, webhooks and deliveries. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from gatehouse.core.audit_events import AuditAction, DescribedStr
+
+
+class NotificationEvent(DescribedStr):
+    """Events that a webhook can subscribe to."""
+
+    KEY_REVOKED = "key.revoked", "An API key was revoked by an administrator, by its holder, or because of a leak report."
+    KEY_ROTATED = "key.rotated", "An API key was replaced by a successor."
+    KEY_EXPIRES_SOON = "key.expires_soon", "An API key expires within 30 days, 7 days or 1 day."
+    KEY_LEAKED = "key.leaked", "An API key was reported as publicly exposed."
+    KEY_UNUSUAL = "key.unusual", "Unusual use of an API key was detected."
+    SECRET_OPENED = "secret.opened", "A use of a link to a secret was consumed."
+    SECRET_DENIED = "secret.denied", "An attempt to open a link to a secret was denied."
+    REQUEST_SUBMITTED = "request.submitted", "A secret was submitted to a secret request."
+    SECRET_PURGED = "secret.purged", "Every stored version of the content of a secret was deleted."
+
+
+#: Action in the audit trail -> event that is sent to receivers.
+EVENTS: dict[AuditAction, NotificationEvent] = {
+    AuditAction.KEY_REVOKE: NotificationEvent.KEY_REVOKED,
+    AuditAction.KEY_SELF_REVOKE: NotificationEvent.KEY_REVOKED,
+    AuditAction.KEY_ROTATE: NotificationEvent.KEY_ROTATED,
+    AuditAction.KEY_EXPIRES_SOON: NotificationEvent.KEY_EXPIRES_SOON,
+    AuditAction.KEY_LEAK: NotificationEvent.KEY_LEAKED,
+    AuditAction.KEY_UNUSUAL: NotificationEvent.KEY_UNUSUAL,
+    AuditAction.LINK_CLAIM: NotificationEvent.SECRET_OPENED,
+    AuditAction.LINK_DENIED: NotificationEvent.SECRET_DENIED,
+    AuditAction.REQUEST_SUBMIT: NotificationEvent.REQUEST_SUBMITTED,
+    AuditAction.SECRET_PURGE: NotificationEvent.SECRET_PURGED,
+}
+
+#: Target of deliveries to the SNS topic. The target of a webhook is its ID, which has 12 characters.
+TOPIC = "topic"
+DeliveryState = Literal["waiting", "delivered", "dead"]
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """A receiver. The fields are the columns of `webhook`."""
+
+    id: str
+    url: str
+    events: tuple[str, ...]  # values of NotificationEvent; empty: all events
+    pepper_generation: int  # pepper generation under which the webhook secret is derived
+    created_at: float
+    created_by: str
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """A notification for one target. The fields are columns of `delivery`."""
+
+    notification_id: str
+    target: str
+    event: NotificationEvent
+    body: str
+    state: DeliveryState
+    attempts: int
+    next_at: float
+    created_at: float
+    problem: str  # reason why the last attempt failed

@@ -1,0 +1,108 @@
+"""Request and response shapes of webhooks and deliveries."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from gatehouse.core.clock import rfc3339
+from gatehouse.features.notifications.models import Delivery, DeliveryState, NotificationEvent, Webhook
+from gatehouse.platform.http.fields import Cursor, Instant, NextCursor, view_of
+
+URL_CHARS_MAX = 500
+
+
+class CreateWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of a new webhook."""
+
+    example: ClassVar = {"url": "https://hooks.example.com/gatehouse", "events": ["key.revoked"]}
+
+    url: Annotated[
+        str,
+        Meta(max_length=URL_CHARS_MAX, description="HTTPS URL for POST requests, with a public address and without a user name."),
+    ]
+    events: Annotated[list[NotificationEvent], Meta(max_length=20, description="Events to send. Empty: all events.")] = []
+
+
+class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
+    example: ClassVar = {
+        "id": "8kLm20pQxT4v",
+        "url": "https://hooks.example.com/gatehouse",
+        "events": ["key.revoked"],
+        "created_at": "2030-06-01T09:00:00Z",
+        "created_by": "bootstrap",
+    }
+
+    id: str
+    url: str
+    events: list[NotificationEvent]
+    created_at: Instant
+    created_by: str
+
+
+class CreatedWebhook(msgspec.Struct, frozen=True):
+    example: ClassVar = {"secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "webhook": WebhookView.example}
+
+    secret: Annotated[
+        str,
+        Meta(
+            description="Secret with which the receiver verifies signatures (Standard Webhooks). Returned only in this response."
+        ),
+    ]
+    webhook: WebhookView
+
+
+class WebhookList(msgspec.Struct, frozen=True):
+    example: ClassVar = {"webhooks": [WebhookView.example]}
+
+    webhooks: list[WebhookView]
+
+
+class ListDeliveries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Query parameters for listing deliveries."""
+
+    state: Annotated[DeliveryState, Meta(description="`dead`: abandoned after the last attempt failed.")] = "dead"
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of deliveries.")] = 50
+
+
+class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
+    """Delivery of a notification to one destination."""
+
+    example: ClassVar = {
+        "notification_id": "msg_0199f3a8c0d1b6e5f4a39281",
+        "destination": "8kLm20pQxT4v",
+        "event": "key.revoked",
+        "state": "waiting",
+        "attempts": 8,
+        "next_at": "2030-06-01T19:42:35Z",
+        "created_at": "2030-06-01T09:00:00Z",
+        "problem": "responded with 503",
+    }
+
+    notification_id: str
+    destination: Annotated[str, Meta(description="ID of the webhook, or `topic` for the SNS topic.")]
+    event: NotificationEvent
+    state: DeliveryState
+    attempts: int
+    next_at: Annotated[Instant | None, Meta(description="Time of the next attempt. Null unless `state` is `waiting`.")]
+    created_at: Instant
+    problem: Annotated[str, Meta(description="Reason why the last attempt failed.")]
+
+
+class DeliveryPage(msgspec.Struct, frozen=True):
+    example: ClassVar = {"deliveries": [DeliveryView.example], "next_cursor": None}
+
+    deliveries: list[DeliveryView]
+    next_cursor: NextCursor
+
+
+def webhook_view(webhook: Webhook) -> WebhookView:
+    return view_of(WebhookView, webhook, events=[NotificationEvent(event) for event in webhook.events])
+
+
+def delivery_view(delivery: Delivery) -> DeliveryView:
+    next_at = rfc3339(delivery.next_at) if delivery.state == "waiting" else None
+    return view_of(DeliveryView, delivery, destination=delivery.target, next_at=next_at)

@@ -1,0 +1,139 @@
+"""Sends notifications. Rows of the audit trail become deliveries, which are retried until they succeed or are dead.
+
+Deliveries are derived from committed audit rows, so a rolled-back change causes no notification. Notifications are delivered at
+least once. `webhook-id` is the same for all attempts, so that receivers can detect duplicates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from gatehouse.core.clock import Clock
+from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
+from gatehouse.core.token import Pepper
+from gatehouse.core.webhook_signatures import webhook_secret, webhook_signature
+from gatehouse.features.notifications.models import TOPIC, Delivery, Webhook
+from gatehouse.features.notifications.repository import NotificationRepository
+from gatehouse.platform.aws import AWS_ERRORS, create_client, error_code
+from gatehouse.platform.http_client.upstream import UpstreamClients, UpstreamRequest
+
+#: Total timeout of a delivery.
+TIMEOUT_S = 10.0
+_SNS_TIMEOUT_S = 3
+
+#: Delays before the retries in seconds, about a day in total. After the last failed attempt, a delivery is dead.
+BACKOFF_S = (5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 43_200)
+BATCH_SIZE = 20
+
+#: Seconds after which a delivery is attempted again if the process was killed during an attempt.
+LEASE_S = 60.0
+
+#: Reminders are sent this number of days before a key expires, if the lifetime of the key is at least twice as long.
+REMINDER_DAYS = (1, 7, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationDispatcher:
+    """Sends due deliveries. `pepper`: HMAC secret from which webhook secrets are derived. `topic`: None if not configured."""
+
+    repository: NotificationRepository
+    sender: WebhookSender
+    topic: SnsTopic | None
+    clock: Clock
+    pepper: Pepper
+
+    async def remind(self) -> int:
+        """Record reminders for keys that expire soon and return their number. Raises Unavailable.
+
+        Shorter periods come first, so that a key with a one-day reminder does not get a seven-day reminder as well.
+        """
+        count = 0
+        for position, days in enumerate(REMINDER_DAYS):
+            count += await self.repository.remind(now=self.clock.now(), days=days, covered=REMINDER_DAYS[: position + 1])
+        return count
+
+    async def run_once(self) -> int:
+        """Read new audit rows and attempt the deliveries that are due. Returns the number of attempts. Raises Unavailable."""
+        while await self.repository.follow(now=self.clock.now(), topic=self.topic is not None):
+            pass
+        due = await self.repository.claim(now=self.clock.now(), size=BATCH_SIZE, lease_s=LEASE_S)
+        await asyncio.gather(*(self._attempt(delivery) for delivery in due))
+        return len(due)
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        problem = await self._send(delivery)
+        now = self.clock.now()
+        if not problem:
+            await self.repository.delivered(delivery, now=now)
+            return
+        wait_s = BACKOFF_S[delivery.attempts - 1] if delivery.attempts <= len(BACKOFF_S) else None
+        await self.repository.failed(delivery, problem, now=now, retry_at=None if wait_s is None else now + wait_s)
+
+    async def _send(self, delivery: Delivery) -> str:
+        """Attempts a delivery. Returns the reason for a failure, or an empty string on success."""
+        if delivery.target == TOPIC:
+            return "no topic is configured" if self.topic is None else await self.topic.publish(delivery)
+        webhook = await self.repository.webhook(delivery.target)
+        if webhook is None:
+            return "the webhook was deleted"
+        secret = webhook_secret(self.pepper, webhook.id, webhook.pepper_generation)
+        if secret is None:
+            return "the pepper generation of the webhook secret is not available; create the webhook again"
+        timestamp = int(self.clock.now())
+        headers = {
+            "webhook-id": delivery.notification_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": webhook_signature(secret, delivery.notification_id, timestamp, delivery.body.encode()),
+        }
+        return await self.sender.send(webhook, delivery, headers)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSender:
+    """Sends notifications to webhooks. Connects to the checked IP address of the host name. Redirects are not followed."""
+
+    upstreams: UpstreamClients
+    timeout_s: float = TIMEOUT_S
+
+    async def send(self, webhook: Webhook, delivery: Delivery, headers: dict[str, str]) -> str:
+        """Sends a notification. Returns an empty string if the response has a 2xx status, otherwise the reason for the failure,
+        without content from the response. Never raises."""
+        parts = urlsplit(webhook.url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        body = delivery.body.encode()
+        fixed = [("content-type", "application/json"), ("content-length", str(len(body))), ("user-agent", "gatehouse")]
+        request = UpstreamRequest(method="POST", target=target, headers=[*fixed, *headers.items()], body=body)
+        try:
+            async with asyncio.timeout(self.timeout_s), self.upstreams.send(f"{parts.scheme}://{parts.netloc}", request) as reply:
+                return "" if 200 <= reply.status < 300 else f"responded with {reply.status}"
+        except (CoreTimeout, TimeoutError):
+            return f"no response within {self.timeout_s:.0f} s"
+        except BadRequest:
+            return "not sent: the request cannot be built"
+        except CoreUnreachable as exc:
+            return f"not reached: {exc.detail}" if "address" in exc.detail else "not reached"
+
+
+class SnsTopic:
+    """SNS topic. Requires sns:Publish. Subscribers can filter by the message attribute `event`."""
+
+    def __init__(self, arn: str) -> None:
+        self._arn = arn
+        self._client = create_client("sns", timeout_s=_SNS_TIMEOUT_S, attempts=1)
+
+    async def publish(self, delivery: Delivery) -> str:
+        """Publishes a notification. Returns an empty string on success, otherwise the reason for the failure. Never raises."""
+        return await asyncio.to_thread(self._publish, delivery)
+
+    def _publish(self, delivery: Delivery) -> str:
+        attributes = {"event": {"DataType": "String", "StringValue": delivery.event}}
+        try:
+            self._client.publish(
+                TopicArn=self._arn, Subject=f"Gatehouse: {delivery.event}", Message=delivery.body, MessageAttributes=attributes
+            )
+        except AWS_ERRORS as exc:
+            code = error_code(exc)
+            return f"SNS returned an error: {code}" if code else f"SNS not reached: {type(exc).__name__}"
+        return ""

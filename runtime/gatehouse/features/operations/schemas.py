@@ -1,0 +1,61 @@
+"""Request and response shapes of the log level, of features and of the pepper status."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from gatehouse.platform.http.fields import Instant
+from gatehouse.platform.settings import Level
+
+
+class SetLogLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A temporary log level."""
+
+    example: ClassVar = {"level": "debug", "for_s": 900}
+
+    level: Level
+    for_s: Annotated[
+        int,
+        Meta(ge=10, le=86_400, description="Number of seconds after which each process returns to its GATEHOUSE_LOG_LEVEL."),
+    ] = 900
+
+
+class LogLevel(msgspec.Struct, frozen=True):
+    """The log level of all gateway and console workers."""
+
+    example: ClassVar = {"level": "debug", "configured": "info", "until": "2030-06-01T09:15:00Z", "set_by": "bootstrap"}
+
+    level: Annotated[Level, Meta(description="The current level.")]
+    configured: Annotated[Level, Meta(description="Value of GATEHOUSE_LOG_LEVEL on this console.")]
+    until: Annotated[
+        Instant | None, Meta(description="Time at which the temporary level ends. Null if no temporary level is set.")
+    ]
+    set_by: str | None
+
+
+class FeatureView(msgspec.Struct, frozen=True):
+    name: str
+    service: Literal["gateway", "console"]
+    enabled: bool
+    description: str
+
+
+class FeatureList(msgspec.Struct, frozen=True):
+    """Features as configured for this console. Each gateway has its own setting, which the /readyz endpoint of the gateway
+    reports."""
+
+    example: ClassVar = {
+        "features": [
+            {
+                "name": "batch-verify",
+                "service": "gateway",
+                "enabled": True,
+                "description": "One request verifies several tokens.",
+            }
+        ]
+    }
+
+    features: list[FeatureView]

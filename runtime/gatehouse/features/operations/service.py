@@ -1,0 +1,96 @@
+"""Temporary log level of all gateway and console workers, stored in PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from gatehouse.core.actor import Actor
+from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
+from gatehouse.core.clock import Clock
+from gatehouse.core.errors import Unavailable
+from gatehouse.platform.audit_log import append
+from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.db.statements import RowMapping
+from gatehouse.platform.settings import Level
+
+#: Interval at which every worker reads the log level. A change to the log level takes effect within this interval.
+POLL_S = 3.0
+READ_TIMEOUT_S = 2.0
+
+
+class LogLevelOverride(msgspec.Struct, frozen=True):
+    """A log level that temporarily replaces the GATEHOUSE_LOG_LEVEL of every process."""
+
+    level: Level
+    until: float  # Unix seconds
+    set_by: str
+
+
+_OVERRIDE = RowMapping(LogLevelOverride)
+
+_GET = f"SELECT {_OVERRIDE.select} FROM log_level"  # noqa: S608 - the columns are fields of the struct
+_SET = (
+    f"{_OVERRIDE.insert('log_level')}"
+    " ON CONFLICT (sole) DO UPDATE SET level = EXCLUDED.level, until = EXCLUDED.until, set_by = EXCLUDED.set_by"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LogLevelService:
+    """Temporary log level. `configured`: GATEHOUSE_LOG_LEVEL of this process. Methods raise Unavailable."""
+
+    pool: Pool
+    clock: Clock
+    configured: Level
+
+    async def stored(self) -> LogLevelOverride | None:
+        """The last override, even if it has ended."""
+        row = await self.pool.fetchrow(_GET, timeout_s=READ_TIMEOUT_S)
+        return None if row is None else _OVERRIDE.read(row)
+
+    async def current(self) -> LogLevelOverride | None:
+        """The current override, or None while GATEHOUSE_LOG_LEVEL applies."""
+        override = await self.stored()
+        return override if override is not None and override.until > self.clock.now() else None
+
+    async def set(self, level: Level, for_s: int, actor: Actor) -> LogLevelOverride:
+        now = self.clock.now()
+        override = LogLevelOverride(level, now + for_s, actor.label)
+        async with self.pool.transaction() as connection:
+            await connection.execute(_SET, *_OVERRIDE.values(override).values())
+            await append(connection, _event(actor, now, {"level": level, "for_s": for_s}))
+        return override
+
+    async def reset(self, actor: Actor) -> None:
+        async with self.pool.transaction() as connection:
+            await connection.execute("DELETE FROM log_level")
+            await append(connection, _event(actor, self.clock.now(), {"level": self.configured}))
+
+
+def _event(actor: Actor, now: float, details: Details) -> AuditEvent:
+    return actor.event(AuditAction.LOG_LEVEL_SET, target_id="all", at=now, details=details)
+
+
+class LogLevelFollower:
+    """Applies the log level to one process. `apply`: sets the log level of the process."""
+
+    def __init__(self, levels: LogLevelService, apply: Callable[[Level], None]) -> None:
+        self._levels = levels
+        self._apply = apply
+        self._override: LogLevelOverride | None = None
+        self._applied = levels.configured
+
+    async def run_once(self) -> None:
+        """Reads and applies the level. While the database is unavailable, the last override remains in effect until it ends."""
+        with contextlib.suppress(Unavailable):
+            self._override = await self._levels.stored()
+        override = self._override
+        now, configured = self._levels.clock.now(), self._levels.configured
+        level = override.level if override is not None and override.until > now else configured
+        if level != self._applied:
+            self._applied = level
+            self._apply(level)

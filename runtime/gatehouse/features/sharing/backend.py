@@ -1,0 +1,90 @@
+"""Dependencies of secret sharing in a deployment: the table, the bucket, the KMS key, the clock and the random generator."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from gatehouse.core.actor import Actor
+from gatehouse.core.audit_events import AuditAction, Outcome
+from gatehouse.core.clock import Clock
+from gatehouse.core.errors import RateLimited
+from gatehouse.features.sharing.content_store import ContentStore, DataKeys
+from gatehouse.features.sharing.link_token import new_id
+from gatehouse.features.sharing.models import ID_CHARS, SharingEvent
+from gatehouse.features.sharing.repository import SecretRepository
+from gatehouse.features.sharing.table import Table
+from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
+
+_MINUTE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """Shared dependencies of the secret sharing services.
+
+    environment: name of the deployment. All encrypted keys are bound to this name.
+    creates_per_minute: number of secrets, and of secret requests, that an owner can create per minute.
+    """
+
+    table: Table
+    repository: SecretRepository
+    content: ContentStore
+    data_keys: DataKeys
+    environment: str
+    clock: Clock
+    random_bytes: Callable[[int], bytes]
+    creates_per_minute: int = SHARING_CREATES_PER_MINUTE
+
+    @classmethod
+    def from_settings(cls, settings: SharingSettings, clock: Clock) -> Self | None:
+        """Return None if the table, the bucket or the key is not configured. Opens no connections."""
+        if not (settings.secret_links_table and settings.secrets_bucket and settings.secrets_key):
+            return None
+        table = Table(settings.secret_links_table)
+        return cls(
+            table=table,
+            repository=SecretRepository(table),
+            content=ContentStore(settings.secrets_bucket),
+            data_keys=DataKeys(settings.secrets_key, settings.environment),
+            environment=settings.environment,
+            clock=clock,
+            random_bytes=secrets.token_bytes,
+            # A Lambda function creates nothing for owners.
+            creates_per_minute=(
+                settings.sharing_creates_per_minute if isinstance(settings, Settings) else SHARING_CREATES_PER_MINUTE
+            ),
+        )
+
+    def new_id(self, chars: int = ID_CHARS) -> str:
+        """Return a random base62 ID."""
+        return new_id(chars, self.random_bytes)
+
+    async def take_create(self, kind: str, owner: str) -> None:
+        """Count the creation of a `kind`, such as `secret`, by an owner.
+
+        The count is exact across all processes. Raises RateLimited, Unavailable.
+        """
+        wait_s = await self.table.take_attempt(
+            f"create:{kind}:{owner}", limit=self.creates_per_minute, window_s=_MINUTE_S, now=self.clock.now()
+        )
+        if wait_s is not None:
+            message = f"You can create {self.creates_per_minute} {kind}s per minute. Try again in {wait_s} s."
+            raise RateLimited(message, retry_after_s=wait_s)
+
+    def event(
+        self,
+        actor: Actor,
+        action: AuditAction,
+        secret_id: str,
+        details: dict[str, str | int] | None = None,
+        *,
+        link: str = "",
+        outcome: Outcome = "success",
+    ) -> SharingEvent:
+        """Return an event with the current time. `link`: ID of the affected link."""
+        recorded = {**(details or {}), **({"link": link} if link else {})}
+        event = actor.event(action, target_id=secret_id, at=self.clock.now(), details={**recorded}, outcome=outcome)
+        return SharingEvent(self.new_id(), event)

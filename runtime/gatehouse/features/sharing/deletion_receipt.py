@@ -1,0 +1,39 @@
+"""The statement about the deletion of a secret, and its signature. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+
+from gatehouse.core.audit_chain import PublicKey, verifies
+from gatehouse.core.clock import rfc3339
+from gatehouse.features.sharing.models import Secret
+
+RECEIPT_TYPE = "gatehouse-deletion-receipt-v1"
+
+
+def statement_of(secret: Secret, deleted: Sequence[tuple[str, str]], at: float) -> str:
+    """Return the statement in JSON. `deleted`: key and version ID of each object."""
+    return json.dumps(
+        {
+            "type": RECEIPT_TYPE,
+            "secret": secret.id,
+            "reason": secret.end_reason or "",
+            "ended_at": rfc3339(secret.ended_at or at),
+            "deleted_at": rfc3339(at),
+            "objects": [{"key": key, "version_id": version} for key, version in deleted],
+        },
+        sort_keys=True,
+    )
+
+
+def signed_text(statement: str) -> bytes:
+    """Return the text that the signature covers: the hash of the statement with a prefix, because KMS signs at most 4096
+    bytes."""
+    return f"{RECEIPT_TYPE} {hashlib.sha256(statement.encode()).hexdigest()}".encode()
+
+
+def is_signed(statement: str, signature: bytes, algorithm: str, keys: Iterable[PublicKey]) -> bool:
+    """True if one of the keys verifies the signature."""
+    return any(verifies(key, algorithm, signature, signed_text(statement)) for key in keys)

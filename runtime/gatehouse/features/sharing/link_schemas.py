@@ -1,0 +1,175 @@
+"""Request and response shapes of the endpoints under /v1/links, with which programs open links."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from gatehouse.core.token import SECRET_CHARS
+from gatehouse.features.sharing.models import PASSPHRASE_CHARS_MAX, Download, Link, Secret
+from gatehouse.features.sharing.schemas import FILES_MAX
+from gatehouse.platform.http.fields import Instant, view_of
+
+#: Maximum length of a link or a submission link, with the content key of an end-to-end link.
+LINK_CHARS_MAX = 512
+CLAIM_CHARS_MAX = 128
+_SECRET_ID, _LINK_ID = "5tRw0aB9xK2m7HqYc1dZ8e", "UfGh4k"
+
+#: One repeated character, so that `gatehouse scan` does not report the example.
+LINK_SECRET_EXAMPLE = SECRET_CHARS * "x"
+_LINK = f"https://share.example.com/s/{_SECRET_ID}{_LINK_ID}#{LINK_SECRET_EXAMPLE}"
+_CLAIM = "7b0e9d2f4c8a41d6b5e3f19a0c6d8e27"
+
+FullLink = Annotated[
+    str,
+    Meta(max_length=LINK_CHARS_MAX, description="The whole link, including the part after `#`."),
+]
+Claim = Annotated[
+    str,
+    Meta(
+        max_length=CLAIM_CHARS_MAX,
+        description="Value that identifies one use of the link, chosen by the client: at least 16 random bytes as text. A"
+        " repeated request with the same claim returns the same content and consumes no further use.",
+    ),
+]
+OpenedClaim = Annotated[
+    str, Meta(min_length=1, max_length=CLAIM_CHARS_MAX, description="The claim with which the link was opened.")
+]
+LinkPassphrase = Annotated[
+    str, Meta(max_length=PASSPHRASE_CHARS_MAX, description="Required if the link has a passphrase (`passphrase` is true).")
+]
+
+
+class LookUpLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Body of POST /v1/links/lookup."""
+
+    example: ClassVar[dict[str, Any]] = {"link": _LINK}
+
+    link: FullLink
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+
+class OpenLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Body of POST /v1/links/open."""
+
+    example: ClassVar[dict[str, Any]] = {"link": _LINK, "claim": _CLAIM}
+
+    passphrase: LinkPassphrase = ""
+    claim: Claim = ""
+
+
+class ReadItem(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Body of POST /v1/links/items."""
+
+    example: ClassVar[dict[str, Any]] = {"link": _LINK, "claim": _CLAIM, "item": 0}
+
+    passphrase: LinkPassphrase = ""
+    claim: OpenedClaim
+    item: Annotated[int, Meta(ge=0, le=FILES_MAX, description="Index of the item in `items`, starting at 0.")] = 0
+
+
+class AcknowledgeLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Body of POST /v1/links/acknowledge."""
+
+    example: ClassVar[dict[str, Any]] = {"link": _LINK, "claim": _CLAIM}
+
+    claim: OpenedClaim
+
+
+class LinkPreview(msgspec.Struct, frozen=True, kw_only=True):
+    """Response of POST /v1/links/lookup."""
+
+    example: ClassVar = {
+        "sender": "Ada",
+        "created_at": "2030-01-01T09:00:00Z",
+        "expires_at": "2030-01-04T09:00:00Z",
+        "uses": 0,
+        "uses_max": 1,
+        "passphrase": False,
+        "end_to_end": False,
+    }
+
+    sender: str
+    created_at: Instant
+    expires_at: Instant
+    uses: int
+    uses_max: int
+    passphrase: Annotated[bool, Meta(description="The link requires a passphrase.")]
+    end_to_end: bool
+
+
+class DownloadView(msgspec.Struct, frozen=True, kw_only=True):
+    """A presigned request for the ciphertext of an item. Send a GET request to `url`, without credentials, before `expires_at`.
+
+    key_base64: 32-byte key that decrypts this item with libsodium's secretstream (XChaCha20-Poly1305). The ciphertext consists of
+        a 24-byte header and chunks of 65,553 bytes: 65,536 bytes of content and 17 bytes of overhead. The last chunk is marked as
+        final and can be shorter.
+    """
+
+    url: str
+    expires_at: Instant
+    key_base64: bytes
+
+    def __repr__(self) -> str:
+        return "DownloadView(...)"
+
+
+class OpenedItemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A text item (with an empty `name`) or a file.
+
+    If the item contains neither `text` nor `content_base64`, POST /v1/links/items returns the content, or a new `download` for
+    an item that is too large for a response.
+    """
+
+    name: str
+    media_type: str
+    size: int
+    text: str | None = None
+    content_base64: bytes | None = None
+    download: DownloadView | None = None
+
+    def __repr__(self) -> str:
+        return "OpenedItemView(...)"
+
+
+class OpenedSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """Response of POST /v1/links/open."""
+
+    example: ClassVar = {
+        "claim": _CLAIM,
+        "end_to_end": False,
+        "items": [{"name": "", "media_type": "text/plain", "size": 7, "text": "example"}],
+    }
+
+    claim: str
+    end_to_end: bool
+    items: list[OpenedItemView]
+
+
+class OpenedItemDownload(msgspec.Struct, frozen=True):
+    """JSON response of POST /v1/links/items, for an item that is too large for a response."""
+
+    example: ClassVar = {
+        "download": {
+            "url": "https://secrets.example.com/content",
+            "expires_at": "2030-01-01T09:01:00Z",
+            "key_base64": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+        }
+    }
+
+    download: DownloadView
+
+    def __repr__(self) -> str:
+        return "OpenedItemDownload(...)"
+
+
+def download_view(download: Download) -> DownloadView:
+    return view_of(DownloadView, download, key_base64=download.key)
+
+
+def link_preview(secret: Secret, link: Link) -> LinkPreview:
+    return view_of(LinkPreview, secret, uses=link.uses, uses_max=link.uses_max, passphrase=bool(link.salt))

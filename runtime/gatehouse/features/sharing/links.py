@@ -1,0 +1,352 @@
+"""Opens links. Checks proof of possession and the passphrase and records a claim before decryption."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import msgspec
+
+from gatehouse.core.actor import Actor, RequestId
+from gatehouse.core.addresses import network_of
+from gatehouse.core.audit_events import AuditAction, Outcome
+from gatehouse.core.errors import BadRequest, Forbidden, GatehouseError, TooManyRequests, Unavailable
+from gatehouse.features.sharing import encryption
+from gatehouse.features.sharing.backend import Backend
+from gatehouse.features.sharing.content_store import PRESIGNED_S
+from gatehouse.features.sharing.denials import ATTEMPT_WINDOW_S, Denials, LinkNotFound
+from gatehouse.features.sharing.link_token import LinkToken, parse_path
+from gatehouse.features.sharing.models import (
+    ContentItem,
+    Download,
+    Link,
+    LinkState,
+    ManifestItem,
+    Secret,
+    SecretState,
+    SharingEvent,
+    is_expired,
+)
+from gatehouse.features.sharing.repository import ConditionFailed
+from gatehouse.features.sharing.slots import argon2_slots
+from gatehouse.platform.aws import AWS_ERRORS, error_detail
+
+#: Time in seconds during which a client can repeat a claim that is not acknowledged, for example after a lost response or to
+#: download files.
+CLAIM_S = 600.0
+NETWORK_ATTEMPTS_MAX = 5
+LINK_ATTEMPTS_MAX = 20
+_RETRIES = 5
+_NO_VERIFIER = bytes(32)
+
+
+class PassphraseRequired(Forbidden):
+    code, title = "passphrase_required", "This link requires a passphrase"
+
+
+class ContentTooLarge(BadRequest):
+    """The client cannot receive an item. No use was consumed."""
+
+    code, title = "content_too_large", "A file is too large for a browser"
+
+
+class WrongPassphrase(Forbidden):
+    code, title = "wrong_passphrase", "The passphrase is wrong"
+
+
+class TooManyAttempts(TooManyRequests):
+    code, title = "too_many_attempts", "Too many wrong passphrases"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The client that opens a link."""
+
+    address: str
+    request_id: RequestId
+
+    @property
+    def network(self) -> str:
+        return network_of(self.address, v4=24, v6=48)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedItem:
+    """A text item (with an empty `name`) or a file in an opened secret."""
+
+    number: int
+    name: str
+    media_type: str
+    content: ContentItem
+
+    @property
+    def size(self) -> int:
+        return self.content.size
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An opened secret. `content_key` is kept only during the request."""
+
+    secret: Secret
+    link: Link
+    claim_id: str
+    content_key: bytes
+    items: tuple[OpenedItem, ...]
+
+    def __repr__(self) -> str:
+        return f"Opened({self.secret.id})"
+
+
+def claim_id_of(nonce: str, path: str) -> str:
+    """Return the claim ID for a nonce: 32 hexadecimal characters."""
+    return hashlib.sha256(f"{path}:{nonce}".encode()).hexdigest()[:32]
+
+
+class LinkService:
+    """Opens links. Methods raise Unavailable if a dependency fails.
+
+    If a use was recorded before the failure, the client can repeat the request with the same claim ID.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._repository = backend.repository
+        self._table = backend.table
+        self._clock = backend.clock
+        self._denials = Denials(backend.table, backend.clock)
+        self._argon2 = argon2_slots()
+
+    async def find(self, path: str) -> tuple[Secret, Link]:
+        """Return the secret and the link for the public part of a link, so that the link's page can be displayed. Consumes no
+        use.
+
+        Raises LinkNotFound if the link does not exist or no longer works.
+        """
+        ids = parse_path(path)
+        if ids is None:
+            raise LinkNotFound
+        secret = await self._repository.get(ids[0])
+        link = None if secret is None else secret.links.get(ids[1])
+        if secret is None or link is None or not self._is_open(secret, link):
+            raise LinkNotFound
+        return secret, link
+
+    async def look_up(self, token: LinkToken, client: Client) -> tuple[Secret, Link]:
+        """Return the secret and the link to a client that has the complete link. Does not consume a use.
+
+        Records the time at which the complete link was first used. Raises LinkNotFound, TooManyDenied.
+        """
+        secret, link = await self._possessed(token, client)
+        if not self._is_open(secret, link):
+            raise await self._denied(token, client, "ended")
+        await self._mark_opened(secret, link, client)
+        return secret, link
+
+    async def open(
+        self, token: LinkToken, passphrase: str, claim_id: str, client: Client, *, item_bytes_max: int | None = None
+    ) -> Opened:
+        """Consume one use of a link and return the content. A repeated claim returns the content without consuming another use.
+
+        item_bytes_max: maximum size of an item that the client can receive.
+        Raises LinkNotFound, TooManyDenied, PassphraseRequired, WrongPassphrase, TooManyAttempts. Raises ContentTooLarge before a
+        use is consumed.
+        """
+        secret, link = await self._possessed(token, client)
+        if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
+            raise await self._denied(token, client, "ended")
+        keys = await self._link_keys(secret, link, token, passphrase, client)
+        if item_bytes_max is not None and any(item.size > item_bytes_max for item in secret.current.items):
+            raise ContentTooLarge(f"A file is larger than {item_bytes_max} bytes. Open the link with: gatehouse secrets open")
+        await self._mark_opened(secret, link, client)
+        secret = await self._claim(secret, link, claim_id, token, client)
+        return await self._decrypt(secret, secret.links[link.id], claim_id, keys)
+
+    async def acknowledge(self, token: LinkToken, claim_id: str, client: Client) -> None:
+        """Record that the client received the content of a claim. Idempotent. Raises LinkNotFound, TooManyDenied.
+
+        Erases the content keys of the link if no use is left and all claims are acknowledged.
+        """
+        secret, link = await self._possessed(token, client)
+        if claim_id not in link.claims:
+            raise await self._denied(token, client, "unknown claim")
+        event = self._event(secret, link, client, AuditAction.LINK_ACKNOWLEDGE, {"claim": claim_id})
+        try:
+            await self._repository.acknowledge(secret, link.id, claim_id, event, erase=_is_finished(link, claim_id))
+        except ConditionFailed:
+            return
+
+    async def read(self, item: OpenedItem, content_key: bytes) -> AsyncIterator[bytes]:
+        """Yield the plaintext of an item in chunks. Raises Unavailable, including for altered content."""
+        key = encryption.item_key(content_key, item.number)
+        pieces = encryption.decrypt_item(await self._backend.content.read(item.content), key)
+        while True:
+            try:
+                chunk = await asyncio.to_thread(next, pieces, None)
+            except (*AWS_ERRORS, encryption.DecryptionFailed) as exc:
+                raise Unavailable("The content is not available.", detail=error_detail(exc)) from exc
+            if chunk is None:
+                return
+            yield chunk
+
+    async def download(self, opened: Opened, item: OpenedItem) -> Download:
+        """Return a presigned request for an item, for the client that opened the link. No log and no audit event contains the
+        request."""
+        expires_at = self._clock.now() + PRESIGNED_S
+        url = await self._backend.content.presigned_download(item.content)
+        return Download(url, expires_at, encryption.item_key(opened.content_key, item.number))
+
+    async def _possessed(self, token: LinkToken, client: Client) -> tuple[Secret, Link]:
+        """Return the secret and the link if the client has the link secret. The verifier is always computed and compared.
+
+        Raises LinkNotFound, TooManyDenied.
+        """
+        secret = await self._repository.get(token.secret_id)
+        link = None if secret is None else secret.links.get(token.link_id)
+        correct = encryption.matches(token.secret, token.path, link.verifier if link is not None else _NO_VERIFIER)
+        if secret is None or link is None or not correct:
+            raise await self._denied(token, client, "wrong link secret")
+        return secret, link
+
+    def _is_open(self, secret: Secret, link: Link) -> bool:
+        return self._is_active(secret, link) and link.uses < link.uses_max
+
+    def _is_repeatable(self, secret: Secret, link: Link, claim_id: str) -> bool:
+        claim = link.claims.get(claim_id)
+        recent = claim is not None and claim.acknowledged_at is None and self._clock.now() < claim.at + CLAIM_S
+        return recent and self._is_active(secret, link)
+
+    def _is_active(self, secret: Secret, link: Link) -> bool:
+        unexpired = not is_expired(secret, self._clock.now())
+        return secret.state == SecretState.ACTIVE and unexpired and link.state == LinkState.ACTIVE
+
+    async def _link_keys(
+        self, secret: Secret, link: Link, token: LinkToken, passphrase: str, client: Client
+    ) -> encryption.LinkKeys:
+        """Return the keys of the link. Attempts are counted before the passphrase is checked, including parallel guesses.
+
+        Raises PassphraseRequired, WrongPassphrase, TooManyAttempts.
+        """
+        if not link.salt:
+            return encryption.link_keys(token.secret, token.path)
+        if not passphrase:
+            raise PassphraseRequired
+        counters = (
+            (f"passphrase:{token.path}:{client.network}", NETWORK_ATTEMPTS_MAX),
+            (f"passphrase:{token.path}", LINK_ATTEMPTS_MAX),
+        )
+        taken: list[str] = []
+        for counter, limit in counters:
+            wait_s = await self._table.take_attempt(counter, limit=limit, window_s=ATTEMPT_WINDOW_S, now=self._clock.now())
+            if wait_s is not None:
+                for other in taken:
+                    await self._table.return_attempt(other)
+                raise TooManyAttempts(f"Too many wrong passphrases. Try again in {wait_s} s.", retry_after_s=wait_s)
+            taken.append(counter)
+        try:
+            async with self._argon2.hold():
+                keys = await asyncio.to_thread(encryption.link_keys, token.secret, token.path, passphrase, link.salt)
+        except Unavailable:  # the passphrase was not checked
+            for counter in taken:
+                await self._table.return_attempt(counter)
+            raise
+        if not hmac.compare_digest(keys.public_key, link.public_key):
+            await self._record_failure(secret, link, client)
+            raise WrongPassphrase
+        for counter in taken:
+            await self._table.return_attempt(counter)
+        return keys
+
+    async def _record_failure(self, secret: Secret, link: Link, client: Client) -> None:
+        event = self._event(secret, link, client, AuditAction.LINK_DENIED, {"reason": "wrong passphrase"}, outcome="denied")
+        try:
+            changed = await self._repository.count_failure(secret, link.id, event)
+            if changed.burn_after and changed.links[link.id].failures >= changed.burn_after:
+                burned = self._event(secret, link, client, AuditAction.LINK_BURN)
+                await self._repository.end_link(changed, link.id, LinkState.BURNED, burned)
+        except ConditionFailed:
+            return
+
+    async def _mark_opened(self, secret: Secret, link: Link, client: Client) -> None:
+        if link.opened_at is None:
+            event = self._event(secret, link, client, AuditAction.LINK_OPEN)
+            try:
+                await self._repository.mark_opened(secret, link.id, event)
+            except ConditionFailed:
+                return
+
+    async def _claim(self, secret: Secret, link: Link, claim_id: str, token: LinkToken, client: Client) -> Secret:
+        """Record the use and return the updated secret. Raises LinkNotFound or TooManyDenied if no use is left."""
+        event = self._event(secret, link, client, AuditAction.LINK_CLAIM, {"claim": claim_id})
+        for _ in range(_RETRIES):
+            try:
+                return await self._repository.claim(secret, link.id, claim_id, event)
+            except ConditionFailed as failed:
+                current = failed.secret
+            if current is None:
+                break
+            if self._is_repeatable(current, current.links[link.id], claim_id):
+                return current
+            if not self._is_open(current, current.links[link.id]) or current.current.number == secret.current.number:
+                break
+            secret = current  # the owner has replaced the content
+        raise await self._denied(token, client, "ended")
+
+    async def _decrypt(self, secret: Secret, link: Link, claim_id: str, keys: encryption.LinkKeys) -> Opened:
+        version = secret.current
+        wrapped = link.wrapped_keys.get(str(version.number))
+        if wrapped is None:
+            raise LinkNotFound
+        context = encryption.Context(self._backend.environment, secret.id, link.id, version.number, int(secret.expires_at_max))
+        data_key = await self._backend.data_keys.decrypt(secret.id, version.data_key)
+        try:
+            content_key = encryption.unwrap(wrapped, keys.private_key, data_key, context)
+            manifest = msgspec.json.decode(encryption.open_manifest(version.manifest, content_key), type=list[ManifestItem])
+        except encryption.DecryptionFailed as exc:
+            raise Unavailable("The content is not available.", detail=str(exc)) from exc
+        items = tuple(
+            OpenedItem(number, entry.name, entry.media_type, content)
+            for number, (entry, content) in enumerate(zip(manifest, version.items, strict=True))
+        )
+        return Opened(secret, link, claim_id, content_key, items)
+
+    async def _denied(self, token: LinkToken, client: Client, reason: str) -> GatehouseError:
+        """Return the error for a denied attempt. If the link exists, the event for the attempt is stored with the secret."""
+        denial = await self._denials.count(token.path, client.network)
+        if denial.recorded:
+            event = self._event_of(token.secret_id, token.link_id, client, AuditAction.LINK_DENIED, {"reason": reason}, "denied")
+            await self._repository.record(token.secret_id, token.link_id, event)
+        return denial.error()
+
+    def _event(
+        self,
+        secret: Secret,
+        link: Link,
+        client: Client,
+        action: AuditAction,
+        details: dict[str, str | int] | None = None,
+        *,
+        outcome: Outcome = "success",
+    ) -> SharingEvent:
+        return self._event_of(secret.id, link.id, client, action, details, outcome)
+
+    def _event_of(
+        self,
+        secret_id: str,
+        link_id: str,
+        client: Client,
+        action: AuditAction,
+        details: dict[str, str | int] | None,
+        outcome: Outcome,
+    ) -> SharingEvent:
+        actor = Actor(type="recipient", id=link_id, request_id=client.request_id, source_address=client.address)
+        return self._backend.event(actor, action, secret_id, details, link=link_id, outcome=outcome)
+
+
+def _is_finished(link: Link, claim_id: str) -> bool:
+    """Return True if no use is left and all other claims are acknowledged."""
+    others = [claim for identifier, claim in link.claims.items() if identifier != claim_id]
+    return link.uses >= link.uses_max and all(claim.acknowledged_at is not None for claim in others)

@@ -1,0 +1,219 @@
+"""Types of secrets and links. Times are Unix seconds."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from gatehouse.core.audit_events import AuditEvent
+from gatehouse.core.token import ALPHABET
+
+TTL_S_DEFAULT = 72 * 3600
+TTL_S_MIN = 300
+TTL_S_MAX = 30 * 86_400
+USES_DEFAULT = 1
+USES_MAX = 100
+RECIPIENTS_MAX = 10
+VERSIONS_MAX = 10
+BURN_AFTER_MAX = 20
+TEXT_BYTES_MAX = 64 * 1024
+#: Maximum total size of the files in a JSON request or response.
+JSON_FILES_BYTES_MAX = 1024 * 1024
+#: Maximum size of an item in a response, and of all files in a submission, for a Lambda function. Lambda limits requests and
+#: responses to 6 MB, including the base64 encoding of the body. Programs transfer larger files with presigned requests.
+#: Source: Lambda Developer Guide, "Lambda quotas".
+LAMBDA_FILES_BYTES_MAX = 4 * 1024 * 1024
+PASSPHRASE_CHARS_MIN = 8
+PASSPHRASE_CHARS_MAX = 128
+#: Time in seconds from the deletion of the content to the deletion of the receipt.
+RECEIPT_S = 30 * 86_400
+ID_CHARS = 22
+LINK_CHARS = 6
+BASE62 = frozenset(ALPHABET)
+
+
+def base64_chars(size: int) -> int:
+    return 4 * -(-size // 3)
+
+
+def json_bytes_max(files_bytes: int) -> int:
+    """Return the maximum size of content in JSON: files in base64, and text with up to 6 characters per byte (`\\u001f`)."""
+    return base64_chars(files_bytes) + 6 * TEXT_BYTES_MAX
+
+
+class SecretState(StrEnum):
+    """Stored states. The stored state of an expired secret is still `active`; expiry is determined by the current time."""
+
+    ACTIVE = "active"
+    ENDED = "ended"  # the links no longer work; the content is being deleted
+    PURGED = "purged"
+
+
+class EndReason(StrEnum):
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    USED = "used"  # no link has uses left
+
+
+class LinkState(StrEnum):
+    ACTIVE = "active"
+    REVOKED = "revoked"
+    BURNED = "burned"  # too many incorrect passphrase attempts
+
+
+class ContentItem(msgspec.Struct, frozen=True):
+    """An encrypted text or file in a version.
+
+    key, object_version: key and version ID of the object in the bucket.
+    size: size of the plaintext in bytes.
+    """
+
+    key: str
+    object_version: str
+    size: int
+
+
+class Download(msgspec.Struct, frozen=True):
+    """A presigned request for the ciphertext of one item, and a key that decrypts only this item."""
+
+    url: str
+    expires_at: float
+    key: bytes
+
+    def __repr__(self) -> str:
+        return "Download(...)"
+
+
+class ManifestItem(msgspec.Struct, frozen=True):
+    """Name and media type of a text item (with an empty `name`) or a file."""
+
+    name: str
+    media_type: str
+
+
+class Version(msgspec.Struct, frozen=True):
+    """A version of a secret's content, encrypted under one content key.
+
+    data_key: the data key, encrypted by KMS.
+    manifest: a JSON list of ManifestItem, encrypted under the content key.
+    """
+
+    number: int
+    created_at: float
+    data_key: bytes
+    manifest: bytes
+    items: tuple[ContentItem, ...]
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A use of a link. `acknowledged_at`: time at which the client confirmed that it received the content."""
+
+    at: float
+    acknowledged_at: float | None = None
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A link to a secret.
+
+    id: 6 base62 characters, unique within the secret.
+    recipient: name of the recipient, which the owner sees; empty for a link that is not personal.
+    position: index of the recipient in the request that created the secret. DynamoDB does not keep the order of a map.
+    verifier: hash of the link secret.
+    public_key: X25519 key to which content keys are encrypted. The private key is derived from link secret and passphrase.
+    salt: salt of the passphrase; empty if the link has no passphrase.
+    wrapped_keys: content keys by version, encrypted to `public_key` and under the KMS data key. Erased when the link is revoked
+        or burned, when all of its uses are acknowledged, and when the secret is no longer active.
+    claims: claims by claim ID.
+    opened_at: time at which a client first proved possession of the link.
+    """
+
+    id: str
+    recipient: str
+    verifier: bytes
+    public_key: bytes
+    salt: bytes
+    wrapped_keys: dict[str, bytes]
+    uses_max: int
+    position: int = 0
+    uses: int = 0
+    state: LinkState = LinkState.ACTIVE
+    claims: dict[str, Claim] = {}
+    opened_at: float | None = None
+    failures: int = 0
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """A secret and its links, stored in one table item. A single conditional update therefore decides every use.
+
+    id: 22 base62 characters.
+    owner: label of the actor that created the secret, such as `key:3fGh82kLmQ0a`.
+    sender: name of the sender, which recipients see.
+    label, note: not shown to recipients.
+    expires_at: time at which the links stop working.
+    expires_at_max: latest time to which `expires_at` can be extended. Part of the encryption context.
+    purge_at: time from which the content is deleted.
+    burn_after: number of incorrect passphrase attempts after which a link is burned; 0: never.
+    revision: incremented when the owner changes the secret, or when the state of the secret or of a link changes.
+    versions: versions of the content, with the current version first. Empty after the purge.
+    links: links by ID, in the order of the recipients.
+    next_version: number of the next version.
+    end_to_end: the client encrypted the content; the server cannot read it.
+    """
+
+    id: str
+    owner: str
+    sender: str
+    label: str
+    note: str
+    created_at: float
+    expires_at: float
+    expires_at_max: float
+    purge_at: float
+    state: SecretState
+    revision: int
+    versions: tuple[Version, ...]
+    next_version: int
+    links: dict[str, Link]
+    end_to_end: bool = False
+    burn_after: int = 0
+    ended_at: float | None = None
+    end_reason: EndReason | None = None
+    purged_at: float | None = None
+
+    @property
+    def current(self) -> Version:
+        return self.versions[0]
+
+
+def is_expired(secret: Secret, now: float) -> bool:
+    return now >= secret.expires_at
+
+
+def is_used(secret: Secret) -> bool:
+    """Return True if no link has uses left."""
+    return all(link.state != LinkState.ACTIVE or link.uses >= link.uses_max for link in secret.links.values())
+
+
+def shown_state(secret: Secret, now: float) -> str:
+    """Return the state that the owner sees: `active`, `expired`, `used`, `revoked` or `purged`."""
+    if secret.state == SecretState.PURGED:
+        return "purged"
+    if secret.end_reason is not None:
+        return secret.end_reason.value
+    if is_expired(secret, now):
+        return "expired"
+    if all(link.state != LinkState.ACTIVE for link in secret.links.values()):
+        return "revoked"
+    return "used" if is_used(secret) else "active"
+
+
+class SharingEvent(msgspec.Struct, frozen=True):
+    """An audit event, stored with the change until it is recorded in the audit trail. `id`: 22 base62 characters."""
+
+    id: str
+    audit_event: AuditEvent
+
+    @property
+    def at(self) -> float:
+        return self.audit_event.occurred_at

@@ -1,0 +1,109 @@
+"""Endpoints with which owners manage secret requests. Submitters use the sharing service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from gatehouse.core.errors import Forbidden, NotFound
+from gatehouse.core.roles import AUDITORS, OPERATORS, SECRET_CREATORS, SECRET_READERS, SECRET_REVOKERS, Role
+from gatehouse.features.sharing.requests.models import SecretRequest
+from gatehouse.features.sharing.requests.schemas import (
+    CreatedSecretRequest,
+    CreateSecretRequest,
+    ListSecretRequests,
+    SecretRequestPage,
+    SecretRequestView,
+    request_view,
+)
+from gatehouse.features.sharing.requests.service import NewRequest
+from gatehouse.features.sharing.routes import sharing_of
+from gatehouse.platform.http.endpoint import Endpoint, Links, StepUp
+from gatehouse.platform.http.fields import Cursors
+from gatehouse.services.console.dependencies import Request
+
+
+async def create_secret_request(request: Request, body: CreateSecretRequest) -> CreatedSecretRequest:
+    """Request a secret.
+
+    The submission link is returned only in this response. Send the link to the person who has the secret. Only the retrieval
+    links, which the client created, can open the submitted secrets.
+    """
+    # As for secrets, a repeated request with the same Idempotency-Key receives the stored response with the submission link.
+    sharing = sharing_of(request)
+    created, token = await sharing.requests.create(
+        NewRequest(
+            owner=request.authenticated.owner,
+            requester=body.requester or request.actor.label,
+            purpose=body.purpose,
+            lifetime_s=body.lifetime_s(request.dependencies.clock.now()),
+            retrieval_links=[link.retrieval_link() for link in body.retrieval_links],
+            label=body.label,
+            note=body.note,
+        ),
+        request.actor,
+    )
+    request.response.headers["Location"] = f"/v1/secret-requests/{created.id}"
+    return CreatedSecretRequest(_view(request, created), token.url(sharing.url))
+
+
+async def list_secret_requests(request: Request, query: ListSecretRequests) -> SecretRequestPage:
+    """List secret requests.
+
+    Returns the secret requests of the caller, newest first. Some roles can also list the secret requests of another owner.
+    """
+    own = request.authenticated.owner
+    owner = own if query.owner is None else query.owner
+    if owner != own and not request.authenticated.roles & AUDITORS:
+        raise Forbidden("Listing the secret requests of another owner requires the role owner, operator or auditor.")
+    cursors = Cursors(request.dependencies.cursor_pepper, f"secret-requests|{owner}")
+    after = "" if query.cursor is None else cursors.read(query.cursor)
+    requests, last = await sharing_of(request).requests.of_owner(owner, after=after, size=query.limit)
+    return SecretRequestPage([_view(request, item) for item in requests], cursors.write(last) if last else None)
+
+
+async def show_secret_request(request: Request, secret_request: str) -> SecretRequestView:
+    """Retrieve a secret request.
+
+    The response contains the IDs of the submitted secrets.
+    """
+    return _view(request, await _existing(request, secret_request, AUDITORS))
+
+
+async def revoke_secret_request(request: Request, secret_request: str) -> SecretRequestView:
+    """Revoke a secret request.
+
+    Submissions are denied by the time the response arrives. Secrets that were already submitted can still be opened. Idempotent.
+    """
+    await _existing(request, secret_request, OPERATORS)
+    return _view(request, await sharing_of(request).requests.revoke(secret_request, request.actor))
+
+
+async def _existing(request: Request, request_id: str, others: frozenset[Role]) -> SecretRequest:
+    """Return a secret request that the caller owns or, with a role in `others`, any secret request. Raises NotFound."""
+    existing = await sharing_of(request).requests.get(request_id)
+    if existing.owner != request.authenticated.owner and not request.authenticated.roles & others:
+        raise NotFound("No secret request has this ID.")
+    return existing
+
+
+def _view(request: Request, secret_request: SecretRequest) -> SecretRequestView:
+    return request_view(secret_request, request.dependencies.clock.now())
+
+
+_endpoint: Callable[..., Endpoint] = partial(Endpoint, tag="secrets", step_up=StepUp.NEVER, errors=(404,))
+_PATH = "/v1/secret-requests/{secret_request}"
+
+ENDPOINTS = (
+    _endpoint(
+        method="POST",
+        path="/v1/secret-requests",
+        handler=create_secret_request,
+        roles=SECRET_CREATORS,
+        status=201,
+        links=Links("secret_request", "/request/id"),
+    ),
+    _endpoint(method="GET", path="/v1/secret-requests", handler=list_secret_requests, roles=SECRET_READERS),
+    _endpoint(method="GET", path=_PATH, handler=show_secret_request, roles=SECRET_READERS),
+    _endpoint(method="POST", path=f"{_PATH}/revoke", handler=revoke_secret_request, roles=SECRET_REVOKERS),
+)

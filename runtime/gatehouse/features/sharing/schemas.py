@@ -1,0 +1,472 @@
+"""Request and response shapes of secrets. No response contains content or a passphrase. Only new secrets include links."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from gatehouse.core.clock import rfc3339
+from gatehouse.features.sharing.lifetime import ExpiresAt, Ttl, check_lifetime, lifetime
+from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.sharing.models import (
+    BURN_AFTER_MAX,
+    JSON_FILES_BYTES_MAX,
+    PASSPHRASE_CHARS_MAX,
+    PASSPHRASE_CHARS_MIN,
+    RECIPIENTS_MAX,
+    TEXT_BYTES_MAX,
+    USES_DEFAULT,
+    USES_MAX,
+    Link,
+    LinkState,
+    Secret,
+    base64_chars,
+    shown_state,
+)
+from gatehouse.platform.http.fields import Cursor, Instant, NextCursor, Timestamp, multi_line, single_line, unique_items, view_of
+from gatehouse.platform.http.validation import checked, matching
+
+NAME_CHARS_MAX = 100
+NOTE_CHARS_MAX = 2000
+FILES_MAX = 10
+FILE_NAME_CHARS_MAX = 255
+OCTETS = "application/octet-stream"
+
+State = Literal["active", "expired", "used", "revoked", "purged"]
+
+
+def _text_size(text: str) -> str:
+    too_long = len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX
+    return f"is longer than {TEXT_BYTES_MAX} bytes of UTF-8; send it as a file" if too_long else ""
+
+
+def file_name_problem(name: str) -> str:
+    if name in (".", "..") or "/" in name or "\\" in name:
+        return "must be a file name without a directory"
+    return single_line(name)
+
+
+def different_names(files: list[dict[str, Any]]) -> str:
+    names = [file["name"] for file in files]
+    return "" if len(set(names)) == len(names) else "must not contain two files with the same name"
+
+
+_Line = Annotated[str, checked(single_line, min_length=1, max_length=NAME_CHARS_MAX)]
+Label = Annotated[
+    str,
+    checked(single_line, max_length=NAME_CHARS_MAX, description="Label for your own use. Not shown to recipients or submitters."),
+]
+Note = Annotated[
+    str, checked(multi_line, max_length=NOTE_CHARS_MAX, description="Free text for your own use. Do not store secrets here.")
+]
+Sender = Annotated[
+    str,
+    checked(
+        single_line,
+        max_length=NAME_CHARS_MAX,
+        description="Name of the sender, which recipients see. Default: the credential, such as `key:3fGh82kLmQ0a`.",
+    ),
+]
+Recipients = Annotated[
+    list[_Line],
+    unique_items(
+        max_length=RECIPIENTS_MAX,
+        description="Names of the recipients. Each recipient gets a personal link with a separate count of uses. Empty: one link"
+        " that is not personal.",
+    ),
+]
+Uses = Annotated[int, Meta(ge=1, le=USES_MAX, description="Number of times that each link can be opened.")]
+Passphrase = Annotated[
+    str,
+    Meta(
+        min_length=PASSPHRASE_CHARS_MIN,
+        max_length=PASSPHRASE_CHARS_MAX,
+        description="Passphrase that recipients must enter. The passphrase is part of the encryption and is not stored.",
+    ),
+]
+BurnAfter = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=BURN_AFTER_MAX,
+        description="Number of incorrect passphrase attempts after which a link stops working. 0: no limit.",
+    ),
+]
+Text = Annotated[
+    str, checked(_text_size, min_length=1, max_length=TEXT_BYTES_MAX, description="Text content. At most 64 KiB in UTF-8.")
+]
+#: Maximum length of a file or ciphertext in a JSON body.
+_BASE64_CHARS_MAX = base64_chars(JSON_FILES_BYTES_MAX)
+Base64 = Annotated[str, Meta(max_length=_BASE64_CHARS_MAX, extra_json_schema={"contentEncoding": "base64"})]
+Ciphertext = Annotated[
+    Base64,
+    Meta(
+        min_length=1,
+        description="Content that the client encrypted, in base64. Replaces `text` and `files`. The server cannot read the"
+        " content.",
+    ),
+]
+
+
+FileName = Annotated[str, checked(file_name_problem, min_length=1, max_length=FILE_NAME_CHARS_MAX)]
+MediaType = Annotated[str, matching(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}", max_length=129)]
+
+
+class NewFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A file. The name and the media type are encrypted like the content."""
+
+    example: ClassVar = {"name": "id_ed25519", "media_type": OCTETS, "content_base64": "c2VjcmV0"}
+
+    name: FileName
+    media_type: MediaType = OCTETS
+    content_base64: Annotated[
+        Base64 | None,
+        Meta(
+            description="Content. If null, the content is sent in a form part named `file`. A JSON body can contain up to 1 MiB"
+            " of files."
+        ),
+    ] = None
+
+    def __repr__(self) -> str:
+        return "NewFile(...)"
+
+
+Files = Annotated[
+    list[NewFile],
+    checked(
+        different_names,
+        max_length=FILES_MAX,
+        description="Files. The setting GATEHOUSE_SHARING_FILE_MAX_BYTES limits the total size of the files.",
+    ),
+]
+
+
+class SecretContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The content of a secret: text, files or both, or a ciphertext from the client."""
+
+    example: ClassVar[dict[str, Any]] = {"text": "correct horse battery staple"}
+
+    text: Text | None = None
+    files: Files = []
+    ciphertext_base64: Ciphertext | None = None
+
+    def __post_init__(self) -> None:
+        plain = self.text is not None or bool(self.files)
+        if plain == (self.ciphertext_base64 is not None):
+            raise ValueError("must contain text or files, or ciphertext_base64 alone")
+
+    def __repr__(self) -> str:
+        return "SecretContent(...)"
+
+    @property
+    def end_to_end(self) -> bool:
+        return self.ciphertext_base64 is not None
+
+
+class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Parameters of a new secret. If both `ttl_s` and `expires_at` are omitted, the links expire after three days."""
+
+    example: ClassVar = {
+        "text": "correct horse battery staple",
+        "ttl_s": 86_400,
+        "uses": 1,
+        "recipients": ["Grace"],
+        "label": "database password, staging",
+    }
+
+    ttl_s: Ttl | None = None
+    expires_at: ExpiresAt = None
+    uses: Uses = USES_DEFAULT
+    passphrase: Passphrase | None = None
+    burn_after: BurnAfter = 0
+    recipients: Recipients = []
+    sender: Sender = ""
+    label: Label = ""
+    note: Note = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_lifetime(self.ttl_s, self.expires_at)
+        if self.burn_after and self.passphrase is None:
+            raise ValueError("must not contain burn_after without a passphrase")
+
+    def lifetime_s(self, now: float) -> float:
+        """Return the lifetime of the links in seconds. Raises BadRequest if the expiry is out of bounds."""
+        return lifetime(self.ttl_s, self.expires_at, now)
+
+
+class UpdateSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Changes to a secret. Omitted fields keep their values."""
+
+    example: ClassVar = {"uses": 3, "note": "two more for the on-call team"}
+
+    expires_at: Annotated[Timestamp | UnsetType, Meta(description="New expiry. Must not be later than `expires_at_max`.")] = UNSET
+    uses: Annotated[
+        Uses | UnsetType,
+        Meta(description="New number of times that each link can be opened. Must not be less than the current uses of any link."),
+    ] = UNSET
+    label: Label | UnsetType = UNSET
+    note: Note | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if all(getattr(self, name) is UNSET for name in self.__struct_fields__):
+            raise ValueError("changes nothing; send at least one field to change")
+
+
+class RestoreVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An earlier version of the content."""
+
+    example: ClassVar = {"version": 1}
+
+    version: Annotated[int, Meta(ge=1, le=1_000_000, description="Version number, from the field `versions` of the secret.")]
+
+
+class ListSecrets(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Query parameters for a page of secrets."""
+
+    owner: Annotated[
+        Annotated[str, checked(single_line, min_length=1, max_length=300)] | None,
+        Meta(
+            description="Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Another owner requires the role owner, operator"
+            " or auditor."
+        ),
+    ] = None
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of secrets on a page.")] = 50
+
+
+class LinkView(msgspec.Struct, frozen=True, kw_only=True):
+    """A link without the secret part."""
+
+    example: ClassVar = {
+        "id": "1dZ8eU",
+        "recipient": "Grace",
+        "state": "active",
+        "uses": 0,
+        "uses_max": 1,
+        "opened_at": None,
+        "passphrase_required": False,
+    }
+
+    id: str
+    recipient: str
+    state: Annotated[
+        Literal["active", "used", "revoked", "burned"],
+        Meta(
+            description="`burned`: too many incorrect passphrase attempts. An active link works only while the secret is active."
+        ),
+    ]
+    uses: int
+    uses_max: int
+    opened_at: Annotated[Instant | None, Meta(description="Time at which a client first used the complete link.")]
+    passphrase_required: bool
+
+
+class VersionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of the content. `size`: size of the text and the files in bytes."""
+
+    number: int
+    created_at: Instant
+    items: Annotated[int, Meta(description="Number of items: files, and the text if there is any.")]
+    size: int
+
+
+_SECRET = {
+    "id": "5tRw0aB9xK2m7HqYc1dZ8e",
+    "owner": "key:3fGh82kLmQ0a",
+    "sender": "key:3fGh82kLmQ0a",
+    "label": "database password, staging",
+    "note": "",
+    "state": "active",
+    "created_at": "2030-06-01T09:00:00Z",
+    "expires_at": "2030-06-04T09:00:00Z",
+    "expires_at_max": "2030-07-01T09:00:00Z",
+    "ended_at": None,
+    "purged_at": None,
+    "end_to_end": False,
+    "burn_after": 0,
+    "revision": 1,
+    "versions": [{"number": 1, "created_at": "2030-06-01T09:00:00Z", "items": 1, "size": 28}],
+    "links": [LinkView.example],
+}
+
+
+class SecretView(msgspec.Struct, frozen=True, kw_only=True):
+    """Metadata of a secret. The console never returns the content."""
+
+    example: ClassVar = _SECRET
+
+    id: str
+    owner: str
+    sender: str
+    label: str
+    note: str
+    state: Annotated[
+        State,
+        Meta(
+            description="`used`: no link has uses left. If a secret is expired, used or revoked, its links no longer work and"
+            " its content is being deleted. `purged`: every version of the content is deleted."
+        ),
+    ]
+    created_at: Instant
+    expires_at: Instant
+    expires_at_max: Annotated[Instant, Meta(description="Latest time to which `expires_at` can be changed.")]
+    ended_at: Instant | None
+    purged_at: Instant | None
+    end_to_end: Annotated[bool, Meta(description="True if the client encrypted the content. The server cannot read the content.")]
+    burn_after: int
+    revision: Annotated[
+        int, Meta(description="Incremented when the secret or the state of a link changes. Serves as the ETag for `If-Match`.")
+    ]
+    versions: Annotated[list[VersionView], Meta(description="Versions of the content, the current one first.")]
+    links: list[LinkView]
+
+
+class SecretPage(msgspec.Struct, frozen=True):
+    """A page of secrets, newest first."""
+
+    example: ClassVar[dict[str, Any]] = {"secrets": [_SECRET], "next_cursor": None}
+
+    secrets: list[SecretView]
+    next_cursor: NextCursor
+
+
+class NewLink(msgspec.Struct, frozen=True):
+    """A link with which anyone can open the secret. `recipient`: empty for a link that is not personal."""
+
+    id: str
+    recipient: str
+    url: str
+
+    def __repr__(self) -> str:
+        return f"NewLink({self.id})"
+
+
+class CreatedSecret(msgspec.Struct, frozen=True):
+    """A new secret and its links. Only this response contains the links."""
+
+    example: ClassVar = {
+        "secret": _SECRET,
+        "links": [
+            {
+                "id": "1dZ8eU",
+                "recipient": "Grace",
+                "url": "https://sharing.example.com/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#" + 43 * "x",
+            }
+        ],
+    }
+
+    secret: SecretView
+    links: list[NewLink]
+
+
+class ClaimView(msgspec.Struct, frozen=True):
+    """A use of a link. `acknowledged_at`: time at which the client confirmed that it received the content."""
+
+    claimed_at: Instant
+    acknowledged_at: Instant | None
+
+
+class LinkReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """The uses of a link."""
+
+    id: str
+    recipient: str
+    opened_at: Instant | None
+    claims: list[ClaimView]
+    denied_attempts: Annotated[
+        int, Meta(description="Number of denied attempts in the audit trail. Repeated attempts are recorded up to a limit.")
+    ]
+
+
+class Deletion(msgspec.Struct, frozen=True):
+    """A statement about the deleted object versions.
+
+    The statement is signed with the key that signs checkpoints of the audit trail, or is unsigned if there is no such key.
+    """
+
+    statement: Annotated[str, Meta(description="Statement in JSON.")]
+    signature: Annotated[
+        str,
+        Meta(
+            description="Signature in base64, or empty if the statement is unsigned. Covers the text"
+            " `gatehouse-deletion-receipt-v1 <hash>`, where `<hash>` is the hexadecimal SHA-256 hash of the statement in UTF-8."
+        ),
+    ] = ""
+    key_id: str = ""
+    algorithm: str = ""
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """The uses of a secret's links, and proof of the deletion. Available until 30 days after the deletion of the content."""
+
+    example: ClassVar = {
+        "id": _SECRET["id"],
+        "state": "used",
+        "created_at": "2030-06-01T09:00:00Z",
+        "ended_at": None,
+        "purged_at": None,
+        "links": [
+            {
+                "id": "1dZ8eU",
+                "recipient": "Grace",
+                "opened_at": "2030-06-01T09:41:07Z",
+                "claims": [{"claimed_at": "2030-06-01T09:41:12Z", "acknowledged_at": "2030-06-01T09:41:13Z"}],
+                "denied_attempts": 0,
+            }
+        ],
+        "deletion": None,
+    }
+
+    id: str
+    state: State
+    created_at: Instant
+    ended_at: Instant | None
+    purged_at: Instant | None
+    links: list[LinkReceipt]
+    deletion: Annotated[Deletion | None, Meta(description="Null until the content is deleted.")]
+
+
+def secret_view(secret: Secret, now: float) -> SecretView:
+    versions = [
+        view_of(VersionView, version, items=len(version.items), size=sum(item.size for item in version.items))
+        for version in secret.versions
+    ]
+    links = [_link_view(link) for link in secret.links.values()]
+    return view_of(
+        SecretView,
+        secret,
+        state=shown_state(secret, now),
+        expires_at_max=rfc3339(secret.expires_at_max),
+        versions=versions,
+        links=links,
+    )
+
+
+def new_link(token: LinkToken, secret: Secret, base: str) -> NewLink:
+    return NewLink(token.link_id, secret.links[token.link_id].recipient, token.url(base))
+
+
+def receipt_view(secret: Secret, denied: dict[str, int], deletion: dict[str, str] | None, now: float) -> Receipt:
+    """Return the receipt of a secret. `denied`: number of denied attempts by link ID."""
+    links = [
+        view_of(
+            LinkReceipt,
+            link,
+            claims=[
+                ClaimView(rfc3339(claim.at), None if claim.acknowledged_at is None else rfc3339(claim.acknowledged_at))
+                for claim in sorted(link.claims.values(), key=lambda claim: claim.at)
+            ],
+            denied_attempts=denied.get(link.id, 0),
+        )
+        for link in secret.links.values()
+    ]
+    deleted = None if deletion is None else Deletion(**deletion)
+    return view_of(Receipt, secret, state=shown_state(secret, now), links=links, deletion=deleted)
+
+
+def _link_view(link: Link) -> LinkView:
+    state = "used" if link.state == LinkState.ACTIVE and link.uses >= link.uses_max else link.state.value
+    return view_of(LinkView, link, state=state, passphrase_required=bool(link.salt))

@@ -1,0 +1,393 @@
+"""Parses keys and Cores in JSON and CSV files from other systems, and translates the field names that these systems use.
+
+Fields have the same bounds as in POST /v1/keys. Messages never repeat a token or a hash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from gatehouse.core import imported_tokens, token_scanner
+from gatehouse.core.errors import BadRequest, Problem
+from gatehouse.core.origin import parse_origin
+from gatehouse.core.token import parse
+from gatehouse.features.keys.fields import Name, Scopes
+from gatehouse.features.keys.schemas import ImportableSettings, Limits
+from gatehouse.features.transfer.file_formats import Entry
+from gatehouse.platform.http.fields import CoreName, Effective, Environment, single_line, unique_items
+from gatehouse.platform.http.validation import checked, validate
+
+#: Bounds of an import with the management API. `gatehouse import` has no bounds.
+CONTENT_CHARS_MAX = 1_000_000
+ROWS_MAX = 5000
+INVALID_ROWS_MAX = 100
+_IGNORED_MAX = 50
+
+#: Field names in other systems, by the field name in Gatehouse.
+_NAMES: dict[str, tuple[str, ...]] = {
+    "key": ("api_key", "apiKey", "token"),
+    "hash": ("key_hash", "hashed_key"),
+    "algorithm": ("alg", "hash_algorithm"),
+    "name": ("label", "description"),
+    "owner": ("user", "owner_id", "client", "email"),
+    "scopes": ("permissions",),
+    "cores": ("allowed_cores",),
+    "addresses": ("allowed_ips",),
+    "environment": ("env",),
+    "created_at": ("created", "createdAt"),
+    "expires_at": ("expires", "expiresAt", "expiry", "expiration"),
+    "enabled": ("active", "is_active", "status"),
+    "limits": ("rate_limit",),
+    "url": ("ngrok_url",),
+    "core_name": ("core",),
+}
+ALIASES = {alias: field for field, aliases in _NAMES.items() for alias in aliases}
+
+_CORE_ALIASES = {"name": "core_name", "created_at": "updated_at"}
+
+#: A string of at least this length without spaces may be a token.
+_TOKEN_LIKE_CHARS = 16
+_LISTS = frozenset({"scopes", "cores", "addresses", "methods", "tags"})
+_LIMIT = re.compile(r"(?:([a-z][a-z0-9_.-]{0,63})=)?(\d{1,9})(?:/(\d{1,7})(s|m|h|d)?)?")
+_UNITS_S = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_ENABLED = ("true", "1", "yes", "active", "enabled")
+_DISABLED = ("false", "0", "no", "inactive", "disabled", "revoked")
+
+#: Larger numbers are interpreted as milliseconds. In seconds, this number is in the year 5138.
+_MILLISECONDS_FROM = 1e11
+_DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'
+
+#: Fields from which the ID of an imported key is derived.
+_LOCATOR_FIELDS = ("hash", "algorithm", "hash_of", "id")
+
+
+MANAGES = "has a scope that manages keys; create such keys individually"
+
+
+def manages_keys(scope: str) -> bool:
+    return scope == "admin" or scope.startswith(("role:", "admin:"))
+
+
+class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A key, identified by its token or by its hash. Times are Unix seconds. None: the file does not specify the value."""
+
+    key: str | None = None
+    hash: Annotated[str, Meta(max_length=200)] | None = None
+    algorithm: Literal["sha256", "sha512"] | None = None
+    hash_of: Literal["token", "secret"] = "token"
+    name: Name = "imported key"
+    environment: Environment | None = None
+    scopes: Scopes | None = None
+    limits: Limits | None = None
+    created_at: float | None = None
+    expires_at: float | None = None
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.key is None) == (self.hash is None):
+            raise ValueError("requires either a key or a hash")
+        if self.key is not None and not imported_tokens.is_token(self.key):
+            raise ValueError("has a key that is not 8 to 512 visible ASCII characters without a space")
+        if self.hash is not None:
+            self._check_hash(self.hash)
+        if any(manages_keys(scope) for scope in self.scopes or ()):
+            raise ValueError(MANAGES)
+
+    def _check_hash(self, hash: str) -> None:
+        if self.algorithm is None:
+            raise ValueError("has a hash without its algorithm: sha256 or sha512")
+        digest = imported_tokens.read_hash(self.algorithm, hash)
+        if isinstance(digest, str):
+            raise ValueError(f"has a hash that {digest}")
+
+    def __repr__(self) -> str:
+        return f"ImportedKey({self.name})"
+
+    @property
+    def scheme(self) -> str:
+        if self.key is not None:
+            return "sha256"
+        return f"{self.algorithm}{'-secret' if self.hash_of == 'secret' else ''}"
+
+    def material(self) -> str:
+        """Returns the material from which the ID of the key is derived (see verification/imported_tokens.py)."""
+        if self.key is not None:
+            return imported_tokens.material(self.scheme, self.key) or ""
+        return imported_tokens.material_of_hash(self.scheme, self._digest())
+
+    def _digest(self) -> bytes:
+        digest = imported_tokens.read_hash(self.algorithm or "", self.hash or "")
+        return digest if isinstance(digest, bytes) else b""
+
+
+class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """URL of a Core. The Core is identified by its name or by the token with which the Core registered."""
+
+    url: Annotated[str, Meta(max_length=2000)]
+    core_name: CoreName | None = None
+    key: str | None = None
+    updated_at: float | None = None
+
+    def __post_init__(self) -> None:
+        origin = parse_origin(self.url.rstrip("/"))
+        if isinstance(origin, str):
+            raise ValueError(f"has a url that {origin}")
+        if self.core_name is None and self.key is None:
+            raise ValueError("requires the name of the Core or the key with which it registered")
+
+    def __repr__(self) -> str:
+        return f"ImportedCore({self.core_name})"
+
+    def material(self) -> str | None:
+        """Returns the material from which the ID of the registering key is derived, or None if the entry specifies no key."""
+        return None if self.key is None else imported_tokens.material("sha256", self.key)
+
+
+class ImportKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A file with keys of another system."""
+
+    example: ClassVar = {"file_name": "keys.csv", "content": "key,name,owner\nold-3f9c2a7b51e8d604,nightly export,billing\n"}
+
+    file_name: Annotated[
+        str,
+        checked(
+            single_line,
+            min_length=1,
+            max_length=200,
+            description="Name of the file. Recorded in the audit trail. The extension determines the format: `.csv`, `.ndjson` or"
+            " `.jsonl` (one JSON object per line), and JSON for all other extensions.",
+        ),
+    ]
+    content: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=CONTENT_CHARS_MAX,
+            description=f"Content of the file, with at most {ROWS_MAX:,} rows. Larger files can be imported with"
+            " `gatehouse import`.",
+        ),
+    ]
+    dry_run: Annotated[bool, Meta(description="Validate the file and return the report, but write nothing.")] = False
+    skip_invalid: Annotated[
+        bool, Meta(description="Import the valid rows if other rows are invalid. By default, an invalid row prevents the import.")
+    ] = False
+    ignore: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=100)]],
+        unique_items(max_length=_IGNORED_MAX, description="Columns or JSON members to ignore."),
+    ] = []
+    scopes: Annotated[Scopes | None, Meta(description="Scopes of keys whose row specifies no scopes. Default: `cores:read`.")] = (
+        None
+    )
+
+    def __post_init__(self) -> None:
+        if any(manages_keys(scope) for scope in self.scopes or ()):
+            raise ValueError(MANAGES)
+
+
+class RowProblem(msgspec.Struct, frozen=True):
+    """A problem with a row of a file."""
+
+    field: Annotated[str, Meta(description="Field of the row. Empty if the problem concerns the whole row.")]
+    message: str
+    fix: str
+
+
+class InvalidRowView(msgspec.Struct, frozen=True):
+    """A row that cannot be imported."""
+
+    line: Annotated[int, Meta(ge=1, description="Line of the file, counted from 1.")]
+    problems: list[RowProblem]
+
+
+class ImportReport(msgspec.Struct, frozen=True):
+    """Result of an import or of a dry run. Each row is either invalid, imported, or the key of the row exists."""
+
+    example: ClassVar = {
+        "dry_run": True,
+        "rows": 3,
+        "imported": 1,
+        "existing": 1,
+        "invalid": 1,
+        "invalid_rows": [{"line": 3, "problems": [{"field": "limits", "message": "must be requests/seconds", "fix": ""}]}],
+        "effective": None,
+    }
+
+    dry_run: bool
+    rows: Annotated[int, Meta(ge=0, description="Number of rows in the file.")]
+    imported: Annotated[int, Meta(ge=0, description="Number of new keys. In a dry run, the number of keys to import.")]
+    existing: Annotated[int, Meta(ge=0, description="Number of valid rows whose key exists. The import does not change the key.")]
+    invalid: Annotated[int, Meta(ge=0, description="Number of invalid rows, including duplicates within the file.")]
+    invalid_rows: Annotated[
+        list[InvalidRowView], Meta(max_length=INVALID_ROWS_MAX, description=f"The first {INVALID_ROWS_MAX} invalid rows.")
+    ]
+    effective: Annotated[Effective | None, Meta(description="Propagation of the new keys, or null in a dry run.")]
+
+
+def members_of(
+    entry: Entry, *, cores: bool = False, ignored: frozenset[str] = frozenset(), named: bool = False
+) -> dict[str, Any] | None:
+    """Converts an entry to an object with the field names of ImportedKey or ImportedCore. Returns None if the entry has the wrong
+    type.
+
+    named: True if the member names in a file of Cores are names of Cores and not tokens. The caller must specify `named`, because
+        a token that is mistaken for a name would be visible to everyone.
+    """
+    value: Any = entry.value
+    if isinstance(value, str):
+        text_field = "url" if cores else "key" if entry.name is None else "name"
+        value = {text_field: value}
+    elif value is None and entry.name is not None and not cores:
+        value = {}
+    if not isinstance(value, dict):
+        return None
+    fields: dict[str, Any] = {}
+    members: dict[str, Any] = value
+    for name, item in members.items():
+        if name in ignored or item is None:
+            continue
+        field = ALIASES.get(name, name)
+        field = _CORE_ALIASES.get(field, field) if cores else field
+        fields[field] = item.split() if field in _LISTS and isinstance(item, str) else item
+    if entry.name is not None:
+        fields.setdefault("core_name" if cores and named else "key", entry.name)
+    return fields
+
+
+def materials_of(entry: Entry) -> set[str]:
+    """All materials from which the ID of an entry may be derived, even if the entry is invalid. Used to find purged keys."""
+    value = entry.value if isinstance(entry.value, dict) else {}
+    tokens = {item for name, item in value.items() if isinstance(item, str) and ALIASES.get(name, name) == "key"}
+    if entry.name is not None:
+        tokens.add(entry.name)
+    elif isinstance(entry.value, str):
+        tokens.add(entry.value)
+    valid = filter(imported_tokens.is_token, tokens)
+    materials = {imported_tokens.material(scheme, token) for token in valid for scheme in imported_tokens.SCHEMES}
+    fields = members_of(entry) or {}
+    if "hash" in fields:
+        with contextlib.suppress(BadRequest):
+            hashed = {name: fields[name] for name in _LOCATOR_FIELDS if name in fields}
+            materials.add(validate(hashed, ImportedKey, "").material())
+    return {material for material in materials if material is not None}
+
+
+def parse_entry(
+    entry: Entry, *, cores: bool, ignored: frozenset[str], prefix: str, named: bool = False
+) -> ImportedKey | ImportedCore | tuple[Problem, ...]:
+    """Returns the key or Core in an entry, or the problems with the entry. `prefix`: token prefix of this deployment. Other
+    parameters: see `members_of`."""
+    fields = members_of(entry, cores=cores, ignored=ignored, named=named)
+    if fields is None:
+        shape = "a URL or an object" if cores else "a string or an object"
+        return (Problem("", f"must be {shape}", "see docs/guides/migrate.md"),)
+    if not cores and entry.name is not None and isinstance(entry.value, str) and _may_be_token(entry.value):
+        return (Problem("", "is a pair of strings, and either may be the key", 'write {"key": "...", "name": "..."}'),)
+    fields, problems = _normalized(fields)
+    if problems:
+        return problems
+    try:
+        row = validate(fields, ImportedCore, "") if cores else validate(fields, ImportedKey, "")
+    except BadRequest as exc:
+        return tuple(_problem(problem) for problem in exc.errors)
+    if row.key is not None and parse(row.key, prefix) is not None:
+        fix = "restore an export with gatehouse import --restore"
+        return (Problem("key", "has the format of this deployment's own keys", fix),)
+    return _tokens_in_text(row) or row
+
+
+def _tokens_in_text(row: ImportedKey | ImportedCore) -> tuple[Problem, ...]:
+    """Returns the problems with text that contains a token, because the text is stored unchanged."""
+    if isinstance(row, ImportedCore):
+        return ()
+    texts = {"name": row.name, "owner": row.owner, "notes": row.notes}
+    texts |= {f"metadata.{number}": f"{name} {value}" for number, (name, value) in enumerate(row.metadata.items(), 1)}
+    found = {
+        location
+        for location, text in texts.items()
+        if (row.key is not None and row.key in text)
+        or next(token_scanner.find(text.encode(), kinds=token_scanner.ALL_KINDS), None) is not None
+    }
+    return tuple(Problem(location, "contains a token", "remove the token") for location in texts if location in found)
+
+
+def _normalized(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+    """Returns the fields with normalized dates, limits and states, and the problems with values that cannot be normalized."""
+    normalized, problems = dict(fields), []
+    for name, normalize in _NORMALIZERS.items():
+        if name in fields:
+            try:
+                normalized[name] = normalize(fields[name])
+            except ValueError as exc:
+                problems.append(Problem(name, str(exc)))
+    return normalized, tuple(problems)
+
+
+def _seconds(value: object) -> float:
+    """Converts an RFC 3339 timestamp, a date without a time zone (UTC), Unix seconds or Unix milliseconds to Unix seconds. Raises
+    ValueError."""
+    if isinstance(value, str) and re.fullmatch(r"\d{9,14}(\.\d+)?", value):
+        value = float(value)
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value / 1000 if value >= _MILLISECONDS_FROM else value, UTC).timestamp()
+        if isinstance(value, str):
+            instant = datetime.fromisoformat(value)
+            return (instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(_DATE_MESSAGE) from None
+    raise ValueError(_DATE_MESSAGE)
+
+
+def _limits(value: object) -> object:
+    """Parses rate limits: `600` (per minute), `600/60`, `daily=10000/1d`, several of these separated by spaces, or a list of
+    objects. Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return value
+    limits = []
+    for part in value.split():
+        match = _LIMIT.fullmatch(part)
+        if match is None:
+            raise ValueError('must be requests/seconds, such as "600/60" or "daily=10000/1d"')
+        window_s = int(match[3]) * _UNITS_S[match[4]] if match[3] else 60
+        limits.append({"name": match[1] or "requests", "quota": int(match[2]), "window_s": window_s})
+    return limits
+
+
+def _enabled(value: object) -> bool:
+    text = str(value).lower() if isinstance(value, str | bool | int) else ""
+    if text not in (*_ENABLED, *_DISABLED):
+        raise ValueError("must be true or false")
+    return text in _ENABLED
+
+
+_NORMALIZERS: dict[str, Callable[[object], object]] = {
+    "limits": _limits,
+    "created_at": _seconds,
+    "updated_at": _seconds,
+    "expires_at": _seconds,
+    "enabled": _enabled,
+}
+
+
+def _may_be_token(text: str) -> bool:
+    """True for text that looks like a token. A token that is mistaken for a name would be stored in plain text."""
+    return len(text) >= _TOKEN_LIKE_CHARS and imported_tokens.is_token(text)
+
+
+def _problem(problem: Problem) -> Problem:
+    """Returns the problem with the location and the fix that apply to an entry in a file."""
+    location, fix = problem.location.removeprefix("."), problem.fix
+    if problem.message == "is not a known field":
+        fix = f"remove it, correct its name, or ignore it: --ignore {location[:20]}"
+    elif not fix and location:
+        fix = f"see the field {location} in docs/guides/migrate.md"
+    return Problem(location, problem.message, fix)

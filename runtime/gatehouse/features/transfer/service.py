@@ -1,0 +1,277 @@
+"""Imports keys and Cores from another system. The whole file is validated before the first row is written.
+
+An invalid row prevents the import, unless invalid rows are skipped. The ID of a key is derived from its token
+(verification/imported_tokens.py), so a repeated import does not insert a key twice. The progress is stored with each batch, so
+that a repeated import resumes where the earlier import ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import msgspec
+
+from gatehouse.core.actor import Actor
+from gatehouse.core.audit_events import AuditAction
+from gatehouse.core.clock import Clock
+from gatehouse.core.cores import IMPORTED_INSTANCE, CoreName, CoreRecord
+from gatehouse.core.errors import Problem, Unavailable
+from gatehouse.core.imported_tokens import imported_key_id
+from gatehouse.core.keys import Key, KeyEnvironment, KeyId, KeyState, RateLimit
+from gatehouse.core.token import NULL_DIGEST, Pepper, read_pepper
+from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.features.keys.schemas import settings_of
+from gatehouse.features.transfer.file_formats import entries, kind_of
+from gatehouse.features.transfer.repository import ExportRepository, ImportRepository, Run
+from gatehouse.features.transfer.schemas import ImportedCore, ImportedKey, parse_entry
+from gatehouse.platform.db.pool import Pool, database
+from gatehouse.platform.http.validation import prepare
+from gatehouse.platform.settings import Settings
+
+BATCH_ROWS = 1000
+
+#: Number of rows that a thread reads before the event loop of the console handles them.
+_ROWS_AT_ONCE = 50
+
+#: Duration of the lease of an imported Core. The agent of the Core is expected to register before the lease expires.
+CORE_LEASE_S = 7 * 86_400.0
+
+
+class InvalidRow(msgspec.Struct, frozen=True):
+    line: int
+    problems: tuple[Problem, ...]
+
+
+Row = ImportedKey | ImportedCore | InvalidRow
+
+
+@dataclass(frozen=True, slots=True)
+class ImportContext:
+    """Dependencies of an import, and values that the file does not specify.
+
+    generation: pepper generation for new digests, which every live gateway worker can read.
+    key_prefix: token prefix of this deployment.
+    """
+
+    repository: ImportRepository
+    clock: Clock
+    pepper: Pepper
+    generation: int
+    environment: KeyEnvironment
+    default_limit: RateLimit
+    key_prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """Options of an import.
+
+    cores: True if the entries are URLs of Cores.
+    ignored: members that are ignored.
+    scopes: scopes of keys whose row specifies no scopes.
+    registered_by: ID of the key that registers Cores whose row specifies no key.
+    """
+
+    cores: bool = False
+    ignored: frozenset[str] = frozenset()
+    scopes: tuple[str, ...] = ("cores:read",)
+    registered_by: str = ""
+
+    def text(self) -> str:
+        """The options as unambiguous text."""
+        return f"{self.cores} {sorted(self.ignored)} {self.scopes} {self.registered_by}"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedImport:
+    """Result of the validation of a file: the run that imports the file, the invalid rows, and the number of valid rows whose key
+    exists."""
+
+    run: Run
+    invalid: list[InvalidRow]
+    existing: int
+
+
+class ImportJob:
+    """Imports one file. The text is parsed twice, first for the validation and then for the import."""
+
+    def __init__(self, context: ImportContext, text: str, source: str, options: ImportOptions) -> None:
+        self._context = context
+        self._text = text
+        self._kind = kind_of(source)
+        self._options = options
+        self._source = source
+        self._id = hashlib.sha256(f"{options.text()} {self._kind}\0".encode() + text.encode()).hexdigest()
+        self._now = context.clock.now()
+
+    async def check(self, on_row: Callable[[int], None] = lambda _: None) -> CheckedImport:
+        """Validates the whole file and writes nothing. Raises MalformedFile, Unavailable."""
+        rows, existing, invalid = 0, 0, list[InvalidRow]()
+        lines: dict[str, int] = {}
+        batch: dict[KeyId, tuple[int, str]] = {}
+        async for line, row in self._rows():
+            rows += 1
+            on_row(rows)
+            if isinstance(row, InvalidRow):
+                invalid.append(row)
+                continue
+            name = self._key_id(row.material()) if isinstance(row, ImportedKey) else self._core_name(row)
+            if name in lines:
+                subject = "Core" if self._options.cores else "key"
+                problem = Problem("", f"is the same {subject} as line {lines[name]}", "remove one of them")
+                invalid.append(InvalidRow(line, (problem,)))
+                continue
+            lines[name] = line
+            if isinstance(row, ImportedKey):
+                batch[KeyId(name)] = (line, row.scheme)
+            if len(batch) >= BATCH_ROWS:
+                collisions, known = await self._existing(batch)
+                invalid, existing, batch = invalid + collisions, existing + known, {}
+        collisions, known = await self._existing(batch)
+        invalid = sorted(invalid + collisions, key=lambda row: row.line)
+        return CheckedImport(Run(self._id, self._source, rows), invalid, existing + known)
+
+    async def write(self, checked: CheckedImport, actor: Actor, on_batch: Callable[[Run], None] = lambda _: None) -> Run:
+        """Inserts the valid rows, starting where an earlier import of the file ended. Raises Conflict, Unavailable."""
+        run = await self._context.repository.run(checked.run, now=self._now)
+        on_batch(run)
+        invalid = {row.line for row in checked.invalid}
+        keys: list[Key] = []
+        cores: list[CoreRecord] = []
+        position = run.done
+        async for line, row in self._rows(run.done):
+            position += 1
+            if isinstance(row, ImportedKey) and line not in invalid:
+                keys.append(self._key(row))
+            elif isinstance(row, ImportedCore) and line not in invalid:
+                cores.append(self._core(row))
+            if position - run.done >= BATCH_ROWS or position == run.rows:
+                run = await self._write_batch(run, keys, cores, position, actor)
+                keys, cores = [], []
+                on_batch(run)
+        return run
+
+    async def _write_batch(self, run: Run, keys: list[Key], cores: list[CoreRecord], done: int, actor: Actor) -> Run:
+        event = actor.event(
+            AuditAction.CORE_IMPORT if self._options.cores else AuditAction.KEY_IMPORT,
+            target_id=self._id[:16],
+            at=self._context.clock.now(),
+            details={"source": self._source, "rows_from": run.done + 1, "rows_to": done},
+        )
+        try:
+            return await self._context.repository.write(run, keys, cores, done=done, event=event)
+        except Unavailable as exc:
+            raise Unavailable(
+                "The database is not available; start the same import again to resume it.", detail=exc.detail
+            ) from exc
+
+    async def _rows(self, skip: int = 0) -> AsyncIterator[tuple[int, Row]]:
+        """The rows of the file. A thread reads them, and the event loop handles a few at a time."""
+        prepare(ImportedKey, ImportedCore)
+        rows = self._read(skip)
+        while some := await asyncio.to_thread(lambda: list(islice(rows, _ROWS_AT_ONCE))):
+            for row in some:
+                yield row
+
+    def _read(self, skip: int) -> Iterator[tuple[int, Row]]:
+        options, prefix, named = self._options, self._context.key_prefix, bool(self._options.registered_by)
+        for entry in islice(entries(self._text, self._kind), skip, None):
+            row = parse_entry(entry, cores=options.cores, ignored=options.ignored, prefix=prefix, named=named)
+            if isinstance(row, ImportedCore) and row.key is None and not named:
+                row = (Problem("key", "is missing", "specify the key that registers the Core: --registered-by ID"),)
+            yield entry.line, InvalidRow(entry.line, row) if isinstance(row, tuple) else row
+
+    async def _existing(self, batch: dict[KeyId, tuple[int, str]]) -> tuple[list[InvalidRow], int]:
+        """The rows whose derived ID belongs to a key with another scheme, which has a probability of 1 in 62^8 for each key, and
+        the number of the other rows whose key exists."""
+        schemes = await self._context.repository.existing(list(batch)) if batch else {}
+        collisions = [
+            InvalidRow(batch[key_id][0], (Problem("", f"has the ID {key_id} of another key", "create a new key for its holder"),))
+            for key_id, scheme in schemes.items()
+            if scheme != batch[key_id][1]
+        ]
+        return collisions, len(schemes) - len(collisions)
+
+    def _key_id(self, material: str) -> KeyId:
+        key_id = imported_key_id(material, self._context.pepper, self._context.generation)
+        if key_id is None:
+            raise Unavailable("Key import is temporarily unavailable.", detail="the pepper generation is not available")
+        return key_id
+
+    def _core_name(self, row: ImportedCore) -> str:
+        return row.core_name or f"core-{self._key_id(row.material() or '')[:8].lower()}"
+
+    def _key(self, row: ImportedKey) -> Key:
+        context, material = self._context, row.material()
+        key_id = self._key_id(material)
+        settings = {name: value for name, value in settings_of(row).items() if name in Key.__struct_fields__}
+        scopes = self._options.scopes if row.scopes is None else settings["scopes"]
+        values = {
+            **settings,
+            "id": key_id,
+            "digest": context.pepper.digest(material, context.generation) or NULL_DIGEST,
+            "pepper_generation": context.generation,
+            "environment": context.environment if row.environment is None else KeyEnvironment(row.environment),
+            "state": KeyState.ACTIVE if row.enabled else KeyState.DISABLED,
+            "scopes": scopes,
+            "own_scopes": scopes,
+            "limits": (context.default_limit,) if row.limits is None else settings["limits"],
+            "version": 1,
+            "family_id": key_id,
+            "scheme": row.scheme,
+            "created_at": self._now if row.created_at is None else row.created_at,
+            "created_by": f"import:{self._id[:16]}",
+            "id_generation": context.generation,
+        }
+        return Key(**values)
+
+    def _core(self, row: ImportedCore) -> CoreRecord:
+        material = row.material()
+        return CoreRecord(
+            name=CoreName(self._core_name(row)),
+            instance_id=IMPORTED_INSTANCE,
+            url=row.url.rstrip("/"),
+            environment=self._context.environment,
+            lease_id=f"import:{self._id[:16]}",
+            registered_by=KeyId(self._options.registered_by) if material is None else self._key_id(material),
+            pepper_generation=self._context.generation,
+            expires_at=self._now + CORE_LEASE_S,
+            draining=False,
+            health_path="",
+            healthy=True,
+            content_version=0,
+            version=0,
+        )
+
+
+@asynccontextmanager
+async def open_transfer(settings: Settings) -> AsyncIterator[tuple[ImportContext, ExportRepository]]:
+    """Connects to the database and yields the dependencies of imports and exports.
+
+    Raises SettingsError, and Unavailable, including if the schema is older than this version.
+    """
+    pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
+    pool = Pool(database(settings), application="gatehouse import", size_max=2)
+    try:
+        await pool.open()
+        if await pool.fetchval("SELECT to_regclass('import_run') IS NULL"):
+            raise Unavailable("the database has an older schema: run gatehouse migrate first")
+        generations = [generation for generation in pepper.generations if generation <= pepper.current]
+        keys = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
+        context = ImportContext(
+            repository=ImportRepository(pool, keys),
+            clock=Clock(),
+            pepper=pepper,
+            generation=await keys.writable_generation(generations) or pepper.current,
+            environment=settings.key_environment,
+            default_limit=settings.default_limit,
+            key_prefix=settings.key_prefix,
+        )
+        yield context, ExportRepository(pool)
+    finally:
+        await pool.close()

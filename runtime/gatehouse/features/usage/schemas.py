@@ -1,0 +1,164 @@
+"""Request and response shapes of usage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.verification import Code
+from gatehouse.features.usage.models import UsagePoint
+from gatehouse.platform.http.fields import Instant, Timestamp
+from gatehouse.platform.http.validation import matching
+
+WIDTHS_S = {"minute": 60, "hour": 3600, "day": 86_400}
+
+#: Maximum number of buckets between `since` and `until`.
+BUCKETS_MAX = 1500
+
+#: Number of buckets before `until` if `since` is omitted.
+BUCKETS_DEFAULT = 60
+
+Width = Literal["minute", "hour", "day"]
+
+
+class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Query parameters of a time series."""
+
+    width: Annotated[
+        Width,
+        Meta(
+            description="Width of a bucket. Retention: 2 days for minute buckets, 90 days for hour buckets, 3 years for day "
+            "buckets."
+        ),
+    ] = "hour"
+    since: Annotated[
+        Timestamp | None,
+        Meta(
+            description="Start of the time range, as an RFC 3339 timestamp, rounded down to the start of a bucket. Default:"
+            f" {BUCKETS_DEFAULT} buckets before `until`."
+        ),
+    ] = None
+    until: Annotated[Timestamp | None, Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now.")] = None
+    by: Annotated[
+        str,
+        matching(
+            r"((key|core|code)(,(key|core|code)){0,2})?",
+            max_length=40,
+            description="Dimensions to split the counts by: `key`, `core`, `code`, separated by commas. Default: totals.",
+        ),
+    ] = ""
+    key: Annotated[Annotated[str, matching(r"[0-9A-Za-z]{12}")] | None, Meta(description="Filter by the ID of a key.")] = None
+    core: Annotated[Annotated[str, Meta(max_length=40)] | None, Meta(description="Filter by the name of a Core.")] = None
+    code: Annotated[Code | None, Meta(description="Filter by result code, such as `RATE_LIMITED`.")] = None
+
+
+#: Maximum time range of a list of keys, and the range if `since` is omitted.
+KEYS_RANGE_S_MAX = 31 * 86_400
+KEYS_RANGE_S_DEFAULT = 86_400
+
+
+class ListKeyUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Query parameters of the list of keys with the most requests."""
+
+    since: Annotated[
+        Timestamp | None,
+        Meta(
+            description="Start of the time range, as an RFC 3339 timestamp, rounded down to the start of an hour. At most"
+            f" {KEYS_RANGE_S_MAX // 86_400} days before `until`. Default: {KEYS_RANGE_S_DEFAULT // 3600} hours before `until`."
+        ),
+    ] = None
+    until: Annotated[Timestamp | None, Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now.")] = None
+    result: Annotated[
+        Literal["any", "denied"],
+        Meta(description="Requests to count: `any`, or only `denied` requests (any code except `VALID`)."),
+    ] = "any"
+    limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of keys.")] = 10
+
+
+class KeyTotal(msgspec.Struct, frozen=True):
+    """Number of requests with a key."""
+
+    key: str
+    count: int
+
+
+class KeyTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """Keys with the most requests, in descending order. Keys without requests are omitted."""
+
+    example: ClassVar = {
+        "since": "2030-06-01T08:00:00Z",
+        "until": "2030-06-02T08:12:00Z",
+        "keys": [{"key": "3fGh82kLmQ0a", "count": 900}],
+    }
+
+    since: Instant
+    until: Instant
+    keys: list[KeyTotal]
+
+
+class UsagePointView(msgspec.Struct, frozen=True):
+    """Counts in a bucket. A dimension (`key`, `core`, `code`) is null unless the query splits the counts by this dimension.
+
+    A dimension is empty if the request had no such value.
+    """
+
+    at: Annotated[Instant, Meta(description="Start of the bucket.")]
+    key: str | None
+    core: str | None
+    code: str | None
+    count: int
+
+
+class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts by bucket, oldest first. A bucket without requests has no point. The current second is not included."""
+
+    example: ClassVar = {
+        "width_s": 3600,
+        "since": "2030-06-01T08:00:00Z",
+        "until": "2030-06-01T10:00:00Z",
+        "total": 42,
+        "points": [{"at": "2030-06-01T09:00:00Z", "key": None, "core": "docs", "code": None, "count": 42}],
+    }
+
+    width_s: int
+    since: Instant
+    until: Instant
+    total: int
+    points: list[UsagePointView]
+
+
+def usage_series(points: Sequence[UsagePoint], *, width_s: int, since: float, until: float) -> UsageSeries:
+    return UsageSeries(
+        width_s=width_s,
+        since=rfc3339(since),
+        until=rfc3339(until),
+        total=sum(point.count for point in points),
+        points=[UsagePointView(rfc3339(point.starts_at), point.key_id, point.core, point.code, point.count) for point in points],
+    )
+
+
+class KeyUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Usage of one key."""
+
+    example: ClassVar = {
+        "key": "3fGh82kLmQ0a",
+        "last_used_at": "2030-06-01T09:12:00Z",
+        "addresses": ["192.0.2.7", "2001:db8::/64"],
+        "last_hour": {"VALID": 40, "RATE_LIMITED": 2},
+        "last_day": {"VALID": 900, "RATE_LIMITED": 2},
+    }
+
+    key: str
+    last_used_at: Annotated[
+        Instant | None, Meta(description="Time of the last successful use, to the second. Null if there was none.")
+    ]
+    addresses: Annotated[
+        list[str],
+        Meta(description="IP addresses of clients, newest first, at most 100. IPv6 addresses are grouped by /64 network."),
+    ]
+    last_hour: Annotated[dict[str, int], Meta(description="Number of requests in the last 60 minutes, by result code.")]
+    last_day: Annotated[dict[str, int], Meta(description="Number of requests in the last 24 hours, by result code.")]

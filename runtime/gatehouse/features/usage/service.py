@@ -1,0 +1,293 @@
+"""Counts usage with one dictionary update per request, and sends one batch per second to the database.
+
+Each batch has a number and is sent again until the database confirms the batch, so every batch is counted exactly once. On
+shutdown, the remaining counts are written. If the process is killed, the counts since the last confirmed batch are lost. While
+the database is available, these are the requests from about FLUSH_S seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gatehouse.core.addresses import network_of
+from gatehouse.core.clock import Clock
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.verification import Code
+from gatehouse.features.usage.models import AddressUse, UnusualUse, UsageBatch, UsageRow
+from gatehouse.features.usage.repository import UsageRepository
+from gatehouse.platform.background import Background
+from gatehouse.platform.observability import Observer
+
+FLUSH_S = 1.0
+
+#: Maximum number of combinations of key, Core, code and minute in memory. Further requests are counted without key and Core.
+PENDING_MAX = 100_000
+
+#: Maximum number of combinations of key, Core, code and address per second. Further requests are counted only by code.
+SECOND_MAX = 50_000
+
+#: Maximum number of cached addresses that are already in the database.
+KNOWN_ADDRESSES_MAX = 50_000
+
+#: Number of denied requests with a key, per minute and worker, that is reported as unusual.
+DENIED_THRESHOLD = 100
+
+#: Number of attempts to write on shutdown, at intervals of STOP_INTERVAL_S. The attempts should end before http/server.py
+#: kills the worker.
+STOP_ATTEMPTS = 4
+STOP_INTERVAL_S = 0.5
+METRICS_INTERVAL_S = 10.0
+
+#: Maximum number of Cores with separate metrics. Further Cores are counted together as OTHERS.
+CORES_MAX = 20
+OTHERS = "others"
+TOP_KEYS = 10
+_Use = tuple[str, str, str, str]  # key ID, Core, code, address
+
+
+@dataclass(slots=True, eq=False)
+class UsageCounter:
+    """Counts requests in memory. Not thread-safe."""
+
+    _counts: dict[_Use, int] = field(default_factory=dict)
+
+    def count(self, key_id: str, core: str, code: str, address: str) -> None:
+        """Count one request. `key_id` is empty unless possession of the key was proven. `address` is empty if unknown."""
+        counts = self._counts
+        use = (key_id, core, code, address)
+        count = counts.get(use)
+        if count is not None:
+            counts[use] = count + 1
+        elif len(counts) < SECOND_MAX:
+            counts[use] = 1
+        else:
+            rest = ("", "", code, "")
+            counts[rest] = counts.get(rest, 0) + 1
+
+    def take(self) -> dict[_Use, int]:
+        """Return the counts since the previous call."""
+        counts, self._counts = self._counts, {}
+        return counts
+
+
+@dataclass(slots=True, eq=False)
+class UsageFlusher:
+    """Writes the counts of a counter to the database.
+
+    worker_id: unique among all processes that ever wrote counts.
+    is_core: True if a Core of this name is registered. Other names are not stored, because clients can invent any number of
+        names.
+    observer: logs and counts failures and unusual use, and counts the written requests.
+    metrics: receives each written batch. None: no CloudWatch metrics are written.
+    """
+
+    counter: UsageCounter
+    repository: UsageRepository
+    clock: Clock
+    worker_id: str
+    is_core: Callable[[str], bool]
+    observer: Observer
+    metrics: UsageMetrics | None = None
+    _second_started_at: float = field(init=False)
+    _number: int = 0
+    _sent: UsageBatch | None = None
+    _pending: dict[tuple[str, str, str, int], int] = field(default_factory=dict)
+    _last_used: dict[str, float] = field(default_factory=dict)
+    _addresses: dict[AddressUse, None] = field(default_factory=dict)
+    _known_addresses: OrderedDict[AddressUse, None] = field(default_factory=OrderedDict)
+    _denied: dict[str, int] = field(default_factory=dict)
+    _denied_minute: int = 0
+    _bursts: dict[str, int] = field(default_factory=dict)
+    _background: Background = field(default_factory=Background)
+    _flushing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self._second_started_at = self.clock.now()
+
+    @property
+    def pending(self) -> int:
+        """Number of requests that are not written yet, except the requests in the current second."""
+        sent = 0 if self._sent is None else sum(row.count for row in self._sent.rows)
+        return sent + sum(self._pending.values())
+
+    def start(self) -> None:
+        self._background.start(self._run(), "usage")
+
+    async def close(self) -> None:
+        """Write the remaining counts, with STOP_ATTEMPTS attempts. Counts that are not written are lost."""
+        await self._background.stop()
+        for attempt in range(STOP_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(STOP_INTERVAL_S)
+            while await self.flush():
+                if not self.pending:
+                    return
+
+    async def flush(self) -> bool:
+        """Write one batch. Returns False if the database is not available, in which case the next call writes the counts."""
+        async with self._flushing:
+            self._collect()
+            if self._sent is None:
+                self._sent = self._batch()
+            batch = self._sent
+            if batch is None:
+                return True
+            try:
+                unusual = await self.repository.add(batch)
+            except Unavailable as exc:
+                self.observer.metrics.usage_write_failures.inc()
+                self.observer.log.warning("usage not written", service=self.observer.service, reason=exc.detail or exc.code)
+                return False
+            self._sent = None
+        for use in batch.addresses:
+            self._known_addresses[use] = None
+            if len(self._known_addresses) > KNOWN_ADDRESSES_MAX:
+                self._known_addresses.popitem(last=False)
+        self._report(batch, unusual)
+        return True
+
+    def _report(self, batch: UsageBatch, unusual: tuple[UnusualUse, ...]) -> None:
+        observer = self.observer
+        observer.metrics.usage_written.inc(sum(row.count for row in batch.rows))
+        for use in unusual:
+            observer.metrics.unusual.labels(use.kind).inc()
+            observer.log.warning("unusual use", service=observer.service, key_id=use.key_id, kind=use.kind)
+        if self.metrics is not None:
+            self.metrics.add(batch, unusual)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            # Shielded, because after a cancellation it would be unknown whether the batch was written.
+            await asyncio.shield(self.flush())
+
+    def _collect(self) -> None:
+        """Add the counts of the last second. The requests are counted in the minute in which that second started."""
+        now = self.clock.now()
+        minute = int(self._second_started_at // 60) * 60
+        for (key_id, core, code, address), count in self.counter.take().items():
+            self._add(key_id, core if core and self.is_core(core) else "", code, minute, count)
+            if not key_id:
+                continue
+            if code == Code.VALID:
+                self._last_used[key_id] = now
+                if address:
+                    self._add_address(AddressUse(key_id, network_of(address)))
+            else:
+                self._add_denied(key_id, minute, count)
+        self._second_started_at = now
+
+    def _add(self, key_id: str, core: str, code: str, minute: int, count: int) -> None:
+        row = (key_id, core, code, minute)
+        if row not in self._pending and len(self._pending) >= PENDING_MAX:
+            row = ("", "", code, minute)
+        self._pending[row] = self._pending.get(row, 0) + count
+
+    def _add_denied(self, key_id: str, minute: int, count: int) -> None:
+        if minute != self._denied_minute:
+            self._denied_minute, self._denied = minute, {}
+        before = self._denied.get(key_id, 0)
+        self._denied[key_id] = before + count
+        if before < DENIED_THRESHOLD <= before + count:
+            self._bursts[key_id] = before + count
+
+    def _add_address(self, use: AddressUse) -> None:
+        if use in self._known_addresses:
+            self._known_addresses.move_to_end(use)
+        elif len(self._addresses) < SECOND_MAX:
+            self._addresses[use] = None
+
+    def _batch(self) -> UsageBatch | None:
+        if not self._pending:
+            return None
+        self._number += 1
+        batch = UsageBatch(
+            worker_id=self.worker_id,
+            number=self._number,
+            at=self.clock.now(),
+            rows=tuple(UsageRow(*row, count) for row, count in self._pending.items()),
+            last_used=self._last_used,
+            addresses=tuple(self._addresses),
+            bursts=self._bursts,
+        )
+        self._pending, self._last_used, self._addresses, self._bursts = {}, {}, {}, {}
+        return batch
+
+
+class UsageMetrics:
+    """CloudWatch metrics of one process in the embedded metric format, from batches that were written to the database.
+
+    A key is never a dimension, because each value would be a billed metric. The `KeyDecisions` lines list the busiest keys of
+    the interval in the property `top_keys` instead. If the process is killed, the counts since the last write are missing from
+    the metrics, but not from the database.
+
+    Format: docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+
+    write: receives the members of a log line.
+    """
+
+    def __init__(self, namespace: str, clock: Clock, write: Callable[[dict[str, Any]], None]) -> None:
+        self._namespace = namespace
+        self._clock = clock
+        self._write = write
+        self._written_at = clock.now()
+        self._cores: set[str] = set()
+        self._reset()
+
+    def add(self, batch: UsageBatch, unusual: tuple[UnusualUse, ...]) -> None:
+        """Count a batch, and write the counts if METRICS_INTERVAL_S have passed since the last write."""
+        for row in batch.rows:
+            self._codes[row.minute, row.code] += row.count
+            if row.core:
+                core = (row.minute, self._core(row.core))
+                self._requests[core] += row.count
+                self._denied[core] += row.count if row.code != Code.VALID else 0
+            if row.key_id:
+                self._keys[row.key_id] += row.count
+        self._unusual.update(use.kind for use in unusual)
+        if self._clock.now() - self._written_at >= METRICS_INTERVAL_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write all counts."""
+        self._written_at = self._clock.now()
+        busiest = sorted(self._keys.items(), key=lambda item: (-item[1], item[0]))[:TOP_KEYS]
+        top = [{"key_id": key_id, "requests": count} for key_id, count in busiest]
+        for (minute, code), count in self._codes.items():
+            self._line(minute, {"KeyDecisions": count}, {"Code": code}, [[], ["Code"]], top_keys=top)
+        for (minute, core), count in self._requests.items():
+            metrics = {"CoreRequests": count, "CoreDenials": self._denied[minute, core]}
+            self._line(minute, metrics, {"Core": core}, [["Core"]])
+        for kind, count in self._unusual.items():
+            self._line(self._written_at, {"UnusualUse": count}, {"Kind": kind}, [["Kind"]])
+        self._reset()
+
+    def _reset(self) -> None:
+        self._codes: Counter[tuple[int, str]] = Counter()
+        self._requests: Counter[tuple[int, str]] = Counter()
+        self._denied: Counter[tuple[int, str]] = Counter()
+        self._keys: Counter[str] = Counter()
+        self._unusual: Counter[str] = Counter()
+
+    def _line(
+        self, at: float, metrics: dict[str, int], dimensions: dict[str, str], sets: list[list[str]], **properties: Any
+    ) -> None:
+        """Write counts with the timestamp `at` (Unix seconds), for each set of dimension names. `properties`: fields for
+        searches."""
+        directive = {
+            "Namespace": self._namespace,
+            "Dimensions": sets,
+            "Metrics": [{"Name": name, "Unit": "Count"} for name in metrics],
+        }
+        metadata = {"Timestamp": int(at * 1000), "CloudWatchMetrics": [directive]}
+        self._write({"_aws": metadata, **dimensions, **metrics, **properties})
+
+    def _core(self, name: str) -> str:
+        if name not in self._cores and len(self._cores) >= CORES_MAX:
+            return OTHERS
+        self._cores.add(name)
+        return name

@@ -1,0 +1,145 @@
+"""Explains the decision on a key to an administrator. The checks do not count against rate limits or consume credits."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from gatehouse.core.addresses import allows
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.decision import effective_limits
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.keys import CreditPlan, Key, KeyEnvironment, KeyRecord, KeyState, RateLimit
+from gatehouse.core.verification import Charge, Code, RateLimits, RateLimitState, VerificationRequest
+from gatehouse.features.keys.fields import Method
+from gatehouse.platform.http.fields import COST_MAX, SCOPES_MAX, CoreName, Instant, Scope
+
+#: `unknown`: the required information is not available.
+Outcome = Literal["pass", "fail", "unknown"]
+
+
+class ExplainKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A verification request to explain."""
+
+    example: ClassVar = {"scopes": ["cores:read"], "core": "docs", "address": "192.0.2.7", "method": "GET"}
+
+    scopes: Annotated[list[Scope], Meta(max_length=SCOPES_MAX, description="Scopes that the request requires.")] = []
+    core: Annotated[CoreName | None, Meta(description="Core to which the request is sent.")] = None
+    address: Annotated[str, Meta(max_length=64, description="IP address of the client. Empty: not checked.")] = ""
+    method: Annotated[Method | None, Meta(description="HTTP method of the request.")] = None
+    cost: Annotated[int, Meta(ge=0, le=COST_MAX, description="`cost` of the verification request.")] = 1
+
+
+class Check(msgspec.Struct, frozen=True):
+    name: str
+    outcome: Outcome
+    code: Annotated[str, Meta(description="Result code of the verification if this is the first check that fails.")]
+    actual: Annotated[str, Meta(description="Value that the key has or allows.")]
+    required: Annotated[str, Meta(description="Value that the request requires.")] = ""
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Every check in the order of the decision, including those after the first failure."""
+
+    example: ClassVar = {
+        "code": "FORBIDDEN",
+        "checks": [{"name": "core", "outcome": "fail", "code": "FORBIDDEN", "actual": "docs", "required": "billing"}],
+        "decided_at": "2030-06-01T09:00:00Z",
+    }
+
+    code: Annotated[str, Meta(description="Result code that the gateway would return.")]
+    checks: list[Check]
+    decided_at: Instant
+
+
+async def explain(
+    key: Key,
+    request: VerificationRequest,
+    *,
+    environment: KeyEnvironment,
+    default_limit: RateLimit,
+    limits: RateLimits | None,
+    now: float,
+) -> Explanation:
+    """`limits`: the rate limiter that the gateways share. None if each worker counts separately, in which case the state is
+    unknown."""
+    checks = key_checks(key, request, environment=environment, now=now)
+    checks += await _limit_checks(key, request, default_limit, limits)
+    if key.credits is not None:
+        checks.append(_credit_check(key.credits, request.cost))
+    return Explanation(code=first_failure(checks), checks=checks, decided_at=rfc3339(now))
+
+
+def first_failure(checks: list[Check]) -> str:
+    """Code of the first check that fails, or VALID."""
+    return next((check.code for check in checks if check.outcome == "fail"), Code.VALID.value)
+
+
+def key_checks(record: KeyRecord, request: VerificationRequest, *, environment: KeyEnvironment, now: float) -> list[Check]:
+    """All checks of `decision.evaluate` in order. Possession is assumed."""
+    state, expires_at = record.state, record.expires_at
+    ended = state not in {KeyState.ACTIVE, KeyState.DISABLED}
+    lifetime = "does not expire" if expires_at is None else f"{expires_at - now:.0f} s left"
+    address_allowed = not record.addresses or allows(record.addresses, request.address)
+    method_allowed = request.method is None or not record.methods or request.method in record.methods
+    core_allowed = request.core is None or not record.cores or request.core in record.cores
+    scopes_granted = set(request.scopes) <= set(record.scopes)
+    return [
+        _check("not revoked or deleted", Code.REVOKED, not ended, state.value),
+        _check("enabled", Code.DISABLED, state is not KeyState.DISABLED, state.value),
+        _check("not expired", Code.EXPIRED, expires_at is None or now < expires_at, lifetime),
+        _check("environment", Code.FORBIDDEN, record.environment is environment, record.environment.value, environment.value),
+        _check("address", Code.FORBIDDEN, address_allowed, " ".join(record.addresses) or "any address", request.address),
+        _check("method", Code.FORBIDDEN, method_allowed, " ".join(record.methods) or "any method", request.method or ""),
+        _check("core", Code.FORBIDDEN, core_allowed, " ".join(record.cores) or "any Core", request.core or ""),
+        _check(
+            "scopes", Code.INSUFFICIENT_PERMISSIONS, scopes_granted, " ".join(record.scopes) or "none", " ".join(request.scopes)
+        ),
+        _signature_check(record),
+    ]
+
+
+def _check(name: str, code: Code, passes: bool, actual: str, required: str = "") -> Check:
+    return Check(name, "pass" if passes else "fail", code.value, actual, required)
+
+
+def _signature_check(record: KeyRecord) -> Check:
+    """Unknown if signatures are required, because a future request may or may not be signed."""
+    signing = record.signing
+    required = signing is not None and signing.required
+    actual = "no signing key" if signing is None else f"{signing.algorithm.value}, {'required' if required else 'not required'}"
+    return Check("signature", "unknown" if required else "pass", Code.SIGNATURE_INVALID.value, actual)
+
+
+def _credit_check(plan: CreditPlan, cost: int) -> Check:
+    actual = f"{plan.remaining} left"
+    outcome: Outcome = "pass" if plan.remaining >= (cost or 1) else "fail"
+    if plan.refill_every is not None:
+        actual += f", {plan.refill_amount} every {plan.refill_every}"
+        if outcome == "fail":
+            outcome = "unknown"  # the next use may trigger a refill
+    return Check("credits", outcome, Code.USAGE_EXCEEDED.value, actual, f"cost {cost}")
+
+
+async def _limit_checks(key: Key, request: VerificationRequest, default: RateLimit, limiter: RateLimits | None) -> list[Check]:
+    limits = effective_limits(key, request, default)
+    if isinstance(limits, str):
+        return []
+    states: tuple[RateLimitState | None, ...] = (None,) * len(limits)
+    if limiter is not None:
+        with contextlib.suppress(Unavailable):
+            states = await limiter.take(Charge(subject=key.subject, limits=limits, cost=0))
+    return [_limit_check(limit, state, request.cost) for limit, state in zip(limits, states, strict=True)]
+
+
+def _limit_check(limit: RateLimit, state: RateLimitState | None, cost: int) -> Check:
+    units = cost * limit.cost or 1
+    actual = f"{limit.quota} in {limit.window_s} s, burst of {limit.burst}"
+    outcome: Outcome = "unknown"
+    if state is not None and not state.degraded:
+        outcome = "pass" if state.remaining >= units else "fail"
+        actual += f", {state.remaining} left"
+    return Check(f"limit {limit.name}", outcome, Code.RATE_LIMITED.value, actual, f"cost {cost * limit.cost}")

@@ -1,0 +1,416 @@
+"""Request and response shapes of verification and self-revocation, and the rate-limit headers for every decision."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from gatehouse.core import verification
+from gatehouse.core.addresses import parse_address
+from gatehouse.core.clock import rfc3339, rounded
+from gatehouse.core.http_signatures import SignatureError
+from gatehouse.core.verification import (
+    ADDITIONAL_MAX,
+    Code,
+    RateLimitState,
+    SignedRequest,
+    VerificationRequest,
+    VerificationResult,
+)
+from gatehouse.platform.http.fields import (
+    COST_MAX,
+    LIMITS_MAX,
+    REASON_CHARS_MAX,
+    REQUEST_ID,
+    SCOPES_MAX,
+    TOKEN_CHARS_MAX,
+    CoreName,
+    Cost,
+    Effective,
+    Environment,
+    Instant,
+    LimitName,
+    Quota,
+    Scope,
+    Window,
+)
+from gatehouse.platform.http.validation import decode_body, decode_query, invalid, matching
+
+BATCH_MAX = 100
+URL_CHARS_MAX = 8192
+HEADERS_MAX = 100
+HEADERS_CHARS_MAX = 16_384
+EXAMPLE_TOKEN = "gtk_test_3fGh82kLmQ0a..."  # noqa: S105 - not a valid token
+
+#: Absolute form (RFC 9112, section 3.2.2) in visible ASCII, without user name and fragment. Groups: scheme, authority, path,
+#: query.
+_URL = re.compile(r'(https?)://([A-Za-z0-9.:_\[\]-]{1,255})(/[!-"$->@-~]*)?(?:\?([!-"$-~]*))?')
+
+#: RFC 9651, section 3.3.3: a String contains visible ASCII and spaces.
+_FIELD_STRING = re.compile(r"[ !#-\[\]-~]*")
+
+Token = Annotated[str, Meta(max_length=TOKEN_CHARS_MAX, description="The token of the key.")]
+Method = Annotated[str, matching(r"[A-Z]{1,16}", max_length=16, description="HTTP method in uppercase.")]
+HeaderText = Annotated[str, Meta(max_length=HEADERS_CHARS_MAX)]
+Scopes = Annotated[tuple[Scope, ...], Meta(max_length=SCOPES_MAX, description="Scopes that the key must have.")]
+PublicCode = Annotated[str, Meta(extra_json_schema={"enum": [code.value for code in Code if code is not Code.REVOKED]})]
+SignatureReason = Annotated[
+    str,
+    Meta(
+        description="With `SIGNATURE_INVALID`: the reason why the signature is invalid.",
+        extra_json_schema={"enum": [error.value for error in SignatureError]},
+    ),
+]
+RequestIdView = Annotated[str, Meta(description="ID of this request in the gateway's log.")]
+
+
+class SignedRequestInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The signed HTTP request from the client (RFC 9421). Required if the key requires signatures."""
+
+    example: ClassVar = {
+        "method": "GET",
+        "url": "https://api.example.com/v1/orders",
+        "headers": [["signature-input", "gatehouse=..."], ["signature", "gatehouse=:...:"]],
+        "body_sha256": None,
+    }
+
+    method: Method
+    url: Annotated[
+        str,
+        Meta(
+            max_length=URL_CHARS_MAX,
+            description="Absolute URL as the client sent it, percent-encoded.",
+            extra_json_schema={"pattern": f"^{_URL.pattern}$"},
+        ),
+    ]
+    headers: Annotated[
+        tuple[tuple[HeaderText, HeaderText], ...],
+        Meta(
+            max_length=HEADERS_MAX,
+            description="`[name, value]` pairs as received: `Signature-Input`, `Signature` and every covered header, in total at"
+            f" most {HEADERS_CHARS_MAX} characters.",
+        ),
+    ]
+    body_sha256: Annotated[
+        Annotated[str, matching("[A-Za-z0-9+/]{43}=", max_length=44)] | None,
+        Meta(description="SHA-256 digest of the received body in base64. Null if the request has no body."),
+    ] = None
+
+
+class RateLimitOverride(verification.RateLimitOverride, frozen=True, forbid_unknown_fields=True, gc=False):
+    """An additional limit if `quota` and `window_s` are set, otherwise a cost override for a limit of the key."""
+
+    name: LimitName
+    cost: Cost = 1
+    quota: Quota | None = None
+    window_s: Window | None = None
+    burst: Annotated[Quota | None, Meta(description="Units that can be used at once. Requires `quota` and `window_s`.")] = None
+
+
+class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A token, and the request for which it is verified."""
+
+    example: ClassVar = {
+        "token": EXAMPLE_TOKEN,
+        "scopes": ["cores:read"],
+        "core": "docs",
+        "address": "192.0.2.7",
+        "method": "GET",
+        "limits": [{"name": "requests", "cost": 5}, {"name": "per_file", "quota": 10, "window_s": 60}],
+    }
+
+    token: Token
+    scopes: Scopes = ()
+    core: Annotated[CoreName | None, Meta(description="Core that the key must be allowed to access.")] = None
+    cost: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=COST_MAX,
+            description="Number of credits that the request consumes if it is allowed. The `cost` of each rate limit is"
+            " multiplied by this number. 0: limits and credits are checked, but the request counts against no limit and consumes"
+            " no credits.",
+        ),
+    ] = 1
+    address: Annotated[
+        Annotated[str, Meta(max_length=64)] | None,
+        Meta(description="IPv4 or IPv6 address of the client. Default: the IP address of the caller."),
+    ] = None
+    method: Method | None = None
+    limits: Annotated[
+        tuple[RateLimitOverride, ...],
+        Meta(
+            max_length=LIMITS_MAX,
+            description="Cost overrides for limits of the key, or additional limits, with distinct names. At most "
+            f"{ADDITIONAL_MAX} additional limits of a key are counted at the same time; further limits are treated as exceeded.",
+        ),
+    ] = ()
+    request: SignedRequestInput | None = None
+
+
+class VerifyQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Query parameters of GET /v1/keys/verify."""
+
+    scope: Annotated[Scopes, Meta(description="Scope that the key must have. Can be repeated.", examples=[["cores:read"]])] = ()
+    core: Annotated[CoreName | None, Meta(description="Core that the key must be allowed to access.", examples=["docs"])] = None
+    method: Annotated[Method | None, Meta(examples=["GET"])] = None
+
+
+class LimitReply(msgspec.Struct, frozen=True):
+    """State of a rate limit after the decision."""
+
+    name: str
+    limit: Annotated[int, Meta(description="Units per window.")]
+    window_s: int
+    remaining: int
+    reset_s: Annotated[float, Meta(description="Seconds until the limit is fully available again.")]
+    exceeded: bool
+    degraded: Annotated[bool, Meta(description="True if this gateway worker counts on its own because Redis is unavailable.")]
+
+
+class CreditsReply(msgspec.Struct, frozen=True):
+    """Credits of the key. Null if requests with the key consume no credits, or if the request was denied before credits were
+    checked."""
+
+    remaining: int
+    exceeded: bool
+    refills_at: Instant | None
+
+
+class VerifyReply(msgspec.Struct, frozen=True):
+    """A decision. Fields that describe the key are null unless the token proves possession of a known key."""
+
+    example: ClassVar = {
+        "valid": True,
+        "code": "VALID",
+        "reason": None,
+        "key_id": "3fGh82kLmQ0a",
+        "name": "invoices, nightly export",
+        "owner": "billing",
+        "environment": "test",
+        "scopes": ["cores:read"],
+        "expires_at": None,
+        "limits": [
+            {
+                "name": "requests",
+                "limit": 600,
+                "window_s": 60,
+                "remaining": 599,
+                "reset_s": 0.1,
+                "exceeded": False,
+                "degraded": False,
+            }
+        ],
+        "credits": None,
+        "staleness_ms": 12,
+        "decided_at": "2030-06-01T09:00:00.123Z",
+        "request_id": REQUEST_ID,
+    }
+
+    valid: bool
+    code: PublicCode
+    reason: SignatureReason | None
+    key_id: str | None
+    name: str | None
+    owner: str | None
+    environment: Environment | None
+    scopes: tuple[str, ...] | None
+    expires_at: Instant | None
+    limits: tuple[LimitReply, ...]
+    credits: CreditsReply | None
+    staleness_ms: Annotated[
+        int, Meta(description="Maximum age, in milliseconds, of the key state on which the decision is based.")
+    ]
+    decided_at: Instant
+    request_id: RequestIdView
+
+
+class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Several verification requests."""
+
+    example: ClassVar = {"keys": [{"token": EXAMPLE_TOKEN, "cost": 0}, {"token": "nonsense"}]}
+
+    keys: Annotated[tuple[VerifyRequest, ...], Meta(min_length=1, max_length=BATCH_MAX)]
+
+
+class BatchReply(msgspec.Struct, frozen=True):
+    """The decisions, in the order of the verification requests."""
+
+    example: ClassVar = {"results": [VerifyReply.example]}
+
+    results: tuple[VerifyReply, ...]
+
+
+class SelfRevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The token of the key to revoke, and an optional reason."""
+
+    example: ClassVar = {"token": EXAMPLE_TOKEN, "reason": "pasted into a chat"}
+
+    token: Token
+    reason: Annotated[
+        str,
+        Meta(
+            max_length=REASON_CHARS_MAX,
+            description="Reason for the revocation: printable text, stored with the key and in the audit trail.",
+        ),
+    ] = ""
+
+
+class SelfRevocationResponse(msgspec.Struct, frozen=True):
+    """The revoked key."""
+
+    example: ClassVar = {"key_id": "3fGh82kLmQ0a", "effective": "everywhere", "request_id": REQUEST_ID}
+
+    key_id: str
+    effective: Effective
+    request_id: RequestIdView
+
+
+def decode(body: bytes, client: str) -> tuple[str, VerificationRequest]:
+    """The token and its verification request. `client`: address of the caller. Raises BadRequest with the invalid field."""
+    return _verification_request(decode_body(body, VerifyRequest), client, "body")
+
+
+def decode_batch(body: bytes, client: str) -> tuple[tuple[str, VerificationRequest], ...]:
+    """Like `decode`, for a batch."""
+    requests = decode_body(body, BatchRequest).keys
+    return tuple(_verification_request(request, client, f"body.keys[{index}]") for index, request in enumerate(requests))
+
+
+def decode_parameters(query: bytes, client: str) -> VerificationRequest:
+    """The verification request in the query string of GET /v1/keys/verify. Raises BadRequest."""
+    if not query:
+        return VerificationRequest(address=client)
+    parameters = decode_query(query, VerifyQuery)
+    return VerificationRequest(scopes=parameters.scope, core=parameters.core, address=client, method=parameters.method)
+
+
+def decode_self_revocation(body: bytes) -> SelfRevocationRequest:
+    """Decodes a request body. Raises a BadRequest that names the invalid field."""
+    request = decode_body(body, SelfRevocationRequest)
+    if not request.reason.isprintable():
+        raise invalid("body.reason", "must not contain control characters or invisible characters", "remove them")
+    return request
+
+
+def _verification_request(request: VerifyRequest, client: str, location: str) -> tuple[str, VerificationRequest]:
+    if request.address is not None and parse_address(request.address) is None:
+        fix = "send the address of the client, such as 192.0.2.7, or omit the field"
+        raise invalid(f"{location}.address", "is not an IP address", fix)
+    if request.limits:
+        _check_limits(request, f"{location}.limits")
+    return request.token, VerificationRequest(
+        scopes=request.scopes,
+        core=request.core,
+        cost=request.cost,
+        address=client if request.address is None else request.address,
+        method=request.method,
+        limits=request.limits,
+        signed=None if request.request is None else _signed_request(request.request, f"{location}.request"),
+    )
+
+
+def _signed_request(request: SignedRequestInput, location: str) -> SignedRequest:
+    match = _URL.fullmatch(request.url)
+    if match is None:
+        fix = "send the URL as the client sent it, percent-encoded: https://api.example.com/v1/x?y=z"
+        raise invalid(f"{location}.url", "is not an absolute http(s) URL", fix)
+    if sum(len(name) + len(value) for name, value in request.headers) > HEADERS_CHARS_MAX:
+        fix = "send Signature-Input, Signature and the headers that the signature covers"
+        raise invalid(f"{location}.headers", f"have more than {HEADERS_CHARS_MAX} characters", fix)
+    scheme, authority, path, query = match.groups()
+    has_body = request.body_sha256 is not None
+    digest = base64.b64decode(request.body_sha256) if request.body_sha256 is not None else hashlib.sha256().digest()
+    return SignedRequest(
+        method=request.method,
+        scheme=scheme,
+        authority=authority,
+        path=path or "/",
+        query=query or "",
+        fields=tuple((name.lower(), value) for name, value in request.headers),
+        has_body=has_body,
+        digests=(("sha-256", digest),),
+    )
+
+
+def _check_limits(request: VerifyRequest, location: str) -> None:
+    """Raises BadRequest for an invalid limit. Invalid limits are not ignored, because the client relies on the limits that it
+    sends."""
+    limits = request.limits
+    if len({limit.name for limit in limits}) != len(limits):
+        raise invalid(location, "must not contain two limits with the same name", "send each name once")
+    for index, limit in enumerate(limits):
+        if (limit.quota is None) != (limit.window_s is None) or (limit.burst is not None and limit.quota is None):
+            fix = "send both for an additional limit, or only name and cost for a limit of the key"
+            raise invalid(f"{location}[{index}]", "must have both quota and window_s, or neither", fix)
+        if limit.quota is None and limit.cost == 0 and request.cost > 0:
+            fix = "send 1 or more, or cost 0 for the whole request"
+            raise invalid(f"{location}[{index}].cost", "must not be 0 for a limit of the key", fix)
+        if limit.burst is not None and limit.burst > (limit.quota or 0):
+            raise invalid(
+                f"{location}[{index}].burst", "must not be larger than quota", "omit burst to allow the whole quota at once"
+            )
+
+
+def reply(result: VerificationResult, request_id: str) -> VerifyReply:
+    """The response for a result of `decision.for_public`."""
+    record, credits = result.record, result.credits
+    return VerifyReply(
+        valid=result.valid,
+        code=result.code.value,
+        reason=result.reason or None,
+        key_id=None if record is None else record.id,
+        name=None if record is None else record.name,
+        owner=None if record is None else record.owner,
+        environment=None if record is None else record.environment.value,
+        scopes=None if record is None else record.scopes,
+        expires_at=None if record is None else _milliseconds(record.expires_at),
+        limits=tuple(
+            LimitReply(
+                name=state.limit.name,
+                limit=state.limit.quota,
+                window_s=state.limit.window_s,
+                remaining=state.remaining,
+                reset_s=rounded(state.reset_s),
+                exceeded=state.exceeded,
+                degraded=state.degraded,
+            )
+            for state in result.limits
+        ),
+        credits=None if credits is None else CreditsReply(credits.remaining, credits.exceeded, _milliseconds(credits.refills_at)),
+        staleness_ms=result.staleness_ms,
+        decided_at=rfc3339(result.decided_at, "milliseconds"),
+        request_id=request_id,
+    )
+
+
+def limit_headers(states: Sequence[RateLimitState]) -> list[tuple[bytes, bytes]]:
+    """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10), and Retry-After if a limit is exceeded.
+
+    `t` of an exceeded limit is the time until the next request is allowed, the same as in Retry-After.
+    """
+    policies, current = [], []
+    for state in states:
+        limit = state.limit
+        if _FIELD_STRING.fullmatch(limit.name):
+            policies.append(f'"{limit.name}";q={limit.quota};w={limit.window_s}')
+            seconds = state.retry_after_s if state.exceeded else state.reset_s
+            current.append(f'"{limit.name}";r={state.remaining};t={math.ceil(seconds)}')
+    if not policies:
+        return []
+    headers = [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(current).encode())]
+    delays_s = [state.retry_after_s for state in states if state.exceeded]
+    if delays_s:
+        headers.append((b"retry-after", str(max(1, math.ceil(max(delays_s)))).encode()))
+    return headers
+
+
+def _milliseconds(seconds: float | None) -> str | None:
+    return None if seconds is None else rfc3339(seconds, "milliseconds")

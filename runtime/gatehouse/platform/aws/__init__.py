@@ -1,0 +1,92 @@
+"""Clients for AWS services, and the errors that their calls raise.
+
+boto3 is imported with the first client, because the import takes 80 ms, and not every process calls AWS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from gatehouse import __version__
+from gatehouse.core.errors import Unavailable
+from gatehouse.platform.tracing.tracer import call_span
+
+#: Raised by every call. `ClientError`: the service returned an error; `BotoCoreError`: there was no response.
+AWS_ERRORS = (BotoCoreError, ClientError)
+
+#: Maximum number of concurrent calls of a process, and maximum wait of further calls.
+CALLS_MAX = 16
+WAIT_S = 5.0
+
+_Result = TypeVar("_Result")
+_threads = ThreadPoolExecutor(CALLS_MAX, "aws")
+
+
+def create_client(
+    service: str, *, timeout_s: float, attempts: int, read_timeout_s: float | None = None, config: Mapping[str, Any] | None = None
+) -> Any:
+    """Create a client without opening a connection. `timeout_s`: connection timeout. `read_timeout_s`: response timeout, by
+    default `timeout_s`.
+
+    config: further arguments of `botocore.config.Config`.
+    """
+    import boto3
+    from botocore.config import Config
+
+    settings = Config(
+        connect_timeout=timeout_s,
+        read_timeout=read_timeout_s or timeout_s,
+        retries={"total_max_attempts": attempts},
+        max_pool_connections=CALLS_MAX,
+        # botocore builds its own header twice for each call, in a sixth of the CPU time of the call.
+        user_agent=f"gatehouse/{__version__}",
+        **(config or {}),
+    )
+    # boto3 reads only AWS_DEFAULT_REGION, but tasks set AWS_REGION (contract.toml).
+    return boto3.client(service, region_name=os.environ.get("AWS_REGION"), config=settings)  # type: ignore[call-overload]
+
+
+def error_code(exc: Exception) -> str:
+    """Error code from the service, or an empty string if there was no response."""
+    return str(exc.response.get("Error", {}).get("Code", "")) if isinstance(exc, ClientError) else ""
+
+
+def error_detail(exc: Exception) -> str:
+    """Class name and error code of an error, for logs."""
+    return f"{type(exc).__name__} {error_code(exc)}".strip()
+
+
+async def call(operation: Callable[..., _Result], service: str, **arguments: Any) -> _Result:
+    """Run a client operation in a thread, because boto3 blocks. `service`: name of the service in error messages.
+
+    Raises Unavailable with the boto3 error as its cause, or without a cause if the call did not begin in time.
+    """
+    with call_span(f"{service} {getattr(operation, '__name__', 'call')}", {"rpc.system": "aws-api"}):
+        return await _call(operation, service, arguments)
+
+
+async def _call(operation: Callable[..., _Result], service: str, arguments: dict[str, Any]) -> _Result:
+    running = _threads.submit(operation, **arguments)
+    expired = False
+
+    def expire() -> None:
+        nonlocal expired
+        expired = running.cancel()  # has no effect on a call that has begun
+
+    timer = asyncio.get_running_loop().call_later(WAIT_S, expire)
+    try:
+        return await asyncio.wrap_future(running)
+    except AWS_ERRORS as exc:
+        raise Unavailable(f"{service} is not available.", detail=f"{service} {error_detail(exc)}") from exc
+    except asyncio.CancelledError:
+        if not expired:
+            raise
+        raise Unavailable(f"{service} is not available.", detail=f"{service}: too many calls in progress") from None
+    finally:
+        timer.cancel()

@@ -1,0 +1,137 @@
+"""Reads and writes local files and S3 objects. A location is a path or `s3://bucket/key`. Objects have an entity tag, which makes
+conditional writes possible."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from gatehouse.core.errors import BadRequest, Conflict, NotFound, Unavailable
+from gatehouse.platform.aws import AWS_ERRORS, create_client, error_code, error_detail
+
+_S3 = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)")
+
+#: Timeouts of a connection and of a response, for each of _ATTEMPTS attempts.
+_TIMEOUT_S = 10.0
+_READ_TIMEOUT_S = 60.0
+_ATTEMPTS = 3
+
+_CHANGED = {"PreconditionFailed", "ConditionalRequestConflict"}
+
+_MISSING = {"NoSuchKey", "NoSuchBucket", "404"}
+
+#: Maximum size of an object. Exports are smaller, so a larger object is not an export.
+BYTES_MAX = 1 << 30
+
+
+def read(location: str) -> tuple[bytes, str]:
+    """Content and entity tag. The entity tag of a file is empty. Blocks. Raises NotFound, BadRequest, Unavailable."""
+    s3 = _S3.fullmatch(location)
+    if s3 is None:
+        return _file(location), ""
+    try:
+        reply = _s3_client().get_object(Bucket=s3[1], Key=s3[2])
+        if reply["ContentLength"] > BYTES_MAX:
+            raise BadRequest(f"{location} is larger than {BYTES_MAX >> 20} MiB")
+        return reply["Body"].read(), reply["ETag"]
+    except AWS_ERRORS as exc:
+        raise _error(location, exc) from exc
+
+
+def locations(prefix: str, suffix: str) -> list[str]:
+    """Locations of the objects below `s3://bucket/prefix`, or of the files in the folder `prefix`, sorted.
+
+    Blocks. Raises NotFound if the bucket does not exist, and Unavailable.
+    """
+    s3 = re.fullmatch(r"s3://([^/]+)/(.*)", prefix)
+    if s3 is None:
+        return sorted(str(path) for path in Path(prefix).glob(f"*{suffix}") if not path.name.startswith("."))
+    try:
+        pages = _s3_client().get_paginator("list_objects_v2").paginate(Bucket=s3[1], Prefix=s3[2])
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+    except AWS_ERRORS as exc:
+        raise _error(prefix, exc) from exc
+    return [f"s3://{s3[1]}/{key}" for key in sorted(keys)]
+
+
+def write(
+    location: str,
+    content: bytes,
+    *,
+    only_if: str | None = None,
+    content_type: str = "application/octet-stream",
+    make_folder: bool = False,
+) -> None:
+    """Write an object or a file. Blocks. Raises Conflict if the condition fails, BadRequest if the location is malformed,
+    NotFound if the bucket does not exist, and Unavailable.
+
+    only_if: the expected entity tag. An empty string means that the object must not exist; None means that the write is
+    unconditional. For a file, an entity tag other than the empty string has no effect.
+    make_folder: create the parent folder of a file.
+    """
+    s3 = _S3.fullmatch(location)
+    if s3 is None:
+        _write_file(location, content, new=only_if == "", make_folder=make_folder)
+        return
+    condition = {} if only_if is None else {"IfMatch": only_if} if only_if else {"IfNoneMatch": "*"}
+    try:
+        _s3_client().put_object(
+            Bucket=s3[1], Key=s3[2], Body=content, ContentType=content_type, ChecksumAlgorithm="SHA256", **condition
+        )
+    except AWS_ERRORS as exc:
+        if error_code(exc) in _CHANGED:
+            if not only_if:
+                raise Conflict(f"{location} already exists; choose another name") from exc
+            raise Conflict(f"{location} was changed in the meantime; try again") from exc
+        raise _error(location, exc) from exc
+
+
+def _s3_client() -> Any:
+    return create_client("s3", timeout_s=_TIMEOUT_S, read_timeout_s=_READ_TIMEOUT_S, attempts=_ATTEMPTS)
+
+
+def _path(location: str) -> Path:
+    if location.startswith("s3:"):
+        raise BadRequest(f"{location} is not an S3 URL; use s3://bucket/key")
+    return Path(location)
+
+
+def _file(location: str) -> bytes:
+    try:
+        return _path(location).read_bytes()
+    except FileNotFoundError as exc:
+        raise NotFound(f"{location} does not exist") from exc
+    except OSError as exc:
+        raise Unavailable(f"{location} cannot be read: {exc.strerror or type(exc).__name__}") from exc
+
+
+def _write_file(location: str, content: bytes, *, new: bool, make_folder: bool) -> None:
+    path = _path(location)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(mode=0o600)
+        try:
+            temporary.write_bytes(content)
+            # The file is complete before it appears under its final name. link() fails if the name exists.
+            if new:
+                os.link(temporary, path)
+            else:
+                temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except FileExistsError as exc:
+        raise Conflict(f"{location} already exists; choose another name") from exc
+    except OSError as exc:
+        raise Unavailable(f"{location} cannot be written: {exc.strerror or type(exc).__name__}") from exc
+
+
+def _error(location: str, exc: Exception) -> NotFound | Unavailable:
+    code = error_code(exc)
+    if code in _MISSING:
+        return NotFound(f"{location} does not exist")
+    reason = {"AccessDenied": "access denied; allow the role to access this object", "": "S3 cannot be reached"}.get(code, code)
+    return Unavailable(f"{location} is not available: {reason}", detail=error_detail(exc))

@@ -1,0 +1,193 @@
+"""Migrates the database schema to a revision, one process at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from alembic import command, op
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, NullPool, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from gatehouse.core.errors import BadRequest, Conflict, GatehouseError, Unavailable
+from gatehouse.platform.db.pool import DatabaseLogin
+
+#: Advisory lock of a running migration. Concurrent migrations wait for the lock and then have nothing left to do.
+LOCK = 7126500
+LOCK_TIMEOUT_S = 60
+#: Long enough to rewrite a table. A migration that is blocked for longer fails with a message.
+STATEMENT_TIMEOUT_S = 900.0
+BASE = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    revision: str
+    title: str
+    undone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Result of a run. `pending`: revisions that have not been applied to the database."""
+
+    steps: tuple[Step, ...]
+    revision: str
+    pending: tuple[str, ...]
+
+
+async def migrate(login: DatabaseLogin, *, to: str = "head", downgrade: bool = False) -> Outcome:
+    """Migrate to revision `to`. Raises Unavailable, BadRequest if the revision is unknown, and Conflict if the migration would
+    delete data or the database is at an unknown revision."""
+    return await _with_connection(login, lambda connection: _migrate(connection, to, downgrade))
+
+
+async def status(login: DatabaseLogin) -> Outcome:
+    """Revision of the database. Changes nothing. Raises Unavailable."""
+    return await _with_connection(login, lambda connection: _outcome(connection, ()))
+
+
+def execute_script(statements: str) -> None:
+    """Execute several statements in the transaction of the migration.
+
+    SQLAlchemy prepares the statements that it executes, and PostgreSQL can prepare only one statement at a time. asyncpg's
+    `execute` without arguments sends the text unchanged. The function executes a SELECT first, because SQLAlchemy opens the
+    transaction with its first statement.
+    """
+    bind = op.get_bind()
+    bind.exec_driver_sql("SELECT 1")
+    driver: Any = bind.connection.dbapi_connection
+    driver.run_async(lambda connection: connection.execute(statements))
+
+
+async def _with_connection(login: DatabaseLogin, work: Callable[[Connection], Outcome]) -> Outcome:
+    arguments = {**login.arguments(), "command_timeout": STATEMENT_TIMEOUT_S}
+    arguments["server_settings"] = {"application_name": "gatehouse migrate"}
+
+    async def connect() -> asyncpg.Connection[asyncpg.Record]:
+        connection: asyncpg.Connection[asyncpg.Record]
+        try:
+            connection = await asyncpg.connect(**arguments)
+        except asyncpg.InvalidAuthorizationSpecificationError:
+            if login.second_password is None:
+                raise
+            connection = await asyncpg.connect(**{**arguments, "password": login.second_password})
+        return connection
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True)
+    try:
+        async with engine.connect() as connection:
+            await _lock(connection)
+            return await connection.run_sync(work)
+    except GatehouseError:
+        raise
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError, OSError, TimeoutError) as exc:
+        raise Unavailable(_explain(exc, login)) from exc
+    finally:
+        await engine.dispose()
+
+
+async def _lock(connection: AsyncConnection) -> None:
+    await connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'"))
+    await connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+    await connection.execute(text("SET lock_timeout = 0"))
+    await connection.commit()
+
+
+def _migrate(connection: Connection, to: str, downgrade: bool) -> Outcome:
+    scripts = _scripts()
+    current = MigrationContext.configure(connection).get_current_revision()
+    connection.commit()
+    target = _target(scripts, to)
+    ancestors = _ancestors(scripts, current)
+    if current is not None and current not in ancestors:
+        raise Conflict(
+            f"the database is at revision {current}, which this version of Gatehouse does not know: use a newer version"
+        )
+    steps: list[Step] = []
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["connection"] = connection
+    config.attributes["on_version_apply"] = _recorder(steps)
+    if target in ancestors and target != (current or BASE):
+        if not downgrade:
+            raise Conflict(f"a downgrade from {current} to {target} deletes data; add --downgrade to confirm")
+        command.downgrade(config, target)
+    else:
+        command.upgrade(config, target)
+    return _outcome(connection, tuple(steps))
+
+
+def _outcome(connection: Connection, steps: tuple[Step, ...]) -> Outcome:
+    current = MigrationContext.configure(connection).get_current_revision()
+    done = _ancestors(_scripts(), current)
+    pending = tuple(script.revision for script in _scripts().walk_revisions() if script.revision not in done)
+    return Outcome(steps=steps, revision=current or BASE, pending=pending[::-1])
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(Path(__file__).parent))
+
+
+def _target(scripts: ScriptDirectory, to: str) -> str:
+    if to == BASE:
+        return BASE
+    try:
+        script = scripts.get_revision(to)
+    except CommandError:
+        script = None
+    if script is None:
+        known = ", ".join([BASE, *(script.revision for script in scripts.walk_revisions()), "head"])
+        raise BadRequest(f"there is no revision {to}; the revisions are {known}")
+    return script.revision
+
+
+def _ancestors(scripts: ScriptDirectory, revision: str | None) -> set[str]:
+    """The revision, all earlier revisions, and `base`. For an unknown revision, only `base`."""
+    try:
+        return {BASE, *(script.revision for script in scripts.walk_revisions(BASE, revision or BASE))}
+    except CommandError:
+        return {BASE}
+
+
+def _recorder(steps: list[Step]) -> Callable[..., None]:
+    def record(*, step: Any, **_: Any) -> None:
+        script = step.up_revision
+        steps.append(Step(script.revision, script.doc, undone=not step.is_upgrade))
+
+    return record
+
+
+def _explain(exc: Exception, login: DatabaseLogin) -> str:
+    """One line that states what to check. Driver messages that could contain a value are omitted."""
+    cause = getattr(exc, "orig", None) or exc
+    cause = getattr(cause, "__cause__", None) or cause
+    if isinstance(cause, asyncpg.InvalidAuthorizationSpecificationError):
+        return f"PostgreSQL at {login.address} rejected the login of {login.user}: check GATEHOUSE_DATABASE_AUTH and the password"
+    if isinstance(cause, asyncpg.InvalidCatalogNameError):
+        return f"PostgreSQL at {login.address} has no database {login.database}: check GATEHOUSE_DATABASE_URL"
+    if isinstance(cause, asyncpg.LockNotAvailableError):
+        return f"another migration has been running for {LOCK_TIMEOUT_S} s: wait for it, or stop it, and try again"
+    if isinstance(cause, asyncpg.InsufficientPrivilegeError):
+        return f"{login.user} is not allowed to change the schema: run migrations as the owner of the database"
+    if isinstance(cause, asyncpg.PostgresError):
+        return f"PostgreSQL at {login.address} rejected a statement of the migration: {type(cause).__name__}: {cause}"
+    problem = f"cannot reach PostgreSQL at {login.address}: {_reason(cause)}"
+    return f"{problem}. Check GATEHOUSE_DATABASE_URL and that the server is running"
+
+
+def _reason(cause: BaseException) -> str:
+    """Reason for a failed connection. asyncio does not include the system message for a refused connection."""
+    if isinstance(cause, TimeoutError):
+        return "timeout"
+    if isinstance(cause, ConnectionRefusedError):
+        return "connection refused"
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

@@ -1,0 +1,396 @@
+"""Initial schema.
+
+Two roles: the owner runs migrations, and `gatehouse_app` runs the gateway and the console. The application can append to the
+audit trail, but cannot change or delete audit events or checkpoints.
+
+Every change to a key or Core takes the next number in one sequence and announces the number with NOTIFY gatehouse_change. The
+advisory lock in the trigger makes transactions commit in the order of their numbers, so a gateway that has read change n has
+read all earlier changes.
+"""
+
+from __future__ import annotations
+
+from gatehouse.platform.db.migrations.runner import execute_script
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+_KEYS_AND_CORES = """
+CREATE SEQUENCE change_seq AS bigint;
+
+CREATE TABLE api_key (
+    id                 text        PRIMARY KEY CHECK (id ~ '^[0-9A-Za-z]{12}$'),
+    digest             bytea       NOT NULL CHECK (octet_length(digest) = 32),
+    pepper_generation  integer     NOT NULL CHECK (pepper_generation > 0),
+    environment        text        NOT NULL CHECK (environment IN ('test', 'live')),
+    state              text        NOT NULL CHECK (state IN ('active', 'disabled', 'revoked', 'deleted', 'purged')),
+    name               text        NOT NULL,
+    owner              text        NOT NULL,
+    scopes             text[]      NOT NULL,
+    roles              text[]      NOT NULL DEFAULT '{}',
+    cores              text[]      NOT NULL,
+    methods            text[]      NOT NULL DEFAULT '{}',
+    addresses          text[]      NOT NULL DEFAULT '{}',
+    limits             jsonb       NOT NULL,
+    has_credits        boolean     NOT NULL DEFAULT false,
+    expires_at         timestamptz,
+    created_at         timestamptz NOT NULL,
+    created_by         text        NOT NULL,
+    tags               text[]      NOT NULL DEFAULT '{}',
+    metadata           jsonb       NOT NULL DEFAULT '{}',
+    notes              text        NOT NULL DEFAULT '',
+    family_id          text        NOT NULL,
+    generation         integer     NOT NULL DEFAULT 1 CHECK (generation > 0),
+    successor_id       text,
+    rotated_at         timestamptz,
+    revoked_at         timestamptz,
+    revoked_by         text,
+    revoke_reason      text,
+    deleted_at         timestamptz,
+    deleted_by         text,
+    state_before       text        CHECK (state_before IN ('active', 'disabled', 'revoked')),
+    purged_at          timestamptz,
+    id_generation      integer     NOT NULL DEFAULT 0,
+    scheme             text        NOT NULL DEFAULT 'own'
+        CHECK (scheme IN ('own', 'sha256', 'sha512', 'sha256-secret', 'sha512-secret')),
+    signing_algorithm  text        CHECK (signing_algorithm IN ('hmac-sha256', 'ed25519')),
+    signing_key        bytea,
+    signing_generation integer     NOT NULL DEFAULT 0,  -- pepper generation under which an HMAC secret is sealed
+    require_signature  boolean     NOT NULL DEFAULT false,
+    version            bigint      NOT NULL DEFAULT 1,
+    change_seq         bigint      NOT NULL DEFAULT 0,
+    CONSTRAINT api_key_revoked_check CHECK (
+        (state <> 'revoked' OR revoked_at IS NOT NULL) AND (state NOT IN ('active', 'disabled') OR revoked_at IS NULL)),
+    CONSTRAINT api_key_deleted_check CHECK (
+        (state = 'deleted') = (deleted_at IS NOT NULL) AND (state = 'deleted') = (state_before IS NOT NULL)
+        AND (state <> 'deleted' OR (state_before = 'revoked') = (revoked_at IS NOT NULL))),
+    CONSTRAINT api_key_purged_check CHECK (
+        (state = 'purged') = (purged_at IS NOT NULL)
+        AND (state <> 'purged' OR (name = '' AND owner = '' AND notes = '' AND metadata = '{}' AND created_by = ''
+             AND scopes = '{}' AND addresses = '{}' AND digest = decode(repeat('00', 32), 'hex')))),
+    CONSTRAINT api_key_signing_check CHECK (
+        (signing_algorithm IS NULL) = (signing_key IS NULL)
+        AND (signing_generation > 0) = (signing_algorithm IS NOT DISTINCT FROM 'hmac-sha256')
+        AND (signing_algorithm IS NOT NULL OR NOT require_signature)
+        AND (state <> 'purged' OR signing_key IS NULL))
+);
+CREATE INDEX api_key_change_seq ON api_key (change_seq);
+CREATE INDEX api_key_owner ON api_key (owner, id);
+CREATE INDEX api_key_family ON api_key (family_id, generation);
+CREATE INDEX api_key_expiry ON api_key (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX api_key_id_generation ON api_key (id_generation);
+CREATE INDEX api_key_signing_generation ON api_key (signing_generation) WHERE signing_generation > 0;
+CREATE INDEX api_key_scheme ON api_key (scheme, id_generation) WHERE scheme <> 'own';
+CREATE INDEX api_key_tags ON api_key USING gin (tags);
+
+-- Credits of a key family: one row for all generations, so that a rotation does not renew the credits.
+CREATE TABLE key_credit (
+    family_id     text        PRIMARY KEY,
+    remaining     bigint      NOT NULL CHECK (remaining >= 0),
+    refill_amount bigint      CHECK (refill_amount > 0),
+    refill_every  text        CHECK (refill_every IN ('hour', 'day', 'week', 'month')),
+    refilled_at   timestamptz NOT NULL,
+    CHECK ((refill_amount IS NULL) = (refill_every IS NULL))
+);
+
+CREATE TABLE core (
+    name              text        PRIMARY KEY CHECK (name ~ '^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$'),
+    url               text        NOT NULL,
+    environment       text        NOT NULL CHECK (environment IN ('test', 'live')),
+    lease_id          text        NOT NULL,
+    registered_by     text        NOT NULL REFERENCES api_key (id),
+    pepper_generation integer     NOT NULL CHECK (pepper_generation > 0),
+    expires_at        timestamptz NOT NULL,
+    draining          boolean     NOT NULL DEFAULT false,
+    version           bigint      NOT NULL DEFAULT 1,
+    change_seq        bigint      NOT NULL DEFAULT 0
+);
+CREATE INDEX core_change_seq ON core (change_seq);
+
+-- One row for each gateway worker, with the last change that the worker has applied and the pepper generations that it can read.
+CREATE TABLE gateway_worker (
+    id            text        PRIMARY KEY,
+    confirmed_seq bigint      NOT NULL,
+    seen_at       timestamptz NOT NULL,
+    generations   integer[]   NOT NULL DEFAULT '{}'
+);
+"""
+
+_AUDIT = """
+CREATE TABLE audit_event (
+    seq            bigint      PRIMARY KEY,
+    occurred_at    timestamptz NOT NULL,
+    actor_type     text        NOT NULL,
+    actor_id       text        NOT NULL,
+    action         text        NOT NULL,
+    target_type    text        NOT NULL,
+    target_id      text        NOT NULL,
+    outcome        text        NOT NULL CHECK (outcome IN ('success', 'denied')),
+    request_id     text        NOT NULL,
+    source_address text        NOT NULL,
+    details        jsonb       NOT NULL,
+    previous_hash  bytea       NOT NULL CHECK (octet_length(previous_hash) = 32),
+    hash           bytea       NOT NULL CHECK (octet_length(hash) = 32)
+);
+CREATE INDEX audit_event_target ON audit_event (target_id, seq);
+CREATE INDEX audit_event_actor ON audit_event (actor_id, seq);
+CREATE INDEX audit_event_action ON audit_event (action, seq);
+CREATE INDEX audit_event_time ON audit_event (occurred_at);
+
+CREATE TABLE audit_checkpoint (
+    seq       bigint      PRIMARY KEY,  -- the last audit event that the checkpoint covers
+    hash      bytea       NOT NULL CHECK (octet_length(hash) = 32),
+    taken_at  timestamptz NOT NULL,
+    key_id    text        NOT NULL,
+    algorithm text        NOT NULL,
+    signature bytea       NOT NULL
+);
+"""
+
+# None of these tables references `api_key`, so that writing usage data never waits for a lock on a key.
+_USE_OF_KEYS = """
+CREATE TABLE usage_count (
+    width_s   integer     NOT NULL CHECK (width_s IN (60, 3600, 86400)),
+    key_id    text        NOT NULL,  -- empty: the token did not prove possession of a key
+    starts_at timestamptz NOT NULL,
+    core      text        NOT NULL,  -- empty: no registered Core was requested
+    code      text        NOT NULL,
+    count     bigint      NOT NULL CHECK (count > 0),
+    PRIMARY KEY (width_s, key_id, starts_at, core, code)
+);
+CREATE INDEX usage_count_time ON usage_count (width_s, starts_at);
+
+CREATE TABLE usage_batch (
+    worker_id text        PRIMARY KEY,
+    number    bigint      NOT NULL,  -- the last batch that was counted, so that a repeated batch is not counted again
+    seen_at   timestamptz NOT NULL
+);
+
+CREATE TABLE key_activity (
+    key_id       text        PRIMARY KEY,
+    last_used_at timestamptz NOT NULL
+);
+CREATE TABLE key_address (
+    key_id        text        NOT NULL,
+    address       text        NOT NULL,
+    first_seen_at timestamptz NOT NULL,
+    PRIMARY KEY (key_id, address)
+);
+CREATE TABLE key_alert (
+    key_id    text        NOT NULL,
+    kind      text        NOT NULL,
+    raised_at timestamptz NOT NULL,
+    PRIMARY KEY (key_id, kind)
+);
+CREATE TABLE key_leak (
+    key_id      text        NOT NULL,
+    place       bytea       NOT NULL CHECK (octet_length(place) = 32),  -- SHA-256 of the reporter and the place of the leak
+    reported_at timestamptz NOT NULL,
+    PRIMARY KEY (key_id, place)
+);
+"""
+
+_NOTIFICATIONS = """
+CREATE TABLE webhook (
+    id                text        PRIMARY KEY CHECK (id ~ '^[0-9A-Za-z]{12}$'),
+    url               text        NOT NULL,
+    events            text[]      NOT NULL,  -- empty: all events
+    pepper_generation integer     NOT NULL,  -- the secret is derived under this generation and is not stored
+    created_at        timestamptz NOT NULL,
+    created_by        text        NOT NULL
+);
+CREATE TABLE notification_position (
+    sole boolean PRIMARY KEY DEFAULT true CHECK (sole),
+    seq  bigint  NOT NULL  -- the last audit event for which deliveries were created
+);
+CREATE TABLE delivery (
+    notification_id text        NOT NULL,
+    target          text        NOT NULL,  -- ID of a webhook, or 'topic'
+    event           text        NOT NULL,
+    body            text        NOT NULL,
+    state           text        NOT NULL CHECK (state IN ('waiting', 'delivered', 'dead')),
+    attempts        integer     NOT NULL DEFAULT 0,
+    next_at         timestamptz NOT NULL,
+    created_at      timestamptz NOT NULL,
+    finished_at     timestamptz,
+    problem         text        NOT NULL DEFAULT '',
+    PRIMARY KEY (notification_id, target)
+);
+CREATE INDEX delivery_due ON delivery (next_at) WHERE state = 'waiting';
+CREATE INDEX delivery_state ON delivery (state, notification_id);
+"""
+
+_IMPORTS = """
+CREATE TABLE import_run (
+    id          text        PRIMARY KEY CHECK (id ~ '^[0-9a-f]{64}$'),  -- SHA-256 of the content and the options
+    source      text        NOT NULL,
+    rows        bigint      NOT NULL,
+    done        bigint      NOT NULL DEFAULT 0,  -- rows that were processed
+    imported    bigint      NOT NULL DEFAULT 0,
+    existing    bigint      NOT NULL DEFAULT 0,  -- rows that existed and were not changed
+    started_at  timestamptz NOT NULL,
+    finished_at timestamptz,
+    CHECK (done <= rows)
+);
+
+CREATE TABLE legacy_file_removal (
+    key_id    text        PRIMARY KEY,
+    queued_at timestamptz NOT NULL DEFAULT now(),
+    attempts  integer     NOT NULL DEFAULT 0,
+    next_at   timestamptz NOT NULL DEFAULT now(),
+    problem   text        NOT NULL DEFAULT ''
+);
+"""
+
+_CONSOLE = """
+CREATE TABLE idempotent_request (
+    lookup      bytea       PRIMARY KEY CHECK (octet_length(lookup) = 32),  -- hash of the caller and the Idempotency-Key
+    fingerprint bytea       NOT NULL CHECK (octet_length(fingerprint) = 32),
+    request_id  text        NOT NULL,  -- the audit trail shows whether this request took effect
+    claimed_at  timestamptz NOT NULL,
+    expires_at  timestamptz NOT NULL,
+    running     boolean     NOT NULL DEFAULT true,
+    target_id   text        NOT NULL DEFAULT '',
+    generation  integer,
+    sealed      bytea  -- the response; opened with the pepper and the caller's own Idempotency-Key
+);
+CREATE INDEX idempotent_request_end ON idempotent_request (expires_at);
+CREATE INDEX idempotent_request_target ON idempotent_request (target_id) WHERE target_id <> '';
+
+CREATE TABLE console_session (
+    id             text        PRIMARY KEY CHECK (id ~ '^[0-9A-Za-z]{12}$'),  -- not secret
+    digest         bytea       NOT NULL UNIQUE CHECK (octet_length(digest) = 32),  -- keyed digest of the cookie
+    actor_type     text        NOT NULL CHECK (actor_type IN ('bootstrap', 'key', 'person')),
+    actor_id       text        NOT NULL,
+    roles          text[]      NOT NULL,  -- roles of a person; the roles of a key are read with every request
+    bond           bytea       NOT NULL,  -- keyed digest of the bootstrap token, so that a new token ends the session
+    created_at     timestamptz NOT NULL,
+    proven_at      timestamptz NOT NULL,
+    seen_at        timestamptz NOT NULL,
+    ends_at        timestamptz NOT NULL,
+    source_address text        NOT NULL,
+    user_agent     text        NOT NULL CHECK (length(user_agent) <= 200)
+);
+CREATE INDEX console_session_actor ON console_session (actor_type, actor_id, created_at);
+
+-- At most one link for each actor: a new link replaces the previous one. A sign-in deletes the link.
+CREATE TABLE sign_in_link (
+    actor_type text        NOT NULL CHECK (actor_type IN ('bootstrap', 'key', 'person')),
+    actor_id   text        NOT NULL,
+    digest     bytea       NOT NULL UNIQUE CHECK (octet_length(digest) = 32),  -- keyed digest of the code in the link
+    roles      text[]      NOT NULL,
+    bond       bytea       NOT NULL,
+    proven_at  timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    PRIMARY KEY (actor_type, actor_id)
+);
+
+CREATE TABLE sharing_event (
+    id          text        PRIMARY KEY,  -- ID of a secret event that is in the audit trail
+    recorded_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE log_level (
+    sole   boolean     PRIMARY KEY DEFAULT true CHECK (sole),
+    level  text        NOT NULL CHECK (level IN ('debug', 'info', 'warning', 'error')),
+    until  timestamptz NOT NULL,
+    set_by text        NOT NULL
+);
+"""
+
+_FUNCTIONS = """
+CREATE FUNCTION announce_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(7126501);
+    NEW.change_seq := nextval('change_seq');
+    IF TG_OP = 'UPDATE' THEN
+        NEW.version := OLD.version + 1;
+    END IF;
+    PERFORM pg_notify('gatehouse_change', NEW.change_seq::text);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER api_key_change BEFORE INSERT OR UPDATE ON api_key FOR EACH ROW EXECUTE FUNCTION announce_change();
+CREATE TRIGGER core_change BEFORE INSERT OR UPDATE ON core FOR EACH ROW EXECUTE FUNCTION announce_change();
+
+CREATE FUNCTION set_family_id() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.family_id := coalesce(NEW.family_id, NEW.id);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER api_key_family BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION set_family_id();
+
+CREATE FUNCTION keep_final_state() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.state = 'purged' THEN
+        RAISE EXCEPTION 'a purged key cannot be changed' USING ERRCODE = 'check_violation';
+    END IF;
+    IF (OLD.state = 'revoked' OR OLD.state_before = 'revoked') AND NEW.state NOT IN ('revoked', 'deleted', 'purged') THEN
+        RAISE EXCEPTION 'a revoked key cannot become usable' USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER api_key_final_state BEFORE UPDATE ON api_key FOR EACH ROW EXECUTE FUNCTION keep_final_state();
+
+CREATE FUNCTION forget_key_use(id text) RETURNS void LANGUAGE sql AS $$
+    DELETE FROM usage_count WHERE key_id = $1;
+    DELETE FROM key_activity WHERE key_id = $1;
+    DELETE FROM key_address WHERE key_id = $1;
+    DELETE FROM key_alert WHERE key_id = $1;
+    DELETE FROM key_leak WHERE key_id = $1;
+$$;
+CREATE FUNCTION forget_deleted_key() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM forget_key_use(OLD.id);
+    RETURN OLD;
+END $$;
+CREATE TRIGGER api_key_forget_use AFTER DELETE ON api_key FOR EACH ROW EXECUTE FUNCTION forget_deleted_key();
+
+CREATE FUNCTION forget_purged_key() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE idempotent_request SET sealed = NULL, running = false WHERE target_id = NEW.id;
+    IF NEW.scheme <> 'own' THEN
+        INSERT INTO legacy_file_removal (key_id) VALUES (NEW.id) ON CONFLICT DO NOTHING;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER api_key_purged AFTER UPDATE ON api_key FOR EACH ROW
+    WHEN (NEW.state = 'purged' AND OLD.state <> 'purged') EXECUTE FUNCTION forget_purged_key();
+"""
+
+_RIGHTS = """
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'gatehouse_app') THEN
+        CREATE ROLE gatehouse_app LOGIN;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam') THEN
+        GRANT rds_iam TO gatehouse_app;  -- on RDS, the application logs in with IAM tokens and has no password
+    END IF;
+END $$;
+GRANT USAGE ON SCHEMA public TO gatehouse_app;
+GRANT USAGE, SELECT ON SEQUENCE change_seq TO gatehouse_app;
+GRANT SELECT, INSERT ON audit_event, audit_checkpoint TO gatehouse_app;
+GRANT SELECT, INSERT, UPDATE ON api_key, core, notification_position TO gatehouse_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count, usage_batch, key_activity, key_address,
+    key_alert, key_leak, webhook, delivery, import_run, legacy_file_removal, idempotent_request, console_session,
+    sign_in_link, log_level, sharing_event
+    TO gatehouse_app;
+"""
+
+_DOWN = """
+DROP TABLE sharing_event, log_level, sign_in_link, console_session, idempotent_request, legacy_file_removal, import_run,
+    delivery, notification_position, webhook, key_leak, key_alert, key_address, key_activity, usage_batch,
+    usage_count, audit_checkpoint, audit_event, gateway_worker, core, key_credit, api_key;
+DROP FUNCTION announce_change, set_family_id, keep_final_state, forget_purged_key, forget_deleted_key, forget_key_use;
+DROP SEQUENCE change_seq;
+"""
+
+
+def upgrade() -> None:
+    execute_script(_KEYS_AND_CORES + _AUDIT + _USE_OF_KEYS + _NOTIFICATIONS + _IMPORTS + _CONSOLE + _FUNCTIONS + _RIGHTS)
+
+
+def downgrade() -> None:
+    execute_script(_DOWN)

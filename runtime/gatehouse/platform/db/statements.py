@@ -1,0 +1,123 @@
+"""Builds parts of SQL statements: the columns and values of structs, and conditions that are composed at run time.
+
+The columns of a table are declared once, as the fields of a struct. The type of a field determines how it is stored: a float as a
+time (timestamptz), a tuple of strings as an array, a tuple of structs or a dict as JSON (jsonb), and an enum as its value. Any
+other type is stored unchanged. Values are always bound as numbered parameters and are never part of the text.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Collection, Mapping
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Generic, TypeVar, get_args, get_origin
+
+import msgspec
+
+from gatehouse.core.clock import to_datetime, to_seconds
+from gatehouse.platform.db.pool import Row
+
+T = TypeVar("T", bound=msgspec.Struct)
+V = TypeVar("V", str, tuple[str, ...])
+
+Convert = Callable[[Any], Any]
+
+
+class RowMapping(Generic[T]):
+    """Mapping between a struct and the columns of a table.
+
+    renamed: column names by field, for columns that are not named after the field. skip: fields without a column of their own.
+    """
+
+    def __init__(self, struct: type[T], *, renamed: Mapping[str, str] | None = None, skip: Collection[str] = ()) -> None:
+        self._struct = struct
+        self._fields = [
+            (field.name, (renamed or {}).get(field.name, field.name), *_codec(field.type))
+            for field in msgspec.structs.fields(struct)
+            if field.name not in skip
+        ]
+        self.columns = tuple(column for _, column, _, _ in self._fields)
+
+    @property
+    def select(self) -> str:
+        """The columns, separated by commas, for a SELECT statement."""
+        return ", ".join(self.columns)
+
+    def read(self, row: Row) -> T:
+        """Decodes a row into the struct. Only for mappings created without `skip`."""
+        return self._struct(**self.fields(row))
+
+    def fields(self, row: Row) -> dict[str, Any]:
+        """Decoded field values from a row, by field name."""
+        return {name: decode(row[column]) for name, column, _, decode in self._fields}
+
+    def values(self, struct: T) -> dict[str, Any]:
+        """Encoded column values from a struct, by column name."""
+        return {column: encode(getattr(struct, name)) for name, column, encode, _ in self._fields}
+
+    def insert(self, table: str) -> str:
+        """INSERT statement with a parameter for each column, in the order of `values`."""
+        return f"INSERT INTO {table} ({self.select}) VALUES ({placeholders(len(self.columns))})"
+
+
+_known = lru_cache(maxsize=10_000)(lambda value: value)
+
+
+def shared(value: V) -> V:
+    """An object that is equal to a value of a row, and the same for all equal values, which takes less memory in a cache."""
+    known: V = _known(value)
+    return known
+
+
+def placeholders(count: int) -> str:
+    """Placeholders for `count` parameters: `$1, $2` and so on."""
+    return ", ".join(f"${number}" for number in range(1, count + 1))
+
+
+def _codec(kind: Any) -> tuple[Convert, Convert]:
+    """Functions that encode and decode a value of this type."""
+    options = [option for option in get_args(kind) if option is not types.NoneType]
+    if isinstance(kind, types.UnionType) and len(options) == 1:
+        encode, decode = _codec(options[0])
+        return lambda value: None if value is None else encode(value), lambda value: None if value is None else decode(value)
+    if kind is float:
+        return to_datetime, to_seconds
+    if get_origin(kind) is tuple and options[0] is str:
+        return list, tuple
+    if get_origin(kind) in (tuple, dict):
+        return lambda value: msgspec.json.encode(value).decode(), msgspec.json.Decoder(kind).decode
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return lambda value: value.value, kind
+    return lambda value: value, lambda value: value
+
+
+class Conditions:
+    """Conditions that are combined with AND.
+
+    `values` are the parameters of the whole statement. Values that are passed to the constructor are `$1`, `$2` and so on.
+    """
+
+    def __init__(self, *values: Any) -> None:
+        self.values = list(values)
+        self._conditions: list[str] = []
+
+    def add(self, condition: str, *values: Any) -> None:
+        """Adds a condition, such as `add("owner = {}", owner)`: each `{}` is replaced by the placeholder for the value at the
+        same position."""
+        self._conditions.append(condition.format(*(self.bind(value) for value in values)))
+
+    def add_equal(self, **columns: Any) -> None:
+        """Adds `column = value` for each value that is not None."""
+        for column, value in columns.items():
+            if value is not None:
+                self.add(f"{column} = {{}}", value)
+
+    def bind(self, value: Any) -> str:
+        """Adds a parameter to the statement and returns its placeholder."""
+        self.values.append(value)
+        return f"${len(self.values)}"
+
+    def __str__(self) -> str:
+        """The WHERE clause, or an empty string if there are no conditions."""
+        return f" WHERE {' AND '.join(self._conditions)}" if self._conditions else ""

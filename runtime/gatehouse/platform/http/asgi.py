@@ -1,0 +1,346 @@
+"""ASGI functions that all services share: types, request IDs, responses, problem documents and request bodies."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from gatehouse.core.actor import RequestId
+from gatehouse.core.errors import (
+    PROBLEMS_MAX,
+    BodyTooLarge,
+    GatehouseError,
+    Problem,
+    Unauthorized,
+    UnsupportedMediaType,
+    UpgradeRequired,
+)
+from gatehouse.platform.tracing.context import trace_id_of
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Header = tuple[bytes, bytes]
+JSON = b"application/json"
+#: Path of the readiness check of every service.
+READY_PATH = "/readyz"
+PROBLEM_JSON = b"application/problem+json"
+
+#: Prefix of the problem type, which must be a URI (RFC 9457). The `code` follows the prefix; programs should evaluate `code`.
+PROBLEM_TYPE = "urn:gatehouse:problem:"
+
+#: Challenges in a 401 response (RFC 9110, section 11.6.1): RFC 6750 for Authorization, and a private scheme for X-Api-Key.
+BEARER_CHALLENGE = 'Bearer realm="gatehouse"'
+APIKEY_CHALLENGE = 'ApiKey realm="gatehouse"'
+_encoder = msgspec.json.Encoder()
+
+
+class Response(NamedTuple):
+    """A complete response. `body` is empty in the response to a HEAD request."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
+
+
+class EncodedResponse(msgspec.Struct, frozen=True, gc=False):
+    """A complete response, whose headers are already encoded as lines that end with CRLF."""
+
+    status: int
+    header_lines: bytes
+    body: bytes
+
+
+def encode_headers(headers: Iterable[Header]) -> bytes:
+    """The header lines of a response."""
+    return b"".join([b"%s: %s\r\n" % header for header in headers])
+
+
+def encode_chunks(body: bytes) -> bytes:
+    """A complete body in the chunked transfer coding (RFC 9112, section 7.1)."""
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+
+
+#: Name of the ASGI extension that accepts an upgrade of the connection. Present only in the scope of a request for an upgrade.
+UPGRADE = "gatehouse.upgrade"
+
+#: Sends a 101 response with these headers, and from then on passes the events of the connection to the protocol. Returns the data
+#: that the client sent after the request. The last argument is called when the server stops. Raises ClientGone, Unavailable.
+AcceptUpgrade = Callable[[list[Header], asyncio.Protocol, Callable[[], None]], bytes]
+
+
+class DeferringConnection(Protocol):
+    """A connection of a client to which deferred responses are sent."""
+
+    def send_deferred(self, response: Response | EncodedResponse, *, keep_alive: bool) -> None:
+        """Sends the response to the request in progress."""
+
+    def call_for_deferred(self, deferred: Deferred, app: App) -> None:
+        """Replaces a deferred response with a call of an application."""
+
+
+class Deferred(ABC):
+    """A response that is sent later, without a task: by one call of `respond` or `call`. scope: scope of the request.
+
+    The connection sets `connection`, `body` (the body of the request) and `keep_alive`. It uses the other attributes, which are
+    those of uvicorn's RequestResponseCycle.
+    """
+
+    scope: Scope
+    body: bytes
+    connection: DeferringConnection | None = None
+    keep_alive = True
+    disconnected = False
+    response_started = False
+    response_complete = False
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Called immediately. The response can be sent in this function or later."""
+
+    @abstractmethod
+    def on_disconnect(self) -> None:
+        """Called if the client disconnects before `respond` or `call`. Calls one of them. A response is discarded."""
+
+    def respond(self, response: Response | EncodedResponse) -> None:
+        """Sends the complete response."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            self.response_started = self.response_complete = True
+            connection.send_deferred(response, keep_alive=self.keep_alive)
+
+    def call(self, app: App) -> None:
+        """Lets an ASGI application send the response. The application can read the body of the request again."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.call_for_deferred(self, app)
+
+    @property
+    def message_event(self) -> Deferred:
+        return self
+
+    def set(self) -> None:
+        """Called by the connection, as `message_event.set()`, when the client has disconnected."""
+        if self.connection is not None:
+            self.on_disconnect()
+
+
+#: Returns the response to a request with this body, or None if the application must handle the request.
+RespondNow = Callable[[bytes], Response | EncodedResponse | Deferred | None]
+
+#: Returns the function that responds to requests with the head in this scope, or None if the application handles the requests.
+#: The server calls `PrepareResponse` once for several requests on a connection that have the same head.
+PrepareResponse = Callable[[Scope], RespondNow | None]
+
+
+class RetargetedResponse(ABC):
+    """A `RespondNow` that can also respond to requests with the same header fields and another method or target."""
+
+    @abstractmethod
+    def __call__(self, body: bytes) -> Response | EncodedResponse | Deferred | None:
+        """See RespondNow."""
+
+    @abstractmethod
+    def for_target(self, method: bytes, raw_path: bytes, query: bytes) -> RetargetedResponse | None:
+        """The function for requests with this method and target, or None if the application handles them."""
+
+
+@dataclass(slots=True)
+class SynchronousRoutes:
+    """Requests that the server passes to `PrepareResponse` before it calls the application.
+
+    exact: raw path and method. prefixes: beginning of the raw path, for any method.
+    """
+
+    exact: dict[bytes, dict[bytes, PrepareResponse]] = field(default_factory=dict)
+    prefixes: list[tuple[bytes, PrepareResponse]] = field(default_factory=list)
+
+    def add(self, other: SynchronousRoutes) -> None:
+        self.exact.update(other.exact)
+        self.prefixes.extend(other.prefixes)
+
+    def find(self, target: bytes, method: bytes) -> PrepareResponse | None:
+        """target: raw path and query."""
+        for prefix, prepare in self.prefixes:
+            if target.startswith(prefix):
+                return prepare
+        methods = self.exact.get(target.partition(b"?")[0])
+        return None if methods is None else methods.get(method)
+
+
+class ProblemDocument(msgspec.Struct, omit_defaults=True):
+    """Problem document (RFC 9457). `errors` is omitted if it is empty. `trace_id`: ID of the trace (W3C Trace Context)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    trace_id: str
+    errors: tuple[Problem, ...] = ()
+
+
+def request_id() -> RequestId:
+    """Request ID, sortable by time: 44 bits of the time in milliseconds, and 60 random bits. A request ID is not secret, so the
+    random bits are not cryptographically secure."""
+    number = time.time_ns() // 1_000_000 << 60 | random.getrandbits(60)
+    return "req_" + number.to_bytes(13).hex()  # type: ignore[return-value]  # calling RequestId takes longer
+
+
+def encode(value: object) -> bytes:
+    return _encoder.encode(value)
+
+
+def problem(error: GatehouseError, request: RequestId, trace_id: str = "", *, code: str = "") -> bytes:
+    """Problem document for an error, without the `detail` of the error. `code` overrides the code of the error.
+
+    trace_id: by default, the trace ID of a request without a trace context.
+    """
+    errors = error.errors
+    if len(errors) > PROBLEMS_MAX:
+        more = Problem("", "more problems are not listed", "correct the listed problems first")
+        errors = (*errors[: PROBLEMS_MAX - 1], more)
+    return encode(
+        ProblemDocument(
+            type=PROBLEM_TYPE + (code or error.code).lower(),
+            title=error.title,
+            status=error.status,
+            detail=error.public,
+            code=code or error.code,
+            request_id=request,
+            trace_id=trace_id or trace_id_of(request),
+            errors=errors,
+        )
+    )
+
+
+def problem_headers(error: GatehouseError) -> list[Header]:
+    """Headers that the status of an error requires: WWW-Authenticate for 401, Upgrade for 426, Retry-After for 429 and 503."""
+    if isinstance(error, Unauthorized):
+        return [(b"www-authenticate", BEARER_CHALLENGE.encode()), (b"www-authenticate", APIKEY_CHALLENGE.encode())]
+    if isinstance(error, UpgradeRequired):
+        return [(b"upgrade", b"websocket"), (b"connection", b"upgrade, close"), (b"sec-websocket-version", b"13")]
+    if error.status in (429, 503):
+        return [(b"retry-after", str(error.retry_after_s).encode())]
+    return []
+
+
+def response_headers(body: bytes, content_type: bytes, headers: Iterable[Header]) -> list[Header]:
+    """Headers of a response: the headers that describe the body, Cache-Control, and `headers`."""
+    media_type = [(b"content-type", content_type)] if body else []
+    return [(b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store"), *headers, *media_type]
+
+
+async def reply(
+    send: Send, status: int, body: bytes, *, content_type: bytes = JSON, headers: Iterable[Header] = (), head: bool = False
+) -> None:
+    """Send a response. `head`: send only the headers, as the response to a HEAD request."""
+    await send_response(send, Response(status, response_headers(body, content_type, headers), b"" if head else body))
+
+
+async def send_response(send: Send, response: Response) -> None:
+    """Send a complete response."""
+    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+class BodyMemory(ABC):
+    """Counts the bytes of unfinished request bodies that a worker keeps in memory. The server sets `BODY_MEMORY` in the state."""
+
+    @abstractmethod
+    def add(self, scope: Scope, size: int) -> None:
+        """Adds bytes of a request. Raises TooManyRequests or Unavailable if a limit is exceeded; the bytes count even then."""
+
+    @abstractmethod
+    def remove(self, scope: Scope, size: int) -> None:
+        """Removes bytes of a request."""
+
+
+BODY_MEMORY = "body_memory"
+
+
+async def read_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
+    """Read the request body. Raises BodyTooLarge, TooManyRequests and Unavailable if the worker keeps too many bytes of
+    unfinished bodies in memory, and ClientGone if the client disconnects."""
+    memory: BodyMemory | None = scope.get("state", {}).get(BODY_MEMORY)
+    body, size = [], 0
+    try:
+        async for chunk in body_chunks(scope, receive, bytes_max):
+            body.append(chunk)
+            if memory is not None:
+                size += len(chunk)
+                memory.add(scope, len(chunk))
+    finally:
+        if memory is not None:
+            memory.remove(scope, size)
+    return b"".join(body)
+
+
+async def body_chunks(scope: Scope, receive: Receive, bytes_max: int) -> AsyncIterator[bytes]:
+    """Yield the request body as it arrives. Raises BodyTooLarge and ClientGone."""
+    too_large = BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
+    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    if declared.isdigit() and int(declared[:20]) > bytes_max:
+        raise too_large
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > bytes_max:
+            raise too_large
+        more = message.get("more_body", False)
+        yield chunk
+
+
+def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
+    """Raise UnsupportedMediaType unless the Content-Type headers of a request specify JSON in UTF-8.
+
+    lenient: also accept a missing header and the form type, which `curl -d` sends by default. A charset other than UTF-8 is
+    rejected: RFC 8259, section 11, defines no charset parameter, and the body would be decoded incorrectly.
+    """
+    if len(content_types) > 1:
+        raise _media_type("is sent more than once", "send it once")
+    media_type, _, parameters = (content_types[0] if content_types else "").partition(";")
+    media_type = media_type.strip().lower()
+    if media_type != "application/json" and not (lenient and media_type in ("", "application/x-www-form-urlencoded")):
+        raise _media_type("is not application/json", "send Content-Type: application/json")
+    for parameter in parameters.lower().split(";") if parameters else ():
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip().strip('"') not in ("utf-8", "utf8"):
+            raise _media_type("names a charset other than UTF-8", "send JSON encoded as UTF-8, without a charset")
+
+
+def _media_type(message: str, fix: str) -> UnsupportedMediaType:
+    return UnsupportedMediaType("The request cannot be read.", errors=(Problem("header.content-type", message, fix),))
+
+
+class Uses(dict[str, int]):
+    """Counts current uses by name, such as an IP address. Names without uses take no memory."""
+
+    def add(self, name: str, number: int = 1) -> int:
+        """Adds uses and returns the number of current uses."""
+        uses = self[name] = self.get(name, 0) + number
+        return uses
+
+    def remove(self, name: str, number: int = 1) -> None:
+        uses = self.pop(name, 0) - number
+        if uses:
+            self[name] = uses
+
+
+class ClientGone(Exception):
+    """The client disconnected before the request was complete."""

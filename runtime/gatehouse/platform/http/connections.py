@@ -1,0 +1,89 @@
+"""The connections of a worker, and their limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from gatehouse.core.addresses import ClientAddresses, network_of
+from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
+from gatehouse.platform.batched_writes import BatchedWrites
+from gatehouse.platform.http import asgi
+from gatehouse.platform.settings import ConnectionSettings
+
+#: Maximum number of bytes of unfinished bodies that a worker keeps in memory, for a network and in total. Bodies that are
+#: streamed, such as requests to Cores and files, do not count.
+NETWORK_BODIES_BYTES_MAX = 16 * 1024 * 1024
+BODIES_BYTES_MAX = 64 * 1024 * 1024
+
+
+class Connections(asgi.BodyMemory):
+    """The connections of one worker, and the number of connections and unfinished bodies per network.
+
+    A network is an IPv4 address or an IPv6 /64, because a client usually controls all addresses of a /64.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        addresses: ClientAddresses,
+        on_reject: Callable[[GatehouseError, str], None] = lambda error, address: None,
+    ) -> None:
+        """on_reject: called with the error and the address of a client whose request never reached the application."""
+        self.settings = settings
+        self.addresses = addresses
+        self.on_reject = on_reject
+        self.writes = BatchedWrites()
+        #: Open connections.
+        self.total = 0
+        #: True when the server is stopping. The server is then not ready, and closes each connection after the response.
+        self.draining = False
+        self._by_network = asgi.Uses()
+        #: Unfinished bodies by network, and the number of their bytes in memory.
+        self.bodies = asgi.Uses()
+        self.body_bytes = asgi.Uses()
+        self.body_bytes_total = 0
+        #: The headers that uvicorn adds to every response, and their header lines.
+        self.default_headers: list[asgi.Header] = []
+        self.default_lines = b""
+
+    def open(self, address: str) -> None:
+        """Counts a connection. Raises Unavailable or TooManyRequests if a limit is exceeded. `close` must be called even in this
+        case."""
+        self.total += 1
+        connections = self._by_network.add(network_of(address))
+        if self.total > self.settings.connections_max:
+            raise Unavailable("The server has reached its connection limit.")
+        if connections > self.settings.address_connections_max and not self.addresses.trusts(address):
+            raise TooManyRequests("This address has reached its connection limit.")
+
+    def close(self, address: str) -> None:
+        self.total -= 1
+        self._by_network.remove(network_of(address))
+
+    def set_default_headers(self, headers: list[asgi.Header]) -> None:
+        """Called when uvicorn has created a new list, which it does every second."""
+        self.default_headers, self.default_lines = headers, asgi.encode_headers(headers)
+
+    def network(self, peer: str, headers: Iterable[asgi.Header]) -> str:
+        """The network of the client that sent a request with these headers."""
+        forwarded = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
+        return network_of(self.addresses.client(peer, forwarded))
+
+    def open_body(self, network: str) -> None:
+        """Counts an unfinished body. Raises TooManyRequests if the limit is exceeded. The body must be removed even then."""
+        if self.bodies.add(network) > self.settings.address_bodies_max:
+            raise TooManyRequests("This address is sending too many request bodies at the same time.")
+
+    def add(self, scope: asgi.Scope, size: int) -> None:
+        """Implements asgi.BodyMemory."""
+        network = self.network(scope["client"][0], scope["headers"]) if scope["client"] else ""
+        self.body_bytes_total += size
+        if self.body_bytes.add(network, size) > NETWORK_BODIES_BYTES_MAX:
+            raise TooManyRequests("This address is sending too many bytes of request bodies at the same time.")
+        if self.body_bytes_total > BODIES_BYTES_MAX:
+            raise Unavailable("The server is receiving too many bytes of request bodies at the same time.")
+
+    def remove(self, scope: asgi.Scope, size: int) -> None:
+        """Implements asgi.BodyMemory."""
+        self.body_bytes_total -= size
+        self.body_bytes.remove(self.network(scope["client"][0], scope["headers"]) if scope["client"] else "", size)

@@ -1,0 +1,196 @@
+"""Field types, views, versions and page cursors that several APIs share."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import BadRequest, PreconditionFailed, PreconditionRequired, Problem
+from gatehouse.core.token import Pepper
+from gatehouse.platform.http.endpoint import Header
+from gatehouse.platform.http.forwarding import CORE_NAME
+from gatehouse.platform.http.validation import checked, invalid, matching
+
+_View = TypeVar("_View", bound=msgspec.Struct)
+
+CORES_MAX = 50
+SCOPES_MAX = 50
+LIMITS_MAX = 10
+QUOTA_MAX = 1_000_000_000
+WINDOW_S_MAX = 31 * 86_400
+COST_MAX = 1_000_000
+TOKEN_CHARS_MAX = 512
+REASON_CHARS_MAX = 300
+_MAC_BYTES = 16
+
+#: A request ID for examples.
+REQUEST_ID = "req_0199f3a8c0d1b6e5f4a3928170"
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+_ETAG = re.compile(r'"([1-9][0-9]{0,17})"')
+_IF_MATCH_FIX = 'send If-Match: "<version>" with the ETag that was read, or If-Match: * to overwrite any version'
+IF_MATCH = Header("if-match", 'ETag of the version to change, such as `"3"`, or `*`.', {"type": "string", "maxLength": 64}, '"3"')
+
+#: Unix seconds outside these years are not portable.
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
+
+
+def unix_seconds(timestamp: str) -> float:
+    """Converts a validated RFC 3339 timestamp to Unix seconds, truncated to microseconds (the stored precision)."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", timestamp.upper())).timestamp()
+
+
+def view_of(kind: type[_View], model: object, **values: Any) -> _View:
+    """A response with the fields of a model. Times (fields `*_at`, Unix seconds) become RFC 3339 timestamps.
+
+    values: fields of the response that the model does not have, or whose value in the response differs from the model.
+    """
+    for name in kind.__struct_fields__:
+        if name not in values:
+            value = getattr(model, name)
+            values[name] = rfc3339(value) if name.endswith("_at") and value is not None else value
+    return kind(**values)
+
+
+def etag(version: int) -> str:
+    """The version as a strong entity tag (RFC 9110, section 8.8.3)."""
+    return f'"{version}"'
+
+
+def expected_version(if_match: str | None) -> int | None:
+    """The version in an If-Match header, or None for `*`. Raises PreconditionRequired and PreconditionFailed."""
+    if if_match is None:
+        raise PreconditionRequired(errors=(Problem("header.if-match", "is missing", _IF_MATCH_FIX),))
+    if if_match.strip() == "*":
+        return None
+    match = _ETAG.fullmatch(if_match.strip())
+    if match is None:
+        # A tag from another server, a weak tag or a list of tags cannot be the current version of a resource.
+        raise PreconditionFailed(errors=(Problem("header.if-match", "is not a version of this resource", _IF_MATCH_FIX),))
+    return int(match[1])
+
+
+def single_line(text: str) -> str:
+    if text != text.strip():
+        return "must not begin or end with a space"
+    return "" if text.isprintable() else "must not contain control characters or invisible characters"
+
+
+def multi_line(text: str) -> str:
+    if all(character.isprintable() or character in "\n\t" for character in text):
+        return ""
+    return "must not contain control characters or invisible characters other than line feeds and tabs"
+
+
+def distinct(values: Sequence[Any]) -> str:
+    return "" if len(set(values)) == len(values) else "must not contain duplicates"
+
+
+def unique_items(**constraints: Any) -> Meta:
+    """Constraints for an array without duplicates."""
+    return checked(distinct, extra_json_schema={"uniqueItems": True}, **constraints)
+
+
+def _timestamp(text: str) -> str:
+    if not _RFC3339.fullmatch(text):
+        return 'must be an RFC 3339 timestamp with a time zone, such as "2031-01-01T00:00:00Z"'
+    try:
+        instant = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.upper()))
+    except ValueError:
+        return "is not a valid date and time"
+    return "" if _FIRST <= instant < _LAST else "must be between the years 1970 and 2999"
+
+
+#: A timestamp in a request.
+Timestamp = Annotated[str, checked(_timestamp, extra_json_schema={"format": "date-time"})]
+
+#: A timestamp in a response.
+Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
+Environment = Literal["test", "live"]
+Effective = Annotated[
+    Literal["everywhere", "within_bound"],
+    Meta(
+        description="Propagation of the change. `everywhere`: every live gateway worker has confirmed the change. "
+        "`within_bound`: the change takes effect on every worker within the propagation bound of the deployment."
+    ),
+]
+
+CoreName = Annotated[str, matching(CORE_NAME.pattern, max_length=40)]
+Scope = Annotated[str, matching(r"[a-z0-9:_.*-]{1,64}", max_length=64)]
+LimitName = Annotated[
+    str,
+    matching(
+        r"[a-z][a-z0-9_.-]{0,63}", max_length=64, description="Name of the limit. Clients see the name in the `RateLimit` header."
+    ),
+]
+Quota = Annotated[int, Meta(ge=1, le=QUOTA_MAX, description="Units per window.")]
+Window = Annotated[int, Meta(ge=1, le=WINDOW_S_MAX, description="Length of the window in seconds, at most 31 days.")]
+Cost = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=COST_MAX,
+        description="Units that a request uses, multiplied by the `cost` of the verification request. 0: the limit is checked,"
+        " but requests do not count against the limit.",
+    ),
+]
+Reason = Annotated[
+    str, checked(single_line, max_length=REASON_CHARS_MAX, description="Reason for the action. Recorded in the audit trail.")
+]
+Cursor = Annotated[str, Meta(max_length=1024, description="The `next_cursor` from the previous page.")]
+NextCursor = Annotated[str | None, Meta(description="Cursor of the next page, or null on the last page.")]
+
+
+class Cursors:
+    """Page cursors for one list with one filter. Cursors are opaque and are authenticated with an HMAC.
+
+    scope: identifies the list and the filter, such as `keys?owner=a`.
+    """
+
+    def __init__(self, pepper: Pepper, scope: str) -> None:
+        self._pepper = pepper
+        self._scope = hashlib.sha256(scope.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def write(self, position: str) -> str:
+        """URL-safe cursor for `position`. Raises ValueError if the current session key is not available."""
+        payload = json.dumps([self._pepper.current, position], separators=(",", ":"), ensure_ascii=False).encode()
+        mac = self._mac(payload, self._pepper.current)
+        if mac is None:
+            raise ValueError("the current generation of the session key is not available")
+        return base64.urlsafe_b64encode(mac + payload).rstrip(b"=").decode("ascii")
+
+    def read(self, cursor: str) -> str:
+        """Position in a cursor. Raises BadRequest if the cursor is invalid or belongs to another list or filter."""
+        try:
+            raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
+            generation, position = json.loads(payload)
+            expected = self._mac(payload, generation) if isinstance(generation, int) else None
+        except (ValueError, TypeError, UnicodeError, binascii.Error, RecursionError):
+            raise _invalid_cursor() from None
+        if expected is None or not hmac.compare_digest(mac, expected) or not isinstance(position, str):
+            raise _invalid_cursor()
+        return position
+
+    def _mac(self, payload: bytes, generation: int) -> bytes | None:
+        digest = self._pepper.digest(f"console-cursor:{self._scope}:{payload.hex()}", generation)
+        return None if digest is None else digest[:_MAC_BYTES]
+
+
+def _invalid_cursor() -> BadRequest:
+    return invalid(
+        "query.cursor", "is not a cursor for this list", "send next_cursor from the previous page, with the same filter and order"
+    )

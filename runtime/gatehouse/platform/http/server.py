@@ -1,0 +1,285 @@
+"""Runs the server processes. Each service listens on a separate port, and the gateway has one or more workers. All processes stop
+together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import itertools
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from types import FrameType
+from typing import Any, cast
+
+import uvicorn
+import uvloop
+
+from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.errors import GatehouseError, SettingsError
+from gatehouse.platform.http.asgi import App, SynchronousRoutes
+from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.http.listening import BACKLOG, bound_socket, listen, reject_handshakes
+from gatehouse.platform.http.protocol import HttpProtocol
+from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, ConnectionSettings, Settings
+from gatehouse.platform.startup import no_collection
+
+#: Time within which the application closes its connections and writes pending data.
+_CLOSE_S = 5
+
+_TICK_S = 0.1
+
+#: Time for TCP handshakes in progress to complete.
+_HANDSHAKE_S = 0.1
+
+#: Time for a client that has just connected to send a request.
+_FIRST_REQUEST_S = 0.5
+
+
+class Server(uvicorn.Server):
+    """Serves an ASGI application until SIGTERM or SIGINT, or until `should_exit` is set. The application writes all logs.
+
+    After SIGTERM, the server is not ready but accepts requests for the drain time, because load balancers and clients continue to
+    send requests. The server closes each connection after the response, so that clients connect to another server. SIGINT ends
+    the drain time. Requests in progress must then complete within the stop timeout.
+    """
+
+    def __init__(self, application: App, connections: Connections, *, handle_signals: bool = True) -> None:
+        self._handle_signals = handle_signals
+        self._connections = connections
+        self._drain_s = connections.settings.drain_s
+        self._tls = _tls(connections.settings)
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
+        super().__init__(
+            uvicorn.Config(
+                application,
+                http=partial(  # type: ignore[arg-type]
+                    HttpProtocol,
+                    worker=connections,
+                    respond_now=getattr(application, "respond_now", SynchronousRoutes()),
+                ),
+                interface="asgi3",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=connections.settings.idle_timeout_s,
+                timeout_graceful_shutdown=connections.settings.stop_timeout_s,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Unlike uvicorn's method, this method does not raise the signal again, so that the process ends with status 0."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT) if self._handle_signals else ():
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == signal.SIGINT and self._drain_s:
+            self._drain_s, self.should_exit = 0, True
+        else:
+            super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens on the sockets. Unlike uvicorn's method, this method limits the time for a TLS handshake."""
+        await super().startup([])
+        loop = asyncio.get_running_loop()
+        for sock in sockets or []:
+            self.servers.append(await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG, **self._tls))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._connections.draining = True
+        for connection in list(self.server_state.connections):
+            cast("HttpProtocol", connection).drain()
+        if self._drain_s:
+            await self._drain()
+            await self._accept_last(sockets or [])
+        await super().shutdown(sockets)
+
+    async def _drain(self) -> None:
+        started, ticks = time.monotonic(), itertools.count()
+        while time.monotonic() < started + self._drain_s:
+            await self.on_tick(next(ticks))  # updates the Date header
+            await asyncio.sleep(_TICK_S)
+
+    async def _accept_last(self, sockets: Sequence[socket.socket]) -> None:
+        """Stops listening, and accepts the connections that the kernel has established. Otherwise, closing the listening socket
+        would reset these connections, and the clients could not repeat their requests."""
+        for sock in sockets:
+            reject_handshakes(sock)
+        await asyncio.sleep(_HANDSHAKE_S)
+        listening = [sock.dup() for sock in sockets]
+        for server in self.servers:
+            server.close()
+        established = []
+        for sock in listening:
+            with contextlib.suppress(OSError), sock:
+                while True:
+                    established.append(sock.accept()[0])
+                    established[-1].setblocking(False)
+        # A client that does not complete the TLS handshake does not delay the others.
+        loop = asyncio.get_running_loop()
+        accepting = [loop.connect_accepted_socket(self._protocol, sock, **self._tls) for sock in established]
+        await asyncio.gather(*accepting, return_exceptions=True)
+        await asyncio.sleep(_FIRST_REQUEST_S)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+        return protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+def _tls(settings: ConnectionSettings) -> dict[str, Any]:
+    """Arguments of asyncio for TLS. Empty without TLS. Raises SettingsError."""
+    if settings.tls == "off":
+        return {}
+    from gatehouse.platform.http import tls  # a server without TLS does not load the libraries
+
+    return {
+        "ssl": tls.self_signed_context(),
+        "ssl_handshake_timeout": settings.request_timeout_s,
+        "ssl_shutdown_timeout": tls.SHUTDOWN_TIMEOUT_S,
+    }
+
+
+def serve(services: Sequence[str], settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Exits with status 1 if a process fails to start or stops unexpectedly.
+
+    Raises SettingsError if a required setting is missing or a port is in use.
+    """
+    for service in services:
+        _check(service, settings)
+        # With SO_REUSEPORT, two gateways would silently share the requests to a port. The socket does not listen, because closing
+        # a listening socket resets the connections that clients have established in the meantime.
+        _open(bound_socket, service, settings, shared=False).close()
+    workers = [service for service in services for _ in range(settings.workers if service == "gateway" else 1)]
+    if len(workers) == 1:
+        _work(services[0], settings, "")
+        return
+    with _metrics_folder(settings.workers) as folder:
+        _serve_together(workers, settings, folder)
+
+
+def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: str) -> None:
+    # `fork` is unsafe in a process with threads.
+    context = multiprocessing.get_context("spawn")
+    children = [
+        context.Process(target=_work, args=(service, settings, metrics_folder if service == "gateway" else ""), name=service)
+        for service in workers
+    ]
+    stopping = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+        for child in children:
+            if child.pid is not None and child.is_alive():
+                child.terminate()
+
+    for child in children:
+        child.start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    # If one process stops, stop all processes, because ECS replaces a container only when its first process ends.
+    multiprocessing.connection.wait([child.sentinel for child in children])
+    failed = not stopping
+    stop(signal.SIGTERM, None)
+    for child in children:
+        child.join(settings.drain_s + settings.stop_timeout_s + _CLOSE_S)
+        if child.is_alive():
+            child.kill()
+    if failed:
+        sys.exit(1)
+
+
+def _work(service: str, settings: Settings, metrics_folder: str) -> None:
+    """Runs one worker. Prints the error for an invalid setting in one line. Exits with status 1 if the service does not start."""
+    _end_with_parent()
+    os.environ.pop(METRICS_FOLDER_VARIABLE, None)
+    if metrics_folder:
+        os.environ[METRICS_FOLDER_VARIABLE] = metrics_folder
+    try:
+        # Imported here so that a gateway worker does not load the dependencies of the console (measured: a second of start-up
+        # time and 35 MB per worker).
+        with no_collection():
+            application: App = importlib.import_module(f"gatehouse.services.{service}.app").build(settings)
+        sock = _open(listen, service, settings, shared=bool(metrics_folder))
+        on_reject = _rejection_log(service, settings)
+        server = Server(application, Connections(settings, ClientAddresses(settings.trusted_proxies), on_reject))
+    except SettingsError as exc:
+        sys.stderr.write(f"{exc.public}\n")
+        sys.exit(1)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve([sock]))
+    except SystemExit:  # the application did not start, and logged the reason
+        sys.exit(1)
+
+
+def _rejection_log(service: str, settings: Settings) -> Callable[[GatehouseError, str], None]:
+    """Logs requests that are rejected before they reach the application."""
+    from gatehouse.platform import observability  # imports prometheus_client
+
+    log = observability.Logger(settings.log_level, observability.Stream(), service=service, environment=settings.environment)
+    return lambda error, address: log.info("rejected", status=error.status, code=error.code, detail=error.public, client=address)
+
+
+def _check(service: str, settings: Settings) -> None:
+    """Raise SettingsError if a setting that the service requires is missing, before a process starts."""
+    required = {"gateway": ("pepper",), "console": ("pepper", "session_key"), "sharing": ()}[service]
+    missing = [f"GATEHOUSE_{name.upper()}" for name in required if getattr(settings, name) is None]
+    if missing:
+        raise SettingsError(f"the {service} service requires {' and '.join(missing)}")
+
+
+def _open(function: Callable[..., socket.socket], service: str, settings: Settings, *, shared: bool) -> socket.socket:
+    """Opens a socket on the port of a service with a function of `listening`. Raises SettingsError if the port cannot be used."""
+    port: int = getattr(settings, f"{service}_port")
+    try:
+        return function(settings.bind, port, shared=shared)
+    except OSError as exc:
+        hint = f"set GATEHOUSE_{service.upper()}_PORT or GATEHOUSE_BIND, or stop the program that uses the port"
+        raise SettingsError(
+            f"cannot listen on {settings.bind}:{port} for the {service} service: {exc.strerror}; {hint}"
+        ) from None
+
+
+def _end_with_parent() -> None:
+    """Send SIGTERM to this process when its parent ends, even if the parent was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def watch() -> None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+@contextlib.contextmanager
+def _metrics_folder(workers: int) -> Generator[str]:
+    """Temporary directory in which the workers of the gateway aggregate their metrics. Empty string for one worker. Raises
+    SettingsError."""
+    if workers == 1:
+        yield ""
+        return
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="gatehouse-metrics-", ignore_cleanup_errors=True)
+    except OSError:
+        raise SettingsError("GATEHOUSE_WORKERS above 1 requires a writable temporary folder (TMPDIR) for metrics") from None
+    with directory as folder:
+        yield folder

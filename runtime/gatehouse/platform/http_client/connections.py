@@ -1,0 +1,494 @@
+"""HTTP/1.1 connections to one address of a Core: a pool, streaming in both directions, and a bound for every wait and buffer.
+
+llhttp (httptools) parses the responses in its strict mode: it rejects responses that two clients could frame differently.
+Sources: RFC 9110, sections 9.3.2 (HEAD) and 15.2 (1xx); RFC 9112, sections 6.3 (message body length) and 9.3 (persistence).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from functools import cache
+from typing import cast
+
+import httptools
+import msgspec
+
+from gatehouse.core.errors import CoreTimeout, CoreUnreachable
+from gatehouse.platform.batched_writes import BatchedWrites
+
+#: The next request closes connections that have been idle for longer than this time.
+IDLE_S = 20.0
+IDLE_MAX = 100
+
+#: Maximum size of the headers of a response, in bytes, and maximum number of headers.
+_HEAD_BYTES_MAX = 65_536
+_HEADERS_MAX = 200
+
+#: Maximum size of a repeated head in bytes. Longer heads are parsed each time.
+_REPEATED_BYTES_MAX = 4_096
+
+#: Reading pauses when more than this number of bytes waits for the client, until the client reads.
+_HIGH_BYTES = 262_144
+
+
+class _RepeatedResponse(msgspec.Struct, frozen=True):
+    """The head of a response, byte by byte, and what the parser read from it. size: size of the response."""
+
+    head: bytes
+    size: int
+    status: int
+    headers: list[tuple[str, str]]
+
+
+class LastHead(msgspec.Struct):
+    """The head of the last response on any connection of a pool. None if the head cannot be repeated."""
+
+    response: _RepeatedResponse | None = None
+
+
+class Connection(asyncio.Protocol):
+    """A connection, which serves one request at a time: `start`, `wait_for_head`, then `read` until the end of the body.
+
+    Many responses of a Core have the same head. A head that is equal to the last one is not parsed again.
+    """
+
+    def __init__(self, read_timeout_s: float, writes: BatchedWrites, last_head: LastHead) -> None:
+        """read_timeout_s: maximum time in which neither the Core sends data nor the client sends a part of the request body.
+
+        writes: performs the writes of requests.
+        """
+        self._read_timeout_s = read_timeout_s
+        self._writes = writes
+        self._last_head = last_head
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._upload: asyncio.Task[None] | None = None
+        self._active_at = 0.0
+        self.idle_since = 0.0
+        #: Called when a part of the response was received, or the request failed.
+        self.on_progress: Callable[[], None] | None = None
+        #: Of the response, if `has_head` is True.
+        self.status = 0
+        self.headers: list[tuple[str, str]] = []
+        self._parser: httptools.HttpResponseParser
+        self._in_use = False
+        self._is_head = False
+        self._upgrade = False
+        self._upgrade_data = b""
+        self._has_data = False
+        self._head_bytes = 0
+        self._has_head = False
+        self._until_close = False
+        self._keep_alive = False
+        self._chunks: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._paused = False
+        self._complete = False
+        self._error: BaseException | None = None
+
+    # Requests
+
+    def start(
+        self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None, *, chunked: bool, upgrade: bool = False
+    ) -> None:
+        """Sends a request. Call `end` after the response, even if this function raises.
+
+        chunked: a streamed body is sent with the chunked transfer coding. upgrade: the response may have status 101; then call
+        `upgrade` after `wait_for_head`. Raises CoreUnreachable.
+        """
+        self._in_use, self._is_head, self._upgrade = True, method == "HEAD", upgrade
+        self._has_data = self._has_head = self._complete = False
+        if self._chunks:
+            self.take()
+        self._active_at = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._read_timeout_s, self._check_timeout)
+        if self._transport is None:
+            raise CoreUnreachable(detail="connection closed")
+        if body is None:
+            self._writes.add(self._transport, head)
+        elif isinstance(body, bytes):
+            self._writes.add(self._transport, head + body)
+        else:
+            self._writes.add(self._transport, head)
+            self._upload = self._loop.create_task(self._send_body(body, chunked=chunked), name="core-upload")
+
+    async def wait_for_head(self) -> None:
+        """Waits for `status` and `headers` of the response. Raises CoreUnreachable, CoreTimeout, and the errors of a streamed
+        body."""
+        while not self._has_head:
+            self._raise_error()
+            await self._wait()
+
+    @property
+    def has_head(self) -> bool:
+        """True if `status` and `headers` of the response are available."""
+        return self._has_head
+
+    @property
+    def is_complete(self) -> bool:
+        """True if the whole response has been received."""
+        return self._complete and self._error is None
+
+    @property
+    def has_failed(self) -> bool:
+        """True if the whole response will not be received."""
+        return self._error is not None
+
+    async def read(self) -> bytes | None:
+        """The next part of the body; None at the end. Raises CoreUnreachable, CoreTimeout, and the errors of a streamed body."""
+        while not self._chunks:
+            if self._complete:
+                return None
+            self._raise_error()
+            await self._wait()
+        return self.take()
+
+    def take(self) -> bytes:
+        """The part of the body that has been received and not been read."""
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._waiting_bytes = 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._active_at = self._loop.time()
+            self._transport.resume_reading()
+        return data
+
+    def upgrade(self, protocol: asyncio.Protocol) -> bytes:
+        """Passes the connection to another protocol after a 101 response, with reading paused. Returns the data that the Core
+        sent after the response. Raises CoreUnreachable."""
+        self._raise_error()
+        if self._transport is None:
+            raise CoreUnreachable(detail="connection closed")
+        self._cancel_timer()
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        del self._parser  # refers to this object, which is freed without garbage collection then
+        return self._upgrade_data
+
+    def end(self) -> bool:
+        """Ends the request. Returns True if the connection can serve another request; otherwise, the connection is closed."""
+        self.on_progress = None
+        self._in_use = False
+        self.idle_since = time.monotonic()
+        reusable = self._complete and self._keep_alive and self._error is None and self._transport is not None
+        if self._upload is not None:
+            reusable = reusable and self._upload.done()
+            self._upload.cancel()
+            self._upload = None
+        if not reusable:
+            self.close()
+        return reusable
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None
+
+    def close(self) -> None:
+        """Closes the connection. A request in progress fails."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _send_body(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+        try:
+            async for data in body:
+                while self._writable is not None:
+                    await self._writable
+                if self._transport is None:
+                    return
+                self._active_at = self._loop.time()
+                self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+            if chunked and self._transport is not None:
+                self._transport.write(b"0\r\n\r\n")
+        except Exception as exc:
+            self._fail(exc)
+            self.close()
+
+    # asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._active_at = self._loop.time()
+        if not self._in_use or self._complete:
+            self._keep_alive = False
+            self.close()  # the Core sent more than the response
+            return
+        is_first = not self._has_data
+        if is_first:
+            self._has_data = True
+            if self._is_repeated(data):
+                if self.on_progress is not None:
+                    self.on_progress()
+                return
+            self._parser = httptools.HttpResponseParser(self)
+            self.status, self.headers, self._head_bytes = 0, [], 0
+        try:
+            self._parser.feed_data(data)
+            if is_first and self._complete and self._keep_alive:
+                self._last_head.response = _repeated(data, self.status, self.headers)
+        except httptools.HttpParserUpgrade as exc:
+            self._upgrade_data = data[exc.args[0] :]
+            if self._transport is not None:
+                self._transport.pause_reading()
+        except httptools.HttpParserError as exc:
+            cause = exc.__context__
+            self._fail(cause if isinstance(cause, CoreUnreachable) else CoreUnreachable(detail="invalid response"))
+            self.close()
+        self._report_progress()
+
+    def _is_repeated(self, data: bytes) -> bool:
+        """True for a complete response with the same head as the last one, which is then received."""
+        repeated = self._last_head.response
+        if repeated is None or len(data) != repeated.size or self._is_head or self._upgrade:
+            return False
+        if not data.startswith(repeated.head):
+            return False
+        self.status, self.headers = repeated.status, repeated.headers
+        body = data[len(repeated.head) :]
+        if body:
+            self._chunks.append(body)
+        self._has_head = self._complete = self._keep_alive = True
+        if self._waiter is not None:
+            self._wake()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._cancel_timer()
+        if self._in_use and not self._complete:
+            if self._has_head and self._until_close and exc is None:
+                self._complete = True
+            else:
+                self._fail(CoreUnreachable(detail="connection closed"))
+        self.resume_writing()
+        self._wake()
+        self._report_progress()
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    # Response parser
+
+    def on_message_begin(self) -> None:
+        self._check_incomplete()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._has_head:
+            return  # trailers are discarded
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > _HEAD_BYTES_MAX or len(self.headers) >= _HEADERS_MAX:
+            raise CoreUnreachable(detail="the headers of the response are too large")
+        if value.isascii():
+            self.headers.append((name.decode("ascii").lower(), value.decode("ascii")))
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        if self.status == 101:
+            if not self._upgrade:
+                # A client that received 101 would send another protocol over the connection.
+                raise CoreUnreachable(detail="unexpected status 101")
+            self._has_head = True
+            self._wake()
+            return
+        if self.status < 200:
+            self.headers = []
+            return
+        self._keep_alive = self._parser.should_keep_alive()
+        self._has_head = True
+        if self._is_head:
+            self._complete = True
+        elif self.status not in (204, 304):
+            framing = [value for name, value in self.headers if name in ("content-length", "transfer-encoding")]
+            self._until_close = not framing
+        self._wake()
+
+    def on_body(self, body: bytes) -> None:
+        self._check_incomplete()
+        self._chunks.append(body)
+        self._waiting_bytes += len(body)
+        if self._waiting_bytes > _HIGH_BYTES and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        if self._has_head and self.status != 101:
+            self._complete = True
+            self._wake()
+
+    def _check_incomplete(self) -> None:
+        """Raises CoreUnreachable after the end of the response. The response is valid, but its connection is not used again."""
+        if self._complete:
+            raise CoreUnreachable(detail="data after the response")
+
+    # Waiting
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _report_progress(self) -> None:
+        if self.on_progress is not None:
+            self.on_progress()
+
+    def _fail(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        self._wake()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check_timeout(self) -> None:
+        """Also called between requests, because starting a timer for each request would take longer."""
+        self._timer = None
+        if not self._in_use:
+            return
+        now = self._loop.time()
+        if self._paused:
+            self._active_at = now  # the client has not read the response
+        remaining = self._active_at + self._read_timeout_s - now
+        if remaining > 0:
+            self._timer = self._loop.call_later(remaining, self._check_timeout)
+        else:
+            self._fail(CoreTimeout(detail="no data from the Core"))
+            self.close()
+            self._report_progress()
+
+
+class ConnectionPool:
+    """Connections to one address. With TLS, the certificate must be valid for `host`."""
+
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        *,
+        tls: bool,
+        host: str,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+        writes: BatchedWrites,
+    ) -> None:
+        self._address = address
+        self._port = port
+        self._tls = tls
+        self._host = host
+        self._connect_timeout_s = connect_timeout_s
+        self._read_timeout_s = read_timeout_s
+        self._writes = writes
+        self._last_head = LastHead()
+        self._idle: deque[Connection] = deque()
+        self._in_use: set[Connection] = set()
+        self._retired = False
+
+    async def acquire(self) -> Connection:
+        """An idle connection or a new one. Raises CoreUnreachable."""
+        connection = self.acquire_idle(time.monotonic())
+        if connection is None:
+            connection = await self._connect()
+            self._in_use.add(connection)
+        return connection
+
+    def acquire_idle(self, now: float) -> Connection | None:
+        """An idle connection, or None if there is none. `release` is valid even if no request was sent. now: monotonic clock."""
+        idle = self._idle
+        if idle and idle[0].idle_since <= now - IDLE_S:
+            self._close_idle(now - IDLE_S)
+        while idle:
+            connection = idle.pop()
+            if connection.is_open:
+                self._in_use.add(connection)
+                return connection
+        return None
+
+    def release(self, connection: Connection) -> None:
+        self._in_use.discard(connection)
+        if not connection.end():
+            return
+        self._idle.append(connection)
+        if self._retired or len(self._idle) > IDLE_MAX:
+            self._idle.popleft().close()
+
+    @property
+    def is_used(self) -> bool:
+        return bool(self._in_use)
+
+    def retire(self) -> None:
+        """Closes each connection as soon as it is idle."""
+        self._retired = True
+        self._close_idle(time.monotonic())
+
+    def close(self) -> None:
+        """Closes all connections. Requests in progress fail."""
+        self.retire()
+        for connection in self._in_use:
+            connection.close()
+
+    def _close_idle(self, before: float) -> None:
+        """Closes the connections that have been idle since this time."""
+        while self._idle and self._idle[0].idle_since <= before:
+            self._idle.popleft().close()
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        context, host = (_tls_context(), self._host) if self._tls else (None, None)
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self._read_timeout_s, self._writes, self._last_head),
+                    self._address,
+                    self._port,
+                    ssl=context,
+                    server_hostname=host,
+                )
+        except (OSError, TimeoutError) as exc:
+            raise CoreUnreachable(detail=f"no connection: {type(exc).__name__}", sent=False) from exc
+        return connection
+
+
+def _repeated(data: bytes, status: int, headers: list[tuple[str, str]]) -> _RepeatedResponse | None:
+    """The head of the only response in `data`, or None unless Content-Length alone determines its end and is the size of the data
+    after the first head. A response to HEAD, or one that follows a 1xx response, has another size."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    framing = [value for name, value in headers if name in ("content-length", "transfer-encoding")]
+    if framing != [str(len(body))] or len(head) > _REPEATED_BYTES_MAX:
+        return None
+    return _RepeatedResponse(head + end, len(data), status, headers)
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context

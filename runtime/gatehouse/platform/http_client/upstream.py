@@ -1,0 +1,232 @@
+"""Sends requests to Cores. Each URL has one connection pool, which is pinned to a checked address.
+
+The gateway resolves the host name, checks the address (cores/models.py) and connects to this address, so that the name cannot
+resolve to another address between the check and the connection (DNS rebinding). TLS still verifies the name. Redirects are not
+followed, bodies are not decoded, and no headers are added except Host and, for a streamed body of unknown length,
+Transfer-Encoding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+
+from gatehouse.core.addresses import Network
+from gatehouse.core.errors import BadRequest, CoreUnreachable
+from gatehouse.core.origin import Origin, parse_origin, rejection
+from gatehouse.platform.batched_writes import BatchedWrites
+from gatehouse.platform.http_client.connections import Connection, ConnectionPool
+
+
+class UpstreamRequest(msgspec.Struct, frozen=True):
+    """A request to a Core. `target`: raw path and query. `body`: None, bytes, or a stream of bytes. `upgrade`: the request asks
+    for another protocol, so the Core may respond with status 101."""
+
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    body: bytes | AsyncIterator[bytes] | None
+    upgrade: bool = False
+
+
+RESOLVE_TIMEOUT_S = 3.0
+CONNECT_TIMEOUT_S = 3.0
+
+#: Maximum time without data from a Core, before or during the response.
+READ_TIMEOUT_S = 60.0
+
+#: Time for which a checked address is used before the host name is resolved again.
+PIN_S = 60.0
+
+#: Pools that are unused for this long are closed: a Core behind a tunnel changes its URL often.
+IDLE_POOL_S = 600.0
+
+
+class SystemResolver:
+    """Resolver of the operating system."""
+
+    async def addresses(self, host: str, port: int) -> tuple[str, ...]:
+        """Distinct addresses of a host name, in the resolver's order. Empty if the name does not resolve in RESOLVE_TIMEOUT_S."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+                results = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, TimeoutError, UnicodeError):
+            return ()
+        # Removes a scope ID (fe80::1%eth0): only the address is checked.
+        return tuple(dict.fromkeys(str(result[4][0]).partition("%")[0] for result in results))
+
+
+@dataclass(slots=True)
+class _Pinned:
+    pool: ConnectionPool
+    host: str
+    address: str
+    checked_at: float
+    used_at: float
+
+
+class IdleConnection(msgspec.Struct, frozen=True):
+    """A connection without a request, which is reserved for the caller. host: value of the header Host."""
+
+    connection: Connection
+    pool: ConnectionPool
+    host: str
+
+
+@dataclass(slots=True, eq=False)
+class UpstreamClients:
+    """HTTP clients of a worker. `networks`: private networks in which Cores are allowed."""
+
+    resolver: SystemResolver
+    networks: Sequence[Network]
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    read_timeout_s: float = READ_TIMEOUT_S
+    _writes: BatchedWrites = field(default_factory=BatchedWrites)
+    _pinned: dict[str, _Pinned] = field(default_factory=dict)
+    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    #: Pools that were replaced while requests were in progress.
+    _retired: list[ConnectionPool] = field(default_factory=list)
+
+    async def close(self) -> None:
+        """Closes all connections and cancels their requests."""
+        pools, self._pinned = [*self._retired, *(pinned.pool for pinned in self._pinned.values())], {}
+        for pool in pools:
+            pool.close()
+
+    @asynccontextmanager
+    async def send(self, url: str, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
+        """Sends a request to an origin. The request ends when the context exits.
+
+        Raises CoreUnreachable, CoreTimeout (no data for `read_timeout_s`), the errors of a streamed body, and BadRequest for a
+        request that cannot be sent.
+        """
+        pinned = await self._find(url)
+        has_length = any(name == "content-length" for name, _ in request.headers)
+        chunked = not has_length and request.body is not None
+        head = request_head(request, pinned.host, chunked=chunked)
+        try:
+            connection = await pinned.pool.acquire()
+        except CoreUnreachable:
+            self.forget(url)
+            raise
+        try:
+            connection.start(request.method, head, request.body, chunked=chunked, upgrade=request.upgrade)
+            await connection.wait_for_head()
+            yield UpstreamResponse(connection)
+        finally:
+            pinned.pool.release(connection)
+
+    def find_idle(self, url: str) -> IdleConnection | None:
+        """An idle connection to an origin, or None if a connection cannot be used without waiting. Release the connection
+        afterwards."""
+        pinned, now = self._pinned.get(url), time.monotonic()
+        if pinned is None or now - pinned.checked_at >= PIN_S:
+            return None
+        pinned.used_at = now
+        connection = pinned.pool.acquire_idle(now)
+        return None if connection is None else IdleConnection(connection, pinned.pool, pinned.host)
+
+    async def _find(self, url: str) -> _Pinned:
+        now = time.monotonic()
+        pinned = self._pinned.get(url)
+        if pinned is not None and now - pinned.checked_at < PIN_S:
+            pinned.used_at = now
+            return pinned
+        async with self._locks.setdefault(url, asyncio.Lock()):
+            pinned = self._pinned.get(url)
+            if pinned is None or now - pinned.checked_at >= PIN_S:
+                pinned = await self._pin(url, pinned)
+            return pinned
+
+    async def _pin(self, url: str, previous: _Pinned | None) -> _Pinned:
+        origin = parse_origin(url)
+        if isinstance(origin, str):
+            raise CoreUnreachable(detail=f"the registered URL {origin}", sent=False)
+        addresses = await self.resolver.addresses(origin.host, origin.port)
+        error = rejection((ipaddress.ip_address(address) for address in addresses), self.networks)
+        if error:
+            self.forget(url)
+            raise CoreUnreachable(detail=f"the registered URL {error}", sent=False)
+        now = time.monotonic()
+        if previous is not None and previous.address in addresses:
+            previous.checked_at = now
+            return previous
+        self.forget(url)
+        self._forget_idle(now)
+        host = origin.url.partition("://")[2]
+        pinned = self._pinned[url] = _Pinned(self._pool(origin, addresses[0]), host, addresses[0], now, now)
+        return pinned
+
+    def forget(self, url: str) -> None:
+        """Makes the next request resolve the name and connect again. Requests in progress are not affected."""
+        pinned = self._pinned.pop(url, None)
+        if pinned is not None:
+            pinned.pool.retire()
+            self._retired = [pool for pool in self._retired if pool.is_used]
+            self._retired.append(pinned.pool)
+
+    def _forget_idle(self, now: float) -> None:
+        for url in [url for url, pinned in self._pinned.items() if now - pinned.used_at > IDLE_POOL_S]:
+            self.forget(url)
+            self._locks.pop(url, None)
+
+    def _pool(self, origin: Origin, address: str) -> ConnectionPool:
+        return ConnectionPool(
+            address,
+            origin.port,
+            tls=origin.scheme == "https",
+            host=origin.host,
+            connect_timeout_s=self.connect_timeout_s,
+            read_timeout_s=self.read_timeout_s,
+            writes=self._writes,
+        )
+
+
+def request_head(request: UpstreamRequest, host: str, *, chunked: bool) -> bytes:
+    """Request line and headers of a request to a Core. Raises BadRequest if they cannot be sent unchanged."""
+    lines = [f"{request.method} {request.target} HTTP/1.1", f"host: {host}"]
+    lines += [f"{name}: {value}" for name, value in request.headers]
+    if chunked:
+        lines.append("transfer-encoding: chunked")
+    try:
+        head = "\r\n".join((*lines, "", "")).encode("ascii")
+    except UnicodeEncodeError as exc:
+        # The Core did not cause this error, so the circuit breaker must not count it as a failure.
+        raise BadRequest("The request cannot be forwarded.", detail=type(exc).__name__) from exc
+    if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\0" in head:
+        raise BadRequest("The request cannot be forwarded.", detail="a header contains a line break or NUL")
+    return head
+
+
+class UpstreamResponse:
+    """Status and headers of a response, and its body. Header names are lowercase."""
+
+    __slots__ = ("_connection", "headers", "status")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.status = connection.status
+        self.headers = connection.headers
+
+    async def read_all(self) -> bytes:
+        """The whole body. Raises CoreUnreachable, CoreTimeout."""
+        parts = []
+        while (part := await self.read()) is not None:
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def read(self) -> bytes | None:
+        """The next part of the body; None at the end. Raises CoreUnreachable, CoreTimeout."""
+        return await self._connection.read()
+
+    def upgrade(self, protocol: asyncio.Protocol) -> bytes:
+        """Passes the connection to another protocol after status 101. See `Connection.upgrade`."""
+        return self._connection.upgrade(protocol)

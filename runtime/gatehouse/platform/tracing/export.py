@@ -1,0 +1,220 @@
+"""Sends spans to an OpenTelemetry collector (OTLP over HTTP), or to the X-Ray daemon of a Lambda function (UDP).
+
+A collector that is slow or cannot be reached never delays a request, because spans wait for a background thread in a queue of
+limited size. Spans that are lost are counted in a metric, and logged once a minute.
+
+Source of the format for the X-Ray daemon: AWS Distro for OpenTelemetry Python, `OTLPUdpSpanExporter`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import requests
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace.status import Status, StatusCode
+
+from gatehouse.platform.tracing.tracer import FinishedSpan, Kind
+
+#: Maximum number of spans that wait. Further spans are dropped.
+QUEUE_SPANS_MAX = 2048
+
+#: Interval between two exports, maximum number of spans in an export, and deadline of an export with its retries.
+EXPORT_INTERVAL_S = 1.0
+BATCH_SPANS_MAX = 256
+EXPORT_TIMEOUT_S = 5.0
+
+#: Maximum time in which the last spans are exported when the process stops.
+CLOSE_TIMEOUT_S = 2.0
+
+#: Minimum time between two log lines about lost spans.
+LOST_LOG_INTERVAL_S = 60.0
+
+_DAEMON_HEADER = b'{"format":"json","version":1}\nT1S'
+
+#: Maximum size of a message to the X-Ray daemon in bytes. Larger spans are lost.
+DAEMON_MESSAGE_BYTES_MAX = 65_000
+
+_SCOPE = InstrumentationScope("gatehouse")
+_KINDS = {Kind.SERVER: SpanKind.SERVER, Kind.CLIENT: SpanKind.CLIENT}
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_FAILED, _UNSET = Status(StatusCode.ERROR), Status(StatusCode.UNSET)
+
+
+#: Counts spans by outcome: exported, failed (the collector did not accept them) or dropped (the queue was full).
+Count = Callable[[str, int], None]
+
+#: Logs that spans were lost. Arguments: number of spans, and name of the cause.
+OnLost = Callable[[int, str], None]
+
+
+class SpanQueue:
+    """Exports spans in a background thread."""
+
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        *,
+        service: str,
+        environment: str,
+        count: Count,
+        on_lost: OnLost,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """on_lost: called in the thread that adds a span."""
+        # The SDK would write its errors to standard error.
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
+        self._resource = resource(service, environment)
+        self._counting = _CountingExporter(exporter, count)
+        self._processor = BatchSpanProcessor(
+            self._counting,
+            max_queue_size=QUEUE_SPANS_MAX,
+            schedule_delay_millis=EXPORT_INTERVAL_S * 1000,
+            max_export_batch_size=BATCH_SPANS_MAX,
+        )
+        self._count = count
+        self._on_lost = on_lost
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._added = 0
+        self._dropped = 0
+        self._logged = 0
+        self._log_at = 0.0
+
+    def add(self, span: FinishedSpan) -> None:
+        """Adds a span, or drops it if the queue is full. Thread-safe."""
+        with self._lock:
+            is_full = self._added - self._counting.taken >= QUEUE_SPANS_MAX
+            if is_full:
+                self._dropped += 1
+            else:
+                self._added += 1
+        if is_full:
+            self._count("dropped", 1)
+        else:
+            self._processor.on_end(readable_span(span, self._resource))
+        self._log_lost()
+
+    def _log_lost(self) -> None:
+        with self._lock:
+            lost, now = self._dropped + self._counting.failed, self._monotonic()
+            if lost == self._logged or now < self._log_at:
+                return
+            count, self._logged, self._log_at = lost - self._logged, lost, now + LOST_LOG_INTERVAL_S
+        self._on_lost(count, self._counting.cause or "the queue is full")
+
+    async def close(self) -> None:
+        """Exports the spans that wait, within CLOSE_TIMEOUT_S."""
+        thread = threading.Thread(target=self._processor.shutdown, name="close-tracing", daemon=True)
+        thread.start()
+        await asyncio.to_thread(thread.join, CLOSE_TIMEOUT_S)
+
+
+class _CountingExporter(SpanExporter):
+    """Counts the spans that another exporter takes and loses. taken: all spans, including those that failed."""
+
+    def __init__(self, exporter: SpanExporter, count: Count) -> None:
+        self._exporter = exporter
+        self._count = count
+        self.taken = 0
+        self.failed = 0
+        self.cause = ""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        cause = "the collector does not accept spans"
+        try:
+            result = self._exporter.export(spans)
+        except Exception as exc:
+            result, cause = SpanExportResult.FAILURE, type(exc).__name__
+        finally:
+            self.taken += len(spans)
+        if result is SpanExportResult.SUCCESS:
+            self._count("exported", len(spans))
+        else:
+            self.failed += len(spans)
+            self.cause = cause
+            self._count("failed", len(spans))
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
+class DaemonExporter(SpanExporter):
+    """Sends spans to the X-Ray daemon of a Lambda function. UDP does not wait for a response."""
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._address = host, int(port)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        message = _DAEMON_HEADER + base64.b64encode(encode_spans(spans).SerializeToString())
+        if len(message) > DAEMON_MESSAGE_BYTES_MAX:
+            return SpanExportResult.FAILURE
+        try:
+            self._socket.sendto(message, self._address)
+        except OSError:
+            return SpanExportResult.FAILURE
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        self._socket.close()
+
+
+class ImmediateExport:
+    """Exports each span when it is added. For Lambda, which freezes the process between requests."""
+
+    def __init__(self, exporter: SpanExporter, *, service: str, environment: str) -> None:
+        self._exporter = exporter
+        self._resource = resource(service, environment)
+
+    def add(self, span: FinishedSpan) -> None:
+        self._exporter.export([readable_span(span, self._resource)])
+
+
+def collector_exporter(endpoint: str) -> SpanExporter:
+    """Exporter for the URL of a collector. The variables OTEL_EXPORTER_OTLP_HEADERS and OTEL_EXPORTER_OTLP_CERTIFICATE of
+    OpenTelemetry apply."""
+    session = requests.Session()
+    # The collector is a sidecar or in the same network. Proxy variables are for requests to the internet.
+    session.trust_env = False
+    return OTLPSpanExporter(endpoint, timeout=EXPORT_TIMEOUT_S, session=session)
+
+
+def resource(service: str, environment: str) -> Resource:
+    """Attributes of all spans of a process."""
+    names = {"service.namespace": "gatehouse", "service.name": f"gatehouse-{service}"}
+    return Resource.create({**names, "deployment.environment.name": environment, "process.pid": os.getpid()})
+
+
+def readable_span(span: FinishedSpan, resource: Resource) -> ReadableSpan:
+    """The span in the form that exporters of OpenTelemetry read."""
+    trace_id = int(span.trace_id, 16)
+    parent = SpanContext(trace_id, int(span.parent_id, 16), is_remote=span.kind is Kind.SERVER) if span.parent_id else None
+    return ReadableSpan(
+        span.name,
+        context=SpanContext(trace_id, int(span.span_id, 16), is_remote=False, trace_flags=_SAMPLED),
+        parent=parent,
+        resource=resource,
+        attributes=dict(span.attributes),
+        kind=_KINDS[span.kind],
+        status=_FAILED if span.failed else _UNSET,
+        start_time=span.start_ns,
+        end_time=span.end_ns,
+        instrumentation_scope=_SCOPE,
+    )

@@ -1,0 +1,186 @@
+"""Decides which requests are sampled, and records their spans.
+
+A request that is not sampled costs one comparison of strings. The span of a request is created at its end.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import Enum
+from typing import NamedTuple
+
+from gatehouse.platform.tracing.context import RequestTrace, TraceParent, random_digits
+
+#: Number of traces per second and worker that callers can request with the sampled flag. Otherwise, any client could multiply the
+#: cost of its requests.
+REQUESTED_PER_S_MAX = 50
+
+#: Greater than any random digits, and the number of values that the digits have.
+_ALL = "g"
+_DIGITS = 15
+
+Attributes = Mapping[str, str | int]
+
+
+class Kind(Enum):
+    """Kinds of spans (OpenTelemetry specification, "SpanKind")."""
+
+    SERVER = "SERVER"
+    CLIENT = "CLIENT"
+
+
+class FinishedSpan(NamedTuple):
+    """A span. Times in nanoseconds since 1970. The attributes never contain values from headers, paths, queries or bodies."""
+
+    name: str
+    kind: Kind
+    trace_id: str
+    span_id: str
+    parent_id: str
+    start_ns: int
+    end_ns: int
+    attributes: Attributes
+    failed: bool = False
+
+
+#: Receives the spans. Never blocks.
+AddSpan = Callable[[FinishedSpan], None]
+
+
+class Tracer:
+    """Samples requests and records their spans."""
+
+    def __init__(
+        self, add: AddSpan | None = None, sample_percent: float = 0.0, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """add: None disables tracing. Requests then have trace IDs only. sample_percent: share of the requests without a decision
+        of their caller."""
+        self._add = add
+        self._threshold = _threshold(sample_percent) if add is not None else ""
+        self._monotonic = monotonic
+        self._second = 0
+        self._requested = 0
+
+    def begin(self, request_id: str, parent: TraceParent | None) -> RequestTrace:
+        """The trace context of a new request."""
+        return RequestTrace(request_id, parent, self._add is not None and self._is_sampled(request_id, parent))
+
+    def _is_sampled(self, request_id: str, parent: TraceParent | None) -> bool:
+        if parent is not None and parent.sampled is not None and (not parent.sampled or self._permits_request()):
+            return parent.sampled
+        return random_digits(request_id) < self._threshold
+
+    def _permits_request(self) -> bool:
+        second = int(self._monotonic())
+        if second != self._second:
+            self._second, self._requested = second, 0
+        self._requested += 1
+        return self._requested <= REQUESTED_PER_S_MAX
+
+    def add(self, span: FinishedSpan) -> None:
+        if self._add is not None:
+            self._add(span)
+
+    def request(
+        self, trace: RequestTrace, *, method: str, route: str, status: int, seconds: float, **details: str | None
+    ) -> None:
+        """Records the span of a request that ends now. details: further attributes, which are omitted if they are empty."""
+        attributes: dict[str, str | int] = {
+            "http.request.method": method,
+            "http.route": route,
+            "http.response.status_code": status,
+            "gatehouse.request_id": trace.request_id,
+        }
+        attributes |= {f"gatehouse.{name}": value for name, value in details.items() if value}
+        end_ns = time.time_ns()
+        ids = trace.trace_id, trace.span_id, trace.parent_id
+        start_ns = end_ns - round(seconds * 1e9)
+        self.add(FinishedSpan(f"{method} {route}", Kind.SERVER, *ids, start_ns, end_ns, attributes, status >= 500))
+
+    def request_to_core(self, trace: RequestTrace, *, method: str, core: str, instance: str, status: int, seconds: float) -> None:
+        """Records the span of a request to a Core that ends now. status: 0 if the Core did not respond."""
+        attributes: dict[str, str | int] = {"http.request.method": method, "gatehouse.core": core, "gatehouse.instance": instance}
+        if status:
+            attributes["http.response.status_code"] = status
+        end_ns = time.time_ns()
+        ids = trace.trace_id, trace.client_span_id, trace.span_id
+        start_ns = end_ns - round(seconds * 1e9)
+        self.add(FinishedSpan(method, Kind.CLIENT, *ids, start_ns, end_ns, attributes, status == 0 or status >= 400))
+
+
+class ActiveRequest:
+    """The request that the current task handles. Log lines contain its IDs, and calls to other systems add spans to its trace."""
+
+    __slots__ = ("ended", "trace", "tracer")
+
+    def __init__(self, tracer: Tracer, trace: RequestTrace) -> None:
+        self.tracer = tracer
+        self.trace = trace
+        #: True after the response. Tasks that the request started can continue longer.
+        self.ended = False
+
+
+_active: ContextVar[ActiveRequest | None] = ContextVar("gatehouse_request", default=None)
+
+
+@contextmanager
+def active_request(tracer: Tracer, trace: RequestTrace) -> Iterator[None]:
+    """Declares that the current task handles a request."""
+    active = ActiveRequest(tracer, trace)
+    token = _active.set(active)
+    try:
+        yield
+    finally:
+        active.ended = True
+        _active.reset(token)
+
+
+def current_request() -> ActiveRequest | None:
+    """The request that the current task handles."""
+    active = _active.get()
+    return None if active is None or active.ended else active
+
+
+def is_sampled() -> bool:
+    """True if the current task handles a sampled request."""
+    active = current_request()
+    return active is not None and active.trace.sampled
+
+
+@contextmanager
+def call_span(name: str, attributes: Attributes) -> Iterator[None]:
+    """Records a call to another system as a span of the current request if the request is sampled."""
+    active = current_request()
+    if active is None or not active.trace.sampled:
+        yield
+        return
+    started_ns, failed = time.time_ns(), True
+    try:
+        yield
+        failed = False
+    finally:
+        _add_call(active, name, started_ns, attributes, failed=failed)
+
+
+def add_call(name: str, seconds: float, attributes: Attributes, *, failed: bool) -> None:
+    """Records a call that ends now. See `call_span`."""
+    active = current_request()
+    if active is not None and active.trace.sampled:
+        _add_call(active, name, time.time_ns() - round(seconds * 1e9), attributes, failed=failed)
+
+
+def _add_call(active: ActiveRequest, name: str, start_ns: int, attributes: Attributes, *, failed: bool) -> None:
+    # The ID is not secret.
+    span_id = f"{random.getrandbits(60) | 3 << 60:016x}"
+    ids = active.trace.trace_id, span_id, active.trace.span_id
+    active.tracer.add(FinishedSpan(name, Kind.CLIENT, *ids, start_ns, time.time_ns(), attributes, failed))
+
+
+def _threshold(percent: float) -> str:
+    """Random digits below this text have a share of `percent` of all random digits."""
+    count = round(percent / 100 * 16**_DIGITS)
+    return _ALL if count >= 16**_DIGITS else f"{count:0{_DIGITS}x}"

@@ -1,0 +1,239 @@
+"""The console's ASGI application with endpoints, web UI, health checks, background jobs and middleware."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from gatehouse.core.errors import BadRequest, GatehouseError, MethodNotAllowed, NotFound
+from gatehouse.features.audit.routes import ENDPOINTS as AUDIT
+from gatehouse.features.audit.service import WINDOW_S, DeniedAttempts
+from gatehouse.features.cores.routes import ENDPOINTS as CORES
+from gatehouse.features.identity.routes import ENDPOINTS as SESSIONS
+from gatehouse.features.identity.service import Lockout
+from gatehouse.features.keys.routes import ENDPOINTS as KEYS
+from gatehouse.features.leaks.routes import ENDPOINTS as LEAKS
+from gatehouse.features.notifications.routes import ENDPOINTS as NOTIFICATIONS
+from gatehouse.features.operations.routes import ENDPOINTS as OPERATIONS
+from gatehouse.features.sharing.requests.routes import ENDPOINTS as SECRET_REQUESTS
+from gatehouse.features.sharing.routes import ENDPOINTS as SECRETS
+from gatehouse.features.transfer.routes import ENDPOINTS as IMPORTS
+from gatehouse.features.usage.routes import ENDPOINTS as USAGE
+from gatehouse.features.verification.routes import ENDPOINTS as VERIFICATION
+from gatehouse.platform.background import PeriodicJob
+from gatehouse.platform.http import asgi, openapi
+from gatehouse.platform.http.endpoint import CREDENTIAL, SESSION, SIGN_IN_CODE, SIGNATURE, Endpoint
+from gatehouse.platform.http.idempotency import HEADER
+from gatehouse.platform.http.openapi import Api
+from gatehouse.platform.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, unexpected
+from gatehouse.services.console import pipeline
+from gatehouse.services.console.authentication import COOKIE, challenge
+from gatehouse.services.console.dependencies import Dependencies
+from gatehouse.services.console.sign_in import sign_in_routes
+from gatehouse.services.console.web import WebFiles, operations_route
+
+ENDPOINTS = (
+    *KEYS,
+    *VERIFICATION,
+    *IMPORTS,
+    *AUDIT,
+    *USAGE,
+    *NOTIFICATIONS,
+    *LEAKS,
+    *CORES,
+    *SECRETS,
+    *SECRET_REQUESTS,
+    *OPERATIONS,
+    *SESSIONS,
+)
+
+#: IDs have no pattern, so the response to a malformed ID is 404, as for an unknown ID.
+_ID = {"type": "string", "minLength": 1, "maxLength": 100}
+
+API = Api(
+    title="Gatehouse management API",
+    description="Create and manage API keys, share secrets, read usage and the audit trail, and operate a deployment. Every"
+    " change is recorded in the audit trail. Errors are problem documents (RFC 9457).",
+    security_schemes={
+        CREDENTIAL: {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The bootstrap token, an API key with a scope that grants a console role, such as `admin`,"
+            " `role:operator` or `secrets:create`, or a JWT from the configured identity provider.",
+        },
+        SESSION: {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": COOKIE,
+            "description": "The session cookie set by POST /v1/sessions. Requests that can change data must also send"
+            " `X-CSRF-Token`. Operations with `x-step-up` can require a recent sign-in. If the last sign-in is too old, the"
+            " response is 401 with the code `step_up_required`.",
+        },
+        SIGN_IN_CODE: {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The code of a sign-in link (`POST /v1/sign-in-links`), which can be used once.",
+        },
+        SIGNATURE: {
+            "type": "apiKey",
+            "in": "header",
+            "name": "webhook-signature",
+            "description": "A Standard Webhooks signature, sent with the headers `webhook-id` and `webhook-timestamp`. GitHub"
+            " uses different headers.",
+        },
+    },
+    path_parameters={
+        "id": ("ID of the key.", _ID, "3fGh82kLmQ0a"),
+        "secret": ("ID of the secret.", _ID, "5tRw0aB9xK2m7HqYc1dZ8e"),
+        "link": ("ID of the link.", _ID, "1dZ8eU"),
+        "secret_request": ("ID of the secret request.", _ID, "2mKq8ZrT4vB6nX0sWc9yEd"),
+        "webhook": ("ID of the webhook.", _ID, "8kLm20pQxT4v"),
+        "notification": ("ID of the notification.", _ID, "msg_0199f3a8c0d1b6e5f4a39281"),
+        "destination": ("ID of the webhook, or `topic` for the SNS topic.", _ID, "8kLm20pQxT4v"),
+        "session": ("ID of the session, or `current`.", _ID, "5tRw0aB9xK2m"),
+        "name": ("Name of the Core.", _ID, "docs"),
+        "instance": ("ID of the instance.", _ID, "docs-1"),
+    },
+    errors={
+        502: ("core_unreachable", "The Core cannot be reached, or did not return a valid Core agent response."),
+        504: ("core_timeout", "The Core did not respond in time."),
+    },
+    common_errors={CREDENTIAL: (400, 401, 403, 429, 503), SIGNATURE: (400, 401, 404, 429, 503)},
+    idempotency_key=HEADER,
+    empty_body=True,
+)
+
+Close = Callable[[], Awaitable[None]]
+Start = Callable[[AsyncExitStack], Awaitable[None]]
+
+
+def create(
+    dependencies: Dependencies,
+    *,
+    jobs: Sequence[PeriodicJob] = (),
+    on_start: Start | None = None,
+    on_stop: Sequence[Close] = (),
+) -> ASGIApp:
+    """Create the console application.
+
+    on_start: called when the server starts the application. The exit stack ends after `on_stop`.
+    on_stop: functions that close `dependencies`, called in order at shutdown.
+    """
+    denied = DeniedAttempts(dependencies.audit, dependencies.clock, service="console")
+    lockout = Lockout(dependencies.clock)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if on_start is not None:
+                await on_start(stack)
+            async with running():
+                yield
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[None]:
+        # Write the number of denied requests at the end of each window, even if no further request arrives.
+        periodic = [PeriodicJob("denied attempts", WINDOW_S, denied.run_once), *jobs]
+        tasks = [asyncio.create_task(job.run(dependencies.observer), name=job.name) for job in periodic]
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await denied.flush()
+        for stop in on_stop:
+            await stop()
+
+    web_files = WebFiles.read()
+    on_error = _error_handler(web_files, dependencies.sessions.rules.step_up_max_age_s)
+    app = Starlette(
+        routes=[
+            *web_files.routes(),
+            operations_route(enabled(dependencies.features_off), _provider_name(dependencies)),
+            *sign_in_routes(dependencies, lockout, denied),
+            *operational_routes(dependencies.probes, dependencies.observer, dependencies.helpers),
+            LoggedRoute("/openapi.json", _openapi(dependencies.features_off), methods=["GET"]),
+            *(_route(endpoint, dependencies, lockout, denied) for endpoint in enabled(dependencies.features_off)),
+        ],
+        exception_handlers={GatehouseError: on_error, HTTPException: on_error, Exception: unexpected},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return RequestContextMiddleware(app, dependencies.observer, https=dependencies.https)
+
+
+def _provider_name(dependencies: Dependencies) -> str | None:
+    """Return the host of the identity provider if browsers can sign in with it."""
+    flow = dependencies.sign_in_flow
+    return None if flow is None else urlsplit(flow.provider.issuer.url).netloc
+
+
+def enabled(features_off: frozenset[str]) -> list[Endpoint]:
+    """Return the endpoints of all enabled features."""
+    return [endpoint for endpoint in ENDPOINTS if endpoint.feature not in features_off]
+
+
+def document(features_off: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return the OpenAPI document, which omits the endpoints of disabled features."""
+    return openapi.document(API, enabled(features_off))
+
+
+def _route(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout, denied: DeniedAttempts) -> LoggedRoute:
+    application = pipeline.application(endpoint, dependencies, lockout, denied)
+    route = LoggedRoute(endpoint.path, application, methods=[endpoint.method])
+    route.methods = {endpoint.method}  # without the HEAD that Starlette adds
+    return route
+
+
+def _openapi(features_off: frozenset[str]) -> Callable[[Request], Awaitable[Response]]:
+    @cache
+    def body() -> bytes:
+        return json.dumps(document(features_off), ensure_ascii=False).encode()
+
+    async def respond(request: Request) -> Response:
+        return Response(body(), media_type="application/json", headers={"Cache-Control": "public, max-age=300"})
+
+    return respond
+
+
+def _error_handler(web_files: WebFiles, step_up_max_age_s: float) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def respond(request: Request, exc: Exception) -> Response:
+        headers, error = {"Cache-Control": "no-store"}, exc
+        if isinstance(exc, HTTPException):
+            error = NotFound() if exc.status_code == 404 else BadRequest()
+            if exc.status_code == 405:
+                headers["Allow"] = ", ".join(_allowed_methods(request))
+                error = MethodNotAllowed(f"Allowed methods: {headers['Allow']}.")
+        assert isinstance(error, GatehouseError)  # noqa: S101 - guaranteed by the registration
+        request.state.code = error.code
+        if isinstance(exc, HTTPException) and isinstance(error, NotFound):
+            not_found = web_files.not_found(request)
+            if not_found is not None:
+                return not_found
+        if error.detail:
+            request.state.detail = error.detail
+        if error.retryable:
+            headers["Retry-After"] = str(error.retry_after_s)
+        headers |= challenge(error, request, step_up_max_age_s=step_up_max_age_s)
+        body = asgi.problem(error, request.state.request_id, request.state.trace_id)
+        return Response(body, error.status, headers, media_type="application/problem+json")
+
+    return respond
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Return the methods of all routes with this path. The router reports only the methods of the first route."""
+    path = request.scope["path"]
+    routes = [route for route in request.app.routes if isinstance(route, Route) and route.path_regex.fullmatch(path)]
+    return sorted({method for route in routes for method in route.methods or ()})

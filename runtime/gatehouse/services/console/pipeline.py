@@ -1,0 +1,254 @@
+"""Processes management API requests: authenticates, authorizes, reads and validates the body, and calls the handler.
+
+Endpoints declare roles and step-up rules. In addition, only owners can create, change and revoke keys with the scope `admin` or a
+`role:` scope, which prevents privilege escalation. Sensitive operations in a browser session require a recent sign-in, which
+limits the misuse of an unattended or stolen session. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 9470 (challenge).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from gatehouse.core import token_scanner
+from gatehouse.core.errors import BadRequest, Forbidden, NotFound, RateLimited, StepUpRequired, Unauthorized
+from gatehouse.core.keys import KeyId, granted
+from gatehouse.core.roles import Role, check, check_reach, manages
+from gatehouse.core.token import key_id
+from gatehouse.features.audit.service import DeniedAttempts
+from gatehouse.features.identity.service import Lockout
+from gatehouse.platform.http import asgi
+from gatehouse.platform.http.endpoint import SIGN_IN_CODE, SIGNATURE, Endpoint, StepUp
+from gatehouse.platform.http.idempotency import (
+    FORM_RUNNING_S_MAX,
+    HEADER,
+    REPLAYED,
+    RUNNING_S_MAX,
+    IdempotencyGuard,
+    StoredResponse,
+    idempotency_key,
+)
+from gatehouse.platform.http.multipart import MEDIA_TYPE
+from gatehouse.platform.http.validation import check_query, decode_large, invalid, small_value, strings, validate, validate_query
+from gatehouse.services.console.authentication import authenticate
+from gatehouse.services.console.dependencies import Dependencies, Request
+
+
+class _NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of a request to an endpoint that takes none."""
+
+
+App = Callable[[HttpRequest], Awaitable[Response]]
+
+#: Headers that are stored with an idempotent response. Middleware adds all other headers.
+_STORED_HEADERS = ("content-type", "etag", "location")
+
+
+def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout, denied: DeniedAttempts) -> App:
+    """Return the Starlette endpoint for a declaration."""
+
+    async def respond(http: HttpRequest) -> Response:
+        request = Request(http, dependencies, lockout, denied)
+        if SIGNATURE in endpoint.security:
+            return _response(endpoint, request, await _handler(endpoint)(request))
+        await _authorize(endpoint, request)
+        _check_parameters(http)
+        try:
+            body, content = await _body(endpoint, request)
+        except BadRequest:
+            # A token that is in a wrong place is the more important problem.
+            _reject_tokens(endpoint, {"body": small_value(request.content)})
+            raise
+        _reject_tokens(endpoint, {"query": http.query_params.multi_items(), "body": content})
+        try:
+            _check_scopes(endpoint, request, content)
+        except (Forbidden, Unauthorized) as exc:
+            await denied.record(request.source_address, request.request_id, exc.code)
+            raise
+
+        async def handle() -> Response:
+            arguments: dict[str, Any] = dict(http.path_params)
+            if endpoint.query is not None:
+                arguments["query"] = validate_query(http.query_params, endpoint.query)
+            if endpoint.body is not None:
+                arguments["body"] = body
+            return _response(endpoint, request, await _handler(endpoint)(request, **arguments))
+
+        return await _run_once(endpoint, request, content, handle)
+
+    return respond
+
+
+async def _authorize(endpoint: Endpoint, request: Request) -> None:
+    """Check the credential, the role and the target. Denials are recorded in the audit trail."""
+    try:
+        request.caller = await authenticate(request, codes=SIGN_IN_CODE in endpoint.security)
+        request.http.state.key_id = request.caller.log_id
+        check(request.caller.roles, frozenset(Role(role) for role in endpoint.roles))
+        await _check_ownership(endpoint, request)
+        await _check_target(endpoint, request)
+    except (Unauthorized, Forbidden, RateLimited) as exc:
+        await request.denied.record(request.source_address, request.request_id, exc.code)
+        raise
+
+
+def _check_parameters(http: HttpRequest) -> None:
+    check_query(http.scope["query_string"])
+    counts = Counter(name for name, _ in http.query_params.multi_items())
+    repeated = next((name for name, count in counts.items() if count > 1), None)
+    if repeated is not None:
+        raise invalid(f"query.{repeated[:20]}", "is sent more than once", "send it once")
+    if len(http.headers.getlist("if-match")) > 1:
+        raise invalid("header.if-match", "is sent more than once", "send it once, with one version")
+
+
+def _reject_tokens(endpoint: Endpoint, parts: Mapping[str, object]) -> None:
+    """Raise BadRequest if the request contains a token. The token would be stored, and audit events cannot be changed.
+
+    Values of fields that are encrypted before they are stored, or that are not stored, may contain tokens. Tokens of imported
+    keys have no common format and are not looked up: the response would confirm a guessed token.
+    """
+    texts = [located for part, value in parts.items() for located in strings(value, part, endpoint.secret_fields)]
+    # One search in all texts is faster. No token contains a line feed.
+    match = next(token_scanner.find("\n".join(text for _, text in texts).encode(), kinds=token_scanner.ALL_KINDS), None)
+    if match is not None:
+        ends = accumulate(len(text.encode()) + 1 for _, text in texts)
+        location = next(location for (location, _), end in zip(texts, ends, strict=True) if match.position < end)
+        fix = f"remove the {match.kind}, and revoke it if others can read the text"
+        raise invalid(token_scanner.redacted(location), f"contains the {match.kind} {match.redacted}", fix)
+
+
+async def _body(endpoint: Endpoint, request: Request) -> tuple[Any, object]:
+    """Return the validated body and its JSON value, which is None if there is no body. The body may be omitted if it has no
+    required fields. Raises UnsupportedMediaType and BadRequest."""
+    if request.http.method in ("GET", "HEAD"):
+        return None, None
+    content_types = request.http.headers.getlist("content-type")
+    if endpoint.files_max and len(content_types) == 1 and content_types[0].lower().startswith(MEDIA_TYPE):
+        await request.read_form()
+    elif await request.read_body(secret=bool(endpoint.secret_fields), extra_bytes=endpoint.body_extra_bytes):
+        asgi.check_json(content_types)
+    kind = _NoBody if endpoint.body is None else endpoint.body
+    if request.content:
+        return await decode_large(request.content, kind)
+    try:
+        return validate({}, kind, "body"), None
+    except BadRequest:
+        raise invalid("body", "is missing", "send a JSON object") from None
+
+
+def _handler(endpoint: Endpoint) -> Callable[..., Awaitable[Any]]:
+    assert endpoint.handler is not None  # noqa: S101 - every console endpoint has a handler
+    return endpoint.handler
+
+
+def _response(endpoint: Endpoint, request: Request, result: Any) -> Response:
+    """Return the response for a handler's result, with the headers that the handler set."""
+    if isinstance(result, Response):
+        response = result
+    elif result is None:
+        response = Response(status_code=endpoint.status)
+    else:
+        response = Response(asgi.encode(result), endpoint.status, media_type="application/json")
+    response.raw_headers.extend(field for field in request.response.raw_headers if field[0] != b"content-length")
+    return response
+
+
+async def _check_ownership(endpoint: Endpoint, request: Request) -> None:
+    """Check that the key belongs to the caller if only the role `service` permits the request.
+
+    This role permits access only to keys that the caller created, and to their successors. Raises NotFound, Unavailable.
+    """
+    caller, known = request.authenticated, key_id(request.http.path_params.get("id", ""))
+    if known is None or caller.roles & frozenset(Role(role) for role in endpoint.roles) != {Role.SERVICE}:
+        return
+    if caller.actor.type != "key" or not await request.dependencies.keys.is_created_by(known, KeyId(caller.actor.id)):
+        raise NotFound("No key has this ID.")
+
+
+async def _check_target(endpoint: Endpoint, request: Request) -> None:
+    """Check the key in the path. Raises Forbidden, StepUpRequired, Unavailable."""
+    caller = request.authenticated
+    if not endpoint.changes_state or (Role.OWNER in caller.roles and caller.session is None):
+        return
+    known = key_id(request.http.path_params.get("id", ""))
+    target = None if known is None else await request.dependencies.keys.get(known)
+    scopes = () if target is None else target.scopes
+    check_reach(caller.roles, scopes)
+    _check_step_up(endpoint, request, managing=manages(scopes))
+
+
+def _check_scopes(endpoint: Endpoint, request: Request, content: object) -> None:
+    """Check the scopes that a body grants, at any depth. Raises Forbidden, StepUpRequired."""
+    if endpoint.changes_state and request.content:
+        scopes = list(_scopes(content))
+        check_reach(request.authenticated.roles, scopes)
+        _check_step_up(endpoint, request, managing=manages(scopes))
+
+
+def _check_step_up(endpoint: Endpoint, request: Request, *, managing: bool) -> None:
+    sessions, session = request.dependencies.sessions, request.authenticated.session
+    required = endpoint.step_up is StepUp.ALWAYS or (endpoint.step_up is StepUp.MANAGING and managing)
+    if session is None or not required or sessions.fresh(session):
+        return
+    minutes = max(1, round(sessions.rules.step_up_max_age_s / 60))
+    raise StepUpRequired(
+        f"This operation requires a sign-in within the last {minutes} min. Sign in again with POST /v1/sessions, then retry."
+    )
+
+
+def _scopes(value: Any) -> Iterator[str]:
+    """Yield every scope in a JSON value: the values of the fields `scope` and `scopes`, and the scopes of the roles in the
+    fields `role` and `roles`."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _scopes(item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if name in {"scope", "scopes"}:
+                yield from _strings(item)
+            elif name in {"role", "roles"}:
+                yield from granted((), tuple(_strings(item)))
+            else:
+                yield from _scopes(item)
+
+
+def _strings(item: Any) -> Iterator[str]:
+    return (text for text in (item if isinstance(item, list) else [item]) if isinstance(text, str))
+
+
+async def _run_once(endpoint: Endpoint, request: Request, content: object, handle: Callable[[], Awaitable[Response]]) -> Response:
+    """Return the response from `handle`, or the stored response to an earlier request with the same Idempotency-Key."""
+    dependencies = request.dependencies
+    key = idempotency_key(request.http.headers.getlist(HEADER.name))
+    if key is None or dependencies.idempotency_store is None or not endpoint.idempotent:
+        return await handle()
+
+    response: Response | None = None
+
+    async def store() -> StoredResponse:
+        nonlocal response
+        response = await handle()
+        headers = [(name, response.headers[name]) for name in _STORED_HEADERS if name in response.headers]
+        target_id = response.headers.get("location", "").rpartition("/")[2] or str(request.http.path_params.get("id", ""))
+        return StoredResponse(response.status_code, headers, bytes(response.body), target_id=target_id)
+
+    guard = IdempotencyGuard(dependencies.idempotency_store, dependencies.clock, dependencies.pepper, dependencies.random_bytes)
+    query = sorted(request.http.query_params.multi_items())
+    # The handler reads the files in a form later, so only the total size of the request is compared.
+    size = [request.http.headers.get("content-length")] if request.form is not None else []
+    fingerprint = json.dumps([endpoint.method, request.http.url.path, query, content, *size], sort_keys=True).encode()
+    running_s_max = RUNNING_S_MAX if request.form is None else FORM_RUNNING_S_MAX
+    stored = await guard.run(request.actor.label, key, request.request_id, fingerprint, store, running_s_max=running_s_max)
+    if response is not None:
+        return response
+    if request.form is not None:
+        await request.form.discard()
+    return Response(stored.body, stored.status, {**dict(stored.headers), REPLAYED: "true"})

@@ -1,0 +1,338 @@
+"""Composition root of the gateway: constructs the dependencies from the settings, in the order in which they start."""
+
+from __future__ import annotations
+
+import gc
+import os
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
+
+from gatehouse.core import features
+from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.clock import Clock
+from gatehouse.core.cores import CoreRecord
+from gatehouse.core.imported_tokens import ImportedKeyIds
+from gatehouse.core.token import Pepper, read_pepper
+from gatehouse.core.verification import RateLimits
+from gatehouse.features.cores.circuit_breaker import CircuitState
+from gatehouse.features.cores.concurrency import ConcurrencyLimit
+from gatehouse.features.cores.health_checks import HealthChecks
+from gatehouse.features.cores.load_balancer import LoadBalancer
+from gatehouse.features.cores.reports import REPORT_S
+from gatehouse.features.cores.repository import CoreRegistry, HealthCheckRepository, ReportRepository
+from gatehouse.features.cores.response_cache import ResponseCache
+from gatehouse.features.cores.service import RegistrationService
+from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.features.operations.service import POLL_S, LogLevelFollower, LogLevelService
+from gatehouse.features.usage.repository import UsageRepository
+from gatehouse.features.usage.service import UsageCounter, UsageFlusher, UsageMetrics
+from gatehouse.features.verification.cache import KeyCache, Prefilter
+from gatehouse.features.verification.change_feed import ChangeFeed, FreshnessProbe
+from gatehouse.features.verification.imported_keys import ImportedKeys
+from gatehouse.features.verification.rate_limiters import LocalRateLimits, RedisRateLimits
+from gatehouse.features.verification.repository import CreditRepository, KeyLoader, PepperMigration
+from gatehouse.features.verification.self_revocation import SelfRevocationService
+from gatehouse.features.verification.service import VerificationService
+from gatehouse.platform.background import Background, PeriodicJob
+from gatehouse.platform.db.pool import DatabaseLogin, DatabaseProbe, Pool, database, pool_of
+from gatehouse.platform.http import asgi
+from gatehouse.platform.http.health import LifespanApp, Probe
+from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
+from gatehouse.platform.observability import Observer, Stream
+from gatehouse.platform.redis.connection import RedisLogin, RedisProbe, redis_login
+from gatehouse.platform.redis.nonces import RedisNonces
+from gatehouse.platform.settings import Settings
+from gatehouse.services.gateway.asgi import Dependencies, KeyRequests
+from gatehouse.services.gateway.routes import create
+from gatehouse.services.gateway.websocket import CHECK_S, RelaySettings, WebSockets
+from gatehouse.services.tracing import start_tracing
+
+
+def build(settings: Settings) -> asgi.App:
+    """Builds the gateway. Raises SettingsError. Connections are opened when the server starts the application."""
+    gateway = _Gateway(
+        settings=settings,
+        pepper=read_pepper(settings.pepper, "GATEHOUSE_PEPPER"),
+        login=database(settings),
+        redis=redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster) if settings.redis_url else None,
+        clock=Clock(),
+        observer=Observer("gateway", settings.log_level, settings.environment, Stream(batched=True)),
+    )
+
+    @asynccontextmanager
+    async def start() -> AsyncIterator[asgi.App]:
+        async with AsyncExitStack() as stack:
+            application = await gateway.start(stack)
+            _tune_garbage_collector()
+            yield application
+
+    return LifespanApp(start, gateway.observer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gateway:
+    """Constructs the dependencies of a worker. Each method registers resources that must be closed with the exit stack."""
+
+    settings: Settings
+    pepper: Pepper
+    login: DatabaseLogin
+    redis: RedisLogin | None
+    observer: Observer
+    clock: Clock
+
+    async def start(self, stack: AsyncExitStack) -> asgi.App:
+        settings = self.settings
+        worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        pool = pool_of(settings, "gatehouse gateway", self.observer.slow_query)
+        await start_tracing(settings, self.observer, stack)
+        stack.push_async_callback(pool.close)
+        stack.callback(self.observer.metrics.flush)
+        await pool.open()
+        cache, cores = KeyCache(settings.key_cache_size), CoreRegistry(pool)
+        websockets = self._websockets()
+        changes, keys, imported = await self._keys(stack, pool, worker_id, cache, cores, websockets)
+        repository = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
+        upstream = UpstreamClients(SystemResolver(), settings.core_networks, read_timeout_s=settings.core_timeout_s)
+        stack.push_async_callback(upstream.close)
+        load_balancer = self._load_balancer(upstream)
+        self._start_health_checks(stack, pool, cores, upstream)
+        self._start_reports(stack, ReportRepository(pool, worker_id), cores, load_balancer)
+        usage, flusher = self._usage(stack, pool, worker_id, cores)
+        log_levels = LogLevelService(pool, self.clock, settings.log_level)
+        follower, background = LogLevelFollower(log_levels, self.observer.set_level), Background()
+        await follower.run_once()
+        background.start(PeriodicJob("log level", POLL_S, follower.run_once).run(self.observer), "log-level")
+        stack.push_async_callback(background.stop)
+        websocket_checks = Background()
+        check = PeriodicJob("websockets", CHECK_S, partial(websockets.check, changes.staleness_ms, cores.find))
+        websocket_checks.start(check.run(self.observer), "websockets")
+        stack.push_async_callback(websocket_checks.stop)
+        required, optional = self._probes(pool, changes)
+        return create(
+            Dependencies(
+                verification=await self._verification(stack, pool, keys, imported, repository),
+                self_revocation=self._self_revocation(keys, repository, cache, imported),
+                registration=self._registration(cores),
+                cores=cores,
+                load_balancer=load_balancer,
+                pepper=self.pepper,
+                clock=self.clock,
+                public_host=urlsplit(settings.gateway_url).netloc,
+                addresses=ClientAddresses(settings.trusted_proxies),
+                usage=usage,
+                observer=self.observer,
+                required_probes=required,
+                optional_probes=optional,
+                refresh_gauges=partial(self._refresh_gauges, changes, cache, cores, load_balancer, flusher, websockets),
+                body_max_bytes=settings.body_max_bytes,
+                response_cache=ResponseCache(settings.core_cache_max_bytes) if settings.core_cache_max_bytes else None,
+                key_requests=KeyRequests(settings.key_requests_max),
+                websockets=websockets,
+                features_off=features.off(settings.features),
+            )
+        )
+
+    async def _keys(
+        self, stack: AsyncExitStack, pool: Pool, worker_id: str, cache: KeyCache, cores: CoreRegistry, websockets: WebSockets
+    ) -> tuple[ChangeFeed, KeyLoader, ImportedKeys]:
+        prefilter, imported_ids = Prefilter(self.pepper), ImportedKeyIds(self.pepper)
+        changes = ChangeFeed(
+            self.login,
+            worker_id=worker_id,
+            cache=cache,
+            cores=cores,
+            prefilter=prefilter,
+            imported_ids=imported_ids,
+            generations=self.pepper.generations,
+            on_key_change=websockets.key_changed,
+            on_interrupted=self._on_feed_interrupted,
+        )
+        await changes.start()
+        stack.push_async_callback(changes.close)
+        keys = KeyLoader(pool, cache, changes.staleness_ms, plausible=prefilter.plausible)
+        stack.push_async_callback(keys.close)
+        return changes, keys, ImportedKeys(keys, imported_ids)
+
+    async def _redis_clients(self, stack: AsyncExitStack) -> tuple[RateLimits, RedisNonces | None]:
+        if self.redis is None:
+            return LocalRateLimits(), None
+        timeout_s, on_error = self.settings.limit_timeout_ms / 1000, self.settings.limit_on_error
+        limits = RedisRateLimits(self.redis, timeout_s=timeout_s, on_error=on_error, on_degraded=self._on_limiter_degraded)
+        await limits.start()
+        stack.push_async_callback(limits.close)
+        nonces = RedisNonces(self.redis, timeout_s=timeout_s)
+        stack.push_async_callback(nonces.close)
+        return limits, nonces
+
+    def _websockets(self) -> WebSockets:
+        settings = self.settings
+        return WebSockets(
+            environment=settings.key_environment,
+            clock=self.clock,
+            websockets_max=settings.websockets_max,
+            core_websockets_max=settings.core_websockets_max,
+            max_staleness_ms=settings.max_staleness_ms,
+            relay_settings=RelaySettings(settings.websocket_message_max_bytes, settings.websocket_idle_timeout_s),
+        )
+
+    def _load_balancer(self, upstream: UpstreamClients) -> LoadBalancer:
+        settings, metrics = self.settings, self.observer.metrics
+        return LoadBalancer(
+            upstream,
+            ConcurrencyLimit(settings.core_requests_max, settings.core_queue_max, settings.core_queue_timeout_s),
+            time.monotonic,
+            failures_max=settings.circuit_breaker_failures,
+            reset_s=settings.circuit_breaker_reset_s,
+            retry_share=settings.retry_budget_percent / 100,
+            on_transition=self._on_circuit_breaker,
+            on_retry=lambda allowed: metrics.core_retries.labels("sent" if allowed else "over_budget").inc(),
+        )
+
+    def _start_health_checks(self, stack: AsyncExitStack, pool: Pool, cores: CoreRegistry, upstream: UpstreamClients) -> None:
+        settings, background = self.settings, Background()
+        if not settings.core_health_interval_s:
+            return
+        checks = HealthChecks(
+            cores,
+            HealthCheckRepository(pool),
+            upstream,
+            self.pepper,
+            interval_s=settings.core_health_interval_s,
+            failures=settings.core_health_failures,
+            successes=settings.core_health_successes,
+            on_change=self._on_health,
+        )
+        # A due check is sent within half an interval, even if only one worker runs.
+        job = PeriodicJob("health checks", settings.core_health_interval_s / 2, checks.run_once)
+        background.start(job.run(self.observer), "health-checks")
+        stack.push_async_callback(background.stop)
+
+    def _start_reports(
+        self, stack: AsyncExitStack, repository: ReportRepository, cores: CoreRegistry, load_balancer: LoadBalancer
+    ) -> None:
+        async def write() -> None:
+            await repository.write(load_balancer.end_interval(cores.instances))
+
+        background = Background()
+        background.start(PeriodicJob("core reports", REPORT_S, write).run(self.observer), "core-reports")
+        stack.push_async_callback(background.stop)
+
+    def _usage(self, stack: AsyncExitStack, pool: Pool, worker_id: str, cores: CoreRegistry) -> tuple[UsageCounter, UsageFlusher]:
+        namespace, usage = self.settings.metrics_namespace, UsageCounter()
+        cloudwatch = UsageMetrics(namespace, self.clock, self.observer.metric_line)
+        if namespace:
+            stack.callback(cloudwatch.flush)
+        flusher = UsageFlusher(
+            usage,
+            UsageRepository(pool),
+            self.clock,
+            worker_id=worker_id,
+            is_core=cores.__contains__,
+            observer=self.observer,
+            metrics=cloudwatch if namespace else None,
+        )
+        flusher.start()
+        stack.push_async_callback(flusher.close)
+        return usage, flusher
+
+    def _probes(self, pool: Pool, changes: ChangeFeed) -> tuple[list[Probe], list[Probe]]:
+        """Required probes, and optional probes whose failure only degrades the gateway."""
+        required: list[Probe] = [DatabaseProbe(pool), FreshnessProbe(changes.staleness_ms, self.settings.max_staleness_ms)]
+        redis: list[Probe] = [] if self.redis is None else [RedisProbe(self.redis)]
+        return ([*required, *redis], []) if self.settings.limit_on_error == "deny" else (required, redis)
+
+    async def _verification(
+        self, stack: AsyncExitStack, pool: Pool, keys: KeyLoader, imported: ImportedKeys, repository: KeyRepository
+    ) -> VerificationService:
+        limits, nonces = await self._redis_clients(stack)
+        migration = PepperMigration(pool, repository, self.pepper)
+        stack.push_async_callback(migration.close)
+        return VerificationService(
+            keys=keys,
+            limits=limits,
+            credits=CreditRepository(pool),
+            imported=imported,
+            nonces=nonces,
+            on_old_pepper=migration.add,
+            clock=self.clock,
+            pepper=self.pepper,
+            prefix=self.settings.key_prefix,
+            environment=self.settings.key_environment,
+            default_limit=self.settings.default_limit,
+            max_staleness_ms=self.settings.max_staleness_ms,
+        )
+
+    def _self_revocation(
+        self, keys: KeyLoader, repository: KeyRepository, cache: KeyCache, imported: ImportedKeys
+    ) -> SelfRevocationService:
+        return SelfRevocationService(
+            keys=keys,
+            repository=repository,
+            cache=cache,
+            imported=imported,
+            clock=self.clock,
+            pepper=self.pepper,
+            prefix=self.settings.key_prefix,
+            confirmation_timeout_s=self.settings.max_staleness_ms / 1000,
+        )
+
+    def _registration(self, cores: CoreRegistry) -> RegistrationService:
+        return RegistrationService(
+            cores=cores,
+            resolver=SystemResolver(),
+            clock=self.clock,
+            pepper=self.pepper,
+            environment=self.settings.key_environment,
+            networks=self.settings.core_networks,
+            core_lease_max_s=self.settings.core_lease_max_s,
+        )
+
+    def _refresh_gauges(
+        self,
+        changes: ChangeFeed,
+        cache: KeyCache,
+        cores: CoreRegistry,
+        load_balancer: LoadBalancer,
+        flusher: UsageFlusher,
+        websockets: WebSockets,
+    ) -> None:
+        metrics = self.observer.metrics
+        metrics.staleness.set(changes.staleness_ms() / 1000)
+        metrics.cached_keys.set(len(cache))
+        metrics.cores.set(len(cores))
+        metrics.circuit_breakers_open.set(load_balancer.count_open(cores.instances))
+        metrics.usage_pending.set(flusher.pending)
+        metrics.websockets.set(len(websockets))
+        metrics.core_queue.set(load_balancer.limit.waiting())
+
+    def _on_limiter_degraded(self, reason: str) -> None:
+        self.observer.metrics.rate_limiter_degraded.inc()
+        self.observer.warn("rate limiter degraded", reason=reason)
+
+    def _on_circuit_breaker(self, core: CoreRecord, state: CircuitState) -> None:
+        self.observer.metrics.circuit_breaker_transitions.labels(state.value).inc()
+        self.observer.warn("circuit breaker", core=core.name, instance=core.instance_id, state=state.value)
+
+    def _on_health(self, core: CoreRecord) -> None:
+        self.observer.metrics.core_health_transitions.labels("healthy" if core.healthy else "unhealthy").inc()
+        self.observer.warn("core health", core=core.name, instance=core.instance_id, healthy=core.healthy)
+
+    def _on_feed_interrupted(self, reason: str) -> None:
+        self.observer.metrics.change_feed_gaps.inc()
+        self.observer.warn("change feed interrupted", reason=reason)
+
+
+def _tune_garbage_collector() -> None:
+    """Excludes objects that live as long as the worker from garbage collection, and makes collections less frequent.
+
+    In measurements, this halved the p99 latency.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)

@@ -1,0 +1,431 @@
+"""Relays WebSockets between clients and Cores, and closes them when their key no longer permits them.
+
+Each direction has its own back-pressure: reading pauses while the other side does not read. Frames are checked
+(http/websocket.py) and forwarded as they arrive. The gateway negotiates no extensions, so a message has the same size on both
+connections.
+
+A frame costs the same time whatever its size, and a read of a socket can contain 100,000 frames. Frames beyond a number wait in
+a queue that all WebSockets of the worker share, so that other requests are answered between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+from gatehouse.core.clock import Clock
+from gatehouse.core.cores import CoreRecord
+from gatehouse.core.decision import evaluate
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord
+from gatehouse.core.verification import Code, VerificationRequest
+from gatehouse.platform.http import asgi
+from gatehouse.platform.http.websocket import CloseCode, FrameChecker, FrameError, close_frame
+from gatehouse.platform.observability import WebSocketUse
+from gatehouse.platform.settings import BYTES_PER_S_MIN
+
+#: Interval at which open WebSockets are checked for expired keys and outdated key state.
+CHECK_S = 1.0
+
+#: Maximum time in seconds between the Close frames of both sides.
+_HANDSHAKE_S = 10.0
+
+#: Time in seconds after which a connection that the gateway ends is aborted, unless it is still sending data.
+_END_S = 2.0
+
+#: Interval in seconds in which the numbers of frames below are counted.
+_INTERVAL_S = 0.005
+
+#: Number of frames of one side that are forwarded when they are received. Checking them takes about as long as reading a socket.
+#: Further frames wait.
+_FRAMES_MAX = 64
+
+#: Number of waiting frames that a worker forwards, and the part that one side forwards before the next side.
+_WAITING_FRAMES_MAX = 1_000
+_FRAMES_BATCH = 250
+
+_REVOKED = "the API key no longer permits this connection"
+_DRAINED = "the instance of the Core was drained"
+
+
+class _Side(asyncio.Protocol):
+    """The connection to the client, or to the Core."""
+
+    def __init__(self, relay: Relay, message_max_bytes: int, *, is_client: bool) -> None:
+        self.checker = FrameChecker(masked=is_client, message_max_bytes=message_max_bytes)
+        self.bytes = 0
+        self.is_open = False
+        #: True after the gateway has begun to end the connection. Nothing more is relayed in either direction.
+        self.is_closing = False
+        #: True after a Close frame has been sent or forwarded to this side.
+        self.is_close_sent = False
+        self._relay = relay
+        self._is_client = is_client
+        self._transport: asyncio.Transport | None = None
+        #: True while reading is paused. The connection to a Core is passed to the relay with reading paused, until `start`.
+        self._paused = not is_client
+        self._started = is_client
+        #: True while the other side does not read.
+        self._blocked = False
+        self._allowed_frames = 0
+        self._interval_end = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._unsent = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_closing:
+            return
+        self.bytes += len(data)
+        now = self._relay.restart_idle_time()
+        if now >= self._interval_end:
+            self._interval_end, self._allowed_frames = now + _INTERVAL_S, _FRAMES_MAX
+        self._allowed_frames -= self.forward(data, self._allowed_frames)
+
+    def pause_writing(self) -> None:
+        self._relay.other(self).block()
+
+    def resume_writing(self) -> None:
+        self._relay.other(self).unblock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_open = False
+        self._transport = None  # so that the objects of the connection are freed without garbage collection
+        if self._timer is not None:
+            self._timer.cancel()
+        self._relay.queue.remove(self)
+        self._relay.lost(self)
+
+    def forward(self, data: bytes, frames_max: int) -> int:
+        """Forwards received data up to this number of frames; the rest waits. Returns the number of frames."""
+        if self.is_closing:
+            return 0
+        before = self.checker.frames
+        self._relay.forward(self, data, frames_max)
+        if self.checker.is_waiting and not self._blocked:
+            self._relay.queue.add(self)
+        self._update_reading()
+        return self.checker.frames - before
+
+    def block(self) -> None:
+        """Stops reading while the other side does not read."""
+        self._blocked = True
+        self._relay.queue.remove(self)
+        self._update_reading()
+
+    def unblock(self) -> None:
+        self._blocked = False
+        if self.checker.is_waiting:
+            self._relay.queue.add(self)
+        self._update_reading()
+
+    def start(self, data: bytes) -> None:
+        """Handles data that arrived before the relay, and begins to read."""
+        self._started = True
+        if data:
+            self.data_received(data)
+        self._update_reading()
+
+    def _update_reading(self) -> None:
+        """Pauses reading while data cannot be forwarded, and resumes it. Data of a side that is closing is read and discarded."""
+        pause = not self.is_closing and (self._blocked or self.checker.is_waiting or not self._started)
+        if pause is self._paused or self._transport is None or self._transport.is_closing():
+            return
+        self._paused = pause
+        if pause:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def write(self, data: bytes) -> None:
+        if data and self._transport is not None and not self.is_closing and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def send_close(self, code: int, reason: str) -> None:
+        """Sends a Close frame, unless one has been sent already, and ends the connection."""
+        if not self.is_close_sent:
+            self.is_close_sent = True
+            self.write(close_frame(code, reason, None if self._is_client else secrets.token_bytes(4)))
+        self.finish()
+
+    def finish(self) -> None:
+        """Ends the connection after all data has been sent. Data that still arrives is discarded.
+
+        A client that has not sent a Close frame ends the connection itself: closing it immediately would reset it, and the client
+        could lose the Close frame of the gateway (RFC 6455, section 7.1.1).
+        """
+        self.is_closing = True
+        self._update_reading()
+        if self._transport is None or not self.is_open:
+            return
+        if self._is_client and self.checker.close_code is None and self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+        if self._timer is None:
+            self._abort_later(self._transport)
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _abort_later(self, transport: asyncio.Transport) -> None:
+        self._unsent = transport.get_write_buffer_size()
+        self._timer = asyncio.get_running_loop().call_later(_END_S, self._check_end, transport)
+
+    def _check_end(self, transport: asyncio.Transport) -> None:
+        """Aborts the connection if it does not end although the other end reads, or if the other end reads too slowly."""
+        sent = self._unsent - transport.get_write_buffer_size()
+        if self._unsent and sent >= min(self._unsent, _END_S * BYTES_PER_S_MIN):
+            self._abort_later(transport)
+        else:
+            transport.abort()
+
+
+class FrameQueue:
+    """Forwards the frames that wait, a bounded number in each interval. The sides of all WebSockets of a worker take turns."""
+
+    def __init__(self) -> None:
+        self._sides: dict[_Side, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, side: _Side) -> None:
+        """Adds a side at the end, unless the queue contains it."""
+        self._sides.setdefault(side)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_INTERVAL_S, self._forward)
+
+    def remove(self, side: _Side) -> None:
+        """Removes a side, if the queue contains it."""
+        self._sides.pop(side, None)
+
+    def _forward(self) -> None:
+        remaining = _WAITING_FRAMES_MAX
+        while self._sides and remaining > 0:
+            side = next(iter(self._sides))
+            del self._sides[side]
+            remaining -= side.forward(b"", min(remaining, _FRAMES_BATCH))  # adds the side again if frames still wait
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(_INTERVAL_S, self._forward) if self._sides else None
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """message_max_bytes: maximum payload of a message. idle_timeout_s: maximum time without data in either direction."""
+
+    message_max_bytes: int
+    idle_timeout_s: float
+
+
+class Relay:
+    """One WebSocket: the connection to the client and the connection to the Core."""
+
+    def __init__(
+        self,
+        settings: RelaySettings,
+        key_id: KeyId,
+        request: VerificationRequest,
+        instance: CoreRecord,
+        queue: FrameQueue,
+    ) -> None:
+        """request: the verification request of the handshake. instance: the instance of the Core. queue: of the worker."""
+        self.key_id = key_id
+        self.request = request
+        self.instance = instance
+        self.queue = queue
+        self.expires_at: float | None = None
+        self.client = _Side(self, settings.message_max_bytes, is_client=True)
+        self.core = _Side(self, settings.message_max_bytes, is_client=False)
+        self._idle_timeout_s = settings.idle_timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._active_at = self._loop.time()
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._handshake_timer: asyncio.TimerHandle | None = None
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._code: int | None = None
+
+    @property
+    def use(self) -> WebSocketUse:
+        return WebSocketUse(self._code or CloseCode.ABNORMAL, self.client.bytes, self.core.bytes)
+
+    async def run(self, client_data: bytes, core_data: bytes) -> None:
+        """Relays frames until both connections have ended. The arguments are data that has already been received."""
+        self.restart_idle_time()
+        self._idle_timer = self._loop.call_later(self._idle_timeout_s, self._check_idle)
+        try:
+            self.core.start(core_data)
+            self.client.start(client_data)
+            await self._ended
+        finally:
+            for timer in (self._idle_timer, self._handshake_timer):
+                if timer is not None:
+                    timer.cancel()
+            self.client.abort()
+            self.core.abort()
+
+    def close(self, client: tuple[CloseCode, str], core: tuple[CloseCode, str] = (CloseCode.GOING_AWAY, "")) -> None:
+        """Closes both connections with these codes and reasons."""
+        self._code = self._code or client[0]
+        for side, (code, reason) in ((self.client, client), (self.core, core)):
+            if side.is_open and not side.is_closing:
+                side.send_close(code, reason)
+
+    def other(self, side: _Side) -> _Side:
+        return self.core if side is self.client else self.client
+
+    def restart_idle_time(self) -> float:
+        """Returns the current time."""
+        self._active_at = self._loop.time()
+        return self._active_at
+
+    def forward(self, side: _Side, data: bytes, frames_max: int) -> None:
+        """Forwards data to the other side. See `FrameChecker.feed`."""
+        try:
+            forwarded = side.checker.feed(data, frames_max)
+        except FrameError as exc:
+            self._reject(side, exc)
+            return
+        other = self.other(side)
+        other.write(forwarded)
+        if side.checker.close_code is None:
+            return
+        other.is_close_sent = True
+        self._code = self._code or side.checker.close_code
+        if other.checker.close_code is None:
+            self._handshake_timer = self._loop.call_later(_HANDSHAKE_S, self._end_close_handshake)
+        else:
+            self._end_close_handshake()
+
+    def lost(self, side: _Side) -> None:
+        """Ends the other connection after one connection has ended."""
+        other = self.other(side)
+        if not other.is_open:
+            if not self._ended.done():
+                self._ended.set_result(None)
+        elif other.is_closing:
+            pass
+        elif other.checker.close_code is not None:
+            other.send_close(other.checker.close_code, "")  # the confirmation that the lost side has not sent
+        elif side.checker.close_code is not None:
+            other.finish()
+        elif side is self.client:
+            self._code = self._code or CloseCode.ABNORMAL
+            other.send_close(CloseCode.GOING_AWAY, "the client disconnected")
+        else:
+            self._code = self._code or CloseCode.INTERNAL_ERROR
+            other.send_close(CloseCode.INTERNAL_ERROR, "the Core closed the connection")
+
+    def _end_close_handshake(self) -> None:
+        for side in (self.client, self.core):
+            side.finish()
+
+    def _reject(self, side: _Side, error: FrameError) -> None:
+        """Closes both connections after an invalid frame."""
+        self.other(side).write(error.forwarded)
+        cause = (error.code, error.args[0])
+        if side is self.client:
+            self.close(client=cause, core=(CloseCode.GOING_AWAY, "the client sent an invalid frame"))
+            return
+        code = error.code if error.code is CloseCode.MESSAGE_TOO_BIG else CloseCode.INTERNAL_ERROR
+        self.close(client=(code, f"from the Core: {error.args[0]}"), core=cause)
+
+    def _check_idle(self) -> None:
+        remaining = self._active_at + self._idle_timeout_s - self._loop.time()
+        if remaining > 0:
+            self._idle_timer = self._loop.call_later(remaining, self._check_idle)
+        else:
+            self.close(client=(CloseCode.GOING_AWAY, "idle timeout"), core=(CloseCode.GOING_AWAY, "idle timeout"))
+
+    def shutdown(self) -> None:
+        self.close(client=(CloseCode.GOING_AWAY, "the gateway is stopping"))
+
+
+@dataclass(slots=True, eq=False)
+class WebSockets:
+    """The open WebSockets of a worker.
+
+    websockets_max, core_websockets_max: maximum number of WebSockets, in total and per Core.
+    max_staleness_ms: maximum age of the key state. If the key state is older, all WebSockets are closed.
+    """
+
+    environment: KeyEnvironment
+    clock: Clock
+    websockets_max: int
+    core_websockets_max: int
+    max_staleness_ms: int
+    relay_settings: RelaySettings
+    _by_core: asgi.Uses = field(default_factory=asgi.Uses)
+    _relays: dict[KeyId, set[Relay]] = field(default_factory=dict)
+    _queue: FrameQueue = field(default_factory=FrameQueue)
+
+    def __len__(self) -> int:
+        return sum(self._by_core.values())
+
+    @contextmanager
+    def hold(self, core: str) -> Iterator[None]:
+        """Counts a WebSocket until the context exits. Raises Unavailable if a limit is exceeded."""
+        try:
+            of_core = self._by_core.add(core)
+            if len(self) > self.websockets_max:
+                raise Unavailable("The gateway has reached its limit of open WebSockets.")
+            if of_core > self.core_websockets_max:
+                raise Unavailable("The Core has reached its limit of open WebSockets.")
+            yield
+        finally:
+            self._by_core.remove(core)
+
+    @contextmanager
+    def relay(self, key_id: KeyId, request: VerificationRequest, instance: CoreRecord) -> Iterator[Relay]:
+        """A relay that is closed when the key no longer permits it. Read the key again and call `permits` before `Relay.run`, so
+        that no change of the key is missed."""
+        relay = Relay(self.relay_settings, key_id, request, instance, self._queue)
+        relays = self._relays.setdefault(key_id, set())
+        relays.add(relay)
+        try:
+            yield relay
+        finally:
+            relays.discard(relay)
+            if not relays:
+                self._relays.pop(key_id, None)
+
+    def permits(self, relay: Relay, record: KeyRecord | None) -> bool:
+        """True if a key with this record permits the WebSocket now."""
+        relay.expires_at = None if record is None else record.expires_at
+        now = self.clock.now()
+        return evaluate(record, relay.request, possession=True, environment=self.environment, now=now) is Code.VALID
+
+    def key_changed(self, record: KeyRecord | None) -> None:
+        """Closes the WebSockets that a changed key no longer permits. None: closes all WebSockets."""
+        for relay in self._all() if record is None else tuple(self._relays.get(record.id, ())):
+            if record is None or not self.permits(relay, record):
+                relay.close(client=(CloseCode.POLICY_VIOLATION, _REVOKED))
+
+    async def check(self, staleness_ms: Callable[[], int], find: Callable[[str, str], CoreRecord | None]) -> None:
+        """Closes WebSockets of expired keys and of drained instances, and all WebSockets if the key state is too old.
+
+        find: the current record of an instance, by the name of the Core and the ID of the instance.
+        """
+        is_stale, now = staleness_ms() > self.max_staleness_ms, self.clock.now()
+        for relay in self._all():
+            if relay.expires_at is not None and relay.expires_at <= now:
+                relay.close(client=(CloseCode.POLICY_VIOLATION, _REVOKED))
+            elif is_stale:
+                relay.close(client=(CloseCode.INTERNAL_ERROR, "API keys cannot be verified temporarily"))
+            elif _has_ended(relay.instance, find, now):
+                relay.close(client=(CloseCode.GOING_AWAY, _DRAINED), core=(CloseCode.GOING_AWAY, _DRAINED))
+
+    def _all(self) -> tuple[Relay, ...]:
+        return tuple(relay for relays in self._relays.values() for relay in relays)
+
+
+def _has_ended(instance: CoreRecord, find: Callable[[str, str], CoreRecord | None], now: float) -> bool:
+    """True if the instance was drained and the drain time has ended."""
+    current = find(instance.name, instance.instance_id)
+    return current is not None and current.lease_id == instance.lease_id and current.has_ended(now)

@@ -1,0 +1,48 @@
+"""Protects forms against cross-site requests with Sec-Fetch-Site and a nonce that is in a cookie and in the form."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gatehouse.core.errors import CrossSite
+
+_NONCE_BYTES = 24
+
+
+class FormProtection:
+    """Creates and checks nonces. `https`: the public URL uses https, so the cookie is `Secure` and bound to the host."""
+
+    def __init__(self, *, https: bool) -> None:
+        self._https = https
+        self._cookie = "__Host-csrf" if https else "csrf"
+
+    def nonce(self, request: Request) -> str:
+        """Return the nonce for the form on a page: the nonce from the client's cookie, or a new nonce for `set_cookie`."""
+        return self._stored(request) or new_nonce()
+
+    def set_cookie(self, response: Response, nonce: str) -> None:
+        response.set_cookie(self._cookie, nonce, path="/", secure=self._https, httponly=True, samesite="strict")
+
+    def check_site(self, request: Request) -> None:
+        """Raise CrossSite if the browser reports that the request came from another site."""
+        site = request.headers.get("sec-fetch-site")
+        if site is not None and site != "same-origin":
+            raise CrossSite
+
+    def check_nonce(self, request: Request, nonce: str) -> None:
+        """Raise CrossSite unless the form contains the nonce from the cookie."""
+        stored = self._stored(request)
+        if not stored or not hmac.compare_digest(stored.encode(), nonce.encode()):
+            raise CrossSite
+
+    def _stored(self, request: Request) -> str:
+        value = request.cookies.get(self._cookie, "")
+        return value if len(value) == 4 * _NONCE_BYTES // 3 else ""
+
+
+def new_nonce() -> str:
+    return secrets.token_urlsafe(_NONCE_BYTES)

@@ -1,0 +1,195 @@
+"""Files and listings of a Core, and rejected paths."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from gatehouse.commands.agent.directory import MAX_NAME_BYTES, Directory, decode_path
+from gatehouse.core.errors import BadRequest, NotFound
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import requires
+from tests.runtime.commands.agent.conftest import Agent
+
+FOLDER = quote("Ordner mit Ümlaut")
+GREETING = f"/files/{FOLDER}/{quote('Grüße & 100%.txt')}"
+
+
+@pytest.mark.requirement("CG-04")
+async def test_listing_has_path_type_size_and_time(agent: Agent) -> None:
+    listing = (await agent.get("/files")).json()
+    assert [entry["path"] for entry in listing["entries"]] == [
+        "%41.txt",
+        "Ordner mit Ümlaut",
+        "Ordner mit Ümlaut/Grüße & 100%.txt",
+        "Ordner mit Ümlaut/tief",
+        "Ordner mit Ümlaut/tief/x.bin",
+        "empty",
+        "page.html",
+    ]
+    assert listing["entries"][4] | {"modified_at": ""} == {
+        "path": "Ordner mit Ümlaut/tief/x.bin",
+        "type": "file",
+        "size": 256,
+        "modified_at": "",
+    }
+    assert (listing["truncated"], listing["omitted"]) == (False, 7)
+
+
+@pytest.mark.parametrize("url", [f"/files?path={FOLDER}", f"/files/{FOLDER}/", f"/files/{FOLDER}"])
+async def test_directory_is_listed_by_query_or_path(agent: Agent, url: str) -> None:
+    listing = (await agent.get(url)).json()
+    assert listing["path"] == "Ordner mit Ümlaut"
+    assert len(listing["entries"]) == 3
+
+
+@pytest.mark.requirement("CG-05")
+async def test_name_with_special_characters_is_served(agent: Agent) -> None:
+    reply = await agent.get(GREETING)
+    assert reply.content == "Grüße\n".encode()
+    assert reply.headers["content-type"] == "text/plain; charset=utf-8"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert reply.headers["content-disposition"].endswith("filename*=UTF-8''Gr%C3%BC%C3%9Fe%20%26%20100%25.txt")
+
+
+@pytest.mark.requirement("CG-05")
+async def test_path_is_decoded_once(agent: Agent) -> None:
+    assert (await agent.get("/files/%2541.txt")).text == "percent"
+    assert (await agent.get("/files/%41.txt")).status_code == 404
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+async def test_name_matches_any_unicode_normalization(agent: Agent, form: str) -> None:
+    stored = unicodedata.normalize("NFD", "Café.txt")
+    (agent.root / stored).write_text("coffee")
+    requested = unicodedata.normalize(form, "Café.txt")  # type: ignore[arg-type]
+    assert (await agent.get(f"/files/{quote(requested)}")).text == "coffee"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/files/../outside.txt",
+        "/files/%2e%2e/outside.txt",
+        "/files/.%2E/outside.txt",
+        "/files/..%2foutside.txt",
+        "/files/%2e%2e%2foutside.txt",
+        f"/files/{FOLDER}/../../outside.txt",
+        "/files/./page.html",
+        "/files//page.html",
+        "/files//etc/passwd",
+        "/files/%2fetc%2fpasswd",
+        "/files/page.html%00.txt",
+        "/files/%00",
+        "/files/%ff",
+        "/files/%c0%ae%c0%ae/outside.txt",
+        "/files/%ed%a0%80",
+        "/files/%zz",
+        "/files/100%",
+        "/files/" + "a" * 256,
+        "/files/" + "a/" * 129,
+        "/files?path=..",
+        "/files?path=a/../..",
+        "/files?path=%00",
+        "/files?path=a&path=b",
+        "/files?depth=0",
+        "/files?depth=17",
+        "/files?other=1",
+    ],
+)
+async def test_malformed_or_parent_path_is_a_bad_request(agent: Agent, path: str) -> None:
+    reply = await agent.get(path)
+    assert (reply.status_code, reply.json()["code"]) == (400, "bad_request")
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert "outside" not in reply.text
+
+
+LINKS = ("link-out", "link-up", "link-in", "link-loop", "link-directory", "link-directory/near.txt", "link-up/outside.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [*((link, "symbolic link") for link in LINKS), ("fifo", "device, FIFO or socket"), ("socket", "device")]
+)
+async def test_link_or_special_file_is_not_opened(agent: Agent, name: str, kind: str) -> None:
+    reply = await agent.get(f"/files/{name}")
+    assert (reply.status_code, reply.json()["code"]) == (403, "not_served")
+    assert reply.json()["detail"].startswith(f"This is a {kind}")
+
+
+@requires.ROOT_USER
+async def test_device_is_rejected(agent: Agent) -> None:
+    requires.as_root("mknod", "-m", "666", agent.root / "null", "c", "1", "3")
+    assert (await agent.get("/files/null")).json()["code"] == "not_served"
+
+
+@pytest.mark.parametrize("name", [".env", ".git/config", ".git/", ".git"])
+async def test_hidden_name_is_not_found(agent: Agent, name: str) -> None:
+    hidden, absent = await agent.get(f"/files/{name}"), await agent.get("/files/absent")
+    assert (hidden.status_code, hidden.json()["detail"]) == (404, absent.json()["detail"])
+
+
+@pytest.mark.parametrize("name", ["absent", "page.html/x", "page.html/", "empty/absent"])
+async def test_missing_file_is_not_found(agent: Agent, name: str) -> None:
+    assert (await agent.get(f"/files/{name}")).status_code == 404
+
+
+def test_link_that_replaces_a_directory_is_not_followed(root: Path, tmp_path: Path) -> None:
+    tree = Directory(root)
+    (root / "empty").rmdir()
+    (root / "empty").symlink_to(tmp_path)
+    with pytest.raises(Exception, match="symbolic link"):
+        tree.open(("empty", "outside.txt"))
+
+
+def test_missing_root_directory_is_reported(root: Path) -> None:
+    with pytest.raises(NotFound, match="not available"):
+        Directory(root / "nowhere").listing((), max_depth=1, max_entries=1)
+
+
+def test_listing_is_truncated_at_the_entry_bound(root: Path) -> None:
+    listing = Directory(root).listing((), max_depth=16, max_entries=3)
+    assert (len(listing.entries), listing.truncated) == (3, True)
+
+
+def test_listing_is_truncated_at_the_depth_bound(root: Path) -> None:
+    listing = Directory(root).listing((), max_depth=2, max_entries=100)
+    assert "Ordner mit Ümlaut/tief" in {entry.path for entry in listing.entries}
+    assert listing.truncated
+    assert not Directory(root).listing((), max_depth=3, max_entries=100).truncated
+
+
+@requires.LINUX  # macOS creates no file whose name is not UTF-8
+def test_name_with_invalid_utf8_is_omitted_and_counted(root: Path) -> None:
+    before = Directory(root).listing((), max_depth=16, max_entries=100).omitted
+    Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9")).write_text("latin-1")
+    assert Directory(root).listing((), max_depth=16, max_entries=100).omitted == before + 1
+
+
+def test_errors_leave_no_descriptor_open(root: Path) -> None:
+    tree = Directory(root)
+    current = len(os.listdir("/dev/fd"))  # noqa: PTH208 - the directory of descriptors itself
+    for requested in [("absent",), ("link-out",), ("fifo",), ("page.html", "x"), ("link-up", "x"), (".env",)]:
+        with pytest.raises(Exception, match=r"served|does not exist|link|device"):
+            tree.open(requested)
+    assert len(os.listdir("/dev/fd")) == current  # noqa: PTH208
+
+
+@given(st.binary(max_size=60))
+def test_decoded_names_never_leave_the_directory(raw: bytes) -> None:
+    try:
+        decoded = decode_path(raw)
+    except BadRequest:
+        return
+    assert not any(name in {"", ".", ".."} or "/" in name or "\0" in name for name in decoded)
+
+
+@given(st.lists(st.text(min_size=1, max_size=20).filter(lambda name: name not in {".", ".."}), min_size=1, max_size=5))
+def test_valid_names_survive_an_encoding_round_trip(parts: list[str]) -> None:
+    if any("\0" in part or "/" in part or len(part.encode()) > MAX_NAME_BYTES for part in parts):
+        return
+    assert decode_path("/".join(quote(part, safe="") for part in parts).encode()) == tuple(parts)

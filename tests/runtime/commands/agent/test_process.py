@@ -1,0 +1,94 @@
+"""The agent process: it listens before it registers and releases its lease at shutdown."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sandbox import child_processes, ports
+
+Seen = queue.SimpleQueue[tuple[str, str, Any, int]]
+
+
+@pytest.fixture
+def gateway() -> Iterator[tuple[str, Seen]]:
+    """A gateway that grants every lease and checks the health of the Core when it registers."""
+    received: Seen = queue.SimpleQueue()
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            received.put(("PUT", self.path, body, httpx.get(f"{body['url']}/healthz", timeout=60).status_code))
+            self._answer(200, {"lease_id": "L", "core_secret": "s3cret", "heartbeat_s": 1})
+
+        def do_DELETE(self) -> None:
+            received.put(("DELETE", self.path, None, 0))
+            self._answer(204, None)
+
+        def _answer(self, status: int, document: Any) -> None:
+            body = b"" if document is None else json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", received
+    server.shutdown()
+    server.server_close()
+
+
+def _command(root: Path, gateway: str, port: int) -> list[str]:
+    arguments = ["core", "--dir", str(root), "--gateway", gateway, "--name", "docs", "--instance", "one"]
+    arguments += ["--port", str(port), "--ttl", "5"]
+    return [sys.executable, "-c", "from gatehouse.commands.cli import main; main()", *arguments]
+
+
+@pytest.mark.requirement("CG-03")
+def test_agent_registers_serves_and_releases_its_lease(root: Path, gateway: tuple[str, Seen], tmp_path: Path) -> None:
+    address, received = gateway
+    port = ports.free_port()
+    environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": "t0ken"}
+    child = child_processes.start("core", _command(root, address, port), log=tmp_path / "log", env=environment)
+    try:
+        registered = received.get(timeout=60)
+        assert registered == (
+            "PUT",
+            "/v1/cores/docs",
+            {"url": f"http://127.0.0.1:{port}", "ttl_s": 5, "instance_id": "one", "health_path": "/healthz"},
+            200,
+        )
+        renewed = received.get(timeout=60)  # the agent accepts the secret of the registration before it renews the lease
+        assert renewed[2]["lease_id"] == "L"
+        own = {"Authorization": "Bearer s3cret"}
+        assert httpx.get(f"http://127.0.0.1:{port}/files/%2541.txt", headers=own, timeout=60).text == "percent"
+        assert httpx.get(f"http://127.0.0.1:{port}/files", timeout=60).status_code == 401
+        second = child_processes.start("second", _command(root, address, port), log=tmp_path / "second", env=environment)
+        assert second.process.wait(60) == 2
+        assert f"cannot listen on 127.0.0.1:{port}" in (tmp_path / "second").read_text()
+        child.process.send_signal(signal.SIGTERM)
+        assert child.process.wait(60) == 0
+    finally:
+        child.stop()
+    last = [received.get()[:2] for _ in range(received.qsize())][-2:]
+    assert last == [
+        ("DELETE", "/v1/cores/docs?lease_id=L&drain_s=30"),
+        ("DELETE", "/v1/cores/docs?lease_id=L&drain_s=0"),
+    ]
+    assert "t0ken" not in (tmp_path / "log").read_text()
+    assert "s3cret" not in (tmp_path / "log").read_text()

@@ -1,0 +1,148 @@
+"""Fixtures: the `gatehouse` command and a running console."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gc
+import io
+import json
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from gatehouse.commands.cli import main
+
+from sandbox import child_processes, ports
+from tests.runtime.conftest import Database
+
+BOOTSTRAP = "gtk_admin_" + secrets.token_hex(24)
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+def key_id(token: str) -> str:
+    return token.split("_")[2][:12]
+
+
+@dataclass(frozen=True)
+class Command:
+    """Runs `gatehouse` with its own directory and environment."""
+
+    folder: Path
+    variables: dict[str, str]
+
+    def create_key(self, *options: str) -> str:
+        """Creates a key through the console and returns its ID."""
+        return key_id(self.run("keys", "create", "--name", "key", *options).out.strip())
+
+    def show_key(self, key_id: str) -> dict[str, Any]:
+        key: dict[str, Any] = json.loads(self.run("keys", "show", key_id, "--json").out)
+        return key
+
+    def run(self, *arguments: str, stdin: str = "", **variables: str) -> Result:
+        """Runs the command in this process, because starting another process takes a second."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")}
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with (
+            mock.patch.dict(os.environ, {**environment, **self.variables, **variables}, clear=True),
+            mock.patch.object(sys, "argv", ["gatehouse", *arguments]),
+            mock.patch.object(gc, "freeze"),  # the process continues after the command
+            mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else 1
+        assert "Traceback" not in err.getvalue()
+        return Result(code, out.getvalue(), err.getvalue())
+
+
+def importer_command(folder: Path, database_url: str, pepper: bytes) -> Command:
+    """A command with the environment of a one-off task of the console."""
+    generations = {"current": 1, "generations": {"1": base64.b64encode(pepper).decode()}}
+    return Command(
+        folder,
+        {
+            "GATEHOUSE_ENVIRONMENT": "dev",
+            "GATEHOUSE_DATABASE_URL": database_url,
+            "GATEHOUSE_DATABASE_AUTH": "url",
+            "GATEHOUSE_PEPPER": json.dumps(generations),
+        },
+    )
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Command:
+    """A command without GATEHOUSE_* variables."""
+    return Command(tmp_path, {})
+
+
+@pytest.fixture(scope="module")
+def console_url(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running console, started with the command of the container."""
+    with running_console(database, tmp_path_factory.mktemp("console")) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def running_console(database: Database, folder: Path, **variables: str) -> Iterator[str]:
+    """The URL of a console with additional environment variables."""
+    port = ports.free_port()
+    with running_services(database, folder, "console", GATEHOUSE_CONSOLE_PORT=str(port), **variables):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def running_services(database: Database, folder: Path, *services: str, **variables: str) -> Iterator[child_processes.Child]:
+    """The parent process of services whose ports are in `variables`."""
+    generations = json.dumps({"current": 1, "generations": {"1": base64.b64encode(b"p" * 32).decode()}})
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")},
+        "GATEHOUSE_ENVIRONMENT": "dev",
+        "GATEHOUSE_DATABASE_URL": database.app_url,
+        "GATEHOUSE_DATABASE_AUTH": "url",
+        "GATEHOUSE_PEPPER": generations,
+        "GATEHOUSE_SESSION_KEY": generations,
+        "GATEHOUSE_BOOTSTRAP_TOKEN": BOOTSTRAP,
+        "GATEHOUSE_BIND": "127.0.0.1",
+        **variables,
+    }
+    command = [sys.executable, "-c", "from gatehouse.commands.cli import main; main()", "serve", *services]
+    child = child_processes.start("console", command, log=folder / "log", env=environment)
+    try:
+        probe = Command(folder, variables)
+        for service in services:
+            child_processes.wait_until(child, partial(_is_healthy, probe, service), "healthy", 60)
+        yield child
+    finally:
+        child.stop()
+
+
+def _is_healthy(probe: Command, service: str) -> bool:
+    with socket.socket() as connection:  # takes less CPU time than the command, which would run dozens of times
+        if connection.connect_ex(("127.0.0.1", int(probe.variables[f"GATEHOUSE_{service.upper()}_PORT"]))) != 0:
+            return False
+    return probe.run("health", service).code == 0
+
+
+@pytest.fixture
+def operator(tmp_path: Path, console_url: str) -> Command:
+    """A command with the console URL and the bootstrap token in its environment."""
+    return Command(tmp_path, {"GATEHOUSE_CONSOLE_URL": console_url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP})

@@ -1,0 +1,125 @@
+"""`gatehouse audit` offline: manipulated exports and checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from gatehouse.core.audit_chain import GENESIS, AuditRow, Checkpoint, row_hash, signed_bytes
+from gatehouse.core.audit_events import AuditEvent
+from gatehouse.features.audit.schemas import audit_view, checkpoint_view
+from gatehouse.platform.aws.signing_key import LocalSigner
+
+from tests.runtime.commands.cli.conftest import Command
+
+KEY = Ed25519PrivateKey.generate()
+PROOF = ("--checkpoints", "checkpoints", "--public-key", "key.pem")
+
+
+def trail(rows: int, *, name: str = "x") -> list[AuditRow]:
+    previous, events = GENESIS, []
+    for seq in range(1, rows + 1):
+        event = AuditEvent(1_800_000_000.0 + seq, "system", "test", "key.create", "key", "k", "success", "", "", {"name": name})
+        digest = row_hash(previous, seq, event)
+        events.append(AuditRow(seq, event, previous, digest))
+        previous = digest
+    return events
+
+
+def write(folder: Path, rows: list[AuditRow]) -> None:
+    (folder / "audit.ndjson").write_text("".join(msgspec.json.encode(audit_view(row)).decode() + "\n" for row in rows))
+
+
+@pytest.fixture
+async def offline(bare: Command) -> Command:
+    """A directory with ten rows, checkpoints of rows 4 and 9, and the public key."""
+    signer, rows = LocalSigner(KEY), trail(10)
+    write(bare.folder, rows)
+    (bare.folder / "checkpoints").mkdir()
+    for seq in (4, 9):
+        key_id, row = await signer.key_id(), rows[seq - 1]
+        unsigned = Checkpoint(seq, row.hash, 1_800_000_100.0, key_id, "ed25519", b"")
+        view = checkpoint_view(msgspec.structs.replace(unsigned, signature=await signer.sign(signed_bytes(unsigned))))
+        (bare.folder / "checkpoints" / f"{seq:020d}.json").write_text(msgspec.json.encode(view).decode())
+    (bare.folder / "key.pem").write_bytes(await signer.public_key())
+    return bare
+
+
+def verify(command: Command, *more: str) -> tuple[int, str]:
+    result = command.run("audit", "verify", "--file", "audit.ndjson", *more)
+    return result.code, result.out.strip() or result.err.strip()
+
+
+@pytest.mark.requirement("TR-11")
+def test_unchanged_export_matches_its_checkpoints(offline: Command) -> None:
+    code, text = verify(offline, *PROOF)
+    assert code == 0
+    assert text.startswith("intact: 10 rows")
+    assert text.endswith("2 checkpoints match, the last at row 9")
+
+
+@pytest.mark.requirement("TR-11")
+def test_first_changed_row_is_reported(offline: Command) -> None:
+    file = offline.folder / "audit.ndjson"
+    lines = file.read_text().splitlines()
+    lines[5] = lines[5].replace('"name":"x"', '"name":"y"')
+    file.write_text("\n".join(lines))
+    code, text = verify(offline, *PROOF)
+    assert (code, text.startswith("BROKEN at row 6 (of 10)")) == (1, True)
+
+
+@pytest.mark.requirement("TR-11")
+def test_truncation_is_detected_only_with_checkpoints(offline: Command) -> None:
+    write(offline.folder, trail(10)[:6])
+    assert verify(offline)[0] == 0
+    assert verify(offline, *PROOF) == (1, "BROKEN at row 7 (of 6): rows 7 to 9 are missing: a checkpoint covers them")
+
+
+@pytest.mark.requirement("TR-11")
+def test_rewritten_trail_is_detected_only_with_checkpoints(offline: Command) -> None:
+    write(offline.folder, trail(10, name="other"))
+    assert verify(offline)[0] == 0
+    code, text = verify(offline, *PROOF)
+    assert (code, text.startswith("BROKEN at row 4 (of 10): this row or an earlier row was rewritten")) == (1, True)
+
+
+def test_changed_checkpoint_is_detected(offline: Command) -> None:
+    file = offline.folder / "checkpoints" / f"{9:020d}.json"
+    document = json.loads(file.read_text())
+    file.write_text(json.dumps({**document, "seq": 6}))
+    code, text = verify(offline, *PROOF)
+    assert (code, text) == (1, "BROKEN at row 6 (of 10): the checkpoint of this row has no valid signature from a trusted key")
+
+
+def test_rows_after_the_last_checkpoint_are_reported(offline: Command) -> None:
+    result = json.loads(offline.run("audit", "verify", "--file", "audit.ndjson", *PROOF, "--json").out)
+    assert (result["rows"], result["checkpointed_seq"], result["intact"]) == (10, 9, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--checkpoints", "checkpoints"), "--checkpoints and --public-key must be used together"),
+        (("--checkpoints", "nowhere", "--public-key", "key.pem"), "--checkpoints nowhere cannot be read"),
+        (("--checkpoints", "checkpoints", "--public-key", "audit.ndjson"), "contains no Ed25519 or ECDSA P-256 public key"),
+        (("--checkpoints", "empty", "--public-key", "key.pem"), "--checkpoints empty contains no checkpoint"),
+    ],
+)
+def test_invalid_proof_options_are_usage_errors(offline: Command, arguments: tuple[str, ...], message: str) -> None:
+    (offline.folder / "empty").mkdir()
+    code, text = verify(offline, *arguments)
+    assert (code, message in text) == (2, True)
+
+
+@pytest.mark.requirement("TR-11")
+def test_trail_is_exported_filtered_and_verified(operator: Command) -> None:
+    operator.run("keys", "create", "--name", "=exported")
+    assert operator.run("audit", "export", "all.ndjson", "--checkpoints", "checkpoints.jsonl").code == 0
+    assert operator.run("audit", "verify", "--file", "all.ndjson").out.startswith("intact: ")
+    assert operator.run("audit", "export", "all.ndjson").err == "gatehouse: all.ndjson exists: choose another name\n"
+    assert operator.run("audit", "export", "keys.csv", "--csv", "--action", "key.*").code == 0
+    assert "key.create" in (operator.folder / "keys.csv").read_text()
+    assert "bootstrap" in operator.run("audit", "list", "--actor", "bootstrap", "--since", "2020-01-01T00:00:00Z").out

@@ -1,0 +1,75 @@
+"""Tokens in any argument or option of the command line are not printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+import typer
+from gatehouse.commands import cli
+from gatehouse.commands.cli import options, secrets
+
+from tests.runtime.canaries import tokens
+from tests.runtime.commands.cli.conftest import Command
+
+#: Commands that run until they are stopped.
+SERVICES = ("serve", "core", "health")
+UNREACHABLE = {"--console": "http://127.0.0.1:1", "--gateway": "http://127.0.0.1:1", "--token": "t"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a command that takes text, with the other parameters that the command requires."""
+
+    command: tuple[str, ...]
+    name: str
+    arguments: tuple[str, ...]
+
+    def line(self, text: str) -> list[str]:
+        return [*self.command, *(text if argument == "TOKEN" else argument for argument in self.arguments)]
+
+
+def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _commands(inner, (*path, name))
+    if not hasattr(command, "commands"):
+        yield path, command
+
+
+def _value(parameter: Any) -> str:
+    """A valid value of a required parameter."""
+    kind = parameter.type_descriptor.annotation
+    if get_origin(kind) is Literal:
+        return str(get_args(kind)[0])
+    return "1" if kind is int else "3fGh82kLmQ0a"
+
+
+def _arguments(parameters: list[Any], tested: Any) -> Iterator[str]:
+    for parameter in parameters:
+        is_option = parameter.param_type_name == "option"
+        flag = max(parameter.opts, key=len) if is_option else ""
+        if parameter is tested or parameter.required or flag in UNREACHABLE:
+            value = "TOKEN" if parameter is tested else UNREACHABLE.get(flag, _value(parameter))
+            yield from ((flag, value) if is_option else (value,))
+
+
+def parameters() -> Iterator[Parameter]:
+    """Every parameter of every command that is not a flag."""
+    for path, command in _commands(typer.main.get_command(cli.build()), ()):
+        for tested in command.params:
+            if not getattr(tested, "is_flag", False) and tested.name != "help":
+                yield Parameter(path, tested.name, tuple(_arguments(command.params, tested)))
+
+
+@pytest.mark.requirement("CG-02")
+def test_token_in_any_argument_is_not_printed(bare: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (options, secrets):
+        monkeypatch.setattr(module, "RETRIES", replace(options.RETRIES, sleep=lambda _: None))
+    tested, cycle = [parameter for parameter in parameters() if parameter.command[0] not in SERVICES], tokens()
+    assert len(tested) > 150
+    for parameter in tested:
+        _, token, secret = next(cycle)
+        result = bare.run(*parameter.line(token))
+        assert secret not in result.out + result.err, (parameter.command, parameter.name)

@@ -1,0 +1,324 @@
+"""`gatehouse import` and `gatehouse export`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gatehouse.core.keys import KeyEnvironment
+from gatehouse.core.token import Pepper, build
+from gatehouse.features.transfer import file_formats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.runtime.commands.cli.conftest import Command, Result, importer_command
+from tests.runtime.conftest import Database
+from tests.runtime.s3_bucket import BUCKET, bucket
+
+__all__ = ["bucket"]
+
+REGISTRY = "SELECT md5(string_agg(concat_ws(' ', id, digest, state, owner, limits, scheme), ',' ORDER BY id)) FROM api_key"
+
+
+@pytest.fixture
+def importer(tmp_path: Path, database: Database) -> Command:
+    database.sql("DELETE FROM core; DELETE FROM api_key; DELETE FROM import_run")
+    return importer_command(tmp_path, database.app_url, b"p" * 32)
+
+
+def import_file(importer: Command, content: Any, *options: str, name: str = "api_keys.json") -> Result:
+    (importer.folder / name).write_text(content if isinstance(content, str) else json.dumps(content, indent=2))
+    return importer.run("import", name, *options)
+
+
+def count(database: Database, table: str = "api_key") -> int:
+    return int(database.sql(f"SELECT count(*) FROM {table}"))  # noqa: S608
+
+
+def tokens(number: int) -> dict[str, dict[str, str]]:
+    return {f"old-token-{index:06d}-abcdef": {"name": f"client {index}"} for index in range(number)}
+
+
+@pytest.mark.requirement("CG-09")
+def test_second_run_of_an_import_adds_nothing(importer: Command, database: Database) -> None:
+    first = import_file(importer, tokens(3))
+    assert (first.code, first.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 existing, 0 invalid\n")
+    again = import_file(importer, tokens(3))
+    assert (again.code, again.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 existing, 0 invalid\n")
+    assert again.err == "A previous run has already imported all rows.\n"
+    more = import_file(importer, tokens(4))
+    assert more.out == "api_keys.json: 4 rows, 1 imported, 3 existing, 0 invalid\n"
+    assert count(database) == 4
+    assert database.sql("SELECT count(*) FROM audit_event WHERE action = 'key.import'") == "2"
+
+
+@pytest.mark.requirement("CG-09")
+def test_dry_run_writes_nothing(importer: Command, database: Database) -> None:
+    right = import_file(importer, tokens(2), "--dry-run")
+    assert (right.code, right.err) == (0, "Dry run: nothing was written.\n")
+    wrong = import_file(importer, {"short": {}}, "--dry-run")
+    assert wrong.code == 1
+    assert (count(database), count(database, "import_run")) == (0, 0)
+
+
+@pytest.mark.requirement("CG-09")
+def test_interrupted_import_resumes(importer: Command, database: Database) -> None:
+    # The third batch of 1000 rows fails: PostgreSQL rejects one of its rows.
+    database.sql(
+        "CREATE FUNCTION break_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.name = 'client 2500' THEN"
+        " RAISE EXCEPTION 'broken off'; END IF; RETURN NEW; END $$;"
+        "CREATE TRIGGER break_off BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION break_off()"
+    )
+    broken = import_file(importer, tokens(3200))
+    assert broken.err == "gatehouse: The database is not available; start the same import again to resume it.\n"
+    assert broken.code == 1
+    assert count(database) == 2000
+    database.sql("DROP TRIGGER break_off ON api_key; DROP FUNCTION break_off")
+    database.sql("DELETE FROM api_key WHERE name = 'client 7'")  # a row that was already imported: not read again
+    done = import_file(importer, tokens(3200), "--json")
+    assert done.code == 0
+    assert {name: json.loads(done.out)[name] for name in ("rows", "imported", "existing")} == {
+        "rows": 3200,
+        "imported": 3200,
+        "existing": 0,
+    }
+    assert count(database) == 3199
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"key": "short"}, "has a key that is not 8 to 512 visible ASCII characters without a space"),
+        ({"key": "with a space in it"}, "has a key that is not 8 to 512 visible ASCII characters without a space"),
+        ({}, "requires either a key or a hash"),
+        ({"key": "abcdefgh1", "hash": "ab"}, "requires either a key or a hash"),
+        ({"hash": "a" * 64}, "has a hash without its algorithm: sha256 or sha512"),
+        (
+            {"hash": "zz", "algorithm": "sha256"},
+            "has a hash that is not a sha256 hash in hexadecimal (64 characters) or base64",
+        ),
+        (
+            {"hash": "a" * 64, "algorithm": "md5"},
+            "algorithm is not one of the allowed values (send one of sha256, sha512)",
+        ),
+        (
+            {"hash": "$2b$10$" + "a" * 53, "algorithm": "bcrypt"},
+            "algorithm is not one of the allowed values (send one of sha256, sha512)",
+        ),
+        (
+            {"key": "abcdefgh1", "uses": 3},
+            "uses is not a known field (remove it, correct its name, or ignore it: --ignore uses)",
+        ),
+        ({"key": "abcdefgh1", "scopes": ["admin"]}, "has a scope that manages keys; create such keys individually"),
+        ({"key": "abcdefgh1", "expires": "soon"}, 'expires_at must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'),
+        ({"key": "abcdefgh1", "rate_limit": "many"}, 'limits must be requests/seconds, such as "600/60" or "daily=10000/1d"'),
+        ({"key": "abcdefgh1", "name": "a\u0000b"}, "name must not contain control characters or invisible characters"),
+        ({"key": "abcdefgh1", "active": "perhaps"}, "enabled must be true or false"),
+        (7, "must be a string or an object (see docs/guides/migrate.md)"),
+    ],
+)
+def test_invalid_row_is_reported_and_stops_the_import(importer: Command, database: Database, row: Any, message: str) -> None:
+    done = import_file(importer, json.dumps([{"key": "a-right-key-1"}]).replace("]", ",\n" + json.dumps(row) + "]"))
+    first, last = done.err.splitlines()[0], done.err.splitlines()[-1]
+    assert first.startswith(f"api_keys.json, line 2: {message}")
+    assert (done.code, last) == (1, "Nothing was written. Correct these rows, or add --skip-invalid.")
+    assert count(database) == 0
+
+
+def test_messages_contain_neither_token_nor_hash(importer: Command) -> None:
+    secret = "canary0123456789" * 2
+    rows = [{"key": secret + " x"}, {"hash": secret, "algorithm": "sha256"}, {secret: 1, "key": "abcdefgh1"}, secret + "\u00e9"]
+    done = import_file(importer, rows)
+    assert secret not in done.out + done.err
+    assert secret not in import_file(importer, {secret + " x": {}}).err
+    assert secret not in import_file(importer, '{"' + secret).err
+
+
+def test_skip_invalid_imports_the_other_rows(importer: Command, database: Database) -> None:
+    done = import_file(importer, {"a-right-key-1": {}, "short": {}, "a-right-key-2": {}}, "--skip-invalid")
+    assert (done.code, done.out) == (0, "api_keys.json: 3 rows, 2 imported, 0 existing, 1 invalid\n")
+    assert count(database) == 2
+
+
+def test_duplicate_key_is_reported_with_both_lines(importer: Command) -> None:
+    done = import_file(importer, '[{"key": "the-same-key"},\n{"key": "the-same-key", "name": "b"}]')
+    assert done.err.startswith("api_keys.json, line 2: is the same key as line 1 (remove one of them)")
+
+
+def test_key_in_own_format_is_rejected(importer: Command) -> None:
+    done = import_file(importer, ["gtk_live_abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWX"])
+    assert done.code == 0  # the checksum is wrong, so another system created it
+    own = build("gtk", KeyEnvironment.TEST, b"i" * 12, b"s" * 32).text
+    assert "has the format of this deployment's own keys" in import_file(importer, [own]).err
+
+
+def test_ambiguous_pair_of_texts_is_rejected(importer: Command, database: Database) -> None:
+    done = import_file(importer, {"billing-service": "sk4b9f2c7d1e8a6053"})
+    assert 'line 2: is a pair of strings, and either may be the key (write {"key": "...", "name": "..."})' in done.err
+    assert "sk4b9f" not in done.err
+    assert import_file(importer, {"sk4b9f2c7d1e8a6053": "billing service"}).code == 0
+    assert database.sql("SELECT name FROM api_key") == "billing service"
+
+
+def test_csv_with_every_column_is_imported(importer: Command, database: Database) -> None:
+    text = (
+        "api_key,name,owner,scopes,limits,expires_at,active,tags,usage\n"
+        'csv-token-0001,"one, two",billing,cores:read reports:read,daily=100/1d 10/1s,2031-01-01T00:00:00Z,yes,nightly,7\n'
+        "csv-token-0002,,,,,,no,,\n"
+    )
+    assert import_file(importer, text.replace("10/1s", "burst=10/1s"), "--ignore", "usage", name="keys.csv").code == 0
+    result = database.sql(
+        "SELECT string_agg(concat_ws('|', name, owner, scopes, jsonb_array_length(limits), expires_at IS NULL, state, tags),"
+        " E'\\n' ORDER BY expires_at NULLS LAST) FROM api_key"
+    )
+    assert result.splitlines() == [
+        "one, two|billing|{cores:read,reports:read}|2|f|active|{nightly}",
+        "imported key||{cores:read}|1|t|disabled|{}",
+    ]
+
+
+def test_stored_import_cannot_be_verified_without_the_pepper(importer: Command, database: Database) -> None:
+    token = "a-short-1"
+    assert import_file(importer, {token: {}}).code == 0
+    stored = database.sql("SELECT api_key.*::text, encode(digest, 'hex') FROM api_key")
+    for name in ("sha256", "sha512"):
+        assert hashlib.new(name, token.encode()).hexdigest()[:64] not in stored
+    assert token not in stored
+
+
+GUIDE = Path(__file__).parents[3] / "docs/guides/migrate.md"
+
+
+def test_files_of_the_guide_are_imported(importer: Command, database: Database) -> None:
+    reference = GUIDE.read_text().partition("\n## File formats\n")[2]
+    examples = re.findall(r"```(json|csv)\n(.*?)```", reference, re.DOTALL)
+    assert [kind for kind, _ in examples] == ["json", "json", "csv"]
+    for kind, text in examples:
+        done = import_file(importer, text, name=f"example.{kind}")
+        assert (done.code, done.err) == (0, "Done.\n")
+    assert count(database) == 7
+
+
+def test_imported_cores_belong_to_the_given_key(importer: Command, database: Database) -> None:
+    assert import_file(importer, {"a-right-key-1": {"name": "agent"}}).code == 0
+    agent = database.sql("SELECT id FROM api_key")
+    urls = {"docs": "https://abc.ngrok.app", "attic": "https://def.ngrok.app/"}
+    missing = import_file(importer, [{"url": "https://abc.ngrok.app", "name": "docs"}], "--cores", name="ngrok_urls.json")
+    assert "line 2: key is missing (specify the key that registers the Core: --registered-by ID)" in missing.err
+    done = import_file(importer, urls, "--cores", "--registered-by", agent, name="ngrok_urls.json")
+    assert done.code == 0, done.err
+    assert database.sql("SELECT string_agg(name || ' ' || url, ',' ORDER BY name) FROM core") == (
+        "attic https://def.ngrok.app,docs https://abc.ngrok.app"
+    )
+    bad = import_file(importer, {"docs": "ftp://x"}, "--cores", "--registered-by", agent, name="ngrok_urls.json")
+    assert "has a url that must begin with https:// or http://" in bad.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("import", "missing.json"), "gatehouse: missing.json does not exist"),
+        (("import", "s3:/x"), "gatehouse: s3:/x is not an S3 URL; use s3://bucket/key"),
+        (("import", "bad.json"), "gatehouse: bad.json, line 1: must be a JSON object or list; nothing was written"),
+        (("import", "latin.json"), "gatehouse: latin.json: byte 3 is not valid UTF-8; save the file as UTF-8"),
+        (("import", "x", "--restore", "--cores"), "gatehouse: --restore can only be combined with --dry-run and --json"),
+        (("import", "x", "--registered-by", "?"), "gatehouse: --registered-by must be a key ID such as 3fGh82kLmQ0a"),
+        (("import", "bad.json", "--restore"), "gatehouse: bad.json was not created by gatehouse export"),
+    ],
+)
+def test_unreadable_input_is_a_one_line_error(importer: Command, arguments: tuple[str, ...], message: str) -> None:
+    (importer.folder / "bad.json").write_text("7")
+    (importer.folder / "latin.json").write_bytes(b'["\xe9"]')
+    done = importer.run(*arguments)
+    assert (done.code > 0, done.err) == (True, message + "\n")
+
+
+@pytest.mark.requirement("CG-09")
+def test_file_is_read_from_s3(importer: Command, database: Database, bucket: Any) -> None:
+    bucket.put_object(Bucket=BUCKET, Key="config/api_keys.json", Body=json.dumps(tokens(5)))
+    done = importer.run("import", f"s3://{BUCKET}/config/api_keys.json")
+    assert (done.code, count(database)) == (0, 5), done.err
+    missing = importer.run("import", f"s3://{BUCKET}/none.json")
+    assert (missing.code, missing.err) == (1, f"gatehouse: s3://{BUCKET}/none.json does not exist\n")
+
+
+@pytest.mark.requirement("CG-02")
+def test_export_in_s3_restores_lost_keys(importer: Command, database: Database, bucket: Any) -> None:
+    assert import_file(importer, tokens(1500)).code == 0
+    database.sql("UPDATE api_key SET state = 'disabled' WHERE name = 'client 3'")
+    before = database.sql(REGISTRY)
+    location = f"s3://{BUCKET}/registry/2030-01-01.sealed"
+    done = importer.run("export", "--to", location)
+    assert done.code == 0, done.err
+    assert done.out.startswith("Exported 1500 rows (")
+    content = bucket.get_object(Bucket=BUCKET, Key="registry/2030-01-01.sealed")["Body"].read()
+    digest = bytes.fromhex(database.sql("SELECT encode(digest, 'hex') FROM api_key WHERE name = 'client 3'"))
+    for text in (b"client 3", digest, digest.hex().encode(), database.sql("SELECT min(id) FROM api_key").encode()):
+        assert text not in content
+    assert importer.run("export", "--to", location).err.endswith(location + " already exists; choose another name\n")
+    database.sql("DELETE FROM api_key WHERE name <> 'client 9'")
+    assert importer.run("import", location, "--restore", "--dry-run").out.startswith(f"{location}: export of 1500 rows")
+    assert count(database) == 1
+    restored = importer.run("import", location, "--restore", "--json")
+    assert json.loads(restored.out)["restored"]["api_key"] == 1499
+    after = database.sql(REGISTRY)
+    assert after == before
+    trail = "SELECT string_agg(action, ' ' ORDER BY seq) FROM audit_event WHERE action LIKE 'registry.%'"
+    assert database.sql(trail) == "registry.export registry.export registry.restore"  # a dry run is audited, too
+
+
+@pytest.mark.requirement("CG-02")
+def test_export_needs_its_pepper_and_keeps_purged_keys_purged(importer: Command, database: Database) -> None:
+    assert import_file(importer, tokens(2)).code == 0
+    assert importer.run("export", "--to", "registry").code == 0
+    other = {"current": 1, "generations": {"1": base64.b64encode(b"q" * 32).decode()}}
+    other_pepper = replace(importer, variables={**importer.variables, "GATEHOUSE_PEPPER": json.dumps(other)})
+    denied = other_pepper.run("import", "registry", "--restore").err
+    assert "was modified or truncated, or encrypted under another pepper" in denied
+    (importer.folder / "cut").write_bytes((importer.folder / "registry").read_bytes()[:-1])
+    assert "was modified or truncated" in importer.run("import", "cut", "--restore").err
+    database.sql(
+        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes = '', created_by = '',"
+        " scopes = '{}', digest = decode(repeat('00', 32), 'hex') WHERE name = 'client 0'"
+    )
+    assert importer.run("import", "registry", "--restore").code == 0
+    assert database.sql("SELECT string_agg(state, ',' ORDER BY state) FROM api_key") == "active,purged"
+    assert (importer.folder / "registry").stat().st_mode & 0o077 == 0 or os.name == "nt"
+
+
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=4), st.integers(0, 5000), st.data())
+def test_damaged_export_is_rejected_as_a_whole(frames: list[bytes], at: int, data: st.DataObject) -> None:
+    pepper = Pepper({1: b"p" * 32}, 1)
+    parts = [
+        file_formats.frame(
+            lines,
+            number,
+            last=number + 1 == len(frames),
+            salt="00",
+            pepper=pepper,
+            generation=1,
+            random_bytes=lambda size: b"n" * size,
+        )
+        for number, lines in enumerate(frames)
+    ]
+    head = file_formats.head(1, "00")
+    assert list(file_formats.frames(head + b"".join(parts), pepper)) == frames
+    body = b"".join(parts)
+    if len(parts) > 1:
+        swapped = data.draw(st.permutations(parts))
+        if swapped != parts:
+            with pytest.raises(file_formats.UnreadableExport):
+                list(file_formats.frames(head + b"".join(swapped), pepper))
+    with pytest.raises(file_formats.UnreadableExport):
+        list(file_formats.frames(head + body[: at % len(body)], pepper))
+    changed = bytearray(body)
+    changed[at % len(body)] ^= 1
+    with pytest.raises(file_formats.UnreadableExport):
+        list(file_formats.frames(head + bytes(changed), pepper))

@@ -1,5 +1,0 @@
-"""Fixture `browser` for the tests of the web UI: one process for all files of a worker."""
-
-from tests.runtime.sharing.chromium import browser
-
-__all__ = ["browser"]

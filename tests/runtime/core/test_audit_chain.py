@@ -1,0 +1,113 @@
+"""Hash chain of the audit trail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from gatehouse.core.audit_chain import GENESIS, AuditRow, first_break, row_hash
+from gatehouse.core.audit_events import AuditEvent
+
+EVENT = AuditEvent(
+    occurred_at=1_800_000_000.5,
+    actor_type="key",
+    actor_id="3fGh82kLmQ0a",
+    action="key.create",
+    target_type="key",
+    target_id="000000000000",
+    outcome="success",
+    request_id="req_1",
+    source_address="192.0.2.1",
+    details={"name": "Prüfung", "limits": ["a", "b"], "expires_at": None},
+)
+
+
+def chain(length: int) -> list[AuditRow]:
+    rows: list[AuditRow] = []
+    previous = GENESIS
+    for seq in range(1, length + 1):
+        event = msgspec.structs.replace(EVENT, request_id=f"req_{seq}")
+        digest = row_hash(previous, seq, event)
+        rows.append(AuditRow(seq, event, previous, digest))
+        previous = digest
+    return rows
+
+
+def edited(row: AuditRow, **fields: Any) -> AuditRow:
+    """The row with a changed event and the original hash."""
+    return msgspec.structs.replace(row, event=msgspec.structs.replace(row.event, **fields))
+
+
+def test_encoding_is_stable_across_versions() -> None:
+    assert row_hash(GENESIS, 1, EVENT).hex() == "898b7de6c0e54c8d5bc7c15f4cb515e477d08be18e871c243baf8ad82318fa5d"
+
+
+def test_intact_chain_has_no_break() -> None:
+    assert first_break(chain(5)) is None
+
+
+@pytest.mark.parametrize("field", [name for name in AuditEvent.__struct_fields__ if name not in {"details", "occurred_at"}])
+def test_edited_field_breaks_the_chain(field: str) -> None:
+    rows = chain(4)
+    rows[1] = edited(rows[1], **{field: getattr(rows[1].event, field) + "x"})
+    assert first_break(rows) == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"details": {**EVENT.details, "name": "Prufung"}}, {"details": {}}, {"occurred_at": 1_800_000_000.500001}]
+)
+def test_edited_details_or_time_breaks_the_chain(change: dict[str, Any]) -> None:
+    rows = chain(4)
+    rows[2] = edited(rows[2], **change)
+    assert first_break(rows) == 3
+
+
+def test_edit_with_new_hash_breaks_at_the_next_row() -> None:
+    rows = chain(4)
+    forged = msgspec.structs.replace(EVENT, outcome="denied")
+    previous = rows[1].previous_hash
+    rows[1] = AuditRow(2, forged, previous, row_hash(previous, 2, forged))
+    assert first_break(rows) == 3
+
+
+@pytest.mark.parametrize("deleted", [0, 1, 2])
+def test_deleted_row_breaks_the_chain(deleted: int) -> None:
+    rows = chain(4)
+    del rows[deleted]
+    assert first_break(rows) == deleted + 2
+
+
+def test_swapped_rows_break_the_chain() -> None:
+    rows = chain(4)
+    rows[1], rows[2] = rows[2], rows[1]
+    assert first_break(rows) == 3
+
+
+def test_swapped_and_renumbered_rows_break_the_chain() -> None:
+    rows = chain(4)
+    rows[1], rows[2] = msgspec.structs.replace(rows[2], seq=2), msgspec.structs.replace(rows[1], seq=3)
+    assert first_break(rows) == 2
+
+
+def test_inserted_row_breaks_the_chain() -> None:
+    rows = chain(4)
+    rows.insert(2, AuditRow(3, EVENT, rows[1].hash, row_hash(rows[1].hash, 3, EVENT)))
+    assert first_break(rows) == 3
+
+
+def test_text_moved_between_fields_changes_the_hash() -> None:
+    item = msgspec.structs.replace(EVENT, actor_type="ab", actor_id="c")
+    other = msgspec.structs.replace(EVENT, actor_type="a", actor_id="bc")
+    assert row_hash(GENESIS, 1, item) != row_hash(GENESIS, 1, other)
+
+
+def test_hash_ignores_order_of_details_and_whole_floats() -> None:
+    item = msgspec.structs.replace(EVENT, details={"a": 1, "b": 2.0})
+    other = msgspec.structs.replace(EVENT, details={"b": 2, "a": 1.0})
+    assert row_hash(GENESIS, 1, item) == row_hash(GENESIS, 1, other)
+
+
+def test_nan_in_details_is_rejected() -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        row_hash(GENESIS, 1, msgspec.structs.replace(EVENT, details={"a": float("nan")}))

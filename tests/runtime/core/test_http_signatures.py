@@ -1,0 +1,321 @@
+"""HTTP message signatures: published vectors, required components and forgeries."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import http_sf
+import msgspec
+import pytest
+from gatehouse.core import http_signatures as signature
+from gatehouse.core.http_signatures import SignatureError, VerifiedSignature
+from gatehouse.core.keys import SignatureAlgorithm
+from gatehouse.core.verification import SignedRequest
+from hypothesis import given
+from hypothesis import strategies as st
+
+HMAC, ED25519 = SignatureAlgorithm.HMAC_SHA256, SignatureAlgorithm.ED25519
+BODY = b'{"hello": "world"}'
+NOW = 1_700_000_000.0
+SECRET = bytes(range(32))
+KEY_ID = "3fGh82kLmQ0a"
+COVERED = ("@method", "@target-uri", "content-digest")
+
+#: Request of RFC 9421, appendix B.2.
+RFC_REQUEST = SignedRequest(
+    method="POST",
+    scheme="https",
+    authority="example.com",
+    path="/foo",
+    query="param=Value&Pet=dog",
+    fields=(
+        ("host", "example.com"),
+        ("date", "Tue, 20 Apr 2021 02:07:55 GMT"),
+        ("content-type", "application/json"),
+        (
+            "content-digest",
+            "sha-512=:WZDPaVn/7XgHaAy8pmojAkGWoRx2UFChF41A2svX+TaPm+AbwAgBWnrIiYllu7BNNyealdVLvRwEmTHWXvJwew==:",
+        ),
+        ("content-length", "18"),
+    ),
+    has_body=True,
+    digests=signature.digests_of(BODY),
+)
+
+
+def der(text: str) -> bytes:
+    """The 32 bytes at the end of the RFC's DER encoding of an Ed25519 key."""
+    return base64.b64decode(text)[-32:]
+
+
+@pytest.mark.requirement("TR-10")
+def test_rfc_9421_b_2_5_hmac_sha256() -> None:
+    """Uses the key in appendix B.1.5."""
+    secret = base64.b64decode("uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ==")
+    components = ("date", "@authority", "content-type")
+    params = {"created": 1618884473, "keyid": "test-shared-secret"}
+    base = signature.signature_base(RFC_REQUEST, components, params)
+    assert base == (
+        b'"date": Tue, 20 Apr 2021 02:07:55 GMT\n"@authority": example.com\n"content-type": application/json\n'
+        b'"@signature-params": ("date" "@authority" "content-type");created=1618884473;keyid="test-shared-secret"'
+    )
+    value = signature.sign(base, HMAC, secret)
+    assert base64.b64encode(value) == b"pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8="
+    assert signature.matches(base, value, HMAC, secret)
+
+
+@pytest.mark.requirement("TR-10")
+def test_rfc_9421_b_2_6_ed25519() -> None:
+    """Uses the keys in appendix B.1.4."""
+    private = der("MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF")
+    public = der("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
+    components = ("date", "@method", "@path", "@authority", "content-type", "content-length")
+    base = signature.signature_base(RFC_REQUEST, components, {"created": 1618884473, "keyid": "test-key-ed25519"})
+    assert base is not None
+    expected = base64.b64decode("wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw==")
+    assert signature.matches(base, expected, ED25519, public)
+    assert signature.sign(base, ED25519, private) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("@method", "POST"),
+        ("@target-uri", "https://www.example.com/path?param=value"),
+        ("@authority", "www.example.com"),
+        ("@scheme", "https"),
+        ("@request-target", "/path?param=value"),
+        ("@path", "/path"),
+        ("@query", "?param=value"),
+    ],
+)
+def test_rfc_9421_2_2_derived_components(name: str, value: str) -> None:
+    """The examples of sections 2.2.1 to 2.2.7; the default port and the case of the host are ignored (2.2.3)."""
+    for authority in ("www.example.com", "WWW.Example.com:443"):
+        request = SignedRequest("POST", "https", authority, "/path", "param=value", (), has_body=False, digests=())
+        base = signature.signature_base(request, (name,), {})
+        assert base == f'"{name}": {value}\n"@signature-params": ("{name}")'.encode()
+
+
+def test_rfc_9421_2_2_7_an_absent_query_is_a_question_mark() -> None:
+    request = SignedRequest("GET", "https", "www.example.com", "/path", "", (), has_body=False, digests=())
+    assert (signature.signature_base(request, ("@query",), {}) or b"").startswith(b'"@query": ?\n')
+
+
+def test_rfc_9421_2_1_fields_are_trimmed_and_joined() -> None:
+    """The example of section 2.1."""
+    fields = (
+        ("x-ows-header", "  Leading and trailing whitespace.   "),
+        ("cache-control", "max-age=60 "),
+        ("cache-control", "   must-revalidate"),
+        ("x-empty-header", ""),
+    )
+    request = SignedRequest("GET", "https", "www.example.com", "/", "", fields, has_body=False, digests=())
+    base = signature.signature_base(request, ("x-ows-header", "cache-control", "x-empty-header"), {})
+    assert (base or b"").splitlines()[:3] == [
+        b'"x-ows-header": Leading and trailing whitespace.',
+        b'"cache-control": max-age=60, must-revalidate',
+        b'"x-empty-header": ',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (BODY, "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"),
+        (BODY + b"\n", "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:"),
+        (BODY + b"\n", "sha-512=:YMAam51Jz/jOATT6/zvHrLVgOYTGFy1d6GJiOHTohq4yP+pgk4vf2aCsyRZOtw8MjkM7iw7yZ/WkppmM44T3qg==:"),
+    ],
+)
+def test_rfc_9530_digests(body: bytes, field: str) -> None:
+    """Sections 2 and B of RFC 9530, and B.2 of RFC 9421."""
+    assert signature.digest_matches(field, dict(signature.digests_of(body)))
+    assert not signature.digest_matches(field, dict(signature.digests_of(body + b" ")))
+
+
+@pytest.mark.parametrize(
+    ("field", "matches"),
+    [
+        ("sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:, md5=:aGk=:", True),
+        ("sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:, sha-512=:aGk=:", False),
+        ("md5=:aGk=:", False),
+        ("sha-256=5", False),
+        ("sha-256=:X48E", False),
+        ("sha-256=:aGk=:, sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:", False),
+        ("", False),
+    ],
+)
+def test_content_digest_must_match_body(field: str, matches: bool) -> None:
+    assert signature.digest_matches(field, dict(signature.digests_of(BODY))) is matches
+
+
+def signed(
+    covered: tuple[str, ...] = COVERED, secret: bytes = SECRET, request: SignedRequest | None = None, **params: Any
+) -> SignedRequest:
+    """A correctly signed request with the given changes. Parameters that are None are omitted."""
+    request = request or SignedRequest(
+        method="POST",
+        scheme="https",
+        authority="gateway.example.com",
+        path="/cores/docs/a",
+        query="b=c",
+        fields=(("content-digest", signature.digest_text(BODY)), ("x-more", "1")),
+        has_body=True,
+        digests=signature.digests_of(BODY),
+    )
+    parameters: dict[str, Any] = {"created": int(NOW), "keyid": KEY_ID, "nonce": "n" * 16, "tag": "gatehouse", **params}
+    present = {name: value for name, value in parameters.items() if value is not None}
+    base = signature.signature_base(request, covered, present)
+    value = signature.sign(base or b"", HMAC, secret)
+    expected = f"sig1={signature.input_text(covered, present)}"
+    fields = (*request.fields, ("signature-input", expected), ("signature", http_sf.ser({"sig1": value})))
+    return msgspec.structs.replace(request, fields=fields)
+
+
+def check(request: SignedRequest, now: float = NOW) -> VerifiedSignature | SignatureError:
+    return signature.check(request, key_id=KEY_ID, algorithm=HMAC, key=SECRET, now=now)
+
+
+def with_field(request: SignedRequest, name: str, value: str) -> SignedRequest:
+    return msgspec.structs.replace(request, fields=(*(field for field in request.fields if field[0] != name), (name, value)))
+
+
+def test_nonce_is_kept_until_signature_expires() -> None:
+    assert check(signed()) == VerifiedSignature("n" * 16, 301)
+    assert check(signed(), now=NOW + 300) == VerifiedSignature("n" * 16, 1)
+
+
+@pytest.mark.parametrize("covered", [("@method", "@authority", "@path", "@query", "content-digest"), (*COVERED, "x-more")])
+def test_target_may_be_covered_in_parts(covered: tuple[str, ...]) -> None:
+    assert isinstance(check(signed(covered)), VerifiedSignature)
+
+
+@pytest.mark.parametrize("component", [*COVERED])
+def test_uncovered_component_is_rejected(component: str) -> None:
+    assert check(signed(tuple(name for name in COVERED if name != component))) is SignatureError.UNCOVERED
+
+
+def test_query_must_be_covered() -> None:
+    covered = ("@method", "@authority", "@path", "content-digest")
+    assert check(signed(covered)) is SignatureError.UNCOVERED
+
+
+def test_absent_body_and_query_need_no_cover() -> None:
+    bare = SignedRequest("GET", "https", "gateway.example.com", "/a", "", (), has_body=False, digests=signature.digests_of(b""))
+    assert isinstance(check(signed(("@method", "@authority", "@path"), request=bare)), VerifiedSignature)
+
+
+@pytest.mark.parametrize(
+    ("params", "error"),
+    [
+        ({"created": None}, SignatureError.PARAMETERS),
+        ({"created": 1.5}, SignatureError.PARAMETERS),
+        ({"created": int(NOW) - 301}, SignatureError.AGE),
+        ({"created": int(NOW) + 31}, SignatureError.AGE),
+        ({"expires": int(NOW)}, SignatureError.AGE),
+        ({"expires": "soon"}, SignatureError.AGE),
+        ({"nonce": None}, SignatureError.PARAMETERS),
+        ({"nonce": "n" * 15}, SignatureError.PARAMETERS),
+        ({"nonce": "n" * 129}, SignatureError.PARAMETERS),
+        ({"keyid": None}, SignatureError.KEYID),
+        ({"keyid": "9fGh82kLmQ0a"}, SignatureError.KEYID),
+        ({"alg": "ed25519"}, SignatureError.ALGORITHM),
+        ({"tag": None}, SignatureError.MISSING),
+        ({"tag": "somebody-else", "nonce": '"gatehouse"' + "n" * 9}, SignatureError.MISSING),
+    ],
+)
+def test_invalid_parameter_has_its_reason(params: dict[str, Any], error: SignatureError) -> None:
+    assert check(signed(**params)) is error
+
+
+def test_algorithm_of_the_key_is_used() -> None:
+    """An HMAC with the public key is not accepted as an Ed25519 signature (RFC 9421, section 7.3.6)."""
+    public = der("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
+    for alg, error in (("hmac-sha256", SignatureError.ALGORITHM), (None, SignatureError.WRONG)):
+        forged = signed(secret=public, alg=alg)
+        assert signature.check(forged, key_id=KEY_ID, algorithm=ED25519, key=public, now=NOW) is error
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"method": "PUT"}, SignatureError.WRONG),
+        ({"path": "/cores/docs/b"}, SignatureError.WRONG),
+        ({"query": "b=d"}, SignatureError.WRONG),
+        ({"authority": "other.example.com"}, SignatureError.WRONG),
+        ({"scheme": "http"}, SignatureError.WRONG),
+        ({"digests": signature.digests_of(b"another body")}, SignatureError.DIGEST),
+    ],
+)
+def test_modified_request_is_rejected(changed: dict[str, Any], error: SignatureError) -> None:
+    assert check(msgspec.structs.replace(signed(), **changed)) is error
+
+
+def test_other_secret_is_rejected() -> None:
+    assert check(signed(secret=bytes(32))) is SignatureError.WRONG
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("signature", "sig2=:aGk=:", SignatureError.MALFORMED),
+        ("signature", "sig1=aGk", SignatureError.MALFORMED),
+        ("signature", "sig1=:aGk=:", SignatureError.WRONG),
+        ("signature", "sig1=:aGk=:, sig1=:aGk=:", SignatureError.MALFORMED),
+        ("signature", "\x00", SignatureError.MALFORMED),
+        ("signature", "a" * 5000, SignatureError.MALFORMED),
+        ("signature-input", 'sig1=("@method";tag="gatehouse"', SignatureError.MALFORMED),
+        ("signature-input", 'sig1="@method";tag="gatehouse"', SignatureError.MISSING),
+        ("signature-input", 'sig1=("@method");tag="gatehouse", sig2=("@method");tag="gatehouse"', SignatureError.AMBIGUOUS),
+        ("signature-input", 'sig1=("@method" "@method");tag="gatehouse"', SignatureError.MALFORMED),
+        ("signature-input", 'sig1=("@method";req);tag="gatehouse"', SignatureError.COMPONENT),
+        ("signature-input", 'sig1=("Date");tag="gatehouse"', SignatureError.COMPONENT),
+        ("signature-input", 'sig1=(5);tag="gatehouse"', SignatureError.COMPONENT),
+    ],
+)
+def test_malformed_signature_field_is_rejected(name: str, value: str, error: SignatureError) -> None:
+    assert check(with_field(signed(), name, value)) is error
+
+
+@pytest.mark.parametrize("component", ["@status", "@query-param", "@signature-params", "x-absent"])
+def test_missing_component_is_rejected(component: str) -> None:
+    assert check(signed((*COVERED, component))) is SignatureError.COMPONENT
+
+
+def test_request_without_signature_fields_is_unsigned() -> None:
+    bare = SignedRequest("GET", "https", "gateway.example.com", "/a", "", (), has_body=False, digests=())
+    assert check(bare) is SignatureError.MISSING
+
+
+def test_other_signatures_are_ignored() -> None:
+    request = signed()
+    expected = next(value for name, value in request.fields if name == "signature-input")
+    both = with_field(request, "signature-input", f'core=("@method");tag="core", {expected}')
+    assert isinstance(check(both), VerifiedSignature)
+
+
+def test_secret_text_round_trip() -> None:
+    assert signature.secret_bytes(signature.secret_text(SECRET)) == SECRET
+    with pytest.raises(ValueError, match="a signing secret begins with sigkey_"):
+        signature.secret_bytes("whsec_AAAA")
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_any_signature_field_gets_a_reason(expected: str, created: str) -> None:
+    request = with_field(with_field(signed(), "signature-input", expected + ';tag="gatehouse"'), "signature", created)
+    assert isinstance(check(request), SignatureError)
+
+
+@given(st.binary(max_size=64), st.sampled_from(["path", "query", "authority"]), st.text(min_size=1, max_size=20))
+def test_signature_is_unique_to_its_request(body: bytes, member: str, text: str) -> None:
+    base = SignedRequest("POST", "https", "a.example", "/p", "q", (), has_body=False, digests=signature.digests_of(body))
+    request = signed(("@method", "@authority", "@path", "@query"), request=base)
+    other = msgspec.structs.replace(request, **{member: getattr(base, member) + text})
+    same = member == "authority" and other.authority.lower().removesuffix(":443") == "a.example"
+    assert isinstance(check(other), VerifiedSignature) is same
+
+
+def test_every_signature_error_has_a_fix() -> None:
+    assert [error for error in SignatureError if not (error.message and error.fix)] == []
+    assert SignatureError("signature_age") is SignatureError.AGE

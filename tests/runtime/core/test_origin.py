@@ -1,0 +1,71 @@
+"""URLs and addresses of Cores: origins only, and no addresses of internal networks."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from gatehouse.core.origin import Origin, parse_origin, rejection
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tools.attack.corpora import PRIVATE_ADDRESSES, REJECTED_URLS
+
+
+@pytest.mark.parametrize(
+    ("url", "normal"),
+    [
+        ("https://core.example.com", "https://core.example.com"),
+        ("https://Core.Example.com:443/", "https://core.example.com"),
+        ("http://core.example.com:80", "http://core.example.com"),
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("http://[2001:db8::1]:9000", "http://[2001:db8::1]:9000"),
+        ("https://a1b2.ngrok-free.app", "https://a1b2.ngrok-free.app"),
+    ],
+)
+def test_origin_is_parsed_and_normalised(url: str, normal: str) -> None:
+    origin = parse_origin(url)
+    assert isinstance(origin, Origin)
+    assert origin.url == normal
+
+
+@pytest.mark.parametrize("url", REJECTED_URLS)
+def test_other_url_is_rejected(url: str) -> None:
+    assert isinstance(parse_origin(url), str)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
+def test_public_address_is_allowed(address: str) -> None:
+    assert rejection([ipaddress.ip_address(address)], ()) == ""
+
+
+@pytest.mark.parametrize("address", PRIVATE_ADDRESSES)
+def test_address_that_is_not_public_is_rejected(address: str) -> None:
+    """Also the special-purpose addresses that some versions of Python consider public."""
+    assert rejection([ipaddress.ip_address(address)], ()) != ""
+
+
+def test_one_private_address_is_enough_to_reject() -> None:
+    addresses = [ipaddress.ip_address("8.8.8.8"), ipaddress.ip_address("10.0.0.1")]
+    assert rejection(addresses, ()) != ""
+
+
+def test_name_without_address_is_rejected() -> None:
+    assert rejection([], ()) != ""
+
+
+def test_only_configured_private_networks_are_allowed() -> None:
+    networks = (ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("127.0.0.0/8"))
+    assert rejection([ipaddress.ip_address("10.1.2.3"), ipaddress.ip_address("127.0.0.1")], networks) == ""
+    assert rejection([ipaddress.ip_address("10.2.0.1")], networks) != ""
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "224.0.0.1"])
+def test_no_network_allows_unspecified_or_multicast(address: str) -> None:
+    assert rejection([ipaddress.ip_address(address)], (ipaddress.ip_network("0.0.0.0/0"),)) != ""
+
+
+@given(st.ip_addresses(v=4))
+def test_mapped_address_is_treated_like_ipv4(address: ipaddress.IPv4Address) -> None:
+    mapped = ipaddress.IPv6Address(f"::ffff:{address}")
+    assert rejection([address], ()) == rejection([mapped], ())

@@ -1,0 +1,75 @@
+"""Key scanner: keys in text with their line numbers, and look-alikes."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+from gatehouse.core.keys import KeyEnvironment
+from gatehouse.core.token import build
+from gatehouse.core.token_scanner import find, has_token, redacted
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.runtime.canaries import TOKENS
+
+
+def token(prefix: str = "gtk", environment: str = "test") -> str:
+    return build(prefix, KeyEnvironment(environment), secrets.token_bytes(12), secrets.token_bytes(32)).text
+
+
+@pytest.mark.requirement("CG-14")
+def test_keys_are_reported_with_line_and_without_secret() -> None:
+    first, second = token(), token("acme_sk", "live")
+    text = f"a = 1\nkey = '{first}'\n\n{second} {first}\n".encode()
+    result = list(find(text))
+    assert [(item.line, item.text) for item in result] == [(2, first), (4, second), (4, first)]
+    assert result[1].redacted == f"acme_sk_live_{result[1].key_id}..."
+    assert [text[item.position : item.position + len(item.text)].decode() for item in result] == [first, second, first]
+
+
+def test_changed_character_is_not_a_key() -> None:
+    item = token()
+    for at in (0, 5, 12, 40, len(item) - 1):
+        changed = item[:at] + ("x" if item[at] != "x" else "y") + item[at + 1 :]
+        assert list(find(changed.encode())) == []
+
+
+@pytest.mark.parametrize("before", ["", "KEY=", "x_", "my_key_", "Bearer ", "https://a/", "0" * 40, "_", "ü"])
+@pytest.mark.parametrize("after", ["", '"', "\r\n", "/x", "ABC", "_test_"])
+def test_adjacent_text_does_not_hide_a_key(before: str, after: str) -> None:
+    item = token()
+    assert [result.text for result in find(f"{before}{item}{after}".encode())] == [item]
+
+
+def test_only_the_given_prefixes_are_matched() -> None:
+    first, second = token("gtk"), token("acme_sk")
+    text = f"{first} {second}".encode()
+    assert [item.text for item in find(text, ["acme_sk"])] == [second]
+    assert list(find(text, ["sk"])) == []
+
+
+def test_keys_in_text_are_redacted() -> None:
+    item = token()
+    clean = redacted(f"https://ü.example/{item}?again={item}#end")
+    assert item not in clean
+    assert clean == f"https://ü.example/{item[:21]}...?again={item[:21]}...#end"
+
+
+@given(st.lists(st.one_of(st.sampled_from([text for _, text, _ in TOKENS]), st.text(max_size=8)), max_size=4))
+def test_redacted_text_contains_no_secret(parts: list[str]) -> None:
+    text = "".join(parts)
+    clean = redacted(text)
+    assert [secret for _, _, secret in TOKENS if secret in clean] == []
+    assert has_token(text) is (clean != text)
+
+
+@given(st.binary(max_size=300))
+def test_noise_holds_no_key(noise: bytes) -> None:
+    assert list(find(noise)) == []
+
+
+@given(st.binary(max_size=100), st.binary(max_size=100))
+def test_surrounding_bytes_do_not_hide_a_key(before: bytes, after: bytes) -> None:
+    item = token()
+    assert item in [result.text for result in find(before + b" " + item.encode() + after)]

@@ -1,0 +1,270 @@
+"""Checkpoints of the audit trail: signers, archives and the checkpointer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import boto3
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from gatehouse.core.actor import Actor
+from gatehouse.core.audit_chain import GENESIS, Checkpoint, find_contradiction, is_signed, public_keys, signed_bytes
+from gatehouse.core.audit_events import AuditAction
+from gatehouse.core.errors import SettingsError, Unavailable
+from gatehouse.features.audit.repository import AuditRepository
+from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
+from gatehouse.platform.aws import signing_key
+from gatehouse.platform.aws.signing_key import KmsSigner, LocalSigner, Signer, local_signer
+from gatehouse.platform.db.pool import Pool
+from moto import mock_aws
+
+from tests.runtime.clocks import ManualClock
+from tests.runtime.conftest import Database
+from tests.runtime.console_client import open_console
+
+BUCKET = "gatehouse-checkpoints"
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with mock_aws():
+        yield
+
+
+@pytest.fixture(params=["local", "kms"])
+def signer(request: pytest.FixtureRequest, aws: None) -> Signer:
+    if request.param == "local":
+        return LocalSigner(Ed25519PrivateKey.generate())
+    key = boto3.client("kms", "eu-central-1").create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")
+    return KmsSigner(key["KeyMetadata"]["Arn"])
+
+
+@pytest.fixture(params=["directory", "bucket"])
+def archive(request: pytest.FixtureRequest, aws: None, tmp_path: Path) -> CheckpointArchive:
+    if request.param == "directory":
+        return CheckpointArchive(f"file:{tmp_path}/checkpoints")
+    boto3.client("s3", "eu-central-1").create_bucket(
+        Bucket=BUCKET,
+        CreateBucketConfiguration={"LocationConstraint": "eu-central-1"},
+        ObjectLockEnabledForBucket=True,
+    )
+    return CheckpointArchive(f"s3://{BUCKET}/checkpoints/")
+
+
+def checkpoint(seq: int, signature: bytes = b"s") -> Checkpoint:
+    return Checkpoint(seq, bytes([seq % 256]) * 32, 1_800_000_000.25, "key", "ed25519", signature)
+
+
+async def test_only_the_signing_key_verifies_a_signature(signer: Signer) -> None:
+    unsigned = msgspec.structs.replace(checkpoint(7), key_id=await signer.key_id(), algorithm=signer.algorithm)
+    created = msgspec.structs.replace(unsigned, signature=await signer.sign(signed_bytes(unsigned)))
+    assert is_signed(created, public_keys(await signer.public_key()))
+    assert not is_signed(created, public_keys(await LocalSigner(Ed25519PrivateKey.generate()).public_key()))
+    assert not is_signed(msgspec.structs.replace(created, seq=8), public_keys(await signer.public_key()))
+
+
+async def test_archive_returns_checkpoints_in_order_of_rows(archive: CheckpointArchive) -> None:
+    assert await archive.all() == ()
+    for seq in (1000, 7, 20):
+        await archive.put(checkpoint(seq))
+    assert await archive.all() == (checkpoint(7), checkpoint(20), checkpoint(1000))
+
+
+async def test_archive_does_not_overwrite_a_checkpoint(archive: CheckpointArchive) -> None:
+    await archive.put(checkpoint(7))
+    await archive.put(checkpoint(7, signature=b"forged"))
+    assert await archive.all() == (checkpoint(7),)
+
+
+async def test_missing_archive_or_key_is_unavailable(aws: None, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for location in ("s3://nowhere", f"file:{tmp_path}/file/below"):
+        with pytest.raises(Unavailable):
+            await CheckpointArchive(location).put(checkpoint(1))
+    with pytest.raises(Unavailable):
+        await KmsSigner("alias/nobody").sign(b"x")
+
+
+def test_readable_or_empty_key_file_is_rejected(tmp_path: Path) -> None:
+    file = tmp_path / "key.pem"
+    file.write_text("no key")
+    file.chmod(0o644)
+    with pytest.raises(SettingsError, match="is readable by other users"):
+        local_signer(file)
+    file.chmod(0o600)
+    with pytest.raises(SettingsError, match="is not an Ed25519 key"):
+        local_signer(file)
+
+
+@dataclass
+class Setup:
+    checkpointer: Checkpointer
+    trail: AuditRepository
+    archive: CheckpointArchive
+    signer: LocalSigner
+    clock: ManualClock
+    database: Database
+    broken: list[int] = field(default_factory=list)
+
+    async def append(self, rows: int) -> None:
+        for _ in range(rows):
+            await self.trail.append(
+                Actor("system", "test").event(AuditAction.KEY_CREATE, target_id="x", at=self.clock.now(), details={})
+            )
+
+    async def findings(self) -> Any:
+        rows, _ = await self.trail.page(before=None, size=500)
+        hashes = {row.seq: row.hash for row in rows}
+        return find_contradiction(hashes, await self.archive.all(), public_keys(await self.signer.public_key()))
+
+
+@pytest.fixture
+async def setup(database: Database, tmp_path: Path) -> AsyncIterator[Setup]:
+    database.sql("TRUNCATE audit_event, audit_checkpoint")
+    pool = Pool(database.app, application="tests", size_max=2)
+    clock, signer, archive = ManualClock(), LocalSigner(Ed25519PrivateKey.generate()), CheckpointArchive(f"file:{tmp_path}")
+    trail, broken = AuditRepository(pool), list[int]()
+    checkpointer = Checkpointer(trail, signer, archive, clock, rows=10, seconds=600, on_broken=broken.append)
+    yield Setup(checkpointer, trail, archive, signer, clock, database, broken)
+    await pool.close()
+
+
+@pytest.mark.requirement("TR-11")
+async def test_checkpoint_is_due_by_rows_or_age(setup: Setup) -> None:
+    setup.clock.advance(3600)
+    assert await setup.checkpointer.run_once() is None
+    await setup.append(1)
+    first = await setup.checkpointer.run_once()
+    assert first is not None
+    await setup.append(9)
+    assert await setup.checkpointer.run_once() is None
+    await setup.append(1)
+    second = await setup.checkpointer.run_once()
+    await setup.append(1)
+    setup.clock.advance(600)
+    third = await setup.checkpointer.run_once()
+    assert [item.seq if item else None for item in (first, second, third)] == [1, 11, 12]
+    assert await setup.archive.all() == (first, second, third)
+    assert await setup.trail.checkpoints(after=1, size=10) == (second, third)
+    assert await setup.findings() is None
+
+
+@pytest.mark.requirement("TR-11")
+async def test_truncated_trail_is_detected(setup: Setup) -> None:
+    await setup.append(10)
+    await setup.checkpointer.run_once()
+    setup.database.sql("DELETE FROM audit_event WHERE seq > 7")
+    result = await setup.findings()
+    assert (result.seq, result.reason) == (8, "rows 8 to 10 are missing: a checkpoint covers them")
+    assert await setup.checkpointer.run_once() is None
+    assert setup.broken == [8]
+
+
+@pytest.mark.requirement("TR-11")
+async def test_rewritten_trail_is_detected(setup: Setup) -> None:
+    await setup.append(10)
+    await setup.checkpointer.run_once()
+    setup.database.sql("TRUNCATE audit_event")
+    setup.clock.advance(1)
+    await setup.append(12)
+    assert (await setup.trail.verify())[1] is None
+    assert (await setup.findings()).seq == 10
+    setup.clock.advance(600)
+    assert await setup.checkpointer.run_once() is None
+    assert setup.broken == [11]
+
+
+async def test_broken_chain_is_not_signed(setup: Setup) -> None:
+    await setup.append(9)
+    setup.database.sql("UPDATE audit_event SET actor_id = 'somebody' WHERE seq = 4")
+    await setup.append(3)
+    assert await setup.checkpointer.run_once() is None
+    assert (setup.broken, await setup.archive.all(), await setup.trail.last_checkpoint()) == ([4], (), None)
+
+
+async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    unavailable = CheckpointArchive(f"file:{tmp_path}/file/below")
+    checkpointer = Checkpointer(setup.trail, setup.signer, unavailable, setup.clock, rows=1, seconds=600)
+    await setup.append(2)
+    with pytest.raises(Unavailable):
+        await checkpointer.run_once()
+    assert await setup.trail.last_checkpoint() is None
+    assert (await setup.checkpointer.take()) is not None
+
+
+@pytest.mark.requirement("TR-11")
+async def test_silent_kms_delays_the_checkpoint(setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
+    monkeypatch.setattr(signing_key, "_TIMEOUT_S", 0.1)
+    silent = Checkpointer(setup.trail, KmsSigner("alias/checkpoints"), setup.archive, setup.clock, rows=1, seconds=600)
+    await setup.append(2)
+    async with asyncio.timeout(60):
+        with pytest.raises(Unavailable) as error:
+            await silent.run_once()
+    assert error.value.detail == "KMS ReadTimeoutError"
+    assert await setup.trail.last_checkpoint() is None
+    assert (await setup.checkpointer.take()) is not None
+
+
+async def test_application_role_cannot_change_checkpoints(setup: Setup) -> None:
+    await setup.append(1)
+    await setup.checkpointer.take()
+    async with asyncpg.create_pool(**setup.database.app.arguments(), min_size=1, max_size=1) as pool:
+        for statement in ("UPDATE audit_checkpoint SET seq = 2", "DELETE FROM audit_checkpoint", "TRUNCATE audit_checkpoint"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await pool.execute(statement)
+    assert (await setup.trail.last_checkpoint()) is not None
+
+
+async def test_concurrent_checkpoint_is_stored_once(setup: Setup) -> None:
+    await setup.append(3)
+    first = await setup.checkpointer.take()
+    assert first is not None
+    assert not await setup.trail.add_checkpoint(first)
+    assert await setup.checkpointer.take() is None
+    assert (await setup.trail.uncheckpointed(None)).last_hash == first.hash != GENESIS
+
+
+@pytest.mark.requirement("TR-11")
+async def test_status_shows_the_last_checkpoint_and_detects_changes(database: Database, tmp_path: Path) -> None:
+    signer = LocalSigner(Ed25519PrivateKey.generate())
+    async with open_console(database, signer=signer) as console:
+
+        async def status() -> dict[str, Any]:
+            reply = await console.client.get("/v1/audit-status")
+            assert reply.status_code == 200, reply.text
+            shown: dict[str, Any] = reply.json()
+            return shown
+
+        await console.create()
+        archive = CheckpointArchive(f"file:{tmp_path}/checkpoints")
+        trail = console.dependencies.audit
+        await trail.append(Actor("bootstrap", "bootstrap").event(AuditAction.LOG_LEVEL_SET, target_id="all", at=1.0, details={}))
+        taken = await Checkpointer(trail, signer, archive, console.dependencies.clock, rows=1, seconds=0).take()
+        assert taken is not None
+        shown = await status()
+        assert (shown["enabled"], shown["checkpoint"]["seq"], shown["signed"], shown["matches"]) == (True, taken.seq, True, True)
+        await console.create()
+        assert (await status())["newest_seq"] == taken.seq + 1
+        database.sql(
+            f"ALTER TABLE audit_event DISABLE TRIGGER USER; UPDATE audit_event SET hash = decode('{'00' * 32}', 'hex')"  # noqa: S608
+            f" WHERE seq = {taken.seq}; ALTER TABLE audit_event ENABLE TRIGGER USER"
+        )
+        shown = await status()
+        assert (shown["signed"], shown["matches"]) == (True, False)
+    async with open_console(database, signer=LocalSigner(Ed25519PrivateKey.generate())) as console:
+        assert (await console.client.get("/v1/audit-status")).json()["signed"] is None
+    async with open_console(database) as console:
+        assert (await console.client.get("/v1/audit-status")).json()["enabled"] is False

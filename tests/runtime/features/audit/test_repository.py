@@ -1,0 +1,128 @@
+"""Audit trail in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from gatehouse.core.audit_events import AuditEvent
+from gatehouse.features.audit.models import AuditFilter
+from gatehouse.features.audit.repository import AuditRepository
+from gatehouse.platform.audit_log import append
+from gatehouse.platform.db.pool import Pool
+
+from tests.runtime.conftest import Database
+
+
+@pytest.fixture
+async def trail(database: Database) -> AsyncIterator[AuditRepository]:
+    database.sql("TRUNCATE audit_event")
+    pool = Pool(database.app, application="tests", size_max=8)
+    yield AuditRepository(pool)
+    await pool.close()
+
+
+def event(number: int) -> AuditEvent:
+    return AuditEvent(
+        occurred_at=1_800_000_000.123456 + number,
+        actor_type="bootstrap",
+        actor_id="bootstrap",
+        action="key.create",
+        target_type="key",
+        target_id=f"{number:012d}",
+        outcome="success",
+        request_id="req_1",
+        source_address="192.0.2.1",
+        details={"text": "ünïcode \U0001f511", "whole": 2.0, "part": 0.1, "none": None, "list": ["b", "a"], "yes": True},
+    )
+
+
+async def fill(trail: AuditRepository, rows: int = 6) -> None:
+    for number in range(rows):
+        await trail.append(event(number))
+
+
+async def test_stored_rows_have_their_original_hash(trail: AuditRepository) -> None:
+    await fill(trail)
+    assert await trail.verify() == (6, None)
+
+
+async def test_concurrent_writers_append_without_gaps(trail: AuditRepository) -> None:
+    await asyncio.gather(*(trail.append(event(number)) for number in range(24)))
+    assert await trail.verify() == (24, None)
+
+
+async def test_rolled_back_event_leaves_no_gap(database: Database, trail: AuditRepository) -> None:
+    pool = Pool(database.app, application="tests", size_max=1)
+
+    async def append_and_fail() -> None:
+        async with pool.transaction() as connection:
+            assert await append(connection, event(0)) == 1
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await append_and_fail()
+    await pool.close()
+    await trail.append(event(1))
+    assert await trail.verify() == (1, None)
+
+
+@pytest.mark.requirement("TR-11")
+@pytest.mark.parametrize(
+    ("statement", "broken"),
+    [
+        ("UPDATE audit_event SET actor_id = 'somebody' WHERE seq = 3", 3),
+        ("UPDATE audit_event SET details = details || '{\"yes\": false}' WHERE seq = 3", 3),
+        ("UPDATE audit_event SET details = details - 'none' WHERE seq = 3", 3),
+        ("UPDATE audit_event SET occurred_at = occurred_at + interval '1 microsecond' WHERE seq = 3", 3),
+        ("UPDATE audit_event SET hash = decode(repeat('00', 32), 'hex') WHERE seq = 3", 3),
+        ("DELETE FROM audit_event WHERE seq = 1", 2),
+        ("DELETE FROM audit_event WHERE seq = 3", 4),
+        ("DELETE FROM audit_event WHERE seq = 3; UPDATE audit_event SET seq = seq - 1 WHERE seq > 3", 3),
+        (
+            "UPDATE audit_event SET seq = 99 WHERE seq = 3; UPDATE audit_event SET seq = 3 WHERE seq = 4;"
+            "UPDATE audit_event SET seq = 4 WHERE seq = 99",
+            3,
+        ),
+    ],
+)
+async def test_edit_gap_or_reordering_is_found_at_its_row(
+    trail: AuditRepository, database: Database, statement: str, broken: int
+) -> None:
+    await fill(trail)
+    database.sql(statement)
+    assert (await trail.verify())[1] == broken
+
+
+async def test_pages_are_newest_first_and_end(trail: AuditRepository) -> None:
+    await fill(trail)
+    first, next_before = await trail.page(before=None, size=4)
+    second, end = await trail.page(before=next_before, size=4)
+    assert [row.seq for row in first + second] == [6, 5, 4, 3, 2, 1]
+    assert end is None
+
+
+async def test_event_is_read_as_it_was_written(trail: AuditRepository) -> None:
+    await trail.append(event(7))
+    rows, _ = await trail.page(before=None, size=1)
+    assert rows[0].event == event(7)
+
+
+@pytest.mark.parametrize(
+    ("only", "expected"),
+    [
+        (AuditFilter(target_id="000000000002"), [3]),
+        (AuditFilter(action="key.create"), [6, 5, 4, 3, 2, 1]),
+        (AuditFilter(action="key.*"), [6, 5, 4, 3, 2, 1]),
+        (AuditFilter(action="key.%"), []),
+        (AuditFilter(action="k%*"), []),
+        (AuditFilter(actor_id="' OR true --"), []),
+        (AuditFilter(since=1_800_000_002.0, until=1_800_000_004.0), [4, 3]),
+        (AuditFilter(outcome="denied"), []),
+    ],
+)
+async def test_filters_select_rows(trail: AuditRepository, only: AuditFilter, expected: list[int]) -> None:
+    await fill(trail)
+    assert [row.seq for row in (await trail.page(before=None, size=10, only=only))[0]] == expected
+    assert [row.seq for row in await trail.following(0, 10, only)] == expected[::-1]

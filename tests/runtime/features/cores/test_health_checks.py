@@ -1,0 +1,83 @@
+"""Health checks of one worker, without a gateway process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from gatehouse.core.cores import CoreRecord
+from gatehouse.core.token import Pepper
+from gatehouse.features.cores import health_checks
+from gatehouse.features.cores.health_checks import HealthChecks
+from gatehouse.features.cores.repository import CoreRegistry, CoreRepository, HealthCheckRepository
+from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
+
+from sandbox.ports import free_port
+from tests.runtime.conftest import Rows
+from tests.runtime.console_client import LOOPBACK
+
+pytestmark = pytest.mark.requirement("CG-11")
+
+
+class Reservations(HealthCheckRepository):
+    """Records the number of instances in each reservation."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self.sizes: list[int] = []
+
+    async def reserve(self, *, interval_s: float, size: int) -> list[tuple[str, str]]:
+        reserved = await super().reserve(interval_s=interval_s, size=size)
+        self.sizes.append(len(reserved))
+        return reserved
+
+
+@dataclass(frozen=True)
+class Checked:
+    checks: HealthChecks
+    reservations: Reservations
+    changes: list[CoreRecord]
+
+
+@asynccontextmanager
+async def checked(rows: Rows, port: int, instances: int) -> AsyncIterator[Checked]:
+    """Health checks of instances of a Core, which all have this port."""
+    await rows.pool.execute("DELETE FROM core")
+    key_id = f"agent{port:07d}"
+    await rows.add_key(key_id)
+    for number in range(instances):
+        await rows.pool.execute(
+            "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, pepper_generation, health_path,"
+            " expires_at) VALUES ('docs', $1, $2, 'test', 'lease', $3, 1, '/health', now() + interval '1 hour')",
+            str(number),
+            f"http://127.0.0.1:{port}",
+            key_id,
+        )
+    cores, changes = CoreRegistry(rows.pool), list[CoreRecord]()
+    registered, _ = await CoreRepository(rows.pool).page(after=None, size=instances)
+    for record in registered:
+        cores.change(record)
+    upstreams, reservations = UpstreamClients(SystemResolver(), LOOPBACK), Reservations(rows.pool)
+    checks = HealthChecks(cores, reservations, upstreams, Pepper({1: bytes(32)}, 1), 3600, 1, 1, changes.append)
+    async with asyncio.timeout(60):
+        yield Checked(checks, reservations, changes)
+    await upstreams.close()
+
+
+async def test_silent_instance_is_unhealthy(rows: Rows, silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_checks, "TIMEOUT_S", 0.1)
+    async with checked(rows, silent_port, instances=1) as started:
+        await started.checks.run_once()
+    assert [(core.instance_id, core.healthy) for core in started.changes] == [("0", False)]
+
+
+async def test_number_of_concurrent_checks_is_bounded(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_checks, "BATCH", 2)
+    async with checked(rows, free_port(), instances=5) as started:
+        await started.checks.run_once()
+    assert started.reservations.sizes == [2, 2, 1]
+    assert [core.healthy for core in started.changes] == [False] * 5

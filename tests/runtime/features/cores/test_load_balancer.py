@@ -1,0 +1,169 @@
+"""Selection of an instance: requests in progress, health, open and half-open circuit breakers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import msgspec
+import pytest
+from gatehouse.core.cores import CoreRecord
+from gatehouse.core.errors import CoreCircuitOpen, CoreUnreachable
+from gatehouse.features.cores.circuit_breaker import CircuitState
+from gatehouse.features.cores.concurrency import ConcurrencyLimit
+from gatehouse.features.cores.load_balancer import LoadBalancer
+from gatehouse.platform.http_client.upstream import UpstreamClients, UpstreamRequest
+
+from tests.runtime.core_records import instance
+
+pytestmark = pytest.mark.requirement("CG-11")
+
+GET = UpstreamRequest("GET", "/x", [], None)
+POST = UpstreamRequest("POST", "/x", [], b"question")
+
+
+A, B, C = instance("a"), instance("b"), instance("c")
+
+
+@dataclass
+class Upstream:
+    """Responds to every request, except on the instances in `down`."""
+
+    down: set[str] = field(default_factory=set)
+
+    @asynccontextmanager
+    async def send(self, url: str, request: UpstreamRequest) -> AsyncIterator[Any]:
+        if url in self.down:
+            raise CoreUnreachable(sent=False)
+        yield None
+
+
+@dataclass
+class Harness:
+    now: float = 100.0
+    upstream: Upstream = field(default_factory=Upstream)
+    transitions: list[tuple[str, CircuitState]] = field(default_factory=list)
+    retries: list[bool] = field(default_factory=list)
+    balancer: LoadBalancer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.balancer = LoadBalancer(
+            cast("UpstreamClients", self.upstream),
+            ConcurrencyLimit(100, 100, 1.0),
+            lambda: self.now,
+            failures_max=2,
+            reset_s=5.0,
+            retry_share=0.1,
+            on_transition=lambda core, state: self.transitions.append((core.instance_id, state)),
+            on_retry=self.retries.append,
+        )
+
+    async def request(self, core: CoreRecord) -> None:
+        async with self.balancer.send(core, GET):
+            pass
+
+    async def open(self, core: CoreRecord) -> None:
+        """Opens the circuit breaker of an instance."""
+        self.upstream.down.add(core.url)
+        for _ in range(2):
+            with pytest.raises(CoreUnreachable):
+                await self.request(core)
+
+    def selected(self, *instances: CoreRecord, request: UpstreamRequest = GET, failed: CoreRecord | None = None) -> set[str]:
+        """The instances that are selected in 200 attempts."""
+        selections = (self.balancer.select(instances, request, failed=failed) for _ in range(200))
+        return set(Counter(core.instance_id for core in selections))
+
+
+async def test_instance_with_fewest_requests_is_selected() -> None:
+    harness = Harness()
+    async with AsyncExitStack() as stack:
+        for core in (A, A, B, B, C):
+            await stack.enter_async_context(harness.balancer.send(core, GET))
+        assert harness.selected(A, B, C) == {"c"}
+        await stack.enter_async_context(harness.balancer.send(C, GET))
+        assert harness.selected(A, B, C) == {"a", "b", "c"}
+    assert harness.selected(A, B, C) == {"a", "b", "c"}
+
+
+async def test_unhealthy_instance_is_selected_only_if_no_other_is_available() -> None:
+    harness, unhealthy = Harness(), instance("b", healthy=False)
+    async with harness.balancer.send(A, GET):
+        assert harness.selected(A, unhealthy) == {"a"}
+    assert harness.selected(unhealthy) == {"b"}
+    assert harness.selected(instance("a", healthy=False), unhealthy) == {"a", "b"}
+
+
+async def test_instance_with_an_open_circuit_breaker_is_not_selected() -> None:
+    harness = Harness()
+    await harness.open(A)
+    assert harness.selected(A, B) == {"b"}
+    await harness.open(B)
+    with pytest.raises(CoreCircuitOpen) as error:
+        harness.balancer.select((A, B), GET)
+    assert error.value.retry_after_s == 5
+    assert harness.transitions == [("a", CircuitState.OPEN), ("b", CircuitState.OPEN)]
+
+
+async def test_trial_request_to_a_half_open_instance_can_be_retried() -> None:
+    harness = Harness()
+    await harness.open(A)
+    harness.now += 5.0
+    assert harness.selected(A, B) == {"a"}
+    assert harness.selected(A, B, request=POST) == {"b"}
+    harness.upstream.down.clear()
+    await harness.request(A)
+    assert harness.transitions[-1] == ("a", CircuitState.CLOSED)
+    assert harness.selected(A, B, request=POST) == {"a", "b"}
+
+
+async def test_failed_instance_is_selected_again_only_if_no_other_is_available() -> None:
+    harness = Harness()
+    assert harness.selected(A, B, failed=A) == {"b"}
+    assert harness.selected(A, failed=A) == {"a"}
+
+
+async def test_retry_uses_another_instance_and_the_budget() -> None:
+    harness = Harness()
+    failure = CoreUnreachable(sent=True)
+    assert harness.balancer.select_for_retry((A, B), GET, A, failure) == B
+    assert harness.balancer.select_for_retry((A, B), POST, A, CoreUnreachable(sent=False)) is None
+    assert harness.balancer.select_for_retry((A, B), UpstreamRequest("DELETE", "/x", [], None), A, failure) is None
+    await harness.open(A)
+    await harness.open(B)
+    assert harness.balancer.select_for_retry((A, B), GET, A, failure) is None
+    assert harness.retries == [True]
+
+
+@pytest.mark.parametrize("change", [{"lease_id": "new"}, {"url": "http://moved"}])
+async def test_new_lease_or_url_starts_with_a_closed_circuit(change: dict[str, str]) -> None:
+    harness = Harness()
+    await harness.open(A)
+    assert harness.selected(msgspec.structs.replace(A, **change)) == {"a"}
+
+
+async def test_state_of_ended_instances_is_removed() -> None:
+    harness = Harness()
+    await harness.open(A)
+    await harness.request(B)
+    assert harness.balancer.count_open(lambda _: (A, B)) == 1
+    assert harness.balancer.count_open(lambda _: (B,)) == 0
+    assert harness.selected(A) == {"a"}
+
+
+async def test_requests_are_reported_with_the_state_of_the_circuit_breaker() -> None:
+    harness = Harness()
+    await harness.open(A)
+    await harness.request(B)
+    find = {"docs": (A, B)}.__getitem__
+    reports = harness.balancer.end_interval(find)
+    assert [(report.instance_id, report.state, report.requests, report.failures) for report in reports] == [
+        ("a", CircuitState.OPEN, 2, 2),
+        ("b", CircuitState.CLOSED, 1, 0),
+    ]
+    harness.now += 5
+    assert harness.balancer.end_interval(find)[0].state is CircuitState.HALF_OPEN
+    assert [report.instance_id for report in harness.balancer.end_interval(lambda name: (B,))] == ["b"]

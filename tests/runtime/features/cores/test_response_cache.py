@@ -1,0 +1,55 @@
+"""Response cache: bounds, storable responses and updates by a 304."""
+
+from __future__ import annotations
+
+from gatehouse.features.cores.response_cache import CachedResponse, ResponseCache, Validation, updated_headers
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def headers(length: int, etag: str = '"1"') -> list[tuple[str, str]]:
+    return [
+        ("etag", etag),
+        ("cache-control", "public"),
+        ("content-length", str(length)),
+        ("content-type", "text/plain"),
+        ("x-old", "1"),
+    ]
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9000)), max_size=60))
+def test_cache_never_exceeds_its_bound(entries: list[tuple[int, int]]) -> None:
+    cache = ResponseCache(40_000)
+    for number, size in entries:
+        key = ("docs", "lease", f"/{number}", "")
+        if cache.storable(200, headers(size)):
+            cache.store(key, headers(size), b"x" * size, Validation(0.0, 0))
+            assert cache.find(key) is not None
+        assert cache.bytes <= 40_000
+        assert len(cache) <= 40_000 // 2048
+    for number in range(31):
+        cache.drop(("docs", "lease", f"/{number}", ""))
+    assert (cache.bytes, len(cache)) == (0, 0)
+
+
+def test_too_large_body_is_not_storable() -> None:
+    cache = ResponseCache(4000)
+    assert cache.storable(200, headers(1000))
+    assert not cache.storable(200, headers(1001))
+    assert not cache.storable(200, [("etag", '"1"')])
+    assert not cache.storable(206, headers(10))
+
+
+def test_304_updates_headers_except_those_of_the_body() -> None:
+    cached = CachedResponse('"1"', headers(3), b"abc", Validation(0.0, 0))
+    not_modified = [("etag", '"1"'), ("x-old", "2"), ("x-new", "3"), ("content-length", "0"), ("content-type", "x/y")]
+    assert updated_headers(cached, not_modified) == [
+        ("cache-control", "public"),
+        ("content-length", "3"),
+        ("content-type", "text/plain"),
+        ("etag", '"1"'),
+        ("x-old", "2"),
+        ("x-new", "3"),
+    ]
+    assert updated_headers(cached, [("etag", '"2"')]) is None
+    assert updated_headers(cached, []) == cached.headers

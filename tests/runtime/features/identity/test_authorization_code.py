@@ -1,0 +1,533 @@
+"""Sign-in with the authorization code flow and PKCE: the requests, and every response that must be rejected."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.token import Pepper
+from gatehouse.features.identity.authorization_code import (
+    CALLBACK_PATH,
+    RETURN_TO_CHARS_MAX,
+    TRANSACTION_S,
+    AuthorizationCodeFlow,
+    Client,
+    Failure,
+    local_path,
+)
+from gatehouse.features.identity.issuer import CACHE_S, STALE_S
+from gatehouse.features.identity.oidc import SKEW_S
+from gatehouse.features.identity.service import FAILURES_MAX
+from gatehouse.services.console import asgi as console_asgi
+from gatehouse.services.console.authentication import COOKIE
+from gatehouse.services.console.sign_in import SIGN_OUT_PATH, START_PATH, TRANSACTION_COOKIE
+from joserfc.jwk import RSAKey
+
+from tests.runtime.clocks import ManualClock
+from tests.runtime.console_client import Console
+from tests.runtime.features.identity.local_issuer import EC, NOW, RSA, LocalIssuer, running_issuer
+
+ORIGIN = "https://console.test"
+CLIENT_ID, SECRET, CODE = "gatehouse console", "canary/of the+client", "canary-of-the-code"
+CROSS_SITE = {"Sec-Fetch-Site": "cross-site"}
+#: Without the methods in the metadata, the client authenticates with client_secret_basic.
+POST_ONLY = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+@dataclass
+class Visitor:
+    """A browser: stores cookies and does not follow redirects."""
+
+    client: httpx.AsyncClient
+    provider: LocalIssuer
+
+    async def start(self, return_to: str = "/keys?owner=a", **query: str) -> dict[str, str]:
+        """Starts a sign-in and returns the parameters of the authorization request."""
+        headers = {"Sec-Fetch-Site": "same-origin"}
+        reply = await self.client.get(START_PATH, params={"return_to": return_to, **query}, headers=headers)
+        assert reply.status_code == 303, reply.text
+        url = urlsplit(reply.headers["location"])
+        assert f"{url.scheme}://{url.netloc}{url.path}" == f"{self.provider.url}/authorize", reply.headers["location"]
+        return {name: values[0] for name, values in parse_qs(url.query).items()}
+
+    def answer(self, sent: dict[str, str], **claims: Any) -> None:
+        """Sets the response of the token endpoint to an ID token with the nonce of the request."""
+        named = {"aud": CLIENT_ID, "iat": NOW, "nonce": sent["nonce"], **claims}
+        self.provider.token_response = (200, {"id_token": self.provider.token(**named), "token_type": "Bearer"})
+
+    async def return_from_provider(self, sent: dict[str, str], **changes: str | None) -> httpx.Response:
+        """Opens the callback as the identity provider does. A parameter that is None is omitted."""
+        parameters = {"code": CODE, "state": sent["state"], "iss": self.provider.url, **changes}
+        present = {name: value for name, value in parameters.items() if value is not None}
+        return await self.client.get(CALLBACK_PATH, params=present, headers=CROSS_SITE)
+
+    async def session(self) -> dict[str, Any]:
+        reply = await self.client.get("/v1/sessions/current", headers={"Sec-Fetch-Site": "same-origin"})
+        found: dict[str, Any] = reply.json()
+        return found
+
+
+def failure(reply: httpx.Response) -> str:
+    """The failure that the sign-in page explains. Asserts that no session was started."""
+    url = urlsplit(reply.headers["location"])
+    query = parse_qs(url.query)
+    assert (reply.status_code, url.netloc, url.path) == (303, "", "/sign-in"), reply.headers["location"]
+    assert query["request"] == [reply.headers["x-request-id"]]
+    assert not any(header.startswith(COOKIE + "=") for header in reply.headers.get_list("set-cookie"))
+    return query["failure"][0]
+
+
+@dataclass
+class Setup:
+    console: Console
+    provider: LocalIssuer
+    clock: ManualClock
+    flow: AuthorizationCodeFlow
+    app: Any
+
+    def visitor(self) -> Visitor:
+        transport = httpx.ASGITransport(self.app, client=("192.0.2.7", 4711))
+        return Visitor(httpx.AsyncClient(transport=transport, base_url=ORIGIN), self.provider)
+
+    def serve(self, **client: str) -> None:
+        """Serves the console again, with other properties of the client."""
+        self.flow = replace(self.flow, client=replace(self.flow.client, **client))
+        self._serve()
+
+    def _serve(self) -> None:
+        dependencies = self.console.dependencies
+        sessions = replace(dependencies.sessions, clock=self.clock)
+        changes: dict[str, Any] = {
+            "sign_in_flow": self.flow,
+            "identity_provider": self.flow.provider,
+            "sessions": sessions,
+            "origin": ORIGIN,
+        }
+        self.app = console_asgi.create(replace(dependencies, clock=self.clock, **changes))
+
+
+@pytest.fixture
+async def setup(console: Console) -> AsyncIterator[Setup]:
+    console.database.sql("DELETE FROM console_session")
+    async with running_issuer() as issuer:
+        key = console.dependencies.sessions.key
+        client = Client(CLIENT_ID, SECRET, "openid groups", ORIGIN)
+        random_bytes = console.dependencies.random_bytes
+        flow = AuthorizationCodeFlow(issuer.identity_provider, client, issuer.clock, key, random_bytes, 300)
+        created = Setup(console, issuer.provider, issuer.clock, flow, None)
+        created.serve()
+        yield created
+
+
+@pytest.fixture
+def visitor(setup: Setup) -> Visitor:
+    return setup.visitor()
+
+
+@pytest.mark.requirement("CG-13")
+async def test_sign_in_starts_a_session_with_the_roles_of_the_user(setup: Setup, visitor: Visitor) -> None:
+    sent = await visitor.start()
+    assert sent["redirect_uri"] == ORIGIN + CALLBACK_PATH
+    named = ("response_type", "client_id", "scope", "tenant", "code_challenge_method")
+    assert [sent[name] for name in named] == ["code", CLIENT_ID, "openid groups", "a", "S256"]
+    visitor.answer(sent, groups=["on-call"], auth_time=NOW - 40)
+    reply = await visitor.return_from_provider(sent)
+    assert (reply.status_code, reply.headers["location"]) == (303, "/keys?owner=a")
+    [(_, form)] = setup.provider.exchanges
+    challenge = _base64(hashlib.sha256(form["code_verifier"].encode()).digest())
+    assert (form["grant_type"], form["code"], form["redirect_uri"]) == ("authorization_code", CODE, ORIGIN + CALLBACK_PATH)
+    assert (len(form["code_verifier"]), challenge) == (43, sent["code_challenge"])
+    current = await visitor.session()
+    assert (current["session"]["actor_id"], current["roles"]) == ("alice", ["operator"])
+    assert current["session"]["proven_at"] == "2027-01-15T07:59:20Z"
+    assert TRANSACTION_COOKIE not in visitor.client.cookies
+
+
+async def test_transaction_cookie_is_http_only_and_short_lived(visitor: Visitor) -> None:
+    reply = await visitor.client.get(START_PATH, headers={"Sec-Fetch-Site": "same-origin"})
+    name, *attributes = reply.headers["set-cookie"].replace("; ", ";").split(";")
+    assert name.startswith(f"{TRANSACTION_COOKIE}=")
+    assert {item.lower() for item in attributes} == {"httponly", "secure", "samesite=lax", "path=/", "max-age=600"}
+    sent = {key: values[0] for key, values in parse_qs(urlsplit(reply.headers["location"]).query).items()}
+    cookie = visitor.client.cookies[TRANSACTION_COOKIE]
+    payload = base64.urlsafe_b64decode(cookie.partition(".")[2] + "==").decode()
+    assert [name for name in ("state", "nonce") if sent[name] in cookie + payload] == []
+
+
+@pytest.mark.parametrize("site", [{}, CROSS_SITE, {"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-site"}], ids=str)
+async def test_another_site_cannot_start_a_sign_in(visitor: Visitor, site: dict[str, str]) -> None:
+    reply = await visitor.client.get(START_PATH, headers=site)
+    assert (reply.status_code, reply.headers["location"]) == (303, "/sign-in")
+    assert "set-cookie" not in reply.headers
+
+
+async def test_response_for_another_browser_is_rejected(setup: Setup, visitor: Visitor) -> None:
+    """Login CSRF: an attacker sends their own response to a victim, who has no sign-in or another one."""
+    attacker = await visitor.start()
+    visitor.answer(attacker)
+    victim = setup.visitor()
+    assert failure(await victim.return_from_provider(attacker)) == Failure.RESTART
+    await victim.start()
+    assert failure(await victim.return_from_provider(attacker)) == Failure.RESTART
+    assert setup.provider.exchanges == []
+
+
+@pytest.mark.parametrize("state", ["", "x" * 43, None, "ü", "0" * 5000], ids=str)
+async def test_wrong_state_is_rejected(setup: Setup, visitor: Visitor, state: str | None) -> None:
+    sent = await visitor.start()
+    visitor.answer(sent)
+    assert failure(await visitor.return_from_provider(sent, state=state)) == Failure.RESTART
+    assert failure(await visitor.return_from_provider(sent, state=state, error="access_denied")) == Failure.RESTART
+    assert setup.provider.exchanges == []
+
+
+@pytest.mark.parametrize("changed", ["", ".", "1.", "x.e30", "1.e30", "999999999999.e30", "٣.e30", "-1.e30"])
+async def test_changed_cookie_is_rejected(setup: Setup, visitor: Visitor, changed: str) -> None:
+    sent = await visitor.start()
+    cookie = f"{TRANSACTION_COOKIE}={changed}".encode()
+    visitor.client.cookies.clear()
+    params = {"code": CODE, "state": sent["state"], "iss": setup.provider.url}
+    assert failure(await visitor.client.get(CALLBACK_PATH, params=params, headers={b"Cookie": cookie})) == Failure.RESTART
+
+
+async def test_changed_return_address_in_the_cookie_is_rejected(visitor: Visitor) -> None:
+    sent = await visitor.start()
+    generation, _, payload = visitor.client.cookies[TRANSACTION_COOKIE].partition(".")
+    fields = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    fields[2] = "https://evil.example/"
+    visitor.client.cookies.clear()
+    visitor.client.cookies.set(TRANSACTION_COOKIE, f"{generation}.{_base64(json.dumps(fields).encode())}")
+    visitor.answer(sent)
+    assert failure(await visitor.return_from_provider(sent)) == Failure.RESTART
+
+
+async def test_response_is_accepted_once(setup: Setup, visitor: Visitor) -> None:
+    sent = await visitor.start()
+    visitor.answer(sent)
+    cookie = visitor.client.cookies[TRANSACTION_COOKIE]
+    assert (await visitor.return_from_provider(sent)).headers["location"] == "/keys?owner=a"
+    other = setup.visitor()
+    assert failure(await other.return_from_provider(sent)) == Failure.RESTART
+    # The issuer rejects a code that was used, even if the cookie was copied.
+    other.client.cookies.set(TRANSACTION_COOKIE, cookie)
+    setup.provider.token_response = (400, {"error": "invalid_grant", "error_description": CODE})
+    assert failure(await other.return_from_provider(sent)) == Failure.RESPONSE
+
+
+async def test_sign_in_must_be_completed_in_time(setup: Setup, visitor: Visitor) -> None:
+    sent = await visitor.start()
+    visitor.answer(sent, exp=NOW + 2 * TRANSACTION_S)
+    setup.clock.advance(TRANSACTION_S + 1)
+    assert failure(await visitor.return_from_provider(sent)) == Failure.RESTART
+
+
+@pytest.mark.parametrize("issuer", [None, "", "https://other.example", "http://127.0.0.1:1"], ids=str)
+async def test_response_of_another_issuer_is_rejected(setup: Setup, visitor: Visitor, issuer: str | None) -> None:
+    """Mix-up attack (RFC 9207)."""
+    sent = await visitor.start()
+    visitor.answer(sent)
+    assert failure(await visitor.return_from_provider(sent, iss=issuer)) == Failure.RESPONSE
+    assert setup.provider.exchanges == []
+
+
+async def test_issuer_parameter_is_optional_unless_announced(setup: Setup, visitor: Visitor) -> None:
+    setup.provider.metadata = {"authorization_response_iss_parameter_supported": False}
+    sent = await visitor.start()
+    visitor.answer(sent)
+    assert (await visitor.return_from_provider(sent, iss=None)).headers["location"] == "/keys?owner=a"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"nonce": None},
+        {"nonce": ""},
+        {"nonce": "x" * 43},
+        {"nonce": ["x"]},
+        {"nonce": 7},
+        {"iss": "https://elsewhere.example"},
+        {"aud": "gatehouse"},  # a bearer token of the API
+        {"aud": [CLIENT_ID, "other"]},
+        {"aud": [CLIENT_ID, "other"], "azp": "other"},
+        {"aud": CLIENT_ID, "azp": "other"},
+        {"exp": NOW - SKEW_S - 1},
+        {"exp": None},
+        {"iat": None},
+        {"iat": NOW + SKEW_S + 5},
+        {"sub": None},
+        {"sub": "a\nb"},
+        {"at_hash": "x"},
+        {"header": {"typ": "at+jwt"}},
+        {"header": {"typ": "logout+jwt"}},
+        {"alg": "RS512"},
+        {"key": RSAKey.generate_key(2048, {"kid": "r1"})},
+    ],
+    ids=lambda claims: str(list(claims.items()))[:50],
+)
+async def test_invalid_id_token_is_rejected(visitor: Visitor, claims: dict[str, Any]) -> None:
+    sent = await visitor.start()
+    visitor.answer(sent, **claims)
+    assert failure(await visitor.return_from_provider(sent)) == Failure.RESPONSE
+
+
+async def test_id_token_cannot_choose_its_algorithm(setup: Setup, visitor: Visitor) -> None:
+    sent = await visitor.start()
+    visitor.answer(sent)
+    body = setup.provider.token_response[1]["id_token"].split(".")[1]
+    signed = f"{_base64(json.dumps({'alg': 'HS256', 'kid': 'r1'}).encode())}.{body}"
+    macs = [hmac.digest(key, signed.encode(), "sha256") for key in (RSA.as_pem(private=False), SECRET.encode())]
+    unsigned = f"{_base64(json.dumps({'alg': 'none', 'kid': 'r1'}).encode())}.{body}."
+    for token in (unsigned, *(f"{signed}.{_base64(mac)}" for mac in macs), "", "a.b.c", None, 7):
+        setup.provider.token_response = (200, {"id_token": token})
+        sent = await visitor.start()
+        assert failure(await visitor.return_from_provider(sent)) == Failure.RESPONSE, token
+
+
+async def test_further_valid_id_tokens_are_accepted(setup: Setup, visitor: Visitor) -> None:
+    access_token = "canary-of-the-access-token"
+    at_hash = _base64(hashlib.sha256(access_token.encode()).digest()[:16])
+    shared = {"aud": [CLIENT_ID, "other"], "azp": CLIENT_ID, "at_hash": at_hash}
+    sent = await visitor.start()
+    visitor.answer(sent, key=EC, alg="ES256", **shared)
+    setup.provider.token_response[1]["access_token"] = access_token
+    assert (await visitor.return_from_provider(sent)).headers["location"] == "/keys?owner=a"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"error": "access_denied"}, Failure.DENIED),
+        ({"error": "unauthorized_client"}, Failure.CONFIGURATION),
+        ({"error": "temporarily_unavailable"}, Failure.UNAVAILABLE),
+        ({"error": "<script>"}, Failure.UNAVAILABLE),
+        ({"code": None}, Failure.RESPONSE),
+        ({"code": ""}, Failure.RESPONSE),
+        ({"code": "x" * 5000}, Failure.RESPONSE),
+    ],
+    ids=str,
+)
+async def test_error_of_the_provider_is_explained(visitor: Visitor, changes: dict[str, Any], expected: Failure) -> None:
+    sent = await visitor.start()
+    visitor.answer(sent)
+    assert failure(await visitor.return_from_provider(sent, error_description="canary", **changes)) == expected
+
+
+async def test_repeated_parameter_is_rejected(setup: Setup, visitor: Visitor) -> None:
+    sent = await visitor.start()
+    query: list[tuple[str, str | int | float | bool | None]] = [
+        ("code", CODE),
+        ("code", "other"),
+        ("state", sent["state"]),
+        ("iss", setup.provider.url),
+    ]
+    assert failure(await visitor.client.get(CALLBACK_PATH, params=query, headers=CROSS_SITE)) == Failure.RESPONSE
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        ((400, {"error": "invalid_grant"}), Failure.RESPONSE),
+        ((401, {"error": "invalid_client"}), Failure.CONFIGURATION),
+        ((400, {"error": ["x"]}), Failure.UNAVAILABLE),
+        ((500, {}), Failure.UNAVAILABLE),
+        ((302, {}), Failure.UNAVAILABLE),
+        ((200, []), Failure.UNAVAILABLE),
+        ((200, {}), Failure.RESPONSE),
+        ((200, {"id_token": "x" * 300_000}), Failure.UNAVAILABLE),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_error_of_the_token_endpoint_is_explained(
+    setup: Setup, visitor: Visitor, response: tuple[int, Any], expected: Failure
+) -> None:
+    sent = await visitor.start()
+    setup.provider.token_response = response
+    assert failure(await visitor.return_from_provider(sent)) == expected
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"issuer": "https://other.example"},
+        {"token_endpoint": "ftp://127.0.0.1/"},
+        {"authorization_endpoint": "javascript:alert(1)"},
+        {"end_session_endpoint": "//evil.example"},
+        {"jwks_uri": 7},
+    ],
+    ids=str,
+)
+async def test_unsuitable_metadata_is_rejected(setup: Setup, visitor: Visitor, metadata: dict[str, Any]) -> None:
+    setup.provider.metadata = metadata
+    reply = await visitor.client.get(START_PATH, headers={"Sec-Fetch-Site": "same-origin"})
+    assert failure(reply) == Failure.UNAVAILABLE
+
+
+async def test_metadata_is_cached_while_the_provider_is_unavailable(setup: Setup, visitor: Visitor) -> None:
+    await visitor.start()
+    await visitor.start()
+    assert setup.provider.requests == ["/.well-known/openid-configuration"]
+    setup.provider.unavailable = True
+    setup.clock.advance(CACHE_S)
+    await visitor.start()
+    setup.clock.advance(STALE_S)
+    with pytest.raises(Unavailable):
+        await setup.flow.provider.documents.metadata()
+
+
+async def test_user_without_a_role_is_told_so(setup: Setup, visitor: Visitor) -> None:
+    sent = await visitor.start()
+    visitor.answer(sent, groups=["golf"])
+    assert failure(await visitor.return_from_provider(sent)) == Failure.NO_ROLE
+    audit = (await setup.console.client.get("/v1/audit-events", params={"outcome": "denied"})).json()["events"]
+    assert audit[0]["details"]["reason"] == "sign_in_no_role"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "https://evil.example/",
+            "//evil.example",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "/\t/evil.example",
+            "/\n/evil.example",
+        ),
+        *("javascript:alert(1)", "evil.example", "", "keys", "/ü", "/a b", "/%zz\\", "http:/keys", " /keys"),
+        "/" + "x" * RETURN_TO_CHARS_MAX,
+    ],
+)
+async def test_foreign_return_address_is_replaced(visitor: Visitor, text: str) -> None:
+    sent = await visitor.start(return_to=text)
+    visitor.answer(sent)
+    assert (await visitor.return_from_provider(sent)).headers["location"] == "/"
+
+
+@pytest.mark.parametrize("path", ["/", "/keys", "/keys?owner=a&cursor=b%2Fc", "/keys/3fGh82kLmQ0a#audit", "/a//b"])
+def test_path_of_the_console_is_kept(path: str) -> None:
+    assert local_path(path) == path
+
+
+async def test_public_client_sends_no_secret(setup: Setup) -> None:
+    setup.serve(secret="", id="console")
+    visitor = setup.visitor()
+    sent = await visitor.start()
+    visitor.answer(sent, aud="console")
+    assert (await visitor.return_from_provider(sent)).headers["location"] == "/keys?owner=a"
+    [(head, form)] = setup.provider.exchanges
+    assert ("authorization" in head.lower(), form["client_id"], "client_secret" in form) == (False, "console", False)
+
+
+@pytest.mark.parametrize("metadata", [{}, POST_ONLY], ids=["basic", "post"])
+async def test_confidential_client_authenticates_as_announced(setup: Setup, visitor: Visitor, metadata: dict[str, Any]) -> None:
+    setup.provider.metadata = metadata
+    sent = await visitor.start()
+    visitor.answer(sent)
+    await visitor.return_from_provider(sent)
+    [(head, form)] = setup.provider.exchanges
+    # Both values are form-encoded before base64 (RFC 6749, section 2.3.1).
+    basic = base64.b64encode(b"gatehouse+console:canary%2Fof+the%2Bclient").decode()
+    sent_as_header = f"basic {basic}".lower() in head.lower()
+    assert (sent_as_header, form.get("client_secret")) == ((False, SECRET) if metadata else (True, None))
+
+
+async def test_step_up_requires_a_new_authentication_of_the_same_user(setup: Setup, visitor: Visitor) -> None:
+    visitor.answer(sent := await visitor.start())
+    await visitor.return_from_provider(sent)
+    assert (await visitor.session())["session"]["proven_at"] is None  # without auth_time
+    setup.clock.advance(30)
+
+    async def step_up(**claims: Any) -> httpx.Response:
+        sent = await visitor.start("/keys", step_up="")
+        assert (sent["prompt"], sent["max_age"]) == ("login", "300")
+        visitor.answer(sent, **claims)
+        return await visitor.return_from_provider(sent)
+
+    before = await visitor.session()
+    for claims in ({}, {"auth_time": NOW + 30 - SKEW_S - 1}, {"auth_time": "now"}, {"auth_time": True}):
+        assert failure(await step_up(**claims)) == Failure.NOT_RECENT
+    assert failure(await step_up(auth_time=NOW + 30, sub="bob")) == Failure.OTHER_USER
+    assert (await visitor.session())["session"]["id"] == before["session"]["id"]
+    assert (await step_up(auth_time=NOW + 30)).headers["location"] == "/keys"
+    after = await visitor.session()
+    assert after["session"]["proven_at"] == "2027-01-15T08:00:30Z"
+    sessions = await visitor.client.get("/v1/sessions", headers={"Sec-Fetch-Site": "same-origin"})
+    assert [item["id"] for item in sessions.json()["sessions"]] == [after["session"]["id"]]
+
+
+async def test_failed_sign_ins_count_towards_the_lockout(setup: Setup, visitor: Visitor) -> None:
+    setup.provider.token_response = (400, {"error": "invalid_grant"})
+    for _ in range(FAILURES_MAX):
+        assert failure(await visitor.return_from_provider(await visitor.start())) == Failure.RESPONSE
+    visitor.answer(sent := await visitor.start())
+    assert failure(await visitor.return_from_provider(sent)) == Failure.LOCKED
+    assert len(setup.provider.exchanges) == FAILURES_MAX
+
+
+async def test_another_site_cannot_lock_out_a_user(visitor: Visitor) -> None:
+    for _ in range(FAILURES_MAX + 1):
+        sent = await visitor.start()
+        assert failure(await visitor.return_from_provider(sent, state="x")) == Failure.RESTART
+    visitor.answer(sent := await visitor.start())
+    assert (await visitor.return_from_provider(sent)).headers["location"] == "/keys?owner=a"
+
+
+async def test_sign_out_leads_to_the_provider_and_back(setup: Setup, visitor: Visitor) -> None:
+    url = urlsplit((await visitor.client.get(SIGN_OUT_PATH)).headers["location"])
+    assert f"{url.scheme}://{url.netloc}{url.path}" == f"{setup.provider.url}/end"
+    assert parse_qs(url.query) == {"client_id": [CLIENT_ID], "post_logout_redirect_uri": [f"{ORIGIN}/"]}
+
+
+async def test_sign_out_without_an_announced_endpoint(setup: Setup, visitor: Visitor) -> None:
+    setup.provider.metadata = {"end_session_endpoint": ""}
+    assert (await visitor.client.get(SIGN_OUT_PATH)).headers["location"] == "/"
+
+
+async def test_session_key_may_change_during_a_sign_in(setup: Setup, visitor: Visitor) -> None:
+    sent = await visitor.start()
+    visitor.answer(sent)
+    setup.flow = replace(setup.flow, key=Pepper({1: b"s" * 32, 2: b"t" * 32}, 2))
+    setup.serve()
+    later = setup.visitor()
+    later.client.cookies.set(TRANSACTION_COOKIE, visitor.client.cookies[TRANSACTION_COOKIE])
+    assert (await later.return_from_provider(sent)).headers["location"] == "/keys?owner=a"
+
+
+async def test_codes_tokens_and_secrets_are_neither_logged_nor_stored(setup: Setup, visitor: Visitor) -> None:
+    visitor.answer(sent := await visitor.start())
+    cookie = visitor.client.cookies[TRANSACTION_COOKIE]
+    await visitor.return_from_provider(sent)
+    token = setup.provider.token_response[1]["id_token"]
+    [(_, form)] = setup.provider.exchanges
+    await visitor.return_from_provider(sent)
+    visitor.answer(sent := await visitor.start(), nonce="x")
+    reply = await visitor.return_from_provider(sent)
+    rows = setup.console.database.sql("SELECT string_agg(t::text, '') FROM audit_event t")
+    everything = f"{setup.console.log.entries}{rows}{reply.headers}{reply.text}{setup.flow}"
+    assert "sign_in_response" in everything
+    values = (CODE, SECRET, token, token.rpartition(".")[2], form["code_verifier"], cookie)
+    assert [value for value in values if value in everything] == []
+
+
+async def test_unconfigured_sign_in_has_no_paths(console: Console) -> None:
+    assert (await console.client.get("/operations.json")).json()["identity_provider"] is None
+    assert [(await console.client.get(path)).status_code for path in (START_PATH, CALLBACK_PATH, SIGN_OUT_PATH)] == [404] * 3
+
+
+async def test_provider_is_named_by_its_host(setup: Setup, visitor: Visitor) -> None:
+    named = (await visitor.client.get("/operations.json")).json()["identity_provider"]
+    assert named == setup.provider.url.removeprefix("http://")
+    assert (await visitor.client.head(CALLBACK_PATH)).status_code == 405

@@ -1,0 +1,116 @@
+"""One-time sign-in links: each starts one session with the credential that created the link."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from gatehouse.core.token_scanner import RANDOM_CHARS
+from gatehouse.features.identity.schemas import CODE_FRAGMENT
+from gatehouse.features.identity.service import LINK_S
+
+from tests.runtime.console_client import BOOTSTRAP, assert_problem
+from tests.runtime.features.identity.test_sessions import Browser, Setup, browser, setup
+
+__all__ = ["browser", "setup"]
+
+
+async def create_link(setup: Setup, token: str = BOOTSTRAP) -> str:
+    """Creates a link and returns its code."""
+    reply = await setup.browser().client.post("/v1/sign-in-links", headers=setup.console.as_(token))
+    assert reply.status_code == 201, reply.text
+    return str(reply.json()["path"]).removeprefix(f"/{CODE_FRAGMENT}")
+
+
+@pytest.mark.requirement("CG-13")
+async def test_link_starts_one_session_of_its_creator(setup: Setup) -> None:
+    operator = await setup.console.create(scopes=["role:operator"])
+    code = await create_link(setup, operator["token"])
+    started = setup.browser()
+    session = (await started.sign_in(code)).json()
+    assert (session["session"]["actor_id"], session["roles"]) == (operator["key"]["id"], ["operator"])
+    assert (await started.send("GET", "/v1/keys")).status_code == 200
+    reply = await setup.browser().sign_in(code)
+    assert (reply.status_code, reply.json()["code"]) == (401, "unauthorized")
+
+
+async def test_concurrent_sign_ins_start_one_session(setup: Setup) -> None:
+    code = await create_link(setup)
+    statuses = await asyncio.gather(*(setup.browser().sign_in(code) for _ in range(8)))
+    assert sorted(reply.status_code for reply in statuses) == [201, *7 * [401]]
+
+
+async def test_expired_and_replaced_links_are_rejected(setup: Setup) -> None:
+    replaced = await create_link(setup)
+    expired = await create_link(setup)
+    assert (await setup.browser().sign_in(replaced)).status_code == 401
+    setup.clock.advance(LINK_S + 1)
+    assert (await setup.browser().sign_in(expired)).status_code == 401
+
+
+async def test_code_is_accepted_for_a_sign_in_only(setup: Setup) -> None:
+    code = await create_link(setup)
+    for method, path in (("GET", "/v1/keys"), ("POST", "/v1/sign-in-links"), ("DELETE", "/v1/sessions")):
+        reply = await setup.browser().client.request(method, path, headers=setup.console.as_(code))
+        assert reply.status_code == 401, path
+    assert (await setup.browser().sign_in(code)).status_code == 201
+
+
+async def test_session_cannot_create_a_link(browser: Browser) -> None:
+    reply = await browser.send("POST", "/v1/sign-in-links")
+    assert_problem(reply, 400, "header.authorization", "is missing", "send Authorization: Bearer <token>")
+
+
+async def test_other_sites_cannot_use_a_link(setup: Setup) -> None:
+    code = await create_link(setup)
+    reply = await setup.browser().sign_in(code, **{"Sec-Fetch-Site": "cross-site", "Origin": "https://other.test"})
+    assert (reply.status_code, reply.json()["code"]) == (403, "cross_site")
+
+
+async def test_link_ends_with_its_credential(setup: Setup) -> None:
+    operator = await setup.console.create(scopes=["role:operator"])
+    code = await create_link(setup, operator["token"])
+    assert (await setup.console.client.post(f"/v1/keys/{operator['key']['id']}/revoke")).status_code == 200
+    assert (await setup.browser().sign_in(code)).status_code == 401
+    code = await create_link(setup)
+    assert (await setup.browser(bootstrap_token=BOOTSTRAP + "0").sign_in(code)).status_code == 401
+
+
+async def test_sign_out_everywhere_ends_the_link(setup: Setup, browser: Browser) -> None:
+    code = await create_link(setup)
+    assert (await browser.send("DELETE", "/v1/sessions")).status_code == 200
+    assert (await setup.browser().sign_in(code)).status_code == 401
+
+
+async def test_link_does_not_extend_the_step_up(setup: Setup) -> None:
+    code = await create_link(setup)
+    setup.clock.advance(LINK_S - 1)
+    started = setup.browser()
+    session = (await started.sign_in(code)).json()["session"]
+    assert session["proven_at"] < session["created_at"]
+    setup.clock.advance(setup.dependencies.sessions.rules.step_up_max_age_s - LINK_S + 2)
+    key_id = (await setup.console.create())["key"]["id"]
+    reply = await started.send("DELETE", f"/v1/keys/{key_id}")
+    assert (reply.status_code, reply.json()["code"]) == (401, "step_up_required")
+
+
+async def test_code_is_neither_stored_nor_logged(setup: Setup) -> None:
+    code = await create_link(setup)
+    stored = setup.console.database.sql("SELECT string_agg(t::text, '') FROM sign_in_link t")
+    await setup.browser().sign_in(code)
+    await setup.browser().sign_in(code)
+    stored += setup.console.database.sql("SELECT string_agg(t::text, '') FROM audit_event t")
+    assert "session.link" in stored
+    assert code[-RANDOM_CHARS:] not in stored + str(setup.console.log.entries)
+
+
+async def test_expired_links_are_pruned(setup: Setup) -> None:
+    await create_link(setup)
+    setup.clock.advance(LINK_S + 1)
+    await setup.dependencies.sessions.prune()
+    assert setup.console.database.sql("SELECT count(*) FROM sign_in_link") == "0"
+
+
+async def test_links_require_the_feature_sessions(setup: Setup) -> None:
+    client = setup.browser(features_off=frozenset({"sessions"})).client
+    assert (await client.post("/v1/sign-in-links", headers=setup.console.as_(BOOTSTRAP))).status_code == 404

@@ -1,0 +1,236 @@
+"""Keys in the management API: creation, revocation and lists, on a real database."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from gatehouse.core import token as apikey
+
+from tests.runtime.console_client import Console
+
+
+@pytest.mark.requirement("CG-01")
+async def test_created_key_has_token_and_location(console: Console) -> None:
+    limit = {"name": "burst", "quota": 10, "window_s": 60, "burst": 5, "cost": 1}
+    properties = {"name": "nightly export", "owner": "billing", "scopes": ["cores:read"], "cores": ["docs"], "limits": [limit]}
+    reply = await console.client.post("/v1/keys", json={**properties, "ttl_s": 3600})
+    assert reply.status_code == 201
+    assert reply.headers["cache-control"] == "no-store"
+    created = reply.json()
+    assert apikey.parse(created["token"], "gtk") is not None
+    assert created["token"].startswith(created["key"]["start"])
+    assert reply.headers["location"] == f"/v1/keys/{created['key']['id']}"
+    assert {name: created["key"][name] for name in properties} == properties
+    assert created["key"]["environment"] == "test"
+    shown = (await console.client.get(reply.headers["location"])).json()
+    assert shown == created["key"]
+
+
+async def test_created_key_has_the_default_properties(console: Console) -> None:
+    key = (await console.create(name="plain"))["key"]
+    assert key["scopes"] == ["cores:read"]
+    assert key["limits"] == [{"name": "requests", "quota": 600, "window_s": 60, "burst": 600, "cost": 1}]
+    assert (key["expires_at"], key["cores"], key["owner"]) == (None, [], "")
+
+
+async def test_expiry_has_microseconds_in_utc(console: Console) -> None:
+    key = (await console.create(expires_at="2031-06-01T12:00:00.123456+02:00"))["key"]
+    assert key["expires_at"] == "2031-06-01T10:00:00.123456Z"
+
+
+async def test_second_revocation_keeps_first_date_and_reason(console: Console) -> None:
+    key = (await console.create())["key"]
+    first = (await console.client.post(f"/v1/keys/{key['id']}/revoke", json={"reason": "leaked"})).json()
+    second = (await console.client.post(f"/v1/keys/{key['id']}/revoke", json={"reason": "again"})).json()
+    assert first["effective"] == "everywhere"
+    assert (first["key"]["state"], first["key"]["revoke_reason"], first["key"]["revoked_by"]) == (
+        "revoked",
+        "leaked",
+        "bootstrap",
+    )
+    assert second["key"] == first["key"]
+    events = (await console.client.get("/v1/audit-events", params={"target_id": key["id"]})).json()["events"]
+    assert [event["action"] for event in events] == ["key.revoke", "key.create"]
+
+
+@pytest.mark.parametrize(
+    ("seen_at", "effective"),
+    [("now() + interval '1 minute'", "within_bound"), ("now() - interval '1 minute'", "everywhere")],
+    ids=["lagging", "silent for twice the bound"],
+)
+async def test_revocation_waits_for_live_gateways(console: Console, seen_at: str, effective: str) -> None:
+    console.database.sql(f"INSERT INTO gateway_worker VALUES ('slow gateway', 0, {seen_at})")  # noqa: S608
+    key = (await console.create())["key"]
+    reply = await console.client.post(f"/v1/keys/{key['id']}/revoke")
+    console.database.sql("DELETE FROM gateway_worker")
+    assert reply.json()["effective"] == effective
+
+
+async def test_revocation_of_unknown_key_is_404(console: Console) -> None:
+    reply = await console.client.post("/v1/keys/000000000000/revoke")
+    assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
+
+
+async def test_pages_contain_every_key_once_ordered_by_id(console: Console) -> None:
+    created = {(await console.create(owner="pages"))["key"]["id"] for _ in range(5)}
+    received: list[str] = []
+    query: dict[str, Any] = {"owner": "pages", "limit": 2}
+    while True:
+        page = (await console.client.get("/v1/keys", params=query)).json()
+        received += [key["id"] for key in page["keys"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert received == sorted(created)
+
+
+#: JSON escapes the quotation mark, and the characters have up to four bytes.
+_LONG = '\N{GREEK SMALL LETTER OMEGA}"' + "\N{MATHEMATICAL BOLD SMALL A}" * 90
+#: Groups of names in ascending order. Within a group, IDs decide.
+_ORDERS = {
+    "name": (("Anna", "anna"), ("Berta",), (_LONG,)),
+    "created_at": (("Berta",), ("anna",), ("Anna",), (_LONG,)),
+    "last_used_at": (("Anna", "Berta"), (_LONG,), ("anna",)),
+    "expires_at": (("anna",), (_LONG,), ("Anna", "Berta")),
+}
+
+
+@pytest.mark.parametrize("sort", _ORDERS)
+async def test_sorted_pages_contain_every_key_once_in_both_directions(console: Console, sort: str) -> None:
+    """Two keys have no expiry and were never used, and two names differ only in case."""
+    owner = f"sorted by {sort}"
+    names = {(await console.create(name=name, owner=owner))["key"]["id"]: name for name in ("Berta", "anna", "Anna", _LONG)}
+    ids = {name: key_id for key_id, name in names.items()}
+    for name, expiry in (("anna", 30), (_LONG, 60)):
+        console.database.sql(f"UPDATE api_key SET expires_at = now() + interval '{expiry} days' WHERE id = '{ids[name]}'")  # noqa: S608
+    for name, age in (("anna", 1), (_LONG, 2)):
+        console.database.sql(f"INSERT INTO key_activity VALUES ('{ids[name]}', now() - interval '{age} days')")  # noqa: S608
+
+    async def pages(order: str) -> list[str]:
+        received: list[str] = []
+        query: dict[str, Any] = {"owner": owner, "limit": 1, "sort": order}
+        while True:
+            page = (await console.client.get("/v1/keys", params=query)).json()
+            received += [names[key["id"]] for key in page["keys"]]
+            if page["next_cursor"] is None:
+                return received
+            query["cursor"] = page["next_cursor"]
+
+    ascending = await pages(sort)
+    assert ascending == [name for group in _ORDERS[sort] for name in sorted(group, key=lambda name: ids[name])]
+    assert await pages(f"-{sort}") == ascending[::-1]
+
+
+@pytest.mark.parametrize("query", [{"owner": "other"}, {"owner": "cursor", "sort": "name"}, {"owner": "cursor", "sort": "-name"}])
+async def test_key_cursor_of_another_filter_or_order_is_rejected(console: Console, query: dict[str, str]) -> None:
+    for _ in range(2):
+        await console.create(owner="cursor")
+    listed = {"owner": "cursor", "limit": "1", "sort": "created_at"}
+    cursor = (await console.client.get("/v1/keys", params=listed)).json()["next_cursor"]
+    assert (await console.client.get("/v1/keys", params={**listed, "cursor": cursor})).status_code == 200
+    reply = await console.client.get("/v1/keys", params={**query, "cursor": cursor})
+    assert reply.status_code == 400
+    [problem] = reply.json()["errors"]
+    assert (problem["location"], problem["message"]) == ("query.cursor", "is not a cursor for this list")
+    assert problem["fix"] == "send next_cursor from the previous page, with the same filter and order"
+
+
+async def test_unknown_order_of_keys_is_rejected(console: Console) -> None:
+    reply = await console.client.get("/v1/keys", params={"sort": "digest"})
+    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "query.sort")
+
+
+@pytest.mark.parametrize("cursor", ["x", "AAAA", "é", "a" * 400, "bnVsbA", "W10"])
+async def test_malformed_cursor_is_rejected(console: Console, cursor: str) -> None:
+    assert (await console.client.get("/v1/keys", params={"cursor": cursor})).status_code == 400
+
+
+async def test_state_filter_selects_keys(console: Console) -> None:
+    mark = "states"
+    active, gone = [(await console.create(owner=mark))["key"]["id"] for _ in range(2)]
+    late = (await console.create(owner=mark, ttl_s=60))["key"]["id"]
+    console.expire(late)
+    await console.client.post(f"/v1/keys/{gone}/revoke")
+    for state, expected in {"active": active, "expired": late, "revoked": gone}.items():
+        keys = (await console.client.get("/v1/keys", params={"owner": mark, "state": state})).json()["keys"]
+        assert [key["id"] for key in keys] == [expected], state
+
+
+VALID: dict[str, Any] = {"name": "a key"}
+ONE_LIMIT = {"name": "a", "quota": 1, "window_s": 1}
+
+
+@pytest.mark.parametrize(
+    ("broken", "location", "message"),
+    [
+        ({"name": ""}, "body.name", "is too short"),
+        ({"name": "x" * 101}, "body.name", "is too long"),
+        ({"name": " x"}, "body.name", "must not begin or end with a space"),
+        ({"name": "a\u202eb"}, "body.name", "must not contain control characters or invisible characters"),
+        ({"name": "a\0b"}, "body.name", "contains a NUL character"),
+        ({"name": 5}, "body.name", "must be a string"),
+        ({"extra": 1}, "body.extra", "is not a known field"),
+        ({"environment": "prod"}, "body.environment", "is not one of the allowed values"),
+        ({"scopes": ["Admin"]}, "body.scopes[0]", "does not match the required pattern"),
+        ({"scopes": ["s"] * 51}, "body.scopes", "has too many items"),
+        ({"scopes": ["a", "a"]}, "body.scopes", "must not contain duplicates"),
+        ({"cores": ["-docs"]}, "body.cores[0]", "does not match the required pattern"),
+        ({"limits": []}, "body.limits", "has too few items"),
+        ({"limits": [ONE_LIMIT] * 11}, "body.limits", "has too many items"),
+        ({"limits": [ONE_LIMIT] * 2}, "body.limits", "must not contain two limits with the same name"),
+        ({"limits": [{**ONE_LIMIT, "quota": 0}]}, "body.limits[0].quota", "is too small"),
+        ({"limits": [{**ONE_LIMIT, "quota": 10**9 + 1}]}, "body.limits[0].quota", "is too large"),
+        ({"limits": [{**ONE_LIMIT, "quota": "5"}]}, "body.limits[0].quota", "must be an integer"),
+        ({"limits": [{**ONE_LIMIT, "quota": True}]}, "body.limits[0].quota", "must be an integer"),
+        ({"limits": [{**ONE_LIMIT, "window_s": 31 * 86400 + 1}]}, "body.limits[0].window_s", "is too large"),
+        ({"limits": [{**ONE_LIMIT, "burst": 2}]}, "body.limits[0]", "burst must not be larger than quota"),
+        ({"addresses": ["10.0.0.1/8"]}, "body.addresses", "must be networks"),
+        ({"addresses": ["192.0.2.1", "192.0.2.1/32"]}, "body.addresses", "must not contain duplicates"),
+        ({"addresses": ["192.0.2.1"] * 51}, "body.addresses", "too many items"),
+        ({"methods": ["get"]}, "body.methods[0]", "is not one of the allowed values"),
+        ({"roles": ["root"]}, "body.roles[0]", "is not one of the allowed values"),
+        ({"tags": ["A"]}, "body.tags[0]", "does not match the required pattern"),
+        ({"tags": [f"t{number}" for number in range(21)]}, "body.tags", "has too many items"),
+        ({"metadata": {"a": "x" * 501}}, "body.metadata.a", "is too long"),
+        ({"metadata": {f"m{number}": "" for number in range(21)}}, "body.metadata", "has too many items"),
+        ({"notes": "x" * 2001}, "body.notes", "is too long"),
+        ({"notes": "a\u202eb"}, "body.notes", "control characters"),
+        ({"credits": {"remaining": -1}}, "body.credits.remaining", "is too small"),
+        ({"credits": {"remaining": 1, "refill": {"amount": 1, "every": "year"}}}, "body.credits.refill.every", "not one of"),
+        ({"limits": [{"name": "a", "quota": 1, "window_s": 1, "cost": -1}]}, "body.limits[0].cost", "is too small"),
+        ({"ttl_s": 0}, "body.ttl_s", "is too small"),
+        ({"ttl_s": 10 * 365 * 86400 + 1}, "body.ttl_s", "is too large"),
+        ({"expires_at": "2031-01-01"}, "body.expires_at", "RFC 3339"),
+        ({"expires_at": "2031-02-30T00:00:00Z"}, "body.expires_at", "is not a valid date and time"),
+        ({"expires_at": 1900000000}, "body.expires_at", "must be a string"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "body.expires_at", "is in the past"),
+        ({"expires_at": "2031-01-01T00:00:00Z", "ttl_s": 5}, "body", "mutually exclusive"),
+    ],
+)
+async def test_invalid_member_has_location_and_reason(
+    console: Console, broken: dict[str, Any], location: str, message: str
+) -> None:
+    reply = await console.client.post("/v1/keys", json={**VALID, **broken})
+    assert reply.status_code == 400
+    assert reply.headers["content-type"] == "application/problem+json"
+    problem = reply.json()
+    assert problem["code"] == "bad_request"
+    assert problem["request_id"] == reply.headers["x-request-id"]
+    assert problem["errors"][0]["location"] == location
+    assert message in problem["errors"][0]["message"]
+
+
+async def test_expiry_beyond_ten_years_is_rejected(console: Console) -> None:
+    late = (datetime.now(UTC) + timedelta(days=3651)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    reply = await console.client.post("/v1/keys", json={**VALID, "expires_at": late})
+    assert reply.json()["errors"][0]["message"] == "is more than ten years in the future"
+
+
+async def test_response_contains_no_key_digest(console: Console) -> None:
+    created = await console.create()
+    shown = await console.client.get(f"/v1/keys/{created['key']['id']}")
+    assert not re.search(r"digest|pepper|hash", shown.text)
+    assert created["token"] not in shown.text

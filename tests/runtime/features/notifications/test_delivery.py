@@ -1,0 +1,315 @@
+"""Notifications: signature, retries, dead deliveries, and rejected private addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from gatehouse.core.clock import Clock
+from gatehouse.core.webhook_signatures import webhook_signature
+from gatehouse.features.notifications import service
+from gatehouse.features.notifications.repository import NotificationRepository
+from gatehouse.features.notifications.service import BACKOFF_S, NotificationDispatcher, SnsTopic, WebhookSender
+from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
+from gatehouse.services.console import asgi as console_asgi
+from moto import mock_aws
+
+from tests.runtime.clocks import ManualClock
+from tests.runtime.console_client import BOOTSTRAP, LOOPBACK, Console
+
+
+@dataclass
+class Receiver:
+    """A server that records requests and returns `status`."""
+
+    port: int = 0
+    status: int = 200
+    slow: bool = False
+    entries: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+            headers = {line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in lines}
+            self.entries.append((start, headers, await reader.readexactly(int(headers["content-length"]))))
+            if self.slow:
+                writer.write(b"HTTP/1.1 200 x\r\nx: ")
+                await reader.read()  # until the sender closes the connection
+                return
+            writer.write(f"HTTP/1.1 {self.status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+            await writer.drain()
+        finally:
+            writer.close()
+
+
+@dataclass
+class Setup:
+    console: Console
+    client: httpx.AsyncClient
+    repository: NotificationRepository
+    upstreams: UpstreamClients
+    clock: ManualClock
+    receiver: Receiver
+
+    def dispatcher(self, *, topic: SnsTopic | None = None, networks: Any = LOOPBACK) -> NotificationDispatcher:
+        upstreams = self.upstreams if networks == LOOPBACK else UpstreamClients(SystemResolver(), networks)
+        return NotificationDispatcher(
+            self.repository, WebhookSender(upstreams), topic, self.clock, self.console.dependencies.pepper
+        )
+
+    async def create_webhook(self, **properties: Any) -> tuple[str, bytes]:
+        """Creates a webhook for the receiver; returns its ID and secret."""
+        url = f"http://127.0.0.1:{self.receiver.port}/hook?x=1"
+        reply = await self.client.post("/v1/webhooks", json={"url": url, **properties})
+        assert reply.status_code == 201, reply.text
+        created = reply.json()
+        return created["webhook"]["id"], base64.b64decode(created["secret"].removeprefix("whsec_"))
+
+    async def revoke(self) -> str:
+        key_id: str = (await self.console.create())["key"]["id"]
+        await self.client.post(f"/v1/keys/{key_id}/revoke", json={"reason": "no longer used"})
+        return key_id
+
+    async def deliveries(self, state: str = "dead") -> list[dict[str, Any]]:
+        deliveries: list[dict[str, Any]] = (await self.client.get("/v1/deliveries", params={"state": state})).json()["deliveries"]
+        return deliveries
+
+
+@pytest.fixture
+async def setup(console: Console) -> AsyncIterator[Setup]:
+    console.database.sql("TRUNCATE webhook, delivery, notification_position, key_alert")
+    repository, clock = NotificationRepository(console.pool), ManualClock(Clock().now())
+    await repository.follow(now=clock.now(), topic=False)  # events before the first run are not delivered
+    receiver = Receiver()
+    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
+    receiver.port = server.sockets[0].getsockname()[1]
+    upstreams = UpstreamClients(SystemResolver(), LOOPBACK)
+    transport = httpx.ASGITransport(console_asgi.create(replace(console.dependencies, webhook_networks=LOOPBACK)))
+    headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
+    async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:
+        yield Setup(console, client, repository, upstreams, clock, receiver)
+    await upstreams.close()
+    server.close()
+
+
+@pytest.mark.requirement("TR-08")
+async def test_revocation_is_delivered_with_signature(setup: Setup) -> None:
+    _, secret = await setup.create_webhook()
+    key_id = await setup.revoke()
+    assert await setup.dispatcher().run_once() == 1
+    start, headers, body = setup.receiver.entries[0]
+    document = json.loads(body)
+    assert start == "POST /hook?x=1 HTTP/1.1"
+    assert (document["type"], document["data"]["key_id"]) == ("key.revoked", key_id)
+    assert document["data"]["details"] == {"reason": "no longer used"}
+    assert headers["webhook-signature"] == webhook_signature(
+        secret, headers["webhook-id"], int(headers["webhook-timestamp"]), body
+    )
+    assert await setup.dispatcher().run_once() == 0
+
+
+async def test_webhook_receives_only_its_event_types(setup: Setup) -> None:
+    await setup.create_webhook(events=["key.rotated"])
+    await setup.revoke()
+    assert await setup.dispatcher().run_once() == 0
+
+
+@pytest.mark.requirement("TR-08")
+async def test_failed_delivery_is_retried_then_dead_lettered(setup: Setup) -> None:
+    await setup.create_webhook()
+    await setup.revoke()
+    setup.receiver.status = 500
+    dispatcher = setup.dispatcher()
+    for wait_s in BACKOFF_S:
+        assert await dispatcher.run_once() == 1
+        setup.clock.advance(wait_s - 1)
+        assert await dispatcher.run_once() == 0
+        setup.clock.advance(1)
+    assert await setup.deliveries() == []
+    assert await dispatcher.run_once() == 1
+    delivery = (await setup.deliveries())[0]
+    assert (delivery["attempts"], delivery["problem"]) == (len(BACKOFF_S) + 1, "responded with 500")
+    assert len({headers["webhook-id"] for _, headers, _ in setup.receiver.entries}) == 1
+    setup.clock.advance(10**6)
+    assert await dispatcher.run_once() == 0
+
+
+async def test_number_of_concurrent_deliveries_is_bounded(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "BATCH_SIZE", 2)
+    await setup.create_webhook()
+    for _ in range(3):
+        await setup.revoke()
+    assert [await setup.dispatcher().run_once() for _ in range(3)] == [2, 1, 0]
+
+
+async def test_slow_webhook_is_retried(setup: Setup) -> None:
+    await setup.create_webhook()
+    await setup.revoke()
+    setup.receiver.slow = True
+    hasty = replace(setup.dispatcher(), sender=WebhookSender(setup.upstreams, timeout_s=0.2))
+    assert await hasty.run_once() == 1
+    setup.receiver.slow = False
+    setup.clock.advance(BACKOFF_S[0])
+    assert await setup.dispatcher().run_once() == 1
+    assert len(setup.receiver.entries) == 2
+    assert [delivery["attempts"] for delivery in await setup.deliveries("delivered")] == [2]
+
+
+async def test_retried_dead_letter_is_delivered(setup: Setup) -> None:
+    await setup.create_webhook()
+    await setup.revoke()
+    setup.console.database.sql("TRUNCATE delivery")
+    await setup.revoke()
+    dispatcher = setup.dispatcher()
+    setup.receiver.status = 400
+    for wait_s in (*BACKOFF_S, 0):
+        await dispatcher.run_once()
+        setup.clock.advance(wait_s)
+    delivery = (await setup.deliveries())[0]
+    assert delivery["next_at"] is None
+    setup.receiver.status = 204
+    retry_path = f"/v1/deliveries/{delivery['notification_id']}/{delivery['destination']}/retry"
+    assert (await setup.client.post(retry_path)).status_code == 204
+    setup.clock.advance(3600)
+    assert await dispatcher.run_once() == 1
+    assert [item["notification_id"] for item in await setup.deliveries("delivered")] == [delivery["notification_id"]]
+    assert (await setup.client.post(retry_path)).status_code == 404
+
+
+async def test_delivery_of_a_killed_process_is_resumed(setup: Setup) -> None:
+    await setup.create_webhook()
+    await setup.revoke()
+    await setup.repository.follow(now=setup.clock.now(), topic=False)
+    assert len(await setup.repository.claim(now=setup.clock.now(), size=5, lease_s=60)) == 1
+    assert await setup.dispatcher().run_once() == 0
+    setup.clock.advance(60)
+    assert await setup.dispatcher().run_once() == 1
+    assert len(setup.receiver.entries) == 1
+
+
+async def test_concurrent_processes_deliver_each_event_once(setup: Setup) -> None:
+    await setup.create_webhook()
+    for _ in range(6):
+        await setup.revoke()
+    counts = await asyncio.gather(*(setup.dispatcher().run_once() for _ in range(3)))
+    assert sum(counts) + await setup.dispatcher().run_once() == len(setup.receiver.entries) == 6
+
+
+@pytest.mark.requirement("TR-08")
+async def test_hostname_with_private_address_is_not_called(setup: Setup) -> None:
+    await setup.create_webhook()
+    await setup.revoke()
+    assert await setup.dispatcher(networks=()).run_once() == 1
+    assert setup.receiver.entries == []
+    waiting = (await setup.deliveries("waiting"))[0]
+    assert "resolves to an address that is not public" in waiting["problem"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hooks.example.com/x",
+        "https://127.0.0.1/x",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::1]/x",
+        "https://user:pass@hooks.example.com/",
+        "https://2130706433/",
+        "https://hooks.example.com/x#y",
+        "https://hooks.example.com\\@127.0.0.1/",
+        "ftp://hooks.example.com/",
+        "https://hooks.example.com:0/",
+        "nonsense",
+    ],
+)
+async def test_invalid_webhook_url_is_rejected(console: Console, url: str) -> None:
+    reply = await console.client.post("/v1/webhooks", json={"url": url})
+    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "body.url")
+
+
+async def test_webhook_is_listed_without_secret_and_deleted(setup: Setup) -> None:
+    webhook_id, secret = await setup.create_webhook(events=["key.revoked"])
+    listed = await setup.client.get("/v1/webhooks")
+    assert [item["id"] for item in listed.json()["webhooks"]] == [webhook_id]
+    assert base64.b64encode(secret).decode() not in listed.text
+    await setup.revoke()
+    await setup.repository.follow(now=setup.clock.now(), topic=False)
+    assert (await setup.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 204
+    assert await setup.dispatcher().run_once() == 0
+    assert (await setup.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 404
+    actions = {event["action"] for event in (await setup.client.get("/v1/audit-events")).json()["events"]}
+    assert {"webhook.create", "webhook.delete"} <= actions
+
+
+@pytest.mark.requirement("TR-08")
+async def test_expiry_is_announced_30_7_and_1_days_before(setup: Setup) -> None:
+    setup.console.database.sql("DELETE FROM api_key")
+    await setup.create_webhook(events=["key.expires_soon"])
+    key_id = (await setup.console.create(ttl_s=90 * 86_400))["key"]["id"]
+    setup.clock.advance(max(0.0, setup.console.dependencies.clock.now() - setup.clock.now()))
+    dispatcher = setup.dispatcher()
+    expected = []
+    for days in (0, 61, 1, 22, 1, 3, 1):
+        setup.clock.advance(days * 86_400)
+        expected.append([await dispatcher.remind(), await dispatcher.remind()])
+    assert expected == [[0, 0], [1, 0], [0, 0], [1, 0], [0, 0], [0, 0], [1, 0]]
+    await dispatcher.run_once()
+    reminders = [json.loads(body)["data"] for _, _, body in setup.receiver.entries]
+    assert sorted((item["key_id"], item["details"]["within_days"]) for item in reminders) == [
+        (key_id, 1),
+        (key_id, 7),
+        (key_id, 30),
+    ]
+
+
+async def test_changed_expiry_is_announced_again(setup: Setup) -> None:
+    setup.console.database.sql("DELETE FROM api_key")
+    key_id = (await setup.console.create(ttl_s=90 * 86_400))["key"]["id"]
+    setup.clock.advance(max(0.0, setup.console.dependencies.clock.now() - setup.clock.now()) + 89.5 * 86_400)
+    dispatcher = setup.dispatcher()
+    assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
+    setup.console.database.sql(f"UPDATE api_key SET expires_at = expires_at + interval '10 hours' WHERE id = '{key_id}'")  # noqa: S608
+    assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
+
+
+async def test_expiry_of_short_lived_key_is_not_announced(setup: Setup) -> None:
+    await setup.console.create(ttl_s=36 * 3600)
+    assert await setup.dispatcher().remind() == 0
+
+
+@pytest.mark.requirement("TR-08")
+async def test_delivery_to_a_silent_sns_is_retried(setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
+    monkeypatch.setattr(service, "_SNS_TIMEOUT_S", 0.1)
+    await setup.revoke()
+    async with asyncio.timeout(60):
+        await setup.dispatcher(topic=SnsTopic("arn:aws:sns:eu-central-1:123456789012:notifications")).run_once()
+    assert [item["problem"] for item in await setup.deliveries("waiting")] == ["SNS not reached: ReadTimeoutError"]
+
+
+@pytest.mark.requirement("TR-08")
+async def test_sns_publication_is_retried_if_topic_is_missing(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        sns, sqs = boto3.client("sns", "eu-central-1"), boto3.client("sqs", "eu-central-1")
+        arn = sns.create_topic(Name="notifications")["TopicArn"]
+        queue = sqs.create_queue(QueueName="notifications")["QueueUrl"]
+        queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue_arn)
+        key_id = await setup.revoke()
+        await setup.dispatcher(topic=SnsTopic(arn)).run_once()
+        message = json.loads(sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"])
+        assert json.loads(message["Message"])["data"]["key_id"] == key_id
+        assert message["MessageAttributes"]["event"]["Value"] == "key.revoked"
+        await setup.revoke()
+        await setup.dispatcher(topic=SnsTopic(f"{arn}-gone")).run_once()
+        assert [item["problem"] for item in await setup.deliveries("waiting")] == ["SNS returned an error: NotFound"]

@@ -1,0 +1,200 @@
+"""Operations of a running console: log level, features, slow statements and health."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from gatehouse.core.errors import SettingsError, Unavailable
+from gatehouse.core.features import FEATURES, off, switched
+from gatehouse.features.operations import service
+from gatehouse.features.operations.service import LogLevelFollower, LogLevelOverride, LogLevelService
+from gatehouse.platform.observability import Observer
+from gatehouse.platform.settings import Level, load
+from gatehouse.services.console import asgi as console_asgi
+from gatehouse.services.console import dependencies as console_dependencies
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.runtime.clocks import ManualClock
+from tests.runtime.conftest import Database, locked, opened
+from tests.runtime.console_client import BOOTSTRAP, Console
+
+
+class StubProbe:
+    """A dependency that can be made unavailable."""
+
+    name = "redis"
+
+    def __init__(self) -> None:
+        self.available = True
+
+    async def check(self) -> None:
+        if not self.available:
+            raise Unavailable
+
+
+def client(dependencies: console_dependencies.Dependencies) -> httpx.AsyncClient:
+    headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(console_asgi.create(dependencies)), base_url="https://console.test", headers=headers
+    )
+
+
+@pytest.mark.requirement("TR-14")
+async def test_log_level_reverts_after_its_duration(console: Console) -> None:
+    clock = ManualClock(console.dependencies.clock.now())
+    applied: list[Level] = []
+    follower = LogLevelFollower(LogLevelService(console.pool, clock, "info"), applied.append)
+    await follower.run_once()
+    reply = await console.client.put("/v1/log-level", json={"level": "debug", "for_s": 60})
+    assert (reply.status_code, reply.json()["level"], reply.json()["set_by"]) == (200, "debug", "bootstrap")
+    await follower.run_once()
+    clock.advance(61)
+    await follower.run_once()
+    assert applied == ["debug", "info"]
+    assert (await console.client.get("/v1/log-level")).json()["level"] == "debug"
+    assert (await console.client.delete("/v1/log-level")).status_code == 204
+    shown = (await console.client.get("/v1/log-level")).json()
+    assert shown == {"level": "info", "configured": "info", "until": None, "set_by": None}
+
+
+async def test_log_level_reverts_without_a_database(console: Console) -> None:
+    available = True
+
+    class Source(LogLevelService):
+        async def stored(self) -> LogLevelOverride | None:
+            if not available:
+                raise Unavailable
+            return LogLevelOverride("error", 100.0, "bootstrap")
+
+    clock, applied = ManualClock(50.0), list[Level]()
+    follower = LogLevelFollower(Source(console.pool, clock, "info"), applied.append)
+    await follower.run_once()
+    available = False
+    await follower.run_once()
+    clock.advance(50)
+    await follower.run_once()
+    assert applied == ["error", "info"]
+
+
+async def test_log_level_is_unchanged_while_the_database_does_not_respond(
+    console: Console, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "READ_TIMEOUT_S", 0.1)
+    applied = list[Level]()
+    async with opened(replace(database.app, statement_s=600)) as pool, asyncio.timeout(60):
+        follower = LogLevelFollower(LogLevelService(pool, console.dependencies.clock, "info"), applied.append)
+        await console.client.put("/v1/log-level", json={"level": "error"})
+        async with locked(database, "log_level"):
+            await follower.run_once()
+            assert applied == []
+        monkeypatch.setattr(service, "READ_TIMEOUT_S", 60.0)
+        await follower.run_once()
+    assert applied == ["error"]
+
+
+async def test_log_level_change_is_audited_with_actor(console: Console) -> None:
+    await console.client.put("/v1/log-level", json={"level": "error"})
+    event = (await console.client.get("/v1/audit-events")).json()["events"][0]
+    assert (event["action"], event["details"]) == ("log-level.set", {"level": "error", "for_s": 900})
+
+
+@pytest.mark.parametrize(
+    "properties", [{"level": "trace"}, {"level": "debug", "for_s": 9}, {"level": "debug", "for_s": 86_401}, {}]
+)
+async def test_invalid_log_level_is_rejected(console: Console, properties: dict[str, Any]) -> None:
+    assert (await console.client.put("/v1/log-level", json=properties)).status_code == 400
+
+
+@pytest.mark.requirement("TR-14")
+def test_changed_log_level_filters_later_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, write_through=True))
+    observer = Observer("gateway", "warning", "dev")
+    observer.log.info("omitted")
+    observer.set_level("info")
+    observer.log.info("written")
+    observer.set_level("error")
+    observer.log.warning("omitted")
+    lines = [json.loads(line) for line in raw.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["log level", "log level", "written", "log level"]
+    assert {line["environment"] for line in lines} == {"dev"}
+
+
+@pytest.mark.requirement("TR-02")
+async def test_features_are_listed_with_descriptions(console: Console) -> None:
+    result = (await console.client.get("/v1/features")).json()["features"]
+    assert [(item["name"], item["enabled"]) for item in result] == [(feature.name, True) for feature in FEATURES]
+    assert all(item["description"] for item in result)
+
+
+@pytest.mark.requirement("TR-02")
+async def test_disabled_feature_is_404(console: Console) -> None:
+    signed_in = await console.client.post("/v1/sessions")
+    cookie = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
+    async with client(replace(console.dependencies, features_off=frozenset({"sessions", "webhooks"}))) as without:
+        for path in ("/v1/sessions", "/v1/webhooks", "/v1/deliveries"):
+            assert (await without.get(path)).status_code == 404
+        result = (await without.get("/v1/features")).json()["features"]
+        assert {item["name"] for item in result if not item["enabled"]} == {"sessions", "webhooks"}
+        assert not [path for path in (await without.get("/openapi.json")).json()["paths"] if "sessions" in path]
+        del without.headers["Authorization"]
+        assert (await without.get("/v1/keys", headers=cookie)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("session=off", "names an unknown feature; the features are batch-verify, header-verify"),
+        ("sessions", "must be name=on or name=off"),
+        ("sessions=false", "must be name=on or name=off"),
+        ("proxy=on,proxy=off", "each name once"),
+    ],
+)
+def test_unknown_feature_prevents_the_start(value: str, message: str) -> None:
+    environ = {"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": "postgresql://u@h/d", "GATEHOUSE_FEATURES": value}
+    with pytest.raises(SettingsError, match=f"GATEHOUSE_FEATURES: .*{message}"):
+        load(environ)
+
+
+@given(st.dictionaries(st.sampled_from([feature.name for feature in FEATURES]), st.booleans()))
+def test_features_setting_is_parsed(requested: dict[str, bool]) -> None:
+    written = " , ".join(f"{name} = {'on' if on else 'off'}" for name, on in requested.items())
+    assert dict(switched(written)) == requested
+    assert off(switched(written)) == {name for name, on in requested.items() if not on}
+
+
+def test_slow_statement_is_logged_and_counted(console: Console) -> None:
+    observer = console.dependencies.observer
+    observer.slow_query("SELECT 1", 0.75)
+    line = {"event": "slow query", "service": "console", "statement": "SELECT 1", "ms": 750.0}
+    assert console.log.entries[-1].items() >= line.items()
+    assert "gatehouse_slow_queries_total 1.0" in observer.metrics.exposition().decode()
+
+
+@pytest.mark.requirement("TR-12")
+async def test_service_without_optional_dependency_is_degraded(console: Console) -> None:
+    probe = StubProbe()
+    async with client(replace(console.dependencies, helpers=(probe,))) as http_client:
+        assert (await http_client.get("/readyz")).json() == {"status": "ready", "checks": {"database": "ok", "redis": "ok"}}
+        probe.available = False
+        reply = await http_client.get("/readyz")
+        assert (reply.status_code, reply.json()) == (
+            200,
+            {"status": "degraded", "checks": {"database": "ok", "redis": "degraded"}},
+        )
+
+
+@pytest.mark.requirement("TR-12")
+async def test_service_without_required_dependency_is_unavailable(console: Console) -> None:
+    probe = StubProbe()
+    probe.available = False
+    async with client(replace(console.dependencies, probes=(probe,), helpers=(probe,))) as http_client:
+        reply = await http_client.get("/readyz")
+    assert (reply.status_code, reply.json()["status"]) == (503, "unavailable")

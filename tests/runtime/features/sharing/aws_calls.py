@@ -1,0 +1,33 @@
+"""Records the AWS calls that services make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.runtime.features.sharing.services import Sharing
+
+
+def aws_clients(sharing: Sharing) -> list[Any]:
+    """The boto3 clients of DynamoDB, S3 and KMS."""
+    backend = sharing.backend
+    return [backend.table._client, backend.content._client, backend.data_keys._client]
+
+
+@contextmanager
+def recorded(sharing: Sharing) -> Iterator[list[str]]:
+    """Names of the operations that are called, such as `GetItem`, in call order."""
+    calls: list[str] = []
+
+    def on_call(*, model: Any, **_: Any) -> None:
+        calls.append(model.name)
+
+    clients = aws_clients(sharing)
+    for client in clients:
+        client.meta.events.register("before-call.*", on_call)
+    try:
+        yield calls
+    finally:
+        for client in clients:
+            client.meta.events.unregister("before-call.*", on_call)

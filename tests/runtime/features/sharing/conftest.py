@@ -1,0 +1,70 @@
+"""Fixture `sharing`: the secret sharing services on the AWS emulator, with one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+from gatehouse.features.sharing import encryption
+from gatehouse.features.sharing.table import OWNER_INDEX, WORK_INDEX
+
+from sandbox.emulator.server import Emulator
+from tests.runtime.clocks import ManualClock
+from tests.runtime.features.sharing.services import BUCKET, REGION, TABLE, Sharing, of_backend, services
+
+
+def create_table(dynamodb: Any) -> None:
+    """The table as components/database/secret_links_table.py declares it."""
+    dynamodb.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": kind}
+            for name, kind in (("id", "S"), ("owner", "S"), ("created_at", "N"), ("work", "S"), ("work_at", "N"))
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": name,
+                "KeySchema": [{"AttributeName": first, "KeyType": "HASH"}, {"AttributeName": second, "KeyType": "RANGE"}],
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }
+            for name, first, second in ((OWNER_INDEX, "owner", "created_at"), (WORK_INDEX, "work", "work_at"))
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    """Starts an AWS emulator with table, bucket and KMS key, and sets the variables for AWS clients. Yields the key ID."""
+    with Emulator.start() as emulator, pytest.MonkeyPatch.context() as environment:
+        key_id, secret = emulator.credentials
+        for name, value in {
+            "AWS_ENDPOINT_URL": emulator.endpoint,
+            "AWS_ACCESS_KEY_ID": key_id,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_REGION": REGION,
+        }.items():
+            environment.setenv(name, value)
+        create_table(boto3.client("dynamodb", region_name=REGION))
+        s3: Any = boto3.client("s3", region_name=REGION)
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        yield boto3.client("kms", region_name=REGION).create_key()["KeyMetadata"]["KeyId"]
+
+
+@pytest.fixture(scope="module")
+def module_services(aws: str) -> Sharing:
+    """Services whose clients all tests of the module use, because creating the clients takes longer than most tests."""
+    return services(aws, ManualClock())
+
+
+@pytest.fixture
+def sharing(module_services: Sharing, monkeypatch: pytest.MonkeyPatch) -> Sharing:
+    """With a clock of the test and the smallest memory of Argon2. The test vectors have the parameters of the services."""
+    monkeypatch.setattr(encryption, "ARGON2_MEMORY_KIB", 8)
+    clock = ManualClock()
+    return of_backend(replace(module_services.backend, clock=clock), clock, module_services.s3, module_services.dynamodb)

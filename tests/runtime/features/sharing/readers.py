@@ -1,0 +1,196 @@
+"""Clients that open links at the same time, over every route that returns content, in processes of both deployment forms."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import multiprocessing
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Barrier
+from queue import Empty, SimpleQueue
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import httpx
+import msgspec
+from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.platform.settings import SharingSettings
+from gatehouse.services.sharing import app as sharing_app
+from gatehouse.services.sharing.lambda_adapter import lambda_handler
+from mangum.types import LambdaContext
+
+from tests.runtime.features.sharing.api_gateway_events import HOST, encoded, event
+
+#: Content of the secrets. A denied request must not return it.
+CANARY = "canary7Hq1dZ8eUfGh"
+ORIGIN = f"https://{HOST}"
+Form = Literal["container", "function"]
+#: Instances of the function in a process: the number of threads for AWS calls in a container process with two CPUs.
+_INSTANCES = 6
+#: Repetitions of a failing request. After the last repetition, the failure is the outcome.
+_REPETITIONS_MAX = 50
+#: Secret ID, link ID and link secret of each link.
+Links = Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Message:
+    """An HTTP request."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def _form(suffix: str) -> Callable[[LinkToken, str], Message]:
+    def message(token: LinkToken, claim: str) -> Message:
+        nonce = "n" * 32
+        fields = {"csrf": nonce, "claim": claim, "link": token.url(ORIGIN)}
+        headers = {
+            "Cookie": f"__Host-csrf={nonce}",
+            "Sec-Fetch-Site": "same-origin",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        return Message("POST", f"/s/{token.path}{suffix}", headers, urlencode(fields).encode())
+
+    return message
+
+
+def _api(path: str) -> Callable[[LinkToken, str], Message]:
+    def message(token: LinkToken, claim: str) -> Message:
+        body = {"link": token.url(ORIGIN), "claim": claim}
+        return Message("POST", path, {"Content-Type": "application/json"}, json.dumps(body).encode())
+
+    return message
+
+
+#: Functions that create the request to open a link, keyed by route. Every route of the sharing service that returns content.
+OPENING: dict[str, Callable[[LinkToken, str], Message]] = {
+    "/s/{link}": _form(""),
+    "/s/{link}/items/{item:int}": _form("/items/0"),
+    "/v1/links/open": _api("/v1/links/open"),
+    "/v1/links/items": _api("/v1/links/items"),
+}
+
+
+async def in_container(app: Any, message: Message) -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN, trust_env=False) as client:
+        return await client.request(message.method, message.path, headers=message.headers, content=message.body)
+
+
+def in_function(handler: Any, message: Message) -> httpx.Response:
+    headers = {name: [value] for name, value in message.headers.items()}
+    reply = handler(event(message.method, message.path, headers=headers, **encoded(message.body)), LambdaContext)
+    body = base64.b64decode(reply["body"]) if reply["isBase64Encoded"] else reply["body"].encode()
+    return httpx.Response(reply["statusCode"], headers=reply["headers"], content=body)
+
+
+def outcome(reply: httpx.Response) -> str:
+    """`content`, `denied`, or a description of an outcome that is not allowed."""
+    shown = CANARY.encode() in reply.content
+    if reply.status_code == 200:
+        return "content" if shown else "200 without content"
+    return "denied" if reply.status_code in (404, 429) and not shown else f"{reply.status_code}, content: {shown}"
+
+
+async def _open(send: Callable[[Message], Awaitable[httpx.Response]], message: Message) -> str:
+    """Open a link. If the request fails, the client repeats the request."""
+    reply = await send(message)
+    for _ in range(_REPETITIONS_MAX):
+        if reply.status_code != 503:
+            break
+        reply = await send(message)
+    return outcome(reply)
+
+
+def _messages(values: tuple[str, str, str], readers: int) -> list[Message]:
+    """Requests of clients for one link: every client has its own claim, and all routes are used."""
+    makers = list(OPENING.values())
+    return [makers[number % len(makers)](LinkToken(*values), secrets.token_hex(16)) for number in range(readers)]
+
+
+def _container(settings: SharingSettings, links: Links, readers: int, barrier: Barrier, results: Any) -> None:
+    app = sharing_app.build(settings)
+
+    async def rounds() -> None:
+        for values in links:
+            messages = _messages(values, readers)
+            barrier.wait()
+            sent = (_open(lambda message: in_container(app, message), message) for message in messages)
+            results.put(list(await asyncio.gather(*sent)))
+
+    asyncio.run(rounds())
+
+
+def _function(settings: SharingSettings, links: Links, readers: int, barrier: Barrier, results: Any) -> None:
+    """Each thread is an instance of the function with separate clients and a separate event loop."""
+    # At the first use of a type, msgspec builds its description without a lock. In a deployment, one thread uses the types.
+    for model in msgspec.Struct.__subclasses__():
+        with suppress(TypeError):
+            msgspec.json.Decoder(model)
+    instances: SimpleQueue[Any] = SimpleQueue()
+    for _ in range(_INSTANCES):
+        instances.put(lambda_handler(sharing_app.build(settings, scraped=False)))
+
+    def read(message: Message) -> str:
+        handler = instances.get()
+        try:
+            reply = in_function(handler, message)
+            for _ in range(_REPETITIONS_MAX):
+                if reply.status_code != 503:
+                    break
+                reply = in_function(handler, message)
+            return outcome(reply)
+        finally:
+            instances.put(handler)
+
+    with ThreadPoolExecutor(_INSTANCES) as threads:
+        for values in links:
+            messages = _messages(values, readers)
+            barrier.wait()
+            results.put(list(threads.map(read, messages)))
+
+
+def _round(process: BaseProcess, results: Any) -> list[str]:
+    """Outcomes of the next round of a process. Fails if the process has ended, because the other processes would wait forever."""
+    while True:
+        running = process.is_alive()
+        try:
+            outcomes: list[str] = results.get(timeout=1)
+        except Empty:
+            assert running, f"a process of readers ended with exit code {process.exitcode}"
+        else:
+            return outcomes
+
+
+def race(settings: SharingSettings, tokens: Sequence[LinkToken], *, forms: Sequence[Form], readers: int) -> list[list[str]]:
+    """Outcomes for each link. `forms`: deployment form of each process, in which `readers` clients open each link."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(len(forms))
+    queues = [context.Queue() for _ in forms]
+    links = [(token.secret_id, token.link_id, token.secret) for token in tokens]
+    targets = {"container": _container, "function": _function}
+    processes = [
+        context.Process(target=targets[form], args=(settings, links, readers, barrier, results))
+        for form, results in zip(forms, queues, strict=True)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        outcomes = [
+            [result for process, results in zip(processes, queues, strict=True) for result in _round(process, results)]
+            for _ in tokens
+        ]
+        for process in processes:
+            process.join(60)
+    finally:
+        for process in processes:
+            process.kill()
+    return outcomes

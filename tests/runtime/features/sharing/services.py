@@ -1,0 +1,85 @@
+"""The secret sharing services with one clock. Tests start processes with them, so this module does not import the AWS emulator:
+the import takes two seconds of CPU time.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from gatehouse.core.actor import Actor, RequestId
+from gatehouse.features.sharing.backend import Backend
+from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.sharing.links import Client, LinkService, Opened
+from gatehouse.features.sharing.models import Secret
+from gatehouse.features.sharing.requests.service import RequestService
+from gatehouse.features.sharing.requests.submissions import SubmissionService
+from gatehouse.features.sharing.service import NewItem, NewSecret, SecretService, one_by_one
+from gatehouse.platform.observability import Observer
+from gatehouse.platform.settings import SharingSettings
+from gatehouse.services.sharing.app import create
+
+from tests.runtime.clocks import ManualClock
+
+REGION = "eu-central-1"
+TABLE, BUCKET = "tokens", "secrets-bucket"
+ACTOR = Actor(type="key", id="3fGh82kLmQ0a")
+CLIENT = Client("198.51.100.7", RequestId("req_1"))
+TEXT = b"correct horse battery staple \xf0\x9f\x90\xb4"
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Services of one environment. `s3` and `dynamodb` are clients with all permissions."""
+
+    backend: Backend
+    secrets: SecretService
+    links: LinkService
+    requests: RequestService
+    submissions: SubmissionService
+    clock: ManualClock
+    s3: Any
+    dynamodb: Any
+
+    async def create(self, text: bytes = TEXT, **values: Any) -> tuple[Secret, list[LinkToken]]:
+        options = {"sender": "Ada", "ttl_s": 3600.0, "ttl_s_max": 86_400.0, "uses": 1, **values}
+        new = NewSecret(items=one_by_one(options.pop("items", [NewItem.of(text)])), **options)
+        return await self.secrets.create(new, Actor(type="key", id=os.urandom(6).hex()))
+
+    async def open(self, token: LinkToken, claim: str = "", passphrase: str = "", client: Client = CLIENT) -> Opened:
+        return await self.links.open(token, passphrase, claim or os.urandom(16).hex(), client)
+
+    async def text(self, opened: Opened, number: int = 0) -> bytes:
+        return b"".join([chunk async for chunk in self.links.read(opened.items[number], opened.content_key)])
+
+    def app(self, **options: Any) -> Any:
+        """The sharing service with these services. `options`: other arguments of `create`."""
+        defaults = {"probes": [], "observer": Observer("sharing", "error", "test"), "https": True}
+        return create(**{**defaults, "links": self.links, "submissions": self.submissions, **options})
+
+    def object_versions(self) -> list[str]:
+        reply = self.s3.list_object_versions(Bucket=BUCKET)
+        return [entry["Key"] for entry in (*reply.get("Versions", ()), *reply.get("DeleteMarkers", ()))]
+
+
+def services(key: str, clock: ManualClock, environment: str = "test") -> Sharing:
+    """Services with clients of their own, as in a separate process."""
+    settings = SharingSettings(environment=environment, secret_links_table=TABLE, secrets_bucket=BUCKET, secrets_key=key)
+    backend = Backend.from_settings(settings, clock)
+    assert backend is not None
+    return of_backend(backend, clock, boto3.client("s3", region_name=REGION), boto3.client("dynamodb", region_name=REGION))
+
+
+def of_backend(backend: Backend, clock: ManualClock, s3: Any, dynamodb: Any) -> Sharing:
+    return Sharing(
+        backend,
+        SecretService(backend),
+        LinkService(backend),
+        RequestService(backend),
+        SubmissionService(backend),
+        clock,
+        s3,
+        dynamodb,
+    )

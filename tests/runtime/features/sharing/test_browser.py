@@ -1,0 +1,255 @@
+"""The recipient pages in headless Chromium, with and without JavaScript."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from gatehouse.features.sharing.links import NETWORK_ATTEMPTS_MAX
+from gatehouse.features.sharing.service import NewItem
+from gatehouse.platform.observability import Observer
+from gatehouse.services.sharing.texts import TEXTS
+from playwright.async_api import Browser, expect
+
+from tests.runtime.features.sharing.chromium import (
+    LOCALES,
+    browser,
+    localized_page_of,
+    page_of,
+    serving,
+    violations_in_both_themes,
+)
+from tests.runtime.features.sharing.services import TEXT, Sharing
+from tests.runtime.features.sharing.test_requests import request
+
+__all__ = ["browser"]
+
+pytestmark = [pytest.mark.requirement("SS-01"), pytest.mark.requirement("SS-13")]
+PASSPHRASE = "a long passphrase"
+
+
+@pytest.fixture
+async def origin(sharing: Sharing) -> AsyncIterator[str]:
+    """Serves the sharing service on a free port."""
+    observer = Observer("sharing", "error", "test")
+    app: Any = sharing.app(observer=observer, https=False)
+    async with serving(app) as url:
+        yield url
+
+
+async def test_link_is_opened_copied_and_acknowledged(browser: Browser, origin: str, sharing: Sharing) -> None:
+    secret, [token] = await sharing.create()
+    async with page_of(browser, origin, "status of 404", viewport={"width": 320, "height": 640}) as page:
+        await page.goto(token.url(origin))
+        assert not await page.is_visible("#link")
+        assert await violations_in_both_themes(page) == []
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector("#secret")
+        assert await page.input_value("#secret") == TEXT.decode()
+        assert token.secret not in page.url
+        await page.wait_for_selector("#acknowledge", state="hidden")
+        await page.click("#hide")
+        assert await page.get_attribute("#hide", "aria-pressed") == "true"
+        assert await violations_in_both_themes(page) == []
+        stored = await page.evaluate("JSON.stringify({...localStorage}) + JSON.stringify({...sessionStorage})")
+        assert stored == "{}{}"
+        await page.evaluate("history.back()")
+        await page.wait_for_selector("#secret", state="detached")
+        assert token.secret not in page.url
+    link = (await sharing.secrets.get(secret.id)).links[token.link_id]
+    assert (link.uses, link.wrapped_keys, [claim.acknowledged_at is not None for claim in link.claims.values()]) == (
+        1,
+        {},
+        [True],
+    )
+
+
+async def test_link_is_opened_without_javascript(browser: Browser, origin: str, sharing: Sharing) -> None:
+    _, [token] = await sharing.create(passphrase=PASSPHRASE)
+    async with page_of(browser, origin, "status of 403", java_script_enabled=False, locale="de-DE") as page:
+        await page.goto(token.url(origin))
+        await page.fill("#link", token.url(origin))
+        await page.fill("#passphrase", "wrong passphrase")
+        await page.click("button[type=submit]")
+        await expect(page.locator("[role=alert]")).to_contain_text("falsch")
+        await page.fill("#passphrase", PASSPHRASE)
+        await page.click("button[type=submit]")
+        assert await page.input_value("#secret") == TEXT.decode()
+        await page.click("#acknowledge button")
+        await expect(page.locator("h1")).to_have_text("Vielen Dank")
+
+
+@pytest.mark.parametrize(("languages", "language", "zone"), LOCALES)
+async def test_pages_work_with_every_language_that_browsers_report(
+    browser: Browser, origin: str, sharing: Sharing, languages: list[str], language: str, zone: str
+) -> None:
+    _, [token] = await sharing.create()
+    _, requested, _ = await request(sharing)
+    async with localized_page_of(browser, origin, languages, zone) as page:
+        await page.goto(token.url(origin))
+        await expect(page.locator("html")).to_have_attribute("lang", language)
+        await expect(page.locator("#remaining")).to_have_text(re.compile(r"^\(in \d+ \w+\)$"))
+        await page.click("button[type=submit]")
+        await expect(page.locator("#secret")).to_have_value(TEXT.decode())
+        await expect(page.locator("#acknowledge")).to_be_hidden()
+        await page.goto(requested.url(origin))
+        await page.fill("#text", "a secret")
+        await page.click("button[type=submit]")
+        await expect(page.locator("#submitted")).to_be_visible()
+
+
+async def test_end_to_end_secret_is_decrypted_in_the_browser(browser: Browser, origin: str, sharing: Sharing) -> None:
+    key, nonce = os.urandom(32), os.urandom(12)
+    sealed = nonce + AESGCM(key).encrypt(nonce, TEXT, b"gatehouse-e2e-v1")
+    _, [token] = await sharing.create(items=[NewItem.of(sealed)], end_to_end=True)
+    encoded = base64.urlsafe_b64encode(key).decode().rstrip("=")
+    async with page_of(browser, origin, viewport={"width": 320, "height": 640}) as page:
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(f"{request.url} {request.post_data}"))
+        await page.goto(f"{token.url(origin)}.{encoded}")
+        await page.click("button[type=submit]")
+        await page.wait_for_function("document.getElementById('secret')?.value.length > 0")
+        assert await page.input_value("#secret") == TEXT.decode()
+        assert await violations_in_both_themes(page) == []
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+        assert not [line for line in sent if encoded in line.replace("%3D", "=")]
+
+
+async def test_end_to_end_secret_with_a_wrong_key_is_reported(browser: Browser, origin: str, sharing: Sharing) -> None:
+    _, [token] = await sharing.create(items=[NewItem.of(os.urandom(60))], end_to_end=True)
+    async with page_of(browser, origin) as page:
+        await page.goto(f"{token.url(origin)}.{'A' * 43}")
+        await page.click("button[type=submit]")
+        await page.wait_for_selector("#decrypt-failed[role=alert]")
+        assert await violations_in_both_themes(page) == []
+        assert await page.input_value("#secret") == ""
+
+
+async def test_other_states_of_the_pages_are_accessible(browser: Browser, origin: str, sharing: Sharing) -> None:
+    """The tests above and below check the other states: the pages of a link, of text, of a request and of its submission."""
+    _, [token] = await sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"content", "key.pem")], passphrase=PASSPHRASE)
+    link, checked = token.url(origin), []
+
+    async with page_of(browser, origin, "status of 4", viewport={"width": 320, "height": 640}) as page:
+
+        async def check(state: str) -> None:
+            violations = await violations_in_both_themes(page)
+            width = await page.evaluate("document.documentElement.scrollWidth")
+            checked.append((state, violations, width <= 320))
+
+        async def enter(passphrase: str) -> None:
+            await page.fill("#passphrase", passphrase)
+            async with page.expect_navigation():
+                await page.click("button[type=submit]")
+
+        await page.goto(origin)
+        await check("start")
+        await page.goto(link)
+        for _ in range(NETWORK_ATTEMPTS_MAX):
+            await enter("wrong passphrase")
+        await check("wrong passphrase")
+        await enter(PASSPHRASE)
+        assert "10" in await page.inner_text("[role=alert]")
+        await check("locked")
+        sharing.clock.advance(600)
+        await enter(PASSPHRASE)
+        await check("text and files")
+        async with page.expect_navigation():
+            await page.click("#acknowledge button")
+        await check("acknowledged")
+        await page.goto(link)
+        await page.reload()
+        await check("used")
+    states = ("start", "wrong passphrase", "locked", "text and files", "acknowledged", "used")
+    assert checked == [(state, [], True) for state in states]
+
+
+async def test_page_that_is_only_loaded_takes_no_use(browser: Browser, origin: str, sharing: Sharing) -> None:
+    secret, [token] = await sharing.create()
+    async with page_of(browser, origin) as page:
+        await page.goto(token.url(origin))
+        await page.wait_for_load_state("networkidle")
+        await page.reload()
+    assert await sharing.secrets.get(secret.id) == secret
+
+
+async def test_hostile_text_and_file_name_are_inert(browser: Browser, origin: str, sharing: Sharing) -> None:
+    hostile = "</textarea><script>document.title='x'</script><img src=x onerror=\"document.title='x'\">"
+    _, [token] = await sharing.create(
+        items=[NewItem.of(hostile.encode()), NewItem.of(b"<svg onload=alert(1)>", f"{hostile}.svg")]
+    )
+    async with page_of(browser, origin) as page:
+        await page.goto(token.url(origin))
+        await page.click("button[type=submit]")
+        assert await page.input_value("#secret") == hostile
+        async with page.expect_download() as download:
+            await page.click("li button")
+        assert (await (await download.value).path()).read_bytes() == b"<svg onload=alert(1)>"
+        assert await page.title() == await page.inner_text("h1")
+
+
+async def test_secret_is_submitted_with_the_keyboard(browser: Browser, origin: str, sharing: Sharing) -> None:
+    _, token, [link] = await request(sharing, purpose="Password of the staging database\nfor the migration")
+    async with page_of(browser, origin, viewport={"width": 320, "height": 640}) as page:
+        await page.goto(token.url(origin))
+        assert not await page.is_visible("#link")
+        assert await violations_in_both_themes(page) == []
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+        await page.keyboard.press("Tab")
+        await page.keyboard.type(TEXT.decode())
+        await page.set_input_files("#file", {"name": "key.bin", "mimeType": "application/x-key", "buffer": b"\x00\xff"})
+        await page.click("button[type=submit]")
+        await page.wait_for_selector("#submitted")
+        assert await violations_in_both_themes(page) == []
+        assert token.secret not in page.url
+        stored = await page.evaluate("JSON.stringify({...localStorage}) + JSON.stringify({...sessionStorage})")
+        assert stored == "{}{}"
+        await page.goto(link.url(origin))
+        await page.click("button[type=submit]")
+        assert await page.input_value("#secret") == TEXT.decode()
+        async with page.expect_download() as download:
+            await page.click("li button")
+        assert (await (await download.value).path()).read_bytes() == b"\x00\xff"
+
+
+async def test_secret_is_submitted_without_javascript(browser: Browser, origin: str, sharing: Sharing) -> None:
+    _, token, [link] = await request(sharing)
+    async with page_of(browser, origin, java_script_enabled=False, locale="de-DE") as page:
+        await page.goto(token.url(origin))
+        await page.fill("#link", token.path)
+        await page.fill("#text", "erste Zeile\nzweite")
+        await page.click("button[type=submit]")
+        # The browser does not send an incomplete link, because the server would reject it before it reads the text.
+        await expect(page.locator("#link:invalid")).to_have_count(1)
+        assert await page.input_value("#text") == "erste Zeile\nzweite"
+        await page.fill("#link", token.url(origin))
+        await page.click("button[type=submit]")
+        await expect(page.locator("h1")).to_have_text("Vielen Dank")
+    assert await sharing.text(await sharing.open(link)) == b"erste Zeile\nzweite"
+
+
+async def test_files_that_are_too_large_are_named_on_the_page(
+    browser: Browser, origin: str, sharing: Sharing, tmp_path: Path
+) -> None:
+    _, token, [link] = await request(sharing)
+    (tmp_path / "a").write_bytes(bytes(5_000_000))
+    async with page_of(browser, origin, "status of 400") as page:
+        await page.goto(token.url(origin))
+        await page.fill("#text", "kept")
+        await page.set_input_files("#file", tmp_path / "a")
+        await page.click("button[type=submit]")
+        await page.wait_for_selector("[role=alert]")
+        assert await page.inner_text("[role=alert]") == TEXTS["en"]["files_too_large"].format(size="4.0 MiB")
+        assert await violations_in_both_themes(page) == []
+        assert await page.input_value("#text") == "kept"
+        await page.click("button[type=submit]")
+        await page.wait_for_selector("#submitted")
+    assert await sharing.text(await sharing.open(link)) == b"kept"

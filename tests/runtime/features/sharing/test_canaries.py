@@ -1,0 +1,150 @@
+"""Canaries in everything that senders, recipients and submitters send: none appear in logs, metrics, errors, tables or names."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from gatehouse.features.sharing.link_schemas import OpenLink
+from gatehouse.features.sharing.requests.routes import ENDPOINTS as REQUEST_ENDPOINTS
+from gatehouse.features.sharing.requests.submission_schemas import CreateUpload, SubmitUploads
+from gatehouse.features.sharing.routes import ENDPOINTS as SECRET_ENDPOINTS
+from gatehouse.features.sharing.schemas import NewFile
+from gatehouse.features.sharing.service import NewItem, SecretSharing
+from gatehouse.features.sharing.worker import SecretWorker
+from gatehouse.platform.observability import Observer, Stream
+from gatehouse.platform.tracing.tracer import FinishedSpan, Tracer
+from gatehouse.services.sharing.submitted_form import FIELDS as SUBMISSION_FIELDS
+
+from tests.runtime.conftest import Database
+from tests.runtime.console_client import open_console
+from tests.runtime.features.sharing.services import BUCKET, TABLE, Sharing
+
+pytestmark = pytest.mark.requirement("SS-13")
+ORIGIN = "https://share.test"
+#: Where a canary may be stored: the plain metadata of a secret.
+METADATA = {"label": "canary-label", "note": "canary-note", "sender": "canary-sender", "recipient": "canary-recipient"}
+PASSPHRASE = "canary-passphrase"
+#: Fields of the bodies and forms of the sharing service.
+FIELDS = sorted(
+    {
+        *(field for body in (OpenLink, CreateUpload, SubmitUploads) for field in body.__struct_fields__),
+        *SUBMISSION_FIELDS,
+        "unknown",
+    }
+)
+HEADERS = {name: f"canary-{name}" for name in ("User-Agent", "Referer", "X-Api-Key", "Accept-Language", "X-Forwarded-For")}
+#: Fields of the console that are stored in plain text, for the owner or for everyone with the link.
+PLAIN_FIELDS = ("label", "note", "sender", "recipients", "purpose", "requester")
+
+
+async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing) -> None:
+    log = io.BytesIO()
+    observer, spans = Observer("sharing", "debug", "test", Stream(log)), list[FinishedSpan]()
+    observer.tracer = Tracer(spans.append, 100.0)
+    app: Any = sharing.app(observer=observer)
+    secret, [token] = await sharing.create(
+        items=[NewItem.of(b"canary-text"), NewItem.of(b"canary-content", "canary-name.txt", "canary/type")],
+        label=METADATA["label"],
+        note=METADATA["note"],
+        sender=METADATA["sender"],
+        recipients=(METADATA["recipient"],),
+        passphrase=PASSPHRASE,
+    )
+    values = {name: f"canary-{name}" for name in FIELDS}
+    headers = HEADERS | {"Cookie": "__Host-csrf=canary-cookie", "Authorization": "Bearer canary-authorization"}
+    templates = [route.path.replace("{item:int}", "0") for route in app._app.routes]
+    paths = [template.format(link=token.path, request="canary-request") for template in templates]
+    assert len(paths) >= 10
+    wrong = {"link": token.url(ORIGIN), "passphrase": "canary-wrong"}
+    bodies: list[dict[str, Any]] = [{"json": values}, {"data": values}, {"json": wrong}]
+    replies = []
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN, trust_env=False) as client:
+        for path in paths:
+            for body in bodies:
+                replies.append(await client.post(f"{path}?q=canary-query", headers=headers, **body))
+            replies.append(await client.get(f"{path}?q=canary-query", headers=headers))
+            replies.append(await client.request("canary-method", f"{path}?q=canary-query", headers=headers))
+        errors = [reply for reply in replies if reply.status_code >= 400]
+        claim = {"link": token.url(ORIGIN), "passphrase": PASSPHRASE, "claim": "canary-claim"}
+        opened = await client.post("/v1/links/open", json=claim)
+        assert (opened.status_code, opened.json()["items"][0]["text"]) == (200, "canary-text")
+        metrics = (await client.get("/metrics")).text
+    assert len(errors) >= 20
+    shown = [reply.text for reply in errors]
+    # The page of the link shows the sender, and its form repeats the link to the client that sent it.
+    assert not [text for text in shown if "canary" in text.replace(METADATA["sender"], "")]
+    lines = log.getvalue().decode()
+    assert len(lines.splitlines()) >= len(replies)
+    assert "canary" not in lines.lower()
+    assert token.secret not in lines
+    assert "canary" not in metrics
+    assert len(spans) >= len(replies)
+    assert {"POST /v1/links/open", "DynamoDB update_item"} <= {span.name for span in spans}
+    assert "canary" not in repr(spans)
+    assert token.secret not in repr(spans)
+    stored = json.dumps(sharing.dynamodb.scan(TableName=TABLE)["Items"], default=str)
+    for value in METADATA.values():
+        assert value in stored
+        stored = stored.replace(value, "")
+    assert "canary" not in stored
+    assert token.secret not in stored
+    versions = sharing.s3.list_object_versions(Bucket=BUCKET)["Versions"]
+    contents = [sharing.s3.get_object(Bucket=BUCKET, Key=version["Key"])["Body"].read() for version in versions]
+    assert contents
+    assert b"canary" not in b"".join(contents)
+    assert "canary" not in str(versions)
+    assert secret.id in str(versions)
+
+
+def _bodies(example: dict[str, Any], fields: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield bodies of an endpoint: the example of its declaration with a canary in one field or in the files."""
+    for field in (*fields, "unknown"):
+        yield {**example, field: f"canary-{field}"}
+        yield {**example, field: [f"canary-{field}"]}
+    for field in NewFile.__struct_fields__:
+        yield {**example, "files": [{**NewFile.example, field: f"canary-{field}"}]}
+    encoded = base64.b64encode(b"canary-file").decode()
+    yield {**example, "files": [{"name": "canary-name", "media_type": "canary/type", "content_base64": encoded}]}
+
+
+async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables(database: Database, sharing: Sharing) -> None:
+    management = SecretSharing(sharing.secrets, ORIGIN, 100_000, sharing.requests)
+    sent = errors = 0
+    async with open_console(database, clock=sharing.clock, sharing=management) as console:
+        secret, _ = await sharing.create(owner="bootstrap")
+        for endpoint in (*SECRET_ENDPOINTS, *REQUEST_ENDPOINTS):
+            fields = () if endpoint.body is None else endpoint.body.__struct_fields__
+            example = {} if endpoint.body is None else endpoint.body.example
+            assert endpoint.secret_fields <= {*fields, *NewFile.__struct_fields__, "passphrase"}
+            for path_id in (secret.id, "canary-id"):
+                path = endpoint.path.format(secret=path_id, link="canary-link", secret_request=path_id)
+                for body in _bodies(example, fields):
+                    sharing.clock.advance(60)  # the number of creations per minute is limited
+                    headers = HEADERS | {"If-Match": "*", "Idempotency-Key": f'"canary-key-{sent}"'}
+                    content: dict[str, Any] = {} if endpoint.method == "GET" else {"json": body}
+                    reply = await console.client.request(endpoint.method, path, headers=headers, **content)
+                    sent += 1
+                    if reply.status_code >= 400:
+                        errors += 1
+                        assert (reply.status_code < 500, "canary" in reply.text) == (True, False), (path, body, reply.text)
+        worker = SecretWorker(sharing.backend, console.pool, None, console.dependencies.observer)
+        while await worker.run_once():
+            pass
+        metrics = (await console.client.get("/metrics")).text
+        assert len(console.log.entries) >= sent > errors > 50
+        assert "canary" not in json.dumps(console.log.entries) + metrics
+        assert "canary" not in console.database.dump()
+    stored = json.dumps(sharing.dynamodb.scan(TableName=TABLE)["Items"], default=str)
+    for field in PLAIN_FIELDS:
+        assert f"canary-{field}" in stored
+        stored = stored.replace(f"canary-{field}", "")
+    for value in METADATA.values():  # of the test above
+        stored = stored.replace(value, "")
+    assert "canary" not in stored
+    assert "canary" not in str(sharing.s3.list_object_versions(Bucket=BUCKET)["Versions"])

@@ -1,0 +1,313 @@
+"""`gatehouse secrets` against a running console and a running sharing service."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+import uvicorn
+from gatehouse.client.services import SharingClient
+from gatehouse.core.errors import NotFound
+from gatehouse.features.sharing.models import ID_CHARS
+from gatehouse.platform.settings import SharingSettings
+from gatehouse.services.sharing import app as sharing_app
+
+from sandbox import ports
+from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command, running_console
+from tests.runtime.conftest import Database
+from tests.runtime.features.sharing.services import BUCKET, REGION, TABLE
+
+TEXT = "correct horse battery staple"
+
+
+class SharingServer(uvicorn.Server):
+    """A server in a thread of this process. `ready` is set when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        await super().startup(None)
+        self.ready.set()
+
+
+@pytest.fixture(scope="module")
+def sharing_url(aws: str) -> Iterator[str]:
+    settings = SharingSettings(
+        environment="dev", log_level="error", secret_links_table=TABLE, secrets_bucket=BUCKET, secrets_key=aws
+    )
+    app = sharing_app.build(settings)
+    port = ports.free_port()
+    server = SharingServer(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    assert server.ready.wait(30)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def console_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the log of the console."""
+    return tmp_path_factory.mktemp("console")
+
+
+@pytest.fixture(scope="module")
+def console_url(database: Database, aws: str, sharing_url: str, console_folder: Path) -> Iterator[str]:
+    variables = {
+        "GATEHOUSE_SECRET_LINKS_TABLE": TABLE,
+        "GATEHOUSE_SECRETS_BUCKET": BUCKET,
+        "GATEHOUSE_SECRETS_KEY": aws,
+        "GATEHOUSE_SHARING_URL": sharing_url,
+    }
+    with running_console(database, console_folder, **variables) as url:
+        yield url
+
+
+@pytest.fixture
+def sender(tmp_path: Path, console_url: str) -> Command:
+    """A command with an API key that has only the scopes for secrets."""
+    owner = Command(tmp_path, {"GATEHOUSE_CONSOLE_URL": console_url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP})
+    scopes = [option for scope in ("create", "read", "revoke") for option in ("--scope", f"secrets:{scope}")]
+    token = owner.run("keys", "create", "--name", "sender", *scopes).out.strip()
+    return Command(tmp_path, {**owner.variables, "GATEHOUSE_ADMIN_TOKEN": token})
+
+
+@pytest.fixture
+def recipient(tmp_path: Path) -> Command:
+    return Command(tmp_path, {})
+
+
+@pytest.mark.requirement("SS-01")
+def test_text_is_shared_and_opened_once(sender: Command, recipient: Command) -> None:
+    created = sender.run("secrets", "create", "--label", "database", "--sender", "Ada", stdin=TEXT + "\n")
+    link = created.out.strip()
+    assert (created.code, TEXT in created.out + created.err) == (0, False), created.err
+    opened = recipient.run("secrets", "open", stdin=link + "\n")
+    assert (opened.code, opened.out) == (0, TEXT)
+    assert opened.err.startswith("From Ada, created at ")
+    again = recipient.run("secrets", "open", stdin=link)
+    assert (again.code, again.out, "does not exist, was used, or has expired" in again.err) == (1, "", True)
+    (secret,) = json.loads(sender.run("secrets", "list", "--json").out)
+    assert (secret["label"], secret["links"][0]["uses"]) == ("database", 1)
+    assert secret["state"] in ("used", "purged")  # the console deletes the content within a second
+    receipt = json.loads(sender.run("secrets", "receipt", secret["id"], "--json").out)
+    (claim,) = receipt["links"][0]["claims"]
+    assert claim["acknowledged_at"] is not None
+
+
+def test_files_are_written_once_and_private(sender: Command, recipient: Command) -> None:
+    source = sender.folder / "source" / "key.pem"
+    source.parent.mkdir()
+    source.write_bytes(bytes(range(256)))
+    large = source.with_name("large.bin")
+    large.write_bytes(b"x" * 1_500_000)  # not part of the response of /v1/links/open
+    link = sender.run("secrets", "create", "--file", str(source), "--file", str(large), "--uses", "2").out.strip()
+    for names in (("key.pem", "large.bin"), ("key-1.pem", "large-1.bin")):
+        opened = recipient.run("secrets", "open", stdin=link)
+        assert (opened.code, opened.out) == (0, "")
+        assert [(recipient.folder / name).read_bytes() for name in names] == [source.read_bytes(), large.read_bytes()]
+        assert {stat.S_IMODE((recipient.folder / name).stat().st_mode) for name in names} == {0o600}
+
+
+@pytest.mark.requirement("SS-13")
+def test_end_to_end_key_is_never_sent(sender: Command, recipient: Command) -> None:
+    link = sender.run("secrets", "create", "--end-to-end", "--uses", "2", stdin=TEXT).out.strip()
+    base, _, key = link.rpartition(".")
+    assert (recipient.run("secrets", "open", stdin=link).out, len(key)) == (TEXT, 43)
+    incomplete = recipient.run("secrets", "open", stdin=base)
+    assert (incomplete.code, incomplete.out) == (2, "")
+    wrong = recipient.run("secrets", "open", stdin=f"{base}.{'A' * 43}")
+    assert (wrong.code, wrong.out, "cannot be decrypted" in wrong.err) == (2, "", True)
+
+
+@pytest.mark.requirement("SS-13")
+def test_no_canary_of_a_command_is_in_messages_logs_or_tables(
+    sender: Command, recipient: Command, database: Database, console_folder: Path
+) -> None:
+    canaries = {
+        name: f"canary-{name}-{secrets.token_hex(4)}" for name in ("text", "passphrase", "wrong", "name", "content", "new")
+    }
+    files = {name: sender.folder / f"{name}.txt" for name in ("passphrase", "wrong")}
+    for name, file in files.items():
+        file.write_text(canaries[name])
+    attached = sender.folder / canaries["name"]
+    attached.write_text(canaries["content"])
+    option = ("--passphrase-file", str(files["passphrase"]))
+    created = sender.run("secrets", "create", "--uses", "2", *option, stdin=canaries["text"])
+    link = created.out.strip()
+    secret_id = link.partition("/s/")[2][:ID_CHARS]
+    messages = [created.err, sender.run("secrets", "create", "--file", str(attached)).err]
+    for arguments in (("list",), ("show", secret_id), ("receipt", secret_id)):
+        shown = sender.run("secrets", *arguments, "--json")
+        messages += [shown.out, shown.err]
+    denied = recipient.run("secrets", "open", "--passphrase-file", str(files["wrong"]), stdin=link)
+    opened = recipient.run("secrets", "open", *option, stdin=link)
+    assert (denied.code, opened.code, opened.out) == (1, 0, canaries["text"])
+    messages += [denied.out, denied.err, opened.err]
+    messages.append(sender.run("secrets", "replace", secret_id, stdin=canaries["new"]).err)
+    assert recipient.run("secrets", "open", *option, stdin=link).out == canaries["new"]
+    requested = sender.run("secrets", "request", "--purpose", "password", "--requester", "Grace")
+    submission = requested.out.split()[1]
+    submitted = recipient.run("secrets", "submit", submission, "--file", str(attached))
+    assert submitted.code == 0, submitted.err
+    messages += [requested.err, submitted.out, submitted.err]
+    (listed,) = json.loads(sender.run("secrets", "list-requests", "--json").out)
+    commands: list[tuple[str, ...]] = [
+        ("update", secret_id, "--uses", "3"),
+        ("update", secret_id, "--expires-at", "2000-01-01T00:00:00Z"),
+        ("list",),
+        ("show", secret_id),
+        ("receipt", secret_id),
+        ("list-requests",),
+        ("show-request", listed["id"]),
+        ("revoke-request", listed["id"]),
+        ("restore-version", secret_id, "1"),
+        ("revoke", secret_id),
+        ("revoke", link),
+        ("show-request", submission),
+        ("update", canaries["text"], "--uses", "3"),
+    ]
+    for command in commands:
+        ran = sender.run("secrets", *command)
+        messages += [ran.out, ran.err.replace(canaries["text"], "")]
+    stored = json.dumps(boto3.client("dynamodb", region_name=REGION).scan(TableName=TABLE)["Items"], default=str)
+    assert secret_id in stored
+    searched = {
+        "messages": "\n".join(messages),
+        "log": (console_folder / "log").read_text(),
+        "rows": database.dump(),
+        "items": stored,
+    }
+    for canary in (*canaries.values(), link.partition("#")[2], submission.partition("#")[2]):
+        assert [place for place, text in searched.items() if canary in text] == []
+
+
+def test_passphrase_is_read_from_a_file(sender: Command, recipient: Command) -> None:
+    file = sender.folder / "passphrase"
+    file.write_text("open sesame\n")
+    link = sender.run("secrets", "create", "--passphrase-file", str(file), stdin=TEXT).out.strip()
+    wrong = recipient.folder / "wrong"
+    wrong.write_text("open barley")
+    denied = recipient.run("secrets", "open", "--passphrase-file", str(wrong), stdin=link)
+    assert (denied.code, denied.out, "passphrase is wrong" in denied.err) == (1, "", True)
+    assert recipient.run("secrets", "open", "--passphrase-file", str(file), stdin=link).out == TEXT
+
+
+def test_secret_is_changed_and_revoked(sender: Command, recipient: Command) -> None:
+    created = json.loads(sender.run("secrets", "create", "--recipient", "Grace", "--recipient", "Alan", "--json", stdin=TEXT).out)
+    id, (grace, alan) = created["id"], created["links"]
+    assert [grace["recipient"], alan["recipient"]] == ["Grace", "Alan"]
+    assert sender.run("secrets", "update", id, "--uses", "2", "--note", "for two").code == 0
+    assert sender.run("secrets", "replace", id, stdin="second").out == f"Secret {id} has version 2.\n"
+    assert recipient.run("secrets", "open", stdin=grace["url"]).out == "second"
+    assert sender.run("secrets", "restore-version", id, "1").out == f"Secret {id} has version 1.\n"
+    assert recipient.run("secrets", "open", stdin=grace["url"]).out == TEXT
+    assert sender.run("secrets", "restore-version", id, "9").code == 1
+    assert sender.run("secrets", "restore-version", id, "2").code == 0
+    assert sender.run("secrets", "update", id, "--uses", "3").code == 0
+    shown = json.loads(sender.run("secrets", "show", id, "--json").out)
+    assert sender.run("secrets", "revoke", id, "--link", shown["links"][0]["id"]).code == 0
+    assert recipient.run("secrets", "open", stdin=grace["url"]).code == 1
+    assert recipient.run("secrets", "open", stdin=alan["url"]).out == "second"
+    assert sender.run("secrets", "revoke", id).code == 0
+    assert recipient.run("secrets", "open", stdin=alan["url"]).code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [
+        (("create",), ""),
+        (("create", "--file", "missing"), ""),
+        (("create", "--end-to-end", "--file", "missing"), ""),
+        (("show", "https://sharing.example.com/s/x#secret"), ""),
+        (("update", "5tRw0aB9xK2m7HqYc1dZ8e"), ""),
+        (("open",), ""),
+        (("open",), "5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#secret"),
+        (("open",), "http://sharing.example.com/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#secret"),
+        (("open", "--output", "missing"), "http://127.0.0.1:1/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#secret"),
+    ],
+)
+def test_usage_errors_do_not_repeat_a_link(sender: Command, arguments: tuple[str, ...], stdin: str) -> None:
+    result = sender.run("secrets", *arguments, stdin=stdin)
+    assert (result.code, result.out, "#secret" in result.err) == (2, "", False)
+
+
+@pytest.mark.requirement("SS-01")
+def test_secret_is_requested_submitted_and_opened(sender: Command, recipient: Command, sharing_url: str) -> None:
+    created = sender.run("secrets", "request", "--purpose", "Database password", "--requester", "Grace", "--submissions", "2")
+    assert created.code == 0, created.err
+    kinds, links = zip(*(line.split("\t") for line in created.out.splitlines()), strict=True)
+    assert kinds == ("submission", "retrieval", "retrieval")
+    early = recipient.run("secrets", "open", stdin=links[1])
+    assert (early.code, early.out) == (1, "")
+    with SharingClient(sharing_url) as client:
+        client.submit(links[0], "a" * 32, text=TEXT)
+        client.submit(links[0], "a" * 32, text=TEXT)
+        client.submit(links[0], "b" * 32, files=[("key.bin", io.BytesIO(bytes(2_000_000)), "application/x-key")])
+        with pytest.raises(NotFound):
+            client.submit(links[0], "c" * 32, text=TEXT)
+    assert recipient.run("secrets", "open", stdin=links[1]).out == TEXT
+    assert recipient.run("secrets", "open", stdin=links[2]).code == 0
+    assert (recipient.folder / "key.bin").read_bytes() == b"\x00" * 2_000_000
+    (listed,) = json.loads(sender.run("secrets", "list-requests", "--json").out)
+    assert (listed["purpose"], listed["state"]) == ("Database password", "used")
+    shown = sender.run("secrets", "show-request", listed["id"])
+    assert (shown.code, all(submission["secret"] in shown.out for submission in listed["submissions"])) == (0, True)
+    secrets = json.loads(sender.run("secrets", "list", "--json").out)
+    assert {secret["id"] for secret in secrets} == {submission["secret"] for submission in listed["submissions"]}
+
+
+@pytest.mark.requirement("SS-01")
+def test_text_and_large_file_are_submitted_and_opened(sender: Command, recipient: Command) -> None:
+    created = json.loads(sender.run("secrets", "request", "--purpose", "Backup", "--submissions", "2", "--json").out)
+    submission, (first, second) = created["submission_link"], created["retrieval_links"]
+    content = os.urandom(5 * 1024 * 1024)
+    (recipient.folder / "backup.bin").write_bytes(content)
+    assert recipient.run("secrets", "submit", submission, stdin=TEXT + "\n").code == 0
+    submitted = recipient.run("secrets", "submit", submission, "--file", "backup.bin")
+    assert (submitted.code, submitted.out) == (0, ""), submitted.err
+    (recipient.folder / "received").mkdir()
+    assert recipient.run("secrets", "open", stdin=first).out == TEXT
+    assert recipient.run("secrets", "open", "--output", "received", stdin=second).code == 0
+    assert (recipient.folder / "received/backup.bin").read_bytes() == content
+    ended = recipient.run("secrets", "submit", submission, stdin=TEXT)
+    assert (ended.code, TEXT in ended.err) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("https://sharing.test/r/" + "a" * 22,), "complete submission link"),
+        (("https://sharing.test/s/" + "a" * 28 + "#" + "b" * 43,), "complete submission link"),
+        (("http://sharing.test/r/" + "a" * 22 + "#" + "b" * 43,), "must begin with https://"),
+        (("https://sharing.test/r/" + "a" * 22 + "#" + "b" * 43, "--file", "missing"), "missing cannot be read"),
+        (("https://sharing.test/r/" + "a" * 22 + "#" + "b" * 43,), "no content"),
+    ],
+)
+def test_submission_with_bad_input_names_the_fix(recipient: Command, arguments: tuple[str, ...], message: str) -> None:
+    result = recipient.run("secrets", "submit", *arguments)
+    assert (result.code, message in result.err, "b" * 43 in result.err) == (2, True, False)
+
+
+def test_request_is_revoked(sender: Command, sharing_url: str) -> None:
+    created = json.loads(sender.run("secrets", "request", "--purpose", "Key", "--ttl", "1h", "--json").out)
+    assert sender.run("secrets", "revoke-request", created["id"]).code == 0
+    with SharingClient(sharing_url) as client, pytest.raises(NotFound):
+        client.submit(created["submission_link"], "a" * 32, text=TEXT)
+
+
+def test_link_is_not_accepted_as_a_request_id(sender: Command) -> None:
+    link = "https://sharing.test/r/" + "a" * 22 + "#" + "b" * 43
+    denied = sender.run("secrets", "show-request", link)
+    assert (denied.code, "b" * 43 in denied.out + denied.err) == (2, False)

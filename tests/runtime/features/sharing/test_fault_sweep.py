@@ -1,0 +1,280 @@
+"""Every AWS call of a use case fails once, before or after AWS executed it; the client then repeats its request.
+
+A use never has two readers, a reported revocation is never lost, and the repetition always leads to the intended state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from gatehouse.core.errors import Unavailable
+from gatehouse.features.sharing.denials import LinkNotFound
+from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.sharing.links import claim_id_of
+from gatehouse.features.sharing.models import LAMBDA_FILES_BYTES_MAX, Secret, SecretState
+from gatehouse.features.sharing.service import NewItem, one_by_one
+from gatehouse.services.sharing.lambda_adapter import lambda_handler
+
+from tests.runtime.features.sharing.readers import CANARY, OPENING, ORIGIN, Form, Message, in_container, in_function
+from tests.runtime.features.sharing.services import ACTOR, CLIENT, TEXT, Sharing
+from tests.runtime.features.sharing.test_faults import CALLS_MAX, faults
+from tests.runtime.features.sharing.test_requests import request
+from tests.runtime.features.sharing.test_worker import Work, work
+
+__all__ = ["work"]
+pytestmark = pytest.mark.requirement("SS-03")
+CLAIM = "a" * 32
+NEW_TEXT = b"another content"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A secret with one link, which can be opened twice, and the use of a first client."""
+
+    sharing: Sharing
+    secret: Secret
+    token: LinkToken
+
+    async def current(self) -> Secret:
+        return await self.sharing.secrets.get(self.secret.id)
+
+    async def text(self) -> bytes:
+        return await self.sharing.text(await self.sharing.open(self.token))
+
+
+Step = Callable[[Target], Awaitable[object]]
+
+
+async def _replace(target: Target) -> None:
+    items = one_by_one([NewItem.of(NEW_TEXT), NewItem.of(b"file", "a")])
+    await target.sharing.secrets.replace_content(target.secret.id, items, None, ACTOR)
+
+
+async def _replaced(target: Target) -> None:
+    assert await target.text() == NEW_TEXT
+    assert len((await target.current()).current.items) == 2
+
+
+async def _acknowledge(target: Target) -> None:
+    await target.sharing.links.acknowledge(target.token, CLAIM, CLIENT)
+
+
+async def _acknowledged(target: Target) -> None:
+    link = (await target.current()).links[target.token.link_id]
+    assert (link.claims[CLAIM].acknowledged_at, link.uses) == (target.sharing.clock.now(), 1)
+    with pytest.raises(LinkNotFound):
+        await target.sharing.open(target.token, claim=CLAIM)
+    assert await target.text() == TEXT
+
+
+async def _revoke(target: Target) -> None:
+    await target.sharing.secrets.revoke(target.secret.id, ACTOR)
+
+
+async def _revoked(target: Target) -> None:
+    current = await target.current()
+    assert current.state == SecretState.ENDED
+    assert [link.wrapped_keys for link in current.links.values()] == [{}]
+    with pytest.raises(LinkNotFound):
+        await target.sharing.open(target.token, claim=CLAIM)
+    with pytest.raises(LinkNotFound):
+        await target.text()
+
+
+#: Use cases of owners and recipients: the request, and a check of the intended state.
+CASES: dict[str, tuple[Step, Step]] = {
+    "replace": (_replace, _replaced),
+    "acknowledge": (_acknowledge, _acknowledged),
+    "revoke": (_revoke, _revoked),
+}
+
+
+async def _target(sharing: Sharing) -> Target:
+    secret, [token] = await sharing.create(uses=2)
+    await sharing.open(token, claim=CLAIM)
+    return Target(sharing, secret, token)
+
+
+@pytest.mark.requirement("SS-02")
+@pytest.mark.parametrize("before", [True, False])
+async def test_failed_deletion_is_completed_by_the_next_run(work: Work, *, before: bool) -> None:
+    occurred = 0
+    for at in range(1, 2 * CALLS_MAX):
+        secret, [token] = await work.sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"file", "a")])
+        await work.sharing.secrets.revoke(secret.id, ACTOR)
+        with faults(work.sharing, at, before=before) as fault:
+            try:
+                for _ in range(3):
+                    await work.worker().run_once()
+            except Unavailable:
+                with pytest.raises(LinkNotFound):
+                    await work.sharing.links.find(token.path)
+        occurred += fault.occurred
+        work.sharing.clock.advance(600)  # later than the next attempt
+        await work.run()
+        assert work.objects(secret.id) == []
+        assert (await work.sharing.secrets.get(secret.id)).state == SecretState.PURGED
+        assert await work.actions(secret.id) == ["secret.create", "secret.revoke", "secret.purge"]
+        receipt = await work.sharing.secrets.deletion_receipt(secret.id) or {}
+        deleted = {(item["key"], item["version_id"]) for item in json.loads(receipt["statement"])["objects"]}
+        assert deleted == {(item.key, item.object_version) for item in secret.current.items}
+        if not fault.occurred:
+            break
+    assert 6 <= occurred < 2 * CALLS_MAX - 1, "the sweep covers every call"
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("case", CASES)
+async def test_failed_request_ends_in_the_intended_state_when_repeated(sharing: Sharing, case: str, *, before: bool) -> None:
+    act, check = CASES[case]
+    occurred = 0
+    for at in range(1, CALLS_MAX):
+        target = await _target(sharing)
+        failed = False
+        with faults(sharing, at, before=before) as fault:
+            try:
+                await act(target)
+            except Unavailable:
+                failed = True
+        occurred += fault.occurred
+        assert fault.occurred or not failed
+        if failed:
+            await act(target)
+        await check(target)
+        if not fault.occurred:
+            break
+    assert 2 <= occurred < CALLS_MAX - 1, "the sweep covers every call"
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize(
+    ("form", "route"),
+    [("container", "/v1/links/open"), ("container", "/s/{link}/items/{item:int}"), ("function", "/v1/links/items")],
+)
+async def test_failed_opening_is_one_problem_and_never_a_second_reader(
+    sharing: Sharing, form: Form, route: str, *, before: bool
+) -> None:
+    send, occurred = _sender(sharing, form), 0
+    for at in range(1, CALLS_MAX):
+        secret, [token] = await sharing.create(CANARY.encode())
+        message, other = OPENING[route](token, CLAIM), OPENING[route](token, "b" * 32)
+        with faults(sharing, at, before=before) as fault:
+            reply = await send(message)
+        occurred += fault.occurred
+        if reply.status_code != 200:
+            assert (reply.status_code, CANARY in reply.text, "retry-after" in reply.headers) == (503, False, True)
+            if route.startswith("/v1/"):
+                assert reply.headers["content-type"] == "application/problem+json"
+                assert json.loads(reply.content)["code"] == "unavailable"
+        else:
+            assert CANARY in reply.text
+        # The same client repeats its request; another client is denied.
+        assert CANARY in (await send(message)).text
+        assert (await send(other)).status_code == 404
+        stored = (await sharing.secrets.get(secret.id)).links[token.link_id]
+        assert (stored.uses, len(stored.claims)) == (1, 1)
+        await sharing.secrets.revoke(secret.id, ACTOR)
+        assert (await send(message)).status_code == 404
+        if not fault.occurred:
+            break
+    assert 4 <= occurred < CALLS_MAX - 1, "the sweep covers every call"
+
+
+async def _lookup(sharing: Sharing) -> dict[str, Any]:
+    return {"link": (await sharing.create())[1][0].url(ORIGIN)}
+
+
+async def _claimed(sharing: Sharing) -> dict[str, Any]:
+    _, [token] = await sharing.create()
+    await sharing.open(token, claim=claim_id_of(CLAIM, token.path))
+    return {"link": token.url(ORIGIN), "claim": CLAIM}
+
+
+async def _denied(sharing: Sharing) -> dict[str, Any]:
+    """A link whose secret part is wrong."""
+    _, [token] = await sharing.create()
+    return {"link": msgspec.structs.replace(token, secret="A" * len(token.secret)).url(ORIGIN), "claim": CLAIM}
+
+
+async def _submission(sharing: Sharing) -> dict[str, Any]:
+    _, token, _ = await request(sharing)
+    return {"link": token.url(ORIGIN), "submission": CLAIM, "text": CANARY}
+
+
+async def _upload(sharing: Sharing) -> dict[str, Any]:
+    _, token, _ = await request(sharing)
+    return {"link": token.url(ORIGIN), "submission": CLAIM, "number": 0, "size": 1}
+
+
+#: Requests other than those that open a link: the path, the body, and the status without a fault.
+REQUESTS: dict[str, tuple[str, Callable[[Sharing], Awaitable[dict[str, Any]]], int]] = {
+    "lookup": ("/v1/links/lookup", _lookup, 200),
+    "acknowledge": ("/v1/links/acknowledge", _claimed, 204),
+    "denied": ("/v1/links/open", _denied, 404),
+    "submit": ("/v1/requests/submit", _submission, 200),
+    "upload": ("/v1/requests/uploads", _upload, 200),
+}
+
+
+@pytest.mark.requirement("SS-01")
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("name", REQUESTS)
+async def test_failed_request_is_one_problem_document_and_can_be_repeated(sharing: Sharing, name: str, *, before: bool) -> None:
+    path, make, status = REQUESTS[name]
+    send, occurred = _sender(sharing, "container"), 0
+    for at in range(1, CALLS_MAX):
+        body = await make(sharing)
+        encoding: dict[str, Any] = {"json": body}
+        if name == "submit":
+            encoding = {"files": {field: (None, value) for field, value in body.items()}}
+        encoded = httpx.Request("POST", f"https://share.test{path}", **encoding)
+        message = Message("POST", path, {"Content-Type": encoded.headers["content-type"]}, encoded.read())
+        with faults(sharing, at, before=before) as fault:
+            reply = await send(message)
+        occurred += fault.occurred
+        if reply.status_code != status:
+            assert (reply.status_code, CANARY in reply.text, "retry-after" in reply.headers) == (503, False, True)
+            assert reply.headers["content-type"] == "application/problem+json"
+            assert json.loads(reply.content)["code"] == "unavailable"
+            assert (await send(message)).status_code == status
+        if not fault.occurred:
+            break
+    assert 2 <= occurred < CALLS_MAX - 1, "the sweep covers every call"
+
+
+def _sender(sharing: Sharing, form: Form) -> Callable[[Message], Awaitable[httpx.Response]]:
+    """Sends requests to one of the deployment forms."""
+    limit = LAMBDA_FILES_BYTES_MAX if form == "function" else None
+    app = sharing.app(response_bytes_max=limit, upload_bytes_max=1_000_000)
+    if form == "container":
+        return partial(in_container, app)
+    handler = lambda_handler(app)
+
+    async def send(message: Message) -> httpx.Response:
+        return await asyncio.to_thread(in_function, handler, message)
+
+    return send
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_failed_opening_is_not_repeated_after_the_expiry(sharing: Sharing, *, before: bool) -> None:
+    for at in range(1, CALLS_MAX):
+        _, [token] = await sharing.create(ttl_s=300.0)
+        with faults(sharing, at, before=before) as fault:
+            try:
+                await sharing.text(await sharing.open(token, claim=CLAIM))
+            except Unavailable:
+                sharing.clock.advance(300)
+        if not fault.occurred:
+            return
+        with pytest.raises(LinkNotFound):
+            await sharing.open(token, claim=CLAIM)
+    raise AssertionError("the sweep covers every call")

@@ -1,0 +1,139 @@
+"""Translation of API Gateway events to ASGI requests, and of responses to API Gateway."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from gatehouse.services.sharing.lambda_adapter import UnsupportedEvent, lambda_handler
+from mangum.types import LambdaContext
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tests.runtime.features.sharing.api_gateway_events import CALLER, encoded, event
+
+pytestmark = pytest.mark.requirement("SS-06")
+CONTEXT: Any = LambdaContext
+
+
+async def _echo(request: Request) -> Response:
+    body = (await request.body()).hex()
+    content = {
+        "peer": request.client and request.client.host,
+        "scheme": request.url.scheme,
+        "path": request.url.path,
+        "query": request.query_params.multi_items(),
+        "cookies": dict(request.cookies),
+        "twice": request.headers.get("x-twice"),
+        "body": body,
+    }
+    return JSONResponse(content)
+
+
+async def _cookies(request: Request) -> Response:
+    response = Response(b"two", media_type="text/plain")
+    response.set_cookie("first", "1")
+    response.set_cookie("second", "2")
+    return response
+
+
+async def _file(request: Request) -> Response:
+    headers = {"X-Request-Id": "req_1", "X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
+    return Response(bytes(int(request.path_params["size"])), media_type="application/octet-stream", headers=headers)
+
+
+async def _bytes(request: Request) -> Response:
+    return Response(b"\x00\xff", media_type="application/octet-stream")
+
+
+HANDLER = lambda_handler(
+    Starlette(
+        routes=[
+            Route("/cookies", _cookies),
+            Route("/bytes", _bytes),
+            Route("/files/{size:int}", _file),
+            Route("/{rest:path}", _echo, methods=["GET", "POST"]),
+        ]
+    )
+)
+
+
+def echo(request: dict[str, Any]) -> dict[str, Any]:
+    """The request as the application receives it."""
+    response = HANDLER(request, CONTEXT)
+    assert (response["statusCode"], response["isBase64Encoded"]) == (200, False)
+    content: dict[str, Any] = json.loads(response["body"])
+    return content
+
+
+def test_peer_is_source_ip_of_api_gateway() -> None:
+    assert echo(event(headers={"X-Forwarded-For": ["203.0.113.7", CALLER]}))["peer"] == CALLER
+    assert echo(event(headers={"X-Forwarded-For": ["203.0.113.7"], "X-Real-Ip": ["203.0.113.7"]}))["peer"] == CALLER
+
+
+def test_binary_request_body_is_decoded() -> None:
+    assert echo(event("POST", "/s", **encoded(b"\x00\xff\x10")))["body"] == "00ff10"
+
+
+def test_text_request_body_is_preserved() -> None:
+    assert echo(event("POST", "/s", body="schön"))["body"] == "schön".encode().hex()
+
+
+def test_repeated_query_parameter_has_all_values() -> None:
+    request = event(path="/s", queryStringParameters={"a": "2"}, multiValueQueryStringParameters={"a": ["1", "2"]})
+    assert echo(request)["query"] == [["a", "1"], ["a", "2"]]
+
+
+def test_cookies_of_several_header_fields_are_joined() -> None:
+    assert echo(event(headers={"Cookie": ["a=1", "b=2"]}))["cookies"] == {"a": "1", "b": "2"}
+
+
+def test_repeated_header_has_all_values() -> None:
+    assert echo(event(headers={"X-Twice": ["one", "two"]}))["twice"] == "one, two"
+
+
+def test_response_cookies_are_separate_headers() -> None:
+    response = HANDLER(event(path="/cookies"), CONTEXT)
+    assert [cookie.partition(";")[0] for cookie in response["multiValueHeaders"]["set-cookie"]] == ["first=1", "second=2"]
+    assert "set-cookie" not in response["headers"]
+
+
+def test_file_within_the_limit_of_lambda_is_returned() -> None:
+    response = HANDLER(event(path="/files/4194304"), CONTEXT)
+    assert (response["statusCode"], len(base64.b64decode(response["body"]))) == (200, 4_194_304)
+    assert len(json.dumps(response)) < 6_000_000
+
+
+def test_response_above_the_limit_of_lambda_is_a_problem() -> None:
+    response = HANDLER(event(path="/files/4500000"), CONTEXT)
+    assert (response["statusCode"], response["isBase64Encoded"]) == (500, False)
+    problem = json.loads(response["body"])
+    assert (problem["code"], problem["request_id"]) == ("response_too_large", "req_1")
+    headers = response["headers"]
+    assert (headers["content-type"], headers["x-content-type-options"]) == ("application/problem+json", "nosniff")
+    assert not {"content-length", "content-disposition"} & {*headers, *response["multiValueHeaders"]}
+
+
+def test_binary_response_is_base64() -> None:
+    response = HANDLER(event(path="/bytes"), CONTEXT)
+    assert (base64.b64decode(response["body"]), response["isBase64Encoded"]) == (b"\x00\xff", True)
+
+
+@pytest.mark.parametrize(
+    ("invalid_event", "message"),
+    [
+        ({}, "missing resource, path, httpMethod, requestContext.identity"),
+        ({"Records": [{"body": "secret"}]}, "missing resource, path, httpMethod, requestContext.identity"),
+        ({**event(), "version": "2.0"}, "sent by another kind of gateway"),
+        (event(requestContext={"elb": {"targetGroupArn": "arn"}, "identity": {"sourceIp": CALLER}}), "another kind of gateway"),
+        (event(requestContext={"identity": {}}), "missing requestContext.identity.sourceIp"),
+    ],
+)
+def test_event_of_other_source_is_rejected(invalid_event: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnsupportedEvent, match=message) as error:
+        HANDLER(invalid_event, CONTEXT)
+    assert "secret" not in str(error.value)

@@ -1,0 +1,118 @@
+"""The sharing service as a Lambda function: same responses as in a container, and its settings."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import importlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from gatehouse.core.errors import SettingsError
+from gatehouse.platform.settings import PREFIX, SharingSettings, load_sharing
+from gatehouse.services.sharing import app as sharing
+from gatehouse.services.sharing.lambda_adapter import TRACE_VARIABLE, lambda_handler
+from gatehouse.services.tracing import DAEMON_VARIABLE
+from mangum.types import LambdaContext
+
+from sandbox.local.collector import decode
+from tests.repository.test_contract import CONTRACT
+from tests.runtime.features.sharing.api_gateway_events import HOST, event
+
+pytestmark = pytest.mark.requirement("SS-06")
+CONTEXT: Any = LambdaContext
+ENVIRON = {"GATEHOUSE_ENVIRONMENT": "staging", "GATEHOUSE_SHARING_URL": f"https://{HOST}"}
+VARYING_HEADERS = {"x-request-id", "content-length", "date", "server"}  # differ per response or server
+
+
+@pytest.fixture
+def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The module as Lambda imports it, with the environment variables of the stack."""
+    for name in [name for name in os.environ if name.startswith("GATEHOUSE_")]:
+        monkeypatch.delenv(name)
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    sys.modules.pop("gatehouse.services.sharing.lambda_handler", None)
+    yield importlib.import_module("gatehouse.services.sharing.lambda_handler")
+    sys.modules.pop("gatehouse.services.sharing.lambda_handler", None)
+
+
+@pytest.mark.requirement("SS-13")
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/"), ("HEAD", "/"), ("POST", "/"), ("GET", "/share.css"), ("GET", "/healthz"), ("GET", "/s/x")]
+)
+async def test_function_returns_response_of_container(function: Any, method: str, path: str) -> None:
+    container = httpx.ASGITransport(sharing.build(load_sharing(ENVIRON)))
+    async with httpx.AsyncClient(transport=container, base_url=f"https://{HOST}") as client:
+        expected = await client.request(method, path)
+
+    response = await _call(function, event(method, path))
+
+    assert (response["statusCode"], response["body"]) == (expected.status_code, expected.text)
+    assert {k: v for k, v in response["headers"].items() if k not in VARYING_HEADERS} == {
+        k: v for k, v in expected.headers.items() if k not in VARYING_HEADERS
+    }
+    assert response["headers"]["strict-transport-security"].startswith("max-age=")
+
+
+async def test_metrics_path_returns_404(function: Any) -> None:
+    response = await _call(function, event(path="/metrics"))
+    assert (response["statusCode"], "<h1>" in response["body"]) == (404, True)
+
+
+async def test_log_does_not_contain_request_path(function: Any, capfdbinary: Any) -> None:
+    await _call(function, event(path="/s/q8Zt4secret"))
+    output = capfdbinary.readouterr().out
+    assert b"q8Zt4secret" not in output
+
+
+def test_database_setting_is_rejected() -> None:
+    with pytest.raises(SettingsError, match="GATEHOUSE_DATABASE_URL: unknown setting"):
+        load_sharing({**ENVIRON, "GATEHOUSE_DATABASE_URL": "postgresql://app@db/gatehouse"})
+
+
+def test_missing_environment_setting_is_rejected() -> None:
+    with pytest.raises(SettingsError, match="GATEHOUSE_ENVIRONMENT"):
+        load_sharing({})
+
+
+def test_settings_match_the_contract() -> None:
+    rows = [*CONTRACT["variable"], *CONTRACT["optional"]]
+    variables = {row["name"] for row in rows if "sharing" in row.get("functions", ())}
+    assert variables == {PREFIX + name.upper() for name in SharingSettings.model_fields}
+
+
+async def _call(function: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Invoke the handler in a thread, because it runs its own event loop."""
+
+    def invoke() -> dict[str, Any]:
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        response: dict[str, Any] = function.handler(request, CONTEXT)
+        return response
+
+    return await asyncio.to_thread(invoke)
+
+
+@pytest.mark.requirement("ECS-10", "SS-10")
+async def test_spans_of_the_function_belong_to_the_trace_of_lambda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda decides on the sampling, and its trace context replaces that of the client."""
+    trace, client = "5759e988bd862e3fe1be46a994272793", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(20)
+        monkeypatch.setenv(DAEMON_VARIABLE, f"127.0.0.1:{daemon.getsockname()[1]}")
+        handler = lambda_handler(sharing.build(load_sharing(ENVIRON), scraped=False))
+        for sampled, path in (("0", "/"), ("1", "/v1/unknown")):
+            monkeypatch.setenv(TRACE_VARIABLE, f"Root=1-{trace[:8]}-{trace[8:]};Parent=53995c3f42cd8ad8;Sampled={sampled}")
+            response = await asyncio.to_thread(handler, event(path=path, headers={"traceparent": [client]}), CONTEXT)
+        payload = daemon.recv(65_535).partition(b"T1S")[2]
+    (span,) = decode(base64.b64decode(payload))
+    assert (span.service, span.name, span.trace_id) == ("gatehouse-sharing", "GET none", trace)
+    assert span.parent_id == "53995c3f42cd8ad8"
+    assert json.loads(base64.b64decode(response["body"]))["trace_id"] == trace

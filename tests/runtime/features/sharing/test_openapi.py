@@ -1,0 +1,80 @@
+"""Conformance of the sharing service, and of the secret endpoints of the console, with their OpenAPI documents."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import schemathesis
+from gatehouse.features.sharing.links import claim_id_of
+from gatehouse.features.sharing.service import SecretSharing
+from gatehouse.services.console import asgi as console_asgi
+from schemathesis import Case, GenerationMode
+from schemathesis.python.asgi import get_client
+from schemathesis.specs.openapi.checks import allow_header_conformance
+
+from tests.runtime.conftest import Database
+from tests.runtime.console_client import BOOTSTRAP, LogRecorder, create_dependencies, create_pool
+from tests.runtime.features.sharing.services import Sharing
+from tests.runtime.features.sharing.test_requests import request
+from tests.runtime.openapi_conformance import EXAMPLES, failures, validate, without_security
+
+
+@pytest.mark.requirement("TR-16")
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+def test_secrets_match_openapi(database: Database, sharing: Sharing, mode: GenerationMode) -> None:
+    log = LogRecorder()
+    dependencies = create_dependencies(create_pool(database), log)
+    management = SecretSharing(sharing.secrets, "https://sharing.test", 1000, sharing.requests)
+    app: Any = console_asgi.create(replace(dependencies, clock=sharing.clock, sharing=management))
+    with get_client(app) as client:
+        schema: Any = schemathesis.openapi.from_dict(without_security(client.get("http://testserver/openapi.json").json()))
+        schema = schema.include(path_regex="/v1/secret.*")
+        schema.app = app
+
+        def send(case: Case[Any]) -> None:
+            sharing.clock.advance(30)  # so that the rate limit of creations is not reached
+            reply = case.call(session=client, headers={"Authorization": f"Bearer {BOOTSTRAP}"})
+            assert reply.status_code < 500, f"{case.method} {case.path}: {log.entries[-1]['detail']}"
+            validate(case, reply, allow_header_conformance)
+
+        assert failures(schema, mode, send, EXAMPLES or 6) == []
+
+
+@pytest.mark.requirement("TR-16")
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+def test_links_and_submissions_match_openapi(sharing: Sharing, mode: GenerationMode) -> None:
+    app: Any = sharing.app(upload_bytes_max=1_000_000)
+    succeeded: set[str] = set()
+    with get_client(app) as client:
+        schema: Any = schemathesis.openapi.from_dict(client.get("http://testserver/openapi.json").json())
+        schema.app = app
+
+        def send(case: Case[Any]) -> None:
+            sharing.clock.advance(600)  # so that denied attempts are not limited
+            if mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
+                body: Any = case.body
+                body.update(asyncio.run(_existing(sharing, case.path, body)))
+            reply = case.call(session=client)
+            if reply.status_code < 300:
+                succeeded.add(case.path)
+            validate(case, reply, allow_header_conformance)
+
+        assert failures(schema, mode, send, EXAMPLES or 6) == []
+    if mode is GenerationMode.POSITIVE:
+        assert succeeded >= {f"/v1/links/{action}" for action in ("lookup", "open", "items", "acknowledge")}
+        assert succeeded >= {"/v1/requests/submit", "/v1/requests/uploads"}
+
+
+async def _existing(sharing: Sharing, path: str, body: dict[str, Any]) -> dict[str, str]:
+    """Fields that replace the link in a generated body with a link or a submission link that exists."""
+    if "/requests/" in path:
+        _, submission, _ = await request(sharing)
+        return {"link": submission.url("https://share.test")}
+    _, [token] = await sharing.create()
+    fields = {"link": token.url("https://share.test")}
+    if path == "/v1/links/acknowledge":
+        await sharing.open(token, claim=claim_id_of(body["claim"], token.path))
+    return fields

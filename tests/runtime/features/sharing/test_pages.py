@@ -1,0 +1,331 @@
+"""Recipient pages and the link API over HTTP: only a POST request counts as a use."""
+
+from __future__ import annotations
+
+import gzip
+import html
+import io
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.sharing.schemas import FILES_MAX
+from gatehouse.features.sharing.service import NewItem
+from gatehouse.platform.observability import Observer, Stream
+from gatehouse.services.sharing.texts import TEXTS, language
+
+from tests.runtime.features.sharing.services import ACTOR, CLIENT, TEXT, Sharing
+from tests.runtime.features.sharing.test_requests import request
+
+ORIGIN = "https://share.test"
+SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
+PASSPHRASE = "a long passphrase"
+
+
+@pytest.fixture
+async def browser(sharing: Sharing) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with cookies."""
+    app = sharing.app()
+    transport: Any = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+        yield client
+
+
+def hidden(page: str) -> dict[str, str]:
+    return {name: html.unescape(value) for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page)}
+
+
+def shown(page: str) -> str:
+    match = re.search(r"<textarea[^>]*>\n(.*)</textarea>", page, re.DOTALL)
+    assert match is not None
+    return html.unescape(match[1])
+
+
+def url(token: LinkToken) -> str:
+    return token.url(ORIGIN)
+
+
+async def submit(browser: httpx.AsyncClient, token: LinkToken, passphrase: str = "", **changes: Any) -> httpx.Response:
+    """Open the page and send its form."""
+    page = await browser.get(f"/s/{token.path}")
+    form = {
+        **hidden(page.text),
+        "link": url(token),
+        **({"passphrase": passphrase} if passphrase else {}),
+        **changes.pop("form", {}),
+    }
+    return await browser.post(f"/s/{token.path}", data=form, headers=SAME_ORIGIN | changes.pop("headers", {}))
+
+
+async def uses(sharing: Sharing, token: LinkToken) -> int:
+    return (await sharing.secrets.get(token.secret_id)).links[token.link_id].uses
+
+
+async def test_form_reveals_the_text_once(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, [token] = await sharing.create(b"<img src=x onerror=alert(1)>\nline")
+    reply = await submit(browser, token)
+    assert (reply.status_code, shown(reply.text)) == (200, "<img src=x onerror=alert(1)>\nline")
+    assert "<img" not in reply.text
+    assert reply.headers["cache-control"] == "no-store"
+    assert (await browser.get(f"/s/{token.path}")).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Purpose": "prefetch"},
+        {"Sec-Purpose": "prefetch;prerender"},
+        {"Range": "bytes=0-10"},
+        {"User-Agent": "Slackbot-LinkExpanding 1.0"},
+        {"User-Agent": "Mozilla/5.0 (compatible; bingbot/2.0)"},
+    ],
+)
+async def test_reading_the_page_changes_nothing(
+    browser: httpx.AsyncClient, sharing: Sharing, method: str, headers: dict[str, str]
+) -> None:
+    secret, [token] = await sharing.create()
+    before = await sharing.secrets.get(secret.id)
+    reply = await browser.request(method, f"/s/{token.path}", headers=headers)
+    assert (reply.status_code, await sharing.secrets.get(secret.id)) == (200, before)
+    assert "Ada" in reply.text or method == "HEAD"
+
+
+async def test_page_shows_neither_label_nor_note_nor_recipient(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, [token] = await sharing.create(label="label-canary", note="note-canary", recipients=("recipient-canary",))
+    for reply in (await browser.get(f"/s/{token.path}"), await submit(browser, token)):
+        assert reply.status_code == 200
+        assert "canary" not in reply.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "form"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, {}),
+        ({"Sec-Fetch-Site": "same-site"}, {}),
+        ({"Sec-Fetch-Site": "none"}, {}),
+        ({}, {"csrf": "x" * 32}),
+        ({}, {"csrf": ""}),
+    ],
+)
+async def test_request_of_another_site_is_denied(
+    browser: httpx.AsyncClient, sharing: Sharing, headers: dict[str, str], form: dict[str, str]
+) -> None:
+    _, [token] = await sharing.create()
+    reply = await submit(browser, token, headers=headers, form=form)
+    assert (reply.status_code, await uses(sharing, token)) == (403, 0)
+
+
+async def test_request_without_the_cookie_of_the_page_is_denied(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, [token] = await sharing.create()
+    form = hidden((await browser.get(f"/s/{token.path}")).text)
+    browser.cookies.clear()
+    reply = await browser.post(f"/s/{token.path}", data={**form, "link": url(token)}, headers=SAME_ORIGIN)
+    assert (reply.status_code, await uses(sharing, token)) == (403, 0)
+
+
+async def test_unknown_expired_revoked_and_used_links_look_the_same(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, [used] = await sharing.create()
+    await submit(browser, used)
+    await sharing.links.acknowledge(used, (await claims(sharing, used))[0], CLIENT)
+    revoked_secret, [revoked] = await sharing.create()
+    await sharing.secrets.revoke(revoked_secret.id, ACTOR)
+    _, [expired] = await sharing.create(ttl_s=300.0)
+    sharing.clock.advance(300)
+    paths = [used.path, revoked.path, expired.path, "z" * 28, "short", "%2e%2e", "a" * 5000]
+    pages = [await browser.get(f"/s/{path}") for path in paths]
+    posts = [
+        await browser.post("/v1/links/open", json={"link": f"{ORIGIN}/s/{path}#{used.secret}"}) for path in [*paths[:3], "z" * 28]
+    ]
+    assert {(reply.status_code, reply.text, tuple(stable(reply))) for reply in pages} == {
+        (404, pages[0].text, tuple(stable(pages[0])))
+    }
+    assert {(reply.status_code, reply.json()["code"], tuple(stable(reply))) for reply in posts} == {
+        (404, "link_not_found", tuple(stable(posts[0])))
+    }
+
+
+def stable(reply: httpx.Response) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in reply.headers.items() if name != "x-request-id"]
+
+
+async def claims(sharing: Sharing, token: LinkToken) -> list[str]:
+    return list((await sharing.secrets.get(token.secret_id)).links[token.link_id].claims)
+
+
+async def test_passphrase_errors_are_shown_on_the_page(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, [token] = await sharing.create(passphrase=PASSPHRASE)
+    assert 'name="passphrase"' in (await browser.get(f"/s/{token.path}")).text
+    missing, wrong = await submit(browser, token), await submit(browser, token, "wrong passphrase")
+    assert [(reply.status_code, 'role="alert"' in reply.text) for reply in (missing, wrong)] == [(403, True), (403, True)]
+    for _ in range(4):
+        await submit(browser, token, "wrong passphrase")
+    sharing.clock.advance(30.75)
+    locked = await submit(browser, token, PASSPHRASE)
+    assert (locked.status_code, locked.headers["retry-after"], await uses(sharing, token)) == (429, "570", 0)
+    assert "Try again in 10 minutes." in locked.text
+
+
+@pytest.mark.requirement("SS-10")
+async def test_log_has_the_error_code_of_pages_and_requests_of_programs(sharing: Sharing) -> None:
+    log = io.BytesIO()
+    app: Any = sharing.app(observer=Observer("sharing", "info", "test", Stream(log)))
+    _, [token] = await sharing.create(passphrase=PASSPHRASE)
+    body = {"link": token.url(ORIGIN), "passphrase": "wrong passphrase"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as client:
+        await client.get(f"/s/{'z' * 28}")
+        for _ in range(6):
+            await client.post("/v1/links/open", json=body)
+        await client.get(f"/s/{token.path}")
+        await submit(client, token, "wrong passphrase")
+    codes = [line.get("code") for line in map(json.loads, log.getvalue().splitlines()) if line["event"] == "request"]
+    wrong = ["wrong_passphrase"] * 5
+    assert [code for code in codes if code] == ["link_not_found", *wrong, "too_many_attempts", "too_many_attempts"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("a\r\nSet-Cookie: x=1", "aSet-Cookie%3A%20x%3D1"),
+        ("evil.svg", "evil.svg"),
+        ('q".html', "q%22.html"),
+        ("\u202egnp.exe", "gnp.exe"),
+        ("ü.txt", "%C3%BC.txt"),
+        ("...", "secret.txt"),
+    ],
+)
+async def test_file_is_always_an_attachment(browser: httpx.AsyncClient, sharing: Sharing, name: str, expected: str) -> None:
+    content = b"<script>alert(1)</script>" * 10_000
+    _, [token] = await sharing.create(items=[NewItem.of(content, name, "text/html")])
+    reply = await submit(browser, token)
+    assert (reply.status_code, reply.content) == (200, content)
+    assert reply.headers["content-disposition"] == f"attachment; filename*=UTF-8''{expected}"
+    assert reply.headers["content-type"] == "application/octet-stream"
+    assert reply.headers["content-security-policy"] == "sandbox; default-src 'none'"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_text_with_files_is_shown_with_a_download_for_each(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, [token] = await sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"a" * 70_000, "a.bin"), NewItem.of(b"b", "b<i>.bin")])
+    reply = await submit(browser, token)
+    assert shown(reply.text) == TEXT.decode()
+    form = hidden(reply.text)
+    for number, content in ((1, b"a" * 70_000), (2, b"b")):
+        file = await browser.post(f"/s/{token.path}/items/{number}", data=form, headers=SAME_ORIGIN)
+        assert (file.status_code, file.content) == (200, content)
+    assert "<i>" not in reply.text
+    assert await uses(sharing, token) == 1
+    done = await browser.post(f"/s/{token.path}/acknowledge", data=form, headers=SAME_ORIGIN)
+    late = await browser.post(f"/s/{token.path}/items/1", data=form, headers=SAME_ORIGIN)
+    assert (done.status_code, late.status_code) == (200, 404)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "link=a&link=b&csrf=x&claim=y",
+        "&".join(f"f{number}=1" for number in range(200)),
+        "link=%ff%fe",
+        "unknown=1",
+        "x" * 9000,
+    ],
+)
+async def test_malformed_form_is_rejected_with_a_page(browser: httpx.AsyncClient, sharing: Sharing, body: str) -> None:
+    _, [token] = await sharing.create()
+    reply = await browser.post(
+        f"/s/{token.path}", content=body, headers={"Content-Type": "application/x-www-form-urlencoded", **SAME_ORIGIN}
+    )
+    assert reply.status_code in (400, 403, 413)
+    assert "<h1>" in reply.text
+    assert await uses(sharing, token) == 0
+
+
+async def test_start_page_takes_a_pasted_link(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, [token] = await sharing.create()
+    page = await browser.post("/", data={"link": f" {url(token)} "})
+    assert (page.status_code, f'value="{url(token)}"' in page.text) == (200, True)
+    assert (await browser.post("/", data={"link": "nonsense"})).status_code == 400
+    assert await uses(sharing, token) == 0
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_pages_have_a_strict_policy_and_fit_the_budget(sharing: Sharing, language: str) -> None:
+    files = [NewItem.of(b"content", f"{number}{'x' * 200}.bin") for number in range(FILES_MAX - 1)]
+    _, [token] = await sharing.create(items=[NewItem.of(TEXT), *files], passphrase=PASSPHRASE)
+    _, submission, _ = await request(sharing)
+    app: Any = sharing.app(upload_bytes_max=1)
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN, headers={"Accept-Language": language})
+    async with client as browser:
+        pages = [await browser.get(path) for path in ("/", f"/s/{token.path}", f"/r/{submission.path}", "/s/unknown")]
+        pages += [await submit(browser, token, "wrong passphrase"), await submit(browser, token, PASSPHRASE)]
+        static = [await browser.get(path) for path in ("/share.css", "/share.js")]
+    assert [page.status_code for page in pages] == [200, 200, 200, 404, 403, 200]
+    static_bytes = sum(len(gzip.compress(part.content)) for part in static)
+    for page in pages:
+        policy = page.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+        assert "unsafe" not in policy
+        assert "trusted-types 'none'" in policy
+        assert re.findall(r'(?:href|src)="([^"]+)"', page.text) == ["/share.css", "/share.js"]
+        assert len(gzip.compress(page.content)) + static_bytes < 12_000
+
+
+async def test_program_opens_a_link(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, [token] = await sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"\x00\xff", "key.bin")], passphrase=PASSPHRASE)
+    looked_up = (await browser.post("/v1/links/lookup", json={"link": url(token)})).json()
+    assert (looked_up["sender"], looked_up["uses"], looked_up["passphrase"]) == ("Ada", 0, True)
+    assert (await browser.post("/v1/links/open", json={"link": url(token)})).json()["code"] == "passphrase_required"
+    opened = (await browser.post("/v1/links/open", json={"link": url(token), "passphrase": PASSPHRASE})).json()
+    assert (opened["items"][0]["text"], opened["items"][1]["content_base64"]) == (TEXT.decode(), "AP8=")
+    again = {"link": url(token), "passphrase": PASSPHRASE, "claim": opened["claim"]}
+    item = await browser.post("/v1/links/items", json={**again, "item": 1})
+    assert (item.content, (await browser.post("/v1/links/items", json={**again, "item": 2})).status_code) == (b"\x00\xff", 404)
+    acknowledged = {"link": again["link"], "claim": again["claim"]}
+    assert (await browser.post("/v1/links/acknowledge", json=acknowledged)).status_code == 204
+    assert (await browser.post("/v1/links/open", json=again)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"link": "nonsense"}, 400),
+        ({}, 400),
+        ({"link": 5}, 400),
+        ({"link": "x", "more": 1}, 400),
+        ("[]", 400),
+        ("{", 400),
+    ],
+)
+async def test_malformed_request_of_a_program_names_the_field(browser: httpx.AsyncClient, body: Any, status: int) -> None:
+    content = {"json": body} if isinstance(body, dict) else {"content": body}
+    reply = await browser.post("/v1/links/open", headers={"Content-Type": "application/json"}, **content)
+    assert (reply.status_code, reply.headers["content-type"]) == (status, "application/problem+json")
+    assert reply.json()["errors"]
+
+
+def test_languages_have_the_same_texts_and_placeholders() -> None:
+    placeholders = {name: re.findall(r"{\w+}", text) for name, text in TEXTS["en"].items()}
+    assert set(TEXTS) == {"en", "de"}
+    assert {name: re.findall(r"{\w+}", text) for name, text in TEXTS["de"].items()} == placeholders
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", "en"),
+        ("de-CH,de;q=0.9,en;q=0.8", "de"),
+        ("fr, en;q=0.5, de;q=0.4", "en"),
+        ("de;q=x", "en"),
+        ("," * 999, "en"),
+        ("en-US@posix", "en"),
+        ("c", "en"),
+    ],
+)
+def test_language_follows_the_browser(header: str, expected: str) -> None:
+    assert language(header) == expected

@@ -1,0 +1,80 @@
+"""Quotas of owners: exact for concurrent requests to several processes, and without effect on other owners."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import replace
+
+import pytest
+from gatehouse.core.actor import Actor
+from gatehouse.core.errors import RateLimited
+from gatehouse.features.sharing.backend import Backend
+from gatehouse.features.sharing.requests.service import RequestService
+from gatehouse.features.sharing.service import SecretService
+from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings
+
+from tests.runtime.clocks import ManualClock
+from tests.runtime.features.sharing.services import BUCKET, TABLE, Sharing, services
+from tests.runtime.features.sharing.test_requests import request
+
+pytestmark = pytest.mark.requirement("SS-05")
+
+
+async def _create(sharing: Sharing, kind: str, owner: Actor) -> None:
+    if kind == "secret":
+        await sharing.create(owner=owner.label)
+    else:
+        await request(sharing, actor=owner)
+
+
+def _owner() -> Actor:
+    return Actor(type="key", id=os.urandom(6).hex())
+
+
+@pytest.mark.parametrize("kind", ["secret", "request"])
+async def test_quota_is_exact_across_processes(sharing: Sharing, aws: str, kind: str) -> None:
+    owner, another, process = _owner(), _owner(), services(aws, sharing.clock)
+    attempts = [_create(target, kind, owner) for target in (sharing, process) for _ in range(SHARING_CREATES_PER_MINUTE)]
+    results = await asyncio.gather(*attempts, return_exceptions=True)
+    assert [type(result) for result in results if result is not None] == [RateLimited] * SHARING_CREATES_PER_MINUTE
+    listed, _ = await (sharing.secrets if kind == "secret" else sharing.requests).of_owner(owner.label, after="", size=50)
+    assert len(listed) == SHARING_CREATES_PER_MINUTE
+    await _create(sharing, kind, another)
+    sharing.clock.advance(45)
+    with pytest.raises(RateLimited) as denied:
+        await _create(sharing, kind, owner)
+    assert denied.value.retry_after_s == 15
+    sharing.clock.advance(15)
+    await _create(sharing, kind, owner)
+
+
+async def test_secrets_and_requests_are_counted_separately(sharing: Sharing) -> None:
+    owner = _owner()
+    for kind in ("secret", "request"):
+        for _ in range(SHARING_CREATES_PER_MINUTE):
+            await _create(sharing, kind, owner)
+
+
+async def test_denied_creation_stores_nothing(sharing: Sharing) -> None:
+    limited, owner = replace(sharing.backend, creates_per_minute=1), _owner()
+    process = replace(sharing, backend=limited, secrets=SecretService(limited), requests=RequestService(limited))
+    await _create(process, "secret", owner)
+    objects = sharing.object_versions()
+    results = await asyncio.gather(*(_create(process, "secret", owner) for _ in range(20)), return_exceptions=True)
+    assert {type(result) for result in results} == {RateLimited}
+    assert sharing.object_versions() == objects
+
+
+def test_setting_is_the_quota(aws: str) -> None:
+    settings = Settings(
+        environment="test",
+        database_url="postgresql://app@db/gatehouse",
+        secret_links_table=TABLE,
+        secrets_bucket=BUCKET,
+        secrets_key=aws,
+        sharing_creates_per_minute=3,
+    )
+    backend = Backend.from_settings(settings, ManualClock())
+    assert backend is not None
+    assert backend.creates_per_minute == 3

@@ -1,0 +1,183 @@
+"""Readers in several processes compete for the uses of a link, over every route: never more than N get the content.
+
+`GATEHOUSE_RACE_ROUNDS=200` runs 200 rounds with 64 readers. The default is smaller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from gatehouse.core.errors import BadRequest, PreconditionFailed
+from gatehouse.features.sharing.denials import LinkNotFound
+from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.sharing.service import NewItem, SecretPatch, one_by_one
+from gatehouse.platform.settings import SharingSettings
+from gatehouse.services.sharing import app as sharing_app
+from gatehouse.services.sharing.lambda_adapter import lambda_handler
+
+from tests.runtime.features.sharing.readers import (
+    CANARY,
+    OPENING,
+    ORIGIN,
+    Form,
+    Message,
+    in_container,
+    in_function,
+    outcome,
+    race,
+)
+from tests.runtime.features.sharing.services import ACTOR, BUCKET, TABLE, TEXT, Sharing
+
+pytestmark = pytest.mark.requirement("SS-03")
+ROUNDS = int(os.environ.get("GATEHOUSE_RACE_ROUNDS", "2"))
+FORMS: list[Form] = ["container", "function"] * (2 if "GATEHOUSE_RACE_ROUNDS" in os.environ else 1)
+READERS = 16 if "GATEHOUSE_RACE_ROUNDS" in os.environ else 8
+"""In each process."""
+
+#: Routes of the sharing service that return no content. A new route belongs here or in `OPENING`.
+WITHOUT_CONTENT = (
+    "/",
+    "/s/{link}/acknowledge",
+    "/r/{request}",
+    "/v1/requests/submit",
+    "/v1/requests/uploads",
+    "/v1/requests/submit-uploads",
+    "/v1/links/lookup",
+    "/v1/links/acknowledge",
+    "/share.css",
+    "/share.js",
+    "/openapi.json",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+)
+
+
+def settings(key: str) -> SharingSettings:
+    return SharingSettings(
+        environment="test",
+        log_level="error",
+        secret_links_table=TABLE,
+        secrets_bucket=BUCKET,
+        secrets_key=key,
+        sharing_url=ORIGIN,
+    )
+
+
+async def test_readers_of_all_routes_get_the_content_as_often_as_allowed(sharing: Sharing, aws: str) -> None:
+    limits = [1 if number % 2 else 3 for number in range(ROUNDS)]
+    # The processes have the system clock.
+    lifetime_s = time.time() - sharing.clock.now() + 86_400
+    created = [await sharing.create(CANARY.encode(), uses=limit, ttl_s=lifetime_s, ttl_s_max=lifetime_s) for limit in limits]
+    tokens = [token for _, [token] in created]
+    rounds = await asyncio.to_thread(race, settings(aws), tokens, forms=FORMS, readers=READERS)
+    assert len(rounds) == ROUNDS
+    for limit, token, outcomes in zip(limits, tokens, rounds, strict=True):
+        denied = len(FORMS) * READERS - limit
+        assert (outcomes.count("content"), outcomes.count("denied")) == (limit, denied), set(outcomes)
+        link = (await sharing.secrets.get(token.secret_id)).links[token.link_id]
+        assert (link.uses, len(link.claims)) == (limit, limit)
+
+
+def test_every_route_is_in_the_race_or_returns_no_content(aws: str) -> None:
+    app: Any = sharing_app.build(settings(aws))
+    assert sorted(route.path for route in app._app.routes) == sorted([*OPENING, *WITHOUT_CONTENT])
+
+
+@pytest.mark.parametrize("route", WITHOUT_CONTENT)
+async def test_other_routes_return_no_content(sharing: Sharing, aws: str, route: str) -> None:
+    secret, [token] = await sharing.create(CANARY.encode())
+    app = sharing_app.build(settings(aws))
+    path = route.format(link=token.path, request=token.path)
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        for make in OPENING.values():
+            message = make(token, "c" * 32)
+            reply = await in_container(app, Message(method, path, message.headers, message.body))
+            assert (reply.status_code < 500, CANARY in reply.text) == (True, False), method
+    assert (await sharing.secrets.get(secret.id)).links[token.link_id].uses == 0
+
+
+@pytest.mark.parametrize("route", OPENING)
+async def test_each_route_returns_the_content_once_in_both_forms(sharing: Sharing, aws: str, route: str) -> None:
+    lifetime_s = time.time() - sharing.clock.now() + 86_400
+    function = lambda_handler(sharing_app.build(settings(aws), scraped=False))
+    app = sharing_app.build(settings(aws))
+
+    async def read(form: Form, token: LinkToken, claim: str) -> str:
+        message = OPENING[route](token, claim)
+        if form == "container":
+            return outcome(await in_container(app, message))
+        return outcome(await asyncio.to_thread(in_function, function, message))
+
+    orders: list[tuple[Form, Form]] = [("container", "function"), ("function", "container")]
+    for first, second in orders:
+        _, [token] = await sharing.create(CANARY.encode(), ttl_s=lifetime_s, ttl_s_max=lifetime_s)
+        # The other form accepts the repeated claim and denies a different claim.
+        opened = [await read(first, token, "a" * 32), await read(second, token, "a" * 32), await read(second, token, "b" * 32)]
+        assert opened == ["content", "content", "denied"]
+
+
+async def test_nothing_is_opened_after_the_revocation_returned(sharing: Sharing) -> None:
+    for _ in range(5):
+        secret, [token] = await sharing.create(uses=100)
+        revoked = asyncio.Event()
+        late: list[bool] = []
+
+        async def read(token: Any = token, revoked: asyncio.Event = revoked, late: list[bool] = late) -> None:
+            for _ in range(4):
+                began_late = revoked.is_set()
+                try:
+                    await sharing.open(token)
+                except LinkNotFound:
+                    return
+                late.append(began_late)
+
+        async def revoke(secret_id: str = secret.id, revoked: asyncio.Event = revoked) -> None:
+            await sharing.secrets.revoke(secret_id, ACTOR)
+            revoked.set()
+
+        await asyncio.gather(*(read() for _ in range(4)), revoke())
+        assert not any(late)
+        with pytest.raises(LinkNotFound):
+            await sharing.open(token)
+
+
+async def test_changes_during_openings_neither_add_uses_nor_mix_versions(sharing: Sharing) -> None:
+    for lowered in (1, 3, 5):
+        secret, [token] = await sharing.create(uses=6)
+        texts: list[bytes] = []
+
+        async def read(token: LinkToken = token, texts: list[bytes] = texts) -> None:
+            with suppress(LinkNotFound):
+                texts.append(await sharing.text(await sharing.open(token)))
+
+        async def lower(secret_id: str = secret.id, uses: int = lowered) -> None:
+            await sharing.secrets.update(secret_id, SecretPatch(uses=uses), None, ACTOR)
+
+        async def replace(secret_id: str = secret.id) -> None:
+            await sharing.secrets.replace_content(secret_id, one_by_one([NewItem.of(b"new")]), None, ACTOR)
+
+        changes = await asyncio.gather(
+            *(read() for _ in range(4)), lower(), replace(), *(read() for _ in range(4)), return_exceptions=True
+        )
+        failed = [change for change in changes if change is not None]
+        # A change is denied if another change or a use was written first.
+        assert {type(error) for error in failed} <= {BadRequest, PreconditionFailed}
+        stored = await sharing.secrets.get(secret.id)
+        link = stored.links[token.link_id]
+        assert link.uses_max in (6, lowered)
+        assert len(texts) == link.uses == len(link.claims) == link.uses_max
+        assert set(texts) <= {TEXT, b"new"}
+        assert stored.revision == 3 - len(failed)
+
+
+async def test_same_claim_of_many_requests_takes_one_use(sharing: Sharing) -> None:
+    secret, [token] = await sharing.create(uses=5)
+    opened = await asyncio.gather(*(sharing.open(token, claim="c" * 32) for _ in range(10)))
+    assert {await sharing.text(result) for result in opened} == {TEXT}
+    assert (await sharing.secrets.get(secret.id)).links[token.link_id].uses == 1

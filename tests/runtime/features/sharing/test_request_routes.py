@@ -1,0 +1,185 @@
+"""Management of secret requests at the console: create, read and revoke, by role and owner."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from gatehouse.client import retrieval_links
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.roles import Role
+from gatehouse.features.sharing.denials import LinkNotFound
+from gatehouse.features.sharing.link_token import LinkToken, parse_submission
+from gatehouse.features.sharing.requests.models import SUBMISSIONS_MAX
+from gatehouse.features.sharing.service import NewItem, SecretSharing
+
+from tests.runtime.conftest import Database
+from tests.runtime.console_client import Console, assert_problem, open_console
+from tests.runtime.features.sharing.services import CLIENT, TEXT, Sharing
+
+pytestmark = pytest.mark.requirement("SS-01")
+URL = "https://sharing.test"
+PURPOSE = "Password of the staging database\nfor the migration"
+
+
+class Requester:
+    """A caller with its own API key."""
+
+    def __init__(self, console: Console, created: dict[str, Any]) -> None:
+        self.id = created["key"]["id"]
+        self.token = created["token"]
+        self._console = console
+
+    async def send(self, method: str, path: str = "", body: Any = None, **headers: str) -> Any:
+        headers = {**self._console.as_(self.token), **headers}
+        return await self._console.client.request(method, f"/v1/secret-requests{path}", json=body, headers=headers)
+
+    async def create(self, submissions: int = 1, **body: Any) -> tuple[dict[str, Any], str, list[LinkToken]]:
+        links = [retrieval_links.create() for _ in range(submissions)]
+        reply = await self.send("POST", body=parameters(links, **body))
+        assert reply.status_code == 201, reply.text
+        created = reply.json()
+        assert reply.headers["location"] == f"/v1/secret-requests/{created['request']['id']}"
+        return created["request"], created["submission_link"], links
+
+
+def parameters(links: list[LinkToken], **body: Any) -> dict[str, Any]:
+    return {"purpose": PURPOSE, "retrieval_links": [retrieval_links.parameters(link) for link in links], **body}
+
+
+@pytest.fixture
+async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console]:
+    management = SecretSharing(sharing.secrets, URL, 1000, sharing.requests)
+    async with open_console(database, clock=sharing.clock, sharing=management) as started:
+        yield started
+
+
+async def requester(console: Console, *scopes: str) -> Requester:
+    scopes = scopes or ("secrets:create", "secrets:read", "secrets:revoke")
+    return Requester(console, await console.create(scopes=list(scopes)))
+
+
+async def submit(sharing: Sharing, link: str, submission_id: str = "a" * 32) -> None:
+    token = parse_submission(link)
+    assert token is not None
+    await sharing.submissions.submit(token, [NewItem.of(TEXT)], submission_id, CLIENT)
+
+
+async def test_request_is_created_answered_and_shown(console: Console, sharing: Sharing) -> None:
+    caller = await requester(console)
+    created, link, (retrieval,) = await caller.create(label="database", note="for Ada", requester="Grace")
+    assert link.startswith(f"{URL}/r/{created['id']}#")
+    assert (created["state"], created["owner"], created["requester"]) == ("active", f"key:{caller.id}", "Grace")
+    assert (created["purpose"], created["label"], created["note"]) == (PURPOSE, "database", "for Ada")
+    assert created["expires_at"] == rfc3339(sharing.clock.now() + 72 * 3600)
+    assert (created["submissions_max"], created["submissions"]) == (1, [])
+    await submit(sharing, link)
+    shown = (await caller.send("GET", f"/{created['id']}")).json()
+    assert shown["state"] == "used"
+    assert shown["submissions"] == [{"secret": retrieval.secret_id, "submitted_at": rfc3339(sharing.clock.now())}]
+    secret = await console.client.get(f"/v1/secrets/{retrieval.secret_id}", headers=console.as_(caller.token))
+    assert (secret.json()["owner"], secret.json()["state"], secret.json()["label"]) == (created["owner"], "active", "database")
+    assert (await caller.send("GET")).json() == {"requests": [shown], "next_cursor": None}
+    assert await sharing.text(await sharing.open(retrieval)) == TEXT
+
+
+async def test_defaults_and_revocation(console: Console, sharing: Sharing) -> None:
+    caller = await requester(console)
+    created, link, _ = await caller.create(submissions=SUBMISSIONS_MAX, ttl_s=300)
+    assert (created["requester"], created["submissions_max"]) == (f"key:{caller.id}", 100)
+    assert created["expires_at"] == rfc3339(sharing.clock.now() + 300)
+    for _ in range(2):
+        revoked = await caller.send("POST", f"/{created['id']}/revoke")
+        assert (revoked.status_code, revoked.json()["state"], revoked.json()["ended_at"] is not None) == (200, "revoked", True)
+    with pytest.raises(LinkNotFound):
+        await submit(sharing, link)
+
+
+async def test_number_of_submissions_is_bounded(console: Console) -> None:
+    caller = await requester(console)
+    reply = await caller.send("POST", body=parameters([retrieval_links.create() for _ in range(SUBMISSIONS_MAX + 1)]))
+    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "body.retrieval_links")
+
+
+async def test_repeated_request_returns_the_same_link(console: Console) -> None:
+    caller = await requester(console)
+    body = parameters([retrieval_links.create()])
+    first, second = [
+        await caller.send("POST", body=body, **{"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}) for _ in range(2)
+    ]
+    assert (first.status_code, first.json()) == (201, second.json())
+    assert len((await caller.send("GET")).json()["requests"]) == 1
+
+
+@pytest.mark.requirement("SS-05")
+async def test_requests_of_others_are_hidden_and_administrators_see_metadata(console: Console, sharing: Sharing) -> None:
+    owner, other = await requester(console), await requester(console)
+    auditor, operator = await requester(console, Role.AUDITOR.scope), await requester(console, Role.OPERATOR.scope)
+    created, link, (retrieval,) = await owner.create()
+    path = f"/{created['id']}"
+    for method, suffix in (("GET", ""), ("POST", "/revoke")):
+        denied = await other.send(method, path + suffix)
+        unknown = await other.send(method, "/" + "z" * 22 + suffix)
+        assert (denied.status_code, denied.json()["detail"]) == (404, unknown.json()["detail"])
+    assert (await other.send("GET", f"?owner=key:{owner.id}")).status_code == 403
+    assert (await other.send("GET")).json()["requests"] == []
+    listed = await auditor.send("GET", f"?owner=key:{owner.id}")
+    assert listed.json()["requests"] == [created]
+    for reply in (listed, await operator.send("GET", path)):
+        assert link.partition("#")[2] not in reply.text
+        assert retrieval.path not in reply.text
+    assert (await auditor.send("POST", f"{path}/revoke")).status_code == 403
+    assert (await operator.send("POST", f"{path}/revoke")).json()["state"] == "revoked"
+
+
+@pytest.mark.parametrize("scope", ["secrets:read", "secrets:revoke"])
+async def test_creation_requires_the_scope(console: Console, scope: str) -> None:
+    caller = await requester(console, scope)
+    assert (await caller.send("POST", body=parameters([retrieval_links.create()]))).status_code == 403
+
+
+LINK = retrieval_links.create()
+
+
+@pytest.mark.parametrize(
+    ("body", "location", "message"),
+    [
+        ({"purpose": ""}, "body.purpose", "is too short"),
+        (
+            {"purpose": "a\u202eb"},
+            "body.purpose",
+            "must not contain control characters or invisible characters other than line feeds and tabs",
+        ),
+        ({"retrieval_links": []}, "body.retrieval_links", "has too few items"),
+        (
+            {"retrieval_links": [retrieval_links.parameters(LINK)] * 2},
+            "body.retrieval_links",
+            "must not contain two links with the same secret ID",
+        ),
+        (
+            {"retrieval_links": [{**retrieval_links.parameters(LINK), "verifier": "AAAA"}]},
+            "body.retrieval_links[0].verifier",
+            "must be 32 bytes in standard base64 with padding",
+        ),
+        (
+            {"retrieval_links": [{**retrieval_links.parameters(LINK), "public_key": "A" * 43 + "="}]},
+            "body.retrieval_links[0].public_key",
+            "must be an X25519 public key",
+        ),
+    ],
+)
+async def test_invalid_request_names_the_problem(console: Console, body: dict[str, Any], location: str, message: str) -> None:
+    caller = await requester(console)
+    reply = await caller.send("POST", body=parameters([LINK]) | body)
+    (problem,) = reply.json()["errors"]
+    assert (reply.status_code, problem["location"], problem["message"]) == (400, location, message)
+
+
+async def test_both_ways_to_set_the_lifetime_are_rejected(console: Console) -> None:
+    caller = await requester(console)
+    body = parameters([LINK], ttl_s=300, expires_at="2999-01-01T00:00:00Z")
+    assert_problem(await caller.send("POST", body=body), 400, "body", "must contain ttl_s or expires_at, not both")
+    body = parameters([LINK], expires_at="2999-01-01T00:00:00Z")
+    reply = await caller.send("POST", body=body)
+    assert reply.json()["errors"][0]["location"] == "body.expires_at"

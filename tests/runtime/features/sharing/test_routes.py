@@ -1,0 +1,443 @@
+"""Management of secrets at the console: create, read, change and revoke, by role and owner."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from gatehouse.core.audit_events import AuditAction
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.roles import Role
+from gatehouse.core.token import checksum
+from gatehouse.features.sharing.denials import LinkNotFound
+from gatehouse.features.sharing.link_token import LinkToken, parse
+from gatehouse.features.sharing.schemas import CreatedSecret, Receipt
+from gatehouse.features.sharing.service import SecretSharing
+from gatehouse.features.sharing.worker import SecretWorker
+from gatehouse.platform.observability import Observer
+
+from tests.runtime.conftest import Database
+from tests.runtime.console_client import Console, assert_problem, open_console
+from tests.runtime.features.sharing.services import CLIENT, Sharing
+from tests.runtime.features.sharing.test_faults import CALLS_MAX, faults
+
+URL = "https://sharing.test"
+FILE_BYTES_MAX = 200_000
+ALL = ("secrets:create", "secrets:read", "secrets:revoke")
+TEXT = "correct horse battery staple \N{HORSE FACE}"
+
+
+class Member:
+    """A caller with its own API key."""
+
+    def __init__(self, console: Console, created: dict[str, Any]) -> None:
+        self.id = created["key"]["id"]
+        self.token = created["token"]
+        self._console = console
+
+    async def send(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        headers = {**self._console.as_(self.token), **headers}
+        return await self._console.client.request(method, f"/v1/secrets{path}", json=body, headers=headers)
+
+    async def create(self, **body: Any) -> tuple[dict[str, Any], list[LinkToken]]:
+        reply = await self.send("POST", "", {"text": TEXT, **body})
+        assert reply.status_code == 201, reply.text
+        created = msgspec.to_builtins(msgspec.json.decode(reply.content, type=CreatedSecret))
+        tokens = [token for link in created["links"] if (token := parse(link["url"])) is not None]
+        assert len(tokens) == len(created["links"])
+        return created["secret"], tokens
+
+
+@pytest.fixture
+async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console]:
+    management = SecretSharing(sharing.secrets, URL, FILE_BYTES_MAX, sharing.requests)
+    async with open_console(database, clock=sharing.clock, sharing=management) as started:
+        yield started
+
+
+async def member(console: Console, *scopes: str) -> Member:
+    return Member(console, await console.create(scopes=list(scopes or ALL)))
+
+
+@pytest.mark.requirement("SS-01")
+async def test_secret_is_created_opened_changed_and_revoked(console: Console, sharing: Sharing) -> None:
+    sender = await member(console)
+    secret, (first, second) = await sender.create(recipients=["Grace", "Alan"], label="database", note="staging")
+    assert (secret["state"], secret["owner"], secret["sender"]) == ("active", f"key:{sender.id}", f"key:{sender.id}")
+    assert (secret["label"], secret["note"], secret["revision"]) == ("database", "staging", 1)
+    assert [link["recipient"] for link in secret["links"]] == ["Grace", "Alan"]
+
+    assert await sharing.text(await sharing.open(first)) == TEXT.encode()
+    listed = (await sender.send("GET", "")).json()
+    assert [(item["id"], [link["uses"] for link in item["links"]]) for item in listed["secrets"]] == [(secret["id"], [1, 0])]
+
+    changed = await sender.send("PATCH", f"/{secret['id']}", {"uses": 2, "label": "db"}, **{"If-Match": '"1"'})
+    assert (changed.status_code, changed.headers["etag"], changed.json()["label"]) == (200, '"2"', "db")
+    assert await sharing.text(await sharing.open(first)) == TEXT.encode()
+
+    assert (await sender.send("POST", f"/{secret['id']}/links/{second.link_id}/revoke")).status_code == 200
+    with pytest.raises(LinkNotFound):
+        await sharing.open(second)
+    revoked = (await sender.send("POST", f"/{secret['id']}/revoke")).json()
+    assert (revoked["state"], revoked["ended_at"] is not None) == ("revoked", True)
+    assert (await sender.send("POST", f"/{secret['id']}/revoke")).json()["state"] == "revoked"
+    assert (await sender.send("PATCH", f"/{secret['id']}", {"uses": 3}, **{"If-Match": "*"})).status_code == 409
+
+
+@pytest.mark.requirement("SS-01")
+async def test_text_and_files_are_opened_unchanged(console: Console, sharing: Sharing) -> None:
+    sender = await member(console)
+    content = bytes(range(256)) * 700
+    file = {"name": "key.bin", "media_type": "application/x-key", "content_base64": base64.b64encode(content).decode()}
+    text = "\x1f" * 65_536  # six characters per byte in JSON
+    _, (token,) = await sender.create(text=text, files=[file])
+    opened = await sharing.open(token)
+    assert [(item.name, item.media_type, item.size) for item in opened.items] == [
+        ("", "text/plain; charset=utf-8", 65_536),
+        ("key.bin", "application/x-key", len(content)),
+    ]
+    assert [await sharing.text(opened, number) for number in (0, 1)] == [text.encode(), content]
+
+
+@pytest.mark.requirement("SS-02")
+async def test_new_version_is_opened_and_an_earlier_one_restored(console: Console, sharing: Sharing) -> None:
+    sender = await member(console)
+    secret, (token,) = await sender.create(uses=3)
+    path = f"/{secret['id']}"
+    replaced = await sender.send("PUT", f"{path}/content", {"text": "second"}, **{"If-Match": '"1"'})
+    assert [version["number"] for version in replaced.json()["versions"]] == [2, 1]
+    assert await sharing.text(await sharing.open(token)) == b"second"
+    assert (await sender.send("PUT", f"{path}/content", {"text": "third"}, **{"If-Match": '"1"'})).status_code == 412
+    restored = await sender.send("POST", f"{path}/restore-version", {"version": 1}, **{"If-Match": replaced.headers["etag"]})
+    assert [version["number"] for version in restored.json()["versions"]] == [1, 2]
+    assert await sharing.text(await sharing.open(token)) == TEXT.encode()
+
+
+async def test_end_to_end_content_is_stored_as_it_was_sent(console: Console, sharing: Sharing) -> None:
+    sender = await member(console)
+    ciphertext = bytes(range(100))
+    secret, (token,) = await sender.create(text=None, ciphertext_base64=base64.b64encode(ciphertext).decode())
+    assert secret["end_to_end"] is True
+    assert await sharing.text(await sharing.open(token)) == ciphertext
+    reply = await sender.send("PUT", f"/{secret['id']}/content", {"text": "plain"}, **{"If-Match": "*"})
+    assert_problem(
+        reply,
+        400,
+        "body",
+        "must be encrypted in the same way as the secret",
+        "send ciphertext_base64, as when the secret was created",
+    )
+
+
+@pytest.mark.requirement("SS-03")
+async def test_state_is_shown_before_the_content_is_deleted(console: Console, sharing: Sharing) -> None:
+    sender = await member(console)
+    used, (token,) = await sender.create()
+    expired, _ = await sender.create(ttl_s=300)
+    revoked, (other,) = await sender.create()
+    await sharing.open(token)
+    await sender.send("POST", f"/{revoked['id']}/links/{other.link_id}/revoke")
+    sharing.clock.advance(301)
+    states = [(await sender.send("GET", f"/{secret['id']}")).json()["state"] for secret in (used, expired, revoked)]
+    assert states == ["used", "expired", "revoked"]
+
+
+async def test_default_lifetime_is_three_days_and_expiry_has_bounds(console: Console, sharing: Sharing) -> None:
+    sender, now = await member(console), sharing.clock.now()
+    secret, _ = await sender.create()
+    assert secret["expires_at"] == rfc3339(now + 259_200)
+    secret, _ = await sender.create(expires_at=rfc3339(now + 3600))
+    assert secret["expires_at"] == rfc3339(now + 3600)
+    for seconds in (299, 30 * 86_400 + 1):
+        reply = await sender.send("POST", "", {"text": "x", "expires_at": rfc3339(now + seconds)})
+        assert_problem(
+            reply,
+            400,
+            "body.expires_at",
+            "is less than 5 minutes or more than 30 days in the future",
+            "send a time between these limits",
+        )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"text": ""},
+        {"text": "x" * 65_537},
+        {"text": "\N{HORSE FACE}" * 16_385},
+        {"text": "x", "ciphertext_base64": "eA=="},
+        {"text": "x", "uses": 0},
+        {"text": "x", "uses": 101},
+        {"text": "x", "ttl_s": 299},
+        {"text": "x", "ttl_s": 2_592_001},
+        {"text": "x", "ttl_s": 300, "expires_at": "2031-01-01T00:00:00Z"},
+        {"text": "x", "passphrase": "7 chars"},
+        {"text": "x", "burn_after": 3},
+        {"text": "x", "recipients": ["Ada", "Ada"]},
+        {"files": [{"name": "a/b", "content_base64": "eA=="}]},
+        {"files": [{"name": "..", "content_base64": "eA=="}]},
+        {"files": [{"name": "a", "content_base64": "eA"}]},
+        {"files": [{"name": "a", "content_base64": "eA=="}, {"name": "a", "content_base64": "eA=="}]},
+        {"files": [{"name": "a", "content_base64": base64.b64encode(bytes(FILE_BYTES_MAX + 1)).decode()}]},
+    ],
+)
+async def test_invalid_secret_is_rejected(console: Console, sharing: Sharing, body: dict[str, Any]) -> None:
+    objects = sharing.object_versions()
+    reply = await (await member(console)).send("POST", "", body)
+    assert reply.status_code == 400, reply.text
+    assert sharing.object_versions() == objects
+
+
+async def test_only_content_may_be_large(console: Console) -> None:
+    sender = await member(console)
+    secret, _ = await sender.create()
+    body = {"note": "x" * 70_000}
+    assert (await sender.send("PATCH", f"/{secret['id']}", body, **{"If-Match": "*"})).status_code == 413
+    assert (await sender.send("POST", "", {"text": "x", "note": "x" * 1_000_000})).status_code == 413
+
+
+async def test_api_key_is_accepted_as_content_only(console: Console, sharing: Sharing) -> None:
+    sender = await member(console)
+    head = "gtk_admin_" + "a" * 43
+    key = head + checksum(head)
+    _, (token,) = await sender.create(text=f"the key is {key}", passphrase=key)
+    assert await sharing.text(await sharing.open(token, passphrase=key)) == f"the key is {key}".encode()
+    for field in ("label", "note", "sender"):
+        reply = await sender.send("POST", "", {"text": "x", field: key})
+        assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, f"body.{field}")
+
+
+@pytest.mark.requirement("SS-05")
+@pytest.mark.parametrize(
+    "role", [Role.OWNER, Role.OPERATOR, Role.AUDITOR, Role.ISSUER, *map(Role, ALL)], ids=lambda role: role.value
+)
+async def test_role_decides_about_secrets_of_others(console: Console, role: Role) -> None:
+    sender, other = await member(console), await member(console, role.scope)
+    secret, (token,) = await sender.create()
+    path, match = f"/{secret['id']}", {"If-Match": "*"}
+    reads = 200 if role in {Role.OWNER, Role.OPERATOR, Role.AUDITOR} else 404 if role is Role.READ_SECRETS else 403
+    changes = 403 if role is not Role.CREATE_SECRETS else 404
+    revokes = 200 if role in {Role.OWNER, Role.OPERATOR} else 404 if role is Role.REVOKE_SECRETS else 403
+    statuses = {
+        "show": (await other.send("GET", path)).status_code,
+        "receipt": (await other.send("GET", f"{path}/receipt")).status_code,
+        "update": (await other.send("PATCH", path, {"label": "mine"}, **match)).status_code,
+        "replace": (await other.send("PUT", f"{path}/content", {"text": "mine"}, **match)).status_code,
+        "restore": (await other.send("POST", f"{path}/restore-version", {"version": 1}, **match)).status_code,
+        "revoke link": (await other.send("POST", f"{path}/links/{token.link_id}/revoke")).status_code,
+        "revoke": (await other.send("POST", f"{path}/revoke")).status_code,
+    }
+    assert statuses == {
+        "show": reads,
+        "receipt": reads,
+        "update": changes,
+        "replace": changes,
+        "restore": changes,
+        "revoke link": revokes,
+        "revoke": revokes,
+    }
+    after = (await sender.send("GET", path)).json()
+    assert (after["label"], after["state"]) == ("", "revoked" if revokes == 200 else "active")
+
+
+@pytest.mark.requirement("SS-05")
+async def test_operator_revokes_a_secret_of_another_owner_and_is_named_in_the_audit_trail(
+    console: Console, sharing: Sharing
+) -> None:
+    sender, operator = await member(console), await member(console, Role.OPERATOR.scope)
+    secret, (token,) = await sender.create()
+    assert (await operator.send("POST", f"/{secret['id']}/revoke")).json()["state"] == "revoked"
+    with pytest.raises(LinkNotFound):
+        await sharing.open(token)
+    _, events = await sharing.backend.table.with_events(secret["id"]) or ({}, [])
+    recorded = [event.audit_event for event in events]
+    assert [event.actor_id for event in recorded if event.action == AuditAction.SECRET_REVOKE] == [operator.id]
+
+
+@pytest.mark.requirement("SS-05")
+@pytest.mark.parametrize(
+    ("role", "status"), [(Role.OWNER, 200), (Role.OPERATOR, 200), (Role.AUDITOR, 200), (Role.READ_SECRETS, 403)]
+)
+async def test_role_decides_about_lists_of_others(console: Console, role: Role, status: int) -> None:
+    sender, other = await member(console), await member(console, role.scope)
+    secret, _ = await sender.create()
+    reply = await other.send("GET", f"?owner=key:{sender.id}")
+    assert reply.status_code == status
+    assert status != 200 or [item["id"] for item in reply.json()["secrets"]] == [secret["id"]]
+    assert (await other.send("GET", "")).json()["secrets"] == []
+
+
+@pytest.mark.requirement("SS-05")
+@pytest.mark.parametrize("scope", ALL)
+async def test_scope_allows_its_operations_on_own_secrets_only(console: Console, scope: str) -> None:
+    sender = await member(console, scope)
+    secret, _ = await (await member(console)).create()
+    path = f"/{secret['id']}"
+    allowed = {
+        "secrets:create": (await sender.send("POST", "", {"text": "x"})).status_code != 403,
+        "secrets:read": (await sender.send("GET", path)).status_code != 403,
+        "secrets:revoke": (await sender.send("POST", f"{path}/revoke")).status_code != 403,
+    }
+    assert allowed == {name: name == scope for name in ALL}
+    assert (await console.client.get("/v1/keys", headers=console.as_(sender.token))).status_code == 403
+
+
+async def test_rotated_key_has_the_secrets_of_its_predecessor(console: Console) -> None:
+    sender = await member(console)
+    secret, _ = await sender.create()
+    rotated = (await console.client.post(f"/v1/keys/{sender.id}/rotate")).json()
+    successor = Member(console, {"key": rotated["key"], "token": rotated["token"]})
+    assert (await successor.send("GET", f"/{secret['id']}")).status_code == 200
+    assert [item["id"] for item in (await successor.send("GET", "")).json()["secrets"]] == [secret["id"]]
+
+
+async def test_pages_contain_every_secret_once(console: Console, sharing: Sharing) -> None:
+    sender = await member(console)
+    created = []
+    for seconds in (0, 1, 0, 1, 0):  # two pairs with the same creation time
+        sharing.clock.advance(seconds)
+        created.append((await sender.create())[0]["id"])
+    seen, path, pages = [], "?limit=2", 0
+    while path:
+        page = (await sender.send("GET", path)).json()
+        seen += [item["id"] for item in page["secrets"]]
+        pages += 1
+        path = f"?limit=2&cursor={page['next_cursor']}" if page["next_cursor"] else ""
+    assert (sorted(seen), pages) == (sorted(created), 3)
+    assert seen[0] in created[3:]
+
+
+@pytest.mark.requirement("SS-01")
+async def test_repeated_create_returns_the_same_links(console: Console, sharing: Sharing) -> None:
+    sender, once = await member(console), {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
+    first = await sender.send("POST", "", {"text": TEXT}, **once)
+    again = await sender.send("POST", "", {"text": TEXT}, **once)
+    assert (first.status_code, again.status_code, again.headers["idempotency-replayed"]) == (201, 201, "true")
+    assert again.json() == first.json()
+    assert len((await sender.send("GET", "")).json()["secrets"]) == 1
+    assert (await sender.send("POST", "", {"text": "another"}, **once)).status_code == 422
+    link = first.json()["links"][0]["url"].partition("#")[2]
+    stored = console.database.sql("SELECT sealed, target_id FROM idempotent_request")
+    assert link not in stored
+    assert first.json()["secret"]["id"] in stored
+
+
+@pytest.mark.requirement("SS-03")
+@pytest.mark.parametrize("before", [True, False])
+async def test_failed_create_is_repeated_and_ends_in_one_secret(console: Console, sharing: Sharing, *, before: bool) -> None:
+    occurred = 0
+    for at in range(1, CALLS_MAX):
+        sender, once = await member(console), {"Idempotency-Key": f'"create-{before}-{at}"'}
+        with faults(sharing, at, before=before) as fault:
+            first = await sender.send("POST", "", {"text": TEXT}, **once)
+        occurred += fault.occurred
+        if first.status_code != 201:
+            problem = (first.status_code, first.headers["content-type"], first.json()["code"])
+            assert problem == (503, "application/problem+json", "unavailable")
+        created = (await sender.send("POST", "", {"text": TEXT}, **once)).json()
+        assert [item["id"] for item in (await sender.send("GET", "")).json()["secrets"]] == [created["secret"]["id"]]
+        token = parse(created["links"][0]["url"])
+        assert token is not None
+        assert await sharing.text(await sharing.open(token)) == TEXT.encode()
+        if not fault.occurred:
+            break
+    assert 4 <= occurred < CALLS_MAX - 1, "the sweep covers every call"
+
+
+async def test_creates_are_limited_per_key(console: Console, sharing: Sharing) -> None:
+    sender = await member(console)
+    replies = [await sender.send("POST", "", {"text": "x"}) for _ in range(11)]
+    assert [reply.status_code for reply in replies] == [201] * 10 + [429]
+    assert (replies[-1].headers["retry-after"], replies[-1].json()["code"]) == ("60", "rate_limited")
+    rotated = (await console.client.post(f"/v1/keys/{sender.id}/rotate")).json()
+    sender = Member(console, {"key": rotated["key"], "token": rotated["token"]})
+    assert (await sender.send("POST", "", {"text": "x"})).status_code == 429
+    sharing.clock.advance(60)
+    assert (await sender.send("POST", "", {"text": "x"})).status_code == 201
+
+
+@pytest.mark.requirement("SS-13")
+async def test_only_the_create_response_contains_a_link(console: Console, sharing: Sharing) -> None:
+    sender = await member(console)
+    secret, (token,) = await sender.create(passphrase="open sesame", label="canary")
+    await sharing.open(token, passphrase="open sesame")
+    path = f"/{secret['id']}"
+    replies = [
+        await sender.send("GET", ""),
+        await sender.send("GET", path),
+        await sender.send("GET", f"{path}/receipt"),
+        await sender.send("PATCH", path, {"note": "x"}, **{"If-Match": "*"}),
+        await sender.send("PUT", f"{path}/content", {"text": "y"}, **{"If-Match": "*"}),
+        await sender.send("POST", f"{path}/revoke"),
+    ]
+    assert [reply.status_code for reply in replies] == [200] * 6
+    everything = "".join(reply.text for reply in replies) + str(console.log.entries)
+    assert [text for text in (token.secret, "open sesame", "battery") if text in everything] == []
+
+
+async def test_receipt_shows_uses_and_denied_attempts(console: Console, sharing: Sharing) -> None:
+    sender = await member(console)
+    secret, (token, _) = await sender.create(recipients=["Grace", "Alan"])
+    opened = await sharing.open(token)
+    sharing.clock.advance(2)
+    await sharing.links.acknowledge(token, opened.claim_id, CLIENT)
+    with pytest.raises(LinkNotFound):
+        await sharing.open(token)
+    worker = SecretWorker(sharing.backend, console.pool, None, Observer("console", "info", "test"))
+    for _ in range(20):  # other tests of this module leave work too
+        if not await worker.run_once():
+            break
+    reply = await sender.send("GET", f"/{secret['id']}/receipt")
+    receipt = msgspec.to_builtins(msgspec.json.decode(reply.content, type=Receipt))
+    grace, alan = receipt["links"]
+    assert (grace["recipient"], alan["claims"], receipt["deletion"]) == ("Grace", [], None)
+    assert (grace["denied_attempts"], alan["denied_attempts"]) == (1, 0)
+    assert [(claim["claimed_at"], claim["acknowledged_at"]) for claim in grace["claims"]] == [
+        (rfc3339(sharing.clock.now() - 2), rfc3339(sharing.clock.now()))
+    ]
+
+
+async def test_unconfigured_console_says_what_is_missing(database: Database) -> None:
+    async with open_console(database) as console:
+        reply = await console.client.get("/v1/secrets")
+        assert (reply.status_code, "GATEHOUSE_SECRETS_BUCKET" in reply.json()["detail"]) == (404, True)
+
+
+async def test_token_of_a_key_is_delivered_by_link(console: Console, sharing: Sharing) -> None:
+    owner = await member(console, "admin")
+    headers = console.as_(owner.token)
+    created = (await console.client.post("/v1/keys", json={"name": "k", "delivery": "link"}, headers=headers)).json()
+    key_id = created["key"]["id"]
+    rotated = (await console.client.post(f"/v1/keys/{key_id}/rotate", json={"delivery": "link"}, headers=headers)).json()
+    for reply in (created, rotated):
+        assert "token" not in reply
+        link = parse(reply["link"])
+        assert link is not None
+        delivered = (await sharing.text(await sharing.open(link))).decode()
+        assert delivered.startswith(reply["key"]["start"])
+        with pytest.raises(LinkNotFound):
+            await sharing.open(link)
+    listed = (await owner.send("GET", "")).json()["secrets"]
+    assert {secret["label"] for secret in listed} == {f"API key {rotated['key']['id']}", f"API key {key_id}"}
+
+
+async def test_key_whose_link_fails_is_named(console: Console, sharing: Sharing) -> None:
+    owner = await member(console, "admin")
+    for _ in range(10):
+        await owner.create()
+    body = {"name": "k", "owner": "limited", "delivery": "link"}
+    reply = await console.client.post("/v1/keys", json=body, headers=console.as_(owner.token))
+    (key,) = (await console.client.get("/v1/keys?owner=limited")).json()["keys"]
+    assert (reply.status_code, reply.json()["detail"].startswith(f"Key {key['id']} was created, but")) == (503, True)
+
+
+async def test_link_delivery_requires_secret_sharing(database: Database) -> None:
+    async with open_console(database) as console:
+        reply = await console.client.post("/v1/keys", json={"name": "k", "owner": "unshared", "delivery": "link"})
+        message = "requires secret sharing, which is not configured"
+        assert_problem(reply, 400, "body.delivery", message, "send `token`")
+        assert (await console.client.get("/v1/keys?owner=unshared")).json()["keys"] == []

@@ -1,0 +1,276 @@
+"""Waits of the sharing service for AWS, for memory and for clients: each of them ends, and the service responds to /healthz."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+import pytest
+from gatehouse.core.errors import Unavailable
+from gatehouse.features.sharing import content_store, encryption, slots, table
+from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.sharing.service import SecretSharing
+from gatehouse.services.sharing import submitters
+
+from tests.runtime.conftest import Database
+from tests.runtime.console_client import open_console
+from tests.runtime.features.sharing.services import BUCKET, TABLE, Sharing, of_backend
+from tests.runtime.features.sharing.test_pages import ORIGIN
+from tests.runtime.features.sharing.test_requests import request
+from tests.runtime.silent_servers import full_server, silent_server
+
+pytestmark = pytest.mark.requirement("TR-12")
+PASSPHRASE = "a long passphrase"
+PATIENCE_S = 60
+Server = Callable[[], AbstractContextManager[int]]
+
+
+@asynccontextmanager
+async def client_of(sharing: Sharing) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(sharing.app())
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client, asyncio.timeout(PATIENCE_S):
+        yield client
+
+
+def without(sharing: Sharing, dependency: str, port: int, monkeypatch: pytest.MonkeyPatch) -> Sharing:
+    """The services with a client of this dependency whose endpoint is the port. The client makes one attempt."""
+    with monkeypatch.context() as context:
+        context.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        context.setattr(content_store, "_ATTEMPTS", 1)
+        context.setattr(table, "_ATTEMPTS", 1)
+        changes: dict[str, Any] = {
+            "DynamoDB": lambda: {"table": table.Table(TABLE)},
+            "KMS": lambda: {"data_keys": content_store.DataKeys("key", "test")},
+            "S3": lambda: {"content": content_store.ContentStore(BUCKET)},
+        }
+        backend = replace(sharing.backend, **changes[dependency]())
+    return of_backend(backend, sharing.clock, sharing.s3, sharing.dynamodb)
+
+
+async def submission(client: httpx.AsyncClient, sharing: Sharing) -> asyncio.Task[httpx.Response]:
+    """A submission, which uses DynamoDB, KMS and S3."""
+    _, token, _ = await request(sharing)
+    return asyncio.create_task(
+        client.post("/v1/requests/submit", files={"link": (None, token.url(ORIGIN)), "text": (None, "text")})
+    )
+
+
+@pytest.mark.parametrize(
+    ("dependency", "server", "module", "bound", "error"),
+    [
+        ("DynamoDB", full_server, table, "_TIMEOUT_S", "ConnectTimeoutError"),
+        ("DynamoDB", silent_server, table, "_TIMEOUT_S", "ReadTimeoutError"),
+        ("KMS", full_server, content_store, "_TIMEOUT_S", "ConnectTimeoutError"),
+        ("KMS", silent_server, content_store, "_TIMEOUT_S", "ReadTimeoutError"),
+        ("S3", full_server, content_store, "_TIMEOUT_S", "ConnectTimeoutError"),
+        ("S3", silent_server, content_store, "_READ_TIMEOUT_S", "ReadTimeoutError"),
+    ],
+)
+async def test_aws_service_that_does_not_respond_is_unavailable(
+    sharing: Sharing,
+    monkeypatch: pytest.MonkeyPatch,
+    dependency: str,
+    server: Server,
+    module: Any,
+    bound: str,
+    error: str,
+) -> None:
+    monkeypatch.setattr(module, bound, 0.1)
+    with server() as port:
+        waiting = without(sharing, dependency, port, monkeypatch)
+        async with client_of(waiting) as client:
+            reply = await (await submission(client, sharing))
+        assert (reply.status_code, reply.json()["code"]) == (503, "unavailable")
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises(Unavailable) as raised:
+                await waiting.create()
+    assert raised.value.detail == f"{dependency} {error}"
+
+
+async def test_readiness_does_not_wait_for_a_silent_table(silent_port: int, monkeypatch: pytest.MonkeyPatch, aws: str) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
+    monkeypatch.setattr(table, "_PROBE_TIMEOUT_S", 0.1)
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(Unavailable) as raised:
+            await table.Table(TABLE).check()
+    assert raised.value.detail == "DynamoDB ReadTimeoutError"
+
+
+@pytest.mark.parametrize("dependency", ["DynamoDB", "KMS", "S3"])
+async def test_health_is_served_while_a_request_waits_for_aws(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, dependency: str
+) -> None:
+    for module, bound in ((table, "_TIMEOUT_S"), (content_store, "_TIMEOUT_S"), (content_store, "_READ_TIMEOUT_S")):
+        monkeypatch.setattr(module, bound, 600.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        async with client_of(without(sharing, dependency, silent.getsockname()[1], monkeypatch)) as client:
+            waiting = await submission(client, sharing)
+            connection, _ = await asyncio.get_running_loop().sock_accept(silent)
+            for _ in range(5):
+                assert (await client.get("/healthz")).status_code == 200
+            assert not waiting.done()
+            connection.close()
+            assert (await waiting).status_code == 503
+
+
+@pytest.mark.parametrize("dependency", ["DynamoDB", "KMS", "S3"])
+async def test_console_responds_while_a_request_waits_for_aws(
+    database: Database, sharing: Sharing, monkeypatch: pytest.MonkeyPatch, dependency: str
+) -> None:
+    for module, bound in ((table, "_TIMEOUT_S"), (content_store, "_TIMEOUT_S"), (content_store, "_READ_TIMEOUT_S")):
+        monkeypatch.setattr(module, bound, 600.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        services = without(sharing, dependency, silent.getsockname()[1], monkeypatch)
+        management = SecretSharing(services.secrets, ORIGIN, 1000, services.requests)
+        async with open_console(database, clock=sharing.clock, sharing=management) as console, asyncio.timeout(PATIENCE_S):
+            token = (await console.create(scopes=["secrets:create"]))["token"]
+            body, headers = {"text": "text"}, console.as_(token)
+            waiting = asyncio.create_task(console.client.post("/v1/secrets", json=body, headers=headers))
+            connection, _ = await asyncio.get_running_loop().sock_accept(silent)
+            for _ in range(5):
+                assert (await console.client.get("/healthz")).status_code == 200
+            assert not waiting.done()
+            connection.close()
+            assert (await waiting).status_code == 503
+
+
+@dataclass
+class Uploads:
+    """Submissions with a file whose content arrives after `complete` is set."""
+
+    client: httpx.AsyncClient
+    link: str
+    #: Numbers of the submissions whose file is being read.
+    reading: list[int] = field(default_factory=list)
+    complete: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def begin(self, number: int) -> asyncio.Task[httpx.Response]:
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        return asyncio.create_task(self.client.post("/v1/requests/submit", content=self._body(number), headers=headers))
+
+    async def _body(self, number: int) -> AsyncIterator[bytes]:
+        part = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}'
+        yield part.format("link", "", f"{self.link}\r\n").encode() + part.format("file", f'; filename="{number}"', "").encode()
+        self.reading.append(number)
+        await self.complete.wait()
+        yield b"content\r\n--b--\r\n"
+
+
+@pytest.mark.parametrize("timeout_s", [0.1, 600.0], ids=["rejected", "waiting"])
+async def test_submissions_with_files_wait_for_memory(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, timeout_s: float
+) -> None:
+    monkeypatch.setattr(submitters, "_SLOT_TIMEOUT_S", timeout_s)
+    monkeypatch.setattr(submitters, "_LINK_PARALLEL", submitters._PARALLEL + 1)
+    _, token, _ = await request(sharing, submissions=submitters._PARALLEL + 1)
+    async with client_of(sharing) as client:
+        uploads = Uploads(client, token.url(ORIGIN))
+        first = [uploads.begin(number) for number in range(submitters._PARALLEL)]
+        while len(uploads.reading) < submitters._PARALLEL:
+            await asyncio.sleep(0.005)
+        further = uploads.begin(submitters._PARALLEL)
+        for _ in range(5):
+            assert (await client.get("/healthz")).status_code == 200
+        if timeout_s < 1:
+            assert (await further).status_code == 503
+        assert len(uploads.reading) == submitters._PARALLEL
+        uploads.complete.set()
+        assert [reply.status_code for reply in await asyncio.gather(*first)] == [200] * submitters._PARALLEL
+        assert (await further).status_code == (503 if timeout_s < 1 else 200)
+
+
+async def test_submissions_to_one_request_leave_slots_for_others(sharing: Sharing) -> None:
+    _, token, _ = await request(sharing, submissions=10)
+    _, other, _ = await request(sharing, submissions=10)
+    async with client_of(sharing) as client:
+        uploads, others = Uploads(client, token.url(ORIGIN)), Uploads(client, other.url(ORIGIN))
+        first = [uploads.begin(number) for number in range(submitters._LINK_PARALLEL)]
+        while len(uploads.reading) < submitters._LINK_PARALLEL:
+            await asyncio.sleep(0.005)
+        further = await uploads.begin(2)
+        assert (further.status_code, further.json()["code"]) == (429, "too_many_requests")
+        others.complete.set()
+        assert (await others.begin(3)).status_code == 200
+        uploads.complete.set()
+        assert [reply.status_code for reply in await asyncio.gather(*first)] == [200] * submitters._LINK_PARALLEL
+        assert (await uploads.begin(4)).status_code == 200
+
+
+async def test_submission_with_files_is_received_in_time(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submitters, "_RECEIVE_TIMEOUT_S", 0.1)
+    _, token, _ = await request(sharing, submissions=1)
+    async with client_of(sharing) as client:
+        uploads = Uploads(client, token.url(ORIGIN))
+        late = uploads.begin(0)
+        while not uploads.reading:
+            await asyncio.sleep(0.005)
+        for _ in range(5):
+            assert (await client.get("/healthz")).status_code == 200
+        reply = await late
+        assert (reply.status_code, reply.json()["code"]) == (408, "request_timeout")
+
+
+@dataclass
+class SlowKeys:
+    """Computations of keys with a passphrase, which end after `complete` is set."""
+
+    link_keys: Callable[..., encryption.LinkKeys] = encryption.link_keys
+    started: list[str] = field(default_factory=list)
+    complete: threading.Event = field(default_factory=threading.Event)
+
+    def compute(self, link_secret: str, path: str, passphrase: str = "", salt: bytes = b"") -> encryption.LinkKeys:
+        self.started.append(path)
+        assert self.complete.wait(PATIENCE_S)
+        return self.link_keys(link_secret, path, passphrase, salt)
+
+
+@pytest.mark.parametrize("timeout_s", [0.1, 600.0], ids=["rejected", "waiting"])
+async def test_passphrase_checks_wait_for_memory(sharing: Sharing, monkeypatch: pytest.MonkeyPatch, timeout_s: float) -> None:
+    """A check that was not made is not counted as an attempt."""
+    _, [token] = await sharing.create(passphrase=PASSPHRASE, uses=10)
+    monkeypatch.setattr(slots, "ARGON2_TIMEOUT_S", timeout_s)
+    slow = SlowKeys()
+    monkeypatch.setattr(encryption, "link_keys", slow.compute)
+    waiting = of_backend(sharing.backend, sharing.clock, sharing.s3, sharing.dynamodb)
+    async with client_of(waiting) as client:
+        first = [asyncio.create_task(_open(client, token)) for _ in range(slots.ARGON2_PARALLEL)]
+        while len(slow.started) < slots.ARGON2_PARALLEL:
+            await asyncio.sleep(0.005)
+        further = asyncio.create_task(_open(client, token))
+        for _ in range(5):
+            assert (await client.get("/healthz")).status_code == 200
+        if timeout_s < 1:
+            statuses = [(await further).status_code, *[(await _open(client, token)).status_code for _ in range(5)]]
+            assert statuses == [503] * 6
+        assert len(slow.started) == slots.ARGON2_PARALLEL
+        slow.complete.set()
+        assert [reply.status_code for reply in await asyncio.gather(*first)] == [200] * slots.ARGON2_PARALLEL
+        assert (await further).status_code == (503 if timeout_s < 1 else 200)
+
+
+async def test_creations_with_a_passphrase_wait_for_memory(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "ARGON2_TIMEOUT_S", 0.1)
+    slow = SlowKeys()
+    monkeypatch.setattr(encryption, "link_keys", slow.compute)
+    waiting = of_backend(sharing.backend, sharing.clock, sharing.s3, sharing.dynamodb)
+    first = [asyncio.create_task(waiting.create(passphrase=PASSPHRASE)) for _ in range(slots.ARGON2_PARALLEL)]
+    async with asyncio.timeout(PATIENCE_S):
+        while len(slow.started) < slots.ARGON2_PARALLEL:
+            await asyncio.sleep(0.005)
+        with pytest.raises(Unavailable) as raised:
+            await waiting.create(passphrase=PASSPHRASE)
+        assert raised.value.detail == "no free slot within 0.1 s"
+        slow.complete.set()
+        assert len(await asyncio.gather(*first)) == slots.ARGON2_PARALLEL
+
+
+async def _open(client: httpx.AsyncClient, token: LinkToken) -> httpx.Response:
+    return await client.post("/v1/links/open", json={"link": token.url(ORIGIN), "passphrase": PASSPHRASE})

@@ -1,0 +1,381 @@
+"""Background work on secrets: audit events, deletion with a receipt, orphans and notifications."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import msgspec
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from gatehouse.core.actor import Actor
+from gatehouse.core.errors import Unavailable
+from gatehouse.features.audit.repository import AuditRepository
+from gatehouse.features.notifications.repository import NotificationRepository
+from gatehouse.features.sharing import worker as worker_module
+from gatehouse.features.sharing.content_store import PREFIX, ContentStore
+from gatehouse.features.sharing.denials import LinkNotFound
+from gatehouse.features.sharing.link_token import SubmissionToken
+from gatehouse.features.sharing.links import CLAIM_S
+from gatehouse.features.sharing.models import EndReason, SecretState
+from gatehouse.features.sharing.schemas import Receipt, receipt_view
+from gatehouse.features.sharing.service import NewItem, one_by_one
+from gatehouse.features.sharing.worker import BATCH, REPORT_EVENT, RETRY_S_MAX, RETRY_S_MIN, SecretWorker
+from gatehouse.platform.aws.signing_key import KmsSigner
+from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.observability import Observer, Stream
+from msgspec import ValidationError
+
+from tests.runtime.clocks import ManualClock
+from tests.runtime.commands.cli.conftest import Command, Result
+from tests.runtime.conftest import Database, opened
+from tests.runtime.features.sharing.services import BUCKET, CLIENT, REGION, TABLE, TEXT, Sharing
+from tests.runtime.features.sharing.test_faults import faults
+from tests.runtime.features.sharing.test_requests import request, submit
+
+OWNER = Actor(type="key", id="3fGh82kLmQ0a")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A worker and its audit trail."""
+
+    sharing: Sharing
+    pool: Pool
+    signer: KmsSigner
+    log: io.BytesIO = field(default_factory=io.BytesIO)
+
+    def worker(self, content: ContentStore | None = None, clock: ManualClock | None = None) -> SecretWorker:
+        backend = self.sharing.backend
+        backend = replace(backend, content=content or backend.content, clock=clock or backend.clock)
+        return SecretWorker(backend, self.pool, self.signer, Observer("console", "info", "test", Stream(self.log)))
+
+    async def run(self) -> None:
+        """Runs a worker until nothing is due."""
+        for _ in range(50):
+            if not await self.worker().run_once():
+                return
+        raise AssertionError("secrets remain due")
+
+    async def reported_s(self, worker: SecretWorker) -> float:
+        """`oldest_s` in the log line of a worker."""
+        await worker.report()
+        line = json.loads(self.log.getvalue().splitlines()[-1])
+        assert line["event"] == REPORT_EVENT
+        return float(line["oldest_s"])
+
+    async def actions(self, secret_id: str) -> list[str]:
+        """Actions on a secret in the audit trail, in order."""
+        rows = await self.pool.fetch("SELECT action FROM audit_event WHERE target_id = $1 ORDER BY seq", secret_id)
+        return [row["action"] for row in rows]
+
+    def objects(self, secret_id: str) -> list[str]:
+        return [key for key in self.sharing.object_versions() if f"/{secret_id}/" in key]
+
+
+@pytest.fixture
+async def work(database: Database, sharing: Sharing) -> AsyncIterator[Work]:
+    kms: Any = boto3.client("kms", region_name=REGION)
+    key = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["KeyId"]
+    async with opened(database.app, size_max=6) as pool:
+        work = Work(sharing, pool, KmsSigner(key))
+        await work.run()  # what earlier tests left
+        yield work
+
+
+@pytest.mark.requirement("SS-10")
+async def test_events_reach_the_audit_trail_once(work: Work) -> None:
+    secret, (token,) = await work.sharing.create(uses=2)
+    opened_secret = await work.sharing.open(token)
+    await work.sharing.links.acknowledge(token, opened_secret.claim_id, CLIENT)
+    await asyncio.gather(*(work.worker().run_once() for _ in range(4)))
+    await work.run()
+    assert await work.actions(secret.id) == ["secret.create", "link.open", "link.claim", "link.acknowledge"]
+    rows, broken = await AuditRepository(work.pool).verify()
+    assert (rows >= 4, broken) == (True, None)
+
+
+@pytest.mark.requirement("SS-02")
+async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(work: Work, tmp_path: Path) -> None:
+    # A statement of more than 4096 bytes, the limit of KMS.
+    secret, (token,) = await work.sharing.create(items=[NewItem.of(b"x", f"file-{number}") for number in range(30)])
+    await work.sharing.secrets.replace_content(
+        secret.id, one_by_one([NewItem.of(TEXT, f"new-{n}") for n in range(10)]), None, OWNER
+    )
+    objects = work.objects(secret.id)
+    await work.sharing.secrets.revoke(secret.id, OWNER)
+    await work.run()
+
+    assert (len(objects), work.objects(secret.id)) == (40, [])
+    purged = await work.sharing.secrets.get(secret.id)
+    assert (purged.state, purged.end_reason, purged.versions) == (SecretState.PURGED, EndReason.REVOKED, ())
+    assert [link.wrapped_keys for link in purged.links.values()] == [{}]
+    with pytest.raises(LinkNotFound):
+        await work.sharing.open(token)
+    assert (await work.actions(secret.id))[-2:] == ["secret.revoke", "secret.purge"]
+
+    receipt = await work.sharing.secrets.deletion_receipt(secret.id)
+    assert receipt is not None
+    statement = json.loads(receipt["statement"])
+    assert sorted(item["key"] for item in statement["objects"]) == sorted(objects)
+    assert (statement["secret"], statement["reason"], len(receipt["statement"]) > 4096) == (secret.id, "revoked", True)
+    trusted = await work.signer.public_key()
+    other = ec.generate_private_key(ec.SECP256R1()).public_key()
+    pem = other.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    changed = receipt["statement"].replace("revoked", "expired")
+    view = receipt_view(purged, {}, receipt, work.sharing.clock.now())
+    verified = [
+        _verify(tmp_path, view, trusted),
+        _verify(tmp_path, view, pem + trusted),
+        _verify(tmp_path, view, pem),
+        _verify(tmp_path, receipt_view(purged, {}, {**receipt, "statement": changed}, 0), trusted),
+        _verify(tmp_path, receipt_view(purged, {}, {"statement": receipt["statement"]}, 0), trusted),
+        _verify(tmp_path, receipt_view(purged, {}, None, 0), trusted),
+    ]
+    assert [result.code for result in verified] == [0, 0, 1, 1, 1, 1]
+    assert verified[0].out == f"valid: 40 object versions of secret {secret.id} deleted at {statement['deleted_at']}\n"
+
+
+def _verify(folder: Path, receipt: Receipt, public_keys: bytes) -> Result:
+    """Result of the command that verifies a receipt offline."""
+    (folder / "receipt.json").write_bytes(msgspec.json.encode(receipt))
+    (folder / "keys.pem").write_bytes(public_keys)
+    return Command(folder, {}).run("secrets", "verify-receipt", "receipt.json", "--public-key", "keys.pem")
+
+
+@pytest.mark.requirement("SS-03")
+@pytest.mark.parametrize("reason", list(EndReason))
+async def test_ended_secret_is_purged(work: Work, reason: EndReason) -> None:
+    secret, (token,) = await work.sharing.create()
+    if reason is EndReason.REVOKED:
+        await work.sharing.secrets.revoke(secret.id, OWNER)
+    elif reason is EndReason.EXPIRED:
+        work.sharing.clock.advance(3600)
+    else:
+        await work.sharing.open(token)
+        await work.run()
+        assert work.objects(secret.id) != []  # the recipient can still repeat the claim
+        work.sharing.clock.advance(CLAIM_S)
+    await work.run()
+    purged = await work.sharing.secrets.get(secret.id)
+    assert (purged.state, purged.end_reason, work.objects(secret.id)) == (SecretState.PURGED, reason, [])
+
+
+async def test_active_secret_is_not_purged(work: Work) -> None:
+    secret, (token,) = await work.sharing.create(uses=2)
+    await work.sharing.open(token)
+    work.sharing.clock.advance(3599)
+    await work.run()
+    assert await work.sharing.text(await work.sharing.open(token)) == TEXT
+    assert (await work.sharing.secrets.get(secret.id)).state == SecretState.ACTIVE
+
+
+class FailingContentStore(ContentStore):
+    """S3 denies the deletion of the objects of these secrets."""
+
+    def __init__(self, *secret_ids: str) -> None:
+        super().__init__(BUCKET)
+        self.failing = set(secret_ids)
+
+    async def delete_all(self, prefix: str) -> list[tuple[str, str]]:
+        if self.failing.intersection(prefix.split("/")):
+            raise Unavailable("S3 is not available")
+        return await super().delete_all(prefix)
+
+
+async def test_failed_deletion_does_not_delay_other_secrets(work: Work) -> None:
+    failing, _ = await work.sharing.create()
+    other, _ = await work.sharing.create()
+    for secret in (failing, other):
+        await work.sharing.secrets.revoke(secret.id, OWNER)
+    with pytest.raises(Unavailable):
+        await work.worker(content=FailingContentStore(failing.id)).run_once()
+    states = [(await work.sharing.secrets.get(secret.id)).state for secret in (failing, other)]
+    assert states == [SecretState.ENDED, SecretState.PURGED]
+    work.sharing.clock.advance(RETRY_S_MIN)
+    await work.run()
+    assert (await work.sharing.secrets.get(failing.id)).state == SecretState.PURGED
+
+
+async def test_a_full_batch_of_failures_does_not_starve_other_secrets(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = 3
+    monkeypatch.setattr(worker_module, "BATCH", batch)
+    secrets = [(await work.sharing.create())[0] for _ in range(batch + 1)]
+    for secret in secrets:
+        await work.sharing.secrets.revoke(secret.id, OWNER)
+        work.sharing.clock.advance(0.001)
+    worker = work.worker(content=FailingContentStore(*(secret.id for secret in secrets[:-1])))
+    with pytest.raises(Unavailable):
+        await worker.run_once()
+    await worker.run_once()
+    assert (await work.sharing.secrets.get(secrets[-1].id)).state == SecretState.PURGED
+    work.sharing.clock.advance(RETRY_S_MIN)
+    await work.run()
+    assert {(await work.sharing.secrets.get(secret.id)).state for secret in secrets} == {SecretState.PURGED}
+
+
+async def test_an_unreadable_item_does_not_delay_other_secrets(work: Work) -> None:
+    broken, _ = await work.sharing.create()
+    other, _ = await work.sharing.create()
+    work.sharing.dynamodb.update_item(
+        TableName=TABLE,
+        Key={"id": {"S": broken.id}},
+        UpdateExpression="SET links = :text",
+        ExpressionAttributeValues={":text": {"S": "not links"}},
+    )
+    with pytest.raises(ValidationError):
+        await work.worker().run_once()
+    await work.run()
+    assert await work.actions(other.id) == ["secret.create"]
+    work.sharing.dynamodb.delete_item(TableName=TABLE, Key={"id": {"S": broken.id}})
+    await work.sharing.backend.content.delete_all(f"{PREFIX}{broken.id}/")
+
+
+async def test_repeated_failures_are_retried_less_often_and_reported(work: Work) -> None:
+    secret, _ = await work.sharing.create()
+    await work.sharing.secrets.revoke(secret.id, OWNER)
+    revoked_at = work.sharing.clock.now()
+    content = FailingContentStore(secret.id)
+    worker = work.worker(content=content)
+    assert await work.reported_s(worker) == 0
+    attempts = []
+    while work.sharing.clock.now() < revoked_at + 1000:
+        try:
+            assert await worker.run_once() == 0
+        except Unavailable:
+            attempts.append(work.sharing.clock.now() - revoked_at)
+        assert await work.reported_s(worker) == work.sharing.clock.now() - revoked_at
+        work.sharing.clock.advance(5)
+    assert attempts == [0, 5, 10, 20, 40, 80, 160, 320, 560, 800]
+    assert {later - earlier for earlier, later in zip(attempts[-3:], attempts[-2:], strict=False)} == {RETRY_S_MAX}
+
+    restarted = work.worker(content=content)  # reads the due time from the item
+    with pytest.raises(Unavailable):
+        await _after(work, restarted)
+    assert await work.reported_s(restarted) > 1000
+    content.failing.clear()
+    await _after(work, restarted)
+    await work.run()
+    await restarted.run_once()
+    assert (await work.sharing.secrets.get(secret.id)).state == SecretState.PURGED
+    assert await work.reported_s(restarted) == 0
+
+
+async def _after(work: Work, worker: SecretWorker) -> None:
+    """Runs a worker after the longest time between two attempts."""
+    work.sharing.clock.advance(RETRY_S_MAX)
+    await worker.run_once()
+
+
+async def test_postponing_keeps_events_that_were_stored_in_the_meantime(work: Work) -> None:
+    secret, (token,) = await work.sharing.create(uses=2)
+    table = work.sharing.backend.table
+    now = work.sharing.clock.now()
+    ((_, work_at),) = [entry for entry in await table.due(now, BATCH) if entry[0] == secret.id]
+    work.sharing.clock.advance(1)
+    await work.sharing.open(token)
+    await table.postpone(secret.id, work_at, now + 3600, due_since=work_at)
+    await work.run()
+    assert await work.actions(secret.id) == ["secret.create", "link.open", "link.claim"]
+    await table.postpone("0" * 22, work_at, now, due_since=work_at)
+    assert await table.get("0" * 22) is None
+
+
+async def test_a_hanging_worker_is_visible(work: Work) -> None:
+    worker = work.worker()
+    await worker.run_once()
+    work.sharing.clock.advance(120)
+    assert await work.reported_s(worker) == 120
+    await worker.run_once()
+    assert await work.reported_s(worker) == 0
+
+
+async def test_objects_without_a_secret_are_deleted_when_they_are_old(work: Work) -> None:
+    _, (token,) = await work.sharing.create()
+    orphan = "0" * 22
+    await work.sharing.backend.content.write(ContentStore.key(orphan, 1, 0), one_by_one([b"ciphertext"]))
+    written_at = min(
+        entry["LastModified"].timestamp() for entry in work.sharing.s3.list_object_versions(Bucket=BUCKET)["Versions"]
+    )
+    await work.worker(clock=ManualClock(written_at)).remove_orphans()
+    assert work.objects(orphan) != []
+    assert await work.worker().remove_orphans() == 1  # the clock of this worker is months later
+    assert work.objects(orphan) == []
+    assert await work.sharing.text(await work.sharing.open(token)) == TEXT
+
+
+async def test_receivers_are_notified_of_openings_denials_and_deletions(work: Work) -> None:
+    notifications = NotificationRepository(work.pool)
+    while await notifications.follow(now=work.sharing.clock.now(), topic=True):
+        pass
+    secret, (token,) = await work.sharing.create()
+    await work.sharing.open(token)
+    with pytest.raises(LinkNotFound):
+        await work.sharing.open(token)
+    await work.sharing.secrets.revoke(secret.id, OWNER)
+    await work.run()
+    await notifications.follow(now=work.sharing.clock.now(), topic=True)
+    waiting = await notifications.deliveries(state="waiting", after=("", ""), size=100)
+    bodies = [json.loads(delivery.body) for delivery in waiting]
+    own = [body for body in bodies if body["data"].get("secret_id") == secret.id]
+    assert Counter(body["type"] for body in own) == {"secret.opened": 1, "secret.denied": 1, "secret.purged": 1}
+    assert token.secret not in json.dumps(own)
+
+
+async def test_submission_is_audited_notified_and_purged(work: Work) -> None:
+    notifications = NotificationRepository(work.pool)
+    while await notifications.follow(now=work.sharing.clock.now(), topic=True):
+        pass
+    created, token, [link, _] = await request(work.sharing, submissions=2)
+    await submit(work.sharing, token)
+    with pytest.raises(LinkNotFound):
+        await submit(work.sharing, SubmissionToken(token.path, "A" * 43))
+    await work.sharing.requests.revoke(created.id, OWNER)
+    await work.run()
+    assert await work.actions(created.id) == ["request.create", "request.submit", "request.denied", "request.revoke"]
+    assert await work.actions(link.secret_id) == ["secret.create"]
+    opened = await work.sharing.open(link, claim="a" * 32)
+    await work.sharing.links.acknowledge(link, opened.claim_id, CLIENT)
+    await work.run()
+    assert work.objects(link.secret_id) == []
+    receipt = await work.sharing.secrets.deletion_receipt(link.secret_id)
+    assert receipt is not None
+    assert json.loads(receipt["statement"])["secret"] == link.secret_id
+    while await notifications.follow(now=work.sharing.clock.now(), topic=True):
+        pass
+    bodies = [json.loads(delivery.body) for delivery in await notifications.deliveries(state="waiting", after=("", ""), size=100)]
+    (submitted,) = [body["data"] for body in bodies if body["data"].get("secret_request_id") == created.id]
+    assert submitted["details"]["secret"] == link.secret_id
+    assert {body["type"] for body in bodies if body["data"].get("secret_id") == link.secret_id} == {
+        "secret.opened",
+        "secret.purged",
+    }
+    rows = await work.pool.fetch("SELECT actor_type, details::text AS details FROM audit_event WHERE target_id = $1", created.id)
+    assert {row["actor_type"] for row in rows} == {"key", "submitter"}
+    assert not [row for row in rows if token.secret in row["details"] or link.secret in row["details"]]
+
+
+async def test_unused_request_waits_for_nothing(work: Work) -> None:
+    created, _, _ = await request(work.sharing)
+    await work.run()
+    work.sharing.clock.advance(86_400)
+    due = await work.sharing.backend.table.due(work.sharing.clock.now(), BATCH)
+    assert not [item_id for item_id, _ in due if created.id in item_id]
+
+
+async def test_content_of_a_failed_submission_is_an_orphan(work: Work) -> None:
+    _, token, [link] = await request(work.sharing)
+    with faults(work.sharing, 4, before=True), pytest.raises(Unavailable):
+        await submit(work.sharing, token)
+    assert len(work.objects(link.secret_id)) == 1
+    work.sharing.clock.advance(400 * 86_400)
+    assert await work.worker().remove_orphans() >= 1
+    assert work.objects(link.secret_id) == []

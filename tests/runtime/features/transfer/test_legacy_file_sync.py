@@ -1,0 +1,167 @@
+"""Legacy files in S3: purged keys are removed, also during concurrent writes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.imported_tokens import imported_key_id, material
+from gatehouse.features.transfer.legacy_file_sync import ATTEMPTS_MAX, LegacyFileSync
+from gatehouse.features.transfer.repository import RemovalRepository
+from gatehouse.platform.aws import object_storage
+
+from tests.runtime.console_client import Console
+from tests.runtime.s3_bucket import BUCKET, bucket
+
+__all__ = ["bucket"]
+
+KEYS, URLS = f"s3://{BUCKET}/api_keys.json", f"s3://{BUCKET}/config/ngrok_urls.json"
+
+
+def put(bucket: Any, name: str, content: Any) -> None:
+    text = content if isinstance(content, str) else json.dumps(content, indent=2)
+    bucket.put_object(Bucket=BUCKET, Key=name, Body=text.encode())
+
+
+def get(bucket: Any, name: str) -> Any:
+    return json.loads(bucket.get_object(Bucket=BUCKET, Key=name)["Body"].read())
+
+
+class ConcurrentWriter:
+    """Legacy files with a concurrent writer between read and write."""
+
+    def __init__(self, write_concurrently: Callable[[int], None]) -> None:
+        self.reads = 0
+        self._write_concurrently = write_concurrently
+
+    def read(self, location: str) -> tuple[bytes, str]:
+        result = object_storage.read(location)
+        self.reads += 1
+        self._write_concurrently(self.reads)
+        return result
+
+
+def file_sync(
+    console: Console, read: Callable[[str], tuple[bytes, str]] = object_storage.read, locations: tuple[str, ...] = (KEYS, URLS)
+) -> LegacyFileSync:
+    removals = RemovalRepository(console.pool)
+    return LegacyFileSync(removals, locations, console.dependencies.clock, console.dependencies.pepper, read=read)
+
+
+async def import_key(console: Console, token: str) -> str:
+    """ID of a key, stored as by an import."""
+    text = material("sha256", token) or ""
+    key_id = imported_key_id(text, console.dependencies.pepper, 1)
+    digest = console.dependencies.pepper.digest(text, 1)
+    assert key_id is not None
+    assert digest is not None
+    columns = (
+        "id, digest, pepper_generation, id_generation, environment, state, name, owner, scopes, cores, limits, created_by, scheme"
+    )
+    values = (
+        f"'{key_id}', decode('{digest.hex()}', 'hex'), 1, 1, 'test', 'active', 'old', '', '{{}}', '{{}}', '[]', 'i', 'sha256'"
+    )
+    console.database.sql(f"INSERT INTO api_key ({columns}, created_at) VALUES ({values}, now())")  # noqa: S608
+    return key_id
+
+
+async def purge(console: Console, key_id: str) -> None:
+    assert (await console.client.post(f"/v1/keys/{key_id}/revoke")).status_code == 200
+    assert (await console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})).status_code == 200
+
+
+async def actions(console: Console, key_id: str) -> list[str]:
+    events = (await console.client.get("/v1/audit-events", params={"target_id": key_id})).json()["events"]
+    return [event["action"] for event in events]
+
+
+@pytest.mark.requirement("CG-09", "CG-08")
+async def test_purged_key_is_removed_from_both_legacy_files(console: Console, bucket: Any) -> None:
+    removed, remaining = secrets.token_urlsafe(20), secrets.token_urlsafe(20)
+    put(bucket, "api_keys.json", {remaining: {"name": "unchanged"}, removed: {"name": "removed"}})
+    put(
+        bucket,
+        "config/ngrok_urls.json",
+        {"urls": [{"api_key": removed, "url": "https://a.example"}, {"key": remaining, "url": "b"}]},
+    )
+    key_id = await import_key(console, removed)
+    assert await file_sync(console).run_once() == 0
+    await purge(console, key_id)
+    assert await file_sync(console).run_once() == 1
+    assert get(bucket, "api_keys.json") == {remaining: {"name": "unchanged"}}
+    assert get(bucket, "config/ngrok_urls.json") == {"urls": [{"key": remaining, "url": "b"}]}
+    assert (await actions(console, key_id))[0] == "key.legacy-files-removed"
+    assert await file_sync(console).run_once() == 0
+
+
+async def test_hash_is_removed_from_legacy_file(console: Console, bucket: Any) -> None:
+    token = secrets.token_urlsafe(20)
+    hashed = hashlib.sha256(token.encode()).hexdigest()
+    put(bucket, "api_keys.json", [{"hash": hashed, "algorithm": "sha256", "uses": 4}, {"hash": "f" * 64, "algorithm": "sha256"}])
+    await purge(console, await import_key(console, token))
+    await file_sync(console).run_once()
+    assert get(bucket, "api_keys.json") == [{"hash": "f" * 64, "algorithm": "sha256"}]
+
+
+@pytest.mark.requirement("CG-09")
+async def test_concurrent_change_of_legacy_file_is_preserved(console: Console, bucket: Any) -> None:
+    removed = secrets.token_urlsafe(20)
+    put(bucket, "api_keys.json", {removed: {}, "first-other-key": {}})
+
+    def write_concurrently(reads: int) -> None:
+        if reads < ATTEMPTS_MAX:
+            put(bucket, "api_keys.json", {removed: {}, "first-other-key": {}, f"added-by-others-{reads}": {}})
+
+    await purge(console, await import_key(console, removed))
+    files = ConcurrentWriter(write_concurrently)
+    assert await file_sync(console, files.read, (KEYS,)).run_once() == 1
+    assert files.reads == ATTEMPTS_MAX
+    assert get(bucket, "api_keys.json") == {"first-other-key": {}, f"added-by-others-{ATTEMPTS_MAX - 1}": {}}
+
+
+@pytest.mark.requirement("CG-09")
+async def test_permanently_changing_legacy_file_is_retried(console: Console, bucket: Any) -> None:
+    removed = secrets.token_urlsafe(20)
+
+    def write_concurrently(reads: int) -> None:
+        put(bucket, "api_keys.json", {removed: {}, f"added-by-others-{reads}": {}})
+
+    write_concurrently(0)
+    key_id = await import_key(console, removed)
+    await purge(console, key_id)
+    with pytest.raises(Unavailable) as error:
+        await file_sync(console, ConcurrentWriter(write_concurrently).read, (KEYS,)).run_once()
+    assert "1 purged keys are still in a file" in error.value.detail
+    assert removed not in error.value.detail
+    assert (await actions(console, key_id))[0] == "key.legacy-files-failed"
+    assert await file_sync(console).run_once() == 0  # not yet
+    console.database.sql("UPDATE legacy_file_removal SET next_at = now()")
+    assert await file_sync(console).run_once() == 1
+    assert removed not in get(bucket, "api_keys.json")
+
+
+@pytest.mark.parametrize("content", ["{broken", '{"a": 1, "a": 2}extra'])
+async def test_unreadable_legacy_file_is_unchanged(console: Console, bucket: Any, content: str) -> None:
+    put(bucket, "api_keys.json", content)
+    await purge(console, await import_key(console, secrets.token_urlsafe(20)))
+    with pytest.raises(Unavailable):
+        await file_sync(console).run_once()
+    assert bucket.get_object(Bucket=BUCKET, Key="api_keys.json")["Body"].read() == content.encode()
+    put(bucket, "api_keys.json", {})
+    console.database.sql("UPDATE legacy_file_removal SET next_at = now()")
+    assert await file_sync(console).run_once() == 1
+
+
+async def test_missing_legacy_files_are_ignored(console: Console, bucket: Any) -> None:
+    await purge(console, await import_key(console, secrets.token_urlsafe(20)))
+    assert await file_sync(console).run_once() == 1
+
+
+async def test_native_key_is_not_removed_from_legacy_files(console: Console) -> None:
+    await purge(console, (await console.create())["key"]["id"])
+    assert console.database.sql("SELECT count(*) FROM legacy_file_removal") == "0"

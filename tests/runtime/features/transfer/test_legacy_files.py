@@ -1,0 +1,108 @@
+"""Legacy files: every format, line numbers, and removal of entries."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from gatehouse.features.transfer.file_formats import CSV, JSON, LINES, Entry, MalformedFile, entries, kind_of, without
+from hypothesis import given
+from hypothesis import strategies as st
+
+MEMBERS = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner), max_leaves=4)
+
+
+def read(text: str, kind: str = JSON) -> list[tuple[int, str | None, Any]]:
+    return [(entry.line, entry.name, entry.value) for entry in entries(text, kind)]
+
+
+@pytest.mark.requirement("CG-09")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{\n  "a": {"name": "x"},\n  "b": null\n}', [(2, "a", {"name": "x"}), (3, "b", None)]),
+        ('{"docs": "https://x.example"}', [(1, "docs", "https://x.example")]),
+        ('[\n"a",\n{"key": "b"}]\n', [(2, None, "a"), (3, None, {"key": "b"})]),
+        ('{"keys": [\n"a"\n]}', [(2, None, "a")]),
+        ('{"version": 1, "api_keys":\n{"a": 1}}', [(1, "version", 1), (2, "a", 1)]),
+        ("\ufeff[]", []),
+        (" {} ", []),
+    ],
+)
+def test_json_entries_are_read_with_their_lines(text: str, expected: list[Any]) -> None:
+    assert read(text) == expected
+
+
+def test_json_lines_and_csv_are_read_with_their_lines() -> None:
+    assert read('{"key": "a"}\n\n{"key": "b"}\n', LINES) == [(1, None, {"key": "a"}), (3, None, {"key": "b"})]
+    assert read('key,name\na,"two\nlines"\nb,\n', CSV) == [(3, None, {"key": "a", "name": "two\nlines"}), (4, None, {"key": "b"})]
+    assert [kind_of(name) for name in ("a.CSV", "b.jsonl", "c.ndjson", "s3://x/api_keys.json", "d")] == [
+        CSV,
+        LINES,
+        LINES,
+        JSON,
+        JSON,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "line", "message"),
+    [
+        ("", JSON, 1, "must be a JSON object or list"),
+        ("7", JSON, 1, "must be a JSON object or list"),
+        ('{"a": 1,\n"b" 2}', JSON, 2, "is not valid JSON"),
+        ('["a"\n"b"]', JSON, 2, "is not valid JSON"),
+        ('{"a": {"x": 1, "x": 2}}', JSON, 1, "has two members with the same name"),
+        ("[NaN]", JSON, 1, "is not valid JSON"),
+        ("[1] [2]", JSON, 1, "contains more than one JSON value"),
+        ("[" * 20_000, JSON, 1, "is not valid JSON"),
+        ('{"keys": ' * 5000 + "[]" + "}" * 5000, JSON, 1, "has too many wrappers around its entries"),
+        ('{"a": 1}\n{', LINES, 2, "is not valid JSON"),
+        ("", CSV, 1, "must have a first line with unique column names"),
+        ("a,a\n1,2", CSV, 1, "must have a first line with unique column names"),
+        ("a,b\n1,2\n1,2,3", CSV, 3, "does not have the 2 cells of the first line"),
+        ('a,b\n"1', CSV, 2, "is not valid CSV"),
+    ],
+)
+def test_malformed_file_is_rejected_with_its_line(text: str, kind: str, line: int, message: str) -> None:
+    with pytest.raises(MalformedFile) as error:
+        read(text, kind)
+    assert (error.value.line, error.value.message) == (line, message)
+
+
+@given(st.dictionaries(st.text(), MEMBERS) | st.lists(MEMBERS), st.sampled_from([None, 1, 4]))
+def test_json_container_is_read_like_the_json_module(document: Any, indent: int | None) -> None:
+    result = read(json.dumps(document, indent=indent))
+    if isinstance(document, dict) and not any(isinstance(value, list) for value in document.values()):
+        assert [(name, value) for _, name, value in result] == list(document.items())
+    elif isinstance(document, list):
+        assert [value for _, _, value in result] == document
+
+
+@given(st.text())
+def test_any_text_is_read_or_rejected(text: str) -> None:
+    for kind in (JSON, LINES, CSV):
+        with contextlib.suppress(MalformedFile):
+            assert all(line >= 1 for line, _, _ in read(text, kind))
+
+
+@given(st.dictionaries(st.text(min_size=1), st.integers() | st.text(), max_size=8), st.sets(st.text(min_size=1)), st.booleans())
+def test_only_the_given_entries_are_removed(document: dict[str, Any], removed: set[str], wrapped: bool) -> None:
+    removed |= set(list(document)[:2])
+    text = json.dumps({"version": 2, "keys": document} if wrapped else document, indent=2, ensure_ascii=False) + "\n"
+    text_after, count = without(text, lambda entry: entry.name in removed)
+    remaining = {name: value for name, value in document.items() if name not in removed}
+    assert count == len(document) - len(remaining)
+    expected = {"version": 2, "keys": remaining} if wrapped else remaining
+    if not (wrapped and "version" in removed):
+        assert json.loads(text_after) == expected
+    assert without(text_after, lambda entry: entry.name in removed) == (text_after, 0)
+
+
+def test_file_without_removed_entries_is_unchanged() -> None:
+    text = '{ "a":1 ,\n\t"b": 2 }'
+    assert without(text, lambda entry: entry.name == "c") == (text, 0)
+    assert without('[\n    "a",\n    "b"\n]\n', lambda entry: entry.value == "a") == ('[\n    "b"\n]\n', 1)
+    assert Entry(1, None, "a").name is None

@@ -1,0 +1,149 @@
+"""Usage in CloudWatch's embedded metric format: valid lines and a bounded number of metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from gatehouse.features.usage.models import UnusualUse, UsageBatch, UsageRow
+from gatehouse.features.usage.service import CORES_MAX, METRICS_INTERVAL_S, OTHERS, TOP_KEYS, UsageMetrics
+from jsonschema import validate  # type: ignore[import-untyped]
+
+from tests.runtime.clocks import ManualClock
+
+MINUTE = 1_800_014_400
+# The JSON schema of the page "Specification: Embedded metric format" in the CloudWatch user guide.
+SCHEMA = {
+    "type": "object",
+    "required": ["_aws"],
+    "properties": {
+        "_aws": {
+            "type": "object",
+            "required": ["Timestamp", "CloudWatchMetrics"],
+            "properties": {
+                "Timestamp": {"type": "integer"},
+                "CloudWatchMetrics": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["Namespace", "Dimensions", "Metrics"],
+                        "properties": {
+                            "Namespace": {"type": "string", "minLength": 1, "maxLength": 1024},
+                            "Dimensions": {
+                                "type": "array",
+                                "minItems": 1,
+                                "items": {"type": "array", "items": {"type": "string", "maxLength": 250}, "maxItems": 30},
+                            },
+                            "Metrics": {
+                                "type": "array",
+                                "items": {
+                                    "type": "object",
+                                    "required": ["Name"],
+                                    "properties": {"Name": {"type": "string"}, "Unit": {"enum": ["Count"]}},
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+        }
+    },
+}
+
+
+class Recorder:
+    """Metrics that record their lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+        self.clock = ManualClock(float(MINUTE))
+        self.metrics = UsageMetrics("Gatehouse/test", self.clock, self.lines.append)
+
+    def add(self, *rows: UsageRow, unusual: tuple[UnusualUse, ...] = ()) -> None:
+        self.metrics.add(UsageBatch("w", 1, self.clock.now(), rows, {}), unusual)
+
+    def sums(self) -> Counter[tuple[str, str, str]]:
+        """Sums that CloudWatch computes, keyed by metric, dimension and value of the dimension."""
+        result: Counter[tuple[str, str, str]] = Counter()
+        for line in self.lines:
+            for directive in line["_aws"]["CloudWatchMetrics"]:
+                for names in directive["Dimensions"]:
+                    for metric in directive["Metrics"]:
+                        dimension = names[0] if names else ""
+                        result[metric["Name"], dimension, line.get(dimension, "")] += line[metric["Name"]]
+        return result
+
+
+def row(code: str = "VALID", count: int = 1, *, key: str = "k", core: str = "docs", minute: int = MINUTE) -> UsageRow:
+    return UsageRow(key, core, code, minute, count)
+
+
+@pytest.mark.requirement("CG-22")
+def test_use_is_counted_by_code_and_core() -> None:
+    recorder = Recorder()
+    recorder.add(row(count=5), row("RATE_LIMITED", 2), row("NOT_FOUND", 3, key="", core=""))
+    recorder.metrics.flush()
+    assert recorder.sums() == {
+        ("KeyDecisions", "", ""): 10,
+        ("KeyDecisions", "Code", "VALID"): 5,
+        ("KeyDecisions", "Code", "RATE_LIMITED"): 2,
+        ("KeyDecisions", "Code", "NOT_FOUND"): 3,
+        ("CoreRequests", "Core", "docs"): 7,
+        ("CoreDenials", "Core", "docs"): 2,
+    }
+    for line in recorder.lines:
+        validate(line, SCHEMA)
+        assert line["_aws"]["Timestamp"] == MINUTE * 1000
+
+
+@pytest.mark.requirement("CG-22")
+def test_unusual_use_is_counted_by_kind() -> None:
+    recorder = Recorder()
+    recorder.add(row(), unusual=(UnusualUse("k", "denials"), UnusualUse("j", "denials"), UnusualUse("k", "dormant")))
+    recorder.metrics.flush()
+    assert recorder.sums()["UnusualUse", "Kind", "denials"] == 2
+
+
+def test_late_count_belongs_to_its_minute() -> None:
+    recorder = Recorder()
+    recorder.add(row(minute=MINUTE - 60), row())
+    recorder.metrics.flush()
+    assert {line["_aws"]["Timestamp"] for line in recorder.lines if "Code" in line} == {(MINUTE - 60) * 1000, MINUTE * 1000}
+
+
+def test_lines_are_written_once_per_interval() -> None:
+    recorder = Recorder()
+    recorder.add(row())
+    assert recorder.lines == []
+    recorder.clock.advance(METRICS_INTERVAL_S)
+    recorder.add(row())
+    assert recorder.sums()["KeyDecisions", "", ""] == 2
+    recorder.metrics.flush()
+    assert recorder.sums()["KeyDecisions", "", ""] == 2
+
+
+def test_number_of_metrics_is_bounded() -> None:
+    recorder = Recorder()
+    for number in range(200):
+        recorder.add(row(key=f"key{number}", core=f"core{number}"))
+    recorder.metrics.flush()
+    cores = {value for metric, _, value in recorder.sums() if metric == "CoreRequests"}
+    assert (len(cores), OTHERS in cores) == (CORES_MAX + 1, True)
+    assert recorder.sums()["CoreRequests", "Core", OTHERS] == 200 - CORES_MAX
+    assert "key1" not in {value for _, _, value in recorder.sums()}
+
+
+def test_busiest_keys_are_properties_of_the_line() -> None:
+    recorder = Recorder()
+    recorder.add(*(row(key=f"key{number:02d}", count=number) for number in range(1, 31)))
+    recorder.metrics.flush()
+    top = recorder.lines[0]["top_keys"]
+    assert (len(top), top[0]) == (TOP_KEYS, {"key_id": "key30", "requests": 30})
+
+
+def test_line_has_no_member_code_of_request_lines() -> None:
+    recorder = Recorder()
+    recorder.add(row("NOT_FOUND"))
+    recorder.metrics.flush()
+    assert [line for line in recorder.lines if "code" in line] == []

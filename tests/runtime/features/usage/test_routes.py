@@ -1,0 +1,130 @@
+"""Usage API: time series, usage of one key, and query bounds."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from gatehouse.features.usage.models import AddressUse, UsageBatch, UsageRow
+from gatehouse.features.usage.repository import POINTS_MAX, UsageRepository
+
+from tests.runtime.console_client import Console, assert_problem
+
+NOW = time.time()
+MINUTE = int(NOW // 60) * 60
+
+
+@pytest.fixture
+async def used_key(console: Console) -> str:
+    """A key with five valid and two denied requests for Core docs, and a key with one request."""
+    console.database.sql("TRUNCATE usage_count, usage_batch, key_activity, key_address, key_alert")
+    key_id: str = (await console.create())["key"]["id"]
+    rows = (
+        UsageRow(key_id, "docs", "VALID", MINUTE, 5),
+        UsageRow(key_id, "docs", "RATE_LIMITED", MINUTE, 2),
+        UsageRow("another00000", "", "VALID", MINUTE, 1),
+    )
+    addresses = (AddressUse(key_id, "192.0.2.1"),)
+    await UsageRepository(console.pool).add(UsageBatch("w", 1, NOW, rows, {key_id: float(MINUTE)}, addresses))
+    return key_id
+
+
+async def series(console: Console, **query: str) -> dict[str, Any]:
+    reply = await console.client.get("/v1/usage", params=query)
+    assert reply.status_code == 200, reply.text
+    document: dict[str, Any] = reply.json()
+    return document
+
+
+@pytest.mark.requirement("TR-13")
+@pytest.mark.parametrize("width", ["minute", "hour", "day"])
+async def test_usage_is_summed_or_grouped(console: Console, used_key: str, width: str) -> None:
+    whole = await series(console, width=width)
+    assert (whole["total"], [point["count"] for point in whole["points"]]) == (8, [8])
+    split = await series(console, width=width, by="key,code")
+    assert {(point["key"], point["core"], point["code"]): point["count"] for point in split["points"]} == {
+        (used_key, None, "VALID"): 5,
+        (used_key, None, "RATE_LIMITED"): 2,
+        ("another00000", None, "VALID"): 1,
+    }
+
+
+async def test_usage_is_filtered(console: Console, used_key: str) -> None:
+    assert (await series(console, key=used_key))["total"] == 7
+    assert (await series(console, core="docs", code="RATE_LIMITED"))["total"] == 2
+    assert (await series(console, until="2020-01-01T00:00:00Z"))["total"] == 0
+
+
+@pytest.mark.requirement("TR-13")
+async def test_keys_with_the_most_requests_are_listed(console: Console, used_key: str) -> None:
+    async def keys(**query: str) -> list[tuple[str, int]]:
+        reply = await console.client.get("/v1/usage/keys", params=query)
+        assert reply.status_code == 200, reply.text
+        return [(item["key"], item["count"]) for item in reply.json()["keys"]]
+
+    assert await keys() == [(used_key, 7), ("another00000", 1)]
+    assert await keys(limit="1") == [(used_key, 7)]
+    assert await keys(result="denied") == [(used_key, 2)]
+    assert await keys(until="2020-01-01T00:00:00Z") == []
+    # A request without a key is not counted.
+    rows = (UsageRow("", "", "NOT_FOUND", MINUTE, 50),)
+    await UsageRepository(console.pool).add(UsageBatch("w", 2, NOW, rows, {}))
+    assert await keys(result="denied") == [(used_key, 2)]
+
+
+@pytest.mark.parametrize(
+    ("query", "location"),
+    [
+        ({"since": "2030-01-01T00:00:00Z", "until": "2030-01-01T00:00:00Z"}, "query.since"),
+        ({"since": "2030-01-01T00:00:00Z", "until": "2030-02-02T00:00:00Z"}, "query.since"),
+        ({"result": "valid"}, "query.result"),
+        ({"limit": "101"}, "query.limit"),
+    ],
+)
+async def test_invalid_list_of_keys_is_rejected(console: Console, query: dict[str, str], location: str) -> None:
+    reply = await console.client.get("/v1/usage/keys", params=query)
+    assert (reply.status_code, [problem["location"] for problem in reply.json()["errors"]]) == (400, [location])
+
+
+async def test_number_of_points_is_bounded(console: Console, used_key: str) -> None:
+    def add(first: int, last: int) -> None:
+        console.database.sql(
+            "INSERT INTO usage_count SELECT 86400, 'key' || number, date_trunc('day', now()), '', 'VALID', 1"  # noqa: S608
+            f" FROM generate_series({first}, {last}) AS number"
+        )
+
+    add(4, POINTS_MAX)  # in addition to the three points of the fixture
+    assert len((await series(console, width="day", by="key,code"))["points"]) == POINTS_MAX
+    add(POINTS_MAX + 1, POINTS_MAX + 5)
+    columns = frozenset({"key_id", "code"})
+    points = await console.dependencies.usage.series(width_s=86_400, since=0, until=NOW + 86_400, by=columns)
+    assert len(points) == POINTS_MAX + 1
+    reply = await console.client.get("/v1/usage", params={"width": "day", "by": "key,code"})
+    fix = "send a shorter time range or fewer dimensions, or filter by key"
+    assert_problem(reply, 400, "query", f"selects more than {POINTS_MAX} points", fix)
+
+
+async def test_usage_of_one_key_is_returned(console: Console, used_key: str) -> None:
+    usage = (await console.client.get(f"/v1/keys/{used_key}/usage")).json()
+    assert usage["last_hour"] == {"VALID": 5, "RATE_LIMITED": 2}
+    assert usage["addresses"] == ["192.0.2.1"]
+    assert usage["last_used_at"] is not None
+    assert (await console.client.get("/v1/keys/000000000000/usage")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "location", "message"),
+    [
+        ({"width": "week"}, "query.width", "is not one of the allowed values"),
+        ({"by": "owner"}, "query.by", "does not match the required pattern"),
+        ({"since": "yesterday"}, "query.since", 'must be an RFC 3339 timestamp with a time zone, such as "2031-01-01T00:00:00Z"'),
+        ({"since": "2031-01-01T00:00:00Z"}, "query.since", "is not before `until`"),
+        ({"width": "minute", "since": "2020-01-01T00:00:00Z"}, "query.since", "covers more than 1500 buckets"),
+        ({"key": "gtk_test_whole"}, "query.key", "does not match the required pattern"),
+    ],
+)
+async def test_invalid_usage_query_has_a_fix(console: Console, query: dict[str, str], location: str, message: str) -> None:
+    reply = await console.client.get("/v1/usage", params=query)
+    error = reply.json()["errors"][0]
+    assert (reply.status_code, error["location"], error["message"]) == (400, location, message)

@@ -1,0 +1,86 @@
+"""A gateway worker's view of a real database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from gatehouse.core.imported_tokens import ImportedKeyIds
+from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord, KeyState
+from gatehouse.core.token import Pepper
+from gatehouse.features.cores.repository import CoreRegistry
+from gatehouse.features.verification.cache import KeyCache, Prefilter
+from gatehouse.features.verification.change_feed import ChangeFeed
+from gatehouse.features.verification.repository import KeyLoader
+from gatehouse.platform.db.pool import DatabaseLogin, Pool
+
+from tests.runtime.conftest import Database, Rows
+
+RECORD = KeyRecord(
+    id=KeyId("abcdefghijkl"),
+    digest=bytes(32),
+    pepper_generation=1,
+    environment=KeyEnvironment.TEST,
+    state=KeyState.ACTIVE,
+    name="n",
+    owner="o",
+    scopes=("cores:read",),
+    cores=(),
+    limits=(),
+    expires_at=None,
+    version=1,
+)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A gateway worker's view of the database."""
+
+    cache: KeyCache
+    cores: CoreRegistry
+    changes: ChangeFeed
+    keys: KeyLoader
+
+    async def confirmed(self, rows: Rows, worker_id: str, seq: int) -> None:
+        """Waits until the worker has confirmed change `seq`."""
+        async with asyncio.timeout(30):
+            while True:
+                received = await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = $1", worker_id)
+                if received is not None and received >= seq:
+                    return
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def worker(database: Database, module_pool: Pool) -> AsyncIterator[Worker]:
+    cache, cores = KeyCache(1000), CoreRegistry(module_pool)
+    changes = change_feed(database.app, module_pool, "worker-1", cache, cores)
+    await changes.start()
+    keys = KeyLoader(module_pool, cache, changes.staleness_ms)
+    yield Worker(cache, cores, changes, keys)
+    await keys.close()
+    await changes.close()
+
+
+def change_feed(
+    login: DatabaseLogin,
+    pool: Any,
+    worker_id: str,
+    cache: KeyCache | None = None,
+    cores: CoreRegistry | None = None,
+    **options: Any,
+) -> ChangeFeed:
+    pepper = Pepper({1: bytes(32)}, 1)
+    return ChangeFeed(
+        login,
+        worker_id=worker_id,
+        cache=KeyCache(10) if cache is None else cache,
+        cores=CoreRegistry(pool) if cores is None else cores,
+        prefilter=Prefilter(pepper),
+        imported_ids=ImportedKeyIds(pepper),
+        generations=(1,),
+        **options,
+    )

@@ -1,0 +1,180 @@
+"""Key lookups and the change feed on a real PostgreSQL: loads, changes, confirmation and staleness."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import pytest
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.keys import KeyId, KeyState, RateLimit
+from gatehouse.features.verification import repository
+from gatehouse.features.verification.cache import KeyCache
+from gatehouse.features.verification.repository import CreditRepository, KeyLoader
+from gatehouse.platform.db.migrations import runner
+from gatehouse.platform.db.pool import Pool, login
+
+from sandbox.local import servers
+from sandbox.ports import free_port
+from tests.runtime.conftest import lock_waits, locked, opened
+from tests.runtime.features.verification.conftest import change_feed
+
+
+async def test_key_is_read_with_all_fields(rows: Any, worker: Any) -> None:
+    await rows.add_key("whole0000000")
+    record = await worker.keys.find(KeyId("whole0000000"))
+    assert record is not None
+    assert (record.state, record.scopes, record.expires_at, record.version) == (
+        KeyState.ACTIVE,
+        ("cores:register",),
+        None,
+        1,
+    )
+    assert record.limits == (RateLimit(name="requests", quota=5, window_s=60, burst=5),)
+
+
+async def test_new_key_is_found_after_a_miss(rows: Any, worker: Any) -> None:
+    key_id = KeyId("later0000000")
+    assert await worker.keys.find(key_id) is None
+    assert worker.cache.absent(key_id)
+    await rows.add_key(key_id)
+    seq = await rows.pool.fetchval("SELECT change_seq FROM api_key WHERE id = $1", key_id)
+    await worker.confirmed(rows, "worker-1", seq)
+    assert await worker.keys.find(key_id) is not None
+
+
+@pytest.mark.requirement("TR-08")
+async def test_confirmed_revocation_is_in_effect(rows: Any, worker: Any) -> None:
+    key_id = KeyId("revoked00000")
+    await rows.add_key(key_id)
+    assert (await worker.keys.find(key_id)).state is KeyState.ACTIVE
+    await worker.confirmed(rows, "worker-1", await rows.revoke(key_id))
+    assert worker.cache.find(key_id).state is KeyState.REVOKED
+
+
+async def test_concurrent_lookups_share_one_query(rows: Any, worker: Any) -> None:
+    key_id = KeyId("herd00000000")
+    await rows.add_key(key_id)
+    before = await _reads(rows)
+    result = await asyncio.gather(*(worker.keys.find(key_id) for _ in range(200)))
+    assert {record.id for record in result} == {key_id}
+    assert await _reads(rows) - before <= 1
+
+
+async def test_cancelled_lookup_does_not_affect_others(rows: Any, worker: Any) -> None:
+    key_id = KeyId("shared000000")
+    await rows.add_key(key_id)
+    cancelled = asyncio.create_task(worker.keys.find(key_id))
+    waiting = asyncio.create_task(worker.keys.find(key_id))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    assert (await waiting).id == key_id
+
+
+async def test_stopped_worker_removes_its_row(rows: Any, database: Any) -> None:
+    changes = change_feed(database.app, rows.pool, "short")
+    await changes.start()
+    assert await rows.pool.fetchval("SELECT count(*) FROM gateway_worker WHERE id = 'short'") == 1
+    await changes.close()
+    assert await rows.pool.fetchval("SELECT count(*) FROM gateway_worker WHERE id = 'short'") == 0
+
+
+async def test_lost_connection_is_replaced_and_catches_up(rows: Any, database: Any) -> None:
+    errors: list[str] = []
+    cache = KeyCache(10)
+    changes = change_feed(database.app, rows.pool, "cut", cache, on_interrupted=errors.append)
+    await changes.start()
+    key_id = KeyId("cutoff000000")
+    await rows.add_key(key_id)
+    cache.begin_load([key_id])
+    cache.end_load(key_id, await KeyLoader(rows.pool, KeyCache(10), changes.staleness_ms).find(key_id))
+    database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gatehouse gateway changes';")
+    seq = await rows.revoke(key_id)
+    async with asyncio.timeout(30):
+        while (await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = 'cut'")) < seq:
+            await asyncio.sleep(0.005)
+    result = cache.find(key_id)
+    await changes.close()
+    assert result is not None
+    assert result.state is KeyState.REVOKED
+
+
+async def test_start_without_schema_names_migrate(empty_database: Any) -> None:
+    changes = change_feed(empty_database.app, None, "none")
+    with pytest.raises(Unavailable, match="has no Gatehouse schema: run `gatehouse migrate` first"):
+        await changes.start()
+
+
+async def test_start_without_database_names_address() -> None:
+    port = free_port()
+    unreachable = login(f"postgresql://nobody:canary-secret@127.0.0.1:{port}/none?sslmode=disable", "url")
+    changes = change_feed(unreachable, None, "none")
+    with pytest.raises(Unavailable, match=f"cannot read from PostgreSQL at 127.0.0.1:{port}") as caught:
+        await changes.start()
+    assert "canary-secret" not in str(caught.value) + caught.value.detail
+
+
+async def test_worker_is_stale_before_first_poll(rows: Any, database: Any) -> None:
+    changes = change_feed(database.app, rows.pool, "new")
+    assert changes.staleness_ms() > 60_000
+
+
+async def test_hanging_database_is_unavailable() -> None:
+    """Uses a separate server. The suspended server neither responds nor closes connections."""
+    with servers.postgres() as server:
+        app = login(server.app_url, "url")
+
+        await runner.migrate(login(server.owner_url, "url"))
+        async with opened(app) as pool:
+            changes = change_feed(app, pool, "hung")
+            await changes.start()
+            keys = KeyLoader(pool, KeyCache(10), changes.staleness_ms)
+            pids = [int((server.folder / "data" / "postmaster.pid").read_text().split()[0])]
+            pids += [int(pid) for pid in server.sql("SELECT pid FROM pg_stat_activity WHERE datname = 'gatehouse';").split()]
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                with pytest.raises(Unavailable, match="Key records are temporarily unavailable"):
+                    await keys.find(KeyId("hung00000000"))
+                assert changes.staleness_ms() > 1000
+                with pytest.raises(Unavailable, match="Credits are temporarily unavailable"):
+                    await CreditRepository(pool).spend("hung00000000", 1)
+            finally:
+                for pid in pids:
+                    os.kill(pid, signal.SIGCONT)
+            await changes.close()
+
+
+async def test_number_of_concurrent_lookups_is_bounded(rows: Any, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "LOAD_TIMEOUT_S", 60.0)
+    keys, lookups = KeyLoader(rows.pool, KeyCache(10), lambda: 0), []
+    async with locked(database, "api_key"), asyncio.timeout(60):
+        for number in range(1, repository.IN_FLIGHT_MAX + 2):
+            lookups.append(asyncio.create_task(keys.find(KeyId(f"{number:012d}"))))
+            while await lock_waits(rows.pool) < min(number, repository.IN_FLIGHT_MAX):
+                await asyncio.sleep(0.005)
+        assert len(keys._queue) == 1
+    assert await asyncio.gather(*lookups) == [None] * len(lookups)
+
+
+async def test_number_of_keys_in_a_lookup_is_bounded(database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "BATCH_SIZE", 2)
+    statements: list[str] = []
+    pool = Pool(database.app, application="tests", size_max=4, on_slow_query=lambda statement, _: statements.append(statement))
+    keys = KeyLoader(pool, KeyCache(10), lambda: 0)
+    results = await asyncio.gather(*(keys.find(KeyId(f"{number:012d}")) for number in range(5)))
+    await pool.close()
+    assert results == [None] * 5
+    assert len([statement for statement in statements if statement.startswith("SELECT id, digest, ")]) == 3
+
+
+async def _reads(rows: Any) -> int:
+    """Number of primary key lookups in `api_key`, in all sessions."""
+    await rows.pool.execute("SELECT pg_stat_force_next_flush()")
+    return int(
+        await rows.pool.fetchval(
+            "SELECT coalesce(sum(idx_scan), 0) FROM pg_stat_user_indexes WHERE indexrelname = 'api_key_pkey'"
+        )
+    )

@@ -1,0 +1,43 @@
+"""Objects in S3: their size is bounded, and so is the wait for S3."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+from gatehouse.core.errors import BadRequest, Unavailable
+from gatehouse.platform.aws import object_storage
+
+from tests.runtime.s3_bucket import BUCKET, bucket
+from tests.runtime.silent_servers import full_server, silent_server
+
+__all__ = ["bucket"]
+LOCATION = f"s3://{BUCKET}/object"
+
+
+def test_size_of_an_object_is_bounded(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_storage, "BYTES_MAX", 1 << 20)
+    bucket.put_object(Bucket=BUCKET, Key="object", Body=bytes(1 << 20))
+    assert object_storage.read(LOCATION)[0] == bytes(1 << 20)
+    bucket.put_object(Bucket=BUCKET, Key="object", Body=bytes((1 << 20) + 1))
+    with pytest.raises(BadRequest, match="is larger than 1 MiB"):
+        object_storage.read(LOCATION)
+
+
+@pytest.mark.parametrize(("server", "bound"), [(full_server, "_TIMEOUT_S"), (silent_server, "_READ_TIMEOUT_S")])
+async def test_s3_that_does_not_respond_is_unavailable(
+    server: Callable[[], AbstractContextManager[int]], bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(name, "eu-central-1")
+    monkeypatch.setattr(object_storage, "_ATTEMPTS", 1)
+    monkeypatch.setattr(object_storage, bound, 0.1)
+    with server() as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        async with asyncio.timeout(60):
+            with pytest.raises(Unavailable) as error:
+                await asyncio.to_thread(object_storage.write, LOCATION, b"content")
+    assert error.value.detail == {"_TIMEOUT_S": "ConnectTimeoutError", "_READ_TIMEOUT_S": "ReadTimeoutError"}[bound]

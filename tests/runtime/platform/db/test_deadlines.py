@@ -1,0 +1,88 @@
+"""Changes that a gateway writes while it responds to a request: each ends at its deadline, also while a statement waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from gatehouse.core.actor import Actor
+from gatehouse.core.audit_events import AuditAction
+from gatehouse.core.cores import CoreName
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.keys import KeyId
+from gatehouse.core.token import Pepper
+from gatehouse.features.cores import repository as core_repository
+from gatehouse.features.cores.repository import CoreRegistry, CoreRepository, HealthCheckRepository
+from gatehouse.features.keys import repository as key_repository
+from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.features.verification import repository as verification_repository
+from gatehouse.features.verification.repository import PepperMigration
+from gatehouse.platform.db.pool import Pool
+
+from tests.runtime.conftest import Database, Rows, locked, opened
+from tests.runtime.core_records import instance
+
+EVENT = Actor("system", "test").event(AuditAction.KEY_CREATE, target_id="x", at=0.0, details={})
+KEY = KeyId("000000000000")
+PATIENCE_S = 60
+
+Write = Callable[[Pool], Awaitable[Any]]
+
+
+def _self_revocation(pool: Pool) -> Awaitable[Any]:
+    return KeyRepository(pool, staleness_s=1.0).revoke_usable(KEY, at=0.0, by="", reason="", event=EVENT)
+
+
+def _registration(pool: Pool) -> Awaitable[Any]:
+    return CoreRegistry(pool).register(instance("a"), now=0.0, event=EVENT)
+
+
+def _drain(pool: Pool) -> Awaitable[Any]:
+    return CoreRegistry(pool).drain("docs", "lease-a", until=0.0, key=KEY, event=EVENT)
+
+
+def _end(pool: Pool) -> Awaitable[Any]:
+    return CoreRepository(pool).end(CoreName("docs"), None, until=0.0, event=EVENT)
+
+
+def _health(pool: Pool) -> Awaitable[Any]:
+    return HealthCheckRepository(pool).set_healthy(instance("a"), False)
+
+
+@pytest.mark.parametrize(
+    ("write", "module", "bound", "table"),
+    [
+        (_self_revocation, key_repository, "REVOKE_TIMEOUT_S", "api_key"),
+        (_registration, core_repository, "WRITE_TIMEOUT_S", "core"),
+        (_drain, core_repository, "WRITE_TIMEOUT_S", "core"),
+        (_end, core_repository, "WRITE_TIMEOUT_S", "core"),
+        (_health, core_repository, "WRITE_TIMEOUT_S", "core"),
+    ],
+)
+async def test_write_that_waits_for_a_lock_is_unavailable(
+    database: Database, monkeypatch: pytest.MonkeyPatch, write: Write, module: Any, bound: str, table: str
+) -> None:
+    monkeypatch.setattr(module, bound, 0.2)
+    async with opened(replace(database.app, statement_s=600)) as pool, asyncio.timeout(PATIENCE_S), locked(database, table):
+        with pytest.raises(Unavailable):
+            await write(pool)
+
+
+async def test_migration_that_waits_for_a_lock_is_repeated(
+    database: Database, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification_repository, "WRITE_TIMEOUT_S", 0.5)
+    await rows.add_key(KEY)
+    await rows.pool.execute("INSERT INTO gateway_worker VALUES ('new', 0, now(), '{1,2}')")
+    async with opened(replace(database.app, statement_s=600)) as pool, asyncio.timeout(PATIENCE_S):
+        migration = PepperMigration(pool, KeyRepository(pool, staleness_s=30), Pepper({1: b"p" * 32, 2: b"q" * 32}, 2))
+        migration.add(KEY, "the token", 1)
+        async with locked(database, "api_key"):
+            assert await migration.flush() == 0
+        monkeypatch.setattr(verification_repository, "WRITE_TIMEOUT_S", 60.0)
+        migration.add(KEY, "the token", 1)
+        assert await migration.flush() == 1
+        await migration.close()

@@ -1,0 +1,150 @@
+"""Migrations, and the privileges of the application's role."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from gatehouse.core.errors import BadRequest, Conflict, Unavailable
+from gatehouse.platform.db.migrations import runner
+from gatehouse.platform.db.pool import login
+
+from tests.runtime.conftest import Database
+
+TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+
+
+@pytest.mark.requirement("TR-01")
+async def test_downgrade_and_upgrade_restore_the_schema(empty_database: Database) -> None:
+    up = await runner.migrate(empty_database.owner)
+    tables = empty_database.sql(TABLES)
+    down = await runner.migrate(empty_database.owner, to="base", downgrade=True)
+    assert (down.revision, empty_database.sql(TABLES)) == ("base", "0")
+    again = await runner.migrate(empty_database.owner)
+    assert again.revision == up.revision
+    assert (empty_database.sql(TABLES), again.pending) == (tables, ())
+
+
+async def test_downgrade_keeps_one_instance_of_each_core(empty_database: Database) -> None:
+    await runner.migrate(empty_database.owner)
+    empty_database.sql(
+        "INSERT INTO api_key (id, digest, pepper_generation, id_generation, environment, state, name, owner, scopes, cores,"
+        " limits, created_at, created_by) VALUES ('abcdefghijkl', decode(repeat('00', 32), 'hex'), 1, 1, 'test', 'active', '',"
+        " '', '{}', '{}', '[]', now(), 'test')"
+    )
+    empty_database.sql(
+        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, pepper_generation, expires_at, draining)"
+        " SELECT 'docs', id, 'https://' || id, 'test', 'x', 'abcdefghijkl', 1, now(), id <> 'b'"
+        " FROM unnest(ARRAY['a', 'b', 'c']) AS id"
+    )
+    await runner.migrate(empty_database.owner, to="0001", downgrade=True)
+    assert empty_database.sql("SELECT string_agg(url, ' ') FROM core") == "https://b"
+    await runner.migrate(empty_database.owner)
+    assert empty_database.sql("SELECT instance_id FROM core") == "default"
+
+
+async def test_second_run_has_no_steps(database: Database) -> None:
+    assert (await runner.migrate(database.owner)).steps == ()
+
+
+@pytest.mark.requirement("TR-01")
+async def test_application_can_log_in_with_iam_tokens_as_on_rds(database: Database) -> None:
+    assert database.sql("SELECT pg_has_role('gatehouse_app', 'rds_iam', 'member')") == "t"
+
+
+async def test_concurrent_runs_migrate_once(empty_database: Database) -> None:
+    await runner.migrate(empty_database.owner, to="base", downgrade=True)
+    first, second = await asyncio.gather(runner.migrate(empty_database.owner), runner.migrate(empty_database.owner))
+    assert sorted((len(first.steps), len(second.steps))) == [0, len(first.steps or second.steps)]
+    assert first.pending == second.pending == ()
+    assert first.revision == second.revision
+
+
+@pytest.mark.requirement("TR-01")
+async def test_second_password_is_used_if_the_first_is_rejected(empty_database: Database) -> None:
+    """As on RDS, where the owner can be an indirect member of rds_iam, whose members log in with tokens only."""
+    rejected = replace(empty_database.owner, password="rejected")
+    with pytest.raises(Unavailable, match="rejected the login"):
+        await runner.migrate(rejected)
+    with pytest.raises(Unavailable, match="rejected the login"):
+        await runner.migrate(replace(rejected, second_password="rejected, too"))
+
+    async def token() -> str:
+        return str(empty_database.owner.password)
+
+    assert (await runner.migrate(replace(rejected, second_password=token))).pending == ()
+
+
+async def test_status_changes_nothing(empty_database: Database) -> None:
+    await runner.migrate(empty_database.owner, to="base", downgrade=True)
+    assert (await runner.status(empty_database.owner)).pending[0] == "0001"
+    assert empty_database.sql(TABLES) == "0"
+
+
+async def test_downgrade_requires_confirmation(database: Database) -> None:
+    with pytest.raises(Conflict, match=r"a downgrade from \d{4} to base deletes data; add --downgrade"):
+        await runner.migrate(database.owner, to="base")
+
+
+async def test_unknown_revision_is_rejected(database: Database) -> None:
+    with pytest.raises(BadRequest, match=r"there is no revision 9999; the revisions are base, .*0001, head"):
+        await runner.migrate(database.owner, to="9999")
+
+
+async def test_database_of_a_newer_version_is_not_changed(empty_database: Database) -> None:
+    head = (await runner.migrate(empty_database.owner)).revision
+    empty_database.sql("UPDATE alembic_version SET version_num = '9998'")
+    try:
+        with pytest.raises(Conflict, match="revision 9998, which this version of Gatehouse does not know"):
+            await runner.migrate(empty_database.owner)
+    finally:
+        empty_database.sql(f"UPDATE alembic_version SET version_num = '{head}'")  # noqa: S608
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://someone@127.0.0.1:1/gatehouse", "cannot reach PostgreSQL at 127.0.0.1:1: .*refused"),
+        ("postgresql://someone@nowhere.invalid/gatehouse", "cannot reach PostgreSQL at nowhere.invalid:5432"),
+    ],
+)
+async def test_unreachable_server_is_named(url: str, message: str) -> None:
+    with pytest.raises(Unavailable, match=message):
+        await runner.migrate(login(url, "url"))
+
+
+async def test_wrong_password_is_reported_without_it(database: Database) -> None:
+    with pytest.raises(Unavailable, match="rejected the login of gatehouse_owner") as error:
+        await runner.migrate(login(database.owner_url, "password", "wr0ng-pass"))
+    assert "wr0ng-pass" not in error.value.public
+
+
+async def test_application_role_cannot_migrate(empty_database: Database) -> None:
+    with pytest.raises(Unavailable, match="gatehouse_app is not allowed to change the schema"):
+        await runner.migrate(empty_database.app, to="base", downgrade=True)
+
+
+@pytest.mark.requirement("TR-11")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_event SET actor_id = 'x'",
+        "DELETE FROM audit_event",
+        "TRUNCATE audit_event",
+        "ALTER TABLE audit_event DISABLE TRIGGER ALL",
+        "DROP TABLE audit_event",
+        "DELETE FROM api_key",
+        "TRUNCATE api_key CASCADE",
+        "DROP TABLE alembic_version",
+        "CREATE TABLE mine (id int)",
+        "SELECT setval('change_seq', 1)",
+    ],
+)
+def test_application_role_has_no_right_to(database: Database, statement: str) -> None:
+    answer = database.sql(
+        "DO $$ BEGIN SET LOCAL ROLE gatehouse_app; "
+        f"EXECUTE $s${statement}$s$; RAISE EXCEPTION 'allowed'; "
+        "EXCEPTION WHEN insufficient_privilege THEN NULL; END $$; SELECT 'denied';"
+    )
+    assert answer == "denied"

@@ -1,0 +1,136 @@
+"""Connection pool: slow query log, errors, and conditions."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import asyncpg
+import pytest
+from gatehouse.core.errors import Unavailable
+from gatehouse.platform.db.pool import DatabaseProbe, Pool, login
+from gatehouse.platform.db.statements import Conditions
+
+from tests.runtime.conftest import Database, opened
+
+CANARY = "canary-value"
+
+
+@pytest.mark.requirement("TR-01")
+async def test_slow_query_is_reported_without_values(database: Database) -> None:
+    reports: list[str] = []
+    pool = Pool(database.app, application="tests", size_max=1, on_slow_query=lambda statement, _: reports.append(statement))
+    await pool.fetch("SELECT count(*)\n FROM api_key WHERE name = $1", CANARY)
+    with pytest.raises(Unavailable):
+        await pool.fetch("SELECT 1 / $1::integer", 0)
+    await pool.close()
+    assert [report for report in reports if "api_key" in report] == ["SELECT count(*) FROM api_key WHERE name = $1"]
+    assert "SELECT 1 / $1::integer" in reports
+    assert CANARY not in str(reports)
+
+
+async def test_fast_query_is_not_reported(database: Database) -> None:
+    reports: list[str] = []
+    pool = Pool(
+        database.app,
+        application="tests",
+        size_max=1,
+        slow_query_s=3600.0,
+        on_slow_query=lambda statement, _: reports.append(statement),
+    )
+    await pool.fetch("SELECT 1")
+    await pool.close()
+    assert reports == []
+
+
+async def test_error_of_a_statement_hides_its_values(database: Database) -> None:
+    async with opened(database.app) as pool:
+        with pytest.raises(Unavailable) as error:
+            await pool.fetch("SELECT $1::text::integer", CANARY)
+    assert CANARY not in f"{error.value.public} {error.value.detail}"
+
+
+async def test_unreachable_server_is_named_without_the_password() -> None:
+    pool = Pool(login("postgresql://someone:secret@127.0.0.1:1/none", "url"), application="tests", size_max=1)
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1 as someone") as error:
+        await pool.open()
+    with pytest.raises(Unavailable):
+        await DatabaseProbe(pool).check()
+    assert "secret" not in str(error.value)
+
+
+async def test_internal_driver_error_is_unavailable(database: Database) -> None:
+    """asyncpg raises InternalClientError if the server closes the connection during an operation."""
+    async with opened(database.app) as pool:
+        with pytest.raises(Unavailable):
+            async with pool.connection():
+                raise asyncpg.InternalClientError("cannot switch to state 12")
+
+
+async def test_slow_statement_is_cancelled(database: Database) -> None:
+    async with opened(replace(database.app, statement_s=1)) as pool:
+        with pytest.raises(Unavailable):
+            await pool.fetchval("SELECT pg_sleep(600)")
+        assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_transaction_ends_at_its_deadline(database: Database) -> None:
+    """The statements together are limited, not each statement."""
+
+    async def sleep(pool: Pool) -> None:
+        async with pool.transaction(deadline_s=0.3) as connection:
+            while True:
+                await connection.execute("SELECT pg_sleep(0.1)")
+
+    async with opened(database.app) as pool, asyncio.timeout(60):
+        with pytest.raises(Unavailable):
+            await sleep(pool)
+        async with pool.transaction(deadline_s=60) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_silent_server_is_unavailable(silent_port: int) -> None:
+    access = login(f"postgresql://app@127.0.0.1:{silent_port}/gatehouse?sslmode=disable", "url")
+    pool = Pool(replace(access, connect_s=0.2), application="tests", size_max=1)
+    with pytest.raises(Unavailable, match="cannot connect to PostgreSQL"):
+        await pool.open()
+
+
+async def test_exhausted_pool_is_unavailable(database: Database) -> None:
+    pool = Pool(database.app, application="tests", size_max=1, acquire_timeout_s=0.05)
+    async with pool.connection(timeout_s=20):  # opens the connection
+        with pytest.raises(Unavailable):
+            await pool.fetchval("SELECT 1")
+    async with pool.connection(timeout_s=20) as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+    await pool.close()
+
+
+async def test_exception_rolls_a_transaction_back(database: Database) -> None:
+    async def insert_and_fail(pool: Pool) -> None:
+        async with pool.transaction() as connection:
+            await connection.execute("INSERT INTO key_activity (key_id, last_used_at) VALUES ('x', now())")
+            raise ZeroDivisionError
+
+    async with opened(database.app) as pool:
+        with pytest.raises(ZeroDivisionError):
+            await insert_and_fail(pool)
+        assert await pool.fetchval("SELECT count(*) FROM key_activity WHERE key_id = 'x'") == 0
+
+
+async def test_readiness_requires_the_schema(database: Database, empty_database: Database) -> None:
+    async with opened(database.app) as pool:
+        await DatabaseProbe(pool).check()
+    async with opened(empty_database.owner) as pool:
+        with pytest.raises(Unavailable):
+            await DatabaseProbe(pool).check()
+
+
+def test_conditions_bind_values() -> None:
+    where = Conditions("first")
+    assert str(where) == ""
+    where.add_equal(owner="' OR true --", name=None)
+    where.add("created_at >= {} AND created_at < {}", 1, 2)
+    assert str(where) == " WHERE owner = $2 AND created_at >= $3 AND created_at < $4"
+    assert where.bind(10) == "$5"
+    assert where.values == ["first", "' OR true --", 1, 2, 10]

@@ -1,0 +1,27 @@
+"""Readiness with probes of dependencies that do not respond."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from gatehouse.platform.http import health
+from gatehouse.platform.http.health import readiness
+
+
+class Silent:
+    """A dependency that never responds."""
+
+    name = "silent"
+
+    async def check(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_dependency_that_does_not_respond_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "PROBE_TIMEOUT_S", 0.1)
+    async with asyncio.timeout(60):
+        (required, detail), (optional, _) = await asyncio.gather(readiness([Silent()]), readiness([], [Silent()]))
+    assert (required.status, required.checks) == ("unavailable", {"silent": "unavailable"})
+    assert (optional.status, optional.checks) == ("degraded", {"silent": "degraded"})
+    assert detail.startswith("silent: no response within")

@@ -1,0 +1,599 @@
+"""Deadlines and bounds of connections, on raw sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import re
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
+from gatehouse.platform.http.asgi import ClientGone, Deferred, RespondNow, Response, SynchronousRoutes, read_body, reply
+from gatehouse.platform.http.connections import BODIES_BYTES_MAX, NETWORK_BODIES_BYTES_MAX, Connections
+from gatehouse.platform.http.listening import listen
+from gatehouse.platform.http.server import Server
+from gatehouse.platform.settings import ConnectionSettings
+
+from tools.attack.corpora import MALFORMED_REQUESTS, UNFINISHED_BODIES, UNFINISHED_HEADS
+
+#: Much longer than any deadline below.
+PATIENCE_S = 60
+NEVER = ConnectionSettings(request_timeout_s=600, response_timeout_s=600)
+LARGE = 50_000_000
+
+
+@dataclass
+class Running:
+    """A server with an application that responds with the length of the body."""
+
+    port: int
+    connections: Connections
+    rejected: list[str]
+    #: Path of each request whose client disconnected before it was complete.
+    gone: list[str] = field(default_factory=list)
+    server: Server = field(init=False)
+
+    async def connect(self, receive_buffer: int | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        sock = socket.socket()
+        sock.setblocking(False)
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        return await asyncio.open_connection(sock=sock, limit=2**16)
+
+    async def send(self, data: bytes) -> bytes:
+        """Returns the bytes that the server sends until it closes the connection. The client does not close its side first."""
+        reader, writer = await self.connect()
+        writer.write(data)
+        async with asyncio.timeout(PATIENCE_S):
+            try:
+                return await reader.read()
+            finally:
+                writer.close()
+
+    async def is_healthy(self) -> bool:
+        return b" 200 " in await self.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+
+
+def _prepare(scope: Any) -> RespondNow | None:
+    """Responds to the path /now, and leaves the other paths and the body `later` to the application."""
+    if scope["raw_path"] != b"/now":
+        return None
+    scope["prepared"] = 0
+
+    def respond(body: bytes) -> Response | None:
+        if body == b"later":
+            return None
+        scope["prepared"] += 1
+        text = f"now {scope['method']} {scope['query_string'].decode()} {len(body)}".encode()
+        return Response(200, [(b"content-length", b"%d" % len(text)), (b"responses", b"%d" % scope["prepared"])], text)
+
+    return respond
+
+
+class _Later(Deferred):
+    """Sends a response, or calls the application, when other events have been handled."""
+
+    def __init__(self, scope: Any, app: Any, response: Response | None) -> None:
+        self.scope = scope
+        self._app = app
+        self._response = response
+        self._timer: asyncio.Handle | None = None
+
+    def begin(self) -> None:
+        self._timer = asyncio.get_running_loop().call_soon(self._respond)
+
+    def _respond(self) -> None:
+        self._timer = None
+        if self._response is None:
+            self.call(self._app)
+        else:
+            self.respond(self._response)
+
+    def on_disconnect(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._respond()
+
+
+def _routes(prepare: Any) -> SynchronousRoutes:
+    """/healthz and all other methods are never synchronous."""
+    return SynchronousRoutes({path: {b"GET": prepare, b"POST": prepare} for path in (b"/now", b"/x", b"/early", b"/large")})
+
+
+def synchronous_routes(_app: Any) -> SynchronousRoutes:
+    return _routes(_prepare)
+
+
+def deferred_routes(app: Any) -> SynchronousRoutes:
+    """All responses of `synchronous_routes` and of the application are sent later."""
+
+    def prepare(scope: Any) -> RespondNow:
+        respond = _prepare(scope)
+        return lambda body: _Later(scope, app, cast("Response | None", respond(body)) if respond else None)
+
+    return _routes(prepare)
+
+
+#: The routes of the application, or None if the application responds to all requests.
+MakeRoutes = Callable[[Any], SynchronousRoutes] | None
+EACH_PATH: tuple[MakeRoutes, ...] = (None, synchronous_routes, deferred_routes)
+NAMES = ("asgi", "synchronous", "deferred")
+
+
+@dataclass
+class _Application:
+    running: Running
+    respond_now: SynchronousRoutes = field(default_factory=SynchronousRoutes)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await _application(self.running, scope, receive, send)
+
+
+async def _application(running: Running, scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    if scope["path"] == "/early":
+        await reply(send, 401, b"{}")
+        return
+    if scope["path"] == "/large":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(LARGE).encode())]})
+        for number in range(LARGE // 50_000):
+            await send({"type": "http.response.body", "body": b"x" * 50_000, "more_body": number + 1 < LARGE // 50_000})
+        return
+    try:
+        body = await read_body(scope, receive, 10_000_000)
+    except ClientGone:
+        running.gone.append(scope["path"])
+        return
+    except GatehouseError as exc:
+        await reply(send, exc.status, b"")
+        return
+    await reply(send, 200, f"{scope['path']} {len(body)}".encode())
+
+
+@asynccontextmanager
+async def running(
+    limits: ConnectionSettings, trusted: str = "", routes: MakeRoutes = None, kind: type[Server] = Server
+) -> AsyncIterator[Running]:
+    rejected: list[str] = []
+
+    def on_reject(error: GatehouseError, address: str) -> None:
+        rejected.append(error.code)
+
+    networks = (ipaddress.ip_network(trusted),) if trusted else ()
+    connections = Connections(limits, ClientAddresses(networks), on_reject)
+    sock = listen("127.0.0.1", 0)
+    server = Running(sock.getsockname()[1], connections, rejected)
+    application = _Application(server)
+    if routes is not None:
+        application.respond_now = routes(application)
+    server.server = uvicorn = kind(application, connections, handle_signals=False)
+    serving = asyncio.create_task(uvicorn.serve([sock]))
+    try:
+        while not uvicorn.started:
+            await asyncio.sleep(0)
+        yield server
+    finally:
+        uvicorn.should_exit, uvicorn._drain_s = True, 0
+        await serving
+
+
+@pytest.fixture(params=EACH_PATH, ids=NAMES)
+async def patient(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    async with running(NEVER, routes=request.param) as server:
+        yield server
+
+
+@pytest.fixture(params=EACH_PATH, ids=NAMES)
+async def hasty(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    async with running(ConnectionSettings(request_timeout_s=0.3, response_timeout_s=0.3), routes=request.param) as server:
+        yield server
+
+
+@pytest.fixture(params=EACH_PATH[1:], ids=NAMES[1:])
+async def synchronous(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    async with running(NEVER, routes=request.param) as server:
+        yield server
+
+
+def code_of(response: bytes) -> tuple[int, str]:
+    """Status and code of the last response, which must be a problem document that closes the connection."""
+    head, _, body = response[response.rindex(b"HTTP/1.1 ") :].partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head
+    assert b"connection: close" in head
+    return int(head.split()[1]), json.loads(body)["code"]
+
+
+POST = b"POST /x HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.mark.parametrize("part", [b"", b"\r\n"])
+async def test_silent_connection_is_closed(hasty: Running, part: bytes) -> None:
+    assert await hasty.send(part) == b""
+
+
+@pytest.mark.parametrize("part", UNFINISHED_HEADS)
+async def test_unfinished_head_is_408(hasty: Running, part: bytes) -> None:
+    assert code_of(await hasty.send(part)) == (408, "request_timeout")
+    assert hasty.rejected == ["request_timeout"]
+
+
+@pytest.mark.parametrize("part", UNFINISHED_BODIES)
+async def test_unfinished_body_is_408(hasty: Running, part: bytes) -> None:
+    assert code_of(await hasty.send(part)) == (408, "request_timeout")
+    assert hasty.gone == ["/x"]
+
+
+async def test_trickled_body_is_408(hasty: Running) -> None:
+    """Each byte extends the deadline by a fixed time. A client that sends single bytes at intervals exceeds the deadline."""
+    reader, writer = await hasty.connect()
+    writer.write(POST + b"Content-Length: 100000\r\n\r\n")
+
+    async def trickle() -> None:
+        while not hasty.rejected:
+            writer.write(b" ")
+            await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(PATIENCE_S):
+        await trickle()
+        assert code_of(await reader.read()) == (408, "request_timeout")
+    writer.close()
+
+
+async def test_steady_body_outlasts_the_deadline(hasty: Running) -> None:
+    reader, writer = await hasty.connect()
+    pieces, piece = 40, b"x" * 2048
+    writer.write(POST + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % (pieces * len(piece)))
+    started = asyncio.get_running_loop().time()
+    for _ in range(pieces):
+        writer.write(piece)
+        await asyncio.sleep(0.02)
+    assert asyncio.get_running_loop().time() - started > hasty.connections.settings.request_timeout_s
+    assert (await reader.read()).endswith(b"/x 81920")
+    writer.close()
+
+
+async def test_client_that_does_not_read_is_closed(hasty: Running) -> None:
+    # The kernel buffers a few kilobytes and the stream twice its limit; nothing reads the rest.
+    _, writer = await hasty.connect(receive_buffer=4096)
+    writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+    async with asyncio.timeout(PATIENCE_S):
+        while hasty.connections.total == 0:
+            await asyncio.sleep(0.01)
+        while hasty.connections.total > 0:
+            await asyncio.sleep(0.01)
+    writer.close()
+
+
+async def test_early_response_ends_an_endless_body(patient: Running) -> None:
+    """The response arrives, and the rest of the body is discarded only up to a bound."""
+    reader, writer = await patient.connect()
+    writer.write(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
+    async with asyncio.timeout(PATIENCE_S):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401 ")
+        with pytest.raises(ConnectionError):
+            await _write_forever(writer)
+
+
+async def _write_forever(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"x" * 65_536)
+        await writer.drain()
+
+
+@pytest.mark.parametrize(("request_", "expected"), MALFORMED_REQUESTS)
+async def test_malformed_request_is_explained(patient: Running, request_: bytes, expected: tuple[int, str]) -> None:
+    assert code_of(await patient.send(request_)) == expected
+    assert await patient.is_healthy()
+
+
+async def test_trailers_are_discarded(patient: Running) -> None:
+    response = await patient.send(POST + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\na\r\n0\r\nHost: b\r\n\r\n")
+    assert response.endswith(b"/x 1")
+
+
+async def test_pipelined_requests_are_answered_in_order(patient: Running) -> None:
+    last = b"GET /c HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    response = await patient.send(
+        b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nPOST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok" + last
+    )
+    assert [line for line in response.split(b"\r\n") if line.startswith(b"/")] == [
+        b"/a 0HTTP/1.1 200 OK",
+        b"/b 2HTTP/1.1 200 OK",
+        b"/c 0",
+    ]
+
+
+@pytest.mark.parametrize("bad", [b"nonsense\r\n\r\n", POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n"])
+async def test_error_follows_earlier_responses(patient: Running, bad: bytes) -> None:
+    response = await patient.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n" + bad)
+    assert [part.split(b" ")[0] for part in response.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200", b"400"]
+    assert code_of(response) == (400, "bad_request")
+
+
+NOW = b"POST /now?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody"
+LAST = b"GET /now HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+async def test_synchronous_response_has_the_headers_of_any_response(synchronous: Running) -> None:
+    head, _, body = (await synchronous.send(LAST)).partition(b"\r\n\r\n")
+    other, _, _ = (await synchronous.send(LAST.replace(b"/now", b"/x"))).partition(b"\r\n\r\n")
+    assert body == b"now GET  0"
+    assert head.split(b"\r\n")[0] == b"HTTP/1.1 200 OK"
+    assert b"date: " in head
+    assert b"date: " in other
+    assert head.endswith(b"\r\nconnection: close")
+    assert other.endswith(b"\r\nconnection: close")
+
+
+async def test_synchronous_responses_keep_the_connection(synchronous: Running) -> None:
+    reader, writer = await synchronous.connect()
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in range(3):
+            writer.write(NOW)
+            assert (await reader.readuntil(b"now POST a=b 4")).count(b"HTTP/1.1 200 OK") == 1
+    writer.close()
+
+
+async def _exchange(server: Running, requests: list[bytes]) -> list[bytes]:
+    """The responses to requests that a client sends one after the other. Each of them is one or more complete requests."""
+    reader, writer = await server.connect()
+    responses = []
+    async with asyncio.timeout(PATIENCE_S):
+        for request in requests:
+            writer.write(request)
+            for _ in range(request.count(b"HTTP/1.1")):
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(re.findall(rb"content-length: ([0-9]+)", head)[0])
+                number = re.findall(rb"responses: ([0-9]+)", head)
+                responses.append(b"%s (%s)" % (await reader.readexactly(length), number[0] if number else b"application"))
+    writer.close()
+    return responses
+
+
+async def test_repeated_head_is_not_parsed_again(synchronous: Running) -> None:
+    other = NOW.replace(b"a=b", b"c=d")
+    later = NOW.replace(b"4", b"5").replace(b"body", b"later")
+    post = POST + b"Content-Length: 2\r\n\r\nab"
+    first, second, third = (b"now POST a=b 4 (%d)" % number for number in (1, 2, 3))
+    assert await _exchange(synchronous, [NOW, NOW, NOW.replace(b"body", b"BODY")]) == [first, second, third]
+    assert await _exchange(synchronous, [NOW, NOW, other, other, NOW]) == [
+        *(first, second),
+        *(b"now POST c=d 4 (1)", b"now POST c=d 4 (2)"),
+        first,
+    ]
+    assert await _exchange(synchronous, [NOW, post, NOW, NOW]) == [first, b"/x 2 (application)", first, second]
+    assert await _exchange(synchronous, [later, later, NOW]) == [b"/now 5 (application)"] * 2 + [first]
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        [NOW, NOW + NOW, NOW],
+        [NOW + NOW, NOW],
+        [NOW, NOW + b"\r\n", NOW],
+        [NOW + b"\r\n", b"\r\n" + NOW, NOW],
+        [NOW, NOW.replace(b"Host: a", b"HOST: a"), NOW],
+    ],
+)
+async def test_requests_in_any_grouping_have_the_same_responses(synchronous: Running, requests: list[bytes]) -> None:
+    responses = await _exchange(synchronous, requests)
+    assert {response.partition(b" (")[0] for response in responses} <= {b"now POST a=b 4", b"/now 4"}
+    assert len(responses) == sum(request.count(b"HTTP/1.1") for request in requests)
+
+
+async def test_head_of_a_chunked_body_is_parsed_each_time(synchronous: Running) -> None:
+    chunked = b"POST /now HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n0\r\n\r\n"
+    same = [chunked % b"4\r\nbody", chunked % b"4\r\nbody", chunked % b"4\r\nBODY"]
+    assert await _exchange(synchronous, same) == [b"now POST  4 (1)"] * 3
+
+
+async def test_repeated_head_with_an_incomplete_body(synchronous: Running) -> None:
+    for cut in range(1, len(NOW)):
+        reader, writer = await synchronous.connect()
+        async with asyncio.timeout(PATIENCE_S):
+            for part in (NOW, NOW[:cut], NOW[cut:] + LAST):
+                writer.write(part)
+                await writer.drain()
+                assert await synchronous.is_healthy()  # so that each part arrives on its own
+            response = await reader.read()
+        writer.close()
+        assert re.findall(rb"(?:now (?:POST|GET) (?:a=b)?|/now) ([04])", response) == [b"4", b"4", b"0"], cut
+
+
+@pytest.mark.parametrize("routes", EACH_PATH, ids=NAMES)
+async def test_idle_connection_is_closed(routes: MakeRoutes) -> None:
+    """Also if the heads of the last requests were not parsed again."""
+    limits = ConnectionSettings.model_construct(request_timeout_s=600, response_timeout_s=600, idle_timeout_s=2)
+    async with running(limits, routes=routes) as server:
+        reader, writer = await server.connect()
+        async with asyncio.timeout(PATIENCE_S):
+            for _ in range(3):
+                writer.write(NOW)
+                await reader.readuntil(b"now POST a=b 4" if routes else b"/now 4")
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_synchronous_and_other_responses_keep_the_order_of_pipelined_requests(synchronous: Running) -> None:
+    response = await synchronous.send(NOW + POST + b"Content-Length: 2\r\n\r\nab" + NOW + NOW + LAST)
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in response.split(b"HTTP/1.1 200 OK")[1:]]
+    # While the application is responding to a request, it receives the requests that follow.
+    assert bodies == [b"now POST a=b 4", b"/x 2", b"/now 4", b"/now 4", b"/now 0"]
+
+
+async def test_other_method_reaches_the_application(synchronous: Running) -> None:
+    assert (await synchronous.send(LAST.replace(b"GET", b"PUT"))).endswith(b"/now 0")
+
+
+async def test_body_in_several_parts_reaches_the_application(synchronous: Running) -> None:
+    reader, writer = await synchronous.connect()
+    async with asyncio.timeout(PATIENCE_S):
+        for part in (NOW[:-3], NOW[-3:-1], NOW[-1:]):
+            writer.write(part)
+            await writer.drain()
+            assert await synchronous.is_healthy()  # so that each part arrives on its own
+        await reader.readuntil(b"/now 4")
+    writer.close()
+
+
+async def test_upgrade_request_reaches_the_application(synchronous: Running) -> None:
+    upgrade = LAST.replace(b"Connection: close", b"Connection: upgrade\r\nUpgrade: websocket")
+    assert (await synchronous.send(upgrade)).endswith(b"/now 0")
+
+
+@pytest.mark.parametrize("routes", EACH_PATH[1:], ids=NAMES[1:])
+async def test_idle_connection_outlasts_the_deadline_of_a_request_after_a_synchronous_response(routes: MakeRoutes) -> None:
+    limits = ConnectionSettings(request_timeout_s=0.2)
+    async with running(limits, routes=routes) as server:
+        reader, writer = await server.connect()
+        writer.write(NOW)
+        async with asyncio.timeout(PATIENCE_S):
+            await reader.readuntil(b"now POST a=b 4")
+            # The deadline of this unfinished request starts later but ends first.
+            assert code_of(await server.send(b"GET /now HTTP/1.1\r\n")) == (408, "request_timeout")
+            assert code_of(await server.send(b"GET /now HTTP/1.1\r\n")) == (408, "request_timeout")
+            writer.write(NOW)
+            await reader.readuntil(b"now POST a=b 4")
+            writer.write(b"GET /now")
+            assert code_of(await reader.read()) == (408, "request_timeout")
+        writer.close()
+
+
+async def test_request_after_connection_close_is_not_served(patient: Running) -> None:
+    response = await patient.send(b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert response.count(b"HTTP/1.1 ") == 1
+
+
+@asynccontextmanager
+async def opened(server: Running, number: int, data: bytes = b"") -> AsyncIterator[list[asyncio.StreamReader]]:
+    streams = [await server.connect() for _ in range(number)]
+    for _, writer in streams:
+        writer.write(data)
+    try:
+        yield [reader for reader, _ in streams]
+    finally:
+        for _, writer in streams:
+            writer.close()
+
+
+async def _until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_connections_of_a_worker_are_bounded() -> None:
+    async with running(ConnectionSettings.model_construct(connections_max=3)) as server:
+        async with opened(server, 3):
+            await _until(lambda: server.connections.total == 3)
+            assert code_of(await server.send(b"")) == (503, "unavailable")
+        await _until(lambda: server.connections.total == 0)
+        assert await server.is_healthy()
+
+
+async def test_connections_of_an_address_are_bounded() -> None:
+    async with running(ConnectionSettings(address_connections_max=3)) as server, opened(server, 3):
+        await _until(lambda: server.connections.total == 3)
+        assert code_of(await server.send(b"")) == (429, "too_many_requests")
+
+
+async def test_connections_of_a_trusted_proxy_are_not_bounded() -> None:
+    async with running(ConnectionSettings(address_connections_max=3), trusted="127.0.0.0/8") as server, opened(server, 3):
+        await _until(lambda: server.connections.total == 3)
+        assert await server.is_healthy()
+
+
+@pytest.mark.parametrize("trusted", ["", "127.0.0.0/8"])
+async def test_unfinished_bodies_of_an_address_are_bounded(trusted: str) -> None:
+    body = POST + b"Content-Length: 10\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n{"
+    async with running(ConnectionSettings(address_bodies_max=3), trusted) as server:
+        async with opened(server, 3, body):
+            await _until(lambda: sum(server.connections.bodies.values()) == 3)
+            assert code_of(await server.send(body)) == (429, "too_many_requests")
+            assert await server.is_healthy()
+            other = body.replace(b"192.0.2.1", b"192.0.2.2")
+            async with opened(server, 1, other):
+                await _until(lambda: bool(trusted) == (server.connections.bodies.get("192.0.2.2") == 1))
+        await _until(lambda: not server.connections.bodies)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "count"),
+    [
+        (["2001:db8::1", "2001:db8::2:3"], 2),
+        (["2001:db8::1", "2001:db8:0:1::1"], 1),
+        (["192.0.2.1", "::ffff:192.0.2.1"], 2),
+        (["::ffff:192.0.2.1", "::ffff:192.0.2.2"], 1),
+    ],
+)
+def test_connections_and_bodies_count_by_network(addresses: list[str], count: int) -> None:
+    """A client with an IPv6 /64 has one limit. IPv4 clients of a dual-stack socket have separate limits."""
+    connections = Connections(ConnectionSettings(address_connections_max=1), ClientAddresses(()))
+    with pytest.raises(TooManyRequests) if count > 1 else nullcontext():
+        for address in addresses:
+            connections.open(address)
+    networks = {connections.network(address, []) for address in addresses}
+    assert len(networks) == 3 - count
+
+
+def test_bytes_of_unfinished_bodies_of_a_worker_are_bounded() -> None:
+    worker = Connections(NEVER, ClientAddresses(()))
+    for number in range(BODIES_BYTES_MAX // NETWORK_BODIES_BYTES_MAX):
+        worker.add({"client": (f"192.0.2.{number}", 1), "headers": []}, NETWORK_BODIES_BYTES_MAX)
+    with pytest.raises(TooManyRequests):
+        worker.add({"client": ("192.0.2.0", 1), "headers": []}, 1)
+    with pytest.raises(Unavailable):
+        worker.add({"client": ("192.0.2.255", 1), "headers": []}, 1)
+
+
+async def test_bytes_of_unfinished_bodies_of_a_network_are_bounded() -> None:
+    size = NETWORK_BODIES_BYTES_MAX // 2
+    body = POST + b"Content-Length: 9999999\r\n\r\n" + b"x" * size
+    async with running(NEVER) as server:
+        async with opened(server, 2, body):
+            await _until(lambda: server.connections.body_bytes_total == 2 * size)
+            response = await server.send(POST + b"Content-Length: 1\r\nConnection: close\r\n\r\nx")
+            assert response.startswith(b"HTTP/1.1 429 ")
+        await _until(lambda: (server.connections.body_bytes_total, dict(server.connections.body_bytes)) == (0, {}))
+
+
+async def test_body_that_stops_after_many_bytes_is_408(hasty: Running) -> None:
+    """The time for a body does not grow with the bytes that were received before."""
+    reader, writer = await hasty.connect()
+    writer.write(POST + b"Content-Length: 2000000\r\n\r\n" + b"x" * 1_000_000)
+    async with asyncio.timeout(PATIENCE_S):
+        assert code_of(await reader.read()) == (408, "request_timeout")
+    writer.close()
+
+
+async def test_many_stalled_requests_leave_the_server_responsive() -> None:
+    """More than 2,048 stalled bodies once made a worker unreachable."""
+    limits = ConnectionSettings(request_timeout_s=600, address_bodies_max=5000, address_connections_max=5000)
+    async with running(limits) as server, opened(server, 2100, POST + b"Content-Length: 1000\r\n\r\n{"):
+        await _until(lambda: sum(server.connections.bodies.values()) == 2100)
+        assert await server.is_healthy()
+
+
+async def test_parts_of_a_response_are_sent_without_delay() -> None:
+    """asyncio, which the Core agent uses, does not disable Nagle's algorithm for connections of a socket that is passed to it."""
+    accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+    sock = listen("127.0.0.1", 0)
+    async with await asyncio.start_server(lambda _, writer: accepted.put_nowait(writer), sock=sock):
+        _, client = await asyncio.open_connection(*sock.getsockname()[:2])
+        server = await accepted.get()
+        assert server.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+        for writer in (client, server):
+            writer.close()

@@ -1,0 +1,149 @@
+"""TLS of a service, with the client of the Python standard library."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from gatehouse.platform.settings import ConnectionSettings
+
+from tests.runtime.platform.http.test_protocol import EACH_PATH, LARGE, NAMES, PATIENCE_S, Running, running
+
+GET = b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n"
+TLS = ConnectionSettings(tls="self_signed", request_timeout_s=600, response_timeout_s=600, drain_s=600, stop_timeout_s=600)
+LIMITS = TLS.model_copy(update={"request_timeout_s": 0.3})
+
+pytestmark = pytest.mark.requirement("SS-13")
+
+
+@pytest.fixture(params=EACH_PATH, ids=NAMES)
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    async with running(TLS, routes=request.param) as started:
+        yield started
+
+
+def client(version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+    """A client like the load balancer: it encrypts, but does not validate the certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version, context.maximum_version = ssl.TLSVersion.MINIMUM_SUPPORTED, version
+    return context
+
+
+async def connect(port: int, context: ssl.SSLContext | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", port, ssl=context or client(), ssl_handshake_timeout=PATIENCE_S)
+
+
+async def response(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """Head and body of the next response."""
+    async with asyncio.timeout(PATIENCE_S):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length: "))
+        return head, await reader.readexactly(int(length.rpartition(b" ")[2]))
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_connection_serves_several_requests(server: Running, version: ssl.TLSVersion) -> None:
+    reader, writer = await connect(server.port, client(version))
+    tls = writer.get_extra_info("ssl_object")
+    assert (tls.version(), tls.cipher()[0].startswith(("TLS_", "ECDHE-ECDSA-"))) == (version.name.replace("_", "."), True)
+    for _ in range(3):
+        writer.write(GET)
+        assert (await response(reader))[0].startswith(b"HTTP/1.1 200 ")
+    writer.write(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000)
+    assert (await response(reader))[1].endswith(b"300000")
+    writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert len((await response(reader))[1]) == LARGE
+    writer.close()
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+async def test_older_versions_and_plaintext_are_rejected() -> None:
+    async with running(TLS) as server:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await connect(server.port, client(ssl.TLSVersion.TLSv1_1))
+        assert b"HTTP/" not in await server.send(GET)
+
+
+async def test_every_server_has_its_own_certificate() -> None:
+    certificates = []
+    for _ in range(2):
+        async with running(TLS) as server:
+            _, writer = await connect(server.port)
+            der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            certificates.append(x509.load_der_x509_certificate(der))
+            writer.close()
+    keys = [certificate.public_key() for certificate in certificates]
+    assert all(isinstance(key, ec.EllipticCurvePublicKey) for key in keys)
+    assert keys[0] != keys[1]
+    assert all(certificate.subject == certificate.issuer for certificate in certificates)
+
+
+async def test_unfinished_handshake_is_closed() -> None:
+    async with running(LIMITS) as server:
+        assert await server.send(b"") == b""
+        assert await server.send(b"\x16\x03\x01\x02\x00\x01") == b""
+        _, writer = await connect(server.port)  # other clients are served
+        writer.close()
+
+
+async def test_client_that_does_not_confirm_the_end_is_disconnected() -> None:
+    async with running(LIMITS) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:
+            tls = client().wrap_bio(incoming := ssl.MemoryBIO(), outgoing := ssl.MemoryBIO())
+            sock.setblocking(False)
+            await _handshake(tls, incoming, outgoing, sock)
+            async with asyncio.timeout(PATIENCE_S):
+                while server.connections.total:  # the head timeout closes the connection
+                    await asyncio.sleep(0.01)
+
+
+async def _handshake(tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            await loop.sock_sendall(sock, outgoing.read())
+            incoming.write(await loop.sock_recv(sock, 65_536))
+        else:
+            await loop.sock_sendall(sock, outgoing.read())
+            return
+
+
+async def test_draining_server_completes_connections_of_the_backlog(server: Running) -> None:
+    reader, writer = await connect(server.port)
+    writer.write(GET)
+    await response(reader)
+    server.server.handle_exit(signal.SIGTERM, None)
+    async with asyncio.timeout(PATIENCE_S):
+        while not server.connections.draining:
+            await asyncio.sleep(0)
+    for _ in range(2):
+        writer.write(GET)
+        assert b"connection: close" in (await response(reader))[0]
+        writer.close()
+        reader, writer = await connect(server.port)
+    writer.close()
+
+
+@pytest.mark.parametrize(("variable", "code"), [("self_signed", 0), ("off", 1)])
+async def test_health_command_uses_tls(variable: str, code: int) -> None:
+    async with running(TLS) as server:
+        environ = {**os.environ, "GATEHOUSE_TLS": variable, "GATEHOUSE_GATEWAY_PORT": str(server.port)}
+        process = await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("gatehouse"), "health", "gateway", env=environ, stderr=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(60):
+            await process.communicate()
+        assert process.returncode == code

@@ -1,0 +1,576 @@
+"""Connections to Cores, with servers that send exact bytes: framing, reuse, deadlines, back-pressure and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import pytest
+import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
+from gatehouse.platform.batched_writes import BatchedWrites
+from gatehouse.platform.http_client import connections
+from gatehouse.platform.http_client import upstream as upstreams
+from gatehouse.platform.http_client.connections import Connection, LastHead
+from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients, UpstreamRequest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.runtime.silent_servers import full_server
+
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
+PATIENCE_S = 60
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+class Resolver:
+    """Resolves every name to the loopback address."""
+
+    async def addresses(self, host: str, port: int) -> tuple[str, ...]:
+        return ("127.0.0.1",)
+
+
+@dataclass
+class Core:
+    """Sends the response to each request and records the requests. An empty response closes the connection."""
+
+    response: bytes = OK
+    close: bool = False
+    port: int = 0
+    opened: int = 0
+    heads: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    after: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://core.test:{self.port}"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened += 1
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                self.heads.append(head)
+                length = next((int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:")), 0)
+                self.bodies.append(await reader.readexactly(length))
+                writer.write(self.response)
+                await writer.drain()
+                if self.after is not None:
+                    await self.after(reader, writer)
+                if self.close or not self.response:
+                    break
+        except (asyncio.IncompleteReadError, ConnectionResetError, asyncio.CancelledError):
+            pass
+        finally:
+            self.closed.set()
+            writer.close()
+
+
+@pytest.fixture
+async def core() -> AsyncIterator[Core]:
+    server = Core()
+    async with listening(server):
+        yield server
+
+
+@asynccontextmanager
+async def listening(core: Core, context: ssl.SSLContext | None = None) -> AsyncIterator[None]:
+    server = await asyncio.start_server(core.serve, "127.0.0.1", 0, ssl=context)
+    core.port = server.sockets[0].getsockname()[1]
+    yield
+    server.close()
+
+
+@pytest.fixture
+async def clients() -> AsyncIterator[UpstreamClients]:
+    upstream = UpstreamClients(Resolver(), LOOPBACK, read_timeout_s=PATIENCE_S)  # type: ignore[arg-type]
+    yield upstream
+    await upstream.close()
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[UpstreamClients]:
+    upstream = UpstreamClients(Resolver(), LOOPBACK, read_timeout_s=0.2)  # type: ignore[arg-type]
+    yield upstream
+    await upstream.close()
+
+
+def request(method: str = "GET", body: bytes | AsyncIterator[bytes] | None = None, **headers: str) -> UpstreamRequest:
+    fields = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    if isinstance(body, bytes):
+        fields.append(("content-length", str(len(body))))
+    return UpstreamRequest(method, "/x?y=z", fields, body)
+
+
+async def fetch(clients: UpstreamClients, core: Core, sent: UpstreamRequest | None = None) -> tuple[int, list[str], bytes]:
+    """Status, header names and body."""
+    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, sent or request()) as response:
+        return response.status, [name for name, _ in response.headers], await response.read_all()
+
+
+async def test_request_is_sent_unchanged(clients: UpstreamClients, core: Core) -> None:
+    assert await fetch(clients, core, request("POST", b"body", x_a="1")) == (200, ["content-length"], b"hello")
+    assert core.heads == [f"POST /x?y=z HTTP/1.1\r\nhost: core.test:{core.port}\r\nx-a: 1\r\ncontent-length: 4\r\n\r\n"]
+    assert core.bodies == [b"body"]
+
+
+async def test_body_in_the_response_to_head_is_discarded(clients: UpstreamClients, core: Core) -> None:
+    for _ in range(2):
+        assert await fetch(clients, core, request("HEAD")) == (200, ["content-length"], b"")
+    assert core.opened == 2
+
+
+@pytest.mark.parametrize("value", ["a\r\nx-b: 1", "a\nx-b: 1", "a\0", "café"])
+async def test_header_that_cannot_be_sent_is_rejected(clients: UpstreamClients, core: Core, value: str) -> None:
+    with pytest.raises(BadRequest):
+        await fetch(clients, core, request(x_a=value))
+    assert core.heads == []
+
+
+async def test_connection_is_reused(clients: UpstreamClients, core: Core) -> None:
+    for _ in range(3):
+        assert (await fetch(clients, core))[2] == b"hello"
+    assert core.opened == 1
+
+
+@pytest.mark.parametrize(
+    ("response", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: 1\r\n\r\n", b"abcde"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, b"hello"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
+    ],
+    ids=["chunked", "informational", "204", "304", "empty"],
+)
+async def test_framing(clients: UpstreamClients, core: Core, response: bytes, body: bytes) -> None:
+    core.response = response
+    for _ in range(2):
+        status, names, received = await fetch(clients, core)
+        assert (received, "link" in names, "trailer" in names) == (body, False, False)
+    assert (status, core.opened) == (int(response.rpartition(b"HTTP/1.1 ")[2][:3]), 1)
+
+
+class Received(NamedTuple):
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    is_complete: bool
+    has_failed: bool
+    is_reusable: bool
+
+
+class MemoryTransport(asyncio.Transport):
+    """Discards what is written."""
+
+    def write(self, data: object) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+
+def receive(connection: Connection, method: str, parts: list[bytes]) -> Received:
+    connection.start(method, b"", None, chunked=False)
+    for part in parts:
+        if not connection.is_complete and not connection.has_failed:
+            connection.data_received(part)
+    received = connection.status, connection.headers, connection.take(), connection.is_complete, connection.has_failed
+    return Received(*received, is_reusable=connection.end())
+
+
+HEADS = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-A: 1\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n",
+    b"HTTP/1.1 404 Not Found\r\nContent-Length: 0%d\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\nContent-Length: %d\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nContent-Length: 1\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n",
+    b"HTTP/1.1 200 OK\nContent-Length: %d\n\n",
+]
+RESPONSES = st.tuples(
+    st.sampled_from(["GET", "GET", "HEAD"]),
+    st.builds(
+        lambda head, size, body: (head % size) + body,
+        st.sampled_from(HEADS),
+        st.sampled_from([0, 2, 4]),
+        st.sampled_from([b"", b"ab", b"abcd", b"\r\n\r\n", b"0\r\n\r\n"]),
+    ),
+    st.sampled_from([1 << 20, 20, 45]),
+)
+
+
+@given(st.lists(RESPONSES, min_size=2, max_size=5))
+async def test_repeated_head_is_read_like_the_first(responses: list[tuple[str, bytes, int]]) -> None:
+    """A connection that has received other responses reads a response like a new connection."""
+    used = Connection(PATIENCE_S, BatchedWrites(), LastHead())
+    used.connection_made(MemoryTransport())
+    for method, response, size in responses:
+        new = Connection(PATIENCE_S, BatchedWrites(), LastHead())
+        new.connection_made(MemoryTransport())
+        parts = [response[start : start + size] for start in range(0, len(response), size)]
+        expected = receive(new, method, parts)
+        assert receive(used, method, parts) == expected
+        if not expected.is_reusable:
+            return
+
+
+async def test_response_that_is_not_read_does_not_delay_the_next_one(clients: UpstreamClients, core: Core) -> None:
+    """The response is complete when its last part exceeds the maximum size of unread data and reading is paused."""
+    size = connections._HIGH_BYTES + 1
+    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
+    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()):
+        (pinned,) = clients._pinned.values()
+        (connection,) = pinned.pool._in_use
+        while not connection.is_complete:
+            await asyncio.sleep(0)
+    core.response = OK
+    assert (await fetch(clients, core))[2] == b"hello"
+    assert core.opened == 1
+
+
+async def test_response_to_head_has_no_body(clients: UpstreamClients, core: Core) -> None:
+    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+    assert [await fetch(clients, core, request("HEAD")) for _ in range(2)] == [(200, ["content-length"], b"")] * 2
+    assert core.opened == 1
+
+
+async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: Core) -> None:
+    core.response, core.close = b"HTTP/1.1 200 OK\r\n\r\nhello", True
+    assert [(await fetch(clients, core))[2] for _ in range(2)] == [b"hello"] * 2
+    assert core.opened == 2
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\nConnection: close\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: " + b"a" * 70_000 + b"\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\n" + b"x: a\r\n" * 300 + b"Content-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
+        b"SSH-2.0-server\r\n",
+        b"",
+    ],
+    ids=[
+        "short",
+        "short-close",
+        "no-last-chunk",
+        "two-framings",
+        "two-lengths",
+        "bad-chunk",
+        "101",
+        "long",
+        "many",
+        "lf",
+        "ssh",
+        "eof",
+    ],
+)
+async def test_invalid_or_incomplete_response_is_an_error(clients: UpstreamClients, core: Core, response: bytes) -> None:
+    core.response, core.close = response, True
+    with pytest.raises(CoreUnreachable) as raised:
+        await fetch(clients, core)
+    assert raised.value.sent
+    core.response, core.close = OK, False
+    assert (await fetch(clients, core))[2] == b"hello"
+
+
+async def test_connection_with_more_than_one_response_is_not_reused(clients: UpstreamClients, core: Core) -> None:
+    core.response = OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+    for _ in range(3):
+        assert (await fetch(clients, core))[2] == b"hello"
+    assert core.opened == 3
+
+
+async def test_idle_connection_that_the_core_closes_is_replaced(clients: UpstreamClients, core: Core) -> None:
+    core.close = True
+    for number in range(3):
+        core.closed.clear()
+        assert (await fetch(clients, core))[2] == b"hello"
+        await core.closed.wait()
+        pool = clients._pinned[core.url].pool
+        async with asyncio.timeout(PATIENCE_S):
+            while any(connection.is_open for connection in pool._idle):
+                await asyncio.sleep(0)
+        assert core.opened == number + 1
+
+
+async def test_core_that_is_down_received_nothing(clients: UpstreamClients, core: Core) -> None:
+    free = Core()
+    async with listening(free):
+        pass
+    with pytest.raises(CoreUnreachable) as raised:
+        await fetch(clients, free)
+    assert not raised.value.sent
+
+
+async def test_core_that_accepts_no_connection_is_unreachable(core: Core) -> None:
+    upstream = UpstreamClients(Resolver(), LOOPBACK, connect_timeout_s=0.2)  # type: ignore[arg-type]
+    with full_server() as port:
+        core.port = port
+        with pytest.raises(CoreUnreachable) as raised:
+            await fetch(upstream, core)
+    assert not raised.value.sent
+    await upstream.close()
+
+
+async def test_idle_connections_are_bounded(clients: UpstreamClients, core: Core) -> None:
+    number = connections.IDLE_MAX + 5
+    async with AsyncExitStack() as stack:
+        responses = [await stack.enter_async_context(clients.send(core.url, request())) for _ in range(number)]
+        assert [await response.read_all() for response in responses] == [b"hello"] * number
+    assert core.opened == number
+    assert len(clients._pinned[core.url].pool._idle) == connections.IDLE_MAX
+
+
+async def test_old_idle_connection_is_replaced(clients: UpstreamClients, core: Core) -> None:
+    await fetch(clients, core)
+    clients._pinned[core.url].pool._idle[0].idle_since -= connections.IDLE_S
+    assert (await fetch(clients, core))[0] == 200
+    assert core.opened == 2
+
+
+async def test_name_that_does_not_resolve_in_time_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", hang)
+    monkeypatch.setattr(upstreams, "RESOLVE_TIMEOUT_S", 0.1)
+    upstream = UpstreamClients(SystemResolver(), LOOPBACK)
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(CoreUnreachable) as raised:
+            async with upstream.send("http://core.test:80", request()):
+                pass
+    assert not raised.value.sent
+
+
+async def test_silent_core_is_a_timeout(hasty: UpstreamClients, core: Core) -> None:
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+
+    core.response, core.after = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", wait
+    with pytest.raises(CoreTimeout):
+        await fetch(hasty, core)
+    async with asyncio.timeout(PATIENCE_S):
+        await core.closed.wait()
+
+
+async def test_slow_client_is_no_timeout_of_the_core(hasty: UpstreamClients, core: Core) -> None:
+    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000)
+    silent = Core(response=b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", after=lambda reader, _: reader.read(1))  # type: ignore[arg-type, return-value]
+    async with listening(silent), asyncio.timeout(PATIENCE_S), hasty.send(core.url, request()) as response:
+        for _ in range(2):  # each takes as long as the read timeout, while nothing is read
+            with pytest.raises(CoreTimeout):
+                await fetch(hasty, silent)
+        assert len(await response.read_all()) == 20_000_000
+
+
+async def test_response_that_is_not_read_is_bounded(clients: UpstreamClients, core: Core) -> None:
+    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n" + bytes(50_000_000)
+    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:
+        connection = response._connection
+        while not connection._paused:
+            await asyncio.sleep(0)
+        assert connection._waiting_bytes <= connections._HIGH_BYTES + 262_144
+        size = 0
+        while (part := await response.read()) is not None:
+            size += len(part)
+            assert connection._waiting_bytes <= connections._HIGH_BYTES + 262_144
+    assert size == 50_000_000
+
+
+async def test_streamed_body_is_chunked_or_has_its_length(clients: UpstreamClients, core: Core) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"abc"
+        yield b"de"
+
+    async def rest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        core.bodies.append(await reader.readuntil(b"0\r\n\r\n"))
+
+    assert (await fetch(clients, core, UpstreamRequest("POST", "/", [("content-length", "5")], parts())))[0] == 200
+    assert core.bodies == [b"abcde"]
+    core.after = rest
+    assert (await fetch(clients, core, request("POST", parts())))[0] == 200
+    async with asyncio.timeout(PATIENCE_S):
+        while len(core.bodies) < 3:
+            await asyncio.sleep(0)
+    assert "transfer-encoding: chunked\r\n" in core.heads[1]
+    assert core.bodies[2] == b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+
+
+async def test_response_before_the_end_of_the_body_closes_the_connection(clients: UpstreamClients, core: Core) -> None:
+    ended = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            yield b"abc"
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    assert (await fetch(clients, core, request("POST", endless())))[2] == b"hello"
+    async with asyncio.timeout(PATIENCE_S):
+        await ended.wait()
+        await core.closed.wait()
+
+
+async def test_error_of_a_streamed_body_ends_the_request(clients: UpstreamClients, core: Core) -> None:
+    class GoneError(Exception):
+        pass
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"abc"
+        raise GoneError
+
+    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello"
+    core.after = lambda reader, _: reader.read()  # type: ignore[assignment, return-value]
+    with pytest.raises(GoneError):
+        await fetch(clients, core, request("POST", broken()))
+    async with asyncio.timeout(PATIENCE_S):
+        await core.closed.wait()
+
+
+async def test_cancelled_request_closes_its_connection(clients: UpstreamClients, core: Core) -> None:
+    core.response = b"HTTP/1.1 200 OK\r\n"
+    core.after = lambda reader, _: reader.read()  # type: ignore[assignment, return-value]
+    task = asyncio.create_task(fetch(clients, core))
+    async with asyncio.timeout(PATIENCE_S):
+        while not core.heads:
+            await asyncio.sleep(0)
+        task.cancel()
+        await core.closed.wait()
+
+
+async def test_replaced_pool_serves_the_requests_in_progress(clients: UpstreamClients, core: Core) -> None:
+    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000)
+    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:
+        clients.forget(core.url)
+        assert len(await response.read_all()) == 20_000_000
+    async with asyncio.timeout(PATIENCE_S):
+        await core.closed.wait()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
+    """TLS of a server with the name core.test, whose certificate is trusted."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "core.test")])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("core.test")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (tmp_path / "certificate.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    (tmp_path / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    connections._tls_context.cache_clear()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    yield context
+    connections._tls_context.cache_clear()
+
+
+async def test_tls_verifies_the_name_at_the_checked_address(clients: UpstreamClients, certificate: ssl.SSLContext) -> None:
+    core = Core()
+    async with listening(core, certificate), asyncio.timeout(PATIENCE_S):
+        for _ in range(2):
+            async with clients.send(f"https://core.test:{core.port}", request()) as response:
+                assert await response.read_all() == b"hello"
+        assert core.opened == 1
+        with pytest.raises(CoreUnreachable) as raised:
+            async with clients.send(f"https://other.test:{core.port}", request()):
+                pass
+        assert not raised.value.sent
+
+
+class Upgraded(asyncio.Protocol):
+    """Records what a connection receives after an upgrade."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.complete = asyncio.Event()
+        self.lost = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        if self.received.endswith(b"end"):
+            self.complete.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
+
+
+async def upgrade(scheme: str, context: ssl.SSLContext | None) -> tuple[bytes, bytes, int]:
+    """Data beside the 101 response, data after the upgrade, and number of connections after another request."""
+    server = Core(SWITCHING + b"early")
+
+    async def after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if server.response is not OK:
+            writer.write(await reader.readexactly(4) + b", end")
+
+    server.after = after
+    clients = UpstreamClients(Resolver(), LOOPBACK, read_timeout_s=PATIENCE_S)  # type: ignore[arg-type]
+    async with listening(server, context), asyncio.timeout(PATIENCE_S):
+        url = f"{scheme}://core.test:{server.port}"
+        protocol = Upgraded()
+        async with clients.send(url, UpstreamRequest("GET", "/", [], None, upgrade=True)) as response:
+            assert response.status == 101
+            early = response.upgrade(protocol)
+            protocol.transport.write(b"ping")
+            protocol.transport.resume_reading()
+            await protocol.complete.wait()
+        await protocol.lost.wait()
+        server.response = OK
+        async with clients.send(url, request()) as response:
+            assert await response.read_all() == b"hello"
+        await clients.close()
+    return early, protocol.received, server.opened
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_upgraded_connection_is_passed_to_another_protocol(
+    certificate: ssl.SSLContext, loop: Callable[[], asyncio.AbstractEventLoop], scheme: str
+) -> None:
+    def run() -> tuple[bytes, bytes, int]:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            return runner.run(upgrade(scheme, certificate if scheme == "https" else None))
+
+    assert await asyncio.to_thread(run) == (b"early", b"ping, end", 2)
+
+
+async def test_response_to_an_upgrade_request_can_be_ordinary(clients: UpstreamClients, core: Core) -> None:
+    assert (await fetch(clients, core, UpstreamRequest("GET", "/", [], None, upgrade=True)))[2] == b"hello"
+    assert (await fetch(clients, core))[2] == b"hello"
+    assert core.opened == 1

@@ -1,0 +1,63 @@
+"""Batched writes are performed in order, before later callbacks, and after a limited number."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gatehouse.platform.batched_writes import WRITES_MAX, BatchedWrites
+
+
+class Transport(asyncio.Transport):
+    def __init__(self, written: list[bytes]) -> None:
+        super().__init__()
+        self.written = written
+        self.closed = False
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]
+        self.written.append(data)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+async def test_writes_are_performed_in_order_before_callbacks_that_are_scheduled_later() -> None:
+    written: list[bytes] = []
+    first, second, writes = Transport(written), Transport(written), BatchedWrites()
+    writes.add(first, b"1")
+    writes.add(second, b"2")
+    asyncio.get_running_loop().call_soon(written.append, b"callback")
+    writes.add(first, b"3")
+    assert written == []
+    await asyncio.sleep(0)
+    assert written == [b"1", b"2", b"3", b"callback"]
+
+
+async def test_flush_performs_the_writes_once() -> None:
+    written: list[bytes] = []
+    transport, writes = Transport(written), BatchedWrites()
+    writes.add(transport, b"1")
+    writes.flush()
+    assert written == [b"1"]
+    writes.add(transport, b"2")
+    await asyncio.sleep(0)
+    assert written == [b"1", b"2"]
+
+
+async def test_number_of_waiting_writes_is_bounded() -> None:
+    written: list[bytes] = []
+    transport, writes = Transport(written), BatchedWrites()
+    for number in range(WRITES_MAX + 1):
+        writes.add(transport, b"%d" % number)
+    assert written == [b"%d" % number for number in range(WRITES_MAX)]
+    await asyncio.sleep(0)
+    assert len(written) == WRITES_MAX + 1
+
+
+async def test_connection_that_was_closed_is_ignored() -> None:
+    written: list[bytes] = []
+    closed, other, writes = Transport(written), Transport(written), BatchedWrites()
+    writes.add(closed, b"1")
+    writes.add(other, b"2")
+    closed.closed = True
+    await asyncio.sleep(0)
+    assert written == [b"2"]

@@ -1,0 +1,216 @@
+"""Request log lines: same format as other lines, batched, none lost or reordered."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from gatehouse.platform.exemplars import metrics_type
+from gatehouse.platform.observability import FLUSH_LINES, Logger, Observer, Stream
+from gatehouse.platform.tracing.context import RequestTrace, TraceParent
+from gatehouse.platform.tracing.tracer import Tracer, active_request
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+PARENT = TraceParent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", None)
+TRACE = RequestTrace("req_1", PARENT, sampled=False)
+
+
+class Out(io.BytesIO):
+    """Standard output that counts writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def write(self, data: Any) -> int:
+        self.writes += 1
+        return super().write(data)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.getvalue().splitlines()]
+
+
+def log_request(observer: Observer, status: int = 200, **changes: Any) -> None:
+    request: dict[str, Any] = {
+        "trace": TRACE,
+        "method": "GET",
+        "route": "/v1/keys/verify",
+        "path": "/v1/keys/verify",
+        "status": status,
+        "seconds": 0.0012345,
+        "key_id": "3fGh82kLmQ0a",
+        "code": "VALID",
+    }
+    observer.request(**(request | changes))
+
+
+@pytest.fixture
+def out() -> Out:
+    return Out()
+
+
+@pytest.fixture
+def observer(out: Out) -> Observer:
+    return Observer("gateway", "info", "dev", Stream(out, batched=True))
+
+
+@pytest.mark.requirement("CG-12", "TR-14")
+def test_request_line_has_the_format_of_other_lines(out: Out, observer: Observer) -> None:
+    log_request(observer, 502, detail="the Core is unavailable")
+    observer.log.error("request")
+    request, other = out.lines()
+    assert len(request.pop("ts")) == len(other.pop("ts")) == len("2031-01-01T00:00:00.123456Z")
+    assert other.items() <= request.items()
+    assert request == {
+        "event": "request",
+        "level": "error",
+        "environment": "dev",
+        "service": "gateway",
+        "request_id": "req_1",
+        "trace_id": TRACE.trace_id,
+        "method": "GET",
+        "route": "/v1/keys/verify",
+        "path": "/v1/keys/verify",
+        "status": 502,
+        "ms": 1.234,
+        "key_id": "3fGh82kLmQ0a",
+        "code": "VALID",
+        "detail": "the Core is unavailable",
+    }
+
+
+async def test_line_without_batching_is_written_immediately(out: Out) -> None:
+    log_request(Observer("gateway", "info", "dev", Stream(out)))
+    assert len(out.lines()) == 1
+
+
+async def test_concurrent_lines_are_one_write(out: Out, observer: Observer) -> None:
+    for number in range(50):
+        log_request(observer, trace=msgspec.structs.replace(TRACE, request_id=f"req_{number}"))
+    assert out.writes == 0
+    while not out.writes:
+        await asyncio.sleep(0)
+    assert ([line["request_id"] for line in out.lines()], out.writes) == ([f"req_{number}" for number in range(50)], 1)
+
+
+async def test_other_line_flushes_waiting_lines(out: Out, observer: Observer) -> None:
+    log_request(observer)
+    observer.log.warning("slow query", ms=700)
+    log_request(observer, trace=msgspec.structs.replace(TRACE, request_id="req_2"))
+    observer.log.info("stopped")
+    assert [line["event"] for line in out.lines()] == ["request", "slow query", "request", "stopped"]
+
+
+async def test_many_lines_are_written_immediately(out: Out, observer: Observer) -> None:
+    for _ in range(FLUSH_LINES):
+        log_request(observer)
+    assert out.writes >= 1
+
+
+@pytest.mark.parametrize("path", ["/v1/keys/verify", None])
+def test_repeated_request_has_the_same_line_and_metrics(out: Out, observer: Observer, path: str | None) -> None:
+    repetition = observer.repeated_request(method="GET", route="/v1/keys/verify", status=200, code="VALID", path=path)
+    repetition.record(TRACE, 0.0012345, "3fGh82kLmQ0a", "" if path else "/v1/keys/verify")
+    log_request(observer)
+    repeated, other = out.lines()
+    assert [line.keys() for line in (repeated, other)] == [other.keys()] * 2
+    assert repeated | {"ts": ""} == other | {"ts": ""}
+    text = observer.metrics.exposition().decode()
+    assert 'gatehouse_request_seconds_bucket{le="0.0025",route="/v1/keys/verify",service="gateway",status="2xx"} 2.0' in text
+    assert 'gatehouse_request_seconds_bucket{le="0.001",route="/v1/keys/verify",service="gateway",status="2xx"} 0.0' in text
+    assert 'gatehouse_request_seconds_sum{route="/v1/keys/verify",service="gateway",status="2xx"} 0.002469' in text
+
+
+@pytest.mark.requirement("ECS-10")
+def test_openmetrics_names_a_trace_of_each_bucket(observer: Observer) -> None:
+    route = "/v1/keys/verify"
+    repetition = observer.repeated_request(method="GET", route=route, status=200, code="VALID", path=route)
+    sampled = msgspec.structs.replace(TRACE, sampled=True)
+    log_request(observer, seconds=0.002, trace=sampled)
+    repetition.record(msgspec.structs.replace(sampled, parent=PARENT._replace(trace_id="1" * 32)), 60.0, "3fGh82kLmQ0a")
+    repetition.record(msgspec.structs.replace(TRACE, parent=PARENT._replace(trace_id="2" * 32)), 0.003, "3fGh82kLmQ0a")
+    accept = "application/openmetrics-text; version=1.0.0, text/plain; q=0.5"
+    text = observer.metrics.exposition(accept).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
+    samples = families["gatehouse_request_seconds"].samples
+    exemplars = {sample.labels["le"]: sample.exemplar for sample in samples if sample.exemplar is not None}
+    assert {bound: (exemplar.labels, exemplar.value) for bound, exemplar in exemplars.items()} == {
+        "0.0025": ({"trace_id": TRACE.trace_id}, 0.002),
+        "+Inf": ({"trace_id": "1" * 32}, 60.0),
+    }
+    assert metrics_type(accept).startswith("application/openmetrics-text")
+    assert TRACE.trace_id not in observer.metrics.exposition("text/plain").decode()
+
+
+@pytest.mark.requirement("TR-14")
+def test_repeated_requests_follow_the_log_level(out: Out, observer: Observer) -> None:
+    route = "/v1/keys/verify"
+    statuses = (200, 502, 503)
+    repetitions = [observer.repeated_request(method="GET", route=route, status=s, code="VALID", path=route) for s in statuses]
+    for level in ("warning", "info", "error"):
+        observer.set_level(level)
+        for repetition in repetitions:
+            repetition.record(msgspec.structs.replace(TRACE, request_id=level), 0.001, "3fGh82kLmQ0a")
+    assert [(line["request_id"], line["status"], line["level"]) for line in out.lines() if line["event"] == "request"] == [
+        *(("warning", 502, "error"), ("warning", 503, "warning")),
+        *(("info", 200, "info"), ("info", 502, "error"), ("info", 503, "warning")),
+        ("error", 502, "error"),
+    ]
+
+
+def test_line_without_event_loop_is_written_immediately(out: Out, observer: Observer) -> None:
+    log_request(observer)
+    assert len(out.lines()) == 1
+
+
+@pytest.mark.parametrize(("level", "written"), [("info", [200, 503, 502]), ("warning", [503, 502]), ("error", [502])])
+def test_lines_below_log_level_are_omitted(level: Any, written: list[int], out: Out) -> None:
+    observer = Observer("gateway", level, "dev", Stream(out))
+    for status in (200, 503, 502):
+        log_request(observer, status)
+    assert [line["status"] for line in out.lines()] == written
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+def test_other_lines_below_log_level_are_omitted(level: Any, out: Out) -> None:
+    log = Logger(level, Stream(out), environment="dev")
+    for name in ("info", "warning", "error"):
+        getattr(log, name)(name, count=1)
+    names = ["info", "warning", "error"][{"debug": 0, "info": 0, "warning": 1, "error": 2}[level] :]
+    expected = [{"environment": "dev", "count": 1, "event": name, "level": name} for name in names]
+    assert [line | {"ts": ""} for line in out.lines()] == [line | {"ts": ""} for line in expected]
+
+
+@pytest.mark.requirement("TR-14")
+def test_exception_is_logged_without_its_text(out: Out) -> None:
+    log = Logger("info", Stream(out))
+    try:
+        raise ValueError("gtk_test_canary")
+    except ValueError:
+        log.exception("failure", where="here")
+    [line] = out.lines()
+    del line["ts"]
+    assert line == {"event": "failure", "level": "error", "where": "here", "exception": "ValueError"}
+
+
+def test_lines_of_a_request_have_its_ids(out: Out) -> None:
+    log = Logger("info", Stream(out))
+    with active_request(Tracer(), TRACE):
+        log.info("slow query", ms=700)
+        log.info("other", request_id="req_2")
+    log.info("stopped")
+    ids = [(line.get("request_id"), line.get("trace_id")) for line in out.lines()]
+    assert ids == [("req_1", TRACE.trace_id), ("req_2", TRACE.trace_id), (None, None)]
+
+
+@pytest.mark.requirement("TR-14")
+def test_changed_log_level_applies_to_requests(out: Out, observer: Observer) -> None:
+    observer.set_level("error")
+    log_request(observer)
+    observer.set_level("info")
+    log_request(observer)
+    assert [line["event"] for line in out.lines() if line["event"] == "request"] == ["request"]

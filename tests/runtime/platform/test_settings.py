@@ -1,0 +1,44 @@
+"""Invalid environment variables: the error names the variable and never prints its value."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from gatehouse.core.errors import SettingsError
+from gatehouse.platform.settings import PREFIX, Settings, load
+
+BASE = {
+    "GATEHOUSE_ENVIRONMENT": "dev",
+    "GATEHOUSE_DATABASE_URL": "postgresql://app@127.0.0.1/gatehouse",
+    "GATEHOUSE_PEPPER": json.dumps({"current": 1, "generations": {"1": base64.b64encode(bytes(32)).decode()}}),
+}
+#: Values that only free text accepts.
+INVALID = {
+    "infinite number": "1e400",
+    "400 digits": "9" * 400,
+    "5000 digits": "9" * 5000,
+    "NaN": "NaN",
+    "unclosed arrays": "[" * 20_000,
+    "unclosed objects": '{"a":' * 5000,
+    "unpaired surrogate": "\ud800",
+    "escaped byte": "\udcff",
+    "NUL": "canary\0",
+    "generation without integer": '{"current": 1e400, "generations": {"1e400": 7}}',
+    "duplicate member": '{"current": 1, "current": 2, "generations": []}',
+}
+
+
+@pytest.mark.parametrize("field", sorted(Settings.model_fields))
+def test_invalid_variable_is_named_without_its_value(field: str) -> None:
+    name, problems = PREFIX + field.upper(), {}
+    for kind, value in INVALID.items():
+        try:
+            load({**BASE, name: value})
+        except SettingsError as error:
+            text = str(error)
+            is_named = name in text or "environment" in text
+            if not is_named or "canary" in text or "1e400" in text or len(text) >= 1000:
+                problems[kind] = text[:1000]
+    assert problems == {}

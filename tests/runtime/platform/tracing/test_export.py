@@ -1,0 +1,186 @@
+"""Export of spans: never blocks, bounded, lost spans are counted and logged once a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from gatehouse.platform.tracing import export
+from gatehouse.platform.tracing.export import (
+    BATCH_SPANS_MAX,
+    CLOSE_TIMEOUT_S,
+    DAEMON_MESSAGE_BYTES_MAX,
+    LOST_LOG_INTERVAL_S,
+    QUEUE_SPANS_MAX,
+    DaemonExporter,
+    ImmediateExport,
+    SpanQueue,
+    collector_exporter,
+    readable_span,
+    resource,
+)
+from gatehouse.platform.tracing.tracer import FinishedSpan, Kind
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from sandbox.local.collector import decode
+from tests.runtime.platform.tracing.collector import Collector, running_collector
+
+
+def span(number: int = 1, **changes: Any) -> FinishedSpan:
+    ids = f"{number:032x}", f"{number:016x}", ""
+    return FinishedSpan("GET /", Kind.SERVER, *ids, 1_000, 2_000, {"gatehouse.request_id": f"req_{number}"})._replace(**changes)
+
+
+class Blocked(SpanExporter):
+    """Takes no spans until `resume`."""
+
+    def __init__(self) -> None:
+        self.resume = threading.Event()
+        self.started = threading.Event()
+        self.sizes: list[int] = []
+        self.result = SpanExportResult.SUCCESS
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.sizes.append(len(spans))
+        self.started.set()
+        self.resume.wait(60)
+        return self.result
+
+
+class Counts(dict[str, int]):
+    def __call__(self, outcome: str, count: int) -> None:
+        self[outcome] = self.get(outcome, 0) + count
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with running_collector() as running:
+        yield running
+
+
+@pytest.fixture
+def blocked() -> Iterator[Blocked]:
+    exporter = Blocked()
+    yield exporter
+    exporter.resume.set()
+
+
+def queue_of(exporter: SpanExporter, counts: Counts, lost: list[Any], monotonic: Callable[[], float] = lambda: 0.0) -> SpanQueue:
+    return SpanQueue(
+        exporter,
+        service="gateway",
+        environment="test",
+        count=counts,
+        on_lost=lambda *arguments: lost.append(arguments),
+        monotonic=monotonic,
+    )
+
+
+@pytest.mark.requirement("ECS-10")
+async def test_spans_reach_the_collector(collector: Collector) -> None:
+    counts, lost = Counts(), list[Any]()
+    queue = queue_of(collector_exporter(collector.endpoint), counts, lost)
+    queue.add(span(7, parent_id="00f067aa0ba902b7", failed=True, attributes={"http.response.status_code": 500}))
+    await queue.close()
+    (received,) = collector.spans
+    assert (received.service, received.name, received.trace_id) == ("gatehouse-gateway", "GET /", f"{7:032x}")
+    assert (received.span_id, received.parent_id) == (f"{7:016x}", "00f067aa0ba902b7")
+    assert (received.is_server, received.failed, received.ms) == (True, True, 0.001)
+    assert received.attributes == {"http.response.status_code": 500}
+    assert (counts, lost) == ({"exported": 1}, [])
+
+
+async def test_spans_beyond_the_queue_are_dropped(blocked: Blocked) -> None:
+    counts, lost = Counts(), list[Any]()
+    queue = queue_of(blocked, counts, lost)
+    for number in range(QUEUE_SPANS_MAX + 10):
+        queue.add(span(number + 1))
+    assert counts == {"dropped": 10}
+    blocked.resume.set()
+    await queue.close()
+    assert counts == {"dropped": 10, "exported": QUEUE_SPANS_MAX}
+    assert max(blocked.sizes) <= BATCH_SPANS_MAX
+
+
+async def test_spans_are_exported_in_batches(blocked: Blocked) -> None:
+    queue = queue_of(blocked, Counts(), [])
+    blocked.resume.set()
+    for number in range(BATCH_SPANS_MAX * 2 + 1):
+        queue.add(span(number + 1))
+    await queue.close()
+    assert (sum(blocked.sizes), max(blocked.sizes)) == (BATCH_SPANS_MAX * 2 + 1, BATCH_SPANS_MAX)
+
+
+async def test_lost_spans_are_logged_once_a_minute(blocked: Blocked) -> None:
+    now, lost = 0.0, list[Any]()
+    queue = queue_of(blocked, Counts(), lost, lambda: now)
+    for number in range(QUEUE_SPANS_MAX + 3):
+        queue.add(span(number + 1))
+    assert lost == [(1, "the queue is full")]
+    now = LOST_LOG_INTERVAL_S
+    queue.add(span())
+    assert lost[1:] == [(3, "the queue is full")]
+
+
+async def test_failure_of_the_collector_is_counted_and_logged(collector: Collector) -> None:
+    collector.status = 400
+    counts, lost = Counts(), list[Any]()
+    queue = queue_of(collector_exporter(collector.endpoint), counts, lost)
+    queue.add(span(1))
+    async with asyncio.timeout(30):
+        while not counts:
+            await asyncio.sleep(0.01)
+    queue.add(span(2))
+    assert (counts, lost) == ({"failed": 1}, [(1, "the collector does not accept spans")])
+    await queue.close()
+
+
+async def test_collector_that_does_not_respond_delays_neither_requests_nor_the_end(blocked: Blocked) -> None:
+    queue = queue_of(blocked, Counts(), [])
+    queue.add(span())
+    await asyncio.to_thread(blocked.started.wait, 30)
+    queue.add(span(2))  # returns, although the thread waits
+    async with asyncio.timeout(CLOSE_TIMEOUT_S + 20):
+        await queue.close()
+    assert not blocked.resume.is_set()
+
+
+async def test_export_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "EXPORT_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        exporter = collector_exporter(f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces")
+        counts = Counts()
+        queue = queue_of(exporter, counts, [])
+        queue.add(span())
+        async with asyncio.timeout(30):
+            while counts != {"failed": 1}:
+                await asyncio.sleep(0.01)
+        await queue.close()
+
+
+@pytest.mark.requirement("SS-10")
+def test_lambda_sends_spans_to_the_xray_daemon_immediately() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(20)
+        export = ImmediateExport(DaemonExporter(f"127.0.0.1:{daemon.getsockname()[1]}"), service="sharing", environment="test")
+        export.add(span(5))
+        header, _, payload = daemon.recv(65_535).partition(b"\n")
+    assert json.loads(header) == {"format": "json", "version": 1}
+    assert payload[:3] == b"T1S"
+    (received,) = decode(base64.b64decode(payload[3:]))
+    assert (received.service, received.trace_id) == ("gatehouse-sharing", f"{5:032x}")
+
+
+def test_message_to_the_xray_daemon_is_bounded() -> None:
+    large = span(attributes={"x": "x" * DAEMON_MESSAGE_BYTES_MAX})
+    exporter, spans = DaemonExporter("127.0.0.1:9"), [readable_span(large, resource("sharing", "test"))]
+    assert exporter.export(spans) is SpanExportResult.FAILURE
+    exporter.shutdown()

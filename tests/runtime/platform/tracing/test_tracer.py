@@ -1,0 +1,104 @@
+"""Sampling of requests, and spans of calls."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections import Counter
+
+import pytest
+from gatehouse.core.actor import RequestId
+from gatehouse.platform.observability import Observer, Stream
+from gatehouse.platform.tracing.context import TraceParent
+from gatehouse.platform.tracing.tracer import (
+    REQUESTED_PER_S_MAX,
+    FinishedSpan,
+    Tracer,
+    active_request,
+    add_call,
+    call_span,
+    is_sampled,
+)
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+def request_id(digits: int) -> RequestId:
+    """A request ID with these random digits."""
+    return RequestId(f"req_0199f3a8c0d{digits:015x}")
+
+
+@pytest.mark.requirement("ECS-10")
+@pytest.mark.parametrize("percent", [0.0, 0.01, 1.0, 50.0, 99.99, 100.0])
+def test_share_of_sampled_requests_equals_the_setting(percent: float) -> None:
+    tracer, bound = Tracer(lambda span: None, percent), round(percent / 100 * 16**15)
+    expected = {0: bound > 0, 16**15 - 1: bound == 16**15}
+    expected |= {digits: digits < bound for digits in (bound - 1, bound, bound + 1) if 0 <= digits < 16**15}
+    assert {digits: tracer.begin(request_id(digits), None).sampled for digits in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("decision", "sampled"), [(True, {True: 10}), (False, {False: 10}), (None, {True: 5, False: 5})], ids=str
+)
+def test_decision_of_the_caller_takes_precedence(decision: bool | None, sampled: dict[bool, int]) -> None:
+    tracer = Tracer(lambda span: None, 50.0, monotonic=lambda: 1.0)
+    traces = [tracer.begin(request_id(number * 16**14), TraceParent(TRACE, SPAN, decision)) for number in range(3, 13)]
+    assert Counter(trace.sampled for trace in traces) == sampled
+    assert {(trace.trace_id, trace.parent_id) for trace in traces} == {(TRACE, SPAN)}
+
+
+def test_traces_that_callers_request_are_bounded() -> None:
+    now = 1.0
+    tracer, parent, last = Tracer(lambda span: None, 0.0, monotonic=lambda: now), TraceParent(TRACE, SPAN, True), request_id(1)
+    assert sum(tracer.begin(last, parent).sampled for _ in range(REQUESTED_PER_S_MAX * 3)) == REQUESTED_PER_S_MAX
+    now = 2.0
+    assert tracer.begin(last, parent).sampled
+
+
+def test_tracing_without_a_collector_samples_nothing() -> None:
+    tracer = Tracer()
+    assert not tracer.begin(request_id(0), None).sampled
+    assert not tracer.begin(request_id(0), TraceParent(TRACE, SPAN, True)).sampled
+
+
+async def test_calls_are_spans_of_the_request_until_it_ends() -> None:
+    spans: list[FinishedSpan] = []
+    tracer = Tracer(spans.append, 100.0)
+    trace, resume = tracer.begin(request_id(1), None), asyncio.Event()
+
+    async def background() -> None:
+        await resume.wait()
+        add_call("late", 0.1, {}, failed=False)
+
+    with active_request(tracer, trace):
+        task = asyncio.create_task(background())
+        with call_span("DynamoDB get_item", {"rpc.system": "aws-api"}):
+            assert is_sampled()
+        with pytest.raises(ValueError, match="failed"), call_span("S3 get_object", {}):
+            raise ValueError("failed")
+        add_call("SELECT", 0.25, {}, failed=False)
+    resume.set()
+    await task
+    assert [(span.name, span.failed) for span in spans] == [
+        ("DynamoDB get_item", False),
+        ("S3 get_object", True),
+        ("SELECT", False),
+    ]
+    assert {(span.trace_id, span.parent_id) for span in spans} == {(trace.trace_id, trace.span_id)}
+    assert len({span.span_id for span in spans} | {trace.span_id, trace.client_span_id}) == 5
+    assert spans[2].end_ns - spans[2].start_ns >= 250_000_000
+    assert not is_sampled()
+
+
+@pytest.mark.requirement("ECS-10")
+def test_log_lines_of_a_request_contain_its_ids() -> None:
+    out = io.BytesIO()
+    observer = Observer("console", "info", "test", Stream(out))
+    trace = observer.tracer.begin(request_id(1), TraceParent(TRACE, SPAN, False))
+    observer.warn("before")
+    with active_request(observer.tracer, trace):
+        observer.warn("during")
+        observer.log.error("other", request_id="req_2")
+    ids = [(line.get("request_id"), line.get("trace_id")) for line in map(json.loads, out.getvalue().splitlines())]
+    assert ids == [(None, None), (request_id(1), TRACE), ("req_2", TRACE)]

@@ -1,0 +1,174 @@
+"""Errors of the web UI in headless Chromium: every fault shows a message with the next step, and dialogs give the focus back."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.runtime.console_client import Console
+from tests.runtime.services.console.web_pages import MARKS, origin, page_of, sign_in, violations_in_both_themes
+
+__all__ = ["origin"]
+
+pytestmark = MARKS
+#: Message of the errors that the tests cause. It could contain a value, so pages must not show it.
+MESSAGE = "canary-of-the-error"
+UNEXPECTED = "An unexpected error occurred."
+NOT_LOADED = "The page could not be loaded."
+SCREEN = re.compile(r"/assets/KeyListScreen-[\w-]+\.js$")
+
+
+async def expect_report(page: Page, selector: str = "#app") -> None:
+    """The message names the next step and what to report, which never contains the message of the error."""
+    alert = page.locator(selector).get_by_role("alert").filter(has_text=UNEXPECTED).first
+    await expect(alert).to_contain_text("reload the page")
+    await expect(alert.locator("code")).to_have_text(re.compile(r"^RangeError · "))
+    assert MESSAGE not in await page.locator("body").inner_text()
+    assert await violations_in_both_themes(page) == []
+    async with page.expect_navigation():
+        await alert.get_by_role("button", name="Reload page").click()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        f"setTimeout(() => {{ throw new RangeError('{MESSAGE}') }})",
+        f"void Promise.reject(new RangeError('{MESSAGE}'))",
+        f"console.error('{MESSAGE}')",
+    ],
+    ids=["uncaught", "rejection", "console"],
+)
+async def test_test_fails_on_an_error_of_a_page(browser: Browser, origin: str, fault: str) -> None:
+    with pytest.raises(AssertionError, match=MESSAGE):
+        async with page_of(browser, origin) as page:
+            await page.evaluate(f"() => new Promise((resolve) => {{ {fault}; setTimeout(resolve) }})")
+
+
+async def test_panel_that_throws_shows_a_message_and_other_panels_remain(browser: Browser, origin: str, console: Console) -> None:
+    await console.create(ttl_s=86_400)
+    async with page_of(browser, origin, MESSAGE) as page:
+        await sign_in(page)
+        broken = f"Intl.RelativeTimeFormat.prototype.format = () => {{ throw new RangeError('{MESSAGE}') }}"
+        await page.add_init_script(f"if (!sessionStorage.repaired) {broken}")
+        await page.reload()
+        panel = "section:has(h2:text('Keys that expire soon'))"
+        await expect(page.locator(panel).get_by_role("alert")).to_be_visible()
+        await expect(page.locator("section:has(h2:text('Requests')) svg").first).to_be_visible()
+        await page.evaluate("sessionStorage.repaired = 'yes'")
+        await expect_report(page, panel)
+        await expect(page.locator(panel).locator("time")).to_be_visible()
+
+
+async def test_page_that_throws_shows_a_message_with_the_navigation(browser: Browser, origin: str) -> None:
+    async with page_of(browser, origin, MESSAGE) as page:
+        module = f"export default {{ setup() {{ throw new RangeError('{MESSAGE}') }} }}"
+        await page.route(SCREEN, lambda route: route.fulfill(body=module, content_type="text/javascript"))
+        await sign_in(page)
+        await page.get_by_role("link", name="API keys").click()
+        await expect(page.locator("main").get_by_role("alert")).to_be_visible()
+        await page.get_by_role("link", name="Audit trail").first.click()
+        await expect(page.get_by_role("alert")).to_be_hidden()
+        await page.go_back()
+        await page.unroute(SCREEN)
+        await expect_report(page, "main")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        f"setTimeout(() => {{ throw new RangeError('{MESSAGE}') }})",
+        f"void Promise.reject(new RangeError('{MESSAGE}'))",
+    ],
+    ids=["uncaught", "rejection"],
+)
+async def test_error_outside_of_a_component_shows_a_message(browser: Browser, origin: str, fault: str) -> None:
+    async with page_of(browser, origin, MESSAGE) as page:
+        await sign_in(page, "/keys/new")
+        await page.get_by_label("Name").fill("not saved")
+        await page.evaluate(f"() => {{ {fault} }}")
+        await expect(page.get_by_role("alert")).to_contain_text(UNEXPECTED)
+        assert await page.get_by_label("Name").input_value() == "not saved"
+        await expect_report(page)
+
+
+async def test_error_of_a_form_is_shown_and_the_values_remain(browser: Browser, origin: str) -> None:
+    async with page_of(browser, origin, MESSAGE) as page:
+        await sign_in(page, "/keys/new")
+        await page.evaluate(f"() => {{ window.Headers = class {{ constructor() {{ throw new RangeError('{MESSAGE}') }} }} }}")
+        await page.get_by_label("Name").fill("not saved")
+        await page.get_by_label("Name").press("Enter")
+        await expect(page.locator("form").get_by_role("alert")).to_contain_text(UNEXPECTED)
+        assert await page.get_by_label("Name").input_value() == "not saved"
+        await expect_report(page, "form")
+
+
+@pytest.mark.parametrize("fault", ["new version", "no connection"])
+async def test_page_that_cannot_be_loaded_shows_a_message(browser: Browser, origin: str, fault: str) -> None:
+    async with page_of(browser, origin, "status of 404|ERR_INTERNET_DISCONNECTED") as page:
+        await sign_in(page)
+        if fault == "no connection":
+            await page.context.set_offline(True)
+        else:
+            await page.route(SCREEN, lambda route: route.fulfill(status=404, json={"code": "not_found"}))
+        await page.get_by_role("link", name="API keys").click()
+        alert = page.get_by_role("alert").filter(has_text=NOT_LOADED)
+        await expect(alert).to_contain_text("Check the network connection")
+        assert await violations_in_both_themes(page) == []
+        await page.context.set_offline(False)
+        await page.unroute(SCREEN)
+        await alert.get_by_role("button", name="Retry").click()
+        await expect(page.get_by_role("heading", name="API keys")).to_be_visible()
+        await expect(page.get_by_role("alert")).to_be_hidden()
+
+
+async def test_application_that_does_not_start_shows_a_message(browser: Browser, origin: str) -> None:
+    async with page_of(browser, origin, "status of 404") as page:
+        await page.route(re.compile(r"/assets/index-[\w-]+\.js$"), lambda route: route.fulfill(status=404))
+        await page.goto("/")
+        await page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
+        await expect(page.get_by_text("reload the page")).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_sign_out_without_a_connection_shows_a_message(browser: Browser, origin: str) -> None:
+    async with page_of(browser, origin, "ERR_INTERNET_DISCONNECTED") as page:
+        await sign_in(page, "/keys/new")
+        await page.context.set_offline(True)
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_role("alert")).to_contain_text("Check the network connection")
+
+
+@pytest.mark.parametrize("closing", ["Escape", "Cancel", "Disable"])
+async def test_dialog_gives_the_focus_back(browser: Browser, origin: str, console: Console, closing: str) -> None:
+    key_id = (await console.create(name="nightly export"))["key"]["id"]
+    async with page_of(browser, origin) as page:
+        await sign_in(page, f"/keys/{key_id}")
+        opener = page.get_by_role("button", name="Disable")
+        await opener.focus()
+        await page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog")
+        await expect(dialog).to_be_visible()
+        if closing == "Escape":
+            await page.keyboard.press("Escape")
+        else:
+            await dialog.get_by_role("button", name=closing).press("Enter")
+        await expect(dialog).to_be_hidden()
+        heading = page.get_by_role("heading", name="nightly export")
+        await expect(heading if closing == "Disable" else opener).to_be_focused()
+
+
+async def test_dialog_of_a_page_gives_the_focus_back(browser: Browser, origin: str, console: Console) -> None:
+    key_id = (await console.create())["key"]["id"]
+    async with page_of(browser, origin) as page:
+        await sign_in(page, f"/keys/{key_id}")
+        await page.get_by_role("button", name="Rotate").focus()
+        for key in ("Escape", "Cancel"):
+            await page.keyboard.press("Enter")
+            if key == "Escape":
+                await page.keyboard.press(key)
+            else:
+                await page.get_by_role("dialog").get_by_role("button", name=key).press("Enter")
+            await expect(page.get_by_role("dialog")).to_be_hidden()
+            await expect(page.get_by_role("button", name="Rotate")).to_be_focused()

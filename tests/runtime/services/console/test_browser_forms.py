@@ -1,0 +1,403 @@
+"""Every form and button of the web UI that changes something, in headless Chromium: lost responses, ended sessions, concurrent
+changes, and values that are shown once.
+
+A change that the web UI can make and that is missing in ACTS fails `test_list_contains_every_change`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gatehouse.platform.http.fields import IF_MATCH
+from gatehouse.services.console.asgi import ENDPOINTS
+from playwright.async_api import Browser, Locator, Page, Request, Route, expect
+
+from tests.runtime.console_client import BOOTSTRAP, Console
+from tests.runtime.features.sharing.conftest import aws, module_services
+from tests.runtime.features.sharing.conftest import sharing as limited_sharing
+from tests.runtime.features.sharing.services import Sharing, of_backend
+from tests.runtime.services.console.test_browser_pages import create_data
+from tests.runtime.services.console.test_browser_screens import console
+from tests.runtime.services.console.web_pages import MARKS, navigate, origin, page_of, sign_in, violations_in_both_themes
+
+__all__ = ["aws", "console", "limited_sharing", "module_services", "origin"]
+
+pytestmark = MARKS
+SOURCES = Path(__file__).resolve().parents[3] / "runtime/web/src"
+LOST = r"ERR_(FAILED|CONNECTION)|status of [45]\d\d"
+CHANGES = {endpoint.operation_id: endpoint for endpoint in ENDPOINTS if endpoint.idempotent}
+
+#: Sign-in and sign-out: the session and its cookie are what they change.
+SESSION = {("session", "sign_in"), ("session", "end_session"), ("session", "end_sessions")}
+
+#: The values of all controls of the page and its dialogs. `value` of a file is its name.
+_VALUES = """() => [...document.querySelectorAll('#main, dialog')].flatMap((part) =>
+  [...part.querySelectorAll('input, select, textarea')].map((control) => `${control.value} ${control.checked}`))"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """One change. `source`: the file of the web UI with the form. `open`: the buttons that open the form or the dialog. `select`:
+    the boxes that are checked first. `values`: text by label. `send`: the button that sends the request."""
+
+    source: str
+    operation: str
+    path: str
+    send: str
+    open: tuple[str, ...] = ()
+    select: tuple[str, ...] = ()
+    values: dict[str, str] = field(default_factory=dict)
+    name: str = ""
+
+    @property
+    def shows_once(self) -> bool:
+        return any("<ShownOnce" in path.read_text() for path in SOURCES.rglob(f"{self.source}.vue"))
+
+    def __str__(self) -> str:
+        return f"{self.source}-{self.name or self.operation}"
+
+
+def key_act(name: str, key: str = "key", **values: str) -> Act:
+    values = {"Reason": "a typed reason", **values}
+    return Act(
+        source="KeyScreen", operation=f"{name.lower()}_key", path=f"/keys/{{{key}}}", open=(name,), values=values, send=name
+    )
+
+
+def bulk_act(name: str) -> Act:
+    select = ("Select all keys on this page",)
+    values = {"Reason": "a typed reason"}
+    operation = f"{name.lower()}_key"
+    path = "/keys?search={key}"
+    return Act(source="KeyListScreen", operation=operation, path=path, select=select, open=(name,), values=values, send=name)
+
+
+def secret_act(name: str, *select: str, **values: str) -> Act:
+    path, send = "/secrets/new", "Share a secret"
+    return Act(
+        source="SecretCreateScreen", operation="create_secret", path=path, select=select, values=values, send=send, name=name
+    )
+
+
+ACTS = [
+    Act(
+        source="KeyCreateScreen",
+        operation="create_key",
+        path="/keys/new",
+        values={"Name": "typed", "Tags": "a b"},
+        send="Create key",
+    ),
+    Act(
+        source="CoreRegistration",
+        operation="create_key",
+        path="/cores",
+        values={"Name of the Core": "typed"},
+        send="Create a key for this Core",
+    ),
+    Act(source="KeyScreen", operation="update_key", path="/keys/{key}", open=("Edit",), values={"Owner": "typed"}, send="Save"),
+    key_act("Rotate"),
+    key_act("Disable"),
+    key_act("Enable", "disabled"),
+    key_act("Revoke"),
+    key_act("Delete"),
+    key_act("Restore", "deleted"),
+    key_act("Purge", "deleted", **{"Type {deleted} to confirm": "{deleted}"}),
+    bulk_act("Disable"),
+    bulk_act("Revoke"),
+    Act(
+        source="KeyImportScreen",
+        operation="import_keys",
+        path="/keys/import",
+        values={"Or paste the content": "key,name\nforms-token-{key},typed\n", "Scopes of keys": "cores:read"},
+        send="Check file",
+        name="dry run",
+    ),
+    Act(
+        source="KeyImportScreen",
+        operation="import_keys",
+        path="/keys/import",
+        values={"Or paste the content": "key,name\nforms-token-{key},typed\n"},
+        open=("Check file", "Import"),
+        send="Import",
+        name="import",
+    ),
+    secret_act("text", Text="typed", Note="a typed note", **{"Passphrase": "a passphrase"}),
+    secret_act("end to end", "Encrypt end to end", Text="typed"),
+    secret_act("files", Files="typed content", Label="typed"),
+    Act(
+        source="SecretScreen",
+        operation="update_secret",
+        path="/secrets/{secret}",
+        open=("Edit",),
+        values={"Label": "typed", "Note": "a typed note"},
+        send="Save",
+    ),
+    Act(source="SecretScreen", operation="revoke_secret", path="/secrets/{secret}", open=("Revoke",), send="Revoke"),
+    Act(
+        source="SecretScreen", operation="revoke_secret_link", path="/secrets/{secret}", open=("Revoke link",), send="Revoke link"
+    ),
+    Act(
+        source="RequestCreateScreen",
+        operation="create_secret_request",
+        path="/secret-requests/new",
+        values={"Purpose": "typed", "Number of submissions": "2"},
+        send="Request a secret",
+    ),
+    Act(
+        source="RequestScreen",
+        operation="revoke_secret_request",
+        path="/secret-requests/{request}",
+        open=("Revoke",),
+        send="Revoke",
+    ),
+    Act(
+        source="WebhookScreen",
+        operation="create_webhook",
+        path="/webhooks",
+        open=("Add webhook",),
+        select=("key.revoked",),
+        values={"URL": "https://hooks.example.com/typed"},
+        send="Add webhook",
+    ),
+    Act(source="WebhookScreen", operation="delete_webhook", path="/webhooks", open=("Delete",), send="Delete"),
+    Act(source="WebhookScreen", operation="retry_delivery", path="/webhooks", send="Retry"),
+    Act(source="CoreListScreen", operation="end_core_instance", path="/cores", open=("Drain",), send="Drain"),
+    Act(source="SettingsScreen", operation="set_log_level", path="/settings", values={"Duration": "600"}, send="Change"),
+    Act(source="SettingsScreen", operation="reset_log_level", path="/settings", send="Reset"),
+    Act(source="SessionScreen", operation="end_session", path="/sessions", send="End session"),
+]
+_WITH_VERSION = [act for act in ACTS if IF_MATCH in CHANGES[act.operation].headers]
+_SHOWN_ONCE = [act for act in ACTS if act.shows_once and act.operation.startswith(("create", "rotate"))]
+
+
+@pytest.fixture
+def sharing(limited_sharing: Sharing) -> Sharing:
+    """Without the limit for new secrets, which all tests of this file share."""
+    backend = replace(limited_sharing.backend, creates_per_minute=10_000)
+    return of_backend(backend, limited_sharing.clock, limited_sharing.s3, limited_sharing.dynamodb)
+
+
+def test_list_contains_every_change() -> None:
+    """The operations whose IDs are in a source file, except for the checks of roles."""
+    found = set()
+    for path in [*SOURCES.rglob("*.vue"), *SOURCES.rglob("*.ts")]:
+        if path.name not in {"schema.d.ts", "en.ts", "de.ts"}:
+            text = re.sub(r"may\('\w+'\)", "", path.read_text())
+            found |= {(path.stem, name) for name in re.findall(r"'(\w+)'", text) if name in CHANGES}
+    assert found == {(act.source, act.operation) for act in ACTS} | SESSION
+    shown = {path.stem for path in SOURCES.rglob("*.vue") if "<ShownOnce" in path.read_text()}
+    assert shown == {act.source for act in _SHOWN_ONCE}
+    assert {act.operation for act in _WITH_VERSION} == {"update_key", "update_secret"}
+
+
+@asynccontextmanager
+async def opened(browser: Browser, origin: str, console: Console, act: Act) -> AsyncIterator[tuple[Page, dict[str, str]]]:
+    """The form with the typed values, in a session, and the IDs by the parameter of the path."""
+    ids = await create_data(console)
+    for state, change in (("disabled", ("POST", "/disable")), ("deleted", ("DELETE", ""))):
+        ids[state] = (await console.create(name=state))["key"]["id"]
+        changed = await console.client.request(change[0], f"/v1/keys/{ids[state]}{change[1]}")
+        assert changed.status_code == 200, changed.text
+    if act.operation == "retry_delivery":
+        console.database.sql(
+            "INSERT INTO delivery (notification_id, target, event, body, state, next_at, created_at)"
+            " VALUES ('ntf_forms', 'topic', 'key.revoked', '{}', 'dead', now(), now()) ON CONFLICT DO NOTHING"
+        )
+    if act.operation == "reset_log_level":
+        assert (await console.client.put("/v1/log-level", json={"level": "debug", "for_s": 600})).status_code == 200
+    console.database.sql("UPDATE core SET expires_at = now() + interval '1 year'")
+    async with page_of(browser, origin, LOST) as page:
+        headers = {"Authorization": f"Bearer {BOOTSTRAP}", "Sec-Fetch-Site": "same-origin"}
+        await page.request.post("/v1/sessions", headers=headers)
+        await sign_in(page, "/usage")
+        await navigate(page, act.path.format(**ids))
+        await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
+        if act.operation != "import_keys":
+            await open_form(page, act)
+        await fill(page, act, ids)
+        if act.operation == "import_keys":
+            await open_form(page, act)
+        yield page, ids
+
+
+async def open_form(page: Page, act: Act) -> None:
+    if act.source == "KeyListScreen":
+        await page.get_by_label(act.select[0]).check()
+    for name in act.open:
+        await page.get_by_role("button", name=name, exact=True).first.click()
+
+
+async def fill(page: Page, act: Act, ids: dict[str, str]) -> None:
+    for label, text in act.values.items():
+        control = page.get_by_label(label.format(**ids), exact="to confirm" not in label and "Scopes" not in label).first
+        if label == "Files":
+            await control.set_input_files({"name": "typed.txt", "mimeType": "text/plain", "buffer": text.encode()})
+        elif label == "Duration":
+            await control.select_option(text)
+        else:
+            await control.fill(text.format(**ids))
+    if act.source != "KeyListScreen":
+        for label in act.select:
+            await page.get_by_label(label, exact=True).check()
+
+
+def send_button(page: Page, act: Act) -> Locator:
+    """The button in the dialog, if a dialog is open."""
+    return page.locator("dialog, #main").get_by_role("button", name=act.send, exact=True).last
+
+
+def is_change(request: Request) -> bool:
+    return request.method != "GET" and "/v1/" in request.url
+
+
+def changes(console: Console) -> str:
+    return console.database.sql("SELECT count(*) FROM audit_event WHERE outcome = 'success' AND action NOT LIKE 'session.begin'")
+
+
+@pytest.mark.parametrize("act", ACTS, ids=str)
+async def test_values_survive_an_ended_session_and_a_lost_response_makes_no_second_change(
+    browser: Browser, origin: str, console: Console, act: Act
+) -> None:
+    async with opened(browser, origin, console, act) as (page, _):
+        typed = await page.evaluate(_VALUES)
+        console.database.sql(
+            "DELETE FROM console_session WHERE id = (SELECT id FROM console_session ORDER BY created_at DESC LIMIT 1)"
+        )
+        await send_button(page, act).click()
+        await expect(page.get_by_text("The session has ended.")).to_be_visible()
+        assert "typed" not in await page.evaluate("document.documentElement.outerHTML + JSON.stringify({...localStorage})")
+        await page.get_by_label("Credential").fill(BOOTSTRAP)
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#main h1")).to_be_visible()
+        assert await page.title() != "Sign in – Gatehouse console"
+        assert await page.evaluate(_VALUES) == typed
+
+        lost: list[Request] = []
+
+        async def lose(route: Route) -> None:
+            if is_change(route.request) and not lost:
+                lost.append(route.request)
+                response = await route.fetch()
+                assert response.ok, await response.text()
+                await route.abort()
+            else:
+                await route.continue_()
+
+        await page.route("**/v1/**", lose)
+        await send_button(page, act).click()
+        await expect(page.get_by_role("alert").get_by_text("The console cannot be reached.")).to_be_visible()
+        before = changes(console)
+        async with page.expect_response(lambda response: is_change(response.request)) as again:
+            await send_button(page, act).click()
+        response = await again.value
+        assert response.ok, await response.text()
+        assert response.headers["idempotency-replayed"] == "true"
+        assert response.request.headers["idempotency-key"] == lost[0].headers["idempotency-key"]
+        await expect(page.get_by_role("alert")).to_have_count(0)
+        assert changes(console) == before
+
+
+@pytest.mark.parametrize("act", _WITH_VERSION, ids=str)
+async def test_concurrent_change_keeps_the_values(browser: Browser, origin: str, console: Console, act: Act) -> None:
+    async with opened(browser, origin, console, act) as (page, ids):
+        typed = await page.evaluate(_VALUES)
+        url = "/v1" + act.path.format(**ids)
+        body = {"tags": ["in-the-meantime"]} if act.operation == "update_key" else {"uses": 7}
+        assert (await console.client.patch(url, json=body, headers={"If-Match": "*"})).status_code == 200
+        await send_button(page, act).click()
+        await expect(page.get_by_text("This was changed in the meantime.")).to_be_visible()
+        assert await page.evaluate(_VALUES) == typed
+        await send_button(page, act).click()
+        await expect(page.get_by_role("button", name="Edit")).to_be_visible()
+        shown: dict[str, Any] = (await console.client.get(url)).json()
+        other = shown["tags"] if act.operation == "update_key" else shown["links"][0]["uses_max"]
+        assert ("typed" in shown.values(), other) == (True, next(iter(body.values())))
+
+
+@pytest.mark.parametrize("act", _SHOWN_ONCE, ids=str)
+async def test_leaving_a_value_that_is_shown_once_asks_first(browser: Browser, origin: str, console: Console, act: Act) -> None:
+    unload = "() => dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+    async with opened(browser, origin, console, act) as (page, _):
+        assert await page.evaluate(unload)
+        await send_button(page, act).click()
+        part = page.locator("section", has=page.get_by_role("button", name="Download")).last
+        await expect(part).to_be_visible()
+        values = await part.locator("input").evaluate_all("inputs => inputs.map(({ value }) => value)")
+        primary = await part.locator(".button.primary").all_inner_texts()
+        assert [text.partition(" ")[0].partition("\n")[0] for text in primary] == ["Copy"] * len(values)
+        assert not await page.evaluate(unload)
+        assert await violations_in_both_themes(page) == []
+        leave = page.get_by_role("dialog").get_by_role("button", name="Leave page")
+        await page.get_by_role("link", name="Usage", exact=True).click()
+        await expect(leave).to_be_visible()
+        await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+        await page.get_by_role("button", name="Sign out", exact=True).click()
+        await expect(leave).to_be_visible()
+        await page.keyboard.press("Escape")
+        await page.go_back()
+        await expect(leave).to_be_visible()
+        await page.keyboard.press("Escape")
+        assert await part.locator("input").evaluate_all("inputs => inputs.map(({ value }) => value)") == values
+        await page.get_by_role("link", name="Usage", exact=True).click()
+        await leave.click()
+        await expect(page.get_by_role("heading", name="Usage", level=1)).to_be_visible()
+        assert await page.evaluate(unload)
+
+
+async def test_another_user_sees_nothing_of_the_page(browser: Browser, origin: str, console: Console) -> None:
+    auditor = await console.create(name="auditor", scopes=["role:auditor"])
+    async with page_of(browser, origin, "status of 401") as page:
+        await sign_in(page, "/secrets/new")
+        await page.get_by_label("Text", exact=True).fill("canary of the first user")
+        console.database.sql("DELETE FROM console_session")
+        await page.get_by_role("button", name="Share a secret").click()
+        await page.get_by_label("Credential").fill(auditor["token"])
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="Access denied")).to_be_visible()
+        everything = "document.documentElement.outerHTML + [...document.querySelectorAll('textarea')].map(({ value }) => value)"
+        assert "canary" not in await page.evaluate(everything)
+        await page.get_by_role("button", name="Sign out").click()
+        await page.get_by_label("Credential").fill(BOOTSTRAP)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_label("Text", exact=True)).to_have_value("")
+
+
+async def test_list_continues_after_the_sign_in(browser: Browser, origin: str, console: Console) -> None:
+    await console.create(name="nightly export")
+    async with page_of(browser, origin, "status of 401") as page:
+        await sign_in(page, "/keys")
+        await expect(page.get_by_role("link", name="nightly export").first).to_be_visible()
+        console.database.sql("DELETE FROM console_session")
+        await page.get_by_label("Search", exact=True).fill("nightly")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("The session has ended.")).to_be_visible()
+        await page.get_by_label("Credential").fill(BOOTSTRAP)
+        await page.keyboard.press("Enter")
+        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        await expect(page.get_by_role("link", name="nightly export").first).to_be_visible()
+        assert page.url.endswith("/keys?search=nightly")
+        assert await page.title() == "API keys – Gatehouse console"
+
+
+async def test_lost_response_to_a_sign_out_ends_the_session_at_the_second_press(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    async with page_of(browser, origin, LOST) as page:
+        await sign_in(page, "/settings")
+
+        async def lose(route: Route) -> None:
+            await route.fetch()
+            await route.abort()
+
+        await page.route("**/v1/sessions/current", lose, times=1)
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_role("button", name="Sign out")).to_be_enabled()
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        await expect(page.get_by_text("The session has ended.")).to_be_hidden()

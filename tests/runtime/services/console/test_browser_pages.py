@@ -1,0 +1,261 @@
+"""Every page of the web UI in headless Chromium: accessibility, reflow, focus, layout shift, title and size of the first load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from gatehouse.client import retrieval_links
+from gatehouse.services.console.web import FOLDER
+from playwright.async_api import Browser, Page, ViewportSize, expect
+
+from tests.runtime.console_client import Console
+from tests.runtime.core_records import register
+from tests.runtime.features.sharing.conftest import aws, module_services, sharing
+from tests.runtime.services.console.test_browser_screens import console
+from tests.runtime.services.console.web_pages import (
+    MARKS,
+    navigate,
+    origin,
+    page_of,
+    sign_in,
+    violations,
+    violations_in_both_themes,
+)
+from tools.docs.screenshots import PAGES
+
+__all__ = ["aws", "console", "module_services", "origin", "sharing"]
+
+pytestmark = MARKS
+FIRST_LOAD_BYTES_MAX, FIRST_LOAD_REQUESTS_MAX = 75 * 1024, 8
+SHIFT_MAX = 0.1
+#: Rule of WCAG 2.2, success criterion 2.5.8 (24 by 24 CSS pixels, or enough space).
+_TARGET_SIZE = {"runOnly": ["target-size"], "resultTypes": ["violations"]}
+_WIDE: ViewportSize = {"width": 1280, "height": 800}
+_NARROW: ViewportSize = {"width": 320, "height": 640}
+_WITH_DISPLAY_SETTINGS = frozenset({"overview", "keys", "key", "secret-new", "settings"})
+_MOVING = "document.getAnimations().filter(({ playState }) => playState === 'running').length"
+
+_RECORD_SHIFTS = """
+window.layoutShift = 0
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.layoutShift += entry.value
+}).observe({ type: 'layout-shift', buffered: true })
+"""
+
+#: Controls on which the keyboard focus is not visible. Pressing a key first makes the focus of scripts visible too.
+_WITHOUT_FOCUS_RING = """() => [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
+  .filter((element) => element.checkVisibility() && !element.disabled)
+  .filter((element) => {
+    element.focus({ preventScroll: true })
+    const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(element)
+    const isVisible = (outlineStyle !== 'none' && parseFloat(outlineWidth) >= 1) || boxShadow !== 'none'
+    return document.activeElement !== element || !element.matches(':focus-visible') || !isVisible
+  })
+  .map((element) => element.outerHTML.slice(0, 200))"""
+
+_TRANSFERRED = """() => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+  .map((entry) => entry.encodedBodySize)"""
+
+
+async def create_data(console: Console) -> dict[str, str]:
+    """One of each: a key, a secret, a secret request, a webhook and a Core. Returns the IDs by the parameter of the path."""
+    key = await console.create(name="nightly export", owner="billing", tags=["nightly"], notes="a note", ttl_s=86_400)
+    secret = await console.client.post("/v1/secrets", json={"text": "a secret", "label": "door code", "note": "a note"})
+    assert secret.status_code == 201, secret.text
+    webhook = await console.client.post("/v1/webhooks", json={"url": "https://hooks.example.com/a"})
+    assert webhook.status_code == 201, webhook.text
+    await register(console, "docs", url="http://10.0.0.7:8443")
+    key_id = key["key"]["id"]
+    for core, code, count in (("docs", "RATE_LIMITED", 1_234_567), ("documents-of-the-legal-department", "VALID", 1)):
+        values = f"3600, '{key_id}', date_trunc('hour', now()), '{core}', '{code}', {count}"
+        console.database.sql(f"INSERT INTO usage_count VALUES ({values})")  # noqa: S608
+    links = [retrieval_links.parameters(retrieval_links.create())]
+    body = {"purpose": "a certificate", "retrieval_links": links}
+    request = await console.client.post("/v1/secret-requests", json=body)
+    assert request.status_code == 201, request.text
+    return {"key": key["key"]["id"], "secret": secret.json()["secret"]["id"], "request": request.json()["request"]["id"]}
+
+
+@asynccontextmanager
+async def signed_in(browser: Browser, origin: str, **options: Any) -> AsyncIterator[Page]:
+    async with page_of(browser, origin, r"status of [45]\d\d", **options) as page:
+        await page.add_init_script(_RECORD_SHIFTS)
+        await sign_in(page)
+        yield page
+
+
+async def open_page(page: Page, path: str) -> None:
+    await page.goto(path)
+    await expect(page.locator("h1")).to_be_visible()
+    await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
+
+
+def test_list_contains_every_route() -> None:
+    routes = [route["path"] for route in json.loads((Path(FOLDER) / "routes.json").read_bytes()) if route["name"] != "sign-in"]
+    listed = {path.partition("?")[0] for path in PAGES.values()}
+    parameters = {
+        "/keys/:id": "/keys/{key}",
+        "/secrets/:id": "/secrets/{secret}",
+        "/secret-requests/:id": "/secret-requests/{request}",
+    }
+    assert {parameters.get(path, path.replace(":name", "docs")) for path in routes} <= listed
+
+
+async def test_sign_in_and_dialogs_are_accessible_and_fit_320_pixels(browser: Browser, origin: str, console: Console) -> None:
+    ids = await create_data(console)
+    found = {}
+    async with page_of(browser, origin, r"status of [45]\d\d", viewport=_NARROW) as page:
+        await page.goto("/")
+        await expect(page.get_by_label("Credential")).to_be_visible()
+        found["sign-in"] = await _problems_at_320_pixels(page)
+        await sign_in(page)
+        await open_page(page, f"/keys/{ids['key']}")
+        found["page"] = await _problems_at_320_pixels(page)
+        await page.get_by_role("button", name="Revoke").click()
+        found["dialog"] = await violations_in_both_themes(page)
+    assert {name: problems for name, problems in found.items() if problems} == {}
+
+
+async def test_every_page_in_every_size_and_with_every_display_setting(browser: Browser, origin: str, console: Console) -> None:
+    """Each page is loaded once, because loading it takes longer than a check."""
+    ids = await create_data(console)
+    await console.create(
+        name="a key with a long name", owner="documents-of-the-legal-department", scopes=["reports:quarterly:read"]
+    )
+    problems: dict[str, list[str]] = {}
+    titles: dict[str, str] = {}
+    tables = 0
+    async with signed_in(browser, origin, viewport=_WIDE) as page:
+        for name, path in PAGES.items():
+            await page.set_viewport_size(_WIDE)
+            await open_page(page, path.format(**ids))
+            titles[name] = await page.title()
+            tables += await page.locator(".flush table").count()
+            found = [
+                *await _problems_of_the_load(page),
+                *await violations(page, _TARGET_SIZE),
+                *await _problems_of_the_focus(page),
+            ]
+            if name in _WITH_DISPLAY_SETTINGS:
+                found += await _problems_of_display_settings(page)
+            problems[name] = [*found, *await _cut_tables(page), *await _problems_at_320_pixels(page)]
+    assert {name: found for name, found in problems.items() if found} == {}
+    assert [name for name, title in titles.items() if not title.endswith(" – Gatehouse console")] == []
+    different = {name: title for name, title in titles.items() if name not in {"keys-none"}}
+    assert len(set(different.values())) >= len(different) - 2, different
+    assert tables > 8
+
+
+async def _problems_of_the_load(page: Page) -> list[str]:
+    language = await page.evaluate("document.documentElement.lang")
+    viewport = await page.locator("meta[name=viewport]").get_attribute("content") or ""
+    shift = await page.evaluate("window.layoutShift")
+    found = []
+    if language != "en" or "width=device-width" not in viewport or "user-scalable" in viewport:
+        found.append(f"language {language}, viewport {viewport}")
+    if shift > SHIFT_MAX:
+        found.append(f"layout shift {shift}")
+    return found
+
+
+async def _problems_of_the_focus(page: Page) -> list[str]:
+    await page.keyboard.press("Tab")
+    return [f"no visible focus: {element}" for element in await page.evaluate(_WITHOUT_FOCUS_RING)]
+
+
+async def _problems_of_display_settings(page: Page) -> list[str]:
+    """Forced colours, reduced motion, and a zoom of 200 %, which halves the width of the viewport in CSS pixels."""
+    found = []
+    await page.emulate_media(reduced_motion="reduce")
+    if await page.evaluate(_MOVING):
+        found.append("moves although the user prefers reduced motion")
+    found += await _problems_of_the_focus(page)
+    await page.emulate_media(forced_colors="active", reduced_motion="no-preference")
+    found += await _problems_of_the_focus(page)
+    await page.emulate_media(forced_colors="none")
+    await page.set_viewport_size({"width": 640, "height": 400})
+    if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        found.append("wider than the window with a zoom of 200 %")
+    found += await _problems_of_the_focus(page)
+    await page.wait_for_function(f"{_MOVING} === 0")
+    return found
+
+
+async def _cut_tables(page: Page) -> list[str]:
+    measure = "() => [...document.querySelectorAll('.flush')].filter((card) => card.scrollWidth > card.clientWidth + 1).length"
+    found = []
+    for width in (1440, 1280, 1120, 960, 840, 769, 480):
+        await page.set_viewport_size({"width": width, "height": 800})
+        if await page.evaluate(measure):
+            found.append(f"a table is cut off at {width} pixels")
+    return found
+
+
+async def _problems_at_320_pixels(page: Page) -> list[str]:
+    """The rules of axe include the target size (WCAG 2.2, success criterion 2.5.8)."""
+    await page.set_viewport_size(_NARROW)
+    found = await violations_in_both_themes(page)
+    if await page.evaluate("document.documentElement.scrollWidth") > _NARROW["width"]:
+        found.append("wider than 320 pixels")
+    return found
+
+
+#: The maximum length of a name is 100 characters. The quota for secrets permits only a few texts.
+HOSTILE = (
+    "<script>alert(1)</script><img src=x onerror=alert(1)>",
+    "\"><svg/onload=alert(1)>'-alert(1)-'",
+    "{{constructor.constructor('alert(1)')()}}javascript:alert(1)//",
+    "</textarea></title><iframe srcdoc='<script>parent.alert(1)</script>'><a href=javascript:alert(1)>",
+)
+
+
+async def create_hostile(console: Console, text: str) -> dict[str, str]:
+    """A key, a secret and a secret request with this text in every field. Returns the IDs by the parameter of the path."""
+    key = await console.create(name=text, owner=text, notes=text, metadata={"field": text})
+    revoked = await console.client.post(f"/v1/keys/{key['key']['id']}/revoke", json={"reason": text})
+    shared = {"text": text, "label": text, "note": text, "sender": text, "recipients": [text]}
+    secret = await console.client.post("/v1/secrets", json=shared)
+    links = [retrieval_links.parameters(retrieval_links.create())]
+    requested = {"purpose": text, "requester": text, "label": text, "note": text, "retrieval_links": links}
+    request = await console.client.post("/v1/secret-requests", json=requested)
+    assert (revoked.status_code, secret.status_code, request.status_code) == (200, 201, 201)
+    return {"key": key["key"]["id"], "secret": secret.json()["secret"]["id"], "request": request.json()["request"]["id"]}
+
+
+async def test_hostile_text_in_every_field_is_displayed_as_text(browser: Browser, origin: str, console: Console) -> None:
+    """`page_of` fails on violations of the content security policy, script errors and requests to other origins."""
+    created = {text: await create_hostile(console, text) for text in HOSTILE}
+    dialogs: list[str] = []
+    async with signed_in(browser, origin) as page:
+        page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+
+        async def check(path: str, *expected: str) -> None:
+            await navigate(page, path)
+            shown = await page.locator("main").inner_text()
+            assert [text for text in expected if text not in shown] == [], path
+            elements = "main :is(script, iframe, img, [onerror], [onload], [onfocus], [href^=javascript])"
+            assert await page.locator(elements).count() == 0, path
+
+        for text, ids in created.items():
+            for name in ("key", "secret", "request"):
+                await check(PAGES[name].format(**ids), text)
+            await check(f"/keys?{urlencode({'search': text})}", text)
+        for path in ("/keys", "/secrets", "/secret-requests"):
+            await check(path, *HOSTILE)
+        for path in ("/audit", f"/audit?{urlencode({'actor_id': HOSTILE[0]})}", f"/usage?{urlencode({'core': HOSTILE[1]})}"):
+            await check(path)
+        await check(f"/api-reference?{urlencode({'operation': HOSTILE[1]})}")
+    assert dialogs == []
+
+
+async def test_first_load_is_small(browser: Browser, origin: str) -> None:
+    async with page_of(browser, origin) as page:
+        await page.goto("/", wait_until="networkidle")
+        sizes: list[int] = await page.evaluate(_TRANSFERRED)
+        assert 3 <= len(sizes) <= FIRST_LOAD_REQUESTS_MAX
+        assert 20_000 < sum(sizes) <= FIRST_LOAD_BYTES_MAX

@@ -1,0 +1,241 @@
+"""Sign-in with a real OpenID provider in headless Chromium: sign-in, step-up, sign-out, and failures."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from gatehouse.core.roles import Role
+from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow, Client, Failure
+from gatehouse.features.identity.issuer import Issuer
+from gatehouse.features.identity.oidc import OidcIdentityProvider
+from gatehouse.services.console import asgi as console_asgi
+from playwright.async_api import Browser, Page, expect
+
+from tests.runtime.console_client import BOOTSTRAP, Console
+from tests.runtime.features.sharing.chromium import serving
+from tests.runtime.services.console.web_pages import MARKS, page_of, violations_in_both_themes
+from tools import nodejs
+
+ROOT = Path(__file__).resolve().parents[3]
+SOURCES = ROOT / "runtime/web"
+pytestmark = MARKS
+
+
+@dataclass(frozen=True)
+class Origins:
+    console: str
+    provider: str
+
+    @property
+    def name(self) -> str:
+        return urlsplit(self.provider).netloc
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Servers of all tests. `applications`: the application that is served, at index 0."""
+
+    origins: Origins
+    applications: list[Any]
+
+
+@pytest.fixture(scope="module")
+async def servers() -> AsyncIterator[Servers]:
+    """Serves an application and an OpenID provider. The host names differ, so that the sites differ."""
+    applications: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await applications[0](scope, receive, send)
+
+    node = shutil.which("node", path=nodejs.environment()["PATH"])
+    assert node is not None
+    async with serving(app) as origin:
+        script = Path(__file__).with_name("openid_provider.mjs")
+        null, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(node, str(script), str(SOURCES), origin, stdout=pipe, stderr=null)
+        assert process.stdout is not None
+        url = (await process.stdout.readline()).decode().strip()
+        yield Servers(Origins(origin, url), applications)
+        process.terminate()
+        await process.wait()
+
+
+@pytest.fixture
+def origins(servers: Servers, console: Console) -> Origins:
+    """Serves the console, which trusts the provider."""
+    console.database.sql("DELETE FROM console_session")
+    roles = {"on-call": Role.OPERATOR, "books": Role.AUDITOR}
+    dependencies, origins = console.dependencies, servers.origins
+    provider = OidcIdentityProvider(Issuer(origins.provider, "gatehouse", "", "groups", roles), dependencies.clock)
+    client = Client("console", "canary-of-the-client-secret", "openid groups", origins.console)
+    key, random_bytes = dependencies.sessions.key, dependencies.random_bytes
+    flow = AuthorizationCodeFlow(provider, client, dependencies.clock, key, random_bytes, 300)
+    changes: dict[str, Any] = {"https": False, "origin": origins.console, "identity_provider": provider, "sign_in_flow": flow}
+    servers.applications[:] = [console_asgi.create(replace(dependencies, **changes))]
+    return origins
+
+
+async def sign_in_at_provider(page: Page, account: str, *, consents: bool = True) -> None:
+    """Fills in the pages of the provider."""
+    await page.get_by_placeholder("Enter any login").fill(account)
+    await page.get_by_placeholder("and password").fill("any")
+    await page.get_by_role("button", name="Sign-in").click()
+    if consents:
+        await page.get_by_role("button", name="Continue").click()
+
+
+async def sign_in(page: Page, origins: Origins, path: str = "/", account: str = "on-call") -> None:
+    await page.goto(path)
+    await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
+    await sign_in_at_provider(page, account)
+
+
+async def test_user_signs_in_and_returns_to_the_page(browser: Browser, origins: Origins, console: Console) -> None:
+    created = await console.create(name="nightly export")
+    async with page_of(browser, origins.console, provider=origins.provider) as page:
+        await page.goto(f"/keys/{created['key']['id']}?tab=usage")
+        await expect(page.get_by_role("link", name=f"Sign in with {origins.name}")).to_be_focused()
+        assert await violations_in_both_themes(page) == []
+        await page.keyboard.press("Enter")
+        await sign_in_at_provider(page, "on-call")
+        await expect(page.get_by_role("heading", name="nightly export")).to_be_visible()
+        assert page.url == f"{origins.console}/keys/{created['key']['id']}?tab=usage"
+        await expect(page.get_by_role("link", name="on-call")).to_be_visible()
+        await page.reload()
+        await expect(page.get_by_role("heading", name="nightly export")).to_be_visible()
+        addresses = await page.evaluate("performance.getEntries().map((entry) => entry.name).join() + document.referrer")
+        assert not re.search("code=|state=", addresses)
+    session = console.database.sql("SELECT actor_type, actor_id, roles FROM console_session")
+    assert session == "person|on-call|{operator}"
+
+
+async def test_step_up_in_a_new_tab_continues_the_action(browser: Browser, origins: Origins, console: Console) -> None:
+    created = await console.create(name="a key to delete")
+    async with page_of(browser, origins.console, "status of 401", provider=origins.provider) as page:
+        await sign_in(page, origins, f"/keys/{created['key']['id']}")
+        console.database.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
+        await page.get_by_role("button", name="Delete").click()
+        await page.get_by_label("Reason").fill("no longer used")
+        await page.get_by_label("Reason").press("Enter")
+        link = page.get_by_role("link", name=f"Sign in with {origins.name}")
+        await expect(link).to_be_focused()
+        assert await violations_in_both_themes(page) == []
+        async with page.context.expect_page() as opened:
+            await link.click()
+        tab = await opened.value
+        # The provider asks for the password, although the user has a session there.
+        await sign_in_at_provider(tab, "on-call", consents=False)
+        await expect(tab.get_by_role("heading", name="Identity confirmed")).to_be_visible()
+        assert await violations_in_both_themes(tab) == []
+        await expect(page.get_by_text("Deleted", exact=True)).to_be_visible()
+        await page.get_by_role("button", name="Restore").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Restore").click()
+        await expect(page.get_by_text("Deleted", exact=True)).to_be_hidden()
+    assert console.database.sql("SELECT count(*) FROM console_session") == "1"
+
+
+async def test_form_remains_while_the_user_signs_in_again_in_a_new_tab(
+    browser: Browser, origins: Origins, console: Console
+) -> None:
+    async with page_of(browser, origins.console, "status of 401", provider=origins.provider) as page:
+        await sign_in(page, origins, "/keys/new")
+        await page.get_by_label("Name", exact=True).fill("typed")
+        console.database.sql("DELETE FROM console_session")
+        await page.get_by_role("button", name="Create key").click()
+        await expect(page.get_by_text("The session has ended.")).to_be_visible()
+        async with page.context.expect_page() as opened:
+            await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
+        await expect((await opened.value).get_by_role("heading", name="Identity confirmed")).to_be_visible()
+        await expect(page.get_by_label("Name", exact=True)).to_have_value("typed")
+        await page.get_by_role("button", name="Create key").click()
+        await expect(page.get_by_role("heading", name="Key typed created")).to_be_visible()
+
+
+async def test_step_up_with_another_account_is_explained(browser: Browser, origins: Origins, console: Console) -> None:
+    created = await console.create(name="a key to delete")
+    async with page_of(browser, origins.console, "status of 401", provider=origins.provider) as page:
+        await sign_in(page, origins, f"/keys/{created['key']['id']}")
+        await expect(page.get_by_role("heading", name="a key to delete")).to_be_visible()
+        console.database.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
+        await page.get_by_role("button", name="Delete").click()
+        await page.get_by_label("Reason").press("Enter")
+        async with page.context.expect_page() as opened:
+            await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
+        tab = await opened.value
+        await sign_in_at_provider(tab, "on-call2")
+        await expect(tab.get_by_role("alert")).to_contain_text("another account")
+        await page.get_by_role("button", name="Cancel").last.click()
+        await expect(page.get_by_role("alert")).to_contain_text("recent sign-in")
+
+
+@pytest.mark.parametrize("everywhere", [False, True], ids=["here", "everywhere"])
+async def test_sign_out_also_ends_the_session_at_the_provider(
+    browser: Browser, origins: Origins, console: Console, everywhere: bool
+) -> None:
+    async with page_of(browser, origins.console, provider=origins.provider) as page:
+        await sign_in(page, origins, "/sessions")
+        await expect(page.get_by_role("heading", name="Sessions")).to_be_visible()
+        if everywhere:
+            await page.get_by_role("button", name="Sign out everywhere").click()
+            await page.get_by_role("dialog").get_by_role("button", name="Sign out everywhere").click()
+        else:
+            await page.get_by_role("navigation").locator("..").get_by_role("button", name="Sign out", exact=True).click()
+        await page.get_by_role("button", name="Yes, sign me out").click()
+        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        assert page.url == f"{origins.console}/"
+        assert console.database.sql("SELECT count(*) FROM console_session") == "0"
+        await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
+        await expect(page.get_by_placeholder("Enter any login")).to_be_visible()
+
+
+async def test_user_cancels_at_the_provider(browser: Browser, origins: Origins) -> None:
+    async with page_of(browser, origins.console, "status of 401", provider=origins.provider) as page:
+        await page.goto("/keys")
+        await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
+        await page.get_by_role("link", name="Cancel").click()
+        await expect(page.get_by_role("alert")).to_contain_text("did not permit the sign-in")
+        assert await violations_in_both_themes(page) == []
+        await page.get_by_text("Use a credential instead").click()
+        await page.get_by_label("Credential").fill(BOOTSTRAP)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+async def test_response_of_another_browser_is_rejected(browser: Browser, origins: Origins, console: Console) -> None:
+    """Login CSRF: the address with the code of an attacker is opened in the browser of a signed-in user."""
+    async with page_of(browser, origins.console, "ERR_FAILED", provider=origins.provider) as attacker:
+        await attacker.route("**/sign-in/callback?*", lambda route: route.abort())
+        await attacker.goto("/")
+        await attacker.get_by_role("link", name=f"Sign in with {origins.name}").click()
+        cookies = await attacker.context.cookies(origins.console)
+        async with attacker.expect_request(re.compile("/sign-in/callback")) as sent:
+            await sign_in_at_provider(attacker, "books")
+        address = (await sent.value).url
+    assert [cookie["sameSite"] for cookie in cookies if cookie["name"] == "__Host-gatehouse-sign-in"] == ["Lax"]
+    async with page_of(browser, origins.console, provider=origins.provider) as page:
+        await sign_in(page, origins, "/keys")
+        await expect(page.get_by_role("heading", name="API keys")).to_be_visible()
+        await page.goto(address)
+        await expect(page.get_by_role("alert")).to_contain_text("in another browser")
+        assert "code=" not in page.url
+        await page.get_by_role("link", name="Overview").click()
+        await expect(page.get_by_role("link", name="on-call")).to_be_visible()
+
+
+async def test_every_failure_has_a_text(browser: Browser, origins: Origins) -> None:
+    texts: dict[str, str] = {}
+    async with page_of(browser, origins.console, viewport={"width": 320, "height": 640}) as page:
+        for failure in (*Failure, "Call 555-0100"):
+            await page.goto(f"/sign-in?failure={failure}&request=<b>x")
+            texts[str(failure)] = await page.get_by_role("alert").inner_text()
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 320, failure
+    assert texts.pop("Call 555-0100") == texts["response"]
+    assert len(set(texts.values())) == len(Failure)

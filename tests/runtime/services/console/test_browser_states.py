@@ -1,0 +1,204 @@
+"""States of the web UI in headless Chromium: background updates, errors, empty lists, lost connections and ended sessions."""
+
+from __future__ import annotations
+
+import re
+
+from gatehouse.features.usage.models import UsageBatch, UsageRow
+from playwright.async_api import Browser, Route, expect
+
+from tests.runtime.console_client import Console
+from tests.runtime.services.console.web_pages import MARKS, origin, page_of, sign_in, violations_in_both_themes
+
+__all__ = ["origin"]
+
+pytestmark = MARKS
+OVERVIEW_MS = 15_000
+AUDIT_MS = 5_000
+PAUSE_AFTER_MS = 300_000
+LOST = r"ERR_(FAILED|INTERNET_DISCONNECTED)|status of [45]\d\d"
+
+
+async def test_overview_is_updated_without_a_reload(browser: Browser, origin: str, console: Console) -> None:
+    await console.create()
+    async with page_of(browser, origin, LOST) as page:
+        await page.clock.install()
+        await sign_in(page)
+        status = page.get_by_text("Updated ")
+        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        updated = await status.inner_text()
+        event = page.locator("details", has_text="session.begin").first
+        await event.locator("summary").click()
+        created = await console.create(name="created in the meantime")
+        await page.clock.fast_forward(OVERVIEW_MS)
+        await expect(page.get_by_text(created["key"]["id"]).first).to_be_attached()
+        await expect(event).to_have_attribute("open", "")
+        await expect(status).not_to_have_text(updated)
+        await page.context.set_offline(True)
+        await page.clock.fast_forward(OVERVIEW_MS)
+        await expect(page.get_by_text("The last update failed.")).to_be_visible()
+        await expect(event).to_be_visible()
+        assert await violations_in_both_themes(page) == []
+        await page.context.set_offline(False)
+        await page.clock.fast_forward(OVERVIEW_MS)
+        await expect(page.get_by_text("The last update failed.")).to_be_hidden()
+
+
+async def test_new_events_and_counts_are_shown_after_a_poll(browser: Browser, origin: str, console: Console) -> None:
+    async with page_of(browser, origin) as page:
+        await page.clock.install()
+        await sign_in(page)
+        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        created = (await console.create())["key"]["id"]
+        now = console.dependencies.clock.now()
+        row = UsageRow("", "", "RATE_LIMITED", int(now // 60) * 60, 4321)
+        await console.dependencies.usage.add(UsageBatch("worker", 1, now, (row,), {}))
+        await page.clock.fast_forward(OVERVIEW_MS)
+        await expect(page.locator("details", has_text=created)).to_be_attached()
+        await expect(page.locator("dd", has_text="4,321")).to_have_count(3)
+        assert await violations_in_both_themes(page) == []
+
+
+async def test_filters_apply_to_events_that_are_polled(browser: Browser, origin: str, console: Console) -> None:
+    async with page_of(browser, origin) as page:
+        await page.clock.install()
+        await sign_in(page, "/audit?action=key.create")
+        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        created = (await console.create())["key"]["id"]
+        await page.clock.fast_forward(AUDIT_MS)
+        await expect(page.locator("details", has_text=created)).to_be_attached()
+        actions = await page.locator("summary .action").all_inner_texts()
+        assert {*actions} == {"key.create"}
+
+
+async def test_ended_session_is_reported_after_a_poll(browser: Browser, origin: str, console: Console) -> None:
+    async with page_of(browser, origin, "status of 401") as page:
+        await page.clock.install()
+        await sign_in(page, "/audit")
+        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        console.database.sql("DELETE FROM console_session")
+        await page.clock.fast_forward(AUDIT_MS)
+        await expect(page.get_by_text("The session has ended.")).to_be_visible()
+
+
+async def test_hidden_and_unattended_tabs_send_no_requests(browser: Browser, origin: str, console: Console) -> None:
+    async with page_of(browser, origin) as page:
+        await page.clock.install()
+        await sign_in(page)
+        await expect(page.get_by_text("Updated ")).to_be_visible()
+        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.url))
+        set_hidden = "hidden => Object.defineProperty(document, 'hidden', { value: hidden, configurable: true })"
+        await page.evaluate(set_hidden, True)
+        await page.clock.run_for(2 * OVERVIEW_MS)
+        assert sent == []
+        await page.evaluate(set_hidden, False)
+        async with page.expect_response(re.compile("/v1/usage")):
+            await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await page.clock.fast_forward(PAUSE_AFTER_MS)
+        await expect(page.get_by_text("Updates paused.")).to_be_visible()
+        sent.clear()
+        await page.clock.run_for(2 * OVERVIEW_MS)
+        assert sent == []
+        async with page.expect_response(re.compile("/v1/usage")):
+            await page.keyboard.press("Shift")
+        await expect(page.get_by_text("Updates paused.")).to_be_hidden()
+
+
+async def test_sign_out_in_one_tab_clears_the_others(browser: Browser, origin: str, console: Console) -> None:
+    await console.create(name="canary-of-the-list")
+    async with page_of(browser, origin) as page:
+        await sign_in(page)
+        other = await page.context.new_page()
+        await other.clock.install()
+        await other.goto("/keys")
+        await expect(other.get_by_role("link", name="canary-of-the-list")).to_be_visible()
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        await expect(other.get_by_role("heading", name="Sign in")).to_be_visible()
+        assert "canary" not in await other.content()
+
+
+async def test_errors_and_empty_lists_are_accessible(browser: Browser, origin: str, console: Console) -> None:
+    auditor = await console.create(name="auditor", scopes=["role:auditor"])
+    problem = {"status": 503, "code": "unavailable", "title": "Unavailable", "detail": "The database is unavailable."}
+
+    async def fail(route: Route) -> None:
+        await route.fulfill(status=503, json=problem, content_type="application/problem+json")
+
+    found = {}
+    async with page_of(browser, origin, LOST, viewport={"width": 320, "height": 640}) as page:
+        await page.route("**/operations.json", lambda route: route.abort())
+        await page.goto("/")
+        await expect(page.get_by_text("The console cannot be reached.")).to_be_visible()
+        found["unreachable"] = await violations_in_both_themes(page)
+        await page.unroute("**/operations.json")
+        await page.get_by_role("button", name="Retry").click()
+        await page.get_by_label("Credential").fill(auditor["token"])
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+        await page.goto("/keys/new")
+        await expect(page.get_by_role("heading", name="Access denied")).to_be_visible()
+        await expect(
+            page.get_by_text("one of these roles: issuer, operator, owner, service. Your role: auditor.")
+        ).to_be_visible()
+        found["denied"] = await violations_in_both_themes(page)
+        await page.goto("/keys?owner=nobody")
+        await expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
+        found["empty"] = await violations_in_both_themes(page)
+        await page.route("**/v1/keys?*", fail)
+        await page.route("**/v1/keys", fail)
+        await page.goto("/keys")
+        await expect(page.get_by_role("alert")).to_contain_text("The database is unavailable.")
+        found["error"] = await violations_in_both_themes(page)
+        await page.unroute_all()
+        await page.get_by_role("button", name="Retry").click()
+        await expect(page.get_by_role("link", name="auditor")).to_be_visible()
+        await page.goto("/keys/000000000000")
+        await expect(page.get_by_role("alert")).to_contain_text("Not found")
+        await expect(page.get_by_role("button", name="Retry")).to_be_hidden()
+        found["not found"] = await violations_in_both_themes(page)
+        await page.get_by_role("alert").get_by_role("link", name="Show API keys").click()
+        await expect(page.get_by_role("heading", name="API keys")).to_be_visible()
+        answer = await page.goto("/key/000000000000")
+        assert answer is not None
+        assert answer.status == 404
+        await expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
+        assert await page.title() == "Page not found – Gatehouse console"
+        found["no page"] = await violations_in_both_themes(page)
+        await page.get_by_role("link", name="Go to the overview").click()
+        await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    assert {state: problems for state, problems in found.items() if problems} == {}
+
+
+async def test_time_since_the_last_update_of_the_clock_is_in_the_past(browser: Browser, origin: str, console: Console) -> None:
+    key_id = (await console.create(name="created after the update"))["key"]["id"]
+    console.database.sql(f"UPDATE api_key SET created_at = now() + interval '10 seconds' WHERE id = '{key_id}'")  # noqa: S608
+    async with page_of(browser, origin) as page:
+        await page.clock.install()
+        await sign_in(page)
+        await page.clock.fast_forward(20_000)
+        await page.get_by_role("link", name="API keys").click()
+        row = page.get_by_role("row", name="created after the update")
+        await expect(row).to_contain_text(re.compile(r"\d+ seconds ago"))
+        await expect(row).not_to_contain_text(re.compile(r"in \d+ seconds"))
+
+
+async def test_operation_is_found_and_tried_in_the_reference(browser: Browser, origin: str, console: Console) -> None:
+    await console.create(name="listed by the reference")
+    async with page_of(browser, origin) as page:
+        await sign_in(page, "/api-reference")
+        await page.get_by_label("Search by path or name").fill("get list keys")
+        await page.keyboard.press("Enter")
+        await page.locator("summary", has_text="/v1/keys").click()
+        await expect(page).to_have_url(re.compile("operation=list_keys"))
+        await page.get_by_label("owner", exact=True).fill("nobody")
+        await page.get_by_role("button", name="Send request").click()
+        await expect(page.get_by_role("region", name="Response")).to_contain_text('"keys": []')
+        await page.get_by_label("owner", exact=True).fill("")
+        await page.get_by_role("button", name="Send request").click()
+        await expect(page.get_by_role("region", name="Response")).to_contain_text("listed by the reference")
+        await page.goto("/api-reference?operation=create_key")
+        await expect(page.get_by_role("heading", name="Request body")).to_be_visible()
+        assert await page.get_by_role("button", name="Send request").count() == 0

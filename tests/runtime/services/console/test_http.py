@@ -1,0 +1,117 @@
+"""Properties of all console responses: problem documents, security headers, logs and health."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import httpx
+import pytest
+from gatehouse.platform.audit_log import APPEND_LOCK
+from gatehouse.services.console import app
+from gatehouse.services.console import asgi as console_asgi
+from openapi_spec_validator import validate
+
+from tests.runtime.console_client import BOOTSTRAP, Console
+
+
+async def test_unknown_path_is_a_problem_document(console: Console) -> None:
+    reply = await console.client.get("/v1/nothing")
+    assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
+
+
+async def test_wrong_method_is_405_with_allow_header(console: Console) -> None:
+    reply = await console.client.put("/v1/keys")
+    assert (reply.status_code, reply.headers["allow"], reply.json()["code"]) == (405, "GET, POST", "method_not_allowed")
+
+
+async def test_internal_error_is_500_with_request_id(console: Console) -> None:
+    def broken(count: int) -> bytes:
+        raise RuntimeError("canary-of-a-defect")
+
+    transport = httpx.ASGITransport(console_asgi.create(replace(console.dependencies, random_bytes=broken)))
+    async with httpx.AsyncClient(transport=transport, base_url="https://console.test") as client:
+        reply = await client.post("/v1/keys", json={"name": "x"}, headers=console.as_(BOOTSTRAP))
+    assert (reply.status_code, reply.json()["code"]) == (500, "internal")
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.headers["x-request-id"] in reply.json()["detail"]
+    assert "RuntimeError at test_http.py" in console.log.entries[-1]["detail"]
+    assert "canary" not in reply.text + str(console.log.entries[-1])
+
+
+async def test_database_failure_is_503_without_its_message(console: Console) -> None:
+    console.database.sql("ALTER TABLE api_key RENAME COLUMN owner TO canary")
+    try:
+        reply = await console.client.get("/v1/keys")
+    finally:
+        console.database.sql("ALTER TABLE api_key RENAME COLUMN canary TO owner")
+    assert (reply.status_code, reply.headers["retry-after"], reply.json()["code"]) == (503, "1", "unavailable")
+    assert "api_key" not in reply.text
+
+
+@pytest.mark.requirement("SS-13")
+@pytest.mark.parametrize("path", ["/openapi.json", "/operations.json", "/healthz", "/v1/keys", "/v1/nothing"])
+async def test_every_response_has_the_security_headers(console: Console, path: str) -> None:
+    headers = (await console.client.get(path)).headers
+    assert "script-src" not in headers["content-security-policy"]
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["strict-transport-security"].startswith("max-age=63072000")
+    assert headers["x-request-id"].startswith("req_")
+
+
+async def test_openapi_document_is_valid_and_lists_every_problem(console: Console) -> None:
+    document = (await console.client.get("/openapi.json")).json()
+    validate(document)
+    assert document["openapi"].startswith("3.1")
+    create = document["paths"]["/v1/keys"]["post"]
+    assert {"201", "400", "401", "403", "413", "500", "503"} <= set(create["responses"])
+    assert list(create["responses"]["422"]["content"]) == ["application/problem+json"]
+    assert create["responses"]["401"]["content"]["application/problem+json"]["example"]["code"] == "unauthorized"
+    assert create["security"] == [{"admin": []}, {"session": []}]
+
+
+async def test_liveness_readiness_and_metrics_are_served(console: Console) -> None:
+    assert (await console.client.get("/healthz")).json() == {"status": "ok"}
+    assert (await console.client.get("/readyz")).json() == {"status": "ready", "checks": {"database": "ok"}}
+    assert 'gatehouse_request_seconds_count{route="/readyz",service="console"' in (await console.client.get("/metrics")).text
+
+
+@pytest.mark.requirement("TR-12")
+async def test_health_is_served_while_requests_wait_for_the_database(console: Console) -> None:
+    """Some requests wait for a lock, and the others for a connection."""
+    async with console.pool.transaction() as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", APPEND_LOCK)
+        waiting = [asyncio.create_task(console.create(name=f"key {number}")) for number in range(6)]
+        for _ in range(20):
+            assert (await console.client.get("/healthz")).status_code == 200
+        assert [task for task in waiting if task.done()] == []
+    assert len(await asyncio.gather(*waiting)) == 6
+
+
+async def test_log_contains_the_route_not_the_path(console: Console) -> None:
+    await console.client.get("/v1/keys/gtk_test_pasted_by_mistake")
+    line = console.log.entries[-1]
+    assert (line["route"], line["path"], line["status"], line["key_id"]) == (
+        "/v1/keys/{id}",
+        "/v1/keys/{id}",
+        404,
+        "bootstrap",
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://console.example.com", "https://console.example.com"),
+        ("https://Console.example.com:443/x", "https://console.example.com"),
+        ("https://console.example.com:8443", "https://console.example.com:8443"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("http://[::1]:5555", "http://[::1]:5555"),
+        ("", ""),
+    ],
+)
+def test_origin_has_the_form_that_browsers_send(url: str, origin: str) -> None:
+    assert app._origin(url) == origin

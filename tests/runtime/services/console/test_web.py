@@ -1,0 +1,198 @@
+"""The web UI: headers, size budgets of the built files, and the wheel. `make check` compares its types with the API."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from gatehouse.core.verification import Code
+from gatehouse.services.console.asgi import document
+from gatehouse.services.console.web import FOLDER, WebFiles
+
+from tests import requires
+from tests.runtime.console_client import Console
+
+pytestmark = pytest.mark.requirement("CG-13")
+
+ROOT = Path(__file__).resolve().parents[3]
+SOURCES = ROOT / "runtime/web"
+FIRST_LOAD_MAX, CHUNK_MAX, STYLE_MAX = 61 * 1024, 25 * 1024, 12 * 1024
+
+#: Size of all files without compression. A browser loads a part of them, so this bound detects only files that are included by
+#: mistake.
+TOTAL_MAX = 310 * 1024
+DIRECTIVES = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self'",
+    "connect-src": "'self'",
+    "form-action": "'self'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+    "require-trusted-types-for": "'script'",
+    "trusted-types": "vue",
+}
+
+
+def assets(suffix: str) -> dict[str, bytes]:
+    return {name: file.content for name, file in WebFiles.read().assets.items() if name.endswith(suffix)}
+
+
+def first_load(suffix: str) -> set[str]:
+    """Names of the files that index.html refers to."""
+    index = WebFiles.read().index
+    assert index is not None
+    return {name for name in re.findall(r'"/assets/([^"]+)"', index.content.decode()) if name.endswith(suffix)}
+
+
+def compressed(content: bytes) -> int:
+    return len(gzip.compress(content, 9))
+
+
+@requires.WEB_UI
+@pytest.mark.parametrize("path", ["/", "/keys", "/keys/new", "/keys/3fGh82kLmQ0a"])
+async def test_pages_are_served_with_a_strict_policy(console: Console, path: str) -> None:
+    reply = await console.client.get(path)
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert reply.headers["cache-control"] == "no-store"
+    policy = dict(directive.split(" ", 1) for directive in reply.headers["content-security-policy"].split("; "))
+    assert policy == DIRECTIVES
+    assert "Set-Cookie" not in reply.headers
+
+
+@requires.WEB_UI
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/keys/a/b", "/assets/nothing.js", "/assets/", "/assets/..%2findex.html", "/index.html"]
+)
+async def test_other_paths_are_not_found(console: Console, path: str) -> None:
+    reply = await console.client.get(path)
+    assert (reply.status_code, reply.headers["content-type"]) == (404, "application/problem+json")
+
+
+@requires.WEB_UI
+async def test_browser_receives_a_page_at_an_unknown_address(console: Console) -> None:
+    accept = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    known = await console.client.get("/", headers=accept)
+    for path in ("/nothing", "/keys/a/b", "/key", "/v2/keys"):
+        reply = await console.client.get(path, headers={**accept, "If-None-Match": known.headers["etag"]})
+        assert (reply.status_code, reply.text) == (404, known.text)
+        for name in ("content-type", "cache-control", "content-security-policy", "x-frame-options"):
+            assert reply.headers.get(name) == known.headers.get(name)
+    for path in ("/v1/nothing", "/v1/keys/a/b", "/assets/nothing.js"):
+        reply = await console.client.get(path, headers=accept)
+        assert (reply.status_code, reply.headers["content-type"]) == (404, "application/problem+json")
+    posted = await console.client.post("/nothing", headers=accept)
+    assert (posted.status_code, posted.headers["content-type"]) == (404, "application/problem+json")
+
+
+@requires.WEB_UI
+async def test_assets_are_immutable_compressed_and_revalidated(console: Console) -> None:
+    [name] = [name for name in first_load(".js") if name.startswith("index-")]
+    url = f"/assets/{name}"
+    sizes = {}
+    for accepted, coding in (("br, gzip", "br"), ("gzip", "gzip"), ("br;q=0, gzip", "gzip"), ("identity", None)):
+        reply = await console.client.get(url, headers={"Accept-Encoding": accepted})
+        assert reply.headers.get("content-encoding") == coding
+        assert reply.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert (reply.headers["content-type"].partition(";")[0], reply.headers["vary"]) == ("text/javascript", "Accept-Encoding")
+        sizes[coding] = int(reply.headers["content-length"])
+    assert sizes["br"] < sizes["gzip"] < sizes[None]
+    reply = await console.client.get(url, headers={"If-None-Match": reply.headers["etag"], "Accept-Encoding": "identity"})
+    assert (reply.status_code, reply.content) == (304, b"")
+
+
+@requires.WEB_UI
+def test_compressed_files_have_the_content_of_the_files() -> None:
+    files = WebFiles.read()
+    assert files.index is not None
+    forms = [(file.content, file.codings) for file in (files.index, *files.assets.values())]
+    assert len(forms) > 10
+    assert [content for content, codings in forms if gzip.decompress(codings["gzip"]) != content] == []
+    assert {frozenset(codings) for _, codings in forms} == {frozenset({"br", "gzip"})}
+
+
+@requires.WEB_UI
+def test_built_files_are_within_the_budgets() -> None:
+    scripts, styles = assets(".js"), assets(".css")
+    first = first_load(".js")
+    assert {"index"} <= {name.partition("-")[0] for name in first}
+    assert sum(compressed(scripts[name]) for name in first) <= FIRST_LOAD_MAX
+    assert sum(compressed(content) for content in styles.values()) <= STYLE_MAX
+    lazy = {name: compressed(content) for name, content in scripts.items() if name not in first}
+    assert len(lazy) > 3
+    assert max(lazy.values()) <= CHUNK_MAX
+    assert sum(len(file.content) for file in WebFiles.read().assets.values()) <= TOTAL_MAX
+
+
+@requires.WEB_UI
+def test_pages_contain_no_inline_code_and_no_foreign_origin() -> None:
+    index = WebFiles.read().index
+    assert index is not None
+    html = index.content.decode()
+    assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=", html) == []
+    everything = html + "".join(content.decode() for content in {**assets(".js"), **assets(".css")}.values())
+    # Namespaces of SVG and MathML, and links in messages of Vue, are never requested.
+    origins = set(re.findall(r"https?://([\w.-]+)", everything)) - {"www.w3.org", "vuejs.org"}
+    assert origins == set()
+    assert re.findall(r"\beval\(|new Function\b", everything) == []
+
+
+@requires.WEB_UI
+async def test_operations_are_those_of_the_openapi_document(console: Console) -> None:
+    operations = (await console.client.get("/operations.json")).json()["operations"]
+    declared = {
+        operation["operationId"]: (method.upper(), path, operation["x-roles"])
+        for path, methods in document()["paths"].items()
+        for method, operation in methods.items()
+        if "x-roles" in operation
+    }
+    assert len(declared) > 40
+    assert {name: (item["method"], item["path"], item["roles"]) for name, item in operations.items()} == declared
+
+
+def test_without_built_files_the_page_names_the_command(tmp_path: Path) -> None:
+    files = WebFiles.read(tmp_path)
+    files = WebFiles.read(tmp_path)
+    assert (files.index, files.assets, files.paths) == (None, {}, ("/",))
+
+
+@requires.WEB_UI
+def test_wheel_contains_every_built_file(tmp_path: Path) -> None:
+    """The sources are copied, so that the build does not see the repository."""
+    for name in ("pyproject.toml", "gatehouse"):
+        source = ROOT / "runtime" / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, tmp_path / name)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".gitignore").write_text("static/\n")
+    code = "import sys, hatchling.build; print(hatchling.build.build_wheel(sys.argv[1]))"
+    output = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "out")], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout
+    names = zipfile.ZipFile(tmp_path / "out" / output.split()[-1]).namelist()
+    expected = {f"gatehouse/services/console/static/{path.relative_to(FOLDER)}" for path in FOLDER.rglob("*") if path.is_file()}
+    assert len(expected) > 10
+    assert expected <= set(names)
+
+
+def test_every_result_code_has_a_label() -> None:
+    catalogue = (SOURCES / "src/locales/en.ts").read_text()
+    assert set(re.findall(r"^  'code\.([A-Z_]+)': '", catalogue, re.MULTILINE)) == set(Code)
+
+
+def test_lockfile_pins_every_package_without_a_registry() -> None:
+    packages = json.loads((SOURCES / "package-lock.json").read_bytes())["packages"]
+    assert len(packages) > 50
+    assert [name for name, package in packages.items() if name and "integrity" not in package] == []
+    assert [name for name, package in packages.items() if "resolved" in package] == []
+    manifest = json.loads((SOURCES / "package.json").read_bytes())
+    versions = [*manifest["dependencies"].values(), *manifest["devDependencies"].values()]
+    assert [version for version in versions if not re.fullmatch(r"\d+\.\d+\.\d+", version)] == []

@@ -1,0 +1,442 @@
+"""A gateway process with PostgreSQL and Redis, a recording Core, and a client that sends raw bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import secrets
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from gatehouse.core.keys import KeyEnvironment
+from gatehouse.core.token import Pepper, build_marked
+from gatehouse.features.keys.models import Effective
+from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.platform.settings import Settings
+
+from sandbox import child_processes
+from sandbox.ports import free_port
+from tests.runtime.platform.tracing.collector import Collector, running_collector
+
+PEPPER = bytes(range(32))
+SERVE = (
+    "from gatehouse.platform import settings; "
+    "from gatehouse.platform.http import server; server.serve(['gateway'], settings.load())"
+)
+
+
+Start = Callable[..., tuple[child_processes.Child, int, Path]]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A raw response. `headers` has repeated fields; `whole` is False if the connection was closed early."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    whole: bool = True
+
+    def header(self, name: str) -> str | None:
+        return next((value for field_name, value in self.headers if field_name == name), None)
+
+    def all(self, name: str) -> list[str]:
+        return [value for field_name, value in self.headers if field_name == name]
+
+    @property
+    def json(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.body)
+        return document
+
+
+@dataclass
+class Key:
+    id: str
+    token: str
+
+
+@dataclass
+class Gateway:
+    """Client of a gateway. `request` sends exact bytes; `create_key` stores a key as the management API does."""
+
+    port: int
+    pid: int
+    pool: asyncpg.Pool
+    log: Path
+    pepper: Pepper = field(default_factory=lambda: Pepper({1: PEPPER}, 1))
+
+    async def request(
+        self, method: str, target: str, *headers: str, body: bytes | None = None, host: str | None = "gateway.test"
+    ) -> Reply:
+        lines = [f"{method} {target} HTTP/1.1", *([f"Host: {host}"] if host else []), *headers]
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        return await self.send(
+            "\r\n".join((*lines, "Connection: close", "", "")).encode("utf-8", "surrogateescape") + (body or b"")
+        )
+
+    async def send(self, raw: bytes) -> Reply:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(raw)
+            return await read_reply(reader, head=raw.startswith(b"HEAD "))
+        finally:
+            writer.close()
+
+    async def verify(self, token: str, **members: Any) -> Reply:
+        return await self.post("/v1/keys/verify", {"token": token, **members})
+
+    async def create_key(self, **columns: Any) -> Key:
+        """Stores a key with scope cores:read and a high rate limit, with the given columns."""
+        environment = KeyEnvironment(columns.pop("environment", "test"))
+        random = secrets.token_bytes(9), secrets.token_bytes(32)
+        token = build_marked("gtk", environment, *random, pepper=self.pepper, generation=1)
+        assert token is not None
+        limits = columns.pop("limits", [{"name": "requests", "quota": 1000, "window_s": 1, "burst": 1000}])
+        values = {
+            "id": token.id,
+            "digest": self.pepper.digest(token.text, 1),
+            "pepper_generation": 1,
+            "id_generation": 1,
+            "environment": environment.value,
+            "state": "active",
+            "name": "reader",
+            "owner": "team-a",
+            "scopes": ["cores:read"],
+            "cores": [],
+            "limits": json.dumps(limits),
+            **columns,
+        }
+        names = ", ".join(values)
+        placeholders = ", ".join(f"${number + 1}" for number in range(len(values)))
+        await self.pool.execute(
+            f"INSERT INTO api_key ({names}, created_at, created_by) VALUES ({placeholders}, now(), 'test')",  # noqa: S608
+            *values.values(),
+        )
+        return Key(token.id, token.text)
+
+    def on_port(self, port: int) -> Gateway:
+        """The client of another gateway on the same database."""
+        return replace(self, port=port)
+
+    async def post(self, path: str, document: Any) -> Reply:
+        return await self.request("POST", path, body=json.dumps(document).encode())
+
+    async def metric(self, name: str) -> float:
+        """The value of a metric with its labels; 0 if it is absent."""
+        page = (await self.request("GET", "/metrics")).body.decode()
+        return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(f"{name} "))
+
+    async def revoke(self, key: Key) -> None:
+        """Revokes a key and waits until the gateway has confirmed the revocation."""
+        seq = await self.pool.fetchval(
+            "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING change_seq", key.id
+        )
+        await applied(self.pool, seq)
+
+    async def register(self, url: str, name: str = "docs", **members: Any) -> tuple[Key, Reply]:
+        agent = await self.create_key(scopes=["cores:register"])
+        reply = await self.put_core(agent, name, {"url": url, **members})
+        return agent, reply
+
+    async def put_core(self, key: Key, name: str, members: dict[str, Any]) -> Reply:
+        body = json.dumps(members).encode()
+        return await self.request("PUT", f"/v1/cores/{name}", f"Authorization: Bearer {key.token}", body=body)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return log_lines(self.log)
+
+    async def lines_with(self, **members: Any) -> list[dict[str, Any]]:
+        """Log lines with these fields, as soon as one exists."""
+        async with asyncio.timeout(60):
+            while True:
+                result = [line for line in self.lines() if members.items() <= line.items()]
+                if result:
+                    return result
+                await asyncio.sleep(0.005)
+
+
+def log_lines(log: Path) -> list[dict[str, Any]]:
+    """The complete lines of a log. A process may be writing the last line."""
+    return [json.loads(line) for line in log.read_text().split("\n")[:-1] if line.startswith("{")]
+
+
+async def applied(pool: Any, change_seq: int) -> None:
+    """Waits until every live worker has applied the change. Rows of killed workers are ignored."""
+    repository = KeyRepository(pool, staleness_s=Settings.model_fields["max_staleness_ms"].default / 1000)
+    assert await repository.effective(change_seq, timeout_s=30) is Effective.EVERYWHERE
+
+
+async def read_reply(reader: asyncio.StreamReader, *, head: bool = False) -> Reply:
+    """Reads one response (RFC 9112). `whole` is False if its body is incomplete."""
+    async with asyncio.timeout(60):
+        start = await reader.readuntil(b"\r\n\r\n")
+        first, *lines = start.decode("latin-1").split("\r\n")[:-2]
+        headers = [(line.split(":", 1)[0].lower(), line.split(":", 1)[1].strip()) for line in lines]
+        status = int(first.split(" ")[1])
+        length = next((int(value) for name, value in headers if name == "content-length"), None)
+        if head or status in (204, 304):
+            return Reply(status, headers, await reader.read())
+        try:
+            if length is not None:
+                return Reply(status, headers, await reader.readexactly(length))
+            if ("transfer-encoding", "chunked") in headers:
+                return Reply(status, headers, await _chunks(reader))
+        except (asyncio.IncompleteReadError, ConnectionResetError):
+            return Reply(status, headers, b"", whole=False)
+        return Reply(status, headers, await reader.read())
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        body += await reader.readexactly(size)
+        await reader.readexactly(2)
+    return body
+
+
+@dataclass
+class Core:
+    """An HTTP server that records requests and behaves as the first segment of the path specifies."""
+
+    port: int = 0
+    requests: list[tuple[str, list[tuple[str, str]], bytes]] = field(default_factory=list)
+    disconnected: asyncio.Event = field(default_factory=asyncio.Event)
+    resume: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def last(self) -> tuple[str, dict[str, str], bytes]:
+        line, headers, body = self.requests[-1]
+        return line, dict(headers), body
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                start = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                line, *rest = start.split("\r\n")[:-2]
+                headers = [(entry.split(":", 1)[0].lower(), entry.split(":", 1)[1].strip()) for entry in rest]
+                named = dict(headers)
+                if named.get("transfer-encoding") == "chunked":
+                    body = await _chunks(reader)
+                    await reader.readexactly(2)
+                else:
+                    body = await reader.readexactly(int(named.get("content-length", "0")))
+                self.requests.append((line, headers, body))
+                await self._respond(line.split(" ")[1].split("?")[0], line.startswith("HEAD"), writer, reader)
+        except (asyncio.IncompleteReadError, ConnectionResetError):
+            self.disconnected.set()
+        finally:
+            writer.close()
+
+    async def _respond(self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> None:
+        kind = path.split("/")[1]
+        if kind == "drop":
+            writer.transport.abort()
+        elif kind == "silent":
+            await reader.read(1)  # returns when the gateway closes the connection
+            raise ConnectionResetError
+        elif kind == "half":
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100_000)
+            await writer.drain()
+            writer.close()
+        elif kind == "slow":
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+            await writer.drain()
+            await self.resume.wait()
+            writer.write(b"6\r\nsecond\r\n0\r\n\r\n")
+        elif kind == "endless":
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+            await writer.drain()
+            await reader.read(1)  # returns when the gateway closes the connection
+            raise ConnectionResetError
+        elif kind == "big":
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + bytes(3_000_000))
+        elif kind == "odd":
+            writer.write(
+                b"HTTP/1.1 301 Moved\r\nLocation: http://elsewhere.example/\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n"
+                b"Content-Encoding: gzip\r\nX-Hop: 1\r\nConnection: x-hop\r\nX-Bad: caf\xe9\r\nX-Good: yes\r\n"
+                b"Service-Worker-Allowed: /\r\n"
+                b'RateLimit: "core";r=1\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00'
+            )
+        elif kind == "switch":
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\nother protocol")
+        elif kind == "status":
+            status = path.split("/")[2]
+            body = b"" if status in ("204", "304") else b"core says " + status.encode()
+            length = b"" if status == "204" else f"Content-Length: {len(body)}\r\n".encode()
+            writer.write(f"HTTP/1.1 {status} Status\r\n".encode() + length + b"\r\n" + body)
+        else:
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n" + (b"" if head else b"hello")
+            )
+        await writer.drain()
+
+
+@pytest.fixture
+async def core() -> AsyncIterator[Core]:
+    recorder = Core()
+    server = await asyncio.start_server(recorder.serve, "127.0.0.1", 0)
+    recorder.port = server.sockets[0].getsockname()[1]
+    yield recorder
+    server.close()
+
+
+@pytest.fixture
+async def docs(gateway: Gateway, core: Core) -> AsyncIterator[Key]:
+    """Registers the recording Core as docs; yields the key of its agent."""
+    agent, reply = await gateway.register(core.url)
+    assert reply.status == 200, reply.body
+    yield agent
+    # The next test registers with another key, which could not take a name with a live lease.
+    await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'docs'")
+
+
+def gateway_environment(database_url: str, redis_url: str, port: int, **more: str) -> dict[str, str]:
+    pepper = {"current": 1, "generations": {"1": base64.b64encode(PEPPER).decode()}}
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")},
+        "GATEHOUSE_ENVIRONMENT": "dev",
+        "GATEHOUSE_DATABASE_URL": database_url,
+        "GATEHOUSE_DATABASE_AUTH": "url",
+        "GATEHOUSE_REDIS_URL": redis_url,
+        "GATEHOUSE_REDIS_AUTH": "url",
+        "GATEHOUSE_LIMIT_TIMEOUT_MS": "5000",  # the maximum, for busy test machines
+        "GATEHOUSE_PEPPER": json.dumps(pepper),
+        "GATEHOUSE_CORE_NETWORKS": "127.0.0.0/8",
+        "GATEHOUSE_BIND": "127.0.0.1",
+        "GATEHOUSE_GATEWAY_PORT": str(port),
+        "GATEHOUSE_GATEWAY_URL": "https://gateway.test",
+        **more,
+    }
+
+
+def start_gateway(
+    environment: dict[str, str], log: Path, until: str = "/readyz", *, script: str = SERVE
+) -> child_processes.Child:
+    """Starts a gateway and waits until `until` returns 200. Its output is written to `log`."""
+    child = child_processes.start("gateway", [sys.executable, "-c", script], log=log, env=environment)
+    url = f"http://127.0.0.1:{environment['GATEHOUSE_GATEWAY_PORT']}{until}"
+    child_processes.wait_until(child, lambda: _is_ready(url), "ready", 60)
+    return child
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=30):  # noqa: S310
+            return True
+    except OSError:  # no connection, no response in time, or a response other than 2xx
+        return False
+
+
+@contextmanager
+def running_gateway(database: Any, redis_url: str, folder: Path, **more: str) -> Iterator[tuple[int, int, Path, str]]:
+    """A gateway that must stop after SIGTERM. Yields its port, process ID and log, and the URL of its database."""
+    port, log = free_port(), folder / "gateway.log"
+    child = start_gateway(gateway_environment(database.app_url, redis_url, port, **more), log)
+    yield port, child.pid, log, database.app_url
+    status = child.stop()
+    assert status == 0, f"the gateway did not stop after SIGTERM: status {status}"
+
+
+@asynccontextmanager
+async def gateway_pair(
+    database: Any, redis_url: str, folder: Path, script: str, **more: str
+) -> AsyncIterator[tuple[Gateway, Gateway]]:
+    """Two gateways with the same database and Redis. script: run before SERVE; `{enabled}` is True in the first gateway only."""
+    children, gateways = [], []
+    async with asyncpg.create_pool(database.app_url, min_size=1, max_size=4) as pool:
+        for enabled in (True, False):
+            port, log = free_port(), folder / f"{enabled}.log"
+            environment = gateway_environment(database.app_url, redis_url, port, **more)
+            children.append(start_gateway(environment, log, script=script.format(enabled=enabled) + SERVE))
+            gateways.append(Gateway(port, children[-1].pid, pool, log))
+        yield gateways[0], gateways[1]
+        for child in children:
+            child.stop()
+
+
+@pytest.fixture(scope="module")
+def gateway_process(
+    database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, int, Path, str]]:
+    with running_gateway(database, redis_url, tmp_path_factory.mktemp("gateway")) as process:
+        yield process
+
+
+def trace_settings(collector: Collector) -> dict[str, str]:
+    """Every request is traced."""
+    return {"GATEHOUSE_TRACES_ENDPOINT": collector.endpoint, "GATEHOUSE_TRACES_SAMPLE_PERCENT": "100"}
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with running_collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def traced_gateway_process(
+    collector: Collector, database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, int, Path, str]]:
+    """A gateway that traces each request. A module uses it by overriding `gateway_process`."""
+    port, log = free_port(), tmp_path_factory.mktemp("gateway") / "gateway.log"
+    child = start_gateway(gateway_environment(database.app_url, redis_url, port, **trace_settings(collector)), log)
+    yield port, child.pid, log, database.app_url
+    assert child.stop() == 0
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts additional gateways: `start(database_url, redis_url, NAME=value)` returns the process, its port and its log."""
+    started: list[child_processes.Child] = []
+
+    def begin(database_url: str, redis_url: str, until: str = "/readyz", **more: str) -> tuple[child_processes.Child, int, Path]:
+        port, log = free_port(), tmp_path / f"gateway-{len(started)}.log"
+        started.append(start_gateway(gateway_environment(database_url, redis_url, port, **more), log, until))
+        return started[-1], port, log
+
+    yield begin
+    for child in started:
+        child.stop()
+
+
+@pytest.fixture
+def failed_start(database: Any, redis_url: str, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """Runs a gateway that fails to start; returns its exit status and output."""
+
+    def run(**more: str) -> tuple[int, str]:
+        environment = {**gateway_environment(database.app_url, redis_url, free_port()), **more}
+        child = child_processes.start("gateway", [sys.executable, "-c", SERVE], log=tmp_path / "gateway.log", env=environment)
+        try:
+            status = child.process.wait(60)
+        finally:
+            child.stop()
+        return status, (tmp_path / "gateway.log").read_text()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+async def module_gateway(gateway_process: tuple[int, int, Path, str]) -> AsyncIterator[Gateway]:
+    """With connections that all tests of the module use. PostgreSQL needs longer for a new connection than for most tests."""
+    port, pid, log, database_url = gateway_process
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=4) as pool:
+        yield Gateway(port, pid, pool, log)
+
+
+@pytest.fixture
+def gateway(module_gateway: Gateway) -> Gateway:
+    return module_gateway

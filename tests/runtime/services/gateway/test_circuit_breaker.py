@@ -1,0 +1,240 @@
+"""Circuit breakers and retries of a running gateway, with Cores that are down, silent or broken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, cast
+
+import asyncpg
+import pytest
+from gatehouse.features.cores.reports import summarize
+from gatehouse.features.cores.repository import CoreRepository
+from gatehouse.platform.db.pool import Pool
+
+from sandbox.ports import free_port
+from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, gateway_environment, start_gateway
+
+pytestmark = pytest.mark.requirement("CG-11")
+
+#: Two failures open a circuit breaker for longer than a test; no retries.
+BREAKER_SETTINGS = {
+    "CIRCUIT_BREAKER_FAILURES": "2",
+    "CIRCUIT_BREAKER_RESET_S": "300",
+    "RETRY_BUDGET_PERCENT": "0",
+    "CORE_TIMEOUT_S": "1",
+}
+#: The first trial request is sent after a second.
+RECOVERY_SETTINGS = {**BREAKER_SETTINGS, "CIRCUIT_BREAKER_RESET_S": "1"}
+#: Circuit breakers are disabled.
+RETRY_SETTINGS = {"CIRCUIT_BREAKER_FAILURES": "0", "RETRY_BUDGET_PERCENT": "10", "CORE_TIMEOUT_S": "1"}
+
+
+@pytest.fixture(scope="module")
+def processes(database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Gateway]]:
+    """A gateway with each of the settings, without a database pool."""
+    with ExitStack() as stack:
+        gateways = {}
+        each = (("breaking", BREAKER_SETTINGS), ("recovering", RECOVERY_SETTINGS), ("retrying", RETRY_SETTINGS))
+        for name, settings in each:
+            port, log = free_port(), tmp_path_factory.mktemp(name) / "gateway.log"
+            more = {f"GATEHOUSE_{variable}": value for variable, value in settings.items()}
+            child = start_gateway(gateway_environment(database.app_url, redis_url, port, **more), log)
+            stack.callback(child.stop)
+            gateways[name] = Gateway(port, child.pid, None, log)
+        yield gateways
+
+
+@pytest.fixture
+async def pool(database: Any) -> AsyncIterator[asyncpg.Pool]:
+    async with asyncpg.create_pool(database.app_url, min_size=1, max_size=2) as connections:
+        yield connections
+        # The next test registers with another key, which could not take a name with a live lease.
+        await connections.execute("UPDATE core SET draining = true")
+
+
+@pytest.fixture
+def breaking(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
+    return replace(processes["breaking"], pool=pool)
+
+
+@pytest.fixture
+def recovering(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
+    return replace(processes["recovering"], pool=pool)
+
+
+@pytest.fixture
+def retrying(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
+    return replace(processes["retrying"], pool=pool)
+
+
+async def registered(gateway: Gateway, url: str) -> tuple[Key, Key]:
+    """Registers `url` as docs; returns the key of the agent and a key with scope cores:read."""
+    agent, reply = await gateway.register(url)
+    assert reply.status == 200, reply.body
+    return agent, await gateway.create_key()
+
+
+async def get(gateway: Gateway, key: Key, path: str = "x", method: str = "GET", body: bytes | None = None) -> Reply:
+    return await gateway.request(method, f"/cores/docs/{path}", f"X-API-Key: {key.token}", body=body)
+
+
+async def codes(gateway: Gateway, key: Key, times: int, path: str = "x") -> list[tuple[int, str]]:
+    replies = [await get(gateway, key, path) for _ in range(times)]
+    return [(reply.status, reply.json["code"]) for reply in replies]
+
+
+def transitions(gateway: Gateway) -> list[tuple[str, str, str]]:
+    lines = [line for line in gateway.lines() if line.get("event") == "circuit breaker"]
+    return [(line["core"], line["state"], line["level"]) for line in lines]
+
+
+async def first_trial(gateway: Gateway, key: Key) -> Reply:
+    """The first response after the reset time."""
+    async with asyncio.timeout(60):
+        while (reply := await get(gateway, key)).status == 503:
+            await asyncio.sleep(0.05)
+    return reply
+
+
+def transitions_metric(state: str) -> str:
+    return f'gatehouse_circuit_breaker_transitions_total{{state="{state}"}}'
+
+
+async def until_logged(gateway: Gateway, *expected: tuple[str, str, str]) -> None:
+    async with asyncio.timeout(60):  # log lines are written in batches
+        while tuple(transitions(gateway)[-len(expected) :]) != expected:
+            await asyncio.sleep(0.01)
+
+
+async def test_failures_open_the_circuit(breaking: Gateway) -> None:
+    _, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
+    before = await breaking.metric(transitions_metric("open")), await breaking.metric("gatehouse_circuit_breakers_open")
+    assert await codes(breaking, key, 2) == [(502, "core_unreachable")] * 2
+    reply = await get(breaking, key)
+    assert (reply.status, reply.json["code"]) == (503, "core_circuit_open")
+    assert 200 < int(reply.header("retry-after") or "") <= 300
+    assert reply.header("ratelimit") is not None
+    assert await breaking.metric(transitions_metric("open")) == before[0] + 1
+    assert await breaking.metric("gatehouse_circuit_breakers_open") == before[1] + 1
+    await until_logged(breaking, ("docs", "open", "warning"))
+
+
+async def test_successful_trial_closes_the_circuit(recovering: Gateway, core: Core) -> None:
+    port = free_port()
+    before = await recovering.metric(transitions_metric("closed"))
+    _, key = await registered(recovering, f"http://127.0.0.1:{port}")
+    await codes(recovering, key, 2)
+    async with await asyncio.start_server(core.serve, "127.0.0.1", port):
+        assert (await first_trial(recovering, key)).body == b"hello"
+        assert (await get(recovering, key)).status == 200
+    assert await recovering.metric(transitions_metric("closed")) == before + 1
+    assert await recovering.metric("gatehouse_circuit_breakers_open") == 0
+    await until_logged(recovering, ("docs", "open", "warning"), ("docs", "closed", "warning"))
+
+
+async def test_core_that_stays_down_gets_one_trial(recovering: Gateway) -> None:
+    """A request that is sent more than a second after the trial is another trial, so the test repeats such a trial."""
+    _, key = await registered(recovering, f"http://127.0.0.1:{free_port()}")
+    await codes(recovering, key, 2)
+    after: list[tuple[int, str]] = []
+    async with asyncio.timeout(60):
+        while after != [(503, "core_circuit_open")]:
+            assert (await first_trial(recovering, key)).status == 502
+            after = await codes(recovering, key, 1)
+
+
+async def test_silent_core_times_out_and_opens_circuit(breaking: Gateway, core: Core) -> None:
+    _, key = await registered(breaking, core.url)
+    assert await codes(breaking, key, 3, "silent") == [(504, "core_timeout")] * 2 + [(503, "core_circuit_open")]
+    assert len(core.requests) == 2
+
+
+async def test_responses_never_open_circuit(breaking: Gateway, core: Core) -> None:
+    _, key = await registered(breaking, core.url)
+    for status in (500, 502, 503, 504, 500, 500):
+        assert (await get(breaking, key, f"status/{status}")).body == f"core says {status}".encode()
+    assert (await get(breaking, key)).status == 200
+
+
+async def test_stalled_upload_is_no_core_failure(breaking: Gateway, core: Core) -> None:
+    _, key = await registered(breaking, core.url)
+    head = f"POST /cores/docs/up HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    for _ in range(3):
+        assert (await breaking.send(head.encode())).status == 504
+    assert (await get(breaking, key)).status == 200
+
+
+async def test_other_core_is_not_affected(breaking: Gateway, core: Core) -> None:
+    _, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
+    await breaking.register(core.url, "wiki")
+    await codes(breaking, key, 3)
+    assert (await breaking.request("GET", "/cores/wiki/x", f"X-API-Key: {key.token}")).status == 200
+
+
+async def test_new_registration_closes_circuit(breaking: Gateway, core: Core) -> None:
+    agent, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
+    assert (await codes(breaking, key, 3))[-1] == (503, "core_circuit_open")
+    assert (await breaking.put_core(agent, "docs", {"url": core.url})).status == 200
+    assert (await get(breaking, key)).status == 200
+
+
+async def test_disabled_circuit_breaker_keeps_sending(retrying: Gateway) -> None:
+    _, key = await registered(retrying, f"http://127.0.0.1:{free_port()}")
+    assert await codes(retrying, key, 10) == [(502, "core_unreachable")] * 10
+
+
+async def test_retries_stop_when_budget_is_used_up(retrying: Gateway, core: Core) -> None:
+    _, key = await registered(retrying, core.url)
+    sent, denied = [f'gatehouse_core_retries_total{{outcome="{outcome}"}}' for outcome in ("sent", "over_budget")]
+    before = await retrying.metric(sent), await retrying.metric(denied)
+    for _ in range(40):
+        assert (await get(retrying, key, "drop")).status == 502
+    retries = len(core.requests) - 40
+    assert 10 <= retries <= 10 + len(core.requests) / 10
+    assert await retrying.metric(sent) == before[0] + retries
+    assert await retrying.metric(denied) == before[1] + 40 - retries
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "sent"),
+    [
+        ("GET", "drop", None, 2),
+        ("HEAD", "drop", None, 2),
+        ("OPTIONS", "drop", None, 2),
+        ("DELETE", "drop", None, 1),
+        ("POST", "drop", None, 1),
+        ("GET", "drop", b"question", 1),
+        ("GET", "status/503", None, 1),
+        ("GET", "silent", None, 1),
+    ],
+)
+async def test_only_safe_requests_are_retried(
+    retrying: Gateway, core: Core, method: str, path: str, body: bytes | None, sent: int
+) -> None:
+    _, key = await registered(retrying, core.url)
+    await get(retrying, key, path, method, body)
+    assert len(core.requests) == sent
+
+
+async def test_unsent_request_is_retried_with_any_method(retrying: Gateway) -> None:
+    _, key = await registered(retrying, f"http://127.0.0.1:{free_port()}")
+    before = await retrying.metric('gatehouse_core_retries_total{outcome="sent"}')
+    assert (await get(retrying, key, method="POST")).status == 502
+    assert await retrying.metric('gatehouse_core_retries_total{outcome="sent"}') == before + 1
+
+
+async def test_worker_reports_its_circuit_breakers(breaking: Gateway) -> None:
+    _, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
+    for _ in range(2):
+        assert (await get(breaking, key)).status == 502
+    repository = CoreRepository(cast("Pool", breaking.pool))
+    cores, _ = await repository.page(after=None, size=100)
+    (core,) = [record for record in cores if record.name == "docs" and not record.draining]
+    async with asyncio.timeout(30):
+        while (summary := summarize(core, await repository.reports())).requests < 2:
+            await asyncio.sleep(0)
+    assert (summary.requests, summary.failures, summary.open + summary.half_open) == (2, 2, 1)
+    assert summary.workers >= 1

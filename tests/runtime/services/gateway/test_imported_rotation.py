@@ -1,0 +1,78 @@
+"""Imported keys during a pepper rotation: every kind stays valid and is migrated."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.runtime.services.gateway.conftest import PEPPER, Gateway
+from tests.runtime.services.gateway.test_imported_keys import Importer, digest, importer
+
+__all__ = ["importer"]
+
+GENERATIONS = {"1": base64.b64encode(PEPPER).decode(), "2": base64.b64encode(PEPPER[::-1]).decode()}
+ROTATED = json.dumps({"current": 2, "generations": GENERATIONS})
+
+#: Tokens, keyed by kind of imported row.
+TOKENS = {
+    "token": "theirs-in-clear-0001",
+    "sha256": "theirs-hashed-0002",
+    "sha512": "theirs-hashed-0003",
+    "sha256 of the secret": "theirs_0004_first",
+}
+
+
+def rows() -> list[dict[str, str]]:
+    return [
+        {"name": "token", "key": TOKENS["token"]},
+        {"name": "sha256", "hash": digest("sha256", TOKENS["sha256"]).hex(), "algorithm": "sha256"},
+        {"name": "sha512", "hash": digest("sha512", TOKENS["sha512"]).hex(), "algorithm": "sha512"},
+        {"name": "sha256 of the secret", "hash": digest("sha256", "first").hex(), "algorithm": "sha256", "hash_of": "secret"},
+    ]
+
+
+@pytest.fixture
+async def pool(database: Any) -> AsyncIterator[asyncpg.Pool]:
+    async with asyncpg.create_pool(database.app_url, min_size=1, max_size=2) as connections:
+        yield connections
+
+
+async def names(gateway: Gateway, *kinds: str) -> dict[str, str]:
+    """Name of the key that a gateway returns for each token."""
+    return {kind: (await gateway.verify(TOKENS[kind])).json["name"] for kind in kinds or TOKENS}
+
+
+@pytest.mark.requirement("TR-06", "CG-09")
+async def test_imported_keys_survive_pepper_rotation(
+    start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, importer: Importer
+) -> None:
+    expected = {kind: kind for kind in TOKENS}
+    used = [kind for kind in TOKENS if kind != "sha512"]
+    old_process, old_port, old_log = start(database.app_url, redis_url)
+    old = Gateway(old_port, old_process.pid, pool, old_log)
+    await importer.run(rows())
+    assert await names(old, *used) == {kind: kind for kind in used}
+
+    new_process, new_port, new_log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
+    new = Gateway(new_port, new_process.pid, pool, new_log)
+    # The first use may reach either gateway while one of them does not have the new pepper.
+    assert await names(new) == expected
+    assert await names(old) == expected
+    assert await pool.fetchval("SELECT max(pepper_generation) FROM api_key") == 1
+
+    await asyncio.to_thread(old_process.stop)
+    async with asyncio.timeout(60):
+        while await pool.fetchval("SELECT count(*) FROM api_key WHERE pepper_generation = 1"):
+            assert await names(new) == expected
+            await asyncio.sleep(0.1)
+    assert await names(new) == expected
+    assert (await new.verify(TOKENS["sha256"] + "x")).json["code"] == "NOT_FOUND"
+
+    restarted_process, restarted_port, restarted_log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
+    assert await names(Gateway(restarted_port, restarted_process.pid, pool, restarted_log)) == expected

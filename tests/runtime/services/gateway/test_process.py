@@ -1,0 +1,228 @@
+"""A gateway process: start, failing dependencies, log level, features and shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+import pytest
+from gatehouse.platform.db.migrations import runner
+from gatehouse.platform.db.pool import login, pool_of
+from gatehouse.platform.observability import Observer, Stream
+from gatehouse.platform.settings import load
+
+from sandbox.local import servers
+from sandbox.ports import free_port
+from tests.runtime.console_client import LogRecorder
+from tests.runtime.redis_process import redis_pid
+from tests.runtime.services.gateway.conftest import SERVE, gateway_environment, log_lines, start_gateway
+
+
+@pytest.mark.requirement("TR-02")
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("GATEHOUSE_PEPPER", "", "the gateway service requires GATEHOUSE_PEPPER"),
+        ("GATEHOUSE_PEPPER", '{"current": 1, "generations": {"1": "c2hvcnQ="}}', "a pepper generation needs at least 32 bytes"),
+        ("GATEHOUSE_PEPPER", "canary-not-json", "GATEHOUSE_PEPPER must have the form"),
+        ("GATEHOUSE_REDIS_URL", "http://canary", "GATEHOUSE_REDIS_URL must begin with"),
+        ("GATEHOUSE_DATABASE_URL", "postgresql://nobody:canary@127.0.0.1:1/none", "cannot connect to PostgreSQL at 127.0.0.1:1"),
+    ],
+)
+def test_failed_start_is_explained(failed_start: Any, variable: str, value: str, message: str) -> None:
+    status, text = failed_start(**{variable: value})
+    assert status == 1
+    assert message in text
+    assert "canary" not in text
+    assert "c2hvcnQ" not in text
+
+
+def test_port_in_use_is_named(gateway_process: Any, failed_start: Any) -> None:
+    port = gateway_process[0]
+    status, text = failed_start(GATEHOUSE_GATEWAY_PORT=str(port))
+    assert status == 1
+    assert f"cannot listen on 127.0.0.1:{port} for the gateway service" in text
+
+
+async def test_sigterm_stops_cleanly_and_removes_worker_row(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+    before = await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker")
+    child, port, log = start(database.app_url, redis_url)
+    assert await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker") == before + 1
+    _, writer = await asyncio.open_connection("127.0.0.1", port)  # an idle connection must not delay the shutdown
+    child.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(child.process.wait, 30) == 0
+    writer.close()
+    assert await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker") == before
+    assert '"event":"stopped"' in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+def test_worker_that_does_not_stop_is_killed(database: Any, redis_url: str, tmp_path: Path) -> None:
+    environment = gateway_environment(
+        database.app_url, redis_url, free_port(), GATEHOUSE_WORKERS="2", GATEHOUSE_STOP_TIMEOUT_S="1"
+    )
+    script = f"from gatehouse.platform.http import server\nserver._CLOSE_S = 0.1\n{SERVE}"
+    child = start_gateway(environment, tmp_path / "gateway.log", script=script)
+    try:
+        children = psutil.Process(child.pid).children()
+        workers = [process for process in children if "spawn_main" in " ".join(process.cmdline())]
+        assert len(workers) == 2
+        workers[0].suspend()
+        child.process.send_signal(signal.SIGTERM)
+        assert child.process.wait(30) == 0
+        assert [worker for worker in workers if worker.is_running()] == []
+    finally:
+        child.stop()
+
+
+@pytest.mark.requirement("TR-09")
+async def test_killed_redis_fails_no_request(gateway: Any, start: Any, database: Any) -> None:
+    with servers.redis() as url:
+        pid = redis_pid(url)
+        _, port, _ = start(database.app_url, url)
+        client = gateway.on_port(port)
+        key = await client.create_key()
+        replies: list[Any] = []
+
+        async def traffic() -> None:
+            for _ in range(40):
+                replies.append(await client.verify(key.token))
+
+        running = [asyncio.create_task(traffic()) for _ in range(4)]
+        while len(replies) < 20:
+            await asyncio.sleep(0.001)
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.gather(*running)
+        after = (await client.verify(key.token)).json
+    assert {reply.status for reply in replies} == {200}
+    assert all(reply.json["valid"] for reply in replies)
+    assert after["limits"][0]["degraded"]
+    assert await client.metric("gatehouse_rate_limiter_degraded_total") >= 1
+    ready = await client.request("GET", "/readyz")
+    assert (ready.status, ready.json["status"], ready.json["checks"]["redis"]) == (200, "degraded", "degraded")
+
+
+async def test_without_redis_refuse_setting_is_unavailable(gateway: Any, start: Any, database: Any) -> None:
+    unavailable = f"redis://127.0.0.1:{free_port()}"
+    _, port, _ = start(database.app_url, unavailable, until="/healthz", GATEHOUSE_LIMIT_ON_ERROR="deny")
+    client = gateway.on_port(port)
+    key = await client.create_key()
+    reply = await client.verify(key.token)
+    assert (reply.status, reply.json["code"], reply.json["key_id"]) == (503, "UNAVAILABLE", key.id)
+    ready = await client.request("GET", "/readyz")
+    assert (ready.status, ready.json["checks"]["redis"]) == (503, "unavailable")
+
+
+@pytest.mark.requirement("TR-12")
+async def test_without_database_keys_are_denied_after_bound(gateway: Any, start: Any, redis_url: str) -> None:
+    with servers.postgres() as server:
+        await runner.migrate(login(server.owner_url, "url"))
+        _, port, _ = start(server.app_url, redis_url, GATEHOUSE_MAX_STALENESS_MS="1500")
+        async with asyncpg.create_pool(server.app_url, min_size=1, max_size=1) as pool:
+            client = dataclasses.replace(gateway, port=port, pool=pool)
+            unlimited = [{"name": "requests", "quota": 10**9, "window_s": 1, "burst": 10**9}]
+            key, uncached = await client.create_key(limits=unlimited), await client.create_key()
+            async with asyncio.timeout(60):  # a busy gateway can be stale
+                while not (await client.verify(key.token)).json["valid"]:
+                    await asyncio.sleep(0.01)
+            await pool.close()
+        os.kill(int((server.folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+        received: list[tuple[int, str, int]] = []
+        async with asyncio.timeout(60):
+            while not received or received[-1][1] == "VALID":
+                reply = await client.verify(key.token)
+                received.append((reply.status, reply.json["code"], reply.json["staleness_ms"]))
+        assert received[-1][:2] == (503, "UNAVAILABLE")
+        assert all(staleness <= 1500 for _, code, staleness in received if code == "VALID")
+        unknown = await client.verify(uncached.token)
+        assert (unknown.status, unknown.json["code"], unknown.json["key_id"]) == (503, "UNAVAILABLE", None)
+        header = await client.request("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
+        assert (header.status, header.header("retry-after")) == (503, "1")
+        proxied = await client.request("GET", "/cores/docs/x", f"X-API-Key: {key.token}")
+        assert (proxied.status, proxied.json["code"]) == (503, "UNAVAILABLE")
+        assert (await client.verify("nonsense")).json["code"] == "NOT_FOUND"
+        ready = await client.request("GET", "/readyz")
+        assert (ready.status, ready.json["checks"]["keys"]) == (503, "unavailable")
+        assert (await client.request("GET", "/healthz")).status == 200
+
+
+@pytest.mark.requirement("TR-13")
+async def test_workers_share_limits_and_metrics(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_WORKERS="2")
+    client = gateway.on_port(port)
+    key = await client.create_key(limits=[{"name": "requests", "quota": 10, "window_s": 3600, "burst": 10}])
+    replies = await asyncio.gather(*(client.verify(key.token) for _ in range(40)))
+    assert sum(reply.json["valid"] for reply in replies) == 10
+    async with asyncio.timeout(30):  # a worker shares its counts every second
+        while await client.metric('gatehouse_decisions_total{code="RATE_LIMITED"}') != 30.0:
+            await asyncio.sleep(0.05)
+    assert await client.metric('gatehouse_decisions_total{code="VALID"}') == 10.0
+    await client.revoke(key)
+    replies = await asyncio.gather(*(client.verify(key.token) for _ in range(20)))
+    assert {reply.json["code"] for reply in replies} == {"NOT_FOUND"}
+
+
+async def test_log_level_warning_omits_requests(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+    _, port, log = start(database.app_url, redis_url, GATEHOUSE_LOG_LEVEL="warning")
+    assert (await gateway.on_port(port).request("GET", "/healthz")).status == 200
+    assert Path(log).read_text() == ""
+
+
+@pytest.mark.requirement("TR-14")
+async def test_log_level_change_reaches_every_worker(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+    _, _, log = start(database.app_url, redis_url, GATEHOUSE_WORKERS="2", GATEHOUSE_LOG_LEVEL="error")
+    database.sql("INSERT INTO log_level (level, until, set_by) VALUES ('info', now() + interval '1 minute', 'test')")
+    try:
+        async with asyncio.timeout(30):
+            while len(_levels(log)) < 2:
+                await asyncio.sleep(0.1)
+    finally:
+        database.sql("DELETE FROM log_level")
+    assert _levels(log) == ["info", "info"]
+
+
+def _levels(log: Path) -> list[str]:
+    return [line["level_now"] for line in log_lines(log) if line["event"] == "log level"]
+
+
+@pytest.mark.requirement("TR-02")
+async def test_disabled_features_are_not_served(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+    off = "proxy=off,batch-verify=off,header-verify=off,self-revocation=off"
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_FEATURES=off)
+    client = gateway.on_port(port)
+    for method, path in (("POST", "/v1/keys/verify-batch"), ("POST", "/v1/keys/revoke-self"), ("GET", "/cores/docs/a")):
+        assert (await client.request(method, path)).status == 404
+    assert (await client.request("PUT", "/v1/cores/docs")).status == 404
+    assert (await client.request("GET", "/v1/keys/verify")).status == 405
+    key = await client.create_key()
+    assert (await client.verify(key.token)).json["valid"]
+    assert (await client.request("GET", "/readyz")).json["features_off"] == [
+        "batch-verify",
+        "header-verify",
+        "proxy",
+        "self-revocation",
+    ]
+
+
+@pytest.mark.requirement("TR-01")
+async def test_slow_statement_is_logged_after_release(database: Any, redis_url: str) -> None:
+    environment = gateway_environment(
+        database.app_url, redis_url, 1, GATEHOUSE_SLOW_QUERY_THRESHOLD_MS="20", GATEHOUSE_DATABASE_POOL_SIZE="1"
+    )
+    lines = LogRecorder()
+    settings = load(environment)
+    pool = pool_of(settings, "tests", Observer("gateway", "info", "test", Stream(lines)).slow_query)
+    for _ in range(2):
+        await pool.fetchval("SELECT pg_sleep(0.05), $1::text", "canary-value")
+    await pool.fetchval("SELECT 1")
+    await pool.close()
+    # On a busy machine, other statements can be slow too.
+    slow = [line["statement"] for line in lines.entries if "pg_sleep" in line["statement"]]
+    assert slow == ["SELECT pg_sleep(0.05), $1::text"] * 2
+    assert "canary-value" not in str(lines.entries)

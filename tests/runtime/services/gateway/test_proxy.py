@@ -1,0 +1,328 @@
+"""Proxy of a running gateway: forwarded requests and responses, and errors."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from typing import Any
+
+import pytest
+from gatehouse.features.cores.repository import COLUMNS, core_record
+from gatehouse.features.cores.service import core_secret
+from gatehouse.platform.tracing.context import RequestTrace, trace_id_of
+
+from sandbox.ports import free_port
+from tools.attack.corpora import AMBIGUOUS_HEADERS, AMBIGUOUS_PATHS
+
+
+@pytest.fixture
+async def key(gateway: Any, docs: Any) -> Any:
+    """A key with scope cores:read; the recording Core is registered as docs."""
+    return await gateway.create_key()
+
+
+async def get(gateway: Any, key: Any, path: str, *headers: str, method: str = "GET", body: bytes | None = None) -> Any:
+    return await gateway.request(method, path, f"Authorization: Bearer {key.token}", *headers, body=body)
+
+
+@pytest.mark.requirement("CG-04")
+async def test_request_is_proxied(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, "/cores/docs/files?depth=2")
+    assert (reply.status, reply.body, reply.header("content-type")) == (200, b"hello", "text/plain")
+    assert reply.header("ratelimit-policy") == '"requests";q=1000;w=1'
+    assert core.last[0] == "GET /files?depth=2 HTTP/1.1"
+
+
+@pytest.mark.requirement("CG-05")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/files/two%20words.txt",
+        "/files/%C3%BCber%20%E2%82%AC%20100%25.txt",
+        "/files/a%2Fb",
+        "/files/%252e%252e",
+        "/files//double/",
+        "/files/a;b=c,d!$&'()*+:@~",
+        "/?q=a%20b&r=%2e%2e/..",
+    ],
+)
+async def test_path_reaches_core_unchanged(gateway: Any, core: Any, key: Any, path: str) -> None:
+    assert (await get(gateway, key, "/cores/docs" + path)).status == 200
+    assert core.last[0] == f"GET {path} HTTP/1.1"
+
+
+async def test_core_gets_its_secret_but_never_the_token(gateway: Any, core: Any, key: Any) -> None:
+    forged = (
+        "Gatehouse-Key-Id: forged",
+        "Gatehouse_Key_Owner: forged",
+        "X-Forwarded-For: 6.6.6.6",
+        "X-Forwarded-Host: forged",
+        "X-Real-IP: 6.6.6.6",
+        "Forwarded: for=6.6.6.6",
+        "X-Request-Id: forged",
+        "Connection: X-Hop",
+        "X-Hop: 1",
+        "X_Kept: no",
+        "X-Goog-Authenticated-User-Email: forged",
+        "Cookie: __Host-gatehouse=session; a=1",
+        "X-Kept: yes",
+    )
+    reply = await get(gateway, key, "/cores/docs/x", *forged)
+    _, headers, _ = core.last
+    record = core_record(await gateway.pool.fetchrow(f"SELECT {COLUMNS} FROM core WHERE name = 'docs'"))  # noqa: S608
+    assert headers == {
+        "cookie": "a=1",
+        "x-kept": "yes",
+        "authorization": f"Bearer {core_secret(gateway.pepper, record)}",
+        "gatehouse-key-id": key.id,
+        "gatehouse-key-owner": "team-a",
+        "gatehouse-request-id": reply.header("x-request-id"),
+        "traceparent": RequestTrace(reply.header("x-request-id"), None, sampled=False).traceparent,
+        "x-forwarded-for": "127.0.0.1",
+        "x-forwarded-proto": "http",
+        "x-forwarded-host": "gateway.test",
+        "accept": "*/*",
+        "user-agent": "gatehouse",
+        "host": f"127.0.0.1:{core.port}",
+    }
+    assert key.token not in str(core.requests)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 65_536, 65_537, 400_000])
+async def test_body_reaches_core_complete(gateway: Any, core: Any, key: Any, size: int) -> None:
+    body = os.urandom(size)
+    assert (await get(gateway, key, "/cores/docs/upload", method="POST", body=body)).status == 200
+    _, headers, received = core.last
+    assert received == body
+    assert headers["content-length"] == str(size)
+
+
+async def test_chunked_body_is_streamed_to_core(gateway: Any, core: Any, key: Any) -> None:
+    head = f"POST /cores/docs/up HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
+    raw = (head + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n").encode()
+    assert (await gateway.send(raw)).status == 200
+    assert core.last[2] == b"abcdefg"
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
+async def test_any_method_is_proxied(gateway: Any, core: Any, key: Any, method: str) -> None:
+    assert (await get(gateway, key, "/cores/docs/x", method=method)).status == 200
+    assert core.last[0] == f"{method} /x HTTP/1.1"
+
+
+@pytest.mark.parametrize("method", ["TRACE", "PURGE", "SOURCE", "M-SEARCH"])
+async def test_method_for_proxies_is_405(gateway: Any, core: Any, key: Any, method: str) -> None:
+    assert (await get(gateway, key, "/cores/docs/x", method=method)).status == 405
+    assert core.requests == []
+
+
+async def test_head_has_length_without_body(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, "/cores/docs/x", method="HEAD")
+    assert (reply.status, reply.header("content-length"), reply.body) == (200, "5", b"")
+
+
+async def test_response_is_forwarded_unchanged(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, "/cores/docs/odd")
+    assert (reply.status, reply.body) == (301, b"\x1f\x8b\x08\x00")
+    assert reply.header("location") == "http://elsewhere.example/"
+    assert reply.all("set-cookie") == ["a=1", "b=2"]
+    assert (reply.header("x-hop"), reply.header("x-bad"), reply.header("x-good")) == (None, None, "yes")
+    assert reply.header("service-worker-allowed") is None
+    assert reply.all("ratelimit") == ['"requests";r=999;t=1']
+
+
+@pytest.mark.parametrize("status", [204, 304, 401, 404, 429, 500, 503])
+async def test_status_of_core_is_forwarded(gateway: Any, core: Any, key: Any, status: int) -> None:
+    reply = await get(gateway, key, f"/cores/docs/status/{status}")
+    assert reply.status == status
+    assert reply.body == (b"" if status in (204, 304) else f"core says {status}".encode())
+
+
+async def test_slow_response_is_streamed(gateway: Any, core: Any, key: Any) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(f"GET /cores/docs/slow HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode())
+    async with asyncio.timeout(60):
+        await reader.readuntil(b"first")  # the Core waits for `resume`, so a gateway that buffers would block
+        core.resume.set()
+        await reader.readuntil(b"second")
+    writer.close()
+
+
+async def test_client_disconnect_ends_core_request(gateway: Any, core: Any, key: Any) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode())
+    async with asyncio.timeout(60):
+        await reader.readuntil(b"first")
+        writer.close()
+        await core.disconnected.wait()
+
+
+async def test_large_response_is_complete(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, "/cores/docs/big")
+    assert (reply.status, len(reply.body)) == (200, 3_000_000)
+
+
+async def test_incomplete_response_is_aborted(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, "/cores/docs/half")
+    assert (reply.status, reply.whole) == (200, False)
+
+
+@pytest.mark.requirement("CG-11")
+async def test_dropped_connection_is_502_and_retried_if_safe(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, "/cores/docs/drop")
+    assert (reply.status, reply.json["code"]) == (502, "core_unreachable")
+    assert len(core.requests) == 2
+    reply = await get(gateway, key, "/cores/docs/drop", method="POST", body=b"order")
+    assert reply.status == 502
+    assert len(core.requests) == 3
+
+
+@pytest.mark.requirement("CG-11")
+async def test_core_that_is_down_is_502(gateway: Any, docs: Any, key: Any) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    assert (await gateway.put_core(docs, "docs", {"url": nowhere})).status == 200
+    reply = await get(gateway, key, "/cores/docs/x")
+    assert (reply.status, reply.json["code"], reply.header("content-type")) == (
+        502,
+        "core_unreachable",
+        "application/problem+json",
+    )
+
+
+@pytest.mark.requirement("CG-11")
+async def test_core_with_expired_lease_is_503(gateway: Any, core: Any, key: Any) -> None:
+    await gateway.pool.execute("UPDATE core SET expires_at = now() - interval '1 second' WHERE name = 'docs'")
+    seq = await gateway.pool.fetchval("SELECT change_seq FROM core WHERE name = 'docs'")
+    assert seq
+    async with asyncio.timeout(30):
+        while (reply := await get(gateway, key, "/cores/docs/x")).status == 200:
+            pass
+    assert (reply.status, reply.json["code"], reply.header("retry-after")) == (503, "core_not_registered", "1")
+
+
+async def test_unknown_core_is_404_for_valid_key_only(gateway: Any, key: Any) -> None:
+    assert (await get(gateway, key, "/cores/nothing/x")).json["code"] == "not_found"
+    assert (await gateway.request("GET", "/cores/nothing/x", "X-API-Key: nonsense")).status == 401
+    assert (await gateway.request("GET", "/cores/nothing/x")).status == 401
+
+
+@pytest.mark.parametrize(
+    ("columns", "code"), [({"cores": ["wiki"]}, "FORBIDDEN"), ({"scopes": ["files:list"]}, "INSUFFICIENT_PERMISSIONS")]
+)
+async def test_key_without_access_is_403(gateway: Any, core: Any, key: Any, columns: dict[str, Any], code: str) -> None:
+    reply = await get(gateway, await gateway.create_key(**columns), "/cores/docs/x")
+    assert (reply.status, reply.json["code"], core.requests) == (403, code, [])
+
+
+@pytest.mark.requirement("CG-06")
+async def test_rate_limited_request_does_not_reach_core(gateway: Any, core: Any, key: Any) -> None:
+    small = await gateway.create_key(limits=[{"name": "requests", "quota": 2, "window_s": 3600, "burst": 2}])
+    assert [(await get(gateway, small, "/cores/docs/x")).status for _ in range(3)] == [200, 200, 429]
+    reply = await get(gateway, small, "/cores/docs/x")
+    assert (reply.json["code"], reply.header("retry-after"), reply.header("ratelimit")) == (
+        "RATE_LIMITED",
+        "1800",
+        '"requests";r=0;t=1800',
+    )
+    assert len(core.requests) == 2
+
+
+@pytest.mark.requirement("CG-07")
+async def test_expired_key_is_401(gateway: Any, core: Any, key: Any) -> None:
+    await gateway.pool.execute("UPDATE api_key SET expires_at = now() - interval '1 second' WHERE id = $1", key.id)
+    reply = await get(gateway, key, "/cores/docs/x")
+    assert (reply.status, reply.json["code"]) == (401, "EXPIRED")
+    assert reply.all("www-authenticate") == [
+        'Bearer realm="gatehouse", error="invalid_token"',
+        'ApiKey realm="gatehouse"',
+    ]
+
+
+async def test_revoked_key_is_401_on_next_request(gateway: Any, core: Any, key: Any) -> None:
+    assert (await get(gateway, key, "/cores/docs/x")).status == 200
+    await gateway.revoke(key)
+    reply = await get(gateway, key, "/cores/docs/x")
+    assert (reply.status, reply.json["code"]) == (401, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("raw", [raw for raw, _ in AMBIGUOUS_PATHS])
+async def test_ambiguous_path_is_400(gateway: Any, core: Any, key: Any, raw: bytes) -> None:
+    reply = await get(gateway, key, raw.decode("utf-8"))
+    assert (reply.status, reply.json["code"]) == (400, "bad_request")
+    assert core.requests == []
+
+
+@pytest.mark.parametrize(("headers", "detail"), AMBIGUOUS_HEADERS)
+async def test_ambiguous_request_is_400(gateway: Any, core: Any, key: Any, headers: tuple[str, ...], detail: str) -> None:
+    reply = await get(gateway, key, "/cores/docs/x", *headers)
+    assert (reply.status, reply.json["detail"]) == (400, detail)
+    assert core.requests == []
+
+
+async def test_two_content_lengths_are_rejected(gateway: Any, core: Any, key: Any) -> None:
+    head = f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
+    reply = await gateway.send((head + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab").encode())
+    assert reply.status == 400
+    assert core.requests == []
+
+
+async def test_request_smuggling_is_rejected(gateway: Any, core: Any, key: Any) -> None:
+    """RFC 9112, section 6.3: a message with Transfer-Encoding and Content-Length ought to be handled as an error."""
+    head = f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
+    framing = "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n"
+    smuggled = "GET /smuggled HTTP/1.1\r\nHost: g\r\n\r\n"
+    reply = await gateway.send((head + framing + "0\r\n\r\n" + smuggled).encode())
+    assert (reply.status, reply.json["code"]) == (400, "bad_request")
+    assert core.requests == []
+
+
+async def test_token_in_query_is_ignored(gateway: Any, core: Any, key: Any) -> None:
+    assert (await gateway.request("GET", f"/cores/docs/x?api_key={key.token}&key={key.token}")).status == 401
+
+
+@pytest.mark.requirement("CG-12")
+async def test_request_line_has_no_token_or_query(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, f"/cores/docs/files/report.txt?token={key.token}")
+    await get(gateway, key, f"/cores/docs/{key.token}")
+    (line,) = await gateway.lines_with(request_id=reply.header("x-request-id"))
+    assert line.pop("ms") > 0
+    assert re.fullmatch(r"\d{4}-.*Z", line.pop("ts"))
+    assert line == {
+        "environment": "dev",
+        "event": "request",
+        "level": "info",
+        "request_id": reply.header("x-request-id"),
+        "trace_id": trace_id_of(reply.header("x-request-id")),
+        "service": "gateway",
+        "method": "GET",
+        "route": "/cores/{name}/{path}",
+        "path": "/cores/docs/files/report.txt",
+        "status": 200,
+        "key_id": key.id,
+        "code": "VALID",
+    }
+    assert key.token not in gateway.log.read_text()
+
+
+async def test_unrequested_upgrade_of_a_core_is_502(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, "/cores/docs/switch")
+    assert (reply.status, reply.json["code"]) == (502, "core_unreachable")
+
+
+@pytest.mark.requirement("CG-12")
+async def test_requests_in_progress_of_a_key_are_bounded(
+    gateway: Any, core: Any, key: Any, start: Any, database: Any, redis_url: str
+) -> None:
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_KEY_REQUESTS_MAX="3")
+    client, other = gateway.on_port(port), await gateway.create_key()
+    pending = [asyncio.create_task(get(client, key, "/cores/docs/slow")) for _ in range(3)]
+    async with asyncio.timeout(60):
+        while len(core.requests) < 3:
+            await asyncio.sleep(0.005)
+    reply = await get(client, key, "/cores/docs/x")
+    assert (reply.status, reply.json["code"]) == (429, "too_many_requests")
+    assert (await get(client, other, "/cores/docs/x")).status == 200
+    core.resume.set()
+    assert [reply.body for reply in await asyncio.gather(*pending)] == [b"firstsecond"] * 3
+    assert (await get(client, key, "/cores/docs/x")).status == 200

@@ -1,0 +1,173 @@
+"""Core registration at a running gateway: leases, take-over, rejected URLs and audit events."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from gatehouse.core.token_scanner import CORE_PREFIX
+from gatehouse.features.audit.models import AuditFilter
+from gatehouse.features.audit.repository import AuditRepository
+from gatehouse.platform.db.pool import Pool
+
+
+@pytest.fixture
+async def agent(gateway: Any) -> AsyncIterator[Any]:
+    yield await gateway.create_key(scopes=["cores:register"])
+    await gateway.pool.execute("UPDATE core SET draining = true WHERE NOT draining")
+
+
+@pytest.mark.requirement("CG-03")
+async def test_registration_returns_lease_and_secret(gateway: Any, core: Any, agent: Any) -> None:
+    reply = await gateway.put_core(agent, "docs", {"url": core.url + "/", "ttl_s": 30})
+    lease = reply.json
+    assert reply.status == 200
+    assert (lease["name"], lease["url"], lease["heartbeat_s"]) == ("docs", core.url, 10)
+    expires = datetime.fromisoformat(lease["expires_at"]).timestamp() - datetime.now(UTC).timestamp()
+    assert 5 < expires <= 30
+    digest = hmac.digest(bytes(range(32)), f"core:docs:{lease['lease_id']}".encode(), "sha256")
+    assert lease["core_secret"] == CORE_PREFIX + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+@pytest.mark.requirement("CG-03")
+async def test_heartbeat_extends_lease_only(gateway: Any, core: Any, agent: Any) -> None:
+    lease = (await gateway.put_core(agent, "docs", {"url": core.url, "ttl_s": 30})).json
+    rows = await gateway.pool.fetchval("SELECT count(*) FROM audit_event")
+    reply = await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"], "ttl_s": 60})
+    renewed = reply.json
+    assert (reply.status, renewed["lease_id"], renewed["url"]) == (200, lease["lease_id"], core.url)
+    assert renewed["expires_at"] > lease["expires_at"]
+    assert "core_secret" not in renewed
+    assert await gateway.pool.fetchval("SELECT count(*) FROM audit_event") == rows
+
+
+@pytest.mark.requirement("CG-03")
+async def test_new_url_of_same_key_takes_over(gateway: Any, core: Any, agent: Any) -> None:
+    reader = await gateway.create_key()
+    await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
+    assert (await gateway.request("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")).status == 502
+    await gateway.put_core(agent, "docs", {"url": core.url})
+    assert (await gateway.request("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")).status == 200
+
+
+async def test_renewal_may_change_url(gateway: Any, core: Any, agent: Any) -> None:
+    lease = (await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})).json
+    moved = await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"], "url": core.url})
+    assert (moved.status, moved.json["url"]) == (200, core.url)
+    row = await gateway.pool.fetchrow("SELECT action, details FROM audit_event ORDER BY seq DESC LIMIT 1")
+    assert (row["action"], core.url in row["details"]) == ("core.move", True)
+
+
+async def test_name_with_live_lease_cannot_be_taken(gateway: Any, core: Any, agent: Any) -> None:
+    await gateway.put_core(agent, "docs", {"url": core.url})
+    other = await gateway.create_key(scopes=["cores:register"])
+    reply = await gateway.put_core(other, "docs", {"url": "http://127.0.0.1:1"})
+    assert (reply.status, reply.json["code"]) == (409, "conflict")
+    assert await gateway.pool.fetchval("SELECT url FROM core WHERE name = 'docs'") == core.url
+
+
+async def test_name_with_expired_lease_can_be_taken(gateway: Any, core: Any, agent: Any) -> None:
+    await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
+    await gateway.pool.execute("UPDATE core SET expires_at = now() - interval '1 second'")
+    other = await gateway.create_key(scopes=["cores:register"])
+    assert (await gateway.put_core(other, "docs", {"url": core.url})).status == 200
+
+
+async def test_lost_lease_cannot_be_renewed(gateway: Any, core: Any, agent: Any) -> None:
+    first = (await gateway.put_core(agent, "docs", {"url": core.url})).json
+    await gateway.put_core(agent, "docs", {"url": core.url})
+    reply = await gateway.put_core(agent, "docs", {"lease_id": first["lease_id"]})
+    assert (reply.status, "register again" in reply.json["detail"]) == (409, True)
+
+
+async def test_lease_of_other_key_cannot_be_changed(gateway: Any, core: Any, agent: Any) -> None:
+    lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
+    other = await gateway.create_key(scopes=["cores:register"])
+    assert (await gateway.put_core(other, "docs", {"lease_id": lease["lease_id"]})).status == 409
+    target = f"/v1/cores/docs?lease_id={lease['lease_id']}"
+    assert (await gateway.request("DELETE", target, f"X-API-Key: {other.token}")).status == 409
+
+
+async def test_drained_core_gets_no_requests(gateway: Any, core: Any, agent: Any) -> None:
+    reader = await gateway.create_key()
+    lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
+    target = f"/v1/cores/docs?lease_id={lease['lease_id']}"
+    assert (await gateway.request("DELETE", target, f"X-API-Key: {agent.token}")).status == 204
+    reply = await gateway.request("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")
+    assert (reply.status, reply.json["code"]) == (503, "core_not_registered")
+    assert core.requests == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254",
+        "http://[::ffff:169.254.169.254]",
+        "http://10.0.0.7:8080",
+        "http://[::1]:9",
+        "http://0x7f.1",
+        "http://user@127.0.0.1",
+        "http://127.0.0.1/a",
+        "gopher://127.0.0.1",
+        "http://no-such-host.invalid",
+    ],
+)
+async def test_disallowed_url_is_rejected(gateway: Any, agent: Any, url: str) -> None:
+    reply = await gateway.put_core(agent, "evil", {"url": url})
+    assert (reply.status, [error["location"] for error in reply.json["errors"]]) == (400, ["body.url"])
+    assert await gateway.pool.fetchval("SELECT count(*) FROM core WHERE name = 'evil'") == 0
+
+
+@pytest.mark.parametrize(
+    ("members", "location"),
+    [
+        ({}, "body.url"),
+        ({"url": "http://127.0.0.1", "ttl_s": 4}, "body.ttl_s"),
+        ({"url": "http://127.0.0.1", "ttl_s": 301}, "body.ttl_s"),
+        ({"url": "http://127.0.0.1", "ttl": 10}, "body.ttl"),
+        ({"lease_id": ""}, "body.lease_id"),
+    ],
+)
+async def test_invalid_registration_is_rejected(gateway: Any, agent: Any, members: dict[str, Any], location: str) -> None:
+    reply = await gateway.put_core(agent, "docs", members)
+    assert (reply.status, [error["location"] for error in reply.json["errors"]]) == (400, [location])
+
+
+@pytest.mark.parametrize("name", ["Docs", "a.b", "-x", "a%20b", "x" * 41, "a/b"])
+async def test_invalid_core_name_is_rejected(gateway: Any, core: Any, agent: Any, name: str) -> None:
+    assert (await gateway.put_core(agent, name, {"url": core.url})).status == 400
+
+
+async def test_registration_needs_scope_and_name(gateway: Any, core: Any, agent: Any) -> None:
+    reader = await gateway.create_key()
+    assert (await gateway.put_core(reader, "docs", {"url": core.url})).json["code"] == "INSUFFICIENT_PERMISSIONS"
+    other = await gateway.create_key(scopes=["cores:register"], cores=["wiki"])
+    assert (await gateway.put_core(other, "docs", {"url": core.url})).json["code"] == "FORBIDDEN"
+    assert (await gateway.request("PUT", "/v1/cores/docs", body=b"{}")).status == 401
+
+
+@pytest.mark.requirement("TR-11")
+async def test_registrations_are_audited(gateway: Any, core: Any, agent: Any, database: Any) -> None:
+    lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
+    await gateway.request("DELETE", f"/v1/cores/docs?lease_id={lease['lease_id']}", f"X-API-Key: {agent.token}")
+    pool = Pool(database.app, application="test", size_max=1)
+    trail = AuditRepository(pool)
+    events, _ = await trail.page(before=None, size=2, only=AuditFilter(target_id="docs"))
+    rows, broken = await trail.verify()
+    await pool.close()
+    assert [(row.event.action, row.event.actor_id, row.event.source_address) for row in events] == [
+        ("core.drain", agent.id, "127.0.0.1"),
+        ("core.register", agent.id, "127.0.0.1"),
+    ]
+    assert events[1].event.details == {"instance_id": "default", "url": core.url}
+    assert rows >= 2
+    assert broken is None
+    stored = await gateway.pool.fetchval(
+        "SELECT string_agg(audit_event::text, '') || (SELECT string_agg(core::text, '') FROM core) FROM audit_event"
+    )
+    assert lease["core_secret"] not in stored
+    assert agent.token not in stored

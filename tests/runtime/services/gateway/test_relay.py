@@ -1,0 +1,312 @@
+"""Relays of WebSockets on recorded transports: back-pressure, the end of both connections, and outdated key state."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from gatehouse.core.clock import Clock
+from gatehouse.core.keys import KeyEnvironment, KeyId
+from gatehouse.core.verification import VerificationRequest
+from gatehouse.platform.http.websocket import CloseCode, FrameChecker
+from gatehouse.services.gateway import websocket
+from gatehouse.services.gateway.websocket import FrameQueue, Relay, RelaySettings, WebSockets
+from websockets.frames import Close, Frame, Opcode
+
+from tests.runtime.core_records import instance
+
+MESSAGE_MAX = 100_000
+PATIENCE_S = 60
+HELLO = Frame(Opcode.TEXT, b"hello")
+CLOSE = Frame(Opcode.CLOSE, Close(1000, "").serialize())
+
+
+class Transport(asyncio.Transport):
+    """Records what is written. `buffered`: size of the write buffer. Calls `pause_writing` when more than `high` bytes were
+    written."""
+
+    def __init__(self, high: int = 10**9, *, is_core: bool = False) -> None:
+        super().__init__()
+        self.is_core = is_core
+        self.high = high
+        self.written = b""
+        self.buffered = 0
+        self.reading = True
+        self.ended = ""
+        self.side: asyncio.Protocol | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+        if len(self.written) > self.high and self.side is not None:
+            self.side.pause_writing()
+
+    def get_write_buffer_size(self) -> int:
+        return self.buffered
+
+    def pause_reading(self) -> None:
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = self.ended or "eof"
+
+    def is_closing(self) -> bool:
+        return self.ended in ("close", "abort")
+
+    def close(self) -> None:
+        self.ended = "close"
+
+    def abort(self) -> None:
+        self.ended = "abort"
+
+    @property
+    def closes(self) -> list[int]:
+        """Codes of the Close frames that were written."""
+        codes, data = [], self.written
+        while data:
+            checker = FrameChecker(masked=self.is_core, message_max_bytes=MESSAGE_MAX)
+            data = data[len(checker.feed(data, 1_000_000)) :]
+            codes += [] if checker.close_code is None else [checker.close_code]
+        return codes
+
+
+@dataclass
+class Sides:
+    relay: Relay
+    client: Transport
+    core: Transport
+    running: asyncio.Task[None]
+
+    def lose(self, side: Transport) -> None:
+        """The connection ends."""
+        (self.relay.client if side is self.client else self.relay.core).connection_lost(None)
+
+
+@asynccontextmanager
+async def relaying(core_data: bytes = b"", client_high: int = 10**9, queue: FrameQueue | None = None) -> AsyncIterator[Sides]:
+    settings = RelaySettings(MESSAGE_MAX, PATIENCE_S)
+    relay = Relay(settings, KeyId("key"), VerificationRequest(), instance("a"), queue or FrameQueue())
+    client, core = Transport(client_high), Transport(is_core=True)
+    core.reading = False
+    client.side, core.side = relay.client, relay.core
+    relay.core.connection_made(core)
+    relay.client.connection_made(client)
+    running = asyncio.create_task(relay.run(b"", core_data))
+    await asyncio.sleep(0)
+    sides = Sides(relay, client, core, running)
+    yield sides
+    for side in (relay.client, relay.core):
+        if side.is_open:
+            side.connection_lost(None)
+    async with asyncio.timeout(PATIENCE_S):
+        await running
+
+
+async def test_reading_pauses_while_the_other_side_does_not_read() -> None:
+    async with relaying() as sides:
+        assert (sides.client.reading, sides.core.reading) == (True, True)
+        for transport, other, side in (
+            (sides.client, sides.core, sides.relay.client),
+            (sides.core, sides.client, sides.relay.core),
+        ):
+            side.pause_writing()
+            assert (transport.reading, other.reading) == (True, False)
+            side.resume_writing()
+            assert (transport.reading, other.reading) == (True, True)
+
+
+async def test_data_beside_the_handshake_can_fill_the_buffer() -> None:
+    data = Frame(Opcode.BINARY, bytes(50_000)).serialize(mask=False)
+    async with relaying(core_data=data, client_high=10_000) as sides:
+        assert sides.client.written == data
+        assert not sides.core.reading
+        sides.relay.client.resume_writing()
+        assert sides.core.reading
+
+
+def floods(count: int) -> dict[str, bytes]:
+    """A number of frames of each type that a client may send without a limit, in as few bytes as possible."""
+    frames = {
+        "pings": Frame(Opcode.PING, b""),
+        "pongs": Frame(Opcode.PONG, b""),
+        "empty messages": Frame(Opcode.TEXT, b""),
+        "messages": Frame(Opcode.BINARY, b"x"),
+    }
+    fragments = Frame(Opcode.TEXT, b"x", fin=False).serialize(mask=True) + count * Frame(Opcode.CONT, b"x", fin=False).serialize(
+        mask=True
+    )
+    return {**{name: frame.serialize(mask=True) * count for name, frame in frames.items()}, "fragments": fragments}
+
+
+async def forwarded(transport: Transport, size: int) -> list[int]:
+    """Waits until this number of bytes was written. Returns the size of what was written in each turn of the event loop."""
+    sizes, before = [], 0
+    async with asyncio.timeout(PATIENCE_S):
+        while before < size:
+            await asyncio.sleep(0)
+            sizes += [len(transport.written) - before]
+            before += sizes[-1]
+    return sizes
+
+
+@pytest.mark.parametrize("sender", ["client", "core"])
+@pytest.mark.parametrize("name", floods(0))
+async def test_frames_of_a_flood_are_forwarded_in_parts(name: str, sender: str) -> None:
+    """Reading pauses until all received frames were forwarded."""
+    data = floods(5_000)[name]
+    async with relaying() as sides:
+        source, target, side = sides.client, sides.core, sides.relay.client
+        if sender == "core":
+            source, target, side = target, source, sides.relay.core
+            side.checker = FrameChecker(masked=True, message_max_bytes=MESSAGE_MAX)  # to send the same data
+        side.data_received(data)
+        assert 0 < len(target.written) <= 64 * 7
+        assert not source.reading
+        assert max(await forwarded(target, len(data))) <= 1_000 * 7
+        assert target.written == data
+        assert source.reading
+
+
+async def test_websockets_of_a_worker_share_the_frames_of_a_turn() -> None:
+    data, queue = floods(3_000)["messages"], FrameQueue()
+    async with relaying(queue=queue) as first, relaying(queue=queue) as second, relaying(queue=queue) as other:
+        first.relay.client.data_received(data)
+        second.relay.client.data_received(data)
+        written = 0
+        async with asyncio.timeout(PATIENCE_S):
+            while (total := len(first.core.written) + len(second.core.written)) < 2 * len(data):
+                await asyncio.sleep(0)
+                if total == written:
+                    continue
+                assert total - written <= 1_000 * 7
+                assert abs(len(first.core.written) - len(second.core.written)) <= 250 * 7
+                written, before = total, len(other.core.written)
+                other.relay.client.data_received(HELLO.serialize(mask=True))
+                assert len(other.core.written) > before  # does not wait for the floods
+
+
+async def test_waiting_frames_are_forwarded_only_while_the_other_side_reads() -> None:
+    data = floods(1_000)["pings"]
+    async with relaying() as sides:
+        sides.relay.client.data_received(data)
+        sides.relay.core.pause_writing()
+        before = len(sides.core.written)
+        async with relaying() as other:  # takes longer than an interval
+            other.relay.client.data_received(data)
+            await forwarded(other.core, len(data))
+        assert len(sides.core.written) == before
+        sides.relay.core.resume_writing()
+        assert not sides.client.reading
+        await forwarded(sides.core, len(data))
+        assert sides.client.reading
+
+
+async def test_revoked_key_ends_a_websocket_whose_frames_wait() -> None:
+    async with relaying() as sides:
+        sides.relay.client.data_received(floods(5_000)["messages"])
+        before = len(sides.core.written)
+        sides.relay.close(client=(CloseCode.POLICY_VIOLATION, ""))
+        assert (sides.client.closes, sides.core.closes) == ([1008], [1001])
+        assert len(sides.core.written) == before + 2 + 4 + 2
+        assert sides.client.reading  # so that the end of the connection is noticed
+
+
+async def test_each_side_receives_one_close_frame() -> None:
+    async with relaying() as sides:
+        sides.relay.client.data_received(CLOSE.serialize(mask=True))
+        sides.relay.close(client=(CloseCode.POLICY_VIOLATION, ""))
+        assert (sides.client.closes, sides.core.closes) == ([1008], [1000])
+        assert (sides.client.ended, sides.core.ended) == ("close", "close")
+    assert sides.relay.use.close_code == 1000
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+async def test_core_that_ends_without_confirming_a_close_frame(confirmed: bool) -> None:
+    async with relaying() as sides:
+        sides.relay.client.data_received(CLOSE.serialize(mask=True))
+        if confirmed:
+            sides.relay.core.data_received(CLOSE.serialize(mask=False))
+        sides.lose(sides.core)
+        assert (sides.client.closes, sides.client.ended) == ([1000], "close")
+
+
+async def test_client_that_ends_after_the_close_frame_of_the_core() -> None:
+    async with relaying() as sides:
+        sides.relay.core.data_received(HELLO.serialize(mask=False) + CLOSE.serialize(mask=False))
+        assert (sides.client.closes, sides.client.ended) == ([1000], "")
+        sides.lose(sides.client)
+        assert (sides.core.closes, sides.core.ended) == ([1000], "close")
+
+
+async def test_data_after_the_end_is_discarded() -> None:
+    async with relaying() as sides:
+        sides.relay.shutdown()
+        before = sides.core.written
+        sides.relay.client.data_received(HELLO.serialize(mask=True))
+        assert sides.core.written == before
+        assert (sides.client.ended, sides.core.ended) == ("eof", "close")
+
+
+async def test_close_frame_that_is_not_confirmed_ends_both_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "_HANDSHAKE_S", 0.0)
+    async with relaying() as sides:
+        sides.relay.client.data_received(CLOSE.serialize(mask=True))
+        assert (sides.core.closes, sides.core.ended) == ([1000], "")
+        async with asyncio.timeout(PATIENCE_S):
+            while not sides.core.ended:
+                await asyncio.sleep(0)
+        assert (sides.client.ended, sides.core.ended) == ("close", "close")
+        assert sides.client.closes == []  # not closed by the idle timeout
+
+
+async def test_connection_that_does_not_end_is_aborted() -> None:
+    async with relaying() as sides:
+        sides.client.buffered = 5_000
+        sides.relay.shutdown()
+        ended = []
+        for buffered in (1_000, 0, 0):
+            sides.client.buffered = buffered  # the client reads, and then does not end the connection
+            sides.relay.client._check_end(sides.client)
+            ended.append(sides.client.ended)
+        assert ended == ["eof", "eof", "abort"]
+
+
+async def test_connection_whose_client_does_not_read_is_aborted() -> None:
+    async with relaying() as sides:
+        sides.client.buffered = 50_000
+        sides.relay.shutdown()
+        sides.client.buffered = 49_990
+        sides.relay.client._check_end(sides.client)
+        assert sides.client.ended == "abort"
+
+
+async def test_outdated_key_state_closes_all_websockets() -> None:
+    websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 1, 3000, RelaySettings(MESSAGE_MAX, PATIENCE_S))
+    with websockets.relay(KeyId("key"), VerificationRequest(), instance("a")) as relay:
+        transport = Transport()
+        relay.client.connection_made(transport)
+        await websockets.check(lambda: 3000, lambda *_: None)
+        assert transport.written == b""
+        await websockets.check(lambda: 3001, lambda *_: None)
+        assert transport.closes == [1011]
+        relay.client.connection_lost(None)
+
+
+async def test_all_websockets_are_closed_when_the_state_of_any_key_may_have_changed() -> None:
+    websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 1, 3000, RelaySettings(MESSAGE_MAX, PATIENCE_S))
+    with websockets.relay(KeyId("key"), VerificationRequest(), instance("a")) as relay:
+        transport = Transport()
+        relay.client.connection_made(transport)
+        websockets.key_changed(None)
+        assert transport.closes == [1008]
+        relay.client.connection_lost(None)

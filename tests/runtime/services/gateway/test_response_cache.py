@@ -1,0 +1,328 @@
+"""Response cache of a running gateway: files are revalidated by each request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.runtime.services.gateway.conftest import Gateway, Key, Reply
+
+
+@dataclass
+class FileCore:
+    """A Core with changing files, which returns 304 for the current version."""
+
+    port: int = 0
+    body: bytes = b"first edition"
+    etag: str = '"1"'
+    more: str = "Cache-Control: public, no-cache\r\n"
+    status: int = 200
+    requests: list[dict[str, str]] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+                headers = {line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in lines[1:]}
+                self.requests.append({":": lines[0], **headers})
+                status = self.status
+                if status == 200 and headers.get("if-none-match") == self.etag:
+                    status = 304
+                self.sent.append(status)
+                body = b"" if status == 304 else self.body if status == 200 else b"no"
+                length = "" if status == 304 else f"Content-Length: {len(body)}\r\n"
+                head = f"HTTP/1.1 {status} Status\r\nETag: {self.etag}\r\n{self.more}X-Response: {len(self.sent)}\r\n{length}\r\n"
+                writer.write(head.encode() + (b"" if lines[0].startswith("HEAD") else body))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionResetError):
+            pass
+        finally:
+            writer.close()
+
+
+@pytest.fixture
+async def file_core() -> AsyncIterator[FileCore]:
+    created = FileCore()
+    server = await asyncio.start_server(created.serve, "127.0.0.1", 0)
+    created.port = server.sockets[0].getsockname()[1]
+    yield created
+    server.close()
+
+
+@pytest.fixture
+async def reader(gateway: Gateway, file_core: FileCore) -> Key:
+    """A key with scope cores:read; the Core is registered."""
+    _, reply = await gateway.register(f"http://127.0.0.1:{file_core.port}", name=f"files-{file_core.port}")
+    assert reply.status in {200, 201}, reply.body
+    return await gateway.create_key()
+
+
+async def read(gateway: Gateway, file_core: FileCore, key: Key, *headers: str, path: str = "file", method: str = "GET") -> Reply:
+    return await gateway.request(method, f"/cores/files-{file_core.port}/{path}", f"X-API-Key: {key.token}", *headers)
+
+
+@pytest.mark.requirement("CG-10")
+async def test_unchanged_file_is_revalidated(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    replies = [await read(gateway, file_core, reader) for _ in range(3)]
+    assert [(reply.status, reply.body, reply.header("etag")) for reply in replies] == [(200, b"first edition", '"1"')] * 3
+    assert file_core.sent == [200, 304, 304]
+    assert [reply.header("x-response") for reply in replies] == ["1", "2", "3"]  # updated by the 304 (RFC 9111, section 3.2)
+
+
+async def test_host_of_a_client_has_no_effect_on_the_responses_to_others(
+    gateway: Gateway, file_core: FileCore, reader: Key
+) -> None:
+    """A Core can use X-Forwarded-Host in a public response (cache poisoning)."""
+    path = f"/cores/files-{file_core.port}/page"
+    for _ in range(3):  # then the connection to the Core is idle, and the requests are sent without a task
+        for host in ("evil.example", "gateway.test"):
+            assert (await gateway.request("GET", path, f"X-API-Key: {reader.token}", host=host)).status == 200
+    assert file_core.sent == [200, 200, 304, 304, 304, 304]
+    assert [request["x-forwarded-host"] for request in file_core.requests] == ["gateway.test"] * 6
+
+
+async def test_responses_to_http_and_https_are_cached_separately(
+    gateway: Gateway, file_core: FileCore, reader: Key, start: Any, database: Any, redis_url: str
+) -> None:
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_TRUSTED_PROXIES="127.0.0.0/8")
+    for _ in range(3):
+        for scheme in ("http", "https"):
+            await read(gateway.on_port(port), file_core, reader, f"X-Forwarded-Proto: {scheme}", "X-Forwarded-For: 192.0.2.1")
+    assert file_core.sent == [200, 200, 304, 304, 304, 304]
+    assert [request["x-forwarded-proto"] for request in file_core.requests] == ["http", "https"] * 3
+
+
+async def test_core_receives_no_host_that_is_not_configured(
+    gateway: Gateway, file_core: FileCore, reader: Key, start: Any, database: Any, redis_url: str
+) -> None:
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_GATEWAY_URL="")
+    await read(gateway.on_port(port), file_core, reader)
+    assert "x-forwarded-host" not in file_core.requests[0]
+
+
+@pytest.mark.requirement("CG-10")
+async def test_changed_file_is_served_at_once(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    await read(gateway, file_core, reader)
+    file_core.body, file_core.etag = b"second edition", '"2"'
+    assert (await read(gateway, file_core, reader)).body == b"second edition"
+    assert (await read(gateway, file_core, reader)).body == b"second edition"
+    assert file_core.sent == [200, 200, 304]
+
+
+@pytest.mark.parametrize("status", [403, 404, 410, 500, 503])
+async def test_denied_revalidation_is_not_served_from_cache(
+    gateway: Gateway, file_core: FileCore, reader: Key, status: int
+) -> None:
+    await read(gateway, file_core, reader)
+    file_core.status = status
+    assert (await read(gateway, file_core, reader)).status == status
+
+
+@pytest.mark.requirement("CG-10")
+async def test_denied_key_gets_nothing_from_cache(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    await read(gateway, file_core, reader)
+    other = await gateway.create_key(cores=["another"])
+    await gateway.revoke(reader)
+    assert [(await read(gateway, file_core, key)).status for key in (reader, other)] == [401, 403]
+    assert len(file_core.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "etag"),
+    [
+        ("Cache-Control: must-revalidate, max-age=60\r\n", '"1"'),
+        ("Cache-Control: s-maxage=60, private\r\n", '"1"'),
+        (None, 'W/"1"'),
+        (None, "1"),
+        ("", '"1"'),
+        ("Cache-Control: no-cache\r\n", '"1"'),
+        ("Cache-Control: no-store, public\r\n", '"1"'),
+        ("Cache-Control: max-age=60, Private\r\n", '"1"'),
+        ("Cache-Control: public, private\r\n", '"1"'),
+        ("Cache-Control: public\r\nVary: *\r\n", '"1"'),
+        ("Cache-Control: public\r\nVary: Gatehouse-Key-Id\r\n", '"1"'),
+        ("Cache-Control: public\r\nSet-Cookie: a=1\r\n", '"1"'),
+    ],
+)
+async def test_uncacheable_response_is_not_stored(
+    gateway: Gateway, file_core: FileCore, reader: Key, more: str | None, etag: str
+) -> None:
+    file_core.more, file_core.etag = file_core.more if more is None else more, etag
+    await read(gateway, file_core, reader)
+    await read(gateway, file_core, reader)
+    assert file_core.sent == [200, 200]
+
+
+@pytest.mark.requirement("CG-10")
+@pytest.mark.parametrize("control", ["", "Cache-Control: no-cache\r\n", "Cache-Control: private\r\n"])
+async def test_response_is_not_shared_between_keys(gateway: Gateway, file_core: FileCore, reader: Key, control: str) -> None:
+    """A Core may return a different response for each key with the same ETag, such as the version of a row."""
+    other = await gateway.create_key()
+    file_core.more = control
+    file_core.body = b"data of the first key"
+    await read(gateway, file_core, reader)
+    file_core.body = b"data of the other key"
+    assert (await read(gateway, file_core, other)).body == b"data of the other key"
+
+
+@pytest.mark.requirement("CG-10")
+@pytest.mark.parametrize("control", ["public", "public, max-age=0, must-revalidate", "s-maxage=60"])
+async def test_response_is_shared_between_keys_if_the_core_allows_it(
+    gateway: Gateway, file_core: FileCore, reader: Key, control: str
+) -> None:
+    other = await gateway.create_key()
+    file_core.more = f"Cache-Control: {control}\r\n"
+    assert [(await read(gateway, file_core, key)).body for key in (reader, other)] == [b"first edition"] * 2
+    assert file_core.sent == [200, 304]
+
+
+async def test_304_that_is_not_public_is_not_answered_from_cache(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    other = await gateway.create_key()
+    await read(gateway, file_core, reader)
+    file_core.more, file_core.body = "Cache-Control: private\r\n", b"data of the other key"
+    reply = await read(gateway, file_core, other)
+    assert (reply.status, reply.body) == (200, b"data of the other key")
+    assert file_core.sent == [200, 304, 200]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Range: bytes=0-3", 'If-None-Match: "x"', "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", "Cache-Control: no-store"],
+)
+async def test_conditional_request_is_forwarded_unchanged(
+    gateway: Gateway, file_core: FileCore, reader: Key, header: str
+) -> None:
+    await read(gateway, file_core, reader)
+    await read(gateway, file_core, reader, header)
+    name, _, value = header.partition(": ")
+    assert file_core.requests[1][name.lower()] == value
+    assert file_core.requests[1].get("if-none-match") == (value if name == "If-None-Match" else None)
+
+
+async def test_client_gets_its_own_304(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    await read(gateway, file_core, reader)
+    assert (await read(gateway, file_core, reader, 'If-None-Match: "1"')).status == 304
+
+
+async def test_cache_key_separates_variants(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    await read(gateway, file_core, reader)
+    assert (await read(gateway, file_core, reader, method="HEAD")).body == b""
+    for path in ("file?a", "File"):
+        await read(gateway, file_core, reader, path=path)
+    await read(gateway, file_core, reader, "Accept-Encoding: br")
+    assert file_core.sent == [200] * 5
+
+
+async def test_streamed_file_is_cached_up_to_one_mebibyte(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    file_core.body = bytes(range(256)) * 2000  # larger than INLINE_BYTES_MAX
+    assert [(await read(gateway, file_core, reader)).body == file_core.body for _ in range(2)] == [True, True]
+    file_core.body, file_core.etag = b"x" * 1_048_577, '"3"'
+    assert [len((await read(gateway, file_core, reader)).body) for _ in range(2)] == [1_048_577] * 2
+    assert file_core.sent == [200, 304, 200, 200]
+
+
+async def test_new_registration_starts_with_empty_cache(gateway: Gateway, file_core: FileCore) -> None:
+    name = f"files-{file_core.port}"
+    agent, _ = await gateway.register(f"http://127.0.0.1:{file_core.port}", name=name)
+    key = await gateway.create_key()
+    await read(gateway, file_core, key)
+    await gateway.put_core(agent, name, {"url": f"http://127.0.0.1:{file_core.port}"})
+    await read(gateway, file_core, key)
+    assert file_core.sent == [200, 200]
+
+
+async def test_cache_hits_are_counted(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    hits = 'gatehouse_core_cache_total{outcome="hit"}'
+    await read(gateway, file_core, reader)
+    before = await gateway.metric(hits)
+    await read(gateway, file_core, reader)
+    assert await gateway.metric(hits) == before + 1
+
+
+# Responses that are served without a request to the Core
+
+FRESH = "Cache-Control: public, no-cache\r\nGatehouse-Cache-Control: max-age=3600\r\n"
+
+
+@pytest.mark.requirement("CG-10")
+async def test_fresh_response_is_served_without_the_core(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    other, file_core.more = await gateway.create_key(), FRESH
+    first = await read(gateway, file_core, reader)
+    replies = [await read(gateway, file_core, key) for key in (reader, other, reader)]
+    assert {(reply.status, reply.body, reply.header("etag")) for reply in replies} == {(200, b"first edition", '"1"')}
+    assert [reply.header("age") is None for reply in (first, *replies)] == [True, False, False, False]
+    assert file_core.sent == [200]
+    for reply in (first, *replies):
+        assert reply.header("gatehouse-cache-control") is None  # only the gateway may use the lifetime
+        assert reply.header("cache-control") == "public, no-cache"
+        assert reply.header("ratelimit") is not None
+
+
+async def test_fresh_response_requires_a_valid_key(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    file_core.more = FRESH
+    await read(gateway, file_core, reader)
+    other = await gateway.create_key(cores=["another"])
+    await gateway.revoke(reader)
+    assert [(await read(gateway, file_core, key)).status for key in (reader, other)] == [401, 403]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "Cache-Control: public, max-age=3600\r\n",
+        "Cache-Control: public, s-maxage=3600\r\n",
+        "Cache-Control: public\r\nGatehouse-Cache-Control: max-age=0\r\n",
+        "Cache-Control: public\r\nGatehouse-Cache-Control: s-maxage=60\r\n",
+    ],
+)
+async def test_other_lifetimes_are_revalidated(gateway: Gateway, file_core: FileCore, reader: Key, more: str) -> None:
+    file_core.more = more
+    for _ in range(2):
+        await read(gateway, file_core, reader)
+    assert file_core.sent == [200, 304]
+
+
+@pytest.mark.parametrize("more", ["", "Cache-Control: private\r\n", "Cache-Control: no-store, public\r\n"])
+async def test_lifetime_does_not_make_a_response_public(gateway: Gateway, file_core: FileCore, reader: Key, more: str) -> None:
+    file_core.more = f"{more}Gatehouse-Cache-Control: max-age=3600\r\n"
+    for _ in range(2):
+        await read(gateway, file_core, reader)
+    assert file_core.sent == [200, 200]
+
+
+@pytest.mark.parametrize("header", ["Cache-Control: no-cache", "Cache-Control: max-age=0", "Pragma: no-cache"])
+async def test_client_can_request_a_revalidation(gateway: Gateway, file_core: FileCore, reader: Key, header: str) -> None:
+    file_core.more = FRESH
+    await read(gateway, file_core, reader)
+    await read(gateway, file_core, reader, header)
+    assert len(file_core.sent) == 2
+
+
+@pytest.mark.requirement("CG-10")
+async def test_reported_change_ends_the_lifetime(gateway: Gateway, file_core: FileCore) -> None:
+    name, file_core.more = f"files-{file_core.port}", FRESH
+    agent, lease = await gateway.register(f"http://127.0.0.1:{file_core.port}", name=name)
+    key = await gateway.create_key()
+    await read(gateway, file_core, key)
+    file_core.body, file_core.etag = b"second edition", '"2"'
+    assert (await read(gateway, file_core, key)).body == b"first edition"
+    report = {"lease_id": lease.json["lease_id"], "content_changed": True}
+    assert (await gateway.put_core(agent, name, report)).status == 200
+    assert [(await read(gateway, file_core, key)).body for _ in range(2)] == [b"second edition"] * 2
+    assert (await gateway.put_core(agent, name, report)).status == 200
+    assert [(await read(gateway, file_core, key)).body for _ in range(2)] == [b"second edition"] * 2
+    assert file_core.sent == [200, 200, 304]  # an unchanged file is revalidated once and is fresh again
+
+
+async def test_lifetime_ends(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    file_core.more = "Cache-Control: public\r\nGatehouse-Cache-Control: max-age=1\r\n"
+    async with asyncio.timeout(60):
+        while len(file_core.sent) < 3:
+            assert (await read(gateway, file_core, reader)).body == b"first edition"
+            await asyncio.sleep(0.05)
+    assert file_core.sent == [200, 304, 304]

@@ -1,0 +1,178 @@
+"""Traces of requests to the gateway: spans at a collector, trace context from clients and to Cores, IDs in logs and problems."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.local.collector import ReceivedSpan
+from tests.runtime.platform.tracing.collector import Collector, running_collector
+from tests.runtime.services.gateway.conftest import trace_settings
+
+SPAN = "00f067aa0ba902b7"
+EXEMPLAR = re.compile(r'_seconds_bucket\{[^}]*route="/metrics"[^}]*\} \S+ # \{trace_id="[0-9a-f]{32}"\}')
+
+
+def trace_context(flags: str) -> tuple[str, str]:
+    """A new trace ID and the header of a client."""
+    trace_id = secrets.token_hex(16)
+    return trace_id, f"traceparent: 00-{trace_id}-{SPAN}-{flags}"
+
+
+@pytest.fixture(scope="module")
+def gateway_process(traced_gateway_process: tuple[int, int, Path, str]) -> tuple[int, int, Path, str]:
+    return traced_gateway_process
+
+
+def request_id_of(reply: Any) -> str:
+    value: str = reply.header("x-request-id")
+    return value
+
+
+def server_span(spans: list[ReceivedSpan]) -> ReceivedSpan:
+    (span,) = [span for span in spans if span.is_server]
+    return span
+
+
+@pytest.mark.requirement("ECS-10")
+async def test_verifications_have_a_span_and_the_trace_id_of_their_log_line(gateway: Any, collector: Collector) -> None:
+    key = await gateway.create_key()
+    for _ in range(4):  # the first are handled by the application, and the others synchronously with a template
+        reply = await gateway.verify(key.token)
+        span = server_span(collector.wait(request_id_of(reply)))
+        assert (span.service, span.name, span.failed) == ("gatehouse-gateway", "POST /v1/keys/verify", False)
+        assert span.attributes == {
+            "http.request.method": "POST",
+            "http.route": "/v1/keys/verify",
+            "http.response.status_code": 200,
+            "gatehouse.request_id": request_id_of(reply),
+            "gatehouse.key_id": key.id,
+            "gatehouse.code": "VALID",
+        }
+        (line,) = await gateway.lines_with(request_id=request_id_of(reply), event="request")
+        assert line["trace_id"] == span.trace_id
+        assert (span.ms >= 0, span.parent_id) == (True, "")
+
+
+@pytest.mark.requirement("ECS-10")
+async def test_statement_of_a_request_is_part_of_its_trace(gateway: Any, collector: Collector) -> None:
+    key = await gateway.create_key()
+    reply = await gateway.verify(key.token)
+    spans = collector.wait(request_id_of(reply), "SELECT")
+    statements = [span for span in spans if span.name == "SELECT"]
+    assert {span.parent_id for span in statements} == {server_span(spans).span_id}
+    assert {span.attributes["db.system.name"] for span in statements} == {"postgresql"}
+
+
+@pytest.mark.parametrize("target", ["/v1/keys/verify", "/cores/docs/path?token=1", "/unknown"])
+@pytest.mark.requirement("ECS-10")
+async def test_trace_context_of_the_client_is_continued(gateway: Any, docs: Any, collector: Collector, target: str) -> None:
+    key = await gateway.create_key()
+    for _ in range(3):
+        trace_id, header = trace_context("01")
+        reply = await gateway.request("GET", target, header, f"Authorization: Bearer {key.token}")
+        span = server_span(collector.wait(request_id_of(reply)))
+        assert (span.trace_id, span.parent_id) == (trace_id, SPAN)
+        (line,) = await gateway.lines_with(request_id=request_id_of(reply), event="request")
+        assert line["trace_id"] == trace_id
+
+
+async def test_trace_id_of_the_load_balancer_is_used(gateway: Any, collector: Collector) -> None:
+    key = await gateway.create_key()
+    root = "X-Amzn-Trace-Id: Root=1-5759e988-bd862e3fe1be46a994272793"
+    reply = await gateway.request("GET", "/v1/keys/verify", root, f"Authorization: Bearer {key.token}")
+    span = server_span(collector.wait(request_id_of(reply)))
+    assert (span.trace_id, span.parent_id) == ("5759e988bd862e3fe1be46a994272793", "")
+
+
+async def test_request_that_the_client_does_not_sample_has_no_span(
+    gateway: Any, core: Any, docs: Any, collector: Collector
+) -> None:
+    key = await gateway.create_key()
+    trace_id, header = trace_context("00")
+    for _ in range(3):
+        other = await gateway.request("GET", "/cores/docs/path", header, f"Authorization: Bearer {key.token}")
+        assert re.fullmatch(rf"00-{trace_id}-1[0-9a-f]{{15}}-00", core.last[1]["traceparent"])
+    reply = await gateway.verify(key.token)
+    collector.wait(request_id_of(reply))  # spans are exported in order
+    assert request_id_of(other) not in {span.attributes.get("gatehouse.request_id") for span in collector.spans}
+
+
+@pytest.mark.parametrize("size", [0, 100, 3_000_000])
+@pytest.mark.requirement("ECS-10")
+async def test_cores_receive_the_trace_context(gateway: Any, core: Any, docs: Any, collector: Collector, size: int) -> None:
+    key = await gateway.create_key()
+    headers = f"Authorization: Bearer {key.token}", "tracestate: a=1"
+    for _ in range(3):
+        reply = await gateway.request("POST", "/cores/docs/path", *headers, body=b"x" * size if size else None)
+        assert reply.status == 200
+        spans = collector.wait(request_id_of(reply), "POST")
+        server, client = server_span(spans), next(span for span in spans if span.name == "POST")
+        assert (server.name, client.parent_id) == ("POST /cores/{name}/{path}", server.span_id)
+        received = core.last[1]
+        assert received["traceparent"] == f"00-{server.trace_id}-{client.span_id}-01"
+        assert "tracestate" not in received  # it has no meaning without a traceparent
+        assert received["gatehouse-request-id"] == request_id_of(reply)
+        assert (client.attributes["gatehouse.core"], client.attributes["http.response.status_code"]) == ("docs", 200)
+
+
+async def test_tracestate_of_the_client_is_forwarded(gateway: Any, core: Any, docs: Any) -> None:
+    key = await gateway.create_key()
+    trace_id, header = trace_context("01")
+    for _ in range(3):
+        await gateway.request("GET", "/cores/docs/path", header, "tracestate: a=1", f"Authorization: Bearer {key.token}")
+        assert core.last[1]["tracestate"] == "a=1"
+        assert core.last[1]["traceparent"].startswith(f"00-{trace_id}-2")
+
+
+async def test_span_of_a_failed_request_to_a_core_is_marked(gateway: Any, docs: Any, collector: Collector) -> None:
+    key = await gateway.create_key()
+    reply = await gateway.request("GET", "/cores/docs/drop", f"Authorization: Bearer {key.token}")
+    spans = collector.wait(request_id_of(reply), "GET")
+    assert (reply.status, server_span(spans).failed) == (502, True)
+    assert all(span.failed for span in spans if span.name == "GET")
+
+
+async def test_problem_document_contains_the_trace_id(gateway: Any) -> None:
+    trace_id, header = trace_context("01")
+    reply = await gateway.request("GET", "/unknown", header)
+    assert json.loads(reply.body)["trace_id"] == trace_id
+    reply = await gateway.request("GET", "/unknown")
+    (line,) = await gateway.lines_with(request_id=request_id_of(reply), event="request")
+    assert json.loads(reply.body)["trace_id"] == line["trace_id"]
+
+
+async def test_spans_are_counted(gateway: Any, collector: Collector) -> None:
+    key = await gateway.create_key()
+    collector.wait(request_id_of(await gateway.verify(key.token)))
+    assert await gateway.metric('gatehouse_trace_spans_total{outcome="exported"}') >= 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.requirement("ECS-10")
+async def test_metrics_name_a_trace_of_slow_requests(
+    start: Any, gateway: Any, collector: Collector, database: Any, redis_url: str, workers: str
+) -> None:
+    tracing = {"GATEHOUSE_TRACES_ENDPOINT": collector.endpoint, "GATEHOUSE_TRACES_SAMPLE_PERCENT": "100"}
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_WORKERS=workers, **tracing)
+    traced = gateway.on_port(port)
+    async with asyncio.timeout(30):
+        while True:  # a worker has exemplars once it has handled a request
+            reply = await traced.request("GET", "/metrics", "Accept: application/openmetrics-text; version=1.0.0")
+            if EXEMPLAR.search(reply.body.decode()):
+                break
+    assert reply.header("content-type").startswith("application/openmetrics-text")
+    assert reply.body.endswith(b"# EOF\n")
+
+
+async def test_last_spans_are_exported_when_the_gateway_stops(start: Any, database: Any, redis_url: str) -> None:
+    with running_collector() as collector:
+        child, *_ = start(database.app_url, redis_url, **trace_settings(collector))
+        assert child.stop() == 0
+        assert "GET /readyz" in {span.name for span in collector.spans}

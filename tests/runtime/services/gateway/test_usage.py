@@ -1,0 +1,119 @@
+"""Usage counts of a gateway process: counting, writing, and losses at shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from typing import Any
+
+import pytest
+
+from tests.runtime.services.gateway.conftest import Gateway
+
+
+async def written(gateway: Gateway, key_id: str) -> int:
+    count = await gateway.pool.fetchval(
+        "SELECT coalesce(sum(count), 0) FROM usage_count WHERE key_id = $1 AND width_s = 60", key_id
+    )
+    return int(count)
+
+
+async def until_written(gateway: Gateway, key_id: str, count: int) -> None:
+    async with asyncio.timeout(60):
+        while await written(gateway, key_id) < count:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.requirement("TR-13")
+async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any) -> None:
+    await gateway.register(core.url, "counted")
+    key = await gateway.create_key(limits=[{"name": "requests", "quota": 4, "window_s": 3600, "burst": 4}])
+    header = f"X-API-Key: {key.token}"
+    await gateway.verify(key.token)
+    await gateway.request("GET", "/v1/keys/verify?core=counted", header)
+    await gateway.request("GET", "/cores/counted/x", header)
+    await gateway.request("GET", "/cores/made-up/x", header)
+    await gateway.request("GET", "/cores/counted/x", header)
+    await until_written(gateway, key.id, 5)
+    rows = await gateway.pool.fetch(
+        "SELECT core, code, sum(count)::int AS count FROM usage_count WHERE key_id = $1 AND width_s = 86400 GROUP BY core, code",
+        key.id,
+    )
+    assert {(row["core"], row["code"]): row["count"] for row in rows} == {
+        ("", "VALID"): 2,
+        ("counted", "VALID"): 2,
+        ("counted", "RATE_LIMITED"): 1,
+    }
+    used = await gateway.pool.fetchval(
+        "SELECT last_used_at > now() - interval '1 minute' FROM key_activity WHERE key_id = $1", key.id
+    )
+    addresses = await gateway.pool.fetch("SELECT address FROM key_address WHERE key_id = $1", key.id)
+    assert (used, [row["address"] for row in addresses]) == (True, ["127.0.0.1"])
+
+
+@pytest.mark.requirement("TR-13")
+async def test_every_batch_item_is_counted(gateway: Gateway) -> None:
+    first, second = await gateway.create_key(), await gateway.create_key()
+    tokens = [{"token": token, "core": core} for token, core in ((first.token, "a"), (second.token, "b"), (second.token, "b"))]
+    await gateway.post("/v1/keys/verify-batch", {"keys": tokens})
+    await until_written(gateway, second.id, 2)
+    assert (await written(gateway, first.id), await written(gateway, second.id)) == (1, 2)
+    # The caller is not the user of the keys.
+    assert await gateway.pool.fetchval("SELECT count(*) FROM key_address WHERE key_id = ANY ($1)", [first.id, second.id]) == 0
+
+
+async def test_unknown_token_is_counted_without_key(gateway: Gateway) -> None:
+    key = await gateway.create_key()
+    before = await written(gateway, "")
+    forged = key.token[:30] + ("A" if key.token[30] != "A" else "B") + key.token[31:]
+    await gateway.verify(forged)
+    await until_written(gateway, "", before + 1)
+    assert await written(gateway, key.id) == 0
+
+
+@pytest.mark.requirement("TR-13")
+async def test_stopped_gateway_loses_no_count(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
+    child, port, _ = start(database.app_url, redis_url)
+    client = gateway.on_port(port)
+    key = await client.create_key()
+    for _ in range(4):
+        await asyncio.gather(*(client.verify(key.token) for _ in range(25)))
+    child.stop(signal.SIGTERM)
+    assert await written(gateway, key.id) == 100
+
+
+@pytest.mark.requirement("TR-13")
+async def test_killed_gateway_loses_unwritten_counts_only(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
+    child, port, _ = start(database.app_url, redis_url)
+    client = gateway.on_port(port)
+    key = await client.create_key()
+    await asyncio.gather(*(client.verify(key.token) for _ in range(40)))
+    await until_written(gateway, key.id, 40)
+    await asyncio.gather(*(client.verify(key.token) for _ in range(30)))
+    before = await written(gateway, key.id)
+    child.stop(signal.SIGKILL)
+    left = await written(gateway, key.id)
+    assert 40 <= before <= left <= 70
+
+
+async def test_metrics_show_pending_usage(gateway: Gateway) -> None:
+    metrics = (await gateway.request("GET", "/metrics")).body.decode()
+    assert "gatehouse_usage_pending " in metrics
+    assert "gatehouse_usage_written_total " in metrics
+
+
+@pytest.mark.requirement("CG-22", "TR-14")
+async def test_usage_lines_ignore_log_level(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
+    expected = {"GATEHOUSE_LOG_LEVEL": "error", "GATEHOUSE_METRICS_NAMESPACE": "Gatehouse/test"}
+    child, port, log = start(database.app_url, redis_url, **expected)
+    client = gateway.on_port(port)
+    key = await client.create_key()
+    await asyncio.gather(*(client.verify(key.token) for _ in range(20)), *(client.verify("nonsense") for _ in range(5)))
+    child.stop(signal.SIGTERM)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    counts = {line["Code"]: line["KeyDecisions"] for line in lines if "Code" in line}
+    assert counts == {"VALID": 20, "NOT_FOUND": 5}
+    assert lines[0]["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Gatehouse/test"
+    assert lines[0]["top_keys"] == [{"key_id": key.id, "requests": 20}]
+    assert key.token not in log.read_text()

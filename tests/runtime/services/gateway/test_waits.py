@@ -1,0 +1,101 @@
+"""A gateway responds to /healthz while other requests wait for clients, Cores, Redis and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from gatehouse.platform.db.migrations import runner
+from gatehouse.platform.db.pool import login
+
+from sandbox.local import servers
+from tests.runtime.redis_process import redis_pid
+from tests.runtime.services.gateway.conftest import Gateway
+
+CLIENTS = 30
+PATIENT = {
+    "GATEHOUSE_REQUEST_TIMEOUT_S": "600",
+    "GATEHOUSE_RESPONSE_TIMEOUT_S": "600",
+    "GATEHOUSE_CORE_TIMEOUT_S": "600",
+    "GATEHOUSE_CORE_REQUESTS_MAX": "60",
+    "GATEHOUSE_CORE_QUEUE_TIMEOUT_S": "60",
+    "GATEHOUSE_LIMIT_TIMEOUT_MS": "5000",
+    "GATEHOUSE_MAX_STALENESS_MS": "60000",
+}
+UNLIMITED = [{"name": "requests", "quota": 10**9, "window_s": 1, "burst": 10**9}]
+
+
+@contextmanager
+def stopped(pids: list[int]) -> Iterator[None]:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def assert_healthy(client: Gateway, waiting: list[asyncio.Task[Any]]) -> None:
+    """The gateway responds while all these requests wait."""
+    for _ in range(5):
+        assert (await client.request("GET", "/healthz")).status == 200
+    assert [task for task in waiting if task.done()] == []
+
+
+@pytest.mark.requirement("TR-12")
+async def test_health_is_served_during_every_wait(gateway: Gateway, core: Any, start: Any) -> None:
+    connections: list[asyncio.StreamWriter] = []
+    with servers.postgres() as postgres, servers.redis() as redis_url:
+        await runner.migrate(login(postgres.owner_url, "url"))
+        _, port, _ = start(postgres.app_url, redis_url, **PATIENT)
+        async with asyncpg.create_pool(postgres.app_url, min_size=1, max_size=1) as pool:
+            client = dataclasses.replace(gateway, port=port, pool=pool)
+            assert (await client.register(core.url))[1].status == 200
+            keys = [await client.create_key(limits=UNLIMITED) for _ in range(4)]
+        key = f"X-API-Key: {keys[0].token}"
+
+        async def send(raw: str) -> None:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            connections.append(writer)
+            writer.write(raw.encode())
+            await writer.drain()
+
+        for _ in range(CLIENTS):
+            await send("GET /x HTTP/1.1\r\nHost: a\r\n")  # unfinished headers
+            await send("POST /v1/keys/verify HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")  # an unfinished body
+            await send(f"GET /cores/docs/big HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n")  # a response that is not read
+        await assert_healthy(client, [])
+        # The first requests wait for the Core, the others for a slot.
+        waiting = [asyncio.create_task(client.request("GET", "/cores/docs/silent", key)) for _ in range(2 * CLIENTS)]
+        await until(lambda: sum(" /silent " in line for line, _, _ in core.requests) >= CLIENTS // 2)
+        await assert_healthy(client, waiting)
+        with stopped([redis_pid(redis_url)]):
+            limited = asyncio.create_task(client.verify(keys[1].token))
+            await assert_healthy(client, waiting)
+        assert (await limited).json["valid"]
+        pids = [int((postgres.folder / "data" / "postmaster.pid").read_text().split()[0])]
+        pids += [int(pid) for pid in postgres.sql("SELECT pid FROM pg_stat_activity WHERE datname = 'gatehouse';").split()]
+        with stopped(pids):
+            uncached = asyncio.create_task(client.verify(keys[2].token))
+            await assert_healthy(client, [*waiting, uncached])
+        assert (await uncached).status in (200, 503)
+        for writer in connections:
+            writer.close()
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await until(lambda: core.disconnected.is_set())
