@@ -124,7 +124,7 @@ async def _measure() -> dict[str, dict[str, float]]:
             keys=KeyLoader(_UNUSED, cache, lambda: 12),
             limits=_LeasedLimits(),
             credits=_UNUSED,
-            imported=_UNUSED,
+            finder=_UNUSED,
             nonces=None,
             on_old_pepper=lambda *_: None,
             clock=Clock(),

@@ -1,13 +1,14 @@
 """Decides on a key: computes one outcome code from the facts, and checks the client networks that the key allows. Pure.
 
-Checks are performed in the order of `Code`; the first check that fails determines the outcome. A caller that does not prove
+Checks are performed in the order of `ROWS`; the first check that fails determines the outcome. A caller that does not prove
 possession of a key learns nothing about the key: malformed, unknown, wrong and (in public responses) revoked tokens have the same
 outcome.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,32 +17,119 @@ from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState, RateLimit
 from gatehouse.core.verification import VALID, Code, CreditState, RateLimitState, VerificationRequest, VerificationResult
 
 
+class Row(NamedTuple):
+    """A check of a key that needs no counter.
+
+    code: outcome if the check fails.
+    passes: whether a request may use the key, from the record, the request, the environment of this deployment and the time in
+        Unix seconds.
+    actual: what the key has or allows, and required: what the request requires, as text for an explanation.
+    depends_on_signature: an explanation cannot know whether a request will be signed.
+    """
+
+    name: str
+    code: Code
+    passes: Callable[[KeyRecord, VerificationRequest, KeyEnvironment, float], bool]
+    actual: Callable[[KeyRecord, float], str]
+    required: Callable[[VerificationRequest, KeyEnvironment], str] = lambda _request, _environment: ""
+    depends_on_signature: bool = False
+
+
+def _lifetime(record: KeyRecord, now: float) -> str:
+    return "does not expire" if record.expires_at is None else f"{record.expires_at - now:.0f} s left"
+
+
+def _signing(record: KeyRecord, _now: float) -> str:
+    signing = record.signing
+    if signing is None:
+        return "no signing key"
+    return f"{signing.algorithm.value}, {'required' if signing.required else 'not required'}"
+
+
+#: Every check of a key, in order. The verify endpoints, the proxy, WebSockets, the sign-in at the
+#: console and explanations use these rows. A key that expires at time t is denied from time t.
+#: Scopes are compared as whole names; there are no wildcards.
+ROWS: tuple[Row, ...] = (
+    Row(
+        "not revoked or deleted",  # a deleted key has the same outcome as a revoked key
+        Code.REVOKED,
+        lambda record, _request, _environment, _now: record.state in (KeyState.ACTIVE, KeyState.DISABLED),
+        lambda record, _now: record.state.value,
+    ),
+    Row(
+        "enabled",
+        Code.DISABLED,
+        lambda record, _request, _environment, _now: record.state is not KeyState.DISABLED,
+        lambda record, _now: record.state.value,
+    ),
+    Row(
+        "not expired",
+        Code.EXPIRED,
+        lambda record, _request, _environment, now: record.expires_at is None or now < record.expires_at,
+        _lifetime,
+    ),
+    Row(
+        "environment",
+        Code.FORBIDDEN,
+        lambda record, _request, environment, _now: record.environment is environment,
+        lambda record, _now: record.environment.value,
+        lambda _request, environment: environment.value,
+    ),
+    Row(
+        "address",
+        Code.FORBIDDEN,
+        lambda record, request, _environment, _now: not record.addresses or allows(record.addresses, request.address),
+        lambda record, _now: " ".join(record.addresses) or "any address",
+        lambda request, _environment: request.address,
+    ),
+    Row(
+        "method",
+        Code.FORBIDDEN,
+        lambda record, request, _environment, _now: (
+            not record.methods or request.method is None or request.method in record.methods
+        ),
+        lambda record, _now: " ".join(record.methods) or "any method",
+        lambda request, _environment: request.method or "",
+    ),
+    Row(
+        "core",
+        Code.FORBIDDEN,
+        lambda record, request, _environment, _now: not record.cores or request.core is None or request.core in record.cores,
+        lambda record, _now: " ".join(record.cores) or "any Core",
+        lambda request, _environment: request.core or "",
+    ),
+    Row(
+        "scopes",
+        Code.INSUFFICIENT_PERMISSIONS,
+        lambda record, request, _environment, _now: not request.scopes or set(record.scopes).issuperset(request.scopes),
+        lambda record, _now: " ".join(record.scopes) or "none",
+        lambda request, _environment: " ".join(request.scopes),
+    ),
+    Row(
+        "signature",  # a signature that was sent is verified next, with the nonce that it contains
+        Code.SIGNATURE_INVALID,
+        lambda record, request, _environment, _now: (
+            record.signing is None or not record.signing.required or request.signed is not None
+        ),
+        _signing,
+        depends_on_signature=True,
+    ),
+)
+
+
 def evaluate(
     record: KeyRecord | None, request: VerificationRequest, *, possession: bool, environment: KeyEnvironment, now: float
 ) -> Code:
-    """Performs every check that needs no counter. VALID means that rate limits and credits are checked next.
+    """Performs every check that needs no counter. VALID means that a signature, rate limits and credits are checked next.
 
     possession: True if the presented token matches the digest of the record. environment: environment of this deployment.
-    A key that expires at time t is denied from time t. Scopes are compared as whole names; there are no wildcards.
     """
     if record is None or not possession:
         return Code.NOT_FOUND
-    if record.state is not KeyState.ACTIVE:
-        # A deleted key has the same outcome as a revoked key.
-        return Code.DISABLED if record.state is KeyState.DISABLED else Code.REVOKED
-    if record.expires_at is not None and now >= record.expires_at:
-        return Code.EXPIRED
-    if record.environment is not environment:
-        return Code.FORBIDDEN
-    if record.addresses and not allows(record.addresses, request.address):
-        return Code.FORBIDDEN
-    if request.method is not None and record.methods and request.method not in record.methods:
-        return Code.FORBIDDEN
-    if request.core is not None and record.cores and request.core not in record.cores:
-        return Code.FORBIDDEN
-    if any(scope not in record.scopes for scope in request.scopes):
-        return Code.INSUFFICIENT_PERMISSIONS
-    return Code.VALID
+    for row in ROWS:
+        if not row.passes(record, request, environment, now):
+            return row.code
+    return VALID
 
 
 def effective_limits(record: KeyRecord, request: VerificationRequest, default: RateLimit) -> tuple[RateLimit, ...] | str:

@@ -34,7 +34,7 @@ class KeyState(StrEnum):
     PURGED = "purged"  # all data is erased; the ID stays reserved
 
 
-#: Scheme of a key whose token has Gatehouse's own format. Imported keys have a different scheme (verification/imported_keys.py).
+#: Scheme of a key whose token has Gatehouse's own format. Imported keys have a different scheme (imported_tokens.py).
 OWN_SCHEME = "own"
 
 

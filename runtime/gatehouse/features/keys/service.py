@@ -34,9 +34,9 @@ from gatehouse.core.keys import (
 )
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.sealing import SIGNING_SECRET, seal, unseal
-from gatehouse.core.token import ParsedToken, Pepper, build_marked, parse, proves_possession
-from gatehouse.features.keys.imported import find_imported
+from gatehouse.core.token import ParsedToken, Pepper, build_marked
 from gatehouse.features.keys.models import Effective, KeyFilter, SealedSecret
+from gatehouse.features.keys.possession import stored_keys
 from gatehouse.features.keys.repository import KeyRepository
 
 #: IDs contain 47 random bits. Two collisions in a row mean that the source of randomness is defective.
@@ -134,11 +134,7 @@ class KeyService:
 
     async def find_by_token(self, token: str) -> Key | None:
         """Returns the key to which the token belongs, in any state, or None if there is no such key. Raises Unavailable."""
-        parsed = parse(token, self.prefix)
-        if parsed is None:
-            return await find_imported(self.store, self.pepper, token)
-        key = await self.store.get(parsed.id)
-        return key if proves_possession(self.pepper, parsed.text, key) else None
+        return await stored_keys(self.store, self.pepper, self.prefix).proven(token)
 
     async def update(
         self, key_id: KeyId, patch: KeyFields, actor: Actor, *, version: int | None, allow_last_admin: bool = False

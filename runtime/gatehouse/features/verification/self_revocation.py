@@ -8,15 +8,13 @@ from gatehouse.core import lifecycle
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
-from gatehouse.core.keys import KeyId, KeyState
+from gatehouse.core.keys import KeyId, KeyRecord, KeyState
 from gatehouse.core.lifecycle import Action
-from gatehouse.core.token import Pepper, parse, proves_possession
 from gatehouse.core.token_scanner import redacted
 from gatehouse.features.keys.models import Effective
+from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.verification.cache import KeyCache
-from gatehouse.features.verification.imported_keys import ImportedKeys
-from gatehouse.features.verification.repository import KeyLoader
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +25,10 @@ class SelfRevocationService:
     confirmation_timeout_s: maximum time that a revocation waits for the other gateway workers.
     """
 
-    keys: KeyLoader
+    finder: KeyFinder[KeyRecord]
     repository: KeyRepository
     cache: KeyCache
-    imported: ImportedKeys
     clock: Clock
-    pepper: Pepper
-    prefix: str
     confirmation_timeout_s: float
 
     async def revoke(
@@ -44,17 +39,8 @@ class SelfRevocationService:
 
         Raises Unavailable, in which case nothing was revoked.
         """
-        parsed, material, reason = parse(token, self.prefix), token, redacted(reason)
-        if parsed is not None:
-            record = await self.keys.find(parsed.id)
-        else:
-            imported = await self.imported.find(token)
-            if imported is None:
-                return None
-            record, material = imported.record, imported.material
-        if not proves_possession(self.pepper, material, record) or record is None:
-            return None
-        if record.state is KeyState.REVOKED or lifecycle.next_state(record.state, Action.REVOKE) is None:
+        record, reason = await self.finder.proven(token), redacted(reason)
+        if record is None or record.state is KeyState.REVOKED or lifecycle.next_state(record.state, Action.REVOKE) is None:
             return None
         now = self.clock.now()
         actor = Actor(type="key", id=record.id, request_id=request_id, source_address=source_address)

@@ -16,8 +16,8 @@ from gatehouse.core.http_signatures import SignatureError
 from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord, RateLimit, SignatureAlgorithm, Signing
 from gatehouse.core.sealing import SIGNING_SECRET, unseal
 from gatehouse.core.token import ParsedToken, Pepper, parse, proves_possession
-from gatehouse.core.verification import Charge, Code, RateLimits, VerificationRequest, VerificationResult
-from gatehouse.features.verification.imported_keys import ImportedKeys
+from gatehouse.core.verification import Charge, Code, RateLimits, SignedRequest, VerificationRequest, VerificationResult
+from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader
 from gatehouse.platform.redis.nonces import RedisNonces
 
@@ -53,7 +53,7 @@ class VerificationService:
     keys: KeyLoader
     limits: RateLimits
     credits: CreditRepository
-    imported: ImportedKeys
+    finder: KeyFinder[KeyRecord]
     nonces: RedisNonces | None
     on_old_pepper: Callable[[KeyId, str, int], None]
     clock: Clock
@@ -69,26 +69,21 @@ class VerificationService:
         Unavailable dependencies result in the code UNAVAILABLE. A request counts against limits and consumes credits only if all
         other checks pass. Raises BadRequest if the holder of the key names a rate limit that cannot be applied.
         """
-        parsed = self.parse(token)
-        material = token  # input of the HMAC whose value is stored
         try:
-            if parsed is not None:
-                record = await self.keys.find(parsed.id)
-            else:
-                imported = await self.imported.find(token)
-                if imported is None:
-                    return VerificationResult(Code.NOT_FOUND, *self._decision_time())
-                record, material = imported.record, imported.material
+            named = await self.finder.named(token)
         except Unavailable:
             return VerificationResult(Code.UNAVAILABLE, *self._decision_time())
         time = self._decision_time()
+        if named is None:
+            return VerificationResult(Code.NOT_FOUND, *time)
+        record, material = named
         denied = self._check(record, material, request, time)
         if denied is not None or record is None:
             return denied or VerificationResult(Code.NOT_FOUND, *time)
         charge = self._charge(record, request)
         try:
-            if _signature_applies(record, request) and record.signing is not None:
-                denied = await self._check_signature(record, record.signing, request, charge, time)
+            if record.signing is not None and request.signed is not None:
+                denied = await self._check_signature(record, record.signing, request.signed, charge, time)
                 if denied is not None:
                     return denied
             if record.has_credits:
@@ -105,7 +100,7 @@ class VerificationService:
     def verify_now(self, token: ParsedToken, request: VerificationRequest) -> VerificationResult | None:
         """Like `verify`, but returns None without any effect if the database or Redis is needed."""
         record = self.keys.cached(token.id)
-        if record is None or record.has_credits or _signature_applies(record, request):
+        if record is None or record.has_credits or (record.signing is not None and request.signed is not None):
             return None
         time = self._decision_time()
         denied = self._check(record, token.text, request, time)
@@ -125,11 +120,11 @@ class VerificationService:
     def verify_again(self, passed: PassedRequest) -> VerificationResult | None:
         """Verifies a request that is identical to one that passed, including the token. Returns None without any effect if only
         `verify_now` can decide, for example because the key has changed or expired."""
-        record = passed.record
-        if self.keys.cached(record.id) is not record:
-            return None
+        record, request = passed.record, passed.request
         now, staleness_ms = self.clock.now(), self.keys.staleness_ms()
-        if staleness_ms > self.max_staleness_ms or (record.expires_at is not None and now >= record.expires_at):
+        if staleness_ms > self.max_staleness_ms or self.keys.cached(record.id) is not record:
+            return None
+        if evaluate(record, request, possession=True, environment=self.environment, now=now) is not Code.VALID:
             return None
         states = self.limits.take_now(passed.charge)
         return None if states is None else VerificationResult(evaluate_limits(states), now, staleness_ms, record, states)
@@ -144,7 +139,8 @@ class VerificationService:
         possession = proves_possession(self.pepper, material, record)
         code = evaluate(record, request, possession=possession, environment=self.environment, now=time.now)
         if code is not Code.VALID or record is None:
-            return VerificationResult(code, *time, record if possession else None)
+            reason = SignatureError.MISSING.value if code is Code.SIGNATURE_INVALID else ""
+            return VerificationResult(code, *time, record if possession else None, reason=reason)
         if record.pepper_generation != self.pepper.current:
             self.on_old_pepper(record.id, material, record.pepper_generation)
         return None
@@ -166,28 +162,26 @@ class VerificationService:
             await self.credits.refund(record.subject, cost)
 
     async def _check_signature(
-        self, record: KeyRecord, signing: Signing, request: VerificationRequest, charge: Charge, time: DecisionTime
+        self, record: KeyRecord, signing: Signing, signed: SignedRequest, charge: Charge, time: DecisionTime
     ) -> VerificationResult | None:
         """The denial of a request because of its signature, or None if the signature is valid. Raises Unavailable.
 
         The nonce is checked last, so that only requests with a valid signature and within the rate limits store a nonce in Redis.
         The rate limits therefore also limit the number of nonces of a key. With cost 0, the nonce is not stored.
         """
-        if request.signed is None:
-            return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=SignatureError.MISSING.value)
         key: bytes | None = signing.key
         if signing.algorithm is SignatureAlgorithm.HMAC_SHA256:
             key = unseal(signing.key, SIGNING_SECRET, self.pepper, signing.pepper_generation, context=record.subject)
         if key is None or self.nonces is None:
             # Fails closed: without the secret or the nonces, the signature cannot be verified.
             raise Unavailable
-        verified = http_signatures.check(request.signed, key_id=record.id, algorithm=signing.algorithm, key=key, now=time.now)
+        verified = http_signatures.check(signed, key_id=record.id, algorithm=signing.algorithm, key=key, now=time.now)
         if isinstance(verified, SignatureError):
             return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=verified.value)
         states = await self.limits.take(msgspec.structs.replace(charge, cost=0))
         if evaluate_limits(states) is not Code.VALID:
             return VerificationResult(Code.RATE_LIMITED, *time, record, states)
-        if not await self.nonces.is_new(record.id, verified.nonce, keep_s=verified.keep_s if request.cost else 0):
+        if not await self.nonces.is_new(record.id, verified.nonce, keep_s=verified.keep_s if charge.cost else 0):
             return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=SignatureError.REPLAYED.value)
         return None
 
@@ -218,10 +212,6 @@ class VerificationService:
 
     def _decision_time(self) -> DecisionTime:
         return DecisionTime(self.clock.now(), self.keys.staleness_ms())
-
-
-def _signature_applies(record: KeyRecord, request: VerificationRequest) -> bool:
-    return record.signing is not None and (record.signing.required or request.signed is not None)
 
 
 def _bad_override(name: str, request: VerificationRequest) -> BadRequest:

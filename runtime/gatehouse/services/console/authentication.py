@@ -23,14 +23,15 @@ from starlette.responses import Response
 
 from gatehouse.core import token as tokens
 from gatehouse.core.actor import Actor, Session
-from gatehouse.core.addresses import allows
+from gatehouse.core.decision import evaluate
 from gatehouse.core.errors import CrossSite, Forbidden, GatehouseError, Problem, RateLimited, StepUpRequired, Unauthorized
 from gatehouse.core.features import SESSIONS
-from gatehouse.core.keys import ADMIN_SCOPE, Key, KeyId, KeyState
+from gatehouse.core.keys import ADMIN_SCOPE, Key, KeyId
 from gatehouse.core.roles import Role, roles_of
 from gatehouse.core.token_scanner import SIGN_IN
-from gatehouse.core.verification import Charge
+from gatehouse.core.verification import Charge, Code, VerificationRequest
 from gatehouse.features.identity.models import SignInLink
+from gatehouse.features.keys.possession import stored_keys
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.platform.http.validation import invalid
 from gatehouse.services.console.dependencies import Caller, Request
@@ -239,26 +240,16 @@ def _bearer(http: HttpRequest) -> str:
 async def _key(token: str, request: Request) -> Key | None:
     """Return the usable key to which the token belongs. The HMAC is computed even if the key does not exist."""
     dependencies = request.dependencies
-    parsed = tokens.parse(token, dependencies.key_prefix)
-    if parsed is None:
-        return None
-    key = await dependencies.keys.get(parsed.id)
-    if not tokens.proves_possession(dependencies.pepper, parsed.text, key) or key is None:
-        return None
-    if key.environment is not parsed.environment:
-        return None
-    return key if _is_usable(key, request) else None
+    key = await stored_keys(dependencies.keys, dependencies.pepper, dependencies.key_prefix).proven(token)
+    return key if key is not None and _is_usable(key, request) else None
 
 
 def _is_usable(key: Key, request: Request) -> bool:
-    """Return True if a key is active, belongs to this environment, and allows the client address and the request method."""
-    dependencies = request.dependencies
-    active = key.state is KeyState.ACTIVE and (key.expires_at is None or key.expires_at > dependencies.clock.now())
-    allowed = not key.addresses or allows(key.addresses, request.source_address)
-    allowed = allowed and (not key.methods or request.http.method in key.methods)
-    # The console does not verify signatures, so it cannot accept a key that requires signatures.
-    unsigned = not (key.signing is not None and key.signing.required)
-    return active and unsigned and key.environment is dependencies.key_environment and allowed
+    """Return True if a gateway would accept the key for this request. The console does not verify signatures, so it does not
+    accept a key that requires signatures."""
+    unsigned = VerificationRequest(address=request.source_address, method=request.http.method)
+    environment, now = request.dependencies.key_environment, request.dependencies.clock.now()
+    return evaluate(key, unsigned, possession=True, environment=environment, now=now) is Code.VALID
 
 
 def _check_csrf(request: Request, cookie: str) -> None:

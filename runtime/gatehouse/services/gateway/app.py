@@ -18,6 +18,7 @@ from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.imported_tokens import ImportedKeyIds
+from gatehouse.core.keys import KeyRecord
 from gatehouse.core.token import Pepper, read_pepper
 from gatehouse.core.verification import RateLimits
 from gatehouse.features.cores.circuit_breaker import CircuitState
@@ -28,13 +29,13 @@ from gatehouse.features.cores.reports import REPORT_S
 from gatehouse.features.cores.repository import CoreRegistry, HealthCheckRepository, ReportRepository
 from gatehouse.features.cores.response_cache import ResponseCache
 from gatehouse.features.cores.service import RegistrationService
+from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.operations.service import POLL_S, LogLevelFollower, LogLevelService
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.usage.service import UsageCounter, UsageFlusher, UsageMetrics
 from gatehouse.features.verification.cache import KeyCache, Prefilter
 from gatehouse.features.verification.change_feed import ChangeFeed, FreshnessProbe
-from gatehouse.features.verification.imported_keys import ImportedKeys
 from gatehouse.features.verification.rate_limiters import LocalRateLimits, RedisRateLimits
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader, PepperMigration
 from gatehouse.features.verification.self_revocation import SelfRevocationService
@@ -96,7 +97,7 @@ class _Gateway:
         await pool.open()
         cache, cores = KeyCache(settings.key_cache_size), CoreRegistry(pool)
         websockets = self._websockets()
-        changes, keys, imported = await self._keys(stack, pool, worker_id, cache, cores, websockets)
+        changes, keys, finder = await self._keys(stack, pool, worker_id, cache, cores, websockets)
         repository = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
         upstream = UpstreamClients(SystemResolver(), settings.core_networks, read_timeout_s=settings.core_timeout_s)
         stack.push_async_callback(upstream.close)
@@ -116,8 +117,8 @@ class _Gateway:
         required, optional = self._probes(pool, changes)
         return create(
             Dependencies(
-                verification=await self._verification(stack, pool, keys, imported, repository),
-                self_revocation=self._self_revocation(keys, repository, cache, imported),
+                verification=await self._verification(stack, pool, keys, finder, repository),
+                self_revocation=self._self_revocation(finder, repository, cache),
                 registration=self._registration(cores),
                 cores=cores,
                 load_balancer=load_balancer,
@@ -140,7 +141,7 @@ class _Gateway:
 
     async def _keys(
         self, stack: AsyncExitStack, pool: Pool, worker_id: str, cache: KeyCache, cores: CoreRegistry, websockets: WebSockets
-    ) -> tuple[ChangeFeed, KeyLoader, ImportedKeys]:
+    ) -> tuple[ChangeFeed, KeyLoader, KeyFinder[KeyRecord]]:
         prefilter, imported_ids = Prefilter(self.pepper), ImportedKeyIds(self.pepper)
         changes = ChangeFeed(
             self.login,
@@ -157,7 +158,11 @@ class _Gateway:
         stack.push_async_callback(changes.close)
         keys = KeyLoader(pool, cache, changes.staleness_ms, plausible=prefilter.plausible)
         stack.push_async_callback(keys.close)
-        return changes, keys, ImportedKeys(keys, imported_ids)
+
+        async def known_ids() -> ImportedKeyIds:
+            return imported_ids
+
+        return changes, keys, KeyFinder(self.pepper, self.settings.key_prefix, keys.find, known_ids)
 
     async def _redis_clients(self, stack: AsyncExitStack) -> tuple[RateLimits, RedisNonces | None]:
         if self.redis is None:
@@ -248,7 +253,7 @@ class _Gateway:
         return ([*required, *redis], []) if self.settings.limit_on_error == "deny" else (required, redis)
 
     async def _verification(
-        self, stack: AsyncExitStack, pool: Pool, keys: KeyLoader, imported: ImportedKeys, repository: KeyRepository
+        self, stack: AsyncExitStack, pool: Pool, keys: KeyLoader, finder: KeyFinder[KeyRecord], repository: KeyRepository
     ) -> VerificationService:
         limits, nonces = await self._redis_clients(stack)
         migration = PepperMigration(pool, repository, self.pepper)
@@ -257,7 +262,7 @@ class _Gateway:
             keys=keys,
             limits=limits,
             credits=CreditRepository(pool),
-            imported=imported,
+            finder=finder,
             nonces=nonces,
             on_old_pepper=migration.add,
             clock=self.clock,
@@ -268,17 +273,12 @@ class _Gateway:
             max_staleness_ms=self.settings.max_staleness_ms,
         )
 
-    def _self_revocation(
-        self, keys: KeyLoader, repository: KeyRepository, cache: KeyCache, imported: ImportedKeys
-    ) -> SelfRevocationService:
+    def _self_revocation(self, finder: KeyFinder[KeyRecord], repository: KeyRepository, cache: KeyCache) -> SelfRevocationService:
         return SelfRevocationService(
-            keys=keys,
+            finder=finder,
             repository=repository,
             cache=cache,
-            imported=imported,
             clock=self.clock,
-            pepper=self.pepper,
-            prefix=self.settings.key_prefix,
             confirmation_timeout_s=self.settings.max_staleness_ms / 1000,
         )
 

@@ -234,7 +234,7 @@ class _WebSocket:
         if problem:
             raise CoreUnreachable(detail=problem)
         dependencies = context.dependencies
-        with dependencies.websockets.relay(self.key.id, self.verification, core) as relay:
+        with dependencies.websockets.relay(self.key, self.verification, core) as relay:
             record = await dependencies.verification.keys.find(self.key.id)
             if not dependencies.websockets.permits(relay, record):
                 raise Unauthorized("The API key no longer permits this request")

@@ -230,17 +230,16 @@ class Relay:
     def __init__(
         self,
         settings: RelaySettings,
-        key_id: KeyId,
+        record: KeyRecord,
         request: VerificationRequest,
         instance: CoreRecord,
         queue: FrameQueue,
     ) -> None:
         """request: the verification request of the handshake. instance: the instance of the Core. queue: of the worker."""
-        self.key_id = key_id
         self.request = request
         self.instance = instance
         self.queue = queue
-        self.expires_at: float | None = None
+        self.record: KeyRecord | None = record  # as the change feed last reported it
         self.client = _Side(self, settings.message_max_bytes, is_client=True)
         self.core = _Side(self, settings.message_max_bytes, is_client=False)
         self._idle_timeout_s = settings.idle_timeout_s
@@ -382,23 +381,22 @@ class WebSockets:
             self._by_core.remove(core)
 
     @contextmanager
-    def relay(self, key_id: KeyId, request: VerificationRequest, instance: CoreRecord) -> Iterator[Relay]:
+    def relay(self, record: KeyRecord, request: VerificationRequest, instance: CoreRecord) -> Iterator[Relay]:
         """A relay that is closed when the key no longer permits it. Read the key again and call `permits` before `Relay.run`, so
         that no change of the key is missed."""
-        relay = Relay(self.relay_settings, key_id, request, instance, self._queue)
-        relays = self._relays.setdefault(key_id, set())
+        relay = Relay(self.relay_settings, record, request, instance, self._queue)
+        relays = self._relays.setdefault(record.id, set())
         relays.add(relay)
         try:
             yield relay
         finally:
             relays.discard(relay)
             if not relays:
-                self._relays.pop(key_id, None)
+                self._relays.pop(record.id, None)
 
     def permits(self, relay: Relay, record: KeyRecord | None) -> bool:
         """True if a key with this record permits the WebSocket now."""
-        relay.expires_at = None if record is None else record.expires_at
-        now = self.clock.now()
+        relay.record, now = record, self.clock.now()
         return evaluate(record, relay.request, possession=True, environment=self.environment, now=now) is Code.VALID
 
     def key_changed(self, record: KeyRecord | None) -> None:
@@ -408,13 +406,14 @@ class WebSockets:
                 relay.close(client=(CloseCode.POLICY_VIOLATION, _REVOKED))
 
     async def check(self, staleness_ms: Callable[[], int], find: Callable[[str, str], CoreRecord | None]) -> None:
-        """Closes WebSockets of expired keys and of drained instances, and all WebSockets if the key state is too old.
+        """Closes WebSockets that their key no longer permits, for example because it has expired, and those of drained instances.
+        Closes all WebSockets if the key state is too old.
 
         find: the current record of an instance, by the name of the Core and the ID of the instance.
         """
         is_stale, now = staleness_ms() > self.max_staleness_ms, self.clock.now()
         for relay in self._all():
-            if relay.expires_at is not None and relay.expires_at <= now:
+            if not self.permits(relay, relay.record):
                 relay.close(client=(CloseCode.POLICY_VIOLATION, _REVOKED))
             elif is_stale:
                 relay.close(client=(CloseCode.INTERNAL_ERROR, "API keys cannot be verified temporarily"))

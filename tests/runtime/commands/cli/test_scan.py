@@ -21,7 +21,7 @@ from gatehouse.features.sharing.link_token import LinkToken, SubmissionToken
 
 from tests import requires
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 GATEHOUSE = Path(sys.executable).with_name("gatehouse")
 
 

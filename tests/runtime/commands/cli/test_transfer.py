@@ -193,7 +193,7 @@ def test_stored_import_cannot_be_verified_without_the_pepper(importer: Command, 
     assert token not in stored
 
 
-GUIDE = Path(__file__).parents[3] / "docs/guides/migrate.md"
+GUIDE = Path(__file__).parents[4] / "docs/guides/migrate.md"
 
 
 def test_files_of_the_guide_are_imported(importer: Command, database: Database) -> None:

@@ -12,7 +12,7 @@ from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.encryption import Context, DecryptionFailed
 from gatehouse.features.sharing.link_token import LinkToken, parse
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[3] / "docs/sharing-vectors.json").read_text("utf-8"))
+VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[4] / "docs/sharing-vectors.json").read_text("utf-8"))
 Case = dict[str, Any]
 
 

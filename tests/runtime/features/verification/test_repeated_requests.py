@@ -75,7 +75,7 @@ class Worker:
             keys=KeyLoader(unused, self.cache, lambda: self.staleness_ms),
             limits=self.limits,
             credits=unused,
-            imported=unused,
+            finder=unused,
             nonces=None,
             on_old_pepper=lambda key_id, *_: self.migrated.append(key_id),
             clock=self.clock,

@@ -29,7 +29,7 @@ from tests.runtime.services.console.web_pages import MARKS, navigate, origin, pa
 __all__ = ["aws", "console", "limited_sharing", "module_services", "origin"]
 
 pytestmark = MARKS
-SOURCES = Path(__file__).resolve().parents[3] / "runtime/web/src"
+SOURCES = Path(__file__).resolve().parents[4] / "runtime/web/src"
 LOST = r"ERR_(FAILED|CONNECTION)|status of [45]\d\d"
 CHANGES = {endpoint.operation_id: endpoint for endpoint in ENDPOINTS if endpoint.idempotent}
 

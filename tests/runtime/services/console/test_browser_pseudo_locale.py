@@ -32,7 +32,7 @@ from tools.docs.screenshots import PAGES
 __all__ = ["aws", "console", "module_services", "sharing"]
 
 pytestmark = MARKS
-CATALOGUE = Path(__file__).resolve().parents[3] / "runtime/web/src/locales/en.ts"
+CATALOGUE = Path(__file__).resolve().parents[4] / "runtime/web/src/locales/en.ts"
 _ENTRY = re.compile(r"^  '([\w.-]+)':\s+'((?:[^'\\]|\\.)*)',$", re.MULTILINE)
 _ACCENTS = str.maketrans("aceinouyAEINOUY", "áçéíñóúýÁÉÍÑÓÚÝ")
 _LONGER = 0.4

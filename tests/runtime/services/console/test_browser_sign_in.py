@@ -24,7 +24,7 @@ from tests.runtime.features.sharing.chromium import serving
 from tests.runtime.services.console.web_pages import MARKS, page_of, violations_in_both_themes
 from tools import nodejs
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SOURCES = ROOT / "runtime/web"
 pytestmark = MARKS
 

@@ -21,7 +21,7 @@ from tests.runtime.console_client import Console
 
 pytestmark = pytest.mark.requirement("CG-13")
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SOURCES = ROOT / "runtime/web"
 FIRST_LOAD_MAX, CHUNK_MAX, STYLE_MAX = 61 * 1024, 25 * 1024, 12 * 1024
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 from gatehouse.core.clock import Clock
-from gatehouse.core.keys import KeyEnvironment, KeyId
+from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.verification import VerificationRequest
 from gatehouse.platform.http.websocket import CloseCode, FrameChecker
 from gatehouse.services.gateway import websocket
@@ -17,6 +17,7 @@ from gatehouse.services.gateway.websocket import FrameQueue, Relay, RelaySetting
 from websockets.frames import Close, Frame, Opcode
 
 from tests.runtime.core_records import instance
+from tests.runtime.features.verification.conftest import RECORD
 
 MESSAGE_MAX = 100_000
 PATIENCE_S = 60
@@ -95,7 +96,7 @@ class Sides:
 @asynccontextmanager
 async def relaying(core_data: bytes = b"", client_high: int = 10**9, queue: FrameQueue | None = None) -> AsyncIterator[Sides]:
     settings = RelaySettings(MESSAGE_MAX, PATIENCE_S)
-    relay = Relay(settings, KeyId("key"), VerificationRequest(), instance("a"), queue or FrameQueue())
+    relay = Relay(settings, RECORD, VerificationRequest(), instance("a"), queue or FrameQueue())
     client, core = Transport(client_high), Transport(is_core=True)
     core.reading = False
     client.side, core.side = relay.client, relay.core
@@ -292,7 +293,7 @@ async def test_connection_whose_client_does_not_read_is_aborted() -> None:
 
 async def test_outdated_key_state_closes_all_websockets() -> None:
     websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 1, 3000, RelaySettings(MESSAGE_MAX, PATIENCE_S))
-    with websockets.relay(KeyId("key"), VerificationRequest(), instance("a")) as relay:
+    with websockets.relay(RECORD, VerificationRequest(), instance("a")) as relay:
         transport = Transport()
         relay.client.connection_made(transport)
         await websockets.check(lambda: 3000, lambda *_: None)
@@ -304,7 +305,7 @@ async def test_outdated_key_state_closes_all_websockets() -> None:
 
 async def test_all_websockets_are_closed_when_the_state_of_any_key_may_have_changed() -> None:
     websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 1, 3000, RelaySettings(MESSAGE_MAX, PATIENCE_S))
-    with websockets.relay(KeyId("key"), VerificationRequest(), instance("a")) as relay:
+    with websockets.relay(RECORD, VerificationRequest(), instance("a")) as relay:
         transport = Transport()
         relay.client.connection_made(transport)
         websockets.key_changed(None)

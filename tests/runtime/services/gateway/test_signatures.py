@@ -25,7 +25,7 @@ SECRET = bytes(range(32))
 SECRET_TEXT = secret_text(SECRET)
 ORIGIN = "http://gateway.test"
 FILE = "/cores/docs/status/200?x=1"
-SCRIPT = Path(__file__).parents[3] / "docs" / "guides" / "sign.sh"
+SCRIPT = Path(__file__).parents[4] / "docs" / "guides" / "sign.sh"
 
 
 async def signing_key(gateway: Any, *, required: bool = True, **columns: Any) -> Any:

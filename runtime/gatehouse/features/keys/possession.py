@@ -1,0 +1,75 @@
+"""Finds the key to which a presented token belongs, also for imported tokens.
+
+The gateways, the sign-in at the console, self-revocation and leak reports use this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+from gatehouse.core.imported_tokens import ImportedKeyIds
+from gatehouse.core.keys import Key, KeyId, KeyRecord
+from gatehouse.core.token import Pepper, parse, proves_possession
+from gatehouse.features.keys.repository import KeyRepository
+
+AnyKey = TypeVar("AnyKey", bound=KeyRecord)
+
+
+class NamedKey(NamedTuple, Generic[AnyKey]):
+    """The key that a token names, which does not prove possession. `material`: input of the HMAC if the token is correct."""
+
+    record: AnyKey | None
+    material: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFinder(Generic[AnyKey]):
+    """Finds keys by tokens.
+
+    find: reads a key by its ID, from the cache of a gateway worker or from PostgreSQL.
+    imported_ids: IDs of imported keys, which follow from tokens in other formats.
+    """
+
+    pepper: Pepper
+    prefix: str
+    find: Callable[[KeyId], Awaitable[AnyKey | None]]
+    imported_ids: Callable[[], Awaitable[ImportedKeyIds]]
+
+    async def named(self, token: str) -> NamedKey[AnyKey] | None:
+        """The key that the token names, or None if no key can have such a token. Raises Unavailable."""
+        parsed = parse(token, self.prefix)
+        if parsed is not None:
+            return NamedKey(await self.find(parsed.id), parsed.text)
+        candidates = (await self.imported_ids()).candidates(token)
+        if not candidates:
+            return None
+        records = await asyncio.gather(*(self.find(candidate.id) for candidate in candidates))
+        for candidate, record in zip(candidates, records, strict=True):
+            if record is not None and record.scheme == candidate.scheme:
+                return NamedKey(record, candidate.material)
+        return NamedKey(None, candidates[0].material)
+
+    async def proven(self, token: str) -> AnyKey | None:
+        """The key to which the token belongs, in any state, or None. Raises Unavailable.
+
+        An HMAC is computed even if the key does not exist, so the response time does not reveal which key IDs exist.
+        """
+        named = await self.named(token)
+        if named is None or not proves_possession(self.pepper, named.material, named.record):
+            return None
+        return named.record
+
+
+def stored_keys(repository: KeyRepository, pepper: Pepper, prefix: str) -> KeyFinder[Key]:
+    """Finds keys in PostgreSQL, without a cache."""
+
+    async def imported_ids() -> ImportedKeyIds:
+        ids = ImportedKeyIds(pepper)
+        for scheme, generation in await repository.imported_schemes():
+            ids.add(scheme, generation)
+        return ids
+
+    return KeyFinder(pepper, prefix, repository.get, imported_ids)
