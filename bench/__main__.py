@@ -1,9 +1,9 @@
 """Runs the benchmarks of the gateway: `make bench`. The machine must otherwise be idle.
 
-`capacity` measures the CPU time per request; `--store` writes the result from which docs/capacity.md is computed.
+`capacity` measures the CPU time per request; `--store` writes the result for capacity.md.
 `ratios` compares the throughput of the endpoints with the throughput of a server without logic. `--check` fails if a ratio is
 lower than the stored ratio.
-`nginx` compares the gateway with nginx. With `--store`, it writes the result from which docs/capacity.md is computed.
+`nginx` compares the gateway with nginx. With `--store`, it writes the result for capacity.md.
 `steps` shows the CPU time of the steps of a verification.
 `idle` and `soak` report the memory of a gateway worker with idle connections, and during many requests.
 `sharing` compares the response times for links that do not work.

@@ -1,4 +1,4 @@
-"""CPU time of the gateway per request. docs/capacity.md is computed from the stored result."""
+"""CPU time of the gateway per request. capacity.md is computed from the stored result."""
 
 import json
 import os
@@ -30,7 +30,7 @@ class Row:
 
 
 def main(*, store: bool) -> None:
-    """Measure and print the CPU time. store: write the result for docs/capacity.md."""
+    """Measure and print the CPU time. store: write the result for capacity.md."""
     with environment() as env:
         requests = endpoint_requests(env)
         for content in requests.values():  # warm-up

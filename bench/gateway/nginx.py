@@ -22,7 +22,7 @@ from bench.gateway.load_generator import CONNECTIONS, Result
 from sandbox import child_processes
 from sandbox.ports import free_port
 
-#: Results of the last stored runs, from which docs/capacity.md is computed.
+#: Results of the last stored runs, for capacity.md.
 RESULT = Path(__file__).with_name("nginx.json")
 SECONDS = 3
 ROUNDS = 5
@@ -88,7 +88,7 @@ class Row:
 
 
 def main(workers: int = 1, *, store: bool = False) -> None:
-    """Measures and prints the ratios. store: write the result for docs/capacity.md, which has rows for one and two workers."""
+    """Measures and prints the ratios. store: write the result for capacity.md, which has rows for one and two workers."""
     rounds = _measure(workers)
     rows = [_row(name, rounds) for name in rounds[0]]
     cells = [

@@ -44,7 +44,7 @@ from uvicorn.server import ServerState
 
 from bench.gateway.environment import request, show
 
-#: Result of the last stored run, from which docs/capacity.md is computed.
+#: Result of the last stored run, for capacity.md.
 RESULT = Path(__file__).with_name("steps.json")
 _CALLS = 2000
 _RUNS = 40
@@ -83,7 +83,7 @@ class _Transport(asyncio.Transport):
 
 
 def main(*, store: bool) -> None:
-    """Measures and prints the CPU time. store: write the result for docs/capacity.md."""
+    """Measures and prints the CPU time. store: write the result for capacity.md."""
     result = uvloop.run(_measure())
     show("steps of a JSON verification", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in result["steps"].items()])
     show("additional steps for a new body", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in result["new_body"].items()])

@@ -1,6 +1,6 @@
 """Measures the CPU time and the memory of a check of a large program: `python -m bench check`.
 
-The program consists of equal services of 21 resources each. docs/decisions/0055-time-of-a-check.md has the results for
+The program consists of equal services of 21 resources each. Decision record 44 has the results for
 3,000 resources.
 """
 

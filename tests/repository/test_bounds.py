@@ -1,51 +1,99 @@
-"""The list of waits and buffers is complete, and its tests exist."""
+"""Every wait and every buffer of the runtime has a bound, and a test with the marker `bound` exceeds it."""
 
+import ast
 import re
-from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-import pytest
+from gatehouse.platform.settings import Settings
 
-from tools.docs import bounds
+from tools.docs.requirements import marked_tests
+
+RUNTIME = Path(__file__).resolve().parents[2] / "runtime" / "gatehouse"
+MODULES = sorted(RUNTIME.rglob("*.py"))
+SETTING = re.compile(r".*(?:timeout_s|timeout_ms|staleness_ms|_max|max_bytes|_size|_per_minute)")
+CONSTANT = re.compile(
+    r"_?(?:.*_)?(?:TIMEOUT_S|LINGER_S|HANDSHAKE_S|END_S|STOP_S|PARALLEL|AT_ONCE|BATCH|BATCH_SIZE|HIGH_BYTES|PART_BYTES|READ_BYTES"
+    r"|FLUSH_LINES|(?<!CHARS_)MAX)"
+)
+#: Modules whose constants bound values of requests, commands or agents.
+VALUES = {"fields", "models", "schemas"}
+FOLDERS = ("client", "commands", "features/transfer", "platform/db")
+#: Names with the form of a bound that bound values, or work that a job divides into parts.
+OTHER = {
+    "audit.routes:_BATCH",
+    "core.cores:INSTANCES_MAX",
+    "core.features:BATCH",
+    "core.http_signatures:AGE_S_MAX",
+    "core.http_signatures:AHEAD_S_MAX",
+    "core.http_signatures:COMPONENTS_MAX",
+    "core.lifecycle:GRACE_S_MAX",
+    "core.lifecycle:TTL_S_MAX",
+    "core.webhook_signatures:SECRET_BYTES_MAX",
+    "core.webhook_signatures:SIGNATURES_MAX",
+    "cores.response_cache:LIFETIME_S_MAX",
+    "http.repeated_head:_REQUEST_LINE_BYTES_MAX",
+    "http.websocket:_REASON_BYTES_MAX",
+    "http_client.connections:_REPEATED_BYTES_MAX",
+    "http_client.upstream:READ_TIMEOUT_S",
+    "platform.settings:FILES_BYTES_MAX",
+    "session_idle_timeout_s",
+    "sharing.table:_BATCH",
+    "sharing.worker:BATCH",
+    "sharing.worker:RETRY_S_MAX",
+}
+#: Functions that are called with types, or without arguments.
+CONSTANT_FUNCTIONS = {"_type_info", "_decoder", "_arrays", "body", "_document", "_encoded_document", "_tls_context"}
 
 
-def test_every_bound_of_the_runtime_is_listed() -> None:
-    """A new constant or setting is declared in tools/docs/bounds.toml: as a bound, or under `other`."""
-    listed = {bound["source"] for bound in bounds.bounds()} | set(bounds.DOCUMENT["other"]["names"])
-    found = set(bounds.candidates())
-    assert len(found) > 90
-    assert found - listed == set()
+def named(paths: Iterable[Path]) -> Iterator[str]:
+    """The constants of the modules as `folder.module:NAME`. The name of a package stands for its `__init__.py`."""
+    for path in paths:
+        parts = path.relative_to(RUNTIME.parent).with_suffix("").parts
+        module = ".".join(parts[:-1][-2:] if path.stem == "__init__" else parts[-2:])
+        yield from (f"{module}:{name}" for name in constants(path))
 
 
-def test_other_names_exist() -> None:
-    assert set(bounds.DOCUMENT["other"]["names"]) - set(bounds.candidates()) == set()
+def candidates() -> Iterator[str]:
+    """Settings and constants whose names have the form of a bound."""
+    yield from (name for name in Settings.model_fields if SETTING.fullmatch(name))
+    excluded = {path for folder in FOLDERS for path in (RUNTIME / folder).rglob("*.py")}
+    paths = (path for path in MODULES if path.stem not in VALUES and path not in excluded)
+    yield from (name for name in named(paths) if CONSTANT.fullmatch(name.partition(":")[2]))
 
 
-def test_subjects_are_distinct() -> None:
-    assert [subject for subject, count in Counter(bound["subject"] for bound in bounds.bounds()).items() if count > 1] == []
-
-
-@pytest.mark.parametrize("test", sorted({test for bound in bounds.bounds() for test in bound["tests"]}))
-def test_named_test_exists(test: str) -> None:
-    file, _, function = test.partition("::")
-    assert re.search(rf"^(?:async )?def {function}\(", (bounds.TESTS / file).read_text(encoding="utf-8"), re.MULTILINE)
+def constants(path: Path) -> Iterator[str]:
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        if not isinstance(statement, ast.Assign) or isinstance(getattr(statement.value, "value", None), str):
+            continue
+        for target in statement.targets:
+            names = target.elts if isinstance(target, ast.Tuple) else [target]
+            yield from (name.id for name in names if isinstance(name, ast.Name))
 
 
 def test_every_bound_is_exceeded_by_a_test() -> None:
-    assert [bound["subject"] for bound in bounds.bounds() if not bound["tests"]] == []
+    found, marked = set(candidates()), set(marked_tests("bound"))
+    assert len(found) > 90
+    assert found - marked - OTHER == set(), "mark a test that exceeds the bound: @pytest.mark.bound(...)"
+
+
+def test_marked_bounds_exist() -> None:
+    assert set(marked_tests("bound")) - {*Settings.model_fields, *named(MODULES)} == set()
+
+
+def test_exceptions_exist_and_have_no_marker() -> None:
+    assert OTHER - set(candidates()) == set()
+    assert OTHER.isdisjoint(marked_tests("bound"))
 
 
 def test_caches_of_functions_are_small() -> None:
     """A cache whose keys are data from requests has a maximum size. `cache`, which has none, is not for such functions."""
     sizes, unlimited = [], set()
-    for path in bounds.RUNTIME.rglob("*.py"):
+    for path in MODULES:
         text = path.read_text(encoding="utf-8")
         sizes += [int(size) for size in re.findall(r"@lru_cache\(maxsize=([0-9_]+)\)", text)]
         assert text.count("@lru_cache") == len(re.findall(r"@lru_cache\(maxsize=[0-9_]+\)", text)), path
         unlimited |= set(re.findall(r"@cache\n *def ([a-z_]+)", text))
     assert len(sizes) >= 5
     assert max(sizes) <= 4096
-    assert unlimited == CONSTANT
-
-
-#: Functions that are called with types, or without arguments.
-CONSTANT = {"_type_info", "_decoder", "_arrays", "body", "_document", "_encoded_document", "_tls_context"}
+    assert unlimited == CONSTANT_FUNCTIONS

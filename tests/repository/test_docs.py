@@ -4,7 +4,6 @@ import ast
 import importlib
 import inspect
 import re
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date, timedelta
@@ -83,7 +82,7 @@ def test_tests_named_in_documents_exist() -> None:
 
 
 def test_metrics_named_in_documents_exist() -> None:
-    source = (ROOT / "runtime" / "gatehouse" / "observability.py").read_text(encoding="utf-8")
+    source = (ROOT / "runtime" / "gatehouse" / "platform" / "observability.py").read_text(encoding="utf-8")
     named = {name for text in PAGES.values() for name in re.findall(r"\bgatehouse_\w+_(?:total|seconds|open|waiting)\b", text)}
     assert len(named) > 5
     assert {name for name in named if f'"{name}"' not in source} == set()
@@ -96,20 +95,6 @@ def test_index_lists_every_document() -> None:
     assert len(documents) >= 5
     assert documents | set((DOCS / "guides").glob("*.md")) <= listed
     assert {DOCS / folder for folder in INDEXED_FOLDERS} <= {page if page.is_dir() else page.parent for page in listed}
-
-
-@pytest.mark.requirement("SS-14")
-def test_decision_records_have_distinct_numbers() -> None:
-    numbers = [path.name[:4] for path in (DOCS / "decisions").iterdir()]
-    assert [number for number, count in Counter(numbers).items() if count > 1] == []
-    for path in (DOCS / "decisions").iterdir():
-        assert PAGES[path].startswith(f"# {int(path.name[:4])}. "), path.name
-
-
-def test_references_to_decision_records_have_the_number_of_the_record() -> None:
-    for path, text in PAGES.items():
-        for number, target in re.findall(r"\[(?:record|decision)\s+(\d+)\]\([^)]*decisions/(\d{4})-", text, re.IGNORECASE):
-            assert int(number) == int(target), path
 
 
 def test_review_dates_are_at_most_a_year_apart() -> None:

@@ -81,28 +81,36 @@ def proofs(notice: Notice) -> tuple[list[str], list[str]]:
 
 
 def page() -> str:
-    """One table of all notices, and the tests of each kind."""
+    """One table of all notices."""
+    return markdown.page("alarms", notices=table(("name", "condition", "runbook", "stacks"), (_row(*row) for row in _rows())))
+
+
+def full_page() -> str:
+    """The proof of each notice, and the tests of each kind."""
+    proven = (
+        (
+            f"`{notice.name}`",
+            f"triggered by {_names(triggered)}" if (triggered := proofs(notice)[0]) else f"path: {KINDS[notice.kind]}",
+        )
+        for notice, _ in _rows()
+    )
+    tests = ((text, _names(marked_tests(PATH).get(kind, []))) for kind, text in KINDS.items())
+    return f"# Proof of the alarms\n\n{table(('name', 'proof'), proven)}\n\n{table(('kind', 'tests of the path'), tests)}\n"
+
+
+def _rows() -> list[tuple[Notice, list[str]]]:
+    """Each notice with its stacks, by kind and name."""
     found: dict[str, tuple[Notice, list[str]]] = {}
     for stack in STACKS:
         for notice in notices(stack):
             previous = found[notice.name][1] if notice.name in found else []
             found[notice.name] = notice, [*previous, stack]
-    rows = [
-        (
-            f"`{notice.name}`",
-            notice.watches,
-            f"[{notice.runbook}](runbooks/{notice.runbook}.md)" if notice.runbook else "-",
-            "all" if len(stacks) == len(STACKS) else ", ".join(stacks),
-            f"triggered by {_names(triggered)}" if (triggered := proofs(notice)[0]) else f"path: {KINDS[notice.kind]}",
-        )
-        for notice, stacks in sorted(found.values(), key=lambda row: (list(KINDS).index(row[0].kind), row[0].name))
-    ]
-    tests = ((text, _names(marked_tests(PATH).get(kind, []))) for kind, text in KINDS.items())
-    return markdown.page(
-        "alarms",
-        notices=table(("name", "condition", "runbook", "stacks", "proof"), rows),
-        tests=table(("kind", "tests that evaluate the path"), tests),
-    )
+    return sorted(found.values(), key=lambda row: (list(KINDS).index(row[0].kind), row[0].name))
+
+
+def _row(notice: Notice, stacks: list[str]) -> tuple[str, str, str, str]:
+    runbook = f"[{notice.runbook}](runbooks/{notice.runbook}.md)" if notice.runbook else "-"
+    return f"`{notice.name}`", notice.watches, runbook, "all" if len(stacks) == len(STACKS) else ", ".join(stacks)
 
 
 def _names(tests: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""docs/capacity.md: requests per vCPU, cost per million requests and the capacity of each stack, from the measured CPU time."""
+""".gatehouse/docs/capacity.md: requests per vCPU, costs and the capacity of each stack, from the measured CPU time."""
 
 import json
 from typing import Any

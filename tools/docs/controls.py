@@ -1,7 +1,7 @@
 """The table of controls (docs/policies.md) and their full descriptions (.gatehouse/docs/policies.md)."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from policies.catalogue import PACKS, RULES
 from policies.engine.meta_policies import META_POLICIES
@@ -11,18 +11,26 @@ from tools.docs.markdown import prose, table
 
 
 def page() -> str:
-    """One table of all controls."""
+    """One table of the controls of each pack."""
     by_severity = Counter(rule.severity for rule in RULES)
     severities = ", ".join(f"{by_severity[severity]} {severity.value}" for severity in reversed(Severity))
-    meta = ((f"`{policy.id}`", prose(policy.title), policy.severity.value, *_levels(policy)) for policy in META_POLICIES)
-    rows = ((f"`{rule.id}`", prose(rule.title), rule.severity.value, rule.pack, *_levels(rule)) for rule in RULES)
+    tables = (f"## Pack `{name}`\n\n{_table([rule for rule in RULES if rule.pack == name])}" for name in PACKS)
     return markdown.page(
         "policies",
-        meta_policies=table(("meta policy", "title", "severity", *ENVIRONMENTS), meta),
+        meta_policies=_table(META_POLICIES),
         count=len(RULES),
         severities=severities,
-        controls=table(("ID", "title", "severity", "pack", *ENVIRONMENTS), rows),
+        controls="\n\n".join(tables),
     )
+
+
+def _table(controls: Iterable[Control]) -> str:
+    """ID, title, severity, and the first letter of each level."""
+    rows = (
+        (f"`{control.id}`", prose(control.title), control.severity.value, " ".join(level[0] for level in _levels(control)))
+        for control in controls
+    )
+    return table(("ID", "title", "severity", "levels"), rows)
 
 
 def full_page() -> str:

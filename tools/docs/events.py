@@ -1,4 +1,4 @@
-"""docs/events.md: actions of the audit trail and notification events."""
+""".gatehouse/docs/events.md: actions of the audit trail and notification events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/key-lifecycle.md: states and transitions of a key, rotation, and limits for key fields."""
+""".gatehouse/docs/key-lifecycle.md: states and transitions of a key, rotation, and limits for key fields."""
 
 from gatehouse.core import lifecycle
 from gatehouse.core.keys import KeyState

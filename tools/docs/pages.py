@@ -6,7 +6,6 @@ from pathlib import Path
 
 from tools.docs import (
     alarms,
-    bounds,
     capacity,
     controls,
     costs,
@@ -27,25 +26,25 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "settings.md": stack_settings.page,
     "settings-runtime.md": runtime_settings.page,
     "policies.md": controls.page,
-    "policy-coverage.md": upstream_coverage.page,
     "permissions.md": permissions.page,
     "alarms.md": alarms.page,
     "costs.md": costs.page,
-    "capacity.md": capacity.page,
-    "key-lifecycle.md": key_lifecycle.page,
-    "events.md": events.page,
-    "security/bounds.md": bounds.page,
-    "security/headers.md": headers.page,
 }
 """Pages of `docs/`. tests/repository/test_pages.py checks that they are current."""
 
 LOCAL: dict[str, Callable[[], str]] = {
     "policies.md": controls.full_page,
+    "policy-coverage.md": upstream_coverage.page,
     "permissions.md": permissions.full_page,
+    "alarms.md": alarms.full_page,
+    "capacity.md": capacity.page,
+    "events.md": events.page,
+    "headers.md": headers.page,
+    "key-lifecycle.md": key_lifecycle.page,
     "requirements.md": requirements.page,
     **{f"diagrams/{stack}.md": partial(diagrams.page, stack) for stack in STACKS},
 }
-"""Long pages of `.gatehouse/docs/`, which are not committed."""
+"""Pages of `.gatehouse/docs/`, which are not committed."""
 
 
 def text(name: str) -> str:

@@ -20,7 +20,9 @@ from tools.docs.markdown import prose, table
 
 CONTRACT = tomllib.loads((Path(__file__).resolve().parents[2] / "runtime" / "contract.toml").read_text(encoding="utf-8"))
 AWS_VARIABLES = {"AWS_REGION": "Region of the AWS services that the process calls."}
-COLUMNS = ("variable", "description", "default", "allowed", "processes", "secret")
+SHOWN_MAX = 5
+"""Number of commands from which a row does not list them."""
+COLUMNS = ("variable", "description", "default", "allowed")
 
 
 def page() -> str:
@@ -28,21 +30,20 @@ def page() -> str:
     stand_ins = ", ".join(f"`{row['name']}`" for row in CONTRACT["variable"] if row.get("stand_in"))
     return markdown.page(
         "settings-runtime",
-        deployed=table(COLUMNS, (_row(row["name"], _processes(row)) for row in CONTRACT["variable"])),
+        deployed=table(COLUMNS, (_row(row["name"]) for row in CONTRACT["variable"])),
         stand_ins=stand_ins,
-        secrets=table(COLUMNS, (_row(row["name"], row["processes"]) for row in CONTRACT["secret"])),
-        optional=table((*COLUMNS, "set by"), ((*_row(row["name"], row["processes"]), _key(row)) for row in CONTRACT["optional"])),
-        options=table(("variable", "option", "description", "commands", "secret"), _options()),
+        secrets=table(COLUMNS, (_row(row["name"]) for row in CONTRACT["secret"])),
+        optional=table((*COLUMNS, "set by"), ((*_row(row["name"]), _key(row)) for row in CONTRACT["optional"])),
+        options=table(("variable", "option", "description", "commands"), _options()),
     )
 
 
-def _row(name: str, processes: list[str]) -> tuple[str, ...]:
+def _row(name: str) -> tuple[str, ...]:
     if name in AWS_VARIABLES:
-        return f"`{name}`", AWS_VARIABLES[name], "required", "text", ", ".join(processes), "no"
+        return f"`{name}`", AWS_VARIABLES[name], "required", "text"
     field = Settings.model_fields[name.removeprefix(PREFIX).lower()]
-    kind = ", ".join(_allowed(field))
-    secret = name in {row["name"] for row in (*CONTRACT["secret"], *CONTRACT["optional"]) if "kind" in row}
-    return f"`{name}`", prose(description(name)), _default(field), kind, ", ".join(processes), "yes" if secret else "no"
+    secret = " (secret)" if name in {row["name"] for row in CONTRACT["optional"] if "kind" in row} else ""
+    return f"`{name}`{secret}", prose(description(name)), _default(field), ", ".join(_allowed(field))
 
 
 def description(name: str) -> str:
@@ -53,10 +54,6 @@ def description(name: str) -> str:
 def _key(row: dict[str, Any]) -> str:
     """The stack setting that sets an optional variable."""
     return f"`{row.get('setting', 'environment_variables')}`" if row.get("setting") != "image" else "image"
-
-
-def _processes(row: dict[str, Any]) -> list[str]:
-    return [*row["processes"], *(f"{function} (function)" for function in row.get("functions", ()))]
 
 
 def _default(field: FieldInfo) -> str:
@@ -97,7 +94,7 @@ def _options() -> Iterator[tuple[str, ...]]:
         if isinstance(option.envvar, str):
             commands.setdefault((option.envvar, option.opts[0], option.help or ""), []).append(f"`{command}`")
     for (name, flag, text), names in sorted(commands.items()):
-        yield f"`{name}`", f"`{flag}`", prose(text), ", ".join(names), "yes" if name.endswith("_TOKEN") else "no"
+        yield f"`{name}`", f"`{flag}`", prose(text), ", ".join(names) if len(names) < SHOWN_MAX else "all that call the console"
 
 
 def _walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
@@ -16,7 +15,6 @@ from components.settings.model import Settings
 from tools.docs import markdown
 from tools.docs.markdown import prose, table
 
-ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ("key", "default", "allowed", "description")
 
 
@@ -81,10 +79,8 @@ def page() -> str:
         sections=_sections(Settings, "##"),
         rules=_rules(CHECKS),
         sizes=table(("cpu", "memory_mib"), ((str(cpu), f"{low} to {high}") for cpu, (low, high) in MEMORY_MIB.items())),
-        example=(ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8"),
         account_sections=_sections(AccountSettings, "###"),
         account_rules=_rules(ACCOUNT_CHECKS),
-        account_example=(ROOT / "account" / "Pulumi.main.yaml").read_text(encoding="utf-8"),
     )
 
 

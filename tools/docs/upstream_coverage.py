@@ -1,4 +1,4 @@
-"""Coverage of the checks of other catalogues (docs/policy-coverage.md)."""
+"""Coverage of the checks of other catalogues (.gatehouse/docs/policy-coverage.md)."""
 
 import hashlib
 import tomllib

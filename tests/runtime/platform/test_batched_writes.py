@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from gatehouse.platform.batched_writes import WRITES_MAX, BatchedWrites
 
 
@@ -43,6 +44,7 @@ async def test_flush_performs_the_writes_once() -> None:
     assert written == [b"1", b"2"]
 
 
+@pytest.mark.bound("platform.batched_writes:WRITES_MAX")
 async def test_number_of_waiting_writes_is_bounded() -> None:
     written: list[bytes] = []
     transport, writes = Transport(written), BatchedWrites()

@@ -105,6 +105,7 @@ async def test_other_line_flushes_waiting_lines(out: Out, observer: Observer) ->
     assert [line["event"] for line in out.lines()] == ["request", "slow query", "request", "stopped"]
 
 
+@pytest.mark.bound("platform.observability:FLUSH_LINES")
 async def test_many_lines_are_written_immediately(out: Out, observer: Observer) -> None:
     for _ in range(FLUSH_LINES):
         log_request(observer)

@@ -1,6 +1,6 @@
 """A stack of an older commit with other settings is updated to the current program and settings, destroyed and deployed again.
 
-docs/decisions/0050-update-from-an-older-commit.md describes the choice of the commit.
+docs/decisions/0056-updates-in-the-sandbox.md describes the choice of the commit.
 """
 
 import io

@@ -202,6 +202,7 @@ async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path:
     assert (await setup.checkpointer.take()) is not None
 
 
+@pytest.mark.bound("aws.signing_key:_TIMEOUT_S")
 @pytest.mark.requirement("TR-11")
 async def test_silent_kms_delays_the_checkpoint(setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):

@@ -73,6 +73,7 @@ async def test_ipv6_addresses_are_counted_by_network(recorder: Recorder) -> None
     ]
 
 
+@pytest.mark.bound("audit.service:ADDRESSES_MAX")
 async def test_addresses_beyond_the_limit_share_a_row(recorder: Recorder) -> None:
     for number in range(ADDRESSES_MAX + 50):
         await recorder.deny(f"10.0.{number // 250}.{number % 250 + 1}")

@@ -108,6 +108,7 @@ def test_zero_budget_allows_no_retry() -> None:
     assert not budget.take()
 
 
+@pytest.mark.bound("cores.circuit_breaker:RETRY_BUDGET_MAX")
 @given(st.floats(0.01, 1), st.lists(st.booleans(), max_size=300))
 def test_retries_never_exceed_budget(share: float, requests: list[bool]) -> None:
     """`requests`: for each request, True if the request is retried."""

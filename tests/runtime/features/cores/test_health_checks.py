@@ -68,6 +68,7 @@ async def checked(rows: Rows, port: int, instances: int) -> AsyncIterator[Checke
     await upstreams.close()
 
 
+@pytest.mark.bound("cores.health_checks:TIMEOUT_S")
 async def test_silent_instance_is_unhealthy(rows: Rows, silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_checks, "TIMEOUT_S", 0.1)
     async with checked(rows, silent_port, instances=1) as started:
@@ -75,6 +76,7 @@ async def test_silent_instance_is_unhealthy(rows: Rows, silent_port: int, monkey
     assert [(core.instance_id, core.healthy) for core in started.changes] == [("0", False)]
 
 
+@pytest.mark.bound("cores.health_checks:BATCH")
 async def test_number_of_concurrent_checks_is_bounded(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_checks, "BATCH", 2)
     async with checked(rows, free_port(), instances=5) as started:

@@ -72,6 +72,7 @@ def test_states_of_all_workers_are_counted_for_the_current_lease() -> None:
     assert (summary.requests, summary.mean_ms, summary.p95_ms) == (0, None, None)
 
 
+@pytest.mark.bound("cores.reports:INSTANCES_MAX")
 def test_number_of_reported_instances_is_bounded() -> None:
     busy = [report(instance(f"i{number}"), latencies=(0.1,) * (number % 3 + 1)) for number in range(INSTANCES_MAX + 10)]
     opened, idle = report(instance("open"), CircuitState.OPEN), report(instance("idle"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from gatehouse.features.cores.response_cache import CachedResponse, ResponseCache, Validation, updated_headers
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ def headers(length: int, etag: str = '"1"') -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.bound("core_cache_max_bytes")
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9000)), max_size=60))
 def test_cache_never_exceeds_its_bound(entries: list[tuple[int, int]]) -> None:
     cache = ResponseCache(40_000)

@@ -38,6 +38,7 @@ async def setup(console: Console) -> Setup:
     return Setup(console_asgi.create(replace(console.dependencies, clock=clock)), clock)
 
 
+@pytest.mark.bound("identity.service:FAILURES_MAX")
 async def test_guesses_are_limited_with_retry_after(setup: Setup) -> None:
     assert await setup.guess(FAILURES_MAX) == [401] * FAILURES_MAX
     denied = await setup.get(GUESS)
@@ -78,6 +79,7 @@ async def test_valid_credential_resets_the_failure_count(setup: Setup) -> None:
         assert (await setup.get(BOOTSTRAP)).status_code == 200
 
 
+@pytest.mark.bound("identity.service:PAIRS_MAX")
 def test_number_of_remembered_failures_is_bounded() -> None:
     lockout = Lockout(ManualClock())
     for _ in range(FAILURES_MAX):

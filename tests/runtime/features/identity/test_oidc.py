@@ -130,6 +130,7 @@ async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
         await issuer.identity_provider.identify(issuer.provider.token(exp=NOW + 10**6))
 
 
+@pytest.mark.bound("identity.issuer:TIMEOUT_S")
 async def test_silent_provider_is_unavailable(issuer: IssuerSetup) -> None:
     issuer.provider.silent = True
     with pytest.raises(Unavailable):
@@ -137,6 +138,7 @@ async def test_silent_provider_is_unavailable(issuer: IssuerSetup) -> None:
     assert len(issuer.provider.requests) >= 1
 
 
+@pytest.mark.bound("identity.issuer:DOCUMENT_BYTES_MAX")
 async def test_large_document_of_the_provider_is_rejected(issuer: IssuerSetup) -> None:
     issuer.provider.metadata = {"x": "a" * DOCUMENT_BYTES_MAX}
     with pytest.raises(Unavailable):

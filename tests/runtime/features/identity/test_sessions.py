@@ -284,6 +284,7 @@ async def test_sessions_are_audited(setup: Setup, browser: Browser) -> None:
     assert (await setup.console.client.get("/v1/audit-verification")).json()["intact"]
 
 
+@pytest.mark.bound("identity.service:SESSIONS_MAX")
 async def test_number_of_sessions_per_actor_is_bounded(setup: Setup) -> None:
     first = setup.browser()
     await first.sign_in(BOOTSTRAP)

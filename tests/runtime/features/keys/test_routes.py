@@ -56,6 +56,7 @@ async def test_second_revocation_keeps_first_date_and_reason(console: Console) -
     assert [event["action"] for event in events] == ["key.revoke", "key.create"]
 
 
+@pytest.mark.bound("max_staleness_ms")
 @pytest.mark.parametrize(
     ("seen_at", "effective"),
     [("now() + interval '1 minute'", "within_bound"), ("now() - interval '1 minute'", "everywhere")],

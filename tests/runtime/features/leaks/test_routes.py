@@ -162,6 +162,7 @@ async def test_leak_is_notified_once_per_location(start: Start) -> None:
     assert [item["url"] for item in await reporter.notifications(created["key"]["id"])] == [URL + "#L9", URL]
 
 
+@pytest.mark.bound("leaks.service:PLACES_MAX")
 async def test_leak_notifications_per_key_are_bounded(start: Start) -> None:
     reporter = start("notify")
     created = await reporter.console.create()
@@ -247,6 +248,7 @@ async def test_unconfigured_report_endpoint_is_404(start: Start, console: Any) -
     assert (await console.client.post("/v1/leaks", json=[])).status_code == 404
 
 
+@pytest.mark.bound("leaks.schemas:REPORTS_MAX")
 @pytest.mark.parametrize(
     ("body", "message"),
     [

@@ -141,6 +141,7 @@ async def test_failed_delivery_is_retried_then_dead_lettered(setup: Setup) -> No
     assert await dispatcher.run_once() == 0
 
 
+@pytest.mark.bound("notifications.service:BATCH_SIZE")
 async def test_number_of_concurrent_deliveries_is_bounded(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "BATCH_SIZE", 2)
     await setup.create_webhook()
@@ -149,6 +150,7 @@ async def test_number_of_concurrent_deliveries_is_bounded(setup: Setup, monkeypa
     assert [await setup.dispatcher().run_once() for _ in range(3)] == [2, 1, 0]
 
 
+@pytest.mark.bound("notifications.service:TIMEOUT_S")
 async def test_slow_webhook_is_retried(setup: Setup) -> None:
     await setup.create_webhook()
     await setup.revoke()
@@ -283,6 +285,7 @@ async def test_expiry_of_short_lived_key_is_not_announced(setup: Setup) -> None:
     assert await setup.dispatcher().remind() == 0
 
 
+@pytest.mark.bound("notifications.service:_SNS_TIMEOUT_S")
 @pytest.mark.requirement("TR-08")
 async def test_delivery_to_a_silent_sns_is_retried(setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):

@@ -83,6 +83,7 @@ async def test_log_level_reverts_without_a_database(console: Console) -> None:
     assert applied == ["error", "info"]
 
 
+@pytest.mark.bound("operations.service:READ_TIMEOUT_S")
 async def test_log_level_is_unchanged_while_the_database_does_not_respond(
     console: Console, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

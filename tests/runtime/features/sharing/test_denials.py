@@ -336,6 +336,7 @@ def _count(sharing: Sharing, network: str, attempts: int) -> None:
     sharing.dynamodb.put_item(TableName=TABLE, Item=item)
 
 
+@pytest.mark.bound("sharing.denials:NETWORK_DENIED_MAX")
 async def test_denied_attempts_of_a_network_are_limited_exactly(sharing: Sharing) -> None:
     network, another = _client("192.0.2.1"), _client("198.18.0.1")
     await _deny(sharing, network, 1)
@@ -347,6 +348,7 @@ async def test_denied_attempts_of_a_network_are_limited_exactly(sharing: Sharing
     assert await _deny(sharing, network, 1) == ["link_not_found"]
 
 
+@pytest.mark.bound("sharing.denials:DENIED_EVENTS_MAX")
 async def test_recorded_denied_attempts_of_a_link_are_bounded(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(denials, "DENIED_EVENTS_MAX", 2)
     token = await _wrong_link_secret(sharing)

@@ -108,6 +108,7 @@ def test_file_within_the_limit_of_lambda_is_returned() -> None:
     assert len(json.dumps(response)) < 6_000_000
 
 
+@pytest.mark.bound("sharing.lambda_adapter:RESPONSE_BYTES_MAX")
 def test_response_above_the_limit_of_lambda_is_a_problem() -> None:
     response = HANDLER(event(path="/files/4500000"), CONTEXT)
     assert (response["statusCode"], response["isBase64Encoded"]) == (500, False)

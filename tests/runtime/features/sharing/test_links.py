@@ -123,6 +123,7 @@ async def test_passphrase_is_required_and_a_wrong_one_takes_no_use(sharing: Shar
     assert (await sharing.secrets.get(secret.id)).links[token.link_id].failures == 1
 
 
+@pytest.mark.bound("sharing.links:NETWORK_ATTEMPTS_MAX")
 async def test_wrong_passphrases_of_a_network_lock_that_network_only(sharing: Sharing) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE)
     guesses = [sharing.open(token, passphrase=f"guess {number}") for number in range(NETWORK_ATTEMPTS_MAX + 5)]
@@ -136,6 +137,7 @@ async def test_wrong_passphrases_of_a_network_lock_that_network_only(sharing: Sh
     )
 
 
+@pytest.mark.bound("sharing.links:LINK_ATTEMPTS_MAX")
 async def test_wrong_passphrases_of_many_networks_lock_the_link_for_a_time(sharing: Sharing) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE, ttl_s=7200.0)
     for number in range(LINK_ATTEMPTS_MAX):

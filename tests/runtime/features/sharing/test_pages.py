@@ -226,6 +226,7 @@ async def test_text_with_files_is_shown_with_a_download_for_each(browser: httpx.
     assert (done.status_code, late.status_code) == (200, 404)
 
 
+@pytest.mark.bound("sharing.recipients:BODY_BYTES_MAX")
 @pytest.mark.parametrize(
     "body",
     [

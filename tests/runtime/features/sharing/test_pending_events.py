@@ -48,6 +48,7 @@ async def test_more_events_than_fit_an_update_expression_are_recorded_and_remove
     assert await work.actions(secret.id) == ["secret.create", *["link.denied"] * 450]
 
 
+@pytest.mark.bound("sharing.table:PENDING_MAX")
 async def test_opening_waits_for_the_audit_trail_and_revoking_does_not(work: Work) -> None:
     secret, tokens = await work.sharing.create(recipients=["Ada", "Grace"])
     await store_events(work.sharing, secret.id, PENDING_MAX - 1)
@@ -64,6 +65,7 @@ async def test_opening_waits_for_the_audit_trail_and_revoking_does_not(work: Wor
     assert (await work.sharing.secrets.get(secret.id)).state == SecretState.PURGED
 
 
+@pytest.mark.bound("sharing.table:PENDING_DENIED_MAX")
 async def test_denied_attempts_leave_room_for_openings(sharing: Sharing) -> None:
     secret, (token,) = await sharing.create()
     await store_events(sharing, secret.id, PENDING_DENIED_MAX - 1)
@@ -124,6 +126,7 @@ async def test_recipients_are_listed_in_the_order_of_the_request(sharing: Sharin
     assert [link.recipient for link in changed.links.values()] == names
 
 
+@pytest.mark.bound("sharing.table:_ATTEMPTS_MAX")
 @pytest.mark.parametrize("refusals", [2, 1000])
 async def test_write_during_a_transaction_is_repeated_a_few_times(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch, refusals: int

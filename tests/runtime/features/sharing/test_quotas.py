@@ -32,6 +32,7 @@ def _owner() -> Actor:
     return Actor(type="key", id=os.urandom(6).hex())
 
 
+@pytest.mark.bound("sharing_creates_per_minute")
 @pytest.mark.parametrize("kind", ["secret", "request"])
 async def test_quota_is_exact_across_processes(sharing: Sharing, aws: str, kind: str) -> None:
     owner, another, process = _owner(), _owner(), services(aws, sharing.clock)

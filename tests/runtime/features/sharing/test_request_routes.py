@@ -96,6 +96,7 @@ async def test_defaults_and_revocation(console: Console, sharing: Sharing) -> No
         await submit(sharing, link)
 
 
+@pytest.mark.bound("requests.models:SUBMISSIONS_MAX")
 async def test_number_of_submissions_is_bounded(console: Console) -> None:
     caller = await requester(console)
     reply = await caller.send("POST", body=parameters([retrieval_links.create() for _ in range(SUBMISSIONS_MAX + 1)]))

@@ -192,6 +192,7 @@ async def test_invalid_secret_is_rejected(console: Console, sharing: Sharing, bo
     assert sharing.object_versions() == objects
 
 
+@pytest.mark.bound("sharing.models:JSON_FILES_BYTES_MAX")
 async def test_only_content_may_be_large(console: Console) -> None:
     sender = await member(console)
     secret, _ = await sender.create()

@@ -70,6 +70,7 @@ def running(database: Database, aws: str, tmp_path: Path) -> Iterator[tuple[Chil
         yield parent, Command(tmp_path, {"GATEHOUSE_CONSOLE_URL": url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP})
 
 
+@pytest.mark.bound("sharing.content_store:PART_BYTES", "sharing.content_store:_READ_BYTES")
 @pytest.mark.requirement("SS-01")
 @requires.LINUX  # only Linux reports the peak memory of a process
 def test_large_file_needs_constant_memory(running: tuple[Child, Command], tmp_path: Path) -> None:

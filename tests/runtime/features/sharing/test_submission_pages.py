@@ -217,6 +217,7 @@ async def test_incomplete_link_is_named_on_the_page(browser: httpx.AsyncClient, 
     assert (await received(sharing, token), await received(sharing, other)) == (0, 0)
 
 
+@pytest.mark.bound("sharing.submitted_form:FIELD_BYTES_MAX")
 @pytest.mark.parametrize("size", [FIELD_BYTES_MAX, FIELD_BYTES_MAX + 1])
 async def test_size_of_a_field_is_bounded(browser: httpx.AsyncClient, sharing: Sharing, size: int) -> None:
     _, token, _ = await request(sharing)
@@ -224,6 +225,7 @@ async def test_size_of_a_field_is_bounded(browser: httpx.AsyncClient, sharing: S
     assert (reply.status_code, await received(sharing, token)) == ((200, 1) if size == FIELD_BYTES_MAX else (400, 0))
 
 
+@pytest.mark.bound("sharing.submitted_form:DISCARDED_BYTES_MAX")
 async def test_rest_of_a_rejected_form_is_read_up_to_a_bound(
     browser: httpx.AsyncClient, sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +245,7 @@ async def test_rest_of_a_rejected_form_is_read_up_to_a_bound(
     assert 1_000_000 < sum(sizes) < 1_100_000
 
 
+@pytest.mark.bound("requests.models:SUBMISSION_FILES_BYTES_MAX")
 @pytest.mark.parametrize("size", [1000, 1001])
 async def test_files_of_a_submission_are_bounded_whatever_the_setting(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch, size: int
@@ -359,6 +362,7 @@ async def test_json_submission_is_rejected_before_its_body_is_read(browser: http
     assert (reply.status_code, read) == (400, 0)
 
 
+@pytest.mark.bound("sharing.submitters:UPLOADS_BYTES_MAX")
 @pytest.mark.parametrize(("upload_bytes_max", "size"), [(None, BODY_BYTES_MAX), (1_000_000, UPLOADS_BYTES_MAX)])
 @pytest.mark.parametrize("path", ["/v1/requests/uploads", "/v1/requests/submit-uploads"])
 async def test_json_body_of_a_submission_is_bounded(sharing: Sharing, path: str, upload_bytes_max: int | None, size: int) -> None:

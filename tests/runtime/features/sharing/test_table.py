@@ -43,6 +43,7 @@ async def test_wait_for_an_attempt_is_rounded_up_to_whole_seconds(sharing: Shari
     assert await take(60) is None
 
 
+@pytest.mark.bound("sharing.table:_ATTEMPTS_MAX")
 @pytest.mark.parametrize("refusals", [2, 1000])
 async def test_read_that_dynamodb_does_not_process_is_repeated_a_few_times(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch, refusals: int
@@ -73,6 +74,7 @@ async def test_read_that_dynamodb_does_not_process_is_repeated_a_few_times(
         events.unregister("before-call.dynamodb.BatchGetItem", refuse)
 
 
+@pytest.mark.bound("sharing.table:_ATTEMPTS_MAX")
 async def test_transaction_that_always_conflicts_is_unavailable(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "_PAUSE_S", 0.0)
     created, token, _ = await request(sharing)

@@ -387,6 +387,7 @@ async def test_failed_aws_call_counts_uploads_once_or_not_at_all(sharing: Sharin
     assert 4 <= occurred < CALLS_MAX - 1
 
 
+@pytest.mark.bound("requests.submissions:UPLOADS_MAX")
 async def test_uploads_are_limited(sharing: Sharing, function: Function, log: Log) -> None:
     _, token, _ = await request(sharing)
     too_large = await create_upload(function, token, size=FILE_BYTES_MAX + 1)

@@ -103,6 +103,7 @@ async def test_form_must_begin_with_the_json_body(console: Console) -> None:
     assert reply.status_code in (403, 415)
 
 
+@pytest.mark.bound("sharing_file_max_bytes")
 async def test_body_larger_than_the_limit_is_rejected_before_it_is_read(console: Console) -> None:
     headers = console.as_((await console.create(scopes=["secrets:create"]))["token"])
 
@@ -132,6 +133,7 @@ async def test_repeated_form_receives_the_stored_response(console: Console) -> N
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 
 
+@pytest.mark.bound("http.idempotency:FORM_RUNNING_S_MAX")
 async def test_abandoned_form_is_taken_over_after_its_timeout(console: Console) -> None:
     headers = {**console.as_((await console.create(scopes=["secrets:create"]))["token"]), "Idempotency-Key": '"upload-2"'}
     body = {"files": [{"name": "a"}]}

@@ -61,6 +61,7 @@ async def submission(client: httpx.AsyncClient, sharing: Sharing) -> asyncio.Tas
     )
 
 
+@pytest.mark.bound("sharing.content_store:_TIMEOUT_S", "sharing.content_store:_READ_TIMEOUT_S", "sharing.table:_TIMEOUT_S")
 @pytest.mark.parametrize(
     ("dependency", "server", "module", "bound", "error"),
     [
@@ -93,6 +94,7 @@ async def test_aws_service_that_does_not_respond_is_unavailable(
     assert raised.value.detail == f"{dependency} {error}"
 
 
+@pytest.mark.bound("sharing.table:_PROBE_TIMEOUT_S")
 async def test_readiness_does_not_wait_for_a_silent_table(silent_port: int, monkeypatch: pytest.MonkeyPatch, aws: str) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
     monkeypatch.setattr(table, "_PROBE_TIMEOUT_S", 0.1)
@@ -164,6 +166,7 @@ class Uploads:
         yield b"content\r\n--b--\r\n"
 
 
+@pytest.mark.bound("sharing.submitters:_PARALLEL", "sharing.submitters:_SLOT_TIMEOUT_S")
 @pytest.mark.parametrize("timeout_s", [0.1, 600.0], ids=["rejected", "waiting"])
 async def test_submissions_with_files_wait_for_memory(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch, timeout_s: float
@@ -187,6 +190,7 @@ async def test_submissions_with_files_wait_for_memory(
         assert (await further).status_code == (503 if timeout_s < 1 else 200)
 
 
+@pytest.mark.bound("sharing.submitters:_LINK_PARALLEL")
 async def test_submissions_to_one_request_leave_slots_for_others(sharing: Sharing) -> None:
     _, token, _ = await request(sharing, submissions=10)
     _, other, _ = await request(sharing, submissions=10)
@@ -204,6 +208,7 @@ async def test_submissions_to_one_request_leave_slots_for_others(sharing: Sharin
         assert (await uploads.begin(4)).status_code == 200
 
 
+@pytest.mark.bound("sharing.submitters:_RECEIVE_TIMEOUT_S")
 async def test_submission_with_files_is_received_in_time(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submitters, "_RECEIVE_TIMEOUT_S", 0.1)
     _, token, _ = await request(sharing, submissions=1)
@@ -232,6 +237,7 @@ class SlowKeys:
         return self.link_keys(link_secret, path, passphrase, salt)
 
 
+@pytest.mark.bound("sharing.slots:ARGON2_PARALLEL", "sharing.slots:ARGON2_TIMEOUT_S")
 @pytest.mark.parametrize("timeout_s", [0.1, 600.0], ids=["rejected", "waiting"])
 async def test_passphrase_checks_wait_for_memory(sharing: Sharing, monkeypatch: pytest.MonkeyPatch, timeout_s: float) -> None:
     """A check that was not made is not counted as an attempt."""
@@ -256,6 +262,7 @@ async def test_passphrase_checks_wait_for_memory(sharing: Sharing, monkeypatch: 
         assert (await further).status_code == (503 if timeout_s < 1 else 200)
 
 
+@pytest.mark.bound("sharing.slots:ARGON2_PARALLEL", "sharing.slots:ARGON2_TIMEOUT_S")
 async def test_creations_with_a_passphrase_wait_for_memory(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "ARGON2_TIMEOUT_S", 0.1)
     slow = SlowKeys()

@@ -92,6 +92,12 @@ async def test_malformed_file_is_rejected_with_its_line(console: Console, file_n
     assert error == {"location": "body.content", "message": message, "fix": "correct the file, or its extension"}
 
 
+@pytest.mark.bound(
+    "transfer.schemas:CONTENT_CHARS_MAX",
+    "transfer.routes:BODY_EXTRA_BYTES",
+    "transfer.schemas:ROWS_MAX",
+    "transfer.schemas:INVALID_ROWS_MAX",
+)
 async def test_size_of_the_file_and_of_the_report_is_bounded(console: Console) -> None:
     rows = "key\n" + "".join(f"bounded-token-{number}\n" for number in range(ROWS_MAX))
     assert counts(await send(console, rows, dry_run=True)) == (ROWS_MAX, ROWS_MAX, 0, 0)

@@ -123,6 +123,7 @@ def test_lines_are_written_once_per_interval() -> None:
     assert recorder.sums()["KeyDecisions", "", ""] == 2
 
 
+@pytest.mark.bound("usage.service:CORES_MAX")
 def test_number_of_metrics_is_bounded() -> None:
     recorder = Recorder()
     for number in range(200):

@@ -188,6 +188,7 @@ async def test_ipv6_network_counts_as_one_address(counting: Counting) -> None:
     assert counting.repository.unusual == []
 
 
+@pytest.mark.bound("usage.repository:ADDRESSES_MAX")
 async def test_number_of_stored_addresses_is_bounded(counting: Counting) -> None:
     for number in range(ADDRESSES_MAX + 20):
         counting.use(1, address=f"10.0.{number // 250}.{number % 250}")
@@ -195,6 +196,7 @@ async def test_number_of_stored_addresses_is_bounded(counting: Counting) -> None
     assert await counting.pool.fetchval("SELECT count(*) FROM key_address") == ADDRESSES_MAX
 
 
+@pytest.mark.bound("usage.repository:ADDRESSES_MAX")
 async def test_number_of_addresses_stored_at_once_is_bounded(counting: Counting) -> None:
     counting.use(key=FRESH, address="192.0.2.1")
     assert await counting.flusher.flush()
@@ -255,6 +257,7 @@ async def test_use_after_a_purge_is_counted_for_no_key(counting: Counting, datab
     assert await counting.pool.fetchval("SELECT count(*) FROM key_address") == 0
 
 
+@pytest.mark.bound("usage.service:SECOND_MAX")
 async def test_counts_of_a_second_are_bounded_and_every_request_counted(counting: Counting) -> None:
     for number in range(SECOND_MAX + 10_000):
         counting.use(key=f"{number:012d}", core="")
@@ -262,6 +265,7 @@ async def test_counts_of_a_second_are_bounded_and_every_request_counted(counting
     assert (len(counts), sum(counts.values())) == (SECOND_MAX + 1, SECOND_MAX + 10_000)
 
 
+@pytest.mark.bound("usage.service:PENDING_MAX")
 async def test_memory_is_bounded_and_every_request_counted(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "PENDING_MAX", 10)
     counting.repository.unavailable = True
@@ -278,6 +282,7 @@ async def test_memory_is_bounded_and_every_request_counted(counting: Counting, m
     assert await counting.pool.fetchval("SELECT sum(count) FROM usage_count WHERE width_s = 60 AND key_id = ''") == 6
 
 
+@pytest.mark.bound("usage.service:KNOWN_ADDRESSES_MAX")
 async def test_address_beyond_the_known_ones_is_read_again(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "KNOWN_ADDRESSES_MAX", 2)
     for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
@@ -290,6 +295,7 @@ async def test_address_beyond_the_known_ones_is_read_again(counting: Counting, m
     assert await counting.repository.addresses(FRESH) == ("192.0.2.1",)
 
 
+@pytest.mark.bound("usage.service:SECOND_MAX")
 async def test_new_addresses_are_bounded_while_the_database_is_unavailable(
     counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

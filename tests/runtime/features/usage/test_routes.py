@@ -87,6 +87,7 @@ async def test_invalid_list_of_keys_is_rejected(console: Console, query: dict[st
     assert (reply.status_code, [problem["location"] for problem in reply.json()["errors"]]) == (400, [location])
 
 
+@pytest.mark.bound("usage.repository:POINTS_MAX")
 async def test_number_of_points_is_bounded(console: Console, used_key: str) -> None:
     def add(first: int, last: int) -> None:
         console.database.sql(

@@ -77,6 +77,7 @@ def test_abandoned_load_leaves_nothing() -> None:
     assert not cache.absent(RECORD.id)
 
 
+@pytest.mark.bound("key_cache_size")
 def test_least_recently_used_record_is_evicted() -> None:
     cache = KeyCache(2)
     first, second, third = (KeyId(letter * 12) for letter in "abc")
@@ -86,6 +87,7 @@ def test_least_recently_used_record_is_evicted() -> None:
     assert [cache.find(key_id) is not None for key_id in (first, second, third)] == [True, False, True]
 
 
+@pytest.mark.bound("verification.cache:ABSENT_MAX")
 def test_absent_ids_are_bounded_and_evict_no_record() -> None:
     cache = filled(KeyCache(10, absent_max=3), RECORD)
     ids = [KeyId(f"{number:012d}") for number in range(5)]

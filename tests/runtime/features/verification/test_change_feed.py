@@ -121,6 +121,9 @@ async def test_worker_is_stale_before_first_poll(rows: Any, database: Any) -> No
     assert changes.staleness_ms() > 60_000
 
 
+@pytest.mark.bound(
+    "verification.repository:LOAD_TIMEOUT_S", "verification.repository:SPEND_TIMEOUT_S", "verification.change_feed:POLL_TIMEOUT_S"
+)
 async def test_hanging_database_is_unavailable() -> None:
     """Uses a separate server. The suspended server neither responds nor closes connections."""
     with servers.postgres() as server:
@@ -147,6 +150,7 @@ async def test_hanging_database_is_unavailable() -> None:
             await changes.close()
 
 
+@pytest.mark.bound("verification.repository:IN_FLIGHT_MAX")
 async def test_number_of_concurrent_lookups_is_bounded(rows: Any, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repository, "LOAD_TIMEOUT_S", 60.0)
     keys, lookups = KeyLoader(rows.pool, KeyCache(10), lambda: 0), []
@@ -159,6 +163,7 @@ async def test_number_of_concurrent_lookups_is_bounded(rows: Any, database: Any,
     assert await asyncio.gather(*lookups) == [None] * len(lookups)
 
 
+@pytest.mark.bound("verification.repository:BATCH_SIZE")
 async def test_number_of_keys_in_a_lookup_is_bounded(database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repository, "BATCH_SIZE", 2)
     statements: list[str] = []

@@ -164,6 +164,7 @@ def test_lease_is_not_used_after_its_end() -> None:
     assert held.end(11.0) == [(request, 4)]
 
 
+@pytest.mark.bound("verification.leases:FAMILIES_MAX")
 def test_number_of_leases_is_bounded() -> None:
     held = Leases()
     for _ in range(leases.FAMILIES_MAX + 5):
@@ -171,6 +172,7 @@ def test_number_of_leases_is_bounded() -> None:
     assert len(held) == leases.FAMILIES_MAX
 
 
+@pytest.mark.bound("verification.leases:LEASE_MAX")
 def test_size_of_a_lease_is_bounded() -> None:
     """The requests after the last request of a lease are counted in Redis."""
     million = RateLimit(name="requests", quota=1_000_000, window_s=60, burst=1_000_000)

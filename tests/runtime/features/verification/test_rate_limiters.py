@@ -109,6 +109,7 @@ async def test_request_may_cost_several_units(limits: RateLimits) -> None:
     assert (state.exceeded, state.remaining) == (True, 2)
 
 
+@pytest.mark.bound("core.verification:ADDITIONAL_MAX")
 @pytest.mark.requirement("CG-06")
 async def test_number_of_additional_limits_of_a_key_is_bounded(limits: RateLimits) -> None:
     subject = uuid.uuid4().hex
@@ -175,6 +176,7 @@ async def test_used_up_limit_stays_used_up_without_redis() -> None:
     assert [(state.exceeded, state.degraded) for state in hung] == [(True, True)] * 3
 
 
+@pytest.mark.bound("verification.rate_limiters:FAMILIES_MAX")
 def test_local_counters_are_bounded() -> None:
     """The least recently used counter is removed."""
     limits, once = LocalRateLimits(), RateLimit(name="requests", quota=1, window_s=31 * 86_400, burst=1)
@@ -217,6 +219,7 @@ async def test_two_workers_share_one_counter(redis_url: str) -> None:
     assert not any(state.degraded for (state,) in states)
 
 
+@pytest.mark.bound("redis.batches:BATCH_MAX")
 async def test_calls_beyond_a_batch_are_sent_in_another_batch(
     redis_limits: RedisRateLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +230,7 @@ async def test_calls_beyond_a_batch_are_sent_in_another_batch(
     assert [len(call.args[1]) for call in evaluate.await_args_list] == [BATCH_MAX, BATCH_MAX, 1]
 
 
+@pytest.mark.bound("verification.rate_limiters:FORGET_TIMEOUT_S")
 async def test_purge_does_not_wait_for_a_silent_redis(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limiters, "FORGET_TIMEOUT_S", 0.1)
     redis_limits = limiter(f"redis://127.0.0.1:{silent_port}")
@@ -280,6 +284,7 @@ async def test_without_redis_refuse_setting_denies() -> None:
     await redis_limits.close()
 
 
+@pytest.mark.bound("limit_timeout_ms", "redis.connection:OPEN_TIMEOUT_S")
 @pytest.mark.requirement("TR-09")
 @pytest.mark.parametrize("kill_signal", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 async def test_redis_failure_fails_no_request(kill_signal: signal.Signals) -> None:
@@ -305,6 +310,7 @@ async def test_redis_failure_fails_no_request(kill_signal: signal.Signals) -> No
     assert redis_limits.degraded
 
 
+@pytest.mark.bound("redis.batches:BREAK_S")
 async def test_recovered_redis_counts_again(redis_limits: RedisRateLimits, redis_url: str) -> None:
     await redis_limits.take(charge(FIVE))
     await command(redis_url, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")

@@ -209,6 +209,7 @@ def test_no_token_is_kept() -> None:
     assert TOKEN.text not in repr(worker.bodies._passed)
 
 
+@pytest.mark.bound("verification.repeated_requests:BODIES_MAX")
 def test_number_of_bodies_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeated_requests, "BODIES_MAX", 3)
     worker = Worker()

@@ -38,6 +38,7 @@ async def test_key_migrates_once_all_gateways_read_generation(rows: Any) -> None
     await rows.pool.execute("DELETE FROM gateway_worker")
 
 
+@pytest.mark.bound("verification.repository:QUEUE_MAX")
 async def test_keys_beyond_the_queue_migrate_at_their_next_use(rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repository, "QUEUE_MAX", 2)
     ids = [KeyId(f"queued{number:06d}") for number in range(3)]

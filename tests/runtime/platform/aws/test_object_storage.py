@@ -18,6 +18,7 @@ __all__ = ["bucket"]
 LOCATION = f"s3://{BUCKET}/object"
 
 
+@pytest.mark.bound("aws.object_storage:BYTES_MAX")
 def test_size_of_an_object_is_bounded(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_storage, "BYTES_MAX", 1 << 20)
     bucket.put_object(Bucket=BUCKET, Key="object", Body=bytes(1 << 20))
@@ -27,6 +28,7 @@ def test_size_of_an_object_is_bounded(bucket: Any, monkeypatch: pytest.MonkeyPat
         object_storage.read(LOCATION)
 
 
+@pytest.mark.bound("aws.object_storage:_TIMEOUT_S", "aws.object_storage:_READ_TIMEOUT_S")
 @pytest.mark.parametrize(("server", "bound"), [(full_server, "_TIMEOUT_S"), (silent_server, "_READ_TIMEOUT_S")])
 async def test_s3_that_does_not_respond_is_unavailable(
     server: Callable[[], AbstractContextManager[int]], bound: str, monkeypatch: pytest.MonkeyPatch

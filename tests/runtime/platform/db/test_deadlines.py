@@ -52,6 +52,7 @@ def _health(pool: Pool) -> Awaitable[Any]:
     return HealthCheckRepository(pool).set_healthy(instance("a"), False)
 
 
+@pytest.mark.bound("keys.repository:REVOKE_TIMEOUT_S", "cores.repository:WRITE_TIMEOUT_S")
 @pytest.mark.parametrize(
     ("write", "module", "bound", "table"),
     [
@@ -71,6 +72,7 @@ async def test_write_that_waits_for_a_lock_is_unavailable(
             await write(pool)
 
 
+@pytest.mark.bound("verification.repository:WRITE_TIMEOUT_S")
 async def test_migration_that_waits_for_a_lock_is_repeated(
     database: Database, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:

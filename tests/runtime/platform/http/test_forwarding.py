@@ -43,6 +43,7 @@ def test_path_is_forwarded_unchanged(raw: bytes, name: str, path: str) -> None:
     assert core_path(raw) == CorePath(name=name, path=path)
 
 
+@pytest.mark.bound("http.forwarding:_PATH_BYTES_MAX")
 @pytest.mark.parametrize(("raw", "sentence"), AMBIGUOUS_PATHS)
 def test_ambiguous_path_is_rejected_with_a_reason(raw: bytes, sentence: str) -> None:
     assert core_path(raw) == sentence
@@ -100,6 +101,7 @@ def test_custom_request_name_has_no_reserved_word(words: list[bytes]) -> None:
         assert is_forwarded(name) is (len(words) > 1 and REQUEST_WORDS.isdisjoint(words))
 
 
+@pytest.mark.bound("http.header_names:NAME_CHARS_MAX")
 def test_length_of_a_forwarded_name_is_bounded() -> None:
     longest = b"x-" + b"a" * (NAME_CHARS_MAX - 2)
     assert (is_forwarded(longest), is_returned(longest)) == (True, True)

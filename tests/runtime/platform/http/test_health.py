@@ -18,6 +18,7 @@ class Silent:
         await asyncio.Event().wait()
 
 
+@pytest.mark.bound("http.health:PROBE_TIMEOUT_S")
 async def test_dependency_that_does_not_respond_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "PROBE_TIMEOUT_S", 0.1)
     async with asyncio.timeout(60):

@@ -198,6 +198,7 @@ async def test_completed_request_without_response_is_not_repeated(console: Conso
     assert await count(console, "lost") == 1
 
 
+@pytest.mark.bound("http.idempotency:RUNNING_S_MAX")
 async def test_abandoned_request_is_taken_over_after_its_timeout(console: Console) -> None:
     async def reply() -> httpx.Response:
         return await create_key(console, '"gone"', owner="gone")

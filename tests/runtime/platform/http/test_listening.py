@@ -26,6 +26,7 @@ def test_check_of_the_port_accepts_no_connection(monkeypatch: pytest.MonkeyPatch
     assert listening == []
 
 
+@pytest.mark.bound("http.server:_HANDSHAKE_S")
 @requires.LINUX  # socket filters
 async def test_connections_established_before_the_filter_are_served_and_later_ones_refused() -> None:
     loop = asyncio.get_running_loop()

@@ -66,6 +66,7 @@ async def test_other_content_type_is_rejected(content_type: str) -> None:
         await read(FORM, content_type)
 
 
+@pytest.mark.bound("http.multipart:_HEADERS_MAX", "http.multipart:_HEADER_BYTES_MAX")
 @pytest.mark.parametrize(
     "body",
     [

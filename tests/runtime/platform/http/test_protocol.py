@@ -224,18 +224,21 @@ async def test_silent_connection_is_closed(hasty: Running, part: bytes) -> None:
     assert await hasty.send(part) == b""
 
 
+@pytest.mark.bound("request_timeout_s")
 @pytest.mark.parametrize("part", UNFINISHED_HEADS)
 async def test_unfinished_head_is_408(hasty: Running, part: bytes) -> None:
     assert code_of(await hasty.send(part)) == (408, "request_timeout")
     assert hasty.rejected == ["request_timeout"]
 
 
+@pytest.mark.bound("request_timeout_s", "http.protocol:_LINGER_S")
 @pytest.mark.parametrize("part", UNFINISHED_BODIES)
 async def test_unfinished_body_is_408(hasty: Running, part: bytes) -> None:
     assert code_of(await hasty.send(part)) == (408, "request_timeout")
     assert hasty.gone == ["/x"]
 
 
+@pytest.mark.bound("platform.settings:BYTES_PER_S_MIN")
 async def test_trickled_body_is_408(hasty: Running) -> None:
     """Each byte extends the deadline by a fixed time. A client that sends single bytes at intervals exceeds the deadline."""
     reader, writer = await hasty.connect()
@@ -265,6 +268,7 @@ async def test_steady_body_outlasts_the_deadline(hasty: Running) -> None:
     writer.close()
 
 
+@pytest.mark.bound("platform.settings:BYTES_PER_S_MIN", "response_timeout_s")
 async def test_client_that_does_not_read_is_closed(hasty: Running) -> None:
     # The kernel buffers a few kilobytes and the stream twice its limit; nothing reads the rest.
     _, writer = await hasty.connect(receive_buffer=4096)
@@ -277,6 +281,7 @@ async def test_client_that_does_not_read_is_closed(hasty: Running) -> None:
     writer.close()
 
 
+@pytest.mark.bound("http.protocol:_LINGER_BYTES_MAX", "sharing.submitted_form:DISCARDED_BYTES_MAX")
 async def test_early_response_ends_an_endless_body(patient: Running) -> None:
     """The response arrives, and the rest of the body is discarded only up to a bound."""
     reader, writer = await patient.connect()
@@ -293,6 +298,7 @@ async def _write_forever(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
+@pytest.mark.bound("http.protocol:_TARGET_BYTES_MAX", "http.protocol:_HEADERS_MAX", "http.protocol:_HEAD_BYTES_MAX")
 @pytest.mark.parametrize(("request_", "expected"), MALFORMED_REQUESTS)
 async def test_malformed_request_is_explained(patient: Running, request_: bytes, expected: tuple[int, str]) -> None:
     assert code_of(await patient.send(request_)) == expected
@@ -413,6 +419,7 @@ async def test_repeated_head_with_an_incomplete_body(synchronous: Running) -> No
         assert re.findall(rb"(?:now (?:POST|GET) (?:a=b)?|/now) ([04])", response) == [b"4", b"4", b"0"], cut
 
 
+@pytest.mark.bound("idle_timeout_s")
 @pytest.mark.parametrize("routes", EACH_PATH, ids=NAMES)
 async def test_idle_connection_is_closed(routes: MakeRoutes) -> None:
     """Also if the heads of the last requests were not parsed again."""
@@ -495,6 +502,7 @@ async def _until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.bound("connections_max")
 async def test_connections_of_a_worker_are_bounded() -> None:
     async with running(ConnectionSettings.model_construct(connections_max=3)) as server:
         async with opened(server, 3):
@@ -504,6 +512,7 @@ async def test_connections_of_a_worker_are_bounded() -> None:
         assert await server.is_healthy()
 
 
+@pytest.mark.bound("address_connections_max")
 async def test_connections_of_an_address_are_bounded() -> None:
     async with running(ConnectionSettings(address_connections_max=3)) as server, opened(server, 3):
         await _until(lambda: server.connections.total == 3)
@@ -516,6 +525,7 @@ async def test_connections_of_a_trusted_proxy_are_not_bounded() -> None:
         assert await server.is_healthy()
 
 
+@pytest.mark.bound("address_bodies_max")
 @pytest.mark.parametrize("trusted", ["", "127.0.0.0/8"])
 async def test_unfinished_bodies_of_an_address_are_bounded(trusted: str) -> None:
     body = POST + b"Content-Length: 10\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n{"
@@ -549,6 +559,7 @@ def test_connections_and_bodies_count_by_network(addresses: list[str], count: in
     assert len(networks) == 3 - count
 
 
+@pytest.mark.bound("http.connections:BODIES_BYTES_MAX")
 def test_bytes_of_unfinished_bodies_of_a_worker_are_bounded() -> None:
     worker = Connections(NEVER, ClientAddresses(()))
     for number in range(BODIES_BYTES_MAX // NETWORK_BODIES_BYTES_MAX):
@@ -559,6 +570,7 @@ def test_bytes_of_unfinished_bodies_of_a_worker_are_bounded() -> None:
         worker.add({"client": ("192.0.2.255", 1), "headers": []}, 1)
 
 
+@pytest.mark.bound("http.connections:NETWORK_BODIES_BYTES_MAX")
 async def test_bytes_of_unfinished_bodies_of_a_network_are_bounded() -> None:
     size = NETWORK_BODIES_BYTES_MAX // 2
     body = POST + b"Content-Length: 9999999\r\n\r\n" + b"x" * size
@@ -570,6 +582,7 @@ async def test_bytes_of_unfinished_bodies_of_a_network_are_bounded() -> None:
         await _until(lambda: (server.connections.body_bytes_total, dict(server.connections.body_bytes)) == (0, {}))
 
 
+@pytest.mark.bound("request_timeout_s")
 async def test_body_that_stops_after_many_bytes_is_408(hasty: Running) -> None:
     """The time for a body does not grow with the bytes that were received before."""
     reader, writer = await hasty.connect()

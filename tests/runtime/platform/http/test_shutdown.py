@@ -145,6 +145,7 @@ async def test_interrupt_ends_the_drain_time(server: Running) -> None:
             await _connect_forever(server)
 
 
+@pytest.mark.bound("stop_timeout_s")
 async def test_request_in_progress_is_aborted_after_the_stop_timeout() -> None:
     limits = ConnectionSettings.model_construct(request_timeout_s=600, response_timeout_s=600, drain_s=0, stop_timeout_s=0.1)
     async with running(limits) as server:

@@ -89,6 +89,7 @@ async def test_every_server_has_its_own_certificate() -> None:
     assert all(certificate.subject == certificate.issuer for certificate in certificates)
 
 
+@pytest.mark.bound("request_timeout_s")
 async def test_unfinished_handshake_is_closed() -> None:
     async with running(LIMITS) as server:
         assert await server.send(b"") == b""
@@ -97,6 +98,7 @@ async def test_unfinished_handshake_is_closed() -> None:
         writer.close()
 
 
+@pytest.mark.bound("http.tls:SHUTDOWN_TIMEOUT_S")
 async def test_client_that_does_not_confirm_the_end_is_disconnected() -> None:
     async with running(LIMITS) as server:
         with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:

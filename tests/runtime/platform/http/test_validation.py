@@ -104,6 +104,7 @@ def _parse(raw: bytes) -> tuple[Any, str]:
         return None, error.errors[0].message
 
 
+@pytest.mark.bound("core.errors:PROBLEMS_MAX")
 async def test_number_of_reported_problems_is_bounded(console: Console) -> None:
     body = {f"unknown{number}": 1 for number in range(3000)}
     reply = await console.client.post("/v1/keys", json=body)
@@ -118,6 +119,7 @@ class _Large(msgspec.Struct, forbid_unknown_fields=True):
     items: list[str] = []
 
 
+@pytest.mark.bound("http.validation:STRINGS_MAX", "http.validation:_SMALL_BYTES_MAX")
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -155,6 +157,7 @@ def test_large_body_that_cannot_be_accepted_has_one_problem(body: bytes, message
     assert len(str(error.value.errors)) < 1000
 
 
+@pytest.mark.bound("http.validation:_SMALL_BYTES_MAX")
 async def test_large_body_is_decoded_in_a_thread() -> None:
     threads: list[int] = []
 
@@ -173,6 +176,7 @@ async def test_body_above_the_size_limit_is_not_parsed(console: Console) -> None
     assert (reply.status_code, reply.json()["code"]) == (413, "body_too_large")
 
 
+@pytest.mark.bound("body_max_bytes")
 async def test_body_without_content_length_is_bounded(console: Console) -> None:
     async def chunks() -> Any:
         for _ in range(100):

@@ -177,6 +177,7 @@ INVALID = {
 }
 
 
+@pytest.mark.bound("http.websocket:_CONTROL_BYTES_MAX")
 @pytest.mark.parametrize("data", INVALID.values(), ids=INVALID)
 def test_invalid_frames_are_rejected(data: bytes) -> None:
     with pytest.raises(FrameError) as caught:
@@ -249,6 +250,7 @@ def test_waiting_frames_keep_their_order(cuts: list[int], frames_max: int) -> No
     assert messages(forwarded) == messages(FRAMES)
 
 
+@pytest.mark.bound("http.websocket:_EMPTY_FRAMES_MAX")
 def test_frames_without_payload_are_limited_in_each_message() -> None:
     checker = FrameChecker(masked=True, message_max_bytes=MAX)
     empty = [continuation(b"", fin=False)] * 15

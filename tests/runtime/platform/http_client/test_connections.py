@@ -260,6 +260,7 @@ async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: 
     assert core.opened == 2
 
 
+@pytest.mark.bound("http_client.connections:_HEADERS_MAX", "http_client.connections:_HEAD_BYTES_MAX")
 @pytest.mark.parametrize(
     "response",
     [
@@ -329,6 +330,7 @@ async def test_core_that_is_down_received_nothing(clients: UpstreamClients, core
     assert not raised.value.sent
 
 
+@pytest.mark.bound("http_client.upstream:CONNECT_TIMEOUT_S")
 async def test_core_that_accepts_no_connection_is_unreachable(core: Core) -> None:
     upstream = UpstreamClients(Resolver(), LOOPBACK, connect_timeout_s=0.2)  # type: ignore[arg-type]
     with full_server() as port:
@@ -339,6 +341,7 @@ async def test_core_that_accepts_no_connection_is_unreachable(core: Core) -> Non
     await upstream.close()
 
 
+@pytest.mark.bound("http_client.connections:IDLE_MAX")
 async def test_idle_connections_are_bounded(clients: UpstreamClients, core: Core) -> None:
     number = connections.IDLE_MAX + 5
     async with AsyncExitStack() as stack:
@@ -348,6 +351,7 @@ async def test_idle_connections_are_bounded(clients: UpstreamClients, core: Core
     assert len(clients._pinned[core.url].pool._idle) == connections.IDLE_MAX
 
 
+@pytest.mark.bound("http_client.connections:IDLE_S")
 async def test_old_idle_connection_is_replaced(clients: UpstreamClients, core: Core) -> None:
     await fetch(clients, core)
     clients._pinned[core.url].pool._idle[0].idle_since -= connections.IDLE_S
@@ -355,6 +359,7 @@ async def test_old_idle_connection_is_replaced(clients: UpstreamClients, core: C
     assert core.opened == 2
 
 
+@pytest.mark.bound("http_client.upstream:RESOLVE_TIMEOUT_S")
 async def test_name_that_does_not_resolve_in_time_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     async def hang(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
@@ -369,6 +374,7 @@ async def test_name_that_does_not_resolve_in_time_is_unreachable(monkeypatch: py
     assert not raised.value.sent
 
 
+@pytest.mark.bound("core_timeout_s")
 async def test_silent_core_is_a_timeout(hasty: UpstreamClients, core: Core) -> None:
     async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -390,6 +396,7 @@ async def test_slow_client_is_no_timeout_of_the_core(hasty: UpstreamClients, cor
         assert len(await response.read_all()) == 20_000_000
 
 
+@pytest.mark.bound("http_client.connections:_HIGH_BYTES")
 async def test_response_that_is_not_read_is_bounded(clients: UpstreamClients, core: Core) -> None:
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n" + bytes(50_000_000)
     async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:

@@ -19,6 +19,7 @@ async def test_responding_redis_is_available(redis_url: str) -> None:
     await RedisProbe(redis_login(redis_url, "url")).check()
 
 
+@pytest.mark.bound("redis.connection:PROBE_TIMEOUT_S")
 @pytest.mark.requirement("TR-12")
 @pytest.mark.parametrize("server", [silent_server, full_server], ids=["silent", "full"])
 async def test_redis_that_does_not_respond_is_unavailable(

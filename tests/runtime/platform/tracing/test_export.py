@@ -97,6 +97,7 @@ async def test_spans_reach_the_collector(collector: Collector) -> None:
     assert (counts, lost) == ({"exported": 1}, [])
 
 
+@pytest.mark.bound("tracing.export:QUEUE_SPANS_MAX")
 async def test_spans_beyond_the_queue_are_dropped(blocked: Blocked) -> None:
     counts, lost = Counts(), list[Any]()
     queue = queue_of(blocked, counts, lost)
@@ -109,6 +110,7 @@ async def test_spans_beyond_the_queue_are_dropped(blocked: Blocked) -> None:
     assert max(blocked.sizes) <= BATCH_SPANS_MAX
 
 
+@pytest.mark.bound("tracing.export:BATCH_SPANS_MAX")
 async def test_spans_are_exported_in_batches(blocked: Blocked) -> None:
     queue = queue_of(blocked, Counts(), [])
     blocked.resume.set()
@@ -142,6 +144,7 @@ async def test_failure_of_the_collector_is_counted_and_logged(collector: Collect
     await queue.close()
 
 
+@pytest.mark.bound("tracing.export:CLOSE_TIMEOUT_S")
 async def test_collector_that_does_not_respond_delays_neither_requests_nor_the_end(blocked: Blocked) -> None:
     queue = queue_of(blocked, Counts(), [])
     queue.add(span())
@@ -152,6 +155,7 @@ async def test_collector_that_does_not_respond_delays_neither_requests_nor_the_e
     assert not blocked.resume.is_set()
 
 
+@pytest.mark.bound("tracing.export:EXPORT_TIMEOUT_S")
 async def test_export_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "EXPORT_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -179,6 +183,7 @@ def test_lambda_sends_spans_to_the_xray_daemon_immediately() -> None:
     assert (received.service, received.trace_id) == ("gatehouse-sharing", f"{5:032x}")
 
 
+@pytest.mark.bound("tracing.export:DAEMON_MESSAGE_BYTES_MAX")
 def test_message_to_the_xray_daemon_is_bounded() -> None:
     large = span(attributes={"x": "x" * DAEMON_MESSAGE_BYTES_MAX})
     exporter, spans = DaemonExporter("127.0.0.1:9"), [readable_span(large, resource("sharing", "test"))]

@@ -48,6 +48,7 @@ def test_decision_of_the_caller_takes_precedence(decision: bool | None, sampled:
     assert {(trace.trace_id, trace.parent_id) for trace in traces} == {(TRACE, SPAN)}
 
 
+@pytest.mark.bound("tracing.tracer:REQUESTED_PER_S_MAX")
 def test_traces_that_callers_request_are_bounded() -> None:
     now = 1.0
     tracer, parent, last = Tracer(lambda span: None, 0.0, monotonic=lambda: now), TraceParent(TRACE, SPAN, True), request_id(1)

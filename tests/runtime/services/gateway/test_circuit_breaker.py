@@ -109,6 +109,7 @@ async def until_logged(gateway: Gateway, *expected: tuple[str, str, str]) -> Non
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.bound("circuit_breaker_failures")
 async def test_failures_open_the_circuit(breaking: Gateway) -> None:
     _, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
     before = await breaking.metric(transitions_metric("open")), await breaking.metric("gatehouse_circuit_breakers_open")
@@ -146,6 +147,7 @@ async def test_core_that_stays_down_gets_one_trial(recovering: Gateway) -> None:
             after = await codes(recovering, key, 1)
 
 
+@pytest.mark.bound("core_timeout_s")
 async def test_silent_core_times_out_and_opens_circuit(breaking: Gateway, core: Core) -> None:
     _, key = await registered(breaking, core.url)
     assert await codes(breaking, key, 3, "silent") == [(504, "core_timeout")] * 2 + [(503, "core_circuit_open")]

@@ -37,6 +37,7 @@ def get(client: Gateway, key: Any, path: str) -> asyncio.Task[Reply]:
     return asyncio.create_task(client.request("GET", f"/cores/docs{path}", f"X-API-Key: {key.token}"))
 
 
+@pytest.mark.bound("core_requests_max", "core_queue_max")
 async def test_requests_wait_and_are_rejected_when_the_queue_is_full(gateway: Gateway, core: Any, limited: Any) -> None:
     client = limited(GATEHOUSE_CORE_QUEUE_TIMEOUT_S="60")
     key = await gateway.create_key()
@@ -54,6 +55,7 @@ async def test_requests_wait_and_are_rejected_when_the_queue_is_full(gateway: Ga
     assert await client.metric("gatehouse_core_queue") == 0
 
 
+@pytest.mark.bound("core_queue_timeout_s")
 async def test_wait_in_the_queue_is_bounded(gateway: Gateway, core: Any, limited: Any) -> None:
     client, key = limited(GATEHOUSE_CORE_QUEUE_TIMEOUT_S="0.05"), await gateway.create_key()
     first = get(client, key, "/slow")

@@ -246,6 +246,7 @@ async def test_invalid_limit_rejects_batch_before_charging(gateway: Any) -> None
     assert (await gateway.verify(key.token)).json["limits"][0]["remaining"] == 1
 
 
+@pytest.mark.bound("verification.schemas:BATCH_MAX")
 @pytest.mark.parametrize("count", [0, 101])
 async def test_batch_size_is_bounded(gateway: Any, count: int) -> None:
     reply = await gateway.post("/v1/keys/verify-batch", {"keys": [{"token": "x"}] * count})
@@ -272,6 +273,7 @@ async def test_self_revocation_is_audited(gateway: Any) -> None:
     assert key.token not in events[0]["details"]
 
 
+@pytest.mark.bound("max_staleness_ms")
 async def test_unconfirmed_self_revocation_is_within_bound(gateway: Any) -> None:
     key = await gateway.create_key()
     await gateway.pool.execute(

@@ -63,6 +63,7 @@ async def test_sigterm_stops_cleanly_and_removes_worker_row(gateway: Any, start:
     assert "Traceback" not in log.read_text()
 
 
+@pytest.mark.bound("http.server:_CLOSE_S")
 def test_worker_that_does_not_stop_is_killed(database: Any, redis_url: str, tmp_path: Path) -> None:
     environment = gateway_environment(
         database.app_url, redis_url, free_port(), GATEHOUSE_WORKERS="2", GATEHOUSE_STOP_TIMEOUT_S="1"
@@ -119,6 +120,7 @@ async def test_without_redis_refuse_setting_is_unavailable(gateway: Any, start: 
     assert (ready.status, ready.json["checks"]["redis"]) == (503, "unavailable")
 
 
+@pytest.mark.bound("max_staleness_ms")
 @pytest.mark.requirement("TR-12")
 async def test_without_database_keys_are_denied_after_bound(gateway: Any, start: Any, redis_url: str) -> None:
     with servers.postgres() as server:

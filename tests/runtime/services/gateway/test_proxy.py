@@ -89,6 +89,7 @@ async def test_core_gets_its_secret_but_never_the_token(gateway: Any, core: Any,
     assert key.token not in str(core.requests)
 
 
+@pytest.mark.bound("gateway.forwarding:INLINE_BYTES_MAX")
 @pytest.mark.parametrize("size", [0, 1, 1000, 65_536, 65_537, 400_000])
 async def test_body_reaches_core_complete(gateway: Any, core: Any, key: Any, size: int) -> None:
     body = os.urandom(size)
@@ -310,6 +311,7 @@ async def test_unrequested_upgrade_of_a_core_is_502(gateway: Any, core: Any, key
     assert (reply.status, reply.json["code"]) == (502, "core_unreachable")
 
 
+@pytest.mark.bound("key_requests_max")
 @pytest.mark.requirement("CG-12")
 async def test_requests_in_progress_of_a_key_are_bounded(
     gateway: Any, core: Any, key: Any, start: Any, database: Any, redis_url: str

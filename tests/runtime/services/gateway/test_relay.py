@@ -160,6 +160,7 @@ async def forwarded(transport: Transport, size: int) -> list[int]:
     return sizes
 
 
+@pytest.mark.bound("gateway.websocket:_FRAMES_MAX")
 @pytest.mark.parametrize("sender", ["client", "core"])
 @pytest.mark.parametrize("name", floods(0))
 async def test_frames_of_a_flood_are_forwarded_in_parts(name: str, sender: str) -> None:
@@ -178,6 +179,7 @@ async def test_frames_of_a_flood_are_forwarded_in_parts(name: str, sender: str) 
         assert source.reading
 
 
+@pytest.mark.bound("gateway.websocket:_WAITING_FRAMES_MAX", "gateway.websocket:_FRAMES_BATCH")
 async def test_websockets_of_a_worker_share_the_frames_of_a_turn() -> None:
     data, queue = floods(3_000)["messages"], FrameQueue()
     async with relaying(queue=queue) as first, relaying(queue=queue) as second, relaying(queue=queue) as other:
@@ -258,6 +260,7 @@ async def test_data_after_the_end_is_discarded() -> None:
         assert (sides.client.ended, sides.core.ended) == ("eof", "close")
 
 
+@pytest.mark.bound("gateway.websocket:_HANDSHAKE_S")
 async def test_close_frame_that_is_not_confirmed_ends_both_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "_HANDSHAKE_S", 0.0)
     async with relaying() as sides:
@@ -270,6 +273,7 @@ async def test_close_frame_that_is_not_confirmed_ends_both_connections(monkeypat
         assert sides.client.closes == []  # not closed by the idle timeout
 
 
+@pytest.mark.bound("gateway.websocket:_END_S")
 async def test_connection_that_does_not_end_is_aborted() -> None:
     async with relaying() as sides:
         sides.client.buffered = 5_000
@@ -282,6 +286,7 @@ async def test_connection_that_does_not_end_is_aborted() -> None:
         assert ended == ["eof", "eof", "abort"]
 
 
+@pytest.mark.bound("gateway.websocket:_END_S")
 async def test_connection_whose_client_does_not_read_is_aborted() -> None:
     async with relaying() as sides:
         sides.client.buffered = 50_000

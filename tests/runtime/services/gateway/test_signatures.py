@@ -109,6 +109,7 @@ async def test_chunked_body_can_be_signed(gateway: Any, docs: Any, core: Any) ->
     assert core.last[2] == b"hello world"
 
 
+@pytest.mark.bound("body_max_bytes")
 async def test_too_large_signed_body_is_413(gateway: Any, docs: Any, core: Any) -> None:
     key = await signing_key(gateway)
     body = bytes(65_537)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from gatehouse.core.keys import KeyId, RateLimit
 from gatehouse.core.verification import Charge, Code, VerificationResult
 from gatehouse.features.verification.rate_limiters import LocalRateLimits
@@ -13,6 +14,7 @@ from tests.runtime.features.verification.conftest import RECORD
 LIMITS = (RateLimit(name="requests", quota=5, window_s=60, burst=5),)
 
 
+@pytest.mark.bound("gateway.synchronous:KEYS_MAX")
 def test_oldest_template_is_removed() -> None:
     templates, states = _Templates(has_body=True), LocalRateLimits().take_now(Charge(subject="x", limits=LIMITS, cost=1))
     records = [msgspec.structs.replace(RECORD, id=KeyId(f"{number:012d}")) for number in range(KEYS_MAX + 1)]

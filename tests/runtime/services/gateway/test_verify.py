@@ -154,6 +154,7 @@ async def test_no_request_succeeds_after_confirmed_revocation(gateway: Any) -> N
     assert wrong == []
 
 
+@pytest.mark.bound("body_max_bytes")
 async def test_too_large_body_is_rejected(gateway: Any) -> None:
     reply = await gateway.request("POST", "/v1/keys/verify", body=b" " * 70_000)
     assert (reply.status, reply.json["code"]) == (413, "body_too_large")

@@ -341,6 +341,7 @@ async def test_timeouts_of_requests_do_not_apply_to_websockets(
         assert await connection.recv() == "open"
 
 
+@pytest.mark.bound("http.protocol:_UPGRADE_BYTES_MAX")
 async def test_flood_before_the_acceptance_is_cut_off(gateway: Gateway) -> None:
     ended = asyncio.Event()
 
@@ -362,6 +363,7 @@ async def test_flood_before_the_acceptance_is_cut_off(gateway: Gateway) -> None:
 # Frames
 
 
+@pytest.mark.bound("websocket_message_max_bytes")
 @pytest.mark.parametrize(
     ("frames", "code"),
     [
@@ -388,6 +390,7 @@ async def test_unmasked_frame_of_a_client_is_rejected(gateway: Gateway, sockets:
     assert await sockets.close_code() == 1001
 
 
+@pytest.mark.bound("websocket_message_max_bytes")
 async def test_large_message_of_a_core_closes_both_sides(gateway: Gateway, sockets: SocketCore, key: Any) -> None:
     async with opened(gateway, key, "/large") as client:
         await client.send(str(MESSAGE_MAX + 1))
@@ -486,6 +489,7 @@ async def flooding(gateway: Gateway, name: str, sender: str) -> AsyncIterator[An
         await asyncio.gather(*tasks)
 
 
+@pytest.mark.bound("gateway.websocket:_WAITING_FRAMES_MAX")
 @pytest.mark.parametrize("sender", ["client", "core"])
 @pytest.mark.parametrize("name", FLOODS)
 async def test_other_keys_are_served_during_a_flood_of_frames(gateway: Gateway, name: str, sender: str) -> None:
@@ -500,6 +504,7 @@ async def test_other_keys_are_served_during_a_flood_of_frames(gateway: Gateway, 
         client.transport.abort()  # this Core does not confirm a Close frame
 
 
+@pytest.mark.bound("http.websocket:_EMPTY_FRAMES_MAX")
 @pytest.mark.parametrize("sender", ["client", "core"])
 async def test_flood_of_frames_without_payload_is_closed(gateway: Gateway, sender: str) -> None:
     frames = (Frame(Opcode.TEXT, b"x", fin=False), *[Frame(Opcode.CONT, b"", fin=False)] * 10_000)
@@ -660,6 +665,7 @@ async def test_shutdown_closes_websockets_with_1001(
 # Bounds, log and metrics
 
 
+@pytest.mark.bound("websockets_max", "core_websockets_max")
 @pytest.mark.parametrize(("variable", "name"), [("CORE_WEBSOCKETS_MAX", "Core"), ("WEBSOCKETS_MAX", "gateway")])
 async def test_open_websockets_are_bounded(
     gateway: Gateway,
@@ -685,6 +691,7 @@ async def test_open_websockets_are_bounded(
         pass
 
 
+@pytest.mark.bound("websocket_idle_timeout_s")
 async def test_idle_websocket_is_closed(
     gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
 ) -> None:
