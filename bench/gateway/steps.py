@@ -1,10 +1,9 @@
 """CPU time of the steps of a verification, without the operating system: the connection has a transport in memory, the key is
 cached, and its rate limits are counted in memory.
 
-The client sends the same request again and again, or a JSON body that is new to the worker each time. Each step is measured
-separately in a loop. A step takes less time in a loop than between the other steps, probably because the
-instructions of the interpreter are then in the first-level cache of the processor. `difference` is the additional time that the
-steps take together, including the connection and the calls between the steps.
+Each request has the headers that an Application Load Balancer adds, with a new trace ID. Each step is
+measured separately in a loop, in which it takes less time than between the other steps. `difference` is
+the additional time that the steps take together, including the parser and the connection.
 """
 
 import asyncio
@@ -29,7 +28,6 @@ from gatehouse.features.usage.service import UsageCounter
 from gatehouse.features.verification import schemas
 from gatehouse.features.verification.cache import KeyCache
 from gatehouse.features.verification.rate_limiters import LocalRateLimits
-from gatehouse.features.verification.repeated_requests import BODIES_MAX, RepeatedBodies
 from gatehouse.features.verification.repository import KeyLoader
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.http import asgi
@@ -86,7 +84,6 @@ def main(*, store: bool) -> None:
     """Measures and prints the CPU time. store: write the result for capacity.md."""
     result = uvloop.run(_measure())
     show("steps of a JSON verification", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in result["steps"].items()])
-    show("additional steps for a new body", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in result["new_body"].items()])
     show("requests", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in result["requests"].items()])
     if store:
         rounded = {part: {name: round(us, 1) for name, us in values.items()} for part, values in result.items()}
@@ -94,7 +91,7 @@ def main(*, store: bool) -> None:
 
 
 async def _measure() -> dict[str, dict[str, float]]:
-    """CPU microseconds of the steps of a JSON verification, of the steps that are added for a new body, and of whole requests."""
+    """CPU microseconds of the steps of a JSON verification, and of whole requests."""
     pepper, environment = Pepper({1: secrets.token_bytes(32)}, 1), KeyEnvironment.TEST
     token = build_marked("gtk", environment, secrets.token_bytes(9), secrets.token_bytes(32), pepper=pepper, generation=1)
     assert token is not None
@@ -147,38 +144,37 @@ async def _measure() -> dict[str, dict[str, float]]:
         }
         application = routes.create(Dependencies(**(unused | used)))
         body = {"token": token.text, "scopes": ["cores:read"]}
-        requests = {
-            "JSON": request("/v1/keys/verify", body=body),
-            "header": request("/v1/keys/verify", f"X-API-Key: {token.text}"),
+        makers = {
+            "JSON": _through_a_load_balancer("/v1/keys/verify", "", body),
+            "header": _through_a_load_balancer("/v1/keys/verify", f"X-API-Key: {token.text}"),
         }
+        requests = {name: itertools.cycle([make() for _ in range(1000)]) for name, make in makers.items()}
         connection, transport = _connection(application)
         for data in requests.values():  # makes the templates
             for _ in range(3):
-                connection.data_received(data)
+                connection.data_received(next(data))
         gc.collect()
         gc.freeze()
         gc.disable()
-        totals = {name: _us(lambda data=data: connection.data_received(data)) for name, data in requests.items()}  # type: ignore[misc]
-        encoded = json.dumps(body)
-        new = itertools.cycle([request("/v1/keys/verify", body=_padded(encoded, number)) for number in range(BODIES_MAX + 1)])
-        totals["JSON, new body"] = _us(lambda: connection.data_received(next(new)))
+        totals = {name: _us(lambda data=data: connection.data_received(next(data))) for name, data in requests.items()}  # type: ignore[misc]
         await asyncio.sleep(0)  # performs the last writes
         assert transport.responses >= _CALLS * _RUNS * len(totals)
-        steps = _steps(verification, observer, encoded.encode(), record)
-        more_steps = _steps_of_a_new_body(verification, token.text, encoded.encode(), record)
+        steps = _steps(verification, observer, json.dumps(body).encode(), record)
         stream.flush()
     steps["difference"] = totals["JSON"] - sum(steps.values())
-    return {
-        "steps": steps,
-        "new_body": more_steps,
-        "requests": totals,
-    }
+    return {"steps": steps, "requests": totals}
 
 
-def _padded(body: str, number: int) -> bytes:
-    """A different body of the same length for each number."""
-    before, after = divmod(number, 101)
-    return f"{' ' * before}{body[:1]}{' ' * after}{body[1:]}{' ' * (200 - before - after)}".encode()
+def _through_a_load_balancer(path: str, credential: str, body: object = None) -> Callable[[], bytes]:
+    """Requests that an Application Load Balancer forwards: each of them has a new trace ID."""
+    numbers = itertools.count()
+    forwarded = ("X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https", "X-Forwarded-Port: 443")
+
+    def make() -> bytes:
+        trace = f"X-Amzn-Trace-Id: Root=1-67891233-{next(numbers):024x}"
+        return request(path, *forwarded, trace, *([credential] if credential else []), body=body)
+
+    return make
 
 
 def _connection(application: Any) -> tuple[HttpProtocol, _Transport]:
@@ -193,18 +189,22 @@ def _connection(application: Any) -> tuple[HttpProtocol, _Transport]:
 
 
 def _steps(verification: VerificationService, observer: Observer, body: bytes, record: KeyRecord) -> dict[str, float]:
-    bodies = RepeatedBodies(verification)
-    verified = bodies.verify_now(body, "127.0.0.1")
-    assert verified is not None
-    result = verified[1]
-    charge = Charge(record.subject, record.limits, 1)
+    token, request = schemas.decode(body, "127.0.0.1")
+    parsed = verification.parse(token)
+    assert parsed is not None
+    result = verification.verify_now(parsed, request)
+    assert result is not None
+    now, charge = verification.clock.now(), Charge(record.subject, record.limits, 1)
     reply = observer.repeated_request(method="POST", route="/v1/keys/verify", status=200, code="VALID", path="/v1/keys/verify")
     request_id = asgi.request_id()
     trace = observer.tracer.begin(request_id, None)
     usage, template = UsageCounter(), response_template(result, record, has_body=True)
     return {
-        "recognize the body": _us(lambda: bodies.identity(body, "127.0.0.1")),
+        "decode the body": _us(lambda: schemas.decode(body, "127.0.0.1")),
+        "parse the token, with its checksum": _us(lambda: verification.parse(token)),
         "find the key": _us(lambda: verification.keys.cached(record.id)),
+        "HMAC": _us(lambda: proves_possession(verification.pepper, token, record)),
+        "decision": _us(lambda: evaluate(record, request, possession=True, environment=record.environment, now=now)),
         "two rate limits": _us(lambda: verification.limits.take_now(charge)),
         "response": _us(lambda: template.response(result, "req_1")),
         "request ID": _us(asgi.request_id),
@@ -212,19 +212,6 @@ def _steps(verification: VerificationService, observer: Observer, body: bytes, r
         "usage": _us(lambda: usage.count(record.id, "", "VALID", "")),
         "trace context": _us(lambda: observer.tracer.begin(request_id, None)),
         "log line": _us(lambda: reply.record(trace, 0.001, record.id)),
-    }
-
-
-def _steps_of_a_new_body(verification: VerificationService, token: str, body: bytes, record: KeyRecord) -> dict[str, float]:
-    _, request = schemas.decode(body, "127.0.0.1")
-    now = verification.clock.now()
-    return {
-        "decode the body": _us(lambda: schemas.decode(body, "127.0.0.1")),
-        "parse the token, with its checksum": _us(lambda: verification.parse(token)),
-        "HMAC": _us(lambda: proves_possession(verification.pepper, token, record)),
-        "state, expiry, scopes, addresses": _us(
-            lambda: evaluate(record, request, possession=True, environment=record.environment, now=now)
-        ),
     }
 
 

@@ -5,7 +5,7 @@ import sys
 
 _PROGRAM = """
 import gc
-from gatehouse.startup import no_collection
+from gatehouse.platform.startup import no_collection
 
 collections = []
 gc.callbacks.append(lambda phase, info: collections.append(phase))

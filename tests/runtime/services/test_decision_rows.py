@@ -95,17 +95,6 @@ async def test_row_applies_to_verifications_and_explanations() -> None:
         assert (first_failure(checks), checks[-1].name, checks[-1].actual) == (code, "not blocked", owner)
 
 
-async def test_row_applies_to_a_repeated_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    service, token, _ = service_with("blocked")
-    parsed = service.parse(token)
-    result = None if parsed is None else service.verify_now(parsed, REQUEST)
-    passed = None if result is None else service.passed(REQUEST, result)
-    assert passed is not None
-    assert service.verify_again(passed) is not None
-    monkeypatch.setattr(decision, "ROWS", (*decision.ROWS, ROW))
-    assert service.verify_again(passed) is None
-
-
 async def test_row_closes_open_websockets(monkeypatch: pytest.MonkeyPatch) -> None:
     websockets = WebSockets(TEST, Clock(), 1, 1, 3000, RelaySettings(1000, 60))
     with websockets.relay(msgspec.structs.replace(RECORD, owner="blocked"), REQUEST, instance("a")) as relay:

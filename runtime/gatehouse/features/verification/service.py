@@ -29,15 +29,6 @@ class DecisionTime(NamedTuple):
     staleness_ms: int
 
 
-class PassedRequest(msgspec.Struct, frozen=True, gc=False):
-    """A request that passed every check, with the record at that time. As long as this record is cached, the result of an
-    identical request depends only on the time and on the rate limits."""
-
-    record: KeyRecord
-    request: VerificationRequest
-    charge: Charge
-
-
 @dataclass(frozen=True, slots=True)
 class VerificationService:
     """Verifies tokens.
@@ -108,26 +99,6 @@ class VerificationService:
             return denied
         states = self.limits.take_now(self._charge(record, request))
         return None if states is None else VerificationResult(evaluate_limits(states), *time, record, states)
-
-    def passed(self, request: VerificationRequest, result: VerificationResult) -> PassedRequest | None:
-        """For `verify_again`, if a result of `verify_now` is VALID. None for a key that has to be migrated to the current pepper,
-        which requires the token."""
-        record = result.record
-        if result.code is not Code.VALID or record is None or record.pepper_generation != self.pepper.current:
-            return None
-        return PassedRequest(record, request, self._charge(record, request))
-
-    def verify_again(self, passed: PassedRequest) -> VerificationResult | None:
-        """Verifies a request that is identical to one that passed, including the token. Returns None without any effect if only
-        `verify_now` can decide, for example because the key has changed or expired."""
-        record, request = passed.record, passed.request
-        now, staleness_ms = self.clock.now(), self.keys.staleness_ms()
-        if staleness_ms > self.max_staleness_ms or self.keys.cached(record.id) is not record:
-            return None
-        if evaluate(record, request, possession=True, environment=self.environment, now=now) is not Code.VALID:
-            return None
-        states = self.limits.take_now(passed.charge)
-        return None if states is None else VerificationResult(evaluate_limits(states), now, staleness_ms, record, states)
 
     def _check(
         self, record: KeyRecord | None, material: str, request: VerificationRequest, time: DecisionTime

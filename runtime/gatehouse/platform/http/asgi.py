@@ -138,20 +138,7 @@ class Deferred(ABC):
 RespondNow = Callable[[bytes], Response | EncodedResponse | Deferred | None]
 
 #: Returns the function that responds to requests with the head in this scope, or None if the application handles the requests.
-#: The server calls `PrepareResponse` once for several requests on a connection that have the same head.
 PrepareResponse = Callable[[Scope], RespondNow | None]
-
-
-class RetargetedResponse(ABC):
-    """A `RespondNow` that can also respond to requests with the same header fields and another method or target."""
-
-    @abstractmethod
-    def __call__(self, body: bytes) -> Response | EncodedResponse | Deferred | None:
-        """See RespondNow."""
-
-    @abstractmethod
-    def for_target(self, method: bytes, raw_path: bytes, query: bytes) -> RetargetedResponse | None:
-        """The function for requests with this method and target, or None if the application handles them."""
 
 
 @dataclass(slots=True)

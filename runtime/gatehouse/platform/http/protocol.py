@@ -23,7 +23,6 @@ from gatehouse.core.errors import BadRequest, GatehouseError, HeadersTooLarge, R
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.deferred import DeferringProtocol
-from gatehouse.platform.http.repeated_head import RepeatedHead, repeated_head
 from gatehouse.platform.settings import BYTES_PER_S_MIN
 
 #: After an error response, the rest of the request is read and discarded, up to this time and size. Closing the connection
@@ -50,10 +49,7 @@ _CLOSE_LINE = asgi.encode_headers((_CLOSE,))
 
 
 class HttpProtocol(DeferringProtocol):
-    """One connection. A client that exceeds a limit receives a problem document, and the connection is closed.
-
-    Clients that verify keys send the same head again and again. A head that is equal to the previous one is not parsed again.
-    """
+    """One connection. A client that exceeds a limit receives a problem document, and the connection is closed."""
 
     def __init__(
         self,
@@ -81,13 +77,6 @@ class HttpProtocol(DeferringProtocol):
         #: Called when the current request is complete. None: the application has been called for the current request.
         self._prepare: asgi.PrepareResponse | None = None
         self._parts: list[bytes] = []
-        #: Number of requests that began in the data that is being parsed.
-        self._begun = 0
-        #: The function that responded to the last request, and the size of the body of this request.
-        self._responded: tuple[asgi.RespondNow, int] | None = None
-        self._repeated: RepeatedHead | None = None
-        #: Time of the last synchronous response.
-        self._idle_since = 0.0
         #: Network of the client under which the unfinished body is counted.
         self._body_network: str | None = None
         #: Bytes of the body that were received since the last check of its speed.
@@ -128,16 +117,11 @@ class HttpProtocol(DeferringProtocol):
         if self._running is not None:
             self._running.disconnected = True
             self._running.message_event.set()
-        self._repeated = None
         super().connection_lost(exc)
         if self._upgrade_data is not None or self._upgraded is not None:
             self._end_upgrade(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._repeated is not None:
-            if self._respond_again(data, self._repeated):
-                return
-            self._repeated = None
         if self._upgraded is not None:
             self._upgraded.data_received(data)
             return
@@ -152,15 +136,10 @@ class HttpProtocol(DeferringProtocol):
             self._body_received += len(data)
             if self.cycle.response_complete:
                 self._discard(len(data))
-        between_requests = not self._in_head and not self._in_body
-        self._begun = 0
-        self._responded = None
         try:
             self.parser.feed_data(data)
             if self._prepare is not None:
                 self._call_application()
-            if self._responded is not None and between_requests and self._begun == 1:
-                self._repeated = repeated_head(data, *self._responded)
         except httptools.HttpParserUpgrade as exc:
             self.cycle.keep_alive = False  # the data after the request is not HTTP, even if the application rejects the upgrade
             self._upgrade_data = bytearray()
@@ -170,27 +149,6 @@ class HttpProtocol(DeferringProtocol):
             self._reject(cause if isinstance(cause, GatehouseError) else BadRequest("The request is not valid HTTP/1.1."))
         else:
             self._set_deadline()
-
-    def _respond_again(self, data: bytes, repeated: RepeatedHead) -> bool:
-        """Responds to a request with the same head as the previous request. Returns False if the data has to be parsed."""
-        running = self._running
-        if self.flow.write_paused or (running is not None and not running.response_complete):
-            return False
-        if len(data) != repeated.size or not data.startswith(repeated.head):
-            other = repeated.with_target(data)
-            if other is None:
-                return False
-            self._repeated = repeated = other
-        body = data[len(repeated.head) :]
-        response = repeated.respond(body)
-        if response is None:
-            return False
-        if not isinstance(response, _COMPLETE):  # faster than isinstance of the abstract class Deferred
-            self._defer(response, body, keep_alive=True)
-            return True
-        self._write(response)
-        self._idle_since = self.loop.time()
-        return True
 
     def _set_deadline(self) -> None:
         """Sets the deadline for the next data that the client has to send."""
@@ -217,7 +175,6 @@ class HttpProtocol(DeferringProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._unset_keepalive_if_required()
-        self._begun += 1
         self._in_head = True
         self._head_bytes = 0
         self._fields = 0
@@ -303,14 +260,11 @@ class HttpProtocol(DeferringProtocol):
         self._prepare = None
         self._parts = []
         keep_alive = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
-        if keep_alive:
-            self._responded = respond, len(body)
         if not isinstance(response, _COMPLETE):
             self._defer(response, body, keep_alive=keep_alive)
             return True
         self._write(response, b"" if keep_alive else _CLOSE_LINE)
         if keep_alive:
-            self._idle_since = self.loop.time()
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         else:
             self._close()
@@ -386,10 +340,6 @@ class HttpProtocol(DeferringProtocol):
         if protocol is not None:
             protocol.connection_lost(exc)
 
-    def drain(self) -> None:
-        self._repeated = None
-        super().drain()
-
     def shutdown(self) -> None:
         self._stopping = True
         self._writes.flush()
@@ -402,9 +352,6 @@ class HttpProtocol(DeferringProtocol):
 
     def send_deferred(self, response: asgi.Response | asgi.EncodedResponse, *, keep_alive: bool) -> None:
         self._write(response, b"" if keep_alive else _CLOSE_LINE)
-        if self._repeated is not None and keep_alive and self.timeout_keep_alive_task is not None:
-            self._idle_since = self.loop.time()
-            return
         if not keep_alive:
             self._close()
         self.on_response_complete()
@@ -427,14 +374,6 @@ class HttpProtocol(DeferringProtocol):
             self._upgraded.resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
-        if self._repeated is not None and not self.transport.is_closing():
-            # The timer is not restarted by each request with the same head.
-            if self._is_running():
-                self._idle_since = self.loop.time()
-            remaining_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
-            if remaining_s > 0:
-                self.timeout_keep_alive_task = self.loop.call_later(remaining_s, self.timeout_keep_alive_handler)
-                return
         self._writes.flush()
         super().timeout_keep_alive_handler()
         self._watch_writing()

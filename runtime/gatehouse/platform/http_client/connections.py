@@ -15,7 +15,6 @@ from functools import cache
 from typing import cast
 
 import httptools
-import msgspec
 
 from gatehouse.core.errors import CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
@@ -28,42 +27,20 @@ IDLE_MAX = 100
 _HEAD_BYTES_MAX = 65_536
 _HEADERS_MAX = 200
 
-#: Maximum size of a repeated head in bytes. Longer heads are parsed each time.
-_REPEATED_BYTES_MAX = 4_096
-
 #: Reading pauses when more than this number of bytes waits for the client, until the client reads.
 _HIGH_BYTES = 262_144
 
 
-class _RepeatedResponse(msgspec.Struct, frozen=True):
-    """The head of a response, byte by byte, and what the parser read from it. size: size of the response."""
-
-    head: bytes
-    size: int
-    status: int
-    headers: list[tuple[str, str]]
-
-
-class LastHead(msgspec.Struct):
-    """The head of the last response on any connection of a pool. None if the head cannot be repeated."""
-
-    response: _RepeatedResponse | None = None
-
-
 class Connection(asyncio.Protocol):
-    """A connection, which serves one request at a time: `start`, `wait_for_head`, then `read` until the end of the body.
+    """A connection, which serves one request at a time: `start`, `wait_for_head`, then `read` until the end of the body."""
 
-    Many responses of a Core have the same head. A head that is equal to the last one is not parsed again.
-    """
-
-    def __init__(self, read_timeout_s: float, writes: BatchedWrites, last_head: LastHead) -> None:
+    def __init__(self, read_timeout_s: float, writes: BatchedWrites) -> None:
         """read_timeout_s: maximum time in which neither the Core sends data nor the client sends a part of the request body.
 
         writes: performs the writes of requests.
         """
         self._read_timeout_s = read_timeout_s
         self._writes = writes
-        self._last_head = last_head
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -223,19 +200,12 @@ class Connection(asyncio.Protocol):
             self._keep_alive = False
             self.close()  # the Core sent more than the response
             return
-        is_first = not self._has_data
-        if is_first:
+        if not self._has_data:
             self._has_data = True
-            if self._is_repeated(data):
-                if self.on_progress is not None:
-                    self.on_progress()
-                return
             self._parser = httptools.HttpResponseParser(self)
             self.status, self.headers, self._head_bytes = 0, [], 0
         try:
             self._parser.feed_data(data)
-            if is_first and self._complete and self._keep_alive:
-                self._last_head.response = _repeated(data, self.status, self.headers)
         except httptools.HttpParserUpgrade as exc:
             self._upgrade_data = data[exc.args[0] :]
             if self._transport is not None:
@@ -245,22 +215,6 @@ class Connection(asyncio.Protocol):
             self._fail(cause if isinstance(cause, CoreUnreachable) else CoreUnreachable(detail="invalid response"))
             self.close()
         self._report_progress()
-
-    def _is_repeated(self, data: bytes) -> bool:
-        """True for a complete response with the same head as the last one, which is then received."""
-        repeated = self._last_head.response
-        if repeated is None or len(data) != repeated.size or self._is_head or self._upgrade:
-            return False
-        if not data.startswith(repeated.head):
-            return False
-        self.status, self.headers = repeated.status, repeated.headers
-        body = data[len(repeated.head) :]
-        if body:
-            self._chunks.append(body)
-        self._has_head = self._complete = self._keep_alive = True
-        if self._waiter is not None:
-            self._wake()
-        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -406,7 +360,6 @@ class ConnectionPool:
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._writes = writes
-        self._last_head = LastHead()
         self._idle: deque[Connection] = deque()
         self._in_use: set[Connection] = set()
         self._retired = False
@@ -465,7 +418,7 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self._read_timeout_s, self._writes, self._last_head),
+                    lambda: Connection(self._read_timeout_s, self._writes),
                     self._address,
                     self._port,
                     ssl=context,
@@ -474,16 +427,6 @@ class ConnectionPool:
         except (OSError, TimeoutError) as exc:
             raise CoreUnreachable(detail=f"no connection: {type(exc).__name__}", sent=False) from exc
         return connection
-
-
-def _repeated(data: bytes, status: int, headers: list[tuple[str, str]]) -> _RepeatedResponse | None:
-    """The head of the only response in `data`, or None unless Content-Length alone determines its end and is the size of the data
-    after the first head. A response to HEAD, or one that follows a 1xx response, has another size."""
-    head, end, body = data.partition(b"\r\n\r\n")
-    framing = [value for name, value in headers if name in ("content-length", "transfer-encoding")]
-    if framing != [str(len(body))] or len(head) > _REPEATED_BYTES_MAX:
-        return None
-    return _RepeatedResponse(head + end, len(data), status, headers)
 
 
 @cache

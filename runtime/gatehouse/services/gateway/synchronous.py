@@ -17,9 +17,9 @@ import msgspec
 from gatehouse.core.clock import rfc3339, rounded
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.keys import KeyId, KeyRecord
-from gatehouse.core.verification import VALID, RateLimitState, VerificationResult
+from gatehouse.core.token import ParsedToken
+from gatehouse.core.verification import VALID, RateLimitState, VerificationRequest, VerificationResult
 from gatehouse.features.verification import schemas
-from gatehouse.features.verification.repeated_requests import RepeatedBodies, RepeatedVerification
 from gatehouse.platform.http import asgi
 from gatehouse.platform.observability import RepeatedRequest
 from gatehouse.platform.templates import Template, placeholders
@@ -43,7 +43,6 @@ class SynchronousVerification:
         self._verification = dependencies.verification
         self._observer = dependencies.observer
         self._usage = dependencies.usage
-        self._bodies = RepeatedBodies(dependencies.verification)
         self._replies = _Templates(has_body=True)
         self._headers = _Templates(has_body=False)
         self._post = self._observer.repeated_request(method="POST", route=PATH, status=200, code=_VALID_TEXT, path=PATH)
@@ -69,8 +68,7 @@ class SynchronousVerification:
         parsed = None if token is None else self._verification.parse(token)
         if parsed is None:
             return None
-        verification = RepeatedVerification(self._verification, parsed, request)
-        return partial(self._verify_header, scope, verification, context.trace_parent)
+        return partial(self._verify_header, scope, parsed, request, context.trace_parent)
 
     def _verify_body(
         self, scope: asgi.Scope, client: str, parent: TraceParent | None, body: bytes
@@ -79,12 +77,13 @@ class SynchronousVerification:
         if len(body) > self._dependencies.body_max_bytes:
             return None
         try:
-            verified = self._bodies.verify_now(body, client)
+            token, request = schemas.decode(body, client)
+            parsed = self._verification.parse(token)
+            result = None if parsed is None else self._verification.verify_now(parsed, request)
         except Exception:
             return None  # the application responds to the request, and logs the error if it is unexpected
-        if verified is None:
+        if result is None:
             return None
-        request, result = verified
         template = None if request.limits else self._replies.find(result)
         if template is None:
             context = self._context(scope)
@@ -92,16 +91,16 @@ class SynchronousVerification:
         return self._respond(self._post, template, result, request.core, "", parent, started)
 
     def _verify_header(
-        self, scope: asgi.Scope, verification: RepeatedVerification, parent: TraceParent | None, _body: bytes
+        self, scope: asgi.Scope, token: ParsedToken, request: VerificationRequest, parent: TraceParent | None, _body: bytes
     ) -> asgi.Response | asgi.EncodedResponse | None:
         started = time.perf_counter()
         try:
-            result = verification.verify_now()
+            result = self._verification.verify_now(token, request)
         except Exception:
             return None
         if result is None:
             return None
-        request, template = verification.request, self._headers.find(result)
+        template = self._headers.find(result)
         if template is None:
             context = self._context(scope)
             return _record(context, header_decision(context, request, result), started)

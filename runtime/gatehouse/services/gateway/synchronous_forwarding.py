@@ -8,29 +8,23 @@ streamed bodies, errors and retries, and clients that disconnect.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
-
-import msgspec
 
 from gatehouse.core.actor import RequestId
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import CoreUnreachable, GatehouseError
 from gatehouse.core.keys import KeyId, KeyRecord
 from gatehouse.core.token import ParsedToken
-from gatehouse.core.verification import VALID, RateLimitState, VerificationRequest, VerificationResult
+from gatehouse.core.verification import VALID, VerificationRequest, VerificationResult
 from gatehouse.features.cores.load_balancer import Reservation
 from gatehouse.features.cores.response_cache import is_cacheable, requires_validation
-from gatehouse.features.verification.repeated_requests import RepeatedVerification
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.forwarding import CORES, CorePath
+from gatehouse.platform.http.forwarding import CorePath
 from gatehouse.platform.http_client.upstream import UpstreamRequest, request_head
 from gatehouse.platform.observability import RepeatedRequest
-from gatehouse.platform.templates import Template, placeholders
 from gatehouse.platform.tracing.context import RequestTrace
 from gatehouse.services.gateway.asgi import Dependencies, RequestContext, logged_path, run
 from gatehouse.services.gateway.credentials import admit, presented_token
@@ -52,14 +46,12 @@ from gatehouse.services.gateway.proxy import (
     SCOPE,
     added_to_request,
     checked_path,
-    checked_target,
     find_instances,
     forward_verified,
     framed_body,
     target_of,
     upstream_request,
 )
-from gatehouse.services.gateway.synchronous import example_limits
 
 #: Requests with one of these headers are never forwarded synchronously.
 _EXCLUDED = (b"upgrade", b"transfer-encoding", b"signature-input")
@@ -86,133 +78,43 @@ class SynchronousForwarding:
         except GatehouseError:
             return None
         parsed = None if token is None else self.dependencies.verification.parse(token)
-        return None if parsed is None else _RequestHead(_Fields(self, context, parsed), scope, path)
+        return None if parsed is None else _RequestHead(self, context, parsed, path)
 
     def record(self, head: _RequestHead, trace: RequestTrace, key_id: KeyId, status: int, started: float) -> None:
         """Counts and logs a request after the response, like RequestContext."""
         dependencies, seconds = self.dependencies, time.perf_counter() - started
         dependencies.observer.metrics.decision(VALID)
-        dependencies.usage.count(key_id, head.path.name, _VALID_TEXT, head.fields.client)
+        dependencies.usage.count(key_id, head.path.name, _VALID_TEXT, head.client)
         self._line(head.method, status).record(trace, seconds, key_id, head.logged_path)
 
     def _new_line(self, method: str, status: int) -> RepeatedRequest:
         return self.dependencies.observer.repeated_request(method=method, route=PATH, status=status, code=_VALID_TEXT, path=None)
 
 
-class _EncodedFields(msgspec.Struct, frozen=True):
-    """The header lines of a request to a Core, and the objects on which they depend. parts: lines before and after the IDs of
-    the request (see `_ids`)."""
+class _RequestHead:
+    """The head of a request."""
 
-    key: KeyRecord
-    core: CoreRecord
-    host: str
-    parts: list[bytes]
-
-
-class _ReturnedHeaders(msgspec.Struct, frozen=True):
-    """Encoded headers of responses to the client, and the values on which they depend. headers: headers from the Core.
-
-    lines: the encoded headers from the Core. added: template of the headers that the gateway adds. Values: request ID, and for
-    each limit `remaining` and the seconds until the reset. is_storable: see `ResponseCache.storable`.
-    """
-
-    headers: list[tuple[str, str]]
-    status: int
-    key: KeyRecord | None
-    lines: bytes
-    added: Template
-    has_length: bool
-    is_storable: bool
-
-    def header_lines(self, limits: Sequence[RateLimitState], request_id: RequestId) -> bytes:
-        values: list[str] = [request_id]
-        for state in limits:
-            values += (str(state.remaining), str(math.ceil(state.reset_s)))
-        return self.lines + self.added.fill(values)
-
-
-class _Fields:
-    """The header fields of one or more requests from a connection, and what has been derived from the fields."""
-
-    def __init__(self, forwarding: SynchronousForwarding, context: RequestContext, token: ParsedToken) -> None:
+    def __init__(self, forwarding: SynchronousForwarding, context: RequestContext, token: ParsedToken, path: CorePath) -> None:
         self.forwarding = forwarding
         self.dependencies = forwarding.dependencies
-        self.tracer = forwarding.dependencies.observer.tracer
-        self.token = token
+        self.scope = context.scope
+        self.path = path
         self.client = context.client
         self.trace_parent = context.trace_parent
-        self.is_framed = bool(context.values(b"content-length"))
-        self.is_cacheable = not self.is_framed and is_cacheable("GET", context.fields)
+        self.logged_path = logged_path(self.scope["raw_path"], self.dependencies.verification.prefix)
+        self.method: str = self.scope["method"]
         self.requires_validation = requires_validation(context.fields)
-        self.accept_encoding = accept_encoding(context)
-        self.origin = origin(context)
-        self._encoded: _EncodedFields | None = None
-        self._returned: _ReturnedHeaders | None = None
-
-    def encode(
-        self,
-        head: _RequestHead,
-        request_id: RequestId,
-        trace: RequestTrace,
-        key: KeyRecord,
-        reservation: Reservation,
-        request: UpstreamRequest,
-    ) -> bytes:
-        """The encoded head of a request to an instance. Raises CoreNotRegistered, BadRequest."""
-        encoded, core, host = self._encoded, reservation.core, reservation.idle.host
-        if encoded is None or encoded.key is not key or encoded.core is not core or encoded.host != host:
-            context = head.new_context(request_id, trace)
-            body, framing = framed_body(request.body if isinstance(request.body, bytes) else None)
-            headers = [*framing, *added_to_request(context, key)]
-            forwarded = upstream_request(context, head.path.path, headers, body, upgrade=False)
-            complete = Forwarding(context, [], forwarded, ()).for_instance(core, None)
-            lines = request_head(complete, host, chunked=False)
-            parts = lines.partition(b"\r\n")[2].split(_ids(request_id, trace))
-            if len(parts) != 2:
-                return lines
-            encoded = self._encoded = _EncodedFields(key, core, host, parts)
-        return head.request_line + _ids(request_id, trace).join(encoded.parts)
-
-    def returned(self, headers: list[tuple[str, str]], status: int, result: VerificationResult) -> _ReturnedHeaders:
-        """The headers of the response to the client. headers: headers of the response from the Core, which are often the same as
-        in the previous response. result: VALID."""
-        last, key = self._returned, result.record
-        if last is None or last.key is not key or last.status != status or last.headers != headers:
-            limits, numbers = example_limits(result.limits)
-            (request_id,) = map(str, placeholders(1))
-            rate = limit_headers(limits)
-            returned = core_headers(headers, status, [name for name, _ in rate])
-            has_length = any(name == b"content-length" for name, _ in returned)
-            added = asgi.encode_headers(added_headers(rate, request_id))
-            cache = self.dependencies.response_cache
-            is_storable = cache is not None and cache.storable(status, headers)
-            template = Template(added, [request_id, *numbers])
-            lines = asgi.encode_headers(returned)
-            last = self._returned = _ReturnedHeaders(headers, status, key, lines, template, has_length, is_storable)
-        return last
-
-
-class _RequestHead(asgi.RetargetedResponse):
-    """The head of one or more requests from a connection."""
-
-    def __init__(self, fields: _Fields, scope: asgi.Scope, path: CorePath) -> None:
-        self.fields = fields
-        self.scope = scope
-        self.path = path
-        self.logged_path = logged_path(scope["raw_path"], fields.dependencies.verification.prefix)
-        self.method: str = scope["method"]
-        self._target = target_of(path.path, scope["query_string"])
-        self._is_cacheable = self.method == "GET" and fields.is_cacheable
-        self._without_body = UpstreamRequest(self.method, self._target, [], None)
-        self.request_line = f"{self.method} {self._target} HTTP/1.1\r\n".encode("ascii")
-        request = VerificationRequest(scopes=(SCOPE,), core=path.name, address=fields.client, method=self.method)
-        self.verification = RepeatedVerification(fields.dependencies.verification, fields.token, request)
+        self.request = VerificationRequest(scopes=(SCOPE,), core=path.name, address=self.client, method=self.method)
+        self._token = token
+        self._is_framed = bool(context.values(b"content-length"))
+        self._context = context
+        self._target = target_of(path.path, self.scope["query_string"])
 
     def __call__(self, body: bytes) -> asgi.Deferred | None:
-        started, dependencies, fields = time.perf_counter(), self.fields.dependencies, self.fields
+        started, dependencies = time.perf_counter(), self.dependencies
         if len(body) > INLINE_BYTES_MAX:
             return None
-        request = UpstreamRequest(self.method, self._target, [], body) if fields.is_framed else self._without_body
+        request = UpstreamRequest(self.method, self._target, [], body if self._is_framed else None)
         try:
             instances = find_instances(dependencies, self.path.name)
             reservation = dependencies.load_balancer.reserve(instances, request)
@@ -221,7 +123,7 @@ class _RequestHead(asgi.RetargetedResponse):
         if reservation is None:
             return None
         try:
-            result = self.verification.verify_now()
+            result = dependencies.verification.verify_now(self._token, self.request)
         except Exception:
             result = None  # the application responds to the request, and logs the error if it is unexpected
         if result is None:
@@ -229,25 +131,26 @@ class _RequestHead(asgi.RetargetedResponse):
             return None
         return _Exchange(self, started, result, request, SentRequest(reservation, instances))
 
-    def for_target(self, method: bytes, raw_path: bytes, query: bytes) -> _RequestHead | None:
-        if not raw_path.startswith(CORES.encode("ascii")):
-            return None
-        scope = {**self.scope, "method": method.decode("ascii"), "raw_path": raw_path, "query_string": query}
-        try:
-            path = checked_target(scope["method"], raw_path, query)
-        except GatehouseError:
-            return None
-        return _RequestHead(self.fields, scope, path)
-
     def revalidation(self, core: CoreRecord) -> Revalidation | None:
         """State for the use of the cache, or None if the request cannot be served from the cache."""
-        fields = self.fields
-        if not self._is_cacheable:
+        context = self._context
+        if self.method != "GET" or self._is_framed or not is_cacheable("GET", context.fields):
             return None
-        return revalidation(fields.dependencies, core, fields.origin + self._target, fields.accept_encoding)
+        return revalidation(self.dependencies, core, origin(context) + self._target, accept_encoding(context))
+
+    def encode(
+        self, request_id: RequestId, trace: RequestTrace, key: KeyRecord, reservation: Reservation, request: UpstreamRequest
+    ) -> bytes:
+        """The encoded head of a request to an instance. Raises CoreNotRegistered, BadRequest."""
+        context = self.new_context(request_id, trace)
+        body, framing = framed_body(request.body if isinstance(request.body, bytes) else None)
+        headers = [*framing, *added_to_request(context, key)]
+        forwarded = upstream_request(context, self.path.path, headers, body, upgrade=False)
+        complete = Forwarding(context, [], forwarded, ()).for_instance(reservation.core, None)
+        return request_head(complete, reservation.idle.host, chunked=False)
 
     def new_context(self, request_id: RequestId, trace: RequestTrace) -> RequestContext:
-        context = RequestContext(self.fields.dependencies, self.scope, _not_called, _not_called, request_id, PATH)
+        context = RequestContext(self.dependencies, self.scope, _not_called, _not_called, request_id, PATH)
         context.known_trace = trace
         return context
 
@@ -264,8 +167,7 @@ class _Exchange(asgi.Deferred):
         self._result = result
         self._request = request
         self._request_id = asgi.request_id()
-        fields = head.fields
-        self._trace = fields.tracer.begin(self._request_id, fields.trace_parent)
+        self._trace = head.dependencies.observer.tracer.begin(self._request_id, head.trace_parent)
         #: None if the request is not sent to a Core, or after its end.
         self._sent: SentRequest | None = sent
         self._connection = sent.reservation.idle.connection
@@ -285,16 +187,16 @@ class _Exchange(asgi.Deferred):
         head, key, sent = self._head, self._result.record, self._sent
         if self._result.code is not VALID or key is None or sent is None:
             return False
-        reservation, fields = sent.reservation, head.fields
+        reservation = sent.reservation
         try:
-            fields.dependencies.key_requests.acquire(key.subject)
+            head.dependencies.key_requests.acquire(key.subject)
             self._subject = key.subject
-            encoded = fields.encode(head, self._request_id, self._trace, key, reservation, self._request)
+            encoded = head.encode(self._request_id, self._trace, key, reservation, self._request)
         except GatehouseError:
             return False
         revalidation = head.revalidation(reservation.core)
         if revalidation is not None and revalidation.cached is not None:
-            if revalidation.is_fresh and not fields.requires_validation:
+            if revalidation.is_fresh and not head.requires_validation:
                 stored = revalidation.cached
                 return self._respond(200, stored.headers_at(revalidation.validation.at), stored.body, "fresh")
             encoded = encoded[:-2] + b"if-none-match: %b\r\n\r\n" % revalidation.cached.etag.encode("ascii")
@@ -336,28 +238,29 @@ class _Exchange(asgi.Deferred):
         head, sent, key = self._head, self._sent, self._result.record
         if sent is None or key is None:
             return False
-        fields = head.fields
-        returned = fields.returned(headers, status, self._result)
-        lines, content = returned.header_lines(self._result.limits, self._request_id), b""
+        cache = head.dependencies.response_cache
+        rate = limit_headers(self._result.limits)
+        returned = core_headers(headers, status, [name for name, _ in rate])
+        lines, content = asgi.encode_headers([*returned, *added_headers(rate, self._request_id)]), b""
         if has_body(head.method, status):
-            is_chunked = not returned.has_length
+            is_chunked = not any(name == b"content-length" for name, _ in returned)
             if is_chunked and self.scope["http_version"] != "1.1":
                 return False
             content = self._connection.take() if body is None else body
-            if body is None and sent.revalidation is not None and returned.is_storable:
+            if body is None and sent.revalidation is not None and cache is not None and cache.storable(status, headers):
                 sent.revalidation.store(headers, content)
             if is_chunked:
                 lines, content = lines + _CHUNKED, asgi.encode_chunks(content)
         if cache_outcome:
-            fields.dependencies.observer.metrics.core_cache(cache_outcome)
+            head.dependencies.observer.metrics.core_cache(cache_outcome)
         sent.reservation.responded()
         if self._trace.sampled and cache_outcome != "fresh":
-            core, seconds = sent.reservation.core, time.perf_counter() - self._started
+            tracer, core, seconds = head.dependencies.observer.tracer, sent.reservation.core, time.perf_counter() - self._started
             names = {"method": head.method, "core": core.name, "instance": core.instance_id}
-            fields.tracer.request_to_core(self._trace, **names, status=self._connection.status, seconds=seconds)
+            tracer.request_to_core(self._trace, **names, status=self._connection.status, seconds=seconds)
         self._end()
         self.respond(asgi.EncodedResponse(status, lines, content))
-        fields.forwarding.record(head, self._trace, key.id, status, self._started)
+        head.forwarding.record(head, self._trace, key.id, status, self._started)
         return True
 
     def _continue(self) -> None:
@@ -375,7 +278,7 @@ class _Exchange(asgi.Deferred):
         try:
             authenticated = await admit(context, self._result, head.path.name)
             if authenticated is not None:
-                await forward_verified(context, head.path, head.verification.request, *authenticated, sent=self._sent)
+                await forward_verified(context, head.path, head.request, *authenticated, sent=self._sent)
         finally:
             self._end()
 
@@ -385,13 +288,8 @@ class _Exchange(asgi.Deferred):
             return
         sent.reservation.release()
         if self._subject:
-            self._head.fields.dependencies.key_requests.remove(self._subject)
+            self._head.dependencies.key_requests.remove(self._subject)
             self._subject = ""
-
-
-def _ids(request_id: RequestId, trace: RequestTrace) -> bytes:
-    """The values of the headers with the IDs of a request, and the text between them, as `added_to_request` orders them."""
-    return f"{request_id}\r\ntraceparent: {trace.traceparent}".encode("ascii")
 
 
 async def _not_called(*_: object) -> Any:

@@ -21,7 +21,7 @@ from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http_client import connections
 from gatehouse.platform.http_client import upstream as upstreams
-from gatehouse.platform.http_client.connections import Connection, LastHead
+from gatehouse.platform.http_client.connections import Connection
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients, UpstreamRequest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -220,12 +220,11 @@ RESPONSES = st.tuples(
 
 
 @given(st.lists(RESPONSES, min_size=2, max_size=5))
-async def test_repeated_head_is_read_like_the_first(responses: list[tuple[str, bytes, int]]) -> None:
-    """A connection that has received other responses reads a response like a new connection."""
-    used = Connection(PATIENCE_S, BatchedWrites(), LastHead())
+async def test_used_connection_reads_a_response_like_a_new_connection(responses: list[tuple[str, bytes, int]]) -> None:
+    used = Connection(PATIENCE_S, BatchedWrites())
     used.connection_made(MemoryTransport())
     for method, response, size in responses:
-        new = Connection(PATIENCE_S, BatchedWrites(), LastHead())
+        new = Connection(PATIENCE_S, BatchedWrites())
         new.connection_made(MemoryTransport())
         parts = [response[start : start + size] for start in range(0, len(response), size)]
         expected = receive(new, method, parts)

@@ -14,7 +14,7 @@ from gatehouse.platform.tracing.context import trace_id_of
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, gateway_pair, read_reply
 
 _RECORD = """
-from gatehouse.gateway.synchronous_forwarding import SynchronousForwarding, _Exchange
+from gatehouse.services.gateway.synchronous_forwarding import SynchronousForwarding, _Exchange
 prepare, respond = SynchronousForwarding.prepare, _Exchange._respond
 SynchronousForwarding.prepare = lambda self, scope: prepare(self, scope) if {enabled} else None
 def recorded(self, status, *arguments):

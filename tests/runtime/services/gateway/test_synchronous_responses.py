@@ -15,7 +15,7 @@ import pytest
 from tests.runtime.services.gateway.conftest import Gateway, gateway_pair
 
 _RECORD = """
-from gatehouse.gateway.synchronous import SynchronousVerification
+from gatehouse.services.gateway.synchronous import SynchronousVerification
 def recorded(verify):
     def respond(self, *arguments):
         response = verify(self, *arguments) if {enabled} else None
