@@ -3,7 +3,9 @@
 import ast
 import importlib
 import inspect
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date, timedelta
@@ -12,17 +14,27 @@ from typing import Any
 
 import pytest
 
+from policies.catalogue import RULES
 from sandbox.emulator.resources import RESOURCE_TYPES
 from tests.components.settings.stack_settings import STACKS
+from tests.journeys.guide_reader import Step, Values, parse
 from tools.docs.deployments import deployed
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 INDEX = (DOCS / "README.md").read_text(encoding="utf-8")
+MAPS = (
+    ROOT / "CONTRIBUTING.md",
+    *(ROOT / folder / "README.md" for folder in ("components", "policies", "runtime", "sandbox", "tests")),
+)
 PAGES = {
-    path: path.read_text(encoding="utf-8") for path in (*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "SECURITY.md")
+    path: path.read_text(encoding="utf-8")
+    for path in (*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "SECURITY.md", *MAPS)
 }
+README_LINES_MAX = 120
+WORDS_MAX = 65_000
+COMMAND_S_MAX = 120
 INDEXED_FOLDERS = ("decisions", "guides", "runbooks")
 REVIEW_DAYS_MAX = 366
 
@@ -49,23 +61,50 @@ def test_links_have_targets() -> None:
     assert broken == []
 
 
-def named_files(cell: str) -> Iterator[str]:
-    """Glob patterns of the files in a cell. A name without a folder is in the folder of the preceding name."""
-    folder = ""
-    for name in re.findall(r"`([\w.<>/-]+\.(?:json|js|py|toml|yaml|yml)|[\w./-]+/(?:Dockerfile)?|Makefile)`", cell):
-        path = re.sub(r"<\w+>", "*", name if "/" in name else folder + name)
-        folder = path.rpartition("/")[0] + "/" if "/" in path else ""
-        yield path
+PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|md|toml|json|ts|yaml))`")
+IN_A_FEATURE = {"models.py", "schemas.py", "service.py", "repository.py", "routes.py"}
 
 
-def test_readme_names_existing_paths_and_targets() -> None:
-    section = README.partition("## Where to change what")[2].partition("\n## ")[0]
-    rows = [line.split("|")[2] for line in section.splitlines() if line.startswith("|") and "`" in line]
-    files = {path for cell in rows for path in named_files(cell)}
-    assert len(files) > 100
-    assert {path for path in files if not list(ROOT.glob(path))} == set()
+@pytest.mark.parametrize("page", MAPS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_maps_of_the_code_name_existing_paths(page: Path) -> None:
+    names = set(PATH.findall(PAGES[page])) - IN_A_FEATURE
+    names = {name for name in names if not name.startswith((".gatehouse/", ".venv/"))}
+    assert len(names) > 3
+    folders = (page.parent, ROOT, ROOT / "runtime/gatehouse")
+    assert {name for name in names if not any((folder / name).exists() for folder in folders)} == set()
+
+
+def test_documents_name_existing_make_targets() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z][a-z-]+)", README)) <= targets
+    named = {name for page in (README, *map(PAGES.__getitem__, MAPS)) for name in re.findall(r"\bmake ([a-z][a-z-]+)", page)}
+    assert len(named) > 5
+    assert named <= targets
+
+
+def test_readme_is_short_and_its_numbers_hold() -> None:
+    assert len(README.splitlines()) <= README_LINES_MAX
+    assert int(re.findall(r"More than (\d+) controls", README)[0]) < len(RULES)
+
+
+def test_contributing_lists_the_folders_of_the_repository_and_the_floors() -> None:
+    text = PAGES[ROOT / "CONTRIBUTING.md"]
+    folders = {path.parent.name for pattern in ("*/*.py", "*/pyproject.toml") for path in ROOT.glob(pattern)} - {"examples"}
+    assert len(folders) > 6
+    assert {folder for folder in folders if not re.search(rf"[`\[]{folder}/[`\]]", text)} == set()
+    floors = {path.name for path in (ROOT / "runtime/gatehouse").iterdir() if (path / "__init__.py").exists()}
+    assert {floor for floor in floors if f"`{floor}/`" not in text} == set()
+
+
+@pytest.mark.requirement("TR-16")
+def test_commands_of_contributing_run() -> None:
+    steps = [step for step in parse(PAGES[ROOT / "CONTRIBUTING.md"]) if isinstance(step, Step)]
+    assert len(steps) >= 3
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    for step in steps:
+        command = ["bash", "-c", step.command]
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=COMMAND_S_MAX)
+        assert done.returncode == 0, done.stdout + done.stderr
+        Values().learn(step.expected, done.stdout)
 
 
 def test_tests_named_in_documents_exist() -> None:
@@ -113,8 +152,8 @@ def test_testing_page_names_every_test_folder_and_benchmark() -> None:
     assert {folder for folder in folders if f"`{folder}" not in text} == set()
 
 
-def test_readme_lists_types_that_are_not_emulated() -> None:
-    section = README.partition("## Limits of the sandbox")[2].partition("\n## ")[0]
+def test_sandbox_page_lists_types_that_are_not_emulated() -> None:
+    section = PAGES[ROOT / "sandbox/README.md"].partition("## Limits of the sandbox")[2]
     modelled = {token.rpartition(":")[0] for token, row in RESOURCE_TYPES.items() if row.modelled}
     deployments = [deployed(stack) for stack in STACKS]
     types = {resource.registration.type.rpartition(":")[0] for deployment in deployments for resource in deployment.resources}
