@@ -1,11 +1,16 @@
-""".gatehouse/docs/key-lifecycle.md: states and transitions of a key, rotation, and limits for key fields."""
+""".gatehouse/docs/key-lifecycle.md: states and transitions of a key, rotation, and the fields that requests can set."""
+
+from collections.abc import Iterator
 
 from gatehouse.core import lifecycle
-from gatehouse.core.keys import KeyState
+from gatehouse.core.key_fields import Purge
+from gatehouse.core.keys import KEY_FIELDS, KeyState
 from gatehouse.core.lifecycle import TRANSITIONS, TTL_S_MAX, Action
-from gatehouse.features.keys import fields as key_fields
+from gatehouse.features.keys.fields import CREDITS_MAX
+from gatehouse.features.keys.schemas import CreateKey
 from gatehouse.features.verification import schemas as verify
 from gatehouse.platform.http import fields
+from msgspec import inspect
 
 from tools.docs import markdown
 from tools.docs.markdown import table
@@ -24,22 +29,11 @@ def page() -> str:
     acts = [act for act in Action if act is not Action.CREATE]
     rows = [(state.value, *(_cell(state, act) for act in acts)) for state in KeyState]
     bounds = [
-        ("name, owner", f"{key_fields.NAME_CHARS_MAX} characters"),
-        ("notes", f"{key_fields.NOTES_CHARS_MAX} characters"),
         ("reason", f"{fields.REASON_CHARS_MAX} characters"),
-        ("scopes", f"{fields.SCOPES_MAX}, each at most 64 characters"),
-        ("cores", f"{fields.CORES_MAX}"),
-        ("methods", " ".join(key_fields.METHODS)),
-        ("addresses", f"{key_fields.ADDRESSES_MAX} networks"),
-        ("tags", f"{key_fields.TAGS_MAX}, each at most 64 characters"),
-        (
-            "metadata",
-            f"{key_fields.METADATA_MAX} names of at most 64 characters, values of at most {key_fields.METADATA_CHARS_MAX}",
-        ),
-        ("limits", f"{fields.LIMITS_MAX}; quota up to {fields.QUOTA_MAX}, window up to {fields.WINDOW_S_MAX // _DAY_S} days"),
+        ("limit", f"quota {fields.QUOTA_MAX}, window {fields.WINDOW_S_MAX // _DAY_S} days"),
         ("limits in a verification request", f"{fields.LIMITS_MAX}"),
         ("cost", f"0 to {fields.COST_MAX}"),
-        ("credits", f"0 to {key_fields.CREDITS_MAX}"),
+        ("credits", f"0 to {CREDITS_MAX}"),
         ("lifetime", f"{TTL_S_MAX // (365 * _DAY_S)} years"),
         ("verifications in a batch", f"{verify.BATCH_MAX}"),
     ]
@@ -50,8 +44,38 @@ def page() -> str:
         transitions=table(("state", *(act.value for act in acts)), rows),
         grace_days=lifecycle.GRACE_S_DEFAULT // _DAY_S,
         grace_days_max=lifecycle.GRACE_S_MAX // _DAY_S,
-        limits=table(("field", "maximum"), bounds),
+        fields=table(("field", "maximum", "set by", "audit trail", "purge", "search", "import"), _fields()),
+        limits=table(("value", "maximum"), bounds),
     )
+
+
+def _fields() -> Iterator[tuple[str, ...]]:
+    types = {field.encode_name: field.type for field in inspect.type_info(CreateKey).fields}  # type: ignore[attr-defined]
+    for name, field in KEY_FIELDS.items():
+        if field.set_by != "none":
+            purge = "kept" if field.purged is Purge.KEPT else "erased"
+            search = "" if field.search == "none" else field.search
+            yield name, maximum(types[name]), field.set_by, field.audit, purge, search, "yes" if field.imported else ""
+
+
+def maximum(info: inspect.Type) -> str:
+    """The largest value of a type, in words."""
+    match info:
+        case inspect.Metadata():
+            return maximum(info.type)
+        case inspect.UnionType():
+            return maximum(info.types[0])
+        case inspect.StrType(max_length=int() as length):
+            return f"{length} characters"
+        case inspect.ListType(max_length=length, item_type=item):
+            each = maximum(item)
+            return f"{length}, each {each}" if each else f"{length}"
+        case inspect.DictType(max_length=length, value_type=value):
+            return f"{length}, values of {maximum(value)}"
+        case inspect.LiteralType(values=values):
+            return f"one of {', '.join(str(value) for value in values)}"
+        case _:
+            return ""
 
 
 def diagram() -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NewType
+from typing import Annotated, Any, NewType
 
 import msgspec
+from msgspec.structs import replace
 
 from gatehouse.core.audit_events import AuditEvent, Details
+from gatehouse.core.key_fields import FREE_TEXT, IDENTITY, INTERNAL, SETTING, Purge, decisions
 
 KeyId = NewType("KeyId", str)  # 12 base62 characters; part of the token in plain text and safe to log
 
@@ -71,24 +73,27 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     tracked objects would block the event loop.
     """
 
-    id: KeyId
-    digest: bytes
-    pepper_generation: int
-    environment: KeyEnvironment
-    state: KeyState
-    name: str
-    owner: str
-    scopes: tuple[str, ...]  # effective scopes: the key's own scopes and those that its `roles` add
-    cores: tuple[str, ...]  # Cores that the key may call; empty: every Core in the environment of the key
-    limits: tuple[RateLimit, ...]
-    expires_at: float | None
-    version: int  # incremented by every change to the row
-    family_id: KeyId = KeyId("")  # ID of the first key of the family
-    addresses: tuple[str, ...] = ()  # CIDR networks from which the key may be used; empty: any
-    methods: tuple[str, ...] = ()  # HTTP methods with which the key may be used; empty: all
-    has_credits: bool = False
-    scheme: str = OWN_SCHEME
-    signing: Signing | None = None
+    id: Annotated[KeyId, replace(IDENTITY, search="start", listed=True)]
+    digest: Annotated[bytes, replace(INTERNAL, purged=Purge.SET)]
+    pepper_generation: Annotated[int, replace(IDENTITY, audit="value")]
+    environment: Annotated[KeyEnvironment, replace(SETTING, set_by="create", purged=Purge.KEPT, listed=True)]
+    state: Annotated[KeyState, replace(INTERNAL, purged=Purge.SET, listed=True)]
+    name: Annotated[str, replace(SETTING, purged="", search="part", listed=True)]
+    owner: Annotated[str, replace(SETTING, purged="", search="part", listed=True)]
+    #: Effective scopes: the key's own scopes, which can be set, and those that its `roles` add.
+    scopes: Annotated[tuple[str, ...], replace(SETTING, listed=True)]
+    #: Cores that the key may call. Empty: every Core in the environment of the key.
+    cores: Annotated[tuple[str, ...], SETTING]
+    limits: Annotated[tuple[RateLimit, ...], SETTING]
+    expires_at: Annotated[float | None, replace(SETTING, purged=None, listed=True)]
+    version: Annotated[int, IDENTITY]  # incremented by every change to the row
+    family_id: Annotated[KeyId, IDENTITY] = KeyId("")  # ID of the first key of the family
+    #: CIDR networks from which the key may be used. Empty: any.
+    addresses: Annotated[tuple[str, ...], SETTING] = ()
+    methods: Annotated[tuple[str, ...], SETTING] = ()  # HTTP methods with which the key may be used; empty: all
+    has_credits: Annotated[bool, replace(INTERNAL, purged=False)] = False
+    scheme: Annotated[str, IDENTITY] = OWN_SCHEME
+    signing: Annotated[Signing | None, INTERNAL] = None
 
     @property
     def subject(self) -> str:
@@ -107,26 +112,38 @@ class CreditPlan(msgspec.Struct, frozen=True):
 class Key(KeyRecord, frozen=True, kw_only=True):
     """A key with all of its fields, as the management API reads and writes it."""
 
-    created_at: float
-    created_by: str
-    own_scopes: tuple[str, ...] = ()  # scopes of the key itself, without those that `roles` adds
-    roles: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    metadata: dict[str, str] = {}
-    notes: str = ""
-    credits: CreditPlan | None = None
-    generation: int = 1  # position in the key family; incremented by each rotation
-    successor_id: KeyId | None = None  # key that replaces this key after a rotation
-    rotated_at: float | None = None
-    revoked_at: float | None = None
-    revoked_by: str | None = None
-    revoke_reason: str | None = None
-    deleted_at: float | None = None
-    deleted_by: str | None = None
-    state_before: KeyState | None = None  # state to which a deleted key can be restored
-    purged_at: float | None = None
-    id_generation: int = 0  # pepper generation of the mark in the ID; 0: the ID has no mark
-    last_used_at: float | None = None
+    created_at: Annotated[float, replace(INTERNAL, purged=Purge.SET, imported=True)]
+    created_by: Annotated[str, replace(INTERNAL, purged="")]
+    #: Scopes of the key itself, without those that `roles` adds.
+    own_scopes: Annotated[tuple[str, ...], replace(INTERNAL, purged=())] = ()
+    roles: Annotated[tuple[str, ...], replace(SETTING, imported=False)] = ()
+    tags: Annotated[tuple[str, ...], replace(SETTING, search="item")] = ()
+    metadata: Annotated[dict[str, str], replace(FREE_TEXT, purged={})] = {}
+    notes: Annotated[str, FREE_TEXT] = ""
+    credits: Annotated[CreditPlan | None, replace(SETTING, purged=None, imported=False)] = None
+    generation: Annotated[int, IDENTITY] = 1  # position in the key family; incremented by each rotation
+    successor_id: Annotated[KeyId | None, INTERNAL] = None  # key that replaces this key after a rotation
+    rotated_at: Annotated[float | None, INTERNAL] = None
+    revoked_at: Annotated[float | None, INTERNAL] = None
+    revoked_by: Annotated[str | None, INTERNAL] = None
+    revoke_reason: Annotated[str | None, INTERNAL] = None
+    deleted_at: Annotated[float | None, INTERNAL] = None
+    deleted_by: Annotated[str | None, INTERNAL] = None
+    state_before: Annotated[KeyState | None, INTERNAL] = None  # state to which a deleted key can be restored
+    purged_at: Annotated[float | None, replace(INTERNAL, purged=Purge.SET)] = None
+    #: Pepper generation of the mark in the ID. 0: the ID has no mark.
+    id_generation: Annotated[int, replace(INTERNAL, purged=0)] = 0
+    last_used_at: Annotated[float | None, INTERNAL] = None
+
+
+KEY_FIELDS = decisions(Key)
+
+
+def key_fields(**options: object) -> tuple[str, ...]:
+    """The fields of a key on which these decisions were made, such as `key_fields(listed=True)`."""
+    return tuple(
+        name for name, field in KEY_FIELDS.items() if all(getattr(field, option) == value for option, value in options.items())
+    )
 
 
 #: Field values for a key that is created or changed, by field name. `scopes` are the scopes of the key itself, without those
@@ -194,7 +211,7 @@ ROLES: dict[str, tuple[str, ...]] = {
 
 
 #: Values of `roles` with which a key can manage keys.
-ADMIN_ROLES = tuple(name for name, scopes in ROLES.items() if ADMIN_SCOPE in scopes)
+ADMIN_ROLES = tuple(name for name, scopes in ROLES.items() if not set(OWNER_SCOPES).isdisjoint(scopes))
 
 
 def granted(scopes: Sequence[str], roles: Sequence[str]) -> tuple[str, ...]:
@@ -202,6 +219,11 @@ def granted(scopes: Sequence[str], roles: Sequence[str]) -> tuple[str, ...]:
     if not roles:
         return tuple(scopes)
     return tuple(dict.fromkeys([*scopes, *(scope for role in roles for scope in ROLES.get(role, ()))]))
+
+
+def is_usable(key: KeyRecord, now: float) -> bool:
+    """True for an active key that has not expired."""
+    return key.state is KeyState.ACTIVE and (key.expires_at is None or key.expires_at > now)
 
 
 def can_manage_keys(key: Key) -> bool:

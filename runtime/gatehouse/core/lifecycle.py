@@ -7,7 +7,6 @@ without a row for the current state is rejected. An idempotent action that leads
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -15,7 +14,19 @@ import msgspec
 
 from gatehouse.core.audit_events import Details
 from gatehouse.core.errors import BadRequest, Conflict, Problem
-from gatehouse.core.keys import CreditPlan, Key, KeyChange, KeyFields, KeyState, RateLimit, RotationOptions, granted
+from gatehouse.core.key_fields import Purge
+from gatehouse.core.keys import (
+    KEY_FIELDS,
+    CreditPlan,
+    Key,
+    KeyChange,
+    KeyFields,
+    KeyState,
+    RateLimit,
+    RotationOptions,
+    granted,
+    key_fields,
+)
 from gatehouse.core.token import NULL_DIGEST
 
 #: Maximum time, in seconds, until a key expires: ten years.
@@ -106,8 +117,13 @@ def rejection(state: KeyState, action: Action) -> str:
     return f"The key is {state.value} and cannot {_PHRASES.get(action, f'be {past_participle}')}: {remedy}"
 
 
-#: Free-text fields. The audit trail records that these fields changed, but not their values.
-_UNRECORDED = frozenset({"metadata", "notes"})
+def states_before(action: Action) -> tuple[KeyState, ...]:
+    """The states in which an action is possible and changes the key."""
+    return tuple(state for state in KeyState if (state, action) in TRANSITIONS and not is_repeat(state, action))
+
+
+#: Fields whose values the audit trail records. An update can set `require_signature`, which is a part of the field `signing`.
+_RECORDED = frozenset({*key_fields(audit="value"), "require_signature"})
 
 
 def patched(key: Key, patch: KeyFields) -> Key:
@@ -152,44 +168,22 @@ def state_change(key: Key, action: Action, state: KeyState, now: float, *, by: s
 
 
 def tombstone(key: Key, now: float) -> Key:
-    """An empty row that keeps the ID reserved. Fields that are not listed are set to their defaults."""
-    return Key(
-        id=key.id,
-        digest=NULL_DIGEST,
-        pepper_generation=key.pepper_generation,
-        environment=key.environment,
-        state=KeyState.PURGED,
-        name="",
-        owner="",
-        scopes=(),
-        cores=(),
-        limits=(),
-        expires_at=None,
-        version=key.version,
-        family_id=key.family_id,
-        scheme=key.scheme,
-        created_at=now,
-        created_by="",
-        generation=key.generation,
-        purged_at=now,
-    )
+    """The row of a purged key, which keeps the ID reserved."""
+    erased = {name: field.purged for name, field in KEY_FIELDS.items() if not isinstance(field.purged, Purge)}
+    times = {"created_at": now, "purged_at": now}
+    return msgspec.structs.replace(key, **erased, **times, state=KeyState.PURGED, digest=NULL_DIGEST)
 
 
-def creation_details(key: Key, names: Iterable[str]) -> Details:
-    """Audit details for a new key. `names`: names of the fields with which the key is created."""
-    recorded = [name for name in names if name not in {*_UNRECORDED, "tags"}]
-    return {
-        **{name: _detail(name, getattr(key, name)) for name in recorded},
-        "scopes": list(key.own_scopes),
-        "credits": None if key.credits is None else key.credits.remaining,
-        "pepper_generation": key.pepper_generation,
-    }
+def creation_details(key: Key) -> Details:
+    """Audit details for a new key."""
+    values = {name: _detail(name, getattr(key, name)) for name in key_fields(audit="value")}
+    return {**values, "scopes": list(key.own_scopes)}
 
 
 def patch_details(key: Key, patch: KeyFields) -> Details:
-    """Audit details for an update: the names of the changed fields, the version before the update, and the new values of all
-    changed fields except free text."""
-    values = {name: _detail(name, patch[name]) for name in sorted(patch) if name not in _UNRECORDED}
+    """Audit details for an update: the names of the changed fields, the version before the update, and the new values that may be
+    recorded."""
+    values = {name: _detail(name, patch[name]) for name in sorted(_RECORDED.intersection(patch))}
     return {"changed": sorted(patch), "version": key.version, **values}
 
 

@@ -1,22 +1,23 @@
-"""Field types of API keys: bounds, formats and descriptions. Used in the shapes of `keys.schemas` and in the CLI help."""
+"""Fields of API keys in the management API: bounds, formats and descriptions.
+
+`KeySettings` declares the fields that have the same shape in creation, update, import and response, one field per line. The
+decisions on each field are in `core/keys.py`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
+import msgspec
 from msgspec import Meta
 
 from gatehouse.core.addresses import network
+from gatehouse.core.keys import key_fields
 from gatehouse.core.lifecycle import TTL_S_MAX
 from gatehouse.platform.http.fields import CORES_MAX, SCOPES_MAX, CoreName, Scope, distinct, multi_line, single_line, unique_items
 from gatehouse.platform.http.validation import checked, matching
 
 NAME_CHARS_MAX = 100
-NOTES_CHARS_MAX = 2000
-ADDRESSES_MAX = 50
-TAGS_MAX = 20
-METADATA_MAX = 20
-METADATA_CHARS_MAX = 500
 CREDITS_MAX = 1_000_000_000_000
 
 Period = Literal["hour", "day", "week", "month"]
@@ -27,7 +28,6 @@ StateFilter = Literal["active", "disabled", "revoked", "deleted", "purged", "exp
 Role = Literal["reader", "agent", "admin"]
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 Algorithm = Literal["hmac-sha256", "ed25519"]
-METHODS: tuple[str, ...] = get_args(Method)
 
 
 def _networks(values: list[str]) -> str:
@@ -38,49 +38,79 @@ def _networks(values: list[str]) -> str:
 
 
 Name = Annotated[str, checked(single_line, min_length=1, max_length=NAME_CHARS_MAX, description="Display name of the key.")]
-Owner = Annotated[str, checked(single_line, max_length=NAME_CHARS_MAX, description="Person or team responsible for the key.")]
-Notes = Annotated[str, checked(multi_line, max_length=NOTES_CHARS_MAX, description="Free text. Do not store secrets here.")]
 Ttl = Annotated[int, Meta(ge=1, le=TTL_S_MAX)]
 Seconds = Annotated[int, Meta(ge=0, le=TTL_S_MAX)]
-Tag = Annotated[str, matching(r"[a-z0-9][a-z0-9:_./-]{0,63}", max_length=64)]
 Scopes = Annotated[
     list[Scope],
     unique_items(max_length=SCOPES_MAX, description="Scopes of the key, in addition to those that `roles` adds."),
 ]
-Roles = Annotated[
-    list[Role],
-    unique_items(
-        max_length=len(get_args(Role)),
-        description="Predefined sets of scopes to add: `reader` (`cores:read`), `agent` (`cores:register`) or `admin` (`admin`)."
-        " To assign a console role, add `role:<name>` to the scopes.",
-    ),
-]
-Cores = Annotated[
-    list[CoreName],
-    unique_items(
-        max_length=CORES_MAX, description="Cores that the key can access. Empty: every Core in the environment of the key."
-    ),
-]
-Methods = Annotated[
-    list[Method],
-    unique_items(max_length=len(METHODS), description="HTTP methods that the key allows. Empty: every method."),
-]
-Addresses = Annotated[
-    list[Annotated[str, Meta(max_length=64)]],
-    checked(
-        _networks,
-        max_length=ADDRESSES_MAX,
-        description="IPv4 and IPv6 networks in CIDR notation, or single addresses, from which the key can be used. Empty: all.",
-    ),
-]
-Tags = Annotated[list[Tag], unique_items(max_length=TAGS_MAX, description="Tags for filtering keys.")]
-Metadata = Annotated[
-    dict[
-        Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")],
-        Annotated[str, checked(multi_line, max_length=METADATA_CHARS_MAX)],
-    ],
-    Meta(max_length=METADATA_MAX, description="Key-value pairs for your own use. Do not store secrets here."),
-]
+
+
+class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Fields that have the same shape in creation, update and response."""
+
+    example: ClassVar[dict[str, Any]] = {
+        "name": "invoices, nightly export",
+        "owner": "billing",
+        "cores": ["docs"],
+        "methods": ["GET", "HEAD"],
+        "addresses": ["192.0.2.0/24", "2001:db8::/48"],
+        "tags": ["nightly"],
+        "metadata": {"ticket": "OPS-1234"},
+        "notes": "Requested by the billing team.",
+        "roles": ["reader"],
+    }
+
+    name: Name
+    owner: Annotated[
+        str, checked(single_line, max_length=NAME_CHARS_MAX, description="Person or team responsible for the key.")
+    ] = ""
+    cores: Annotated[
+        list[CoreName],
+        unique_items(
+            max_length=CORES_MAX, description="Cores that the key can access. Empty: every Core in the environment of the key."
+        ),
+    ] = []
+    methods: Annotated[
+        list[Method],
+        unique_items(max_length=len(get_args(Method)), description="HTTP methods that the key allows. Empty: every method."),
+    ] = []
+    addresses: Annotated[
+        list[Annotated[str, Meta(max_length=64)]],
+        checked(
+            _networks,
+            max_length=50,
+            description="IPv4 and IPv6 networks in CIDR notation, or single addresses, from which the key can be used."
+            " Empty: all.",
+        ),
+    ] = []
+    tags: Annotated[
+        list[Annotated[str, matching(r"[a-z0-9][a-z0-9:_./-]{0,63}", max_length=64)]],
+        unique_items(max_length=20, description="Tags for filtering keys."),
+    ] = []
+    metadata: Annotated[
+        dict[
+            Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")],
+            Annotated[str, checked(multi_line, max_length=500)],
+        ],
+        Meta(max_length=20, description="Key-value pairs for your own use. Do not store secrets here."),
+    ] = {}
+    notes: Annotated[str, checked(multi_line, max_length=2000, description="Free text. Do not store secrets here.")] = ""
+    roles: Annotated[
+        list[Role],
+        unique_items(
+            max_length=len(get_args(Role)),
+            description="Predefined sets of scopes to add: `reader` (`cores:read`), `agent` (`cores:register`) or `admin`"
+            " (`admin`). To assign a console role, add `role:<name>` to the scopes.",
+        ),
+    ] = []
+
+
+#: The keys that a search finds, as the end of a sentence.
+SEARCH = (
+    f"whose {' or '.join(key_fields(search='part'))} contains this text, whose ID or token begins with this text, or that have"
+    " this tag"
+)
 AllowLastAdmin = Annotated[
     bool,
     Meta(description="Proceed even if this is the last key that can manage keys."),

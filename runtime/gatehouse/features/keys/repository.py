@@ -34,8 +34,11 @@ from gatehouse.core.keys import (
     SignatureAlgorithm,
     Signing,
     Update,
+    can_manage_keys,
     granted,
+    key_fields,
 )
+from gatehouse.core.lifecycle import Action, states_before
 from gatehouse.core.token import ID_CHARS
 from gatehouse.features.keys.fields import KeySort
 from gatehouse.features.keys.models import Effective, GenerationUse, KeyFilter, KeyPosition, SealedSecret
@@ -110,19 +113,41 @@ _SORT_EXPRESSIONS = {
     "expires_at": ("coalesce(expires_at, 'infinity')", "timestamptz"),
 }
 
-_LOCK_FAMILY = "SELECT id FROM api_key WHERE family_id = (SELECT family_id FROM api_key WHERE id = $1) ORDER BY id FOR UPDATE"
-
-_IS_USABLE = "SELECT state = 'active' AND (expires_at IS NULL OR expires_at > now()) FROM api_key WHERE id = $1"
-
-# The console does not accept signatures, so a key that requires signatures cannot manage anything.
-_OTHER_ADMINS = (
-    "SELECT EXISTS (SELECT FROM api_key WHERE id <> $1 AND environment = $2 AND state = 'active' AND NOT require_signature"
-    " AND (expires_at IS NULL OR expires_at > now() + make_interval(secs => $3) OR expires_at >= $4)"
-    " AND (scopes && $5 OR roles && $6))"
+#: Conditions of a search, by the decision on the field.
+_COMPARISONS = {
+    "part": "strpos(lower({column}), lower({{0}})) > 0",
+    "start": "starts_with({column}, {{0}})",
+    "item": "{column} @> ARRAY[{{0}}]",
+}
+_SEARCH = " OR ".join(
+    comparison.format(column=column) for search, comparison in _COMPARISONS.items() for column in key_fields(search=search)
 )
 
+_LOCK_FAMILY = "SELECT id FROM api_key WHERE family_id = (SELECT family_id FROM api_key WHERE id = $1) ORDER BY id FOR UPDATE"
+
+#: `keys.is_usable` in SQL.
+USABLE = f"(state = '{KeyState.ACTIVE}' AND (expires_at IS NULL OR expires_at > now()))"
+
+#: `keys.can_manage_keys` in SQL.
+CAN_MANAGE_KEYS = (
+    f"(state = '{KeyState.ACTIVE}' AND NOT require_signature"
+    f" AND (scopes && ARRAY{[*OWNER_SCOPES]} OR roles && ARRAY{[*ADMIN_ROLES]}))"
+)
+
+_IS_LAST_ADMIN = (
+    f"SELECT {USABLE} AND NOT EXISTS (SELECT FROM api_key AS other WHERE id <> last.id AND environment = last.environment"
+    f" AND {CAN_MANAGE_KEYS} AND (expires_at IS NULL OR expires_at > now() + make_interval(secs => {LAST_ADMIN_MARGIN_S})"
+    " OR expires_at >= last.expires_at)) FROM api_key AS last WHERE id = $1"
+)
+
+
+def _in_states(action: Action) -> str:
+    """Condition for the states in which an action changes a key."""
+    return f"state IN ({', '.join(repr(state.value) for state in states_before(action))})"
+
+
 _END_OTHERS = (
-    "UPDATE api_key SET expires_at = $1 WHERE family_id = $2 AND id <> ALL ($3) AND state IN ('active', 'disabled')"
+    f"UPDATE api_key SET expires_at = $1 WHERE family_id = $2 AND id <> ALL ($3) AND {_in_states(Action.END_GRACE_PERIOD)}"
     " AND (expires_at IS NULL OR expires_at > $1)"
 )
 
@@ -134,7 +159,7 @@ _SET_CREDITS = (
 
 _REVOKE = (
     "UPDATE api_key SET state = 'revoked', revoked_at = $2, revoked_by = $3, revoke_reason = $4"
-    f" WHERE id = $1 AND state IN ('active', 'disabled') RETURNING {RECORD_COLUMNS}, change_seq"
+    f" WHERE id = $1 AND {_in_states(Action.REVOKE)} RETURNING {RECORD_COLUMNS}, change_seq"
 )
 
 _GENERATIONS = (
@@ -400,11 +425,7 @@ def _conditions(only: KeyFilter) -> Conditions:
     elif only.search is not None:
         # No index: a search reads keys in the order of the page until the page is full. A search without a match in 100,000 keys
         # takes about 100 ms. A trigram index would require the extension pg_trgm and would slow down every write.
-        where.add(
-            "(strpos(lower(name), lower({0})) > 0 OR strpos(lower(owner), lower({0})) > 0 OR starts_with(id, {0})"
-            " OR tags @> ARRAY[{0}])",
-            only.search,
-        )
+        where.add(f"({_SEARCH})", only.search)
     if only.family_id is not None:
         where.add("api_key.family_id = {}", only.family_id)
     _add_state(where, only.state)
@@ -424,29 +445,18 @@ def _add_state(where: Conditions, state: str | None) -> None:
     if state is None:
         where.add("state <> 'purged'")
     elif state == EXPIRED:
-        where.add("state = 'active' AND expires_at <= now()")
+        where.add(f"state = '{KeyState.ACTIVE}' AND NOT {USABLE}")
     elif state == KeyState.ACTIVE:
-        where.add("state = 'active' AND (expires_at IS NULL OR expires_at > now())")
+        where.add(USABLE)
     else:
         where.add("state = {}", state)
 
 
 async def _is_last_admin(connection: Connection, key: Key) -> bool:
-    if set(OWNER_SCOPES).isdisjoint(key.scopes):
+    if not can_manage_keys(key):
         return False
     await connection.execute("SELECT pg_advisory_xact_lock($1)", ADMIN_LOCK)
-    if not await connection.fetchval(_IS_USABLE, key.id):
-        return False
-    others = await connection.fetchval(
-        _OTHER_ADMINS,
-        key.id,
-        key.environment,
-        LAST_ADMIN_MARGIN_S,
-        None if key.expires_at is None else to_datetime(key.expires_at),  # another key that expires no earlier is sufficient
-        list(OWNER_SCOPES),
-        list(ADMIN_ROLES),
-    )
-    return not others
+    return bool(await connection.fetchval(_IS_LAST_ADMIN, key.id))
 
 
 async def _write(connection: Connection, before: Key, change: KeyChange) -> None:

@@ -1,7 +1,4 @@
-"""Request and response shapes of API keys.
-
-`KeySettings` declares the fields that can be set at creation, can be updated, and are returned in responses, one field per line.
-"""
+"""Request and response shapes of API keys. The fields that have the same shape everywhere are in `fields.KeySettings`."""
 
 from __future__ import annotations
 
@@ -11,29 +8,22 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.addresses import network
-from gatehouse.core.keys import OWN_SCHEME, CreditPlan, Key, RateLimit
+from gatehouse.core.keys import OWN_SCHEME, CreditPlan, Key, RateLimit, key_fields
 from gatehouse.core.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
 from gatehouse.features.keys.fields import (
     CREDITS_MAX,
     NAME_CHARS_MAX,
-    Addresses,
+    SEARCH,
     Algorithm,
     AllowLastAdmin,
-    Cores,
     Delivery,
+    KeySettings,
     KeySort,
-    Metadata,
-    Methods,
-    Name,
-    Notes,
-    Owner,
     Period,
     RequireSignature,
-    Roles,
     Scopes,
     Seconds,
     StateFilter,
-    Tags,
     Ttl,
 )
 from gatehouse.platform.http.fields import (
@@ -108,28 +98,6 @@ class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def plan(self) -> CreditPlan:
         refill = self.refill
         return CreditPlan(self.remaining, *((refill.amount, refill.every) if refill else (None, None)))
-
-
-class ImportableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Fields that have the same shape in creation, update, import and response.
-
-    A field here is also a field of Key.
-    """
-
-    name: Name
-    owner: Owner = ""
-    cores: Cores = []
-    methods: Methods = []
-    addresses: Addresses = []
-    tags: Tags = []
-    metadata: Metadata = {}
-    notes: Notes = ""
-
-
-class KeySettings(ImportableSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Fields that have the same shape in creation, update and response, but not in files from other systems."""
-
-    roles: Roles = []
 
 
 class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -249,10 +217,7 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     search: Annotated[
         Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None,
-        Meta(
-            description="Keys whose name or owner contains this text, whose ID or token begins with this text, or that have this"
-            " tag. Case is ignored in names and owners."
-        ),
+        Meta(description=f"Keys {SEARCH}. Case is ignored, except in IDs, tokens and tags."),
     ] = None
     owner: Annotated[Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None, Meta(description="Filter by owner.")] = None
     state: Annotated[
@@ -288,22 +253,14 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
     """An API key. Neither the token nor its digest is included."""
 
     example: ClassVar = {
+        **KeySettings.example,
         "id": "3fGh82kLmQ0a",
-        "name": "invoices, nightly export",
-        "owner": "billing",
         "environment": "test",
         "state": "active",
         "scopes": ["cores:read"],
-        "cores": ["docs"],
         "limits": [_LIMIT_EXAMPLE],
-        "roles": ["reader"],
-        "methods": ["GET", "HEAD"],
-        "addresses": ["192.0.2.0/24", "2001:db8::/48"],
         "credits": _CREDITS_EXAMPLE,
         "signing": {"algorithm": "hmac-sha256", "required": True},
-        "tags": ["nightly"],
-        "metadata": {"ticket": "OPS-1234"},
-        "notes": "Requested by the billing team.",
         "version": 3,
         "family_id": "3fGh82kLmQ0a",
         "generation": 1,
@@ -357,6 +314,20 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
     purged_at: Instant | None
     scheme: Annotated[str, Meta(description="`own`, or the hash scheme of an imported key, such as `sha256`.")]
     start: Annotated[str, Meta(description="First characters of the token, for identification. Empty for an imported key.")]
+
+
+def check_fields(shape: type[msgspec.Struct], *names: str) -> None:
+    """Raises TypeError if a shape lacks a field that it must have according to the decisions in core/keys.py."""
+    missing = set(names).difference(shape.__struct_fields__)
+    if missing:
+        raise TypeError(f"{shape.__name__} lacks fields that core/keys.py declares for it: {', '.join(sorted(missing))}")
+
+
+_UPDATED = key_fields(set_by="update")
+check_fields(UpdateKey, *_UPDATED)
+check_fields(CreateKey, *_UPDATED, *key_fields(set_by="create"))
+check_fields(KeyView, *_UPDATED, *key_fields(set_by="create"), *key_fields(listed=True))
+check_fields(Key, *KeySettings.__struct_fields__)
 
 
 Token = Annotated[str, Meta(description="The token. Returned only in this response.")]

@@ -124,7 +124,7 @@ class KeyService:
                 id_generation=generation,
             )
             try:
-                details = lifecycle.creation_details(key, fields)
+                details = lifecycle.creation_details(key)
                 event = actor.event(AuditAction.KEY_CREATE, target_id=key.id, at=now, details=details)
                 await self.store.add(key, event)
             except Conflict:

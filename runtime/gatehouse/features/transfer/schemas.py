@@ -9,20 +9,21 @@ import contextlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
 from gatehouse.core import imported_tokens, token_scanner
 from gatehouse.core.errors import BadRequest, Problem
+from gatehouse.core.keys import Key, key_fields
 from gatehouse.core.origin import parse_origin
 from gatehouse.core.token import parse
-from gatehouse.features.keys.fields import Name, Scopes
-from gatehouse.features.keys.schemas import ImportableSettings, Limits
+from gatehouse.features.keys.fields import KeySettings, Name, Scopes
+from gatehouse.features.keys.schemas import Limits, check_fields
 from gatehouse.features.transfer.file_formats import Entry
 from gatehouse.platform.http.fields import CoreName, Effective, Environment, single_line, unique_items
-from gatehouse.platform.http.validation import checked, validate
+from gatehouse.platform.http.validation import checked, strings, validate
 
 #: Bounds of an import with the management API. `gatehouse import` has no bounds.
 CONTENT_CHARS_MAX = 1_000_000
@@ -54,7 +55,8 @@ _CORE_ALIASES = {"name": "core_name", "created_at": "updated_at"}
 
 #: A string of at least this length without spaces may be a token.
 _TOKEN_LIKE_CHARS = 16
-_LISTS = frozenset({"scopes", "cores", "addresses", "methods", "tags"})
+_IMPORTED = key_fields(imported=True)
+_LISTS = frozenset(name for name in _IMPORTED if get_type_hints(Key)[name] == tuple[str, ...])
 _LIMIT = re.compile(r"(?:([a-z][a-z0-9_.-]{0,63})=)?(\d{1,9})(?:/(\d{1,7})(s|m|h|d)?)?")
 _UNITS_S = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _ENABLED = ("true", "1", "yes", "active", "enabled")
@@ -64,8 +66,8 @@ _DISABLED = ("false", "0", "no", "inactive", "disabled", "revoked")
 _MILLISECONDS_FROM = 1e11
 _DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'
 
-#: Fields from which the ID of an imported key is derived.
-_LOCATOR_FIELDS = ("hash", "algorithm", "hash_of", "id")
+#: Fields from which the ID of an imported key without a token is derived.
+_HASH_FIELDS = ("hash", "algorithm", "hash_of")
 
 
 MANAGES = "has a scope that manages keys; create such keys individually"
@@ -75,7 +77,25 @@ def manages_keys(scope: str) -> bool:
     return scope == "admin" or scope.startswith(("role:", "admin:"))
 
 
-class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+if TYPE_CHECKING:
+
+    class _ImportedSettings(msgspec.Struct, frozen=True):
+        """The fields of KeySettings that files from other systems can contain."""
+
+else:
+    _ImportedSettings = msgspec.defstruct(
+        "_ImportedSettings",
+        [
+            (field.name, field.type, msgspec.field(default=field.default, default_factory=field.default_factory))
+            for field in msgspec.structs.fields(KeySettings)
+            if field.name in _IMPORTED
+        ],
+        frozen=True,
+        kw_only=True,
+    )
+
+
+class ImportedKey(_ImportedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A key, identified by its token or by its hash. Times are Unix seconds. None: the file does not specify the value."""
 
     key: str | None = None
@@ -125,6 +145,9 @@ class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, k
     def _digest(self) -> bytes:
         digest = imported_tokens.read_hash(self.algorithm or "", self.hash or "")
         return digest if isinstance(digest, bytes) else b""
+
+
+check_fields(ImportedKey, *_IMPORTED)
 
 
 class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -273,7 +296,7 @@ def materials_of(entry: Entry) -> set[str]:
     fields = members_of(entry) or {}
     if "hash" in fields:
         with contextlib.suppress(BadRequest):
-            hashed = {name: fields[name] for name in _LOCATOR_FIELDS if name in fields}
+            hashed = {name: fields[name] for name in _HASH_FIELDS if name in fields}
             materials.add(validate(hashed, ImportedKey, "").material())
     return {material for material in materials if material is not None}
 
@@ -306,15 +329,18 @@ def _tokens_in_text(row: ImportedKey | ImportedCore) -> tuple[Problem, ...]:
     """Returns the problems with text that contains a token, because the text is stored unchanged."""
     if isinstance(row, ImportedCore):
         return ()
-    texts = {"name": row.name, "owner": row.owner, "notes": row.notes}
-    texts |= {f"metadata.{number}": f"{name} {value}" for number, (name, value) in enumerate(row.metadata.items(), 1)}
-    found = {
-        location
-        for location, text in texts.items()
-        if (row.key is not None and row.key in text)
-        or next(token_scanner.find(text.encode(), kinds=token_scanner.ALL_KINDS), None) is not None
-    }
-    return tuple(Problem(location, "contains a token", "remove the token") for location in texts if location in found)
+    fields = {name: value for name, value in msgspec.to_builtins(row).items() if name not in {"key", *_HASH_FIELDS}}
+    texts = {name: " ".join(text for _, text in strings(value, name)) for name, value in fields.items()}
+    if not _has_token("\n".join(texts.values()), row.key):
+        return ()
+    return tuple(
+        Problem(name, "contains a token", "remove the token") for name, text in texts.items() if _has_token(text, row.key)
+    )
+
+
+def _has_token(text: str, key: str | None) -> bool:
+    """True if the text contains the key of the row or any other token."""
+    return (key is not None and key in text) or any(token_scanner.find(text.encode(), kinds=token_scanner.ALL_KINDS))
 
 
 def _normalized(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Problem, ...]]:

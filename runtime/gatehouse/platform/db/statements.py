@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -77,6 +77,8 @@ def placeholders(count: int) -> str:
 
 def _codec(kind: Any) -> tuple[Convert, Convert]:
     """Functions that encode and decode a value of this type."""
+    if get_origin(kind) is Annotated:
+        return _codec(get_args(kind)[0])
     options = [option for option in get_args(kind) if option is not types.NoneType]
     if isinstance(kind, types.UnionType) and len(options) == 1:
         encode, decode = _codec(options[0])

@@ -286,7 +286,8 @@ def test_export_needs_its_pepper_and_keeps_purged_keys_purged(importer: Command,
     assert "was modified or truncated" in importer.run("import", "cut", "--restore").err
     database.sql(
         "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes = '', created_by = '',"
-        " scopes = '{}', digest = decode(repeat('00', 32), 'hex') WHERE name = 'client 0'"
+        " scopes = '{}', limits = '[]', id_generation = 0, digest = decode(repeat('00', 32), 'hex')"
+        " WHERE name = 'client 0'"
     )
     assert importer.run("import", "registry", "--restore").code == 0
     assert database.sql("SELECT string_agg(state, ',' ORDER BY state) FROM api_key") == "active,purged"

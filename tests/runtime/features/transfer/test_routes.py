@@ -127,7 +127,7 @@ async def test_text_with_a_token_is_invalid_and_reports_contain_no_token(console
     assert [(problem["field"], problem["message"]) for problem in problems] == [
         ("name", "contains a token"),
         ("notes", "contains a token"),
-        ("metadata.1", "contains a token"),
+        ("metadata", "contains a token"),
         ("key", "has the format of this deployment's own keys"),
     ]
     assert "canary" not in reply.text + console.log.getvalue().decode()

@@ -249,7 +249,7 @@ async def test_use_after_a_purge_is_counted_for_no_key(counting: Counting, datab
     counting.use(2, address="192.0.2.1")
     database.sql(
         "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes = '', created_by = '',"  # noqa: S608
-        f" scopes = '{{}}', digest = decode(repeat('00', 32), 'hex') WHERE id = '{KEY}'"
+        f" scopes = '{{}}', limits = '[]', digest = decode(repeat('00', 32), 'hex') WHERE id = '{KEY}'"
     )
     await counting.flusher.flush()
     assert await counting.pool.fetch("SELECT key_id, count FROM usage_count WHERE width_s = 60") == [("", 2)]

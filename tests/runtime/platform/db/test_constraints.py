@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from contextlib import suppress
 
+import pytest
+from gatehouse.core.key_fields import Purge
+from gatehouse.core.keys import KEY_FIELDS
+
+from sandbox.errors import SandboxError
 from tests.runtime.conftest import Database
 
 _INSERT = (
@@ -40,6 +45,29 @@ def test_final_state_cannot_be_left(database: Database, state: str, columns: dic
     )
     output = database.sql(f"BEGIN; {insert('finalstate01', state, **columns)} {attempt} ROLLBACK; SELECT 'denied';")
     assert output.split()[-1] == "denied"
+
+
+_PURGE = (
+    "UPDATE api_key SET state = 'purged', purged_at = now() WHERE id = 'purgedkey001'; SELECT count(*) FROM api_key; ROLLBACK"
+)
+_VALUES = {"text": "'x'", "ARRAY": "'{x}'", "jsonb": "'[1]'", "boolean": "true", "integer": "1"}
+_COLUMNS = {"own_scopes": "scopes", "signing": "signing_key", "credits": "has_credits"}
+_ERASED = [name for name, field in KEY_FIELDS.items() if not isinstance(field.purged, Purge) and name != "last_used_at"]
+
+
+@pytest.mark.requirement("CG-08")
+def test_purged_key_has_no_data(database: Database) -> None:
+    empty = f"BEGIN; {insert('purgedkey001', 'active', name='', by='')}"
+    assert database.sql(f"{empty} {_PURGE}") == "1"
+    allowed = []
+    for column in (_COLUMNS.get(name, name) for name in _ERASED):
+        kind = database.sql(
+            f"SELECT data_type FROM information_schema.columns WHERE table_name = 'api_key' AND column_name = '{column}'"  # noqa: S608
+        )
+        with suppress(SandboxError):
+            database.sql(f"{empty} UPDATE api_key SET {column} = {_VALUES.get(kind, 'now()')}; {_PURGE}")  # noqa: S608
+            allowed.append(column)
+    assert allowed == []
 
 
 _SECRET = {"signing_algorithm": "'hmac-sha256'", "signing_key": "'\\x00'", "signing_generation": "1"}

@@ -69,7 +69,10 @@ CREATE TABLE api_key (
     CONSTRAINT api_key_purged_check CHECK (
         (state = 'purged') = (purged_at IS NOT NULL)
         AND (state <> 'purged' OR (name = '' AND owner = '' AND notes = '' AND metadata = '{}' AND created_by = ''
-             AND scopes = '{}' AND addresses = '{}' AND digest = decode(repeat('00', 32), 'hex')))),
+             AND scopes = '{}' AND roles = '{}' AND cores = '{}' AND methods = '{}' AND addresses = '{}' AND tags = '{}'
+             AND limits = '[]' AND NOT has_credits AND id_generation = 0 AND digest = decode(repeat('00', 32), 'hex')
+             AND coalesce(expires_at, rotated_at, revoked_at) IS NULL
+             AND coalesce(successor_id, revoked_by, revoke_reason, deleted_by) IS NULL))),
     CONSTRAINT api_key_signing_check CHECK (
         (signing_algorithm IS NULL) = (signing_key IS NULL)
         AND (signing_generation > 0) = (signing_algorithm IS NOT DISTINCT FROM 'hmac-sha256')

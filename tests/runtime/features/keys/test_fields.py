@@ -1,0 +1,168 @@
+"""The decisions on the fields of a key (core/key_fields.py): they are complete, and the API, the audit trail, the purge, searches
+and the database follow them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from gatehouse.core.key_fields import INTERNAL, SETTING, Purge, decisions
+from gatehouse.core.keys import (
+    KEY_FIELDS,
+    Key,
+    KeyEnvironment,
+    KeyId,
+    KeyState,
+    SignatureAlgorithm,
+    Signing,
+    can_manage_keys,
+    granted,
+    is_usable,
+    key_fields,
+)
+from gatehouse.core.lifecycle import Action, state_change, tombstone
+from gatehouse.features.keys.fields import KeySettings
+from gatehouse.features.keys.repository import CAN_MANAGE_KEYS, COLUMNS, USABLE, column_values
+from gatehouse.features.keys.schemas import CreateKey, KeyView, check_fields
+from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.db.statements import placeholders
+from gatehouse.platform.http.validation import strings
+
+from tests.runtime.console_client import Console
+
+UPDATED = key_fields(set_by="update")
+SETTABLE = (*UPDATED, *key_fields(set_by="create"))
+#: A value of each field that can be set, other than its default.
+EXAMPLES: dict[str, Any] = {name: KeyView.example[name] for name in SETTABLE}
+#: The fields whose values may stand in the audit trail, from which nothing can be erased. Personal data is never recorded.
+RECORDED = {
+    *("name", "owner", "environment", "scopes", "roles", "cores", "methods", "addresses", "limits", "credits", "expires_at"),
+    "tags",
+}
+
+
+def test_field_without_decisions_is_an_error() -> None:
+    class Undecided(msgspec.Struct):
+        name: Annotated[str, SETTING]
+        contact: str
+
+    with pytest.raises(TypeError, match=r"Undecided\.contact has no decisions"):
+        decisions(Undecided)
+
+
+def test_setting_whose_changes_are_not_audited_is_an_error() -> None:
+    class Unaudited(msgspec.Struct):
+        contact: Annotated[str, msgspec.structs.replace(INTERNAL, set_by="update")]
+
+    with pytest.raises(TypeError, match=r"Unaudited\.contact can be set"):
+        decisions(Unaudited)
+
+
+def test_field_that_a_request_lacks_is_an_error() -> None:
+    with pytest.raises(TypeError, match=r"CreateKey lacks .*: contact"):
+        check_fields(CreateKey, "name", "contact")
+
+
+def test_every_setting_has_an_example_other_than_its_default() -> None:
+    defaults = msgspec.to_builtins(KeySettings(name=""))
+    assert [name for name, value in defaults.items() if KeySettings.example.get(name, value) == value] == []
+
+
+@pytest.mark.requirement("TR-11")
+async def test_audit_trail_records_only_values_without_personal_data(console: Console) -> None:
+    key = (await console.create(**EXAMPLES))["key"]
+    changes = {name: EXAMPLES[name] for name in UPDATED}
+    reply = await console.client.patch(f"/v1/keys/{key['id']}", json=changes, headers={"If-Match": "*"})
+    assert reply.status_code == 200, reply.text
+    events = await console.client.get("/v1/audit-events", params={"target_id": key["id"]})
+    update, creation = (event["details"] for event in events.json()["events"])
+    assert set(creation) - {"pepper_generation"} == RECORDED
+    assert set(update) - {"changed", "version"} == RECORDED.intersection(UPDATED)
+    assert update["changed"] == sorted(UPDATED)
+    for name in set(SETTABLE) - RECORDED:
+        assert [text for text in _texts(name) if text in events.text] == [], name
+
+
+@pytest.mark.requirement("CG-08")
+async def test_purge_erases_every_field_that_is_not_kept(console: Console) -> None:
+    key_id = (await console.create(**EXAMPLES))["key"]["id"]
+    await console.client.delete(f"/v1/keys/{key_id}")
+    assert (await console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})).status_code == 200
+    row = json.loads(console.database.sql(f"SELECT to_json(k) FROM api_key k WHERE id = '{key_id}'"))  # noqa: S608
+    kept = {name for name, field in KEY_FIELDS.items() if isinstance(field.purged, Purge)}
+    left = {column for column, value in row.items() if value not in ("", None, False, 0, [], {})}
+    assert left - kept == {"change_seq"}
+    assert kept.intersection(SETTABLE) == {"environment"}
+
+
+@pytest.mark.parametrize("name", [name for search in ("part", "item", "start") for name in key_fields(search=search)])
+async def test_search_compares_the_field_with_the_text(console: Console, name: str) -> None:
+    key = (await console.create(**EXAMPLES))["key"]
+    value, search = key[name], KEY_FIELDS[name].search
+    text = value[0] if search == "item" else value[:11] if search == "start" else value[1:].upper()
+    page = (await console.client.get("/v1/keys", params={"search": text, "limit": 200})).json()
+    assert key["id"] in {found["id"] for found in page["keys"]}
+
+
+async def test_every_field_has_a_column(module_pool: Pool) -> None:
+    rows = await module_pool.fetch("SELECT column_name FROM information_schema.columns WHERE table_name = 'api_key'")
+    assert {row[0] for row in rows} == {*COLUMNS, "version", "change_seq"}
+
+
+async def test_conditions_in_sql_agree_with_the_rules(module_pool: Pool) -> None:
+    now = time.time()
+    keys = list(_keys(now))
+    insert = f"INSERT INTO api_key ({', '.join(COLUMNS)}) VALUES ({placeholders(len(COLUMNS))})"  # noqa: S608
+    async with module_pool.transaction() as connection:
+        for key in keys:
+            await connection.execute(insert, *column_values(key))
+    rows = await module_pool.fetch(f"SELECT id, {USABLE} AS usable, {CAN_MANAGE_KEYS} AS manages FROM api_key")  # noqa: S608
+    answers = {row["id"]: (row["usable"], row["manages"]) for row in rows}
+    for key in keys:
+        assert answers[key.id] == (is_usable(key, now), can_manage_keys(key)), key
+    assert {answers[key.id] for key in keys} == set(itertools.product((True, False), repeat=2))
+
+
+def _keys(now: float) -> Any:
+    """Keys with every combination of the properties on which the conditions depend."""
+    signing = Signing(SignatureAlgorithm.ED25519, b"k", 0, True)
+    combinations = itertools.product(
+        KeyState,
+        (None, now - 60, now + 60),
+        (None, signing, msgspec.structs.replace(signing, required=False)),
+        ((), ("admin",), ("role:owner", "a"), ("admin:x", "role:operator")),
+        ((), ("reader",), ("reader", "admin")),
+    )
+    for number, (state, expires_at, signed, scopes, roles) in enumerate(combinations):
+        key = Key(
+            id=KeyId(f"{number:012}"),
+            digest=bytes(32),
+            pepper_generation=1,
+            environment=KeyEnvironment.TEST,
+            state=KeyState.ACTIVE,
+            name="n",
+            owner="",
+            scopes=granted(scopes, roles),
+            own_scopes=scopes,
+            roles=roles,
+            cores=(),
+            limits=(),
+            expires_at=expires_at,
+            version=1,
+            signing=signed,
+            created_at=now,
+            created_by="test",
+        )
+        if state is KeyState.PURGED:
+            yield tombstone(key, now)
+        else:
+            action = {KeyState.REVOKED: Action.REVOKE, KeyState.DELETED: Action.DELETE}.get(state, Action.DISABLE)
+            yield key if state is KeyState.ACTIVE else state_change(key, action, state, now, by="test", reason="").key
+
+
+def _texts(name: str) -> list[str]:
+    return [text for _, text in strings(EXAMPLES[name], name)]
