@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal
 
+import msgspec
 import typer
+from msgspec import inspect
 
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import (
@@ -25,35 +27,21 @@ from gatehouse.commands.cli.options import (
 )
 from gatehouse.commands.cli.output import USAGE, count, note, print_table, stop
 from gatehouse.core import token_scanner
-from gatehouse.features.keys import fields
-from gatehouse.features.keys.fields import KeySort, StateFilter
-from gatehouse.features.keys.schemas import ChangedKey, KeyView
-from gatehouse.platform.http.fields import Environment
+from gatehouse.core.keys import RateLimit, key_fields
+from gatehouse.features.keys.fields import SEARCH, KeySort, StateFilter
+from gatehouse.features.keys.schemas import ChangedKey, CreateKey, Credits, KeyView, SigningView, UpdateKey
 
-
-def _described(field: Any, suffix: str = "") -> str:
-    """Description of an API field, used as the help text of the option."""
-    return f"{get_args(field)[1].description}{suffix}"
-
-
-_repeatable = partial(_described, suffix=" Repeatable.")
-OwnerOption = Annotated[str | None, typer.Option(help=_described(fields.Owner))]
-ScopeOption = Annotated[list[str] | None, typer.Option(help=_repeatable(fields.Scopes))]
-RoleOption = Annotated[list[str] | None, typer.Option(help=_repeatable(fields.Roles))]
-CoreOption = Annotated[list[str] | None, typer.Option(help=_repeatable(fields.Cores))]
-MethodOption = Annotated[list[str] | None, typer.Option(help=_repeatable(fields.Methods))]
-AddressOption = Annotated[list[str] | None, typer.Option(help=_repeatable(fields.Addresses))]
-TagOption = Annotated[list[str] | None, typer.Option(help=_repeatable(fields.Tags))]
 LimitOption = Annotated[
     list[str] | None,
     typer.Option(
+        "--limit",
         metavar=LIMIT_FORM,
         help="Rate limit: QUOTA units per WINDOW (a duration), of which at most BURST can be used at once (default: QUOTA), "
         "such as 100/1m or daily=10000/1d:500. NAME identifies the limit (default: requests). Repeatable.",
     ),
 ]
 CreditsOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar=CREDITS_FORM,
         help="Number of credits, optionally with a refill per hour, day, week or month, such as 5000 or 5000:5000/month. "
@@ -63,13 +51,63 @@ CreditsOption = Annotated[
 LinkOption = Annotated[
     bool, typer.Option("--link", help="Print a link that shows the token once, within three days, instead of the token.")
 ]
-ExpiresOption = Annotated[str, typer.Option(metavar="RFC3339", help="Expiry date, such as 2031-01-01T00:00:00Z, or `never`.")]
+ExpiresOption = Annotated[
+    str | None, typer.Option(metavar="RFC3339", help="Expiry date, such as 2031-01-01T00:00:00Z, or `never`.")
+]
+MetadataOption = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=VALUE", help="Key-value pair for your own use. Not for secrets. Repeatable.")
+]
+
+#: Options for the fields that are neither text, nor a list of texts, nor a switch.
+_OPTIONS: dict[str, Any] = {
+    "limits": LimitOption,
+    "credits": CreditsOption,
+    "expires_at": ExpiresOption,
+    "metadata": MetadataOption,
+}
+_SETTINGS = (*key_fields(set_by="create"), *key_fields(set_by="update"), "require_signature")
+_COLUMNS = key_fields(listed=True)
+_ALL_IF_EMPTY = ("cores", "methods", "addresses")
+
+
+def _options(shape: type[msgspec.Struct]) -> list[Parameter]:
+    """An option for each field of a key that a request can set."""
+    fields = inspect.type_info(shape).fields  # type: ignore[attr-defined]  # a struct has fields
+    return [_option(field) for field in fields if field.name in _SETTINGS]
+
+
+def _option(field: inspect.Field) -> Parameter:
+    kind, help = _kind(field.type)
+    value: Any = _OPTIONS.get(field.name)
+    match kind:
+        case _ if value is not None:
+            pass
+        case inspect.ListType():
+            singular = field.name[: -2 if field.name.endswith("sses") else -1]
+            value = Annotated[list[str] | None, typer.Option(f"--{singular}", help=f"{help} Repeatable.")]
+        case inspect.LiteralType(values=values):
+            value = Annotated[Literal[values] | None, typer.Option(help=help)]
+        case inspect.BoolType():
+            value = Annotated[bool | None, typer.Option(help=help)]
+        case _:
+            value = Annotated[str if field.required else str | None, typer.Option(help=help)]
+    return Parameter(field.name, Parameter.KEYWORD_ONLY, annotation=value, default=Parameter.empty if field.required else None)
+
+
+def _kind(info: inspect.Type) -> tuple[inspect.Type, str]:
+    """The type of a field without annotations and null, and its description."""
+    if isinstance(info, inspect.Metadata):
+        kind, description = _kind(info.type)
+        return kind, description or str((info.extra_json_schema or {}).get("description", ""))
+    return _kind(info.types[0]) if isinstance(info, inspect.UnionType) else (info, "")
 
 
 def register(app: typer.Typer) -> None:
     """Adds `gatehouse keys`."""
     keys = typer.Typer(help="Create and manage API keys.")
-    for command in (create, list_, show, update, revoke, rotate, purge, explain, set_signing, remove_signing):
+    console_command(keys, "create", options=_options(CreateKey))(create)
+    console_command(keys, "update", options=_options(UpdateKey))(update)
+    for command in (list_, show, revoke, rotate, purge, explain, set_signing, remove_signing):
         console_command(keys, command.__name__.rstrip("_").replace("_", "-"))(command)
     for name, done, help, protects_last_admin in (
         ("disable", "Disabled", "Disable a key until it is enabled again.", True),
@@ -84,29 +122,15 @@ def register(app: typer.Typer) -> None:
 
 def create(
     client: ConsoleClient,
-    name: Annotated[str, typer.Option(help=_described(fields.Name))],
-    owner: OwnerOption = None,
-    environment: Annotated[
-        Environment | None, typer.Option(help="Environment of the key. Default: the environment of the deployment.")
-    ] = None,
-    scope: ScopeOption = None,
-    core: CoreOption = None,
-    limit: LimitOption = None,
-    role: RoleOption = None,
-    address: AddressOption = None,
-    method: MethodOption = None,
-    credits: CreditsOption = "",
-    tag: TagOption = None,
     ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime, such as 90d. Default: the key does not expire.")] = "",
-    expires_at: ExpiresOption = "",
     link: LinkOption = False,
+    **settings: Any,
 ) -> Output:
     """Create a key and print its token to standard output. The token is shown only once.
 
     Without --scope and --role, the key has the scope cores:read.
     """
-    lists = _lists(scopes=scope, cores=core, roles=role, addresses=address, methods=method, tags=tag)
-    request = {**_settings(limit, credits, expires_at, name=name, owner=owner, environment=environment), **lists}
+    request = _request(settings)
     if ttl:
         request["ttl_s"] = seconds("--ttl", ttl)
     if link:
@@ -127,8 +151,7 @@ def list_(
         str,
         typer.Option(
             metavar="TEXT",
-            help="Only keys whose name or owner contains this text, whose ID or token begins with this text, or that have this"
-            " tag. Of a whole token, only the key ID is sent.",
+            help=f"Only keys {SEARCH}. Of a whole token, only the key ID is sent.",
         ),
     ] = "",
     owner: Annotated[str, typer.Option(help="Only keys of this owner.")] = "",
@@ -156,12 +179,10 @@ def list_(
             sort=sort,
         )
     )
-    rows = [
-        (key.id, key.name, key.owner, key.environment, key.state, " ".join(key.scopes), key.expires_at or "never") for key in keys
-    ]
+    rows = [[_text(name, getattr(key, name)) for name in _COLUMNS] for key in keys]
 
     def show() -> None:
-        print_table(("id", "name", "owner", "env", "state", "scopes", "expires"), rows)
+        print_table([_label(name) for name in _COLUMNS], rows)
         note(count(len(rows), "key"))
 
     return keys, show
@@ -182,33 +203,17 @@ def show(client: ConsoleClient, id: KeyIdArgument) -> Output:
 def update(
     client: ConsoleClient,
     id: KeyIdArgument,
-    name: Annotated[str | None, typer.Option(help=_described(fields.Name))] = None,
-    owner: OwnerOption = None,
-    scope: ScopeOption = None,
-    role: RoleOption = None,
-    core: CoreOption = None,
-    method: MethodOption = None,
-    address: AddressOption = None,
-    tag: TagOption = None,
-    limit: LimitOption = None,
-    credits: CreditsOption = "",
-    expires_at: ExpiresOption = "",
-    notes: Annotated[str | None, typer.Option(help=_described(fields.Notes))] = None,
-    require_signature: Annotated[bool | None, typer.Option(help=_described(fields.RequireSignature))] = None,
     empty: Annotated[
         list[str] | None, typer.Option(metavar="LIST", help="Empty a list, such as cores, methods or addresses. Repeatable.")
     ] = None,
     allow_last_admin: LastAdminOption = False,
+    **settings: Any,
 ) -> Output:
     """Change a key. A list replaces the current list. Omitted settings stay unchanged.
 
     Fails if the key is changed concurrently.
     """
-    request = {
-        **_lists(scopes=scope, roles=role, cores=core, methods=method, addresses=address, tags=tag),
-        **{member: [] for member in empty or ()},
-        **_settings(limit, credits, expires_at, name=name, owner=owner, notes=notes, require_signature=require_signature),
-    }
+    request = {**_request(settings), **{name: [] for name in empty or ()}}
     if not request:
         stop("nothing to change: use at least one option, such as --owner", code=USAGE)
     if allow_last_admin:
@@ -283,7 +288,7 @@ def explain(
     Does not count against rate limits or consume credits.
     """
     request = {name: value for name, value in (("core", core), ("address", address), ("method", method)) if value}
-    explanation = client.explain_key(key_id(id), {**request, **_lists(scopes=scope)})
+    explanation = client.explain_key(key_id(id), {**request, **({"scopes": scope} if scope else {})})
     rows = [
         (check.name, check.outcome, check.actual, check.required, check.code if check.outcome == "fail" else "")
         for check in explanation.checks
@@ -361,45 +366,47 @@ def _propagation(effective: str) -> str:
     return "In effect at every gateway" + ("." if effective == "everywhere" else " within the propagation bound.")
 
 
-def _lists(**lists: list[str] | None) -> dict[str, Any]:
-    """Lists that have at least one item, by field name."""
-    return {name: values for name, values in lists.items() if values}
-
-
-def _settings(limit: list[str] | None, credits: str, expires_at: str, **values: str | bool | None) -> dict[str, Any]:
+def _request(settings: dict[str, Any]) -> dict[str, Any]:
     """Request fields for the options that are set."""
-    settings: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
-    if limit:
-        settings["limits"] = [rate_limit(text) for text in limit]
-    if credits:
-        settings["credits"] = None if credits == "none" else credits_plan(credits)
-    if expires_at:
-        settings["expires_at"] = None if expires_at == "never" else expires_at
-    return settings
+    parsers: dict[str, Callable[[Any], Any]] = {
+        "limits": lambda texts: [rate_limit(text) for text in texts],
+        "credits": lambda text: None if text == "none" else credits_plan(text),
+        "expires_at": lambda text: None if text == "never" else text,
+        "metadata": lambda pairs: dict(_pair(pair) for pair in pairs),
+    }
+    return {name: parsers.get(name, lambda value: value)(value) for name, value in settings.items() if value not in (None, [])}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        stop("--metadata must be NAME=VALUE, such as ticket=OPS-1234", code=USAGE)
+    return name, value
 
 
 def _properties(key: KeyView) -> dict[str, str]:
-    properties = {
-        "id": key.id,
-        "name": key.name,
-        "owner": key.owner,
-        "environment": key.environment,
-        "state": key.state,
-        "token prefix": key.start,
-        "scopes": " ".join(key.scopes),
-        "cores": " ".join(key.cores) or "all",
-        "limits": ", ".join(f"{limit.name} {limit.quota}/{limit.window_s}s, burst {limit.burst}" for limit in key.limits),
-        "roles": " ".join(key.roles),
-        "methods": " ".join(key.methods) or "all",
-        "addresses": " ".join(key.addresses) or "all",
-        "credits": "not counted" if key.credits is None else str(key.credits.remaining),
-        "tags": " ".join(key.tags),
-        "generation": f"{key.generation} of {key.family_id}" + (f", replaced by {key.successor_id}" * bool(key.successor_id)),
-        "last used": key.last_used_at or "unknown",
-        "version": str(key.version),
-        "expires": key.expires_at or "never",
-        "created": f"{key.created_at} by {key.created_by}",
-    }
-    if key.revoked_at:
-        properties["revoked"] = f"{key.revoked_at} by {key.revoked_by}" + (f": {key.revoke_reason}" if key.revoke_reason else "")
-    return properties
+    texts = {name: _text(name, getattr(key, name)) for name in key.__struct_fields__}
+    return {_label(name): text for name, text in texts.items() if text}
+
+
+def _label(name: str) -> str:
+    return name.removesuffix("_at").replace("_", " ")
+
+
+def _text(name: str, value: object) -> str:
+    """The value of a field of a key, for people."""
+    match value:
+        case RateLimit():
+            return f"{value.name} {value.quota}/{value.window_s}s, burst {value.burst}"
+        case Credits():
+            return str(value.remaining)
+        case SigningView():
+            return f"{value.algorithm}, {'required' if value.required else 'optional'}"
+        case dict():
+            return ", ".join(f"{name}={item}" for name, item in value.items())
+        case list():
+            return " ".join(_text("", item) for item in value) or ("all" if name in _ALL_IF_EMPTY else "")
+        case None:
+            return "never" if name == "expires_at" else ""
+        case _:
+            return str(value)

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -64,10 +64,12 @@ _CREDITS = re.compile(r"([0-9]{1,13})(?::([0-9]{1,13})/(hour|day|week|month))?",
 Output = tuple[object, Callable[[], None]]
 
 
-def console_command(app: typer.Typer, name: str = "", *, help: str = "") -> Callable[[Callable[..., Output]], None]:
+def console_command(
+    app: typer.Typer, name: str = "", *, help: str = "", options: Sequence[inspect.Parameter] = ()
+) -> Callable[[Callable[..., Output]], None]:
     """Decorator that registers a command of the console, with the options --console, --token and --json.
 
-    The command receives a client as its first argument.
+    The command receives a client as its first argument. options: parameters that the command receives as `**settings`.
     """
 
     def register(command: Callable[..., Output]) -> None:
@@ -79,9 +81,9 @@ def console_command(app: typer.Typer, name: str = "", *, help: str = "") -> Call
             else:
                 show()
 
-        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1 : -1 if options else None]
         shared = list(inspect.signature(run, eval_str=True).parameters.values())[:-1]
-        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)]
+        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*options, *own, *shared)]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         run.__doc__ = command.__doc__

@@ -4,19 +4,51 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.core.http_signatures import secret_bytes
+from gatehouse.features.keys.fields import KeySettings
 
 from tests.runtime.commands.cli.conftest import Command
 from tests.runtime.commands.cli.conftest import key_id as token_id
 
+#: Options that are not named after their field: an option for a list is in the singular.
+OPTIONS = {
+    name: f"--{name.removesuffix('es' if name == 'addresses' else 's')}"
+    for name, value in KeySettings.example.items()
+    if isinstance(value, list)
+}
 
-def test_key_with_every_option_is_created_and_updated(operator: Command) -> None:
+
+@pytest.mark.parametrize("command", ["create", "update"])
+def test_every_setting_has_an_option_and_is_shown(operator: Command, command: str) -> None:
+    example = KeySettings.example
+    options = [f"{OPTIONS.get(name, f'--{name}')}={text}" for name, value in example.items() for text in _texts(value)]
+    target = () if command == "create" else (operator.create_key(),)
+    done = operator.run("keys", command, *target, *options)
+    key_id = target[0] if target else token_id(done.out.strip())
+    shown = operator.show_key(key_id)
+    assert {name: shown[name] for name in example} == example
+    properties = operator.run("keys", "show", key_id).out
+    assert [text for value in example.values() for text in _texts(value) if text not in properties] == []
+
+
+def _texts(value: Any) -> list[str]:
+    return (
+        [value]
+        if isinstance(value, str)
+        else [f"{name}={text}" for name, text in value.items()]
+        if isinstance(value, dict)
+        else value
+    )
+
+
+def test_key_with_credits_is_created_and_updated(operator: Command) -> None:
     created = operator.run(
-        *("keys", "create", "--name", "whole", "--role", "agent", "--address", "192.0.2.0/24", "--method", "GET"),
+        *("keys", "create", "--name", "whole", "--role", "agent", "--address", "192.0.2.0/24"),
         *("--credits", "5000:5000/month", "--tag", "nightly"),
     )
     key_id = token_id(created.out.strip())
