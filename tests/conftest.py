@@ -15,7 +15,9 @@ from tests.skip_report import pytest_sessionfinish, pytest_terminal_summary
 
 __all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
 
-settings.register_profile("gatehouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Examples of each property. The workflow `fuzz` sets a larger number.
+_EXAMPLES = int(os.environ.get("GATEHOUSE_EXAMPLES", "25"))
+settings.register_profile("gatehouse", deadline=None, max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gatehouse")
 
 child_processes.raise_file_limit()

@@ -1,6 +1,6 @@
 """Conformance of a service with its OpenAPI document, tested by schemathesis.
 
-The examples are bounded and deterministic. `GATEHOUSE_SCHEMA_EXAMPLES=200` runs more of them, with random inputs.
+The examples are bounded and deterministic. `GATEHOUSE_EXAMPLES=200` runs more of them, with random inputs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi import checks
 
 #: Examples of each operation; 0: the default of the test.
-EXAMPLES = int(os.environ.get("GATEHOUSE_SCHEMA_EXAMPLES", "0"))
+EXAMPLES = int(os.environ.get("GATEHOUSE_EXAMPLES", "0"))
 CHECKS = [
     not_a_server_error,
     checks.status_code_conformance,

@@ -70,18 +70,15 @@ def console_schema(database: Any) -> Iterator[ConsoleSchema]:
 @pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_responses_match_openapi(console_schema: ConsoleSchema, mode: GenerationMode) -> None:
-    """The first example of each operation is sent with every credential, and the others with the credential of all roles."""
-    sent: set[tuple[str, str]] = set()
+    """Each example is sent with every credential."""
 
     def send(case: Case[Any]) -> None:
-        is_first = (case.method, case.path) not in sent or EXAMPLES > 0
-        sent.add((case.method, case.path))
-        for credential, token in console_schema.tokens.items() if is_first else [("bootstrap", BOOTSTRAP)]:
+        for credential, token in console_schema.tokens.items():
             with credential_in_failure(credential):
                 validate(case, console_schema.send(case, token), allow_header_conformance)
 
     assert len(console_schema.tokens) == len(Role) + 3
-    assert failures(console_schema.schema, mode, send, EXAMPLES or 3) == []
+    assert failures(console_schema.schema, mode, send, EXAMPLES or 1) == []
 
 
 @pytest.mark.requirement("TR-16")
@@ -108,9 +105,7 @@ def test_openapi_links_lead_to_existing_resources(console_schema: ConsoleSchema)
     # next run draws random values.
     for attempt in range(20):
         with suppress(FlakyStrategyDefinition):
-            bounds = settings(
-                BOUNDS, derandomize=not attempt and not EXAMPLES, max_examples=EXAMPLES or 25, stateful_step_count=8
-            )
+            bounds = settings(BOUNDS, derandomize=not attempt and not EXAMPLES, max_examples=EXAMPLES or 5, stateful_step_count=8)
             LinkedRequests.run(settings=bounds)
         if linked or wrong:
             break
