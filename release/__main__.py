@@ -14,7 +14,7 @@ from components import contract
 from components.settings.loader import SettingsError, parse, parse_account
 from release import pulumi_cli
 from release.bootstrap import BootstrapFailed, account_instructions, bootstrap, pipeline_instructions
-from release.deploy import FAILED, DeploymentFailed, NotConfirmed, VerificationFailed, deploy, deploy_account, verify
+from release.deploy import FAILED, DeploymentFailed, NotConfirmed, ServicesFailed, deploy, deploy_account, verify
 from release.guards import read_guards, report, report_vpcs
 from release.image import ImageFailed, push_image
 from release.logs import follow_cloudwatch, follow_files
@@ -55,7 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--yes", action="store_true", help="deploy, rollback: skip the confirmation prompt")
     parser.add_argument("--diff", action="store_true", help="preview: print the changed properties of each resource")
     parser.add_argument("--digest", default="", help="rollback: image digest (default: the previous image)")
-    parser.add_argument("--rollback", action="store_true", help="deploy: deploy the previous image if the verification fails")
+    parser.add_argument(
+        "--rollback", action="store_true", help="deploy: deploy the previous image if the services are not deployed"
+    )
     parser.add_argument("--unsigned", action="store_true", help="deploy: accept an image that the pipeline has not signed")
     # Tests pass the directory of another repository.
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
@@ -94,8 +96,10 @@ def _command(options: argparse.Namespace) -> int:
         return _run(options, stack)
     except ValueError as exc:
         return _reject(options.command, [str(exc)])
+    except NotConfirmed as exc:
+        return _reject(options.command, [str(exc)], FAILED)
     except DeploymentFailed as exc:
-        return _reject(options.command, str(exc).splitlines(), FAILED)
+        return _reject(options.command, [*str(exc).splitlines(), *_causes(options, stack)], FAILED)
 
 
 def _project(options: argparse.Namespace) -> Project:
@@ -182,19 +186,25 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
 
 
 def _deploy(options: argparse.Namespace, stack: Stack) -> int:
-    """Deploy the stack. With --rollback, deploy the previous image if the verification fails. Returns the exit code, which is not
-    0 after a failed verification."""
+    """Deploy the stack. With --rollback, deploy the previous image if the services are not deployed. Returns the exit code, which
+    is not 0 after a rollback."""
     if stack.project == ACCOUNT:
         return deploy_account(stack, confirm=lambda: options.yes or _confirm(stack, "changes"), root=options.root)
     try:
         return deploy(stack, confirm=lambda: options.yes or _confirm(stack, "changes"), root=options.root)
-    except VerificationFailed as exc:
-        if not options.rollback:
+    except ServicesFailed as exc:
+        if not options.rollback or _causes(options, stack):
             raise
         _reject("deploy", str(exc).splitlines())
-    print("> the verification failed; deploying the previous image", flush=True)
+    print("> the services were not deployed; deploying the previous image", flush=True)
     _rollback(options, stack)
-    return _reject("deploy", [f"the verification failed; the stack {stack.name} runs the previous image again"], FAILED)
+    return _reject("deploy", [f"the services were not deployed; the stack {stack.name} runs the previous image again"], FAILED)
+
+
+def _causes(options: argparse.Namespace, stack: Stack) -> list[str]:
+    """Why a command failed, and what to type, if no other command can succeed before."""
+    rejected = [f"{message}. Then run: make {options.command} {stack.target}" for message in missing_credentials(stack)]
+    return rejected or unfinished_updates(stack, options.root)
 
 
 def _rollback(options: argparse.Namespace, stack: Stack) -> int:

@@ -34,8 +34,8 @@ class DeploymentFailed(Exception):
     """A step of the deployment failed. The message names the step and the state of the stack."""
 
 
-class VerificationFailed(DeploymentFailed):
-    """The stack was deployed, but the services do not run the expected version or are not healthy."""
+class ServicesFailed(DeploymentFailed):
+    """The update of the ECS services failed, or they do not run the expected version, or are not healthy."""
 
 
 class NotConfirmed(DeploymentFailed):
@@ -43,31 +43,35 @@ class NotConfirmed(DeploymentFailed):
 
 
 def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True, root: Path = ROOT) -> int:
-    """Deploy a stack and verify it. Returns 0. Raises NotConfirmed, VerificationFailed if the verification fails, and
-    DeploymentFailed if another step fails.
+    """Deploy a stack and verify it. Returns 0. Raises NotConfirmed, ServicesFailed if the last update or the verification
+    fails, and DeploymentFailed if another step fails.
 
-    The last update executes only operations from the confirmed preview.
+    The last update executes only operations from the confirmed preview. Pulumi locks the stack during each update, not between
+    them, so that the deployment stops if another command has updated the stack in the meantime.
     """
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         plan = Path(folder) / "plan.json"
+        state = _state(stack, root)
         _pulumi(stack, command_line("preview", stack, save_plan=plan), root)
         if not confirm():
             raise NotConfirmed("not confirmed; nothing was changed")
         before = _current_services(stack, root)
         if not before:
             _print_name_servers(stack, root)
+        _check_unchanged(stack, state, root)
         if with_migration:
             _step("deploying everything except the ECS services")
             functions = _gradual_functions(stack, root)
             _pulumi(stack, command_line("deploy", stack, yes=True, without_services=True, without_aliases=functions), root)
-            state = deployment(stack, root)["resources"]
-            mark_executed(plan, lambda urn: urn.endswith(excluded_urns(functions)), state)
+            state = _state(stack, root)
+            mark_executed(plan, lambda urn: urn.endswith(excluded_urns(functions)), state["resources"])
             _step("running the migration task")
             _step(f"migration task {_migrate(stack, root)} succeeded")
             for name in functions:
                 _shift_traffic(stack, name, root)
+            _check_unchanged(stack, state, root)
         _step("deploying the ECS services")
-        _pulumi(stack, command_line("deploy", stack, yes=True, plan=plan), root)
+        _pulumi(stack, command_line("deploy", stack, yes=True, plan=plan), root, ServicesFailed)
     status = verify(stack, before, root=root)
     _mark_image(stack)
     return status
@@ -86,7 +90,7 @@ def deploy_account(stack: Stack, *, confirm: Callable[[], bool], root: Path = RO
 
 
 def verify(stack: Stack, before: dict[str, ServiceState] | None = None, *, root: Path = ROOT) -> int:
-    """Compare the running ECS services with the stack, then check the health of every URL. Raises VerificationFailed, and
+    """Compare the running ECS services with the stack, then check the health of every URL. Raises ServicesFailed, and
     DeploymentFailed if ECS cannot be queried."""
     _step("verifying")
     cluster = str(stack_output(stack, "cluster", root))
@@ -99,7 +103,7 @@ def verify(stack: Stack, before: dict[str, ServiceState] | None = None, *, root:
     # Even if a deployment failed, check the health of the services to report whether they are available to clients.
     errors += check_health(stack_output(stack, "urls", root), attempts=1 if errors else HEALTH_CHECK_ATTEMPTS)
     if errors:
-        raise VerificationFailed("\n".join(errors))
+        raise ServicesFailed("\n".join(errors))
     _step(f"verified: {', '.join(sorted(services))} run the expected task definitions and every URL is healthy")
     return SUCCESS
 
@@ -177,12 +181,31 @@ def _shift_traffic(stack: Stack, name: str, root: Path) -> None:
     _step(f"version {new.version} of {new.function} receives all requests; the previous version is {previous}")
 
 
-def _pulumi(stack: Stack, arguments: list[str], root: Path) -> None:
+def _state(stack: Stack, root: Path) -> dict[str, Any]:
+    try:
+        return deployment(stack, root)
+    except ValueError as exc:
+        raise DeploymentFailed(str(exc)) from exc
+
+
+def _check_unchanged(stack: Stack, state: dict[str, Any], root: Path) -> None:
+    """Raise DeploymentFailed if the stack was updated after `state` was read."""
+    if _state(stack, root)["manifest"]["time"] != state["manifest"]["time"]:
+        raise DeploymentFailed(
+            f"another command updated the stack {stack.name} after the preview. To deploy your changes, run: "
+            f"make deploy {stack.target}"
+        )
+
+
+def _pulumi(
+    stack: Stack,
+    arguments: list[str],
+    root: Path,
+    error: type[DeploymentFailed] = DeploymentFailed,
+) -> None:
     code = pulumi_cli.run(arguments, root)
     if code != 0:
-        raise DeploymentFailed(
-            f"pulumi {arguments[1]} exited with {code}; see its output above. To repeat, run: make deploy {stack.target}"
-        )
+        raise error(f"pulumi {arguments[1]} exited with {code}; see its output above. To repeat, run: make deploy {stack.target}")
 
 
 def _ecs(stack: Stack) -> Any:

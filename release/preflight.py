@@ -36,11 +36,12 @@ _PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 def missing_prerequisites(stack: Stack, *, image: bool, signature: bool = False, root: Path = ROOT) -> list[str]:
     """One message for each missing prerequisite, with its fix. image: also require a pushed image and a stack file without
     example values. signature: also require that the pipeline has signed the image."""
-    messages = [_check_pulumi(stack, root), _check_account(stack)]
+    account = _check_account(stack)
+    messages = [_check_pulumi(stack, root, with_stack=not account), account]
     if image:
         messages += [_check_examples(stack), _check_image(stack)]
         # Without credentials, the zones and quotas cannot be read.
-        messages += [] if messages[1] else [_check_zone(stack), *exceeded_quotas(stack)]
+        messages += [] if account else [_check_zone(stack), *exceeded_quotas(stack)]
     if signature and not any(messages):
         messages.append(unverified_signature(stack))
     return [message for message in messages if message]
@@ -54,9 +55,10 @@ def missing_bootstrap_prerequisites(stack: Stack) -> list[str]:
 
 def missing_account_prerequisites(stack: Stack, root: Path = ROOT) -> list[str]:
     """One message for each missing prerequisite of a deployment of the project `account`, with its fix."""
-    messages = [_check_pulumi(stack, root), _check_account(stack), _check_examples(stack)]
+    account = _check_account(stack)
+    messages = [_check_pulumi(stack, root, with_stack=not account), account, _check_examples(stack)]
     # Without credentials, the guards cannot be read.
-    if not messages[1] and set((stack.settings.get("guards") or {}).values()) - {NONE}:
+    if not account and set((stack.settings.get("guards") or {}).values()) - {NONE}:
         client = client_of(stack)
         messages += conflicts(stack, read_guards(stack.account, client), managed_guards(stack, root), client)
     return [message for message in messages if message]
@@ -147,8 +149,13 @@ def _check_backend_variable(stack: Stack) -> str | None:
     return f"PULUMI_BACKEND_URL is {url}, which overrides the login of the Pulumi CLI. Run: unset PULUMI_BACKEND_URL"
 
 
-def _check_pulumi(stack: Stack, root: Path) -> str | None:
-    if message := _check_cli():
+def _check_pulumi(stack: Stack, root: Path, *, with_stack: bool) -> str | None:
+    """Return a message if the CLI is missing or cannot read the stack, otherwise None.
+
+    with_stack: False without AWS credentials, which the CLI needs to read the stack.
+    """
+    message = _check_cli()
+    if message or not with_stack:
         return message
     url = _login(root)
     if url is None:
@@ -187,8 +194,11 @@ def _check_account(stack: Stack) -> str | None:
         account = boto3.client("sts", region_name=stack.region or None).get_caller_identity()["Account"]
     except NoCredentialsError:
         return "no AWS credentials. Run: aws sso login, or set AWS_PROFILE"
-    except (BotoCoreError, ClientError) as exc:
-        return f"AWS rejected the credentials ({type(exc).__name__}). Run: aws sso login, or set AWS_PROFILE"
+    except ClientError as exc:
+        code = exc.response["Error"]["Code"]
+        return f"AWS rejected the credentials ({code}). Run: aws sso login, or set AWS_PROFILE"
+    except BotoCoreError as exc:
+        return f"AWS cannot check the credentials ({type(exc).__name__}). Run: aws sso login, or set AWS_PROFILE"
     if account != stack.account:
         return (
             f"the AWS credentials are for account {account}, but the stack {stack.name} is in account {stack.account}. "

@@ -58,9 +58,9 @@ _NO_ZONES = b"""<ListHostedZonesByNameResponse xmlns="https://route53.amazonaws.
 _LAMBDA_LIMITS = b'{"AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}}'
 
 
-def own_stack_file() -> str:
-    """The stack file of dev with the values of a team instead of the example values."""
-    text = (ROOT / "Pulumi.dev.yaml").read_text()
+def own_stack_file(stack: str = "dev") -> str:
+    """A stack file with the values of a team instead of the example values."""
+    text = (ROOT / f"Pulumi.{stack}.yaml").read_text()
     for example, own in (
         ("123456789012", ACCOUNT),
         ("example.com", "acme.dev"),
@@ -97,9 +97,12 @@ class FakeAccount:
     pushed: images in the registry: the tags, keyed by digest. None if the repository does not exist.
     signed_by: identities of the signatures, keyed by image.
     failures: error message of the CLI, keyed by command.
+    replaced: resources that an update has replaced after the last preview.
     pending: replaced resources that the engine has not deleted yet.
     unfinished: operations during which an earlier update was stopped.
     locks: locks of the stack in the S3 backend.
+    failed_updates: number of complete updates that fail.
+    rejection: error code with which AWS rejects the credentials in every request, such as ExpiredToken; "" if it accepts them.
     """
 
     url: str = ""
@@ -121,13 +124,18 @@ class FakeAccount:
     smoke_test: int = 200
     pushed: dict[str, list[str]] | None = field(default_factory=dict)
     platforms: str = "linux/amd64, linux/arm64"
+    replaced: set[str] = field(default_factory=set)
     pending: list[str] = field(default_factory=list)
     unfinished: list[dict[str, Any]] = field(default_factory=list)
     locks: list[dict[str, Any]] = field(default_factory=list)
+    failed_updates: int = 0
+    rejection: str = ""
     signed_by: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
     def pulumi(self, words: list[str]) -> dict[str, Any]:
+        if self.rejection:
+            return {"code": 255, "error": f"error: could not read the bucket: {self.rejection}\n"}
         if message := self.failures.get(words[0]):
             return {"code": 255, "error": f"{message}\n"}
         if words[0] == "whoami":
@@ -138,8 +146,12 @@ class FakeAccount:
             outputs = self._outputs()
             return {"code": 0, "text": json.dumps(outputs[words[2]])} if words[2] in outputs else {"code": 1}
         if words[:2] == ["stack", "export"]:
-            rows = [{"urn": urn, "delete": True} for urn in self.pending]
-            return {"code": 0, "text": json.dumps({"deployment": {"resources": rows, "pending_operations": self.unfinished}})}
+            state = {
+                "manifest": {"time": str(sum(step.startswith("up") for step in self.steps))},
+                "resources": [{"urn": urn, "delete": True} for urn in self.pending],
+                "pending_operations": self.unfinished,
+            }
+            return {"code": 0, "text": json.dumps({"deployment": state})}
         if words[0] == "login":
             self.backend = words[1]
             self.steps.append(f"login {self.backend}")
@@ -153,18 +165,26 @@ class FakeAccount:
             if "--save-plan" in words:
                 file = Path(words[words.index("--save-plan") + 1])
                 assert file.parent.stat().st_mode & 0o077 == 0
-                file.write_text(json.dumps({"resourcePlans": self._plan()}))
+                self.replaced = set()
+                plan = self._plan()
+                for urn in self.pending:
+                    plan[urn]["steps"].append("delete-replaced")
+                file.write_text(json.dumps({"resourcePlans": plan}))
             return {"code": self.preview, "text": ""}
         excluded = "--exclude-dependents" in words
         without = "up without services and aliases" if any("lambda/alias" in word for word in words) else "up without services"
         self.steps.append(without if excluded else "up")
         assert words.count("--policy-pack") == (0 if excluded else 2)
         if excluded:
-            self.pending += [urn for urn in self._plan() if urn.endswith("migrate")]
+            self.replaced = {urn for urn in self._plan() if urn.endswith("migrate")}
+            self.pending += self.replaced
         else:
             plan = json.loads(Path(words[words.index("--plan") + 1]).read_text())
-            if error := fake_engine.unplanned(plan["resourcePlans"], self._plan(), self.pending):
+            if error := fake_engine.unplanned(plan["resourcePlans"], self._plan(), self.replaced, self.pending):
                 return {"code": 255, "error": error}
+            if self.failed_updates:
+                self.failed_updates -= 1
+                return {"code": 255, "error": "error: 1 error occurred: timeout while waiting for the ECS service\n"}
             self.pending = []
         if self.recovers and self.steps.count("up") == 2:
             self.rolls_back = False
@@ -195,6 +215,10 @@ class FakeAccount:
             {"name": "gateway", "image": f"registry/gatehouse@{digest}"},
         ]
         return {"taskDefinition": {"containerDefinitions": containers}}
+
+    def operation(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Respond to the report of an operation of `aws_provider.py`."""
+        raise NotImplementedError
 
     def ecr(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         if self.pushed is None:
@@ -260,8 +284,9 @@ class FakeAccount:
         """The plan of a new image: every task definition is replaced."""
         component = "urn:pulumi:dev::gatehouse::gatehouse:compute:TaskDefinition"
         names = (*SERVICES, "migrate")
-        steps = ["create-replacement", "replace", "delete-replaced"]
-        return {f"{component}$aws:ecs/taskDefinition:TaskDefinition::{name}": {"goal": {}, "steps": steps} for name in names}
+        steps = ("create-replacement", "replace", "delete-replaced")
+        urn = f"{component}$aws:ecs/taskDefinition:TaskDefinition::"
+        return {f"{urn}{name}": {"goal": {}, "steps": [*steps]} for name in names}
 
     def _outputs(self) -> dict[str, Any]:
         outputs: dict[str, Any] = {
@@ -291,6 +316,12 @@ class FakeAccount:
         return {"serviceName": name, "status": "ACTIVE", "deployments": [primary]}
 
 
+def _rejection(code: str, *, is_json: bool) -> bytes:
+    if is_json:
+        return json.dumps({"__type": code, "message": "expired"}).encode()
+    return f"<ErrorResponse><Error><Code>{code}</Code><Message>expired</Message></Error></ErrorResponse>".encode()
+
+
 @contextmanager
 def serving(account: FakeAccount) -> Iterator[str]:
     """Serve the account on a free port. Yields the URL."""
@@ -298,6 +329,9 @@ def serving(account: FakeAccount) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             service = self.path.split("/")[1]
+            if account.rejection:
+                self._respond(403, _rejection(account.rejection, is_json=False))
+                return
             if service == "2013-04-01":
                 self._respond(200, _NO_ZONES)
                 return
@@ -321,6 +355,10 @@ def serving(account: FakeAccount) -> Iterator[str]:
                 else:
                     result = account.cosign(words) if self.path == "/cosign" else account.pulumi(words)
                 self._respond(200, f"{result['code']}\0{result.get('text', '')}\0{result.get('error', '')}".encode())
+            elif self.path == "/operation":
+                self._respond(200, json.dumps(account.operation(json.loads(body))).encode())
+            elif account.rejection:
+                self._respond(403, _rejection(account.rejection, is_json="X-Amz-Target" in self.headers))
             elif self.path.startswith("/2015-03-31/"):
                 self._respond(200, json.dumps(account.lambda_(self.path)).encode())
             elif self.headers.get("X-Amz-Target", "").startswith("ServiceQuotas"):
@@ -333,6 +371,8 @@ def serving(account: FakeAccount) -> Iterator[str]:
                 self._respond(400 if "__type" in result else 200, json.dumps(result).encode())
             else:
                 self._respond(200, _IDENTITY.encode())
+
+        do_PUT = do_POST
 
         def _respond(self, status: int, body: bytes) -> None:
             self.send_response(status)

@@ -39,16 +39,17 @@ def excluded(words: Sequence[str]) -> set[str]:
     return urns
 
 
-def unplanned(allowed: Mapping[str, Any], planned: Mapping[str, Any], pending: Sequence[str]) -> str:
+def unplanned(allowed: Mapping[str, Any], planned: Mapping[str, Any], replaced: Collection[str], pending: Sequence[str]) -> str:
     """The error of an update that is limited to a plan, or "".
 
     The engine first executes the steps of the resources that the program declares, then it deletes the resources in `pending`,
-    which an earlier update has replaced (pkg/resource/deploy/step_generator.go, GenerateDeletes).
+    which earlier updates have replaced (pkg/resource/deploy/step_generator.go, GenerateDeletes).
 
-    allowed: plan that limits the update. planned: steps of a preview before the earlier update.
+    allowed: plan that limits the update. planned: steps of the changes of the program. replaced: resources that were already
+    replaced after the preview.
     """
     for urn, row in planned.items():
-        steps = ["same", *["delete-replaced"] * pending.count(urn)] if urn in pending else row["steps"]
+        steps = [*(["same"] if urn in replaced else row["steps"]), *["delete-replaced"] * pending.count(urn)]
         if allowed[urn]["steps"] != steps:
             return f"error: {urn}: {steps} is not allowed by the plan: {allowed[urn]['steps']}\n"
     return ""

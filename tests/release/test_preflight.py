@@ -42,6 +42,15 @@ def test_unreadable_stack_is_reported(account: FakeAccount, tmp_path: Path) -> N
     assert result.stderr == "preview: the Pulumi CLI cannot read the stack dev: error: could not read the bucket: AccessDenied\n"
 
 
+@pytest.mark.parametrize("command", ["preview", "deploy", "verify", "rollback", "destroy"])
+def test_expired_credentials_are_one_message(account: FakeAccount, tmp_path: Path, command: str) -> None:
+    """The Pulumi CLI can also not read the state."""
+    account.rejection = "ExpiredToken"
+    result = release(account, tmp_path, command)
+    assert (result.returncode, account.steps) == (2, [])
+    assert result.stderr == f"{command}: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or set AWS_PROFILE\n"
+
+
 @pytest.mark.parametrize("header", ["", "encryptionsalt: v1:x\n"])
 def test_missing_passphrase_is_reported(account: FakeAccount, tmp_path: Path, header: str) -> None:
     result = release(account, tmp_path, "preview", stack_file=header + own_stack_file(), has_passphrase=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,7 +155,88 @@ def test_failed_verification_deploys_the_previous_image(account: FakeAccount, tm
     assert digest(tmp_path) == OLD
     assert account.steps == ["preview", "up without services", "run gatehouse-dev-migrate:2", "up", "preview", "up"]
     assert "deploy: gatehouse-dev-gateway: ECS rolled the deployment back." in result.stderr
-    assert result.stderr.endswith("deploy: the verification failed; the stack dev runs the previous image again\n")
+    assert result.stderr.endswith("deploy: the services were not deployed; the stack dev runs the previous image again\n")
+
+
+@pytest.mark.requirement("SS-08", "SS-09")
+def test_failed_update_of_the_services_deploys_the_previous_image(account: FakeAccount, tmp_path: Path) -> None:
+    account.failed_updates = 1
+    result = release(account, tmp_path, "deploy", "--yes", "--rollback")
+    assert (result.returncode, digest(tmp_path)) == (1, OLD)
+    assert account.steps == ["preview", "up without services", "run gatehouse-dev-migrate:2", "up", "preview", "up"]
+    assert result.stderr.endswith(
+        "deploy: pulumi up exited with 255; see its output above. To repeat, run: make deploy ENV=dev\n"
+        "deploy: the services were not deployed; the stack dev runs the previous image again\n"
+    )
+
+
+@pytest.mark.parametrize("step", ["preview", "up without services", "run gatehouse-dev-migrate:2", "up"])
+def test_expired_credentials_stop_the_deployment_without_a_rollback(tmp_path: Path, step: str) -> None:
+    class Expiring(FakeAccount):
+        def pulumi(self, words: list[str]) -> dict[str, Any]:
+            result = super().pulumi(words)
+            self._expire()
+            return {"code": 255} if self.rejection else result
+
+        def ecs(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+            result = super().ecs(action, request)
+            self._expire()
+            return result
+
+        def _expire(self) -> None:
+            self.rejection = "ExpiredToken" if step in self.steps else ""
+
+    account = Expiring()
+    with serving(account):
+        result = release(account, tmp_path, "deploy", "--yes", "--rollback")
+    assert (result.returncode, account.steps[-1], digest(tmp_path)) == (1, step, NEW)
+    assert result.stderr.splitlines()[-1] == (
+        "deploy: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or set AWS_PROFILE. "
+        "Then run: make deploy ENV=dev"
+    )
+
+
+@pytest.mark.parametrize("update", ["up without services", "up"])
+def test_lock_of_another_update_stops_the_deployment_without_a_rollback(tmp_path: Path, update: str) -> None:
+    class Locked(FakeAccount):
+        def pulumi(self, words: list[str]) -> dict[str, Any]:
+            result = super().pulumi(words)
+            if update not in self.steps:
+                return result
+            self.locks = [{"pid": 7, "username": "ada", "hostname": "laptop", "timestamp": "2026-01-02T03:04:05.6+01:00"}]
+            return {"code": 255, "error": "error: the stack is currently locked by 1 lock(s)."} if words[0] == "up" else result
+
+    account = Locked()
+    with serving(account):
+        result = release(account, tmp_path, "deploy", "--yes", "--rollback")
+    assert (result.returncode, account.steps[-1], digest(tmp_path)) == (1, update, NEW)
+    assert "deploy: the stack dev is locked by ada@laptop (process 7) since 2026-01-02T03:04:05." in result.stderr
+
+
+@pytest.mark.parametrize("step", ["preview", "run gatehouse-dev-migrate:2"])
+def test_update_by_another_command_stops_the_deployment_without_a_rollback(tmp_path: Path, step: str) -> None:
+    class Shared(FakeAccount):
+        def pulumi(self, words: list[str]) -> dict[str, Any]:
+            result = super().pulumi(words)
+            self._update()
+            return result
+
+        def ecs(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+            result = super().ecs(action, request)
+            self._update()
+            return result
+
+        def _update(self) -> None:
+            if self.steps[-1:] == [step]:
+                self.steps.append("up of another command")
+
+    account = Shared()
+    with serving(account):
+        result = release(account, tmp_path, "deploy", "--yes", "--rollback")
+    assert (result.returncode, account.steps[-2:], digest(tmp_path)) == (1, [step, "up of another command"], NEW)
+    assert result.stderr == (
+        "deploy: another command updated the stack dev after the preview. To deploy your changes, run: make deploy ENV=dev\n"
+    )
 
 
 def test_failed_rollback_is_reported(account: FakeAccount, tmp_path: Path) -> None:
