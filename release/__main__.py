@@ -180,9 +180,12 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
         return _deploy(options, stack)
     if options.command == "rollback":
         return _rollback(options, stack)
-    if options.command == "destroy" and not _confirm(stack, "destroys"):
+    code = pulumi_cli.run(command_line(options.command, stack, diff=options.diff), options.root)
+    if options.command == "preview" or code:
+        return code
+    if not _confirm(stack, "destroys"):
         return _reject("destroy", ["not confirmed; nothing was changed"])
-    return pulumi_cli.run(command_line(options.command, stack, diff=options.diff), options.root)
+    return pulumi_cli.run(command_line("destroy", stack, yes=True), options.root)
 
 
 def _deploy(options: argparse.Namespace, stack: Stack) -> int:
@@ -236,8 +239,7 @@ def _previous_digest(stack: Stack, root: Path) -> str:
 
 
 def _confirm(stack: Stack, verb: str) -> bool:
-    note = " Pulumi rejects the request while a resource is protected (docs/guides/deploy.md)." if verb == "destroys" else ""
-    print(f"This command {verb} the stack {stack.name} in account {stack.account}.{note}")
+    print(f"This command {verb} the stack {stack.name} in account {stack.account}.")
     try:
         return input("Enter the name of the stack to confirm: ").strip() == stack.name
     except EOFError:

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +32,9 @@ def command_line(
 ) -> list[str]:
     """A command line for preview, deploy or destroy. preview and deploy run both policy packs.
 
+    The CLI is not interactive: its display would read Ctrl-C, and this process would not know that the user stops the command.
+
+    yes: skip the prompt. Without it, destroy is only a preview.
     without_services: exclude the ECS services and their task definitions, so that they keep running unchanged. The packs do not
     run, because the engine passes no inputs for excluded resources that do not exist yet, and the packs reject such resources.
     The preview and the deployment of the services evaluate all resources.
@@ -42,7 +44,11 @@ def command_line(
     save_plan: file to which a preview writes its operations. plan: file with the operations to which a deployment is limited.
     """
     verb = {"preview": "preview", "deploy": "up", "destroy": "destroy"}[command]
-    options = [*(["--diff"] if diff else []), *(["--yes", "--skip-preview"] if yes else [])]
+    options = ["--non-interactive", *(["--diff"] if diff else [])]
+    if command == "destroy":  # The CLI previews again, because `--skip-preview` would delete what protected resources need.
+        options.append("--yes" if yes else "--preview-only")
+    elif yes:
+        options += ["--yes", "--skip-preview"]
     if save_plan:
         options += ["--save-plan", str(save_plan)]
     if plan:
@@ -71,10 +77,9 @@ def run(arguments: list[str], root: Path = ROOT) -> int:
     KeyboardInterrupt.
 
     The CLI finishes the operations in progress, saves the state and releases the lock after the first signal, and stops at once
-    after the second (pkg/backend/cancellation_scope.go). Therefore only the first signal is forwarded.
+    after the second (pkg/backend/cancellation_scope.go). Therefore, the CLI has a process group of its own, and only the first
+    signal is forwarded.
     """
-    # A terminal sends SIGINT to its whole process group, and the CLI reads its prompts from the terminal.
-    on_terminal = sys.stdin.isatty()
     process: subprocess.Popen[bytes] | None = None
     received: list[int] = []
     forwarded: list[int] = []
@@ -82,15 +87,14 @@ def run(arguments: list[str], root: Path = ROOT) -> int:
     def forward() -> None:
         if process and received and not forwarded:
             forwarded.append(received[0])
-            if not (on_terminal and received[0] == signal.SIGINT):
-                process.send_signal(received[0])
+            process.send_signal(received[0])
 
     def handle(number: int, _frame: FrameType | None) -> None:
         received.append(number)
         forward()
 
     with _handled_by(handle):
-        process = subprocess.Popen(arguments, cwd=root, env=environment(), process_group=None if on_terminal else 0)
+        process = subprocess.Popen(arguments, cwd=root, env=environment(), stdin=subprocess.DEVNULL, process_group=0)
         forward()
         code = process.wait()
     if received:

@@ -1,21 +1,18 @@
 """An AWS provider for the real Pulumi engine that derives outputs from inputs and calls no AWS API.
 
-The engine starts `pulumi-resource-aws` if it is on PATH, instead of the plugin that it would download. Variables:
-
-- PROVIDER_LOG: file to which the provider adds a JSON line for each operation.
-- PROVIDER_CONTROL: JSON file with the numbers of the operations at which the provider sends SIGINT to the process `process`
-  ("interrupt") or returns an error ("fail").
+The engine starts `pulumi-resource-aws` if it is on PATH, instead of the plugin that it would download. The provider reports each
+creation, update and deletion, also those of previews, to the fake account at AWS_ENDPOINT_URL, which may let the operation fail.
 """
 
+import http.client
 import json
 import os
-import signal
 import threading
 from collections.abc import Iterable
 from concurrent import futures
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
 from google.protobuf import empty_pb2, struct_pb2
@@ -26,9 +23,8 @@ from sandbox.engine.steps import changed_properties, keeps_name, replaces
 from sandbox.engine.types import UNKNOWN, Registration
 from sandbox.engine.values import ARCHIVE, ASSET, SIGNATURE, decode
 
-LOG, CONTROL = Path(os.environ["PROVIDER_LOG"]), Path(os.environ["PROVIDER_CONTROL"])
 PROVIDER = "provider"
-TASK_DEFINITION, SERVICE = "aws:ecs/taskDefinition:TaskDefinition", "aws:ecs/service:Service"
+TASK_DEFINITION, FUNCTION = "aws:ecs/taskDefinition:TaskDefinition", "aws:lambda/function:Function"
 
 
 def registration(urn: str, inputs: struct_pb2.Struct) -> Registration:
@@ -49,11 +45,6 @@ def _replace_files(values: Iterable[struct_pb2.Value]) -> None:
             _replace_files([*fields.values(), *value.list_value.values])
 
 
-def operations() -> list[dict[str, Any]]:
-    """The operations of all runs of the provider, in order."""
-    return [json.loads(line) for line in LOG.read_text().splitlines()] if LOG.exists() else []
-
-
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """Names of methods and messages: proto/pulumi/provider.proto in github.com/pulumi/pulumi."""
 
@@ -61,7 +52,6 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._previews, self._fakes = PreviewProvider(), FakeProvider()
         self._inputs: dict[str, Any] = {}
         self._lock = threading.Lock()
-        self._count = 0
 
     def Handshake(self, request: Any, context: Any) -> Any:
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, accept_resources=True)
@@ -97,13 +87,17 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Create(self, request: Any, context: Any) -> Any:
         new = registration(request.urn, request.properties)
         with self._lock:
-            identity, outputs = (self._previews if request.preview else self._fakes).create(new)
-            if not request.preview:
-                outputs = {key: {} if value == UNKNOWN else value for key, value in outputs.items()}
-                if new.type == TASK_DEFINITION:
-                    revision = 1 + sum(row["urn"] == new.urn and row["operation"] == "create" for row in operations())
-                    outputs |= {"revision": revision, "arn": f"{outputs['arn'].rpartition(':')[0]}:{revision}"}
-                self._record("create", new, identity, context)
+            provider = self._previews if request.preview else self._fakes
+            identity, outputs = provider.create(new)
+        if new.type == FUNCTION:
+            outputs["version"] = UNKNOWN if request.preview else "1"
+        arn = str(outputs.get("arn", ""))
+        reply = report("create", new, identity, context, arn=arn, preview=request.preview)
+        if not request.preview:
+            outputs = {key: {} if value == UNKNOWN else value for key, value in outputs.items()}
+            if new.type == TASK_DEFINITION:
+                family = outputs["arn"].rpartition(":")[0]
+                outputs |= {"revision": reply["number"], "arn": f"{family}:{reply['number']}"}
         computed = {key: value for key, value in outputs.items() if key not in new.inputs}
         return _with(provider_pb2.CreateResponse(id=identity), request.properties, computed)
 
@@ -111,21 +105,19 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         new, old = registration(request.urn, request.news), decode(request.olds)[0]
         with self._lock:
             identity, outputs = self._fakes.create(new)
-            if not request.preview:
-                self._record("update", new, identity, context)
+        report("update", new, identity, context, preview=request.preview)
         computed = {key: old.get(key, value) for key, value in outputs.items() if key not in new.inputs}
-        return _with(
-            provider_pb2.UpdateResponse(),
-            request.news,
-            {**computed, **({"tagsAll": outputs["tagsAll"]} if "tagsAll" in outputs else {})},
-        )
+        if "tagsAll" in outputs:
+            computed["tagsAll"] = outputs["tagsAll"]
+        if new.type == FUNCTION:  # An update publishes a version.
+            computed["version"] = UNKNOWN if request.preview else str(int(old["version"]) + 1)
+        return _with(provider_pb2.UpdateResponse(), request.news, computed)
 
     def Read(self, request: Any, context: Any) -> Any:
         return provider_pb2.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
 
     def Delete(self, request: Any, context: Any) -> Any:
-        with self._lock:
-            self._record("delete", registration(request.urn, request.properties), request.id, context)
+        report("delete", registration(request.urn, request.properties), request.id, context)
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any, context: Any) -> Any:
@@ -137,18 +129,35 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Cancel(self, request: Any, context: Any) -> Any:
         return empty_pb2.Empty()
 
-    def _record(self, operation: str, resource: Registration, identity: str, context: Any) -> None:
-        self._count += 1
-        control = json.loads(CONTROL.read_text())
-        if self._count == control.get("interrupt"):
-            os.kill(control["process"], signal.SIGINT)
-        if self._count == control.get("fail"):
-            context.abort(grpc.StatusCode.UNKNOWN, "ExpiredToken: The security token included in the request is expired")
-        row = {"operation": operation, "urn": resource.urn, "id": identity}
-        if resource.type == SERVICE:
-            row |= {"service": resource.inputs["name"], "taskDefinition": resource.inputs["taskDefinition"]}
-        with LOG.open("a") as log:
-            log.write(json.dumps(row) + "\n")
+
+def report(
+    operation: str,
+    resource: Registration,
+    identity: str,
+    context: Any,
+    *,
+    arn: str = "",
+    preview: bool = False,
+) -> dict[str, Any]:
+    """Report an operation to the account. Returns its reply: `number` counts the creations of the resource. If the reply contains
+    an error, the operation fails."""
+    row = {
+        "operation": operation,
+        "preview": preview,
+        "urn": resource.urn,
+        "type": resource.type,
+        "id": identity,
+        "arn": arn,
+        "inputs": resource.inputs,
+    }
+    host = urlsplit(os.environ["AWS_ENDPOINT_URL"]).netloc
+    connection = http.client.HTTPConnection(host)
+    connection.request("POST", "/operation", json.dumps(row))
+    reply: dict[str, Any] = json.load(connection.getresponse())
+    connection.close()
+    if reply["error"]:
+        context.abort(grpc.StatusCode.UNKNOWN, reply["error"])
+    return reply
 
 
 def _with(response: Any, inputs: struct_pb2.Struct, computed: dict[str, Any]) -> Any:

@@ -171,6 +171,9 @@ class FakeAccount:
                     plan[urn]["steps"].append("delete-replaced")
                 file.write_text(json.dumps({"resourcePlans": plan}))
             return {"code": self.preview, "text": ""}
+        if words[0] == "destroy":
+            self.steps.append("preview of the destruction" if "--preview-only" in words else "destroy")
+            return {"code": self.preview}
         excluded = "--exclude-dependents" in words
         without = "up without services and aliases" if any("lambda/alias" in word for word in words) else "up without services"
         self.steps.append(without if excluded else "up")

@@ -1,12 +1,17 @@
-"""A project whose stack `dev` is deployed by the real Pulumi CLI: S3 and KMS of moto, a fake ECS, and `aws_provider.py`."""
+"""A project whose stack is deployed by the real Pulumi CLI: S3 and KMS of moto, a fake ECS, and `aws_provider.py`."""
 
+import fcntl
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
+import termios
+import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,34 +21,108 @@ import yaml
 from sandbox.emulator.server import Emulator
 from tests.release.fake_aws import ROOT, FakeAccount, own_stack_file
 
-REGION, BUCKET = "eu-west-1", "acme-state"
+REGION, BUCKET, USER = "eu-west-1", "acme-state", "deployer"
+TASK_DEFINITION, SERVICE = "aws:ecs/taskDefinition:TaskDefinition", "aws:ecs/service:Service"
+ALIAS = "aws:lambda/alias:Alias"
 _PROVIDER = """#!/bin/sh
 PYTHONPATH={root} exec {python} -m tests.release.aws_provider "$@"
 """
+# Takes the place of `.venv/bin/python` in `make`: the stack is that of the folder, and the traffic of functions shifts at once.
+_RELEASE = """#!/bin/sh
+shift 2
+exec {python} -c "
+import runpy
+import release.traffic
+release.traffic.BAKE_S = 0
+runpy.run_module('release', run_name='__main__', alter_sys=True)
+" "$@" --root {folder}
+"""
+
+
+def _succeed(call: str) -> str:
+    return ""
 
 
 @dataclass
 class DeployedAccount(FakeAccount):
     """A fake account whose ECS services run the task definitions that the provider has set.
 
-    log: file with the operations of the provider. migrations: number of migrations that were started.
+    operations: the operations of the provider, in order, without those of previews.
+    calls: the operations of the provider and the calls of ECS, such as "update Service gateway" and "RunTask".
+    on_call: called with each call. Returns the error with which the provider's operation fails, or "".
     """
 
-    log: Path = field(default_factory=Path)
-    migrations: int = 0
+    operations: list[dict[str, Any]] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    on_call: Callable[[str], str] = _succeed
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def operations(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+    def operation(self, row: dict[str, Any]) -> dict[str, Any]:
+        name = row["urn"].rpartition("::")[2]
+        kind = row["type"].rpartition(":")[2]
+        prefix = "preview " if row["preview"] else ""
+        with self._lock:
+            error = self._call(f"{prefix}{row['operation']} {kind} {name}")
+            if not row["preview"] and not error:
+                row["number"] = 1 + sum(
+                    other["urn"] == row["urn"] and other["operation"] == "create" for other in self.operations
+                )
+                self.operations.append(row)
+        return {"error": error, "number": row.get("number", 0)}
+
+    def _call(self, call: str) -> str:
+        self.calls.append(call)
+        return self.on_call(call)
+
+    @contextmanager
+    def each(self, on_call: Callable[[str], str]) -> Iterator[None]:
+        """Call a function with each call."""
+        self.on_call = on_call
+        yield
+        self.on_call = _succeed
+
+    def services(self) -> dict[str, str]:
+        """The image of each ECS service, by the name of the process."""
+        definitions = self._definitions()
+        rows = [row for row in self.operations if row["type"] == SERVICE and row["operation"] != "delete"]
+        images = {}
+        for row in rows:
+            image = self._image(definitions[row["inputs"]["taskDefinition"]])
+            images[row["urn"].rpartition("::")[2]] = image
+        return images
 
     def ecs(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        self._call(action)
         if action == "RunTask":
-            self.migrations += 1
             return {"tasks": [{"taskArn": "arn:aws:ecs:eu-west-1:1:task/main/abc"}], "failures": []}
+        if action == "ListTaskDefinitions":
+            family = f"/{request['familyPrefix']}:"
+            arns = [arn for arn in self._definitions() if family in arn]
+            return {"taskDefinitionArns": arns if request["status"] == "ACTIVE" else []}
+        if action == "DescribeTaskDefinition":
+            containers = json.loads(self._definitions()[request["taskDefinition"]]["containerDefinitions"])
+            return {"taskDefinition": {"containerDefinitions": containers}}
         return super().ecs(action, request)
 
+    def lambda_(self, path: str) -> dict[str, Any]:
+        if "/aliases/" not in path:
+            return super().lambda_(path)
+        versions = [row["inputs"]["functionVersion"] for row in self.operations if row["type"] == ALIAS]
+        return {"Name": "live", "FunctionVersion": versions[-1]}
+
+    def _definitions(self) -> dict[str, dict[str, Any]]:
+        """The inputs of all revisions of the task definitions, by ARN."""
+        created = [row for row in self.operations if row["type"] == TASK_DEFINITION and row["operation"] == "create"]
+        return {f"{row['arn'].rpartition(':')[0]}:{row['number']}": row["inputs"] for row in created}
+
+    def _image(self, definition: Mapping[str, Any]) -> str:
+        match = re.search(r"sha256:\w+", definition["containerDefinitions"])
+        return match[0] if match else ""
+
     def _service(self, name: str) -> dict[str, Any]:
-        history = [row["taskDefinition"] for row in self.operations() if row.get("service") == name]
-        if not history:
+        rows = [row for row in self.operations if row["type"] == SERVICE and row["inputs"].get("name") == name]
+        history = [row["inputs"]["taskDefinition"] for row in rows if row["operation"] != "delete"]
+        if not history or rows[-1]["operation"] == "delete":
             return {"serviceName": name, "status": "INACTIVE", "deployments": []}
         previous = next((arn for arn in reversed(history) if arn != history[-1]), history[-1])
         definition = previous if self.rolls_back else history[-1]
@@ -58,47 +137,104 @@ class DeployedAccount(FakeAccount):
         return {"serviceName": name, "status": "ACTIVE", "deployments": [primary]}
 
 
-class Project:
-    """A folder with the program, the packs and the stack file of dev. Its environment is `.venv` of the repository."""
+class Terminal:
+    """A command that runs in a terminal of its own.
 
-    def __init__(self, folder: Path, account: DeployedAccount, emulator: Emulator) -> None:
-        self.folder, self.account = folder, account
+    answers: what the user enters, by the end of the prompt.
+    """
+
+    def __init__(self, command: list[str], environment: dict[str, str], answers: Mapping[str, str]) -> None:
+        self._controller, terminal = pty.openpty()
+        termios.tcsetwinsize(terminal, (40, 120))
+        self._answers = dict(answers)
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**environment, "TERM": "xterm"},
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(terminal)
+
+    def press(self, keys: str) -> None:
+        os.write(self._controller, keys.encode())
+
+    def wait(self) -> tuple[int, str]:
+        """Wait for the end of the command. Returns its exit code and its output without control sequences."""
+        output = ""
+        with suppress(OSError):  # Linux raises EIO when no process has the terminal open any more.
+            while data := os.read(self._controller, 65536):
+                output += data.decode(errors="replace")
+                for prompt in [prompt for prompt in self._answers if prompt in output]:
+                    self.press(self._answers.pop(prompt))
+        code = self._process.wait()
+        os.close(self._controller)
+        return code, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output).replace("\r\n", "\n")
+
+
+class Project:
+    """A folder with the program, the packs and the file of a stack. Its environment is `.venv` of the repository."""
+
+    def __init__(self, stack: str, folder: Path, account: DeployedAccount, emulator: Emulator) -> None:
+        self.stack, self.folder, self.account = stack, folder, account
         self.digests = 0
-        self._control = folder / "control.json"
-        account.log = folder / "provider.log"
+        self._emulator = emulator
         account.backend = f"s3://{BUCKET}?region={REGION}&endpoint={emulator.endpoint}&s3ForcePathStyle=true"
         self.environment = _environment(folder, account, emulator)
-        self.control({})
+        _create_user(emulator)
+        self.sign_in()
         _write_program(folder)
         self.write_settings({})
         _create_backend(emulator)
-        self.pulumi("stack", "init", "dev", "--secrets-provider", f"awskms://alias/state?region={REGION}")
+        self.pulumi("stack", "init", stack, "--secrets-provider", f"awskms://alias/state?region={REGION}")
 
-    def control(self, control: Mapping[str, int]) -> None:
-        """Set the operations at which the provider interrupts the command or fails."""
-        self._control.write_text(json.dumps(control))
+    @property
+    def file(self) -> Path:
+        return self.folder / f"Pulumi.{self.stack}.yaml"
+
+    def sign_in(self) -> None:
+        """Use new credentials. The previous ones have expired."""
+        iam = self._emulator.client("iam", "us-east-1")
+        self.expire_credentials()
+        key = iam.create_access_key(UserName=USER)["AccessKey"]
+        self.environment |= {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+        self.account.rejection = ""
+        self._emulator.permissions.enforce(False)
+
+    def expire_credentials(self) -> None:
+        iam = self._emulator.client("iam", "us-east-1")
+        for key in iam.list_access_keys(UserName=USER)["AccessKeyMetadata"]:
+            iam.delete_access_key(UserName=USER, AccessKeyId=key["AccessKeyId"])
+        self.account.rejection = "ExpiredToken"
+        self._emulator.permissions.enforce(True)
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
         """Write the stack file with a new image and other settings."""
-        file = self.folder / "Pulumi.dev.yaml"
-        header = yaml.safe_load(file.read_text()) if file.exists() else {}
-        document = yaml.safe_load(own_stack_file())
+        header = yaml.safe_load(self.file.read_text()) if self.file.exists() else {}
+        document = yaml.safe_load(own_stack_file(self.stack))
         self.digests += 1
         _merge(document["config"]["gatehouse:settings"], settings)
         text = yaml.safe_dump({**{key: value for key, value in header.items() if key != "config"}, **document})
-        file.write_text(re.sub(r"digest: sha256:\w+", f"digest: sha256:{self.digests:064x}", text))
+        self.file.write_text(re.sub(r"digest: sha256:\w+", f"digest: sha256:{self.digests:064x}", text))
 
     @property
     def digest(self) -> str:
         """The digest in the stack file."""
-        match = re.search(r"sha256:\w+", (self.folder / "Pulumi.dev.yaml").read_text())
+        match = re.search(r"sha256:\w+", self.file.read_text())
         return match[0] if match else ""
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start a release command."""
-        command = [sys.executable, "-m", "release", *words, "--env", "dev", "--root", str(self.folder)]
+    def command(self, target: str, **variables: int) -> list[str]:
+        """A command line of `make` for the stack."""
+        arguments = [f"{name}={value}" for name, value in variables.items()]
+        return ["make", f"PY={self.folder / 'bin' / 'release'}", target, f"ENV={self.stack}", *arguments]
+
+    def start(self, target: str, **variables: int) -> subprocess.Popen[str]:
+        """Start a target of `make` without a terminal."""
         return subprocess.Popen(
-            command,
+            self.command(target, **variables),
             cwd=ROOT,
             env=self.environment,
             text=True,
@@ -107,14 +243,15 @@ class Project:
             stderr=subprocess.STDOUT,
         )
 
-    def release(self, *words: str, interrupt: int = 0) -> tuple[int, str]:
-        """Run a release command. Returns its exit code and its output. interrupt: operation during which it receives SIGINT."""
-        process = self.start(*words)
-        if interrupt:
-            self.control({"interrupt": interrupt, "process": process.pid})
+    def make(self, target: str, **variables: int) -> tuple[int, str]:
+        """Run a target of `make` without a terminal. Returns its exit code and its output."""
+        process = self.start(target, **variables)
         output, _ = process.communicate()
-        self.control({})
         return process.returncode, output
+
+    def terminal(self, target: str, answers: Mapping[str, str] | None = None, **variables: int) -> Terminal:
+        """Start a target of `make` in a terminal."""
+        return Terminal(self.command(target, **variables), self.environment, answers or {})
 
     def pulumi(self, *words: str) -> str:
         """Run a command of the CLI. Returns its output. Raises CalledProcessError."""
@@ -123,23 +260,23 @@ class Project:
 
     def state(self) -> dict[str, Any]:
         """The state of the stack."""
-        deployment: dict[str, Any] = json.loads(self.pulumi("stack", "export", "--stack", "dev"))["deployment"]
+        deployment: dict[str, Any] = json.loads(self.pulumi("stack", "export", "--stack", self.stack))["deployment"]
         return deployment
 
-    def lost(self) -> Counter[str]:
-        """The URNs of the resources that the provider has and the state has not, or the reverse (negative)."""
+    def unfinished(self) -> dict[str, Any]:
+        """What a deployment has left: replaced resources that are not deleted, operations in progress, and resources that only
+        the account (positive) or only the state has (negative). Empty after a complete deployment."""
+        state = self.state()
+        resources = state.get("resources") or []
         existing = Counter[str]()
-        for row in self.account.operations():
+        for row in self.account.operations:
             existing[row["urn"]] += {"create": 1, "delete": -1}.get(row["operation"], 0)
-        managed = Counter[str](
-            row["urn"] for row in self.state().get("resources", []) if _is_aws(row) and not row.get("external")
-        )
-        existing.subtract(managed)
-        return Counter({urn: number for urn, number in existing.items() if number})
-
-    def pending_deletions(self) -> list[str]:
-        """The URNs of the resources that were replaced and not deleted."""
-        return [row["urn"] for row in self.state()["resources"] if row.get("delete")]
+        existing.subtract(row["urn"] for row in resources if row["type"].startswith("aws:") and not row.get("external"))
+        return {
+            **{urn: number for urn, number in existing.items() if number},
+            **{row["urn"]: "pending deletion" for row in resources if row.get("delete")},
+            **{row["resource"]["urn"]: row["type"] for row in state.get("pending_operations") or []},
+        }
 
 
 def _merge(settings: dict[str, Any], changes: Mapping[str, Any]) -> None:
@@ -150,14 +287,9 @@ def _merge(settings: dict[str, Any], changes: Mapping[str, Any]) -> None:
             settings[key] = value
 
 
-def _is_aws(row: Mapping[str, Any]) -> bool:
-    return str(row["type"]).startswith("aws:")
-
-
 def _environment(folder: Path, account: DeployedAccount, emulator: Emulator) -> dict[str, str]:
-    removed = ("AWS_", "PULUMI_", "GITHUB_", "PYTHONPATH")
+    removed = ("AWS_", "PULUMI_", "GITHUB_", "PYTHONPATH", "MAKE", "MFLAGS")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
-    key, secret = emulator.credentials
     return {
         **inherited,
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
@@ -165,14 +297,11 @@ def _environment(folder: Path, account: DeployedAccount, emulator: Emulator) -> 
         "PULUMI_BACKEND_URL": account.backend,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        "PROVIDER_LOG": str(account.log),
-        "PROVIDER_CONTROL": str(folder / "control.json"),
         "NO_PROXY": "127.0.0.1",
         "AWS_ENDPOINT_URL": account.url,
         "AWS_ENDPOINT_URL_S3": emulator.endpoint,
         "AWS_ENDPOINT_URL_KMS": emulator.endpoint,
-        "AWS_ACCESS_KEY_ID": key,
-        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_ENDPOINT_URL_CLOUDWATCH": emulator.endpoint,
         "AWS_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
@@ -189,10 +318,19 @@ def _write_program(folder: Path) -> None:
         (project.parent / "__main__.py").write_text((ROOT / name).with_name("__main__.py").read_text())
         project.write_text(yaml.safe_dump(yaml.safe_load((ROOT / name).read_text()) | {"runtime": python}))
     (folder / "runtime").symlink_to(ROOT / "runtime")  # the code of the functions
-    binary = folder / "bin" / "pulumi-resource-aws"
-    binary.parent.mkdir()
-    binary.write_text(_PROVIDER.format(root=ROOT, python=sys.executable))
-    binary.chmod(0o755)
+    for name, script in (("pulumi-resource-aws", _PROVIDER), ("release", _RELEASE)):
+        file = folder / "bin" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(script.format(root=ROOT, python=sys.executable, folder=folder))
+        file.chmod(0o755)
+
+
+def _create_user(emulator: Emulator) -> None:
+    iam = emulator.client("iam", "us-east-1")
+    iam.create_user(UserName=USER)
+    statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=USER, PolicyName="administrator", PolicyDocument=policy)
 
 
 def _create_backend(emulator: Emulator) -> None:

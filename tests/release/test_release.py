@@ -244,3 +244,19 @@ def test_failed_rollback_is_reported(account: FakeAccount, tmp_path: Path) -> No
     result = release(account, tmp_path, "deploy", "--yes", "--rollback")
     assert (result.returncode, digest(tmp_path)) == (1, OLD)
     assert "runs the previous image again" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("preview", "stdin", "code", "steps"),
+    [
+        (0, "dev\n", 0, ["preview of the destruction", "destroy"]),
+        (0, "yes\n", 2, ["preview of the destruction"]),
+        (255, "dev\n", 255, ["preview of the destruction"]),  # a protected resource
+    ],
+)
+def test_stack_is_destroyed_after_a_preview_and_a_confirmation(
+    account: FakeAccount, tmp_path: Path, preview: int, stdin: str, code: int, steps: list[str]
+) -> None:
+    account.preview = preview
+    result = release(account, tmp_path, "destroy", stdin=stdin)
+    assert (result.returncode, account.steps) == (code, steps)
