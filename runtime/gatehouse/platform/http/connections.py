@@ -10,8 +10,9 @@ from gatehouse.platform.batched_writes import BatchedWrites
 from gatehouse.platform.http import asgi
 from gatehouse.platform.settings import ConnectionSettings
 
-#: Maximum number of bytes of unfinished bodies that a worker keeps in memory, for a network and in total. Bodies that are
-#: streamed, such as requests to Cores and files, do not count.
+#: Maximum number of bytes of unfinished bodies that the workers of a service keep in memory, for a
+#: network and in total. Each worker has an equal share. Bodies that are streamed, such as requests to
+#: Cores and files, do not count.
 NETWORK_BODIES_BYTES_MAX = 16 * 1024 * 1024
 BODIES_BYTES_MAX = 64 * 1024 * 1024
 
@@ -27,11 +28,15 @@ class Connections(asgi.BodyMemory):
         settings: ConnectionSettings,
         addresses: ClientAddresses,
         on_reject: Callable[[GatehouseError, str], None] = lambda error, address: None,
+        workers: int = 1,
     ) -> None:
-        """on_reject: called with the error and the address of a client whose request never reached the application."""
+        """on_reject: called with the error and the address of a client whose request never reached the
+        application. workers: number of workers of the service.
+        """
         self.settings = settings
         self.addresses = addresses
         self.on_reject = on_reject
+        self._workers = workers
         self.writes = BatchedWrites()
         #: Open connections.
         self.total = 0
@@ -78,9 +83,9 @@ class Connections(asgi.BodyMemory):
         """Implements asgi.BodyMemory."""
         network = self.network(scope["client"][0], scope["headers"]) if scope["client"] else ""
         self.body_bytes_total += size
-        if self.body_bytes.add(network, size) > NETWORK_BODIES_BYTES_MAX:
+        if self.body_bytes.add(network, size) * self._workers > NETWORK_BODIES_BYTES_MAX:
             raise TooManyRequests("This address is sending too many bytes of request bodies at the same time.")
-        if self.body_bytes_total > BODIES_BYTES_MAX:
+        if self.body_bytes_total * self._workers > BODIES_BYTES_MAX:
             raise Unavailable("The server is receiving too many bytes of request bodies at the same time.")
 
     def remove(self, scope: asgi.Scope, size: int) -> None:

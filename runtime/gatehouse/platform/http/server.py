@@ -219,7 +219,9 @@ def _work(service: str, settings: Settings, metrics_folder: str) -> None:
             application: App = importlib.import_module(f"gatehouse.services.{service}.app").build(settings)
         sock = _open(listen, service, settings, shared=bool(metrics_folder))
         on_reject = _rejection_log(service, settings)
-        server = Server(application, Connections(settings, ClientAddresses(settings.trusted_proxies), on_reject))
+        workers = settings.workers if service == "gateway" else 1
+        connections = Connections(settings, ClientAddresses(settings.trusted_proxies), on_reject, workers)
+        server = Server(application, connections)
     except SettingsError as exc:
         sys.stderr.write(f"{exc.public}\n")
         sys.exit(1)

@@ -541,10 +541,11 @@ def test_connections_and_bodies_count_by_network(addresses: list[str], count: in
 
 
 @pytest.mark.bound("http.connections:BODIES_BYTES_MAX")
-def test_bytes_of_unfinished_bodies_of_a_worker_are_bounded() -> None:
-    worker = Connections(NEVER, ClientAddresses(()))
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bytes_of_unfinished_bodies_of_a_service_are_bounded(workers: int) -> None:
+    worker = Connections(NEVER, ClientAddresses(()), workers=workers)
     for number in range(BODIES_BYTES_MAX // NETWORK_BODIES_BYTES_MAX):
-        worker.add({"client": (f"192.0.2.{number}", 1), "headers": []}, NETWORK_BODIES_BYTES_MAX)
+        worker.add({"client": (f"192.0.2.{number}", 1), "headers": []}, NETWORK_BODIES_BYTES_MAX // workers)
     with pytest.raises(TooManyRequests):
         worker.add({"client": ("192.0.2.0", 1), "headers": []}, 1)
     with pytest.raises(Unavailable):
