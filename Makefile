@@ -48,7 +48,7 @@ test: ## Run the tests (TESTS=path)
 check: ## Run format, lint, type, import, web UI, workflow and policy checks; with ENV= the policy checks of one stack (PROJECT=account)
 	@scripts/setup.sh
 ifdef ENV
-	@$(PY) -m sandbox check --env $(ENV) $(if $(PROJECT),--program "$(PROJECT)")
+	@.venv/bin/gatehouse-policies check --env $(ENV) $(if $(PROJECT),--program "$(PROJECT)")
 else
 	@$(MAKE) --jobs=$$(getconf _NPROCESSORS_ONLN) --keep-going $(OUTPUT_SYNC) $(CHECKS)
 endif
@@ -60,10 +60,10 @@ check/web:
 	@$(PY) -m tools.web_types
 
 check/stack-%:
-	@$(PY) -m sandbox check --env $*
+	@.venv/bin/gatehouse-policies check --env $*
 
 check/account-%:
-	@$(PY) -m sandbox check --program account --env $*
+	@.venv/bin/gatehouse-policies check --program account --env $*
 
 check/imports:
 	@contracts=$$(.venv/bin/lint-imports --no-cache) || { echo "$$contracts"; exit 1; }; echo "$$contracts" | tail -n 1
@@ -142,7 +142,7 @@ api-keys: ## List the API keys of the local environment; NAME="my app" creates o
 
 clean: ## Stop the local environment and delete all generated files (.venv, caches, .gatehouse)
 	@if [ -x $(PY) ]; then $(PY) -m sandbox down >/dev/null 2>&1 || true; fi
-	@rm -rf .venv .gatehouse account/.gatehouse .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv policies/.venv .gatehouse account/.gatehouse .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@rm -rf runtime/web/node_modules runtime/gatehouse/services/console/static
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "clean: done"

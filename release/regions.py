@@ -5,17 +5,17 @@ from functools import cache
 
 import boto3
 import botocore
+from gatehouse_policies.lists import ALLOWED_REGIONS
 
 from components.settings.fields import shown
-from policies.rules.pulumi_program import ALLOWED_REGIONS
 from release.stack_file import Stack
 
 _KEYS = ("region", "second_region")
-_NEW = "If AWS opened the region recently, add it to policies/allowed_regions.toml"
+_NEW = "If AWS opened the region recently, add it to policies/gatehouse_policies/allowed_regions.toml"
 
 
 def unknown_regions(stack: Stack) -> list[str]:
-    """One message for each region in the settings that neither botocore nor policies/allowed_regions.toml lists.
+    """One message for each region in the settings that neither botocore nor allowed_regions.toml of the policies lists.
 
     A region that is newer than botocore therefore needs one line in a file, and no new version of a library.
     """

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sandbox.engine.yaml_file import read_stack_file
-from sandbox.errors import SandboxError
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program.yaml_file import read_stack_file
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -91,7 +91,7 @@ def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> St
         raise ValueError(f"{problem}; use one of: {known}")
     try:
         document = read_stack_file(root / f"Pulumi.{name}.yaml", stack_file(name, project))
-    except SandboxError as exc:
+    except CheckError as exc:
         raise ValueError(exc.message) from None
     config = document.get("config")
     settings = config.get(f"{project.name}:settings") if isinstance(config, dict) else None

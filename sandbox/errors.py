@@ -1,12 +1,7 @@
 """The error of the sandbox."""
 
+from gatehouse_policies.errors import CheckError
 
-class SandboxError(Exception):
-    """An error that ends the command.
 
-    `message` states the problem, its location (file and line, URN or setting) and the fix, and contains no secret.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+class SandboxError(CheckError):
+    """An error that ends the command: see `CheckError`, which programs and policy packs raise."""

@@ -78,7 +78,12 @@ def _rank(file: str) -> int:
 
 # These tests run the program. A run of a stack with the same settings is used by several files.
 _ONE_PROGRAM = (
-    *("tests/components/", "tests/policies/test_own_stack.py", "tests/repository/test_costs.py", "tests/repository/test_docs.py"),
+    *(
+        "tests/components/",
+        "tests/repository/policies/test_own_stack.py",
+        "tests/repository/test_costs.py",
+        "tests/repository/test_docs.py",
+    ),
     *("tests/repository/test_pages.py", "tests/repository/test_permissions.py", "tests/sandbox/checks/test_diff.py"),
     *("tests/sandbox/checks/test_graph.py", "tests/sandbox/emulator/test_server.py"),
 )

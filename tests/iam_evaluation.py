@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from policies.analysis.iam import grammar
-from policies.analysis.iam.conditions import Context, applies_to_resource, holds
-from policies.analysis.iam.grammar import Statement
+from gatehouse_policies.analysis.iam import grammar
+from gatehouse_policies.analysis.iam.conditions import Context, applies_to_resource, holds
+from gatehouse_policies.analysis.iam.grammar import Statement
 
 RawDocument = Mapping[str, Any]
 

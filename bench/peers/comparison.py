@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatehouse_policies import policy_check
+from gatehouse_policies.program import analyzer
+from gatehouse_policies.program.project import load
+from gatehouse_policies.program.providers import FakeProvider, PreviewProvider
+from gatehouse_policies.program.runner import run
+from gatehouse_policies.reports.findings import merge
+
 from bench.peers import checkov
-from policies.reports.findings import merge
-from sandbox.checks import policy_check
-from sandbox.engine import analyzer
-from sandbox.engine.program import run
-from sandbox.engine.project import load
-from sandbox.engine.providers import FakeProvider, PreviewProvider
 
 #: Each mistake as an incorrect and a corrected program in Terraform and in Pulumi.
 MISTAKES = Path(__file__).with_name("mistakes.toml")

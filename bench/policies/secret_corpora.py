@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from policies.analysis.secret_detection import looks_secret
+from gatehouse_policies.analysis.secret_detection import looks_secret
 
 REPOSITORIES = {
     "12 repositories": """sahat/hackathon-starter laradock/laradock davestephens/ansible-nas docker/awesome-compose arachnys/cabot

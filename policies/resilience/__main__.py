@@ -1,11 +1,5 @@
-"""Resilience pack: availability, recovery, cost, tags and observability.
+"""Resilience pack: availability, recovery, cost, tags and observability."""
 
-The engine runs this file; PolicyPack() does not return.
-"""
+from gatehouse_policies.packs import start
 
-from pulumi_policy import PolicyPack
-
-from policies.catalogue import PACKS, of_pack
-from policies.engine.pack import guarded
-
-PolicyPack(PACKS["resilience"], policies=guarded(of_pack("resilience")))
+start("resilience")

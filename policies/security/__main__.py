@@ -1,11 +1,5 @@
-"""Security pack: confidentiality, integrity and access control.
+"""Security pack: confidentiality, integrity and access control."""
 
-The engine runs this file; PolicyPack() does not return.
-"""
+from gatehouse_policies.packs import start
 
-from pulumi_policy import PolicyPack
-
-from policies.catalogue import PACKS, RULES, of_pack
-from policies.engine.pack import guarded
-
-PolicyPack(PACKS["security"], policies=guarded(of_pack("security"), RULES))
+start("security")

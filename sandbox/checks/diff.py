@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from gatehouse_policies.analysis.type_tokens import STATEFUL
+from gatehouse_policies.program.project import load
+from gatehouse_policies.program.providers import FakeProvider, ProviderInputs
+from gatehouse_policies.program.runner import run
+from gatehouse_policies.program.types import Deployment
 
-from policies.analysis.type_tokens import STATEFUL
-from sandbox.engine.program import run
-from sandbox.engine.project import load
-from sandbox.engine.providers import FakeProvider
-from sandbox.engine.steps import Operation, ProviderInputs, Step, changed_properties, operation, with_ignored_changes
-from sandbox.engine.types import Deployment
+from sandbox.engine.steps import Operation, Step, changed_properties, operation, with_ignored_changes
 from sandbox.errors import SandboxError
 
 SETTINGS = "gatehouse:settings"

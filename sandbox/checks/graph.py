@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.engine.types import Deployment, Resource
+from gatehouse_policies.program.types import Deployment, Resource
 
 TIERS: Mapping[str, tuple[str, ...]] = {
     "Edge": ("HostRecords", "WebAcl", "LoadBalancer", "Certificate", "SharingFunction"),

@@ -11,11 +11,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from gatehouse_policies.files import private_folder
+from gatehouse_policies.program.runner import run
+
 from sandbox import child_processes
 from sandbox.emulator.server import Emulator
-from sandbox.engine.program import run
 from sandbox.errors import SandboxError
-from sandbox.paths import REPOSITORY, private_folder
+from sandbox.paths import REPOSITORY
 from sandbox.progress import Progress
 
 VERSION = "5.46.0"

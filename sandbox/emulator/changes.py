@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from policies.analysis.type_tokens import STATEFUL
+from gatehouse_policies.analysis.type_tokens import STATEFUL
+from gatehouse_policies.program.schema import schema
+
 from sandbox.emulator import tags
 from sandbox.emulator.request import AwsError, ChangeRequest, Created
 from sandbox.emulator.resource_type import AGAIN, FINISH, KEPT, PULUMI_ONLY, ResourceType, create, outputs_of
-from sandbox.engine.schema import schema
 from sandbox.engine.update import NotUpdatable
 
 _ABSENT = re.compile(r"NotFound|NoSuch|NotExist|ResourceNotFound|does not exist")

@@ -7,16 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from gatehouse_policies.analysis.iam.conditions import applies_to_resource, holds
+from gatehouse_policies.analysis.iam.grammar import Condition, Statement, listed, parse, raw_statements
+from gatehouse_policies.program.types import ACCOUNT
 from moto import settings
 from moto.core.authorization import ActionAuthenticatorMixin
 from moto.iam import access_control
 from moto.iam.models import iam_backends
 from moto.kms.models import kms_backends
 from moto.secretsmanager.models import secretsmanager_backends
-
-from policies.analysis.iam.conditions import applies_to_resource, holds
-from policies.analysis.iam.grammar import Condition, Statement, listed, parse, raw_statements
-from sandbox.engine.types import ACCOUNT
 
 OPERATOR = "sandbox-operator"
 """The IAM user of the sandbox itself. All calls by this user are allowed, and none are recorded."""

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore import xform_name
+from gatehouse_policies.analysis.iam.grammar import listed, matches
+from gatehouse_policies.program.types import ACCOUNT
 from moto import backends
 from moto.acm.models import acm_backends
 from moto.awslambda.models import LambdaFunction
@@ -40,10 +42,8 @@ from moto.s3.responses import S3Response
 from moto.s3control.models import s3control_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
-from policies.analysis.iam.grammar import listed, matches
 from sandbox.emulator import moto_dynamodb
 from sandbox.emulator.request import CreateRequest
-from sandbox.engine.types import ACCOUNT
 
 _LOG_DELIVERY_SERVICE = "logging.s3.amazonaws.com"
 _SERVICE_SETTINGS = (

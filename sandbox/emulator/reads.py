@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any
 
+from gatehouse_policies.program.schema import Schema, schema
+from gatehouse_policies.program.types import ACCOUNT, Registration
+
 from sandbox.emulator.request import AwsError, CreateRequest
 from sandbox.emulator.resource_type import outputs_of
-from sandbox.engine.schema import Schema, schema
-from sandbox.engine.types import ACCOUNT, Registration
 
 _ABSENT = re.compile(r"NotFound|NoSuch|NotExist|ResourceNotFound|does not exist|404|not owned")
 

@@ -6,9 +6,10 @@ from datetime import datetime
 from string import Formatter
 from typing import Any, Final
 
+from gatehouse_policies.program.schema import Schema, schema
+from gatehouse_policies.program.types import ACCOUNT
+
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, normalized
-from sandbox.engine.schema import Schema, schema
-from sandbox.engine.types import ACCOUNT
 
 PULUMI_ONLY = frozenset(
     (

@@ -8,6 +8,10 @@ from functools import partial
 from typing import Any
 
 from botocore.config import Config
+from gatehouse_policies.program.aws_location import AwsLocation
+from gatehouse_policies.program.invokes import invoke
+from gatehouse_policies.program.providers import PROVIDER_PREFIX, ProviderConfigs
+from gatehouse_policies.program.types import ACCOUNT, Registration, Resource
 from moto.core.config import default_user_config
 from moto.moto_api._internal.models import moto_api_backend
 
@@ -17,11 +21,6 @@ from sandbox.emulator.iam_enforcement import OPERATOR, Permissions
 from sandbox.emulator.request import ChangeRequest, CreateRequest
 from sandbox.emulator.resource_type import create
 from sandbox.emulator.resources import RESOURCE_TYPES
-from sandbox.engine.aws_location import AwsLocation
-from sandbox.engine.invokes import invoke
-from sandbox.engine.providers import ProviderConfigs
-from sandbox.engine.steps import PROVIDER_PREFIX
-from sandbox.engine.types import ACCOUNT, Registration, Resource
 from sandbox.errors import SandboxError
 from sandbox.ports import HOST, free_port
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gatehouse_policies.files import write_private
+from gatehouse_policies.program.types import Registration, Resource
+from gatehouse_policies.program.values import encode
+
 from sandbox.engine.stack_export import resource_row, stack_row, version_3
-from sandbox.engine.types import Registration, Resource
-from sandbox.engine.values import encode
-from sandbox.paths import write_private
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sandbox.engine.program import run
-from sandbox.engine.providers import FakeProvider
-from sandbox.engine.types import Deployment, Registration, Resource
-from sandbox.engine.values import SECRET, SIGNATURE, encode, seconds
+from gatehouse_policies.program.providers import FakeProvider
+from gatehouse_policies.program.runner import run
+from gatehouse_policies.program.types import Deployment, Registration, Resource
+from gatehouse_policies.program.values import SECRET, SIGNATURE, encode, seconds
 
 _REDACTED = json.dumps("[secret]")
 """The value that the engine shows for a secret that it cannot decrypt."""

@@ -5,16 +5,13 @@ from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from sandbox.engine.aws_location import AwsLocation, from_json
-from sandbox.engine.schema import schema
-from sandbox.engine.types import Registration
-from sandbox.engine.values import SIGNATURE, encode, path_steps
+from gatehouse_policies.program.types import Registration
+from gatehouse_policies.program.values import SIGNATURE, encode, path_steps
 
 Operation = Literal["same", "create", "import", "update", "replace", "unknown", "delete", "retain", "read"]
 
-PROVIDER_PREFIX: Final = "pulumi:providers:"
 _FACTS = tomllib.loads(Path(__file__).with_name("replacement.toml").read_text())
 
 
@@ -31,42 +28,6 @@ class Step:
     urn: str
     properties: tuple[str, ...] = ()
     note: str = ""
-
-
-class ProviderInputs:
-    """The inputs of the declared providers, which determine the Region and the merged tags of a resource."""
-
-    def __init__(self) -> None:
-        self._inputs: dict[str, dict[str, Any]] = {}
-
-    def declare(self, registration: Registration) -> None:
-        """Add a resource. Ignored unless it is a provider."""
-        if registration.type.startswith(PROVIDER_PREFIX):
-            self._inputs[registration.urn] = {key: from_json(value) for key, value in registration.inputs.items()}
-
-    def of(self, registration: Registration) -> Mapping[str, Any]:
-        """The inputs of the provider of a resource."""
-        return self._inputs.get(registration.provider.rpartition("::")[0], {})
-
-    def location(self, registration: Registration) -> AwsLocation:
-        """The account of the provider, and the Region of the resource, by default the Region of the provider."""
-        return AwsLocation.of(self.of(registration)).with_region(registration.inputs.get("region"))
-
-    def tags(self, registration: Registration) -> dict[str, Any]:
-        """The default tags of the provider merged with the tags of the resource, as in `tagsAll`."""
-        default = self.of(registration).get("defaultTags")
-        base = default.get("tags") or {} if isinstance(default, dict) else {}
-        own = registration.inputs.get("tags")
-        return {**base, **own} if isinstance(own, dict) else dict(base)
-
-    def inputs(self, registration: Registration) -> dict[str, Any]:
-        """The inputs of an AWS resource with its Region and its merged tags; the inputs of any other resource."""
-        known = schema(registration.type)
-        if known is None:
-            return registration.inputs
-        merged = {"tagsAll": self.tags(registration)} if known.taggable else {}
-        place = {"region": self.location(registration).region} if "region" in known.outputs else {}
-        return {**{key: value for key, value in registration.inputs.items() if key != "tags"}, **merged, **place}
 
 
 def changed_properties(

@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from gatehouse_policies.program.providers import ProviderInputs
+from gatehouse_policies.program.runner import run
+from gatehouse_policies.program.types import Deployment, Provider, Registration, Resource
+
 from sandbox.engine.checkpoint import Checkpoint, Entry, by_urn
-from sandbox.engine.program import run
 from sandbox.engine.steps import (
     Operation,
-    ProviderInputs,
     Step,
     changed_properties,
     keeps_name,
@@ -22,7 +24,6 @@ from sandbox.engine.steps import (
     replaces,
     with_ignored_changes,
 )
-from sandbox.engine.types import Deployment, Provider, Registration, Resource
 from sandbox.errors import SandboxError
 
 Report = Callable[[Step], None]

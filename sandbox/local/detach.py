@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from gatehouse_policies.files import private_folder
+
 from sandbox.errors import SandboxError
 from sandbox.local.run_state import RunStateFile
-from sandbox.paths import HOME, REPOSITORY, private_folder
+from sandbox.paths import HOME, REPOSITORY
 
 _POLL_S = 0.1
 _READY_S = 300.0

@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from gatehouse_policies.files import write_private
+
 from sandbox.errors import SandboxError
 from sandbox.local.run_state import RunState
-from sandbox.paths import is_own_file, write_private
+from sandbox.paths import is_own_file
 
 _FILE = "request.json"
 _POLL_S = 0.1

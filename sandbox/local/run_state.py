@@ -6,10 +6,12 @@ import signal
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from gatehouse_policies.files import private_folder, write_private
+
 from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError
 from sandbox.local import servers
-from sandbox.paths import HOME, is_own_file, private_folder, write_private
+from sandbox.paths import HOME, is_own_file
 
 _DOWN_S = 40.0
 

@@ -20,10 +20,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from gatehouse_policies.files import write_private
+
 from sandbox import child_processes
 from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError
-from sandbox.paths import is_own_file, write_private
+from sandbox.paths import is_own_file
 from sandbox.ports import HOST, free_port
 
 DATABASE = "gatehouse"

@@ -14,17 +14,20 @@ from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
-from policies.reports.findings import Run
-from sandbox.checks import policy_check
+from gatehouse_policies import policy_check
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.files import write_private
+from gatehouse_policies.program import analyzer
+from gatehouse_policies.program.project import load
+from gatehouse_policies.program.providers import PreviewProvider
+from gatehouse_policies.program.runner import run
+from gatehouse_policies.program.types import Deployment
+from gatehouse_policies.reports.findings import Run
+
 from sandbox.checks.diff import SETTINGS, apply_changes
 from sandbox.child_processes import Child, raise_file_limit
 from sandbox.emulator.server import Emulator
-from sandbox.engine import analyzer
 from sandbox.engine.checkpoint import Checkpoint
-from sandbox.engine.program import run
-from sandbox.engine.project import load
-from sandbox.engine.providers import PreviewProvider
-from sandbox.engine.types import Deployment
 from sandbox.engine.update import destroy, update
 from sandbox.errors import SandboxError
 from sandbox.local import collector, lambda_functions, log_rotation, requests, sample_core, servers, services
@@ -32,7 +35,7 @@ from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.local.run_state import RunStateFile
 from sandbox.local.services import LocalServers
 from sandbox.local.stack_processes import StackProcesses
-from sandbox.paths import HOME, REPOSITORY, write_private
+from sandbox.paths import HOME, REPOSITORY
 from sandbox.ports import Ports
 from sandbox.progress import Progress
 
@@ -154,7 +157,7 @@ class _Environment:
                 code = 0
             except PolicyViolation:
                 code = 1
-            except SandboxError as problem:
+            except CheckError as problem:
                 print(f"error: {problem.message}")
         requests.complete(self._state.home, request, code)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from gatehouse_policies.program.invokes import invoke
+from gatehouse_policies.program.runner import run as run_program
+from gatehouse_policies.program.types import Registration
 
-from sandbox.engine.invokes import invoke
-from sandbox.engine.program import run as run_program
-from sandbox.engine.types import Registration
 from sandbox.errors import SandboxError
 from tests.components.settings.stack_settings import raw_settings
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pulumi
 import pytest
+from gatehouse_policies.analysis.type_tokens import S3_DEPRECATED, STATEFUL
 
 from components.database.rds_instance import final_snapshot
 from components.settings.loader import parse
-from policies.analysis.type_tokens import S3_DEPRECATED, STATEFUL
 from tests.components.program import ROOT, Program, Resource, run, run_with, stack_file
 from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, CORE, STACKS, raw_settings
 

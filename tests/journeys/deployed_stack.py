@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gatehouse_policies.program.runner import run
+
 from components import contract
 from components.contract import Contract
 from sandbox.emulator.server import Emulator
-from sandbox.engine.program import run
 from sandbox.local import lambda_functions, servers, services
 from sandbox.local.ecs_task import Aws, Credentials, EcsTask
 from sandbox.paths import REPOSITORY

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from gatehouse_policies.program.runner import run
 
 from sandbox.emulator.server import Emulator
-from sandbox.engine.program import run
 from sandbox.errors import SandboxError
 from sandbox.local import lambda_functions, servers
 from sandbox.local.ecs_task import Aws, Credentials

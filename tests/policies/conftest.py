@@ -1,8 +1,7 @@
 """Both packs, shared by all tests."""
 
 import pytest
-
-from policies.testing.pack_process import ImportedPack, Pack
+from gatehouse_policies.testing.pack_process import ImportedPack, Pack
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-
-from policies import catalogue
-from policies.__main__ import main
-from policies.configuration import LISTS, Configuration, ConfigurationError, read
-from policies.engine.rule import ENVIRONMENTS
+from gatehouse_policies import catalogue
+from gatehouse_policies.__main__ import main
+from gatehouse_policies.configuration import LISTS, Configuration, ConfigurationError, read
+from gatehouse_policies.engine.rule import ENVIRONMENTS
 
 
 @pytest.fixture
@@ -121,8 +120,17 @@ def test_levels_for_the_engine_are_written(file: Path, tmp_path: Path, capsys: p
     assert "levels/security.json" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("environment", "text"), [("qa", ""), ("prod", "x = 1")])
-def test_invalid_levels_command_is_explained(file: Path, environment: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    file.write_text(text)
-    assert main(["levels", "--config", str(file), environment, str(file.parent)]) == 2
-    assert capsys.readouterr().err.startswith("policies: ")
+def test_invalid_levels_command_is_explained(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text("x = 1")
+    assert main(["levels", "--config", str(file), "prod", str(file.parent)]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    with pytest.raises(SystemExit, match="2"):
+        main(["levels", "qa", str(file.parent)])
+
+
+def test_remediation_is_refused_outside_dev(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["remediate", "security", "dev"]) == 0
+    levels = json.loads(capsys.readouterr().out)
+    assert "remediate" in {config["enforcementLevel"] for config in levels.values()}
+    assert main(["remediate", "security", "prod"]) == 2
+    assert capsys.readouterr().err.startswith("error: remediation is available in dev only")

@@ -20,11 +20,11 @@ from urllib.parse import quote
 
 import boto3
 import pytest
+from gatehouse_policies.program.types import UNKNOWN
 
 from release.__main__ import main
 from sandbox.emulator.server import Emulator
 from sandbox.emulator.sessions import session
-from sandbox.engine.types import UNKNOWN
 from tests.release import fake_engine
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,13 +8,14 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from policies.reports.findings import Finding
-from sandbox.checks.policy_check import findings
-from sandbox.engine import analyzer
-from sandbox.engine.program import run
-from sandbox.engine.project import load
-from sandbox.engine.providers import PreviewProvider
-from sandbox.engine.types import Deployment, Resource
+from gatehouse_policies.policy_check import findings
+from gatehouse_policies.program import analyzer
+from gatehouse_policies.program.project import load
+from gatehouse_policies.program.providers import PreviewProvider
+from gatehouse_policies.program.runner import run
+from gatehouse_policies.program.types import Deployment, Resource
+from gatehouse_policies.reports.findings import Finding
+
 from sandbox.paths import REPOSITORY
 
 STACK = "dev"

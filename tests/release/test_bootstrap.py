@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gatehouse_policies.program.types import ACCOUNT
 
 from release.bootstrap import ALIAS
 from sandbox.emulator.server import Emulator
-from sandbox.engine.types import ACCOUNT
 from tests.release.fake_aws import ACCOUNT as OTHER_ACCOUNT
 from tests.release.fake_aws import FakeAccount, own_stack_file, release, serving
 from tests.repository.test_workflows import TEXTS

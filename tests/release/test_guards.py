@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from botocore.stub import Stubber
+from gatehouse_policies.program.types import ACCOUNT as EMULATED_ACCOUNT
 
 from release.__main__ import ACCOUNT_COMMANDS
 from release.guards import Guard, affected_vpcs, read_guards
@@ -14,7 +15,6 @@ from release.pulumi_cli import command_line
 from release.stack_file import ACCOUNT, Stack
 from sandbox.emulator.server import Emulator
 from sandbox.emulator.sessions import session
-from sandbox.engine.types import ACCOUNT as EMULATED_ACCOUNT
 from tests.components.settings.stack_settings import raw_account_settings
 from tests.release.fake_aws import ACCOUNT as OWN_ACCOUNT
 from tests.release.fake_aws import FakeAccount, release, serving

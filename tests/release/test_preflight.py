@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gatehouse_policies.program.types import ACCOUNT as EMULATED_ACCOUNT
 
 from release.pulumi_cli import command_line, environment
 from release.stack_file import Stack
 from sandbox.emulator.server import Emulator
-from sandbox.engine.types import ACCOUNT as EMULATED_ACCOUNT
 from tests.release.fake_aws import ACCOUNT, NEW, ROOT, FakeAccount, own_stack_file, release, serving
 
 KMS = "awskms://alias/acme-pulumi?region=eu-west-1"

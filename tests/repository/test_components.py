@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from policies.catalogue import RULES
+from gatehouse_policies.catalogue import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTROLS = {rule.id for rule in RULES}

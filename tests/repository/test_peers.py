@@ -2,9 +2,10 @@
 
 import re
 
+from gatehouse_policies import catalogue
+
 from bench.peers import checkov, comparison
 from bench.peers.comparison import VARIANTS, read, variant
-from policies import catalogue
 
 MISTAKES = read()
 

@@ -1,8 +1,8 @@
 """Decisions of the prod stack's policy documents, and documented reasons for unused permissions."""
 
 import pytest
+from gatehouse_policies.analysis.iam.grammar import raw_statements
 
-from policies.analysis.iam.grammar import raw_statements
 from tests.iam_evaluation import Call, decide
 from tests.repository.iam_cases import REQUESTS
 from tests.repository.iam_requests import ADMINISTRATOR, ALLOW_ALL, OTHER_ACCOUNT_ROLE, Request, decision

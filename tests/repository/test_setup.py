@@ -31,8 +31,8 @@ def repository(tmp_path: Path) -> Path:
     (tmp_path / "scripts").mkdir()
     for name in ("setup.sh", "steps.sh"):
         shutil.copy(ROOT / "scripts" / name, tmp_path / "scripts")
-    (tmp_path / "runtime").mkdir()
-    for name in ("uv.lock", "pyproject.toml", "runtime/pyproject.toml"):
+    for name in ("uv.lock", "pyproject.toml", "policies/pyproject.toml", "runtime/pyproject.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     executable(tmp_path / "bin" / "uv", UV)
     return tmp_path

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from sandbox.engine.project import load
+from gatehouse_policies.program.project import load
+
 from sandbox.paths import REPOSITORY
 
 _KEY = "gatehouse:settings"

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.engine.types import Registration
+from gatehouse_policies.program.types import Registration
+
 from tools.docs import markdown
 from tools.docs.deployments import STACKS, deployed
 from tools.docs.markdown import prose, table

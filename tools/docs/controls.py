@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from policies.catalogue import PACKS, RULES
-from policies.engine.meta_policies import META_POLICIES
-from policies.engine.rule import ENVIRONMENTS, Control, Rule, Severity, upstream_ids
+from gatehouse_policies.catalogue import PACKS, RULES
+from gatehouse_policies.engine.meta_policies import META_POLICIES
+from gatehouse_policies.engine.rule import ENVIRONMENTS, Control, Rule, Severity, upstream_ids
+
 from tools.docs import markdown
 from tools.docs.markdown import prose, table
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from gatehouse_policies.program.types import Registration
 
-from sandbox.engine.types import Registration
 from sandbox.paths import REPOSITORY
 from tools.docs import markdown
 from tools.docs.deployments import deployed

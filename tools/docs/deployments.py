@@ -2,10 +2,11 @@
 
 from functools import cache
 
+from gatehouse_policies.program.providers import FakeProvider
+from gatehouse_policies.program.runner import run
+from gatehouse_policies.program.types import Deployment
+
 from components.settings.fields import ENVIRONMENTS
-from sandbox.engine.program import run
-from sandbox.engine.providers import FakeProvider
-from sandbox.engine.types import Deployment
 from sandbox.paths import REPOSITORY
 
 STACKS = ENVIRONMENTS

@@ -8,10 +8,10 @@ from functools import cache
 from typing import Any
 
 import yaml
+from gatehouse_policies.analysis.iam.grammar import listed, raw_statements
+from gatehouse_policies.program.types import Deployment, Registration
 
 from components.naming import Naming
-from policies.analysis.iam.grammar import listed, raw_statements
-from sandbox.engine.types import Deployment, Registration
 from sandbox.paths import REPOSITORY
 from tools.docs.deployments import deployed
 

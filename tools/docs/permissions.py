@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from policies.analysis.iam.grammar import listed, raw_statements
+from gatehouse_policies.analysis.iam.grammar import listed, raw_statements
+
 from tools.docs import markdown
 from tools.docs.iam_documents import NAMES, STACK, documents, reasons, short_name
 from tools.docs.markdown import table

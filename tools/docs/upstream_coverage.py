@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from policies.catalogue import RULES
-from policies.engine.rule import upstream_ids
+from gatehouse_policies.catalogue import RULES
+from gatehouse_policies.engine.rule import upstream_ids
+
 from tools.docs.markdown import table
 
 

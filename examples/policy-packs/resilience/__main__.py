@@ -1,8 +1,5 @@
-"""Started by the Pulumi engine. PolicyPack() does not return."""
+"""Resilience pack: availability, recovery, cost, tags and observability."""
 
-from pulumi_policy import PolicyPack
+from gatehouse_policies.packs import start
 
-from policies.catalogue import PACKS, of_pack
-from policies.engine.pack import guarded
-
-PolicyPack(PACKS["resilience"], policies=guarded(of_pack("resilience")))
+start("resilience")

@@ -1,8 +1,5 @@
-"""Started by the Pulumi engine. PolicyPack() does not return."""
+"""Security pack: confidentiality, integrity and access control."""
 
-from pulumi_policy import PolicyPack
+from gatehouse_policies.packs import start
 
-from policies.catalogue import PACKS, RULES, of_pack
-from policies.engine.pack import guarded
-
-PolicyPack(PACKS["security"], policies=guarded(of_pack("security"), RULES))
+start("security")

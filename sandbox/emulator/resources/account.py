@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
+from gatehouse_policies.program.types import ACCOUNT
+
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
 from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType
-from sandbox.engine.types import ACCOUNT
 
 _FEATURES = ("S3_DATA_EVENTS", "EKS_AUDIT_LOGS", "EBS_MALWARE_PROTECTION", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS")
 _COST_EXPRESSION = {"dimension": "Dimensions", "ands": "And"}

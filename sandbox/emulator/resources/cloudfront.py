@@ -3,10 +3,10 @@
 from typing import Any
 
 from botocore.model import ListShape, Shape, StructureShape
+from gatehouse_policies.program.types import ACCOUNT
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, normalized
 from sandbox.emulator.resource_type import ResourceType
-from sandbox.engine.types import ACCOUNT
 
 HOSTED_ZONE = "Z2FDTNDATAQYW2"
 """The hosted zone of every distribution (Route 53 API Reference, "AliasTarget")."""

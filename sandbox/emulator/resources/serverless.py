@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from gatehouse_policies.program.values import zip_bytes
+
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, text
 from sandbox.emulator.resource_type import AGAIN, KEPT, PULUMI_ONLY, ResourceType
-from sandbox.engine.values import zip_bytes
 
 _METHOD_SETTINGS = {
     "metricsEnabled": "metrics/enabled",

@@ -3,11 +3,12 @@
 from typing import Any
 from urllib.parse import urlencode
 
+from gatehouse_policies.program.types import ACCOUNT
+from gatehouse_policies.program.values import asset_bytes
+
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
 from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType
-from sandbox.engine.types import ACCOUNT
-from sandbox.engine.values import asset_bytes
 
 _BACKUP_PLAN = {
     "schedule": "ScheduleExpression",

@@ -3,9 +3,8 @@
 from typing import Any
 
 import pytest
-
-from policies.analysis.iam import actions
-from policies.analysis.iam.grammar import DocumentError, Statement, parse
+from gatehouse_policies.analysis.iam import actions
+from gatehouse_policies.analysis.iam.grammar import DocumentError, Statement, parse
 
 ACCOUNT = "123456789012"
 

@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from gatehouse_policies.analysis.iam import document as iam
+from gatehouse_policies.analysis.iam.bucket_policy import denies_plain_http, denies_policy_changes
+from gatehouse_policies.analysis.iam.grammar import Document, DocumentError, parse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.analysis.iam import document as iam
-from policies.analysis.iam.bucket_policy import denies_plain_http, denies_policy_changes
-from policies.analysis.iam.grammar import Document, DocumentError, parse
 from tests.policies.rules.builders import github_trust, tls_only
 
 ACCOUNT = "123456789012"

@@ -4,11 +4,11 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from gatehouse_policies.analysis.iam.conditions import Context, holds
+from gatehouse_policies.analysis.iam.grammar import DocumentError, matches, parse_conditions
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.analysis.iam.conditions import Context, holds
-from policies.analysis.iam.grammar import DocumentError, matches, parse_conditions
 from tests.iam_evaluation import Call, Effect, decide
 
 ACCOUNT = "123456789012"

@@ -5,11 +5,10 @@ from typing import Any
 
 import pulumi_policy.policy
 import pytest
+from gatehouse_policies.engine import applicable_policies
+from gatehouse_policies.engine.applicable_policies import ApplicablePolicies, StackPolicy
 from pulumi.runtime.proto import analyzer_pb2
 from pulumi_policy import EnforcementLevel, Policy, ResourceValidationPolicy, StackValidationArgs
-
-from policies.engine import applicable_policies
-from policies.engine.applicable_policies import ApplicablePolicies, StackPolicy
 
 BUCKET, TOPIC = "aws:s3/bucket:Bucket", "aws:sns/topic:Topic"
 TYPES = {"bucket": (BUCKET,), "topic": (TOPIC,), "both": (BUCKET, TOPIC), "every": (), "buckets": (BUCKET,), "topics": (TOPIC,)}

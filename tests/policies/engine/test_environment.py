@@ -2,20 +2,18 @@
 
 import json
 import os
-from pathlib import Path
 
 import pytest
+from gatehouse_policies.catalogue import PACKS_FOLDER, level_config
+from gatehouse_policies.engine.environment import of_stack
+from gatehouse_policies.testing.pack_process import RunningPack
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import analyzer_pb2
 
-import policies
-from policies.catalogue import level_config
-from policies.engine.environment import of_stack
-from policies.testing.pack_process import RunningPack
 from tests.policies.rules.builders import changed
 from tests.policies.rules.network_programs import edge
 
-PACK = Path(policies.__path__[0]) / "resilience"
+PACK = PACKS_FOLDER / "resilience"
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-
-from policies import catalogue
-from policies.engine.exemptions import Exemptions, load
+from gatehouse_policies import catalogue
+from gatehouse_policies.engine.exemptions import Exemptions, load
 
 TODAY = date(2026, 6, 1)
 KNOWN = {rule.id: rule.exemptible for rule in catalogue.RULES}

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gatehouse_policies import catalogue
+from gatehouse_policies.engine.meta_policies import BROKEN, UNDECIDED, UNUSED_REMEDY
+from gatehouse_policies.testing.pack_process import Declared, Diagnostic, ImportedPack, Pack, Ref, RunningPack, Unknown, urn
 
-from policies import catalogue
-from policies.engine.meta_policies import BROKEN, UNDECIDED, UNUSED_REMEDY
-from policies.testing.pack_process import Declared, Diagnostic, ImportedPack, Pack, Ref, RunningPack, Unknown, urn
 from tests.policies.rules.builders import changed, container, kms, without
 from tests.policies.rules.network_programs import edge
 from tests.policies.rules.programs import ecs, rds, s3, secrets, stores, watch
 
 OWN_PACK = """
 from pulumi_policy import PolicyPack
-from policies.engine.pack import guarded
-from policies.engine.rule import Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.pack import guarded
+from gatehouse_policies.engine.rule import Severity, levels, resource_rule, stack_rule
 
 metadata = dict(title="t", rationale="w", remedy="r", url="u", severity=Severity.LOW, types=("aws:sns/topic:Topic",))
 metadata["levels"] = levels("A", "A", "A")

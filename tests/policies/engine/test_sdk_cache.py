@@ -3,14 +3,13 @@
 from typing import Any
 
 import pytest
+from gatehouse_policies.analysis.properties import plain
+from gatehouse_policies.engine import sdk_cache
+from gatehouse_policies.engine.sdk_cache import ByIdentity, _Decoded, _SdkCache
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 from pulumi_policy.deserialize import SPECIAL_SECRET_SIG, SPECIAL_SIG_KEY, deserialize_properties
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError, unknown_checking_proxy
-
-from policies.analysis.properties import plain
-from policies.engine import sdk_cache
-from policies.engine.sdk_cache import ByIdentity, _Decoded, _SdkCache
 
 SECRET = {SPECIAL_SIG_KEY: SPECIAL_SECRET_SIG, "value": "hunter2"}
 PROPERTIES = {"name": "a", "tags": {"Owner": "b"}, "rules": [{"days": 7}, UNKNOWN_STRING_VALUE], "password": SECRET}

@@ -1,8 +1,8 @@
 """Findings for tests of reports, converted from diagnostics as the packs write them."""
 
-from policies import catalogue
-from policies.engine.meta_policies import UNDECIDED
-from policies.reports.findings import Finding, Run, from_diagnostic
+from gatehouse_policies import catalogue
+from gatehouse_policies.engine.meta_policies import UNDECIDED
+from gatehouse_policies.reports.findings import Finding, Run, from_diagnostic
 
 URN = "urn:pulumi:prod::gatehouse::gatehouse:bucket:Bucket$aws:s3/bucket:Bucket::files"
 RUN = Run("prod", 120)

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from gatehouse_policies import catalogue
+from gatehouse_policies.reports.findings import Finding, exit_code, merge
 
-from policies import catalogue
-from policies.reports.findings import Finding, exit_code, merge
 from tests.policies.reports.builders import URN, exempted, findings, undecided, violation
 
 

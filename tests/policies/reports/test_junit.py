@@ -4,11 +4,11 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
+from gatehouse_policies import catalogue
+from gatehouse_policies.engine.meta_policies import META_POLICIES
+from gatehouse_policies.reports.findings import Finding
+from gatehouse_policies.reports.junit import junit
 
-from policies import catalogue
-from policies.engine.meta_policies import META_POLICIES
-from policies.reports.findings import Finding
-from policies.reports.junit import junit
 from tests.policies.reports.builders import RUN, URN, violation
 
 

@@ -4,9 +4,9 @@ import re
 from dataclasses import replace
 
 import pytest
+from gatehouse_policies import catalogue
+from gatehouse_policies.reports.markdown import markdown
 
-from policies import catalogue
-from policies.reports.markdown import markdown
 from tests.policies.reports.builders import RUN, URN, violation
 
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from gatehouse_policies import catalogue
+from gatehouse_policies.engine.meta_policies import META_POLICIES
+from gatehouse_policies.reports import sarif
+from gatehouse_policies.reports.findings import Finding
 
-from policies import catalogue
-from policies.engine.meta_policies import META_POLICIES
-from policies.reports import sarif
-from policies.reports.findings import Finding
 from tests.policies.reports.builders import RUN, URN, exempted, undecided, violation
 
 

@@ -4,10 +4,10 @@ import re
 from dataclasses import replace
 
 import pytest
+from gatehouse_policies import catalogue
+from gatehouse_policies.reports import table
+from gatehouse_policies.reports.findings import Finding
 
-from policies import catalogue
-from policies.reports import table
-from policies.reports.findings import Finding
 from tests.policies.reports.builders import RUN, URN, exempted, undecided, violation
 
 OTHER = URN.replace("::files", "::logs")

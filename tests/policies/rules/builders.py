@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from policies.analysis.type_tokens import STATEFUL, aws
-from policies.testing.pack_process import ACCOUNT, Declared, Ref
+from gatehouse_policies.analysis.type_tokens import STATEFUL, aws
+from gatehouse_policies.testing.pack_process import ACCOUNT, Declared, Ref
 
 Program = list[Declared]
 

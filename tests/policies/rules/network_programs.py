@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from policies.testing.pack_process import ACCOUNT, Declared, Ref
+from gatehouse_policies.testing.pack_process import ACCOUNT, Declared, Ref
+
 from tests.policies.rules.builders import TAGS, declared, document, kms, monitoring
 
 WORLD = "0.0.0.0/0"

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from policies.testing.pack_process import ACCOUNT, Declared, Ref
+from gatehouse_policies.testing.pack_process import ACCOUNT, Declared, Ref
+
 from tests.policies.rules.builders import (
     MANAGEMENT_EVENTS,
     TAGS,

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gatehouse_policies import catalogue
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.engine.guard import evaluate
+from gatehouse_policies.testing.pack_process import ACCOUNT, Pack, check
 
-from policies import catalogue
-from policies.analysis.properties import Properties
-from policies.analysis.resources import Resource, Stack
-from policies.engine.guard import evaluate
-from policies.testing.pack_process import ACCOUNT, Pack, check
 from tests.policies.rules import (
     violations_access,
     violations_account,

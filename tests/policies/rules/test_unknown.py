@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from gatehouse_policies import catalogue
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.engine.guard import Decision, evaluate
+from gatehouse_policies.engine.rule import Rule
+from gatehouse_policies.testing.pack_process import ACCOUNT, Declared, Ref, Unknown, urn
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
 
-from policies import catalogue
-from policies.analysis.properties import Properties
-from policies.analysis.resources import Resource, Stack
-from policies.engine.guard import Decision, evaluate
-from policies.engine.rule import Rule
-from policies.testing.pack_process import ACCOUNT, Declared, Ref, Unknown, urn
 from tests.policies.rules.builders import Case
 from tests.policies.rules.test_rules import CASES
 

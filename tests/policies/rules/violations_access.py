@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from policies.testing.pack_process import ACCOUNT, Ref
+from gatehouse_policies.testing.pack_process import ACCOUNT, Ref
+
 from tests.policies.rules.builders import (
     KEY_POLICY,
     ROOT_STATEMENT,

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from policies.testing.pack_process import Declared, Ref
+from gatehouse_policies.testing.pack_process import Declared, Ref
+
 from tests.policies.rules.account_programs import api
 from tests.policies.rules.builders import Program, by_change, changed, container, find, violation, without
 from tests.policies.rules.network_programs import network

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from policies.testing.pack_process import Declared
+from gatehouse_policies.testing.pack_process import Declared
+
 from tests.policies.rules.builders import TAGS, Program, by_change, changed, declared, violation, without
 from tests.policies.rules.programs import rds, stores
 

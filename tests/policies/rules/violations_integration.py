@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from policies.testing.pack_process import ACCOUNT, Ref
+from gatehouse_policies.testing.pack_process import ACCOUNT, Ref
+
 from tests.policies.rules.account_programs import OPENAPI, account, api, openapi, trail
 from tests.policies.rules.builders import (
     TAGS,

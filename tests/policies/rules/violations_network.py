@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from policies.testing.pack_process import Declared, Ref
+from gatehouse_policies.testing.pack_process import Declared, Ref
+
 from tests.policies.rules.builders import Program, by_change, changed, declared, find, violation, without
 from tests.policies.rules.network_programs import WORLD, edge, network
 from tests.policies.rules.programs import ecs, stores

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from policies.testing.pack_process import Ref
+from gatehouse_policies.testing.pack_process import Ref
+
 from tests.policies.rules.builders import Case, Program, by_change, declared, document, violation, without
 from tests.policies.rules.service_programs import (
     IMDSV2,

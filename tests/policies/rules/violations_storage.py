@@ -4,7 +4,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from policies.testing.pack_process import ACCOUNT, Ref
+from gatehouse_policies.testing.pack_process import ACCOUNT, Ref
+
 from tests.policies.rules.account_programs import account, backup, backup_rule, trail
 from tests.policies.rules.builders import (
     Program,

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from policies.testing.pack_process import Ref
+from gatehouse_policies.testing.pack_process import Ref
+
 from tests.policies.rules.account_programs import METHOD_SETTINGS, account, api, trail
 from tests.policies.rules.builders import (
     MANAGEMENT_EVENTS,

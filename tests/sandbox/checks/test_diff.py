@@ -8,16 +8,16 @@ from collections.abc import Sequence
 
 import pulumi
 import pytest
+from gatehouse_policies.analysis.type_tokens import STATEFUL
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program.project import load
+from gatehouse_policies.program.providers import FakeProvider
+from gatehouse_policies.program.runner import run
+from gatehouse_policies.program.types import Deployment
 
-from policies.analysis.type_tokens import STATEFUL
 from sandbox.__main__ import main
 from sandbox.checks.diff import SETTINGS, apply_changes, compare, diff, loses_data, text
-from sandbox.engine.program import run
-from sandbox.engine.project import load
-from sandbox.engine.providers import FakeProvider
 from sandbox.engine.steps import Step, camel, changed_properties, replaces
-from sandbox.engine.types import Deployment
-from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
 from tools.docs.deployments import deployed
 
@@ -118,13 +118,13 @@ def test_region_change_loses_data_and_exits_with_1(capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("change", ["image.digest", "image.digest.more=1"])
 def test_change_without_setting_is_rejected(change: str) -> None:
-    with pytest.raises(SandboxError, match=r"unknown setting '.*'\..* docs/settings.md"):
+    with pytest.raises(CheckError, match=r"unknown setting '.*'\..* docs/settings.md"):
         apply_changes('{"image": {"digest": "x"}}', [change])
 
 
 @pytest.mark.parametrize("change", ["image.digest=latest", "image.digets=x", "nowhere.at.all=1"])
 def test_change_that_the_program_rejects_is_an_error(change: str) -> None:
-    with pytest.raises(SandboxError, match=change.partition("=")[0].split(".")[0]):
+    with pytest.raises(CheckError, match=change.partition("=")[0].split(".")[0]):
         diff(REPOSITORY, "dev", [change])
 
 

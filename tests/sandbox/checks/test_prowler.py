@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gatehouse_policies.errors import CheckError
 
 from sandbox.checks.prowler import AcceptedFinding, accepted, classify, scan
-from sandbox.errors import SandboxError
 from tests.components.settings.stack_settings import STACKS
 
 BUCKET = "arn:aws:s3:::gatehouse-prod-data-1"
@@ -72,5 +72,5 @@ def test_failed_installation_is_reported(tmp_path: Path) -> None:
     blocked = tmp_path / "home"
     blocked.mkdir()
     (blocked / "prowler").write_text("")
-    with pytest.raises(SandboxError, match=r"Prowler could not be installed\. .* Log: .*prowler\.log"):
+    with pytest.raises(CheckError, match=r"Prowler could not be installed\. .* Log: .*prowler\.log"):
         scan("dev", blocked)

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from gatehouse_policies.program.types import Registration, Resource
+
 from sandbox.emulator.server import Emulator
 from sandbox.engine.checkpoint import Checkpoint
 from sandbox.engine.steps import Step
-from sandbox.engine.types import Registration, Resource
 from sandbox.engine.update import update
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import DELIVERY, raw_settings

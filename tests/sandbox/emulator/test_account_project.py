@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from gatehouse_policies.errors import CheckError
 from moto.s3control.models import s3control_backends
 
 from sandbox.emulator.server import Emulator
 from sandbox.engine.checkpoint import Checkpoint
 from sandbox.engine.steps import Step
 from sandbox.engine.update import destroy, update
-from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import raw_account_settings
 
@@ -94,5 +94,5 @@ def test_guards_that_are_no_longer_managed_stay(emulator: Emulator, checkpoint: 
     assert {step.operation for step in steps if step.type != "aws:budgets/budget:Budget"} == {"retain"}
     assert len(steps) > 10
     assert_guards_are_set(emulator)
-    with pytest.raises(SandboxError, match="protected"):  # the bucket with the deliveries of AWS Config
+    with pytest.raises(CheckError, match="protected"):  # the bucket with the deliveries of AWS Config
         destroy(emulator, checkpoint, lambda step: None)

@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from gatehouse_policies.program.runner import run
+from gatehouse_policies.program.types import Deployment
 
 from components import contract
 from sandbox.emulator.server import Emulator
-from sandbox.engine.program import run
-from sandbox.engine.types import Deployment
 from sandbox.local.ecs_task import Aws, Credentials, read
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import CORE, raw_settings

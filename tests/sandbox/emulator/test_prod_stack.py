@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from gatehouse_policies.program.runner import run
+from gatehouse_policies.program.types import Deployment
+from gatehouse_policies.program.values import zip_bytes
 
 from sandbox.emulator.server import Emulator
-from sandbox.engine.program import run
-from sandbox.engine.types import Deployment
-from sandbox.engine.values import zip_bytes
 from sandbox.local import bucket_restore
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, raw_settings

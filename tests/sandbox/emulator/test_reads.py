@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program.types import Registration
 
 from sandbox.emulator.server import Emulator
 from sandbox.engine.checkpoint import Checkpoint
 from sandbox.engine.steps import Step
-from sandbox.engine.types import Registration
 from sandbox.engine.update import destroy, update
-from sandbox.errors import SandboxError
 
 REGION = "eu-west-1"
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": []})
@@ -100,18 +100,18 @@ def test_existing_resource_is_read(existing: Existing, type_: str, outputs: dict
     ],
 )
 def test_absent_resource_is_an_error(existing: Existing, type_: str, identity: str) -> None:
-    with pytest.raises(SandboxError, match=f"resource '{identity}' does not exist"):
+    with pytest.raises(CheckError, match=f"resource '{identity}' does not exist"):
         existing.read(type_, identity)
 
 
 def test_type_that_cannot_be_read_is_an_error(existing: Existing) -> None:
-    with pytest.raises(SandboxError, match="cannot read or import aws:ecs/cluster:Cluster"):
+    with pytest.raises(CheckError, match="cannot read or import aws:ecs/cluster:Cluster"):
         existing.read("aws:ecs/cluster:Cluster", "shared")
 
 
 def test_import_rejects_inputs_that_differ(existing: Existing) -> None:
     vpc = existing.ids["aws:ec2/vpc:Vpc"]
-    with pytest.raises(SandboxError, match=r"do not match the existing resource .*: cidrBlock is '10\.9\.0\.0/16'"):
+    with pytest.raises(CheckError, match=r"do not match the existing resource .*: cidrBlock is '10\.9\.0\.0/16'"):
         existing.read("aws:ec2/vpc:Vpc", vpc, {"cidrBlock": "10.8.0.0/16"}, external=False)
 
 

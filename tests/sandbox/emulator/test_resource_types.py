@@ -4,11 +4,11 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 import pytest
+from gatehouse_policies.program.schema import schema
 
 from sandbox.emulator import resources
 from sandbox.emulator.resources import RESOURCE_TYPES
 from sandbox.emulator.sessions import session
-from sandbox.engine.schema import schema
 
 
 def test_each_type_is_declared_in_one_module() -> None:

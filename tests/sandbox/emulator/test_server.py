@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import requests
 from botocore.exceptions import ClientError
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program.providers import FakeProvider
+from gatehouse_policies.program.runner import run
+from gatehouse_policies.program.types import UNKNOWN, Registration
 
 from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import ResourceType, create
 from sandbox.emulator.resources import RESOURCE_TYPES
 from sandbox.emulator.server import Emulator
-from sandbox.engine.program import run
-from sandbox.engine.providers import FakeProvider
-from sandbox.engine.types import UNKNOWN, Registration
-from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, raw_account_settings, raw_settings
 from tests.sandbox.emulator.deploy_role import CLOUDFRONT, STACK
@@ -37,7 +37,7 @@ def declared(kind: str, inputs: dict[str, Any]) -> Registration:
 
 
 def error(emulator: Emulator, kind: str, inputs: dict[str, Any]) -> str:
-    with pytest.raises(SandboxError) as caught:
+    with pytest.raises(CheckError) as caught:
         emulator.create(declared(kind, inputs))
     return caught.value.message
 
@@ -110,7 +110,7 @@ def test_unknown_output_is_rejected(emulator: Emulator) -> None:
     registration = declared("aws:sns/topic:Topic", {})
     request = CreateRequest(registration, region=REGION, tags={}, client=emulator.client)
     resource_type = ResourceType(create=lambda _: ("x", {"arnn": "x"}))
-    with pytest.raises(SandboxError, match="aws:sns/topic:Topic of pulumi-aws has no such outputs: arnn"):
+    with pytest.raises(CheckError, match="aws:sns/topic:Topic of pulumi-aws has no such outputs: arnn"):
         create(resource_type, request)
 
 
@@ -119,12 +119,12 @@ def test_port_in_use_is_rejected(emulator: Emulator) -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        with pytest.raises(SandboxError, match=f"Port {port} is in use, so the AWS emulator cannot listen on it"):
+        with pytest.raises(CheckError, match=f"Port {port} is in use, so the AWS emulator cannot listen on it"):
             Emulator.start(port)
 
 
 def test_second_emulator_is_rejected(emulator: Emulator) -> None:
-    with pytest.raises(SandboxError, match="An emulator already runs in this process"):
+    with pytest.raises(CheckError, match="An emulator already runs in this process"):
         Emulator.start()
 
 

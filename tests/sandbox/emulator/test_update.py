@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gatehouse_policies.program.project import load
+from gatehouse_policies.program.types import Deployment
 
 from sandbox.emulator.server import Emulator
 from sandbox.engine.checkpoint import Checkpoint
-from sandbox.engine.project import load
 from sandbox.engine.steps import Step
-from sandbox.engine.types import Deployment
 from sandbox.engine.update import destroy, update
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import raw_settings

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gatehouse_policies import policy_check
+from gatehouse_policies.program import stack_import
+from gatehouse_policies.program.types import Deployment, Registration, Resource
 
 from sandbox.engine.stack_export import deployment_file, export
-from sandbox.engine.types import Deployment, Registration, Resource
 
-PROGRAM = Path(__file__).parents[1] / "programs" / "nested_components"
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = ROOT / "tests/policies/program/programs/nested_components"
 STACK = "urn:pulumi:dev::shop::pulumi:pulumi:Stack::shop-dev"
 
 
@@ -83,3 +86,31 @@ def test_secret_values_are_redacted() -> None:
         "plaintext": '"[secret]"',
     }
     assert written["customTimeouts"] == {"create": 5400.0}
+
+
+def test_export_is_read_back(tmp_path: Path) -> None:
+    file = tmp_path / "shop.json"
+    file.write_text(export(PROGRAM, "dev"))
+    project, deployment = stack_import.read(file)
+    assert (project.name, project.stack, deployment.exports["bucket"]) == ("shop", "dev", "application-data")
+    policies = {row.registration.name: row for row in deployment.resources if "bucketPolicy" in row.registration.type}
+    policy = policies["storage"].registration
+    storage = "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage"
+    assert policy.parent == f"{storage}::storage"
+    assert policy.property_dependencies["bucket"] == (f"{storage}$aws:s3/bucket:Bucket::storage",)
+    assert policy.source == "parts.py:15"
+
+
+@pytest.mark.requirement("PP-02")
+def test_export_has_the_findings_of_the_program(tmp_path: Path) -> None:
+    program, file = ROOT / "examples" / "leaky", tmp_path / "leaky.json"
+    file.write_text(export(program, "dev"))
+    of_state = policy_check.check_state(file, levels="prod")
+    of_program = policy_check.check(program, "dev", levels="prod", passes=("known",))
+    assert of_state.exit_code == 1
+    findings = [
+        {(row.rule, row.urn, row.message, row.source) for row in result.findings if "RDS-012" not in row.rule}
+        for result in (of_state, of_program)
+    ]
+    assert findings[0] == findings[1], "apart from the encrypted password (RDS-012)"
+    assert len(findings[0]) > 10

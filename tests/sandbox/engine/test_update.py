@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program.stack_import import read
+from gatehouse_policies.program.types import Registration, Resource
 
 from sandbox.engine.checkpoint import Checkpoint
-from sandbox.engine.stack_import import read
 from sandbox.engine.steps import Step
-from sandbox.engine.types import Registration, Resource
 from sandbox.engine.update import NotUpdatable, destroy, update
 from sandbox.errors import SandboxError
 
@@ -78,7 +79,7 @@ class Stack:
         return self.calls
 
     def fails(self, code: str) -> str:
-        with pytest.raises(SandboxError) as caught:
+        with pytest.raises(CheckError) as caught:
             self.up(code)
         return caught.value.message
 
@@ -211,7 +212,7 @@ def test_protected_resource_is_neither_replaced_nor_deleted(stack: Stack, change
 
 def test_destroy_is_refused_as_a_whole_while_a_resource_is_protected(stack: Stack) -> None:
     stack.up('aws.sns.Topic("one", name="a", opts=O(protect=True))\naws.sqs.Queue("two", name="b")')
-    with pytest.raises(SandboxError, match="1 protected resource cannot be deleted"):
+    with pytest.raises(CheckError, match="1 protected resource cannot be deleted"):
         stack.destroy()
     assert sorted(stack.provider.exists.values()) == ["one", "two"]
 

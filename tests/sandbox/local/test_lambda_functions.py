@@ -13,11 +13,11 @@ import httpx
 import pytest
 from gatehouse.platform.settings import load_sharing
 from gatehouse.services.sharing import app as sharing
+from gatehouse_policies.program.runner import run
+from gatehouse_policies.program.types import Deployment
 
 from components import contract
 from sandbox.emulator.server import Emulator
-from sandbox.engine.program import run
-from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
 from sandbox.local import lambda_functions
 from sandbox.local.ecs_task import Aws, Credentials

@@ -14,12 +14,13 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.files import write_private
 
 from sandbox.child_processes import ProcessRecord
-from sandbox.errors import SandboxError
 from sandbox.local import requests
 from sandbox.local.run_state import RunState, RunStateFile, down
-from sandbox.paths import REPOSITORY, write_private
+from sandbox.paths import REPOSITORY
 from tests import requires
 
 _TIMEOUT_S = 120.0
@@ -43,7 +44,7 @@ def test_folder_of_another_user_is_rejected(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     requires.give_away(home)
-    with pytest.raises(SandboxError, match="belongs to another user"):
+    with pytest.raises(CheckError, match="belongs to another user"):
         RunStateFile(home).claim("dev")
 
 
@@ -102,7 +103,7 @@ def exited() -> ProcessRecord:
 
 def test_second_up_is_rejected(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:
     write_state(tmp_path, ProcessRecord.of("up", sleeper.pid))
-    with pytest.raises(SandboxError) as error:
+    with pytest.raises(CheckError) as error:
         RunStateFile(tmp_path).claim("dev")
     assert error.value.message == (f"Gatehouse is already running (stack dev, process {sleeper.pid}). Stop it: make down")
 
@@ -181,7 +182,7 @@ def test_request_is_taken_once_and_its_exit_code_is_returned(tmp_path: Path, cap
 
 
 def test_request_to_a_process_that_exits_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SandboxError, match="exited"):
+    with pytest.raises(CheckError, match="exited"):
         requests.send(tmp_path, RunState(exited(), "dev"), "destroy")
     assert list(tmp_path.iterdir()) == []
 
@@ -195,7 +196,7 @@ def test_next_request_is_not_removed_with_a_completed_one(tmp_path: Path) -> Non
             pass
         write_private(tmp_path / "request.json", json.dumps(asdict(following)))
         try:
-            with pytest.raises(SandboxError, match="Another update waits"):
+            with pytest.raises(CheckError, match="Another update waits"):
                 requests.send(tmp_path, running, "update")
         finally:
             requests.complete(tmp_path, request, 0)

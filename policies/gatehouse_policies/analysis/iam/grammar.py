@@ -1,0 +1,216 @@
+"""Parses IAM policy documents: identity, resource, endpoint and trust policies.
+
+Grammar: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from gatehouse_policies.analysis.properties import DuplicateKeyError, unique_keys
+
+# Elements that the evaluation supports: all except NotPrincipal, which AWS advises against.
+_SUPPORTED = frozenset({"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"})
+
+
+class DocumentError(ValueError):
+    """The document violates the policy grammar. The message contains the location and the rule, never a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One operator on one condition key.
+
+    operator: name of the operator in lowercase, without quantifier and IfExists.
+    key: condition key in lowercase.
+    quantifier: "", "foranyvalue" or "forallvalues".
+    """
+
+    operator: str
+    key: str
+    values: tuple[str, ...]
+    if_exists: bool = False
+    quantifier: str = ""
+
+
+Principals = tuple[tuple[str, str], ...]
+"""Pairs of type (AWS, Service, Federated, CanonicalUser or *) and value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement with every list as a tuple. An absent element is None; an empty one is an empty tuple."""
+
+    allow: bool
+    actions: tuple[str, ...] | None
+    not_actions: tuple[str, ...] | None
+    resources: tuple[str, ...] | None
+    not_resources: tuple[str, ...] | None
+    principals: Principals | None
+    not_principals: Principals | None
+    conditions: tuple[Condition, ...] = ()
+    sid: str = ""
+
+    def covers_action(self, action: str) -> bool:
+        """True if the statement applies to this action. Actions are case-insensitive."""
+        if self.actions is not None:
+            return any(matches(action.lower(), pattern.lower()) for pattern in self.actions)
+        if self.not_actions is not None:
+            return not any(matches(action.lower(), pattern.lower()) for pattern in self.not_actions)
+        return False
+
+    def applies_to_everyone(self) -> bool:
+        """True if the principal is "*", {"AWS": "*"} or NotPrincipal."""
+        if self.not_principals is not None:
+            return True
+        return any(value == "*" for kind, value in self.principals or () if kind in ("*", "AWS"))
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed policy document. version: "" if absent, which AWS treats as 2008-10-17."""
+
+    statements: tuple[Statement, ...]
+    version: str = ""
+
+    @property
+    def allows(self) -> tuple[Statement, ...]:
+        return tuple(statement for statement in self.statements if statement.allow)
+
+    @property
+    def denies(self) -> tuple[Statement, ...]:
+        return tuple(statement for statement in self.statements if not statement.allow)
+
+
+def parse(document: Any, *, strict: bool = False) -> Document:
+    """Parses a policy document from JSON text or from the decoded object.
+
+    strict: also reject elements of a statement that the evaluation does not support.
+
+    Raises DocumentError for a malformed document.
+    """
+    if isinstance(document, str):
+        try:
+            document = json.loads(document, object_pairs_hook=unique_keys)
+        except DuplicateKeyError:
+            raise DocumentError("an object in the policy document contains the same key twice") from None
+        except ValueError:
+            raise DocumentError("the policy document is not JSON") from None
+    if not isinstance(document, Mapping):
+        raise DocumentError("the policy document must be an object")
+    statements = document.get("Statement")
+    if isinstance(statements, Mapping):
+        statements = [statements]
+    if not isinstance(statements, list) or not statements:
+        raise DocumentError("the policy document has no Statement")
+    version = document.get("Version", "")
+    return Document(tuple(_statement(raw, index, strict) for index, raw in enumerate(statements)), version)
+
+
+def raw_statements(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The statements of a document in their original form."""
+    return listed(document.get("Statement"))
+
+
+def listed(value: Any) -> list[Any]:
+    """The elements of a value that may be a list or a single element."""
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _statement(raw: Any, index: int, strict: bool) -> Statement:
+    path = f"Statement[{index}]"
+    if not isinstance(raw, Mapping):
+        raise DocumentError(f"{path} must be an object")
+    if strict and (unsupported := set(raw) - _SUPPORTED):
+        raise DocumentError(f"{path} has the unsupported element {', '.join(sorted(unsupported))}")
+    if raw.get("Effect") not in ("Allow", "Deny"):
+        raise DocumentError(f"{path}.Effect must be Allow or Deny")
+    for element, negation in (("Action", "NotAction"), ("Resource", "NotResource"), ("Principal", "NotPrincipal")):
+        if element in raw and negation in raw:
+            raise DocumentError(f"{path} has both {element} and {negation}")
+    if "Action" not in raw and "NotAction" not in raw:
+        raise DocumentError(f"{path} has neither Action nor NotAction")
+    return Statement(
+        allow=raw["Effect"] == "Allow",
+        actions=_strings(raw, "Action", path),
+        not_actions=_strings(raw, "NotAction", path),
+        resources=_strings(raw, "Resource", path),
+        not_resources=_strings(raw, "NotResource", path),
+        principals=_principals(raw, "Principal", path),
+        not_principals=_principals(raw, "NotPrincipal", path),
+        conditions=parse_conditions(raw.get("Condition"), path),
+        sid=raw["Sid"] if isinstance(raw.get("Sid"), str) else "",
+    )
+
+
+def _strings(raw: Mapping[str, Any], key: str, path: str) -> tuple[str, ...] | None:
+    if key not in raw:
+        return None
+    values = [raw[key]] if isinstance(raw[key], str) else raw[key]
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise DocumentError(f"{path}.{key} must be a string or a list of strings")
+    return tuple(values)
+
+
+def _principals(raw: Mapping[str, Any], key: str, path: str) -> Principals | None:
+    if key not in raw:
+        return None
+    if raw[key] == "*":
+        return (("*", "*"),)
+    if not isinstance(raw[key], Mapping):
+        raise DocumentError(f"{path}.{key} must be * or an object")
+    return tuple((kind, value) for kind in raw[key] for value in _strings(raw[key], kind, f"{path}.{key}") or ())
+
+
+def parse_conditions(raw: Any, path: str = "Statement") -> tuple[Condition, ...]:
+    """Parses a Condition element. Raises DocumentError if it does not map operators to keys."""
+    if raw is None:
+        return ()
+    if not isinstance(raw, Mapping) or not all(isinstance(keys, Mapping) for keys in raw.values()):
+        raise DocumentError(f"{path}.Condition must map operators to keys")
+    conditions = []
+    for qualified, keys in raw.items():
+        quantifier, _, operator = qualified.lower().rpartition(":")
+        for key, values in keys.items():
+            conditions.append(
+                Condition(
+                    operator=operator.removesuffix("ifexists"),
+                    key=key.lower(),
+                    values=tuple(map(_scalar, [None] if values is None else listed(values))),
+                    if_exists=operator.endswith("ifexists"),
+                    quantifier=quantifier,
+                )
+            )
+    return tuple(conditions)
+
+
+def _scalar(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def matches(text: str, pattern: str) -> bool:
+    """True if the text matches an IAM pattern: `*` is any text, `?` any character. Case-sensitive.
+
+    `[*]` and `[?]`, which `escape` writes, match the literal characters.
+    """
+    return _compiled(pattern).fullmatch(text) is not None
+
+
+def escape(text: str) -> str:
+    """A pattern that matches only this text."""
+    return re.sub(r"([*?])", r"[\1]", text)
+
+
+def unescape(pattern: str) -> str:
+    """The text of an escaped pattern."""
+    return pattern.replace("[*]", "*").replace("[?]", "?")
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    meanings = {"*": ".*", "?": ".", "[*]": r"\*", "[?]": r"\?"}
+    parts = re.split(r"(\[\*\]|\[\?\]|\*|\?)", pattern)
+    return re.compile("".join(meanings.get(part, re.escape(part)) for part in parts), flags=re.DOTALL)

@@ -1,0 +1,128 @@
+"""Analyzes network reachability in a VPC: security group and network ACL rules, public subnets and VPC endpoints."""
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import aws
+
+_INTERNET_PREFIX_MIN = {4: 8, 6: 16}
+"""Minimum prefix length, keyed by IP version. Ranges with a shorter prefix count as the internet, because 0.0.0.0/1 and
+128.0.0.0/1 together cover the entire internet."""
+
+
+def ingress_rules(group: Resource, stack: Stack) -> Iterator[tuple[str, Properties]]:
+    """All ingress rules of a security group, inline and separate, each with its location for messages."""
+    for block in group.props.blocks("ingress"):
+        yield f"{group.name} ({block.path})", block
+    for rule in stack.referencing(group, aws("vpc.SecurityGroupIngressRule"), "securityGroupId"):
+        yield rule.name, rule.props
+    for rule in stack.referencing(group, aws("ec2.SecurityGroupRule"), "securityGroupId"):
+        if rule.props.text("type") == "ingress":
+            yield rule.name, rule.props
+
+
+def address_ranges(rule: Properties) -> list[str]:
+    """The CIDR ranges of a rule. Empty if the rule refers to security groups or prefix lists."""
+    ranges = [rule.text(name) for name in ("cidrIpv4", "cidrIpv6") if rule.has(name)]
+    for name in ("cidrBlocks", "ipv6CidrBlocks"):
+        ranges += rule.texts(name)
+    return ranges
+
+
+def allows_internet(rule: Properties) -> bool:
+    """True if the rule applies to the whole internet or a comparably large range."""
+    return any(_is_internet(address) for address in address_ranges(rule))
+
+
+def _is_internet(address: str) -> bool:
+    try:
+        network = ipaddress.ip_network(address.strip(), strict=False)
+    except ValueError:
+        return False
+    return network.prefixlen < _INTERNET_PREFIX_MIN[network.version]
+
+
+def single_tcp_port(rule: Properties) -> int:
+    """The TCP port of a rule for a single port; -1 for a port range, another protocol or all traffic."""
+    protocol = rule.text("ipProtocol") or rule.text("protocol")
+    first, last = rule.number("fromPort", -1), rule.number("toPort", -1)
+    return int(first) if protocol.lower() in ("tcp", "6") and first == last else -1
+
+
+def allows_all_ports(rule: Properties) -> bool:
+    """True if the rule applies to all protocols, or to all ports of one protocol."""
+    protocol = rule.text("ipProtocol") or rule.text("protocol")
+    return protocol in ("-1", "all") or (rule.number("fromPort", 0) <= 1 and rule.number("toPort", 65535) >= 65535)
+
+
+def acl_allows(rules: Iterable[Properties], cidr: str, port: int) -> bool:
+    """True if ingress rules of a network ACL allow TCP traffic from this range to this port.
+
+    Rules are evaluated in ascending order of their number. The first matching rule applies.
+    """
+    for rule in sorted(rules, key=lambda rule: rule.number("ruleNumber") or rule.number("ruleNo")):
+        if _acl_matches(rule, cidr, port):
+            return (rule.text("ruleAction") or rule.text("action")).lower() == "allow"
+    return False
+
+
+def _acl_matches(rule: Properties, cidr: str, port: int) -> bool:
+    if cidr not in (rule.text("cidrBlock"), rule.text("ipv6CidrBlock")):
+        return False
+    protocol = rule.text("protocol").lower()
+    if protocol in ("-1", "all"):
+        return True
+    return protocol in ("tcp", "6") and rule.number("fromPort") <= port <= rule.number("toPort")
+
+
+def required_endpoints(stack: Stack) -> list[str]:
+    """The AWS services that ECS services call from inside the VPC. Empty for a program without ECS services."""
+    services = stack.of_type(aws("ecs.Service"))
+    if not services:
+        return []
+    optional = {
+        "dynamodb": bool(stack.of_type(aws("dynamodb.Table"))),
+        "secretsmanager": bool(stack.of_type(aws("secretsmanager.Secret"))),
+        "kms": bool(stack.of_type(aws("kms.Key"))),
+        "ssmmessages": any(service.props.flag("enableExecuteCommand") for service in services),
+    }
+    return ["s3", "ecr.api", "ecr.dkr", "logs", "sts", *(name for name, required in optional.items() if required)]
+
+
+def is_public_subnet(subnet: Resource, stack: Stack) -> bool:
+    """True if the subnet assigns public IP addresses or has a route to an internet gateway."""
+    if subnet.props.flag("mapPublicIpOnLaunch"):
+        return True
+    return any(routes_to_internet_gateway(table, stack) for table in route_tables(subnet, stack))
+
+
+def route_tables(subnet: Resource, stack: Stack) -> list[Resource]:
+    """The route tables that are associated with a subnet."""
+    associations = stack.referencing(subnet, aws("ec2.RouteTableAssociation"), "subnetId")
+    tables = (stack.referenced_by(association, "routeTableId", aws("ec2.RouteTable")) for association in associations)
+    return list(chain.from_iterable(tables))
+
+
+def routes_to_internet_gateway(table: Resource, stack: Stack) -> bool:
+    """True if a route of the table has an internet gateway as its target."""
+    for route in stack.referencing(table, aws("ec2.Route"), "routeTableId"):
+        if stack.referenced_by(route, "gatewayId", aws("ec2.InternetGateway")) or _is_internet_gateway(route.props):
+            return True
+    inline = table.props.blocks("routes")
+    if any(_is_internet_gateway(route) for route in inline):
+        return True
+    has_gateway = any(route.has("gatewayId") for route in inline)
+    return has_gateway and bool(stack.referenced_by(table, "routes", aws("ec2.InternetGateway")))
+
+
+def routes_to_nat_gateway(table: Resource, stack: Stack) -> bool:
+    """True if a route of the table has a NAT gateway as its target."""
+    standalone = (route.props for route in stack.referencing(table, aws("ec2.Route"), "routeTableId"))
+    return any(route.has("natGatewayId") for route in (*standalone, *table.props.blocks("routes")))
+
+
+def _is_internet_gateway(route: Properties) -> bool:
+    return route.known("gatewayId") and route.text("gatewayId").startswith("igw-")

@@ -1,0 +1,70 @@
+"""Lists all rules and packs, finds rules by ID or pack, and their levels."""
+
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any
+
+from gatehouse_policies import rules
+from gatehouse_policies.engine.meta_policies import META_POLICIES
+from gatehouse_policies.engine.rule import Control, Level, Rule
+
+PACKS = {"security": "gatehouse-security", "resilience": "gatehouse-resilience"}
+"""Name of each pack, keyed by folder."""
+PACKS_FOLDER = Path(__file__).with_name("packs")
+
+_MODULES: list[ModuleType] = [import_module(f"{rules.__name__}.{module.name}") for module in iter_modules(rules.__path__)]
+RULES: tuple[Rule, ...] = tuple(
+    sorted((value for module in _MODULES for value in vars(module).values() if isinstance(value, Rule)), key=lambda rule: rule.id)
+)
+"""The rules of all modules in `rules`, sorted by ID. A new module needs no registration."""
+
+_POLICIES: tuple[Control, ...] = (*META_POLICIES, *RULES)
+_BY_ID = {policy.id: policy for policy in _POLICIES}
+
+
+def rule(id: str) -> Rule:
+    """The rule with this ID. Raises KeyError for an unknown ID."""
+    policy = _BY_ID[id]
+    if not isinstance(policy, Rule):
+        raise KeyError(id)
+    return policy
+
+
+def find(id: str) -> Control | None:
+    """The rule or meta policy with this ID, or None."""
+    return _BY_ID.get(id)
+
+
+def of_pack(pack: str) -> tuple[Rule, ...]:
+    """The rules of "security" or "resilience", sorted by ID."""
+    return tuple(rule for rule in RULES if rule.pack == pack)
+
+
+def enabled(environment: str) -> tuple[Rule, ...]:
+    """The rules that are enabled in an environment."""
+    return tuple(rule for rule in RULES if rule.levels[environment] is not Level.DISABLED)
+
+
+def level_config(pack: str, environment: str) -> dict[str, Any]:
+    """The levels and parameters of a pack, such as {"GH-S3-009": {"enforcementLevel": "mandatory", "days_max": 7}}.
+
+    The result has the format of `--policy-pack-config`. Raises KeyError for an unknown environment.
+    """
+    config: dict[str, Any] = {}
+    for rule in of_pack(pack):
+        lists = {name: list(values) for name, values in rule.lists.items()}
+        config[rule.id] = {"enforcementLevel": rule.levels[environment].value, **rule.defaults(environment), **lists}
+    return config | {policy.id: {"enforcementLevel": policy.levels[environment].value} for policy in META_POLICIES}
+
+
+def remediation_config(pack: str, environment: str) -> dict[str, Any]:
+    """As `level_config`, with the level "remediate" for every rule that has a remediation.
+
+    Raises ValueError outside dev, where the program itself must set the values.
+    """
+    if environment != "dev":
+        raise ValueError(f"remediation is available in dev only, not in {environment}; set the values in the program")
+    fixed = {rule.id: {"enforcementLevel": "remediate"} for rule in of_pack(pack) if rule.remediation}
+    return {id: values | fixed.get(id, {}) for id, values in level_config(pack, environment).items()}

@@ -1,0 +1,181 @@
+"""Reads the configuration file of a repository that uses the packs: its Regions, tags, public routes, levels and stacks.
+
+Values of the file replace the defaults of the rules. Values that the file does not set keep their defaults.
+"""
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gatehouse_policies import catalogue
+from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, Rule
+
+LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "regions": (("GH-PUL-003", "regions"),),
+    "required_tags": (("GH-TAG-001", "tags"),),
+    "public_routes": (("GH-API-002", "public"),),
+    "harmless_names": (("GH-ECS-005", "harmless"), ("GH-LAM-003", "harmless")),
+    "repositories": (("GH-IAM-005", "repositories"),),
+    "load_balancer_groups": (("GH-VPC-004", "load_balancer_groups"),),
+}
+"""Keys of the file that are lists of strings, each with the rules and parameters that the list replaces."""
+
+_TABLES = ("environments", "levels", "stack_config")
+_LEVELS = tuple(level.value for level in Level)
+
+# The fix for each message of the TOML parser, found by a part of the message.
+_TOML_FIXES = {
+    "overwrite": "The key is set twice; delete one of the lines.",
+    "twice": "The table is declared twice; move its keys into one table.",
+    "Illegal character": "A string probably has no closing quotation mark; add it.",
+    "Expected '='": "Write keys as key = value.",
+    "Invalid value": "Write strings in quotation marks.",
+}
+# https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html and the Regions of the other partitions.
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]{2,4})?-(north|south|east|west|central|northeast|northwest|southeast|southwest)-[1-9]")
+_REPOSITORY = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+")
+
+RuleConfig = Mapping[str, Any]
+
+
+class ConfigurationError(ValueError):
+    """The file is invalid. The message contains the file, the key and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The contents of a configuration file.
+
+    name: the file, for reports.
+    environments: for each stack, the environment whose levels apply.
+    rules: for each environment, the level and the parameters of each rule that the file changes, in the format of
+        `--policy-pack-config`.
+    stack_config: example values of configuration keys that are encrypted or in Pulumi ESC.
+    """
+
+    name: str = ""
+    environments: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, Mapping[str, RuleConfig]] = field(default_factory=dict)
+    stack_config: Mapping[str, Any] = field(default_factory=dict)
+
+    def of_pack(self, pack: str, environment: str) -> dict[str, dict[str, Any]]:
+        """The complete configuration of "security" or "resilience" in an environment: the defaults and the changes."""
+        config = catalogue.level_config(pack, environment)
+        changes = self.rules.get(environment, {})
+        return {id: {**values, **changes.get(id, {})} for id, values in config.items()}
+
+    def of_other_packs(self, environment: str) -> dict[str, dict[str, Any]]:
+        """The changes of rules that are in neither pack."""
+        return {id: dict(values) for id, values in self.rules.get(environment, {}).items() if catalogue.find(id) is None}
+
+
+def read(file: Path) -> Configuration:
+    """Reads a file. Raises ConfigurationError for an invalid file."""
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}. Specify a TOML file.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{file} is not UTF-8 text. Save the file with the encoding UTF-8.") from error
+    except ValueError as error:
+        fix = next((fix for text, fix in _TOML_FIXES.items() if text in str(error)), "Correct the line.")
+        raise ConfigurationError(f"{file} is not valid TOML: {error}. {fix}") from error
+    place = file.name
+    if unknown := sorted(set(document) - set(LISTS) - set(_TABLES)):
+        raise ConfigurationError(f"{place}: unknown key {unknown[0]!r}. Keys: {', '.join([*LISTS, *_TABLES])}.")
+    for name in _TABLES:
+        if not isinstance(document.get(name, {}), dict):
+            raise ConfigurationError(f"{place}: {name} must be a table. Write [{name}].")
+    levels = document.get("levels", {})
+    lists = _lists(document, place)
+    common = {id: value for id, value in levels.items() if id not in ENVIRONMENTS}
+    rules = {}
+    for environment in ENVIRONMENTS:
+        own = levels.get(environment, {})
+        if not isinstance(own, dict):
+            raise ConfigurationError(f"{place}: levels.{environment} must be a table. Write [levels.{environment}].")
+        rules[environment] = _merged(
+            lists,
+            {id: _rule_config(id, value, f"{place}: levels.{id}") for id, value in common.items()},
+            {id: _rule_config(id, value, f"{place}: levels.{environment}.{id}") for id, value in own.items()},
+        )
+    environments = document.get("environments", {})
+    for stack, environment in environments.items():
+        if environment not in ENVIRONMENTS:
+            known = ", ".join(ENVIRONMENTS)
+            raise ConfigurationError(f"{place}: environments.{stack} must be one of {known}, not {environment!r}.")
+    return Configuration(place, environments, rules, document.get("stack_config", {}))
+
+
+def _lists(document: Mapping[str, Any], place: str) -> dict[str, dict[str, Any]]:
+    config: dict[str, dict[str, Any]] = {}
+    for key, parameters in LISTS.items():
+        if key not in document:
+            continue
+        _check_items(key, _strings(document[key], f"{place}: {key}"), f"{place}: {key}")
+        for id, parameter in parameters:
+            config.setdefault(id, {})[parameter] = _strings(document[key], f"{place}: {key}")
+    return config
+
+
+def _check_items(key: str, items: list[str], place: str) -> None:
+    """Raises ConfigurationError for a value that no Region or repository can have."""
+    if key == "regions" and not items:
+        raise ConfigurationError(f"{place} is empty, so no Region is allowed. Add a Region, or delete the key.")
+    for item in items:
+        if key == "regions" and not _REGION.fullmatch(item):
+            raise ConfigurationError(f'{place}: {item!r} is not the code of a Region. Write a code such as "eu-west-1".')
+        if key == "repositories" and not _REPOSITORY.fullmatch(item):
+            raise ConfigurationError(f'{place}: {item!r} is not a repository. Write the owner and the name, such as "acme/shop".')
+
+
+def _merged(*configs: Mapping[str, RuleConfig]) -> dict[str, dict[str, Any]]:
+    merged: dict[str, dict[str, Any]] = {}
+    for config in configs:
+        for id, values in config.items():
+            merged[id] = {**merged.get(id, {}), **values}
+    return merged
+
+
+def _rule_config(id: str, value: Any, place: str) -> dict[str, Any]:
+    """The level and the parameters of one rule. A string is a level."""
+    config = {"enforcementLevel": value} if isinstance(value, str) else value
+    if not isinstance(config, dict):
+        raise ConfigurationError(f'{place} must be a level such as "advisory", or a table with enforcementLevel.')
+    if not config:
+        raise ConfigurationError(f'{place} is empty. Write a level such as "advisory", or a parameter.')
+    if any(catalogue.find(name) for name in config):
+        tables = ", ".join(f"[levels.{name}]" for name in ENVIRONMENTS)
+        raise ConfigurationError(f"{place}: {id!r} is not an environment. Write one of {tables}.")
+    if config.get("enforcementLevel", "advisory") not in _LEVELS:
+        raise ConfigurationError(f"{place}: the level must be one of {', '.join(_LEVELS)}, not {config['enforcementLevel']!r}.")
+    control = catalogue.find(id)
+    if control is None:
+        if id.startswith("GH-"):
+            raise ConfigurationError(f"{place}: there is no rule {id}. Copy the ID from a report.")
+        if catalogue.find(id.upper()) is not None:
+            raise ConfigurationError(f"{place}: there is no rule {id}. Write {id.upper()}.")
+        return config
+    numbers, lists = (control.settings, control.lists) if isinstance(control, Rule) else ({}, {})
+    for name, parameter in config.items():
+        if name in lists:
+            _strings(parameter, f"{place}.{name}")
+        elif name in numbers:
+            if isinstance(parameter, bool) or not isinstance(parameter, int | float) or not 0 <= parameter < math.inf:
+                raise ConfigurationError(f"{place}.{name} must be a number that is not negative.")
+        elif name != "enforcementLevel":
+            known = ", ".join(["enforcementLevel", *numbers, *lists])
+            raise ConfigurationError(f"{place}: {id} has no parameter {name!r}. Parameters: {known}.")
+    return config
+
+
+def _strings(value: Any, place: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise ConfigurationError(f'{place} must be a list of strings, such as ["a", "b"].')
+    if padded := next((item for item in value if item != item.strip()), None):
+        raise ConfigurationError(f"{place}: {padded!r} begins or ends with a space. Delete the space.")
+    return value

@@ -1,0 +1,41 @@
+"""The environment whose enforcement levels apply to a stack: dev, staging or prod."""
+
+import json
+import os
+from collections.abc import Mapping
+
+from gatehouse_policies.engine.rule import ENVIRONMENTS
+
+CONFIG_KEY = "environment"
+PROD = ENVIRONMENTS[-1]
+
+
+def of_stack(project: str, stack: str, config: Mapping[str, str]) -> str:
+    """The environment of a stack.
+
+    A stack named dev, staging or prod has the environment of that name. Other stacks set the environment in their configuration,
+    as `<project>:environment` or as `environment` in the object `<project>:settings`. The default is prod, which has the
+    strictest levels.
+
+    config: values of the stack configuration, keyed by "namespace:key". Objects are JSON text.
+    """
+    settings = _object(config.get(f"{project}:settings", ""))
+    for candidate in (stack, config.get(f"{project}:{CONFIG_KEY}"), settings.get(CONFIG_KEY)):
+        if candidate in ENVIRONMENTS:
+            return str(candidate)
+    return PROD
+
+
+def of_process() -> str:
+    """The environment of the stack that the engine analyzes, from the variables that the engine sets for a pack."""
+    variables = os.environ
+    config = {key: str(value) for key, value in _object(variables.get("PULUMI_CONFIG", "")).items()}
+    return of_stack(variables.get("PULUMI_PROJECT", ""), variables.get("PULUMI_STACK", ""), config)
+
+
+def _object(text: str) -> dict[str, object]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,227 @@
+"""Declares a rule: the control that the rule implements, the enforcement levels, the check and the remediation.
+
+The policy packs, the catalogue, the level files, the reports and the tests use the same declaration in `rules`.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from enum import StrEnum
+from itertools import chain
+from typing import Any, Literal
+
+from pulumi_policy.proxy import UnknownValueError
+
+from gatehouse_policies.analysis.resources import Resource, Stack
+
+ENVIRONMENTS = ("dev", "staging", "prod")
+
+
+class Level(StrEnum):
+    """Enforcement level of a policy, as in Pulumi."""
+
+    ADVISORY = "advisory"
+    MANDATORY = "mandatory"
+    DISABLED = "disabled"
+
+
+class Severity(StrEnum):
+    """Severity of a violation. The severity determines the order of findings in reports and does not affect enforcement."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+Levels = Mapping[str, Level]
+
+
+def levels(dev: str, staging: str, prod: str) -> Levels:
+    """Enforcement level for each environment: M is mandatory, A is advisory, and - is disabled."""
+    letter = {"M": Level.MANDATORY, "A": Level.ADVISORY, "-": Level.DISABLED}
+    return {"dev": letter[dev], "staging": letter[staging], "prod": letter[prod]}
+
+
+_DEFAULT_LEVELS = {
+    Severity.CRITICAL: levels("M", "M", "M"),
+    Severity.HIGH: levels("M", "M", "M"),
+    Severity.MEDIUM: levels("A", "M", "M"),
+    Severity.LOW: levels("A", "M", "M"),
+}
+
+_UPSTREAM_FORMATS = {
+    "Security Hub": r"[A-Za-z]\w*\.\d+",
+    "CIS AWS Foundations": r"\d+(\.\d+)+",  # version 7.0 of the benchmark
+    "Checkov": r"CKV2?_AWS_\d+",
+    "Prowler": r"[a-z0-9]+(_[a-z0-9]+)+",
+    "cdk-nag": r"[A-Z]+\d+",
+}
+
+
+def upstream_ids(text: str) -> dict[str, list[str]]:
+    """Assigns space-separated IDs to their catalogues by format. Raises ValueError for an ID of an unknown format."""
+    ids: dict[str, list[str]] = {catalogue: [] for catalogue in _UPSTREAM_FORMATS}
+    for id in text.split():
+        catalogue = next((name for name, pattern in _UPSTREAM_FORMATS.items() if re.fullmatch(pattern, id)), None)
+        if catalogue is None:
+            raise ValueError(f"unknown format of the upstream ID {id!r}")
+        ids[catalogue].append(f"CIS {id}" if catalogue.startswith("CIS") else id)
+    return ids
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A defect in one resource. remedy: replaces the remedy of the rule."""
+
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """A property that is required for the evaluation and unknown at preview.
+
+    error: the error of the reader, if the check continues after an unknown property.
+    """
+
+    path: str
+    error: UnknownValueError | None = field(default=None, compare=False)
+
+
+# A check yields one message (or Violation) per defect and nothing for a compliant resource.
+CheckResults = Iterator[str | Violation | Undecided]
+ResourceCheck = Callable[[Resource], CheckResults]
+StackCheck = Callable[[Resource, Stack], CheckResults]
+
+REMOVE = object()
+"""Value of a `SetInput` that removes the input."""
+
+
+def setting(name: str) -> Callable[[Resource], int]:
+    """Value of a `SetInput`: a numeric parameter of the rule."""
+    return lambda resource: int(resource.settings[name])
+
+
+@dataclass(frozen=True, slots=True)
+class SetInput:
+    """One step of a remediation: the new value of one input.
+
+    path: dotted path of the input. `rules[].a` addresses `a` in each existing element of `rules`.
+    value: the new value, `REMOVE`, or a function of the resource.
+    json_property: a property that contains a JSON list. `path` is a path in each element of the list.
+    types: limits the step to some of the rule's resource types.
+    """
+
+    path: str
+    value: Any
+    json_property: str = ""
+    types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Metadata of a rule.
+
+    id: stable ID, such as "GH-S3-001".
+    title: the required state, as a statement.
+    rationale: the risk that the control addresses.
+    remedy: the change that fixes a violation, in the imperative. Default: the remedies of the requirements.
+    severity: impact of a violation. Default: medium.
+    types: type tokens of the resources to evaluate, one at a time. If empty, the rule evaluates every resource.
+    levels: enforcement level per environment. Default: mandatory, except in dev, where severities medium and low are advisory.
+    url: documentation of the AWS or Pulumi feature.
+    upstream: space-separated IDs of the same control in other catalogues (Security Hub, CIS, Checkov, Prowler, cdk-nag).
+    exemptible: False if `exemptions.toml` must not exempt a resource.
+    settings: numeric parameters per environment, such as {"days_min": {"dev": 7, "staging": 7, "prod": 35}}.
+    lists: parameters that are lists of strings, the same in every environment. Pack configuration overrides settings and lists.
+    unknown_allowed: properties that may be unknown at preview, each with the reason. Includes the nested properties.
+    decided_by_name: pattern of the paths of unknown properties, such as environment.variables.DB_PASSWORD, whose names decide the
+        rule when no preview of the program can know the values.
+    remediation: steps that fix the resource's inputs, if the engine can do so.
+    """
+
+    id: str
+    _: KW_ONLY
+    title: str
+    rationale: str
+    remedy: str = ""
+    severity: Severity = Severity.MEDIUM
+    types: tuple[str, ...]
+    url: str
+    levels: Levels = field(default_factory=dict)
+    upstream: str = ""
+    pack: Literal["security", "resilience"] = "security"
+    exemptible: bool = True
+    settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unknown_allowed: Mapping[str, str] = field(default_factory=dict)
+    decided_by_name: str = ""
+    remediation: tuple[SetInput, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.levels:
+            object.__setattr__(self, "levels", _DEFAULT_LEVELS[self.severity])
+
+    def upstream_ids(self) -> list[str]:
+        """All upstream IDs, with CIS numbers as "CIS 3.1.4"."""
+        return [id for ids in upstream_ids(self.upstream).values() for id in ids]
+
+    def defaults(self, environment: str) -> dict[str, float]:
+        """The numeric parameters in an environment."""
+        return {name: values[environment] for name, values in self.settings.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule(Control):
+    """A control with its check. The check of a rule with scope "stack" also reads the other resources of the program."""
+
+    scope: Literal["resource", "stack"]
+    check: StackCheck
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A required state of one property, from `engine/requirements.py`.
+
+    check: yields a message if the property is in another state.
+    remedy: the change to the program that sets the property.
+    remediation: the steps that set the property, if the engine may do so.
+    """
+
+    check: ResourceCheck
+    remedy: str
+    remediation: tuple[SetInput, ...] = ()
+
+
+class resource_rule(Control):  # a decorator
+    """Declares a rule whose check reads the resource only."""
+
+    def __call__(self, check: ResourceCheck) -> Rule:
+        return Rule(**_metadata(self), scope="resource", check=lambda resource, _: check(resource))
+
+    def requires(self, *requirements: Requirement, when: Callable[[Resource], bool] | None = None) -> Rule:
+        """Declares a rule without a check function. The requirements provide the check, the remedy and the remediation.
+
+        when: limits the rule to some resources of its types.
+        """
+
+        def check(resource: Resource) -> CheckResults:
+            if when is None or when(resource):
+                yield from chain.from_iterable(requirement.check(resource) for requirement in requirements)
+
+        rule = self(check)
+        remedy = self.remedy or " and ".join(requirement.remedy for requirement in requirements)
+        steps = (step for requirement in requirements for step in requirement.remediation)
+        return replace(rule, remedy=remedy, remediation=(*self.remediation, *steps))
+
+
+class stack_rule(Control):  # a decorator
+    """Declares a rule whose check also reads other resources of the stack."""
+
+    def __call__(self, check: StackCheck) -> Rule:
+        return Rule(**_metadata(self), scope="stack", check=check)
+
+
+def _metadata(control: Control) -> dict[str, Any]:
+    return {item.name: getattr(control, item.name) for item in fields(control)}

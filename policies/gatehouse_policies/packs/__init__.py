@@ -1,0 +1,16 @@
+"""The packs security and resilience: the Pulumi engine starts them with `policies/<name>/`, a check with the folders here."""
+
+from pulumi_policy import Policy, PolicyPack
+
+from gatehouse_policies.catalogue import PACKS, RULES, of_pack
+from gatehouse_policies.engine.pack import guarded
+
+
+def policies(name: str) -> list[Policy]:
+    """The policies of the pack "security" or "resilience"."""
+    return guarded(of_pack(name), RULES if name == "security" else ())
+
+
+def start(name: str) -> None:
+    """Start a pack as the Pulumi engine does. Does not return."""
+    PolicyPack(PACKS[name], policies=policies(name))

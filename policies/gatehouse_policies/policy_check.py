@@ -1,0 +1,324 @@
+"""`gatehouse-policies check`: runs policy packs on a program (with unknown and known outputs) or on an exported stack."""
+
+import dataclasses
+import gc
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from gatehouse_policies import catalogue
+from gatehouse_policies import configuration as configuration_file
+from gatehouse_policies.configuration import Configuration
+from gatehouse_policies.engine.meta_policies import UNDECIDED
+from gatehouse_policies.engine.rule import Level
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.files import private_folder
+from gatehouse_policies.program import analyzer, stack_import
+from gatehouse_policies.program.analyzer import Pack
+from gatehouse_policies.program.project import load
+from gatehouse_policies.program.providers import FakeProvider, PreviewProvider
+from gatehouse_policies.program.runner import no_collection, run
+from gatehouse_policies.program.types import Deployment, Registration
+from gatehouse_policies.reports import sarif, table
+from gatehouse_policies.reports.findings import Finding, Run, exit_code, from_diagnostic, merge, still_undecided
+from gatehouse_policies.reports.junit import junit
+from gatehouse_policies.reports.markdown import markdown
+
+PACKS: Final = tuple(catalogue.PACKS_FOLDER / name for name in catalogue.PACKS)
+FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
+    "table": table.text,
+    "json": lambda findings, _: json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2) + "\n",
+    "sarif": lambda findings, run: json.dumps(sarif.document(findings, run), indent=2) + "\n",
+    "junit": junit,
+    "markdown": markdown,
+}
+PASSES: Final = ("unknown", "known")
+_COLUMNS_MAX: Final = 120
+_FOLDER: Final = ".gatehouse"
+_LARGE: Final = 1000
+"""Number of resources above which a garbage collection (0.3 s for each thousand resources) is worthwhile."""
+_IGNORE_EXEMPTIONS: Final = "GATEHOUSE_IGNORE_EXEMPTIONS"
+_PROVIDER_MAJOR: Final = "7"
+EXPORT_HINT: Final = "pulumi stack export --file state.json, and --state state.json"
+_DEFAULTS: Final = Configuration()
+_SUFFIXES: Final = {"table": "txt", "sarif": "sarif", "junit": "xml", "markdown": "md"}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The findings of a check, and the parameters and statistics of the run."""
+
+    findings: list[Finding]
+    run: Run
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a mandatory rule is violated; otherwise 0."""
+        return exit_code(self.findings)
+
+    def text(self, form: str) -> str:
+        """The report in one of `FORMATS`."""
+        return FORMATS[form](self.findings, self.run)
+
+
+def check(
+    program: Path,
+    stack: str,
+    *,
+    levels: str = "",
+    passes: Sequence[str] = PASSES,
+    folders: Sequence[Path] = PACKS,
+    variables: Mapping[str, str] | None = None,
+    configuration: Configuration = _DEFAULTS,
+) -> CheckResult:
+    """Check a program with policy packs. Raises CheckError if the program or a pack cannot run.
+
+    levels: environment whose levels apply, by default the environment of the stack. passes: "unknown" runs with the unknown
+    outputs of a first preview, and "known" with fake IDs and ARNs. variables: result of `exemptions`.
+    configuration: Regions, tags, levels and example values of the program's repository.
+    """
+    started_at = time.monotonic()
+    _require_provider_version()
+    project = load(program, stack, examples=configuration.stack_config)
+    environment = levels or configuration.environments.get(stack) or project.environment
+    # The packs check one pass in separate processes while the program runs for the next pass.
+    with (
+        no_collection(),
+        analyzer.packs(folders, project, environment, variables, configuration.rules.get(environment)) as packs,
+        ThreadPoolExecutor(max_workers=1) as executor,
+    ):
+        checks: list[tuple[Deployment, Future[list[Finding]]]] = []
+        faked_functions: set[str] = set()
+        for name in passes:
+            if checks and len(checks[-1][0].resources) > _LARGE:
+                gc.collect()  # A run leaves about 250 unreachable objects for each resource. The next run can reuse this memory.
+            deployment = _run_pass(name, program, stack, configuration.stack_config, faked_functions)
+            checks.append((deployment, executor.submit(findings, packs, deployment, name)))
+        merged = merge(finding for _, future in checks for finding in future.result())
+        _require_rules(configuration, environment, packs)
+    resources = max(len(deployment.resources) for deployment, _ in checks)
+    seconds = time.monotonic() - started_at
+    functions = tuple(sorted(token.rpartition(":")[2] for token in faked_functions))
+    audit = _ignores_exemptions(variables)
+    run_of_check = Run(
+        environment,
+        resources,
+        seconds,
+        _root(program),
+        audit=audit,
+        invented=functions,
+        unknown=project.unknown,
+        without_rules=_types_without_rules(checks[-1][0]),
+        configuration=configuration.name,
+        stack=stack,
+        pack_seconds=_pack_seconds(packs),
+    )
+    return CheckResult(merged, run_of_check)
+
+
+def _run_pass(name: str, program: Path, stack: str, examples: Mapping[str, Any], faked_functions: set[str]) -> Deployment:
+    """Run the program for one pass. A program that fails with fake results of provider functions, for example because it decodes
+    them, runs again with unknown results."""
+    provider_class = PreviewProvider if name == "unknown" else FakeProvider
+    provider = provider_class()
+    try:
+        # Both passes are previews, because exports of other stacks, encrypted configuration values and the outputs of other
+        # providers are unknown in both, and values are unknown in a preview only.
+        return run(program, stack, provider, preview=True, examples=examples)
+    except CheckError as error:
+        if not provider.faked_functions:
+            raise
+        try:
+            return run(program, stack, provider_class(unknown_results=True), preview=True, examples=examples)
+        except CheckError:
+            functions = ", ".join(sorted(token.rpartition(":")[2] for token in provider.faked_functions))
+            note = f"The results of {functions} are not real in a check; read them with the output form, such as get_zone_output"
+            raise CheckError(f"{error.message} {note}.") from None
+    finally:
+        faked_functions |= provider.faked_functions
+
+
+def check_state(
+    file: Path,
+    *,
+    levels: str = "",
+    folders: Sequence[Path] = PACKS,
+    variables: Mapping[str, str] | None = None,
+    configuration: Configuration = _DEFAULTS,
+) -> CheckResult:
+    """Check an exported stack. Raises CheckError if the file is invalid or a pack cannot run."""
+    started_at = time.monotonic()
+    project, deployment = stack_import.read(file)
+    environment = levels or configuration.environments.get(project.stack) or project.environment
+    with analyzer.packs(folders, project, environment, variables, configuration.rules.get(environment)) as packs:
+        merged = findings(packs, deployment, "state")
+        _require_rules(configuration, environment, packs)
+    run_of_check = Run(
+        environment,
+        len(deployment.resources),
+        time.monotonic() - started_at,
+        file=file.name,
+        audit=_ignores_exemptions(variables),
+        without_rules=_types_without_rules(deployment),
+        configuration=configuration.name,
+        stack=project.stack,
+        pack_seconds=_pack_seconds(packs),
+    )
+    return CheckResult(merged, run_of_check)
+
+
+def read_configuration(file: Path | None) -> Configuration:
+    """The configuration file of a repository; the defaults without a file. Raises CheckError for an invalid file."""
+    try:
+        return configuration_file.read(file) if file is not None else _DEFAULTS
+    except configuration_file.ConfigurationError as error:
+        raise CheckError(str(error)) from error
+
+
+def _require_provider_version() -> None:
+    """Raises CheckError if a program has replaced pulumi-aws by a version whose types the rules do not know."""
+    installed = version("pulumi-aws")
+    if installed.partition(".")[0] != _PROVIDER_MAJOR:
+        raise CheckError(
+            f"The rules support pulumi-aws {_PROVIDER_MAJOR}, but {installed} is installed in {sys.prefix}. "
+            f"Install pulumi-aws {_PROVIDER_MAJOR}, or check the deployed stack: {EXPORT_HINT}."
+        )
+
+
+def _pack_seconds(packs: Sequence[Pack]) -> dict[str, float]:
+    return {catalogue.PACKS.get(pack.title, pack.title): pack.seconds for pack in packs}
+
+
+def _require_rules(configuration: Configuration, environment: str, packs: Sequence[Pack]) -> None:
+    """Raises CheckError if the configuration changes a rule that no pack has."""
+    for id in configuration.of_other_packs(environment):
+        if not any(id in pack.levels for pack in packs):
+            raise CheckError(f"{configuration.name}: no pack has the rule {id}. Add the pack with --pack DIR, or correct the ID.")
+
+
+def _types_without_rules(deployment: Deployment) -> dict[str, int]:
+    """The number of resources of each type that no rule of the two packs evaluates. Resources that are only read do not count."""
+    evaluated = {type for rule in catalogue.RULES for type in rule.types}
+    managed = (item.registration for item in deployment.resources if item.registration.custom and not item.registration.external)
+    types = (item.type for item in managed if not item.type.startswith("pulumi:"))
+    counts = Counter(type for type in types if type not in evaluated)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
+    """Environment variables with which the packs read another exemptions file or ignore exemptions. Raises CheckError if the
+    file does not exist."""
+    if ignore:
+        return {_IGNORE_EXEMPTIONS: "1"}
+    if file is None:
+        return {}
+    if not file.is_file():
+        raise CheckError(f"The file {file} does not exist. Specify a file with [[exemption]] entries: --exemptions FILE")
+    return {"GATEHOUSE_EXEMPTIONS": str(file.resolve())}
+
+
+def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> list[Finding]:
+    """The findings of the packs for a deployment, most severe first."""
+    registrations = {resource.registration.urn: resource.registration for resource in deployment.resources}
+    diagnostics = chain.from_iterable(analyzer.analyze(packs, deployment).values())
+    levels = {pack.title: pack.levels for pack in packs}  # complete after the packs have answered
+    rows = (
+        finding if pass_name == PASSES[0] else still_undecided(finding, levels.get(row.pack, {}))
+        for row in diagnostics
+        for finding in from_diagnostic(
+            pack=row.pack,
+            policy=row.rule,
+            message=row.message,
+            level=row.level,
+            urn=row.urn,
+            passes=(pass_name,),
+            title=row.description,
+            source=registrations[row.urn].source if row.urn in registrations else "",
+        )
+    )
+    remote = (registration for registration in registrations.values() if registration.remote)
+    return merge([*rows, *(_remote_component(packs[0], registration, pass_name) for registration in remote)])
+
+
+def _remote_component(pack: Pack, registration: Registration, pass_name: str) -> Finding:
+    """The finding that no rule evaluates the resources of a component that a plugin creates."""
+    return Finding(
+        rule=UNDECIDED.id,
+        title=UNDECIDED.title,
+        pack=pack.title,
+        level=pack.levels.get(UNDECIDED.id, Level.MANDATORY),
+        urn=registration.urn,
+        resource_type=registration.type,
+        message="the resources in this remote component are not evaluated, because only the Pulumi engine creates them",
+        remedy=f"run pulumi preview with the packs, or check the deployed stack: {EXPORT_HINT}",
+        severity=str(UNDECIDED.severity),
+        outcome="undecided",
+        passes=(pass_name,),
+        source=registration.source,
+    )
+
+
+def reports_folder(parent: Path) -> Path:
+    """The folder `.gatehouse` of a program, which Git ignores. Raises CheckError if it cannot be created."""
+    try:
+        folder = private_folder(parent / _FOLDER)
+        if not (folder / ".gitignore").exists():
+            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise CheckError(f"The reports cannot be written to {parent / _FOLDER}: {error.strerror}.") from error
+    return folder
+
+
+def write(result: CheckResult, home: Path) -> None:
+    """Write the reports `<home>/check/<stack>.{txt,sarif,xml,md}`, or `<stack>.<environment>.*` with the levels of another
+    environment."""
+    folder = private_folder(home) / "check"
+    folder.mkdir(exist_ok=True)
+    run = result.run
+    name = run.environment if run.stack in ("", run.environment) else f"{run.stack}.{run.environment}"
+    for form, suffix in _SUFFIXES.items():
+        (folder / f"{name}.{suffix}").write_text(result.text(form), encoding="utf-8")
+
+
+def show(result: CheckResult) -> None:
+    """Print the table, in color on a terminal."""
+    console = Console()
+    if console.is_terminal:
+        console.print(table.table(result.findings, result.run), width=min(console.width, _COLUMNS_MAX))
+    else:
+        sys.stdout.write(result.text("table"))
+
+
+def is_violated(pack: Pack, findings: Sequence[Finding]) -> bool:
+    """True if a mandatory rule of the pack is violated."""
+    return any(finding.blocks for finding in findings if finding.pack == pack.title)
+
+
+def summary(pack: Pack, findings: Sequence[Finding], deployment: Deployment) -> str:
+    """One line about a pack, such as "security: 24 policies, 180 resources: no violations"."""
+    own = [finding for finding in findings if finding.pack == pack.title]
+    mandatory = sum(finding.blocks for finding in own)
+    advisory = len(own) - mandatory
+    counts = ", ".join(f"{count} {level}" for count, level in ((mandatory, "mandatory"), (advisory, "advisory")) if count)
+    return f"{pack.name}: {pack.rules} policies, {len(deployment.resources)} resources: {counts or 'no violations'}"
+
+
+def _ignores_exemptions(variables: Mapping[str, str] | None) -> bool:
+    return _IGNORE_EXEMPTIONS in (variables or {})
+
+
+def _root(program: Path) -> str:
+    """The folder of the program relative to its repository, for code scanning; "" for the root."""
+    folder = program.resolve()
+    top = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
+    return "" if top == folder else folder.relative_to(top).as_posix()

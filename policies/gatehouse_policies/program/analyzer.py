@@ -1,0 +1,269 @@
+"""Runs policy packs like the Pulumi engine: each pack in a separate process, called through the Analyzer protocol (gRPC)."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import grpc
+import yaml
+from google.protobuf import empty_pb2, json_format
+from pulumi.runtime.proto import analyzer_pb2 as proto
+from pulumi.runtime.proto import analyzer_pb2_grpc
+
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program import child_process, policy_config
+from gatehouse_policies.program.messages import Messages
+from gatehouse_policies.program.project import Project
+from gatehouse_policies.program.types import Deployment
+
+REMEDIATED = "remediate"
+_START_S = 60.0
+_CALL_S = 120.0
+_EXIT_S = 5.0
+_POLL_S = 0.02
+_PORT_BYTES_MAX = 1000
+# The pack only parses the address of the engine (pulumi/policy/__main__.py).
+_ENGINE_ADDRESS = "127.0.0.1:0"
+# The limit of the engine (sdk/go/common/util/rpcutil); the default of gRPC is 4 MB.
+_MESSAGE_BYTES_MAX = 400 * 1024 * 1024
+# gRPC has several threads. With a heap for each thread, glibc would keep the memory of the largest request in each heap.
+_ALLOCATOR = {"MALLOC_ARENA_MAX": "1"}
+_RAISED = "Exception calling application: "  # prefix that gRPC adds to an exception of a servicer
+_ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Exit)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """A violation of a rule by one resource, or by the stack.
+
+    level: advisory, mandatory or remediate (a remediation changed the inputs). message: without the description of the rule.
+    """
+
+    rule: str
+    pack: str
+    level: str
+    urn: str
+    description: str
+    message: str
+
+
+class Pack:
+    """A running policy pack, started by `packs`. The pack starts in the background, and the first call waits until it is
+    ready."""
+
+    def __init__(
+        self,
+        folder: Path,
+        project: Project,
+        environment: str,
+        variables: Mapping[str, str],
+        changes: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        if not (folder / "PulumiPolicy.yaml").is_file():
+            raise CheckError(f"{folder.name} is not a policy pack: it has no PulumiPolicy.yaml.")
+        self.name = self.title = folder.name
+        self._raw_levels = policy_config.read(folder, environment)
+        self._changes = changes
+        self._levels_file = f"{folder.name}/levels/{environment}.json"
+        self._project = project
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
+        self._channel: grpc.Channel | None = None
+        self._stub: Any = None
+        self._remediates = False
+        self.levels: dict[str, str] = {}
+        self.rules = 0
+        self.seconds = 0.0  # time of all calls of `analyze`, without the start of the pack
+        self._child = child_process.start(
+            f"policy pack {folder.name}",
+            # As in the Python language host (pulumi-language-python/main.go, RunPlugin).
+            [_python(folder), "-u", "-m", "pulumi.policy", _ENGINE_ADDRESS, str(folder)],
+            cwd=folder,
+            env={**_ALLOCATOR, **os.environ, **variables, **_environment(project)},
+            stdout=self._output,
+            stderr=self._errors,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def connect(self) -> None:
+        """Wait for the port of the pack and configure it. Raises CheckError if the pack does not start."""
+        if self._stub is not None:
+            return
+        port = self._read_port()
+        limits = [(f"grpc.max_{way}_message_length", _MESSAGE_BYTES_MAX) for way in ("receive", "send")]
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=limits)
+        self._stub = analyzer_pb2_grpc.AnalyzerStub(self._channel)
+        stack = proto.AnalyzerStackConfigureRequest(
+            stack=self._project.stack,
+            project=self._project.name,
+            organization="organization",
+            dry_run=True,
+            config=self._project.config,
+        )
+        self._call("ConfigureStack", stack, optional=True)
+        info = self._call("GetAnalyzerInfo", empty_pb2.Empty())
+        self.title, self.rules = str(info.name), len(info.policies)
+        own_changes = {policy.name: self._changes[policy.name] for policy in info.policies if policy.name in self._changes}
+        config = policy_config.configuration(info, self._raw_levels, self._levels_file, own_changes)
+        self.levels = {name: policy_config.level_name(row.enforcementLevel) for name, row in config.items()}
+        self._remediates = any(row.enforcementLevel == proto.REMEDIATE for row in config.values())
+        self._call("Configure", proto.ConfigureAnalyzerRequest(policyConfig=config))
+
+    def analyze(self, messages: Messages) -> list[Diagnostic]:
+        """Call Remediate and Analyze with the inputs of each resource, then AnalyzeStack with all outputs."""
+        self.connect()
+        started_at = time.monotonic()
+        diagnostics = self._analyze(messages)
+        self.seconds += time.monotonic() - started_at
+        return diagnostics
+
+    def _analyze(self, messages: Messages) -> list[Diagnostic]:
+        diagnostics = []
+        for registration, request in messages.inputs:
+            urn = registration.urn
+            # If no rule has this level, the response is always empty.
+            if self._remediates:
+                inputs = None
+                response = self._call("Remediate", request)
+                for remediation in response.remediations:
+                    diagnostics.append(_remediated(remediation, urn))
+                    if not remediation.diagnostic:
+                        inputs = json_format.MessageToDict(remediation.properties)
+                if inputs is not None:
+                    request = messages.analyze_request(registration, inputs)
+            response = self._call("Analyze", request)
+            diagnostics += [_diagnostic(row, urn) for row in response.diagnostics]
+        response = self._call("AnalyzeStack", messages.stack, optional=True)
+        known = {resource.registration.urn for resource in messages.resources}
+        rows = response.diagnostics if response else ()
+        return diagnostics + [_diagnostic(row, row.urn if row.urn in known else messages.root) for row in rows]
+
+    def stop(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        self._child.stop(signal.SIGTERM, timeout_s=2.0)
+        self._output.close()
+        self._errors.close()
+
+    def _read_port(self) -> int:
+        """Wait for the first line of standard output, and parse it."""
+        deadline = time.monotonic() + _START_S
+        while b"\n" not in (output := os.pread(self._output.fileno(), _PORT_BYTES_MAX, 0)):
+            if self._child.process.poll() is not None:
+                raise CheckError(f"Policy pack {self.name} did not start: {self._last_error()}")
+            if time.monotonic() > deadline:
+                raise CheckError(f"Policy pack {self.name} reported no port within {_START_S:.0f} s.")
+            time.sleep(_POLL_S)
+        line = output.partition(b"\n")[0].decode(errors="replace").strip()
+        if not line.isdigit():
+            instead = f"Policy pack {self.name} printed {line[:80]!r} instead of its port."
+            raise CheckError(f"{instead} Remove print calls that run before PolicyPack(...).")
+        return int(line)
+
+    def _call(self, method: str, request: Any, *, optional: bool = False) -> Any:
+        """Call a method. Returns None if the pack's SDK lacks an `optional` method. Raises CheckError if the call fails."""
+        try:
+            return getattr(self._stub, method)(request, timeout=_CALL_S)
+        except grpc.RpcError as problem:
+            code, details = problem.code(), str(problem.details() or "")
+            if optional and code == grpc.StatusCode.UNIMPLEMENTED:
+                return None
+            resource = f" for {request.urn}" if getattr(request, "urn", "") else ""
+            raised = details.removeprefix(_RAISED)
+            if raised == details:
+                # The connection is lost before the exit status of the process is available.
+                with suppress(subprocess.TimeoutExpired):
+                    self._child.process.wait(_EXIT_S)
+            exited = self._child.process.poll() is not None
+            reason = f"the process exited: {self._last_error()}" if exited else raised
+            raise CheckError(f"Policy pack {self.name} failed in {method}{resource}: {reason}") from problem
+
+    def _last_error(self) -> str:
+        """The line of standard error that contains the exception; otherwise the last line."""
+        self._child.process.wait(5)
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
+        exceptions = [line for line in lines if _ERROR_LINE.match(line)]
+        return (exceptions or lines or [f"exit code {self._child.process.returncode}, no message"])[-1]
+
+
+@contextmanager
+def packs(
+    folders: Sequence[Path],
+    project: Project,
+    environment: str,
+    variables: Mapping[str, str] | None = None,
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Iterator[tuple[Pack, ...]]:
+    """Start all packs, and stop them on exit. Raises CheckError for a folder without a pack.
+
+    variables: additional environment variables of the packs, such as the file of exemptions.
+    changes: levels and parameters of rules, which override those of the packs.
+    """
+    with ExitStack() as stack:
+        started = []
+        for folder in folders:
+            pack = Pack(folder.resolve(), project, environment, variables or {}, changes or {})
+            stack.callback(pack.stop)
+            started.append(pack)
+        yield tuple(started)
+
+
+def analyze(running: Sequence[Pack], deployment: Deployment) -> dict[str, list[Diagnostic]]:
+    """Return each pack's diagnostics for a deployment, keyed by pack name. The packs run in parallel."""
+    messages = Messages(deployment)
+    with ThreadPoolExecutor(max_workers=max(1, len(running))) as pool:
+        results = list(pool.map(lambda pack: pack.analyze(messages), running))
+    return {pack.name: result for pack, result in zip(running, results, strict=True)}
+
+
+def _environment(project: Project) -> dict[str, str]:
+    """The variables that the language host sets for a pack (pulumi-language-python/main.go, AwaitConfiguration)."""
+    return {
+        "PULUMI_ORGANIZATION": "organization",
+        "PULUMI_PROJECT": project.name,
+        "PULUMI_STACK": project.stack,
+        "PULUMI_DRY_RUN": "true",
+        "PULUMI_CONFIG": json.dumps(project.config),
+    }
+
+
+def _python(folder: Path) -> str:
+    """The interpreter of the virtual environment in PulumiPolicy.yaml; otherwise the interpreter of the check."""
+    try:
+        document = yaml.safe_load((folder / "PulumiPolicy.yaml").read_text())
+        python = folder / document["runtime"]["options"]["virtualenv"] / "bin" / "python"
+    except (KeyError, TypeError):
+        return sys.executable
+    return str(python) if os.access(python, os.X_OK) else sys.executable
+
+
+def _diagnostic(row: proto.AnalyzeDiagnostic, urn: str) -> Diagnostic:
+    # The SDK prepends the description to each message (pulumi_policy/policy.py, _create_report_violation).
+    message = row.message.removeprefix(f"{row.description}\n")
+    return Diagnostic(
+        row.policyName, row.policyPackName, policy_config.level_name(row.enforcementLevel), urn, row.description, message
+    )
+
+
+def _remediated(row: proto.Remediation, urn: str) -> Diagnostic:
+    message = (
+        row.diagnostic
+        or "The pack remediates these inputs. The sandbox reports the remediation, but deploys the program's inputs."
+    )
+    level = "advisory" if row.diagnostic else REMEDIATED
+    return Diagnostic(row.policyName, row.policyPackName, level, urn, row.description, message)

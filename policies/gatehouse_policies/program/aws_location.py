@@ -1,0 +1,43 @@
+"""The AWS account and Region in which a provider creates resources."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from gatehouse_policies.program.types import ACCOUNT, UNKNOWN
+
+DEFAULT_REGION: Final = "eu-west-1"
+
+
+@dataclass(frozen=True, slots=True)
+class AwsLocation:
+    """Account and Region of a provider."""
+
+    account: str = ACCOUNT
+    region: str = DEFAULT_REGION
+
+    @classmethod
+    def of(cls, provider: Mapping[str, Any]) -> "AwsLocation":
+        """The location of a provider with these inputs: the first of allowedAccountIds, and region. Unset and unknown inputs have
+        default values."""
+        accounts = from_json(provider.get("allowedAccountIds"))
+        account = str(accounts[0]) if isinstance(accounts, list) and accounts and accounts[0] != UNKNOWN else ACCOUNT
+        return cls(account).with_region(provider.get("region"))
+
+    def with_region(self, region: Any) -> "AwsLocation":
+        """The same account in another Region. An unset or unknown Region changes nothing."""
+        return replace(self, region=str(region)) if region and region != UNKNOWN else self
+
+
+DEFAULT_LOCATION: Final = AwsLocation()
+
+
+def from_json(value: Any) -> Any:
+    """Parse a nested setting, which the SDK passes to providers as JSON text."""
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,104 @@
+"""Results of provider functions. Functions that read an AWS account raise an error in the emulator and have fake results in a
+check.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from gatehouse_policies.analysis.iam.grammar import DocumentError
+from gatehouse_policies.analysis.iam.rendering import policy_document
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program.aws_location import DEFAULT_LOCATION, AwsLocation
+from gatehouse_policies.program.fake_outputs import fake_result
+
+
+def invoke(token: str, args: dict[str, Any], location: AwsLocation = DEFAULT_LOCATION) -> dict[str, Any]:
+    """The result of a provider function. Raises CheckError for a function that the sandbox does not support."""
+    function = _INVOKES.get(token)
+    if function is None:
+        known = ", ".join(sorted(name.rpartition(":")[2] for name in _INVOKES))
+        raise CheckError(
+            f"The sandbox does not support the function {token} (supported: {known}). "
+            "Read the value from the stack configuration, or add the function to policies/gatehouse_policies/program/invokes.py."
+        )
+    return function(args, location)
+
+
+def invoke_or_fake(
+    token: str, args: dict[str, Any], faked_functions: set[str], location: AwsLocation = DEFAULT_LOCATION
+) -> dict[str, Any]:
+    """The result of a provider function. If the result depends on an account, a fake result is returned and the token is added
+    to `faked_functions`.
+
+    Raises CheckError for a function that the installed package does not have.
+    """
+    if token in _INVOKES:
+        return invoke(token, args, location)
+    result = fake_result(token, args, location.with_region(args.get("region")))
+    if result is None:
+        return invoke(token, args, location)
+    faked_functions.add(token)
+    return result
+
+
+def _policy_document(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
+    try:
+        return policy_document(args)
+    except DocumentError as error:
+        raise CheckError(str(error)) from None
+
+
+def _caller(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
+    return {
+        **{"accountId": location.account, "id": location.account, "userId": "AIDASANDBOX"},
+        "arn": f"arn:aws:iam::{location.account}:user/sandbox",
+    }
+
+
+def _region(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
+    name = str(args.get("region") or args.get("name") or location.region)
+    return {"id": name, "name": name, "region": name, "endpoint": f"ec2.{name}.amazonaws.com", "description": name}
+
+
+def _partition(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
+    return {"id": "aws", "partition": "aws", "dnsSuffix": "amazonaws.com", "reverseDnsPrefix": "com.amazonaws"}
+
+
+def _zones(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
+    name = location.with_region(args.get("region")).region
+    return {
+        "id": name,
+        "names": [f"{name}{letter}" for letter in "abc"],
+        "zoneIds": [f"{name}-az{number}" for number in (1, 2, 3)],
+        "groupNames": [name],
+        "region": name,
+    }
+
+
+def _managed_prefix_list(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
+    """A prefix list that AWS manages. Its ID is the same in all accounts and different in each region."""
+    name, region = str(args.get("name", "")), location.with_region(args.get("region")).region
+    identity = f"pl-{hashlib.sha256(f'{name} {region}'.encode()).hexdigest()[:8]}"
+    return {
+        "id": identity,
+        "name": name,
+        "arn": f"arn:aws:ec2:{region}:aws:prefix-list/{identity}",
+        "addressFamily": "IPv4",
+        "entries": [],
+        "maxEntries": 0,
+        "ownerId": "AWS",
+        "region": region,
+        "tags": {},
+        "version": 1,
+    }
+
+
+_INVOKES: dict[str, Callable[[dict[str, Any], AwsLocation], dict[str, Any]]] = {
+    "aws:index/getCallerIdentity:getCallerIdentity": _caller,
+    "aws:index/getRegion:getRegion": _region,
+    "aws:index/getPartition:getPartition": _partition,
+    "aws:index/getAvailabilityZones:getAvailabilityZones": _zones,
+    "aws:ec2/getManagedPrefixList:getManagedPrefixList": _managed_prefix_list,
+    "aws:iam/getPolicyDocument:getPolicyDocument": _policy_document,
+}

@@ -1,0 +1,71 @@
+"""Configuration values that are unknown in a check: encrypted values (`secure:`) and values of Pulumi ESC.
+
+A secret getter such as `require_secret` returns an unknown secret output, as for a value that is unknown in a preview. A plain
+getter returns the marker of an unknown value, or text that contains the marker. The engine decodes such text as unknown.
+"""
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pulumi
+from pulumi.output import UNKNOWN as UNKNOWN_OUTPUT
+from pulumi.runtime.config import get_config
+
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program.project import Project
+from gatehouse_policies.program.types import UNKNOWN
+
+_TYPES = {"": "text", "_bool": "a boolean", "_int": "an integer", "_float": "a number", "_object": "an object"}
+
+
+@contextlib.contextmanager
+def unknown_config(project: Project) -> Iterator[None]:
+    """Replace the methods of `pulumi.Config` until the end of the block, if the stack has unknown values."""
+    if not project.unknown:
+        yield
+        return
+    getters = {
+        f"{verb}{secret}{kind}": (getattr(pulumi.Config, f"{verb}{secret}{kind}"), verb, bool(secret), kind)
+        for verb in ("get", "require")
+        for secret in ("", "_secret")
+        for kind in _TYPES
+    }
+    for name, (original, verb, secret, kind) in getters.items():
+        setattr(pulumi.Config, name, _getter(original, project, verb == "require", secret, kind))
+    try:
+        yield
+    finally:
+        for name, (original, *_) in getters.items():
+            setattr(pulumi.Config, name, original)
+
+
+def _getter(original: Callable[..., Any], project: Project, required: bool, secret: bool, kind: str) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def get(config: pulumi.Config, key: str, *args: Any, **kwargs: Any) -> Any:
+        full_key = config.full_key(key)
+        value = get_config(full_key)
+        # Environments of Pulumi ESC can set any key that the stack file does not set.
+        if value != UNKNOWN and not (value is None and required and project.imports_environment):
+            return original(config, key, *args, **kwargs)
+        if secret:
+            return _unknown_secret()
+        if kind == "":
+            return UNKNOWN
+        raise CheckError(
+            f"The program reads {full_key} as {_TYPES[kind]}, but the value is encrypted or in Pulumi ESC. "
+            f'Add an example value to the configuration file: [stack_config] "{full_key}" = ... (--config FILE).'
+        )
+
+    return get
+
+
+def _unknown_secret() -> pulumi.Output[Any]:
+    def resolved(value: Any) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_event_loop().create_future()
+        future.set_result(value)
+        return future
+
+    return pulumi.Output(set(), resolved(UNKNOWN_OUTPUT), resolved(False), resolved(True))

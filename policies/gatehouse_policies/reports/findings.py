@@ -1,0 +1,255 @@
+"""Converts the diagnostics from the packs to findings, which all reports use.
+
+`from_diagnostic` parses the messages that engine/pack.py writes.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from gatehouse_policies import catalogue
+from gatehouse_policies.engine.meta_policies import BROKEN, EXEMPTION_USED, UNDECIDED, UNDECIDED_ALLOWED
+from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, Rule
+
+Outcome = Literal["violation", "undecided", "broken", "exempted", "unused"]
+
+_UNDECIDED_MESSAGE = re.compile(
+    r"^(?P<rules>\S+(?:, \S+)*) could not be decided for (?P<urn>.+?): (?P<path>.+?) is unknown(?P<reason>, .*)?$", re.DOTALL
+)
+_ACCEPTED = ", which is accepted"
+_PROPERTY = re.compile(r"could not be decided: (?P<path>.+?) is unknown")
+_EXEMPTED_MESSAGE = re.compile(r"^(?P<rule>\S+) is exempted for (?P<urn>\S+) until ", re.DOTALL)
+_BROKEN_MESSAGE = re.compile(r"^rule (?P<rule>\S+) raised ")
+# Control characters, which XML cannot represent, and characters that change the text direction in a terminal. Names in a program
+# are untrusted.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_TYPES_MAX = 3
+_SEVERITY_RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
+_OUTCOME_RANK = {"violation": 0, "broken": 0, "undecided": 1, "unused": 2, "exempted": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One result of a pack for one resource.
+
+    rule: the control that the finding is about, even if a meta policy reported the finding.
+    message: the defect.
+    remedy: the fix.
+    passes: the runs that reported the finding, such as ("unknown", "known").
+    source: "file:line" in the program, or "".
+    """
+
+    rule: str
+    title: str
+    pack: str
+    level: str
+    urn: str
+    resource_type: str
+    message: str
+    remedy: str
+    severity: str
+    outcome: Outcome
+    passes: tuple[str, ...] = ()
+    source: str = ""
+
+    @property
+    def blocks(self) -> bool:
+        """True if the finding blocks a deployment."""
+        return self.level == Level.MANDATORY and self.outcome not in ("exempted", "unused")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Parameters and statistics of a check.
+
+    root: folder of the program in its repository, "" for the top folder.
+    file: file in which a finding without a source line is reported.
+    audit: True if exemptions were ignored.
+    invented: provider functions that returned fake values.
+    unknown: configuration keys whose values are encrypted or in Pulumi ESC.
+    without_rules: number of resources of each type that no rule evaluates.
+    configuration: name of the configuration file, "" for the defaults.
+    stack: name of the Pulumi stack.
+    pack_seconds: time in which each pack evaluated all passes, keyed by the name of the pack.
+    """
+
+    environment: str
+    resources: int
+    seconds: float = 0.0
+    root: str = ""
+    file: str = "Pulumi.yaml"
+    audit: bool = False
+    invented: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    without_rules: Mapping[str, int] = field(default_factory=dict)
+    configuration: str = ""
+    stack: str = ""
+    pack_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def from_diagnostic(
+    *, pack: str, policy: str, message: str, level: str, urn: str, passes: Iterable[str] = (), source: str = "", title: str = ""
+) -> list[Finding]:
+    """Converts a diagnostic from a pack. A diagnostic about an unknown property becomes one finding for each rule that needs the
+    property.
+
+    pack: name or folder of the pack.
+    policy, message, urn: fields of the diagnostic. The policy's description, which the SDK adds to the message, is removed.
+    level: "advisory" or "mandatory".
+    title: title of a policy that is not in the catalogue.
+    """
+    message, urn, source = (_UNPRINTABLE.sub("\ufffd", text) for text in (message, urn, source))
+    reporter = catalogue.find(policy)
+    text = message.removeprefix(f"{reporter.title}\n") if reporter else message
+    defect, _, fix = text.partition(". Fix: ")
+    outcome: Outcome = "violation"
+    rules = [policy]
+    if policy in (UNDECIDED.id, UNDECIDED_ALLOWED.id) and (match := _UNDECIDED_MESSAGE.match(defect)):
+        outcome, rules, urn = "undecided", match["rules"].split(", "), match["urn"]
+        defect = f"could not be decided: {match['path']} is unknown{match['reason'] or ''}"
+    elif policy == BROKEN.id and (match := _BROKEN_MESSAGE.match(defect)):
+        outcome, rules = "broken", [match["rule"]]
+    elif policy == EXEMPTION_USED.id:
+        match = _EXEMPTED_MESSAGE.match(defect)
+        outcome, rules = ("exempted", [match["rule"]]) if match else ("unused", rules)
+    return [
+        Finding(
+            rule=rule,
+            title=subject.title if subject else title or rule,
+            pack=catalogue.PACKS.get(pack, pack),
+            level=level,
+            urn=urn,
+            resource_type=_type_of(urn),
+            message=defect,
+            remedy=fix or (reporter.remedy if reporter else ""),
+            severity=str(subject.severity) if subject else "medium",
+            outcome=outcome,
+            passes=tuple(passes),
+            source=source,
+        )
+        for rule, subject in ((rule, catalogue.find(rule)) for rule in rules)
+    ]
+
+
+def still_undecided(finding: Finding, levels: Mapping[str, str]) -> Finding:
+    """The finding of a run with known outputs, in which no unknown property is accepted.
+
+    A property that is unknown in this run comes from another stack, another provider or an encrypted value, so no other run
+    decides the rule.
+
+    levels: the level of each rule of the pack.
+    """
+    if finding.outcome != "undecided":
+        return finding
+    control = catalogue.find(finding.rule)
+    match = _PROPERTY.match(finding.message)
+    if isinstance(control, Rule) and control.decided_by_name and match and re.match(control.decided_by_name, match["path"]):
+        return replace(
+            finding,
+            outcome="violation",
+            level=levels.get(finding.rule, finding.level),
+            message=f"{match['path']} is unknown, and its name indicates a secret",
+            remedy=control.remedy,
+        )
+    message, accepted, _ = finding.message.partition(_ACCEPTED)
+    return (
+        replace(finding, level=levels.get(UNDECIDED.id, finding.level), message=message, remedy=UNDECIDED.remedy)
+        if accepted
+        else finding
+    )
+
+
+def merge(findings: Iterable[Finding]) -> list[Finding]:
+    """Merges equal findings of several runs (outputs unknown, outputs known), sorted by severity.
+
+    An undecided result is dropped if another run found a violation of the same rule by the same resource. An accepted unknown
+    property is dropped if it is also unknown with known outputs.
+    """
+    merged: dict[tuple[str, str, str, str, str], Finding] = {}
+    for finding in findings:
+        key = (finding.pack, finding.rule, finding.urn, finding.outcome, finding.message.partition(_ACCEPTED)[0])
+        first = merged.get(key, finding)
+        if _ACCEPTED in first.message and _ACCEPTED not in finding.message:
+            first = replace(finding, passes=first.passes)
+        passes = tuple(dict.fromkeys((*first.passes, *finding.passes)))
+        merged[key] = replace(first, passes=passes, source=first.source or finding.source)
+    violated = {(finding.rule, finding.urn) for finding in merged.values() if finding.outcome == "violation"}
+    remaining = [
+        finding for finding in merged.values() if finding.outcome != "undecided" or (finding.rule, finding.urn) not in violated
+    ]
+    return sorted(remaining, key=_rank)
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """1 if a finding blocks the deployment; otherwise 0."""
+    return 1 if any(finding.blocks for finding in findings) else 0
+
+
+def by_resource(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+    """Groups findings by URN. Groups and findings are sorted by severity."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in sorted(findings, key=_rank):
+        groups.setdefault(finding.urn, []).append(finding)
+    return groups
+
+
+def grouped(findings: Sequence[Finding]) -> list[tuple[Finding, list[str]]]:
+    """The findings of a resource with their rules. Rules that are undecided for the same reason share an entry."""
+    entries: dict[tuple[str, ...], tuple[Finding, list[str]]] = {}
+    for finding in findings:
+        rule = "" if finding.outcome == "undecided" else finding.rule
+        entries.setdefault((finding.outcome, finding.level, finding.message, rule), (finding, []))[1].append(finding.rule)
+    return list(entries.values())
+
+
+def resource_name(urn: str) -> str:
+    """Name of the resource, for headings."""
+    return urn.rpartition("::")[2] or "stack"
+
+
+def summary(findings: Sequence[Finding], run: Run) -> str:
+    """One line with the number of rules, resources and findings, and what the rules did not evaluate."""
+    rules = catalogue.enabled(run.environment) if run.environment in ENVIRONMENTS else catalogue.RULES
+    duration = f" in {run.seconds:.1f} s" if run.seconds else ""
+    audit = ", exemptions ignored" if run.audit else ""
+    audit += f", {run.configuration}" if run.configuration else ""
+    invented = f"; fake results of provider functions: {', '.join(run.invented)}" if run.invented else ""
+    unknown = f"; unknown configuration: {', '.join(run.unknown)}" if run.unknown else ""
+    scope = f"{len(rules)} rules on {run.resources} resources{audit}{duration}"
+    return f"{run.environment}: {scope}: {_counts(findings)}{_without_rules(run)}{invented}{unknown}"
+
+
+def _without_rules(run: Run) -> str:
+    types = list(run.without_rules)
+    if not types:
+        return ""
+    hidden = len(types) - _TYPES_MAX
+    listed = ", ".join(types[:_TYPES_MAX]) + (f" and {count(hidden, 'other type')}" if hidden > 0 else "")
+    return f"; no rule for {count(sum(run.without_rules.values()), 'resource')} ({listed})"
+
+
+def count(number: int, noun: str) -> str:
+    """A number followed by a noun: "1 violation", "2 violations", "no violations"."""
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+
+
+def _counts(findings: Sequence[Finding]) -> str:
+    others = [finding for finding in findings if not finding.blocks]
+    numbers = {
+        "advisory": sum(finding.outcome in ("violation", "broken") for finding in others),
+        "undecided": sum(finding.outcome == "undecided" for finding in others),
+        "exempted": sum(finding.outcome == "exempted" for finding in others),
+    }
+    violations = count(len(findings) - len(others), "violation")
+    return ", ".join([violations, *(f"{number} {name}" for name, number in numbers.items() if number)])
+
+
+def _rank(finding: Finding) -> tuple[bool, int, int, str, str]:
+    severity = _SEVERITY_RANK.get(finding.severity, len(_SEVERITY_RANK))
+    return (not finding.blocks, _OUTCOME_RANK[finding.outcome], severity, finding.urn, finding.rule)
+
+
+def _type_of(urn: str) -> str:
+    parts = urn.split("::")
+    return parts[2].rpartition("$")[2] if len(parts) >= 4 else ""

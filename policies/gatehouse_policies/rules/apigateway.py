@@ -1,0 +1,184 @@
+"""Rules for API Gateway REST and HTTP APIs: stages, methods, routes and domain names."""
+
+import yaml
+
+from gatehouse_policies.analysis.properties import MalformedError, Properties
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_set
+from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
+
+_GUIDE = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
+
+
+access_logging_is_enabled = resource_rule(
+    "GH-API-001",
+    title="API Gateway stages have access logging enabled",
+    rationale="The access log is the only record of requests that API Gateway rejects.",
+    remedy="set accessLogSettings with destinationArn and format",
+    types=aws("apigateway.Stage", "apigatewayv2.Stage"),
+    upstream=("APIGateway.9 4.10 CKV_AWS_76 apigatewayv2_api_access_logging_enabled APIG1"),
+    url=f"{_GUIDE}/set-up-logging.html",
+).requires(is_set("accessLogSettings.destinationArn"))
+
+
+# Methods of the sharing API. The recipient of a secret has no account; the link is the credential.
+_SHARING_METHODS = tuple(
+    f"sharing-{method}" for method in ("root-get", "root-head", "root-post", "proxy-get", "proxy-head", "proxy-post")
+)
+
+
+@resource_rule(
+    "GH-API-002",
+    title="API Gateway routes have an authorizer",
+    rationale="A route without an authorizer accepts requests from anyone.",
+    remedy="set an authorizer, or add the route to `public_routes` in the configuration file",
+    severity=Severity.HIGH,
+    types=aws("apigateway.Method", "apigatewayv2.Route"),
+    lists={"public": _SHARING_METHODS},
+    upstream="APIGateway.8 CKV_AWS_59 CKV_AWS_309 apigatewayv2_api_authorizers_enabled APIG4",
+    url=f"{_GUIDE}/apigateway-control-access-to-api.html",
+)
+def routes_have_authorizer(route: Resource) -> CheckResults:
+    is_rest = route.type in aws("apigateway.Method")
+    name_property, type_property = ("httpMethod", "authorization") if is_rest else ("routeKey", "authorizationType")
+    name = route.props.text(name_property)
+    if name.partition(" ")[0] == "OPTIONS" or name in route.lists["public"] or route.name in route.lists["public"]:
+        return  # Browsers send the CORS preflight request (OPTIONS) without credentials.
+    # API keys identify clients for usage plans, and must not be used for authorization:
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-api-usage-plans.html
+    if route.props.text(type_property, "NONE") == "NONE":
+        yield f"{type_property} is NONE"
+
+
+_BODY_METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "trace", "x-amazon-apigateway-any-method"})
+
+
+@resource_rule(
+    "GH-API-006",
+    title="APIs that are defined by an OpenAPI document or by quick create have authorizers",
+    rationale="API Gateway creates the routes of these APIs itself, so no other rule evaluates them.",
+    remedy=(
+        "set `security` in the OpenAPI document or in each operation, with a security scheme that has "
+        "x-amazon-apigateway-authtype or x-amazon-apigateway-authorizer; replace target with Route and Integration resources"
+    ),
+    severity=Severity.HIGH,
+    types=aws("apigateway.RestApi", "apigatewayv2.Api"),
+    lists={"public": ()},
+    url=f"{_GUIDE}/api-gateway-swagger-extensions.html",
+)
+def defined_routes_have_authorizer(api: Resource) -> CheckResults:
+    if api.type in aws("apigatewayv2.Api") and api.props.has("target"):
+        yield "target creates a route without an authorizer and a stage without an access log"
+    if not api.props.has("body"):
+        return
+    try:
+        document = yaml.safe_load(api.props.text("body"))  # OpenAPI documents are JSON or YAML, which includes JSON.
+    except yaml.YAMLError:
+        raise MalformedError("body", "an OpenAPI document in JSON or YAML", "other text") from None
+    body = Properties(document, "body")
+    schemes = (body.block("components") if body.has("components") else body).block(
+        "securitySchemes" if body.has("components") else "securityDefinitions"
+    )
+    authorizing = {name for name in schemes.names() if _authorizes(schemes.block(name))}
+    for path in body.block("paths").names():
+        operations = body.block("paths").block(path)
+        for method in operations.names():
+            route = f"{method.upper()} {path}"
+            if method.lower() not in _BODY_METHODS or route in api.lists["public"]:
+                continue
+            operation = operations.block(method)
+            required = operation if operation.value("security") is not None else body
+            requirements = [set(requirement.names()) for requirement in required.blocks("security")]
+            # A request needs to satisfy one requirement only, and an empty requirement accepts every request.
+            if not requirements or not all(requirement & authorizing for requirement in requirements):
+                yield f"the operation {route} has no authorizer"
+
+
+def _authorizes(scheme: Properties) -> bool:
+    """False for a scheme that requires an API key only."""
+    return scheme.has("x-amazon-apigateway-authtype") or scheme.has("x-amazon-apigateway-authorizer")
+
+
+@stack_rule(
+    "GH-API-003",
+    title="APIs are protected by a web ACL",
+    rationale="A web ACL blocks common attacks. HTTP APIs do not support web ACLs, but CloudFront distributions do.",
+    remedy="associate a web ACL with the stage; for an HTTP API, add an aws.cloudfront.Distribution with webAclId",
+    severity=Severity.HIGH,
+    types=aws("apigateway.Stage", "apigatewayv2.Api"),
+    levels=levels("A", "M", "M"),
+    upstream="APIGateway.4 CKV2_AWS_29 apigateway_restapi_waf_acl_attached APIG3",
+    url=f"{_GUIDE}/apigateway-control-access-aws-waf.html",
+)
+def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
+    if api.type in aws("apigateway.Stage"):
+        if not stack.referencing(api, aws("wafv2.WebAclAssociation"), "resourceArn"):
+            yield "no web ACL is associated with this stage"
+    elif api.props.text("protocolType", "HTTP") == "HTTP" and not any(
+        distribution.props.has("webAclId") for distribution in stack.of_type(aws("cloudfront.Distribution"))
+    ):
+        yield "no CloudFront distribution with a web ACL is in front of this HTTP API"
+
+
+@resource_rule(
+    "GH-API-004",
+    title="APIs use a custom domain name with TLS 1.2 or later",
+    rationale="The execute-api endpoint bypasses the TLS policy of the custom domain and the services in front of it.",
+    remedy='set disableExecuteApiEndpoint=True on the API and securityPolicy="TLS_1_2" on the domain name',
+    types=aws("apigateway.RestApi", "apigatewayv2.Api", "apigateway.DomainName", "apigatewayv2.DomainName"),
+    upstream="CKV_AWS_206",
+    url=f"{_GUIDE}/apigateway-custom-domain-tls-version.html",
+    remediation=(
+        SetInput("disableExecuteApiEndpoint", True, types=aws("apigateway.RestApi", "apigatewayv2.Api")),
+        SetInput("securityPolicy", "TLS_1_2", types=aws("apigateway.DomainName")),
+        SetInput("domainNameConfiguration.securityPolicy", "TLS_1_2", types=aws("apigatewayv2.DomainName")),
+    ),
+)
+def custom_domain_uses_current_tls(api: Resource) -> CheckResults:
+    if api.type in aws("apigateway.RestApi", "apigatewayv2.Api"):
+        if not api.props.flag("disableExecuteApiEndpoint"):
+            yield "disableExecuteApiEndpoint is not true"
+        return
+    # Policies after TLS_1_2 are named SecurityPolicy_TLS13_...
+    holder = api.props if api.type in aws("apigateway.DomainName") else api.props.block("domainNameConfiguration")
+    policy = holder.text("securityPolicy")
+    if policy != "TLS_1_2" and not policy.startswith("SecurityPolicy_TLS1"):
+        fix = f'set {holder.path_of("securityPolicy")}="TLS_1_2"'
+        yield Violation(f"{holder.path_of('securityPolicy')} accepts TLS below 1.2", fix)
+
+
+@resource_rule(
+    "GH-API-005",
+    title="REST API stages have throttling, tracing and validation, and do not log bodies",
+    rationale="Without throttling, one client can exhaust the capacity. Data tracing logs request bodies and credentials.",
+    remedy="set the property named in the message",
+    types=aws("apigateway.MethodSettings", "apigateway.Stage", "apigateway.Method"),
+    upstream=(
+        "APIGateway.3 APIGateway.5 CKV_AWS_276 CKV_AWS_308 CKV_AWS_73 CKV2_AWS_53 apigateway_restapi_tracing_enabled "
+        "apigateway_restapi_cache_encrypted APIG2"
+    ),
+    url=f"{_GUIDE}/api-gateway-request-throttling.html",
+    remediation=(
+        SetInput("xrayTracingEnabled", True, types=aws("apigateway.Stage")),
+        SetInput("settings.dataTraceEnabled", False, types=aws("apigateway.MethodSettings")),
+        SetInput("settings.cacheDataEncrypted", True, types=aws("apigateway.MethodSettings")),
+    ),
+)
+def stage_settings_are_secure(holder: Resource) -> CheckResults:
+    if holder.type in aws("apigateway.Stage"):
+        if not holder.props.flag("xrayTracingEnabled"):
+            yield Violation("xrayTracingEnabled is not true", "set xrayTracingEnabled=True")
+        return
+    if holder.type in aws("apigateway.Method"):
+        has_body = holder.props.text("httpMethod") in ("POST", "PUT", "PATCH", "ANY")
+        if has_body and not holder.props.has("requestValidatorId"):
+            yield Violation("requestValidatorId is not set, so request bodies are not validated", "set requestValidatorId")
+        return
+    settings = holder.props.block("settings")
+    if settings.flag("dataTraceEnabled"):
+        yield Violation("settings.dataTraceEnabled is true", "remove dataTraceEnabled")
+    if settings.number("throttlingRateLimit", -1) < 0:
+        yield Violation("settings.throttlingRateLimit is not set", "set throttlingRateLimit and throttlingBurstLimit")
+    if settings.flag("cachingEnabled") and not settings.flag("cacheDataEncrypted"):
+        yield Violation("settings.cacheDataEncrypted is not true", "set cacheDataEncrypted=True")

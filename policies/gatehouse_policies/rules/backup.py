@@ -1,0 +1,218 @@
+"""Rules for AWS Backup: vaults, plans and selections."""
+
+import re
+
+from gatehouse_policies.analysis.iam.grammar import matches, parse
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_set
+from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.rules.rds import is_read_replica
+from gatehouse_policies.rules.s3 import EPHEMERAL, STATIC_FILES, is_replica, purpose
+
+_GUIDE = "https://docs.aws.amazon.com/aws-backup/latest/devguide"
+_DAILY = re.compile(r"cron\(\S+ \S+ (\*|\?|\*/1|1/1) \* (\?|\*) \*\)|rate\((1 day|\d+ hours?)\)")
+
+
+vault_uses_customer_key = resource_rule(
+    "GH-BAK-001",
+    title="Backup vaults are encrypted with a customer managed key",
+    rationale="A recovery point is a full copy of the data. The key policy controls who can read it.",
+    types=aws("backup.Vault"),
+    upstream="CKV_AWS_166",
+    url=f"{_GUIDE}/encryption.html",
+).requires(is_set("kmsKeyArn", "an AWS managed key is used"))
+
+
+@stack_rule(
+    "GH-BAK-002",
+    title="Backup vaults are locked against deletion of recovery points",
+    rationale="Attackers delete backups before they demand a ransom. A lock and a vault policy restrict who can delete them.",
+    remedy=(
+        "add an aws.backup.VaultLockConfiguration with minRetentionDays, and an aws.backup.VaultPolicy that denies "
+        "backup:DeleteRecoveryPoint to everyone"
+    ),
+    severity=Severity.HIGH,
+    types=aws("backup.Vault"),
+    levels=levels("-", "A", "M"),
+    url=f"{_GUIDE}/vault-lock.html",
+)
+def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
+    locks = stack.referencing(vault, aws("backup.VaultLockConfiguration"), "backupVaultName")
+    if not any(lock.props.number("minRetentionDays") > 0 for lock in locks):
+        yield "the vault has no VaultLockConfiguration with minRetentionDays"
+    policies = stack.referencing(vault, aws("backup.VaultPolicy"), "backupVaultName")
+    if not any(_denies_deletion(policy) for policy in policies):
+        yield "no vault policy denies backup:DeleteRecoveryPoint to everyone"
+
+
+def _denies_deletion(policy: Resource) -> bool:
+    document = parse(policy.props.value("policy"))
+    return any(deny.applies_to_everyone() and deny.covers_action("backup:DeleteRecoveryPoint") for deny in document.denies)
+
+
+@resource_rule(
+    "GH-BAK-003",
+    title="Backup plans create daily backups, retain them and copy them to another Region",
+    rationale="A Region outage makes data and backups in the same Region unavailable at the same time.",
+    remedy="add a rule with a daily schedule, a sufficient lifecycle.deleteAfter, and copyActions to another Region",
+    severity=Severity.HIGH,
+    types=aws("backup.Plan"),
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
+    url=f"{_GUIDE}/creating-a-backup-plan.html",
+)
+def plan_creates_daily_copies(plan: Resource) -> CheckResults:
+    days_min = plan.settings["days_min"]
+    rules = plan.props.blocks("rules")
+    if not any(_is_daily(rule) for rule in rules):
+        yield "no rule creates daily backups"
+    if not any(_is_daily(rule) and _retention_days(rule) >= days_min for rule in rules):
+        yield f"no daily rule retains backups for {days_min:g} days"
+    copies = [copy for rule in rules for copy in rule.blocks("copyActions")]
+    if not copies:
+        yield "no rule has copyActions"
+    elif not any(_retention_days(copy) >= days_min for copy in copies):
+        yield f"no copyActions retain copies for {days_min:g} days"
+
+
+def _is_daily(rule: Properties) -> bool:
+    return rule.flag("enableContinuousBackup") or _DAILY.fullmatch(rule.text("schedule")) is not None
+
+
+def _retention_days(rule: Properties) -> float:
+    """Retention period of the recovery points. AWS Backup retains recovery points without a lifecycle indefinitely."""
+    return rule.block("lifecycle").number("deleteAfter", float("inf"))
+
+
+# Values of the tag gatehouse:purpose that require no backup: logs are not modified, trail buckets are locked, and expiring data
+# (secret links, sessions) must not be retained in a backup. Static files can be uploaded again.
+_EXCLUDED_PURPOSES = ("log-sink", "trail", EPHEMERAL, STATIC_FILES)
+_STORES = aws("rds.Instance", "rds.Cluster", "dynamodb.Table", "s3.Bucket", "efs.FileSystem")
+# The service and the last part of an ARN that stands for all resources of a type.
+_ARN_OF_ALL = {
+    **dict.fromkeys(aws("rds.Instance"), ("rds", "db:*")),
+    **dict.fromkeys(aws("rds.Cluster"), ("rds", "cluster:*")),
+    **dict.fromkeys(aws("dynamodb.Table"), ("dynamodb", "table/*")),
+    **dict.fromkeys(aws("s3.Bucket"), ("s3", "*")),
+    **dict.fromkeys(aws("efs.FileSystem"), ("elasticfilesystem", "file-system/*")),
+    **dict.fromkeys(aws("ebs.Volume"), ("ec2", "volume/*")),
+    **dict.fromkeys(aws("ec2.Instance"), ("ec2", "instance/*")),
+}
+
+
+@stack_rule(
+    "GH-BAK-004",
+    title="Databases, tables, buckets and file systems are in a backup selection",
+    rationale="A backup plan covers only the resources in its selections.",
+    remedy="add the resource or one of its tags to an aws.backup.Selection, or enable an aws.efs.BackupPolicy for a file system",
+    severity=Severity.HIGH,
+    types=_STORES,
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    upstream=(
+        "RDS.26 DynamoDB.4 EFS.2 CKV2_AWS_8 CKV2_AWS_18 rds_instance_protected_by_backup_plan "
+        "dynamodb_table_protected_by_backup_plan"
+    ),
+    url=f"{_GUIDE}/assigning-resources.html",
+)
+def data_is_in_backup_selection(store: Resource, stack: Stack) -> CheckResults:
+    if purpose(store) in _EXCLUDED_PURPOSES or is_replica(store, stack) or is_read_replica(store):
+        return
+    # A backup policy adds the file system to the automatic backups of AWS Backup:
+    # https://docs.aws.amazon.com/efs/latest/ug/awsbackup.html
+    policies = stack.referencing(store, aws("efs.BackupPolicy"), "fileSystemId")
+    if any(policy.props.block("backupPolicy").text("status") == "ENABLED" for policy in policies):
+        return
+    if not any(_selects(selection, store, stack) for selection in stack.of_type(aws("backup.Selection"))):
+        yield "no backup selection contains this resource or one of its tags"
+
+
+def _selects(selection: Resource, store: Resource, stack: Stack) -> bool:
+    tags = store.props.block("tags")
+    for condition in selection.props.blocks("selectionTags"):
+        key = condition.text("key").removeprefix("aws:ResourceTag/")
+        if tags.known(key) and tags.text(key) == condition.text("value"):
+            return True
+    if stack.references(selection, "resources", store):
+        return True
+    patterns = selection.props.value("resources") or []
+    return any(isinstance(pattern, str) and _covers(pattern, store) for pattern in patterns)
+
+
+def _covers(pattern: str, store: Resource) -> bool:
+    """True if a pattern matches the ARN of the resource or, while the ARN is unknown, all resources of the same type."""
+    if pattern == "*" or any(matches(name, pattern) for name in store.identifiers if name.startswith("arn:")):
+        return True
+    parts = pattern.split(":", 5)
+    service, all_resources = _ARN_OF_ALL[store.type]
+    return len(parts) == 6 and parts[2] == service and parts[5] in ("*", all_resources)
+
+
+# https://docs.aws.amazon.com/aws-backup/latest/devguide/API_PutBackupVaultNotifications.html
+_DEPRECATED_EVENTS = (
+    *("BACKUP_JOB_SUCCESSFUL", "BACKUP_JOB_FAILED", "BACKUP_JOB_EXPIRED", "BACKUP_PLAN_CREATED", "BACKUP_PLAN_MODIFIED"),
+    *("RESTORE_JOB_SUCCESSFUL", "RESTORE_JOB_FAILED"),
+)
+
+
+@resource_rule(
+    "GH-BAK-005",
+    title="Vault notifications use events that AWS Backup sends",
+    rationale="AWS Backup accepts deprecated event names but sends no notifications for them, so failed backups stay unnoticed.",
+    remedy="use BACKUP_JOB_COMPLETED with a filter on State, or an EventBridge rule for Backup Job State Change",
+    types=aws("backup.VaultNotifications"),
+    levels=levels("A", "M", "M"),
+    pack="resilience",
+    url=f"{_GUIDE}/API_PutBackupVaultNotifications.html",
+)
+def vault_events_are_sent(notifications: Resource) -> CheckResults:
+    for event in notifications.props.texts("backupVaultEvents"):
+        if event in _DEPRECATED_EVENTS:
+            yield f"backupVaultEvents contains {event}, for which AWS Backup sends no notifications"
+
+
+@stack_rule(
+    "GH-BAK-006",
+    title="EBS volumes have backups",
+    rationale="A volume is stored in one Availability Zone. Without snapshots, its data cannot be restored.",
+    remedy="add the volume, its instance or one of their tags to an aws.backup.Selection or an aws.dlm.LifecyclePolicy",
+    types=aws("ebs.Volume"),
+    levels=levels("-", "A", "A"),
+    pack="resilience",
+    upstream="CKV2_AWS_9 ec2_ebs_volume_protected_by_backup_plan",
+    url="https://docs.aws.amazon.com/ebs/latest/userguide/snapshot-lifecycle.html",
+)
+def volume_has_backups(volume: Resource, stack: Stack) -> CheckResults:
+    if purpose(volume) in _EXCLUDED_PURPOSES:
+        return
+    attachments = stack.referencing(volume, aws("ec2.VolumeAttachment"), "volumeId")
+    attached = (stack.referenced_by(attachment, "instanceId", aws("ec2.Instance")) for attachment in attachments)
+    instances = [instance for found in attached for instance in found]
+    selections = stack.of_type(aws("backup.Selection"))
+    policies = stack.of_type(aws("dlm.LifecyclePolicy"))
+    for resource in (volume, *instances):
+        if any(_selects(selection, resource, stack) for selection in selections):
+            return
+        if any(_creates_snapshots(policy, resource) for policy in policies):
+            return
+    yield "no backup selection or lifecycle policy contains this volume or its instance"
+
+
+def _creates_snapshots(policy: Resource, resource: Resource) -> bool:
+    """True if a policy of Data Lifecycle Manager creates snapshots of this volume, or of all volumes of this instance.
+
+    https://docs.aws.amazon.com/dlm/latest/APIReference/API_PolicyDetails.html
+    """
+    if policy.props.text("state", "ENABLED") != "ENABLED":
+        return False
+    target = "VOLUME" if resource.type in aws("ebs.Volume") else "INSTANCE"
+    if policy.props.text("defaultPolicy") == target:
+        return True
+    details, tags = policy.props.block("policyDetails"), resource.props.block("tags")
+    if target not in details.texts("resourceTypes"):
+        return False
+    targeted = details.block("targetTags")
+    return any(tags.known(key) and tags.text(key) == targeted.text(key) for key in targeted.names())

@@ -1,0 +1,208 @@
+"""Rules for CloudFront distributions, origins and response headers."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_set
+from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
+
+_GUIDE = "https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide"
+_distribution_rule = partial(resource_rule, types=aws("cloudfront.Distribution"))
+
+_HTTPS_VIEWERS = ("redirect-to-https", "https-only")
+_PROTOCOLS, _TLS_1_2 = "originSslProtocols", {"TLSv1.2"}
+# Security policies for TLS 1.2 and 1.3 without ciphers in CBC mode.
+# https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/secure-connections-supported-viewer-protocols-ciphers.html
+_STRONG_POLICIES = ("TLSv1.2_2021", "TLSv1.2_2025", "TLSv1.3_2025")
+_SECURITY_HEADERS = ("strictTransportSecurity", "contentSecurityPolicy", "contentTypeOptions", "frameOptions")
+_YEAR_S = 31_536_000
+
+
+def _behaviors(distribution: Resource) -> Iterator[Properties]:
+    yield distribution.props.block("defaultCacheBehavior")
+    yield from distribution.props.blocks("orderedCacheBehaviors")
+
+
+@_distribution_rule(
+    "GH-CF-001",
+    title="CloudFront distributions accept viewer requests over HTTPS only",
+    rationale="A behavior that serves HTTP accepts cookies and credentials in clear text.",
+    remedy='set viewerProtocolPolicy="redirect-to-https" in each cache behavior',
+    severity=Severity.HIGH,
+    upstream="CloudFront.3 CKV_AWS_34 cloudfront_distributions_https_enabled",
+    url=f"{_GUIDE}/using-https-viewers-to-cloudfront.html",
+    remediation=(
+        SetInput("defaultCacheBehavior.viewerProtocolPolicy", "redirect-to-https"),
+        SetInput("orderedCacheBehaviors[].viewerProtocolPolicy", "redirect-to-https"),
+    ),
+)
+def viewers_use_https(distribution: Resource) -> CheckResults:
+    for behavior in _behaviors(distribution):
+        if behavior.text("viewerProtocolPolicy") not in _HTTPS_VIEWERS:
+            yield f"{behavior.path_of('viewerProtocolPolicy')} allows HTTP"
+
+
+@resource_rule(
+    "GH-CF-002",
+    title="CloudFront connects to origins over HTTPS with TLS 1.2",
+    rationale="Requests to an origin contain the same cookies and credentials as viewer requests.",
+    remedy='set originProtocolPolicy="https-only" and originSslProtocols to TLSv1.2',
+    severity=Severity.HIGH,
+    types=aws("cloudfront.Distribution", "cloudfront.VpcOrigin"),
+    upstream=(
+        "CloudFront.9 CloudFront.10 CKV2_AWS_72 CKV2_AWS_54 cloudfront_distributions_origin_traffic_encrypted "
+        "cloudfront_distributions_using_deprecated_ssl_protocols CFR5"
+    ),
+    url=f"{_GUIDE}/using-https-cloudfront-to-custom-origin.html",
+)
+def origins_use_https(resource: Resource) -> CheckResults:
+    for origin in _custom_origins(resource):
+        if origin.text("originProtocolPolicy") != "https-only":
+            yield f"{origin.path_of('originProtocolPolicy')} is not https-only"
+        protocols = origin.block(_PROTOCOLS).texts("items") if _is_vpc_origin(resource) else origin.texts(_PROTOCOLS)
+        if set(protocols) != _TLS_1_2:
+            yield f"{origin.path_of(_PROTOCOLS)} is not TLSv1.2"
+
+
+def _is_vpc_origin(resource: Resource) -> bool:
+    return resource.type in aws("cloudfront.VpcOrigin")
+
+
+def _custom_origins(resource: Resource) -> Iterator[Properties]:
+    """The connection settings of the origins that are not S3 buckets. A VPC origin is a separate resource."""
+    if _is_vpc_origin(resource):
+        yield resource.props.block("vpcOriginEndpointConfig")
+        return
+    for origin in resource.props.blocks("origins"):
+        if origin.has("customOriginConfig"):
+            yield origin.block("customOriginConfig")
+
+
+@_distribution_rule(
+    "GH-CF-003",
+    title="CloudFront distributions require TLS 1.2 and current ciphers",
+    rationale="Older security policies accept TLS 1.0 or ciphers without authenticated encryption.",
+    remedy='set viewerCertificate.minimumProtocolVersion="TLSv1.2_2021" or newer',
+    severity=Severity.HIGH,
+    upstream="CloudFront.15 CKV_AWS_174 CFR4",
+    url=f"{_GUIDE}/secure-connections-supported-viewer-protocols-ciphers.html",
+    remediation=(SetInput("viewerCertificate.minimumProtocolVersion", "TLSv1.2_2021"),),
+)
+def viewer_tls_is_current(distribution: Resource) -> CheckResults:
+    certificate = distribution.props.block("viewerCertificate")
+    if certificate.text("minimumProtocolVersion", "TLSv1") not in _STRONG_POLICIES:
+        yield f"{certificate.path_of('minimumProtocolVersion')} is older than TLSv1.2_2021"
+
+
+@resource_rule(
+    "GH-CF-004",
+    title="CloudFront distributions access S3 buckets with origin access control",
+    rationale=(
+        "Without origin access control, the bucket must be public, and viewers can bypass the web ACL. Origin access identities "
+        "do not support SSE-KMS."
+    ),
+    remedy='set originAccessControlId of an OriginAccessControl with signingBehavior="always", and remove s3OriginConfig',
+    severity=Severity.HIGH,
+    types=aws("cloudfront.Distribution", "cloudfront.OriginAccessControl"),
+    upstream="CloudFront.13 CKV2_AWS_46 cloudfront_distributions_s3_origin_access_control CFR7",
+    url=f"{_GUIDE}/private-content-restricting-access-to-s3.html",
+)
+def buckets_use_origin_access_control(resource: Resource) -> CheckResults:
+    if resource.type in aws("cloudfront.OriginAccessControl"):
+        if resource.props.text("signingBehavior") != "always":
+            yield "signingBehavior is not always, so requests can reach the bucket unsigned"
+        return
+    for origin in resource.props.blocks("origins"):
+        if origin.has("customOriginConfig") or origin.has("vpcOriginConfig"):
+            continue
+        if not origin.has("originAccessControlId"):
+            yield f"{origin.path_of('originAccessControlId')} is not set"
+
+
+web_acl_is_attached = _distribution_rule(
+    "GH-CF-005",
+    title="CloudFront distributions have a web ACL",
+    rationale="A web ACL blocks and logs attacks before they reach an origin.",
+    severity=Severity.HIGH,
+    levels=levels("A", "M", "M"),
+    upstream="CloudFront.6 CKV_AWS_68 cloudfront_distributions_using_waf CFR2",
+    url=f"{_GUIDE}/distribution-web-awswaf.html",
+).requires(is_set("webAclId"))
+
+
+@stack_rule(
+    "GH-CF-006",
+    title="CloudFront distributions have access logging enabled",
+    rationale="The access log is the only record of requests that CloudFront answers from its cache or rejects.",
+    remedy="add an aws.cloudwatch.LogDeliverySource for the distribution and a LogDelivery, or set loggingConfig",
+    types=aws("cloudfront.Distribution"),
+    upstream="CloudFront.5 CKV_AWS_86 cloudfront_distributions_logging_enabled CFR3",
+    url=f"{_GUIDE}/standard-logging.html",
+)
+def access_logging_is_enabled(distribution: Resource, stack: Stack) -> CheckResults:
+    if distribution.props.block("loggingConfig").has("bucket"):
+        return
+    sources = stack.referencing(distribution, aws("cloudwatch.LogDeliverySource"), "resourceArn")
+    if not any(stack.referencing(source, aws("cloudwatch.LogDelivery"), "deliverySourceName") for source in sources):
+        yield "no log delivery and no loggingConfig refers to the distribution"
+
+
+default_root_object_is_set = _distribution_rule(
+    "GH-CF-007",
+    title="CloudFront distributions have a default root object",
+    rationale="Without a default root object, a request for the root path can list the objects of the origin.",
+    severity=Severity.LOW,
+    upstream="CloudFront.1 CKV_AWS_305 cloudfront_distributions_default_root_object",
+    url=f"{_GUIDE}/DefaultRootObject.html",
+).requires(is_set("defaultRootObject"))
+
+
+@resource_rule(
+    "GH-CF-008",
+    title="CloudFront distributions add security headers to every response",
+    rationale="Security headers limit the damage of injected content. Files in S3 have no security headers of their own.",
+    remedy=(
+        "set responseHeadersPolicyId in each cache behavior, and in the policy Strict-Transport-Security for a year with "
+        "includeSubdomains, Content-Security-Policy, X-Content-Type-Options and X-Frame-Options"
+    ),
+    types=aws("cloudfront.Distribution", "cloudfront.ResponseHeadersPolicy"),
+    upstream="CKV2_AWS_32 CKV_AWS_259",
+    url=f"{_GUIDE}/adding-response-headers.html",
+)
+def responses_have_security_headers(resource: Resource) -> CheckResults:
+    if resource.type in aws("cloudfront.ResponseHeadersPolicy"):
+        headers = resource.props.block("securityHeadersConfig")
+        for name in _SECURITY_HEADERS:
+            if not headers.has(name):
+                yield Violation(f"securityHeadersConfig.{name} is not set", f"set securityHeadersConfig.{name}")
+        transport = headers.block("strictTransportSecurity")
+        if headers.has("strictTransportSecurity") and not transport.flag("includeSubdomains"):
+            yield f"{transport.path_of('includeSubdomains')} is not true"
+        if headers.has("strictTransportSecurity") and transport.number("accessControlMaxAgeSec") < _YEAR_S:
+            yield f"{transport.path_of('accessControlMaxAgeSec')} is shorter than one year"
+        return
+    for behavior in _behaviors(resource):
+        if not behavior.has("responseHeadersPolicyId"):
+            yield f"{behavior.path_of('responseHeadersPolicyId')} is not set"
+
+
+@_distribution_rule(
+    "GH-CF-009",
+    title="CloudFront distributions use a certificate for their host names with SNI",
+    rationale="The default certificate is valid for cloudfront.net only and does not support a minimum TLS version.",
+    remedy='set viewerCertificate.acmCertificateArn and viewerCertificate.sslSupportMethod="sni-only"',
+    upstream=(
+        "CloudFront.7 CloudFront.8 CKV2_AWS_42 cloudfront_distributions_custom_ssl_certificate "
+        "cloudfront_distributions_https_sni_enabled"
+    ),
+    url=f"{_GUIDE}/cnames-and-https-requirements.html",
+)
+def certificate_is_custom(distribution: Resource) -> CheckResults:
+    certificate = distribution.props.block("viewerCertificate")
+    if not certificate.has("acmCertificateArn") and not certificate.has("iamCertificateId"):
+        yield f"{certificate.path_of('acmCertificateArn')} is not set, so the default certificate is used"
+    elif certificate.text("sslSupportMethod") != "sni-only":
+        yield f"{certificate.path_of('sslSupportMethod')} is not sni-only"

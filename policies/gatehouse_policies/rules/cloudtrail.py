@@ -1,0 +1,127 @@
+"""Rules for CloudTrail trails."""
+
+from functools import partial
+
+from gatehouse_policies.analysis.iam import document as iam_document
+from gatehouse_policies.analysis.iam.grammar import parse
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_not_false, is_set, is_true
+from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
+
+_GUIDE = "https://docs.aws.amazon.com/awscloudtrail/latest/userguide"
+_trail_rule = partial(resource_rule, types=aws("cloudtrail.Trail"))
+
+
+trail_covers_all_regions = _trail_rule(
+    "GH-CT-001",
+    title="CloudTrail trails record all Regions and global service events",
+    rationale="A single-Region trail does not record activity in other Regions.",
+    remedy="set isMultiRegionTrail=True, and remove enableLogging=False and includeGlobalServiceEvents=False",
+    severity=Severity.HIGH,
+    levels=levels("A", "M", "M"),
+    upstream="CloudTrail.1 4.1 CKV_AWS_67 CKV_AWS_251 cloudtrail_multi_region_enabled",
+    url=f"{_GUIDE}/receive-cloudtrail-log-files-from-multiple-regions.html",
+).requires(is_true("isMultiRegionTrail"), is_not_false("enableLogging"), is_not_false("includeGlobalServiceEvents"))
+
+
+trail_uses_customer_key = _trail_rule(
+    "GH-CT-002",
+    title="CloudTrail trails are encrypted with a customer managed key",
+    rationale="A trail reveals all account activity. The key policy controls who can read it.",
+    upstream="CloudTrail.2 4.5 CKV_AWS_35 cloudtrail_kms_encryption_enabled",
+    url=f"{_GUIDE}/encrypting-cloudtrail-log-files-with-aws-kms.html",
+).requires(is_set("kmsKeyId"))
+
+
+log_file_validation_is_enabled = _trail_rule(
+    "GH-CT-003",
+    title="CloudTrail trails have log file validation enabled",
+    rationale="Signed digest files show whether a log file was modified or deleted after delivery.",
+    severity=Severity.HIGH,
+    upstream="CloudTrail.4 4.2 CKV_AWS_36 cloudtrail_log_file_validation_enabled",
+    url=f"{_GUIDE}/cloudtrail-log-file-validation-intro.html",
+).requires(is_true("enableLogFileValidation"))
+
+
+trail_delivers_to_cloudwatch_logs = _trail_rule(
+    "GH-CT-004",
+    title="CloudTrail trails deliver to CloudWatch Logs",
+    rationale="Metric filters and alarms require the events in a log group.",
+    upstream="CloudTrail.5 CKV2_AWS_10 cloudtrail_cloudwatch_logging_enabled",
+    url=f"{_GUIDE}/send-cloudtrail-events-to-cloudwatch-logs.html",
+).requires(is_set("cloudWatchLogsGroupArn"), is_set("cloudWatchLogsRoleArn"))
+
+
+@_trail_rule(
+    "GH-CT-005",
+    title="CloudTrail trails record S3 object-level read and write events",
+    rationale="Data events record which objects were read or changed. Management events do not.",
+    remedy="add an advancedEventSelector with eventCategory Data and resources.type AWS::S3::Object, without a readOnly field",
+    levels=levels("-", "A", "M"),
+    upstream="S3.22 S3.23 4.8 4.9 cloudtrail_s3_dataevents_write_enabled cloudtrail_s3_dataevents_read_enabled",
+    url=f"{_GUIDE}/logging-data-events-with-cloudtrail.html",
+)
+def object_events_are_recorded(trail: Resource) -> CheckResults:
+    advanced = any(_records_objects(selector) for selector in trail.props.blocks("advancedEventSelectors"))
+    if not advanced and not any(_records_objects_basic(selector) for selector in trail.props.blocks("eventSelectors")):
+        yield "no event selector records both reads and writes of S3 objects"
+
+
+def _records_objects(selector: Properties) -> bool:
+    fields = {field.text("field"): field.texts("equals") for field in selector.blocks("fieldSelectors")}
+    reads_and_writes = "readOnly" not in fields
+    return reads_and_writes and fields.get("eventCategory") == ["Data"] and "AWS::S3::Object" in fields.get("resources.type", [])
+
+
+def _records_objects_basic(selector: Properties) -> bool:
+    types = {resource.text("type") for resource in selector.blocks("dataResources")}
+    return selector.text("readWriteType", "All") == "All" and "AWS::S3::Object" in types
+
+
+@_trail_rule(
+    "GH-CT-007",
+    title="CloudTrail trails record all management events",
+    rationale="A trail with event selectors records only the events that a selector names. Read events reveal reconnaissance.",
+    remedy="add an advancedEventSelector with eventCategory Management and no other field",
+    severity=Severity.HIGH,
+    levels=levels("A", "M", "M"),
+    url=f"{_GUIDE}/logging-management-events-with-cloudtrail.html",
+)
+def management_events_are_recorded(trail: Resource) -> CheckResults:
+    advanced, basic = trail.props.blocks("advancedEventSelectors"), trail.props.blocks("eventSelectors")
+    if not advanced and not basic:
+        return  # A trail without event selectors records all management events.
+    if not any(map(_records_management, advanced)) and not any(map(_records_management_basic, basic)):
+        yield "no event selector records both reads and writes of the management plane"
+
+
+def _records_management(selector: Properties) -> bool:
+    fields = {field.text("field"): field.texts("equals") for field in selector.blocks("fieldSelectors")}
+    return fields == {"eventCategory": ["Management"]}
+
+
+def _records_management_basic(selector: Properties) -> bool:
+    events = selector.flag("includeManagementEvents", True) and selector.text("readWriteType", "All") == "All"
+    return events and not selector.has("excludeManagementEventSources")
+
+
+@stack_rule(
+    "GH-CT-006",
+    title="Trail buckets accept log files from their trail only and have access logging",
+    rationale="Without aws:SourceArn, trails in other accounts can write to the bucket. Access logs show who read the trail.",
+    remedy="restrict cloudtrail.amazonaws.com to the trail's aws:SourceArn in the bucket policy, and add an aws.s3.BucketLogging",
+    # GH-S3-001 and GH-S3-014 check that the bucket is private and locked.
+    types=aws("cloudtrail.Trail"),
+    upstream="CloudTrail.7 4.4 cloudtrail_logs_s3_bucket_access_logging_enabled",
+    url=f"{_GUIDE}/create-s3-bucket-policy-for-cloudtrail.html",
+)
+def trail_bucket_is_restricted(trail: Resource, stack: Stack) -> CheckResults:
+    for bucket in stack.referenced_by(trail, "s3BucketName", aws("s3.Bucket")):
+        if not stack.referencing(bucket, aws("s3.BucketLogging"), "bucket"):
+            yield f"the bucket {bucket.name} of the trail has no access logging"
+        for policy in stack.referencing(bucket, aws("s3.BucketPolicy"), "bucket"):
+            document = parse(policy.props.value("policy"))
+            if "cloudtrail.amazonaws.com" in iam_document.unrestricted_services(document):
+                yield f"the policy of {bucket.name} allows CloudTrail without aws:SourceArn"

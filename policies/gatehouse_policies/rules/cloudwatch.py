@@ -1,0 +1,218 @@
+"""Rules for CloudWatch: log groups, metric filters, alarms and dashboards."""
+
+from gatehouse_policies.analysis.iam.document import allows_public, unrestricted_services
+from gatehouse_policies.analysis.iam.grammar import parse
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_at_least, is_not_false, is_set
+from gatehouse_policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
+
+_GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
+
+
+log_retention_is_set = resource_rule(
+    "GH-CW-001",
+    title="Log groups have a sufficient retention period",
+    rationale="Breaches are often discovered months later. Without a retention period, logs are stored and billed indefinitely.",
+    types=aws("cloudwatch.LogGroup"),
+    pack="resilience",
+    settings={"days_min": {"dev": 1, "staging": 30, "prod": 365}},
+    upstream="CloudWatch.16 CKV_AWS_66 CKV_AWS_338 cloudwatch_log_group_retention_policy_specific_days_enabled",
+    url=f"{_GUIDE}/logs/Working-with-log-groups-and-streams.html#SettingLogRetention",
+).requires(is_at_least("retentionInDays", "days_min"))
+
+
+log_group_uses_customer_key = resource_rule(
+    "GH-CW-002",
+    title="Log groups are encrypted with a customer managed key",
+    rationale="Logs contain user names, IP addresses and key IDs. The key policy controls who can read them.",
+    types=aws("cloudwatch.LogGroup"),
+    upstream="CKV_AWS_158 cloudwatch_log_group_kms_encryption_enabled",
+    url=f"{_GUIDE}/logs/encrypt-log-data-kms.html",
+).requires(is_set("kmsKeyId"))
+
+
+alarm_has_action = resource_rule(
+    "GH-CW-003",
+    title="Alarms have an action",
+    rationale="An alarm without an action does not notify anyone.",
+    remedy="set alarmActions to an SNS topic and leave actionsEnabled at its default",
+    types=aws("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm"),
+    pack="resilience",
+    upstream="CloudWatch.15 CloudWatch.17 CKV_AWS_319 cloudwatch_alarm_actions_enabled",
+    url=f"{_GUIDE}/monitoring/alarm-actions.html",
+).requires(is_set("alarmActions"), is_not_false("actionsEnabled", remediate=False))
+
+
+# Metric filters of the CIS AWS Foundations Benchmark, section 5: number, subject, and terms that the filter pattern contains.
+_CIS_FILTERS = (
+    ("5.1", "unauthorized API calls", ("UnauthorizedOperation", "AccessDenied")),
+    ("5.2", "console sign-in without MFA", ("ConsoleLogin", "MFAUsed")),
+    ("5.3", "root user activity", ("userIdentity.type", "Root")),
+    ("5.4", "IAM policy changes", ("PutRolePolicy", "AttachRolePolicy")),
+    ("5.5", "CloudTrail changes", ("StopLogging", "DeleteTrail")),
+    ("5.6", "console authentication failures", ("ConsoleLogin", "Failed authentication")),
+    ("5.7", "disabling or deletion of KMS keys", ("DisableKey", "ScheduleKeyDeletion")),
+    ("5.8", "S3 bucket policy changes", ("PutBucketPolicy", "PutBucketAcl")),
+    ("5.9", "AWS Config changes", ("StopConfigurationRecorder", "PutConfigurationRecorder")),
+    ("5.10", "security group changes", ("SecurityGroup",)),
+    ("5.11", "network ACL changes", ("NetworkAcl",)),
+    ("5.12", "network gateway changes", ("InternetGateway",)),
+    ("5.13", "route table changes", ("RouteTable",)),
+    ("5.14", "VPC changes", ("CreateVpc", "DeleteVpc")),
+    ("5.15", "AWS Organizations changes", ("organizations.amazonaws.com",)),
+)
+
+
+@stack_rule(
+    "GH-CW-004",
+    title="Metric filters and alarms exist for administrator activity",
+    rationale="An alarm reports suspicious activity within minutes. Otherwise, an intrusion can remain undetected for months.",
+    remedy="add an aws.cloudwatch.LogMetricFilter on the log group of the trail, and an aws.cloudwatch.MetricAlarm on its metric",
+    types=aws("cloudtrail.Trail"),
+    levels=levels("-", "A", "M"),
+    upstream=" ".join(
+        [
+            *(f"CloudWatch.{number}" for number in range(1, 15)),
+            *(number for number, _, _ in _CIS_FILTERS),
+            "cloudwatch_log_metric_filter_root_usage cloudwatch_log_metric_filter_sign_in_without_mfa",
+        ]
+    ),
+    url=f"{_GUIDE}/logs/MonitoringLogData.html",
+)
+def administrator_activity_raises_alarms(trail: Resource, stack: Stack) -> CheckResults:
+    filters = [metric_filter.props for metric_filter in stack.of_type(aws("cloudwatch.LogMetricFilter"))]
+    alarms = [alarm.props for alarm in stack.of_type(aws("cloudwatch.MetricAlarm"))]
+    alarmed = {alarm.text("metricName") for alarm in alarms if alarm.known("metricName")}
+    for number, subject, terms in _CIS_FILTERS:
+        matching = [props for props in filters if all(term in props.text("pattern") for term in terms)]
+        if not matching:
+            yield f"no metric filter for {subject} (CIS {number})"
+        elif not any(props.block("metricTransformation").text("name") in alarmed for props in matching):
+            yield f"no alarm for {subject} (CIS {number})"
+
+
+# Metric namespace of each monitored type.
+_NAMESPACES = {
+    **dict.fromkeys(aws("lb.LoadBalancer"), "AWS/ApplicationELB"),
+    **dict.fromkeys(aws("ecs.Service"), "AWS/ECS"),
+    **dict.fromkeys(aws("rds.Instance"), "AWS/RDS"),
+    **dict.fromkeys(aws("elasticache.ReplicationGroup"), "AWS/ElastiCache"),
+    **dict.fromkeys(aws("dynamodb.Table"), "AWS/DynamoDB"),
+    **dict.fromkeys(aws("lambda.Function"), "AWS/Lambda"),
+}
+
+
+@stack_rule(
+    "GH-CW-005",
+    title="Load balancers, services, data stores and functions have an alarm and a dashboard widget",
+    rationale="A resource without an alarm fails unnoticed.",
+    remedy="add an aws.cloudwatch.MetricAlarm for this resource, and show its metrics on an aws.cloudwatch.Dashboard",
+    types=tuple(_NAMESPACES),
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    unknown_allowed={"dashboardBody": "the value contains names that AWS assigns when the resources are created"},
+    url=f"{_GUIDE}/monitoring/Best_Practice_Recommended_Alarms_AWS_Services.html",
+)
+def resource_is_monitored(resource: Resource, stack: Stack) -> CheckResults:
+    namespace = _namespace(resource)
+    if not any(_monitors(alarm, namespace, resource, stack) for alarm in stack.of_type(aws("cloudwatch.MetricAlarm"))):
+        yield f"no alarm on {namespace} monitors this resource"
+    bodies = [dashboard.props.text("dashboardBody") for dashboard in stack.of_type(aws("cloudwatch.Dashboard"))]
+    if not any(f'"{namespace}"' in body for body in bodies):
+        yield f"no dashboard shows {namespace}"
+
+
+_BALANCER_NAMESPACES = {"network": "AWS/NetworkELB", "gateway": "AWS/GatewayELB"}
+
+
+def _namespace(resource: Resource) -> str:
+    kind = resource.props.text("loadBalancerType") if resource.type in aws("lb.LoadBalancer") else ""
+    return _BALANCER_NAMESPACES.get(kind, _NAMESPACES[resource.type])
+
+
+def _monitors(alarm: Resource, namespace: str, resource: Resource, stack: Stack) -> bool:
+    # An alarm on a metric math expression has its metrics in metricQueries.
+    metrics = [("dimensions", alarm.props), *(("metricQueries", query.block("metric")) for query in _queries(alarm))]
+    return any(
+        metric.text("namespace") == namespace
+        and (stack.references(alarm, prop, resource) or _names(metric.block("dimensions"), resource))
+        for prop, metric in metrics
+    )
+
+
+def _queries(alarm: Resource) -> list[Properties]:
+    return [query for query in alarm.props.blocks("metricQueries") if query.has("metric")]
+
+
+def _names(dimensions: Properties, resource: Resource) -> bool:
+    """True if a dimension names the resource."""
+    values = [dimensions.text(name) for name in dimensions.names() if dimensions.known(name)]
+    # Cache nodes are named after the replication group: <group>-001.
+    return any(
+        value in resource.identifiers or any(value.startswith(f"{name}-") for name in resource.identifiers) for value in values
+    )
+
+
+@stack_rule(
+    "GH-CW-006",
+    title="Log groups of ECS tasks mask credentials",
+    rationale="Masking limits the exposure of credentials that are logged by mistake.",
+    remedy="add an aws.cloudwatch.LogDataProtectionPolicy for the log group",
+    types=aws("ecs.TaskDefinition"),
+    levels=levels("-", "A", "M"),
+    unknown_allowed={"containerDefinitions": "the value contains addresses that AWS assigns to the database and the cache"},
+    url=f"{_GUIDE}/logs/mask-sensitive-log-data.html",
+)
+def credentials_are_masked(task: Resource, stack: Stack) -> CheckResults:
+    names = {_log_group(container) for container in task.props.json_blocks("containerDefinitions")}
+    for group in stack.of_type(aws("cloudwatch.LogGroup")):
+        if not group.identifiers & names:
+            continue
+        protections = stack.referencing(group, aws("cloudwatch.LogDataProtectionPolicy"), "logGroupName")
+        if not protections:
+            yield f"the log group {group.name} has no data protection policy"
+        elif not any(_masks(policy.props.decoded("policyDocument").block("policyDocument")) for policy in protections):
+            fix = "add a Deidentify statement with a credential (AwsSecretKey, ...) or a custom data identifier"
+            yield Violation(f"the data protection policy of the log group {group.name} does not mask credentials", fix)
+
+
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/protect-sensitive-log-data-types-credentials.html
+_CREDENTIALS = ("AwsSecretKey", "OpenSshPrivateKey", "PgpPrivateKey", "PkcsPrivateKey", "PuttyPrivateKey")
+
+
+def _masks(policy: Properties) -> bool:
+    """True if the policy masks credentials or a custom data identifier. An audit-only policy does not mask."""
+    custom = {identifier.text("Name") for identifier in policy.block("Configuration").blocks("CustomDataIdentifier")}
+    return any(
+        identifier in custom or identifier.rpartition("/")[2] in _CREDENTIALS
+        for statement in policy.blocks("Statement")
+        if "Deidentify" in statement.block("Operation").names()
+        for identifier in statement.texts("DataIdentifier")
+    )
+
+
+def _log_group(container: Properties) -> str:
+    options = container.block("logConfiguration").block("options")
+    return options.text("awslogs-group") if options.known("awslogs-group") else ""
+
+
+@resource_rule(
+    "GH-CW-007",
+    title="Resource policies of CloudWatch Logs do not allow public or unknown cross-account access",
+    rationale="Anyone with access can write forged events to a log group, or read its events with a subscription filter.",
+    remedy="name the principals, and add conditions on aws:SourceAccount and aws:SourceArn for AWS services",
+    severity=Severity.HIGH,
+    types=aws("cloudwatch.LogResourcePolicy"),
+    lists=ACCOUNTS,
+    url=f"{_GUIDE}/logs/iam-access-control-overview-cwl.html",
+)
+def log_resource_policy_is_restricted(holder: Resource) -> CheckResults:
+    document = parse(holder.props.value("policyDocument"))
+    if allows_public(document):
+        yield 'the resource policy allows everyone ("*") without a restricting condition'
+    for service in unrestricted_services(document):
+        yield f"the resource policy allows {service} without a condition on aws:SourceAccount or aws:SourceArn"
+    yield from foreign_access(document, holder, "the resource policy")

@@ -1,0 +1,88 @@
+"""Rules for Amazon DocumentDB clusters and parameter groups."""
+
+from functools import partial
+
+from gatehouse_policies.analysis.resources import Resource
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_at_least, is_not_set, is_true, uses_customer_key
+from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
+
+_GUIDE = "https://docs.aws.amazon.com/documentdb/latest/developerguide"
+_cluster_rule = partial(resource_rule, types=aws("docdb.Cluster"))
+
+
+cluster_uses_customer_key = _cluster_rule(
+    "GH-DOC-001",
+    title="DocumentDB clusters are encrypted with a customer managed key",
+    rationale="Encryption cannot be enabled after a cluster is created.",
+    severity=Severity.HIGH,
+    upstream="DocumentDB.1 CKV_AWS_74 CKV_AWS_182 DOC1",
+    url=f"{_GUIDE}/encryption-at-rest.html",
+).requires(uses_customer_key("kmsKeyId", "storageEncrypted"))
+
+
+global_cluster_is_encrypted = resource_rule(
+    "GH-DOC-002",
+    title="DocumentDB global clusters are encrypted",
+    rationale="All clusters of a global cluster have the same encryption setting.",
+    severity=Severity.HIGH,
+    types=aws("docdb.GlobalCluster"),
+    upstream="CKV_AWS_292",
+    url=f"{_GUIDE}/global-clusters.html",
+).requires(is_true("storageEncrypted", remediate=False))
+
+
+@resource_rule(
+    "GH-DOC-003",
+    title="DocumentDB parameter groups require TLS and audit logs",
+    rationale="With the parameter tls set to disabled, clients connect in clear text. The audit log records changes.",
+    remedy="remove the parameter tls, and set the parameter audit_logs to enabled",
+    severity=Severity.HIGH,
+    types=aws("docdb.ClusterParameterGroup"),
+    upstream="CKV_AWS_90 CKV_AWS_104",
+    url=f"{_GUIDE}/security.encryption.ssl.html",
+)
+def parameters_are_secure(group: Resource) -> CheckResults:
+    parameters = {block.text("name"): block.text("value").lower() for block in group.props.blocks("parameters")}
+    if parameters.get("tls") == "disabled":
+        yield "the parameter tls is disabled"
+    if parameters.get("audit_logs", "disabled") in ("disabled", "none"):
+        yield "the parameter audit_logs is not enabled"
+
+
+@_cluster_rule(
+    "GH-DOC-004",
+    title="DocumentDB clusters export audit and profiler logs",
+    rationale="Without an export, the logs cannot be searched, and alarms cannot use them.",
+    remedy='set enabledCloudwatchLogsExports=["audit", "profiler"]',
+    upstream="DocumentDB.4 CKV_AWS_85",
+    url=f"{_GUIDE}/event-auditing.html",
+)
+def logs_are_exported(cluster: Resource) -> CheckResults:
+    exported = cluster.props.texts("enabledCloudwatchLogsExports")
+    for log in ("audit", "profiler"):
+        if log not in exported:
+            yield f"enabledCloudwatchLogsExports does not contain {log}"
+
+
+backups_are_retained = _cluster_rule(
+    "GH-DOC-005",
+    title="DocumentDB clusters retain backups and have deletion protection enabled",
+    rationale="The default retention is one day. Deletion protection prevents accidental deletion.",
+    levels=levels("-", "M", "M"),
+    pack="resilience",
+    settings={"days_min": {"dev": 1, "staging": 7, "prod": 7}},
+    upstream="DocumentDB.2 DocumentDB.5 CKV_AWS_360 DOC4",
+    url=f"{_GUIDE}/backup_restore.html",
+).requires(is_at_least("backupRetentionPeriod", "days_min", 1), is_true("deletionProtection"))
+
+
+program_sets_no_password = _cluster_rule(
+    "GH-DOC-006",
+    title="The program does not set passwords of DocumentDB",
+    rationale="A password in the program is stored in the Pulumi state.",
+    remedy="remove the password, and set manageMasterUserPassword=True",
+    severity=Severity.CRITICAL,
+    upstream="DOC3",
+    url=f"{_GUIDE}/docdb-secrets-manager.html",
+).requires(is_not_set("masterPassword"), is_not_set("masterPasswordWo"))

@@ -1,0 +1,117 @@
+"""Rules for DynamoDB tables."""
+
+from functools import partial
+
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_true, uses_customer_key
+from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.rules.s3 import EPHEMERAL, purpose
+
+_GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
+_table_rule = partial(resource_rule, types=aws("dynamodb.Table"))
+
+
+@_table_rule(
+    "GH-DDB-001",
+    title="DynamoDB tables and their replicas have point-in-time recovery enabled",
+    rationale="Point-in-time recovery restores data that was overwritten or deleted by mistake.",
+    remedy="set pointInTimeRecovery.enabled=True, and pointInTimeRecovery=True in each element of replicas",
+    severity=Severity.HIGH,
+    levels=levels("A", "M", "M"),
+    pack="resilience",
+    upstream="DynamoDB.2 CKV_AWS_28 dynamodb_tables_pitr_enabled DDB3",
+    url=f"{_GUIDE}/Point-in-time-recovery.html",
+    remediation=(SetInput("pointInTimeRecovery.enabled", True), SetInput("replicas[].pointInTimeRecovery", True)),
+)
+def point_in_time_recovery_is_enabled(table: Resource) -> CheckResults:
+    if not table.props.block("pointInTimeRecovery").flag("enabled"):
+        yield "pointInTimeRecovery.enabled is not true"
+    for replica in table.props.blocks("replicas"):
+        if not replica.flag("pointInTimeRecovery"):
+            yield f"{replica.path_of('pointInTimeRecovery')} is not true"
+
+
+@_table_rule(
+    "GH-DDB-002",
+    title="DynamoDB tables and their replicas are encrypted with a customer managed key",
+    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records each use.",
+    remedy="set serverSideEncryption.enabled=True and serverSideEncryption.kmsKeyArn, and kmsKeyArn in each element of replicas",
+    upstream="CKV_AWS_119 dynamodb_tables_kms_cmk_encryption_enabled",
+    url=f"{_GUIDE}/EncryptionAtRest.html",
+)
+def table_uses_customer_key(table: Resource) -> CheckResults:
+    yield from uses_customer_key("serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled").check(table)
+    for replica in table.props.blocks("replicas"):
+        if not replica.has("kmsKeyArn"):
+            yield f"{replica.path_of('kmsKeyArn')} is not set, so an AWS managed key is used"
+
+
+deletion_protection_is_enabled = _table_rule(
+    "GH-DDB-003",
+    title="DynamoDB tables have deletion protection enabled",
+    rationale="Deletion protection prevents accidental deletion of the table and its indexes.",
+    severity=Severity.HIGH,
+    levels=levels("-", "M", "M"),
+    pack="resilience",
+    upstream="DynamoDB.6 dynamodb_table_deletion_protection_enabled",
+    url=f"{_GUIDE}/WorkingWithTables.Basics.html#WorkingWithTables.Basics.DeletionProtection",
+).requires(is_true("deletionProtectionEnabled"))
+
+
+# A tag identifies tables with expiring items.
+time_to_live_is_enabled = _table_rule(
+    "GH-DDB-005",
+    title="DynamoDB tables with expiring items have TTL enabled",
+    rationale="Without TTL, expired items accumulate. TTL deletes an item some days late, so it does not replace a comparison of"
+    " the expiry time with the clock.",
+    remedy="set ttl.enabled=True and ttl.attributeName, and compare the expiry time with the clock whenever an item is read",
+    url=f"{_GUIDE}/TTL.html",
+).requires(is_true("ttl.enabled", remediate=False), when=lambda table: purpose(table) == EPHEMERAL)
+
+
+# Principal of the stream records for items that TTL deleted.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-streams.html
+_TTL_PRINCIPAL = "dynamodb.amazonaws.com"
+
+
+@stack_rule(
+    "GH-DDB-006",
+    title="Deletion of expiring data does not wait for TTL",
+    rationale="TTL deletes an item up to a few days after the item expires. A function that deletes data when TTL deletes the"
+    " item is equally late, so expired secrets and sessions remain readable.",
+    remedy="delete expired data with a scheduled job that compares the expiry time with the clock, and remove the event source"
+    " mapping",
+    severity=Severity.HIGH,
+    types=aws("lambda.EventSourceMapping"),
+    url=f"{_GUIDE}/TTL.html",
+)
+def deletion_does_not_wait_for_ttl(mapping: Resource, stack: Stack) -> CheckResults:
+    tables = stack.referenced_by(mapping, "eventSourceArn", aws("dynamodb.Table"))
+    if not any(purpose(table) == EPHEMERAL for table in tables):
+        return
+    for pattern in mapping.props.block("filterCriteria").blocks("filters"):
+        if _TTL_PRINCIPAL in pattern.text("pattern"):
+            yield f"{pattern.path_of('pattern')} selects the items that TTL deletes from a table with expiring data"
+
+
+@stack_rule(
+    "GH-DDB-004",
+    title="DynamoDB tables scale with demand",
+    rationale="With fixed capacity, requests are throttled at peak load.",
+    remedy='set billingMode="PAY_PER_REQUEST", or add an aws.appautoscaling.Target for the table',
+    severity=Severity.LOW,
+    types=aws("dynamodb.Table"),
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    upstream="DynamoDB.1 CKV2_AWS_16 dynamodb_table_autoscaling_enabled",
+    url=f"{_GUIDE}/capacity-mode.html",
+)
+def capacity_scales(table: Resource, stack: Stack) -> CheckResults:
+    if table.props.text("billingMode", "PROVISIONED") == "PAY_PER_REQUEST":
+        return
+    for target in stack.of_type(aws("appautoscaling.Target")):
+        name = target.props.text("resourceId").rpartition("/")[2] if target.props.known("resourceId") else ""
+        if name in table.identifiers or stack.references(target, "resourceId", table):
+            return
+    yield "the table has fixed capacity without auto scaling"

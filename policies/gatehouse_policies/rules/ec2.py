@@ -1,0 +1,188 @@
+"""Rules for EC2 instances, launch templates, EBS volumes and machine images."""
+
+import base64
+import binascii
+from collections.abc import Iterator
+
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_accounts
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.secret_detection import arguments_look_secret, looks_secret
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_true
+from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
+
+_GUIDE = "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide"
+_EBS = "https://docs.aws.amazon.com/ebs/latest/userguide"
+_LAUNCHERS = aws("ec2.Instance", "ec2.LaunchTemplate", "ec2.LaunchConfiguration")
+
+
+@resource_rule(
+    "GH-EC2-001",
+    title="EC2 instances require version 2 of the Instance Metadata Service",
+    rationale="With version 1, a server-side request forgery reads the credentials of the instance role.",
+    remedy='set metadataOptions.httpTokens="required"',
+    severity=Severity.HIGH,
+    types=_LAUNCHERS,
+    upstream="EC2.8 CKV_AWS_79",
+    url=f"{_GUIDE}/configuring-instance-metadata-service.html",
+    remediation=(SetInput("metadataOptions.httpTokens", "required"),),
+)
+def metadata_requires_tokens(launcher: Resource) -> CheckResults:
+    options = launcher.props.block("metadataOptions")
+    if options.text("httpEndpoint", "enabled") == "enabled" and options.text("httpTokens") != "required":
+        yield "metadataOptions.httpTokens is not required"
+
+
+@resource_rule(
+    "GH-EC2-002",
+    title="Instance metadata is not available to containers of the instance",
+    rationale="With a hop limit above 1, containers can read the credentials of the instance role.",
+    remedy="set metadataOptions.httpPutResponseHopLimit=1, and give containers their own role",
+    severity=Severity.LOW,
+    types=_LAUNCHERS,
+    levels=levels("-", "A", "A"),
+    upstream="CKV_AWS_341",
+    url=f"{_GUIDE}/configuring-IMDS-new-instances.html",
+)
+def metadata_hop_limit_is_one(launcher: Resource) -> CheckResults:
+    if launcher.props.block("metadataOptions").number("httpPutResponseHopLimit", 1) > 1:
+        yield "metadataOptions.httpPutResponseHopLimit is above 1"
+
+
+@stack_rule(
+    "GH-EC2-003",
+    title="EBS volumes and copies of snapshots and images are encrypted",
+    rationale="An unencrypted snapshot or volume can be read by everyone with access to it.",
+    remedy="set encrypted=True, and kmsKeyId on volumes and copies; or add an aws.ebs.EncryptionByDefault to the program",
+    severity=Severity.HIGH,
+    types=(*_LAUNCHERS, *aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy", "ec2.Ami")),
+    upstream="EC2.3 CKV_AWS_3 CKV_AWS_8 CKV_AWS_183 CKV_AWS_189 CKV_AWS_204 CKV_AWS_235 CKV_AWS_236 CKV2_AWS_2 EC26",
+    url=f"{_EBS}/ebs-encryption.html",
+)
+def volumes_are_encrypted(holder: Resource, stack: Stack) -> CheckResults:
+    defaults = stack.of_type(aws("ebs.EncryptionByDefault"))
+    by_default = any(setting.props.flag("enabled", True) for setting in defaults)
+    for device in _devices(holder):
+        # A volume that is created from a snapshot has the encryption of the snapshot.
+        if not device.flag("encrypted", by_default) and not (device.path and device.has("snapshotId")):
+            yield f"{device.path_of('encrypted')} is not true"
+    if holder.type in aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy") and not holder.props.has("kmsKeyId"):
+        yield Violation("kmsKeyId is not set, so an AWS managed key is used", "set kmsKeyId")
+
+
+def _devices(holder: Resource) -> Iterator[Properties]:
+    """The properties of the volumes that the resource creates."""
+    props = holder.props
+    if holder.type in aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy"):
+        yield props
+    elif holder.type in aws("ec2.LaunchTemplate"):
+        for mapping in props.blocks("blockDeviceMappings"):
+            if mapping.has("ebs"):
+                yield mapping.block("ebs")
+    else:
+        if holder.type not in aws("ec2.Ami"):
+            yield props.block("rootBlockDevice")
+        yield from props.blocks("ebsBlockDevices")
+
+
+@resource_rule(
+    "GH-EC2-004",
+    title="EC2 instances have no public IP address",
+    rationale="An instance with a public address is reachable from the internet if a security group allows it.",
+    remedy="set associatePublicIpAddress=False, and use a load balancer or Session Manager",
+    severity=Severity.HIGH,
+    types=_LAUNCHERS,
+    upstream="EC2.9 EC2.25 CKV_AWS_88 CKV_AWS_389",
+    url=f"{_GUIDE}/using-instance-addressing.html",
+)
+def instance_has_no_public_address(launcher: Resource) -> CheckResults:
+    # networkInterfaces of an instance name existing interfaces and have no such property.
+    for block in (launcher.props, *launcher.props.blocks("networkInterfaces")):
+        if block.flag("associatePublicIpAddress"):
+            yield f"{block.path_of('associatePublicIpAddress')} is true"
+
+
+@resource_rule(
+    "GH-EC2-005",
+    title="User data of EC2 instances does not contain secrets",
+    rationale="Every process of the instance, and everyone who can describe the instance, can read the user data.",
+    remedy="read the value from Secrets Manager when the instance starts",
+    severity=Severity.CRITICAL,
+    types=_LAUNCHERS,
+    upstream="CKV_AWS_46",
+    url=f"{_GUIDE}/user-data.html",
+)
+def user_data_has_no_secrets(launcher: Resource) -> CheckResults:
+    for prop in ("userData", "userDataBase64"):
+        if launcher.props.has(prop) and any(map(_assigns_secret, _decoded(launcher.props.text(prop)).splitlines())):
+            yield f"{prop} probably contains a secret"
+
+
+def _decoded(text: str) -> str:
+    """The user data, which launch templates and userDataBase64 contain in base64."""
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return text
+
+
+def _assigns_secret(line: str) -> bool:
+    """True for a line such as `export DB_PASSWORD=...` or `curl --token=...`."""
+    name, _, value = line.strip().removeprefix("export ").partition("=")
+    assigns = name.replace("_", "").isalnum() and looks_secret(name, value.strip("'\""))
+    return assigns or arguments_look_secret(line.split())
+
+
+@resource_rule(
+    "GH-EC2-006",
+    title="EC2 instances have detailed monitoring enabled",
+    rationale="With basic monitoring, alarms and Auto Scaling react after five minutes instead of one.",
+    remedy="set monitoring=True on an instance, monitoring.enabled=True on a launch template",
+    severity=Severity.LOW,
+    types=_LAUNCHERS,
+    levels=levels("-", "A", "A"),
+    pack="resilience",
+    upstream="CKV_AWS_126 EC28",
+    url=f"{_GUIDE}/manage-detailed-monitoring.html",
+)
+def detailed_monitoring_is_enabled(launcher: Resource) -> CheckResults:
+    if launcher.type in aws("ec2.LaunchConfiguration"):
+        if not launcher.props.flag("enableMonitoring", True):
+            yield "enableMonitoring is false"
+    elif launcher.type in aws("ec2.LaunchTemplate"):
+        if not launcher.props.block("monitoring").flag("enabled"):
+            yield "monitoring.enabled is not true"
+    elif not launcher.props.flag("monitoring"):
+        yield "monitoring is not true"
+
+
+termination_protection_is_enabled = resource_rule(
+    "GH-EC2-007",
+    title="EC2 instances have termination protection enabled",
+    rationale="Termination deletes the root volume of the instance.",
+    severity=Severity.LOW,
+    types=aws("ec2.Instance"),
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    upstream="EC29",
+    url=f"{_GUIDE}/Using_ChangingDisableAPITermination.html",
+).requires(is_true("disableApiTermination"))
+
+
+@resource_rule(
+    "GH-EC2-008",
+    title="Machine images are not shared publicly or with unknown accounts",
+    rationale="An image contains the files of its volumes, including credentials that were left on them.",
+    remedy="share the image with accounts in the list `accounts` of the rule, or with an organization",
+    severity=Severity.CRITICAL,
+    types=aws("ec2.AmiLaunchPermission"),
+    lists=ACCOUNTS,
+    upstream="CKV_AWS_205",
+    url=f"{_GUIDE}/sharing-amis.html",
+)
+def image_is_not_public(permission: Resource) -> CheckResults:
+    if permission.props.text("group") == "all":
+        yield "the image is public"
+    if permission.props.has("accountId"):
+        yield from foreign_accounts(frozenset({permission.props.text("accountId")}), permission, "the launch permission")

@@ -1,0 +1,107 @@
+"""Rules for ECR repositories."""
+
+from functools import partial
+
+from gatehouse_policies.analysis.iam.document import allows_public
+from gatehouse_policies.analysis.iam.grammar import parse
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_true
+from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
+
+_GUIDE = "https://docs.aws.amazon.com/AmazonECR/latest/userguide"
+_repository_rule = partial(resource_rule, types=aws("ecr.Repository"))
+
+
+images_are_scanned_on_push = _repository_rule(
+    "GH-ECR-001",
+    title="ECR repositories scan images on push",
+    rationale="Scanning reports known vulnerabilities before an image is deployed.",
+    upstream="ECR.1 CKV_AWS_163 ecr_repositories_scan_images_on_push_enabled",
+    url=f"{_GUIDE}/image-scanning.html",
+).requires(is_true("imageScanningConfiguration.scanOnPush"))
+
+
+@_repository_rule(
+    "GH-ECR-002",
+    title="ECR repositories have immutable image tags",
+    rationale="An immutable tag always refers to the image that was tested.",
+    remedy='set imageTagMutability="IMMUTABLE"',
+    upstream="ECR.2 CKV_AWS_51 ecr_repositories_tag_immutability",
+    url=f"{_GUIDE}/image-tag-mutability.html",
+    remediation=(SetInput("imageTagMutability", "IMMUTABLE"),),
+)
+def tags_are_immutable(repository: Resource) -> CheckResults:
+    if not repository.props.text("imageTagMutability", "MUTABLE").startswith("IMMUTABLE"):
+        yield "imageTagMutability is not IMMUTABLE"
+
+
+@stack_rule(
+    "GH-ECR-003",
+    title="ECR repositories have a lifecycle policy",
+    rationale="Without a lifecycle policy, every image is stored and billed indefinitely.",
+    remedy="add an aws.ecr.LifecyclePolicy for the repository",
+    severity=Severity.LOW,
+    types=aws("ecr.Repository"),
+    pack="resilience",
+    upstream="ECR.3 ecr_repositories_lifecycle_policy_enabled",
+    url=f"{_GUIDE}/LifecyclePolicies.html",
+)
+def lifecycle_policy_exists(repository: Resource, stack: Stack) -> CheckResults:
+    if not stack.referencing(repository, aws("ecr.LifecyclePolicy"), "repository"):
+        yield "the repository has no lifecycle policy"
+
+
+@resource_rule(
+    "GH-ECR-005",
+    title="Lifecycle policies of ECR do not expire images in use",
+    rationale=(
+        "A push creates several images (index, platforms, attestations, signatures). A rule for any image expires the image that "
+        "runs, and tasks can no longer start."
+    ),
+    remedy='use tagStatus="tagged" with tagPatternList for releases, and a rule with higher priority for tags of deployed images',
+    severity=Severity.HIGH,
+    types=aws("ecr.LifecyclePolicy"),
+    levels=levels("A", "M", "M"),
+    pack="resilience",
+    url=f"{_GUIDE}/lifecycle_policy_parameters.html",
+)
+def lifecycle_policy_retains_images_in_use(lifecycle: Resource) -> CheckResults:
+    for rule in lifecycle.props.decoded("policy").block("policy").blocks("rules"):
+        selection = rule.block("selection")
+        if selection.text("tagStatus") == "any" and selection.text("countType") in ("imageCountMoreThan", "sinceImagePushed"):
+            yield f"{selection.path_of('tagStatus')} is any, so images that run are counted or expired"
+
+
+@resource_rule(
+    "GH-ECR-006",
+    title="ECR repository policies do not allow public or unknown cross-account access",
+    rationale="Images contain application code. A principal that can push images can replace the code of a deployment.",
+    remedy="name the principals, or add a condition on aws:PrincipalOrgID or aws:SourceArn",
+    severity=Severity.CRITICAL,
+    types=aws("ecr.RepositoryPolicy", "ecr.RegistryPolicy"),
+    lists=ACCOUNTS,
+    upstream="2.21 CKV_AWS_32 ecr_repositories_not_publicly_accessible ECR1",
+    url=f"{_GUIDE}/repository-policies.html",
+)
+def repository_policy_is_not_public(policy: Resource) -> CheckResults:
+    document = parse(policy.props.value("policy"))
+    if allows_public(document):
+        yield 'a statement allows everyone ("*") without a restricting condition'
+    yield from foreign_access(document, policy, "a statement")
+
+
+@_repository_rule(
+    "GH-ECR-004",
+    title="ECR repositories are encrypted with a customer managed key",
+    rationale="Images contain application code and configuration. The key policy controls who can read them.",
+    remedy='set encryptionConfigurations to [{encryptionType: "KMS", kmsKey: the key\'s ARN}]',
+    severity=Severity.LOW,
+    upstream="CKV_AWS_136",
+    url=f"{_GUIDE}/encryption-at-rest.html",
+)
+def repository_uses_customer_key(repository: Resource) -> CheckResults:
+    configurations = repository.props.blocks("encryptionConfigurations")
+    if not any(block.text("encryptionType").startswith("KMS") and block.has("kmsKey") for block in configurations):
+        yield "encryptionConfigurations has no customer managed key"

@@ -1,0 +1,375 @@
+"""Rules for ECS clusters, services and task definitions."""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.secret_detection import arguments_look_secret, looks_secret, name_indicates_secret
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.guard import check_each
+from gatehouse_policies.engine.requirements import is_not_true, is_one_of
+from gatehouse_policies.engine.rule import (
+    REMOVE,
+    CheckResults,
+    SetInput,
+    Severity,
+    Undecided,
+    Violation,
+    levels,
+    resource_rule,
+    stack_rule,
+)
+
+_GUIDE = "https://docs.aws.amazon.com/AmazonECS/latest/developerguide"
+_PARAMETERS = f"{_GUIDE}/task_definition_parameters.html"
+
+# Container definitions are a single JSON string. An unknown address makes the entire string unknown in the first preview.
+_UNKNOWN_ALLOWED = {"containerDefinitions": "the value contains addresses that AWS assigns to the database and the cache"}
+_task_rule = partial(resource_rule, types=aws("ecs.TaskDefinition"))
+_container_rule = partial(_task_rule, unknown_allowed=_UNKNOWN_ALLOWED)
+_container_stack_rule = partial(stack_rule, types=aws("ecs.TaskDefinition"), unknown_allowed=_UNKNOWN_ALLOWED)
+_service_rule = partial(resource_rule, types=aws("ecs.Service"))
+
+_ContainerCheck = Callable[[Properties], Iterator[str] | Iterator[str | Undecided]]
+"""Yields the predicate of a message whose subject is the container, such as "is privileged"."""
+
+
+def _check_containers(task: Resource, check: _ContainerCheck) -> CheckResults:
+    def check_container(container: Properties) -> CheckResults:
+        name = container.text("name") if container.known("name") else ""
+        for predicate in check(container):
+            if isinstance(predicate, Undecided):
+                yield predicate
+                continue
+            yield f"container {name} {predicate}" if name else f"{container.path} {predicate}"
+
+    return check_each(task.props.json_blocks("containerDefinitions"), check_container)
+
+
+def _each_container(check: _ContainerCheck) -> Callable[[Resource], CheckResults]:  # a decorator
+    return lambda task: _check_containers(task, check)
+
+
+@_container_rule(
+    "GH-ECS-001",
+    title="ECS containers are not privileged",
+    rationale="A privileged container has root access to its host and all devices of the host.",
+    remedy="remove privileged from the container definition",
+    severity=Severity.CRITICAL,
+    exemptible=False,
+    upstream="ECS.4 ecs_task_definitions_no_privileged_containers",
+    url=f"{_PARAMETERS}#container_definition_security",
+    remediation=(SetInput("privileged", False, json_property="containerDefinitions"),),
+)
+@_each_container
+def containers_are_unprivileged(container: Properties) -> Iterator[str]:
+    if container.flag("privileged"):
+        yield "is privileged"
+
+
+@_container_rule(
+    "GH-ECS-002",
+    title="ECS containers have a read-only root filesystem",
+    rationale="A read-only filesystem prevents an attacker from modifying code or installing tools.",
+    remedy="set readonlyRootFilesystem to true, and mount a volume for each path that the process writes to",
+    severity=Severity.HIGH,
+    upstream="ECS.5 CKV_AWS_336 ecs_task_definitions_containers_readonly_access",
+    url=f"{_PARAMETERS}#container_definition_storage",
+    remediation=(SetInput("readonlyRootFilesystem", True, json_property="containerDefinitions"),),
+)
+@_each_container
+def root_filesystem_is_read_only(container: Properties) -> Iterator[str]:
+    if not container.flag("readonlyRootFilesystem"):
+        yield "has a writable root filesystem"
+
+
+@_container_rule(
+    "GH-ECS-003",
+    title="ECS containers run as a numeric non-root user",
+    rationale="A container without a user runs as root. The image can map a user name to uid 0.",
+    remedy='set user to a number other than 0, such as "65532:65532"',
+    severity=Severity.HIGH,
+    upstream="ECS.20",
+    url=f"{_PARAMETERS}#container_definition_security",
+)
+@_each_container
+def containers_run_as_non_root(container: Properties) -> Iterator[str]:
+    user = container.text("user")
+    if not user:
+        yield "has no user and runs as root"
+    elif not re.fullmatch(r"\d+(:\d+)?", user):
+        yield "has a non-numeric user"
+    elif int(user.partition(":")[0]) == 0:
+        yield "runs as root"
+
+
+@_task_rule(
+    "GH-ECS-004",
+    title="ECS tasks do not share host namespaces",
+    rationale="A task that shares a namespace of its host can access the processes and traffic of other tasks.",
+    remedy='set networkMode="awsvpc", and remove pidMode and ipcMode or set them to "task"',
+    severity=Severity.HIGH,
+    upstream="ECS.3 ecs_task_definitions_host_namespace_not_shared",
+    url=f"{_PARAMETERS}#network_mode",
+    remediation=(SetInput("networkMode", "awsvpc"), SetInput("pidMode", REMOVE), SetInput("ipcMode", REMOVE)),
+)
+def tasks_use_own_namespaces(task: Resource) -> CheckResults:
+    if task.props.text("networkMode") != "awsvpc":
+        yield "networkMode is not awsvpc"
+    for mode in ("pidMode", "ipcMode"):
+        if task.props.text(mode) == "host":
+            yield f"{mode} is host"
+
+
+@_container_rule(
+    "GH-ECS-005",
+    title="ECS container environments do not contain secrets",
+    rationale="Anyone who can describe the task definition can read the environment variables of all its revisions.",
+    remedy="move the value to secrets, with valueFrom set to a Secrets Manager secret",
+    severity=Severity.CRITICAL,
+    lists={"harmless": ()},
+    decided_by_name=r"containerDefinitions\[\d+\]\.environment\.",
+    upstream="ECS.8 ecs_task_definitions_no_environment_secrets",
+    url=f"{_GUIDE}/specifying-sensitive-data.html",
+)
+def environment_has_no_secrets(task: Resource) -> CheckResults:
+    def check(container: Properties) -> Iterator[str | Undecided]:
+        for variable in container.blocks("environment"):
+            name = variable.text("name")
+            if name in task.lists["harmless"]:
+                continue
+            if variable.has("value") and not variable.known("value"):
+                if name_indicates_secret(name):
+                    yield Undecided(container.path_of(f"environment.{name}"))
+            elif looks_secret(name, variable.text("value")):
+                yield f"probably has a secret in the environment variable {name}"
+        for prop in ("command", "entryPoint"):
+            if arguments_look_secret(container.texts(prop)):
+                yield f"probably has a secret in {prop}"
+
+    return _check_containers(task, check)
+
+
+@_container_stack_rule(
+    "GH-ECS-006",
+    title="ECS containers log to CloudWatch Logs in non-blocking mode",
+    rationale="Without logs, incidents cannot be investigated. In blocking mode, a slow log destination blocks the container.",
+    remedy='set logConfiguration with logDriver "awslogs", mode "non-blocking" and the name of a log group in the stack',
+    severity=Severity.HIGH,
+    upstream="ECS.9 ecs_task_definitions_logging_enabled ecs_task_definitions_logging_block_mode ECS7",
+    url=f"{_GUIDE}/using_awslogs.html",
+)
+def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResults:
+    groups = stack.of_type(aws("cloudwatch.LogGroup"))
+    names = {name for group in groups for name in group.identifiers}
+
+    def check(container: Properties) -> Iterator[str]:
+        logging = container.block("logConfiguration")
+        options = logging.block("options")
+        if not logging.text("logDriver"):
+            yield "has no logConfiguration"
+        elif logging.text("logDriver") == "awslogs":
+            if options.text("mode") != "non-blocking":
+                yield "logs in blocking mode (mode is not non-blocking)"
+            if options.text("awslogs-group") not in names:
+                yield "logs to a log group that is not in the stack"
+
+    return _check_containers(task, check)
+
+
+tasks_have_no_public_ip = _service_rule(
+    "GH-ECS-007",
+    title="ECS services do not assign public IP addresses",
+    rationale="A task with a public IP address can be reached without passing through the load balancer and its web ACL.",
+    remedy="set networkConfiguration.assignPublicIp to False and use private subnets",
+    severity=Severity.HIGH,
+    upstream="ECS.2 CKV_AWS_333 ecs_service_no_assign_public_ip",
+    url=f"{_GUIDE}/fargate-task-networking.html",
+).requires(is_not_true("networkConfiguration.assignPublicIp"))
+
+
+platform_version_is_current = _service_rule(
+    "GH-ECS-008",
+    title="ECS services run on the latest Fargate platform version",
+    rationale="Older platform versions do not receive security updates.",
+    upstream="ECS.10 CKV_AWS_332 ecs_service_fargate_latest_platform_version",
+    url=f"{_GUIDE}/platform-fargate.html",
+).requires(is_one_of("platformVersion", "LATEST", "1.4.0", message="is older than 1.4.0"))
+
+
+@resource_rule(
+    "GH-ECS-009",
+    title="ECS clusters have Container Insights enabled",
+    rationale="Container Insights provides CPU, memory and task failure metrics for each task.",
+    remedy='set settings=[{name: "containerInsights", value: "enhanced"}] on the cluster',
+    types=aws("ecs.Cluster"),
+    pack="resilience",
+    upstream="ECS.12 CKV_AWS_65 ecs_cluster_container_insights_enabled ECS4",
+    url=f"{_GUIDE}/cloudwatch-container-insights.html",
+    remediation=(SetInput("settings", [{"name": "containerInsights", "value": "enhanced"}]),),
+)
+def container_insights_is_enabled(cluster: Resource) -> CheckResults:
+    values = {setting.text("name"): setting.text("value") for setting in cluster.props.blocks("settings")}
+    if values.get("containerInsights") not in ("enabled", "enhanced"):
+        yield "Container Insights is not enabled"
+
+
+@stack_rule(
+    "GH-ECS-011",
+    title="ECS task definitions use different task and execution roles",
+    rationale="The execution role can read all secrets of the task definition. The application must not have this permission.",
+    remedy="set taskRoleArn and executionRoleArn to two different roles",
+    severity=Severity.HIGH,
+    upstream="CKV_AWS_249",
+    types=aws("ecs.TaskDefinition"),
+    url=f"{_GUIDE}/security-iam-roles.html",
+)
+def task_and_execution_role_differ(task: Resource, stack: Stack) -> CheckResults:
+    missing = [name for name in ("taskRoleArn", "executionRoleArn") if not task.props.has(name)]
+    for name in missing:
+        yield f"{name} is not set"
+    if missing:
+        return
+    task_roles = {role.urn for role in stack.referenced_by(task, "taskRoleArn", aws("iam.Role"))}
+    execution_roles = {role.urn for role in stack.referenced_by(task, "executionRoleArn", aws("iam.Role"))}
+    in_stack = bool(task_roles and execution_roles)
+    if task_roles == execution_roles if in_stack else task.props.text("taskRoleArn") == task.props.text("executionRoleArn"):
+        yield "taskRoleArn and executionRoleArn are the same role"
+
+
+@_service_rule(
+    "GH-ECS-012",
+    title="ECS services roll back failed deployments",
+    rationale="Without rollback, a failed deployment remains incomplete until an operator intervenes.",
+    remedy="set deploymentCircuitBreaker or alarms with enable=True and rollback=True",
+    pack="resilience",
+    url=f"{_GUIDE}/deployment-circuit-breaker.html",
+    remediation=(SetInput("deploymentCircuitBreaker", {"enable": True, "rollback": True}),),
+)
+def failed_deployments_roll_back(service: Resource) -> CheckResults:
+    rollbacks = [service.props.block(name) for name in ("deploymentCircuitBreaker", "alarms") if service.props.has(name)]
+    if service.props.block("deploymentController").text("type", "ECS") != "ECS":
+        return  # CodeDeploy and external controllers have their own rollback configuration.
+    if not any(block.flag("enable") and block.flag("rollback") for block in rollbacks):
+        yield "neither deploymentCircuitBreaker nor alarms roll back failed deployments"
+
+
+@stack_rule(
+    "GH-ECS-013",
+    title="ECS services run at least two tasks and scale automatically",
+    rationale="With a single task, every crash or Availability Zone outage interrupts the service.",
+    remedy="add an aws.appautoscaling.Target, increase desiredCount and minCapacity, and use at least two subnets",
+    types=aws("ecs.Service"),
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    settings={"tasks_min": {"dev": 1, "staging": 2, "prod": 2}},
+    url=f"{_GUIDE}/service-auto-scaling.html",
+)
+def service_is_redundant_and_scales(service: Resource, stack: Stack) -> CheckResults:
+    tasks_min = service.settings["tasks_min"]
+    targets = [target for target in stack.of_type(aws("appautoscaling.Target")) if _scales(target, service)]
+    if not targets:
+        yield "the service has no scaling target"
+    if service.props.number("desiredCount", 1) < tasks_min:
+        yield f"desiredCount is below {tasks_min:g}"
+    for target in targets:
+        if target.props.number("minCapacity") < tasks_min:
+            yield f"minCapacity of the scaling target {target.name} is below {tasks_min:g}"
+    if service.props.block("networkConfiguration").size("subnets") < 2:
+        yield "networkConfiguration.subnets has fewer than two subnets"
+
+
+def _scales(target: Resource, service: Resource) -> bool:
+    """True if the scaling target's resourceId, "service/<cluster>/<name>", refers to the service."""
+    if service.urn in target.property_dependencies.get("resourceId", ()):
+        return True
+    known = target.props.known("resourceId")
+    return known and target.props.text("resourceId").rpartition("/")[2] in service.identifiers
+
+
+@_container_rule(
+    "GH-ECS-014",
+    title="ECS containers reference images by digest",
+    rationale="A tag can be moved to an untested image. A digest always identifies the same image.",
+    remedy="set image to repository@sha256:digest",
+    severity=Severity.HIGH,
+    levels=levels("A", "M", "M"),
+    url=f"{_GUIDE}/container-considerations.html",
+)
+@_each_container
+def images_are_pinned_by_digest(container: Properties) -> Iterator[str]:
+    if not re.search(r"@sha256:[0-9a-f]{64}$", container.text("image")):
+        yield "does not use an image digest"
+
+
+@_container_stack_rule(
+    "GH-ECS-015",
+    title="ECS containers drop all Linux capabilities and have a health check",
+    rationale="Linux capabilities grant root privileges. Without a health check, unhealthy containers are not replaced.",
+    remedy='set linuxParameters.capabilities.drop to ["ALL"], add no capabilities, and set healthCheck',
+    url=f"{_PARAMETERS}#container_definition_linuxparameters",
+)
+def capabilities_are_dropped(task: Resource, stack: Stack) -> CheckResults:
+    is_service = bool(stack.referencing(task, aws("ecs.Service"), "taskDefinition"))
+
+    def check(container: Properties) -> Iterator[str]:
+        capabilities = container.block("linuxParameters").block("capabilities")
+        if "ALL" not in capabilities.texts("drop"):
+            yield "does not drop ALL capabilities"
+        if capabilities.texts("add"):
+            yield "adds capabilities"
+        # One-off tasks report their result as an exit code and need no health check.
+        if is_service and container.flag("essential", True) and not container.has("healthCheck"):
+            yield "has no healthCheck"
+
+    return _check_containers(task, check)
+
+
+@_task_rule(
+    "GH-ECS-016",
+    title="EFS volumes of ECS tasks use encryption in transit",
+    rationale="Without TLS, NFS transmits files in clear text.",
+    remedy='set efsVolumeConfiguration.transitEncryption="ENABLED"',
+    severity=Severity.HIGH,
+    upstream="ECS.18 CKV_AWS_97",
+    url=f"{_GUIDE}/efs-volumes.html",
+    remediation=(SetInput("volumes[].efsVolumeConfiguration.transitEncryption", "ENABLED"),),
+)
+def efs_uses_transit_encryption(task: Resource) -> CheckResults:
+    for volume in task.props.blocks("volumes"):
+        efs = "efsVolumeConfiguration"
+        if volume.has(efs) and volume.block(efs).text("transitEncryption") != "ENABLED":
+            yield f"{volume.path_of(efs)}.transitEncryption is not ENABLED"
+
+
+@stack_rule(
+    "GH-ECS-010",
+    title="ECS Exec is disabled, or its sessions are encrypted and logged",
+    rationale="A session has the role, secrets and network access of the task. Without logging, the session leaves no record.",
+    remedy="remove enableExecuteCommand",
+    severity=Severity.HIGH,
+    types=aws("ecs.Service"),
+    levels=levels("A", "M", "M"),
+    settings={"exec_allowed": {"dev": 1, "staging": 1, "prod": 0}},
+    url=f"{_GUIDE}/ecs-exec.html",
+)
+def ecs_exec_is_disabled_or_logged(service: Resource, stack: Stack) -> CheckResults:
+    if not service.props.flag("enableExecuteCommand"):
+        return
+    if not service.settings["exec_allowed"]:
+        yield "enableExecuteCommand is true"
+        return
+    fix = 'set configuration.executeCommandConfiguration on the cluster: kmsKeyId, logging="OVERRIDE", logConfiguration'
+    clusters = stack.referenced_by(service, "cluster", aws("ecs.Cluster"))
+    if not clusters:
+        yield Violation(
+            "enableExecuteCommand is true, but the cluster is not in the stack, so session logging cannot be verified", fix
+        )
+    for cluster in clusters:
+        sessions = cluster.props.block("configuration").block("executeCommandConfiguration")
+        if not sessions.has("kmsKeyId"):
+            yield Violation(f"ECS Exec sessions are not encrypted with a customer managed key in {cluster.name}", fix)
+        if sessions.text("logging") != "OVERRIDE" or not sessions.has("logConfiguration"):
+            yield Violation(f"ECS Exec sessions are not logged in {cluster.name}", fix)

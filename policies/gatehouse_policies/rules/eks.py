@@ -1,0 +1,112 @@
+"""Rules for Amazon EKS clusters and node groups."""
+
+import re
+
+from gatehouse_policies.analysis.properties import MalformedError
+from gatehouse_policies.analysis.resources import Resource
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_true
+from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
+
+_GUIDE = "https://docs.aws.amazon.com/eks/latest/userguide"
+# Extended support of 1.30 ended in July 2026. Later versions are accepted.
+# https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html#kubernetes-release-calendar
+_OLDEST_SUPPORTED = (1, 31)
+_VERSION = re.compile(r"(\d+)\.(\d+)")
+_LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
+
+
+@resource_rule(
+    "GH-EKS-001",
+    title="EKS clusters do not allow the internet to reach the Kubernetes API server",
+    rationale="The API server controls every workload of the cluster. A private endpoint cannot be attacked from the internet.",
+    remedy="set vpcConfig.endpointPublicAccess=False and endpointPrivateAccess=True, or limit publicAccessCidrs",
+    severity=Severity.HIGH,
+    types=aws("eks.Cluster"),
+    upstream="EKS.1 CKV_AWS_38 CKV_AWS_39 EKS1",
+    url=f"{_GUIDE}/cluster-endpoint.html",
+)
+def endpoint_is_private(cluster: Resource) -> CheckResults:
+    config = cluster.props.block("vpcConfig")
+    if not config.flag("endpointPublicAccess", True):
+        return
+    cidrs = config.texts("publicAccessCidrs") or ["0.0.0.0/0"]
+    if {"0.0.0.0/0", "::/0"} & set(cidrs):
+        yield "the API server accepts requests from the internet"
+
+
+@resource_rule(
+    "GH-EKS-002",
+    title="EKS clusters have control plane logging enabled",
+    rationale="The audit log is the only record of who changed a workload or read a Kubernetes secret.",
+    remedy="set enabledClusterLogTypes to api, audit, authenticator, controllerManager and scheduler",
+    types=aws("eks.Cluster"),
+    upstream="EKS.8 CKV_AWS_37 EKS2",
+    url=f"{_GUIDE}/control-plane-logs.html",
+)
+def control_plane_logs(cluster: Resource) -> CheckResults:
+    enabled = cluster.props.texts("enabledClusterLogTypes")
+    for log_type in _LOG_TYPES:
+        if log_type not in enabled:
+            yield f"enabledClusterLogTypes does not contain {log_type}"
+
+
+@resource_rule(
+    "GH-EKS-003",
+    title="EKS clusters encrypt Kubernetes secrets with a customer managed key",
+    rationale="With a customer managed key, the key policy controls who can decrypt secrets, and CloudTrail records each use.",
+    remedy="set encryptionConfig with resources=['secrets'] and provider.keyArn",
+    types=aws("eks.Cluster"),
+    upstream="EKS.3 CKV_AWS_58",
+    url=f"{_GUIDE}/enable-kms.html",
+)
+def secrets_are_encrypted(cluster: Resource) -> CheckResults:
+    config = cluster.props.block("encryptionConfig")
+    if "secrets" not in config.texts("resources") or not config.block("provider").has("keyArn"):
+        yield "encryptionConfig does not encrypt secrets with a key"
+
+
+@resource_rule(
+    "GH-EKS-004",
+    title="EKS node groups do not allow SSH from the internet",
+    rationale="With an SSH key and no source security group, EKS opens port 22 of all nodes to the internet.",
+    remedy="remove remoteAccess and use Session Manager, or set remoteAccess.sourceSecurityGroupIds",
+    severity=Severity.HIGH,
+    types=aws("eks.NodeGroup"),
+    upstream="CKV_AWS_100",
+    url="https://docs.aws.amazon.com/eks/latest/APIReference/API_RemoteAccessConfig.html",
+)
+def nodes_do_not_allow_ssh(group: Resource) -> CheckResults:
+    access = group.props.block("remoteAccess")
+    if access.has("ec2SshKey") and not access.has("sourceSecurityGroupIds"):
+        yield "remoteAccess.sourceSecurityGroupIds is not set"
+
+
+deletion_protection_is_enabled = resource_rule(
+    "GH-EKS-005",
+    title="EKS clusters have deletion protection enabled",
+    rationale="Deletion of a cluster deletes its control plane, including all Kubernetes objects.",
+    types=aws("eks.Cluster"),
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    url=f"{_GUIDE}/deletion-protection.html",
+).requires(is_true("deletionProtection"))
+
+
+@resource_rule(
+    "GH-EKS-006",
+    title="EKS clusters run a supported Kubernetes version",
+    rationale="After extended support ends, AWS provides no security patches and updates the cluster at a time of its choice.",
+    remedy="set version to a Kubernetes version in standard support, and update one minor version at a time",
+    types=aws("eks.Cluster"),
+    upstream="EKS.2 CKV_AWS_339 eks_cluster_uses_a_supported_version",
+    url=f"{_GUIDE}/kubernetes-versions.html",
+)
+def version_is_supported(cluster: Resource) -> CheckResults:
+    if not cluster.props.has("version"):
+        return
+    version = _VERSION.fullmatch(cluster.props.text("version"))
+    if version is None:
+        raise MalformedError("version", "a Kubernetes version such as 1.34", "other text")
+    if (int(version[1]), int(version[2])) < _OLDEST_SUPPORTED:
+        yield f"version is {version[0]}, which AWS no longer supports"

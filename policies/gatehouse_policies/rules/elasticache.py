@@ -1,0 +1,138 @@
+"""Rules for ElastiCache."""
+
+from functools import partial
+
+from gatehouse_policies.analysis.resources import Resource
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_at_least, is_true
+from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule
+
+_GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
+_group_rule = partial(resource_rule, types=aws("elasticache.ReplicationGroup"))
+
+
+@resource_rule(
+    "GH-EC-001",
+    title="ElastiCache caches are encrypted at rest with a customer managed key",
+    rationale="Snapshots and swap files contain cached data. The key policy controls who can read them.",
+    remedy="set atRestEncryptionEnabled=True and kmsKeyId",
+    severity=Severity.HIGH,
+    types=aws("elasticache.ReplicationGroup", "elasticache.Cluster", "elasticache.ServerlessCache"),
+    upstream="ElastiCache.4 CKV_AWS_29 CKV_AWS_191 elasticache_redis_cluster_rest_encryption_enabled AEC3",
+    url=f"{_GUIDE}/at-rest-encryption.html",
+)
+def cache_uses_customer_key(cache: Resource) -> CheckResults:
+    if cache.type in aws("elasticache.Cluster"):
+        # A node of a replication group inherits the settings of the group, which is evaluated separately.
+        if not cache.props.has("replicationGroupId"):
+            yield Violation("a standalone cluster does not support encryption at rest", "use an aws.elasticache.ReplicationGroup")
+    elif cache.type in aws("elasticache.ServerlessCache"):
+        if not cache.props.has("kmsKeyId"):
+            yield Violation("kmsKeyId is not set, so an AWS managed key is used", "set kmsKeyId")
+    elif not cache.props.flag("atRestEncryptionEnabled"):
+        yield "atRestEncryptionEnabled is not true"
+    elif not cache.props.has("kmsKeyId"):
+        yield "kmsKeyId is not set, so an AWS managed key is used"
+
+
+@_group_rule(
+    "GH-EC-002",
+    title="ElastiCache replication groups require TLS",
+    rationale='If transitEncryptionMode is "preferred", clients can connect without TLS.',
+    remedy='set transitEncryptionEnabled=True, and remove transitEncryptionMode or set it to "required"',
+    severity=Severity.HIGH,
+    upstream="ElastiCache.5 CKV_AWS_30 elasticache_redis_cluster_in_transit_encryption_enabled AEC3",
+    url=f"{_GUIDE}/in-transit-encryption.html",
+    remediation=(SetInput("transitEncryptionEnabled", True), SetInput("transitEncryptionMode", "required")),
+)
+def tls_is_required(cache: Resource) -> CheckResults:
+    if not cache.props.flag("transitEncryptionEnabled"):
+        yield "transitEncryptionEnabled is not true"
+    elif cache.props.text("transitEncryptionMode", "required") != "required":
+        yield "transitEncryptionMode is not required"
+
+
+@resource_rule(
+    "GH-EC-003",
+    title="ElastiCache replication groups authenticate individual users and use no shared token",
+    rationale="An auth token is stored in the Pulumi state and shared by all clients. Users have individual permissions.",
+    remedy="set userGroupIds and remove authToken",
+    severity=Severity.HIGH,
+    types=aws("elasticache.ReplicationGroup", "elasticache.User"),
+    upstream="ElastiCache.6 CKV_AWS_31 elasticache_redis_replication_group_auth_enabled",
+    url=f"{_GUIDE}/Clusters.RBAC.html",
+)
+def users_authenticate(cache: Resource) -> CheckResults:
+    if cache.type in aws("elasticache.User"):
+        mode = cache.props.block("authenticationMode").text("type")
+        no_password = cache.props.flag("noPasswordRequired") or mode == "no-password-required"
+        if no_password and cache.props.text("accessString").split()[:1] != ["off"]:
+            fix = 'set authenticationMode.type="iam", or accessString="off -@all" for the default user'
+            yield Violation("the user is enabled and requires no password", fix)
+        return
+    for name in ("authToken", "authTokenWo"):
+        if cache.props.has(name):
+            yield Violation(f"{name} is set by the program", f"remove {name} and set userGroupIds")
+    if not cache.props.has("userGroupIds"):
+        yield "userGroupIds is empty, so clients are not authenticated"
+
+
+automatic_failover_is_enabled = _group_rule(
+    "GH-EC-004",
+    title="ElastiCache replication groups have automatic failover and Multi-AZ enabled",
+    rationale="Without failover, the cache is unavailable until a failed node is replaced.",
+    remedy="set automaticFailoverEnabled=True and multiAzEnabled=True, with at least one replica",
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    upstream=(
+        "ElastiCache.3 CKV2_AWS_50 elasticache_redis_cluster_automatic_failover_enabled "
+        "elasticache_redis_cluster_multi_az_enabled AEC4"
+    ),
+    url=f"{_GUIDE}/AutoFailover.html",
+).requires(is_true("automaticFailoverEnabled", remediate=False), is_true("multiAzEnabled", remediate=False))
+
+
+snapshots_are_retained = _group_rule(
+    "GH-EC-005",
+    title="ElastiCache replication groups retain snapshots",
+    rationale="Snapshots restore counters and sessions that were deleted by mistake.",
+    severity=Severity.LOW,
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    settings={"days_min": {"dev": 1, "staging": 1, "prod": 1}},
+    upstream="ElastiCache.1 elasticache_redis_cluster_backup_enabled",
+    url=f"{_GUIDE}/backups-automatic.html",
+).requires(is_at_least("snapshotRetentionLimit", "days_min"))
+
+
+@_group_rule(
+    "GH-EC-006",
+    title="ElastiCache replication groups upgrade minor versions automatically",
+    rationale="Minor versions contain security updates.",
+    remedy='remove autoMinorVersionUpgrade=False, and write engine in lowercase ("valkey")',
+    upstream="ElastiCache.2 elasticache_redis_cluster_auto_minor_version_upgrades",
+    url=f"{_GUIDE}/VersionManagement.html",
+    remediation=(SetInput("autoMinorVersionUpgrade", True),),
+)
+def minor_upgrades_are_automatic(cache: Resource) -> CheckResults:
+    if not cache.props.flag("autoMinorVersionUpgrade", True):
+        yield "autoMinorVersionUpgrade is false"
+    engine = cache.props.text("engine")
+    if engine != engine.lower():  # pulumi-aws 7 accepts lowercase only.
+        yield "engine is not in lowercase"
+
+
+@_group_rule(
+    "GH-EC-007",
+    title="ElastiCache replication groups use a custom subnet group",
+    rationale="The default subnet group contains all subnets of the default VPC, including public ones.",
+    remedy="set subnetGroupName to an aws.elasticache.SubnetGroup of private subnets (GH-VPC-010 checks the subnets)",
+    severity=Severity.HIGH,
+    upstream="ElastiCache.7 AEC1",
+    url=f"{_GUIDE}/SubnetGroups.html",
+)
+def subnet_group_is_set(cache: Resource) -> CheckResults:
+    if not cache.props.has("subnetGroupName"):
+        yield "subnetGroupName is not set"
+    elif cache.props.known("subnetGroupName") and cache.props.text("subnetGroupName") == "default":
+        yield "subnetGroupName is default"

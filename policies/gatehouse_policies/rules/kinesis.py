@@ -1,0 +1,75 @@
+"""Rules for Amazon Kinesis data streams and video streams, Amazon Data Firehose, and Managed Service for Apache Flink."""
+
+from gatehouse_policies.analysis.resources import Resource
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_set
+from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
+
+_GUIDE = "https://docs.aws.amazon.com/streams/latest/dev"
+
+
+@resource_rule(
+    "GH-KIN-001",
+    title="Kinesis data streams are encrypted with a customer managed key",
+    rationale="With a customer managed key, the key policy controls who can read and write records.",
+    remedy='set encryptionType="KMS" and kmsKeyId',
+    severity=Severity.HIGH,
+    types=aws("kinesis.Stream"),
+    upstream="Kinesis.1 CKV_AWS_43 CKV_AWS_185 KDS1",
+    url=f"{_GUIDE}/server-side-encryption.html",
+)
+def stream_uses_customer_key(stream: Resource) -> CheckResults:
+    if stream.props.text("encryptionType") != "KMS":
+        yield "encryptionType is not KMS"
+    elif not stream.props.has("kmsKeyId") or (
+        stream.props.known("kmsKeyId") and stream.props.text("kmsKeyId") == "alias/aws/kinesis"
+    ):
+        yield "kmsKeyId is not a customer managed key"
+
+
+@resource_rule(
+    "GH-KIN-002",
+    title="Firehose streams are encrypted with a customer managed key",
+    rationale="Firehose stores records until it delivers them.",
+    remedy='set serverSideEncryption with enabled=True, keyType="CUSTOMER_MANAGED_CMK" and keyArn',
+    types=aws("kinesis.FirehoseDeliveryStream"),
+    upstream="DataFirehose.1 CKV_AWS_240 CKV_AWS_241 KDF1",
+    url="https://docs.aws.amazon.com/firehose/latest/dev/encryption.html",
+)
+def firehose_uses_customer_key(stream: Resource) -> CheckResults:
+    if stream.props.has("kinesisSourceConfiguration"):
+        return  # The data stream that is the source encrypts the records.
+    encryption = stream.props.block("serverSideEncryption")
+    if not encryption.flag("enabled"):
+        yield "serverSideEncryption.enabled is not true"
+    elif encryption.text("keyType") != "CUSTOMER_MANAGED_CMK" or not encryption.has("keyArn"):
+        yield "serverSideEncryption has no customer managed key"
+
+
+video_stream_uses_customer_key = resource_rule(
+    "GH-KIN-003",
+    title="Kinesis video streams are encrypted with a customer managed key",
+    rationale="With a customer managed key, the key policy controls who can watch the recordings.",
+    types=aws("kinesis.VideoStream"),
+    upstream="CKV_AWS_177",
+    url="https://docs.aws.amazon.com/kinesisvideostreams/latest/dg/how-kms.html",
+).requires(is_set("kmsKeyId", "an AWS managed key is used"))
+
+
+@resource_rule(
+    "GH-KIN-004",
+    title="Applications of Managed Service for Apache Flink have checkpoints enabled",
+    rationale="Without checkpoints, an application loses its state after a failure, and processes records twice or not at all.",
+    remedy="remove checkpointConfiguration, or set its checkpointingEnabled=True",
+    types=aws("kinesisanalyticsv2.Application"),
+    levels=levels("-", "A", "A"),
+    pack="resilience",
+    upstream="KDA3",
+    url="https://docs.aws.amazon.com/managed-flink/latest/java/how-fault.html",
+)
+def application_has_checkpoints(application: Resource) -> CheckResults:
+    flink = application.props.block("applicationConfiguration").block("flinkApplicationConfiguration")
+    checkpoints = flink.block("checkpointConfiguration")
+    # With the type DEFAULT, checkpoints are enabled whatever the other properties are.
+    if checkpoints.text("configurationType", "DEFAULT") == "CUSTOM" and not checkpoints.flag("checkpointingEnabled"):
+        yield f"{checkpoints.path_of('checkpointingEnabled')} is not true"

@@ -1,0 +1,142 @@
+"""Rules for Lambda functions, permissions and function URLs."""
+
+from gatehouse_policies.analysis.iam import document as iam_document
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_accounts
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.secret_detection import looks_secret, name_indicates_secret
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.rule import CheckResults, Severity, Undecided, Violation, levels, resource_rule, stack_rule
+
+_GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
+
+
+@resource_rule(
+    "GH-LAM-003",
+    title="Lambda environments do not contain secrets and use a customer managed key",
+    rationale="Anyone who can read the function configuration can read the environment variables of all versions.",
+    remedy="read the value from Secrets Manager in the function, and pass the ARN of the secret as an environment variable",
+    severity=Severity.CRITICAL,
+    types=aws("lambda.Function"),
+    lists={"harmless": ()},
+    decided_by_name=r"environment\.variables\.",
+    upstream=(
+        "CKV_AWS_173 CKV_AWS_45 awslambda_function_env_vars_not_encrypted_with_cmk awslambda_function_no_secrets_in_variables"
+    ),
+    url=f"{_GUIDE}/configuration-envvars-encryption.html",
+)
+def environment_has_no_secrets(function: Resource) -> CheckResults:
+    variables = function.props.block("environment").block("variables")
+    for name in variables.names():
+        if name in function.lists["harmless"]:
+            continue
+        if not variables.known(name):
+            if name_indicates_secret(name):
+                yield Undecided(variables.path_of(name))
+        elif looks_secret(name, variables.text(name)):
+            yield f"the environment variable {name} probably contains a secret"
+    if variables.names() and not function.props.has("kmsKeyArn"):
+        yield Violation("kmsKeyArn is not set, so an AWS managed key encrypts the environment", "set kmsKeyArn")
+
+
+@resource_rule(
+    "GH-LAM-004",
+    title="Lambda functions restrict who can invoke them",
+    rationale="Without a source condition, an AWS service can be tricked into invoking the function for another customer.",
+    remedy='set sourceArn or sourceAccount on the permission, and authorizationType="AWS_IAM" on the function URL',
+    severity=Severity.HIGH,
+    types=aws("lambda.Permission", "lambda.FunctionUrl"),
+    lists=ACCOUNTS,
+    upstream=(
+        "Lambda.1 2.21 CKV_AWS_301 CKV_AWS_364 CKV_AWS_258 awslambda_function_not_publicly_accessible "
+        "awslambda_function_url_public"
+    ),
+    url=f"{_GUIDE}/access-control-resource-based.html",
+)
+def invocation_is_restricted(resource: Resource) -> CheckResults:
+    if resource.type in aws("lambda.FunctionUrl"):
+        if resource.props.text("authorizationType") != "AWS_IAM":
+            yield "authorizationType is not AWS_IAM, so anyone can call the URL"
+        return
+    principal = resource.props.text("principal")
+    # An unknown source is a resource of the program.
+    sources = (resource.props.text(name) for name in ("sourceAccount", "sourceArn") if resource.props.known(name))
+    accounts = frozenset(filter(None, map(iam_document.account_of, (principal, *sources))))
+    yield from foreign_accounts(accounts, resource, "the permission")
+    if iam_document.account_of(principal):
+        return  # A principal that is the ARN or ID of an account needs no source condition.
+    if not any(resource.props.has(name) for name in ("sourceArn", "sourceAccount", "principalOrgId")):
+        yield "the permission has no sourceArn, sourceAccount or principalOrgId"
+
+
+# Supported runtimes as of November 2026.
+# https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html#runtimes-supported
+_RUNTIMES = frozenset(
+    {
+        *("python3.11", "python3.12", "python3.13", "python3.14", "nodejs22.x", "nodejs24.x", "java21", "java25"),
+        *("dotnet8", "dotnet10", "ruby3.3", "ruby3.4", "provided.al2023"),
+    }
+)
+
+
+@resource_rule(
+    "GH-LAM-001",
+    title="Lambda functions use a supported runtime",
+    rationale="AWS does not patch deprecated runtimes and eventually blocks function updates.",
+    remedy="set runtime to a supported version",
+    types=aws("lambda.Function"),
+    upstream="Lambda.2 CKV_AWS_363 awslambda_function_using_supported_runtimes L1",
+    url=f"{_GUIDE}/lambda-runtimes.html",
+)
+def runtime_is_supported(function: Resource) -> CheckResults:
+    if function.props.text("packageType", "Zip") == "Zip" and function.props.text("runtime") not in _RUNTIMES:
+        yield "runtime is not in the list of supported runtimes"
+
+
+@stack_rule(
+    "GH-LAM-002",
+    title="Lambda functions that use data stores run in at least two subnets of a VPC",
+    rationale="A function outside the VPC cannot reach private data stores. With one subnet, a zone outage stops the function.",
+    remedy="set vpcConfig with private subnets in two Availability Zones and a security group",
+    types=aws("lambda.Function"),
+    upstream="Lambda.3 Lambda.5 awslambda_function_inside_vpc awslambda_function_vpc_multi_az",
+    url=f"{_GUIDE}/configuration-vpc.html",
+)
+def function_runs_in_vpc(function: Resource, stack: Stack) -> CheckResults:
+    # A function uses the data stores whose outputs are in its environment.
+    stores = stack.referenced_by(function, "environment", aws("rds.Instance", "rds.Cluster", "elasticache.ReplicationGroup"))
+    if not function.props.has("vpcConfig"):
+        for store in stores:
+            yield f"vpcConfig is not set, and the function uses {store.name}"
+    elif function.props.block("vpcConfig").size("subnetIds") < 2:
+        yield "vpcConfig.subnetIds has fewer than two subnets"
+
+
+# Services that invoke functions synchronously and return errors to the client.
+_SYNCHRONOUS = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amazonaws.com"})
+
+
+@stack_rule(
+    "GH-LAM-005",
+    title="Lambda functions have a dead-letter queue, reserved concurrency and tracing",
+    rationale="Asynchronous events are lost when all retries fail. One function can exhaust the concurrency of the account.",
+    remedy='set deadLetterConfig or an on-failure destination, reservedConcurrentExecutions, and tracingConfig.mode="Active"',
+    severity=Severity.LOW,
+    types=aws("lambda.Function"),
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    upstream="CKV_AWS_116 CKV_AWS_115 CKV_AWS_50 awslambda_function_no_dead_letter_queue",
+    url=f"{_GUIDE}/invocation-async-retain-records.html",
+)
+def failures_and_concurrency_are_handled(function: Resource, stack: Stack) -> CheckResults:
+    callers = {
+        permission.props.text("principal") for permission in stack.referencing(function, aws("lambda.Permission"), "function")
+    }
+    synchronous = bool(callers) and callers <= _SYNCHRONOUS
+    events = stack.referencing(function, aws("lambda.FunctionEventInvokeConfig"), "functionName")
+    has_destination = any(event.props.block("destinationConfig").has("onFailure") for event in events)
+    if not has_destination and not synchronous and not function.props.has("deadLetterConfig"):
+        yield "deadLetterConfig is not set, so failed invocations are lost"
+    if function.props.number("reservedConcurrentExecutions", -1) < 0:
+        yield "reservedConcurrentExecutions is not set"
+    if function.props.block("tracingConfig").text("mode") != "Active":
+        yield "tracingConfig.mode is not Active"

@@ -1,0 +1,64 @@
+"""Rules for Amazon MSK clusters."""
+
+from functools import partial
+
+from gatehouse_policies.analysis.resources import Resource
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_exactly, is_not_false, is_set
+from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule
+
+_GUIDE = "https://docs.aws.amazon.com/msk/latest/developerguide"
+_cluster_rule = partial(resource_rule, types=aws("msk.Cluster"))
+_DESTINATIONS = ("cloudwatchLogs", "firehose", "s3")
+
+
+traffic_is_encrypted = _cluster_rule(
+    "GH-MSK-001",
+    title="MSK clusters encrypt traffic of clients and between brokers",
+    rationale="Plaintext connections expose records and credentials.",
+    severity=Severity.HIGH,
+    upstream="MSK.1 CKV_AWS_81 MSK2 MSK3",
+    url=f"{_GUIDE}/msk-encryption.html",
+).requires(
+    is_exactly("encryptionInfo.encryptionInTransit.clientBroker", "TLS", default="TLS"),
+    is_not_false("encryptionInfo.encryptionInTransit.inCluster", remediate=False),
+)
+
+
+data_is_encrypted_with_customer_key = _cluster_rule(
+    "GH-MSK-002",
+    title="MSK clusters are encrypted with a customer managed key",
+    rationale="With a customer managed key, the key policy controls who can read the volumes of the brokers.",
+    url=f"{_GUIDE}/msk-encryption.html",
+).requires(is_set("encryptionInfo.encryptionAtRestKmsKeyArn", "an AWS managed key is used"))
+
+
+@_cluster_rule(
+    "GH-MSK-003",
+    title="MSK clusters deliver broker logs",
+    rationale="Broker logs record authentication failures and the state of partitions.",
+    remedy="set loggingInfo.brokerLogs with an enabled destination: cloudwatchLogs, firehose or s3",
+    upstream="CKV_AWS_80 MSK6",
+    url=f"{_GUIDE}/msk-logging.html",
+)
+def broker_logs_are_delivered(cluster: Resource) -> CheckResults:
+    logs = cluster.props.block("loggingInfo").block("brokerLogs")
+    if not any(logs.block(name).flag("enabled") for name in _DESTINATIONS):
+        yield "loggingInfo.brokerLogs has no enabled destination"
+
+
+@_cluster_rule(
+    "GH-MSK-004",
+    title="MSK brokers are private and require authentication",
+    rationale="A public broker accepts connections from the internet. Without authentication, every client can read all topics.",
+    remedy='remove publicAccess.type="SERVICE_PROVIDED_EIPS" and clientAuthentication.unauthenticated=True',
+    severity=Severity.HIGH,
+    upstream="MSK.4 MSK.6 CKV_AWS_291",
+    url=f"{_GUIDE}/public-access.html",
+)
+def brokers_are_private(cluster: Resource) -> CheckResults:
+    access = cluster.props.block("brokerNodeGroupInfo").block("connectivityInfo").block("publicAccess")
+    if access.text("type", "DISABLED") != "DISABLED":
+        yield f"{access.path_of('type')} is not DISABLED"
+    if cluster.props.block("clientAuthentication").flag("unauthenticated"):
+        yield "clientAuthentication.unauthenticated is true"

@@ -1,0 +1,126 @@
+"""Rules for Amazon OpenSearch Service domains."""
+
+from functools import partial
+
+from gatehouse_policies.analysis.iam.document import allows_public
+from gatehouse_policies.analysis.iam.grammar import parse
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_set, is_true, uses_customer_key
+from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, resource_rule, stack_rule
+
+_GUIDE = "https://docs.aws.amazon.com/opensearch-service/latest/developerguide"
+_DOMAINS = aws("opensearch.Domain", "elasticsearch.Domain")
+_domain_rule = partial(resource_rule, types=_DOMAINS)
+# Security policies that require TLS 1.2 or later.
+_TLS_POLICIES = ("Policy-Min-TLS-1-2-PFS-2023-10", "Policy-Min-TLS-1-2-2019-07", "Policy-Min-TLS-1-2-RFC9151-FIPS-2024-08")
+_LOGS = ("AUDIT_LOGS", "ES_APPLICATION_LOGS", "SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS")
+_MASTERS_MIN = 3
+
+
+domain_uses_customer_key = _domain_rule(
+    "GH-OS-001",
+    title="OpenSearch domains are encrypted with a customer managed key",
+    rationale="With a customer managed key, the key policy controls who can use the domain, and CloudTrail records each use.",
+    severity=Severity.HIGH,
+    upstream="Opensearch.1 CKV_AWS_5 CKV_AWS_247 OS8",
+    url=f"{_GUIDE}/encryption-at-rest.html",
+).requires(uses_customer_key("encryptAtRest.kmsKeyId", "encryptAtRest.enabled"))
+
+
+nodes_encrypt_traffic = _domain_rule(
+    "GH-OS-002",
+    title="OpenSearch domains encrypt traffic between nodes",
+    rationale="Nodes exchange the documents of all indexes.",
+    upstream="Opensearch.3 CKV_AWS_6 OS2",
+    url=f"{_GUIDE}/ntn.html",
+).requires(is_true("nodeToNodeEncryption.enabled"))
+
+
+@_domain_rule(
+    "GH-OS-003",
+    title="OpenSearch domains require HTTPS with TLS 1.2",
+    rationale="HTTP transfers documents and credentials in clear text. The default policy accepts TLS 1.0.",
+    remedy='set domainEndpointOptions.enforceHttps=True and tlsSecurityPolicy="Policy-Min-TLS-1-2-PFS-2023-10"',
+    severity=Severity.HIGH,
+    upstream="Opensearch.8 CKV_AWS_83 CKV_AWS_228",
+    url=f"{_GUIDE}/infrastructure-security.html",
+    remediation=(
+        SetInput("domainEndpointOptions.enforceHttps", True),
+        SetInput("domainEndpointOptions.tlsSecurityPolicy", _TLS_POLICIES[0]),
+    ),
+)
+def domain_requires_tls(domain: Resource) -> CheckResults:
+    options = domain.props.block("domainEndpointOptions")
+    if not options.flag("enforceHttps"):
+        yield "domainEndpointOptions.enforceHttps is not true"
+    if options.text("tlsSecurityPolicy") not in _TLS_POLICIES:
+        yield "domainEndpointOptions.tlsSecurityPolicy accepts TLS below 1.2"
+
+
+domain_is_in_vpc = _domain_rule(
+    "GH-OS-004",
+    title="OpenSearch domains are in a VPC with a security group",
+    rationale="A domain outside a VPC has a public endpoint. The default security group of a VPC is not restricted.",
+    severity=Severity.HIGH,
+    upstream="Opensearch.2 CKV_AWS_137 CKV_AWS_248 OS1",
+    url=f"{_GUIDE}/vpc.html",
+).requires(is_set("vpcOptions.subnetIds"), is_set("vpcOptions.securityGroupIds"))
+
+
+@stack_rule(
+    "GH-OS-005",
+    title="OpenSearch access policies do not allow public or unknown cross-account access",
+    rationale="A statement for everyone accepts requests without a signature from every network that reaches the domain.",
+    remedy="name the principals, and enable fine-grained access control with advancedSecurityOptions.enabled=True",
+    severity=Severity.CRITICAL,
+    types=_DOMAINS,
+    lists=ACCOUNTS,
+    upstream="Opensearch.7 CKV2_AWS_52 OS5",
+    url=f"{_GUIDE}/ac.html",
+)
+def access_policy_is_not_public(domain: Resource, stack: Stack) -> CheckResults:
+    holders = stack.referencing(domain, aws("opensearch.DomainPolicy", "elasticsearch.DomainPolicy"), "domainName")
+    for holder in (domain, *holders):
+        if not holder.props.has("accessPolicies"):
+            continue
+        document = parse(holder.props.value("accessPolicies"))
+        if allows_public(document):
+            yield 'the access policy allows everyone ("*") without a restricting condition'
+        yield from foreign_access(document, holder, "the access policy")
+    if not domain.props.block("advancedSecurityOptions").flag("enabled"):
+        yield "advancedSecurityOptions.enabled is not true"
+
+
+@_domain_rule(
+    "GH-OS-006",
+    title="OpenSearch domains publish audit, error and slow logs",
+    rationale="The audit log is the only record of requests. Error and slow logs show requests that fail or overload the domain.",
+    remedy="add logPublishingOptions for AUDIT_LOGS, ES_APPLICATION_LOGS, SEARCH_SLOW_LOGS and INDEX_SLOW_LOGS",
+    upstream="Opensearch.5 CKV_AWS_84 CKV_AWS_317 OS9",
+    url=f"{_GUIDE}/createdomain-configure-slow-logs.html",
+)
+def logs_are_published(domain: Resource) -> CheckResults:
+    published = {block.text("logType") for block in domain.props.blocks("logPublishingOptions") if block.flag("enabled", True)}
+    for log_type in _LOGS:
+        if log_type not in published:
+            yield f"logPublishingOptions does not contain {log_type}"
+
+
+@resource_rule(
+    "GH-OS-007",
+    title="OpenSearch domains have dedicated master nodes in several Availability Zones",
+    rationale="Without three master nodes and zone awareness, the failure of one node or zone makes the domain unavailable.",
+    remedy="set clusterConfig with dedicatedMasterEnabled=True, dedicatedMasterCount=3 and zoneAwarenessEnabled=True",
+    types=_DOMAINS,
+    pack="resilience",
+    upstream="Opensearch.11 CKV_AWS_318 CKV2_AWS_59 OS4 OS7",
+    url=f"{_GUIDE}/managedomains-multiaz.html",
+)
+def domain_is_available(domain: Resource) -> CheckResults:
+    config = domain.props.block("clusterConfig")
+    if not config.flag("dedicatedMasterEnabled") or config.number("dedicatedMasterCount", _MASTERS_MIN) < _MASTERS_MIN:
+        yield f"clusterConfig has fewer than {_MASTERS_MIN} dedicated master nodes"
+    if not config.flag("zoneAwarenessEnabled") and not config.flag("multiAzWithStandbyEnabled"):
+        yield "clusterConfig.zoneAwarenessEnabled is not true"

@@ -1,0 +1,358 @@
+"""Rules for RDS instances, clusters and snapshots."""
+
+import re
+from functools import partial
+
+from gatehouse_policies.analysis import network_reachability as network
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_not_false, is_not_set, is_not_true, is_one_of, is_true, uses_customer_key
+from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, setting, stack_rule
+
+_GUIDE = "https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide"
+_DATABASES = aws("rds.Instance", "rds.Cluster")
+_database_rule = partial(resource_rule, types=_DATABASES)
+_database_stack_rule = partial(stack_rule, types=_DATABASES)
+_instance_rule = partial(resource_rule, types=aws("rds.Instance", "rds.ClusterInstance"))
+
+
+def _log_types(database: Resource) -> list[str]:
+    return ["postgresql", "upgrade"] if "postgres" in database.props.text("engine") else ["error", "slowquery"]
+
+
+database_is_not_public = _instance_rule(
+    "GH-RDS-001",
+    title="RDS instances are not publicly accessible",
+    rationale="With a public IP address, one permissive security group rule exposes the database to the internet.",
+    severity=Severity.CRITICAL,
+    exemptible=False,
+    upstream="RDS.2 3.2.3 CKV_AWS_17",
+    url=f"{_GUIDE}/USER_VPC.WorkingWithRDSInstanceinaVPC.html#USER_VPC.Hiding",
+).requires(is_not_true("publiclyAccessible"))
+
+
+storage_uses_customer_key = _database_rule(
+    "GH-RDS-002",
+    title="RDS storage is encrypted with a customer managed key",
+    rationale="Backups and replicas inherit the encryption. An existing database cannot be encrypted in place.",
+    severity=Severity.HIGH,
+    upstream="RDS.3 RDS.27 3.2.1 CKV_AWS_16 CKV_AWS_96 CKV_AWS_327 rds_instance_storage_encrypted RDS2",
+    url=f"{_GUIDE}/Overview.Encryption.html",
+).requires(uses_customer_key("kmsKeyId", "storageEncrypted"))
+
+
+@_database_rule(
+    "GH-RDS-003",
+    title="RDS databases retain automated backups",
+    rationale="Point-in-time recovery is limited to the backup retention period.",
+    remedy="set backupRetentionPeriod to at least the minimum for this environment, and deleteAutomatedBackups=False",
+    severity=Severity.HIGH,
+    levels=levels("A", "M", "M"),
+    pack="resilience",
+    settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
+    upstream="RDS.11 CKV_AWS_133 rds_instance_backup_enabled RDS13",
+    url=f"{_GUIDE}/USER_PIT.html",
+    remediation=(SetInput("backupRetentionPeriod", setting("days_min")), SetInput("deleteAutomatedBackups", False)),
+)
+def backups_are_retained(database: Resource) -> CheckResults:
+    if is_read_replica(database):
+        return  # The backups of its source contain the same data.
+    days_min = database.settings["days_min"]
+    if database.props.number("backupRetentionPeriod") < days_min:
+        yield f"backupRetentionPeriod is below {days_min:g}"
+    if database.props.flag("deleteAutomatedBackups", True) and days_min >= 35:
+        yield "deleteAutomatedBackups is not false, so deleting the database deletes its backups"
+
+
+multi_az_is_enabled = resource_rule(
+    "GH-RDS-004",
+    title="RDS instances are Multi-AZ",
+    rationale="Without a standby, recovery from a zone outage or disk failure can take hours.",
+    types=aws("rds.Instance"),
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    upstream="RDS.5 3.2.4 CKV_AWS_157 rds_instance_multi_az RDS3",
+    url=f"{_GUIDE}/Concepts.MultiAZ.html",
+).requires(is_true("multiAz"))
+
+
+@_database_rule(
+    "GH-RDS-005",
+    title="RDS databases have deletion protection and a final snapshot",
+    rationale="Deletion protection prevents accidental deletion. The final snapshot preserves the data of a deleted database.",
+    remedy="set deletionProtection=True and skipFinalSnapshot=False with a finalSnapshotIdentifier",
+    severity=Severity.HIGH,
+    levels=levels("-", "M", "M"),
+    pack="resilience",
+    upstream="RDS.8 RDS.7 CKV_AWS_293 CKV_AWS_139 rds_instance_deletion_protection RDS10",
+    url=f"{_GUIDE}/USER_DeleteInstance.html",
+)
+def deletion_protection_is_enabled(database: Resource) -> CheckResults:
+    if is_read_replica(database):
+        return  # A replica has no data of its own, and RDS takes no final snapshot of a replica.
+    if not database.props.flag("deletionProtection"):
+        yield "deletionProtection is not true"
+    if database.props.flag("skipFinalSnapshot"):
+        yield "skipFinalSnapshot is true"
+
+
+iam_authentication_is_enabled = _database_rule(
+    "GH-RDS-006",
+    title="RDS databases have IAM authentication enabled",
+    rationale="IAM authentication tokens expire after 15 minutes and replace long-lived passwords.",
+    upstream="RDS.10 RDS.12 CKV_AWS_161 CKV_AWS_162 rds_instance_iam_authentication_enabled RDS6",
+    url=f"{_GUIDE}/UsingWithRDS.IAMDBAuth.html",
+).requires(is_true("iamDatabaseAuthenticationEnabled"))
+
+
+# Parameter that makes TLS mandatory, keyed by engine.
+_FORCE_TLS = {"postgres": "rds.force_ssl", "aurora-postgresql": "rds.force_ssl", "sqlserver": "rds.force_ssl"}
+_FORCE_TLS |= dict.fromkeys(("mysql", "mariadb", "aurora-mysql"), "require_secure_transport")
+
+
+@_database_stack_rule(
+    "GH-RDS-007",
+    title="RDS databases require TLS",
+    rationale="Otherwise, a misconfigured client sends its password and data in clear text.",
+    remedy="attach a parameter group of the stack that sets rds.force_ssl (MySQL: require_secure_transport) to 1",
+    severity=Severity.HIGH,
+    upstream="RDS.38 CKV2_AWS_69 rds_instance_transport_encrypted",
+    url=f"{_GUIDE}/PostgreSQL.Concepts.General.SSL.html",
+)
+def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
+    engine = database.props.text("engine")
+    parameter = _FORCE_TLS.get("sqlserver" if engine.startswith("sqlserver") else engine)
+    if parameter is None:
+        return  # Oracle and Db2 configure TLS in option groups. A replica inherits its engine and parameter group.
+    prop = "parameterGroupName" if database.type in aws("rds.Instance") else "dbClusterParameterGroupName"
+    groups = stack.referenced_by(database, prop, aws("rds.ParameterGroup", "rds.ClusterParameterGroup"))
+    if not groups:
+        yield f"{prop} is not a parameter group of this stack"
+    for group in groups:
+        values = {block.text("name"): block.text("value") for block in group.props.blocks("parameters")}
+        if values.get(parameter, "").upper() not in ("1", "ON", "TRUE"):
+            yield f"{parameter} is not 1 in {group.name}"
+
+
+@_database_rule(
+    "GH-RDS-008",
+    title="RDS databases export logs to CloudWatch Logs",
+    rationale="Logs on the instance are deleted after a few days, or with the instance.",
+    remedy='set enabledCloudwatchLogsExports; for PostgreSQL, set it to ["postgresql", "upgrade"]',
+    pack="resilience",
+    upstream="RDS.9 RDS.36 CKV_AWS_129 rds_instance_integration_cloudwatch_logs",
+    url=f"{_GUIDE}/USER_LogAccess.Procedural.UploadtoCloudWatch.html",
+    remediation=(SetInput("enabledCloudwatchLogsExports", _log_types),),
+)
+def logs_are_exported(database: Resource) -> CheckResults:
+    if not database.props.size("enabledCloudwatchLogsExports"):
+        yield "enabledCloudwatchLogsExports is empty"
+
+
+minor_upgrades_are_automatic = _instance_rule(
+    "GH-RDS-010",
+    title="RDS instances upgrade minor versions automatically",
+    rationale="Minor versions contain security updates.",
+    upstream="RDS.13 3.2.2 CKV_AWS_226 rds_instance_minor_version_upgrade_enabled",
+    url=f"{_GUIDE}/USER_UpgradeDBInstance.Upgrading.html",
+).requires(is_not_false("autoMinorVersionUpgrade"))
+
+
+@_database_rule(
+    "GH-RDS-012",
+    title="RDS manages the master user password",
+    rationale=(
+        "A password in the program is stored in the Pulumi state and in the version history. RDS can create and rotate the "
+        "password in Secrets Manager."
+    ),
+    remedy="set manageMasterUserPassword=True and masterUserSecretKmsKeyId, and remove password",
+    severity=Severity.CRITICAL,
+    exemptible=False,
+    url=f"{_GUIDE}/rds-secrets-manager.html",
+)
+def master_password_is_managed(database: Resource) -> CheckResults:
+    for name in ("password", "passwordWo", "masterPassword", "masterPasswordWo"):
+        if database.props.has(name):
+            yield f"{name} is set by the program"
+    if is_read_replica(database):
+        return  # A replica has the users of its source.
+    if not database.props.flag("manageMasterUserPassword"):
+        yield "manageMasterUserPassword is not true"
+    elif not database.props.has("masterUserSecretKmsKeyId"):
+        yield "masterUserSecretKmsKeyId is not set, so an AWS managed key is used"
+
+
+@_database_stack_rule(
+    "GH-RDS-016",
+    title="RDS databases are in private subnets and accept traffic from security groups only",
+    rationale="A CIDR range allows every host in the range. A security group reference allows members of that group only.",
+    remedy="use private subnets, and ingress rules with referencedSecurityGroupId instead of address ranges",
+    severity=Severity.HIGH,
+    upstream="RDS.46",
+    url=f"{_GUIDE}/Overview.RDSSecurityGroups.html",
+)
+def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResults:
+    subnet_groups = stack.referenced_by(database, "dbSubnetGroupName", aws("rds.SubnetGroup"))
+    if not database.props.has("dbSubnetGroupName") and not is_read_replica(database):  # A replica is in the group of its source.
+        yield Violation("dbSubnetGroupName is not set, so the database is in the default VPC", "set dbSubnetGroupName")
+    for subnet in (subnet for group in subnet_groups for subnet in stack.referenced_by(group, "subnetIds", aws("ec2.Subnet"))):
+        if network.is_public_subnet(subnet, stack):
+            yield f"the subnet {subnet.name} is public"
+    if not database.props.size("vpcSecurityGroupIds"):
+        yield Violation("vpcSecurityGroupIds is empty, so the default security group applies", "set vpcSecurityGroupIds")
+    for group in stack.referenced_by(database, "vpcSecurityGroupIds", aws("ec2.SecurityGroup")):
+        for location, rule in network.ingress_rules(group, stack):
+            if network.address_ranges(rule):
+                yield f"{location} allows an address range"
+
+
+snapshots_are_private = resource_rule(
+    "GH-RDS-018",
+    title="RDS snapshots are not shared",
+    rationale='A snapshot is a full copy of the database. A snapshot that is shared with "all" is public.',
+    severity=Severity.CRITICAL,
+    types=aws("rds.Snapshot", "rds.ClusterSnapshot"),
+    upstream="RDS.1 CKV_AWS_302 rds_snapshots_public_access",
+    url=f"{_GUIDE}/USER_ShareSnapshot.html",
+).requires(is_not_set("sharedAccounts"))
+
+
+_REPLICA_SOURCES = ("replicateSourceDb", "replicationSourceIdentifier")
+_COPY_SOURCES = (*_REPLICA_SOURCES, "snapshotIdentifier")
+
+
+def is_read_replica(database: Resource) -> bool:
+    """True for a database that is created as a read replica of another database."""
+    return any(database.props.has(name) for name in _REPLICA_SOURCES)
+
+
+@_instance_rule(
+    "GH-RDS-009",
+    title="RDS instances have enhanced monitoring and Performance Insights enabled",
+    rationale="Enhanced monitoring and Performance Insights show which queries, locks or disks slow down the database.",
+    remedy="set monitoringInterval and monitoringRoleArn, performanceInsightsEnabled=True and performanceInsightsKmsKeyId",
+    severity=Severity.LOW,
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    upstream="RDS.6 CKV_AWS_118 CKV_AWS_353 CKV_AWS_354 rds_instance_enhanced_monitoring_enabled",
+    url=f"{_GUIDE}/USER_PerfInsights.html",
+)
+def monitoring_is_enabled(instance: Resource) -> CheckResults:
+    if not instance.props.number("monitoringInterval"):
+        yield "monitoringInterval is 0"
+    if not instance.props.flag("performanceInsightsEnabled"):
+        yield "performanceInsightsEnabled is not true"
+    elif not instance.props.has("performanceInsightsKmsKeyId"):
+        yield "performanceInsightsKmsKeyId is not set, so an AWS managed key encrypts query data"
+
+
+snapshots_have_tags = _database_rule(
+    "GH-RDS-011",
+    title="RDS databases copy tags to snapshots",
+    rationale="Without tags, the owner, data class and cost center of a snapshot are unknown.",
+    severity=Severity.LOW,
+    levels=levels("A", "A", "M"),
+    pack="resilience",
+    upstream="RDS.17 RDS.16 CKV2_AWS_60 CKV_AWS_313 rds_instance_copy_tags_to_snapshots",
+    url=f"{_GUIDE}/USER_Tagging.html",
+).requires(is_true("copyTagsToSnapshot"))
+
+
+_DEFAULT_USERNAMES = frozenset({"admin", "administrator", "awsuser", "mysql", "postgres", "root", "sa", "sysadmin"})
+
+
+@_database_rule(
+    "GH-RDS-013",
+    title="RDS databases do not use a default administrator username",
+    rationale="Password-guessing attacks try default usernames first.",
+    remedy="set username to a non-default name",
+    severity=Severity.LOW,
+    levels=levels("A", "A", "M"),
+    upstream="RDS.25 RDS.24 rds_instance_default_admin",
+    url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-25",
+)
+def username_is_not_default(database: Resource) -> CheckResults:
+    name = database.props.text("username") or database.props.text("masterUsername")
+    if name.lower() in _DEFAULT_USERNAMES:
+        yield "username is a default name"
+    if not name and not any(database.props.has(source) for source in _COPY_SOURCES):
+        yield Violation("username is not set", "set username")
+
+
+_DEFAULT_PORTS = {"postgres": 5432, "aurora-postgresql": 5432, "mysql": 3306, "mariadb": 3306, "aurora-mysql": 3306}
+
+
+@_database_rule(
+    "GH-RDS-014",
+    title="RDS databases do not use the default port",
+    rationale="Scans of default ports miss a database on another port. The rule is advisory because scans of all ports find it.",
+    remedy="set port to a non-default number",
+    severity=Severity.LOW,
+    levels=levels("-", "-", "A"),
+    upstream="RDS.23 rds_instance_non_default_port RDS11",
+    url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-23",
+)
+def port_is_not_default(database: Resource) -> CheckResults:
+    default = _DEFAULT_PORTS.get(database.props.text("engine"))
+    if default is not None and database.props.number("port", default) == default:
+        yield "port is the default port of the engine"
+
+
+# https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html#UsingWithRDS.SSL.RegionCertificateAuthorities
+_CERTIFICATES = ("rds-ca-rsa2048-g1", "rds-ca-rsa4096-g1", "rds-ca-ecc384-g1")
+
+
+certificate_is_current = _instance_rule(
+    "GH-RDS-015",
+    title="RDS instances use a current certificate authority",
+    rationale="Clients that verify certificates cannot connect if the certificate authority has expired, as rds-ca-2019 has.",
+    upstream="CKV_AWS_211 rds_instance_certificate_expiration",
+    url=f"{_GUIDE}/UsingWithRDS.SSL.html",
+).requires(is_one_of("caCertIdentifier", *_CERTIFICATES, message="is not a current certificate authority"))
+
+
+@_database_stack_rule(
+    "GH-RDS-017",
+    title="RDS databases have an event subscription",
+    rationale="RDS reports failovers, failed backups and parameter changes as events only.",
+    remedy="add an aws.rds.EventSubscription with an SNS topic and this sourceType, or without a sourceType for all events",
+    severity=Severity.LOW,
+    # Security Hub also requires db-security-group events (RDS.22), which belong to EC2-Classic, retired in 2022:
+    # https://aws.amazon.com/blogs/aws/ec2-classic-is-retiring-heres-how-to-prepare/
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    upstream="RDS.20 RDS.21",
+    url=f"{_GUIDE}/USER_Events.overview.html",
+)
+def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
+    subscriptions = [subscription.props for subscription in stack.of_type(aws("rds.EventSubscription"))]
+    subscribed = {props.text("sourceType") for props in subscriptions if props.flag("enabled", True) and props.has("snsTopic")}
+    source_types = ("db-instance" if database.type in aws("rds.Instance") else "db-cluster", "db-parameter-group")
+    for source_type in source_types if "" not in subscribed else ():
+        if source_type not in subscribed:
+            yield f"no event subscription for {source_type} events"
+
+
+@stack_rule(
+    "GH-RDS-019",
+    title="RDS parameter groups allow a major version upgrade",
+    rationale=(
+        "A new major version needs a parameter group of another family. A group with a fixed name is replaced while the instance "
+        "uses it, which RDS rejects."
+    ),
+    remedy='include the family in the name, such as "main-postgres18", or use namePrefix; set family to the engine version',
+    types=aws("rds.Instance"),
+    levels=levels("A", "A", "M"),
+    pack="resilience",
+    url=f"{_GUIDE}/USER_UpgradeDBInstance.PostgreSQL.html",
+)
+def major_version_can_be_upgraded(instance: Resource, stack: Stack) -> CheckResults:
+    for group in stack.referenced_by(instance, "parameterGroupName", aws("rds.ParameterGroup")):
+        family = re.fullmatch(r"(?:postgres|mysql|mariadb)([\d.]+)", group.props.text("family"))
+        if family is None:
+            continue
+        version = instance.props.text("engineVersion")
+        if version and not f"{version}.".startswith(f"{family[1]}."):
+            yield f"engineVersion is {version}, but the family of {group.name} is {family[0]}"
+        if group.props.has("name") and family[1].replace(".", "") not in re.sub(r"\D", "", group.props.text("name")):
+            yield f"the name of {group.name} does not contain the version of its family"

@@ -1,0 +1,137 @@
+"""Rules for Secrets Manager."""
+
+import re
+
+from gatehouse_policies.analysis.iam import document as iam_document
+from gatehouse_policies.analysis.iam.grammar import parse
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.schedules import longest_gap_days
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_at_least, is_not_set
+from gatehouse_policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, levels, resource_rule, setting, stack_rule
+
+_GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
+
+
+@resource_rule(
+    "GH-SM-001",
+    title="Secrets and their replicas are encrypted with a customer managed key",
+    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records each use.",
+    remedy="set kmsKeyId on the secret and in each element of replicas",
+    types=aws("secretsmanager.Secret"),
+    upstream="CKV_AWS_149",
+    url=f"{_GUIDE}/security-encryption.html",
+)
+def secret_uses_customer_key(secret: Resource) -> CheckResults:
+    for block in (secret.props, *secret.props.blocks("replicas")):
+        if not block.has("kmsKeyId"):
+            yield f"{block.path_of('kmsKeyId')} is not set, so an AWS managed key is used"
+
+
+@stack_rule(
+    "GH-SM-002",
+    title="Secrets rotate automatically",
+    rationale="Rotation invalidates leaked values.",
+    remedy="add an aws.secretsmanager.SecretRotation for the secret",
+    types=aws("secretsmanager.Secret"),
+    upstream="SecretsManager.1 CKV2_AWS_57 secretsmanager_automatic_rotation_enabled SMG4",
+    url=f"{_GUIDE}/rotating-secrets.html",
+)
+def rotation_is_enabled(secret: Resource, stack: Stack) -> CheckResults:
+    if not stack.referencing(secret, aws("secretsmanager.SecretRotation"), "secretId"):
+        yield "the secret has no SecretRotation"
+
+
+@resource_rule(
+    "GH-SM-003",
+    title="Secrets rotate within the maximum period",
+    rationale="A leaked value can remain valid for the entire rotation period.",
+    remedy="set rotationRules.automaticallyAfterDays to at most the maximum for this environment",
+    types=aws("secretsmanager.SecretRotation"),
+    settings={"days_max": {"dev": 90, "staging": 90, "prod": 30}},
+    upstream="SecretsManager.4 CKV_AWS_304 secretsmanager_secret_rotated_periodically",
+    url=f"{_GUIDE}/rotate-secrets_schedule.html",
+    remediation=(
+        SetInput("rotationRules.scheduleExpression", REMOVE),
+        SetInput("rotationRules.automaticallyAfterDays", setting("days_max")),
+    ),
+)
+def rotation_is_frequent(rotation: Resource) -> CheckResults:
+    rules = rotation.props.block("rotationRules")
+    days = rules.number("automaticallyAfterDays")
+    if rate := re.fullmatch(r"rate\((\d+) (hour|day)s?\)", rules.text("scheduleExpression")):
+        days = int(rate[1]) / (24 if rate[2] == "hour" else 1)
+    elif rules.has("scheduleExpression"):
+        days = longest_gap_days(rules.text("scheduleExpression"))
+    days_max = rotation.settings["days_max"]
+    if not days:
+        yield "rotationRules has neither automaticallyAfterDays nor scheduleExpression"
+    elif days > days_max:
+        yield f"the rotation period is longer than {days_max:g} days"
+
+
+@resource_rule(
+    "GH-SM-004",
+    title="Secret resource policies do not allow public or unknown cross-account access",
+    rationale="A public policy allows anyone to read the value. With blockPublicPolicy, AWS rejects such a policy.",
+    remedy="name the principals and set blockPublicPolicy=True",
+    severity=Severity.CRITICAL,
+    types=aws("secretsmanager.SecretPolicy", "secretsmanager.Secret"),
+    exemptible=False,
+    lists=ACCOUNTS,
+    upstream="2.21 secretsmanager_not_publicly_accessible",
+    url=f"{_GUIDE}/auth-and-access_resource-policies.html",
+    remediation=(SetInput("blockPublicPolicy", True, types=aws("secretsmanager.SecretPolicy")),),
+)
+def secret_policy_is_not_public(holder: Resource) -> CheckResults:
+    if holder.type in aws("secretsmanager.SecretPolicy") and not holder.props.flag("blockPublicPolicy"):
+        yield "blockPublicPolicy is not true"
+    if not holder.props.has("policy"):
+        return
+    document = parse(holder.props.value("policy"))
+    if iam_document.allows_public(document):
+        yield 'the resource policy allows everyone ("*") without a restricting condition'
+    yield from foreign_access(document, holder, "the resource policy")
+
+
+@stack_rule(
+    "GH-SM-007",
+    title="Secrets have a resource policy that denies access to other principals",
+    rationale="A resource policy can deny access to all principals except the reader, whatever other policies allow.",
+    remedy="add an aws.secretsmanager.SecretPolicy that denies secretsmanager:GetSecretValue to all other principals",
+    severity=Severity.LOW,
+    types=aws("secretsmanager.Secret"),
+    levels=levels("-", "A", "A"),
+    upstream="secretsmanager_has_restrictive_resource_policy",
+    url=f"{_GUIDE}/auth-and-access_resource-policies.html",
+)
+def secret_has_resource_policy(secret: Resource, stack: Stack) -> CheckResults:
+    holders = (secret, *stack.referencing(secret, aws("secretsmanager.SecretPolicy"), "secretArn"))
+    documents = (parse(holder.props.value("policy")) for holder in holders if holder.props.has("policy"))
+    denies = (deny for document in documents for deny in document.denies)
+    if not any(deny.applies_to_everyone() and deny.covers_action("secretsmanager:GetSecretValue") for deny in denies):
+        yield "no resource policy denies secretsmanager:GetSecretValue to other principals"
+
+
+recovery_window_is_sufficient = resource_rule(
+    "GH-SM-005",
+    title="Secrets have a sufficient recovery window",
+    rationale="Without a recovery window, deletion of a secret is immediate and permanent.",
+    types=aws("secretsmanager.Secret"),
+    pack="resilience",
+    settings={"days_min": {"dev": 0, "staging": 7, "prod": 30}},
+    url=f"{_GUIDE}/manage_delete-secret.html",
+).requires(is_at_least("recoveryWindowInDays", "days_min", 30))
+
+
+program_sets_no_secret_value = resource_rule(
+    "GH-SM-006",
+    title="The program does not set secret values",
+    rationale="A value in the program is stored in the Pulumi state and in the version history, even with write-only arguments.",
+    remedy="remove the value; let RDS manage the value, or create the value in the rotation function of the secret",
+    severity=Severity.CRITICAL,
+    types=aws("secretsmanager.SecretVersion"),
+    exemptible=False,
+    url="https://www.pulumi.com/docs/iac/concepts/secrets/",
+).requires(is_not_set("secretString"), is_not_set("secretBinary"), is_not_set("secretStringWo"))

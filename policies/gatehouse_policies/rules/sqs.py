@@ -1,0 +1,92 @@
+"""Rules for SQS queues."""
+
+from functools import partial
+
+from gatehouse_policies.analysis.iam.document import allows_public, denies_requests_without_tls
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access, resource_documents
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, resource_rule, stack_rule
+
+_GUIDE = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide"
+_queue_rule = partial(stack_rule, types=aws("sqs.Queue"))
+
+
+@resource_rule(
+    "GH-SQS-001",
+    title="SQS queues are encrypted at rest",
+    rationale="Messages often contain the same data as the database that they describe.",
+    remedy="remove sqsManagedSseEnabled=False, or set kmsMasterKeyId to a customer managed key",
+    types=aws("sqs.Queue"),
+    upstream="SQS.1 CKV_AWS_27 sqs_queues_server_side_encryption_enabled SQS2",
+    url=f"{_GUIDE}/sqs-server-side-encryption.html",
+    remediation=(SetInput("sqsManagedSseEnabled", REMOVE),),
+)
+def queue_is_encrypted(queue: Resource) -> CheckResults:
+    # SQS encrypts a queue with its own key if the program sets neither property.
+    if not queue.props.has("kmsMasterKeyId") and not queue.props.flag("sqsManagedSseEnabled", True):
+        yield "sqsManagedSseEnabled is false and kmsMasterKeyId is not set"
+
+
+@_queue_rule(
+    "GH-SQS-002",
+    title="SQS queue policies do not allow public or unknown cross-account access",
+    rationale="Anyone with access can read and delete messages, or send forged ones.",
+    remedy="name the principals, or add a condition on aws:SourceArn or aws:SourceAccount",
+    severity=Severity.CRITICAL,
+    lists=ACCOUNTS,
+    upstream="SQS.3 2.21 CKV_AWS_168 CKV_AWS_387 sqs_queues_not_publicly_accessible",
+    url=f"{_GUIDE}/sqs-security-best-practices.html",
+)
+def queue_policy_is_not_public(queue: Resource, stack: Stack) -> CheckResults:
+    for document in resource_documents(queue, stack, aws("sqs.QueuePolicy"), "queueUrl"):
+        if allows_public(document):
+            yield 'the queue policy allows everyone ("*") without a restricting condition'
+        yield from foreign_access(document, queue, "the queue policy")
+
+
+@_queue_rule(
+    "GH-SQS-003",
+    title="SQS queues require TLS",
+    rationale="SQS accepts HTTP unless the queue policy denies it. HTTP transfers messages and signatures in clear text.",
+    remedy='deny sqs:* to "*" if aws:SecureTransport is false, in an aws.sqs.QueuePolicy',
+    upstream="SQS4",
+    url=f"{_GUIDE}/sqs-security-best-practices.html#enforce-encryption-data-in-transit",
+)
+def queue_requires_tls(queue: Resource, stack: Stack) -> CheckResults:
+    documents = resource_documents(queue, stack, aws("sqs.QueuePolicy"), "queueUrl")
+    if not any(denies_requests_without_tls(document, "sqs:SendMessage") for document in documents):
+        yield "no queue policy denies requests without TLS"
+
+
+@_queue_rule(
+    "GH-SQS-004",
+    title="SQS queues have a dead-letter queue",
+    rationale="Without a dead-letter queue, a message that fails is received again until it expires, and is then lost.",
+    remedy="set redrivePolicy with deadLetterTargetArn and maxReceiveCount, or add an aws.sqs.RedrivePolicy",
+    severity=Severity.LOW,
+    pack="resilience",
+    upstream="SQS3",
+    url=f"{_GUIDE}/sqs-dead-letter-queues.html",
+)
+def queue_has_dead_letter_queue(queue: Resource, stack: Stack) -> CheckResults:
+    if queue.props.has("redrivePolicy") or stack.referencing(queue, aws("sqs.RedrivePolicy"), "queueUrl"):
+        return
+    if not _is_dead_letter_queue(queue, stack):
+        yield "redrivePolicy is not set"
+
+
+# Property that names a dead-letter queue, keyed by resource type. SNS, EventBridge and Lambda deliver failed events to a queue.
+_DEAD_LETTER_PROPERTIES = {
+    **dict.fromkeys(aws("sqs.Queue", "sqs.RedrivePolicy", "sns.TopicSubscription"), "redrivePolicy"),
+    **dict.fromkeys(aws("lambda.Function", "cloudwatch.EventTarget"), "deadLetterConfig"),
+    **dict.fromkeys(aws("lambda.FunctionEventInvokeConfig", "lambda.EventSourceMapping"), "destinationConfig"),
+    **dict.fromkeys(aws("scheduler.Schedule"), "target"),
+}
+
+
+def _is_dead_letter_queue(queue: Resource, stack: Stack) -> bool:
+    """True if the queue receives failed messages or events, or allows other queues to use it as a dead-letter queue."""
+    return queue.props.has("redriveAllowPolicy") or any(
+        stack.referencing(queue, (type_,), prop) for type_, prop in _DEAD_LETTER_PROPERTIES.items()
+    )

@@ -1,0 +1,87 @@
+"""Rules for AWS Systems Manager: parameters and documents."""
+
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_accounts
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource
+from gatehouse_policies.analysis.secret_detection import looks_secret
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.requirements import is_set
+from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule
+
+_GUIDE = "https://docs.aws.amazon.com/systems-manager/latest/userguide"
+
+
+@resource_rule(
+    "GH-SSM-001",
+    title="SSM parameters of type String do not contain secrets",
+    rationale="A String parameter is stored without encryption, and every principal with ssm:GetParameter reads it.",
+    remedy="store the value in Secrets Manager, or in a parameter of type SecureString that is created outside the program",
+    severity=Severity.CRITICAL,
+    types=aws("ssm.Parameter"),
+    lists={"harmless": ()},
+    upstream="CKV2_AWS_34",
+    url=f"{_GUIDE}/sysman-paramstore-securestring.html",
+)
+def parameter_has_no_secret(parameter: Resource) -> CheckResults:
+    name = parameter.props.text("name") if parameter.props.known("name") else parameter.name
+    leaf = name.rpartition("/")[2]
+    if parameter.props.text("type") == "SecureString" or leaf in parameter.lists["harmless"]:
+        return
+    for prop in ("value", "insecureValue"):
+        if parameter.props.has(prop) and looks_secret(leaf, parameter.props.text(prop)):
+            yield f"{prop} probably contains a secret"
+
+
+parameter_uses_customer_key = resource_rule(
+    "GH-SSM-002",
+    title="SecureString parameters are encrypted with a customer managed key",
+    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records each use.",
+    types=aws("ssm.Parameter"),
+    upstream="CKV_AWS_337",
+    url=f"{_GUIDE}/secure-string-parameter-kms-encryption.html",
+).requires(is_set("keyId", "an AWS managed key is used"), when=lambda parameter: parameter.props.text("type") == "SecureString")
+
+
+@resource_rule(
+    "GH-SSM-003",
+    title="SSM documents are not shared publicly or with unknown accounts",
+    rationale="A document can contain commands, addresses and names of internal systems.",
+    remedy="remove permissions, or share the document with accounts in the list `accounts` of the rule",
+    severity=Severity.HIGH,
+    types=aws("ssm.Document"),
+    lists=ACCOUNTS,
+    upstream="SSM.4 CKV_AWS_303",
+    url=f"{_GUIDE}/documents-ssm-sharing.html",
+)
+def document_is_not_public(document: Resource) -> CheckResults:
+    # The provider accepts a map of strings: type is "Share", and account_ids is "All" or a list that is separated by commas.
+    permissions = document.props.block("permissions")
+    accounts = {account.strip() for account in (permissions.text("account_ids") or permissions.text("accountIds")).split(",")}
+    if "all" in {account.lower() for account in accounts}:
+        yield "the document is public"
+    yield from foreign_accounts(frozenset(filter(str.isdigit, accounts)), document, "permissions")
+
+
+@resource_rule(
+    "GH-SSM-004",
+    title="Session Manager encrypts sessions and their logs",
+    rationale="A session transfers and logs everything that a person types, including credentials.",
+    remedy="set kmsKeyId, and s3BucketName with s3EncryptionEnabled or cloudWatchLogGroupName with cloudWatchEncryptionEnabled",
+    types=aws("ssm.Document"),
+    upstream="CKV_AWS_112 CKV_AWS_113",
+    url=f"{_GUIDE}/session-preferences-enable-encryption.html",
+)
+def sessions_are_encrypted(document: Resource) -> CheckResults:
+    if document.props.text("documentType") != "Session" or document.props.text("documentFormat", "JSON") != "JSON":
+        return
+    inputs = document.props.decoded("content").block("content").block("inputs")
+    if not inputs.has("kmsKeyId"):
+        yield "inputs.kmsKeyId is not set, so the session is not encrypted with a KMS key"
+    if not _logs_encrypted(inputs, "s3BucketName", "s3EncryptionEnabled") and not _logs_encrypted(
+        inputs, "cloudWatchLogGroupName", "cloudWatchEncryptionEnabled"
+    ):
+        yield "no encrypted log of the session is configured"
+
+
+def _logs_encrypted(inputs: Properties, destination: str, encrypted: str) -> bool:
+    return inputs.has(destination) and inputs.flag(encrypted, True)

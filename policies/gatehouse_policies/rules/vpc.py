@@ -1,0 +1,302 @@
+"""Rules for VPCs: security groups, network ACLs, subnets, endpoints and flow logs."""
+
+from functools import partial
+
+from gatehouse_policies.analysis import network_reachability as network
+from gatehouse_policies.analysis.iam.actions import reaches_everything
+from gatehouse_policies.analysis.iam.document import is_narrowed
+from gatehouse_policies.analysis.iam.grammar import parse
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import STACK, aws
+from gatehouse_policies.engine.guard import check_each
+from gatehouse_policies.engine.requirements import is_not_true
+from gatehouse_policies.engine.rule import CheckResults, Severity, Undecided, Violation, levels, resource_rule, stack_rule
+from gatehouse_policies.rules.account import guards_are_external
+
+_GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
+_vpc_rule = partial(stack_rule, types=aws("ec2.Vpc"))
+
+
+@_vpc_rule(
+    "GH-VPC-001",
+    title="VPCs have flow logs for all traffic",
+    rationale="Flow logs record accepted and rejected traffic between hosts.",
+    remedy='add an aws.ec2.FlowLog with trafficType="ALL" to a log group with kmsKeyId',
+    severity=Severity.HIGH,
+    upstream="EC2.6 4.7 CKV2_AWS_11 vpc_flow_logs_enabled VPC7",
+    url=f"{_GUIDE}/flow-logs.html",
+)
+def flow_logs_are_enabled(vpc: Resource, stack: Stack) -> CheckResults:
+    logs = stack.referencing(vpc, aws("ec2.FlowLog"), "vpcId")
+    if not logs:
+        yield "the VPC has no flow log"
+    for log in logs:
+        if log.props.text("trafficType") != "ALL":
+            yield f"trafficType is not ALL in {log.name}"
+        for group in stack.referenced_by(log, "logDestination", aws("cloudwatch.LogGroup")):
+            if not group.props.has("kmsKeyId"):
+                yield Violation(f"the log group {group.name} has no customer managed key", "set kmsKeyId on the log group")
+
+
+@_vpc_rule(
+    "GH-VPC-002",
+    title="Default security groups have no rules",
+    rationale="Resources without a security group use the default group, which allows all outbound and internal traffic.",
+    remedy="add an aws.ec2.DefaultSecurityGroup for the VPC without ingress or egress rules",
+    severity=Severity.HIGH,
+    upstream="EC2.2 6.5 CKV2_AWS_12 ec2_securitygroup_default_restrict_traffic",
+    url=f"{_GUIDE}/default-security-group.html",
+)
+def default_security_group_is_empty(vpc: Resource, stack: Stack) -> CheckResults:
+    groups = stack.referencing(vpc, aws("ec2.DefaultSecurityGroup"), "vpcId")
+    if not groups:
+        yield "the VPC has no DefaultSecurityGroup"
+    for group in groups:
+        for direction in ("ingress", "egress"):
+            if group.props.size(direction):
+                yield f"{direction} is not empty in {group.name}"
+
+
+public_addresses_are_not_assigned = resource_rule(
+    "GH-VPC-003",
+    title="Subnets do not assign public IP addresses",
+    rationale="An unintended public address exposes a host to the internet.",
+    types=aws("ec2.Subnet"),
+    levels=levels("M", "M", "M"),
+    upstream="EC2.15 CKV_AWS_130 vpc_subnet_no_public_ip_by_default",
+    url=f"{_GUIDE}/subnet-public-ip.html",
+).requires(is_not_true("mapPublicIpOnLaunch"))
+
+
+@stack_rule(
+    "GH-VPC-004",
+    title="Security groups allow internet ingress to load balancers on ports 80 and 443 only",
+    rationale="Traffic to other ports bypasses the load balancer and its web ACL.",
+    remedy=(
+        "use referencedSecurityGroupId instead of 0.0.0.0/0 or ::/0; if the load balancer is in another stack, add the name of "
+        "the group to load_balancer_groups in the configuration file"
+    ),
+    severity=Severity.CRITICAL,
+    types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule"),
+    # Names of security groups, or of their rules, whose load balancers are in another stack.
+    lists={"load_balancer_groups": ()},
+    upstream=(
+        "EC2.18 EC2.19 EC2.13 EC2.14 6.3 6.4 CKV_AWS_24 CKV_AWS_25 CKV_AWS_260 CKV_AWS_277 "
+        "ec2_securitygroup_allow_ingress_from_internet_to_any_port EC23"
+    ),
+    url=f"{_GUIDE}/security-group-rules.html",
+)
+def internet_ingress_is_limited(holder: Resource, stack: Stack) -> CheckResults:
+    def check(rule: Properties) -> CheckResults:
+        if not network.allows_internet(rule):
+            return
+        if network.single_tcp_port(rule) not in (80, 443):
+            yield f"{rule.path or 'the rule'} allows the internet on ports other than 80 and 443"
+        elif _is_unknown_group(holder, stack):
+            yield Undecided("securityGroupId")
+        elif not _belongs_to_load_balancer(holder, stack):
+            yield f"{rule.path or 'the rule'} allows the internet, but the group does not belong to a load balancer"
+
+    yield from check_each(_rules(holder, "ingress"), check)
+
+
+def _groups(holder: Resource, stack: Stack) -> list[Resource]:
+    """The security group, or the security groups of a rule that is a separate resource."""
+    if holder.type in aws("ec2.SecurityGroup"):
+        return [holder]
+    return list(stack.referenced_by(holder, "securityGroupId", aws("ec2.SecurityGroup")))
+
+
+def _is_unknown_group(holder: Resource, stack: Stack) -> bool:
+    """True for a rule of a group in another stack, whose ID is unknown, unless the configuration lists the rule."""
+    listed = holder.name in holder.lists["load_balancer_groups"]
+    return not listed and not _groups(holder, stack) and not holder.props.known("securityGroupId")
+
+
+def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
+    groups = _groups(holder, stack)
+    if not {holder.name, *(group.name for group in groups)}.isdisjoint(holder.lists["load_balancer_groups"]):
+        return True
+    return any(stack.referencing(group, aws("lb.LoadBalancer"), "securityGroups") for group in groups)
+
+
+@resource_rule(
+    "GH-VPC-009",
+    title="VPC endpoints have a restrictive endpoint policy",
+    rationale="The default endpoint policy allows all requests to all accounts, which enables data exfiltration.",
+    remedy="set an endpoint policy that names resources, or has conditions on aws:PrincipalAccount and aws:ResourceAccount",
+    types=aws("ec2.VpcEndpoint", "ec2.VpcEndpointPolicy"),
+    upstream="vpc_endpoint_connections_trust_boundaries",
+    url="https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html",
+)
+def endpoint_policy_is_restrictive(endpoint: Resource) -> CheckResults:
+    if not endpoint.props.has("policy"):
+        yield "policy is not set, so the endpoint allows all requests"
+        return
+    for allow in parse(endpoint.props.value("policy")).allows:
+        if allow.applies_to_everyone() and reaches_everything(allow) and not is_narrowed(allow):
+            yield "a statement of the policy allows everyone to use all resources without a condition"
+
+
+@resource_rule(
+    "GH-VPC-012",
+    title="Interface endpoints have private DNS names and a security group",
+    rationale=(
+        "Without private DNS names, requests to the default host name of the service use the public endpoint. Without a security "
+        "group, the endpoint has the default group of the VPC."
+    ),
+    remedy="set privateDnsEnabled=True and securityGroupIds",
+    types=aws("ec2.VpcEndpoint"),
+    url="https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-aws-services.html",
+)
+def interface_endpoint_is_effective(endpoint: Resource) -> CheckResults:
+    if endpoint.props.text("vpcEndpointType", "Gateway") != "Interface":
+        return
+    # A VPC with a gateway endpoint for S3 or DynamoDB may use private DNS names for requests from other networks only.
+    if not endpoint.props.flag("privateDnsEnabled") and not endpoint.props.has("dnsOptions"):
+        yield "privateDnsEnabled is not true"
+    if not endpoint.props.has("securityGroupIds"):
+        yield "securityGroupIds is not set"
+
+
+# Property that contains the subnets, keyed by resource type. The property of other types is "subnetIds".
+_SUBNET_PROPERTIES = {
+    **dict.fromkeys(aws("ecs.Service"), "networkConfiguration"),
+    **dict.fromkeys(aws("lambda.Function"), "vpcConfig"),
+}
+
+
+@stack_rule(
+    "GH-VPC-010",
+    title="Tasks, functions and data stores use private subnets",
+    rationale="Only load balancers and NAT gateways need a route to the internet. Data stores need no outbound route.",
+    remedy="use subnets without a route to an internet gateway; for data stores, also without a route to a NAT gateway",
+    severity=Severity.HIGH,
+    types=aws("ec2.DefaultVpc", "ecs.Service", "lambda.Function", "elasticache.SubnetGroup", "rds.SubnetGroup"),
+    upstream="CKV_AWS_148 elasticache_cluster_uses_public_subnet",
+    url=f"{_GUIDE}/VPC_Route_Tables.html",
+)
+def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResults:
+    if holder.type in aws("ec2.DefaultVpc"):
+        yield Violation("the program uses the default VPC", "create an aws.ec2.Vpc")
+        return
+    is_data_store = holder.type in aws("elasticache.SubnetGroup", "rds.SubnetGroup")
+    for subnet in stack.referenced_by(holder, _SUBNET_PROPERTIES.get(holder.type, "subnetIds"), aws("ec2.Subnet")):
+        if network.is_public_subnet(subnet, stack):
+            yield f"the subnet {subnet.name} is public"
+        elif is_data_store and any(network.routes_to_nat_gateway(table, stack) for table in network.route_tables(subnet, stack)):
+            yield f"the subnet {subnet.name} of a data store has a route to a NAT gateway"
+
+
+@resource_rule(
+    "GH-VPC-005",
+    title="Security groups do not allow all outbound traffic",
+    rationale="Unrestricted egress allows a compromised workload to connect to any host.",
+    remedy="limit each egress rule to a port and to a security group or prefix list",
+    types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupEgressRule"),
+    upstream="CKV_AWS_382",
+    url=f"{_GUIDE}/security-group-rules.html",
+)
+def egress_is_limited(holder: Resource) -> CheckResults:
+    def check(rule: Properties) -> CheckResults:
+        if network.allows_internet(rule) and network.allows_all_ports(rule):
+            yield f"{rule.path or 'the rule'} allows all traffic to the internet"
+
+    yield from check_each(_rules(holder, "egress"), check)
+
+
+def _rules(holder: Resource, direction: str) -> list[Properties]:
+    """The rules for one direction in a security group, or the single rule of a rule resource."""
+    if holder.type in aws("ec2.SecurityGroup"):
+        return holder.props.blocks(direction)
+    separate = holder.type in aws("vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule")
+    return [holder.props] if separate or holder.props.text("type") == direction else []
+
+
+@stack_rule(
+    "GH-VPC-006",
+    title="Security group rules have a description and are separate resources",
+    rationale="Inline rules and separate rules overwrite each other. Descriptions document why a rule exists.",
+    remedy="set description, and use SecurityGroupIngressRule and SecurityGroupEgressRule only",
+    severity=Severity.LOW,
+    types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule"),
+    upstream="CKV_AWS_23 EC27",
+    url="https://www.pulumi.com/registry/packages/aws/api-docs/ec2/securitygroup/",
+)
+def rules_have_description_and_one_owner(holder: Resource, stack: Stack) -> CheckResults:
+    if holder.props.text("description") in ("", "Managed by Pulumi"):
+        yield "description is not set"
+    inline = [block for name in ("ingress", "egress") for block in holder.props.blocks(name)]
+    yield from check_each(inline, _check_description)
+    separate = aws("ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule")
+    if inline and stack.referencing(holder, separate, "securityGroupId"):
+        yield "the group has both inline and separate rules"
+
+
+def _check_description(rule: Properties) -> CheckResults:
+    if not rule.text("description"):
+        yield f"{rule.path_of('description')} is not set"
+
+
+@stack_rule(
+    "GH-VPC-007",
+    title="Network ACLs do not allow SSH and RDP from the internet",
+    rationale="Network ACLs protect these ports even if a security group rule is too permissive.",
+    remedy="deny ports 22 and 3389 from 0.0.0.0/0 and ::/0 with a lower rule number than the rule that allows them",
+    types=aws("ec2.NetworkAcl", "ec2.DefaultNetworkAcl"),
+    # The first matching rule applies, so all rules of an ACL are evaluated together:
+    # https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
+    upstream="EC2.21 6.2 CKV_AWS_231 CKV_AWS_232 ec2_networkacl_allow_ingress_tcp_port_22",
+    url=f"{_GUIDE}/vpc-network-acls.html",
+)
+def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResults:
+    separate = [rule.props for rule in stack.referencing(acl, aws("ec2.NetworkAclRule"), "networkAclId")]
+    ingress = [*acl.props.blocks("ingress"), *(rule for rule in separate if not rule.flag("egress"))]
+    for port in (22, 3389):
+        for cidr in ("0.0.0.0/0", "::/0"):
+            if network.acl_allows(ingress, cidr, port):
+                yield f"port {port} is open to {cidr}"
+
+
+@_vpc_rule(
+    "GH-VPC-008",
+    title="VPCs have endpoints for the AWS services in use",
+    rationale="Without an endpoint, traffic to AWS services passes through the NAT gateway, and no endpoint policy applies.",
+    remedy="add an aws.ec2.VpcEndpoint for the service",
+    upstream="EC2.55 EC2.56 6.8",
+    url="https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html",
+)
+def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
+    required = network.required_endpoints(stack)
+    endpoints = stack.referencing(vpc, aws("ec2.VpcEndpoint"), "vpcId")
+    # com.amazonaws.<region>.<service>, where the service may contain dots.
+    names = [endpoint.props.text("serviceName") for endpoint in endpoints] if required else []
+    present = {name.partition("com.amazonaws.")[2].partition(".")[2] for name in names}
+    for service in required:
+        if service not in present:
+            yield f"the VPC has no endpoint for {service}"
+
+
+@_vpc_rule(
+    "GH-VPC-011",
+    title="VPC Block Public Access is enabled, with an exclusion for load balancer subnets",
+    rationale="Block Public Access overrides routes and security groups in all VPCs of the account and Region.",
+    remedy='add aws.ec2.VpcBlockPublicAccessOptions (internetGatewayBlockMode="block-ingress") and exclude load balancer subnets',
+    severity=Severity.LOW,
+    levels=levels("-", "A", "A"),
+    upstream="EC2.172",
+    url=f"{_GUIDE}/security-vpc-bpa.html",
+)
+def vpc_public_access_is_blocked(vpc: Resource, stack: Stack) -> CheckResults:
+    roots = stack.of_type((STACK,))
+    if any(guards_are_external(root) for root in roots):
+        return  # The setting applies to an account and Region.
+    options = stack.of_type(aws("ec2.VpcBlockPublicAccessOptions"))
+    modes = {option.props.text("internetGatewayBlockMode") for option in options}
+    if not modes & {"block-ingress", "block-bidirectional"}:
+        yield "VPC Block Public Access is not enabled"
+    elif any(not balancer.props.flag("internal") for balancer in stack.of_type(aws("lb.LoadBalancer"))) and not stack.of_type(
+        aws("ec2.VpcBlockPublicAccessExclusion")
+    ):
+        yield "no exclusion allows traffic to the load balancer"

@@ -1,0 +1,240 @@
+"""Rules for AWS WAF web ACLs."""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
+
+_GUIDE = "https://docs.aws.amazon.com/waf/latest/developerguide"
+_web_acl_rule = partial(resource_rule, types=aws("wafv2.WebAcl"))
+_CORE_RULE_SET = "AWSManagedRulesCommonRuleSet"
+_GROUPS = ("AWSManagedRulesKnownBadInputsRuleSet", "AWSManagedRulesAmazonIpReputationList")
+_REDACTED = ("authorization", "cookie", "x-api-key")
+
+# Rules of the core rule set that match legitimate requests to an API: bodies of more than 8 KB, URLs with IP addresses, markup in
+# text fields, and clients without a User-Agent header.
+_WEBSITE_RULES = ("SizeRestrictions_BODY", "GenericRFI_BODY", "CrossSiteScripting_BODY", "NoUserAgent_HEADER")
+_APIS = aws("apigateway.Stage", "appsync.GraphQLApi")
+_API_PATH = re.compile(r"/(api|graphql|v\d+)(/|\*|$)", re.IGNORECASE)
+_API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
+
+
+@stack_rule(
+    "GH-WAF-001",
+    title="Web ACLs use AWS managed rule groups and a rate-based rule",
+    rationale="Managed rule groups block common attacks. A rate-based rule limits brute-force attacks.",
+    remedy=(
+        "add the managed rule groups AWSManagedRulesKnownBadInputsRuleSet and AWSManagedRulesAmazonIpReputationList, a "
+        "rateBasedStatement, and, for websites, AWSManagedRulesCommonRuleSet"
+    ),
+    severity=Severity.HIGH,
+    types=aws("wafv2.WebAcl"),
+    levels=levels("A", "M", "M"),
+    settings={"requests_max": {"dev": 100_000, "staging": 100_000, "prod": 200_000}},
+    upstream="WAF.10 CKV_AWS_192 CKV2_AWS_47 CKV2_AWS_76 CKV2_AWS_77 wafv2_webacl_with_rules",
+    url=f"{_GUIDE}/aws-managed-rule-groups-list.html",
+)
+def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResults:
+    statements = [rule.block("statement") for rule in acl.props.blocks("rules")]
+    managed = [statement for statement in statements if statement.has("managedRuleGroupStatement")]
+    groups = {statement.block("managedRuleGroupStatement").text("name") for statement in managed}
+    # The core rule set is written for websites and blocks legitimate requests to APIs (GH-WAF-005).
+    required = _GROUPS if _protected_apis(acl, stack) else (_CORE_RULE_SET, *_GROUPS)
+    for group in required:
+        if group not in groups:
+            yield f"no rule uses the managed rule group {group}"
+    for statement in managed:
+        rule_group = statement.block("managedRuleGroupStatement")
+        # A notStatement excludes some requests. Any other statement selects some requests and excludes all others.
+        if rule_group.text("name") in required and _selects_requests(rule_group):
+            yield f"{rule_group.path_of('scopeDownStatement')} limits the rule group to some requests"
+    limited = [statement.block("rateBasedStatement") for statement in statements if statement.has("rateBasedStatement")]
+    if not limited:
+        yield "no rule has a rateBasedStatement"
+    elif all(map(_selects_requests, limited)):
+        yield "every rateBasedStatement has a scopeDownStatement, so other requests are not limited"
+    for statement in limited:
+        if statement.number("limit") > acl.settings["requests_max"]:
+            yield f"{statement.path_of('limit')} is above {acl.settings['requests_max']:g} requests"
+
+
+@stack_rule(
+    "GH-WAF-005",
+    title="The core rule set of AWS WAF does not block legitimate requests to APIs",
+    rationale=(
+        "The rule set is written for websites. It blocks bodies of more than 8 KB, URLs with IP addresses, markup in text fields "
+        "and clients without a User-Agent header, which are legitimate requests to an API."
+    ),
+    remedy=(
+        "add a scopeDownStatement that excludes the API, or override the rules to count, and block by label where no API "
+        f"receives requests: {', '.join(_WEBSITE_RULES)}"
+    ),
+    types=aws("wafv2.WebAcl"),
+    levels=levels("A", "A", "A"),
+    url=f"{_GUIDE}/aws-managed-rule-groups-baseline.html",
+)
+def core_rule_set_does_not_block_apis(acl: Resource, stack: Stack) -> CheckResults:
+    apis = _protected_apis(acl, stack)
+    if not apis:
+        return
+    for rule in acl.props.blocks("rules"):
+        group = rule.block("statement").block("managedRuleGroupStatement")
+        if group.text("name") != _CORE_RULE_SET or rule.block("overrideAction").has("count") or group.has("scopeDownStatement"):
+            continue
+        overrides = (item for item in group.blocks("ruleActionOverrides") if not item.block("actionToUse").has("block"))
+        counted = {override.text("name") for override in overrides}
+        blocking = [name for name in _WEBSITE_RULES if name not in counted]
+        if blocking:
+            yield f"{group.path} blocks requests to {', '.join(apis)} by {', '.join(blocking)}"
+
+
+def _selects_requests(statement: Properties) -> bool:
+    """True if a scope-down statement other than a notStatement limits a statement to some requests."""
+    scope = statement.block("scopeDownStatement")
+    return bool(scope.names()) and not scope.has("notStatement")
+
+
+def _protected_apis(acl: Resource, stack: Stack) -> list[str]:
+    """Names of the APIs to which a web ACL is associated: stages of API Gateway, AppSync, and listener rules of load balancers
+    with the path or the host name of an API."""
+    apis = []
+    for association in stack.referencing(acl, aws("wafv2.WebAclAssociation"), "webAclArn"):
+        apis += stack.referenced_by(association, "resourceArn", _APIS)
+        for balancer in stack.referenced_by(association, "resourceArn", aws("lb.LoadBalancer")):
+            for listener in stack.referencing(balancer, aws("lb.Listener"), "loadBalancerArn"):
+                rules = stack.referencing(listener, aws("lb.ListenerRule"), "listenerArn")
+                apis += [rule for rule in rules if _is_api_route(rule)]
+    return [api.name for api in apis]
+
+
+def _is_api_route(rule: Resource) -> bool:
+    for condition in rule.props.blocks("conditions"):
+        paths, hosts = condition.block("pathPattern"), condition.block("hostHeader")
+        if any(_API_PATH.match(path) for path in paths.texts("values")):
+            return True
+        if any(_API_HOST.match(host) for host in hosts.texts("values")):
+            return True
+    return False
+
+
+@stack_rule(
+    "GH-WAF-002",
+    title="Web ACLs have logging enabled and redact credentials",
+    rationale="Without redaction, the log contains the API keys and cookies of all requests.",
+    remedy="add a WebAclLoggingConfiguration with redactedFields for the headers authorization, cookie and x-api-key",
+    severity=Severity.HIGH,
+    types=aws("wafv2.WebAcl"),
+    levels=levels("A", "M", "M"),
+    upstream="WAF.11 CKV2_AWS_31 wafv2_webacl_logging_enabled",
+    url=f"{_GUIDE}/logging-management.html",
+)
+def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
+    configurations = stack.referencing(acl, aws("wafv2.WebAclLoggingConfiguration"), "resourceArn")
+    if not configurations:
+        yield "the web ACL has no logging configuration"
+    for configuration in configurations:
+        headers = (field.block("singleHeader") for field in configuration.props.blocks("redactedFields"))
+        redacted = {header.text("name").lower() for header in headers}
+        for header in _REDACTED:
+            if header not in redacted:
+                yield f"the header {header} is not redacted in {configuration.name}"
+
+
+@resource_rule(
+    "GH-WAF-003",
+    title="Web ACLs, rule groups and their rules have CloudWatch metrics enabled",
+    rationale="Metrics reveal attacks and rules that block legitimate requests.",
+    remedy="set visibilityConfig.cloudwatchMetricsEnabled=True on the web ACL or rule group and on each rule",
+    severity=Severity.LOW,
+    types=aws("wafv2.WebAcl", "wafv2.RuleGroup"),
+    pack="resilience",
+    upstream="WAF.12 wafv2_webacl_rule_logging_enabled",
+    url=f"{_GUIDE}/monitoring-cloudwatch.html",
+    remediation=(
+        SetInput("visibilityConfig.cloudwatchMetricsEnabled", True),
+        SetInput("rules[].visibilityConfig.cloudwatchMetricsEnabled", True),
+    ),
+)
+def metrics_are_enabled(holder: Resource) -> CheckResults:
+    for block in (holder.props, *holder.props.blocks("rules")):
+        visibility = block.block("visibilityConfig")
+        if not visibility.flag("cloudwatchMetricsEnabled"):
+            yield f"{visibility.path}.cloudwatchMetricsEnabled is not true"
+
+
+@_web_acl_rule(
+    "GH-WAF-006",
+    title="Web ACLs do not store samples of requests with credentials",
+    rationale="AWS WAF shows sampled requests with all headers, including API keys and cookies, to every reader of the web ACL.",
+    remedy=(
+        "set visibilityConfig.sampledRequestsEnabled=False on the web ACL and on each rule, or add a dataProtectionConfig with "
+        "SINGLE_HEADER for the headers authorization, cookie and x-api-key"
+    ),
+    levels=levels("-", "A", "M"),
+    url=f"{_GUIDE}/web-acl-testing-view-sample.html",
+    remediation=(
+        SetInput("visibilityConfig.sampledRequestsEnabled", False),
+        SetInput("rules[].visibilityConfig.sampledRequestsEnabled", False),
+    ),
+)
+def samples_contain_no_credentials(acl: Resource) -> CheckResults:
+    if _protects_headers(acl):
+        return
+    for block in (acl.props, *acl.props.blocks("rules")):
+        visibility = block.block("visibilityConfig")
+        if visibility.flag("sampledRequestsEnabled"):
+            yield f"{visibility.path_of('sampledRequestsEnabled')} is true"
+
+
+def _protects_headers(acl: Resource) -> bool:
+    """True if data protection hashes or replaces all headers that contain credentials. Without keys, it applies to all headers.
+
+    https://docs.aws.amazon.com/waf/latest/APIReference/API_FieldToProtect.html
+    """
+    protections = acl.props.block("dataProtectionConfig").blocks("dataProtections")
+    fields = [protection.block("field") for protection in protections]
+    keys = [field.texts("fieldKeys") for field in fields if field.text("fieldType") == "SINGLE_HEADER"]
+    return [] in keys or {name.lower() for names in keys for name in names}.issuperset(_REDACTED)
+
+
+@_web_acl_rule(
+    "GH-WAF-004",
+    title="Web ACL rules do not use the count action",
+    rationale="Rules with the count action do not block requests.",
+    remedy="remove the count action, or exempt the resource during a trial",
+    levels=levels("-", "A", "M"),
+    url=f"{_GUIDE}/web-acl-testing.html",
+)
+def rules_do_not_count_only(acl: Resource) -> CheckResults:
+    rules = acl.props.blocks("rules")
+    for rule in rules:
+        for name in ("action", "overrideAction"):
+            if rule.block(name).has("count"):
+                yield f"{rule.path_of(name)} is count"
+        group = rule.block("statement").block("managedRuleGroupStatement")
+        for override in group.blocks("ruleActionOverrides"):
+            if override.block("actionToUse").has("count") and not _is_blocked_by_label(override.text("name"), rules):
+                yield f"{override.path_of('actionToUse')} is count"
+
+
+def _is_blocked_by_label(counted: str, rules: Sequence[Properties]) -> bool:
+    """True if another rule blocks requests with the label of the counted rule. Those requests are therefore still blocked.
+
+    A label ends with the name of its rule, sometimes in different case: SizeRestrictions_BODY adds SizeRestrictions_Body
+    (WAF developer guide, "Core rule set (CRS) managed rule group").
+    """
+    blocking = (rule.block("statement") for rule in rules if rule.block("action").has("block"))
+    return any(label.rpartition(":")[2].lower() == counted.lower() for statement in blocking for label in _labels(statement))
+
+
+def _labels(statement: Properties) -> Iterator[str]:
+    """Keys of the labels that a statement requires. Labels in a notStatement are excluded."""
+    if statement.has("labelMatchStatement"):
+        yield statement.block("labelMatchStatement").text("key")
+    for name in ("andStatement", "orStatement"):
+        for inner in statement.block(name).blocks("statements"):
+            yield from _labels(inner)

@@ -1,0 +1,231 @@
+"""Packs are started and called as in the engine, and errors in a pack are reported with the last output of the pack."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gatehouse_policies.catalogue import PACKS_FOLDER
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program import analyzer
+from gatehouse_policies.program.analyzer import Diagnostic, Pack
+from gatehouse_policies.program.project import Project
+from gatehouse_policies.program.types import UNKNOWN, Deployment, Registration, Resource
+
+STACK = "urn:pulumi:dev::shop::pulumi:pulumi:Stack::shop-dev"
+BUCKET = "urn:pulumi:dev::shop::aws:s3/bucket:Bucket::data"
+BLOCK = "urn:pulumi:dev::shop::aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock::block"
+PROVIDER = "urn:pulumi:dev::shop::pulumi:providers:aws::main"
+
+PACK = """
+from pulumi_policy import *
+def resource(args, report):
+    if args.resource_type == "aws:s3/bucket:Bucket":
+        provider = args.provider.props["region"] if args.provider else "none"
+        report(f"{args.name} protect={args.opts.protect} parent={args.opts.parent} region={provider}")
+def secret(args, report):
+    if args.name == "data":
+        report(f"is {args.props['password']}")
+def unknown(args, report):
+    if args.name == "data":
+        report(f"is {args.props['owner']}")
+def stack(args, report):
+    for row in args.resources:
+        if "bucket" in row.property_dependencies:
+            report("protects " + row.property_dependencies["bucket"][0].name, row.urn)
+    report(f"{len(args.resources)} resources, exports {dict(args.resources[0].props.items())}")
+def rewrite(args):
+    if args.name == "data":
+        return {**args.props, "owner": "policy"}
+def owner(args, report):
+    if args.name == "data":
+        report(f"owner {args.props['owner']}")
+PolicyPack("tests", [
+    ResourceValidationPolicy("T-RESOURCE", "Reads options", resource),
+    ResourceValidationPolicy("T-SECRET", "Reads secrets", secret),
+    ResourceValidationPolicy("T-UNKNOWN", "Reads unknown values", unknown),
+    StackValidationPolicy("T-STACK", "Reads the stack", stack),
+    ResourceValidationPolicy("T-REWRITE", "Remediates", remediate=rewrite),
+    ResourceValidationPolicy("T-OWNER", "Reads remediated inputs", owner),
+])
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder = tmp_path_factory.mktemp("project")
+    return Project("shop", "dev", folder, folder, {"shop:size": "small"})
+
+
+def write_pack(folder: Path, code: str, levels: Mapping[str, object] | None = None) -> Path:
+    pack = folder / "pack"
+    (pack / "levels").mkdir(parents=True)
+    (pack / "PulumiPolicy.yaml").write_text("runtime: python\n")
+    (pack / "__main__.py").write_text(code)
+    (pack / "levels" / "dev.json").write_text(json.dumps(levels or {"all": "advisory", "T-REWRITE": "disabled"}))
+    return pack
+
+
+def deployment() -> Deployment:
+    provider = Registration(PROVIDER, "pulumi:providers:aws", "main", True, "", {"region": "eu-west-1"})
+    bucket = Registration(
+        BUCKET, "aws:s3/bucket:Bucket", "data", True, "", {"owner": "me", "password": "pass"},
+        protect=True, provider=f"{PROVIDER}::1", secret_inputs=("password",),
+    )  # fmt: skip
+    block = Registration(
+        BLOCK, "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", "block", True, "", {"bucket": UNKNOWN},
+        dependencies=(BUCKET,), property_dependencies={"bucket": (BUCKET,)},
+    )  # fmt: skip
+    resources = tuple(Resource(row, "", dict(row.inputs)) for row in (provider, bucket, block))
+    return Deployment("shop", "dev", resources, {"size": 1}, preview=True)
+
+
+def analyze(pack: Path, project: Project, deployment: Deployment) -> list[Diagnostic]:
+    with analyzer.packs([pack], project, "dev") as running:
+        return analyzer.analyze(running, deployment)["pack"]
+
+
+def messages(diagnostics: list[Diagnostic], rule: str) -> list[str]:
+    return [row.message for row in diagnostics if row.rule == rule]
+
+
+@pytest.fixture(scope="module")
+def diagnostics(tmp_path_factory: pytest.TempPathFactory, project: Project) -> list[Diagnostic]:
+    return analyze(write_pack(tmp_path_factory.mktemp("diagnostics"), PACK), project, deployment())
+
+
+def test_rule_gets_options_parent_and_provider(diagnostics: list[Diagnostic]) -> None:
+    assert messages(diagnostics, "T-RESOURCE") == [f"data protect=True parent={STACK} region=eu-west-1"]
+
+
+def test_rule_gets_secret_input_unwrapped(diagnostics: list[Diagnostic]) -> None:
+    assert messages(diagnostics, "T-SECRET") == ["is pass"]
+
+
+def test_stack_rule_gets_property_dependencies(diagnostics: list[Diagnostic]) -> None:
+    assert next(row.message for row in diagnostics if row.rule == "T-STACK" and row.urn == BLOCK) == "protects data"
+
+
+def test_stack_rule_gets_the_stack_with_exports(
+    diagnostics: list[Diagnostic],
+) -> None:
+    whole = next(row for row in diagnostics if row.rule == "T-STACK" and row.urn == STACK)
+    assert whole.message == "4 resources, exports {'size': 1.0}"
+
+
+def test_unknown_value_stays_unknown(tmp_path: Path, project: Project) -> None:
+    base = deployment()
+    provider, bucket, block = base.resources
+    registration = replace(bucket.registration, inputs={"owner": UNKNOWN, "password": "pass"})
+    diagnostics = analyze(
+        write_pack(tmp_path, PACK),
+        project,
+        replace(base, resources=(provider, replace(bucket, registration=registration), block)),
+    )
+    assert "can't run policy 'T-UNKNOWN'" in messages(diagnostics, "T-UNKNOWN")[0]
+
+
+def test_levels_file_overrides_the_pack(tmp_path: Path, project: Project) -> None:
+    levels = {"all": "disabled", "T-RESOURCE": "mandatory", "T-OWNER": {"enforcementLevel": "advisory"}}
+    diagnostics = analyze(write_pack(tmp_path, PACK, levels), project, deployment())
+    assert {row.rule: row.level for row in diagnostics} == {"T-RESOURCE": "mandatory", "T-OWNER": "advisory"}
+
+
+def test_rules_get_remediated_inputs(tmp_path: Path, project: Project) -> None:
+    levels = {"all": "disabled", "T-REWRITE": "remediate", "T-OWNER": "advisory"}
+    diagnostics = analyze(write_pack(tmp_path, PACK, levels), project, deployment())
+    assert [row.level for row in diagnostics if row.rule == "T-REWRITE"] == ["remediate"]
+    assert messages(diagnostics, "T-OWNER") == ["owner policy"]
+
+
+def test_pack_gets_project_stack_and_configuration(tmp_path: Path, project: Project) -> None:
+    code = """
+import pulumi
+from pulumi_policy import *
+def rule(args, report):
+    report(f"{pulumi.get_project()} {pulumi.get_stack()} {pulumi.Config().require('size')}", None)
+PolicyPack("tests", [StackValidationPolicy("T", "t", rule)])
+"""
+    diagnostics = analyze(write_pack(tmp_path, code, {"T": "advisory"}), project, deployment())
+    assert messages(diagnostics, "T") == ["shop dev small"]
+
+
+def test_pack_that_does_not_start_is_reported(tmp_path: Path, project: Project) -> None:
+    pack = write_pack(tmp_path, "import nowhere")
+    with pytest.raises(CheckError) as error:
+        analyze(pack, project, deployment())
+    assert error.value.message == "Policy pack pack did not start: ModuleNotFoundError: No module named 'nowhere'"
+
+
+def test_pack_that_prints_before_its_port_is_rejected(tmp_path: Path, project: Project) -> None:
+    with pytest.raises(CheckError) as error:
+        analyze(write_pack(tmp_path, f"print('hello')\n{PACK}"), project, deployment())
+    assert error.value.message == (
+        "Policy pack pack printed 'hello' instead of its port. Remove print calls that run before PolicyPack(...)."
+    )
+
+
+def test_pack_that_exits_is_reported(tmp_path: Path, project: Project) -> None:
+    code = """
+import os, sys
+from pulumi_policy import *
+def rule(args, report):
+    sys.stderr.write("out of luck\\n"); sys.stderr.flush(); os._exit(3)
+PolicyPack("tests", [ResourceValidationPolicy("T", "t", rule)])
+"""
+    with pytest.raises(CheckError) as error:
+        analyze(write_pack(tmp_path, code, {"T": "advisory"}), project, deployment())
+    assert error.value.message == f"Policy pack pack failed in Analyze for {STACK}: the process exited: out of luck"
+
+
+def test_exception_in_a_rule_is_an_error(tmp_path: Path, project: Project) -> None:
+    code = """
+from pulumi_policy import *
+def rule(args, report): raise ValueError("bad rule")
+PolicyPack("tests", [ResourceValidationPolicy("T", "t", rule)])
+"""
+    with pytest.raises(CheckError) as error:
+        analyze(write_pack(tmp_path, code, {"T": "advisory"}), project, deployment())
+    assert error.value.message == f"Policy pack pack failed in Analyze for {STACK}: bad rule"
+
+
+def test_level_for_unknown_rule_is_rejected(tmp_path: Path, project: Project) -> None:
+    with pytest.raises(CheckError) as error:
+        analyze(write_pack(tmp_path, PACK, {"T-RESUORCE": "mandatory"}), project, deployment())
+    assert error.value.message == ("pack/levels/dev.json: the pack has no rule 'T-RESUORCE'. Remove the line or correct the ID.")
+
+
+def test_unknown_level_is_rejected(tmp_path: Path, project: Project) -> None:
+    with pytest.raises(CheckError, match=r"T-RESOURCE: 'mandatroy' is not a level. Choose one of: advisory, mandatory"):
+        analyze(write_pack(tmp_path, PACK, {"T-RESOURCE": "mandatroy"}), project, deployment())
+
+
+def test_unknown_environment_of_a_shipped_pack_is_rejected(project: Project) -> None:
+    with pytest.raises(CheckError) as error, analyzer.packs([PACKS_FOLDER / "security"], project, "prd"):
+        pass
+    assert error.value.message == (
+        "Policy pack security has no levels for 'prd'. Available: dev, prod, staging. Choose one with --levels NAME."
+    )
+
+
+def test_other_pack_without_levels_of_the_environment_has_its_default_levels(tmp_path: Path, project: Project) -> None:
+    pack = write_pack(tmp_path, PACK, {"T-RESOURCE": "disabled"})
+    with analyzer.packs([pack], project, "prod") as [running]:
+        running.connect()
+        assert running.levels["T-RESOURCE"] == "advisory"
+
+
+def test_packs_are_stopped_after_an_error(tmp_path: Path, project: Project) -> None:
+    started: list[Pack] = []
+
+    def use() -> None:
+        with analyzer.packs([write_pack(tmp_path, PACK)], project, "dev") as running:
+            started.extend(running)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        use()
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0].pid, 0)

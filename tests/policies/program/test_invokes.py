@@ -1,0 +1,134 @@
+"""Results of provider functions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from gatehouse_policies.analysis.iam.grammar import parse
+from gatehouse_policies.analysis.iam.rendering import policy_document
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program.invokes import invoke, invoke_or_fake
+from hypothesis import given
+from hypothesis import strategies as st
+
+ACCOUNT = "123456789012"
+TOKEN = "aws:iam/getPolicyDocument:getPolicyDocument"
+
+
+def document(**arguments: Any) -> Any:
+    return json.loads(policy_document(arguments)["json"])
+
+
+def test_policy_document() -> None:
+    statement = {
+        "sid": "Read",
+        "actions": ["s3:GetObject", "s3:ListBucket"],
+        "resources": ["arn:aws:s3:::files/&{aws:username}/*"],
+        "principals": [
+            {"type": "AWS", "identifiers": ["arn:aws:iam::123456789012:root"]},
+            {"type": "Service", "identifiers": ["a.amazonaws.com", "b.amazonaws.com"]},
+        ],
+        "conditions": [
+            {"test": "StringEquals", "variable": "aws:SourceAccount", "values": [ACCOUNT]},
+            {"test": "StringEquals", "variable": "aws:PrincipalTag/team", "values": ["x", "y"]},
+        ],
+    }
+    assert document(
+        policyId="Id", statements=[statement, {"effect": "Deny", "notActions": ["iam:*"], "notResources": ["*"]}]
+    ) == {
+        "Version": "2012-10-17",
+        "Id": "Id",
+        "Statement": [
+            {
+                "Sid": "Read",
+                "Effect": "Allow",
+                "Action": ["s3:GetObject", "s3:ListBucket"],
+                "Resource": "arn:aws:s3:::files/${aws:username}/*",
+                "Principal": {"AWS": "arn:aws:iam::123456789012:root", "Service": ["a.amazonaws.com", "b.amazonaws.com"]},
+                "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT, "aws:PrincipalTag/team": ["x", "y"]}},
+            },
+            {"Effect": "Deny", "NotAction": "iam:*", "NotResource": "*"},
+        ],
+    }
+
+
+def test_wildcard_principal() -> None:
+    (statement,) = document(statements=[{"actions": ["a:b"], "principals": [{"type": "*", "identifiers": ["*"]}]}])["Statement"]
+    assert statement["Principal"] == "*"
+
+
+def test_source_and_override_documents() -> None:
+    merged = document(
+        sourcePolicyDocuments=[json.dumps({"Statement": {"Sid": "A", "Effect": "Allow", "Action": "a:a", "Resource": "*"}})],
+        statements=[{"sid": "B", "actions": ["b:b"], "resources": ["*"]}],
+        overridePolicyDocuments=[json.dumps({"Statement": [{"Sid": "A", "Effect": "Deny", "Action": "a:*", "Resource": "*"}]})],
+    )
+    assert [(one["Sid"], one["Effect"]) for one in merged["Statement"]] == [("A", "Deny"), ("B", "Allow")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"statements": [{"sid": "A", "actions": ["a:a"]}, {"sid": "A", "actions": ["a:b"]}]},
+            "getPolicyDocument: duplicate statement ID (Sid) 'A'. Use unique IDs.",
+        ),
+        (
+            {"sourcePolicyDocuments": ["{"]},
+            "getPolicyDocument: a source or override document is not a JSON policy document.",
+        ),
+        (
+            {"overridePolicyDocuments": ["[]"]},
+            "getPolicyDocument: a source or override document is not a JSON policy document.",
+        ),
+    ],
+)
+def test_invalid_document_is_rejected(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckError) as caught:
+        invoke(TOKEN, arguments)
+    assert caught.value.message == message
+
+
+WORDS = st.lists(st.text("abc:*-/", min_size=1, max_size=8), min_size=1, max_size=3)
+
+
+@given(st.lists(st.fixed_dictionaries({"actions": WORDS, "resources": WORDS}), min_size=1, max_size=4))
+def test_documents_are_parsed_by_the_policies(statements: list[dict[str, Any]]) -> None:
+    assert len(parse(policy_document({"statements": statements})["json"]).allows) == len(statements)
+
+
+@pytest.mark.requirement("PP-02")
+def test_lookups_have_fake_results_and_are_recorded() -> None:
+    faked: set[str] = set()
+    vpc = invoke_or_fake("aws:ec2/getVpc:getVpc", {"default": True}, faked)
+    subnets = invoke_or_fake("aws:ec2/getSubnets:getSubnets", {}, faked)
+    zone = invoke_or_fake("aws:route53/getZone:getZone", {"name": "example.com"}, faked)
+    caller = invoke_or_fake("aws:index/getCallerIdentity:getCallerIdentity", {}, faked)
+    assert vpc["default"] is True
+    assert vpc["id"].startswith("vpc-")
+    assert vpc["arn"].startswith("arn:aws:ec2:eu-west-1:123456789012:")
+    assert isinstance(subnets["ids"], list)
+    assert zone["name"] == "example.com"
+    assert caller["accountId"] == ACCOUNT
+    assert faked == {"aws:ec2/getVpc:getVpc", "aws:ec2/getSubnets:getSubnets", "aws:route53/getZone:getZone"}
+
+
+def test_fake_results_are_deterministic() -> None:
+    results = [invoke_or_fake("aws:ec2/getAmi:getAmi", {"owners": ["amazon"]}, set()) for _ in range(2)]
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    "token", ["aws:ec2/getNothing:getNothing", "other:x/getVpc:getVpc", "aws:nothing/getVpc:getVpc", "nonsense"]
+)
+def test_unknown_function_is_rejected(token: str) -> None:
+    with pytest.raises(CheckError, match="The sandbox does not support the function"):
+        invoke_or_fake(token, {}, set())
+
+
+def test_deployment_has_no_fake_results() -> None:
+    with pytest.raises(CheckError, match=r"The sandbox does not support the function aws:ec2/getVpc:getVpc"):
+        invoke("aws:ec2/getVpc:getVpc", {})
+    assert "json" in invoke(TOKEN, {"statements": []})

@@ -1,0 +1,208 @@
+"""`check` runs packs against a program with unknown and known outputs."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from gatehouse_policies import policy_check
+from gatehouse_policies.__main__ import main
+from gatehouse_policies.errors import CheckError
+
+PACK = """
+from pulumi_policy import *
+def open_topic(args, report):
+    if args.resource_type == "aws:sns/topic:Topic" and "kmsMasterKeyId" not in args.props:
+        report("the topic is not encrypted. Fix: set kmsMasterKeyId")
+def blocks(args, report):
+    blocks = [row for row in args.resources if row.resource_type.endswith(":BucketPublicAccessBlock")]
+    covered = {dep.urn for block in blocks for dep in block.property_dependencies.get("bucket", [])}
+    for row in args.resources:
+        if row.resource_type == "aws:s3/bucket:Bucket" and row.urn not in covered:
+            report("the bucket has no public access block. Fix: add one", row.urn)
+def arn(args, report):
+    if args.resource_type == "aws:s3/bucketPolicy:BucketPolicy":
+        report("the policy is " + args.props["policy"])
+PolicyPack("tests", [
+    ResourceValidationPolicy("T-TOPIC", "Topics are encrypted", open_topic),
+    StackValidationPolicy("T-BLOCK", "Buckets have a public access block", blocks),
+    ResourceValidationPolicy("T-ARN", "Reads a document", arn),
+])
+"""
+PROGRAM = """
+import pulumi_aws as aws
+
+bucket = aws.s3.Bucket("data")
+block = aws.s3.BucketPublicAccessBlock("data", bucket=bucket.id, block_public_acls=True)
+topic = aws.sns.Topic("alerts", kms_master_key_id="alias/own")
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """A program without violations of the pack."""
+    folder = tmp_path / "program"
+    folder.mkdir()
+    (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+    (folder / "Pulumi.dev.yaml").write_text("config:\n  aws:region: eu-west-1\n")
+    (folder / "__main__.py").write_text(PROGRAM)
+    return folder
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Path:
+    folder = tmp_path / "pack"
+    (folder / "levels").mkdir(parents=True)
+    (folder / "PulumiPolicy.yaml").write_text("runtime: python\n")
+    (folder / "__main__.py").write_text(PACK)
+    (folder / "levels" / "dev.json").write_text(json.dumps({"all": "mandatory", "T-ARN": "advisory"}))
+    return folder
+
+
+def test_program_without_violations(program: Path, pack: Path) -> None:
+    result = policy_check.check(program, "dev", folders=[pack])
+    assert (result.findings, result.exit_code) == ([], 0)
+    assert 0 < result.run.pack_seconds["tests"] < result.run.seconds
+
+
+def test_violation_has_line_and_passes(program: Path, pack: Path) -> None:
+    source = program / "__main__.py"
+    source.write_text(source.read_text().replace(', kms_master_key_id="alias/own"', ""))
+    result = policy_check.check(program, "dev", folders=[pack])
+    assert result.exit_code == 1
+    [finding] = result.findings
+    assert (finding.rule, finding.level, finding.source, finding.passes) == (
+        "T-TOPIC",
+        "mandatory",
+        "__main__.py:6",
+        ("unknown", "known"),
+    )
+    assert finding.urn == "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts"
+
+
+def test_stack_rule_works_with_unknown_ids(program: Path, pack: Path) -> None:
+    source = program / "__main__.py"
+    source.write_text("\n".join(line for line in source.read_text().splitlines() if "block = " not in line))
+    result = policy_check.check(program, "dev", passes=("unknown",), folders=[pack])
+    assert [(finding.rule, finding.urn.rpartition("::")[2], finding.passes) for finding in result.findings] == [
+        ("T-BLOCK", "data", ("unknown",))
+    ]
+
+
+def test_known_pass_finds_more(program: Path, pack: Path) -> None:
+    source = program / "__main__.py"
+    source.write_text(source.read_text() + 'aws.s3.BucketPolicy("data", bucket=bucket.id, policy=bucket.arn)\n')
+    passes = {
+        finding.passes
+        for finding in policy_check.check(program, "dev", folders=[pack]).findings
+        if "arn:aws:s3" in finding.message
+    }
+    assert passes == {("known",)}
+
+
+def test_advisory_violation_does_not_fail(program: Path, pack: Path) -> None:
+    (pack / "levels" / "dev.json").write_text(json.dumps({"all": "advisory"}))
+    source = program / "__main__.py"
+    source.write_text(source.read_text().replace(', kms_master_key_id="alias/own"', ""))
+    result = policy_check.check(program, "dev", folders=[pack])
+    assert (len(result.findings), result.exit_code) == (1, 0)
+
+
+def test_reports_are_written(program: Path, pack: Path, tmp_path: Path) -> None:
+    result = policy_check.check(program, "dev", folders=[pack])
+    policy_check.write(result, tmp_path)
+    files = {file.name: file for file in (tmp_path / "check").iterdir()}
+    assert set(files) == {"dev.txt", "dev.sarif", "dev.xml", "dev.md"}
+    assert json.loads(files["dev.sarif"].read_text())["version"] == "2.1.0"
+    assert json.loads(result.text("json")) == []
+
+
+def test_program_error_has_its_line(program: Path, pack: Path) -> None:
+    (program / "__main__.py").write_text("import pulumi\n\nraise ValueError('no size')\n")
+    with pytest.raises(CheckError) as error:
+        policy_check.check(program, "dev", folders=[pack])
+    assert error.value.message == "__main__.py:3: ValueError: no size"
+
+
+def test_unknown_stack_exits_with_2(program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--home", str(tmp_path), "check", "--program", str(program), "--env", "nope"]) == 2
+    assert capsys.readouterr().err.startswith("error: There is no stack 'nope'")
+
+
+def test_shipped_packs_check_another_program(program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "report.json"
+    options = ["--program", str(program), "--env", "dev", "--format", "json", "--output", str(out)]
+    assert main(["--home", str(tmp_path), "check", *options]) == 1
+    rules = {finding["rule"] for finding in json.loads(out.read_text()) if finding["urn"].endswith("::data")}
+    assert "GH-S3-001" in rules  # only one of the four settings of the public access block is true
+    assert capsys.readouterr().out == ""
+
+
+EXEMPTION = """
+[[exemption]]
+control = "GH-S3-010"
+urn = "urn:pulumi:dev::shop::*::data"
+owner = "platform"
+reason = "the trial has no bucket for its logs yet"
+ticket = "SEC-1"
+created = {created}
+expires = {expires}
+"""
+
+
+@pytest.mark.requirement("PP-04")
+def test_ignored_exemptions_are_violations(program: Path, tmp_path: Path) -> None:
+    today = datetime.now(UTC).date()
+    file = tmp_path / "own.toml"
+    file.write_text(EXEMPTION.format(created=today, expires=today + timedelta(days=30)))
+    outcomes = []
+    for ignore in (False, True):
+        variables = policy_check.exemptions(file, ignore)
+        findings = policy_check.check(program, "dev", levels="prod", passes=("known",), variables=variables).findings
+        outcomes.append({finding.outcome for finding in findings if finding.rule == "GH-S3-010"})
+    assert outcomes == [{"exempted"}, {"violation"}]
+
+
+def test_missing_exemptions_file_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(CheckError) as error:
+        policy_check.exemptions(tmp_path / "no.toml", ignore=False)
+    assert error.value.message.endswith("no.toml does not exist. Specify a file with [[exemption]] entries: --exemptions FILE")
+
+
+def test_sarif_paths_start_at_the_repository(program: Path, pack: Path) -> None:
+    (program.parent / ".git").mkdir()
+    source = program / "__main__.py"
+    source.write_text(source.read_text().replace(', kms_master_key_id="alias/own"', ""))
+    log = json.loads(policy_check.check(program, "dev", passes=("known",), folders=[pack]).text("sarif"))
+    [sarif_result] = log["runs"][0]["results"]
+    assert sarif_result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "program/__main__.py"
+
+
+@pytest.mark.requirement("PP-02")
+def test_report_lists_fake_function_results(program: Path, pack: Path) -> None:
+    source = program / "__main__.py"
+    source.write_text(source.read_text() + "vpc = aws.ec2.get_vpc(default=True)\naws.ec2.Subnet('s', vpc_id=vpc.id)\n")
+    result = policy_check.check(program, "dev", folders=[pack])
+    assert (result.findings, result.run.invented) == ([], ("getVpc",))
+    assert "; fake results of provider functions: getVpc" in result.text("markdown")
+    assert "getVpc" in result.text("table")
+
+
+@pytest.mark.requirement("PP-02")
+def test_stack_reference_is_unknown_in_both_passes(program: Path, pack: Path) -> None:
+    source = program / "__main__.py"
+    source.write_text(
+        "import pulumi\n"
+        + source.read_text().replace('"alias/own"', 'pulumi.StackReference("org/keys/dev").require_output("key")')
+        + "aws.s3.BucketPolicy('p', bucket=bucket.id, policy=pulumi.StackReference('org/x/dev').get_output('policy'))\n"
+    )
+    result = policy_check.check(program, "dev", folders=[pack])
+    (finding,) = (finding for finding in result.findings if finding.rule == "T-TOPIC")
+    assert (finding.level, finding.passes) == ("advisory", ("unknown", "known"))
+    assert "kmsMasterKeyId" in finding.message
+
+
+def test_read_resource_has_no_findings(program: Path, pack: Path) -> None:
+    source = program / "__main__.py"
+    source.write_text(source.read_text() + "aws.sns.Topic.get('shared', 'arn:aws:sns:eu-west-1:123456789012:shared')\n")
+    assert policy_check.check(program, "dev", folders=[pack]).findings == []

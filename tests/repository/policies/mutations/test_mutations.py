@@ -1,0 +1,172 @@
+"""Each weakening of a property of the project's own stacks is a finding, or is listed with the reason in unnoticed.toml."""
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+import pytest
+from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.resources import Resource
+from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER, STACK, aws
+from gatehouse_policies.rules.s3 import GUARDS_OUTPUT
+
+from tests.repository.policies.mutations.evaluation import Evaluator, values_of
+from tests.repository.policies.mutations.mutations import mutations
+from tests.repository.policies.test_own_stack import resources
+from tests.repository.policies.test_own_stack_changes import own_resources
+from tools.docs.deployments import deployed
+
+RESOURCES_MAX = 4
+"""Number of resources of a type on which a mutation is tried until one is noticed. Statements of policies: `STATEMENTS_MAX`."""
+STATEMENTS_MAX = 40
+RESOURCE = "resource"
+"""Place of a mutation of the whole resource."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """A mutation of all resources of a class, such as "s3.Bucket", at one place."""
+
+    resource_class: str
+    place: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Mutations that no rule notices. patterns: class and place with wildcards. kinds: empty for all kinds."""
+
+    reason: str
+    patterns: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+    def matching(self, key: Key) -> set[str]:
+        if self.kinds and key.kind not in self.kinds:
+            return set()
+        return {pattern for pattern in self.patterns if fnmatchcase(f"{key.resource_class} {key.place}", pattern)}
+
+
+GROUPS = [
+    Group(group["reason"], tuple(group["mutations"]), tuple(group.get("kinds", ())))
+    for group in tomllib.loads((Path(__file__).parent / "unnoticed.toml").read_text(encoding="utf-8"))["group"]
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    noticed: frozenset[Key]
+    unnoticed: frozenset[Key]
+
+
+@cache
+def evaluator() -> Evaluator:
+    return Evaluator(own_resources())
+
+
+def variants(resource: Resource) -> Iterator[tuple[str, str, Resource | None]]:
+    """The place, kind and result of each mutation of a resource. None: the resource is removed from the program."""
+    yield RESOURCE, "removed", None
+    if resource.protect:
+        yield RESOURCE, "unprotected", replace(resource, protect=False)
+    for mutation in mutations(values_of(resource.props)):
+        references = dict(resource.property_dependencies)
+        if mutation.place == mutation.property:
+            references.pop(mutation.property, None)
+        properties = Properties(mutation.properties)
+        yield mutation.place, mutation.kind, replace(resource, props=properties, property_dependencies=references)
+
+
+@cache
+def outcome() -> Outcome:
+    tried: Counter[Key] = Counter()
+    noticed: set[Key] = set()
+    for resource in own_resources():
+        if not resource.type.startswith("aws:") and resource.type != AWS_PROVIDER:
+            continue  # The properties of components are not sent to AWS.
+        for place, kind, changed in variants(resource):
+            key = Key(class_of(resource), place, kind)
+            if key in noticed or tried[key] == (STATEMENTS_MAX if ".Statement." in place else RESOURCES_MAX):
+                continue
+            tried[key] += 1
+            name = "" if place == RESOURCE else place.partition(".")[0]
+            if evaluator().new_findings(resource, changed, name):
+                noticed.add(key)
+    return Outcome(frozenset(noticed), frozenset(tried) - noticed)
+
+
+def class_of(resource: Resource) -> str:
+    module, name = resource.type.split(":")[1:]
+    return f"{module.partition('/')[0]}.{name}"
+
+
+def unlisted(keys: frozenset[Key]) -> Iterator[Key]:
+    """The mutations without a reason. An empty value is equivalent to an absent one, so the reason for the removal applies."""
+    for key in sorted(keys):
+        is_empty = key.kind == "emptied" and replace(key, kind="removed") in keys
+        if not is_empty and not any(group.matching(key) for group in GROUPS):
+            yield key
+
+
+def test_mutation_is_noticed_or_listed() -> None:
+    assert list(unlisted(outcome().unnoticed)) == []
+
+
+def test_most_types_have_noticed_mutations() -> None:
+    keys = outcome().noticed
+    assert len(keys) > 700
+    assert len({key.resource_class for key in keys}) > 60
+
+
+def test_listed_mutations_exist() -> None:
+    used = {(group.reason, pattern) for key in outcome().unnoticed for group in GROUPS for pattern in group.matching(key)}
+    assert {(group.reason, pattern) for group in GROUPS for pattern in group.patterns} - used == set()
+
+
+@pytest.mark.parametrize("environment", ["staging", "prod"])
+def test_values_of_rules_are_noticed_in_environment(environment: str) -> None:
+    """The mutations that a rule must notice in each environment, because a remediation sets the opposite value."""
+    own = own_resources() if environment == "prod" else tuple(resources(deployed(environment)))
+    evaluate = evaluator() if environment == "prod" else Evaluator(own, environment)
+    for name, place, kind in ESSENTIAL:
+        found = [
+            evaluate.new_findings(resource, changed)
+            for resource in own
+            if resource.type in aws(name)
+            for mutated, mutation, changed in variants(resource)
+            if (mutated, mutation) == (place, kind)
+        ]
+        assert any(found), (name, place, kind)
+
+
+ESSENTIAL = [
+    ("s3.BucketPublicAccessBlock", "blockPublicPolicy", "flipped"),
+    ("rds.Instance", "storageEncrypted", "flipped"),
+    ("rds.Instance", "publiclyAccessible", "flipped"),
+    ("elasticache.ReplicationGroup", "transitEncryptionEnabled", "flipped"),
+    ("kms.Key", "enableKeyRotation", "flipped"),
+    ("iam.RolePolicy", "policy.Statement.Allow", "action and resource any"),
+    ("lb.Listener", "sslPolicy", "replaced"),
+    ("cloudtrail.Trail", "enableLogFileValidation", "flipped"),
+    ("backup.Vault", "kmsKeyArn", "foreign"),
+]
+
+
+@pytest.mark.parametrize("purpose", ["log-sink", "trail", "replica", "ephemeral", "static-files"])
+def test_tag_that_excludes_resources_from_rules_is_reported(purpose: str) -> None:
+    data = next(item for item in own_resources() if item.type in aws("s3.Bucket") and item.name == "data")
+    properties = values_of(data.props)
+    tagged = Properties({**properties, "tags": {**properties["tags"], "gatehouse:purpose": purpose}})
+    assert bool(evaluator().new_findings(data, replace(data, props=tagged))) == (purpose != "replica")
+
+
+def test_output_that_excludes_the_stack_from_rules_is_reported() -> None:
+    root = next(item for item in own_resources() if item.type == STACK)
+    outputs = values_of(root.props)
+    managed_here = replace(root, props=Properties({name: value for name, value in outputs.items() if name != GUARDS_OUTPUT}))
+    changed = replace(root, props=Properties({**outputs, GUARDS_OUTPUT: "external"}))
+    new = Evaluator([managed_here]).new_findings(managed_here, changed)
+    assert {control for control, _, _ in new} == {"GH-TAG-002"}

@@ -1,0 +1,35 @@
+"""Both policy packs accept the project `account` with every guard, at the levels of prod."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from gatehouse_policies import policy_check
+
+from sandbox.paths import REPOSITORY
+from tests.components.settings.stack_settings import raw_account_settings
+
+pytestmark = pytest.mark.requirement("CG-21")
+
+
+def check(folder: Path, settings: dict[str, Any]) -> policy_check.CheckResult:
+    """Check the project with these settings. folder: an empty directory."""
+    (folder / "Pulumi.yaml").write_text(f"name: gatehouse-account\nruntime: python\nmain: {REPOSITORY / 'account'}\n")
+    (folder / "Pulumi.main.yaml").write_text(yaml.safe_dump({"config": {"gatehouse-account:settings": settings}}))
+    return policy_check.check(folder, "main")
+
+
+@pytest.mark.parametrize("mode", ["create", "adopt"])
+def test_no_mandatory_rule_is_violated(tmp_path: Path, mode: str) -> None:
+    """Without `managed_by`, the rules require the guards."""
+    budget = {"monthly_usd": 300, "emails": ["finance@acme.dev"]}
+    result = check(tmp_path, raw_account_settings(mode, {"managed_by": "", "budget": budget}))
+    assert (result.run.environment, result.run.resources) == ("prod", 27)
+    assert [(row.rule, row.message) for row in result.findings if row.blocks] == []
+
+
+def test_missing_guards_are_reported(tmp_path: Path) -> None:
+    changes = {"managed_by": "", "guards.guardduty": "none", "guards.security_hub": "none"}
+    result = check(tmp_path, raw_account_settings("create", changes))
+    assert {row.rule for row in result.findings if row.blocks} == {"GH-ACC-001", "GH-COST-001"}

@@ -1,0 +1,51 @@
+"""The example programs: `leaky` violates more than twenty controls, and `clean` violates none."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from gatehouse_policies.policy_check import CheckResult, check
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+SOURCE = (EXAMPLES / "leaky" / "__main__.py").read_text(encoding="utf-8")
+CONTROLS = set(re.findall(r"GH-[A-Z0-9]+-\d+", SOURCE))
+"""The controls that the comments of the leaky program name."""
+
+
+@pytest.fixture(scope="module")
+def leaky() -> CheckResult:
+    return check(EXAMPLES / "leaky", "dev", levels="prod")
+
+
+@pytest.mark.requirement("PP-02")
+def test_leaky_program_violates_its_controls(leaky: CheckResult) -> None:
+    violated = {finding.rule for finding in leaky.findings if finding.outcome == "violation" and finding.blocks}
+    assert len(CONTROLS) == 20
+    assert CONTROLS - violated == set()
+    assert leaky.exit_code == 1
+
+
+def test_findings_point_near_the_comment(leaky: CheckResult) -> None:
+    declared = {(finding.rule, int(finding.source.rpartition(":")[2])) for finding in leaky.findings if finding.source}
+    assert re.search(r"GH-[A-Z0-9]+-\d+", SOURCE)
+    for number, line in enumerate(SOURCE.splitlines(), start=1):
+        for control in re.findall(r"GH-[A-Z0-9]+-\d+", line):
+            distances = [abs(number - source_line) for rule, source_line in declared if rule == control]
+            assert min(distances) <= 25, control
+
+
+def test_reports_do_not_contain_passwords(leaky: CheckResult) -> None:
+    for form in ("table", "json", "sarif", "junit", "markdown"):
+        assert "correct-horse-battery" not in leaky.text(form)
+        assert "paid-0000" not in leaky.text(form)
+
+
+@pytest.mark.requirement("PP-02")
+def test_clean_program_has_no_violations_in_prod() -> None:
+    result = check(EXAMPLES / "clean", "dev", levels="prod")
+    assert [finding for finding in result.findings if finding.blocks] == []
+    # Advisory: object versions can be deleted, as in every bucket of this repository, and a tag excludes a bucket from backups.
+    assert {finding.rule for finding in result.findings if finding.outcome == "violation"} == {"GH-S3-017", "GH-TAG-002"}
+    assert result.run.resources > 15

@@ -1,0 +1,120 @@
+"""The project's own prod stack: compliant with both packs, tagged, and in allowed Regions."""
+
+import json
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+from gatehouse_policies.analysis import type_tokens
+from gatehouse_policies.analysis.properties import Properties, is_unknown, plain
+from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
+from gatehouse_policies.catalogue import RULES, rule
+from gatehouse_policies.engine.guard import Decision, evaluate
+from gatehouse_policies.engine.rule import Level
+from gatehouse_policies.lists import ALLOWED_REGIONS, REQUIRED_TAGS
+from gatehouse_policies.program import types
+
+from tests.components.program import run, serverless
+from tests.components.settings.stack_settings import DELIVERY, raw_settings
+from tools.docs.deployments import deployed
+
+ADVISORY = {"GH-RDS-014", "GH-S3-017", "GH-TAG-002"}
+FORMS = pytest.mark.parametrize("form", ["container", "serverless", "cloudfront", "options"])
+SETTINGS = {
+    "container": "",
+    "serverless": serverless("prod")["gatehouse:settings"],
+    "cloudfront": json.dumps(raw_settings("prod", {"services.console.hosting": "cloudfront", "delivery": DELIVERY})),
+    "options": json.dumps(
+        raw_settings(
+            "prod",
+            {
+                "load_balancer.ipv6": True,
+                "recovery.stack": "proddr",
+                "delivery": DELIVERY,
+            },
+        )
+    ),
+}
+
+
+def deployment(form: str) -> types.Deployment:
+    return deployed("prod", SETTINGS[form])
+
+
+@cache
+def decisions(form: str) -> dict[tuple[str, str], Decision]:
+    """Decision per rule and resource, with known outputs and the parameters of prod."""
+    stack = Stack(resources(deployment(form)))
+    return {
+        (rule.id, resource.name): evaluate(rule, replace(resource, settings=rule.defaults("prod"), lists=rule.lists), stack)
+        for rule in RULES
+        for resource in stack
+        if not rule.types or resource.type in rule.types
+    }
+
+
+def resources(deployment: types.Deployment) -> list[Resource]:
+    inputs = {resource.registration.urn: plain(resource.registration.inputs) for resource in deployment.resources}
+    root = Resource(deployment.stack_urn, type_tokens.STACK, "gatehouse-prod", Properties(plain(deployment.exports)))
+    return [root, *(resource(item, inputs) for item in deployment.resources)]
+
+
+def resource(item: types.Resource, inputs: dict[str, dict[str, Any]]) -> Resource:
+    """A resource as the engine shows it after a deployment: the program's inputs with their actual values."""
+    registration = item.registration
+    provider = inputs.get(registration.provider.rpartition("::")[0])
+    outputs = plain(item.outputs)
+    properties = {key: outputs.get(key, value) for key, value in inputs[registration.urn].items() if not key.startswith("__")}
+    return Resource(
+        urn=registration.urn,
+        type=registration.type,
+        name=registration.name,
+        props=Properties(properties),
+        identifiers=identifiers_of({**outputs, "id": item.id}),
+        protect=registration.protect,
+        parent=registration.parent,
+        property_dependencies=dict(registration.property_dependencies),
+        dependencies=registration.dependencies,
+        provider=Properties(provider, "provider") if provider else None,
+    )
+
+
+@pytest.mark.requirement("PP-02")
+@FORMS
+def test_only_advisory_rules_are_violated(form: str) -> None:
+    assert {id for (id, _), decision in decisions(form).items() if decision.violations} == ADVISORY
+    levels = {level for id in ADVISORY for level in rule(id).levels.values()}
+    assert levels <= {Level.ADVISORY, Level.DISABLED}
+
+
+@FORMS
+def test_every_rule_is_decided(form: str) -> None:
+    results = decisions(form)
+    assert len(results) > 500
+    assert [key for key, decision in results.items() if decision.broken or decision.undecided or decision.allowed] == []
+
+
+def test_resource_names_are_known_at_preview() -> None:
+    """DNS validation records are an exception, because ACM assigns their names."""
+    created = run("prod", preview=True).resources
+    assert sum(any(map(is_unknown, resource.inputs.values())) for resource in created) > 100
+    unnamed = {resource.type for resource in created if is_unknown(resource.inputs.get("name"))}
+    assert unnamed == {"aws:route53/record:Record"}
+
+
+def test_default_tags_are_the_required_tags() -> None:
+    providers = [props for props in map(provider_inputs, resources(deployment("container"))) if props is not None]
+    assert providers
+    for props in providers:
+        assert set(props.decoded("defaultTags").block("defaultTags").block("tags").names()) == set(REQUIRED_TAGS)
+
+
+def test_regions_are_allowed() -> None:
+    regions = {resource.props.text("region") for resource in resources(deployment("container")) if resource.props.has("region")}
+    assert len(regions) == 2
+    assert regions <= set(ALLOWED_REGIONS)
+
+
+def provider_inputs(resource: Resource) -> Properties | None:
+    return resource.props if resource.type == type_tokens.AWS_PROVIDER else None

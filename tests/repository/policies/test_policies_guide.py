@@ -1,0 +1,105 @@
+"""The pack, test, levels, exemption and commands of docs/guides/policies.md work."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from gatehouse_policies import configuration
+from gatehouse_policies.__main__ import main, parser
+from gatehouse_policies.catalogue import RULES
+from gatehouse_policies.engine import exemptions
+
+ROOT = Path(__file__).resolve().parents[3]
+GUIDE = (ROOT / "docs" / "guides" / "policies.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r"^`(guard/[^`]+)`:\n\n```\w+\n(.*?)^```$", GUIDE, flags=re.DOTALL | re.MULTILINE))
+PROGRAM = "import pulumi_aws as aws\n\naws.sns.Topic('orders')\n"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A repository with the pack of the guide and a program that violates its rule."""
+    for name, text in FILES.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    (tmp_path / "gatehouse").symlink_to(ROOT)
+    (tmp_path / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+    (tmp_path / "Pulumi.dev.yaml").write_text("config:\n  aws:region: eu-west-1\n")
+    (tmp_path / "__main__.py").write_text(PROGRAM)
+    return tmp_path
+
+
+def check(shop: Path, *more: str) -> tuple[int, list[dict[str, str]]]:
+    out = shop / "report.json"
+    options = ["--program", str(shop), "--env", "dev", "--levels", "prod", "--pack", str(shop / "guard")]
+    code = main(["--home", str(shop / "home"), "check", *options, "--format", "json", "--output", str(out), *more])
+    return code, [row for row in json.loads(out.read_text()) if row["pack"] == "guard"]
+
+
+@pytest.mark.requirement("PP-02")
+def test_rule_of_the_guide_and_its_remedy(shop: Path) -> None:
+    code, [finding] = check(shop)
+    assert (code, finding["rule"], finding["level"], finding["source"]) == (1, "ACME-SNS-001", "mandatory", "__main__.py:3")
+    assert (finding["message"], finding["remedy"]) == (
+        "the topic is not encrypted",
+        "set kmsMasterKeyId to the alias or ARN of a key",
+    )
+    (shop / "__main__.py").write_text(PROGRAM.replace("'orders'", "'orders', kms_master_key_id='alias/orders'"))
+    assert check(shop)[1] == []
+
+
+def test_report_of_the_guide(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--program", str(shop), "--levels", "prod", "--pack", str(shop / "guard")]
+    main(["--home", str(shop / "home"), "check", *options])
+    printed = capsys.readouterr().out
+    [report] = re.findall(r"--pack guard\n(.*?)```", GUIDE, flags=re.DOTALL)
+    assert len(report.splitlines()) >= 3
+    assert [line for line in report.splitlines() if line not in printed] == []
+
+
+def test_test_of_the_guide_detects_a_wrong_rule(shop: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(shop / "guard")]
+    result = subprocess.run(command, cwd=shop, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+    rules = shop / "guard" / "rules.py"
+    rules.write_text(rules.read_text().replace('if not topic.props.has("kmsMasterKeyId")', "if False"))
+    assert subprocess.run(command, cwd=shop, capture_output=True, check=False).returncode == 1
+
+
+def test_exemption_of_the_guide_is_valid(tmp_path: Path) -> None:
+    [text] = re.findall(r"```toml\n(\[\[exemption.*?)```", GUIDE, flags=re.DOTALL)
+    file = tmp_path / "exemptions.toml"
+    file.write_text(text)
+    [entry] = tomllib.loads(text)["exemption"]
+    loaded = exemptions.load(file, entry["created"] + timedelta(days=1), {rule.id: rule.exemptible for rule in RULES})
+    assert (len(loaded.active), loaded.errors) == (1, ())
+
+
+def test_configuration_of_the_guide_is_valid(tmp_path: Path) -> None:
+    [text, _] = re.findall(r"```toml\n(regions.*?)```", GUIDE, flags=re.DOTALL)
+    file = tmp_path / "policies.toml"
+    file.write_text(text)
+    # An unknown key, rule or parameter is an error. The example shows every key.
+    assert set(tomllib.loads(text)) == {*configuration.LISTS, "environments", "levels", "stack_config"}
+    assert configuration.read(file).environments == {"live": "prod", "qa": "staging"}
+
+
+def test_commands_of_the_guide_are_valid() -> None:
+    commands = re.findall(r"^\$ .*/gatehouse-policies ([^#|\n]*)", GUIDE, flags=re.MULTILINE)
+    assert len(commands) >= 10
+    for command in commands:
+        parser().parse_args(command.split())
+
+
+def test_links_of_the_guide_exist() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", GUIDE)
+    assert links
+    missing = [link for link in links if not link.startswith("https://") and not (ROOT / "docs" / "guides" / link).exists()]
+    assert missing == []
