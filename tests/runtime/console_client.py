@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import ipaddress
 import json
@@ -13,26 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from gatehouse.core import imported_tokens
-from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
-from gatehouse.core.keys import KeyEnvironment, RateLimit
 from gatehouse.core.token import Pepper
-from gatehouse.features.audit.repository import AuditRepository
-from gatehouse.features.cores.repository import CoreRepository
-from gatehouse.features.identity.repository import SessionRepository
-from gatehouse.features.identity.service import SessionRules, Sessions
-from gatehouse.features.keys.repository import KeyRepository
-from gatehouse.features.notifications.repository import NotificationRepository
-from gatehouse.features.operations.service import LogLevelService
-from gatehouse.features.transfer.repository import ImportRepository
-from gatehouse.features.usage.repository import UsageRepository
-from gatehouse.platform.db.pool import DatabaseProbe, Pool
-from gatehouse.platform.http.idempotency import IdempotencyStore
+from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.observability import Observer, Stream
+from gatehouse.platform.settings import Settings, load
 from gatehouse.platform.tracing.context import trace_id_of
 from gatehouse.platform.tracing.tracer import FinishedSpan, Tracer
-from gatehouse.services.console import asgi as console_asgi
-from gatehouse.services.console import dependencies as console_dependencies
+from gatehouse.services.console.app import Composition
+from pydantic import SecretStr
 
 if TYPE_CHECKING:
     from tests.runtime.conftest import Database
@@ -53,13 +43,32 @@ class LogRecorder(io.BytesIO):
 class Console:
     """A console and a client that sends the bootstrap token."""
 
-    dependencies: console_dependencies.Dependencies
+    composition: Composition
     client: httpx.AsyncClient
     log: LogRecorder
     database: Database
     pool: Pool
     #: The spans of all requests.
     spans: list[FinishedSpan]
+
+    @property
+    def clock(self) -> Clock:
+        return self.composition.clock
+
+    @property
+    def pepper(self) -> Pepper:
+        return self.composition.pepper
+
+    def application(self, **changes: Any) -> Any:
+        """Another application on the same database. `changes`: settings and fields of the composition."""
+        return changed(self.composition, changes).application()
+
+    def connect(
+        self, *, address: str = "192.0.2.7", url: str = "https://console.test", token: str = BOOTSTRAP, **changes: Any
+    ) -> httpx.AsyncClient:
+        """A client of another application. token: the credential that it sends; empty for none. changes: see `application`."""
+        transport = httpx.ASGITransport(self.application(**changes), client=(address, 4711))
+        return httpx.AsyncClient(transport=transport, base_url=url, headers=self.as_(token) if token else {})
 
     async def create(self, **properties: Any) -> dict[str, Any]:
         reply = await self.client.post("/v1/keys", json={"name": "a key", **properties})
@@ -69,7 +78,7 @@ class Console:
 
     async def import_key(self, token: str, scheme: str) -> str:
         """Stores a key as an import does, and returns its ID."""
-        pepper, text = self.dependencies.pepper, imported_tokens.material(scheme, token)
+        pepper, text = self.pepper, imported_tokens.material(scheme, token)
         assert text is not None
         key_id = imported_tokens.imported_key_id(text, pepper, 1)
         assert key_id is not None
@@ -97,51 +106,46 @@ def create_pool(database: Database) -> Pool:
     return Pool(database.app, application="tests", size_max=4)
 
 
-def create_dependencies(pool: Pool, log: LogRecorder) -> console_dependencies.Dependencies:
-    """Dependencies of a console on a database."""
-    clock, pepper = Clock(), Pepper({1: b"p" * 32}, 1)
-    keys, audit, usage = KeyRepository(pool, staleness_s=1.0), AuditRepository(pool), UsageRepository(pool)
-    rules = SessionRules(900, 28_800, 300)
-    sessions = Sessions(SessionRepository(pool), clock, Pepper({1: b"s" * 32}, 1), rules, secrets.token_bytes)
-    return console_dependencies.Dependencies(
-        keys=keys,
-        imports=ImportRepository(pool, keys),
-        audit=audit,
-        cores=CoreRepository(pool),
-        usage=usage,
-        notifications=NotificationRepository(pool),
-        clock=clock,
-        pepper=pepper,
-        cursor_pepper=Pepper({1: b"s" * 32}, 1),
-        bootstrap_token=BOOTSTRAP,
-        key_prefix="gtk",
-        key_environment=KeyEnvironment.TEST,
-        default_limit=RateLimit(name="requests", quota=600, window_s=60, burst=600),
-        staleness_s=1.0,
-        body_max_bytes=65_536,
-        addresses=ClientAddresses(()),
-        probes=(DatabaseProbe(pool),),
-        observer=Observer("console", "info", "test", Stream(log)),
-        random_bytes=secrets.token_bytes,
-        https=True,
-        idempotency_store=IdempotencyStore(pool),
-        log_levels=LogLevelService(pool, clock, "info"),
-        sessions=sessions,
+def composition(pool: Pool, log: LogRecorder, **changes: Any) -> Composition:
+    """The composition of a console on a database. `changes`: settings and fields of the composition."""
+    settings = load(
+        {
+            "GATEHOUSE_ENVIRONMENT": "test",
+            "GATEHOUSE_DATABASE_URL": "postgresql://user@host/database",
+            "GATEHOUSE_BOOTSTRAP_TOKEN": BOOTSTRAP,
+            "GATEHOUSE_SESSION_KEY": session_key({1: b"s" * 32}).get_secret_value(),
+            "GATEHOUSE_MAX_STALENESS_MS": "1000",
+            "GATEHOUSE_CONSOLE_URL": "https://console.test",
+        }
     )
+    observer, pepper = Observer("console", "info", "test", Stream(log)), Pepper({1: b"p" * 32}, 1)
+    return changed(Composition(settings, pool, observer, Clock(), pepper, signer=None, sharing=None), changes)
+
+
+def session_key(generations: dict[int, bytes]) -> SecretStr:
+    """The value of the setting. The last generation is the current one."""
+    encoded = {str(number): base64.b64encode(key).decode() for number, key in generations.items()}
+    return SecretStr(json.dumps({"current": max(generations), "generations": encoded}))
+
+
+def changed(composition: Composition, changes: dict[str, Any]) -> Composition:
+    """`changes`: settings and fields of the composition."""
+    settings = {name: value for name, value in changes.items() if name in Settings.model_fields}
+    fields = {name: value for name, value in changes.items() if name not in settings}
+    return replace(composition, settings=composition.settings.model_copy(update=settings), **fields)
 
 
 @asynccontextmanager
 async def open_console(database: Database, pool: Pool | None = None, **changes: Any) -> AsyncIterator[Console]:
     """A console on this database until the end of the block. pool: remains open; by default, a pool that is closed at the end.
-    `changes`: dependencies to replace."""
+    `changes`: settings and fields of the composition."""
     log, own_pool = LogRecorder(), create_pool(database)
     pool = own_pool if pool is None else pool
-    dependencies, spans = replace(create_dependencies(pool, log), **changes), list[FinishedSpan]()
-    dependencies.observer.tracer = Tracer(spans.append, 100.0)
-    transport = httpx.ASGITransport(console_asgi.create(dependencies), client=("192.0.2.7", 4711))
-    headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
-    async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:
-        yield Console(dependencies, client, log, database, pool, spans)
+    composed, spans = composition(pool, log, **changes), list[FinishedSpan]()
+    composed.observer.tracer = Tracer(spans.append, 100.0)
+    console = Console(composed, httpx.AsyncClient(), log, database, pool, spans)
+    async with console.connect() as console.client:
+        yield console
     await own_pool.close()
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NewType
+
+#: Names of disabled features.
+DisabledFeatures = NewType("DisabledFeatures", frozenset[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,5 @@ def switched(text: str) -> tuple[tuple[str, bool], ...]:
     return tuple(switches.items())
 
 
-def off(switches: Iterable[tuple[str, bool]]) -> frozenset[str]:
-    """Names of disabled features."""
-    return frozenset(name for name, enabled in switches if not enabled)
+def off(switches: Iterable[tuple[str, bool]]) -> DisabledFeatures:
+    return DisabledFeatures(frozenset(name for name, enabled in switches if not enabled))

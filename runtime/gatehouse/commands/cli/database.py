@@ -26,7 +26,7 @@ from gatehouse.core.token import key_id
 from gatehouse.features.transfer import file_formats
 from gatehouse.features.transfer.file_formats import MalformedFile
 from gatehouse.features.transfer.repository import Run
-from gatehouse.features.transfer.service import CheckedImport, ImportContext, ImportJob, ImportOptions, open_transfer
+from gatehouse.features.transfer.service import CheckedImport, ImportOptions, ImportService, open_transfer
 from gatehouse.platform import settings as configuration
 from gatehouse.platform.aws import object_storage
 from gatehouse.platform.db.pool import database
@@ -129,8 +129,8 @@ def export(
 async def _import(
     settings: Settings, text: str, location: str, options: ImportOptions, *, dry_run: bool, skip_invalid: bool, as_json: bool
 ) -> None:
-    async with open_transfer(settings) as (context, _):
-        job = ImportJob(context, text, location, options)
+    async with open_transfer(settings) as (imports, _):
+        job = await imports.job(text, location, options)
         with _progress() as progress:
             bar = progress.add_task("checking", total=None)
             checked = await job.check(lambda rows: progress.update(bar, completed=rows) if rows % 1000 == 0 else None)
@@ -148,7 +148,7 @@ async def _import(
                 progress.update(bar, completed=run.done)
 
             run = await job.write(checked, _actor(), on_batch)
-        if not await context.repository.is_confirmed(timeout_s=settings.max_staleness_ms / 1000):
+        if not await imports.is_confirmed():
             note("Some gateways have not loaded all keys yet. No action is required.")
     _print_result(
         checked, run, location, as_json, "Done." if len(stages) > 1 else "A previous run has already imported all rows."
@@ -156,15 +156,14 @@ async def _import(
 
 
 async def _export(settings: Settings, location: str) -> tuple[int, int]:
-    async with open_transfer(settings) as (context, exports):
-        generation, salt = context.generation, secrets.token_hex(16)
-        seal = partial(
-            file_formats.frame, salt=salt, pepper=context.pepper, generation=generation, random_bytes=secrets.token_bytes
-        )
-        made_at = rfc3339(context.clock.now())
+    async with open_transfer(settings) as (imports, exports):
+        keys, salt = imports.keys, secrets.token_hex(16)
+        generation = await keys.writable_generation()
+        seal = partial(file_formats.frame, salt=salt, pepper=keys.pepper, generation=generation, random_bytes=secrets.token_bytes)
+        made_at = rfc3339(keys.clock.now())
         parts = [file_formats.head(generation, salt, made_at=made_at, environment=settings.environment)]
         pending, rows = b"", 0
-        async for lines, count in exports.lines(_event(context, AuditAction.REGISTRY_EXPORT, salt, location)):
+        async for lines, count in exports.lines(_event(imports, AuditAction.REGISTRY_EXPORT, salt, location)):
             if pending:
                 parts.append(seal(pending, len(parts) - 1, last=False))
             pending, rows = lines, rows + count
@@ -175,13 +174,13 @@ async def _export(settings: Settings, location: str) -> tuple[int, int]:
 
 
 async def _restore(settings: Settings, content: bytes, location: str, dry_run: bool, as_json: bool) -> None:
-    async with open_transfer(settings) as (context, exports):
+    async with open_transfer(settings) as (imports, exports):
         try:
-            head, batches = file_formats.read_head(content), list(file_formats.frames(content, context.pepper))
+            head, batches = file_formats.read_head(content), list(file_formats.frames(content, imports.keys.pepper))
         except file_formats.UnreadableExport as exc:
             raise BadRequest(f"{location} {exc}") from exc
         rows = sum(batch.count(b"\n") for batch in batches)
-        event = _event(context, AuditAction.REGISTRY_RESTORE, str(head["salt"]), location)
+        event = _event(imports, AuditAction.REGISTRY_RESTORE, str(head["salt"]), location)
         counts = {} if dry_run else await exports.restore(batches, event)
     if as_json:
         print_json({"location": location, "rows": rows, "restored": {table: restored for table, (restored, _) in counts.items()}})
@@ -193,8 +192,8 @@ async def _restore(settings: Settings, content: bytes, location: str, dry_run: b
         note("Dry run: nothing was written.")
 
 
-def _event(context: ImportContext, action: AuditAction, salt: str, location: str) -> AuditEvent:
-    at, details = context.clock.now(), {"location": location}
+def _event(imports: ImportService, action: AuditAction, salt: str, location: str) -> AuditEvent:
+    at, details = imports.keys.clock.now(), {"location": location}
     return _actor().event(action, target_id=salt, at=at, details={**details})
 
 

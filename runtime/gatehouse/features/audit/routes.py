@@ -12,9 +12,10 @@ from functools import partial
 import msgspec
 from starlette.responses import StreamingResponse
 
-from gatehouse.core.audit_chain import AuditRow, is_signed, public_keys
+from gatehouse.core.audit_chain import AuditRow
 from gatehouse.core.roles import AUDITORS
 from gatehouse.features.audit.models import AuditFilter
+from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.schemas import (
     AuditEventPage,
     AuditEventView,
@@ -28,9 +29,9 @@ from gatehouse.features.audit.schemas import (
     audit_view,
     checkpoint_view,
 )
+from gatehouse.features.audit.service import CheckpointReader
 from gatehouse.platform.http.endpoint import Endpoint
-from gatehouse.platform.http.fields import Cursors
-from gatehouse.services.console.dependencies import Request
+from gatehouse.platform.http.request import Request
 
 #: First characters of a spreadsheet formula, including full-width forms, and characters that spreadsheets skip before a formula.
 #: A quote begins a quoted cell if the file is read with another separator.
@@ -50,84 +51,68 @@ _EXPORT = {
 }
 
 
-async def list_audit(request: Request, query: ListAudit) -> AuditEventPage:
+async def list_audit(request: Request, query: ListAudit, audit: AuditRepository) -> AuditEventPage:
     """List audit events.
 
     Returns events, newest first. Each event contains its hash and the hash of the previous event.
     """
-    dependencies = request.dependencies
     only = audit_filter(query)
-    cursors = Cursors(dependencies.cursor_pepper, f"audit|{only!r}")
+    cursors = request.cursors(f"audit|{only!r}")
     before = None if query.cursor is None else int(cursors.read(query.cursor))
-    rows, next_before = await dependencies.audit.page(before=before, size=query.limit, only=only)
+    rows, next_before = await audit.page(before=before, size=query.limit, only=only)
     return AuditEventPage([audit_view(row) for row in rows], None if next_before is None else cursors.write(str(next_before)))
 
 
-async def export_audit(request: Request, query: ExportAudit) -> StreamingResponse:
+async def export_audit(request: Request, query: ExportAudit, audit: AuditRepository) -> StreamingResponse:
     """Export audit events.
 
     Downloads all matching events, oldest first. `gatehouse audit verify --file` verifies an NDJSON export without filters.
     """
     only = audit_filter(query)
     # Read the first rows before the response starts, so that an unavailable database results in status 503.
-    first = await request.dependencies.audit.following(0, _BATCH, only)
+    first = await audit.following(0, _BATCH, only)
     headers = {"Content-Disposition": f'attachment; filename="audit.{query.format}"'}
-    return StreamingResponse(_lines(request, only, first, query.format), media_type=_MEDIA_TYPES[query.format], headers=headers)
+    return StreamingResponse(_lines(audit, only, first, query.format), media_type=_MEDIA_TYPES[query.format], headers=headers)
 
 
-async def list_checkpoints(request: Request, query: ListCheckpoints) -> CheckpointPage:
+async def list_checkpoints(request: Request, query: ListCheckpoints, checkpoints: CheckpointReader) -> CheckpointPage:
     """List checkpoints.
 
     Returns the copies of the checkpoints in the database. As evidence, use the checkpoints in the locked bucket.
     """
-    dependencies = request.dependencies
-    checkpoints = await dependencies.audit.checkpoints(after=query.after, size=query.limit + 1)
-    shown = checkpoints[: query.limit]
+    page = await checkpoints.trail.checkpoints(after=query.after, size=query.limit + 1)
+    shown = page[: query.limit]
     return CheckpointPage(
         checkpoints=[checkpoint_view(checkpoint) for checkpoint in shown],
-        next_after=shown[-1].seq if len(checkpoints) > query.limit else None,
-        public_key=None if dependencies.signer is None else (await dependencies.signer.public_key()).decode(),
+        next_after=shown[-1].seq if len(page) > query.limit else None,
+        public_key=await checkpoints.public_key(),
     )
 
 
-async def show_audit_status(request: Request) -> AuditStatus:
+async def show_audit_status(request: Request, checkpoints: CheckpointReader) -> AuditStatus:
     """Retrieve the state of the audit trail.
 
     Returns the last checkpoint, and whether its signature and the hash of its event are valid.
     """
-    audit, signer = request.dependencies.audit, request.dependencies.signer
-    # The checkpoint is read first, so that it never covers an event after the newest one.
-    checkpoint = await audit.last_checkpoint()
-    newest_seq, matches, signed = await audit.newest_seq(), None, None
-    if checkpoint is not None:
-        matches = await audit.hash_of(checkpoint.seq) == checkpoint.hash
-        if signer is not None and checkpoint.key_id == await signer.key_id():
-            signed = is_signed(checkpoint, public_keys(await signer.public_key()))
-    return AuditStatus(
-        newest_seq=newest_seq,
-        enabled=signer is not None,
-        checkpoint=None if checkpoint is None else checkpoint_view(checkpoint),
-        signed=signed,
-        matches=matches,
-    )
+    return await checkpoints.status()
 
 
-async def verify_audit(request: Request) -> AuditVerification:
+async def verify_audit(request: Request, audit: AuditRepository) -> AuditVerification:
     """Verify the audit chain.
 
     Checks the whole chain for edits, gaps and reordering. `gatehouse audit verify` performs the same check on the client.
     """
-    rows, broken = await request.dependencies.audit.verify()
+    rows, broken = await audit.verify()
     return AuditVerification(rows=rows, intact=broken is None, first_broken_seq=broken)
 
 
-async def _lines(request: Request, only: AuditFilter, rows: tuple[AuditRow, ...], format: str) -> AsyncIterator[bytes]:
+async def _lines(audit: AuditRepository, only: AuditFilter, rows: tuple[AuditRow, ...], format: str) -> AsyncIterator[bytes]:
     encode = _csv_event if format == "csv" else _json_event
     if format == "csv":
         yield csv_line(list(AuditEventView.__struct_fields__)).encode()
     while rows:
         yield b"".join(encode(audit_view(row)) for row in rows)
-        rows = await request.dependencies.audit.following(rows[-1].seq, _BATCH, only) if len(rows) == _BATCH else ()
+        rows = await audit.following(rows[-1].seq, _BATCH, only) if len(rows) == _BATCH else ()
 
 
 def _json_event(view: AuditEventView) -> bytes:

@@ -12,12 +12,12 @@ import msgspec
 
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.addresses import network_of
-from gatehouse.core.audit_chain import Checkpoint, signed_bytes
+from gatehouse.core.audit_chain import Checkpoint, is_signed, public_keys, signed_bytes
 from gatehouse.core.audit_events import AuditAction, Details
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Conflict, NotFound, Unavailable
 from gatehouse.features.audit.repository import AuditRepository
-from gatehouse.features.audit.schemas import CheckpointView, checkpoint_of, checkpoint_view
+from gatehouse.features.audit.schemas import AuditStatus, CheckpointView, checkpoint_of, checkpoint_view
 from gatehouse.platform.aws import object_storage
 from gatehouse.platform.aws.signing_key import Signer
 
@@ -164,3 +164,31 @@ class Checkpointer:
         checkpoint = msgspec.structs.replace(unsigned, signature=await self.signer.sign(signed_bytes(unsigned)))
         await self.archive.put(checkpoint)
         return checkpoint if await self.trail.add_checkpoint(checkpoint) else None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointReader:
+    """Reads and verifies checkpoints in the database. Methods raise Unavailable. `signer`: None if checkpoints are disabled."""
+
+    trail: AuditRepository
+    signer: Signer | None
+
+    async def public_key(self) -> str | None:
+        """Return the public key of the signer in PEM."""
+        return None if self.signer is None else (await self.signer.public_key()).decode()
+
+    async def status(self) -> AuditStatus:
+        # The checkpoint is read first, so that it never covers an event after the newest one.
+        checkpoint = await self.trail.last_checkpoint()
+        newest_seq, matches, signed = await self.trail.newest_seq(), None, None
+        if checkpoint is not None:
+            matches = await self.trail.hash_of(checkpoint.seq) == checkpoint.hash
+            if self.signer is not None and checkpoint.key_id == await self.signer.key_id():
+                signed = is_signed(checkpoint, public_keys(await self.signer.public_key()))
+        return AuditStatus(
+            newest_seq=newest_seq,
+            enabled=self.signer is not None,
+            checkpoint=None if checkpoint is None else checkpoint_view(checkpoint),
+            signed=signed,
+            matches=matches,
+        )

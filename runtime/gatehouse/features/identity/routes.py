@@ -10,6 +10,7 @@ from gatehouse.core.errors import Forbidden, NotFound
 from gatehouse.core.features import SESSIONS
 from gatehouse.core.roles import ANY_ROLE, Role
 from gatehouse.core.token import key_id
+from gatehouse.features.identity.cookies import COOKIE, clear_cookie, session_cookie, set_cookie
 from gatehouse.features.identity.schemas import (
     CODE_FRAGMENT,
     CreatedSignInLink,
@@ -19,22 +20,19 @@ from gatehouse.features.identity.schemas import (
     SessionList,
     session_view,
 )
+from gatehouse.features.identity.service import Sessions
 from gatehouse.platform.http.endpoint import CREDENTIAL, SIGN_IN_CODE, Endpoint, Links, StepUp
+from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import invalid
-from gatehouse.services.console.authentication import COOKIE, check_site, clear_cookie, code_prefix, session_cookie, set_cookie
-from gatehouse.services.console.dependencies import Request
 
 
-async def sign_in(request: Request) -> CurrentSession:
+async def sign_in(request: Request, sessions: Sessions) -> CurrentSession:
     """Sign in.
 
     Starts a session and sets the session cookie. Send the credential as `Authorization: Bearer`. To satisfy a step-up
     requirement, sign in again. The new session replaces the current session.
     """
-    caller, http, sessions = request.authenticated, request.http, request.dependencies.sessions
-    kind = _kind(request)
-    if "sec-fetch-site" in http.headers or "origin" in http.headers:
-        check_site(request)
+    caller, http, kind = request.authenticated, request.http, _kind(request)
     cookie = http.cookies.get(COOKIE)
     current = await sessions.find(cookie) if cookie else None
     started = await sessions.begin(
@@ -42,40 +40,36 @@ async def sign_in(request: Request) -> CurrentSession:
         caller.roles,
         kind=kind,
         proven_at=caller.proven_at,
-        bond=_bond(request, kind),
         replaced_id=None if current is None else current.id,
         user_agent=http.headers.get("user-agent", ""),
     )
     set_cookie(request.response, started.cookie, max_age_s=int(sessions.rules.max_s))
     request.response.headers["Location"] = "/v1/sessions/current"
-    return _current(request, started.session, started.csrf)
+    return _current(request, sessions, started.session, started.csrf)
 
 
-async def create_sign_in_link(request: Request) -> CreatedSignInLink:
+async def create_sign_in_link(request: Request, sessions: Sessions) -> CreatedSignInLink:
     """Create a sign-in link.
 
     The link is valid for five minutes and starts one session with the credential of this request, without the credential itself.
     A credential has at most one link: when a new link is created, the previous link stops working.
     """
-    caller, sessions = request.authenticated, request.dependencies.sessions
-    kind = _kind(request)
-    code, expires_at = await sessions.create_link(
-        caller.actor, caller.roles, kind=kind, proven_at=caller.proven_at, bond=_bond(request, kind)
-    )
-    return CreatedSignInLink(f"/{CODE_FRAGMENT}{code_prefix(request.dependencies.key_prefix)}{code}", rfc3339(expires_at))
+    caller, kind = request.authenticated, _kind(request)
+    code, expires_at = await sessions.create_link(caller.actor, caller.roles, kind=kind, proven_at=caller.proven_at)
+    return CreatedSignInLink(f"/{CODE_FRAGMENT}{code}", rfc3339(expires_at))
 
 
-async def list_sessions(request: Request) -> SessionList:
+async def list_sessions(request: Request, sessions: Sessions) -> SessionList:
     """List your sessions.
 
     Returns the active sessions of the caller, newest first.
     """
     current = _session_id(request)
-    sessions = await request.dependencies.sessions.list_for(request.actor)
-    return SessionList([session_view(session, current=session.id == current) for session in sessions])
+    own = await sessions.list_for(request.actor)
+    return SessionList([session_view(session, current=session.id == current) for session in own])
 
 
-async def show_session(request: Request) -> CurrentSession:
+async def show_session(request: Request, sessions: Sessions) -> CurrentSession:
     """Retrieve the current session.
 
     Returns the `csrf_token` of the session, for example after a page reload.
@@ -83,10 +77,10 @@ async def show_session(request: Request) -> CurrentSession:
     session, cookie = request.authenticated.session, session_cookie(request.http)
     if session is None or cookie is None:
         raise NotFound("This request uses a credential instead of a session. POST /v1/sessions starts a session.")
-    return _current(request, session, request.dependencies.sessions.csrf(cookie))
+    return _current(request, sessions, session, sessions.csrf(cookie))
 
 
-async def end_session(request: Request, session: str) -> None:
+async def end_session(request: Request, session: str, sessions: Sessions) -> None:
     """End a session.
 
     Use `current` to end the session that sends the request, or an ID to end another of your sessions. Owners can end any session.
@@ -94,13 +88,13 @@ async def end_session(request: Request, session: str) -> None:
     current = _session_id(request)
     session_id = current if session == "current" else key_id(session)
     any_actor = Role.OWNER in request.authenticated.roles
-    if session_id is None or not await request.dependencies.sessions.end(session_id, request.actor, any_actor=any_actor):
+    if session_id is None or not await sessions.end(session_id, request.actor, any_actor=any_actor):
         raise NotFound("No session has this ID.")
     if session_id == current:
         clear_cookie(request.response)
 
 
-async def end_sessions(request: Request, query: EndSessions) -> EndedSessions:
+async def end_sessions(request: Request, query: EndSessions, sessions: Sessions) -> EndedSessions:
     """End all of your sessions.
 
     The current session also ends, and your sign-in link stops working. With `everybody=true`, which requires the role
@@ -108,7 +102,7 @@ async def end_sessions(request: Request, query: EndSessions) -> EndedSessions:
     """
     if query.everybody and Role.OWNER not in request.authenticated.roles:
         raise Forbidden("Ending the sessions of all users requires the role owner.")
-    ended = await request.dependencies.sessions.end_all(request.actor, everybody=query.everybody)
+    ended = await sessions.end_all(request.actor, everybody=query.everybody)
     if request.authenticated.session is not None:
         clear_cookie(request.response)
     return EndedSessions(ended)
@@ -122,22 +116,17 @@ def _kind(request: Request) -> ActorType:
     return kind
 
 
-def _bond(request: Request, kind: ActorType) -> bytes:
-    dependencies = request.dependencies
-    return dependencies.sessions.bond(dependencies.bootstrap_token or "") if kind == "bootstrap" else b""
-
-
 def _session_id(request: Request) -> str | None:
     session = request.authenticated.session
     return None if session is None else session.id
 
 
-def _current(request: Request, session: Session, csrf_token: str) -> CurrentSession:
+def _current(request: Request, sessions: Sessions, session: Session, csrf_token: str) -> CurrentSession:
     return CurrentSession(
         session=session_view(session, current=True),
         csrf_token=csrf_token,
         roles=sorted(role.value for role in request.authenticated.roles),
-        step_up_max_age_s=int(request.dependencies.sessions.rules.step_up_max_age_s),
+        step_up_max_age_s=int(sessions.rules.step_up_max_age_s),
     )
 
 

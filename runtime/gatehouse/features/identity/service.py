@@ -25,10 +25,10 @@ from gatehouse.core.actor import Actor, ActorType, Session
 from gatehouse.core.addresses import network_of
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import Unavailable
+from gatehouse.core.errors import RateLimited, Unavailable
 from gatehouse.core.roles import Role
 from gatehouse.core.token import ID_CHARS, Pepper, base62
-from gatehouse.core.token_scanner import RANDOM_CHARS, SESSION_PREFIX, redacted
+from gatehouse.core.token_scanner import RANDOM_CHARS, SESSION_PREFIX, SIGN_IN, redacted
 from gatehouse.features.identity.models import SignInLink
 from gatehouse.features.identity.repository import SessionRepository
 
@@ -82,6 +82,8 @@ class Sessions:
 
     key: the session key, whose generations are the keys for the HMACs of cookies.
     random_bytes: `secrets.token_bytes`.
+    bootstrap_token: the first admin credential. None: the bootstrap token is disabled.
+    key_prefix: prefix of this deployment's tokens.
     """
 
     store: SessionRepository
@@ -89,6 +91,13 @@ class Sessions:
     key: Pepper
     rules: SessionRules
     random_bytes: Callable[[int], bytes]
+    bootstrap_token: str | None
+    key_prefix: str
+
+    @property
+    def code_prefix(self) -> str:
+        """The first characters of the code of a sign-in link, which distinguish the code from other credentials."""
+        return f"{self.key_prefix}{SIGN_IN}"
 
     async def begin(
         self,
@@ -97,7 +106,6 @@ class Sessions:
         *,
         kind: ActorType,
         proven_at: float,
-        bond: bytes,
         replaced_id: str | None,
         user_agent: str,
     ) -> StartedSession:
@@ -112,7 +120,7 @@ class Sessions:
             actor_type=kind,
             actor_id=actor.id,
             roles=_stored_roles(kind, roles),
-            bond=bond,
+            bond=self._bond(kind),
             created_at=now,
             proven_at=min(proven_at, now),
             seen_at=now,
@@ -139,16 +147,14 @@ class Sessions:
             return msgspec.structs.replace(session, seen_at=now)
         return session
 
-    async def create_link(
-        self, actor: Actor, roles: frozenset[Role], *, kind: ActorType, proven_at: float, bond: bytes
-    ) -> tuple[str, float]:
+    async def create_link(self, actor: Actor, roles: frozenset[Role], *, kind: ActorType, proven_at: float) -> tuple[str, float]:
         """Create a sign-in link for an actor and delete the previous one. Return the code and its expiry. Raises Unavailable."""
         now = self.clock.now()
-        code = _random_text(self.random_bytes)
+        code = self.code_prefix + _random_text(self.random_bytes)
         digest = self.key.digest(_link_text(code), self.key.current)
         if digest is None:
             raise Unavailable("Sign-in is temporarily unavailable.", detail="the current session key is not available")
-        link = SignInLink(kind, actor.id, _stored_roles(kind, roles), bond, min(proven_at, now), now + LINK_S)
+        link = SignInLink(kind, actor.id, _stored_roles(kind, roles), self._bond(kind), min(proven_at, now), now + LINK_S)
         event = actor.event(AuditAction.SESSION_LINK, target_id="*", at=now, details={"valid_s": LINK_S})
         await self.store.replace_link(link, digest, event)
         return code, link.expires_at
@@ -176,11 +182,9 @@ class Sessions:
             hmac.compare_digest(token.encode(), sent.encode("utf-8", "replace")) for token in expected if token is not None
         )
 
-    def bond(self, secret: str) -> bytes:
-        """Return the HMAC of the bootstrap token. Sessions of this token store the HMAC and end when the token changes."""
-        return self.key.digest(_bond_text(secret), self.key.current) or b""
-
-    def verify_bond(self, bond: bytes, secret: str | None) -> bool:
+    def verify_bond(self, bond: bytes) -> bool:
+        """Return True if a session or link of the bootstrap token belongs to the current bootstrap token."""
+        secret = self.bootstrap_token
         return secret is not None and any(
             self.key.matches(_bond_text(secret), bond, generation) for generation in self.key.generations
         )
@@ -211,6 +215,10 @@ class Sessions:
         """Delete expired sessions. Returns the number of deleted sessions. Raises Unavailable."""
         now = self.clock.now()
         return await self.store.prune(seen_before=now - self.rules.idle_s, now=now)
+
+    def _bond(self, kind: ActorType) -> bytes:
+        """Return the HMAC of the bootstrap token for a credential of this kind. Its sessions end when the token changes."""
+        return self.key.digest(_bond_text(self.bootstrap_token or ""), self.key.current) or b"" if kind == "bootstrap" else b""
 
 
 def _printable(user_agent: str) -> str:
@@ -266,6 +274,12 @@ class Lockout:
         started, count = self._failures.get((network_of(address), principal), (0.0, 0))
         remaining = started + WINDOW_S - self.clock.now()
         return math.ceil(remaining) if count >= FAILURES_MAX and remaining > 0 else 0
+
+    def check(self, address: str, principal: str, message: str) -> None:
+        """Raise RateLimited while the client is locked out."""
+        wait_s = self.wait_s(address, principal)
+        if wait_s:
+            raise RateLimited(message, retry_after_s=wait_s)
 
     def failed(self, address: str, principal: str) -> None:
         pair, now = (network_of(address), principal), self.clock.now()

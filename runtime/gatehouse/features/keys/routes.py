@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.errors import NotFound, RateLimited, Unavailable
-from gatehouse.core.keys import Key, KeyEnvironment, KeyId, RotationOptions
+from gatehouse.core.keys import RotationOptions
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.roles import AUDITORS, KEY_CREATORS, KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, READERS, Role
 from gatehouse.core.token import id_start, is_marked, key_id
@@ -32,74 +31,62 @@ from gatehouse.features.keys.schemas import (
     key_view,
     settings_of,
 )
-from gatehouse.features.keys.service import Changed, KeyService
+from gatehouse.features.keys.service import Changed, KeyService, existing_id
 from gatehouse.features.keys.signing_schemas import SetSigning, SigningKeySet
 from gatehouse.platform.http.endpoint import Endpoint, Links, StepUp
-from gatehouse.platform.http.fields import IF_MATCH, Cursors, etag, expected_version, unix_seconds
-from gatehouse.platform.http.validation import invalid
-from gatehouse.services.console.dependencies import Dependencies, Request
-
-DEFAULT_SCOPES = ("cores:read",)
+from gatehouse.platform.http.fields import IF_MATCH, etag, expected_version, unix_seconds
+from gatehouse.platform.http.request import Request
 
 
-async def create_key(request: Request, body: CreateKey) -> CreatedKey:
+async def create_key(request: Request, body: CreateKey, keys: KeyService) -> CreatedKey:
     """Create a key.
 
     The token, or the link that shows the token once, is returned only in this response.
     """
-    dependencies = request.dependencies
-    settings = settings_of(body)
-    settings["environment"] = KeyEnvironment(body.environment) if body.environment else dependencies.key_environment
-    if body.limits is None:
-        settings["limits"] = (dependencies.default_limit,)
-    if body.scopes is None:
-        settings["scopes"] = () if body.roles else DEFAULT_SCOPES
+    settings, owner = settings_of(body), request.authenticated.owner
     ttl_s, delivery = settings.pop("ttl_s"), settings.pop("delivery")
-    _check_delivery(request, delivery)
-    created = await key_service(dependencies).create(settings, request.actor, ttl_s=ttl_s)
+    created = await keys.create(settings, request.actor, ttl_s=ttl_s, delivery=delivery, owner=owner)
     request.response.headers["ETag"] = etag(created.key.version)
     request.response.headers["Location"] = f"/v1/keys/{created.key.id}"
-    issued = await _issued(request, delivery, created.token, created.key)
-    return CreatedKey(**issued, key=key_view(created.key, dependencies.key_prefix))
+    return CreatedKey(**created.issued, key=key_view(created.key, keys.prefix))
 
 
-async def list_keys(request: Request, query: ListKeys) -> KeyPage:
+async def list_keys(request: Request, query: ListKeys, keys: KeyService) -> KeyPage:
     """List keys.
 
     Returns the keys that match all filters, in the order that `sort` specifies. The default order is by ID.
     """
-    dependencies = request.dependencies
     only = msgspec.convert(query, KeyFilter, from_attributes=True)
     if query.search is not None:
         known = key_id(query.search)
-        is_id = known is not None and is_marked(known, dependencies.pepper)
-        only = msgspec.structs.replace(only, id_start=known if is_id else id_start(query.search, dependencies.key_prefix))
-    cursors = Cursors(dependencies.cursor_pepper, f"keys|{only!r}|{query.sort}")
+        is_id = known is not None and is_marked(known, keys.pepper)
+        only = msgspec.structs.replace(only, id_start=known if is_id else id_start(query.search, keys.prefix))
+    cursors = request.cursors(f"keys|{only!r}|{query.sort}")
     after = None if query.cursor is None else KeyPosition.parse(cursors.read(query.cursor))
-    keys, next_after = await dependencies.keys.page(after=after, size=query.limit, only=only, sort=query.sort)
+    page, next_after = await keys.store.page(after=after, size=query.limit, only=only, sort=query.sort)
     next_cursor = None if next_after is None else cursors.write(str(next_after))
-    total = await dependencies.keys.count(only) if query.total else None
-    return KeyPage([key_view(key, dependencies.key_prefix) for key in keys], next_cursor, total)
+    total = await keys.store.count(only) if query.total else None
+    return KeyPage([key_view(key, keys.prefix) for key in page], next_cursor, total)
 
 
-async def show_key(request: Request, id: str) -> KeyView:
+async def show_key(request: Request, id: str, keys: KeyService) -> KeyView:
     """Retrieve a key.
 
     To update the key, send its ETag in `If-Match`.
     """
-    key = await existing_key(request, id)
+    key = await keys.get(id)
     request.response.headers["ETag"] = etag(key.version)
-    return key_view(key, request.dependencies.key_prefix)
+    return key_view(key, keys.prefix)
 
 
-async def update_key(request: Request, id: str, body: UpdateKey) -> ChangedKey:
+async def update_key(request: Request, id: str, body: UpdateKey, keys: KeyService) -> ChangedKey:
     """Update a key.
 
     Responds when every live gateway worker has confirmed the change, or when the propagation bound is reached.
     """
     settings = settings_of(body)
     allow_last_admin = settings.pop("allow_last_admin")
-    changed = await key_service(request.dependencies).update(
+    changed = await keys.update(
         existing_id(id),
         settings,
         request.actor,
@@ -107,10 +94,10 @@ async def update_key(request: Request, id: str, body: UpdateKey) -> ChangedKey:
         allow_last_admin=allow_last_admin,
     )
     request.response.headers["ETag"] = etag(changed.key.version)
-    return _changed(request, changed)
+    return _changed(keys, changed)
 
 
-async def rotate_key(request: Request, id: str, body: RotateKey) -> RotatedKey:
+async def rotate_key(request: Request, id: str, body: RotateKey, keys: KeyService) -> RotatedKey:
     """Rotate a key.
 
     Creates a new key with the same settings. The previous key works until the grace period ends. Any earlier grace period in the
@@ -118,106 +105,109 @@ async def rotate_key(request: Request, id: str, body: RotateKey) -> RotatedKey:
     """
     expires_at = None if body.expires_at is None else unix_seconds(body.expires_at)
     options = RotationOptions(body.grace_s, body.ttl_s, expires_at, body.reason)
-    keys, prefix = key_service(request.dependencies), request.dependencies.key_prefix
-    _check_delivery(request, body.delivery)
-    rotated = await keys.rotate(existing_id(id), options, request.actor, allow_last_admin=body.allow_last_admin)
+    rotated = await keys.rotate(
+        existing_id(id),
+        options,
+        request.actor,
+        delivery=body.delivery,
+        owner=request.authenticated.owner,
+        allow_last_admin=body.allow_last_admin,
+    )
     request.response.headers["Location"] = f"/v1/keys/{rotated.key.id}"
     return RotatedKey(
-        **await _issued(request, body.delivery, rotated.token, rotated.key),
-        key=key_view(rotated.key, prefix),
-        previous=key_view(rotated.previous, prefix),
+        **rotated.issued,
+        key=key_view(rotated.key, keys.prefix),
+        previous=key_view(rotated.previous, keys.prefix),
         effective=rotated.effective.value,
     )
 
 
-async def end_grace(request: Request, id: str, body: ReasonBody) -> ChangedKey:
+async def end_grace(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
     """End a grace period.
 
     Ends the grace period of a rotated key immediately. The `last_used_at` field of the key shows whether the key is still in use.
     """
-    return await _act(request, id, Action.END_GRACE_PERIOD, body)
+    return await _act(request, id, Action.END_GRACE_PERIOD, body, keys)
 
 
-async def disable_key(request: Request, id: str, body: DeactivateKey) -> ChangedKey:
+async def disable_key(request: Request, id: str, body: DeactivateKey, keys: KeyService) -> ChangedKey:
     """Disable a key.
 
     The gateway denies the key until it is enabled again. Idempotent.
     """
-    return await _act(request, id, Action.DISABLE, body)
+    return await _act(request, id, Action.DISABLE, body, keys)
 
 
-async def enable_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
+async def enable_key(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
     """Enable a disabled key.
 
     Idempotent.
     """
-    return await _act(request, id, Action.ENABLE, body)
+    return await _act(request, id, Action.ENABLE, body, keys)
 
 
-async def revoke_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
+async def revoke_key(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
     """Revoke a key.
 
     A revocation cannot be undone. Responds when every live gateway worker denies the key, or when the propagation bound is
     reached. Idempotent.
     """
-    return await _act(request, id, Action.REVOKE, body)
+    return await _act(request, id, Action.REVOKE, body, keys)
 
 
-async def delete_key(request: Request, id: str, body: DeactivateKey) -> ChangedKey:
+async def delete_key(request: Request, id: str, body: DeactivateKey, keys: KeyService) -> ChangedKey:
     """Delete a key.
 
     The gateway denies the key as if the key did not exist. A deleted key can be restored for 30 days. Idempotent.
     """
-    return await _act(request, id, Action.DELETE, body)
+    return await _act(request, id, Action.DELETE, body, keys)
 
 
-async def restore_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
+async def restore_key(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
     """Restore a deleted key.
 
     The key returns to its state before the deletion: active, disabled or revoked.
     """
-    return await _act(request, id, Action.RESTORE, body)
+    return await _act(request, id, Action.RESTORE, body, keys)
 
 
-async def purge_key(request: Request, id: str, body: PurgeKey) -> PurgedKey:
+async def purge_key(request: Request, id: str, body: PurgeKey, keys: KeyService) -> PurgedKey:
     """Purge a key.
 
     Erases the data of a deleted or revoked key. The ID stays reserved. A purge cannot be undone. The audit trail keeps the
     events. Idempotent.
     """
-    keys, counters = key_service(request.dependencies), request.dependencies.counters
-    forget = None if counters is None else counters.forget
-    changed, counters_removed = await keys.purge(existing_id(id), body.confirm, body.reason, request.actor, forget=forget)
-    purged_at = rfc3339(changed.key.purged_at or request.dependencies.clock.now())
+    changed, counters_removed = await keys.purge(existing_id(id), body.confirm, body.reason, request.actor)
+    purged_at = rfc3339(changed.key.purged_at or request.now)
     return PurgedKey(changed.key.id, purged_at, changed.effective.value, counters_removed)
 
 
-async def set_signing(request: Request, id: str, body: SetSigning) -> SigningKeySet:
+async def set_signing(request: Request, id: str, body: SetSigning, keys: KeyService) -> SigningKeySet:
     """Set a signing key.
 
     Replaces the current signing key. For hmac-sha256, the secret is returned only in this response.
     """
-    secret, changed = await key_service(request.dependencies).set_signing(
+    secret, changed = await keys.set_signing(
         existing_id(id), body.ed25519_key(), request.actor, required=body.required, allow_last_admin=body.allow_last_admin
     )
-    return SigningKeySet(secret, key_view(changed.key, request.dependencies.key_prefix), changed.effective.value)
+    return SigningKeySet(secret, key_view(changed.key, keys.prefix), changed.effective.value)
 
 
-async def remove_signing(request: Request, id: str) -> ChangedKey:
+async def remove_signing(request: Request, id: str, keys: KeyService) -> ChangedKey:
     """Remove a signing key.
 
     Rejected while the key requires signatures.
     """
-    return _changed(request, await key_service(request.dependencies).remove_signing(existing_id(id), request.actor))
+    return _changed(keys, await keys.remove_signing(existing_id(id), request.actor))
 
 
-async def pepper_status(request: Request) -> PepperStatus:
+async def pepper_status(request: Request, keys: KeyService) -> PepperStatus:
     """Retrieve the progress of a pepper rotation.
 
     Keys move to the newest generation when they are used.
     """
-    keys, pepper = key_service(request.dependencies), request.dependencies.pepper
-    uses = {use.generation: use for use in await request.dependencies.keys.generations()}
+    pepper = keys.pepper
+    uses = {use.generation: use for use in await keys.store.generations()}
     writing = await keys.writable_generation()
     rows = []
     for generation in sorted({*uses, *pepper.generations} - {0}):
@@ -229,70 +219,24 @@ async def pepper_status(request: Request) -> PepperStatus:
     return PepperStatus(pepper.current, writing, rows)
 
 
-async def show_propagation(request: Request) -> Propagation:
+async def show_propagation(request: Request, keys: KeyService) -> Propagation:
     """Retrieve the state of the propagation of changes.
 
     Shows how many gateway workers have applied the last change of a key, and how old the data of the slowest worker is.
     """
-    workers, behind, silent, lag_s = await request.dependencies.keys.propagation()
+    workers, behind, silent, lag_s = await keys.store.propagation()
     lag_s = None if lag_s is None else round(lag_s, 1)
-    return Propagation(workers, behind, silent, lag_s, request.dependencies.staleness_s)
+    return Propagation(workers, behind, silent, lag_s, keys.confirmation_timeout_s)
 
 
-def existing_id(text: str) -> KeyId:
-    """Raises NotFound if the text cannot be a key ID. The error is the same as for an ID that does not exist."""
-    id = key_id(text)
-    if id is None:
-        raise NotFound("No key has this ID.")
-    return id
-
-
-def _check_delivery(request: Request, delivery: str) -> None:
-    """Raises BadRequest if the token is to be delivered as a link and secret sharing is not configured."""
-    if delivery == "link" and request.dependencies.sharing is None:
-        raise invalid("body.delivery", "requires secret sharing, which is not configured", "send `token`")
-
-
-async def _issued(request: Request, delivery: str, token: str, key: Key) -> dict[str, str]:
-    """The token of a new key, or a link to it. Raises Unavailable if the link cannot be created, although the key then exists."""
-    sharing = request.dependencies.sharing
-    if delivery != "link" or sharing is None:
-        return {"token": token}
-    try:
-        return {"link": await sharing.deliver(token, f"API key {key.id}", request.authenticated.owner, request.actor)}
-    except (RateLimited, Unavailable) as exc:
-        text = f"Key {key.id} was created, but the link to the token could not be created. Rotate the key to get a link."
-        raise Unavailable(text, detail=exc.detail or exc.code) from exc
-
-
-async def existing_key(request: Request, id: str) -> Key:
-    key = await request.dependencies.keys.get(existing_id(id))
-    if key is None:
-        raise NotFound("No key has this ID.")
-    return key
-
-
-def key_service(dependencies: Dependencies) -> KeyService:
-    return KeyService(
-        store=dependencies.keys,
-        clock=dependencies.clock,
-        pepper=dependencies.pepper,
-        prefix=dependencies.key_prefix,
-        random_bytes=dependencies.random_bytes,
-        confirmation_timeout_s=dependencies.staleness_s,
-    )
-
-
-async def _act(request: Request, id: str, action: Action, body: ReasonBody) -> ChangedKey:
+async def _act(request: Request, id: str, action: Action, body: ReasonBody, keys: KeyService) -> ChangedKey:
     allow_last_admin = isinstance(body, DeactivateKey) and body.allow_last_admin
-    keys = key_service(request.dependencies)
-    return _changed(
-        request, await keys.act(existing_id(id), action, body.reason, request.actor, allow_last_admin=allow_last_admin)
-    )
+    changed = await keys.act(existing_id(id), action, body.reason, request.actor, allow_last_admin=allow_last_admin)
+    return _changed(keys, changed)
 
 
-def _changed(request: Request, changed: Changed) -> ChangedKey:
-    return ChangedKey(key_view(changed.key, request.dependencies.key_prefix), changed.effective.value)
+def _changed(keys: KeyService, changed: Changed) -> ChangedKey:
+    return ChangedKey(key_view(changed.key, keys.prefix), changed.effective.value)
 
 
 def _key(

@@ -16,7 +16,7 @@ from gatehouse.core import http_signatures, lifecycle
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Problem, Unavailable
+from gatehouse.core.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Problem, RateLimited, Unavailable
 from gatehouse.core.keys import (
     OWN_SCHEME,
     Key,
@@ -26,6 +26,7 @@ from gatehouse.core.keys import (
     KeyId,
     KeyState,
     LockedKey,
+    RateLimit,
     RotationOptions,
     SignatureAlgorithm,
     Signing,
@@ -34,10 +35,11 @@ from gatehouse.core.keys import (
 )
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.sealing import SIGNING_SECRET, seal, unseal
-from gatehouse.core.token import ParsedToken, Pepper, build_marked
+from gatehouse.core.token import ParsedToken, Pepper, build_marked, key_id
 from gatehouse.features.keys.models import Effective, KeyFilter, SealedSecret
 from gatehouse.features.keys.possession import stored_keys
 from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.platform.http.validation import invalid
 
 #: IDs contain 47 random bits. Two collisions in a row mean that the source of randomness is defective.
 _ID_ATTEMPTS = 2
@@ -53,8 +55,12 @@ _LAST_ADMIN_GRACE_PERIOD = (
 )
 
 
+#: Scopes of keys for which the request specifies neither scopes nor roles.
+DEFAULT_SCOPES = ("cores:read",)
+
+
 class Created(msgspec.Struct, frozen=True):
-    token: str  # shown once and not stored
+    issued: dict[str, str]  # `token`, or `link` to the token; shown once and not stored
     key: Key
 
     def __repr__(self) -> str:
@@ -67,7 +73,7 @@ class Changed(msgspec.Struct, frozen=True):
 
 
 class Rotated(msgspec.Struct, frozen=True):
-    token: str  # of the new key; shown once and not stored
+    issued: dict[str, str]  # as in Created, for the new key
     key: Key
     previous: Key
     effective: Effective
@@ -75,6 +81,9 @@ class Rotated(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Rotated({self.previous.id} -> {self.key.id})"
 
+
+#: (text, label, owner, actor) -> link that shows the text once. Raises RateLimited, Unavailable.
+Deliver = Callable[[str, str, str, Actor], Awaitable[str]]
 
 #: (key, next state, now) -> change. A pure function, except that it may raise an error.
 Change = Callable[[Key, KeyState, float], KeyChange]
@@ -88,6 +97,9 @@ class KeyService:
     prefix: prefix of this deployment's tokens.
     random_bytes: source of randomness for tokens, `secrets.token_bytes`.
     confirmation_timeout_s: maximum time that a change waits for confirmation by the gateways.
+    environment, default_limit: of keys for which the request specifies none.
+    deliver: creates links to tokens. None if secret sharing is not configured.
+    forget: removes the rate-limit counters of a key family. None if each gateway worker counts separately.
     """
 
     store: KeyRepository
@@ -96,13 +108,40 @@ class KeyService:
     prefix: str
     random_bytes: Callable[[int], bytes]
     confirmation_timeout_s: float
+    environment: KeyEnvironment
+    default_limit: RateLimit
+    deliver: Deliver | None = None
+    forget: Callable[[str], Awaitable[bool]] | None = None
 
-    async def create(self, fields: KeyFields, actor: Actor, *, ttl_s: int | None) -> Created:
-        """Stores a new key with its audit event. `ttl_s`: lifetime in seconds. None: `expires_at` in `fields` determines the
-        expiry.
+    async def get(self, id: str) -> Key:
+        """Raises NotFound, Unavailable."""
+        key = await self.store.get(existing_id(id))
+        if key is None:
+            raise _not_found()
+        return key
 
-        Raises BadRequest if the expiry is not allowed, and Unavailable.
+    async def create(
+        self, fields: KeyFields, actor: Actor, *, ttl_s: int | None, delivery: str = "token", owner: str = ""
+    ) -> Created:
+        """Stores a new key with its audit event.
+
+        fields: the environment, the limits and the scopes are None for the defaults.
+        ttl_s: lifetime in seconds. None: `expires_at` in `fields` determines the expiry.
+        delivery: `token`, or `link` for a link to the token, which belongs to `owner`.
+
+        Raises BadRequest if the expiry or the delivery is not possible, and Unavailable, even if the key was created but the link
+        could not be created.
         """
+        self._check_delivery(delivery)
+        fields = {**fields, "environment": KeyEnvironment(fields["environment"] or self.environment)}
+        if fields["limits"] is None:
+            fields["limits"] = (self.default_limit,)
+        if fields["scopes"] is None:
+            fields["scopes"] = () if fields["roles"] else DEFAULT_SCOPES
+        token, key = await self._add(fields, actor, ttl_s)
+        return Created(await self._issue(token, key, delivery, owner, actor), key)
+
+    async def _add(self, fields: KeyFields, actor: Actor, ttl_s: int | None) -> tuple[str, Key]:
         now, own_scopes = self.clock.now(), fields["scopes"]
         expires_at = fields["expires_at"] if ttl_s is None else now + ttl_s
         lifecycle.check_expiry(expires_at, now)
@@ -129,7 +168,7 @@ class KeyService:
                 await self.store.add(key, event)
             except Conflict:
                 continue
-            return Created(token=token.text, key=key)
+            return token.text, key
         raise Unavailable("Key creation is temporarily unavailable.", detail="random key IDs collide")
 
     async def find_by_token(self, token: str) -> Key | None:
@@ -166,13 +205,23 @@ class KeyService:
 
         return await self.transition(key_id, action, actor, change, allow_last_admin=allow_last_admin)
 
-    async def rotate(self, key_id: KeyId, options: RotationOptions, actor: Actor, *, allow_last_admin: bool = False) -> Rotated:
+    async def rotate(
+        self,
+        key_id: KeyId,
+        options: RotationOptions,
+        actor: Actor,
+        *,
+        delivery: str = "token",
+        owner: str = "",
+        allow_last_admin: bool = False,
+    ) -> Rotated:
         """Creates the successor of a key. The old token stays valid until the grace period ends or the old key expires.
 
         An earlier grace period ends immediately, so at most two keys in a family are valid at a time.
-        Raises Conflict if the key has expired or has already been rotated, BadRequest if the new expiry is not allowed, and the
-        errors of `transition`.
+        `delivery`, `owner`: see `create`. Raises Conflict if the key has expired or has already been rotated, BadRequest if the
+        new expiry is not allowed, and the errors of `create` and `transition`.
         """
+        self._check_delivery(delivery)
         generation = await self.writable_generation()
         created: list[tuple[str, Key]] = []
 
@@ -202,17 +251,15 @@ class KeyService:
 
         changed = await self.transition(key_id, Action.ROTATE, actor, change, allow_last_admin=allow_last_admin)
         token, key = created[-1]
-        return Rotated(token=token, key=key, previous=changed.key, effective=changed.effective)
+        issued = await self._issue(token, key, delivery, owner, actor)
+        return Rotated(issued, key, previous=changed.key, effective=changed.effective)
 
-    async def purge(
-        self, key_id: KeyId, confirm: str, reason: str, actor: Actor, *, forget: Callable[[str], Awaitable[bool]] | None
-    ) -> tuple[Changed, bool]:
+    async def purge(self, key_id: KeyId, confirm: str, reason: str, actor: Actor) -> tuple[Changed, bool]:
         """Removes all data of a deleted or revoked key except its ID, which stays reserved. Audit events remain. Idempotent.
 
-        `confirm` must repeat the ID. `forget`: removes the rate-limit counters of a key family. None if each gateway worker
-        counts separately. The second value is True if the counters were removed, and False if another key in the family uses
-        the counters, or if Redis is unavailable and the counters expire later. Raises BadRequest if `confirm` is not the ID,
-        and the errors of `transition`.
+        `confirm` must repeat the ID. The second value is True if the rate-limit counters of the key family were removed, and
+        False if another key in the family uses the counters, or if Redis is unavailable and the counters expire later. Raises
+        BadRequest if `confirm` is not the ID, and the errors of `transition`.
         """
         if confirm != key_id:
             problem = Problem("body.confirm", "is not the ID of this key", "repeat the ID: a purge cannot be undone")
@@ -225,7 +272,7 @@ class KeyService:
         changed = await self.transition(key_id, Action.PURGE, actor, change)
         subject = changed.key.subject
         remaining, _ = await self.store.page(after=None, size=1, only=KeyFilter(family_id=subject))
-        return changed, forget is not None and not remaining and await forget(subject)
+        return changed, self.forget is not None and not remaining and await self.forget(subject)
 
     async def set_signing(
         self, key_id: KeyId, public_key: bytes | None, actor: Actor, *, required: bool, allow_last_admin: bool
@@ -312,7 +359,7 @@ class KeyService:
 
         written = await self.store.alter(key_id, update)
         if written is None:
-            raise NotFound("No key has this ID.")
+            raise _not_found()
         key, change_seq = written
         return Changed(key, await self.store.effective(change_seq, timeout_s=self.confirmation_timeout_s))
 
@@ -323,6 +370,21 @@ class KeyService:
         """
         available = [generation for generation in self.pepper.generations if generation <= self.pepper.current]
         return await self.store.writable_generation(available) or self.pepper.current
+
+    def _check_delivery(self, delivery: str) -> None:
+        """Raises BadRequest if the token is to be delivered as a link and secret sharing is not configured."""
+        if delivery == "link" and self.deliver is None:
+            raise invalid("body.delivery", "requires secret sharing, which is not configured", "send `token`")
+
+    async def _issue(self, token: str, key: Key, delivery: str, owner: str, actor: Actor) -> dict[str, str]:
+        """The token of a new key, or a link to it. Raises Unavailable if the link cannot be created."""
+        if delivery != "link" or self.deliver is None:
+            return {"token": token}
+        try:
+            return {"link": await self.deliver(token, f"API key {key.id}", owner, actor)}
+        except (RateLimited, Unavailable) as exc:
+            text = f"Key {key.id} was created, but the link to the token could not be created. Rotate the key to get a link."
+            raise Unavailable(text, detail=exc.detail or exc.code) from exc
 
     def _new_token(self, environment: KeyEnvironment, generation: int) -> tuple[ParsedToken, bytes]:
         """A token with a marked ID, and the digest to store. Raises Unavailable if the pepper generation is not available."""
@@ -340,6 +402,18 @@ class KeyService:
                 "Key creation is temporarily unavailable.", detail=f"pepper generation {generation} is not available"
             )
         return token, digest
+
+
+def existing_id(text: str) -> KeyId:
+    """Raises NotFound if the text cannot be a key ID. The error is the same as for an ID that does not exist."""
+    id = key_id(text)
+    if id is None:
+        raise _not_found()
+    return id
+
+
+def _not_found() -> NotFound:
+    return NotFound("No key has this ID.")
 
 
 def _keeps_admin(key: Key, changed: KeyChange) -> bool:

@@ -2,7 +2,7 @@
 only a notification is sent.
 
 A report contains the token and therefore proves possession. A reporter learns only whether the token belongs to a key. The same
-lookup is performed for an unknown key, a wrong secret and a known key. The route verifies the signature of the report.
+lookup is performed for an unknown key, a wrong secret and a known key. The signature of the body authenticates the reporter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, Details
 from gatehouse.core.clock import Clock, to_datetime
-from gatehouse.core.errors import Conflict
+from gatehouse.core.errors import Conflict, NotFound, Unauthorized
 from gatehouse.core.keys import Key, KeyState
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.token import NULL_DIGEST
@@ -60,14 +60,16 @@ class LeakService:
     secret: bytes | None
     bootstrap_token: str | None = None
 
-    def accepts(self, reporter: Reporter) -> bool:
-        return bool(self.github_keys) if reporter == "github" else self.secret is not None
-
-    def is_signed(self, reporter: Reporter, headers: Mapping[str, str], body: bytes) -> bool:
-        """True if an accepted reporter signed the request."""
+    def check_signature(self, reporter: Reporter, headers: Mapping[str, str], body: bytes) -> None:
+        """Raises Unauthorized if no accepted reporter signed the request, and NotFound if the kind of reporter is not enabled."""
+        if not (self.github_keys if reporter == "github" else self.secret):
+            raise NotFound("Leak reports of this kind are not enabled. See the GATEHOUSE_LEAK_* settings.")
         if reporter == "github":
-            return is_signed_by_github(headers, body, self.github_keys)
-        return self.secret is not None and is_signed_webhook(self.secret, headers, body, now=self.clock.now())
+            signed = is_signed_by_github(headers, body, self.github_keys)
+        else:
+            signed = self.secret is not None and is_signed_webhook(self.secret, headers, body, now=self.clock.now())
+        if not signed:
+            raise Unauthorized("The signature is not from a configured reporter.")
 
     async def report(self, reports: Sequence[LeakReport], actor: Actor) -> list[bool]:
         """For each report, returns True if the token belongs to a key. Raises Unavailable, after which the reporter sends the

@@ -1,4 +1,5 @@
-"""Sends notifications. Rows of the audit trail become deliveries, which are retried until they succeed or are dead.
+"""Manages webhooks and sends notifications. Rows of the audit trail become deliveries, which are retried until they succeed or
+are dead.
 
 Deliveries are derived from committed audit rows, so a rolled-back change causes no notification. Notifications are delivered at
 least once. `webhook-id` is the same for all attempts, so that receivers can detect duplicates.
@@ -7,12 +8,17 @@ least once. `webhook-id` is the same for all attempts, so that receivers can det
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from gatehouse.core.actor import Actor
+from gatehouse.core.addresses import Network
+from gatehouse.core.audit_events import AuditAction, Details
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable
-from gatehouse.core.token import Pepper
+from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable, NotFound, Problem, Unavailable
+from gatehouse.core.origin import parse_origin, rejection
+from gatehouse.core.token import ID_CHARS, Pepper, base62
 from gatehouse.core.webhook_signatures import webhook_secret, webhook_signature
 from gatehouse.features.notifications.models import TOPIC, Delivery, Webhook
 from gatehouse.features.notifications.repository import NotificationRepository
@@ -32,6 +38,72 @@ LEASE_S = 60.0
 
 #: Reminders are sent this number of days before a key expires, if the lifetime of the key is at least twice as long.
 REMINDER_DAYS = (1, 7, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookService:
+    """Manages webhooks and their deliveries. Methods raise Unavailable.
+
+    pepper: HMAC secret from which webhook secrets are derived.
+    networks: private networks that webhooks may use.
+    random_bytes: source of randomness for IDs.
+    """
+
+    repository: NotificationRepository
+    clock: Clock
+    pepper: Pepper
+    networks: tuple[Network, ...]
+    random_bytes: Callable[[int], bytes]
+
+    async def create(self, url: str, events: Iterable[str], actor: Actor) -> tuple[bytes, Webhook]:
+        """Create a webhook. Returns its secret, which is not stored. Raises BadRequest if the URL is not accepted."""
+        message = _url_problem(url, self.networks)
+        if message:
+            problem = Problem("body.url", message, "send an https:// URL with a public address")
+            raise BadRequest("Notifications cannot be sent to this URL.", errors=(problem,))
+        # Webhook IDs have the format of key IDs: 71 random bits in base62.
+        id = base62(int.from_bytes(self.random_bytes(12), "big") % 62**ID_CHARS, ID_CHARS)
+        now, generation = self.clock.now(), self.pepper.current
+        secret = webhook_secret(self.pepper, id, generation)
+        if secret is None:
+            raise Unavailable(
+                "Webhook creation is temporarily unavailable.", detail="the current pepper generation is not configured"
+            )
+        webhook = Webhook(id, url, tuple(dict.fromkeys(events)), generation, now, actor.label)
+        details: Details = {"host": urlsplit(url).hostname or "", "events": list(webhook.events)}
+        event = actor.event(AuditAction.WEBHOOK_CREATE, target_id=id, at=now, details=details)
+        await self.repository.add_webhook(webhook, event)
+        return secret, webhook
+
+    async def delete(self, webhook_id: str, actor: Actor) -> None:
+        """Delete a webhook and its pending deliveries. Raises NotFound."""
+        event = actor.event(AuditAction.WEBHOOK_DELETE, target_id=webhook_id[:12], at=self.clock.now(), details={})
+        if "\0" in webhook_id or not await self.repository.delete_webhook(webhook_id, event):
+            raise NotFound("No webhook has this ID.")
+
+    async def retry(self, notification: str, destination: str, actor: Actor) -> None:
+        """Queue a dead delivery again and reset the number of attempts. Raises NotFound."""
+        now, details = self.clock.now(), {"notification_id": notification[:40]}
+        event = actor.event(AuditAction.DELIVERY_RETRY, target_id=destination[:12], at=now, details={**details})
+        valid = "\0" not in notification + destination
+        if not valid or not await self.repository.requeue(notification, destination, now=now, event=event):
+            raise NotFound("No dead delivery has this notification and destination.")
+
+
+def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
+    """Reason why a URL is rejected, or an empty string if the URL is accepted. Host names are resolved and checked for each
+    delivery."""
+    if not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url) or "#" in url:
+        return "must consist of visible ASCII characters, without a fragment or backslash"
+    scheme, _, rest = url.partition("://")
+    origin = parse_origin(f"{scheme}://{rest.partition('/')[0].partition('?')[0]}")
+    if isinstance(origin, str):
+        return origin
+    if origin.scheme != "https" and not networks:
+        return "must begin with https://"
+    if origin.address is not None and rejection([origin.address], networks):
+        return "has an address that is not public"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

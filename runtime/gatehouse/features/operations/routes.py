@@ -5,51 +5,50 @@ from __future__ import annotations
 from functools import partial
 
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.features import FEATURES
+from gatehouse.core.features import FEATURES, DisabledFeatures
 from gatehouse.core.roles import AUDITORS, OPERATORS
 from gatehouse.features.operations.schemas import FeatureList, FeatureView, LogLevel, SetLogLevel
-from gatehouse.features.operations.service import LogLevelOverride
+from gatehouse.features.operations.service import LogLevelOverride, LogLevelService
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
-from gatehouse.services.console.dependencies import Request
+from gatehouse.platform.http.request import Request
 
 
-async def show_log_level(request: Request) -> LogLevel:
+async def show_log_level(request: Request, log_levels: LogLevelService) -> LogLevel:
     """Retrieve the log level.
 
     Returns the current level and the configured level.
     """
-    return _view(request, await request.dependencies.log_levels.current())
+    return _view(log_levels, await log_levels.current())
 
 
-async def set_log_level(request: Request, body: SetLogLevel) -> LogLevel:
+async def set_log_level(request: Request, body: SetLogLevel, log_levels: LogLevelService) -> LogLevel:
     """Set a temporary log level.
 
     Takes effect on every gateway and console worker within three seconds.
     """
-    return _view(request, await request.dependencies.log_levels.set(body.level, body.for_s, request.actor))
+    return _view(log_levels, await log_levels.set(body.level, body.for_s, request.actor))
 
 
-async def reset_log_level(request: Request) -> None:
+async def reset_log_level(request: Request, log_levels: LogLevelService) -> None:
     """Reset the log level.
 
     Each process returns to its configured log level.
     """
-    await request.dependencies.log_levels.reset(request.actor)
+    await log_levels.reset(request.actor)
 
 
-async def list_features(request: Request) -> FeatureList:
+async def list_features(request: Request, disabled: DisabledFeatures) -> FeatureList:
     """List features.
 
     To enable or disable a feature, change GATEHOUSE_FEATURES and restart the service.
     """
-    disabled = request.dependencies.features_off
     return FeatureList(
         [FeatureView(feature.name, feature.service, feature.name not in disabled, feature.description) for feature in FEATURES]
     )
 
 
-def _view(request: Request, override: LogLevelOverride | None) -> LogLevel:
-    configured = request.dependencies.log_levels.configured
+def _view(log_levels: LogLevelService, override: LogLevelOverride | None) -> LogLevel:
+    configured = log_levels.configured
     if override is None:
         return LogLevel(configured, configured, until=None, set_by=None)
     return LogLevel(override.level, configured, until=rfc3339(override.until), set_by=override.set_by)

@@ -13,6 +13,7 @@ from typing import Any
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Forbidden, NotFound
 from gatehouse.core.roles import AUDITORS, OPERATORS, SECRET_CREATORS, SECRET_READERS, SECRET_REVOKERS, Role
+from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.sharing.models import TEXT_BYTES_MAX, TTL_S_MAX, Secret
 from gatehouse.features.sharing.schemas import (
     FILES_MAX,
@@ -32,21 +33,16 @@ from gatehouse.features.sharing.schemas import (
 )
 from gatehouse.features.sharing.service import NewItem, NewSecret, SecretPatch, SecretSharing, one_by_one
 from gatehouse.platform.http.endpoint import FILE_PART, Endpoint, Links, StepUp
-from gatehouse.platform.http.fields import IF_MATCH, Cursors, etag, expected_version, unix_seconds
+from gatehouse.platform.http.fields import IF_MATCH, etag, expected_version, unix_seconds
 from gatehouse.platform.http.multipart import MultipartReader
+from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import invalid
-from gatehouse.services.console.dependencies import Request
 
 #: Nonce and authentication tag of AES-GCM.
 _END_TO_END_BYTES = 28
 
-NOT_CONFIGURED = (
-    "Secret sharing is not configured. Set GATEHOUSE_SECRET_LINKS_TABLE, GATEHOUSE_SECRETS_BUCKET, GATEHOUSE_SECRETS_KEY and"
-    " GATEHOUSE_SHARING_URL."
-)
 
-
-async def create_secret(request: Request, body: CreateSecret) -> CreatedSecret:
+async def create_secret(request: Request, body: CreateSecret, sharing: SecretSharing) -> CreatedSecret:
     """Create a secret.
 
     The links are returned only in this response. Anyone who has a link can open the secret, so send each link only to its
@@ -55,13 +51,12 @@ async def create_secret(request: Request, body: CreateSecret) -> CreatedSecret:
     # A repeated request with the same Idempotency-Key receives the stored response, including the links. Decision 0014 applies to
     # links as well as to tokens: the response is encrypted under the Idempotency-Key, of which only a hash is stored, and without
     # the stored response, a client that lost the links could not deliver the secret. A stored link grants no additional access.
-    sharing = sharing_of(request)
     secret, tokens = await sharing.service.create(
         NewSecret(
-            items=_items(request, body),
+            items=_items(request, sharing, body),
             sender=body.sender or request.actor.label,
             owner=request.authenticated.owner,
-            ttl_s=body.lifetime_s(request.dependencies.clock.now()),
+            ttl_s=body.lifetime_s(request.now),
             ttl_s_max=TTL_S_MAX,
             uses=body.uses,
             label=body.label,
@@ -77,7 +72,7 @@ async def create_secret(request: Request, body: CreateSecret) -> CreatedSecret:
     return CreatedSecret(_view(request, secret), [new_link(token, secret, sharing.url) for token in tokens])
 
 
-async def list_secrets(request: Request, query: ListSecrets) -> SecretPage:
+async def list_secrets(request: Request, query: ListSecrets, sharing: SecretSharing) -> SecretPage:
     """List secrets.
 
     Returns the secrets of the caller, newest first. Some roles can also list the secrets of another owner.
@@ -86,96 +81,92 @@ async def list_secrets(request: Request, query: ListSecrets) -> SecretPage:
     owner = own if query.owner is None else query.owner
     if owner != own and not _has(request, AUDITORS):
         raise Forbidden("Listing the secrets of another owner requires the role owner, operator or auditor.")
-    cursors = Cursors(request.dependencies.cursor_pepper, f"secrets|{owner}")
+    cursors = request.cursors(f"secrets|{owner}")
     after = "" if query.cursor is None else cursors.read(query.cursor)
-    secrets, last = await sharing_of(request).service.of_owner(owner, after=after, size=query.limit)
-    now = request.dependencies.clock.now()
+    secrets, last = await sharing.service.of_owner(owner, after=after, size=query.limit)
     next_cursor = cursors.write(last) if last else None
-    return SecretPage([secret_view(secret, now) for secret in secrets], next_cursor)
+    return SecretPage([secret_view(secret, request.now) for secret in secrets], next_cursor)
 
 
-async def show_secret(request: Request, secret: str) -> SecretView:
+async def show_secret(request: Request, secret: str, sharing: SecretSharing) -> SecretView:
     """Retrieve a secret.
 
     Returns only metadata. To change the secret, send the ETag of the response in `If-Match`.
     """
-    return _view(request, await _existing(request, secret, AUDITORS))
+    return _view(request, await _existing(request, sharing, secret, AUDITORS))
 
 
-async def update_secret(request: Request, secret: str, body: UpdateSecret) -> SecretView:
+async def update_secret(request: Request, secret: str, body: UpdateSecret, sharing: SecretSharing) -> SecretView:
     """Update a secret.
 
     Changes the expiry, the number of uses, the label or the note. The links stay the same.
     """
-    await _own(request, secret)
+    await _own(request, sharing, secret)
     patch = SecretPatch(
         expires_at=unix_seconds(body.expires_at) if isinstance(body.expires_at, str) else None,
         uses=body.uses if isinstance(body.uses, int) else None,
         label=body.label if isinstance(body.label, str) else None,
         note=body.note if isinstance(body.note, str) else None,
     )
-    return _view(request, await sharing_of(request).service.update(secret, patch, _revision(request), request.actor))
+    return _view(request, await sharing.service.update(secret, patch, _revision(request), request.actor))
 
 
-async def replace_content(request: Request, secret: str, body: SecretContent) -> SecretView:
+async def replace_content(request: Request, secret: str, body: SecretContent, sharing: SecretSharing) -> SecretView:
     """Replace the content of a secret.
 
     Adds a version. The links stay the same and open the new version. Earlier uses of the links still count.
     """
-    current, sharing = await _own(request, secret), sharing_of(request)
+    current = await _own(request, sharing, secret)
     if current.end_to_end != body.end_to_end:
         kind = "ciphertext_base64" if current.end_to_end else "text or files"
         raise invalid("body", "must be encrypted in the same way as the secret", f"send {kind}, as when the secret was created")
-    items = _items(request, body)
+    items = _items(request, sharing, body)
     return _view(request, await sharing.service.replace_content(secret, items, _revision(request), request.actor))
 
 
-async def restore_secret_version(request: Request, secret: str, body: RestoreVersion) -> SecretView:
+async def restore_secret_version(request: Request, secret: str, body: RestoreVersion, sharing: SecretSharing) -> SecretView:
     """Restore an earlier version.
 
     Makes an earlier version of the content the current version.
     """
-    await _own(request, secret)
-    service = sharing_of(request).service
-    return _view(request, await service.restore_version(secret, body.version, _revision(request), request.actor))
+    await _own(request, sharing, secret)
+    return _view(request, await sharing.service.restore_version(secret, body.version, _revision(request), request.actor))
 
 
-async def revoke_secret(request: Request, secret: str) -> SecretView:
+async def revoke_secret(request: Request, secret: str, sharing: SecretSharing) -> SecretView:
     """Revoke a secret.
 
     All links have stopped working by the time the response arrives. The content is deleted within a minute. The revocation cannot
     be undone. Idempotent. Callers with the role owner or operator can revoke any secret.
     """
-    await _existing(request, secret, OPERATORS)
-    return _view(request, await sharing_of(request).service.revoke(secret, request.actor))
+    await _existing(request, sharing, secret, OPERATORS)
+    return _view(request, await sharing.service.revoke(secret, request.actor))
 
 
-async def revoke_secret_link(request: Request, secret: str, link: str) -> SecretView:
+async def revoke_secret_link(request: Request, secret: str, link: str, sharing: SecretSharing) -> SecretView:
     """Revoke a link.
 
     The other links of the secret stay valid. The revocation cannot be undone. Idempotent. Callers with the role owner or operator
     can revoke any link.
     """
-    await _existing(request, secret, OPERATORS)
-    return _view(request, await sharing_of(request).service.revoke_link(secret, link, request.actor))
+    await _existing(request, sharing, secret, OPERATORS)
+    return _view(request, await sharing.service.revoke_link(secret, link, request.actor))
 
 
-async def show_secret_receipt(request: Request, secret: str) -> Receipt:
+async def show_secret_receipt(request: Request, secret: str, sharing: SecretSharing, audit: AuditRepository) -> Receipt:
     """Retrieve the receipt of a secret.
 
     Shows when each link was opened. After the content has been deleted, the receipt contains a signed statement about the
     deletion.
     """
-    existing = await _existing(request, secret, AUDITORS)
-    dependencies = request.dependencies
-    denied = await dependencies.audit.count_by_detail(secret, AuditAction.LINK_DENIED, "link")
-    deletion = await sharing_of(request).service.deletion_receipt(secret)
-    return receipt_view(existing, denied, deletion, dependencies.clock.now())
+    existing = await _existing(request, sharing, secret, AUDITORS)
+    denied = await audit.count_by_detail(secret, AuditAction.LINK_DENIED, "link")
+    deletion = await sharing.service.deletion_receipt(secret)
+    return receipt_view(existing, denied, deletion, request.now)
 
 
-def _items(request: Request, body: SecretContent) -> AsyncIterator[NewItem]:
+def _items(request: Request, sharing: SecretSharing, body: SecretContent) -> AsyncIterator[NewItem]:
     """Return the content in a request. Raises BadRequest for invalid base64, missing files and content that is too large."""
-    sharing = sharing_of(request)
     if body.ciphertext_base64 is not None:
         location = "body.ciphertext_base64"
         content = _decoded(body.ciphertext_base64, location)
@@ -242,24 +233,17 @@ def _check_size(size: int, size_max: int, location: str) -> None:
         raise invalid(location, f"is larger than {size_max} bytes in total", "send less content, or increase the limit")
 
 
-def sharing_of(request: Request) -> SecretSharing:
-    """Return the secret sharing dependencies. Raises NotFound if secret sharing is not configured."""
-    if request.dependencies.sharing is None:
-        raise NotFound(NOT_CONFIGURED)
-    return request.dependencies.sharing
-
-
-async def _existing(request: Request, secret_id: str, others: frozenset[Role]) -> Secret:
+async def _existing(request: Request, sharing: SecretSharing, secret_id: str, others: frozenset[Role]) -> Secret:
     """Return a secret that the caller owns or, with a role in `others`, any secret. Raises NotFound."""
-    secret = await sharing_of(request).service.get(secret_id)
+    secret = await sharing.service.get(secret_id)
     if secret.owner != request.authenticated.owner and not _has(request, others):
         raise NotFound("No secret has this ID.")
     return secret
 
 
-async def _own(request: Request, secret_id: str) -> Secret:
+async def _own(request: Request, sharing: SecretSharing, secret_id: str) -> Secret:
     """Return a secret that the caller owns. Raises Forbidden if the caller can read the secret, otherwise NotFound."""
-    secret = await _existing(request, secret_id, AUDITORS)
+    secret = await _existing(request, sharing, secret_id, AUDITORS)
     if secret.owner != request.authenticated.owner:
         raise Forbidden("Only the owner of a secret can change it. You can revoke it.")
     return secret
@@ -275,7 +259,7 @@ def _revision(request: Request) -> int | None:
 
 def _view(request: Request, secret: Secret) -> SecretView:
     request.response.headers["ETag"] = etag(secret.revision)
-    return secret_view(secret, request.dependencies.clock.now())
+    return secret_view(secret, request.now)
 
 
 _endpoint: Callable[..., Endpoint] = partial(Endpoint, tag="secrets", step_up=StepUp.NEVER)

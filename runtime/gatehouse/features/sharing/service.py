@@ -36,7 +36,6 @@ from gatehouse.features.sharing.models import (
     json_bytes_max,
 )
 from gatehouse.features.sharing.repository import ConditionFailed
-from gatehouse.features.sharing.requests.service import RequestService
 from gatehouse.features.sharing.slots import argon2_slots
 from gatehouse.platform.http.validation import invalid
 
@@ -386,13 +385,11 @@ class SecretSharing:
 
     url: public URL of the sharing service, with which every link begins.
     file_max_bytes: maximum total size of the files in a secret.
-    requests: manages secret requests.
     """
 
     service: SecretService
     url: str
     file_max_bytes: int
-    requests: RequestService
 
     @property
     def json_files_max_bytes(self) -> int:

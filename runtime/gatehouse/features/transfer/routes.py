@@ -5,7 +5,7 @@ from __future__ import annotations
 from gatehouse.core.errors import BadRequest, Problem
 from gatehouse.core.roles import OPERATORS
 from gatehouse.features.keys.models import Effective
-from gatehouse.features.keys.routes import DEFAULT_SCOPES, key_service
+from gatehouse.features.keys.service import DEFAULT_SCOPES
 from gatehouse.features.transfer.file_formats import MalformedFile
 from gatehouse.features.transfer.repository import Run
 from gatehouse.features.transfer.schemas import (
@@ -17,16 +17,16 @@ from gatehouse.features.transfer.schemas import (
     InvalidRowView,
     RowProblem,
 )
-from gatehouse.features.transfer.service import CheckedImport, ImportContext, ImportJob, ImportOptions
+from gatehouse.features.transfer.service import CheckedImport, ImportOptions, ImportService
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
+from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import invalid
-from gatehouse.services.console.dependencies import Request
 
 #: JSON can need several bytes for a character.
 BODY_EXTRA_BYTES = 4 * CONTENT_CHARS_MAX
 
 
-async def import_keys(request: Request, body: ImportKeys) -> ImportReport:
+async def import_keys(request: Request, body: ImportKeys, imports: ImportService) -> ImportReport:
     """Import keys from another system.
 
     The file contains tokens or their hashes (see docs/guides/migrate.md). The gateway accepts the imported tokens unchanged. The
@@ -34,7 +34,7 @@ async def import_keys(request: Request, body: ImportKeys) -> ImportReport:
     have the scope `admin` or a role.
     """
     options = ImportOptions(ignored=frozenset(body.ignore), scopes=DEFAULT_SCOPES if body.scopes is None else tuple(body.scopes))
-    job = ImportJob(await _context(request), body.content, body.file_name, options)
+    job = await imports.job(body.content, body.file_name, options)
     try:
         checked = await job.check(_check_size)
     except MalformedFile as exc:
@@ -53,26 +53,12 @@ async def import_keys(request: Request, body: ImportKeys) -> ImportReport:
         )
     states: list[Run] = []
     run = await job.write(checked, request.actor, states.append)
-    imports, staleness_s = request.dependencies.imports, request.dependencies.staleness_s
-    confirmed = await imports.is_confirmed(timeout_s=staleness_s)
+    confirmed = await imports.is_confirmed()
     # The run also counts rows that an earlier import of the same file has written.
     imported = run.imported - states[0].imported
     existing = checked.run.rows - len(checked.invalid) - imported
     effective = Effective.EVERYWHERE if confirmed else Effective.WITHIN_BOUND
     return _report(checked, dry_run=False, imported=imported, existing=existing, effective=effective)
-
-
-async def _context(request: Request) -> ImportContext:
-    dependencies = request.dependencies
-    return ImportContext(
-        repository=dependencies.imports,
-        clock=dependencies.clock,
-        pepper=dependencies.pepper,
-        generation=await key_service(dependencies).writable_generation(),
-        environment=dependencies.key_environment,
-        default_limit=dependencies.default_limit,
-        key_prefix=dependencies.key_prefix,
-    )
 
 
 def _check_size(rows: int) -> None:

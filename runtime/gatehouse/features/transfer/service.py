@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from gatehouse.core.keys import Key, KeyEnvironment, KeyId, KeyState, RateLimit
 from gatehouse.core.token import NULL_DIGEST, Pepper, read_pepper
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.schemas import settings_of
+from gatehouse.features.keys.service import DEFAULT_SCOPES, KeyService
 from gatehouse.features.transfer.file_formats import entries, kind_of
 from gatehouse.features.transfer.repository import ExportRepository, ImportRepository, Run
 from gatehouse.features.transfer.schemas import ImportedCore, ImportedKey, parse_entry
@@ -79,7 +81,7 @@ class ImportOptions:
 
     cores: bool = False
     ignored: frozenset[str] = frozenset()
-    scopes: tuple[str, ...] = ("cores:read",)
+    scopes: tuple[str, ...] = DEFAULT_SCOPES
     registered_by: str = ""
 
     def text(self) -> str:
@@ -249,9 +251,38 @@ class ImportJob:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ImportService:
+    """Imports files. `keys`: creates the other keys of the deployment."""
+
+    repository: ImportRepository
+    keys: KeyService
+
+    async def context(self) -> ImportContext:
+        """Raises Unavailable."""
+        keys = self.keys
+        return ImportContext(
+            repository=self.repository,
+            clock=keys.clock,
+            pepper=keys.pepper,
+            generation=await keys.writable_generation(),
+            environment=keys.environment,
+            default_limit=keys.default_limit,
+            key_prefix=keys.prefix,
+        )
+
+    async def job(self, text: str, source: str, options: ImportOptions) -> ImportJob:
+        """Raises Unavailable."""
+        return ImportJob(await self.context(), text, source, options)
+
+    async def is_confirmed(self) -> bool:
+        """Returns True if every live gateway worker has confirmed the imported keys. Raises Unavailable."""
+        return await self.repository.is_confirmed(timeout_s=self.keys.confirmation_timeout_s)
+
+
 @asynccontextmanager
-async def open_transfer(settings: Settings) -> AsyncIterator[tuple[ImportContext, ExportRepository]]:
-    """Connects to the database and yields the dependencies of imports and exports.
+async def open_transfer(settings: Settings) -> AsyncIterator[tuple[ImportService, ExportRepository]]:
+    """Connects to the database and yields the services for imports and exports.
 
     Raises SettingsError, and Unavailable, including if the schema is older than this version.
     """
@@ -261,17 +292,17 @@ async def open_transfer(settings: Settings) -> AsyncIterator[tuple[ImportContext
         await pool.open()
         if await pool.fetchval("SELECT to_regclass('import_run') IS NULL"):
             raise Unavailable("the database has an older schema: run gatehouse migrate first")
-        generations = [generation for generation in pepper.generations if generation <= pepper.current]
-        keys = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
-        context = ImportContext(
-            repository=ImportRepository(pool, keys),
+        staleness_s = settings.max_staleness_ms / 1000
+        keys = KeyService(
+            store=KeyRepository(pool, staleness_s=staleness_s),
             clock=Clock(),
             pepper=pepper,
-            generation=await keys.writable_generation(generations) or pepper.current,
+            prefix=settings.key_prefix,
+            random_bytes=secrets.token_bytes,
+            confirmation_timeout_s=staleness_s,
             environment=settings.key_environment,
             default_limit=settings.default_limit,
-            key_prefix=settings.key_prefix,
         )
-        yield context, ExportRepository(pool)
+        yield ImportService(ImportRepository(pool, keys.store), keys), ExportRepository(pool)
     finally:
         await pool.close()

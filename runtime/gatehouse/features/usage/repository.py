@@ -139,6 +139,9 @@ class UsageRepository:
         )
         return [(row["key_id"], row["count"]) for row in await self._pool.fetch(statement, *where.values)]
 
+    async def key_exists(self, key_id: str) -> bool:
+        return bool(await self._pool.fetchval("SELECT EXISTS (SELECT FROM api_key WHERE id = $1)", key_id))
+
     async def last_used(self, key_ids: tuple[str, ...]) -> dict[str, float]:
         """Return the last successful use of each key in Unix seconds. Keys that were never used are omitted."""
         statement = "SELECT key_id, last_used_at FROM key_activity WHERE key_id = ANY ($1)"

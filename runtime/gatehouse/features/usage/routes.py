@@ -8,7 +8,7 @@ from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import NotFound
 from gatehouse.core.roles import KEY_READERS, READERS
 from gatehouse.core.token import key_id
-from gatehouse.features.usage.repository import POINTS_MAX
+from gatehouse.features.usage.repository import POINTS_MAX, UsageRepository
 from gatehouse.features.usage.schemas import (
     BUCKETS_DEFAULT,
     BUCKETS_MAX,
@@ -25,27 +25,27 @@ from gatehouse.features.usage.schemas import (
 )
 from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.fields import unix_seconds
+from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import invalid
-from gatehouse.services.console.dependencies import Request
 
 _COLUMNS = {"key": "key_id", "core": "core", "code": "code"}
 _HOUR_S, _DAY_S = 3600, 86_400
 
 
-async def read_usage(request: Request, query: ReadUsage) -> UsageSeries:
+async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository) -> UsageSeries:
     """Retrieve usage as a time series.
 
     Counts requests by minute, hour or day, in total or split by key, Core and result code.
     """
     width_s = WIDTHS_S[query.width]
-    until = request.dependencies.clock.now() if query.until is None else unix_seconds(query.until)
+    until = request.now if query.until is None else unix_seconds(query.until)
     first = until - BUCKETS_DEFAULT * width_s if query.since is None else unix_seconds(query.since)
     since = first // width_s * width_s
     if since >= until:
         raise invalid("query.since", "is not before `until`", "send an earlier timestamp")
     if (until - since) / width_s > BUCKETS_MAX:
         raise invalid("query.since", f"covers more than {BUCKETS_MAX} buckets", "send a later timestamp or a larger width")
-    points = await request.dependencies.usage.series(
+    points = await usage.series(
         width_s=width_s,
         since=since,
         until=until,
@@ -60,47 +60,42 @@ async def read_usage(request: Request, query: ReadUsage) -> UsageSeries:
     return usage_series(points, width_s=width_s, since=since, until=until)
 
 
-async def list_key_usage(request: Request, query: ListKeyUsage) -> KeyTotals:
+async def list_key_usage(request: Request, query: ListKeyUsage, usage: UsageRepository) -> KeyTotals:
     """List the keys with the most requests.
 
     Counts requests by key, for example the denied requests of the last 24 hours.
     """
-    until = request.dependencies.clock.now() if query.until is None else unix_seconds(query.until)
+    until = request.now if query.until is None else unix_seconds(query.until)
     since = until - KEYS_RANGE_S_DEFAULT if query.since is None else unix_seconds(query.since)
     if since >= until:
         raise invalid("query.since", "is not before `until`", "send an earlier timestamp")
     if until - since > KEYS_RANGE_S_MAX:
         raise invalid("query.since", f"is more than {KEYS_RANGE_S_MAX // _DAY_S} days before `until`", "send a later timestamp")
     since = since // _HOUR_S * _HOUR_S
-    totals = await request.dependencies.usage.busiest(
-        width_s=_HOUR_S, since=since, until=until, denied=query.result == "denied", limit=query.limit
-    )
+    totals = await usage.busiest(width_s=_HOUR_S, since=since, until=until, denied=query.result == "denied", limit=query.limit)
     return KeyTotals(since=rfc3339(since), until=rfc3339(until), keys=[KeyTotal(key, count) for key, count in totals])
 
 
-async def show_key_usage(request: Request, id: str) -> KeyUsage:
+async def show_key_usage(request: Request, id: str, usage: UsageRepository) -> KeyUsage:
     """Retrieve the usage of a key.
 
     Shows whether a rotated key is still in use, and from which IP addresses.
     """
-    dependencies, known = request.dependencies, key_id(id)
-    if known is None or await dependencies.keys.get(known) is None:
+    known = key_id(id)
+    if known is None or not await usage.key_exists(known):
         raise NotFound("No key has this ID.")
-    last_used = (await dependencies.usage.last_used((known,))).get(known)
+    last_used = (await usage.last_used((known,))).get(known)
     return KeyUsage(
         key=known,
         last_used_at=None if last_used is None else rfc3339(last_used),
-        addresses=list(await dependencies.usage.addresses(known)),
-        last_hour=await _by_code(request, known, 60, _HOUR_S),
-        last_day=await _by_code(request, known, _HOUR_S, _DAY_S),
+        addresses=list(await usage.addresses(known)),
+        last_hour=await _by_code(usage, known, request.now, 60, _HOUR_S),
+        last_day=await _by_code(usage, known, request.now, _HOUR_S, _DAY_S),
     )
 
 
-async def _by_code(request: Request, key: str, width_s: int, seconds: int) -> dict[str, int]:
-    now = request.dependencies.clock.now()
-    points = await request.dependencies.usage.series(
-        width_s=width_s, since=now - seconds, until=now, by=frozenset({"code"}), key_id=key
-    )
+async def _by_code(usage: UsageRepository, key: str, now: float, width_s: int, seconds: int) -> dict[str, int]:
+    points = await usage.series(width_s=width_s, since=now - seconds, until=now, by=frozenset({"code"}), key_id=key)
     counts = Counter[str]()
     for point in points:
         counts[point.code or ""] += point.count

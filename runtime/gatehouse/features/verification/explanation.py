@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -15,6 +16,7 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import CreditPlan, Key, KeyEnvironment, KeyRecord, RateLimit
 from gatehouse.core.verification import Charge, Code, RateLimits, RateLimitState, VerificationRequest
 from gatehouse.features.keys.fields import Method
+from gatehouse.features.keys.service import KeyService
 from gatehouse.platform.http.fields import COST_MAX, SCOPES_MAX, CoreName, Instant, Scope
 
 #: `unknown`: the required information is not available.
@@ -118,3 +120,24 @@ def _limit_check(limit: RateLimit, state: RateLimitState | None, cost: int) -> C
         outcome = "pass" if state.remaining >= units else "fail"
         actual += f", {state.remaining} left"
     return Check(f"limit {limit.name}", outcome, Code.RATE_LIMITED.value, actual, f"cost {cost * limit.cost}")
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationService:
+    """Explains decisions on stored keys. `limits`: see `explain`."""
+
+    keys: KeyService
+    limits: RateLimits | None
+
+    async def explain(self, key_id: str, request: ExplainKey, *, now: float) -> Explanation:
+        """Raises NotFound, Unavailable."""
+        return await explain(
+            await self.keys.get(key_id),
+            VerificationRequest(
+                scopes=tuple(request.scopes), core=request.core, cost=request.cost, address=request.address, method=request.method
+            ),
+            environment=self.keys.environment,
+            default_limit=self.keys.default_limit,
+            limits=self.limits,
+            now=now,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -63,7 +64,7 @@ class Endpoint:
     method, path: as in OpenAPI, with `{name}` for path parameters.
     tag: group in the API reference.
     handler: coroutine that handles requests. Fields that are not set are derived from the handler: summary and description from
-        its docstring; query, body and response from its signature.
+        its docstring; query, body, response and services from its signature.
     roles: names of the roles that can call the endpoint. Required if the endpoint accepts a credential.
     security: names of the accepted security schemes, as alternatives.
     step_up: step-up rule. Required unless the endpoint changes nothing.
@@ -80,6 +81,8 @@ class Endpoint:
     secret_fields: fields of the body, at any depth, that contain the content of a secret, a passphrase or a file to import. These
         fields may contain API keys, and the maximum size of the body is increased by the maximum size of the content of a secret.
     body_extra_bytes: number of bytes by which the maximum size of the body exceeds the setting for all endpoints.
+    services: types of the services that the handler takes, by parameter: all parameters except `request`, `query`, `body` and
+        the parameters of the path.
     files_max: the body may also be a form (multipart/form-data): the JSON body in a part `json`, then at most this number of
         files in parts `file`. 0: the body is JSON only.
     """
@@ -110,6 +113,7 @@ class Endpoint:
     query: Any = None
     body: Any = None
     response: Any = None
+    services: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises ValueError for a declaration without a required role or step-up rule."""
@@ -132,14 +136,27 @@ class Endpoint:
 
     def _read_handler(self, handler: Callable[..., Any]) -> None:
         hints = get_type_hints(handler, include_extras=True)
+        others = {"request", "query", "body", "return", *re.findall(r"{(\w+)}", self.path)}
         summary, _, rest = inspect.cleandoc(handler.__doc__ or "").partition("\n")
         read = {
             "operation_id": handler.__name__,
             "summary": summary.rstrip("."),
             "description": " ".join(rest.split()) or summary,
+            "services": {name: kind for name, kind in hints.items() if name not in others},
             "query": hints.get("query"),
             "body": hints.get("body"),
             "response": None if self.content or hints.get("return") is type(None) else hints.get("return"),
         }
         for name, value in read.items():
             object.__setattr__(self, name, getattr(self, name) or value)
+
+
+def resolve(endpoint: Endpoint, services: Mapping[Any, object]) -> dict[str, object]:
+    """Return the services that the handler of an endpoint takes, by parameter. Raises LookupError if a service is missing.
+
+    services: instances by type. A GatehouseError stands for a service that is not configured.
+    """
+    for kind in endpoint.services.values():
+        if kind not in services:
+            raise LookupError(f"{endpoint.method} {endpoint.path} takes {kind.__name__}, which is not a service of this process")
+    return {name: services[kind] for name, kind in endpoint.services.items()}

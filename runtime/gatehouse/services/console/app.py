@@ -4,54 +4,61 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from gatehouse.core import features
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import SettingsError
+from gatehouse.core.errors import NotFound, SettingsError
 from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper, read_pepper
 from gatehouse.core.webhook_signatures import parse_webhook_secret
 from gatehouse.features.audit.repository import AuditRepository
-from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
+from gatehouse.features.audit.service import WINDOW_S, CheckpointArchive, Checkpointer, CheckpointReader, DeniedAttempts
 from gatehouse.features.cores.repository import CoreRepository
+from gatehouse.features.cores.routes import GatewayUrl
 from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow, Client
 from gatehouse.features.identity.issuer import Issuer
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.repository import SessionRepository
-from gatehouse.features.identity.service import SessionRules, Sessions
+from gatehouse.features.identity.service import Lockout, SessionRules, Sessions
 from gatehouse.features.keys.repository import KeyRepository
-from gatehouse.features.keys.service import KeyService
+from gatehouse.features.keys.service import Deliver, KeyService
 from gatehouse.features.leaks.schemas import p256_key
 from gatehouse.features.leaks.service import LeakService
 from gatehouse.features.notifications.repository import NotificationRepository
-from gatehouse.features.notifications.service import TIMEOUT_S, NotificationDispatcher, SnsTopic, WebhookSender
+from gatehouse.features.notifications.service import TIMEOUT_S, NotificationDispatcher, SnsTopic, WebhookSender, WebhookService
 from gatehouse.features.operations.service import POLL_S, LogLevelFollower, LogLevelService
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.requests.service import RequestService
-from gatehouse.features.sharing.routes import NOT_CONFIGURED
 from gatehouse.features.sharing.service import SecretService, SecretSharing
 from gatehouse.features.sharing.worker import INTERVAL_S as SECRETS_INTERVAL_S
 from gatehouse.features.sharing.worker import ORPHAN_INTERVAL_S, REPORT_INTERVAL_S, SecretWorker
 from gatehouse.features.transfer.legacy_file_sync import LegacyFileSync
 from gatehouse.features.transfer.repository import ImportRepository, RemovalRepository
+from gatehouse.features.transfer.service import ImportService
 from gatehouse.features.usage.repository import UsageRepository
+from gatehouse.features.verification.explanation import ExplanationService
 from gatehouse.features.verification.rate_limiters import LocalRateLimits, RedisRateLimits
 from gatehouse.platform.aws.signing_key import KmsSigner, Signer, local_signer
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.db.pool import DatabaseProbe, Pool, pool_of
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.idempotency import IdempotencyStore
+from gatehouse.platform.http.idempotency import IdempotencyGuard, IdempotencyStore
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.redis.connection import RedisLogin, RedisProbe, redis_login
-from gatehouse.platform.settings import Settings
+from gatehouse.platform.settings import OnError, Settings
 from gatehouse.services.console import asgi as console
-from gatehouse.services.console.dependencies import Dependencies
+from gatehouse.services.console.authentication import Authenticator
+from gatehouse.services.console.pipeline import BodyLimits, Pipeline
 from gatehouse.services.tracing import start_tracing
 
 #: Interval between checks for a due checkpoint. Each check queries one row.
@@ -63,6 +70,10 @@ REMIND_INTERVAL_S = 300.0
 IDEMPOTENCY_INTERVAL_S = 600.0
 LEGACY_FILES_INTERVAL_S = 5.0
 _FILE = "file:"
+_NO_SHARING = (
+    "Secret sharing is not configured. Set GATEHOUSE_SECRET_LINKS_TABLE, GATEHOUSE_SECRETS_BUCKET, GATEHOUSE_SECRETS_KEY and"
+    " GATEHOUSE_SHARING_URL."
+)
 
 
 def build(settings: Settings) -> asgi.App:
@@ -77,9 +88,13 @@ def build(settings: Settings) -> asgi.App:
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """Builds the dependencies and the background jobs of a console.
+    """Builds the services and the background jobs of a console.
 
+    pepper: HMAC secret of tokens.
     signer: None disables checkpoints. sharing: None disables secret sharing.
+    random_bytes: source of randomness.
+    identity_provider: None: the identity provider in the settings.
+    idempotency_store: None: the database.
     """
 
     settings: Settings
@@ -89,69 +104,97 @@ class Composition:
     pepper: Pepper
     signer: Signer | None
     sharing: Backend | None
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes
+    identity_provider: OidcIdentityProvider | None = None
+    idempotency_store: IdempotencyStore | None = None
 
     def application(self) -> asgi.App:
         """Return the console application. Raises SettingsError."""
-        settings, log_levels = self.settings, LogLevelService(self.pool, self.clock, self.settings.log_level)
-        session_key = read_pepper(settings.session_key, "GATEHOUSE_SESSION_KEY")
-        rules = SessionRules(settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s)
-        sessions = Sessions(SessionRepository(self.pool), self.clock, session_key, rules, secrets.token_bytes)
+        settings, features_off = self.settings, features.off(self.settings.features)
+        sessions, sharing, provider = self.sessions(), self._secret_sharing(), self._identity_provider()
         redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster) if settings.redis_url else None
-        counters = None if redis is None else self._counters(redis)
-        limits = None if redis is None else self._limits(redis)
-        identity_provider = self._identity_provider()
-        keys, audit, usage = self._keys(), AuditRepository(self.pool), UsageRepository(self.pool)
-        dependencies = Dependencies(
-            keys=keys,
-            imports=ImportRepository(self.pool, keys),
-            audit=audit,
-            cores=CoreRepository(self.pool),
-            usage=usage,
-            notifications=NotificationRepository(self.pool),
-            clock=self.clock,
+        # After an error, the state of a limit of the gateways is unknown.
+        counters = None if redis is None else self._rate_limits(redis, "deny")
+        limits = None if redis is None else self._rate_limits(redis, settings.limit_on_error)
+        keys = self.key_service(
+            deliver=sharing.deliver if isinstance(sharing, SecretSharing) else None,
+            forget=None if counters is None else counters.forget,
+        )
+        denied = DeniedAttempts(AuditRepository(self.pool), self.clock, service="console")
+        store = self.idempotency_store or IdempotencyStore(self.pool)
+        authenticator = Authenticator(
+            keys=keys.store,
+            sessions=sessions,
+            lockout=Lockout(self.clock),
+            limits=limits or LocalRateLimits(),
             pepper=self.pepper,
-            cursor_pepper=session_key,
-            bootstrap_token=None if settings.bootstrap_token is None else settings.bootstrap_token.get_secret_value(),
             key_prefix=settings.key_prefix,
             key_environment=settings.key_environment,
-            default_limit=settings.default_limit,
-            staleness_s=settings.max_staleness_ms / 1000,
-            body_max_bytes=settings.body_max_bytes,
-            addresses=ClientAddresses(settings.trusted_proxies),
-            probes=[DatabaseProbe(self.pool)],
-            observer=self.observer,
-            random_bytes=secrets.token_bytes,
-            https=settings.console_url.startswith("https://"),
-            sessions=sessions,
-            log_levels=log_levels,
-            features_off=features.off(settings.features),
-            helpers=[] if redis is None else [RedisProbe(redis)],
             origin=_origin(settings.console_url),
-            gateway_url=settings.gateway_url.rstrip("/"),
-            counters=counters,
-            limits=limits or LocalRateLimits(),
-            signer=self.signer,
-            webhook_networks=settings.webhook_networks,
-            identity_provider=identity_provider,
-            sign_in_flow=self._sign_in_flow(identity_provider, session_key),
-            idempotency_store=IdempotencyStore(self.pool),
-            leaks=self._leak_service(),
-            sharing=self._secret_sharing(),
+            accepts_sessions=features.SESSIONS.name not in features_off,
+            identity_provider=provider,
         )
-        on_stop = [self.pool.close, *(used.close for used in (counters, limits) if used)]
-        on_start = partial(start_tracing, settings, self.observer)
-        return console.create(dependencies, jobs=self.jobs(sessions, log_levels), on_start=on_start, on_stop=on_stop)
+        pipeline = Pipeline(
+            authenticator=authenticator,
+            services={
+                **self._services(keys, sessions, counters),
+                SecretSharing: sharing,
+                RequestService: sharing if self.sharing is None else RequestService(self.sharing),
+                features.DisabledFeatures: features_off,
+            },
+            denied=denied,
+            idempotency=IdempotencyGuard(store, self.clock, self.pepper, self.random_bytes),
+            limits=_body_limits(settings, sharing),
+            addresses=ClientAddresses(settings.trusted_proxies),
+            clock=self.clock,
+            cursor_key=sessions.key,
+        )
+        return console.create(
+            pipeline,
+            self.observer,
+            https=settings.console_url.startswith("https://"),
+            probes=[DatabaseProbe(self.pool)],
+            helpers=[] if redis is None else [RedisProbe(redis)],
+            features_off=features_off,
+            sign_in_flow=self._sign_in_flow(provider, sessions.key),
+            # The number of denied requests is written at the end of each window, even if no further request arrives.
+            jobs=[PeriodicJob("denied attempts", WINDOW_S, denied.run_once), *self.jobs()],
+            on_start=partial(start_tracing, settings, self.observer),
+            on_stop=[denied.flush, self.pool.close, *(used.close for used in (counters, limits) if used)],
+        )
 
-    def jobs(self, sessions: Sessions, log_levels: LogLevelService) -> list[PeriodicJob]:
+    def sessions(self) -> Sessions:
+        """Raises SettingsError."""
+        settings, session_key = self.settings, read_pepper(self.settings.session_key, "GATEHOUSE_SESSION_KEY")
+        rules = SessionRules(settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s)
+        store, token = SessionRepository(self.pool), _text(settings.bootstrap_token)
+        return Sessions(store, self.clock, session_key, rules, self.random_bytes, token, settings.key_prefix)
+
+    def key_service(self, deliver: Deliver | None = None, forget: Callable[[str], Awaitable[bool]] | None = None) -> KeyService:
+        """Return the service that manages keys. `deliver`, `forget`: see `KeyService`."""
+        settings, staleness_s = self.settings, self.settings.max_staleness_ms / 1000
+        return KeyService(
+            store=KeyRepository(self.pool, staleness_s=staleness_s),
+            clock=self.clock,
+            pepper=self.pepper,
+            prefix=settings.key_prefix,
+            random_bytes=self.random_bytes,
+            confirmation_timeout_s=staleness_s,
+            environment=settings.key_environment,
+            default_limit=settings.default_limit,
+            deliver=deliver,
+            forget=forget,
+        )
+
+    def jobs(self) -> list[PeriodicJob]:
         usage, idempotency_store = UsageRepository(self.pool), IdempotencyStore(self.pool)
-        follower = LogLevelFollower(log_levels, self.observer.set_level)
-        keys = self._key_service(self.settings.max_staleness_ms / 1000)
+        follower = LogLevelFollower(self._log_levels(), self.observer.set_level)
         return [
             PeriodicJob("usage", PRUNE_INTERVAL_S, lambda: usage.prune(now=self.clock.now())),
             PeriodicJob("idempotency keys", IDEMPOTENCY_INTERVAL_S, lambda: idempotency_store.prune(now=self.clock.now())),
-            PeriodicJob("sessions", PRUNE_INTERVAL_S, sessions.prune),
+            PeriodicJob("sessions", PRUNE_INTERVAL_S, self.sessions().prune),
             PeriodicJob("log level", POLL_S, follower.run_once),
-            PeriodicJob("reseal", RESEAL_INTERVAL_S, keys.reseal),
+            PeriodicJob("reseal", RESEAL_INTERVAL_S, self.key_service().reseal),
             *self.checkpoint_jobs(),
             *self._notification_jobs(),
             *self._legacy_file_jobs(),
@@ -202,17 +245,34 @@ class Composition:
             PeriodicJob("recorded secret events", PRUNE_INTERVAL_S, worker.prune),
         ]
 
-    def _secret_sharing(self) -> SecretSharing | None:
-        """Return the secret sharing dependencies, or None if secret sharing is not configured."""
+    def _services(self, keys: KeyService, sessions: Sessions, counters: RedisRateLimits | None) -> dict[Any, object]:
+        """Return services that handlers take. `counters`: rate limit counters of the gateways. None if each gateway worker has
+        its own counters."""
+        notifications, networks = NotificationRepository(self.pool), self.settings.webhook_networks
+        return {
+            KeyService: keys,
+            ExplanationService: ExplanationService(keys, counters),
+            ImportService: ImportService(ImportRepository(self.pool, keys.store), keys),
+            AuditRepository: AuditRepository(self.pool),
+            CheckpointReader: CheckpointReader(AuditRepository(self.pool), self.signer),
+            UsageRepository: UsageRepository(self.pool),
+            WebhookService: WebhookService(notifications, self.clock, self.pepper, networks, self.random_bytes),
+            LeakService: self._leak_service(),
+            CoreRepository: CoreRepository(self.pool),
+            GatewayUrl: self.settings.gateway_url.rstrip("/"),
+            LogLevelService: self._log_levels(),
+            Sessions: sessions,
+        }
+
+    def _log_levels(self) -> LogLevelService:
+        return LogLevelService(self.pool, self.clock, self.settings.log_level)
+
+    def _secret_sharing(self) -> SecretSharing | NotFound:
+        """Return the error of requests instead if secret sharing is not configured."""
         if self.sharing is None:
-            self.observer.log.info("secret sharing disabled", service=self.observer.service, reason=NOT_CONFIGURED)
-            return None
-        return SecretSharing(
-            SecretService(self.sharing),
-            self.settings.sharing_url,
-            self.settings.sharing_file_max_bytes,
-            RequestService(self.sharing),
-        )
+            self.observer.log.info("secret sharing disabled", service=self.observer.service, reason=_NO_SHARING)
+            return NotFound(_NO_SHARING)
+        return SecretSharing(SecretService(self.sharing), self.settings.sharing_url, self.settings.sharing_file_max_bytes)
 
     def _notification_jobs(self) -> list[PeriodicJob]:
         topic, networks = self.settings.notification_topic, self.settings.webhook_networks
@@ -231,25 +291,13 @@ class Composition:
         files = LegacyFileSync(RemovalRepository(self.pool), self.settings.legacy_files, self.clock, self.pepper)
         return [PeriodicJob("legacy files", LEGACY_FILES_INTERVAL_S, files.run_once)]
 
-    def _keys(self) -> KeyRepository:
-        return KeyRepository(self.pool, staleness_s=self.settings.max_staleness_ms / 1000)
-
-    def _key_service(self, confirmation_timeout_s: float) -> KeyService:
-        prefix = self.settings.key_prefix
-        return KeyService(self._keys(), self.clock, self.pepper, prefix, secrets.token_bytes, confirmation_timeout_s)
-
-    def _counters(self, redis: RedisLogin) -> RedisRateLimits:
-        """Return the rate limit counters that the console reads and deletes. After an error, the state of a limit is unknown."""
-        return RedisRateLimits(redis, timeout_s=self.settings.limit_timeout_ms / 1000, on_error="deny")
-
-    def _limits(self, redis: RedisLogin) -> RedisRateLimits:
-        """Return the rate limits of keys that authenticate at the console."""
-        return RedisRateLimits(redis, timeout_s=self.settings.limit_timeout_ms / 1000, on_error=self.settings.limit_on_error)
+    def _rate_limits(self, redis: RedisLogin, on_error: OnError) -> RedisRateLimits:
+        return RedisRateLimits(redis, timeout_s=self.settings.limit_timeout_ms / 1000, on_error=on_error)
 
     def _identity_provider(self) -> OidcIdentityProvider | None:
         settings = self.settings
-        if not settings.oidc_issuer:
-            return None
+        if self.identity_provider is not None or not settings.oidc_issuer:
+            return self.identity_provider
         roles = {name: Role(role) for name, role in settings.oidc_roles}
         issuer = Issuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, settings.oidc_claim, roles)
         return OidcIdentityProvider(issuer, self.clock)
@@ -258,16 +306,16 @@ class Composition:
         settings = self.settings
         if provider is None or not settings.oidc_client_id or features.SESSIONS.name in features.off(settings.features):
             return None
-        secret = "" if settings.oidc_client_secret is None else settings.oidc_client_secret.get_secret_value()
+        secret = _text(settings.oidc_client_secret) or ""
         client = Client(settings.oidc_client_id, secret, settings.oidc_scopes, _origin(settings.console_url))
-        return AuthorizationCodeFlow(provider, client, self.clock, key, secrets.token_bytes, settings.step_up_max_age_s)
+        return AuthorizationCodeFlow(provider, client, self.clock, key, self.random_bytes, settings.step_up_max_age_s)
 
     def _leak_service(self) -> LeakService:
         """Return the service that handles leak reports. Raises SettingsError if a key or the secret is malformed."""
         settings, secret = self.settings, None
         # A report may contain many keys, and the gateways apply changes within a second, so a report does not wait for
         # confirmation.
-        keys = self._key_service(confirmation_timeout_s=0.0)
+        keys = replace(self.key_service(), confirmation_timeout_s=0.0)
         if settings.leak_secret is not None:
             try:
                 secret = parse_webhook_secret(settings.leak_secret.get_secret_value())
@@ -279,8 +327,18 @@ class Composition:
         except (ValueError, AttributeError, TypeError):
             form = '{"<key identifier>": "<P-256 public key, PEM>"}'
             raise SettingsError(f"GATEHOUSE_LEAK_GITHUB_KEYS must be JSON: {form}") from None
-        token = None if settings.bootstrap_token is None else settings.bootstrap_token.get_secret_value()
+        token = _text(settings.bootstrap_token)
         return LeakService(keys, self.pool, self.clock, settings.leak_action, github_keys, secret, token)
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
+def _body_limits(settings: Settings, sharing: SecretSharing | NotFound) -> BodyLimits:
+    if isinstance(sharing, NotFound):
+        return BodyLimits(settings.body_max_bytes)
+    return BodyLimits(settings.body_max_bytes, sharing.content_max_bytes, sharing.file_max_bytes)
 
 
 def _origin(url: str) -> str:

@@ -19,10 +19,10 @@ from starlette.types import ASGIApp
 
 from gatehouse.core.errors import BadRequest, GatehouseError, MethodNotAllowed, NotFound
 from gatehouse.features.audit.routes import ENDPOINTS as AUDIT
-from gatehouse.features.audit.service import WINDOW_S, DeniedAttempts
 from gatehouse.features.cores.routes import ENDPOINTS as CORES
+from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow
+from gatehouse.features.identity.cookies import COOKIE
 from gatehouse.features.identity.routes import ENDPOINTS as SESSIONS
-from gatehouse.features.identity.service import Lockout
 from gatehouse.features.keys.routes import ENDPOINTS as KEYS
 from gatehouse.features.leaks.routes import ENDPOINTS as LEAKS
 from gatehouse.features.notifications.routes import ENDPOINTS as NOTIFICATIONS
@@ -35,12 +35,13 @@ from gatehouse.features.verification.routes import ENDPOINTS as VERIFICATION
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.http import asgi, openapi
 from gatehouse.platform.http.endpoint import CREDENTIAL, SESSION, SIGN_IN_CODE, SIGNATURE, Endpoint
+from gatehouse.platform.http.health import Probes
 from gatehouse.platform.http.idempotency import HEADER
 from gatehouse.platform.http.openapi import Api
 from gatehouse.platform.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, unexpected
-from gatehouse.services.console import pipeline
-from gatehouse.services.console.authentication import COOKIE, challenge
-from gatehouse.services.console.dependencies import Dependencies
+from gatehouse.platform.observability import Observer
+from gatehouse.services.console.authentication import challenge
+from gatehouse.services.console.pipeline import Pipeline
 from gatehouse.services.console.sign_in import sign_in_routes
 from gatehouse.services.console.web import WebFiles, operations_route
 
@@ -120,62 +121,66 @@ Start = Callable[[AsyncExitStack], Awaitable[None]]
 
 
 def create(
-    dependencies: Dependencies,
+    pipeline: Pipeline,
+    observer: Observer,
     *,
-    jobs: Sequence[PeriodicJob] = (),
-    on_start: Start | None = None,
-    on_stop: Sequence[Close] = (),
+    https: bool,
+    probes: Probes,
+    helpers: Probes,
+    features_off: frozenset[str],
+    sign_in_flow: AuthorizationCodeFlow | None,
+    jobs: Sequence[PeriodicJob],
+    on_start: Start,
+    on_stop: Sequence[Close],
 ) -> ASGIApp:
     """Create the console application.
 
+    https: the public URL uses https, so HSTS is sent.
+    helpers: probes of optional dependencies. If an optional dependency fails, the console is degraded but available.
+    features_off: names of disabled features.
+    sign_in_flow: sign-in of browsers with the identity provider. None when it is not configured.
     on_start: called when the server starts the application. The exit stack ends after `on_stop`.
-    on_stop: functions that close `dependencies`, called in order at shutdown.
+    on_stop: called in order at shutdown, after the jobs.
     """
-    denied = DeniedAttempts(dependencies.audit, dependencies.clock, service="console")
-    lockout = Lockout(dependencies.clock)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            if on_start is not None:
-                await on_start(stack)
+            await on_start(stack)
             async with running():
                 yield
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
-        # Write the number of denied requests at the end of each window, even if no further request arrives.
-        periodic = [PeriodicJob("denied attempts", WINDOW_S, denied.run_once), *jobs]
-        tasks = [asyncio.create_task(job.run(dependencies.observer), name=job.name) for job in periodic]
+        tasks = [asyncio.create_task(job.run(observer), name=job.name) for job in jobs]
         yield
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await denied.flush()
         for stop in on_stop:
             await stop()
 
     web_files = WebFiles.read()
-    on_error = _error_handler(web_files, dependencies.sessions.rules.step_up_max_age_s)
+    on_error = _error_handler(web_files, pipeline.authenticator.sessions.rules.step_up_max_age_s)
+    endpoints = enabled(features_off)
     app = Starlette(
         routes=[
             *web_files.routes(),
-            operations_route(enabled(dependencies.features_off), _provider_name(dependencies)),
-            *sign_in_routes(dependencies, lockout, denied),
-            *operational_routes(dependencies.probes, dependencies.observer, dependencies.helpers),
-            LoggedRoute("/openapi.json", _openapi(dependencies.features_off), methods=["GET"]),
-            *(_route(endpoint, dependencies, lockout, denied) for endpoint in enabled(dependencies.features_off)),
+            operations_route(endpoints, _provider_name(sign_in_flow)),
+            *sign_in_routes(sign_in_flow, pipeline),
+            *operational_routes(probes, observer, helpers),
+            LoggedRoute("/openapi.json", _openapi(features_off), methods=["GET"]),
+            *(_route(endpoint, pipeline) for endpoint in endpoints),
         ],
         exception_handlers={GatehouseError: on_error, HTTPException: on_error, Exception: unexpected},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    return RequestContextMiddleware(app, dependencies.observer, https=dependencies.https)
+    return RequestContextMiddleware(app, observer, https=https)
 
 
-def _provider_name(dependencies: Dependencies) -> str | None:
+def _provider_name(flow: AuthorizationCodeFlow | None) -> str | None:
     """Return the host of the identity provider if browsers can sign in with it."""
-    flow = dependencies.sign_in_flow
     return None if flow is None else urlsplit(flow.provider.issuer.url).netloc
 
 
@@ -189,9 +194,8 @@ def document(features_off: frozenset[str] = frozenset()) -> dict[str, Any]:
     return openapi.document(API, enabled(features_off))
 
 
-def _route(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout, denied: DeniedAttempts) -> LoggedRoute:
-    application = pipeline.application(endpoint, dependencies, lockout, denied)
-    route = LoggedRoute(endpoint.path, application, methods=[endpoint.method])
+def _route(endpoint: Endpoint, pipeline: Pipeline) -> LoggedRoute:
+    route = LoggedRoute(endpoint.path, pipeline.application(endpoint), methods=[endpoint.method])
     route.methods = {endpoint.method}  # without the HEAD that Starlette adds
     return route
 

@@ -14,70 +14,194 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, NoReturn
 from urllib.parse import urlsplit
 
 from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
 
 from gatehouse.core import token as tokens
 from gatehouse.core.actor import Actor, Session
 from gatehouse.core.decision import evaluate
 from gatehouse.core.errors import CrossSite, Forbidden, GatehouseError, Problem, RateLimited, StepUpRequired, Unauthorized
-from gatehouse.core.features import SESSIONS
-from gatehouse.core.keys import ADMIN_SCOPE, Key, KeyId
+from gatehouse.core.keys import ADMIN_SCOPE, Key, KeyEnvironment, KeyId
 from gatehouse.core.roles import Role, roles_of
-from gatehouse.core.token_scanner import SIGN_IN
-from gatehouse.core.verification import Charge, Code, VerificationRequest
+from gatehouse.core.token import Pepper
+from gatehouse.core.verification import Charge, Code, RateLimits, VerificationRequest
+from gatehouse.features.identity.cookies import session_cookie
 from gatehouse.features.identity.models import SignInLink
+from gatehouse.features.identity.oidc import OidcIdentityProvider
+from gatehouse.features.identity.service import Lockout, Sessions
 from gatehouse.features.keys.possession import stored_keys
-from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
+from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.platform.http.request import Caller, Request
 from gatehouse.platform.http.validation import invalid
-from gatehouse.services.console.dependencies import Caller, Request
 
 REALM = "gatehouse"
-COOKIE = CONSOLE_COOKIE
 CSRF_HEADER = "X-CSRF-Token"
 
 _SAFE = frozenset({"GET", "HEAD"})
 
 
-async def authenticate(request: Request, *, codes: bool = False) -> Caller:
-    """Return the caller of a request. Raises Unauthorized, CrossSite, RateLimited, Unavailable, and BadRequest if the
-    request contains several Authorization headers.
+@dataclass(frozen=True, slots=True)
+class Authenticator:
+    """Authenticates requests.
 
-    `codes`: the credential may also be the code of a sign-in link, which then stops working.
-
-    Failures are counted by address and claimed credential. Invalid cookies are not counted, because a cookie has 256 random bits,
-    and an expired cookie in an open tab must not lock out the address.
+    pepper: HMAC secret of tokens.
+    limits: counts requests with a key against the rate limits of the key. Requests to the gateways count against the same limits.
+    origin: origin of the console, such as https://console.example.com. Empty: the origin from the Host header.
+    accepts_sessions: False if the feature is disabled.
+    identity_provider: validates JWTs. None when it is not configured.
     """
-    cookie = session_cookie(request.http)
-    if cookie is not None and SESSIONS.name not in request.dependencies.features_off:
-        return await _from_session(request, cookie)
-    address, principal = request.source_address, _claimed_principal(request)
-    check_lockout(request, principal, "Too many failed authentications from this IP address. Wait, then check the credential.")
-    try:
-        token = _bearer(request.http)
-        is_code = codes and token.startswith(code_prefix(request.dependencies.key_prefix))
-        caller = await (_from_code(request, token) if is_code else _from_token(request, token))
-    except Unauthorized:
-        request.lockout.failed(address, principal)
-        raise
-    request.lockout.succeeded(address, principal)
-    return caller
 
+    keys: KeyRepository
+    sessions: Sessions
+    lockout: Lockout
+    limits: RateLimits
+    pepper: Pepper
+    key_prefix: str
+    key_environment: KeyEnvironment
+    origin: str
+    accepts_sessions: bool
+    identity_provider: OidcIdentityProvider | None
 
-def code_prefix(key_prefix: str) -> str:
-    """The first characters of the code of a sign-in link, which distinguish the code from other credentials."""
-    return f"{key_prefix}{SIGN_IN}"
+    async def authenticate(self, request: Request, *, codes: bool = False) -> Caller:
+        """Return the caller of a request. Raises Unauthorized, CrossSite, RateLimited, Unavailable, and BadRequest if the
+        request contains several Authorization headers.
 
+        `codes`: the request starts a session. The credential may also be the code of a sign-in link, which then stops working,
+        and a browser must not send the request from another site.
 
-def check_lockout(request: Request, principal: str, message: str) -> None:
-    """Raise RateLimited while the address is locked out for this principal."""
-    wait_s = request.lockout.wait_s(request.source_address, principal)
-    if wait_s:
-        raise RateLimited(message, retry_after_s=wait_s)
+        Failures are counted by address and claimed credential. Invalid cookies are not counted, because a cookie has 256 random
+        bits, and an expired cookie in an open tab must not lock out the address.
+        """
+        cookie, headers = session_cookie(request.http), request.http.headers
+        if codes and ("sec-fetch-site" in headers or "origin" in headers):
+            self._check_site(request)
+        if cookie is not None and self.accepts_sessions:
+            return await self._from_session(request, cookie)
+        address, principal = request.source_address, self._claimed_principal(request)
+        message = "Too many failed authentications from this IP address. Wait, then check the credential."
+        self.lockout.check(address, principal, message)
+        try:
+            token = _bearer(request.http)
+            is_code = codes and token.startswith(self.sessions.code_prefix)
+            caller = await (self._from_code(request, token) if is_code else self._from_token(request, token))
+        except Unauthorized:
+            self.lockout.failed(address, principal)
+            raise
+        self.lockout.succeeded(address, principal)
+        return caller
+
+    def _check_site(self, request: Request) -> None:
+        """Raise CrossSite if the browser reports another origin, or no origin for a request that can change data."""
+        headers, safe = request.http.headers, request.http.method in _SAFE
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        # `none` means that the user entered the URL, which never changes data.
+        if site is not None and site != "same-origin" and not (safe and site == "none"):
+            _reject("header.sec-fetch-site", "indicates a cross-site request", "use the console itself")
+        if origin is not None and not self._is_own_origin(origin, request):
+            _reject("header.origin", "is not the origin of the console", "use the console itself")
+        if not safe and site is None and origin is None:
+            _reject("header.origin", "is missing", "use a browser, or send the credential as Authorization: Bearer <token>")
+
+    async def _from_token(self, request: Request, token: str) -> Caller:
+        # API keys contain no dot; a JWT contains two.
+        if self.identity_provider is not None and "." in token:
+            person = await self.identity_provider.identify(token)
+            if person is None:
+                raise Unauthorized("The bearer token is invalid.")
+            actor = _actor(request, "person", person.subject)
+            return Caller(actor, person.roles, "person", person.proven_at, actor.label)
+        bootstrap = self.sessions.bootstrap_token
+        # Compare hashes, so that the timing does not reveal the token length.
+        is_bootstrap = hmac.compare_digest(_sha256(token), tokens.NULL_DIGEST if bootstrap is None else _sha256(bootstrap))
+        key = await stored_keys(self.keys, self.pepper, self.key_prefix).proven(token)
+        if is_bootstrap:
+            actor = _actor(request, "bootstrap", "bootstrap")
+            return Caller(actor, frozenset({Role.OWNER}), "bootstrap", request.now, actor.label)
+        if key is None or not self._is_usable(request, key):
+            raise Unauthorized("The bearer token is invalid.")
+        await self._take_limits(request, key)
+        return Caller(_actor(request, "key", key.id), roles_of(key.scopes), key.id, request.now, _label(key))
+
+    async def _from_code(self, request: Request, token: str) -> Caller:
+        link = await self.sessions.redeem_link(token)
+        caller = None if link is None else await self._holder(request, link)
+        if caller is None:
+            raise Unauthorized("The sign-in link is invalid: it has expired or was already used. Create another link.")
+        return caller
+
+    async def _from_session(self, request: Request, cookie: str) -> Caller:
+        self._check_site(request)
+        session = await self.sessions.find(cookie)
+        if session is None:
+            raise Unauthorized("The session has ended. Sign in again.")
+        self._check_csrf(request, cookie)
+        caller = await self._holder(request, session)
+        if caller is None:
+            raise Unauthorized("The credential of this session is no longer valid. Sign in with another credential.")
+        return replace(caller, session=session)
+
+    async def _holder(self, request: Request, session: Session | SignInLink) -> Caller | None:
+        """Return the caller whose credential started a session or created a link, or None if it is no longer valid."""
+        actor = _actor(request, session.actor_type, session.actor_id)
+        key = await self.keys.get(KeyId(session.actor_id)) if session.actor_type == "key" else None
+        roles = self._current_roles(request, session, key)
+        if roles is None:
+            return None
+        if key is not None:
+            await self._take_limits(request, key)
+        log_id = session.actor_id if session.actor_type == "key" else session.actor_type
+        return Caller(actor, roles, log_id, session.proven_at, actor.label if key is None else _label(key))
+
+    def _current_roles(self, request: Request, session: Session | SignInLink, key: Key | None) -> frozenset[Role] | None:
+        """Return the current roles of the credential of a session or link, or None if the credential is no longer valid.
+
+        key: the key of the session, if it exists.
+        """
+        if session.actor_type == "person":
+            return None if self.identity_provider is None else frozenset(role for role in Role if role.value in session.roles)
+        if session.actor_type == "bootstrap":
+            return frozenset({Role.OWNER}) if self.sessions.verify_bond(session.bond) else None
+        return roles_of(key.scopes) if key is not None and self._is_usable(request, key) else None
+
+    def _is_usable(self, request: Request, key: Key) -> bool:
+        """Return True if a gateway would accept the key for this request. The console does not verify signatures, so it does not
+        accept a key that requires signatures."""
+        unsigned = VerificationRequest(address=request.source_address, method=request.http.method)
+        return evaluate(key, unsigned, possession=True, environment=self.key_environment, now=request.now) is Code.VALID
+
+    async def _take_limits(self, request: Request, key: Key) -> None:
+        """Count the request against the limits of the key, which also apply at the gateways. Raises RateLimited, Unavailable."""
+        states = await self.limits.take(Charge(key.subject, key.limits, cost=1))
+        waits = [state.retry_after_s for state in states if state.exceeded]
+        if waits:
+            raise RateLimited("A rate limit of the API key is exceeded.", retry_after_s=math.ceil(max(waits)))
+
+    def _claimed_principal(self, request: Request) -> str:
+        """Return the unverified credential that a request claims: a key ID, `bootstrap`, `person` for a JWT, or `other`."""
+        prefix = self.key_prefix
+        token = request.http.headers.get("authorization", "").partition(" ")[2].strip()
+        parsed = tokens.parse(token, prefix)
+        if parsed is not None:
+            return parsed.id
+        # Bootstrap tokens have this prefix (contract.toml). Other text is not counted as an attempt to guess a bootstrap token.
+        return "bootstrap" if token.startswith(f"{prefix}_admin_") else "person" if token.count(".") == 2 else "other"
+
+    def _check_csrf(self, request: Request, cookie: str) -> None:
+        if request.http.method in _SAFE:
+            return
+        sent = request.http.headers.getlist(CSRF_HEADER)
+        if len(sent) != 1 or not self.sessions.verify_csrf(cookie, sent[0]):
+            fix = f"send {CSRF_HEADER} with the csrf_token from GET /v1/sessions/current"
+            _reject(f"header.{CSRF_HEADER.lower()}", "is missing or belongs to another session", fix)
+
+    def _is_own_origin(self, origin: str, request: Request) -> bool:
+        if self.origin:
+            return origin == self.origin
+        # If no public URL is configured, compare the origin with the Host header, which a page cannot set.
+        return bool(urlsplit(origin).netloc) and urlsplit(origin).netloc == request.http.headers.get("host", "")
 
 
 def challenge(error: GatehouseError, http: HttpRequest, *, step_up_max_age_s: float) -> dict[str, str]:
@@ -97,116 +221,6 @@ def challenge(error: GatehouseError, http: HttpRequest, *, step_up_max_age_s: fl
     return {"WWW-Authenticate": parameters}
 
 
-def session_cookie(http: HttpRequest) -> str | None:
-    """Return the session cookie. Returns None if the request contains a credential, which takes precedence over the cookie."""
-    return None if "authorization" in http.headers else http.cookies.get(COOKIE)
-
-
-def set_cookie(response: Response, cookie: str, *, max_age_s: int) -> None:
-    """Set the session cookie. The prefix `__Host-` requires `Path=/`, `Secure` and no `Domain`.
-
-    Browsers also accept such cookies from http://localhost.
-    """
-    response.set_cookie(COOKIE, cookie, max_age=max_age_s, path="/", secure=True, httponly=True, samesite="strict")
-
-
-def clear_cookie(response: Response) -> None:
-    """Remove the cookie and stored pages. Clear-Site-Data `"cookies"` would also clear cookies on the hosts of other services."""
-    response.set_cookie(COOKIE, "", max_age=0, path="/", secure=True, httponly=True, samesite="strict")
-    response.headers["Clear-Site-Data"] = '"cache", "storage"'
-
-
-def check_site(request: Request) -> None:
-    """Raise CrossSite if the browser reports another origin, or no origin for a request that can change data."""
-    headers, safe = request.http.headers, request.http.method in _SAFE
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    # `none` means that the user entered the URL, which never changes data.
-    if site is not None and site != "same-origin" and not (safe and site == "none"):
-        _reject("header.sec-fetch-site", "indicates a cross-site request", "use the console itself")
-    if origin is not None and not _is_own_origin(origin, request):
-        _reject("header.origin", "is not the origin of the console", "use the console itself")
-    if not safe and site is None and origin is None:
-        _reject("header.origin", "is missing", "use a browser, or send the credential as Authorization: Bearer <token>")
-
-
-async def _from_token(request: Request, token: str) -> Caller:
-    dependencies = request.dependencies
-    # API keys contain no dot; a JWT contains two.
-    if dependencies.identity_provider is not None and "." in token:
-        person = await dependencies.identity_provider.identify(token)
-        if person is None:
-            raise Unauthorized("The bearer token is invalid.")
-        actor = _actor(request, "person", person.subject)
-        return Caller(actor, person.roles, "person", person.proven_at, actor.label)
-    bootstrap = dependencies.bootstrap_token
-    # Compare hashes, so that the timing does not reveal the token length.
-    is_bootstrap = hmac.compare_digest(_sha256(token), tokens.NULL_DIGEST if bootstrap is None else _sha256(bootstrap))
-    key = await _key(token, request)
-    now = dependencies.clock.now()
-    if is_bootstrap:
-        actor = _actor(request, "bootstrap", "bootstrap")
-        return Caller(actor, frozenset({Role.OWNER}), "bootstrap", now, actor.label)
-    if key is None:
-        raise Unauthorized("The bearer token is invalid.")
-    await _take_limits(request, key)
-    return Caller(_actor(request, "key", key.id), roles_of(key.scopes), key.id, now, _label(key))
-
-
-async def _from_code(request: Request, token: str) -> Caller:
-    link = await request.dependencies.sessions.redeem_link(token.removeprefix(code_prefix(request.dependencies.key_prefix)))
-    caller = None if link is None else await _holder(request, link)
-    if caller is None:
-        raise Unauthorized("The sign-in link is invalid: it has expired or was already used. Create another link.")
-    return caller
-
-
-async def _from_session(request: Request, cookie: str) -> Caller:
-    check_site(request)
-    session = await request.dependencies.sessions.find(cookie)
-    if session is None:
-        raise Unauthorized("The session has ended. Sign in again.")
-    _check_csrf(request, cookie)
-    caller = await _holder(request, session)
-    if caller is None:
-        raise Unauthorized("The credential of this session is no longer valid. Sign in with another credential.")
-    return replace(caller, session=session)
-
-
-async def _holder(request: Request, session: Session | SignInLink) -> Caller | None:
-    """Return the caller whose credential started a session or created a link, or None if the credential is no longer valid."""
-    actor = _actor(request, session.actor_type, session.actor_id)
-    key = await request.dependencies.keys.get(KeyId(session.actor_id)) if session.actor_type == "key" else None
-    roles = _current_roles(request, session, key)
-    if roles is None:
-        return None
-    if key is not None:
-        await _take_limits(request, key)
-    log_id = session.actor_id if session.actor_type == "key" else session.actor_type
-    return Caller(actor, roles, log_id, session.proven_at, actor.label if key is None else _label(key))
-
-
-def _current_roles(request: Request, session: Session | SignInLink, key: Key | None) -> frozenset[Role] | None:
-    """Return the current roles of the credential of a session or link, or None if the credential is no longer valid.
-
-    key: the key of the session, if it exists.
-    """
-    dependencies = request.dependencies
-    if session.actor_type == "person":
-        return None if dependencies.identity_provider is None else frozenset(role for role in Role if role.value in session.roles)
-    if session.actor_type == "bootstrap":
-        valid = dependencies.sessions.verify_bond(session.bond, dependencies.bootstrap_token)
-        return frozenset({Role.OWNER}) if valid else None
-    return roles_of(key.scopes) if key is not None and _is_usable(key, request) else None
-
-
-async def _take_limits(request: Request, key: Key) -> None:
-    """Count the request against the key's own rate limits, which also apply at the gateways. Raises RateLimited, Unavailable."""
-    states = await request.dependencies.limits.take(Charge(key.subject, key.limits, cost=1))
-    waits = [state.retry_after_s for state in states if state.exceeded]
-    if waits:
-        raise RateLimited("A rate limit of the API key is exceeded.", retry_after_s=math.ceil(max(waits)))
-
-
 def _label(key: Key) -> str:
     """Return the label under which a key owns secrets. All keys in a key family share the label of the family's first key."""
     return Actor(type="key", id=key.subject).label
@@ -214,17 +228,6 @@ def _label(key: Key) -> str:
 
 def _actor(request: Request, kind: Literal["bootstrap", "key", "person"], id: str) -> Actor:
     return Actor(type=kind, id=id, request_id=request.request_id, source_address=request.source_address)
-
-
-def _claimed_principal(request: Request) -> str:
-    """Return the unverified credential that a request claims: a key ID, `bootstrap`, `person` for a JWT, or `other`."""
-    prefix = request.dependencies.key_prefix
-    token = request.http.headers.get("authorization", "").partition(" ")[2].strip()
-    parsed = tokens.parse(token, prefix)
-    if parsed is not None:
-        return parsed.id
-    # Bootstrap tokens have this prefix (contract.toml). Other text is not counted as an attempt to guess a bootstrap token.
-    return "bootstrap" if token.startswith(f"{prefix}_admin_") else "person" if token.count(".") == 2 else "other"
 
 
 def _bearer(http: HttpRequest) -> str:
@@ -235,37 +238,6 @@ def _bearer(http: HttpRequest) -> str:
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("Send the credential as Authorization: Bearer <token>.")
     return token.strip()
-
-
-async def _key(token: str, request: Request) -> Key | None:
-    """Return the usable key to which the token belongs. The HMAC is computed even if the key does not exist."""
-    dependencies = request.dependencies
-    key = await stored_keys(dependencies.keys, dependencies.pepper, dependencies.key_prefix).proven(token)
-    return key if key is not None and _is_usable(key, request) else None
-
-
-def _is_usable(key: Key, request: Request) -> bool:
-    """Return True if a gateway would accept the key for this request. The console does not verify signatures, so it does not
-    accept a key that requires signatures."""
-    unsigned = VerificationRequest(address=request.source_address, method=request.http.method)
-    environment, now = request.dependencies.key_environment, request.dependencies.clock.now()
-    return evaluate(key, unsigned, possession=True, environment=environment, now=now) is Code.VALID
-
-
-def _check_csrf(request: Request, cookie: str) -> None:
-    if request.http.method in _SAFE:
-        return
-    sent = request.http.headers.getlist(CSRF_HEADER)
-    if len(sent) != 1 or not request.dependencies.sessions.verify_csrf(cookie, sent[0]):
-        fix = f"send {CSRF_HEADER} with the csrf_token from GET /v1/sessions/current"
-        _reject(f"header.{CSRF_HEADER.lower()}", "is missing or belongs to another session", fix)
-
-
-def _is_own_origin(origin: str, request: Request) -> bool:
-    if request.dependencies.origin:
-        return origin == request.dependencies.origin
-    # If no public URL is configured, compare the origin with the Host header, which a page cannot set.
-    return bool(urlsplit(origin).netloc) and urlsplit(origin).netloc == request.http.headers.get("host", "")
 
 
 def _sha256(text: str) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -18,14 +19,15 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from gatehouse.core import token_scanner
-from gatehouse.core.errors import BadRequest, Forbidden, NotFound, RateLimited, StepUpRequired, Unauthorized
+from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.clock import Clock
+from gatehouse.core.errors import BadRequest, Forbidden, GatehouseError, NotFound, RateLimited, StepUpRequired, Unauthorized
 from gatehouse.core.keys import KeyId, granted
 from gatehouse.core.roles import Role, check, check_reach, manages
-from gatehouse.core.token import key_id
+from gatehouse.core.token import Pepper, key_id
 from gatehouse.features.audit.service import DeniedAttempts
-from gatehouse.features.identity.service import Lockout
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.endpoint import SIGN_IN_CODE, SIGNATURE, Endpoint, StepUp
+from gatehouse.platform.http.endpoint import JSON_PART, SIGN_IN_CODE, SIGNATURE, Endpoint, StepUp, resolve
 from gatehouse.platform.http.idempotency import (
     FORM_RUNNING_S_MAX,
     HEADER,
@@ -35,10 +37,10 @@ from gatehouse.platform.http.idempotency import (
     StoredResponse,
     idempotency_key,
 )
-from gatehouse.platform.http.multipart import MEDIA_TYPE
+from gatehouse.platform.http.multipart import MEDIA_TYPE, MultipartReader
+from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import check_query, decode_large, invalid, small_value, strings, validate, validate_query
-from gatehouse.services.console.authentication import authenticate
-from gatehouse.services.console.dependencies import Dependencies, Request
+from gatehouse.services.console.authentication import Authenticator
 
 
 class _NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,52 +53,205 @@ App = Callable[[HttpRequest], Awaitable[Response]]
 _STORED_HEADERS = ("content-type", "etag", "location")
 
 
-def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout, denied: DeniedAttempts) -> App:
-    """Return the Starlette endpoint for a declaration."""
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """Maximum sizes in bytes of a JSON body, of the content of secrets in a JSON body, and of the files in a form."""
 
-    async def respond(http: HttpRequest) -> Response:
-        request = Request(http, dependencies, lockout, denied)
-        if SIGNATURE in endpoint.security:
-            return _response(endpoint, request, await _handler(endpoint)(request))
-        await _authorize(endpoint, request)
-        _check_parameters(http)
+    json: int
+    content: int = 0
+    files: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Processes the requests of a console.
+
+    services: services that handlers take, by type (see `resolve`).
+    cursor_key: session key, which signs page cursors.
+    addresses: determines the client address behind trusted proxies.
+    """
+
+    authenticator: Authenticator
+    services: Mapping[Any, object]
+    denied: DeniedAttempts
+    idempotency: IdempotencyGuard
+    limits: BodyLimits
+    addresses: ClientAddresses
+    clock: Clock
+    cursor_key: Pepper
+
+    def request(self, http: HttpRequest) -> Request:
+        peer = http.client.host if http.client else "unknown"
+        address = self.addresses.client(peer, http.headers.getlist("x-forwarded-for"))
+        return Request(http, address, self.clock.now(), self.cursor_key)
+
+    def application(self, endpoint: Endpoint) -> App:
+        """Return the Starlette endpoint for a declaration. Raises LookupError if a service is missing."""
+        services, handler = resolve(endpoint, self.services), endpoint.handler
+        assert handler is not None  # noqa: S101 - every console endpoint has a handler
+
+        async def call(request: Request, **arguments: Any) -> Response:
+            for service in services.values():
+                if isinstance(service, GatehouseError):
+                    raise service.with_traceback(None)
+            result = await handler(request, **services, **request.http.path_params, **arguments)
+            return _response(endpoint, request, result)
+
+        async def respond(http: HttpRequest) -> Response:
+            request = self.request(http)
+            if SIGNATURE in endpoint.security:
+                return await self._signed(endpoint, request, call)
+            await self._authorize(endpoint, request)
+            _check_parameters(http)
+            try:
+                body, content = await self._body(endpoint, request)
+            except BadRequest:
+                # A token that is in a wrong place is the more important problem.
+                _reject_tokens(endpoint, {"body": small_value(request.content)})
+                raise
+            _reject_tokens(endpoint, {"query": http.query_params.multi_items(), "body": content})
+            try:
+                self._check_scopes(endpoint, request, content)
+            except (Forbidden, Unauthorized) as exc:
+                await self.denied.record(request.source_address, request.request_id, exc.code)
+                raise
+
+            async def handle() -> Response:
+                arguments = {} if endpoint.body is None else {"body": body}
+                if endpoint.query is not None:
+                    arguments["query"] = validate_query(http.query_params, endpoint.query)
+                return await call(request, **arguments)
+
+            return await self._run_once(endpoint, request, content, handle)
+
+        return respond
+
+    async def _signed(self, endpoint: Endpoint, request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Call a handler that verifies the signature of the body. Failures are counted by address and tag of the endpoint."""
+        lockout, address = self.authenticator.lockout, request.source_address
+        lockout.check(address, endpoint.tag, "Too many requests with invalid signatures from this IP address.")
+        request.content = await asgi.read_body(request.http.scope, request.http.receive, self.limits.json)
         try:
-            body, content = await _body(endpoint, request)
+            response = await call(request)
+        except Unauthorized as exc:
+            lockout.failed(address, endpoint.tag)
+            await self.denied.record(address, request.request_id, exc.code)
+            raise
+        lockout.succeeded(address, endpoint.tag)
+        return response
+
+    async def _authorize(self, endpoint: Endpoint, request: Request) -> None:
+        """Check the credential, the role and the target. Denials are recorded in the audit trail."""
+        try:
+            request.caller = await self.authenticator.authenticate(request, codes=SIGN_IN_CODE in endpoint.security)
+            request.http.state.key_id = request.caller.log_id
+            check(request.caller.roles, frozenset(Role(role) for role in endpoint.roles))
+            await self._check_ownership(endpoint, request)
+            await self._check_target(endpoint, request)
+        except (Unauthorized, Forbidden, RateLimited) as exc:
+            await self.denied.record(request.source_address, request.request_id, exc.code)
+            raise
+
+    async def _body(self, endpoint: Endpoint, request: Request) -> tuple[Any, object]:
+        """Return the validated body and its JSON value, which is None if there is no body. The body may be omitted if it has no
+        required fields. Raises UnsupportedMediaType and BadRequest."""
+        if request.http.method in ("GET", "HEAD"):
+            return None, None
+        content_types = request.http.headers.getlist("content-type")
+        json_max = self.limits.json + endpoint.body_extra_bytes + (self.limits.content if endpoint.secret_fields else 0)
+        if endpoint.files_max and len(content_types) == 1 and content_types[0].lower().startswith(MEDIA_TYPE):
+            await self._read_form(request, json_max)
+        else:
+            request.content = await asgi.read_body(request.http.scope, request.http.receive, json_max)
+            if request.content:
+                asgi.check_json(content_types)
+        kind = _NoBody if endpoint.body is None else endpoint.body
+        if request.content:
+            return await decode_large(request.content, kind)
+        try:
+            return validate({}, kind, "body"), None
         except BadRequest:
-            # A token that is in a wrong place is the more important problem.
-            _reject_tokens(endpoint, {"body": small_value(request.content)})
-            raise
-        _reject_tokens(endpoint, {"query": http.query_params.multi_items(), "body": content})
-        try:
-            _check_scopes(endpoint, request, content)
-        except (Forbidden, Unauthorized) as exc:
-            await denied.record(request.source_address, request.request_id, exc.code)
-            raise
+            raise invalid("body", "is missing", "send a JSON object") from None
 
-        async def handle() -> Response:
-            arguments: dict[str, Any] = dict(http.path_params)
-            if endpoint.query is not None:
-                arguments["query"] = validate_query(http.query_params, endpoint.query)
-            if endpoint.body is not None:
-                arguments["body"] = body
-            return _response(endpoint, request, await _handler(endpoint)(request, **arguments))
+    async def _read_form(self, request: Request, json_max: int) -> None:
+        """Read the part `json` of a form. Raises BodyTooLarge, BadRequest."""
+        body = asgi.body_chunks(request.http.scope, request.http.receive, json_max + self.limits.files)
+        request.form = MultipartReader(body, request.http.headers["content-type"])
+        part = await request.form.next_part()
+        if part is None or part.name != JSON_PART:
+            message = f"does not begin with the part {JSON_PART}"
+            raise invalid("body", message, f"send the body as {JSON_PART}, before the files")
+        request.content = await request.form.read(json_max)
 
-        return await _run_once(endpoint, request, content, handle)
+    async def _check_ownership(self, endpoint: Endpoint, request: Request) -> None:
+        """Check that the key belongs to the caller if only the role `service` permits the request.
 
-    return respond
+        This role permits access only to keys that the caller created, and to their successors. Raises NotFound, Unavailable.
+        """
+        caller, known = request.authenticated, key_id(request.http.path_params.get("id", ""))
+        if known is None or caller.roles & frozenset(Role(role) for role in endpoint.roles) != {Role.SERVICE}:
+            return
+        if caller.actor.type != "key" or not await self.authenticator.keys.is_created_by(known, KeyId(caller.actor.id)):
+            raise NotFound("No key has this ID.")
 
+    async def _check_target(self, endpoint: Endpoint, request: Request) -> None:
+        """Check the key in the path. Raises Forbidden, StepUpRequired, Unavailable."""
+        caller = request.authenticated
+        if not endpoint.changes_state or (Role.OWNER in caller.roles and caller.session is None):
+            return
+        known = key_id(request.http.path_params.get("id", ""))
+        target = None if known is None else await self.authenticator.keys.get(known)
+        scopes = () if target is None else target.scopes
+        check_reach(caller.roles, scopes)
+        self._check_step_up(endpoint, request, managing=manages(scopes))
 
-async def _authorize(endpoint: Endpoint, request: Request) -> None:
-    """Check the credential, the role and the target. Denials are recorded in the audit trail."""
-    try:
-        request.caller = await authenticate(request, codes=SIGN_IN_CODE in endpoint.security)
-        request.http.state.key_id = request.caller.log_id
-        check(request.caller.roles, frozenset(Role(role) for role in endpoint.roles))
-        await _check_ownership(endpoint, request)
-        await _check_target(endpoint, request)
-    except (Unauthorized, Forbidden, RateLimited) as exc:
-        await request.denied.record(request.source_address, request.request_id, exc.code)
-        raise
+    def _check_scopes(self, endpoint: Endpoint, request: Request, content: object) -> None:
+        """Check the scopes that a body grants, at any depth. Raises Forbidden, StepUpRequired."""
+        if endpoint.changes_state and request.content:
+            scopes = list(_scopes(content))
+            check_reach(request.authenticated.roles, scopes)
+            self._check_step_up(endpoint, request, managing=manages(scopes))
+
+    def _check_step_up(self, endpoint: Endpoint, request: Request, *, managing: bool) -> None:
+        sessions, session = self.authenticator.sessions, request.authenticated.session
+        required = endpoint.step_up is StepUp.ALWAYS or (endpoint.step_up is StepUp.MANAGING and managing)
+        if session is None or not required or sessions.fresh(session):
+            return
+        minutes = max(1, round(sessions.rules.step_up_max_age_s / 60))
+        raise StepUpRequired(
+            f"This operation requires a sign-in within the last {minutes} min. Sign in again with POST /v1/sessions, then retry."
+        )
+
+    async def _run_once(
+        self, endpoint: Endpoint, request: Request, content: object, handle: Callable[[], Awaitable[Response]]
+    ) -> Response:
+        """Return the response from `handle`, or the stored response to an earlier request with the same Idempotency-Key."""
+        key = idempotency_key(request.http.headers.getlist(HEADER.name))
+        if key is None or not endpoint.idempotent:
+            return await handle()
+
+        response: Response | None = None
+
+        async def store() -> StoredResponse:
+            nonlocal response
+            response = await handle()
+            headers = [(name, response.headers[name]) for name in _STORED_HEADERS if name in response.headers]
+            target_id = response.headers.get("location", "").rpartition("/")[2] or str(request.http.path_params.get("id", ""))
+            return StoredResponse(response.status_code, headers, bytes(response.body), target_id=target_id)
+
+        query = sorted(request.http.query_params.multi_items())
+        # The handler reads the files in a form later, so only the total size of the request is compared.
+        size = [request.http.headers.get("content-length")] if request.form is not None else []
+        fingerprint = json.dumps([endpoint.method, request.http.url.path, query, content, *size], sort_keys=True).encode()
+        running_s_max = RUNNING_S_MAX if request.form is None else FORM_RUNNING_S_MAX
+        stored = await self.idempotency.run(
+            request.actor.label, key, request.request_id, fingerprint, store, running_s_max=running_s_max
+        )
+        if response is not None:
+            return response
+        if request.form is not None:
+            await request.form.discard()
+        return Response(stored.body, stored.status, {**dict(stored.headers), REPLAYED: "true"})
 
 
 def _check_parameters(http: HttpRequest) -> None:
@@ -125,30 +280,6 @@ def _reject_tokens(endpoint: Endpoint, parts: Mapping[str, object]) -> None:
         raise invalid(token_scanner.redacted(location), f"contains the {match.kind} {match.redacted}", fix)
 
 
-async def _body(endpoint: Endpoint, request: Request) -> tuple[Any, object]:
-    """Return the validated body and its JSON value, which is None if there is no body. The body may be omitted if it has no
-    required fields. Raises UnsupportedMediaType and BadRequest."""
-    if request.http.method in ("GET", "HEAD"):
-        return None, None
-    content_types = request.http.headers.getlist("content-type")
-    if endpoint.files_max and len(content_types) == 1 and content_types[0].lower().startswith(MEDIA_TYPE):
-        await request.read_form()
-    elif await request.read_body(secret=bool(endpoint.secret_fields), extra_bytes=endpoint.body_extra_bytes):
-        asgi.check_json(content_types)
-    kind = _NoBody if endpoint.body is None else endpoint.body
-    if request.content:
-        return await decode_large(request.content, kind)
-    try:
-        return validate({}, kind, "body"), None
-    except BadRequest:
-        raise invalid("body", "is missing", "send a JSON object") from None
-
-
-def _handler(endpoint: Endpoint) -> Callable[..., Awaitable[Any]]:
-    assert endpoint.handler is not None  # noqa: S101 - every console endpoint has a handler
-    return endpoint.handler
-
-
 def _response(endpoint: Endpoint, request: Request, result: Any) -> Response:
     """Return the response for a handler's result, with the headers that the handler set."""
     if isinstance(result, Response):
@@ -159,49 +290,6 @@ def _response(endpoint: Endpoint, request: Request, result: Any) -> Response:
         response = Response(asgi.encode(result), endpoint.status, media_type="application/json")
     response.raw_headers.extend(field for field in request.response.raw_headers if field[0] != b"content-length")
     return response
-
-
-async def _check_ownership(endpoint: Endpoint, request: Request) -> None:
-    """Check that the key belongs to the caller if only the role `service` permits the request.
-
-    This role permits access only to keys that the caller created, and to their successors. Raises NotFound, Unavailable.
-    """
-    caller, known = request.authenticated, key_id(request.http.path_params.get("id", ""))
-    if known is None or caller.roles & frozenset(Role(role) for role in endpoint.roles) != {Role.SERVICE}:
-        return
-    if caller.actor.type != "key" or not await request.dependencies.keys.is_created_by(known, KeyId(caller.actor.id)):
-        raise NotFound("No key has this ID.")
-
-
-async def _check_target(endpoint: Endpoint, request: Request) -> None:
-    """Check the key in the path. Raises Forbidden, StepUpRequired, Unavailable."""
-    caller = request.authenticated
-    if not endpoint.changes_state or (Role.OWNER in caller.roles and caller.session is None):
-        return
-    known = key_id(request.http.path_params.get("id", ""))
-    target = None if known is None else await request.dependencies.keys.get(known)
-    scopes = () if target is None else target.scopes
-    check_reach(caller.roles, scopes)
-    _check_step_up(endpoint, request, managing=manages(scopes))
-
-
-def _check_scopes(endpoint: Endpoint, request: Request, content: object) -> None:
-    """Check the scopes that a body grants, at any depth. Raises Forbidden, StepUpRequired."""
-    if endpoint.changes_state and request.content:
-        scopes = list(_scopes(content))
-        check_reach(request.authenticated.roles, scopes)
-        _check_step_up(endpoint, request, managing=manages(scopes))
-
-
-def _check_step_up(endpoint: Endpoint, request: Request, *, managing: bool) -> None:
-    sessions, session = request.dependencies.sessions, request.authenticated.session
-    required = endpoint.step_up is StepUp.ALWAYS or (endpoint.step_up is StepUp.MANAGING and managing)
-    if session is None or not required or sessions.fresh(session):
-        return
-    minutes = max(1, round(sessions.rules.step_up_max_age_s / 60))
-    raise StepUpRequired(
-        f"This operation requires a sign-in within the last {minutes} min. Sign in again with POST /v1/sessions, then retry."
-    )
 
 
 def _scopes(value: Any) -> Iterator[str]:
@@ -222,33 +310,3 @@ def _scopes(value: Any) -> Iterator[str]:
 
 def _strings(item: Any) -> Iterator[str]:
     return (text for text in (item if isinstance(item, list) else [item]) if isinstance(text, str))
-
-
-async def _run_once(endpoint: Endpoint, request: Request, content: object, handle: Callable[[], Awaitable[Response]]) -> Response:
-    """Return the response from `handle`, or the stored response to an earlier request with the same Idempotency-Key."""
-    dependencies = request.dependencies
-    key = idempotency_key(request.http.headers.getlist(HEADER.name))
-    if key is None or dependencies.idempotency_store is None or not endpoint.idempotent:
-        return await handle()
-
-    response: Response | None = None
-
-    async def store() -> StoredResponse:
-        nonlocal response
-        response = await handle()
-        headers = [(name, response.headers[name]) for name in _STORED_HEADERS if name in response.headers]
-        target_id = response.headers.get("location", "").rpartition("/")[2] or str(request.http.path_params.get("id", ""))
-        return StoredResponse(response.status_code, headers, bytes(response.body), target_id=target_id)
-
-    guard = IdempotencyGuard(dependencies.idempotency_store, dependencies.clock, dependencies.pepper, dependencies.random_bytes)
-    query = sorted(request.http.query_params.multi_items())
-    # The handler reads the files in a form later, so only the total size of the request is compared.
-    size = [request.http.headers.get("content-length")] if request.form is not None else []
-    fingerprint = json.dumps([endpoint.method, request.http.url.path, query, content, *size], sort_keys=True).encode()
-    running_s_max = RUNNING_S_MAX if request.form is None else FORM_RUNNING_S_MAX
-    stored = await guard.run(request.actor.label, key, request.request_id, fingerprint, store, running_s_max=running_s_max)
-    if response is not None:
-        return response
-    if request.form is not None:
-        await request.form.discard()
-    return Response(stored.body, stored.status, {**dict(stored.headers), REPLAYED: "true"})

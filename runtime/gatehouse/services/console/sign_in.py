@@ -7,6 +7,7 @@ explains the failure (docs/decisions/0032). No response and no log entry contain
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from starlette.requests import Request as HttpRequest
@@ -14,7 +15,6 @@ from starlette.responses import RedirectResponse, Response
 
 from gatehouse.core.actor import Actor, Session
 from gatehouse.core.errors import GatehouseError, RateLimited, Unavailable
-from gatehouse.features.audit.service import DeniedAttempts
 from gatehouse.features.identity.authorization_code import (
     CALLBACK_PATH,
     TRANSACTION_S,
@@ -23,12 +23,12 @@ from gatehouse.features.identity.authorization_code import (
     SignInFailed,
     Transaction,
 )
+from gatehouse.features.identity.cookies import COOKIE, set_cookie
 from gatehouse.features.identity.models import Identity
-from gatehouse.features.identity.service import Lockout
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
+from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.starlette_apps import LoggedRoute
-from gatehouse.services.console.authentication import COOKIE, check_lockout, set_cookie
-from gatehouse.services.console.dependencies import Dependencies, Request
+from gatehouse.services.console.pipeline import Pipeline
 
 PAGE = "/sign-in"
 START_PATH = "/sign-in/start"
@@ -41,16 +41,15 @@ _PRINCIPAL = "sign-in"
 _Handler = Callable[[Request], Awaitable[Response]]
 
 
-def sign_in_routes(dependencies: Dependencies, lockout: Lockout, denied: DeniedAttempts) -> list[LoggedRoute]:
+def sign_in_routes(flow: AuthorizationCodeFlow | None, pipeline: Pipeline) -> list[LoggedRoute]:
     """Return the routes for sign-in with the identity provider, or no routes if no provider is configured."""
-    flow = dependencies.sign_in_flow
     if flow is None:
         return []
-    pages = SignInPages(flow)
+    pages = SignInPages(flow, pipeline)
 
     def route(path: str, handler: _Handler) -> LoggedRoute:
         async def respond(http: HttpRequest) -> Response:
-            return await handler(Request(http, dependencies, lockout, denied))
+            return await handler(pipeline.request(http))
 
         created = LoggedRoute(path, respond, methods=["GET"])
         created.methods = {"GET"}  # without the HEAD that Starlette adds
@@ -59,9 +58,10 @@ def sign_in_routes(dependencies: Dependencies, lockout: Lockout, denied: DeniedA
     return [route(START_PATH, pages.start), route(CALLBACK_PATH, pages.callback), route(SIGN_OUT_PATH, pages.sign_out)]
 
 
+@dataclass(frozen=True, slots=True)
 class SignInPages:
-    def __init__(self, flow: AuthorizationCodeFlow) -> None:
-        self._flow = flow
+    flow: AuthorizationCodeFlow
+    pipeline: Pipeline
 
     async def start(self, request: Request) -> Response:
         """Redirect to the identity provider.
@@ -75,7 +75,7 @@ class SignInPages:
         try:
             session = await self._session(request)
             is_step_up = "step_up" in query and session is not None and session.actor_type == "person"
-            url, cookie = await self._flow.start(
+            url, cookie = await self.flow.start(
                 query.get("return_to", ""),
                 session_id=session.id if session is not None else "",
                 step_up_subject=session.actor_id if session is not None and is_step_up else "",
@@ -92,15 +92,16 @@ class SignInPages:
         Failed sign-ins count towards the lockout and are recorded in the audit trail, unless the identity provider is
         unavailable.
         """
+        lockout = self.pipeline.authenticator.lockout
         try:
-            check_lockout(request, _PRINCIPAL, "Too many failed sign-ins.")
+            lockout.check(request.source_address, _PRINCIPAL, "Too many failed sign-ins.")
             response = await self._complete(request)
         except (SignInFailed, RateLimited, Unavailable) as exc:
             if isinstance(exc, SignInFailed) and exc.failure is not Failure.UNAVAILABLE:
                 # Another site can cause requests without a valid state, which must not lock out the user. They cost only an HMAC.
                 if exc.failure is not Failure.RESTART:
-                    request.lockout.failed(request.source_address, _PRINCIPAL)
-                await request.denied.record(request.source_address, request.request_id, f"sign_in_{exc.failure}")
+                    lockout.failed(request.source_address, _PRINCIPAL)
+                await self.pipeline.denied.record(request.source_address, request.request_id, f"sign_in_{exc.failure}")
             response = _failure(request, exc)
         _set_transaction_cookie(response, "", 0)
         return response
@@ -111,7 +112,7 @@ class SignInPages:
         Redirects to the start page of the console if the provider has no such page or is unavailable.
         """
         try:
-            return _redirect(await self._flow.sign_out_url() or "/")
+            return _redirect(await self.flow.sign_out_url() or "/")
         except SignInFailed:
             return _redirect("/")
 
@@ -120,20 +121,19 @@ class SignInPages:
         names = [name for name, _ in query.multi_items()]
         if len(set(names)) != len(names):
             raise SignInFailed(Failure.RESPONSE, "the response contains a parameter more than once")
-        identity, transaction = await self._flow.complete(request.http.cookies.get(TRANSACTION_COOKIE, ""), query)
+        identity, transaction = await self.flow.complete(request.http.cookies.get(TRANSACTION_COOKIE, ""), query)
         response = _redirect(transaction.return_to)
         await self._begin(request, response, identity, transaction)
-        request.lockout.succeeded(request.source_address, _PRINCIPAL)
+        self.pipeline.authenticator.lockout.succeeded(request.source_address, _PRINCIPAL)
         return response
 
     async def _begin(self, request: Request, response: Response, identity: Identity, transaction: Transaction) -> None:
-        sessions = request.dependencies.sessions
+        sessions = self.pipeline.authenticator.sessions
         started = await sessions.begin(
             Actor("person", identity.subject, request.request_id, request.source_address),
             identity.roles,
             kind="person",
             proven_at=identity.proven_at,
-            bond=b"",
             replaced_id=transaction.session_id or None,
             user_agent=request.http.headers.get("user-agent", ""),
         )
@@ -143,7 +143,7 @@ class SignInPages:
     async def _session(self, request: Request) -> Session | None:
         """Return the session of the browser. Browsers send its cookie to `start`, but not with the redirect to `callback`."""
         cookie = request.http.cookies.get(COOKIE)
-        return await request.dependencies.sessions.find(cookie) if cookie else None
+        return await self.pipeline.authenticator.sessions.find(cookie) if cookie else None
 
 
 def _failure(request: Request, exc: SignInFailed | GatehouseError) -> Response:

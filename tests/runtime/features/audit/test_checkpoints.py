@@ -251,9 +251,9 @@ async def test_status_shows_the_last_checkpoint_and_detects_changes(database: Da
 
         await console.create()
         archive = CheckpointArchive(f"file:{tmp_path}/checkpoints")
-        trail = console.dependencies.audit
+        trail = AuditRepository(console.pool)
         await trail.append(Actor("bootstrap", "bootstrap").event(AuditAction.LOG_LEVEL_SET, target_id="all", at=1.0, details={}))
-        taken = await Checkpointer(trail, signer, archive, console.dependencies.clock, rows=1, seconds=0).take()
+        taken = await Checkpointer(trail, signer, archive, console.clock, rows=1, seconds=0).take()
         assert taken is not None
         shown = await status()
         assert (shown["enabled"], shown["checkpoint"]["seq"], shown["signed"], shown["matches"]) == (True, taken.seq, True, True)

@@ -7,33 +7,30 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.token import Pepper
 from gatehouse.features.identity.authorization_code import (
     CALLBACK_PATH,
     RETURN_TO_CHARS_MAX,
     TRANSACTION_S,
-    AuthorizationCodeFlow,
-    Client,
     Failure,
     local_path,
 )
+from gatehouse.features.identity.cookies import COOKIE
 from gatehouse.features.identity.issuer import CACHE_S, STALE_S
-from gatehouse.features.identity.oidc import SKEW_S
+from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider
 from gatehouse.features.identity.service import FAILURES_MAX
-from gatehouse.services.console import asgi as console_asgi
-from gatehouse.services.console.authentication import COOKIE
 from gatehouse.services.console.sign_in import SIGN_OUT_PATH, START_PATH, TRANSACTION_COOKIE
 from joserfc.jwk import RSAKey
+from pydantic import SecretStr
 
 from tests.runtime.clocks import ManualClock
-from tests.runtime.console_client import Console
+from tests.runtime.console_client import Console, session_key
 from tests.runtime.features.identity.local_issuer import EC, NOW, RSA, LocalIssuer, running_issuer
 
 ORIGIN = "https://console.test"
@@ -95,39 +92,25 @@ class Setup:
     console: Console
     provider: LocalIssuer
     clock: ManualClock
-    flow: AuthorizationCodeFlow
-    app: Any
+    identity_provider: OidcIdentityProvider
+    app: Any = None
 
     def visitor(self) -> Visitor:
         transport = httpx.ASGITransport(self.app, client=("192.0.2.7", 4711))
         return Visitor(httpx.AsyncClient(transport=transport, base_url=ORIGIN), self.provider)
 
-    def serve(self, **client: str) -> None:
-        """Serves the console again, with other properties of the client."""
-        self.flow = replace(self.flow, client=replace(self.flow.client, **client))
-        self._serve()
-
-    def _serve(self) -> None:
-        dependencies = self.console.dependencies
-        sessions = replace(dependencies.sessions, clock=self.clock)
-        changes: dict[str, Any] = {
-            "sign_in_flow": self.flow,
-            "identity_provider": self.flow.provider,
-            "sessions": sessions,
-            "origin": ORIGIN,
-        }
-        self.app = console_asgi.create(replace(dependencies, clock=self.clock, **changes))
+    def serve(self, **settings: Any) -> None:
+        """Serves the console again. `settings`: other settings."""
+        client = {"oidc_client_id": CLIENT_ID, "oidc_client_secret": SecretStr(SECRET), "oidc_scopes": "openid groups"}
+        changes = {"identity_provider": self.identity_provider, "clock": self.clock, **client, **settings}
+        self.app = self.console.application(**changes)
 
 
 @pytest.fixture
 async def setup(console: Console) -> AsyncIterator[Setup]:
     console.database.sql("DELETE FROM console_session")
     async with running_issuer() as issuer:
-        key = console.dependencies.sessions.key
-        client = Client(CLIENT_ID, SECRET, "openid groups", ORIGIN)
-        random_bytes = console.dependencies.random_bytes
-        flow = AuthorizationCodeFlow(issuer.identity_provider, client, issuer.clock, key, random_bytes, 300)
-        created = Setup(console, issuer.provider, issuer.clock, flow, None)
+        created = Setup(console, issuer.provider, issuer.clock, issuer.identity_provider)
         created.serve()
         yield created
 
@@ -384,7 +367,7 @@ async def test_metadata_is_cached_while_the_provider_is_unavailable(setup: Setup
     await visitor.start()
     setup.clock.advance(STALE_S)
     with pytest.raises(Unavailable):
-        await setup.flow.provider.documents.metadata()
+        await setup.identity_provider.documents.metadata()
 
 
 async def test_user_without_a_role_is_told_so(setup: Setup, visitor: Visitor) -> None:
@@ -422,7 +405,7 @@ def test_path_of_the_console_is_kept(path: str) -> None:
 
 
 async def test_public_client_sends_no_secret(setup: Setup) -> None:
-    setup.serve(secret="", id="console")
+    setup.serve(oidc_client_id="console", oidc_client_secret=None)
     visitor = setup.visitor()
     sent = await visitor.start()
     visitor.answer(sent, aud="console")
@@ -499,8 +482,7 @@ async def test_sign_out_without_an_announced_endpoint(setup: Setup, visitor: Vis
 async def test_session_key_may_change_during_a_sign_in(setup: Setup, visitor: Visitor) -> None:
     sent = await visitor.start()
     visitor.answer(sent)
-    setup.flow = replace(setup.flow, key=Pepper({1: b"s" * 32, 2: b"t" * 32}, 2))
-    setup.serve()
+    setup.serve(session_key=session_key({1: b"s" * 32, 2: b"t" * 32}))
     later = setup.visitor()
     later.client.cookies.set(TRANSACTION_COOKIE, visitor.client.cookies[TRANSACTION_COOKIE])
     assert (await later.return_from_provider(sent)).headers["location"] == "/keys?owner=a"
@@ -516,7 +498,7 @@ async def test_codes_tokens_and_secrets_are_neither_logged_nor_stored(setup: Set
     visitor.answer(sent := await visitor.start(), nonce="x")
     reply = await visitor.return_from_provider(sent)
     rows = setup.console.database.sql("SELECT string_agg(t::text, '') FROM audit_event t")
-    everything = f"{setup.console.log.entries}{rows}{reply.headers}{reply.text}{setup.flow}"
+    everything = f"{setup.console.log.entries}{rows}{reply.headers}{reply.text}"
     assert "sign_in_response" in everything
     values = (CODE, SECRET, token, token.rpartition(".")[2], form["code_verifier"], cookie)
     assert [value for value in values if value in everything] == []

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import httpx
 import pytest
 from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.token import build
 from gatehouse.features.identity.service import FAILURES_MAX, PAIRS_MAX, WINDOW_S, Lockout
-from gatehouse.services.console import asgi as console_asgi
 from starlette.types import ASGIApp
 
 from tests.runtime.clocks import ManualClock
@@ -35,7 +34,7 @@ class Setup:
 @pytest.fixture
 async def setup(console: Console) -> Setup:
     clock = ManualClock()
-    return Setup(console_asgi.create(replace(console.dependencies, clock=clock)), clock)
+    return Setup(console.application(clock=clock), clock)
 
 
 @pytest.mark.bound("identity.service:FAILURES_MAX")

@@ -6,20 +6,17 @@ import base64
 import hmac
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 from gatehouse.core.errors import SettingsError, Unavailable
 from gatehouse.core.roles import Role
 from gatehouse.features.identity.issuer import CACHE_S, DOCUMENT_BYTES_MAX, REFETCH_S, STALE_S
 from gatehouse.features.identity.oidc import SKEW_S
 from gatehouse.platform.settings import load
-from gatehouse.services.console import asgi as console_asgi
 from joserfc.jwk import RSAKey
 
-from tests.runtime.console_client import Console
+from tests.runtime.console_client import BOOTSTRAP, Console
 from tests.runtime.features.identity.local_issuer import EC, NOW, RSA, WEAK, IssuerSetup, running_issuer
 
 
@@ -146,10 +143,7 @@ async def test_large_document_of_the_provider_is_rejected(issuer: IssuerSetup) -
 
 
 async def test_user_acts_in_their_own_name_within_their_roles(console: Console, issuer: IssuerSetup) -> None:
-    transport = httpx.ASGITransport(
-        console_asgi.create(replace(console.dependencies, identity_provider=issuer.identity_provider))
-    )
-    async with httpx.AsyncClient(transport=transport, base_url="https://console.test") as client:
+    async with console.connect(token="", identity_provider=issuer.identity_provider) as client:
 
         def sent(**claims: Any) -> dict[str, str]:
             return {"Authorization": f"Bearer {issuer.provider.token(**claims)}"}
@@ -160,7 +154,7 @@ async def test_user_acts_in_their_own_name_within_their_roles(console: Console, 
         assert (await client.post("/v1/keys", json={"name": "x"}, headers=sent(groups=["books"]))).status_code == 403
         assert (await client.get("/v1/keys", headers=sent(groups=["golf"]))).status_code == 403
         assert (await client.get("/v1/keys", headers=sent(aud="another"))).status_code == 401
-        assert (await client.get("/v1/keys", headers=console.as_(str(console.dependencies.bootstrap_token)))).status_code == 200
+        assert (await client.get("/v1/keys", headers=console.as_(BOOTSTRAP))).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,13 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.core.roles import Role
+from gatehouse.features.identity.cookies import COOKIE
 from gatehouse.features.identity.models import Identity
 from gatehouse.features.identity.oidc import OidcIdentityProvider
-from gatehouse.features.identity.service import SESSIONS_MAX
+from gatehouse.features.identity.service import SESSIONS_MAX, Sessions
 from gatehouse.platform.http.endpoint import StepUp
-from gatehouse.services.console import asgi as console_asgi
-from gatehouse.services.console import dependencies as console_dependencies
 from gatehouse.services.console.asgi import ENDPOINTS
-from gatehouse.services.console.authentication import COOKIE
+from pydantic import SecretStr
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import BOOTSTRAP, Console
@@ -66,25 +65,21 @@ class Setup:
     console: Console
     clock: ManualClock
     identity_provider: StubIdentityProvider
-    dependencies: console_dependencies.Dependencies
 
-    def browser(self, **changed: Any) -> Browser:
-        transport = httpx.ASGITransport(console_asgi.create(replace(self.dependencies, **changed)), client=("192.0.2.7", 4711))
-        return Browser(httpx.AsyncClient(transport=transport, base_url=ORIGIN))
+    def browser(self, **changes: Any) -> Browser:
+        changes = {"clock": self.clock, "identity_provider": self.identity_provider, **changes}
+        return Browser(self.console.connect(token="", **changes))
+
+    @property
+    def sessions(self) -> Sessions:
+        return replace(self.console.composition.sessions(), clock=self.clock)
 
 
 @pytest.fixture
 async def setup(console: Console) -> Setup:
     console.database.sql("DELETE FROM console_session")
-    clock = ManualClock(console.dependencies.clock.now())
-    identity_provider = StubIdentityProvider(clock)
-    sessions = replace(console.dependencies.sessions, clock=clock)
-    return Setup(
-        console,
-        clock,
-        identity_provider,
-        replace(console.dependencies, clock=clock, identity_provider=identity_provider, sessions=sessions, origin=ORIGIN),
-    )
+    clock = ManualClock(console.clock.now())
+    return Setup(console, clock, StubIdentityProvider(clock))
 
 
 @pytest.fixture
@@ -148,7 +143,7 @@ async def test_cross_site_request_reads_nothing(browser: Browser) -> None:
 
 
 async def test_origin_defaults_to_the_host_header(setup: Setup) -> None:
-    browser = setup.browser(origin="")
+    browser = setup.browser(console_url="")
     await browser.sign_in(BOOTSTRAP)
     assert (await browser.send("POST", "/v1/keys", json={"name": "a"})).status_code == 201
     denied = await browser.send("POST", "/v1/keys", json={"name": "a"}, headers={"Origin": "https://elsewhere.test"})
@@ -203,7 +198,7 @@ async def test_session_ends_by_idle_time_and_by_age(setup: Setup, browser: Brows
     await browser.sign_in(BOOTSTRAP)
     setup.clock.advance(901)
     assert (await browser.send("GET", "/v1/keys")).json()["detail"] == "The session has ended. Sign in again."
-    assert await setup.dependencies.sessions.prune() == 2
+    assert await setup.sessions.prune() == 2
 
 
 async def test_sign_out_ends_the_session_and_clears_the_cookie(browser: Browser) -> None:
@@ -254,7 +249,7 @@ async def test_session_follows_changes_of_its_key(setup: Setup) -> None:
 
 
 async def test_new_bootstrap_token_ends_previous_sessions(setup: Setup, browser: Browser) -> None:
-    changed = Browser(setup.browser(bootstrap_token="gtk_admin_new").client, browser.cookie, browser.csrf)
+    changed = Browser(setup.browser(bootstrap_token=SecretStr("gtk_admin_new")).client, browser.cookie, browser.csrf)
     assert (await changed.send("GET", "/v1/keys")).status_code == 401
 
 

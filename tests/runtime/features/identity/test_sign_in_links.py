@@ -8,6 +8,7 @@ import pytest
 from gatehouse.core.token_scanner import RANDOM_CHARS
 from gatehouse.features.identity.schemas import CODE_FRAGMENT
 from gatehouse.features.identity.service import LINK_S
+from pydantic import SecretStr
 
 from tests.runtime.console_client import BOOTSTRAP, assert_problem
 from tests.runtime.features.identity.test_sessions import Browser, Setup, browser, setup
@@ -73,7 +74,7 @@ async def test_link_ends_with_its_credential(setup: Setup) -> None:
     assert (await setup.console.client.post(f"/v1/keys/{operator['key']['id']}/revoke")).status_code == 200
     assert (await setup.browser().sign_in(code)).status_code == 401
     code = await create_link(setup)
-    assert (await setup.browser(bootstrap_token=BOOTSTRAP + "0").sign_in(code)).status_code == 401
+    assert (await setup.browser(bootstrap_token=SecretStr(BOOTSTRAP + "0")).sign_in(code)).status_code == 401
 
 
 async def test_sign_out_everywhere_ends_the_link(setup: Setup, browser: Browser) -> None:
@@ -88,7 +89,7 @@ async def test_link_does_not_extend_the_step_up(setup: Setup) -> None:
     started = setup.browser()
     session = (await started.sign_in(code)).json()["session"]
     assert session["proven_at"] < session["created_at"]
-    setup.clock.advance(setup.dependencies.sessions.rules.step_up_max_age_s - LINK_S + 2)
+    setup.clock.advance(setup.sessions.rules.step_up_max_age_s - LINK_S + 2)
     key_id = (await setup.console.create())["key"]["id"]
     reply = await started.send("DELETE", f"/v1/keys/{key_id}")
     assert (reply.status_code, reply.json()["code"]) == (401, "step_up_required")
@@ -107,10 +108,10 @@ async def test_code_is_neither_stored_nor_logged(setup: Setup) -> None:
 async def test_expired_links_are_pruned(setup: Setup) -> None:
     await create_link(setup)
     setup.clock.advance(LINK_S + 1)
-    await setup.dependencies.sessions.prune()
+    await setup.sessions.prune()
     assert setup.console.database.sql("SELECT count(*) FROM sign_in_link") == "0"
 
 
 async def test_links_require_the_feature_sessions(setup: Setup) -> None:
-    client = setup.browser(features_off=frozenset({"sessions"})).client
+    client = setup.browser(features=(("sessions", False),)).client
     assert (await client.post("/v1/sign-in-links", headers=setup.console.as_(BOOTSTRAP))).status_code == 404

@@ -11,7 +11,6 @@ import httpx
 import pytest
 from gatehouse.core.token import Pepper, is_marked
 from gatehouse.features.keys.fields import KeySettings
-from gatehouse.features.keys.routes import key_service
 from gatehouse.platform.http.validation import strings
 
 from tests.runtime.console_client import Console
@@ -41,7 +40,7 @@ async def test_created_key_has_all_requested_properties(console: Console) -> Non
     key = (await console.create(**EVERYTHING))["key"]
     assert {name: key[name] for name in EVERYTHING} == EVERYTHING
     assert (key["scopes"], key["version"], key["generation"], key["family_id"]) == ([], 1, 1, key["id"])
-    assert is_marked(key["id"], console.dependencies.pepper)
+    assert is_marked(key["id"], console.pepper)
 
 
 async def test_update_changes_only_the_given_properties(console: Console) -> None:
@@ -387,11 +386,11 @@ async def test_explanation_lists_every_check_and_is_free(console: Console) -> No
 
 
 async def test_new_pepper_is_used_once_every_gateway_reads_it(console: Console) -> None:
-    dependencies = replace(console.dependencies, pepper=Pepper({1: b"p" * 32, 2: b"q" * 32}, 2))
+    keys = replace(console.composition.key_service(), pepper=Pepper({1: b"p" * 32, 2: b"q" * 32}, 2))
     console.database.sql("INSERT INTO gateway_worker VALUES ('old', 0, now() + interval '1 minute', '{1}')")
-    assert await key_service(dependencies).writable_generation() == 1
+    assert await keys.writable_generation() == 1
     console.database.sql("UPDATE gateway_worker SET generations = '{1,2}'")
-    assert await key_service(dependencies).writable_generation() == 2
+    assert await keys.writable_generation() == 2
     console.database.sql("DELETE FROM gateway_worker")
 
 

@@ -13,7 +13,6 @@ from gatehouse.core import http_signatures as signature
 from gatehouse.core.keys import KeyId
 from gatehouse.core.sealing import SIGNING_SECRET, unseal
 from gatehouse.core.token import Pepper
-from gatehouse.features.keys.routes import key_service
 
 OLD, NEW = {1: b"p" * 32}, {1: b"p" * 32, 2: b"q" * 32}
 PUBLIC = Ed25519PrivateKey.generate().public_key()
@@ -24,7 +23,7 @@ async def set_hmac(console: Any, key_id: str, **more: Any) -> Any:
 
 
 async def signing_of(console: Any, key_id: str) -> Any:
-    result = await console.dependencies.keys.get(KeyId(key_id))
+    result = await console.composition.key_service().get(KeyId(key_id))
     return result.signing
 
 
@@ -134,14 +133,14 @@ async def test_signing_secrets_are_resealed_with_the_new_pepper(console: Any) ->
     key_id = (await console.create())["key"]["id"]
     secret = signature.secret_bytes((await set_hmac(console, key_id)).json()["secret"])
     pepper = Pepper(NEW, 2)
-    keys = dataclasses.replace(key_service(console.dependencies), pepper=pepper)
-    used = {use.generation: use.signing for use in await console.dependencies.keys.generations()}
+    keys = dataclasses.replace(console.composition.key_service(), pepper=pepper)
+    used = {use.generation: use.signing for use in await keys.store.generations()}
     assert used[1] >= 1
     assert await keys.reseal() == used[1]
     assert await keys.reseal() == 0
     stored = await signing_of(console, key_id)
     assert (stored.pepper_generation, unseal(stored.key, SIGNING_SECRET, pepper, 2, context=key_id)) == (2, secret)
-    assert {use.generation: use.signing for use in await console.dependencies.keys.generations()}[2] == used[1]
+    assert {use.generation: use.signing for use in await keys.store.generations()}[2] == used[1]
     last = (await console.client.get("/v1/audit-events?action=pepper.reseal")).json()["events"][0]
     assert last["details"] == {"secrets": used[1], "generation": 2}
 

@@ -13,16 +13,19 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from gatehouse.core.webhook_signatures import webhook_signature
-from gatehouse.features.keys.routes import key_service
-from gatehouse.features.leaks.service import PLACES_MAX, LeakService
-from gatehouse.services.console import asgi as console_asgi
+from gatehouse.core.webhook_signatures import webhook_secret_text, webhook_signature
+from gatehouse.features.leaks.service import PLACES_MAX
+from gatehouse.features.notifications.repository import NotificationRepository
+from pydantic import SecretStr
 
 from tests.runtime.console_client import BOOTSTRAP
 
 PRIVATE = ec.generate_private_key(ec.SECP256R1())
+PEM = (
+    PRIVATE.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+)
 SECRET = bytes(range(32))
 URL = "https://github.com/octocat/Hello-World/blob/main/config.yml"
 
@@ -44,7 +47,7 @@ class LeakReporter:
         return await self.client.post("/v1/leaks/github", content=body, headers=headers)
 
     async def webhook(self, reports: Any, *, secret: bytes = SECRET, ahead_s: int = 0) -> httpx.Response:
-        body, at = json.dumps(reports).encode(), int(self.console.dependencies.clock.now()) + ahead_s
+        body, at = json.dumps(reports).encode(), int(self.console.clock.now()) + ahead_s
         headers = {
             "webhook-id": "msg_1",
             "webhook-timestamp": str(at),
@@ -71,12 +74,9 @@ async def start(console: Any) -> AsyncIterator[Start]:
     def begin(
         action: Any = "disable", *, address: str = "192.0.2.9", keys: Any = None, secret: bytes | None = SECRET
     ) -> LeakReporter:
-        dependencies = console.dependencies
-        known = {"one": PRIVATE.public_key()} if keys is None else keys
-        service = key_service(dependencies)
-        leaks = LeakService(service, console.pool, dependencies.clock, action, known, secret, dependencies.bootstrap_token)
-        app = console_asgi.create(dataclasses.replace(dependencies, leaks=leaks))
-        client = httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 4711)), base_url="https://console.test")
+        text = None if secret is None else SecretStr(webhook_secret_text(secret))
+        known = json.dumps({"one": PEM} if keys is None else keys)
+        client = console.connect(token="", address=address, leak_action=action, leak_github_keys=known, leak_secret=text)
         opened.append(client)
         return LeakReporter(console, client)
 
@@ -142,14 +142,14 @@ async def test_leak_is_sent_to_webhooks(start: Start) -> None:
     reporter = start("notify")
     hook = {"url": "https://hooks.example.com/x", "events": ["key.leaked"]}
     assert (await reporter.console.client.post("/v1/webhooks", json=hook)).status_code == 201
-    dependencies = reporter.console.dependencies
-    while await dependencies.notifications.follow(now=dependencies.clock.now(), topic=False):
+    notifications, clock = NotificationRepository(reporter.console.pool), reporter.console.clock
+    while await notifications.follow(now=clock.now(), topic=False):
         pass
     created = await reporter.console.create()
     await reporter.webhook([report(created["token"])])
-    while await dependencies.notifications.follow(now=dependencies.clock.now(), topic=False):
+    while await notifications.follow(now=clock.now(), topic=False):
         pass
-    waiting = await dependencies.notifications.deliveries(state="waiting", after=("", ""), size=10)
+    waiting = await notifications.deliveries(state="waiting", after=("", ""), size=10)
     assert [(item.event, json.loads(item.body)["data"]["key_id"]) for item in waiting] == [("key.leaked", created["key"]["id"])]
     assert created["token"] not in waiting[0].body
 

@@ -18,11 +18,10 @@ from gatehouse.features.notifications import service
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.notifications.service import BACKOFF_S, NotificationDispatcher, SnsTopic, WebhookSender
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
-from gatehouse.services.console import asgi as console_asgi
 from moto import mock_aws
 
 from tests.runtime.clocks import ManualClock
-from tests.runtime.console_client import BOOTSTRAP, LOOPBACK, Console
+from tests.runtime.console_client import LOOPBACK, Console
 
 
 @dataclass
@@ -60,9 +59,7 @@ class Setup:
 
     def dispatcher(self, *, topic: SnsTopic | None = None, networks: Any = LOOPBACK) -> NotificationDispatcher:
         upstreams = self.upstreams if networks == LOOPBACK else UpstreamClients(SystemResolver(), networks)
-        return NotificationDispatcher(
-            self.repository, WebhookSender(upstreams), topic, self.clock, self.console.dependencies.pepper
-        )
+        return NotificationDispatcher(self.repository, WebhookSender(upstreams), topic, self.clock, self.console.pepper)
 
     async def create_webhook(self, **properties: Any) -> tuple[str, bytes]:
         """Creates a webhook for the receiver; returns its ID and secret."""
@@ -91,9 +88,7 @@ async def setup(console: Console) -> AsyncIterator[Setup]:
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]
     upstreams = UpstreamClients(SystemResolver(), LOOPBACK)
-    transport = httpx.ASGITransport(console_asgi.create(replace(console.dependencies, webhook_networks=LOOPBACK)))
-    headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
-    async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:
+    async with console.connect(webhook_networks=LOOPBACK) as client:
         yield Setup(console, client, repository, upstreams, clock, receiver)
     await upstreams.close()
     server.close()
@@ -254,7 +249,7 @@ async def test_expiry_is_announced_30_7_and_1_days_before(setup: Setup) -> None:
     setup.console.database.sql("DELETE FROM api_key")
     await setup.create_webhook(events=["key.expires_soon"])
     key_id = (await setup.console.create(ttl_s=90 * 86_400))["key"]["id"]
-    setup.clock.advance(max(0.0, setup.console.dependencies.clock.now() - setup.clock.now()))
+    setup.clock.advance(max(0.0, setup.console.clock.now() - setup.clock.now()))
     dispatcher = setup.dispatcher()
     expected = []
     for days in (0, 61, 1, 22, 1, 3, 1):
@@ -273,7 +268,7 @@ async def test_expiry_is_announced_30_7_and_1_days_before(setup: Setup) -> None:
 async def test_changed_expiry_is_announced_again(setup: Setup) -> None:
     setup.console.database.sql("DELETE FROM api_key")
     key_id = (await setup.console.create(ttl_s=90 * 86_400))["key"]["id"]
-    setup.clock.advance(max(0.0, setup.console.dependencies.clock.now() - setup.clock.now()) + 89.5 * 86_400)
+    setup.clock.advance(max(0.0, setup.console.clock.now() - setup.clock.now()) + 89.5 * 86_400)
     dispatcher = setup.dispatcher()
     assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
     setup.console.database.sql(f"UPDATE api_key SET expires_at = expires_at + interval '10 hours' WHERE id = '{key_id}'")  # noqa: S608

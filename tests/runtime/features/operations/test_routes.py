@@ -5,50 +5,31 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 from gatehouse.core.errors import SettingsError, Unavailable
 from gatehouse.core.features import FEATURES, off, switched
 from gatehouse.features.operations import service
 from gatehouse.features.operations.service import LogLevelFollower, LogLevelOverride, LogLevelService
+from gatehouse.platform.db.pool import Pool, login
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import Level, load
-from gatehouse.services.console import asgi as console_asgi
-from gatehouse.services.console import dependencies as console_dependencies
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.local import servers
 from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database, locked, opened
-from tests.runtime.console_client import BOOTSTRAP, Console
-
-
-class StubProbe:
-    """A dependency that can be made unavailable."""
-
-    name = "redis"
-
-    def __init__(self) -> None:
-        self.available = True
-
-    async def check(self) -> None:
-        if not self.available:
-            raise Unavailable
-
-
-def client(dependencies: console_dependencies.Dependencies) -> httpx.AsyncClient:
-    headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(console_asgi.create(dependencies)), base_url="https://console.test", headers=headers
-    )
+from tests.runtime.console_client import Console
 
 
 @pytest.mark.requirement("TR-14")
 async def test_log_level_reverts_after_its_duration(console: Console) -> None:
-    clock = ManualClock(console.dependencies.clock.now())
+    clock = ManualClock(console.clock.now())
     applied: list[Level] = []
     follower = LogLevelFollower(LogLevelService(console.pool, clock, "info"), applied.append)
     await follower.run_once()
@@ -90,7 +71,7 @@ async def test_log_level_is_unchanged_while_the_database_does_not_respond(
     monkeypatch.setattr(service, "READ_TIMEOUT_S", 0.1)
     applied = list[Level]()
     async with opened(replace(database.app, statement_s=600)) as pool, asyncio.timeout(60):
-        follower = LogLevelFollower(LogLevelService(pool, console.dependencies.clock, "info"), applied.append)
+        follower = LogLevelFollower(LogLevelService(pool, console.clock, "info"), applied.append)
         await console.client.put("/v1/log-level", json={"level": "error"})
         async with locked(database, "log_level"):
             await follower.run_once()
@@ -139,7 +120,7 @@ async def test_features_are_listed_with_descriptions(console: Console) -> None:
 async def test_disabled_feature_is_404(console: Console) -> None:
     signed_in = await console.client.post("/v1/sessions")
     cookie = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
-    async with client(replace(console.dependencies, features_off=frozenset({"sessions", "webhooks"}))) as without:
+    async with console.connect(features=(("sessions", False), ("webhooks", False))) as without:
         for path in ("/v1/sessions", "/v1/webhooks", "/v1/deliveries"):
             assert (await without.get(path)).status_code == 404
         result = (await without.get("/v1/features")).json()["features"]
@@ -168,11 +149,11 @@ def test_unknown_feature_prevents_the_start(value: str, message: str) -> None:
 def test_features_setting_is_parsed(requested: dict[str, bool]) -> None:
     written = " , ".join(f"{name} = {'on' if on else 'off'}" for name, on in requested.items())
     assert dict(switched(written)) == requested
-    assert off(switched(written)) == {name for name, on in requested.items() if not on}
+    assert set(off(switched(written))) == {name for name, on in requested.items() if not on}
 
 
 def test_slow_statement_is_logged_and_counted(console: Console) -> None:
-    observer = console.dependencies.observer
+    observer = console.composition.observer
     observer.slow_query("SELECT 1", 0.75)
     line = {"event": "slow query", "service": "console", "statement": "SELECT 1", "ms": 750.0}
     assert console.log.entries[-1].items() >= line.items()
@@ -181,21 +162,19 @@ def test_slow_statement_is_logged_and_counted(console: Console) -> None:
 
 @pytest.mark.requirement("TR-12")
 async def test_service_without_optional_dependency_is_degraded(console: Console) -> None:
-    probe = StubProbe()
-    async with client(replace(console.dependencies, helpers=(probe,))) as http_client:
-        assert (await http_client.get("/readyz")).json() == {"status": "ready", "checks": {"database": "ok", "redis": "ok"}}
-        probe.available = False
-        reply = await http_client.get("/readyz")
-        assert (reply.status_code, reply.json()) == (
-            200,
-            {"status": "degraded", "checks": {"database": "ok", "redis": "degraded"}},
-        )
+    with servers.redis() as url:
+        client = console.connect(redis_url=url, redis_auth="url")
+        assert (await client.get("/readyz")).json() == {"status": "ready", "checks": {"database": "ok", "redis": "ok"}}
+    reply = await client.get("/readyz")
+    assert (reply.status_code, reply.json()) == (200, {"status": "degraded", "checks": {"database": "ok", "redis": "degraded"}})
 
 
 @pytest.mark.requirement("TR-12")
 async def test_service_without_required_dependency_is_unavailable(console: Console) -> None:
-    probe = StubProbe()
-    probe.available = False
-    async with client(replace(console.dependencies, probes=(probe,), helpers=(probe,))) as http_client:
-        reply = await http_client.get("/readyz")
+    with closing(socket.socket()) as refusing:
+        refusing.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{refusing.getsockname()[1]}"
+        pool = Pool(login(f"postgresql://user@{host}/database", "url"), application="tests", size_max=1)
+        async with console.connect(pool=pool, redis_url=f"redis://{host}", redis_auth="url") as client:
+            reply = await client.get("/readyz")
     assert (reply.status_code, reply.json()["status"]) == (503, "unavailable")

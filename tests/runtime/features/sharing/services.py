@@ -54,6 +54,11 @@ class Sharing:
     async def text(self, opened: Opened, number: int = 0) -> bytes:
         return b"".join([chunk async for chunk in self.links.read(opened.items[number], opened.content_key)])
 
+    def console(self, url: str, file_bytes_max: int) -> dict[str, Any]:
+        """Changes of a composition, so that the console manages the secrets. `url`: public URL of the sharing service."""
+        values = {"sharing": self.backend, "sharing_url": url, "sharing_file_max_bytes": file_bytes_max}
+        return {**values, "clock": self.clock}
+
     def app(self, **options: Any) -> Any:
         """The sharing service with these services. `options`: other arguments of `create`."""
         defaults = {"probes": [], "observer": Observer("sharing", "error", "test"), "https": True}

@@ -15,7 +15,7 @@ from gatehouse.features.sharing.requests.routes import ENDPOINTS as REQUEST_ENDP
 from gatehouse.features.sharing.requests.submission_schemas import CreateUpload, SubmitUploads
 from gatehouse.features.sharing.routes import ENDPOINTS as SECRET_ENDPOINTS
 from gatehouse.features.sharing.schemas import NewFile
-from gatehouse.features.sharing.service import NewItem, SecretSharing
+from gatehouse.features.sharing.service import NewItem
 from gatehouse.features.sharing.worker import SecretWorker
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.tracing.tracer import FinishedSpan, Tracer
@@ -114,9 +114,8 @@ def _bodies(example: dict[str, Any], fields: Iterable[str]) -> Iterator[dict[str
 
 
 async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables(database: Database, sharing: Sharing) -> None:
-    management = SecretSharing(sharing.secrets, ORIGIN, 100_000, sharing.requests)
     sent = errors = 0
-    async with open_console(database, clock=sharing.clock, sharing=management) as console:
+    async with open_console(database, **sharing.console(ORIGIN, 100_000)) as console:
         secret, _ = await sharing.create(owner="bootstrap")
         for endpoint in (*SECRET_ENDPOINTS, *REQUEST_ENDPOINTS):
             fields = () if endpoint.body is None else endpoint.body.__struct_fields__
@@ -133,7 +132,7 @@ async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables
                     if reply.status_code >= 400:
                         errors += 1
                         assert (reply.status_code < 500, "canary" in reply.text) == (True, False), (path, body, reply.text)
-        worker = SecretWorker(sharing.backend, console.pool, None, console.dependencies.observer)
+        worker = SecretWorker(sharing.backend, console.pool, None, console.composition.observer)
         while await worker.run_once():
             pass
         metrics = (await console.client.get("/metrics")).text

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import schemathesis
 from gatehouse.features.sharing.links import claim_id_of
-from gatehouse.features.sharing.service import SecretSharing
-from gatehouse.services.console import asgi as console_asgi
 from schemathesis import Case, GenerationMode
 from schemathesis.python.asgi import get_client
 from schemathesis.specs.openapi.checks import allow_header_conformance
 
 from tests.runtime.conftest import Database
-from tests.runtime.console_client import BOOTSTRAP, LogRecorder, create_dependencies, create_pool
+from tests.runtime.console_client import BOOTSTRAP, LogRecorder, composition, create_pool
 from tests.runtime.features.sharing.services import Sharing
 from tests.runtime.features.sharing.test_requests import request
 from tests.runtime.openapi_conformance import EXAMPLES, failures, validate, without_security
@@ -26,9 +23,7 @@ from tests.runtime.openapi_conformance import EXAMPLES, failures, validate, with
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_secrets_match_openapi(database: Database, sharing: Sharing, mode: GenerationMode) -> None:
     log = LogRecorder()
-    dependencies = create_dependencies(create_pool(database), log)
-    management = SecretSharing(sharing.secrets, "https://sharing.test", 1000, sharing.requests)
-    app: Any = console_asgi.create(replace(dependencies, clock=sharing.clock, sharing=management))
+    app: Any = composition(create_pool(database), log, **sharing.console("https://sharing.test", 1000)).application()
     with get_client(app) as client:
         schema: Any = schemathesis.openapi.from_dict(without_security(client.get("http://testserver/openapi.json").json()))
         schema = schema.include(path_regex="/v1/secret.*")

@@ -12,7 +12,7 @@ from gatehouse.core.roles import Role
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken, parse_submission
 from gatehouse.features.sharing.requests.models import SUBMISSIONS_MAX
-from gatehouse.features.sharing.service import NewItem, SecretSharing
+from gatehouse.features.sharing.service import NewItem
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, assert_problem, open_console
@@ -50,8 +50,7 @@ def parameters(links: list[LinkToken], **body: Any) -> dict[str, Any]:
 
 @pytest.fixture
 async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console]:
-    management = SecretSharing(sharing.secrets, URL, 1000, sharing.requests)
-    async with open_console(database, clock=sharing.clock, sharing=management) as started:
+    async with open_console(database, **sharing.console(URL, 1000)) as started:
         yield started
 
 

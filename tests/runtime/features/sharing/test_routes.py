@@ -15,7 +15,6 @@ from gatehouse.core.token import checksum
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken, parse
 from gatehouse.features.sharing.schemas import CreatedSecret, Receipt
-from gatehouse.features.sharing.service import SecretSharing
 from gatehouse.features.sharing.worker import SecretWorker
 from gatehouse.platform.observability import Observer
 
@@ -53,8 +52,7 @@ class Member:
 
 @pytest.fixture
 async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console]:
-    management = SecretSharing(sharing.secrets, URL, FILE_BYTES_MAX, sharing.requests)
-    async with open_console(database, clock=sharing.clock, sharing=management) as started:
+    async with open_console(database, **sharing.console(URL, FILE_BYTES_MAX)) as started:
         yield started
 
 

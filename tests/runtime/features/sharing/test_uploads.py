@@ -11,7 +11,6 @@ import httpx
 import pytest
 from gatehouse.features.sharing.content_store import PART_BYTES
 from gatehouse.features.sharing.link_token import parse
-from gatehouse.features.sharing.service import SecretSharing
 from gatehouse.platform.http.idempotency import FORM_RUNNING_S_MAX
 
 from tests.runtime.conftest import Database
@@ -23,8 +22,7 @@ FILE_BYTES_MAX = 2 * PART_BYTES + 1_000_000
 
 @pytest.fixture
 async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console]:
-    management = SecretSharing(sharing.secrets, "https://sharing.test", FILE_BYTES_MAX, sharing.requests)
-    async with open_console(database, clock=sharing.clock, sharing=management) as started:
+    async with open_console(database, **sharing.console("https://sharing.test", FILE_BYTES_MAX)) as started:
         yield started
 
 
@@ -138,7 +136,7 @@ async def test_abandoned_form_is_taken_over_after_its_timeout(console: Console) 
     headers = {**console.as_((await console.create(scopes=["secrets:create"]))["token"]), "Idempotency-Key": '"upload-2"'}
     body = {"files": [{"name": "a"}]}
     assert (await send(console, body, b"content", **headers)).status_code == 201
-    claimed_at = console.dependencies.clock.now() - FORM_RUNNING_S_MAX
+    claimed_at = console.clock.now() - FORM_RUNNING_S_MAX
     # The request changed nothing: its ID has neither a response nor an audit event.
     abandoned = "UPDATE idempotent_request SET sealed = NULL, running = true, request_id = 'req_nobody', claimed_at"
     console.database.sql(f"{abandoned} = to_timestamp({claimed_at + 1})")

@@ -15,7 +15,6 @@ import pytest
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import content_store, encryption, slots, table
 from gatehouse.features.sharing.link_token import LinkToken
-from gatehouse.features.sharing.service import SecretSharing
 from gatehouse.services.sharing import submitters
 
 from tests.runtime.conftest import Database
@@ -131,8 +130,7 @@ async def test_console_responds_while_a_request_waits_for_aws(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.setblocking(False)
         services = without(sharing, dependency, silent.getsockname()[1], monkeypatch)
-        management = SecretSharing(services.secrets, ORIGIN, 1000, services.requests)
-        async with open_console(database, clock=sharing.clock, sharing=management) as console, asyncio.timeout(PATIENCE_S):
+        async with open_console(database, **services.console(ORIGIN, 1000)) as console, asyncio.timeout(PATIENCE_S):
             token = (await console.create(scopes=["secrets:create"]))["token"]
             body, headers = {"text": "text"}, console.as_(token)
             waiting = asyncio.create_task(console.client.post("/v1/secrets", json=body, headers=headers))

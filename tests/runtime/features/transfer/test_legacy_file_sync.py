@@ -50,14 +50,14 @@ def file_sync(
     console: Console, read: Callable[[str], tuple[bytes, str]] = object_storage.read, locations: tuple[str, ...] = (KEYS, URLS)
 ) -> LegacyFileSync:
     removals = RemovalRepository(console.pool)
-    return LegacyFileSync(removals, locations, console.dependencies.clock, console.dependencies.pepper, read=read)
+    return LegacyFileSync(removals, locations, console.clock, console.pepper, read=read)
 
 
 async def import_key(console: Console, token: str) -> str:
     """ID of a key, stored as by an import."""
     text = material("sha256", token) or ""
-    key_id = imported_key_id(text, console.dependencies.pepper, 1)
-    digest = console.dependencies.pepper.digest(text, 1)
+    key_id = imported_key_id(text, console.pepper, 1)
+    digest = console.pepper.digest(text, 1)
     assert key_id is not None
     assert digest is not None
     columns = (

@@ -99,7 +99,7 @@ async def test_number_of_points_is_bounded(console: Console, used_key: str) -> N
     assert len((await series(console, width="day", by="key,code"))["points"]) == POINTS_MAX
     add(POINTS_MAX + 1, POINTS_MAX + 5)
     columns = frozenset({"key_id", "code"})
-    points = await console.dependencies.usage.series(width_s=86_400, since=0, until=NOW + 86_400, by=columns)
+    points = await UsageRepository(console.pool).series(width_s=86_400, since=0, until=NOW + 86_400, by=columns)
     assert len(points) == POINTS_MAX + 1
     reply = await console.client.get("/v1/usage", params={"width": "day", "by": "key,code"})
     fix = "send a shorter time range or fewer dimensions, or filter by key"

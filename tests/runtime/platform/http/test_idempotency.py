@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,9 +11,8 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.http.idempotency import RUNNING_S_MAX, IdempotencyStore
-from gatehouse.services.console import asgi as console_asgi
 
-from tests.runtime.console_client import BOOTSTRAP, Console, assert_problem
+from tests.runtime.console_client import Console, assert_problem
 
 DRAFT_KEY = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'  # the example of the draft, section 2.1
 
@@ -163,19 +159,10 @@ class LaterClock(Clock):
         return super().now() + RUNNING_S_MAX
 
 
-@asynccontextmanager
-async def client_of(console: Console, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a console on the same database. `changes`: dependencies to replace."""
-    app = console_asgi.create(replace(console.dependencies, **changes))
-    transport = httpx.ASGITransport(app, client=("192.0.2.7", 4711))
-    async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=console.as_(BOOTSTRAP)) as client:
-        yield client
-
-
 async def test_request_is_in_progress_until_its_response_is_stored(console: Console) -> None:
     store = WaitingStore(console.pool)
     request: dict[str, Any] = {"json": {"name": "a", "owner": "waiting"}, "headers": {"Idempotency-Key": '"waiting"'}}
-    async with client_of(console, idempotency_store=store) as client:
+    async with console.connect(idempotency_store=store) as client:
         first = asyncio.create_task(client.post("/v1/keys", **request))
         await store.called.wait()
         assert await count(console, "waiting") == 1
@@ -188,10 +175,10 @@ async def test_request_is_in_progress_until_its_response_is_stored(console: Cons
 
 async def test_completed_request_without_response_is_not_repeated(console: Console) -> None:
     request: dict[str, Any] = {"json": {"name": "a", "owner": "lost"}, "headers": {"Idempotency-Key": '"lost"'}}
-    async with client_of(console, idempotency_store=UnreliableStore(console.pool)) as client:
+    async with console.connect(idempotency_store=UnreliableStore(console.pool)) as client:
         created = (await client.post("/v1/keys", **request)).json()
     assert (await console.client.post("/v1/keys", **request)).json()["code"] == "request_in_progress"
-    async with client_of(console, clock=LaterClock()) as client:
+    async with console.connect(clock=LaterClock()) as client:
         reply = await client.post("/v1/keys", **request)
     assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
     assert created["key"]["id"] in reply.json()["detail"]
@@ -218,7 +205,7 @@ async def test_stored_response_expires_after_a_day(console: Console) -> None:
     console.database.sql("UPDATE idempotent_request SET expires_at = now() - interval '1 second'")
     assert (await create_key(console, '"a-day"')).json()["token"] != first.json()["token"]
     console.database.sql("UPDATE idempotent_request SET expires_at = now() - interval '1 second'")
-    assert await store.prune(now=console.dependencies.clock.now()) > 0
+    assert await store.prune(now=console.clock.now()) > 0
     assert console.database.sql("SELECT count(*) FROM idempotent_request").split() == ["0"]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.core.audit_chain import find_contradiction, public_keys
-from gatehouse.core.clock import Clock
 from gatehouse.core.errors import SettingsError
 from gatehouse.features.audit.service import CheckpointArchive
 from gatehouse.platform.aws.signing_key import Signer
@@ -24,8 +24,7 @@ def settings(console: Console, **more: str) -> Settings:
 
 
 def checkpoint_jobs(settings: Settings, console: Console, signer: Signer | None) -> list[PeriodicJob]:
-    observer, pepper = console.dependencies.observer, console.dependencies.pepper
-    return app.Composition(settings, console.pool, observer, Clock(), pepper, signer, None).checkpoint_jobs()
+    return replace(console.composition, settings=settings, signer=signer).checkpoint_jobs()
 
 
 async def test_configured_console_creates_checkpoints(console: Console, tmp_path: Path) -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import replace
-from typing import Any
 
 import pytest
 from gatehouse.features.cores.circuit_breaker import CircuitState
 from gatehouse.features.cores.reports import InstanceReport, bucket_of
 from gatehouse.features.cores.repository import ReportRepository
-from gatehouse.services.console import asgi as console_asgi
 from playwright.async_api import Browser, expect
 
 from tests.runtime.console_client import Console
@@ -61,7 +58,7 @@ async def test_circuit_breakers_and_traffic_are_shown_and_updated(browser: Brows
 async def test_command_for_the_registration_has_real_values(browser: Browser, console: Console) -> None:
     """The shell passes the entered directory and the pasted token unchanged."""
     directory = "./it's & $HOME"
-    app: Any = console_asgi.create(replace(console.dependencies, https=False, gateway_url=GATEWAY))
+    app = console.application(console_url="", gateway_url=GATEWAY)
     async with serving(app) as url, page_of(browser, url) as page:
         await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         await sign_in(page, "/cores")

@@ -11,13 +11,11 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gatehouse.core.roles import Role
-from gatehouse.services.console import asgi as console_asgi
 from gatehouse.services.console.web import WebFiles
 from playwright.async_api import Browser, Page, Route, expect
 
@@ -142,7 +140,7 @@ class Recorder:
 
 @pytest.fixture
 async def recorder(console: Console) -> AsyncIterator[Recorder]:
-    created = Recorder(console_asgi.create(replace(console.dependencies, https=False)))
+    created = Recorder(console.application(console_url=""))
     async with serving(created) as created.origin:
         yield created
 

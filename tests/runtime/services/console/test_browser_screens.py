@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.client import end_to_end
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_chain import ECDSA_P256, Checkpoint, signed_bytes
+from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
-from gatehouse.features.keys.routes import key_service
 from gatehouse.features.leaks.schemas import LeakReport
 from gatehouse.features.leaks.service import LeakService
 from gatehouse.features.sharing.link_token import parse, parse_submission
-from gatehouse.features.sharing.service import NewItem, SecretSharing
+from gatehouse.features.sharing.service import NewItem
 from gatehouse.platform.aws.signing_key import LocalSigner, Signer
 from playwright.async_api import Browser, Page, expect
 
@@ -57,9 +57,8 @@ class P256Signer:
 
 @pytest.fixture
 async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console]:
-    management = SecretSharing(sharing.secrets, SHARING_URL, 1000, sharing.requests)
-    signer = LocalSigner(CHECKPOINT_KEY)
-    async with open_console(database, clock=sharing.clock, sharing=management, signer=signer) as started:
+    changes = {**sharing.console(SHARING_URL, 1000), "signer": LocalSigner(CHECKPOINT_KEY)}
+    async with open_console(database, **changes) as started:
         yield started
 
 
@@ -132,7 +131,7 @@ async def test_checkpoints_are_verified_with_a_stored_key(browser: Browser, orig
     for seq, signer in enumerate(signers, 1):
         unsigned = Checkpoint(seq, bytes([seq]) * 32, 1_800_000_000.000125, await signer.key_id(), signer.algorithm, b"")
         signature = await signer.sign(signed_bytes(unsigned))
-        assert await console.dependencies.audit.add_checkpoint(msgspec.structs.replace(unsigned, signature=signature))
+        assert await AuditRepository(console.pool).add_checkpoint(msgspec.structs.replace(unsigned, signature=signature))
     async with page_of(browser, origin) as page:
         await sign_in(page, "/audit/checkpoints")
         key = page.get_by_label("Public key", exact=True)
@@ -153,7 +152,7 @@ async def test_overview_shows_the_last_checkpoint_and_the_propagation(
 ) -> None:
     await console.create()
     change_checkpoints(console, "DELETE FROM audit_checkpoint")
-    trail, signer = console.dependencies.audit, console.dependencies.signer
+    trail, signer = AuditRepository(console.pool), console.composition.signer
     assert signer is not None
     console.database.sql("DELETE FROM gateway_worker")
     for worker in ("a", "b"):
@@ -167,7 +166,7 @@ async def test_overview_shows_the_last_checkpoint_and_the_propagation(
         await expect(panel.get_by_text("Current", exact=True)).to_be_visible()
         await expect(page.get_by_text("No checkpoint has been created yet.")).to_be_visible()
         archive = CheckpointArchive(f"file:{tmp_path}")
-        assert await Checkpointer(trail, signer, archive, console.dependencies.clock, rows=1, seconds=0).take() is not None
+        assert await Checkpointer(trail, signer, archive, console.clock, rows=1, seconds=0).take() is not None
         console.database.sql("UPDATE gateway_worker SET confirmed_seq = confirmed_seq - 1 WHERE id = 'a'")
         await page.clock.fast_forward(15_000)
         await expect(panel.get_by_text("In progress")).to_be_visible()
@@ -201,8 +200,7 @@ async def test_audit_trail_is_exported_with_the_filters(browser: Browser, origin
 
 async def test_leak_reports_are_listed(browser: Browser, origin: str, console: Console) -> None:
     created = await console.create(name="leaked key", owner="billing")
-    dependencies = console.dependencies
-    leaks = LeakService(key_service(dependencies), console.pool, dependencies.clock, "disable", {}, None)
+    leaks = LeakService(console.composition.key_service(), console.pool, console.clock, "disable", {}, None)
     hostile = "https://example.com/<img src=x onerror=alert(1)>"
     report = LeakReport(token=created["token"], type="gatehouse_api_key", url=hostile, source="commit")
     async with page_of(browser, origin) as page:

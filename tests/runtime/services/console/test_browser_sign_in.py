@@ -6,18 +6,18 @@ import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from gatehouse.core.roles import Role
-from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow, Client, Failure
+from gatehouse.features.identity.authorization_code import Failure
 from gatehouse.features.identity.issuer import Issuer
 from gatehouse.features.identity.oidc import OidcIdentityProvider
-from gatehouse.services.console import asgi as console_asgi
 from playwright.async_api import Browser, Page, expect
+from pydantic import SecretStr
 
 from tests.runtime.console_client import BOOTSTRAP, Console
 from tests.runtime.features.sharing.chromium import serving
@@ -73,14 +73,17 @@ def origins(servers: Servers, console: Console) -> Origins:
     """Serves the console, which trusts the provider."""
     console.database.sql("DELETE FROM console_session")
     roles = {"on-call": Role.OPERATOR, "books": Role.AUDITOR}
-    dependencies, origins = console.dependencies, servers.origins
-    provider = OidcIdentityProvider(Issuer(origins.provider, "gatehouse", "", "groups", roles), dependencies.clock)
-    client = Client("console", "canary-of-the-client-secret", "openid groups", origins.console)
-    key, random_bytes = dependencies.sessions.key, dependencies.random_bytes
-    flow = AuthorizationCodeFlow(provider, client, dependencies.clock, key, random_bytes, 300)
-    changes: dict[str, Any] = {"https": False, "origin": origins.console, "identity_provider": provider, "sign_in_flow": flow}
-    servers.applications[:] = [console_asgi.create(replace(dependencies, **changes))]
-    return origins
+    provider = OidcIdentityProvider(Issuer(servers.origins.provider, "gatehouse", "", "groups", roles), console.clock)
+    servers.applications[:] = [
+        console.application(
+            console_url=servers.origins.console,
+            identity_provider=provider,
+            oidc_client_id="console",
+            oidc_client_secret=SecretStr("canary-of-the-client-secret"),
+            oidc_scopes="openid groups",
+        )
+    ]
+    return servers.origins
 
 
 async def sign_in_at_provider(page: Page, account: str, *, consents: bool = True) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from gatehouse.features.usage.models import UsageBatch, UsageRow
+from gatehouse.features.usage.repository import UsageRepository
 from playwright.async_api import Browser, Route, expect
 
 from tests.runtime.console_client import Console
@@ -50,9 +51,9 @@ async def test_new_events_and_counts_are_shown_after_a_poll(browser: Browser, or
         await sign_in(page)
         await expect(page.locator("[aria-busy=true]")).to_have_count(0)
         created = (await console.create())["key"]["id"]
-        now = console.dependencies.clock.now()
+        now = console.clock.now()
         row = UsageRow("", "", "RATE_LIMITED", int(now // 60) * 60, 4321)
-        await console.dependencies.usage.add(UsageBatch("worker", 1, now, (row,), {}))
+        await UsageRepository(console.pool).add(UsageBatch("worker", 1, now, (row,), {}))
         await page.clock.fast_forward(OVERVIEW_MS)
         await expect(page.locator("details", has_text=created)).to_be_attached()
         await expect(page.locator("dd", has_text="4,321")).to_have_count(3)

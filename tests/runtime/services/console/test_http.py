@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
-import httpx
 import pytest
 from gatehouse.platform.audit_log import APPEND_LOCK
 from gatehouse.services.console import app
-from gatehouse.services.console import asgi as console_asgi
 from openapi_spec_validator import validate
 
-from tests.runtime.console_client import BOOTSTRAP, Console
+from tests.runtime.console_client import Console
 
 
 async def test_unknown_path_is_a_problem_document(console: Console) -> None:
@@ -29,9 +26,8 @@ async def test_internal_error_is_500_with_request_id(console: Console) -> None:
     def broken(count: int) -> bytes:
         raise RuntimeError("canary-of-a-defect")
 
-    transport = httpx.ASGITransport(console_asgi.create(replace(console.dependencies, random_bytes=broken)))
-    async with httpx.AsyncClient(transport=transport, base_url="https://console.test") as client:
-        reply = await client.post("/v1/keys", json={"name": "x"}, headers=console.as_(BOOTSTRAP))
+    async with console.connect(random_bytes=broken) as client:
+        reply = await client.post("/v1/keys", json={"name": "x"})
     assert (reply.status_code, reply.json()["code"]) == (500, "internal")
     assert reply.headers["content-type"] == "application/problem+json"
     assert reply.headers["x-request-id"] in reply.json()["detail"]

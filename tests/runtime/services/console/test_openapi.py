@@ -11,14 +11,13 @@ import pytest
 import requests
 import schemathesis
 from gatehouse.core.roles import Role
-from gatehouse.services.console import asgi as console_asgi
 from hypothesis import settings
 from hypothesis.errors import FlakyStrategyDefinition
 from schemathesis import Case, GenerationMode, Response
 from schemathesis.python.asgi import get_client
 from schemathesis.specs.openapi.checks import allow_header_conformance
 
-from tests.runtime.console_client import BOOTSTRAP, LogRecorder, create_dependencies, create_pool
+from tests.runtime.console_client import BOOTSTRAP, LogRecorder, composition, create_pool
 from tests.runtime.openapi_conformance import (
     BOUNDS,
     CHECKS,
@@ -51,8 +50,7 @@ class ConsoleSchema:
 @pytest.fixture(scope="module")
 def console_schema(database: Any) -> Iterator[ConsoleSchema]:
     log = LogRecorder()
-    dependencies = create_dependencies(create_pool(database), log)
-    app: Any = console_asgi.create(dependencies)
+    app: Any = composition(create_pool(database), log).application()
     with get_client(app) as client:
         schema = schemathesis.openapi.from_dict(without_security(client.get("http://testserver/openapi.json").json()))
         schema.app = app

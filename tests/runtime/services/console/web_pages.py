@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from typing import Any
 
 import pytest
-from gatehouse.services.console import asgi as console_asgi
 from playwright.async_api import Page, expect
 
 from tests import requires
@@ -43,8 +40,7 @@ _BEGUN = "localStorage.setItem('session', 'begun')"
 @pytest.fixture
 async def origin(console: Console) -> AsyncIterator[str]:
     """Serves the console on a free port."""
-    app: Any = console_asgi.create(replace(console.dependencies, https=False))
-    async with serving(app) as url:
+    async with serving(console.application(console_url="")) as url:
         yield url
 
 

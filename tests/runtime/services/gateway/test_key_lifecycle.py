@@ -7,13 +7,14 @@ import base64
 import json
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
 import pytest
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.clock import Clock
-from gatehouse.core.keys import KeyEnvironment, KeyId, RotationOptions
+from gatehouse.core.keys import KeyEnvironment, KeyId, RateLimit, RotationOptions
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.token import Pepper, build, build_marked
 from gatehouse.features.keys.models import Effective
@@ -44,7 +45,8 @@ async def keys(database: Any) -> AsyncIterator[KeyService]:
     """Key management on the database of the gateway, as in the console."""
     pool = Pool(database.app, application="tests", size_max=4)
     store = KeyRepository(pool, staleness_s=3.0)
-    yield KeyService(store, Clock(), Pepper({1: PEPPER}, 1), "gtk", secrets.token_bytes, confirmation_timeout_s=30.0)
+    limit = RateLimit("requests", 600, 60, 600)
+    yield KeyService(store, Clock(), Pepper({1: PEPPER}, 1), "gtk", secrets.token_bytes, 30.0, KeyEnvironment.TEST, limit)
     await pool.close()
 
 
@@ -332,13 +334,13 @@ async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyServi
     clients = [asyncio.create_task(client()) for _ in range(4)]
     rotated = await keys.rotate(KeyId(key.id), RotationOptions(grace_s=3600), OPERATOR)
     assert rotated.effective is Effective.EVERYWHERE
-    tokens.append(rotated.token)
+    tokens.append(rotated.issued["token"])
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
-    await asyncio.gather(*(gateway.verify(rotated.token) for _ in range(10)))
+    await asyncio.gather(*(gateway.verify(rotated.issued["token"]) for _ in range(10)))
     ended_grace = await keys.act(KeyId(key.id), Action.END_GRACE_PERIOD, "", OPERATOR)
     assert ended_grace.effective is Effective.EVERYWHERE
     ended = True
-    await asyncio.gather(*(gateway.verify(rotated.token) for _ in range(10)))
+    await asyncio.gather(*(gateway.verify(rotated.issued["token"]) for _ in range(10)))
     done.set()
     await asyncio.gather(*clients)
     assert failures == []
@@ -348,7 +350,10 @@ async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyServi
 async def test_key_family_shares_limits(gateway: Any, keys: KeyService) -> None:
     key = await gateway.create_key(limits=[TWO])
     rotated = await keys.rotate(KeyId(key.id), RotationOptions(grace_s=3600), OPERATOR)
-    codes = [(await gateway.verify(token)).json["code"] for token in (key.token, rotated.token, key.token, rotated.token)]
+    codes = [
+        (await gateway.verify(token)).json["code"]
+        for token in (key.token, rotated.issued["token"], key.token, rotated.issued["token"])
+    ]
     assert codes == ["VALID", "VALID", "RATE_LIMITED", "RATE_LIMITED"]
 
 
@@ -369,7 +374,7 @@ async def test_purge_under_load_is_in_effect_everywhere(gateway: Any, keys: KeyS
 
     counters = RedisRateLimits(redis_login(redis_url, "url", ""), timeout_s=10, on_error="deny")
     clients = [asyncio.create_task(client()) for _ in range(3)]
-    changed, counters_removed = await keys.purge(KeyId(key.id), key.id, "", OPERATOR, forget=counters.forget)
+    changed, counters_removed = await replace(keys, forget=counters.forget).purge(KeyId(key.id), key.id, "", OPERATOR)
     after = [(await gateway.verify(key.token)).json for _ in range(5)]
     done.set()
     await asyncio.gather(*clients)

@@ -25,7 +25,7 @@ import asyncpg
 import pytest
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.clock import Clock
-from gatehouse.core.keys import KeyId
+from gatehouse.core.keys import KeyEnvironment, KeyId, RateLimit
 from gatehouse.core.lifecycle import Action
 from gatehouse.features.keys.models import Effective
 from gatehouse.features.keys.repository import KeyRepository
@@ -117,7 +117,8 @@ async def test_confirmed_revocations_hold_on_every_gateway(gateway: Gateway, sta
     keys = [await gateway.create_key() for _ in range(KEYS)]
     pool = Pool(database.app, application="load", size_max=12)
     store = KeyRepository(pool, staleness_s=BOUND_MS / 1000)
-    service = KeyService(store, Clock(), gateway.pepper, "gtk", secrets.token_bytes, BOUND_MS / 1000)
+    limit = RateLimit("requests", 600, 60, 600)
+    service = KeyService(store, Clock(), gateway.pepper, "gtk", secrets.token_bytes, BOUND_MS / 1000, KeyEnvironment.TEST, limit)
     load = Load(ports, keys)
     confirmed_at: dict[str, float] = {}
     effective: set[Effective] = set()

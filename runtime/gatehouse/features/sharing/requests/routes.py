@@ -16,27 +16,27 @@ from gatehouse.features.sharing.requests.schemas import (
     SecretRequestView,
     request_view,
 )
-from gatehouse.features.sharing.requests.service import NewRequest
-from gatehouse.features.sharing.routes import sharing_of
+from gatehouse.features.sharing.requests.service import NewRequest, RequestService
+from gatehouse.features.sharing.service import SecretSharing
 from gatehouse.platform.http.endpoint import Endpoint, Links, StepUp
-from gatehouse.platform.http.fields import Cursors
-from gatehouse.services.console.dependencies import Request
+from gatehouse.platform.http.request import Request
 
 
-async def create_secret_request(request: Request, body: CreateSecretRequest) -> CreatedSecretRequest:
+async def create_secret_request(
+    request: Request, body: CreateSecretRequest, requests: RequestService, sharing: SecretSharing
+) -> CreatedSecretRequest:
     """Request a secret.
 
     The submission link is returned only in this response. Send the link to the person who has the secret. Only the retrieval
     links, which the client created, can open the submitted secrets.
     """
     # As for secrets, a repeated request with the same Idempotency-Key receives the stored response with the submission link.
-    sharing = sharing_of(request)
-    created, token = await sharing.requests.create(
+    created, token = await requests.create(
         NewRequest(
             owner=request.authenticated.owner,
             requester=body.requester or request.actor.label,
             purpose=body.purpose,
-            lifetime_s=body.lifetime_s(request.dependencies.clock.now()),
+            lifetime_s=body.lifetime_s(request.now),
             retrieval_links=[link.retrieval_link() for link in body.retrieval_links],
             label=body.label,
             note=body.note,
@@ -47,7 +47,7 @@ async def create_secret_request(request: Request, body: CreateSecretRequest) -> 
     return CreatedSecretRequest(_view(request, created), token.url(sharing.url))
 
 
-async def list_secret_requests(request: Request, query: ListSecretRequests) -> SecretRequestPage:
+async def list_secret_requests(request: Request, query: ListSecretRequests, requests: RequestService) -> SecretRequestPage:
     """List secret requests.
 
     Returns the secret requests of the caller, newest first. Some roles can also list the secret requests of another owner.
@@ -56,39 +56,39 @@ async def list_secret_requests(request: Request, query: ListSecretRequests) -> S
     owner = own if query.owner is None else query.owner
     if owner != own and not request.authenticated.roles & AUDITORS:
         raise Forbidden("Listing the secret requests of another owner requires the role owner, operator or auditor.")
-    cursors = Cursors(request.dependencies.cursor_pepper, f"secret-requests|{owner}")
+    cursors = request.cursors(f"secret-requests|{owner}")
     after = "" if query.cursor is None else cursors.read(query.cursor)
-    requests, last = await sharing_of(request).requests.of_owner(owner, after=after, size=query.limit)
-    return SecretRequestPage([_view(request, item) for item in requests], cursors.write(last) if last else None)
+    page, last = await requests.of_owner(owner, after=after, size=query.limit)
+    return SecretRequestPage([_view(request, item) for item in page], cursors.write(last) if last else None)
 
 
-async def show_secret_request(request: Request, secret_request: str) -> SecretRequestView:
+async def show_secret_request(request: Request, secret_request: str, requests: RequestService) -> SecretRequestView:
     """Retrieve a secret request.
 
     The response contains the IDs of the submitted secrets.
     """
-    return _view(request, await _existing(request, secret_request, AUDITORS))
+    return _view(request, await _existing(request, requests, secret_request, AUDITORS))
 
 
-async def revoke_secret_request(request: Request, secret_request: str) -> SecretRequestView:
+async def revoke_secret_request(request: Request, secret_request: str, requests: RequestService) -> SecretRequestView:
     """Revoke a secret request.
 
     Submissions are denied by the time the response arrives. Secrets that were already submitted can still be opened. Idempotent.
     """
-    await _existing(request, secret_request, OPERATORS)
-    return _view(request, await sharing_of(request).requests.revoke(secret_request, request.actor))
+    await _existing(request, requests, secret_request, OPERATORS)
+    return _view(request, await requests.revoke(secret_request, request.actor))
 
 
-async def _existing(request: Request, request_id: str, others: frozenset[Role]) -> SecretRequest:
+async def _existing(request: Request, requests: RequestService, request_id: str, others: frozenset[Role]) -> SecretRequest:
     """Return a secret request that the caller owns or, with a role in `others`, any secret request. Raises NotFound."""
-    existing = await sharing_of(request).requests.get(request_id)
+    existing = await requests.get(request_id)
     if existing.owner != request.authenticated.owner and not request.authenticated.roles & others:
         raise NotFound("No secret request has this ID.")
     return existing
 
 
 def _view(request: Request, secret_request: SecretRequest) -> SecretRequestView:
-    return request_view(secret_request, request.dependencies.clock.now())
+    return request_view(secret_request, request.now)
 
 
 _endpoint: Callable[..., Endpoint] = partial(Endpoint, tag="secrets", step_up=StepUp.NEVER, errors=(404,))
