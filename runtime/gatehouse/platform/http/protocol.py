@@ -23,6 +23,7 @@ from gatehouse.core.errors import BadRequest, GatehouseError, HeadersTooLarge, R
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.deferred import DeferringProtocol
+from gatehouse.platform.http.writing import TransportOfCycle
 from gatehouse.platform.settings import BYTES_PER_S_MIN
 
 #: After an error response, the rest of the request is read and discarded, up to this time and size. Closing the connection
@@ -283,6 +284,7 @@ class HttpProtocol(DeferringProtocol):
         """Starts the checks of the speed of a body that was not received completely together with the head."""
         self._body_network = self._worker.network(self._peer, self.headers)
         self._body_received = 0
+        self.cycle.transport = cast("asyncio.Transport", TransportOfCycle(self.transport, self._close_after_body))
         self._timer = self.loop.call_later(self._settings.request_timeout_s, self._check_body_speed)
         try:
             self._worker.open_body(self._body_network)
@@ -413,6 +415,18 @@ class HttpProtocol(DeferringProtocol):
         own = [_CLOSE, (b"x-request-id", request_id.encode()), *asgi.problem_headers(error)]
         self._write(asgi.Response(error.status, asgi.response_headers(body, asgi.PROBLEM_JSON, own), body))
         self._writes.flush()
+        self._linger()
+
+    def _close_after_body(self) -> None:
+        """Closes the connection after a response that the application sent before it received the complete body."""
+        if self._in_body:
+            self._end_body()
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Ends the responses, and closes the connection when the client has sent the rest of its request."""
         self._closing = True
         self._unset_keepalive_if_required()
         self._cancel_timer()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -60,3 +61,12 @@ class WritingProtocol(HttpToolsProtocol):
             self.transport.abort()
         else:
             self._watch_writing()
+
+
+class TransportOfCycle:
+    """What uvicorn's cycle uses of a transport, with another way to close the connection."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write, self.is_closing, self.close = transport.write, transport.is_closing, close

@@ -290,6 +290,21 @@ async def test_early_response_ends_an_endless_body(patient: Running) -> None:
             await _write_forever(writer)
 
 
+async def test_response_before_the_end_of_the_body_is_followed_by_no_reset(patient: Running) -> None:
+    """RFC 9112, section 9.6: a reset could delete the response before the client has read it."""
+    size = 200_000
+    reader, writer = await patient.connect()
+    writer.write(b"POST /early HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size)
+    async with asyncio.timeout(PATIENCE_S):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401 ")
+        for _ in range(4):
+            writer.write(b"x" * (size // 4))
+            await writer.drain()
+            assert await patient.is_healthy()  # the server has received this part, or reset the connection
+        assert await reader.read() == b"{}"
+    writer.close()
+
+
 async def _write_forever(writer: asyncio.StreamWriter) -> None:
     while True:
         writer.write(b"x" * 65_536)
