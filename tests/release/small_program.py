@@ -1,0 +1,46 @@
+"""A program with the resources that the steps of a deployment use, and some that each image changes."""
+
+import json
+
+import pulumi
+import pulumi_aws as aws
+
+settings = pulumi.Config("gatehouse").require_object("settings")
+stack, digest = pulumi.get_stack(), settings["image"]["digest"]
+provider = aws.Provider("aws", region=settings["region"], allowed_account_ids=[settings["account"]])
+opts = pulumi.ResourceOptions(provider=provider)
+
+cluster = aws.ecs.Cluster("main", name=f"gatehouse-{stack}-main", opts=opts)
+definitions = {
+    name: aws.ecs.TaskDefinition(
+        name,
+        family=f"gatehouse-{stack}-{name}",
+        container_definitions=json.dumps([{"name": name, "image": f"gatehouse@{digest}"}]),
+        opts=opts,
+    )
+    for name in ("gateway", "console", "migrate")
+}
+services = {
+    name: aws.ecs.Service(
+        name,
+        name=f"gatehouse-{stack}-{name}",
+        cluster=cluster.arn,
+        task_definition=definitions[name].arn,
+        opts=opts,
+    )
+    for name in ("gateway", "console")
+}
+for number in range(5):
+    aws.ssm.Parameter(f"updated-{number}", name=f"/{number}", type="String", value=digest, opts=opts)
+    aws.s3.Bucket(f"replaced-{number}", bucket=f"{number}-{digest[-8:]}", opts=opts)
+
+pulumi.export("cluster", cluster.name)
+pulumi.export(
+    "services",
+    {name: {"service": service.name, "taskDefinition": definitions[name].arn} for name, service in services.items()},
+)
+pulumi.export(
+    "migration",
+    {"taskDefinition": definitions["migrate"].arn, "subnets": ["subnet-1"], "securityGroup": "sg-1"},
+)
+pulumi.export("urls", {name: f"https://{name}.{settings['domain']}" for name in services})

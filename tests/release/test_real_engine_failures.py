@@ -1,0 +1,138 @@
+"""Failures, interruptions and simultaneous deployments with the real Pulumi CLI and a small program."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests import requires
+from tests.release.real_engine import Project, assert_deployed, deploy, last_line, repeat, running
+
+pytestmark = requires.PULUMI
+CTRL_C = "\x03"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A deployed stack. Each test leaves a stack that is completely deployed."""
+    with running("dev", tmp_path_factory.mktemp("project"), small=True) as project:
+        deploy(project)
+        yield project
+
+
+def test_failed_migration_changes_no_service(project: Project) -> None:
+    running = project.account.services()
+    project.write_settings({})
+    project.account.migration = 1
+    code, output = project.make("deploy", YES=1)
+    project.account.migration = 0
+    assert (code, "migrate exited with 1" in output) == (2, True)
+    assert project.account.services() == running
+    assert set(project.unfinished().values()) == {"pending deletion"}
+    deploy(project)
+
+
+def test_failed_verification_deploys_the_previous_image(project: Project) -> None:
+    previous = project.digest
+    project.write_settings({})
+    project.account.rolls_back = True
+    code, output = project.make("deploy", YES=1, ROLLBACK=1)
+    project.account.rolls_back = False
+    assert (code, "ECS rolled the deployment back" in output) == (2, True)
+    assert project.digest == previous
+    assert_deployed(project)
+
+
+def test_failed_update_of_the_services_deploys_the_previous_image(project: Project) -> None:
+    previous = project.digest
+    project.write_settings({})
+
+    def fail_once(call: str) -> str:
+        if call == "update Service console" and project.account.calls.count(call) == 1:
+            return "waiting for ECS Service update: timeout"
+        return ""
+
+    project.account.calls.clear()
+    with project.account.each(fail_once):
+        code, output = project.make("deploy", YES=1, ROLLBACK=1)
+    message = f"deploy: the services were not deployed; the stack {project.stack} runs the previous image again"
+    assert (code, last_line(output)) == (2, message)
+    assert project.digest == previous
+    assert_deployed(project)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_interrupted_deployment_continues(project: Project, seed: int) -> None:
+    """The user presses Ctrl-C during an operation of a preview or of an update, or during a call of ECS."""
+    moment = random.Random(seed).randrange(len(project.account.calls))
+    project.write_settings({})
+    project.account.calls.clear()
+    terminal = project.terminal("deploy", YES=1)
+
+    def interrupt(call: str) -> str:
+        if len(project.account.calls) == moment + 1:
+            terminal.press(CTRL_C)
+        return ""
+
+    with project.account.each(interrupt):
+        code, output = terminal.wait()
+    moment_name = project.account.calls[moment]
+    next_command = f"deploy: interrupted. To continue, run: make deploy ENV={project.stack}"
+    assert (code, last_line(output)) == (2, next_command), moment_name
+    assert set(project.unfinished().values()) <= {"pending deletion"}, moment_name
+    repeat(project)
+
+
+@pytest.mark.parametrize(
+    ("call", "rejected", "message"),
+    [
+        ("create TaskDefinition migrate", "second", "is locked by"),
+        ("RunTask", "first", "another command updated the stack"),  # between two updates
+    ],
+)
+def test_one_of_two_simultaneous_deployments_is_rejected(project: Project, call: str, rejected: str, message: str) -> None:
+    """The second deployment starts and ends during a call of the first."""
+    results = {}
+
+    def start_second(current: str) -> str:
+        if current == call and project.account.calls.count(call) == 1:
+            results["second"] = project.make("deploy", YES=1)
+        return ""
+
+    project.write_settings({})
+    project.account.calls.clear()
+    with project.account.each(start_second):
+        results["first"] = project.make("deploy", YES=1)
+    codes = {name: code for name, (code, _) in results.items()}
+    assert codes == {"first": 0, "second": 0} | {rejected: 2}
+    assert message in last_line(results[rejected][1])
+    assert_deployed(project)
+
+
+def test_expired_credentials_are_one_message(project: Project) -> None:
+    project.expire_credentials()
+    code, output = project.make("deploy", YES=1)
+    project.sign_in()
+    rejected = "deploy: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or set AWS_PROFILE"
+    assert (code, output.splitlines()[:-1]) == (2, [rejected])
+
+
+def test_credentials_expire_during_the_update_of_the_services(project: Project) -> None:
+    def expire(call: str) -> str:
+        if call == "update Service gateway":
+            project.expire_credentials()
+            return "ExpiredToken: The security token included in the request is expired"
+        return ""
+
+    project.write_settings({})
+    target, digest = f"ENV={project.stack}", project.digest
+    with project.account.each(expire):
+        code, output = project.make("deploy", YES=1, ROLLBACK=1)
+    message = "deploy: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or set AWS_PROFILE. Then run: "
+    assert (code, last_line(output), project.digest) == (2, f"{message}make deploy {target}", digest)
+    project.sign_in()
+    code, output = project.make("deploy", YES=1)
+    print(project.unfinished())
+    assert (code, f"run: pulumi cancel --stack {project.stack}" in output) == (2, True)
+    project.pulumi("cancel", "--stack", project.stack, "--yes")
+    repeat(project)
