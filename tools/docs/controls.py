@@ -28,7 +28,7 @@ def page() -> str:
 def _table(controls: Iterable[Control]) -> str:
     """ID, title, severity, and the first letter of each level."""
     rows = (
-        (f"`{control.id}`", prose(control.title), control.severity.value, " ".join(level[0] for level in _levels(control)))
+        (f"`{control.id}`", prose(control.title), control.severity.value, "/".join(level[0] for level in _levels(control)))
         for control in controls
     )
     return table(("ID", "title", "severity", "levels"), rows)

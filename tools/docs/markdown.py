@@ -16,7 +16,7 @@ def page(template: str, **values: object) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table. Pipes inside a cell are escaped."""
     lines = [tuple(head), tuple("---" for _ in head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("|" + "|".join(cell.replace("|", "\\|") for cell in line) + "|" for line in lines)
 
 
 def prose(text: str) -> str:
