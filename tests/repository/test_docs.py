@@ -33,7 +33,6 @@ PAGES = {
     for path in (*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "SECURITY.md", *MAPS)
 }
 README_LINES_MAX = 120
-WORDS_MAX = 65_000
 COMMAND_S_MAX = 120
 INDEXED_FOLDERS = ("decisions", "guides", "runbooks")
 REVIEW_DAYS_MAX = 366
