@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gatehouse_policies.catalogue import RULES
 
-from policies.catalogue import RULES
 from sandbox.emulator.resources import RESOURCE_TYPES
 from tests.components.settings.stack_settings import STACKS
 from tests.journeys.guide_reader import Step, Values, parse
