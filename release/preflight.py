@@ -198,7 +198,7 @@ def _check_account(stack: Stack) -> str | None:
         code = exc.response["Error"]["Code"]
         return f"AWS rejected the credentials ({code}). Run: aws sso login, or set AWS_PROFILE"
     except BotoCoreError as exc:
-        return f"AWS cannot check the credentials ({type(exc).__name__}). Run: aws sso login, or set AWS_PROFILE"
+        return f"the AWS credentials cannot be checked ({type(exc).__name__}). Run: aws sso login, or set AWS_PROFILE"
     if account != stack.account:
         return (
             f"the AWS credentials are for account {account}, but the stack {stack.name} is in account {stack.account}. "

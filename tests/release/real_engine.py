@@ -68,12 +68,11 @@ class DeployedAccount(FakeAccount):
         name = row["urn"].rpartition("::")[2]
         kind = row["type"].rpartition(":")[2]
         prefix = "preview " if row["preview"] else ""
+        error = self._call(f"{prefix}{row['operation']} {kind} {name}")
         with self._lock:
-            error = self._call(f"{prefix}{row['operation']} {kind} {name}")
             if not row["preview"] and not error:
-                row["number"] = 1 + sum(
-                    other["urn"] == row["urn"] and other["operation"] == "create" for other in self.operations
-                )
+                created = [other for other in self.operations if other["operation"] == "create"]
+                row["number"] = 1 + sum(other["urn"] == row["urn"] for other in created)
                 self.operations.append(row)
         return {"error": error, "number": row.get("number", 0)}
 

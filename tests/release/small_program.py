@@ -1,35 +1,36 @@
 """A program with the resources that the steps of a deployment use, and some that each image changes."""
 
 import json
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-settings = pulumi.Config("gatehouse").require_object("settings")
+settings: dict[str, Any] = pulumi.Config("gatehouse").require_object("settings")
 stack, digest = pulumi.get_stack(), settings["image"]["digest"]
 provider = aws.Provider("aws", region=settings["region"], allowed_account_ids=[settings["account"]])
 opts = pulumi.ResourceOptions(provider=provider)
 
 cluster = aws.ecs.Cluster("main", name=f"gatehouse-{stack}-main", opts=opts)
-definitions = {
-    name: aws.ecs.TaskDefinition(
+definitions: dict[str, aws.ecs.TaskDefinition] = {}
+services: dict[str, aws.ecs.Service] = {}
+for name in ("migrate", "gateway", "console"):
+    # One operation at a time: when a test lets the credentials expire, no other operation is in progress.
+    previous = list(services.values())
+    definitions[name] = aws.ecs.TaskDefinition(
         name,
         family=f"gatehouse-{stack}-{name}",
         container_definitions=json.dumps([{"name": name, "image": f"gatehouse@{digest}"}]),
-        opts=opts,
+        opts=pulumi.ResourceOptions(provider=provider, depends_on=previous),
     )
-    for name in ("gateway", "console", "migrate")
-}
-services = {
-    name: aws.ecs.Service(
-        name,
-        name=f"gatehouse-{stack}-{name}",
-        cluster=cluster.arn,
-        task_definition=definitions[name].arn,
-        opts=opts,
-    )
-    for name in ("gateway", "console")
-}
+    if name != "migrate":
+        services[name] = aws.ecs.Service(
+            name,
+            name=f"gatehouse-{stack}-{name}",
+            cluster=cluster.arn,
+            task_definition=definitions[name].arn,
+            opts=opts,
+        )
 for number in range(5):
     aws.ssm.Parameter(f"updated-{number}", name=f"/{number}", type="String", value=digest, opts=opts)
     aws.s3.Bucket(f"replaced-{number}", bucket=f"{number}-{digest[-8:]}", opts=opts)
