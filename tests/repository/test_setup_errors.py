@@ -26,9 +26,16 @@ class Machine:
         self.folder, self.programs, self.home = folder / "Über uns", folder / "bin", folder / "home"
         shutil.copytree(ROOT / "scripts", self.folder / "scripts")
         (self.folder / "runtime" / "web").mkdir(parents=True)
+        (self.folder / "policies").mkdir()
         self.programs.mkdir()
         self.home.mkdir()
-        for path in ("uv.lock", "pyproject.toml", "runtime/pyproject.toml", "runtime/web/package-lock.json"):
+        for path in (
+            "uv.lock",
+            "pyproject.toml",
+            "policies/pyproject.toml",
+            "runtime/pyproject.toml",
+            "runtime/web/package-lock.json",
+        ):
             shutil.copy(ROOT / path, self.folder / path)
         for name in PROGRAMS:
             (self.programs / name).symlink_to(str(shutil.which(name)))
@@ -103,7 +110,7 @@ def test_packages_are_found_in_every_locale(machine: Machine) -> None:
     machine.run()
     (site,) = machine.folder.glob(".venv/lib/*/site-packages")
     paths = {(site / file.read_text(encoding="ascii").strip()).resolve() for file in site.glob("*.pth")}
-    assert paths == {machine.folder, machine.folder / "runtime"}
+    assert paths == {machine.folder, machine.folder / "policies", machine.folder / "runtime"}
 
 
 def test_caches_are_local_if_the_home_directory_cannot_be_written(machine: Machine) -> None:
