@@ -20,7 +20,7 @@ from pulumi_policy import (
     StackValidationPolicy,
 )
 
-from gatehouse_policies.engine import sdk_cache
+from gatehouse_policies.engine import identity_cache
 
 _SDK: Any = pulumi_policy.policy
 _SERVICER = "_PolicyAnalyzerServicer"
@@ -107,7 +107,7 @@ class _Selecting:
             with selection(self._applicable.of_types({request.type})):
                 return self._parent.Analyze(request, context)
         finally:
-            sdk_cache.clear()
+            identity_cache.clear()
 
     def AnalyzeStack(self, request: Any, context: Any) -> Any:
         if self._applicable is None:
@@ -122,4 +122,4 @@ class _Selecting:
                 return self._parent.AnalyzeStack(type(request)(), context)
         finally:
             _RESOURCES.reset(token)
-            sdk_cache.clear()
+            identity_cache.clear()

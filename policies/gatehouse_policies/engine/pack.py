@@ -22,7 +22,7 @@ from pulumi_policy import (
 from gatehouse_policies.analysis.properties import Properties, plain
 from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
 from gatehouse_policies.analysis.type_tokens import STACK
-from gatehouse_policies.engine import applicable_policies, environment, meta_policies, sdk_cache
+from gatehouse_policies.engine import applicable_policies, environment, identity_cache, meta_policies
 from gatehouse_policies.engine.applicable_policies import ApplicablePolicies, StackPolicy
 from gatehouse_policies.engine.deployment_state import DeploymentState, Report, Results
 from gatehouse_policies.engine.exemptions import Exemptions, load
@@ -32,8 +32,8 @@ from gatehouse_policies.engine.rule import Control, Rule
 
 EXEMPTIONS_FILE = Path(__file__).parents[1] / "exemptions.toml"
 
-_PLAIN = sdk_cache.ByIdentity[dict[str, Any]](plain)
-_IDENTIFIERS = sdk_cache.ByIdentity[frozenset[str]](identifiers_of)
+_PLAIN = identity_cache.ByIdentity[dict[str, Any]](plain)
+_IDENTIFIERS = identity_cache.ByIdentity[frozenset[str]](identifiers_of)
 
 
 def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Policy]:
@@ -46,7 +46,6 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
     Environment variables: `GATEHOUSE_EXEMPTIONS` is the path of an exemptions file that replaces the default file. With
     `GATEHOUSE_IGNORE_EXEMPTIONS=1`, exemptions are ignored, for an audit.
     """
-    sdk_cache.install()
     applicable_policies.install()
     stack_environment = environment.of_process()
     own = frozenset(rule.id for rule in rules)
@@ -54,7 +53,7 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
     known = frozenset(everywhere) | own
     state = DeploymentState(_exemptions(everywhere | {rule.id: rule.exemptible for rule in rules}))
     policies = [_resource_policy(rule, state, stack_environment) for rule in rules if rule.scope == "resource"]
-    stack_of = sdk_cache.ByIdentity[Stack](partial(_stack, state)).of
+    stack_of = identity_cache.ByIdentity[Stack](partial(_stack, state)).of
     policies += [_stack_policy(rule, state, stack_of, stack_environment) for rule in rules if rule.scope == "stack"]
     policies += _meta_policies(
         state, own, lambda control: control in own or (bool(everywhere) and control not in known), stack_environment

@@ -25,7 +25,6 @@ from pulumi.runtime.settings import SETTINGS, set_root_resource
 from pulumi.runtime.stack import run_in_stack
 
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program import sdk_functions
 from gatehouse_policies.program.monitor import Monitor
 from gatehouse_policies.program.project import Project, load
 from gatehouse_policies.program.source_lines import is_library, source_line
@@ -96,7 +95,7 @@ class _EventLoop(asyncio.SelectorEventLoop):
     """
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[Unpack[_Ts]], _T], *args: *_Ts) -> asyncio.Future[_T]:
-        if func.__module__ != pulumi.runtime._context.__name__:
+        if func.__module__ != "pulumi.runtime._context":
             return super().run_in_executor(executor, func, *args)
         future = self.create_future()
         try:
@@ -118,13 +117,23 @@ async def _program(project: Project, monitor: Monitor, preview: bool, raised: li
         organization=ORGANIZATION,
     )
     settings: Any = SETTINGS
-    settings.outputs, settings.lock, settings.package_refs = sdk_functions.OutstandingOutputs(), threading.Lock(), {}
+    settings.outputs, settings.lock, settings.package_refs = set(), threading.Lock(), {}
     settings.rpc_manager = _RpcManager(monitor, project)
-    sdk_functions.install()
+    _replace_sdk_functions(settings)
     settings.root_directory = str(project.root)
     # `set_mocks` creates a root resource without exports; `run_in_stack` creates the root resource that is used.
     set_root_resource(None)  # type: ignore[arg-type]
     await run_in_stack(lambda: _execute(project, raised))
+
+
+def _replace_sdk_functions(settings: Any) -> None:
+    """Replace functions of the SDK by faster ones. A version of the SDK that lacks one of them runs unchanged."""
+    try:
+        from gatehouse_policies.program import sdk_functions
+    except (AttributeError, ImportError):
+        return
+    settings.outputs = sdk_functions.OutstandingOutputs()
+    sdk_functions.install()
 
 
 class _RpcManager(RPCManager):

@@ -1,7 +1,7 @@
 """Functions of the Pulumi SDK that take most of the time and the memory of a large program, with the same results.
 
-docs/decisions/0044-policy-distribution-and-check.md has the measurements. An SDK that lacks a replaced
-name fails when this module is imported.
+docs/decisions/0044-policy-distribution-and-check.md has the measurements. The import fails with an SDK that
+lacks a replaced name.
 """
 
 import asyncio

@@ -1,0 +1,75 @@
+"""A check has the same findings with SDKs that lack a name that is not public."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gatehouse_policies.engine import applicable_policies
+from gatehouse_policies.program import sdk_functions
+
+PROGRAM = """
+import pulumi
+
+key = pulumi.CustomResource("aws:kms/key:Key", "key", {"enableKeyRotation": False})
+pulumi.CustomResource("aws:sns/topic:Topic", "alerts", {"kmsMasterKeyId": key.id, "tags": {"a": pulumi.Output.secret("b")}})
+"""
+# Python imports this module in the check and in the packs. The modules of the SDK itself still have the name.
+REMOVE = """
+import importlib, os, sys, types
+import pulumi
+
+folder, _, removed = os.environ["REMOVED"].rpartition(".")
+
+class Without(types.ModuleType):
+    def __getattr__(self, name):
+        if name == removed:
+            raise AttributeError(name)
+        return getattr(module, name)
+
+    def __setattr__(self, name, value):
+        setattr(module, name, value)
+
+if not folder.startswith("pulumi_policy") or "pulumi.policy" in sys.orig_argv:
+    module = importlib.import_module(folder)
+    parent, _, leaf = folder.rpartition(".")
+    sys.modules[folder] = Without(folder)
+    setattr(sys.modules[parent], leaf, sys.modules[folder])
+"""
+NAMES = [
+    "pulumi.output._OutputData",
+    "pulumi.runtime._context",
+    *(f"{module.__name__}.{name}" for module, name in sdk_functions._REPLACED.values() if not isinstance(module, type)),
+    f"pulumi_policy.policy.{applicable_policies._SERVICER}",
+]
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("program")
+    texts = {"Pulumi.yaml": "name: shop\nruntime: python\n", "Pulumi.dev.yaml": "", "__main__.py": PROGRAM}
+    for name, text in {**texts, "lib/sitecustomize.py": REMOVE}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def findings(program: Path, removed: str) -> str:
+    command = [sys.executable, "-m", "gatehouse_policies", "check", "--env", "dev", "--format", "json", "--pass", "unknown"]
+    env = {**os.environ, "PYTHONPATH": str(program / "lib"), "REMOVED": removed}
+    result = subprocess.run(command, cwd=program, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 1, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def expected(program: Path) -> str:
+    text = findings(program, "pulumi.runtime.no_such_name")
+    assert "GH-KMS-001" in text
+    return text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_check_without_a_private_name(name: str, program: Path, expected: str) -> None:
+    assert findings(program, name).replace("__main__.py:", "") == expected.replace("__main__.py:", "")
