@@ -119,20 +119,19 @@ async def _program(project: Project, monitor: Monitor, preview: bool, raised: li
     settings: Any = SETTINGS
     settings.outputs, settings.lock, settings.package_refs = set(), threading.Lock(), {}
     settings.rpc_manager = _RpcManager(monitor, project)
-    _replace_sdk_functions(settings)
+    _replace_sdk_functions()
     settings.root_directory = str(project.root)
     # `set_mocks` creates a root resource without exports; `run_in_stack` creates the root resource that is used.
     set_root_resource(None)  # type: ignore[arg-type]
     await run_in_stack(lambda: _execute(project, raised))
 
 
-def _replace_sdk_functions(settings: Any) -> None:
+def _replace_sdk_functions() -> None:
     """Replace functions of the SDK by faster ones. A version of the SDK that lacks one of them runs unchanged."""
     try:
         from gatehouse_policies.program import sdk_functions
     except (AttributeError, ImportError):
         return
-    settings.outputs = sdk_functions.OutstandingOutputs()
     sdk_functions.install()
 
 

@@ -6,9 +6,8 @@ lacks a replaced name.
 
 import asyncio
 import functools
-import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,21 +28,6 @@ def install() -> None:
     """Replace the functions in the SDK."""
     for function, (module, name) in _REPLACED.items():
         setattr(module, name, staticmethod(function) if function is from_input else function)
-
-
-class OutstandingOutputs(set[asyncio.Task[Any]]):
-    """Passes one task at a time to `wait_for_rpcs` of the SDK.
-
-    `wait_for_rpcs` copies the set, clears it, waits for the first task of the copy, and adds the others again. If each copy
-    contains all tasks, the run time grows with the square of the number of tasks.
-    """
-
-    def __iter__(self) -> Iterator[asyncio.Task[Any]]:
-        return itertools.islice(super().__iter__(), 1)
-
-    def clear(self) -> None:
-        for task in list(self):
-            self.remove(task)
 
 
 def resource_output(res: Any) -> tuple[Callable[[Any, bool, bool, Exception | None], None], Output[Any]]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from gatehouse_policies.engine import applicable_policies
-from gatehouse_policies.program import sdk_functions
 
+# With an older SDK, a check always runs without the replaced functions.
+sdk_functions = pytest.importorskip("gatehouse_policies.program.sdk_functions", exc_type=ImportError)
 PROGRAM = """
 import pulumi
 

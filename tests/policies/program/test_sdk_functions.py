@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from gatehouse_policies.program import sdk_functions
 from gatehouse_policies.program.types import UNKNOWN as UNKNOWN_TEXT
 from gatehouse_policies.program.values import ASSET, SIGNATURE
 from pulumi import StringAsset
@@ -13,6 +12,7 @@ from pulumi.output import UNKNOWN, Output
 from pulumi.runtime.settings import SETTINGS
 from pulumi_aws.s3 import BucketVersioningVersioningConfigurationArgs
 
+sdk_functions = pytest.importorskip("gatehouse_policies.program.sdk_functions", exc_type=ImportError)
 Function = Callable[..., Any]
 
 
