@@ -19,9 +19,7 @@ from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_datetime, to_seconds
 from gatehouse.core.errors import Conflict, Unavailable
 from gatehouse.core.keys import (
-    ADMIN_ROLES,
     LAST_ADMIN_MARGIN_S,
-    OWNER_SCOPES,
     CreditPlan,
     Key,
     KeyChange,
@@ -36,10 +34,10 @@ from gatehouse.core.keys import (
     Update,
     can_manage_keys,
     granted,
-    key_fields,
 )
-from gatehouse.core.lifecycle import Action, states_before
+from gatehouse.core.lifecycle import Action
 from gatehouse.core.token import ID_CHARS
+from gatehouse.features.keys.conditions import CAN_MANAGE_KEYS, SEARCH, USABLE, in_states
 from gatehouse.features.keys.fields import KeySort
 from gatehouse.features.keys.models import Effective, GenerationUse, KeyFilter, KeyPosition, SealedSecret
 from gatehouse.platform.audit_log import append
@@ -113,26 +111,7 @@ _SORT_EXPRESSIONS = {
     "expires_at": ("coalesce(expires_at, 'infinity')", "timestamptz"),
 }
 
-#: Conditions of a search, by the decision on the field.
-_COMPARISONS = {
-    "part": "strpos(lower({column}), lower({{0}})) > 0",
-    "start": "starts_with({column}, {{0}})",
-    "item": "{column} @> ARRAY[{{0}}]",
-}
-_SEARCH = " OR ".join(
-    comparison.format(column=column) for search, comparison in _COMPARISONS.items() for column in key_fields(search=search)
-)
-
 _LOCK_FAMILY = "SELECT id FROM api_key WHERE family_id = (SELECT family_id FROM api_key WHERE id = $1) ORDER BY id FOR UPDATE"
-
-#: `keys.is_usable` in SQL.
-USABLE = f"(state = '{KeyState.ACTIVE}' AND (expires_at IS NULL OR expires_at > now()))"
-
-#: `keys.can_manage_keys` in SQL.
-CAN_MANAGE_KEYS = (
-    f"(state = '{KeyState.ACTIVE}' AND NOT require_signature"
-    f" AND (scopes && ARRAY{[*OWNER_SCOPES]} OR roles && ARRAY{[*ADMIN_ROLES]}))"
-)
 
 _IS_LAST_ADMIN = (
     f"SELECT {USABLE} AND NOT EXISTS (SELECT FROM api_key AS other WHERE id <> last.id AND environment = last.environment"
@@ -140,14 +119,8 @@ _IS_LAST_ADMIN = (
     " OR expires_at >= last.expires_at)) FROM api_key AS last WHERE id = $1"
 )
 
-
-def _in_states(action: Action) -> str:
-    """Condition for the states in which an action changes a key."""
-    return f"state IN ({', '.join(repr(state.value) for state in states_before(action))})"
-
-
 _END_OTHERS = (
-    f"UPDATE api_key SET expires_at = $1 WHERE family_id = $2 AND id <> ALL ($3) AND {_in_states(Action.END_GRACE_PERIOD)}"
+    f"UPDATE api_key SET expires_at = $1 WHERE family_id = $2 AND id <> ALL ($3) AND {in_states(Action.END_GRACE_PERIOD)}"
     " AND (expires_at IS NULL OR expires_at > $1)"
 )
 
@@ -159,7 +132,7 @@ _SET_CREDITS = (
 
 _REVOKE = (
     "UPDATE api_key SET state = 'revoked', revoked_at = $2, revoked_by = $3, revoke_reason = $4"
-    f" WHERE id = $1 AND {_in_states(Action.REVOKE)} RETURNING {RECORD_COLUMNS}, change_seq"
+    f" WHERE id = $1 AND {in_states(Action.REVOKE)} RETURNING {RECORD_COLUMNS}, change_seq"
 )
 
 _GENERATIONS = (
@@ -425,7 +398,7 @@ def _conditions(only: KeyFilter) -> Conditions:
     elif only.search is not None:
         # No index: a search reads keys in the order of the page until the page is full. A search without a match in 100,000 keys
         # takes about 100 ms. A trigram index would require the extension pg_trgm and would slow down every write.
-        where.add(f"({_SEARCH})", only.search)
+        where.add(f"({SEARCH})", only.search)
     if only.family_id is not None:
         where.add("api_key.family_id = {}", only.family_id)
     _add_state(where, only.state)

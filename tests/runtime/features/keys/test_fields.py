@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -25,14 +27,16 @@ from gatehouse.core.keys import (
     key_fields,
 )
 from gatehouse.core.lifecycle import Action, state_change, tombstone
+from gatehouse.features.keys.conditions import CAN_MANAGE_KEYS, USABLE
 from gatehouse.features.keys.fields import KeySettings
-from gatehouse.features.keys.repository import CAN_MANAGE_KEYS, COLUMNS, USABLE, column_values
+from gatehouse.features.keys.repository import COLUMNS, column_values
 from gatehouse.features.keys.schemas import CreateKey, KeyView, check_fields
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.db.statements import placeholders
 from gatehouse.platform.http.validation import strings
 
 from tests.runtime.console_client import Console
+from tools.docs import key_form
 
 UPDATED = key_fields(set_by="update")
 SETTABLE = (*UPDATED, *key_fields(set_by="create"))
@@ -43,28 +47,29 @@ RECORDED = {
     *("name", "owner", "environment", "scopes", "roles", "cores", "methods", "addresses", "limits", "credits", "expires_at"),
     "tags",
 }
+TEXTS = Path(__file__).resolve().parents[4] / "runtime/web/src/locales/en.ts"
 
 
 def test_field_without_decisions_is_an_error() -> None:
     class Undecided(msgspec.Struct):
         name: Annotated[str, SETTING]
-        contact: str
+        colour: str
 
-    with pytest.raises(TypeError, match=r"Undecided\.contact has no decisions"):
+    with pytest.raises(TypeError, match=r"Undecided\.colour has no decisions"):
         decisions(Undecided)
 
 
 def test_setting_whose_changes_are_not_audited_is_an_error() -> None:
     class Unaudited(msgspec.Struct):
-        contact: Annotated[str, msgspec.structs.replace(INTERNAL, set_by="update")]
+        colour: Annotated[str, msgspec.structs.replace(INTERNAL, set_by="update")]
 
-    with pytest.raises(TypeError, match=r"Unaudited\.contact can be set"):
+    with pytest.raises(TypeError, match=r"Unaudited\.colour can be set"):
         decisions(Unaudited)
 
 
 def test_field_that_a_request_lacks_is_an_error() -> None:
-    with pytest.raises(TypeError, match=r"CreateKey lacks .*: contact"):
-        check_fields(CreateKey, "name", "contact")
+    with pytest.raises(TypeError, match=r"CreateKey lacks .*: colour"):
+        check_fields(CreateKey, "name", "colour")
 
 
 def test_every_setting_has_an_example_other_than_its_default() -> None:
@@ -106,6 +111,13 @@ async def test_search_compares_the_field_with_the_text(console: Console, name: s
     text = value[0] if search == "item" else value[:11] if search == "start" else value[1:].upper()
     page = (await console.client.get("/v1/keys", params={"search": text, "limit": 200})).json()
     assert key["id"] in {found["id"] for found in page["keys"]}
+
+
+def test_web_form_has_a_label_for_every_field() -> None:
+    catalogue = TEXTS.read_text(encoding="utf-8")
+    names = re.findall(r"^  (\w+): \{", key_form.module(), re.MULTILINE)
+    assert {"name", "notes"} <= set(names)
+    assert [name for name in names if f"'field.{name}':" not in catalogue] == [], TEXTS.name
 
 
 async def test_every_field_has_a_column(module_pool: Pool) -> None:

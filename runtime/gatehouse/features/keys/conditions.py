@@ -1,0 +1,29 @@
+"""Conditions on the rows of `api_key`, from the states and the decisions of `core`. `{0}` is the parameter of a search."""
+
+from gatehouse.core.keys import ADMIN_ROLES, OWNER_SCOPES, KeyState, key_fields
+from gatehouse.core.lifecycle import Action, states_before
+
+_COMPARISONS = {
+    "part": "strpos(lower({column}), lower({{0}})) > 0",
+    "start": "starts_with({column}, {{0}})",
+    "item": "{column} @> ARRAY[{{0}}]",
+}
+
+#: The key has a field whose decision on searches matches the parameter.
+SEARCH = " OR ".join(
+    comparison.format(column=column) for search, comparison in _COMPARISONS.items() for column in key_fields(search=search)
+)
+
+#: `keys.is_usable` at the time of the transaction.
+USABLE = f"(state = '{KeyState.ACTIVE}' AND (expires_at IS NULL OR expires_at > now()))"
+
+#: `keys.can_manage_keys`.
+CAN_MANAGE_KEYS = (
+    f"(state = '{KeyState.ACTIVE}' AND NOT require_signature"
+    f" AND (scopes && ARRAY{[*OWNER_SCOPES]} OR roles && ARRAY{[*ADMIN_ROLES]}))"
+)
+
+
+def in_states(action: Action) -> str:
+    """The key is in a state in which the action changes it."""
+    return f"state IN ({', '.join(repr(state.value) for state in states_before(action))})"
