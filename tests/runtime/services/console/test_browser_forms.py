@@ -337,7 +337,7 @@ async def test_leaving_a_value_that_is_shown_once_asks_first(browser: Browser, o
         primary = await part.locator(".button.primary").all_inner_texts()
         assert [text.partition(" ")[0].partition("\n")[0] for text in primary] == ["Copy"] * len(values)
         assert not await page.evaluate(unload)
-        assert await violations_in_both_themes(page) == []
+        assert await violations_in_both_themes(page, await part.element_handle()) == []
         leave = page.get_by_role("dialog").get_by_role("button", name="Leave page")
         await page.get_by_role("link", name="Usage", exact=True).click()
         await expect(leave).to_be_visible()
