@@ -3,8 +3,9 @@
 # Usage: scripts/test_policies.sh lowest-direct|highest [PYTEST ARGUMENT...]
 set -eu
 cd "$(dirname "$0")/.."
-resolution=$1
+PATH="$PATH:.gatehouse/tools/bin"
+environment=.gatehouse/test-policies-$1
+uv venv --quiet --clear "$environment"
+uv pip install --quiet --python "$environment" --resolution "$1" --reinstall-package gatehouse-policies "./policies[test]"
 shift
-PATH="$PATH:.gatehouse/tools/bin" exec uv run --no-project --isolated --resolution "$resolution" \
-    --refresh-package gatehouse-policies --with "./policies[test]" \
-    python -m pytest -c policies/pyproject.toml --rootdir . "${@:-tests/policies}"
+exec "$environment/bin/python" -m pytest -c policies/pyproject.toml --rootdir . "${@:-tests/policies}"

@@ -117,7 +117,8 @@ async def _program(project: Project, monitor: Monitor, preview: bool, raised: li
         organization=ORGANIZATION,
     )
     settings: Any = SETTINGS
-    settings.outputs, settings.lock, settings.package_refs = set(), threading.Lock(), {}
+    # The type of the collection differs between versions of the SDK.
+    settings.outputs, settings.lock, settings.package_refs = type(settings.outputs)(), threading.Lock(), {}
     settings.rpc_manager = _RpcManager(monitor, project)
     _replace_sdk_functions()
     settings.root_directory = str(project.root)
