@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _RUNTIME = Path(__file__).parent.parent.parent / "runtime" / "gatehouse"
-FOLDER = _RUNTIME / "console" / "static"
+FOLDER = _RUNTIME / "services" / "console" / "static"
 """The files that `scripts/setup.sh` builds from `runtime/web`."""
-HEADERS = _RUNTIME / "http" / "security_headers.toml"
+HEADERS = _RUNTIME / "platform" / "http" / "security_headers.toml"
 INDEX = "index.html"
 COMPRESSED = (".br", ".gz")
 """Suffixes of the compressed files, from which the console responds. CloudFront compresses responses itself."""
