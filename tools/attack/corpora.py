@@ -204,9 +204,9 @@ MALFORMED_BODIES: tuple[tuple[bytes, tuple[str, str, str]], ...] = (
     (b'{"token": "x", "cost": -1}', ("body.cost", "is too small", "")),
     (b'{"token": "' + b"x" * 600 + b'"}', ("body.token", "is too long", "")),
     (b'{"token":"a","core":"Docs\\u0000"}', ("body.core", "does not match the required pattern", "")),
-    (b'{"token":"a","scopes":' + _DEEP + b"}", ("body.scopes[0]", "must be a string", "")),
-    (b'{"token":"a","deep":' + _DEEP + b"}", ("body.deep", "is not a known field", "")),
-    (_DEEP, ("body", "must be an object", "send an object")),
+    (b'{"token":"a","scopes":' + _DEEP + b"}", ("body", "is nested too deeply", "send a flatter document")),
+    (b'{"token":"a","deep":' + _DEEP + b"}", ("body", "is nested too deeply", "send a flatter document")),
+    (_DEEP, ("body", "is nested too deeply", "send a flatter document")),
 )
 
 #: URLs that are not the origin of a Core.

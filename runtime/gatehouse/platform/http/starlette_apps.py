@@ -1,21 +1,29 @@
-"""Shared parts of the console and sharing applications: request middleware, error responses, pages and operational endpoints."""
+"""Shared parts of the console and sharing applications: routing, responses, middleware, pages and operational endpoints."""
 
 from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
+from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Match, Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gatehouse.core.actor import RequestId
+from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.exemplars import metrics_type
 from gatehouse.platform.http import asgi
+from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.health import Probes, readiness
 from gatehouse.platform.http.security_headers import security_headers
 from gatehouse.platform.observability import Observer
@@ -54,8 +62,86 @@ class LoggedRoute(Route):
         return match, {**child_scope, "route": self}
 
 
-async def unexpected(request: Request, exc: Exception) -> Response:
-    """Handler for `Exception` in every application behind RequestContextMiddleware."""
+@dataclass(slots=True)
+class _Segment:
+    """Routes whose path ends with a segment, by method, and the segments that follow it. None: a parameter."""
+
+    methods: dict[str, LoggedRoute] = field(default_factory=dict)
+    following: dict[str | None, _Segment] = field(default_factory=dict)
+
+
+class RouteTable(BaseRoute):
+    """Finds a route by path and method, in a time that does not depend on the number of routes. Of several routes, one without
+    parameters comes first, then the earlier one. Raises HTTPException with the allowed methods for another method."""
+
+    def __init__(self, routes: Sequence[LoggedRoute]) -> None:
+        self.routes = list(routes)
+        self._root = _Segment()
+        for route in routes:
+            segment = self._root
+            for text in route.path.split("/"):
+                segment = segment.following.setdefault(None if text.startswith("{") else text, _Segment())
+            for method in route.methods or ():
+                segment.methods.setdefault(method, route)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        segments = [self._root]
+        for text in scope["path"].split("/"):
+            names = (text, None) if text else (text,)
+            segments = [segment.following[name] for segment in segments for name in names if name in segment.following]
+        methods = {method: route for segment in reversed(segments) for method, route in segment.methods.items()}
+        if not methods:
+            return Match.NONE, {}
+        route = methods.get(scope["method"])
+        if route is None:
+            scope["route"] = next(iter(methods.values()))
+            raise HTTPException(405, headers={"Allow": ", ".join(sorted(methods))})
+        return route.matches(scope)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["route"].handle(scope, receive, send)
+
+
+def application(
+    routes: Sequence[LoggedRoute],
+    handlers: Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]],
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
+    observer: Observer,
+    *,
+    https: bool,
+) -> ASGIApp:
+    """Return an application. handlers: responses to errors, by class. https: the public URL uses https, so HSTS is sent."""
+    exception_handlers: Any = {**handlers, Exception: _unexpected}
+    app = Starlette(routes=[RouteTable(routes)], exception_handlers=exception_handlers, lifespan=lifespan)
+    app.router.redirect_slashes = False
+    return RequestContextMiddleware(app, observer, https=https)
+
+
+def response_of(endpoint: Endpoint, result: Any) -> Response:
+    """Return the response for the result of a handler: a response, None for a response without a body, or a struct."""
+    if isinstance(result, Response):
+        return result
+    if result is None:
+        return Response(status_code=endpoint.status)
+    return Response(asgi.encode(result), endpoint.status, media_type="application/json")
+
+
+def problem(request: Request, error: GatehouseError, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the problem document for an error, which is also logged."""
+    request.state.code, request.state.detail = error.code, error.detail
+    body = asgi.problem(error, request.state.request_id, request.state.trace_id)
+    return Response(body, error.status, headers, media_type="application/problem+json")
+
+
+def client_address(request: Request, addresses: ClientAddresses) -> str:
+    """Return the address of the client, as reported by trusted proxies."""
+    peer = request.client.host if request.client else "unknown"
+    return addresses.client(peer, request.headers.getlist("x-forwarded-for"))
+
+
+async def _unexpected(request: Request, exc: Exception) -> Response:
     request_id: RequestId = request.state.request_id
     error = InternalError(f"An internal error occurred. Include the request ID {request_id} when you report it.")
     return Response(asgi.problem(error, request_id, request.state.trace_id), error.status, media_type="application/problem+json")

@@ -3,8 +3,8 @@
 The types declare bounds with `msgspec.Meta`. `checked` adds a function for other constraints. Every problem has a
 location (`body.limits[0].quota`), a message and a fix. Messages never repeat a value from the request, which may be a secret.
 
-The time to decode a body is bounded: a body is first decoded as its type, which ends at the first value that the type does not
-permit. Only a body that matches its type, or that is small, is parsed a second time.
+msgspec decides whether a value matches its type. If not, `_problems` compares the value with the description of the type. A body
+is then decoded one level at a time, so that the time is linear in its size, whatever it contains.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -26,7 +26,6 @@ from gatehouse.core.errors import PROBLEMS_MAX, BadRequest, Problem
 from gatehouse.platform.http.forwarding import query_flaw
 
 T = TypeVar("T")
-_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 #: Returns the problem with a value, or an empty string. Called with JSON values that already match the declared type.
 Check = Callable[[Any], str]
@@ -41,19 +40,20 @@ STRINGS_MAX = 10_000
 #: Maximum size of a body of which all problems are reported; of a larger one, the first. Larger bodies are decoded in a thread.
 _SMALL_BYTES_MAX = 65_536
 
-_MESSAGE = re.compile(r"^(?P<message>.*?)(?: - at (?P<key>`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL)
-_STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<index>[^\]]*)\]")
-_TYPE_NAMES = {
-    "str": "a string",
-    "int": "an integer",
-    "float": "a number",
-    "bool": "true or false",
-    "array": "an array",
-    "object": "an object",
-}
-_UNITS = {"str": "characters", "array": "items", "object": "entries"}
+#: Expected types in messages, with the units of their length.
+_STRING, _INTEGER, _NUMBER, _BOOLEAN = "a string", "an integer", "a number", "true or false"
+_ARRAY, _OBJECT = "an array", "an object"
+_UNITS = {_STRING: "characters", _ARRAY: "items", _OBJECT: "entries"}
+
 _MEMBER = re.compile(rb'"([a-z0-9_]*+)"[ \t\r\n]*+:')
-_POSITION = re.compile(r"\(byte (\d+)\)")
+_WHITE_SPACE = b" \t\r\n"
+_POSITION = re.compile(r"\(byte (\d+)\)$")
+
+_raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_raw_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+#: Stands for a number that does not fit in 64 bits.
+_OUT_OF_RANGE = object()
 
 
 def checked(check: Check, **constraints: Any) -> msgspec.Meta:
@@ -73,18 +73,17 @@ def published(pattern: str) -> str:
 
 
 def decode_body(body: bytes, kind: type[T]) -> T:
-    """Decode a JSON body, without the checks of `checked`. Raises BadRequest with a location and a fix for each problem."""
-    result = _decode(body, kind)
-    names = _MEMBER.findall(body)
+    """Decode a JSON body. Raises BadRequest with a location and a fix for each problem."""
+    result, names = _decode(body, kind), _MEMBER.findall(body)
     # Structs reject unknown fields, so every name is plain ASCII. If each name appears once and nothing is escaped, no object has
     # a duplicate, and no string a NUL character. Only other bodies are parsed again, with a slower parser.
-    if len(set(names)) != len(names) or b"\\" in body:
-        _value(body)
+    if len(set(names)) != len(names) or b"\\" in body or _has_checks(kind):
+        _run_checks(_value(body), kind, "body")
     return result
 
 
 def decode_json(body: bytes, kind: type[T]) -> tuple[T, Any]:
-    """Decode a JSON body. Returns it also as a JSON value. Raises BadRequest like `decode_body`."""
+    """Like `decode_body`. Returns the body also as a JSON value."""
     result, value = _decode(body, kind), _value(body)
     _run_checks(value, kind, "body")
     return result, value
@@ -105,42 +104,32 @@ def prepare(*kinds: Any) -> None:
     """
     for kind in kinds:
         _decoder(kind)
+        _type_info(kind)
 
 
 def validate(value: object, kind: type[T], location: str) -> T:
-    """Convert a JSON value. Raises BadRequest with one problem for each invalid top-level field."""
+    """Convert a JSON value. Raises BadRequest with all problems."""
     try:
-        result = _convert(value, kind)
-    except msgspec.ValidationError as exc:
-        raise _rejected(exc, kind, location, value) from None
+        result = msgspec.convert(value, kind)
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        raise _error(_problems(value, _type_info(kind), location), location) from None
     _run_checks(value, kind, location)
     return result
 
 
-def validate_query(parameters: Mapping[str, str], kind: type[T]) -> T:
-    """Convert query parameters, in which numbers and booleans are text. Raises BadRequest."""
-    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
-    values = {name: _from_text(text, fields[name]) if name in fields else text for name, text in parameters.items()}
-    return validate(values, kind, "query")
-
-
-def decode_query(query: bytes, kind: type[_Struct]) -> _Struct:
-    """Decode a raw query string. Array fields may be repeated; integers are sent in decimal. Raises BadRequest with the first
-    problem."""
+def decode_query(query: bytes, kind: type[T]) -> T:
+    """Decode a raw query string, in which numbers and booleans are text. Array fields may be repeated. Raises BadRequest."""
     check_query(query)
     values: dict[str, Any] = {}
-    arrays = _arrays(kind)
+    arrays, readers = _query_fields(kind)
     for name, text in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name in arrays:
             values.setdefault(name, []).append(text)
         elif name in values:
             raise invalid(f"query.{name[:NAME_CHARS_MAX]}", "is sent more than once", "send it once")
         else:
-            values[name] = text
-    try:
-        return msgspec.convert(values, kind, strict=False)
-    except msgspec.ValidationError as exc:
-        raise _rejected(exc, kind, "query", values) from None
+            values[name] = readers[name](text) if name in readers else text
+    return validate(values, kind, "query")
 
 
 def check_query(query: bytes) -> None:
@@ -160,16 +149,22 @@ def _decode(body: bytes, kind: type[T]) -> T:
     if body.count(b'"') - body.count(b'\\"') > 2 * STRINGS_MAX:
         raise invalid("body", f"contains more than {STRINGS_MAX:,} strings", "divide the request")
     try:
-        return cast("msgspec.json.Decoder[T]", _decoder(kind)).decode(body)  # type: ignore[arg-type]  # types are hashable
-    except msgspec.ValidationError as exc:
-        error = _rejected(exc, kind, "body", small_value(body))
+        return cast("msgspec.json.Decoder[T]", _decoder(kind)).decode(body)
+    except msgspec.ValidationError:
+        problems_max = PROBLEMS_MAX + 1 if len(body) <= _SMALL_BYTES_MAX else 1
+        try:
+            error = _error(_problems(msgspec.Raw(body.strip(_WHITE_SPACE)), _type_info(kind), "body"), "body", problems_max)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            error = _malformed(body, exc)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         error = _malformed(body, exc)
     raise error from None
 
 
 def _malformed(body: bytes, exc: Exception) -> BadRequest:
-    """The error for a body that is not JSON."""
+    """The error for a body that is not JSON. Its location has a line and a column if the message of msgspec ends with them."""
+    if isinstance(exc, RecursionError):
+        return invalid("body", "is nested too deeply", "send a flatter document")
     if body.startswith(b"\xef\xbb\xbf"):
         return invalid("body", "begins with a byte order mark", "send UTF-8 without a byte order mark (RFC 8259, section 8.1)")
     try:
@@ -194,15 +189,10 @@ def small_value(body: bytes) -> object:
         return None
 
 
-def _rejected(exc: msgspec.ValidationError, kind: Any, location: str, value: object) -> BadRequest:
-    """The error for a value that does not match its type. `value`: used to find all problems. None: one problem is reported."""
-    problems = list(islice(_field_problems(value, kind, location), PROBLEMS_MAX + 1))
-    return _error(problems or [_translate(str(exc), kind, location)])
-
-
-def _error(problems: Sequence[Problem]) -> BadRequest:
-    single = f"{problems[0].location} {problems[0].message}"
-    return BadRequest(single if len(problems) == 1 else "The request is invalid. See `errors`.", errors=tuple(problems))
+def _error(problems: Iterator[Problem], location: str, problems_max: int = PROBLEMS_MAX + 1) -> BadRequest:
+    reported = tuple(islice(problems, problems_max)) or (Problem(location, "does not match its type"),)
+    single = f"{reported[0].location} {reported[0].message}"
+    return BadRequest(single if len(reported) == 1 else "The request is invalid. See `errors`.", errors=reported)
 
 
 def _value(body: bytes) -> Any:
@@ -210,8 +200,8 @@ def _value(body: bytes) -> Any:
     and for NUL, which PostgreSQL cannot store."""
     try:
         value = json.loads(body, object_pairs_hook=_members)
-    except RecursionError:
-        raise invalid("body", "is nested too deeply", "send a flatter document") from None
+    except RecursionError as exc:
+        raise _malformed(body, exc) from None
     if b"\\u0000" in body:
         for location, text in strings(value, "body"):
             if "\0" in text:
@@ -220,77 +210,11 @@ def _value(body: bytes) -> Any:
 
 
 def _run_checks(value: object, kind: Any, location: str) -> None:
-    problems = list(islice(_first_failures(value, kind, location), PROBLEMS_MAX + 1))
-    if problems:
-        raise _error(problems)
-
-
-def _convert(value: object, kind: type[T]) -> T:
-    """Like `msgspec.convert`, but also raises ValidationError for an unpaired surrogate."""
-    try:
-        return msgspec.convert(value, kind)
-    except UnicodeEncodeError:
-        raise msgspec.ValidationError("Contains an unpaired surrogate") from None
-
-
-def _from_text(text: str, kind: Any) -> object:
-    """Converts a query parameter to an integer or boolean if the type accepts one. Otherwise, returns the text, which validation
-    may reject."""
-    accepted = {type(option) for option in _options(inspect.type_info(kind))}
-    if inspect.IntType in accepted and re.fullmatch(r"-?[0-9]{1,19}", text, re.ASCII):
-        return int(text)
-    if inspect.BoolType in accepted and text in ("true", "false"):
-        return text == "true"
-    return text
-
-
-def _field_problems(value: object, kind: Any, location: str) -> Iterator[Problem]:
-    """One problem for each invalid top-level field."""
-    if not isinstance(value, dict) or not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
-        return
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    for name, field in fields.items():
-        field_location = f"{location}.{name}"
-        if name not in value:
-            if field.required:
-                yield Problem(field_location, "is missing", "add this field")
-            continue
-        try:
-            _convert(value[name], field.type)
-        except msgspec.ValidationError as exc:
-            yield _entry_problem(value[name], field.type, field_location) or _translate(str(exc), field.type, field_location)
-        else:
-            yield from _first(_failures(value[name], inspect.type_info(field.type), field_location))
-    for name in value:
-        if name not in fields:
-            yield _unknown(name, kind, location)
-
-
-def _entry_problem(value: object, kind: Any, location: str) -> Problem | None:
-    """The problem with an invalid entry among the first entries of a map. The msgspec message does not contain its name."""
-    if not isinstance(value, dict) or isinstance(_struct(inspect.type_info(kind)), inspect.StructType):
-        return None
-    for name, item in islice(value.items(), PROBLEMS_MAX):
-        try:
-            _convert({name: item}, kind)
-        except msgspec.ValidationError as exc:
-            match = _MESSAGE.match(str(exc))
-            problem = _translate(match["message"] if match else str(exc), kind, f"{location}.{name[:NAME_CHARS_MAX]}")
-            if match and match["key"]:
-                return Problem(problem.location, f"has a name that {problem.message}", problem.fix)
-            return problem
-    return None
-
-
-def _first_failures(value: object, kind: Any, location: str) -> Iterator[Problem]:
-    """The first failed check of each top-level field."""
-    info = _type_info(kind)
-    if isinstance(info, inspect.StructType) and isinstance(value, dict):
-        for field in info.fields:
-            if field.encode_name in value:
-                yield from _first(_failures(value[field.encode_name], field.type, f"{location}.{field.encode_name}"))
-    else:
-        yield from _first(_failures(value, info, location))
+    """Raise BadRequest if a JSON value that matches its type fails a check."""
+    if _has_checks(kind):
+        problems = list(islice(_failures(value, _type_info(kind), location), PROBLEMS_MAX + 1))
+        if problems:
+            raise _error(iter(problems), location)
 
 
 def _failures(value: Any, info: inspect.Type, location: str) -> Iterator[Problem]:
@@ -304,105 +228,247 @@ def _failures(value: Any, info: inspect.Type, location: str) -> Iterator[Problem
         for option in info.types:
             if value is not None and not isinstance(option, inspect.NoneType):
                 yield from _failures(value, option, location)
-    elif isinstance(info, inspect.StructType):
+    else:
+        for item, item_info, item_location in _children(value, info, location):
+            yield from _failures(item, item_info, item_location)
+
+
+def _problems(value: Any, info: inspect.Type, location: str) -> Iterator[Problem]:
+    """All problems of a value.
+
+    value: a JSON value, or part of a valid JSON document, which is decoded one level at a time. Raises DecodeError,
+    UnicodeDecodeError and RecursionError if the document is not valid.
+    """
+    if isinstance(value, msgspec.Raw):
+        value = _one_level(value)
+    if isinstance(info, inspect.Metadata):
+        problems = _problems(value, info.type, location)
+        if (problem := next(problems, None)) is not None:
+            yield problem
+            yield from problems
+        elif info.extra and "check" in info.extra and value is not None:
+            message = info.extra["check"](_complete(value))
+            if message:
+                yield Problem(location, message)
+        return
+    if isinstance(info, inspect.UnionType):
+        # Requests have no other unions than of one type and null.
+        options = [option for option in info.types if not isinstance(option, inspect.NoneType)]
+        if value is not None or len(options) == len(info.types):
+            yield from _problems(value, options[0], location)
+        return
+    own = _own_problem(value, info, location)
+    if own is not None:
+        yield own
+        return
+    if isinstance(info, inspect.StructType):
+        problems = _field_problems(value, info, location)
+        if (problem := next(problems, None)) is not None:
+            yield problem
+            yield from problems
+        elif hasattr(info.cls, "__post_init__"):
+            try:
+                msgspec.convert(_complete(value), info.cls)
+            except msgspec.ValidationError as exc:
+                yield Problem(location, str(exc.__cause__))
+        return
+    for item, item_info, item_location in _children(value, info, location):
+        yield from _problems(item, item_info, item_location)
+    if isinstance(info, inspect.DictType):
+        for name in value:
+            for problem in _problems(name, info.key_type, f"{location}.{name[:NAME_CHARS_MAX]}"):
+                yield Problem(problem.location, f"has a name that {problem.message}", problem.fix)
+
+
+def _one_level(raw: msgspec.Raw) -> Any:
+    """The JSON value of part of a document, in which the members of an object and the items of an array are not decoded."""
+    text = bytes(raw)
+    if text.startswith(b"{"):
+        return _raw_members(text)
+    if text.startswith(b"["):
+        return _raw_items(text)
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.ValidationError:
+        return _OUT_OF_RANGE
+
+
+def _complete(value: Any) -> Any:
+    """The value without parts that are not decoded."""
+    if isinstance(value, msgspec.Raw):
+        return msgspec.json.decode(value)
+    if isinstance(value, dict):
+        return {name: _complete(item) for name, item in value.items()}
+    return [_complete(item) for item in value] if isinstance(value, list) else value
+
+
+def _children(value: Any, info: inspect.Type, location: str) -> Iterator[tuple[Any, inspect.Type, str]]:
+    """The items and members of a value, with their types and locations."""
+    if isinstance(info, inspect.StructType):
         for field in info.fields:
             if field.encode_name in value:
-                yield from _failures(value[field.encode_name], field.type, f"{location}.{field.encode_name}")
+                yield value[field.encode_name], field.type, f"{location}.{field.encode_name}"
     elif isinstance(info, inspect.ListType | inspect.VarTupleType):
         for index, item in enumerate(value):
-            yield from _failures(item, info.item_type, f"{location}[{index}]")
+            yield item, info.item_type, f"{location}[{index}]"
+    elif isinstance(info, inspect.TupleType):
+        for index, (item, item_type) in enumerate(zip(value, info.item_types, strict=True)):
+            yield item, item_type, f"{location}[{index}]"
     elif isinstance(info, inspect.DictType):
         for name, item in value.items():
-            yield from _failures(item, info.value_type, f"{location}.{name}")
+            yield item, info.value_type, f"{location}.{name[:NAME_CHARS_MAX]}"
 
 
-def _first(problems: Iterator[Problem]) -> Iterator[Problem]:
-    problem = next(problems, None)
-    if problem is not None:
-        yield problem
+def _field_problems(value: Mapping[str, Any], info: inspect.StructType, location: str) -> Iterator[Problem]:
+    """Problems of each field of an object, in the order of the declaration, and unknown fields."""
+    names = {field.encode_name: None for field in info.fields}
+    for field in info.fields:
+        if field.encode_name in value:
+            yield from _problems(value[field.encode_name], field.type, f"{location}.{field.encode_name}")
+        elif field.required:
+            yield Problem(f"{location}.{field.encode_name}", "is missing", "add this field")
+    if info.forbid_unknown_fields:
+        fix = "remove it, or correct its name" + (f": {', '.join(names)}" if names else "")
+        yield from (
+            Problem(f"{location}.{name[:NAME_CHARS_MAX]}", "is not a known field", fix) for name in value if name not in names
+        )
 
 
-def _translate(text: str, kind: Any, location: str) -> Problem:
-    """The problem that a msgspec message describes. A message may contain a name of any length."""
-    text = text if len(text) <= 1000 else text[:500] + text[-500:]
-    match = _MESSAGE.match(text)
-    message, path = (match["message"], match["path"] or "$") if match else (text, "$")
-    location += path.removeprefix("$")
-    info = _resolve(_type_info(kind), path)
-    if match := re.fullmatch(r"Object contains unknown field `(.*)`", message, re.DOTALL):
-        struct = _struct(info)
-        return _unknown(match[1], struct.cls if isinstance(struct, inspect.StructType) else None, location)
-    if match := re.fullmatch(r"Object missing required field `(.*)`", message):
-        return Problem(f"{location}.{match[1]}", "is missing", "add this field")
-    if message.startswith("Invalid enum value"):
-        values = [str(value) for option in _options(info) if isinstance(option, inspect.LiteralType) for value in option.values]
-        return Problem(location, "is not one of the allowed values", f"send one of {', '.join(values)}" if values else "")
-    if match := re.fullmatch(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`", message):
-        name = _TYPE_NAMES.get(match[1], f"a {match[1]}")
-        return Problem(location, f"must be {name}", f"send {name}")
-    if match := re.fullmatch(r"Expected `(str|array|object)(?: \| null)?` of length ([<>]=) (\d+).*", message):
-        return _length_problem(location, match[1], match[2] == "<=", match[3])
-    if match := re.fullmatch(r"Expected `(?:int|float)(?: \| null)?` ([<>]=) (-?[\d.]+)", message):
-        small = match[1] == ">="
-        return Problem(location, f"is too {'small' if small else 'large'}", f"send {match[2]} or {'more' if small else 'less'}")
-    if match := re.fullmatch(r"Expected `str(?: \| null)?` matching regex '(.*)'", message, re.DOTALL):
-        pattern = published(match[1].replace("\\\\", "\\"))
-        return Problem(location, "does not match the required pattern", f"send a string that matches {pattern}")
-    if "out of range" in message:
+def _own_problem(value: Any, info: inspect.Type, location: str) -> Problem | None:
+    """The problem with the type, the size or the value itself, without the items and members."""
+    if value is _OUT_OF_RANGE:
         return Problem(location, "is too large", "send a number that fits in 64 bits")
-    return Problem(location, message[:1].lower() + message[1:])
+    match info:
+        case inspect.StrType():
+            return _type_problem(value, str, _STRING, location) or _text_problem(value, info, location)
+        case inspect.IntType():
+            return _type_problem(value, int, _INTEGER, location) or _bound_problem(value, info, location)
+        case inspect.FloatType():
+            return _type_problem(value, (int, float), _NUMBER, location) or _bound_problem(value, info, location)
+        case inspect.BoolType():
+            return _type_problem(value, bool, _BOOLEAN, location)
+        case inspect.ListType() | inspect.VarTupleType():
+            return _type_problem(value, (list, tuple), _ARRAY, location) or _length_problem(value, info, _ARRAY, location)
+        case inspect.TupleType():
+            count = len(info.item_types)
+            bounds = inspect.ListType(inspect.AnyType(), min_length=count, max_length=count)
+            return _own_problem(value, bounds, location)
+        case inspect.DictType():
+            return _type_problem(value, dict, _OBJECT, location) or _length_problem(value, info, _OBJECT, location)
+        case inspect.StructType():
+            return _type_problem(value, dict, _OBJECT, location)
+        case inspect.LiteralType() | inspect.EnumType():
+            return _choice_problem(value, info, location)
+        case inspect.AnyType():
+            return None
+    raise TypeError(f"{location} has a type that requests cannot have: {info!r}")
 
 
-def _length_problem(location: str, kind: str, at_most: bool, bound: str) -> Problem:
-    message = f"is too {'long' if at_most else 'short'}" if kind == "str" else f"has too {'many' if at_most else 'few'} items"
-    return Problem(location, message, f"send at {'most' if at_most else 'least'} {bound} {_UNITS[kind]}")
+def _type_problem(value: Any, types: type | tuple[type, ...], name: str, location: str) -> Problem | None:
+    if isinstance(value, types) and (types is bool or not isinstance(value, bool)):
+        return None
+    return Problem(location, f"must be {name}", f"send {name}")
 
 
-def _unknown(name: str, kind: Any, location: str) -> Problem:
-    known = () if kind is None else kind.__struct_encode_fields__
-    fix = "remove it, or correct its name" + (f": {', '.join(known)}" if known else "")
-    return Problem(f"{location}.{name[:NAME_CHARS_MAX]}", "is not a known field", fix)
+def _text_problem(text: str, info: inspect.StrType, location: str) -> Problem | None:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return Problem(location, "contains an unpaired surrogate", "remove it")
+    problem = _length_problem(text, info, _STRING, location)
+    if problem is None and info.pattern is not None and not re.search(info.pattern, text):
+        fix = f"send a string that matches {published(info.pattern)}"
+        return Problem(location, "does not match the required pattern", fix)
+    return problem
 
 
-@cache
+def _length_problem(
+    value: Any, info: inspect.StrType | inspect.ListType | inspect.VarTupleType | inspect.DictType, name: str, location: str
+) -> Problem | None:
+    at_most = info.max_length is not None and len(value) > info.max_length
+    if not at_most and (info.min_length is None or len(value) >= info.min_length):
+        return None
+    message = f"is too {'long' if at_most else 'short'}" if name == _STRING else f"has too {'many' if at_most else 'few'} items"
+    bound = info.max_length if at_most else info.min_length
+    return Problem(location, message, f"send at {'most' if at_most else 'least'} {bound} {_UNITS[name]}")
+
+
+def _bound_problem(value: float, info: inspect.IntType | inspect.FloatType, location: str) -> Problem | None:
+    if info.ge is not None and value < info.ge:
+        return Problem(location, "is too small", f"send {info.ge} or more")
+    if info.le is not None and value > info.le:
+        return Problem(location, "is too large", f"send {info.le} or less")
+    return None
+
+
+def _choice_problem(value: Any, info: inspect.LiteralType | inspect.EnumType, location: str) -> Problem | None:
+    values = info.values if isinstance(info, inspect.LiteralType) else tuple(member.value for member in info.cls)
+    problem = _type_problem(value, str, _STRING, location)
+    if problem is None and value not in values:
+        return Problem(location, "is not one of the allowed values", f"send one of {', '.join(map(str, values))}")
+    return problem
+
+
+#: Types are hashable, which their annotation does not say.
+_cached: Callable[[Callable[[Any], T]], Callable[[Any], T]] = cache
+
+
+@_cached
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
-@cache
+@_cached
 def _type_info(kind: Any) -> inspect.Type:
     return inspect.type_info(kind)
 
 
-@cache
-def _arrays(kind: type[msgspec.Struct]) -> frozenset[str]:
-    """Names of the fields that are arrays."""
-    fields = {field.encode_name: _options(inspect.type_info(field.type)) for field in msgspec.structs.fields(kind)}
-    return frozenset(name for name, options in fields.items() if isinstance(options[0], inspect.ListType | inspect.VarTupleType))
+@_cached
+def _has_checks(kind: Any) -> bool:
+    return any(info.extra and "check" in info.extra for info in _parts(_type_info(kind)) if isinstance(info, inspect.Metadata))
 
 
-def _options(info: inspect.Type) -> tuple[inspect.Type, ...]:
-    """The types that a value may have, without annotations."""
-    while isinstance(info, inspect.Metadata):
-        info = info.type
-    return tuple(inner for option in info.types for inner in _options(option)) if isinstance(info, inspect.UnionType) else (info,)
+@_cached
+def _query_fields(kind: Any) -> tuple[frozenset[str], dict[str, Callable[[str], object]]]:
+    """Names of the fields that are arrays, and functions that convert the text of a number or a boolean."""
+    info = _type_info(kind)
+    assert isinstance(info, inspect.StructType)  # noqa: S101 - every query is declared as a struct
+    types = {field.encode_name: {type(part) for part in _parts(field.type)} for field in info.fields}
+    arrays = frozenset(name for name, found in types.items() if found & {inspect.ListType, inspect.VarTupleType})
+    scalars = {name: found & {inspect.IntType, inspect.BoolType} for name, found in types.items() if name not in arrays}
+    return arrays, {name: partial(_from_text, accepted=found) for name, found in scalars.items() if found}
 
 
-def _struct(info: inspect.Type) -> inspect.Type:
-    return next((option for option in _options(info) if isinstance(option, inspect.StructType)), info)
+def _from_text(text: str, accepted: set[type[inspect.Type]]) -> object:
+    """Converts a query parameter to an integer or boolean if the type accepts one. Otherwise, returns the text, which validation
+    may reject."""
+    if inspect.IntType in accepted and re.fullmatch(r"-?[0-9]{1,19}", text, re.ASCII):
+        return int(text)
+    if inspect.BoolType in accepted and text in ("true", "false"):
+        return text == "true"
+    return text
 
 
-def _resolve(info: inspect.Type, path: str) -> inspect.Type:
-    """The type at a path such as `$.limits[0].quota`."""
-    for step in _STEP.finditer(path):
-        for option in _options(info):
-            if step["name"] is not None and isinstance(option, inspect.StructType):
-                info = next((field.type for field in option.fields if field.encode_name == step["name"]), info)
-            elif isinstance(option, inspect.ListType | inspect.VarTupleType):
-                info = option.item_type
-            elif isinstance(option, inspect.DictType):
-                info = option.value_type
-    return info
+def _parts(info: inspect.Type) -> Iterator[inspect.Type]:
+    """A type and all types of which it consists."""
+    yield info
+    inner: Sequence[inspect.Type] = ()
+    match info:
+        case inspect.Metadata():
+            inner = (info.type,)
+        case inspect.UnionType():
+            inner = info.types
+        case inspect.StructType():
+            inner = [field.type for field in info.fields]
+        case inspect.ListType() | inspect.VarTupleType():
+            inner = (info.item_type,)
+        case inspect.TupleType():
+            inner = info.item_types
+        case inspect.DictType():
+            inner = (info.key_type, info.value_type)
+    for part in inner:
+        yield from _parts(part)
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

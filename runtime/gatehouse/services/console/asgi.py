@@ -14,7 +14,6 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from gatehouse.core.errors import BadRequest, GatehouseError, MethodNotAllowed, NotFound
@@ -33,12 +32,12 @@ from gatehouse.features.transfer.routes import ENDPOINTS as IMPORTS
 from gatehouse.features.usage.routes import ENDPOINTS as USAGE
 from gatehouse.features.verification.routes import ENDPOINTS as VERIFICATION
 from gatehouse.platform.background import PeriodicJob
-from gatehouse.platform.http import asgi, openapi
+from gatehouse.platform.http import openapi
 from gatehouse.platform.http.endpoint import CREDENTIAL, SESSION, SIGN_IN_CODE, SIGNATURE, Endpoint
 from gatehouse.platform.http.health import Probes
 from gatehouse.platform.http.idempotency import HEADER
 from gatehouse.platform.http.openapi import Api
-from gatehouse.platform.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, unexpected
+from gatehouse.platform.http.starlette_apps import LoggedRoute, application, operational_routes, problem
 from gatehouse.platform.observability import Observer
 from gatehouse.services.console.authentication import challenge
 from gatehouse.services.console.pipeline import Pipeline
@@ -163,8 +162,8 @@ def create(
     web_files = WebFiles.read()
     on_error = _error_handler(web_files, pipeline.authenticator.sessions.rules.step_up_max_age_s)
     endpoints = enabled(features_off)
-    app = Starlette(
-        routes=[
+    return application(
+        [
             *web_files.routes(),
             operations_route(endpoints, _provider_name(sign_in_flow)),
             *sign_in_routes(sign_in_flow, pipeline),
@@ -172,11 +171,11 @@ def create(
             LoggedRoute("/openapi.json", _openapi(features_off), methods=["GET"]),
             *(_route(endpoint, pipeline) for endpoint in endpoints),
         ],
-        exception_handlers={GatehouseError: on_error, HTTPException: on_error, Exception: unexpected},
-        lifespan=lifespan,
+        {GatehouseError: on_error, HTTPException: on_error},
+        lifespan,
+        observer,
+        https=https,
     )
-    app.router.redirect_slashes = False
-    return RequestContextMiddleware(app, observer, https=https)
 
 
 def _provider_name(flow: AuthorizationCodeFlow | None) -> str | None:
@@ -217,27 +216,14 @@ def _error_handler(web_files: WebFiles, step_up_max_age_s: float) -> Callable[[R
         if isinstance(exc, HTTPException):
             error = NotFound() if exc.status_code == 404 else BadRequest()
             if exc.status_code == 405:
-                headers["Allow"] = ", ".join(_allowed_methods(request))
+                headers |= exc.headers or {}
                 error = MethodNotAllowed(f"Allowed methods: {headers['Allow']}.")
         assert isinstance(error, GatehouseError)  # noqa: S101 - guaranteed by the registration
-        request.state.code = error.code
-        if isinstance(exc, HTTPException) and isinstance(error, NotFound):
-            not_found = web_files.not_found(request)
-            if not_found is not None:
-                return not_found
-        if error.detail:
-            request.state.detail = error.detail
         if error.retryable:
             headers["Retry-After"] = str(error.retry_after_s)
         headers |= challenge(error, request, step_up_max_age_s=step_up_max_age_s)
-        body = asgi.problem(error, request.state.request_id, request.state.trace_id)
-        return Response(body, error.status, headers, media_type="application/problem+json")
+        response = problem(request, error, headers)
+        not_found = web_files.not_found(request) if isinstance(exc, HTTPException) and isinstance(error, NotFound) else None
+        return not_found or response
 
     return respond
-
-
-def _allowed_methods(request: Request) -> list[str]:
-    """Return the methods of all routes with this path. The router reports only the methods of the first route."""
-    path = request.scope["path"]
-    routes = [route for route in request.app.routes if isinstance(route, Route) and route.path_regex.fullmatch(path)]
-    return sorted({method for route in routes for method in route.methods or ()})

@@ -39,7 +39,8 @@ from gatehouse.platform.http.idempotency import (
 )
 from gatehouse.platform.http.multipart import MEDIA_TYPE, MultipartReader
 from gatehouse.platform.http.request import Request
-from gatehouse.platform.http.validation import check_query, decode_large, invalid, small_value, strings, validate, validate_query
+from gatehouse.platform.http.starlette_apps import client_address, response_of
+from gatehouse.platform.http.validation import check_query, decode_large, decode_query, invalid, small_value, strings, validate
 from gatehouse.services.console.authentication import Authenticator
 
 
@@ -81,9 +82,7 @@ class Pipeline:
     cursor_key: Pepper
 
     def request(self, http: HttpRequest) -> Request:
-        peer = http.client.host if http.client else "unknown"
-        address = self.addresses.client(peer, http.headers.getlist("x-forwarded-for"))
-        return Request(http, address, self.clock.now(), self.cursor_key)
+        return Request(http, client_address(http, self.addresses), self.clock.now(), self.cursor_key)
 
     def application(self, endpoint: Endpoint) -> App:
         """Return the Starlette endpoint for a declaration. Raises LookupError if a service is missing."""
@@ -94,8 +93,9 @@ class Pipeline:
             for service in services.values():
                 if isinstance(service, GatehouseError):
                     raise service.with_traceback(None)
-            result = await handler(request, **services, **request.http.path_params, **arguments)
-            return _response(endpoint, request, result)
+            response = response_of(endpoint, await handler(request, **services, **request.http.path_params, **arguments))
+            response.raw_headers.extend(field for field in request.response.raw_headers if field[0] != b"content-length")
+            return response
 
         async def respond(http: HttpRequest) -> Response:
             request = self.request(http)
@@ -119,7 +119,7 @@ class Pipeline:
             async def handle() -> Response:
                 arguments = {} if endpoint.body is None else {"body": body}
                 if endpoint.query is not None:
-                    arguments["query"] = validate_query(http.query_params, endpoint.query)
+                    arguments["query"] = decode_query(http.scope["query_string"], endpoint.query)
                 return await call(request, **arguments)
 
             return await self._run_once(endpoint, request, content, handle)
@@ -278,18 +278,6 @@ def _reject_tokens(endpoint: Endpoint, parts: Mapping[str, object]) -> None:
         location = next(location for (location, _), end in zip(texts, ends, strict=True) if match.position < end)
         fix = f"remove the {match.kind}, and revoke it if others can read the text"
         raise invalid(token_scanner.redacted(location), f"contains the {match.kind} {match.redacted}", fix)
-
-
-def _response(endpoint: Endpoint, request: Request, result: Any) -> Response:
-    """Return the response for a handler's result, with the headers that the handler set."""
-    if isinstance(result, Response):
-        response = result
-    elif result is None:
-        response = Response(status_code=endpoint.status)
-    else:
-        response = Response(asgi.encode(result), endpoint.status, media_type="application/json")
-    response.raw_headers.extend(field for field in request.response.raw_headers if field[0] != b"content-length")
-    return response
 
 
 def _scopes(value: Any) -> Iterator[str]:

@@ -21,7 +21,7 @@ from gatehouse.features.sharing.models import LAMBDA_FILES_BYTES_MAX
 from gatehouse.features.sharing.requests.submissions import SubmissionService
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.health import Probes
-from gatehouse.platform.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, unexpected
+from gatehouse.platform.http.starlette_apps import LoggedRoute, application, operational_routes, problem
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import Settings, SharingSettings
 from gatehouse.services.sharing.form_protection import FormProtection
@@ -96,8 +96,8 @@ def create(
     addresses, forms = addresses or ClientAddresses(()), FormProtection(https=https)
     recipients = Recipients(links, addresses, forms, response_bytes_max)
     submitters = Submitters(submissions, addresses, forms, submission_files_bytes_max, upload_bytes_max)
-    app = Starlette(
-        routes=[
+    return application(
+        [
             LoggedRoute("/", recipients.start, methods=["GET", "POST"]),
             LoggedRoute("/s/{link}", recipients.link, methods=["GET", "POST"]),
             LoggedRoute("/s/{link}/items/{item:int}", recipients.download, methods=["POST"]),
@@ -109,11 +109,11 @@ def create(
             *(LoggedRoute(path, _static, methods=["GET"]) for path in STATIC),
             *operational_routes(probes, observer, scraped=scraped),
         ],
-        exception_handlers={HTTPException: _http_error, GatehouseError: _error, Exception: unexpected},
-        lifespan=lifespan,
+        {HTTPException: _http_error, GatehouseError: _error},
+        lifespan,
+        observer,
+        https=https,
     )
-    app.router.redirect_slashes = False
-    return RequestContextMiddleware(app, observer, https=https)
 
 
 @cache
@@ -133,11 +133,8 @@ async def _static(request: Request) -> Response:
 async def _error(request: Request, exc: Exception) -> Response:
     """Return a problem document to programs and a page to browsers."""
     assert isinstance(exc, GatehouseError)  # noqa: S101 - registered for this class
-    request.state.code, request.state.detail = exc.code, exc.detail
-    if request.url.path.startswith("/v1/"):
-        body = asgi.problem(exc, request.state.request_id, request.state.trace_id)
-        response = Response(body, exc.status, media_type="application/problem+json")
-    else:
+    response: Response = problem(request, exc)
+    if not request.url.path.startswith("/v1/"):
         response = pages_of(request).message(_page_name(exc), exc.status)
     return with_error_headers(response, exc)
 
@@ -160,6 +157,6 @@ async def _http_error(request: Request, exc: Exception) -> Response:
     if exc.status_code == 405:
         error: GatehouseError = MethodNotAllowed()
         response: Response = pages_of(request).message("method", 405) if not api else await _error(request, error)
-        response.headers["Allow"] = (exc.headers or {}).get("Allow", "GET, HEAD")
+        response.headers["Allow"] = (exc.headers or {})["Allow"]
         return response
     return await _error(request, NotFound("No endpoint has this path." if api else ""))

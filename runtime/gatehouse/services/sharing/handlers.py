@@ -14,7 +14,7 @@ from gatehouse.core.errors import GatehouseError
 from gatehouse.features.sharing.links import Client
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.endpoint import Endpoint
-from gatehouse.platform.http.starlette_apps import LoggedRoute
+from gatehouse.platform.http.starlette_apps import LoggedRoute, client_address, response_of
 from gatehouse.platform.http.validation import decode_large
 from gatehouse.services.sharing.pages import Pages
 from gatehouse.services.sharing.texts import language
@@ -36,12 +36,7 @@ def _route(endpoint: Endpoint, handler: Any, body_bytes_max: int) -> LoggedRoute
 
     async def handle(request: Request) -> Response:
         arguments = {"body": await json_body(request, endpoint.body, body_bytes_max)} if decoded else {}
-        value = await handler(request, **arguments)
-        if isinstance(value, Response):
-            return value
-        if value is None:
-            return Response(status_code=204)
-        return Response(asgi.encode(value), endpoint.status, media_type="application/json")
+        return response_of(endpoint, await handler(request, **arguments))
 
     return LoggedRoute(endpoint.path, handle, methods=[endpoint.method])
 
@@ -55,9 +50,7 @@ async def json_body(request: Request, kind: type[_Body], bytes_max: int) -> _Bod
 
 def client_of(request: Request, addresses: ClientAddresses) -> Client:
     """Return the client that sent the request, behind trusted proxies."""
-    peer = request.client.host if request.client else "unknown"
-    address = addresses.client(peer, request.headers.getlist("x-forwarded-for"))
-    return Client(address, request.state.request_id)
+    return Client(client_address(request, addresses), request.state.request_id)
 
 
 def pages_of(request: Request) -> Pages:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import Annotated, Any
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
-from gatehouse.core.errors import PROBLEMS_MAX, BadRequest
-from gatehouse.platform.http.validation import STRINGS_MAX, checked, decode_json, decode_large
-from hypothesis import given
+from gatehouse.core.errors import PROBLEMS_MAX, BadRequest, Problem
+from gatehouse.platform.http.endpoint import Endpoint
+from gatehouse.platform.http.validation import STRINGS_MAX, checked, decode_json, decode_large, matching, validate
+from gatehouse.services.console.asgi import ENDPOINTS
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.runtime.console_client import Console, assert_problem
@@ -62,8 +65,8 @@ async def test_json_media_type_variants_are_accepted(console: Console, media_typ
             "begins with a byte order mark",
             "send UTF-8 without a byte order mark (RFC 8259, section 8.1)",
         ),
-        (b'{"ttl_s":1e400}', "is too large", "send a number that fits in 64 bits"),
-        (b'{"ttl_s":' + b"3" * 5000 + b"}", "is too large", "send a number that fits in 64 bits"),
+        (b'{"name":"a","ttl_s":1e400}', "is too large", "send a number that fits in 64 bits"),
+        (b'{"name":"a","ttl_s":' + b"3" * 5000 + b"}", "is too large", "send a number that fits in 64 bits"),
         (b'{"ttl_s":NaN}', NOT_JSON, None),
         ('{"name":"Zoë"}'.encode("latin-1"), NOT_UTF8, "send JSON encoded as UTF-8"),
         (b"\xff\xfe{\x00}\x00", NOT_UTF8, "send JSON encoded as UTF-8"),
@@ -129,7 +132,7 @@ class _Large(msgspec.Struct, forbid_unknown_fields=True):
         (b'{"items":[' + b'"\\\\",' * 2 * STRINGS_MAX + b'""]}', "contains more than 10,000 strings"),
         (b'{"items":[' + b"[]," * 600_000 + b"[]]}", "must be a string"),
         (b'{"' + b"a" * 1_800_000 + b'":1}', "is not a known field"),
-        (b'{"text":' + b"[" * 1_800_000, "must be a string"),
+        (b'{"text":' + b"[" * 1_800_000, "is nested too deeply"),
         (b'{"text":' + b"1" * 1_800_000 + b"}", "is too large"),
         (b'"' + b'\\"' * 900_000, NOT_JSON),
         (b'{"text":"' + b"\\ud800" * 300_000 + b'"}', NOT_JSON),
@@ -184,3 +187,108 @@ async def test_body_without_content_length_is_bounded(console: Console) -> None:
 
     reply = await console.client.post("/v1/keys", content=chunks(), headers=JSON)
     assert reply.status_code == 413
+
+
+class _Limit(msgspec.Struct, forbid_unknown_fields=True):
+    name: Annotated[str, matching("[a-z]+", max_length=4)]
+    quota: Annotated[int, msgspec.Meta(ge=1, le=9)] | None = None
+
+
+class _Declared(msgspec.Struct, forbid_unknown_fields=True):
+    name: Annotated[str, checked(lambda text: "is reserved" if text == "root" else "", min_length=1)]
+    mode: Literal["on", "off"] = "on"
+    enabled: bool | None = None
+    ratio: Annotated[float, msgspec.Meta(le=1)] = 0.0
+    limits: Annotated[list[_Limit], msgspec.Meta(max_length=2)] | None = None
+    tags: Annotated[dict[Annotated[str, matching("[a-z]*")], str], msgspec.Meta(max_length=2)] = {}
+    pairs: list[tuple[str, int]] = []
+
+    def __post_init__(self) -> None:
+        if self.mode == "off" and self.enabled:
+            raise ValueError("has contradicting fields")
+
+
+_SCALARS = (
+    st.none() | st.booleans() | st.integers(-2, 11) | st.floats(0, 2) | st.sampled_from(["", "a", "A", "on", "off", "root"])
+)
+_NAMES = st.sampled_from(["name", "quota", "mode", "x", "A"])
+_VALUES = st.recursive(_SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner), max_leaves=6)
+_LIMITS = st.fixed_dictionaries({}, optional={"name": _VALUES, "quota": _VALUES, "x": _VALUES})
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "name": _VALUES,
+            "mode": _VALUES,
+            "enabled": _VALUES,
+            "ratio": _VALUES,
+            "limits": st.lists(_LIMITS, max_size=3) | _VALUES,
+            "tags": st.dictionaries(_NAMES, st.text(max_size=1)) | _VALUES,
+            "pairs": st.lists(st.tuples(_SCALARS, _SCALARS)) | _VALUES,
+            "x": _VALUES,
+        },
+    )
+)
+def test_every_violation_is_reported_and_nothing_else(body: dict[str, Any]) -> None:
+    """A field is reported if and only if a body with this field alone is rejected."""
+    problems = _problems(body)
+    assume(len(problems) <= PROBLEMS_MAX)
+    try:
+        msgspec.convert(body, _Declared)
+        accepted = body["name"] != "root"
+    except msgspec.ValidationError:
+        accepted = False
+    assert (problems == []) == accepted
+    assert _problems_of_value(body) == problems
+    expected = {f"body.{name}" for name, value in body.items() if _problems({"name": "a", name: value})}
+    expected |= set() if "name" in body else {"body.name"}
+    reported = {".".join(problem.location.split(".")[:2]).partition("[")[0] for problem in problems} - {"body"}
+    assert reported == expected
+
+
+def _problems(body: dict[str, Any]) -> list[Problem]:
+    try:
+        decode_json(json.dumps(body).encode(), _Declared)
+    except BadRequest as error:
+        return list(error.errors)
+    return []
+
+
+def _problems_of_value(body: dict[str, Any]) -> list[Problem]:
+    try:
+        validate(body, _Declared, "body")
+    except BadRequest as error:
+        return list(error.errors)
+    return []
+
+
+def test_nested_problems_are_reported_together() -> None:
+    limits = [{"name": "A", "quota": 0}, {"quota": "x", "y": 1}]
+    assert [
+        (problem.location, problem.message) for problem in _problems({"name": "root", "limits": limits, "tags": {"A": 1}})
+    ] == [
+        ("body.name", "is reserved"),
+        ("body.limits[0].name", "does not match the required pattern"),
+        ("body.limits[0].quota", "is too small"),
+        ("body.limits[1].name", "is missing"),
+        ("body.limits[1].quota", "must be an integer"),
+        ("body.limits[1].y", "is not a known field"),
+        ("body.tags.A", "must be a string"),
+        ("body.tags.A", "has a name that does not match the required pattern"),
+    ]
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.operation_id)
+def test_types_of_requests_are_supported(endpoint: Endpoint) -> None:
+    """Each optional type is a union of one type and null, and no value causes an error other than BadRequest."""
+    for kind in (endpoint.body, endpoint.query):
+        for value in () if kind is None else ({}, [], "text", 1, None, *_values_of_fields(kind)):
+            with suppress(BadRequest):
+                validate(value, kind, "body")
+
+
+def _values_of_fields(kind: Any) -> list[dict[str, Any]]:
+    fields = getattr(kind, "__struct_encode_fields__", ())
+    return [dict.fromkeys(fields, value) for value in ({}, [], "text", 1, None, True, [{}], ["text"], {"name": "text"})]
