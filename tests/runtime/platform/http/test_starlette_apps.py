@@ -32,7 +32,7 @@ TABLE = RouteTable(
 )
 
 
-def match(method: str, path: str) -> tuple[Match, dict[str, Any]]:
+def match(method: str, path: str) -> tuple[Match, Any]:
     return TABLE.matches({"type": "http", "method": method, "path": path, "headers": []})
 
 
