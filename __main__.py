@@ -1,4 +1,6 @@
-"""Creates the resources of one stack. Each composite component depends on the components above it."""
+"""Creates the resources of one stack. Each composite component depends on the components above
+it.
+"""
 
 import pulumi
 import pulumi_aws as aws
@@ -41,7 +43,8 @@ observability = Observability("observability", stack, foundation, network, data,
 # Functions, tasks and services.
 workloads = Workloads("workloads", stack, foundation, network, data, platform, observability, opts)
 
-# Account-level resources: delivery roles and budget. The guards of the account belong to the project in account/.
+# Account-level resources: delivery roles and budget. The guards of the account belong to the
+# project in account/.
 delivery = DeliveryRoles(
     "delivery",
     DeliveryRolesArgs(
@@ -53,7 +56,9 @@ delivery = DeliveryRoles(
     ),
     opts,
 )
-Budget("budget", BudgetArgs(names=names, budget=settings.budget, topic_arn=foundation.topic_arn), opts)
+Budget(
+    "budget", BudgetArgs(names=names, budget=settings.budget, topic_arn=foundation.topic_arn), opts
+)
 
 roles = foundation.role_arns
 pulumi.export("environment", settings.environment)
@@ -64,7 +69,10 @@ pulumi.export("cluster", platform.cluster.name)
 pulumi.export(
     "services",
     {
-        name: {"service": workloads.services[name].name, "taskDefinition": workloads.tasks[name].definition_arn}
+        name: {
+            "service": workloads.services[name].name,
+            "taskDefinition": workloads.tasks[name].definition_arn,
+        }
         for name, process in contract.processes.items()
         if process.services
     },
@@ -87,9 +95,15 @@ pulumi.export(
 )
 pulumi.export(
     "roles",
-    {f"{name}Task": roles[role_policies.task_role(process)] for name, process in contract.processes.items()}
+    {
+        f"{name}Task": roles[role_policies.task_role(process)]
+        for name, process in contract.processes.items()
+    }
     | {f"{name}Function": roles[role_policies.function_role(name)] for name in contract.functions}
-    | {f"{name}Execution": roles[role_policies.execution_role(process)] for name, process in contract.processes.items()},
+    | {
+        f"{name}Execution": roles[role_policies.execution_role(process)]
+        for name, process in contract.processes.items()
+    },
 )
 pulumi.export("deliveryRoles", delivery.roles)
 pulumi.export(
@@ -110,7 +124,11 @@ if observability.probe:
     pulumi.export("probe", observability.probe)
 pulumi.export(
     "database",
-    {"identifier": data.database.identifier, "endpoint": data.database.endpoint, "name": role_policies.DATABASE},
+    {
+        "identifier": data.database.identifier,
+        "endpoint": data.database.endpoint,
+        "name": role_policies.DATABASE,
+    },
 )
 if data.database.replicated_backups_arn is not None and foundation.keys.recovery:
     # The value of recovery.restore in the stack file of recovery.stack.
@@ -127,14 +145,23 @@ pulumi.export("cache", {"replicationGroup": data.cache.replication_group})
 pulumi.export("secretLinksTable", data.secret_links_table.table)
 pulumi.export(
     "buckets",
-    {"data": foundation.data_bucket.name, "logs": foundation.log_bucket.name, "trail": foundation.trail_bucket.name},
+    {
+        "data": foundation.data_bucket.name,
+        "logs": foundation.log_bucket.name,
+        "trail": foundation.trail_bucket.name,
+    },
 )
 pulumi.export("loadBalancer", platform.load_balancer.dns_name)
 pulumi.export("zoneId", platform.certificate.zone_id)
 pulumi.export("nameServers", platform.certificate.name_servers)
 if foundation.keys.required_statements:
     pulumi.export("keyStatements", foundation.keys.required_statements)
-pulumi.export("topics", {"alarms": observability.alarms.topic_arn, "services": foundation.topic_arn})
+pulumi.export(
+    "topics", {"alarms": observability.alarms.topic_arn, "services": foundation.topic_arn}
+)
 pulumi.export("logGroups", {name: task.log_group for name, task in workloads.tasks.items()})
-pulumi.export("dashboardUrl", names.console_url("cloudwatch", f"dashboards/dashboard/{names.name('overview')}"))
+pulumi.export(
+    "dashboardUrl",
+    names.console_url("cloudwatch", f"dashboards/dashboard/{names.name('overview')}"),
+)
 pulumi.export("repositoryUrl", platform.runtime_image.url)

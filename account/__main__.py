@@ -1,4 +1,6 @@
-"""Creates or adopts the guards of one AWS account and region. A guard with the mode `none` is not managed."""
+"""Creates or adopts the guards of one AWS account and region. A guard with the mode `none` is not
+managed.
+"""
 
 import pulumi
 import pulumi_aws as aws
@@ -21,7 +23,9 @@ opts = pulumi.ResourceOptions(provider=provider)
 
 log_bucket = None
 if settings.guards.config_recorder != NONE:
-    log_bucket = Bucket.log_bucket("config", config_bucket(names, settings.config_retention_days), opts)
+    log_bucket = Bucket.log_bucket(
+        "config", config_bucket(names, settings.config_retention_days), opts
+    )
 AccountGuards(
     "guards",
     AccountGuardsArgs(

@@ -1,4 +1,6 @@
-"""Defines the base class and the common arguments of all components, and creates encrypted log groups."""
+"""Defines the base class and the common arguments of all components, and creates encrypted log
+groups.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -76,18 +78,22 @@ TargetGroupDimensions = Mapping[str, pulumi.Input[str]]
 
 
 TEST_HEADER = ("X-Gatehouse-Test-Traffic", "1")
-"""Request header that selects the test traffic of a deployment. Tasks that receive test traffic accept the same credentials."""
+"""Request header that selects the test traffic of a deployment. Tasks that receive test traffic
+accept the same credentials.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetGroups:
-    """Blue and green target groups behind one listener rule. A deployment shifts traffic from one to the other.
+    """Blue and green target groups behind one listener rule. A deployment shifts traffic from one
+    to the other.
 
-    blue, green: ARNs of the target groups. The ARNs resolve after the rule exists, because ECS rejects a target group that is
-        not associated with a load balancer.
+    blue, green: ARNs of the target groups. The ARNs resolve after the rule exists, because ECS
+        rejects a target group that is not associated with a load balancer.
     rule: ARN of the listener rule.
     dimensions: CloudWatch dimensions of both target groups.
-    test_rule: ARN of the listener rule for requests with `TEST_HEADER`; None if the load balancer has no such rule.
+    test_rule: ARN of the listener rule for requests with `TEST_HEADER`; None if the load balancer
+        has no such rule.
     """
 
     blue: pulumi.Input[str]
@@ -99,7 +105,8 @@ class TargetGroups:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentHook:
-    """A Lambda function that ECS invokes after the test traffic has shifted to the new tasks of a service.
+    """A Lambda function that ECS invokes after the test traffic has shifted to the new tasks of a
+    service.
 
     function_arn: Function.
     role_arn: Role that ECS assumes to invoke the function.
@@ -112,12 +119,16 @@ class DeploymentHook:
 
 
 class Component(pulumi.ComponentResource):
-    """Base class of all components. The fields of the arguments become Pulumi inputs, which policy packs can read."""
+    """Base class of all components. The fields of the arguments become Pulumi inputs, which policy
+    packs can read.
+    """
 
     child: pulumi.ResourceOptions
     """Options for a resource in this component."""
 
-    def __init__(self, token: str, name: str, args: object, opts: pulumi.ResourceOptions | None) -> None:
+    def __init__(
+        self, token: str, name: str, args: object, opts: pulumi.ResourceOptions | None
+    ) -> None:
         super().__init__(token, name, None if args is None else component_inputs(args), opts)
         self.child = pulumi.ResourceOptions(parent=self)
 
@@ -141,7 +152,9 @@ class Component(pulumi.ComponentResource):
             custom_timeouts=custom_timeouts,
         )
 
-    def create_log_group(self, name: str, log_group_name: str, options: LogOptions) -> aws.cloudwatch.LogGroup:
+    def create_log_group(
+        self, name: str, log_group_name: str, options: LogOptions
+    ) -> aws.cloudwatch.LogGroup:
         """Create a log group with a KMS key and a retention period."""
         return aws.cloudwatch.LogGroup(
             name,
@@ -154,7 +167,9 @@ class Component(pulumi.ComponentResource):
 
 
 def component_inputs(args: Any) -> dict[str, Any]:
-    """Return the fields of an Args dataclass as Pulumi properties in camelCase, except fields that are None."""
+    """Return the fields of an Args dataclass as Pulumi properties in camelCase, except fields that
+    are None.
+    """
     return {
         _camel_case(field.name): _property(getattr(args, field.name))
         for field in dataclasses.fields(args)
@@ -162,7 +177,9 @@ def component_inputs(args: Any) -> dict[str, Any]:
     }
 
 
-def with_dependencies(value: pulumi.Output[str], *dependencies: pulumi.Output[Any]) -> pulumi.Output[str]:
+def with_dependencies(
+    value: pulumi.Output[str], *dependencies: pulumi.Output[Any]
+) -> pulumi.Output[str]:
     """Return `value` as an output that also depends on the resources in `dependencies`."""
     return pulumi.Output.all(value, *dependencies).apply(lambda values: str(values[0]))
 

@@ -1,4 +1,6 @@
-"""Reads `runtime/contract.toml`: the services, processes, functions, variables and secrets of the container image."""
+"""Reads `runtime/contract.toml`: the services, processes, functions, variables and secrets of the
+container image.
+"""
 
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
@@ -18,7 +20,8 @@ EXTERNAL = "operator"
 
 @dataclass(frozen=True, slots=True)
 class ContractService:
-    """A service that a process serves, with its TCP port and the paths of its liveness and readiness checks.
+    """A service that a process serves, with its TCP port and the paths of its liveness and
+    readiness checks.
 
     protected: Path that returns 401 without a credential; "" if the service has no such path.
     """
@@ -34,7 +37,8 @@ class ContractService:
 class Secret:
     """An environment variable that ECS injects from Secrets Manager.
 
-    managed: Creator of the secret: "rds", `EXTERNAL` for an operator, or "" for the rotation function.
+    managed: Creator of the secret: "rds", `EXTERNAL` for an operator, or "" for the rotation
+        function.
     json_key: JSON key whose value is injected, or "" for the entire secret value.
     arn: ARN of a secret that an operator creates, or "" if the name is derived from the kind.
     """
@@ -92,7 +96,11 @@ class Contract:
     @property
     def services(self) -> dict[str, ContractService]:
         """The services of the processes, keyed by name."""
-        return {service.name: service for process in self.processes.values() for service in process.services}
+        return {
+            service.name: service
+            for process in self.processes.values()
+            for service in process.services
+        }
 
     @property
     def tasks(self) -> dict[str, Process]:
@@ -117,21 +125,33 @@ class Contract:
     @property
     def health_urls(self) -> dict[str, str]:
         """URL of the liveness check of each service, keyed by name."""
-        return {name: f"{self.urls[name]}{service.health}" for name, service in self._public_services().items()}
+        return {
+            name: f"{self.urls[name]}{service.health}"
+            for name, service in self._public_services().items()
+        }
 
     @property
     def rotated_secrets(self) -> tuple[str, ...]:
         """Kinds of the secrets that the rotation function creates, in the order of the file."""
-        kinds = [s.kind for process in self.processes.values() for s in process.secrets if not s.managed]
+        kinds = [
+            s.kind for process in self.processes.values() for s in process.secrets if not s.managed
+        ]
         return tuple(dict.fromkeys(kinds))
 
     @property
     def external_secrets(self) -> dict[str, str]:
         """ARN of each secret that an operator creates, keyed by kind."""
-        return {secret.kind: secret.arn for task in self.tasks.values() for secret in task.secrets if secret.arn}
+        return {
+            secret.kind: secret.arn
+            for task in self.tasks.values()
+            for secret in task.secrets
+            if secret.arn
+        }
 
     def _public_services(self) -> dict[str, ContractService]:
-        return self.services | {function.service.name: function.service for function in self.functions.values()}
+        return self.services | {
+            function.service.name: function.service for function in self.functions.values()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +180,9 @@ class Stack:
         return cls(settings, names, replace(contract, cores=cores, domain=settings.domain))
 
     def has_collector(self, process: Process) -> bool:
-        """Return whether an OpenTelemetry collector runs in the task. Only the ECS services of the runtime have a collector."""
+        """Return whether an OpenTelemetry collector runs in the task. Only the ECS services of the
+        runtime have a collector.
+        """
         serves = process.name in self.contract.processes and bool(process.services)
         return serves and self.settings.telemetry.collector
 
@@ -172,32 +194,54 @@ def read(
     optional_variables: Collection[str] | None = (),
     external_secrets: Mapping[str, str] = MappingProxyType({}),
 ) -> Contract:
-    """Read the contract. Raises KeyError if `functions` names a function, or a process or function names a service, that does
-    not exist.
+    """Read the contract. Raises KeyError if `functions` names a function, or a process or function
+    names a service, that does not exist.
 
     functions: Functions to deploy. Services that run as functions are removed from the processes.
     optional_variables: Optional variables to set, or None for all.
-    external_secrets: ARN of the secret for each optional variable that ECS injects, keyed by variable.
+    external_secrets: ARN of the secret for each optional variable that ECS injects, keyed by
+        variable.
     """
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     services = {
-        name: ContractService(name, row["port"], row["health"], row["ready"], row.get("protected", ""))
+        name: ContractService(
+            name, row["port"], row["health"], row["ready"], row.get("protected", "")
+        )
         for name, row in raw["service"].items()
     }
     variables = [
         *raw["variable"],
-        *(row for row in raw["optional"] if optional_variables is None or row["name"] in optional_variables),
+        *(
+            row
+            for row in raw["optional"]
+            if optional_variables is None or row["name"] in optional_variables
+        ),
     ]
-    secrets = [*raw["secret"], *({**row, "managed": EXTERNAL} for row in raw["optional"] if row["name"] in external_secrets)]
+    secrets = [
+        *raw["secret"],
+        *(
+            {**row, "managed": EXTERNAL}
+            for row in raw["optional"]
+            if row["name"] in external_secrets
+        ),
+    ]
     in_functions = {raw["function"][name]["service"] for name in functions}
     processes = {
         name: Process(
             name=name,
             command=tuple(word for word in process["command"] if word not in in_functions),
-            services=tuple(services[service] for service in process["services"] if service not in in_functions),
+            services=tuple(
+                services[service] for service in process["services"] if service not in in_functions
+            ),
             variables=tuple(v["name"] for v in variables if name in v["processes"]),
             secrets=tuple(
-                Secret(s["name"], s["kind"], s.get("managed", ""), s.get("json_key", ""), external_secrets.get(s["name"], ""))
+                Secret(
+                    s["name"],
+                    s["kind"],
+                    s.get("managed", ""),
+                    s.get("json_key", ""),
+                    external_secrets.get(s["name"], ""),
+                )
                 for s in secrets
                 if name in s["processes"]
             ),
@@ -233,13 +277,19 @@ def _functions(
 
 
 def settable() -> frozenset[str]:
-    """Return the optional variables that `environment_variables` accepts: those without a dedicated setting."""
+    """Return the optional variables that `environment_variables` accepts: those without a dedicated
+    setting.
+    """
     return frozenset(row["name"] for row in _optional() if "setting" not in row)
 
 
 def optional_variables(settings: Settings) -> dict[str, str]:
-    """Return the value of each optional variable that the stack sets. An empty setting does not set its variable."""
-    values = _from_settings(settings, secrets=False) | dict(entry.split("=", 1) for entry in settings.environment_variables)
+    """Return the value of each optional variable that the stack sets. An empty setting does not set
+    its variable.
+    """
+    values = _from_settings(settings, secrets=False) | dict(
+        entry.split("=", 1) for entry in settings.environment_variables
+    )
     return {name: value for name, value in values.items() if value}
 
 
@@ -249,8 +299,14 @@ def external_secrets(settings: Settings) -> dict[str, str]:
 
 
 def _from_settings(settings: Settings, *, secrets: bool) -> dict[str, str]:
-    """Return the setting for each optional variable. "image" marks variables that are used only outside a stack."""
-    rows = [row for row in _optional() if row.get("setting", "image") != "image" and ("kind" in row) == secrets]
+    """Return the setting for each optional variable. "image" marks variables that are used only
+    outside a stack.
+    """
+    rows = [
+        row
+        for row in _optional()
+        if row.get("setting", "image") != "image" and ("kind" in row) == secrets
+    ]
     return {row["name"]: _value(settings, row["setting"]) for row in rows}
 
 
@@ -260,7 +316,9 @@ def _optional() -> list[dict[str, Any]]:
 
 
 def _value(settings: Settings, key: str) -> str:
-    """Return the setting at a dotted key as the value of a variable, or "" if the setting is empty."""
+    """Return the setting at a dotted key as the value of a variable, or "" if the setting is
+    empty.
+    """
     if key.startswith("oidc.") and not settings.oidc.issuer:
         return ""
     value: Any = settings
@@ -276,5 +334,7 @@ def _core(core: CoreSettings) -> Process:
         command=(),
         services=(ContractService(core.process_name, core.port, "", ""),),
         variables=("CORE_NAME", "CORE_URL", "GATEHOUSE_GATEWAY_URL"),
-        secrets=(Secret("GATEHOUSE_CORE_TOKEN", core.process_name, EXTERNAL, "", core.token_secret_arn),),
+        secrets=(
+            Secret("GATEHOUSE_CORE_TOKEN", core.process_name, EXTERNAL, "", core.token_secret_arn),
+        ),
     )

@@ -1,4 +1,6 @@
-"""Composite component for the data stores: rotated secrets, database, cache, secret links table and backups."""
+"""Composite component for the data stores: rotated secrets, database, cache, secret links table and
+backups.
+"""
 
 import pulumi
 
@@ -24,14 +26,21 @@ class DataStores(Component):
     """Secrets that the rotation function creates, keyed by kind."""
 
     def __init__(
-        self, name: str, stack: Stack, foundation: Foundation, network: PrivateNetwork, opts: pulumi.ResourceOptions
+        self,
+        name: str,
+        stack: Stack,
+        foundation: Foundation,
+        network: PrivateNetwork,
+        opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("gatehouse:data:DataStores", name, None, opts)
         self._stack, self._foundation, self._network = stack, foundation, network
         self.rotation_function = self._rotation_function()
         self.rotated_secrets = {kind: self._secret(kind) for kind in stack.contract.rotated_secrets}
         self.database = self._database()
-        database_host = self._proxy().address if stack.settings.database.proxy else self.database.address
+        database_host = (
+            self._proxy().address if stack.settings.database.proxy else self.database.address
+        )
         cache = ValkeyArgs(
             names=stack.names,
             cache=stack.settings.cache,
@@ -64,11 +73,17 @@ class DataStores(Component):
         return RotationFunction(role_policies.ROTATION_FUNCTION, args, self.child)
 
     def _secret(self, kind: str) -> Secret:
-        settings, names, recovery_stack = self._stack.settings, self._stack.names, self._stack.settings.recovery.stack
+        settings, names, recovery_stack = (
+            self._stack.settings,
+            self._stack.names,
+            self._stack.settings.recovery.stack,
+        )
         args = SecretArgs(
             names=names,
             kind=kind,
-            reader_arns=role_policies.readers_of(names, self._stack.contract, kind, settings.secrets.operators, recovery_stack),
+            reader_arns=role_policies.readers_of(
+                names, self._stack.contract, kind, settings.secrets.operators, recovery_stack
+            ),
             secrets=settings.secrets,
             protection=settings.protection,
             key_arn=self._foundation.keys.secrets_arn,
@@ -121,7 +136,11 @@ class DataStores(Component):
             key_arn=keys.backup_arn,
             role_arn=self._foundation.role_arns[backup_roles.BACKUP],
             topic_arn=self._foundation.topic_arn,
-            resources=(self.database.arn, self.secret_links_table.arn, self._foundation.data_bucket.arn),
+            resources=(
+                self.database.arn,
+                self.secret_links_table.arn,
+                self._foundation.data_bucket.arn,
+            ),
             replica=replica,
         )
         return BackupPlan("backup", args, self.child)

@@ -25,22 +25,32 @@ from components.storage.bucket import Bucket, BucketReplica, Buckets
 
 
 class Foundation(Component):
-    """IAM roles, KMS keys, buckets, the CloudTrail trail and the topic for notifications from AWS services."""
+    """IAM roles, KMS keys, buckets, the CloudTrail trail and the topic for notifications from AWS
+    services.
+    """
 
     role_arns: dict[str, pulumi.Output[str]]
     """ARN of each role, keyed by name."""
     logs: LogOptions
     """KMS key, retention and deletion protection of every log group."""
     topic_arn: pulumi.Output[str]
-    """Topic for notifications from AWS services: RDS events, backup jobs, budget alerts and cost anomalies."""
+    """Topic for notifications from AWS services: RDS events, backup jobs, budget alerts and cost
+    anomalies.
+    """
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:foundation:Foundation", name, None, opts)
         self._stack = stack
         settings, names = stack.settings, stack.names
         regions = (settings.region, *filter(None, (settings.replica_region,)))
-        boundary = PermissionsBoundary("permissions-boundary", PermissionsBoundaryArgs(names=names, regions=regions), self.child)
-        roles = RolesArgs(names=names, definitions=role_definitions(stack), boundary_arn=boundary.arn)
+        boundary = PermissionsBoundary(
+            "permissions-boundary",
+            PermissionsBoundaryArgs(names=names, regions=regions),
+            self.child,
+        )
+        roles = RolesArgs(
+            names=names, definitions=role_definitions(stack), boundary_arn=boundary.arn
+        )
         self.role_arns = Roles("roles", roles, self.child).arns
         self.keys = self._kms_keys()
         self.logs = LogOptions(self.keys.logs_arn, settings.log_retention_days, settings.protection)
@@ -77,19 +87,29 @@ class Foundation(Component):
     def _buckets(self) -> None:
         buckets = Buckets(self._stack.settings, self._stack.names)
         self.log_bucket = Bucket.log_bucket("logs", buckets.logs(), self.child)
-        self.trail_bucket = Bucket("trail", buckets.trail(self.keys.logs_arn, self.log_bucket.name), self.child)
+        self.trail_bucket = Bucket(
+            "trail", buckets.trail(self.keys.logs_arn, self.log_bucket.name), self.child
+        )
         replica: BucketReplica | None = None
         if self._stack.settings.replication_region and self.keys.replica_arn:
             replica_logs = Bucket.log_bucket("replica-logs", buckets.replica_logs(), self.child)
             replica_args = buckets.replica_data(self.keys.replica_arn, replica_logs.name)
             replica_bucket = Bucket("replica-data", replica_args, self.child)
-            replica = BucketReplica(replica_bucket.arn, self.keys.replica_arn, self.role_arns[backup_roles.REPLICATION])
-        self.data_bucket = Bucket("data", buckets.data(self.keys.data_arn, self.log_bucket.name, replica), self.child)
-        self.secrets_bucket = Bucket("secrets", buckets.secrets(self.keys.data_arn, self.log_bucket.name), self.child)
+            replica = BucketReplica(
+                replica_bucket.arn, self.keys.replica_arn, self.role_arns[backup_roles.REPLICATION]
+            )
+        self.data_bucket = Bucket(
+            "data", buckets.data(self.keys.data_arn, self.log_bucket.name, replica), self.child
+        )
+        self.secrets_bucket = Bucket(
+            "secrets", buckets.secrets(self.keys.data_arn, self.log_bucket.name), self.child
+        )
 
     def _cloud_trail(self) -> CloudTrail:
         settings, names = self._stack.settings, self._stack.names
-        copies = (names.in_region(settings.replication_region),) if settings.replication_region else ()
+        copies = (
+            (names.in_region(settings.replication_region),) if settings.replication_region else ()
+        )
         args = CloudTrailArgs(
             names=names,
             bucket=self.trail_bucket.name,
@@ -101,7 +121,9 @@ class Foundation(Component):
                     f"{names.bucket_arn(sharing_policies.BUCKET)}/",
                 ],
                 "AWS::DynamoDB::Table": [names.table_arn(sharing_policies.TABLE)],
-                "AWS::Lambda::Function": [names.arn("lambda", f"function:{names.name(role_policies.ROTATION_FUNCTION)}")],
+                "AWS::Lambda::Function": [
+                    names.arn("lambda", f"function:{names.name(role_policies.ROTATION_FUNCTION)}")
+                ],
             },
         )
         return CloudTrail("trail", args, self.child)
@@ -113,22 +135,34 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
     return (
         role_policies.role_definitions(stack)
         | backup_roles.role_definitions(
-            names, replication_region=settings.replication_region, database_key_arn=settings.recovery.restore.database_key_arn
+            names,
+            replication_region=settings.replication_region,
+            database_key_arn=settings.recovery.restore.database_key_arn,
         )
-        | sharing_roles.role_definitions(names, contract, log_role=settings.sharing.api_gateway_log_role)
-        | (synthetic_probe.role_definitions(names) if settings.monitoring.probe_interval_minutes else {})
+        | sharing_roles.role_definitions(
+            names, contract, log_role=settings.sharing.api_gateway_log_role
+        )
+        | (
+            synthetic_probe.role_definitions(names)
+            if settings.monitoring.probe_interval_minutes
+            else {}
+        )
         | (smoke_test.role_definitions(names) if settings.rollout.tests_traffic else {})
     )
 
 
 def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
-    """Return the key policy statements for backups, functions, notifications, checkpoints, exports and secrets, keyed by KMS
-    key."""
+    """Return the key policy statements for backups, functions, notifications, checkpoints, exports
+    and secrets, keyed by KMS key."""
     names, settings, contract = stack.names, stack.settings, stack.contract
-    consoles = [role_policies.task_role(process) for process in object_policies.console_processes(contract)]
+    consoles = [
+        role_policies.task_role(process) for process in object_policies.console_processes(contract)
+    ]
     sources = (
         backup_roles.key_statements(
-            names, replication_region=settings.replication_region, replica_region=settings.replica_region
+            names,
+            replication_region=settings.replication_region,
+            replica_region=settings.replica_region,
         ),
         sharing_roles.key_statements(names, contract),
         {"logs": resource_policies.notification_key_statements(names)},
@@ -136,16 +170,27 @@ def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
         sharing_policies.key_statements(
             names,
             {
-                service: [names.role_arn(role) for role in role_policies.roles_of_service(contract, service)]
+                service: [
+                    names.role_arn(role)
+                    for role in role_policies.roles_of_service(contract, service)
+                ]
                 for service in (sharing_policies.CREATE, sharing_policies.OPEN)
             },
         ),
-        {"data": (key_policies.distribution_key_statement(names, WEB_UI_BUCKET),)} if settings.services.cloudfront else {},
+        {"data": (key_policies.distribution_key_statement(names, WEB_UI_BUCKET),)}
+        if settings.services.cloudfront
+        else {},
     )
     keys = {key for source in sources for key in source}
-    return {key: tuple(statement for source in sources for statement in source.get(key, ())) for key in sorted(keys)}
+    return {
+        key: tuple(statement for source in sources for statement in source.get(key, ()))
+        for key in sorted(keys)
+    }
 
 
 def _signing_roles(stack: Stack) -> tuple[str, ...]:
     """Return the roles that sign checkpoints of the audit trail."""
-    return tuple(role_policies.task_role(process) for process in object_policies.signing_processes(stack.contract))
+    return tuple(
+        role_policies.task_role(process)
+        for process in object_policies.signing_processes(stack.contract)
+    )

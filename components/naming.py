@@ -12,16 +12,19 @@ from components.settings.model import Settings
 
 PROJECT = "gatehouse"
 ACCOUNT = "account"
-"""Second part of the names of the resources that belong to a whole account, and their tag Environment."""
+"""Second part of the names of the resources that belong to a whole account, and their tag
+Environment.
+"""
 CLOUDFRONT_REGION = "us-east-1"
-"""Region of the certificate, web ACL and log delivery of a distribution. Source: CloudFront Developer Guide, "AWS services that
-you can use with CloudFront"."""
+"""Region of the certificate, web ACL and log delivery of a distribution. Source: CloudFront
+Developer Guide, "AWS services that you can use with CloudFront"."""
 WEB_UI_BUCKET = "web-ui"
 """Resource name of the bucket for the files of the console's web UI."""
 DataClass = Literal["none", "internal", "confidential", "secret", "log"]
 """Value of the tag DataClass.
 
-none: no data. internal: configuration. confidential: user data. secret: credentials and keys. log: logs, CloudTrail files and
+none: no data. internal: configuration. confidential: user data. secret: credentials and keys. log:
+    logs, CloudTrail files and
 audit checkpoints.
 """
 
@@ -70,14 +73,14 @@ class Naming:
 
     @property
     def waf_log_group(self) -> str:
-        """The log group of the web ACL. AWS WAF requires the prefix `aws-waf-logs-` (AWS WAF developer guide, "CloudWatch Logs
-        destinations")."""
+        """The log group of the web ACL. AWS WAF requires the prefix `aws-waf-logs-` (AWS WAF
+        developer guide, "CloudWatch Logs destinations")."""
         return f"aws-waf-logs-{self.name('edge')}"
 
     @property
     def edge_log_bucket(self) -> str:
-        """The bucket for logs of the distribution and its web ACL. AWS WAF requires the prefix `aws-waf-logs-` (AWS WAF developer
-        guide, "Amazon S3 destinations")."""
+        """The bucket for logs of the distribution and its web ACL. AWS WAF requires the prefix
+        `aws-waf-logs-` (AWS WAF developer guide, "Amazon S3 destinations")."""
         return f"aws-waf-logs-{self.bucket('edge')}"
 
     @property
@@ -85,13 +88,27 @@ class Naming:
         """`/aws/rds/proxy/gatehouse-dev-main`. RDS defines this name."""
         return f"/aws/rds/proxy/{self.name('main')}"
 
-    def log_groups(self, processes: tuple[str, ...], *, rds_proxy: bool = False, smoke_test: bool = False) -> tuple[str, ...]:
+    def log_groups(
+        self, processes: tuple[str, ...], *, rds_proxy: bool = False, smoke_test: bool = False
+    ) -> tuple[str, ...]:
         """Return the full name of every log group of the stack."""
-        others = ("findings", "rotate", "restart", "probe", *(("smoke",) if smoke_test else ()), "network", "trail")
+        others = (
+            "findings",
+            "rotate",
+            "restart",
+            "probe",
+            *(("smoke",) if smoke_test else ()),
+            "network",
+            "trail",
+        )
         groups = [self.log_group(process) for process in (*processes, *others)]
         if rds_proxy:
             groups.append(self.proxy_log_group)
-        return (*groups, self.waf_log_group, *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")))
+        return (
+            *groups,
+            self.waf_log_group,
+            *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")),
+        )
 
     def dead_letter_queue(self, function: str) -> str:
         """`gatehouse-dev-rotate-failed`"""
@@ -130,17 +147,27 @@ class Naming:
         """`arn:aws:<service>:<region>:<account>:<resource>`"""
         return self.any_arn(service, resource, self.region)
 
-    def any_arn(self, service: str, resource: str, region: str = "", account: str | None = None) -> str:
-        """ARN of a resource in any region, or of a global service; account: by default the account of the stack."""
-        return f"arn:aws:{service}:{region}:{self.account if account is None else account}:{resource}"
+    def any_arn(
+        self, service: str, resource: str, region: str = "", account: str | None = None
+    ) -> str:
+        """ARN of a resource in any region, or of a global service; account: by default the account
+        of the stack.
+        """
+        return (
+            f"arn:aws:{service}:{region}:{self.account if account is None else account}:{resource}"
+        )
 
     def s3_arn(self, resource: str) -> str:
-        """ARN of a bucket, or of objects as `<bucket>/<key>`. ARNs of Amazon S3 contain neither region nor account."""
+        """ARN of a bucket, or of objects as `<bucket>/<key>`. ARNs of Amazon S3 contain neither
+        region nor account.
+        """
         return self.any_arn("s3", resource, account="")
 
     @property
     def root_arn(self) -> str:
-        """The account as a principal. A statement with this principal delegates access control to IAM policies of the account."""
+        """The account as a principal. A statement with this principal delegates access control to
+        IAM policies of the account.
+        """
         return self.any_arn("iam", "root")
 
     def role_arn(self, resource: str) -> str:
@@ -157,13 +184,15 @@ class Naming:
         return self.s3_arn(self.bucket(resource))
 
     def secret_arn(self, kind: str) -> str:
-        """ARN pattern of one secret. Secrets Manager appends a hyphen and six random characters to the name."""
+        """ARN pattern of one secret. Secrets Manager appends a hyphen and six random characters to
+        the name.
+        """
         return self.arn("secretsmanager", f"secret:{self.secret(kind)}-??????")
 
     @property
     def managed_secret_arn(self) -> str:
-        """ARN pattern of the secrets that RDS manages. A statement with this pattern must also require the tag that names the
-        database."""
+        """ARN pattern of the secrets that RDS manages. A statement with this pattern must also
+        require the tag that names the database."""
         return self.arn("secretsmanager", "secret:rds!db-*")
 
     @property

@@ -1,4 +1,6 @@
-"""Composite component for monitoring: alarms with their topic, the synthetic probe and data protection findings."""
+"""Composite component for monitoring: alarms with their topic, the synthetic probe and data
+protection findings.
+"""
 
 import pulumi
 
@@ -18,12 +20,16 @@ from components.storage.bucket import REPLICATION_RULE
 
 
 class Observability(Component):
-    """Alarms on user-visible symptoms and on resource exhaustion. All alarms notify one topic, with a link to the runbook."""
+    """Alarms on user-visible symptoms and on resource exhaustion. All alarms notify one topic, with
+    a link to the runbook.
+    """
 
     findings_log_group: pulumi.Output[str]
     """Log group of data protection findings, which report credentials in logs."""
     probe: dict[str, pulumi.Input[object]]
-    """Name and role of the probe's function, and the URLs that the function requests. Empty if the stack has no probe."""
+    """Name and role of the probe's function, and the URLs that the function requests. Empty if the
+    stack has no probe.
+    """
 
     def __init__(
         self,
@@ -42,8 +48,12 @@ class Observability(Component):
             monitoring=settings.monitoring,
             key_arn=foundation.keys.logs_arn,
             resources=MonitoredResources(
-                load_balancers={name: balancer.label for name, balancer in platform.load_balancers.items()},
-                target_groups={name: groups.dimensions for name, groups in platform.target_groups.items()},
+                load_balancers={
+                    name: balancer.label for name, balancer in platform.load_balancers.items()
+                },
+                target_groups={
+                    name: groups.dimensions for name, groups in platform.target_groups.items()
+                },
                 ecs_services=tuple(stack.contract.ecs_services),
                 cluster=platform.cluster.name,
                 database=data.database.identifier,
@@ -53,14 +63,19 @@ class Observability(Component):
                 dead_letter_queue=names.dead_letter_queue(role_policies.ROTATION_FUNCTION),
                 nat_gateways=network.vpc.nat_gateways,
                 replication=_replication(stack),
-                functions={function.service.name: sharing_roles.STAGE for function in stack.contract.functions.values()},
+                functions={
+                    function.service.name: sharing_roles.STAGE
+                    for function in stack.contract.functions.values()
+                },
             ),
             database=settings.database,
             certificate_arn=platform.certificate.arn,
             secret_replica=bool(settings.recovery.stack),
         )
         self.alarms = Alarms("alarms", alarms, self.child)
-        self.probe = self._probe(stack, foundation) if settings.monitoring.probe_interval_minutes else {}
+        self.probe = (
+            self._probe(stack, foundation) if settings.monitoring.probe_interval_minutes else {}
+        )
         findings = LogArgs(names=names, logs=foundation.logs)
         self.findings_log_group = DataProtection("data-protection", findings, self.child).log_group
         self.register_outputs({})
@@ -77,10 +92,20 @@ class Observability(Component):
             topic_arn=self.alarms.topic_arn,
         )
         probe = SyntheticProbe("probe", args, self.child)
-        return {"function": probe.function, "role": probe_role, "services": stack.contract.health_urls}
+        return {
+            "function": probe.function,
+            "role": probe_role,
+            "services": stack.contract.health_urls,
+        }
 
 
 def _replication(stack: Stack) -> tuple[str, ...]:
-    """Return the names of the data bucket and its replica, and the ID of the replication rule; empty without replication."""
+    """Return the names of the data bucket and its replica, and the ID of the replication rule;
+    empty without replication.
+    """
     names, region = stack.names, stack.settings.replication_region
-    return (names.bucket("data"), names.in_region(region).bucket("data"), REPLICATION_RULE) if region else ()
+    return (
+        (names.bucket("data"), names.in_region(region).bucket("data"), REPLICATION_RULE)
+        if region
+        else ()
+    )

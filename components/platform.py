@@ -28,7 +28,12 @@ class Platform(Component):
     """Image reference of the collector and of each Core, keyed by repository."""
 
     def __init__(
-        self, name: str, stack: Stack, foundation: Foundation, network: PrivateNetwork, opts: pulumi.ResourceOptions
+        self,
+        name: str,
+        stack: Stack,
+        foundation: Foundation,
+        network: PrivateNetwork,
+        opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("gatehouse:platform:Platform", name, None, opts)
         settings, names, contract = stack.settings, stack.names, stack.contract
@@ -80,11 +85,21 @@ class Platform(Component):
         self.load_balancer = LoadBalancer("edge", load_balancer, self.child)
         cloudfront_arn = self.certificate.cloudfront_arn
         self.web_hosting = (
-            WebHosting("web-hosting", stack, foundation, network, self.certificate.arn, cloudfront_arn, self.child)
+            WebHosting(
+                "web-hosting",
+                stack,
+                foundation,
+                network,
+                self.certificate.arn,
+                cloudfront_arn,
+                self.child,
+            )
             if cloudfront_arn is not None
             else None
         )
-        self.cluster = EcsCluster("main", EcsClusterArgs(names=names, spot=settings.services.spot), self.child)
+        self.cluster = EcsCluster(
+            "main", EcsClusterArgs(names=names, spot=settings.services.spot), self.child
+        )
         cores = tuple(core.name for core in settings.cores)
         discovery = ServiceDiscoveryArgs(names=names, vpc_id=network.vpc.vpc_id, core_names=cores)
         self.service_discovery = ServiceDiscovery("service-discovery", discovery, self.child)
@@ -98,9 +113,21 @@ class Platform(Component):
 
     @property
     def target_groups(self) -> dict[str, TargetGroups]:
-        """The target groups of each service behind a load balancer, keyed by the name of the service."""
-        return {name: groups for balancer in self.load_balancers.values() for name, groups in balancer.target_groups.items()}
+        """The target groups of each service behind a load balancer, keyed by the name of the
+        service.
+        """
+        return {
+            name: groups
+            for balancer in self.load_balancers.values()
+            for name, groups in balancer.target_groups.items()
+        }
 
     def target_groups_of(self, services: Sequence[ContractService]) -> dict[int, TargetGroups]:
-        """Return the target groups of the services to which a load balancer forwards requests, keyed by port."""
-        return {service.port: self.target_groups[service.name] for service in services if service.name in self.target_groups}
+        """Return the target groups of the services to which a load balancer forwards requests,
+        keyed by port.
+        """
+        return {
+            service.port: self.target_groups[service.name]
+            for service in services
+            if service.name in self.target_groups
+        }

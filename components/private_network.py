@@ -16,12 +16,16 @@ from components.network.vpc_endpoints import VpcEndpoints, VpcEndpointsArgs
 
 
 class PrivateNetwork(Component):
-    """A VPC with three subnet tiers, in which security groups allow only the required connections."""
+    """A VPC with three subnet tiers, in which security groups allow only the required
+    connections.
+    """
 
     security_groups: Mapping[str, pulumi.Output[str]]
     """ID of each security group, keyed by name."""
 
-    def __init__(self, name: str, stack: Stack, foundation: Foundation, opts: pulumi.ResourceOptions) -> None:
+    def __init__(
+        self, name: str, stack: Stack, foundation: Foundation, opts: pulumi.ResourceOptions
+    ) -> None:
         super().__init__("gatehouse:network:PrivateNetwork", name, None, opts)
         settings, names = stack.settings, stack.names
         vpc = VpcArgs(
@@ -65,12 +69,16 @@ class PrivateNetwork(Component):
         self.register_outputs({})
 
     def placement(self, tier: str, group: str) -> Placement:
-        """Return the subnets of a tier with a security group. Raises KeyError if one of them does not exist."""
+        """Return the subnets of a tier with a security group. Raises KeyError if one of them does
+        not exist.
+        """
         return Placement(self.vpc.subnets[tier], self.security_groups[group])
 
 
 def _existing_vpc(stack: Stack) -> ExistingVpc | None:
     existing = stack.settings.existing_resources
     return (
-        ExistingVpc(existing.vpc_id, existing.internet_gateway_id) if existing.vpc_id and existing.internet_gateway_id else None
+        ExistingVpc(existing.vpc_id, existing.internet_gateway_id)
+        if existing.vpc_id and existing.internet_gateway_id
+        else None
     )

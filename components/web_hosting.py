@@ -31,7 +31,11 @@ class WebHosting(Component):
         settings, names, contract = stack.settings, stack.names, stack.contract
         buckets = Buckets(settings, names)
         edge_logs = Bucket.log_bucket("edge-logs", buckets.edge_logs(), self.child)
-        web_ui = Bucket("web-ui", buckets.web_ui(foundation.keys.data_arn, foundation.log_bucket.name), self.child)
+        web_ui = Bucket(
+            "web-ui",
+            buckets.web_ui(foundation.keys.data_arn, foundation.log_bucket.name),
+            self.child,
+        )
         service, host = contract.services[CONSOLE], contract.hosts[CONSOLE]
         load_balancer = LoadBalancerArgs(
             names=names,

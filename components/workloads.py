@@ -27,7 +27,9 @@ from components.sharing.sharing_function import SharingFunction, SharingFunction
 
 
 class Workloads(Component):
-    """The processes of the runtime contract and the Cores of the stack, each with a separate role, log group and secrets."""
+    """The processes of the runtime contract and the Cores of the stack, each with a separate role,
+    log group and secrets.
+    """
 
     functions: dict[str, SharingFunction]
     tasks: dict[str, TaskDefinition]
@@ -49,11 +51,20 @@ class Workloads(Component):
         self._data, self._platform, self._observability = data, platform, observability
         variables = environments(stack, data.endpoints)
         contract = stack.contract
-        self.functions = {key: self._function(function, variables[key]) for key, function in contract.functions.items()}
+        self.functions = {
+            key: self._function(function, variables[key])
+            for key, function in contract.functions.items()
+        }
         self._web_acl()
-        self.tasks = {key: self._task(process, variables[key]) for key, process in contract.tasks.items()}
-        self._smoke_test = self._create_smoke_test() if stack.settings.rollout.tests_traffic else None
-        self.services = {key: self._service(process) for key, process in contract.ecs_services.items()}
+        self.tasks = {
+            key: self._task(process, variables[key]) for key, process in contract.tasks.items()
+        }
+        self._smoke_test = (
+            self._create_smoke_test() if stack.settings.rollout.tests_traffic else None
+        )
+        self.services = {
+            key: self._service(process) for key, process in contract.ecs_services.items()
+        }
         self._host_records()
         self._restart_function()
         log_alarms = LogAlarmsArgs(
@@ -111,15 +122,28 @@ class Workloads(Component):
     def _smoke_test_hook(self, process: Process) -> DeploymentHook | None:
         """Return the smoke test of a service behind a load balancer."""
         hosting, urls = self._platform.web_hosting, self._stack.contract.urls
-        services = [service for service in process.services if service.name in self._platform.target_groups]
+        services = [
+            service for service in process.services if service.name in self._platform.target_groups
+        ]
         if self._smoke_test is None or not services:
             return None
-        all_features = not any(entry.startswith("GATEHOUSE_FEATURES=") for entry in self._stack.settings.environment_variables)
+        all_features = not any(
+            entry.startswith("GATEHOUSE_FEATURES=")
+            for entry in self._stack.settings.environment_variables
+        )
         checks: list[dict[str, Any]] = []
         for service in services:
-            behind_cloudfront = hosting is not None and service.name in hosting.load_balancer.target_groups
-            address = hosting.distribution.domain_name if hosting and behind_cloudfront else self._platform.load_balancer.dns_name
-            checks += smoke_test.checks(service, urls[service.name], address, all_features=all_features)
+            behind_cloudfront = (
+                hosting is not None and service.name in hosting.load_balancer.target_groups
+            )
+            address = (
+                hosting.distribution.domain_name
+                if hosting and behind_cloudfront
+                else self._platform.load_balancer.dns_name
+            )
+            checks += smoke_test.checks(
+                service, urls[service.name], address, all_features=all_features
+            )
         return self._smoke_test.hook(checks)
 
     def _web_acl(self) -> WebAcl:
@@ -129,7 +153,11 @@ class Workloads(Component):
         args = WebAclArgs(
             names=self._stack.names,
             waf=self._stack.settings.waf,
-            host_names={name: host for name, host in self._stack.contract.hosts.items() if name not in cloudfront},
+            host_names={
+                name: host
+                for name, host in self._stack.contract.hosts.items()
+                if name not in cloudfront
+            },
             load_balancer_arn=self._platform.load_balancer.arn,
             logs=self._foundation.logs,
             stage_arns={name: function.stage_arn for name, function in self.functions.items()},
@@ -137,7 +165,9 @@ class Workloads(Component):
         return WebAcl("web-acl", args, self.child)
 
     def _host_records(self) -> HostRecords:
-        """Create the DNS records for services behind the load balancer or a distribution, and for functions."""
+        """Create the DNS records for services behind the load balancer or a distribution, and for
+        functions.
+        """
         load_balancer, hosting = self._platform.load_balancer, self._platform.web_hosting
         targets = {
             service.name: HostTarget(
@@ -178,7 +208,11 @@ class Workloads(Component):
         return HostRecords("hosts", args, self.child)
 
     def _task(self, process: Process, variables: Environment) -> TaskDefinition:
-        settings, contract, roles = self._stack.settings, self._stack.contract, self._foundation.role_arns
+        settings, contract, roles = (
+            self._stack.settings,
+            self._stack.contract,
+            self._foundation.role_arns,
+        )
         sidecars = self._platform.sidecar_images
         core = settings.core_tasks.get(process.name)
         rotated_secrets = {kind: secret.arn for kind, secret in self._data.rotated_secrets.items()}
@@ -201,7 +235,9 @@ class Workloads(Component):
                 self._stack.names, settings.key_prefix, self._observability.findings_log_group
             ),
             health_command=core.health_command if core else (),
-            collector_image=sidecars.get(COLLECTOR, COLLECTOR_IMAGE) if self._stack.has_collector(process) else "",
+            collector_image=sidecars.get(COLLECTOR, COLLECTOR_IMAGE)
+            if self._stack.has_collector(process)
+            else "",
         )
         return TaskDefinition(process.name, args, self.child)
 

@@ -13,8 +13,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 from components import contract
 from components.settings.loader import SettingsError, parse, parse_account
 from release import pulumi_cli
-from release.bootstrap import BootstrapFailed, account_instructions, bootstrap, pipeline_instructions
-from release.deploy import FAILED, DeploymentFailed, NotConfirmed, ServicesFailed, deploy, deploy_account, verify
+from release.bootstrap import (
+    BootstrapFailed,
+    account_instructions,
+    bootstrap,
+    pipeline_instructions,
+)
+from release.deploy import (
+    FAILED,
+    DeploymentFailed,
+    NotConfirmed,
+    ServicesFailed,
+    deploy,
+    deploy_account,
+    verify,
+)
 from release.guards import read_guards, report, report_vpcs
 from release.image import ImageFailed, push_image
 from release.logs import follow_cloudwatch, follow_files
@@ -33,7 +46,17 @@ from release.regions import unknown_regions
 from release.rollback import previous_digest, write_digest
 from release.stack_file import ACCOUNT, GATEHOUSE, PROJECTS, ROOT, Project, Stack, read_stack
 
-COMMANDS = ("bootstrap", "guards", "image", "preview", "deploy", "verify", "rollback", "destroy", "logs")
+COMMANDS = (
+    "bootstrap",
+    "guards",
+    "image",
+    "preview",
+    "deploy",
+    "verify",
+    "rollback",
+    "destroy",
+    "logs",
+)
 ACCOUNT_COMMANDS = ("bootstrap", "guards", "preview", "deploy", "destroy")
 """Commands of the project `account`."""
 CHANGING_COMMANDS = ("bootstrap", "image", "preview", "deploy", "rollback")
@@ -48,17 +71,34 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m release", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--env", default="", help="name of the stack")
-    parser.add_argument("--project", default=GATEHOUSE.name, help="Pulumi project: gatehouse (default) or account")
     parser.add_argument(
-        "--process", default="gateway", choices=list(contract.read().processes), help="logs: process whose logs to follow"
+        "--project", default=GATEHOUSE.name, help="Pulumi project: gatehouse (default) or account"
     )
-    parser.add_argument("--yes", action="store_true", help="deploy, rollback: skip the confirmation prompt")
-    parser.add_argument("--diff", action="store_true", help="preview: print the changed properties of each resource")
-    parser.add_argument("--digest", default="", help="rollback: image digest (default: the previous image)")
     parser.add_argument(
-        "--rollback", action="store_true", help="deploy: deploy the previous image if the services are not deployed"
+        "--process",
+        default="gateway",
+        choices=list(contract.read().processes),
+        help="logs: process whose logs to follow",
     )
-    parser.add_argument("--unsigned", action="store_true", help="deploy: accept an image that the pipeline has not signed")
+    parser.add_argument(
+        "--yes", action="store_true", help="deploy, rollback: skip the confirmation prompt"
+    )
+    parser.add_argument(
+        "--diff", action="store_true", help="preview: print the changed properties of each resource"
+    )
+    parser.add_argument(
+        "--digest", default="", help="rollback: image digest (default: the previous image)"
+    )
+    parser.add_argument(
+        "--rollback",
+        action="store_true",
+        help="deploy: deploy the previous image if the services are not deployed",
+    )
+    parser.add_argument(
+        "--unsigned",
+        action="store_true",
+        help="deploy: accept an image that the pipeline has not signed",
+    )
     # Tests pass the directory of another repository.
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -66,7 +106,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _command(options)
     except KeyboardInterrupt:
         project = f"PROJECT={options.project} " if options.project != GATEHOUSE.name else ""
-        message = f"interrupted. To continue, run: make {options.command} {project}ENV={options.env}"
+        message = (
+            f"interrupted. To continue, run: make {options.command} {project}ENV={options.env}"
+        )
         return _reject(options.command, [message], INTERRUPTED)
 
 
@@ -89,7 +131,9 @@ def _command(options: argparse.Namespace) -> int:
         return _image(stack, options.root)
     messages = _missing(options, stack)
     if options.command == "logs":
-        messages = [message for message in messages if "Pulumi CLI" not in message]  # Only CloudWatch is needed.
+        messages = [
+            message for message in messages if "Pulumi CLI" not in message
+        ]  # Only CloudWatch is needed.
     if messages:
         return _reject(options.command, messages)
     try:
@@ -103,18 +147,25 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def _project(options: argparse.Namespace) -> Project:
-    """The selected project. Raises ValueError for an unknown project, or a command that the project does not have."""
+    """The selected project. Raises ValueError for an unknown project, or a command that the project
+    does not have.
+    """
     project = ACCOUNT if options.command == "guards" else PROJECTS.get(options.project)
     if project is None:
-        raise ValueError(f"no project {options.project!r}; use PROJECT=account, or no PROJECT for the stacks of Gatehouse")
+        raise ValueError(
+            f"no project {options.project!r}; use PROJECT=account, or no PROJECT for the "
+            f"stacks of Gatehouse"
+        )
     if project == ACCOUNT and options.command not in ACCOUNT_COMMANDS:
-        raise ValueError(f"{project.argument} has no services; use one of: {', '.join(ACCOUNT_COMMANDS)}")
+        raise ValueError(
+            f"{project.argument} has no services; use one of: {', '.join(ACCOUNT_COMMANDS)}"
+        )
     return project
 
 
 def _check_settings(command: str, stack: Stack) -> None:
-    """Raises SettingsError or ValueError for an invalid setting. The other commands must work with the settings of a stack that
-    was deployed with another version."""
+    """Raises SettingsError or ValueError for an invalid setting. The other commands must work with
+    the settings of a stack that was deployed with another version."""
     if stack.project == ACCOUNT:
         parse_account(stack.settings, stack.name)
     elif command in CHANGING_COMMANDS:
@@ -154,7 +205,16 @@ def _bootstrap(stack: Stack, root: Path) -> int:
         state = bootstrap(stack, lambda line: print(f"> {line}", flush=True), root)
     except BootstrapFailed as exc:
         return _reject("bootstrap", [str(exc)], FAILED)
-    return _print(["", *(account_instructions(stack) if stack.project == ACCOUNT else pipeline_instructions(stack, state))])
+    return _print(
+        [
+            "",
+            *(
+                account_instructions(stack)
+                if stack.project == ACCOUNT
+                else pipeline_instructions(stack, state)
+            ),
+        ]
+    )
 
 
 def _image(stack: Stack, root: Path) -> int:
@@ -164,7 +224,10 @@ def _image(stack: Stack, root: Path) -> int:
         digest = push_image(stack, root)
     except ImageFailed as exc:
         return _reject("image", [str(exc)], FAILED)
-    print(f"> {stack.file}: image.digest {digest}. Commit the change, then run: make deploy {stack.target}")
+    print(
+        f"> {stack.file}: image.digest {digest}. Commit the change, then run: make deploy "
+        f"{stack.target}"
+    )
     return 0
 
 
@@ -173,7 +236,15 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
         try:
             return _print(follow_cloudwatch(stack, options.process))
         except (ClientError, BotoCoreError) as exc:
-            return _reject("logs", [f"cannot read the logs ({type(exc).__name__}). Is the stack {stack.name} deployed?"])
+            return _reject(
+                "logs",
+                [
+                    (
+                        f"cannot read the logs ({type(exc).__name__}). Is the stack {stack.name} "
+                        f"deployed?"
+                    )
+                ],
+            )
     if options.command == "verify":
         return verify(stack, root=options.root)
     if options.command == "deploy":
@@ -189,41 +260,64 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
 
 
 def _deploy(options: argparse.Namespace, stack: Stack) -> int:
-    """Deploy the stack. With --rollback, deploy the previous image if the services are not deployed. Returns the exit code, which
-    is not 0 after a rollback."""
+    """Deploy the stack. With --rollback, deploy the previous image if the services are not
+    deployed. Returns the exit code, which is not 0 after a rollback."""
     if stack.project == ACCOUNT:
-        return deploy_account(stack, confirm=lambda: options.yes or _confirm(stack, "changes"), root=options.root)
+        return deploy_account(
+            stack, confirm=lambda: options.yes or _confirm(stack, "changes"), root=options.root
+        )
     try:
-        return deploy(stack, confirm=lambda: options.yes or _confirm(stack, "changes"), root=options.root)
+        return deploy(
+            stack, confirm=lambda: options.yes or _confirm(stack, "changes"), root=options.root
+        )
     except ServicesFailed as exc:
         if not options.rollback or _causes(options, stack):
             raise
         _reject("deploy", str(exc).splitlines())
     print("> the services were not deployed; deploying the previous image", flush=True)
     _rollback(options, stack)
-    return _reject("deploy", [f"the services were not deployed; the stack {stack.name} runs the previous image again"], FAILED)
+    return _reject(
+        "deploy",
+        [f"the services were not deployed; the stack {stack.name} runs the previous image again"],
+        FAILED,
+    )
 
 
 def _causes(options: argparse.Namespace, stack: Stack) -> list[str]:
     """Why a command failed, and what to type, if no other command can succeed before."""
-    rejected = [f"{message}. Then run: make {options.command} {stack.target}" for message in missing_credentials(stack)]
+    rejected = [
+        f"{message}. Then run: make {options.command} {stack.target}"
+        for message in missing_credentials(stack)
+    ]
     return rejected or unfinished_updates(stack, options.root)
 
 
 def _rollback(options: argparse.Namespace, stack: Stack) -> int:
-    """Write the previous digest to the stack file and deploy the stack without a migration. Returns the exit code.
+    """Write the previous digest to the stack file and deploy the stack without a migration. Returns
+    the exit code.
 
-    Schema changes are backward compatible, so the previous image runs with the newer schema (docs/guides/deploy.md).
+    Schema changes are backward compatible, so the previous image runs with the newer schema
+    (docs/guides/deploy.md).
     """
     digest = options.digest or _previous_digest(stack, options.root)
     if digest == stack.image_digest:
-        raise ValueError(f"{stack.file} already contains {digest}. To deploy it, run: make deploy {stack.target}")
+        raise ValueError(
+            f"{stack.file} already contains {digest}. To deploy it, run: make deploy {stack.target}"
+        )
     file = options.root / f"Pulumi.{stack.name}.yaml"
     write_digest(file, digest)
-    print(f"> {file.name}: image.digest {stack.image_digest} -> {digest}. Commit the change.", flush=True)
+    print(
+        f"> {file.name}: image.digest {stack.image_digest} -> {digest}. Commit the change.",
+        flush=True,
+    )
     target = read_stack(stack.name, options.root)
     try:
-        return deploy(target, confirm=lambda: options.yes or _confirm(target, "changes"), with_migration=False, root=options.root)
+        return deploy(
+            target,
+            confirm=lambda: options.yes or _confirm(target, "changes"),
+            with_migration=False,
+            root=options.root,
+        )
     except (NotConfirmed, KeyboardInterrupt):
         write_digest(file, stack.image_digest)
         raise
@@ -233,9 +327,14 @@ def _previous_digest(stack: Stack, root: Path) -> str:
     services = stack_output(stack, "services", root)
     definition = str(next(iter(services.values()))["taskDefinition"])
     try:
-        return previous_digest(boto3.client("ecs", region_name=stack.region), definition, stack.image_digest)
+        return previous_digest(
+            boto3.client("ecs", region_name=stack.region), definition, stack.image_digest
+        )
     except (ClientError, BotoCoreError) as exc:
-        raise ValueError(f"cannot read the previous image from ECS ({type(exc).__name__}). Use --digest sha256:...") from exc
+        raise ValueError(
+            f"cannot read the previous image from ECS ({type(exc).__name__}). Use --digest "
+            f"sha256:..."
+        ) from exc
 
 
 def _confirm(stack: Stack, verb: str) -> bool:

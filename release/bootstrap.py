@@ -1,5 +1,5 @@
-"""Creates what a stack requires before its first deployment: a bucket for the Pulumi state, a KMS key for the state and the
-secrets of the stack, and the stack itself. Idempotent."""
+"""Creates what a stack requires before its first deployment: a bucket for the Pulumi state, a KMS
+key for the state and the secrets of the stack, and the stack itself. Idempotent."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -65,7 +65,9 @@ def backend_url(stack: Stack) -> str:
 
 
 def bootstrap(stack: Stack, report: Callable[[str], None], root: Path = ROOT) -> PulumiState:
-    """Create what is missing, and log in to the backend. report: receives a line for each step. Raises BootstrapFailed."""
+    """Create what is missing, and log in to the backend. report: receives a line for each step.
+    Raises BootstrapFailed.
+    """
     bucket = state_bucket(stack)
     try:
         key_arn = _key(boto3.client("kms", region_name=stack.region), report)
@@ -73,10 +75,16 @@ def bootstrap(stack: Stack, report: Callable[[str], None], root: Path = ROOT) ->
         for service in _services(stack):
             _service_linked_role(boto3.client("iam", region_name=stack.region), service, report)
     except ClientError as exc:
-        problem = f"AWS rejected {exc.operation_name}: {exc.response['Error'].get('Message') or exc}"
-        raise BootstrapFailed(f"{problem}. Use the credentials of an administrator, and run the command again") from exc
+        problem = (
+            f"AWS rejected {exc.operation_name}: {exc.response['Error'].get('Message') or exc}"
+        )
+        raise BootstrapFailed(
+            f"{problem}. Use the credentials of an administrator, and run the command again"
+        ) from exc
     except BotoCoreError as exc:
-        raise BootstrapFailed(f"AWS did not respond ({type(exc).__name__}). Run the command again") from exc
+        raise BootstrapFailed(
+            f"AWS did not respond ({type(exc).__name__}). Run the command again"
+        ) from exc
     state = PulumiState(bucket, key_arn, backend_url(stack), stack.region)
     _log_in(state, report, root)
     _init_stack(stack, state, report, root)
@@ -87,15 +95,23 @@ def account_instructions(stack: Stack) -> Iterator[str]:
     """The next steps after `make bootstrap` for the project `account`, line by line."""
     yield "The deployment requires the credentials of an administrator. Next steps:"
     yield ""
-    yield f"make guards ENV={stack.name}                     # the guards that the account has, and settings for them"
+    yield (
+        f"make guards ENV={stack.name}                     # the guards that the account "
+        f"has, and settings for them"
+    )
     yield f"make preview {stack.target}"
     yield f"make deploy {stack.target}"
 
 
 def pipeline_instructions(stack: Stack, state: PulumiState) -> Iterator[str]:
-    """The settings and the commands that connect a pipeline on GitHub with the stack, line by line."""
+    """The settings and the commands that connect a pipeline on GitHub with the stack, line by
+    line.
+    """
     repository = (stack.settings.get("delivery") or {}).get("repository") or REPOSITORY
-    yield f"For deployments from GitHub Actions, set in {stack.file} (docs/guides/deploy.md, section 6):"
+    yield (
+        f"For deployments from GitHub Actions, set in {stack.file} (docs/guides/deploy.md, "
+        f"section 6):"
+    )
     yield ""
     yield "    delivery:"
     yield f"      repository: {repository}"
@@ -117,7 +133,11 @@ def pipeline_instructions(stack: Stack, state: PulumiState) -> Iterator[str]:
 def github_variables(stack: Stack, state: PulumiState) -> dict[str, dict[str, str]]:
     """The variables of each GitHub environment of the stack."""
     names = Naming(stack.name, stack.account, stack.region)
-    common = {"AWS_ACCOUNT": stack.account, "AWS_REGION": stack.region, "PULUMI_BACKEND_URL": state.backend_url}
+    common = {
+        "AWS_ACCOUNT": stack.account,
+        "AWS_REGION": stack.region,
+        "PULUMI_BACKEND_URL": state.backend_url,
+    }
     return {
         environment: {**common, f"AWS_{role.upper()}_ROLE": names.role_arn(role)}
         for role in (DEPLOY, PREVIEW, IMAGE)
@@ -128,8 +148,10 @@ def github_variables(stack: Stack, state: PulumiState) -> dict[str, dict[str, st
 def _services(stack: Stack) -> Iterator[str]:
     """The services whose service-linked roles the stack requires.
 
-    ECS creates the role together with the first cluster of an account, but rejects services until IAM has propagated the role.
-    Source: ECS Developer Guide, "Using service-linked roles for Amazon ECS". AWS Config does not create its role for a recorder.
+    ECS creates the role together with the first cluster of an account, but rejects services until
+    IAM has propagated the role.
+    Source: ECS Developer Guide, "Using service-linked roles for Amazon ECS". AWS Config does not
+        create its role for a recorder.
     Source: AWS Config Developer Guide, "Using service-linked roles for AWS Config".
     """
     if stack.project != ACCOUNT:
@@ -148,24 +170,33 @@ def _service_linked_role(iam: Any, service: str, report: Callable[[str], None]) 
 
 
 def _enable(key: dict[str, Any]) -> str:
-    """Return what the user does to enable the key. Source: AWS KMS Developer Guide, "Key states of AWS KMS keys"."""
+    """Return what the user does to enable the key. Source: AWS KMS Developer Guide, "Key states of
+    AWS KMS keys".
+    """
     enable = f"aws kms enable-key --key-id {key['Arn']}"
     match key["KeyState"]:
         case "Disabled":
             return f"To use it, run: {enable}"
         case "PendingDeletion":  # a key whose deletion was canceled is disabled
-            return f"To use it, run: aws kms cancel-key-deletion --key-id {key['Arn']}, then {enable}"
+            return (
+                f"To use it, run: aws kms cancel-key-deletion --key-id {key['Arn']}, then {enable}"
+            )
         case _:
-            return f"To create another key, run: aws kms delete-alias --alias-name {ALIAS}, then run this command again"
+            return (
+                f"To create another key, run: aws kms delete-alias --alias-name {ALIAS}, "
+                f"then run this command again"
+            )
 
 
 def _key(kms: Any, report: Callable[[str], None]) -> str:
-    """Return the ARN of the key with the alias, which is created if necessary. The key policy is the default of AWS KMS: IAM
-    policies of the account grant access."""
+    """Return the ARN of the key with the alias, which is created if necessary. The key policy is
+    the default of AWS KMS: IAM policies of the account grant access."""
     try:
         key = kms.describe_key(KeyId=ALIAS)["KeyMetadata"]
         if key["KeyState"] != "Enabled":
-            raise BootstrapFailed(f"the KMS key {ALIAS} is in the state {key['KeyState']}. {_enable(key)}")
+            raise BootstrapFailed(
+                f"the KMS key {ALIAS} is in the state {key['KeyState']}. {_enable(key)}"
+            )
         report(f"the KMS key {ALIAS} exists")
     except kms.exceptions.NotFoundException:
         description = f"{PROJECT.capitalize()}: Pulumi state and secrets of the stacks"
@@ -182,15 +213,21 @@ def _bucket_key(stack: Stack) -> str:
     return "state_bucket" if stack.project == ACCOUNT else "delivery.state_bucket"
 
 
-def _bucket(s3: Any, bucket: str, key_arn: str, stack: Stack, report: Callable[[str], None]) -> None:
-    """Create the bucket if necessary, and configure it. An existing bucket keeps its lifecycle and the other statements of its
-    policy."""
+def _bucket(
+    s3: Any, bucket: str, key_arn: str, stack: Stack, report: Callable[[str], None]
+) -> None:
+    """Create the bucket if necessary, and configure it. An existing bucket keeps its lifecycle and
+    the other statements of its policy."""
     owned = {"Bucket": bucket, "ExpectedBucketOwner": stack.account}
     if _exists(s3, owned, stack):
         _check_existing(s3, owned, key_arn, stack)
         report(f"the bucket {bucket} exists")
     else:
-        location = {"CreateBucketConfiguration": {"LocationConstraint": stack.region}} if stack.region != "us-east-1" else {}
+        location = (
+            {"CreateBucketConfiguration": {"LocationConstraint": stack.region}}
+            if stack.region != "us-east-1"
+            else {}
+        )
         s3.create_bucket(Bucket=bucket, ObjectOwnership="BucketOwnerEnforced", **location)
         s3.put_bucket_tagging(**owned, Tagging={"TagSet": TAGS})
         expiration = {"NoncurrentVersionExpiration": {"NoncurrentDays": STATE_VERSION_DAYS}}
@@ -201,13 +238,17 @@ def _bucket(s3: Any, bucket: str, key_arn: str, stack: Stack, report: Callable[[
     s3.put_public_access_block(**owned, PublicAccessBlockConfiguration=dict.fromkeys(blocks, True))
     s3.put_bucket_versioning(**owned, VersioningConfiguration={"Status": "Enabled"})
     default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key_arn}
-    encryption = {"Rules": [{"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}]}
+    encryption = {
+        "Rules": [{"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}]
+    }
     s3.put_bucket_encryption(**owned, ServerSideEncryptionConfiguration=encryption)
     s3.put_bucket_policy(**owned, Policy=_policy(s3, owned, stack))
 
 
 def _exists(s3: Any, owned: dict[str, str], stack: Stack) -> bool:
-    """Whether the bucket exists. Raises BootstrapFailed if the bucket belongs to another account."""
+    """Whether the bucket exists. Raises BootstrapFailed if the bucket belongs to another
+    account.
+    """
     try:
         s3.head_bucket(**owned)
     except ClientError as exc:
@@ -216,15 +257,19 @@ def _exists(s3: Any, owned: dict[str, str], stack: Stack) -> bool:
             return False
         if status == 403:
             raise BootstrapFailed(
-                f"the bucket {owned['Bucket']} belongs to another account, or the credentials may not read it. "
-                f"Use the credentials of an administrator, or set another name in {_bucket_key(stack)}"
+                f"the bucket {owned['Bucket']} belongs to another account, or the credentials "
+                f"may not read it. "
+                f"Use the credentials of an administrator, or set another name in "
+                f"{_bucket_key(stack)}"
             ) from exc
         raise
     return True
 
 
 def _check_existing(s3: Any, owned: dict[str, str], key_arn: str, stack: Stack) -> None:
-    """Raise BootstrapFailed if the bucket is in another region, or encrypted with another KMS key."""
+    """Raise BootstrapFailed if the bucket is in another region, or encrypted with another KMS
+    key.
+    """
     location = s3.get_bucket_location(**owned).get("LocationConstraint") or "us-east-1"
     if location != stack.region:
         raise BootstrapFailed(
@@ -236,11 +281,17 @@ def _check_existing(s3: Any, owned: dict[str, str], key_arn: str, stack: Stack) 
     except ClientError:
         return  # S3 encrypts the bucket with its own keys.
     defaults = [rule.get("ApplyServerSideEncryptionByDefault") or {} for rule in rules]
-    other = [row.get("KMSMasterKeyID") or "aws/s3" for row in defaults if str(row.get("SSEAlgorithm", "")).startswith("aws:kms")]
+    other = [
+        row.get("KMSMasterKeyID") or "aws/s3"
+        for row in defaults
+        if str(row.get("SSEAlgorithm", "")).startswith("aws:kms")
+    ]
     if any(key != key_arn for key in other):
         raise BootstrapFailed(
-            f"the bucket {owned['Bucket']} is encrypted with the KMS key {other[0]}. Set another name in "
-            f"{_bucket_key(stack)}, or create the stack with this key: docs/guides/deploy.md, section 1"
+            f"the bucket {owned['Bucket']} is encrypted with the KMS key {other[0]}. Set "
+            f"another name in "
+            f"{_bucket_key(stack)}, or create the stack with this key: docs/guides/deploy.md, "
+            f"section 1"
         )
 
 
@@ -254,7 +305,9 @@ def _policy(s3: Any, owned: dict[str, str], stack: Stack) -> str:
         if exc.response["Error"]["Code"] != "NoSuchBucketPolicy":
             raise
         present = []
-    return render(document(*(row for row in present if row.get("Sid") != statement["Sid"]), statement))
+    return render(
+        document(*(row for row in present if row.get("Sid") != statement["Sid"]), statement)
+    )
 
 
 def _log_in(state: PulumiState, report: Callable[[str], None], root: Path) -> None:
@@ -262,12 +315,20 @@ def _log_in(state: PulumiState, report: Callable[[str], None], root: Path) -> No
     report(f"logged in: pulumi login '{state.backend_url}'")
 
 
-def _init_stack(stack: Stack, state: PulumiState, report: Callable[[str], None], root: Path) -> None:
+def _init_stack(
+    stack: Stack, state: PulumiState, report: Callable[[str], None], root: Path
+) -> None:
     if pulumi_cli.query("stack", "--show-name", "--stack", stack.name, root=root).returncode == 0:
         report(f"the stack {stack.name} exists")
         if not stack.secrets_provider:
-            change = f"pulumi stack change-secrets-provider '{state.secrets_provider}' --stack {stack.name}"
-            report(f"the secrets of the stack are encrypted with a passphrase. To use the KMS key, run: {change}")
+            change = (
+                f"pulumi stack change-secrets-provider '{state.secrets_provider}' --stack "
+                f"{stack.name}"
+            )
+            report(
+                f"the secrets of the stack are encrypted with a passphrase. To use the KMS "
+                f"key, run: {change}"
+            )
         return
     _query("stack", "init", stack.name, "--secrets-provider", state.secrets_provider, root=root)
     report(f"created the stack {stack.name}. Commit {stack.file}")

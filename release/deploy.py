@@ -1,5 +1,6 @@
-"""Deploys a stack: deploys the infrastructure, migrates the database, shifts the traffic of Lambda functions and deploys the ECS
-services. The deployment starts with a preview and ends with a verification.
+"""Deploys a stack: deploys the infrastructure, migrates the database, shifts the traffic of Lambda
+functions and deploys the ECS services. The deployment starts with a preview and ends with a
+verification.
 """
 
 from collections.abc import Callable
@@ -35,19 +36,24 @@ class DeploymentFailed(Exception):
 
 
 class ServicesFailed(DeploymentFailed):
-    """The update of the ECS services failed, or they do not run the expected version, or are not healthy."""
+    """The update of the ECS services failed, or they do not run the expected version, or are not
+    healthy.
+    """
 
 
 class NotConfirmed(DeploymentFailed):
     """The preview succeeded, but the deployment was not confirmed."""
 
 
-def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True, root: Path = ROOT) -> int:
-    """Deploy a stack and verify it. Returns 0. Raises NotConfirmed, ServicesFailed if the last update or the verification
-    fails, and DeploymentFailed if another step fails.
+def deploy(
+    stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True, root: Path = ROOT
+) -> int:
+    """Deploy a stack and verify it. Returns 0. Raises NotConfirmed, ServicesFailed if the last
+    update or the verification fails, and DeploymentFailed if another step fails.
 
-    The last update executes only operations from the confirmed preview. Pulumi locks the stack during each update, not between
-    them, so that the deployment stops if another command has updated the stack in the meantime.
+    The last update executes only operations from the confirmed preview. Pulumi locks the stack
+    during each update, not between them, so that the deployment stops if another command has
+    updated the stack in the meantime.
     """
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         plan = Path(folder) / "plan.json"
@@ -62,9 +68,17 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
         if with_migration:
             _step("deploying everything except the ECS services")
             functions = _gradual_functions(stack, root)
-            _pulumi(stack, command_line("deploy", stack, yes=True, without_services=True, without_aliases=functions), root)
+            _pulumi(
+                stack,
+                command_line(
+                    "deploy", stack, yes=True, without_services=True, without_aliases=functions
+                ),
+                root,
+            )
             state = _state(stack, root)
-            mark_executed(plan, lambda urn: urn.endswith(excluded_urns(functions)), state["resources"])
+            mark_executed(
+                plan, lambda urn: urn.endswith(excluded_urns(functions)), state["resources"]
+            )
             _step("running the migration task")
             _step(f"migration task {_migrate(stack, root)} succeeded")
             for name in functions:
@@ -78,8 +92,8 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
 
 
 def deploy_account(stack: Stack, *, confirm: Callable[[], bool], root: Path = ROOT) -> int:
-    """Deploy a stack of the project `account`: the operations of the confirmed preview. Returns 0. Raises NotConfirmed and
-    DeploymentFailed."""
+    """Deploy a stack of the project `account`: the operations of the confirmed preview. Returns 0.
+    Raises NotConfirmed and DeploymentFailed."""
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         plan = Path(folder) / "plan.json"
         _pulumi(stack, command_line("preview", stack, save_plan=plan), root)
@@ -89,22 +103,33 @@ def deploy_account(stack: Stack, *, confirm: Callable[[], bool], root: Path = RO
     return SUCCESS
 
 
-def verify(stack: Stack, before: dict[str, ServiceState] | None = None, *, root: Path = ROOT) -> int:
-    """Compare the running ECS services with the stack, then check the health of every URL. Raises ServicesFailed, and
-    DeploymentFailed if ECS cannot be queried."""
+def verify(
+    stack: Stack, before: dict[str, ServiceState] | None = None, *, root: Path = ROOT
+) -> int:
+    """Compare the running ECS services with the stack, then check the health of every URL. Raises
+    ServicesFailed, and DeploymentFailed if ECS cannot be queried."""
     _step("verifying")
     cluster = str(stack_output(stack, "cluster", root))
-    services = {str(row["service"]): str(row["taskDefinition"]) for row in stack_output(stack, "services", root).values()}
+    services = {
+        str(row["service"]): str(row["taskDefinition"])
+        for row in stack_output(stack, "services", root).values()
+    }
     try:
         after = wait_for_rollouts(_ecs(stack), cluster, list(services))
     except (ClientError, BotoCoreError) as exc:
         raise DeploymentFailed(f"cannot describe the ECS services ({type(exc).__name__})") from exc
     errors = deployment_errors(before or {}, after, services)
-    # Even if a deployment failed, check the health of the services to report whether they are available to clients.
-    errors += check_health(stack_output(stack, "urls", root), attempts=1 if errors else HEALTH_CHECK_ATTEMPTS)
+    # Even if a deployment failed, check the health of the services to report whether they are
+    # available to clients.
+    errors += check_health(
+        stack_output(stack, "urls", root), attempts=1 if errors else HEALTH_CHECK_ATTEMPTS
+    )
     if errors:
         raise ServicesFailed("\n".join(errors))
-    _step(f"verified: {', '.join(sorted(services))} run the expected task definitions and every URL is healthy")
+    _step(
+        f"verified: {', '.join(sorted(services))} run the expected task definitions and every "
+        f"URL is healthy"
+    )
     return SUCCESS
 
 
@@ -119,8 +144,13 @@ def _current_services(stack: Stack, root: Path) -> dict[str, ServiceState]:
 
 
 def _print_name_servers(stack: Stack, root: Path) -> None:
-    """Print what the owner of the domain must do before the certificate can be issued. Nothing for an existing zone."""
-    domain, existing = stack.settings.get("domain", ""), stack.settings.get("existing_resources") or {}
+    """Print what the owner of the domain must do before the certificate can be issued. Nothing for
+    an existing zone.
+    """
+    domain, existing = (
+        stack.settings.get("domain", ""),
+        stack.settings.get("existing_resources") or {},
+    )
     if existing.get("zone_id"):
         return
     try:
@@ -134,38 +164,51 @@ def _mark_image(stack: Stack) -> None:
     try:
         mark_deployed(stack)
     except (ClientError, BotoCoreError) as exc:
-        _step(f"the image was not marked as deployed ({type(exc).__name__}), so the registry can expire it")
+        _step(
+            f"the image was not marked as deployed ({type(exc).__name__}), so the registry can "
+            f"expire it"
+        )
 
 
 def _migrate(stack: Stack, root: Path) -> str:
     try:
-        return migrate(_ecs(stack), str(stack_output(stack, "cluster", root)), stack_output(stack, "migration", root))
+        return migrate(
+            _ecs(stack),
+            str(stack_output(stack, "cluster", root)),
+            stack_output(stack, "migration", root),
+        )
     except (MigrationFailed, ValueError) as exc:
         raise DeploymentFailed(
-            f"{exc}\nThe ECS services were not changed. Logs: make logs ENV={stack.name} PROCESS=migrate"
+            f"{exc}\nThe ECS services were not changed. Logs: make logs ENV={stack.name} "
+            f"PROCESS=migrate"
         ) from exc
     except (ClientError, BotoCoreError) as exc:
-        raise DeploymentFailed(f"ECS rejected the migration task ({exc}). The ECS services were not changed.") from exc
+        raise DeploymentFailed(
+            f"ECS rejected the migration task ({exc}). The ECS services were not changed."
+        ) from exc
 
 
 def _gradual_functions(stack: Stack, root: Path) -> tuple[str, ...]:
-    """The functions that are already deployed and remain in the stack. Traffic shifts to their new versions gradually.
+    """The functions that are already deployed and remain in the stack. Traffic shifts to their new
+    versions gradually.
 
-    Empty if the stack file sets `sharing.previous_version`, because the traffic split is then fixed by
-    `sharing.previous_version_percent`.
+    Empty if the stack file sets `sharing.previous_version`, because the traffic split is then fixed
+    by `sharing.previous_version_percent`.
     """
     sharing = stack.settings.get("sharing") or {}
     if sharing.get("mode") != "serverless" or sharing.get("previous_version"):
         return ()
     try:
-        return tuple(name for name, row in stack_output(stack, "functions", root).items() if "alias" in row)
+        return tuple(
+            name for name, row in stack_output(stack, "functions", root).items() if "alias" in row
+        )
     except ValueError:
         return ()  # the first deployment
 
 
 def _shift_traffic(stack: Stack, name: str, root: Path) -> None:
-    """Shift the requests of a function to its newly published version. The next update declares the alias with this version.
-    Raises DeploymentFailed."""
+    """Shift the requests of a function to its newly published version. The next update declares the
+    alias with this version. Raises DeploymentFailed."""
     new = FunctionVersion.of(stack_output(stack, "functions", root)[name])
     service = contract.read(functions=(name,)).functions[name].service
     _step(f"shifting the traffic of {new.function} to version {new.version}")
@@ -176,9 +219,15 @@ def _shift_traffic(stack: Stack, name: str, root: Path) -> None:
     except TrafficNotShifted as exc:
         raise DeploymentFailed(f"{exc} The ECS services were not changed.") from exc
     except (ClientError, BotoCoreError) as exc:
-        message = f"the traffic of {new.function} was not shifted ({exc}). The ECS services were not changed."
+        message = (
+            f"the traffic of {new.function} was not shifted ({exc}). The ECS services "
+            f"were not changed."
+        )
         raise DeploymentFailed(message) from exc
-    _step(f"version {new.version} of {new.function} receives all requests; the previous version is {previous}")
+    _step(
+        f"version {new.version} of {new.function} receives all requests; the previous version "
+        f"is {previous}"
+    )
 
 
 def _state(stack: Stack, root: Path) -> dict[str, Any]:
@@ -192,7 +241,8 @@ def _check_unchanged(stack: Stack, state: dict[str, Any], root: Path) -> None:
     """Raise DeploymentFailed if the stack was updated after `state` was read."""
     if _state(stack, root)["manifest"]["time"] != state["manifest"]["time"]:
         raise DeploymentFailed(
-            f"another command updated the stack {stack.name} after the preview. To deploy your changes, run: "
+            f"another command updated the stack {stack.name} after the preview. To deploy your "
+            f"changes, run: "
             f"make deploy {stack.target}"
         )
 
@@ -205,7 +255,10 @@ def _pulumi(
 ) -> None:
     code = pulumi_cli.run(arguments, root)
     if code != 0:
-        raise error(f"pulumi {arguments[1]} exited with {code}; see its output above. To repeat, run: make deploy {stack.target}")
+        raise error(
+            f"pulumi {arguments[1]} exited with {code}; see its output above. To repeat, run: "
+            f"make deploy {stack.target}"
+        )
 
 
 def _ecs(stack: Stack) -> Any:

@@ -1,5 +1,5 @@
-"""Builds the container image for the architecture of the tasks, pushes it to the registry of a stack and writes its digest into
-the stack file."""
+"""Builds the container image for the architecture of the tasks, pushes it to the registry of a
+stack and writes its digest into the stack file."""
 
 import base64
 import json
@@ -20,7 +20,9 @@ from release.stack_file import ROOT, Stack
 PLATFORM = "linux/arm64"
 """Architecture of the tasks and functions."""
 RELEASE_TAG, DEPLOYED_TAG = "release-", "deployed-"
-"""Prefixes of the tags of a pushed image and of a deployed image (components/compute/container_image.py)."""
+"""Prefixes of the tags of a pushed image and of a deployed image
+(components/compute/container_image.py).
+"""
 _QUERY_TIMEOUT_S = 60
 
 
@@ -35,25 +37,49 @@ def missing_builder() -> str | None:
     inspection = _run("docker", "buildx", "inspect", "--bootstrap", timeout_s=_QUERY_TIMEOUT_S)
     if inspection.returncode:
         return (
-            "docker buildx is not available. Start Docker, and install the plugin: https://docs.docker.com/build/install-buildx/"
+            "docker buildx is not available. Start Docker, and install the plugin: "
+            "https://docs.docker.com/build/install-buildx/"
         )
     if PLATFORM not in inspection.stdout:
-        return f"docker cannot build for {PLATFORM}. Run: docker run --privileged --rm tonistiigi/binfmt --install arm64"
+        return (
+            f"docker cannot build for {PLATFORM}. Run: docker run --privileged --rm "
+            f"tonistiigi/binfmt --install arm64"
+        )
     return None
 
 
 def push_image(stack: Stack, root: Path = ROOT) -> str:
-    """Build and push the image, and write its digest into the stack file. Returns the digest. Raises ImageFailed."""
+    """Build and push the image, and write its digest into the stack file. Returns the digest.
+    Raises ImageFailed.
+    """
     names = Naming(stack.name, stack.account, stack.region)
     repository, registry = names.name("runtime"), names.registry
     _log_in(stack, repository, registry)
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         metadata = Path(folder) / "built.json"
         # AWS Lambda does not accept an image index, which attestations would create.
-        arguments = ("--platform", PLATFORM, "--provenance=false", "--sbom=false", "--push", "--metadata-file", str(metadata))
+        arguments = (
+            "--platform",
+            PLATFORM,
+            "--provenance=false",
+            "--sbom=false",
+            "--push",
+            "--metadata-file",
+            str(metadata),
+        )
         reference = f"{registry}/{repository}:{_tag()}"
         dockerfile = str(ROOT / "runtime" / "Dockerfile")
-        build = ["docker", "buildx", "build", "--file", dockerfile, *arguments, "--tag", reference, str(ROOT)]
+        build = [
+            "docker",
+            "buildx",
+            "build",
+            "--file",
+            dockerfile,
+            *arguments,
+            "--tag",
+            reference,
+            str(ROOT),
+        ]
         if subprocess.run(build, check=False).returncode:
             raise ImageFailed("docker buildx build failed; see its output above")
         digest = str(json.loads(metadata.read_text(encoding="utf-8"))["containerimage.digest"])
@@ -62,13 +88,16 @@ def push_image(stack: Stack, root: Path = ROOT) -> str:
 
 
 def mark_deployed(stack: Stack) -> None:
-    """Tag the image of the stack as deployed, so that the lifecycle policy of the repository does not expire it. Idempotent.
+    """Tag the image of the stack as deployed, so that the lifecycle policy of the repository does
+    not expire it. Idempotent.
 
     Raises ClientError and BotoCoreError.
     """
     ecr = _ecr(stack)
     repository = Naming(stack.name, stack.account, stack.region).name("runtime")
-    images = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageDigest": stack.image_digest}])["images"]
+    images = ecr.batch_get_image(
+        repositoryName=repository, imageIds=[{"imageDigest": stack.image_digest}]
+    )["images"]
     for image in images:
         tag = f"{DEPLOYED_TAG}{stack.image_digest.removeprefix('sha256:')[:32]}"
         try:
@@ -83,31 +112,53 @@ def mark_deployed(stack: Stack) -> None:
 
 
 def _log_in(stack: Stack, repository: str, registry: str) -> None:
-    """Log in to the registry. Raises ImageFailed if the repository does not exist or a call fails."""
+    """Log in to the registry. Raises ImageFailed if the repository does not exist or a call
+    fails.
+    """
     ecr = _ecr(stack)
     try:
         ecr.describe_repositories(repositoryNames=[repository])
         authorization = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     except ecr.exceptions.RepositoryNotFoundException:
         raise ImageFailed(
-            f"the repository {repository} does not exist in {stack.region}. Create it first (docs/guides/deploy.md, section 2)"
+            f"the repository {repository} does not exist in {stack.region}. Create it first "
+            f"(docs/guides/deploy.md, section 2)"
         ) from None
     except (ClientError, BotoCoreError) as exc:
-        raise ImageFailed(f"AWS rejected the request for the registry ({type(exc).__name__})") from exc
+        raise ImageFailed(
+            f"AWS rejected the request for the registry ({type(exc).__name__})"
+        ) from exc
     user, _, password = base64.b64decode(authorization).decode().partition(":")
-    login = _run("docker", "login", "--username", user, "--password-stdin", registry, stdin=password, timeout_s=_QUERY_TIMEOUT_S)
+    login = _run(
+        "docker",
+        "login",
+        "--username",
+        user,
+        "--password-stdin",
+        registry,
+        stdin=password,
+        timeout_s=_QUERY_TIMEOUT_S,
+    )
     if login.returncode:
-        raise ImageFailed(f"docker login failed: {(login.stderr.strip().splitlines() or ['no message'])[-1]}")
+        raise ImageFailed(
+            f"docker login failed: {(login.stderr.strip().splitlines() or ['no message'])[-1]}"
+        )
 
 
 def _tag() -> str:
-    """A new tag with the Git commit. Tags are immutable, so a second build of a commit needs another tag."""
-    commit = _run("git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD", timeout_s=_QUERY_TIMEOUT_S).stdout.strip()
+    """A new tag with the Git commit. Tags are immutable, so a second build of a commit needs
+    another tag.
+    """
+    commit = _run(
+        "git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD", timeout_s=_QUERY_TIMEOUT_S
+    ).stdout.strip()
     return f"{RELEASE_TAG}{commit or 'local'}-{datetime.now(UTC):%Y%m%d%H%M%S}"
 
 
 def _run(*command: str, timeout_s: int, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=timeout_s)
+    return subprocess.run(
+        command, input=stdin, capture_output=True, text=True, check=False, timeout=timeout_s
+    )
 
 
 def _ecr(stack: Stack) -> Any:

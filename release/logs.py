@@ -14,7 +14,9 @@ HISTORY_S = 600
 
 
 def follow_cloudwatch(stack: Stack, process: str) -> Iterator[str]:
-    """Lines of the log group `/gatehouse/<env>/<process>`, starting ten minutes ago. Never ends. Raises ClientError."""
+    """Lines of the log group `/gatehouse/<env>/<process>`, starting ten minutes ago. Never ends.
+    Raises ClientError.
+    """
     client = boto3.client("logs", region_name=stack.region)
     since_ms = int((time.time() - HISTORY_S) * 1000)
     printed: set[str] = set()
@@ -36,11 +38,14 @@ def follow_cloudwatch(stack: Stack, process: str) -> Iterator[str]:
 
 
 def follow_files(folder: Path = ROOT / ".gatehouse" / "logs") -> Iterator[str]:
-    """Lines of every `*.log` in `folder`, prefixed with the file name. Never ends. Raises ValueError if the folder has no log
-    files."""
+    """Lines of every `*.log` in `folder`, prefixed with the file name. Never ends. Raises
+    ValueError if the folder has no log files."""
     files: dict[Path, Any] = {}
     if not any(folder.glob("*.log")):
-        raise ValueError("the sandbox is not running. To start it, run: make up. For a deployed stack, run: make logs ENV=dev")
+        raise ValueError(
+            "the sandbox is not running. To start it, run: make up. For a deployed stack, run: "
+            "make logs ENV=dev"
+        )
     try:
         while True:
             for path in sorted(folder.glob("*.log")):

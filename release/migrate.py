@@ -1,4 +1,6 @@
-"""Runs the database migration as a standalone ECS task before the services receive the new image."""
+"""Runs the database migration as a standalone ECS task before the services receive the new
+image.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +8,9 @@ from typing import Any
 from botocore.exceptions import WaiterError
 
 CONTAINER = "migrate"
-"""Container whose exit code is the result. AWS adds containers to tasks, such as the agent of GuardDuty Runtime Monitoring."""
+"""Container whose exit code is the result. AWS adds containers to tasks, such as the agent of
+GuardDuty Runtime Monitoring.
+"""
 POLL_S = 5
 TIMEOUT_S = 900
 
@@ -15,16 +19,31 @@ class MigrationFailed(Exception):
     """The migration task did not start, did not finish or failed."""
 
 
-def migrate(ecs: Any, cluster: str, output: Mapping[str, Any], *, poll_s: int = POLL_S, timeout_s: int = TIMEOUT_S) -> str:
+def migrate(
+    ecs: Any,
+    cluster: str,
+    output: Mapping[str, Any],
+    *,
+    poll_s: int = POLL_S,
+    timeout_s: int = TIMEOUT_S,
+) -> str:
     """Run the task and wait until it stops. Returns the task ID.
 
-    output: the stack output `migration`. Raises ValueError if the output has no task definition, subnets or security group,
+    output: the stack output `migration`. Raises ValueError if the output has no task definition,
+        subnets or security group,
     MigrationFailed if the migration does not succeed, and ClientError.
     """
     missing = [key for key in ("taskDefinition", "subnets", "securityGroup") if not output.get(key)]
     if missing:
-        raise ValueError(f"the stack output `migration` has no {', '.join(missing)}; deploy the current program first")
-    network = {"subnets": output["subnets"], "securityGroups": [output["securityGroup"]], "assignPublicIp": "DISABLED"}
+        raise ValueError(
+            f"the stack output `migration` has no {', '.join(missing)}; deploy the current "
+            f"program first"
+        )
+    network = {
+        "subnets": output["subnets"],
+        "securityGroups": [output["securityGroup"]],
+        "assignPublicIp": "DISABLED",
+    }
     response = ecs.run_task(
         cluster=cluster,
         taskDefinition=output["taskDefinition"],
@@ -34,24 +53,42 @@ def migrate(ecs: Any, cluster: str, output: Mapping[str, Any], *, poll_s: int = 
         networkConfiguration={"awsvpcConfiguration": network},
     )
     if not response["tasks"]:
-        reasons = ", ".join(str(failure.get("reason", "no reason")) for failure in response.get("failures", []))
-        raise MigrationFailed(f"ECS did not start the migration task: {reasons or 'no reason was reported'}")
+        reasons = ", ".join(
+            str(failure.get("reason", "no reason")) for failure in response.get("failures", [])
+        )
+        raise MigrationFailed(
+            f"ECS did not start the migration task: {reasons or 'no reason was reported'}"
+        )
     arn = str(response["tasks"][0]["taskArn"])
     try:
         ecs.get_waiter("tasks_stopped").wait(
-            cluster=cluster, tasks=[arn], WaiterConfig={"Delay": poll_s, "MaxAttempts": max(1, timeout_s // poll_s)}
+            cluster=cluster,
+            tasks=[arn],
+            WaiterConfig={"Delay": poll_s, "MaxAttempts": max(1, timeout_s // poll_s)},
         )
     except WaiterError as exc:
         raise MigrationFailed(
-            f"the migration task {_id(arn)} is still running after {timeout_s} s; check it before you retry"
+            f"the migration task {_id(arn)} is still running after {timeout_s} s; check it "
+            f"before you retry"
         ) from exc
     (task,) = ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"]
-    code = next((container.get("exitCode") for container in task["containers"] if container["name"] == CONTAINER), None)
+    code = next(
+        (
+            container.get("exitCode")
+            for container in task["containers"]
+            if container["name"] == CONTAINER
+        ),
+        None,
+    )
     if code != 0:
-        # A container without an exit code did not start: the image could not be pulled or a secret could not be read.
+        # A container without an exit code did not start: the image could not be pulled or a secret
+        # could not be read.
         text = "did not start" if code is None else f"exited with {code}"
         raise MigrationFailed(
-            f"the migration task {_id(arn)} failed: {CONTAINER} {text}. {task.get('stoppedReason', '')}".rstrip()
+            (
+                f"the migration task {_id(arn)} failed: {CONTAINER} {text}. "
+                f"{task.get('stoppedReason', '')}"
+            ).rstrip()
         )
     return _id(arn)
 

@@ -1,5 +1,5 @@
-"""Checks the prerequisites for a release: a logged-in Pulumi CLI, the stack and its passphrase, AWS credentials, a stack file
-without example values, and a container image."""
+"""Checks the prerequisites for a release: a logged-in Pulumi CLI, the stack and its passphrase, AWS
+credentials, a stack file without example values, and a container image."""
 
 import json
 import os
@@ -28,14 +28,19 @@ CLI_MIN = (3, 249, 0)
 """Oldest supported Pulumi CLI: `pulumi policy analyze --file` was added in 3.249."""
 _PLACEHOLDER_DIGEST = "sha256:" + "0" * 64
 _EXAMPLE = re.compile(r"123456789012|\bexample(\.(com|net|org)\b|/)|^gatehouse-pulumi-state$")
-"""Example account, domains, image repository and state bucket, which the stack files in the Git repository contain."""
+"""Example account, domains, image repository and state bucket, which the stack files in the Git
+repository contain.
+"""
 _INSTALL = "https://www.pulumi.com/docs/install/"
 _PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
-def missing_prerequisites(stack: Stack, *, image: bool, signature: bool = False, root: Path = ROOT) -> list[str]:
-    """One message for each missing prerequisite, with its fix. image: also require a pushed image and a stack file without
-    example values. signature: also require that the pipeline has signed the image."""
+def missing_prerequisites(
+    stack: Stack, *, image: bool, signature: bool = False, root: Path = ROOT
+) -> list[str]:
+    """One message for each missing prerequisite, with its fix. image: also require a pushed image
+    and a stack file without example values. signature: also require that the pipeline has signed
+    the image."""
     account = _check_account(stack)
     messages = [_check_pulumi(stack, root, with_stack=not account), account]
     if image:
@@ -54,24 +59,30 @@ def missing_bootstrap_prerequisites(stack: Stack) -> list[str]:
 
 
 def missing_account_prerequisites(stack: Stack, root: Path = ROOT) -> list[str]:
-    """One message for each missing prerequisite of a deployment of the project `account`, with its fix."""
+    """One message for each missing prerequisite of a deployment of the project `account`, with its
+    fix.
+    """
     account = _check_account(stack)
     messages = [_check_pulumi(stack, root, with_stack=not account), account, _check_examples(stack)]
     # Without credentials, the guards cannot be read.
     if not account and set((stack.settings.get("guards") or {}).values()) - {NONE}:
         client = client_of(stack)
-        messages += conflicts(stack, read_guards(stack.account, client), managed_guards(stack, root), client)
+        messages += conflicts(
+            stack, read_guards(stack.account, client), managed_guards(stack, root), client
+        )
     return [message for message in messages if message]
 
 
 def unfinished_updates(stack: Stack, root: Path = ROOT) -> list[str]:
-    """One message for each lock of the stack, otherwise one message if an earlier update was stopped during operations. Each
-    message contains the fix."""
+    """One message for each lock of the stack, otherwise one message if an earlier update was
+    stopped during operations. Each message contains the fix."""
     try:
         if locks := _locks(stack, root):
             return [
-                f"the stack {stack.name} is locked by {lock['username']}@{lock['hostname']} (process {lock['pid']}) since "
-                f"{lock['timestamp'][:19]}. Wait until that update has ended. If its process no longer exists, run: "
+                f"the stack {stack.name} is locked by {lock['username']}@{lock['hostname']} "
+                f"(process {lock['pid']}) since "
+                f"{lock['timestamp'][:19]}. Wait until that update has ended. If its process "
+                f"no longer exists, run: "
                 f"pulumi cancel {_options(stack)}"
                 for lock in locks
             ]
@@ -80,15 +91,20 @@ def unfinished_updates(stack: Stack, root: Path = ROOT) -> list[str]:
         return [f"cannot read the state of the stack {stack.name} ({exc})"]
     if not operations:
         return []
-    listed = ", ".join(f"{row['type']} {row['resource']['urn'].rpartition('::')[2]}" for row in operations)
+    listed = ", ".join(
+        f"{row['type']} {row['resource']['urn'].rpartition('::')[2]}" for row in operations
+    )
     return [
-        f"an earlier update of the stack {stack.name} was stopped during these operations: {listed}. Run: "
-        f"pulumi cancel {_options(stack)}; pulumi refresh {_options(stack)}. Refresh asks whether the resources exist in AWS"
+        f"an earlier update of the stack {stack.name} was stopped during these operations: "
+        f"{listed}. Run: "
+        f"pulumi cancel {_options(stack)}; pulumi refresh {_options(stack)}. Refresh asks "
+        f"whether the resources exist in AWS"
     ]
 
 
 def _locks(stack: Stack, root: Path) -> list[dict[str, Any]]:
-    """The locks of a stack whose state is in S3. Other backends report a lock when an update starts.
+    """The locks of a stack whose state is in S3. Other backends report a lock when an update
+    starts.
 
     Source: pkg/backend/diy/lock.go in github.com/pulumi/pulumi.
     """
@@ -98,7 +114,9 @@ def _locks(stack: Stack, root: Path) -> list[dict[str, Any]]:
     s3 = boto3.client("s3", region_name=stack.region)
     prefix = f"{url.path}/.pulumi/locks/organization/{stack.project.name}/{stack.name}/".lstrip("/")
     rows = s3.list_objects_v2(Bucket=url.netloc, Prefix=prefix).get("Contents", [])
-    return [json.loads(s3.get_object(Bucket=url.netloc, Key=row["Key"])["Body"].read()) for row in rows]
+    return [
+        json.loads(s3.get_object(Bucket=url.netloc, Key=row["Key"])["Body"].read()) for row in rows
+    ]
 
 
 def _options(stack: Stack) -> str:
@@ -134,10 +152,15 @@ def _check_cli() -> str | None:
     path = shutil.which("pulumi")
     if path is None:
         return f"the Pulumi CLI is not on PATH. Install it: {_INSTALL}"
-    version = subprocess.run([path, "version"], capture_output=True, text=True, timeout=30, check=False).stdout.strip()
+    version = subprocess.run(
+        [path, "version"], capture_output=True, text=True, timeout=30, check=False
+    ).stdout.strip()
     match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
     if match and tuple(map(int, match.groups())) < CLI_MIN:
-        return f"the Pulumi CLI is {version}; {'.'.join(map(str, CLI_MIN))} or later is required: {_INSTALL}"
+        return (
+            f"the Pulumi CLI is {version}; {'.'.join(map(str, CLI_MIN))} or later is "
+            f"required: {_INSTALL}"
+        )
     return None
 
 
@@ -146,7 +169,10 @@ def _check_backend_variable(stack: Stack) -> str | None:
     url = os.environ.get("PULUMI_BACKEND_URL", "")
     if url in ("", backend_url(stack)):
         return None
-    return f"PULUMI_BACKEND_URL is {url}, which overrides the login of the Pulumi CLI. Run: unset PULUMI_BACKEND_URL"
+    return (
+        f"PULUMI_BACKEND_URL is {url}, which overrides the login of the Pulumi CLI. Run: "
+        f"unset PULUMI_BACKEND_URL"
+    )
 
 
 def _check_pulumi(stack: Stack, root: Path, *, with_stack: bool) -> str | None:
@@ -159,7 +185,9 @@ def _check_pulumi(stack: Stack, root: Path, *, with_stack: bool) -> str | None:
         return message
     url = _login(root)
     if url is None:
-        return f"the Pulumi CLI is not logged in. Run: make bootstrap {stack.target}, or pulumi login"
+        return (
+            f"the Pulumi CLI is not logged in. Run: make bootstrap {stack.target}, or pulumi login"
+        )
     return _check_backend(stack, url, root)
 
 
@@ -170,38 +198,53 @@ def _login(root: Path) -> str | None:
 
 
 def _check_backend(stack: Stack, url: str, root: Path) -> str | None:
-    """Return a message if the stack does not exist in the backend or the passphrase for its secrets is missing, otherwise
-    None."""
+    """Return a message if the stack does not exist in the backend or the passphrase for its secrets
+    is missing, otherwise None."""
     # `pulumi stack ls` would read the state of other stacks, which the delivery roles must not do.
     result = pulumi_cli.query("stack", "--show-name", "--stack", stack.name, root=root)
     if result.returncode and "no stack named" not in result.stderr:
-        return f"the Pulumi CLI cannot read the stack {stack.name}: {pulumi_cli.last_line(result.stderr)}"
+        return (
+            f"the Pulumi CLI cannot read the stack {stack.name}: "
+            f"{pulumi_cli.last_line(result.stderr)}"
+        )
     if result.returncode:
         # Pulumi Cloud stores the state and encrypts the secrets of a stack itself.
-        command = f"pulumi stack init {stack.name}" if url.startswith("http") else f"make bootstrap {stack.target}"
+        command = (
+            f"pulumi stack init {stack.name}"
+            if url.startswith("http")
+            else f"make bootstrap {stack.target}"
+        )
         return f"the stack {stack.name} does not exist in {url}. Run: {command}"
     has_passphrase = stack.has_salt or not (stack.secrets_provider or url.startswith("http"))
     if has_passphrase and not any(name in os.environ for name in _PASSPHRASE):
         return (
-            f"the secrets of the stack {stack.name} are encrypted with a passphrase. Set {' or '.join(_PASSPHRASE)}, "
-            f"or use a KMS key: pulumi stack change-secrets-provider 'awskms://alias/<key>?region=<region>' --stack {stack.name}"
+            f"the secrets of the stack {stack.name} are encrypted with a passphrase. Set "
+            f"{' or '.join(_PASSPHRASE)}, "
+            f"or use a KMS key: pulumi stack change-secrets-provider "
+            f"'awskms://alias/<key>?region=<region>' --stack {stack.name}"
         )
     return None
 
 
 def _check_account(stack: Stack) -> str | None:
     try:
-        account = boto3.client("sts", region_name=stack.region or None).get_caller_identity()["Account"]
+        account = boto3.client("sts", region_name=stack.region or None).get_caller_identity()[
+            "Account"
+        ]
     except NoCredentialsError:
         return "no AWS credentials. Run: aws sso login, or set AWS_PROFILE"
     except ClientError as exc:
         code = exc.response["Error"]["Code"]
         return f"AWS rejected the credentials ({code}). Run: aws sso login, or set AWS_PROFILE"
     except BotoCoreError as exc:
-        return f"the AWS credentials cannot be checked ({type(exc).__name__}). Run: aws sso login, or set AWS_PROFILE"
+        return (
+            f"the AWS credentials cannot be checked ({type(exc).__name__}). Run: aws sso "
+            f"login, or set AWS_PROFILE"
+        )
     if account != stack.account:
         return (
-            f"the AWS credentials are for account {account}, but the stack {stack.name} is in account {stack.account}. "
+            f"the AWS credentials are for account {account}, but the stack {stack.name} is in "
+            f"account {stack.account}. "
             f"Change AWS_PROFILE, or `account` in {stack.file}"
         )
     return None
@@ -211,7 +254,10 @@ def _check_examples(stack: Stack) -> str | None:
     keys = list(_examples(stack.settings))
     if not keys:
         return None
-    return f"{stack.file} contains example values. Set your own values, or remove the keys: {', '.join(keys)}"
+    return (
+        f"{stack.file} contains example values. Set your own values, or remove the keys: "
+        f"{', '.join(keys)}"
+    )
 
 
 def _examples(value: Any, key: str = "") -> Iterator[str]:
@@ -227,8 +273,9 @@ def _examples(value: Any, key: str = "") -> Iterator[str]:
 
 
 def _check_zone(stack: Stack) -> str | None:
-    """Return a message if the existing hosted zone cannot contain the domain, or if a zone of the domain exists that is neither
-    the stack's nor `existing_resources.zone_id`: the certificate would wait for the delegation of a second zone."""
+    """Return a message if the existing hosted zone cannot contain the domain, or if a zone of the
+    domain exists that is neither the stack's nor `existing_resources.zone_id`: the certificate
+    would wait for the delegation of a second zone."""
     domain = str(stack.settings.get("domain", ""))
     zone_id = (stack.settings.get("existing_resources") or {}).get("zone_id")
     route53 = boto3.client("route53", region_name=stack.region)
@@ -237,16 +284,22 @@ def _check_zone(stack: Stack) -> str | None:
             return _zone_mistake(route53.get_hosted_zone(Id=zone_id)["HostedZone"], domain)
         zones = route53.list_hosted_zones_by_name(DNSName=domain)["HostedZones"]
     except route53.exceptions.NoSuchHostedZone:
-        return f"the hosted zone {zone_id} does not exist in account {stack.account}. Run: aws route53 list-hosted-zones"
+        return (
+            f"the hosted zone {zone_id} does not exist in account {stack.account}. Run: aws "
+            f"route53 list-hosted-zones"
+        )
     except (BotoCoreError, ClientError) as exc:
-        return f"Route 53 rejected the request for the hosted zone of {domain} ({type(exc).__name__})"
+        return (
+            f"Route 53 rejected the request for the hosted zone of {domain} ({type(exc).__name__})"
+        )
     for zone in zones:
         config = zone.get("Config") or {}
         own = config.get("Comment") == f"{PROJECT.capitalize()} {stack.name}"
         if zone["Name"].rstrip(".") == domain and not config.get("PrivateZone") and not own:
             identity = zone["Id"].rpartition("/")[2]
             return (
-                f"the account has the hosted zone {identity} for {domain} already. Set existing_resources.zone_id: {identity} in "
+                f"the account has the hosted zone {identity} for {domain} already. Set "
+                f"existing_resources.zone_id: {identity} in "
                 f"{stack.file}, or delete the zone"
             )
     return None
@@ -255,14 +308,23 @@ def _check_zone(stack: Stack) -> str | None:
 def _zone_mistake(zone: dict[str, Any], domain: str) -> str | None:
     name = str(zone["Name"]).rstrip(".")
     if (zone.get("Config") or {}).get("PrivateZone"):
-        return f"existing_resources.zone_id: the hosted zone {name} is private; a public zone is required"
+        return (
+            f"existing_resources.zone_id: the hosted zone {name} is private; a public zone "
+            f"is required"
+        )
     if domain != name and not domain.endswith(f".{name}"):
-        return f"existing_resources.zone_id: the hosted zone is {name}, which does not contain the domain {domain}"
+        return (
+            f"existing_resources.zone_id: the hosted zone is {name}, which does not contain "
+            f"the domain {domain}"
+        )
     return None
 
 
 def _check_image(stack: Stack) -> str | None:
-    if not re.fullmatch(r"sha256:[0-9a-f]{64}", stack.image_digest) or stack.image_digest == _PLACEHOLDER_DIGEST:
+    if (
+        not re.fullmatch(r"sha256:[0-9a-f]{64}", stack.image_digest)
+        or stack.image_digest == _PLACEHOLDER_DIGEST
+    ):
         return (
             f"{stack.file} contains no image. Run: make image {stack.target}, "
             "or set image.digest to the sha256:<64 hex digits> of a pushed image"

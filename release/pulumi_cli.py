@@ -1,4 +1,6 @@
-"""Command lines and environment variables for the Pulumi CLI, and the outputs of a deployed stack."""
+"""Command lines and environment variables for the Pulumi CLI, and the outputs of a deployed
+stack.
+"""
 
 import json
 import os
@@ -32,20 +34,27 @@ def command_line(
 ) -> list[str]:
     """A command line for preview, deploy or destroy. preview and deploy run both policy packs.
 
-    The CLI is not interactive: its display would read Ctrl-C, and this process would not know that the user stops the command.
+    The CLI is not interactive: its display would read Ctrl-C, and this process would not know that
+    the user stops the command.
 
     yes: skip the prompt. Without it, destroy is only a preview.
-    without_services: exclude the ECS services and their task definitions, so that they keep running unchanged. The packs do not
-    run, because the engine passes no inputs for excluded resources that do not exist yet, and the packs reject such resources.
-    The preview and the deployment of the services evaluate all resources.
-    without_aliases: with `without_services`, exclude the aliases of these functions, so that their current versions continue to
+    without_services: exclude the ECS services and their task definitions, so that they keep running
+        unchanged. The packs do not
+    run, because the engine passes no inputs for excluded resources that do not exist yet, and the
+    packs reject such resources. The preview and the deployment of the services evaluate all
+    resources.
+    without_aliases: with `without_services`, exclude the aliases of these functions, so that their
+        current versions continue to
     receive all requests.
     diff: print the changed properties of each resource.
-    save_plan: file to which a preview writes its operations. plan: file with the operations to which a deployment is limited.
+    save_plan: file to which a preview writes its operations. plan: file with the operations to
+        which a deployment is limited.
     """
     verb = {"preview": "preview", "deploy": "up", "destroy": "destroy"}[command]
     options = ["--non-interactive", *(["--diff"] if diff else [])]
-    if command == "destroy":  # The CLI previews again, because `--skip-preview` would delete what protected resources need.
+    if (
+        command == "destroy"
+    ):  # The CLI previews again, because `--skip-preview` would delete what protected resources need.  # noqa: E501
         options.append("--yes" if yes else "--preview-only")
     elif yes:
         options += ["--yes", "--skip-preview"]
@@ -56,7 +65,8 @@ def command_line(
     if without_services:
         for suffix in excluded_urns(without_aliases):
             options += ["--exclude", f"**{suffix}"]
-        # An ECS service depends on its task definition, and auto scaling on the ECS service. A REST API depends on the alias.
+        # An ECS service depends on its task definition, and auto scaling on the ECS service. A REST
+        # API depends on the alias.
         options.append("--exclude-dependents")
     elif command != "destroy":
         for pack in PACKS:
@@ -65,20 +75,25 @@ def command_line(
 
 
 def excluded_urns(aliases: Sequence[str] = ()) -> tuple[str, ...]:
-    """URN suffixes that `without_services` excludes: the task definitions of the ECS services, and `aliases` of functions."""
+    """URN suffixes that `without_services` excludes: the task definitions of the ECS services, and
+    `aliases` of functions.
+    """
     return (
-        *(f"aws:ecs/taskDefinition:TaskDefinition::{process}" for process in contract.read().ecs_services),
+        *(
+            f"aws:ecs/taskDefinition:TaskDefinition::{process}"
+            for process in contract.read().ecs_services
+        ),
         *(f"aws:lambda/alias:Alias::{function}" for function in aliases),
     )
 
 
 def run(arguments: list[str], root: Path = ROOT) -> int:
-    """Run a command line of the CLI. Returns its exit code. After SIGINT or SIGTERM, waits for the end of the CLI and raises
-    KeyboardInterrupt.
+    """Run a command line of the CLI. Returns its exit code. After SIGINT or SIGTERM, waits for the
+    end of the CLI and raises KeyboardInterrupt.
 
-    The CLI finishes the operations in progress, saves the state and releases the lock after the first signal, and stops at once
-    after the second (pkg/backend/cancellation_scope.go). Therefore, the CLI has a process group of its own, and only the first
-    signal is forwarded.
+    The CLI finishes the operations in progress, saves the state and releases the lock after the
+    first signal, and stops at once after the second (pkg/backend/cancellation_scope.go). Therefore,
+    the CLI has a process group of its own, and only the first signal is forwarded.
     """
     process: subprocess.Popen[bytes] | None = None
     received: list[int] = []
@@ -94,7 +109,9 @@ def run(arguments: list[str], root: Path = ROOT) -> int:
         forward()
 
     with _handled_by(handle):
-        process = subprocess.Popen(arguments, cwd=root, env=environment(), stdin=subprocess.DEVNULL, process_group=0)
+        process = subprocess.Popen(
+            arguments, cwd=root, env=environment(), stdin=subprocess.DEVNULL, process_group=0
+        )
         forward()
         code = process.wait()
     if received:
@@ -104,7 +121,9 @@ def run(arguments: list[str], root: Path = ROOT) -> int:
 
 @contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {
+        number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
@@ -115,14 +134,22 @@ def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[No
 def query(*arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run a non-interactive CLI command and return the exit code and the output."""
     command = ["pulumi", *arguments, "--non-interactive"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=root, env=environment())
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=root,
+        env=environment(),
+    )
 
 
 def environment() -> dict[str, str]:
     """The environment for the CLI. With `toolchain: uv`, the engine runs `uv sync`.
 
-    `UV_LOCKED` makes uv fail on an outdated uv.lock instead of changing the file. Without uv on PATH, the engine uses the copy
-    that scripts/setup.sh installed.
+    `UV_LOCKED` makes uv fail on an outdated uv.lock instead of changing the file. Without uv on
+    PATH, the engine uses the copy that scripts/setup.sh installed.
     """
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(_UV)])
     return {**os.environ, "PATH": path, "UV_LOCKED": "1"}
@@ -135,7 +162,10 @@ def deployment(stack: Stack, root: Path = ROOT) -> dict[str, Any]:
     """
     result = query("stack", "export", "--stack", stack.name, root=root)
     if result.returncode != 0:
-        raise ValueError(f"the Pulumi CLI cannot read the state of the stack {stack.name}: {last_line(result.stderr)}")
+        raise ValueError(
+            f"the Pulumi CLI cannot read the state of the stack {stack.name}: "
+            f"{last_line(result.stderr)}"
+        )
     state: dict[str, Any] = json.loads(result.stdout)["deployment"]
     return state
 
@@ -148,19 +178,28 @@ def last_line(errors: str) -> str:
 def stack_output(stack: Stack, name: str, root: Path = ROOT) -> Any:
     """An output of the deployed stack.
 
-    Raises ValueError if the stack or the output does not exist, or if a part of the output is not deployed yet.
+    Raises ValueError if the stack or the output does not exist, or if a part of the output is not
+    deployed yet.
     """
     result = query("stack", "output", name, "--json", "--stack", stack.name, root=root)
     if result.returncode != 0:
-        raise ValueError(f"the stack {stack.name} has no output {name!r}. Is it deployed? Run: make deploy {stack.target}")
+        raise ValueError(
+            f"the stack {stack.name} has no output {name!r}. Is it deployed? Run: make deploy "
+            f"{stack.target}"
+        )
     value = json.loads(result.stdout)
     if _has_unknown(value):
-        raise ValueError(f"the output {name!r} of the stack {stack.name} is not deployed yet. Run: make deploy {stack.target}")
+        raise ValueError(
+            f"the output {name!r} of the stack {stack.name} is not deployed yet. Run: make "
+            f"deploy {stack.target}"
+        )
     return value
 
 
 def _has_unknown(value: Any) -> bool:
-    """True if a value contains null, which stands for an output of an excluded resource, or Pulumi's text for unknown values."""
+    """True if a value contains null, which stands for an output of an excluded resource, or
+    Pulumi's text for unknown values.
+    """
     if isinstance(value, dict):
         return any(_has_unknown(item) for item in value.values())
     if isinstance(value, list):

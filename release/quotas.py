@@ -1,5 +1,5 @@
-"""Compares the quotas of the AWS account with the needs of a stack. New accounts have low quotas, with which the first deployment
-would fail after several minutes."""
+"""Compares the quotas of the AWS account with the needs of a stack. New accounts have low quotas,
+with which the first deployment would fail after several minutes."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,18 +15,28 @@ from components.settings.workloads import ROLLING
 from release.stack_file import Stack
 
 UNRESERVED_CONCURRENCY_MIN = 100
-"""Concurrency that functions cannot reserve. Source: AWS Lambda Developer Guide, "Configuring reserved concurrency"."""
+"""Concurrency that functions cannot reserve. Source: AWS Lambda Developer Guide, "Configuring
+reserved concurrency".
+"""
 DEPLOYMENT_TASKS = 2
-"""Factor for the tasks of a service during a deployment, which starts all new tasks before it stops the others."""
+"""Factor for the tasks of a service during a deployment, which starts all new tasks before it stops
+the others.
+"""
 # Quota codes. Source: the default quotas of Service Quotas.
-LAMBDA_CONCURRENCY, FARGATE_CPU, FARGATE_SPOT_CPU, ADDRESSES = "L-B99A9384", "L-3032A538", "L-36FBB829", "L-0263D0A3"
+LAMBDA_CONCURRENCY, FARGATE_CPU, FARGATE_SPOT_CPU, ADDRESSES = (
+    "L-B99A9384",
+    "L-3032A538",
+    "L-36FBB829",
+    "L-0263D0A3",
+)
 
 Client = Callable[[str], Any]
 
 
 def exceeded_quotas(stack: Stack, client: Client | None = None) -> list[str]:
-    """One message for each quota that is too low, with the command that requests a higher one. A quota that the credentials
-    cannot read is not checked, because the roles of a pipeline cannot read quotas.
+    """One message for each quota that is too low, with the command that requests a higher one. A
+    quota that the credentials cannot read is not checked, because the roles of a pipeline cannot
+    read quotas.
 
     client: creates the client of an AWS service; by default, for the region of the stack.
     """
@@ -51,63 +61,93 @@ def _function_concurrency(settings: Settings, client: Client) -> Iterator[str]:
         return
     aws_lambda = client("lambda")
     limits = aws_lambda.get_account_settings()["AccountLimit"]
-    existing = sum(_reserved(aws_lambda, f"{PROJECT}-{settings.stack}-{name}") for name in functions)
+    existing = sum(
+        _reserved(aws_lambda, f"{PROJECT}-{settings.stack}-{name}") for name in functions
+    )
     needed, limit = sum(functions.values()), int(limits["ConcurrentExecutions"])
-    available = max(0, int(limits["UnreservedConcurrentExecutions"]) + existing - UNRESERVED_CONCURRENCY_MIN)
+    available = max(
+        0, int(limits["UnreservedConcurrentExecutions"]) + existing - UNRESERVED_CONCURRENCY_MIN
+    )
     if needed > available:
         request = _request(settings, "lambda", LAMBDA_CONCURRENCY, max(1000, limit + needed))
         yield (
-            f"the functions of the stack reserve {needed} concurrent executions, but {available} can be reserved in account "
-            f"{settings.account}, because the quota is {limit} and Lambda keeps {UNRESERVED_CONCURRENCY_MIN} unreserved. Run: "
+            f"the functions of the stack reserve {needed} concurrent executions, but "
+            f"{available} can be reserved in account "
+            f"{settings.account}, because the quota is {limit} and Lambda keeps "
+            f"{UNRESERVED_CONCURRENCY_MIN} unreserved. Run: "
             f"{request}, or set reserve_function_concurrency: false in Pulumi.{settings.stack}.yaml"
         )
 
 
 def _reserved(aws_lambda: Any, function: str) -> int:
     try:
-        return int(aws_lambda.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions", 0))
+        return int(
+            aws_lambda.get_function_concurrency(FunctionName=function).get(
+                "ReservedConcurrentExecutions", 0
+            )
+        )
     except aws_lambda.exceptions.ResourceNotFoundException:
         return 0
 
 
 def _task_cpu(settings: Settings, client: Client) -> Iterator[str]:
-    """Compare the vCPUs of the minimum number of tasks during a deployment with the quota of Fargate."""
+    """Compare the vCPUs of the minimum number of tasks during a deployment with the quota of
+    Fargate.
+    """
     services = (*settings.services.scaling, *settings.core_tasks)
     factor = DEPLOYMENT_TASKS if settings.rollout.strategy != ROLLING else 1
-    cpu = sum(settings.scaling(name).tasks_min * settings.task_size(name).cpu for name in services) * factor
+    cpu = (
+        sum(settings.scaling(name).tasks_min * settings.task_size(name).cpu for name in services)
+        * factor
+    )
     needed = -(-(cpu + settings.task_size("migrate").cpu) // 1024)
     code = FARGATE_SPOT_CPU if settings.services.spot else FARGATE_CPU
     limit = _quota(client, "fargate", code)
     if needed > limit:
         yield (
-            f"a deployment of the stack runs tasks with {needed} vCPUs, but the quota of AWS Fargate in account "
-            f"{settings.account} is {limit:g}. Run: {_request(settings, 'fargate', code, 2 * needed)}, or lower tasks_min or cpu "
+            f"a deployment of the stack runs tasks with {needed} vCPUs, but the quota of AWS "
+            f"Fargate in account "
+            f"{settings.account} is {limit:g}. Run: "
+            f"{_request(settings, 'fargate', code, 2 * needed)}, or lower tasks_min or cpu "
             "under services"
         )
 
 
 def _addresses(settings: Settings, client: Client) -> Iterator[str]:
-    """Compare the Elastic IP addresses of the NAT gateways with the quota, if the stack has no addresses yet."""
+    """Compare the Elastic IP addresses of the NAT gateways with the quota, if the stack has no
+    addresses yet.
+    """
     needed = settings.network.nat_count
     if not needed:
         return
     addresses = client("ec2").describe_addresses()["Addresses"]
-    own = [row for row in addresses if {"Key": "Environment", "Value": settings.stack} in row.get("Tags", ())]
+    own = [
+        row
+        for row in addresses
+        if {"Key": "Environment", "Value": settings.stack} in row.get("Tags", ())
+    ]
     limit = int(_quota(client, "ec2", ADDRESSES))
     if len(addresses) - len(own) + needed > limit:
         yield (
-            f"the stack needs {needed} Elastic IP addresses, but account {settings.account} uses {len(addresses) - len(own)} of "
-            f"{limit} for other purposes. Run: {_request(settings, 'ec2', ADDRESSES, limit + needed)}, or set network.nat to one "
+            f"the stack needs {needed} Elastic IP addresses, but account {settings.account} "
+            f"uses {len(addresses) - len(own)} of "
+            f"{limit} for other purposes. Run: "
+            f"{_request(settings, 'ec2', ADDRESSES, limit + needed)}, or set network.nat to one "
             "or none"
         )
 
 
 def _quota(client: Client, service: str, code: str) -> float:
-    return float(client("service-quotas").get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]["Value"])
+    return float(
+        client("service-quotas").get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"][
+            "Value"
+        ]
+    )
 
 
 def _request(settings: Settings, service: str, code: str, value: int) -> str:
     return (
-        f"aws service-quotas request-service-quota-increase --service-code {service} --quota-code {code} --desired-value {value} "
+        f"aws service-quotas request-service-quota-increase --service-code {service} "
+        f"--quota-code {code} --desired-value {value} "
         f"--region {settings.region}"
     )

@@ -11,18 +11,29 @@ from components.settings.fields import shown
 from release.stack_file import Stack
 
 _KEYS = ("region", "second_region")
-_NEW = "If AWS opened the region recently, add it to policies/gatehouse_policies/allowed_regions.toml"
+_NEW = (
+    "If AWS opened the region recently, add it to policies/gatehouse_policies/allowed_regions.toml"
+)
 
 
 def unknown_regions(stack: Stack) -> list[str]:
-    """One message for each region in the settings that neither botocore nor allowed_regions.toml of the policies lists.
+    """One message for each region in the settings that neither botocore nor allowed_regions.toml of
+    the policies lists.
 
-    A region that is newer than botocore therefore needs one line in a file, and no new version of a library.
+    A region that is newer than botocore therefore needs one line in a file, and no new version of a
+    library.
     """
-    regions = {key: stack.settings[key] for key in _KEYS if isinstance(stack.settings.get(key), str)}
-    unknown = {key: region for key, region in regions.items() if region not in {*_released_regions(), *ALLOWED_REGIONS}}
+    regions = {
+        key: stack.settings[key] for key in _KEYS if isinstance(stack.settings.get(key), str)
+    }
+    unknown = {
+        key: region
+        for key, region in regions.items()
+        if region not in {*_released_regions(), *ALLOWED_REGIONS}
+    }
     return [
-        f"{stack.file}: {key} is {shown(region)}, which is no AWS region in botocore {botocore.__version__}; "
+        f"{stack.file}: {key} is {shown(region)}, which is no AWS region in botocore "
+        f"{botocore.__version__}; "
         f"did you mean {_nearest(region)}? {_NEW}"
         for key, region in unknown.items()
     ]

@@ -20,20 +20,28 @@ def previous_digest(ecs: Any, definition: str, current: str) -> str:
     """
     family = definition.rpartition("/")[2].partition(":")[0]
     for arn in _revisions(ecs, family):
-        digest = _digest(ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"], family.rpartition("-")[2])
+        digest = _digest(
+            ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"],
+            family.rpartition("-")[2],
+        )
         if digest and digest != current:
             return digest
     raise ValueError(f"{family} has no revision with an image other than {current[:19]}...")
 
 
 def write_digest(file: Path, digest: str) -> None:
-    """Replace `image.digest` in a stack file. Raises ValueError unless the file contains exactly one digest."""
+    """Replace `image.digest` in a stack file. Raises ValueError unless the file contains exactly
+    one digest.
+    """
     if not _DIGEST.fullmatch(digest):
         raise ValueError(f"{digest!r} is not a digest; expected sha256:<64 hex digits>")
     text = file.read_text(encoding="utf-8")
     changed, count = _LINE.subn(rf"\g<1>{digest}", text)
     if count != 1:
-        raise ValueError(f"{file.name}: expected one line `digest: sha256:...`, got {count}; set image.digest manually")
+        raise ValueError(
+            f"{file.name}: expected one line `digest: sha256:...`, got {count}; set "
+            f"image.digest manually"
+        )
     file.write_text(changed, encoding="utf-8")
 
 
@@ -41,16 +49,27 @@ def _revisions(ecs: Any, family: str) -> Iterator[str]:
     """ARNs of the active and inactive revisions of a family, newest first."""
     arns: list[str] = []
     for status in ("ACTIVE", "INACTIVE"):
-        pages = ecs.get_paginator("list_task_definitions").paginate(familyPrefix=family, status=status, sort="DESC")
+        pages = ecs.get_paginator("list_task_definitions").paginate(
+            familyPrefix=family, status=status, sort="DESC"
+        )
         # The prefix also matches longer family names.
         arns += [
-            arn for page in pages for arn in page["taskDefinitionArns"] if arn.rpartition("/")[2].partition(":")[0] == family
+            arn
+            for page in pages
+            for arn in page["taskDefinitionArns"]
+            if arn.rpartition("/")[2].partition(":")[0] == family
         ]
-    yield from sorted(arns, key=lambda arn: int(arn.rpartition(":")[2]), reverse=True)[:REVISIONS_MAX]
+    yield from sorted(arns, key=lambda arn: int(arn.rpartition(":")[2]), reverse=True)[
+        :REVISIONS_MAX
+    ]
 
 
 def _digest(definition: dict[str, Any], process: str) -> str:
-    """The digest of the image of the container of a process, which runs the Gatehouse image; "" if it has none."""
-    image = next((row["image"] for row in definition["containerDefinitions"] if row["name"] == process), "")
+    """The digest of the image of the container of a process, which runs the Gatehouse image; "" if
+    it has none.
+    """
+    image = next(
+        (row["image"] for row in definition["containerDefinitions"] if row["name"] == process), ""
+    )
     match = _DIGEST.search(str(image))
     return match[0] if match else ""

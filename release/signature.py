@@ -21,37 +21,65 @@ _TIMEOUT_S = 120
 
 
 def unverified_signature(stack: Stack) -> str | None:
-    """A message, with its fix, if the image of the stack has no valid signature of the pipeline. None if the signature is valid,
-    or if the stack has no pipeline.
+    """A message, with its fix, if the image of the stack has no valid signature of the pipeline.
+    None if the signature is valid, or if the stack has no pipeline.
 
-    The repository of the pipeline is `delivery.repository` in the stack file or, in a GitHub workflow, the repository itself.
+    The repository of the pipeline is `delivery.repository` in the stack file or, in a GitHub
+    workflow, the repository itself.
     """
-    repository = str((stack.settings.get("delivery") or {}).get("repository") or os.environ.get("GITHUB_REPOSITORY", ""))
+    repository = str(
+        (stack.settings.get("delivery") or {}).get("repository")
+        or os.environ.get("GITHUB_REPOSITORY", "")
+    )
     if not repository:
         return None
     if shutil.which("cosign") is None:
-        return f"cosign is not on PATH, so the signature of the image cannot be verified. Install it: {_INSTALL}"
+        return (
+            f"cosign is not on PATH, so the signature of the image cannot be verified. "
+            f"Install it: {_INSTALL}"
+        )
     names = Naming(stack.name, stack.account, stack.region)
     registry = names.registry
     image = f"{registry}/{names.name('runtime')}@{stack.image_digest}"
     identity = f"https://github.com/{repository}/{WORKFLOW}"
     try:
-        authorization = boto3.client("ecr", region_name=stack.region).get_authorization_token()["authorizationData"][0]
+        authorization = boto3.client("ecr", region_name=stack.region).get_authorization_token()[
+            "authorizationData"
+        ][0]
     except (BotoCoreError, ClientError) as exc:
-        return f"AWS rejected the request for the registry ({type(exc).__name__}), so the signature of the image was not verified"
+        return (
+            f"AWS rejected the request for the registry ({type(exc).__name__}), so the "
+            f"signature of the image was not verified"
+        )
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         credentials = {"auths": {registry: {"auth": authorization["authorizationToken"]}}}
         (Path(folder) / "config.json").write_text(json.dumps(credentials), encoding="utf-8")
-        command = ["cosign", "verify", "--certificate-identity", identity, "--certificate-oidc-issuer", ISSUER, image]
+        command = [
+            "cosign",
+            "verify",
+            "--certificate-identity",
+            identity,
+            "--certificate-oidc-issuer",
+            ISSUER,
+            image,
+        ]
         environment = {**os.environ, "DOCKER_CONFIG": folder}
         try:
-            result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+            result = subprocess.run(
+                command,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_TIMEOUT_S,
+            )
         except subprocess.TimeoutExpired:
             return f"cosign did not verify the signature of {image} within {_TIMEOUT_S} seconds"
     if result.returncode == 0:
         return None
     reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
     return (
-        f"{image} is not signed by {identity} ({reason}). Set image.digest to a digest from the summary of image.yml, or run: "
+        f"{image} is not signed by {identity} ({reason}). Set image.digest to a digest from "
+        f"the summary of image.yml, or run: "
         f"make deploy ENV={stack.name} UNSIGNED=1"
     )

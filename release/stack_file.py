@@ -26,7 +26,9 @@ class Project:
 
     @property
     def repository(self) -> str:
-        """Relative path from the folder of the project to the root of the repository, "" in the root."""
+        """Relative path from the folder of the project to the root of the repository, "" in the
+        root.
+        """
         return "../" if self.folder else ""
 
 
@@ -80,7 +82,8 @@ def known_stacks(root: Path = ROOT) -> list[str]:
 
 
 def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> Stack:
-    """Read a stack file. Raises ValueError if it does not exist, is not valid YAML or has no settings.
+    """Read a stack file. Raises ValueError if it does not exist, is not valid YAML or has no
+    settings.
 
     root: folder of the project.
     """
@@ -98,7 +101,9 @@ def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> St
     if settings is None:
         raise ValueError(f"{stack_file(name, project)} has no {project.name}:settings")
     if not isinstance(settings, dict):
-        raise ValueError(f"{stack_file(name, project)}: {project.name}:settings is not a mapping of settings")
+        raise ValueError(
+            f"{stack_file(name, project)}: {project.name}:settings is not a mapping of settings"
+        )
     image = settings.get("image")
     return Stack(
         name,

@@ -1,8 +1,9 @@
-"""Shifts traffic to a new version of a Lambda function. After a smoke test, the version receives a share of the requests, and
-then all requests.
+"""Shifts traffic to a new version of a Lambda function. After a smoke test, the version receives a
+share of the requests, and then all requests.
 
-The alias determines which versions receive the requests. The alias is restored if an alarm is raised or an error occurs. Before
-and after each call, the alias has the state that the Pulumi program declares.
+The alias determines which versions receive the requests. The alias is restored if an alarm is
+raised or an error occurs. Before and after each call, the alias has the state that the Pulumi
+program declares.
 """
 
 import json
@@ -15,19 +16,24 @@ from typing import Any, Self
 CANARY_WEIGHT = 0.1
 """Share of the requests that the new version receives first."""
 BAKE_S = 300.0
-"""Duration for which the new version receives this share. The alarms evaluate one-minute periods."""
+"""Duration for which the new version receives this share. The alarms evaluate one-minute
+periods.
+"""
 POLL_S = 15.0
 
 
 class TrafficNotShifted(Exception):
-    """The previous version receives all requests. The message states why the new version receives none."""
+    """The previous version receives all requests. The message states why the new version receives
+    none.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionVersion:
     """A published version of a function, from the stack output `functions`.
 
-    alias: the alias that receives the requests. alarms: names of the alarms that trigger a rollback.
+    alias: the alias that receives the requests. alarms: names of the alarms that trigger a
+        rollback.
     """
 
     function: str
@@ -37,25 +43,40 @@ class FunctionVersion:
 
     @classmethod
     def of(cls, output: Mapping[str, Any]) -> Self:
-        return cls(str(output["function"]), str(output["version"]), str(output["alias"]), tuple(output["alarms"]))
+        return cls(
+            str(output["function"]),
+            str(output["version"]),
+            str(output["alias"]),
+            tuple(output["alarms"]),
+        )
 
 
 def shift_traffic(
-    lambda_: Any, cloudwatch: Any, new: FunctionVersion, path: str, *, sleep: Callable[[float], None] = time.sleep
+    lambda_: Any,
+    cloudwatch: Any,
+    new: FunctionVersion,
+    path: str,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Shift the requests of the alias to a version. Returns the previous version. Raises TrafficNotShifted, ClientError
-    or WaiterError.
+    """Shift the requests of the alias to a version. Returns the previous version. Raises
+    TrafficNotShifted, ClientError or WaiterError.
 
     path: path of the service that returns 200 if its dependencies are available.
-    Alarms that are already in state ALARM are ignored, so that a version that fixes their cause can be deployed.
+    Alarms that are already in state ALARM are ignored, so that a version that fixes their cause can
+    be deployed.
     """
     previous = str(lambda_.get_alias(FunctionName=new.function, Name=new.alias)["FunctionVersion"])
     if previous == new.version:
         return previous
-    lambda_.get_waiter("published_version_active").wait(FunctionName=new.function, Qualifier=new.version)
+    lambda_.get_waiter("published_version_active").wait(
+        FunctionName=new.function, Qualifier=new.version
+    )
     problem = smoke_test(lambda_, new, path)
     if problem:
-        raise TrafficNotShifted(f"{new.function}: version {new.version} failed its smoke test: {problem}.")
+        raise TrafficNotShifted(
+            f"{new.function}: version {new.version} failed its smoke test: {problem}."
+        )
     ignored = alarms_in_alarm(cloudwatch, new.alarms)
     with _restored(lambda_, new, previous):
         _route(lambda_, new, previous, {new.version: CANARY_WEIGHT})
@@ -65,14 +86,17 @@ def shift_traffic(
             if raised:
                 names = ", ".join(sorted(raised))
                 raise TrafficNotShifted(
-                    f"{new.function}: version {new.version} raised alarms: {names}. Version {previous} receives all requests."
+                    f"{new.function}: version {new.version} raised alarms: {names}. Version "
+                    f"{previous} receives all requests."
                 )
         _route(lambda_, new, new.version, {})
     return previous
 
 
 def smoke_test(lambda_: Any, new: FunctionVersion, path: str) -> str:
-    """Invoke a version with a request for `path`, as API Gateway does. Returns the problem, or ""."""
+    """Invoke a version with a request for `path`, as API Gateway does. Returns the problem, or
+    "".
+    """
     event = {
         "resource": "/{proxy+}",
         "path": path,
@@ -83,7 +107,9 @@ def smoke_test(lambda_: Any, new: FunctionVersion, path: str) -> str:
         "body": None,
         "isBase64Encoded": False,
     }
-    reply = lambda_.invoke(FunctionName=new.function, Qualifier=new.version, Payload=json.dumps(event).encode())
+    reply = lambda_.invoke(
+        FunctionName=new.function, Qualifier=new.version, Payload=json.dumps(event).encode()
+    )
     if "FunctionError" in reply:
         return f"the function failed ({reply['FunctionError']}); see its log group"
     status = json.loads(reply["Payload"].read()).get("statusCode")
@@ -109,4 +135,6 @@ def _restored(lambda_: Any, new: FunctionVersion, previous: str) -> Iterator[Non
 def _route(lambda_: Any, new: FunctionVersion, version: str, weights: Mapping[str, float]) -> None:
     """Set the version of the alias and the weights of additional versions."""
     routing = {"AdditionalVersionWeights": dict(weights)}
-    lambda_.update_alias(FunctionName=new.function, Name=new.alias, FunctionVersion=version, RoutingConfig=routing)
+    lambda_.update_alias(
+        FunctionName=new.function, Name=new.alias, FunctionVersion=version, RoutingConfig=routing
+    )

@@ -1,7 +1,7 @@
 """Verifies that ECS runs the expected task definitions and that every public URL is healthy.
 
-`pulumi up` succeeds even if ECS rolled the deployment back, because the provider only waits until the service is steady
-(pulumi-aws issue 4487).
+`pulumi up` succeeds even if ECS rolled the deployment back, because the provider only waits until
+the service is steady (pulumi-aws issue 4487).
 """
 
 import ssl
@@ -42,7 +42,9 @@ class ServiceState:
     @property
     def settled(self) -> bool:
         """True if the rollout has ended."""
-        return self.rollout == "FAILED" or (self.rollout == "COMPLETED" and self.running >= self.desired)
+        return self.rollout == "FAILED" or (
+            self.rollout == "COMPLETED" and self.running >= self.desired
+        )
 
 
 def describe_services(ecs: Any, cluster: str, services: list[str]) -> dict[str, ServiceState]:
@@ -51,7 +53,11 @@ def describe_services(ecs: Any, cluster: str, services: list[str]) -> dict[str, 
         response = ecs.describe_services(cluster=cluster, services=services)
     except ecs.exceptions.ClusterNotFoundException:
         return {}
-    return {row["serviceName"]: _state(row) for row in response["services"] if row.get("status") == "ACTIVE"}
+    return {
+        row["serviceName"]: _state(row)
+        for row in response["services"]
+        if row.get("status") == "ACTIVE"
+    }
 
 
 def wait_for_rollouts(
@@ -62,7 +68,9 @@ def wait_for_rollouts(
     timeout_s: float = ROLLOUT_TIMEOUT_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, ServiceState]:
-    """Wait until every rollout has ended or the timeout expires. Returns the services. Raises ClientError."""
+    """Wait until every rollout has ended or the timeout expires. Returns the services. Raises
+    ClientError.
+    """
     waited_s = 0.0
     while True:
         states = describe_services(ecs, cluster, services)
@@ -73,9 +81,13 @@ def wait_for_rollouts(
 
 
 def deployment_errors(
-    before: Mapping[str, ServiceState], after: Mapping[str, ServiceState], expected: Mapping[str, str]
+    before: Mapping[str, ServiceState],
+    after: Mapping[str, ServiceState],
+    expected: Mapping[str, str],
 ) -> list[str]:
-    """One message for each service that does not run the expected task definition. expected: task definition ARN by service."""
+    """One message for each service that does not run the expected task definition. expected: task
+    definition ARN by service.
+    """
     errors = []
     for service, definition in expected.items():
         state = after.get(service)
@@ -83,17 +95,28 @@ def deployment_errors(
             errors.append(f"{service}: the ECS service does not exist")
         elif state.definition != definition:
             errors.append(
-                f"{service}: ECS rolled the deployment back. The service runs {_revision(state.definition)} instead of "
-                f"{_revision(definition)}. {state.reason or 'No reason given.'} See the events of the service and run: make logs"
+                f"{service}: ECS rolled the deployment back. The service runs "
+                f"{_revision(state.definition)} instead of "
+                f"{_revision(definition)}. {state.reason or 'No reason given.'} See the events "
+                f"of the service and run: make logs"
             )
         elif state.rollout == "FAILED":
-            errors.append(f"{service}: the deployment of {_revision(definition)} failed. {state.reason}".rstrip())
+            errors.append(
+                (
+                    f"{service}: the deployment of {_revision(definition)} failed. {state.reason}"
+                ).rstrip()
+            )
         elif not state.settled:
             errors.append(
-                f"{service}: the deployment of {_revision(definition)} is still in progress: {state.running} of "
+                f"{service}: the deployment of {_revision(definition)} is still in progress: "
+                f"{state.running} of "
                 f"{state.desired} tasks"
             )
-        elif service in before and before[service].definition != definition and before[service].deployment == state.deployment:
+        elif (
+            service in before
+            and before[service].definition != definition
+            and before[service].deployment == state.deployment
+        ):
             errors.append(f"{service}: no new deployment was started for {_revision(definition)}")
     return errors
 
@@ -105,7 +128,9 @@ def check_health(
     timeout_s: float = HEALTH_CHECK_TIMEOUT_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[str]:
-    """One message for each service whose health path does not return 200. urls: public URL by service."""
+    """One message for each service whose health path does not return 200. urls: public URL by
+    service.
+    """
     errors = []
     for service, url in urls.items():
         problem = ""
@@ -127,7 +152,9 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_OPENER = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=ssl.create_default_context()))
+_OPENER = urllib.request.build_opener(
+    _NoRedirect, urllib.request.HTTPSHandler(context=ssl.create_default_context())
+)
 
 
 def _request(url: str, timeout_s: float) -> str:
@@ -142,8 +169,12 @@ def _request(url: str, timeout_s: float) -> str:
 
 
 def _state(row: Mapping[str, Any]) -> ServiceState:
-    primary: Mapping[str, Any] = next((item for item in row["deployments"] if item["status"] == "PRIMARY"), {})
-    failed = next((item for item in row["deployments"] if item.get("rolloutState") == "FAILED"), primary)
+    primary: Mapping[str, Any] = next(
+        (item for item in row["deployments"] if item["status"] == "PRIMARY"), {}
+    )
+    failed = next(
+        (item for item in row["deployments"] if item.get("rolloutState") == "FAILED"), primary
+    )
     return ServiceState(
         deployment=str(primary.get("id", "")),
         definition=str(primary.get("taskDefinition", "")),

@@ -1,6 +1,7 @@
 """Command line of the sandbox: `python -m sandbox up|destroy|down|export|graph|diff|prowler`.
 
-Exit codes: 0 success; 1 a mandatory rule is violated, an update loses data, or a serious finding is not accepted; 2 error.
+Exit codes: 0 success; 1 a mandatory rule is violated, an update loses data, or a serious finding is
+not accepted; 2 error.
 """
 
 import argparse
@@ -16,7 +17,9 @@ from sandbox.paths import HOME, REPOSITORY
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. Errors are reported as one message on standard error, without a traceback."""
+    """Run one command and return its exit code. Errors are reported as one message on standard
+    error, without a traceback.
+    """
     options = parser().parse_args(arguments)
     return command.run(lambda: int(options.command(options)), options.home)
 
@@ -35,19 +38,31 @@ def parser() -> argparse.ArgumentParser:
     up = _add_command(commands, "up", _up, text)
     _add_env(up)
     _add_set(up)
-    up.add_argument("--detach", action="store_true", help="Return when all services are ready. Use `down` to stop the services.")
+    up.add_argument(
+        "--detach",
+        action="store_true",
+        help="Return when all services are ready. Use `down` to stop the services.",
+    )
 
-    text = "Delete the resources of the running stack. The emulator continues, and `up` deploys the stack again."
+    text = (
+        "Delete the resources of the running stack. The emulator continues, and `up` "
+        "deploys the stack again."
+    )
     _add_command(commands, "destroy", _destroy, text)
     _add_command(commands, "down", _down, "Stop a running `up`, or clean up after a crash.")
 
-    export = _add_command(commands, "export", _export, "Write the deployment in the format of `pulumi stack export`.")
+    export = _add_command(
+        commands, "export", _export, "Write the deployment in the format of `pulumi stack export`."
+    )
     _add_env(export)
     _add_program(export)
     _add_output(export)
 
     graph = _add_command(
-        commands, "graph", _graph, "Draw the components of a stack and their connections as a Mermaid flowchart."
+        commands,
+        "graph",
+        _graph,
+        "Draw the components of a stack and their connections as a Mermaid flowchart.",
     )
     _add_env(graph)
     _add_output(graph)
@@ -57,7 +72,12 @@ def parser() -> argparse.ArgumentParser:
     _add_env(diff)
     _add_set(diff)
 
-    prowler = _add_command(commands, "prowler", _prowler, "Deploy a stack to the AWS emulator and scan it with Prowler.")
+    prowler = _add_command(
+        commands,
+        "prowler",
+        _prowler,
+        "Deploy a stack to the AWS emulator and scan it with Prowler.",
+    )
     _add_env(prowler, default="prod")
     return root
 
@@ -66,7 +86,11 @@ _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _add_command(
-    commands: _Commands, name: str, run: Callable[[argparse.Namespace], int], text: str, epilog: str = ""
+    commands: _Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    text: str,
+    epilog: str = "",
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text, epilog=epilog)
     command.set_defaults(command=run)
@@ -74,14 +98,18 @@ def _add_command(
 
 
 def _add_env(command: argparse.ArgumentParser, default: str = "dev") -> None:
-    stacks = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in REPOSITORY.glob("Pulumi.*.yaml"))
+    stacks = sorted(
+        file.name[len("Pulumi.") : -len(".yaml")] for file in REPOSITORY.glob("Pulumi.*.yaml")
+    )
     text = f"Stack: {', '.join(stacks)} (default: {default})."
     command.add_argument("--env", default=default, metavar="STACK", help=text)
 
 
 def _add_set(command: argparse.ArgumentParser) -> None:
     text = "Setting to change, such as image.digest=sha256:... Can be repeated."
-    command.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help=text)
+    command.add_argument(
+        "--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help=text
+    )
 
 
 def _add_program(command: argparse._ActionsContainer) -> None:
@@ -90,7 +118,9 @@ def _add_program(command: argparse._ActionsContainer) -> None:
 
 
 def _add_output(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--output", type=Path, metavar="FILE", help="Write to a file instead of standard output.")
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help="Write to a file instead of standard output."
+    )
 
 
 # Each command imports its modules, so that `down` and `--help` do not load Pulumi and moto.
@@ -119,7 +149,10 @@ def _destroy(options: argparse.Namespace) -> int:
 
     running = RunStateFile(options.home).running()
     if running is None:
-        print("Gatehouse is not running, so no resources exist. An emulator keeps its resources only while it runs.")
+        print(
+            "Gatehouse is not running, so no resources exist. An emulator keeps its resources "
+            "only while it runs."
+        )
         return 0
     return send(options.home, running, "destroy")
 
@@ -144,7 +177,9 @@ def _graph(options: argparse.Namespace) -> int:
 
     from sandbox.checks.graph import graph, mermaid
 
-    command.write_output(options.output, mermaid(graph(run(REPOSITORY, options.env, FakeProvider(), preview=False))))
+    command.write_output(
+        options.output, mermaid(graph(run(REPOSITORY, options.env, FakeProvider(), preview=False)))
+    )
     return 0
 
 

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatehouse_policies.command import WITHOUT_AWS_PROFILE
-from gatehouse_policies.program.child_process import CURRENT_USER, STOP_S, Child, UnixUser, send_signal, start
+from gatehouse_policies.program.child_process import (
+    CURRENT_USER,
+    STOP_S,
+    Child,
+    UnixUser,
+    send_signal,
+    start,
+)
 
 from sandbox.errors import SandboxError
 
@@ -20,11 +27,21 @@ __all__ = ["Child", "UnixUser", "send_signal", "start"]
 _POLL_S = 0.02
 #: The largest limit that macOS accepts (OPEN_MAX in sys/syslimits.h).
 _FILES = 10_240
-_INHERITED_VARIABLES = ("LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
+_INHERITED_VARIABLES = (
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "HOME",
+    "LD_LIBRARY_PATH",
+    "PYTHONDONTWRITEBYTECODE",
+)
 
 
 def raise_file_limit() -> None:
-    """Raise the number of files that this process and its children can open. The default of macOS is 256."""
+    """Raise the number of files that this process and its children can open. The default of macOS
+    is 256.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < limit:
@@ -39,8 +56,15 @@ def plain_environment() -> dict[str, str]:
 
 
 def aws_environment(endpoint: str, region: str) -> dict[str, str]:
-    """The environment of a process that calls the emulated AWS, without the user's credentials and settings."""
-    return {**plain_environment(), **WITHOUT_AWS_PROFILE, "AWS_ENDPOINT_URL": endpoint, "AWS_REGION": region}
+    """The environment of a process that calls the emulated AWS, without the user's credentials and
+    settings.
+    """
+    return {
+        **plain_environment(),
+        **WITHOUT_AWS_PROFILE,
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": region,
+    }
 
 
 def run(
@@ -53,35 +77,50 @@ def run(
     user: UnixUser = CURRENT_USER,
     timeout_s: float = 60.0,
 ) -> None:
-    """Run a command and wait. Raises SandboxError with the last log lines if the command fails or exceeds `timeout_s`."""
+    """Run a command and wait. Raises SandboxError with the last log lines if the command fails or
+    exceeds `timeout_s`.
+    """
     child = start(name, command, log=log, env=env, cwd=cwd, user=user, death_signal=signal.SIGKILL)
     try:
         code = child.process.wait(timeout_s)
     except subprocess.TimeoutExpired as timeout:
-        raise SandboxError(f"{name} did not finish within {timeout_s:.0f} s. Last lines of the log:\n{child.tail()}") from timeout
+        raise SandboxError(
+            f"{name} did not finish within {timeout_s:.0f} s. Last lines of the "
+            f"log:\n{child.tail()}"
+        ) from timeout
     finally:
         child.stop(signal.SIGKILL)
     if code != 0:
-        raise SandboxError(f"{name} failed with exit code {code}. Last lines of the log:\n{child.tail()}\n  Log: {log}")
+        raise SandboxError(
+            f"{name} failed with exit code {code}. Last lines of the log:\n{child.tail()}\n  "
+            f"Log: {log}"
+        )
 
 
 def wait_until(child: Child, ready: Callable[[], bool], state: str, timeout_s: float) -> None:
-    """Poll until `ready()`. Raises SandboxError with the last log lines if the child exits or `timeout_s` expires."""
+    """Poll until `ready()`. Raises SandboxError with the last log lines if the child exits or
+    `timeout_s` expires.
+    """
     deadline = time.monotonic() + timeout_s
     while not ready():
         if child.process.poll() is not None:
             code = child.process.returncode
             raise SandboxError(
-                f"{child.name} exited with code {code} before it was {state}. Last lines of the log:\n{child.tail()}"
+                f"{child.name} exited with code {code} before it was {state}. Last lines of "
+                f"the log:\n{child.tail()}"
             )
         if time.monotonic() > deadline:
-            raise SandboxError(f"{child.name} was not {state} within {timeout_s:.0f} s. Last lines of the log:\n{child.tail()}")
+            raise SandboxError(
+                f"{child.name} was not {state} within {timeout_s:.0f} s. Last lines of the "
+                f"log:\n{child.tail()}"
+            )
         time.sleep(_POLL_S)
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """The ID and the start time of a process. The start time is in kernel units and is compared as text.
+    """The ID and the start time of a process. The start time is in kernel units and is compared as
+    text.
 
     A signal is sent only if the start time matches, because process IDs are reused.
     """
@@ -98,7 +137,9 @@ class ProcessRecord:
         return bool(self.started) and _started(self.pid) == self.started
 
     def stop(self, stop_signal: signal.Signals, timeout_s: float = STOP_S) -> None:
-        """Send the signal, wait, then kill the process group. Does nothing if the process has exited."""
+        """Send the signal, wait, then kill the process group. Does nothing if the process has
+        exited.
+        """
         if not self.alive():
             return
         send_signal(self.pid, stop_signal)
@@ -120,13 +161,15 @@ def _started(pid: int) -> str:
     """The start time of a process; "" if it does not exist or is a zombie."""
     if sys.platform == "linux":
         try:
-            # proc(5): fields are counted from the last ")", because the command may contain brackets; state is field 3,
-            # starttime field 22.
+            # proc(5): fields are counted from the last ")", because the command may contain
+            # brackets; state is field 3, starttime field 22.
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return ""
         return "" if fields[0] in {"Z", "X"} else fields[19]
     # The start time depends on the locale and the time zone.
     command, env = ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], {"LC_ALL": "C", "TZ": "UTC"}
-    output = subprocess.run(command, env=env, capture_output=True, text=True, check=False).stdout.strip()
+    output = subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False
+    ).stdout.strip()
     return "" if not output or output.startswith("Z") else output.partition(" ")[2].strip()

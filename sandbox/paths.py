@@ -10,10 +10,14 @@ HOME = REPOSITORY / ".gatehouse"
 
 
 def is_own_file(file: Path) -> bool:
-    """True for a regular file that belongs to this user and that no other user can write. Other files could contain the ID of any
-    process of this user.
+    """True for a regular file that belongs to this user and that no other user can write. Other
+    files could contain the ID of any process of this user.
 
     Raises OSError if the file does not exist.
     """
     status = file.lstat()
-    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+    return (
+        stat.S_ISREG(status.st_mode)
+        and status.st_uid == os.geteuid()
+        and not status.st_mode & 0o022
+    )

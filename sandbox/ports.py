@@ -13,13 +13,13 @@ from sandbox.errors import SandboxError
 
 HOST = "127.0.0.1"
 
-#: TLS context of httpx for requests to servers on this machine, which do not use TLS. Loading the trusted certificates for each
-#: client takes 40 ms.
+#: TLS context of httpx for requests to servers on this machine, which do not use TLS. Loading the
+#: trusted certificates for each client takes 40 ms.
 PLAIN_HTTP = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 _TRIES_MAX = 20
-#: Ports below the ranges from which operating systems choose the local port of outgoing connections, so that no connection takes
-#: a port between the probe and the bind of the server.
+#: Ports below the ranges from which operating systems choose the local port of outgoing
+#: connections, so that no connection takes a port between the probe and the bind of the server.
 _PORTS = range(20_000, 32_000)
 #: Ports that this process has returned most recently, on which their servers may not listen yet.
 _returned: deque[int] = deque(maxlen=100)
@@ -28,9 +28,10 @@ _returned: deque[int] = deque(maxlen=100)
 class Ports:
     """The ports that this process has claimed, until `close` or the exit of the process.
 
-    Between a probe and the bind of the server, another `up` may probe the same port, and servers with SO_REUSEPORT would then
-    share the port. Therefore, a claim also locks the byte at the offset of the port in one file per user (fcntl(2)). Create only
-    one object per process, because closing any descriptor of the file releases all locks.
+    Between a probe and the bind of the server, another `up` may probe the same port, and servers
+    with SO_REUSEPORT would then share the port. Therefore, a claim also locks the byte at the
+    offset of the port in one file per user (fcntl(2)). Create only one object per process, because
+    closing any descriptor of the file releases all locks.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -38,7 +39,9 @@ class Ports:
         self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
     def claim(self, preferred: int = 0) -> int:
-        """Claim `preferred` if it is free and not claimed; otherwise any free port. Raises SandboxError if no port is free."""
+        """Claim `preferred` if it is free and not claimed; otherwise any free port. Raises
+        SandboxError if no port is free.
+        """
         for candidate in (preferred, *[0] * _TRIES_MAX):
             port = free_port(candidate)
             if (port == candidate or candidate == 0) and self._lock(port):
@@ -57,7 +60,9 @@ class Ports:
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return `preferred` if it is free; otherwise any free port. Raises SandboxError if no port is free."""
+    """Return `preferred` if it is free; otherwise any free port. Raises SandboxError if no port is
+    free.
+    """
     candidates = [preferred] if preferred else []
     others = [port for port in random.sample(_PORTS, _TRIES_MAX) if port not in _returned]
     for port in (*candidates, *others, 0):
@@ -69,7 +74,8 @@ def free_port(preferred: int = 0) -> int:
             except OSError:
                 continue
             bound = int(probe.getsockname()[1])
-        # On macOS, the option permits the bind although a server listens on the port of all addresses.
+        # On macOS, the option permits the bind although a server listens on the port of all
+        # addresses.
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
             if client.connect_ex((HOST, bound)) == 0:
                 continue

@@ -1,4 +1,6 @@
-"""The progress output of `up` and `prowler`: one line per step or result, in color on a terminal."""
+"""The progress output of `up` and `prowler`: one line per step or result, in color on a
+terminal.
+"""
 
 import sys
 import time
@@ -9,7 +11,15 @@ from rich.markup import escape
 
 from sandbox.engine.steps import Step
 
-_SIGNS = {"create": "+", "import": "=", "update": "~", "replace": "+-", "delete": "-", "delete-replaced": "--", "retain": "x"}
+_SIGNS = {
+    "create": "+",
+    "import": "=",
+    "update": "~",
+    "replace": "+-",
+    "delete": "-",
+    "delete-replaced": "--",
+    "retain": "x",
+}
 _PIPE_COLUMNS = 160  # width of a pipe, enough for a URN
 
 
@@ -20,7 +30,9 @@ class Progress:
         self._console = Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
         self._started_at = time.monotonic()
         self._counts: Counter[str] = Counter()
-        self._replaced: set[str] = set()  # URNs of resources that were replaced since the last summary
+        self._replaced: set[str] = (
+            set()
+        )  # URNs of resources that were replaced since the last summary
 
     def title(self, text: str) -> None:
         self._print(f"[bold]{escape(text)}[/bold]")
@@ -44,11 +56,17 @@ class Progress:
         if operation == "replace":
             self._replaced.add(step.urn)
         elif operation == "delete" and step.urn in self._replaced:
-            operation = "delete-replaced"  # the second part of a replacement, which the summary counts once
+            operation = (
+                "delete-replaced"  # the second part of a replacement, which the summary counts once
+            )
         self._counts[operation] += 1
         total = sum(self._counts.values())
         label = f"{escape(step.type)}  [bold]{escape(step.name)}[/bold]"
-        properties = "" if operation == "create" or not step.properties else f"  {escape(', '.join(step.properties))}"
+        properties = (
+            ""
+            if operation == "create" or not step.properties
+            else f"  {escape(', '.join(step.properties))}"
+        )
         self._print(f"  [green]{_SIGNS[operation]:>2}[/green] {total:>3}  {label}{properties}")
         if step.note:
             self.warn(step.note)
@@ -56,10 +74,17 @@ class Progress:
     def summary(self) -> str:
         """The number of steps since the last summary, such as "3 created, 1 replaced"."""
         words = {
-            **{"create": "created", "import": "imported", "update": "updated", "replace": "replaced"},
+            **{
+                "create": "created",
+                "import": "imported",
+                "update": "updated",
+                "replace": "replaced",
+            },
             **{"delete": "deleted", "retain": "retained"},
         }
-        text = ", ".join(f"{self._counts[kind]} {word}" for kind, word in words.items() if self._counts[kind])
+        text = ", ".join(
+            f"{self._counts[kind]} {word}" for kind, word in words.items() if self._counts[kind]
+        )
         self._counts.clear()
         self._replaced.clear()
         return text or "no changes"

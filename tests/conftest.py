@@ -1,5 +1,5 @@
-"""Settings for all tests: no Hypothesis deadlines, no garbage collection of imported modules, and the distribution of test files
-among the pytest-xdist workers.
+"""Settings for all tests: no Hypothesis deadlines, no garbage collection of imported modules, and
+the distribution of test files among the pytest-xdist workers.
 """
 
 import gc
@@ -17,24 +17,31 @@ __all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
 
 # Examples of each property. The workflow `fuzz` sets a larger number.
 _EXAMPLES = int(os.environ.get("GATEHOUSE_EXAMPLES", "25"))
-settings.register_profile("gatehouse", deadline=None, max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "gatehouse", deadline=None, max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("gatehouse")
 
 child_processes.raise_file_limit()
 
-# Each pytest-xdist worker has its own ports. Otherwise, two workers could choose the same port before a server listens on it.
+# Each pytest-xdist worker has its own ports. Otherwise, two workers could choose the same port
+# before a server listens on it.
 _WORKERS_MAX = 8
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS_MAX
-ports._PORTS = ports._PORTS[len(ports._PORTS) // _WORKERS_MAX * _worker :][: len(ports._PORTS) // _WORKERS_MAX]
+ports._PORTS = ports._PORTS[len(ports._PORTS) // _WORKERS_MAX * _worker :][
+    : len(ports._PORTS) // _WORKERS_MAX
+]
 
-# Collection creates millions of objects that remain until the end. Garbage collection would traverse all of them repeatedly.
+# Collection creates millions of objects that remain until the end. Garbage collection would
+# traverse all of them repeatedly.
 gc.disable()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     gc.freeze()
-    # With the default thresholds, garbage collection takes a quarter of the CPU time of tests that evaluate policies.
+    # With the default thresholds, garbage collection takes a quarter of the CPU time of tests that
+    # evaluate policies.
     gc.set_threshold(50_000, 20, 100)
     gc.enable()
 
@@ -43,7 +50,12 @@ def pytest_collection_finish() -> None:
 _WAITING = (
     *(
         f"tests/runtime/{name}"
-        for name in ("commands/agent/", "services/console/test_browser", "services/gateway/", "platform/http/")
+        for name in (
+            "commands/agent/",
+            "services/console/test_browser",
+            "services/gateway/",
+            "platform/http/",
+        )
     ),
     *("tests/release/", "tests/repository/test_attack.py", "tests/repository/test_supply_chain.py"),
 )
@@ -52,9 +64,9 @@ _WAITING_UNTIL = 0.6
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Distributes the files whose tests wait among the files whose tests compute. Otherwise, the workers would compute at the
-    same time, and later wait at the same time. The longest files run first, so that no worker waits for another worker at the
-    end."""
+    """Distributes the files whose tests wait among the files whose tests compute. Otherwise, the
+    workers would compute at the same time, and later wait at the same time. The longest files run
+    first, so that no worker waits for another worker at the end."""
     files = sorted(dict.fromkeys(map(_file, items)), key=_rank)
     waiting = [file for file in files if file.startswith(_WAITING)]
     others = [file for file in files if not file.startswith(_WAITING)]
@@ -68,7 +80,9 @@ def _file(item: pytest.Item) -> str:
 
 
 def _rank(file: str) -> int:
-    if file.startswith(("tests/components/", "tests/journeys/")):  # long groups of files in one worker
+    if file.startswith(
+        ("tests/components/", "tests/journeys/")
+    ):  # long groups of files in one worker
         return 0
     is_short = file.startswith("tests/runtime/") and not file.startswith(
         ("tests/runtime/services/console/", "tests/runtime/features/sharing/")
@@ -84,14 +98,26 @@ _ONE_PROGRAM = (
         "tests/repository/test_costs.py",
         "tests/repository/test_docs.py",
     ),
-    *("tests/repository/test_pages.py", "tests/repository/test_permissions.py", "tests/sandbox/checks/test_diff.py"),
+    *(
+        "tests/repository/test_pages.py",
+        "tests/repository/test_permissions.py",
+        "tests/sandbox/checks/test_diff.py",
+    ),
     *("tests/sandbox/checks/test_graph.py", "tests/sandbox/emulator/test_server.py"),
 )
-_ONE_ENVIRONMENT = ("test_guides.py", "test_local_environment.py", "test_probe.py", "test_secret_sharing.py", "test_up.py")
+_ONE_ENVIRONMENT = (
+    "test_guides.py",
+    "test_local_environment.py",
+    "test_probe.py",
+    "test_secret_sharing.py",
+    "test_up.py",
+)
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type annotations
-    """Runs the tests of a file in one worker, and the files that use the same local environment or program runs in one worker."""
+    """Runs the tests of a file in one worker, and the files that use the same local environment or
+    program runs in one worker.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)

@@ -1,6 +1,8 @@
-"""Evaluation of an AWS request against policy documents: explicit deny, then allow, then implicit deny.
+"""Evaluation of an AWS request against policy documents: explicit deny, then allow, then implicit
+deny.
 
-Sources: IAM user guide, "Policy evaluation logic" and "Cross-account policy evaluation logic"; KMS developer guide, "Key
+Sources: IAM user guide, "Policy evaluation logic" and "Cross-account policy evaluation logic"; KMS
+    developer guide, "Key
 policies". Organization policies (SCP, RCP) are not modeled.
 """
 
@@ -32,8 +34,10 @@ class Effect(Enum):
 class Call:
     """An AWS request.
 
-    principal: ARN of a role or user, or the name of an AWS service ("logs.eu-west-1.amazonaws.com").
-    context: condition keys that the service adds. Keys that follow from the principal are added automatically.
+    principal: ARN of a role or user, or the name of an AWS service
+        ("logs.eu-west-1.amazonaws.com").
+    context: condition keys that the service adds. Keys that follow from the principal are added
+        automatically.
     """
 
     principal: str
@@ -48,11 +52,21 @@ class Call:
 
     @property
     def full_context(self) -> dict[str, str | Sequence[str]]:
-        """The context with the keys of every request (IAM user guide, "AWS global condition context keys")."""
+        """The context with the keys of every request (IAM user guide, "AWS global condition context
+        keys").
+        """
         context = {key.lower(): value for key, value in self.context.items()}
         if not self.account:
-            return {"aws:principalisawsservice": "true", "aws:principalservicename": self.principal, **context}
-        own = {"aws:principalarn": self.principal, "aws:principalaccount": self.account, "aws:principalisawsservice": "false"}
+            return {
+                "aws:principalisawsservice": "true",
+                "aws:principalservicename": self.principal,
+                **context,
+            }
+        own = {
+            "aws:principalarn": self.principal,
+            "aws:principalaccount": self.account,
+            "aws:principalisawsservice": "false",
+        }
         return {**own, **context}
 
 
@@ -69,9 +83,11 @@ def decide(
 
     identity: policies of the principal.
     resource: resource policy.
-    limits: policies that must also allow the request but grant no permissions (permissions boundary, VPC endpoint policy).
+    limits: policies that must also allow the request but grant no permissions (permissions
+        boundary, VPC endpoint policy).
     owner: account of the resource; the principal's account if empty.
-    resource_decides: the resource policy must allow the request or delegate to the account (KMS keys, role trust).
+    resource_decides: the resource policy must allow the request or delegate to the account (KMS
+        keys, role trust).
 
     Raises DocumentError for a malformed document or an unknown element or operator.
     """
@@ -84,13 +100,17 @@ def decide(
     direct = resource is not None and _applies(resource, call, delegated=False)
     cross_account = bool(owner) and owner != call.account
     if resource_decides or (cross_account and call.account):
-        # A resource policy that names the account alone delegates to the account's identity policies. Across accounts, both
-        # sides must always allow the request.
+        # A resource policy that names the account alone delegates to the account's identity
+        # policies. Across accounts, both sides must always allow the request.
         needs_identity = not direct or (cross_account and bool(call.account))
         granted = by_resource and (by_identity or not needs_identity)
     else:
         granted = by_identity or direct
-    return Effect.ALLOWED if granted and all(_applies(limit, call) for limit in limits) else Effect.NOT_ALLOWED
+    return (
+        Effect.ALLOWED
+        if granted and all(_applies(limit, call) for limit in limits)
+        else Effect.NOT_ALLOWED
+    )
 
 
 def _applies(raw: RawDocument, call: Call, *, allow: bool = True, delegated: bool = True) -> bool:
@@ -116,8 +136,12 @@ def _applies(raw: RawDocument, call: Call, *, allow: bool = True, delegated: boo
 def _applies_to_principal(statement: Statement, call: Call, delegated: bool) -> bool:
     if statement.principals is None:
         return True
-    account = {call.account, f"arn:aws:iam::{call.account}:root"} if call.account and delegated else set()
+    account = (
+        {call.account, f"arn:aws:iam::{call.account}:root"} if call.account and delegated else set()
+    )
     return any(
-        value == call.principal or kind == "*" or (kind == "AWS" and (value == "*" or value in account))
+        value == call.principal
+        or kind == "*"
+        or (kind == "AWS" and (value == "*" or value in account))
         for kind, value in statement.principals
     )

@@ -1,4 +1,6 @@
-"""Conditions of tests that do not run on every machine. Every reason contains the command that changes it, except `LINUX`."""
+"""Conditions of tests that do not run on every machine. Every reason contains the command that
+changes it, except `LINUX`.
+"""
 
 import os
 import shutil
@@ -11,12 +13,20 @@ import pytest
 IN_CI = os.environ.get("CI") == "true"
 LINUX_REASON = "requires Linux"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason=LINUX_REASON)
-PULUMI_REASON = "the Pulumi CLI is not on PATH. Run: scripts/pulumi.sh, and add the folders that it prints to PATH"
+PULUMI_REASON = (
+    "the Pulumi CLI is not on PATH. Run: scripts/pulumi.sh, and add the folders "
+    "that it prints to PATH"
+)
 PULUMI = pytest.mark.skipif(shutil.which("pulumi") is None, reason=PULUMI_REASON)
-#: Reasons for which tests may be skipped in CI: another system, or another job, which downloads the Pulumi CLI.
+#: Reasons for which tests may be skipped in CI: another system, or another job, which downloads the
+#: Pulumi CLI.
 ALLOWED_IN_CI = frozenset({LINUX_REASON, PULUMI_REASON})
-_WEB_UI = Path(__file__).resolve().parents[1] / "runtime/gatehouse/services/console/static/index.html"
-WEB_UI = pytest.mark.skipif(not _WEB_UI.is_file(), reason="the web UI is not built. Run: scripts/build_web.sh")
+_WEB_UI = (
+    Path(__file__).resolve().parents[1] / "runtime/gatehouse/services/console/static/index.html"
+)
+WEB_UI = pytest.mark.skipif(
+    not _WEB_UI.is_file(), reason="the web UI is not built. Run: scripts/build_web.sh"
+)
 
 #: In CI only, because sudo reports users who may not use it.
 _AS_ROOT = ["sudo", "-n"] if IN_CI and os.geteuid() != 0 else []
@@ -26,7 +36,11 @@ _PACKAGES = {"nginx": "nginx-light"}
 
 def missing(name: str) -> str:
     """The reason to skip a test if a program of the machine is missing; otherwise an empty text."""
-    command = f"apt-get install {_PACKAGES.get(name, name)}" if shutil.which("apt-get") else f"brew install {name}"
+    command = (
+        f"apt-get install {_PACKAGES.get(name, name)}"
+        if shutil.which("apt-get")
+        else f"brew install {name}"
+    )
     return "" if shutil.which(name) else f"{name} is not on PATH. Run: {command}"
 
 
@@ -36,7 +50,8 @@ def program(name: str) -> pytest.MarkDecorator:
 
 
 ROOT_USER = pytest.mark.skipif(
-    not _AS_ROOT and os.geteuid() != 0, reason="requires root. Run as root, or with sudo without a prompt: CI=true make test"
+    not _AS_ROOT and os.geteuid() != 0,
+    reason="requires root. Run as root, or with sudo without a prompt: CI=true make test",
 )
 
 

@@ -1,4 +1,6 @@
-"""A plugin of pytest: prints at the end why tests were skipped, with one line for each reason. In CI, the run fails."""
+"""A plugin of pytest: prints at the end why tests were skipped, with one line for each reason. In
+CI, the run fails.
+"""
 
 from collections import Counter
 
@@ -24,9 +26,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     reasons = _reasons(config)
     for reason, number in reasons.most_common():
         terminalreporter.write_line(f"skipped {number}: {reason}", yellow=True)
     if _fails(reasons):
-        terminalreporter.write_line("error: in CI, no test that could run on this system may be skipped", red=True)
+        terminalreporter.write_line(
+            "error: in CI, no test that could run on this system may be skipped", red=True
+        )

@@ -1,7 +1,9 @@
-"""Chromium for the browser tests and the screenshots: the installed one, or the npm package `@sparticuz/chromium`.
+"""Chromium for the browser tests and the screenshots: the installed one, or the npm package
+`@sparticuz/chromium`.
 
-The package contains Chromium for Linux on x86_64 with its libraries and a font. `launch` installs it below .gatehouse/tools if no
-Chromium is installed. `python -m tools.chromium` prints the path of Chromium, with exit code 1 if there is none.
+The package contains Chromium for Linux on x86_64 with its libraries and a font. `launch` installs
+it below .gatehouse/tools if no Chromium is installed. `python -m tools.chromium` prints the path of
+Chromium, with exit code 1 if there is none.
 """
 
 from __future__ import annotations
@@ -26,13 +28,19 @@ LOCKED = ROOT / "scripts" / "requirements" / "chromium"
 _FOLDER = ROOT / ".gatehouse" / "tools" / "chromium"
 _PLAYWRIGHT = ".venv/bin/playwright install --with-deps chromium"
 
-#: Programs, in order of preference. The headless shell is Chromium without its user interface. It takes half of the CPU time.
+#: Programs, in order of preference. The headless shell is Chromium without its user interface. It
+#: takes half of the CPU time.
 _NAMES = (
     *("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"),
     *(f"/Applications/{name}.app/Contents/MacOS/{name}" for name in ("Chromium", "Google Chrome")),
 )
 #: Chromium's own services would contact other hosts.
-_ARGUMENTS = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+_ARGUMENTS = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
 #: The package unpacks its libraries only on AWS Lambda.
 _UNPACK = "import chromium from '@sparticuz/chromium'; await chromium.executablePath()"
 #: The configuration in the package contains the paths of AWS Lambda.
@@ -40,7 +48,9 @@ _FONTS = '<fontconfig><dir prefix="relative">fonts</dir></fontconfig>\n'
 
 
 class ChromiumMissingError(Exception):
-    """Chromium is neither installed nor available as a package. The message contains the command that installs it."""
+    """Chromium is neither installed nor available as a package. The message contains the command
+    that installs it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,9 @@ async def launch(chromium: BrowserType) -> Browser:
     # A root user cannot use the sandbox of Chromium.
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     variables: dict[str, str | float | bool] = {**os.environ, **program.variables}
-    return await chromium.launch(executable_path=program.path, args=[*_ARGUMENTS, *sandbox], env=variables)
+    return await chromium.launch(
+        executable_path=program.path, args=[*_ARGUMENTS, *sandbox], env=variables
+    )
 
 
 def _find(playwright: Path) -> Chromium:
@@ -68,8 +80,13 @@ def _find(playwright: Path) -> Chromium:
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         raise ChromiumMissingError(f"Chromium is not installed. Run: {_PLAYWRIGHT}")
     _install()
-    libraries = os.pathsep.join(filter(None, (str(_FOLDER / "al2023/lib"), str(_FOLDER), os.environ.get("LD_LIBRARY_PATH"))))
-    return Chromium(_FOLDER / "chromium", {"LD_LIBRARY_PATH": libraries, "FONTCONFIG_FILE": str(_FOLDER / "fonts.conf")})
+    libraries = os.pathsep.join(
+        filter(None, (str(_FOLDER / "al2023/lib"), str(_FOLDER), os.environ.get("LD_LIBRARY_PATH")))
+    )
+    return Chromium(
+        _FOLDER / "chromium",
+        {"LD_LIBRARY_PATH": libraries, "FONTCONFIG_FILE": str(_FOLDER / "fonts.conf")},
+    )
 
 
 def _install() -> None:
@@ -84,7 +101,12 @@ def _install() -> None:
             return
         shutil.rmtree(_FOLDER, ignore_errors=True)
         shutil.copytree(LOCKED, _FOLDER)
-        options = ("--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=30000")
+        options = (
+            "--ignore-scripts",
+            "--fetch-retries=1",
+            "--fetch-retry-mintimeout=1000",
+            "--fetch-timeout=30000",
+        )
         _run("npm", "ci", *options, "--cache", str(_FOLDER / "cache"))
         _run("node", "--input-type=module", "--eval", _UNPACK)
         for folder in ("node_modules", "cache"):
@@ -94,13 +116,28 @@ def _install() -> None:
 
 
 def _run(*command: str) -> None:
-    environment = {**nodejs.environment(), "TMPDIR": str(_FOLDER), "AWS_EXECUTION_ENV": "AWS_Lambda_nodejs22.x"}
+    environment = {
+        **nodejs.environment(),
+        "TMPDIR": str(_FOLDER),
+        "AWS_EXECUTION_ENV": "AWS_Lambda_nodejs22.x",
+    }
     log = _FOLDER.parent / "chromium.log"
     with log.open("w") as sink:
         try:
-            subprocess.run(command, cwd=_FOLDER, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, check=True)
+            subprocess.run(
+                command,
+                cwd=_FOLDER,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                check=True,
+            )
         except (OSError, subprocess.CalledProcessError) as error:
-            message = f"Chromium is not installed, and its npm package cannot be installed (see {log}). Run: {_PLAYWRIGHT}"
+            message = (
+                f"Chromium is not installed, and its npm package cannot be installed "
+                f"(see {log}). Run: {_PLAYWRIGHT}"
+            )
             raise ChromiumMissingError(message) from error
 
 

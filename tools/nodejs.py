@@ -7,6 +7,9 @@ _INSTALLED = Path(__file__).resolve().parents[1] / ".gatehouse" / "tools" / "nod
 
 
 def environment() -> dict[str, str]:
-    """The variables of this process. If scripts/build_web.sh installed Node.js, it is first on PATH, because the Node.js of the
-    machine is too old or missing."""
-    return {**os.environ, "PATH": os.pathsep.join((str(_INSTALLED), os.environ.get("PATH", os.defpath)))}
+    """The variables of this process. If scripts/build_web.sh installed Node.js, it is first on
+    PATH, because the Node.js of the machine is too old or missing."""
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join((str(_INSTALLED), os.environ.get("PATH", os.defpath))),
+    }

@@ -17,9 +17,10 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Row:
-    """cpu_us: CPU microseconds of the gateway per request, user and system time. rps: requests per second of one worker that
-    shares the machine with the load generator, Redis and PostgreSQL. half_p50_ms, half_p99_ms: response times at half of this
-    rate."""
+    """cpu_us: CPU microseconds of the gateway per request, user and system time. rps: requests per
+        second of one worker that
+    shares the machine with the load generator, Redis and PostgreSQL. half_p50_ms, half_p99_ms:
+    response times at half of this rate."""
 
     name: str
     cpu_us: float
@@ -36,10 +37,16 @@ def main(*, store: bool) -> None:
         for content in requests.values():  # warm-up
             measure_once(env.gateway_port, content, 1.0)
         runs = [
-            [_measure(name, env.gateway_port, env.gateway_pid, content) for name, content in requests.items()]
+            [
+                _measure(name, env.gateway_port, env.gateway_pid, content)
+                for name, content in requests.items()
+            ]
             for _ in range(_RUNS)
         ]
-        rows = [sorted(column, key=lambda row: row.cpu_us)[_RUNS // 2] for column in zip(*runs, strict=True)]
+        rows = [
+            sorted(column, key=lambda row: row.cpu_us)[_RUNS // 2]
+            for column in zip(*runs, strict=True)
+        ]
         rows = [_measure_half(env.gateway_port, row, requests[row.name]) for row in rows]
     cells = [
         (
@@ -50,17 +57,32 @@ def main(*, store: bool) -> None:
         )
         for row in rows
     ]
-    columns = ("", "CPU us", "requests/s", "p99 ms", "p50 ms at half the rate", "p99 ms at half the rate")
+    columns = (
+        "",
+        "CPU us",
+        "requests/s",
+        "p99 ms",
+        "p50 ms at half the rate",
+        "p99 ms at half the rate",
+    )
     show("one gateway worker, 64 connections, median of three runs", columns, cells)
     if store:
-        result = {"measured_at": f"{datetime.now(UTC):%Y-%m-%d}", "rows": [asdict(row) for row in rows]}
+        result = {
+            "measured_at": f"{datetime.now(UTC):%Y-%m-%d}",
+            "rows": [asdict(row) for row in rows],
+        }
         RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def _measure(name: str, port: int, pid: int, content: bytes) -> Row:
     before_s = _cpu_s(pid)
     result = measure_once(port, content, _SECONDS)
-    return Row(name, round((_cpu_s(pid) - before_s) / result.requests * 1e6, 1), round(result.rps), round(result.p99_ms, 1))
+    return Row(
+        name,
+        round((_cpu_s(pid) - before_s) / result.requests * 1e6, 1),
+        round(result.rps),
+        round(result.p99_ms, 1),
+    )
 
 
 def _measure_half(port: int, row: Row, content: bytes) -> Row:

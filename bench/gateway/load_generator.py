@@ -1,9 +1,12 @@
-"""An HTTP load generator with keep-alive connections, and an upstream for the gateway. Both run in separate processes.
+"""An HTTP load generator with keep-alive connections, and an upstream for the gateway. Both run in
+separate processes.
 
-Without a rate, each connection sends the next request after the response to the previous request. With a rate, the requests are
-due at regular intervals, and the response time includes the time for which a due request waits for the previous response.
+Without a rate, each connection sends the next request after the response to the previous request.
+With a rate, the requests are due at regular intervals, and the response time includes the time for
+which a due request waits for the previous response.
 
-Both share the machine with the gateway, so only the ratios between the rows of a table are meaningful.
+Both share the machine with the gateway, so only the ratios between the rows of a table are
+meaningful.
 """
 
 import asyncio
@@ -25,7 +28,9 @@ _REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\
 
 @dataclass(frozen=True)
 class Result:
-    """Requests per second, latency percentiles, the number of responses other than 200, and the number of all responses."""
+    """Requests per second, latency percentiles, the number of responses other than 200, and the
+    number of all responses.
+    """
 
     rps: float
     p50_ms: float
@@ -38,7 +43,13 @@ class _Connection(asyncio.Protocol):
     """due: time of the first request. interval_s: time between due requests, or 0."""
 
     def __init__(
-        self, request: bytes, due: float, interval_s: float, until: float, times: list[float], failed: list[int]
+        self,
+        request: bytes,
+        due: float,
+        interval_s: float,
+        until: float,
+        times: list[float],
+        failed: list[int],
     ) -> None:
         self.request, self.until, self.times, self.failed = request, until, times, failed
         self.due, self.interval_s = due, interval_s
@@ -64,7 +75,9 @@ class _Connection(asyncio.Protocol):
         self.started = self.due
         self.due += self.interval_s
         number = b"%d" % len(self.times)
-        self.transport.write(self.request if self.is_constant else self.request.replace(NUMBER, number))
+        self.transport.write(
+            self.request if self.is_constant else self.request.replace(NUMBER, number)
+        )
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -101,14 +114,23 @@ class _Upstream(asyncio.Protocol):
 
 
 def measure(port: int, request: bytes, *, seconds: float = 3.0) -> Result:
-    """Run the generator for `seconds` after a warm-up of a third of that time, and return the result."""
+    """Run the generator for `seconds` after a warm-up of a third of that time, and return the
+    result.
+    """
     measure_once(port, request, seconds / 3)
     return measure_once(port, request, seconds)
 
 
 def measure_once(port: int, request: bytes, seconds: float, rate: float = 0) -> Result:
     """Run the generator without a warm-up. rate: requests per second of all connections, or 0."""
-    command = [sys.executable, "-m", "bench.gateway.load_generator", str(port), str(seconds), str(rate)]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.gateway.load_generator",
+        str(port),
+        str(seconds),
+        str(rate),
+    ]
     result = subprocess.run(command, input=request, stdout=subprocess.PIPE, check=True)
     return Result(**json.loads(result.stdout))
 
@@ -124,7 +146,10 @@ async def _generate(port: int, request: bytes, seconds: float, rate: float) -> R
         due = started + interval_s * number / CONNECTIONS
         return _Connection(request, due, interval_s, started + seconds, times, failed)
 
-    connections = [await loop.create_connection(partial(connection, number), "127.0.0.1", port) for number in range(CONNECTIONS)]
+    connections = [
+        await loop.create_connection(partial(connection, number), "127.0.0.1", port)
+        for number in range(CONNECTIONS)
+    ]
     await asyncio.gather(*(protocol.done for _, protocol in connections))
     elapsed_s = time.perf_counter() - started
     times.sort()
@@ -140,5 +165,7 @@ async def _serve(port: int) -> None:
 if __name__ == "__main__":
     if len(sys.argv) == 2:
         uvloop.run(_serve(int(sys.argv[1])))
-    outcome = uvloop.run(_generate(int(sys.argv[1]), sys.stdin.buffer.read(), float(sys.argv[2]), float(sys.argv[3])))
+    outcome = uvloop.run(
+        _generate(int(sys.argv[1]), sys.stdin.buffer.read(), float(sys.argv[2]), float(sys.argv[3]))
+    )
     print(json.dumps(outcome.__dict__))

@@ -21,7 +21,9 @@ _ROWS = 10
 
 
 def idle(connections: int) -> None:
-    """Open and close idle connections twice, each after one request, as far as the limit of open files allows."""
+    """Open and close idle connections twice, each after one request, as far as the limit of open
+    files allows.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the gateway inherits the limit
     connections = min(connections, hard - _OTHER_FILES)
@@ -34,7 +36,12 @@ def idle(connections: int) -> None:
         rows = uvloop.run(_open(bench.gateway_port, bench.gateway_pid, connections))
     base = rows[0][1]
     cells = [
-        (name, f"{mib:,.1f}", "" if name == rows[0][0] else f"{(mib - base) * 1024 / connections:.2f}") for name, mib in rows
+        (
+            name,
+            f"{mib:,.1f}",
+            "" if name == rows[0][0] else f"{(mib - base) * 1024 / connections:.2f}",
+        )
+        for name, mib in rows
     ]
     show(f"{connections:,} idle connections", ("", "RSS MiB", "KiB per connection"), cells)
 
@@ -81,11 +88,16 @@ def soak(requests: int) -> None:
             sent, failed, turn = sent + result.requests, failed + result.failed, turn + 1
             if sent >= requests * len(rows) / _ROWS:
                 seconds = f"{time.monotonic() - started:,.0f}"
-                rows.append((f"{sent:,}", f"{rss_mib(bench.gateway_pid):,.1f}", str(failed), seconds))
+                rows.append(
+                    (f"{sent:,}", f"{rss_mib(bench.gateway_pid):,.1f}", str(failed), seconds)
+                )
     show(f"Memory during {sent:,} requests", ("requests", "RSS MiB", "failed", "seconds"), rows)
 
 
 def rss_mib(pid: int) -> float:
     """Resident memory of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))) / 1024
+    return (
+        int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
+        / 1024
+    )

@@ -1,8 +1,8 @@
 """Compares the gateway with nginx and prints ratios. Requires `nginx` and `wrk` on PATH.
 
-A static response measures HTTP on this machine, `proxy_pass` measures a proxy without key verification, and `auth_request`
-measures nginx with the verify endpoint. All rows are measured in turn, several times, so that disturbances affect all rows
-equally.
+A static response measures HTTP on this machine, `proxy_pass` measures a proxy without key
+verification, and `auth_request` measures nginx with the verify endpoint. All rows are measured in
+turn, several times, so that disturbances affect all rows equally.
 """
 
 import json
@@ -53,12 +53,14 @@ http {{
     }}
   }}
 }}
-"""
+"""  # noqa: E501
 
 
 _BASELINES = {
     **dict.fromkeys(("verify, JSON", "verify, header"), "nginx, return 200 (POST)"),
-    **dict.fromkeys(("nginx, auth_request + proxy_pass", "proxy through the gateway"), "nginx, proxy_pass"),
+    **dict.fromkeys(
+        ("nginx, auth_request + proxy_pass", "proxy through the gateway"), "nginx, proxy_pass"
+    ),
     "proxy through the gateway, 100 KB": "nginx, proxy_pass, 100 KB",
     "proxy through the gateway, 10 MB": "nginx, proxy_pass, 10 MB",
 }
@@ -73,8 +75,8 @@ def missing() -> list[str]:
 
 @dataclass(frozen=True)
 class Row:
-    """Median of the rounds. baseline: the row to which the ratios refer; empty for a row of nginx itself. lowest, highest: of the
-    rounds."""
+    """Median of the rounds. baseline: the row to which the ratios refer; empty for a row of nginx
+    itself. lowest, highest: of the rounds."""
 
     name: str
     rps: int
@@ -88,7 +90,9 @@ class Row:
 
 
 def main(workers: int = 1, *, store: bool = False) -> None:
-    """Measures and prints the ratios. store: write the result for capacity.md, which has rows for one and two workers."""
+    """Measures and prints the ratios. store: write the result for capacity.md, which has rows for
+    one and two workers.
+    """
     rounds = _measure(workers)
     rows = [_row(name, rounds) for name in rounds[0]]
     cells = [
@@ -103,10 +107,19 @@ def main(workers: int = 1, *, store: bool = False) -> None:
         )
         for row in rows
     ]
-    title = f"{workers} gateway worker(s), {CONNECTIONS} connections, one rate limit; {ROUNDS} rounds of {SECONDS} s in turn"
-    show(title, ("", "requests/s", "p50 ms", "p99 ms", "failed", "ratio (lowest to highest)", "of"), cells)
+    title = (
+        f"{workers} gateway worker(s), {CONNECTIONS} connections, one rate limit; {ROUNDS} "
+        f"rounds of {SECONDS} s in turn"
+    )
+    show(
+        title,
+        ("", "requests/s", "p50 ms", "p99 ms", "failed", "ratio (lowest to highest)", "of"),
+        cells,
+    )
     if store:
-        stored = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"workers": {}}
+        stored = (
+            json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"workers": {}}
+        )
         stored["measured_at"] = f"{datetime.now(UTC):%Y-%m-%d}"
         stored["workers"][str(workers)] = [asdict(row) for row in rows]
         RESULT.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
@@ -114,7 +127,11 @@ def main(workers: int = 1, *, store: bool = False) -> None:
 
 def show_ratio(row: Mapping[str, Any]) -> str:
     """row: fields of a Row."""
-    return f"{row['ratio']:.2f} ({row['lowest']:.2f} to {row['highest']:.2f})" if row["baseline"] else ""
+    return (
+        f"{row['ratio']:.2f} ({row['lowest']:.2f} to {row['highest']:.2f})"
+        if row["baseline"]
+        else ""
+    )
 
 
 def _row(name: str, rounds: Sequence[Mapping[str, Result]]) -> Row:
@@ -130,12 +147,21 @@ def _row(name: str, rounds: Sequence[Mapping[str, Result]]) -> Row:
     baseline = _BASELINES.get(name)
     if baseline is None:
         return row
-    ratios = [round(ratio, 3) for ratio in sorted(results[name].rps / results[baseline].rps for results in rounds)]
-    return replace(row, baseline=baseline, ratio=ratios[middle], lowest=ratios[0], highest=ratios[-1])
+    ratios = [
+        round(ratio, 3)
+        for ratio in sorted(results[name].rps / results[baseline].rps for results in rounds)
+    ]
+    return replace(
+        row, baseline=baseline, ratio=ratios[middle], lowest=ratios[0], highest=ratios[-1]
+    )
 
 
 def _measure(workers: int) -> list[dict[str, Result]]:
-    with environment(workers, free_port(), limits=1) as env, _nginx(env) as nginx_port, TemporaryDirectory() as folder:
+    with (
+        environment(workers, free_port(), limits=1) as env,
+        _nginx(env) as nginx_port,
+        TemporaryDirectory() as folder,
+    ):
         gateway, nginx = f"http://127.0.0.1:{env.gateway_port}", f"http://127.0.0.1:{nginx_port}"
         body = Path(folder) / "verify.lua"
         request = json.dumps({"token": env.token, "scopes": ["cores:read"]})
@@ -150,7 +176,10 @@ def _measure(workers: int) -> list[dict[str, Result]]:
             "proxy through the gateway": [*key, gateway + "/cores/docs/"],
         }
         for size in _FILES:
-            targets[f"nginx, proxy_pass, {size}"] = [_FILE_CONNECTIONS, nginx + f"/proxy/files/{_name(size)}"]
+            targets[f"nginx, proxy_pass, {size}"] = [
+                _FILE_CONNECTIONS,
+                nginx + f"/proxy/files/{_name(size)}",
+            ]
             targets[f"proxy through the gateway, {size}"] = [
                 *key,
                 _FILE_CONNECTIONS,
@@ -158,7 +187,10 @@ def _measure(workers: int) -> list[dict[str, Result]]:
             ]
         for arguments in targets.values():  # warm-up
             _wrk(arguments, "1")
-        return [{name: _wrk(arguments, str(SECONDS)) for name, arguments in targets.items()} for _ in range(ROUNDS)]
+        return [
+            {name: _wrk(arguments, str(SECONDS)) for name, arguments in targets.items()}
+            for _ in range(ROUNDS)
+        ]
 
 
 @contextmanager
@@ -175,7 +207,9 @@ def _nginx(env: Environment) -> Iterator[int]:
         command = ["nginx", "-c", str(config), "-e", f"{folder}/error.log"]
         child = child_processes.start("nginx", command, log=Path(folder) / "nginx.log")
         try:
-            child_processes.wait_until(child, lambda: _wrk([f"http://127.0.0.1:{port}/static"], "1").rps > 0, "ready", 20)
+            child_processes.wait_until(
+                child, lambda: _wrk([f"http://127.0.0.1:{port}/static"], "1").rps > 0, "ready", 20
+            )
             yield port
         finally:
             child.stop()

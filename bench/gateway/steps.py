@@ -1,9 +1,10 @@
-"""CPU time of the steps of a verification, without the operating system: the connection has a transport in memory, the key is
-cached, and its rate limits are counted in memory.
+"""CPU time of the steps of a verification, without the operating system: the connection has a
+transport in memory, the key is cached, and its rate limits are counted in memory.
 
-Each request has the headers that an Application Load Balancer adds, with a new trace ID. Each step is
-measured separately in a loop, in which it takes less time than between the other steps. `difference` is
-the additional time that the steps take together, including the parser and the connection.
+Each request has the headers that an Application Load Balancer adds, with a new trace ID. Each step
+is measured separately in a loop, in which it takes less time than between the other steps.
+`difference` is the additional time that the steps take together, including the parser and the
+connection.
 """
 
 import asyncio
@@ -12,7 +13,8 @@ import itertools
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -83,17 +85,33 @@ class _Transport(asyncio.Transport):
 def main(*, store: bool) -> None:
     """Measures and prints the CPU time. store: write the result for capacity.md."""
     result = uvloop.run(_measure())
-    show("steps of a JSON verification", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in result["steps"].items()])
-    show("requests", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in result["requests"].items()])
+    show(
+        "steps of a JSON verification",
+        ("", "CPU us"),
+        [(name, f"{us:.1f}") for name, us in result["steps"].items()],
+    )
+    show(
+        "requests", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in result["requests"].items()]
+    )
     if store:
-        rounded = {part: {name: round(us, 1) for name, us in values.items()} for part, values in result.items()}
+        rounded = {
+            part: {name: round(us, 1) for name, us in values.items()}
+            for part, values in result.items()
+        }
         RESULT.write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")
 
 
 async def _measure() -> dict[str, dict[str, float]]:
     """CPU microseconds of the steps of a JSON verification, and of whole requests."""
     pepper, environment = Pepper({1: secrets.token_bytes(32)}, 1), KeyEnvironment.TEST
-    token = build_marked("gtk", environment, secrets.token_bytes(9), secrets.token_bytes(32), pepper=pepper, generation=1)
+    token = build_marked(
+        "gtk",
+        environment,
+        secrets.token_bytes(9),
+        secrets.token_bytes(32),
+        pepper=pepper,
+        generation=1,
+    )
     assert token is not None
     limits = tuple(RateLimit(name, 10_000_000, 1, 10_000_000) for name in ("burst", "quota"))
     digest = pepper.digest(token.text, 1) or b""
@@ -148,7 +166,9 @@ async def _measure() -> dict[str, dict[str, float]]:
             "JSON": _through_a_load_balancer("/v1/keys/verify", "", body),
             "header": _through_a_load_balancer("/v1/keys/verify", f"X-API-Key: {token.text}"),
         }
-        requests = {name: itertools.cycle([make() for _ in range(1000)]) for name, make in makers.items()}
+        requests = {
+            name: itertools.cycle([make() for _ in range(1000)]) for name, make in makers.items()
+        }
         connection, transport = _connection(application)
         for data in requests.values():  # makes the templates
             for _ in range(3):
@@ -156,7 +176,9 @@ async def _measure() -> dict[str, dict[str, float]]:
         gc.collect()
         gc.freeze()
         gc.disable()
-        totals = {name: _us(lambda data=data: connection.data_received(next(data))) for name, data in requests.items()}  # type: ignore[misc]
+        totals = {
+            name: _us(partial(_receive_next, connection, data)) for name, data in requests.items()
+        }
         await asyncio.sleep(0)  # performs the last writes
         assert transport.responses >= _CALLS * _RUNS * len(totals)
         steps = _steps(verification, observer, json.dumps(body).encode(), record)
@@ -165,10 +187,16 @@ async def _measure() -> dict[str, dict[str, float]]:
     return {"steps": steps, "requests": totals}
 
 
-def _through_a_load_balancer(path: str, credential: str, body: object = None) -> Callable[[], bytes]:
+def _through_a_load_balancer(
+    path: str, credential: str, body: object = None
+) -> Callable[[], bytes]:
     """Requests that an Application Load Balancer forwards: each of them has a new trace ID."""
     numbers = itertools.count()
-    forwarded = ("X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https", "X-Forwarded-Port: 443")
+    forwarded = (
+        "X-Forwarded-For: 203.0.113.7",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Port: 443",
+    )
 
     def make() -> bytes:
         trace = f"X-Amzn-Trace-Id: Root=1-67891233-{next(numbers):024x}"
@@ -178,24 +206,37 @@ def _through_a_load_balancer(path: str, credential: str, body: object = None) ->
 
 
 def _connection(application: Any) -> tuple[HttpProtocol, _Transport]:
-    config = uvicorn.Config(application, interface="asgi3", ws="none", log_config=None, access_log=False, timeout_keep_alive=75)
+    config = uvicorn.Config(
+        application,
+        interface="asgi3",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=75,
+    )
     config.load()
     worker = Connections(ConnectionSettings(), ClientAddresses(()))
     loop = asyncio.get_running_loop()
-    connection = HttpProtocol(config, ServerState(), {}, loop, worker=worker, respond_now=application.respond_now)
+    connection = HttpProtocol(
+        config, ServerState(), {}, loop, worker=worker, respond_now=application.respond_now
+    )
     transport = _Transport()
     connection.connection_made(transport)
     return connection, transport
 
 
-def _steps(verification: VerificationService, observer: Observer, body: bytes, record: KeyRecord) -> dict[str, float]:
+def _steps(
+    verification: VerificationService, observer: Observer, body: bytes, record: KeyRecord
+) -> dict[str, float]:
     token, request = schemas.decode(body, "127.0.0.1")
     parsed = verification.parse(token)
     assert parsed is not None
     result = verification.verify_now(parsed, request)
     assert result is not None
     now, charge = verification.clock.now(), Charge(record.subject, record.limits, 1)
-    reply = observer.repeated_request(method="POST", route="/v1/keys/verify", status=200, code="VALID", path="/v1/keys/verify")
+    reply = observer.repeated_request(
+        method="POST", route="/v1/keys/verify", status=200, code="VALID", path="/v1/keys/verify"
+    )
     request_id = asgi.request_id()
     trace = observer.tracer.begin(request_id, None)
     usage, template = UsageCounter(), response_template(result, record, has_body=True)
@@ -204,7 +245,11 @@ def _steps(verification: VerificationService, observer: Observer, body: bytes, r
         "parse the token, with its checksum": _us(lambda: verification.parse(token)),
         "find the key": _us(lambda: verification.keys.cached(record.id)),
         "HMAC": _us(lambda: proves_possession(verification.pepper, token, record)),
-        "decision": _us(lambda: evaluate(record, request, possession=True, environment=record.environment, now=now)),
+        "decision": _us(
+            lambda: evaluate(
+                record, request, possession=True, environment=record.environment, now=now
+            )
+        ),
         "two rate limits": _us(lambda: verification.limits.take_now(charge)),
         "response": _us(lambda: template.response(result, "req_1")),
         "request ID": _us(asgi.request_id),
@@ -213,6 +258,10 @@ def _steps(verification: VerificationService, observer: Observer, body: bytes, r
         "trace context": _us(lambda: observer.tracer.begin(request_id, None)),
         "log line": _us(lambda: reply.record(trace, 0.001, record.id)),
     }
+
+
+def _receive_next(connection: HttpProtocol, requests: Iterator[bytes]) -> None:
+    connection.data_received(next(requests))
 
 
 def _us(step: Callable[[], object]) -> float:

@@ -15,7 +15,10 @@ from bench.gateway.load_generator import Result, measure
 
 KEYS_MIN = 100
 _BATCH = 100
-_CHANGES_READ = "SELECT (SELECT min(confirmed_seq) FROM gateway_worker) >= (SELECT max(change_seq) FROM api_key)"
+_CHANGES_READ = (
+    "SELECT (SELECT min(confirmed_seq) FROM gateway_worker) >= (SELECT "
+    "max(change_seq) FROM api_key)"
+)
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,35 @@ def cached_keys(keys: int) -> None:
         rows.append(
             (
                 f"{step.keys:,}",
-                *(f"{step.single.rps:,.0f}", f"{step.single.rps / first.single.rps:.2f}", f"{step.single.p99_ms:.1f}"),
-                *(f"{step.batch.rps:,.0f}", f"{step.batch.rps / first.batch.rps:.2f}", f"{step.memory_mib:,.0f}"),
+                *(
+                    f"{step.single.rps:,.0f}",
+                    f"{step.single.rps / first.single.rps:.2f}",
+                    f"{step.single.p99_ms:.1f}",
+                ),
+                *(
+                    f"{step.batch.rps:,.0f}",
+                    f"{step.batch.rps / first.batch.rps:.2f}",
+                    f"{step.memory_mib:,.0f}",
+                ),
                 f"{(step.memory_mib - first.memory_mib) * 2**20 / added:,.0f}" if added else "",
             )
         )
-    columns = ("keys", "verify/s", "ratio", "p99 ms", "batches/s", "ratio", "memory MiB", "bytes per key")
+    columns = (
+        "keys",
+        "verify/s",
+        "ratio",
+        "p99 ms",
+        "batches/s",
+        "ratio",
+        "memory MiB",
+        "bytes per key",
+    )
     show("gateway by number of cached keys", columns, rows)
     failed = sum(step.single.failed + step.batch.failed for step in steps)
-    print(f"memory: all gateway processes; {empty_mib:,.0f} MiB without keys. Failed requests: {failed}")
+    print(
+        f"memory: all gateway processes; {empty_mib:,.0f} MiB without keys. Failed requests: "
+        f"{failed}"
+    )
 
 
 async def _changes_read(database_url: str) -> None:
@@ -76,7 +99,9 @@ def _verify_all(env: Environment, tokens: Sequence[str]) -> None:
     """Verify every key once, so that the gateway caches it."""
     url = f"http://127.0.0.1:{env.gateway_port}/v1/keys/verify-batch"
     for start in range(0, len(tokens), _BATCH):
-        body = json.dumps({"keys": [{"token": token, "cost": 0} for token in tokens[start : start + _BATCH]]}).encode()
+        body = json.dumps(
+            {"keys": [{"token": token, "cost": 0} for token in tokens[start : start + _BATCH]]}
+        ).encode()
         with urllib.request.urlopen(url, data=body, timeout=30) as response:
             results = json.load(response)["results"]
         if not all(result["valid"] for result in results):

@@ -53,28 +53,51 @@ def main(keys: int) -> None:
     rows = []
     for title, usage in usages.items():
         count = keys * 2 if title.startswith("sealed") else keys
-        numbers = f"{usage.seconds:.1f}", f"{count / usage.seconds:,.0f}", f"{usage.cpu_s:.1f}", f"{usage.peak_mib:,.0f}"
+        numbers = (
+            f"{usage.seconds:.1f}",
+            f"{count / usage.seconds:,.0f}",
+            f"{usage.cpu_s:.1f}",
+            f"{usage.peak_mib:,.0f}",
+        )
         rows.append((title, f"{count:,}", *numbers))
-    show(f"{keys:,} keys, file of {mib:.0f} MiB", ("", "rows", "seconds", "rows/s", "CPU s", "peak MiB"), rows)
-    print(f"seconds and memory of the command; `gatehouse version` uses {baseline.peak_mib:,.0f} MiB")
+    show(
+        f"{keys:,} keys, file of {mib:.0f} MiB",
+        ("", "rows", "seconds", "rows/s", "CPU s", "peak MiB"),
+        rows,
+    )
+    print(
+        f"seconds and memory of the command; `gatehouse version` uses {baseline.peak_mib:,.0f} MiB"
+    )
 
 
 def _write(folder: Path, keys: int) -> float:
     """Write the import files. Returns the size of the first file in MiB."""
     fields = {"owner": "billing", "created": "2024-01-02T03:04:05", "rate_limit": 100}
-    tokens = {secrets.token_urlsafe(24): {"name": f"key {number}", **fields} for number in range(keys)}
+    tokens = {
+        secrets.token_urlsafe(24): {"name": f"key {number}", **fields} for number in range(keys)
+    }
     (folder / "api_keys.json").write_text(json.dumps(tokens, indent=1))
     with (folder / "keys.ndjson").open("w") as lines:
         for number in range(keys):
             digest = hashlib.sha256(secrets.token_bytes(24)).hexdigest()
-            lines.write(json.dumps({"hash": digest, "algorithm": "sha256", "name": f"hash {number}", **fields}) + "\n")
+            lines.write(
+                json.dumps(
+                    {"hash": digest, "algorithm": "sha256", "name": f"hash {number}", **fields}
+                )
+                + "\n"
+            )
     return (folder / "api_keys.json").stat().st_size / 2**20
 
 
 def _run(folder: Path, variables: dict[str, str], *arguments: str) -> Usage:
     before = time.perf_counter()
     result = subprocess.run(
-        [sys.executable, "-c", _MEASURED, *arguments], cwd=folder, env=variables, capture_output=True, text=True, check=False
+        [sys.executable, "-c", _MEASURED, *arguments],
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     seconds = time.perf_counter() - before
     if result.returncode != 0:

@@ -1,6 +1,7 @@
 """Runs Checkov on the Terraform programs and stores its results in checkov.json.
 
-Checkov is not in uv.lock. `python -m bench peers --checkov` installs it from PyPI into .gatehouse/tools.
+Checkov is not in uv.lock. `python -m bench peers --checkov` installs it from PyPI into
+.gatehouse/tools.
 """
 
 import json
@@ -37,7 +38,9 @@ def measure(programs: Mapping[str, Mapping[str, str]]) -> None:
     results = {}
     for key in programs:
         incorrect, corrected = failed[key, "incorrect"], failed[key, "corrected"]
-        results[key] = {check: incorrect[check] for check in sorted(set(incorrect) - set(corrected))}
+        results[key] = {
+            check: incorrect[check] for check in sorted(set(incorrect) - set(corrected))
+        }
     RESULTS.write_text(json.dumps({"version": VERSION, "caught": results}, indent=2) + "\n")
 
 
@@ -48,8 +51,24 @@ def caught() -> tuple[str, dict[str, dict[str, str]]]:
 
 
 def _failures(folder: Path) -> list[dict[str, Any]]:
-    command = [_installed(), "-d", str(folder), "--framework", "terraform", "--output", "json", "--soft-fail", "--quiet"]
-    done = subprocess.run([*command, "--skip-download"], capture_output=True, text=True, timeout=_MINUTES_MAX * 60, check=False)
+    command = [
+        _installed(),
+        "-d",
+        str(folder),
+        "--framework",
+        "terraform",
+        "--output",
+        "json",
+        "--soft-fail",
+        "--quiet",
+    ]
+    done = subprocess.run(
+        [*command, "--skip-download"],
+        capture_output=True,
+        text=True,
+        timeout=_MINUTES_MAX * 60,
+        check=False,
+    )
     if done.returncode:
         sys.exit(f"checkov failed: {done.stderr[-500:]}")
     report = json.loads(done.stdout)
@@ -63,5 +82,8 @@ def _installed() -> str:
     executable = _TOOLS / "bin" / "checkov"
     if not executable.exists():
         venv.create(_TOOLS, with_pip=True)
-        subprocess.run([_TOOLS / "bin" / "python", "-m", "pip", "install", "--quiet", f"checkov=={VERSION}"], check=True)
+        subprocess.run(
+            [_TOOLS / "bin" / "python", "-m", "pip", "install", "--quiet", f"checkov=={VERSION}"],
+            check=True,
+        )
     return str(executable)

@@ -1,4 +1,5 @@
-"""Creates bench/peers/README.md, which compares the detection of mistakes by Gatehouse, Checkov and cdk-nag.
+"""Creates bench/peers/README.md, which compares the detection of mistakes by Gatehouse, Checkov and
+cdk-nag.
 
 Gatehouse runs on the Pulumi programs, with unknown and with known outputs, at the levels of prod.
 """
@@ -59,7 +60,7 @@ the corrected program.
 
 [Checkov]: https://www.checkov.io
 [cdk-nag]: https://github.com/cdklabs/cdk-nag
-"""
+"""  # noqa: E501
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +75,16 @@ class Mistake:
     @property
     def key(self) -> str:
         """The title as a folder name."""
-        return "".join(letter if letter.isalnum() else "-" for letter in self.title.lower()).strip("-")
+        return "".join(letter if letter.isalnum() else "-" for letter in self.title.lower()).strip(
+            "-"
+        )
 
 
 def read() -> tuple[Mistake, ...]:
     """All mistakes in the order of the file."""
-    return tuple(Mistake(**row) for row in tomllib.loads(MISTAKES.read_text(encoding="utf-8"))["mistake"])
+    return tuple(
+        Mistake(**row) for row in tomllib.loads(MISTAKES.read_text(encoding="utf-8"))["mistake"]
+    )
 
 
 def variant(template: str, name: str) -> str:
@@ -91,15 +96,27 @@ def variant(template: str, name: str) -> str:
 
 def terraform_programs() -> dict[str, dict[str, str]]:
     """Terraform programs, keyed by mistake and variant."""
-    return {mistake.key: {name: variant(mistake.terraform, name) for name in VARIANTS} for mistake in read()}
+    return {
+        mistake.key: {name: variant(mistake.terraform, name) for name in VARIANTS}
+        for mistake in read()
+    }
 
 
 def page(gatehouse: Mapping[str, list[str]]) -> str:
-    """The page with Gatehouse's results (controls, keyed by mistake) and the stored results of Checkov."""
+    """The page with Gatehouse's results (controls, keyed by mistake) and the stored results of
+    Checkov.
+    """
     mistakes = read()
     version, others = checkov.caught()
     head = ("mistake", "Gatehouse", "Checkov", "cdk-nag")
-    rows = [head, ("---",) * 4, *(_row(mistake, gatehouse[mistake.key], sorted(others[mistake.key])) for mistake in mistakes)]
+    rows = [
+        head,
+        ("---",) * 4,
+        *(
+            _row(mistake, gatehouse[mistake.key], sorted(others[mistake.key]))
+            for mistake in mistakes
+        ),
+    ]
     missed = [mistake.title for mistake in mistakes if not gatehouse[mistake.key]]
     return _TEXT.format(
         command=COMMAND,
@@ -115,11 +132,18 @@ def page(gatehouse: Mapping[str, list[str]]) -> str:
 
 
 def _row(mistake: Mistake, controls: list[str], checks: list[str]) -> tuple[str, ...]:
-    return mistake.title, ", ".join(controls) or _NONE, ", ".join(checks) or _NONE, mistake.cdk_nag or _NONE
+    return (
+        mistake.title,
+        ", ".join(controls) or _NONE,
+        ", ".join(checks) or _NONE,
+        mistake.cdk_nag or _NONE,
+    )
 
 
 def caught(mistakes: Sequence[Mistake]) -> dict[str, list[str]]:
-    """Controls that report the incorrect program but not the corrected program, keyed by mistake."""
+    """Controls that report the incorrect program but not the corrected program, keyed by
+    mistake.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "Pulumi.yaml").write_text(_PROJECT)
@@ -129,14 +153,24 @@ def caught(mistakes: Sequence[Mistake]) -> dict[str, list[str]]:
 
 
 def _difference(folder: Path, packs: Sequence[analyzer.Pack], mistake: Mistake) -> list[str]:
-    violations = {name: _violations(folder, packs, variant(mistake.pulumi, name)) for name in VARIANTS}
+    violations = {
+        name: _violations(folder, packs, variant(mistake.pulumi, name)) for name in VARIANTS
+    }
     return sorted({rule for rule, _ in violations["incorrect"] - violations["corrected"]})
 
 
 def _violations(folder: Path, packs: Sequence[analyzer.Pack], program: str) -> set[tuple[str, str]]:
-    """Pairs of control and message. A control can report several messages; only some of them disappear with the fix."""
+    """Pairs of control and message. A control can report several messages; only some of them
+    disappear with the fix.
+    """
     (folder / "__main__.py").write_text(_HEAD + program)
     clouds = ((PreviewProvider(), True), (FakeProvider(), False))
     deployments = [run(folder, _STACK, cloud, preview=preview) for cloud, preview in clouds]
-    findings = merge(finding for deployment in deployments for finding in policy_check.findings(packs, deployment, "check"))
-    return {(finding.rule, finding.message) for finding in findings if finding.outcome == "violation"}
+    findings = merge(
+        finding
+        for deployment in deployments
+        for finding in policy_check.findings(packs, deployment, "check")
+    )
+    return {
+        (finding.rule, finding.message) for finding in findings if finding.outcome == "violation"
+    }

@@ -133,15 +133,24 @@ class Service(pulumi.ComponentResource):
 
 for number in range({services}):
     Service(number)
-'''
+'''  # noqa: E501
 
 
 def main(resources: int) -> None:
-    """Check a program with this number of resources. Prints the CPU time, the duration and the largest memory of all
-    processes, in which pages that several processes share count once."""
+    """Check a program with this number of resources. Prints the CPU time, the duration and the
+    largest memory of all processes, in which pages that several processes share count once."""
     with tempfile.TemporaryDirectory() as folder:
         program = write(Path(folder), resources)
-        command = [sys.executable, "-m", "sandbox", "check", "--program", str(program), "--levels", "prod"]
+        command = [
+            sys.executable,
+            "-m",
+            "sandbox",
+            "check",
+            "--program",
+            str(program),
+            "--levels",
+            "prod",
+        ]
         started_at = time.monotonic()
         before = os.times()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -151,9 +160,14 @@ def main(resources: int) -> None:
         output, _ = process.communicate()
         sampler.join()
     after = os.times()
-    cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
+    cpu_s = (
+        after.children_user + after.children_system - before.children_user - before.children_system
+    )
     print(" ".join(output[output.rindex("prod: ") :].split()))
-    print(f"{cpu_s:.1f} s of CPU time, {time.monotonic() - started_at:.1f} s, {max(peaks) / 1024:.0f} MB")
+    print(
+        f"{cpu_s:.1f} s of CPU time, {time.monotonic() - started_at:.1f} s, "
+        f"{max(peaks) / 1024:.0f} MB"
+    )
 
 
 def write(folder: Path, resources: int) -> Path:

@@ -1,8 +1,10 @@
-"""Compares the response times for links that do not work with the response times for links that do not exist.
+"""Compares the response times for links that do not work with the response times for links that do
+not exist.
 
-A client without a valid link must not be able to distinguish the two. Each request uses a separate link and a separate client
-network, so that requests share no counter. The AWS emulator copies items in Python, so its response time depends on the size of
-the items, whereas the response time of DynamoDB hardly does. A second ratio therefore excludes the time in the emulator.
+A client without a valid link must not be able to distinguish the two. Each request uses a separate
+link and a separate client network, so that requests share no counter. The AWS emulator copies items
+in Python, so its response time depends on the size of the items, whereas the response time of
+DynamoDB hardly does. A second ratio therefore excludes the time in the emulator.
 """
 
 import asyncio
@@ -58,7 +60,9 @@ class Links:
     backend: Backend
 
     async def unknown(self) -> LinkToken:
-        return LinkToken.create(self.backend.new_id(), self.backend.new_id(6), self.backend.random_bytes)
+        return LinkToken.create(
+            self.backend.new_id(), self.backend.new_id(6), self.backend.random_bytes
+        )
 
     async def expired(self) -> LinkToken:
         return await self._create(replace(self.backend, clock=_Earlier()), ttl_s=_TTL_S)
@@ -104,7 +108,9 @@ def main(rounds: int) -> None:
                 reply = send(client, token)
                 seconds = time.perf_counter() - began
                 if reply.status_code != 404:
-                    raise SystemExit(f"{endpoint}, {kind}: the status is {reply.status_code} instead of 404")
+                    raise SystemExit(
+                        f"{endpoint}, {kind}: the status is {reply.status_code} instead of 404"
+                    )
                 if number >= _WARM_UP_ROUNDS:
                     times[endpoint, kind].append((seconds, seconds - sum(emulated)))
     rows = []
@@ -114,14 +120,29 @@ def main(rounds: int) -> None:
             medians = _medians(times[endpoint, kind])
             cells = (f"{1000 * median:.2f}" for median in medians)
             ratios = (f"{median / base:.2f}" for median, base in zip(medians, unknown, strict=True))
-            rows.append((endpoint, kind, *(cell for pair in zip(cells, ratios, strict=True) for cell in pair)))
-    columns = ("request", "link", "median ms", "ratio to unknown", "without emulator ms", "ratio to unknown")
+            rows.append(
+                (
+                    endpoint,
+                    kind,
+                    *(cell for pair in zip(cells, ratios, strict=True) for cell in pair),
+                )
+            )
+    columns = (
+        "request",
+        "link",
+        "median ms",
+        "ratio to unknown",
+        "without emulator ms",
+        "ratio to unknown",
+    )
     show(f"links that do not work, {rounds} interleaved rounds", columns, rows)
 
 
 def _medians(values: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the median response time in seconds, with and without the time in the emulator."""
-    return statistics.median(total for total, _ in values), statistics.median(rest for _, rest in values)
+    return statistics.median(total for total, _ in values), statistics.median(
+        rest for _, rest in values
+    )
 
 
 def _timed(emulator: Emulator) -> list[float]:
@@ -146,7 +167,9 @@ def _get(client: httpx.Client, token: LinkToken) -> httpx.Response:
 
 
 def _open(client: httpx.Client, token: LinkToken) -> httpx.Response:
-    return client.post("/v1/links/open", json={"link": token.url("https://bench")}, headers=_network())
+    return client.post(
+        "/v1/links/open", json={"link": token.url("https://bench")}, headers=_network()
+    )
 
 
 _ENDPOINTS = {"GET /s/{link}": _get, "POST /v1/links/open": _open}
@@ -164,9 +187,13 @@ def _actor() -> Actor:
 
 @contextmanager
 def _service() -> Iterator[tuple[httpx.Client, Backend, Emulator]]:
-    """Start the emulator, and the sharing service in a separate process. Yields a client for the service, the backend and the
-    emulator."""
-    with Emulator.start() as emulator, database() as (variables, *_), TemporaryDirectory() as folder:
+    """Start the emulator, and the sharing service in a separate process. Yields a client for the
+    service, the backend and the emulator."""
+    with (
+        Emulator.start() as emulator,
+        database() as (variables, *_),
+        TemporaryDirectory() as folder,
+    ):
         key_id, secret = emulator.credentials
         aws = {
             "AWS_ENDPOINT_URL": emulator.endpoint,
@@ -176,7 +203,9 @@ def _service() -> Iterator[tuple[httpx.Client, Backend, Emulator]]:
         }
         os.environ.update(aws)
         key, port = _create_resources(emulator.client), free_port()
-        settings = SharingSettings(environment="bench", secret_links_table=TABLE, secrets_bucket=BUCKET, secrets_key=key)
+        settings = SharingSettings(
+            environment="bench", secret_links_table=TABLE, secrets_bucket=BUCKET, secrets_key=key
+        )
         backend = Backend.from_settings(settings, Clock())
         if backend is None:
             raise SystemExit("secret sharing is not configured")
@@ -189,10 +218,15 @@ def _service() -> Iterator[tuple[httpx.Client, Backend, Emulator]]:
             "GATEHOUSE_TRUSTED_PROXIES": f"{HOST}/32",
         }
         service = child_processes.start(
-            "sharing", [sys.executable, "-c", _SERVE], log=Path(folder) / "sharing.log", env=variables
+            "sharing",
+            [sys.executable, "-c", _SERVE],
+            log=Path(folder) / "sharing.log",
+            env=variables,
         )
         try:
-            with httpx.Client(base_url=f"http://{HOST}:{port}", trust_env=False, timeout=30) as client:
+            with httpx.Client(
+                base_url=f"http://{HOST}:{port}", trust_env=False, timeout=30
+            ) as client:
                 child_processes.wait_until(service, lambda: _is_ready(client), "ready", 60)
                 yield client, backend, emulator
         finally:
@@ -207,7 +241,9 @@ def _create_resources(client: Callable[[str, str], Any]) -> str:
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
     )
-    client("s3", REGION).create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    client("s3", REGION).create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
     return str(client("kms", REGION).create_key()["KeyMetadata"]["KeyId"])
 
 

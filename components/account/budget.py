@@ -15,9 +15,13 @@ ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 
 
 def notifications(
-    *, topic_arns: list[pulumi.Input[str]] | None = None, emails: list[pulumi.Input[str]] | None = None
+    *,
+    topic_arns: list[pulumi.Input[str]] | None = None,
+    emails: list[pulumi.Input[str]] | None = None,
 ) -> list[aws.budgets.BudgetNotificationArgs]:
-    """Return the notifications of a budget, which are sent to the topics or the e-mail addresses."""
+    """Return the notifications of a budget, which are sent to the topics or the e-mail
+    addresses.
+    """
     return [
         aws.budgets.BudgetNotificationArgs(
             notification_type=kind,
@@ -44,15 +48,19 @@ class BudgetArgs(StackArgs):
 
 
 class Budget(Component):
-    """A monthly budget for the stack's tagged cost, with alerts on actual and forecasted cost and, if enabled, a cost anomaly
-    monitor.
+    """A monthly budget for the stack's tagged cost, with alerts on actual and forecasted cost and,
+    if enabled, a cost anomaly monitor.
 
-    Why: Recursive invocations and stolen credentials are often noticed first in the cost of a stack. Activate the cost
+    Why: Recursive invocations and stolen credentials are often noticed first in the cost of a
+        stack. Activate the cost
     allocation tags Project and Environment once in the payer account.
-    Cost: none for the first two budgets of an account, then 0.62 USD a month; anomaly detection is free. Controls: GH-COST-001.
+    Cost: none for the first two budgets of an account, then 0.62 USD a month; anomaly detection is
+        free. Controls: GH-COST-001.
     """
 
-    def __init__(self, name: str, args: BudgetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: BudgetArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:account:Budget", name, args, opts)
         aws.budgets.Budget(
             name,
@@ -78,9 +86,13 @@ class Budget(Component):
         self.register_outputs({})
 
     def _anomaly_detection(self, name: str, args: BudgetArgs) -> None:
-        # Only the management account of an organization can create a monitor for a tag (AWS Cost Management User Guide, "Getting
-        # started with AWS Cost Anomaly Detection").
-        environment = {"Key": "Environment", "MatchOptions": ["EQUALS"], "Values": [args.names.stack]}
+        # Only the management account of an organization can create a monitor for a tag (AWS Cost
+        # Management User Guide, "Getting started with AWS Cost Anomaly Detection").
+        environment = {
+            "Key": "Environment",
+            "MatchOptions": ["EQUALS"],
+            "Values": [args.names.stack],
+        }
         by_tag = args.budget.anomalies == "tag"
         monitor = aws.costexplorer.AnomalyMonitor(
             name,

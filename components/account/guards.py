@@ -1,4 +1,6 @@
-"""Guards of an AWS account and region: settings and detectors that also affect resources of other programs."""
+"""Guards of an AWS account and region: settings and detectors that also affect resources of other
+programs.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +12,21 @@ from components.account.budget import notifications
 from components.component import Component, StackArgs
 from components.iam.bucket_policies import CONFIG_PREFIX
 from components.naming import tags
-from components.settings.account import ADOPT, CREATE, NONE, AccountBudgetSettings, ExistingGuardsSettings, GuardsSettings
+from components.settings.account import (
+    ADOPT,
+    CREATE,
+    NONE,
+    AccountBudgetSettings,
+    ExistingGuardsSettings,
+    GuardsSettings,
+)
 
 FEATURES = ("S3_DATA_EVENTS", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS", "EBS_MALWARE_PROTECTION")
 """GuardDuty features in addition to CloudTrail, VPC flow logs and DNS logs."""
 CONFIG_ROLE = "role/aws-service-role/config.amazonaws.com/AWSServiceRoleForConfig"
-"""Service-linked role of AWS Config, which the stacks of all regions share. `make bootstrap` creates it."""
+"""Service-linked role of AWS Config, which the stacks of all regions share. `make bootstrap`
+creates it.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +46,22 @@ class AccountGuardsArgs(StackArgs):
 
 
 class AccountGuards(Component):
-    """The guards of an account and region that are not `none`: public access blocks, default encryption, IMDSv2, password policy,
-    AWS Backup, GuardDuty, Security Hub, AWS Config, IAM Access Analyzer and a budget.
+    """The guards of an account and region that are not `none`: public access blocks, default
+    encryption, IMDSv2, password policy, AWS Backup, GuardDuty, Security Hub, AWS Config, IAM Access
+    Analyzer and a budget.
 
-    Why: The settings also protect resources of other programs, and the detectors report changes to these resources. The provider
-    removes or resets most guards when it deletes them (EBS encryption, VPC Block Public Access), or deletes their findings
-    (GuardDuty, Security Hub), so Pulumi retains all of them.
-    Cost: for a small account, about 10 USD a month for AWS Config, 5 to 20 USD for GuardDuty and 5 USD for Security Hub.
+    Why: The settings also protect resources of other programs, and the detectors report changes to
+        these resources. The provider
+    removes or resets most guards when it deletes them (EBS encryption, VPC Block Public Access), or
+    deletes their findings (GuardDuty, Security Hub), so Pulumi retains all of them.
+    Cost: for a small account, about 10 USD a month for AWS Config, 5 to 20 USD for GuardDuty and 5
+        USD for Security Hub.
     Controls: GH-S3-002, GH-VPC-011, GH-ACC-001, GH-ACC-002, GH-COST-001.
     """
 
-    def __init__(self, name: str, args: AccountGuardsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: AccountGuardsArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:account:AccountGuards", name, args, opts)
         self._storage_and_compute(name, args)
         self._iam_and_backup(name, args)
@@ -57,9 +73,13 @@ class AccountGuards(Component):
         self.register_outputs({})
 
     def _options(self, mode: str, import_id: str | None, **options: Any) -> pulumi.ResourceOptions:
-        """Return the options of a guard, which stays in AWS when Pulumi deletes it. import_id: ID of the guard to adopt."""
+        """Return the options of a guard, which stays in AWS when Pulumi deletes it. import_id: ID
+        of the guard to adopt.
+        """
         existing = import_id if mode == ADOPT else None
-        return pulumi.ResourceOptions(parent=self, retain_on_delete=True, import_=existing, **options)
+        return pulumi.ResourceOptions(
+            parent=self, retain_on_delete=True, import_=existing, **options
+        )
 
     def _storage_and_compute(self, name: str, args: AccountGuardsArgs) -> None:
         """Set the defaults for S3, EBS, EC2 and VPC."""
@@ -75,9 +95,13 @@ class AccountGuards(Component):
                 opts=self._options(guards.s3_public_access_block, names.account),
             )
         if guards.ebs_encryption != NONE:
-            aws.ebs.EncryptionByDefault(name, enabled=True, opts=self._options(guards.ebs_encryption, "default"))
+            aws.ebs.EncryptionByDefault(
+                name, enabled=True, opts=self._options(guards.ebs_encryption, "default")
+            )
         if guards.imdsv2 != NONE:
-            aws.ec2.InstanceMetadataDefaults(name, http_tokens="required", opts=self._options(guards.imdsv2, None))
+            aws.ec2.InstanceMetadataDefaults(
+                name, http_tokens="required", opts=self._options(guards.imdsv2, None)
+            )
         if guards.block_public_vpcs != NONE:
             aws.ec2.VpcBlockPublicAccessOptions(
                 name,
@@ -89,7 +113,8 @@ class AccountGuards(Component):
         """Set the password policy and the preferences of AWS Backup."""
         guards = args.guards
         if guards.password_policy != NONE:
-            # Applies to IAM users created outside this program (CIS AWS Foundations Benchmark, "IAM").
+            # Applies to IAM users created outside this program (CIS AWS Foundations Benchmark,
+            # "IAM").
             aws.iam.AccountPasswordPolicy(
                 name,
                 minimum_password_length=14,
@@ -104,13 +129,17 @@ class AccountGuards(Component):
             )
         if guards.backup_opt_in != NONE:
             preferences = ["resourceTypeOptInPreference", "resourceTypeManagementPreference"]
-            # AWS Backup can copy backups of a DynamoDB table to another region only if it manages these backups.
+            # AWS Backup can copy backups of a DynamoDB table to another region only if it manages
+            # these backups.
             aws.backup.RegionSettings(
                 name,
                 resource_type_opt_in_preference={"RDS": True, "DynamoDB": True, "S3": True},
                 resource_type_management_preference={"DynamoDB": True},
-                # AWS returns the preferences of all services. Without this option, every refresh would report a difference.
-                opts=self._options(guards.backup_opt_in, args.names.region, ignore_changes=preferences),
+                # AWS returns the preferences of all services. Without this option, every refresh
+                # would report a difference.
+                opts=self._options(
+                    guards.backup_opt_in, args.names.region, ignore_changes=preferences
+                ),
             )
 
     def _detectors(self, name: str, args: AccountGuardsArgs) -> None:
@@ -133,7 +162,8 @@ class AccountGuards(Component):
                     opts=self._options(CREATE, None),
                 )
         if guards.security_hub != NONE:
-            # The provider cannot read this property: without the option, it would replace an imported hub.
+            # The provider cannot read this property: without the option, it would replace an
+            # imported hub.
             ignored = ["enableDefaultStandards"] if guards.security_hub == ADOPT else None
             aws.securityhub.Account(
                 name,
@@ -170,7 +200,10 @@ class AccountGuards(Component):
             opts=self._options(mode, existing.delivery_channel_name, depends_on=[recorder]),
         )
         aws.cfg.RecorderStatus(
-            name, name=recorder.name, is_enabled=True, opts=self._options(mode, existing.recorder_name, depends_on=[channel])
+            name,
+            name=recorder.name,
+            is_enabled=True,
+            opts=self._options(mode, existing.recorder_name, depends_on=[channel]),
         )
 
     def _budget(self, name: str, args: AccountGuardsArgs, monthly_usd: int) -> None:

@@ -14,15 +14,18 @@ from components.settings.data import BackupSettings, BucketsSettings, Protection
 SCHEDULE = "cron(0 5 * * ? *)"
 """Daily at 05:00 UTC. RDS rejects backups in the hour before its backup or maintenance window."""
 GRACE_DAYS = 3
-"""Number of days during which a COMPLIANCE lock can be removed. AWS Backup accepts no lower value."""
+"""Number of days during which a COMPLIANCE lock can be removed. AWS Backup accepts no lower
+value.
+"""
 NOTIFIED_EVENTS = (
     "COPY_JOB_FAILED",
     "RESTORE_JOB_COMPLETED",
     "RECOVERY_POINT_MODIFIED",
     "S3_BACKUP_OBJECT_FAILED",
 )
-"""Vault events that are published to the topic. AWS Backup sends no event for a failed backup job; the event rule `backup-failed`
-reports these jobs (AWS Backup API Reference, PutBackupVaultNotifications)."""
+"""Vault events that are published to the topic. AWS Backup sends no event for a failed backup job;
+the event rule `backup-failed` reports these jobs (AWS Backup API Reference,
+PutBackupVaultNotifications)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +53,20 @@ class BackupPlanArgs(StackArgs):
 
 
 class BackupPlan(Component):
-    """A backup vault with a separate key and a daily plan for all data stores, optionally with vault lock and a second region.
+    """A backup vault with a separate key and a daily plan for all data stores, optionally with
+    vault lock and a second region.
 
-    Why: Point-in-time recovery ends when the database, table or bucket is deleted. The backups in the vaults are separate, use
+    Why: Point-in-time recovery ends when the database, table or bucket is deleted. The backups in
+        the vaults are separate, use
     another key, and are protected from deletion by the vault policy and the lock.
-    Cost: 0.05 USD per GB and month for the bucket, 0.095 USD for the database, the same in the second region, and 0.02 USD per
+    Cost: 0.05 USD per GB and month for the bucket, 0.095 USD for the database, the same in the
+        second region, and 0.02 USD per
     copied GB. Controls: GH-BAK-001 to GH-BAK-004.
     """
 
-    def __init__(self, name: str, args: BackupPlanArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: BackupPlanArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:backup:BackupPlan", name, args, opts)
         vault = self._vault("main", args, args.key_arn, None)
         aws.backup.VaultNotifications(
@@ -68,8 +76,14 @@ class BackupPlan(Component):
             backup_vault_events=list(NOTIFIED_EVENTS),
             opts=self.child,
         )
-        replica = self._vault("replica", args, args.replica.key_arn, args.replica.region) if args.replica else None
-        lifecycle: aws.backup.PlanRuleLifecycleArgsDict = {"delete_after": args.backup.retention_days}
+        replica = (
+            self._vault("replica", args, args.replica.key_arn, args.replica.region)
+            if args.replica
+            else None
+        )
+        lifecycle: aws.backup.PlanRuleLifecycleArgsDict = {
+            "delete_after": args.backup.retention_days
+        }
         plan = aws.backup.Plan(
             name,
             name=args.names.name("daily"),
@@ -81,7 +95,9 @@ class BackupPlan(Component):
                     "start_window": 60,
                     "completion_window": 360,
                     "lifecycle": lifecycle,
-                    "copy_actions": [{"destination_vault_arn": replica.arn, "lifecycle": lifecycle}] if replica else [],
+                    "copy_actions": [{"destination_vault_arn": replica.arn, "lifecycle": lifecycle}]
+                    if replica
+                    else [],
                     "recovery_point_tags": tags("confidential"),
                 }
             ],
@@ -98,7 +114,9 @@ class BackupPlan(Component):
         )
         self.register_outputs({})
 
-    def _vault(self, name: str, args: BackupPlanArgs, key_arn: pulumi.Input[str], region: str | None) -> aws.backup.Vault:
+    def _vault(
+        self, name: str, args: BackupPlanArgs, key_arn: pulumi.Input[str], region: str | None
+    ) -> aws.backup.Vault:
         vault = aws.backup.Vault(
             name,
             name=args.names.name(VAULT),
@@ -108,7 +126,8 @@ class BackupPlan(Component):
             tags=tags("confidential"),
             opts=self.protected(args.protection),
         )
-        # The policy denies the deletion of recovery points, which would prevent Pulumi from emptying the vault.
+        # The policy denies the deletion of recovery points, which would prevent Pulumi from
+        # emptying the vault.
         if not args.buckets.force_destroy:
             aws.backup.VaultPolicy(
                 name,

@@ -50,7 +50,9 @@ class ContainerImage(Component):
     lambda_reference: pulumi.Input[str]
     """The image reference. Resolves after Lambda is allowed to pull the image."""
 
-    def __init__(self, name: str, args: ContainerImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: ContainerImageArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:compute:ContainerImage", name, args, opts)
         repository = aws.ecr.Repository(
             name,
@@ -70,21 +72,31 @@ class ContainerImage(Component):
         self.lambda_reference = self.reference
         if args.function_arns:
             document = render(repository_policy(args.names, args.function_arns))
-            policy = aws.ecr.RepositoryPolicy(name, repository=repository.name, policy=document, opts=self.child)
-            self.lambda_reference = with_dependencies(pulumi.Output.from_input(self.reference), policy.id)
+            policy = aws.ecr.RepositoryPolicy(
+                name, repository=repository.name, policy=document, opts=self.child
+            )
+            self.lambda_reference = with_dependencies(
+                pulumi.Output.from_input(self.reference), policy.id
+            )
         self.register_outputs({"repository": self.repository, "reference": self.reference})
 
 
 def lifecycle_policy(images_max: int) -> dict[str, object]:
-    """Return a lifecycle policy that retains the newest `images_max` releases and deployed images, and expires untagged images
-    after a week.
+    """Return a lifecycle policy that retains the newest `images_max` releases and deployed images,
+    and expires untagged images after a week.
 
-    A push creates several images: an index, the image, its attestations and signatures. So each rule counts tags of one kind.
-    An image that a rule matches cannot be expired by a rule with a lower priority, so a deployed image does not expire as a
-    release, and ECR does not expire images of an existing index (ECR User Guide, "Lifecycle policy properties"). `make deploy`
-    tags images as deployed.
+    A push creates several images: an index, the image, its attestations and signatures. So each
+    rule counts tags of one kind. An image that a rule matches cannot be expired by a rule with a
+    lower priority, so a deployed image does not expire as a release, and ECR does not expire images
+    of an existing index (ECR User Guide, "Lifecycle policy properties"). `make deploy` tags images
+    as deployed.
     """
-    untagged = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": UNTAGGED_DAYS}
+    untagged = {
+        "tagStatus": "untagged",
+        "countType": "sinceImagePushed",
+        "countUnit": "days",
+        "countNumber": UNTAGGED_DAYS,
+    }
     rules = {
         f"Retain the newest {images_max} deployed images": _newest("deployed-*", images_max),
         f"Retain the newest {images_max} releases": _newest("release-*", images_max),
@@ -92,7 +104,12 @@ def lifecycle_policy(images_max: int) -> dict[str, object]:
     }
     return {
         "rules": [
-            {"rulePriority": priority, "description": description, "selection": selection, "action": {"type": "expire"}}
+            {
+                "rulePriority": priority,
+                "description": description,
+                "selection": selection,
+                "action": {"type": "expire"},
+            }
             for priority, (description, selection) in enumerate(rules.items(), start=1)
         ]
     }

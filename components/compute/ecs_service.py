@@ -6,9 +6,22 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, DeploymentHook, Placement, StackArgs, TargetGroups, with_dependencies
+from components.component import (
+    Component,
+    DeploymentHook,
+    Placement,
+    StackArgs,
+    TargetGroups,
+    with_dependencies,
+)
 from components.naming import tags
-from components.settings.workloads import ROLLING, OffHoursSettings, RolloutSettings, ScalingSettings, ServiceSettings
+from components.settings.workloads import (
+    ROLLING,
+    OffHoursSettings,
+    RolloutSettings,
+    ScalingSettings,
+    ServiceSettings,
+)
 
 HEALTH_CHECK_GRACE_S = 60
 SPOT = "FARGATE_SPOT"
@@ -16,7 +29,7 @@ START_MINUTES = 20
 """Time for tasks to start and become healthy, excluding the wait times of the rollout."""
 
 TargetTracking = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationArgsDict
-MetricQuery = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetricArgsDict
+MetricQuery = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetricArgsDict  # noqa: E501
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +43,17 @@ class EcsClusterArgs(StackArgs):
 
 
 class EcsCluster(Component):
-    """An ECS cluster with enhanced Container Insights and, if its services run on Fargate Spot, the capacity provider.
+    """An ECS cluster with enhanced Container Insights and, if its services run on Fargate Spot, the
+    capacity provider.
 
-    Why: Fargate runs the tasks, so there are no hosts to patch. Container Insights records CPU, memory and network per task.
+    Why: Fargate runs the tasks, so there are no hosts to patch. Container Insights records CPU,
+        memory and network per task.
     Cost: about 2 USD per ECS service and month for metrics. Controls: GH-ECS-009, GH-ECS-010.
     """
 
-    def __init__(self, name: str, args: EcsClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: EcsClusterArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:compute:EcsCluster", name, args, opts)
         cluster = aws.ecs.Cluster(
             name,
@@ -48,7 +65,10 @@ class EcsCluster(Component):
         self.name, self.arn = cluster.name, cluster.arn
         if args.spot:
             providers = aws.ecs.ClusterCapacityProviders(
-                name, cluster_name=cluster.name, capacity_providers=["FARGATE", SPOT], opts=self.child
+                name,
+                cluster_name=cluster.name,
+                capacity_providers=["FARGATE", SPOT],
+                opts=self.child,
             )
             # A service can only use the capacity providers of its cluster.
             self.arn = with_dependencies(cluster.arn, providers.id)
@@ -67,7 +87,8 @@ class EcsServiceArgs(StackArgs):
     cluster_name: Name of the ECS cluster.
     task_definition_arn: Task definition, whose container has the same name as the ECS service.
     placement: Subnets of the app tier, and security group of the tasks.
-    target_groups: Target groups, keyed by container port; empty for a service without a load balancer.
+    target_groups: Target groups, keyed by container port; empty for a service without a load
+        balancer.
     infrastructure_role_arn: Role that ECS assumes to shift traffic.
     rollback_alarms: Names of the alarms that roll back a deployment.
     runbooks_url: URL of the runbooks, for the alarm that adds tasks.
@@ -92,15 +113,20 @@ class EcsServiceArgs(StackArgs):
 
 
 class EcsService(Component):
-    """An ECS service on Fargate in all zones, with a deployment strategy, automatic rollback and auto scaling.
+    """An ECS service on Fargate in all zones, with a deployment strategy, automatic rollback and
+    auto scaling.
 
-    Why: A deployment rolls back if tasks do not become healthy or an alarm is raised. With every strategy except rolling,
-    the previous tasks are still running at that point. A service without target groups always uses the rolling strategy.
+    Why: A deployment rolls back if tasks do not become healthy or an alarm is raised. With every
+        strategy except rolling,
+    the previous tasks are still running at that point. A service without target groups always uses
+    the rolling strategy.
     Cost: about 9 USD a month for 0.25 vCPU and 0.5 GB on ARM, twice that during a deployment.
     Controls: GH-ECS-007, GH-ECS-008, GH-ECS-010, GH-ECS-012, GH-ECS-013.
     """
 
-    def __init__(self, name: str, args: EcsServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: EcsServiceArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:compute:EcsService", name, args, opts)
         shifts_traffic = bool(args.target_groups) and args.rollout.strategy != ROLLING
         alarms = list(args.rollback_alarms)
@@ -112,14 +138,19 @@ class EcsService(Component):
             task_definition=args.task_definition_arn,
             desired_count=args.scaling.tasks_min,
             launch_type=None if args.spot else "FARGATE",
-            capacity_provider_strategies=[{"capacity_provider": SPOT, "weight": 1}] if args.spot else None,
+            capacity_provider_strategies=[{"capacity_provider": SPOT, "weight": 1}]
+            if args.spot
+            else None,
             platform_version="LATEST",
             network_configuration={
                 "subnets": list(args.placement.subnet_ids),
                 "security_groups": [args.placement.security_group_id],
                 "assign_public_ip": False,
             },
-            load_balancers=[_load_balancer(name, port, args, shifts_traffic) for port in args.target_groups] or None,
+            load_balancers=[
+                _load_balancer(name, port, args, shifts_traffic) for port in args.target_groups
+            ]
+            or None,
             service_registries={"registry_arn": args.registry_arn} if args.registry_arn else None,
             deployment_configuration=_deployment_configuration(args) if shifts_traffic else None,
             deployment_circuit_breaker={"enable": True, "rollback": True},
@@ -139,7 +170,9 @@ class EcsService(Component):
                 ignore_changes=["desired_count"],
                 # ECS rejects a second service with the same name.
                 delete_before_replace=True,
-                custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout, delete=f"{START_MINUTES}m"),
+                custom_timeouts=pulumi.CustomTimeouts(
+                    create=timeout, update=timeout, delete=f"{START_MINUTES}m"
+                ),
             ),
         )
         self.name = service.name
@@ -156,7 +189,8 @@ class EcsService(Component):
             max_capacity=args.scaling.tasks_max,
             # The scheduled actions set the capacity.
             opts=pulumi.ResourceOptions(
-                parent=self, ignore_changes=["min_capacity", "max_capacity"] if args.off_hours.stop else None
+                parent=self,
+                ignore_changes=["min_capacity", "max_capacity"] if args.off_hours.stop else None,
             ),
         )
         self._off_hours(name, target, args)
@@ -172,12 +206,19 @@ class EcsService(Component):
                 opts=self.child,
             )
 
-    def _off_hours(self, name: str, target: aws.appautoscaling.Target, args: EcsServiceArgs) -> None:
-        """Stop all tasks every day, and start them from Monday to Friday. Source: Application Auto Scaling User Guide, "Schedule
-        recurring scaling actions using cron expressions"."""
+    def _off_hours(
+        self, name: str, target: aws.appautoscaling.Target, args: EcsServiceArgs
+    ) -> None:
+        """Stop all tasks every day, and start them from Monday to Friday. Source: Application Auto
+        Scaling User Guide, "Schedule recurring scaling actions using cron expressions"."""
         actions = {
             "stop": (args.off_hours.stop, "* * ? *", 0, 0),
-            "start": (args.off_hours.start, "? * MON-FRI *", args.scaling.tasks_min, args.scaling.tasks_max),
+            "start": (
+                args.off_hours.start,
+                "? * MON-FRI *",
+                args.scaling.tasks_min,
+                args.scaling.tasks_max,
+            ),
         }
         for action, (time, days, minimum, maximum) in actions.items():
             if time is None:
@@ -196,7 +237,9 @@ class EcsService(Component):
             )
 
 
-def _load_balancer(name: str, port: int, args: EcsServiceArgs, shifts_traffic: bool) -> aws.ecs.ServiceLoadBalancerArgsDict:
+def _load_balancer(
+    name: str, port: int, args: EcsServiceArgs, shifts_traffic: bool
+) -> aws.ecs.ServiceLoadBalancerArgsDict:
     groups = args.target_groups[port]
     advanced: aws.ecs.ServiceLoadBalancerAdvancedConfigurationArgsDict = {
         "alternate_target_group_arn": groups.green,
@@ -212,7 +255,9 @@ def _load_balancer(name: str, port: int, args: EcsServiceArgs, shifts_traffic: b
     }
 
 
-def _deployment_configuration(args: EcsServiceArgs) -> aws.ecs.ServiceDeploymentConfigurationArgsDict:
+def _deployment_configuration(
+    args: EcsServiceArgs,
+) -> aws.ecs.ServiceDeploymentConfigurationArgsDict:
     rollout = args.rollout
     configuration: aws.ecs.ServiceDeploymentConfigurationArgsDict = {
         "strategy": rollout.strategy.upper(),
@@ -220,9 +265,15 @@ def _deployment_configuration(args: EcsServiceArgs) -> aws.ecs.ServiceDeployment
     }
     percent, minutes = float(rollout.step_percent), str(rollout.step_minutes)
     if rollout.strategy == "canary":
-        configuration["canary_configuration"] = {"canary_percent": percent, "canary_bake_time_in_minutes": minutes}
+        configuration["canary_configuration"] = {
+            "canary_percent": percent,
+            "canary_bake_time_in_minutes": minutes,
+        }
     if rollout.strategy == "linear":
-        configuration["linear_configuration"] = {"step_percent": percent, "step_bake_time_in_minutes": minutes}
+        configuration["linear_configuration"] = {
+            "step_percent": percent,
+            "step_bake_time_in_minutes": minutes,
+        }
     if args.smoke_test:
         configuration["lifecycle_hooks"] = [
             {
@@ -236,7 +287,9 @@ def _deployment_configuration(args: EcsServiceArgs) -> aws.ecs.ServiceDeployment
 
 
 def _scaling_policies(args: EcsServiceArgs) -> Iterator[tuple[str, TargetTracking]]:
-    """Yield the target tracking policies. Auto scaling applies the policy that requires the most tasks."""
+    """Yield the target tracking policies. Auto scaling applies the policy that requires the most
+    tasks.
+    """
     configuration: TargetTracking = {
         "target_value": args.scaling.cpu_target_percent,
         "scale_in_cooldown": 300,
@@ -246,7 +299,9 @@ def _scaling_policies(args: EcsServiceArgs) -> Iterator[tuple[str, TargetTrackin
         "cpu",
         {
             **configuration,
-            "predefined_metric_specification": {"predefined_metric_type": "ECSServiceAverageCPUUtilization"},
+            "predefined_metric_specification": {
+                "predefined_metric_type": "ECSServiceAverageCPUUtilization"
+            },
         },
     )
     if args.target_groups and isinstance(args.scaling, ServiceSettings):
@@ -262,8 +317,8 @@ def _scaling_policies(args: EcsServiceArgs) -> Iterator[tuple[str, TargetTrackin
 
 
 def _requests(groups: TargetGroups) -> list[MetricQuery]:
-    """Return the metric for requests per task, summed over both target groups. The predefined metric covers only one target
-    group, and a deployment shifts the traffic to the other."""
+    """Return the metric for requests per task, summed over both target groups. The predefined
+    metric covers only one target group, and a deployment shifts the traffic to the other."""
     queries: list[MetricQuery] = [
         {
             "id": color,
@@ -272,7 +327,9 @@ def _requests(groups: TargetGroups) -> list[MetricQuery]:
                 "metric": {
                     "namespace": "AWS/ApplicationELB",
                     "metric_name": "RequestCountPerTarget",
-                    "dimensions": [{"name": name, "value": value} for name, value in dimensions.items()],
+                    "dimensions": [
+                        {"name": name, "value": value} for name, value in dimensions.items()
+                    ],
                 },
             },
             "return_data": False,
@@ -280,4 +337,7 @@ def _requests(groups: TargetGroups) -> list[MetricQuery]:
         for color, dimensions in zip(("blue", "green"), groups.dimensions, strict=True)
     ]
     total = "FILL(blue, 0) + FILL(green, 0)"
-    return [*queries, {"id": "both", "expression": total, "label": "Requests per task", "return_data": True}]
+    return [
+        *queries,
+        {"id": "both", "expression": total, "label": "Requests per task", "return_data": True},
+    ]

@@ -9,7 +9,9 @@ from components.iam import object_policies, role_policies, sharing_policies
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 
 DRAIN_S = 10
-"""Time for which a stopping task accepts requests. ECS can send SIGTERM before the load balancer has deregistered the task."""
+"""Time for which a stopping task accepts requests. ECS can send SIGTERM before the load balancer
+has deregistered the task.
+"""
 REQUESTS_S = 45
 """Time after the drain time within which requests in progress must complete."""
 TRACES_ENDPOINT = "http://127.0.0.1:4318/v1/traces"
@@ -33,16 +35,19 @@ class Endpoints:
 
 
 def environments(stack: Stack, endpoints: Endpoints) -> dict[str, Environment]:
-    """Return the variables of each task and function, keyed by name. Raises KeyError if a variable in the contract has no
-    value."""
+    """Return the variables of each task and function, keyed by name. Raises KeyError if a variable
+    in the contract has no value."""
     settings, names, contract = stack.settings, stack.names, stack.contract
     values = _common(stack, endpoints)
     overrides: dict[str, Environment] = {
         "gateway": {"GATEHOUSE_WORKERS": str(settings.services.gateway.workers)},
-        # The owner of the schema logs in with the password that RDS manages. As the creator of the application role, the owner is
-        # a member of this role, and thereby of rds_iam. From the second migration on, RDS may therefore accept only tokens.
+        # The owner of the schema logs in with the password that RDS manages. As the creator of the
+        # application role, the owner is a member of this role, and thereby of rds_iam. From the
+        # second migration on, RDS may therefore accept only tokens.
         "migrate": {
-            "GATEHOUSE_DATABASE_URL": _database_url(role_policies.DATABASE_OWNER, endpoints.database_direct),
+            "GATEHOUSE_DATABASE_URL": _database_url(
+                role_policies.DATABASE_OWNER, endpoints.database_direct
+            ),
             "GATEHOUSE_DATABASE_AUTH": "password_or_iam",
         },
     }
@@ -56,24 +61,33 @@ def environments(stack: Stack, endpoints: Endpoints) -> dict[str, Environment]:
         overrides[core.process_name] = {"CORE_NAME": core.name, "CORE_URL": url}
     variables = {name: task.variables for name, task in contract.tasks.items()}
     variables |= {name: function.variables for name, function in contract.functions.items()}
-    return {name: {key: (values | overrides.get(name, {}))[key] for key in keys} for name, keys in variables.items()}
+    return {
+        name: {key: (values | overrides.get(name, {}))[key] for key in keys}
+        for name, keys in variables.items()
+    }
 
 
 def _common(stack: Stack, endpoints: Endpoints) -> Environment:
     settings, names, contract = stack.settings, stack.names, stack.contract
     # The Cores of the stack run in the app tier.
-    core_networks = (*settings.network.core_networks, *(settings.network.tier_cidrs("app") if settings.cores else ()))
+    core_networks = (
+        *settings.network.core_networks,
+        *(settings.network.tier_cidrs("app") if settings.cores else ()),
+    )
     return {
         "GATEHOUSE_ENVIRONMENT": settings.stack,
         "GATEHOUSE_DRAIN_S": str(DRAIN_S),
         "GATEHOUSE_STOP_TIMEOUT_S": str(REQUESTS_S),
-        # The load balancer connects to the tasks with HTTPS, and does not validate their certificates.
+        # The load balancer connects to the tasks with HTTPS, and does not validate their
+        # certificates.
         "GATEHOUSE_TLS": "self_signed",
         "GATEHOUSE_KEY_PREFIX": settings.key_prefix,
         "GATEHOUSE_KEY_ENVIRONMENT": settings.key_environment,
         "GATEHOUSE_DATABASE_URL": _database_url(role_policies.DATABASE_USER, endpoints.database),
         "GATEHOUSE_DATABASE_AUTH": "iam",
-        "GATEHOUSE_REDIS_URL": pulumi.Output.format("rediss://{}@{}:{}/0", names.name("app"), endpoints.cache, CACHE_PORT),
+        "GATEHOUSE_REDIS_URL": pulumi.Output.format(
+            "rediss://{}@{}:{}/0", names.name("app"), endpoints.cache, CACHE_PORT
+        ),
         "GATEHOUSE_REDIS_AUTH": "iam",
         "GATEHOUSE_REDIS_CLUSTER": names.name("cache"),
         "GATEHOUSE_GATEWAY_URL": contract.urls["gateway"],
@@ -94,5 +108,13 @@ def _common(stack: Stack, endpoints: Endpoints) -> Environment:
 
 
 def _database_url(user: str, host: pulumi.Input[str]) -> pulumi.Output[str]:
-    """Return a URL without a password. The client verifies the server's certificate and host name."""
-    return pulumi.Output.format("postgresql://{}@{}:{}/{}?sslmode=verify-full", user, host, DATABASE_PORT, role_policies.DATABASE)
+    """Return a URL without a password. The client verifies the server's certificate and host
+    name.
+    """
+    return pulumi.Output.format(
+        "postgresql://{}@{}:{}/{}?sslmode=verify-full",
+        user,
+        host,
+        DATABASE_PORT,
+        role_policies.DATABASE,
+    )

@@ -21,8 +21,10 @@ class PythonFunctionArgs(LogArgs):
     """Arguments of every Python function.
 
     role_arn: Execution role of the function.
-    concurrency: Reserved concurrency of each function, keyed by name (`Settings.function_concurrency`).
-    key_arn: KMS key for the environment variables and the dead-letter queue; None for the default keys of Lambda and SQS.
+    concurrency: Reserved concurrency of each function, keyed by name
+        (`Settings.function_concurrency`).
+    key_arn: KMS key for the environment variables and the dead-letter queue; None for the default
+        keys of Lambda and SQS.
     """
 
     role_arn: pulumi.Input[str]
@@ -41,7 +43,8 @@ def python_function(
     data_class: DataClass,
     variables: Mapping[str, str] | None = None,
 ) -> aws.lambda_.Function:
-    """Create the function whose handler is in `runtime/functions/<name>.py`, with a log group and a dead-letter queue.
+    """Create the function whose handler is in `runtime/functions/<name>.py`, with a log group and a
+    dead-letter queue.
 
     data_class: Value of the tag DataClass.
     variables: Environment variables.
@@ -56,7 +59,9 @@ def python_function(
         tags=tags("internal"),
         opts=parent.child,
     )
-    policy = aws.sqs.QueuePolicy(name, queue_url=queue.id, policy=render(queue_policy(args.names, name)), opts=parent.child)
+    policy = aws.sqs.QueuePolicy(
+        name, queue_url=queue.id, policy=render(queue_policy(args.names, name)), opts=parent.child
+    )
     return aws.lambda_.Function(
         name,
         name=args.names.name(name),

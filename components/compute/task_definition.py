@@ -1,4 +1,6 @@
-"""ECS task definitions, each with a log group, the container of a process and the OpenTelemetry collector as a sidecar."""
+"""ECS task definitions, each with a log group, the container of a process and the OpenTelemetry
+collector as a sidecar.
+"""
 
 import json
 from collections.abc import Mapping
@@ -16,15 +18,17 @@ from components.naming import Naming, tags
 from components.settings.workloads import TaskSize
 
 STOP_TIMEOUT_S = DRAIN_S + REQUESTS_S + 5
-"""Time between SIGTERM and SIGKILL. After the last request, the application has five seconds to close its connections."""
+"""Time between SIGTERM and SIGKILL. After the last request, the application has five seconds to
+close its connections.
+"""
 SCRATCH = "scratch"
 """Ephemeral volume, mounted at /tmp, the only writable path."""
 LINUX_PARAMETERS = {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}
 
-COLLECTOR_IMAGE = (
-    "public.ecr.aws/aws-observability/aws-otel-collector@sha256:8aa9ea5f67b8d318f7d6af24677e3c70f7098bc0631147cb5fa91addbe980b06"
-)
-"""Published image index (amd64 and arm64) of the AWS Distro for OpenTelemetry collector, version 0.43.3."""
+COLLECTOR_IMAGE = "public.ecr.aws/aws-observability/aws-otel-collector@sha256:8aa9ea5f67b8d318f7d6af24677e3c70f7098bc0631147cb5fa91addbe980b06"  # noqa: E501
+"""Published image index (amd64 and arm64) of the AWS Distro for OpenTelemetry collector, version
+0.43.3.
+"""
 COLLECTOR_USER = "4317:4317"
 """Numeric user ID, which differs from that of the application container."""
 COLLECTOR_MEMORY_MIB = 64
@@ -45,7 +49,8 @@ class TaskDefinitionArgs(LogArgs):
     task_role_arn: Role of the application.
     execution_role_arn: Role of the ECS agent.
     data_protection_policy: Data protection policy of the log group.
-    health_command: Health check command of the image; by default the `health` command with the names of the services.
+    health_command: Health check command of the image; by default the `health` command with the
+        names of the services.
     collector_image: Image reference of the collector sidecar, or "" if the task has no collector.
     """
 
@@ -63,15 +68,19 @@ class TaskDefinitionArgs(LogArgs):
 
 
 class TaskDefinition(Component):
-    """A Fargate task definition with a read-only root file system, no Linux capabilities, a numeric user and a log group
-    that masks credentials.
+    """A Fargate task definition with a read-only root file system, no Linux capabilities, a numeric
+    user and a log group that masks credentials.
 
-    Why: Environment variables and secrets come from the contract only. Secrets are referenced by ARN.
-    Cost: none. Running tasks are billed with `EcsService`, and a migration costs less than 0.01 USD. Controls: GH-ECS-001 to
+    Why: Environment variables and secrets come from the contract only. Secrets are referenced by
+        ARN.
+    Cost: none. Running tasks are billed with `EcsService`, and a migration costs less than 0.01
+        USD. Controls: GH-ECS-001 to
     GH-ECS-006, GH-ECS-011, GH-ECS-014 to GH-ECS-016, GH-CW-001, GH-CW-002, GH-CW-006.
     """
 
-    def __init__(self, name: str, args: TaskDefinitionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: TaskDefinitionArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:compute:TaskDefinition", name, args, opts)
         group = self.create_log_group(name, args.names.log_group(name), args.logs)
         data_protection = aws.cloudwatch.LogDataProtectionPolicy(
@@ -95,11 +104,12 @@ class TaskDefinition(Component):
             volumes=[{"name": SCRATCH}],
             task_role_arn=args.task_role_arn,
             execution_role_arn=args.execution_role_arn,
-            # A change registers a new revision. Earlier revisions remain active, because ECS and `make rollback` can
-            # deploy them again.
+            # A change registers a new revision. Earlier revisions remain active, because ECS and
+            # `make rollback` can deploy them again.
             skip_destroy=True,
             tags=tags("internal"),
-            # No property references these resources. Events that are logged before the policy exists are not masked.
+            # No property references these resources. Events that are logged before the policy
+            # exists are not masked.
             opts=self.after(group, data_protection),
         )
         self.definition_arn, self.log_group = task.arn, group.name
@@ -107,7 +117,9 @@ class TaskDefinition(Component):
 
 
 def process_container(args: TaskDefinitionArgs) -> dict[str, Any]:
-    """Return the container definition of the process. Raises KeyError if a variable or secret has no value."""
+    """Return the container definition of the process. Raises KeyError if a variable or secret has
+    no value.
+    """
     process = args.process
     definition: dict[str, Any] = {
         "name": process.name,
@@ -119,10 +131,16 @@ def process_container(args: TaskDefinitionArgs) -> dict[str, Any]:
         "readonlyRootFilesystem": True,
         "mountPoints": [{"sourceVolume": SCRATCH, "containerPath": "/tmp", "readOnly": False}],  # noqa: S108 in the container
         "linuxParameters": LINUX_PARAMETERS,
-        "environment": [{"name": name, "value": args.variables[name]} for name in process.variables],
-        "secrets": [{"name": secret.variable, "valueFrom": _value_from(secret, args.secret_arns)} for secret in process.secrets],
+        "environment": [
+            {"name": name, "value": args.variables[name]} for name in process.variables
+        ],
+        "secrets": [
+            {"name": secret.variable, "valueFrom": _value_from(secret, args.secret_arns)}
+            for secret in process.secrets
+        ],
         "portMappings": [
-            {"name": service.name, "containerPort": service.port, "protocol": "tcp"} for service in process.services
+            {"name": service.name, "containerPort": service.port, "protocol": "tcp"}
+            for service in process.services
         ],
         "stopTimeout": STOP_TIMEOUT_S,
         "logConfiguration": _log_configuration(process, args.names, process.name, buffer_mb=25),
@@ -132,7 +150,14 @@ def process_container(args: TaskDefinitionArgs) -> dict[str, Any]:
         definition["healthCheck"] = {
             "command": [
                 "CMD",
-                *(args.health_command or (process.command[0], "health", *(service.name for service in process.services))),
+                *(
+                    args.health_command
+                    or (
+                        process.command[0],
+                        "health",
+                        *(service.name for service in process.services),
+                    )
+                ),
             ],
             "interval": 15,
             "timeout": 10,
@@ -143,7 +168,8 @@ def process_container(args: TaskDefinitionArgs) -> dict[str, Any]:
 
 
 def collector_container(process: Process, names: Naming, image: str) -> dict[str, Any]:
-    """Return the container definition of the collector. The container is not essential: if it stops, the task continues.
+    """Return the container definition of the collector. The container is not essential: if it
+    stops, the task continues.
 
     Source: ECS API Reference, ContainerDefinition.
     """
@@ -160,7 +186,13 @@ def collector_container(process: Process, names: Naming, image: str) -> dict[str
         # Source: AWS Distro for OpenTelemetry, "Setting up the ADOT Collector on Amazon ECS".
         "environment": [{"name": "AOT_CONFIG_CONTENT", "value": configuration}],
         # The image contains no shell.
-        "healthCheck": {"command": ["CMD", "/healthcheck"], "interval": 30, "timeout": 5, "retries": 3, "startPeriod": 10},
+        "healthCheck": {
+            "command": ["CMD", "/healthcheck"],
+            "interval": 30,
+            "timeout": 5,
+            "retries": 3,
+            "startPeriod": 10,
+        },
         "logConfiguration": _log_configuration(process, names, COLLECTOR, buffer_mb=5),
     }
 
@@ -168,8 +200,9 @@ def collector_container(process: Process, names: Naming, image: str) -> dict[str
 def collector_configuration(process: Process, names: Naming) -> dict[str, Any]:
     """Return the configuration of the collector.
 
-    The collector scrapes metrics from the application container and receives traces on the loopback interface. Metrics go to
-    CloudWatch in embedded metric format through the log group of the process, and traces go to X-Ray.
+    The collector scrapes metrics from the application container and receives traces on the loopback
+    interface. Metrics go to CloudWatch in embedded metric format through the log group of the
+    process, and traces go to X-Ray.
     """
     scrape_config = {
         "job_name": process.name,
@@ -178,18 +211,29 @@ def collector_configuration(process: Process, names: Naming) -> dict[str, Any]:
         # The certificate is self-signed. The connection does not leave the task.
         "scheme": "https",
         "tls_config": {"insecure_skip_verify": True},
-        "static_configs": [{"targets": [f"127.0.0.1:{service.port}" for service in process.services]}],
+        "static_configs": [
+            {"targets": [f"127.0.0.1:{service.port}" for service in process.services]}
+        ],
     }
     return {
         "extensions": {"health_check": {"endpoint": "127.0.0.1:13133"}},
         "receivers": {
             "prometheus": {"config": {"scrape_configs": [scrape_config]}},
-            "otlp": {"protocols": {"grpc": {"endpoint": "127.0.0.1:4317"}, "http": {"endpoint": "127.0.0.1:4318"}}},
+            "otlp": {
+                "protocols": {
+                    "grpc": {"endpoint": "127.0.0.1:4317"},
+                    "http": {"endpoint": "127.0.0.1:4318"},
+                }
+            },
         },
         "processors": {
             "memory_limiter": {"check_interval": "1s", "limit_mib": COLLECTOR_MEMORY_MIB - 8},
             "batch": {"timeout": "10s"},
-            "resource": {"attributes": [{"key": "deployment.environment", "value": names.stack, "action": "upsert"}]},
+            "resource": {
+                "attributes": [
+                    {"key": "deployment.environment", "value": names.stack, "action": "upsert"}
+                ]
+            },
         },
         "exporters": {
             "awsxray": {"region": names.region},
@@ -203,24 +247,42 @@ def collector_configuration(process: Process, names: Naming) -> dict[str, Any]:
         },
         "service": {
             "extensions": ["health_check"],
-            "pipelines": {"metrics": _pipeline("prometheus", "awsemf"), "traces": _pipeline("otlp", "awsxray")},
+            "pipelines": {
+                "metrics": _pipeline("prometheus", "awsemf"),
+                "traces": _pipeline("otlp", "awsxray"),
+            },
         },
     }
 
 
 def _pipeline(receiver: str, exporter: str) -> dict[str, list[str]]:
-    return {"receivers": [receiver], "processors": ["memory_limiter", "resource", "batch"], "exporters": [exporter]}
+    return {
+        "receivers": [receiver],
+        "processors": ["memory_limiter", "resource", "batch"],
+        "exporters": [exporter],
+    }
 
 
-def _log_configuration(process: Process, names: Naming, stream_prefix: str, *, buffer_mb: int) -> dict[str, Any]:
-    """Return a log configuration that does not block the container: lines are dropped if the buffer is full."""
+def _log_configuration(
+    process: Process, names: Naming, stream_prefix: str, *, buffer_mb: int
+) -> dict[str, Any]:
+    """Return a log configuration that does not block the container: lines are dropped if the buffer
+    is full.
+    """
     group = names.log_group(process.name)
-    options = {"awslogs-group": group, "awslogs-region": names.region, "awslogs-stream-prefix": stream_prefix}
-    return {"logDriver": "awslogs", "options": {**options, "mode": "non-blocking", "max-buffer-size": f"{buffer_mb}m"}}
+    options = {
+        "awslogs-group": group,
+        "awslogs-region": names.region,
+        "awslogs-stream-prefix": stream_prefix,
+    }
+    return {
+        "logDriver": "awslogs",
+        "options": {**options, "mode": "non-blocking", "max-buffer-size": f"{buffer_mb}m"},
+    }
 
 
 def _value_from(secret: Secret, arns: Mapping[str, pulumi.Input[str]]) -> pulumi.Input[str]:
-    """Return the ARN of the secret, or of one JSON key of its current version. Source: ECS Developer Guide, "Pass Secrets
-    Manager secrets through Amazon ECS environment variables"."""
+    """Return the ARN of the secret, or of one JSON key of its current version. Source: ECS
+    Developer Guide, "Pass Secrets Manager secrets through Amazon ECS environment variables"."""
     arn = arns[secret.kind]
     return pulumi.Output.format("{}:{}::", arn, secret.json_key) if secret.json_key else arn

@@ -14,10 +14,18 @@ TIMEOUTS = pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")
 LOGS = ("postgresql", "upgrade")
 CERTIFICATE_AUTHORITY, MAINTENANCE_WINDOW = "rds-ca-rsa2048-g1", "sun:03:30-sun:04:30"
 INSIGHTS_DAYS = {"standard": 7, "advanced": 465}
-"""Retention by Database Insights mode. Source: RDS User Guide, "Monitoring Amazon RDS databases with CloudWatch Database
-Insights"."""
+"""Retention by Database Insights mode. Source: RDS User Guide, "Monitoring Amazon RDS databases
+with CloudWatch Database Insights"."""
 EVENTS = {
-    "db-instance": ("availability", "configuration change", "deletion", "failover", "failure", "low storage", "maintenance"),
+    "db-instance": (
+        "availability",
+        "configuration change",
+        "deletion",
+        "failover",
+        "failure",
+        "low storage",
+        "maintenance",
+    ),
     "db-parameter-group": ("configuration change",),
     "db-security-group": ("configuration change", "failure"),
 }
@@ -31,12 +39,15 @@ class RdsInstanceArgs(LogArgs):
     database: Size, recovery and protection.
     protection: Deletion protection by Pulumi.
     placement: Subnets of the data tier, and security group of the instance.
-    key_arn: KMS key for storage, snapshots and Performance Insights. A restored database keeps the key of its backups.
+    key_arn: KMS key for storage, snapshots and Performance Insights. A restored database keeps the
+        key of its backups.
     secrets_key_arn: KMS key for the master user password.
     monitoring_role_arn: Role for Enhanced Monitoring.
     topic_arn: Topic for RDS events.
-    backup_replica: Region to which the automated backups are replicated, and their KMS key; None without replication.
-    restored_from: ARN of replicated automated backups from which the database is created; "" for an empty database.
+    backup_replica: Region to which the automated backups are replicated, and their KMS key; None
+        without replication.
+    restored_from: ARN of replicated automated backups from which the database is created; "" for an
+        empty database.
     """
 
     database: DatabaseSettings
@@ -51,32 +62,51 @@ class RdsInstanceArgs(LogArgs):
 
 
 class RdsInstance(Component):
-    """An encrypted RDS for PostgreSQL instance in the data tier, with point-in-time recovery. The instance requires TLS.
-    Automated backups can be replicated to another region, and a database can be created from them there.
+    """An encrypted RDS for PostgreSQL instance in the data tier, with point-in-time recovery. The
+    instance requires TLS. Automated backups can be replicated to another region, and a database can
+    be created from them there.
 
-    Why: The application logs in with IAM tokens, and RDS manages the master user password in Secrets Manager, so the
+    Why: The application logs in with IAM tokens, and RDS manages the master user password in
+        Secrets Manager, so the
     program contains no password.
-    Cost: from 13 USD a month (db.t4g.micro) to about 260 USD (db.m7g.large, Multi-AZ), plus 0.12 USD per GB; advanced
-    Database Insights 18 USD for two vCPUs. Controls: GH-RDS-001 to GH-RDS-013, GH-RDS-015 to GH-RDS-017.
+    Cost: from 13 USD a month (db.t4g.micro) to about 260 USD (db.m7g.large, Multi-AZ), plus 0.12
+        USD per GB; advanced
+    Database Insights 18 USD for two vCPUs. Controls: GH-RDS-001 to GH-RDS-013, GH-RDS-015 to
+    GH-RDS-017.
     """
 
-    def __init__(self, name: str, args: RdsInstanceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: RdsInstanceArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:database:RdsInstance", name, args, opts)
         parameters = self._parameter_group(name, args)
         instance = self._instance(name, args, parameters.name)
         self._event_subscriptions(args, instance.identifier, parameters.name)
         self.replicated_backups_arn = self._replicated_backups(name, args, instance)
         self.arn = instance.arn
-        self.identifier, self.endpoint, self.address = instance.identifier, instance.endpoint, instance.address
+        self.identifier, self.endpoint, self.address = (
+            instance.identifier,
+            instance.endpoint,
+            instance.address,
+        )
         # RDS creates the secret after the instance.
-        self.owner_secret_arn = instance.master_user_secrets.apply(lambda secrets: str(secrets[0].secret_arn) if secrets else "")
-        self.register_outputs({"identifier": self.identifier, "endpoint": self.endpoint, "ownerSecretArn": self.owner_secret_arn})
+        self.owner_secret_arn = instance.master_user_secrets.apply(
+            lambda secrets: str(secrets[0].secret_arn) if secrets else ""
+        )
+        self.register_outputs(
+            {
+                "identifier": self.identifier,
+                "endpoint": self.endpoint,
+                "ownerSecretArn": self.owner_secret_arn,
+            }
+        )
 
     def _parameter_group(self, name: str, args: RdsInstanceArgs) -> aws.rds.ParameterGroup:
         family = f"postgres{args.database.engine_version.split('.')[0]}"
         return aws.rds.ParameterGroup(
             name,
-            # A new family requires a new group, which RDS must create before it upgrades the instance.
+            # A new family requires a new group, which RDS must create before it upgrades the
+            # instance.
             name=args.names.name(f"main-{family}"),
             description="Requires TLS and logs connections and slow queries",
             family=family,
@@ -93,7 +123,9 @@ class RdsInstance(Component):
             opts=self.child,
         )
 
-    def _instance(self, name: str, args: RdsInstanceArgs, parameters: pulumi.Output[str]) -> aws.rds.Instance:
+    def _instance(
+        self, name: str, args: RdsInstanceArgs, parameters: pulumi.Output[str]
+    ) -> aws.rds.Instance:
         names, settings = args.names, args.database
         return aws.rds.Instance(
             name,
@@ -144,13 +176,21 @@ class RdsInstance(Component):
             performance_insights_retention_period=INSIGHTS_DAYS[settings.insights],
             database_insights_mode=settings.insights,
             monitoring_interval=settings.monitoring_interval_s,
-            monitoring_role_arn=args.monitoring_role_arn if settings.monitoring_interval_s else None,
+            monitoring_role_arn=args.monitoring_role_arn
+            if settings.monitoring_interval_s
+            else None,
             tags=tags("confidential"),
-            opts=self.protected(args.protection, depends_on=self._log_groups(args), custom_timeouts=TIMEOUTS),
+            opts=self.protected(
+                args.protection, depends_on=self._log_groups(args), custom_timeouts=TIMEOUTS
+            ),
         )
 
-    def _replicated_backups(self, name: str, args: RdsInstanceArgs, instance: aws.rds.Instance) -> pulumi.Output[str] | None:
-        """Replicate snapshots and transaction logs to the other region. Returns the ARN of the replicated backups."""
+    def _replicated_backups(
+        self, name: str, args: RdsInstanceArgs, instance: aws.rds.Instance
+    ) -> pulumi.Output[str] | None:
+        """Replicate snapshots and transaction logs to the other region. Returns the ARN of the
+        replicated backups.
+        """
         if args.backup_replica is None:
             return None
         return aws.rds.InstanceAutomatedBackupsReplication(
@@ -163,8 +203,13 @@ class RdsInstance(Component):
         ).id
 
     def _log_groups(self, args: RdsInstanceArgs) -> list[aws.cloudwatch.LogGroup]:
-        """Create the log groups, which RDS would otherwise create without a KMS key or a retention period."""
-        return [self.create_log_group(kind, args.names.database_log_group(kind), args.logs) for kind in LOGS]
+        """Create the log groups, which RDS would otherwise create without a KMS key or a retention
+        period.
+        """
+        return [
+            self.create_log_group(kind, args.names.database_log_group(kind), args.logs)
+            for kind in LOGS
+        ]
 
     def _subnet_group(self, name: str, args: RdsInstanceArgs) -> aws.rds.SubnetGroup:
         return aws.rds.SubnetGroup(
@@ -176,8 +221,11 @@ class RdsInstance(Component):
             opts=self.child,
         )
 
-    def _event_subscriptions(self, args: RdsInstanceArgs, instance: pulumi.Output[str], parameters: pulumi.Output[str]) -> None:
-        # The stack has no DB security group. An event reports the creation of a DB security group in the account.
+    def _event_subscriptions(
+        self, args: RdsInstanceArgs, instance: pulumi.Output[str], parameters: pulumi.Output[str]
+    ) -> None:
+        # The stack has no DB security group. An event reports the creation of a DB security group
+        # in the account.
         source_ids = {"db-instance": [instance], "db-parameter-group": [parameters]}
         for source, categories in EVENTS.items():
             aws.rds.EventSubscription(
@@ -194,6 +242,6 @@ class RdsInstance(Component):
 
 
 def final_snapshot(instance: str, subnet_id: str) -> str:
-    """Return the name of the final snapshot. The ID of a subnet is new each time the stack is created, so a snapshot from an
-    earlier destruction does not prevent the next one."""
+    """Return the name of the final snapshot. The ID of a subnet is new each time the stack is
+    created, so a snapshot from an earlier destruction does not prevent the next one."""
     return f"{instance}-final-{subnet_id.rpartition('-')[2][:17]}"

@@ -15,7 +15,8 @@ IDLE_CLIENT_TIMEOUT_S = 1800
 class RdsProxyArgs(LogArgs):
     """Arguments of `RdsProxy`.
 
-    placement: Subnets of the app tier (the data tier accepts connections from this tier), and security group of the proxy.
+    placement: Subnets of the app tier (the data tier accepts connections from this tier), and
+        security group of the proxy.
     role_arn: Role with which the proxy connects to the database.
     instance_identifier: Identifier of the DB instance.
     """
@@ -28,15 +29,19 @@ class RdsProxyArgs(LogArgs):
 class RdsProxy(Component):
     """An RDS Proxy with IAM authentication for clients and for the database.
 
-    Why: Many tasks share a small number of connections, and a failover takes seconds instead of a minute. No password is stored.
+    Why: Many tasks share a small number of connections, and a failover takes seconds instead of a
+        minute. No password is stored.
     Migrations bypass the proxy because they run as the owner.
-    Cost: 0.015 USD per hour and vCPU of the database, at least 22 USD a month. Controls: GH-RDS-006, GH-RDS-007.
+    Cost: 0.015 USD per hour and vCPU of the database, at least 22 USD a month. Controls:
+        GH-RDS-006, GH-RDS-007.
     """
 
     address: pulumi.Output[str]
     """Endpoint. Resolves after the DB instance is registered."""
 
-    def __init__(self, name: str, args: RdsProxyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: RdsProxyArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:database:RdsProxy", name, args, opts)
         log = self.create_log_group(name, args.names.proxy_log_group, args.logs)
         proxy = aws.rds.Proxy(

@@ -26,20 +26,25 @@ class SecretLinksTableArgs(StackArgs):
 
 
 class SecretLinksTable(Component):
-    """An on-demand DynamoDB table with one item for each secret and its links, and one item for each secret request. The
-    partition key is `id`. One index lists the items of an owner, and the other lists the items that wait for background work.
-    Both indexes contain keys only.
+    """An on-demand DynamoDB table with one item for each secret and its links, and one item for
+    each secret request. The partition key is `id`. One index lists the items of an owner, and the
+    other lists the items that wait for background work. Both indexes contain keys only.
 
-    `delete_at` is a Unix timestamp in seconds. DynamoDB deletes an item within a few days after that time (DynamoDB Developer
-    Guide, "Using time to live (TTL)"). TTL removes the records of purged secrets and old counters. TTL does not determine
-    whether a link can be opened: for each request, the service compares the expiry time with the current time.
+    `delete_at` is a Unix timestamp in seconds. DynamoDB deletes an item within a few days after
+    that time (DynamoDB Developer Guide, "Using time to live (TTL)"). TTL removes the records of
+    purged secrets and old counters. TTL does not determine whether a link can be opened: for each
+    request, the service compares the expiry time with the current time.
 
-    Why: A conditional update lets only one of several concurrent attempts use a link for the last time.
-    Cost: 1.4 USD per million writes to the table or an index and 0.23 USD per GB for point-in-time recovery; none when idle.
+    Why: A conditional update lets only one of several concurrent attempts use a link for the last
+        time.
+    Cost: 1.4 USD per million writes to the table or an index and 0.23 USD per GB for point-in-time
+        recovery; none when idle.
     Controls: GH-DDB-001 to GH-DDB-006.
     """
 
-    def __init__(self, name: str, args: SecretLinksTableArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: SecretLinksTableArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:database:SecretLinksTable", name, args, opts)
         table = aws.dynamodb.Table(
             name,
@@ -48,11 +53,19 @@ class SecretLinksTable(Component):
             hash_key="id",
             attributes=[{"name": name, "type": kind} for name, kind in _attributes().items()],
             global_secondary_indexes=[
-                {"name": index, "hash_key": partition, "range_key": sort, "projection_type": "KEYS_ONLY"}
+                {
+                    "name": index,
+                    "hash_key": partition,
+                    "range_key": sort,
+                    "projection_type": "KEYS_ONLY",
+                }
                 for index, (partition, sort) in INDEXES.items()
             ],
             ttl={"attribute_name": "delete_at", "enabled": True},
-            point_in_time_recovery={"enabled": True, "recovery_period_in_days": args.secret_links_table.recovery_days},
+            point_in_time_recovery={
+                "enabled": True,
+                "recovery_period_in_days": args.secret_links_table.recovery_days,
+            },
             server_side_encryption={"enabled": True, "kms_key_arn": args.key_arn},
             deletion_protection_enabled=args.secret_links_table.deletion_protection,
             tags=tags("confidential", **{"gatehouse:purpose": "ephemeral"}),
@@ -64,5 +77,7 @@ class SecretLinksTable(Component):
 
 def _attributes() -> dict[str, str]:
     """Return the type of each key attribute of the table and its indexes."""
-    keys = {partition: "S" for partition, _ in INDEXES.values()} | {sort: "N" for _, sort in INDEXES.values()}
+    keys = {partition: "S" for partition, _ in INDEXES.values()} | {
+        sort: "N" for _, sort in INDEXES.values()
+    }
     return {"id": "S", **keys}

@@ -30,16 +30,21 @@ class ValkeyArgs(StackArgs):
 
 
 class Valkey(Component):
-    """An ElastiCache for Valkey replication group in the data tier, encrypted in transit and at rest, with IAM
-    authentication.
+    """An ElastiCache for Valkey replication group in the data tier, encrypted in transit and at
+    rest, with IAM authentication.
 
-    Why: The application user logs in with IAM tokens and the default user is disabled, so there is no password. The user
-    group has the engine `redis`, because a group of engine `valkey` rejects users without a password even if they are
-    disabled (ElastiCache User Guide, "Role-Based Access Control (RBAC)"). Both engines work with Valkey.
-    Cost: from 12 USD a month (cache.t4g.micro) to about 230 USD (two cache.m7g.large). Controls: GH-EC-001 to GH-EC-007.
+    Why: The application user logs in with IAM tokens and the default user is disabled, so there is
+        no password. The user
+    group has the engine `redis`, because a group of engine `valkey` rejects users without a
+    password even if they are disabled (ElastiCache User Guide, "Role-Based Access Control (RBAC)").
+    Both engines work with Valkey.
+    Cost: from 12 USD a month (cache.t4g.micro) to about 230 USD (two cache.m7g.large). Controls:
+        GH-EC-001 to GH-EC-007.
     """
 
-    def __init__(self, name: str, args: ValkeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: ValkeyArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:database:Valkey", name, args, opts)
         names, settings = args.names, args.cache
         subnets = aws.elasticache.SubnetGroup(
@@ -75,9 +80,15 @@ class Valkey(Component):
             maintenance_window="sun:03:30-sun:04:30",
             apply_immediately=False,
             tags=tags("internal"),
-            opts=self.protected(args.protection, custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")),
+            opts=self.protected(
+                args.protection,
+                custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m"),
+            ),
         )
-        self.replication_group, self.address = cluster.replication_group_id, cluster.primary_endpoint_address
+        self.replication_group, self.address = (
+            cluster.replication_group_id,
+            cluster.primary_endpoint_address,
+        )
         self.register_outputs({"replicationGroup": self.replication_group, "address": self.address})
 
     def _parameter_group(self, name: str, args: ValkeyArgs) -> aws.elasticache.ParameterGroup:
@@ -87,15 +98,16 @@ class Valkey(Component):
             name=args.names.name(f"cache-{family}"),
             family=family,
             description="Disables the eviction of keys",
-            # The default, volatile-lru, evicts counters and nonces when memory is full, which resets limits and allows replays.
+            # The default, volatile-lru, evicts counters and nonces when memory is full, which
+            # resets limits and allows replays.
             parameters=[{"name": "maxmemory-policy", "value": "noeviction"}],
             tags=tags("internal"),
             opts=self.child,
         )
 
     def _user_group(self, args: ValkeyArgs) -> pulumi.Output[str]:
-        """Create the user group. With IAM authentication, user ID and user name must be equal (ElastiCache User Guide,
-        "Authenticating with IAM")."""
+        """Create the user group. With IAM authentication, user ID and user name must be equal
+        (ElastiCache User Guide, "Authenticating with IAM")."""
         names = args.names
         rows: tuple[tuple[str, str, str, str, DataClass], ...] = (
             ("default", "default", "off -@all", "no-password-required", "none"),
@@ -115,5 +127,10 @@ class Valkey(Component):
             for user, user_name, access_string, authentication, data_class in rows
         ]
         return aws.elasticache.UserGroup(
-            "users", user_group_id=names.name("cache"), engine="redis", user_ids=users, tags=tags("internal"), opts=self.child
+            "users",
+            user_group_id=names.name("cache"),
+            engine="redis",
+            user_ids=users,
+            tags=tags("internal"),
+            opts=self.child,
         ).user_group_id

@@ -1,7 +1,7 @@
 """Permissions of a deployment, one function per area of the stack.
 
-Each statement is limited to ARNs with the stack's name or to resources with the stack's tags. Actions that support neither
-are limited to the stack's regions.
+Each statement is limited to ARNs with the stack's name or to resources with the stack's tags.
+Actions that support neither are limited to the stack's regions.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,35 @@ from components.naming import PROJECT, WEB_UI_BUCKET
 from components.settings.operations import DeliverySettings
 
 GLOBAL_REGION = "us-east-1"
-"""Value of aws:RequestedRegion for IAM, Route 53, AWS Budgets and Cost Explorer. Source: the endpoints and signing regions of
-botocore."""
+"""Value of aws:RequestedRegion for IAM, Route 53, AWS Budgets and Cost Explorer. Source: the
+endpoints and signing regions of botocore."""
 PASS_ROLE_SERVICES = (
-    *("backup", "cloudtrail", "ecs", "ecs-tasks", "events", "lambda", "monitoring.rds", "rds", "s3", "vpc-flow-logs"),
+    *(
+        "backup",
+        "cloudtrail",
+        "ecs",
+        "ecs-tasks",
+        "events",
+        "lambda",
+        "monitoring.rds",
+        "rds",
+        "s3",
+        "vpc-flow-logs",
+    ),
     "apigateway",
 )
 """Services to which a deployment may pass a role of the stack."""
 SERVICE_LINKED_ROLES = (
-    *("backup", "ecs", "elasticache", "elasticloadbalancing", "mrk.kms", "rds", "replication.dynamodb", "wafv2"),
+    *(
+        "backup",
+        "ecs",
+        "elasticache",
+        "elasticloadbalancing",
+        "mrk.kms",
+        "rds",
+        "replication.dynamodb",
+        "wafv2",
+    ),
     *("delivery.logs", "ecs.application-autoscaling"),
 )
 """Services whose service-linked roles every deployment may create."""
@@ -48,22 +68,32 @@ class DeliveryRolesArgs(StackArgs):
         return {"StringEquals": {"aws:RequestedRegion": sorted(regions)}}
 
     def tag_condition(self, kind: str = "ResourceTag") -> dict[str, dict[str, str | list[str]]]:
-        """Return the condition that a resource ("ResourceTag") or a request ("RequestTag") has the stack's tags."""
+        """Return the condition that a resource ("ResourceTag") or a request ("RequestTag") has the
+        stack's tags.
+        """
         tags = {f"aws:{kind}/Project": PROJECT, f"aws:{kind}/Environment": self.names.stack}
         return {"StringEquals": {**self.region_condition["StringEquals"], **tags}}
 
     def arns(self, service: str, *resources: str, global_service: bool = False) -> list[str]:
-        """Return ARNs in the stack's account, for any region, or without a region for a global service."""
+        """Return ARNs in the stack's account, for any region, or without a region for a global
+        service.
+        """
         region = "" if global_service else "*"
         return [self.names.any_arn(service, resource, region) for resource in resources]
 
     def grant(
-        self, sid: str, service: str, actions: str, *resources: str, conditions: Conditions | None = None, **arn: bool
+        self,
+        sid: str,
+        service: str,
+        actions: str,
+        *resources: str,
+        conditions: Conditions | None = None,
+        **arn: bool,
     ) -> Statement:
         """Allow actions of one service, separated by spaces: "CreateKey TagResource".
 
-        resources: Resources of the service in the account, such as "db:gatehouse-dev-*", and full ARNs. If no resources are
-            specified, the statement allows all resources.
+        resources: Resources of the service in the account, such as "db:gatehouse-dev-*", and full
+            ARNs. If no resources are specified, the statement allows all resources.
         arn: Keyword arguments for `arns`.
         """
         full = [name for name in resources if name.startswith("arn:")]
@@ -72,26 +102,39 @@ class DeliveryRolesArgs(StackArgs):
 
 
 def network(args: DeliveryRolesArgs) -> list[Statement]:
-    """Return permissions for VPC resources. Requests that create resources must set the stack's tags, and existing resources must
-    have these tags."""
+    """Return permissions for VPC resources. Requests that create resources must set the stack's
+    tags, and existing resources must have these tags."""
     create = (
-        "CreateVpc CreateSubnet CreateRouteTable CreateInternetGateway CreateNatGateway CreateNetworkAcl CreateSecurityGroup "
+        "CreateVpc CreateSubnet CreateRouteTable CreateInternetGateway CreateNatGateway "
+        "CreateNetworkAcl CreateSecurityGroup "
         "CreateVpcEndpoint CreateFlowLogs AllocateAddress"
     )
     change = (
-        "AssociateRouteTable AssociateAddress AttachInternetGateway AuthorizeSecurityGroup* CreateNetworkAclEntry CreateRoute "
-        "DeleteFlowLogs DeleteInternetGateway DeleteNatGateway DeleteNetworkAcl* DeleteRoute* DeleteSecurityGroup DeleteSubnet "
-        "DeleteVpc DeleteVpcEndpoints DetachInternetGateway DisassociateAddress DisassociateRouteTable ModifySecurityGroupRules "
-        "ModifySubnetAttribute ModifyVpcAttribute ModifyVpcEndpoint ReleaseAddress ReplaceNetworkAcl* ReplaceRoute* "
+        "AssociateRouteTable AssociateAddress AttachInternetGateway AuthorizeSecurityGroup* "
+        "CreateNetworkAclEntry CreateRoute "
+        "DeleteFlowLogs DeleteInternetGateway DeleteNatGateway DeleteNetworkAcl* DeleteRoute* "
+        "DeleteSecurityGroup DeleteSubnet "
+        "DeleteVpc DeleteVpcEndpoints DetachInternetGateway DisassociateAddress "
+        "DisassociateRouteTable ModifySecurityGroupRules "
+        "ModifySubnetAttribute ModifyVpcAttribute ModifyVpcEndpoint ReleaseAddress "
+        "ReplaceNetworkAcl* ReplaceRoute* "
         "RevokeSecurityGroup* UpdateSecurityGroupRuleDescriptions* CreateTags DeleteTags"
     )
     # Security group rules are tagged when they are added to a group.
-    tagging_calls = [*create.split(), "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"]
-    create_condition = {"StringEquals": {**args.region_condition["StringEquals"], "ec2:CreateAction": tagging_calls}}
+    tagging_calls = [
+        *create.split(),
+        "AuthorizeSecurityGroupIngress",
+        "AuthorizeSecurityGroupEgress",
+    ]
+    create_condition = {
+        "StringEquals": {**args.region_condition["StringEquals"], "ec2:CreateAction": tagging_calls}
+    }
     return [
-        args.grant("CreateTaggedResources", "ec2", create, conditions=args.tag_condition("RequestTag")),
-        # EC2 also authorizes the existing resources in the request, such as the VPC of a new subnet. RequestTag does not apply to
-        # existing resources.
+        args.grant(
+            "CreateTaggedResources", "ec2", create, conditions=args.tag_condition("RequestTag")
+        ),
+        # EC2 also authorizes the existing resources in the request, such as the VPC of a new
+        # subnet. RequestTag does not apply to existing resources.
         args.grant("CreateInOwnResources", "ec2", create, conditions=args.tag_condition()),
         args.grant("ChangeOwnResources", "ec2", change, conditions=args.tag_condition()),
         args.grant("TagOnCreate", "ec2", "CreateTags", conditions=create_condition),
@@ -109,7 +152,8 @@ def network(args: DeliveryRolesArgs) -> list[Statement]:
 def keys(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for KMS keys and aliases."""
     manage = (
-        "CancelKeyDeletion CreateAlias DeleteAlias EnableKey* PutKeyPolicy ReplicateKey TagResource UntagResource UpdateAlias "
+        "CancelKeyDeletion CreateAlias DeleteAlias EnableKey* PutKeyPolicy ReplicateKey "
+        "TagResource UntagResource UpdateAlias "
         "UpdateKeyDescription UpdatePrimaryRegion"
     )
     # Uploads of the files of the web UI use the key of their bucket.
@@ -122,13 +166,30 @@ def keys(args: DeliveryRolesArgs) -> list[Statement]:
     ]
     use = {"StringEquals": {**args.tag_condition()["StringEquals"], "kms:ViaService": via_services}}
     return [
-        args.grant("CreateKeys", "kms", "CreateKey TagResource", conditions=args.tag_condition("RequestTag")),
+        args.grant(
+            "CreateKeys",
+            "kms",
+            "CreateKey TagResource",
+            conditions=args.tag_condition("RequestTag"),
+        ),
         args.grant("ManageKeys", "kms", manage, "key/*", conditions=args.tag_condition()),
-        args.grant("ManageAliases", "kms", "CreateAlias DeleteAlias UpdateAlias", f"alias/{args.names.name('*')}"),
-        # Creating an encrypted data store requires use of the KMS key through the service. Some services also require
-        # kms:Decrypt. kms:Decrypt is not granted, because KMS generates key IDs and the ARN would match every key. An
-        # administrator creates the resources of those services.
-        args.grant("UseKeysThroughServices", "kms", "CreateGrant Encrypt GenerateDataKey*", "key/*", conditions=use),
+        args.grant(
+            "ManageAliases",
+            "kms",
+            "CreateAlias DeleteAlias UpdateAlias",
+            f"alias/{args.names.name('*')}",
+        ),
+        # Creating an encrypted data store requires use of the KMS key through the service. Some
+        # services also require kms:Decrypt. kms:Decrypt is not granted, because KMS generates key
+        # IDs and the ARN would match every key. An administrator creates the resources of those
+        # services.
+        args.grant(
+            "UseKeysThroughServices",
+            "kms",
+            "CreateGrant Encrypt GenerateDataKey*",
+            "key/*",
+            conditions=use,
+        ),
     ]
 
 
@@ -136,22 +197,49 @@ def stores(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for data stores, secrets and backups."""
     names, all_names, regional = args.names, args.names.name("*"), args.region_condition
     database = (
-        "Add* Create* Modify* Remove* RebootDBInstance DeleteDBParameterGroup DeleteDBProxy DeleteDBSubnetGroup "
+        "Add* Create* Modify* Remove* RebootDBInstance DeleteDBParameterGroup DeleteDBProxy "
+        "DeleteDBSubnetGroup "
         "DeleteEventSubscription RegisterDBProxyTargets DeregisterDBProxyTargets"
     )
     # RDS generates the IDs of proxies and their target groups.
-    databases = (*(f"{kind}:{all_names}" for kind in ("db", "pg", "subgrp", "es")), "db-proxy:*", "target-group:*", "og:default*")
-    table = "CreateTable PutResourcePolicy TagResource UntagResource UpdateContinuousBackups UpdateTable UpdateTimeToLive"
-    caches = tuple(f"{kind}:{all_names}" for kind in ("replicationgroup", "subnetgroup", "user", "usergroup", "cluster"))
-    secrets = "CancelRotateSecret CreateSecret PutResourcePolicy RotateSecret TagResource UntagResource UpdateSecret"
-    backups = "CreateBackup* UpdateBackupPlan DeleteBackupPlan DeleteBackupSelection TagResource UntagResource"
+    databases = (
+        *(f"{kind}:{all_names}" for kind in ("db", "pg", "subgrp", "es")),
+        "db-proxy:*",
+        "target-group:*",
+        "og:default*",
+    )
+    table = (
+        "CreateTable PutResourcePolicy TagResource UntagResource UpdateContinuousBackups "
+        "UpdateTable UpdateTimeToLive"
+    )
+    caches = tuple(
+        f"{kind}:{all_names}"
+        for kind in ("replicationgroup", "subnetgroup", "user", "usergroup", "cluster")
+    )
+    secrets = (
+        "CancelRotateSecret CreateSecret PutResourcePolicy RotateSecret TagResource "
+        "UntagResource UpdateSecret"
+    )
+    backups = (
+        "CreateBackup* UpdateBackupPlan DeleteBackupPlan DeleteBackupSelection "
+        "TagResource UntagResource"
+    )
     by_rds = {"StringEquals": {"aws:CalledViaLast": "rds.amazonaws.com"}}
     return [
         args.grant(
-            "Buckets", "s3", "CreateBucket PutBucket* PutEncryption* PutLifecycle* PutReplication*", args.names.s3_arn(all_names)
+            "Buckets",
+            "s3",
+            "CreateBucket PutBucket* PutEncryption* PutLifecycle* PutReplication*",
+            args.names.s3_arn(all_names),
         ),
         args.grant("Database", "rds", database, *databases, conditions=regional),
-        args.grant("MasterUserSecret", "secretsmanager", "CreateSecret TagResource", names.managed_secret_arn, conditions=by_rds),
+        args.grant(
+            "MasterUserSecret",
+            "secretsmanager",
+            "CreateSecret TagResource",
+            names.managed_secret_arn,
+            conditions=by_rds,
+        ),
         args.grant("Table", "dynamodb", table, f"table/{all_names}"),
         args.grant(
             "Cache",
@@ -160,25 +248,62 @@ def stores(args: DeliveryRolesArgs) -> list[Statement]:
             *(*caches, "parametergroup:*", "user:default"),
             conditions=regional,
         ),
-        args.grant("Secrets", "secretsmanager", secrets, names.secret_arn("*").removesuffix("-??????")),
-        args.grant("Backups", "backup", backups, f"backup-vault:{all_names}", "backup-plan:*", conditions=regional),
+        args.grant(
+            "Secrets", "secretsmanager", secrets, names.secret_arn("*").removesuffix("-??????")
+        ),
+        args.grant(
+            "Backups",
+            "backup",
+            backups,
+            f"backup-vault:{all_names}",
+            "backup-plan:*",
+            conditions=regional,
+        ),
         args.grant("VaultStorage", "backup-storage", "MountCapsule", conditions=regional),
     ]
 
 
 def roles(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for roles with the stack's name and permissions boundary."""
-    role_arn, bounded = args.names.role_arn("*"), {"StringEquals": {"iam:PermissionsBoundary": args.names.boundary_arn}}
-    grants = "AttachRolePolicy CreateRole DeleteRolePolicy DetachRolePolicy PutRolePermissionsBoundary PutRolePolicy"
-    services = {"StringEquals": {"iam:PassedToService": [f"{service}.amazonaws.com" for service in PASS_ROLE_SERVICES]}}
-    linked_services = (*SERVICE_LINKED_ROLES, *(("vpcorigin.cloudfront",) if args.cloudfront else ()))
-    linked = {"StringEquals": {"iam:AWSServiceName": [f"{service}.amazonaws.com" for service in linked_services]}}
+    role_arn, bounded = (
+        args.names.role_arn("*"),
+        {"StringEquals": {"iam:PermissionsBoundary": args.names.boundary_arn}},
+    )
+    grants = (
+        "AttachRolePolicy CreateRole DeleteRolePolicy DetachRolePolicy "
+        "PutRolePermissionsBoundary PutRolePolicy"
+    )
+    services = {
+        "StringEquals": {
+            "iam:PassedToService": [f"{service}.amazonaws.com" for service in PASS_ROLE_SERVICES]
+        }
+    }
+    linked_services = (
+        *SERVICE_LINKED_ROLES,
+        *(("vpcorigin.cloudfront",) if args.cloudfront else ()),
+    )
+    linked = {
+        "StringEquals": {
+            "iam:AWSServiceName": [f"{service}.amazonaws.com" for service in linked_services]
+        }
+    }
     linked_arns = args.arns("iam", "role/aws-service-role/*", global_service=True)
     return [
         args.grant("ManageBoundedRoles", "iam", grants, role_arn, conditions=bounded),
-        args.grant("ManageRoles", "iam", "DeleteRole TagRole UntagRole UpdateAssumeRolePolicy UpdateRole*", role_arn),
+        args.grant(
+            "ManageRoles",
+            "iam",
+            "DeleteRole TagRole UntagRole UpdateAssumeRolePolicy UpdateRole*",
+            role_arn,
+        ),
         args.grant("PassRoles", "iam", "PassRole", role_arn, conditions=services),
-        args.grant("CreateServiceLinkedRoles", "iam", "CreateServiceLinkedRole", *linked_arns, conditions=linked),
+        args.grant(
+            "CreateServiceLinkedRoles",
+            "iam",
+            "CreateServiceLinkedRole",
+            *linked_arns,
+            conditions=linked,
+        ),
     ]
 
 
@@ -186,27 +311,40 @@ def compute(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for ECS, ECR, Lambda and Cloud Map."""
     all_names, regional = args.names.name("*"), args.region_condition
     containers = (
-        "CreateCluster CreateService DeleteCluster DeleteService PutCluster* RunTask StopTask TagResource UntagResource "
+        "CreateCluster CreateService DeleteCluster DeleteService PutCluster* RunTask StopTask "
+        "TagResource UntagResource "
         "UpdateCluster* UpdateService"
     )
     scaling = (
-        "DeleteScalingPolicy DeleteScheduledAction DeregisterScalableTarget PutScalingPolicy PutScheduledAction "
+        "DeleteScalingPolicy DeleteScheduledAction DeregisterScalableTarget PutScalingPolicy "
+        "PutScheduledAction "
         "RegisterScalableTarget TagResource UntagResource"
     )
     images = (
-        "BatchGetImage CreateRepository GetDownloadUrlForLayer PutImage PutImageScanning* PutImageTagMutability "
+        "BatchGetImage CreateRepository GetDownloadUrlForLayer PutImage PutImageScanning* "
+        "PutImageTagMutability "
         "PutLifecyclePolicy SetRepositoryPolicy TagResource UntagResource"
     )
     functions = (
-        "AddPermission CreateAlias CreateFunction DeleteAlias DeleteFunction* InvokeFunction PublishVersion PutFunction* "
+        "AddPermission CreateAlias CreateFunction DeleteAlias DeleteFunction* InvokeFunction "
+        "PublishVersion PutFunction* "
         "RemovePermission TagResource UntagResource UpdateAlias UpdateFunction*"
     )
     discovery = "Create* Delete* TagResource UntagResource Update*"
-    clusters = (*(f"{kind}/{all_names}" for kind in ("cluster", "service", "task")), f"task-definition/{all_names}:*")
+    clusters = (
+        *(f"{kind}/{all_names}" for kind in ("cluster", "service", "task")),
+        f"task-definition/{all_names}:*",
+    )
     return [
         args.grant("Containers", "ecs", containers, *clusters),
-        # These actions do not support resource-level permissions (Service Authorization Reference, Amazon ECS).
-        args.grant("TaskDefinitions", "ecs", "DeregisterTaskDefinition RegisterTaskDefinition", conditions=regional),
+        # These actions do not support resource-level permissions (Service Authorization Reference,
+        # Amazon ECS).
+        args.grant(
+            "TaskDefinitions",
+            "ecs",
+            "DeregisterTaskDefinition RegisterTaskDefinition",
+            conditions=regional,
+        ),
         args.grant("Scaling", "application-autoscaling", scaling, conditions=regional),
         args.grant("Images", "ecr", images, f"repository/{all_names}"),
         # To verify the signature of an image.
@@ -217,18 +355,40 @@ def compute(args: DeliveryRolesArgs) -> list[Statement]:
 
 
 def cloudfront(args: DeliveryRolesArgs) -> list[Statement]:
-    """Return permissions for the distribution of the console, its web ACL, its logs and the files of the web UI."""
+    """Return permissions for the distribution of the console, its web ACL, its logs and the files
+    of the web UI.
+    """
     if not args.cloudfront:
         return []
     names = args.names
-    web_ui, deliveries = names.bucket_arn(WEB_UI_BUCKET), ("delivery:*", "delivery-source:*", "delivery-destination:*")
-    delivery = "CreateDelivery DeleteDelivery* PutDelivery* TagResource UntagResource UpdateDeliveryConfiguration"
+    web_ui, deliveries = (
+        names.bucket_arn(WEB_UI_BUCKET),
+        ("delivery:*", "delivery-source:*", "delivery-destination:*"),
+    )
+    delivery = (
+        "CreateDelivery DeleteDelivery* PutDelivery* TagResource UntagResource "
+        "UpdateDeliveryConfiguration"
+    )
     buckets = "CreateBucket PutBucket* PutEncryption* PutLifecycle*"
-    web_acl = "CreateWebACL DeleteLogging* DeleteWebACL PutLogging* TagResource UntagResource UpdateWebACL"
-    distribution = "AllowVendedLogDeliveryForResource Create* Delete* PublishFunction TagResource UntagResource Update*"
+    web_acl = (
+        "CreateWebACL DeleteLogging* DeleteWebACL PutLogging* TagResource UntagResource "
+        "UpdateWebACL"
+    )
+    distribution = (
+        "AllowVendedLogDeliveryForResource Create* Delete* PublishFunction "
+        "TagResource UntagResource Update*"
+    )
     return [
-        # CloudFront generates the IDs of most resources. The Region of a request to a global service is us-east-1.
-        args.grant("CloudFront", "cloudfront", distribution, "*", global_service=True, conditions=args.region_condition),
+        # CloudFront generates the IDs of most resources. The Region of a request to a global
+        # service is us-east-1.
+        args.grant(
+            "CloudFront",
+            "cloudfront",
+            distribution,
+            "*",
+            global_service=True,
+            conditions=args.region_condition,
+        ),
         args.grant(
             "GlobalWebAcl",
             "wafv2",
@@ -245,13 +405,19 @@ def cloudfront(args: DeliveryRolesArgs) -> list[Statement]:
 def edge(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for load balancers, certificates, DNS, AWS WAF and API Gateway."""
     all_names, regional = args.names.name("*"), args.region_condition
-    balancers = tuple(f"{kind}/app/{all_names}/*" for kind in ("loadbalancer", "listener", "listener-rule"))
+    balancers = tuple(
+        f"{kind}/app/{all_names}/*" for kind in ("loadbalancer", "listener", "listener-rule")
+    )
     certificates = "AddTagsToCertificate DeleteCertificate RemoveTags* UpdateCertificateOptions"
     record_names = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
     # ForAllValues also holds for a request without the key.
-    records = {**regional, "ForAllValues:StringLike": {record_names: [args.domain, f"*.{args.domain}"]}}
+    records = {
+        **regional,
+        "ForAllValues:StringLike": {record_names: [args.domain, f"*.{args.domain}"]},
+    }
     web_acl = (
-        "AssociateWebACL CreateWebACL DeleteLogging* DeleteWebACL Disassociate* PutLogging* TagResource UntagResource "
+        "AssociateWebACL CreateWebACL DeleteLogging* DeleteWebACL Disassociate* PutLogging* "
+        "TagResource UntagResource "
         "UpdateWebACL"
     )
     protected = (
@@ -268,11 +434,19 @@ def edge(args: DeliveryRolesArgs) -> list[Statement]:
             *(f"targetgroup/{all_names}/*", *balancers),
         ),
         args.grant(
-            "RequestCertificates", "acm", "AddTagsToCertificate RequestCertificate", conditions=args.tag_condition("RequestTag")
+            "RequestCertificates",
+            "acm",
+            "AddTagsToCertificate RequestCertificate",
+            conditions=args.tag_condition("RequestTag"),
         ),
-        args.grant("Certificates", "acm", certificates, "certificate/*", conditions=args.tag_condition()),
         args.grant(
-            "HostedZone", "route53", "ChangeTagsForResource CreateHostedZone UpdateHostedZoneComment", conditions=regional
+            "Certificates", "acm", certificates, "certificate/*", conditions=args.tag_condition()
+        ),
+        args.grant(
+            "HostedZone",
+            "route53",
+            "ChangeTagsForResource CreateHostedZone UpdateHostedZoneComment",
+            conditions=regional,
         ),
         args.grant(
             "Records",
@@ -295,28 +469,58 @@ def edge(args: DeliveryRolesArgs) -> list[Statement]:
 def monitoring(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for logs, alarms, notifications and budgets."""
     names, all_names, regional = args.names, args.names.name("*"), args.region_condition
-    groups = (names.log_group("*"), names.waf_log_group, f"/aws/rds/*/{all_names}", f"/aws/apigateway/{all_names}")
-    log_groups = (*(f"log-group:{group}" for group in groups), *(f"log-group:{group}:*" for group in groups))
+    groups = (
+        names.log_group("*"),
+        names.waf_log_group,
+        f"/aws/rds/*/{all_names}",
+        f"/aws/apigateway/{all_names}",
+    )
+    log_groups = (
+        *(f"log-group:{group}" for group in groups),
+        *(f"log-group:{group}:*" for group in groups),
+    )
     change_groups = (
-        "AssociateKmsKey CreateLogGroup DeleteMetricFilter PutDataProtectionPolicy PutLogGroupDeletionProtection "
+        "AssociateKmsKey CreateLogGroup DeleteMetricFilter PutDataProtectionPolicy "
+        "PutLogGroupDeletionProtection "
         "PutMetricFilter PutRetentionPolicy TagResource UntagResource"
     )
-    delivery = "CreateLogDelivery DeleteLogDelivery GetLogDelivery PutResourcePolicy UpdateLogDelivery"
+    delivery = (
+        "CreateLogDelivery DeleteLogDelivery GetLogDelivery PutResourcePolicy UpdateLogDelivery"
+    )
     alarms = "DeleteAlarms PutCompositeAlarm PutMetricAlarm TagResource UntagResource"
-    events = "DeleteRule DisableRule EnableRule PutRule PutTargets RemoveTargets TagResource UntagResource"
+    events = (
+        "DeleteRule DisableRule EnableRule PutRule PutTargets RemoveTargets TagResource "
+        "UntagResource"
+    )
     topics = (
-        "CreateTopic DeleteTopic SetSubscriptionAttributes SetTopicAttributes Subscribe TagResource Unsubscribe UntagResource"
+        "CreateTopic DeleteTopic SetSubscriptionAttributes SetTopicAttributes Subscribe "
+        "TagResource Unsubscribe UntagResource"
     )
     anomalies = "CreateAnomaly* DeleteAnomaly* TagResource UntagResource UpdateAnomaly*"
     return [
         args.grant("LogGroups", "logs", change_groups, *log_groups),
-        # These actions do not support resource-level permissions (Service Authorization Reference, Amazon CloudWatch Logs).
+        # These actions do not support resource-level permissions (Service Authorization Reference,
+        # Amazon CloudWatch Logs).
         args.grant("LogDelivery", "logs", delivery, conditions=regional),
         args.grant("Alarms", "cloudwatch", alarms, f"alarm:{all_names}"),
-        args.grant("Dashboard", "cloudwatch", "DeleteDashboards PutDashboard", f"dashboard/{all_names}", global_service=True),
+        args.grant(
+            "Dashboard",
+            "cloudwatch",
+            "DeleteDashboards PutDashboard",
+            f"dashboard/{all_names}",
+            global_service=True,
+        ),
         args.grant("Events", "events", events, f"rule/{all_names}"),
         args.grant("Topics", "sns", topics, all_names),
-        args.grant("Queues", "sqs", "CreateQueue SetQueueAttributes TagQueue UntagQueue", all_names),
-        args.grant("Budget", "budgets", "ModifyBudget TagResource UntagResource", f"budget/{all_names}", global_service=True),
+        args.grant(
+            "Queues", "sqs", "CreateQueue SetQueueAttributes TagQueue UntagQueue", all_names
+        ),
+        args.grant(
+            "Budget",
+            "budgets",
+            "ModifyBudget TagResource UntagResource",
+            f"budget/{all_names}",
+            global_service=True,
+        ),
         args.grant("Anomalies", "ce", anomalies, conditions=regional),
     ]

@@ -1,7 +1,8 @@
 """Policy documents of the pipeline's roles: preview, deployment and image push.
 
-The roles cannot change audit logs, permissions boundaries or account-wide settings. An administrator runs the first `pulumi up`
-of a stack and every later update that changes such a resource (docs/guides/deploy.md).
+The roles cannot change audit logs, permissions boundaries or account-wide settings. An
+administrator runs the first `pulumi up` of a stack and every later update that changes such a
+resource (docs/guides/deploy.md).
 """
 
 import re
@@ -17,17 +18,22 @@ ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
 PREVIEW, DEPLOY, IMAGE = "preview", "deploy", "image"
 BOUNDARY = "deploy-boundary"
-"""Name of the permissions boundary of these roles. The stack's other roles have `Naming.boundary_arn`."""
+"""Name of the permissions boundary of these roles. The stack's other roles have
+`Naming.boundary_arn`.
+"""
 PASSROLE_ACTION = "iam:PassRole"
 POLICY_CHARACTERS_MAX = 6144
-"""Maximum size of a managed policy, without white space (IAM user guide, "IAM and AWS STS quotas")."""
+"""Maximum size of a managed policy, without white space (IAM user guide, "IAM and AWS STS
+quotas").
+"""
 
 
 def trust_policy(args: DeliveryRolesArgs, environments: Sequence[str]) -> Document:
     """Return a trust policy for jobs of these environments of the repository.
 
-    The subject of a job with an environment contains the environment instead of the branch or pull request (GitHub, "OpenID
-    Connect reference"). The protection rules of the environment on GitHub define who can start the job.
+    The subject of a job with an environment contains the environment instead of the branch or pull
+    request (GitHub, "OpenID Connect reference"). The protection rules of the environment on GitHub
+    define who can start the job.
     """
     return document(
         {
@@ -38,7 +44,10 @@ def trust_policy(args: DeliveryRolesArgs, environments: Sequence[str]) -> Docume
             "Condition": {
                 "StringEquals": {
                     f"{ISSUER}:aud": AUDIENCE,
-                    f"{ISSUER}:sub": [f"repo:{args.delivery.repository}:environment:{name}" for name in environments],
+                    f"{ISSUER}:sub": [
+                        f"repo:{args.delivery.repository}:environment:{name}"
+                        for name in environments
+                    ],
                 }
             },
         }
@@ -48,8 +57,8 @@ def trust_policy(args: DeliveryRolesArgs, environments: Sequence[str]) -> Docume
 def github_environments(role: str, names: Naming) -> tuple[str, ...]:
     """Return the GitHub environments whose jobs assume the role, such as `prod` for `deploy`.
 
-    `preview` has two environments. Jobs in `prod-preview` run code from a pull request, so that environment has reviewers. Jobs
-    in `prod-drift` run on a schedule.
+    `preview` has two environments. Jobs in `prod-preview` run code from a pull request, so that
+    environment has reviewers. Jobs in `prod-drift` run on a schedule.
     """
     if role == DEPLOY:
         return (names.stack,)
@@ -70,7 +79,9 @@ def policies(args: DeliveryRolesArgs) -> dict[str, Document]:
         "preview-state": document(*_state(args, writes=False)),
         "deploy-network": document(*deploy_permissions.network(args)),
         "deploy-stores": document(*deploy_permissions.keys(args), *deploy_permissions.stores(args)),
-        "deploy-compute": document(*deploy_permissions.roles(args), *deploy_permissions.compute(args)),
+        "deploy-compute": document(
+            *deploy_permissions.roles(args), *deploy_permissions.compute(args)
+        ),
         "deploy-edge": document(*deploy_permissions.edge(args)),
         "deploy-cloudfront": document(*deploy_permissions.cloudfront(args)),
         "deploy-monitoring": document(*deploy_permissions.monitoring(args)),
@@ -81,22 +92,46 @@ def policies(args: DeliveryRolesArgs) -> dict[str, Document]:
 
 
 def attached_policies(role: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of a role's policies: those that begin with the role's name and, for `preview`, also `deploy-read`."""
-    return tuple(name for name in names if name.startswith(f"{role}-") or (role == PREVIEW and name == "deploy-read"))
+    """Return the names of a role's policies: those that begin with the role's name and, for
+    `preview`, also `deploy-read`.
+    """
+    return tuple(
+        name
+        for name in names
+        if name.startswith(f"{role}-") or (role == PREVIEW and name == "deploy-read")
+    )
 
 
 def boundary(args: DeliveryRolesArgs) -> Document:
-    """Return the permissions boundary of these roles: the actions of all their policies, shortened to patterns."""
-    granted = [policy for name, policy in policies(args).items() if not name.endswith(("-state", "-deny"))]
-    actions = {_boundary_action(action) for policy in granted for row in policy["Statement"] for action in row["Action"]}
+    """Return the permissions boundary of these roles: the actions of all their policies, shortened
+    to patterns.
+    """
+    granted = [
+        policy for name, policy in policies(args).items() if not name.endswith(("-state", "-deny"))
+    ]
+    actions = {
+        _boundary_action(action)
+        for policy in granted
+        for row in policy["Statement"]
+        for action in row["Action"]
+    }
     prefixes = sorted(action[:-1] for action in actions if action.endswith("*"))
     minimal = sorted(
-        action for action in actions if not any(action.startswith(prefix) and action != f"{prefix}*" for prefix in prefixes)
+        action
+        for action in actions
+        if not any(action.startswith(prefix) and action != f"{prefix}*" for prefix in prefixes)
     )
-    state = [row for row in _state(args, writes=True) if row["Sid"] in ("State", "Metadata", "StateKey")]
+    state = [
+        row for row in _state(args, writes=True) if row["Sid"] in ("State", "Metadata", "StateKey")
+    ]
     aws_services = {"StringLike": {"iam:PassedToService": "*.amazonaws.com"}}
     return document(
-        allow("Actions", [action for action in minimal if action != PASSROLE_ACTION], ["*"], conditions=args.region_condition),
+        allow(
+            "Actions",
+            [action for action in minimal if action != PASSROLE_ACTION],
+            ["*"],
+            conditions=args.region_condition,
+        ),
         allow("PassRoles", [PASSROLE_ACTION], ["*"], conditions=aws_services),
         *state,
     )
@@ -104,21 +139,50 @@ def boundary(args: DeliveryRolesArgs) -> Document:
 
 _CONFIGURATION_SERVICES = frozenset(
     (
-        *("acm", "application-autoscaling", "budgets", "ce", "cloudfront", "cloudwatch", "ec2", "ecr", "ecs", "elasticache"),
-        *("elasticloadbalancing", "events", "lambda", "rds", "route53", "servicediscovery", "sns", "sqs", "wafv2"),
+        *(
+            "acm",
+            "application-autoscaling",
+            "budgets",
+            "ce",
+            "cloudfront",
+            "cloudwatch",
+            "ec2",
+            "ecr",
+            "ecs",
+            "elasticache",
+        ),
+        *(
+            "elasticloadbalancing",
+            "events",
+            "lambda",
+            "rds",
+            "route53",
+            "servicediscovery",
+            "sns",
+            "sqs",
+            "wafv2",
+        ),
     )
 )
-"""Services whose APIs read no customer data. The boundary contains only the first word of their actions, to stay within the size
-limit of a policy."""
-_CONFIGURATION_ACTIONS = {"cloudtrail": ("Get", "List"), "iam": ("Get", "List"), "kms": ("Get", "List", "Update")}
+"""Services whose APIs read no customer data. The boundary contains only the first word of their
+actions, to stay within the size limit of a policy."""
+_CONFIGURATION_ACTIONS = {
+    "cloudtrail": ("Get", "List"),
+    "iam": ("Get", "List"),
+    "kms": ("Get", "List", "Update"),
+}
 """First words of other services' actions that read no customer data."""
 
 
 def _boundary_action(action: str) -> str:
-    """Return `ec2:Create*` for `ec2:CreateSubnet`, or the action itself if the service also reads data."""
+    """Return `ec2:Create*` for `ec2:CreateSubnet`, or the action itself if the service also reads
+    data.
+    """
     service, _, name = action.partition(":")
     word = re.match(r"[A-Z][a-z]+", name)
-    shortened = service in _CONFIGURATION_SERVICES or name.startswith(_CONFIGURATION_ACTIONS.get(service, ()))
+    shortened = service in _CONFIGURATION_SERVICES or name.startswith(
+        _CONFIGURATION_ACTIONS.get(service, ())
+    )
     return f"{service}:{word[0]}*" if word and shortened else action
 
 
@@ -126,28 +190,46 @@ def _denied_actions(args: DeliveryRolesArgs) -> list[Statement]:
     """Return explicit denies, which also apply if another policy of the role is too permissive."""
     names, trail = args.names, args.names.bucket_arn("trail")
     own_roles = [names.role_arn(role) for role in (PREVIEW, DEPLOY, IMAGE)]
-    own_policies = args.arns("iam", f"policy/{names.name('*')}", "oidc-provider/*", global_service=True)
+    own_policies = args.arns(
+        "iam", f"policy/{names.name('*')}", "oidc-provider/*", global_service=True
+    )
     unbounded = {"StringNotEquals": {"iam:PermissionsBoundary": names.boundary_arn}}
-    identity_changes = "iam:Add* Attach* Create* Delete* Detach* Pass* Put* Remove* Set* Tag* Untag* Update*"
+    identity_changes = (
+        "iam:Add* Attach* Create* Delete* Detach* Pass* Put* Remove* Set* Tag* Untag* Update*"
+    )
     role_grants = "iam:AttachRolePolicy CreateRole PutRolePermissionsBoundary PutRolePolicy"
-    bucket_changes = "s3:Bypass* DeleteBucket* DeleteObject* PutBucket* PutEncryption* PutLifecycle* PutObject* PutReplication*"
+    bucket_changes = (
+        "s3:Bypass* DeleteBucket* DeleteObject* PutBucket* PutEncryption* "
+        "PutLifecycle* PutObject* PutReplication*"
+    )
     trail_changes = action_list("cloudtrail:Create* Delete* Put* Stop* Update*")
     vault_changes = action_list("backup:DeleteBackupVault* DeleteRecovery* PutBackup*")
     deny_action = partial(deny, principal=None)
-    deletions = ("dynamodb:DeleteTable", "rds:DeleteDBInstance", "s3:DeleteBucket", "secretsmanager:DeleteSecret")
+    deletions = (
+        "dynamodb:DeleteTable",
+        "rds:DeleteDBInstance",
+        "s3:DeleteBucket",
+        "secretsmanager:DeleteSecret",
+    )
     return [
         deny_action("DenySelfEscalation", identity_changes, [*own_roles, *own_policies]),
         deny_action("DenyBoundaryRemoval", "iam:DeleteRolePermissionsBoundary", ["*"]),
         deny_action("DenyUnboundedRoles", role_grants, ["*"], conditions=unbounded),
         deny_action("DenyTrailBucketChanges", bucket_changes, [trail, f"{trail}/*"]),
         deny_action("DenyTrailAndVaultChanges", [*trail_changes, *vault_changes], ["*"]),
-        deny_action("DenyDataDeletion", [*action_list("kms:DisableKey ScheduleKeyDeletion"), *deletions], ["*"]),
+        deny_action(
+            "DenyDataDeletion",
+            [*action_list("kms:DisableKey ScheduleKeyDeletion"), *deletions],
+            ["*"],
+        ),
         deny_action("DenySecretAccess", ["secretsmanager:GetSecretValue", "sts:AssumeRole"], ["*"]),
     ]
 
 
 def _read_configuration(args: DeliveryRolesArgs) -> Statement:
-    """Allow reading the configuration of resources, but no object, item, message, log event or secret value."""
+    """Allow reading the configuration of resources, but no object, item, message, log event or
+    secret value.
+    """
     reads = {
         "acm": "Describe* ListTags*",
         "apigateway": "GET",
@@ -165,20 +247,34 @@ def _read_configuration(args: DeliveryRolesArgs) -> Statement:
         "elasticache": "Describe* ListTags*",
         "elasticloadbalancing": "Describe*",
         "events": "Describe* List*",
-        "iam": "GetOpenIDConnectProvider GetPolicy* GetRole* ListAttachedRole* ListPolicy* ListRole* ListInstanceProfilesForRole",
+        "iam": (
+            "GetOpenIDConnectProvider GetPolicy* GetRole* ListAttachedRole* ListPolicy* "
+            "ListRole* ListInstanceProfilesForRole"
+        ),
         "kms": "Describe* GetKey* GetPublicKey ListAliases ListKeyPolicies ListResourceTags",
         "lambda": "GetAlias GetFunction* GetPolicy ListTags ListVersions*",
-        "logs": f"Describe* GetDataProtectionPolicy ListTags*{' GetDelivery*' if args.cloudfront else ''}",
+        "logs": (
+            f"Describe* GetDataProtectionPolicy "
+            f"ListTags*{' GetDelivery*' if args.cloudfront else ''}"
+        ),
         "rds": "Describe* ListTags*",
-        "route53": "GetChange GetHealthCheck GetHostedZone ListHostedZones* ListResourceRecordSets ListTags*",
-        "s3": "GetAccelerate* GetBucket* GetEncryption* GetLifecycle* GetReplication* ListBucket ListTagsForResource",
+        "route53": (
+            "GetChange GetHealthCheck GetHostedZone ListHostedZones* "
+            "ListResourceRecordSets ListTags*"
+        ),
+        "s3": (
+            "GetAccelerate* GetBucket* GetEncryption* GetLifecycle* GetReplication* "
+            "ListBucket ListTagsForResource"
+        ),
         "secretsmanager": "DescribeSecret GetResourcePolicy ListSecretVersionIds",
         "servicediscovery": "Get* List*",
         "sns": "Get* ListSubscriptionsByTopic ListTags*",
         "sqs": "GetQueueAttributes GetQueueUrl ListQueueTags",
         "wafv2": "Get* List*",
     }
-    actions = [action for service, verbs in reads.items() for action in action_list(f"{service}:{verbs}")]
+    actions = [
+        action for service, verbs in reads.items() for action in action_list(f"{service}:{verbs}")
+    ]
     return allow("ReadConfiguration", actions, ["*"], conditions=args.region_condition)
 
 
@@ -186,11 +282,18 @@ def _read_web_ui(args: DeliveryRolesArgs) -> list[Statement]:
     """Allow reading the files of the web UI, which are public."""
     if not args.cloudfront:
         return []
-    return [allow("ReadWebUi", "s3:GetObject GetObjectTagging", [f"{args.names.bucket_arn(WEB_UI_BUCKET)}/*"])]
+    return [
+        allow(
+            "ReadWebUi",
+            "s3:GetObject GetObjectTagging",
+            [f"{args.names.bucket_arn(WEB_UI_BUCKET)}/*"],
+        )
+    ]
 
 
 def _state(args: DeliveryRolesArgs, *, writes: bool) -> list[Statement]:
-    """Return permissions for the stack's Pulumi state in S3. A preview takes no lock, so it needs no write access.
+    """Return permissions for the stack's Pulumi state in S3. A preview takes no lock, so it needs
+    no write access.
 
     Source: Pulumi's self-managed backend stores files as `.pulumi/<kind>/<project>/<stack>`.
     """
@@ -211,14 +314,18 @@ def _state(args: DeliveryRolesArgs, *, writes: bool) -> list[Statement]:
 
 
 def _push_images(args: DeliveryRolesArgs) -> list[Statement]:
-    """Return permissions to push images to the stack's repositories and read scan findings, but not to delete or overwrite
-    images."""
+    """Return permissions to push images to the stack's repositories and read scan findings, but not
+    to delete or overwrite images."""
     push = (
-        "BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload DescribeImage* GetDownloadUrlForLayer InitiateLayerUpload "
+        "BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload DescribeImage* "
+        "GetDownloadUrlForLayer InitiateLayerUpload "
         "PutImage UploadLayerPart"
     )
     return [
-        # GetAuthorizationToken does not support resource-level permissions (Service Authorization Reference, Amazon ECR).
+        # GetAuthorizationToken does not support resource-level permissions (Service Authorization
+        # Reference, Amazon ECR).
         args.grant("LogInToEcr", "ecr", "GetAuthorizationToken", conditions=args.region_condition),
-        args.grant("PushImages", "ecr", push, args.names.arn("ecr", f"repository/{args.names.name('*')}")),
+        args.grant(
+            "PushImages", "ecr", push, args.names.arn("ecr", f"repository/{args.names.name('*')}")
+        ),
     ]

@@ -10,26 +10,35 @@ from components.iam.documents import Document, render
 from components.naming import tags
 
 ROLES = {
-    policies.PREVIEW: ("Reads the configuration of the stack, for previews and nightly drift detection", 3600),
+    policies.PREVIEW: (
+        "Reads the configuration of the stack, for previews and nightly drift detection",
+        3600,
+    ),
     policies.DEPLOY: ("Deploys the stack", 7200),
     policies.IMAGE: ("Pushes images to the repositories of the stack", 3600),
 }
-"""Description and maximum session duration in seconds of each role. .github/workflows/release.yml requests the whole
-duration, and `DELIVERY_ROLLOUT_MAX_MINUTES` in components/settings/checks.py limits the rollouts accordingly."""
+"""Description and maximum session duration in seconds of each role. .github/workflows/release.yml
+requests the whole duration, and `DELIVERY_ROLLOUT_MAX_MINUTES` in components/settings/checks.py
+limits the rollouts accordingly."""
 
 
 class DeliveryRoles(Component):
-    """An optional OIDC provider for GitHub and three IAM roles, each for jobs in one GitHub environment of one repository.
+    """An optional OIDC provider for GitHub and three IAM roles, each for jobs in one GitHub
+    environment of one repository.
 
-    Why: The pipeline needs no long-lived credentials. A preview cannot read secrets, objects or log events. A deployment cannot
-    create roles without the stack's permissions boundary, extend its own permissions, change CloudTrail trails or backup vaults,
-    or delete data stores. Cost: none. Controls: GH-IAM-001 to GH-IAM-005, GH-IAM-007.
+    Why: The pipeline needs no long-lived credentials. A preview cannot read secrets, objects or log
+        events. A deployment cannot
+    create roles without the stack's permissions boundary, extend its own permissions, change
+    CloudTrail trails or backup vaults, or delete data stores. Cost: none. Controls: GH-IAM-001 to
+    GH-IAM-005, GH-IAM-007.
     """
 
     roles: dict[str, pulumi.Output[str]]
     """ARNs of the roles preview, deploy and image, keyed by role name."""
 
-    def __init__(self, name: str, args: DeliveryRolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: DeliveryRolesArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:delivery:DeliveryRoles", name, args, opts)
         self.roles = {}
         if args.delivery.create_oidc_provider:
@@ -49,14 +58,17 @@ class DeliveryRoles(Component):
         boundary = self._policy(policies.BOUNDARY, description, policies.boundary(args), args)
         documents = policies.policies(args)
         managed = {
-            name: self._policy(name, "Permissions of the pipeline roles", policy, args) for name, policy in documents.items()
+            name: self._policy(name, "Permissions of the pipeline roles", policy, args)
+            for name, policy in documents.items()
         }
         for role_name, (description, session_s) in ROLES.items():
             role = aws.iam.Role(
                 role_name,
                 name=args.names.name(role_name),
                 description=description,
-                assume_role_policy=render(policies.trust_policy(args, policies.github_environments(role_name, args.names))),
+                assume_role_policy=render(
+                    policies.trust_policy(args, policies.github_environments(role_name, args.names))
+                ),
                 permissions_boundary=boundary.arn,
                 max_session_duration=session_s,
                 tags=tags("internal"),
@@ -64,11 +76,16 @@ class DeliveryRoles(Component):
             )
             for policy in policies.attached_policies(role_name, documents):
                 aws.iam.RolePolicyAttachment(
-                    f"{role_name}-{policy}", role=role.name, policy_arn=managed[policy].arn, opts=self.child
+                    f"{role_name}-{policy}",
+                    role=role.name,
+                    policy_arn=managed[policy].arn,
+                    opts=self.child,
                 )
             self.roles[role_name] = role.arn
 
-    def _policy(self, name: str, description: str, document: Document, args: DeliveryRolesArgs) -> aws.iam.Policy:
+    def _policy(
+        self, name: str, description: str, document: Document, args: DeliveryRolesArgs
+    ) -> aws.iam.Policy:
         return aws.iam.Policy(
             name,
             name=args.names.name(name),

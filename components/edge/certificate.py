@@ -21,11 +21,12 @@ class CertificateArgs(StackArgs):
 
     domain: Name of the hosted zone that the component creates.
     host_names: Host names of the certificate, all in the zone.
-    cloudfront_host: Host name of the certificate for CloudFront, one of `host_names`; "" without this certificate.
+    cloudfront_host: Host name of the certificate for CloudFront, one of `host_names`; "" without
+        this certificate.
     protection: Deletion protection of the zone.
     existing: Hosted zone and certificates that exist already.
-    replaces_records: Whether existing validation records are replaced. ACM validates a host name with the same record in every
-        region.
+    replaces_records: Whether existing validation records are replaced. ACM validates a host name
+        with the same record in every region.
     """
 
     domain: str
@@ -39,7 +40,8 @@ class CertificateArgs(StackArgs):
 class Certificate(Component):
     """A public hosted zone and an ACM certificate with DNS validation, unless they exist already.
 
-    Why: ACM renews the certificate and stores its private key. During the first deployment, delegate the zone from its
+    Why: ACM renews the certificate and stores its private key. During the first deployment,
+        delegate the zone from its
     parent (`name_servers`); Pulumi waits until the certificate is issued.
     Cost: 0.50 USD a month for the zone. Controls: GH-ACM-001.
     """
@@ -53,7 +55,9 @@ class Certificate(Component):
     cloudfront_arn: pulumi.Output[str] | None = None
     """ARN of the certificate for CloudFront. Resolves after the certificate is issued."""
 
-    def __init__(self, name: str, args: CertificateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: CertificateArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:edge:Certificate", name, args, opts)
         self._zone(name, args)
         existing, host = args.existing, args.cloudfront_host
@@ -66,11 +70,16 @@ class Certificate(Component):
             self.cloudfront_arn = pulumi.Output.from_input(existing.cloudfront_certificate_arn)
         elif host:
             self.cloudfront_arn = self._cloudfront(host, records, args)
-        self.register_outputs({"zoneId": self.zone_id, "nameServers": self.name_servers, "arn": self.arn})
+        self.register_outputs(
+            {"zoneId": self.zone_id, "nameServers": self.name_servers, "arn": self.arn}
+        )
 
     def _zone(self, name: str, args: CertificateArgs) -> None:
         if args.existing.zone_id:
-            self.zone_id, self.name_servers = pulumi.Output.from_input(args.existing.zone_id), pulumi.Output.from_input([])
+            self.zone_id, self.name_servers = (
+                pulumi.Output.from_input(args.existing.zone_id),
+                pulumi.Output.from_input([]),
+            )
             return
         zone = aws.route53.Zone(
             name,
@@ -81,7 +90,9 @@ class Certificate(Component):
         )
         self.zone_id, self.name_servers = zone.zone_id, zone.name_servers
 
-    def _certificate(self, name: str, args: CertificateArgs) -> tuple[pulumi.Output[str], list[aws.route53.Record]]:
+    def _certificate(
+        self, name: str, args: CertificateArgs
+    ) -> tuple[pulumi.Output[str], list[aws.route53.Record]]:
         """Create the certificate. Returns its ARN, and the records that validate it."""
         host_names = args.host_names
         certificate = aws.acm.Certificate(
@@ -95,11 +106,16 @@ class Certificate(Component):
         )
         records = [self._validation_record(certificate, host, args) for host in host_names]
         validation = aws.acm.CertificateValidation(
-            name, certificate_arn=certificate.arn, validation_record_fqdns=[record.fqdn for record in records], opts=self.child
+            name,
+            certificate_arn=certificate.arn,
+            validation_record_fqdns=[record.fqdn for record in records],
+            opts=self.child,
         )
         return validation.certificate_arn, records
 
-    def _validation_record(self, certificate: aws.acm.Certificate, host: str, args: CertificateArgs) -> aws.route53.Record:
+    def _validation_record(
+        self, certificate: aws.acm.Certificate, host: str, args: CertificateArgs
+    ) -> aws.route53.Record:
         return aws.route53.Record(
             host,
             zone_id=self.zone_id,
@@ -111,9 +127,11 @@ class Certificate(Component):
             opts=self.child,
         )
 
-    def _cloudfront(self, host: str, records: list[aws.route53.Record], args: CertificateArgs) -> pulumi.Output[str]:
-        """Create a certificate in the region that CloudFront requires. ACM validates a host name with the same record in every
-        region (ACM User Guide, "DNS validation")."""
+    def _cloudfront(
+        self, host: str, records: list[aws.route53.Record], args: CertificateArgs
+    ) -> pulumi.Output[str]:
+        """Create a certificate in the region that CloudFront requires. ACM validates a host name
+        with the same record in every region (ACM User Guide, "DNS validation")."""
         certificate = aws.acm.Certificate(
             "cloudfront",
             region=CLOUDFRONT_REGION,
@@ -125,16 +143,25 @@ class Certificate(Component):
         )
         records = records or [self._validation_record(certificate, host, args)]
         validation = aws.acm.CertificateValidation(
-            "cloudfront", region=CLOUDFRONT_REGION, certificate_arn=certificate.arn, opts=self.after(*records)
+            "cloudfront",
+            region=CLOUDFRONT_REGION,
+            certificate_arn=certificate.arn,
+            opts=self.after(*records),
         )
         return validation.certificate_arn
 
 
-def validation_option(certificate: aws.acm.Certificate, host: str, attribute: str) -> pulumi.Output[str]:
-    """Return an attribute of the validation option for `host`, or a placeholder until ACM creates the options."""
+def validation_option(
+    certificate: aws.acm.Certificate, host: str, attribute: str
+) -> pulumi.Output[str]:
+    """Return an attribute of the validation option for `host`, or a placeholder until ACM creates
+    the options.
+    """
 
     def value(options: Sequence[Any] | None) -> str:
-        values = (getattr(option, attribute) for option in options or () if option.domain_name == host)
+        values = (
+            getattr(option, attribute) for option in options or () if option.domain_name == host
+        )
         return str(next(values, None) or f"_validation-pending.{host}")
 
     return certificate.domain_validation_options.apply(value)

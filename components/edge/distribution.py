@@ -1,4 +1,6 @@
-"""The CloudFront distribution in front of the console: static files from S3, and all other requests to the console."""
+"""The CloudFront distribution in front of the console: static files from S3, and all other requests
+to the console.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,21 +19,50 @@ CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 """Source: CloudFront Developer Guide, "Use managed cache policies"."""
 ALL_VIEWER = "216adef6-5c7f-47e4-b989-5492eafa07d3"
-"""Forwards all headers, cookies and query strings. The Host header is the name in the certificate of the load balancer.
+"""Forwards all headers, cookies and query strings. The Host header is the name in the certificate
+of the load balancer.
 Source: CloudFront Developer Guide, "Use managed origin request policies"."""
 READ = ["GET", "HEAD"]
 ALL_METHODS = [*READ, "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
 ORIGIN_TIMEOUT_S = 60
-"""Longest time without data from the console. 60 seconds is the maximum without a quota increase."""
+"""Longest time without data from the console. 60 seconds is the maximum without a quota
+increase.
+"""
 TLS_POLICY = "TLSv1.2_2025"
-"""TLS 1.2 and 1.3 with forward secrecy. Source: CloudFront Developer Guide, "Supported protocols and ciphers between viewers and
-CloudFront"."""
+"""TLS 1.2 and 1.3 with forward secrecy. Source: CloudFront Developer Guide, "Supported protocols
+and ciphers between viewers and CloudFront"."""
 LOG_FIELDS = (
-    *("date", "time", "x-edge-location", "x-edge-request-id", "c-ip", "cs-method", "cs(Host)", "cs-uri-stem", "sc-status"),
-    *("sc-bytes", "cs-bytes", "time-taken", "time-to-first-byte", "cs-protocol", "cs-protocol-version", "ssl-protocol"),
-    *("ssl-cipher", "x-edge-result-type", "x-edge-response-result-type", "x-edge-detailed-result-type", "cs(User-Agent)"),
+    *(
+        "date",
+        "time",
+        "x-edge-location",
+        "x-edge-request-id",
+        "c-ip",
+        "cs-method",
+        "cs(Host)",
+        "cs-uri-stem",
+        "sc-status",
+    ),
+    *(
+        "sc-bytes",
+        "cs-bytes",
+        "time-taken",
+        "time-to-first-byte",
+        "cs-protocol",
+        "cs-protocol-version",
+        "ssl-protocol",
+    ),
+    *(
+        "ssl-cipher",
+        "x-edge-result-type",
+        "x-edge-response-result-type",
+        "x-edge-detailed-result-type",
+        "cs(User-Agent)",
+    ),
 )
-"""Fields of the access log. Cookies and query strings are omitted, because they contain sessions and sign-in codes."""
+"""Fields of the access log. Cookies and query strings are omitted, because they contain sessions
+and sign-in codes.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +89,21 @@ class DistributionArgs(StackArgs):
 
 
 class Distribution(Component):
-    """A CloudFront distribution for the console: the files of the web UI from a private bucket, and all other requests from an
-    internal load balancer that only CloudFront can access.
+    """A CloudFront distribution for the console: the files of the web UI from a private bucket, and
+    all other requests from an internal load balancer that only CloudFront can access.
 
-    Why: The files are served near the user and do not depend on the tasks. Both origins share one host name, so the web UI works
-    without CORS and with the cookies of the API. A VPC origin needs no secret header: the load balancer has no public address.
-    Cost: no fixed cost. 0.085 USD per GB and 0.01 USD per 10,000 requests after the free 1 TB and 10 million requests a month.
+    Why: The files are served near the user and do not depend on the tasks. Both origins share one
+        host name, so the web UI works
+    without CORS and with the cookies of the API. A VPC origin needs no secret header: the load
+    balancer has no public address.
+    Cost: no fixed cost. 0.085 USD per GB and 0.01 USD per 10,000 requests after the free 1 TB and
+        10 million requests a month.
     Controls: GH-CF-001 to GH-CF-009.
     """
 
-    def __init__(self, name: str, args: DistributionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: DistributionArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:edge:Distribution", name, args, opts)
         uploaded = self._upload(args)
         headers = self._headers_policy(name, args)
@@ -105,7 +141,11 @@ class Distribution(Component):
             opts=self.after(*uploaded),
         )
         self._access_log(name, distribution.arn, args)
-        self.arn, self.domain_name, self.zone_id = distribution.arn, distribution.domain_name, distribution.hosted_zone_id
+        self.arn, self.domain_name, self.zone_id = (
+            distribution.arn,
+            distribution.domain_name,
+            distribution.hosted_zone_id,
+        )
         self.register_outputs({"arn": self.arn, "domainName": self.domain_name})
 
     def _upload(self, args: DistributionArgs) -> list[aws.s3.BucketObjectv2]:
@@ -114,7 +154,9 @@ class Distribution(Component):
         uploaded = [self._object(file, args, self.child) for file in assets]
         return [*uploaded, self._object(index, args, self.after(*uploaded))]
 
-    def _object(self, file: web_ui.WebFile, args: DistributionArgs, opts: pulumi.ResourceOptions) -> aws.s3.BucketObjectv2:
+    def _object(
+        self, file: web_ui.WebFile, args: DistributionArgs, opts: pulumi.ResourceOptions
+    ) -> aws.s3.BucketObjectv2:
         return aws.s3.BucketObjectv2(
             file.key,
             bucket=args.bucket,
@@ -126,7 +168,9 @@ class Distribution(Component):
             opts=opts,
         )
 
-    def _origins(self, name: str, args: DistributionArgs) -> list[aws.cloudfront.DistributionOriginArgsDict]:
+    def _origins(
+        self, name: str, args: DistributionArgs
+    ) -> list[aws.cloudfront.DistributionOriginArgsDict]:
         access = aws.cloudfront.OriginAccessControl(
             name,
             name=args.names.name("web-ui"),
@@ -152,7 +196,9 @@ class Distribution(Component):
         return [
             {
                 "origin_id": FILES,
-                "domain_name": pulumi.Output.format("{}.s3.{}.amazonaws.com", args.bucket, args.names.region),
+                "domain_name": pulumi.Output.format(
+                    "{}.s3.{}.amazonaws.com", args.bucket, args.names.region
+                ),
                 "origin_access_control_id": access.id,
             },
             {
@@ -186,12 +232,14 @@ class Distribution(Component):
             "cache_policy_id": CACHING_OPTIMIZED,
             "compress": True,
             "response_headers_policy_id": headers,
-            "function_associations": [{"event_type": "viewer-request", "function_arn": function.arn}],
+            "function_associations": [
+                {"event_type": "viewer-request", "function_arn": function.arn}
+            ],
         }
 
     def _headers_policy(self, name: str, args: DistributionArgs) -> pulumi.Output[str]:
-        """Create the policy that adds the security headers. Headers from the console take precedence, because its API has a
-        stricter content security policy."""
+        """Create the policy that adds the security headers. Headers from the console take
+        precedence, because its API has a stricter content security policy."""
         security, custom = headers_policy(web_ui.response_headers())
         return aws.cloudfront.ResponseHeadersPolicy(
             name,
@@ -202,7 +250,9 @@ class Distribution(Component):
             opts=self.child,
         ).id
 
-    def _access_log(self, name: str, distribution_arn: pulumi.Output[str], args: DistributionArgs) -> None:
+    def _access_log(
+        self, name: str, distribution_arn: pulumi.Output[str], args: DistributionArgs
+    ) -> None:
         source = aws.cloudwatch.LogDeliverySource(
             name,
             region=CLOUDFRONT_REGION,
@@ -238,12 +288,16 @@ def headers_policy(
     aws.cloudfront.ResponseHeadersPolicySecurityHeadersConfigArgsDict,
     aws.cloudfront.ResponseHeadersPolicyCustomHeadersConfigArgsDict,
 ]:
-    """Return the headers as the two sections of a response headers policy. CloudFront accepts security headers only in their own
-    section. Raises ValueError for a value that the section cannot contain."""
+    """Return the headers as the two sections of a response headers policy. CloudFront accepts
+    security headers only in their own section. Raises ValueError for a value that the section
+    cannot contain."""
     rest = dict(headers)
     age = re.fullmatch(r"max-age=(\d+); includeSubDomains", rest.pop("Strict-Transport-Security"))
     if age is None or rest.pop("X-Content-Type-Options") != "nosniff":
-        raise ValueError(f"{web_ui.HEADERS.name} has a header value that a response headers policy cannot contain")
+        raise ValueError(
+            f"{web_ui.HEADERS.name} has a header value that a response headers policy cannot "
+            f"contain"
+        )
     security: aws.cloudfront.ResponseHeadersPolicySecurityHeadersConfigArgsDict = {
         "strict_transport_security": {
             "access_control_max_age_sec": int(age[1]),

@@ -13,7 +13,8 @@ from components.component import Component, StackArgs
 class HostTarget:
     """Target of a service's DNS record.
 
-    name, zone_id: Domain name and hosted zone of the load balancer, of the distribution, or of the domain of a REST API.
+    name, zone_id: Domain name and hosted zone of the load balancer, of the distribution, or of the
+        domain of a REST API.
     evaluate_target_health: Whether Route 53 checks the health of the target.
     ipv6: Whether the target has IPv6 addresses.
     runs_in: The resource that runs the service. The record is updated after this resource.
@@ -33,7 +34,8 @@ class HostRecordsArgs(StackArgs):
     zone_id: Hosted zone of the host names.
     host_names: Host name of each service.
     targets: Target of each service.
-    replaces_records: Whether existing records of the host names are replaced, because they belong to another stack.
+    replaces_records: Whether existing records of the host names are replaced, because they belong
+        to another stack.
     """
 
     zone_id: pulumi.Input[str]
@@ -45,13 +47,16 @@ class HostRecordsArgs(StackArgs):
 class HostRecords(Component):
     """An alias record for the host name of each service.
 
-    Why: When a service moves between the load balancer, a distribution and a REST API, its record is updated in place, because
-    Route 53 rejects a second record with the same name. The record is updated after the service runs at its new target and
-    before the old target is deleted.
+    Why: When a service moves between the load balancer, a distribution and a REST API, its record
+        is updated in place, because
+    Route 53 rejects a second record with the same name. The record is updated after the service
+    runs at its new target and before the old target is deleted.
     Cost: none. Queries for alias records of AWS resources are free. Controls: none.
     """
 
-    def __init__(self, name: str, args: HostRecordsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: HostRecordsArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:edge:HostRecords", name, args, opts)
         for service, target in args.targets.items():
             self._record(service, "A", target, args.host_names[service], args)
@@ -59,7 +64,14 @@ class HostRecords(Component):
                 self._record(f"{service}-ipv6", "AAAA", target, args.host_names[service], args)
         self.register_outputs({})
 
-    def _record(self, resource_name: str, record_type: str, target: HostTarget, host: str, args: HostRecordsArgs) -> None:
+    def _record(
+        self,
+        resource_name: str,
+        record_type: str,
+        target: HostTarget,
+        host: str,
+        args: HostRecordsArgs,
+    ) -> None:
         aws.route53.Record(
             resource_name,
             zone_id=args.zone_id,

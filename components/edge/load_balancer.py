@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import TEST_HEADER, Component, Placement, StackArgs, TargetGroups, with_dependencies
+from components.component import (
+    TEST_HEADER,
+    Component,
+    Placement,
+    StackArgs,
+    TargetGroups,
+    with_dependencies,
+)
 from components.contract import ContractService
 from components.iam.bucket_policies import LOAD_BALANCER_PREFIXES
 from components.naming import tags
@@ -14,8 +21,8 @@ from components.settings.network import LoadBalancerSettings
 
 ACCESS_LOG_PREFIX, CONNECTION_LOG_PREFIX = LOAD_BALANCER_PREFIXES
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
-"""TLS 1.2 and 1.3 with forward secrecy and post-quantum key exchange. Source: Elastic Load Balancing User Guide, "Security
-policies for your Application Load Balancer"."""
+"""TLS 1.2 and 1.3 with forward secrecy and post-quantum key exchange. Source: Elastic Load
+Balancing User Guide, "Security policies for your Application Load Balancer"."""
 HSTS = "max-age=31536000; includeSubDomains"
 NOT_FOUND: aws.lb.ListenerRuleActionFixedResponseArgsDict = {
     "content_type": "text/plain",
@@ -24,7 +31,9 @@ NOT_FOUND: aws.lb.ListenerRuleActionFixedResponseArgsDict = {
 }
 PRIORITY = 20
 TEST_PRIORITY = 5
-"""Difference between the priorities of the two rules of a service. The rule for test traffic is evaluated first."""
+"""Difference between the priorities of the two rules of a service. The rule for test traffic is
+evaluated first.
+"""
 IDLE_TIMEOUT_S = 120
 DEREGISTRATION_DELAY_S = 60
 
@@ -34,8 +43,10 @@ class LoadBalancerArgs(StackArgs):
     """Arguments of `LoadBalancer`.
 
     load_balancer: Deletion protection, and whether a public load balancer has IPv6 addresses.
-    test_traffic: Whether requests with `TEST_HEADER` have their own listener rules, with which ECS tests a deployment.
-    internal: Whether the load balancer has only private addresses, as the origin of a CloudFront distribution.
+    test_traffic: Whether requests with `TEST_HEADER` have their own listener rules, with which ECS
+        tests a deployment.
+    internal: Whether the load balancer has only private addresses, as the origin of a CloudFront
+        distribution.
     services: Services, keyed by name.
     host_names: Host name of each service of the stack.
     vpc_id: VPC of the target groups.
@@ -56,12 +67,15 @@ class LoadBalancerArgs(StackArgs):
 
 
 class LoadBalancer(Component):
-    """An Application Load Balancer with a host name and two target groups for each service. Requests for other host names receive
-    status code 404.
+    """An Application Load Balancer with a host name and two target groups for each service.
+    Requests for other host names receive status code 404.
 
-    Why: Each host name is a separate web origin, so responses from a Core cannot access the console. One target group
-    receives the traffic while a deployment starts tasks in the other. Requests for `/metrics` are not forwarded.
-    Cost: about 20 USD a month, plus 6 USD per capacity unit. Controls: GH-ALB-001 to GH-ALB-007, GH-ALB-009, GH-ALB-010.
+    Why: Each host name is a separate web origin, so responses from a Core cannot access the
+        console. One target group
+    receives the traffic while a deployment starts tasks in the other. Requests for `/metrics` are
+    not forwarded.
+    Cost: about 20 USD a month, plus 6 USD per capacity unit. Controls: GH-ALB-001 to GH-ALB-007,
+        GH-ALB-009, GH-ALB-010.
     """
 
     label: pulumi.Output[str]
@@ -69,14 +83,21 @@ class LoadBalancer(Component):
     target_groups: dict[str, TargetGroups]
     """Target groups, keyed by service."""
 
-    def __init__(self, name: str, args: LoadBalancerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: LoadBalancerArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:edge:LoadBalancer", name, args, opts)
         load_balancer = self._load_balancer(name, args)
         https = self._listeners(load_balancer.arn, args)
-        self.arn, self.dns_name, self.zone_id = load_balancer.arn, load_balancer.dns_name, load_balancer.zone_id
+        self.arn, self.dns_name, self.zone_id = (
+            load_balancer.arn,
+            load_balancer.dns_name,
+            load_balancer.zone_id,
+        )
         self.label = load_balancer.arn_suffix
         self.target_groups = {
-            name: self._target_groups(service, self._priority(name, args), https, args) for name, service in args.services.items()
+            name: self._target_groups(service, self._priority(name, args), https, args)
+            for name, service in args.services.items()
         }
         groups = {service: [pair.blue, pair.green] for service, pair in self.target_groups.items()}
         self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": groups})
@@ -92,21 +113,28 @@ class LoadBalancer(Component):
             security_groups=[args.placement.security_group_id],
             drop_invalid_header_fields=True,
             desync_mitigation_mode="defensive",
-            # CloudFront appends the address of the viewer. The address from which CloudFront connects is not relevant.
+            # CloudFront appends the address of the viewer. The address from which CloudFront
+            # connects is not relevant.
             xff_header_processing_mode="preserve" if args.internal else "append",
             enable_http2=True,
             enable_waf_fail_open=False,
             enable_deletion_protection=args.load_balancer.deletion_protection,
             idle_timeout=IDLE_TIMEOUT_S,
             access_logs={"bucket": args.log_bucket, "prefix": ACCESS_LOG_PREFIX, "enabled": True},
-            connection_logs={"bucket": args.log_bucket, "prefix": CONNECTION_LOG_PREFIX, "enabled": True},
+            connection_logs={
+                "bucket": args.log_bucket,
+                "prefix": CONNECTION_LOG_PREFIX,
+                "enabled": True,
+            },
             tags=tags("none"),
             opts=self.child,
         )
 
-    def _listeners(self, load_balancer_arn: pulumi.Output[str], args: LoadBalancerArgs) -> pulumi.Output[str]:
-        """Return 404 on port 443 by default and for `/metrics`. A public load balancer redirects port 80 to HTTPS. Returns the
-        HTTPS listener."""
+    def _listeners(
+        self, load_balancer_arn: pulumi.Output[str], args: LoadBalancerArgs
+    ) -> pulumi.Output[str]:
+        """Return 404 on port 443 by default and for `/metrics`. A public load balancer redirects
+        port 80 to HTTPS. Returns the HTTPS listener."""
         if not args.internal:
             self._redirect(load_balancer_arn)
         https = aws.lb.Listener(
@@ -142,40 +170,68 @@ class LoadBalancer(Component):
             load_balancer_arn=load_balancer_arn,
             port=80,
             protocol="HTTP",
-            default_actions=[{"type": "redirect", "redirect": {"protocol": "HTTPS", "port": "443", "status_code": "HTTP_301"}}],
+            default_actions=[
+                {
+                    "type": "redirect",
+                    "redirect": {"protocol": "HTTPS", "port": "443", "status_code": "HTTP_301"},
+                }
+            ],
             tags=tags("none"),
             opts=self.child,
         )
 
     def _priority(self, service: str, args: LoadBalancerArgs) -> int:
-        """The priority does not depend on the services of this load balancer: a rule that takes the priority of a rule that is
-        deleted later in the same update is rejected (PriorityInUse)."""
+        """The priority does not depend on the services of this load balancer: a rule that takes the
+        priority of a rule that is deleted later in the same update is rejected (PriorityInUse)."""
         return PRIORITY + list(args.host_names).index(service)
 
     def _target_groups(
-        self, service: ContractService, priority: int, listener: pulumi.Output[str], args: LoadBalancerArgs
+        self,
+        service: ContractService,
+        priority: int,
+        listener: pulumi.Output[str],
+        args: LoadBalancerArgs,
     ) -> TargetGroups:
-        """Forward requests for the host name to the first target group. During a deployment, ECS shifts the traffic to the other
-        group."""
-        # The name of a target group is limited to 32 characters. An internal load balancer has one service.
+        """Forward requests for the host name to the first target group. During a deployment, ECS
+        shifts the traffic to the other group."""
+        # The name of a target group is limited to 32 characters. An internal load balancer has one
+        # service.
         resource = "origin" if args.internal else service.name
-        # Target groups and rules are replaced together, because ECS owns the actions of the rules: a change that replaces a
-        # target group (protocol, port or VPC) needs other names and priorities here, so that both exist during the update.
-        blue, green = (self._target_group(f"{colour}-{resource}", service, args) for colour in ("blue", "green"))
+        # Target groups and rules are replaced together, because ECS owns the actions of the rules:
+        # a change that replaces a target group (protocol, port or VPC) needs other names and
+        # priorities here, so that both exist during the update.
+        blue, green = (
+            self._target_group(f"{colour}-{resource}", service, args)
+            for colour in ("blue", "green")
+        )
         groups: list[aws.lb.ListenerRuleActionForwardTargetGroupArgsDict] = [
             {"arn": blue.arn, "weight": 100},
             {"arn": green.arn, "weight": 0},
         ]
-        host: aws.lb.ListenerRuleConditionArgsDict = {"host_header": {"values": [args.host_names[service.name]]}}
+        host: aws.lb.ListenerRuleConditionArgsDict = {
+            "host_header": {"values": [args.host_names[service.name]]}
+        }
         rule = self._rule(f"forward-{resource}", listener, priority, [host], groups)
         test_rule = None
         if args.test_traffic:
             header, value = TEST_HEADER
-            test: aws.lb.ListenerRuleConditionArgsDict = {"http_header": {"http_header_name": header, "values": [value]}}
+            test: aws.lb.ListenerRuleConditionArgsDict = {
+                "http_header": {"http_header_name": header, "values": [value]}
+            }
             # In the first deployment, both rules forward to the only tasks.
-            test_rule = self._rule(f"test-{resource}", listener, priority - TEST_PRIORITY, [host, test], groups)
-        dimensions = [{"LoadBalancer": self.label, "TargetGroup": group.arn_suffix} for group in (blue, green)]
-        return TargetGroups(with_dependencies(blue.arn, rule), with_dependencies(green.arn, rule), rule, dimensions, test_rule)
+            test_rule = self._rule(
+                f"test-{resource}", listener, priority - TEST_PRIORITY, [host, test], groups
+            )
+        dimensions = [
+            {"LoadBalancer": self.label, "TargetGroup": group.arn_suffix} for group in (blue, green)
+        ]
+        return TargetGroups(
+            with_dependencies(blue.arn, rule),
+            with_dependencies(green.arn, rule),
+            rule,
+            dimensions,
+            test_rule,
+        )
 
     def _rule(
         self,
@@ -192,17 +248,22 @@ class LoadBalancer(Component):
             conditions=conditions,
             actions=[{"type": "forward", "forward": {"target_groups": groups}}],
             tags=tags("none"),
-            # ECS changes the weights in every deployment. Resetting them would route requests to stopped tasks.
+            # ECS changes the weights in every deployment. Resetting them would route requests to
+            # stopped tasks.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["actions"]),
         ).arn
 
-    def _target_group(self, name: str, service: ContractService, args: LoadBalancerArgs) -> aws.lb.TargetGroup:
+    def _target_group(
+        self, name: str, service: ContractService, args: LoadBalancerArgs
+    ) -> aws.lb.TargetGroup:
         return aws.lb.TargetGroup(
             name,
             name=args.names.name(name),
             port=service.port,
-            # The load balancer encrypts the connection but does not validate the certificate, which each task creates at start.
-            # Source: Elastic Load Balancing User Guide, "Target groups for your Application Load Balancers".
+            # The load balancer encrypts the connection but does not validate the certificate, which
+            # each task creates at start.
+            # Source: Elastic Load Balancing User Guide, "Target groups for your Application Load
+            #     Balancers".
             protocol="HTTPS",
             protocol_version="HTTP1",
             target_type="ip",
@@ -217,8 +278,8 @@ class LoadBalancer(Component):
                 "interval": 15,
                 "timeout": 5,
                 "healthy_threshold": 2,
-                # ECS replaces tasks that fail this check, and readiness depends on the data stores. 150 seconds exceed
-                # the duration of an RDS or ElastiCache failover.
+                # ECS replaces tasks that fail this check, and readiness depends on the data stores.
+                # 150 seconds exceed the duration of an RDS or ElastiCache failover.
                 "unhealthy_threshold": 10,
             },
             tags=tags("none"),
@@ -227,6 +288,6 @@ class LoadBalancer(Component):
 
 
 def _resource(name: str, args: LoadBalancerArgs) -> str:
-    """Return the name of a resource, which differs between the two kinds of load balancers. Both exist while a service moves from
-    one to the other."""
+    """Return the name of a resource, which differs between the two kinds of load balancers. Both
+    exist while a service moves from one to the other."""
     return f"origin-{name}" if args.internal else name

@@ -19,7 +19,10 @@ MANAGED = {
     "common": "AWSManagedRulesCommonRuleSet",
     "known-bad-inputs": "AWSManagedRulesKnownBadInputsRuleSet",
 }
-CORE_RULE_SET, KNOWN_BAD_INPUTS = "awswaf:managed:aws:core-rule-set", "awswaf:managed:aws:known-bad-inputs"
+CORE_RULE_SET, KNOWN_BAD_INPUTS = (
+    "awswaf:managed:aws:core-rule-set",
+    "awswaf:managed:aws:known-bad-inputs",
+)
 SIZE_RULES = {"SizeRestrictions_BODY": f"{CORE_RULE_SET}:SizeRestrictions_Body"}
 CONTENT_RULES = {
     "NoUserAgent_HEADER": f"{CORE_RULE_SET}:NoUserAgent_Header",
@@ -29,17 +32,26 @@ CONTENT_RULES = {
         for name in ("EC2MetaDataSSRF", "GenericLFI", "GenericRFI", "CrossSiteScripting")
     },
     "PROPFIND_METHOD": f"{KNOWN_BAD_INPUTS}:Propfind_Method",
-    **{f"{name}_BODY": f"{KNOWN_BAD_INPUTS}:{name}_Body" for name in ("JavaDeserializationRCE", "Log4JRCE", "ReactJSRCE")},
+    **{
+        f"{name}_BODY": f"{KNOWN_BAD_INPUTS}:{name}_Body"
+        for name in ("JavaDeserializationRCE", "Log4JRCE", "ReactJSRCE")
+    },
 }
 QUERY_RULES = {
     "SizeRestrictions_QUERYSTRING": f"{CORE_RULE_SET}:SizeRestrictions_QueryString",
     **{
         f"{name}_QUERYARGUMENTS": f"{CORE_RULE_SET}:{name}_QueryArguments"
-        for name in ("EC2MetaDataSSRF", "GenericLFI", "RestrictedExtensions", "GenericRFI", "CrossSiteScripting")
+        for name in (
+            "EC2MetaDataSSRF",
+            "GenericLFI",
+            "RestrictedExtensions",
+            "GenericRFI",
+            "CrossSiteScripting",
+        )
     },
 }
-"""Rules of the managed rule groups that match legal requests to an API, with their labels. The rule groups count them, and
-`_block_labels` blocks the labeled requests that no API receives.
+"""Rules of the managed rule groups that match legal requests to an API, with their labels. The rule
+groups count them, and `_block_labels` blocks the labeled requests that no API receives.
 Source: AWS WAF Developer Guide, "Baseline rule groups"."""
 _NAMESPACES = {"common": CORE_RULE_SET, "known-bad-inputs": KNOWN_BAD_INPUTS}
 COUNTED_RULES = {**SIZE_RULES, **CONTENT_RULES, **QUERY_RULES}
@@ -48,11 +60,12 @@ API_PATHS = {
     "console": "^/v1/",
     "sharing": "^/($|s/|r/|v1/links/|v1/requests/)",
 }
-"""Paths of each service at which text fields, URLs of Cores and webhooks, secrets and requests to Cores are arbitrary text, which
-can look like an attack. The expressions, like the routes of the services, match the path as sent."""
+"""Paths of each service at which text fields, URLs of Cores and webhooks, secrets and requests to
+Cores are arbitrary text, which can look like an attack. The expressions, like the routes of the
+services, match the path as sent."""
 QUERY_PATHS = {"gateway": "^/", "console": "^/"}
-"""Paths of each service at which query strings contain arbitrary text: requests to Cores, filters of lists, paths of files, and
-the response of an identity provider."""
+"""Paths of each service at which query strings contain arbitrary text: requests to Cores, filters
+of lists, paths of files, and the response of an identity provider."""
 Rule = aws.wafv2.WebAclRuleArgsDict
 Statement = aws.wafv2.WebAclRuleStatementArgsDict
 RedactedField = aws.wafv2.WebAclLoggingConfigurationRedactedFieldArgsDict
@@ -68,7 +81,8 @@ class WebAclArgs(LogArgs):
     host_names: Host name of each service.
     load_balancer_arn: Protected load balancer; None for a web ACL of a distribution.
     stage_arns: Protected stages of REST APIs, keyed by name.
-    log_bucket_arn: Bucket for the log of a web ACL of a distribution. A log group would have to be in CLOUDFRONT_REGION.
+    log_bucket_arn: Bucket for the log of a web ACL of a distribution. A log group would have to be
+        in CLOUDFRONT_REGION.
     """
 
     waf: WafSettings
@@ -84,29 +98,43 @@ class WebAclArgs(LogArgs):
 
 
 def _redacted_fields() -> list[RedactedField]:
-    """Return the parts of a request that the log omits. A query string can contain the code of a sign-in, or an API key that a
-    client sends by mistake."""
-    fields: list[RedactedField] = [{"single_header": {"name": header}} for header in REDACTED_HEADERS]
+    """Return the parts of a request that the log omits. A query string can contain the code of a
+    sign-in, or an API key that a client sends by mistake."""
+    fields: list[RedactedField] = [
+        {"single_header": {"name": header}} for header in REDACTED_HEADERS
+    ]
     return [*fields, {"query_string": {}}]
 
 
 class WebAcl(Component):
-    """A web ACL with managed rule groups, rate limits by IP address for all services and for individual services, and a log
-    without credentials.
+    """A web ACL with managed rule groups, rate limits by IP address for all services and for
+    individual services, and a log without credentials.
 
-    Why: Known attacks and floods are blocked before they reach a task; limits per API key are applied by the gateway.
-    The core rule set is written for websites. It blocks legal requests to an API: URLs with IP addresses, files with the
-    extension .log, bodies of more than 8 KB, clients without a User-Agent header. Requests to Cores are arbitrary, so the rule
-    set does not apply to the gateway. At the APIs of the console and of secret sharing, its rules for bodies, query strings and
-    clients do not block. The signatures of known exploits in paths, headers and query strings apply everywhere.
-    Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008, GH-WAF-001 to GH-WAF-005.
+    Why: Known attacks and floods are blocked before they reach a task; limits per API key are
+        applied by the gateway.
+    The core rule set is written for websites. It blocks legal requests to an API: URLs with IP
+    addresses, files with the extension .log, bodies of more than 8 KB, clients without a User-Agent
+    header. Requests to Cores are arbitrary, so the rule set does not apply to the gateway. At the
+    APIs of the console and of secret sharing, its rules for bodies, query strings and clients do
+    not block. The signatures of known exploits in paths, headers and query strings apply
+    everywhere.
+    Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008,
+        GH-WAF-001 to GH-WAF-005.
     """
 
-    def __init__(self, name: str, args: WebAclArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: WebAclArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:edge:WebAcl", name, args, opts)
         names, hosts = args.names, args.host_names
-        limits = {service: limit for service, limit in args.waf.service_requests_max().items() if service in hosts}
-        metrics_path = _byte_match({"uri_path": {}}, "STARTS_WITH", "/metrics", "URL_DECODE", "NORMALIZE_PATH", "LOWERCASE")
+        limits = {
+            service: limit
+            for service, limit in args.waf.service_requests_max().items()
+            if service in hosts
+        }
+        metrics_path = _byte_match(
+            {"uri_path": {}}, "STARTS_WITH", "/metrics", "URL_DECODE", "NORMALIZE_PATH", "LOWERCASE"
+        )
         acl = aws.wafv2.WebAcl(
             name,
             name=names.name("edge" if args.region is None else "cloudfront"),
@@ -126,7 +154,9 @@ class WebAcl(Component):
                     for index, (rule, group) in enumerate(MANAGED.items())
                 ),
                 _block_labels(names, 20, "body-size", SIZE_RULES, _at_paths(hosts, API_PATHS), 413),
-                _block_labels(names, 21, "content", CONTENT_RULES, _at_paths(hosts, API_PATHS), 403),
+                _block_labels(
+                    names, 21, "content", CONTENT_RULES, _at_paths(hosts, API_PATHS), 403
+                ),
                 _block_labels(names, 22, "query", QUERY_RULES, _at_paths(hosts, QUERY_PATHS), 403),
             ],
             visibility_config={**_visibility(names.name("edge"))},
@@ -134,9 +164,13 @@ class WebAcl(Component):
             opts=self.child,
         )
         if args.load_balancer_arn is not None:
-            aws.wafv2.WebAclAssociation(name, resource_arn=args.load_balancer_arn, web_acl_arn=acl.arn, opts=self.child)
+            aws.wafv2.WebAclAssociation(
+                name, resource_arn=args.load_balancer_arn, web_acl_arn=acl.arn, opts=self.child
+            )
         for stage, arn in args.stage_arns.items():
-            aws.wafv2.WebAclAssociation(stage, resource_arn=arn, web_acl_arn=acl.arn, opts=self.child)
+            aws.wafv2.WebAclAssociation(
+                stage, resource_arn=arn, web_acl_arn=acl.arn, opts=self.child
+            )
         self.arn = acl.arn
         self._log(name, args)
         self.register_outputs({"arn": self.arn})
@@ -156,13 +190,19 @@ class WebAcl(Component):
             opts=opts,
         )
 
-    def _log_group(self, name: str, args: WebAclArgs) -> tuple[pulumi.Output[str], pulumi.ResourceOptions]:
-        """Create the log group of a regional web ACL. Returns its ARN, and options for a resource that requires its policy."""
+    def _log_group(
+        self, name: str, args: WebAclArgs
+    ) -> tuple[pulumi.Output[str], pulumi.ResourceOptions]:
+        """Create the log group of a regional web ACL. Returns its ARN, and options for a resource
+        that requires its policy.
+        """
         group = self.create_log_group(name, args.names.waf_log_group, args.logs)
         delivery = aws.cloudwatch.LogResourcePolicy(
             name,
             policy_name=args.names.name("waf-delivery"),
-            policy_document=render(log_delivery_policy(args.names, "AllowWafLogDelivery", args.names.waf_log_group)),
+            policy_document=render(
+                log_delivery_policy(args.names, "AllowWafLogDelivery", args.names.waf_log_group)
+            ),
             opts=self.child,
         )
         return group.arn, self.after(delivery)
@@ -170,14 +210,25 @@ class WebAcl(Component):
 
 def _visibility(metric: str) -> aws.wafv2.WebAclRuleVisibilityConfigArgsDict:
     # Sampled requests contain headers and therefore credentials.
-    return {"cloudwatch_metrics_enabled": True, "metric_name": metric, "sampled_requests_enabled": False}
+    return {
+        "cloudwatch_metrics_enabled": True,
+        "metric_name": metric,
+        "sampled_requests_enabled": False,
+    }
 
 
-def _managed_rule_group(names: Naming, priority: int, rule: str, group: str, hosts: Mapping[str, str]) -> Rule:
-    """Apply a managed rule group with its default actions, except that the rules in COUNTED_RULES only count and label requests.
-    `_block_labels` blocks the labeled requests. The core rule set does not apply to requests to the gateway."""
+def _managed_rule_group(
+    names: Naming, priority: int, rule: str, group: str, hosts: Mapping[str, str]
+) -> Rule:
+    """Apply a managed rule group with its default actions, except that the rules in COUNTED_RULES
+    only count and label requests. `_block_labels` blocks the labeled requests. The core rule set
+    does not apply to requests to the gateway."""
     namespace = _NAMESPACES.get(rule)
-    counted = [name for name, label in COUNTED_RULES.items() if namespace and label.startswith(f"{namespace}:")]
+    counted = [
+        name
+        for name, label in COUNTED_RULES.items()
+        if namespace and label.startswith(f"{namespace}:")
+    ]
     count: Any = [{"name": name, "action_to_use": {"count": {}}} for name in counted]
     at_gateway = namespace == CORE_RULE_SET and "gateway" in hosts
     return {
@@ -196,10 +247,25 @@ def _managed_rule_group(names: Naming, priority: int, rule: str, group: str, hos
     }
 
 
-def _block_labels(names: Naming, priority: int, rule: str, counted: Mapping[str, str], allowed: list[Any], status: int) -> Rule:
-    """Block requests with the label of a counted rule, unless one of the statements `allowed` matches."""
-    has_label = _any([{"label_match_statement": {"scope": "LABEL", "key": label}} for label in counted.values()])
-    statement: Any = {"and_statement": {"statements": [has_label, _not(_any(allowed))]}} if allowed else has_label
+def _block_labels(
+    names: Naming,
+    priority: int,
+    rule: str,
+    counted: Mapping[str, str],
+    allowed: list[Any],
+    status: int,
+) -> Rule:
+    """Block requests with the label of a counted rule, unless one of the statements `allowed`
+    matches.
+    """
+    has_label = _any(
+        [{"label_match_statement": {"scope": "LABEL", "key": label}} for label in counted.values()]
+    )
+    statement: Any = (
+        {"and_statement": {"statements": [has_label, _not(_any(allowed))]}}
+        if allowed
+        else has_label
+    )
     return _block(names, priority, rule, statement, status)
 
 
@@ -230,12 +296,16 @@ def _not(statement: Any) -> Any:
 
 
 def _any(statements: list[Any]) -> Any:
-    """Match if one of the statements matches. AWS WAF requires at least two statements in an or_statement."""
+    """Match if one of the statements matches. AWS WAF requires at least two statements in an
+    or_statement.
+    """
     return statements[0] if len(statements) == 1 else {"or_statement": {"statements": statements}}
 
 
 def _rate_limit(names: Naming, priority: int, rule: str, requests_max: int, host: str = "") -> Rule:
-    """Limit the number of requests from an IP address in five minutes, to one host name or to all host names."""
+    """Limit the number of requests from an IP address in five minutes, to one host name or to all
+    host names.
+    """
     rate: aws.wafv2.WebAclRuleStatementRateBasedStatementArgsDict = {
         "limit": requests_max,
         "aggregate_key_type": "IP",
@@ -246,7 +316,9 @@ def _rate_limit(names: Naming, priority: int, rule: str, requests_max: int, host
 
 
 def _at_host(host: str) -> Any:
-    """Match the Host header with or without the port, which a client can add, case-insensitively."""
+    """Match the Host header with or without the port, which a client can add,
+    case-insensitively.
+    """
     return {
         "regex_match_statement": {
             "regex_string": f"^{re.escape(host)}(:443)?$",
@@ -256,14 +328,18 @@ def _at_host(host: str) -> Any:
     }
 
 
-def _byte_match(field_to_match: dict[str, Any], constraint: str, text: str, *transformations: str) -> Any:
+def _byte_match(
+    field_to_match: dict[str, Any], constraint: str, text: str, *transformations: str
+) -> Any:
     """Return a statement for any nesting level. pulumi-aws has a separate type for each level."""
     return {
         "byte_match_statement": {
             "search_string": text,
             "positional_constraint": constraint,
             "field_to_match": field_to_match,
-            "text_transformations": [{"priority": index, "type": kind} for index, kind in enumerate(transformations)],
+            "text_transformations": [
+                {"priority": index, "type": kind} for index, kind in enumerate(transformations)
+            ],
         }
     }
 

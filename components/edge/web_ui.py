@@ -1,4 +1,6 @@
-"""The built files of the console's web UI, and how CloudFront serves them: keys, headers, pages and forwarded paths."""
+"""The built files of the console's web UI, and how CloudFront serves them: keys, headers, pages and
+forwarded paths.
+"""
 
 import json
 import mimetypes
@@ -14,7 +16,9 @@ FOLDER = _RUNTIME / "services" / "console" / "static"
 HEADERS = _RUNTIME / "platform" / "http" / "security_headers.toml"
 INDEX = "index.html"
 COMPRESSED = (".br", ".gz")
-"""Suffixes of the compressed files, from which the console responds. CloudFront compresses responses itself."""
+"""Suffixes of the compressed files, from which the console responds. CloudFront compresses
+responses itself.
+"""
 API_PATHS = ("/v1/*", "/openapi.json", "/operations.json", "/sign-in/*", "/sign-out")
 """Paths, besides those of the health checks, that the console serves in addition to the web UI."""
 
@@ -38,17 +42,21 @@ function handler(event) {
     };
 }
 """
-"""A CloudFront function that serves the index for the pages of the web UI and returns 404 for all other paths except assets. The
-function runs only for paths that are not forwarded to the console, so it does not change error responses of the API."""
+"""A CloudFront function that serves the index for the pages of the web UI and returns 404 for all
+other paths except assets. The function runs only for paths that are not forwarded to the console,
+so it does not change error responses of the API."""
 
 
 _NOT_FOUND = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
     "<title>Page not found – Gatehouse console</title></head>"
-    '<body><h1>Page not found</h1><p>There is no page at this address.</p><p><a href="/">Go to the overview</a></p></body></html>'
+    '<body><h1>Page not found</h1><p>There is no page at this address.</p><p><a href="/">Go to '
+    "the overview</a></p></body></html>"
 )
-"""The body of a response with status 404. A CloudFront function cannot respond with an object of the bucket and this status."""
+"""The body of a response with status 404. A CloudFront function cannot respond with an object of
+the bucket and this status.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,8 @@ def files(folder: Path = FOLDER) -> list[WebFile]:
     """Return the built files. Raises FileNotFoundError if the web UI is not built."""
     if not (folder / INDEX).is_file():
         raise FileNotFoundError(
-            f"{folder} does not contain the web UI, which services.console.hosting cloudfront uploads. Run scripts/setup.sh, "
+            f"{folder} does not contain the web UI, which services.console.hosting cloudfront "
+            f"uploads. Run scripts/setup.sh, "
             "which builds the web UI and requires npm."
         )
     assets = sorted(path for path in (folder / "assets").iterdir() if path.suffix not in COMPRESSED)
@@ -78,7 +87,10 @@ def files(folder: Path = FOLDER) -> list[WebFile]:
     immutable = "public, max-age=31536000, immutable"
     return [
         WebFile(INDEX, folder / INDEX, _content_type(INDEX), "no-cache"),
-        *(WebFile(f"assets/{path.name}", path, _content_type(path.name), immutable) for path in assets),
+        *(
+            WebFile(f"assets/{path.name}", path, _content_type(path.name), immutable)
+            for path in assets
+        ),
     ]
 
 

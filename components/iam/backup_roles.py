@@ -1,9 +1,24 @@
-"""Roles for S3 replication and AWS Backup, with the key policy statements and the vault policy that they need."""
+"""Roles for S3 replication and AWS Backup, with the key policy statements and the vault policy that
+they need.
+"""
 
 from collections.abc import Mapping
 
-from components.iam.documents import Document, Statement, allow, allow_key_use, deny, document, trust
-from components.iam.key_policies import AWS_RESOURCE_GRANT, SERVICES, bucket_key_use, caller_conditions
+from components.iam.documents import (
+    Document,
+    Statement,
+    allow,
+    allow_key_use,
+    deny,
+    document,
+    trust,
+)
+from components.iam.key_policies import (
+    AWS_RESOURCE_GRANT,
+    SERVICES,
+    bucket_key_use,
+    caller_conditions,
+)
 from components.iam.role_policies import RoleDefinition
 from components.naming import Naming
 
@@ -13,7 +28,9 @@ VAULT = "backup"
 """Resource name of the vault in both regions."""
 
 
-def role_definitions(names: Naming, *, replication_region: str, database_key_arn: str | None = None) -> dict[str, RoleDefinition]:
+def role_definitions(
+    names: Naming, *, replication_region: str, database_key_arn: str | None = None
+) -> dict[str, RoleDefinition]:
     """Return the roles, keyed by resource name.
 
     replication_region: Target region of S3 replication, or "" if there is none.
@@ -33,11 +50,19 @@ def role_definitions(names: Naming, *, replication_region: str, database_key_arn
 
 
 def replication_permissions(names: Naming, replica: Naming) -> Document:
-    """Return the permissions for S3 replication. Source: S3 User Guide, "Setting up permissions for live replication"."""
+    """Return the permissions for S3 replication. Source: S3 User Guide, "Setting up permissions for
+    live replication".
+    """
     source, target = names.bucket_arn("data"), replica.bucket_arn("data")
     return document(
-        allow("ReadReplicationConfiguration", "s3:GetReplicationConfiguration ListBucket", [source]),
-        allow("ReadVersions", "s3:GetObjectVersionForReplication GetObjectVersionAcl GetObjectVersionTagging", [f"{source}/*"]),
+        allow(
+            "ReadReplicationConfiguration", "s3:GetReplicationConfiguration ListBucket", [source]
+        ),
+        allow(
+            "ReadVersions",
+            "s3:GetObjectVersionForReplication GetObjectVersionAcl GetObjectVersionTagging",
+            [f"{source}/*"],
+        ),
         allow("WriteCopies", "s3:ReplicateObject ReplicateDelete ReplicateTags", [f"{target}/*"]),
     )
 
@@ -45,23 +70,36 @@ def replication_permissions(names: Naming, replica: Naming) -> Document:
 def backup_permissions(names: Naming, database_key_arn: str | None = None) -> Document:
     """Return the permissions for AWS Backup on the database, the table and the data bucket.
 
-    Source: the AWS managed policies AWSBackupServiceRolePolicyForBackup and AWSBackupServiceRolePolicyForS3Backup, limited
-    to the stack's ARNs. Restores require a separate role. `database_key_arn` belongs to another stack, whose key policy does not
-    name the role.
+    Source: the AWS managed policies AWSBackupServiceRolePolicyForBackup and
+        AWSBackupServiceRolePolicyForS3Backup, limited
+    to the stack's ARNs. Restores require a separate role. `database_key_arn` belongs to another
+    stack, whose key policy does not name the role.
     """
     bucket, table = names.bucket_arn("data"), names.table_arn("tokens")
 
     def any_region(service: str, resource: str) -> str:
-        """Return an ARN pattern that matches all regions, because copy jobs run in the destination region."""
+        """Return an ARN pattern that matches all regions, because copy jobs run in the destination
+        region.
+        """
         return names.any_arn(service, resource, "*")
 
-    snapshots = "rds:CreateDBSnapshot CopyDBSnapshot DeleteDBSnapshot AddTagsToResource ListTagsForResource"
-    read_bucket = (
-        "s3:ListBucket ListBucketVersions GetBucketVersioning GetBucketLocation GetBucketAcl GetBucketTagging "
-        "GetInventoryConfiguration PutInventoryConfiguration GetBucketNotification PutBucketNotification"
+    snapshots = (
+        "rds:CreateDBSnapshot CopyDBSnapshot DeleteDBSnapshot AddTagsToResource ListTagsForResource"
     )
-    read_objects = "s3:GetObject GetObjectAcl GetObjectTagging GetObjectVersion GetObjectVersionAcl GetObjectVersionTagging"
-    rules = "events:DescribeRule PutRule DeleteRule EnableRule DisableRule PutTargets RemoveTargets ListTargetsByRule"
+    read_bucket = (
+        "s3:ListBucket ListBucketVersions GetBucketVersioning GetBucketLocation GetBucketAcl "
+        "GetBucketTagging "
+        "GetInventoryConfiguration PutInventoryConfiguration GetBucketNotification "
+        "PutBucketNotification"
+    )
+    read_objects = (
+        "s3:GetObject GetObjectAcl GetObjectTagging GetObjectVersion "
+        "GetObjectVersionAcl GetObjectVersionTagging"
+    )
+    rules = (
+        "events:DescribeRule PutRule DeleteRule EnableRule DisableRule PutTargets "
+        "RemoveTargets ListTargetsByRule"
+    )
     # AWS authorizes the Describe actions on both resource types.
     databases = [any_region("rds", "db:*"), any_region("rds", "snapshot:*")]
     through_rds = caller_conditions(names, *SERVICES["backup"])
@@ -77,8 +115,13 @@ def backup_permissions(names: Naming, database_key_arn: str | None = None) -> Do
         allow("Database", "rds:CreateDBSnapshot ListTagsForResource", [names.database_arn]),
         allow("DescribeDatabases", "rds:DescribeDBInstances DescribeDBSnapshots", databases),
         allow("DatabaseSnapshots", snapshots, [any_region("rds", "snapshot:awsbackup:*")]),
-        # CreateBackup applies in a region where AWS Backup does not manage the backups of DynamoDB, StartAwsBackupJob elsewhere.
-        allow("Table", "dynamodb:CreateBackup DescribeTable ListTagsOfResource StartAwsBackupJob", [table]),
+        # CreateBackup applies in a region where AWS Backup does not manage the backups of DynamoDB,
+        # StartAwsBackupJob elsewhere.
+        allow(
+            "Table",
+            "dynamodb:CreateBackup DescribeTable ListTagsOfResource StartAwsBackupJob",
+            [table],
+        ),
         allow("TableBackups", "dynamodb:DescribeBackup DeleteBackup", [f"{table}/backup/*"]),
         allow("Bucket", read_bucket, [bucket]),
         allow("Objects", read_objects, [f"{bucket}/*"]),
@@ -87,37 +130,57 @@ def backup_permissions(names: Naming, database_key_arn: str | None = None) -> Do
         allow("RecoveryPoints", "backup:TagResource", [any_region("backup", "recovery-point:*")]),
         # These actions do not support resource-level permissions (Service Authorization Reference).
         *(keys if database_key_arn else ()),
-        allow("ListResources", ["tag:GetResources", "cloudwatch:GetMetricData", "events:ListRules"], ["*"]),
+        allow(
+            "ListResources",
+            ["tag:GetResources", "cloudwatch:GetMetricData", "events:ListRules"],
+            ["*"],
+        ),
     )
 
 
-def key_statements(names: Naming, *, replication_region: str, replica_region: str) -> Mapping[str, tuple[Statement, ...]]:
+def key_statements(
+    names: Naming, *, replication_region: str, replica_region: str
+) -> Mapping[str, tuple[Statement, ...]]:
     """Return key policy statements, keyed by KMS key. `replica` is the replica of the backup key.
 
     replication_region: Target region of S3 replication, or "".
     replica_region: Region of the backup key's replica, or "".
     """
-    statements = {"data": _backup_use(names, ("rds", "dynamodb", "s3")), "backup": _backup_use(names, SERVICES["backup"])}
+    statements = {
+        "data": _backup_use(names, ("rds", "dynamodb", "s3")),
+        "backup": _backup_use(names, SERVICES["backup"]),
+    }
     replica, role = names.in_region(replica_region), names.role_arn(REPLICATION)
     if replica_region:
         statements["replica"] = _backup_use(replica, SERVICES["backup"])
     if replication_region:
-        statements["data"] += (bucket_key_use("AllowReplication", names, "data", "kms:Decrypt", role),)
-        statements["replica"] += (bucket_key_use("AllowReplication", replica, "data", "kms:Encrypt", role),)
+        statements["data"] += (
+            bucket_key_use("AllowReplication", names, "data", "kms:Decrypt", role),
+        )
+        statements["replica"] += (
+            bucket_key_use("AllowReplication", replica, "data", "kms:Encrypt", role),
+        )
     return statements
 
 
 def vault_policy(names: Naming) -> Document:
-    """Return the vault policy, which denies the deletion of recovery points, and denies other accounts permission to copy
-    recovery points into the vault. The policy does not affect expiration by lifecycle."""
+    """Return the vault policy, which denies the deletion of recovery points, and denies other
+    accounts permission to copy recovery points into the vault. The policy does not affect
+    expiration by lifecycle."""
     deletion = (
-        "backup:DeleteRecoveryPoint UpdateRecoveryPointLifecycle DisassociateRecoveryPoint DeleteBackupVault "
+        "backup:DeleteRecoveryPoint UpdateRecoveryPointLifecycle DisassociateRecoveryPoint "
+        "DeleteBackupVault "
         "DeleteBackupVaultLockConfiguration"
     )
     other_account = {"StringNotEquals": {"aws:PrincipalAccount": names.account}}
     return document(
         deny("DenyDeletion", deletion, ["*"]),
-        deny("DenyCopiesFromOtherAccounts", "backup:CopyIntoBackupVault", ["*"], conditions=other_account),
+        deny(
+            "DenyCopiesFromOtherAccounts",
+            "backup:CopyIntoBackupVault",
+            ["*"],
+            conditions=other_account,
+        ),
     )
 
 
@@ -126,5 +189,7 @@ def _backup_use(names: Naming, services: tuple[str, ...]) -> tuple[Statement, ..
     use = "kms:Decrypt GenerateDataKey* ReEncrypt* DescribeKey"
     return (
         allow_key_use("AllowBackupUse", use, role, through_services),
-        allow_key_use("AllowBackupGrants", "kms:CreateGrant", role, AWS_RESOURCE_GRANT | through_services),
+        allow_key_use(
+            "AllowBackupGrants", "kms:CreateGrant", role, AWS_RESOURCE_GRANT | through_services
+        ),
     )

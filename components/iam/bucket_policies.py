@@ -13,111 +13,190 @@ from components.iam.documents import (
 from components.naming import CLOUDFRONT_REGION, Naming
 
 LOAD_BALANCER_PREFIXES = ("edge-access", "edge-connection")
-"""Key prefixes of access and connection logs. Elastic Load Balancing rejects a prefix that contains AWSLogs."""
+"""Key prefixes of access and connection logs. Elastic Load Balancing rejects a prefix that contains
+AWSLogs.
+"""
 CONFIG_PREFIX = "config"
 """Key prefix of AWS Config deliveries."""
 
 
-def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers: tuple[Statement, ...] = ()) -> Document:
+def bucket_policy(
+    names: Naming, bucket: str, *, encrypted_by_key: bool, writers: tuple[Statement, ...] = ()
+) -> Document:
     """Return the policy of a bucket.
 
     bucket: Full name of the bucket.
-    encrypted_by_key: Whether the default encryption uses a customer managed key. Requests that specify an encryption are denied,
-        and requests that specify none use the default (S3 User Guide, "Setting default server-side encryption behavior for Amazon
-        S3 buckets").
+    encrypted_by_key: Whether the default encryption uses a customer managed key. Requests that
+        specify an encryption are denied, and requests that specify none use the default (S3 User
+        Guide, "Setting default server-side encryption behavior for Amazon S3 buckets").
     writers: Additional statements, which allow AWS services to write or deny requests.
     """
     arn = names.s3_arn(bucket)
     everything, objects = [arn, f"{arn}/*"], [f"{arn}/*"]
     not_service = {"aws:PrincipalIsAWSService": "false"}
-    other_account = {"StringNotEquals": {"aws:PrincipalAccount": names.account}, "BoolIfExists": not_service}
+    other_account = {
+        "StringNotEquals": {"aws:PrincipalAccount": names.account},
+        "BoolIfExists": not_service,
+    }
     customer_key = {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}}
     statements = [
         deny_insecure_transport("s3:*", everything),
-        deny("DenyOutdatedTls", "s3:*", everything, conditions={"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
+        deny(
+            "DenyOutdatedTls",
+            "s3:*",
+            everything,
+            conditions={"NumericLessThan": {"s3:TlsVersion": "1.2"}},
+        ),
         deny("DenyOtherAccounts", "s3:*", everything, conditions=other_account),
         deny("DenyCustomerProvidedKeys", "s3:PutObject", objects, conditions=customer_key),
     ]
     if encrypted_by_key:
         # CloudTrail specifies the key in each request, so AWS services are exempt.
         for sid, header in (("DenyOtherKmsKeys", "-aws-kms-key-id"), ("DenyOtherEncryption", "")):
-            specifies_encryption = {"Null": {f"s3:x-amz-server-side-encryption{header}": "false"}, "BoolIfExists": not_service}
+            specifies_encryption = {
+                "Null": {f"s3:x-amz-server-side-encryption{header}": "false"},
+                "BoolIfExists": not_service,
+            }
             statements.append(deny(sid, "s3:PutObject", objects, conditions=specifies_encryption))
     return document(*statements, *writers)
 
 
 def deny_old_signatures(names: Naming, bucket: str) -> tuple[Statement, ...]:
-    """Deny presigned requests that were signed more than a minute ago. The requests that the runtime presigns are valid for 60
-    seconds (`PRESIGNED_S`), but a role with access to the bucket could sign requests that are valid for longer.
+    """Deny presigned requests that were signed more than a minute ago. The requests that the
+    runtime presigns are valid for 60 seconds (`PRESIGNED_S`), but a role with access to the bucket
+    could sign requests that are valid for longer.
 
-    `s3:signatureAge` is in milliseconds and applies to presigned requests. Source: Amazon S3 API Reference, "Amazon S3 Signature
-    Version 4 Authentication Specific Policy Keys".
+    `s3:signatureAge` is in milliseconds and applies to presigned requests. Source: Amazon S3 API
+    Reference, "Amazon S3 Signature Version 4 Authentication Specific Policy Keys".
     """
     conditions: Conditions = {
         "StringEquals": {"s3:authType": ["REST-QUERY-STRING", "POST"]},
         "NumericGreaterThan": {"s3:signatureAge": "60000"},
     }
-    return (deny("DenyOldSignatures", "s3:*", [names.s3_arn(f"{bucket}/*")], conditions=conditions),)
+    return (
+        deny("DenyOldSignatures", "s3:*", [names.s3_arn(f"{bucket}/*")], conditions=conditions),
+    )
 
 
 def access_log_writers(names: Naming, sink: str, sources: tuple[str, ...]) -> tuple[Statement, ...]:
-    """Allow S3 to write the access logs of `sources` under `s3/` in the bucket `sink`. The arguments are full bucket names."""
+    """Allow S3 to write the access logs of `sources` under `s3/` in the bucket `sink`. The
+    arguments are full bucket names.
+    """
     objects, buckets = [names.s3_arn(f"{sink}/s3/*")], [names.s3_arn(source) for source in sources]
     service = "logging.s3"
-    return (allow_service(service, "AllowS3AccessLogs", "s3:PutObject", objects, account=names.account, source_arn=buckets),)
+    return (
+        allow_service(
+            service,
+            "AllowS3AccessLogs",
+            "s3:PutObject",
+            objects,
+            account=names.account,
+            source_arn=buckets,
+        ),
+    )
 
 
-def load_balancer_log_writers(names: Naming, sink: str, prefixes: tuple[str, ...]) -> tuple[Statement, ...]:
-    """Allow the stack's load balancers to write logs. Source: Elastic Load Balancing User Guide, "Enable access logs for
-    your Application Load Balancer"."""
+def load_balancer_log_writers(
+    names: Naming, sink: str, prefixes: tuple[str, ...]
+) -> tuple[Statement, ...]:
+    """Allow the stack's load balancers to write logs. Source: Elastic Load Balancing User Guide,
+    "Enable access logs for your Application Load Balancer"."""
     objects = [names.s3_arn(f"{sink}/{prefix}/AWSLogs/{names.account}/*") for prefix in prefixes]
-    source, service = names.arn("elasticloadbalancing", f"loadbalancer/app/{names.name('*')}"), "logdelivery.elasticloadbalancing"
-    return (allow_service(service, "AllowLoadBalancerLogs", "s3:PutObject", objects, account=names.account, source_arn=source),)
+    source, service = (
+        names.arn("elasticloadbalancing", f"loadbalancer/app/{names.name('*')}"),
+        "logdelivery.elasticloadbalancing",
+    )
+    return (
+        allow_service(
+            service,
+            "AllowLoadBalancerLogs",
+            "s3:PutObject",
+            objects,
+            account=names.account,
+            source_arn=source,
+        ),
+    )
 
 
 def edge_log_writers(names: Naming, sink: str) -> tuple[Statement, ...]:
-    """Allow the delivery of logs of the distribution and its web ACL. Sources: CloudWatch Logs User Guide, "Logs sent to Amazon
-    S3"; AWS WAF Developer Guide, "Amazon S3 destinations"."""
+    """Allow the delivery of logs of the distribution and its web ACL. Sources: CloudWatch Logs User
+    Guide, "Logs sent to Amazon S3"; AWS WAF Developer Guide, "Amazon S3 destinations"."""
     bucket_arn, principal = names.s3_arn(sink), {"Service": "delivery.logs.amazonaws.com"}
     account = {"aws:SourceAccount": names.account}
     sources = {"aws:SourceArn": names.in_region(CLOUDFRONT_REGION).arn("logs", "*")}
     check: Conditions = {"StringEquals": account, "ArnLike": sources}
-    write: Conditions = {"StringEquals": {**account, "s3:x-amz-acl": "bucket-owner-full-control"}, "ArnLike": sources}
+    write: Conditions = {
+        "StringEquals": {**account, "s3:x-amz-acl": "bucket-owner-full-control"},
+        "ArnLike": sources,
+    }
     objects = [f"{bucket_arn}/AWSLogs/{names.account}/*"]
     return (
-        allow("AllowLogDeliveryAclCheck", "s3:GetBucketAcl", [bucket_arn], principal=principal, conditions=check),
+        allow(
+            "AllowLogDeliveryAclCheck",
+            "s3:GetBucketAcl",
+            [bucket_arn],
+            principal=principal,
+            conditions=check,
+        ),
         allow("AllowLogDelivery", "s3:PutObject", objects, principal=principal, conditions=write),
     )
 
 
 def distribution_readers(names: Naming, bucket: str) -> tuple[Statement, ...]:
-    """Allow the account's distributions to read objects through origin access control. CloudFront assigns the IDs of
-    distributions, so the policy contains a pattern, which is known at preview. Source: CloudFront Developer Guide, "Restrict
-    access to an Amazon S3 origin"."""
+    """Allow the account's distributions to read objects through origin access control. CloudFront
+    assigns the IDs of distributions, so the policy contains a pattern, which is known at preview.
+    Source: CloudFront Developer Guide, "Restrict access to an Amazon S3 origin"."""
     objects, source = [names.s3_arn(f"{bucket}/*")], names.distributions_arn
-    return (allow_service("cloudfront", "AllowDistributions", "s3:GetObject", objects, source_arn=source),)
+    return (
+        allow_service(
+            "cloudfront", "AllowDistributions", "s3:GetObject", objects, source_arn=source
+        ),
+    )
 
 
 def trail_writers(names: Naming, bucket: str) -> tuple[Statement, ...]:
-    """Allow CloudTrail to write the stack's trail. Source: CloudTrail User Guide, "Amazon S3 bucket policy for
-    CloudTrail"."""
+    """Allow CloudTrail to write the stack's trail. Source: CloudTrail User Guide, "Amazon S3 bucket
+    policy for CloudTrail"."""
     source = {"aws:SourceArn": names.arn("cloudtrail", f"trail/{names.name('trail')}")}
-    return _owned_writes("CloudTrail", "s3:GetBucketAcl", names.s3_arn(bucket), f"AWSLogs/{names.account}/*", source)
+    return _owned_writes(
+        "CloudTrail", "s3:GetBucketAcl", names.s3_arn(bucket), f"AWSLogs/{names.account}/*", source
+    )
 
 
 def config_writers(names: Naming, sink: str) -> tuple[Statement, ...]:
-    """Allow AWS Config to write to the bucket. Source: AWS Config Developer Guide, "Permissions for the Amazon S3 Bucket for
-    the AWS Config Delivery Channel"."""
-    objects, source = f"{CONFIG_PREFIX}/AWSLogs/{names.account}/Config/*", {"aws:SourceAccount": names.account}
-    return _owned_writes("Config", "s3:GetBucketAcl ListBucket", names.s3_arn(sink), objects, source)
+    """Allow AWS Config to write to the bucket. Source: AWS Config Developer Guide, "Permissions for
+    the Amazon S3 Bucket for the AWS Config Delivery Channel"."""
+    objects, source = (
+        f"{CONFIG_PREFIX}/AWSLogs/{names.account}/Config/*",
+        {"aws:SourceAccount": names.account},
+    )
+    return _owned_writes(
+        "Config", "s3:GetBucketAcl ListBucket", names.s3_arn(sink), objects, source
+    )
 
 
-def _owned_writes(service: str, check: str, bucket_arn: str, objects: str, source: dict[str, str]) -> tuple[Statement, ...]:
-    """Allow a service to verify its access to the bucket, and to write objects that the bucket owner owns."""
+def _owned_writes(
+    service: str, check: str, bucket_arn: str, objects: str, source: dict[str, str]
+) -> tuple[Statement, ...]:
+    """Allow a service to verify its access to the bucket, and to write objects that the bucket
+    owner owns.
+    """
     principal = {"Service": f"{service.lower()}.amazonaws.com"}
     owned = {**source, "s3:x-amz-acl": "bucket-owner-full-control"}
     objects = f"{bucket_arn}/{objects}"
     return (
-        allow(f"Allow{service}AclCheck", check, [bucket_arn], principal=principal, conditions={"StringEquals": source}),
-        allow(f"Allow{service}Write", "s3:PutObject", [objects], principal=principal, conditions={"StringEquals": owned}),
+        allow(
+            f"Allow{service}AclCheck",
+            check,
+            [bucket_arn],
+            principal=principal,
+            conditions={"StringEquals": source},
+        ),
+        allow(
+            f"Allow{service}Write",
+            "s3:PutObject",
+            [objects],
+            principal=principal,
+            conditions={"StringEquals": owned},
+        ),
     )

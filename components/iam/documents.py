@@ -7,7 +7,9 @@ from typing import Any
 Statement = dict[str, Any]
 Document = dict[str, Any]
 Conditions = Mapping[str, Mapping[str, str | Sequence[str]]]
-"""Values by condition operator and condition key: {"StringEquals": {"aws:SourceAccount": "123456789012"}}."""
+"""Values by condition operator and condition key: {"StringEquals": {"aws:SourceAccount":
+"123456789012"}}.
+"""
 
 ANYONE = "*"
 
@@ -36,16 +38,25 @@ def deny(
     principal: str | None = ANYONE,
     conditions: Conditions | None = None,
 ) -> Statement:
-    """Return a Deny statement for every principal that meets the conditions. `principal` is None in an identity-based policy."""
+    """Return a Deny statement for every principal that meets the conditions. `principal` is None in
+    an identity-based policy.
+    """
     return _statement("Deny", sid, actions, resources, principal, conditions)
 
 
 def deny_insecure_transport(actions: str | Sequence[str], resources: Sequence[str]) -> Statement:
     """Return a statement that denies requests without TLS."""
-    return deny("DenyInsecureTransport", actions, resources, conditions={"Bool": {"aws:SecureTransport": "false"}})
+    return deny(
+        "DenyInsecureTransport",
+        actions,
+        resources,
+        conditions={"Bool": {"aws:SecureTransport": "false"}},
+    )
 
 
-def deny_other_accounts(actions: str | Sequence[str], resources: Sequence[str], account: str) -> Statement:
+def deny_other_accounts(
+    actions: str | Sequence[str], resources: Sequence[str], account: str
+) -> Statement:
     """Return a statement that denies principals in every other account."""
     conditions = {"StringNotEquals": {"aws:PrincipalAccount": account}}
     return deny("DenyOtherAccounts", actions, resources, conditions=conditions)
@@ -59,10 +70,12 @@ def document(*statements: Statement) -> Document:
 def trust(service: str, *, account: str = "", source_arn: str = "") -> Document:
     """Return the trust policy of a role that one AWS service assumes.
 
-    `account` and `source_arn` become conditions that prevent the confused deputy problem. Set only the keys that the trust policy
-    in the documentation of the service contains: a condition on a key that the service does not send denies the service. The
-    trust policies of CloudTrail, API Gateway, ECS infrastructure, S3 replication, RDS Proxy, AWS Backup and Lambda are documented
-    without conditions. For these roles, iam:PassRole restricts who can pass them (docs/decisions/0041).
+    `account` and `source_arn` become conditions that prevent the confused deputy problem. Set only
+    the keys that the trust policy in the documentation of the service contains: a condition on a
+    key that the service does not send denies the service. The trust policies of CloudTrail, API
+    Gateway, ECS infrastructure, S3 replication, RDS Proxy, AWS Backup and Lambda are documented
+    without conditions. For these roles, iam:PassRole restricts who can pass them
+    (docs/decisions/0041).
     """
     statement: Statement = {
         "Sid": "AllowServiceToAssumeRole",
@@ -88,9 +101,13 @@ def allow_service(
     account: str = "",
     source_arn: str | Sequence[str] = "",
 ) -> Statement:
-    """Return an Allow statement of a resource policy for an AWS service that acts on behalf of `account` or `source_arn`."""
+    """Return an Allow statement of a resource policy for an AWS service that acts on behalf of
+    `account` or `source_arn`.
+    """
     principal = {"Service": f"{service}.amazonaws.com"}
-    return allow(sid, actions, resources, principal=principal, conditions=_source(account, source_arn))
+    return allow(
+        sid, actions, resources, principal=principal, conditions=_source(account, source_arn)
+    )
 
 
 def allow_key_use(
@@ -104,7 +121,9 @@ def allow_key_use(
 
 
 def action_list(actions: str) -> list[str]:
-    """Return the actions of one service: "s3:GetObject PutObject" expands to s3:GetObject and s3:PutObject."""
+    """Return the actions of one service: "s3:GetObject PutObject" expands to s3:GetObject and
+    s3:PutObject.
+    """
     service, _, names = actions.partition(":")
     return [f"{service}:{name}" for name in names.split()]
 
@@ -127,7 +146,10 @@ def _statement(
     statement: Statement = {"Sid": sid, "Effect": effect}
     if principal is not None:
         statement["Principal"] = principal
-    statement |= {"Action": action_list(actions) if isinstance(actions, str) else list(actions), "Resource": list(resources)}
+    statement |= {
+        "Action": action_list(actions) if isinstance(actions, str) else list(actions),
+        "Resource": list(resources),
+    }
     if conditions:
         statement["Condition"] = {operator: dict(keys) for operator, keys in conditions.items()}
     return statement

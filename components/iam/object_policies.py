@@ -1,4 +1,6 @@
-"""Grants processes access to S3 objects: audit checkpoints, encrypted exports, and the files of a legacy deployment."""
+"""Grants processes access to S3 objects: audit checkpoints, encrypted exports, and the files of a
+legacy deployment.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,24 +11,39 @@ from components.naming import Naming
 
 KEY_VARIABLE, ARCHIVE_VARIABLE = "GATEHOUSE_CHECKPOINT_KEY", "GATEHOUSE_CHECKPOINT_ARCHIVE"
 CHECKPOINTS = "checkpoints/"
-"""Key prefix of checkpoints in the trail bucket. The bucket's object lock applies to checkpoints."""
+"""Key prefix of checkpoints in the trail bucket. The bucket's object lock applies to
+checkpoints.
+"""
 EXPORTS = "exports/"
 """Key prefix of encrypted exports in the data bucket."""
 
 
 def signing_processes(contract: Contract) -> tuple[Process, ...]:
     """Return the processes that create checkpoints."""
-    return tuple(process for process in contract.processes.values() if KEY_VARIABLE in process.variables)
+    return tuple(
+        process for process in contract.processes.values() if KEY_VARIABLE in process.variables
+    )
 
 
 def console_processes(contract: Contract) -> tuple[Process, ...]:
-    """Return the processes that serve the console. They update the legacy files, import keys and export keys."""
-    return tuple(process for process in contract.processes.values() if "console" in (s.name for s in process.services))
+    """Return the processes that serve the console. They update the legacy files, import keys and
+    export keys.
+    """
+    return tuple(
+        process
+        for process in contract.processes.values()
+        if "console" in (s.name for s in process.services)
+    )
 
 
 def checkpoint_variables(names: Naming) -> dict[str, str]:
-    """Return the environment variables for the signing processes. The key alias is known before the key exists."""
-    return {KEY_VARIABLE: names.arn("kms", names.alias("audit")), ARCHIVE_VARIABLE: f"s3://{names.bucket('trail')}/{CHECKPOINTS}"}
+    """Return the environment variables for the signing processes. The key alias is known before the
+    key exists.
+    """
+    return {
+        KEY_VARIABLE: names.arn("kms", names.alias("audit")),
+        ARCHIVE_VARIABLE: f"s3://{names.bucket('trail')}/{CHECKPOINTS}",
+    }
 
 
 def checkpoint_arns(names: Naming) -> str:
@@ -40,22 +57,31 @@ def legacy_file_arns(names: Naming, urls: Sequence[str]) -> list[str]:
 
 
 def console_statements(names: Naming, legacy_files: Sequence[str]) -> list[Statement]:
-    """Allow the console to read and write exports and exactly these legacy files, but not to delete them.
+    """Allow the console to read and write exports and exactly these legacy files, but not to delete
+    them.
 
     A conditional write requires both actions (S3 User Guide, "Conditional requests").
     """
     actions = ["s3:GetObject", "s3:PutObject"]
     return [
         allow("Exports", actions, [f"{names.bucket_arn('data')}/{EXPORTS}*"]),
-        *([allow("LegacyFiles", actions, legacy_file_arns(names, legacy_files))] if legacy_files else []),
+        *(
+            [allow("LegacyFiles", actions, legacy_file_arns(names, legacy_files))]
+            if legacy_files
+            else []
+        ),
     ]
 
 
-def key_statements(names: Naming, *, signers: Sequence[str], consoles: Sequence[str]) -> Mapping[str, tuple[Statement, ...]]:
-    """Return key policy statements, keyed by KMS key. S3 encrypts checkpoints on behalf of the roles `signers`, and encrypts and
-    decrypts exports on behalf of the roles `consoles`."""
+def key_statements(
+    names: Naming, *, signers: Sequence[str], consoles: Sequence[str]
+) -> Mapping[str, tuple[Statement, ...]]:
+    """Return key policy statements, keyed by KMS key. S3 encrypts checkpoints on behalf of the
+    roles `signers`, and encrypts and decrypts exports on behalf of the roles `consoles`."""
     sign, transfer = ([names.role_arn(role) for role in roles] for roles in (signers, consoles))
     return {
-        "data": (bucket_key_use("Exports", names, "data", "kms:Decrypt GenerateDataKey", transfer),),
+        "data": (
+            bucket_key_use("Exports", names, "data", "kms:Decrypt GenerateDataKey", transfer),
+        ),
         "logs": (bucket_key_use("WriteCheckpoints", names, "trail", "kms:GenerateDataKey", sign),),
     }

@@ -19,19 +19,33 @@ from components.naming import Naming
 
 NOTIFICATION_TOPIC = "notifications"
 NOTIFYING_SERVICES = {
-    "Service": [f"{service}.amazonaws.com" for service in ("events.rds", "backup", "budgets", "costalerts")],
+    "Service": [
+        f"{service}.amazonaws.com" for service in ("events.rds", "backup", "budgets", "costalerts")
+    ],
 }
-"""Services that publish to the notification topic: RDS events, AWS Backup, AWS Budgets and Cost Anomaly Detection."""
+"""Services that publish to the notification topic: RDS events, AWS Backup, AWS Budgets and Cost
+Anomaly Detection.
+"""
 
 
 def alarm_topic_policy(names: Naming) -> Document:
     """Allow CloudWatch alarms and EventBridge rules of the stack to publish, over TLS."""
     arn = names.arn("sns", names.name(ALARM_TOPIC))
-    alarms, rules = names.arn("cloudwatch", f"alarm:{names.name('*')}"), names.arn("events", f"rule/{names.name('*')}")
+    alarms, rules = (
+        names.arn("cloudwatch", f"alarm:{names.name('*')}"),
+        names.arn("events", f"rule/{names.name('*')}"),
+    )
     publish, account = "sns:Publish", names.account
     return document(
         deny_insecure_transport(publish, [arn]),
-        allow_service("cloudwatch", "AllowCloudWatchAlarms", publish, [arn], account=account, source_arn=alarms),
+        allow_service(
+            "cloudwatch",
+            "AllowCloudWatchAlarms",
+            publish,
+            [arn],
+            account=account,
+            source_arn=alarms,
+        ),
         allow_service("events", "AllowEventBridgeRules", publish, [arn], source_arn=rules),
     )
 
@@ -42,23 +56,38 @@ def notification_topic_policy(names: Naming) -> Document:
     own_account = {"StringEquals": {"aws:SourceAccount": names.account}}
     return document(
         deny_insecure_transport("sns:Publish", [arn]),
-        allow("AllowServiceNotifications", "sns:Publish", [arn], principal=NOTIFYING_SERVICES, conditions=own_account),
+        allow(
+            "AllowServiceNotifications",
+            "sns:Publish",
+            [arn],
+            principal=NOTIFYING_SERVICES,
+            conditions=own_account,
+        ),
     )
 
 
 def notification_key_statements(names: Naming) -> tuple[Statement, ...]:
-    """Return statements for the policy of the topic's key, which allow the services to encrypt messages for this topic."""
-    return (topic_key_use("AllowServiceNotifications", names, NOTIFICATION_TOPIC, NOTIFYING_SERVICES),)
+    """Return statements for the policy of the topic's key, which allow the services to encrypt
+    messages for this topic.
+    """
+    return (
+        topic_key_use("AllowServiceNotifications", names, NOTIFICATION_TOPIC, NOTIFYING_SERVICES),
+    )
 
 
 def queue_policy(names: Naming, function: str) -> Document:
-    """Return the policy of a function's dead-letter queue: the function's role can send messages over TLS, and other accounts
-    have no access. Consumers need an identity policy."""
+    """Return the policy of a function's dead-letter queue: the function's role can send messages
+    over TLS, and other accounts have no access. Consumers need an identity policy."""
     arn = names.arn("sqs", names.dead_letter_queue(function))
     return document(
         deny_insecure_transport("sqs:*", [arn]),
         deny_other_accounts("sqs:*", [arn], names.account),
-        allow("AllowFunctionRole", "sqs:SendMessage", [arn], principal={"AWS": names.role_arn(function)}),
+        allow(
+            "AllowFunctionRole",
+            "sqs:SendMessage",
+            [arn],
+            principal={"AWS": names.role_arn(function)},
+        ),
     )
 
 
@@ -66,15 +95,22 @@ def secret_policy(names: Naming, reader_arns: tuple[str, ...]) -> Document:
     """Deny reads by every principal except the readers, and all access from other accounts."""
     other = {"ArnNotLike": {"aws:PrincipalArn": list(reader_arns)}}
     return document(
-        deny("DenyOtherReaders", "secretsmanager:GetSecretValue BatchGetSecretValue", ["*"], conditions=other),
+        deny(
+            "DenyOtherReaders",
+            "secretsmanager:GetSecretValue BatchGetSecretValue",
+            ["*"],
+            conditions=other,
+        ),
         deny_other_accounts("secretsmanager:*", ["*"], names.account),
     )
 
 
 def repository_policy(names: Naming, function_arns: tuple[str, ...]) -> Document:
-    """Allow Lambda to pull the image for these functions. A repository policy has no Resource element.
+    """Allow Lambda to pull the image for these functions. A repository policy has no Resource
+    element.
 
-    The documented policy has a condition on the source ARN only. Source: Lambda Developer Guide, "Amazon ECR permissions".
+    The documented policy has a condition on the source ARN only. Source: Lambda Developer Guide,
+    "Amazon ECR permissions".
     """
     pull, functions = "ecr:BatchGetImage GetDownloadUrlForLayer", list(function_arns)
     statement = allow_service("lambda", "AllowLambdaPull", pull, [], source_arn=functions)
@@ -85,18 +121,28 @@ def repository_policy(names: Naming, function_arns: tuple[str, ...]) -> Document
 def log_delivery_policy(names: Naming, sid: str, log_group: str) -> Document:
     """Allow the log delivery service to write to the log group with this full name.
 
-    Sources: CloudWatch Logs User Guide, "IAM permissions required to create or work with a data protection policy"; AWS
+    Sources: CloudWatch Logs User Guide, "IAM permissions required to create or work with a data
+        protection policy"; AWS
     WAF Developer Guide, "Permissions to publish logs to CloudWatch Logs".
     """
-    write, streams = "logs:CreateLogStream PutLogEvents", [f"{names.log_group_arn(log_group)}:log-stream:*"]
+    write, streams = (
+        "logs:CreateLogStream PutLogEvents",
+        [f"{names.log_group_arn(log_group)}:log-stream:*"],
+    )
     source = names.arn("logs", "*")
-    return document(allow_service("delivery.logs", sid, write, streams, account=names.account, source_arn=source))
+    return document(
+        allow_service(
+            "delivery.logs", sid, write, streams, account=names.account, source_arn=source
+        )
+    )
 
 
 def rest_api_policy(names: Naming, methods: Sequence[str]) -> Document:
-    """Allow every caller to invoke these methods of the stage, over TLS. The link's token authorizes the request.
+    """Allow every caller to invoke these methods of the stage, over TLS. The link's token
+    authorizes the request.
 
-    API Gateway generates the API ID, so the ARNs contain a wildcard. The policy is attached to one API and affects no other.
+    API Gateway generates the API ID, so the ARNs contain a wildcard. The policy is attached to one
+    API and affects no other.
     """
     arns = [names.arn("execute-api", f"*/{STAGE}/{method}/*") for method in methods]
     return document(

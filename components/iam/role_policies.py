@@ -1,4 +1,6 @@
-"""Trust policies and permissions of the roles that the processes and the AWS services of a stack assume."""
+"""Trust policies and permissions of the roles that the processes and the AWS services of a stack
+assume.
+"""
 
 from dataclasses import dataclass
 
@@ -20,14 +22,20 @@ PEPPER = "pepper"
 DATABASE = "gatehouse"
 """Name of the database."""
 DATABASE_OWNER = "gatehouse_owner"
-"""PostgreSQL role that owns the schema and runs migrations. RDS manages the password of this role."""
+"""PostgreSQL role that owns the schema and runs migrations. RDS manages the password of this
+role.
+"""
 DATABASE_USER = "gatehouse_app"
-"""PostgreSQL role of the application, created by the first migration. The role logs in with IAM tokens only."""
+"""PostgreSQL role of the application, created by the first migration. The role logs in with IAM
+tokens only.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class RoleDefinition:
-    """Description, trust policy and permissions of a role. `permissions` is None for a role without permissions."""
+    """Description, trust policy and permissions of a role. `permissions` is None for a role without
+    permissions.
+    """
 
     description: str
     trust_policy: Document
@@ -35,13 +43,21 @@ class RoleDefinition:
 
 
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
-    """Return the roles of the stack's processes and Cores and of AWS services, keyed by resource name."""
+    """Return the roles of the stack's processes and Cores and of AWS services, keyed by resource
+    name.
+    """
     roles = _service_roles(stack)
-    trust_policy = trust("ecs-tasks.amazonaws.com", account=stack.names.account, source_arn=stack.names.arn("ecs", "*"))
+    trust_policy = trust(
+        "ecs-tasks.amazonaws.com",
+        account=stack.names.account,
+        source_arn=stack.names.arn("ecs", "*"),
+    )
     for process in stack.contract.tasks.values():
         core = stack.settings.core_tasks.get(process.name)
         owner = f"Core {core.name}" if core else f"{process.name} process"
-        roles[task_role(process)] = RoleDefinition(f"Task role of the {owner}", trust_policy, _task(stack, process))
+        roles[task_role(process)] = RoleDefinition(
+            f"Task role of the {owner}", trust_policy, _task(stack, process)
+        )
         roles[execution_role(process)] = RoleDefinition(
             f"Task execution role of the {owner}", trust_policy, _execution(stack, process)
         )
@@ -54,7 +70,9 @@ def task_role(process: Process) -> str:
 
 
 def execution_role(process: Process) -> str:
-    """Return the resource name of the execution role, with which the ECS agent starts the container."""
+    """Return the resource name of the execution role, with which the ECS agent starts the
+    container.
+    """
     return f"{process.name}-execution"
 
 
@@ -64,7 +82,9 @@ def function_role(function: str) -> str:
 
 
 def secret_readers(names: Naming, contract: Contract) -> dict[str, tuple[str, ...]]:
-    """Return the execution roles that read each secret in the contract, keyed by the ARN pattern of the secret."""
+    """Return the execution roles that read each secret in the contract, keyed by the ARN pattern of
+    the secret.
+    """
     readers: dict[str, tuple[str, ...]] = {}
     for process in contract.tasks.values():
         for secret in process.secrets:
@@ -74,13 +94,18 @@ def secret_readers(names: Naming, contract: Contract) -> dict[str, tuple[str, ..
 
 
 def readers_of(
-    names: Naming, contract: Contract, kind: str, operators: tuple[str, ...], recovery_stack: str | None = None
+    names: Naming,
+    contract: Contract,
+    kind: str,
+    operators: tuple[str, ...],
+    recovery_stack: str | None = None,
 ) -> tuple[str, ...]:
     """Return ARNs of the principals that may read a secret created by the rotation function.
 
-    The principals are the rotation function, the execution roles of the processes that receive the secret and, for the
-    bootstrap token, the `operators`, who use the token for the first sign-in. The rotation function of `recovery_stack` reads the
-    replica of the pepper, which has the same resource policy.
+    The principals are the rotation function, the execution roles of the processes that receive the
+    secret and, for the bootstrap token, the `operators`, who use the token for the first sign-in.
+    The rotation function of `recovery_stack` reads the replica of the pepper, which has the same
+    resource policy.
     """
     roles = secret_readers(names, contract)[names.secret_arn(kind)]
     others = operators if kind == BOOTSTRAP_TOKEN else ()
@@ -91,39 +116,63 @@ def readers_of(
 
 def roles_of_service(contract: Contract, service: str) -> tuple[str, ...]:
     """Return the roles of the processes and functions that run a service."""
-    processes = [task_role(process) for process in contract.processes.values() if service in (s.name for s in process.services)]
-    functions = [function_role(name) for name, function in contract.functions.items() if function.service.name == service]
+    processes = [
+        task_role(process)
+        for process in contract.processes.values()
+        if service in (s.name for s in process.services)
+    ]
+    functions = [
+        function_role(name)
+        for name, function in contract.functions.items()
+        if function.service.name == service
+    ]
     return (*processes, *functions)
 
 
 def table_users(contract: Contract) -> tuple[str, ...]:
     """Return the roles that access the secret links table."""
     services = (sharing_policies.CREATE, sharing_policies.OPEN)
-    return tuple(dict.fromkeys(role for service in services for role in roles_of_service(contract, service)))
+    return tuple(
+        dict.fromkeys(role for service in services for role in roles_of_service(contract, service))
+    )
 
 
-def write_log(names: Naming, process: str, *, describe: bool = False, stream: str = "") -> Statement:
+def write_log(
+    names: Naming, process: str, *, describe: bool = False, stream: str = ""
+) -> Statement:
     """Return the permission to write to the log group of a process, or to one of its streams."""
-    actions = ["logs:CreateLogStream", "logs:PutLogEvents", *(["logs:DescribeLogStreams"] if describe else [])]
+    actions = [
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        *(["logs:DescribeLogStreams"] if describe else []),
+    ]
     group = names.log_group_arn(names.log_group(process))
     return allow("WriteLog", actions, [f"{group}:{f'log-stream:{stream}' if stream else '*'}"])
 
 
 def send_traces() -> Statement:
-    """Return the permission to send traces. The actions do not support resource-level permissions."""
+    """Return the permission to send traces. The actions do not support resource-level
+    permissions.
+    """
     return allow("SendTraces", "xray:PutTraceSegments PutTelemetryRecords", ["*"])
 
 
 def send_to_dead_letter_queue(names: Naming, function: str) -> Statement:
     """Allow a Lambda function to send failed events to its dead-letter queue."""
-    return allow("SendToDeadLetterQueue", "sqs:SendMessage", [names.arn("sqs", names.dead_letter_queue(function))])
+    return allow(
+        "SendToDeadLetterQueue",
+        "sqs:SendMessage",
+        [names.arn("sqs", names.dead_letter_queue(function))],
+    )
 
 
 def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
     """Return the roles that AWS services assume."""
     names = stack.names
     flow_log = names.arn("ec2", "vpc-flow-log/*")
-    list_groups = allow("DescribeLogGroups", "logs:DescribeLogGroups", [names.arn("logs", "log-group:*")])
+    list_groups = allow(
+        "DescribeLogGroups", "logs:DescribeLogGroups", [names.arn("logs", "log-group:*")]
+    )
     roles = {
         ROTATION_FUNCTION: RoleDefinition(
             "Role of the secret rotation function",
@@ -147,13 +196,17 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
         ),
         "database-monitor": RoleDefinition(
             "Publishes RDS Enhanced Monitoring metrics",
-            trust("monitoring.rds.amazonaws.com", account=names.account, source_arn=names.database_arn),
+            trust(
+                "monitoring.rds.amazonaws.com", account=names.account, source_arn=names.database_arn
+            ),
             _enhanced_monitoring(names),
         ),
         ECS_INFRASTRUCTURE: RoleDefinition(
             "ECS infrastructure role for load balancers, used by blue/green deployments",
             trust("ecs.amazonaws.com"),
-            _ecs_infrastructure(names, ("edge", *(("origin",) if stack.settings.services.cloudfront else ()))),
+            _ecs_infrastructure(
+                names, ("edge", *(("origin",) if stack.settings.services.cloudfront else ()))
+            ),
         ),
     }
     if stack.settings.database.proxy:
@@ -167,17 +220,21 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
 
 
 def _connect_to_database(names: Naming, resource: str, user: str = DATABASE_USER) -> Statement:
-    """Allow IAM authentication as a user. `resource` is `db` for the database or `prx` for RDS Proxy.
+    """Allow IAM authentication as a user. `resource` is `db` for the database or `prx` for RDS
+    Proxy.
 
-    RDS generates the resource ID, so the ARN contains a wildcard. The user name is exact, and the security groups allow
-    connections to the stack's own database only.
+    RDS generates the resource ID, so the ARN contains a wildcard. The user name is exact, and the
+    security groups allow connections to the stack's own database only.
     """
-    return allow("ConnectToDatabase", "rds-db:connect", [names.arn("rds-db", f"dbuser:{resource}-*/{user}")])
+    return allow(
+        "ConnectToDatabase", "rds-db:connect", [names.arn("rds-db", f"dbuser:{resource}-*/{user}")]
+    )
 
 
 def _task(stack: Stack, process: Process) -> Document | None:
-    """Return the permissions of the application for data stores, secrets, checkpoints, exports, legacy files and the notification
-    topic and, if a collector runs in the task, for telemetry. Returns None for a process without permissions, such as a Core."""
+    """Return the permissions of the application for data stores, secrets, checkpoints, exports,
+    legacy files and the notification topic and, if a collector runs in the task, for telemetry.
+    Returns None for a process without permissions, such as a Core."""
     names, settings = stack.names, stack.settings
     statements: list[Statement] = []
     if process.name == "migrate":
@@ -186,41 +243,62 @@ def _task(stack: Stack, process: Process) -> Document | None:
         cache = [f"replicationgroup:{names.name('cache')}", f"user:{names.name('app')}"]
         statements += [
             _connect_to_database(names, "prx" if settings.database.proxy else "db"),
-            allow("ConnectToCache", "elasticache:Connect", [names.arn("elasticache", resource) for resource in cache]),
+            allow(
+                "ConnectToCache",
+                "elasticache:Connect",
+                [names.arn("elasticache", resource) for resource in cache],
+            ),
         ]
     statements += sharing_policies.statements(names, [service.name for service in process.services])
     if object_policies.KEY_VARIABLE in process.variables:
         # S3 Object Lock protects checkpoints from being overwritten or deleted.
-        statements.append(allow("WriteCheckpoints", "s3:PutObject", [object_policies.checkpoint_arns(names)]))
+        statements.append(
+            allow("WriteCheckpoints", "s3:PutObject", [object_policies.checkpoint_arns(names)])
+        )
     if stack.has_collector(process):
-        statements += [send_traces(), write_log(names, process.name, stream=COLLECTOR_METRICS_STREAM)]
+        statements += [
+            send_traces(),
+            write_log(names, process.name, stream=COLLECTOR_METRICS_STREAM),
+        ]
     if process in object_policies.console_processes(stack.contract):
         statements += object_policies.console_statements(names, settings.legacy_files)
         if settings.notifications.topic_arn:
-            statements.append(allow("PublishNotifications", "sns:Publish", [settings.notifications.topic_arn]))
+            statements.append(
+                allow("PublishNotifications", "sns:Publish", [settings.notifications.topic_arn])
+            )
     return document(*statements) if statements else None
 
 
 def _execution(stack: Stack, process: Process) -> Document:
-    """Return the permissions of the ECS agent to pull images, write logs and read secrets. The policy of the KMS key allows
-    decryption."""
+    """Return the permissions of the ECS agent to pull images, write logs and read secrets. The
+    policy of the KMS key allows decryption."""
     names = stack.names
-    secrets = [_secret_arn(names, secret) for secret in process.secrets if not secret.managed or secret.arn]
+    secrets = [
+        _secret_arn(names, secret) for secret in process.secrets if not secret.managed or secret.arn
+    ]
     images = [process.name] if process.name in stack.contract.cores else ["runtime"]
-    images += [COLLECTOR] if stack.has_collector(process) and stack.settings.telemetry.collector_digest else []
+    images += (
+        [COLLECTOR]
+        if stack.has_collector(process) and stack.settings.telemetry.collector_digest
+        else []
+    )
     statements = [*_pull_images(names, *images), write_log(names, process.name)]
     if secrets:
         statements.append(allow("InjectSecrets", "secretsmanager:GetSecretValue", secrets))
     if len(secrets) < len(process.secrets):
-        own_database = {"StringEquals": {"secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn": names.database_arn}}
+        own_database = {
+            "StringEquals": {
+                "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn": names.database_arn
+            }
+        }
         read, arns = "secretsmanager:GetSecretValue", [names.managed_secret_arn]
         statements.append(allow("InjectManagedSecrets", read, arns, conditions=own_database))
     return document(*statements)
 
 
 def _rotation(stack: Stack) -> Document:
-    """Return the permissions of the rotation function on the secrets that it creates and, in a restored stack, on the replica of
-    the other stack's pepper."""
+    """Return the permissions of the rotation function on the secrets that it creates and, in a
+    restored stack, on the replica of the other stack's pepper."""
     names, restore = stack.names, stack.settings.recovery.restore
     statements = [
         allow(
@@ -237,7 +315,9 @@ def _rotation(stack: Stack) -> Document:
         }
         statements += [
             allow("ReadReplica", "secretsmanager:GetSecretValue", [replica]),
-            allow("DecryptReplica", "kms:Decrypt", [restore.secrets_key_arn], conditions=conditions),
+            allow(
+                "DecryptReplica", "kms:Decrypt", [restore.secrets_key_arn], conditions=conditions
+            ),
         ]
     return document(
         *statements,
@@ -248,12 +328,19 @@ def _rotation(stack: Stack) -> Document:
 
 
 def _restart(names: Naming, contract: Contract) -> Document:
-    """Return the permissions of the function that restarts services: no permission on the values of the secrets."""
-    services = [names.arn("ecs", f"service/{names.name('main')}/{names.name(service)}") for service in contract.ecs_services]
+    """Return the permissions of the function that restarts services: no permission on the values of
+    the secrets.
+    """
+    services = [
+        names.arn("ecs", f"service/{names.name('main')}/{names.name(service)}")
+        for service in contract.ecs_services
+    ]
     return document(
         allow("RestartServices", "ecs:DescribeServices UpdateService", services),
         allow(
-            "ReadRotationTimes", "secretsmanager:DescribeSecret", [names.secret_arn(kind) for kind in contract.rotated_secrets]
+            "ReadRotationTimes",
+            "secretsmanager:DescribeSecret",
+            [names.secret_arn(kind) for kind in contract.rotated_secrets],
         ),
         send_to_dead_letter_queue(names, RESTART_FUNCTION),
         send_traces(),
@@ -262,22 +349,31 @@ def _restart(names: Naming, contract: Contract) -> Document:
 
 
 def _enhanced_monitoring(names: Naming) -> Document:
-    """Allow RDS to write to the log group `RDSOSMetrics`, a name that RDS defines. Source: RDS User Guide, "Setting up
-    and enabling Enhanced Monitoring"."""
+    """Allow RDS to write to the log group `RDSOSMetrics`, a name that RDS defines. Source: RDS User
+    Guide, "Setting up and enabling Enhanced Monitoring"."""
     group = names.log_group_arn("RDSOSMetrics")
     return document(
         allow("LogGroup", "logs:CreateLogGroup PutRetentionPolicy", [group]),
-        allow("LogStreams", "logs:CreateLogStream PutLogEvents DescribeLogStreams GetLogEvents", [f"{group}:log-stream:*"]),
+        allow(
+            "LogStreams",
+            "logs:CreateLogStream PutLogEvents DescribeLogStreams GetLogEvents",
+            [f"{group}:log-stream:*"],
+        ),
     )
 
 
 def _ecs_infrastructure(names: Naming, load_balancers: tuple[str, ...]) -> Document:
-    """Allow ECS to register targets and to change listener rules during a blue/green deployment. Source: ECS Developer
-    Guide, "Amazon ECS infrastructure IAM role for load balancers"."""
+    """Allow ECS to register targets and to change listener rules during a blue/green deployment.
+    Source: ECS Developer Guide, "Amazon ECS infrastructure IAM role for load balancers"."""
     described = ("Listeners", "Rules", "TargetGroups", "TargetHealth")
     return document(
-        # These actions do not support resource-level permissions (Service Authorization Reference, Elastic Load Balancing V2).
-        allow("DescribeLoadBalancers", [f"elasticloadbalancing:Describe{kind}" for kind in described], ["*"]),
+        # These actions do not support resource-level permissions (Service Authorization Reference,
+        # Elastic Load Balancing V2).
+        allow(
+            "DescribeLoadBalancers",
+            [f"elasticloadbalancing:Describe{kind}" for kind in described],
+            ["*"],
+        ),
         allow(
             "RegisterTargets",
             "elasticloadbalancing:RegisterTargets DeregisterTargets",
@@ -297,15 +393,21 @@ def _ecs_infrastructure(names: Naming, load_balancers: tuple[str, ...]) -> Docum
 
 def _pull_images(names: Naming, *repositories: str) -> list[Statement]:
     return [
-        # GetAuthorizationToken does not support resource-level permissions (Service Authorization Reference, Amazon ECR).
+        # GetAuthorizationToken does not support resource-level permissions (Service Authorization
+        # Reference, Amazon ECR).
         allow("LogInToEcr", "ecr:GetAuthorizationToken", ["*"]),
         allow(
             "PullImage",
             "ecr:BatchCheckLayerAvailability GetDownloadUrlForLayer BatchGetImage",
-            [names.arn("ecr", f"repository/{names.name(repository)}") for repository in repositories],
+            [
+                names.arn("ecr", f"repository/{names.name(repository)}")
+                for repository in repositories
+            ],
         ),
     ]
 
 
 def _secret_arn(names: Naming, secret: Secret) -> str:
-    return secret.arn or (names.managed_secret_arn if secret.managed else names.secret_arn(secret.kind))
+    return secret.arn or (
+        names.managed_secret_arn if secret.managed else names.secret_arn(secret.kind)
+    )

@@ -16,20 +16,38 @@ USED = tuple(
     for actions in (
         "backup:CopyIntoBackupVault DescribeBackupVault TagResource",
         "cloudwatch:GetMetricData PutMetricData",
-        "dynamodb:BatchGetItem ConditionCheckItem CreateBackup DeleteBackup DeleteItem Describe* GetItem ListTagsOfResource "
+        "dynamodb:BatchGetItem ConditionCheckItem CreateBackup DeleteBackup DeleteItem "
+        "Describe* GetItem ListTagsOfResource "
         "PutItem Query StartAwsBackupJob UpdateItem",
-        "ecr:BatchCheckLayerAvailability BatchGetImage GetAuthorizationToken GetDownloadUrlForLayer",
+        (
+            "ecr:BatchCheckLayerAvailability BatchGetImage GetAuthorizationToken "
+            "GetDownloadUrlForLayer"
+        ),
         "ecs:DescribeServices UpdateService",
         "elasticache:Connect",
-        "elasticloadbalancing:DeregisterTargets Describe* ModifyListener ModifyRule RegisterTargets",
-        "events:DeleteRule DescribeRule DisableRule EnableRule ListTargetsByRule ListRules PutRule PutTargets RemoveTargets",
-        "kms:CreateGrant Decrypt DescribeKey Encrypt GenerateDataKey* GetPublicKey ReEncrypt* Sign Verify",
+        (
+            "elasticloadbalancing:DeregisterTargets Describe* ModifyListener ModifyRule "
+            "RegisterTargets"
+        ),
+        (
+            "events:DeleteRule DescribeRule DisableRule EnableRule ListTargetsByRule ListRules "
+            "PutRule PutTargets RemoveTargets"
+        ),
+        (
+            "kms:CreateGrant Decrypt DescribeKey Encrypt GenerateDataKey* GetPublicKey ReEncrypt* "
+            "Sign Verify"
+        ),
         "lambda:InvokeFunction",
-        "logs:CreateLogGroup CreateLogStream DescribeLogGroups DescribeLogStreams FilterLogEvents GetLogEvents PutLogEvents "
+        "logs:CreateLogGroup CreateLogStream DescribeLogGroups DescribeLogStreams "
+        "FilterLogEvents GetLogEvents PutLogEvents "
         "PutRetentionPolicy",
         "rds-db:connect",
-        "rds:AddTagsToResource CopyDBSnapshot CreateDBSnapshot DeleteDBSnapshot Describe* ListTagsForResource",
-        "s3:AbortMultipartUpload DeleteObjectVersion Get* List* PutBucketNotification PutInventoryConfiguration PutObject "
+        (
+            "rds:AddTagsToResource CopyDBSnapshot CreateDBSnapshot DeleteDBSnapshot Describe* "
+            "ListTagsForResource"
+        ),
+        "s3:AbortMultipartUpload DeleteObjectVersion Get* List* PutBucketNotification "
+        "PutInventoryConfiguration PutObject "
         "PutObjectRetention PutObjectTagging Replicate*",
         "secretsmanager:DescribeSecret GetSecretValue PutSecretValue UpdateSecretVersionStage",
         "sns:Publish",
@@ -39,25 +57,59 @@ USED = tuple(
     )
     for action in action_list(actions)
 )
-"""Actions that at least one role of the stack needs. The policy of each role limits its actions to exact ARNs."""
+"""Actions that at least one role of the stack needs. The policy of each role limits its actions to
+exact ARNs.
+"""
 
 DENIED = {
     # A principal that writes policies or assumes other roles can obtain any permission.
     "DenyIdentityChanges": ("iam:*", "organizations:*", "account:*", "sts:AssumeRole*"),
-    "DenyAuditChanges": ("cloudtrail:*", "config:*", "guardduty:*", "securityhub:*", "access-analyzer:*"),
+    "DenyAuditChanges": (
+        "cloudtrail:*",
+        "config:*",
+        "guardduty:*",
+        "securityhub:*",
+        "access-analyzer:*",
+    ),
     "DenyBackupChanges": (
-        *("backup:Delete*", "backup:DisassociateRecoveryPoint", "backup:PutBackupVault*", "backup:UpdateRecoveryPoint*"),
+        *(
+            "backup:Delete*",
+            "backup:DisassociateRecoveryPoint",
+            "backup:PutBackupVault*",
+            "backup:UpdateRecoveryPoint*",
+        ),
         *("s3:BypassGovernanceRetention", "s3:PutBucketObjectLockConfiguration"),
     ),
     "DenyProtectionChanges": (
-        *("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:DisableKey*", "kms:UpdatePrimaryRegion"),
-        *("s3:PutBucketPolicy", "s3:DeleteBucket*", "s3:PutBucketPublicAccessBlock", "s3:PutEncryptionConfiguration"),
+        *(
+            "kms:PutKeyPolicy",
+            "kms:ScheduleKeyDeletion",
+            "kms:DisableKey*",
+            "kms:UpdatePrimaryRegion",
+        ),
+        *(
+            "s3:PutBucketPolicy",
+            "s3:DeleteBucket*",
+            "s3:PutBucketPublicAccessBlock",
+            "s3:PutEncryptionConfiguration",
+        ),
         *("s3:PutBucketVersioning", "s3:PutBucketAcl", "s3:PutObjectAcl"),
-        *("secretsmanager:PutResourcePolicy", "secretsmanager:DeleteSecret", "secretsmanager:DeleteResourcePolicy"),
-        *("logs:DeleteLogGroup", "logs:DeleteDataProtectionPolicy", "logs:PutDataProtectionPolicy", "logs:Unmask"),
+        *(
+            "secretsmanager:PutResourcePolicy",
+            "secretsmanager:DeleteSecret",
+            "secretsmanager:DeleteResourcePolicy",
+        ),
+        *(
+            "logs:DeleteLogGroup",
+            "logs:DeleteDataProtectionPolicy",
+            "logs:PutDataProtectionPolicy",
+            "logs:Unmask",
+        ),
     ),
 }
-"""Actions that are denied to every role, keyed by statement ID. The denial takes precedence over a role's policy and `USED`."""
+"""Actions that are denied to every role, keyed by statement ID. The denial takes precedence over a
+role's policy and `USED`.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +125,17 @@ class PermissionsBoundaryArgs(StackArgs):
 class PermissionsBoundary(Component):
     """The managed policy that every role of the stack has as its permissions boundary.
 
-    Why: Effective permissions are the intersection of the role's policies and the boundary. Even with an overly permissive
-    policy, a role cannot modify IAM, assume other roles, use other regions, change AWS audit services (such as CloudTrail),
-    delete backups, or weaken the protection of keys, buckets, secrets and logs. The boundary also limits permissions granted by
-    key policies.
+    Why: Effective permissions are the intersection of the role's policies and the boundary. Even
+        with an overly permissive
+    policy, a role cannot modify IAM, assume other roles, use other regions, change AWS audit
+    services (such as CloudTrail), delete backups, or weaken the protection of keys, buckets,
+    secrets and logs. The boundary also limits permissions granted by key policies.
     Cost: none. Controls: GH-IAM-007.
     """
 
-    def __init__(self, name: str, args: PermissionsBoundaryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: PermissionsBoundaryArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:iam:PermissionsBoundary", name, args, opts)
         policy = aws.iam.Policy(
             name,
@@ -109,17 +164,26 @@ class RolesArgs(StackArgs):
 class Roles(Component):
     """One role for each purpose, with a single inline policy that lists exact ARNs.
 
-    Why: A compromised application is limited to the permissions of its own role. The task role and the execution role of
-    a task are separate. No AWS managed policies are attached, because they grant access to all resources.
+    Why: A compromised application is limited to the permissions of its own role. The task role and
+        the execution role of
+    a task are separate. No AWS managed policies are attached, because they grant access to all
+    resources.
     Cost: none. Controls: GH-IAM-001 to GH-IAM-004, GH-IAM-007, GH-IAM-008, GH-KMS-007, GH-ECS-011.
     """
 
     arns: dict[str, pulumi.Output[str]]
-    """ARNs of the roles, keyed by resource name. Each ARN resolves after the role's policy exists."""
+    """ARNs of the roles, keyed by resource name. Each ARN resolves after the role's policy
+    exists.
+    """
 
-    def __init__(self, name: str, args: RolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: RolesArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:iam:Roles", name, args, opts)
-        self.arns = {role: self._role(role, definition, args) for role, definition in args.definitions.items()}
+        self.arns = {
+            role: self._role(role, definition, args)
+            for role, definition in args.definitions.items()
+        }
         self.register_outputs({"arns": self.arns})
 
     def _role(self, name: str, definition: RoleDefinition, args: RolesArgs) -> pulumi.Output[str]:
@@ -135,13 +199,19 @@ class Roles(Component):
         if definition.permissions is None:
             return role.arn
         policy = aws.iam.RolePolicy(
-            name, name="permissions", role=role.name, policy=render(definition.permissions), opts=self.child
+            name,
+            name="permissions",
+            role=role.name,
+            policy=render(definition.permissions),
+            opts=self.child,
         )
         return with_dependencies(role.arn, policy.id)
 
 
 def boundary_policy(regions: Sequence[str]) -> Document:
-    """Return the boundary document. Source: IAM User Guide, "Permissions boundaries for IAM entities"."""
+    """Return the boundary document. Source: IAM User Guide, "Permissions boundaries for IAM
+    entities".
+    """
     conditions = {"StringEquals": {"aws:RequestedRegion": list(dict.fromkeys(regions))}}
     return document(
         allow("AllowUsedActions", USED, ["*"], conditions=conditions),

@@ -1,5 +1,5 @@
-"""Permissions for secret sharing. The console creates, changes and purges secrets. The sharing service opens links and receives
-requested secrets."""
+"""Permissions for secret sharing. The console creates, changes and purges secrets. The sharing
+service opens links and receives requested secrets."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,13 +8,18 @@ from components.iam.key_policies import bucket_key_use, caller_conditions
 from components.naming import Naming
 
 CREATE, OPEN = "console", "sharing"
-"""Services in the contract: `CREATE` creates secrets, and `OPEN` opens links and receives requested secrets."""
+"""Services in the contract: `CREATE` creates secrets, and `OPEN` opens links and receives requested
+secrets.
+"""
 
 TABLE = "tokens"
 BUCKET = "secrets"
 KEY = "sharing"
 """Resource names of the table, the bucket and the KMS key."""
-INDEXES: Mapping[str, tuple[str, str]] = {"owner-index": ("owner", "created_at"), "work-index": ("work", "work_at")}
+INDEXES: Mapping[str, tuple[str, str]] = {
+    "owner-index": ("owner", "created_at"),
+    "work-index": ("work", "work_at"),
+}
 """Partition key (a string) and sort key (a number) of each global secondary index of the table."""
 PREFIX = "secrets/"
 """Key prefix of the content in the bucket."""
@@ -33,7 +38,9 @@ BUCKET_ACTIONS = "s3:ListBucketVersions ListBucketMultipartUploads"
 
 
 def variables(names: Naming) -> dict[str, str]:
-    """Return the environment variables for the services. The key alias is known before the key exists."""
+    """Return the environment variables for the services. The key alias is known before the key
+    exists.
+    """
     return {
         "GATEHOUSE_SECRET_LINKS_TABLE": names.name(TABLE),
         "GATEHOUSE_SECRETS_BUCKET": names.bucket(BUCKET),
@@ -42,7 +49,9 @@ def variables(names: Naming) -> dict[str, str]:
 
 
 def statements(names: Naming, services: Sequence[str]) -> list[Statement]:
-    """Return the permissions of a process or function that runs `services`. The key policies allow the use of the KMS keys."""
+    """Return the permissions of a process or function that runs `services`. The key policies allow
+    the use of the KMS keys.
+    """
     table, bucket = names.table_arn(TABLE), names.bucket_arn(BUCKET)
     allowed: list[Statement] = []
     for service, verb in ((CREATE, "Create"), (OPEN, "Open")):
@@ -59,11 +68,13 @@ def statements(names: Naming, services: Sequence[str]) -> list[Statement]:
     return allowed
 
 
-def key_statements(names: Naming, roles: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[Statement, ...]]:
+def key_statements(
+    names: Naming, roles: Mapping[str, Sequence[str]]
+) -> Mapping[str, tuple[Statement, ...]]:
     """Return key policy statements, keyed by KMS key.
 
-    The key `data` encrypts the S3 objects on behalf of the roles. The key `sharing` encrypts the data keys for the content, and
-    KMS authenticates the encryption context of each data key.
+    The key `data` encrypts the S3 objects on behalf of the roles. The key `sharing` encrypts the
+    data keys for the content, and KMS authenticates the encryption context of each data key.
 
     roles: Role ARNs of the processes and functions that run each service.
     """
@@ -75,8 +86,9 @@ def key_statements(names: Naming, roles: Mapping[str, Sequence[str]]) -> Mapping
             allow_key_use("OpenContentKeys", "kms:Decrypt", {"AWS": roles[OPEN]}, content),
         ),
         "data": (
-            # A multipart upload requires kms:Decrypt as well (S3 User Guide, "Uploading and copying objects using multipart
-            # upload"). Without s3:GetObjectVersion, the console cannot read an object.
+            # A multipart upload requires kms:Decrypt as well (S3 User Guide, "Uploading and copying
+            # objects using multipart upload"). Without s3:GetObjectVersion, the console cannot read
+            # an object.
             bucket_key_use("WriteContent", names, BUCKET, "kms:Decrypt GenerateDataKey", writers),
             bucket_key_use("ReadContent", names, BUCKET, "kms:Decrypt", roles[OPEN]),
         ),

@@ -25,19 +25,25 @@ def function_arns(names: Naming, contract: Contract) -> tuple[str, ...]:
 
 
 def log_groups(contract: Contract) -> tuple[str, ...]:
-    """Return the log groups of the functions and of their REST APIs (`process` of `Naming.log_group`)."""
+    """Return the log groups of the functions and of their REST APIs (`process` of
+    `Naming.log_group`).
+    """
     return tuple(group for name in contract.functions for group in (name, access_log(name)))
 
 
-def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> dict[str, RoleDefinition]:
-    """Return the roles of the functions and, if `log_role` is true, the role for API Gateway access logs, keyed by resource
-    name."""
+def role_definitions(
+    names: Naming, contract: Contract, *, log_role: bool
+) -> dict[str, RoleDefinition]:
+    """Return the roles of the functions and, if `log_role` is true, the role for API Gateway access
+    logs, keyed by resource name."""
     roles = {}
     for name, function in contract.functions.items():
         share = sharing_policies.statements(names, [function.service.name])
         permissions = document(*share, write_log(names, name), send_traces())
         trust_policy = trust("lambda.amazonaws.com")
-        roles[function_role(name)] = RoleDefinition(f"Role of the {name} function", trust_policy, permissions)
+        roles[function_role(name)] = RoleDefinition(
+            f"Role of the {name} function", trust_policy, permissions
+        )
     if log_role:
         roles[API_LOG_ROLE] = RoleDefinition(
             "Delivers logs from the account's REST APIs to CloudWatch Logs",
@@ -48,23 +54,27 @@ def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> di
 
 
 def key_statements(names: Naming, contract: Contract) -> Mapping[str, tuple[Statement, ...]]:
-    """Return key policy statements, keyed by KMS key, which allow Lambda to decrypt the environment variables of a function with
-    the function's role."""
+    """Return key policy statements, keyed by KMS key, which allow Lambda to decrypt the environment
+    variables of a function with the function's role."""
     statements = (
-        read_environment(f"{name.capitalize()}ReadsEnvironment", names, function_role(name), name) for name in contract.functions
+        read_environment(f"{name.capitalize()}ReadsEnvironment", names, function_role(name), name)
+        for name in contract.functions
     )
     return {"secrets": tuple(statements)}
 
 
 def _api_logging(names: Naming) -> Document:
-    """Return a policy with the actions in AmazonAPIGatewayPushToCloudWatchLogs, limited to the log groups of Gatehouse stacks
-    and to the log groups that API Gateway creates."""
+    """Return a policy with the actions in AmazonAPIGatewayPushToCloudWatchLogs, limited to the log
+    groups of Gatehouse stacks and to the log groups that API Gateway creates."""
     groups = [f"/{PROJECT}/*", "/aws/apigateway/*", "API-Gateway-Execution-Logs_*"]
     return document(
         allow("DescribeLogGroups", "logs:DescribeLogGroups", [names.arn("logs", "log-group:*")]),
         allow(
             "WriteLogs",
-            "logs:CreateLogGroup CreateLogStream DescribeLogStreams PutLogEvents GetLogEvents FilterLogEvents",
+            (
+                "logs:CreateLogGroup CreateLogStream DescribeLogStreams PutLogEvents GetLogEvents "
+                "FilterLogEvents"
+            ),
             [names.log_group_arn(group) for group in groups],
         ),
     )

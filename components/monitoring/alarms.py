@@ -55,19 +55,24 @@ class AlarmsArgs(TopicArgs):
 
 
 class Alarms(Component):
-    """Alarms on errors, latency, health and saturation, a composite alarm for each service, event rules for security findings
-    and for failed deployments, rotations and backups, and a dashboard. All alarms and rules notify one encrypted topic.
+    """Alarms on errors, latency, health and saturation, a composite alarm for each service, event
+    rules for security findings and for failed deployments, rotations and backups, and a dashboard.
+    All alarms and rules notify one encrypted topic.
 
-    Why: Operators are notified before users report a problem, with a link to the runbook. The alarms of a service also
+    Why: Operators are notified before users report a problem, with a link to the runbook. The
+        alarms of a service also
     roll back its deployment.
-    Cost: 0.10 USD per alarm metric, 0.50 USD per composite alarm and 3 USD for the dashboard, each month.
+    Cost: 0.10 USD per alarm metric, 0.50 USD per composite alarm and 3 USD for the dashboard, each
+        month.
     Controls: GH-CW-003, GH-CW-005, GH-SNS-001.
     """
 
     service_alarms: dict[str, list[pulumi.Output[str]]]
     """Names of the alarms that roll back a deployment, keyed by service."""
 
-    def __init__(self, name: str, args: AlarmsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: AlarmsArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:monitoring:Alarms", name, args, opts)
         names, resources = args.names, args.resources
         rules = [
@@ -80,29 +85,56 @@ class Alarms(Component):
             *(
                 row
                 for name, label in resources.load_balancers.items()
-                for row in metric_alarms.load_balancer_alarms(name, label, args.monitoring.error_alarm_threshold)
+                for row in metric_alarms.load_balancer_alarms(
+                    name, label, args.monitoring.error_alarm_threshold
+                )
             ),
-            *(row for ecs in resources.ecs_services for row in metric_alarms.ecs_service_alarms(ecs, resources.cluster, names)),
-            *metric_alarms.database_alarms(resources.database, args.database.instance_class, args.database.storage_gib),
-            *(metric_alarms.nat_gateway_alarm(zone, nat) for zone, nat in resources.nat_gateways.items()),
-            *([metric_alarms.replication_alarm(*resources.replication)] if resources.replication else ()),
-            *(row for node in resources.cache_nodes for row in metric_alarms.cache_node_alarms(node, names)),
+            *(
+                row
+                for ecs in resources.ecs_services
+                for row in metric_alarms.ecs_service_alarms(ecs, resources.cluster, names)
+            ),
+            *metric_alarms.database_alarms(
+                resources.database, args.database.instance_class, args.database.storage_gib
+            ),
+            *(
+                metric_alarms.nat_gateway_alarm(zone, nat)
+                for zone, nat in resources.nat_gateways.items()
+            ),
+            *(
+                [metric_alarms.replication_alarm(*resources.replication)]
+                if resources.replication
+                else ()
+            ),
+            *(
+                row
+                for node in resources.cache_nodes
+                for row in metric_alarms.cache_node_alarms(node, names)
+            ),
             *metric_alarms.table_alarms(resources.table),
             *(metric_alarms.event_rule_alarm(rule.name, names) for rule in rules),
-            *metric_alarms.maintenance_alarms(args.certificate_arn, resources.rotation_function, resources.dead_letter_queue),
+            *metric_alarms.maintenance_alarms(
+                args.certificate_arn, resources.rotation_function, resources.dead_letter_queue
+            ),
         ):
             self._alarm(alarm, args)
         self._service_alarms(args)
         for rule in rules:
             self._event_rule(rule, args)
         probe = bool(args.monitoring.probe_interval_minutes)
-        body = pulumi.Output.json_dumps(dashboard_body(names, resources, args.monitoring.runbooks_url, probe=probe))
-        aws.cloudwatch.Dashboard(name, dashboard_name=names.name("overview"), dashboard_body=body, opts=self.child)
+        body = pulumi.Output.json_dumps(
+            dashboard_body(names, resources, args.monitoring.runbooks_url, probe=probe)
+        )
+        aws.cloudwatch.Dashboard(
+            name, dashboard_name=names.name("overview"), dashboard_body=body, opts=self.child
+        )
         self.register_outputs({"topicArn": self.topic_arn, "serviceAlarms": self.service_alarms})
 
     def rollback_alarms(self, services: Sequence[ContractService]) -> list[pulumi.Output[str]]:
         """Return the names of the alarms that roll back a deployment of these services."""
-        return [alarm for service in services for alarm in self.service_alarms.get(service.name, [])]
+        return [
+            alarm for service in services for alarm in self.service_alarms.get(service.name, [])
+        ]
 
     def _service_alarms(self, args: AlarmsArgs) -> None:
         thresholds = {
@@ -134,15 +166,23 @@ class Alarms(Component):
         saturation: str,
         args: AlarmsArgs,
     ) -> None:
-        """Create the composite alarm that is in state ALARM while users of the service are affected."""
+        """Create the composite alarm that is in state ALARM while users of the service are
+        affected.
+        """
         latency, saturated, errors = (
-            f'ALARM("{args.names.name(f"{service}-{suffix}")}")' for suffix in ("latency", saturation, "5xx")
+            f'ALARM("{args.names.name(f"{service}-{suffix}")}")'
+            for suffix in ("latency", saturation, "5xx")
         )
-        description = f"Users of the {service} service are affected: the service returns errors, or is slow while {condition}."
+        description = (
+            f"Users of the {service} service are affected: the service returns "
+            f"errors, or is slow while {condition}."
+        )
         aws.cloudwatch.CompositeAlarm(
             service,
             alarm_name=args.names.name(service),
-            alarm_description=alarm_description(description, "errors", args.monitoring.runbooks_url),
+            alarm_description=alarm_description(
+                description, "errors", args.monitoring.runbooks_url
+            ),
             alarm_rule=f"{errors} OR ({latency} AND {saturated})",
             actions_enabled=True,
             alarm_actions=[self.topic_arn],
@@ -156,12 +196,16 @@ class Alarms(Component):
         rule = aws.cloudwatch.EventRule(
             event.name,
             name=args.names.name(event.name),
-            description=alarm_description(event.description, event.runbook, args.monitoring.runbooks_url),
+            description=alarm_description(
+                event.description, event.runbook, args.monitoring.runbooks_url
+            ),
             event_pattern=render(event.pattern),
             tags=tags("none"),
             opts=self.child,
         )
-        aws.cloudwatch.EventTarget(event.name, rule=rule.name, arn=self.topic_arn, target_id="alarms", opts=self.child)
+        aws.cloudwatch.EventTarget(
+            event.name, rule=rule.name, arn=self.topic_arn, target_id="alarms", opts=self.child
+        )
 
 
 def event_rules(names: Naming) -> Iterator[EventRule]:
@@ -186,28 +230,42 @@ def event_rules(names: Naming) -> Iterator[EventRule]:
             "detail-type": ["AWS Service Event via CloudTrail"],
             "detail": {
                 "eventName": ["RotationFailed"],
-                "additionalEventData": {"SecretId": [{"prefix": names.arn("secretsmanager", f"secret:{names.secret('')}")}]},
+                "additionalEventData": {
+                    "SecretId": [
+                        {"prefix": names.arn("secretsmanager", f"secret:{names.secret('')}")}
+                    ]
+                },
             },
         },
     )
     yield EventRule(
         "backup-failed",
-        "A backup job failed, expired or was aborted. The latest recovery point is from an earlier job.",
+        (
+            "A backup job failed, expired or was aborted. The latest recovery point is from an "
+            "earlier job."
+        ),
         "backup-failure",
         {
             "source": ["aws.backup"],
             "detail-type": ["Backup Job State Change"],
-            "detail": {"state": ["ABORTED", "EXPIRED", "FAILED"], "backupVaultName": [{"prefix": names.name("")}]},
+            "detail": {
+                "state": ["ABORTED", "EXPIRED", "FAILED"],
+                "backupVaultName": [{"prefix": names.name("")}],
+            },
         },
     )
 
 
 def recovery_rules() -> Iterator[EventRule]:
-    """Yield the event rule for the replica of the pepper. The documentation does not specify which field of the event names the
-    secret, so the rule matches all secrets of the account and region."""
+    """Yield the event rule for the replica of the pepper. The documentation does not specify
+    which field of the event names the secret, so the rule matches all secrets of the account and
+    region."""
     yield EventRule(
         "secret-replication-failed",
-        "Secrets Manager could not replicate a secret to the second region. A stack there cannot verify keys with a new pepper.",
+        (
+            "Secrets Manager could not replicate a secret to the second region. A stack there "
+            "cannot verify keys with a new pepper."
+        ),
         "backup-failure",
         {
             "source": ["aws.secretsmanager"],
@@ -218,7 +276,9 @@ def recovery_rules() -> Iterator[EventRule]:
 
 
 def finding_rules() -> Iterator[EventRule]:
-    """Yield the event rules for security findings. The rules match findings on all resources of the account and region."""
+    """Yield the event rules for security findings. The rules match findings on all resources of the
+    account and region.
+    """
     yield EventRule(
         "guardduty-finding",
         "GuardDuty reports a finding of medium or higher severity.",
@@ -242,7 +302,8 @@ def finding_rules() -> Iterator[EventRule]:
                     "ProductName": [{"anything-but": ["GuardDuty", "IAM Access Analyzer"]}],
                     "RecordState": ["ACTIVE"],
                     "Severity": {"Label": ["HIGH", "CRITICAL"]},
-                    # Security Hub sends a finding again after each evaluation, until its workflow status changes.
+                    # Security Hub sends a finding again after each evaluation, until its workflow
+                    # status changes.
                     "Workflow": {"Status": ["NEW"]},
                 }
             },
@@ -255,8 +316,8 @@ def finding_rules() -> Iterator[EventRule]:
         {
             "source": ["aws.access-analyzer"],
             "detail-type": ["Access Analyzer Finding"],
-            # The status of a deleted finding does not change (IAM User Guide, "Monitoring IAM Access Analyzer with Amazon
-            # EventBridge").
+            # The status of a deleted finding does not change (IAM User Guide, "Monitoring IAM
+            # Access Analyzer with Amazon EventBridge").
             "detail": {"status": ["ACTIVE"], "isDeleted": [False]},
         },
     )

@@ -1,4 +1,6 @@
-"""CloudWatch Logs data protection: masks credentials in log groups and records findings in a separate log group."""
+"""CloudWatch Logs data protection: masks credentials in log groups and records findings in a
+separate log group.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,27 +17,40 @@ TOKEN_CHARS = 43
 KEY_BODY_CHARS = 61
 """Length of the base62 part of an API key (`gatehouse.core.token`). A test compares both values."""
 
-MANAGED_IDENTIFIERS = ("AwsSecretKey", "OpenSshPrivateKey", "PgpPrivateKey", "PkcsPrivateKey", "PuttyPrivateKey")
-"""Source: CloudWatch Logs User Guide, "CloudWatch Logs managed data identifiers for sensitive data types: Credentials"."""
+MANAGED_IDENTIFIERS = (
+    "AwsSecretKey",
+    "OpenSshPrivateKey",
+    "PgpPrivateKey",
+    "PkcsPrivateKey",
+    "PuttyPrivateKey",
+)
+"""Source: CloudWatch Logs User Guide, "CloudWatch Logs managed data identifiers for sensitive data
+    types: Credentials".
+"""
 LOG_GROUP = "findings"
 
 
 class DataProtection(Component):
     """The log group of data protection findings, to which the log delivery service may write.
 
-    Why: A masked credential was logged by mistake, and its source must be corrected. A finding contains the log stream and
+    Why: A masked credential was logged by mistake, and its source must be corrected. A finding
+        contains the log stream and
     the position, but not the value.
     Cost: 0.12 USD per GB of scanned logs. Controls: GH-CW-001, GH-CW-002, GH-CW-006.
     """
 
-    def __init__(self, name: str, args: LogArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: LogArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:monitoring:DataProtection", name, args, opts)
         group_name = args.names.log_group(LOG_GROUP)
         group = self.create_log_group(name, group_name, args.logs)
         aws.cloudwatch.LogResourcePolicy(
             name,
             policy_name=args.names.name("findings-delivery"),
-            policy_document=render(log_delivery_policy(args.names, "AllowFindingsDelivery", group_name)),
+            policy_document=render(
+                log_delivery_policy(args.names, "AllowFindingsDelivery", group_name)
+            ),
             opts=self.child,
         )
         self.log_group = group.name
@@ -60,14 +75,20 @@ def custom_identifiers(key_prefix: str) -> Mapping[str, str]:
     }
 
 
-def data_protection_policy(names: Naming, key_prefix: str, findings_log_group: pulumi.Input[str]) -> dict[str, Any]:
+def data_protection_policy(
+    names: Naming, key_prefix: str, findings_log_group: pulumi.Input[str]
+) -> dict[str, Any]:
     """Return the data protection policy of a log group.
 
-    Both statements must list the same identifiers (CloudWatch Logs API Reference, PutDataProtectionPolicy).
+    Both statements must list the same identifiers (CloudWatch Logs API Reference,
+    PutDataProtectionPolicy).
     """
     custom = custom_identifiers(key_prefix)
     identifiers = [
-        *(names.any_arn("dataprotection", f"data-identifier/{name}", account="aws") for name in MANAGED_IDENTIFIERS),
+        *(
+            names.any_arn("dataprotection", f"data-identifier/{name}", account="aws")
+            for name in MANAGED_IDENTIFIERS
+        ),
         *custom,
     ]
     audit = {"Audit": {"FindingsDestination": {"CloudWatchLogs": {"LogGroup": findings_log_group}}}}
@@ -75,9 +96,17 @@ def data_protection_policy(names: Naming, key_prefix: str, findings_log_group: p
         "Name": "credentials",
         "Description": "Masks API keys, tokens and private keys",
         "Version": "2021-06-01",
-        "Configuration": {"CustomDataIdentifier": [{"Name": name, "Regex": regex} for name, regex in custom.items()]},
+        "Configuration": {
+            "CustomDataIdentifier": [
+                {"Name": name, "Regex": regex} for name, regex in custom.items()
+            ]
+        },
         "Statement": [
             {"Sid": "find", "DataIdentifier": identifiers, "Operation": audit},
-            {"Sid": "mask", "DataIdentifier": identifiers, "Operation": {"Deidentify": {"MaskConfig": {}}}},
+            {
+                "Sid": "mask",
+                "DataIdentifier": identifiers,
+                "Operation": {"Deidentify": {"MaskConfig": {}}},
+            },
         ],
     }

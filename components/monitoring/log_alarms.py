@@ -1,4 +1,6 @@
-"""Metric filters and alarms for log groups: changes to the account, denied API keys, and secrets."""
+"""Metric filters and alarms for log groups: changes to the account, denied API keys, and
+secrets.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,11 +23,13 @@ class LogFilter:
 
     name: Name of the filter, the metric and the alarm.
     description: Condition that the alarm reports.
-    pattern: Filter pattern. Source: CloudWatch Logs User Guide, "Filter pattern syntax for metric filters".
-    threshold: Number of matching lines in five minutes above which the alarm is raised, or, with `value`, the threshold for the
-        maximum value in these lines.
-    value: Field of the matching lines that contains the value of the metric. The alarm is also raised if no line matches for
-        five minutes. If `value` is empty, the metric counts the lines.
+    pattern: Filter pattern. Source: CloudWatch Logs User Guide, "Filter pattern syntax for metric
+        filters".
+    threshold: Number of matching lines in five minutes above which the alarm is raised, or, with
+        `value`, the threshold for the maximum value in these lines.
+    value: Field of the matching lines that contains the value of the metric. The alarm is also
+        raised if no line matches for five minutes. If `value` is empty, the metric counts the
+        lines.
     """
 
     name: str
@@ -56,14 +60,18 @@ class LogAlarmsArgs(StackArgs):
 
 
 class LogAlarms(Component):
-    """A metric filter and an alarm for each of fifteen changes to the account, for denied or abused API keys, for attempts to
-    guess links, and for secrets that are not deleted.
+    """A metric filter and an alarm for each of fifteen changes to the account, for denied or abused
+    API keys, for attempts to guess links, and for secrets that are not deleted.
 
-    Why: CloudTrail records the changes that precede or constitute an incident; the alarms notify operators.
-    Cost: 0.30 USD per metric with data and 0.10 USD per alarm, each month. Controls: GH-CT-006, GH-CW-003.
+    Why: CloudTrail records the changes that precede or constitute an incident; the alarms notify
+        operators.
+    Cost: 0.30 USD per metric with data and 0.10 USD per alarm, each month. Controls: GH-CT-006,
+        GH-CW-003.
     """
 
-    def __init__(self, name: str, args: LogAlarmsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: LogAlarmsArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:monitoring:LogAlarms", name, args, opts)
         for log_filter in account_filters():
             self._alarm(log_filter, "account-activity", args.trail_log_group, args)
@@ -75,7 +83,9 @@ class LogAlarms(Component):
             self._alarm(log_filter, "tokens", args.console_log_group, args)
         self.register_outputs({})
 
-    def _alarm(self, log_filter: LogFilter, runbook: str, group: pulumi.Input[str], args: LogAlarmsArgs) -> None:
+    def _alarm(
+        self, log_filter: LogFilter, runbook: str, group: pulumi.Input[str], args: LogAlarmsArgs
+    ) -> None:
         name, namespace = log_filter.name, args.names.namespace
         metric_filter = aws.cloudwatch.LogMetricFilter(
             name,
@@ -92,12 +102,22 @@ class LogAlarms(Component):
         )
         metric = Metric(namespace, name, [{}], "Maximum" if log_filter.value else "Sum")
         missing = "breaching" if log_filter.value else "notBreaching"
-        alarm = Alarm(name, log_filter.description, runbook, metric, log_filter.threshold, evaluation=ONCE, missing=missing)
+        alarm = Alarm(
+            name,
+            log_filter.description,
+            runbook,
+            metric,
+            log_filter.threshold,
+            evaluation=ONCE,
+            missing=missing,
+        )
         metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, metric_filter)
 
 
 def account_filters() -> Iterator[LogFilter]:
-    """Yield the fifteen filters of the CIS AWS Foundations Benchmark, section Monitoring, for CloudTrail events."""
+    """Yield the fifteen filters of the CIS AWS Foundations Benchmark, section Monitoring, for
+    CloudTrail events.
+    """
     yield LogFilter(
         "cis-unauthorized-calls",
         "Many API calls in the account are denied.",
@@ -113,7 +133,10 @@ def account_filters() -> Iterator[LogFilter]:
     yield LogFilter(
         "cis-root",
         "The root user of the account was used.",
-        '{ $.userIdentity.type = "Root" && $.userIdentity.invokedBy NOT EXISTS && $.eventType != "AwsServiceEvent" }',
+        (
+            '{ $.userIdentity.type = "Root" && $.userIdentity.invokedBy NOT EXISTS && $.eventType '
+            '!= "AwsServiceEvent" }'
+        ),
     )
     yield LogFilter(
         "cis-sign-in-failures",
@@ -124,7 +147,11 @@ def account_filters() -> Iterator[LogFilter]:
     for name, (description, changes) in ACCOUNT_CHANGES.items():
         source, _, calls = changes.rpartition(":")
         events = " || ".join(f'($.eventName = "{call}")' for call in calls.split())
-        pattern = f'{{ ($.eventSource = "{source}.amazonaws.com") && ({events}) }}' if source else f"{{ {events} }}"
+        pattern = (
+            f'{{ ($.eventSource = "{source}.amazonaws.com") && ({events}) }}'
+            if source
+            else f"{{ {events} }}"
+        )
         yield LogFilter(name, description, pattern)
 
 
@@ -132,21 +159,27 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     """Yield the filters for the log of the gateway."""
     yield LogFilter(
         "keys-rejected",
-        "The gateway denies an unusual number of requests because of their API keys. Possible causes: guessing, a leaked key or "
+        "The gateway denies an unusual number of requests because of their API keys. Possible "
+        "causes: guessing, a leaked key or "
         "a misconfigured client.",
-        '{ ($.code = "NOT_FOUND") || ($.code = "FORBIDDEN") || ($.code = "EXPIRED") || ($.code = "DISABLED") }',
+        (
+            '{ ($.code = "NOT_FOUND") || ($.code = "FORBIDDEN") || ($.code = "EXPIRED") || ($.code '
+            '= "DISABLED") }'
+        ),
         threshold=denied_max,
     )
     yield LogFilter(
         "keys-unavailable",
-        "The gateway denies requests with valid keys, because it cannot confirm that its key cache is current or because a "
+        "The gateway denies requests with valid keys, because it cannot confirm that its key "
+        "cache is current or because a "
         "dependency is unavailable.",
         '{ $.code = "UNAVAILABLE" }',
         threshold=10,
     )
     yield LogFilter(
         "keys-abused",
-        "Requests with a known API key are denied repeatedly: the key leaked or a client retries without limit. The log line "
+        "Requests with a known API key are denied repeatedly: the key leaked or a client "
+        "retries without limit. The log line "
         "contains the ID of the key.",
         '{ ($.event = "unusual use") && ($.kind = "denials") }',
     )
@@ -156,14 +189,19 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
     """Yield the filters for the log of the sharing service."""
     yield LogFilter(
         DENIED_LINKS,
-        "The sharing service denies an unusual number of attempts to use links or submission links. Possible causes: guessing, "
+        "The sharing service denies an unusual number of attempts to use links or submission "
+        "links. Possible causes: guessing, "
         "or a client that retries links that no longer work.",
-        '{ ($.service = "sharing") && (($.code = "link_not_found") || ($.code = "too_many_denied")) }',
+        (
+            '{ ($.service = "sharing") && (($.code = "link_not_found") || ($.code = '
+            '"too_many_denied")) }'
+        ),
         threshold=denied_max,
     )
     yield LogFilter(
         LOCKED_LINKS,
-        "Someone who has a link is guessing the passphrase of the link. After 5 incorrect passphrases from one network, or 20 in "
+        "Someone who has a link is guessing the passphrase of the link. After 5 incorrect "
+        "passphrases from one network, or 20 in "
         "total, further attempts are denied for up to ten minutes.",
         '{ ($.service = "sharing") && ($.code = "too_many_attempts") }',
         threshold=5,
@@ -171,16 +209,25 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
 
 
 def secret_filters() -> Iterator[LogFilter]:
-    """Yield the filters for the log of the console, for the jobs that delete secrets and record the events of secrets."""
+    """Yield the filters for the log of the console, for the jobs that delete secrets and record the
+    events of secrets.
+    """
     yield LogFilter(
         SECRET_FAILURES,
-        "The console fails to delete used or expired secrets or to record their events. Links to these secrets no longer work.",
-        '{ ($.event = "background job failed") && (($.job = "secrets") || ($.job = "orphaned secrets")) }',
+        (
+            "The console fails to delete used or expired secrets or to record their events. Links "
+            "to these secrets no longer work."
+        ),
+        (
+            '{ ($.event = "background job failed") && (($.job = "secrets") || ($.job = "orphaned '
+            'secrets")) }'
+        ),
         threshold=5,
     )
     yield LogFilter(
         LATE_SECRETS,
-        "The console did not delete a used or expired secret, or did not record the events of a secret, within five minutes, or "
+        "The console did not delete a used or expired secret, or did not record the events of "
+        "a secret, within five minutes, or "
         "no console reports a measurement.",
         '{ ($.event = "secrets due") && ($.oldest_s = *) }',
         threshold=300,
@@ -191,8 +238,10 @@ def secret_filters() -> Iterator[LogFilter]:
 ACCOUNT_CHANGES = {
     "cis-iam-changes": (
         "An IAM policy changed.",
-        "PutGroupPolicy DeleteGroupPolicy AttachGroupPolicy DetachGroupPolicy PutRolePolicy DeleteRolePolicy AttachRolePolicy "
-        "DetachRolePolicy PutUserPolicy DeleteUserPolicy AttachUserPolicy DetachUserPolicy CreatePolicy DeletePolicy "
+        "PutGroupPolicy DeleteGroupPolicy AttachGroupPolicy DetachGroupPolicy PutRolePolicy "
+        "DeleteRolePolicy AttachRolePolicy "
+        "DetachRolePolicy PutUserPolicy DeleteUserPolicy AttachUserPolicy DetachUserPolicy "
+        "CreatePolicy DeletePolicy "
         "CreatePolicyVersion DeletePolicyVersion",
     ),
     "cis-trail-changes": (
@@ -200,7 +249,10 @@ ACCOUNT_CHANGES = {
         "CreateTrail UpdateTrail DeleteTrail StartLogging StopLogging",
     ),
     "cis-key-deletion": (
-        "A KMS key was disabled or scheduled for deletion. Data encrypted with the key becomes unreadable.",
+        (
+            "A KMS key was disabled or scheduled for deletion. Data encrypted with the key becomes "
+            "unreadable."
+        ),
         "kms:DisableKey ScheduleKeyDeletion",
     ),
     "cis-bucket-policies": (
@@ -210,40 +262,52 @@ ACCOUNT_CHANGES = {
     ),
     "cis-config-changes": (
         "AWS Config was changed or stopped.",
-        "config:StopConfigurationRecorder DeleteDeliveryChannel PutDeliveryChannel PutConfigurationRecorder",
+        (
+            "config:StopConfigurationRecorder DeleteDeliveryChannel PutDeliveryChannel "
+            "PutConfigurationRecorder"
+        ),
     ),
     "cis-security-groups": (
         "A security group or one of its rules changed.",
-        "AuthorizeSecurityGroupIngress AuthorizeSecurityGroupEgress RevokeSecurityGroupIngress RevokeSecurityGroupEgress "
+        "AuthorizeSecurityGroupIngress AuthorizeSecurityGroupEgress RevokeSecurityGroupIngress "
+        "RevokeSecurityGroupEgress "
         "CreateSecurityGroup DeleteSecurityGroup ModifySecurityGroupRules",
     ),
     "cis-network-acls": (
         "A network ACL changed.",
-        "CreateNetworkAcl CreateNetworkAclEntry DeleteNetworkAcl DeleteNetworkAclEntry ReplaceNetworkAclEntry "
+        "CreateNetworkAcl CreateNetworkAclEntry DeleteNetworkAcl DeleteNetworkAclEntry "
+        "ReplaceNetworkAclEntry "
         "ReplaceNetworkAclAssociation",
     ),
     "cis-gateways": (
         "An internet gateway or customer gateway changed.",
-        "CreateCustomerGateway DeleteCustomerGateway AttachInternetGateway CreateInternetGateway DeleteInternetGateway "
+        "CreateCustomerGateway DeleteCustomerGateway AttachInternetGateway "
+        "CreateInternetGateway DeleteInternetGateway "
         "DetachInternetGateway",
     ),
     "cis-routes": (
         "A route table changed.",
-        "ec2:CreateRoute CreateRouteTable ReplaceRoute ReplaceRouteTableAssociation DeleteRouteTable DeleteRoute "
+        "ec2:CreateRoute CreateRouteTable ReplaceRoute ReplaceRouteTableAssociation "
+        "DeleteRouteTable DeleteRoute "
         "DisassociateRouteTable",
     ),
     "cis-vpcs": (
         "A VPC or VPC peering connection changed.",
-        "CreateVpc DeleteVpc ModifyVpcAttribute AcceptVpcPeeringConnection CreateVpcPeeringConnection DeleteVpcPeeringConnection "
-        "RejectVpcPeeringConnection AttachClassicLinkVpc DetachClassicLinkVpc DisableVpcClassicLink EnableVpcClassicLink",
+        "CreateVpc DeleteVpc ModifyVpcAttribute AcceptVpcPeeringConnection "
+        "CreateVpcPeeringConnection DeleteVpcPeeringConnection "
+        "RejectVpcPeeringConnection AttachClassicLinkVpc DetachClassicLinkVpc "
+        "DisableVpcClassicLink EnableVpcClassicLink",
     ),
     "cis-organization": (
         "The AWS organization of the account changed.",
-        "organizations:AcceptHandshake AttachPolicy CancelHandshake CreateAccount CreateOrganization CreateOrganizationalUnit "
-        "CreatePolicy DeclineHandshake DeleteOrganization DeleteOrganizationalUnit DeletePolicy DetachPolicy DisablePolicyType "
-        "EnableAllFeatures EnablePolicyType InviteAccountToOrganization LeaveOrganization MoveAccount "
+        "organizations:AcceptHandshake AttachPolicy CancelHandshake CreateAccount "
+        "CreateOrganization CreateOrganizationalUnit "
+        "CreatePolicy DeclineHandshake DeleteOrganization DeleteOrganizationalUnit "
+        "DeletePolicy DetachPolicy DisablePolicyType "
+        "EnableAllFeatures EnablePolicyType InviteAccountToOrganization LeaveOrganization "
+        "MoveAccount "
         "RemoveAccountFromOrganization UpdateOrganizationalUnit UpdatePolicy",
     ),
 }
-"""Description and API calls of each filter for CloudTrail events. A prefix names the service if several services have an API
-call with that name."""
+"""Description and API calls of each filter for CloudTrail events. A prefix names the service if
+several services have an API call with that name."""

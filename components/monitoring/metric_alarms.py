@@ -25,10 +25,11 @@ FIVE_TIMES, THREE_TIMES, ONCE = (60, 5), (60, 3), (300, 1)
 class Metric:
     """A CloudWatch metric.
 
-    dimensions: One set of dimensions, or two for blue and green target groups. Metric math combines two sets: the sum for the
-        statistic Sum, the maximum for all other statistics.
+    dimensions: One set of dimensions, or two for blue and green target groups. Metric math combines
+        two sets: the sum for the statistic Sum, the maximum for all other statistics.
     statistic: CloudWatch statistic, or a percentile such as "p99".
-    minus: Name of a metric with the same namespace, dimensions and statistic that is subtracted; "" for none.
+    minus: Name of a metric with the same namespace, dimensions and statistic that is subtracted; ""
+        for none.
     """
 
     namespace: str
@@ -45,9 +46,10 @@ class Alarm:
     name: Resource name.
     description: Condition, and the first action that the operator takes.
     runbook: File name in docs/runbooks, without extension.
-    threshold: Value that the metric crosses in all periods of `evaluation` before the alarm is raised.
-    missing: Treatment of missing data: "notBreaching" for metrics that require traffic, "breaching" for metrics with a fixed
-        interval.
+    threshold: Value that the metric crosses in all periods of `evaluation` before the alarm is
+        raised.
+    missing: Treatment of missing data: "notBreaching" for metrics that require traffic, "breaching"
+        for metrics with a fixed interval.
     """
 
     name: str
@@ -64,7 +66,10 @@ def load_balancer_alarms(name: str, label: pulumi.Input[str], errors_max: int) -
     """Yield alarms for a load balancer itself."""
     yield Alarm(
         f"{name}-5xx",
-        "The load balancer returns 5xx errors: no target is healthy, or targets close connections. Check the unhealthy alarms.",
+        (
+            "The load balancer returns 5xx errors: no target is healthy, or targets close "
+            "connections. Check the unhealthy alarms."
+        ),
         "errors",
         Metric(LOAD_BALANCER, "HTTPCode_ELB_5XX_Count", [{"LoadBalancer": label}]),
         errors_max,
@@ -72,7 +77,8 @@ def load_balancer_alarms(name: str, label: pulumi.Input[str], errors_max: int) -
     )
     yield Alarm(
         f"{name}-rejected-connections",
-        "The load balancer rejected connections, because it reached its maximum number of connections. Check the number of "
+        "The load balancer rejected connections, because it reached its maximum number of "
+        "connections. Check the number of "
         "connections per client, then request capacity from AWS Support.",
         "saturation",
         Metric(LOAD_BALANCER, "RejectedConnectionCount", [{"LoadBalancer": label}]),
@@ -84,7 +90,8 @@ def nat_gateway_alarm(name: str, nat_gateway: pulumi.Input[str]) -> Alarm:
     """Return the alarm on the ports of a NAT gateway. `name` is the suffix of the zone."""
     return Alarm(
         f"nat-{name}-ports",
-        "The NAT gateway could not allocate a source port, so connections to Cores, webhooks and AWS services fail. Check for "
+        "The NAT gateway could not allocate a source port, so connections to Cores, webhooks "
+        "and AWS services fail. Check for "
         "many connections to one destination.",
         "saturation",
         Metric("AWS/NATGateway", "ErrorPortAllocation", [{"NatGatewayId": nat_gateway}]),
@@ -93,12 +100,13 @@ def nat_gateway_alarm(name: str, nat_gateway: pulumi.Input[str]) -> Alarm:
 
 
 def replication_alarm(source: str, destination: str, rule: str) -> Alarm:
-    """Return the alarm on objects that S3 could not replicate. S3 publishes the metric in the region of the source bucket (S3
-    User Guide, "Using S3 Replication metrics")."""
+    """Return the alarm on objects that S3 could not replicate. S3 publishes the metric in the
+    region of the source bucket (S3 User Guide, "Using S3 Replication metrics")."""
     dimensions = [{"SourceBucket": source, "DestinationBucket": destination, "RuleId": rule}]
     return Alarm(
         "replication-failed",
-        "S3 could not replicate an object of the data bucket to the second region. Check the role, the KMS key and the "
+        "S3 could not replicate an object of the data bucket to the second region. Check the "
+        "role, the KMS key and the "
         "versioning of the replica.",
         "backup-failure",
         Metric("AWS/S3", "OperationsFailedReplication", dimensions),
@@ -107,9 +115,15 @@ def replication_alarm(source: str, destination: str, rule: str) -> Alarm:
 
 
 def target_group_alarms(
-    service: str, dimensions: Sequence[TargetGroupDimensions], *, errors_max: int, latency_s_max: int
+    service: str,
+    dimensions: Sequence[TargetGroupDimensions],
+    *,
+    errors_max: int,
+    latency_s_max: int,
 ) -> Iterator[Alarm]:
-    """Yield alarms for a service behind the load balancer. Each alarm covers both target groups of the service."""
+    """Yield alarms for a service behind the load balancer. Each alarm covers both target groups of
+    the service.
+    """
     yield from _errors_and_latency(
         service,
         (Metric(LOAD_BALANCER, "HTTPCode_Target_5XX_Count", dimensions), errors_max),
@@ -121,7 +135,10 @@ def target_group_alarms(
     )
     yield Alarm(
         f"{service}-unhealthy",
-        f"A target of the {service} service fails its health check. The response from /readyz names the failing dependency.",
+        (
+            f"A target of the {service} service fails its health check. The response from /readyz "
+            f"names the failing dependency."
+        ),
         "errors",
         Metric(LOAD_BALANCER, "UnHealthyHostCount", dimensions, "Maximum"),
     )
@@ -130,31 +147,44 @@ def target_group_alarms(
 def function_alarms(
     service: str, names: Naming, *, stage: str, timeout_s: int, errors_max: int, latency_s_max: int
 ) -> Iterator[Alarm]:
-    """Yield alarms for a service that runs as a Lambda function behind a REST API. The function and the API are named after the
-    service."""
-    api, function = [{"ApiName": names.name(service), "Stage": stage}], [{"FunctionName": names.name(service)}]
+    """Yield alarms for a service that runs as a Lambda function behind a REST API. The function and
+    the API are named after the service."""
+    api, function = (
+        [{"ApiName": names.name(service), "Stage": stage}],
+        [{"FunctionName": names.name(service)}],
+    )
     yield from _errors_and_latency(
         service,
         (Metric(REST_API, "5XXError", api), errors_max),
         (Metric(REST_API, "Latency", api, "p99"), latency_s_max * 1000),
-        ("Check the log group of its function, then its access log.", "Check cold starts and memory of its function."),
+        (
+            "Check the log group of its function, then its access log.",
+            "Check cold starts and memory of its function.",
+        ),
     )
     yield Alarm(
         f"{service}-throttles",
-        f"The {service} function reached its reserved concurrency. Raise sharing.reserved_concurrency.",
+        (
+            f"The {service} function reached its reserved concurrency. Raise "
+            f"sharing.reserved_concurrency."
+        ),
         "saturation",
         Metric(LAMBDA, "Throttles", function),
     )
     yield Alarm(
         f"{service}-function-errors",
-        f"The function of the {service} service fails to start or times out. Check the log group of the function.",
+        (
+            f"The function of the {service} service fails to start or times out. Check the log "
+            f"group of the function."
+        ),
         "errors",
         Metric(LAMBDA, "Errors", function),
         evaluation=ONCE,
     )
     yield Alarm(
         f"{service}-function-duration",
-        f"An invocation of the {service} function took more than {DURATION_PERCENT} percent of its timeout of {timeout_s} s. "
+        f"An invocation of the {service} function took more than {DURATION_PERCENT} percent of "
+        f"its timeout of {timeout_s} s. "
         "Check its dependencies, then raise sharing.memory_mib.",
         "latency",
         Metric(LAMBDA, "Duration", function, "Maximum"),
@@ -164,9 +194,14 @@ def function_alarms(
 
 
 def _errors_and_latency(
-    service: str, errors: tuple[Metric, float], latency: tuple[Metric, float], checks: tuple[str, str]
+    service: str,
+    errors: tuple[Metric, float],
+    latency: tuple[Metric, float],
+    checks: tuple[str, str],
 ) -> Iterator[Alarm]:
-    """Yield the alarms on 5xx errors and on latency, given the metric and threshold of each. `checks` are the first actions."""
+    """Yield the alarms on 5xx errors and on latency, given the metric and threshold of each.
+    `checks` are the first actions.
+    """
     text = f"The {service} service returns 5xx errors. {checks[0]}"
     yield Alarm(f"{service}-5xx", text, "errors", *errors, evaluation=ONCE)
     text = f"The p99 latency of the {service} service is high. {checks[1]}"
@@ -175,30 +210,50 @@ def _errors_and_latency(
 
 def ecs_service_alarms(name: str, cluster: pulumi.Input[str], names: Naming) -> Iterator[Alarm]:
     """Yield alarms on CPU, memory and missing tasks of an ECS service."""
-    for kind, statistic, threshold, setting in (("CPU", "Average", 90, "tasks_max"), ("Memory", "Maximum", 85, "memory_mib")):
+    for kind, statistic, threshold, setting in (
+        ("CPU", "Average", 90, "tasks_max"),
+        ("Memory", "Maximum", 85, "memory_mib"),
+    ):
         yield Alarm(
             f"{name}-{kind.lower()}",
             f"{kind} utilization of the ECS service {name} is high. Raise its {setting}.",
             "saturation",
-            Metric("AWS/ECS", f"{kind}Utilization", [{"ClusterName": cluster, "ServiceName": names.name(name)}], statistic),
+            Metric(
+                "AWS/ECS",
+                f"{kind}Utilization",
+                [{"ClusterName": cluster, "ServiceName": names.name(name)}],
+                statistic,
+            ),
             threshold,
         )
-    # Container Insights publishes both counts every minute. A deployment starts new tasks before it stops others, and auto
-    # scaling needs a few minutes to start tasks. Source: CloudWatch User Guide, "Amazon ECS Container Insights metrics".
+    # Container Insights publishes both counts every minute. A deployment starts new tasks before it
+    # stops others, and auto scaling needs a few minutes to start tasks. Source: CloudWatch User
+    # Guide, "Amazon ECS Container Insights metrics".
     dimensions = [{"ClusterName": cluster, "ServiceName": names.name(name)}]
     yield Alarm(
         f"{name}-tasks",
-        f"The ECS service {name} has run fewer tasks than it should for ten minutes. Check the events of the service.",
+        (
+            f"The ECS service {name} has run fewer tasks than it should for ten minutes. Check the "
+            f"events of the service."
+        ),
         "errors",
-        Metric("ECS/ContainerInsights", "DesiredTaskCount", dimensions, "Average", minus="RunningTaskCount"),
+        Metric(
+            "ECS/ContainerInsights",
+            "DesiredTaskCount",
+            dimensions,
+            "Average",
+            minus="RunningTaskCount",
+        ),
         evaluation=(60, 10),
     )
 
 
 def memory_gib(instance_class: str) -> int:
-    """Return the memory of an RDS instance class: t4g and m classes have 4 GiB for each vCPU of a size, r and x2g classes more.
+    """Return the memory of an RDS instance class: t4g and m classes have 4 GiB for each vCPU of a
+    size, r and x2g classes more.
 
-    Source: RDS User Guide, "Hardware specifications for DB instance classes". A class with more memory raises alarms earlier.
+    Source: RDS User Guide, "Hardware specifications for DB instance classes". A class with more
+        memory raises alarms earlier.
     """
     _, family, size = instance_class.split(".")
     multiple = size.removesuffix("xlarge")
@@ -207,7 +262,9 @@ def memory_gib(instance_class: str) -> int:
     return memory * 2 if family.startswith("r") else memory
 
 
-def database_alarms(identifier: pulumi.Input[str], instance_class: str, storage_gib: int) -> Iterator[Alarm]:
+def database_alarms(
+    identifier: pulumi.Input[str], instance_class: str, storage_gib: int
+) -> Iterator[Alarm]:
     """Yield alarms on CPU, connections, memory and storage of the DB instance."""
     memory_bytes = memory_gib(instance_class) * GIB
     # The default of max_connections (RDS User Guide, "Maximum number of database connections").
@@ -215,14 +272,18 @@ def database_alarms(identifier: pulumi.Input[str], instance_class: str, storage_
     dimensions = [{"DBInstanceIdentifier": identifier}]
     yield Alarm(
         "database-cpu",
-        "CPU utilization of the database is high. Check Performance Insights, then raise database.instance_class.",
+        (
+            "CPU utilization of the database is high. Check Performance Insights, then raise "
+            "database.instance_class."
+        ),
         "database",
         Metric("AWS/RDS", "CPUUtilization", dimensions, "Average"),
         85,
     )
     yield Alarm(
         "database-connections",
-        "The database has more than 80 percent of its maximum number of connections. Raise database.instance_class, or set "
+        "The database has more than 80 percent of its maximum number of connections. Raise "
+        "database.instance_class, or set "
         "database.proxy.",
         "database",
         Metric("AWS/RDS", "DatabaseConnections", dimensions, "Maximum"),
@@ -230,7 +291,10 @@ def database_alarms(identifier: pulumi.Input[str], instance_class: str, storage_
     )
     yield Alarm(
         "database-memory",
-        "The database has less than 5 percent of its memory available. Raise database.instance_class.",
+        (
+            "The database has less than 5 percent of its memory available. Raise "
+            "database.instance_class."
+        ),
         "database",
         Metric("AWS/RDS", "FreeableMemory", dimensions, "Minimum"),
         memory_bytes // 20,
@@ -238,7 +302,10 @@ def database_alarms(identifier: pulumi.Input[str], instance_class: str, storage_
     )
     yield Alarm(
         "database-storage",
-        "The free storage of the database is less than 10 percent of database.storage_gib. Raise database.storage_max_gib.",
+        (
+            "The free storage of the database is less than 10 percent of database.storage_gib. "
+            "Raise database.storage_max_gib."
+        ),
         "database",
         Metric("AWS/RDS", "FreeStorageSpace", dimensions, "Minimum"),
         storage_gib * GIB / 10,
@@ -256,7 +323,12 @@ def cache_node_alarms(node: str, names: Naming) -> Iterator[Alarm]:
             "Average",
             "CPU utilization of the cache engine is high, which slows down rate limit checks.",
         ),
-        ("memory", "DatabaseMemoryUsagePercentage", "Maximum", "Memory usage of the cache is high. A full cache rejects writes."),
+        (
+            "memory",
+            "DatabaseMemoryUsagePercentage",
+            "Maximum",
+            "Memory usage of the cache is high. A full cache rejects writes.",
+        ),
     ):
         yield Alarm(
             f"{name}-{kind}",
@@ -272,17 +344,23 @@ def table_alarms(table: pulumi.Input[str]) -> Iterator[Alarm]:
     for kind in ("Read", "Write"):
         yield Alarm(
             f"tokens-{kind.lower()}s-throttled",
-            f"DynamoDB throttles {kind.lower()}s of the secret links table. Check for a hot key or a sudden increase in traffic.",
+            (
+                f"DynamoDB throttles {kind.lower()}s of the secret links table. Check for a hot "
+                f"key or a sudden increase in traffic."
+            ),
             "tokens",
             Metric("AWS/DynamoDB", f"{kind}ThrottleEvents", [{"TableName": table}]),
             10,
             evaluation=ONCE,
         )
     # CloudWatch has this metric only for each operation, not for the table.
-    operations = [{"TableName": table, "Operation": operation} for operation in ("GetItem", "UpdateItem")]
+    operations = [
+        {"TableName": table, "Operation": operation} for operation in ("GetItem", "UpdateItem")
+    ]
     yield Alarm(
         "tokens-errors",
-        "DynamoDB returns system errors for the secret links table, so links cannot be created or opened. "
+        "DynamoDB returns system errors for the secret links table, so links cannot be created "
+        "or opened. "
         "Check the AWS Health Dashboard.",
         "tokens",
         Metric("AWS/DynamoDB", "SystemErrors", operations),
@@ -294,36 +372,59 @@ def event_rule_alarm(rule: str, names: Naming) -> Alarm:
     """Return the alarm for an event rule. `rule` is the resource name of the rule."""
     return Alarm(
         f"{rule}-undelivered",
-        f"EventBridge could not deliver an event of the rule {rule}. Check the policy of its target and of the target's key.",
+        (
+            f"EventBridge could not deliver an event of the rule {rule}. Check the policy of its "
+            f"target and of the target's key."
+        ),
         "undelivered-events",
         Metric("AWS/Events", "FailedInvocations", [{"RuleName": names.name(rule)}]),
         evaluation=ONCE,
     )
 
 
-def maintenance_alarms(certificate_arn: pulumi.Input[str], rotation_function: str, dead_letter_queue: str) -> Iterator[Alarm]:
-    """Yield alarms for the certificate, the rotation function and the function's dead-letter queue."""
+def maintenance_alarms(
+    certificate_arn: pulumi.Input[str], rotation_function: str, dead_letter_queue: str
+) -> Iterator[Alarm]:
+    """Yield alarms for the certificate, the rotation function and the function's dead-letter
+    queue.
+    """
     yield Alarm(
         "certificate-expiry",
         f"The certificate expires in less than {CERTIFICATE_DAYS} days and ACM has not renewed it.",
         "certificate-expiry",
-        Metric("AWS/CertificateManager", "DaysToExpiry", [{"CertificateArn": certificate_arn}], "Minimum"),
+        Metric(
+            "AWS/CertificateManager",
+            "DaysToExpiry",
+            [{"CertificateArn": certificate_arn}],
+            "Minimum",
+        ),
         CERTIFICATE_DAYS,
         UNDER,
         evaluation=(86400, 1),
     )
     yield Alarm(
         "rotation-errors",
-        "The secret rotation function failed. The previous values remain in use. Check the log group of the function.",
+        (
+            "The secret rotation function failed. The previous values remain in use. Check the log "
+            "group of the function."
+        ),
         "rotation-failure",
         Metric(LAMBDA, "Errors", [{"FunctionName": rotation_function}]),
         evaluation=ONCE,
     )
     yield Alarm(
         "rotation-dead-letters",
-        "The dead-letter queue of the rotation function contains failed events. Each event names its secret.",
+        (
+            "The dead-letter queue of the rotation function contains failed events. Each event "
+            "names its secret."
+        ),
         "rotation-failure",
-        Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", [{"QueueName": dead_letter_queue}], "Maximum"),
+        Metric(
+            "AWS/SQS",
+            "ApproximateNumberOfMessagesVisible",
+            [{"QueueName": dead_letter_queue}],
+            "Maximum",
+        ),
         evaluation=ONCE,
     )
 
@@ -371,17 +472,25 @@ def metric_alarm(
     )
 
 
-def _metric_queries(alarm: str, metric: Metric, period_s: int) -> Iterator[aws.cloudwatch.MetricAlarmMetricQueryArgsDict]:
-    """Yield a query for each target group or for the two metrics of a difference, and an expression that combines them. One
-    target group usually has no traffic."""
+def _metric_queries(
+    alarm: str, metric: Metric, period_s: int
+) -> Iterator[aws.cloudwatch.MetricAlarmMetricQueryArgsDict]:
+    """Yield a query for each target group or for the two metrics of a difference, and an expression
+    that combines them. One target group usually has no traffic."""
     if metric.minus:
-        sources = {"total": (metric.name, metric.dimensions[0]), "minus": (metric.minus, metric.dimensions[0])}
+        sources = {
+            "total": (metric.name, metric.dimensions[0]),
+            "minus": (metric.minus, metric.dimensions[0]),
+        }
         expression = "FILL(total, 0) - FILL(minus, 0)"
     else:
         sources = {
-            color: (metric.name, dimensions) for color, dimensions in zip(("blue", "green"), metric.dimensions, strict=True)
+            color: (metric.name, dimensions)
+            for color, dimensions in zip(("blue", "green"), metric.dimensions, strict=True)
         }
-        expression = f"{'SUM' if metric.statistic == 'Sum' else 'MAX'}([FILL(blue, 0), FILL(green, 0)])"
+        expression = (
+            f"{'SUM' if metric.statistic == 'Sum' else 'MAX'}([FILL(blue, 0), FILL(green, 0)])"
+        )
     for query, (name, dimensions) in sources.items():
         yield {
             "id": query,

@@ -1,4 +1,6 @@
-"""The smoke test of a deployment: a Lambda function that ECS invokes before it shifts production traffic to new tasks."""
+"""The smoke test of a deployment: a Lambda function that ECS invokes before it shifts production
+traffic to new tasks.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +11,12 @@ from components.component import TEST_HEADER, Component, DeploymentHook
 from components.compute.python_function import PythonFunctionArgs, python_function
 from components.contract import ContractService
 from components.iam.documents import allow, document, trust
-from components.iam.role_policies import RoleDefinition, send_to_dead_letter_queue, send_traces, write_log
+from components.iam.role_policies import (
+    RoleDefinition,
+    send_to_dead_letter_queue,
+    send_traces,
+    write_log,
+)
 from components.monitoring.metric_alarms import LAMBDA, ONCE, Alarm, Metric, metric_alarm
 from components.naming import Naming
 from components.settings.operations import MonitoringSettings
@@ -37,26 +44,32 @@ class SmokeTestArgs(PythonFunctionArgs):
 class SmokeTest(Component):
     """A Lambda function that ECS invokes when only test traffic reaches the new tasks of a service.
 
-    Why: Health checks run in the VPC. The smoke test uses the certificate, the web ACL, the load balancer and its connection to
-    the new tasks, before a client does. A failed test rolls the deployment back without an effect on clients. The function runs
-    outside the VPC and has no permissions except for its log.
+    Why: Health checks run in the VPC. The smoke test uses the certificate, the web ACL, the load
+        balancer and its connection to
+    the new tasks, before a client does. A failed test rolls the deployment back without an effect
+    on clients. The function runs outside the VPC and has no permissions except for its log.
     Cost: 0.10 USD a month for one alarm. Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-005.
     """
 
-    def __init__(self, name: str, args: SmokeTestArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: SmokeTestArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:monitoring:SmokeTest", name, args, opts)
         function = python_function(
             name,
             args,
             self,
-            description="Requests the new tasks of a deployment before production traffic reaches them",
+            description=(
+                "Requests the new tasks of a deployment before production traffic reaches them"
+            ),
             timeout_s=TIMEOUT_S,
             memory_mib=128,
             data_class="internal",
         )
         alarm = Alarm(
             "smoke-errors",
-            "The smoke test of a deployment did not complete, so ECS rolled the deployment back. Check the log group of the "
+            "The smoke test of a deployment did not complete, so ECS rolled the deployment "
+            "back. Check the log group of the "
             "function.",
             "errors",
             Metric(LAMBDA, "Errors", [{"FunctionName": args.names.name(NAME)}]),
@@ -69,22 +82,33 @@ class SmokeTest(Component):
     def hook(self, checks: list[dict[str, Any]]) -> DeploymentHook:
         """Return the lifecycle hook of a service. checks: results of `checks`."""
         name, value = TEST_HEADER
-        details = pulumi.Output.json_dumps({"header": {"name": name, "value": value}, "checks": checks})
+        details = pulumi.Output.json_dumps(
+            {"header": {"name": name, "value": value}, "checks": checks}
+        )
         return DeploymentHook(self._function_arn, self._role_arn, details)
 
 
-def checks(service: ContractService, url: str, address: pulumi.Input[str], *, all_features: bool = True) -> list[dict[str, Any]]:
+def checks(
+    service: ContractService, url: str, address: pulumi.Input[str], *, all_features: bool = True
+) -> list[dict[str, Any]]:
     """Return the requests to a service: its readiness, and a path that requires a credential.
 
     address: DNS name of the load balancer or of the distribution in front of the load balancer.
-    all_features: Whether no feature is disabled. A disabled feature can remove the path that requires a credential.
+    all_features: Whether no feature is disabled. A disabled feature can remove the path that
+        requires a credential.
     """
     expected = {service.ready: 200, **({service.protected: 401} if all_features else {})}
-    return [{"address": address, "url": f"{url}{path}", "status": status} for path, status in expected.items() if path]
+    return [
+        {"address": address, "url": f"{url}{path}", "status": status}
+        for path, status in expected.items()
+        if path
+    ]
 
 
 def role_definitions(names: Naming) -> dict[str, RoleDefinition]:
-    """Return the role of the function, and the role with which ECS invokes the function, keyed by resource name."""
+    """Return the role of the function, and the role with which ECS invokes the function, keyed by
+    resource name.
+    """
     function = names.arn("lambda", f"function:{names.name(NAME)}")
     return {
         NAME: RoleDefinition(
@@ -92,8 +116,8 @@ def role_definitions(names: Naming) -> dict[str, RoleDefinition]:
             trust("lambda.amazonaws.com"),
             document(send_to_dead_letter_queue(names, NAME), send_traces(), write_log(names, NAME)),
         ),
-        # The documented trust policy has no conditions. Source: ECS Developer Guide, "Permissions required for Lambda functions
-        # in Amazon ECS blue/green deployments".
+        # The documented trust policy has no conditions. Source: ECS Developer Guide, "Permissions
+        # required for Lambda functions in Amazon ECS blue/green deployments".
         HOOK_ROLE: RoleDefinition(
             "Invokes the smoke test of a deployment",
             trust("ecs.amazonaws.com"),

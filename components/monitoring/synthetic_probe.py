@@ -1,4 +1,6 @@
-"""The synthetic probe: a scheduled Lambda function that requests each service from outside the VPC."""
+"""The synthetic probe: a scheduled Lambda function that requests each service from outside the
+VPC.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +11,12 @@ import pulumi_aws as aws
 from components.component import Component
 from components.compute.python_function import PythonFunctionArgs, python_function
 from components.iam.documents import allow, document, render, trust
-from components.iam.role_policies import RoleDefinition, send_to_dead_letter_queue, send_traces, write_log
+from components.iam.role_policies import (
+    RoleDefinition,
+    send_to_dead_letter_queue,
+    send_traces,
+    write_log,
+)
 from components.monitoring.metric_alarms import LAMBDA, ONCE, UNDER, Alarm, Metric, metric_alarm
 from components.naming import Naming, tags
 from components.settings.operations import MonitoringSettings
@@ -34,36 +41,48 @@ class SyntheticProbeArgs(PythonFunctionArgs):
 
 
 class SyntheticProbe(Component):
-    """A Lambda function that EventBridge invokes at a fixed interval, and an availability alarm for each service.
+    """A Lambda function that EventBridge invokes at a fixed interval, and an availability alarm for
+    each service.
 
-    Why: All other metrics are reported by the stack's own resources. A request from outside depends on DNS, the certificate,
-    the web ACL, the load balancer and the task. A missing measurement also raises the alarm. The function runs outside the VPC
-    and has no environment variables; the event contains the URLs.
-    Cost: 0.30 USD a month for each of two metrics per service, 0.10 USD per alarm, below 0.10 USD for 43,000 invocations.
+    Why: All other metrics are reported by the stack's own resources. A request from outside depends
+        on DNS, the certificate,
+    the web ACL, the load balancer and the task. A missing measurement also raises the alarm. The
+    function runs outside the VPC and has no environment variables; the event contains the URLs.
+    Cost: 0.30 USD a month for each of two metrics per service, 0.10 USD per alarm, below 0.10 USD
+        for 43,000 invocations.
     Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-003, GH-CW-005.
     """
 
     function: pulumi.Output[str]
     """Name of the function."""
 
-    def __init__(self, name: str, args: SyntheticProbeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: SyntheticProbeArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:monitoring:SyntheticProbe", name, args, opts)
         function = python_function(
             name,
             args,
             self,
-            description="Requests each service from outside the VPC and records its availability and response time",
+            description=(
+                "Requests each service from outside the VPC and records its "
+                "availability and response time"
+            ),
             timeout_s=TIMEOUT_S,
             memory_mib=128,
             data_class="internal",
         )
         self._schedule(name, function, args)
-        for alarm in probe_alarms(args.names, tuple(args.urls), args.monitoring.probe_interval_minutes):
+        for alarm in probe_alarms(
+            args.names, tuple(args.urls), args.monitoring.probe_interval_minutes
+        ):
             metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, self)
         self.function = function.name
         self.register_outputs({"function": self.function})
 
-    def _schedule(self, name: str, function: aws.lambda_.Function, args: SyntheticProbeArgs) -> None:
+    def _schedule(
+        self, name: str, function: aws.lambda_.Function, args: SyntheticProbeArgs
+    ) -> None:
         minutes = args.monitoring.probe_interval_minutes
         rule = aws.cloudwatch.EventRule(
             name,
@@ -83,14 +102,21 @@ class SyntheticProbe(Component):
             opts=self.child,
         )
         event = render({"namespace": args.names.namespace, "services": dict(args.urls)})
-        aws.cloudwatch.EventTarget(name, rule=rule.name, arn=function.arn, target_id=NAME, input=event, opts=self.child)
+        aws.cloudwatch.EventTarget(
+            name, rule=rule.name, arn=function.arn, target_id=NAME, input=event, opts=self.child
+        )
 
 
-def probe_alarms(names: Naming, services: tuple[str, ...], interval_minutes: int) -> Iterator[Alarm]:
-    """Yield an alarm for each service, raised after two consecutive failed or missing measurements, and one for the probe."""
+def probe_alarms(
+    names: Naming, services: tuple[str, ...], interval_minutes: int
+) -> Iterator[Alarm]:
+    """Yield an alarm for each service, raised after two consecutive failed or missing measurements,
+    and one for the probe.
+    """
     yield Alarm(
         "probe-errors",
-        "The synthetic probe failed. Services may be reported as unreachable although they are not. Check the log group of the "
+        "The synthetic probe failed. Services may be reported as unreachable although they are "
+        "not. Check the log group of the "
         "probe.",
         "unreachable",
         Metric(LAMBDA, "Errors", [{"FunctionName": names.name(NAME)}]),
@@ -99,7 +125,8 @@ def probe_alarms(names: Naming, services: tuple[str, ...], interval_minutes: int
     for service in services:
         yield Alarm(
             f"{service}-unreachable",
-            f"The {service} service did not return 200 to two consecutive external requests, or was not "
+            f"The {service} service did not return 200 to two consecutive external requests, "
+            f"or was not "
             "measured. Check the log group of the probe.",
             "unreachable",
             Metric(names.namespace, "ServiceUp", [{"Service": service}], "Minimum"),
@@ -114,7 +141,8 @@ def role_definitions(names: Naming) -> dict[str, RoleDefinition]:
     """Return the role of the function, keyed by resource name."""
     namespace = {"StringEquals": {"cloudwatch:namespace": names.namespace}}
     permissions = document(
-        # PutMetricData does not support resource-level permissions (Service Authorization Reference, Amazon CloudWatch).
+        # PutMetricData does not support resource-level permissions (Service Authorization
+        # Reference, Amazon CloudWatch).
         allow("PutMetrics", "cloudwatch:PutMetricData", ["*"], conditions=namespace),
         send_to_dead_letter_queue(names, NAME),
         send_traces(),

@@ -25,28 +25,48 @@ class TopicArgs(StackArgs):
 
 
 class NotificationTopic(Component):
-    """An encrypted topic for notifications from RDS, AWS Backup, AWS Budgets and Cost Anomaly Detection.
+    """An encrypted topic for notifications from RDS, AWS Backup, AWS Budgets and Cost Anomaly
+    Detection.
 
-    Why: These services report failovers, failed backups and unexpected cost only through notifications. The alarm topic
+    Why: These services report failovers, failed backups and unexpected cost only through
+        notifications. The alarm topic
     is separate because it is created after the resources that publish to this topic.
     Cost: below 1 USD a month. Controls: GH-SNS-001, GH-RDS-017, GH-COST-001.
     """
 
     arn: pulumi.Output[str]
-    """ARN of the topic. Resolves after the topic policy exists, because AWS services check when they are configured whether they
-    can publish."""
+    """ARN of the topic. Resolves after the topic policy exists, because AWS services check when
+    they are configured whether they can publish."""
 
-    def __init__(self, name: str, args: TopicArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: TopicArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:monitoring:NotificationTopic", name, args, opts)
-        self.arn = email_topic(name, NOTIFICATION_TOPIC, notification_topic_policy(args.names), args, self)
+        self.arn = email_topic(
+            name, NOTIFICATION_TOPIC, notification_topic_policy(args.names), args, self
+        )
         self.register_outputs({"arn": self.arn})
 
 
-def email_topic(name: str, resource: str, policy: Document, args: TopicArgs, parent: Component) -> pulumi.Output[str]:
-    """Create an encrypted topic with e-mail subscriptions. The ARN resolves after the topic policy exists."""
+def email_topic(
+    name: str, resource: str, policy: Document, args: TopicArgs, parent: Component
+) -> pulumi.Output[str]:
+    """Create an encrypted topic with e-mail subscriptions. The ARN resolves after the topic policy
+    exists.
+    """
     topic = aws.sns.Topic(
-        name, name=args.names.name(resource), kms_master_key_id=args.key_arn, tags=tags("internal"), opts=parent.child
+        name,
+        name=args.names.name(resource),
+        kms_master_key_id=args.key_arn,
+        tags=tags("internal"),
+        opts=parent.child,
     )
     for index, address in enumerate(args.monitoring.emails):
-        aws.sns.TopicSubscription(f"{name}-{index}", topic=topic.arn, protocol="email", endpoint=address, opts=parent.child)
+        aws.sns.TopicSubscription(
+            f"{name}-{index}",
+            topic=topic.arn,
+            protocol="email",
+            endpoint=address,
+            opts=parent.child,
+        )
     return aws.sns.TopicPolicy(name, arn=topic.arn, policy=render(policy), opts=parent.child).arn

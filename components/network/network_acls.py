@@ -12,7 +12,9 @@ from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.network import ANYWHERE, ANYWHERE_IPV6, EDGE, TIERS, NetworkSettings
 
 EPHEMERAL_PORTS = (1024, 65535)
-"""Source ports of clients, NAT gateways and load balancers. Source: VPC User Guide, "Ephemeral ports"."""
+"""Source ports of clients, NAT gateways and load balancers. Source: VPC User Guide, "Ephemeral
+ports".
+"""
 REMOTE_ACCESS_PORTS = (22, 3389)
 """Ports of SSH and RDP. Traffic to these ports is always denied."""
 EXTERNAL_EPHEMERAL_PORTS = ((1024, 3388), (3390, 65535))
@@ -21,8 +23,8 @@ EXTERNAL_EPHEMERAL_PORTS = ((1024, 3388), (3390, 65535))
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A TCP rule for a port range and a CIDR block. The block is the source for inbound rules and the destination for outbound
-    rules."""
+    """A TCP rule for a port range and a CIDR block. The block is the source for inbound rules and
+    the destination for outbound rules."""
 
     cidr: str
     from_port: int
@@ -47,14 +49,18 @@ class NetworkAclsArgs(StackArgs):
 
 
 class NetworkAcls(Component):
-    """A network ACL for each tier. The data tier exchanges traffic with the app tier only; no tier accepts SSH or RDP.
+    """A network ACL for each tier. The data tier exchanges traffic with the app tier only; no tier
+    accepts SSH or RDP.
 
-    Why: Network ACLs are a second layer that is independent of the security groups. Network ACLs are stateless, so return
+    Why: Network ACLs are a second layer that is independent of the security groups. Network ACLs
+        are stateless, so return
     traffic requires separate rules.
     Cost: none. Controls: GH-VPC-007.
     """
 
-    def __init__(self, name: str, args: NetworkAclsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: NetworkAclsArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:network:NetworkAcls", name, args, opts)
         for tier in TIERS:
             aws.ec2.NetworkAcl(
@@ -87,11 +93,16 @@ def _numbered(rules: Iterator[Rule]) -> list[aws.ec2.NetworkAclIngressArgsDict]:
 def inbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
     """Yield the inbound rules of a tier in evaluation order. All other traffic is denied.
 
-    Traffic inside the VPC is allowed before the remote access ports are denied. Return traffic from outside
-    the VPC to a connection with source port 3389 is dropped, and the client retries from another port.
+    Traffic inside the VPC is allowed before the remote access ports are denied. Return traffic from
+    outside the VPC to a connection with source port 3389 is dropped, and the client retries from
+    another port.
     """
     if tier == "data":
-        yield from (Rule(cidr, port, port) for cidr in args.network.tier_cidrs("app") for port in (DATABASE_PORT, CACHE_PORT))
+        yield from (
+            Rule(cidr, port, port)
+            for cidr in args.network.tier_cidrs("app")
+            for port in (DATABASE_PORT, CACHE_PORT)
+        )
         # Replication between the nodes of the cache.
         for cidr in args.network.tier_cidrs("data"):
             yield from (Rule(cidr, CACHE_PORT, CACHE_PORT), Rule(cidr, *EPHEMERAL_PORTS))
@@ -113,7 +124,11 @@ def inbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
 def outbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
     """Yield the outbound rules of a tier. All other traffic is denied."""
     if tier == "data":
-        yield from (Rule(cidr, *EPHEMERAL_PORTS) for tier in ("app", "data") for cidr in args.network.tier_cidrs(tier))
+        yield from (
+            Rule(cidr, *EPHEMERAL_PORTS)
+            for tier in ("app", "data")
+            for cidr in args.network.tier_cidrs(tier)
+        )
         return
     yield Rule(ANYWHERE, 443, 443)
     if tier == "edge":

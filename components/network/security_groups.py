@@ -30,16 +30,17 @@ GROUPS = {
 ORIGIN = "origin"
 """Security group of the internal load balancer behind CloudFront."""
 CLOUDFRONT_PREFIX_LIST = "com.amazonaws.global.cloudfront.origin-facing"
-"""Prefix list of the addresses from which CloudFront connects to origins, including VPC origins. Source: CloudFront Developer
-Guide, "Restrict access with VPC origins"."""
+"""Prefix list of the addresses from which CloudFront connects to origins, including VPC origins.
+Source: CloudFront Developer Guide, "Restrict access with VPC origins"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An allowed TCP connection. Exactly one of `target`, `cidr` and `prefix_list` is the destination.
+    """An allowed TCP connection. Exactly one of `target`, `cidr` and `prefix_list` is the
+    destination.
 
-    source: A security group, "" for the internet, ANYWHERE_IPV6 for the internet over IPv6, or CLOUDFRONT for the addresses of
-        CloudFront.
+    source: A security group, "" for the internet, ANYWHERE_IPV6 for the internet over IPv6, or
+        CLOUDFRONT for the addresses of CloudFront.
     description: Description of the security group rules.
     target: A security group.
     prefix_list: The service of a gateway endpoint.
@@ -72,9 +73,11 @@ class SecurityGroupsArgs(StackArgs):
 
 
 class SecurityGroups(Component):
-    """Security groups without inline rules, and one standalone rule for each end of each allowed connection.
+    """Security groups without inline rules, and one standalone rule for each end of each allowed
+    connection.
 
-    Why: Rules reference groups instead of addresses, so tasks accept connections from the load balancer only and data
+    Why: Rules reference groups instead of addresses, so tasks accept connections from the load
+        balancer only and data
     stores from tasks only. `connections` lists all allowed connections.
     Cost: none. Controls: GH-VPC-004 to GH-VPC-006, GH-RDS-016.
     """
@@ -82,7 +85,9 @@ class SecurityGroups(Component):
     groups: dict[str, pulumi.Output[str]]
     """ID of each security group, keyed by name."""
 
-    def __init__(self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:network:SecurityGroups", name, args, opts)
         self.groups = {
             group: aws.ec2.SecurityGroup(
@@ -101,10 +106,16 @@ class SecurityGroups(Component):
 
     def _rules(self, connection: Connection, args: SecurityGroupsArgs) -> None:
         """Create the egress rule of the source and the ingress rule of the target."""
-        destination = connection.target or connection.prefix_list or connection.cidr.replace("/", "-")
-        source_name = {"": "internet", ANYWHERE_IPV6: "internet-ipv6"}.get(connection.source, connection.source)
+        destination = (
+            connection.target or connection.prefix_list or connection.cidr.replace("/", "-")
+        )
+        source_name = {"": "internet", ANYWHERE_IPV6: "internet-ipv6"}.get(
+            connection.source, connection.source
+        )
         rule = f"{source_name}-to-{destination}-{connection.port}"
-        source, target = (self.groups.get(group) for group in (connection.source, connection.target))
+        source, target = (
+            self.groups.get(group) for group in (connection.source, connection.target)
+        )
         common: dict[str, Any] = {
             "description": connection.description,
             "ip_protocol": "tcp",
@@ -119,7 +130,9 @@ class SecurityGroups(Component):
                 security_group_id=source,
                 referenced_security_group_id=target,
                 cidr_ipv4=connection.cidr or None,
-                prefix_list_id=args.prefix_lists[connection.prefix_list] if connection.prefix_list else None,
+                prefix_list_id=args.prefix_lists[connection.prefix_list]
+                if connection.prefix_list
+                else None,
                 **common,
             )
         if target is not None:
@@ -146,12 +159,18 @@ def groups(settings: Settings) -> dict[str, str]:
         GROUPS
         | ({RDS_PROXY: "RDS Proxy"} if settings.database.proxy else {})
         | dict.fromkeys(settings.core_tasks, "ECS tasks of a Core")
-        | ({ORIGIN: "Internal load balancer: accepts HTTPS from CloudFront"} if settings.services.cloudfront else {})
+        | (
+            {ORIGIN: "Internal load balancer: accepts HTTPS from CloudFront"}
+            if settings.services.cloudfront
+            else {}
+        )
     )
 
 
 def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
-    """Yield every connection that services, database proxy, Cores and external systems of the stack require."""
+    """Yield every connection that services, database proxy, Cores and external systems of the stack
+    require.
+    """
     for internet in ("", *((ANYWHERE_IPV6,) if settings.load_balancer.ipv6 else ())):
         yield Connection(internet, "HTTPS from the internet", 443, "edge")
         yield Connection(internet, "HTTP from the internet, redirected to HTTPS", 80, "edge")
@@ -160,8 +179,12 @@ def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
     for process in contract.processes.values():
         name = process.name
         for service in process.services:
-            balancer = ORIGIN if service.name == CONSOLE and settings.services.cloudfront else "edge"
-            yield Connection(balancer, f"Load balancer to the {service.name} service", service.port, name)
+            balancer = (
+                ORIGIN if service.name == CONSOLE and settings.services.cloudfront else "edge"
+            )
+            yield Connection(
+                balancer, f"Load balancer to the {service.name} service", service.port, name
+            )
         # Migrations log in with the owner's password, which RDS Proxy does not accept.
         database = RDS_PROXY if settings.database.proxy and process.services else "database"
         yield Connection(name, f"{name} tasks to the database", DATABASE_PORT, database)
@@ -171,16 +194,28 @@ def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
         yield Connection(name, f"{name} tasks to the S3 gateway endpoint", 443, prefix_list="s3")
     if settings.database.proxy:
         yield Connection(RDS_PROXY, "RDS Proxy to the database", DATABASE_PORT, "database")
-    yield Connection("console", "Console to the DynamoDB gateway endpoint", 443, prefix_list="dynamodb")
-    yield Connection("gateway", "Gateway to Cores at public addresses over HTTPS", 443, cidr=ANYWHERE)
+    yield Connection(
+        "console", "Console to the DynamoDB gateway endpoint", 443, prefix_list="dynamodb"
+    )
+    yield Connection(
+        "gateway", "Gateway to Cores at public addresses over HTTPS", 443, cidr=ANYWHERE
+    )
     ports = (settings.network.core_port_min, settings.network.core_port_max)
     for cidr in settings.network.core_networks:
-        yield Connection("gateway", "Gateway to Cores in a private network", ports[0], cidr=cidr, to_port=ports[1])
+        yield Connection(
+            "gateway",
+            "Gateway to Cores in a private network",
+            ports[0],
+            cidr=cidr,
+            to_port=ports[1],
+        )
     if settings.internet_access:
         description = "Console to webhook receivers, identity provider and AWS services over HTTPS"
         yield Connection("console", description, 443, cidr=ANYWHERE)
     for cidr in settings.notifications.webhook_networks:
-        yield Connection("console", "Console to webhook receivers in a private network", 443, cidr=cidr)
+        yield Connection(
+            "console", "Console to webhook receivers in a private network", 443, cidr=cidr
+        )
     for name, core in settings.core_tasks.items():
         yield Connection("gateway", "Gateway to a Core in the stack", core.port, name)
         yield Connection(name, "Core to the interface endpoints", 443, "endpoints")

@@ -9,7 +9,9 @@ from components.component import Component, StackArgs
 from components.naming import tags
 
 TTL_S = 10
-"""TTL of the DNS records: the maximum time for which a client uses the address of a stopped task."""
+"""TTL of the DNS records: the maximum time for which a client uses the address of a stopped
+task.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +27,8 @@ class ServiceDiscoveryArgs(StackArgs):
 
 
 class ServiceDiscovery(Component):
-    """A private DNS namespace with a service for each Core, in which ECS registers the addresses of the tasks.
+    """A private DNS namespace with a service for each Core, in which ECS registers the addresses of
+    the tasks.
 
     Why: Cores have no load balancer and no public address. Their names resolve inside the VPC only.
     Cost: 0.60 USD a month, none without a Core. Controls: none.
@@ -34,7 +37,9 @@ class ServiceDiscovery(Component):
     arns: dict[str, pulumi.Output[str]]
     """ARN of each Core's service, keyed by the resource name of the Core."""
 
-    def __init__(self, name: str, args: ServiceDiscoveryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: ServiceDiscoveryArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:network:ServiceDiscovery", name, args, opts)
         self.arns = self._services(name, args) if args.core_names else {}
         self.register_outputs({"arns": self.arns})

@@ -32,7 +32,8 @@ class VpcArgs(LogArgs):
     """Arguments of `Vpc`.
 
     network: CIDR block, Availability Zones and NAT gateways.
-    existing: VPC and internet gateway of the account to use; by default, the component creates both.
+    existing: VPC and internet gateway of the account to use; by default, the component creates
+        both.
     ipv6: Whether the subnets of the edge tier have IPv6 blocks and a route to the internet.
     log_role_arn: Role that publishes flow logs.
     buckets: Full names of the buckets that the S3 endpoint allows.
@@ -50,9 +51,11 @@ class VpcArgs(LogArgs):
 
 
 class Vpc(Component):
-    """A VPC with three subnet tiers: edge for the load balancer, app for tasks, data for data stores.
+    """A VPC with three subnet tiers: edge for the load balancer, app for tasks, data for data
+    stores.
 
-    Why: Each tier accepts connections from the previous tier only, and the data tier has no route out of the VPC.
+    Why: Each tier accepts connections from the previous tier only, and the data tier has no route
+        out of the VPC.
     Cost: about 35 USD a month per NAT gateway, plus traffic; flow logs 0.57 USD per GB.
     Controls: GH-VPC-001 to GH-VPC-003, GH-VPC-008 to GH-VPC-011.
     """
@@ -66,7 +69,9 @@ class Vpc(Component):
     prefix_lists: dict[str, pulumi.Output[str]]
     """Prefix lists of the gateway endpoints, keyed by service."""
 
-    def __init__(self, name: str, args: VpcArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: VpcArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:network:Vpc", name, args, opts)
         names = args.names
         vpc: aws.ec2.Vpc | None = None
@@ -75,11 +80,16 @@ class Vpc(Component):
         else:
             vpc = self._vpc(args)
             self.vpc_id = vpc.id
-        self.subnets = {tier: self._tier(tier, args, vpc if args.ipv6 and tier == EDGE else None) for tier in TIERS}
+        self.subnets = {
+            tier: self._tier(tier, args, vpc if args.ipv6 and tier == EDGE else None)
+            for tier in TIERS
+        }
         self._flow_logs(args)
-        self.endpoint_subnets = self.subnets["app"][: 1 if args.network.endpoint_zones == "one" else None]
-        # The exclusions have no effect while VPC Block Public Access is disabled (VPC User Guide, "Create and delete
-        # exclusions").
+        self.endpoint_subnets = self.subnets["app"][
+            : 1 if args.network.endpoint_zones == "one" else None
+        ]
+        # The exclusions have no effect while VPC Block Public Access is disabled (VPC User Guide,
+        # "Create and delete exclusions").
         for zone, subnet in zip(args.network.zones, self.subnets["edge"], strict=True):
             aws.ec2.VpcBlockPublicAccessExclusion(
                 f"edge-{zone}",
@@ -89,7 +99,9 @@ class Vpc(Component):
                 opts=self.child,
             )
         self.prefix_lists = self._gateway_endpoints(self._route_tables(args), args)
-        self.register_outputs({"vpcId": self.vpc_id, "subnets": self.subnets, "prefixLists": self.prefix_lists})
+        self.register_outputs(
+            {"vpcId": self.vpc_id, "subnets": self.subnets, "prefixLists": self.prefix_lists}
+        )
 
     def _vpc(self, args: VpcArgs) -> aws.ec2.Vpc:
         """Create the VPC and close its default security group."""
@@ -104,7 +116,10 @@ class Vpc(Component):
         )
         # Pulumi removes all rules of the default security group.
         aws.ec2.DefaultSecurityGroup(
-            "default", vpc_id=vpc.id, tags=tags("none", Name=args.names.name("default-closed")), opts=self.child
+            "default",
+            vpc_id=vpc.id,
+            tags=tags("none", Name=args.names.name("default-closed")),
+            opts=self.child,
         )
         return vpc
 
@@ -112,7 +127,10 @@ class Vpc(Component):
         if args.existing:
             return args.existing.internet_gateway_id
         return aws.ec2.InternetGateway(
-            "internet", vpc_id=self.vpc_id, tags=tags("none", Name=args.names.name("internet")), opts=self.child
+            "internet",
+            vpc_id=self.vpc_id,
+            tags=tags("none", Name=args.names.name("internet")),
+            opts=self.child,
         ).id
 
     def _tier(self, tier: str, args: VpcArgs, ipv6: aws.ec2.Vpc | None) -> list[pulumi.Output[str]]:
@@ -123,7 +141,9 @@ class Vpc(Component):
                 f"{tier}-{zone}",
                 vpc_id=self.vpc_id,
                 cidr_block=cidr,
-                ipv6_cidr_block=ipv6.ipv6_cidr_block.apply(partial(ipv6_block, number=number)) if ipv6 else None,
+                ipv6_cidr_block=ipv6.ipv6_cidr_block.apply(partial(ipv6_block, number=number))
+                if ipv6
+                else None,
                 availability_zone=zone,
                 map_public_ip_on_launch=False,
                 tags=tags("none", Name=args.names.name(f"{tier}-{zone}"), Tier=tier),
@@ -133,15 +153,25 @@ class Vpc(Component):
         ]
 
     def _route_tables(self, args: VpcArgs) -> list[pulumi.Output[str]]:
-        """Route edge to the internet gateway and app to NAT gateways. Returns the route tables of the app tier."""
+        """Route edge to the internet gateway and app to NAT gateways. Returns the route tables of
+        the app tier.
+        """
         gateway = self._internet_gateway(args)
         edge = self._table("edge", self.subnets["edge"], args.names)
         internet_route = aws.ec2.Route(
-            "edge", route_table_id=edge, destination_cidr_block=ANYWHERE, gateway_id=gateway, opts=self.child
+            "edge",
+            route_table_id=edge,
+            destination_cidr_block=ANYWHERE,
+            gateway_id=gateway,
+            opts=self.child,
         )
         if args.ipv6:
             aws.ec2.Route(
-                "edge-ipv6", route_table_id=edge, destination_ipv6_cidr_block=ANYWHERE_IPV6, gateway_id=gateway, opts=self.child
+                "edge-ipv6",
+                route_table_id=edge,
+                destination_ipv6_cidr_block=ANYWHERE_IPV6,
+                gateway_id=gateway,
+                opts=self.child,
             )
         self._table("data", self.subnets["data"], args.names)
         zones = args.network.zones
@@ -164,14 +194,27 @@ class Vpc(Component):
                 )
         return tables
 
-    def _table(self, name: str, subnets: list[pulumi.Output[str]], names: Naming) -> pulumi.Output[str]:
-        table = aws.ec2.RouteTable(name, vpc_id=self.vpc_id, tags=tags("none", Name=names.name(name)), opts=self.child)
+    def _table(
+        self, name: str, subnets: list[pulumi.Output[str]], names: Naming
+    ) -> pulumi.Output[str]:
+        table = aws.ec2.RouteTable(
+            name, vpc_id=self.vpc_id, tags=tags("none", Name=names.name(name)), opts=self.child
+        )
         for index, subnet in enumerate(subnets):
-            aws.ec2.RouteTableAssociation(f"{name}-{index}", route_table_id=table.id, subnet_id=subnet, opts=self.child)
+            aws.ec2.RouteTableAssociation(
+                f"{name}-{index}", route_table_id=table.id, subnet_id=subnet, opts=self.child
+            )
         return table.id
 
-    def _nat(self, zone: str, subnet: pulumi.Output[str], internet_route: aws.ec2.Route, names: Naming) -> pulumi.Output[str]:
-        address = aws.ec2.Eip(f"nat-{zone}", domain="vpc", tags=tags("none", Name=names.name(f"nat-{zone}")), opts=self.child)
+    def _nat(
+        self, zone: str, subnet: pulumi.Output[str], internet_route: aws.ec2.Route, names: Naming
+    ) -> pulumi.Output[str]:
+        address = aws.ec2.Eip(
+            f"nat-{zone}",
+            domain="vpc",
+            tags=tags("none", Name=names.name(f"nat-{zone}")),
+            opts=self.child,
+        )
         return aws.ec2.NatGateway(
             zone,
             allocation_id=address.id,
@@ -182,8 +225,12 @@ class Vpc(Component):
             opts=self.after(internet_route),
         ).id
 
-    def _gateway_endpoints(self, tables: list[pulumi.Output[str]], args: VpcArgs) -> dict[str, pulumi.Output[str]]:
-        """Create the gateway endpoints. Returns the prefix lists of the endpoints, keyed by service."""
+    def _gateway_endpoints(
+        self, tables: list[pulumi.Output[str]], args: VpcArgs
+    ) -> dict[str, pulumi.Output[str]]:
+        """Create the gateway endpoints. Returns the prefix lists of the endpoints, keyed by
+        service.
+        """
         policies = {
             "s3": s3_policy(args.names, args.buckets, args.write_only_objects, args.shared_objects),
             "dynamodb": dynamodb_policy(args.names),
@@ -203,7 +250,9 @@ class Vpc(Component):
         }
 
     def _flow_logs(self, args: VpcArgs) -> None:
-        """Create the flow log of the VPC or, in an existing VPC, a flow log for each subnet of the stack."""
+        """Create the flow log of the VPC or, in an existing VPC, a flow log for each subnet of the
+        stack.
+        """
         group = self.create_log_group("flow", args.names.log_group("network"), args.logs)
         if not args.existing:
             self._flow_log("flow", group, args, vpc_id=self.vpc_id)
@@ -236,5 +285,7 @@ class Vpc(Component):
 
 
 def ipv6_block(vpc_block: str, number: int) -> str:
-    """Return the /64 block of a subnet in the block of its VPC, which Amazon assigns (VPC User Guide, "IPv6 CIDR blocks")."""
+    """Return the /64 block of a subnet in the block of its VPC, which Amazon assigns (VPC User
+    Guide, "IPv6 CIDR blocks").
+    """
     return str(next(islice(ipaddress.IPv6Network(vpc_block).subnets(new_prefix=64), number, None)))

@@ -1,7 +1,8 @@
 """VPC endpoints of the AWS services that tasks use, and their policies.
 
-To add an interface endpoint, add its service with a policy to `interface_policies`. The policies allow only principals in the
-account and, for actions on a resource, only resources in the account. `vpc.py` creates the gateway endpoints of S3 and DynamoDB.
+To add an interface endpoint, add its service with a policy to `interface_policies`. The policies
+allow only principals in the account and, for actions on a resource, only resources in the account.
+`vpc.py` creates the gateway endpoints of S3 and DynamoDB.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,15 @@ import pulumi_aws as aws
 
 from components.component import Component, Placement, StackArgs
 from components.iam import sharing_policies
-from components.iam.documents import ANYONE, Document, Statement, action_list, allow, document, render
+from components.iam.documents import (
+    ANYONE,
+    Document,
+    Statement,
+    action_list,
+    allow,
+    document,
+    render,
+)
 from components.naming import Naming, tags
 from components.settings.network import NetworkSettings
 
@@ -34,12 +43,15 @@ class VpcEndpointsArgs(StackArgs):
 class VpcEndpoints(Component):
     """Interface endpoints with private DNS for ECR, CloudWatch Logs, Secrets Manager, KMS and STS.
 
-    Why: Tasks without internet access can start, write logs and read secrets. The endpoint policies prevent data
+    Why: Tasks without internet access can start, write logs and read secrets. The endpoint policies
+        prevent data
     exfiltration with credentials of another account.
     Cost: about 8 USD a month per service and zone. Controls: GH-VPC-008, GH-VPC-009.
     """
 
-    def __init__(self, name: str, args: VpcEndpointsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: VpcEndpointsArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:network:VpcEndpoints", name, args, opts)
         for service, policy in interface_policies(args.names).items():
             aws.ec2.VpcEndpoint(
@@ -74,7 +86,9 @@ def interface_policies(names: Naming) -> dict[str, Document]:
         "ecr.api": [log_in, pull],
         "ecr.dkr": [log_in, pull],
         "logs": [_allow_account(names, "Write", "logs:CreateLogStream PutLogEvents", log_groups)],
-        "secretsmanager": [_allow_account(names, "Read", "secretsmanager:GetSecretValue DescribeSecret", secrets)],
+        "secretsmanager": [
+            _allow_account(names, "Read", "secretsmanager:GetSecretValue DescribeSecret", secrets)
+        ],
         "kms": [
             _allow_account(names, "UseKeys", encrypt, keys),
             _allow_account(names, "SignCheckpoints", "kms:Sign GetPublicKey", keys),
@@ -92,8 +106,9 @@ def s3_policy(
 ) -> Document:
     """Return the policy of the S3 gateway endpoint.
 
-    ECR stores image layers in an AWS-owned bucket and returns presigned URLs, so the statement for this bucket has no principal
-    condition (ECR User Guide, "Minimum Amazon S3 bucket permissions for Amazon ECR").
+    ECR stores image layers in an AWS-owned bucket and returns presigned URLs, so the statement for
+    this bucket has no principal condition (ECR User Guide, "Minimum Amazon S3 bucket permissions
+    for Amazon ECR").
 
     buckets: Full names of buckets of the stack whose objects may be read and written.
     write_only_objects: ARNs of objects that may be written but not read.
@@ -103,15 +118,28 @@ def s3_policy(
     own_account = {"StringEquals": {"aws:PrincipalAccount": names.account}}
     own_buckets = [*arns, *(f"{arn}/*" for arn in arns)]
     layers = [names.s3_arn(f"prod-{names.region}-starport-layer-bucket/*")]
-    statements = [_allow_account(names, "OwnBuckets", "s3:GetObject PutObject ListBucket", own_buckets)]
+    statements = [
+        _allow_account(names, "OwnBuckets", "s3:GetObject PutObject ListBucket", own_buckets)
+    ]
     if write_only_objects:
-        statements.append(_allow_account(names, "WriteOnlyObjects", "s3:PutObject", write_only_objects))
+        statements.append(
+            _allow_account(names, "WriteOnlyObjects", "s3:PutObject", write_only_objects)
+        )
     if shared_objects:
-        # The bucket can belong to another account, so the condition covers the principal only. The object ARNs are exact.
+        # The bucket can belong to another account, so the condition covers the principal only. The
+        # object ARNs are exact.
         read_write = "s3:GetObject PutObject"
-        statements.append(allow("LegacyFiles", read_write, shared_objects, principal=ANYONE, conditions=own_account))
+        statements.append(
+            allow(
+                "LegacyFiles", read_write, shared_objects, principal=ANYONE, conditions=own_account
+            )
+        )
     secrets = names.bucket_arn(sharing_policies.BUCKET)
-    content = [action for actions in sharing_policies.OBJECT_ACTIONS.values() for action in action_list(actions)]
+    content = [
+        action
+        for actions in sharing_policies.OBJECT_ACTIONS.values()
+        for action in action_list(actions)
+    ]
     statements += [
         _allow_account(names, "SecretContent", content, [f"{secrets}/{sharing_policies.PREFIX}*"]),
         _allow_account(names, "ListSecretContent", sharing_policies.BUCKET_ACTIONS, [secrets]),
@@ -120,12 +148,16 @@ def s3_policy(
 
 
 def dynamodb_policy(names: Naming) -> Document:
-    """Return the policy of the DynamoDB gateway endpoint: item operations on the stack's tables and their indexes."""
+    """Return the policy of the DynamoDB gateway endpoint: item operations on the stack's tables and
+    their indexes.
+    """
     actions = "dynamodb:GetItem BatchGetItem PutItem UpdateItem Query"
     return document(_allow_account(names, "OwnTables", actions, [names.table_arn("*")]))
 
 
-def _allow_account(names: Naming, sid: str, actions: str | Sequence[str], resources: Sequence[str]) -> Statement:
+def _allow_account(
+    names: Naming, sid: str, actions: str | Sequence[str], resources: Sequence[str]
+) -> Statement:
     # Requests without a resource, such as ecr:GetAuthorizationToken, have no aws:ResourceAccount.
     owned = {} if resources == ["*"] else {"aws:ResourceAccount": names.account}
     conditions = {"StringEquals": {"aws:PrincipalAccount": names.account, **owned}}

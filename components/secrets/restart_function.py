@@ -11,12 +11,22 @@ from components.compute.python_function import PythonFunctionArgs, python_functi
 from components.contract import Contract
 from components.iam.documents import render
 from components.iam.role_policies import RESTART_FUNCTION
-from components.monitoring.metric_alarms import LAMBDA, ONCE, Alarm, Metric, alarm_description, event_rule_alarm, metric_alarm
+from components.monitoring.metric_alarms import (
+    LAMBDA,
+    ONCE,
+    Alarm,
+    Metric,
+    alarm_description,
+    event_rule_alarm,
+    metric_alarm,
+)
 from components.naming import Naming, tags
 from components.settings.operations import MonitoringSettings
 
 FIRST_SERVICE = "console"
-"""Restarted before the other services: consoles must know a pepper generation before gateways use the generation (record 7)."""
+"""Restarted before the other services: consoles must know a pepper generation before gateways use
+the generation (record 7).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +44,20 @@ class RestartFunctionArgs(PythonFunctionArgs):
 
 
 class RestartFunction(Component):
-    """A Lambda function that replaces the tasks of a service after the rotation of one of its secrets, one service at a time.
+    """A Lambda function that replaces the tasks of a service after the rotation of one of its
+    secrets, one service at a time.
 
-    Why: ECS injects secrets when a task starts, so a task uses the previous value until it is replaced. EventBridge invokes the
-    function after each rotation and after each completed deployment. Each restart is a deployment with its alarms and rollback.
-    Cost: 0.10 USD a month for each of three alarms. Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-005.
+    Why: ECS injects secrets when a task starts, so a task uses the previous value until it is
+        replaced. EventBridge invokes the
+    function after each rotation and after each completed deployment. Each restart is a deployment
+    with its alarms and rollback.
+    Cost: 0.10 USD a month for each of three alarms. Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005,
+        GH-CW-005.
     """
 
-    def __init__(self, name: str, args: RestartFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: RestartFunctionArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:secrets:RestartFunction", name, args, opts)
         function = python_function(
             name,
@@ -58,7 +74,8 @@ class RestartFunction(Component):
             self._alarm(event_rule_alarm(f"{name}-{rule}", args.names), args)
         alarm = Alarm(
             "restart-errors",
-            "The function that restarts services after a rotation failed. Tasks can use the previous value of a secret. Check "
+            "The function that restarts services after a rotation failed. Tasks can use the "
+            "previous value of a secret. Check "
             "the log group of the function.",
             "rotation-failure",
             Metric(LAMBDA, "Errors", [{"FunctionName": args.names.name(RESTART_FUNCTION)}]),
@@ -71,13 +88,23 @@ class RestartFunction(Component):
         metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, self)
 
     def _invoke_on(
-        self, name: str, pattern: dict[str, Any], function: aws.lambda_.Function, event: str, args: RestartFunctionArgs
+        self,
+        name: str,
+        pattern: dict[str, Any],
+        function: aws.lambda_.Function,
+        event: str,
+        args: RestartFunctionArgs,
     ) -> None:
-        names, description = args.names, "Invokes the function that restarts services after the rotation of a secret."
+        names, description = (
+            args.names,
+            "Invokes the function that restarts services after the rotation of a secret.",
+        )
         rule = aws.cloudwatch.EventRule(
             name,
             name=names.name(name),
-            description=alarm_description(description, "rotation-failure", args.monitoring.runbooks_url),
+            description=alarm_description(
+                description, "rotation-failure", args.monitoring.runbooks_url
+            ),
             event_pattern=render(pattern),
             tags=tags("none"),
             opts=self.child,
@@ -92,14 +119,20 @@ class RestartFunction(Component):
             opts=self.child,
         )
         aws.cloudwatch.EventTarget(
-            name, rule=rule.name, arn=function.arn, target_id=RESTART_FUNCTION, input=event, opts=self.child
+            name,
+            rule=rule.name,
+            arn=function.arn,
+            target_id=RESTART_FUNCTION,
+            input=event,
+            opts=self.child,
         )
 
 
 def event_patterns(names: Naming) -> dict[str, dict[str, Any]]:
     """Return the patterns of the events that invoke the function, keyed by name of the rule.
 
-    Sources: Secrets Manager User Guide, "AWS CloudTrail entries for Secrets Manager"; ECS Developer Guide, "Amazon ECS service
+    Sources: Secrets Manager User Guide, "AWS CloudTrail entries for Secrets Manager"; ECS Developer
+        Guide, "Amazon ECS service
     deployment state change events".
     """
     return {
@@ -108,7 +141,11 @@ def event_patterns(names: Naming) -> dict[str, dict[str, Any]]:
             "detail-type": ["AWS Service Event via CloudTrail"],
             "detail": {
                 "eventName": ["RotationSucceeded"],
-                "additionalEventData": {"SecretId": [{"prefix": names.arn("secretsmanager", f"secret:{names.secret('')}")}]},
+                "additionalEventData": {
+                    "SecretId": [
+                        {"prefix": names.arn("secretsmanager", f"secret:{names.secret('')}")}
+                    ]
+                },
             },
         },
         "deployed": {
@@ -121,12 +158,19 @@ def event_patterns(names: Naming) -> dict[str, dict[str, Any]]:
 
 
 def restart_event(names: Naming, contract: Contract) -> dict[str, Any]:
-    """Return the event for the function: the services in the order of their restarts, with the secrets that they load."""
+    """Return the event for the function: the services in the order of their restarts, with the
+    secrets that they load.
+    """
     services = {
-        process.name: [names.secret(secret.kind) for secret in process.secrets if not secret.managed]
+        process.name: [
+            names.secret(secret.kind) for secret in process.secrets if not secret.managed
+        ]
         for process in contract.ecs_services.values()
     }
-    ordered = sorted((name for name, secrets in services.items() if secrets), key=lambda name: (name != FIRST_SERVICE, name))
+    ordered = sorted(
+        (name for name, secrets in services.items() if secrets),
+        key=lambda name: (name != FIRST_SERVICE, name),
+    )
     return {
         "cluster": names.name("main"),
         "services": [{"service": names.name(name), "secrets": services[name]} for name in ordered],

@@ -25,7 +25,8 @@ class RotationFunctionArgs(PythonFunctionArgs):
 class RotationFunction(Component):
     """The rotation function of Secrets Manager, with its log group and a dead-letter queue.
 
-    Why: Secret values are generated inside AWS. The function runs outside the VPC because it calls only Secrets Manager;
+    Why: Secret values are generated inside AWS. The function runs outside the VPC because it calls
+        only Secrets Manager;
     inside the VPC, the function would need permission to create network interfaces.
     Cost: below 0.01 USD a month. Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-SM-002.
     """
@@ -35,7 +36,9 @@ class RotationFunction(Component):
     function: pulumi.Output[str]
     """Name of the function."""
 
-    def __init__(self, name: str, args: RotationFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: RotationFunctionArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:secrets:RotationFunction", name, args, opts)
         # An event contains the secret's name, version and rotation step, but no value.
         function = python_function(
@@ -48,7 +51,11 @@ class RotationFunction(Component):
             data_class="secret",
             variables={
                 "GATEHOUSE_KEY_PREFIX": args.key_prefix,
-                **({"RESTORED_PEPPER": args.names.of_stack(args.restored_stack).secret(PEPPER)} if args.restored_stack else {}),
+                **(
+                    {"RESTORED_PEPPER": args.names.of_stack(args.restored_stack).secret(PEPPER)}
+                    if args.restored_stack
+                    else {}
+                ),
             },
         )
         permission = aws.lambda_.Permission(

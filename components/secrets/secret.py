@@ -21,7 +21,8 @@ class SecretArgs(StackArgs):
     secrets: Rotation period and recovery window, in days.
     protection: Deletion protection of the secret.
     key_arn: KMS key of the secret.
-    function_arn: Rotation function. Resolves after Secrets Manager is allowed to invoke the function.
+    function_arn: Rotation function. Resolves after Secrets Manager is allowed to invoke the
+        function.
     replica: Region of a replica and the KMS key of the replica; None without a replica.
     """
 
@@ -35,25 +36,36 @@ class SecretArgs(StackArgs):
 
 
 class Secret(Component):
-    """A Secrets Manager secret that only named principals can read and that a Lambda function rotates.
+    """A Secrets Manager secret that only named principals can read and that a Lambda function
+    rotates.
 
-    Why: The value exists only in Secrets Manager. No person knows the value, and no file or Pulumi state contains it. Enabling
-    the rotation creates the first value. The pepper contains up to 100 generations (see `runtime/functions/rotate.py`).
+    Why: The value exists only in Secrets Manager. No person knows the value, and no file or Pulumi
+        state contains it. Enabling
+    the rotation creates the first value. The pepper contains up to 100 generations (see
+    `runtime/functions/rotate.py`).
     Cost: 0.40 USD a month, and as much for a replica. Controls: GH-SM-001 to GH-SM-006.
     """
 
     arn: pulumi.Output[str]
-    """Full ARN. Resolves after the first rotation has been requested, so that dependent tasks start with a value."""
+    """Full ARN. Resolves after the first rotation has been requested, so that dependent tasks start
+    with a value.
+    """
 
-    def __init__(self, name: str, args: SecretArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: SecretArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:secrets:Secret", name, args, opts)
         secret = aws.secretsmanager.Secret(
             name,
             name=args.names.secret(args.kind),
-            description=f"Gatehouse {args.kind}, generated and rotated by {args.names.name('rotate')}",
+            description=(
+                f"Gatehouse {args.kind}, generated and rotated by {args.names.name('rotate')}"
+            ),
             kms_key_id=args.key_arn,
             recovery_window_in_days=args.secrets.recovery_window_days,
-            replicas=[{"region": args.replica.region, "kms_key_id": args.replica.key_arn}] if args.replica else None,
+            replicas=[{"region": args.replica.region, "kms_key_id": args.replica.key_arn}]
+            if args.replica
+            else None,
             tags=tags("secret"),
             opts=self.protected(args.protection),
         )

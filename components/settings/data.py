@@ -22,101 +22,143 @@ ROLE_ARN = rf"{ARN}:iam::\d{{12}}:role/[\w+=,.@/*-]+"
 
 
 class ProtectionSettings(Section):
-    """Prevents a deployment from deleting resources with data: keys, secrets, the database, the cache, tables, buckets, backup
-    vaults, image repositories, log groups, the CloudTrail trail and the hosted zone. The policies, versioning and locks of
-    buckets and vaults are protected as well."""
+    """Prevents a deployment from deleting resources with data: keys, secrets, the database, the
+    cache, tables, buckets, backup vaults, image repositories, log groups, the CloudTrail trail
+    and the hosted zone. The policies, versioning and locks of buckets and vaults are protected
+    as well."""
 
     protect: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
-    """Sets the Pulumi option `protect`: an operation that would delete or replace a resource fails. To remove a single resource,
-    such as the log group of a deleted Core, run `pulumi state unprotect <URN>` first."""
+    """Sets the Pulumi option `protect`: an operation that would delete or replace a resource fails.
+    To remove a single resource, such as the log group of a deleted Core, run `pulumi state
+    unprotect <URN>` first."""
     retain_on_delete: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
-    """Sets the Pulumi option `retainOnDelete`: a resource that is removed from the program is not deleted from AWS."""
+    """Sets the Pulumi option `retainOnDelete`: a resource that is removed from the program is not
+    deleted from AWS.
+    """
 
 
 class KmsKeysSettings(Section):
     """The KMS keys of the stack."""
 
     rotation_days: Annotated[int, integer(90, 365, "days")] = 365
-    """Days between automatic rotations of the key material. Earlier key material remains available for decryption."""
-    deletion_window_days: Annotated[int, integer(7, 30, "days"), prod_requires(30, "days")] = by_environment(7, 7, 30)
-    """Waiting period in days between the request to delete a key and its deletion. The deletion makes data encrypted under the
-    key unreadable."""
+    """Days between automatic rotations of the key material. Earlier key material remains available
+    for decryption.
+    """
+    deletion_window_days: Annotated[int, integer(7, 30, "days"), prod_requires(30, "days")] = (
+        by_environment(7, 7, 30)
+    )
+    """Waiting period in days between the request to delete a key and its deletion. The deletion
+    makes data encrypted under the key unreadable."""
 
 
 class SecretsSettings(Section):
     """The secrets that the rotation function creates: pepper, session key and bootstrap token."""
 
     rotation_days: Annotated[int, integer(1, 30, "days")] = 30
-    """Days between rotations. The latest 100 generations of the pepper and the latest 3 of the session key remain valid."""
+    """Days between rotations. The latest 100 generations of the pepper and the latest 3 of the
+    session key remain valid.
+    """
     recovery_window_days: Annotated[
-        int, choice(0, *range(7, 31), words="0, or an integer from 7 to 30 (days)"), prod_requires(30, "days")
+        int,
+        choice(0, *range(7, 31), words="0, or an integer from 7 to 30 (days)"),
+        prod_requires(30, "days"),
     ] = by_environment(0, 7, 30)
-    """Number of days during which a deleted secret can be restored. During this time, a stack with the same name cannot be
-    created. 0 deletes secrets immediately."""
-    operators: Annotated[tuple[str, ...], strings(ROLE_ARN, 1, 10, "IAM role ARNs; the role name can contain *")]
+    """Number of days during which a deleted secret can be restored. During this time, a stack with
+    the same name cannot be created. 0 deletes secrets immediately."""
+    operators: Annotated[
+        tuple[str, ...], strings(ROLE_ARN, 1, 10, "IAM role ARNs; the role name can contain *")
+    ]
     """IAM roles that may read the bootstrap token, which is required for the first sign-in."""
 
 
 class DatabaseSettings(Section):
     """The Amazon RDS for PostgreSQL instance."""
 
-    engine_version: Annotated[str, string(r"1[6-9](\.\d+)?", 'PostgreSQL version 16 or later, in quotes, such as "17"')] = "17"
-    """PostgreSQL version. If you specify only a major version, RDS chooses the minor version. Minor version upgrades are
-    automatic."""
+    engine_version: Annotated[
+        str, string(r"1[6-9](\.\d+)?", 'PostgreSQL version 16 or later, in quotes, such as "17"')
+    ] = "17"
+    """PostgreSQL version. If you specify only a major version, RDS chooses the minor version. Minor
+    version upgrades are automatic."""
     allow_major_upgrade: Flag = False
-    """Allows the upgrade to a new major version when `engine_version` changes. RDS takes a snapshot before the upgrade, and the
-    database is unavailable during the upgrade."""
+    """Allows the upgrade to a new major version when `engine_version` changes. RDS takes a snapshot
+    before the upgrade, and the database is unavailable during the upgrade."""
     apply_immediately: Flag = False
-    """Applies changes of the instance immediately instead of in the maintenance window. Some changes restart the database."""
-    instance_class: Annotated[str, string(r"db\.[a-z0-9]+\.[a-z0-9]+", 'an RDS instance class such as "db.t4g.small"')]
-    """RDS instance class, which determines CPU and memory. A Multi-AZ standby has the same class."""
+    """Applies changes of the instance immediately instead of in the maintenance window. Some
+    changes restart the database.
+    """
+    instance_class: Annotated[
+        str, string(r"db\.[a-z0-9]+\.[a-z0-9]+", 'an RDS instance class such as "db.t4g.small"')
+    ]
+    """RDS instance class, which determines CPU and memory. A Multi-AZ standby has the same
+    class.
+    """
     storage_gib: Annotated[int, integer(20, 65536, "GiB")]
     """Initial size of the gp3 storage in GiB. RDS cannot reduce the storage."""
     storage_max_gib: Annotated[int, integer(20, 65536, "GiB")]
-    """Maximum size for storage autoscaling in GiB. An alarm is raised when less free storage remains than 10 percent of
-    storage_gib."""
+    """Maximum size for storage autoscaling in GiB. An alarm is raised when less free storage
+    remains than 10 percent of storage_gib."""
     multi_az: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
-    """Runs a standby instance in another Availability Zone, with automatic failover (Multi-AZ). Doubles the price of the
-    instance."""
-    backup_retention_days: Annotated[int, integer(1, 35, "days"), prod_requires(35, "days")] = by_environment(7, 14, 35)
+    """Runs a standby instance in another Availability Zone, with automatic failover (Multi-AZ).
+    Doubles the price of the instance."""
+    backup_retention_days: Annotated[int, integer(1, 35, "days"), prod_requires(35, "days")] = (
+        by_environment(7, 14, 35)
+    )
     """Number of days to retain automated backups. Point-in-time recovery covers this period."""
     deletion_protection: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
     """Enables deletion protection: RDS rejects every request to delete the instance."""
     final_snapshot: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
     """Takes a final snapshot when the instance is deleted."""
     monitoring_interval_s: Annotated[
-        int, choice(0, 1, 5, 10, 15, 30, 60), Production("1, 5, 10, 15, 30 or 60", lambda interval: interval > 0)
+        int,
+        choice(0, 1, 5, 10, 15, 30, 60),
+        Production("1, 5, 10, 15, 30 or 60", lambda interval: interval > 0),
     ] = by_environment(0, 60, 30)
     """Enhanced Monitoring interval in seconds. 0 disables Enhanced Monitoring."""
     slow_query_threshold_ms: Annotated[int, integer(10, 60000, "milliseconds")] = 500
     """Minimum duration, in milliseconds, of a statement that is logged as slow."""
-    insights: Annotated[str, choice("standard", "advanced"), prod_requires("advanced")] = by_environment(
-        "standard", "standard", "advanced"
+    insights: Annotated[str, choice("standard", "advanced"), prod_requires("advanced")] = (
+        by_environment("standard", "standard", "advanced")
     )
-    """CloudWatch Database Insights mode. `standard` retains query statistics for 7 days at no charge. `advanced` retains them for
-    15 months, also records execution plans and locks, and costs about 9 USD a month for each vCPU."""
+    """CloudWatch Database Insights mode. `standard` retains query statistics for 7 days at no
+    charge. `advanced` retains them for 15 months, also records execution plans and locks, and costs
+    about 9 USD a month for each vCPU."""
     proxy: Flag = False
-    """Connects tasks through RDS Proxy, which pools connections and reduces failover time to seconds. Recommended for 50 or more
-    tasks. Costs at least 22 USD a month."""
+    """Connects tasks through RDS Proxy, which pools connections and reduces failover time to
+    seconds. Recommended for 50 or more tasks. Costs at least 22 USD a month."""
 
 
 class CacheSettings(Section):
     """The Amazon ElastiCache for Valkey replication group."""
 
-    engine_version: Annotated[str, string(r"(7\.2|8\.\d)", 'Valkey version "7.2", "8.0" or later, in quotes')] = "8.0"
+    engine_version: Annotated[
+        str, string(r"(7\.2|8\.\d)", 'Valkey version "7.2", "8.0" or later, in quotes')
+    ] = "8.0"
     """Valkey version."""
-    node_type: Annotated[str, string(r"cache\.[a-z0-9]+\.[a-z0-9]+", 'an ElastiCache node type such as "cache.t4g.micro"')]
+    node_type: Annotated[
+        str,
+        string(
+            r"cache\.[a-z0-9]+\.[a-z0-9]+", 'an ElastiCache node type such as "cache.t4g.micro"'
+        ),
+    ]
     """ElastiCache node type, which determines CPU and memory. Rate limits need little of either."""
-    replicas: Annotated[int, integer(0, 5, "replicas"), prod_requires_at_least(1, "replicas")] = by_environment(0, 1, 1)
-    """Number of read replicas. With one or more replicas, the group is Multi-AZ with automatic failover."""
-    snapshot_retention_days: Annotated[int, integer(0, 35, "days"), prod_requires_at_least(7, "days")] = by_environment(1, 7, 14)
+    replicas: Annotated[int, integer(0, 5, "replicas"), prod_requires_at_least(1, "replicas")] = (
+        by_environment(0, 1, 1)
+    )
+    """Number of read replicas. With one or more replicas, the group is Multi-AZ with automatic
+    failover.
+    """
+    snapshot_retention_days: Annotated[
+        int, integer(0, 35, "days"), prod_requires_at_least(7, "days")
+    ] = by_environment(1, 7, 14)
     """Number of days to retain daily snapshots. 0 disables snapshots."""
 
 
 class SecretLinksTableSettings(Section):
     """The Amazon DynamoDB table for secret links."""
 
-    recovery_days: Annotated[int, integer(1, 35, "days"), prod_requires(35, "days")] = by_environment(7, 14, 35)
+    recovery_days: Annotated[int, integer(1, 35, "days"), prod_requires(35, "days")] = (
+        by_environment(7, 14, 35)
+    )
     """Point-in-time recovery period in days."""
     deletion_protection: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
     """Enables deletion protection: DynamoDB rejects every request to delete the table."""
@@ -131,31 +173,44 @@ class BucketsSettings(Section):
     """Number of days to retain access logs."""
     trail_retention_days: Annotated[int, DAYS] = by_environment(90, 365, 731)
     """Number of days to retain AWS CloudTrail log files."""
-    object_lock_days: Annotated[int, DAYS, prod_requires_at_least(365, "days")] = by_environment(1, 30, 365)
+    object_lock_days: Annotated[int, DAYS, prod_requires_at_least(365, "days")] = by_environment(
+        1, 30, 365
+    )
     """Number of days during which S3 Object Lock prevents the deletion of CloudTrail log files."""
     object_lock_mode: Annotated[str, choice("GOVERNANCE", "COMPLIANCE")] = by_environment(
         "GOVERNANCE", "GOVERNANCE", "COMPLIANCE"
     )
-    """S3 Object Lock retention mode. Principals with the permission `s3:BypassGovernanceRetention` can bypass `GOVERNANCE`. No
-    principal can bypass `COMPLIANCE`."""
+    """S3 Object Lock retention mode. Principals with the permission `s3:BypassGovernanceRetention`
+    can bypass `GOVERNANCE`. No principal can bypass `COMPLIANCE`."""
     force_destroy: Annotated[Flag, prod_requires(False)] = by_environment(True, False, False)
-    """Empties buckets, image repositories and backup vaults before Pulumi deletes them. Use only in temporary environments."""
-    cross_region_replication: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
-    """Replicates every object in the data bucket to second_region within 15 minutes (S3 Replication Time Control). Doubles the
-    storage cost and adds 0.035 USD per replicated GB."""
+    """Empties buckets, image repositories and backup vaults before Pulumi deletes them. Use only in
+    temporary environments.
+    """
+    cross_region_replication: Annotated[Flag, prod_requires(True)] = by_environment(
+        False, False, True
+    )
+    """Replicates every object in the data bucket to second_region within 15 minutes (S3 Replication
+    Time Control). Doubles the storage cost and adds 0.035 USD per replicated GB."""
 
 
 class BackupSettings(Section):
-    """AWS Backup for the database, the secret links table and the data bucket, in addition to the recovery features of these
-    services."""
+    """AWS Backup for the database, the secret links table and the data bucket, in addition to the
+    recovery features of these services."""
 
-    retention_days: Annotated[int, integer(7, 3650, "days"), prod_requires_at_least(35, "days")] = by_environment(7, 14, 35)
+    retention_days: Annotated[int, integer(7, 3650, "days"), prod_requires_at_least(35, "days")] = (
+        by_environment(7, 14, 35)
+    )
     """Number of days to retain each daily backup and its copy in second_region."""
     cross_region_copy: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
-    """Copies each backup to a vault in second_region. The copies survive the loss of the primary region."""
+    """Copies each backup to a vault in second_region. The copies survive the loss of the primary
+    region.
+    """
     vault_lock: Annotated[
-        str, choice("none", "GOVERNANCE", "COMPLIANCE"), Production("GOVERNANCE or COMPLIANCE", lambda mode: mode != "none")
+        str,
+        choice("none", "GOVERNANCE", "COMPLIANCE"),
+        Production("GOVERNANCE or COMPLIANCE", lambda mode: mode != "none"),
     ] = by_environment("none", "none", "GOVERNANCE")
-    """AWS Backup Vault Lock mode. With `none`, the vaults are not locked. With `GOVERNANCE`, only principals that may remove the
-    lock can delete a backup early. With `COMPLIANCE`, after three days no principal, including AWS and the root user, can delete
-    a backup early or remove the lock."""
+    """AWS Backup Vault Lock mode. With `none`, the vaults are not locked. With `GOVERNANCE`, only
+    principals that may remove the lock can delete a backup early. With `COMPLIANCE`, after three
+    days no principal, including AWS and the root user, can delete a backup early or remove the
+    lock."""

@@ -1,4 +1,6 @@
-"""Building blocks of the settings model: sections, defaults per environment, production rules and validators."""
+"""Building blocks of the settings model: sections, defaults per environment, production rules and
+validators.
+"""
 
 import re
 from collections.abc import Callable
@@ -10,10 +12,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, mod
 PROD = "prod"
 ENVIRONMENTS = ("dev", "staging", PROD)
 STACK_NAME = r"(?!account$)[a-z][a-z0-9]{1,7}"
-"""The maximum length follows from the names of target groups, such as `gatehouse-<stack>-green-gateway`, for which AWS allows 32
-characters. Stack names contain no hyphens, so that a pattern such as `gatehouse-dev-*` in an IAM policy does not match the
-resources of another stack. The resources of the project `account` have the names of a stack `account`."""
-STACK_NAME_WORDS = "2 to 8 lowercase letters and digits, starting with a letter, such as alice or pr12, but not account"
+"""The maximum length follows from the names of target groups, such as
+`gatehouse-<stack>-green-gateway`, for which AWS allows 32 characters. Stack names contain no
+hyphens, so that a pattern such as `gatehouse-dev-*` in an IAM policy does not match the resources
+of another stack. The resources of the project `account` have the names of a stack `account`."""
+STACK_NAME_WORDS = (
+    "2 to 8 lowercase letters and digits, starting with a letter, such as alice "
+    "or pr12, but not account"
+)
 
 ARN = "arn:aws"
 """Pattern of the beginning of an ARN. Stacks are in the partition `aws`."""
@@ -45,7 +51,8 @@ def by_environment(dev: T, staging: T, prod: T) -> T:
 class Section(BaseModel):
     """A section of the settings. Unknown keys are rejected, and values are immutable.
 
-    The defaults are those for `environment` in the validation context, or those for prod if there is no context.
+    The defaults are those for `environment` in the validation context, or those for prod if there
+    is no context.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,7 +60,9 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, values: Any, info: ValidationInfo) -> Any:
-        """Add the environment's default of each missing field, and an empty mapping for each missing section."""
+        """Add the environment's default of each missing field, and an empty mapping for each
+        missing section.
+        """
         if not isinstance(values, dict):
             return values
         environment = (info.context or {}).get("environment", PROD)
@@ -70,7 +79,8 @@ class Section(BaseModel):
 class Production:
     """The values that prod accepts for a setting.
 
-    allowed: Accepted values in words, the end of the message "<key> is <value>; allowed in prod: <allowed>".
+    allowed: Accepted values in words, the end of the message "<key> is <value>; allowed in prod:
+        <allowed>".
     accepts: Returns whether prod accepts a valid value.
     """
 
@@ -108,12 +118,20 @@ class Allowed:
         """The end of the message if the value is a number, true or false in quotes."""
         if not isinstance(value, str):
             return ""
-        plain = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else {"true": True, "false": False}.get(value)
-        return f". Write {value} without quotes" if plain is not None and self.accepts(plain) else ""
+        plain = (
+            int(value)
+            if re.fullmatch(r"[0-9]{1,9}", value)
+            else {"true": True, "false": False}.get(value)
+        )
+        return (
+            f". Write {value} without quotes" if plain is not None and self.accepts(plain) else ""
+        )
 
 
 def shown(value: Any) -> str:
-    """Return a value as it is written in YAML, truncated to 60 characters. The ciphertext of an encrypted value is omitted."""
+    """Return a value as it is written in YAML, truncated to 60 characters. The ciphertext of an
+    encrypted value is omitted.
+    """
     match value:
         case {"secure": str(), **others} if not others:
             written = "an encrypted value"
@@ -135,7 +153,9 @@ def string(pattern: str, words: str) -> BeforeValidator:
 
 def optional(pattern: str, words: str) -> BeforeValidator:
     """A string that matches the whole pattern, or an empty value (None)."""
-    return BeforeValidator(Allowed(f"{words}, or empty", lambda value: value is None or _matches(pattern, value)))
+    return BeforeValidator(
+        Allowed(f"{words}, or empty", lambda value: value is None or _matches(pattern, value))
+    )
 
 
 def integer(low: int, high: int, unit: str) -> BeforeValidator:
@@ -151,7 +171,9 @@ def optional_integer(low: int, high: int, unit: str) -> BeforeValidator:
     """An integer from `low` to `high`, or an empty value (None)."""
 
     def accepts(value: Any) -> bool:
-        return value is None or (isinstance(value, int) and not isinstance(value, bool) and low <= value <= high)
+        return value is None or (
+            isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+        )
 
     return BeforeValidator(Allowed(f"an integer from {low} to {high} ({unit}), or empty", accepts))
 
@@ -180,7 +202,9 @@ def _matches(pattern: str, value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
-Flag = Annotated[bool, BeforeValidator(Allowed("true or false", lambda value: isinstance(value, bool)))]
+Flag = Annotated[
+    bool, BeforeValidator(Allowed("true or false", lambda value: isinstance(value, bool)))
+]
 
 OWNER = string(r"[A-Za-z0-9 ._@-]{2,64}", "the team responsible for the stack, 2 to 64 characters")
 COST_CENTRE = string(r"[A-Za-z0-9-]{2,32}", "2 to 32 letters, digits or hyphens, in quotes")
@@ -188,11 +212,17 @@ ACCOUNT_ID = string(r"\d{12}", "the 12 digits of the AWS account, in quotes")
 STATE_BUCKET = optional(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket")
 EMAILS = strings(r"[^@\s]+@[^@\s]+\.[^@\s]+", 0, 10, "e-mail addresses")
 MANAGER = string(
-    r"|external|[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}", 'project/stack, such as "gatehouse-account/main", external, or ""'
+    r"|external|[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}",
+    'project/stack, such as "gatehouse-account/main", external, or ""',
 )
 """Who manages the guards of the account that a stack does not create."""
 
 
 def aws_region(example: str) -> BeforeValidator:
-    """A region of the partition `aws`. Other partitions have names such as us-gov-west-1 and cn-north-1."""
-    return string(r"(?!cn-)[a-z]{2}-[a-z]{4,}-\d", f'an AWS region such as "{example}", outside GovCloud (US) and China')
+    """A region of the partition `aws`. Other partitions have names such as us-gov-west-1 and
+    cn-north-1.
+    """
+    return string(
+        r"(?!cn-)[a-z]{2}-[a-z]{4,}-\d",
+        f'an AWS region such as "{example}", outside GovCloud (US) and China',
+    )

@@ -28,11 +28,15 @@ Model = TypeVar("Model", bound=Section)
 
 
 class SettingsError(pulumi.RunError):
-    """The stack file is invalid. The message has one line for each mistake: key, value, allowed values."""
+    """The stack file is invalid. The message has one line for each mistake: key, value, allowed
+    values.
+    """
 
 
 def load() -> Settings:
-    """The settings of the selected stack. Raises SettingsError, which Pulumi prints without a traceback."""
+    """The settings of the selected stack. Raises SettingsError, which Pulumi prints without a
+    traceback.
+    """
     return parse(_read(file_name(pulumi.get_stack())), pulumi.get_stack())
 
 
@@ -52,15 +56,21 @@ def account_file_name(stack: str) -> str:
 
 
 def parse(raw: Any, stack: str) -> Settings:
-    """The settings in `raw`, the value of `gatehouse:settings` in the file of `stack`. Raises SettingsError."""
+    """The settings in `raw`, the value of `gatehouse:settings` in the file of `stack`. Raises
+    SettingsError.
+    """
     file = file_name(stack)
     _require_mapping(raw, file, "gatehouse:settings", file_name(ENVIRONMENTS[0]))
     if not re.fullmatch(STACK_NAME, stack):
-        raise _error(file, [f"the name of the stack is {shown(stack)}; allowed: {STACK_NAME_WORDS}"])
+        raise _error(
+            file, [f"the name of the stack is {shown(stack)}; allowed: {STACK_NAME_WORDS}"]
+        )
     environment = raw.get("environment", stack)
     if stack in ENVIRONMENTS and environment in ENVIRONMENTS and environment != stack:
         # The defaults and rules of another environment would produce misleading messages.
-        raise _error(file, [f"environment is {shown(environment)}; allowed: {stack}, the name of the stack"])
+        raise _error(
+            file, [f"environment is {shown(environment)}; allowed: {stack}, the name of the stack"]
+        )
     values = {"environment": stack, **raw} if stack in ENVIRONMENTS else dict(raw)
     context = {"environment": environment if environment in ENVIRONMENTS else PROD, "stack": stack}
     settings = _validated(Settings, values, file, context)
@@ -71,7 +81,9 @@ def parse(raw: Any, stack: str) -> Settings:
 
 
 def parse_account(raw: Any, stack: str) -> AccountSettings:
-    """The settings in `raw`, the value of `gatehouse-account:settings` in the file of `stack`. Raises SettingsError."""
+    """The settings in `raw`, the value of `gatehouse-account:settings` in the file of `stack`.
+    Raises SettingsError.
+    """
     file = account_file_name(stack)
     _require_mapping(raw, file, "gatehouse-account:settings", account_file_name("main"))
     settings = _validated(AccountSettings, dict(raw), file, {})
@@ -82,10 +94,16 @@ def parse_account(raw: Any, stack: str) -> AccountSettings:
 def _read(file: str) -> Any:
     config = pulumi.Config()
     key = config.full_key("settings")
-    # Pulumi returns the decrypted value without a secret mark, and settings become tags, variables and names.
+    # Pulumi returns the decrypted value without a secret mark, and settings become tags, variables
+    # and names.
     if is_config_secret(key):
-        message = f"{key} contains an encrypted value; allowed: plain values. Store the secret in AWS Secrets Manager"
-        raise _error(file, [f"{message}, and remove it here: pulumi config rm --path settings.<key>"])
+        message = (
+            f"{key} contains an encrypted value; allowed: plain values. Store the secret "
+            f"in AWS Secrets Manager"
+        )
+        raise _error(
+            file, [f"{message}, and remove it here: pulumi config rm --path settings.<key>"]
+        )
     return config.get_object("settings")
 
 
@@ -94,11 +112,15 @@ def _require_mapping(raw: Any, file: str, key: str, example: str) -> None:
         raise _error(file, [f"{key} is {shown(raw)}; allowed: a mapping, as in {example}"])
 
 
-def _validated(model: type[Model], values: dict[str, Any], file: str, context: Mapping[str, str]) -> Model:
+def _validated(
+    model: type[Model], values: dict[str, Any], file: str, context: Mapping[str, str]
+) -> Model:
     try:
         return model.model_validate(values, context=dict(context))
     except ValidationError as exc:
-        raise _error(file, [_message(model, dict(error)) for error in exc.errors(include_url=False)]) from None
+        raise _error(
+            file, [_message(model, dict(error)) for error in exc.errors(include_url=False)]
+        ) from None
 
 
 def _require_none(mistakes: Iterable[Mistake], file: str) -> None:
@@ -108,7 +130,9 @@ def _require_none(mistakes: Iterable[Mistake], file: str) -> None:
 
 def _error(file: str, messages: list[str]) -> SettingsError:
     lines = "\n".join(f"  - {message}" for message in messages)
-    return SettingsError(f"{file} has {len(messages)} mistake{'s' if len(messages) > 1 else ''}:\n{lines}")
+    return SettingsError(
+        f"{file} has {len(messages)} mistake{'s' if len(messages) > 1 else ''}:\n{lines}"
+    )
 
 
 def production_mistakes(section: Section, path: str = "") -> Iterator[Mistake]:
@@ -128,7 +152,9 @@ def _message(model: type[Section], error: dict[str, Any]) -> str:
     key = ".".join(path)
     match error["type"]:
         case "extra_forbidden":
-            similar = difflib.get_close_matches(path[-1], _section(model, path[:-1]).model_fields, n=1)
+            similar = difflib.get_close_matches(
+                path[-1], _section(model, path[:-1]).model_fields, n=1
+            )
             hint = f". Did you mean {similar[0]}?" if similar else ""
             return f"{key} is not a setting; allowed here: {_keys(model, path[:-1])}{hint}"
         case "invalid_key":
@@ -163,5 +189,7 @@ def _section(model: type[Section], path: list[str]) -> type[Section]:
             continue
         annotation = model.model_fields[part].annotation
         kinds = (annotation, *get_args(annotation))
-        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), model)
+        model = next(
+            (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), model
+        )
     return model

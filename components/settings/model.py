@@ -1,7 +1,8 @@
 """The settings of a stack: everything that a stack file can set under `gatehouse:settings`.
 
-A default that differs between environments is a `by_environment(...)`. `prod_requires` and `Production` are the values that
-prod accepts. Rules that involve more than one setting are in `checks`.
+A default that differs between environments is a `by_environment(...)`. `prod_requires` and
+`Production` are the values that prod accepts. Rules that involve more than one setting are in
+`checks`.
 """
 
 from typing import Annotated, Any
@@ -38,8 +39,9 @@ class Settings(Section):
     """Settings that apply to the entire stack."""
 
     environment: Annotated[str, choice(*ENVIRONMENTS)]
-    """Environment of the stack, which determines the default values and the enforcement levels of the policy packs. The rules for
-    prod are stricter. Required unless the stack is named dev, staging or prod; the name is then the environment."""
+    """Environment of the stack, which determines the default values and the enforcement levels of
+    the policy packs. The rules for prod are stricter. Required unless the stack is named dev,
+    staging or prod; the name is then the environment."""
     owner: Annotated[str, OWNER]
     """Team responsible for the stack: the value of the tag Owner on every resource."""
     cost_centre: Annotated[str, COST_CENTRE]
@@ -49,33 +51,49 @@ class Settings(Section):
     region: Annotated[str, aws_region("eu-west-1")]
     """AWS region for every resource except the copies in second_region."""
     second_region: Annotated[str, aws_region("eu-central-1")]
-    """AWS region for replicas of buckets and secrets and copies of backups. Set second_region, buckets.cross_region_replication,
-    backup.cross_region_copy and recovery.stack before the first deployment, because the backup KMS key depends on these keys. If
-    one of them is set, the others can be set later."""
-    domain: Annotated[str, string(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", 'a domain such as "gatehouse.example.com"')]
-    """Domain of the stack. The host names of the services are the subdomains gateway, console and sharing. The stack creates a
-    Route 53 hosted zone for the domain, which you delegate once from the parent zone, or uses `existing_resources.zone_id`."""
+    """AWS region for replicas of buckets and secrets and copies of backups. Set second_region,
+    buckets.cross_region_replication, backup.cross_region_copy and recovery.stack before the first
+    deployment, because the backup KMS key depends on these keys. If one of them is set, the others
+    can be set later."""
+    domain: Annotated[
+        str,
+        string(
+            r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}",
+            'a domain such as "gatehouse.example.com"',
+        ),
+    ]
+    """Domain of the stack. The host names of the services are the subdomains gateway, console and
+    sharing. The stack creates a Route 53 hosted zone for the domain, which you delegate once from
+    the parent zone, or uses `existing_resources.zone_id`."""
     key_prefix: Annotated[
         str,
         string(
             r"(?=.{1,16}$)(?!(gh[pousr]|sk|pk|rk)(_|$)|xox)[a-z][a-z0-9]*(_[a-z0-9]+)*",
-            "1 to 16 lowercase letters, digits and single underscores that do not start with the key prefix of another issuer "
+            "1 to 16 lowercase letters, digits and single underscores that do not start with "
+            "the key prefix of another issuer "
             "(ghp, gho, ghu, ghs, ghr, sk, pk, rk, xox)",
         ),
     ] = "gtk"
     """Prefix of every API key. Users and secret scanners identify API keys by this prefix."""
-    key_environment: Annotated[str, choice("test", "live"), prod_requires("live")] = by_environment("test", "test", "live")
-    """Environment part of the API keys that the stack issues. Keys from the other environment are denied."""
-    log_level: Annotated[str, choice("debug", "info", "warning", "error")] = by_environment("debug", "info", "info")
-    """Log level of the processes. `info` writes one line for each request."""
-    log_retention_days: Annotated[int, choice(*LOG_RETENTION_DAYS), prod_requires_at_least(365, "days")] = by_environment(
-        30, 90, 400
+    key_environment: Annotated[str, choice("test", "live"), prod_requires("live")] = by_environment(
+        "test", "test", "live"
     )
+    """Environment part of the API keys that the stack issues. Keys from the other environment are
+    denied.
+    """
+    log_level: Annotated[str, choice("debug", "info", "warning", "error")] = by_environment(
+        "debug", "info", "info"
+    )
+    """Log level of the processes. `info` writes one line for each request."""
+    log_retention_days: Annotated[
+        int, choice(*LOG_RETENTION_DAYS), prod_requires_at_least(365, "days")
+    ] = by_environment(30, 90, 400)
     """Number of days to retain log events in CloudWatch Logs."""
     reserve_function_concurrency: Annotated[Flag, prod_requires(True)] = True
-    """Reserve concurrency for each Lambda function of the stack, so that the function neither exhausts the concurrency of the
-    account nor depends on other functions. AWS Lambda keeps 100 concurrent executions of an account and region unreserved, and
-    the quota of new accounts is lower. Disable the setting until AWS has raised the quota."""
+    """Reserve concurrency for each Lambda function of the stack, so that the function neither
+    exhausts the concurrency of the account nor depends on other functions. AWS Lambda keeps 100
+    concurrent executions of an account and region unreserved, and the quota of new accounts is
+    lower. Disable the setting until AWS has raised the quota."""
     protection: data.ProtectionSettings
     network: NetworkSettings
     kms_keys: data.KmsKeysSettings
@@ -92,7 +110,12 @@ class Settings(Section):
     telemetry: workloads.TelemetrySettings
     cores: Annotated[
         tuple[workloads.CoreSettings, ...],
-        BeforeValidator(Allowed("a list of 0 to 10 Cores", lambda value: isinstance(value, list | tuple) and len(value) <= 10)),
+        BeforeValidator(
+            Allowed(
+                "a list of 0 to 10 Cores",
+                lambda value: isinstance(value, list | tuple) and len(value) <= 10,
+            )
+        ),
     ] = ()
     """Cores that run as ECS services of the stack. Only the gateway can connect to them."""
     sharing: workloads.SharingSettings
@@ -100,22 +123,23 @@ class Settings(Section):
     notifications: operations.NotificationsSettings
     leak_reports: operations.LeakReportsSettings
     legacy_files: Annotated[tuple[str, ...], operations.LEGACY_FILES] = ()
-    """The files api_keys.json and ngrok_urls.json of a legacy deployment. The console can read and replace only these objects,
-    and removes purged keys from them. The bucket must be in the stack's region, and the bucket policy and the KMS key must allow
-    access by the console's task role."""
+    """The files api_keys.json and ngrok_urls.json of a legacy deployment. The console can read and
+    replace only these objects, and removes purged keys from them. The bucket must be in the stack's
+    region, and the bucket policy and the KMS key must allow access by the console's task role."""
     environment_variables: Annotated[tuple[str, ...], operations.VARIABLES] = ()
-    """Optional environment variables for the runtime (docs/settings-runtime.md), such as GATEHOUSE_LIMIT_ON_ERROR=deny. Variables
-    that another setting sets are rejected. If a value is invalid, the new tasks do not start and the previous tasks keep
-    running."""
+    """Optional environment variables for the runtime (docs/settings-runtime.md), such as
+    GATEHOUSE_LIMIT_ON_ERROR=deny. Variables that another setting sets are rejected. If a value is
+    invalid, the new tasks do not start and the previous tasks keep running."""
     existing_resources: operations.ExistingResourcesSettings
     load_balancer: LoadBalancerSettings
     waf: WafSettings
     monitoring: operations.MonitoringSettings
     budget: operations.BudgetSettings
     account_guards: Annotated[str, MANAGER] = ""
-    """Who manages the guards of the account, such as GuardDuty: a stack of the project `account` as project/stack, or `external`
-    if they are managed outside Pulumi, such as by AWS Control Tower. The policy packs read the value from the stack output
-    accountGuards. If empty, the policy packs report missing guards."""
+    """Who manages the guards of the account, such as GuardDuty: a stack of the project `account` as
+    project/stack, or `external` if they are managed outside Pulumi, such as by AWS Control Tower.
+    The policy packs read the value from the stack output accountGuards. If empty, the policy packs
+    report missing guards."""
     delivery: operations.DeliverySettings
 
     _stack: str = PrivateAttr(default="")
@@ -126,18 +150,26 @@ class Settings(Section):
 
     @property
     def stack(self) -> str:
-        """Name of the stack: the second part of every physical name, and the value of the tag Environment."""
+        """Name of the stack: the second part of every physical name, and the value of the tag
+        Environment.
+        """
         return self._stack
 
     @property
     def replica_region(self) -> str:
         """The region for the copies, or "" if the stack creates no copies."""
-        copies = self.buckets.cross_region_replication or self.backup.cross_region_copy or self.recovery.stack
+        copies = (
+            self.buckets.cross_region_replication
+            or self.backup.cross_region_copy
+            or self.recovery.stack
+        )
         return self.second_region if copies else ""
 
     @property
     def recovery_region(self) -> str:
-        """The region of the pepper's replica and of the replicated backups of the database, or "" without `recovery.stack`."""
+        """The region of the pepper's replica and of the replicated backups of the database, or ""
+        without `recovery.stack`.
+        """
         return self.second_region if self.recovery.stack else ""
 
     @property
@@ -160,11 +192,20 @@ class Settings(Section):
 
     @property
     def function_concurrency(self) -> dict[str, int]:
-        """The reserved concurrency of each function of the stack, keyed by name. Empty if no concurrency is reserved."""
+        """The reserved concurrency of each function of the stack, keyed by name. Empty if no
+        concurrency is reserved.
+        """
         if not self.reserve_function_concurrency:
             return {}
-        unused = {"probe": not self.monitoring.probe_interval_minutes, "smoke": not self.rollout.tests_traffic}
-        functions = {name: count for name, count in workloads.FUNCTION_CONCURRENCY.items() if not unused.get(name)}
+        unused = {
+            "probe": not self.monitoring.probe_interval_minutes,
+            "smoke": not self.rollout.tests_traffic,
+        }
+        functions = {
+            name: count
+            for name, count in workloads.FUNCTION_CONCURRENCY.items()
+            if not unused.get(name)
+        }
         return functions | dict.fromkeys(self.sharing.functions, self.sharing.reserved_concurrency)
 
     @property

@@ -3,7 +3,17 @@
 import ipaddress
 from typing import Annotated
 
-from components.settings.fields import Flag, Production, Section, by_environment, choice, integer, prod_requires, string, strings
+from components.settings.fields import (
+    Flag,
+    Production,
+    Section,
+    by_environment,
+    choice,
+    integer,
+    prod_requires,
+    string,
+    strings,
+)
 
 CIDR = r"(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}"
 PRIVATE_NETWORKS = strings(rf"{CIDR}/\d{{1,2}}", 0, 10, "IPv4 networks")
@@ -11,8 +21,8 @@ TCP_PORT = integer(1024, 65535, "a TCP port")
 EDGE = "edge"
 ANYWHERE, ANYWHERE_IPV6 = "0.0.0.0/0", "::/0"
 TIERS = {EDGE: (0, 8), "data": (8, 8), "app": (1, 4)}
-"""First block and additional prefix bits of each subnet tier. In a /16, edge and data are /24 blocks of the first /20; app
-uses the following /20 blocks."""
+"""First block and additional prefix bits of each subnet tier. In a /16, edge and data are /24
+blocks of the first /20; app uses the following /20 blocks."""
 REQUESTS = integer(100, 2_000_000, "requests in five minutes from one IP address")
 
 
@@ -20,32 +30,43 @@ class NetworkSettings(Section):
     """The VPC and its three subnet tiers."""
 
     cidr: Annotated[str, string(rf"{CIDR}/16", 'an IPv4 network with /16, such as "10.20.0.0/16"')]
-    """IPv4 CIDR block of the VPC. The block must not overlap with peered networks and cannot be changed in place."""
+    """IPv4 CIDR block of the VPC. The block must not overlap with peered networks and cannot be
+    changed in place.
+    """
     zones: Annotated[
         tuple[str, ...],
         strings(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", 2, 3, "Availability Zones of the region"),
         Production("three zones", lambda zones: len(zones) == 3),
     ]
-    """Availability Zones of the subnets. The stack tolerates the loss of one zone. With three zones, two thirds of the capacity
-    then remain."""
+    """Availability Zones of the subnets. The stack tolerates the loss of one zone. With three
+    zones, two thirds of the capacity then remain."""
     nat: Annotated[
         str,
         choice("none", "one", "per_zone"),
-        Production("none or per_zone; a single NAT gateway fails if its zone fails", lambda nat: nat != "one"),
+        Production(
+            "none or per_zone; a single NAT gateway fails if its zone fails",
+            lambda nat: nat != "one",
+        ),
     ] = by_environment("one", "one", "per_zone")
-    """NAT gateways for the app tier: `none` (no internet access), `one`, or `per_zone` (tolerates the loss of a zone). Each
-    gateway costs about 35 USD a month."""
+    """NAT gateways for the app tier: `none` (no internet access), `one`, or `per_zone` (tolerates
+    the loss of a zone). Each gateway costs about 35 USD a month."""
     endpoint_zones: Annotated[
         str,
         choice("one", "all"),
-        Production("all; an endpoint in one zone fails if the zone fails", lambda zones: zones == "all"),
+        Production(
+            "all; an endpoint in one zone fails if the zone fails", lambda zones: zones == "all"
+        ),
     ] = by_environment("one", "all", "all")
-    """Zones with interface VPC endpoints: `one`, or `all` (tolerates the loss of a zone). The endpoints cost about 50 USD a month
-    for each zone."""
+    """Zones with interface VPC endpoints: `one`, or `all` (tolerates the loss of a zone). The
+    endpoints cost about 50 USD a month for each zone."""
     core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
-    """Private networks in which a registered Core may have its IP address. Public IP addresses are always allowed."""
+    """Private networks in which a registered Core may have its IP address. Public IP addresses are
+    always allowed.
+    """
     core_port_min: Annotated[int, TCP_PORT] = 8000
-    """Lowest port on which the gateway connects to core_networks. It connects to public IP addresses only on port 443."""
+    """Lowest port on which the gateway connects to core_networks. It connects to public IP
+    addresses only on port 443.
+    """
     core_port_max: Annotated[int, TCP_PORT] = 8999
     """Highest port on which the gateway connects to core_networks."""
 
@@ -65,23 +86,28 @@ class LoadBalancerSettings(Section):
     """The Application Load Balancer."""
 
     deletion_protection: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
-    """Enables deletion protection for the load balancer. A replacement would have a different DNS name."""
+    """Enables deletion protection for the load balancer. A replacement would have a different DNS
+    name.
+    """
     ipv6: Flag = False
-    """Accepts IPv6 connections from the internet: the load balancer has IPv6 addresses (dualstack), the host names have AAAA
-    records, and the VPC and the subnets of the edge tier get IPv6 blocks of Amazon. Tasks and data stores have IPv4 addresses
-    only. Does not apply to serverless sharing."""
+    """Accepts IPv6 connections from the internet: the load balancer has IPv6 addresses
+    (dualstack), the host names have AAAA records, and the VPC and the subnets of the edge tier
+    get IPv6 blocks of Amazon. Tasks and data stores have IPv4 addresses only. Does not apply to
+    serverless sharing."""
 
 
 class WafSettings(Section):
-    """Rate limits of the AWS WAF web ACL. AWS WAF responds to requests over a limit with status code 429."""
+    """Rate limits of the AWS WAF web ACL. AWS WAF responds to requests over a limit with status
+    code 429.
+    """
 
     requests_max: Annotated[int, REQUESTS] = by_environment(20_000, 50_000, 200_000)
     """Maximum number of requests from one IP address to all services in five minutes."""
     console_requests_max: Annotated[int, REQUESTS] = by_environment(2_000, 5_000, 20_000)
     """Maximum number of requests from one IP address to the console in five minutes."""
     sharing_requests_max: Annotated[int, REQUESTS] = by_environment(1_000, 1_000, 2_000)
-    """Maximum number of requests from one IP address to the sharing service in five minutes. A low limit slows down attempts to
-    guess links."""
+    """Maximum number of requests from one IP address to the sharing service in five minutes. A low
+    limit slows down attempts to guess links."""
 
     def service_requests_max(self) -> dict[str, int]:
         """Return the rate limit of each service that has a separate limit."""

@@ -1,4 +1,6 @@
-"""Settings of alarms, cost, the account, delivery, and the external systems to which the runtime connects."""
+"""Settings of alarms, cost, the account, delivery, and the external systems to which the runtime
+connects.
+"""
 
 from typing import Annotated
 
@@ -19,12 +21,20 @@ from components.settings.fields import (
 from components.settings.network import PRIVATE_NETWORKS
 from components.settings.workloads import EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS
 
-KMS_KEY = optional(rf"{ARN}:kms:[a-z0-9-]+:\d{{12}}:key/[A-Za-z0-9-]{{36,40}}", "the ARN of a KMS key (not of an alias)")
-CERTIFICATE = optional(rf"{ARN}:acm:[a-z0-9-]+:\d{{12}}:certificate/[a-f0-9-]{{36}}", "the ARN of an ACM certificate")
+KMS_KEY = optional(
+    rf"{ARN}:kms:[a-z0-9-]+:\d{{12}}:key/[A-Za-z0-9-]{{36,40}}",
+    "the ARN of a KMS key (not of an alias)",
+)
+CERTIFICATE = optional(
+    rf"{ARN}:acm:[a-z0-9-]+:\d{{12}}:certificate/[a-f0-9-]{{36}}", "the ARN of an ACM certificate"
+)
 ROLES = "owner|operator|issuer|auditor|service"
 HTTPS_URL = optional(r"https://[^/\s]+\S*", "an https URL")
 LEGACY_FILES = strings(
-    r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s,*?$]+\.json", 0, 10, "S3 objects, such as s3://old-bucket/api_keys.json"
+    r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s,*?$]+\.json",
+    0,
+    10,
+    "S3 objects, such as s3://old-bucket/api_keys.json",
 )
 VARIABLES = strings(r"GATEHOUSE_[A-Z_]+=\S.*", 0, 30, "entries of the form VARIABLE=value")
 
@@ -37,76 +47,100 @@ class MonitoringSettings(Section):
         EMAILS,
         Production("at least one e-mail address, to receive alarms", bool),
     ] = ()
-    """E-mail addresses that receive notifications about alarms and recoveries. Each recipient must confirm the subscription."""
+    """E-mail addresses that receive notifications about alarms and recoveries. Each recipient must
+    confirm the subscription.
+    """
     runbooks_url: Annotated[
         str,
         string(
-            r"https://[^\s/]+(/[^\s/]+)+", 'an https URL without a trailing slash, such as "https://example.com/docs/runbooks"'
+            r"https://[^\s/]+(/[^\s/]+)+",
+            'an https URL without a trailing slash, such as "https://example.com/docs/runbooks"',
         ),
     ]
     """URL at which your team can read docs/runbooks. Every alarm contains a link to its runbook."""
     security_findings: Flag = by_environment(False, False, True)
-    """Notifies the alarm topic of findings of GuardDuty (severity 4.0 or higher), Security Hub (HIGH and CRITICAL) and IAM Access
-    Analyzer in the account and region, also if another stack or the owner of the account enabled these services."""
+    """Notifies the alarm topic of findings of GuardDuty (severity 4.0 or higher), Security Hub
+    (HIGH and CRITICAL) and IAM Access Analyzer in the account and region, also if another stack or
+    the owner of the account enabled these services."""
     latency_alarm_threshold_s: Annotated[int, integer(1, 60, "seconds")] = 1
     """Alarm threshold for the p99 latency of a service over five minutes, in seconds."""
-    denied_requests_alarm_threshold: Annotated[int, integer(1, 1_000_000, "denied requests in five minutes")] = by_environment(
-        1_000, 2_000, 5_000
-    )
-    """Alarm threshold for the number of requests that the gateway denies in five minutes because of their API key."""
-    denied_links_alarm_threshold: Annotated[int, integer(1, 1_000_000, "denied requests in five minutes")] = by_environment(
-        50, 50, 200
-    )
-    """Alarm threshold for the number of requests that the sharing service denies in five minutes because their link is unknown or
-    no longer works."""
-    error_alarm_threshold: Annotated[int, integer(1, 100_000, "failed requests in five minutes")] = by_environment(50, 20, 10)
-    """Alarm threshold for the number of 5xx responses from the load balancer or a service in five minutes."""
+    denied_requests_alarm_threshold: Annotated[
+        int, integer(1, 1_000_000, "denied requests in five minutes")
+    ] = by_environment(1_000, 2_000, 5_000)
+    """Alarm threshold for the number of requests that the gateway denies in five minutes because of
+    their API key.
+    """
+    denied_links_alarm_threshold: Annotated[
+        int, integer(1, 1_000_000, "denied requests in five minutes")
+    ] = by_environment(50, 50, 200)
+    """Alarm threshold for the number of requests that the sharing service denies in five minutes
+    because their link is unknown or no longer works."""
+    error_alarm_threshold: Annotated[
+        int, integer(1, 100_000, "failed requests in five minutes")
+    ] = by_environment(50, 20, 10)
+    """Alarm threshold for the number of 5xx responses from the load balancer or a service in five
+    minutes.
+    """
     probe_interval_minutes: Annotated[
         int, choice(0, 1, 2, 5, 10, 15), Production("1, 2 or 5", lambda minutes: 0 < minutes <= 5)
     ] = by_environment(5, 5, 1)
-    """Interval of the synthetic probe in minutes. Two consecutive failures raise an alarm. 0 disables the probe."""
+    """Interval of the synthetic probe in minutes. Two consecutive failures raise an alarm. 0
+    disables the probe.
+    """
 
 
 class BudgetSettings(Section):
     """Budget and cost anomaly detection."""
 
     monthly_usd: Annotated[int, integer(1, 1_000_000, "USD a month")]
-    """Monthly budget in USD. Notifications are sent at 80 and 100 percent of the budget, and when the forecast exceeds the
-    budget."""
+    """Monthly budget in USD. Notifications are sent at 80 and 100 percent of the budget, and when
+    the forecast exceeds the budget."""
     anomalies: Annotated[str, choice("none", "service", "tag")] = "none"
-    """Cost anomaly detection. `service` monitors all services of the account; an account can have only one such monitor. `tag`
-    monitors the costs of this stack by the tag Environment; AWS accepts this only in the management account of an organization or
-    in an account without an organization."""
+    """Cost anomaly detection. `service` monitors all services of the account; an account can have
+    only one such monitor. `tag` monitors the costs of this stack by the tag Environment; AWS
+    accepts this only in the management account of an organization or in an account without an
+    organization."""
     anomaly_usd: Annotated[int, integer(1, 100_000, "USD")] = by_environment(20, 40, 100)
     """Minimum total impact in USD of a cost anomaly that is reported."""
 
 
 class ExistingResourcesSettings(Section):
-    """Resources of the account that the stack uses instead of creating its own. The stack neither changes nor deletes them. Set
-    them before the first deployment, because a later change replaces resources of the stack."""
+    """Resources of the account that the stack uses instead of creating its own. The stack neither
+    changes nor deletes them. Set them before the first deployment, because a later change replaces
+    resources of the stack."""
 
     zone_id: Annotated[
-        str | None, optional(r"Z[A-Z0-9]{1,31}", "the ID of a public hosted zone, such as Z0123456789ABCDEFGHIJ")
+        str | None,
+        optional(
+            r"Z[A-Z0-9]{1,31}", "the ID of a public hosted zone, such as Z0123456789ABCDEFGHIJ"
+        ),
     ] = None
-    """Public hosted zone in which the stack creates its records. The name of the zone is `domain` or a parent domain. If empty,
-    the stack creates a zone for `domain`, which you delegate."""
+    """Public hosted zone in which the stack creates its records. The name of the zone is `domain`
+    or a parent domain. If empty, the stack creates a zone for `domain`, which you delegate."""
     certificate_arn: Annotated[str | None, CERTIFICATE] = None
-    """ACM certificate in `region` for the subdomains gateway, console and sharing of `domain`, such as a wildcard certificate. If
-    empty, the stack requests a certificate."""
+    """ACM certificate in `region` for the subdomains gateway, console and sharing of `domain`, such
+    as a wildcard certificate. If empty, the stack requests a certificate."""
     cloudfront_certificate_arn: Annotated[str | None, CERTIFICATE] = None
-    """ACM certificate in us-east-1 for the console, with `services.console.hosting: cloudfront`. If empty, the stack requests a
-    certificate."""
-    vpc_id: Annotated[str | None, optional(r"vpc-[0-9a-f]{8,17}", "the ID of a VPC, such as vpc-0123456789abcdef0")] = None
-    """VPC in which the stack creates its own subnets, route tables, network ACLs, NAT gateways and endpoints. `network.cidr` is a
-    block of the VPC in which no subnet exists. DNS support and DNS host names are enabled, and the VPC has no interface endpoints
-    with private DNS names for the services that the stack uses. If empty, the stack creates a VPC."""
+    """ACM certificate in us-east-1 for the console, with `services.console.hosting: cloudfront`. If
+    empty, the stack requests a certificate."""
+    vpc_id: Annotated[
+        str | None,
+        optional(r"vpc-[0-9a-f]{8,17}", "the ID of a VPC, such as vpc-0123456789abcdef0"),
+    ] = None
+    """VPC in which the stack creates its own subnets, route tables, network ACLs, NAT gateways and
+    endpoints. `network.cidr` is a block of the VPC in which no subnet exists. DNS support and DNS
+    host names are enabled, and the VPC has no interface endpoints with private DNS names for the
+    services that the stack uses. If empty, the stack creates a VPC."""
     internet_gateway_id: Annotated[
-        str | None, optional(r"igw-[0-9a-f]{8,17}", "the ID of an internet gateway, such as igw-0123456789abcdef0")
+        str | None,
+        optional(
+            r"igw-[0-9a-f]{8,17}", "the ID of an internet gateway, such as igw-0123456789abcdef0"
+        ),
     ] = None
     """Internet gateway of the VPC in `vpc_id`."""
     data_key_arn: Annotated[str | None, KMS_KEY] = None
-    """KMS key for the database, cache, secret links, files and images. Its key policy must contain the statements in the stack
-    output `keyStatements`. If empty, the stack creates a key."""
+    """KMS key for the database, cache, secret links, files and images. Its key policy must contain
+    the statements in the stack output `keyStatements`. If empty, the stack creates a key."""
     secrets_key_arn: Annotated[str | None, KMS_KEY] = None
     """KMS key for the secrets and the environment of the rotation function, like `data_key_arn`."""
     logs_key_arn: Annotated[str | None, KMS_KEY] = None
@@ -115,7 +149,11 @@ class ExistingResourcesSettings(Section):
     @property
     def key_arns(self) -> dict[str, str]:
         """ARN of each existing KMS key, keyed by the name of the key."""
-        arns = {"data": self.data_key_arn, "secrets": self.secrets_key_arn, "logs": self.logs_key_arn}
+        arns = {
+            "data": self.data_key_arn,
+            "secrets": self.secrets_key_arn,
+            "logs": self.logs_key_arn,
+        }
         return {name: arn for name, arn in arns.items() if arn}
 
 
@@ -124,16 +162,20 @@ class DeliverySettings(Section):
 
     repository: Annotated[
         str | None,
-        optional(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}", "owner/repository on GitHub, such as example/gatehouse"),
+        optional(
+            r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}",
+            "owner/repository on GitHub, such as example/gatehouse",
+        ),
     ] = None
-    """GitHub repository whose jobs may assume the roles preview, deploy and image, each from separate GitHub environments:
-    <environment>-preview and <environment>-drift, <environment>, and <environment>-image. If empty, no roles are created."""
+    """GitHub repository whose jobs may assume the roles preview, deploy and image, each from
+    separate GitHub environments: <environment>-preview and <environment>-drift, <environment>, and
+    <environment>-image. If empty, no roles are created."""
     create_oidc_provider: Flag = False
-    """Creates the IAM OIDC identity provider for GitHub in this stack. Enable this setting in exactly one stack for each account;
-    the other stacks use the same provider."""
+    """Creates the IAM OIDC identity provider for GitHub in this stack. Enable this setting in
+    exactly one stack for each account; the other stacks use the same provider."""
     state_bucket: Annotated[str | None, STATE_BUCKET] = None
-    """S3 bucket for Pulumi's state. Each role can access only the objects of this stack. Create the bucket first. If empty,
-    Pulumi Cloud stores the state."""
+    """S3 bucket for Pulumi's state. Each role can access only the objects of this stack. Create the
+    bucket first. If empty, Pulumi Cloud stores the state."""
     state_key_arn: Annotated[
         str | None,
         KMS_KEY,
@@ -146,46 +188,66 @@ class OidcSettings(Section):
 
     issuer: Annotated[str | None, HTTPS_URL] = None
     """Issuer of the JWTs, as in the claim `iss`. If empty, users sign in with API keys only."""
-    audience: Annotated[str | None, optional(r"\S{1,200}", "1 to 200 characters without spaces")] = None
+    audience: Annotated[
+        str | None, optional(r"\S{1,200}", "1 to 200 characters without spaces")
+    ] = None
     """Client ID of Gatehouse at the issuer, as in the claim `aud`."""
     jwks_url: Annotated[str | None, HTTPS_URL] = None
-    """URL of the issuer's JSON Web Key Set. If empty, the URL in the issuer's discovery document is used."""
-    claim: Annotated[str, string(r"[\w.:/-]{1,100}", "the name of a claim; a dot selects a nested claim")] = "groups"
+    """URL of the issuer's JSON Web Key Set. If empty, the URL in the issuer's discovery document is
+    used.
+    """
+    claim: Annotated[
+        str, string(r"[\w.:/-]{1,100}", "the name of a claim; a dot selects a nested claim")
+    ] = "groups"
     """Claim that lists the groups or roles of a user, such as groups or realm_access.roles."""
-    roles: Annotated[tuple[str, ...], strings(rf"[^,\s][^,]*=({ROLES})", 0, 50, f"entries of the form value=role ({ROLES})")] = ()
+    roles: Annotated[
+        tuple[str, ...],
+        strings(rf"[^,\s][^,]*=({ROLES})", 0, 50, f"entries of the form value=role ({ROLES})"),
+    ] = ()
     """Mapping of claim values to roles, such as platform=owner."""
-    client_id: Annotated[str | None, optional(r"[!-~]{1,200}", "1 to 200 characters without spaces")] = None
-    """Client ID of the console's web UI, often the same as `oidc.audience`. At the issuer, register the redirect URI
-    https://<console>/sign-in/callback and the post-logout redirect URI https://<console>/. If empty, users of the web UI paste a
-    credential or open a sign-in link."""
-    client_secret_arn: Annotated[str | None, optional(EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS)] = None
-    """Secret of the client. Create the secret once, encrypted under the stack's KMS key for secrets. If empty, the console is a
-    public client, which authenticates with PKCE only."""
-    scopes: Annotated[str, string(r"([!-~]+ )*openid( [!-~]+)*", "scopes separated by spaces, including openid")] = (
-        "openid profile"
+    client_id: Annotated[
+        str | None, optional(r"[!-~]{1,200}", "1 to 200 characters without spaces")
+    ] = None
+    """Client ID of the console's web UI, often the same as `oidc.audience`. At the issuer, register
+    the redirect URI https://<console>/sign-in/callback and the post-logout redirect URI
+    https://<console>/. If empty, users of the web UI paste a credential or open a sign-in link."""
+    client_secret_arn: Annotated[str | None, optional(EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS)] = (
+        None
     )
-    """Scopes of the sign-in to the web UI. Some issuers require a scope for the claim with the groups, such as groups."""
+    """Secret of the client. Create the secret once, encrypted under the stack's KMS key for
+    secrets. If empty, the console is a public client, which authenticates with PKCE only."""
+    scopes: Annotated[
+        str, string(r"([!-~]+ )*openid( [!-~]+)*", "scopes separated by spaces, including openid")
+    ] = "openid profile"
+    """Scopes of the sign-in to the web UI. Some issuers require a scope for the claim with the
+    groups, such as groups.
+    """
 
 
 class NotificationsSettings(Section):
     """Webhooks and the SNS topic for API key events."""
 
     public_webhooks: Flag = True
-    """Allows the console to connect to public IP addresses, over HTTPS only. If false, webhooks to public addresses fail. To
-    disable webhooks, set `GATEHOUSE_FEATURES=webhooks=off` in environment_variables."""
+    """Allows the console to connect to public IP addresses, over HTTPS only. If false, webhooks to
+    public addresses fail. To disable webhooks, set `GATEHOUSE_FEATURES=webhooks=off` in
+    environment_variables."""
     webhook_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks to which webhooks can be delivered, on port 443."""
     topic_arn: Annotated[
-        str | None, optional(rf"{ARN}:sns:[a-z0-9-]+:\d{{12}}:[A-Za-z0-9_-]{{1,256}}", "the ARN of an SNS topic")
+        str | None,
+        optional(
+            rf"{ARN}:sns:[a-z0-9-]+:\d{{12}}:[A-Za-z0-9_-]{{1,256}}", "the ARN of an SNS topic"
+        ),
     ] = None
-    """SNS topic to which the console publishes the same events. The topic must be in the stack's region, and its KMS key must
-    allow access by the console's task role. If empty, no topic is used."""
+    """SNS topic to which the console publishes the same events. The topic must be in the stack's
+    region, and its KMS key must allow access by the console's task role. If empty, no topic is
+    used."""
 
 
 class LeakReportsSettings(Section):
     """Reports of leaked API keys."""
 
     secret_arn: Annotated[str | None, optional(EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS)] = None
-    """Secret with which scanners other than GitHub's sign their reports, in the format of Standard Webhooks: whsec_ followed by
-    Base64. Create the secret once, encrypted under the stack's KMS key for secrets. If empty, reports from these scanners are
-    rejected."""
+    """Secret with which scanners other than GitHub's sign their reports, in the format of Standard
+    Webhooks: whsec_ followed by Base64. Create the secret once, encrypted under the stack's KMS key
+    for secrets. If empty, reports from these scanners are rejected."""

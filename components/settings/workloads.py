@@ -30,12 +30,14 @@ SHARING_TIMEOUT_S = 10
 TIME = optional(r"([01]\d|2[0-3]):[0-5]\d", 'a time of day in quotes, such as "20:00"')
 SHA256 = r"sha256:[0-9a-f]{64}"
 DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by docker push')
-EXTERNAL_ARN_PATTERN = (
-    rf"{ARN}:secretsmanager:[a-z0-9-]+:\d{{12}}:secret:gatehouse/[a-z0-9]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{{6}}"
-)
+EXTERNAL_ARN_PATTERN = rf"{ARN}:secretsmanager:[a-z0-9-]+:\d{{12}}:secret:gatehouse/[a-z0-9]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{{6}}"  # noqa: E501
 EXTERNAL_ARN_WORDS = "the full ARN of a secret whose name starts with gatehouse/ and the stack"
 
-Cpu = Annotated[int, choice(256, 512, 1024, 2048, 4096), Field(description="CPU units of a task. 1024 units equal one vCPU.")]
+Cpu = Annotated[
+    int,
+    choice(256, 512, 1024, 2048, 4096),
+    Field(description="CPU units of a task. 1024 units equal one vCPU."),
+]
 MemoryMib = Annotated[
     int,
     integer(512, 30720, "MiB"),
@@ -44,12 +46,21 @@ MemoryMib = Annotated[
 TasksMin = Annotated[
     int,
     integer(1, 100, "tasks"),
-    Field(description="Minimum number of tasks. With two tasks, the service tolerates the loss of one task."),
+    Field(
+        description=(
+            "Minimum number of tasks. With two tasks, the service tolerates the loss of one task."
+        )
+    ),
 ]
 RequestsTarget = Annotated[
     int,
     integer(10, 1_000_000, "requests per minute and task"),
-    Field(description="Auto scaling target for requests per minute and task. The target that requires more tasks applies."),
+    Field(
+        description=(
+            "Auto scaling target for requests per minute and task. The target that "
+            "requires more tasks applies."
+        )
+    ),
 ]
 
 
@@ -57,11 +68,11 @@ class ImageSettings(Section):
     """The container image in the stack's ECR repository."""
 
     digest: Annotated[str, DIGEST]
-    """Digest of the image to run. Push the image first. Use the digest of the image, not of an image index, because Lambda does
-    not support image indexes."""
+    """Digest of the image to run. Push the image first. Use the digest of the image, not of an
+    image index, because Lambda does not support image indexes."""
     retained_images: Annotated[int, integer(2, 1000, "images")] = by_environment(10, 20, 50)
-    """Number of releases (tags release-*), and of deployed images (tags deployed-*), that the repository retains. A rollback can
-    deploy any of them."""
+    """Number of releases (tags release-*), and of deployed images (tags deployed-*), that the
+    repository retains. A rollback can deploy any of them."""
 
 
 class TaskSize(Section):
@@ -78,8 +89,8 @@ class ScalingSettings(TaskSize):
     tasks_max: Annotated[int, integer(1, 100, "tasks")]
     """Maximum number of tasks, which limits the cost and the number of database connections."""
     cpu_target_percent: Annotated[int, integer(10, 90, "percent")] = 60
-    """Auto scaling target for the average CPU utilization in percent. A target of 60 leaves capacity for the half minute that a
-    new task takes to start."""
+    """Auto scaling target for the average CPU utilization in percent. A target of 60 leaves
+    capacity for the half minute that a new task takes to start."""
 
 
 class ServiceSettings(ScalingSettings):
@@ -98,14 +109,18 @@ class GatewaySettings(ServiceSettings):
 
 
 class ConsoleSettings(ServiceSettings):
-    """The console service, which also serves the sharing service when sharing.mode is `container`."""
+    """The console service, which also serves the sharing service when sharing.mode is
+    `container`.
+    """
 
     cpu: Cpu = 256
     memory_mib: MemoryMib = 1024
     requests_target: RequestsTarget = 6_000
     hosting: Annotated[str, choice("container", CLOUDFRONT)] = "container"
-    """`container`: the console's tasks serve the files of the web UI. `cloudfront`: a CloudFront distribution serves the files
-    from S3 and forwards all other requests to the tasks through an internal load balancer, which has no public address."""
+    """`container`: the console's tasks serve the files of the web UI. `cloudfront`: a CloudFront
+        distribution serves the files
+    from S3 and forwards all other requests to the tasks through an internal load balancer, which
+    has no public address."""
 
 
 class MigrateSettings(TaskSize):
@@ -116,14 +131,16 @@ class MigrateSettings(TaskSize):
 
 
 class OffHoursSettings(Section):
-    """Times at which no tasks run. The tasks stop every day and start from Monday to Friday. The database and the other resources
-    keep running."""
+    """Times at which no tasks run. The tasks stop every day and start from Monday to Friday. The
+    database and the other resources keep running."""
 
     stop: Annotated[str | None, TIME, Production("empty", lambda stop: stop is None)] = None
     """Time of day at which all ECS services stop. If empty, the services always run."""
     start: Annotated[str | None, TIME, Production("empty", lambda start: start is None)] = None
     """Time of day at which all ECS services start."""
-    timezone: Annotated[str, string(r"[A-Za-z]+(/[A-Za-z_+-]+){0,2}", 'a time zone such as "Europe/Berlin"')] = "UTC"
+    timezone: Annotated[
+        str, string(r"[A-Za-z]+(/[A-Za-z_+-]+){0,2}", 'a time zone such as "Europe/Berlin"')
+    ] = "UTC"
     """IANA time zone of `stop` and `start`."""
 
 
@@ -131,8 +148,9 @@ class ServicesSettings(Section):
     """Capacity and size of the processes of the runtime contract."""
 
     spot: Annotated[Flag, prod_requires(False)] = False
-    """Runs the ECS services on Fargate Spot, which costs up to 70 percent less. AWS can stop tasks with two minutes' notice, and
-    may have no capacity for new tasks. A change of this setting replaces the services, which are unavailable for some minutes."""
+    """Runs the ECS services on Fargate Spot, which costs up to 70 percent less. AWS can stop tasks
+    with two minutes' notice, and may have no capacity for new tasks. A change of this setting
+    replaces the services, which are unavailable for some minutes."""
     off_hours: OffHoursSettings
     gateway: GatewaySettings
     console: ConsoleSettings
@@ -161,7 +179,8 @@ FUNCTION_CONCURRENCY = {
     "restart": 1,
     # Prevents overlapping runs.
     "probe": 1,
-    # Services are deployed at the same time. ECS rolls a deployment back if it cannot invoke the function.
+    # Services are deployed at the same time. ECS rolls a deployment back if it cannot invoke the
+    # function.
     "smoke": 2,
 }
 """Reserved concurrency of the functions in `runtime/functions`, keyed by name."""
@@ -175,19 +194,24 @@ class RolloutSettings(Section):
         choice(ROLLING, "blue_green", "canary", "linear"),
         Production("blue_green, canary or linear", lambda strategy: strategy != ROLLING),
     ] = by_environment(ROLLING, "linear", "canary")
-    """Deployment strategy. `rolling` replaces tasks one by one. The other strategies start all new tasks before they shift
-    traffic: `blue_green` shifts all traffic at once, `canary` shifts one part first, and `linear` shifts equal parts. An alarm
+    """Deployment strategy. `rolling` replaces tasks one by one. The other strategies start all new
+    tasks before they shift
+    traffic: `blue_green` shifts all traffic at once, `canary` shifts one part first, and `linear`
+        shifts equal parts. An alarm
     rolls the deployment back."""
     bake_minutes: Annotated[int, integer(0, 1440, "minutes")] = by_environment(0, 5, 15)
-    """Number of minutes that the old tasks keep running after all traffic has shifted. A rollback during this time takes
-    seconds."""
-    step_percent: Annotated[int, integer(3, 50, "percent of the traffic")] = by_environment(10, 25, 10)
+    """Number of minutes that the old tasks keep running after all traffic has shifted. A rollback
+    during this time takes seconds."""
+    step_percent: Annotated[int, integer(3, 50, "percent of the traffic")] = by_environment(
+        10, 25, 10
+    )
     """Percentage of the traffic in the first step of `canary`, and in each step of `linear`."""
     step_minutes: Annotated[int, integer(1, 1440, "minutes")] = by_environment(1, 2, 10)
     """Number of minutes between two steps, during which the alarms monitor the new tasks."""
     smoke_test: Flag = by_environment(False, True, True)
-    """Test the new tasks with requests through the load balancer before production traffic shifts to them. A failed test rolls
-    the deployment back. No effect with the strategy `rolling`, which has no test traffic."""
+    """Test the new tasks with requests through the load balancer before production traffic shifts
+    to them. A failed test rolls the deployment back. No effect with the strategy `rolling`, which
+    has no test traffic."""
 
     @property
     def tests_traffic(self) -> bool:
@@ -205,21 +229,30 @@ class TelemetrySettings(Section):
     """The OpenTelemetry collector, which sends metrics to CloudWatch and traces to X-Ray."""
 
     collector: Flag = by_environment(False, True, True)
-    """Run the AWS Distro for OpenTelemetry collector in each task of an ECS service. The collector needs about 64 MiB of the
-    task's memory."""
-    collector_digest: Annotated[str | None, optional(SHA256, '"sha256:" and 64 hexadecimal digits of the image')] = None
-    """Digest of the collector's image in the ECR repository that the stack creates for the collector. If empty, tasks pull the
-    published image of version 0.43.3 from the Amazon ECR Public Gallery, by its digest."""
+    """Run the AWS Distro for OpenTelemetry collector in each task of an ECS service. The collector
+    needs about 64 MiB of the task's memory."""
+    collector_digest: Annotated[
+        str | None, optional(SHA256, '"sha256:" and 64 hexadecimal digits of the image')
+    ] = None
+    """Digest of the collector's image in the ECR repository that the stack creates for the
+    collector. If empty, tasks pull the published image of version 0.43.3 from the Amazon ECR Public
+    Gallery, by its digest."""
     traces_sample_percent: Annotated[int, integer(0, 100, "percent")] = 1
-    """Percentage of requests that are traced if the collector runs and the caller has made no decision."""
+    """Percentage of requests that are traced if the collector runs and the caller has made no
+    decision.
+    """
 
 
 class CoreSettings(ScalingSettings):
-    """A Core that runs as an ECS service of the stack. The Core has no public IP address, and only the gateway can
-    connect to it."""
+    """A Core that runs as an ECS service of the stack. The Core has no public IP address, and only
+    the gateway can connect to it."""
 
     name: Annotated[
-        str, string(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", "1 to 20 lowercase letters, digits and inner hyphens, such as files")
+        str,
+        string(
+            r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?",
+            "1 to 20 lowercase letters, digits and inner hyphens, such as files",
+        ),
     ]
     """Name of the Core. The gateway serves the Core under /cores/<name>/."""
     image_digest: Annotated[str, DIGEST]
@@ -227,10 +260,12 @@ class CoreSettings(ScalingSettings):
     port: Annotated[int, integer(1024, 65535, "a TCP port")]
     """Port on which the container listens."""
     health_command: Annotated[tuple[str, ...], strings(r"\S.{0,99}", 1, 10, "words of a command")]
-    """Command in the image that exits with 0 while the Core is healthy, such as [python, health.py]."""
+    """Command in the image that exits with 0 while the Core is healthy, such as [python,
+    health.py].
+    """
     token_secret_arn: Annotated[str, string(EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS)]
-    """Secret that contains an API key with the scope cores:register. Create the secret once, encrypted under the stack's KMS key
-    for secrets."""
+    """Secret that contains an API key with the scope cores:register. Create the secret once,
+    encrypted under the stack's KMS key for secrets."""
 
     @property
     def process_name(self) -> str:
@@ -242,29 +277,40 @@ class SharingSettings(Section):
     """The sharing service."""
 
     mode: Annotated[str, choice("container", SERVERLESS)] = "container"
-    """`container`: the sharing service runs in the console's tasks behind the load balancer. `serverless`: the sharing service
-    runs as a Lambda function behind a REST API, with separate permissions and almost no cost while idle. `make deploy` shifts
-    traffic to a new version of the function gradually."""
-    previous_version: Annotated[str | None, optional(r"[1-9]\d{0,9}", 'the number of a published version, such as "7"')] = None
-    """Published version of the function that receives `previous_version_percent` of the requests, for a canary deployment or an
-    immediate rollback. The stack output `functions` contains the number of the current version. If empty, the newest version
-    receives all requests after `make deploy` has tested this version."""
+    """`container`: the sharing service runs in the console's tasks behind the load balancer.
+        `serverless`: the sharing service
+    runs as a Lambda function behind a REST API, with separate permissions and almost no cost while
+    idle. `make deploy` shifts traffic to a new version of the function gradually."""
+    previous_version: Annotated[
+        str | None, optional(r"[1-9]\d{0,9}", 'the number of a published version, such as "7"')
+    ] = None
+    """Published version of the function that receives `previous_version_percent` of the requests,
+    for a canary deployment or an immediate rollback. The stack output `functions` contains the
+    number of the current version. If empty, the newest version receives all requests after `make
+    deploy` has tested this version."""
     previous_version_percent: Annotated[int, integer(0, 100, "percent of the requests")] = 90
     """Percentage of the requests that `previous_version` receives."""
     file_max_bytes: Annotated[int | None, optional_integer(1, 500 * 1024 * 1024, "bytes")] = None
-    """Maximum total size of the files in a secret, in bytes. With `serverless`, only programs and the command line can transfer
-    files above 4 MiB; browsers cannot. If empty, the default of GATEHOUSE_SHARING_FILE_MAX_BYTES applies
-    (docs/settings-runtime.md)."""
+    """Maximum total size of the files in a secret, in bytes. With `serverless`, only programs and
+    the command line can transfer files above 4 MiB; browsers cannot. If empty, the default of
+    GATEHOUSE_SHARING_FILE_MAX_BYTES applies (docs/settings-runtime.md)."""
     memory_mib: Annotated[int, integer(256, 3008, "MiB")] = 1024
     """Memory of the function in MiB. Lambda allocates CPU in proportion to the memory."""
-    reserved_concurrency: Annotated[int, integer(2, 500, "concurrent requests")] = by_environment(10, 10, 50)
-    """Reserved concurrency of the function. The function never exceeds this concurrency, and no other function can use it."""
-    requests_per_second_max: Annotated[int, integer(1, 10_000, "requests per second")] = by_environment(50, 50, 200)
-    """Maximum number of requests per second from all callers. API Gateway responds to requests over the limit with status code
+    reserved_concurrency: Annotated[int, integer(2, 500, "concurrent requests")] = by_environment(
+        10, 10, 50
+    )
+    """Reserved concurrency of the function. The function never exceeds this concurrency, and no
+    other function can use it.
+    """
+    requests_per_second_max: Annotated[int, integer(1, 10_000, "requests per second")] = (
+        by_environment(50, 50, 200)
+    )
+    """Maximum number of requests per second from all callers. API Gateway responds to requests over
+    the limit with status code
     429. The limit for POST requests is a tenth of this value."""
     api_gateway_log_role: Flag = False
-    """Sets the role with which API Gateway writes the logs of every REST API in the account and region. Enable this setting in
-    exactly one stack for each account and region."""
+    """Sets the role with which API Gateway writes the logs of every REST API in the account and
+    region. Enable this setting in exactly one stack for each account and region."""
 
     @property
     def functions(self) -> tuple[str, ...]:

@@ -1,4 +1,6 @@
-"""Definition of the REST API in front of the sharing function: methods, body model, gateway responses and access log."""
+"""Definition of the REST API in front of the sharing function: methods, body model, gateway
+responses and access log.
+"""
 
 import hashlib
 import json
@@ -23,8 +25,8 @@ METHODS = {
     "proxy-head": (PROXY, "HEAD"),
     "proxy-post": (PROXY, WRITE),
 }
-"""Path and HTTP verb of the methods that invoke the function, keyed by resource name. API Gateway rejects requests for all other
-methods."""
+"""Path and HTTP verb of the methods that invoke the function, keyed by resource name. API Gateway
+rejects requests for all other methods."""
 WRITES = f"{PROXY.removeprefix('/')}/{WRITE}"
 """Path of the methods with a lower throttling limit, in the syntax of method settings."""
 
@@ -34,17 +36,19 @@ BODY: dict[str, Any] = {
     "type": "object",
     "maxProperties": 16,
 }
-"""JSON schema of a JSON body. The schema does not describe the fields, because a submitted secret can contain files. The function
-validates the fields."""
+"""JSON schema of a JSON body. The schema does not describe the fields, because a submitted secret
+can contain files. The function validates the fields."""
 BODY_CONTENT_TYPE = "application/json"
-"""Content type of the bodies that API Gateway validates. The function validates bodies of other types, such
-as forms. Source: API Gateway Developer Guide, "Request validation for REST APIs in API Gateway"."""
+"""Content type of the bodies that API Gateway validates. The function validates bodies of other
+types, such as forms. Source: API Gateway Developer Guide, "Request validation for REST APIs in API
+Gateway"."""
 
 BINARY_MEDIA_TYPES = ["*/*"]
-"""Content types whose bodies Lambda sends and receives in base64, so that downloads arrive unchanged. API Gateway evaluates
-only the first type in the Accept header, which in a browser is never the type of the download. A Lambda response is limited to
-6 MB, which corresponds to 4.5 MB of content in base64. Sources: API Gateway Developer Guide, "Return binary media from a Lambda
-proxy integration in API Gateway"; Lambda Developer Guide, "Lambda quotas"."""
+"""Content types whose bodies Lambda sends and receives in base64, so that downloads arrive
+unchanged. API Gateway evaluates only the first type in the Accept header, which in a browser is
+never the type of the download. A Lambda response is limited to 6 MB, which corresponds to 4.5 MB of
+content in base64. Sources: API Gateway Developer Guide, "Return binary media from a Lambda proxy
+integration in API Gateway"; Lambda Developer Guide, "Lambda quotas"."""
 
 _SECURITY_HEADERS = {
     "Cache-Control": "no-store",
@@ -64,7 +68,8 @@ GATEWAY_RESPONSES: dict[str, tuple[int | None, str, dict[str, str]]] = {
     "DEFAULT_4XX": (None, "Request denied.", {}),
     "DEFAULT_5XX": (None, "Internal error.", {}),
 }
-"""Status, message and additional headers of each error response that API Gateway generates. None stands for the default status.
+"""Status, message and additional headers of each error response that API Gateway generates. None
+stands for the default status.
 
 Source: API Gateway Developer Guide, "Gateway response types for API Gateway".
 """
@@ -75,7 +80,8 @@ ACCESS_LOG = {
     "time": "$context.requestTimeEpoch",
     "ip": "$context.identity.sourceIp",
     "method": "$context.httpMethod",
-    # The log contains the route, because a path can contain a secret link. Query strings and headers are not logged.
+    # The log contains the route, because a path can contain a secret link. Query strings and
+    # headers are not logged.
     "resource": "$context.resourcePath",
     "status": "$context.status",
     "bytes": "$context.responseLength",
@@ -87,7 +93,9 @@ ACCESS_LOG = {
     "tls": "$context.tlsVersion",
     "trace": "$context.xrayTraceId",
 }
-"""Fields of an access log line. Source: API Gateway Developer Guide, "Variables for access logging for API Gateway"."""
+"""Fields of an access log line. Source: API Gateway Developer Guide, "Variables for access logging
+for API Gateway".
+"""
 
 
 def caller_policy(names: Naming) -> Document:
@@ -96,8 +104,13 @@ def caller_policy(names: Naming) -> Document:
 
 
 def response_headers(additional: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers of a gateway response as static values, which API Gateway expects in single quotes."""
-    return {f"gatewayresponse.header.{name}": f"'{value}'" for name, value in {**_SECURITY_HEADERS, **additional}.items()}
+    """Return the headers of a gateway response as static values, which API Gateway expects in
+    single quotes.
+    """
+    return {
+        f"gatewayresponse.header.{name}": f"'{value}'"
+        for name, value in {**_SECURITY_HEADERS, **additional}.items()
+    }
 
 
 def response_body(message: str) -> str:
@@ -106,11 +119,20 @@ def response_body(message: str) -> str:
 
 
 def definition_hash(names: Naming) -> str:
-    """Return a hash of the API definition. A deployment is a snapshot, so every change requires a new deployment."""
+    """Return a hash of the API definition. A deployment is a snapshot, so every change requires a
+    new deployment.
+    """
     responses = [
         (kind, status, response_body(message), response_headers(headers))
         for kind, (status, message, headers) in GATEWAY_RESPONSES.items()
     ]
     methods = [(path, verb, verb == WRITE) for path, verb in METHODS.values()]
-    definition = [methods, BODY, BODY_CONTENT_TYPE, BINARY_MEDIA_TYPES, responses, caller_policy(names)]
+    definition = [
+        methods,
+        BODY,
+        BODY_CONTENT_TYPE,
+        BINARY_MEDIA_TYPES,
+        responses,
+        caller_policy(names),
+    ]
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()

@@ -16,8 +16,8 @@ from components.settings.workloads import SHARING_TIMEOUT_S, SharingSettings
 from components.sharing import rest_api
 
 TLS_POLICY = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
-"""TLS 1.2 and 1.3 with forward secrecy and post-quantum key exchange. Source: API Gateway Developer Guide, "Security
-policies for REST APIs in API Gateway"."""
+"""TLS 1.2 and 1.3 with forward secrecy and post-quantum key exchange. Source: API Gateway Developer
+Guide, "Security policies for REST APIs in API Gateway"."""
 ALIAS = "live"
 
 
@@ -26,12 +26,14 @@ class SharingFunctionArgs(LogArgs):
     """Arguments of `SharingFunction`.
 
     sharing: Memory and throttling limits.
-    concurrency: Reserved concurrency of each function, keyed by name (`Settings.function_concurrency`).
+    concurrency: Reserved concurrency of each function, keyed by name
+        (`Settings.function_concurrency`).
     function: The function definition in the contract.
-    image: Image reference, which resolves after Lambda has permission to pull the image. Lambda requires the digest of a
-        single-architecture image, not of an image index.
+    image: Image reference, which resolves after Lambda has permission to pull the image. Lambda
+        requires the digest of a single-architecture image, not of an image index.
     variables: Values of the environment variables.
-    role_arns: ARNs of the function's role and, if this stack creates it, of the API log role, keyed by resource name.
+    role_arns: ARNs of the function's role and, if this stack creates it, of the API log role, keyed
+        by resource name.
     key_arn: KMS key that encrypts the environment variables.
     host_name: Host name of the service.
     certificate_arn: Certificate for the host name.
@@ -49,15 +51,17 @@ class SharingFunctionArgs(LogArgs):
 
 
 class SharingFunction(Component):
-    """A Lambda function with reserved concurrency, an alias for the newest version, and a regional REST API with
-    throttling, request validation, tracing and an access log.
+    """A Lambda function with reserved concurrency, an alias for the newest version, and a regional
+    REST API with throttling, request validation, tracing and an access log.
 
-    Why: Public requests reach a process that cannot list or delete secrets, and an idle service costs almost
-    nothing. The function runs outside the VPC because it connects to neither the database nor the cache. `make deploy`
-    shifts traffic to a new version gradually. `pulumi up` shifts all traffic at once, or only a share of the traffic while
-    sharing.previous_version is set. X-Ray and load balancers record full paths, so a path must never contain the secret part of
-    a link.
-    Cost: 0.80 USD a month for alarms when idle; for a million requests, 3.50 USD for the API, 0.20 USD plus about 1 USD of
+    Why: Public requests reach a process that cannot list or delete secrets, and an idle service
+        costs almost
+    nothing. The function runs outside the VPC because it connects to neither the database nor the
+    cache. `make deploy` shifts traffic to a new version gradually. `pulumi up` shifts all traffic
+    at once, or only a share of the traffic while sharing.previous_version is set. X-Ray and load
+    balancers record full paths, so a path must never contain the secret part of a link.
+    Cost: 0.80 USD a month for alarms when idle; for a million requests, 3.50 USD for the API, 0.20
+        USD plus about 1 USD of
     duration for the function, and 0.60 USD for AWS WAF.
     Controls: GH-API-001 to GH-API-005, GH-LAM-003 to GH-LAM-005, GH-CW-001, GH-CW-002.
     """
@@ -76,7 +80,9 @@ class SharingFunction(Component):
     domain_zone_id: pulumi.Output[str]
     """Domain name and hosted zone to which the DNS record for the host name points."""
 
-    def __init__(self, name: str, args: SharingFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: SharingFunctionArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:sharing:SharingFunction", name, args, opts)
         function, alias = self._function(name, args)
         api = aws.apigateway.RestApi(
@@ -108,9 +114,13 @@ class SharingFunction(Component):
         self.domain_name, self.domain_zone_id = domain.regional_domain_name, domain.regional_zone_id
         self.version = function.version
         self.function_name, self.api, self.stage_arn = function.name, api.id, stage.arn
-        self.register_outputs({"functionName": self.function_name, "api": self.api, "stageArn": self.stage_arn})
+        self.register_outputs(
+            {"functionName": self.function_name, "api": self.api, "stageArn": self.stage_arn}
+        )
 
-    def _function(self, name: str, args: SharingFunctionArgs) -> tuple[aws.lambda_.Function, aws.lambda_.Alias]:
+    def _function(
+        self, name: str, args: SharingFunctionArgs
+    ) -> tuple[aws.lambda_.Function, aws.lambda_.Alias]:
         group = self.create_log_group(name, args.names.log_group(name), args.logs)
         self.log_group = group.name
         function = aws.lambda_.Function(
@@ -120,7 +130,10 @@ class SharingFunction(Component):
             role=args.role_arns[function_role(name)],
             package_type="Image",
             image_uri=args.image,
-            image_config={"entry_points": list(args.function.entry_point), "commands": list(args.function.command)},
+            image_config={
+                "entry_points": list(args.function.entry_point),
+                "commands": list(args.function.command),
+            },
             architectures=["arm64"],
             timeout=SHARING_TIMEOUT_S,
             memory_size=args.sharing.memory_mib,
@@ -144,10 +157,16 @@ class SharingFunction(Component):
         )
         return function, alias
 
-    def _methods(self, name: str, api: aws.apigateway.RestApi, alias: aws.lambda_.Alias) -> list[pulumi.Resource]:
+    def _methods(
+        self, name: str, api: aws.apigateway.RestApi, alias: aws.lambda_.Alias
+    ) -> list[pulumi.Resource]:
         """Create the methods with request validation and proxy integration."""
         proxy = aws.apigateway.Resource(
-            name, rest_api=api.id, parent_id=api.root_resource_id, path_part=rest_api.PROXY.removeprefix("/"), opts=self.child
+            name,
+            rest_api=api.id,
+            parent_id=api.root_resource_id,
+            path_part=rest_api.PROXY.removeprefix("/"),
+            opts=self.child,
         )
         validator = aws.apigateway.RequestValidator(
             name,
@@ -175,14 +194,20 @@ class SharingFunction(Component):
                 http_method=verb,
                 authorization="NONE",
                 request_validator_id=validator.id,
-                request_models={rest_api.BODY_CONTENT_TYPE: model.name} if verb == rest_api.WRITE else None,
+                request_models={rest_api.BODY_CONTENT_TYPE: model.name}
+                if verb == rest_api.WRITE
+                else None,
                 opts=self.child,
             )
             resources += [method, self._integration(f"{name}-{suffix}", api, method, alias)]
         return resources
 
     def _integration(
-        self, name: str, api: aws.apigateway.RestApi, method: aws.apigateway.Method, alias: aws.lambda_.Alias
+        self,
+        name: str,
+        api: aws.apigateway.RestApi,
+        method: aws.apigateway.Method,
+        alias: aws.lambda_.Alias,
     ) -> aws.apigateway.Integration:
         return aws.apigateway.Integration(
             name,
@@ -211,7 +236,11 @@ class SharingFunction(Component):
         ]
 
     def _stage(
-        self, name: str, api: aws.apigateway.RestApi, resources: list[pulumi.Resource], args: SharingFunctionArgs
+        self,
+        name: str,
+        api: aws.apigateway.RestApi,
+        resources: list[pulumi.Resource],
+        args: SharingFunctionArgs,
     ) -> aws.apigateway.Stage:
         deployment = aws.apigateway.Deployment(
             name,
@@ -220,28 +249,48 @@ class SharingFunction(Component):
             # A deployment is a snapshot of the API, so it must depend on all resources of the API.
             opts=self.after(*resources),
         )
-        group = self.create_log_group(access_log(name), args.names.log_group(access_log(name)), args.logs)
+        group = self.create_log_group(
+            access_log(name), args.names.log_group(access_log(name)), args.logs
+        )
         log_role: list[pulumi.Resource] = []
         if API_LOG_ROLE in args.role_arns:
             retained = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
-            log_role.append(aws.apigateway.Account(name, cloudwatch_role_arn=args.role_arns[API_LOG_ROLE], opts=retained))
+            log_role.append(
+                aws.apigateway.Account(
+                    name, cloudwatch_role_arn=args.role_arns[API_LOG_ROLE], opts=retained
+                )
+            )
         return aws.apigateway.Stage(
             name,
             rest_api=api.id,
             deployment=deployment.id,
             stage_name=STAGE,
             description=f"Stage of {args.host_name}",
-            access_log_settings={"destination_arn": group.arn, "format": render(rest_api.ACCESS_LOG)},
+            access_log_settings={
+                "destination_arn": group.arn,
+                "format": render(rest_api.ACCESS_LOG),
+            },
             xray_tracing_enabled=True,
             tags=tags("none"),
             # API Gateway rejects a stage with logging enabled if the account has no log role.
             opts=self.after(*log_role),
         )
 
-    def _throttling(self, name: str, api: aws.apigateway.RestApi, stage: aws.apigateway.Stage, args: SharingFunctionArgs) -> None:
-        """Limit the requests per second of all callers. The limit for writes is one tenth of the general limit."""
+    def _throttling(
+        self,
+        name: str,
+        api: aws.apigateway.RestApi,
+        stage: aws.apigateway.Stage,
+        args: SharingFunctionArgs,
+    ) -> None:
+        """Limit the requests per second of all callers. The limit for writes is one tenth of the
+        general limit.
+        """
         limit = args.sharing.requests_per_second_max
-        for resource, path, rate in ((name, "*/*", limit), (f"{name}-writes", rest_api.WRITES, max(1, limit // 10))):
+        for resource, path, rate in (
+            (name, "*/*", limit),
+            (f"{name}-writes", rest_api.WRITES, max(1, limit // 10)),
+        ):
             aws.apigateway.MethodSettings(
                 resource,
                 rest_api=api.id,
@@ -251,7 +300,8 @@ class SharingFunction(Component):
                     "throttling_rate_limit": rate,
                     "throttling_burst_limit": rate * 2,
                     "metrics_enabled": True,
-                    # Execution logs contain headers and are written to a log group without a KMS key.
+                    # Execution logs contain headers and are written to a log group without a KMS
+                    # key.
                     "logging_level": "OFF",
                     "data_trace_enabled": False,
                     "caching_enabled": False,
@@ -260,7 +310,11 @@ class SharingFunction(Component):
             )
 
     def _domain(
-        self, name: str, api: aws.apigateway.RestApi, stage: aws.apigateway.Stage, args: SharingFunctionArgs
+        self,
+        name: str,
+        api: aws.apigateway.RestApi,
+        stage: aws.apigateway.Stage,
+        args: SharingFunctionArgs,
     ) -> aws.apigateway.DomainName:
         domain = aws.apigateway.DomainName(
             name,
@@ -273,14 +327,23 @@ class SharingFunction(Component):
             opts=self.child,
         )
         aws.apigateway.BasePathMapping(
-            name, rest_api=api.id, stage_name=stage.stage_name, domain_name=domain.domain_name, opts=self.child
+            name,
+            rest_api=api.id,
+            stage_name=stage.stage_name,
+            domain_name=domain.domain_name,
+            opts=self.child,
         )
         return domain
 
 
 def _routing(sharing: SharingSettings) -> aws.lambda_.AliasRoutingConfigArgsDict | None:
-    """Return the traffic share of the previous version. Lambda sends the other requests to the alias's main version (Lambda
-    Developer Guide, "Implement Lambda canary deployments using a weighted alias")."""
+    """Return the traffic share of the previous version. Lambda sends the other requests to the
+    alias's main version (Lambda Developer Guide, "Implement Lambda canary deployments using a
+    weighted alias")."""
     if sharing.previous_version is None:
         return None
-    return {"additional_version_weights": {sharing.previous_version: sharing.previous_version_percent / 100}}
+    return {
+        "additional_version_weights": {
+            sharing.previous_version: sharing.previous_version_percent / 100
+        }
+    }

@@ -46,7 +46,8 @@ class BucketArgs:
     lock_days: Default retention of object lock; None for no object lock.
     lock_mode: Retention mode of object lock.
     force_destroy: Whether the bucket is emptied before it is deleted.
-    purpose: Value of the tag gatehouse:purpose, by which policies recognize log buckets and buckets whose deletions are final.
+    purpose: Value of the tag gatehouse:purpose, by which policies recognize log buckets and buckets
+        whose deletions are final.
     region: Region of the bucket; None for the region of the stack.
     replica: Destination of replication; None without replication.
     """
@@ -69,20 +70,26 @@ class BucketArgs:
 
 
 class Bucket(Component):
-    """A private S3 bucket with encryption, versioning, access logs, lifecycle rules and a bucket policy.
+    """A private S3 bucket with encryption, versioning, access logs, lifecycle rules and a bucket
+    policy.
 
     Why: A secure bucket consists of eight resources; this component always creates all of them.
-    Cost: 0.023 USD per GB and month, also for noncurrent versions; the S3 Bucket Key reduces KMS requests to less than one
-    per thousand objects. A replica doubles the storage cost and adds 0.035 USD per GB. Controls: GH-S3-001, GH-S3-003 to
-    GH-S3-016.
+    Cost: 0.023 USD per GB and month, also for noncurrent versions; the S3 Bucket Key reduces KMS
+        requests to less than one
+    per thousand objects. A replica doubles the storage cost and adds 0.035 USD per GB. Controls:
+    GH-S3-001, GH-S3-003 to GH-S3-016.
     """
 
     name: pulumi.Output[str]
     """Name of the bucket. Resolves after the bucket policy exists."""
     arn: pulumi.Output[str]
-    """ARN of the bucket. Resolves after versioning is enabled, which S3 requires of the destination of a replication."""
+    """ARN of the bucket. Resolves after versioning is enabled, which S3 requires of the destination
+    of a replication.
+    """
 
-    def __init__(self, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("gatehouse:storage:Bucket", name, args, opts)
         protected = self.protected(args.protection)
         bucket = aws.s3.Bucket(
@@ -113,12 +120,20 @@ class Bucket(Component):
         self.register_outputs({"name": self.name, "arn": self.arn})
 
     @classmethod
-    def log_bucket(cls, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None) -> "Bucket":
-        """Create a bucket for logs from AWS services. The bucket uses SSE-S3, which load balancers require, and has no access
-        log."""
-        return cls(name, replace(args, key_arn=None, log_bucket=None, data_class="log", purpose="log-sink"), opts)
+    def log_bucket(
+        cls, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> "Bucket":
+        """Create a bucket for logs from AWS services. The bucket uses SSE-S3, which load balancers
+        require, and has no access log."""
+        return cls(
+            name,
+            replace(args, key_arn=None, log_bucket=None, data_class="log", purpose="log-sink"),
+            opts,
+        )
 
-    def _access(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> aws.s3.BucketPolicy:
+    def _access(
+        self, name: str, bucket: pulumi.Output[str], args: BucketArgs
+    ) -> aws.s3.BucketPolicy:
         """Block public access, disable ACLs and set the bucket policy."""
         public_access_block = aws.s3.BucketPublicAccessBlock(
             name,
@@ -131,11 +146,17 @@ class Bucket(Component):
             opts=self.child,
         )
         ownership_controls = aws.s3.BucketOwnershipControls(
-            name, bucket=bucket, region=args.region, rule={"object_ownership": "BucketOwnerEnforced"}, opts=self.child
+            name,
+            bucket=bucket,
+            region=args.region,
+            rule={"object_ownership": "BucketOwnerEnforced"},
+            opts=self.child,
         )
         # S3 rejects these calls if they are concurrent (OperationAborted).
         opts = self.protected(args.protection, depends_on=[public_access_block, ownership_controls])
-        return aws.s3.BucketPolicy(name, bucket=bucket, region=args.region, policy=render(args.policy), opts=opts)
+        return aws.s3.BucketPolicy(
+            name, bucket=bucket, region=args.region, policy=render(args.policy), opts=opts
+        )
 
     def _encryption(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> None:
         algorithm = "AES256" if args.key_arn is None else "aws:kms"
@@ -145,14 +166,19 @@ class Bucket(Component):
             region=args.region,
             rules=[
                 {
-                    "apply_server_side_encryption_by_default": {"sse_algorithm": algorithm, "kms_master_key_id": args.key_arn},
+                    "apply_server_side_encryption_by_default": {
+                        "sse_algorithm": algorithm,
+                        "kms_master_key_id": args.key_arn,
+                    },
                     "bucket_key_enabled": args.key_arn is not None,
                 }
             ],
             opts=self.child,
         )
 
-    def _versioning(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> aws.s3.BucketVersioning:
+    def _versioning(
+        self, name: str, bucket: pulumi.Output[str], args: BucketArgs
+    ) -> aws.s3.BucketVersioning:
         """Enable versioning and object lock."""
         versioning = aws.s3.BucketVersioning(
             name,
@@ -171,7 +197,9 @@ class Bucket(Component):
             )
         return versioning
 
-    def _lifecycle(self, name: str, bucket: pulumi.Output[str], args: BucketArgs, opts: pulumi.ResourceOptions) -> None:
+    def _lifecycle(
+        self, name: str, bucket: pulumi.Output[str], args: BucketArgs, opts: pulumi.ResourceOptions
+    ) -> None:
         aws.s3.BucketLifecycleConfiguration(
             name,
             bucket=bucket,
@@ -183,9 +211,12 @@ class Bucket(Component):
                     "filter": {"prefix": ""},
                     "expiration": None if args.expire_days is None else {"days": args.expire_days},
                     "noncurrent_version_expiration": {"noncurrent_days": args.noncurrent_days},
-                    "abort_incomplete_multipart_upload": {"days_after_initiation": args.incomplete_upload_days},
+                    "abort_incomplete_multipart_upload": {
+                        "days_after_initiation": args.incomplete_upload_days
+                    },
                 },
-                # S3 rejects this flag in a rule with an expiration in days (S3 API Reference, "LifecycleExpiration").
+                # S3 rejects this flag in a rule with an expiration in days (S3 API Reference,
+                # "LifecycleExpiration").
                 {
                     "id": "expired-delete-markers",
                     "status": "Enabled",
@@ -197,7 +228,12 @@ class Bucket(Component):
         )
 
     def _replication(
-        self, name: str, bucket: pulumi.Output[str], args: BucketArgs, replica: BucketReplica, opts: pulumi.ResourceOptions
+        self,
+        name: str,
+        bucket: pulumi.Output[str],
+        args: BucketArgs,
+        replica: BucketReplica,
+        opts: pulumi.ResourceOptions,
     ) -> None:
         """Replicate all objects and delete markers with S3 Replication Time Control."""
         aws.s3.BucketReplicationConfig(
@@ -212,7 +248,9 @@ class Bucket(Component):
                     "status": "Enabled",
                     "filter": {"prefix": ""},
                     "delete_marker_replication": {"status": "Enabled"},
-                    "source_selection_criteria": {"sse_kms_encrypted_objects": {"status": "Enabled"}},
+                    "source_selection_criteria": {
+                        "sse_kms_encrypted_objects": {"status": "Enabled"}
+                    },
                     "destination": {
                         "bucket": replica.bucket_arn,
                         "storage_class": "STANDARD_IA",
@@ -229,25 +267,32 @@ class Bucket(Component):
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """Arguments of the log, trail, data and secrets buckets. With replication, the second region has a log and a data bucket
-    as well."""
+    """Arguments of the log, trail, data and secrets buckets. With replication, the second region
+    has a log and a data bucket as well."""
 
     settings: Settings
     names: Naming
 
     def logs(self) -> BucketArgs:
-        """Return the arguments of the bucket that receives access logs from the other buckets and the load balancer."""
+        """Return the arguments of the bucket that receives access logs from the other buckets and
+        the load balancer.
+        """
         sink, prefixes = self.names.bucket("logs"), bucket_policies.LOAD_BALANCER_PREFIXES
         writers = bucket_policies.load_balancer_log_writers(self.names, sink, prefixes)
         web_ui = (WEB_UI_BUCKET,) if self.settings.services.cloudfront else ()
         return self._log_args(self.names, ("trail", "data", "secrets", *web_ui), writers)
 
     def trail(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
-        """Return the arguments of the bucket for CloudTrail log files and audit trail checkpoints, which S3 Object Lock
-        protects."""
+        """Return the arguments of the bucket for CloudTrail log files and audit trail checkpoints,
+        which S3 Object Lock protects."""
         buckets = self.settings.buckets
         return replace(
-            self._args(self.names, "trail", "log", bucket_policies.trail_writers(self.names, self.names.bucket("trail"))),
+            self._args(
+                self.names,
+                "trail",
+                "log",
+                bucket_policies.trail_writers(self.names, self.names.bucket("trail")),
+            ),
             expire_days=buckets.trail_retention_days,
             key_arn=key_arn,
             log_bucket=log_bucket,
@@ -256,20 +301,36 @@ class Buckets:
             purpose="trail",
         )
 
-    def data(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str], replica: BucketReplica | None) -> BucketArgs:
-        """Return the arguments of the bucket for objects of the runtime, such as encrypted exports."""
-        return replace(self._args(self.names, "data", "confidential"), key_arn=key_arn, log_bucket=log_bucket, replica=replica)
+    def data(
+        self,
+        key_arn: pulumi.Input[str],
+        log_bucket: pulumi.Input[str],
+        replica: BucketReplica | None,
+    ) -> BucketArgs:
+        """Return the arguments of the bucket for objects of the runtime, such as encrypted
+        exports.
+        """
+        return replace(
+            self._args(self.names, "data", "confidential"),
+            key_arn=key_arn,
+            log_bucket=log_bucket,
+            replica=replica,
+        )
 
     def secrets(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
         """Return the arguments of the bucket for the encrypted content of secrets.
 
-        A deletion is final: the bucket has no object lock, no replica and no backup, and noncurrent versions expire after one
-        day, the shortest period that S3 supports. Content that the console failed to delete expires a day after the longest
-        lifetime of a secret (TTL_S_MAX of the runtime, 30 days). Presigned requests expire after a minute.
+        A deletion is final: the bucket has no object lock, no replica and no backup, and noncurrent
+        versions expire after one day, the shortest period that S3 supports. Content that the
+        console failed to delete expires a day after the longest lifetime of a secret (TTL_S_MAX of
+        the runtime, 30 days). Presigned requests expire after a minute.
         """
         return replace(
             self._args(
-                self.names, "secrets", "secret", bucket_policies.deny_old_signatures(self.names, self.names.bucket("secrets"))
+                self.names,
+                "secrets",
+                "secret",
+                bucket_policies.deny_old_signatures(self.names, self.names.bucket("secrets")),
             ),
             key_arn=key_arn,
             log_bucket=log_bucket,
@@ -280,7 +341,9 @@ class Buckets:
         )
 
     def web_ui(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
-        """Files of the console's web UI. Every deployment uploads the files, so the bucket needs no replica and no backup."""
+        """Files of the console's web UI. Every deployment uploads the files, so the bucket needs no
+        replica and no backup.
+        """
         readers = bucket_policies.distribution_readers(self.names, self.names.bucket(WEB_UI_BUCKET))
         args = self._args(self.names, WEB_UI_BUCKET, "internal", readers)
         return replace(args, key_arn=key_arn, log_bucket=log_bucket, purpose="static-files")
@@ -291,7 +354,9 @@ class Buckets:
         writers = bucket_policies.edge_log_writers(self.names, bucket)
         return BucketArgs(
             bucket_name=bucket,
-            policy=bucket_policies.bucket_policy(self.names, bucket, encrypted_by_key=False, writers=writers),
+            policy=bucket_policies.bucket_policy(
+                self.names, bucket, encrypted_by_key=False, writers=writers
+            ),
             data_class="log",
             protection=settings.protection,
             noncurrent_days=settings.buckets.noncurrent_version_days,
@@ -300,17 +365,26 @@ class Buckets:
         )
 
     def replica_logs(self) -> BucketArgs:
-        """Return the arguments of the bucket that receives access logs from the replica of the data bucket."""
+        """Return the arguments of the bucket that receives access logs from the replica of the data
+        bucket.
+        """
         return self._log_args(self.names.in_region(self.settings.replica_region), ("data",))
 
     def replica_data(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
         """Return the arguments of the replica of the data bucket."""
         names = self.names.in_region(self.settings.replica_region)
-        return replace(self._args(names, "data", "confidential"), key_arn=key_arn, log_bucket=log_bucket)
+        return replace(
+            self._args(names, "data", "confidential"), key_arn=key_arn, log_bucket=log_bucket
+        )
 
-    def _log_args(self, names: Naming, sources: tuple[str, ...], writers: tuple[Statement, ...] = ()) -> BucketArgs:
+    def _log_args(
+        self, names: Naming, sources: tuple[str, ...], writers: tuple[Statement, ...] = ()
+    ) -> BucketArgs:
         buckets = tuple(names.bucket(source) for source in sources)
-        writers = (*bucket_policies.access_log_writers(names, names.bucket("logs"), buckets), *writers)
+        writers = (
+            *bucket_policies.access_log_writers(names, names.bucket("logs"), buckets),
+            *writers,
+        )
         args = self._args(names, "logs", "log", writers, encrypted_by_key=False)
         return replace(args, expire_days=self.settings.buckets.log_retention_days)
 
@@ -326,7 +400,9 @@ class Buckets:
         bucket = names.bucket(resource)
         return BucketArgs(
             bucket_name=bucket,
-            policy=bucket_policies.bucket_policy(names, bucket, encrypted_by_key=encrypted_by_key, writers=writers),
+            policy=bucket_policies.bucket_policy(
+                names, bucket, encrypted_by_key=encrypted_by_key, writers=writers
+            ),
             data_class=data_class,
             protection=self.settings.protection,
             noncurrent_days=self.settings.buckets.noncurrent_version_days,
@@ -336,13 +412,15 @@ class Buckets:
 
 
 def config_bucket(names: Naming, retention_days: int) -> BucketArgs:
-    """Return the arguments of the bucket that receives the deliveries of AWS Config. The bucket and its content stay in AWS when
-    Pulumi deletes the bucket."""
+    """Return the arguments of the bucket that receives the deliveries of AWS Config. The bucket and
+    its content stay in AWS when Pulumi deletes the bucket."""
     bucket = names.bucket("config")
     writers = bucket_policies.config_writers(names, bucket)
     return BucketArgs(
         bucket_name=bucket,
-        policy=bucket_policies.bucket_policy(names, bucket, encrypted_by_key=False, writers=writers),
+        policy=bucket_policies.bucket_policy(
+            names, bucket, encrypted_by_key=False, writers=writers
+        ),
         data_class="log",
         protection=ProtectionSettings(protect=True, retain_on_delete=True),
         expire_days=retention_days,

@@ -1,7 +1,8 @@
 """File storage: a bucket with access logs, and a table with its alarms.
 
-The data is encrypted with one key, and the bucket is replicated to a second Region. AWS Backup creates daily backups.
-Most resources come from components; the key and the alarm topic are declared directly.
+The data is encrypted with one key, and the bucket is replicated to a second Region. AWS Backup
+creates daily backups. Most resources come from components; the key and the alarm topic are declared
+directly.
 """
 
 from dataclasses import replace
@@ -19,7 +20,12 @@ from components.iam.key_policies import ADMINISTER, USE
 from components.iam.roles import PermissionsBoundary, PermissionsBoundaryArgs, Roles, RolesArgs
 from components.monitoring.metric_alarms import metric_alarm, table_alarms
 from components.naming import Naming, tags
-from components.settings.data import BackupSettings, BucketsSettings, ProtectionSettings, SecretLinksTableSettings
+from components.settings.data import (
+    BackupSettings,
+    BucketsSettings,
+    ProtectionSettings,
+    SecretLinksTableSettings,
+)
 from components.storage.bucket import Bucket, BucketArgs, BucketReplica
 
 config = pulumi.Config()
@@ -33,7 +39,12 @@ provider = aws.Provider(
     allowed_account_ids=[names.account],
     default_tags=aws.ProviderDefaultTagsArgs(
         tags={
-            **{"Project": "parcels", "Environment": pulumi.get_stack(), "Owner": "post", "CostCentre": "4711"},
+            **{
+                "Project": "parcels",
+                "Environment": pulumi.get_stack(),
+                "Owner": "post",
+                "CostCentre": "4711",
+            },
             **{"ManagedBy": "pulumi", "DataClass": "none"},
         }
     ),
@@ -43,7 +54,9 @@ protected = pulumi.ResourceOptions(provider=provider, protect=True, retain_on_de
 
 # Roles for S3 replication and AWS Backup, limited by a permissions boundary.
 boundary = PermissionsBoundary(
-    "boundary", PermissionsBoundaryArgs(names=names, regions=(names.region, replica_names.region)), opts
+    "boundary",
+    PermissionsBoundaryArgs(names=names, regions=(names.region, replica_names.region)),
+    opts,
 )
 roles = Roles(
     "access",
@@ -57,12 +70,17 @@ roles = Roles(
 
 # The account administers the key and uses it through S3, DynamoDB and AWS Backup only.
 PUBLISHERS = ["cloudwatch.amazonaws.com", "backup.amazonaws.com"]
-users = backup_roles.key_statements(names, replication_region=replica_names.region, replica_region=replica_names.region)
+users = backup_roles.key_statements(
+    names, replication_region=replica_names.region, replica_region=replica_names.region
+)
 
 
 def key_policy(names_in_region: Naming, *statements: Statement) -> Document:
     """The key policy for the key or the replica of the key."""
-    through = [f"{service}.{names_in_region.region}.amazonaws.com" for service in ("s3", "dynamodb", "backup")]
+    through = [
+        f"{service}.{names_in_region.region}.amazonaws.com"
+        for service in ("s3", "dynamodb", "backup")
+    ]
     caller = {"kms:CallerAccount": names.account, "kms:ViaService": through}
     account = {"AWS": names.root_arn}
     return document(
@@ -99,17 +117,32 @@ replica_key = aws.kms.ReplicaKey(
     tags=tags("confidential"),
     opts=protected,
 )
-aws.kms.Alias("replica", name=names.alias("parcels"), region=replica_names.region, target_key_id=replica_key.id, opts=opts)
+aws.kms.Alias(
+    "replica",
+    name=names.alias("parcels"),
+    region=replica_names.region,
+    target_key_id=replica_key.id,
+    opts=opts,
+)
 
 
-def file_bucket(name: str, names_in_region: Naming, key_arn: pulumi.Input[str], replica: BucketReplica | None = None) -> Bucket:
+def file_bucket(
+    name: str,
+    names_in_region: Naming,
+    key_arn: pulumi.Input[str],
+    replica: BucketReplica | None = None,
+) -> Bucket:
     """A bucket for files and a bucket for its access logs."""
     log_name, name_in_region = names_in_region.bucket("logs"), names_in_region.bucket("data")
     bucket_args = partial(BucketArgs, protection=protection, region=names_in_region.region)
     writers = bucket_policies.access_log_writers(names_in_region, log_name, (name_in_region,))
-    policy = bucket_policies.bucket_policy(names_in_region, log_name, encrypted_by_key=False, writers=writers)
+    policy = bucket_policies.bucket_policy(
+        names_in_region, log_name, encrypted_by_key=False, writers=writers
+    )
     logs = Bucket.log_bucket(
-        f"{name}-logs", bucket_args(bucket_name=log_name, policy=policy, data_class="log", expire_days=365), opts
+        f"{name}-logs",
+        bucket_args(bucket_name=log_name, policy=policy, data_class="log", expire_days=365),
+        opts,
     )
     policy = bucket_policies.bucket_policy(names_in_region, name_in_region, encrypted_by_key=True)
     return Bucket(
@@ -127,7 +160,12 @@ def file_bucket(name: str, names_in_region: Naming, key_arn: pulumi.Input[str], 
 
 
 replica = file_bucket("replica", replica_names, replica_key.arn)
-files = file_bucket("files", names, key.arn, BucketReplica(replica.arn, replica_key.arn, roles.arns[backup_roles.REPLICATION]))
+files = file_bucket(
+    "files",
+    names,
+    key.arn,
+    BucketReplica(replica.arn, replica_key.arn, roles.arns[backup_roles.REPLICATION]),
+)
 table = SecretLinksTable(
     "tokens",
     SecretLinksTableArgs(
@@ -140,14 +178,21 @@ table = SecretLinksTable(
 )
 
 # Alarms.
-topic = aws.sns.Topic("alarms", name=names.name("alarms"), kms_master_key_id=key.arn, tags=tags("internal"), opts=opts)
+topic = aws.sns.Topic(
+    "alarms", name=names.name("alarms"), kms_master_key_id=key.arn, tags=tags("internal"), opts=opts
+)
 arn = names.arn("sns", names.name("alarms"))
 aws.sns.TopicPolicy(
     "alarms",
     arn=topic.arn,
     policy=render(
         document(
-            deny("RequireTls", ["sns:Publish"], [arn], conditions={"Bool": {"aws:SecureTransport": "false"}}),
+            deny(
+                "RequireTls",
+                ["sns:Publish"],
+                [arn],
+                conditions={"Bool": {"aws:SecureTransport": "false"}},
+            ),
             allow(
                 "Publish",
                 ["sns:Publish"],
@@ -162,7 +207,8 @@ aws.sns.TopicPolicy(
 for alarm in table_alarms(table.table):
     metric_alarm(alarm, names, runbooks, topic.arn, table)
 metrics = [
-    ["AWS/DynamoDB", metric, "TableName", names.name("tokens")] for metric in ("ReadThrottleEvents", "WriteThrottleEvents")
+    ["AWS/DynamoDB", metric, "TableName", names.name("tokens")]
+    for metric in ("ReadThrottleEvents", "WriteThrottleEvents")
 ]
 widget = {
     "type": "metric",

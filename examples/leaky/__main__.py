@@ -1,6 +1,7 @@
 """Example program that violates more than twenty controls. Do not deploy it.
 
-A comment at the end of a line names the control that the line violates; a test compares the report with the comments.
+A comment at the end of a line names the control that the line violates; a test compares the report
+with the comments.
 """
 
 import json
@@ -12,7 +13,12 @@ protected = pulumi.ResourceOptions(protect=True)
 
 # A public bucket that accepts HTTP. `pulumi destroy` deletes the bucket with all objects.
 photos = aws.s3.Bucket("photos", force_destroy=True, opts=protected)  # GH-S3-001, GH-S3-015
-public = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}  # GH-S3-012
+public = {
+    "Effect": "Allow",
+    "Principal": "*",
+    "Action": "s3:GetObject",
+    "Resource": "*",
+}  # GH-S3-012
 aws.s3.BucketPolicy(
     "photos",
     bucket=photos.id,
@@ -66,7 +72,9 @@ aws.lb.Listener(
     load_balancer_arn=front.arn,
     port=80,
     protocol="HTTP",
-    default_actions=[aws.lb.ListenerDefaultActionArgs(type="forward", target_group_arn=target)],  # GH-ALB-001
+    default_actions=[
+        aws.lb.ListenerDefaultActionArgs(type="forward", target_group_arn=target)
+    ],  # GH-ALB-001
 )
 
 # A privileged task with a mutable image and a secret in its environment.
@@ -79,7 +87,10 @@ shop = {
     "readonlyRootFilesystem": True,
     "linuxParameters": {"capabilities": {"drop": ["ALL"]}},
     "healthCheck": {"command": ["CMD", "/shop", "health"]},
-    "logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "shop", "mode": "non-blocking"}},
+    "logConfiguration": {
+        "logDriver": "awslogs",
+        "options": {"awslogs-group": "shop", "mode": "non-blocking"},
+    },
 }
 aws.ecs.TaskDefinition(
     "shop",
@@ -95,7 +106,9 @@ aws.ecs.TaskDefinition(
 
 # A policy with full administrative privileges.
 admin = {"Effect": "Allow", "Action": "*", "Resource": "*"}  # GH-IAM-001
-aws.iam.RolePolicy("worker", role="worker", policy=json.dumps({"Version": "2012-10-17", "Statement": [admin]}))
+aws.iam.RolePolicy(
+    "worker", role="worker", policy=json.dumps({"Version": "2012-10-17", "Statement": [admin]})
+)
 
 # A key without rotation or key policy, and a single-Region trail without log file validation.
 aws.kms.Key(

@@ -24,30 +24,48 @@ _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. Errors are reported as one message on standard error, without a traceback."""
+    """Run one command and return its exit code. Errors are reported as one message on standard
+    error, without a traceback.
+    """
     options = parser().parse_args(arguments)
-    return command.run(lambda: int(options.command(options)), options.home or Path.cwd() / ".gatehouse")
+    return command.run(
+        lambda: int(options.command(options)), options.home or Path.cwd() / ".gatehouse"
+    )
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser for all commands."""
     root = argparse.ArgumentParser(
-        prog="gatehouse-policies", description="Check Pulumi programs for AWS, without an AWS account or the Pulumi CLI."
+        prog="gatehouse-policies",
+        description="Check Pulumi programs for AWS, without an AWS account or the Pulumi CLI.",
     )
     # The folder for reports. Tests use a separate folder.
     root.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     commands = root.add_subparsers(required=True, metavar="<command>", title="commands")
     _add_check(commands)
 
-    text = "Write the levels and parameters of both packs to DIR/<pack>.json, for --policy-pack-config of the Pulumi CLI."
+    text = (
+        "Write the levels and parameters of both packs to DIR/<pack>.json, for "
+        "--policy-pack-config of the Pulumi CLI."
+    )
     levels = _add_command(commands, "levels", _levels, text)
-    levels.add_argument("--config", type=Path, metavar="FILE", help="Configuration file whose values replace the defaults.")
-    levels.add_argument("environment", choices=ENVIRONMENTS, metavar="ENVIRONMENT", help="dev, staging or prod")
+    levels.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="Configuration file whose values replace the defaults.",
+    )
+    levels.add_argument(
+        "environment", choices=ENVIRONMENTS, metavar="ENVIRONMENT", help="dev, staging or prod"
+    )
     levels.add_argument("folder", type=Path, metavar="DIR", help="Folder of the two files.")
 
     _add_command(commands, "list", _list, "List all rules with their levels.")
 
-    text = "Print the levels of a pack that enable remediation, for --policy-pack-config of the Pulumi CLI. In dev only."
+    text = (
+        "Print the levels of a pack that enable remediation, for --policy-pack-config of "
+        "the Pulumi CLI. In dev only."
+    )
     remediate = _add_command(commands, "remediate", _remediate, text)
     remediate.add_argument("pack", choices=PACKS, metavar="PACK", help="security or resilience")
     remediate.add_argument("environment", choices=ENVIRONMENTS, metavar="ENVIRONMENT", help="dev")
@@ -55,7 +73,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_command(
-    commands: _Commands, name: str, run: Callable[[argparse.Namespace], int], text: str, epilog: str = ""
+    commands: _Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    text: str,
+    epilog: str = "",
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text, epilog=epilog)
     command.set_defaults(command=run)
@@ -64,7 +86,10 @@ def _add_command(
 
 def _add_check(commands: _Commands) -> None:
     text = "Check a Pulumi program or an exported stack with the policy packs."
-    exit_codes = "Exit codes: 0 no mandatory rule is violated, 1 a mandatory rule is violated, 2 the check could not run."
+    exit_codes = (
+        "Exit codes: 0 no mandatory rule is violated, 1 a mandatory rule is violated, "
+        "2 the check could not run."
+    )
     check = _add_command(commands, "check", _check, text, exit_codes)
     stack = "Stack (default: dev; with --state, the stack in the file)."
     check.add_argument("--env", default="", metavar="STACK", help=stack)
@@ -73,19 +98,39 @@ def _add_check(commands: _Commands) -> None:
     subject.add_argument("--program", type=Path, default=Path.cwd(), metavar="DIR", help=program)
     state = "Check the output of `pulumi stack export` instead of a program."
     subject.add_argument("--state", type=Path, metavar="FILE", help=state)
-    levels = "Environment whose enforcement levels apply: dev, staging or prod (default: from the stack)."
+    levels = (
+        "Environment whose enforcement levels apply: dev, staging or prod (default: from "
+        "the stack)."
+    )
     check.add_argument("--levels", default="", metavar="NAME", help=levels)
     packs = "Folder of an additional policy pack. Can be repeated."
     check.add_argument("--pack", type=Path, action="append", default=[], metavar="DIR", help=packs)
-    check.add_argument("--exemptions", type=Path, metavar="FILE", help="Exemptions file (default: the file of the packs).")
-    configuration = "Configuration file: Regions, required tags, public routes and levels (docs/guides/policies.md)."
+    check.add_argument(
+        "--exemptions",
+        type=Path,
+        metavar="FILE",
+        help="Exemptions file (default: the file of the packs).",
+    )
+    configuration = (
+        "Configuration file: Regions, required tags, public routes and levels "
+        "(docs/guides/policies.md)."
+    )
     check.add_argument("--config", type=Path, metavar="FILE", help=configuration)
     check.add_argument("--ignore-exemptions", action="store_true", help="Apply no exemptions.")
     formats = ("table", "json", "sarif", "junit", "markdown")
-    check.add_argument("--format", default="table", choices=formats, help="Output format (default: table).")
-    check.add_argument("--output", type=Path, metavar="FILE", help="Write to a file instead of standard output.")
-    passes = "Run with unknown outputs as in a first preview, with known outputs, or both (default: both)."
-    check.add_argument("--pass", dest="passes", default="both", choices=("unknown", "known", "both"), help=passes)
+    check.add_argument(
+        "--format", default="table", choices=formats, help="Output format (default: table)."
+    )
+    check.add_argument(
+        "--output", type=Path, metavar="FILE", help="Write to a file instead of standard output."
+    )
+    passes = (
+        "Run with unknown outputs as in a first preview, with known outputs, or both "
+        "(default: both)."
+    )
+    check.add_argument(
+        "--pass", dest="passes", default="both", choices=("unknown", "known", "both"), help=passes
+    )
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -98,7 +143,11 @@ def _check(options: argparse.Namespace) -> int:
     if options.state is not None:
         levels = options.levels or options.env
         result = policy_check.check_state(
-            options.state, levels=levels, folders=folders, variables=variables, configuration=configuration
+            options.state,
+            levels=levels,
+            folders=folders,
+            variables=variables,
+            configuration=configuration,
         )
     else:
         passes = policy_check.PASSES if options.passes == "both" else (options.passes,)
@@ -128,7 +177,9 @@ def _levels(options: argparse.Namespace) -> int:
         raise CheckError(str(error)) from error
     for pack in PACKS:
         target = options.folder / f"{pack}.json"
-        text = json.dumps(config.of_pack(pack, options.environment), indent=2, sort_keys=True) + "\n"
+        text = (
+            json.dumps(config.of_pack(pack, options.environment), indent=2, sort_keys=True) + "\n"
+        )
         command.write_output(target, text)
         print(f"wrote {target}")
     return 0
@@ -137,14 +188,24 @@ def _levels(options: argparse.Namespace) -> int:
 def _list(_options: argparse.Namespace) -> int:
     table = Table("rule", "title", "pack", "severity", *ENVIRONMENTS, box=None)
     for rule in RULES:
-        table.add_row(rule.id, rule.title, rule.pack, rule.severity, *(str(level) for level in rule.levels.values()))
+        table.add_row(
+            rule.id,
+            rule.title,
+            rule.pack,
+            rule.severity,
+            *(str(level) for level in rule.levels.values()),
+        )
     Console().print(table)
     return 0
 
 
 def _remediate(options: argparse.Namespace) -> int:
     try:
-        print(json.dumps(remediation_config(options.pack, options.environment), indent=2, sort_keys=True))
+        print(
+            json.dumps(
+                remediation_config(options.pack, options.environment), indent=2, sort_keys=True
+            )
+        )
     except ValueError as error:
         raise CheckError(f"{error}.") from error
     return 0

@@ -14,9 +14,19 @@ PACKS = {"security": "gatehouse-security", "resilience": "gatehouse-resilience"}
 """Name of each pack, keyed by folder."""
 PACKS_FOLDER = Path(__file__).with_name("packs")
 
-_MODULES: list[ModuleType] = [import_module(f"{rules.__name__}.{module.name}") for module in iter_modules(rules.__path__)]
+_MODULES: list[ModuleType] = [
+    import_module(f"{rules.__name__}.{module.name}") for module in iter_modules(rules.__path__)
+]
 RULES: tuple[Rule, ...] = tuple(
-    sorted((value for module in _MODULES for value in vars(module).values() if isinstance(value, Rule)), key=lambda rule: rule.id)
+    sorted(
+        (
+            value
+            for module in _MODULES
+            for value in vars(module).values()
+            if isinstance(value, Rule)
+        ),
+        key=lambda rule: rule.id,
+    )
 )
 """The rules of all modules in `rules`, sorted by ID. A new module needs no registration."""
 
@@ -48,15 +58,23 @@ def enabled(environment: str) -> tuple[Rule, ...]:
 
 
 def level_config(pack: str, environment: str) -> dict[str, Any]:
-    """The levels and parameters of a pack, such as {"GH-S3-009": {"enforcementLevel": "mandatory", "days_max": 7}}.
+    """The levels and parameters of a pack, such as {"GH-S3-009": {"enforcementLevel": "mandatory",
+    "days_max": 7}}.
 
     The result has the format of `--policy-pack-config`. Raises KeyError for an unknown environment.
     """
     config: dict[str, Any] = {}
     for rule in of_pack(pack):
         lists = {name: list(values) for name, values in rule.lists.items()}
-        config[rule.id] = {"enforcementLevel": rule.levels[environment].value, **rule.defaults(environment), **lists}
-    return config | {policy.id: {"enforcementLevel": policy.levels[environment].value} for policy in META_POLICIES}
+        config[rule.id] = {
+            "enforcementLevel": rule.levels[environment].value,
+            **rule.defaults(environment),
+            **lists,
+        }
+    return config | {
+        policy.id: {"enforcementLevel": policy.levels[environment].value}
+        for policy in META_POLICIES
+    }
 
 
 def remediation_config(pack: str, environment: str) -> dict[str, Any]:
@@ -65,6 +83,13 @@ def remediation_config(pack: str, environment: str) -> dict[str, Any]:
     Raises ValueError outside dev, where the program itself must set the values.
     """
     if environment != "dev":
-        raise ValueError(f"remediation is available in dev only, not in {environment}; set the values in the program")
-    fixed = {rule.id: {"enforcementLevel": "remediate"} for rule in of_pack(pack) if rule.remediation}
-    return {id: values | fixed.get(id, {}) for id, values in level_config(pack, environment).items()}
+        raise ValueError(
+            f"remediation is available in dev only, not in {environment}; set the values in "
+            f"the program"
+        )
+    fixed = {
+        rule.id: {"enforcementLevel": "remediate"} for rule in of_pack(pack) if rule.remediation
+    }
+    return {
+        id: values | fixed.get(id, {}) for id, values in level_config(pack, environment).items()
+    }

@@ -1,4 +1,6 @@
-"""Runs the commands of a command line: errors are one message, and no call reaches the AWS account of the user."""
+"""Runs the commands of a command line: errors are one message, and no call reaches the AWS account
+of the user.
+"""
 
 import errno
 import os
@@ -15,12 +17,15 @@ WITHOUT_AWS_PROFILE = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-"""Variables that prevent the AWS SDKs from using the user's profile or the credentials of an EC2 instance."""
+"""Variables that prevent the AWS SDKs from using the user's profile or the credentials of an EC2
+instance.
+"""
 _ERROR = 2
 
 
 def run(command: Callable[[], int], home: Path) -> int:
-    """Run a command and return its exit code. Errors are reported as one message on standard error, without a traceback.
+    """Run a command and return its exit code. Errors are reported as one message on standard error,
+    without a traceback.
 
     home: folder in which the traceback of an unexpected error is written.
     """
@@ -38,16 +43,23 @@ def run(command: Callable[[], int], home: Path) -> int:
         sys.stderr.close()
     except Exception as problem:
         if isinstance(problem, OSError) and problem.errno in {errno.ENOSPC, errno.EDQUOT}:
-            sys.stderr.write("error: a disk is full. `df -h` lists the disks. Free space, and run the command again.\n")
+            sys.stderr.write(
+                "error: a disk is full. `df -h` lists the disks. Free space, and run the "
+                "command again.\n"
+            )
             return _ERROR
         file = private_folder(home) / "error.log"
         write_private(file, traceback.format_exc())
-        sys.stderr.write(f"error: unexpected {type(problem).__name__}: {problem}. Traceback: {file}\n")
+        sys.stderr.write(
+            f"error: unexpected {type(problem).__name__}: {problem}. Traceback: {file}\n"
+        )
     return _ERROR
 
 
 def write_output(file: Path | None, text: str) -> None:
-    """Write to a file, or to standard output without one. Raises CheckError if the file cannot be written."""
+    """Write to a file, or to standard output without one. Raises CheckError if the file cannot be
+    written.
+    """
     if file is None:
         sys.stdout.write(text)
         return

@@ -1,6 +1,8 @@
-"""Reads the configuration file of a repository that uses the packs: its Regions, tags, public routes, levels and stacks.
+"""Reads the configuration file of a repository that uses the packs: its Regions, tags, public
+routes, levels and stacks.
 
-Values of the file replace the defaults of the rules. Values that the file does not set keep their defaults.
+Values of the file replace the defaults of the rules. Values that the file does not set keep their
+defaults.
 """
 
 import math
@@ -22,7 +24,9 @@ LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "repositories": (("GH-IAM-005", "repositories"),),
     "load_balancer_groups": (("GH-VPC-004", "load_balancer_groups"),),
 }
-"""Keys of the file that are lists of strings, each with the rules and parameters that the list replaces."""
+"""Keys of the file that are lists of strings, each with the rules and parameters that the list
+replaces.
+"""
 
 _TABLES = ("environments", "levels", "stack_config")
 _LEVELS = tuple(level.value for level in Level)
@@ -35,8 +39,11 @@ _TOML_FIXES = {
     "Expected '='": "Write keys as key = value.",
     "Invalid value": "Write strings in quotation marks.",
 }
-# https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html and the Regions of the other partitions.
-_REGION = re.compile(r"[a-z]{2,4}(-[a-z]{2,4})?-(north|south|east|west|central|northeast|northwest|southeast|southwest)-[1-9]")
+# https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html and the Regions
+# of the other partitions.
+_REGION = re.compile(
+    r"[a-z]{2,4}(-[a-z]{2,4})?-(north|south|east|west|central|northeast|northwest|southeast|southwest)-[1-9]"
+)
 _REPOSITORY = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+")
 
 RuleConfig = Mapping[str, Any]
@@ -52,8 +59,8 @@ class Configuration:
 
     name: the file, for reports.
     environments: for each stack, the environment whose levels apply.
-    rules: for each environment, the level and the parameters of each rule that the file changes, in the format of
-        `--policy-pack-config`.
+    rules: for each environment, the level and the parameters of each rule that the file changes, in
+        the format of `--policy-pack-config`.
     stack_config: example values of configuration keys that are encrypted or in Pulumi ESC.
     """
 
@@ -63,14 +70,20 @@ class Configuration:
     stack_config: Mapping[str, Any] = field(default_factory=dict)
 
     def of_pack(self, pack: str, environment: str) -> dict[str, dict[str, Any]]:
-        """The complete configuration of "security" or "resilience" in an environment: the defaults and the changes."""
+        """The complete configuration of "security" or "resilience" in an environment: the defaults
+        and the changes.
+        """
         config = catalogue.level_config(pack, environment)
         changes = self.rules.get(environment, {})
         return {id: {**values, **changes.get(id, {})} for id, values in config.items()}
 
     def of_other_packs(self, environment: str) -> dict[str, dict[str, Any]]:
         """The changes of rules that are in neither pack."""
-        return {id: dict(values) for id, values in self.rules.get(environment, {}).items() if catalogue.find(id) is None}
+        return {
+            id: dict(values)
+            for id, values in self.rules.get(environment, {}).items()
+            if catalogue.find(id) is None
+        }
 
 
 def read(file: Path) -> Configuration:
@@ -78,15 +91,23 @@ def read(file: Path) -> Configuration:
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error.strerror}. Specify a TOML file.") from error
+        raise ConfigurationError(
+            f"{file} cannot be read: {error.strerror}. Specify a TOML file."
+        ) from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{file} is not UTF-8 text. Save the file with the encoding UTF-8.") from error
+        raise ConfigurationError(
+            f"{file} is not UTF-8 text. Save the file with the encoding UTF-8."
+        ) from error
     except ValueError as error:
-        fix = next((fix for text, fix in _TOML_FIXES.items() if text in str(error)), "Correct the line.")
+        fix = next(
+            (fix for text, fix in _TOML_FIXES.items() if text in str(error)), "Correct the line."
+        )
         raise ConfigurationError(f"{file} is not valid TOML: {error}. {fix}") from error
     place = file.name
     if unknown := sorted(set(document) - set(LISTS) - set(_TABLES)):
-        raise ConfigurationError(f"{place}: unknown key {unknown[0]!r}. Keys: {', '.join([*LISTS, *_TABLES])}.")
+        raise ConfigurationError(
+            f"{place}: unknown key {unknown[0]!r}. Keys: {', '.join([*LISTS, *_TABLES])}."
+        )
     for name in _TABLES:
         if not isinstance(document.get(name, {}), dict):
             raise ConfigurationError(f"{place}: {name} must be a table. Write [{name}].")
@@ -97,17 +118,24 @@ def read(file: Path) -> Configuration:
     for environment in ENVIRONMENTS:
         own = levels.get(environment, {})
         if not isinstance(own, dict):
-            raise ConfigurationError(f"{place}: levels.{environment} must be a table. Write [levels.{environment}].")
+            raise ConfigurationError(
+                f"{place}: levels.{environment} must be a table. Write [levels.{environment}]."
+            )
         rules[environment] = _merged(
             lists,
             {id: _rule_config(id, value, f"{place}: levels.{id}") for id, value in common.items()},
-            {id: _rule_config(id, value, f"{place}: levels.{environment}.{id}") for id, value in own.items()},
+            {
+                id: _rule_config(id, value, f"{place}: levels.{environment}.{id}")
+                for id, value in own.items()
+            },
         )
     environments = document.get("environments", {})
     for stack, environment in environments.items():
         if environment not in ENVIRONMENTS:
             known = ", ".join(ENVIRONMENTS)
-            raise ConfigurationError(f"{place}: environments.{stack} must be one of {known}, not {environment!r}.")
+            raise ConfigurationError(
+                f"{place}: environments.{stack} must be one of {known}, not {environment!r}."
+            )
     return Configuration(place, environments, rules, document.get("stack_config", {}))
 
 
@@ -125,12 +153,19 @@ def _lists(document: Mapping[str, Any], place: str) -> dict[str, dict[str, Any]]
 def _check_items(key: str, items: list[str], place: str) -> None:
     """Raises ConfigurationError for a value that no Region or repository can have."""
     if key == "regions" and not items:
-        raise ConfigurationError(f"{place} is empty, so no Region is allowed. Add a Region, or delete the key.")
+        raise ConfigurationError(
+            f"{place} is empty, so no Region is allowed. Add a Region, or delete the key."
+        )
     for item in items:
         if key == "regions" and not _REGION.fullmatch(item):
-            raise ConfigurationError(f'{place}: {item!r} is not the code of a Region. Write a code such as "eu-west-1".')
+            raise ConfigurationError(
+                f'{place}: {item!r} is not the code of a Region. Write a code such as "eu-west-1".'
+            )
         if key == "repositories" and not _REPOSITORY.fullmatch(item):
-            raise ConfigurationError(f'{place}: {item!r} is not a repository. Write the owner and the name, such as "acme/shop".')
+            raise ConfigurationError(
+                f"{place}: {item!r} is not a repository. Write the owner and the name, such as "
+                f'"acme/shop".'
+            )
 
 
 def _merged(*configs: Mapping[str, RuleConfig]) -> dict[str, dict[str, Any]]:
@@ -145,14 +180,21 @@ def _rule_config(id: str, value: Any, place: str) -> dict[str, Any]:
     """The level and the parameters of one rule. A string is a level."""
     config = {"enforcementLevel": value} if isinstance(value, str) else value
     if not isinstance(config, dict):
-        raise ConfigurationError(f'{place} must be a level such as "advisory", or a table with enforcementLevel.')
+        raise ConfigurationError(
+            f'{place} must be a level such as "advisory", or a table with enforcementLevel.'
+        )
     if not config:
-        raise ConfigurationError(f'{place} is empty. Write a level such as "advisory", or a parameter.')
+        raise ConfigurationError(
+            f'{place} is empty. Write a level such as "advisory", or a parameter.'
+        )
     if any(catalogue.find(name) for name in config):
         tables = ", ".join(f"[levels.{name}]" for name in ENVIRONMENTS)
         raise ConfigurationError(f"{place}: {id!r} is not an environment. Write one of {tables}.")
     if config.get("enforcementLevel", "advisory") not in _LEVELS:
-        raise ConfigurationError(f"{place}: the level must be one of {', '.join(_LEVELS)}, not {config['enforcementLevel']!r}.")
+        raise ConfigurationError(
+            f"{place}: the level must be one of {', '.join(_LEVELS)}, not "
+            f"{config['enforcementLevel']!r}."
+        )
     control = catalogue.find(id)
     if control is None:
         if id.startswith("GH-"):
@@ -165,11 +207,17 @@ def _rule_config(id: str, value: Any, place: str) -> dict[str, Any]:
         if name in lists:
             _strings(parameter, f"{place}.{name}")
         elif name in numbers:
-            if isinstance(parameter, bool) or not isinstance(parameter, int | float) or not 0 <= parameter < math.inf:
+            if (
+                isinstance(parameter, bool)
+                or not isinstance(parameter, int | float)
+                or not 0 <= parameter < math.inf
+            ):
                 raise ConfigurationError(f"{place}.{name} must be a number that is not negative.")
         elif name != "enforcementLevel":
             known = ", ".join(["enforcementLevel", *numbers, *lists])
-            raise ConfigurationError(f"{place}: {id} has no parameter {name!r}. Parameters: {known}.")
+            raise ConfigurationError(
+                f"{place}: {id} has no parameter {name!r}. Parameters: {known}."
+            )
     return config
 
 
@@ -177,5 +225,7 @@ def _strings(value: Any, place: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
         raise ConfigurationError(f'{place} must be a list of strings, such as ["a", "b"].')
     if padded := next((item for item in value if item != item.strip()), None):
-        raise ConfigurationError(f"{place}: {padded!r} begins or ends with a space. Delete the space.")
+        raise ConfigurationError(
+            f"{place}: {padded!r} begins or ends with a space. Delete the space."
+        )
     return value

@@ -4,7 +4,8 @@
 class CheckError(Exception):
     """An error that ends the command.
 
-    `message` states the problem, its location (file and line, URN or setting) and the fix, and contains no secret.
+    `message` states the problem, its location (file and line, URN or setting) and the fix, and
+    contains no secret.
     """
 
     def __init__(self, message: str) -> None:

@@ -8,11 +8,15 @@ from gatehouse_policies.errors import CheckError
 
 
 def private_folder(folder: Path) -> Path:
-    """Create a folder with mode 0700, or set the mode of an existing folder. Raises CheckError for a folder of another user."""
+    """Create a folder with mode 0700, or set the mode of an existing folder. Raises CheckError for
+    a folder of another user.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.stat()
     if status.st_uid != os.geteuid():
-        raise CheckError(f"{folder} belongs to another user. Delete the folder, or run the command as its owner.")
+        raise CheckError(
+            f"{folder} belongs to another user. Delete the folder, or run the command as its owner."
+        )
     if stat.S_IMODE(status.st_mode) & 0o077:
         folder.chmod(0o700)
     return folder

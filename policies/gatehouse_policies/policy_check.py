@@ -1,4 +1,6 @@
-"""`gatehouse-policies check`: runs policy packs on a program (with unknown and known outputs) or on an exported stack."""
+"""`gatehouse-policies check`: runs policy packs on a program (with unknown and known outputs) or on
+an exported stack.
+"""
 
 import dataclasses
 import gc
@@ -30,14 +32,23 @@ from gatehouse_policies.program.providers import FakeProvider, PreviewProvider
 from gatehouse_policies.program.runner import no_collection, run
 from gatehouse_policies.program.types import Deployment, Registration
 from gatehouse_policies.reports import sarif, table
-from gatehouse_policies.reports.findings import Finding, Run, exit_code, from_diagnostic, merge, still_undecided
+from gatehouse_policies.reports.findings import (
+    Finding,
+    Run,
+    exit_code,
+    from_diagnostic,
+    merge,
+    still_undecided,
+)
 from gatehouse_policies.reports.junit import junit
 from gatehouse_policies.reports.markdown import markdown
 
 PACKS: Final = tuple(catalogue.PACKS_FOLDER / name for name in catalogue.PACKS)
 FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
     "table": table.text,
-    "json": lambda findings, _: json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2) + "\n",
+    "json": lambda findings, _: (
+        json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2) + "\n"
+    ),
     "sarif": lambda findings, run: json.dumps(sarif.document(findings, run), indent=2) + "\n",
     "junit": junit,
     "markdown": markdown,
@@ -46,7 +57,9 @@ PASSES: Final = ("unknown", "known")
 _COLUMNS_MAX: Final = 120
 _FOLDER: Final = ".gatehouse"
 _LARGE: Final = 1000
-"""Number of resources above which a garbage collection (0.3 s for each thousand resources) is worthwhile."""
+"""Number of resources above which a garbage collection (0.3 s for each thousand resources) is
+worthwhile.
+"""
 _IGNORE_EXEMPTIONS: Final = "GATEHOUSE_IGNORE_EXEMPTIONS"
 _PROVIDER_MAJOR: Final = "7"
 EXPORT_HINT: Final = "pulumi stack export --file state.json, and --state state.json"
@@ -83,8 +96,10 @@ def check(
 ) -> CheckResult:
     """Check a program with policy packs. Raises CheckError if the program or a pack cannot run.
 
-    levels: environment whose levels apply, by default the environment of the stack. passes: "unknown" runs with the unknown
-    outputs of a first preview, and "known" with fake IDs and ARNs. variables: result of `exemptions`.
+    levels: environment whose levels apply, by default the environment of the stack. passes:
+        "unknown" runs with the unknown
+    outputs of a first preview, and "known" with fake IDs and ARNs. variables: result of
+    `exemptions`.
     configuration: Regions, tags, levels and example values of the program's repository.
     """
     started_at = time.monotonic()
@@ -94,15 +109,21 @@ def check(
     # The packs check one pass in separate processes while the program runs for the next pass.
     with (
         no_collection(),
-        analyzer.packs(folders, project, environment, variables, configuration.rules.get(environment)) as packs,
+        analyzer.packs(
+            folders, project, environment, variables, configuration.rules.get(environment)
+        ) as packs,
         ThreadPoolExecutor(max_workers=1) as executor,
     ):
         checks: list[tuple[Deployment, Future[list[Finding]]]] = []
         faked_functions: set[str] = set()
         for name in passes:
             if checks and len(checks[-1][0].resources) > _LARGE:
-                gc.collect()  # A run leaves about 250 unreachable objects for each resource. The next run can reuse this memory.
-            deployment = _run_pass(name, program, stack, configuration.stack_config, faked_functions)
+                # A run leaves about 250 unreachable objects for each resource. The next run can
+                # reuse this memory.
+                gc.collect()
+            deployment = _run_pass(
+                name, program, stack, configuration.stack_config, faked_functions
+            )
             checks.append((deployment, executor.submit(findings, packs, deployment, name)))
         merged = merge(finding for _, future in checks for finding in future.result())
         _require_rules(configuration, environment, packs)
@@ -126,23 +147,37 @@ def check(
     return CheckResult(merged, run_of_check)
 
 
-def _run_pass(name: str, program: Path, stack: str, examples: Mapping[str, Any], faked_functions: set[str]) -> Deployment:
-    """Run the program for one pass. A program that fails with fake results of provider functions, for example because it decodes
-    them, runs again with unknown results."""
+def _run_pass(
+    name: str, program: Path, stack: str, examples: Mapping[str, Any], faked_functions: set[str]
+) -> Deployment:
+    """Run the program for one pass. A program that fails with fake results of provider functions,
+    for example because it decodes them, runs again with unknown results."""
     provider_class = PreviewProvider if name == "unknown" else FakeProvider
     provider = provider_class()
     try:
-        # Both passes are previews, because exports of other stacks, encrypted configuration values and the outputs of other
-        # providers are unknown in both, and values are unknown in a preview only.
+        # Both passes are previews, because exports of other stacks, encrypted configuration values
+        # and the outputs of other providers are unknown in both, and values are unknown in a
+        # preview only.
         return run(program, stack, provider, preview=True, examples=examples)
     except CheckError as error:
         if not provider.faked_functions:
             raise
         try:
-            return run(program, stack, provider_class(unknown_results=True), preview=True, examples=examples)
+            return run(
+                program,
+                stack,
+                provider_class(unknown_results=True),
+                preview=True,
+                examples=examples,
+            )
         except CheckError:
-            functions = ", ".join(sorted(token.rpartition(":")[2] for token in provider.faked_functions))
-            note = f"The results of {functions} are not real in a check; read them with the output form, such as get_zone_output"
+            functions = ", ".join(
+                sorted(token.rpartition(":")[2] for token in provider.faked_functions)
+            )
+            note = (
+                f"The results of {functions} are not real in a check; read them with the "
+                f"output form, such as get_zone_output"
+            )
             raise CheckError(f"{error.message} {note}.") from None
     finally:
         faked_functions |= provider.faked_functions
@@ -160,7 +195,9 @@ def check_state(
     started_at = time.monotonic()
     project, deployment = stack_import.read(file)
     environment = levels or configuration.environments.get(project.stack) or project.environment
-    with analyzer.packs(folders, project, environment, variables, configuration.rules.get(environment)) as packs:
+    with analyzer.packs(
+        folders, project, environment, variables, configuration.rules.get(environment)
+    ) as packs:
         merged = findings(packs, deployment, "state")
         _require_rules(configuration, environment, packs)
     run_of_check = Run(
@@ -178,7 +215,9 @@ def check_state(
 
 
 def read_configuration(file: Path | None) -> Configuration:
-    """The configuration file of a repository; the defaults without a file. Raises CheckError for an invalid file."""
+    """The configuration file of a repository; the defaults without a file. Raises CheckError for an
+    invalid file.
+    """
     try:
         return configuration_file.read(file) if file is not None else _DEFAULTS
     except configuration_file.ConfigurationError as error:
@@ -186,11 +225,14 @@ def read_configuration(file: Path | None) -> Configuration:
 
 
 def _require_provider_version() -> None:
-    """Raises CheckError if a program has replaced pulumi-aws by a version whose types the rules do not know."""
+    """Raises CheckError if a program has replaced pulumi-aws by a version whose types the rules do
+    not know.
+    """
     installed = version("pulumi-aws")
     if installed.partition(".")[0] != _PROVIDER_MAJOR:
         raise CheckError(
-            f"The rules support pulumi-aws {_PROVIDER_MAJOR}, but {installed} is installed in {sys.prefix}. "
+            f"The rules support pulumi-aws {_PROVIDER_MAJOR}, but {installed} is installed in "
+            f"{sys.prefix}. "
             f"Install pulumi-aws {_PROVIDER_MAJOR}, or check the deployed stack: {EXPORT_HINT}."
         )
 
@@ -203,33 +245,47 @@ def _require_rules(configuration: Configuration, environment: str, packs: Sequen
     """Raises CheckError if the configuration changes a rule that no pack has."""
     for id in configuration.of_other_packs(environment):
         if not any(id in pack.levels for pack in packs):
-            raise CheckError(f"{configuration.name}: no pack has the rule {id}. Add the pack with --pack DIR, or correct the ID.")
+            raise CheckError(
+                f"{configuration.name}: no pack has the rule {id}. Add the pack with --pack "
+                f"DIR, or correct the ID."
+            )
 
 
 def _types_without_rules(deployment: Deployment) -> dict[str, int]:
-    """The number of resources of each type that no rule of the two packs evaluates. Resources that are only read do not count."""
+    """The number of resources of each type that no rule of the two packs evaluates. Resources that
+    are only read do not count.
+    """
     evaluated = {type for rule in catalogue.RULES for type in rule.types}
-    managed = (item.registration for item in deployment.resources if item.registration.custom and not item.registration.external)
+    managed = (
+        item.registration
+        for item in deployment.resources
+        if item.registration.custom and not item.registration.external
+    )
     types = (item.type for item in managed if not item.type.startswith("pulumi:"))
     counts = Counter(type for type in types if type not in evaluated)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
-    """Environment variables with which the packs read another exemptions file or ignore exemptions. Raises CheckError if the
-    file does not exist."""
+    """Environment variables with which the packs read another exemptions file or ignore exemptions.
+    Raises CheckError if the file does not exist."""
     if ignore:
         return {_IGNORE_EXEMPTIONS: "1"}
     if file is None:
         return {}
     if not file.is_file():
-        raise CheckError(f"The file {file} does not exist. Specify a file with [[exemption]] entries: --exemptions FILE")
+        raise CheckError(
+            f"The file {file} does not exist. Specify a file with [[exemption]] entries: "
+            f"--exemptions FILE"
+        )
     return {"GATEHOUSE_EXEMPTIONS": str(file.resolve())}
 
 
 def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> list[Finding]:
     """The findings of the packs for a deployment, most severe first."""
-    registrations = {resource.registration.urn: resource.registration for resource in deployment.resources}
+    registrations = {
+        resource.registration.urn: resource.registration for resource in deployment.resources
+    }
     diagnostics = chain.from_iterable(analyzer.analyze(packs, deployment).values())
     levels = {pack.title: pack.levels for pack in packs}  # complete after the packs have answered
     rows = (
@@ -247,7 +303,9 @@ def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> l
         )
     )
     remote = (registration for registration in registrations.values() if registration.remote)
-    return merge([*rows, *(_remote_component(packs[0], registration, pass_name) for registration in remote)])
+    return merge(
+        [*rows, *(_remote_component(packs[0], registration, pass_name) for registration in remote)]
+    )
 
 
 def _remote_component(pack: Pack, registration: Registration, pass_name: str) -> Finding:
@@ -259,7 +317,10 @@ def _remote_component(pack: Pack, registration: Registration, pass_name: str) ->
         level=pack.levels.get(UNDECIDED.id, Level.MANDATORY),
         urn=registration.urn,
         resource_type=registration.type,
-        message="the resources in this remote component are not evaluated, because only the Pulumi engine creates them",
+        message=(
+            "the resources in this remote component are not evaluated, because only the "
+            "Pulumi engine creates them"
+        ),
         remedy=f"run pulumi preview with the packs, or check the deployed stack: {EXPORT_HINT}",
         severity=str(UNDECIDED.severity),
         outcome="undecided",
@@ -269,23 +330,29 @@ def _remote_component(pack: Pack, registration: Registration, pass_name: str) ->
 
 
 def reports_folder(parent: Path) -> Path:
-    """The folder `.gatehouse` of a program, which Git ignores. Raises CheckError if it cannot be created."""
+    """The folder `.gatehouse` of a program, which Git ignores. Raises CheckError if it cannot be
+    created.
+    """
     try:
         folder = private_folder(parent / _FOLDER)
         if not (folder / ".gitignore").exists():
             (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     except OSError as error:
-        raise CheckError(f"The reports cannot be written to {parent / _FOLDER}: {error.strerror}.") from error
+        raise CheckError(
+            f"The reports cannot be written to {parent / _FOLDER}: {error.strerror}."
+        ) from error
     return folder
 
 
 def write(result: CheckResult, home: Path) -> None:
-    """Write the reports `<home>/check/<stack>.{txt,sarif,xml,md}`, or `<stack>.<environment>.*` with the levels of another
-    environment."""
+    """Write the reports `<home>/check/<stack>.{txt,sarif,xml,md}`, or `<stack>.<environment>.*`
+    with the levels of another environment."""
     folder = private_folder(home) / "check"
     folder.mkdir(exist_ok=True)
     run = result.run
-    name = run.environment if run.stack in ("", run.environment) else f"{run.stack}.{run.environment}"
+    name = (
+        run.environment if run.stack in ("", run.environment) else f"{run.stack}.{run.environment}"
+    )
     for form, suffix in _SUFFIXES.items():
         (folder / f"{name}.{suffix}").write_text(result.text(form), encoding="utf-8")
 
@@ -294,7 +361,9 @@ def show(result: CheckResult) -> None:
     """Print the table, in color on a terminal."""
     console = Console()
     if console.is_terminal:
-        console.print(table.table(result.findings, result.run), width=min(console.width, _COLUMNS_MAX))
+        console.print(
+            table.table(result.findings, result.run), width=min(console.width, _COLUMNS_MAX)
+        )
     else:
         sys.stdout.write(result.text("table"))
 
@@ -309,8 +378,15 @@ def summary(pack: Pack, findings: Sequence[Finding], deployment: Deployment) -> 
     own = [finding for finding in findings if finding.pack == pack.title]
     mandatory = sum(finding.blocks for finding in own)
     advisory = len(own) - mandatory
-    counts = ", ".join(f"{count} {level}" for count, level in ((mandatory, "mandatory"), (advisory, "advisory")) if count)
-    return f"{pack.name}: {pack.rules} policies, {len(deployment.resources)} resources: {counts or 'no violations'}"
+    counts = ", ".join(
+        f"{count} {level}"
+        for count, level in ((mandatory, "mandatory"), (advisory, "advisory"))
+        if count
+    )
+    return (
+        f"{pack.name}: {pack.rules} policies, {len(deployment.resources)} resources: "
+        f"{counts or 'no violations'}"
+    )
 
 
 def _ignores_exemptions(variables: Mapping[str, str] | None) -> bool:
@@ -320,5 +396,7 @@ def _ignores_exemptions(variables: Mapping[str, str] | None) -> bool:
 def _root(program: Path) -> str:
     """The folder of the program relative to its repository, for code scanning; "" for the root."""
     folder = program.resolve()
-    top = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
+    top = next(
+        (parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder
+    )
     return "" if top == folder else folder.relative_to(top).as_posix()

@@ -1,9 +1,11 @@
-"""Synthetic probe: Lambda function that requests each service over the internet and publishes metrics.
+"""Synthetic probe: Lambda function that requests each service over the internet and publishes
+metrics.
 
-EventBridge invokes the function at a fixed rate with the event `{"namespace": "Gatehouse/dev", "services": {"gateway":
-"https://gateway.example.com/"}}`. The function publishes two metrics with the dimension Service: `ServiceUp`, which is 1 for
-status 200 and otherwise 0, and `ResponseSeconds`, which is the response time. An unavailable service does not cause the function
-to fail. Requests contain no credentials, and redirects are not followed.
+EventBridge invokes the function at a fixed rate with the event `{"namespace": "Gatehouse/dev",
+"services": {"gateway": "https://gateway.example.com/"}}`. The function publishes two metrics with
+the dimension Service: `ServiceUp`, which is 1 for status 200 and otherwise 0, and
+`ResponseSeconds`, which is the response time. An unavailable service does not cause the function to
+fail. Requests contain no credentials, and redirects are not followed.
 
 Source: docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
 """
@@ -53,7 +55,8 @@ class ProbeResult:
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, bool]:
-    """Request every service once and publish the metrics. Return, by service name, whether the service is up.
+    """Request every service once and publish the metrics. Return, by service name, whether the
+    service is up.
 
     Raises InvalidEvent, or botocore's ClientError if CloudWatch rejects the metrics.
     """
@@ -75,17 +78,23 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, bool]:
 
 
 def probe(url: str) -> ProbeResult:
-    """Send one GET request over a new connection. Raises InvalidEvent if the URL is not an http or https URL."""
+    """Send one GET request over a new connection. Raises InvalidEvent if the URL is not an http or
+    https URL.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidEvent(f"{url} is not a valid URL; allowed: http or https")
-    connection_type = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection_type = (
+        http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    )
     start = time.monotonic()
     connection = connection_type(parts.hostname, parts.port, timeout=TIMEOUT_S)
     try:
         headers = {"User-Agent": "gatehouse-probe", "Connection": "close"}
         if trace := os.environ.get("_X_AMZN_TRACE_ID"):
-            headers["X-Amzn-Trace-Id"] = trace  # the spans of the service belong to the trace of this invocation
+            headers["X-Amzn-Trace-Id"] = (
+                trace  # the spans of the service belong to the trace of this invocation
+            )
         connection.request("GET", parts.path or "/", headers=headers)
         status, error = connection.getresponse().status, ""
     except (OSError, http.client.HTTPException) as exc:
@@ -100,6 +109,20 @@ def metric_data(results: Mapping[str, ProbeResult]) -> list[dict[str, Any]]:
     data: list[dict[str, Any]] = []
     for service, result in results.items():
         dimensions = [{"Name": "Service", "Value": service}]
-        data.append({"MetricName": "ServiceUp", "Dimensions": dimensions, "Value": float(result.up), "Unit": "None"})
-        data.append({"MetricName": "ResponseSeconds", "Dimensions": dimensions, "Value": result.seconds, "Unit": "Seconds"})
+        data.append(
+            {
+                "MetricName": "ServiceUp",
+                "Dimensions": dimensions,
+                "Value": float(result.up),
+                "Unit": "None",
+            }
+        )
+        data.append(
+            {
+                "MetricName": "ResponseSeconds",
+                "Dimensions": dimensions,
+                "Value": result.seconds,
+                "Unit": "Seconds",
+            }
+        )
     return data

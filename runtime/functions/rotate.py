@@ -1,9 +1,11 @@
-"""Rotation function for Secrets Manager. Generates every value of the pepper, session key and bootstrap token.
+"""Rotation function for Secrets Manager. Generates every value of the pepper, session key and
+bootstrap token.
 
-Secrets Manager invokes the function once per step and retries after errors, so every step is idempotent. The steps are
-createSecret (generate a value, once per version), setSecret (no operation), testSecret (check the format of the value) and
-finishSecret (move AWSCURRENT). The kind of a secret is the last part of the secret's name, `gatehouse/<environment>/<kind>`. Logs
-and errors never contain a secret value.
+Secrets Manager invokes the function once per step and retries after errors, so every step is
+idempotent. The steps are createSecret (generate a value, once per version), setSecret (no
+operation), testSecret (check the format of the value) and finishSecret (move AWSCURRENT). The kind
+of a secret is the last part of the secret's name, `gatehouse/<environment>/<kind>`. Logs and errors
+never contain a secret value.
 
 Source: docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html
 """
@@ -25,13 +27,15 @@ import boto3
 from botocore.exceptions import ClientError
 
 CURRENT, PENDING = "AWSCURRENT", "AWSPENDING"
-#: Maximum number of generations in a value. A rotation that exceeds the maximum removes the oldest generation. An API key is
-#: hashed with the pepper generation that was current when the key was last used, and becomes invalid when that generation is
-#: removed. With a rotation every 30 days, 100 generations cover eight years. Operators remove unused generations (`gatehouse
-#: pepper status`, record 7). Sessions expire within days.
+#: Maximum number of generations in a value. A rotation that exceeds the maximum removes the oldest
+#: generation. An API key is hashed with the pepper generation that was current when the key was
+#: last used, and becomes invalid when that generation is removed. With a rotation every 30 days,
+#: 100 generations cover eight years. Operators remove unused generations (`gatehouse pepper
+#: status`, record 7). Sessions expire within days.
 GENERATIONS_MAX = {"pepper": 100, "session-key": 3}
 GENERATION_BYTES = 32
-#: Copies of constants in runtime/gatehouse/core/token.py, because this file is deployed alone. A test compares them.
+#: Copies of constants in runtime/gatehouse/core/token.py, because this file is deployed alone. A
+#: test compares them.
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 TOKEN_SECRET_CHARS = 43
 CHECKSUM_CHARS = 6
@@ -43,12 +47,18 @@ log.setLevel(logging.INFO)
 
 
 class RotationError(Exception):
-    """The rotation step cannot be performed. The message contains names and version IDs, never a secret value."""
+    """The rotation step cannot be performed. The message contains names and version IDs, never a
+    secret value.
+    """
 
 
 def handler(event: dict[str, Any], context: object) -> None:
-    """Perform one step of a rotation. Raises RotationError, or botocore's ClientError if Secrets Manager rejects a call."""
-    step, secret, token = (_text(event, name) for name in ("Step", "SecretId", "ClientRequestToken"))
+    """Perform one step of a rotation. Raises RotationError, or botocore's ClientError if Secrets
+    Manager rejects a call.
+    """
+    step, secret, token = (
+        _text(event, name) for name in ("Step", "SecretId", "ClientRequestToken")
+    )
     if step not in _STEPS:
         raise RotationError(f"{step} is not a rotation step; allowed: {', '.join(_STEPS)}")
     client = boto3.client("secretsmanager")
@@ -56,19 +66,27 @@ def handler(event: dict[str, Any], context: object) -> None:
     name = str(described["Name"])
     kind = name.rpartition("/")[2]
     if kind not in KINDS:
-        raise RotationError(f"this function does not rotate {name}: the name must end in {', '.join(KINDS)}")
+        raise RotationError(
+            f"this function does not rotate {name}: the name must end in {', '.join(KINDS)}"
+        )
     stages: dict[str, list[str]] = described.get("VersionIdsToStages", {})
     if step != "createSecret" or stages:
         _check_version(name, token, stages)
     _STEPS[step](client, secret, token, kind, stages)
-    log.info(json.dumps({"event": "rotation_step_completed", "secret": name, "version": token, "step": step}))
+    log.info(
+        json.dumps(
+            {"event": "rotation_step_completed", "secret": name, "version": token, "step": step}
+        )
+    )
 
 
 def _check_version(name: str, token: str, stages: dict[str, list[str]]) -> None:
     if token not in stages:
         raise RotationError(f"{name} has no version {token}: start the rotation with RotateSecret")
     if CURRENT not in stages[token] and PENDING not in stages[token]:
-        raise RotationError(f"version {token} of {name} is not {PENDING}: start the rotation with RotateSecret")
+        raise RotationError(
+            f"version {token} of {name} is not {PENDING}: start the rotation with RotateSecret"
+        )
 
 
 def _create(client: Any, secret: str, token: str, kind: str, stages: dict[str, list[str]]) -> None:
@@ -77,7 +95,9 @@ def _create(client: Any, secret: str, token: str, kind: str, stages: dict[str, l
     current = _value(client, secret, VersionStage=CURRENT)
     restored = os.environ.get("RESTORED_PEPPER", "") if kind == "pepper" and current is None else ""
     value = _restored_pepper(client, restored) if restored else KINDS[kind](current)
-    client.put_secret_value(SecretId=secret, ClientRequestToken=token, SecretString=value, VersionStages=[PENDING])
+    client.put_secret_value(
+        SecretId=secret, ClientRequestToken=token, SecretString=value, VersionStages=[PENDING]
+    )
 
 
 def _set(client: Any, secret: str, token: str, kind: str, stages: dict[str, list[str]]) -> None:
@@ -96,17 +116,24 @@ def _test(client: Any, secret: str, token: str, kind: str, stages: dict[str, lis
 
 
 def _finish(client: Any, secret: str, token: str, kind: str, stages: dict[str, list[str]]) -> None:
-    # Secrets Manager labels the first version of a secret AWSCURRENT when it is created (PutSecretValue).
+    # Secrets Manager labels the first version of a secret AWSCURRENT when it is created
+    # (PutSecretValue).
     if CURRENT not in stages[token]:
         holders = [version for version, names in stages.items() if CURRENT in names]
         move = {"SecretId": secret, "VersionStage": CURRENT, "MoveToVersionId": token}
-        client.update_secret_version_stage(**move, **({"RemoveFromVersionId": holders[0]} if holders else {}))
+        client.update_secret_version_stage(
+            **move, **({"RemoveFromVersionId": holders[0]} if holders else {})
+        )
     if PENDING in stages[token]:
-        client.update_secret_version_stage(SecretId=secret, VersionStage=PENDING, RemoveFromVersionId=token)
+        client.update_secret_version_stage(
+            SecretId=secret, VersionStage=PENDING, RemoveFromVersionId=token
+        )
 
 
 def _value(client: Any, secret: str, **version: str) -> str | None:
-    """Return the secret value for a `VersionId` or `VersionStage`, or None if the version does not exist."""
+    """Return the secret value for a `VersionId` or `VersionStage`, or None if the version does not
+    exist.
+    """
     try:
         return str(client.get_secret_value(SecretId=secret, **version)["SecretString"])
     except ClientError as exc:
@@ -116,25 +143,36 @@ def _value(client: Any, secret: str, **version: str) -> str | None:
 
 
 def _next_generation(current: str | None, generations_max: int) -> str:
-    """Return `current` with a new generation. The oldest generations are removed if the maximum is exceeded.
+    """Return `current` with a new generation. The oldest generations are removed if the maximum is
+    exceeded.
 
     The value is {"current": n, "generations": {"n": base64 of 32 bytes, ...}}.
     """
     generations = _generations(current) if current is not None else {}
     if current is not None and not generations:
-        raise RotationError("the current value is not a list of generations; repair it, a new value would invalidate its keys")
+        raise RotationError(
+            "the current value is not a list of generations; repair it, a new value would "
+            "invalidate its keys"
+        )
     number = max(generations, default=0) + 1
     generations[number] = base64.b64encode(secrets.token_bytes(GENERATION_BYTES)).decode("ascii")
-    newest = {str(generation): generations[generation] for generation in sorted(generations)[-generations_max:]}
+    newest = {
+        str(generation): generations[generation]
+        for generation in sorted(generations)[-generations_max:]
+    }
     return json.dumps({"current": number, "generations": newest}, separators=(",", ":"))
 
 
 def _restored_pepper(client: Any, source: str) -> str:
-    """Return the pepper of another stack, whose secret `source` is replicated to this region. Without it, the API keys in the
-    restored database cannot be verified, so a new pepper is no substitute."""
+    """Return the pepper of another stack, whose secret `source` is replicated to this region.
+    Without it, the API keys in the restored database cannot be verified, so a new pepper is no
+    substitute."""
     value = _value(client, source, VersionStage=CURRENT)
     if value is None:
-        raise RotationError(f"{source} has no value in this region: the pepper of recovery.restore.stack was not replicated")
+        raise RotationError(
+            f"{source} has no value in this region: the pepper of recovery.restore.stack was "
+            f"not replicated"
+        )
     if not _generations(value):
         raise RotationError(f"{source} is not a list of generations")
     return value
@@ -179,14 +217,25 @@ def _checksum(text: str) -> str:
 def _text(event: dict[str, Any], name: str) -> str:
     value = event.get(name)
     if not isinstance(value, str) or not value:
-        raise RotationError(f"the event has no {name}: only Secrets Manager rotation can invoke this function")
+        raise RotationError(
+            f"the event has no {name}: only Secrets Manager rotation can invoke this function"
+        )
     return value
 
 
 Step = Callable[[Any, str, str, str, dict[str, list[str]]], None]
-_STEPS: dict[str, Step] = {"createSecret": _create, "setSecret": _set, "testSecret": _test, "finishSecret": _finish}
-#: Functions by kind of secret. Each function creates the next value from the current value, or the first value from None.
+_STEPS: dict[str, Step] = {
+    "createSecret": _create,
+    "setSecret": _set,
+    "testSecret": _test,
+    "finishSecret": _finish,
+}
+#: Functions by kind of secret. Each function creates the next value from the current value, or the
+#: first value from None.
 KINDS: dict[str, Callable[[str | None], str]] = {
-    **{kind: partial(_next_generation, generations_max=count) for kind, count in GENERATIONS_MAX.items()},
+    **{
+        kind: partial(_next_generation, generations_max=count)
+        for kind, count in GENERATIONS_MAX.items()
+    },
     "bootstrap-token": _new_token,
 }

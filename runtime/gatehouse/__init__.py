@@ -1,4 +1,6 @@
-"""The Gatehouse runtime: a key gateway, one-time secret sharing, an audit trail and a console, in one container."""
+"""The Gatehouse runtime: a key gateway, one-time secret sharing, an audit trail and a console, in
+one container.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`python -m sandbox diff`: compares two runs of the program to determine the steps of an update with changed settings."""
+"""`python -m sandbox diff`: compares two runs of the program to determine the steps of an update
+with changed settings.
+"""
 
 import contextlib
 import json
@@ -13,11 +15,23 @@ from gatehouse_policies.program.providers import FakeProvider, ProviderInputs
 from gatehouse_policies.program.runner import run
 from gatehouse_policies.program.types import Deployment
 
-from sandbox.engine.steps import Operation, Step, changed_properties, operation, with_ignored_changes
+from sandbox.engine.steps import (
+    Operation,
+    Step,
+    changed_properties,
+    operation,
+    with_ignored_changes,
+)
 from sandbox.errors import SandboxError
 
 SETTINGS = "gatehouse:settings"
-_SIGNS: Final[dict[Operation, str]] = {"create": "+", "update": "~", "replace": "+-", "unknown": "?~", "delete": "-"}
+_SIGNS: Final[dict[Operation, str]] = {
+    "create": "+",
+    "update": "~",
+    "replace": "+-",
+    "unknown": "?~",
+    "delete": "-",
+}
 
 
 def diff(program: Path, stack: str, changes: Sequence[str]) -> list[Step]:
@@ -36,17 +50,23 @@ def diff(program: Path, stack: str, changes: Sequence[str]) -> list[Step]:
 def compare(before: Deployment, after: Deployment) -> list[Step]:
     """The steps from one deployment of a stack to another, in order of execution.
 
-    An input that depends on a replaced resource counts as changed, because its new value is unknown. The result can therefore
-    have too many steps.
+    An input that depends on a replaced resource counts as changed, because its new value is
+    unknown. The result can therefore have too many steps.
     """
-    old = {resource.registration.urn: resource.registration for resource in before.resources if resource.registration.custom}
+    old = {
+        resource.registration.urn: resource.registration
+        for resource in before.resources
+        if resource.registration.custom
+    }
     inputs_before, inputs_after = ProviderInputs(), ProviderInputs()
     for resource in before.resources:
         inputs_before.declare(resource.registration)
     steps: list[Step] = []
     replaced: set[str] = set()
     maybe_replaced: set[str] = set()
-    for registration in (resource.registration for resource in after.resources if resource.registration.custom):
+    for registration in (
+        resource.registration for resource in after.resources if resource.registration.custom
+    ):
         inputs_after.declare(registration)
         urns = (registration.urn, *registration.aliases)
         current = next((old.pop(urn) for urn in urns if urn in old), None)
@@ -63,9 +83,13 @@ def compare(before: Deployment, after: Deployment) -> list[Step]:
         elif kind == "unknown":
             maybe_replaced.add(registration.urn)
         if kind != "same":
-            steps.append(Step(kind, registration.type, registration.name, registration.urn, properties))
+            steps.append(
+                Step(kind, registration.type, registration.name, registration.urn, properties)
+            )
     # The engine does not delete resources that were only read, or that are retained.
-    deleted = [item for item in reversed(old.values()) if not (item.external or item.retain_on_delete)]
+    deleted = [
+        item for item in reversed(old.values()) if not (item.external or item.retain_on_delete)
+    ]
     return steps + [Step("delete", item.type, item.name, item.urn) for item in deleted]
 
 
@@ -83,7 +107,8 @@ def apply_changes(settings: str, changes: Sequence[str]) -> str:
             section = section.setdefault(name, {}) if isinstance(section, dict) else None
         if not sign or not isinstance(section, dict):
             raise SandboxError(
-                f"--set {change}: unknown setting {path!r}. Specify section.key=value with a key from docs/settings.md."
+                f"--set {change}: unknown setting {path!r}. Specify section.key=value with a "
+                f"key from docs/settings.md."
             )
         try:
             section[key] = yaml.safe_load(text)
@@ -101,8 +126,14 @@ def text(steps: Sequence[Step]) -> str:
         for step in steps
     ]
     counts = {operation: sum(step.operation == operation for step in steps) for operation in _SIGNS}
-    names = {**{operation: f"to {operation}" for operation in _SIGNS}, "unknown": "to update or replace (unknown)"}
-    summary = ", ".join(f"{count} {names[operation]}" for operation, count in counts.items() if count) or "no changes"
+    names = {
+        **{operation: f"to {operation}" for operation in _SIGNS},
+        "unknown": "to update or replace (unknown)",
+    }
+    summary = (
+        ", ".join(f"{count} {names[operation]}" for operation, count in counts.items() if count)
+        or "no changes"
+    )
     return "\n".join([*lines, summary]) + "\n"
 
 

@@ -1,4 +1,6 @@
-"""Draws the components of a deployment, grouped by tier, and their connections as a Mermaid flowchart."""
+"""Draws the components of a deployment, grouped by tier, and their connections as a Mermaid
+flowchart.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,7 +13,14 @@ TIERS: Mapping[str, tuple[str, ...]] = {
     "Edge": ("HostRecords", "WebAcl", "LoadBalancer", "Certificate", "SharingFunction"),
     "Application tier, private subnets": ("EcsService", "TaskDefinition", "VpcEndpoints"),
     "Data tier, isolated subnets": ("RdsInstance", "RdsProxy", "Valkey"),
-    "Storage and secrets": ("SecretLinksTable", "Bucket", "Secret", "RotationFunction", "ContainerImage", "BackupPlan"),
+    "Storage and secrets": (
+        "SecretLinksTable",
+        "Bucket",
+        "Secret",
+        "RotationFunction",
+        "ContainerImage",
+        "BackupPlan",
+    ),
     "Encryption and identity": ("KmsKeys", "Roles", "PermissionsBoundary", "DeliveryRoles"),
     "Audit and monitoring": (
         *("CloudTrail", "Alarms", "LogAlarms", "EventAlarms", "Dashboard"),
@@ -19,7 +28,9 @@ TIERS: Mapping[str, tuple[str, ...]] = {
     ),
     "Network": ("Vpc", "SecurityGroups", "NetworkAcls", "ServiceDiscovery", "EcsCluster"),
 }
-"""Component types, keyed by tier title, from the internet inwards. Other types are in the tier `_OTHER`."""
+"""Component types, keyed by tier title, from the internet inwards. Other types are in the tier
+`_OTHER`.
+"""
 
 _OTHER = "Other"
 _INTERNET = "internet"
@@ -35,7 +46,14 @@ _CONNECTING_TYPES = {
 _TASK = "aws:ecs/taskDefinition:TaskDefinition"
 _INGRESS_RULE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 _SECURITY_GROUP = "aws:ec2/securityGroup:SecurityGroup"
-_WITH_ADDRESSES = ("LoadBalancer", "EcsService", "RdsInstance", "Valkey", "VpcEndpoints", "RdsProxy")
+_WITH_ADDRESSES = (
+    "LoadBalancer",
+    "EcsService",
+    "RdsInstance",
+    "Valkey",
+    "VpcEndpoints",
+    "RdsProxy",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +68,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edge:
-    """A connection. traffic: whether the connection is network traffic that a security group allows. Otherwise, the connection
-    is a relation between resources."""
+    """A connection. traffic: whether the connection is network traffic that a security group
+    allows. Otherwise, the connection is a relation between resources."""
 
     source: str
     target: str
@@ -69,7 +87,9 @@ class Graph:
 
     def tiers(self) -> list[tuple[str, list[Node]]]:
         """The tiers that have components, from the internet inwards."""
-        rows = [(tier, [node for node in self.nodes if node.tier == tier]) for tier in (*TIERS, _OTHER)]
+        rows = [
+            (tier, [node for node in self.nodes if node.tier == tier]) for tier in (*TIERS, _OTHER)
+        ]
         return [(tier, nodes) for tier, nodes in rows if nodes]
 
 
@@ -77,13 +97,21 @@ def graph(deployment: Deployment) -> Graph:
     """The graph of a deployment with known outputs. An ECS service includes its task definition."""
     resources = {resource.registration.urn: resource for resource in deployment.resources}
     owner = {urn: _owner(resource, resources) for urn, resource in resources.items()}
-    sizes = Counter(owner[urn] for urn, resource in resources.items() if resource.registration.custom and owner[urn])
+    sizes = Counter(
+        owner[urn]
+        for urn, resource in resources.items()
+        if resource.registration.custom and owner[urn]
+    )
     # Composites, which contain only components, are not drawn.
     components = (row for row in resources.values() if _is_component(row) and _key(row) in sizes)
     types = {_key(row): row.registration.type.rpartition(":")[2] for row in components}
     services = (key for key, type_ in types.items() if type_ == "EcsService")
     merged = {key.replace("EcsService", "TaskDefinition", 1): key for key in services}
-    edges = {*_traffic(resources, types), *_relations(resources, owner), *_readers(resources, owner)}
+    edges = {
+        *_traffic(resources, types),
+        *_relations(resources, owner),
+        *_readers(resources, owner),
+    }
     for task, service in merged.items():
         sizes[service] += sizes[task]
     several = {type_ for type_, count in Counter(types.values()).items() if count > 1}
@@ -93,19 +121,31 @@ def graph(deployment: Deployment) -> Graph:
         if key not in merged
     )
     drawn = {node.key for node in nodes} | {_INTERNET}
-    joined = {Edge(merged.get(e.source, e.source), merged.get(e.target, e.target), e.label, e.traffic) for e in edges}
-    shown = {edge for edge in joined if edge.source != edge.target and {edge.source, edge.target} <= drawn}
+    joined = {
+        Edge(merged.get(e.source, e.source), merged.get(e.target, e.target), e.label, e.traffic)
+        for e in edges
+    }
+    shown = {
+        edge
+        for edge in joined
+        if edge.source != edge.target and {edge.source, edge.target} <= drawn
+    }
     return Graph(deployment.stack, nodes, tuple(sorted(shown)))
 
 
 def mermaid(diagram: Graph) -> str:
-    """A Mermaid flowchart. Solid arrows are network connections with ports, and dotted arrows are relations between resources."""
+    """A Mermaid flowchart. Solid arrows are network connections with ports, and dotted arrows are
+    relations between resources.
+    """
     lines = ["flowchart TB", f"    {_INTERNET}((internet))"]
     for number, (tier, nodes) in enumerate(diagram.tiers()):
         lines.append(f'    subgraph tier{number} ["{tier}"]')
         for node in nodes:
             plural = "" if node.size == 1 else "s"
-            lines.append(f'        {node.key}["{node.title}<br/><small>{node.size} resource{plural}</small>"]')
+            lines.append(
+                f'        {node.key}["{node.title}<br/><small>{node.size} '
+                f'resource{plural}</small>"]'
+            )
         lines.append("    end")
     for edge in diagram.edges:
         arrow = f'-->|"{edge.label}"|' if edge.traffic else f'-.->|"{edge.label}"|'
@@ -118,7 +158,7 @@ def _is_component(resource: Resource) -> bool:
 
 
 def _key(resource: Resource) -> str:
-    return f"{resource.registration.type.rpartition(':')[2]}_{resource.registration.name.replace('-', '_')}"
+    return f"{resource.registration.type.rpartition(':')[2]}_{resource.registration.name.replace('-', '_')}"  # noqa: E501
 
 
 def _owner(resource: Resource, resources: Mapping[str, Resource]) -> str:
@@ -150,7 +190,9 @@ def _traffic(resources: Mapping[str, Resource], types: Mapping[str, str]) -> Ite
     components: dict[str, str] = {}
     for key in types:
         name = key.partition("_")[2].replace("_", "-")
-        if types[key] in _WITH_ADDRESSES or (types[key] == "TaskDefinition" and name not in components):
+        if types[key] in _WITH_ADDRESSES or (
+            types[key] == "TaskDefinition" and name not in components
+        ):
             components[name] = key
     ports: dict[tuple[str, str], list[str]] = {}
     for resource in resources.values():
@@ -158,28 +200,48 @@ def _traffic(resources: Mapping[str, Resource], types: Mapping[str, str]) -> Ite
         if resource.registration.type == _INGRESS_RULE:
             source = groups.get(str(inputs.get("referencedSecurityGroupId", "")))
             target = groups.get(str(inputs["securityGroupId"]), "")
-            start = components.get(source, "") if source else _INTERNET if "cidrIpv4" in inputs else ""
+            start = (
+                components.get(source, "") if source else _INTERNET if "cidrIpv4" in inputs else ""
+            )
             if start and target in components:
-                ports.setdefault((start, components[target]), []).append(str(inputs.get("fromPort", "any")))
+                ports.setdefault((start, components[target]), []).append(
+                    str(inputs.get("fromPort", "any"))
+                )
     for (start, end), numbers in ports.items():
-        yield Edge(start, end, ", ".join(sorted(set(numbers), key=lambda port: (len(port), port))), True)
+        yield Edge(
+            start, end, ", ".join(sorted(set(numbers), key=lambda port: (len(port), port))), True
+        )
 
 
 def _relations(resources: Mapping[str, Resource], owner: Mapping[str, str]) -> Iterable[Edge]:
     for urn, resource in resources.items():
         if label := _CONNECTING_TYPES.get(resource.registration.type):
-            # Only property dependencies are used, because other dependencies only determine the order of creation.
-            related = {dependency for urns in resource.registration.property_dependencies.values() for dependency in urns}
+            # Only property dependencies are used, because other dependencies only determine the
+            # order of creation.
+            related = {
+                dependency
+                for urns in resource.registration.property_dependencies.values()
+                for dependency in urns
+            }
             for dependency in related:
                 other = owner.get(dependency, "")
-                if owner[urn] and other and other != owner[urn] and not other.startswith(("KmsKeys", "Roles")):
+                if (
+                    owner[urn]
+                    and other
+                    and other != owner[urn]
+                    and not other.startswith(("KmsKeys", "Roles"))
+                ):
                     yield Edge(owner[urn], other, label, False)
 
 
 def _readers(resources: Mapping[str, Resource], owner: Mapping[str, str]) -> Iterable[Edge]:
-    """The secrets that are injected into a process, from the dependencies of its container definitions."""
+    """The secrets that are injected into a process, from the dependencies of its container
+    definitions.
+    """
     for urn, resource in resources.items():
         if resource.registration.type == _TASK:
-            for dependency in resource.registration.property_dependencies.get("containerDefinitions", ()):
+            for dependency in resource.registration.property_dependencies.get(
+                "containerDefinitions", ()
+            ):
                 if owner.get(dependency, "").startswith("Secret"):
                     yield Edge(owner[urn], owner[dependency], "injected", False)

@@ -1,4 +1,6 @@
-"""`python -m sandbox prowler`: scans a deployed stack with Prowler and compares the findings with the accepted ones."""
+"""`python -m sandbox prowler`: scans a deployed stack with Prowler and compares the findings with
+the accepted ones.
+"""
 
 import json
 import shutil
@@ -27,8 +29,32 @@ SERIOUS = ("critical", "high")
 ACCEPTED = Path(__file__).with_name("prowler_accepted.toml")
 # The services that the stacks use.
 SERVICES = (
-    *("accessanalyzer", "acm", "apigateway", "autoscaling", "awslambda", "backup", "cloudtrail", "cloudwatch", "config"),
-    *("dynamodb", "ec2", "ecr", "ecs", "elasticache", "elbv2", "guardduty", "iam", "kms", "macie", "rds", "route53", "s3"),
+    *(
+        "accessanalyzer",
+        "acm",
+        "apigateway",
+        "autoscaling",
+        "awslambda",
+        "backup",
+        "cloudtrail",
+        "cloudwatch",
+        "config",
+    ),
+    *(
+        "dynamodb",
+        "ec2",
+        "ecr",
+        "ecs",
+        "elasticache",
+        "elbv2",
+        "guardduty",
+        "iam",
+        "kms",
+        "macie",
+        "rds",
+        "route53",
+        "s3",
+    ),
     *("secretsmanager", "securityhub", "sns", "vpc", "wafv2"),
 )
 _INSTALL_S, _SCAN_S = 1200, 1800
@@ -48,8 +74,10 @@ class Finding:
 class AcceptedFinding:
     """Findings of a check that are accepted.
 
-    resource: pattern of the ARN. kind: "emulator" (the finding does not occur on AWS), "account" (the finding is not about the
-    stack) or "decision". why: the reason. stacks: the stacks in which the findings occur; empty for all stacks.
+    resource: pattern of the ARN. kind: "emulator" (the finding does not occur on AWS), "account"
+        (the finding is not about the
+    stack) or "decision". why: the reason. stacks: the stacks in which the findings occur; empty for
+    all stacks.
     """
 
     check: str
@@ -64,7 +92,9 @@ class AcceptedFinding:
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """The result of a scan. open: findings that are not accepted. unused: accepted findings that did not occur."""
+    """The result of a scan. open: findings that are not accepted. unused: accepted findings that
+    did not occur.
+    """
 
     passed: int
     accepted: tuple[tuple[Finding, AcceptedFinding], ...]
@@ -78,7 +108,9 @@ class ScanResult:
 
 
 def scan(stack: str, home: Path) -> int:
-    """Deploy a stack to the emulator and scan the stack. Returns the exit code. Raises SandboxError if Prowler cannot run."""
+    """Deploy a stack to the emulator and scan the stack. Returns the exit code. Raises SandboxError
+    if Prowler cannot run.
+    """
     progress = Progress()
     progress.title(f"Scanning the stack {stack} with Prowler {VERSION}")
     prowler = _install(home, progress)
@@ -89,7 +121,9 @@ def scan(stack: str, home: Path) -> int:
         count = sum(resource.registration.custom for resource in deployment.resources)
         progress.done(f"{count} resources at {emulator.endpoint}")
         progress.step(f"Scanning {len(SERVICES)} services. This takes a few minutes.")
-        rows = _run(prowler, emulator, str(deployment.exports["region"]), home / "prowler-report", stack)
+        rows = _run(
+            prowler, emulator, str(deployment.exports["region"]), home / "prowler-report", stack
+        )
     finally:
         emulator.stop()
     result = classify(rows, accepted(stack))
@@ -101,7 +135,9 @@ def accepted(stack: str = "", file: Path = ACCEPTED) -> list[AcceptedFinding]:
     """The accepted findings for one stack, by default for all stacks."""
     rows = tomllib.loads(file.read_text(encoding="utf-8"))["finding"]
     entries = [
-        AcceptedFinding(check, row.get("resource", "*"), row["kind"], row["why"], tuple(row.get("stacks", ())))
+        AcceptedFinding(
+            check, row.get("resource", "*"), row["kind"], row["why"], tuple(row.get("stacks", ()))
+        )
         for row in rows
         for check in row["checks"]
     ]
@@ -112,19 +148,29 @@ def classify(rows: Iterable[dict[str, Any]], entries: Sequence[AcceptedFinding])
     """Match the findings from Prowler (OCSF, "Detection Finding") with the accepted ones."""
     rows = list(rows)
     failed = [_finding(row) for row in rows if row.get("status_code") == "FAIL"]
-    entry_of = {finding: next((entry for entry in entries if entry.covers(finding)), None) for finding in failed}
+    entry_of = {
+        finding: next((entry for entry in entries if entry.covers(finding)), None)
+        for finding in failed
+    }
     matched = [(finding, entry) for finding in failed if (entry := entry_of[finding])]
     return ScanResult(
         passed=sum(row.get("status_code") == "PASS" for row in rows),
         accepted=tuple(matched),
-        open=tuple(sorted((finding for finding in failed if entry_of[finding] is None), key=_order)),
+        open=tuple(
+            sorted((finding for finding in failed if entry_of[finding] is None), key=_order)
+        ),
         unused=tuple(entry for entry in entries if entry not in entry_of.values()),
     )
 
 
 def _finding(row: dict[str, Any]) -> Finding:
     resource = str((row.get("resources") or [{}])[0].get("uid", ""))
-    return Finding(str(row["metadata"]["event_code"]), str(row["severity"]).lower(), resource, str(row["status_detail"]))
+    return Finding(
+        str(row["metadata"]["event_code"]),
+        str(row["severity"]).lower(),
+        resource,
+        str(row["status_detail"]),
+    )
 
 
 def _order(finding: Finding) -> tuple[int, str, str]:
@@ -133,44 +179,75 @@ def _order(finding: Finding) -> tuple[int, str, str]:
 
 
 def _print(result: ScanResult, progress: Progress) -> None:
-    progress.step(f"{result.passed} passed, {len(result.accepted)} accepted findings, {len(result.open)} other findings")
+    progress.step(
+        f"{result.passed} passed, {len(result.accepted)} accepted findings, {len(result.open)} "
+        f"other findings"
+    )
     for finding in result.open:
-        (progress.fail if finding.severity in SERIOUS else progress.warn)(f"{finding.severity} {finding.check}: {finding.detail}")
+        (progress.fail if finding.severity in SERIOUS else progress.warn)(
+            f"{finding.severity} {finding.check}: {finding.detail}"
+        )
     for entry in result.unused:
         progress.warn(f"the accepted finding {entry.check} on {entry.resource} did not occur")
     if result.exit_code:
-        progress.fail(f"critical or high findings: fix them, or accept them with a reason in {ACCEPTED.relative_to(REPOSITORY)}")
+        progress.fail(
+            f"critical or high findings: fix them, or accept them with a reason in "
+            f"{ACCEPTED.relative_to(REPOSITORY)}"
+        )
     else:
         progress.done("no critical or high findings")
 
 
 def _install(home: Path, progress: Progress) -> Path:
-    """Install Prowler into a separate virtual environment, because Prowler requires hundreds of packages. Returns the command."""
+    """Install Prowler into a separate virtual environment, because Prowler requires hundreds of
+    packages. Returns the command.
+    """
     folder = home / "prowler"
     prowler = folder / "bin" / "prowler"
     if not _is_installed(prowler):
-        progress.step(f"Installing Prowler {VERSION} into {folder} (2 GB, once; this takes a few minutes)")
+        progress.step(
+            f"Installing Prowler {VERSION} into {folder} (2 GB, once; this takes a few minutes)"
+        )
         shutil.rmtree(folder, ignore_errors=True)
         log = home / "prowler.log"
         private_folder(home)
         with log.open("w") as sink:
             for command in (
                 [sys.executable, "-m", "venv", str(folder)],
-                [str(folder / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", f"prowler=={VERSION}"],
+                [
+                    str(folder / "bin" / "python"),
+                    "-m",
+                    "pip",
+                    "install",
+                    "--disable-pip-version-check",
+                    f"prowler=={VERSION}",
+                ],
             ):
-                if subprocess.run(command, stdout=sink, stderr=sink, timeout=_INSTALL_S, check=False).returncode != 0:
-                    raise SandboxError(f"Prowler could not be installed. Is the package index reachable? Log: {log}")
+                if (
+                    subprocess.run(
+                        command, stdout=sink, stderr=sink, timeout=_INSTALL_S, check=False
+                    ).returncode
+                    != 0
+                ):
+                    raise SandboxError(
+                        f"Prowler could not be installed. Is the package index reachable? Log: "
+                        f"{log}"
+                    )
     return prowler
 
 
 def _is_installed(prowler: Path) -> bool:
     if not prowler.is_file():
         return False
-    output = subprocess.run([str(prowler), "--version"], capture_output=True, text=True, timeout=120, check=False).stdout
+    output = subprocess.run(
+        [str(prowler), "--version"], capture_output=True, text=True, timeout=120, check=False
+    ).stdout
     return VERSION in output.split()
 
 
-def _run(prowler: Path, emulator: Emulator, region: str, folder: Path, stack: str) -> list[dict[str, Any]]:
+def _run(
+    prowler: Path, emulator: Emulator, region: str, folder: Path, stack: str
+) -> list[dict[str, Any]]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     key, secret = emulator.credentials
@@ -183,12 +260,23 @@ def _run(prowler: Path, emulator: Emulator, region: str, folder: Path, stack: st
     }
     command = [str(prowler), "aws", "--no-banner", "--no-color", "--ignore-exit-code-3"]
     command += ["--region", region, "--service", *SERVICES]
-    command += ["--output-formats", "json-ocsf", "--output-filename", stack, "--output-directory", str(folder)]
+    command += [
+        "--output-formats",
+        "json-ocsf",
+        "--output-filename",
+        stack,
+        "--output-directory",
+        str(folder),
+    ]
     with (folder / "prowler.log").open("w") as sink:
         try:
-            code = subprocess.run(command, env=env, stdout=sink, stderr=sink, timeout=_SCAN_S, check=False).returncode
+            code = subprocess.run(
+                command, env=env, stdout=sink, stderr=sink, timeout=_SCAN_S, check=False
+            ).returncode
         except subprocess.TimeoutExpired:
-            raise SandboxError(f"Prowler did not finish within {_SCAN_S} s. Log: {folder / 'prowler.log'}") from None
+            raise SandboxError(
+                f"Prowler did not finish within {_SCAN_S} s. Log: {folder / 'prowler.log'}"
+            ) from None
     report = folder / f"{stack}.ocsf.json"
     if code != 0 or not report.is_file():
         raise SandboxError(f"Prowler failed with exit code {code}. Log: {folder / 'prowler.log'}")

@@ -1,4 +1,6 @@
-"""Changes and deletes a resource with AWS API calls, as `ResourceType.update` and `ResourceType.delete` define."""
+"""Changes and deletes a resource with AWS API calls, as `ResourceType.update` and
+`ResourceType.delete` define.
+"""
 
 import re
 from collections.abc import Mapping
@@ -9,29 +11,53 @@ from gatehouse_policies.program.schema import schema
 
 from sandbox.emulator import tags
 from sandbox.emulator.request import AwsError, ChangeRequest, Created
-from sandbox.emulator.resource_type import AGAIN, FINISH, KEPT, PULUMI_ONLY, ResourceType, create, outputs_of
+from sandbox.emulator.resource_type import (
+    AGAIN,
+    FINISH,
+    KEPT,
+    PULUMI_ONLY,
+    ResourceType,
+    create,
+    outputs_of,
+)
 from sandbox.engine.update import NotUpdatable
 
 _ABSENT = re.compile(r"NotFound|NoSuch|NotExist|ResourceNotFound|does not exist")
 _MOTO_ERROR = "500"
 _UPDATES = ("put_", "set_", "update_", "modify_")
 _DELETIONS = (
-    *(("create_", "delete_"), ("put_", "delete_"), ("set_", "delete_"), ("request_", "delete_"), ("register_", "deregister_")),
-    *(("associate_", "disassociate_"), ("attach_", "detach_"), ("enable_", "disable_"), ("add_", "remove_")),
+    *(
+        ("create_", "delete_"),
+        ("put_", "delete_"),
+        ("set_", "delete_"),
+        ("request_", "delete_"),
+        ("register_", "deregister_"),
+    ),
+    *(
+        ("associate_", "disassociate_"),
+        ("attach_", "detach_"),
+        ("enable_", "disable_"),
+        ("add_", "remove_"),
+    ),
 )
-"""Prefixes of operations that create a resource, with the prefix of the operation that deletes it."""
+"""Prefixes of operations that create a resource, with the prefix of the operation that deletes
+it.
+"""
 
 
 def update(resource_type: ResourceType, request: ChangeRequest) -> Created:
     """Change the resource to the inputs of the request.
 
-    Raises NotUpdatable if a changed input cannot be changed in place, and SandboxError if the resource also stores data.
+    Raises NotUpdatable if a changed input cannot be changed in place, and SandboxError if the
+    resource also stores data.
     """
     try:
         return _update(resource_type, request)
     except NotUpdatable as reason:
         if request.registration.type in STATEFUL:
-            raise request.error(f"{reason}, and a replacement would lose its data. Start again: make down, make up") from None
+            raise request.error(
+                f"{reason}, and a replacement would lose its data. Start again: make down, make up"
+            ) from None
         raise
     except AwsError as exc:
         if exc.code == _MOTO_ERROR and request.registration.type not in STATEFUL:
@@ -52,7 +78,11 @@ def _update(resource_type: ResourceType, request: ChangeRequest) -> Created:
             raise NotUpdatable(f"the emulator cannot change {', '.join(leftover)} in place")
     properties = schema(request.registration.type)
     assert properties is not None  # noqa: S101 - the resource was created
-    kept = {name: value for name, value in request.old.outputs.items() if name not in request.old.registration.inputs}
+    kept = {
+        name: value
+        for name, value in request.old.outputs.items()
+        if name not in request.old.registration.inputs
+    }
     outputs = outputs_of(request, properties, {}, extra)
     return request.old.id, {**kept, **outputs}
 
@@ -75,11 +105,17 @@ def delete(resource_type: ResourceType, request: ChangeRequest) -> None:
 def deletion(resource_type: ResourceType, request: ChangeRequest) -> str:
     """The operation that deletes what `call` creates. Raises SandboxError if it is not known."""
     service, _, operation = resource_type.call.partition(".")
-    names = [after + operation.removeprefix(before) for before, after in _DELETIONS if operation.startswith(before)]
+    names = [
+        after + operation.removeprefix(before)
+        for before, after in _DELETIONS
+        if operation.startswith(before)
+    ]
     for name in names:
         if request.has_operation(f"{service}.{name}"):
             return f"{service}.{name}"
-    raise request.error("the emulator cannot delete this type. Set `delete` in sandbox/emulator/resources/.")
+    raise request.error(
+        "the emulator cannot delete this type. Set `delete` in sandbox/emulator/resources/."
+    )
 
 
 def _change(resource_type: ResourceType, request: ChangeRequest) -> Mapping[str, Any]:

@@ -1,7 +1,8 @@
 """`HttpServer`: serves moto over HTTP/1.1 with persistent connections.
 
-The server of moto closes the connection after each response, and waits 10 ms for further data before it does so. A connection and
-a thread for each request take more CPU time than most AWS calls of the emulator.
+The server of moto closes the connection after each response, and waits 10 ms for further data
+before it does so. A connection and a thread for each request take more CPU time than most AWS calls
+of the emulator.
 """
 
 import io
@@ -12,7 +13,11 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
 from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.wsgi import get_input_stream
 
@@ -27,10 +32,14 @@ class HttpServer(ThreadedWSGIServer):
     restrict: returns an application that decides which requests reach the application of moto.
     """
 
-    def __init__(self, host: str, port: int, restrict: Callable[[Application], Application]) -> None:
+    def __init__(
+        self, host: str, port: int, restrict: Callable[[Application], Application]
+    ) -> None:
         logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
         self._connections: set[socket.socket] = set()
-        super().__init__(host, port, restrict(DomainDispatcherApplication(create_backend_app)), _Handler)
+        super().__init__(
+            host, port, restrict(DomainDispatcherApplication(create_backend_app)), _Handler
+        )
         self._thread = threading.Thread(target=self.serve_forever, args=(_POLL_S,), daemon=True)
         self._thread.start()
 
@@ -67,7 +76,9 @@ class _Handler(MotoRequestHandler):
         return accepted
 
     def run_wsgi(self) -> None:
-        """Read the complete request, so that the next request can follow on the connection, and send the response."""
+        """Read the complete request, so that the next request can follow on the connection, and
+        send the response.
+        """
         environ = self.make_environ()
         body = get_input_stream(environ, safe_fallback=True).read()
         if len(body) < int(environ.get("CONTENT_LENGTH") or 0):
@@ -90,7 +101,9 @@ class _Handler(MotoRequestHandler):
         application: Any = self.server.app
         response: list[Any] = []
         try:
-            chunks = application(environ, lambda status, headers, _error=None: response.extend((status, headers)))
+            chunks = application(
+                environ, lambda status, headers, _error=None: response.extend((status, headers))
+            )
             try:
                 content = b"".join(chunks)
             finally:

@@ -1,5 +1,5 @@
-"""IAM enforcement in the emulator: evaluates each call against the caller's policies and records the actions that each role
-uses."""
+"""IAM enforcement in the emulator: evaluates each call against the caller's policies and records
+the actions that each role uses."""
 
 import json
 import threading
@@ -8,7 +8,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 from gatehouse_policies.analysis.iam.conditions import applies_to_resource, holds
-from gatehouse_policies.analysis.iam.grammar import Condition, Statement, listed, parse, raw_statements
+from gatehouse_policies.analysis.iam.grammar import (
+    Condition,
+    Statement,
+    listed,
+    parse,
+    raw_statements,
+)
 from gatehouse_policies.program.types import ACCOUNT
 from moto import settings
 from moto.core.authorization import ActionAuthenticatorMixin
@@ -33,10 +39,11 @@ _IAM_ACTION = {"budgets:CreateBudget": "budgets:ModifyBudget"}
 class Permissions:
     """Replaces moto's evaluation, which ignores resources and most condition operators.
 
-    moto has no request context, so only conditions on `aws:RequestedRegion`, and for KMS on the encryption context and the
-    account, are evaluated. With any other condition, an Allow statement applies and a Deny statement does not;
-    `unevaluated_conditions` lists the condition. If the request names a resource, the resource is compared; otherwise, a
-    statement for any resource applies.
+    moto has no request context, so only conditions on `aws:RequestedRegion`, and for KMS on the
+    encryption context and the account, are evaluated. With any other condition, an Allow statement
+    applies and a Deny statement does not; `unevaluated_conditions` lists the condition. If the
+    request names a resource, the resource is compared; otherwise, a statement for any resource
+    applies.
     """
 
     def __init__(self) -> None:
@@ -53,13 +60,22 @@ class Permissions:
     def granted_actions(self, role: str) -> set[str]:
         """The action patterns that the identity policies of a role allow."""
         backend = iam_backends[ACCOUNT]["aws"]
-        documents: list[Any] = [backend.get_role_policy(role, name)[1] for name in backend.list_role_policies(role)]
+        documents: list[Any] = [
+            backend.get_role_policy(role, name)[1] for name in backend.list_role_policies(role)
+        ]
         documents += backend.list_attached_role_policies(role)[0]
         statements = [statement for document in documents for statement in _statements(document)]
-        return {action for item in statements if item.get("Effect") == "Allow" for action in listed(item.get("Action"))}
+        return {
+            action
+            for item in statements
+            if item.get("Effect") == "Allow"
+            for action in listed(item.get("Action"))
+        }
 
     def authorize(self, call: Any, resource: str) -> None:
-        """Authorize the call in moto's `IAMRequest`. Raises an access denied error or records the action."""
+        """Authorize the call in moto's `IAMRequest`. Raises an access denied error or records the
+        action.
+        """
         key = call._access_key
         name: str = getattr(key, "_owner_role_name", "") or getattr(key, "_owner_user_name", "")
         if name == OPERATOR or call._action == "sts:GetCallerIdentity":
@@ -76,18 +92,27 @@ class Permissions:
         boundary = self._boundary(key)
         granted = self._allows(key.collect_policies(), call, name, action, target)
         granted = granted or (action.startswith("kms:") and self._key_allows(call, name, action))
-        # A permissions boundary limits permissions and grants none (IAM User Guide, "Permissions boundaries for IAM entities").
-        if not granted or (boundary is not None and not self._allows([boundary], call, name, action, target)):
+        # A permissions boundary limits permissions and grants none (IAM User Guide, "Permissions
+        # boundaries for IAM entities").
+        if not granted or (
+            boundary is not None and not self._allows([boundary], call, name, action, target)
+        ):
             self._deny(call, name, action, target)
         with self._lock:
             self.used_actions.setdefault(name, set()).add(action)
 
-    def _allows(self, documents: Iterable[Any], call: Any, name: str, action: str, target: str) -> bool:
-        """True if one of the documents allows the call. Raises an access denied error if a document denies the call."""
+    def _allows(
+        self, documents: Iterable[Any], call: Any, name: str, action: str, target: str
+    ) -> bool:
+        """True if one of the documents allows the call. Raises an access denied error if a document
+        denies the call.
+        """
         allowed = False
         for raw in (raw for document in documents for raw in _statements(document)):
             statement = _parsed(raw)
-            if not statement.covers_action(action) or not (target == "*" or applies_to_resource(statement, target, None)):
+            if not statement.covers_action(action) or not (
+                target == "*" or applies_to_resource(statement, target, None)
+            ):
                 continue
             conditions_hold = _conditions_hold(statement.conditions, call, action)
             if conditions_hold is None:
@@ -105,7 +130,8 @@ class Permissions:
         return backend.get_policy(arn) if arn else None
 
     def _key_allows(self, call: Any, name: str, action: str) -> bool:
-        """True if the key policy allows the action for the role itself (KMS Developer Guide, "Key policies in AWS KMS").
+        """True if the key policy allows the action for the role itself (KMS Developer Guide, "Key
+        policies in AWS KMS").
 
         If a key policy names the account instead, the policies of the role determine access.
         """
@@ -116,7 +142,11 @@ class Permissions:
         policy = json.loads(keys.keys[key_id].policy) if key_id in keys.keys else {}
         for raw in raw_statements(policy):
             statement = _parsed(raw)
-            if statement.allow and statement.covers_action(action) and ("AWS", role) in (statement.principals or ()):
+            if (
+                statement.allow
+                and statement.covers_action(action)
+                and ("AWS", role) in (statement.principals or ())
+            ):
                 conditions_hold = _conditions_hold(statement.conditions, call, action)
                 if conditions_hold is None:
                     self._report_condition(name, action, raw["Condition"])
@@ -125,7 +155,9 @@ class Permissions:
         return False
 
     def _report_condition(self, name: str, action: str, condition: dict[str, Any]) -> None:
-        keys = ", ".join(f"{operator} {key}" for operator, pairs in condition.items() for key in pairs)
+        keys = ", ".join(
+            f"{operator} {key}" for operator, pairs in condition.items() for key in pairs
+        )
         text = f"{name}: {action} if {keys}"
         with self._lock:
             if text not in self.unevaluated_conditions:
@@ -144,7 +176,9 @@ def _conditions_hold(conditions: Sequence[Condition], call: Any, action: str) ->
         pairs = _body(call).get("EncryptionContext") or {}
         context |= {f"{_ENCRYPTION_CONTEXT}{name}".lower(): value for name, value in pairs.items()}
         context["kms:calleraccount"] = ACCOUNT
-    known = [one for one in conditions if one.key in context or one.key.startswith(_ENCRYPTION_CONTEXT)]
+    known = [
+        one for one in conditions if one.key in context or one.key.startswith(_ENCRYPTION_CONTEXT)
+    ]
     if not holds(known, context, variables=True):
         return False
     return None if len(known) < len(conditions) else True
@@ -153,20 +187,26 @@ def _conditions_hold(conditions: Sequence[Condition], call: Any, action: str) ->
 def _deletions(call: Any, action: str, bucket: str) -> list[tuple[str, str]]:
     """The action and resource of each object that DeleteObjects names; empty for other calls.
 
-    AWS authorizes the deletion of a version as s3:DeleteObjectVersion (S3 API Reference, "DeleteObjects").
+    AWS authorizes the deletion of a version as s3:DeleteObjectVersion (S3 API Reference,
+    "DeleteObjects").
     """
     if action != "s3:DeleteObject" or "/" in bucket:
         return []
     objects = ElementTree.fromstring(call._body).iterfind("{*}Object")  # noqa: S314 sent by the services of the sandbox
     return [
-        (f"{action}Version" if one.findtext("{*}VersionId") else action, f"{bucket}/{one.findtext('{*}Key')}") for one in objects
+        (
+            f"{action}Version" if one.findtext("{*}VersionId") else action,
+            f"{bucket}/{one.findtext('{*}Key')}",
+        )
+        for one in objects
     ]
 
 
 def _transaction(call: Any, action: str) -> list[tuple[str, str]]:
     """The action and table of each write in TransactWriteItems; empty for other calls.
 
-    AWS authorizes a transaction by its writes (Amazon DynamoDB Developer Guide, "Using IAM with DynamoDB transactions").
+    AWS authorizes a transaction by its writes (Amazon DynamoDB Developer Guide, "Using IAM with
+    DynamoDB transactions").
     """
     if action != "dynamodb:TransactWriteItems":
         return []
@@ -184,12 +224,20 @@ def _statements(policy: Any) -> list[Any]:
 
 
 def _resource(call: Any, action: str, resource: str) -> str:
-    """The ARN of the resource that the request names; "*" if the request names no resource in a known format."""
+    """The ARN of the resource that the request names; "*" if the request names no resource in a
+    known format.
+    """
     if resource != "*" and not resource.endswith(":::*"):
         return resource
     body = _body(call)
     region = call._region
-    target = body.get("SecretId") or body.get("TableName") or body.get("KeyId") or body.get("TopicArn") or body.get("RoleArn")
+    target = (
+        body.get("SecretId")
+        or body.get("TableName")
+        or body.get("KeyId")
+        or body.get("TopicArn")
+        or body.get("RoleArn")
+    )
     if action == "dynamodb:BatchGetItem":
         # The services name one table per request.
         (target,) = body["RequestItems"]
@@ -199,7 +247,11 @@ def _resource(call: Any, action: str, resource: str) -> str:
         return target
     if action.startswith("secretsmanager:"):
         secrets = secretsmanager_backends[call.account_id][region].secrets
-        return secrets[target].arn if target in secrets else f"arn:aws:secretsmanager:{region}:{call.account_id}:secret:{target}"
+        return (
+            secrets[target].arn
+            if target in secrets
+            else f"arn:aws:secretsmanager:{region}:{call.account_id}:secret:{target}"
+        )
     if action.startswith("dynamodb:"):
         index = f"/index/{body['IndexName']}" if "IndexName" in body else ""
         return f"arn:aws:dynamodb:{region}:{call.account_id}:table/{target}{index}"
@@ -214,4 +266,7 @@ def _body(call: Any) -> dict[str, Any]:
         except ValueError:
             return {}
         return parsed if isinstance(parsed, dict) else {}
-    return {key: value[0] if isinstance(value, list) else value for key, value in (call._data or {}).items()}
+    return {
+        key: value[0] if isinstance(value, list) else value
+        for key, value in (call._data or {}).items()
+    }

@@ -1,5 +1,5 @@
-"""Patches of moto's DynamoDB: atomic calls, limits and properties of the service that moto does not have, and faster replacements
-of the code that takes most of the time of a call."""
+"""Patches of moto's DynamoDB: atomic calls, limits and properties of the service that moto does not
+have, and faster replacements of the code that takes most of the time of a call."""
 
 import base64
 import copy
@@ -21,7 +21,8 @@ from moto.dynamodb.responses import DynamoHandler
 # moto has no type annotations in these modules.
 _nodes: Any = ast_nodes
 _UpdateExpressionParser: Any = vars(expressions)["UpdateExpressionParser"]
-#: Maximum size of an expression in bytes. Source: Amazon DynamoDB Developer Guide, "Quotas in Amazon DynamoDB".
+#: Maximum size of an expression in bytes. Source: Amazon DynamoDB Developer Guide, "Quotas in
+#: Amazon DynamoDB".
 _EXPRESSION_BYTES_MAX = 4096
 #: Number of different update expressions that are kept as syntax trees.
 _EXPRESSIONS_MAX = 256
@@ -32,15 +33,21 @@ _WITH_CLAUSES = (_nodes.Expression, _nodes.UpdateExpressionFunction)
 def patches() -> tuple[tuple[Any, str, Any], ...]:
     """Class, name and new value of each patched attribute.
 
-    - moto evaluates conditions and writes without a lock. Calls run one at a time, so conditional updates are atomic.
-    - Expressions above 4 KB are rejected. Maps in responses are not in the order in which they were written.
-    - Copies: `copy.deepcopy` and copies at each level of an item are replaced by one copy of the tree of values.
-    - Sizes: moto counts each digit of a number, and copies each map each time an attribute of an item is set.
-    - Expressions: moto parses each update expression and each condition twice for a call, copies syntax trees with
-      `copy.deepcopy`, and visits each node of a tree with each of ten processors.
+    - moto evaluates conditions and writes without a lock. Calls run one at a time, so conditional
+      updates are atomic.
+    - Expressions above 4 KB are rejected. Maps in responses are not in the order in which they were
+      written.
+    - Copies: `copy.deepcopy` and copies at each level of an item are replaced by one copy of the
+      tree of values.
+    - Sizes: moto counts each digit of a number, and copies each map each time an attribute of an
+      item is set.
+    - Expressions: moto parses each update expression and each condition twice for a call, copies
+      syntax trees with `copy.deepcopy`, and visits each node of a tree with each of ten processors.
     - Responses: moto serializes attribute values with the generic serializer.
     """
-    parse: Any = functools.lru_cache(_EXPRESSIONS_MAX)(vars(_UpdateExpressionParser)["make"].__func__)
+    parse: Any = functools.lru_cache(_EXPRESSIONS_MAX)(
+        vars(_UpdateExpressionParser)["make"].__func__
+    )
     return (
         (DynamoHandler, "call_action", _one_at_a_time(DynamoHandler.call_action)),
         (DynamoType, "to_regular_json", _attribute_value),
@@ -51,7 +58,11 @@ def patches() -> tuple[tuple[Any, str, Any], ...]:
         (_nodes.DepthFirstTraverser, "traverse", _traverse),
         (validators, "deepcopy", _copy_of_tree),
         (_nodes.Node, "find_clauses", _find_clauses),
-        (ConditionExpressionParser, "_lex_condition_expression", _cached_lexemes(ConditionExpressionParser)),
+        (
+            ConditionExpressionParser,
+            "_lex_condition_expression",
+            _cached_lexemes(ConditionExpressionParser),
+        ),
         (
             BaseJSONSerializer,
             "_serialize_type_structure",
@@ -78,8 +89,14 @@ def _check_expressions(parameters: Any) -> None:
             _check_expressions(item)
     elif isinstance(parameters, dict):
         for name, value in parameters.items():
-            if name.endswith("Expression") and (size := len(str(value).encode())) > _EXPRESSION_BYTES_MAX:
-                message = f"Invalid {name}: Expression size has exceeded the maximum allowed size; expression size: {size}"
+            if (
+                name.endswith("Expression")
+                and (size := len(str(value).encode())) > _EXPRESSION_BYTES_MAX
+            ):
+                message = (
+                    f"Invalid {name}: Expression size has exceeded the maximum allowed "
+                    f"size; expression size: {size}"
+                )
                 raise MockValidationException(message)
             if name in ("TransactItems", "Put", "Update", "Delete", "ConditionCheck"):
                 _check_expressions(value)
@@ -94,7 +111,10 @@ def _copy(value: Any) -> Any:
     copied: Any = DynamoType.__new__(DynamoType)
     copied.type, content = value.type, value.value
     if isinstance(content, dict):
-        content = {name: _copy(item) if isinstance(item, DynamoType) else item for name, item in content.items()}
+        content = {
+            name: _copy(item) if isinstance(item, DynamoType) else item
+            for name, item in content.items()
+        }
     elif isinstance(content, list):
         content = [_copy(item) if isinstance(item, DynamoType) else item for item in content]
     copied.value = content
@@ -112,10 +132,14 @@ def _copy_of_item(item: Any) -> Any:
 
 
 def _size(value: Any) -> int:
-    """The size in bytes. Source: Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats"."""
+    """The size in bytes. Source: Amazon DynamoDB Developer Guide, "DynamoDB item sizes and
+    formats".
+    """
     content = value.value
     if isinstance(content, dict):
-        return 3 + sum(1 + bytesize(name) + _typed(item, "").size() for name, item in content.items())
+        return 3 + sum(
+            1 + bytesize(name) + _typed(item, "").size() for name, item in content.items()
+        )
     if isinstance(content, list):
         return 3 + sum(1 + _typed(item, value.type[0]).size() for item in content)
     if value.is_number():
@@ -124,15 +148,24 @@ def _size(value: Any) -> int:
 
 
 def _typed(item: Any, kind: str) -> DynamoType:
-    """A member of a map, list or set. Members of sets have the type `kind`; members of maps can be in request form."""
-    return item if isinstance(item, DynamoType) else DynamoType(item if isinstance(item, dict) else {kind: item})
+    """A member of a map, list or set. Members of sets have the type `kind`; members of maps can be
+    in request form.
+    """
+    return (
+        item
+        if isinstance(item, DynamoType)
+        else DynamoType(item if isinstance(item, dict) else {kind: item})
+    )
 
 
 def _traverse(traverser: Any, root: Any) -> Any:
     """Process the nodes of a syntax tree, children first. Returns the new root."""
     processors = traverser._processing_map()
     kinds = tuple(processors)
-    is_base = type(traverser).pre_processing_of_child is _nodes.DepthFirstTraverser.pre_processing_of_child
+    is_base = (
+        type(traverser).pre_processing_of_child
+        is _nodes.DepthFirstTraverser.pre_processing_of_child
+    )
 
     def visit(node: Any, child_id: int = -1) -> Any:
         for index, child in enumerate(node.children or ()):
@@ -194,15 +227,17 @@ def _attribute_value(value: Any) -> dict[str, Any]:
     if isinstance(content, dict):
         content = {name: _attribute_value(item) for name, item in content.items()}
     elif isinstance(content, list):
-        content = [_attribute_value(item) if isinstance(item, DynamoType) else item for item in content]
+        content = [
+            _attribute_value(item) if isinstance(item, DynamoType) else item for item in content
+        ]
     elif value.is_binary() and isinstance(content, str):
         content = base64.b64decode(content)
     return {value.type: content}
 
 
 def _direct_attribute_values(original: Any) -> Any:
-    """Serialize DynamoDB attribute values directly. Each value has one member and, except for binary values, already has the
-    structure of the response."""
+    """Serialize DynamoDB attribute values directly. Each value has one member and, except for
+    binary values, already has the structure of the response."""
 
     @functools.wraps(original)
     def serialize(serializer: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:

@@ -1,7 +1,8 @@
-"""All changes to moto: code patches while an emulator runs, and writes to state that cannot be set through moto's API.
+"""All changes to moto: code patches while an emulator runs, and writes to state that cannot be set
+through moto's API.
 
-`install` patches moto's classes. The other functions write to the state of one resource. Attributes whose names begin with
-`sandbox_` are read by the patched methods; moto itself reads the others.
+`install` patches moto's classes. The other functions write to the state of one resource. Attributes
+whose names begin with `sandbox_` are read by the patched methods; moto itself reads the others.
 """
 
 import base64
@@ -36,7 +37,11 @@ from moto.kms.responses import KmsResponse
 from moto.kms.utils import generate_private_key
 from moto.rds.models import rds_backends
 from moto.route53.models import HostedZoneIdentifier
-from moto.s3.exceptions import ReplicationConfigurationNotFoundError, S3AccessDeniedError, S3ClientError
+from moto.s3.exceptions import (
+    ReplicationConfigurationNotFoundError,
+    S3AccessDeniedError,
+    S3ClientError,
+)
 from moto.s3.models import FakeBucket
 from moto.s3.responses import S3Response
 from moto.s3control.models import s3control_backends
@@ -47,29 +52,45 @@ from sandbox.emulator.request import CreateRequest
 
 _LOG_DELIVERY_SERVICE = "logging.s3.amazonaws.com"
 _SERVICE_SETTINGS = (
-    *("deploymentConfiguration", "availabilityZoneRebalancing", "enableECSManagedTags", "enableExecuteCommand"),
+    *(
+        "deploymentConfiguration",
+        "availabilityZoneRebalancing",
+        "enableECSManagedTags",
+        "enableExecuteCommand",
+    ),
     "healthCheckGracePeriodSeconds",
 )
-_DATABASE_SETTINGS = ("PerformanceInsightsKMSKeyId", "PerformanceInsightsRetentionPeriod", "DatabaseInsightsMode")
+_DATABASE_SETTINGS = (
+    "PerformanceInsightsKMSKeyId",
+    "PerformanceInsightsRetentionPeriod",
+    "DatabaseInsightsMode",
+)
 
 
 def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
     """Patch moto. The returned function restores the original code.
 
-    - IAM: `authorize` decides each call (request and resource ARN) instead of moto, which ignores resources and most
-      conditions. Signatures are not checked: moto rebuilds them from parsed requests, which fails for some paths.
-    - S3 server access logs: moto fails on a target policy with `"Principal": "*"` and on lists, which AWS accepts.
-    - S3 bucket policies: moto ignores conditions, so a Deny statement for requests without TLS would deny every call. Deny
-      statements with a condition are skipped; the tests evaluate these statements with `policies.analysis.iam`.
-    - S3 presigned requests: moto ignores their expiry, the policy of a form, and the version that a form creates.
+    - IAM: `authorize` decides each call (request and resource ARN) instead of moto, which ignores
+      resources and most conditions. Signatures are not checked: moto rebuilds them from parsed
+      requests, which fails for some paths.
+    - S3 server access logs: moto fails on a target policy with `"Principal": "*"` and on lists,
+      which AWS accepts.
+    - S3 bucket policies: moto ignores conditions, so a Deny statement for requests without TLS
+      would deny every call. Deny statements with a condition are skipped; the tests evaluate these
+      statements with `policies.analysis.iam`.
+    - S3 presigned requests: moto ignores their expiry, the policy of a form, and the version that a
+      form creates.
     - S3 replication: moto returns an empty filter and no delete marker settings.
     - DynamoDB: see `moto_dynamodb`.
-    - Routing: moto lists its directory and the methods of a class on each request, which takes longer than most calls.
-    - State: moto creates hundreds of AMIs for each region, and creates all state again when it is deleted. The emulator has no
-      AMIs, and deletes state only.
+    - Routing: moto lists its directory and the methods of a class on each request, which takes
+      longer than most calls.
+    - State: moto creates hundreds of AMIs for each region, and creates all state again when it is
+      deleted. The emulator has no AMIs, and deletes state only.
     - Route 53: IDs of hosted zones begin with Z, as on AWS.
-    - KMS: moto generates an RSA key pair for each symmetric key, which takes longer than any other call.
-    - Security group rules, KMS rotation and Lambda: moto omits members of the response that were set.
+    - KMS: moto generates an RSA key pair for each symmetric key, which takes longer than any other
+      call.
+    - Security group rules, KMS rotation and Lambda: moto omits members of the response that were
+      set.
     """
     modules = tuple(backends.list_of_moto_modules())
     patches: tuple[tuple[Any, str, Any], ...] = (
@@ -77,19 +98,35 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
         (responses, "method_names_from_class", functools.cache(method_names_from_class)),
         (BaseBackend, "reset", lambda backend: backend.__dict__.clear()),
         (AmiBackend, "_load_amis", lambda backend: None),
-        (IAMRequestBase, "check_action_permitted", lambda request, resource: authorize(request, resource)),
+        (
+            IAMRequestBase,
+            "check_action_permitted",
+            lambda request, resource: authorize(request, resource),
+        ),
         (IAMRequestBase, "check_signature", lambda request: None),
         (FakeBucket, "_log_permissions_enabled_policy", staticmethod(_allows_log_delivery)),
         (FakeBucket, "get_permission", _bucket_permission),
-        (SecurityGroupRule, "description", _rule_description(SecurityGroupRule.__dict__["description"])),
+        (
+            SecurityGroupRule,
+            "description",
+            _rule_description(SecurityGroupRule.__dict__["description"]),
+        ),
         *moto_dynamodb.patches(),
-        (KmsResponse, "get_key_rotation_status", _key_rotation_status(KmsResponse.get_key_rotation_status)),
+        (
+            KmsResponse,
+            "get_key_rotation_status",
+            _key_rotation_status(KmsResponse.get_key_rotation_status),
+        ),
         (kms_models, "generate_private_key", _key_pair(generate_private_key)),
         (HostedZoneIdentifier, "generate", _zone_id(HostedZoneIdentifier.generate)),
         (S3Response, "get_bucket_replication", _bucket_replication),
         (S3Response, "get_object", _presigned_download(S3Response.get_object)),
         (S3Response, "_bucket_response_post", _form_upload(S3Response._bucket_response_post)),
-        (LambdaFunction, "get_configuration", _function_configuration(LambdaFunction.get_configuration)),
+        (
+            LambdaFunction,
+            "get_configuration",
+            _function_configuration(LambdaFunction.get_configuration),
+        ),
     )
     originals = [(owner, name, owner.__dict__[name]) for owner, name, _ in patches]
     for owner, name, value in patches:
@@ -105,7 +142,9 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
 def set_ecs_service(request: CreateRequest, arn: str) -> None:
     """Store the deployment settings of an ECS service, which moto drops."""
     services = ecs_backends[ACCOUNT][request.region].services.values()
-    _set(next(service for service in services if service.arn == arn), request.sent, _SERVICE_SETTINGS)
+    _set(
+        next(service for service in services if service.arn == arn), request.sent, _SERVICE_SETTINGS
+    )
 
 
 def set_database(request: CreateRequest, identifier: str) -> None:
@@ -122,20 +161,28 @@ def set_key_rotation(request: CreateRequest, key_id: str, days: int) -> None:
 
 
 def separate_replica_key(request: CreateRequest, key_id: str) -> None:
-    """Give a KMS replica key separate aliases and grants. In moto, the replica shares those of the primary key."""
+    """Give a KMS replica key separate aliases and grants. In moto, the replica shares those of the
+    primary key.
+    """
     key: Any = kms_backends[ACCOUNT][request.region].keys[key_id]
     key.aliases, key.grants = {}, {}
 
 
 def set_function_configuration(request: CreateRequest, name: str, version: str) -> None:
-    """Store the logging and dead-letter configuration of a Lambda function and of its published version."""
+    """Store the logging and dead-letter configuration of a Lambda function and of its published
+    version.
+    """
     for qualifier in {"$LATEST", version}:
         function: Any = lambda_backend(ACCOUNT, request.region).get_function(name, qualifier)
         members = ("LoggingConfig", "DeadLetterConfig")
-        function.sandbox_configuration = {key: request.sent[key] for key in members if key in request.sent}
+        function.sandbox_configuration = {
+            key: request.sent[key] for key in members if key in request.sent
+        }
 
 
-def set_rule_description(request: CreateRequest, group: str, rule_id: str, description: str) -> None:
+def set_rule_description(
+    request: CreateRequest, group: str, rule_id: str, description: str
+) -> None:
     """Store the description of a security group rule whose peer is a group or a prefix list."""
     security_group: Any = ec2_backends[ACCOUNT][request.region].get_security_group_from_id(group)
     for rule in (*security_group.ingress_rules, *security_group.egress_rules):
@@ -144,7 +191,9 @@ def set_rule_description(request: CreateRequest, group: str, rule_id: str, descr
 
 
 def set_secret_rotation(request: CreateRequest, secret: str, function: str, days: int) -> None:
-    """Enable the rotation of a secret without invoking the function: moto would need Docker and a secret value."""
+    """Enable the rotation of a secret without invoking the function: moto would need Docker and a
+    secret value.
+    """
     record: Any = secretsmanager_backends[ACCOUNT][request.region].secrets[secret]
     record.rotation_requested = True
     record.rotation_enabled = True
@@ -159,7 +208,9 @@ def issue_certificate(request: CreateRequest, arn: str) -> None:
 
 
 def set_account_public_access_block(account: str, configuration: dict[str, Any]) -> None:
-    """Store the S3 public access block of the account; botocore cannot address S3 Control at an IP address."""
+    """Store the S3 public access block of the account; botocore cannot address S3 Control at an IP
+    address.
+    """
     s3control_backends[account]["aws"].put_public_access_block(account, configuration)
 
 
@@ -174,7 +225,9 @@ def complete_replication_group_deletion(request: CreateRequest, identity: str) -
 
 
 def complete_backup_plan_deletion(request: CreateRequest, identity: str) -> None:
-    """Delete a backup plan, which moto keeps, so that it rejects another plan with the same document."""
+    """Delete a backup plan, which moto keeps, so that it rejects another plan with the same
+    document.
+    """
     backup_backends[ACCOUNT][request.region].plans.pop(identity, None)
 
 
@@ -184,12 +237,16 @@ def delete_account_public_access_block(account: str) -> None:
 
 
 def replicated_backups_arn(source: str, region: str) -> str:
-    """The ARN of the automated backups of the database with the ARN `source` in another region, which moto does not have."""
-    return f"arn:aws:rds:{region}:{ACCOUNT}:auto-backup:ab-{hashlib.sha256(source.encode()).hexdigest()[:26]}"
+    """The ARN of the automated backups of the database with the ARN `source` in another region,
+    which moto does not have.
+    """
+    return f"arn:aws:rds:{region}:{ACCOUNT}:auto-backup:ab-{hashlib.sha256(source.encode()).hexdigest()[:26]}"  # noqa: E501
 
 
 def replicated_database(backups_arn: str) -> dict[str, Any] | None:
-    """The parameters that a restored database takes over from the database with these backups. None for unknown backups."""
+    """The parameters that a restored database takes over from the database with these backups. None
+    for unknown backups.
+    """
     region = backups_arn.split(":")[3]
     for backend in rds_backends[ACCOUNT].values():
         for database in backend.databases.values():
@@ -208,7 +265,11 @@ def _bucket_permission(bucket: Any, action: str, resource: str) -> Any:
     if bucket.policy is None:
         return PermissionResult.NEUTRAL
     document = json.loads(bucket.policy.decode())
-    statements = [row for row in listed(document["Statement"]) if row["Effect"] == "Allow" or not row.get("Condition")]
+    statements = [
+        row
+        for row in listed(document["Statement"])
+        if row["Effect"] == "Allow" or not row.get("Condition")
+    ]
     policy: Any = IAMPolicy(json.dumps({**document, "Statement": statements}))
     return policy.is_action_permitted(action, resource)
 
@@ -221,9 +282,15 @@ def _key_rotation_status(original: Any) -> Any:
     @functools.wraps(original)
     def get_key_rotation_status(response: Any) -> str:
         status = json.loads(original(response))
-        key = response.kms_backend.keys[response.kms_backend.get_key_id(response._get_param("KeyId"))]
+        key = response.kms_backend.keys[
+            response.kms_backend.get_key_id(response._get_param("KeyId"))
+        ]
         days = getattr(key, "sandbox_rotation_days", None)
-        return json.dumps({**status, "RotationPeriodInDays": days} if days and status["KeyRotationEnabled"] else status)
+        return json.dumps(
+            {**status, "RotationPeriodInDays": days}
+            if days and status["KeyRotationEnabled"]
+            else status
+        )
 
     return get_key_rotation_status
 
@@ -235,7 +302,10 @@ def _key_pair(original: Any) -> Any:
 def _function_configuration(original: Any) -> Any:
     @functools.wraps(original)
     def get_configuration(function: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return {**original(function, *args, **kwargs), **getattr(function, "sandbox_configuration", {})}
+        return {
+            **original(function, *args, **kwargs),
+            **getattr(function, "sandbox_configuration", {}),
+        }
 
     return get_configuration
 
@@ -249,8 +319,13 @@ def _bucket_replication(response: Any) -> Any:
     replication = response.backend.get_bucket_replication(response.bucket_name)
     if not replication:
         raise ReplicationConfigurationNotFoundError(bucket_name=response.bucket_name)
-    rules = [{**rule, "Filter": {"Prefix": (rule.get("Filter") or {}).get("Prefix") or ""}} for rule in replication["Rule"]]
-    return response.serialized(ActionResult({"ReplicationConfiguration": {"Role": replication["Role"], "Rules": rules}}))
+    rules = [
+        {**rule, "Filter": {"Prefix": (rule.get("Filter") or {}).get("Prefix") or ""}}
+        for rule in replication["Rule"]
+    ]
+    return response.serialized(
+        ActionResult({"ReplicationConfiguration": {"Role": replication["Role"], "Rules": rules}})
+    )
 
 
 def _presigned_download(original: Any) -> Any:
@@ -258,7 +333,9 @@ def _presigned_download(original: Any) -> Any:
     def get_object(response: Any) -> Any:
         query = response.querystring
         if "X-Amz-Expires" in query:
-            signed_at = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            signed_at = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(
+                tzinfo=UTC
+            )
             if datetime.now(UTC) > signed_at + timedelta(seconds=int(query["X-Amz-Expires"][0])):
                 raise S3AccessDeniedError
         return original(response)
@@ -267,7 +344,9 @@ def _presigned_download(original: Any) -> Any:
 
 
 def _form_upload(original: Any) -> Any:
-    """Checks the expiry, exact fields and size of a form, and returns the version of the new object."""
+    """Checks the expiry, exact fields and size of a form, and returns the version of the new
+    object.
+    """
 
     @functools.wraps(original)
     def post(response: Any, request: Any, bucket_name: str) -> Any:
@@ -275,8 +354,17 @@ def _form_upload(original: Any) -> Any:
         if "policy" not in form:
             return original(response, request, bucket_name)
         policy = json.loads(base64.b64decode(form["policy"]))
-        exact = {name: value for row in policy["conditions"] if isinstance(row, dict) for name, value in row.items()}
-        ranges = [row[1:] for row in policy["conditions"] if isinstance(row, list) and row[0] == "content-length-range"]
+        exact = {
+            name: value
+            for row in policy["conditions"]
+            if isinstance(row, dict)
+            for name, value in row.items()
+        }
+        ranges = [
+            row[1:]
+            for row in policy["conditions"]
+            if isinstance(row, list) and row[0] == "content-length-range"
+        ]
         fields = {**form, "bucket": bucket_name}
         expired = datetime.now(UTC) > datetime.fromisoformat(policy["expiration"])
         if expired or any(fields.get(name) != value for name, value in exact.items()):
@@ -294,7 +382,10 @@ def _allows_log_delivery(target_bucket: Any, target_prefix: str | None) -> bool:
     if not target_bucket.policy:
         return False
     arn = f"arn:{target_bucket.partition}:s3:::{target_bucket.name}/{target_prefix or ''}log"
-    return any(_allows_put(item, arn) for item in listed(json.loads(target_bucket.policy.decode())["Statement"]))
+    return any(
+        _allows_put(item, arn)
+        for item in listed(json.loads(target_bucket.policy.decode())["Statement"])
+    )
 
 
 def _allows_put(statement: dict[str, Any], arn: str) -> bool:

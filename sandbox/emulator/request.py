@@ -31,9 +31,11 @@ class AwsError(SandboxError):
 
 
 class CreateRequest:
-    """One resource to create. Errors from botocore's models and from the emulator become a SandboxError with the resource's URN.
+    """One resource to create. Errors from botocore's models and from the emulator become a
+    SandboxError with the resource's URN.
 
-    sent: the parameters of the call that created the resource. scope: these parameters and the members of the result.
+    sent: the parameters of the call that created the resource. scope: these parameters and the
+        members of the result.
     """
 
     def __init__(
@@ -65,8 +67,14 @@ class CreateRequest:
         return self.registration.inputs.get(name, default)
 
     def attributes(self, names: Mapping[str, str]) -> dict[str, str]:
-        """Return the inputs in `names` that are set, as text, keyed by API attribute name, and mark these inputs as used."""
-        return {attribute: text(self.peek(name)) for name, attribute in names.items() if self.take(name) is not None}
+        """Return the inputs in `names` that are set, as text, keyed by API attribute name, and mark
+        these inputs as used.
+        """
+        return {
+            attribute: text(self.peek(name))
+            for name, attribute in names.items()
+            if self.take(name) is not None
+        }
 
     def unused(self) -> set[str]:
         """Inputs that are not marked as used."""
@@ -80,7 +88,14 @@ class CreateRequest:
         """An error about this resource."""
         return SandboxError(f"{self.registration.urn}: {message}")
 
-    def call(self, call: str, parameters: Mapping[str, Any] | None = None, *, in_region: str = "", **more: Any) -> dict[str, Any]:
+    def call(
+        self,
+        call: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        in_region: str = "",
+        **more: Any,
+    ) -> dict[str, Any]:
         """Call "service.operation", in the region of the resource by default.
 
         Raises SandboxError if botocore's model or the emulator rejects the parameters.
@@ -96,7 +111,9 @@ class CreateRequest:
             code = str(detail.get("Code"))
             if code == "500":
                 raise self._emulator_error(operation) from exc
-            text_ = self.error(f"AWS (emulated) rejects {operation}: {code}: {detail.get('Message')}").message
+            text_ = self.error(
+                f"AWS (emulated) rejects {operation}: {code}: {detail.get('Message')}"
+            ).message
             raise AwsError(text_, code) from exc
         except ResponseParserError as exc:
             # An error page of the server, where the protocol of the service is XML.
@@ -104,7 +121,9 @@ class CreateRequest:
         return response
 
     def check(self, call: str, parameters: Mapping[str, Any]) -> None:
-        """Validate parameters against botocore's model without a call, for operations that moto does not support."""
+        """Validate parameters against botocore's model without a call, for operations that moto
+        does not support.
+        """
         report = ParamValidator().validate(dict(parameters), self.input_shape(call))
         if report.has_errors():
             raise self._invalid(call.partition(".")[2], report.generate_report())
@@ -121,10 +140,11 @@ class CreateRequest:
         skip: Collection[str] = (),
         tag_kind: str = "",
     ) -> dict[str, Any]:
-        """Convert the inputs that are not used yet to parameters of the operation, and mark them as used.
+        """Convert the inputs that are not used yet to parameters of the operation, and mark them as
+        used.
 
-        Inputs without a parameter remain unused. prepared: parameters that need no conversion. skip: inputs to omit. The other
-        arguments are fields of `ResourceType`.
+        Inputs without a parameter remain unused. prepared: parameters that need no conversion.
+        skip: inputs to omit. The other arguments are fields of `ResourceType`.
         """
         shape: Any = self.input_shape(call)
         parameters = dict(prepared or {})
@@ -135,19 +155,29 @@ class CreateRequest:
                 inner, structure = inner.members[step], structure.setdefault(step, {})
             targets.append((inner, structure))
         for key, value in {**(defaults or {}), **self.registration.inputs}.items():
-            if key in skip or key in _COMMON_INPUTS or (key in self.registration.inputs and key not in self._unused):
+            if (
+                key in skip
+                or key in _COMMON_INPUTS
+                or (key in self.registration.inputs and key not in self._unused)
+            ):
                 continue
             for structure_shape, structure in targets:
                 member = (names or {}).get(key) or self._parameter(structure_shape, key)
                 if member is not None and member in structure_shape.members:
                     self._input_of[member] = key
-                    structure[member] = self.to_api(value, structure_shape.members[member], key, nested or {})
+                    structure[member] = self.to_api(
+                        value, structure_shape.members[member], key, nested or {}
+                    )
                     self._unused.discard(key)
                     break
         return {**parameters, **self._tag_parameters(shape, tag_kind)}
 
-    def part(self, call: str, member: str, value: Any, names: Mapping[str, str] | None = None) -> Any:
-        """Convert one value to the parameter `member` ("A.B" for a nested one, "" for all parameters) of an operation."""
+    def part(
+        self, call: str, member: str, value: Any, names: Mapping[str, str] | None = None
+    ) -> Any:
+        """Convert one value to the parameter `member` ("A.B" for a nested one, "" for all
+        parameters) of an operation.
+        """
         shape: Any = self.input_shape(call)
         for step in filter(None, member.split(".")):
             shape = shape.member if isinstance(shape, ListShape) else shape
@@ -155,13 +185,15 @@ class CreateRequest:
         return self.to_api(value, shape, member, names or {})
 
     def input_shape(self, call: str) -> Any:
-        """The input shape of "service.operation" in botocore's model; None if the operation has no parameters."""
+        """The input shape of "service.operation" in botocore's model; None if the operation has no
+        parameters.
+        """
         shape: StructureShape | None = self._operation(call).input_shape
         return shape
 
     def result(self, call: str, response: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The created resource in a response: the only structure in the response, or the response itself if it has other
-        members."""
+        """The created resource in a response: the only structure in the response, or the response
+        itself if it has other members."""
         shape = self._operation(call).output_shape
         names = set(shape.members if shape is not None else ()) - {"ClientToken", "tags"}
         value = response.get(names.pop()) if len(names) == 1 else response
@@ -169,24 +201,41 @@ class CreateRequest:
         return value if isinstance(value, Mapping) else response
 
     def is_of_type(self, prefix: str) -> bool:
-        """True if the prefix of an API name, such as "dbinstance" in DBInstanceArn, is the type of this resource."""
+        """True if the prefix of an API name, such as "dbinstance" in DBInstanceArn, is the type of
+        this resource.
+        """
         return prefix == "" or prefix.endswith(self._type_name) or self._type_name.endswith(prefix)
 
     def to_api(self, value: Any, shape: Shape, path: str, names: Mapping[str, str]) -> Any:
-        """Convert a Pulumi value to a botocore shape. Raises SandboxError for a property or value that AWS does not have."""
+        """Convert a Pulumi value to a botocore shape. Raises SandboxError for a property or value
+        that AWS does not have.
+        """
         if getattr(shape, "is_document_type", False) and isinstance(value, str):
             return self._json(value, path)  # the provider takes JSON text for a value of any form
         if isinstance(shape, StructureShape):
-            return self._structure(value[0] if isinstance(value, list) and len(value) == 1 else value, shape, path, names)
+            return self._structure(
+                value[0] if isinstance(value, list) and len(value) == 1 else value,
+                shape,
+                path,
+                names,
+            )
         if isinstance(shape, ListShape):
             items = value if isinstance(value, list) else [value]
-            return [self.to_api(item, shape.member, f"{path}[{index}]", names) for index, item in enumerate(items)]
+            return [
+                self.to_api(item, shape.member, f"{path}[{index}]", names)
+                for index, item in enumerate(items)
+            ]
         if isinstance(shape, MapShape):
-            return {str(key): self.to_api(item, shape.value, f"{path}.{key}", names) for key, item in value.items()}
+            return {
+                str(key): self.to_api(item, shape.value, f"{path}.{key}", names)
+                for key, item in value.items()
+            }
         return self._scalar(value, shape, path)
 
     def _emulator_error(self, operation: str) -> AwsError:
-        text_ = self.error(f"the emulator failed in {operation}: an error in moto, not in the program.").message
+        text_ = self.error(
+            f"the emulator failed in {operation}: an error in moto, not in the program."
+        ).message
         return AwsError(text_, "500")
 
     def _json(self, text: str, path: str) -> Any:
@@ -205,13 +254,21 @@ class CreateRequest:
         return meta.service_model.operation_model(meta.method_to_api_mapping[operation])
 
     def _parameter(self, shape: StructureShape, key: str) -> str | None:
-        """The member for an input. The API often adds the type (`name` of a role: RoleName) or a suffix (`role`: RoleName)."""
+        """The member for an input. The API often adds the type (`name` of a role: RoleName) or a
+        suffix (`role`: RoleName).
+        """
         name, members = normalized(key), {normalized(member): member for member in shape.members}
-        of_type = (member for form, member in members.items() if form.endswith(name) and self.is_of_type(form.removesuffix(name)))
+        of_type = (
+            member
+            for form, member in members.items()
+            if form.endswith(name) and self.is_of_type(form.removesuffix(name))
+        )
         suffixed = (members[name + suffix] for suffix in _SUFFIXES if name + suffix in members)
         return _member(shape, key) or next(of_type, None) or next(suffixed, None)
 
-    def _structure(self, value: Any, shape: StructureShape, path: str, names: Mapping[str, str]) -> dict[str, Any]:
+    def _structure(
+        self, value: Any, shape: StructureShape, path: str, names: Mapping[str, str]
+    ) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise self.error(f"property {path} must be an object.")
         result = {}
@@ -244,7 +301,9 @@ class CreateRequest:
             return value
         allowed = getattr(shape, "enum", None) or []
         if allowed and text(value) not in allowed:
-            raise self.error(f"property {path} is {text(value)!r}; valid values: {', '.join(allowed)}.")
+            raise self.error(
+                f"property {path} is {text(value)!r}; valid values: {', '.join(allowed)}."
+            )
         return text(value)
 
     def _tag_parameters(self, shape: StructureShape, tag_kind: str) -> dict[str, Any]:
@@ -259,7 +318,11 @@ class CreateRequest:
                 return {name: dict(self.tags)}
             if isinstance(member, ListShape) and isinstance(member.member, StructureShape):
                 forms = (("Key", "Value"), ("key", "value"), ("TagKey", "TagValue"))
-                return {name: self.tag_list(*next(form for form in forms if form[0] in member.member.members))}
+                return {
+                    name: self.tag_list(
+                        *next(form for form in forms if form[0] in member.member.members)
+                    )
+                }
         return {}
 
     def _invalid(self, operation: str, report: str) -> SandboxError:
@@ -267,11 +330,15 @@ class CreateRequest:
         parameter = re.search(r'parameter:?\s+"?([A-Za-z]+)', report)
         key = self._input_of.get(parameter[1]) if parameter else None
         where = f"property {key}: " if key else ""
-        return self.error(f"{where}invalid parameters for {operation} of the AWS API: {' '.join(report.split())}")
+        return self.error(
+            f"{where}invalid parameters for {operation} of the AWS API: {' '.join(report.split())}"
+        )
 
     def _reject_unknown(self, value: Any, path: str) -> None:
         if value == UNKNOWN:
-            raise self.error(f"property {path} is unknown: the resource that it comes from has no such output.")
+            raise self.error(
+                f"property {path} is unknown: the resource that it comes from has no such output."
+            )
         if isinstance(value, dict):
             for key, item in value.items():
                 self._reject_unknown(item, f"{path}.{key}" if path else key)
@@ -283,7 +350,8 @@ class CreateRequest:
 class ChangeRequest(CreateRequest):
     """One resource to change or delete.
 
-    old: the resource before the change. scope: parameters and result of the calls that created it. changed: the inputs that
+    old: the resource before the change. scope: parameters and result of the calls that created it.
+        changed: the inputs that
     differ. unused_changes: the changed inputs that an update must use.
     """
 
@@ -318,8 +386,8 @@ class ChangeRequest(CreateRequest):
         return self._tag_parameters(self.input_shape(call), "")
 
     def identifiers(self, call: str) -> dict[str, Any]:
-        """The parameters of an operation that name the resource: members with the name of a parameter or result of its creation,
-        and the ID for the only other required member."""
+        """The parameters of an operation that name the resource: members with the name of a
+        parameter or result of its creation, and the ID for the only other required member."""
         shape = self.input_shape(call)
         if shape is None:
             return {}
@@ -327,12 +395,20 @@ class ChangeRequest(CreateRequest):
         parameters = {}
         for name, member in shape.members.items():
             names = (
-                (normalized(name), normalized(name).removesuffix("s")) if isinstance(member, ListShape) else (normalized(name),)
+                (normalized(name), normalized(name).removesuffix("s"))
+                if isinstance(member, ListShape)
+                else (normalized(name),)
             )
             value = next((known[form] for form in names if form in known), None)
-            wanted = name in shape.required_members or (name in self.scope and member.type_name == "string")
+            wanted = name in shape.required_members or (
+                name in self.scope and member.type_name == "string"
+            )
             if value is not None and wanted:
-                parameters[name] = [value] if isinstance(member, ListShape) and not isinstance(value, list) else value
+                parameters[name] = (
+                    [value]
+                    if isinstance(member, ListShape) and not isinstance(value, list)
+                    else value
+                )
         missing = [name for name in shape.required_members if name not in parameters]
         if len(missing) == 1:
             is_list = isinstance(shape.members[missing[0]], ListShape)
@@ -341,7 +417,9 @@ class ChangeRequest(CreateRequest):
 
 
 def normalized(name: str) -> str:
-    """A name in lowercase and without separators, to match Pulumi's names with names in the AWS API."""
+    """A name in lowercase and without separators, to match Pulumi's names with names in the AWS
+    API.
+    """
     return name.replace("_", "").replace("-", "").lower()
 
 
@@ -351,7 +429,9 @@ def text(value: Any) -> str:
 
 
 def _member(shape: StructureShape, key: str) -> str | None:
-    """The member with the name of a property. One of the names can be singular and the other plural."""
+    """The member with the name of a property. One of the names can be singular and the other
+    plural.
+    """
     members = {normalized(name): name for name in shape.members}
     name = normalized(key)
     return members.get(name) or members.get(f"{name}s") or members.get(name.removesuffix("s"))

@@ -30,24 +30,30 @@ _CONFIG = Config(
     connect_timeout=5,
     read_timeout=60,
     max_pool_connections=4,
-    user_agent="gatehouse-sandbox",  # botocore would build its header twice for each call, in a sixth of the time of the call
+    # botocore would build its header twice for each call, in a sixth of the time of the call
+    user_agent="gatehouse-sandbox",
 )
 _LOCAL = re.compile(rf"(?:{re.escape(HOST)}|localhost)(?::[0-9]{{1,5}})?")
 _SIGNED_FOR = re.compile(r"Credential=[^/]+/[0-9]{8}/([a-z0-9-]+)/")
 _SINGLE_EMULATOR = threading.Lock()
-_ADMINISTRATOR_POLICY = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
+_ADMINISTRATOR_POLICY = (
+    '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
+)
 
 
 class Emulator:
-    """A `Provider` with a moto server in this process. Only one emulator can run at a time, because moto stores its state per
-    process.
+    """A `Provider` with a moto server in this process. Only one emulator can run at a time, because
+    moto stores its state per process.
 
-    endpoint: value for AWS_ENDPOINT_URL. modelled: resource types that were validated and not created, each with the
-    reason. permissions: evaluates IAM policies; off until `permissions.enforce(True)`. lost_regions: regions in which every
-    request fails, as during the loss of a region.
+    endpoint: value for AWS_ENDPOINT_URL. modelled: resource types that were validated and not
+        created, each with the
+    reason. permissions: evaluates IAM policies; off until `permissions.enforce(True)`.
+    lost_regions: regions in which every request fails, as during the loss of a region.
     """
 
-    def __init__(self, server: HttpServer, permissions: Permissions, lost_regions: set[str]) -> None:
+    def __init__(
+        self, server: HttpServer, permissions: Permissions, lost_regions: set[str]
+    ) -> None:
         self.endpoint = f"http://{HOST}:{server.port}"
         self.modelled: list[str] = []
         self._scopes: dict[tuple[str, str], Mapping[str, Any]] = {}
@@ -60,11 +66,15 @@ class Emulator:
         self.credentials = self._create_operator()
         """Access key ID and secret of the operator, for whom every call is allowed."""
         self.client = self.clients(*self.credentials)
-        """Returns a boto3 client for a service and a region, with the credentials of the operator."""
+        """Returns a boto3 client for a service and a region, with the credentials of the
+        operator.
+        """
 
     @classmethod
     def start(cls, port: int | None = None) -> "Emulator":
-        """Start an empty emulator, on a free port by default. Raises SandboxError for a port in use or a second emulator."""
+        """Start an empty emulator, on a free port by default. Raises SandboxError for a port in use
+        or a second emulator.
+        """
         if port and free_port(port) != port:
             raise SandboxError(
                 f"Port {port} is in use, so the AWS emulator cannot listen on it. "
@@ -105,13 +115,15 @@ class Emulator:
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         """Create one resource, or read the resource with the ID to import.
 
-        Raises SandboxError for a type that is not emulated or cannot be read, and for inputs that are invalid or unused.
+        Raises SandboxError for a type that is not emulated or cannot be read, and for inputs that
+        are invalid or unused.
         """
         with self._lock:
             if registration.type.startswith(PROVIDER_PREFIX):
                 if registration.type != f"{PROVIDER_PREFIX}aws":
                     raise SandboxError(
-                        f"{registration.urn}: the emulator supports the AWS provider only, not {registration.type}."
+                        f"{registration.urn}: the emulator supports the AWS provider only, not "
+                        f"{registration.type}."
                     )
                 return self._providers.create(registration)
             resource_type = RESOURCE_TYPES.get(registration.type)
@@ -148,8 +160,12 @@ class Emulator:
         self._scopes.setdefault((registration.type, registration.import_id), request.scope)
         return registration.import_id, outputs
 
-    def update(self, old: Resource, registration: Registration, changed: frozenset[str]) -> tuple[str, dict[str, Any]]:
-        """Change one resource. Raises NotUpdatable if moto cannot, and SandboxError for invalid inputs."""
+    def update(
+        self, old: Resource, registration: Registration, changed: frozenset[str]
+    ) -> tuple[str, dict[str, Any]]:
+        """Change one resource. Raises NotUpdatable if moto cannot, and SandboxError for invalid
+        inputs.
+        """
         with self._lock:
             request = self._change_request(old, registration, changed)
             before = request.scope
@@ -160,16 +176,22 @@ class Emulator:
     def delete(self, resource: Resource) -> None:
         """Delete one resource."""
         with self._lock:
-            request = self._change_request(resource, replace(resource.registration, inputs={}), frozenset())
+            request = self._change_request(
+                resource, replace(resource.registration, inputs={}), frozenset()
+            )
             changes.delete(RESOURCE_TYPES[resource.registration.type], request)
             self._scopes.pop((resource.registration.type, resource.id), None)
 
-    def _change_request(self, old: Resource, registration: Registration, changed: frozenset[str]) -> ChangeRequest:
+    def _change_request(
+        self, old: Resource, registration: Registration, changed: frozenset[str]
+    ) -> ChangeRequest:
         resource_type = RESOURCE_TYPES[registration.type]
         return ChangeRequest(
             old,
             registration,
-            region=str(old.outputs.get("region") or self._providers.location(old.registration).region),
+            region=str(
+                old.outputs.get("region") or self._providers.location(old.registration).region
+            ),
             tags=self._providers.tags(registration),
             client=self.client,
             scope=self._scopes.get((old.registration.type, old.id), {}),
@@ -177,19 +199,36 @@ class Emulator:
             service=resource_type.service or resource_type.call.partition(".")[0],
         )
 
-    def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the result of a provider function. Raises SandboxError for an unsupported function."""
+    def invoke(
+        self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the result of a provider function. Raises SandboxError for an unsupported
+        function.
+        """
         return invoke(token, args, AwsLocation.of(provider))
 
-    def clients(self, key_id: str, secret: str, token: str | None = None) -> Callable[[str, str], Any]:
-        """A function that returns the client of a service and a region. Clients are created once."""
-        credentials = {"aws_access_key_id": key_id, "aws_secret_access_key": secret, "aws_session_token": token}
+    def clients(
+        self, key_id: str, secret: str, token: str | None = None
+    ) -> Callable[[str, str], Any]:
+        """A function that returns the client of a service and a region. Clients are created
+        once.
+        """
+        credentials = {
+            "aws_access_key_id": key_id,
+            "aws_secret_access_key": secret,
+            "aws_session_token": token,
+        }
         clients: dict[tuple[str, str], Any] = {}
 
         def client(service: str, region: str) -> Any:
             with self._lock:
                 if (service, region) not in clients:
-                    options = {"region_name": region, "endpoint_url": self.endpoint, "config": _CONFIG, **credentials}
+                    options = {
+                        "region_name": region,
+                        "endpoint_url": self.endpoint,
+                        "config": _CONFIG,
+                        **credentials,
+                    }
                     clients[service, region] = sessions.client(service, **options)
                 return clients[service, region]
 
@@ -199,17 +238,20 @@ class Emulator:
         # Credentials are not checked before the first user exists.
         iam = self.clients("sandbox", "sandbox")("iam", "us-east-1")
         iam.create_user(UserName=OPERATOR)
-        iam.put_user_policy(UserName=OPERATOR, PolicyName="administrator", PolicyDocument=_ADMINISTRATOR_POLICY)
+        iam.put_user_policy(
+            UserName=OPERATOR, PolicyName="administrator", PolicyDocument=_ADMINISTRATOR_POLICY
+        )
         key = iam.create_access_key(UserName=OPERATOR)["AccessKey"]
         return key["AccessKeyId"], key["SecretAccessKey"]
 
 
 def _restricted(lost_regions: set[str], application: Application) -> Application:
-    """Reject requests from a web page, requests to moto's own API, which resets and configures the emulator, and requests that
-    are signed for a lost region.
+    """Reject requests from a web page, requests to moto's own API, which resets and configures the
+    emulator, and requests that are signed for a lost region.
 
-    A web page in a browser on this machine can send requests to the port. Such a request contains the header Origin, the header
-    Sec-Fetch-Site (for images and other resources) or, after DNS rebinding, the host name of the page in the header Host.
+    A web page in a browser on this machine can send requests to the port. Such a request contains
+    the header Origin, the header Sec-Fetch-Site (for images and other resources) or, after DNS
+    rebinding, the host name of the page in the header Host.
     """
 
     def restricted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -217,7 +259,10 @@ def _restricted(lost_regions: set[str], application: Application) -> Application
         from_page = "HTTP_ORIGIN" in environ or "HTTP_SEC_FETCH_SITE" in environ or not is_local
         if from_page or environ.get("PATH_INFO", "").startswith("/moto-api"):
             body = b"The emulator accepts requests only from AWS clients on this machine.\n"
-            start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+            start_response(
+                "403 Forbidden",
+                [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))],
+            )
             return [body]
         signed_for = _SIGNED_FOR.search(environ.get("HTTP_AUTHORIZATION", ""))
         if signed_for and signed_for[1] in lost_regions:

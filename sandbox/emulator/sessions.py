@@ -1,4 +1,6 @@
-"""boto3 sessions that share the service models. Parsing a model takes up to a second, and by default each session parses it."""
+"""boto3 sessions that share the service models. Parsing a model takes up to a second, and by
+default each session parses it.
+"""
 
 import functools
 import threading
@@ -17,15 +19,17 @@ def session(key_id: str, secret: str, token: str | None = None, region: str | No
     """A boto3 session with these credentials."""
     core: Any = botocore.session.get_session()
     core.register_component("data_loader", _LOADER)
-    created = boto3.session.Session(key_id, secret, token, region_name=region, botocore_session=core)
+    created = boto3.session.Session(
+        key_id, secret, token, region_name=region, botocore_session=core
+    )
     # Each session adds the data folder of boto3.
     _LOADER.search_paths[:] = dict.fromkeys(_LOADER.search_paths)
     return created
 
 
 def client(service: str, **options: Any) -> Any:
-    """A boto3 client with the credentials in `options`. All clients share a session, because creating a session takes 25 ms of
-    CPU time, longer than creating a client."""
+    """A boto3 client with the credentials in `options`. All clients share a session, because
+    creating a session takes 25 ms of CPU time, longer than creating a client."""
     with _LOCK:
         return _shared_session().client(service, **options)
 

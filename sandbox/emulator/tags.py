@@ -15,12 +15,18 @@ _OPERATIONS = (
 
 
 def change(request: ChangeRequest) -> None:
-    """Set the tags of the request, and remove the other tags. Raises NotUpdatable if the service has no tag operations."""
+    """Set the tags of the request, and remove the other tags. Raises NotUpdatable if the service
+    has no tag operations.
+    """
     removed = sorted(set(request.old.outputs.get("tagsAll") or {}) - set(request.tags))
     if request.service == "ec2":
         request.call("ec2.create_tags", Resources=[request.old.id], Tags=request.tag_list())
         if removed:
-            request.call("ec2.delete_tags", Resources=[request.old.id], Tags=[{"Key": key} for key in removed])
+            request.call(
+                "ec2.delete_tags",
+                Resources=[request.old.id],
+                Tags=[{"Key": key} for key in removed],
+            )
         return
     kind = request.registration.type.rpartition(":")[2].removeprefix("ServiceLinked")
     words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in kind)

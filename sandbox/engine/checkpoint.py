@@ -15,7 +15,9 @@ from sandbox.engine.stack_export import resource_row, stack_row, version_3
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A resource in a checkpoint. pending_deletion: the resource was replaced, and is deleted at the end of the run."""
+    """A resource in a checkpoint. pending_deletion: the resource was replaced, and is deleted at
+    the end of the run.
+    """
 
     resource: Resource
     pending_deletion: bool = False
@@ -26,10 +28,12 @@ class Entry:
 
 
 class Checkpoint:
-    """The deployed resources: those that the current run has registered, then those of the previous run that remain.
+    """The deployed resources: those that the current run has registered, then those of the previous
+    run that remain.
 
-    The file is written after each change, atomically and with mode 0600, because it contains secret values as plaintext. It has
-    the format of `pulumi stack export --show-secrets`. Without a file, the checkpoint is in memory only.
+    The file is written after each change, atomically and with mode 0600, because it contains secret
+    values as plaintext. It has the format of `pulumi stack export --show-secrets`. Without a file,
+    the checkpoint is in memory only.
     """
 
     def __init__(self, project: str, stack: str, file: Path | None = None) -> None:
@@ -52,7 +56,9 @@ class Checkpoint:
 
     @property
     def remaining(self) -> tuple[Entry, ...]:
-        """The entries of the previous run that the current run has not registered, or has replaced."""
+        """The entries of the previous run that the current run has not registered, or has
+        replaced.
+        """
         return tuple(self._previous)
 
     def begin(self) -> tuple[Entry, ...]:
@@ -60,13 +66,21 @@ class Checkpoint:
         self._previous, self._registered = list(self.entries), []
         return tuple(self._previous)
 
-    def register(self, resource: Resource, replaced: Entry | None = None, *, keep_replaced: bool = False) -> None:
-        """Add a resource that the program registers, instead of an entry of the previous run, which can be kept for deletion."""
-        registration = replace(resource.registration, inputs=encode(resource.registration.inputs, with_hash=True))
+    def register(
+        self, resource: Resource, replaced: Entry | None = None, *, keep_replaced: bool = False
+    ) -> None:
+        """Add a resource that the program registers, instead of an entry of the previous run, which
+        can be kept for deletion.
+        """
+        registration = replace(
+            resource.registration, inputs=encode(resource.registration.inputs, with_hash=True)
+        )
         entry = Entry(Resource(registration, resource.id, encode(resource.outputs, with_hash=True)))
         self._registered.append(entry)
         if replaced is not None and keep_replaced:
-            self._previous[self._previous.index(replaced)] = replace(replaced, pending_deletion=True)
+            self._previous[self._previous.index(replaced)] = replace(
+                replaced, pending_deletion=True
+            )
             self.save()
         else:
             self.remove(replaced)
@@ -89,11 +103,17 @@ class Checkpoint:
         if not self.entries:
             self.file.unlink(missing_ok=True)
             return
-        # Only changed rows are encoded again, because the file is written after each of several hundred resources.
-        self._rows = {id(entry): self._rows.get(id(entry)) or (entry, self._row(entry)) for entry in self.entries}
+        # Only changed rows are encoded again, because the file is written after each of several
+        # hundred resources.
+        self._rows = {
+            id(entry): self._rows.get(id(entry)) or (entry, self._row(entry))
+            for entry in self.entries
+        }
         stack = json.dumps(stack_row(self.stack_urn, encode(self._exports)))
         start, end = json.dumps(version_3(["rows"])).split('"rows"')  # type: ignore[list-item]
-        write_private(self.file, start + ",\n".join([stack, *(row for _, row in self._rows.values())]) + end)
+        write_private(
+            self.file, start + ",\n".join([stack, *(row for _, row in self._rows.values())]) + end
+        )
 
     def _row(self, entry: Entry) -> str:
         row = resource_row(entry.resource, self.stack_urn, show_secrets=True)

@@ -1,4 +1,6 @@
-"""Writes a deployment in the format of `pulumi stack export`, for `pulumi policy analyze --file`."""
+"""Writes a deployment in the format of `pulumi stack export`, for `pulumi policy analyze
+--file`.
+"""
 
 import contextlib
 import hashlib
@@ -40,7 +42,10 @@ def version_3(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A version 3 deployment (apitype.DeploymentV3) without a secrets provider."""
     cli = version("pulumi")
     manifest = {"time": _NO_TIME, "magic": hashlib.sha256(cli.encode()).hexdigest(), "version": cli}
-    return {"version": 3, "deployment": {"manifest": manifest, "resources": list(rows), "metadata": {}}}
+    return {
+        "version": 3,
+        "deployment": {"manifest": manifest, "resources": list(rows), "metadata": {}},
+    }
 
 
 def stack_row(urn: str, exports: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +53,9 @@ def stack_row(urn: str, exports: Mapping[str, Any]) -> dict[str, Any]:
     return {"urn": urn, "custom": False, "type": "pulumi:pulumi:Stack", "outputs": dict(exports)}
 
 
-def resource_row(resource: Resource, stack_urn: str, *, show_secrets: bool = False) -> dict[str, Any]:
+def resource_row(
+    resource: Resource, stack_urn: str, *, show_secrets: bool = False
+) -> dict[str, Any]:
     """One resource (apitype.ResourceV3). Empty members are omitted, as in Go."""
     registration = resource.registration
     inputs, outputs = registration.secret_input_names, registration.secret_output_names
@@ -60,10 +67,14 @@ def resource_row(resource: Resource, stack_urn: str, *, show_secrets: bool = Fal
         "protect": registration.protect,
         "dependencies": list(registration.dependencies),
         "provider": registration.provider,
-        "propertyDependencies": {key: list(urns) for key, urns in registration.property_dependencies.items()},
+        "propertyDependencies": {
+            key: list(urns) for key, urns in registration.property_dependencies.items()
+        },
         "additionalSecretOutputs": list(registration.additional_secret_outputs),
         "aliases": list(dict.fromkeys(registration.aliases)),
-        "customTimeouts": {key: seconds(text) for key, text in registration.custom_timeouts.items()},
+        "customTimeouts": {
+            key: seconds(text) for key, text in registration.custom_timeouts.items()
+        },
         "importID": "" if registration.external else registration.import_id,
         "external": registration.external,
         "retainOnDelete": registration.retain_on_delete,
@@ -76,13 +87,18 @@ def resource_row(resource: Resource, stack_urn: str, *, show_secrets: bool = Fal
 
 
 def _is_default_provider(registration: Registration) -> bool:
-    return registration.type.startswith("pulumi:providers:") and registration.name.startswith("default")
+    return registration.type.startswith("pulumi:providers:") and registration.name.startswith(
+        "default"
+    )
 
 
 def _values(values: dict[str, Any], secret_names: set[str], show_secrets: bool) -> dict[str, Any]:
     encoded = {key: encode(value, with_hash=True) for key, value in values.items()}
     for key in secret_names & set(values):
-        encoded[key] = {SIGNATURE: SECRET, "plaintext": json.dumps(encoded[key]) if show_secrets else _REDACTED}
+        encoded[key] = {
+            SIGNATURE: SECRET,
+            "plaintext": json.dumps(encoded[key]) if show_secrets else _REDACTED,
+        }
     return encoded
 
 

@@ -1,8 +1,10 @@
 """Updates and destroys a stack with the steps and in the order of the Pulumi engine.
 
-Source: step_generator.go of pulumi/pulumi. Resources are created and updated in the order in which the program registers them,
-and deleted at the end, in reverse order. A replacement is created first, unless `delete_before_replace` is True, or is not set
-and both would have the same name; then the dependents that it replaces are deleted with it.
+Source: step_generator.go of pulumi/pulumi. Resources are created and updated in the order in which
+    the program registers them,
+and deleted at the end, in reverse order. A replacement is created first, unless
+`delete_before_replace` is True, or is not set and both would have the same name; then the
+dependents that it replaces are deleted with it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -36,7 +38,9 @@ class NotUpdatable(Exception):
 class ResourceProvider(Provider, Protocol):
     """A provider that can also change and delete resources. Methods may raise `SandboxError`."""
 
-    def update(self, old: Resource, registration: Registration, changed: frozenset[str]) -> tuple[str, dict[str, Any]]:
+    def update(
+        self, old: Resource, registration: Registration, changed: frozenset[str]
+    ) -> tuple[str, dict[str, Any]]:
         """Change the resource. Returns its ID and its outputs. Raises NotUpdatable.
 
         changed: the inputs that differ, including `tagsAll`.
@@ -59,11 +63,14 @@ def update(
 ) -> Deployment:
     """Run a program and change the resources of the checkpoint to those that the program declares.
 
-    report: called after each step, except `same`. config: see `run`. Raises SandboxError. The checkpoint then contains the
+    report: called after each step, except `same`. config: see `run`. Raises SandboxError. The
+        checkpoint then contains the
     resources that exist, and the next update continues from there.
     """
     updater = Updater(provider, checkpoint, report)
-    deployment = run(program, stack, updater, preview=False, on_resource=updater.add_component, config=config)
+    deployment = run(
+        program, stack, updater, preview=False, on_resource=updater.add_component, config=config
+    )
     updater.delete_remaining()
     checkpoint.complete(deployment.exports)
     return deployment
@@ -112,7 +119,9 @@ class Updater:
         unknown = "it is not known whether AWS changes this in place" if kind == "unknown" else ""
         return self._replace(registration, old, changed, unknown)
 
-    def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any] | None:
+    def invoke(
+        self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
         return self._provider.invoke(token, args, provider)
 
     def add_component(self, resource: Resource) -> None:
@@ -121,21 +130,28 @@ class Updater:
             self._checkpoint.register(resource, self._find(resource.registration))
 
     def delete_remaining(self) -> None:
-        """Delete the resources that the program did not register, and the resources that were replaced."""
+        """Delete the resources that the program did not register, and the resources that were
+        replaced.
+        """
         remaining = self._checkpoint.remaining
         _reject_protected(entry for entry in remaining if not entry.pending_deletion)
         for entry in reversed(remaining):
             self._delete(entry)
 
     def _find(self, registration: Registration) -> Entry | None:
-        """The entry with the URN of the registration, or with one of its aliases. Each entry is found once."""
+        """The entry with the URN of the registration, or with one of its aliases. Each entry is
+        found once.
+        """
         for urn in (registration.urn, *registration.aliases):
             if (entry := self._old.pop(urn, None)) is not None:
                 return entry
         return None
 
     def _changed(self, old: Entry, registration: Registration) -> tuple[str, ...]:
-        before, after = self._old_providers.inputs(old.registration), self._new_providers.inputs(registration)
+        before, after = (
+            self._old_providers.inputs(old.registration),
+            self._new_providers.inputs(registration),
+        )
         return changed_properties(before, after, registration)
 
     def _read(self, registration: Registration, old: Entry | None) -> tuple[str, dict[str, Any]]:
@@ -144,28 +160,44 @@ class Updater:
         self._add(registration, identity, outputs, old)
         return identity, outputs
 
-    def _create(self, registration: Registration, old: Entry | None, changed: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    def _create(
+        self, registration: Registration, old: Entry | None, changed: tuple[str, ...]
+    ) -> tuple[str, dict[str, Any]]:
         identity, outputs = self._provider.create(registration)
         self._add(registration, identity, outputs, old)
         self._done("import" if registration.import_id else "create", registration, changed)
         return identity, outputs
 
-    def _update(self, registration: Registration, old: Entry, changed: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    def _update(
+        self, registration: Registration, old: Entry, changed: tuple[str, ...]
+    ) -> tuple[str, dict[str, Any]]:
         try:
-            identity, outputs = self._provider.update(old.resource, registration, frozenset(changed))
+            identity, outputs = self._provider.update(
+                old.resource, registration, frozenset(changed)
+            )
         except NotUpdatable as reason:
-            return self._replace(registration, old, changed, f"{reason}; AWS updates it in place", delete_first=True)
+            return self._replace(
+                registration, old, changed, f"{reason}; AWS updates it in place", delete_first=True
+            )
         self._add(registration, identity, outputs, old)
         self._done("update", registration, changed)
         return identity, outputs
 
     def _replace(
-        self, registration: Registration, old: Entry, changed: tuple[str, ...], note: str, *, delete_first: bool = False
+        self,
+        registration: Registration,
+        old: Entry,
+        changed: tuple[str, ...],
+        note: str,
+        *,
+        delete_first: bool = False,
     ) -> tuple[str, dict[str, Any]]:
         if old.registration.protect:
             raise SandboxError(
-                f"{registration.urn}: a change of {', '.join(changed)} replaces this resource, which is protected"
-                f"{f' ({note})' if note else ''}. Run `up` with protect=False first, or undo the change."
+                f"{registration.urn}: a change of {', '.join(changed)} replaces this resource, "
+                f"which is protected"
+                f"{f' ({note})' if note else ''}. Run `up` with protect=False first, or undo "
+                f"the change."
             )
         if delete_first or _deletes_before_replace(old.registration, registration):
             # A resource that the emulator alone cannot update keeps its dependents, as on AWS.
@@ -183,35 +215,59 @@ class Updater:
         return identity, outputs
 
     def _replaced_dependents(self, old: Entry) -> list[Entry]:
-        """The resources that are replaced if an input that comes from the resource, or from one of them, changes."""
+        """The resources that are replaced if an input that comes from the resource, or from one of
+        them, changes.
+        """
         replaced, dependents = {old.registration.urn}, []
         for entry in self._previous:
             registration = entry.registration
             if registration.urn not in self._old or not registration.custom:
                 continue
-            names = {name for name, urns in registration.property_dependencies.items() if replaced & set(urns)}
-            unspecific = not registration.property_dependencies and bool(replaced & set(registration.dependencies))
+            names = {
+                name
+                for name, urns in registration.property_dependencies.items()
+                if replaced & set(urns)
+            }
+            unspecific = not registration.property_dependencies and bool(
+                replaced & set(registration.dependencies)
+            )
             if unspecific or any(replaces(registration.type, name) is not False for name in names):
                 replaced.add(registration.urn)
                 dependents.append(entry)
         return dependents
 
     def _add(
-        self, registration: Registration, identity: str, outputs: dict[str, Any], old: Entry | None, *, replaced: bool = False
+        self,
+        registration: Registration,
+        identity: str,
+        outputs: dict[str, Any],
+        old: Entry | None,
+        *,
+        replaced: bool = False,
     ) -> None:
-        self._checkpoint.register(Resource(registration, identity, outputs), old, keep_replaced=replaced)
+        self._checkpoint.register(
+            Resource(registration, identity, outputs), old, keep_replaced=replaced
+        )
 
     def _delete(self, entry: Entry) -> None:
         registration = entry.registration
-        exists = registration.custom and not registration.external and not registration.type.startswith("pulumi:")
+        exists = (
+            registration.custom
+            and not registration.external
+            and not registration.type.startswith("pulumi:")
+        )
         if exists and not registration.retain_on_delete:
             self._provider.delete(entry.resource)
         self._checkpoint.remove(entry)
         if exists:
             self._done("retain" if registration.retain_on_delete else "delete", registration, ())
 
-    def _done(self, kind: Operation, registration: Registration, changed: tuple[str, ...], note: str = "") -> None:
-        self._report(Step(kind, registration.type, registration.name, registration.urn, changed, note))
+    def _done(
+        self, kind: Operation, registration: Registration, changed: tuple[str, ...], note: str = ""
+    ) -> None:
+        self._report(
+            Step(kind, registration.type, registration.name, registration.urn, changed, note)
+        )
 
 
 def _deletes_before_replace(old: Registration, new: Registration) -> bool:
@@ -225,6 +281,7 @@ def _reject_protected(entries: Iterable[Entry]) -> None:
     if urns:
         listed = "".join(f"\n  {urn}" for urn in urns)
         raise SandboxError(
-            f"{len(urns)} protected resource{'s' * (len(urns) > 1)} cannot be deleted. Nothing was deleted. "
+            f"{len(urns)} protected resource{'s' * (len(urns) > 1)} cannot be deleted. Nothing "
+            f"was deleted. "
             f"Run `up` with protect=False for each of them first:{listed}"
         )

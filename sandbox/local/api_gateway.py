@@ -1,9 +1,11 @@
-"""Emulates API Gateway: an HTTP server that responds like the deployed REST API and invokes its Lambda function.
+"""Emulates API Gateway: an HTTP server that responds like the deployed REST API and invokes its
+Lambda function.
 
-Run as a module: `python -m sandbox.local.api_gateway <service port> <runtime API port>`, with the deployed API (`Api`) as JSON in
-SANDBOX_API. A request for a method of the API is converted to the event of a proxy integration. The function reads the event from
-the Lambda runtime API and posts its response there. Other requests get the deployed gateway response. Throttling, request
-validation and WAF are not emulated. `lambda_functions.py` reads the deployed API.
+Run as a module: `python -m sandbox.local.api_gateway <service port> <runtime API port>`, with the
+deployed API (`Api`) as JSON in SANDBOX_API. A request for a method of the API is converted to the
+event of a proxy integration. The function reads the event from the Lambda runtime API and posts its
+response there. Other requests get the deployed gateway response. Throttling, request validation and
+WAF are not emulated. `lambda_functions.py` reads the deployed API.
 
 Source: API Gateway Developer Guide, "Input format of a Lambda function for proxy integration".
 """
@@ -30,7 +32,8 @@ from sandbox.ports import HOST
 class Api:
     """The deployed REST API.
 
-    methods: HTTP methods, keyed by path. responses: status, headers and body, keyed by gateway response type. arn: ARN of the
+    methods: HTTP methods, keyed by path. responses: status, headers and body, keyed by gateway
+        response type. arn: ARN of the
     function.
     """
 
@@ -43,14 +46,22 @@ class Api:
     arn: str
 
 
-def proxy_event(api: Api, method: str, target: str, headers: Message, body: bytes, peer: str) -> dict[str, Any]:
-    """The event of a proxy integration for one request, without values that the runtime does not read."""
+def proxy_event(
+    api: Api, method: str, target: str, headers: Message, body: bytes, peer: str
+) -> dict[str, Any]:
+    """The event of a proxy integration for one request, without values that the runtime does not
+    read.
+    """
     parts = urlsplit(target)
     resource = "/" if parts.path == "/" else "/{proxy+}"
     multi_headers: dict[str, list[str]] = {}
     for name, value in headers.items():
         multi_headers.setdefault(name, []).append(value)
-    multi_headers |= {"Host": [api.host], "X-Forwarded-Proto": ["https"], "X-Forwarded-Port": ["443"]}
+    multi_headers |= {
+        "Host": [api.host],
+        "X-Forwarded-Proto": ["https"],
+        "X-Forwarded-Port": ["443"],
+    }
     multi_headers["X-Forwarded-For"] = [*multi_headers.get("X-Forwarded-For", []), peer]
     query = parse_qs(parts.query, keep_blank_values=True)
     try:
@@ -97,7 +108,9 @@ class _RestApi(HttpHandler):
         if self.command not in self.api.methods.get(resource, []):
             self._send_gateway_response("MISSING_AUTHENTICATION_TOKEN")
             return
-        event = proxy_event(self.api, self.command, self.path, self.headers, body, self.client_address[0])
+        event = proxy_event(
+            self.api, self.command, self.path, self.headers, body, self.client_address[0]
+        )
         response = self.invocations.invoke(event)
         if response is None:
             self._send_gateway_response("DEFAULT_5XX")
@@ -105,13 +118,21 @@ class _RestApi(HttpHandler):
         headers = {name: [value] for name, value in (response.get("headers") or {}).items()}
         text = response.get("body") or ""
         content = base64.b64decode(text) if response.get("isBase64Encoded") else text.encode()
-        self.send(response["statusCode"], {**headers, **(response.get("multiValueHeaders") or {})}, content)
+        self.send(
+            response["statusCode"],
+            {**headers, **(response.get("multiValueHeaders") or {})},
+            content,
+        )
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = handle_request
 
     def _send_gateway_response(self, kind: str) -> None:
         response = self.api.responses[kind]
-        self.send(response["status"], {"Content-Type": ["application/json"], **response["headers"]}, response["body"].encode())
+        self.send(
+            response["status"],
+            {"Content-Type": ["application/json"], **response["headers"]},
+            response["body"].encode(),
+        )
 
 
 def main(port: int, runtime_port: int, api: Api) -> None:
@@ -120,7 +141,9 @@ def main(port: int, runtime_port: int, api: Api) -> None:
     runtime_api = type("RuntimeApi", (RuntimeApi,), {"invocations": invocations, "arn": api.arn})
     runtime_server = ThreadingHTTPServer((HOST, runtime_port), runtime_api)
     threading.Thread(target=runtime_server.serve_forever, name="runtime-api", daemon=True).start()
-    ThreadingHTTPServer((HOST, port), type("RestApi", (_RestApi,), {"invocations": invocations, "api": api})).serve_forever()
+    ThreadingHTTPServer(
+        (HOST, port), type("RestApi", (_RestApi,), {"invocations": invocations, "api": api})
+    ).serve_forever()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""A collector for traces: receives spans from the services (OTLP over HTTP) and writes one line for each span."""
+"""A collector for traces: receives spans from the services (OTLP over HTTP) and writes one line for
+each span.
+"""
 
 import json
 import threading
@@ -76,7 +78,14 @@ def write_traces(log: Path) -> Iterator[str]:
 def decode(body: bytes) -> list[ReceivedSpan]:
     """The spans of an export."""
     return [
-        _received(next(entry.value.string_value for entry in group.resource.attributes if entry.key == "service.name"), span)
+        _received(
+            next(
+                entry.value.string_value
+                for entry in group.resource.attributes
+                if entry.key == "service.name"
+            ),
+            span,
+        )
         for group in ExportTraceServiceRequest.FromString(body).resource_spans
         for scope in group.scope_spans
         for span in scope.spans
@@ -87,7 +96,9 @@ def _received(service: str, span: Span) -> ReceivedSpan:
     values: dict[str, str | int] = {}
     for entry in span.attributes:
         value = entry.value
-        values[entry.key] = value.int_value if value.WhichOneof("value") == "int_value" else value.string_value
+        values[entry.key] = (
+            value.int_value if value.WhichOneof("value") == "int_value" else value.string_value
+        )
     return ReceivedSpan(
         service,
         span.name,

@@ -1,4 +1,6 @@
-"""`up --detach`: starts `up` in the background and prints its output until every service is ready."""
+"""`up --detach`: starts `up` in the background and prints its output until every service is
+ready.
+"""
 
 import json
 import os
@@ -22,7 +24,9 @@ _STOP_S = 40.0
 
 
 def up_detached(stack: str, changes: Sequence[str] = (), home: Path = HOME) -> int:
-    """Return 0 when Gatehouse is ready. Otherwise, return the exit code of `up`, which has printed the error."""
+    """Return 0 when Gatehouse is ready. Otherwise, return the exit code of `up`, which has printed
+    the error.
+    """
     RunStateFile(home).reject_running()
     private_folder(home)
     log = home / "up.log"
@@ -68,13 +72,16 @@ def _relay(child: "subprocess.Popen[bytes]", output: IO[bytes], state: Path) -> 
         if exit_code is not None:
             if exit_code and not output.tell():
                 raise SandboxError(
-                    f"`up` exited with code {exit_code} and wrote no output. Is the disk full? Run: df -h {output.name}"
+                    f"`up` exited with code {exit_code} and wrote no output. Is the disk full? "
+                    f"Run: df -h {output.name}"
                 )
             return exit_code or 1
         if ready:
             return 0
         if time.monotonic() > deadline:
-            raise SandboxError(f"Gatehouse was not ready within {_READY_S:.0f} s. Log: {output.name}")
+            raise SandboxError(
+                f"Gatehouse was not ready within {_READY_S:.0f} s. Log: {output.name}"
+            )
         time.sleep(_POLL_S)
 
 

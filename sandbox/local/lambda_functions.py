@@ -1,5 +1,5 @@
-"""Runs deployed Lambda functions with their code, variables and role: services behind API Gateway, the rotation function
-and the synthetic probe."""
+"""Runs deployed Lambda functions with their code, variables and role: services behind API Gateway,
+the rotation function and the synthetic probe."""
 
 import json
 import re
@@ -30,7 +30,9 @@ _ROTATION_STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 
 @dataclass(frozen=True, slots=True)
 class LambdaService:
-    """A service with the deployed function version that its API invokes. Versions differ in their code or configuration."""
+    """A service with the deployed function version that its API invokes. Versions differ in their
+    code or configuration.
+    """
 
     service: str
     api: Api
@@ -41,12 +43,16 @@ class LambdaService:
 
 
 def read(aws: Aws, exports: Mapping[str, Any], service: str) -> LambdaService:
-    """Read the deployment, from the host name of the service to the function. Raises SandboxError if a resource is missing."""
+    """Read the deployment, from the host name of the service to the function. Raises SandboxError
+    if a resource is missing.
+    """
     host = str(exports["urls"][service]).removeprefix("https://")
     client = aws.client("apigateway")
     mappings = client.get_base_path_mappings(domainName=host).get("items", [])
     if not mappings:
-        raise SandboxError(f"The domain name {host} has no base path mapping, so requests reach no API.")
+        raise SandboxError(
+            f"The domain name {host} has no base path mapping, so requests reach no API."
+        )
     api, stage = mappings[0]["restApiId"], mappings[0]["stage"]
     client.get_stage(restApiId=api, stageName=stage)
     methods: dict[str, list[str]] = {}
@@ -57,13 +63,20 @@ def read(aws: Aws, exports: Mapping[str, Any], service: str) -> LambdaService:
             targets.add(method["methodIntegration"]["uri"])
     target = _TARGET.search(targets.pop()) if len(targets) == 1 else None
     if target is None:
-        raise SandboxError(f"The methods of the API {api} do not all invoke the same alias of one function.")
+        raise SandboxError(
+            f"The methods of the API {api} do not all invoke the same alias of one function."
+        )
     function = _function(aws, target["name"], target["alias"], f"{api}/{stage}/")
     image = function["ImageConfigResponse"]["ImageConfig"]
-    responses = {kind: _gateway_response(client, api, kind) for kind in ("MISSING_AUTHENTICATION_TOKEN", "DEFAULT_5XX")}
+    responses = {
+        kind: _gateway_response(client, api, kind)
+        for kind in ("MISSING_AUTHENTICATION_TOKEN", "DEFAULT_5XX")
+    }
     return LambdaService(
         service=service,
-        api=Api(api, str(exports["account"]), host, stage, methods, responses, function["FunctionArn"]),
+        api=Api(
+            api, str(exports["account"]), host, stage, methods, responses, function["FunctionArn"]
+        ),
         version=function["Version"],
         command=(*image["EntryPoint"], *image["Command"]),
         environment=function["Environment"]["Variables"],
@@ -71,28 +84,40 @@ def read(aws: Aws, exports: Mapping[str, Any], service: str) -> LambdaService:
     )
 
 
-def start(aws: Aws, deployed: LambdaService, *, port: int, runtime_port: int, logs: Path) -> list[child_processes.Child]:
+def start(
+    aws: Aws, deployed: LambdaService, *, port: int, runtime_port: int, logs: Path
+) -> list[child_processes.Child]:
     """Start the API and the function, with its deployed command and role.
 
-    port: port of the service. runtime_port: port of the Lambda runtime API. Both ports must be free.
+    port: port of the service. runtime_port: port of the Lambda runtime API. Both ports must be
+        free.
     """
     name = deployed.service
     *client, handler = deployed.command
     if tuple(client) != _RUNTIME_CLIENT:
-        raise SandboxError(f"The {name} function starts {' '.join(client)}, expected {' '.join(_RUNTIME_CLIENT)}.")
+        raise SandboxError(
+            f"The {name} function starts {' '.join(client)}, expected {' '.join(_RUNTIME_CLIENT)}."
+        )
     api = child_processes.start(
         f"{name}-api",
         [sys.executable, "-m", "sandbox.local.api_gateway", str(port), str(runtime_port)],
-        env={**child_processes.plain_environment(), "SANDBOX_API": json.dumps(asdict(deployed.api))},
+        env={
+            **child_processes.plain_environment(),
+            "SANDBOX_API": json.dumps(asdict(deployed.api)),
+        },
         cwd=REPOSITORY,
         log=logs / f"{name}-api.log",
     )
     function_name = deployed.api.arn.split(":")[6]
-    environment = function_environment(aws, function_name, deployed.environment, deployed.role, f"{name}-function")
+    environment = function_environment(
+        aws, function_name, deployed.environment, deployed.role, f"{name}-function"
+    )
     environment["AWS_LAMBDA_RUNTIME_API"] = f"{HOST}:{runtime_port}"
     command = [sys.executable, "-m", "sandbox.local.lambda_runtime_client", handler]
     log = logs / f"{name}-function.log"
-    function = child_processes.start(f"{name}-function", command, env=environment, cwd=REPOSITORY, log=log)
+    function = child_processes.start(
+        f"{name}-function", command, env=environment, cwd=REPOSITORY, log=log
+    )
     return [api, function]
 
 
@@ -104,11 +129,14 @@ def wait_ready(children: list[child_processes.Child], url: str) -> None:
         return returns_200(f"{url}/healthz") or function.process.poll() is not None
 
     child_processes.wait_until(api, responds_or_exited, "ready", _READY_S)
-    child_processes.wait_until(function, lambda: returns_200(f"{url}/readyz"), f"ready at {url}/readyz", _READY_S)
+    child_processes.wait_until(
+        function, lambda: returns_200(f"{url}/readyz"), f"ready at {url}/readyz", _READY_S
+    )
 
 
 def rotate_secrets(aws: Aws, rotation: Mapping[str, Any], log: Path) -> None:
-    """Create the first value of each secret in the export `rotation` with the deployed rotation function.
+    """Create the first value of each secret in the export `rotation` with the deployed rotation
+    function.
 
     Raises SandboxError with the last output line of the handler.
     """
@@ -122,46 +150,82 @@ def rotate_secrets(aws: Aws, rotation: Mapping[str, Any], log: Path) -> None:
 
 
 def run_probe(aws: Aws, probe: Mapping[str, Any], local: LocalServers, log: Path) -> dict[str, str]:
-    """Invoke the function of the export `probe` once, with the event of its EventBridge target and local addresses.
+    """Invoke the function of the export `probe` once, with the event of its EventBridge target and
+    local addresses.
 
-    Returns the URL that the function requested for each service. Raises SandboxError if the rule has no target.
+    Returns the URL that the function requested for each service. Raises SandboxError if the rule
+    has no target.
     """
     name = str(probe["function"])
     targets = aws.client("events").list_targets_by_rule(Rule=name)["Targets"]
-    event = next((json.loads(target["Input"]) for target in targets if target["Arn"].endswith(f":{name}")), None)
+    event = next(
+        (json.loads(target["Input"]) for target in targets if target["Arn"].endswith(f":{name}")),
+        None,
+    )
     if event is None:
-        raise SandboxError(f"The EventBridge rule {name} has no target with an input for the function {name}.")
-    urls = {service: f"{local.url(service)}{urlsplit(url).path}" for service, url in event["services"].items()}
+        raise SandboxError(
+            f"The EventBridge rule {name} has no target with an input for the function {name}."
+        )
+    urls = {
+        service: f"{local.url(service)}{urlsplit(url).path}"
+        for service, url in event["services"].items()
+    }
     _invoke(aws, probe, [{**event, "services": urls}], log, "the probe")
     return urls
 
 
-def _invoke(aws: Aws, deployed: Mapping[str, Any], events: Sequence[Mapping[str, Any]], log: Path, title: str) -> None:
+def _invoke(
+    aws: Aws,
+    deployed: Mapping[str, Any],
+    events: Sequence[Mapping[str, Any]],
+    log: Path,
+    title: str,
+) -> None:
     """Invoke a function with each event, in one process like a warm function.
 
     deployed: an export with `function` (name) and `role` (expected ARN).
     """
     if not _FUNCTIONS.is_dir():
-        raise SandboxError(f"{_FUNCTIONS.relative_to(REPOSITORY)}, the code of {title}, does not exist.")
+        raise SandboxError(
+            f"{_FUNCTIONS.relative_to(REPOSITORY)}, the code of {title}, does not exist."
+        )
     name = str(deployed["function"])
     configuration = aws.client("lambda").get_function_configuration(FunctionName=name)
     role, handler = str(configuration["Role"]), str(configuration["Handler"])
     if role != deployed["role"]:
-        raise SandboxError(f"{name} runs with the role {role}, but the stack exports {deployed['role']}.")
+        raise SandboxError(
+            f"{name} runs with the role {role}, but the stack exports {deployed['role']}."
+        )
     variables = configuration.get("Environment", {}).get("Variables", {})
     environment = function_environment(aws, name, variables, role, name.rpartition("-")[2])
-    command = [sys.executable, "-m", "sandbox.local.lambda_handler_process", str(_FUNCTIONS), handler, json.dumps(list(events))]
+    command = [
+        sys.executable,
+        "-m",
+        "sandbox.local.lambda_handler_process",
+        str(_FUNCTIONS),
+        handler,
+        json.dumps(list(events)),
+    ]
     child_processes.run(title, command, log=log, env=environment, cwd=_FUNCTIONS)
 
 
 def _function(aws: Aws, name: str, alias: str, stage_path: str) -> dict[str, Any]:
-    """The configuration of the alias. Raises SandboxError if its policy does not allow the stage to invoke the function."""
+    """The configuration of the alias. Raises SandboxError if its policy does not allow the stage to
+    invoke the function.
+    """
     client = aws.client("lambda")
-    configuration: dict[str, Any] = client.get_function_configuration(FunctionName=name, Qualifier=alias)
+    configuration: dict[str, Any] = client.get_function_configuration(
+        FunctionName=name, Qualifier=alias
+    )
     policy = json.loads(client.get_policy(FunctionName=name, Qualifier=alias)["Policy"])
-    sources = [str(row.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn", "")) for row in policy["Statement"]]
+    sources = [
+        str(row.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn", ""))
+        for row in policy["Statement"]
+    ]
     if not any(f":{stage_path}" in source for source in sources):
-        raise SandboxError(f"The resource policy of {name}:{alias} does not allow {stage_path} to invoke it.")
+        raise SandboxError(
+            f"The resource policy of {name}:{alias} does not allow {stage_path} to invoke it."
+        )
     return configuration
 
 

@@ -1,7 +1,9 @@
-"""Runs a Lambda handler for a list of events like Lambda: in a separate process, with a separate path and environment.
+"""Runs a Lambda handler for a list of events like Lambda: in a separate process, with a separate
+path and environment.
 
-Run as a module: `python -m sandbox.local.lambda_handler_process <folder> <module.function> <events as JSON>`. Stops at the first
-error and prints the error in one line, without a traceback, which could show secret values.
+Run as a module: `python -m sandbox.local.lambda_handler_process <folder> <module.function> <events
+as JSON>`. Stops at the first error and prints the error in one line, without a traceback, which
+could show secret values.
 """
 
 import importlib
@@ -21,7 +23,10 @@ def main(folder: str, handler: str, events: str) -> int:
         try:
             handle(event, None)
         except Exception as problem:
-            sys.stderr.write(f"{handler}: {event.get('Step', 'event')} of {event.get('SecretId', '?')}: {problem!r}\n")
+            sys.stderr.write(
+                f"{handler}: {event.get('Step', 'event')} of {event.get('SecretId', '?')}: "
+                f"{problem!r}\n"
+            )
             return 1
     return 0
 

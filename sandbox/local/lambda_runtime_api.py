@@ -41,8 +41,8 @@ class Invocations:
 
 
 class HttpHandler(BaseHTTPRequestHandler):
-    """Base of the HTTP servers: reads and sends whole bodies. Does not log, because the function logs its requests without
-    paths."""
+    """Base of the HTTP servers: reads and sends whole bodies. Does not log, because the function
+    logs its requests without paths."""
 
     protocol_version = "HTTP/1.1"
     invocations: Invocations

@@ -1,8 +1,10 @@
-"""Runs a Lambda handler for the events of the Lambda runtime API, like the runtime interface client of the image.
+"""Runs a Lambda handler for the events of the Lambda runtime API, like the runtime interface client
+of the image.
 
-`awslambdaric`, the client of the image, has an HTTP client for Linux only. Run as a module, with AWS_LAMBDA_RUNTIME_API:
-`python -m sandbox.local.lambda_runtime_client <module.function>`. Exits with the runtime API. An error of the handler is printed
-in one line, without a traceback, which could show secret values.
+`awslambdaric`, the client of the image, has an HTTP client for Linux only. Run as a module, with
+AWS_LAMBDA_RUNTIME_API: `python -m sandbox.local.lambda_runtime_client <module.function>`. Exits
+with the runtime API. An error of the handler is printed in one line, without a traceback, which
+could show secret values.
 """
 
 import importlib

@@ -32,8 +32,9 @@ def rotating(folder: Path) -> Iterator[None]:
 def rotate(folder: Path, size_max_bytes: int = SIZE_MAX_BYTES) -> None:
     """Copy each log file that exceeds the size to `<name>.log.1`, and empty the file.
 
-    The processes keep their files open, in append mode, so the files cannot be renamed. Lines that a process writes between the
-    copy and the truncation are lost. If the disk is full, the file is emptied without a copy.
+    The processes keep their files open, in append mode, so the files cannot be renamed. Lines that
+    a process writes between the copy and the truncation are lost. If the disk is full, the file is
+    emptied without a copy.
     """
     for file in folder.glob("*.log"):
         with suppress(OSError):

@@ -1,6 +1,8 @@
-"""Requests to a running `up`: update its stack, or destroy it. The resources exist only in that process, with its emulator.
+"""Requests to a running `up`: update its stack, or destroy it. The resources exist only in that
+process, with its emulator.
 
-A request is a file in the private folder of the run. `up` writes its output to a second file, and the result to a third one.
+A request is a file in the private folder of the run. `up` writes its output to a second file, and
+the result to a third one.
 """
 
 import json
@@ -64,12 +66,19 @@ def complete(home: Path, request: Request, exit_code: int) -> None:
     write_private(request.result(home), json.dumps({"exit_code": exit_code}))
 
 
-def send(home: Path, running: RunState, action: Literal["update", "destroy"], changes: Sequence[str] = ()) -> int:
-    """Send a request, print its output, and return its exit code. Raises SandboxError if `up` exits, or has another request."""
+def send(
+    home: Path, running: RunState, action: Literal["update", "destroy"], changes: Sequence[str] = ()
+) -> int:
+    """Send a request, print its output, and return its exit code. Raises SandboxError if `up`
+    exits, or has another request.
+    """
     request = Request(secrets.token_hex(8), action, tuple(changes))
     output, result = request.output(home), request.result(home)
     if (home / _FILE).exists():
-        raise SandboxError("Another update waits for the running environment. Repeat the command when it is complete.")
+        raise SandboxError(
+            "Another update waits for the running environment. Repeat the command when it is "
+            "complete."
+        )
     os.close(os.open(output, os.O_CREAT | os.O_WRONLY, 0o600))
     write_private(home / _FILE, json.dumps(asdict(request)))
     try:

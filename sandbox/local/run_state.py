@@ -1,4 +1,6 @@
-"""`down`, and the state file of a running `up`. The file lists the processes that `down` stops, also after a crash of `up`."""
+"""`down`, and the state file of a running `up`. The file lists the processes that `down` stops,
+also after a crash of `up`.
+"""
 
 import json
 import os
@@ -18,7 +20,9 @@ _DOWN_S = 40.0
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """The content of the state file: the `up` process and its child processes, without the servers of `servers.py`."""
+    """The content of the state file: the `up` process and its child processes, without the servers
+    of `servers.py`.
+    """
 
     owner: ProcessRecord
     stack: str
@@ -34,7 +38,9 @@ class RunStateFile:
         self._state: RunState | None = None
 
     def read(self) -> RunState | None:
-        """The state of the last run; None if the file does not exist, is invalid or can be written by another user."""
+        """The state of the last run; None if the file does not exist, is invalid or can be written
+        by another user.
+        """
         try:
             if not is_own_file(self._file):
                 return None
@@ -54,11 +60,13 @@ class RunStateFile:
         state = self.running()
         if state is not None and state.owner.pid != os.getpid():
             raise SandboxError(
-                f"Gatehouse is already running (stack {state.stack}, process {state.owner.pid}). Stop it: make down"
+                f"Gatehouse is already running (stack {state.stack}, process "
+                f"{state.owner.pid}). Stop it: make down"
             )
 
     def claim(self, stack: str) -> list[str]:
-        """Register this process as the running `up`. Returns the processes of a crashed run that were stopped.
+        """Register this process as the running `up`. Returns the processes of a crashed run that
+        were stopped.
 
         Raises SandboxError if another `up` is running.
         """
@@ -69,7 +77,9 @@ class RunStateFile:
         return stopped
 
     def clean_up(self) -> list[str]:
-        """Stop the processes and servers of a crashed run. Returns the processes that were stopped."""
+        """Stop the processes and servers of a crashed run. Returns the processes that were
+        stopped.
+        """
         state = self.read()
         stopped = []
         for child in state.children if state is not None else ():
@@ -84,10 +94,14 @@ class RunStateFile:
         """Record a child process, right after its start. Raises SandboxError before `claim`."""
         if self._state is None:
             raise SandboxError("This process has not claimed the state file.")
-        self._write(replace(self._state, children=(*self._state.children, ProcessRecord.of(name, pid))))
+        self._write(
+            replace(self._state, children=(*self._state.children, ProcessRecord.of(name, pid)))
+        )
 
     def clear(self) -> None:
-        """Delete the state file, the credentials in up.json, and the checkpoint, whose resources end with the emulator."""
+        """Delete the state file, the credentials in up.json, and the checkpoint, whose resources
+        end with the emulator.
+        """
         self._file.unlink(missing_ok=True)
         for name in ("up.json", "state.json", "request.json"):
             (self.home / name).unlink(missing_ok=True)
@@ -104,7 +118,8 @@ def down(home: Path = HOME) -> str:
     running = file.running()
     if running is not None:
         running.owner.stop(signal.SIGTERM, _DOWN_S)
-        # A graceful shutdown deletes the file. After SIGKILL, the file still lists the child processes.
+        # A graceful shutdown deletes the file. After SIGKILL, the file still lists the child
+        # processes.
         file.clean_up()
         return f"Gatehouse (stack {running.stack}) is stopped."
     if file.read() is None:

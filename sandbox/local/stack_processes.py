@@ -1,4 +1,6 @@
-"""Starts the processes of a deployed stack, and restarts those that an update of the stack changes."""
+"""Starts the processes of a deployed stack, and restarts those that an update of the stack
+changes.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +24,8 @@ _CODE = REPOSITORY / "runtime" / "gatehouse"
 class StackProcesses:
     """The processes of the ECS services, the functions behind API Gateway, and the migration task.
 
-    local: the servers, with the port of each service that runs. token: the credential of the first administrator; "" before a
+    local: the servers, with the port of each service that runs. token: the credential of the first
+        administrator; "" before a
     process starts that has one.
     """
 
@@ -36,7 +39,8 @@ class StackProcesses:
         claim_port: Callable[[str], int],
         register: Callable[[Child], Child],
     ) -> None:
-        """claim_port: returns a free port for a service, or for another server if the name is empty. register: called with each
+        """claim_port: returns a free port for a service, or for another server if the name is
+            empty. register: called with each
         process that is started."""
         self.local = local
         self.token = ""
@@ -57,25 +61,35 @@ class StackProcesses:
         return [child for children in self._children.values() for child in children]
 
     def apply(self, exports: Mapping[str, Any]) -> list[str]:
-        """Start the processes of the stack, after the migration, and stop those that it no longer has.
+        """Start the processes of the stack, after the migration, and stop those that it no longer
+        has.
 
-        A process whose definition and code did not change continues. Returns the names of the processes that were started.
-        Raises SandboxError if a process does not start.
+        A process whose definition and code did not change continues. Returns the names of the
+        processes that were started. Raises SandboxError if a process does not start.
         """
         self._contract = contract.read(functions=exports["functions"], optional_variables=None)
         tasks = services.deployed_tasks(self._aws, exports, self._contract)
-        functions = {name: lambda_functions.read(self._aws, exports, name) for name in exports["functions"]}
+        functions = {
+            name: lambda_functions.read(self._aws, exports, name) for name in exports["functions"]
+        }
         self._create_secrets(exports)
-        ports = {name: self._claim_port(name) for name in (*self._contract.services, *functions) if name not in self.local.ports}
+        ports = {
+            name: self._claim_port(name)
+            for name in (*self._contract.services, *functions)
+            if name not in self.local.ports
+        }
         self.local = self.local.with_ports(ports)
         if (code := code_digest()) != self._code:
             # The checkout replaces the image, so its content is a part of each definition.
             self._tasks, self._functions, self._code = {}, {}, code
         changed_tasks = [name for name, task in tasks.items() if task != self._tasks.get(name)]
-        changed_functions = [name for name, function in functions.items() if function != self._functions.get(name)]
+        changed_functions = [
+            name for name, function in functions.items() if function != self._functions.get(name)
+        ]
         if MIGRATE in changed_tasks:
             self._migrate(tasks[MIGRATE])
-        # A service can move between a task and a function: its port is released before the other process starts.
+        # A service can move between a task and a function: its port is released before the other
+        # process starts.
         running = {*(name for name in tasks if name != MIGRATE), *map(_key, functions)}
         self._stop(name for name in list(self._children) if name not in running)
         started = [name for name in changed_tasks if name != MIGRATE]
@@ -86,12 +100,18 @@ class StackProcesses:
         return [*started, *map(_key, changed_functions)]
 
     def _create_secrets(self, exports: Mapping[str, Any]) -> None:
-        """Create the values of new secrets, which Secrets Manager does on AWS when it creates the rotation of a secret."""
+        """Create the values of new secrets, which Secrets Manager does on AWS when it creates the
+        rotation of a secret.
+        """
         rotation = exports["rotation"]
         new = {kind: arn for kind, arn in rotation["secrets"].items() if arn not in self._rotated}
         if new:
-            self._progress.step("Creating secret values with the deployed rotation function and its role")
-            lambda_functions.rotate_secrets(self._aws, {**rotation, "secrets": new}, self._logs / "rotation.log")
+            self._progress.step(
+                "Creating secret values with the deployed rotation function and its role"
+            )
+            lambda_functions.rotate_secrets(
+                self._aws, {**rotation, "secrets": new}, self._logs / "rotation.log"
+            )
             self._rotated |= set(new.values())
             self._progress.done(", ".join(new))
 
@@ -104,7 +124,9 @@ class StackProcesses:
         """Start the tasks at the same time, or restart those that run one after the other."""
         new = {name: task for name, task in tasks.items() if name not in self._children}
         if new:
-            self._progress.step("Starting the services of the deployed task definitions, with IAM enforced")
+            self._progress.step(
+                "Starting the services of the deployed task definitions, with IAM enforced"
+            )
         for name, task in new.items():
             self._start_task(name, task)
         for name, task in new.items():
@@ -134,10 +156,15 @@ class StackProcesses:
             self._progress.step(f"Restarting the {name}")
             self._stop([name])
         port, runtime_port = self.local.ports[service], self._claim_port("")
-        started = lambda_functions.start(self._aws, function, port=port, runtime_port=runtime_port, logs=self._logs)
+        started = lambda_functions.start(
+            self._aws, function, port=port, runtime_port=runtime_port, logs=self._logs
+        )
         self._children[name] = [self._register(child) for child in started]
         lambda_functions.wait_ready(self._children[name], self.local.url(service))
-        self._progress.done(f"{' '.join(function.command)}: {service} at {self.local.url(service)}, behind API Gateway")
+        self._progress.done(
+            f"{' '.join(function.command)}: {service} at {self.local.url(service)}, behind API "
+            f"Gateway"
+        )
 
     def _stop(self, names: Iterable[str]) -> None:
         for name in names:

@@ -1,5 +1,5 @@
-"""`python -m sandbox up`: deploys a stack to the emulator, starts its services, updates or destroys the stack on request
-(requests.py), and stops the services at the end."""
+"""`python -m sandbox up`: deploys a stack to the emulator, starts its services, updates or destroys
+the stack on request (requests.py), and stops the services at the end."""
 
 import json
 import os
@@ -30,7 +30,15 @@ from sandbox.emulator.server import Emulator
 from sandbox.engine.checkpoint import Checkpoint
 from sandbox.engine.update import destroy, update
 from sandbox.errors import SandboxError
-from sandbox.local import collector, lambda_functions, log_rotation, requests, sample_core, servers, services
+from sandbox.local import (
+    collector,
+    lambda_functions,
+    log_rotation,
+    requests,
+    sample_core,
+    servers,
+    services,
+)
 from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.local.run_state import RunStateFile
 from sandbox.local.services import LocalServers
@@ -65,7 +73,8 @@ class Endpoints:
 
 
 def up(stack: str, *, changes: Sequence[str] = (), home: Path = HOME) -> int:
-    """Run until Ctrl-C or SIGTERM. Returns 0, or 1 if a mandatory rule is violated. Raises SandboxError for other failures.
+    """Run until Ctrl-C or SIGTERM. Returns 0, or 1 if a mandatory rule is violated. Raises
+    SandboxError for other failures.
 
     changes: settings such as "image.digest=sha256:...".
     """
@@ -73,7 +82,8 @@ def up(stack: str, *, changes: Sequence[str] = (), home: Path = HOME) -> int:
     progress = Progress()
     try:
         with ExitStack() as cleanup:
-            # From here on a signal raises Stopped, and the exit stack stops everything in reverse order.
+            # From here on a signal raises Stopped, and the exit stack stops everything in reverse
+            # order.
             cleanup.enter_context(_stop_on_signals())
             state = RunStateFile(home)
             stopped = state.claim(stack)
@@ -100,12 +110,15 @@ class _Deployed:
 
 
 class _Environment:
-    """The stages of `up`. Each stage registers the cleanup of its processes before the next stage can fail.
+    """The stages of `up`. Each stage registers the cleanup of its processes before the next stage
+    can fail.
 
     The emulator runs until the end. The other processes are stopped when the stack is destroyed.
     """
 
-    def __init__(self, stack: str, state: RunStateFile, logs: Path, cleanup: ExitStack, progress: Progress) -> None:
+    def __init__(
+        self, stack: str, state: RunStateFile, logs: Path, cleanup: ExitStack, progress: Progress
+    ) -> None:
         self._stack = stack
         self._state = state
         self._logs = logs
@@ -131,13 +144,18 @@ class _Environment:
         self._start(changes)
 
     def serve_requests(self) -> None:
-        """Update or destroy the stack on request, until a signal. Raises SandboxError if a process exits."""
+        """Update or destroy the stack on request, until a signal. Raises SandboxError if a process
+        exits.
+        """
         tick = threading.Event()
         while True:
             for child in self._deployed.children() if self._deployed else []:
                 if child.process.poll() is not None:
                     code = child.process.returncode
-                    raise SandboxError(f"{child.name} exited with code {code}. Last lines of the log:\n{child.tail()}")
+                    raise SandboxError(
+                        f"{child.name} exited with code {code}. Last lines of the "
+                        f"log:\n{child.tail()}"
+                    )
             if (request := requests.take(self._state.home)) is not None:
                 self._serve(request)
             tick.wait(0.5)
@@ -169,11 +187,15 @@ class _Environment:
         aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials))
         self._enforce_iam(emulator)
         self._set_owner_password(aws, exports, local)
-        processes = StackProcesses(aws, local, self._logs, progress, claim_port=self._port, register=self._register)
+        processes = StackProcesses(
+            aws, local, self._logs, progress, claim_port=self._port, register=self._register
+        )
         processes.apply(exports)
         if "probe" in exports:
             progress.step("Running the deployed synthetic probe with its role")
-            urls = lambda_functions.run_probe(aws, exports["probe"], processes.local, self._logs / "probe.log")
+            urls = lambda_functions.run_probe(
+                aws, exports["probe"], processes.local, self._logs / "probe.log"
+            )
             progress.done(f"requested {', '.join(urls.values())}")
         self._deployed = _Deployed(processes, self._start_core(processes.local, processes.token))
         endpoints = self._endpoints(processes, emulator)
@@ -182,17 +204,27 @@ class _Environment:
         self._write_endpoints(endpoints)
 
     def _update(self, changes: Sequence[str], deployed: "_Deployed") -> None:
-        """Update the stack, and restart the processes whose definition or code changed, one after the other."""
+        """Update the stack, and restart the processes whose definition or code changed, one after
+        the other.
+        """
         progress = self._progress
         progress.title(f"Updating Gatehouse, stack {self._stack}")
         emulator, deployment = self._deploy(changes)
         restarted = deployed.processes.apply(deployment.exports)
         self._write_endpoints(self._endpoints(deployed.processes, emulator))
-        progress.title(f"Gatehouse is updated. Restarted services: {', '.join(restarted) or 'none'}.")
+        progress.title(
+            f"Gatehouse is updated. Restarted services: {', '.join(restarted) or 'none'}."
+        )
 
     def _endpoints(self, processes: StackProcesses, emulator: Emulator) -> Endpoints:
         urls = {name: processes.local.url(name) for name in ("gateway", "console", "sharing")}
-        return Endpoints(self._stack, os.getpid(), **urls, emulator=emulator.endpoint, admin_token=processes.token)
+        return Endpoints(
+            self._stack,
+            os.getpid(),
+            **urls,
+            emulator=emulator.endpoint,
+            admin_token=processes.token,
+        )
 
     def _write_endpoints(self, endpoints: Endpoints) -> None:
         write_private(self._state.home / "up.json", json.dumps(asdict(endpoints), indent=2))
@@ -201,7 +233,11 @@ class _Environment:
         """Stop the services and delete the resources. The emulator continues without resources."""
         progress = self._progress
         progress.title(f"Destroying the stack {self._stack}")
-        protected = [item.registration.urn for item in self._checkpoint.resources if item.registration.protect]
+        protected = [
+            item.registration.urn
+            for item in self._checkpoint.resources
+            if item.registration.protect
+        ]
         if self._deployed is not None and not protected:
             progress.step("Stopping the services, PostgreSQL and Redis")
             self._deployed = None
@@ -209,10 +245,14 @@ class _Environment:
             self._cleanup.close()
         if self._emulator is not None:
             destroy(self._emulator, self._checkpoint, progress.change)
-        progress.title("The stack is destroyed. Deploy it again: make up. Stop the emulator: make down")
+        progress.title(
+            "The stack is destroyed. Deploy it again: make up. Stop the emulator: make down"
+        )
 
     def _port(self, name: str) -> int:
-        """Claim the port of a service or the emulator, right before its use; any free port for an empty name."""
+        """Claim the port of a service or the emulator, right before its use; any free port for an
+        empty name.
+        """
         port = self._ports.claim(PORTS[name] if name else 0)
         if name and port != PORTS[name]:
             self._progress.warn(f"port {PORTS[name]} is in use: {name} listens on {port}")
@@ -227,7 +267,11 @@ class _Environment:
             for pack in packs:
                 self._state.add(f"policy pack {pack.name}", pack.pid)
             progress.step("Checking policies against a preview (unknown outputs)")
-            self._check(packs, run(REPOSITORY, stack, PreviewProvider(), preview=True, config=config), "unknown")
+            self._check(
+                packs,
+                run(REPOSITORY, stack, PreviewProvider(), preview=True, config=config),
+                "unknown",
+            )
             progress.step("Deploying to the AWS emulator")
             if self._emulator is None:
                 self._emulator = Emulator.start(self._port("emulator"))
@@ -235,7 +279,9 @@ class _Environment:
                 # The emulator stops last, after the services that use it.
                 self._cleanup = self._outer.enter_context(ExitStack())
             emulator = self._emulator
-            deployment = update(REPOSITORY, stack, emulator, self._checkpoint, report=progress.change, config=config)
+            deployment = update(
+                REPOSITORY, stack, emulator, self._checkpoint, report=progress.change, config=config
+            )
             exports = deployment.exports
             functions = (exports[name]["role"] for name in ("rotation", "probe") if name in exports)
             self._roles = (*exports["roles"].values(), *functions)
@@ -244,34 +290,53 @@ class _Environment:
             self._check(packs, deployment, "known")
         return emulator, deployment
 
-    def _check(self, packs: Sequence[analyzer.Pack], deployment: Deployment, pass_name: str) -> None:
+    def _check(
+        self, packs: Sequence[analyzer.Pack], deployment: Deployment, pass_name: str
+    ) -> None:
         findings = policy_check.findings(packs, deployment, pass_name)
-        result = policy_check.CheckResult(findings, Run(deployment.stack, len(deployment.resources)))
+        result = policy_check.CheckResult(
+            findings, Run(deployment.stack, len(deployment.resources))
+        )
         for pack in packs:
             line = policy_check.summary(pack, findings, deployment)
-            (self._progress.fail if policy_check.is_violated(pack, findings) else self._progress.done)(line)
+            (
+                self._progress.fail
+                if policy_check.is_violated(pack, findings)
+                else self._progress.done
+            )(line)
         if result.exit_code:
             policy_check.show(result)
             action = "not started" if self._deployed is None else "not restarted"
-            self._progress.warn(f"The services are {action}, because a mandatory rule is violated. Correct the violations.")
+            self._progress.warn(
+                f"The services are {action}, because a mandatory rule is violated. Correct the "
+                f"violations."
+            )
             raise PolicyViolation
 
     def _start_servers(self) -> LocalServers:
-        """Start the servers that replace services of AWS. The services of the stack have no port yet."""
+        """Start the servers that replace services of AWS. The services of the stack have no port
+        yet.
+        """
         self._progress.step("Starting PostgreSQL and Redis instead of RDS and ElastiCache")
         database = self._cleanup.enter_context(servers.postgres(self._logs / "postgres.log"))
         redis_url = self._cleanup.enter_context(servers.redis(self._logs / "redis.log"))
         self._progress.done(f"PostgreSQL on port {database.port}, Redis")
         traces_url = self._cleanup.enter_context(collector.write_traces(self._logs / "traces.log"))
-        self._progress.done(f"collector of traces, which writes each span to {self._logs / 'traces.log'}")
+        self._progress.done(
+            f"collector of traces, which writes each span to {self._logs / 'traces.log'}"
+        )
         return LocalServers(database, redis_url, {}, traces_url)
 
     def _enforce_iam(self, emulator: Emulator) -> None:
-        """Evaluate IAM policies for all subsequent calls, and report at the end which permissions were used."""
+        """Evaluate IAM policies for all subsequent calls, and report at the end which permissions
+        were used.
+        """
         self._cleanup.callback(lambda: self._write_permissions(emulator))
         emulator.permissions.enforce(True)
 
-    def _set_owner_password(self, aws: Aws, exports: Mapping[str, Any], local: LocalServers) -> None:
+    def _set_owner_password(
+        self, aws: Aws, exports: Mapping[str, Any], local: LocalServers
+    ) -> None:
         user, password = services.master_credentials(aws, exports)
         local.database.set_password(user, password)
         self._progress.done("password of the database owner, which RDS manages")
@@ -280,10 +345,14 @@ class _Environment:
         self._progress.step("Starting a sample Core with an API key")
         gateway = local.url("gateway")
         # The key may also read files, to check through the gateway that the Core is registered.
-        key = sample_core.issue_key(local.url("console"), token, "sample-core", ["cores:register", "cores:read"])
+        key = sample_core.issue_key(
+            local.url("console"), token, "sample-core", ["cores:register", "cores:read"]
+        )
         child = self._register(sample_core.start(gateway, key, self._logs / "core.log"))
         sample_core.wait_ready(child, gateway, {"Authorization": f"Bearer {key}"})
-        self._progress.done(f"{sample_core.NAME} serves {sample_core.FOLDER.relative_to(REPOSITORY)}")
+        self._progress.done(
+            f"{sample_core.NAME} serves {sample_core.FOLDER.relative_to(REPOSITORY)}"
+        )
         return child
 
     def _register(self, child: Child) -> Child:
@@ -292,11 +361,20 @@ class _Environment:
         return child
 
     def _write_permissions(self, emulator: Emulator) -> None:
-        """Write the granted, used and unused actions of each role of the processes to permissions.json."""
+        """Write the granted, used and unused actions of each role of the processes to
+        permissions.json.
+        """
         rows = {}
         for role in sorted({arn.rpartition("/")[2] for arn in self._roles}):
-            granted, used = emulator.permissions.granted_actions(role), emulator.permissions.used_actions.get(role, set())
-            rows[role] = {"granted": sorted(granted), "used": sorted(used), "unused": sorted(granted - used)}
+            granted, used = (
+                emulator.permissions.granted_actions(role),
+                emulator.permissions.used_actions.get(role, set()),
+            )
+            rows[role] = {
+                "granted": sorted(granted),
+                "used": sorted(used),
+                "unused": sorted(granted - used),
+            }
         report = {
             "roles": rows,
             "denied": emulator.permissions.denied,
@@ -316,31 +394,58 @@ class _Environment:
                 progress.plain("\n".join(f"      {line}" for line in lines))
         progress.plain()
         progress.title(f"Gatehouse is ready after {progress.elapsed_s():.0f} s.")
-        addresses = {**asdict(endpoints), "AWS": endpoints.emulator, "admin token": endpoints.admin_token}
+        addresses = {
+            **asdict(endpoints),
+            "AWS": endpoints.emulator,
+            "admin token": endpoints.admin_token,
+        }
         for name in ("gateway", "console", "sharing", "AWS", "admin token"):
             progress.plain(f"  {name:<12} {addresses[name]}")
         link = services.sign_in_link(endpoints.console, endpoints.admin_token)
         progress.plain()
-        progress.title("Open the web UI of the console with this link. It works once, within five minutes:")
+        progress.title(
+            "Open the web UI of the console with this link. It works once, within five minutes:"
+        )
         progress.plain(f"  {link}")
         progress.plain()
         progress.title("Create a key, list the files of the Core with the key, and read a file:")
         progress.plain("\n".join(f"  {line}" for line in _commands(endpoints)))
         progress.plain()
-        progress.plain(f"  Logs: tail -f {_relative(self._logs / 'gateway.log')}      Stop: Ctrl-C or make down")
+        progress.plain(
+            f"  Logs: tail -f {_relative(self._logs / 'gateway.log')}      Stop: Ctrl-C or "
+            f"make down"
+        )
 
 
 def _commands(endpoints: Endpoints) -> list[str]:
     """Shell commands for the user to run one after the other."""
-    body = json.dumps({"name": "my-first-key", "owner": "me", "scopes": ["cores:read"], "cores": [sample_core.NAME]})
+    body = json.dumps(
+        {
+            "name": "my-first-key",
+            "owner": "me",
+            "scopes": ["cores:read"],
+            "cores": [sample_core.NAME],
+        }
+    )
     token = "python3 -c 'import json,sys; print(json.load(sys.stdin)[\"token\"])'"  # noqa: S105  a command, not a token
-    files = sorted(path for path in sample_core.FOLDER.rglob("*") if path.is_file() and not path.name.startswith("."))
+    files = sorted(
+        path
+        for path in sample_core.FOLDER.rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    )
     sample = quote(files[0].relative_to(sample_core.FOLDER).as_posix())
     return [
-        f"KEY=$(curl -sS {endpoints.console}/v1/keys -H 'Authorization: Bearer {endpoints.admin_token}' "
+        f"KEY=$(curl -sS {endpoints.console}/v1/keys -H 'Authorization: Bearer "
+        f"{endpoints.admin_token}' "
         f"-H 'Content-Type: application/json' -d '{body}' | {token})",
-        f'curl -sS {endpoints.gateway}/cores/{sample_core.NAME}/files -H "Authorization: Bearer $KEY"',
-        f'curl -sS {endpoints.gateway}/cores/{sample_core.NAME}/files/{sample} -H "Authorization: Bearer $KEY"',
+        (
+            f'curl -sS {endpoints.gateway}/cores/{sample_core.NAME}/files -H "Authorization: '
+            f'Bearer $KEY"'
+        ),
+        (
+            f"curl -sS {endpoints.gateway}/cores/{sample_core.NAME}/files/{sample} -H "
+            f'"Authorization: Bearer $KEY"'
+        ),
     ]
 
 

@@ -1,6 +1,7 @@
 """Evaluates metric filters, metric alarms and composite alarms as CloudWatch does.
 
-Sources: CloudWatch Logs User Guide, "Filter pattern syntax for metric filters"; CloudWatch User Guide, "Alarm evaluation" and
+Sources: CloudWatch Logs User Guide, "Filter pattern syntax for metric filters"; CloudWatch User
+    Guide, "Alarm evaluation" and
 "Create a composite alarm". The emulator stores filters and alarms but evaluates neither.
 """
 
@@ -13,8 +14,8 @@ from typing import Any
 from moto.events.models import EventPattern
 
 Period = Mapping[str, float]
-"""Values of one period, keyed by the ID of the metric query, or by "" for an alarm on a single metric. A metric without data is
-missing."""
+"""Values of one period, keyed by the ID of the metric query, or by "" for an alarm on a single
+metric. A metric without data is missing."""
 
 _COMPARISONS = {"GreaterThanThreshold": operator.gt, "LessThanThreshold": operator.lt}
 _EXPRESSIONS: Mapping[str, Callable[[Iterable[float]], float]] = {"SUM": sum, "MAX": max}
@@ -22,7 +23,9 @@ _TEST = re.compile(r'\(?\$\.([\w.]+) (?:(NOT EXISTS)|(=|!=) ("[^"]*"|\*))\)?')
 
 
 def matches(pattern: str, event: Mapping[str, Any]) -> bool:
-    """Return whether a JSON filter pattern matches a log event. Raises AssertionError for syntax that is not supported here."""
+    """Return whether a JSON filter pattern matches a log event. Raises AssertionError for syntax
+    that is not supported here.
+    """
     expression = _TEST.sub(lambda test: str(_is_true(event, *test.groups())), pattern.strip("{} "))
     expression = expression.replace("&&", "and").replace("||", "or")
     assert re.fullmatch(r"(True|False|and|or|[() ])+", expression), f"{pattern}: not evaluated"
@@ -30,18 +33,29 @@ def matches(pattern: str, event: Mapping[str, Any]) -> bool:
 
 
 def matches_event(pattern: str, event: Mapping[str, Any]) -> bool:
-    """Return whether an event pattern matches. EventBridge compares a pattern with the objects of an array, which the matcher of
-    the emulator does not: an array with one object is replaced by the object."""
+    """Return whether an event pattern matches. EventBridge compares a pattern with the objects of
+    an array, which the matcher of the emulator does not: an array with one object is replaced by
+    the object."""
 
     def flattened(value: Any) -> Any:
         if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
             return flattened(value[0])
-        return {key: flattened(item) for key, item in value.items()} if isinstance(value, dict) else value
+        return (
+            {key: flattened(item) for key, item in value.items()}
+            if isinstance(value, dict)
+            else value
+        )
 
     return bool(EventPattern.load(pattern).matches_event(flattened(dict(event))))
 
 
-def _is_true(event: Mapping[str, Any], path: str, absent: str | None, comparison: str | None, text: str | None) -> bool:
+def _is_true(
+    event: Mapping[str, Any],
+    path: str,
+    absent: str | None,
+    comparison: str | None,
+    text: str | None,
+) -> bool:
     value: Any = event
     for key in path.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -67,8 +81,8 @@ def alarm_state(alarm: Mapping[str, Any], periods: Sequence[Period]) -> str:
 
 
 def composite_state(rule: str, states: Mapping[str, str]) -> bool:
-    """Return whether a composite alarm is in the state ALARM. states: states of the alarms, by name. Raises KeyError if an alarm
-    does not exist."""
+    """Return whether a composite alarm is in the state ALARM. states: states of the alarms, by
+    name. Raises KeyError if an alarm does not exist."""
     expression = re.sub(r'ALARM\("([^"]+)"\)', lambda match: str(states[match[1]] == "ALARM"), rule)
     expression = expression.replace("AND", "and").replace("OR", "or")
     assert re.fullmatch(r"(True|False|and|or|[() ])+", expression), f"{rule}: not evaluated"
@@ -78,13 +92,19 @@ def composite_state(rule: str, states: Mapping[str, str]) -> bool:
 def series(alarm: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The metrics of an alarm, keyed as in `Period`: namespace, metricName, dimensions and stat."""
     if "metricQueries" in alarm:
-        return {query["id"]: query["metric"] for query in alarm["metricQueries"] if "metric" in query}
+        return {
+            query["id"]: query["metric"] for query in alarm["metricQueries"] if "metric" in query
+        }
     return {"": {**alarm, "stat": alarm.get("statistic") or alarm.get("extendedStatistic")}}
 
 
 def _breaches(alarm: Mapping[str, Any], period: Period) -> bool | None:
     value = _combined(alarm, period) if "metricQueries" in alarm else period.get("")
-    return None if value is None else bool(_COMPARISONS[alarm["comparisonOperator"]](value, alarm["threshold"]))
+    return (
+        None
+        if value is None
+        else bool(_COMPARISONS[alarm["comparisonOperator"]](value, alarm["threshold"]))
+    )
 
 
 def _combined(alarm: Mapping[str, Any], period: Period) -> float | None:

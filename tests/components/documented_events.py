@@ -1,11 +1,15 @@
-"""Events of AWS services in their documented form, for the resources of a stack in account 123456789012."""
+"""Events of AWS services in their documented form, for the resources of a stack in account
+123456789012.
+"""
 
 from typing import Any
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 
 
-def _event(source: str, detail_type: str, detail: dict[str, Any], *resources: str) -> dict[str, Any]:
+def _event(
+    source: str, detail_type: str, detail: dict[str, Any], *resources: str
+) -> dict[str, Any]:
     return {
         "version": "0",
         "id": "710b0398-d48e-f3c3-afca-cfeb2fdaa656",
@@ -33,14 +37,23 @@ def rotation(name: str, stack: str) -> dict[str, Any]:
 
 def deployment(name: str, stack: str) -> dict[str, Any]:
     """Source: ECS Developer Guide, "Amazon ECS service deployment state change events"."""
-    service = f"arn:aws:ecs:{REGION}:{ACCOUNT}:service/gatehouse-{stack}-main/gatehouse-{stack}-console"
+    service = (
+        f"arn:aws:ecs:{REGION}:{ACCOUNT}:service/gatehouse-{stack}-main/gatehouse-{stack}-console"
+    )
     kind = "ERROR" if name == "SERVICE_DEPLOYMENT_FAILED" else "INFO"
-    detail = {"eventType": kind, "eventName": name, "deploymentId": "ecs-svc/123", "reason": "ECS deployment circuit breaker."}
+    detail = {
+        "eventType": kind,
+        "eventName": name,
+        "deploymentId": "ecs-svc/123",
+        "reason": "ECS deployment circuit breaker.",
+    }
     return _event("aws.ecs", "ECS Deployment State Change", detail, service)
 
 
 def backup_job(state: str, stack: str) -> dict[str, Any]:
-    """Source: AWS Backup Developer Guide, "Monitoring AWS Backup events using Amazon EventBridge"."""
+    """Source: AWS Backup Developer Guide, "Monitoring AWS Backup events using Amazon
+    EventBridge".
+    """
     vault = f"gatehouse-{stack}-backup"
     detail = {
         "backupJobId": "34176239-e96d-4e1d-9fad-529dbb3c3556",
@@ -54,11 +67,17 @@ def backup_job(state: str, stack: str) -> dict[str, Any]:
 
 def guardduty_finding(severity: float) -> dict[str, Any]:
     """Source: GuardDuty User Guide, "Processing GuardDuty findings with Amazon EventBridge"."""
-    detail = {"type": "CredentialAccess:IAMUser/AnomalousBehavior", "severity": severity, "service": {"archived": False}}
+    detail = {
+        "type": "CredentialAccess:IAMUser/AnomalousBehavior",
+        "severity": severity,
+        "service": {"archived": False},
+    }
     return _event("aws.guardduty", "GuardDuty Finding", detail)
 
 
-def security_hub_finding(label: str, product: str = "Security Hub", status: str = "NEW") -> dict[str, Any]:
+def security_hub_finding(
+    label: str, product: str = "Security Hub", status: str = "NEW"
+) -> dict[str, Any]:
     """Source: Security Hub CSPM User Guide, "EventBridge event formats for Security Hub CSPM"."""
     finding = {
         "ProductName": product,
@@ -70,7 +89,14 @@ def security_hub_finding(label: str, product: str = "Security Hub", status: str 
 
 
 def access_analyzer_finding(status: str, *, deleted: bool = False) -> dict[str, Any]:
-    """Source: IAM User Guide, "Monitoring IAM Access Analyzer with Amazon EventBridge". The status of a deleted finding does not
+    """Source: IAM User Guide, "Monitoring IAM Access Analyzer with Amazon EventBridge". The status
+        of a deleted finding does not
     change."""
-    detail = {"version": "1.0", "status": status, "isDeleted": deleted, "isPublic": True, "resourceType": "AWS::S3::Bucket"}
+    detail = {
+        "version": "1.0",
+        "status": status,
+        "isDeleted": deleted,
+        "isPublic": True,
+        "resourceType": "AWS::S3::Bucket",
+    }
     return _event("aws.access-analyzer", "Access Analyzer Finding", detail)

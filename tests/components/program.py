@@ -20,18 +20,36 @@ PROVIDER_OUTPUTS: dict[str, dict[str, Any]] = {
     "aws:rds/instance:Instance": {
         "address": "db.example.internal",
         "endpoint": "db.example.internal:5432",
-        "masterUserSecrets": [{"secretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds!db-1-abcdef"}],
+        "masterUserSecrets": [
+            {"secretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds!db-1-abcdef"}
+        ],
     },
-    "aws:elasticache/replicationGroup:ReplicationGroup": {"primaryEndpointAddress": "cache.example.internal"},
+    "aws:elasticache/replicationGroup:ReplicationGroup": {
+        "primaryEndpointAddress": "cache.example.internal"
+    },
     "aws:ec2/vpc:Vpc": {"ipv6CidrBlock": "2001:db8:1234:1a00::/56"},
     "aws:ec2/vpcEndpoint:VpcEndpoint": {"prefixListId": "pl-1"},
-    "aws:lb/loadBalancer:LoadBalancer": {"dnsName": "load-balancer.example.internal", "arnSuffix": "app/edge/50dc6c495c0c9188"},
+    "aws:lb/loadBalancer:LoadBalancer": {
+        "dnsName": "load-balancer.example.internal",
+        "arnSuffix": "app/edge/50dc6c495c0c9188",
+    },
     "aws:lb/targetGroup:TargetGroup": {"arnSuffix": "targetgroup/service/73e2d6bc24d8a067"},
-    "aws:route53/zone:Zone": {"zoneId": "Z1", "nameServers": ["ns-1.example.net", "ns-2.example.net"]},
+    "aws:route53/zone:Zone": {
+        "zoneId": "Z1",
+        "nameServers": ["ns-1.example.net", "ns-2.example.net"],
+    },
     "aws:lambda/function:Function": {"version": "8"},
-    "aws:lambda/alias:Alias": {"invokeArn": "arn:aws:apigateway:mock:lambda:path/functions/sharing:live/invocations"},
-    "aws:apigateway/restApi:RestApi": {"executionArn": "arn:aws:execute-api:mock::a1b2c3d4e5", "rootResourceId": "root"},
-    "aws:apigateway/domainName:DomainName": {"regionalDomainName": "d-1.execute-api.mock", "regionalZoneId": "Z1"},
+    "aws:lambda/alias:Alias": {
+        "invokeArn": "arn:aws:apigateway:mock:lambda:path/functions/sharing:live/invocations"
+    },
+    "aws:apigateway/restApi:RestApi": {
+        "executionArn": "arn:aws:execute-api:mock::a1b2c3d4e5",
+        "rootResourceId": "root",
+    },
+    "aws:apigateway/domainName:DomainName": {
+        "regionalDomainName": "d-1.execute-api.mock",
+        "regionalZoneId": "Z1",
+    },
 }
 """Outputs of some resource types. Every resource also gets an ARN."""
 
@@ -88,26 +106,36 @@ class Program:
 
     def containers(self, task: str) -> list[dict[str, Any]]:
         """The container definitions of a task."""
-        definitions = self.get("ecs/taskDefinition:TaskDefinition", task).inputs["containerDefinitions"]
+        definitions = self.get("ecs/taskDefinition:TaskDefinition", task).inputs[
+            "containerDefinitions"
+        ]
         return list(json.loads(definitions))
 
     def alarms(self) -> dict[str, dict[str, Any]]:
         """The inputs of every metric alarm, keyed by resource name."""
-        return {alarm.name: alarm.inputs for alarm in self.of_type("cloudwatch/metricAlarm:MetricAlarm")}
+        return {
+            alarm.name: alarm.inputs for alarm in self.of_type("cloudwatch/metricAlarm:MetricAlarm")
+        }
 
     def documents(self) -> list[tuple[str, dict[str, Any]]]:
-        """Every policy document with the name of its resource. Raises an error if a document is not known."""
+        """Every policy document with the name of its resource. Raises an error if a document is not
+        known.
+        """
         documents = []
         for resource in self.resources:
             for key in ("policy", "assumeRolePolicy", "policyDocument"):
                 if resource.type.startswith("aws:") and key in resource.inputs:
-                    documents.append((f"{resource.type} {resource.name} {key}", json.loads(resource.inputs[key])))
+                    documents.append(
+                        (f"{resource.type} {resource.name} {key}", json.loads(resource.inputs[key]))
+                    )
         return documents
 
 
 def stack_file(stack: str) -> dict[str, Any]:
     """The `config` of a stack file."""
-    config: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))["config"]
+    config: dict[str, Any] = yaml.safe_load(
+        (ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8")
+    )["config"]
     return config
 
 
@@ -118,32 +146,50 @@ def serverless(stack: str) -> dict[str, str]:
 
 
 def run(stack: str, *, preview: bool = False, changes: dict[str, Any] | None = None) -> Program:
-    """Run the program once. preview: outputs are unknown, as in a first preview. changes: values by dotted setting."""
+    """Run the program once. preview: outputs are unknown, as in a first preview. changes: values by
+    dotted setting.
+    """
     return run_with(stack, json.dumps(raw_settings(stack, changes)), preview)
 
 
-def run_as(stack: str, folder: Path, *, environment: str, changes: dict[str, Any] | None = None) -> Program:
+def run_as(
+    stack: str, folder: Path, *, environment: str, changes: dict[str, Any] | None = None
+) -> Program:
     """Run the program as a stack with a separate name and the settings of an environment.
 
     folder: an empty directory for the project and stack file.
     """
     write_stack(stack, folder, environment=environment, changes=changes)
     deployment = run_program(folder, stack, _Provider(preview=False), preview=False)
-    return Program([_resource(resource.registration) for resource in deployment.resources], deployment.exports)
+    return Program(
+        [_resource(resource.registration) for resource in deployment.resources], deployment.exports
+    )
 
 
-def write_stack(stack: str, folder: Path, *, environment: str, changes: dict[str, Any] | None = None) -> None:
-    """Write a project whose program is that of the repository, and a stack file with the settings of an environment."""
-    (folder / "Pulumi.yaml").write_text(f"name: gatehouse\nruntime: python\nmain: {ROOT}\n", encoding="utf-8")
+def write_stack(
+    stack: str, folder: Path, *, environment: str, changes: dict[str, Any] | None = None
+) -> None:
+    """Write a project whose program is that of the repository, and a stack file with the settings
+    of an environment.
+    """
+    (folder / "Pulumi.yaml").write_text(
+        f"name: gatehouse\nruntime: python\nmain: {ROOT}\n", encoding="utf-8"
+    )
     config = stack_file(environment) | {"gatehouse:settings": raw_settings(environment, changes)}
-    (folder / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump({"config": config}), encoding="utf-8")
+    (folder / f"Pulumi.{stack}.yaml").write_text(
+        yaml.safe_dump({"config": config}), encoding="utf-8"
+    )
 
 
 @cache
 def run_with(stack: str, settings: str, preview: bool) -> Program:
     """Run the program with these settings as JSON."""
-    deployment = run_program(ROOT, stack, _Provider(preview), preview=preview, config={"gatehouse:settings": settings})
-    return Program([_resource(resource.registration) for resource in deployment.resources], deployment.exports)
+    deployment = run_program(
+        ROOT, stack, _Provider(preview), preview=preview, config={"gatehouse:settings": settings}
+    )
+    return Program(
+        [_resource(resource.registration) for resource in deployment.resources], deployment.exports
+    )
 
 
 def _resource(registration: Registration) -> Resource:
@@ -166,8 +212,12 @@ def _resource(registration: Registration) -> Resource:
 def run_account(settings: str) -> Program:
     """Run the project `account` with these settings as JSON."""
     config = {"gatehouse-account:settings": settings}
-    deployment = run_program(ROOT / "account", "main", _Provider(preview=False), preview=False, config=config)
-    return Program([_resource(resource.registration) for resource in deployment.resources], deployment.exports)
+    deployment = run_program(
+        ROOT / "account", "main", _Provider(preview=False), preview=False, config=config
+    )
+    return Program(
+        [_resource(resource.registration) for resource in deployment.resources], deployment.exports
+    )
 
 
 class _Provider:
@@ -180,10 +230,18 @@ class _Provider:
         if self._preview:
             return "", dict(registration.inputs)
         name = registration.name
-        outputs = {"arn": f"arn:aws:mock:::{name}", **registration.inputs, **PROVIDER_OUTPUTS.get(registration.type, {})}
+        outputs = {
+            "arn": f"arn:aws:mock:::{name}",
+            **registration.inputs,
+            **PROVIDER_OUTPUTS.get(registration.type, {}),
+        }
         return f"{name}-id", outputs
 
-    def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any]:
+    def invoke(
+        self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
+    ) -> dict[str, Any]:
         if token != "aws:ec2/getManagedPrefixList:getManagedPrefixList":
-            raise SandboxError(f"The program calls {token}, although every other value is in the stack file.")
+            raise SandboxError(
+                f"The program calls {token}, although every other value is in the stack file."
+            )
         return invoke(token, args)

@@ -16,22 +16,36 @@ NAMES = Naming("dev", "123456789012", "eu-west-1")
 @pytest.mark.requirement("TR-11")
 @pytest.mark.parametrize("stack", STACKS)
 def test_only_console_signs_checkpoints_with_ecdsa(stack: str) -> None:
-    (sign,) = (s for s in run(stack).statements("kms/key:Key", "audit").values() if {"kms:Sign", "kms:*"} & set(s["Action"]))
-    assert sign["Principal"] == {"AWS": [f"arn:aws:iam::123456789012:role/gatehouse-{stack}-console-task"]}
+    (sign,) = (
+        s
+        for s in run(stack).statements("kms/key:Key", "audit").values()
+        if {"kms:Sign", "kms:*"} & set(s["Action"])
+    )
+    assert sign["Principal"] == {
+        "AWS": [f"arn:aws:iam::123456789012:role/gatehouse-{stack}-console-task"]
+    }
     assert sign["Condition"]["StringEquals"]["kms:SigningAlgorithm"] == "ECDSA_SHA_256"
     key = run(stack).get("kms/key:Key", "audit").inputs
-    assert (key["keyUsage"], key["customerMasterKeySpec"], "enableKeyRotation" in key) == ("SIGN_VERIFY", "ECC_NIST_P256", False)
+    assert (key["keyUsage"], key["customerMasterKeySpec"], "enableKeyRotation" in key) == (
+        "SIGN_VERIFY",
+        "ECC_NIST_P256",
+        False,
+    )
 
 
 @pytest.mark.requirement("CG-17")
 @pytest.mark.parametrize("stack", STACKS)
 def test_encryption_keys_are_rotated(stack: str) -> None:
-    rotated = {a.name for a in run(stack).of_type("kms/key:Key") if a.inputs.get("enableKeyRotation")}
+    rotated = {
+        a.name for a in run(stack).of_type("kms/key:Key") if a.inputs.get("enableKeyRotation")
+    }
     assert rotated == {"data", "secrets", "logs", "backup", "sharing"}
 
 
 def test_keys_are_multi_region_only_with_replication() -> None:
-    regions = {s: run(s).get("kms/key:Key", "backup").inputs.get("multiRegion", False) for s in STACKS}
+    regions = {
+        s: run(s).get("kms/key:Key", "backup").inputs.get("multiRegion", False) for s in STACKS
+    }
     replicas = {s: len(run(s).of_type("kms/replicaKey:ReplicaKey")) for s in STACKS}
     assert regions == {"dev": False, "staging": False, "prod": True}
     assert replicas == {"dev": 0, "staging": 0, "prod": 1}
@@ -48,7 +62,9 @@ def test_notification_topic_accepts_own_account_over_tls() -> None:
 def test_key_is_limited_to_the_notification_topic() -> None:
     (statement,) = resource_policies.notification_key_statements(NAMES)
     topic = "arn:aws:sns:eu-west-1:123456789012:gatehouse-dev-notifications"
-    assert statement["Condition"] == {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}}
+    assert statement["Condition"] == {
+        "StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}
+    }
     assert statement in list(run("dev").statements("kms/key:Key", "logs").values())
 
 
@@ -57,9 +73,19 @@ def test_key_is_limited_to_the_notification_topic() -> None:
 def test_stack_has_budget_without_anomaly_monitor(stack: str, limit: str) -> None:
     program = run(stack)
     (budget,) = program.of_type("budgets/budget:Budget")
-    assert (budget.inputs["limitAmount"], budget.inputs["limitUnit"], budget.inputs["timeUnit"]) == (limit, "USD", "MONTHLY")
-    assert {n["notificationType"] for n in budget.inputs["notifications"]} == {"ACTUAL", "FORECASTED"}
-    assert all(n["subscriberSnsTopicArns"] == ["arn:aws:mock:::service-notifications"] for n in budget.inputs["notifications"])
+    assert (
+        budget.inputs["limitAmount"],
+        budget.inputs["limitUnit"],
+        budget.inputs["timeUnit"],
+    ) == (limit, "USD", "MONTHLY")
+    assert {n["notificationType"] for n in budget.inputs["notifications"]} == {
+        "ACTUAL",
+        "FORECASTED",
+    }
+    assert all(
+        n["subscriberSnsTopicArns"] == ["arn:aws:mock:::service-notifications"]
+        for n in budget.inputs["notifications"]
+    )
     assert program.of_type("costexplorer/anomalyMonitor:AnomalyMonitor") == []
 
 
@@ -68,15 +94,24 @@ def test_stack_has_budget_without_anomaly_monitor(stack: str, limit: str) -> Non
     ("anomalies", "monitor_type", "dimension", "specification"),
     [
         ("service", "DIMENSIONAL", "SERVICE", None),
-        ("tag", "CUSTOM", None, {"Tags": {"Key": "Environment", "MatchOptions": ["EQUALS"], "Values": ["dev"]}}),
+        (
+            "tag",
+            "CUSTOM",
+            None,
+            {"Tags": {"Key": "Environment", "MatchOptions": ["EQUALS"], "Values": ["dev"]}},
+        ),
     ],
 )
-def test_anomaly_monitor(anomalies: str, monitor_type: str, dimension: str | None, specification: dict[str, Any] | None) -> None:
+def test_anomaly_monitor(
+    anomalies: str, monitor_type: str, dimension: str | None, specification: dict[str, Any] | None
+) -> None:
     program = run("dev", changes={"budget.anomalies": anomalies})
     monitor = program.get("costexplorer/anomalyMonitor:AnomalyMonitor", "budget").inputs
     assert (monitor["monitorType"], monitor.get("monitorDimension")) == (monitor_type, dimension)
     assert json.loads(monitor.get("monitorSpecification", "null")) == specification
-    subscription = program.get("costexplorer/anomalySubscription:AnomalySubscription", "budget").inputs
+    subscription = program.get(
+        "costexplorer/anomalySubscription:AnomalySubscription", "budget"
+    ).inputs
     assert subscription["monitorArnLists"] == ["arn:aws:mock:::budget"]
     assert [s["type"] for s in subscription["subscribers"]] == ["SNS"]
 
@@ -84,6 +119,10 @@ def test_anomaly_monitor(anomalies: str, monitor_type: str, dimension: str | Non
 @pytest.mark.parametrize("stack", STACKS)
 def test_edge_subnets_are_excluded_from_public_access_block(stack: str) -> None:
     excluded = run(stack).of_type("ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion")
-    subnets = {a.name for a in run(stack).of_type("ec2/subnet:Subnet") if a.inputs["tags"]["Tier"] == "edge"}
+    subnets = {
+        a.name
+        for a in run(stack).of_type("ec2/subnet:Subnet")
+        if a.inputs["tags"]["Tier"] == "edge"
+    }
     assert {a.name for a in excluded} == subnets
     assert {a.inputs["internetGatewayExclusionMode"] for a in excluded} == {"allow-bidirectional"}

@@ -31,7 +31,10 @@ TYPES = {
         "aws:cfg/deliveryChannel:DeliveryChannel",
         "aws:cfg/recorderStatus:RecorderStatus",
     },
-    "guardduty": {"aws:guardduty/detector:Detector", "aws:guardduty/detectorFeature:DetectorFeature"},
+    "guardduty": {
+        "aws:guardduty/detector:Detector",
+        "aws:guardduty/detectorFeature:DetectorFeature",
+    },
     "security_hub": {"aws:securityhub/account:Account"},
 }
 """Resource types of each guard. The bucket for AWS Config is not a guard."""
@@ -54,7 +57,12 @@ def test_every_guard_is_off_by_default() -> None:
     ):
         program = run_account(json.dumps(settings))
         assert [row.type for row in program.resources if row.type.startswith("aws:")] == []
-        assert program.exports == {"account": ACCOUNT, "region": REGION, "accountGuards": "external", "guards": []}
+        assert program.exports == {
+            "account": ACCOUNT,
+            "region": REGION,
+            "accountGuards": "external",
+            "guards": [],
+        }
 
 
 @pytest.mark.parametrize("guard", GUARDS)
@@ -71,12 +79,20 @@ def test_guards_stay_in_aws(mode: str) -> None:
     program = account(mode)
     assert {row.type for row in guards(program).values()} == GUARD_TYPES
     assert [key for key, row in guards(program).items() if not row.retain] == []
-    buckets = [row for row in program.resources if row.type in ("aws:s3/bucket:Bucket", "aws:s3/bucketPolicy:BucketPolicy")]
+    buckets = [
+        row
+        for row in program.resources
+        if row.type in ("aws:s3/bucket:Bucket", "aws:s3/bucketPolicy:BucketPolicy")
+    ]
     assert [(row.protect, row.retain) for row in buckets] == [(True, True)] * 2
 
 
 def test_adopted_guards_are_imported() -> None:
-    imported = {row.type.rpartition(":")[2]: row.import_id for row in guards(account("adopt")).values() if row.import_id}
+    imported = {
+        row.type.rpartition(":")[2]: row.import_id
+        for row in guards(account("adopt")).values()
+        if row.import_id
+    }
     assert imported == {
         "AccountPublicAccessBlock": ACCOUNT,
         "EncryptionByDefault": "default",
@@ -96,10 +112,20 @@ def test_adopted_guards_are_imported() -> None:
 def test_adopted_guards_keep_their_names() -> None:
     """A change of the name would replace the guard, which AWS rejects while the old one exists."""
     program = account("adopt")
-    assert program.get("accessanalyzer/analyzer:Analyzer", "guards").inputs["analyzerName"] == EXISTING["analyzer_name"]
-    assert program.get("cfg/recorder:Recorder", "guards").inputs["name"] == EXISTING["recorder_name"]
-    assert program.get("cfg/deliveryChannel:DeliveryChannel", "guards").inputs["name"] == EXISTING["delivery_channel_name"]
-    assert program.get("securityhub/account:Account", "guards").ignored == ("enableDefaultStandards",)
+    assert (
+        program.get("accessanalyzer/analyzer:Analyzer", "guards").inputs["analyzerName"]
+        == EXISTING["analyzer_name"]
+    )
+    assert (
+        program.get("cfg/recorder:Recorder", "guards").inputs["name"] == EXISTING["recorder_name"]
+    )
+    assert (
+        program.get("cfg/deliveryChannel:DeliveryChannel", "guards").inputs["name"]
+        == EXISTING["delivery_channel_name"]
+    )
+    assert program.get("securityhub/account:Account", "guards").ignored == (
+        "enableDefaultStandards",
+    )
 
 
 @pytest.mark.parametrize("mode", ["create", "adopt"])
@@ -113,34 +139,56 @@ def test_resources_have_the_provider_and_the_tags_of_the_account() -> None:
     (provider,) = (row for row in program.resources if row.type == "pulumi:providers:aws")
     assert json.loads(provider.inputs["allowedAccountIds"]) == [ACCOUNT]
     tags = json.loads(provider.inputs["defaultTags"])["tags"]
-    assert (tags["Project"], tags["Environment"], tags["Owner"]) == ("gatehouse", "account", "platform")
+    assert (tags["Project"], tags["Environment"], tags["Owner"]) == (
+        "gatehouse",
+        "account",
+        "platform",
+    )
     resources = [row for row in program.resources if row.type.startswith("aws:")]
-    assert {("pulumi:providers:aws::aws" in row.provider, "::gatehouse:" in row.parent) for row in resources} == {(True, True)}
+    assert {
+        ("pulumi:providers:aws::aws" in row.provider, "::gatehouse:" in row.parent)
+        for row in resources
+    } == {(True, True)}
 
 
 def test_config_recorder_uses_the_shared_role_and_its_bucket() -> None:
     program = account("create")
     role = program.get("cfg/recorder:Recorder", "guards").inputs["roleArn"]
-    assert role == f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/config.amazonaws.com/AWSServiceRoleForConfig"
+    assert (
+        role
+        == f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/config.amazonaws.com/AWSServiceRoleForConfig"  # noqa: E501
+    )
     channel = program.get("cfg/deliveryChannel:DeliveryChannel", "guards").inputs
     bucket = f"gatehouse-account-config-{ACCOUNT}-{REGION}"
     assert program.get("s3/bucket:Bucket", "config").inputs["bucket"] == bucket
     statement = program.statements("s3/bucketPolicy:BucketPolicy", "config")["AllowConfigWrite"]
-    assert statement["Resource"] == [f"arn:aws:s3:::{bucket}/{channel['s3KeyPrefix']}/AWSLogs/{ACCOUNT}/Config/*"]
+    assert statement["Resource"] == [
+        f"arn:aws:s3:::{bucket}/{channel['s3KeyPrefix']}/AWSLogs/{ACCOUNT}/Config/*"
+    ]
 
 
 def test_config_writes_to_its_prefix_for_own_account() -> None:
     check, write = bucket_policies.config_writers(Naming("account", ACCOUNT, REGION), "sink")
     assert write["Resource"] == [f"arn:aws:s3:::sink/config/AWSLogs/{ACCOUNT}/Config/*"]
-    assert all(s["Condition"]["StringEquals"]["aws:SourceAccount"] == ACCOUNT for s in (check, write))
+    assert all(
+        s["Condition"]["StringEquals"]["aws:SourceAccount"] == ACCOUNT for s in (check, write)
+    )
     assert "s3:PutObject" not in check["Action"]
 
 
 def test_budget_covers_the_whole_account() -> None:
-    budget = account("none", budget={"monthly_usd": 300, "emails": ["finance@acme.dev"]}).get("budgets/budget:Budget", "guards")
+    budget = account("none", budget={"monthly_usd": 300, "emails": ["finance@acme.dev"]}).get(
+        "budgets/budget:Budget", "guards"
+    )
     assert (budget.inputs["limitAmount"], "filterExpression" in budget.inputs) == ("300", False)
-    assert {row["notificationType"] for row in budget.inputs["notifications"]} == {"ACTUAL", "FORECASTED"}
-    assert all(row["subscriberEmailAddresses"] == ["finance@acme.dev"] for row in budget.inputs["notifications"])
+    assert {row["notificationType"] for row in budget.inputs["notifications"]} == {
+        "ACTUAL",
+        "FORECASTED",
+    }
+    assert all(
+        row["subscriberEmailAddresses"] == ["finance@acme.dev"]
+        for row in budget.inputs["notifications"]
+    )
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -166,14 +214,20 @@ def test_other_stacks_create_no_guards(stack: str) -> None:
         ({"existing.detector_id": EXISTING["detector_id"]}, "existing.detector_id"),
         ({"guards.guardduty": "adopt"}, "existing.detector_id"),
         ({"guards.access_analyzer": "adopt"}, "existing.analyzer_name"),
-        ({"guards.config_recorder": "adopt", "existing.recorder_name": "default"}, "existing.delivery_channel_name"),
+        (
+            {"guards.config_recorder": "adopt", "existing.recorder_name": "default"},
+            "existing.delivery_channel_name",
+        ),
         ({"budget": {"monthly_usd": 0}}, "budget.monthly_usd"),
         ({"budget": {"monthly_usd": 100}}, "budget.emails"),
         ({"domain": "gatehouse.acme.dev"}, "domain"),
     ],
 )
 def test_invalid_value_is_rejected(changes: dict[str, Any], key: str) -> None:
-    assert [message.partition(" ")[0] for message in account_mistakes(raw_account_settings("none", changes))] == [key]
+    assert [
+        message.partition(" ")[0]
+        for message in account_mistakes(raw_account_settings("none", changes))
+    ] == [key]
 
 
 @pytest.mark.parametrize("raw", [None, "create", []])

@@ -13,11 +13,18 @@ from tests.iam_evaluation import Call, Effect, decide
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 HOME = {"aws:RequestedRegion": NAMES.region}
-EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-CHARACTERS_MAX = 6144  # of a managed policy without white space (IAM user guide, "IAM and AWS STS quotas")
+EVERYTHING = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
+CHARACTERS_MAX = (
+    6144  # of a managed policy without white space (IAM user guide, "IAM and AWS STS quotas")
+)
 
 
-def effect(action: str, context: dict[str, Any] = HOME, identity: dict[str, Any] = EVERYTHING) -> Effect:
+def effect(
+    action: str, context: dict[str, Any] = HOME, identity: dict[str, Any] = EVERYTHING
+) -> Effect:
     """The effect of a call by a role with this identity policy and the boundary."""
     call = Call(NAMES.role_arn("gateway-task"), action, "*", context)
     return decide(call, identity=[identity], limits=[boundary_policy([NAMES.region])])
@@ -27,9 +34,16 @@ def effect(action: str, context: dict[str, Any] = HOME, identity: dict[str, Any]
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_role_has_the_permissions_boundary(stack: str) -> None:
     program = run(stack)
-    assert program.get("iam/policy:Policy", "permissions-boundary").inputs["name"] == f"gatehouse-{stack}-boundary"
+    assert (
+        program.get("iam/policy:Policy", "permissions-boundary").inputs["name"]
+        == f"gatehouse-{stack}-boundary"
+    )
     # The pipeline's roles have another boundary, see tests/components/test_delivery.py.
-    roles = [role for role in program.of_type("iam/role:Role") if "Federated" not in role.inputs["assumeRolePolicy"]]
+    roles = [
+        role
+        for role in program.of_type("iam/role:Role")
+        if "Federated" not in role.inputs["assumeRolePolicy"]
+    ]
     boundaries = {role.name: role.inputs.get("permissionsBoundary") for role in roles}
     assert len(boundaries) >= 10
     assert len(set(boundaries.values())) == 1, boundaries
@@ -52,7 +66,9 @@ def test_boundary_allows_every_granted_action(stack: str) -> None:
     not_allowed = {
         action
         for action in granted
-        if not decide(Call(NAMES.role_arn("x"), action, "*", HOME), identity=[EVERYTHING], limits=limits).allowed
+        if not decide(
+            Call(NAMES.role_arn("x"), action, "*", HOME), identity=[EVERYTHING], limits=limits
+        ).allowed
     }
     assert not_allowed == set()
 
@@ -61,9 +77,25 @@ def test_boundary_allows_every_granted_action(stack: str) -> None:
 @pytest.mark.parametrize(
     "action",
     [
-        *("iam:CreateUser", "iam:PutRolePolicy", "iam:PassRole", "iam:DeleteRolePermissionsBoundary", "sts:AssumeRole"),
-        *("cloudtrail:StopLogging", "guardduty:DeleteDetector", "backup:DeleteRecoveryPoint", "kms:PutKeyPolicy"),
-        *("kms:ScheduleKeyDeletion", "s3:PutBucketPolicy", "s3:BypassGovernanceRetention", "secretsmanager:DeleteSecret"),
+        *(
+            "iam:CreateUser",
+            "iam:PutRolePolicy",
+            "iam:PassRole",
+            "iam:DeleteRolePermissionsBoundary",
+            "sts:AssumeRole",
+        ),
+        *(
+            "cloudtrail:StopLogging",
+            "guardduty:DeleteDetector",
+            "backup:DeleteRecoveryPoint",
+            "kms:PutKeyPolicy",
+        ),
+        *(
+            "kms:ScheduleKeyDeletion",
+            "s3:PutBucketPolicy",
+            "s3:BypassGovernanceRetention",
+            "secretsmanager:DeleteSecret",
+        ),
         *("logs:Unmask", "logs:DeleteDataProtectionPolicy"),
     ],
 )
@@ -77,7 +109,12 @@ def test_boundary_denies_action_of_administrator(action: str) -> None:
     [
         ("s3:PutObject", NAMES.region, EVERYTHING, Effect.ALLOWED),
         ("s3:PutObject", "us-east-1", EVERYTHING, Effect.NOT_ALLOWED),
-        ("s3:PutObject", NAMES.region, {"Version": "2012-10-17", "Statement": []}, Effect.NOT_ALLOWED),
+        (
+            "s3:PutObject",
+            NAMES.region,
+            {"Version": "2012-10-17", "Statement": []},
+            Effect.NOT_ALLOWED,
+        ),
         ("ec2:RunInstances", NAMES.region, EVERYTHING, Effect.NOT_ALLOWED),
         ("dynamodb:DeleteTable", NAMES.region, EVERYTHING, Effect.NOT_ALLOWED),
     ],

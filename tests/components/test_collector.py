@@ -21,7 +21,11 @@ def program() -> Program:
 @pytest.mark.parametrize("process", SERVING)
 def test_service_task_has_nonessential_collector_by_digest(process: str) -> None:
     process_container, sidecar = program().containers(process)
-    assert (process_container["name"], process_container["essential"], sidecar["essential"]) == (process, True, False)
+    assert (process_container["name"], process_container["essential"], sidecar["essential"]) == (
+        process,
+        True,
+        False,
+    )
     assert sidecar["image"].endswith(f"gatehouse-dev-collector@{DIGEST}")
     assert [container["name"] for container in run("dev").containers(process)] == [process]
     assert [container["name"] for container in program().containers("migrate")] == ["migrate"]
@@ -41,9 +45,14 @@ def test_collector_scrapes_services_and_listens_on_localhost(process: str) -> No
     definition = read().processes[process]
     document = collector_configuration(definition, Naming("dev", "123456789012", "eu-west-1"))
     (job,) = document["receivers"]["prometheus"]["config"]["scrape_configs"]
-    assert job["static_configs"][0]["targets"] == [f"127.0.0.1:{service.port}" for service in definition.services]
+    assert job["static_configs"][0]["targets"] == [
+        f"127.0.0.1:{service.port}" for service in definition.services
+    ]
     assert (job["scheme"], job["tls_config"]["insecure_skip_verify"]) == ("https", True)
-    listening = [document["extensions"]["health_check"], *document["receivers"]["otlp"]["protocols"].values()]
+    listening = [
+        document["extensions"]["health_check"],
+        *document["receivers"]["otlp"]["protocols"].values(),
+    ]
     assert all(listener["endpoint"].startswith("127.0.0.1:") for listener in listening)
     for pipeline in document["service"]["pipelines"].values():
         assert set(pipeline["receivers"]) <= set(document["receivers"])
@@ -60,14 +69,24 @@ def test_collector_adds_permissions_only_if_enabled(process: str) -> None:
     assert on["WriteLog"]["Resource"] == [
         f"arn:aws:logs:eu-west-1:123456789012:log-group:/gatehouse/dev/{process}:log-stream:otel-metrics"
     ]
-    pulled = [deployment.permissions(f"{process}-execution")["PullImage"]["Resource"] for deployment in (program(), run("dev"))]
-    assert [arn.rpartition("/")[2] for arn in pulled[0]] == ["gatehouse-dev-runtime", "gatehouse-dev-collector"]
+    pulled = [
+        deployment.permissions(f"{process}-execution")["PullImage"]["Resource"]
+        for deployment in (program(), run("dev"))
+    ]
+    assert [arn.rpartition("/")[2] for arn in pulled[0]] == [
+        "gatehouse-dev-runtime",
+        "gatehouse-dev-collector",
+    ]
     assert [arn.rpartition("/")[2] for arn in pulled[1]] == ["gatehouse-dev-runtime"]
 
 
 @pytest.mark.requirement("ECS-10")
-@pytest.mark.parametrize(("stack", "has_collector"), [("dev", False), ("staging", True), ("prod", True)])
-def test_staging_and_prod_have_a_collector_that_receives_traces(stack: str, has_collector: bool) -> None:
+@pytest.mark.parametrize(
+    ("stack", "has_collector"), [("dev", False), ("staging", True), ("prod", True)]
+)
+def test_staging_and_prod_have_a_collector_that_receives_traces(
+    stack: str, has_collector: bool
+) -> None:
     deployment = run(stack)
     for process in SERVING:
         application, *sidecars = deployment.containers(process)
@@ -77,12 +96,19 @@ def test_staging_and_prod_have_a_collector_that_receives_traces(stack: str, has_
         assert [sidecar["image"] for sidecar in sidecars] == [COLLECTOR_IMAGE] * has_collector
         arns = deployment.permissions(f"{process}-execution")["PullImage"]["Resource"]
         assert [arn.rpartition("/")[2] for arn in arns] == [f"gatehouse-{stack}-runtime"]
-    receivers = collector_configuration(read().processes["gateway"], Naming(stack, "123456789012", "eu-west-1"))["receivers"]
-    assert f"http://{receivers['otlp']['protocols']['http']['endpoint']}/v1/traces" == TRACES_ENDPOINT
+    receivers = collector_configuration(
+        read().processes["gateway"], Naming(stack, "123456789012", "eu-west-1")
+    )["receivers"]
+    assert (
+        f"http://{receivers['otlp']['protocols']['http']['endpoint']}/v1/traces" == TRACES_ENDPOINT
+    )
 
 
 def test_published_image_is_pinned_by_digest() -> None:
-    assert re.fullmatch(r"public\.ecr\.aws/aws-observability/aws-otel-collector@sha256:[0-9a-f]{64}", COLLECTOR_IMAGE)
+    assert re.fullmatch(
+        r"public\.ecr\.aws/aws-observability/aws-otel-collector@sha256:[0-9a-f]{64}",
+        COLLECTOR_IMAGE,
+    )
 
 
 def test_guide_lists_spans_of_every_process_and_function() -> None:
@@ -90,8 +116,11 @@ def test_guide_lists_spans_of_every_process_and_function() -> None:
     table = guide.partition("| process or function |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| `([\w-]+)`", table, re.MULTILINE)
     functions = {file.stem for file in (ROOT / "runtime" / "functions").glob("*.py")}
-    assert sorted(rows) == sorted({*read().processes, *read(functions=["sharing"]).functions, *functions})
+    assert sorted(rows) == sorted(
+        {*read().processes, *read(functions=["sharing"]).functions, *functions}
+    )
     deployed = {
-        function.name: function.inputs["tracingConfig"] for function in run("staging").of_type("lambda/function:Function")
+        function.name: function.inputs["tracingConfig"]
+        for function in run("staging").of_type("lambda/function:Function")
     }
     assert deployed == {name: {"mode": "Active"} for name in ("sharing", *functions)}

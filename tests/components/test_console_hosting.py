@@ -1,4 +1,6 @@
-"""The console behind CloudFront: files from a private bucket, and all other requests through an internal load balancer."""
+"""The console behind CloudFront: files from a private bucket, and all other requests through an
+internal load balancer.
+"""
 
 import json
 import re
@@ -24,7 +26,9 @@ pytestmark = pytest.mark.requirement("CG-13")
 STACK = "staging"
 NAMES = Naming(STACK, "123456789012", "eu-west-1")
 HOST = "console.staging.gatehouse.example.com"
-OWN, FOREIGN = (f"arn:aws:cloudfront::{account}:distribution/E1" for account in ("123456789012", "210987654321"))
+OWN, FOREIGN = (
+    f"arn:aws:cloudfront::{account}:distribution/E1" for account in ("123456789012", "210987654321")
+)
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 ALL_VIEWER = "216adef6-5c7f-47e4-b989-5492eafa07d3"
 
@@ -39,7 +43,11 @@ def distribution() -> dict[str, Any]:
 
 def behavior(path: str) -> dict[str, Any]:
     """The cache behavior for a path: the first one whose pattern matches, otherwise the default."""
-    matching = (item for item in distribution()["orderedCacheBehaviors"] if fnmatchcase(path, item["pathPattern"]))
+    matching = (
+        item
+        for item in distribution()["orderedCacheBehaviors"]
+        if fnmatchcase(path, item["pathPattern"])
+    )
     result: dict[str, Any] = next(matching, distribution()["defaultCacheBehavior"])
     return result
 
@@ -47,7 +55,15 @@ def behavior(path: str) -> dict[str, Any]:
 def api_paths() -> list[str]:
     """Every path of the console except those of the web UI."""
     paths = {re.sub(r"\{\w+\}", "x", endpoint.path) for endpoint in ENDPOINTS}
-    paths |= {START_PATH, CALLBACK_PATH, SIGN_OUT_PATH, "/openapi.json", "/operations.json", "/healthz", "/readyz"}
+    paths |= {
+        START_PATH,
+        CALLBACK_PATH,
+        SIGN_OUT_PATH,
+        "/openapi.json",
+        "/operations.json",
+        "/healthz",
+        "/readyz",
+    }
     assert len(paths) > 40
     return sorted(paths)
 
@@ -66,8 +82,14 @@ def files_policy() -> dict[str, Any]:
 def test_switch_keeps_the_priorities_of_listener_rules() -> None:
     """AWS rejects a rule with the priority of a rule that the update deletes later."""
     before, after = (
-        {rule.name: rule.inputs["priority"] for rule in deployed.of_type("lb/listenerRule:ListenerRule")}
-        for deployed in (run("prod"), run("prod", changes={"services.console.hosting": "cloudfront"}))
+        {
+            rule.name: rule.inputs["priority"]
+            for rule in deployed.of_type("lb/listenerRule:ListenerRule")
+        }
+        for deployed in (
+            run("prod"),
+            run("prod", changes={"services.console.hosting": "cloudfront"}),
+        )
     )
     assert before.keys() - after.keys() == {"forward-console", "test-console"}
     assert [name for name in before.keys() & after.keys() if before[name] != after[name]] == []
@@ -83,7 +105,9 @@ def test_switch_keeps_the_priorities_of_listener_rules() -> None:
         ("lambda.amazonaws.com", "s3:GetObject", OWN, Effect.NOT_ALLOWED),
     ],
 )
-def test_only_own_distributions_read_the_files(principal: str, action: str, source: str, effect: Effect) -> None:
+def test_only_own_distributions_read_the_files(
+    principal: str, action: str, source: str, effect: Effect
+) -> None:
     context = {"aws:SourceArn": source, "aws:SecureTransport": "true", "s3:TlsVersion": "1.3"}
     object_arn = f"{NAMES.bucket_arn('web-ui')}/index.html"
     assert decide(Call(principal, action, object_arn, context), resource=files_policy()) is effect
@@ -103,7 +127,12 @@ def test_distributions_decrypt_only_the_files(source: str, bucket: str, allowed:
         "kms:EncryptionContext:aws:s3:arn": NAMES.bucket_arn(bucket),
     }
     call = Call("cloudfront.amazonaws.com", "kms:Decrypt", context=context)
-    assert decide(call, resource=program().policy("kms/key:Key", "data"), resource_decides=True).allowed is allowed
+    assert (
+        decide(
+            call, resource=program().policy("kms/key:Key", "data"), resource_decides=True
+        ).allowed
+        is allowed
+    )
 
 
 def test_container_form_grants_cloudfront_nothing() -> None:
@@ -114,8 +143,19 @@ def test_container_form_grants_cloudfront_nothing() -> None:
 def test_api_requests_are_forwarded_unchanged(path: str) -> None:
     found = behavior(path)
     assert found["targetOriginId"] == "console"
-    assert (found["cachePolicyId"], found["originRequestPolicyId"]) == (CACHING_DISABLED, ALL_VIEWER)
-    assert set(found["allowedMethods"]) == {"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"}
+    assert (found["cachePolicyId"], found["originRequestPolicyId"]) == (
+        CACHING_DISABLED,
+        ALL_VIEWER,
+    )
+    assert set(found["allowedMethods"]) == {
+        "GET",
+        "HEAD",
+        "OPTIONS",
+        "PUT",
+        "POST",
+        "PATCH",
+        "DELETE",
+    }
     assert "functionAssociations" not in found
 
 
@@ -133,21 +173,35 @@ def test_error_responses_are_not_rewritten() -> None:
 def test_function_serves_the_index_for_pages_only() -> None:
     uris = [*page_paths(), "/assets/index-1.js", "/unknown", "/keys/x/y", "/index.html"]
     script = f"{web_ui.function_code()}\nconst uris = {json.dumps(uris)};\n" + (
-        "console.log(JSON.stringify(uris.map((uri) => { const result = handler({ request: { uri } });"
+        "console.log(JSON.stringify(uris.map((uri) => { const result = handler({ request: { "
+        "uri } });"
         " return result.uri || result.statusCode; })));"
     )
     node = shutil.which("node", path=nodejs.environment()["PATH"])
     assert node, "Node.js is missing: run scripts/setup.sh"
     ran = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True)
-    assert json.loads(ran.stdout) == [*["/index.html"] * len(page_paths()), "/assets/index-1.js", 404, 404, 404]
-    script = f"{web_ui.function_code()}\nconsole.log(JSON.stringify(handler({{ request: {{ uri: '/nothing' }} }})));"
-    denied = json.loads(subprocess.run([node, "-e", script], capture_output=True, text=True, check=True).stdout)
+    assert json.loads(ran.stdout) == [
+        *["/index.html"] * len(page_paths()),
+        "/assets/index-1.js",
+        404,
+        404,
+        404,
+    ]
+    script = (
+        f"{web_ui.function_code()}\nconsole.log(JSON.stringify(handler({{ request: {{ "
+        f"uri: '/nothing' }} }})));"
+    )
+    denied = json.loads(
+        subprocess.run([node, "-e", script], capture_output=True, text=True, check=True).stdout
+    )
     assert denied["headers"]["content-type"]["value"] == "text/html; charset=utf-8"
     assert '<a href="/">Go to the overview</a>' in denied["body"]["data"]
 
 
 def test_security_headers_are_those_of_the_console() -> None:
-    policy = program().get("cloudfront/responseHeadersPolicy:ResponseHeadersPolicy", "console").inputs
+    policy = (
+        program().get("cloudfront/responseHeadersPolicy:ResponseHeadersPolicy", "console").inputs
+    )
     security = policy["securityHeadersConfig"]
     transport = security["strictTransportSecurity"]
     assert transport["includeSubdomains"]
@@ -155,7 +209,9 @@ def test_security_headers_are_those_of_the_console() -> None:
     sent = {item["header"]: item["value"] for item in policy["customHeadersConfig"]["items"]} | {
         "Content-Security-Policy": security["contentSecurityPolicy"]["contentSecurityPolicy"],
         "Referrer-Policy": security["referrerPolicy"]["referrerPolicy"],
-        "Strict-Transport-Security": f"max-age={transport['accessControlMaxAgeSec']}; includeSubDomains",
+        "Strict-Transport-Security": (
+            f"max-age={transport['accessControlMaxAgeSec']}; includeSubDomains"
+        ),
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": security["frameOptions"]["frameOption"],
     }
@@ -171,20 +227,34 @@ def test_header_that_cloudfront_cannot_represent_is_rejected() -> None:
 
 
 def test_headers_of_the_console_take_precedence() -> None:
-    policy = program().get("cloudfront/responseHeadersPolicy:ResponseHeadersPolicy", "console").inputs
+    policy = (
+        program().get("cloudfront/responseHeadersPolicy:ResponseHeadersPolicy", "console").inputs
+    )
     sections = [*policy["securityHeadersConfig"].values(), *policy["customHeadersConfig"]["items"]]
-    assert [section for section in sections if section["override"]] == [{"override": True}]  # nosniff, the only value
+    assert [section for section in sections if section["override"]] == [
+        {"override": True}
+    ]  # nosniff, the only value
 
 
 def test_every_built_file_is_uploaded() -> None:
-    objects = {item.inputs["key"]: item.inputs for item in program().of_type("s3/bucketObjectv2:BucketObjectv2")}
-    built = {f"assets/{path.name}" for path in (web_ui.FOLDER / "assets").iterdir() if path.suffix not in (".br", ".gz")}
+    objects = {
+        item.inputs["key"]: item.inputs
+        for item in program().of_type("s3/bucketObjectv2:BucketObjectv2")
+    }
+    built = {
+        f"assets/{path.name}"
+        for path in (web_ui.FOLDER / "assets").iterdir()
+        if path.suffix not in (".br", ".gz")
+    }
     assert set(objects) == {"index.html", *built}
     assert objects["index.html"]["cacheControl"] == "no-cache"
     assert {item["cacheControl"] for key, item in objects.items() if key != "index.html"} == {
         "public, max-age=31536000, immutable"
     }
-    assert {item["contentType"] for item in objects.values()} >= {"text/html; charset=utf-8", "text/css; charset=utf-8"}
+    assert {item["contentType"] for item in objects.values()} >= {
+        "text/html; charset=utf-8",
+        "text/css; charset=utf-8",
+    }
 
 
 def test_missing_web_ui_is_reported(tmp_path: Any) -> None:
@@ -204,9 +274,15 @@ def test_distribution_requires_tls_and_serves_one_host() -> None:
 
 
 def test_load_balancer_of_the_console_is_internal() -> None:
-    balancers = {item.name: item.inputs for item in program().of_type("lb/loadBalancer:LoadBalancer")}
-    assert {name: item["internal"] for name, item in balancers.items()} == {"edge": False, "origin": True}
-    # The internal load balancer keeps the header of CloudFront, which ends with the address of the viewer.
+    balancers = {
+        item.name: item.inputs for item in program().of_type("lb/loadBalancer:LoadBalancer")
+    }
+    assert {name: item["internal"] for name, item in balancers.items()} == {
+        "edge": False,
+        "origin": True,
+    }
+    # The internal load balancer keeps the header of CloudFront, which ends with the address of the
+    # viewer.
     assert balancers["origin"]["xffHeaderProcessingMode"] == "preserve"
     hosts = {
         rule.name: rule.inputs["conditions"][0]["hostHeader"]["values"]
@@ -214,8 +290,15 @@ def test_load_balancer_of_the_console_is_internal() -> None:
         if "hostHeader" in rule.inputs["conditions"][0]
     }
     assert hosts["forward-origin"] == [HOST]
-    assert [name for name, values in hosts.items() if HOST in values] == ["forward-origin", "test-origin"]
-    assert [item.inputs["port"] for item in program().of_type("lb/listener:Listener") if item.name == "origin-https"] == [443]
+    assert [name for name, values in hosts.items() if HOST in values] == [
+        "forward-origin",
+        "test-origin",
+    ]
+    assert [
+        item.inputs["port"]
+        for item in program().of_type("lb/listener:Listener")
+        if item.name == "origin-https"
+    ] == [443]
 
 
 def test_only_cloudfront_connects_to_the_internal_load_balancer() -> None:
@@ -242,7 +325,11 @@ def test_switching_updates_the_record_in_place() -> None:
         form.get("route53/record:Record", "console")
         for form in (run(STACK), run(STACK, changes={"services.console.hosting": "cloudfront"}))
     )
-    assert (before.inputs["name"], before.inputs["type"]) == (after.inputs["name"], after.inputs["type"]) == (HOST, "A")
+    assert (
+        (before.inputs["name"], before.inputs["type"])
+        == (after.inputs["name"], after.inputs["type"])
+        == (HOST, "A")
+    )
     assert before.parent == after.parent
     assert before.inputs["aliases"] != after.inputs["aliases"]
     assert program().get("route53/record:Record", "console-ipv6").inputs["type"] == "AAAA"
@@ -251,7 +338,11 @@ def test_switching_updates_the_record_in_place() -> None:
 def test_switching_creates_new_target_groups() -> None:
     """A target group can be used by one load balancer, so both pairs exist during the change."""
     names = [
-        {group.inputs["name"] for group in form.of_type("lb/targetGroup:TargetGroup") if group.inputs["port"] == 8081}
+        {
+            group.inputs["name"]
+            for group in form.of_type("lb/targetGroup:TargetGroup")
+            if group.inputs["port"] == 8081
+        }
         for form in (run(STACK), program())
     ]
     assert [len(pair) for pair in names] == [2, 2]
@@ -262,11 +353,20 @@ def test_switching_creates_new_target_groups() -> None:
 def test_access_log_contains_no_cookies_or_query_strings() -> None:
     fields = program().get("cloudwatch/logDelivery:LogDelivery", "console").inputs["recordFields"]
     assert "cs-uri-stem" in fields
-    assert not [field for field in fields if re.search("cookie|query|referer", field, re.IGNORECASE)]
+    assert not [
+        field for field in fields if re.search("cookie|query|referer", field, re.IGNORECASE)
+    ]
 
 
 def test_regional_web_acl_does_not_limit_addresses_of_cloudfront() -> None:
-    # The rules contain host names as regular expressions, in which a backslash precedes each period.
-    rules = {name: json.dumps(program().get("wafv2/webAcl:WebAcl", name).inputs["rules"]) for name in ("web-acl", "cloudfront")}
-    assert {name: HOST in text.replace("\\", "") for name, text in rules.items()} == {"web-acl": False, "cloudfront": True}
+    # The rules contain host names as regular expressions, in which a backslash precedes each
+    # period.
+    rules = {
+        name: json.dumps(program().get("wafv2/webAcl:WebAcl", name).inputs["rules"])
+        for name in ("web-acl", "cloudfront")
+    }
+    assert {name: HOST in text.replace("\\", "") for name, text in rules.items()} == {
+        "web-acl": False,
+        "cloudfront": True,
+    }
     assert HOST.replace("console", "gateway") in rules["web-acl"].replace("\\", "")

@@ -39,7 +39,10 @@ NEW = {"aws:RequestTag/Project": "gatehouse", "aws:RequestTag/Environment": "pro
 RECORD_NAMES = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
 ZONE = "arn:aws:route53:::hostedzone/Z1"
 BOUNDED = {"iam:PermissionsBoundary": NAMES.boundary_arn}
-EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+EVERYTHING = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
 ADMINISTRATOR_ARN = "arn:aws:iam::aws:policy/AdministratorAccess"
 TRAIL = NAMES.bucket_arn("trail")
 STATE = "arn:aws:s3:::gatehouse-state"
@@ -50,8 +53,12 @@ REPOSITORY = NAMES.arn("ecr", "repository/gatehouse-prod-runtime")
 WITH_PIPELINE = {"delivery": DELIVERY}
 
 
-def effect(role: str, action: str, resource: str = "*", *more: dict[str, Any], **context: str) -> Effect:
-    """The effect of a call by a pipeline role. `more`: additional policies that are attached to the role."""
+def effect(
+    role: str, action: str, resource: str = "*", *more: dict[str, Any], **context: str
+) -> Effect:
+    """The effect of a call by a pipeline role. `more`: additional policies that are attached to the
+    role.
+    """
     documents = policies.policies(PIPELINE)
     own = [documents[name] for name in policies.attached_policies(role, documents)]
     call = Call(NAMES.role_arn(role), action, resource, context)
@@ -61,7 +68,9 @@ def effect(role: str, action: str, resource: str = "*", *more: dict[str, Any], *
 def can_assume(role: str, subject: str, audience: str = "sts.amazonaws.com") -> bool:
     trust = policies.trust_policy(PIPELINE, policies.github_environments(role, NAMES))
     claims = {f"{policies.ISSUER}:sub": subject, f"{policies.ISSUER}:aud": audience}
-    call = Call(policies.provider_arn(NAMES), "sts:AssumeRoleWithWebIdentity", NAMES.role_arn(role), claims)
+    call = Call(
+        policies.provider_arn(NAMES), "sts:AssumeRoleWithWebIdentity", NAMES.role_arn(role), claims
+    )
     return decide(call, resource=trust, resource_decides=True).allowed
 
 
@@ -82,17 +91,30 @@ def test_role_trusts_its_environments_of_one_repository(role: str, environment: 
         f"repo:example/gatehouse-fork:environment:{environment}",
     ):
         assert not can_assume(role, other), other
-    assert not can_assume(role, f"repo:example/gatehouse:environment:{environment}", audience="https://github.com/example")
+    assert not can_assume(
+        role,
+        f"repo:example/gatehouse:environment:{environment}",
+        audience="https://github.com/example",
+    )
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_trusted_environments_are_those_of_the_workflows(stack: str) -> None:
     roles = run(stack, changes=WITH_PIPELINE).of_type("iam/role:Role")
-    trusts = {role.name: json.loads(role.inputs["assumeRolePolicy"])["Statement"][0] for role in roles}
-    pipeline = {name: trust for name, trust in trusts.items() if trust["Sid"] == "AllowGitHubToAssumeRole"}
-    subjects = {name: trust["Condition"]["StringEquals"][f"{policies.ISSUER}:sub"] for name, trust in pipeline.items()}
+    trusts = {
+        role.name: json.loads(role.inputs["assumeRolePolicy"])["Statement"][0] for role in roles
+    }
+    pipeline = {
+        name: trust for name, trust in trusts.items() if trust["Sid"] == "AllowGitHubToAssumeRole"
+    }
+    subjects = {
+        name: trust["Condition"]["StringEquals"][f"{policies.ISSUER}:sub"]
+        for name, trust in pipeline.items()
+    }
     assert subjects == {
-        "preview": [f"repo:acme/gatehouse:environment:{stack}-{purpose}" for purpose in ("preview", "drift")],
+        "preview": [
+            f"repo:acme/gatehouse:environment:{stack}-{purpose}" for purpose in ("preview", "drift")
+        ],
         "deploy": [f"repo:acme/gatehouse:environment:{stack}"],
         "image": [f"repo:acme/gatehouse:environment:{stack}-image"],
     }
@@ -108,7 +130,10 @@ def test_pipeline_roles_have_boundary_and_own_policies(stack: str) -> None:
         assert role["maxSessionDuration"] <= 7200
     policies = {policy.inputs["name"] for policy in program.of_type("iam/policy:Policy")}
     assert f"gatehouse-{stack}-deploy-boundary" in policies
-    attached = [attachment.inputs["policyArn"] for attachment in program.of_type("iam/rolePolicyAttachment:RolePolicyAttachment")]
+    attached = [
+        attachment.inputs["policyArn"]
+        for attachment in program.of_type("iam/rolePolicyAttachment:RolePolicyAttachment")
+    ]
     assert attached
     assert all(arn.startswith("arn:aws:mock:::") for arn in attached)
 
@@ -117,9 +142,9 @@ def test_pipeline_roles_have_boundary_and_own_policies(stack: str) -> None:
 def test_oidc_provider_is_created_by_one_stack(create: bool, count: int) -> None:
     program = run("dev", changes={"delivery": {**DELIVERY, "create_oidc_provider": create}})
     providers = program.of_type("iam/openIdConnectProvider:OpenIdConnectProvider")
-    assert [(provider.inputs["url"], provider.inputs["clientIdLists"]) for provider in providers] == [
-        ("https://token.actions.githubusercontent.com", ["sts.amazonaws.com"])
-    ] * count
+    assert [
+        (provider.inputs["url"], provider.inputs["clientIdLists"]) for provider in providers
+    ] == [("https://token.actions.githubusercontent.com", ["sts.amazonaws.com"])] * count
 
 
 @pytest.mark.requirement("CG-18")
@@ -128,30 +153,51 @@ def test_stack_files_trust_no_repository(stack: str) -> None:
     """A repository in the stack file of a fork would be able to deploy into the account."""
     assert "delivery" not in raw_settings(stack)
     program = run(stack)
-    assert not [role.name for role in program.of_type("iam/role:Role") if "Federated" in role.inputs["assumeRolePolicy"]]
+    assert not [
+        role.name
+        for role in program.of_type("iam/role:Role")
+        if "Federated" in role.inputs["assumeRolePolicy"]
+    ]
     assert program.exports["deliveryRoles"] == {}
 
 
 def test_policies_are_within_iam_quotas() -> None:
-    for name, policy in {**policies.policies(LONGEST), "boundary": policies.boundary(LONGEST)}.items():
+    for name, policy in {
+        **policies.policies(LONGEST),
+        "boundary": policies.boundary(LONGEST),
+    }.items():
         assert len(render(policy)) <= policies.POLICY_CHARACTERS_MAX, name
-    assert len(policies.attached_policies(DEPLOY, policies.policies(LONGEST))) <= 10, "the quota of attached policies of a role"
+    assert len(policies.attached_policies(DEPLOY, policies.policies(LONGEST))) <= 10, (
+        "the quota of attached policies of a role"
+    )
 
 
 ALLOWED = {
     DEPLOY: [
-        ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway"), IN_REGION),
+        (
+            "ecs:UpdateService",
+            NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway"),
+            IN_REGION,
+        ),
         ("ecs:RunTask", NAMES.arn("ecs", "task-definition/gatehouse-prod-migrate:3"), IN_REGION),
         ("rds:ModifyDBInstance", NAMES.database_arn, IN_REGION),
         ("ec2:CreateSubnet", "*", {**IN_REGION, **NEW}),
         ("ec2:DeleteSubnet", NAMES.arn("ec2", "subnet/subnet-1"), {**IN_REGION, **TAGGED}),
         ("kms:PutKeyPolicy", NAMES.arn("kms", "key/1"), {**IN_REGION, **TAGGED}),
         ("iam:CreateRole iam:PutRolePolicy", GATEWAY, {**IN_US_EAST_1, **BOUNDED}),
-        ("iam:PassRole", GATEWAY, {**IN_US_EAST_1, "iam:PassedToService": "ecs-tasks.amazonaws.com"}),
+        (
+            "iam:PassRole",
+            GATEWAY,
+            {**IN_US_EAST_1, "iam:PassedToService": "ecs-tasks.amazonaws.com"},
+        ),
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json", IN_REGION),
         ("s3:PutObject", f"{STATE}/.pulumi/locks/organization/gatehouse/prod/1.json", IN_REGION),
         ("s3:PutLifecycleConfiguration", NAMES.bucket_arn("data"), IN_REGION),
-        ("route53:ChangeResourceRecordSets", ZONE, {**IN_US_EAST_1, RECORD_NAMES: "gateway.gatehouse.example.com"}),
+        (
+            "route53:ChangeResourceRecordSets",
+            ZONE,
+            {**IN_US_EAST_1, RECORD_NAMES: "gateway.gatehouse.example.com"},
+        ),
     ],
     PREVIEW: [
         ("s3:GetObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json", IN_REGION),
@@ -166,17 +212,34 @@ ALLOWED = {
 }
 DENIED = {
     DEPLOY: [
-        # Permissions and trust of the role itself, permissions boundaries, and roles and users outside of the stack.
-        ("iam:AttachRolePolicy iam:PutRolePolicy", NAMES.role_arn("deploy"), {**IN_US_EAST_1, **BOUNDED}),
+        # Permissions and trust of the role itself, permissions boundaries, and roles and users
+        # outside of the stack.
+        (
+            "iam:AttachRolePolicy iam:PutRolePolicy",
+            NAMES.role_arn("deploy"),
+            {**IN_US_EAST_1, **BOUNDED},
+        ),
         ("iam:UpdateAssumeRolePolicy", NAMES.role_arn("deploy"), IN_US_EAST_1),
-        ("iam:CreatePolicyVersion", f"arn:aws:iam::{NAMES.account}:policy/gatehouse-prod-deploy-boundary", IN_US_EAST_1),
+        (
+            "iam:CreatePolicyVersion",
+            f"arn:aws:iam::{NAMES.account}:policy/gatehouse-prod-deploy-boundary",
+            IN_US_EAST_1,
+        ),
         ("iam:CreatePolicyVersion", NAMES.boundary_arn, IN_US_EAST_1),
         ("iam:DeleteRolePermissionsBoundary", GATEWAY, {**IN_US_EAST_1, **BOUNDED}),
-        ("iam:PutRolePermissionsBoundary", GATEWAY, {**IN_US_EAST_1, "iam:PermissionsBoundary": ADMINISTRATOR_ARN}),
+        (
+            "iam:PutRolePermissionsBoundary",
+            GATEWAY,
+            {**IN_US_EAST_1, "iam:PermissionsBoundary": ADMINISTRATOR_ARN},
+        ),
         ("iam:CreateRole", NAMES.role_arn("back-service"), IN_US_EAST_1),
         ("iam:PutRolePolicy", GATEWAY, IN_US_EAST_1),
         ("iam:CreateRole", f"arn:aws:iam::{NAMES.account}:role/other", {**IN_US_EAST_1, **BOUNDED}),
-        ("iam:CreateUser iam:CreateAccessKey", f"arn:aws:iam::{NAMES.account}:user/back-service", IN_US_EAST_1),
+        (
+            "iam:CreateUser iam:CreateAccessKey",
+            f"arn:aws:iam::{NAMES.account}:user/back-service",
+            IN_US_EAST_1,
+        ),
         ("iam:PassRole", GATEWAY, {**IN_US_EAST_1, "iam:PassedToService": "ec2.amazonaws.com"}),
         ("sts:AssumeRole", GATEWAY, IN_REGION),
         ("iam:UpdateOpenIDConnectProviderThumbprint", policies.provider_arn(NAMES), IN_US_EAST_1),
@@ -184,35 +247,71 @@ DENIED = {
         ("s3:PutBucketObjectLockConfiguration", TRAIL, IN_REGION),
         ("s3:BypassGovernanceRetention s3:PutObjectRetention", f"{TRAIL}/x", IN_REGION),
         ("s3:PutLifecycleConfiguration s3:PutBucketPolicy", TRAIL, IN_REGION),
-        ("cloudtrail:StopLogging cloudtrail:PutEventSelectors", NAMES.arn("cloudtrail", "trail/gatehouse-prod-trail"), IN_REGION),
+        (
+            "cloudtrail:StopLogging cloudtrail:PutEventSelectors",
+            NAMES.arn("cloudtrail", "trail/gatehouse-prod-trail"),
+            IN_REGION,
+        ),
         ("backup:DeleteRecoveryPoint", NAMES.arn("backup", "recovery-point:1"), IN_REGION),
-        ("backup:PutBackupVaultAccessPolicy", NAMES.arn("backup", "backup-vault:gatehouse-prod-backup"), IN_REGION),
+        (
+            "backup:PutBackupVaultAccessPolicy",
+            NAMES.arn("backup", "backup-vault:gatehouse-prod-backup"),
+            IN_REGION,
+        ),
         # Data stores and secrets.
         ("kms:ScheduleKeyDeletion", NAMES.arn("kms", "key/1"), {**IN_REGION, **TAGGED}),
         ("rds:DeleteDBInstance", NAMES.database_arn, IN_REGION),
         ("dynamodb:DeleteTable", NAMES.table_arn("tokens"), IN_REGION),
         ("s3:DeleteBucket", NAMES.bucket_arn("data"), IN_REGION),
-        ("secretsmanager:GetSecretValue", NAMES.arn("secretsmanager", "secret:gatehouse/prod/pepper-a1B2c3"), IN_REGION),
+        (
+            "secretsmanager:GetSecretValue",
+            NAMES.arn("secretsmanager", "secret:gatehouse/prod/pepper-a1B2c3"),
+            IN_REGION,
+        ),
         ("s3:GetObject", f"{NAMES.bucket_arn('data')}/x", IN_REGION),
         ("dynamodb:GetItem", NAMES.table_arn("tokens"), IN_REGION),
         ("kms:Decrypt", NAMES.arn("kms", "key/1"), {**IN_REGION, **TAGGED}),
         # Resources of other stacks.
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/dev.json", IN_REGION),
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod-2.json", IN_REGION),
-        ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-dev-main/gatehouse-dev-gateway"), IN_REGION),
-        ("ec2:DeleteSubnet", NAMES.arn("ec2", "subnet/subnet-2"), {**IN_REGION, **TAGGED, "aws:ResourceTag/Environment": "dev"}),
-        ("ec2:DeleteSubnet", NAMES.arn("ec2", "subnet/subnet-1"), {**TAGGED, "aws:RequestedRegion": "us-west-2"}),
+        (
+            "ecs:UpdateService",
+            NAMES.arn("ecs", "service/gatehouse-dev-main/gatehouse-dev-gateway"),
+            IN_REGION,
+        ),
+        (
+            "ec2:DeleteSubnet",
+            NAMES.arn("ec2", "subnet/subnet-2"),
+            {**IN_REGION, **TAGGED, "aws:ResourceTag/Environment": "dev"},
+        ),
+        (
+            "ec2:DeleteSubnet",
+            NAMES.arn("ec2", "subnet/subnet-1"),
+            {**TAGGED, "aws:RequestedRegion": "us-west-2"},
+        ),
         ("ec2:CreateTags", NAMES.arn("ec2", "vpc/vpc-9"), {**IN_REGION, **NEW}),
-        ("route53:ChangeResourceRecordSets", ZONE, {**IN_US_EAST_1, RECORD_NAMES: "www.example.com"}),
+        (
+            "route53:ChangeResourceRecordSets",
+            ZONE,
+            {**IN_US_EAST_1, RECORD_NAMES: "www.example.com"},
+        ),
         ("guardduty:DeleteDetector", "*", IN_REGION),
         ("organizations:LeaveOrganization", "*", IN_US_EAST_1),
     ],
     PREVIEW: [
-        ("secretsmanager:GetSecretValue", NAMES.arn("secretsmanager", "secret:gatehouse/prod/pepper-a1B2c3"), IN_REGION),
+        (
+            "secretsmanager:GetSecretValue",
+            NAMES.arn("secretsmanager", "secret:gatehouse/prod/pepper-a1B2c3"),
+            IN_REGION,
+        ),
         ("s3:GetObject", f"{NAMES.bucket_arn('data')}/x", IN_REGION),
         ("s3:GetObjectVersion", f"{TRAIL}/x", IN_REGION),
         ("dynamodb:GetItem dynamodb:Scan", NAMES.table_arn("tokens"), IN_REGION),
-        ("logs:GetLogEvents", NAMES.log_group_arn("/gatehouse/prod/gateway:log-stream:x"), IN_REGION),
+        (
+            "logs:GetLogEvents",
+            NAMES.log_group_arn("/gatehouse/prod/gateway:log-stream:x"),
+            IN_REGION,
+        ),
         ("logs:FilterLogEvents", NAMES.log_group_arn("/gatehouse/prod/gateway:*"), IN_REGION),
         ("kms:Decrypt", NAMES.arn("kms", "key/1"), IN_REGION),
         ("rds-db:connect", NAMES.arn("rds-db", "dbuser:db-1/gatehouse_app"), IN_REGION),
@@ -220,13 +319,21 @@ DENIED = {
         ("lambda:InvokeFunction", NAMES.arn("lambda", "function:gatehouse-prod-rotate"), IN_REGION),
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json", IN_REGION),
         ("s3:GetObject", f"{STATE}/.pulumi/stacks/gatehouse/dev.json", IN_REGION),
-        ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway"), IN_REGION),
+        (
+            "ecs:UpdateService",
+            NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway"),
+            IN_REGION,
+        ),
         ("iam:PassRole iam:CreateRole", GATEWAY, IN_REGION),
     ],
     IMAGE: [
         ("ecr:PutImage", NAMES.arn("ecr", "repository/gatehouse-dev-runtime"), IN_REGION),
         ("ecr:BatchDeleteImage ecr:SetRepositoryPolicy", REPOSITORY, IN_REGION),
-        ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway"), IN_REGION),
+        (
+            "ecs:UpdateService",
+            NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway"),
+            IN_REGION,
+        ),
     ],
 }
 """Actions that each role can or cannot take, with resource and context."""
@@ -235,7 +342,12 @@ DENIED = {
 @pytest.mark.requirement("ECS-01", "CG-18")
 @pytest.mark.parametrize(
     ("role", "actions", "resource", "context", "expected"),
-    [(role, *row, expected) for expected, rows in ((True, ALLOWED), (False, DENIED)) for role in rows for row in rows[role]],
+    [
+        (role, *row, expected)
+        for expected, rows in ((True, ALLOWED), (False, DENIED))
+        for role in rows
+        for row in rows[role]
+    ],
 )
 def test_role_can_only_take_actions_of_its_job(
     role: str, actions: str, resource: str, context: dict[str, str], expected: bool
@@ -249,8 +361,19 @@ def test_role_can_only_take_actions_of_its_job(
 @pytest.mark.parametrize(
     "action",
     [
-        *("iam:CreateUser", "iam:CreateAccessKey", "iam:CreatePolicyVersion", "sts:AssumeRole", "secretsmanager:GetSecretValue"),
-        *("dynamodb:GetItem", "kms:ScheduleKeyDeletion", "cloudtrail:StopLogging", "organizations:LeaveOrganization"),
+        *(
+            "iam:CreateUser",
+            "iam:CreateAccessKey",
+            "iam:CreatePolicyVersion",
+            "sts:AssumeRole",
+            "secretsmanager:GetSecretValue",
+        ),
+        *(
+            "dynamodb:GetItem",
+            "kms:ScheduleKeyDeletion",
+            "cloudtrail:StopLogging",
+            "organizations:LeaveOrganization",
+        ),
     ],
 )
 @pytest.mark.parametrize("role", [PREVIEW, DEPLOY, IMAGE])
@@ -262,6 +385,11 @@ def test_preview_policies_contain_read_actions_only() -> None:
     verbs = ("Describe", "Get", "List", "View", "GET")
     documents = policies.policies(PIPELINE)
     actions = {
-        a for name in policies.attached_policies(PREVIEW, documents) for s in documents[name]["Statement"] for a in s["Action"]
+        a
+        for name in policies.attached_policies(PREVIEW, documents)
+        for s in documents[name]["Statement"]
+        for a in s["Action"]
     }
-    assert [action for action in sorted(actions) if not action.partition(":")[2].startswith(verbs)] == []
+    assert [
+        action for action in sorted(actions) if not action.partition(":")[2].startswith(verbs)
+    ] == []

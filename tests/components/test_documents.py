@@ -13,7 +13,13 @@ from components.iam import bucket_policies, resource_policies
 from components.iam.backup_roles import key_statements
 from components.iam.key_policies import ADMINISTER, key_policy
 from components.iam.resource_policies import queue_policy, secret_policy
-from components.iam.role_policies import RoleDefinition, readers_of, role_definitions, secret_readers, table_users
+from components.iam.role_policies import (
+    RoleDefinition,
+    readers_of,
+    role_definitions,
+    secret_readers,
+    table_users,
+)
 from components.network import vpc_endpoints
 from components.settings.data import KmsKeysSettings, ProtectionSettings
 from components.settings.loader import parse
@@ -34,7 +40,9 @@ KEY_ARGS = KmsKeysArgs(
     role_arns={},
     signing_roles=("console-task",),
     additional_statements={
-        **key_statements(NAMES, replication_region=REPLICA_NAMES.region, replica_region=REPLICA_NAMES.region),
+        **key_statements(
+            NAMES, replication_region=REPLICA_NAMES.region, replica_region=REPLICA_NAMES.region
+        ),
         "logs": resource_policies.notification_key_statements(NAMES),
     },
     replica_region=REPLICA_NAMES.region,
@@ -71,13 +79,28 @@ def by_sid(rows: list[dict[str, Any]], sid: str) -> dict[str, Any]:
 
 @pytest.mark.requirement("CG-18")
 def test_wildcard_resources_only_for_unscoped_actions() -> None:
-    unscoped = {action for _, s in every_permission() if "*" in s["Resource"] for action in s["Action"]}
-    describe = {f"elasticloadbalancing:Describe{name}" for name in ("Listeners", "Rules", "TargetGroups", "TargetHealth")}
-    assert unscoped == {"ecr:GetAuthorizationToken", "xray:PutTraceSegments", "xray:PutTelemetryRecords", *describe}
+    unscoped = {
+        action for _, s in every_permission() if "*" in s["Resource"] for action in s["Action"]
+    }
+    describe = {
+        f"elasticloadbalancing:Describe{name}"
+        for name in ("Listeners", "Rules", "TargetGroups", "TargetHealth")
+    }
+    assert unscoped == {
+        "ecr:GetAuthorizationToken",
+        "xray:PutTraceSegments",
+        "xray:PutTelemetryRecords",
+        *describe,
+    }
 
 
 def test_roles_have_no_wildcard_and_no_kms_action() -> None:
-    assert not [(role, a) for role, s in every_permission() for a in s["Action"] if "*" in a or a.startswith("kms:")]
+    assert not [
+        (role, a)
+        for role, s in every_permission()
+        for a in s["Action"]
+        if "*" in a or a.startswith("kms:")
+    ]
 
 
 def test_permissions_are_limited_to_account_and_region() -> None:
@@ -86,7 +109,9 @@ def test_permissions_are_limited_to_account_and_region() -> None:
     for role, statement in permissions:
         for resource in statement["Resource"]:
             # The ARN of a bucket contains neither region nor account; its name ends in both.
-            scoped = ":eu-west-1:123456789012:" in resource or re.search("-123456789012-eu-west-1(/|$)", resource)
+            scoped = ":eu-west-1:123456789012:" in resource or re.search(
+                "-123456789012-eu-west-1(/|$)", resource
+            )
             assert resource == "*" or scoped, (role, resource)
 
 
@@ -99,8 +124,14 @@ def test_permissions_are_limited_to_account_and_region() -> None:
             "console-task",
             {
                 *("rds-db:connect", "elasticache:Connect", "s3:GetObject", "s3:PutObject"),
-                *(f"dynamodb:{name}" for name in ("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "Query")),
-                *(f"s3:{name}" for name in ("GetObjectVersion", "DeleteObjectVersion", "AbortMultipartUpload")),
+                *(
+                    f"dynamodb:{name}"
+                    for name in ("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "Query")
+                ),
+                *(
+                    f"s3:{name}"
+                    for name in ("GetObjectVersion", "DeleteObjectVersion", "AbortMultipartUpload")
+                ),
                 *("s3:ListBucketVersions", "s3:ListBucketMultipartUploads"),
             },
         ),
@@ -115,7 +146,9 @@ def test_execution_role_reads_secrets_of_its_process_only() -> None:
     gateway = by_sid(allowed("gateway-execution"), "InjectSecrets")["Resource"]
     console = by_sid(allowed("console-execution"), "InjectSecrets")["Resource"]
     assert gateway == [NAMES.secret_arn("pepper")]
-    assert set(console) == {NAMES.secret_arn(kind) for kind in ("pepper", "session-key", "bootstrap-token")}
+    assert set(console) == {
+        NAMES.secret_arn(kind) for kind in ("pepper", "session-key", "bootstrap-token")
+    }
 
 
 def test_migration_reads_password_of_own_database_only() -> None:
@@ -136,17 +169,29 @@ def test_rotation_role_is_limited_to_its_resources() -> None:
 def test_dead_letter_queue_accepts_function_over_tls_only() -> None:
     tls, account, write = statements(queue_policy(NAMES, "rotate"))
     assert (tls["Effect"], tls["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
-    assert (account["Effect"], account["Condition"]) == ("Deny", {"StringNotEquals": {"aws:PrincipalAccount": "123456789012"}})
-    assert (write["Principal"], write["Action"]) == ({"AWS": NAMES.role_arn("rotate")}, ["sqs:SendMessage"])
+    assert (account["Effect"], account["Condition"]) == (
+        "Deny",
+        {"StringNotEquals": {"aws:PrincipalAccount": "123456789012"}},
+    )
+    assert (write["Principal"], write["Action"]) == (
+        {"AWS": NAMES.role_arn("rotate")},
+        ["sqs:SendMessage"],
+    )
 
 
 @pytest.mark.parametrize(("role", "grant"), list(GRANTS.items()))
 def test_service_trust_requires_documented_source(role: str, grant: RoleDefinition) -> None:
     """Only these services document a trust policy with a source condition."""
-    with_source = {f"{service}.amazonaws.com" for service in ("ecs-tasks", "vpc-flow-logs", "monitoring.rds")}
+    with_source = {
+        f"{service}.amazonaws.com" for service in ("ecs-tasks", "vpc-flow-logs", "monitoring.rds")
+    }
     (statement,) = statements(grant.trust_policy)
     condition = statement.get("Condition", {})
-    expected = {"aws:SourceAccount": "123456789012"} if statement["Principal"]["Service"] in with_source else {}
+    expected = (
+        {"aws:SourceAccount": "123456789012"}
+        if statement["Principal"]["Service"] in with_source
+        else {}
+    )
     assert condition.get("StringEquals", {}) == expected, role
     assert bool(condition) == bool(expected), role
 
@@ -170,7 +215,11 @@ def test_key_administration_and_use_are_separate(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["data", "secrets", "logs", "backup"])
 def test_key_use_requires_service_or_encryption_context(name: str) -> None:
-    uses = [statement for statement in key(name) if "AWS" in statement["Principal"] and "kms:Decrypt" in statement["Action"]]
+    uses = [
+        statement
+        for statement in key(name)
+        if "AWS" in statement["Principal"] and "kms:Decrypt" in statement["Action"]
+    ]
     assert uses
     for statement in uses:
         equals = statement["Condition"]["StringEquals"]
@@ -185,7 +234,8 @@ def test_secrets_key_decrypts_secret_for_its_readers() -> None:
         (statement,) = (
             s
             for s in key("secrets")
-            if s["Sid"].startswith("ReadSecret") and s["Condition"]["StringLike"]["kms:EncryptionContext:SecretARN"] == secret
+            if s["Sid"].startswith("ReadSecret")
+            and s["Condition"]["StringLike"]["kms:EncryptionContext:SecretARN"] == secret
         )
         assert statement["Principal"] == {"AWS": [NAMES.role_arn(role) for role in roles]}
         assert statement["Action"] == ["kms:Decrypt"]
@@ -197,12 +247,20 @@ def test_secrets_key_decrypts_secret_for_its_readers() -> None:
     [
         ("DenyInsecureTransport", {"Bool": {"aws:SecureTransport": "false"}}),
         ("DenyOutdatedTls", {"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
-        ("DenyCustomerProvidedKeys", {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}}),
+        (
+            "DenyCustomerProvidedKeys",
+            {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}},
+        ),
     ],
 )
 def test_bucket_policy_denies_insecure_requests(sid: str, condition: dict[str, Any]) -> None:
     for encrypted_by_key in (True, False):
-        statement = by_sid(statements(bucket_policies.bucket_policy(NAMES, BUCKET, encrypted_by_key=encrypted_by_key)), sid)
+        statement = by_sid(
+            statements(
+                bucket_policies.bucket_policy(NAMES, BUCKET, encrypted_by_key=encrypted_by_key)
+            ),
+            sid,
+        )
         assert statement["Effect"] == "Deny"
         assert statement["Principal"] == "*"
         assert statement["Condition"] == condition
@@ -211,7 +269,9 @@ def test_bucket_policy_denies_insecure_requests(sid: str, condition: dict[str, A
 def test_bucket_policy_denies_other_encryption_keys() -> None:
     rows = statements(bucket_policies.bucket_policy(NAMES, BUCKET, encrypted_by_key=True))
     headers = {"s3:x-amz-server-side-encryption-aws-kms-key-id", "s3:x-amz-server-side-encryption"}
-    denied = {header for s in rows if s["Effect"] == "Deny" for header in s["Condition"].get("Null", {})}
+    denied = {
+        header for s in rows if s["Effect"] == "Deny" for header in s["Condition"].get("Null", {})
+    }
     assert headers <= denied
 
 
@@ -236,14 +296,20 @@ def test_bucket_policy_allows_named_services_only() -> None:
 
 def test_secret_policy_denies_other_readers() -> None:
     readers = readers_of(NAMES, CONTRACT, "pepper", ("arn:aws:iam::123456789012:role/ops",))
-    assert readers == tuple(NAMES.role_arn(role) for role in ("rotate", "gateway-execution", "console-execution"))
+    assert readers == tuple(
+        NAMES.role_arn(role) for role in ("rotate", "gateway-execution", "console-execution")
+    )
     statement = by_sid(statements(secret_policy(NAMES, readers)), "DenyOtherReaders")
     assert statement["Condition"] == {"ArnNotLike": {"aws:PrincipalArn": list(readers)}}
 
 
 def test_operators_read_the_bootstrap_token_only() -> None:
     operator = "arn:aws:iam::123456789012:role/ops"
-    readable = [kind for kind in CONTRACT.rotated_secrets if operator in readers_of(NAMES, CONTRACT, kind, (operator,))]
+    readable = [
+        kind
+        for kind in CONTRACT.rotated_secrets
+        if operator in readers_of(NAMES, CONTRACT, kind, (operator,))
+    ]
     assert readable == ["bootstrap-token"]
 
 
@@ -254,16 +320,25 @@ def test_vpc_endpoints_allow_own_principals_only() -> None:
         "s3": vpc_endpoints.s3_policy(NAMES, (BUCKET,)),
         "dynamodb": vpc_endpoints.dynamodb_policy(NAMES),
     }
-    assert set(policies) == {*("s3", "dynamodb", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts")}
+    assert set(policies) == {
+        *("s3", "dynamodb", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts")
+    }
     for name, policy in policies.items():
         for statement in statements(policy):
             assert "*" not in statement["Action"], name
             if statement["Sid"] != "ImageLayers":
-                assert statement["Condition"]["StringEquals"]["aws:PrincipalAccount"] == "123456789012"
+                assert (
+                    statement["Condition"]["StringEquals"]["aws:PrincipalAccount"] == "123456789012"
+                )
 
 
 def test_policy_documents_are_within_size_limits() -> None:
-    sizes = {role: len(json.dumps(g.permissions or {}, separators=(",", ":"))) for role, g in GRANTS.items()}
+    sizes = {
+        role: len(json.dumps(g.permissions or {}, separators=(",", ":")))
+        for role, g in GRANTS.items()
+    }
     assert max(sizes.values()) <= 10_240, "inline policies of one role"
     assert all(len(json.dumps(key_policy(name, KEY_ARGS))) <= 32_768 for name in KEYS)
-    assert all(len(json.dumps(p)) <= 20_480 for p in vpc_endpoints.interface_policies(NAMES).values())
+    assert all(
+        len(json.dumps(p)) <= 20_480 for p in vpc_endpoints.interface_policies(NAMES).values()
+    )

@@ -22,7 +22,9 @@ class Image:
 
 
 def pushes(count: int) -> list[Image]:
-    """Pushes of an index with one image and its attestation, followed by a signature, as image.yml creates them."""
+    """Pushes of an index with one image and its attestation, followed by a signature, as image.yml
+    creates them.
+    """
     return [
         image
         for number in range(1, count + 1)
@@ -38,8 +40,8 @@ def pushes(count: int) -> list[Image]:
 def retained(images: list[Image], policy: dict[str, Any]) -> set[str]:
     """The images that remain after the evaluation, a long time after the last push.
 
-    A rule does not expire images that a rule with higher priority matches, and images of an existing index do not expire
-    (ECR User Guide, "Lifecycle policy properties").
+    A rule does not expire images that a rule with higher priority matches, and images of an
+    existing index do not expire (ECR User Guide, "Lifecycle policy properties").
     """
     claimed: set[str] = set()
     expired: set[str] = set()
@@ -49,25 +51,38 @@ def retained(images: list[Image], policy: dict[str, Any]) -> set[str]:
         candidates = matching[: -rule["selection"]["countNumber"]] if by_count else matching
         expired |= {image.name for image in candidates} - claimed
         claimed |= {image.name for image in matching}
-    existing = {image.name for image in images} - {image.name for image in images if image.name in expired and not image.index}
-    return existing - {image.name for image in images if image.name in expired and image.index not in existing}
+    existing = {image.name for image in images} - {
+        image.name for image in images if image.name in expired and not image.index
+    }
+    return existing - {
+        image.name for image in images if image.name in expired and image.index not in existing
+    }
 
 
 def matches(image: Image, selection: dict[str, Any]) -> bool:
     if selection["tagStatus"] == "tagged":
-        return any(fnmatch(tag, pattern) for tag in image.tags for pattern in selection["tagPatternList"])
+        return any(
+            fnmatch(tag, pattern) for tag in image.tags for pattern in selection["tagPatternList"]
+        )
     return selection["tagStatus"] == "any" or not image.tags
 
 
 @pytest.mark.requirement("SS-09", "TR-17")
 def test_newest_releases_are_retained_with_their_images() -> None:
     remaining = retained(pushes(30), lifecycle_policy(10))
-    assert {name for name in remaining if name.startswith("image-")} == {f"image-{number}" for number in range(21, 31)}
+    assert {name for name in remaining if name.startswith("image-")} == {
+        f"image-{number}" for number in range(21, 31)
+    }
 
 
 @pytest.mark.requirement("SS-09", "TR-17")
 def test_deployed_image_is_retained() -> None:
-    """`make deploy` tags the image of push 3. The tag keeps the image after its index has expired."""
-    images = [Image(image.name, ("deployed-3",), image.index) if image.name == "image-3" else image for image in pushes(30)]
+    """`make deploy` tags the image of push 3. The tag keeps the image after its index has
+    expired.
+    """
+    images = [
+        Image(image.name, ("deployed-3",), image.index) if image.name == "image-3" else image
+        for image in pushes(30)
+    ]
     assert "image-3" in retained(images, lifecycle_policy(10))
     assert "index-3" not in retained(images, lifecycle_policy(10))

@@ -11,12 +11,21 @@ LEGACY_FILES = ["s3://old-bucket/api_keys.json", "s3://old-bucket/ngrok_urls.jso
 OBJECTS = ["arn:aws:s3:::old-bucket/api_keys.json", "arn:aws:s3:::old-bucket/ngrok_urls.json"]
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/leaks-AbCdEf"
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:keys"
-SIGN_IN = {"issuer": "https://login.example.com", "audience": "gatehouse", "roles": ["platform=owner", "on-call=operator"]}
+SIGN_IN = {
+    "issuer": "https://login.example.com",
+    "audience": "gatehouse",
+    "roles": ["platform=owner", "on-call=operator"],
+}
 CLIENT_SECRET = SECRET.replace("leaks", "oidc")
 NO_PUBLIC_WEBHOOKS = {"public_webhooks": False}
 EXTERNAL_SYSTEMS = {
     "legacy_files": LEGACY_FILES,
-    "oidc": {**SIGN_IN, "client_id": "console", "client_secret_arn": CLIENT_SECRET, "scopes": "openid groups"},
+    "oidc": {
+        **SIGN_IN,
+        "client_id": "console",
+        "client_secret_arn": CLIENT_SECRET,
+        "scopes": "openid groups",
+    },
     "notifications": {"topic_arn": TOPIC},
     "leak_reports": {"secret_arn": SECRET},
     "environment_variables": ["GATEHOUSE_CORE_REQUESTS_MAX=50", "GATEHOUSE_FEATURES=webhooks=off"],
@@ -30,16 +39,24 @@ def with_external_systems() -> Program:
 
 def egress(program: Program) -> set[tuple[str, int]]:
     """Networks and ports of the console's egress rules."""
-    rules = (resource.inputs for resource in program.of_type("vpc/securityGroupEgressRule:SecurityGroupEgressRule"))
+    rules = (
+        resource.inputs
+        for resource in program.of_type("vpc/securityGroupEgressRule:SecurityGroupEgressRule")
+    )
     return {
-        (rule["cidrIpv4"], rule["toPort"]) for rule in rules if rule["securityGroupId"] == "console-id" and "cidrIpv4" in rule
+        (rule["cidrIpv4"], rule["toPort"])
+        for rule in rules
+        if rule["securityGroupId"] == "console-id" and "cidrIpv4" in rule
     }
 
 
 def test_console_reads_and_writes_only_legacy_files() -> None:
     program = with_external_systems()
     statement = program.permissions("console-task")["LegacyFiles"]
-    assert (statement["Action"], statement["Resource"]) == (["s3:GetObject", "s3:PutObject"], OBJECTS)
+    assert (statement["Action"], statement["Resource"]) == (
+        ["s3:GetObject", "s3:PutObject"],
+        OBJECTS,
+    )
     assert program.variables("console")["GATEHOUSE_LEGACY_FILES"] == ",".join(LEGACY_FILES)
     assert "GATEHOUSE_LEGACY_FILES" not in program.variables("gateway")
     for other in (program.permissions("gateway-task"), run("dev").permissions("console-task")):
@@ -65,14 +82,21 @@ def test_console_reads_and_writes_exports(stack: str) -> None:
     )
     statement = program.statements("kms/key:Key", "data")["Exports"]
     assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
-    assert [role.rpartition("/")[2] for role in statement["Principal"]["AWS"]] == [f"gatehouse-{stack}-console-task"]
-    assert statement["Condition"]["StringEquals"]["kms:EncryptionContext:aws:s3:arn"] == f"arn:aws:s3:::{bucket}"
+    assert [role.rpartition("/")[2] for role in statement["Principal"]["AWS"]] == [
+        f"gatehouse-{stack}-console-task"
+    ]
+    assert (
+        statement["Condition"]["StringEquals"]["kms:EncryptionContext:aws:s3:arn"]
+        == f"arn:aws:s3:::{bucket}"
+    )
     assert statement["Condition"]["StringEquals"]["kms:ViaService"] == "s3.eu-west-1.amazonaws.com"
 
 
 def test_console_gets_oidc_settings_of_stack_file() -> None:
     program = run("dev", changes={"oidc": SIGN_IN, "notifications": NO_PUBLIC_WEBHOOKS})
-    assert {name: value for name, value in program.variables("console").items() if "OIDC" in name} == {
+    assert {
+        name: value for name, value in program.variables("console").items() if "OIDC" in name
+    } == {
         "GATEHOUSE_OIDC_ISSUER": "https://login.example.com",
         "GATEHOUSE_OIDC_AUDIENCE": "gatehouse",
         "GATEHOUSE_OIDC_CLAIM": "groups",
@@ -86,9 +110,14 @@ def test_console_gets_oidc_settings_of_stack_file() -> None:
 def test_client_secret_is_injected_into_console_only() -> None:
     program = with_external_systems()
     (container,) = program.containers("console")
-    assert {"name": "GATEHOUSE_OIDC_CLIENT_SECRET", "valueFrom": CLIENT_SECRET} in container["secrets"]
+    assert {"name": "GATEHOUSE_OIDC_CLIENT_SECRET", "valueFrom": CLIENT_SECRET} in container[
+        "secrets"
+    ]
     variables = program.variables("console")
-    assert (variables["GATEHOUSE_OIDC_CLIENT_ID"], variables["GATEHOUSE_OIDC_SCOPES"]) == ("console", "openid groups")
+    assert (variables["GATEHOUSE_OIDC_CLIENT_ID"], variables["GATEHOUSE_OIDC_SCOPES"]) == (
+        "console",
+        "openid groups",
+    )
     assert variables["GATEHOUSE_CONSOLE_URL"].startswith("https://")
     assert CLIENT_SECRET in program.permissions("console-execution")["InjectSecrets"]["Resource"]
     assert CLIENT_SECRET not in json.dumps(program.permissions("gateway-execution"))
@@ -100,7 +129,10 @@ def test_console_has_no_egress_without_public_webhooks() -> None:
 
 
 def test_console_reaches_private_webhook_networks_on_443() -> None:
-    program = run("dev", changes={"notifications": {**NO_PUBLIC_WEBHOOKS, "webhook_networks": ["10.30.0.0/16"]}})
+    program = run(
+        "dev",
+        changes={"notifications": {**NO_PUBLIC_WEBHOOKS, "webhook_networks": ["10.30.0.0/16"]}},
+    )
     assert egress(program) == {("10.30.0.0/16", 443)}
     assert program.variables("console")["GATEHOUSE_WEBHOOK_NETWORKS"] == "10.30.0.0/16"
 
@@ -122,12 +154,16 @@ def test_leak_report_secret_is_injected_into_console_only() -> None:
     assert SECRET not in json.dumps(program.permissions("gateway-execution"))
     key = program.policy("kms/key:Key", "secrets")
     (statement,) = (statement for statement in key["Statement"] if SECRET in json.dumps(statement))
-    assert statement["Principal"]["AWS"] == ["arn:aws:iam::123456789012:role/gatehouse-dev-console-execution"]
+    assert statement["Principal"]["AWS"] == [
+        "arn:aws:iam::123456789012:role/gatehouse-dev-console-execution"
+    ]
 
 
 def test_environment_variable_reaches_its_processes_only() -> None:
     program = with_external_systems()
     assert program.variables("gateway")["GATEHOUSE_CORE_REQUESTS_MAX"] == "50"
     assert "GATEHOUSE_CORE_REQUESTS_MAX" not in program.variables("console")
-    assert [program.variables(process)["GATEHOUSE_FEATURES"] for process in ("gateway", "console")] == ["webhooks=off"] * 2
+    assert [
+        program.variables(process)["GATEHOUSE_FEATURES"] for process in ("gateway", "console")
+    ] == ["webhooks=off"] * 2
     assert "GATEHOUSE_FEATURES" not in program.variables("migrate")

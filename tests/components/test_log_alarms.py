@@ -27,8 +27,21 @@ from tests.components.settings.stack_settings import STACKS
 from tests.runtime.clocks import ManualClock
 
 CIS = {
-    *("cis-unauthorized-calls", "cis-no-mfa", "cis-root", "cis-iam-changes", "cis-trail-changes", "cis-sign-in-failures"),
-    *("cis-key-deletion", "cis-bucket-policies", "cis-config-changes", "cis-security-groups", "cis-network-acls"),
+    *(
+        "cis-unauthorized-calls",
+        "cis-no-mfa",
+        "cis-root",
+        "cis-iam-changes",
+        "cis-trail-changes",
+        "cis-sign-in-failures",
+    ),
+    *(
+        "cis-key-deletion",
+        "cis-bucket-policies",
+        "cis-config-changes",
+        "cis-security-groups",
+        "cis-network-acls",
+    ),
     *("cis-gateways", "cis-routes", "cis-vpcs", "cis-organization"),
 }
 
@@ -46,7 +59,10 @@ def test_cis_events_have_metric_filter_and_alarm(stack: str) -> None:
     for name in CIS:
         metric = filters[name]["metricTransformation"]
         assert filters[name]["logGroupName"] == f"/gatehouse/{stack}/trail"
-        assert (alarms[name]["namespace"], alarms[name]["metricName"]) == (metric["namespace"], metric["name"])
+        assert (alarms[name]["namespace"], alarms[name]["metricName"]) == (
+            metric["namespace"],
+            metric["name"],
+        )
         assert alarms[name]["statistic"] == "Sum"
 
 
@@ -72,7 +88,9 @@ def test_filter_patterns_are_within_cloudwatch_limits() -> None:
         assert metric_filter.pattern.startswith("{ ")
         assert metric_filter.pattern.endswith(" }")
         assert metric_filter.pattern.count("(") == metric_filter.pattern.count(")")
-        assert len(metric_filter.pattern) <= 1024, f"{metric_filter.name}: the maximum is 1024 characters"
+        assert len(metric_filter.pattern) <= 1024, (
+            f"{metric_filter.name}: the maximum is 1024 characters"
+        )
 
 
 @pytest.mark.requirement("CG-21")
@@ -114,9 +132,15 @@ async def test_denied_requests_of_a_known_key_are_an_alarm() -> None:
 @pytest.mark.requirement("CG-21")
 @pytest.mark.parametrize("code", Code)
 def test_denied_requests_are_counted_by_verification_code(code: Code) -> None:
-    line = logged(lambda observer: write_request(observer, 200 if code is Code.VALID else 403, code.value), "gateway")
+    line = logged(
+        lambda observer: write_request(observer, 200 if code is Code.VALID else 403, code.value),
+        "gateway",
+    )
     expected = {
-        **{denied: {"keys-rejected"} for denied in (Code.NOT_FOUND, Code.FORBIDDEN, Code.EXPIRED, Code.DISABLED)},
+        **{
+            denied: {"keys-rejected"}
+            for denied in (Code.NOT_FOUND, Code.FORBIDDEN, Code.EXPIRED, Code.DISABLED)
+        },
         Code.UNAVAILABLE: {"keys-unavailable"},
     }
     assert raised(line, log_alarms.gateway_filters(1)) == expected.get(code, set())
@@ -132,15 +156,22 @@ def test_trail_records_data_events_of_sensitive_resources(stack: str) -> None:
         if "resources.type" in fields:
             recorded[fields["resources.type"]["equals"][0]] = fields["resources.ARN"]["startsWiths"]
     assert set(recorded) == {"AWS::S3::Object", "AWS::DynamoDB::Table", "AWS::Lambda::Function"}
-    assert recorded["AWS::Lambda::Function"] == [f"arn:aws:lambda:eu-west-1:123456789012:function:gatehouse-{stack}-rotate"]
+    assert recorded["AWS::Lambda::Function"] == [
+        f"arn:aws:lambda:eu-west-1:123456789012:function:gatehouse-{stack}-rotate"
+    ]
     regions = ["eu-west-1", "eu-central-1"] if stack == "prod" else ["eu-west-1"]
     buckets = [*(("data", region) for region in regions), ("secrets", "eu-west-1")]
-    names = [f"arn:aws:s3:::gatehouse-{stack}-{bucket}-123456789012-{region}/" for bucket, region in buckets]
+    names = [
+        f"arn:aws:s3:::gatehouse-{stack}-{bucket}-123456789012-{region}/"
+        for bucket, region in buckets
+    ]
     assert recorded["AWS::S3::Object"] == names
 
 
 def raised(line: bytes, filters: Iterable[log_alarms.LogFilter]) -> set[str]:
-    """The alarms of the prod stack that are raised if a service writes the line, once more than their threshold allows."""
+    """The alarms of the prod stack that are raised if a service writes the line, once more than
+    their threshold allows.
+    """
     alarms, event, names = run("prod").alarms(), json.loads(line), set()
     for row in filters:
         if not matches(row.pattern, event):
@@ -172,7 +203,9 @@ def write_request(observer: Observer, status: int, code: str | None) -> None:
 
 
 def request(error: type[GatehouseError] | None) -> Callable[[Observer], None]:
-    return lambda observer: write_request(observer, *((200, None) if error is None else (error.status, error.code)))
+    return lambda observer: write_request(
+        observer, *((200, None) if error is None else (error.status, error.code))
+    )
 
 
 @pytest.mark.alarm_triggered("links-denied", "links-locked")
@@ -188,7 +221,9 @@ def request(error: type[GatehouseError] | None) -> Callable[[Observer], None]:
         (None, set()),
     ],
 )
-def test_denied_links_are_counted_by_error_code(error: type[GatehouseError] | None, alarms: set[str]) -> None:
+def test_denied_links_are_counted_by_error_code(
+    error: type[GatehouseError] | None, alarms: set[str]
+) -> None:
     filters = list(log_alarms.link_filters(1))
     assert raised(logged(request(error)), filters) == alarms
     assert raised(logged(request(error), "console"), filters) == set()
@@ -196,7 +231,9 @@ def test_denied_links_are_counted_by_error_code(error: type[GatehouseError] | No
 
 @pytest.mark.alarm_triggered("secrets-not-deleted")
 @pytest.mark.requirement("SS-10")
-@pytest.mark.parametrize(("job", "alarms"), [("secrets", {"secrets-not-deleted"}), ("sessions", set())])
+@pytest.mark.parametrize(
+    ("job", "alarms"), [("secrets", {"secrets-not-deleted"}), ("sessions", set())]
+)
 async def test_failed_deletions_are_counted(job: str, alarms: set[str]) -> None:
     out, failed = io.BytesIO(), asyncio.Event()
 
@@ -206,7 +243,9 @@ async def test_failed_deletions_are_counted(job: str, alarms: set[str]) -> None:
         failed.set()
         raise Unavailable("S3 is not available")
 
-    task = asyncio.create_task(PeriodicJob(job, 0.0, action).run(Observer("console", "info", "test", Stream(out))))
+    task = asyncio.create_task(
+        PeriodicJob(job, 0.0, action).run(Observer("console", "info", "test", Stream(out)))
+    )
     await asyncio.wait_for(failed.wait(), 30)
     task.cancel()
     (line,) = out.getvalue().splitlines()
@@ -217,19 +256,27 @@ async def test_failed_deletions_are_counted(job: str, alarms: set[str]) -> None:
 @pytest.mark.requirement("SS-10")
 @pytest.mark.parametrize("stack", STACKS)
 def test_age_of_due_secrets_is_a_metric_whose_absence_is_an_alarm(stack: str) -> None:
-    line = logged(lambda observer: observer.metric_line({"oldest_s": 301.5}, event=REPORT_EVENT), "console")
+    line = logged(
+        lambda observer: observer.metric_line({"oldest_s": 301.5}, event=REPORT_EVENT), "console"
+    )
     assert raised(line, log_alarms.secret_filters()) == {"secrets-late"}
-    metric_filter = resource_inputs(stack, "cloudwatch/logMetricFilter:LogMetricFilter")["secrets-late"]
+    metric_filter = resource_inputs(stack, "cloudwatch/logMetricFilter:LogMetricFilter")[
+        "secrets-late"
+    ]
     assert metric_filter["logGroupName"] == f"/gatehouse/{stack}/console"
     assert metric_filter["metricTransformation"]["value"] == "$.oldest_s"
-    assert "defaultValue" not in metric_filter["metricTransformation"], "other lines do not replace a missing line"
+    assert "defaultValue" not in metric_filter["metricTransformation"], (
+        "other lines do not replace a missing line"
+    )
     alarm = run(stack).alarms()["secrets-late"]
     assert (alarm["statistic"], alarm["threshold"], alarm["period"]) == ("Maximum", 300, 300)
     assert alarm["treatMissingData"] == "breaching"
 
 
 @pytest.mark.requirement("SS-10")
-@pytest.mark.parametrize(("stack", "process"), [("dev", "console"), ("staging", "sharing"), ("prod", "console")])
+@pytest.mark.parametrize(
+    ("stack", "process"), [("dev", "console"), ("staging", "sharing"), ("prod", "console")]
+)
 def test_link_alarms_follow_the_form_of_the_service(stack: str, process: str) -> None:
     filters = resource_inputs(stack, "cloudwatch/logMetricFilter:LogMetricFilter")
     for name in ("links-denied", "links-locked"):

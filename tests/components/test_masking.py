@@ -29,8 +29,15 @@ def masked(prefix: str, line: str) -> str:
 
 
 @pytest.mark.requirement("CG-12")
-@given(PREFIXES, st.sampled_from(KeyEnvironment), st.binary(min_size=12, max_size=12), st.binary(min_size=32, max_size=32))
-def test_generated_key_is_masked(prefix: str, environment: KeyEnvironment, id: bytes, secret: bytes) -> None:
+@given(
+    PREFIXES,
+    st.sampled_from(KeyEnvironment),
+    st.binary(min_size=12, max_size=12),
+    st.binary(min_size=32, max_size=32),
+)
+def test_generated_key_is_masked(
+    prefix: str, environment: KeyEnvironment, id: bytes, secret: bytes
+) -> None:
     key = apikey.build(prefix, environment, id, secret).text
     assert masked(prefix, f'{{"path": "/x?key={key}"}}') == '{"path": "/x?key=***"}'
 
@@ -55,7 +62,10 @@ def test_credentials_are_masked_and_key_ids_are_not(line: str, expected: str) ->
 
 
 def test_base62_lengths_match_the_runtime() -> None:
-    assert (apikey.BODY_CHARS, apikey.SECRET_CHARS) == (data_protection.KEY_BODY_CHARS, data_protection.TOKEN_CHARS)
+    assert (apikey.BODY_CHARS, apikey.SECRET_CHARS) == (
+        data_protection.KEY_BODY_CHARS,
+        data_protection.TOKEN_CHARS,
+    )
 
 
 @given(PREFIXES)
@@ -79,16 +89,25 @@ def test_task_log_groups_mask_and_report_findings(stack: str, preview: bool) -> 
         assert policy.inputs["logGroupName"] == names.log_group(policy.name)
         document = json.loads(policy.inputs["policyDocument"])
         find, mask = document["Statement"]
-        assert find["DataIdentifier"] == mask["DataIdentifier"], "CloudWatch requires equal identifiers"
+        assert find["DataIdentifier"] == mask["DataIdentifier"], (
+            "CloudWatch requires equal identifiers"
+        )
         assert mask["Operation"] == {"Deidentify": {"MaskConfig": {}}}
-        assert find["Operation"]["Audit"]["FindingsDestination"] == {"CloudWatchLogs": {"LogGroup": names.log_group("findings")}}
+        assert find["Operation"]["Audit"]["FindingsDestination"] == {
+            "CloudWatchLogs": {"LogGroup": names.log_group("findings")}
+        }
         assert {
-            identifier["Name"]: identifier["Regex"] for identifier in document["Configuration"]["CustomDataIdentifier"]
+            identifier["Name"]: identifier["Regex"]
+            for identifier in document["Configuration"]["CustomDataIdentifier"]
         } == data_protection.custom_identifiers(prefix)
 
 
 def test_findings_log_group_accepts_log_delivery_only() -> None:
-    (statement,) = log_delivery_policy(NAMES, "AllowFindingsDelivery", NAMES.log_group("findings"))["Statement"]
+    (statement,) = log_delivery_policy(NAMES, "AllowFindingsDelivery", NAMES.log_group("findings"))[
+        "Statement"
+    ]
     assert statement["Principal"] == {"Service": "delivery.logs.amazonaws.com"}
     assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
-    assert statement["Resource"] == ["arn:aws:logs:eu-west-1:123456789012:log-group:/gatehouse/dev/findings:log-stream:*"]
+    assert statement["Resource"] == [
+        "arn:aws:logs:eu-west-1:123456789012:log-group:/gatehouse/dev/findings:log-stream:*"
+    ]

@@ -20,9 +20,13 @@ SERVICES = ("gateway", "console", "sharing")
 def descriptions(stack: str) -> dict[str, str]:
     """Descriptions, keyed by name of the alarm or event rule."""
     program = run(stack)
-    texts = {a.inputs["name"]: a.inputs["alarmDescription"] for a in program.of_type("cloudwatch/metricAlarm:MetricAlarm")}
+    texts = {
+        a.inputs["name"]: a.inputs["alarmDescription"]
+        for a in program.of_type("cloudwatch/metricAlarm:MetricAlarm")
+    }
     texts |= {
-        a.inputs["alarmName"]: a.inputs["alarmDescription"] for a in program.of_type("cloudwatch/compositeAlarm:CompositeAlarm")
+        a.inputs["alarmName"]: a.inputs["alarmDescription"]
+        for a in program.of_type("cloudwatch/compositeAlarm:CompositeAlarm")
     }
     # Rules with a schedule send no notifications.
     return texts | {
@@ -44,20 +48,29 @@ def test_alarm_description_links_to_its_runbook(stack: str) -> None:
         assert (ROOT / "docs/runbooks" / page[1]).is_file()
         row = next(line for line in index.splitlines() if f"({page[1]})" in line)
         short = name.removeprefix(f"gatehouse-{stack}-")
-        patterns = [re.sub(r"<[a-z]+>", r"[a-z0-9-]+", cell).replace("*", ".*") for cell in re.findall(r"`([^`]+)`", row)]
-        assert any(re.fullmatch(pattern, short) for pattern in patterns), f"{page[1]} does not name {short}"
+        patterns = [
+            re.sub(r"<[a-z]+>", r"[a-z0-9-]+", cell).replace("*", ".*")
+            for cell in re.findall(r"`([^`]+)`", row)
+        ]
+        assert any(re.fullmatch(pattern, short) for pattern in patterns), (
+            f"{page[1]} does not name {short}"
+        )
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_composite_alarm_combines_alarms_of_service(stack: str) -> None:
     program = run(stack)
     alarms = {a.inputs["name"] for a in program.of_type("cloudwatch/metricAlarm:MetricAlarm")}
-    composites = {a.name: a.inputs for a in program.of_type("cloudwatch/compositeAlarm:CompositeAlarm")}
+    composites = {
+        a.name: a.inputs for a in program.of_type("cloudwatch/compositeAlarm:CompositeAlarm")
+    }
     assert set(composites) == set(SERVICES)
     for service, inputs in composites.items():
         names = set(re.findall(r'ALARM\("([^"]+)"\)', inputs["alarmRule"]))
         capacity = "throttles" if service in program.exports["functions"] else "unhealthy"
-        assert names == {f"gatehouse-{stack}-{service}-{what}" for what in ("5xx", "latency", capacity)}
+        assert names == {
+            f"gatehouse-{stack}-{service}-{what}" for what in ("5xx", "latency", capacity)
+        }
         assert names <= alarms
         assert inputs["alarmActions"] == inputs["okActions"] == ["arn:aws:mock:::alarms"]
 
@@ -85,7 +98,9 @@ def test_missing_tasks_raise_an_alarm(service: str) -> None:
     assert difference["expression"] == f"FILL({desired['id']}, 0) - FILL({running['id']}, 0)"
     assert (alarm["threshold"], alarm["comparisonOperator"]) == (0, "GreaterThanThreshold")
     insights = run("prod").get("ecs/cluster:Cluster", "main").inputs["settings"]
-    assert {"name": "containerInsights", "value": "enhanced"} in insights, "otherwise the metrics do not exist"
+    assert {"name": "containerInsights", "value": "enhanced"} in insights, (
+        "otherwise the metrics do not exist"
+    )
 
 
 @pytest.mark.parametrize("name", ["deployment-failed", "rotation-failed", "backup-failed"])
@@ -93,7 +108,9 @@ def test_failure_events_notify_alarm_topic(name: str) -> None:
     program = run("prod")
     target = program.get("cloudwatch/eventTarget:EventTarget", name).inputs
     assert target["arn"] == "arn:aws:mock:::alarms"
-    assert "roleArn" not in target, "the topic policy allows EventBridge; a target role would break encrypted topics"
+    assert "roleArn" not in target, (
+        "the topic policy allows EventBridge; a target role would break encrypted topics"
+    )
     assert target["rule"] == f"gatehouse-prod-{name}"
 
 
@@ -115,16 +132,32 @@ def test_security_findings_notify_alarm_topic() -> None:
         ("aws.access-analyzer",),
     }
     for name, pattern in patterns.items():
-        assert json.loads(program.get("cloudwatch/eventRule:EventRule", name).inputs["eventPattern"]) == pattern
-        assert program.get("cloudwatch/eventTarget:EventTarget", name).inputs["arn"] == "arn:aws:mock:::alarms"
-    without = run("prod", changes={"monitoring.security_findings": False}).of_type("cloudwatch/eventRule:EventRule")
+        assert (
+            json.loads(program.get("cloudwatch/eventRule:EventRule", name).inputs["eventPattern"])
+            == pattern
+        )
+        assert (
+            program.get("cloudwatch/eventTarget:EventTarget", name).inputs["arn"]
+            == "arn:aws:mock:::alarms"
+        )
+    without = run("prod", changes={"monitoring.security_findings": False}).of_type(
+        "cloudwatch/eventRule:EventRule"
+    )
     assert {rule.name for rule in without} & set(patterns) == set()
 
 
 def test_only_alarms_and_events_use_topic_and_key() -> None:
-    publishing = {s["Principal"]["Service"]: s for s in alarm_topic_policy(NAMES)["Statement"] if s["Effect"] == "Allow"}
+    publishing = {
+        s["Principal"]["Service"]: s
+        for s in alarm_topic_policy(NAMES)["Statement"]
+        if s["Effect"] == "Allow"
+    }
     using = run("dev").statements("kms/key:Key", "logs")["AllowAlarmTopicPublishers"]
-    assert set(publishing) == set(using["Principal"]["Service"]) == {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
+    assert (
+        set(publishing)
+        == set(using["Principal"]["Service"])
+        == {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
+    )
     for statement in publishing.values():
         assert "gatehouse-dev-*" in statement["Condition"]["ArnLike"]["aws:SourceArn"]
     topic = "arn:aws:sns:eu-west-1:123456789012:gatehouse-dev-alarms"
@@ -134,7 +167,11 @@ def test_only_alarms_and_events_use_topic_and_key() -> None:
 def test_undelivered_events_have_an_alarm() -> None:
     program = run("prod")
     alarms = program.alarms()
-    rules = [rule.inputs["name"] for rule in program.of_type("cloudwatch/eventRule:EventRule") if "eventPattern" in rule.inputs]
+    rules = [
+        rule.inputs["name"]
+        for rule in program.of_type("cloudwatch/eventRule:EventRule")
+        if "eventPattern" in rule.inputs
+    ]
     assert rules
     for rule in rules:
         alarm = alarms[f"{rule.removeprefix('gatehouse-prod-')}-undelivered"]
@@ -151,10 +188,12 @@ def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
     program = run(stack)
     (board,) = program.of_type("cloudwatch/dashboard:Dashboard")
     searches = re.findall(
-        r"SEARCH\('\{([^,]+),(\w+)\} MetricName=\\\"(\w+)\\\"'", board.inputs["dashboardBody"].replace("\\\\", "\\")
+        r"SEARCH\('\{([^,]+),(\w+)\} MetricName=\\\"(\w+)\\\"'",
+        board.inputs["dashboardBody"].replace("\\\\", "\\"),
     )
     assert searches == [
-        (f"Gatehouse/{stack}", *search) for search in (("Code", "KeyDecisions"), ("Core", "CoreRequests"), ("Kind", "UnusualUse"))
+        (f"Gatehouse/{stack}", *search)
+        for search in (("Code", "KeyDecisions"), ("Core", "CoreRequests"), ("Kind", "UnusualUse"))
     ]
     assert program.variables("gateway")["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
 
@@ -165,9 +204,18 @@ def test_dashboard_shows_metrics_of_secret_links(stack: str) -> None:
     program = run(stack)
     (board,) = program.of_type("cloudwatch/dashboard:Dashboard")
     widgets = json.loads(board.inputs["dashboardBody"])["widgets"]
-    shown = {tuple(series[:2]) for w in widgets for series in w["properties"].get("metrics", ()) if isinstance(series[0], str)}
+    shown = {
+        tuple(series[:2])
+        for w in widgets
+        for series in w["properties"].get("metrics", ())
+        if isinstance(series[0], str)
+    }
     filters = program.of_type("cloudwatch/logMetricFilter:LogMetricFilter")
-    metrics = {f.inputs["metricTransformation"]["name"] for f in filters if f.name.startswith(("links-", "secrets-"))}
+    metrics = {
+        f.inputs["metricTransformation"]["name"]
+        for f in filters
+        if f.name.startswith(("links-", "secrets-"))
+    }
     assert metrics
     assert {(f"Gatehouse/{stack}", metric) for metric in metrics} <= shown
 
@@ -176,7 +224,11 @@ def test_dashboard_shows_metrics_of_secret_links(stack: str) -> None:
 def test_function_has_alarms_on_errors_throttles_and_duration() -> None:
     program = run("staging")
     alarms = program.alarms()
-    metrics = {name: (alarms[name]["namespace"], alarms[name]["metricName"]) for name in alarms if name.startswith("sharing-")}
+    metrics = {
+        name: (alarms[name]["namespace"], alarms[name]["metricName"])
+        for name in alarms
+        if name.startswith("sharing-")
+    }
     assert metrics | {"sharing-unreachable": ("", "")} == {
         "sharing-5xx": ("AWS/ApiGateway", "5XXError"),
         "sharing-latency": ("AWS/ApiGateway", "Latency"),
@@ -193,7 +245,9 @@ def test_function_has_alarms_on_errors_throttles_and_duration() -> None:
 def test_dashboard_shows_existing_alarms(stack: str) -> None:
     program = run(stack)
     names = {a.inputs["name"] for a in program.of_type("cloudwatch/metricAlarm:MetricAlarm")}
-    names |= {a.inputs["alarmName"] for a in program.of_type("cloudwatch/compositeAlarm:CompositeAlarm")}
+    names |= {
+        a.inputs["alarmName"] for a in program.of_type("cloudwatch/compositeAlarm:CompositeAlarm")
+    }
     (board,) = program.of_type("cloudwatch/dashboard:Dashboard")
     document = json.loads(board.inputs["dashboardBody"])
     (states,) = (widget for widget in document["widgets"] if widget["type"] == "alarm")
@@ -204,20 +258,33 @@ def test_dashboard_shows_existing_alarms(stack: str) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_exhausted_resources_have_alarms(stack: str) -> None:
     alarms, program = run(stack).alarms(), run(stack)
-    metrics = {(alarm["namespace"], alarm["metricName"]): alarm for alarm in alarms.values() if "metricName" in alarm}
+    metrics = {
+        (alarm["namespace"], alarm["metricName"]): alarm
+        for alarm in alarms.values()
+        if "metricName" in alarm
+    }
     for namespace, metric, dimensions in (
         ("AWS/RDS", "DatabaseConnections", {"DBInstanceIdentifier"}),
         ("AWS/RDS", "FreeableMemory", {"DBInstanceIdentifier"}),
         ("AWS/NATGateway", "ErrorPortAllocation", {"NatGatewayId"}),
     ):
         assert set(metrics[namespace, metric]["dimensions"]) == dimensions
-    rejected = {key: alarm for key, alarm in alarms.items() if alarm.get("metricName") == "RejectedConnectionCount"}
+    rejected = {
+        key: alarm
+        for key, alarm in alarms.items()
+        if alarm.get("metricName") == "RejectedConnectionCount"
+    }
     assert len(rejected) == len(program.of_type("lb/loadBalancer:LoadBalancer"))
     for key, alarm in rejected.items():
-        assert alarm["dimensions"] == alarms[key.replace("-rejected-connections", "-5xx")]["dimensions"]
+        assert (
+            alarm["dimensions"]
+            == alarms[key.replace("-rejected-connections", "-5xx")]["dimensions"]
+        )
     ports = [alarm for alarm in alarms.values() if alarm.get("metricName") == "ErrorPortAllocation"]
     assert len(ports) == len(program.of_type("ec2/natGateway:NatGateway"))
-    assert ("replication-failed" in alarms) is bool(program.of_type("s3/bucketReplicationConfig:BucketReplicationConfig"))
+    assert ("replication-failed" in alarms) is bool(
+        program.of_type("s3/bucketReplicationConfig:BucketReplicationConfig")
+    )
 
 
 def test_replication_alarm_has_the_dimensions_of_the_rule() -> None:
@@ -234,7 +301,13 @@ def test_replication_alarm_has_the_dimensions_of_the_rule() -> None:
 
 @pytest.mark.parametrize(
     ("instance_class", "memory"),
-    [("db.t4g.micro", 1), ("db.t4g.medium", 4), ("db.m7g.large", 8), ("db.m7g.xlarge", 16), ("db.r7g.2xlarge", 64)],
+    [
+        ("db.t4g.micro", 1),
+        ("db.t4g.medium", 4),
+        ("db.m7g.large", 8),
+        ("db.m7g.xlarge", 16),
+        ("db.r7g.2xlarge", 64),
+    ],
 )
 def test_memory_of_instance_classes(instance_class: str, memory: int) -> None:
     assert memory_gib(instance_class) == memory

@@ -53,8 +53,10 @@ LIMITS = {
 
 @pytest.fixture(scope="module")
 def longest(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    """The prod stack with the longest allowed stack name and Core name in a region with a long name."""
-    secret = f"arn:aws:secretsmanager:ap-southeast-2:123456789012:secret:gatehouse/{STACK}/core-token-abcdef"
+    """The prod stack with the longest allowed stack name and Core name in a region with a long
+    name.
+    """
+    secret = f"arn:aws:secretsmanager:ap-southeast-2:123456789012:secret:gatehouse/{STACK}/core-token-abcdef"  # noqa: E501
     changes: dict[str, Any] = {
         "region": "ap-southeast-2",
         "second_region": "ap-northeast-1",
@@ -66,8 +68,12 @@ def longest(tmp_path_factory: pytest.TempPathFactory) -> Program:
     return run_as(STACK, tmp_path_factory.mktemp("longest"), environment="prod", changes=changes)
 
 
-@pytest.mark.parametrize(("type_", "property_", "limit"), [(*key, limit) for key, limit in LIMITS.items()])
-def test_names_are_within_aws_length_limits(longest: Program, type_: str, property_: str, limit: int) -> None:
+@pytest.mark.parametrize(
+    ("type_", "property_", "limit"), [(*key, limit) for key, limit in LIMITS.items()]
+)
+def test_names_are_within_aws_length_limits(
+    longest: Program, type_: str, property_: str, limit: int
+) -> None:
     names = [resource.inputs[property_] for resource in longest.of_type(type_)]
     assert any(STACK in name for name in names)
     assert [name for name in names if len(name) > limit] == []
@@ -79,8 +85,14 @@ def test_stack_of_its_own_name_has_values_of_its_environment(tmp_path: Path) -> 
     assert alice.exports["environment"] == "dev"
     assert alice.get("ecs/service:Service", "gateway").inputs["name"] == "gatehouse-alice-gateway"
     assert alice.variables("gateway")["GATEHOUSE_ENVIRONMENT"] == "alice"
-    assert {resource.name for resource in alice.resources} == {resource.name for resource in dev.resources}
-    texts = [json.dumps(resource.inputs, default=str) for resource in alice.resources if resource.type.startswith("aws:")]
+    assert {resource.name for resource in alice.resources} == {
+        resource.name for resource in dev.resources
+    }
+    texts = [
+        json.dumps(resource.inputs, default=str)
+        for resource in alice.resources
+        if resource.type.startswith("aws:")
+    ]
     assert [text for text in texts if re.search(r"gatehouse[-/]dev[-/]", text)] == []
     assert [text for text in texts if "alice" in text]
 
@@ -96,8 +108,14 @@ def test_secret_arn_pattern_matches_one_secret() -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_subnets_of_tiers_do_not_overlap(stack: str) -> None:
     network = parse(raw_settings(stack), stack).network
-    blocks = [ipaddress.ip_network(cidr) for tier in ("edge", "app", "data") for cidr in network.tier_cidrs(tier)]
+    blocks = [
+        ipaddress.ip_network(cidr)
+        for tier in ("edge", "app", "data")
+        for cidr in network.tier_cidrs(tier)
+    ]
     assert len(blocks) == 3 * len(network.zones)
     whole = ipaddress.IPv4Network(network.cidr)
-    assert all(isinstance(block, ipaddress.IPv4Network) and block.subnet_of(whole) for block in blocks)
+    assert all(
+        isinstance(block, ipaddress.IPv4Network) and block.subnet_of(whole) for block in blocks
+    )
     assert not any(a.overlaps(b) for i, a in enumerate(blocks) for b in blocks[i + 1 :])

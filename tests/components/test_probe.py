@@ -33,10 +33,15 @@ def test_probe_requests_health_urls_on_schedule(stack: str) -> None:
     }
     rule = program.get("cloudwatch/eventRule:EventRule", "probe").inputs
     interval = minutes(stack)
-    assert rule["scheduleExpression"] == ("rate(1 minute)" if interval == 1 else f"rate({interval} minutes)")
+    assert rule["scheduleExpression"] == (
+        "rate(1 minute)" if interval == 1 else f"rate({interval} minutes)"
+    )
     permission = program.get("lambda/permission:Permission", "probe").inputs
     assert permission["principal"] == "events.amazonaws.com"
-    assert permission["sourceArn"] == f"arn:aws:events:eu-west-1:123456789012:rule/gatehouse-{stack}-probe"
+    assert (
+        permission["sourceArn"]
+        == f"arn:aws:events:eu-west-1:123456789012:rule/gatehouse-{stack}-probe"
+    )
 
 
 @pytest.mark.requirement("ECS-09")
@@ -50,8 +55,16 @@ def test_two_failures_or_missing_data_raise_alarm(stack: str) -> None:
             "ServiceUp",
             {"Service": service},
         )
-        assert (alarm["period"], alarm["evaluationPeriods"], alarm["datapointsToAlarm"]) == (60 * minutes(stack), 2, 2)
-        assert (alarm["comparisonOperator"], alarm["threshold"], alarm["statistic"]) == ("LessThanThreshold", 1, "Minimum")
+        assert (alarm["period"], alarm["evaluationPeriods"], alarm["datapointsToAlarm"]) == (
+            60 * minutes(stack),
+            2,
+            2,
+        )
+        assert (alarm["comparisonOperator"], alarm["threshold"], alarm["statistic"]) == (
+            "LessThanThreshold",
+            1,
+            "Minimum",
+        )
         assert alarm["treatMissingData"] == "breaching"
         assert alarm["alarmActions"] == alarm["okActions"] == ["arn:aws:mock:::alarms"]
 
@@ -59,7 +72,11 @@ def test_two_failures_or_missing_data_raise_alarm(stack: str) -> None:
 def test_probe_role_writes_to_its_namespace_only() -> None:
     grant = synthetic_probe.role_definitions(NAMES)["probe"]
     role = NAMES.role_arn("probe")
-    for namespace, allowed in (("Gatehouse/dev", True), ("Gatehouse/prod", False), ("AWS/ApplicationELB", False)):
+    for namespace, allowed in (
+        ("Gatehouse/dev", True),
+        ("Gatehouse/prod", False),
+        ("AWS/ApplicationELB", False),
+    ):
         call = Call(role, "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": namespace})
         assert decide(call, identity=[grant.permissions or {}]).allowed is allowed, namespace
 
@@ -78,14 +95,22 @@ def test_probe_function_has_dead_letter_queue_and_alarm(stack: str) -> None:
 
 def test_probe_alarm_does_not_roll_back_deployments() -> None:
     program = run("prod")
-    assert not [a for s in program.of_type("ecs/service:Service") for a in s.inputs["alarms"]["alarmNames"] if "unreachable" in a]
+    assert not [
+        a
+        for s in program.of_type("ecs/service:Service")
+        for a in s.inputs["alarms"]["alarmNames"]
+        if "unreachable" in a
+    ]
 
 
 def test_interval_0_disables_the_probe() -> None:
-    # Services with off-hours require that the probe is disabled. Their tests use the same run of the program.
+    # Services with off-hours require that the probe is disabled. Their tests use the same run of
+    # the program.
     assert CHANGES["monitoring.probe_interval_minutes"] == 0
     program = run("dev", changes=CHANGES)
-    assert not [a for a in program.resources if a.name == "probe" or a.name.endswith("-unreachable")]
+    assert not [
+        a for a in program.resources if a.name == "probe" or a.name.endswith("-unreachable")
+    ]
     assert "probe" not in program.exports
     (dashboard,) = program.of_type("cloudwatch/dashboard:Dashboard")
     assert "Synthetic probe" not in str(dashboard.inputs["dashboardBody"])

@@ -18,17 +18,37 @@ UNUSED = {*S3_DEPRECATED, "aws:rds/cluster:Cluster", "aws:kms/replicaKey:Replica
 """Stateful types that not every stack has."""
 GUARDS = {
     *("aws:s3/bucketPolicy:BucketPolicy", "aws:s3/bucketVersioning:BucketVersioning"),
-    *("aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration", "aws:backup/vaultPolicy:VaultPolicy"),
+    *(
+        "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration",
+        "aws:backup/vaultPolicy:VaultPolicy",
+    ),
     "aws:backup/vaultLockConfiguration:VaultLockConfiguration",
 }
-"""Types that protect stateful resources. A `pulumi destroy` without a preview would delete these protections first."""
+"""Types that protect stateful resources. A `pulumi destroy` without a preview would delete these
+protections first.
+"""
 TYPES_BY_SETTING = {
     "sharing.mode": {
         "gatehouse:sharing:SharingFunction",
-        *("aws:apigateway/restApi:RestApi", "aws:apigateway/resource:Resource", "aws:apigateway/method:Method"),
-        *("aws:apigateway/integration:Integration", "aws:apigateway/model:Model", "aws:apigateway/response:Response"),
-        *("aws:apigateway/requestValidator:RequestValidator", "aws:apigateway/deployment:Deployment"),
-        *("aws:apigateway/stage:Stage", "aws:apigateway/methodSettings:MethodSettings", "aws:lambda/alias:Alias"),
+        *(
+            "aws:apigateway/restApi:RestApi",
+            "aws:apigateway/resource:Resource",
+            "aws:apigateway/method:Method",
+        ),
+        *(
+            "aws:apigateway/integration:Integration",
+            "aws:apigateway/model:Model",
+            "aws:apigateway/response:Response",
+        ),
+        *(
+            "aws:apigateway/requestValidator:RequestValidator",
+            "aws:apigateway/deployment:Deployment",
+        ),
+        *(
+            "aws:apigateway/stage:Stage",
+            "aws:apigateway/methodSettings:MethodSettings",
+            "aws:lambda/alias:Alias",
+        ),
         *("aws:apigateway/domainName:DomainName", "aws:apigateway/basePathMapping:BasePathMapping"),
         "aws:ecr/repositoryPolicy:RepositoryPolicy",
     },
@@ -43,16 +63,43 @@ TYPES_BY_SETTING = {
 """Resource types that only some stacks have, keyed by the setting that creates them."""
 ACCOUNT_TYPES = {
     "delivery": {
-        *("aws:iam/openIdConnectProvider:OpenIdConnectProvider", "aws:iam/rolePolicyAttachment:RolePolicyAttachment"),
+        *(
+            "aws:iam/openIdConnectProvider:OpenIdConnectProvider",
+            "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+        ),
     },
     "budget.anomalies": {
-        *("aws:costexplorer/anomalyMonitor:AnomalyMonitor", "aws:costexplorer/anomalySubscription:AnomalySubscription"),
+        *(
+            "aws:costexplorer/anomalyMonitor:AnomalyMonitor",
+            "aws:costexplorer/anomalySubscription:AnomalySubscription",
+        ),
     },
 }
 """Resource types that no stack file creates, keyed by the setting that creates them."""
 EXPORTS = {
-    *("environment", "region", "account", "accountGuards", "cluster", "services", "migration", "rotation", "roles", "urls"),
-    *("deliveryRoles", "probe", "functions", "zoneId", "nameServers", "repositoryUrl", "topics", "logGroups", "dashboardUrl"),
+    *(
+        "environment",
+        "region",
+        "account",
+        "accountGuards",
+        "cluster",
+        "services",
+        "migration",
+        "rotation",
+        "roles",
+        "urls",
+    ),
+    *(
+        "deliveryRoles",
+        "probe",
+        "functions",
+        "zoneId",
+        "nameServers",
+        "repositoryUrl",
+        "topics",
+        "logGroups",
+        "dashboardUrl",
+    ),
     *("database", "cache", "secretLinksTable", "buckets", "loadBalancer"),
 }
 
@@ -78,7 +125,10 @@ def test_policy_documents_are_known_in_preview(stack: str, preview: bool) -> Non
     [
         {"cores": [CORE]},
         {"telemetry.collector": True, "telemetry.collector_digest": f"sha256:{'2' * 64}"},
-        {"legacy_files": ["s3://old-bucket/api_keys.json"], "leak_reports.secret_arn": CORE["token_secret_arn"]},
+        {
+            "legacy_files": ["s3://old-bucket/api_keys.json"],
+            "leak_reports.secret_arn": CORE["token_secret_arn"],
+        },
     ],
 )
 def test_optional_documents_are_known_in_preview(changes: dict[str, Any]) -> None:
@@ -88,7 +138,9 @@ def test_optional_documents_are_known_in_preview(changes: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_preview_and_deployment_have_same_resources(stack: str) -> None:
-    before, after = (sorted((a.type, a.name) for a in run(stack, preview=p).resources) for p in (True, False))
+    before, after = (
+        sorted((a.type, a.name) for a in run(stack, preview=p).resources) for p in (True, False)
+    )
     assert before == after
 
 
@@ -103,7 +155,10 @@ def test_environments_differ_by_values_only() -> None:
 @pytest.mark.parametrize("setting", ACCOUNT_TYPES)
 def test_account_wide_resources_have_one_setting_each(setting: str) -> None:
     before = {a.type for a in run("prod").resources}
-    after = {a.type for a in run("prod", changes={setting: ACCOUNT_RESOURCES.get(setting, True)}).resources}
+    after = {
+        a.type
+        for a in run("prod", changes={setting: ACCOUNT_RESOURCES.get(setting, True)}).resources
+    }
     assert after - before == ACCOUNT_TYPES[setting]
     assert before - after == set()
 
@@ -121,7 +176,9 @@ def test_program_is_deterministic() -> None:
     again: Program = run_with.__wrapped__("prod", json.dumps(raw_settings("prod")), False)
     first = {(a.type, a.name): a.inputs for a in run("prod").resources}
     assert len(first) == len(run("prod").resources), "two resources of one type share a name"
-    assert {(a.type, a.name): plain(a.inputs) for a in again.resources} == {k: plain(v) for k, v in first.items()}
+    assert {(a.type, a.name): plain(a.inputs) for a in again.resources} == {
+        k: plain(v) for k, v in first.items()
+    }
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -145,15 +202,33 @@ def test_provider_is_limited_to_the_account(stack: str) -> None:
 def test_resources_have_default_tags_and_data_class(stack: str) -> None:
     (provider,) = (a for a in run(stack).resources if a.type == "pulumi:providers:aws")
     default = json.loads(provider.inputs["defaultTags"])["tags"]
-    assert set(default) == {"Project", "Environment", "Owner", "CostCentre", "ManagedBy", "DataClass"}
+    assert set(default) == {
+        "Project",
+        "Environment",
+        "Owner",
+        "CostCentre",
+        "ManagedBy",
+        "DataClass",
+    }
     tagged = [a for a in run(stack).resources if a.type.startswith("aws:") and "tags" in a.inputs]
     assert len(tagged) > 100
-    assert all(a.inputs["tags"]["DataClass"] in {"none", "internal", "confidential", "secret", "log"} for a in tagged)
+    assert all(
+        a.inputs["tags"]["DataClass"] in {"none", "internal", "confidential", "secret", "log"}
+        for a in tagged
+    )
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_program_contains_no_secret_value(stack: str) -> None:
-    forbidden = {"password", "passwords", "passwordWo", "secretString", "secretBinary", "authToken", "noPasswordRequired"}
+    forbidden = {
+        "password",
+        "passwords",
+        "passwordWo",
+        "secretString",
+        "secretBinary",
+        "authToken",
+        "noPasswordRequired",
+    }
     resources = run(stack).resources
     assert resources
     for resource in resources:
@@ -161,13 +236,19 @@ def test_program_contains_no_secret_value(stack: str) -> None:
         assert resource.type != "aws:secretsmanager/secretVersion:SecretVersion"
 
 
-@pytest.mark.parametrize(("stack", "protected"), [("dev", False), ("staging", False), ("prod", True)])
+@pytest.mark.parametrize(
+    ("stack", "protected"), [("dev", False), ("staging", False), ("prod", True)]
+)
 def test_stateful_resources_follow_protection_settings(stack: str, protected: bool) -> None:
     resources = run(stack).resources
     stateful = [resource for resource in resources if resource.type in STATEFUL]
     assert {resource.type for resource in stateful} >= set(STATEFUL) - UNUSED
-    assert {(resource.protect, resource.retain) for resource in stateful} == {(protected, protected)}
-    assert {resource.type for resource in resources if resource.protect} - set(STATEFUL) == (GUARDS if protected else set())
+    assert {(resource.protect, resource.retain) for resource in stateful} == {
+        (protected, protected)
+    }
+    assert {resource.type for resource in resources if resource.protect} - set(STATEFUL) == (
+        GUARDS if protected else set()
+    )
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -178,13 +259,24 @@ def test_program_exports(stack: str) -> None:
     assert set(exports["services"]) == {"gateway", "console"}
     assert set(exports["services"]["gateway"]) == {"service", "taskDefinition"}
     assert set(exports["rotation"]["secrets"]) == {"pepper", "session-key", "bootstrap-token"}
-    assert {"gatewayTask", "consoleTask", "migrateTask", "gatewayExecution"} <= set(exports["roles"])
-    assert exports["urls"]["gateway"] == f"https://gateway.{stack_file(stack)['gatehouse:settings']['domain']}"
+    assert {"gatewayTask", "consoleTask", "migrateTask", "gatewayExecution"} <= set(
+        exports["roles"]
+    )
+    assert (
+        exports["urls"]["gateway"]
+        == f"https://gateway.{stack_file(stack)['gatehouse:settings']['domain']}"
+    )
     assert set(exports["buckets"]) == {"data", "logs", "trail"}
-    assert exports["repositoryUrl"] == f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/gatehouse-{stack}-runtime"
+    assert (
+        exports["repositoryUrl"]
+        == f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/gatehouse-{stack}-runtime"
+    )
     assert exports["nameServers"] == ["ns-1.example.net", "ns-2.example.net"]
     assert exports["zoneId"] == "Z1"
-    assert exports["topics"] == {"alarms": "arn:aws:mock:::alarms", "services": "arn:aws:mock:::service-notifications"}
+    assert exports["topics"] == {
+        "alarms": "arn:aws:mock:::alarms",
+        "services": "arn:aws:mock:::service-notifications",
+    }
     assert exports["logGroups"]["console"] == f"/gatehouse/{stack}/console"
     dashboard = f"cloudwatch/home?region=eu-west-1#dashboards/dashboard/gatehouse-{stack}-overview"
     assert exports["dashboardUrl"] == f"https://eu-west-1.console.aws.amazon.com/{dashboard}"
@@ -195,12 +287,29 @@ def test_program_exports(stack: str) -> None:
 def test_buckets_have_all_protections(stack: str) -> None:
     program = run(stack)
     buckets = {a.name for a in program.of_type("s3/bucket:Bucket")}
-    assert buckets == {"logs", "trail", "data", "secrets", *(("replica-logs", "replica-data") if stack == "prod" else ())}
-    for suffix in ("PublicAccessBlock", "OwnershipControls", "Policy", "Versioning", "LifecycleConfiguration"):
+    assert buckets == {
+        "logs",
+        "trail",
+        "data",
+        "secrets",
+        *(("replica-logs", "replica-data") if stack == "prod" else ()),
+    }
+    for suffix in (
+        "PublicAccessBlock",
+        "OwnershipControls",
+        "Policy",
+        "Versioning",
+        "LifecycleConfiguration",
+    ):
         kind = f"s3/bucket{suffix}:Bucket{suffix}"
         assert {a.name for a in program.of_type(kind)} == buckets, suffix
     for block in program.of_type("s3/bucketPublicAccessBlock:BucketPublicAccessBlock"):
-        flags = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
+        flags = (
+            "blockPublicAcls",
+            "blockPublicPolicy",
+            "ignorePublicAcls",
+            "restrictPublicBuckets",
+        )
         assert [block.inputs[flag] for flag in flags] == [True] * 4
     sinks = {"logs", "replica-logs"}
     assert {a.name for a in program.of_type("s3/bucketLogging:BucketLogging")} == buckets - sinks
@@ -210,15 +319,23 @@ def test_buckets_have_all_protections(stack: str) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_deletion_from_secrets_bucket_is_final(stack: str) -> None:
     program = run(stack)
-    rules = program.get("s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "secrets").inputs["rules"]
+    rules = program.get(
+        "s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "secrets"
+    ).inputs["rules"]
     assert [rule["status"] for rule in rules] == ["Enabled", "Enabled"]
     assert rules[0]["noncurrentVersionExpiration"] == {"noncurrentDays": 1}
     assert rules[0]["abortIncompleteMultipartUpload"] == {"daysAfterInitiation": 1}
     # S3 rejects expiredObjectDeleteMarker together with days.
-    assert (rules[0]["expiration"], rules[1]["expiration"]) == ({"days": 31}, {"expiredObjectDeleteMarker": True})
+    assert (rules[0]["expiration"], rules[1]["expiration"]) == (
+        {"days": 31},
+        {"expiredObjectDeleteMarker": True},
+    )
     bucket = program.get("s3/bucket:Bucket", "secrets")
     assert bucket.inputs["objectLockEnabled"] is False
-    assert {a.name for a in program.of_type("s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration")} == {"trail"}
+    assert {
+        a.name
+        for a in program.of_type("s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration")
+    } == {"trail"}
     copied = {a.name for a in program.of_type("s3/bucketReplicationConfig:BucketReplicationConfig")}
     assert copied == ({"data"} if stack == "prod" else set())
     (selection,) = program.of_type("backup/selection:Selection")
@@ -230,11 +347,14 @@ def test_bucket_resources_are_in_region_of_bucket() -> None:
     resources = [a for a in run("prod").resources if a.type.startswith("aws:s3/bucket")]
     replicas = {a.name for a in resources if a.inputs.get("region") == "eu-central-1"}
     assert replicas == {"replica-logs", "replica-data"}
-    assert not [a for a in resources if (a.name in replicas) != (a.inputs.get("region") == "eu-central-1")]
+    assert not [
+        a for a in resources if (a.name in replicas) != (a.inputs.get("region") == "eu-central-1")
+    ]
 
 
 @pytest.mark.parametrize(
-    ("bucket", "algorithm"), [("logs", "AES256"), ("data", "aws:kms"), ("secrets", "aws:kms"), ("trail", "aws:kms")]
+    ("bucket", "algorithm"),
+    [("logs", "AES256"), ("data", "aws:kms"), ("secrets", "aws:kms"), ("trail", "aws:kms")],
 )
 def test_log_bucket_uses_sse_s3_and_others_kms(bucket: str, algorithm: str) -> None:
     kind = "s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
@@ -248,14 +368,18 @@ def test_data_tier_has_no_internet_route(stack: str, nats: int) -> None:
     program = run(stack)
     assert len(program.of_type("ec2/natGateway:NatGateway")) == nats
     assert not any(route.name.startswith("data") for route in program.of_type("ec2/route:Route"))
-    assert {a.inputs["mapPublicIpOnLaunch"] for a in program.of_type("ec2/subnet:Subnet")} == {False}
+    assert {a.inputs["mapPublicIpOnLaunch"] for a in program.of_type("ec2/subnet:Subnet")} == {
+        False
+    }
 
 
 @pytest.mark.requirement("ECS-03")
 @pytest.mark.parametrize("stack", STACKS)
 def test_only_load_balancer_accepts_internet_traffic(stack: str) -> None:
     rules = run(stack).of_type("vpc/securityGroupIngressRule:SecurityGroupIngressRule")
-    public = {(a.inputs["securityGroupId"], a.inputs["fromPort"]) for a in rules if "cidrIpv4" in a.inputs}
+    public = {
+        (a.inputs["securityGroupId"], a.inputs["fromPort"]) for a in rules if "cidrIpv4" in a.inputs
+    }
     assert public == {("edge-id", 443), ("edge-id", 80)}
 
 
@@ -276,7 +400,9 @@ def test_waf_logs_redact_credential_headers_and_query_strings() -> None:
     assert any("queryString" in field for field in fields)
     (acl,) = run("prod").of_type("wafv2/webAcl:WebAcl")
     assert not acl.inputs["visibilityConfig"]["sampledRequestsEnabled"], "samples contain headers"
-    groups = {r["statement"].get("managedRuleGroupStatement", {}).get("name") for r in acl.inputs["rules"]}
+    groups = {
+        r["statement"].get("managedRuleGroupStatement", {}).get("name") for r in acl.inputs["rules"]
+    }
     assert {"AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet"} <= groups
 
 
@@ -296,7 +422,12 @@ def test_waf_limits_requests_per_service(stack: str, service: str) -> None:
     assert rate["limit"] == waf.service_requests_max()[service] < waf.requests_max
     match = rate["scopeDownStatement"]["regexMatchStatement"]
     host = run(stack).exports["urls"][service].removeprefix("https://")
-    for sent, matched in ((host, True), (f"{host}:443", True), (f"{host}.acme.dev", False), (host.replace(".", "x"), False)):
+    for sent, matched in (
+        (host, True),
+        (f"{host}:443", True),
+        (f"{host}.acme.dev", False),
+        (host.replace(".", "x"), False),
+    ):
         assert bool(re.search(match["regexString"], sent)) is matched, sent
     assert match["fieldToMatch"] == {"singleHeader": {"name": "host"}}
 
@@ -306,7 +437,9 @@ def test_metrics_path_returns_404_before_other_rules() -> None:
     assert rules["metrics"]["priority"] < min(
         rules[f"forward-{service}"]["priority"] for service in ("gateway", "console", "sharing")
     )
-    assert rules["metrics"]["conditions"] == [{"pathPattern": {"values": ["/metrics", "/metrics/*"]}}]
+    assert rules["metrics"]["conditions"] == [
+        {"pathPattern": {"values": ["/metrics", "/metrics/*"]}}
+    ]
     assert rules["metrics"]["actions"][0]["fixedResponse"]["statusCode"] == "404"
 
 
@@ -322,7 +455,10 @@ def test_cache_has_iam_user_and_disabled_default_user(stack: str) -> None:
     users = {a.name: a.inputs for a in run(stack).of_type("elasticache/user:User")}
     assert users["app"]["authenticationMode"] == {"type": "iam"}
     assert users["app"]["userId"] == users["app"]["userName"]
-    assert (users["default"]["userName"], users["default"]["accessString"]) == ("default", "off -@all")
+    assert (users["default"]["userName"], users["default"]["accessString"]) == (
+        "default",
+        "off -@all",
+    )
 
 
 def test_cache_evicts_nothing() -> None:
@@ -343,39 +479,65 @@ def test_desired_count_is_ignored_for_auto_scaling() -> None:
 def test_alarms_notify_on_alarm_and_ok(stack: str) -> None:
     alarms: list[Resource] = run(stack).of_type("cloudwatch/metricAlarm:MetricAlarm")
     assert len(alarms) >= 18
-    assert all(alarm.inputs["alarmActions"] == alarm.inputs["okActions"] == ["arn:aws:mock:::alarms"] for alarm in alarms)
+    assert all(
+        alarm.inputs["alarmActions"] == alarm.inputs["okActions"] == ["arn:aws:mock:::alarms"]
+        for alarm in alarms
+    )
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_log_groups_are_encrypted_and_in_key_policy(stack: str) -> None:
     program = run(stack)
-    groups: list[dict[str, Any]] = [a.inputs for a in program.of_type("cloudwatch/logGroup:LogGroup")]
+    groups: list[dict[str, Any]] = [
+        a.inputs for a in program.of_type("cloudwatch/logGroup:LogGroup")
+    ]
     statement = program.statements("kms/key:Key", "logs")["LogGroups"]
     arns = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
-    assert sorted(arn.split(":log-group:")[1] for arn in arns) == sorted(group["name"] for group in groups)
+    assert sorted(arn.split(":log-group:")[1] for arn in arns) == sorted(
+        group["name"] for group in groups
+    )
     assert all(group["kmsKeyId"] == "arn:aws:mock:::logs" for group in groups)
 
 
 @pytest.mark.parametrize("version", ["17", "18.1"])
 def test_major_version_has_its_own_parameter_group(version: str) -> None:
-    program = run("dev", changes={"database.engine_version": version, "database.allow_major_upgrade": True})
+    program = run(
+        "dev", changes={"database.engine_version": version, "database.allow_major_upgrade": True}
+    )
     family = f"postgres{version[:2]}"
     group = program.get("rds/parameterGroup:ParameterGroup", "database").inputs
     assert (group["name"], group["family"]) == (f"gatehouse-dev-main-{family}", family)
-    assert program.get("rds/instance:Instance", "database").inputs["allowMajorVersionUpgrade"] is True
-    assert run("dev").get("rds/instance:Instance", "database").inputs["allowMajorVersionUpgrade"] is False
+    assert (
+        program.get("rds/instance:Instance", "database").inputs["allowMajorVersionUpgrade"] is True
+    )
+    assert (
+        run("dev").get("rds/instance:Instance", "database").inputs["allowMajorVersionUpgrade"]
+        is False
+    )
 
 
 def test_recreated_stack_has_another_final_snapshot() -> None:
-    """RDS rejects a final snapshot whose name exists. A new stack has new subnets, but can use an existing KMS key."""
-    names = [final_snapshot("gatehouse-prod-main", f"subnet-{digits}") for digits in ("0a1b2c3d4e5f60718", "0a1b2c3d4e5f60719")]
-    assert names == ["gatehouse-prod-main-final-0a1b2c3d4e5f60718", "gatehouse-prod-main-final-0a1b2c3d4e5f60719"]
-    identifier = run("prod").get("rds/instance:Instance", "database").inputs["finalSnapshotIdentifier"]
+    """RDS rejects a final snapshot whose name exists. A new stack has new subnets, but can use an
+    existing KMS key.
+    """
+    names = [
+        final_snapshot("gatehouse-prod-main", f"subnet-{digits}")
+        for digits in ("0a1b2c3d4e5f60718", "0a1b2c3d4e5f60719")
+    ]
+    assert names == [
+        "gatehouse-prod-main-final-0a1b2c3d4e5f60718",
+        "gatehouse-prod-main-final-0a1b2c3d4e5f60719",
+    ]
+    identifier = (
+        run("prod").get("rds/instance:Instance", "database").inputs["finalSnapshotIdentifier"]
+    )
     assert identifier.startswith("gatehouse-prod-main-final-")
 
 
 def test_secrets_of_dev_are_deleted_immediately() -> None:
-    windows = {stack: {s.inputs["recoveryWindowInDays"] for s in secrets_of(stack)} for stack in STACKS}
+    windows = {
+        stack: {s.inputs["recoveryWindowInDays"] for s in secrets_of(stack)} for stack in STACKS
+    }
     assert windows == {"dev": {0}, "staging": {7}, "prod": {30}}
 
 

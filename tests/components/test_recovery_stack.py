@@ -1,4 +1,6 @@
-"""Data that a stack keeps in the second region (`recovery.stack`), and a stack that is restored from it (`recovery.restore`)."""
+"""Data that a stack keeps in the second region (`recovery.stack`), and a stack that is restored
+from it (`recovery.restore`).
+"""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ REPLICATION = "rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsR
 KEY = f"arn:aws:kms:{SECOND}:{ACCOUNT}:key/"
 RESTORE = {
     "stack": "prod",
-    "database_backups_arn": f"arn:aws:rds:{SECOND}:{ACCOUNT}:auto-backup:ab-l7zdxgqsckyzsyvbzmu5mbv5ajq5yatqtsvjqmd",
+    "database_backups_arn": f"arn:aws:rds:{SECOND}:{ACCOUNT}:auto-backup:ab-l7zdxgqsckyzsyvbzmu5mbv5ajq5yatqtsvjqmd",  # noqa: E501
     "database_key_arn": f"{KEY}mrk-1234567890abcdef1234567890abcdef",
     "secrets_key_arn": f"{KEY}12345678-1234-1234-1234-123456789012",
 }
@@ -41,22 +43,34 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 @pytest.mark.requirement("ECS-13")
 def test_only_the_pepper_is_replicated_under_a_key_of_the_second_region(home: Program) -> None:
-    secrets = {row.name: row.inputs.get("replicas") for row in home.of_type("secretsmanager/secret:Secret")}
+    secrets = {
+        row.name: row.inputs.get("replicas") for row in home.of_type("secretsmanager/secret:Secret")
+    }
     key = home.get("kms/key:Key", "recovery")
     assert secrets == {
         "pepper": [{"region": SECOND, "kmsKeyId": "arn:aws:mock:::recovery"}],
         "session-key": None,
         "bootstrap-token": None,
     }
-    assert (key.inputs["region"], key.inputs["enableKeyRotation"], key.protect) == (SECOND, True, True)
+    assert (key.inputs["region"], key.inputs["enableKeyRotation"], key.protect) == (
+        SECOND,
+        True,
+        True,
+    )
     assert home.get("kms/alias:Alias", "recovery").inputs["region"] == SECOND
 
 
 @pytest.mark.requirement("ECS-13")
-def test_automated_backups_are_replicated_under_the_replica_of_the_backup_key(home: Program) -> None:
+def test_automated_backups_are_replicated_under_the_replica_of_the_backup_key(
+    home: Program,
+) -> None:
     (replication,) = home.of_type(REPLICATION)
     inputs = replication.inputs
-    assert (inputs["region"], inputs["kmsKeyId"], inputs["retentionPeriod"]) == (SECOND, "arn:aws:mock:::backup", 35)
+    assert (inputs["region"], inputs["kmsKeyId"], inputs["retentionPeriod"]) == (
+        SECOND,
+        "arn:aws:mock:::backup",
+        35,
+    )
     assert inputs["sourceDbInstanceArn"] == "arn:aws:mock:::database"
     assert replication.protect
 
@@ -64,7 +78,11 @@ def test_automated_backups_are_replicated_under_the_replica_of_the_backup_key(ho
 def test_stack_without_the_setting_keeps_nothing_for_another_stack() -> None:
     program = run("prod")
     assert program.of_type(REPLICATION) == []
-    assert [row.name for row in program.of_type("secretsmanager/secret:Secret") if "replicas" in row.inputs] == []
+    assert [
+        row.name
+        for row in program.of_type("secretsmanager/secret:Secret")
+        if "replicas" in row.inputs
+    ] == []
     assert "recovery" not in program.exports
     assert "recovery" not in {row.name for row in program.of_type("kms/key:Key")}
 
@@ -85,8 +103,12 @@ def test_recovery_requires_no_other_copy() -> None:
         (READER.replace("proddr", "other"), False),
     ],
 )
-def test_only_the_rotation_function_of_the_named_stack_reads_the_replica(home: Program, reader: str, allowed: bool) -> None:
-    """The replica has the resource policy of its source (Secrets Manager User Guide, "Replicate secrets across Regions")."""
+def test_only_the_rotation_function_of_the_named_stack_reads_the_replica(
+    home: Program, reader: str, allowed: bool
+) -> None:
+    """The replica has the resource policy of its source (Secrets Manager User Guide, "Replicate
+    secrets across Regions").
+    """
     policy = home.policy("secretsmanager/secretPolicy:SecretPolicy", "pepper")
     identity = {"Statement": [{"Effect": "Allow", "Action": "secretsmanager:*", "Resource": "*"}]}
     context = {"aws:PrincipalArn": reader, "aws:PrincipalAccount": ACCOUNT}
@@ -98,7 +120,10 @@ def test_only_the_rotation_function_of_the_named_stack_reads_the_replica(home: P
 @pytest.mark.requirement("ECS-13")
 def test_database_is_restored_under_the_key_of_its_backups(restored: Program) -> None:
     inputs = restored.get(INSTANCE, "database").inputs
-    point = {"sourceDbInstanceAutomatedBackupsArn": RESTORE["database_backups_arn"], "useLatestRestorableTime": True}
+    point = {
+        "sourceDbInstanceAutomatedBackupsArn": RESTORE["database_backups_arn"],
+        "useLatestRestorableTime": True,
+    }
     assert inputs["restoreToPointInTime"] == point
     assert inputs["kmsKeyId"] == RESTORE["database_key_arn"]
     assert not {"dbName", "username"} & set(inputs), "RDS takes both from the source"
@@ -112,7 +137,9 @@ def test_rotation_function_may_read_the_replica_only(restored: Program) -> None:
     secret = f"arn:aws:secretsmanager:{SECOND}:{ACCOUNT}:secret:gatehouse/prod/pepper-??????"
     assert permissions["ReadReplica"]["Resource"] == [secret]
     assert permissions["DecryptReplica"]["Resource"] == [RESTORE["secrets_key_arn"]]
-    assert permissions["DecryptReplica"]["Condition"]["StringLike"] == {"kms:EncryptionContext:SecretARN": secret}
+    assert permissions["DecryptReplica"]["Condition"]["StringLike"] == {
+        "kms:EncryptionContext:SecretARN": secret
+    }
     function = restored.get("lambda/function:Function", "rotate").inputs
     assert function["environment"]["variables"]["RESTORED_PEPPER"] == "gatehouse/prod/pepper"
 
@@ -129,7 +156,11 @@ def test_records_of_the_lost_stack_are_replaced(restored: Program) -> None:
     records = restored.of_type("route53/record:Record")
     assert len(records) == 6  # a record and a validation record for each host name
     assert all(row.inputs.get("allowOverwrite") is True for row in records)
-    assert not [row for row in run("prod").of_type("route53/record:Record") if row.inputs.get("allowOverwrite")]
+    assert not [
+        row
+        for row in run("prod").of_type("route53/record:Record")
+        if row.inputs.get("allowOverwrite")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -138,21 +169,39 @@ def test_records_of_the_lost_stack_are_replaced(restored: Program) -> None:
         ({"recovery.stack": "prod"}, ["recovery.stack"]),
         ({"recovery.stack": "prod-dr"}, ["recovery.stack"]),
         ({"recovery.restore": {"stack": "other"}}, None),
-        ({"recovery.restore": {"secrets_key_arn": RESTORE["secrets_key_arn"]}}, ["recovery.restore.secrets_key_arn"]),
         (
-            {**CHANGES, "recovery.restore": {**RESTORE, "stack": "other"}, "services.console.hosting": "cloudfront"},
+            {"recovery.restore": {"secrets_key_arn": RESTORE["secrets_key_arn"]}},
+            ["recovery.restore.secrets_key_arn"],
+        ),
+        (
+            {
+                **CHANGES,
+                "recovery.restore": {**RESTORE, "stack": "other"},
+                "services.console.hosting": "cloudfront",
+            },
             ["services.console.hosting"],
         ),
         ({**CHANGES, "recovery.restore": RESTORE}, ["recovery.restore.stack"]),
         (
-            {"recovery.restore": {**RESTORE, "stack": "other"}, "existing_resources.zone_id": "Z0123456789ABCDEFGHIJ"},
-            [f"recovery.restore.{name}_arn" for name in ("database_backups", "database_key", "secrets_key")],
+            {
+                "recovery.restore": {**RESTORE, "stack": "other"},
+                "existing_resources.zone_id": "Z0123456789ABCDEFGHIJ",
+            },
+            [
+                f"recovery.restore.{name}_arn"
+                for name in ("database_backups", "database_key", "secrets_key")
+            ],
         ),
     ],
 )
 def test_invalid_settings_are_rejected(change: dict[str, Any], rejected: list[str] | None) -> None:
-    missing = [*(f"recovery.restore.{name}" for name in RESTORE if name != "stack"), "existing_resources.zone_id"]
-    assert sorted(rejected_keys("prod", change)) == sorted(missing if rejected is None else rejected)
+    missing = [
+        *(f"recovery.restore.{name}" for name in RESTORE if name != "stack"),
+        "existing_resources.zone_id",
+    ]
+    assert sorted(rejected_keys("prod", change)) == sorted(
+        missing if rejected is None else rejected
+    )
 
 
 def test_message_names_the_stack_output(tmp_path: Path) -> None:

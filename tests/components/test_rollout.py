@@ -18,21 +18,37 @@ def service(stack: str, name: str) -> dict[str, Any]:
 
 
 def rollout(strategy: str, bake: int = 5, percent: int = 25, minutes: int = 2) -> RolloutSettings:
-    return RolloutSettings(strategy=strategy, bake_minutes=bake, step_percent=percent, step_minutes=minutes)
+    return RolloutSettings(
+        strategy=strategy, bake_minutes=bake, step_percent=percent, step_minutes=minutes
+    )
 
 
 @pytest.mark.parametrize(
     ("stack", "strategy", "bake", "steps"),
     [
-        ("prod", "CANARY", "15", {"canaryConfiguration": {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": "10"}}),
-        ("staging", "LINEAR", "5", {"linearConfiguration": {"stepPercent": 25.0, "stepBakeTimeInMinutes": "2"}}),
+        (
+            "prod",
+            "CANARY",
+            "15",
+            {"canaryConfiguration": {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": "10"}},
+        ),
+        (
+            "staging",
+            "LINEAR",
+            "5",
+            {"linearConfiguration": {"stepPercent": 25.0, "stepBakeTimeInMinutes": "2"}},
+        ),
     ],
 )
-def test_deployment_strategy_follows_settings(stack: str, strategy: str, bake: str, steps: dict[str, Any]) -> None:
+def test_deployment_strategy_follows_settings(
+    stack: str, strategy: str, bake: str, steps: dict[str, Any]
+) -> None:
     for name in SERVICES:
         expected = {"strategy": strategy, "bakeTimeInMinutes": bake, **steps}
         configuration = service(stack, name)["deploymentConfiguration"]
-        assert {key: value for key, value in configuration.items() if key != "lifecycleHooks"} == expected
+        assert {
+            key: value for key, value in configuration.items() if key != "lifecycleHooks"
+        } == expected
 
 
 @pytest.mark.requirement("SS-08")
@@ -42,7 +58,10 @@ def test_smoke_test_runs_before_production_traffic_shifts(stack: str) -> None:
     for name in SERVICES:
         (hook,) = service(stack, name)["deploymentConfiguration"]["lifecycleHooks"]
         assert hook["lifecycleStages"] == ["POST_TEST_TRAFFIC_SHIFT"]
-        assert (hook["hookTargetArn"], hook["roleArn"]) == ("arn:aws:mock:::smoke", "arn:aws:mock:::ecs-hooks")
+        assert (hook["hookTargetArn"], hook["roleArn"]) == (
+            "arn:aws:mock:::smoke",
+            "arn:aws:mock:::ecs-hooks",
+        )
         details = json.loads(hook["hookDetails"])
         services = [
             balanced["targetGroupArn"].rpartition(":")[2].removeprefix("blue-")
@@ -53,13 +72,20 @@ def test_smoke_test_runs_before_production_traffic_shifts(stack: str) -> None:
         assert {check["status"] for check in details["checks"]} == {200, 401}
         for balanced, target in zip(service(stack, name)["loadBalancers"], services, strict=True):
             rule = program.get("lb/listenerRule:ListenerRule", f"test-{target}")
-            assert balanced["advancedConfiguration"]["testListenerRule"] == f"arn:aws:mock:::test-{target}"
+            assert (
+                balanced["advancedConfiguration"]["testListenerRule"]
+                == f"arn:aws:mock:::test-{target}"
+            )
             production = program.get("lb/listenerRule:ListenerRule", f"forward-{target}").inputs
             assert rule.inputs["priority"] < production["priority"]
-            assert rule.inputs["actions"] == production["actions"], "the first deployment has only one group of tasks"
+            assert rule.inputs["actions"] == production["actions"], (
+                "the first deployment has only one group of tasks"
+            )
             assert rule.inputs["conditions"][0] == production["conditions"][0]
             header = rule.inputs["conditions"][1]["httpHeader"]
-            assert {"name": header["httpHeaderName"], "value": header["values"][0]} == details["header"]
+            assert {"name": header["httpHeaderName"], "value": header["values"][0]} == details[
+                "header"
+            ]
 
 
 def test_stack_without_smoke_test_has_no_test_traffic() -> None:
@@ -79,7 +105,11 @@ def test_dev_uses_rolling_deployment() -> None:
 @pytest.mark.parametrize("stack", ["staging", "prod"])
 def test_services_have_green_target_group_and_role(stack: str) -> None:
     program = run(stack)
-    balanced_services = [load_balancer for name in SERVICES for load_balancer in service(stack, name)["loadBalancers"]]
+    balanced_services = [
+        load_balancer
+        for name in SERVICES
+        for load_balancer in service(stack, name)["loadBalancers"]
+    ]
     assert len(balanced_services) == 3 - len(program.exports["functions"])
     for balanced in balanced_services:
         advanced = balanced["advancedConfiguration"]
@@ -88,7 +118,10 @@ def test_services_have_green_target_group_and_role(stack: str) -> None:
         assert advanced["productionListenerRule"] == f"arn:aws:mock:::forward-{name}"
         assert advanced["roleArn"] == "arn:aws:mock:::ecs-infrastructure"
         rule = program.get("lb/listenerRule:ListenerRule", f"forward-{name}")
-        weights = {group["arn"]: group["weight"] for group in rule.inputs["actions"][0]["forward"]["targetGroups"]}
+        weights = {
+            group["arn"]: group["weight"]
+            for group in rule.inputs["actions"][0]["forward"]["targetGroups"]
+        }
         assert weights == {f"arn:aws:mock:::blue-{name}": 100, f"arn:aws:mock:::green-{name}": 0}
         assert rule.ignored == ("actions",), "ECS changes the weights"
 
@@ -101,14 +134,18 @@ def test_deployment_rolls_back_on_service_alarms(stack: str, name: str) -> None:
     services = [service for service in services if service not in run(stack).exports["functions"]]
     assert (alarms["enable"], alarms["rollback"]) == (True, True)
     assert alarms["alarmNames"] == [
-        f"gatehouse-{stack}-{service}-{what}" for service in services for what in ("5xx", "latency", "unhealthy")
+        f"gatehouse-{stack}-{service}-{what}"
+        for service in services
+        for what in ("5xx", "latency", "unhealthy")
     ]
     assert service(stack, name)["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
 
 
 def test_auto_scaling_sums_requests_of_both_target_groups() -> None:
     policy = run("prod").get("appautoscaling/policy:Policy", "gateway-requests").inputs
-    metrics = policy["targetTrackingScalingPolicyConfiguration"]["customizedMetricSpecification"]["metrics"]
+    metrics = policy["targetTrackingScalingPolicyConfiguration"]["customizedMetricSpecification"][
+        "metrics"
+    ]
     assert [metric["id"] for metric in metrics if metric["returnData"]] == ["both"]
     assert metrics[-1]["expression"] == "FILL(blue, 0) + FILL(green, 0)"
     stats = [metric["metricStat"]["metric"] for metric in metrics[:-1]]
@@ -116,28 +153,47 @@ def test_auto_scaling_sums_requests_of_both_target_groups() -> None:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "minutes"), [("rolling", 0), ("blue_green", 5), ("canary", 7), ("linear", 11)], ids=lambda value: str(value)
+    ("strategy", "minutes"),
+    [("rolling", 0), ("blue_green", 5), ("canary", 7), ("linear", 11)],
+    ids=lambda value: str(value),
 )
 def test_rollout_minutes_include_steps_and_bake_time(strategy: str, minutes: int) -> None:
     assert rollout(strategy).minutes == minutes
 
 
 def test_smoke_test_needs_no_feature() -> None:
-    program = run("prod", changes={"environment_variables": ["GATEHOUSE_FEATURES=header-verify=off"]})
+    program = run(
+        "prod", changes={"environment_variables": ["GATEHOUSE_FEATURES=header-verify=off"]}
+    )
     for name in SERVICES:
-        (hook,) = program.get("ecs/service:Service", name).inputs["deploymentConfiguration"]["lifecycleHooks"]
+        (hook,) = program.get("ecs/service:Service", name).inputs["deploymentConfiguration"][
+            "lifecycleHooks"
+        ]
         assert {check["status"] for check in json.loads(hook["hookDetails"])["checks"]} == {200}
 
 
 def test_smoke_test_reaches_a_console_behind_cloudfront() -> None:
     program = run("prod", changes={"services.console.hosting": "cloudfront"})
-    (hook,) = program.get("ecs/service:Service", "console").inputs["deploymentConfiguration"]["lifecycleHooks"]
-    addresses = {urlsplit(check["url"]).hostname: check["address"] for check in json.loads(hook["hookDetails"])["checks"]}
+    (hook,) = program.get("ecs/service:Service", "console").inputs["deploymentConfiguration"][
+        "lifecycleHooks"
+    ]
+    addresses = {
+        urlsplit(check["url"]).hostname: check["address"]
+        for check in json.loads(hook["hookDetails"])["checks"]
+    }
     assert addresses["console.gatehouse.example.com"] != "load-balancer.example.internal"
 
 
-@pytest.mark.parametrize(("reserve", "expected"), [(True, {"rotate": 5, "restart": 1, "probe": 1}), (False, {})])
+@pytest.mark.parametrize(
+    ("reserve", "expected"), [(True, {"rotate": 5, "restart": 1, "probe": 1}), (False, {})]
+)
 def test_functions_reserve_concurrency_by_setting(reserve: bool, expected: dict[str, int]) -> None:
-    functions = run("dev", changes={"reserve_function_concurrency": reserve}).of_type("lambda/function:Function")
-    reserved = {function.name: function.inputs.get("reservedConcurrentExecutions") for function in functions}
-    assert {name: count for name, count in reserved.items() if count is not None and name != "sharing"} == expected
+    functions = run("dev", changes={"reserve_function_concurrency": reserve}).of_type(
+        "lambda/function:Function"
+    )
+    reserved = {
+        function.name: function.inputs.get("reservedConcurrentExecutions") for function in functions
+    }
+    assert {
+        name: count for name, count in reserved.items() if count is not None and name != "sharing"
+    } == expected

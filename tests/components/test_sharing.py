@@ -17,7 +17,11 @@ from tests.iam_evaluation import Call, Effect, decide
 pytestmark = pytest.mark.requirement("SS-06")
 STACK = "staging"
 NAMES = Naming(STACK, "123456789012", "eu-west-1")
-CHANGED = {"sharing.previous_version": "7", "sharing.previous_version_percent": 95, "sharing.file_max_bytes": 524_288_000}
+CHANGED = {
+    "sharing.previous_version": "7",
+    "sharing.previous_version_percent": 95,
+    "sharing.file_max_bytes": 524_288_000,
+}
 
 
 def program() -> Program:
@@ -29,10 +33,20 @@ def inputs(kind: str, name: str = "sharing") -> dict[str, Any]:
 
 
 def test_function_runs_image_by_digest_with_contract_command() -> None:
-    function, process = inputs("lambda/function:Function"), read(functions=["sharing"]).functions["sharing"]
+    function, process = (
+        inputs("lambda/function:Function"),
+        read(functions=["sharing"]).functions["sharing"],
+    )
     assert function["packageType"] == "Image"
-    assert function["imageUri"] == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/gatehouse-staging-runtime@sha256:" + "0" * 64
-    assert function["imageConfig"] == {"entryPoints": list(process.entry_point), "commands": list(process.command)}
+    assert (
+        function["imageUri"]
+        == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/gatehouse-staging-runtime@sha256:"
+        + "0" * 64
+    )
+    assert function["imageConfig"] == {
+        "entryPoints": list(process.entry_point),
+        "commands": list(process.command),
+    }
     assert function["architectures"] == ["arm64"]
     assert not {"runtime", "code"} & set(function)
 
@@ -40,7 +54,9 @@ def test_function_runs_image_by_digest_with_contract_command() -> None:
 def test_function_command_exists_in_image() -> None:
     dockerfile = (ROOT / "runtime/Dockerfile").read_text(encoding="utf-8")
     process = read(functions=["sharing"]).functions["sharing"]
-    assert f"UV_PROJECT_ENVIRONMENT={process.entry_point[0].removesuffix('/bin/python')}" in dockerfile
+    assert (
+        f"UV_PROJECT_ENVIRONMENT={process.entry_point[0].removesuffix('/bin/python')}" in dockerfile
+    )
     assert process.entry_point[2] in (ROOT / "runtime/pyproject.toml").read_text(encoding="utf-8")
     module = process.command[0].rpartition(".")[0]
     assert (ROOT / "runtime" / f"{module.replace('.', '/')}.py").is_file()
@@ -50,7 +66,14 @@ def test_function_command_exists_in_image() -> None:
 def test_function_has_variables_of_secrets_only_and_no_vpc() -> None:
     function = inputs("lambda/function:Function")
     variables = function["environment"]["variables"]
-    expected = ("ENVIRONMENT", "SECRET_LINKS_TABLE", "SECRETS_BUCKET", "SECRETS_KEY", "SHARING_URL", "LOG_LEVEL")
+    expected = (
+        "ENVIRONMENT",
+        "SECRET_LINKS_TABLE",
+        "SECRETS_BUCKET",
+        "SECRETS_KEY",
+        "SHARING_URL",
+        "LOG_LEVEL",
+    )
     assert set(variables) == {f"GATEHOUSE_{name}" for name in expected}
     assert "vpcConfig" not in function
     assert function["kmsKeyArn"] == "arn:aws:mock:::secrets"
@@ -59,7 +82,9 @@ def test_function_has_variables_of_secrets_only_and_no_vpc() -> None:
 @pytest.mark.requirement("CG-18")
 def test_function_role_has_exactly_the_expected_actions() -> None:
     allowed = program().permissions("sharing-function").values()
-    grants = {action: statement["Resource"] for statement in allowed for action in statement["Action"]}
+    grants = {
+        action: statement["Resource"] for statement in allowed for action in statement["Action"]
+    }
     assert grants == {
         "dynamodb:GetItem": [NAMES.table_arn("tokens")],
         "dynamodb:PutItem": [NAMES.table_arn("tokens")],
@@ -80,9 +105,15 @@ def test_console_creates_secrets_but_opens_no_link() -> None:
     assert "GATEHOUSE_SECRETS_KEY" in program().variables("console")
     allowed = program().permissions("console-task")
     assert {"CreateSecrets", "CreateContent", "ListSecrets", "ListContent"} <= set(allowed)
-    assert "s3:GetObjectVersion" not in inputs("iam/rolePolicy:RolePolicy", "console-task")["policy"]
-    assert "blue-sharing" not in {resource.name for resource in program().of_type("lb/listenerRule:ListenerRule")}
-    assert "blue-sharing" not in {resource.name for resource in program().of_type("lb/targetGroup:TargetGroup")}
+    assert (
+        "s3:GetObjectVersion" not in inputs("iam/rolePolicy:RolePolicy", "console-task")["policy"]
+    )
+    assert "blue-sharing" not in {
+        resource.name for resource in program().of_type("lb/listenerRule:ListenerRule")
+    }
+    assert "blue-sharing" not in {
+        resource.name for resource in program().of_type("lb/targetGroup:TargetGroup")
+    }
 
 
 def users_of(key: str) -> dict[str, tuple[list[str], list[str]]]:
@@ -106,17 +137,25 @@ def test_sharing_key_is_used_for_content_by_two_roles_only() -> None:
     }
     for sid in ("CreateContentKeys", "OpenContentKeys"):
         equal = {"kms:CallerAccount": NAMES.account}
-        equal |= {"kms:EncryptionContext:purpose": "secret-content", "kms:EncryptionContext:environment": STACK}
+        equal |= {
+            "kms:EncryptionContext:purpose": "secret-content",
+            "kms:EncryptionContext:environment": STACK,
+        }
         assert statements[sid]["Condition"] == {"StringEquals": equal}
     assert not [
-        action for action in statements["AllowAccountAdministration"]["Action"] if re.search("crypt|DataKey|CreateGrant", action)
+        action
+        for action in statements["AllowAccountAdministration"]["Action"]
+        if re.search("crypt|DataKey|CreateGrant", action)
     ]
 
 
 TABLE, BUCKET = NAMES.table_arn("tokens"), NAMES.bucket_arn("secrets")
 OBJECT = f"{BUCKET}/secrets/5tRw0aB9xK2m7HqYc1dZ8e/1/0"
 CREATE = {
-    *((f"dynamodb:{action}", TABLE) for action in ("PutItem", "GetItem", "BatchGetItem", "UpdateItem")),
+    *(
+        (f"dynamodb:{action}", TABLE)
+        for action in ("PutItem", "GetItem", "BatchGetItem", "UpdateItem")
+    ),
     *(("dynamodb:Query", f"{TABLE}/index/{index}") for index in ("owner-index", "work-index")),
     ("s3:PutObject", OBJECT),
     ("s3:AbortMultipartUpload", OBJECT),
@@ -140,10 +179,22 @@ RECEIVE = {
     ("kms:GenerateDataKey", "sharing"),
 }
 NOBODY = {
-    *((f"dynamodb:{action}", TABLE) for action in ("Scan", "Query", "DeleteItem", "BatchWriteItem", "PartiQLSelect")),
-    *((f"s3:{action}", OBJECT) for action in ("GetObject", "DeleteObject", "PutObjectRetention", "PutObjectLegalHold")),
-    *((f"s3:{action}", BUCKET) for action in ("PutBucketPolicy", "PutLifecycleConfiguration", "PutBucketVersioning")),
-    *((f"kms:{action}", "sharing") for action in ("Encrypt", "ReEncryptFrom", "CreateGrant", "Sign")),
+    *(
+        (f"dynamodb:{action}", TABLE)
+        for action in ("Scan", "Query", "DeleteItem", "BatchWriteItem", "PartiQLSelect")
+    ),
+    *(
+        (f"s3:{action}", OBJECT)
+        for action in ("GetObject", "DeleteObject", "PutObjectRetention", "PutObjectLegalHold")
+    ),
+    *(
+        (f"s3:{action}", BUCKET)
+        for action in ("PutBucketPolicy", "PutLifecycleConfiguration", "PutBucketVersioning")
+    ),
+    *(
+        (f"kms:{action}", "sharing")
+        for action in ("Encrypt", "ReEncryptFrom", "CreateGrant", "Sign")
+    ),
 }
 
 
@@ -151,15 +202,30 @@ def is_allowed(role: str, action: str, resource: str) -> bool:
     identity = [json.loads(inputs("iam/rolePolicy:RolePolicy", role)["policy"])]
     principal, context = NAMES.role_arn(role), {"aws:RequestedRegion": NAMES.region}
     if resource != "sharing":
-        return decide(Call(principal, action, resource, context), identity=identity) is Effect.ALLOWED
-    context |= {"kms:CallerAccount": NAMES.account, "kms:EncryptionContext:purpose": "secret-content"}
+        return (
+            decide(Call(principal, action, resource, context), identity=identity) is Effect.ALLOWED
+        )
+    context |= {
+        "kms:CallerAccount": NAMES.account,
+        "kms:EncryptionContext:purpose": "secret-content",
+    }
     context |= {"kms:EncryptionContext:environment": STACK}
     key = json.loads(inputs("kms/key:Key", "sharing")["policy"])
-    return decide(Call(principal, action, "*", context), identity=identity, resource=key, resource_decides=True) is Effect.ALLOWED
+    return (
+        decide(
+            Call(principal, action, "*", context),
+            identity=identity,
+            resource=key,
+            resource_decides=True,
+        )
+        is Effect.ALLOWED
+    )
 
 
 @pytest.mark.requirement("CG-18", "SS-05", "SS-06")
-@pytest.mark.parametrize(("role", "duties"), [("console-task", CREATE | DELETE), ("sharing-function", OPEN | RECEIVE)])
+@pytest.mark.parametrize(
+    ("role", "duties"), [("console-task", CREATE | DELETE), ("sharing-function", OPEN | RECEIVE)]
+)
 def test_role_can_do_its_duty_and_no_other(role: str, duties: set[tuple[str, str]]) -> None:
     calls = CREATE | DELETE | OPEN | NOBODY
     assert {call for call in calls if is_allowed(role, *call)} == duties
@@ -168,7 +234,11 @@ def test_role_can_do_its_duty_and_no_other(role: str, duties: set[tuple[str, str
 def test_container_form_opens_links_with_console_role() -> None:
     statements = run("dev").statements("kms/key:Key", "sharing")
     console = Naming("dev", "123456789012", "eu-west-1").role_arn("console-task")
-    assert {sid: s["Principal"]["AWS"] for sid, s in statements.items() if sid != "AllowAccountAdministration"} == {
+    assert {
+        sid: s["Principal"]["AWS"]
+        for sid, s in statements.items()
+        if sid != "AllowAccountAdministration"
+    } == {
         "CreateContentKeys": [console],
         "OpenContentKeys": [console],
     }
@@ -179,18 +249,29 @@ def test_key_policies_allow_console_and_function() -> None:
     data, secrets = (program().statements("kms/key:Key", key) for key in ("data", "secrets"))
     console, function = NAMES.role_arn("console-task"), NAMES.role_arn("sharing-function")
     assert data["SecretLinksTable"]["Principal"]["AWS"] == [console, function]
-    assert users_of("data")["WriteContent"] == (["kms:Decrypt", "kms:GenerateDataKey"], [console, function])
+    assert users_of("data")["WriteContent"] == (
+        ["kms:Decrypt", "kms:GenerateDataKey"],
+        [console, function],
+    )
     assert users_of("data")["ReadContent"] == (["kms:Decrypt"], [function])
     conditions = secrets["SharingReadsEnvironment"]["Condition"]["StringEquals"]
-    assert conditions["kms:EncryptionContext:aws:lambda:FunctionArn"] == NAMES.arn("lambda", "function:gatehouse-staging-sharing")
+    assert conditions["kms:EncryptionContext:aws:lambda:FunctionArn"] == NAMES.arn(
+        "lambda", "function:gatehouse-staging-sharing"
+    )
 
 
 def test_api_invokes_alias_and_alias_allows_stage_only() -> None:
-    calls = {resource.inputs["uri"] for resource in program().of_type("apigateway/integration:Integration")}
+    calls = {
+        resource.inputs["uri"]
+        for resource in program().of_type("apigateway/integration:Integration")
+    }
     assert calls == {"arn:aws:apigateway:mock:lambda:path/functions/sharing:live/invocations"}
     assert inputs("lambda/alias:Alias")["name"] == "live"
     permission = inputs("lambda/permission:Permission")
-    assert (permission["principal"], permission["qualifier"]) == ("apigateway.amazonaws.com", "live")
+    assert (permission["principal"], permission["qualifier"]) == (
+        "apigateway.amazonaws.com",
+        "live",
+    )
     assert permission["sourceArn"] == "arn:aws:execute-api:mock::a1b2c3d4e5/live/*/*"
 
 
@@ -207,7 +288,10 @@ def test_previous_version_keeps_its_share_of_the_traffic() -> None:
 def test_deployment_knows_alias_and_alarms_of_the_function() -> None:
     output = program().exports["functions"]["sharing"]
     alarms = ("5xx", "latency", "throttles", "function-errors", "function-duration")
-    assert (output["function"], output["alias"]) == (NAMES.name("sharing"), inputs("lambda/alias:Alias")["name"])
+    assert (output["function"], output["alias"]) == (
+        NAMES.name("sharing"),
+        inputs("lambda/alias:Alias")["name"],
+    )
     assert set(output["alarms"]) == {NAMES.name(f"sharing-{alarm}") for alarm in alarms}
     alias = program().get("lambda/alias:Alias", "sharing")
     assert excluded_urns(("sharing",))[-1] == f"{alias.type}::{alias.name}"
@@ -219,7 +303,11 @@ def test_api_has_custom_domain_only_with_tls_1_3_policy() -> None:
     assert domain["domainName"] == "sharing.staging.gatehouse.example.com"
     assert domain["securityPolicy"] == "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
     assert domain["endpointAccessMode"] == "STRICT"
-    records = {record.inputs["name"] for record in program().of_type("route53/record:Record") if "aliases" in record.inputs}
+    records = {
+        record.inputs["name"]
+        for record in program().of_type("route53/record:Record")
+        if "aliases" in record.inputs
+    }
     assert len(records) == 3, "one host name per service"
 
 
@@ -228,35 +316,60 @@ def test_access_log_has_no_path_query_or_header() -> None:
     stage = inputs("apigateway/stage:Stage")
     line = json.loads(stage["accessLogSettings"]["format"])
     text = " ".join(line.values()).lower()
-    for word in ("$context.path", "querystring", "header", "useragent", "authorizer", "requestoverride"):
+    for word in (
+        "$context.path",
+        "querystring",
+        "header",
+        "useragent",
+        "authorizer",
+        "requestoverride",
+    ):
         assert word not in text
     assert line["resource"] == "$context.resourcePath"
     assert stage["xrayTracingEnabled"] is True
 
 
 def test_api_has_throttling_limits_and_no_execution_logs() -> None:
-    methods = [resource.inputs for resource in program().of_type("apigateway/methodSettings:MethodSettings")]
+    methods = [
+        resource.inputs
+        for resource in program().of_type("apigateway/methodSettings:MethodSettings")
+    ]
     limits = {method["methodPath"]: method["settings"]["throttlingRateLimit"] for method in methods}
     assert limits == {"*/*": 50, "{proxy+}/POST": 5}
     for settings in (method["settings"] for method in methods):
-        assert (settings["loggingLevel"], settings["dataTraceEnabled"], settings["cachingEnabled"]) == ("OFF", False, False)
+        assert (
+            settings["loggingLevel"],
+            settings["dataTraceEnabled"],
+            settings["cachingEnabled"],
+        ) == ("OFF", False, False)
     assert inputs("lambda/function:Function")["reservedConcurrentExecutions"] == 10
 
 
 def test_methods_validate_requests_and_bodies() -> None:
-    methods = {resource.name: resource.inputs for resource in program().of_type("apigateway/method:Method")}
+    methods = {
+        resource.name: resource.inputs for resource in program().of_type("apigateway/method:Method")
+    }
     assert set(methods) == {f"sharing-{method}" for method in rest_api.METHODS}
     assert all("requestValidatorId" in method for method in methods.values())
-    models = {name: method["requestModels"] for name, method in methods.items() if "requestModels" in method}
+    models = {
+        name: method["requestModels"]
+        for name, method in methods.items()
+        if "requestModels" in method
+    }
     expected = {"application/json": inputs("apigateway/model:Model")["name"]}
-    assert models == {"sharing-root-post": expected, "sharing-proxy-post": expected}, "forms are not validated"
+    assert models == {"sharing-root-post": expected, "sharing-proxy-post": expected}, (
+        "forms are not validated"
+    )
     assert inputs("apigateway/restApi:RestApi")["binaryMediaTypes"] == ["*/*"]
     schema = json.loads(inputs("apigateway/model:Model")["schema"])
     assert (schema["type"], schema["maxProperties"]) == ("object", 16)
 
 
 def test_web_acl_protects_stage_and_load_balancer() -> None:
-    associations = {resource.name: resource.inputs for resource in program().of_type("wafv2/webAclAssociation:WebAclAssociation")}
+    associations = {
+        resource.name: resource.inputs
+        for resource in program().of_type("wafv2/webAclAssociation:WebAclAssociation")
+    }
     assert set(associations) == {"web-acl", "sharing"}
     assert associations["web-acl"]["webAclArn"] == associations["sharing"]["webAclArn"]
 
@@ -267,7 +380,9 @@ def test_gateway_responses_are_static_with_hsts() -> None:
     for resource in responses:
         headers = resource.inputs["responseParameters"]
         assert "gatewayresponse.header.Strict-Transport-Security" in headers
-        assert all(value[0] == value[-1] == "'" and "'" not in value[1:-1] for value in headers.values())
+        assert all(
+            value[0] == value[-1] == "'" and "'" not in value[1:-1] for value in headers.values()
+        )
         assert "$context" not in json.dumps(resource.inputs["responseTemplates"])
 
 
@@ -289,9 +404,18 @@ def test_console_and_function_accept_the_same_files() -> None:
 
 
 def presigned(age_ms: int, **values: str) -> Call:
-    context = {"s3:authType": "REST-QUERY-STRING", "s3:signatureAge": str(age_ms), "aws:SecureTransport": "true"}
+    context = {
+        "s3:authType": "REST-QUERY-STRING",
+        "s3:signatureAge": str(age_ms),
+        "aws:SecureTransport": "true",
+    }
     context |= {"s3:TlsVersion": "1.3", "aws:RequestedRegion": NAMES.region}
-    return Call(NAMES.role_arn("sharing-function"), values.pop("action", "s3:GetObjectVersion"), OBJECT, context | values)
+    return Call(
+        NAMES.role_arn("sharing-function"),
+        values.pop("action", "s3:GetObjectVersion"),
+        OBJECT,
+        context | values,
+    )
 
 
 @pytest.mark.requirement("CG-18", "SS-06")
@@ -309,7 +433,9 @@ def presigned(age_ms: int, **values: str) -> Call:
         (presigned(1, action="s3:DeleteObjectVersion"), Effect.NOT_ALLOWED),
     ],
 )
-def test_presigned_requests_require_tls_and_expire_after_a_minute(call: Call, effect: Effect) -> None:
+def test_presigned_requests_require_tls_and_expire_after_a_minute(
+    call: Call, effect: Effect
+) -> None:
     identity = [json.loads(inputs("iam/rolePolicy:RolePolicy", "sharing-function")["policy"])]
     bucket = json.loads(inputs("s3/bucketPolicy:BucketPolicy", "secrets")["policy"])
     assert decide(call, identity=identity, resource=bucket) is effect
@@ -318,7 +444,11 @@ def test_presigned_requests_require_tls_and_expire_after_a_minute(call: Call, ef
 def test_image_change_updates_function_but_not_api() -> None:
     after = run(STACK, changes={"image.digest": "sha256:" + "1" * 64})
     apis = [
-        {(a.type, a.name): a.inputs for a in deployment.resources if a.type.startswith("aws:apigateway/")}
+        {
+            (a.type, a.name): a.inputs
+            for a in deployment.resources
+            if a.type.startswith("aws:apigateway/")
+        }
         for deployment in (program(), after)
     ]
     assert apis[0] == apis[1] != {}
@@ -328,7 +458,11 @@ def test_image_change_updates_function_but_not_api() -> None:
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_sharing_mode_decides_on_api_and_function(stack: str) -> None:
     assert not [
-        resource for resource in run(stack).resources if "apigateway" in resource.type or resource.name == "sharing-function"
+        resource
+        for resource in run(stack).resources
+        if "apigateway" in resource.type or resource.name == "sharing-function"
     ]
     assert run(stack).exports["functions"] == {}
-    assert set(run(stack, changes={"sharing.mode": "serverless"}).exports["functions"]) == {"sharing"}
+    assert set(run(stack, changes={"sharing.mode": "serverless"}).exports["functions"]) == {
+        "sharing"
+    }

@@ -21,8 +21,12 @@ CASES = [(stack, process) for stack in STACKS for process in PROCESSES]
 
 
 def definition(stack: str, process: str) -> dict[str, Any]:
-    """The container of the process in its task definition. Services also have a container for the collector."""
-    (container,) = (container for container in run(stack).containers(process) if container["name"] != COLLECTOR)
+    """The container of the process in its task definition. Services also have a container for the
+    collector.
+    """
+    (container,) = (
+        container for container in run(stack).containers(process) if container["name"] != COLLECTOR
+    )
     return dict(container)
 
 
@@ -30,13 +34,23 @@ def definition(stack: str, process: str) -> dict[str, Any]:
 def test_task_has_exactly_the_variables_of_its_process(stack: str, process: str) -> None:
     variables = [entry["name"] for entry in definition(stack, process)["environment"]]
     functions = run(stack).exports["functions"]
-    required = [v["name"] for v in RAW["variable"] if process in v["processes"] and v.get("service") not in functions]
-    optional = [v["name"] for v in RAW["optional"] if process in v["processes"] and _is_set(stack, v.get("setting", ""))]
+    required = [
+        v["name"]
+        for v in RAW["variable"]
+        if process in v["processes"] and v.get("service") not in functions
+    ]
+    optional = [
+        v["name"]
+        for v in RAW["optional"]
+        if process in v["processes"] and _is_set(stack, v.get("setting", ""))
+    ]
     assert variables == [*required, *optional]
 
 
 def _is_set(stack: str, setting: str) -> bool:
-    """True if the stack file contains a setting, such as `sharing.file_max_bytes`. Variables of `image` are part of the image."""
+    """True if the stack file contains a setting, such as `sharing.file_max_bytes`. Variables of
+    `image` are part of the image.
+    """
     if setting == "image":
         return False
     value: Any = raw_settings(stack)
@@ -57,11 +71,15 @@ def test_task_has_exactly_the_secrets_of_its_process(stack: str, process: str) -
 @pytest.mark.parametrize(("stack", "process"), CASES)
 def test_container_is_hardened(stack: str, process: str) -> None:
     container, functions = definition(stack, process), run(stack).exports["functions"]
-    assert container["command"] == [word for word in RAW["process"][process]["command"] if word not in functions]
+    assert container["command"] == [
+        word for word in RAW["process"][process]["command"] if word not in functions
+    ]
     assert container["user"] == RAW["image"]["user"]
     assert container["user"].split(":")[0].isdigit()
     assert container["readonlyRootFilesystem"] is True
-    assert [mount["containerPath"] for mount in container["mountPoints"]] == ["/tmp"], "the only writable path"
+    assert [mount["containerPath"] for mount in container["mountPoints"]] == ["/tmp"], (
+        "the only writable path"
+    )
     assert container["privileged"] is False
     assert container["linuxParameters"]["capabilities"] == {"drop": ["ALL"]}
     assert "@sha256:" in container["image"]
@@ -71,9 +89,15 @@ def test_container_is_hardened(stack: str, process: str) -> None:
 @pytest.mark.parametrize(("stack", "process"), CASES)
 def test_ports_and_health_check_match_services(stack: str, process: str) -> None:
     container = definition(stack, process)
-    names = [service for service in RAW["process"][process]["services"] if service not in run(stack).exports["functions"]]
+    names = [
+        service
+        for service in RAW["process"][process]["services"]
+        if service not in run(stack).exports["functions"]
+    ]
     services = [RAW["service"][service] for service in names]
-    assert [entry["containerPort"] for entry in container["portMappings"]] == [service["port"] for service in services]
+    assert [entry["containerPort"] for entry in container["portMappings"]] == [
+        service["port"] for service in services
+    ]
     if services:
         assert container["healthCheck"]["command"] == ["CMD", "gatehouse", "health", *names]
     assert ("healthCheck" in container) == bool(services)
@@ -86,17 +110,25 @@ def test_task_variables_contain_no_credentials(stack: str) -> None:
         values = run(stack).variables(process)
         assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} & set(values)
         user = values["GATEHOUSE_DATABASE_URL"].split("://")[1].split("@")[0]
-        assert user in {"gatehouse_app", "gatehouse_owner"}, "a URL with a password has a colon here"
+        assert user in {"gatehouse_app", "gatehouse_owner"}, (
+            "a URL with a password has a colon here"
+        )
 
 
 def test_only_migration_connects_as_database_owner() -> None:
-    owners = [p for p in PROCESSES if "gatehouse_owner@" in run("dev").variables(p)["GATEHOUSE_DATABASE_URL"]]
+    owners = [
+        p
+        for p in PROCESSES
+        if "gatehouse_owner@" in run("dev").variables(p)["GATEHOUSE_DATABASE_URL"]
+    ]
     assert owners == ["migrate"]
 
 
 def test_target_groups_check_readiness_of_service() -> None:
     groups = {a.name: a.inputs for a in run("prod").of_type("lb/targetGroup:TargetGroup")}
-    assert set(groups) == {name for service in RAW["service"] for name in (f"blue-{service}", f"green-{service}")}
+    assert set(groups) == {
+        name for service in RAW["service"] for name in (f"blue-{service}", f"green-{service}")
+    }
     for name, group in groups.items():
         service = RAW["service"][name.partition("-")[2]]
         assert (group["port"], group["healthCheck"]["path"]) == (service["port"], service["ready"])
@@ -121,7 +153,9 @@ def test_missing_variable_or_secret_raises_key_error(missing: str) -> None:
         image="registry/image@sha256:0",
         user="65532:65532",
         variables={name: "x" for name in process.variables if name != missing},
-        secret_arns={secret.kind: "arn:secret" for secret in process.secrets if secret.kind != missing},
+        secret_arns={
+            secret.kind: "arn:secret" for secret in process.secrets if secret.kind != missing
+        },
         task_role_arn="arn:task",
         execution_role_arn="arn:execution",
         data_protection_policy={},
@@ -142,4 +176,7 @@ def test_rotation_function_and_secrets_match_contract() -> None:
 @pytest.mark.requirement("TR-17")
 @pytest.mark.parametrize("stack", STACKS)
 def test_previous_task_definition_revision_is_retained(stack: str) -> None:
-    assert [task.inputs.get("skipDestroy") for task in run(stack).of_type("ecs/taskDefinition:TaskDefinition")] == [True] * 3
+    assert [
+        task.inputs.get("skipDestroy")
+        for task in run(stack).of_type("ecs/taskDefinition:TaskDefinition")
+    ] == [True] * 3

@@ -1,4 +1,6 @@
-"""Web ACL: the services' own requests pass, and other requests with the patterns of attacks do not."""
+"""Web ACL: the services' own requests pass, and other requests with the patterns of attacks do
+not.
+"""
 
 import json
 from typing import Any
@@ -33,7 +35,12 @@ TEXTS = (
     "long " * 2_000,
 )
 """Legal values of text fields, of query arguments, and of Cores' URLs."""
-BODY_TEXTS = (*TEXTS, "${jndi:ldap://example.com/}", '(java.lang.Runtime).getRuntime().exec("whoami")', '{"__proto__": 1}')
+BODY_TEXTS = (
+    *TEXTS,
+    "${jndi:ldap://example.com/}",
+    '(java.lang.Runtime).getRuntime().exec("whoami")',
+    '{"__proto__": 1}',
+)
 """Legal values of text fields in request bodies."""
 CLIENTS: tuple[dict[str, str], ...] = (BROWSER, {}, {"user-agent": "curl/8.14.1"})
 PATH_VALUES = {"name": "docs", "instance": "worker-1.log", "path": "reports/app.log"}
@@ -48,8 +55,24 @@ CORE_PATHS = (
 )
 PAGES = {
     "gateway": ("/healthz", "/readyz", "/openapi.json"),
-    "console": ("/", "/keys", "/sign-in/callback", "/cores/file", "/healthz", "/readyz", "/openapi.json", "/assets/index.js"),
-    "sharing": ("/", "/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU", "/r/5tRw0aB9xK2m7HqYc1dZ8e", "/style.css", "/healthz", "/openapi.json"),
+    "console": (
+        "/",
+        "/keys",
+        "/sign-in/callback",
+        "/cores/file",
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+        "/assets/index.js",
+    ),
+    "sharing": (
+        "/",
+        "/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU",
+        "/r/5tRw0aB9xK2m7HqYc1dZ8e",
+        "/style.css",
+        "/healthz",
+        "/openapi.json",
+    ),
 }
 """Requests that the OpenAPI documents do not contain."""
 FORMS = (
@@ -61,7 +84,10 @@ FORMS = (
 )
 """Forms of the sharing service whose fields are secrets, passphrases or links."""
 OTHERS = [
-    *(("console", path) for path in ("/", "/console/v1/secrets", "/v1", "/s/x", "/assets/index.js")),
+    *(
+        ("console", path)
+        for path in ("/", "/console/v1/secrets", "/v1", "/s/x", "/assets/index.js")
+    ),
     *(("sharing", path) for path in ("/style.css", "/v1/secrets", "/v1/linksx", "/x/s/")),
 ]
 """Paths at which no service accepts a request body with text."""
@@ -84,21 +110,48 @@ def operations(service: str) -> list[tuple[str, str, dict[str, Any]]]:
         path = template
         for parameter in [part.partition("}")[0] for part in template.split("{")[1:]]:
             path = path.replace(f"{{{parameter}}}", PATH_VALUES.get(parameter, "3fGh82kLmQ0a"))
-        found += [(method.upper(), path, operation) for method, operation in methods.items() if method != "parameters"]
+        found += [
+            (method.upper(), path, operation)
+            for method, operation in methods.items()
+            if method != "parameters"
+        ]
     return found
 
 
 def own_requests(name: str, service: str) -> list[Request]:
-    """Requests to each documented operation with ordinary and unusual legal values, and requests to pages."""
+    """Requests to each documented operation with ordinary and unusual legal values, and requests to
+    pages.
+    """
     at = host(name, service)
-    requests = [Request(host=at, path=path, headers=client) for path in PAGES[service] for client in (BROWSER,)]
+    requests = [
+        Request(host=at, path=path, headers=client)
+        for path in PAGES[service]
+        for client in (BROWSER,)
+    ]
     for method, path, operation in operations(service):
         if path == "/metrics":
-            continue  # The web ACL blocks this path, because it is for the network of the stack only.
-        requests += [Request(host=at, path=path, method=method, headers=client) for client in CLIENTS]
-        requests.append(Request(host=f"{at}:443", path=path, method=method, headers={}, body=b'{"url": "http://10.0.3.7"}'))
-        queries = [item["name"] for item in operation.get("parameters", ()) if item.get("in") == "query"]
-        requests += [Request(host=at, path=path, method=method, query=f"{query}={text}") for query in queries for text in TEXTS]
+            # The web ACL blocks this path, because it is for the network of the stack only.
+            continue
+        requests += [
+            Request(host=at, path=path, method=method, headers=client) for client in CLIENTS
+        ]
+        requests.append(
+            Request(
+                host=f"{at}:443",
+                path=path,
+                method=method,
+                headers={},
+                body=b'{"url": "http://10.0.3.7"}',
+            )
+        )
+        queries = [
+            item["name"] for item in operation.get("parameters", ()) if item.get("in") == "query"
+        ]
+        requests += [
+            Request(host=at, path=path, method=method, query=f"{query}={text}")
+            for query in queries
+            for text in TEXTS
+        ]
         for content in operation.get("requestBody", {}).get("content", ()):
             bodies = [_body(content, text) for text in BODY_TEXTS]
             requests += [Request(host=at, path=path, method=method, body=body) for body in bodies]
@@ -108,12 +161,19 @@ def own_requests(name: str, service: str) -> list[Request]:
 def _body(content: str, text: str) -> bytes:
     if content == "application/json":
         return json.dumps({"note": text}).encode()
-    return b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\n' + text.encode() + b"\r\n--x--\r\n"
+    return (
+        b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\n'
+        + text.encode()
+        + b"\r\n--x--\r\n"
+    )
 
 
 def blocked(name: str, requests: list[Request]) -> dict[str, str]:
     acl = web_acl(name)
-    results = {f"{item.method} {item.path[:60]}?{item.query[:60]} {item.body[:60]!r}": acl.blocked_by(item) for item in requests}
+    results = {
+        f"{item.method} {item.path[:60]}?{item.query[:60]} {item.body[:60]!r}": acl.blocked_by(item)
+        for item in requests
+    }
     return {request: rule for request, rule in results.items() if rule is not None}
 
 
@@ -131,7 +191,14 @@ def test_requests_to_cores_are_arbitrary(method: str) -> None:
     at = host("prod", "gateway")
     cookie = {"cookie": "theme=<b>dark</b>; url=http://169.254.169.254/; pad=" + "x" * 12_000}
     requests = [
-        Request(host=at, path=f"/cores/docs/{path}", method=method, query=query, headers=headers, body=body)
+        Request(
+            host=at,
+            path=f"/cores/docs/{path}",
+            method=method,
+            query=query,
+            headers=headers,
+            body=body,
+        )
         for path in CORE_PATHS
         for query in ("", *(f"q={text}" for text in TEXTS))
         for headers in ({}, cookie)
@@ -145,13 +212,18 @@ def test_requests_to_cores_are_arbitrary(method: str) -> None:
 def test_forms_with_secrets_are_arbitrary_text(name: str) -> None:
     at = host(name, "sharing")
     requests = [
-        Request(host=at, path=path, method="POST", body=b"secret=" + text.encode()) for path in FORMS for text in BODY_TEXTS
+        Request(host=at, path=path, method="POST", body=b"secret=" + text.encode())
+        for path in FORMS
+        for text in BODY_TEXTS
     ]
     assert blocked(name, requests) == {}
 
 
 @pytest.mark.requirement("ECS-04")
-@pytest.mark.parametrize("query", ["search=app.log", "search=http://10.0.3.7", f"code={'c' * 3_000}&state=s", "path=../x"])
+@pytest.mark.parametrize(
+    "query",
+    ["search=app.log", "search=http://10.0.3.7", f"code={'c' * 3_000}&state=s", "path=../x"],
+)
 @pytest.mark.parametrize("path", PAGES["console"])
 def test_query_strings_of_console_pages_are_arbitrary(path: str, query: str) -> None:
     assert blocked("prod", [Request(host=host("prod", "console"), path=path, query=query)]) == {}
@@ -163,7 +235,10 @@ def test_query_strings_of_console_pages_are_arbitrary(path: str, query: str) -> 
 def test_bodies_are_inspected_elsewhere(name: str, text: str) -> None:
     acl = web_acl(name)
     others = [(service, path) for service, path in OTHERS if (name, service) in SERVED]
-    requests = [Request(host=host(name, where), path=path, method="POST", body=text.encode()) for where, path in others]
+    requests = [
+        Request(host=host(name, where), path=path, method="POST", body=text.encode())
+        for where, path in others
+    ]
     expected = "body-size" if len(text) > 8192 else "content"
     assert {acl.blocked_by(request) for request in requests} == {expected}
 
@@ -178,8 +253,14 @@ def test_other_parts_are_inspected(service: str) -> None:
         (Request(host=at, path="/web-inf/web.xml"), "known-bad-inputs/ExploitablePaths_URIPATH"),
         (Request(host=at, path="/app.log"), "content"),
         (Request(host=at, path="/index.html", headers={}), "content"),
-        (Request(host=at, path="/v1/keys", headers={**BROWSER, "x": "${jndi:ldap://x}"}), "known-bad-inputs/Log4JRCE_HEADER"),
-        (Request(host=at, path="/v1/keys", headers={**BROWSER, "cookie": "a=<script>"}), "common/CrossSiteScripting_COOKIE"),
+        (
+            Request(host=at, path="/v1/keys", headers={**BROWSER, "x": "${jndi:ldap://x}"}),
+            "known-bad-inputs/Log4JRCE_HEADER",
+        ),
+        (
+            Request(host=at, path="/v1/keys", headers={**BROWSER, "cookie": "a=<script>"}),
+            "common/CrossSiteScripting_COOKIE",
+        ),
         (Request(host=at, path="/x", method="PROPFIND"), "content"),
         (Request(host=at, path="/metrics"), "metrics"),
     ]
@@ -211,7 +292,11 @@ def test_exploits_of_known_vulnerabilities_do_not_reach_cores() -> None:
 
 @pytest.mark.parametrize("name", WEB_ACLS)
 def test_labels_exist(name: str) -> None:
-    documented = {f"{group['namespace']}:{rule['label']}" for group in managed_rule_groups().values() for rule in group["rules"]}
+    documented = {
+        f"{group['namespace']}:{rule['label']}"
+        for group in managed_rule_groups().values()
+        for rule in group["rules"]
+    }
     used = set(_labels([rule["statement"] for rule in web_acl(name).rules]))
     assert used
     assert used <= documented
@@ -226,7 +311,9 @@ def _labels(value: Any) -> list[str]:
 
 @pytest.mark.parametrize("name", WEB_ACLS)
 def test_capacity_is_included_in_the_price(name: str) -> None:
-    """More than 1,500 WCU cost extra (AWS WAF Developer Guide, "Web ACL capacity units (WCUs) in AWS WAF")."""
+    """More than 1,500 WCU cost extra (AWS WAF Developer Guide, "Web ACL capacity units (WCUs) in
+    AWS WAF").
+    """
     assert 925 < web_acl(name).capacity() <= 1_500
 
 

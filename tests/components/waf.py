@@ -1,8 +1,10 @@
-"""Evaluates requests with the rules of a web ACL and the documented rules of the AWS managed rule groups.
+"""Evaluates requests with the rules of a web ACL and the documented rules of the AWS managed rule
+groups.
 
-Source: AWS WAF Developer Guide, "Rule and rule group priority", "Label match rule statement", "Overriding rule group actions",
-"Scope-down statements", "Using match rule statements" (WCUs). Rate-based rules are not evaluated, and IP addresses have a good
-reputation.
+Source: AWS WAF Developer Guide, "Rule and rule group priority", "Label match rule statement",
+    "Overriding rule group actions",
+"Scope-down statements", "Using match rule statements" (WCUs). Rate-based rules are not evaluated,
+and IP addresses have a good reputation.
 """
 
 import re
@@ -56,13 +58,21 @@ class Request:
         """Size of a request component in bytes."""
         if name == "body":
             return len(self.body)
-        return len(self.query if name == "query" else self.path if name == "path" else self.headers.get(name, ""))
+        return len(
+            self.query
+            if name == "query"
+            else self.path
+            if name == "path"
+            else self.headers.get(name, "")
+        )
 
 
 @cache
 def managed_rule_groups() -> dict[str, Any]:
     """Return the documented rule groups by name."""
-    return tomllib.loads(Path(__file__).with_name("waf_rule_groups.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(
+        Path(__file__).with_name("waf_rule_groups.toml").read_text(encoding="utf-8")
+    )
 
 
 class WebAcl:
@@ -99,8 +109,13 @@ def _group_blocks(group: Mapping[str, Any], request: Request, labels: set[str]) 
     if scope is not None and not _matches(scope, request, labels):
         return None
     documented = managed_rule_groups()[group["name"]]
-    overrides = {override["name"]: override["actionToUse"] for override in group.get("ruleActionOverrides", ())}
-    assert overrides.keys() <= {rule["name"] for rule in documented["rules"]}, "the rule group has no such rule"
+    overrides = {
+        override["name"]: override["actionToUse"]
+        for override in group.get("ruleActionOverrides", ())
+    }
+    assert overrides.keys() <= {rule["name"] for rule in documented["rules"]}, (
+        "the rule group has no such rule"
+    )
     assert all(action == {"count": {}} for action in overrides.values())
     for rule in documented["rules"]:
         if _rule_matches(rule, request):
@@ -141,7 +156,11 @@ def _matches(statement: Mapping[str, Any], request: Request, labels: set[str]) -
     assert kind == "byteMatchStatement"
     assert value["positionalConstraint"] in _MATCH_WCU
     searched = str(value["searchString"])
-    return text == searched if value["positionalConstraint"] == "EXACTLY" else text.startswith(searched)
+    return (
+        text == searched
+        if value["positionalConstraint"] == "EXACTLY"
+        else text.startswith(searched)
+    )
 
 
 def _capacity(statement: Mapping[str, Any]) -> int:
@@ -158,5 +177,7 @@ def _capacity(statement: Mapping[str, Any]) -> int:
         return _capacity(value["statement"])
     if kind == "labelMatchStatement":
         return 1
-    base = _REGEX_WCU if kind == "regexMatchStatement" else _MATCH_WCU[value["positionalConstraint"]]
+    base = (
+        _REGEX_WCU if kind == "regexMatchStatement" else _MATCH_WCU[value["positionalConstraint"]]
+    )
     return base + _TRANSFORMATION_WCU * len(value["textTransformations"])

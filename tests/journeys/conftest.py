@@ -38,11 +38,18 @@ class Running:
     def manage(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         """Call the management API with the admin token."""
         headers = {"Authorization": f"Bearer {self.admin_token}"}
-        return httpx.request(method, self.console + path, json=body, headers=headers, timeout=30, verify=PLAIN_HTTP)
+        return httpx.request(
+            method, self.console + path, json=body, headers=headers, timeout=30, verify=PLAIN_HTTP
+        )
 
     def open(self, token: str, path: str = "/files") -> httpx.Response:
         """Request the sample Core through the gateway."""
-        return httpx.get(f"{self.gateway}/cores/docs{path}", headers={"X-API-Key": token}, timeout=30, verify=PLAIN_HTTP)
+        return httpx.get(
+            f"{self.gateway}/cores/docs{path}",
+            headers={"X-API-Key": token},
+            timeout=30,
+            verify=PLAIN_HTTP,
+        )
 
     def key(self, **properties: Any) -> tuple[str, str]:
         """Create a key. Returns its ID and token."""
@@ -59,7 +66,12 @@ class Running:
 
     def open_link(self, link: str, action: str = "open", **body: str) -> httpx.Response:
         """Call the API that recipients of links use."""
-        return httpx.post(f"{self.sharing}/v1/links/{action}", json={"link": link, **body}, timeout=30, verify=PLAIN_HTTP)
+        return httpx.post(
+            f"{self.sharing}/v1/links/{action}",
+            json={"link": link, **body},
+            timeout=30,
+            verify=PLAIN_HTTP,
+        )
 
     def purged(self, secret_id: str) -> dict[str, Any]:
         """Return the secret after its content was deleted, which takes a few seconds."""
@@ -70,11 +82,15 @@ class Running:
                 return secret
 
     def recorded(self, target_id: str, until: str) -> list[str]:
-        """Actions of the audit events of a resource, oldest first, once the trail contains the action `until`."""
+        """Actions of the audit events of a resource, oldest first, once the trail contains the
+        action `until`.
+        """
         deadline = time.monotonic() + PURGE_S_MAX
         while True:
             events = self.manage("GET", "/v1/audit-events?limit=100").json()["events"]
-            actions = [event["action"] for event in reversed(events) if event["target_id"] == target_id]
+            actions = [
+                event["action"] for event in reversed(events) if event["target_id"] == target_id
+            ]
             if until in actions or time.monotonic() > deadline:
                 return actions
 
@@ -83,17 +99,25 @@ def running_from(home: Path) -> Running:
     """Read the endpoints that `up` wrote."""
     endpoints = json.loads((home / "up.json").read_text())
     return Running(
-        home, **{name: endpoints[name] for name in ("gateway", "console", "sharing", "emulator", "admin_token", "stack")}
+        home,
+        **{
+            name: endpoints[name]
+            for name in ("gateway", "console", "sharing", "emulator", "admin_token", "stack")
+        },
     )
 
 
 def sandbox(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sandbox", "--home", str(home), *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=UP_S_MAX, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=UP_S_MAX, check=False
+    )
 
 
 class Environment:
-    """The local environment of all modules. It starts when a module needs it, and again after a module has stopped it."""
+    """The local environment of all modules. It starts when a module needs it, and again after a
+    module has stopped it.
+    """
 
     def __init__(self, folders: pytest.TempPathFactory) -> None:
         self._folders = folders

@@ -1,4 +1,6 @@
-"""A stack in the emulator with local servers, rotated secrets and a migrated database, under IAM enforcement."""
+"""A stack in the emulator with local servers, rotated secrets and a migrated database, under IAM
+enforcement.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,14 @@ class DeployedStack:
 
 @contextmanager
 def deployed_stack(
-    stack: str, logs: Path, settings: Mapping[str, Any] | None = None, prepare: Callable[[Emulator], None] | None = None
+    stack: str,
+    logs: Path,
+    settings: Mapping[str, Any] | None = None,
+    prepare: Callable[[Emulator], None] | None = None,
 ) -> Iterator[DeployedStack]:
-    """Deploy a stack. settings: changes to the stack file. prepare: called before IAM is enforced."""
+    """Deploy a stack. settings: changes to the stack file. prepare: called before IAM is
+    enforced.
+    """
     declared = contract.read(optional_variables=None)
     config = changed_settings(stack, **(settings or {}))
     with Emulator.start() as emulator:
@@ -45,12 +52,19 @@ def deployed_stack(
         aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials))
         if prepare is not None:
             prepare(emulator)
-        with servers.postgres(logs / "postgres.log") as database, servers.redis(logs / "redis.log") as redis_url:
-            local = services.LocalServers(database, redis_url, {service: free_port() for service in declared.services})
+        with (
+            servers.postgres(logs / "postgres.log") as database,
+            servers.redis(logs / "redis.log") as redis_url,
+        ):
+            local = services.LocalServers(
+                database, redis_url, {service: free_port() for service in declared.services}
+            )
             emulator.permissions.enforce(True)
             lambda_functions.rotate_secrets(aws, exports["rotation"], logs / "rotation.log")
             database.set_password(*services.master_credentials(aws, exports))
             tasks = services.deployed_tasks(aws, exports, declared)
             deployed = DeployedStack(emulator, exports, aws, declared, local, tasks)
-            services.migrate(tasks["migrate"], deployed.environment("migrate"), logs / "migrate.log")
+            services.migrate(
+                tasks["migrate"], deployed.environment("migrate"), logs / "migrate.log"
+            )
             yield deployed

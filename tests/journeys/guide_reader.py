@@ -1,17 +1,19 @@
 """Runs the commands of a guide and compares their output with the page.
 
-A block with the fence `console run` contains commands (`$ ...`, continued by a backslash at the end of a line), each followed by
-its output. `console run again` repeats each command until the output matches; `console run nginx` is skipped without nginx. A
-block below a line such as "`app.py`:" is a file that is written before the commands after it. On the page,
+A block with the fence `console run` contains commands (`$ ...`, continued by a backslash at the end
+of a line), each followed by its output. `console run again` repeats each command until the output
+matches; `console run nginx` is skipped without nginx. A block below a line such as "`app.py`:" is a
+file that is written before the commands after it. On the page,
 
 - `...` matches anything,
-- a token, secret link, ID, hash or timestamp matches a value of the same form, and is replaced by that value in later commands
-  and output (the ID of another key is therefore a failure),
+- a token, secret link, ID, hash or timestamp matches a value of the same form, and is replaced by
+  that value in later commands and output (the ID of another key is therefore a failure),
 - a text in `replacements` stands for another text, such as the address of the sandbox,
 - white space and table borders match any amount of them.
 
-A command must succeed unless the page shows an error (`gatehouse: ...`). A command that ends in `&` runs until the end of the
-page. A reader waits `pause_s` before each command, like a person who types.
+A command must succeed unless the page shows an error (`gatehouse: ...`). A command that ends in `&`
+runs until the end of the page. A reader waits `pause_s` before each command, like a person who
+types.
 """
 
 from __future__ import annotations
@@ -28,7 +30,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _BLOCK = re.compile(
-    r"^(?:`(?P<file>[\w./-]+)`:\n\n```\w+\n(?P<text>.*?)^```$|```console run(?: (?P<word>\w+))?\n(?P<run>.*?)^```$)",
+    (
+        r"^(?:`(?P<file>[\w./-]+)`:\n\n```\w+\n(?P<text>.*?)^```$|```console run(?: "
+        r"(?P<word>\w+))?\n(?P<run>.*?)^```$)"
+    ),
     re.DOTALL | re.MULTILINE,
 )
 _VALUE = re.compile(
@@ -85,7 +90,9 @@ def parse(page: str) -> list[File | Step]:
         if block["file"]:
             steps.append(File(block["file"], block["text"]))
         elif block["word"] in {None, _RETRY} or shutil.which(block["word"]):
-            steps.extend(Step(*step, retry=block["word"] == _RETRY) for step in _steps(block["run"]))
+            steps.extend(
+                Step(*step, retry=block["word"] == _RETRY) for step in _steps(block["run"])
+            )
     return steps
 
 
@@ -179,17 +186,29 @@ def _pattern_of_form(value: str, kind: str) -> str:
 class GuideReader:
     """A shell in its own folder. Variables are kept between commands."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], replacements: Mapping[str, str], pause_s: float = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environ: Mapping[str, str],
+        replacements: Mapping[str, str],
+        pause_s: float = 0,
+    ) -> None:
         self._folder = folder
         self._pause_s = pause_s
-        self._environ = {**environ, "HOME": str(folder), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        self._environ = {
+            **environ,
+            "HOME": str(folder),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
         self._state = folder / ".state"
         self._values = Values(dict(replacements))
         self._running: list[subprocess.Popen[bytes]] = []
         self._count = 0
 
     def run(self, page: str) -> int:
-        """Run a page. Returns the number of commands. Raises OutputDiffers at the first difference."""
+        """Run a page. Returns the number of commands. Raises OutputDiffers at the first
+        difference.
+        """
         steps = parse(page)
         for part in steps:
             if isinstance(part, File):
@@ -246,7 +265,10 @@ class GuideReader:
                 time.sleep(_POLL_S)
 
     def _spawn(self, command: str, log: Path) -> subprocess.Popen[bytes]:
-        script = f"set -a; [ -f {self._state} ] && . {self._state}\ntrap 'export -p > {self._state}' EXIT\n{command}\n"
+        script = (
+            f"set -a; [ -f {self._state} ] && . {self._state}\ntrap 'export -p > "
+            f"{self._state}' EXIT\n{command}\n"
+        )
         with log.open("wb") as sink:
             return subprocess.Popen(
                 ["bash", "-c", script],

@@ -27,7 +27,9 @@ _READY_S = 60.0
 
 
 def generations() -> str:
-    return json.dumps({"current": 1, "generations": {"1": base64.b64encode(secrets.token_bytes(32)).decode()}})
+    return json.dumps(
+        {"current": 1, "generations": {"1": base64.b64encode(secrets.token_bytes(32)).decode()}}
+    )
 
 
 SESSION_KEY = generations()
@@ -43,7 +45,13 @@ class Services:
     def manage(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {TOKEN}"}
         response = httpx.request(
-            method, self.console + path, json=body, headers=headers, timeout=30, trust_env=False, verify=PLAIN_HTTP
+            method,
+            self.console + path,
+            json=body,
+            headers=headers,
+            timeout=30,
+            trust_env=False,
+            verify=PLAIN_HTTP,
         )
         assert response.status_code < 300, response.text
         content: dict[str, Any] = response.json()
@@ -57,15 +65,25 @@ class Services:
     def code(self, token: str) -> str:
         """The verification code of a token."""
         response = httpx.post(
-            f"{self.gateway}/v1/keys/verify", json={"token": token}, timeout=30, trust_env=False, verify=PLAIN_HTTP
+            f"{self.gateway}/v1/keys/verify",
+            json={"token": token},
+            timeout=30,
+            trust_env=False,
+            verify=PLAIN_HTTP,
         )
         return str(response.json()["code"])
 
     def audit_verification(self) -> dict[str, Any]:
         """The result of `gatehouse audit verify`."""
-        environ = {**os.environ, "GATEHOUSE_CONSOLE_URL": self.console, "GATEHOUSE_ADMIN_TOKEN": TOKEN}
+        environ = {
+            **os.environ,
+            "GATEHOUSE_CONSOLE_URL": self.console,
+            "GATEHOUSE_ADMIN_TOKEN": TOKEN,
+        }
         command = [GATEHOUSE, "audit", "verify", "--json"]
-        result = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        result = subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=60, check=False
+        )
         verified: dict[str, Any] = json.loads(result.stdout)
         return verified
 
@@ -82,7 +100,9 @@ def environment(url: str, **more: str) -> dict[str, str]:
 
 
 def migrate(server: servers.Postgres, log: Path) -> None:
-    child_processes.run("the migration", [GATEHOUSE, "migrate"], env=environment(server.owner_url), log=log)
+    child_processes.run(
+        "the migration", [GATEHOUSE, "migrate"], env=environment(server.owner_url), log=log
+    )
 
 
 def dump(server: servers.Postgres, file: Path) -> None:
@@ -90,15 +110,32 @@ def dump(server: servers.Postgres, file: Path) -> None:
 
 
 def restore(server: servers.Postgres, file: Path) -> None:
-    """Restore a dump into an empty database in one transaction. Raises SandboxError with the first error."""
-    options = ("--exit-on-error", "--single-transaction", "--no-owner", f"--dbname={servers.DATABASE}")
+    """Restore a dump into an empty database in one transaction. Raises SandboxError with the first
+    error.
+    """
+    options = (
+        "--exit-on-error",
+        "--single-transaction",
+        "--no-owner",
+        f"--dbname={servers.DATABASE}",
+    )
     _run(server, "pg_restore", *options, str(file))
 
 
 def _run(server: servers.Postgres, tool: str, *arguments: str) -> None:
-    connection = (f"--host={HOST}", f"--port={server.port}", f"--username={servers.OWNER_ROLE}", "--no-password")
+    connection = (
+        f"--host={HOST}",
+        f"--port={server.port}",
+        f"--username={servers.OWNER_ROLE}",
+        "--no-password",
+    )
     env = {**child_processes.plain_environment(), "PGPASSWORD": server.owner_password}
-    child_processes.run(tool, [str(server.binaries / tool), *connection, *arguments], env=env, log=server.folder / f"{tool}.log")
+    child_processes.run(
+        tool,
+        [str(server.binaries / tool), *connection, *arguments],
+        env=env,
+        log=server.folder / f"{tool}.log",
+    )
 
 
 @contextmanager
@@ -110,10 +147,16 @@ def running_services(server: servers.Postgres, pepper: str, log: Path) -> Iterat
             env = environment(
                 server.app_url,
                 GATEHOUSE_PEPPER=pepper,
-                **({"GATEHOUSE_SESSION_KEY": SESSION_KEY, "GATEHOUSE_BOOTSTRAP_TOKEN": TOKEN} if service == "console" else {}),
+                **(
+                    {"GATEHOUSE_SESSION_KEY": SESSION_KEY, "GATEHOUSE_BOOTSTRAP_TOKEN": TOKEN}
+                    if service == "console"
+                    else {}
+                ),
                 **{f"GATEHOUSE_{service.upper()}_PORT": str(port)},
             )
-            child = child_processes.start(service, [GATEHOUSE, "serve", service], env=env, log=log / f"{service}.log")
+            child = child_processes.start(
+                service, [GATEHOUSE, "serve", service], env=env, log=log / f"{service}.log"
+            )
             cleanup.callback(child.stop)
             url = f"http://127.0.0.1:{port}/readyz"
             ready = partial(services.returns_200, url)

@@ -1,5 +1,6 @@
-"""Processes with the task definition and role of the deployed console: import and export in a one-off task, and a console that
-signs checkpoints of the audit trail with KMS and stores them in the locked bucket.
+"""Processes with the task definition and role of the deployed console: import and export in a
+one-off task, and a console that signs checkpoints of the audit trail with KMS and stores them in
+the locked bucket.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from tests.journeys.deployed_stack import DeployedStack, deployed_stack
 STACK = "dev"
 ROLE = f"gatehouse-{STACK}-console-task"
 LEGACY_BUCKET, LEGACY_FILE = "old-deployment-of-keys", "api_keys.json"
-TOKENS = {"token-of-the-nightly-export": {"name": "nightly export"}, "token-of-the-reports-page": {"name": "reports"}}
+TOKENS = {
+    "token-of-the-nightly-export": {"name": "nightly export"},
+    "token-of-the-reports-page": {"name": "reports"},
+}
 INTERVAL_S = 10
 """The shortest checkpoint interval that the runtime accepts."""
 
@@ -56,17 +60,23 @@ class Task:
         """Run a command of the runtime. Raises SandboxError with its last output if it fails."""
         log = self.logs / f"{command[0]}.log"
         log.unlink(missing_ok=True)
-        child_processes.run(command[0], ("gatehouse", *command), env=self.environment, log=log, timeout_s=90)
+        child_processes.run(
+            command[0], ("gatehouse", *command), env=self.environment, log=log, timeout_s=90
+        )
 
 
 @pytest.fixture
 def task(stack: DeployedStack, logs: Path) -> Task:
-    return Task(stack.emulator, stack.environment("console"), str(stack.exports["buckets"]["data"]), logs)
+    return Task(
+        stack.emulator, stack.environment("console"), str(stack.exports["buckets"]["data"]), logs
+    )
 
 
 def create_legacy_files(emulator: Emulator) -> None:
     s3 = emulator.client("s3", "eu-west-1")
-    s3.create_bucket(Bucket=LEGACY_BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.create_bucket(
+        Bucket=LEGACY_BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
     for key in (LEGACY_FILE, "other.json"):
         s3.put_object(Bucket=LEGACY_BUCKET, Key=key, Body=json.dumps(TOKENS).encode())
 
@@ -80,7 +90,9 @@ def test_import_export_and_restore_with_the_role_of_the_console(task: Task) -> N
     task.run("import", f"s3://{LEGACY_BUCKET}/{LEGACY_FILE}")
     export = f"s3://{task.bucket}/exports/2030-01-01"
     task.run("export", "--to", export)
-    stored = task.emulator.client("s3", "eu-west-1").get_object(Bucket=task.bucket, Key="exports/2030-01-01")
+    stored = task.emulator.client("s3", "eu-west-1").get_object(
+        Bucket=task.bucket, Key="exports/2030-01-01"
+    )
     assert stored["ServerSideEncryption"] == "aws:kms"
     content = stored["Body"].read()
     assert content
@@ -105,7 +117,9 @@ def test_other_objects_are_denied(task: Task, command: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The checkpoint archive in the emulator. denied: calls of the console that IAM denied until the first checkpoint."""
+    """The checkpoint archive in the emulator. denied: calls of the console that IAM denied until
+    the first checkpoint.
+    """
 
     emulator: Emulator
     bucket: str
@@ -113,33 +127,53 @@ class Archive:
     denied: list[str] = field(default_factory=list)
 
     def keys(self) -> list[str]:
-        page = self.emulator.client("s3", "eu-west-1").list_objects_v2(Bucket=self.bucket, Prefix=self.prefix)
+        page = self.emulator.client("s3", "eu-west-1").list_objects_v2(
+            Bucket=self.bucket, Prefix=self.prefix
+        )
         return [row["Key"] for row in page.get("Contents", [])]
 
     def first(self) -> tuple[str, Checkpoint]:
         """Object key and content of the first checkpoint."""
         key = self.keys()[0]
-        body = self.emulator.client("s3", "eu-west-1").get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        body = (
+            self.emulator.client("s3", "eu-west-1")
+            .get_object(Bucket=self.bucket, Key=key)["Body"]
+            .read()
+        )
         return key, checkpoint_of(msgspec.json.decode(body, type=CheckpointView))
 
 
 @pytest.fixture(scope="module")
 def archive(stack: DeployedStack, logs: Path) -> Iterator[Archive]:
-    """The archive after the first checkpoint of a running console, which imports no legacy files."""
+    """The archive after the first checkpoint of a running console, which imports no legacy
+    files.
+    """
     with ExitStack() as cleanup:
-        env = {**stack.environment("console"), "GATEHOUSE_CHECKPOINT_INTERVAL_S": str(INTERVAL_S), "GATEHOUSE_LEGACY_FILES": ""}
+        env = {
+            **stack.environment("console"),
+            "GATEHOUSE_CHECKPOINT_INTERVAL_S": str(INTERVAL_S),
+            "GATEHOUSE_LEGACY_FILES": "",
+        }
         denied = len(stack.emulator.permissions.denied)
-        console = child_processes.start("console", stack.tasks["console"].command, env=env, log=logs / "console.log")
+        console = child_processes.start(
+            "console", stack.tasks["console"].command, env=env, log=logs / "console.log"
+        )
         cleanup.callback(console.stop)
         services.wait_ready(console, stack.contract, stack.local)
         bucket, _, prefix = env["GATEHOUSE_CHECKPOINT_ARCHIVE"].removeprefix("s3://").partition("/")
         archive = Archive(stack.emulator, bucket, prefix)
         headers = {"Authorization": f"Bearer {env['GATEHOUSE_BOOTSTRAP_TOKEN'].strip()}"}
         url = f"{stack.local.url('console')}/v1/keys"
-        response = httpx.post(url, json={"name": "one event"}, headers=headers, timeout=30, trust_env=False)
+        response = httpx.post(
+            url, json={"name": "one event"}, headers=headers, timeout=30, trust_env=False
+        )
         assert response.status_code == 201, response.text
-        child_processes.wait_until(console, lambda: bool(archive.keys()), "storing a checkpoint", 90)
-        archive.denied.extend(call for call in stack.emulator.permissions.denied[denied:] if "console-task" in call)
+        child_processes.wait_until(
+            console, lambda: bool(archive.keys()), "storing a checkpoint", 90
+        )
+        archive.denied.extend(
+            call for call in stack.emulator.permissions.denied[denied:] if "console-task" in call
+        )
         yield archive
 
 
@@ -159,7 +193,11 @@ def test_checkpoint_is_signed_by_the_audit_key(archive: Archive) -> None:
     # GetPublicKey returns the ARN of the key on AWS and its ID in the emulator.
     assert key["Arn"].endswith(checkpoint.key_id)
     assert (key["KeyUsage"], key["KeySpec"]) == ("SIGN_VERIFY", "ECC_NIST_P256")
-    signature = {"Signature": checkpoint.signature, "SigningAlgorithm": "ECDSA_SHA_256", "MessageType": "RAW"}
+    signature = {
+        "Signature": checkpoint.signature,
+        "SigningAlgorithm": "ECDSA_SHA_256",
+        "MessageType": "RAW",
+    }
     assert kms.verify(KeyId=alias, Message=signed_bytes(checkpoint), **signature)["SignatureValid"]
 
 

@@ -1,4 +1,6 @@
-"""The denials by rate limits and lockouts that pages show do not depend on the time between the commands."""
+"""The denials by rate limits and lockouts that pages show do not depend on the time between the
+commands.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,19 @@ from gatehouse.features.identity.service import WINDOW_S
 from tests.journeys.guide_reader import Step, parse
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *(ROOT / "docs" / "guides").glob("*.md"))]
+PAGES = [
+    page.read_text(encoding="utf-8")
+    for page in (ROOT / "README.md", *(ROOT / "docs" / "guides").glob("*.md"))
+]
 DENIED = re.compile(r"\b429\b")
 PAUSE_S = 30
 UNKNOWN = "nonsense"  # the unknown credential of the pages
 
 
 def denials(page: str) -> Iterator[tuple[RateLimit | None, int]]:
-    """The limit that denies a command (None: a lockout), and the number of commands since the first use of the credential."""
+    """The limit that denies a command (None: a lockout), and the number of commands since the first
+    use of the credential.
+    """
     limits: dict[str, RateLimit | None] = {UNKNOWN: None}
     first: dict[str, int] = {}
     variables: dict[str, str] = {}
@@ -33,14 +40,18 @@ def denials(page: str) -> Iterator[tuple[RateLimit | None, int]]:
             fields = rate_limit(options[0])
             limits[created[0]] = RateLimit(**{"burst": fields["quota"], **fields})
         variables.update(re.findall(r"(\w+)=(\S+)", command))
-        for credential in limits.keys() & {match[0] for match in re.finditer(rf"gtk_test_\w+\.\.\.|{UNKNOWN}", command)}:
+        for credential in limits.keys() & {
+            match[0] for match in re.finditer(rf"gtk_test_\w+\.\.\.|{UNKNOWN}", command)
+        }:
             first.setdefault(credential, index)
             if DENIED.search(step.expected):
                 yield limits[credential], index - first[credential]
 
 
 def is_denied(limit: RateLimit | None, elapsed_s: int) -> bool:
-    """True if the request after the burst is denied, although `elapsed_s` passed since the first request."""
+    """True if the request after the burst is denied, although `elapsed_s` passed since the first
+    request.
+    """
     if limit is None:
         return elapsed_s < WINDOW_S
     step, arrivals = gcra.steps([limit], 1), dict[str, float]()
@@ -53,7 +64,9 @@ def is_denied(limit: RateLimit | None, elapsed_s: int) -> bool:
 
 @pytest.mark.requirement("TR-16")
 def test_denials_do_not_depend_on_pauses() -> None:
-    """The guide reader runs the commands without pauses. A pause never causes a denial, because it only adds units."""
+    """The guide reader runs the commands without pauses. A pause never causes a denial, because it
+    only adds units.
+    """
     steps = [step for page in PAGES for step in parse(page) if isinstance(step, Step)]
     found = [denial for page in PAGES for denial in denials(page)]
     assert len(found) == sum(bool(DENIED.search(step.expected)) for step in steps) >= 3
@@ -61,8 +74,13 @@ def test_denials_do_not_depend_on_pauses() -> None:
 
 
 def test_limit_that_refills_between_commands_is_found() -> None:
-    created = '$ gatehouse keys create --name "a" --limit 5/60s\nCreated key\ngtk_test_3fGh82kLmQ0a...\n'
-    page = f'```console run\n{created}$ KEY=gtk_test_3fGh82kLmQ0a...\n$ curl -H "X-API-Key: $KEY" a\n429\n```\n'
+    created = (
+        '$ gatehouse keys create --name "a" --limit 5/60s\nCreated key\ngtk_test_3fGh82kLmQ0a...\n'
+    )
+    page = (
+        f'```console run\n{created}$ KEY=gtk_test_3fGh82kLmQ0a...\n$ curl -H "X-API-Key: '
+        f'$KEY" a\n429\n```\n'
+    )
     [(limit, commands)] = denials(page)
     assert (limit, commands) == (RateLimit("requests", 5, 60, 5), 1)
     assert not is_denied(limit, PAUSE_S)

@@ -22,8 +22,15 @@ def read(folder: Path, page: str) -> int:
 
 def test_parse_marked_blocks_and_files() -> None:
     file = "`a.txt`:\n\n```text\nhello\n```\n\n"
-    page = f"```console\n$ rm -rf /\n```\n{file}```console run\n$ cat a.txt \\\n  -\nhello\n$ true\n```\n"
-    assert parse(page) == [File("a.txt", "hello\n"), Step("cat a.txt \\\n  -", "hello"), Step("true", "")]
+    page = (
+        f"```console\n$ rm -rf /\n```\n{file}```console run\n$ cat a.txt \\\n  -\nhello\n$ "
+        f"true\n```\n"
+    )
+    assert parse(page) == [
+        File("a.txt", "hello\n"),
+        Step("cat a.txt \\\n  -", "hello"),
+        Step("true", ""),
+    ]
 
 
 def test_output_is_compared(tmp_path: Path) -> None:
@@ -37,7 +44,10 @@ def test_output_is_compared(tmp_path: Path) -> None:
 def test_exit_code_is_compared(tmp_path: Path) -> None:
     with pytest.raises(OutputDiffers, match="exit code 3"):
         read(tmp_path, "```console run\n$ exit 3\n```\n")
-    error = "```console run\n$ echo 'gatehouse: no such key' >&2; exit {code}\ngatehouse: no such key\n```\n"
+    error = (
+        "```console run\n$ echo 'gatehouse: no such key' >&2; exit {code}\ngatehouse: no "
+        "such key\n```\n"
+    )
     assert read(tmp_path, error.format(code=1)) == 1
     with pytest.raises(OutputDiffers, match="exit code 0"):
         read(tmp_path, error.format(code=0))
@@ -73,10 +83,14 @@ def test_link_and_its_ids_are_replaced() -> None:
     actual = "/s/" + "Z1a" * 7 + "Zbcdefg#secret"
     values.learn("http://x/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#...", f"http://x{actual}")
     assert (
-        values.replace("/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#... 5tRw0aB9xK2m7HqYc1dZ8e 1dZ8eU") == f"{actual} {actual[3:25]} bcdefg"
+        values.replace("/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#... 5tRw0aB9xK2m7HqYc1dZ8e 1dZ8eU")
+        == f"{actual} {actual[3:25]} bcdefg"
     )
     with pytest.raises(OutputDiffers):
-        Values().learn("http://x/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#...", "http://x/s/5tRw0aB9xK2m7HqYc1dZ8e#secret")
+        Values().learn(
+            "http://x/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#...",
+            "http://x/s/5tRw0aB9xK2m7HqYc1dZ8e#secret",
+        )
 
 
 def test_token_of_another_kind_differs() -> None:
@@ -85,7 +99,9 @@ def test_token_of_another_kind_differs() -> None:
 
 
 def test_dots_match_anything() -> None:
-    Values().learn('{"valid": true, ... "code": "VALID"}', '{"valid":true,"staleness_ms":12,"code":"VALID"}')
+    Values().learn(
+        '{"valid": true, ... "code": "VALID"}', '{"valid":true,"staleness_ms":12,"code":"VALID"}'
+    )
     with pytest.raises(OutputDiffers):
         Values().learn('{"valid": true, ...}', '{"valid":false,"code":"NOT_FOUND"}')
 

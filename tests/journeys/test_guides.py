@@ -25,9 +25,12 @@ pytestmark = requires.program("curl")
 
 @pytest.fixture
 def reader(running: Running, tmp_path: Path) -> Iterator[GuideReader]:
-    """A shell in a folder with the files of the repository that the pages name, and with the running services. The pages show the
-    addresses and the token of `make up`."""
-    for name, target in {".gatehouse": running.home, **{name: ROOT / name for name in (".venv", "docs", "runtime")}}.items():
+    """A shell in a folder with the files of the repository that the pages name, and with the
+    running services. The pages show the addresses and the token of `make up`."""
+    for name, target in {
+        ".gatehouse": running.home,
+        **{name: ROOT / name for name in (".venv", "docs", "runtime")},
+    }.items():
         (tmp_path / name).symlink_to(target)
     replacements = {
         "make up": f"cat .gatehouse/{UP_OUTPUT}",
@@ -52,7 +55,15 @@ def test_quick_start(reader: GuideReader) -> None:
 @pytest.mark.requirement("TR-16", "TR-07", "TR-09", "TR-18", "CG-03", "CG-04", "CG-23", "SS-14")
 @pytest.mark.parametrize(
     ("name", "commands"),
-    [("integrate", 30), ("operate", 40), ("secure", 15), ("sessions", 3), ("sharing", 20), ("signatures", 10), ("leaks", 6)],
+    [
+        ("integrate", 30),
+        ("operate", 40),
+        ("secure", 15),
+        ("sessions", 3),
+        ("sharing", 20),
+        ("signatures", 10),
+        ("leaks", 6),
+    ],
 )
 def test_guide(reader: GuideReader, name: str, commands: int) -> None:
     assert reader.run((GUIDES / f"{name}.md").read_text(encoding="utf-8")) >= commands
@@ -64,7 +75,11 @@ def test_migration_guide(tmp_path: Path) -> None:
         migrate(server, tmp_path / "migrate.log")
         pepper = generations()
         with running_services(server, pepper, tmp_path / "logs") as running:
-            urls = {"GATEWAY": running.gateway, "GATEHOUSE_CONSOLE_URL": running.console, "GATEHOUSE_ADMIN_TOKEN": TOKEN}
+            urls = {
+                "GATEWAY": running.gateway,
+                "GATEHOUSE_CONSOLE_URL": running.console,
+                "GATEHOUSE_ADMIN_TOKEN": TOKEN,
+            }
             (tmp_path / "folder").mkdir()
             environ = {**environment(server.app_url, GATEHOUSE_PEPPER=pepper), **urls}
             reader = GuideReader(tmp_path / "folder", environ, {}, PAUSE_S)

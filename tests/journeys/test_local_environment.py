@@ -34,7 +34,9 @@ def test_logs_and_metrics_have_no_tokens(running: Running) -> None:
     httpx.post(running.gateway + "/v1/keys/verify", json={"token": token}, timeout=30)
     secret = token.rpartition("_")[2][12:]
     texts = [path.read_text(errors="replace") for path in (running.home / "logs").glob("*.log")]
-    texts += [httpx.get(url + "/metrics", timeout=30).text for url in (running.gateway, running.console)]
+    texts += [
+        httpx.get(url + "/metrics", timeout=30).text for url in (running.gateway, running.console)
+    ]
     assert len(texts) > 3
     for text in texts:
         assert secret not in text

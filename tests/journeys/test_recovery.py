@@ -1,4 +1,6 @@
-"""docs/runbooks/recovery.md: the region and its database are lost. A stack in the second region serves a dump of the database."""
+"""docs/runbooks/recovery.md: the region and its database are lost. A stack in the second region
+serves a dump of the database.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +35,11 @@ class Deployed:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The lost stack, the dump of its database, and the verification of the audit trail before the dump.
+    """The lost stack, the dump of its database, and the verification of the audit trail before the
+    dump.
 
-    tokens: of the keys `active`, `revoked`, `late` (revoked after the dump) and `new` (created after the dump).
+    tokens: of the keys `active`, `revoked`, `late` (revoked after the dump) and `new` (created
+        after the dump).
     late_id: the ID of the key `late`.
     """
 
@@ -59,7 +63,11 @@ def deploy(emulator: Emulator, folder: Path, stack: str, changes: dict[str, Any]
 
 
 def pepper(emulator: Emulator, region: str, stack: str) -> str:
-    return str(emulator.client("secretsmanager", region).get_secret_value(SecretId=f"gatehouse/{stack}/pepper")["SecretString"])
+    return str(
+        emulator.client("secretsmanager", region).get_secret_value(
+            SecretId=f"gatehouse/{stack}/pepper"
+        )["SecretString"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +83,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lost(emulator: Emulator, folder: Path) -> Lost:
-    """The stack in the home region, whose keys are used until the region and the database server are lost."""
+    """The stack in the home region, whose keys are used until the region and the database server
+    are lost.
+    """
     home = deploy(emulator, folder, "dev", {"second_region": SECOND, "recovery.stack": "devdr"})
     file = folder / "database.dump"
     with servers.postgres(folder / "home.log") as database:
@@ -86,7 +96,8 @@ def lost(emulator: Emulator, folder: Path) -> Lost:
             services.manage("POST", f"/v1/keys/{revoked_id}/revoke", {})
             late_id, late = services.issue("revoked after the dump")
             verified = services.audit_verification()
-            # RDS replicates snapshots and transaction logs. Here, a dump of the local server contains the same rows.
+            # RDS replicates snapshots and transaction logs. Here, a dump of the local server
+            # contains the same rows.
             dump(database, file)
             _, new = services.issue("created after the dump")
             services.manage("POST", f"/v1/keys/{late_id}/revoke", {})
@@ -110,7 +121,10 @@ def test_truncated_dump_is_rejected(lost: Lost, database: servers.Postgres, tmp_
     truncated.write_bytes(lost.dump.read_bytes()[:-2000])
     with pytest.raises(SandboxError, match="pg_restore failed"):
         restore(database, truncated)
-    assert database.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", servers.DATABASE) == "0"
+    assert (
+        database.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", servers.DATABASE)
+        == "0"
+    )
 
 
 def test_stack_in_the_second_region_has_the_keys_and_the_audit_trail_of_the_dump(
@@ -124,7 +138,12 @@ def test_stack_in_the_second_region_has_the_keys_and_the_audit_trail_of_the_dump
     with running_services(database, restored.pepper, folder / "second") as services:
         codes = {name: services.code(token) for name, token in lost.tokens.items()}
         # A key revoked after the dump is valid until it is revoked again (step 6 of the runbook).
-        assert codes == {"active": "VALID", "revoked": "NOT_FOUND", "late": "VALID", "new": "NOT_FOUND"}
+        assert codes == {
+            "active": "VALID",
+            "revoked": "NOT_FOUND",
+            "late": "VALID",
+            "new": "NOT_FOUND",
+        }
         assert services.audit_verification() == lost.verified
         revoke_and_issue(services, lost)
         longer = services.audit_verification()
@@ -144,7 +163,9 @@ def deploy_in_second_region(emulator: Emulator, folder: Path, home: Deployed) ->
     assert emulator.permissions.denied == []
     assert restored.exports["urls"] == home.exports["urls"]
     rds = emulator.client("rds", SECOND)
-    (instance,) = rds.describe_db_instances(DBInstanceIdentifier="gatehouse-devdr-main")["DBInstances"]
+    (instance,) = rds.describe_db_instances(DBInstanceIdentifier="gatehouse-devdr-main")[
+        "DBInstances"
+    ]
     assert (instance["DBName"], instance["MasterUsername"]) == ("gatehouse", "gatehouse_owner")
     assert instance["KmsKeyId"] == home.exports["recovery"]["database_key_arn"]
     return restored

@@ -1,5 +1,6 @@
-"""`up`, use of the services under IAM enforcement, attacks, and `down`: every attack is rejected, no call is denied, and no
-process remains. The journeys of other files that ran in the same environment are part of the observations.
+"""`up`, use of the services under IAM enforcement, attacks, and `down`: every attack is rejected,
+no call is denied, and no process remains. The journeys of other files that ran in the same
+environment are part of the observations.
 
 Unused permissions have a reason in tests/permissions.toml.
 """
@@ -31,9 +32,11 @@ PREFIX = f"gatehouse-{STACK}-"
 class FinishedRun:
     """Observations during and after a run.
 
-    mode: permissions of up.json. readiness: status of /readyz by service. stopped: output of `down`.
+    mode: permissions of up.json. readiness: status of /readyz by service. stopped: output of
+        `down`.
     left: processes that are still running. files: names of the remaining files.
-    roles: used and unused actions by role. denied: calls that IAM denied. attacks: results of `make attack`.
+    roles: used and unused actions by role. denied: calls that IAM denied. attacks: results of `make
+        attack`.
     """
 
     mode: int
@@ -56,11 +59,15 @@ def services(home: Path) -> dict[str, int]:
     state = RunStateFile(home).read()
     assert state is not None
     names = ("gateway", "console", "core", "sharing-function")
-    return {child.name: child.pid for child in state.children if child.name in names and child.alive()}
+    return {
+        child.name: child.pid for child in state.children if child.name in names and child.alive()
+    }
 
 
 def use_permissions(running: Running) -> None:
-    """Use the permissions of each role. A new permission needs a step here or a reason in tests/permissions.toml."""
+    """Use the permissions of each role. A new permission needs a step here or a reason in
+    tests/permissions.toml.
+    """
     key_id, token = running.key()
     assert running.open(token).status_code == 200
     assert running.manage("POST", f"/v1/keys/{key_id}/revoke", {}).status_code == 200
@@ -73,15 +80,25 @@ def use_links(running: Running) -> None:
     claim = running.open_link(link).json()["claim"]
     assert running.open_link(link, "acknowledge", claim=claim).status_code == 204
     assert running.purged(secret_id)["state"] == "purged"
-    body = {"purpose": "Password", "retrieval_links": [retrieval_links.parameters(retrieval_links.create())]}
+    body = {
+        "purpose": "Password",
+        "retrieval_links": [retrieval_links.parameters(retrieval_links.create())],
+    }
     link = running.manage("POST", "/v1/secret-requests", body).json()["submission_link"]
     form = {"link": (None, link), "text": (None, "correct horse")}
-    assert httpx.post(f"{running.sharing}/v1/requests/submit", files=form, timeout=30).status_code == 200
+    assert (
+        httpx.post(f"{running.sharing}/v1/requests/submit", files=form, timeout=30).status_code
+        == 200
+    )
 
 
 def permissions(finished: FinishedRun, kind: str) -> set[tuple[str, str]]:
     """The used or unused permissions: short names of the roles, and actions."""
-    return {(role.removeprefix(PREFIX), action) for role, row in finished.roles.items() for action in row[kind]}
+    return {
+        (role.removeprefix(PREFIX), action)
+        for role, row in finished.roles.items()
+        for action in row[kind]
+    }
 
 
 def has_reason(role: str, action: str) -> bool:
@@ -94,7 +111,10 @@ def finished(environment: Environment, running: Running) -> FinishedRun:
     try:
         mode = stat.S_IMODE((home / "up.json").stat().st_mode)
         urls = {"gateway": running.gateway, "console": running.console, "sharing": running.sharing}
-        readiness = {service: httpx.get(f"{url}/readyz", timeout=60).status_code for service, url in urls.items()}
+        readiness = {
+            service: httpx.get(f"{url}/readyz", timeout=60).status_code
+            for service, url in urls.items()
+        }
         use_permissions(running)
         attacks = asyncio.run(attack_stack(stack_attacks.read(home)))
         before, key = services(home), running.key(scopes=["cores:read"])[1]
@@ -113,7 +133,17 @@ def finished(environment: Environment, running: Running) -> FinishedRun:
     permissions = json.loads((home / "permissions.json").read_text())
     files = [file.name for file in home.iterdir()]
     changed = (before, after, update.stdout, kept, destroyed.stdout)
-    return FinishedRun(mode, readiness, *changed, stopped, left, files, permissions["roles"], permissions["denied"], attacks)
+    return FinishedRun(
+        mode,
+        readiness,
+        *changed,
+        stopped,
+        left,
+        files,
+        permissions["roles"],
+        permissions["denied"],
+        attacks,
+    )
 
 
 def test_up_serves_every_service_until_down(finished: FinishedRun) -> None:
@@ -126,11 +156,15 @@ def test_up_serves_every_service_until_down(finished: FinishedRun) -> None:
 
 @pytest.mark.requirement("TR-17")
 def test_second_up_updates_the_running_stack(finished: FinishedRun) -> None:
-    """Only the processes whose definition changed are restarted, the sharing service moves to a function, and the data stays."""
+    """Only the processes whose definition changed are restarted, the sharing service moves to a
+    function, and the data stays.
+    """
     assert "aws:ecs/taskDefinition:TaskDefinition  gateway" in finished.update
     assert finished.before.keys() == {"gateway", "console", "core"}
     assert finished.after.keys() == {*finished.before, "sharing-function"}
-    assert {name for name, pid in finished.before.items() if finished.after[name] == pid} == {"core"}
+    assert {name for name, pid in finished.before.items() if finished.after[name] == pid} == {
+        "core"
+    }
     assert finished.kept == 200
 
 
@@ -148,13 +182,19 @@ def test_no_call_is_denied(finished: FinishedRun) -> None:
 
 @pytest.mark.requirement("CG-18")
 def test_unused_permissions_have_a_reason(finished: FinishedRun) -> None:
-    without = [permission for permission in permissions(finished, "unused") if not has_reason(*permission)]
+    without = [
+        permission for permission in permissions(finished, "unused") if not has_reason(*permission)
+    ]
     assert without == [], "use the permission, remove it, or add a reason to tests/permissions.toml"
 
 
 @pytest.mark.requirement("CG-14")
 def test_every_attack_is_rejected(finished: FinishedRun) -> None:
-    assert [(outcome.name, outcome.failures, outcome.not_run) for outcome in finished.attacks if outcome.failed] == []
+    assert [
+        (outcome.name, outcome.failures, outcome.not_run)
+        for outcome in finished.attacks
+        if outcome.failed
+    ] == []
     assert [outcome.name for outcome in finished.attacks if outcome.not_run] == []
     assert sum(outcome.cases for outcome in finished.attacks) > 1000
     assert len(finished.attacks) == 11
@@ -163,4 +203,6 @@ def test_every_attack_is_rejected(finished: FinishedRun) -> None:
 def test_used_permissions_have_no_reason(finished: FinishedRun) -> None:
     used = permissions(finished, "used")
     assert len(used) > 10
-    assert [permission for permission in used if has_reason(*permission)] == [], "remove the reason from tests/permissions.toml"
+    assert [permission for permission in used if has_reason(*permission)] == [], (
+        "remove the reason from tests/permissions.toml"
+    )

@@ -16,20 +16,36 @@ from google.protobuf import empty_pb2
 
 # Controls that are mandatory in every environment, keyed by service.
 MANDATORY = {
-    **{"S3": (1, 3, 11, 12, 16), "KMS": (1, 2, 4, 7), "SM": (4, 6), "ECS": (1, 2, 3, 4, 5, 6, 7, 11, 16)},
-    **{"ALB": (1, 2, 3, 6), "RDS": (1, 2, 7, 12, 16, 18), "VPC": (1, 2, 3, 4, 10), "IAM": (1, 3, 5, 6, 8)},
+    **{
+        "S3": (1, 3, 11, 12, 16),
+        "KMS": (1, 2, 4, 7),
+        "SM": (4, 6),
+        "ECS": (1, 2, 3, 4, 5, 6, 7, 11, 16),
+    },
+    **{
+        "ALB": (1, 2, 3, 6),
+        "RDS": (1, 2, 7, 12, 16, 18),
+        "VPC": (1, 2, 3, 4, 10),
+        "IAM": (1, 3, 5, 6, 8),
+    },
 }
 
 
 def test_basic_controls_are_mandatory_everywhere() -> None:
-    basic = [catalogue.rule(f"GH-{service}-{number:03}") for service, numbers in MANDATORY.items() for number in numbers]
+    basic = [
+        catalogue.rule(f"GH-{service}-{number:03}")
+        for service, numbers in MANDATORY.items()
+        for number in numbers
+    ]
 
     assert {str(level) for rule in basic for level in rule.levels.values()} == {"mandatory"}
     assert {rule.pack for rule in basic} == {"security"}
 
 
 @pytest.mark.parametrize("pack", PACKS)
-def test_pack_contains_its_rules_and_meta_policies(pack: str, request: pytest.FixtureRequest) -> None:
+def test_pack_contains_its_rules_and_meta_policies(
+    pack: str, request: pytest.FixtureRequest
+) -> None:
     loaded: Pack = request.getfixturevalue(pack)
 
     info = loaded.call("GetAnalyzerInfo", empty_pb2.Empty())
@@ -67,7 +83,10 @@ def test_metadata_is_complete() -> None:
 
 def test_levels_do_not_decrease_towards_prod() -> None:
     strength = {"disabled": 0, "advisory": 1, "mandatory": 2}
-    levels = {rule.id: [strength[rule.levels[environment]] for environment in ENVIRONMENTS] for rule in RULES}
+    levels = {
+        rule.id: [strength[rule.levels[environment]] for environment in ENVIRONMENTS]
+        for rule in RULES
+    }
 
     assert [id for id, strengths in levels.items() if strengths != sorted(strengths)] == []
 
@@ -76,7 +95,11 @@ def test_upstream_ids_are_assigned_by_format() -> None:
     upstream = upstream_ids("S3.8 3.1.4 CKV2_AWS_6 s3_bucket_level_public_access_block S2")
 
     assert upstream == {
-        **{"Security Hub": ["S3.8"], "CIS AWS Foundations": ["CIS 3.1.4"], "Checkov": ["CKV2_AWS_6"]},
+        **{
+            "Security Hub": ["S3.8"],
+            "CIS AWS Foundations": ["CIS 3.1.4"],
+            "Checkov": ["CKV2_AWS_6"],
+        },
         **{"Prowler": ["s3_bucket_level_public_access_block"], "cdk-nag": ["S2"]},
     }
     with pytest.raises(ValueError, match="unknown"):
@@ -95,7 +118,10 @@ def test_type_tokens_exist_in_pulumi_aws() -> None:
     services = {token.split(":")[1].split("/")[0] for token in tokens}
     folders = [package / ("lambda_" if service == "lambda" else service) for service in services]
     known = {
-        token for folder in folders for file in folder.glob("*.py") for token in re.findall(r"aws:\w+/\w+:\w+", file.read_text())
+        token
+        for folder in folders
+        for file in folder.glob("*.py")
+        for token in re.findall(r"aws:\w+/\w+:\w+", file.read_text())
     }
 
     assert len(tokens) > 100

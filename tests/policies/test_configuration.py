@@ -1,4 +1,6 @@
-"""The configuration file changes levels and parameters of rules; an invalid file has one message with key and fix."""
+"""The configuration file changes levels and parameters of rules; an invalid file has one message
+with key and fix.
+"""
 
 import json
 from pathlib import Path
@@ -23,12 +25,17 @@ def configuration(file: Path, text: str) -> Configuration:
 def test_empty_file_changes_nothing(file: Path) -> None:
     for pack in catalogue.PACKS:
         for environment in ENVIRONMENTS:
-            assert configuration(file, "").of_pack(pack, environment) == catalogue.level_config(pack, environment)
+            assert configuration(file, "").of_pack(pack, environment) == catalogue.level_config(
+                pack, environment
+            )
 
 
 @pytest.mark.parametrize("key", LISTS)
 def test_list_replaces_the_parameter_of_its_rules(file: Path, key: str) -> None:
-    values = {"regions": ["eu-west-1", "eusc-de-east-1"], "repositories": ["acme/shop", "acme/a.b"]}.get(key, ["one", "two"])
+    values = {
+        "regions": ["eu-west-1", "eusc-de-east-1"],
+        "repositories": ["acme/shop", "acme/a.b"],
+    }.get(key, ["one", "two"])
     config = configuration(file, f"{key} = {json.dumps(values)}\n")
     for id, parameter in LISTS[key]:
         assert config.of_pack(catalogue.rule(id).pack, "dev")[id][parameter] == values
@@ -36,14 +43,23 @@ def test_list_replaces_the_parameter_of_its_rules(file: Path, key: str) -> None:
 
 
 def test_levels_of_an_environment_override_the_common_levels(file: Path) -> None:
-    text = '[levels]\nGH-S3-010 = "advisory"\nGH-RDS-003 = {days_min = 14}\n[levels.prod]\nGH-S3-010 = "disabled"\n'
+    text = (
+        '[levels]\nGH-S3-010 = "advisory"\nGH-RDS-003 = {days_min = '
+        '14}\n[levels.prod]\nGH-S3-010 = "disabled"\n'
+    )
     config = configuration(file, text)
     levels = {
-        name: config.of_pack(catalogue.rule("GH-S3-010").pack, name)["GH-S3-010"]["enforcementLevel"] for name in ENVIRONMENTS
+        name: config.of_pack(catalogue.rule("GH-S3-010").pack, name)["GH-S3-010"][
+            "enforcementLevel"
+        ]
+        for name in ENVIRONMENTS
     }
     assert levels == {"dev": "advisory", "staging": "advisory", "prod": "disabled"}
     default = catalogue.rule("GH-RDS-003").levels["prod"]
-    assert config.of_pack("resilience", "prod")["GH-RDS-003"] == {"enforcementLevel": default, "days_min": 14}
+    assert config.of_pack("resilience", "prod")["GH-RDS-003"] == {
+        "enforcementLevel": default,
+        "days_min": 14,
+    }
 
 
 def test_rules_of_other_packs_are_separate(file: Path) -> None:
@@ -57,36 +73,84 @@ def test_rules_of_other_packs_are_separate(file: Path) -> None:
     [
         ("a = [", "is not valid TOML"),
         ('regions = ["eu-west-1"]\nregions = []', "The key is set twice; delete one of the lines."),
-        ("[levels]\n[environments]\n[levels]\n", "The table is declared twice; move its keys into one table"),
-        ('regions = ["eu-west-1]\n', "line 1, column 23). A string probably has no closing quotation mark"),
+        (
+            "[levels]\n[environments]\n[levels]\n",
+            "The table is declared twice; move its keys into one table",
+        ),
+        (
+            'regions = ["eu-west-1]\n',
+            "line 1, column 23). A string probably has no closing quotation mark",
+        ),
         ("regions:\n  - eu-west-1\n", "Write keys as key = value."),
         ("[environments]\nlive = prod", "line 2, column 8). Write strings in quotation marks."),
-        ("regions = []", "regions is empty, so no Region is allowed. Add a Region, or delete the key"),
-        ('regions = ["eu-wst-1"]', "regions: 'eu-wst-1' is not the code of a Region. Write a code such as"),
+        (
+            "regions = []",
+            "regions is empty, so no Region is allowed. Add a Region, or delete the key",
+        ),
+        (
+            'regions = ["eu-wst-1"]',
+            "regions: 'eu-wst-1' is not the code of a Region. Write a code such as",
+        ),
         ('regions = ["EU-West-1"]', "regions: 'EU-West-1' is not the code of a Region"),
-        ('required_tags = ["team", "owner "]', "required_tags: 'owner ' begins or ends with a space"),
-        ('repositories = ["shop"]', "repositories: 'shop' is not a repository. Write the owner and the name"),
+        (
+            'required_tags = ["team", "owner "]',
+            "required_tags: 'owner ' begins or ends with a space",
+        ),
+        (
+            'repositories = ["shop"]',
+            "repositories: 'shop' is not a repository. Write the owner and the name",
+        ),
         (
             '[levels.production]\nGH-S3-010 = "advisory"',
             "'production' is not an environment. Write one of [levels.dev]",
         ),
-        ("[levels]\nGH-S3-010 = {}", 'levels.GH-S3-010 is empty. Write a level such as "advisory", or a parameter'),
-        ('[levels]\ngh-s3-010 = "advisory"', "levels.gh-s3-010: there is no rule gh-s3-010. Write GH-S3-010"),
-        ("[levels]\nGH-RDS-003 = {days_min = nan}", "levels.GH-RDS-003.days_min must be a number that is not negative"),
-        ("[levels]\nGH-RDS-003 = {days_min = inf}", "levels.GH-RDS-003.days_min must be a number that is not negative"),
+        (
+            "[levels]\nGH-S3-010 = {}",
+            'levels.GH-S3-010 is empty. Write a level such as "advisory", or a parameter',
+        ),
+        (
+            '[levels]\ngh-s3-010 = "advisory"',
+            "levels.gh-s3-010: there is no rule gh-s3-010. Write GH-S3-010",
+        ),
+        (
+            "[levels]\nGH-RDS-003 = {days_min = nan}",
+            "levels.GH-RDS-003.days_min must be a number that is not negative",
+        ),
+        (
+            "[levels]\nGH-RDS-003 = {days_min = inf}",
+            "levels.GH-RDS-003.days_min must be a number that is not negative",
+        ),
         ('region = ["a"]', "unknown key 'region'. Keys: regions, required_tags"),
         ('regions = "eu-west-1"', 'regions must be a list of strings, such as ["a", "b"]'),
         ("regions = [1]", "regions must be a list of strings"),
         ("levels = 1", "levels must be a table. Write [levels]"),
         ("[levels]\nprod = 1", "levels.prod must be a table. Write [levels.prod]"),
-        ('[levels]\nGH-S3-999 = "advisory"', "levels.GH-S3-999: there is no rule GH-S3-999. Copy the ID from a report"),
-        ('[levels.prod]\nGH-S3-010 = "off"', "levels.prod.GH-S3-010: the level must be one of advisory, mandatory, disabled"),
+        (
+            '[levels]\nGH-S3-999 = "advisory"',
+            "levels.GH-S3-999: there is no rule GH-S3-999. Copy the ID from a report",
+        ),
+        (
+            '[levels.prod]\nGH-S3-010 = "off"',
+            "levels.prod.GH-S3-010: the level must be one of advisory, mandatory, disabled",
+        ),
         ("[levels]\nGH-S3-010 = 1", 'levels.GH-S3-010 must be a level such as "advisory"'),
-        ("[levels]\nGH-RDS-003 = {days_min = -1}", "levels.GH-RDS-003.days_min must be a number that is not negative"),
+        (
+            "[levels]\nGH-RDS-003 = {days_min = -1}",
+            "levels.GH-RDS-003.days_min must be a number that is not negative",
+        ),
         ("[levels]\nGH-RDS-003 = {days_min = true}", "levels.GH-RDS-003.days_min must be a number"),
-        ("[levels]\nGH-RDS-003 = {days = 1}", "GH-RDS-003 has no parameter 'days'. Parameters: enforcementLevel, days_min"),
-        ("[levels]\nGH-PUL-003 = {regions = 1}", "levels.GH-PUL-003.regions must be a list of strings"),
-        ('[environments]\nlive = "production"', "environments.live must be one of dev, staging, prod, not 'production'"),
+        (
+            "[levels]\nGH-RDS-003 = {days = 1}",
+            "GH-RDS-003 has no parameter 'days'. Parameters: enforcementLevel, days_min",
+        ),
+        (
+            "[levels]\nGH-PUL-003 = {regions = 1}",
+            "levels.GH-PUL-003.regions must be a list of strings",
+        ),
+        (
+            '[environments]\nlive = "production"',
+            "environments.live must be one of dev, staging, prod, not 'production'",
+        ),
     ],
 )
 def test_invalid_file_has_one_message(file: Path, text: str, message: str) -> None:
@@ -97,30 +161,43 @@ def test_invalid_file_has_one_message(file: Path, text: str, message: str) -> No
 
 
 def test_encoding_of_the_file(file: Path) -> None:
-    file.write_bytes(b"\xef\xbb\xbfregions = ['eu-west-1']\n")  # some editors write a byte order mark
+    file.write_bytes(
+        b"\xef\xbb\xbfregions = ['eu-west-1']\n"
+    )  # some editors write a byte order mark
     assert read(file).rules["dev"]["GH-PUL-003"] == {"regions": ["eu-west-1"]}
     file.write_bytes(b'regions = ["\xe9"]\n')
-    with pytest.raises(ConfigurationError, match=r"is not UTF-8 text. Save the file with the encoding UTF-8"):
+    with pytest.raises(
+        ConfigurationError, match=r"is not UTF-8 text. Save the file with the encoding UTF-8"
+    ):
         read(file)
 
 
 def test_missing_file_is_an_error(file: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"cannot be read: No such file or directory. Specify a TOML file"):
+    with pytest.raises(
+        ConfigurationError, match=r"cannot be read: No such file or directory. Specify a TOML file"
+    ):
         read(file)
 
 
-def test_levels_for_the_engine_are_written(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_levels_for_the_engine_are_written(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file.write_text('regions = ["us-east-1"]\n')
     assert main(["levels", "--config", str(file), "prod", str(tmp_path / "levels")]) == 0
     written = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "levels").iterdir()}
     assert {name: set(config) for name, config in written.items()} == {
         name: set(catalogue.level_config(name, "prod")) for name in catalogue.PACKS
     }
-    assert written["security"]["GH-PUL-003"] == {"enforcementLevel": "mandatory", "regions": ["us-east-1"]}
+    assert written["security"]["GH-PUL-003"] == {
+        "enforcementLevel": "mandatory",
+        "regions": ["us-east-1"],
+    }
     assert "levels/security.json" in capsys.readouterr().out
 
 
-def test_invalid_levels_command_is_explained(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_levels_command_is_explained(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file.write_text("x = 1")
     assert main(["levels", "--config", str(file), "prod", str(file.parent)]) == 2
     assert capsys.readouterr().err.startswith("error: ")

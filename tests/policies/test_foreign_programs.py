@@ -1,5 +1,5 @@
-"""`check` evaluates programs of other repositories: shared folders, other accounts, encrypted configuration, other providers and
-resources of other stacks."""
+"""`check` evaluates programs of other repositories: shared folders, other accounts, encrypted
+configuration, other providers and resources of other stacks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def document(arn):
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 aws.s3.BucketPolicy("site", bucket=bucket.id, policy=bucket.arn.apply(document))
-"""
+"""  # noqa: E501
 RANDOM = """
 import pulumi
 import pulumi_aws as aws
@@ -51,7 +51,12 @@ def write(tmp_path: Path) -> Write:
 
     def write_program(code: str, stack: str = STACK, files: dict[str, str] | None = None) -> Path:
         program = tmp_path / "app"
-        texts = {"Pulumi.yaml": "name: shop\nruntime: python\n", "Pulumi.dev.yaml": stack, "__main__.py": code, **(files or {})}
+        texts = {
+            "Pulumi.yaml": "name: shop\nruntime: python\n",
+            "Pulumi.dev.yaml": stack,
+            "__main__.py": code,
+            **(files or {}),
+        }
         for name, text in texts.items():
             file = program / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -66,21 +71,31 @@ def write(tmp_path: Path) -> Write:
 def check(write: Write) -> Check:
     """A function that writes a program and checks it with the levels of an environment."""
 
-    def run(code: str, stack: str = STACK, levels: str = LEVELS, files: dict[str, str] | None = None) -> CheckResult:
+    def run(
+        code: str, stack: str = STACK, levels: str = LEVELS, files: dict[str, str] | None = None
+    ) -> CheckResult:
         return policy_check.check(write(code, stack, files), "dev", levels=levels)
 
     return run
 
 
 def of_rule(result: CheckResult, rule: str, name: str = "") -> list[Finding]:
-    return [item for item in result.findings if item.rule == rule and (not name or item.urn.endswith(f"::{name}"))]
+    return [
+        item
+        for item in result.findings
+        if item.rule == rule and (not name or item.urn.endswith(f"::{name}"))
+    ]
 
 
 def test_module_outside_the_program_is_evaluated_in_both_passes(check: Check) -> None:
     code = "import sys\nsys.path.insert(0, '..')\nfrom shared_site import storage\n"
     result = check(code, files={"../shared_site/storage.py": PUBLIC_BUCKET})
     [public] = of_rule(result, "GH-S3-012", "site")
-    assert (public.outcome, public.source, public.passes) == ("violation", "../shared_site/storage.py:11", ("known",))
+    assert (public.outcome, public.source, public.passes) == (
+        "violation",
+        "../shared_site/storage.py:11",
+        ("known",),
+    )
     assert of_rule(result, "GH-S3-011", "site")[0].passes == ("unknown", "known")
 
 
@@ -96,7 +111,7 @@ def test_account_and_region_are_those_of_the_provider(check: Check) -> None:
         assert aws.get_region(opts=options).region == "us-west-2"
         topic = aws.sns.Topic("t", opts=pulumi.ResourceOptions(provider=provider))
         topic.arn.apply(lambda arn: pulumi.log.info(arn) if "us-west-2:482912345678" in arn else 1 / 0)
-        """
+        """  # noqa: E501
     )
     assert of_rule(result, "GH-SNS-001", "t")
 
@@ -121,17 +136,27 @@ def test_encrypted_values_are_unknown(check: Check) -> None:
         aws.rds.Instance("plain", instance_class="db.t4g.micro", password=config.require("password"))
         aws.rds.Instance("text", instance_class="db.t4g.micro", password=f"prefix-{config.require('password')}")
         aws.rds.Instance("nested", instance_class="db.t4g.micro", password=config.require_object("db")["password"])
-        """,
+        """,  # noqa: E501
         STACK + "  shop:port: {secure: AAAB}\n  shop:password:\n    secure: AAAB\n"
         "  shop:db: {user: shop, password: {secure: AAAB}}\n",
     )
-    assert {item.urn.rpartition("::")[2] for item in of_rule(result, "GH-RDS-012")} == {"nested", "plain", "text"}
+    assert {item.urn.rpartition("::")[2] for item in of_rule(result, "GH-RDS-012")} == {
+        "nested",
+        "plain",
+        "text",
+    }
     assert result.run.unknown == ("shop:db", "shop:password", "shop:port")
 
 
 def test_plain_reader_of_an_encrypted_number_names_the_key(check: Check) -> None:
-    with pytest.raises(CheckError, match=r"__main__.py:2: The program reads shop:port as an integer.*\[stack_config\]"):
-        check("import pulumi\npulumi.Config().require_int('port')\n", STACK + "  shop:port: {secure: AAAB}\n")
+    with pytest.raises(
+        CheckError,
+        match=r"__main__.py:2: The program reads shop:port as an integer.*\[stack_config\]",
+    ):
+        check(
+            "import pulumi\npulumi.Config().require_int('port')\n",
+            STACK + "  shop:port: {secure: AAAB}\n",
+        )
 
 
 def test_values_of_pulumi_esc_are_unknown(check: Check) -> None:
@@ -150,7 +175,10 @@ def test_values_of_pulumi_esc_are_unknown(check: Check) -> None:
 
 def test_outputs_of_other_providers_are_unknown(check: Check) -> None:
     code = RANDOM + "aws.s3.Bucket('b', bucket=pulumi.Output.concat('jobs-', suffix.hex))\n"
-    code += "aws.sns.Topic('t', name=suffix.hex.apply(lambda text: text.lower()), display_name=suffix.id)\n"
+    code += (
+        "aws.sns.Topic('t', name=suffix.hex.apply(lambda text: text.lower()), "
+        "display_name=suffix.id)\n"
+    )
     result = check(code)
     assert of_rule(result, "GH-SNS-001", "t")[0].passes == ("unknown", "known")
 
@@ -187,42 +215,63 @@ def test_program_that_decodes_a_fake_result_runs_with_an_unknown_result(check: C
 
 def test_program_that_needs_a_real_result_is_explained(check: Check) -> None:
     code = (
-        "import json\nimport pulumi_aws as aws\njson.loads(aws.secretsmanager.get_secret_version(secret_id='x').secret_string)\n"
+        "import json\nimport pulumi_aws as "
+        "aws\njson.loads(aws.secretsmanager.get_secret_version(secret_id='x').secret_string)\n"
     )
-    with pytest.raises(CheckError, match=r"__main__.py:3: JSONDecodeError.*The results of getSecretVersion are not real"):
+    with pytest.raises(
+        CheckError,
+        match=r"__main__.py:3: JSONDecodeError.*The results of getSecretVersion are not real",
+    ):
         check(code)
 
 
 def test_map_output_is_unknown(check: Check) -> None:
-    code = "import pulumi_aws as aws\napi = aws.appsync.GraphQLApi('api', authentication_type='API_KEY')\n"
+    code = (
+        "import pulumi_aws as aws\napi = aws.appsync.GraphQLApi('api', "
+        "authentication_type='API_KEY')\n"
+    )
     check(code + "api.uris.apply(lambda uris: uris['GRAPHQL'])\n")
 
 
 def test_missing_package_is_named_with_the_command_that_installs_it(check: Check) -> None:
-    with pytest.raises(CheckError, match=r"__main__.py:1: ModuleNotFoundError: .*-m pip install pulumi-hcloud-absent"):
+    with pytest.raises(
+        CheckError,
+        match=r"__main__.py:1: ModuleNotFoundError: .*-m pip install pulumi-hcloud-absent",
+    ):
         check("import pulumi_hcloud_absent\n")
 
 
-def test_another_major_version_of_the_provider_is_rejected(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_major_version_of_the_provider_is_rejected(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(policy_check, "version", lambda _name: "6.83.0")
     with pytest.raises(CheckError, match=r"support pulumi-aws 7, but 6.83.0 is installed.*--state"):
         check("")
 
 
 def test_report_counts_resources_without_rules(check: Check) -> None:
-    result = check(RANDOM + "pulumi.CustomResource('aws-native:s3:Bucket', 'n', {})\naws.sqs.Queue.get('read', 'q')\n")
-    assert result.run.without_rules == {"random:index/randomId:RandomId": 1, "aws-native:s3:Bucket": 1}
-    assert "no rule for 2 resources (aws-native:s3:Bucket, random:index/randomId:RandomId)" in result.text("table").replace(
-        "\n", " "
+    result = check(
+        RANDOM
+        + "pulumi.CustomResource('aws-native:s3:Bucket', 'n', {})\naws.sqs.Queue.get('read', 'q')\n"
+    )
+    assert result.run.without_rules == {
+        "random:index/randomId:RandomId": 1,
+        "aws-native:s3:Bucket": 1,
+    }
+    assert (
+        "no rule for 2 resources (aws-native:s3:Bucket, random:index/randomId:RandomId)"
+        in result.text("table").replace("\n", " ")
     )
 
 
 def test_configuration_of_the_repository_is_applied(check: Check, tmp_path: Path) -> None:
     file = tmp_path / "policies.toml"
     file.write_text(
-        'regions = ["us-east-1"]\nrequired_tags = ["team"]\nharmless_names = ["DEMO_PASSWORD"]\npublic_routes = ["GET /health"]\n'
+        'regions = ["us-east-1"]\nrequired_tags = ["team"]\nharmless_names = '
+        '["DEMO_PASSWORD"]\npublic_routes = ["GET /health"]\n'
         '[environments]\ndev = "staging"\n[levels]\nGH-SNS-001 = "disabled"\n'
-        '[levels.staging]\nGH-COST-001 = {enforcementLevel = "advisory"}\n[stack_config]\n"shop:port" = 5432\n'
+        "[levels.staging]\nGH-COST-001 = {enforcementLevel = "
+        '"advisory"}\n[stack_config]\n"shop:port" = 5432\n'
     )
     code = """
     import pulumi
@@ -238,11 +287,13 @@ def test_configuration_of_the_repository_is_applied(check: Check, tmp_path: Path
     role = "arn:aws:iam::482912345678:role/f"
     aws.lambda_.Function("f", role=role, code=code, environment={"variables": variables}, opts=options)
     aws.apigatewayv2.Route("r", api_id="a", route_key="GET /health", opts=options)
-    """
+    """  # noqa: E501
     stack = "config:\n  shop:port: {secure: AAAB}\n"
     configured = {"GH-PUL-003", "GH-TAG-001", "GH-API-002", "GH-SNS-001"}
 
-    plain = check(code.replace('require_int("port") == 5432', 'require("port")'), stack, levels="staging")
+    plain = check(
+        code.replace('require_int("port") == 5432', 'require("port")'), stack, levels="staging"
+    )
     assert configured <= {item.rule for item in plain.findings}
     assert any("DEMO_PASSWORD" in item.message for item in of_rule(plain, "GH-LAM-003"))
 
@@ -253,7 +304,9 @@ def test_configuration_of_the_repository_is_applied(check: Check, tmp_path: Path
     assert (result.run.environment, result.run.configuration) == ("staging", "policies.toml")
     assert not {"GH-PUL-003", "GH-API-002", "GH-SNS-001"} & {item.rule for item in result.findings}
     assert not of_rule(result, "GH-TAG-001", "v")
-    assert [item.message for item in of_rule(result, "GH-TAG-001", "f")] == ["the tag team is missing"]
+    assert [item.message for item in of_rule(result, "GH-TAG-001", "f")] == [
+        "the tag team is missing"
+    ]
     assert not any("DEMO_PASSWORD" in item.message for item in of_rule(result, "GH-LAM-003"))
     assert {item.level for item in of_rule(result, "GH-COST-001")} == {"advisory"}
 
@@ -262,11 +315,16 @@ def test_configuration_of_a_rule_without_pack_is_rejected(write: Write, tmp_path
     program = write("")
     file = tmp_path / "policies.toml"
     file.write_text('[levels]\nACME-SNS-001 = "advisory"\n')
-    with pytest.raises(CheckError, match=r"policies.toml: no pack has the rule ACME-SNS-001. Add the pack with --pack DIR"):
+    with pytest.raises(
+        CheckError,
+        match=r"policies.toml: no pack has the rule ACME-SNS-001. Add the pack with --pack DIR",
+    ):
         policy_check.check(program, "dev", configuration=policy_check.read_configuration(file))
 
 
-def test_reports_are_in_the_folder_of_the_program(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reports_are_in_the_folder_of_the_program(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
     program = write("")
     assert main(["check", "--program", str(program), "--env", "dev", "--levels", "prod"]) == 1
     assert "GH-ACC-001" in capsys.readouterr().out
@@ -277,7 +335,10 @@ def test_reports_are_in_the_folder_of_the_program(write: Write, capsys: pytest.C
     assert (folder / ".gitignore").read_text() == "*\n"
 
 
-REFERENCE = "import json\nimport pulumi\nimport pulumi_aws as aws\nother = pulumi.StackReference('org/other/dev')\n"
+REFERENCE = (
+    "import json\nimport pulumi\nimport pulumi_aws as aws\nother = "
+    "pulumi.StackReference('org/other/dev')\n"
+)
 FUNCTION = """
 code = pulumi.AssetArchive({"a.py": pulumi.StringAsset("")})
 variables = {"DB_PASSWORD": VALUE}
@@ -285,13 +346,20 @@ key = "arn:aws:kms:eu-west-1:123456789012:key/1"
 role = "arn:aws:iam::123456789012:role/f"
 aws.lambda_.Function("f", role=role, code=code, kms_key_arn=key, environment={"variables": variables})
 pulumi.export("dbPassword", VALUE)
-"""
+"""  # noqa: E501
 
 
 def test_name_decides_if_the_value_comes_from_another_stack(check: Check) -> None:
     result = check(REFERENCE + FUNCTION.replace("VALUE", "other.get_output('password')"))
-    assert [(item.level, item.message) for item in of_rule(result, "GH-LAM-003") if "DB_PASSWORD" in item.message] == [
-        ("mandatory", "environment.variables.DB_PASSWORD is unknown, and its name indicates a secret")
+    assert [
+        (item.level, item.message)
+        for item in of_rule(result, "GH-LAM-003")
+        if "DB_PASSWORD" in item.message
+    ] == [
+        (
+            "mandatory",
+            "environment.variables.DB_PASSWORD is unknown, and its name indicates a secret",
+        )
     ]
     [output] = of_rule(result, "GH-PUL-005")
     assert (output.outcome, output.passes, output.blocks) == ("violation", ("known",), True)
@@ -308,14 +376,19 @@ def test_name_decides_in_container_definitions_with_encrypted_values(check: Chec
     environment = [{"name": name, "value": value} for name, value in values.items()]
     definitions = [{"name": "web", "image": config.require("image"), "privileged": True, "environment": environment}]
     aws.ecs.TaskDefinition("task", family="task", container_definitions=json.dumps(definitions))
-    """
-    encrypted = "".join(f"  shop:{key}: {{secure: AAAB}}\n" for key in ("password", "host", "image"))
+    """  # noqa: E501
+    encrypted = "".join(
+        f"  shop:{key}: {{secure: AAAB}}\n" for key in ("password", "host", "image")
+    )
     result = check(code, STACK + encrypted)
     [secret] = of_rule(result, "GH-ECS-005")
     assert (secret.outcome, secret.level, secret.message) == (
         "violation",
         "mandatory",
-        "containerDefinitions[0].environment.DB_PASSWORD is unknown, and its name indicates a secret",
+        (
+            "containerDefinitions[0].environment.DB_PASSWORD is unknown, and its name indicates a "
+            "secret"
+        ),
     )
     assert [item.outcome for item in of_rule(result, "GH-ECS-001")] == ["violation"]
 
@@ -333,15 +406,21 @@ def test_load_balancer_in_another_stack(write: Write, tmp_path: Path) -> None:
     file = tmp_path / "policies.toml"
     file.write_text('load_balancer_groups = ["web", "listed"]\n')
     result = policy_check.check(program, "dev", configuration=policy_check.read_configuration(file))
-    outcomes = {item.urn.rpartition("::")[2]: item.outcome for item in of_rule(result, "GH-VPC-004")}
+    outcomes = {
+        item.urn.rpartition("::")[2]: item.outcome for item in of_rule(result, "GH-VPC-004")
+    }
     assert outcomes == {"other-https": "violation", "remote": "undecided"}
 
 
 def test_name_does_not_decide_if_the_value_becomes_known(check: Check) -> None:
     code = FUNCTION.replace("VALUE", "secret.arn")
-    result = check("import pulumi\nimport pulumi_aws as aws\nsecret = aws.secretsmanager.Secret('s')\n" + code)
+    result = check(
+        "import pulumi\nimport pulumi_aws as aws\nsecret = aws.secretsmanager.Secret('s')\n" + code
+    )
     assert [item.outcome for item in of_rule(result, "GH-PUL-005")] == ["undecided"]
-    assert {item.outcome for item in of_rule(result, "GH-LAM-003") if "DB_PASSWORD" in item.message} == {"undecided"}
+    assert {
+        item.outcome for item in of_rule(result, "GH-LAM-003") if "DB_PASSWORD" in item.message
+    } == {"undecided"}
 
 
 TASK = """
@@ -350,19 +429,29 @@ def containers(host):
     return json.dumps([{"name": "a", "image": "nginx:latest", "privileged": True, "environment": environment}])
 
 aws.ecs.TaskDefinition("task", family="task", network_mode="awsvpc", container_definitions=HOST.apply(containers))
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.parametrize(("levels", "blocks"), [("dev", False), ("prod", True)])
-def test_containers_that_no_pass_decides_are_not_accepted(check: Check, levels: str, blocks: bool) -> None:
-    result = check(REFERENCE + TASK.replace("HOST.apply", "other.get_output('host').apply"), levels=levels)
+def test_containers_that_no_pass_decides_are_not_accepted(
+    check: Check, levels: str, blocks: bool
+) -> None:
+    result = check(
+        REFERENCE + TASK.replace("HOST.apply", "other.get_output('host').apply"), levels=levels
+    )
     [privileged] = of_rule(result, "GH-ECS-001")
-    assert (privileged.outcome, privileged.blocks, privileged.passes) == ("undecided", blocks, ("unknown", "known"))
+    assert (privileged.outcome, privileged.blocks, privileged.passes) == (
+        "undecided",
+        blocks,
+        ("unknown", "known"),
+    )
     assert "accepted" not in privileged.message
 
 
 def test_containers_that_the_second_pass_decides_are_accepted(check: Check) -> None:
-    code = "address = aws.ec2.Eip('a').allocation_id\n" + TASK.replace("HOST.apply", "address.apply")
+    code = "address = aws.ec2.Eip('a').allocation_id\n" + TASK.replace(
+        "HOST.apply", "address.apply"
+    )
     result = check(REFERENCE + code, levels="prod")
     assert [item.outcome for item in of_rule(result, "GH-ECS-001")] == ["violation"]
 
@@ -377,9 +466,11 @@ aws.s3.BucketPublicAccessBlock(
 )
 rule = {"protocol": "tcp", "from_port": 22, "to_port": 22, "cidr_blocks": [other.get_output("y"), "0.0.0.0/0"]}
 aws.ec2.SecurityGroup("g", vpc_id="vpc-1", ingress=[rule])
-"""
+"""  # noqa: E501
     )
-    assert [item.message for item in of_rule(result, "GH-S3-001", "b")] == ["restrictPublicBuckets is not true in b"]
+    assert [item.message for item in of_rule(result, "GH-S3-001", "b")] == [
+        "restrictPublicBuckets is not true in b"
+    ]
     assert [item.outcome for item in of_rule(result, "GH-VPC-004", "g")] == ["violation"]
     assert result.exit_code == 1
 
@@ -402,14 +493,20 @@ class Vpc(pulumi.ComponentResource):
 vpc = Vpc("main")
 vpc.gateways.apply(lambda gateways: 1 / 0)
 aws.sns.Topic("t", display_name=vpc.vpc_id.apply(lambda identity: identity.upper()))
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.parametrize(("levels", "exit_code"), [("dev", 0), ("prod", 1)])
-def test_resources_of_remote_components_are_undecided(check: Check, levels: str, exit_code: int) -> None:
+def test_resources_of_remote_components_are_undecided(
+    check: Check, levels: str, exit_code: int
+) -> None:
     result = check(REMOTE, levels=levels)
     [component] = of_rule(result, "GH-UNDECIDED", "main")
-    assert (component.outcome, component.source, component.passes) == ("undecided", "__main__.py:16", ("unknown", "known"))
+    assert (component.outcome, component.source, component.passes) == (
+        "undecided",
+        "__main__.py:16",
+        ("unknown", "known"),
+    )
     assert component.resource_type == "awsx:ec2:Vpc"
     assert of_rule(result, "GH-SNS-001", "t")
     assert component.blocks == bool(exit_code)
@@ -429,9 +526,16 @@ def test_registry_credentials_can_be_decoded(check: Check) -> None:
     )
 
 
-def test_missing_module_is_installed_from_the_requirements_of_the_program(check: Check, tmp_path: Path) -> None:
-    with pytest.raises(CheckError, match=r"ModuleNotFoundError: .*-m pip install -r .*/app/requirements.txt"):
-        check("import mysql_absent.connector\n", files={"requirements.txt": "mysql-connector-python\n"})
+def test_missing_module_is_installed_from_the_requirements_of_the_program(
+    check: Check, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        CheckError, match=r"ModuleNotFoundError: .*-m pip install -r .*/app/requirements.txt"
+    ):
+        check(
+            "import mysql_absent.connector\n",
+            files={"requirements.txt": "mysql-connector-python\n"},
+        )
 
 
 def test_program_in_another_language_is_checked_after_its_deployment(check: Check) -> None:
@@ -450,7 +554,10 @@ def test_arguments_of_functions_have_the_types_of_the_results(check: Check) -> N
 
 
 def test_name_of_an_output_with_spaces_decides(check: Check) -> None:
-    result = check(RANDOM + "pulumi.export('DB Password', suffix.hex)\npulumi.export('Web URL', suffix.hex)\n", levels="prod")
+    result = check(
+        RANDOM + "pulumi.export('DB Password', suffix.hex)\npulumi.export('Web URL', suffix.hex)\n",
+        levels="prod",
+    )
     [secret] = of_rule(result, "GH-PUL-005")
     assert (secret.outcome, secret.blocks) == ("violation", True)
     assert "DB Password" in secret.message
@@ -478,9 +585,12 @@ def test_functions_of_other_providers_have_fake_results(check: Check, tmp_path: 
 
     def get_user():
         return pulumi.runtime.invoke("forge:index/getUser:getUser", {"name": "ci"}, typ=GetUserResult).value
-    """
+    """  # noqa: E501
     result = check(
-        "import pulumi_forge\nuser = pulumi_forge.get_user()\nassert '@' not in user.email and user.admin is False\n",
+        (
+            "import pulumi_forge\nuser = pulumi_forge.get_user()\nassert '@' not in user.email and "
+            "user.admin is False\n"
+        ),
         files={"pulumi_forge.py": package},
     )
     assert result.run.invented == ("getUser",)

@@ -28,7 +28,7 @@ PolicyPack("tests", [
     StackValidationPolicy("T-BLOCK", "Buckets have a public access block", blocks),
     ResourceValidationPolicy("T-ARN", "Reads a document", arn),
 ])
-"""
+"""  # noqa: E501
 PROGRAM = """
 import pulumi_aws as aws
 
@@ -55,7 +55,9 @@ def pack(tmp_path: Path) -> Path:
     (folder / "levels").mkdir(parents=True)
     (folder / "PulumiPolicy.yaml").write_text("runtime: python\n")
     (folder / "__main__.py").write_text(PACK)
-    (folder / "levels" / "dev.json").write_text(json.dumps({"all": "mandatory", "T-ARN": "advisory"}))
+    (folder / "levels" / "dev.json").write_text(
+        json.dumps({"all": "mandatory", "T-ARN": "advisory"})
+    )
     return folder
 
 
@@ -82,16 +84,21 @@ def test_violation_has_line_and_passes(program: Path, pack: Path) -> None:
 
 def test_stack_rule_works_with_unknown_ids(program: Path, pack: Path) -> None:
     source = program / "__main__.py"
-    source.write_text("\n".join(line for line in source.read_text().splitlines() if "block = " not in line))
+    source.write_text(
+        "\n".join(line for line in source.read_text().splitlines() if "block = " not in line)
+    )
     result = policy_check.check(program, "dev", passes=("unknown",), folders=[pack])
-    assert [(finding.rule, finding.urn.rpartition("::")[2], finding.passes) for finding in result.findings] == [
-        ("T-BLOCK", "data", ("unknown",))
-    ]
+    assert [
+        (finding.rule, finding.urn.rpartition("::")[2], finding.passes)
+        for finding in result.findings
+    ] == [("T-BLOCK", "data", ("unknown",))]
 
 
 def test_known_pass_finds_more(program: Path, pack: Path) -> None:
     source = program / "__main__.py"
-    source.write_text(source.read_text() + 'aws.s3.BucketPolicy("data", bucket=bucket.id, policy=bucket.arn)\n')
+    source.write_text(
+        source.read_text() + 'aws.s3.BucketPolicy("data", bucket=bucket.id, policy=bucket.arn)\n'
+    )
     passes = {
         finding.passes
         for finding in policy_check.check(program, "dev", folders=[pack]).findings
@@ -124,16 +131,24 @@ def test_program_error_has_its_line(program: Path, pack: Path) -> None:
     assert error.value.message == "__main__.py:3: ValueError: no size"
 
 
-def test_unknown_stack_exits_with_2(program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_stack_exits_with_2(
+    program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--home", str(tmp_path), "check", "--program", str(program), "--env", "nope"]) == 2
     assert capsys.readouterr().err.startswith("error: There is no stack 'nope'")
 
 
-def test_shipped_packs_check_another_program(program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shipped_packs_check_another_program(
+    program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "report.json"
     options = ["--program", str(program), "--env", "dev", "--format", "json", "--output", str(out)]
     assert main(["--home", str(tmp_path), "check", *options]) == 1
-    rules = {finding["rule"] for finding in json.loads(out.read_text()) if finding["urn"].endswith("::data")}
+    rules = {
+        finding["rule"]
+        for finding in json.loads(out.read_text())
+        if finding["urn"].endswith("::data")
+    }
     assert "GH-S3-001" in rules  # only one of the four settings of the public access block is true
     assert capsys.readouterr().out == ""
 
@@ -158,7 +173,9 @@ def test_ignored_exemptions_are_violations(program: Path, tmp_path: Path) -> Non
     outcomes = []
     for ignore in (False, True):
         variables = policy_check.exemptions(file, ignore)
-        findings = policy_check.check(program, "dev", levels="prod", passes=("known",), variables=variables).findings
+        findings = policy_check.check(
+            program, "dev", levels="prod", passes=("known",), variables=variables
+        ).findings
         outcomes.append({finding.outcome for finding in findings if finding.rule == "GH-S3-010"})
     assert outcomes == [{"exempted"}, {"violation"}]
 
@@ -166,22 +183,32 @@ def test_ignored_exemptions_are_violations(program: Path, tmp_path: Path) -> Non
 def test_missing_exemptions_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(CheckError) as error:
         policy_check.exemptions(tmp_path / "no.toml", ignore=False)
-    assert error.value.message.endswith("no.toml does not exist. Specify a file with [[exemption]] entries: --exemptions FILE")
+    assert error.value.message.endswith(
+        "no.toml does not exist. Specify a file with [[exemption]] entries: --exemptions FILE"
+    )
 
 
 def test_sarif_paths_start_at_the_repository(program: Path, pack: Path) -> None:
     (program.parent / ".git").mkdir()
     source = program / "__main__.py"
     source.write_text(source.read_text().replace(', kms_master_key_id="alias/own"', ""))
-    log = json.loads(policy_check.check(program, "dev", passes=("known",), folders=[pack]).text("sarif"))
+    log = json.loads(
+        policy_check.check(program, "dev", passes=("known",), folders=[pack]).text("sarif")
+    )
     [sarif_result] = log["runs"][0]["results"]
-    assert sarif_result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "program/__main__.py"
+    assert (
+        sarif_result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        == "program/__main__.py"
+    )
 
 
 @pytest.mark.requirement("PP-02")
 def test_report_lists_fake_function_results(program: Path, pack: Path) -> None:
     source = program / "__main__.py"
-    source.write_text(source.read_text() + "vpc = aws.ec2.get_vpc(default=True)\naws.ec2.Subnet('s', vpc_id=vpc.id)\n")
+    source.write_text(
+        source.read_text()
+        + "vpc = aws.ec2.get_vpc(default=True)\naws.ec2.Subnet('s', vpc_id=vpc.id)\n"
+    )
     result = policy_check.check(program, "dev", folders=[pack])
     assert (result.findings, result.run.invented) == ([], ("getVpc",))
     assert "; fake results of provider functions: getVpc" in result.text("markdown")
@@ -193,8 +220,13 @@ def test_stack_reference_is_unknown_in_both_passes(program: Path, pack: Path) ->
     source = program / "__main__.py"
     source.write_text(
         "import pulumi\n"
-        + source.read_text().replace('"alias/own"', 'pulumi.StackReference("org/keys/dev").require_output("key")')
-        + "aws.s3.BucketPolicy('p', bucket=bucket.id, policy=pulumi.StackReference('org/x/dev').get_output('policy'))\n"
+        + source.read_text().replace(
+            '"alias/own"', 'pulumi.StackReference("org/keys/dev").require_output("key")'
+        )
+        + (
+            "aws.s3.BucketPolicy('p', bucket=bucket.id, "
+            "policy=pulumi.StackReference('org/x/dev').get_output('policy'))\n"
+        )
     )
     result = policy_check.check(program, "dev", folders=[pack])
     (finding,) = (finding for finding in result.findings if finding.rule == "T-TOPIC")
@@ -204,5 +236,8 @@ def test_stack_reference_is_unknown_in_both_passes(program: Path, pack: Path) ->
 
 def test_read_resource_has_no_findings(program: Path, pack: Path) -> None:
     source = program / "__main__.py"
-    source.write_text(source.read_text() + "aws.sns.Topic.get('shared', 'arn:aws:sns:eu-west-1:123456789012:shared')\n")
+    source.write_text(
+        source.read_text()
+        + "aws.sns.Topic.get('shared', 'arn:aws:sns:eu-west-1:123456789012:shared')\n"
+    )
     assert policy_check.check(program, "dev", folders=[pack]).findings == []

@@ -1,7 +1,8 @@
 """An AWS provider for the real Pulumi engine that derives outputs from inputs and calls no AWS API.
 
-The engine starts `pulumi-resource-aws` if it is on PATH, instead of the plugin that it would download. The provider reports each
-creation, update and deletion, also those of previews, to the fake account at AWS_ENDPOINT_URL, which may let the operation fail.
+The engine starts `pulumi-resource-aws` if it is on PATH, instead of the plugin that it would
+download. The provider reports each creation, update and deletion, also those of previews, to the
+fake account at AWS_ENDPOINT_URL, which may let the operation fail.
 """
 
 import http.client
@@ -32,7 +33,9 @@ def registration(urn: str, inputs: struct_pb2.Struct) -> Registration:
     hashed = struct_pb2.Struct()
     hashed.CopyFrom(inputs)
     _replace_files(hashed.fields.values())
-    return Registration(urn, type_.rpartition("$")[2], name, True, "", decode(hashed)[0], provider=f"{PROVIDER}::id")
+    return Registration(
+        urn, type_.rpartition("$")[2], name, True, "", decode(hashed)[0], provider=f"{PROVIDER}::id"
+    )
 
 
 def _replace_files(values: Iterable[struct_pb2.Value]) -> None:
@@ -70,18 +73,28 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         declared = Registration(PROVIDER, "pulumi:providers:aws", "aws", True, "", self._inputs)
         for provider in (self._previews, self._fakes):
             provider.create(declared)
-        return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True, acceptResources=True)
+        return provider_pb2.ConfigureResponse(
+            acceptSecrets=True, supportsPreview=True, acceptResources=True
+        )
 
     def Check(self, request: Any, context: Any) -> Any:
         return provider_pb2.CheckResponse(inputs=request.news)
 
     def Diff(self, request: Any, context: Any) -> Any:
-        old, new = registration(request.urn, request.old_inputs), registration(request.urn, request.news)
+        old, new = (
+            registration(request.urn, request.old_inputs),
+            registration(request.urn, request.news),
+        )
         changed = changed_properties(old.inputs, new.inputs, new)
         replaced = [name for name in changed if replaces(new.type, name)]
-        kind = provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE
+        kind = (
+            provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE
+        )
         return provider_pb2.DiffResponse(
-            changes=kind, diffs=changed, replaces=replaced, deleteBeforeReplace=bool(replaced) and keeps_name(old, new)
+            changes=kind,
+            diffs=changed,
+            replaces=replaced,
+            deleteBeforeReplace=bool(replaced) and keeps_name(old, new),
         )
 
     def Create(self, request: Any, context: Any) -> Any:
@@ -106,7 +119,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         with self._lock:
             identity, outputs = self._fakes.create(new)
         report("update", new, identity, context, preview=request.preview)
-        computed = {key: old.get(key, value) for key, value in outputs.items() if key not in new.inputs}
+        computed = {
+            key: old.get(key, value) for key, value in outputs.items() if key not in new.inputs
+        }
         if "tagsAll" in outputs:
             computed["tagsAll"] = outputs["tagsAll"]
         if new.type == FUNCTION:  # An update publishes a version.
@@ -114,7 +129,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return _with(provider_pb2.UpdateResponse(), request.news, computed)
 
     def Read(self, request: Any, context: Any) -> Any:
-        return provider_pb2.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
+        return provider_pb2.ReadResponse(
+            id=request.id, properties=request.properties, inputs=request.inputs
+        )
 
     def Delete(self, request: Any, context: Any) -> Any:
         report("delete", registration(request.urn, request.properties), request.id, context)
@@ -139,8 +156,8 @@ def report(
     arn: str = "",
     preview: bool = False,
 ) -> dict[str, Any]:
-    """Report an operation to the account. Returns its reply: `number` counts the creations of the resource. If the reply contains
-    an error, the operation fails."""
+    """Report an operation to the account. Returns its reply: `number` counts the creations of the
+    resource. If the reply contains an error, the operation fails."""
     row = {
         "operation": operation,
         "preview": preview,

@@ -31,7 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "210987654321"
 OLD, NEW = (f"sha256:{letter * 64}" for letter in "ab")
 SERVICES = ("gateway", "console")
-# The commands run hundreds of times. `http.client` and `json` would take two thirds of their CPU time.
+# The commands run hundreds of times. `http.client` and `json` would take two thirds of their CPU
+# time.
 _CLI = """#!{python} -IS
 import sys
 words = sys.argv[1:]
@@ -46,7 +47,7 @@ code, text, error = connection.makefile(newline="").read().partition("\\r\\n\\r\
 sys.stdout.write(text)
 sys.stderr.write(error)
 sys.exit(int(code))
-"""
+"""  # noqa: E501
 _IDENTITY = f"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
 <Arn>arn:aws:iam::{ACCOUNT}:user/x</Arn><UserId>x</UserId><Account>{ACCOUNT}</Account></GetCallerIdentityResult>
 <ResponseMetadata><RequestId>x</RequestId></ResponseMetadata></GetCallerIdentityResponse>"""
@@ -55,7 +56,9 @@ _IDENTITY = f"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/
 _NO_ZONES = b"""<ListHostedZonesByNameResponse xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><HostedZones/>
 <IsTruncated>false</IsTruncated><MaxItems>100</MaxItems></ListHostedZonesByNameResponse>"""
 
-_LAMBDA_LIMITS = b'{"AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}}'
+_LAMBDA_LIMITS = (
+    b'{"AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}}'
+)
 
 
 def own_stack_file(stack: str = "dev") -> str:
@@ -77,7 +80,8 @@ def arn(process: str, revision: int) -> str:
 
 @dataclass
 class FakeAccount:
-    """State of the account. Revision 1 of a task definition runs the image OLD, revision 2 the image NEW.
+    """State of the account. Revision 1 of a task definition runs the image OLD, revision 2 the
+    image NEW.
 
     steps: calls in order.
     rolls_back: ECS rolls new deployments back.
@@ -94,7 +98,8 @@ class FakeAccount:
     guards: output of a stack of the project `account`; None before its first deployment.
     platforms: platforms for which Docker can build.
     smoke_test: status that the new version of a function returns.
-    pushed: images in the registry: the tags, keyed by digest. None if the repository does not exist.
+    pushed: images in the registry: the tags, keyed by digest. None if the repository does not
+        exist.
     signed_by: identities of the signatures, keyed by image.
     failures: error message of the CLI, keyed by command.
     replaced: resources that an update has replaced after the last preview.
@@ -102,7 +107,8 @@ class FakeAccount:
     unfinished: operations during which an earlier update was stopped.
     locks: locks of the stack in the S3 backend.
     failed_updates: number of complete updates that fail.
-    rejection: error code with which AWS rejects the credentials in every request, such as ExpiredToken; "" if it accepts them.
+    rejection: error code with which AWS rejects the credentials in every request, such as
+        ExpiredToken; "" if it accepts them.
     """
 
     url: str = ""
@@ -141,10 +147,18 @@ class FakeAccount:
         if words[0] == "whoami":
             return {"code": 0, "text": json.dumps({"user": "ada", "url": self.backend})}
         if words[:2] == ["stack", "--show-name"]:
-            return {"code": 0, "text": words[3]} if words[3] in self.stacks else {"code": 6, "error": self.no_stack}
+            return (
+                {"code": 0, "text": words[3]}
+                if words[3] in self.stacks
+                else {"code": 6, "error": self.no_stack}
+            )
         if words[:2] == ["stack", "output"]:
             outputs = self._outputs()
-            return {"code": 0, "text": json.dumps(outputs[words[2]])} if words[2] in outputs else {"code": 1}
+            return (
+                {"code": 0, "text": json.dumps(outputs[words[2]])}
+                if words[2] in outputs
+                else {"code": 1}
+            )
         if words[:2] == ["stack", "export"]:
             state = {
                 "manifest": {"time": str(sum(step.startswith("up") for step in self.steps))},
@@ -172,10 +186,16 @@ class FakeAccount:
                 file.write_text(json.dumps({"resourcePlans": plan}))
             return {"code": self.preview, "text": ""}
         if words[0] == "destroy":
-            self.steps.append("preview of the destruction" if "--preview-only" in words else "destroy")
+            self.steps.append(
+                "preview of the destruction" if "--preview-only" in words else "destroy"
+            )
             return {"code": self.preview}
         excluded = "--exclude-dependents" in words
-        without = "up without services and aliases" if any("lambda/alias" in word for word in words) else "up without services"
+        without = (
+            "up without services and aliases"
+            if any("lambda/alias" in word for word in words)
+            else "up without services"
+        )
         self.steps.append(without if excluded else "up")
         assert words.count("--policy-pack") == (0 if excluded else 2)
         if excluded:
@@ -183,11 +203,16 @@ class FakeAccount:
             self.pending += self.replaced
         else:
             plan = json.loads(Path(words[words.index("--plan") + 1]).read_text())
-            if error := fake_engine.unplanned(plan["resourcePlans"], self._plan(), self.replaced, self.pending):
+            if error := fake_engine.unplanned(
+                plan["resourcePlans"], self._plan(), self.replaced, self.pending
+            ):
                 return {"code": 255, "error": error}
             if self.failed_updates:
                 self.failed_updates -= 1
-                return {"code": 255, "error": "error: 1 error occurred: timeout while waiting for the ECS service\n"}
+                return {
+                    "code": 255,
+                    "error": "error: 1 error occurred: timeout while waiting for the ECS service\n",
+                }
             self.pending = []
         if self.recovers and self.steps.count("up") == 2:
             self.rolls_back = False
@@ -197,16 +222,30 @@ class FakeAccount:
 
     def ecs(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         if action == "DescribeServices":
-            return {"services": [self._service(name) for name in request["services"]], "failures": []}
+            return {
+                "services": [self._service(name) for name in request["services"]],
+                "failures": [],
+            }
         if action == "RunTask":
             self.steps.append(f"run {request['taskDefinition'].rpartition('/')[2]}")
-            network = {"subnets": ["subnet-1"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}
+            network = {
+                "subnets": ["subnet-1"],
+                "securityGroups": ["sg-1"],
+                "assignPublicIp": "DISABLED",
+            }
             assert request["networkConfiguration"] == {"awsvpcConfiguration": network}
             return {"tasks": [{"taskArn": "arn:aws:ecs:eu-west-1:1:task/main/abc"}], "failures": []}
         if action == "DescribeTasks":
             codes = {"aws-guardduty-agent-Xy1": self.agent, "migrate": self.migration}
-            containers = [{"name": name, **({} if code is None else {"exitCode": code})} for name, code in codes.items()]
-            task = {"lastStatus": "STOPPED", "stoppedReason": "Essential container exited", "containers": containers}
+            containers = [
+                {"name": name, **({} if code is None else {"exitCode": code})}
+                for name, code in codes.items()
+            ]
+            task = {
+                "lastStatus": "STOPPED",
+                "stoppedReason": "Essential container exited",
+                "containers": containers,
+            }
             return {"tasks": [task], "failures": []}
         if action == "ListTaskDefinitions":
             process = request["familyPrefix"].rpartition("-")[2]
@@ -214,7 +253,10 @@ class FakeAccount:
         assert action == "DescribeTaskDefinition", action
         digest = NEW if request["taskDefinition"].endswith(":2") else OLD
         containers = [
-            {"name": "aws-guardduty-agent", "image": f"registry/aws-guardduty-agent-fargate@sha256:{'d' * 64}"},
+            {
+                "name": "aws-guardduty-agent",
+                "image": f"registry/aws-guardduty-agent-fargate@sha256:{'d' * 64}",
+            },
             {"name": "gateway", "image": f"registry/gatehouse@{digest}"},
         ]
         return {"taskDefinition": {"containerDefinitions": containers}}
@@ -227,14 +269,19 @@ class FakeAccount:
         if self.pushed is None:
             return {"__type": "RepositoryNotFoundException", "message": "no repository"}
         if action == "DescribeRepositories":
-            return {"repositories": [{"repositoryName": name} for name in request["repositoryNames"]]}
+            return {
+                "repositories": [{"repositoryName": name} for name in request["repositoryNames"]]
+            }
         if action == "GetAuthorizationToken":
             token = base64.b64encode(b"AWS:registry-password").decode()
             return {"authorizationData": [{"authorizationToken": token}]}
         if action == "BatchGetImage":
             (digest,) = (row["imageDigest"] for row in request["imageIds"])
             media_type = "application/vnd.oci.image.manifest.v1+json"
-            return {"images": [{"imageManifest": digest, "imageManifestMediaType": media_type}], "failures": []}
+            return {
+                "images": [{"imageManifest": digest, "imageManifestMediaType": media_type}],
+                "failures": [],
+            }
         assert action == "PutImage", action
         tags = self.pushed.setdefault(request["imageManifest"], [])
         if request["imageTag"] in tags:
@@ -257,20 +304,27 @@ class FakeAccount:
 
     def cosign(self, words: list[str]) -> dict[str, Any]:
         options = dict(itertools.pairwise(words))
-        assert (words[0], options["--certificate-oidc-issuer"]) == ("verify", "https://token.actions.githubusercontent.com")
+        assert (words[0], options["--certificate-oidc-issuer"]) == (
+            "verify",
+            "https://token.actions.githubusercontent.com",
+        )
         self.steps.append(f"verify {words[-1]}")
         if self.signed_by.get(words[-1]) == options["--certificate-identity"]:
             return {"code": 0}
         return {"code": 1, "error": "Error: no signatures\nno matching signatures\n"}
 
     def s3(self, path: str) -> bytes:
-        """Respond to a request for the bucket of the backend: a list of the locks, or a lock (S3 API reference)."""
+        """Respond to a request for the bucket of the backend: a list of the locks, or a lock (S3
+        API reference).
+        """
         folder = ".pulumi/locks/organization/gatehouse/dev/"
         if "?" not in path:
             return json.dumps(self.locks[int(path.rpartition("/")[2])]).encode()
         if f"prefix={quote(folder, safe='')}&" not in path:  # a stack of the project `account`
             return b"<ListBucketResult/>"
-        keys = "".join(f"<Contents><Key>{folder}{number}</Key></Contents>" for number in range(len(self.locks)))
+        keys = "".join(
+            f"<Contents><Key>{folder}{number}</Key></Contents>" for number in range(len(self.locks))
+        )
         return f"<ListBucketResult>{keys}</ListBucketResult>".encode()
 
     def lambda_(self, path: str) -> dict[str, Any]:
@@ -295,15 +349,27 @@ class FakeAccount:
         outputs: dict[str, Any] = {
             "cluster": "gatehouse-dev-main",
             "services": {
-                name: {"service": f"gatehouse-dev-{name}", "taskDefinition": arn(name, self.expected)} for name in SERVICES
+                name: {
+                    "service": f"gatehouse-dev-{name}",
+                    "taskDefinition": arn(name, self.expected),
+                }
+                for name in SERVICES
             },
-            "migration": {"taskDefinition": arn("migrate", 2), "subnets": ["subnet-1"], "securityGroup": "sg-1"},
+            "migration": {
+                "taskDefinition": arn("migrate", 2),
+                "subnets": ["subnet-1"],
+                "securityGroup": "sg-1",
+            },
             "functions": self.functions,
-            "urls": {service: f"{self.url}/{service}" for service in ("gateway", "console", "sharing")},
+            "urls": {
+                service: f"{self.url}/{service}" for service in ("gateway", "console", "sharing")
+            },
         }
         if self.guards is not None:
             outputs["guards"] = self.guards
-        return outputs | {name: {"gateway": {"taskDefinition": UNKNOWN}} for name in self.undeployed}
+        return outputs | {
+            name: {"gateway": {"taskDefinition": UNKNOWN}} for name in self.undeployed
+        }
 
     def _service(self, name: str) -> dict[str, Any]:
         revision = self.running[name.rpartition("-")[2]]
@@ -312,7 +378,9 @@ class FakeAccount:
             "id": f"ecs-svc/{revision}",
             "taskDefinition": arn(name.rpartition("-")[2], revision),
             "rolloutState": "COMPLETED",
-            "rolloutStateReason": "ECS deployment circuit breaker: rolling back." if self.rolls_back else "",
+            "rolloutStateReason": "ECS deployment circuit breaker: rolling back."
+            if self.rolls_back
+            else "",
             "runningCount": 1,
             "desiredCount": 1,
         }
@@ -322,7 +390,7 @@ class FakeAccount:
 def _rejection(code: str, *, is_json: bool) -> bytes:
     if is_json:
         return json.dumps({"__type": code, "message": "expired"}).encode()
-    return f"<ErrorResponse><Error><Code>{code}</Code><Message>expired</Message></Error></ErrorResponse>".encode()
+    return f"<ErrorResponse><Error><Code>{code}</Code><Message>expired</Message></Error></ErrorResponse>".encode()  # noqa: E501
 
 
 @contextmanager
@@ -356,18 +424,27 @@ def serving(account: FakeAccount) -> Iterator[str]:
                 if self.path == "/docker":
                     result = account.docker(words, stdin)
                 else:
-                    result = account.cosign(words) if self.path == "/cosign" else account.pulumi(words)
-                self._respond(200, f"{result['code']}\0{result.get('text', '')}\0{result.get('error', '')}".encode())
+                    result = (
+                        account.cosign(words) if self.path == "/cosign" else account.pulumi(words)
+                    )
+                self._respond(
+                    200,
+                    f"{result['code']}\0{result.get('text', '')}\0{result.get('error', '')}".encode(),  # noqa: E501
+                )
             elif self.path == "/operation":
                 self._respond(200, json.dumps(account.operation(json.loads(body))).encode())
             elif account.rejection:
-                self._respond(403, _rejection(account.rejection, is_json="X-Amz-Target" in self.headers))
+                self._respond(
+                    403, _rejection(account.rejection, is_json="X-Amz-Target" in self.headers)
+                )
             elif self.path.startswith("/2015-03-31/"):
                 self._respond(200, json.dumps(account.lambda_(self.path)).encode())
             elif self.headers.get("X-Amz-Target", "").startswith("ServiceQuotas"):
                 self._respond(200, b'{"Quota": {"Value": 1000}}')
             elif b"Action=DescribeAddresses" in body:
-                self._respond(200, b"<DescribeAddressesResponse><addressesSet/></DescribeAddressesResponse>")
+                self._respond(
+                    200, b"<DescribeAddressesResponse><addressesSet/></DescribeAddressesResponse>"
+                )
             elif target := self.headers.get("X-Amz-Target"):
                 service = account.ecr if "ContainerRegistry" in target else account.ecs
                 result = service(target.partition(".")[2], json.loads(body))
@@ -415,11 +492,14 @@ def release(
     github_repository: str = "",
     stack: str = "dev",
 ) -> CompletedProcess[str]:
-    """Run `release <words> --env <stack>` in this process, for a project with the dev stack and the fake Pulumi CLI.
+    """Run `release <words> --env <stack>` in this process, for a project with the dev stack and the
+    fake Pulumi CLI.
 
-    image: digest in the stack file. stack_file: text of the stack file, by default `own_stack_file()`.
+    image: digest in the stack file. stack_file: text of the stack file, by default
+        `own_stack_file()`.
     emulator: receives the requests to AWS instead of `account`. backend_url: PULUMI_BACKEND_URL.
-    cosign: cosign is installed. github_repository: repository of the GitHub workflow that runs the command.
+    cosign: cosign is installed. github_repository: repository of the GitHub workflow that runs the
+        command.
     """
     text = own_stack_file() if stack_file is None else stack_file
     (folder / "Pulumi.dev.yaml").write_text(re.sub(r"digest: sha256:\w+", f"digest: {image}", text))
@@ -431,13 +511,19 @@ def release(
         file.chmod(file.stat().st_mode | stat.S_IXUSR)
     key, secret = emulator.credentials if emulator else ("x", "x")
     variables = {
-        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}" if cli and cosign else str(folder / "bin"),
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        if cli and cosign
+        else str(folder / "bin"),
         "NO_PROXY": "127.0.0.1",
         **({"GITHUB_REPOSITORY": github_repository} if github_repository else {}),
         **{"AWS_ENDPOINT_URL": emulator.endpoint if emulator else account.url},
         **({"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret} if credentials else {}),
         **({"PULUMI_BACKEND_URL": backend_url} if backend_url else {}),
-        **{"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull},
+        **{
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        },
         **({"PULUMI_CONFIG_PASSPHRASE": "x"} if has_passphrase else {}),
     }
     output, errors = io.StringIO(), io.StringIO()

@@ -1,5 +1,5 @@
-"""The parts of the Pulumi engine that exclude resources from an update, show them to the policy packs, and compare an update
-with a plan."""
+"""The parts of the Pulumi engine that exclude resources from an update, show them to the policy
+packs, and compare an update with a plan."""
 
 import fnmatch
 from collections.abc import Collection, Mapping, Sequence
@@ -28,29 +28,43 @@ def program() -> Deployment:
 
 
 def excluded(words: Sequence[str]) -> set[str]:
-    """URNs that a command line excludes: the matches of --exclude and, with --exclude-dependents, their dependents."""
+    """URNs that a command line excludes: the matches of --exclude and, with --exclude-dependents,
+    their dependents.
+    """
     patterns = [after for option, after in pairwise(words) if option == "--exclude"]
     urns: set[str] = set()
     for resource in program().resources:
         registration = resource.registration
         is_match = any(fnmatch.fnmatch(registration.urn, pattern) for pattern in patterns)
-        is_dependent = "--exclude-dependents" in words and not urns.isdisjoint((registration.parent, *registration.dependencies))
+        is_dependent = "--exclude-dependents" in words and not urns.isdisjoint(
+            (registration.parent, *registration.dependencies)
+        )
         if is_match or is_dependent:
             urns.add(registration.urn)
     return urns
 
 
-def unplanned(allowed: Mapping[str, Any], planned: Mapping[str, Any], replaced: Collection[str], pending: Sequence[str]) -> str:
+def unplanned(
+    allowed: Mapping[str, Any],
+    planned: Mapping[str, Any],
+    replaced: Collection[str],
+    pending: Sequence[str],
+) -> str:
     """The error of an update that is limited to a plan, or "".
 
-    The engine first executes the steps of the resources that the program declares, then it deletes the resources in `pending`,
-    which earlier updates have replaced (pkg/resource/deploy/step_generator.go, GenerateDeletes).
+    The engine first executes the steps of the resources that the program declares, then it deletes
+    the resources in `pending`, which earlier updates have replaced
+    (pkg/resource/deploy/step_generator.go, GenerateDeletes).
 
-    allowed: plan that limits the update. planned: steps of the changes of the program. replaced: resources that were already
+    allowed: plan that limits the update. planned: steps of the changes of the program. replaced:
+        resources that were already
     replaced after the preview.
     """
     for urn, row in planned.items():
-        steps = [*(["same"] if urn in replaced else row["steps"]), *["delete-replaced"] * pending.count(urn)]
+        steps = [
+            *(["same"] if urn in replaced else row["steps"]),
+            *["delete-replaced"] * pending.count(urn),
+        ]
         if allowed[urn]["steps"] != steps:
             return f"error: {urn}: {steps} is not allowed by the plan: {allowed[urn]['steps']}\n"
     return ""
@@ -59,14 +73,24 @@ def unplanned(allowed: Mapping[str, Any], planned: Mapping[str, Any], replaced: 
 def violations(words: Sequence[str], deployed: Collection[str] = ()) -> list[Finding]:
     """The mandatory violations for which the engine stops a command.
 
-    An excluded resource that is not in `deployed` reaches the packs without inputs, because the engine replaces the inputs of the
-    program with those in the state (pkg/resource/deploy/step_generator.go, "stub out the provider check").
+    An excluded resource that is not in `deployed` reaches the packs without inputs, because the
+    engine replaces the inputs of the program with those in the state
+    (pkg/resource/deploy/step_generator.go, "stub out the provider check").
     """
     folders = [REPOSITORY / after for option, after in pairwise(words) if option == "--policy-pack"]
     absent = excluded(words) - set(deployed)
-    resources = tuple(_without_inputs(row) if row.registration.urn in absent else row for row in program().resources)
-    with analyzer.packs(folders, load(REPOSITORY, STACK), load(REPOSITORY, STACK).environment) as packs:
-        return [finding for finding in findings(packs, replace(program(), resources=resources), "unknown") if finding.blocks]
+    resources = tuple(
+        _without_inputs(row) if row.registration.urn in absent else row
+        for row in program().resources
+    )
+    with analyzer.packs(
+        folders, load(REPOSITORY, STACK), load(REPOSITORY, STACK).environment
+    ) as packs:
+        return [
+            finding
+            for finding in findings(packs, replace(program(), resources=resources), "unknown")
+            if finding.blocks
+        ]
 
 
 def _without_inputs(resource: Resource) -> Resource:

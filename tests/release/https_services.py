@@ -29,7 +29,9 @@ def serving(folder: Path, domain: str) -> Iterator[dict[str, str]]:
             self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
             with context.wrap_socket(self.connection, server_side=True) as connection:
                 connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+                connection.sendall(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+                )
 
         def _read_head(self) -> None:
             while self.rfile.readline() not in (b"\r\n", b""):
@@ -38,7 +40,10 @@ def serving(folder: Path, domain: str) -> Iterator[dict[str, str]]:
     with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield {"HTTPS_PROXY": f"http://127.0.0.1:{server.server_address[1]}", "SSL_CERT_FILE": str(certificate)}
+        yield {
+            "HTTPS_PROXY": f"http://127.0.0.1:{server.server_address[1]}",
+            "SSL_CERT_FILE": str(certificate),
+        }
         server.shutdown()
         thread.join()
 
@@ -47,12 +52,23 @@ def _write_certificate(folder: Path, domain: str) -> Path:
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, domain)])
     signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1))
+        x509.CertificateBuilder(
+            name,
+            name,
+            key.public_key(),
+            x509.random_serial_number(),
+            now,
+            now + datetime.timedelta(days=1),
+        )
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(f"*.{domain}")]), critical=False)
         .sign(key, hashes.SHA256())
     )
     file = folder / "certificate.pem"
     file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    encodings = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    encodings = (
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
     (folder / "key.pem").write_bytes(key.private_bytes(*encodings))
     return file

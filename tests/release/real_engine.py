@@ -1,4 +1,6 @@
-"""A project whose stack is deployed by the real Pulumi CLI: S3 and KMS of moto, a fake ECS, and `aws_provider.py`."""
+"""A project whose stack is deployed by the real Pulumi CLI: S3 and KMS of moto, a fake ECS, and
+`aws_provider.py`.
+"""
 
 import fcntl
 import json
@@ -29,7 +31,8 @@ ALIAS = "aws:lambda/alias:Alias"
 _PROVIDER = """#!/bin/sh
 PYTHONPATH={root} exec {python} -m tests.release.aws_provider "$@"
 """
-# Takes the place of `.venv/bin/python` in `make`: the stack is that of the folder, and the traffic of functions shifts at once.
+# Takes the place of `.venv/bin/python` in `make`: the stack is that of the folder, and the traffic
+# of functions shifts at once.
 _RELEASE = """#!/bin/sh
 shift 2
 exec {python} -c "
@@ -55,8 +58,10 @@ class DeployedAccount(FakeAccount):
     """A fake account whose ECS services run the task definitions that the provider has set.
 
     operations: the operations of the provider, in order, without those of previews.
-    calls: the operations of the provider and the calls of ECS, such as "update Service gateway" and "RunTask".
-    on_call: called with each call. Returns the error with which the provider's operation fails, or "".
+    calls: the operations of the provider and the calls of ECS, such as "update Service gateway" and
+        "RunTask".
+    on_call: called with each call. Returns the error with which the provider's operation fails, or
+        "".
     """
 
     operations: list[dict[str, Any]] = field(default_factory=list)
@@ -90,7 +95,11 @@ class DeployedAccount(FakeAccount):
     def services(self) -> dict[str, str]:
         """The image of each ECS service, by the name of the process."""
         definitions = self._definitions()
-        rows = [row for row in self.operations if row["type"] == SERVICE and row["operation"] != "delete"]
+        rows = [
+            row
+            for row in self.operations
+            if row["type"] == SERVICE and row["operation"] != "delete"
+        ]
         images = {}
         for row in rows:
             image = self._image(definitions[row["inputs"]["taskDefinition"]])
@@ -106,27 +115,41 @@ class DeployedAccount(FakeAccount):
             arns = [arn for arn in self._definitions() if family in arn]
             return {"taskDefinitionArns": arns if request["status"] == "ACTIVE" else []}
         if action == "DescribeTaskDefinition":
-            containers = json.loads(self._definitions()[request["taskDefinition"]]["containerDefinitions"])
+            containers = json.loads(
+                self._definitions()[request["taskDefinition"]]["containerDefinitions"]
+            )
             return {"taskDefinition": {"containerDefinitions": containers}}
         return super().ecs(action, request)
 
     def lambda_(self, path: str) -> dict[str, Any]:
         if "/aliases/" not in path:
             return super().lambda_(path)
-        versions = [row["inputs"]["functionVersion"] for row in self.operations if row["type"] == ALIAS]
+        versions = [
+            row["inputs"]["functionVersion"] for row in self.operations if row["type"] == ALIAS
+        ]
         return {"Name": "live", "FunctionVersion": versions[-1]}
 
     def _definitions(self) -> dict[str, dict[str, Any]]:
         """The inputs of all revisions of the task definitions, by ARN."""
-        created = [row for row in self.operations if row["type"] == TASK_DEFINITION and row["operation"] == "create"]
-        return {f"{row['arn'].rpartition(':')[0]}:{row['number']}": row["inputs"] for row in created}
+        created = [
+            row
+            for row in self.operations
+            if row["type"] == TASK_DEFINITION and row["operation"] == "create"
+        ]
+        return {
+            f"{row['arn'].rpartition(':')[0]}:{row['number']}": row["inputs"] for row in created
+        }
 
     def _image(self, definition: Mapping[str, Any]) -> str:
         match = re.search(r"sha256:\w+", definition["containerDefinitions"])
         return match[0] if match else ""
 
     def _service(self, name: str) -> dict[str, Any]:
-        rows = [row for row in self.operations if row["type"] == SERVICE and row["inputs"].get("name") == name]
+        rows = [
+            row
+            for row in self.operations
+            if row["type"] == SERVICE and row["inputs"].get("name") == name
+        ]
         history = [row["inputs"]["taskDefinition"] for row in rows if row["operation"] != "delete"]
         if not history or rows[-1]["operation"] == "delete":
             return {"serviceName": name, "status": "INACTIVE", "deployments": []}
@@ -149,7 +172,9 @@ class Terminal:
     answers: what the user enters, by the end of the prompt.
     """
 
-    def __init__(self, command: list[str], environment: dict[str, str], answers: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: list[str], environment: dict[str, str], answers: Mapping[str, str]
+    ) -> None:
         self._controller, terminal = pty.openpty()
         termios.tcsetwinsize(terminal, (40, 120))
         self._answers = dict(answers)
@@ -169,7 +194,9 @@ class Terminal:
         os.write(self._controller, keys.encode())
 
     def wait(self) -> tuple[int, str]:
-        """Wait for the end of the command. Returns its exit code and its output without control sequences."""
+        """Wait for the end of the command. Returns its exit code and its output without control
+        sequences.
+        """
         output = ""
         with suppress(OSError):  # Linux raises EIO when no process has the terminal open any more.
             while data := os.read(self._controller, 65536):
@@ -184,27 +211,36 @@ class Terminal:
 
 
 class Project:
-    """A folder with the program, the packs and the file of a stack. Its environment is `.venv` of the repository.
+    """A folder with the program, the packs and the file of a stack. Its environment is `.venv` of
+    the repository.
 
     small: the program is `small_program.py`, and the packs have no rules.
     """
 
-    def __init__(self, stack: str, folder: Path, account: DeployedAccount, emulator: Emulator, *, small: bool) -> None:
+    def __init__(
+        self, stack: str, folder: Path, account: DeployedAccount, emulator: Emulator, *, small: bool
+    ) -> None:
         self.stack, self.folder, self.account = stack, folder, account
         self.digests = 0
         self._retained = set[str]()
         self._emulator = emulator
-        account.backend = f"s3://{BUCKET}?region={REGION}&endpoint={emulator.endpoint}&s3ForcePathStyle=true"
+        account.backend = (
+            f"s3://{BUCKET}?region={REGION}&endpoint={emulator.endpoint}&s3ForcePathStyle=true"
+        )
         self.environment = _environment(folder, account, emulator)
         _create_user(emulator)
         self.sign_in()
         _write_program(folder)
         if small:
-            (folder / "__main__.py").write_text(Path(__file__).with_name("small_program.py").read_text())
+            (folder / "__main__.py").write_text(
+                Path(__file__).with_name("small_program.py").read_text()
+            )
             self.remove_rules()
         self.write_settings({})
         _create_backend(emulator)
-        self.pulumi("stack", "init", stack, "--secrets-provider", f"awskms://alias/state?region={REGION}")
+        self.pulumi(
+            "stack", "init", stack, "--secrets-provider", f"awskms://alias/state?region={REGION}"
+        )
 
     @property
     def file(self) -> Path:
@@ -215,7 +251,10 @@ class Project:
         iam = self._emulator.client("iam", "us-east-1")
         self.expire_credentials()
         key = iam.create_access_key(UserName=USER)["AccessKey"]
-        self.environment |= {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+        self.environment |= {
+            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        }
         self.account.rejection = ""
         self._emulator.permissions.enforce(False)
 
@@ -232,8 +271,12 @@ class Project:
         document = yaml.safe_load(own_stack_file(self.stack))
         self.digests += 1
         _merge(document["config"]["gatehouse:settings"], settings)
-        text = yaml.safe_dump({**{key: value for key, value in header.items() if key != "config"}, **document})
-        self.file.write_text(re.sub(r"digest: sha256:\w+", f"digest: sha256:{self.digests:064x}", text))
+        text = yaml.safe_dump(
+            {**{key: value for key, value in header.items() if key != "config"}, **document}
+        )
+        self.file.write_text(
+            re.sub(r"digest: sha256:\w+", f"digest: sha256:{self.digests:064x}", text)
+        )
 
     def remove_rules(self) -> None:
         """Remove the rules from the packs, which take a third of the time of a deployment."""
@@ -249,7 +292,13 @@ class Project:
     def command(self, target: str, **variables: int) -> list[str]:
         """A command line of `make` for the stack."""
         arguments = [f"{name}={value}" for name, value in variables.items()]
-        return ["make", f"PY={self.folder / 'bin' / 'release'}", target, f"ENV={self.stack}", *arguments]
+        return [
+            "make",
+            f"PY={self.folder / 'bin' / 'release'}",
+            target,
+            f"ENV={self.stack}",
+            *arguments,
+        ]
 
     def start(self, target: str, **variables: int) -> subprocess.Popen[str]:
         """Start a target of `make` without a terminal."""
@@ -264,41 +313,65 @@ class Project:
         )
 
     def make(self, target: str, **variables: int) -> tuple[int, str]:
-        """Run a target of `make` without a terminal. Returns its exit code and its output. pytest prints it if the test fails."""
+        """Run a target of `make` without a terminal. Returns its exit code and its output. pytest
+        prints it if the test fails.
+        """
         process = self.start(target, **variables)
         output, _ = process.communicate()
         print(output)
         return process.returncode, output
 
-    def terminal(self, target: str, answers: Mapping[str, str] | None = None, **variables: int) -> Terminal:
+    def terminal(
+        self, target: str, answers: Mapping[str, str] | None = None, **variables: int
+    ) -> Terminal:
         """Start a target of `make` in a terminal."""
         return Terminal(self.command(target, **variables), self.environment, answers or {})
 
     def pulumi(self, *words: str) -> str:
         """Run a command of the CLI. Returns its output. Raises CalledProcessError."""
         command = ["pulumi", *words, "--non-interactive"]
-        return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
 
     def state(self) -> dict[str, Any]:
         """The state of the stack."""
-        deployment: dict[str, Any] = json.loads(self.pulumi("stack", "export", "--stack", self.stack))["deployment"]
+        deployment: dict[str, Any] = json.loads(
+            self.pulumi("stack", "export", "--stack", self.stack)
+        )["deployment"]
         return deployment
 
     def unfinished(self) -> dict[str, Any]:
-        """What a deployment has left: replaced resources that are not deleted, operations in progress, and resources that only
-        the account (positive) or only the state has (negative). Empty after a complete deployment. Resources that Pulumi
-        retains when it deletes them are omitted."""
+        """What a deployment has left: replaced resources that are not deleted, operations in
+        progress, and resources that only the account (positive) or only the state has (negative).
+        Empty after a complete deployment. Resources that Pulumi retains when it deletes them are
+        omitted."""
         state = self.state()
         resources = state.get("resources") or []
         self._retained |= {row["urn"] for row in resources if row.get("retainOnDelete")}
         existing = Counter[str]()
         for row in self.account.operations:
             existing[row["urn"]] += {"create": 1, "delete": -1}.get(row["operation"], 0)
-        existing.subtract(row["urn"] for row in resources if row["type"].startswith("aws:") and not row.get("external"))
+        existing.subtract(
+            row["urn"]
+            for row in resources
+            if row["type"].startswith("aws:") and not row.get("external")
+        )
         return {
-            **{urn: number for urn, number in existing.items() if number and urn not in self._retained},
+            **{
+                urn: number
+                for urn, number in existing.items()
+                if number and urn not in self._retained
+            },
             **{row["urn"]: "pending deletion" for row in resources if row.get("delete")},
-            **{row["resource"]["urn"]: row["type"] for row in state.get("pending_operations") or []},
+            **{
+                row["resource"]["urn"]: row["type"] for row in state.get("pending_operations") or []
+            },
         }
 
 
@@ -307,7 +380,11 @@ def running(stack: str, folder: Path, *, small: bool = False) -> Iterator[Projec
     """A project with an empty stack, in an account of its own."""
     account = DeployedAccount()
     domain = yaml.safe_load(own_stack_file(stack))["config"]["gatehouse:settings"]["domain"]
-    with Emulator.start() as emulator, serving(account), https_services.serving(folder, domain) as https:
+    with (
+        Emulator.start() as emulator,
+        serving(account),
+        https_services.serving(folder, domain) as https,
+    ):
         project = Project(stack, folder, account, emulator, small=small)
         project.environment.update(https)
         yield project
@@ -367,13 +444,19 @@ def _environment(folder: Path, account: DeployedAccount, emulator: Emulator) -> 
 
 
 def _write_program(folder: Path) -> None:
-    """The program and the packs, with the environment of the repository, which the engine then does not change."""
+    """The program and the packs, with the environment of the repository, which the engine then does
+    not change.
+    """
     python = {"name": "python", "options": {"virtualenv": str(ROOT / ".venv")}}
     for name in ("Pulumi.yaml", *(f"{pack}/PulumiPolicy.yaml" for pack in PACKS)):
         project = folder / name
         project.parent.mkdir(parents=True, exist_ok=True)
-        (project.parent / "__main__.py").write_text((ROOT / name).with_name("__main__.py").read_text())
-        project.write_text(yaml.safe_dump(yaml.safe_load((ROOT / name).read_text()) | {"runtime": python}))
+        (project.parent / "__main__.py").write_text(
+            (ROOT / name).with_name("__main__.py").read_text()
+        )
+        project.write_text(
+            yaml.safe_dump(yaml.safe_load((ROOT / name).read_text()) | {"runtime": python})
+        )
     (folder / "runtime").symlink_to(ROOT / "runtime")  # the code of the functions
     for name, script in (("pulumi-resource-aws", _PROVIDER), ("release", _RELEASE)):
         file = folder / "bin" / name
@@ -391,6 +474,8 @@ def _create_user(emulator: Emulator) -> None:
 
 
 def _create_backend(emulator: Emulator) -> None:
-    emulator.client("s3", REGION).create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    emulator.client("s3", REGION).create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
     kms = emulator.client("kms", REGION)
     kms.create_alias(AliasName="alias/state", TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])

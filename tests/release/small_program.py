@@ -1,4 +1,6 @@
-"""A program with the resources that the steps of a deployment use, and some that each image changes."""
+"""A program with the resources that the steps of a deployment use, and some that each image
+changes.
+"""
 
 import json
 from typing import Any
@@ -15,7 +17,8 @@ cluster = aws.ecs.Cluster("main", name=f"gatehouse-{stack}-main", opts=opts)
 definitions: dict[str, aws.ecs.TaskDefinition] = {}
 services: dict[str, aws.ecs.Service] = {}
 for name in ("migrate", "gateway", "console"):
-    # One operation at a time: when a test lets the credentials expire, no other operation is in progress.
+    # One operation at a time: when a test lets the credentials expire, no other operation is in
+    # progress.
     previous = list(services.values())
     definitions[name] = aws.ecs.TaskDefinition(
         name,
@@ -32,16 +35,25 @@ for name in ("migrate", "gateway", "console"):
             opts=opts,
         )
 for number in range(5):
-    aws.ssm.Parameter(f"updated-{number}", name=f"/{number}", type="String", value=digest, opts=opts)
+    aws.ssm.Parameter(
+        f"updated-{number}", name=f"/{number}", type="String", value=digest, opts=opts
+    )
     aws.s3.Bucket(f"replaced-{number}", bucket=f"{number}-{digest[-8:]}", opts=opts)
 
 pulumi.export("cluster", cluster.name)
 pulumi.export(
     "services",
-    {name: {"service": service.name, "taskDefinition": definitions[name].arn} for name, service in services.items()},
+    {
+        name: {"service": service.name, "taskDefinition": definitions[name].arn}
+        for name, service in services.items()
+    },
 )
 pulumi.export(
     "migration",
-    {"taskDefinition": definitions["migrate"].arn, "subnets": ["subnet-1"], "securityGroup": "sg-1"},
+    {
+        "taskDefinition": definitions["migrate"].arn,
+        "subnets": ["subnet-1"],
+        "securityGroup": "sg-1",
+    },
 )
 pulumi.export("urls", {name: f"https://{name}.{settings['domain']}" for name in services})

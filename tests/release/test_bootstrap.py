@@ -1,4 +1,6 @@
-"""`make bootstrap` with a moto server: state bucket, KMS key, stack, and the settings of a pipeline."""
+"""`make bootstrap` with a moto server: state bucket, KMS key, stack, and the settings of a
+pipeline.
+"""
 
 import json
 import re
@@ -36,25 +38,46 @@ def emulator() -> Iterator[Emulator]:
         yield running
 
 
-def bootstrap(account: FakeAccount, emulator: Emulator, folder: Path, *, extra: str = "", header: str = "", **rest: Any) -> Any:
+def bootstrap(
+    account: FakeAccount,
+    emulator: Emulator,
+    folder: Path,
+    *,
+    extra: str = "",
+    header: str = "",
+    **rest: Any,
+) -> Any:
     """Run the command in a new folder, for the stack file with additional settings."""
     folder.mkdir(exist_ok=True)
-    return release(account, folder, "bootstrap", stack_file=header + STACK_FILE + extra, emulator=emulator, **rest)
+    return release(
+        account,
+        folder,
+        "bootstrap",
+        stack_file=header + STACK_FILE + extra,
+        emulator=emulator,
+        **rest,
+    )
 
 
 def configuration(emulator: Emulator, bucket: str = BUCKET) -> dict[str, Any]:
     """The configuration of the bucket."""
     s3 = emulator.client("s3", REGION)
-    encryption = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    encryption = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"][
+        "Rules"
+    ]
     return {
         "versioning": s3.get_bucket_versioning(Bucket=bucket)["Status"],
-        "public access": set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()),
+        "public access": set(
+            s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()
+        ),
         "encryption": encryption[0]["ApplyServerSideEncryptionByDefault"],
         "statements": json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"],
     }
 
 
-def test_creates_bucket_key_and_stack(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+def test_creates_bucket_key_and_stack(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path
+) -> None:
     result = bootstrap(account, emulator, tmp_path)
     assert result.returncode == 0, result.stderr
     kms = emulator.client("kms", REGION)
@@ -67,7 +90,11 @@ def test_creates_bucket_key_and_stack(account: FakeAccount, emulator: Emulator, 
         "public access": {True},
         "encryption": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key},
     }
-    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", ["s3:*"])
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == (
+        "Deny",
+        "*",
+        ["s3:*"],
+    )
     assert statement["Resource"] == [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     provider = f"awskms://{ALIAS}?region={REGION}"
@@ -76,7 +103,9 @@ def test_creates_bucket_key_and_stack(account: FakeAccount, emulator: Emulator, 
     assert f"state_key_arn: {key}\n" in result.stdout
 
 
-def test_second_run_changes_nothing(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+def test_second_run_changes_nothing(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path
+) -> None:
     first = bootstrap(account, emulator, tmp_path / "1")
     before = configuration(emulator)
     second = bootstrap(account, emulator, tmp_path / "2", header="secretsprovider: awskms://x\n")
@@ -94,11 +123,21 @@ def test_second_run_changes_nothing(account: FakeAccount, emulator: Emulator, tm
     ]
 
 
-def test_existing_bucket_keeps_its_policy_and_lifecycle(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+def test_existing_bucket_keeps_its_policy_and_lifecycle(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path
+) -> None:
     s3 = emulator.client("s3", REGION)
     s3.create_bucket(Bucket="acme-state", CreateBucketConfiguration={"LocationConstraint": REGION})
-    own = {"Sid": "Own", "Effect": "Deny", "Principal": "*", "Action": "s3:DeleteBucket", "Resource": "arn:aws:s3:::acme-state"}
-    s3.put_bucket_policy(Bucket="acme-state", Policy=json.dumps({"Version": "2012-10-17", "Statement": [own]}))
+    own = {
+        "Sid": "Own",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:DeleteBucket",
+        "Resource": "arn:aws:s3:::acme-state",
+    }
+    s3.put_bucket_policy(
+        Bucket="acme-state", Policy=json.dumps({"Version": "2012-10-17", "Statement": [own]})
+    )
     result = bootstrap(account, emulator, tmp_path, extra=DELIVERY)
     assert result.returncode == 0, result.stderr
     bucket = configuration(emulator, "acme-state")
@@ -111,13 +150,26 @@ def test_existing_bucket_keeps_its_policy_and_lifecycle(account: FakeAccount, em
 @pytest.mark.parametrize(
     ("region", "encryption", "message"),
     [
-        ("eu-central-1", None, "the bucket acme-state is in eu-central-1, but the stack is in eu-west-1"),
-        (REGION, {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "arn:x"}, "is encrypted with the KMS key arn:x"),
+        (
+            "eu-central-1",
+            None,
+            "the bucket acme-state is in eu-central-1, but the stack is in eu-west-1",
+        ),
+        (
+            REGION,
+            {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "arn:x"},
+            "is encrypted with the KMS key arn:x",
+        ),
         (REGION, {"SSEAlgorithm": "aws:kms"}, "is encrypted with the KMS key aws/s3"),
     ],
 )
 def test_unsuitable_bucket_is_rejected(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path, region: str, encryption: dict[str, str] | None, message: str
+    account: FakeAccount,
+    emulator: Emulator,
+    tmp_path: Path,
+    region: str,
+    encryption: dict[str, str] | None,
+    message: str,
 ) -> None:
     s3 = emulator.client("s3", region)
     s3.create_bucket(Bucket="acme-state", CreateBucketConfiguration={"LocationConstraint": region})
@@ -133,7 +185,10 @@ def test_unsuitable_bucket_is_rejected(
 
 @pytest.mark.parametrize(
     ("change", "state", "command"),
-    [("schedule_key_deletion", "PendingDeletion", "cancel-key-deletion"), ("disable_key", "Disabled", "enable-key")],
+    [
+        ("schedule_key_deletion", "PendingDeletion", "cancel-key-deletion"),
+        ("disable_key", "Disabled", "enable-key"),
+    ],
 )
 def test_key_that_cannot_be_used_is_reported(
     account: FakeAccount, emulator: Emulator, tmp_path: Path, change: str, state: str, command: str
@@ -151,7 +206,13 @@ def test_key_that_cannot_be_used_is_reported(
     ("action", "message"),
     [
         ("s3:*", "bootstrap: AWS rejected DescribeKey:"),
-        ("kms:*", f"bootstrap: the bucket {BUCKET} belongs to another account, or the credentials may not read it."),
+        (
+            "kms:*",
+            (
+                f"bootstrap: the bucket {BUCKET} belongs to another account, or the credentials "
+                f"may not read it."
+            ),
+        ),
     ],
 )
 def test_missing_permission_is_reported(
@@ -159,7 +220,10 @@ def test_missing_permission_is_reported(
 ) -> None:
     iam = emulator.client("iam", REGION)
     iam.create_user(UserName="reader")
-    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}]}
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}],
+    }
     iam.put_user_policy(UserName="reader", PolicyName="reader", PolicyDocument=json.dumps(policy))
     key = iam.create_access_key(UserName="reader")["AccessKey"]
     emulator.permissions.enforce(True)
@@ -170,15 +234,22 @@ def test_missing_permission_is_reported(
     assert "Use the credentials of an administrator" in result.stderr
 
 
-def test_stack_with_a_passphrase_is_reported(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+def test_stack_with_a_passphrase_is_reported(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path
+) -> None:
     account.stacks = ("dev",)
     result = bootstrap(account, emulator, tmp_path, header="encryptionsalt: v1:x\n")
     assert result.returncode == 0, result.stderr
-    assert f"run: pulumi stack change-secrets-provider 'awskms://{ALIAS}?region={REGION}' --stack dev" in result.stdout
+    assert (
+        f"run: pulumi stack change-secrets-provider 'awskms://{ALIAS}?region={REGION}' --stack dev"
+        in result.stdout
+    )
     assert result.stdout.count("gh secret set PULUMI_CONFIG_PASSPHRASE ") == 4
 
 
-def test_failure_of_the_cli_is_reported(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+def test_failure_of_the_cli_is_reported(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path
+) -> None:
     account.failures = {"login": "error: unable to open bucket"}
     result = bootstrap(account, emulator, tmp_path)
     assert (result.returncode, account.steps) == (1, [])
@@ -189,20 +260,33 @@ def test_failure_of_the_cli_is_reported(account: FakeAccount, emulator: Emulator
     ("options", "messages"),
     [
         ({"credentials": False}, ["no AWS credentials. Run: aws sso login, or set AWS_PROFILE"]),
-        ({"cli": False}, ["the Pulumi CLI is not on PATH. Install it: https://www.pulumi.com/docs/install/"]),
+        (
+            {"cli": False},
+            ["the Pulumi CLI is not on PATH. Install it: https://www.pulumi.com/docs/install/"],
+        ),
         (
             {"cli": False, "credentials": False, "backend_url": "https://api.pulumi.com"},
-            ["the Pulumi CLI is not on PATH", "PULUMI_BACKEND_URL is https://api.pulumi.com", "no AWS credentials"],
+            [
+                "the Pulumi CLI is not on PATH",
+                "PULUMI_BACKEND_URL is https://api.pulumi.com",
+                "no AWS credentials",
+            ],
         ),
     ],
 )
 def test_missing_prerequisites_are_reported_together(
-    account: FakeAccount, emulator: Emulator, tmp_path: Path, options: dict[str, Any], messages: list[str]
+    account: FakeAccount,
+    emulator: Emulator,
+    tmp_path: Path,
+    options: dict[str, Any],
+    messages: list[str],
 ) -> None:
     result = bootstrap(account, emulator, tmp_path, **options)
     assert (result.returncode, account.steps) == (2, [])
     assert len(result.stderr.splitlines()) == len(messages)
-    assert all(message in line for message, line in zip(messages, result.stderr.splitlines(), strict=True))
+    assert all(
+        message in line for message, line in zip(messages, result.stderr.splitlines(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("key", ["account", "region"])
@@ -213,17 +297,28 @@ def test_missing_setting_is_reported(account: FakeAccount, tmp_path: Path, key: 
     assert f"- {key} is missing; allowed: " in result.stderr
 
 
-def test_other_account_is_rejected(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+def test_other_account_is_rejected(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path
+) -> None:
     result = release(account, tmp_path, "bootstrap", emulator=emulator)
     assert (result.returncode, account.steps) == (2, [])
-    assert f"the AWS credentials are for account {ACCOUNT}, but the stack dev is in account {OTHER_ACCOUNT}" in result.stderr
+    assert (
+        f"the AWS credentials are for account {ACCOUNT}, but the stack dev is in account "
+        f"{OTHER_ACCOUNT}"
+    ) in result.stderr
     assert emulator.client("s3", REGION).list_buckets()["Buckets"] == []
 
 
-def test_variables_of_the_workflows_are_printed(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+def test_variables_of_the_workflows_are_printed(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path
+) -> None:
     """`ARTIFACT_ATTESTATIONS` is optional. `AWS_DELIVERY` is a variable of the repository."""
     result = bootstrap(account, emulator, tmp_path, extra=DELIVERY)
-    commands = re.findall(r"^gh variable set (\S+) --repo acme/gatehouse --env (\S+) --body '(\S+)'$", result.stdout, re.M)
+    commands = re.findall(
+        r"^gh variable set (\S+) --repo acme/gatehouse --env (\S+) --body '(\S+)'$",
+        result.stdout,
+        re.M,
+    )
     printed = {(environment, name) for name, environment, _ in commands}
     suffixes = {"release": "", "preview": "-preview", "drift": "-drift", "image": "-image"}
     used = {
@@ -233,9 +328,17 @@ def test_variables_of_the_workflows_are_printed(account: FakeAccount, emulator: 
         if name not in ("ARTIFACT_ATTESTATIONS", "AWS_DELIVERY")
     }
     assert used <= printed
-    assert {environment for environment, _ in printed} == {f"dev{suffix}" for suffix in suffixes.values()}
-    assert result.stdout.endswith("\ngh variable set AWS_DELIVERY --repo acme/gatehouse --body 'true'\n")
-    assert ("AWS_DEPLOY_ROLE", "dev", f"arn:aws:iam::{ACCOUNT}:role/gatehouse-dev-deploy") in commands
+    assert {environment for environment, _ in printed} == {
+        f"dev{suffix}" for suffix in suffixes.values()
+    }
+    assert result.stdout.endswith(
+        "\ngh variable set AWS_DELIVERY --repo acme/gatehouse --body 'true'\n"
+    )
+    assert (
+        "AWS_DEPLOY_ROLE",
+        "dev",
+        f"arn:aws:iam::{ACCOUNT}:role/gatehouse-dev-deploy",
+    ) in commands
     assert ("PULUMI_BACKEND_URL", "dev-drift", f"s3://acme-state?region={REGION}") in commands
     assert [line for line in result.stdout.splitlines() if line.startswith("gh api")] == [
         f"gh api --method PUT repos/acme/gatehouse/environments/{environment}"

@@ -1,4 +1,6 @@
-"""The first deployment of a stack: the step without the ECS services excludes resources that do not exist yet."""
+"""The first deployment of a stack: the step without the ECS services excludes resources that do not
+exist yet.
+"""
 
 import re
 from dataclasses import replace
@@ -20,7 +22,11 @@ def test_first_step_excludes_services_their_task_definitions_and_their_dns_recor
     command = command_line("deploy", STACK, yes=True, without_services=True)
     excluded = fake_engine.excluded(command)
     types = {urn.split("::")[2].rpartition("$")[2] for urn in excluded}
-    assert {urn.rpartition("::")[2] for urn in excluded if ":route53/record:" in urn} == {"gateway", "console", "sharing"}
+    assert {urn.rpartition("::")[2] for urn in excluded if ":route53/record:" in urn} == {
+        "gateway",
+        "console",
+        "sharing",
+    }
     assert {type for type in types if type.startswith("aws:")} == {
         "aws:ecs/taskDefinition:TaskDefinition",
         "aws:ecs/service:Service",
@@ -32,7 +38,10 @@ def test_first_step_excludes_services_their_task_definitions_and_their_dns_recor
 
 def test_packs_reject_excluded_resources_that_do_not_exist() -> None:
     command = [*command_line("deploy", STACK, yes=True, without_services=True), *PACKS]
-    assert {finding.rule for finding in fake_engine.violations(command)} >= {"GH-ECS-004", "GH-ECS-011"}
+    assert {finding.rule for finding in fake_engine.violations(command)} >= {
+        "GH-ECS-004",
+        "GH-ECS-011",
+    }
     assert fake_engine.violations(command, deployed=fake_engine.excluded(command)) == []
 
 
@@ -75,24 +84,51 @@ def test_name_servers_are_printed_before_the_certificate_is_awaited(
 
 def test_first_step_deploys_the_migration() -> None:
     command = command_line("deploy", STACK, yes=True, without_services=True)
-    names = {urn.rpartition("::")[2] for urn in fake_engine.excluded(command) if "$aws:ecs/taskDefinition:" in urn}
+    names = {
+        urn.rpartition("::")[2]
+        for urn in fake_engine.excluded(command)
+        if "$aws:ecs/taskDefinition:" in urn
+    }
     assert names == {"gateway", "console"}
 
 
 def test_targets_of_the_guide_create_registry_and_hosted_zone() -> None:
-    """The engine rejects a target whose parent, provider or dependency does not exist and is not a target."""
+    """The engine rejects a target whose parent, provider or dependency does not exist and is not a
+    target.
+    """
     guide = (ROOT / "docs" / "guides" / "deploy.md").read_text(encoding="utf-8")
-    patterns = [re.escape(target).replace(r"\*\*", ".*") for target in re.findall(r"--target '([^']+)'", guide)]
+    patterns = [
+        re.escape(target).replace(r"\*\*", ".*")
+        for target in re.findall(r"--target '([^']+)'", guide)
+    ]
     assert len(patterns) >= 8
     resources = run("dev").resources
-    targets = {r.urn: r for r in resources if any(re.fullmatch(pattern, r.urn) for pattern in patterns)}
+    targets = {
+        r.urn: r for r in resources if any(re.fullmatch(pattern, r.urn) for pattern in patterns)
+    }
     types = {resource.type for resource in targets.values()}
-    assert {"aws:ecr/repository:Repository", "aws:route53/zone:Zone", "aws:kms/key:Key", "aws:iam/role:Role"} <= types
+    assert {
+        "aws:ecr/repository:Repository",
+        "aws:route53/zone:Zone",
+        "aws:kms/key:Key",
+        "aws:iam/role:Role",
+    } <= types
     assert (
-        types & {"aws:rds/instance:Instance", "aws:ecs/service:Service", "aws:acm/certificateValidation:CertificateValidation"}
+        types
+        & {
+            "aws:rds/instance:Instance",
+            "aws:ecs/service:Service",
+            "aws:acm/certificateValidation:CertificateValidation",
+        }
         == set()
     )
     for resource in targets.values():
-        required = {*resource.dependencies, resource.parent, resource.provider.rpartition("::")[0]} - {""}
-        missing = {urn for urn in required if urn not in targets and "pulumi:pulumi:Stack" not in urn}
+        required = {
+            *resource.dependencies,
+            resource.parent,
+            resource.provider.rpartition("::")[0],
+        } - {""}
+        missing = {
+            urn for urn in required if urn not in targets and "pulumi:pulumi:Stack" not in urn
+        }
         assert missing == set(), resource.urn

@@ -18,7 +18,9 @@ def account() -> Iterator[FakeAccount]:
 
 
 @pytest.mark.requirement("TR-17")
-def test_image_is_built_for_arm_and_its_digest_written(account: FakeAccount, tmp_path: Path) -> None:
+def test_image_is_built_for_arm_and_its_digest_written(
+    account: FakeAccount, tmp_path: Path
+) -> None:
     result = release(account, tmp_path, "image", image=f"sha256:{'0' * 64}")
     assert result.returncode == 0, result.stderr
     registry = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com"
@@ -34,14 +36,18 @@ def test_builder_without_arm_is_reported(account: FakeAccount, tmp_path: Path) -
     account.platforms = "linux/amd64, linux/386"
     result = release(account, tmp_path, "image")
     assert (result.returncode, account.steps) == (2, [])
-    assert "image: docker cannot build for linux/arm64. Run: docker run --privileged" in result.stderr
+    assert (
+        "image: docker cannot build for linux/arm64. Run: docker run --privileged" in result.stderr
+    )
 
 
 def test_missing_repository_is_reported(account: FakeAccount, tmp_path: Path) -> None:
     account.pushed = None
     result = release(account, tmp_path, "image")
     assert (result.returncode, account.steps, digest(tmp_path)) == (1, [], NEW)
-    assert "image: the repository gatehouse-dev-runtime does not exist in eu-west-1." in result.stderr
+    assert (
+        "image: the repository gatehouse-dev-runtime does not exist in eu-west-1." in result.stderr
+    )
 
 
 @pytest.mark.requirement("SS-09", "TR-17")
@@ -56,7 +62,9 @@ def test_failed_deployment_does_not_tag_the_image(account: FakeAccount, tmp_path
     assert account.pushed == {}
 
 
-def test_deployment_succeeds_although_the_image_is_already_tagged(account: FakeAccount, tmp_path: Path) -> None:
+def test_deployment_succeeds_although_the_image_is_already_tagged(
+    account: FakeAccount, tmp_path: Path
+) -> None:
     account.pushed = {NEW: [f"{DEPLOYED_TAG}{'b' * 32}"]}
     assert release(account, tmp_path, "deploy", "--yes").returncode == 0
     assert account.pushed == {NEW: [f"{DEPLOYED_TAG}{'b' * 32}"]}

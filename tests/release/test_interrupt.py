@@ -1,4 +1,6 @@
-"""SIGINT and SIGTERM during a command of the Pulumi CLI: the CLI ends by itself, and the command names the next one."""
+"""SIGINT and SIGTERM during a command of the Pulumi CLI: the CLI ends by itself, and the command
+names the next one.
+"""
 
 import os
 import signal
@@ -67,7 +69,9 @@ def start(folder: Path) -> subprocess.Popen[str]:
         ([signal.SIGINT, signal.SIGINT], True),
     ],
 )
-def test_first_signal_is_forwarded_once(tmp_path: Path, signals: Sequence[signal.Signals], group: bool) -> None:
+def test_first_signal_is_forwarded_once(
+    tmp_path: Path, signals: Sequence[signal.Signals], group: bool
+) -> None:
     process = start(tmp_path)
     assert process.stdout is not None
     assert process.stdout.readline() == "started\n"

@@ -28,7 +28,9 @@ def account() -> Iterator[FakeAccount]:
         ("https://app.pulumi.com/acme", "pulumi stack init dev"),
     ],
 )
-def test_missing_stack_is_reported(account: FakeAccount, tmp_path: Path, backend: str, command: str) -> None:
+def test_missing_stack_is_reported(
+    account: FakeAccount, tmp_path: Path, backend: str, command: str
+) -> None:
     account.stacks, account.backend = ("prod",), backend
     result = release(account, tmp_path, "preview")
     assert (result.returncode, account.steps) == (2, [])
@@ -36,67 +38,106 @@ def test_missing_stack_is_reported(account: FakeAccount, tmp_path: Path, backend
 
 
 def test_unreadable_stack_is_reported(account: FakeAccount, tmp_path: Path) -> None:
-    account.stacks, account.no_stack = (), "warning: x\nerror: could not read the bucket: AccessDenied\n"
+    account.stacks, account.no_stack = (
+        (),
+        "warning: x\nerror: could not read the bucket: AccessDenied\n",
+    )
     result = release(account, tmp_path, "preview")
     assert (result.returncode, account.steps) == (2, [])
-    assert result.stderr == "preview: the Pulumi CLI cannot read the stack dev: error: could not read the bucket: AccessDenied\n"
+    assert result.stderr == (
+        "preview: the Pulumi CLI cannot read the stack dev: error: could not read the "
+        "bucket: AccessDenied\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["preview", "deploy", "verify", "rollback", "destroy"])
-def test_expired_credentials_are_one_message(account: FakeAccount, tmp_path: Path, command: str) -> None:
+def test_expired_credentials_are_one_message(
+    account: FakeAccount, tmp_path: Path, command: str
+) -> None:
     """The Pulumi CLI can also not read the state."""
     account.rejection = "ExpiredToken"
     result = release(account, tmp_path, command)
     assert (result.returncode, account.steps) == (2, [])
-    assert result.stderr == f"{command}: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or set AWS_PROFILE\n"
+    assert result.stderr == (
+        f"{command}: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or "
+        f"set AWS_PROFILE\n"
+    )
 
 
 @pytest.mark.parametrize("header", ["", "encryptionsalt: v1:x\n"])
 def test_missing_passphrase_is_reported(account: FakeAccount, tmp_path: Path, header: str) -> None:
-    result = release(account, tmp_path, "preview", stack_file=header + own_stack_file(), has_passphrase=False)
+    result = release(
+        account, tmp_path, "preview", stack_file=header + own_stack_file(), has_passphrase=False
+    )
     assert (result.returncode, account.steps) == (2, [])
     assert (
-        "Set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE, or use a KMS key: pulumi stack change-" in result.stderr
-    )
+        "Set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE, or use a KMS key: "
+        "pulumi stack change-"
+    ) in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("backend", "header"), [("s3://acme-state", f"secretsprovider: {KMS}\n"), ("https://app.pulumi.com/acme", "")]
+    ("backend", "header"),
+    [("s3://acme-state", f"secretsprovider: {KMS}\n"), ("https://app.pulumi.com/acme", "")],
 )
-def test_kms_key_or_pulumi_cloud_needs_no_passphrase(account: FakeAccount, tmp_path: Path, backend: str, header: str) -> None:
+def test_kms_key_or_pulumi_cloud_needs_no_passphrase(
+    account: FakeAccount, tmp_path: Path, backend: str, header: str
+) -> None:
     account.backend = backend
-    result = release(account, tmp_path, "preview", stack_file=header + own_stack_file(), has_passphrase=False)
+    result = release(
+        account, tmp_path, "preview", stack_file=header + own_stack_file(), has_passphrase=False
+    )
     assert (result.returncode, account.steps) == (0, ["preview"]), result.stderr
 
 
 def test_example_values_are_rejected(account: FakeAccount, tmp_path: Path) -> None:
-    result = release(account, tmp_path, "deploy", "--yes", stack_file=(ROOT / "Pulumi.dev.yaml").read_text())
+    result = release(
+        account, tmp_path, "deploy", "--yes", stack_file=(ROOT / "Pulumi.dev.yaml").read_text()
+    )
     assert (result.returncode, account.steps) == (2, [])
     keys = "account, domain, secrets.operators, monitoring.runbooks_url"
-    assert f"deploy: Pulumi.dev.yaml contains example values. Set your own values, or remove the keys: {keys}\n" in result.stderr
+    assert (
+        f"deploy: Pulumi.dev.yaml contains example values. Set your own values, or remove the "
+        f"keys: {keys}\n"
+    ) in result.stderr
 
 
 @pytest.mark.parametrize("command", ["preview", "deploy"])
-def test_example_repository_is_rejected_by_name(account: FakeAccount, tmp_path: Path, command: str) -> None:
+def test_example_repository_is_rejected_by_name(
+    account: FakeAccount, tmp_path: Path, command: str
+) -> None:
     """The accounts `example` and others on github.com belong to somebody."""
-    delivery = "    delivery:\n      repository: example/gatehouse\n      state_bucket: gatehouse-pulumi-state\n"
+    delivery = (
+        "    delivery:\n      repository: example/gatehouse\n      state_bucket: "
+        "gatehouse-pulumi-state\n"
+    )
     result = release(account, tmp_path, command, stack_file=own_stack_file() + delivery)
     assert (result.returncode, account.steps) == (2, [])
-    assert result.stderr.endswith("or remove the keys: delivery.repository, delivery.state_bucket\n")
+    assert result.stderr.endswith(
+        "or remove the keys: delivery.repository, delivery.state_bucket\n"
+    )
 
 
-LOCK = {"pid": 4711, "username": "ada", "hostname": "laptop", "timestamp": "2026-01-02T03:04:05.678+01:00"}
+LOCK = {
+    "pid": 4711,
+    "username": "ada",
+    "hostname": "laptop",
+    "timestamp": "2026-01-02T03:04:05.678+01:00",
+}
 URN = "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::logs"
 OPERATION = {"type": "creating", "resource": {"urn": URN}}
 
 
 @pytest.mark.parametrize("command", ["deploy", "rollback", "destroy"])
-def test_lock_is_reported_with_its_owner(account: FakeAccount, tmp_path: Path, command: str) -> None:
+def test_lock_is_reported_with_its_owner(
+    account: FakeAccount, tmp_path: Path, command: str
+) -> None:
     account.locks, account.unfinished = [LOCK], [OPERATION]
     result = release(account, tmp_path, command)
     assert (result.returncode, account.steps) == (2, [])
     assert result.stderr == (
-        f"{command}: the stack dev is locked by ada@laptop (process 4711) since 2026-01-02T03:04:05. Wait until that update has "
+        f"{command}: the stack dev is locked by ada@laptop (process 4711) since "
+        f"2026-01-02T03:04:05. Wait until that update has "
         "ended. If its process no longer exists, run: pulumi cancel --stack dev\n"
     )
 
@@ -105,7 +146,10 @@ def test_stopped_operations_are_reported(account: FakeAccount, tmp_path: Path) -
     account.unfinished = [OPERATION]
     result = release(account, tmp_path, "deploy")
     assert (result.returncode, account.steps) == (2, [])
-    assert "was stopped during these operations: creating logs. Run: pulumi cancel --stack dev; pulumi refresh" in result.stderr
+    assert (
+        "was stopped during these operations: creating logs. Run: pulumi cancel --stack dev; "
+        "pulumi refresh"
+    ) in result.stderr
 
 
 def test_preview_takes_no_lock(account: FakeAccount, tmp_path: Path) -> None:
@@ -137,10 +181,14 @@ def emulator() -> Iterator[Emulator]:
 
 
 def preview(account: FakeAccount, emulator: Emulator, folder: Path, zone_id: str = "") -> str:
-    """The error output of a preview in the account of the emulator. zone_id: setting of the stack file."""
+    """The error output of a preview in the account of the emulator. zone_id: setting of the stack
+    file.
+    """
     text = own_stack_file().replace(ACCOUNT, EMULATED_ACCOUNT)
     existing = f"    existing_resources:\n      zone_id: {zone_id}\n" if zone_id else ""
-    lines = release(account, folder, "preview", stack_file=text + existing, emulator=emulator).stderr.splitlines()
+    lines = release(
+        account, folder, "preview", stack_file=text + existing, emulator=emulator
+    ).stderr.splitlines()
     return "\n".join(line for line in lines if "example values" not in line)
 
 
@@ -148,19 +196,31 @@ def create_zone(emulator: Emulator, name: str, comment: str = "", *, private: bo
     config = {"Comment": comment, "PrivateZone": private}
     vpc = {"VPC": {"VPCRegion": "eu-west-1", "VPCId": "vpc-1"}} if private else {}
     route53 = emulator.client("route53", "eu-west-1")
-    zone = route53.create_hosted_zone(Name=name, CallerReference=name, HostedZoneConfig=config, **vpc)
+    zone = route53.create_hosted_zone(
+        Name=name, CallerReference=name, HostedZoneConfig=config, **vpc
+    )
     return str(zone["HostedZone"]["Id"].rpartition("/")[2])
 
 
-def test_second_zone_of_a_domain_is_reported(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+def test_second_zone_of_a_domain_is_reported(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path
+) -> None:
     zone = create_zone(emulator, DOMAIN)
     errors = preview(account, emulator, tmp_path)
-    assert f"the account has the hosted zone {zone} for {DOMAIN} already. Set existing_resources.zone_id: {zone}" in errors
+    assert (
+        f"the account has the hosted zone {zone} for {DOMAIN} already. Set "
+        f"existing_resources.zone_id: {zone}"
+    ) in errors
 
 
 @pytest.mark.parametrize(
     ("name", "comment", "private"),
-    [(DOMAIN, OWN_ZONE, False), (DOMAIN, "", True), ("other.example.org", "", False), (f"x.{DOMAIN}", "", False)],
+    [
+        (DOMAIN, OWN_ZONE, False),
+        (DOMAIN, "", True),
+        ("other.example.org", "", False),
+        (f"x.{DOMAIN}", "", False),
+    ],
 )
 def test_other_zones_are_accepted(
     account: FakeAccount, emulator: Emulator, tmp_path: Path, name: str, comment: str, private: bool
@@ -177,17 +237,29 @@ def test_other_zones_are_accepted(
         (
             "me.dev",
             False,
-            f"preview: existing_resources.zone_id: the hosted zone is me.dev, which does not contain the domain {DOMAIN}",
+            (
+                f"preview: existing_resources.zone_id: the hosted zone is me.dev, which does not "
+                f"contain the domain {DOMAIN}"
+            ),
         ),
-        ("acme.dev", True, f"{ZONE_KEY} the hosted zone acme.dev is private; a public zone is required"),
+        (
+            "acme.dev",
+            True,
+            f"{ZONE_KEY} the hosted zone acme.dev is private; a public zone is required",
+        ),
     ],
 )
 def test_existing_zone_must_contain_the_domain(
     account: FakeAccount, emulator: Emulator, tmp_path: Path, name: str, private: bool, message: str
 ) -> None:
-    assert preview(account, emulator, tmp_path, create_zone(emulator, name, private=private)) == message
+    assert (
+        preview(account, emulator, tmp_path, create_zone(emulator, name, private=private))
+        == message
+    )
 
 
 def test_missing_zone_is_reported(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
     errors = preview(account, emulator, tmp_path, "Z0000000000000")
-    assert errors.startswith(f"preview: the hosted zone Z0000000000000 does not exist in account {EMULATED_ACCOUNT}.")
+    assert errors.startswith(
+        f"preview: the hosted zone Z0000000000000 does not exist in account {EMULATED_ACCOUNT}."
+    )

@@ -20,28 +20,46 @@ def stack(name: str = "prod", **changes: Any) -> Stack:
 
 
 def account(
-    *, concurrency: int = 1000, unreserved: int = 1000, reserved: int | None = None, vcpus: int = 1000, addresses: int = 0
+    *,
+    concurrency: int = 1000,
+    unreserved: int = 1000,
+    reserved: int | None = None,
+    vcpus: int = 1000,
+    addresses: int = 0,
 ) -> Callable[[str], Any]:
-    """Clients of an account. reserved: concurrency that the functions of the stack have; None if they do not exist."""
+    """Clients of an account. reserved: concurrency that the functions of the stack have; None if
+    they do not exist.
+    """
 
     def client(service: str) -> Any:
         created = session("x", "x", region=REGION).client(service)
         stub = Stubber(created)
         if service == "lambda":
-            limits = {"ConcurrentExecutions": concurrency, "UnreservedConcurrentExecutions": unreserved}
+            limits = {
+                "ConcurrentExecutions": concurrency,
+                "UnreservedConcurrentExecutions": unreserved,
+            }
             stub.add_response("get_account_settings", {"AccountLimit": limits})
             for _ in range(10):
                 if reserved is None:
-                    stub.add_client_error("get_function_concurrency", "ResourceNotFoundException", http_status_code=404)
+                    stub.add_client_error(
+                        "get_function_concurrency",
+                        "ResourceNotFoundException",
+                        http_status_code=404,
+                    )
                 else:
                     response = {"ReservedConcurrentExecutions": reserved}
                     stub.add_response("get_function_concurrency", response, {"FunctionName": ANY})
         elif service == "service-quotas":
             name, code, value = next(quotas)
             quota: dict[str, Any] = {"QuotaCode": code, "Value": float(value)}
-            stub.add_response("get_service_quota", {"Quota": quota}, {"ServiceCode": name, "QuotaCode": code})
+            stub.add_response(
+                "get_service_quota", {"Quota": quota}, {"ServiceCode": name, "QuotaCode": code}
+            )
         else:
-            stub.add_response("describe_addresses", {"Addresses": [{"PublicIp": "198.51.100.1"}] * addresses})
+            stub.add_response(
+                "describe_addresses", {"Addresses": [{"PublicIp": "198.51.100.1"}] * addresses}
+            )
         stub.activate()
         return created
 
@@ -55,12 +73,20 @@ def test_sufficient_quotas_are_accepted() -> None:
 
 @pytest.mark.parametrize(
     ("concurrency", "unreserved", "reserved", "accepted"),
-    [(10, 10, None, False), (109, 109, None, True), (108, 108, None, False), (1000, 100, 9, True), (1000, 100, None, False)],
+    [
+        (10, 10, None, False),
+        (109, 109, None, True),
+        (108, 108, None, False),
+        (1000, 100, 9, True),
+        (1000, 100, None, False),
+    ],
 )
 def test_concurrency_that_cannot_be_reserved_is_reported(
     concurrency: int, unreserved: int, reserved: int | None, accepted: bool
 ) -> None:
-    messages = exceeded_quotas(stack(), account(concurrency=concurrency, unreserved=unreserved, reserved=reserved))
+    messages = exceeded_quotas(
+        stack(), account(concurrency=concurrency, unreserved=unreserved, reserved=reserved)
+    )
     assert len(messages) == (0 if accepted else 1)
     for message in messages:
         assert "--service-code lambda --quota-code L-B99A9384 --desired-value" in message
@@ -68,7 +94,12 @@ def test_concurrency_that_cannot_be_reserved_is_reported(
 
 
 def test_functions_without_reserved_concurrency_need_no_quota() -> None:
-    assert exceeded_quotas(stack("dev", reserve_function_concurrency=False), account(concurrency=10, unreserved=10)) == []
+    assert (
+        exceeded_quotas(
+            stack("dev", reserve_function_concurrency=False), account(concurrency=10, unreserved=10)
+        )
+        == []
+    )
 
 
 def test_tasks_of_a_deployment_are_compared_with_the_quota() -> None:
@@ -86,6 +117,8 @@ def test_used_addresses_are_counted() -> None:
 
 def test_quota_that_cannot_be_read_is_not_checked() -> None:
     def denied(service: str) -> Any:
-        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": ""}}, "GetServiceQuota")
+        raise ClientError(
+            {"Error": {"Code": "AccessDeniedException", "Message": ""}}, "GetServiceQuota"
+        )
 
     assert exceeded_quotas(stack(), denied) == []

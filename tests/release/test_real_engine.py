@@ -1,4 +1,6 @@
-"""The life of each stack with the real Pulumi CLI: first deployment, new images, changed settings and destruction."""
+"""The life of each stack with the real Pulumi CLI: first deployment, new images, changed settings
+and destruction.
+"""
 
 from collections.abc import Iterator
 
@@ -8,12 +10,18 @@ from tests import requires
 from tests.release.real_engine import Project, deploy, running
 
 pytestmark = requires.PULUMI
-STACKS = ["dev", pytest.param("staging", marks=pytest.mark.slow), pytest.param("prod", marks=pytest.mark.slow)]
+STACKS = [
+    "dev",
+    pytest.param("staging", marks=pytest.mark.slow),
+    pytest.param("prod", marks=pytest.mark.slow),
+]
 RELEASES = 20
 
 
 @pytest.fixture(scope="module", params=STACKS)
-def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
     """An empty stack. The tests deploy it in the order of the file."""
     with running(str(request.param), tmp_path_factory.mktemp("project")) as project:
         yield project
@@ -35,7 +43,12 @@ def test_new_image_is_deployed(project: Project) -> None:
 
 def test_changed_settings_are_deployed(project: Project) -> None:
     cloudfront = {"services": {"console": {"hosting": "cloudfront"}}}
-    for settings in ({"sharing": {"mode": "serverless"}}, {"sharing": {"mode": "container"}}, cloudfront, {}):
+    for settings in (
+        {"sharing": {"mode": "serverless"}},
+        {"sharing": {"mode": "container"}},
+        cloudfront,
+        {},
+    ):
         # The log groups of functions are protected in prod: docs/guides/deploy.md, section 2.
         project.pulumi("state", "unprotect", "--all", "--yes", "--stack", project.stack)
         deploy(project, settings)
@@ -49,11 +62,16 @@ def test_many_images_are_deployed(project: Project) -> None:
 
 def test_stack_is_destroyed(project: Project) -> None:
     project.pulumi("state", "unprotect", "--all", "--yes", "--stack", project.stack)
-    protected = next(row["urn"] for row in project.state()["resources"] if row["type"] == "aws:s3/bucket:Bucket")
+    protected = next(
+        row["urn"] for row in project.state()["resources"] if row["type"] == "aws:s3/bucket:Bucket"
+    )
     project.pulumi("state", "protect", protected, "--yes", "--stack", project.stack)
     answers = {"Enter the name of the stack to confirm: ": f"{project.stack}\r"}
     before = len(project.account.operations)
-    assert (project.terminal("destroy", answers).wait()[0], len(project.account.operations)) == (2, before)
+    assert (project.terminal("destroy", answers).wait()[0], len(project.account.operations)) == (
+        2,
+        before,
+    )
     project.pulumi("state", "unprotect", protected, "--yes", "--stack", project.stack)
     assert project.terminal("destroy", answers).wait()[0] == 0
     assert project.unfinished() == {}

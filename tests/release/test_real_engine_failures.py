@@ -1,4 +1,6 @@
-"""Failures, interruptions and simultaneous deployments with the real Pulumi CLI and a small program."""
+"""Failures, interruptions and simultaneous deployments with the real Pulumi CLI and a small
+program.
+"""
 
 import itertools
 import random
@@ -58,7 +60,10 @@ def test_failed_update_of_the_services_deploys_the_previous_image(project: Proje
     project.account.calls.clear()
     with project.account.each(fail_once):
         code, output = project.make("deploy", YES=1, ROLLBACK=1)
-    message = f"deploy: the services were not deployed; the stack {project.stack} runs the previous image again"
+    message = (
+        f"deploy: the services were not deployed; the stack {project.stack} runs the "
+        f"previous image again"
+    )
     assert (code, last_line(output)) == (2, message)
     assert project.digest == previous
     assert_deployed(project)
@@ -66,7 +71,9 @@ def test_failed_update_of_the_services_deploys_the_previous_image(project: Proje
 
 @pytest.mark.parametrize("moment", random.Random(33).sample(range(CALLS), 5))
 def test_interrupted_deployment_continues(project: Project, moment: int) -> None:
-    """The user presses Ctrl-C during an operation of a preview or of an update, or during a call of ECS."""
+    """The user presses Ctrl-C during an operation of a preview or of an update, or during a call of
+    ECS.
+    """
     numbers = itertools.count()
 
     def interrupt(call: str) -> str:
@@ -92,7 +99,9 @@ def test_interrupted_deployment_continues(project: Project, moment: int) -> None
         ("preview create TaskDefinition migrate", "first", "another command updated the stack"),
     ],
 )
-def test_one_of_two_simultaneous_deployments_is_rejected(project: Project, call: str, rejected: str, message: str) -> None:
+def test_one_of_two_simultaneous_deployments_is_rejected(
+    project: Project, call: str, rejected: str, message: str
+) -> None:
     """The second deployment starts and ends during a call of the first."""
     results = {}
 
@@ -115,7 +124,10 @@ def test_expired_credentials_are_one_message(project: Project) -> None:
     project.expire_credentials()
     code, output = project.make("deploy", YES=1)
     project.sign_in()
-    rejected = "deploy: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or set AWS_PROFILE"
+    rejected = (
+        "deploy: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or "
+        "set AWS_PROFILE"
+    )
     assert (code, output.splitlines()[:-1]) == (2, [rejected])
 
 
@@ -132,7 +144,10 @@ def test_credentials_expire_during_the_update_of_the_services(project: Project) 
     digest, stack = project.digest, ("--stack", project.stack)
     with project.account.each(expire):
         code, output = project.make("deploy", YES=1, ROLLBACK=1)
-    message = "deploy: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or set AWS_PROFILE. Then run: "
+    message = (
+        "deploy: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or set "
+        "AWS_PROFILE. Then run: "
+    )
     assert (code, last_line(output)) == (2, f"{message}make deploy ENV={project.stack}")
     assert project.digest == digest
     project.sign_in()

@@ -17,7 +17,9 @@ def account() -> Iterator[FakeAccount]:
 
 
 def digest(folder: Path) -> str:
-    (line,) = (line for line in (folder / "Pulumi.dev.yaml").read_text().splitlines() if " digest:" in line)
+    (line,) = (
+        line for line in (folder / "Pulumi.dev.yaml").read_text().splitlines() if " digest:" in line
+    )
     return line.split()[1]
 
 
@@ -35,7 +37,10 @@ def test_deployment_rolled_back_by_ecs_fails(account: FakeAccount, tmp_path: Pat
     result = release(account, tmp_path, "deploy", "--yes")
     assert result.returncode == 1
     assert "deploy: gatehouse-dev-gateway: ECS rolled the deployment back." in result.stderr
-    assert "The service runs gatehouse-dev-gateway:1 instead of gatehouse-dev-gateway:2" in result.stderr
+    assert (
+        "The service runs gatehouse-dev-gateway:1 instead of gatehouse-dev-gateway:2"
+        in result.stderr
+    )
 
 
 SHARING = {"function": "gatehouse-dev-sharing", "alias": "live", "alarms": [], "api": "a1b2c3d4e5"}
@@ -43,30 +48,51 @@ SHARING = {"function": "gatehouse-dev-sharing", "alias": "live", "alarms": [], "
 
 def serverless(**settings: str) -> str:
     """The stack file of dev with a sharing function."""
-    lines = "".join(f"\n      {name}: {value}" for name, value in {"mode": "serverless", **settings}.items())
-    return own_stack_file().replace("  gatehouse:settings:\n", f"  gatehouse:settings:\n    sharing:{lines}\n", 1)
+    lines = "".join(
+        f"\n      {name}: {value}" for name, value in {"mode": "serverless", **settings}.items()
+    )
+    return own_stack_file().replace(
+        "  gatehouse:settings:\n", f"  gatehouse:settings:\n    sharing:{lines}\n", 1
+    )
 
 
 @pytest.mark.requirement("SS-06", "SS-09")
-def test_function_that_fails_its_smoke_test_stops_the_deployment(account: FakeAccount, tmp_path: Path) -> None:
+def test_function_that_fails_its_smoke_test_stops_the_deployment(
+    account: FakeAccount, tmp_path: Path
+) -> None:
     account.functions, account.smoke_test = {"sharing": {**SHARING, "version": "2"}}, 503
     result = release(account, tmp_path, "deploy", "--yes", stack_file=serverless())
     assert result.returncode == 1
     first = ["preview", "up without services and aliases", "run gatehouse-dev-migrate:2"]
     assert account.steps == [*first, "invoke 2"]
-    assert "version 2 failed its smoke test: /readyz returned 503. The ECS services were not changed." in result.stderr
+    assert (
+        "version 2 failed its smoke test: /readyz returned 503. The ECS services were not changed."
+        in result.stderr
+    )
 
 
 @pytest.mark.parametrize(
     ("settings", "functions", "update"),
     [
-        ({}, {"sharing": {**SHARING, "version": "1"}}, "up without services and aliases"),  # the image is unchanged
-        ({"previous_version": '"1"'}, {"sharing": {**SHARING, "version": "2"}}, "up without services"),
+        (
+            {},
+            {"sharing": {**SHARING, "version": "1"}},
+            "up without services and aliases",
+        ),  # the image is unchanged
+        (
+            {"previous_version": '"1"'},
+            {"sharing": {**SHARING, "version": "2"}},
+            "up without services",
+        ),
         ({}, {}, "up without services"),  # the function does not exist yet
     ],
 )
 def test_traffic_is_shifted_only_to_a_new_version(
-    account: FakeAccount, tmp_path: Path, settings: dict[str, str], functions: dict[str, dict[str, object]], update: str
+    account: FakeAccount,
+    tmp_path: Path,
+    settings: dict[str, str],
+    functions: dict[str, dict[str, object]],
+    update: str,
 ) -> None:
     account.functions = dict(functions)
     result = release(account, tmp_path, "deploy", "--yes", stack_file=serverless(**settings))
@@ -75,14 +101,21 @@ def test_traffic_is_shifted_only_to_a_new_version(
 
 
 def test_unhealthy_service_fails_verification(account: FakeAccount, tmp_path: Path) -> None:
-    account.unhealthy, account.rolls_back = ("sharing",), True  # After a rollback, health is checked once only.
+    account.unhealthy, account.rolls_back = (
+        ("sharing",),
+        True,
+    )  # After a rollback, health is checked once only.
     result = release(account, tmp_path, "verify")
     assert result.returncode == 1
     assert f"verify: sharing: {account.url}/sharing/healthz returned 503" in result.stderr
 
 
-@pytest.mark.parametrize(("code", "message"), [(1, "migrate exited with 1"), (None, "migrate did not start")])
-def test_failed_migration_leaves_services_unchanged(account: FakeAccount, tmp_path: Path, code: int | None, message: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "message"), [(1, "migrate exited with 1"), (None, "migrate did not start")]
+)
+def test_failed_migration_leaves_services_unchanged(
+    account: FakeAccount, tmp_path: Path, code: int | None, message: str
+) -> None:
     account.migration = code
     result = release(account, tmp_path, "deploy", "--yes")
     assert result.returncode == 1
@@ -92,8 +125,12 @@ def test_failed_migration_leaves_services_unchanged(account: FakeAccount, tmp_pa
 
 
 @pytest.mark.parametrize("code", [None, 137])
-def test_container_that_aws_adds_does_not_fail_the_migration(account: FakeAccount, tmp_path: Path, code: int | None) -> None:
-    """GuardDuty Runtime Monitoring adds a container that is stopped with the task, or whose image cannot be pulled."""
+def test_container_that_aws_adds_does_not_fail_the_migration(
+    account: FakeAccount, tmp_path: Path, code: int | None
+) -> None:
+    """GuardDuty Runtime Monitoring adds a container that is stopped with the task, or whose image
+    cannot be pulled.
+    """
     account.agent = code
     result = release(account, tmp_path, "deploy", "--yes")
     assert result.returncode == 0, result.stderr
@@ -107,14 +144,18 @@ def test_failed_preview_stops_the_deployment(account: FakeAccount, tmp_path: Pat
 
 
 @pytest.mark.parametrize("stdin", ["", "yes\n", "prod\n"])
-def test_unconfirmed_deployment_changes_nothing(account: FakeAccount, tmp_path: Path, stdin: str) -> None:
+def test_unconfirmed_deployment_changes_nothing(
+    account: FakeAccount, tmp_path: Path, stdin: str
+) -> None:
     result = release(account, tmp_path, "deploy", stdin=stdin)
     assert (result.returncode, account.steps) == (1, ["preview"])
     assert "not confirmed" in result.stderr
 
 
 @pytest.mark.requirement("SS-09", "TR-17")
-def test_rollback_deploys_previous_image_without_migration(account: FakeAccount, tmp_path: Path) -> None:
+def test_rollback_deploys_previous_image_without_migration(
+    account: FakeAccount, tmp_path: Path
+) -> None:
     account.running, account.expected = dict.fromkeys(account.running, 2), 2
     result = release(account, tmp_path, "rollback", "--yes")
     assert result.returncode == 0, result.stderr
@@ -127,8 +168,12 @@ def test_unconfirmed_rollback_restores_the_stack_file(account: FakeAccount, tmp_
     assert (result.returncode, digest(tmp_path)) == (1, NEW)
 
 
-@pytest.mark.parametrize(("target", "message"), [(NEW, "already contains"), ("latest", "'latest' is not a digest")])
-def test_invalid_rollback_target_is_rejected(account: FakeAccount, tmp_path: Path, target: str, message: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "message"), [(NEW, "already contains"), ("latest", "'latest' is not a digest")]
+)
+def test_invalid_rollback_target_is_rejected(
+    account: FakeAccount, tmp_path: Path, target: str, message: str
+) -> None:
     result = release(account, tmp_path, "rollback", "--yes", "--digest", target)
     assert (result.returncode, account.steps) == (2, [])
     assert message in result.stderr
@@ -140,38 +185,68 @@ def test_placeholder_image_is_rejected(account: FakeAccount, tmp_path: Path) -> 
     assert "Pulumi.dev.yaml contains no image" in result.stderr
 
 
-def test_output_of_a_partly_deployed_stack_is_rejected(account: FakeAccount, tmp_path: Path) -> None:
+def test_output_of_a_partly_deployed_stack_is_rejected(
+    account: FakeAccount, tmp_path: Path
+) -> None:
     account.undeployed = ("services",)
     result = release(account, tmp_path, "verify")
     assert result.returncode == 2
-    assert result.stderr == "verify: the output 'services' of the stack dev is not deployed yet. Run: make deploy ENV=dev\n"
+    assert result.stderr == (
+        "verify: the output 'services' of the stack dev is not deployed yet. Run: make "
+        "deploy ENV=dev\n"
+    )
 
 
 @pytest.mark.requirement("SS-08", "SS-09")
-def test_failed_verification_deploys_the_previous_image(account: FakeAccount, tmp_path: Path) -> None:
+def test_failed_verification_deploys_the_previous_image(
+    account: FakeAccount, tmp_path: Path
+) -> None:
     account.rolls_back = account.recovers = True
     result = release(account, tmp_path, "deploy", "--yes", "--rollback")
     assert result.returncode == 1
     assert digest(tmp_path) == OLD
-    assert account.steps == ["preview", "up without services", "run gatehouse-dev-migrate:2", "up", "preview", "up"]
+    assert account.steps == [
+        "preview",
+        "up without services",
+        "run gatehouse-dev-migrate:2",
+        "up",
+        "preview",
+        "up",
+    ]
     assert "deploy: gatehouse-dev-gateway: ECS rolled the deployment back." in result.stderr
-    assert result.stderr.endswith("deploy: the services were not deployed; the stack dev runs the previous image again\n")
-
-
-@pytest.mark.requirement("SS-08", "SS-09")
-def test_failed_update_of_the_services_deploys_the_previous_image(account: FakeAccount, tmp_path: Path) -> None:
-    account.failed_updates = 1
-    result = release(account, tmp_path, "deploy", "--yes", "--rollback")
-    assert (result.returncode, digest(tmp_path)) == (1, OLD)
-    assert account.steps == ["preview", "up without services", "run gatehouse-dev-migrate:2", "up", "preview", "up"]
     assert result.stderr.endswith(
-        "deploy: pulumi up exited with 255; see its output above. To repeat, run: make deploy ENV=dev\n"
         "deploy: the services were not deployed; the stack dev runs the previous image again\n"
     )
 
 
-@pytest.mark.parametrize("step", ["preview", "up without services", "run gatehouse-dev-migrate:2", "up"])
-def test_expired_credentials_stop_the_deployment_without_a_rollback(tmp_path: Path, step: str) -> None:
+@pytest.mark.requirement("SS-08", "SS-09")
+def test_failed_update_of_the_services_deploys_the_previous_image(
+    account: FakeAccount, tmp_path: Path
+) -> None:
+    account.failed_updates = 1
+    result = release(account, tmp_path, "deploy", "--yes", "--rollback")
+    assert (result.returncode, digest(tmp_path)) == (1, OLD)
+    assert account.steps == [
+        "preview",
+        "up without services",
+        "run gatehouse-dev-migrate:2",
+        "up",
+        "preview",
+        "up",
+    ]
+    assert result.stderr.endswith(
+        "deploy: pulumi up exited with 255; see its output above. To repeat, run: make deploy "
+        "ENV=dev\n"
+        "deploy: the services were not deployed; the stack dev runs the previous image again\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "step", ["preview", "up without services", "run gatehouse-dev-migrate:2", "up"]
+)
+def test_expired_credentials_stop_the_deployment_without_a_rollback(
+    tmp_path: Path, step: str
+) -> None:
     class Expiring(FakeAccount):
         def pulumi(self, words: list[str]) -> dict[str, Any]:
             result = super().pulumi(words)
@@ -191,30 +266,49 @@ def test_expired_credentials_stop_the_deployment_without_a_rollback(tmp_path: Pa
         result = release(account, tmp_path, "deploy", "--yes", "--rollback")
     assert (result.returncode, account.steps[-1], digest(tmp_path)) == (1, step, NEW)
     assert result.stderr.splitlines()[-1] == (
-        "deploy: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or set AWS_PROFILE. "
+        "deploy: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or set "
+        "AWS_PROFILE. "
         "Then run: make deploy ENV=dev"
     )
 
 
 @pytest.mark.parametrize("update", ["up without services", "up"])
-def test_lock_of_another_update_stops_the_deployment_without_a_rollback(tmp_path: Path, update: str) -> None:
+def test_lock_of_another_update_stops_the_deployment_without_a_rollback(
+    tmp_path: Path, update: str
+) -> None:
     class Locked(FakeAccount):
         def pulumi(self, words: list[str]) -> dict[str, Any]:
             result = super().pulumi(words)
             if update not in self.steps:
                 return result
-            self.locks = [{"pid": 7, "username": "ada", "hostname": "laptop", "timestamp": "2026-01-02T03:04:05.6+01:00"}]
-            return {"code": 255, "error": "error: the stack is currently locked by 1 lock(s)."} if words[0] == "up" else result
+            self.locks = [
+                {
+                    "pid": 7,
+                    "username": "ada",
+                    "hostname": "laptop",
+                    "timestamp": "2026-01-02T03:04:05.6+01:00",
+                }
+            ]
+            return (
+                {"code": 255, "error": "error: the stack is currently locked by 1 lock(s)."}
+                if words[0] == "up"
+                else result
+            )
 
     account = Locked()
     with serving(account):
         result = release(account, tmp_path, "deploy", "--yes", "--rollback")
     assert (result.returncode, account.steps[-1], digest(tmp_path)) == (1, update, NEW)
-    assert "deploy: the stack dev is locked by ada@laptop (process 7) since 2026-01-02T03:04:05." in result.stderr
+    assert (
+        "deploy: the stack dev is locked by ada@laptop (process 7) since 2026-01-02T03:04:05."
+        in result.stderr
+    )
 
 
 @pytest.mark.parametrize("step", ["preview", "run gatehouse-dev-migrate:2"])
-def test_update_by_another_command_stops_the_deployment_without_a_rollback(tmp_path: Path, step: str) -> None:
+def test_update_by_another_command_stops_the_deployment_without_a_rollback(
+    tmp_path: Path, step: str
+) -> None:
     class Shared(FakeAccount):
         def pulumi(self, words: list[str]) -> dict[str, Any]:
             result = super().pulumi(words)
@@ -233,9 +327,14 @@ def test_update_by_another_command_stops_the_deployment_without_a_rollback(tmp_p
     account = Shared()
     with serving(account):
         result = release(account, tmp_path, "deploy", "--yes", "--rollback")
-    assert (result.returncode, account.steps[-2:], digest(tmp_path)) == (1, [step, "up of another command"], NEW)
+    assert (result.returncode, account.steps[-2:], digest(tmp_path)) == (
+        1,
+        [step, "up of another command"],
+        NEW,
+    )
     assert result.stderr == (
-        "deploy: another command updated the stack dev after the preview. To deploy your changes, run: make deploy ENV=dev\n"
+        "deploy: another command updated the stack dev after the preview. To deploy your "
+        "changes, run: make deploy ENV=dev\n"
     )
 
 

@@ -45,17 +45,23 @@ def test_signed_image_is_deployed(account: FakeAccount, tmp_path: Path) -> None:
     ],
     ids=["unsigned", "other repository", "other branch", "other workflow", "other image"],
 )
-def test_other_images_are_not_deployed(account: FakeAccount, tmp_path: Path, signed_by: dict[str, str]) -> None:
+def test_other_images_are_not_deployed(
+    account: FakeAccount, tmp_path: Path, signed_by: dict[str, str]
+) -> None:
     account.signed_by = signed_by
     result = release(account, tmp_path, "deploy", "--yes", stack_file=with_pipeline())
     assert (result.returncode, account.steps) == (2, [f"verify {IMAGE}"])
-    assert result.stderr.startswith(f"deploy: {IMAGE} is not signed by {IDENTITY} (no matching signatures). Set image.digest to")
+    assert result.stderr.startswith(
+        f"deploy: {IMAGE} is not signed by {IDENTITY} (no matching signatures). Set image.digest to"
+    )
 
 
 def test_missing_cosign_is_reported(account: FakeAccount, tmp_path: Path) -> None:
     result = release(account, tmp_path, "deploy", "--yes", stack_file=with_pipeline(), cosign=False)
     assert (result.returncode, account.steps) == (2, [])
-    assert result.stderr.startswith("deploy: cosign is not on PATH, so the signature of the image cannot be verified.")
+    assert result.stderr.startswith(
+        "deploy: cosign is not on PATH, so the signature of the image cannot be verified."
+    )
 
 
 def test_unsigned_images_are_deployed_on_request(account: FakeAccount, tmp_path: Path) -> None:
@@ -63,11 +69,16 @@ def test_unsigned_images_are_deployed_on_request(account: FakeAccount, tmp_path:
     assert (result.returncode, account.steps[0]) == (0, "preview"), result.stderr
 
 
-def test_previews_and_stacks_without_pipeline_need_no_signature(account: FakeAccount, tmp_path: Path) -> None:
+def test_previews_and_stacks_without_pipeline_need_no_signature(
+    account: FakeAccount, tmp_path: Path
+) -> None:
     assert release(account, tmp_path, "preview", stack_file=with_pipeline()).returncode == 0
     assert account.steps == ["preview"]
 
 
 def test_repository_of_the_workflow_is_the_default(account: FakeAccount, tmp_path: Path) -> None:
-    assert release(account, tmp_path, "deploy", "--yes", github_repository="acme/gatehouse").returncode == 2
+    assert (
+        release(account, tmp_path, "deploy", "--yes", github_repository="acme/gatehouse").returncode
+        == 2
+    )
     assert account.steps == [f"verify {IMAGE}"]

@@ -16,18 +16,32 @@ SETTINGS = "config:\n  gatehouse:settings:\n"
         ("config:\n\tgatehouse:settings: 1\n", "Pulumi.dev.yaml:2: not valid YAML: "),
         ("config: [\n", "Pulumi.dev.yaml:2: not valid YAML: "),
         ("config: *name\n", "Pulumi.dev.yaml:1: not valid YAML: "),
-        ("config: {}\nconfig: {}\n", "Pulumi.dev.yaml:2: not valid YAML: the key 'config' is set twice; delete one of the lines"),
-        (f"{SETTINGS}    owner: a\n    owner: b\n", "Pulumi.dev.yaml:4: not valid YAML: the key 'owner' is set twice"),
+        (
+            "config: {}\nconfig: {}\n",
+            (
+                "Pulumi.dev.yaml:2: not valid YAML: the key 'config' is set twice; delete one of "
+                "the lines"
+            ),
+        ),
+        (
+            f"{SETTINGS}    owner: a\n    owner: b\n",
+            "Pulumi.dev.yaml:4: not valid YAML: the key 'owner' is set twice",
+        ),
         ("Config:\n", "Pulumi.dev.yaml: unknown key 'Config'. Write `config:`."),
         ("", "Pulumi.dev.yaml has no gatehouse:settings"),
         ("- config\n", "Pulumi.dev.yaml: expected a mapping at the top level"),
         ("config: []\n", "Pulumi.dev.yaml has no gatehouse:settings"),
         ("config:\n", "Pulumi.dev.yaml has no gatehouse:settings"),
-        ("config:\n  gatehouse:settings: dev\n", "Pulumi.dev.yaml: gatehouse:settings is not a mapping of settings"),
+        (
+            "config:\n  gatehouse:settings: dev\n",
+            "Pulumi.dev.yaml: gatehouse:settings is not a mapping of settings",
+        ),
         ("config:\n  gatehouse:setings: {}\n", "Pulumi.dev.yaml has no gatehouse:settings"),
     ],
 )
-def test_mistake_is_one_message(text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistake_is_one_message(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "Pulumi.dev.yaml").write_text(text)
     assert main(["preview", "--env", "dev", "--root", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()

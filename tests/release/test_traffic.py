@@ -1,4 +1,6 @@
-"""Gradual traffic shift of a function, with the alias and versions in a moto server. The invocations are replaced."""
+"""Gradual traffic shift of a function, with the alias and versions in a moto server. The
+invocations are replaced.
+"""
 
 import io
 import json
@@ -16,7 +18,14 @@ from starlette.routing import Route
 
 from release.pulumi_cli import command_line, excluded_urns
 from release.stack_file import Stack
-from release.traffic import BAKE_S, CANARY_WEIGHT, POLL_S, FunctionVersion, TrafficNotShifted, shift_traffic
+from release.traffic import (
+    BAKE_S,
+    CANARY_WEIGHT,
+    POLL_S,
+    FunctionVersion,
+    TrafficNotShifted,
+    shift_traffic,
+)
 from sandbox.emulator.server import Emulator
 from tests.release.fake_engine import excluded
 
@@ -27,7 +36,9 @@ ALARMS = (f"{FUNCTION}-5xx", f"{FUNCTION}-function-errors")
 
 @dataclass
 class Functions:
-    """The Lambda client of moto, which runs no handlers. invoked: version and event. payload: response of each invocation."""
+    """The Lambda client of moto, which runs no handlers. invoked: version and event. payload:
+    response of each invocation.
+    """
 
     client: Any
     invoked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -46,7 +57,9 @@ class Functions:
 
 @dataclass
 class Account:
-    """A function whose alias routes to version 1, and version 2. weights: weights of the alias at each poll."""
+    """A function whose alias routes to version 1, and version 2. weights: weights of the alias at
+    each poll.
+    """
 
     functions: Functions
     cloudwatch: Any
@@ -54,7 +67,9 @@ class Account:
 
     def alias(self) -> tuple[str, dict[str, float]]:
         alias = self.functions.get_alias(FunctionName=FUNCTION, Name=ALIAS)
-        return alias["FunctionVersion"], (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights", {})
+        return alias["FunctionVersion"], (alias.get("RoutingConfig") or {}).get(
+            "AdditionalVersionWeights", {}
+        )
 
     def raise_alarm(self, name: str) -> None:
         self.cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="test")
@@ -72,9 +87,14 @@ class Account:
 @pytest.fixture
 def account() -> Iterator[Account]:
     with Emulator.start() as emulator:
-        client, cloudwatch = emulator.client("lambda", REGION), emulator.client("cloudwatch", REGION)
+        client, cloudwatch = (
+            emulator.client("lambda", REGION),
+            emulator.client("cloudwatch", REGION),
+        )
         trust = {"Version": "2012-10-17", "Statement": []}
-        role = emulator.client("iam", REGION).create_role(RoleName="function", AssumeRolePolicyDocument=json.dumps(trust))
+        role = emulator.client("iam", REGION).create_role(
+            RoleName="function", AssumeRolePolicyDocument=json.dumps(trust)
+        )
         versions = []
         for number in range(2):
             archive = io.BytesIO()
@@ -95,7 +115,7 @@ def account() -> Iterator[Account]:
         client.create_alias(FunctionName=FUNCTION, Name=ALIAS, FunctionVersion="1")
         for name in ALARMS:
             cloudwatch.put_metric_alarm(
-                AlarmName=name, ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=1, MetricName="Errors",
+                AlarmName=name, ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=1, MetricName="Errors",  # noqa: E501
                 Namespace="AWS/Lambda", Period=60, Statistic="Sum", Threshold=0,
             )  # fmt: skip
         yield Account(Functions(client), cloudwatch)
@@ -118,7 +138,10 @@ def test_smoke_test_is_a_request_of_api_gateway(account: Account) -> None:
 
 @pytest.mark.parametrize(
     ("payload", "failure", "message"),
-    [({"statusCode": 503}, "", "/readyz returned 503"), ({}, "Unhandled", r"the function failed \(Unhandled\)")],
+    [
+        ({"statusCode": 503}, "", "/readyz returned 503"),
+        ({}, "Unhandled", r"the function failed \(Unhandled\)"),
+    ],
 )
 def test_version_that_fails_its_smoke_test_receives_no_request(
     account: Account, payload: dict[str, Any], failure: str, message: str
@@ -131,8 +154,12 @@ def test_version_that_fails_its_smoke_test_receives_no_request(
 
 @pytest.mark.parametrize("poll", [1, 7, round(BAKE_S / POLL_S)])
 def test_alarm_routes_all_requests_to_the_previous_version(account: Account, poll: int) -> None:
-    with pytest.raises(TrafficNotShifted, match=rf"raised alarms: {ALARMS[1]}\. Version 1 receives all requests"):
-        account.shift(on_poll=lambda number: account.raise_alarm(ALARMS[1]) if number == poll else None)
+    with pytest.raises(
+        TrafficNotShifted, match=rf"raised alarms: {ALARMS[1]}\. Version 1 receives all requests"
+    ):
+        account.shift(
+            on_poll=lambda number: account.raise_alarm(ALARMS[1]) if number == poll else None
+        )
     assert (len(account.weights), account.alias()) == (poll, ("1", {}))
 
 
@@ -161,4 +188,8 @@ def test_first_update_excludes_the_alias_and_what_depends_on_it() -> None:
     words = command_line("deploy", stack, without_services=True, without_aliases=("sharing",))
     assert "**aws:lambda/alias:Alias::sharing" in words
     assert excluded_urns(("sharing",))[-1] == "aws:lambda/alias:Alias::sharing"
-    assert not [urn for urn in excluded(command_line("deploy", stack, without_services=True)) if "lambda/alias" in urn]
+    assert not [
+        urn
+        for urn in excluded(command_line("deploy", stack, without_services=True))
+        if "lambda/alias" in urn
+    ]

@@ -1,4 +1,6 @@
-"""Plans after the step without the ECS services: replacements that took place are not planned again, their deletions are."""
+"""Plans after the step without the ECS services: replacements that took place are not planned
+again, their deletions are.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""Verification of ECS services (in a moto server) and of public URLs, and the search for the previous image."""
+"""Verification of ECS services (in a moto server) and of public URLs, and the search for the
+previous image.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +9,13 @@ import pytest
 
 from release.migrate import MigrationFailed, migrate
 from release.rollback import previous_digest
-from release.verify import ServiceState, check_health, deployment_errors, describe_services, wait_for_rollouts
+from release.verify import (
+    ServiceState,
+    check_health,
+    deployment_errors,
+    describe_services,
+    wait_for_rollouts,
+)
 from sandbox.emulator.server import Emulator
 from tests.release.fake_aws import NEW, OLD, FakeAccount, serving
 
@@ -28,13 +36,17 @@ def ecs() -> Iterator[Any]:
 def register(ecs: Any, digest: str, family: str = "gateway") -> str:
     """Register a task definition; returns its ARN."""
     container = {"name": "gateway", "image": f"registry/gatehouse@{digest}"}
-    response = ecs.register_task_definition(family=family, cpu="256", memory="512", containerDefinitions=[container])
+    response = ecs.register_task_definition(
+        family=family, cpu="256", memory="512", containerDefinitions=[container]
+    )
     return str(response["taskDefinition"]["taskDefinitionArn"])
 
 
 def create_service(ecs: Any, definition: str, *, tasks: int) -> None:
     ecs.create_cluster(clusterName="main")
-    ecs.create_service(cluster="main", serviceName="gateway", taskDefinition=definition, desiredCount=tasks)
+    ecs.create_service(
+        cluster="main", serviceName="gateway", taskDefinition=definition, desiredCount=tasks
+    )
 
 
 def test_no_services_before_first_deployment(ecs: Any) -> None:
@@ -45,17 +57,29 @@ def test_no_services_before_first_deployment(ecs: Any) -> None:
 
 @pytest.mark.parametrize(
     ("tasks", "sleeps", "errors"),
-    [(0, [], []), (2, [10.0, 10.0], ["gateway: the deployment of gateway:1 is still in progress: 0 of 2 tasks"])],
+    [
+        (0, [], []),
+        (
+            2,
+            [10.0, 10.0],
+            ["gateway: the deployment of gateway:1 is still in progress: 0 of 2 tasks"],
+        ),
+    ],
     ids=["completed", "never ends"],
 )
-def test_rollout_is_waited_for_until_the_timeout(ecs: Any, tasks: int, sleeps: list[float], errors: list[str]) -> None:
+def test_rollout_is_waited_for_until_the_timeout(
+    ecs: Any, tasks: int, sleeps: list[float], errors: list[str]
+) -> None:
     waited = list[float]()
     definition = register(ecs, NEW)
     create_service(ecs, definition, tasks=tasks)
     after = wait_for_rollouts(ecs, "main", ["gateway"], timeout_s=20, sleep=waited.append)
     assert waited == sleeps
     assert [
-        error[-len(end) :] for error, end in zip(deployment_errors({}, after, {"gateway": definition}), errors, strict=True)
+        error[-len(end) :]
+        for error, end in zip(
+            deployment_errors({}, after, {"gateway": definition}), errors, strict=True
+        )
     ] == errors
 
 
@@ -64,17 +88,34 @@ def test_old_task_definition_after_update_is_a_rollback(ecs: Any) -> None:
     create_service(ecs, register(ecs, OLD), tasks=0)
     before, expected = describe_services(ecs, "main", ["gateway"]), register(ecs, NEW)
     ecs.update_service(cluster="main", service="gateway", taskDefinition=expected)
-    (error,) = deployment_errors(before, describe_services(ecs, "main", ["gateway"]), {"gateway": expected})
-    assert error.startswith("gateway: ECS rolled the deployment back. The service runs gateway:1 instead of gateway:2.")
+    (error,) = deployment_errors(
+        before, describe_services(ecs, "main", ["gateway"]), {"gateway": expected}
+    )
+    assert error.startswith(
+        "gateway: ECS rolled the deployment back. The service runs gateway:1 instead of gateway:2."
+    )
 
 
 @pytest.mark.parametrize(
     ("after", "message"),
     [
         ({}, "does not exist"),
-        ({"gateway": ServiceState("ecs-svc/2", f"{ARN}:2", "FAILED", 0, 2, "tasks failed to start.")}, "gateway:2 failed."),
-        ({"gateway": ServiceState("ecs-svc/2", f"{ARN}:2", "IN_PROGRESS", 1, 2)}, "still in progress: 1 of 2"),
-        ({"gateway": ServiceState("ecs-svc/1", f"{ARN}:2", "COMPLETED", 2, 2)}, "no new deployment was started for gateway:2"),
+        (
+            {
+                "gateway": ServiceState(
+                    "ecs-svc/2", f"{ARN}:2", "FAILED", 0, 2, "tasks failed to start."
+                )
+            },
+            "gateway:2 failed.",
+        ),
+        (
+            {"gateway": ServiceState("ecs-svc/2", f"{ARN}:2", "IN_PROGRESS", 1, 2)},
+            "still in progress: 1 of 2",
+        ),
+        (
+            {"gateway": ServiceState("ecs-svc/1", f"{ARN}:2", "COMPLETED", 2, 2)},
+            "no new deployment was started for gateway:2",
+        ),
     ],
 )
 def test_unexpected_state_is_an_error(after: dict[str, ServiceState], message: str) -> None:
@@ -85,8 +126,12 @@ def test_unexpected_state_is_an_error(after: dict[str, ServiceState], message: s
 
 def test_expected_state_is_no_error() -> None:
     updated = ServiceState("ecs-svc/2", f"{ARN}:2", "COMPLETED", 2, 2)
-    assert deployment_errors({"gateway": STEADY}, {"gateway": updated}, {"gateway": f"{ARN}:2"}) == []
-    assert deployment_errors({"gateway": STEADY}, {"gateway": STEADY}, {"gateway": f"{ARN}:1"}) == []
+    assert (
+        deployment_errors({"gateway": STEADY}, {"gateway": updated}, {"gateway": f"{ARN}:2"}) == []
+    )
+    assert (
+        deployment_errors({"gateway": STEADY}, {"gateway": STEADY}, {"gateway": f"{ARN}:1"}) == []
+    )
 
 
 def test_unhealthy_url_is_retried() -> None:
@@ -145,4 +190,8 @@ class EcsWithoutCapacity:
 
 def test_migration_task_that_does_not_start_is_an_error() -> None:
     with pytest.raises(MigrationFailed, match="RESOURCE:MEMORY"):
-        migrate(EcsWithoutCapacity(), "main", {"taskDefinition": f"{ARN}:1", "subnets": ["subnet-1"], "securityGroup": "sg-1"})
+        migrate(
+            EcsWithoutCapacity(),
+            "main",
+            {"taskDefinition": f"{ARN}:1", "subnets": ["subnet-1"], "securityGroup": "sg-1"},
+        )

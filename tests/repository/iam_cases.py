@@ -21,37 +21,71 @@ from tools.docs.iam_documents import NAMES, SETTINGS
 
 READ_SECRET, PUT_SECRET = "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"
 DECRYPT, DATA_KEY, REPLICATE = "kms:Decrypt", "kms:GenerateDataKey", "kms:ReplicateKey"
-GET_OBJECT, PUT_OBJECT, ASSUME_ROLE, PULL = "s3:GetObject", "s3:PutObject", "sts:AssumeRole", "ecr:BatchGetImage"
+GET_OBJECT, PUT_OBJECT, ASSUME_ROLE, PULL = (
+    "s3:GetObject",
+    "s3:PutObject",
+    "sts:AssumeRole",
+    "ecr:BatchGetImage",
+)
 CLOUDTRAIL, CLOUDWATCH, EVENTBRIDGE, S3_LOGGING, ECS, LAMBDA = (
-    f"{service}.amazonaws.com" for service in ("cloudtrail", "cloudwatch", "events", "logging.s3", "ecs-tasks", "lambda")
+    f"{service}.amazonaws.com"
+    for service in ("cloudtrail", "cloudwatch", "events", "logging.s3", "ecs-tasks", "lambda")
 )
 LOGS = f"logs.{NAMES.region}.amazonaws.com"
-TABLE, DATA, LOG_BUCKET = NAMES.table_arn("tokens"), NAMES.bucket_arn("data"), NAMES.bucket_arn("logs")
-RUNTIME_IMAGES, OTHER_IMAGES = (NAMES.arn("ecr", f"repository/{name}") for name in (NAMES.name("runtime"), "others"))
+TABLE, DATA, LOG_BUCKET = (
+    NAMES.table_arn("tokens"),
+    NAMES.bucket_arn("data"),
+    NAMES.bucket_arn("logs"),
+)
+RUNTIME_IMAGES, OTHER_IMAGES = (
+    NAMES.arn("ecr", f"repository/{name}") for name in (NAMES.name("runtime"), "others")
+)
 TRAIL = NAMES.arn("cloudtrail", f"trail/{NAMES.name('trail')}")
 OTHER_SECRET = f"arn:aws:secretsmanager:{NAMES.region}:{OTHER_ACCOUNT}:secret:x-a1B2c3"
 
 
-def on_secret(case: str, principal: str, kind: str, expected: Effect, action: str = READ_SECRET) -> Request:
+def on_secret(
+    case: str, principal: str, kind: str, expected: Effect, action: str = READ_SECRET
+) -> Request:
     """A request to a secret that has a resource policy."""
     return Request(case, principal, action, secret_arn(kind), expected, on=("secret", kind))
 
 
-def on_key(key: str, case: str, principal: str, action: str, expected: Effect, context: Mapping[str, str]) -> Request:
+def on_key(
+    key: str, case: str, principal: str, action: str, expected: Effect, context: Mapping[str, str]
+) -> Request:
     """A request to a KMS key."""
     return Request(case, principal, action, "*", expected, context, ("key", key))
 
 
 def on_bucket(
-    bucket: str, case: str, principal: str, action: str, path: str, expected: Effect, context: Mapping[str, str]
+    bucket: str,
+    case: str,
+    principal: str,
+    action: str,
+    path: str,
+    expected: Effect,
+    context: Mapping[str, str],
 ) -> Request:
     """A request to an object of a bucket."""
-    return Request(case, principal, action, f"{NAMES.bucket_arn(bucket)}/{path}", expected, context, ("bucket", bucket))
+    return Request(
+        case,
+        principal,
+        action,
+        f"{NAMES.bucket_arn(bucket)}/{path}",
+        expected,
+        context,
+        ("bucket", bucket),
+    )
 
 
-def on_role(case: str, principal: str, role: str, expected: Effect, context: Mapping[str, str] | None = None) -> Request:
+def on_role(
+    case: str, principal: str, role: str, expected: Effect, context: Mapping[str, str] | None = None
+) -> Request:
     """A request to assume a role."""
-    return Request(case, principal, ASSUME_ROLE, NAMES.role_arn(role), expected, context or {}, ("role", role))
+    return Request(
+        case, principal, ASSUME_ROLE, NAMES.role_arn(role), expected, context or {}, ("role", role)
+    )
 
 
 MANAGED_SECRET = NAMES.arn("secretsmanager", "secret:rds!db-0a1b-a1B2c3")
@@ -68,26 +102,80 @@ def ecs_service_arn(service: str) -> str:
 
 SECRETS = [
     on_secret("gateway execution role reads the pepper", "gateway-execution", "pepper", ALLOWED),
-    on_secret("gateway execution role, session key", "gateway-execution", "session-key", EXPLICIT_DENY),
+    on_secret(
+        "gateway execution role, session key", "gateway-execution", "session-key", EXPLICIT_DENY
+    ),
     on_secret("gateway task role reads no secret", "gateway-task", "pepper", EXPLICIT_DENY),
     on_secret("administrator reads no secret", ADMINISTRATOR, "pepper", EXPLICIT_DENY),
     on_secret("operator reads the bootstrap token", OPERATOR, "bootstrap-token", ALLOWED),
     on_secret("operator, session key", OPERATOR, "session-key", EXPLICIT_DENY),
-    on_secret("other account, secret", OTHER_ACCOUNT_ROLE, "pepper", EXPLICIT_DENY, "secretsmanager:DescribeSecret"),
+    on_secret(
+        "other account, secret",
+        OTHER_ACCOUNT_ROLE,
+        "pepper",
+        EXPLICIT_DENY,
+        "secretsmanager:DescribeSecret",
+    ),
     Request("rotation writes the pepper", "rotate", PUT_SECRET, secret_arn("pepper"), ALLOWED),
     Request("rotation, unknown secret", "rotate", PUT_SECRET, secret_arn("other"), IMPLICIT_DENY),
-    Request("rotation deletes no secret", "rotate", "secretsmanager:DeleteSecret", secret_arn("pepper"), EXPLICIT_DENY),
-    Request("restart reads the time of a rotation", "restart", "secretsmanager:DescribeSecret", secret_arn("pepper"), ALLOWED),
-    on_secret("restart reads no secret", "restart", "pepper", EXPLICIT_DENY),
-    Request("restart of the gateway", "restart", "ecs:UpdateService", ecs_service_arn("gateway"), ALLOWED),
-    Request("restart of another service", "restart", "ecs:UpdateService", ecs_service_arn("other"), IMPLICIT_DENY),
-    *(
-        Request(f"ECS invokes the {case}", "ecs-hooks", "lambda:InvokeFunction", function_arn(function), expected)
-        for case, function, expected in (("smoke test", "smoke", ALLOWED), ("rotation", "rotate", IMPLICIT_DENY))
+    Request(
+        "rotation deletes no secret",
+        "rotate",
+        "secretsmanager:DeleteSecret",
+        secret_arn("pepper"),
+        EXPLICIT_DENY,
     ),
-    Request("restart runs no task", "restart", "ecs:RunTask", NAMES.arn("ecs", "task-definition/x:1"), IMPLICIT_DENY),
+    Request(
+        "restart reads the time of a rotation",
+        "restart",
+        "secretsmanager:DescribeSecret",
+        secret_arn("pepper"),
+        ALLOWED,
+    ),
+    on_secret("restart reads no secret", "restart", "pepper", EXPLICIT_DENY),
+    Request(
+        "restart of the gateway",
+        "restart",
+        "ecs:UpdateService",
+        ecs_service_arn("gateway"),
+        ALLOWED,
+    ),
+    Request(
+        "restart of another service",
+        "restart",
+        "ecs:UpdateService",
+        ecs_service_arn("other"),
+        IMPLICIT_DENY,
+    ),
     *(
-        Request(f"migration, password of {case}", "migrate-execution", READ_SECRET, MANAGED_SECRET, expected, context)
+        Request(
+            f"ECS invokes the {case}",
+            "ecs-hooks",
+            "lambda:InvokeFunction",
+            function_arn(function),
+            expected,
+        )
+        for case, function, expected in (
+            ("smoke test", "smoke", ALLOWED),
+            ("rotation", "rotate", IMPLICIT_DENY),
+        )
+    ),
+    Request(
+        "restart runs no task",
+        "restart",
+        "ecs:RunTask",
+        NAMES.arn("ecs", "task-definition/x:1"),
+        IMPLICIT_DENY,
+    ),
+    *(
+        Request(
+            f"migration, password of {case}",
+            "migrate-execution",
+            READ_SECRET,
+            MANAGED_SECRET,
+            expected,
+            context,
+        )
         for case, expected, context in (
             ("the stack's database", ALLOWED, {INSTANCE_TAG: NAMES.database_arn}),
             ("another database", IMPLICIT_DENY, {INSTANCE_TAG: NAMES.arn("rds", "db:other")}),
@@ -99,7 +187,11 @@ SECRETS = [
 
 def via(service: str, **context: str) -> dict[str, str]:
     """The context of a KMS request that an AWS service sends for a principal of the account."""
-    return {"kms:CallerAccount": NAMES.account, "kms:ViaService": f"{service}.{NAMES.region}.amazonaws.com", **context}
+    return {
+        "kms:CallerAccount": NAMES.account,
+        "kms:ViaService": f"{service}.{NAMES.region}.amazonaws.com",
+        **context,
+    }
 
 
 def for_secret(kind: str) -> dict[str, str]:
@@ -133,37 +225,74 @@ LINKS_TABLE = via(
         "kms:EncryptionContext:aws:dynamodb:subscriberId": NAMES.account,
     },
 )
-secrets_key, data_key, logs_key, backup_key = (partial(on_key, key) for key in ("secrets", "data", "logs", "backup"))
+secrets_key, data_key, logs_key, backup_key = (
+    partial(on_key, key) for key in ("secrets", "data", "logs", "backup")
+)
 PEPPER = via("secretsmanager", **for_secret("pepper"))
 SESSION_KEY = via("secretsmanager", **for_secret("session-key"))
 KEYS = [
     secrets_key("pepper decrypted for ECS", "gateway-execution", DECRYPT, ALLOWED, PEPPER),
-    secrets_key("pepper without ViaService", "gateway-execution", DECRYPT, IMPLICIT_DENY, DIRECT | for_secret("pepper")),
-    secrets_key("session key for the gateway", "gateway-execution", DECRYPT, IMPLICIT_DENY, SESSION_KEY),
+    secrets_key(
+        "pepper without ViaService",
+        "gateway-execution",
+        DECRYPT,
+        IMPLICIT_DENY,
+        DIRECT | for_secret("pepper"),
+    ),
+    secrets_key(
+        "session key for the gateway", "gateway-execution", DECRYPT, IMPLICIT_DENY, SESSION_KEY
+    ),
     secrets_key("gateway task decrypts no secret", "gateway-task", DECRYPT, IMPLICIT_DENY, PEPPER),
     data_key("console decrypts the links table", "console-task", DECRYPT, ALLOWED, LINKS_TABLE),
     data_key("gateway, links table", "gateway-task", DECRYPT, IMPLICIT_DENY, LINKS_TABLE),
     data_key("console encrypts an export", "console-task", DATA_KEY, ALLOWED, for_bucket("data")),
-    data_key("console, another bucket", "console-task", DATA_KEY, IMPLICIT_DENY, for_bucket("logs")),
-    data_key("gateway encrypts no export", "gateway-task", DATA_KEY, IMPLICIT_DENY, for_bucket("data")),
+    data_key(
+        "console, another bucket", "console-task", DATA_KEY, IMPLICIT_DENY, for_bucket("logs")
+    ),
+    data_key(
+        "gateway encrypts no export", "gateway-task", DATA_KEY, IMPLICIT_DENY, for_bucket("data")
+    ),
     data_key("administrator without ViaService", ADMINISTRATOR, DECRYPT, IMPLICIT_DENY, DIRECT),
     data_key("administrator restores a database", ADMINISTRATOR, DECRYPT, ALLOWED, via("rds")),
-    data_key("administrator creates no grant", ADMINISTRATOR, "kms:CreateGrant", IMPLICIT_DENY, DIRECT),
     data_key(
-        "other account, key policy", OTHER_ACCOUNT_ROLE, "kms:PutKeyPolicy", IMPLICIT_DENY, {"kms:CallerAccount": OTHER_ACCOUNT}
+        "administrator creates no grant", ADMINISTRATOR, "kms:CreateGrant", IMPLICIT_DENY, DIRECT
+    ),
+    data_key(
+        "other account, key policy",
+        OTHER_ACCOUNT_ROLE,
+        "kms:PutKeyPolicy",
+        IMPLICIT_DENY,
+        {"kms:CallerAccount": OTHER_ACCOUNT},
     ),
     backup_key("replica in the second region", ADMINISTRATOR, REPLICATE, ALLOWED, SECOND_REGION),
     backup_key(
-        "replica in another region", ADMINISTRATOR, REPLICATE, IMPLICIT_DENY, SECOND_REGION | {"kms:ReplicaRegion": "us-east-1"}
+        "replica in another region",
+        ADMINISTRATOR,
+        REPLICATE,
+        IMPLICIT_DENY,
+        SECOND_REGION | {"kms:ReplicaRegion": "us-east-1"},
     ),
     data_key("replica of another key", ADMINISTRATOR, REPLICATE, IMPLICIT_DENY, SECOND_REGION),
     logs_key("log group of the stack", LOGS, "kms:Encrypt", ALLOWED, {LOG_GROUP: GATEWAY_LOGS}),
-    logs_key("other log group", LOGS, "kms:Encrypt", IMPLICIT_DENY, {LOG_GROUP: NAMES.log_group_arn("/others")}),
+    logs_key(
+        "other log group",
+        LOGS,
+        "kms:Encrypt",
+        IMPLICIT_DENY,
+        {LOG_GROUP: NAMES.log_group_arn("/others")},
+    ),
     logs_key("trail of the stack", CLOUDTRAIL, DATA_KEY, ALLOWED, for_trail(TRAIL)),
     logs_key("other trail", CLOUDTRAIL, DATA_KEY, IMPLICIT_DENY, for_trail(f"{TRAIL}-2")),
     *(
-        logs_key(f"{publisher} publishes to the {topic} topic", publisher, action, expected, for_topic(topic))
-        # EventBridge sends the encryption context of SNS and no source (SNS Developer Guide, "Key management").
+        logs_key(
+            f"{publisher} publishes to the {topic} topic",
+            publisher,
+            action,
+            expected,
+            for_topic(topic),
+        )
+        # EventBridge sends the encryption context of SNS and no source (SNS Developer Guide, "Key
+        # management").
         for publisher in (CLOUDWATCH, EVENTBRIDGE)
         for action in (DECRYPT, DATA_KEY)
         for topic, expected in (("alarms", ALLOWED), ("others", IMPLICIT_DENY))
@@ -179,10 +308,24 @@ FROM_OTHERS = TLS | source(NAMES.account, "arn:aws:s3:::others")
 in_data, in_trail, in_logs = (partial(on_bucket, bucket) for bucket in ("data", "trail", "logs"))
 BUCKETS = [
     in_data("administrator over TLS", ADMINISTRATOR, PUT_OBJECT, "a", ALLOWED, TLS),
-    in_data("plain HTTP", ADMINISTRATOR, GET_OBJECT, "a", EXPLICIT_DENY, {"aws:SecureTransport": "false"}),
-    in_data("TLS 1.1", ADMINISTRATOR, GET_OBJECT, "a", EXPLICIT_DENY, {**TLS, "s3:TlsVersion": "1.1"}),
     in_data(
-        "customer-provided key", ADMINISTRATOR, PUT_OBJECT, "a", EXPLICIT_DENY, {**TLS, f"{SSE}-customer-algorithm": "AES256"}
+        "plain HTTP",
+        ADMINISTRATOR,
+        GET_OBJECT,
+        "a",
+        EXPLICIT_DENY,
+        {"aws:SecureTransport": "false"},
+    ),
+    in_data(
+        "TLS 1.1", ADMINISTRATOR, GET_OBJECT, "a", EXPLICIT_DENY, {**TLS, "s3:TlsVersion": "1.1"}
+    ),
+    in_data(
+        "customer-provided key",
+        ADMINISTRATOR,
+        PUT_OBJECT,
+        "a",
+        EXPLICIT_DENY,
+        {**TLS, f"{SSE}-customer-algorithm": "AES256"},
     ),
     in_data(
         "another KMS key",
@@ -192,14 +335,30 @@ BUCKETS = [
         EXPLICIT_DENY,
         {**TLS, f"{SSE}-aws-kms-key-id": "arn:aws:kms:eu-west-1:1:key/x"},
     ),
-    in_data("SSE-S3 instead of SSE-KMS", ADMINISTRATOR, PUT_OBJECT, "a", EXPLICIT_DENY, {**TLS, SSE: "AES256"}),
+    in_data(
+        "SSE-S3 instead of SSE-KMS",
+        ADMINISTRATOR,
+        PUT_OBJECT,
+        "a",
+        EXPLICIT_DENY,
+        {**TLS, SSE: "AES256"},
+    ),
     in_data("other account, object", OTHER_ACCOUNT_ROLE, GET_OBJECT, "a", EXPLICIT_DENY, TLS),
     in_data("console writes an export", "console-task", PUT_OBJECT, "exports/x", ALLOWED, TLS),
     in_data("console reads an export", "console-task", GET_OBJECT, "exports/x", ALLOWED, TLS),
-    in_data("console deletes no export", "console-task", "s3:DeleteObject", "exports/x", IMPLICIT_DENY, TLS),
+    in_data(
+        "console deletes no export",
+        "console-task",
+        "s3:DeleteObject",
+        "exports/x",
+        IMPLICIT_DENY,
+        TLS,
+    ),
     in_data("console, other object", "console-task", GET_OBJECT, "a", IMPLICIT_DENY, TLS),
     in_data("gateway reads no export", "gateway-task", GET_OBJECT, "exports/x", IMPLICIT_DENY, TLS),
-    in_trail("CloudTrail writes the trail", CLOUDTRAIL, PUT_OBJECT, TRAIL_FILE, ALLOWED, FROM_TRAIL),
+    in_trail(
+        "CloudTrail writes the trail", CLOUDTRAIL, PUT_OBJECT, TRAIL_FILE, ALLOWED, FROM_TRAIL
+    ),
     in_trail(
         "CloudTrail, other trail",
         CLOUDTRAIL,
@@ -209,18 +368,60 @@ BUCKETS = [
         {**FROM_TRAIL, "aws:SourceArn": f"{TRAIL}-2"},
     ),
     in_trail(
-        "CloudTrail without owner control", CLOUDTRAIL, PUT_OBJECT, TRAIL_FILE, IMPLICIT_DENY, {**TLS, "aws:SourceArn": TRAIL}
+        "CloudTrail without owner control",
+        CLOUDTRAIL,
+        PUT_OBJECT,
+        TRAIL_FILE,
+        IMPLICIT_DENY,
+        {**TLS, "aws:SourceArn": TRAIL},
     ),
-    in_logs("S3 access logs of the data bucket", S3_LOGGING, PUT_OBJECT, "s3/x", ALLOWED, FROM_DATA),
-    in_logs("S3 access logs of another bucket", S3_LOGGING, PUT_OBJECT, "s3/x", IMPLICIT_DENY, FROM_OTHERS),
-    in_logs("S3 access logs under another prefix", S3_LOGGING, PUT_OBJECT, "else/x", IMPLICIT_DENY, FROM_DATA),
+    in_logs(
+        "S3 access logs of the data bucket", S3_LOGGING, PUT_OBJECT, "s3/x", ALLOWED, FROM_DATA
+    ),
+    in_logs(
+        "S3 access logs of another bucket",
+        S3_LOGGING,
+        PUT_OBJECT,
+        "s3/x",
+        IMPLICIT_DENY,
+        FROM_OTHERS,
+    ),
+    in_logs(
+        "S3 access logs under another prefix",
+        S3_LOGGING,
+        PUT_OBJECT,
+        "else/x",
+        IMPLICIT_DENY,
+        FROM_DATA,
+    ),
 ]
 
-CLUSTER, OTHER_CLUSTER = NAMES.arn("ecs", "cluster/x"), f"arn:aws:ecs:eu-west-1:{OTHER_ACCOUNT}:cluster/x"
+CLUSTER, OTHER_CLUSTER = (
+    NAMES.arn("ecs", "cluster/x"),
+    f"arn:aws:ecs:eu-west-1:{OTHER_ACCOUNT}:cluster/x",
+)
 ROLES = [
-    on_role("ECS assumes the gateway task role", ECS, "gateway-task", ALLOWED, source(NAMES.account, CLUSTER)),
-    on_role("ECS of another account", ECS, "gateway-task", IMPLICIT_DENY, source(OTHER_ACCOUNT, OTHER_CLUSTER)),
-    on_role("Lambda, gateway task role", LAMBDA, "gateway-task", IMPLICIT_DENY, source(NAMES.account, CLUSTER)),
+    on_role(
+        "ECS assumes the gateway task role",
+        ECS,
+        "gateway-task",
+        ALLOWED,
+        source(NAMES.account, CLUSTER),
+    ),
+    on_role(
+        "ECS of another account",
+        ECS,
+        "gateway-task",
+        IMPLICIT_DENY,
+        source(OTHER_ACCOUNT, OTHER_CLUSTER),
+    ),
+    on_role(
+        "Lambda, gateway task role",
+        LAMBDA,
+        "gateway-task",
+        IMPLICIT_DENY,
+        source(NAMES.account, CLUSTER),
+    ),
     on_role("administrator assumes no task role", ADMINISTRATOR, "gateway-task", IMPLICIT_DENY),
     *(
         Request(
@@ -245,13 +446,22 @@ ROLES = [
     Request("gateway reads no link", "gateway-task", "dynamodb:GetItem", TABLE, IMPLICIT_DENY),
     Request("console reads a link", "console-task", "dynamodb:GetItem", TABLE, ALLOWED),
     Request("console lists no links", "console-task", "dynamodb:Scan", TABLE, IMPLICIT_DENY),
-    Request("console, other table", "console-task", "dynamodb:GetItem", NAMES.table_arn("others"), IMPLICIT_DENY),
+    Request(
+        "console, other table",
+        "console-task",
+        "dynamodb:GetItem",
+        NAMES.table_arn("others"),
+        IMPLICIT_DENY,
+    ),
     Request("ECS pulls the runtime image", "gateway-execution", PULL, RUNTIME_IMAGES, ALLOWED),
     Request("ECS, other image", "gateway-execution", PULL, OTHER_IMAGES, IMPLICIT_DENY),
     Request("migration, other actions", "migrate-task", "s3:ListAllMyBuckets", "*", IMPLICIT_DENY),
 ]
 
-SAME_ACCOUNT, FOREIGN_ACCOUNT = {"aws:ResourceAccount": NAMES.account}, {"aws:ResourceAccount": OTHER_ACCOUNT}
+SAME_ACCOUNT, FOREIGN_ACCOUNT = (
+    {"aws:ResourceAccount": NAMES.account},
+    {"aws:ResourceAccount": OTHER_ACCOUNT},
+)
 ENDPOINTS = [
     Request(
         "endpoint passes the pepper",
@@ -284,11 +494,31 @@ ENDPOINTS = [
         "s3",
     ),
     *(
-        Request(f"endpoint, {case}", ADMINISTRATOR, action, resource, IMPLICIT_DENY, context, endpoint=endpoint)
+        Request(
+            f"endpoint, {case}",
+            ADMINISTRATOR,
+            action,
+            resource,
+            IMPLICIT_DENY,
+            context,
+            endpoint=endpoint,
+        )
         for case, action, resource, context, endpoint in (
-            ("bucket of another account", PUT_OBJECT, "arn:aws:s3:::strangers/a", FOREIGN_ACCOUNT, "s3"),
+            (
+                "bucket of another account",
+                PUT_OBJECT,
+                "arn:aws:s3:::strangers/a",
+                FOREIGN_ACCOUNT,
+                "s3",
+            ),
             ("scan of the links table", "dynamodb:Scan", TABLE, SAME_ACCOUNT, "dynamodb"),
-            ("deletion of a secret", "secretsmanager:DeleteSecret", secret_arn("pepper"), SAME_ACCOUNT, "secretsmanager"),
+            (
+                "deletion of a secret",
+                "secretsmanager:DeleteSecret",
+                secret_arn("pepper"),
+                SAME_ACCOUNT,
+                "secretsmanager",
+            ),
         )
     ),
 ]
@@ -296,7 +526,12 @@ ENDPOINTS = [
 BOUNDARY = [
     Request("boundary, data in the region", WILDCARD_ROLE, GET_OBJECT, f"{DATA}/a", ALLOWED),
     Request(
-        "boundary, other region", WILDCARD_ROLE, GET_OBJECT, f"{DATA}/a", IMPLICIT_DENY, {"aws:RequestedRegion": "us-east-1"}
+        "boundary, other region",
+        WILDCARD_ROLE,
+        GET_OBJECT,
+        f"{DATA}/a",
+        IMPLICIT_DENY,
+        {"aws:RequestedRegion": "us-east-1"},
     ),
     *(
         Request(f"boundary, {action}", WILDCARD_ROLE, action, resource, expected)
@@ -314,8 +549,12 @@ BOUNDARY = [
 ]
 
 INTERNET, API = "198.51.100.23:anonymous", ("api", "sharing")
-STAGE, OTHER_METHOD = (NAMES.arn("execute-api", f"a1b2c3d4e5/live/{method}/") for method in ("GET", "DELETE"))
-FUNCTION_ARN, OTHER_FUNCTION = (NAMES.arn("lambda", f"function:{name}") for name in (NAMES.name("sharing"), "other"))
+STAGE, OTHER_METHOD = (
+    NAMES.arn("execute-api", f"a1b2c3d4e5/live/{method}/") for method in ("GET", "DELETE")
+)
+FUNCTION_ARN, OTHER_FUNCTION = (
+    NAMES.arn("lambda", f"function:{name}") for name in (NAMES.name("sharing"), "other")
+)
 SHARING_FUNCTION = [
     *(
         Request(f"sharing function, {action}", "sharing-function", action, resource, expected)
@@ -328,7 +567,15 @@ SHARING_FUNCTION = [
         )
     ),
     *(
-        Request(f"sharing API, {case}", INTERNET, "execute-api:Invoke", resource, expected, {"aws:SecureTransport": tls}, API)
+        Request(
+            f"sharing API, {case}",
+            INTERNET,
+            "execute-api:Invoke",
+            resource,
+            expected,
+            {"aws:SecureTransport": tls},
+            API,
+        )
         for case, resource, expected, tls in (
             ("anyone over TLS", STAGE, ALLOWED, "true"),
             ("plain HTTP", STAGE, EXPLICIT_DENY, "false"),
@@ -351,7 +598,12 @@ SHARING_FUNCTION = [
         )
     ),
     *(
-        on_role(f"{service} assumes {role} without sending a source", f"{service}.amazonaws.com", role, ALLOWED)
+        on_role(
+            f"{service} assumes {role} without sending a source",
+            f"{service}.amazonaws.com",
+            role,
+            ALLOWED,
+        )
         for service, role in (
             ("ecs", "ecs-infrastructure"),
             ("s3", "replication"),

@@ -1,4 +1,6 @@
-"""IAM requests against the policy documents of the prod stack, and the decision that IAM would make."""
+"""IAM requests against the policy documents of the prod stack, and the decision that IAM would
+make.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +16,10 @@ OTHER_ACCOUNT_ROLE = f"arn:aws:iam::{OTHER_ACCOUNT}:role/stranger"
 WILDCARD_ROLE = NAMES.role_arn("widened")
 """A role of the stack with `*` on `*`, limited by the permissions boundary only."""
 OPERATOR: str = SETTINGS["secrets"]["operators"][0]
-ALLOW_ALL: dict[str, Any] = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+ALLOW_ALL: dict[str, Any] = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,8 @@ class Request:
     """An IAM request and the expected decision.
 
     case: the case that the request tests.
-    principal: short name of a role of the stack, an AWS service, or the ARN of a principal with `*` on `*`.
+    principal: short name of a role of the stack, an AWS service, or the ARN of a principal with `*`
+        on `*`.
     on: type and name of the resource whose policy applies.
     endpoint: name of the VPC endpoint through which the request passes.
     owner: account of the resource; the account of the stack by default.
@@ -56,17 +62,32 @@ def decision(request: Request) -> Effect:
     principal = request.principal if is_arn_or_service else NAMES.role_arn(request.principal)
     role = next((role for role in policies.roles.values() if role.arn == principal), None)
     identity = role.policies if role else [ALLOW_ALL] if principal.startswith("arn:") else []
-    boundary = policies.managed[NAMES.boundary_arn] if principal == WILDCARD_ROLE else role.boundary if role else None
+    boundary = (
+        policies.managed[NAMES.boundary_arn]
+        if principal == WILDCARD_ROLE
+        else role.boundary
+        if role
+        else None
+    )
     limits = [boundary] if boundary else []
     if request.endpoint:
         limits.append(policies.resource_policy("endpoint", request.endpoint))
     kind, name = request.on or ("", "")
     resource_policy = (
-        policies.roles[NAMES.name(name)].trust if kind == "role" else policies.resource_policy(kind, name) if kind else None
+        policies.roles[NAMES.name(name)].trust
+        if kind == "role"
+        else policies.resource_policy(kind, name)
+        if kind
+        else None
     )
     return decide(
         # Every request carries its region (IAM user guide, "AWS global condition context keys").
-        Call(principal, request.action, request.resource, {"aws:RequestedRegion": NAMES.region, **request.context}),
+        Call(
+            principal,
+            request.action,
+            request.resource,
+            {"aws:RequestedRegion": NAMES.region, **request.context},
+        ),
         identity=identity,
         resource=resource_policy,
         limits=limits,

@@ -1,4 +1,6 @@
-"""`make attack`: the attacks find the defects of a broken server, and the roles matrix equals an independent table."""
+"""`make attack`: the attacks find the defects of a broken server, and the roles matrix equals an
+independent table.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,16 @@ PAUSE_S = 0.1
 
 @pytest.fixture(autouse=True)
 def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The broken server closes no connection, so every request waits for this pause after the response."""
+    """The broken server closes no connection, so every request waits for this pause after the
+    response.
+    """
     monkeypatch.setattr(connection, "NEXT_READ_S", PAUSE_S)
 
 
 @dataclass
 class BrokenServer:
-    """Returns 200 to every request that ends with an empty line, copies the request to the response, and closes no connection.
+    """Returns 200 to every request that ends with an empty line, copies the request to the
+    response, and closes no connection.
 
     It forwards every request to `core`.
     """
@@ -59,7 +64,9 @@ class BrokenServer:
                     "request": (head + body).decode("latin-1"),
                 }
                 content = json.dumps(reply).encode()
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content
+                )
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             writer.close()
 
@@ -95,23 +102,41 @@ def broken_server_in_a_thread() -> Iterator[BrokenServer]:
 
 def test_roles_matrix_equals_the_independent_table() -> None:
     declared, table = roles.declared(), roles.table()
-    difference = {name: sorted(declared[name] ^ table[name]) for name in roles.NAMES if declared[name] != table[name]}
-    assert difference == {}, "check that these roles may call these operations, then change tools/attack/roles.toml"
+    difference = {
+        name: sorted(declared[name] ^ table[name])
+        for name in roles.NAMES
+        if declared[name] != table[name]
+    }
+    assert difference == {}, (
+        "check that these roles may call these operations, then change tools/attack/roles.toml"
+    )
     assert len(roles.all_operations()) > 40
 
 
 @pytest.mark.parametrize("attack", protocol_attacks.ATTACKS, ids=lambda attack: attack.__name__)
 @pytest.mark.parametrize("exact", [True, False], ids=["sandbox", "deployment"])
-async def test_protocol_attack_finds_a_broken_server(attack: protocol_attacks.Attack, exact: bool) -> None:
+async def test_protocol_attack_finds_a_broken_server(
+    attack: protocol_attacks.Attack, exact: bool
+) -> None:
     async with broken_server() as broken:
         core = broken.core if exact else None
-        outcome = await attack(Target(Service(broken.url, PATIENCE_S), exact=exact, core=core, deadline_s=PATIENCE_S, at_once=20))
+        outcome = await attack(
+            Target(
+                Service(broken.url, PATIENCE_S),
+                exact=exact,
+                core=core,
+                deadline_s=PATIENCE_S,
+                at_once=20,
+            )
+        )
     assert outcome.failures
     assert outcome.failed
 
 
 @pytest.mark.parametrize("attack", stack_attacks.ATTACKS[:-1], ids=lambda attack: attack.__name__)
-async def test_stack_attack_finds_a_broken_server(attack: stack_attacks.Attack, tmp_path: Path) -> None:
+async def test_stack_attack_finds_a_broken_server(
+    attack: stack_attacks.Attack, tmp_path: Path
+) -> None:
     (tmp_path / "gateway.log").write_text(f"GET /{TOKEN}")
     async with broken_server() as broken:
         outcome = await attack(Stack(broken.url, broken.url, broken.url, TOKEN, tmp_path, {}))
@@ -127,7 +152,9 @@ def test_broken_deployment_fails_with_exit_code_1(capsys: pytest.CaptureFixture[
         assert re.search(rf"{name} +│ +0 +│ not run +│ changes data", output)
 
 
-def test_deployment_is_not_attacked_without_confirmation(capsys: pytest.CaptureFixture[str]) -> None:
+def test_deployment_is_not_attacked_without_confirmation(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with broken_server_in_a_thread() as broken:
         assert main(["--url", broken.url]) == 2
         assert broken.requests == 0

@@ -9,7 +9,9 @@ from bench.gateway import ratios
 
 def test_lower_or_missing_ratio_is_a_regression() -> None:
     stored = {"a": 0.5, "b": 0.1, "c": 0.2}
-    assert ratios.regressions({"a": 0.5 * ratios.TOLERANCE, "b": 0.1 * ratios.TOLERANCE - 0.001}, stored) == [
+    assert ratios.regressions(
+        {"a": 0.5 * ratios.TOLERANCE, "b": 0.1 * ratios.TOLERANCE - 0.001}, stored
+    ) == [
         "  b: 0.079, stored: 0.100",
         "  c: 0.000, stored: 0.200",
     ]

@@ -1,4 +1,6 @@
-"""Every wait and every buffer of the runtime has a bound, and a test with the marker `bound` exceeds it."""
+"""Every wait and every buffer of the runtime has a bound, and a test with the marker `bound`
+exceeds it.
+"""
 
 import ast
 import re
@@ -41,11 +43,21 @@ OTHER = {
     "sharing.worker:RETRY_S_MAX",
 }
 #: Functions that are called with types, or without arguments.
-CONSTANT_FUNCTIONS = {"_type_info", "_decoder", "_arrays", "body", "_document", "_encoded_document", "_tls_context"}
+CONSTANT_FUNCTIONS = {
+    "_type_info",
+    "_decoder",
+    "_arrays",
+    "body",
+    "_document",
+    "_encoded_document",
+    "_tls_context",
+}
 
 
 def named(paths: Iterable[Path]) -> Iterator[str]:
-    """The constants of the modules as `folder.module:NAME`. The name of a package stands for its `__init__.py`."""
+    """The constants of the modules as `folder.module:NAME`. The name of a package stands for its
+    `__init__.py`.
+    """
     for path in paths:
         parts = path.relative_to(RUNTIME.parent).with_suffix("").parts
         module = ".".join(parts[:-1][-2:] if path.stem == "__init__" else parts[-2:])
@@ -62,7 +74,9 @@ def candidates() -> Iterator[str]:
 
 def constants(path: Path) -> Iterator[str]:
     for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-        if not isinstance(statement, ast.Assign) or isinstance(getattr(statement.value, "value", None), str):
+        if not isinstance(statement, ast.Assign) or isinstance(
+            getattr(statement.value, "value", None), str
+        ):
             continue
         for target in statement.targets:
             names = target.elts if isinstance(target, ast.Tuple) else [target]
@@ -72,7 +86,9 @@ def constants(path: Path) -> Iterator[str]:
 def test_every_bound_is_exceeded_by_a_test() -> None:
     found, marked = set(candidates()), set(marked_tests("bound"))
     assert len(found) > 90
-    assert found - marked - OTHER == set(), "mark a test that exceeds the bound: @pytest.mark.bound(...)"
+    assert found - marked - OTHER == set(), (
+        "mark a test that exceeds the bound: @pytest.mark.bound(...)"
+    )
 
 
 def test_marked_bounds_exist() -> None:
@@ -85,12 +101,16 @@ def test_exceptions_exist_and_have_no_marker() -> None:
 
 
 def test_caches_of_functions_are_small() -> None:
-    """A cache whose keys are data from requests has a maximum size. `cache`, which has none, is not for such functions."""
+    """A cache whose keys are data from requests has a maximum size. `cache`, which has none, is not
+    for such functions.
+    """
     sizes, unlimited = [], set()
     for path in MODULES:
         text = path.read_text(encoding="utf-8")
         sizes += [int(size) for size in re.findall(r"@lru_cache\(maxsize=([0-9_]+)\)", text)]
-        assert text.count("@lru_cache") == len(re.findall(r"@lru_cache\(maxsize=[0-9_]+\)", text)), path
+        assert text.count("@lru_cache") == len(
+            re.findall(r"@lru_cache\(maxsize=[0-9_]+\)", text)
+        ), path
         unlimited |= set(re.findall(r"@cache\n *def ([a-z_]+)", text))
     assert len(sizes) >= 5
     assert max(sizes) <= 4096

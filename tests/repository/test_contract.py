@@ -1,4 +1,6 @@
-"""The runtime's settings and runtime/contract.toml declare the same variables, secrets and ports."""
+"""The runtime's settings and runtime/contract.toml declare the same variables, secrets and
+ports.
+"""
 
 import tomllib
 from collections.abc import Callable
@@ -34,13 +36,21 @@ def test_contract_declares_every_runtime_setting() -> None:
 
 def test_variables_name_processes_of_the_contract() -> None:
     rows = [row for section in ("variable", "secret", "optional") for row in CONTRACT[section]]
-    assert [row["name"] for row in rows if not set(row["processes"]) <= set(CONTRACT["process"])] == []
+    assert [
+        row["name"] for row in rows if not set(row["processes"]) <= set(CONTRACT["process"])
+    ] == []
 
 
 def test_every_optional_variable_is_read() -> None:
-    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "runtime" / "gatehouse").rglob("*.py"))
+    sources = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "runtime" / "gatehouse").rglob("*.py")
+    )
     fields = {name: name.removeprefix(PREFIX).lower() for name in _names("optional")}
-    assert [name for name, field in fields.items() if f".{field}" not in sources and not field.endswith("_port")] == []
+    assert [
+        name
+        for name, field in fields.items()
+        if f".{field}" not in sources and not field.endswith("_port")
+    ] == []
 
 
 def test_optional_variables_name_stack_settings() -> None:
@@ -60,7 +70,9 @@ def test_load_balancer_closes_idle_connections_first() -> None:
 
 
 def test_task_has_time_to_complete_its_requests() -> None:
-    assert environment.DRAIN_S + environment.REQUESTS_S < task_definition.STOP_TIMEOUT_S <= 120  # the maximum of Fargate
+    assert (
+        environment.DRAIN_S + environment.REQUESTS_S < task_definition.STOP_TIMEOUT_S <= 120
+    )  # the maximum of Fargate
     assert load_balancer.DEREGISTRATION_DELAY_S >= environment.DRAIN_S + environment.REQUESTS_S
 
 
@@ -88,11 +100,16 @@ def test_stack_file_and_runtime_accept_the_same_key_prefixes(prefix: str, accept
     assert _accepts(lambda: load({**ENVIRON, "GATEHOUSE_KEY_PREFIX": prefix})) is accepted
 
 
-@pytest.mark.parametrize(("size", "accepted"), [(FILES_BYTES_MAX, True), (FILES_BYTES_MAX + 1, False)])
+@pytest.mark.parametrize(
+    ("size", "accepted"), [(FILES_BYTES_MAX, True), (FILES_BYTES_MAX + 1, False)]
+)
 def test_stack_file_and_runtime_accept_the_same_sizes_of_files(size: int, accepted: bool) -> None:
     values = raw_settings("dev", {"sharing": {"mode": "container", "file_max_bytes": size}})
     assert _accepts(lambda: parse(values, "dev")) is accepted
-    assert _accepts(lambda: load({**ENVIRON, "GATEHOUSE_SHARING_FILE_MAX_BYTES": str(size)})) is accepted
+    assert (
+        _accepts(lambda: load({**ENVIRON, "GATEHOUSE_SHARING_FILE_MAX_BYTES": str(size)}))
+        is accepted
+    )
 
 
 def _accepts(load_settings: Callable[[], object]) -> bool:

@@ -1,4 +1,6 @@
-"""Decision records: number, status, date, size, index, and references from the code and the documents."""
+"""Decision records: number, status, date, size, index, and references from the code and the
+documents.
+"""
 
 import re
 from datetime import date
@@ -28,12 +30,17 @@ FOLDERS = (
 SUFFIXES = {".md", ".py", ".sh", ".toml", ".ts", ".vue", ".yaml", ".yml"}
 RECORDS_MAX = 35
 WORDS_MAX = 600
-HEAD = re.compile(r"# (\d+)\. (.+)\n\nStatus: (\w+)\. Date: (\d{4}-\d\d-\d\d)\.(?: Replaces records? ([\d, and]+)\.)?\n")
+HEAD = re.compile(
+    r"# (\d+)\. (.+)\n\nStatus: (\w+)\. Date: (\d{4}-\d\d-\d\d)\.(?: Replaces records? ([\d, "
+    r"and]+)\.)?\n"
+)
 
 
 def head(path: Path) -> re.Match[str]:
     found = HEAD.match(RECORDS[path])
-    assert found, f"{path.name} begins with '# <number>. <title>' and 'Status: <status>. Date: <date>.'"
+    assert found, (
+        f"{path.name} begins with '# <number>. <title>' and 'Status: <status>. Date: <date>.'"
+    )
     return found
 
 
@@ -49,29 +56,60 @@ def test_records_have_number_status_and_date() -> None:
 
 @pytest.mark.requirement("SS-14")
 def test_index_lists_every_record() -> None:
-    rows = re.findall(r"^\| (\d+) \| \[(.+)\]\((.+)\) \| (\w+) \| ([\d-]+) \|$", INDEX, flags=re.MULTILINE)
-    assert rows == [(*head(path).groups()[:2], path.name, *head(path).groups()[2:4]) for path in RECORDS]
+    rows = re.findall(
+        r"^\| (\d+) \| \[(.+)\]\((.+)\) \| (\w+) \| ([\d-]+) \|$", INDEX, flags=re.MULTILINE
+    )
+    assert rows == [
+        (*head(path).groups()[:2], path.name, *head(path).groups()[2:4]) for path in RECORDS
+    ]
 
 
 def test_records_are_short() -> None:
-    assert {path.name: len(text.split()) for path, text in RECORDS.items() if len(text.split()) > WORDS_MAX} == {}
+    assert {
+        path.name: len(text.split())
+        for path, text in RECORDS.items()
+        if len(text.split()) > WORDS_MAX
+    } == {}
 
 
 def test_replaced_records_are_removed() -> None:
-    replaced = [int(number) for path in RECORDS for number in re.findall(r"\d+", head(path)[5] or "")]
+    replaced = [
+        int(number) for path in RECORDS for number in re.findall(r"\d+", head(path)[5] or "")
+    ]
     assert len(replaced) > 10
     assert len(set(replaced)) == len(replaced)
     assert NUMBERS.isdisjoint(replaced)
 
 
 def test_references_name_existing_records() -> None:
-    files = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES and path.is_file()]
-    files = [path for path in (*files, *ROOT.glob("*.md")) if "node_modules" not in path.parts and path.parent != DECISIONS]
+    files = [
+        path
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in SUFFIXES and path.is_file()
+    ]
+    files = [
+        path
+        for path in (*files, *ROOT.glob("*.md"))
+        if "node_modules" not in path.parts and path.parent != DECISIONS
+    ]
     texts = {path: path.read_text(encoding="utf-8") for path in files}
-    named = {path: {int(number) for number in re.findall(r"decisions/(\d{4})", text)} for path, text in texts.items()}
+    named = {
+        path: {int(number) for number in re.findall(r"decisions/(\d{4})", text)}
+        for path, text in texts.items()
+    }
     for path, text in texts.items():
-        for number, target in re.findall(r"\[(?:record|decision)\s+(\d+)\]\([^)]*decisions/(\d{4})-", text, re.IGNORECASE):
+        for number, target in re.findall(
+            r"\[(?:record|decision)\s+(\d+)\]\([^)]*decisions/(\d{4})-", text, re.IGNORECASE
+        ):
             assert int(number) == int(target), path
-        named[path] |= {int(number) for number in re.findall(r"\b(?:record|decision)\s+(\d{1,4})\b", text, re.IGNORECASE)}
+        named[path] |= {
+            int(number)
+            for number in re.findall(r"\b(?:record|decision)\s+(\d{1,4})\b", text, re.IGNORECASE)
+        }
     assert sum(map(len, named.values())) > 30
-    assert {str(path.relative_to(ROOT)): numbers - NUMBERS for path, numbers in named.items() if not numbers <= NUMBERS} == {}
+    assert {
+        str(path.relative_to(ROOT)): numbers - NUMBERS
+        for path, numbers in named.items()
+        if not numbers <= NUMBERS
+    } == {}

@@ -1,4 +1,6 @@
-"""Documents agree with the repository: links, paths, named tests, make targets, Python calls, the index and review dates."""
+"""Documents agree with the repository: links, paths, named tests, make targets, Python calls, the
+index and review dates.
+"""
 
 import ast
 import importlib
@@ -26,7 +28,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 INDEX = (DOCS / "README.md").read_text(encoding="utf-8")
 MAPS = (
     ROOT / "CONTRIBUTING.md",
-    *(ROOT / folder / "README.md" for folder in ("components", "policies", "runtime", "sandbox", "tests")),
+    *(
+        ROOT / folder / "README.md"
+        for folder in ("components", "policies", "runtime", "sandbox", "tests")
+    ),
 )
 PAGES = {
     path: path.read_text(encoding="utf-8")
@@ -70,12 +75,20 @@ def test_maps_of_the_code_name_existing_paths(page: Path) -> None:
     names = {name for name in names if not name.startswith((".gatehouse/", ".venv/"))}
     assert len(names) > 3
     folders = (page.parent, ROOT, ROOT / "runtime/gatehouse")
-    assert {name for name in names if not any((folder / name).exists() for folder in folders)} == set()
+    assert {
+        name for name in names if not any((folder / name).exists() for folder in folders)
+    } == set()
 
 
 def test_documents_name_existing_make_targets() -> None:
-    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    named = {name for page in (README, *map(PAGES.__getitem__, MAPS)) for name in re.findall(r"\bmake ([a-z][a-z-]+)", page)}
+    targets = set(
+        re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    )
+    named = {
+        name
+        for page in (README, *map(PAGES.__getitem__, MAPS))
+        for name in re.findall(r"\bmake ([a-z][a-z-]+)", page)
+    }
     assert len(named) > 5
     assert named <= targets
 
@@ -87,10 +100,18 @@ def test_readme_is_short_and_its_numbers_hold() -> None:
 
 def test_contributing_lists_the_folders_of_the_repository_and_the_floors() -> None:
     text = PAGES[ROOT / "CONTRIBUTING.md"]
-    folders = {path.parent.name for pattern in ("*/*.py", "*/pyproject.toml") for path in ROOT.glob(pattern)} - {"examples"}
+    folders = {
+        path.parent.name
+        for pattern in ("*/*.py", "*/pyproject.toml")
+        for path in ROOT.glob(pattern)
+    } - {"examples"}
     assert len(folders) > 6
     assert {folder for folder in folders if not re.search(rf"[`\[]{folder}/[`\]]", text)} == set()
-    floors = {path.name for path in (ROOT / "runtime/gatehouse").iterdir() if (path / "__init__.py").exists()}
+    floors = {
+        path.name
+        for path in (ROOT / "runtime/gatehouse").iterdir()
+        if (path / "__init__.py").exists()
+    }
     assert {floor for floor in floors if f"`{floor}/`" not in text} == set()
 
 
@@ -98,10 +119,22 @@ def test_contributing_lists_the_folders_of_the_repository_and_the_floors() -> No
 def test_commands_of_contributing_run() -> None:
     steps = [step for step in parse(PAGES[ROOT / "CONTRIBUTING.md"]) if isinstance(step, Step)]
     assert len(steps) >= 3
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTEST_", "COV_"))
+    }
     for step in steps:
         command = ["bash", "-c", step.command]
-        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=COMMAND_S_MAX)
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_S_MAX,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         Values().learn(step.expected, done.stdout)
 
@@ -111,7 +144,11 @@ def test_tests_named_in_documents_exist() -> None:
     for page, text in PAGES.items():
         for file, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text):
             total += 1
-            tree = ast.parse((ROOT / file).read_text(encoding="utf-8")) if (ROOT / file).exists() else None
+            tree = (
+                ast.parse((ROOT / file).read_text(encoding="utf-8"))
+                if (ROOT / file).exists()
+                else None
+            )
             names = {getattr(node, "name", "") for node in ast.walk(tree)} if tree else set()
             if tree is None or (test and test not in names):
                 missing.append(f"{page.relative_to(ROOT)}: {file}::{test}")
@@ -120,8 +157,14 @@ def test_tests_named_in_documents_exist() -> None:
 
 
 def test_metrics_named_in_documents_exist() -> None:
-    source = (ROOT / "runtime" / "gatehouse" / "platform" / "observability.py").read_text(encoding="utf-8")
-    named = {name for text in PAGES.values() for name in re.findall(r"\bgatehouse_\w+_(?:total|seconds|open|waiting)\b", text)}
+    source = (ROOT / "runtime" / "gatehouse" / "platform" / "observability.py").read_text(
+        encoding="utf-8"
+    )
+    named = {
+        name
+        for text in PAGES.values()
+        for name in re.findall(r"\bgatehouse_\w+_(?:total|seconds|open|waiting)\b", text)
+    }
     assert len(named) > 5
     assert {name for name in named if f'"{name}"' not in source} == set()
 
@@ -129,23 +172,36 @@ def test_metrics_named_in_documents_exist() -> None:
 @pytest.mark.requirement("SS-14")
 def test_index_lists_every_document() -> None:
     listed = {(DOCS / link).resolve() for link in re.findall(r"\]\(([^)#]+)\)", INDEX)}
-    documents = {page for page in DOCS.rglob("*.md") if page.parent.name not in INDEXED_FOLDERS and page != DOCS / "README.md"}
+    documents = {
+        page
+        for page in DOCS.rglob("*.md")
+        if page.parent.name not in INDEXED_FOLDERS and page != DOCS / "README.md"
+    }
     assert len(documents) >= 5
     assert documents | set((DOCS / "guides").glob("*.md")) <= listed
-    assert {DOCS / folder for folder in INDEXED_FOLDERS} <= {page if page.is_dir() else page.parent for page in listed}
+    assert {DOCS / folder for folder in INDEXED_FOLDERS} <= {
+        page if page.is_dir() else page.parent for page in listed
+    }
 
 
 def test_review_dates_are_at_most_a_year_apart() -> None:
     rows = re.findall(r"\| (\d{4}-\d\d-\d\d) \| (\d{4}-\d\d-\d\d) \|$", INDEX, flags=re.MULTILINE)
     assert len(rows) >= 4
     for reviewed, due in rows:
-        assert timedelta(0) < date.fromisoformat(due) - date.fromisoformat(reviewed) <= timedelta(days=REVIEW_DAYS_MAX)
+        assert (
+            timedelta(0)
+            < date.fromisoformat(due) - date.fromisoformat(reviewed)
+            <= timedelta(days=REVIEW_DAYS_MAX)
+        )
 
 
 @pytest.mark.requirement("TR-15")
 def test_testing_page_names_every_test_folder_and_benchmark() -> None:
     text = PAGES[DOCS / "testing.md"]
-    folders = {f"tests/{path.relative_to(ROOT / 'tests').parts[0]}" for path in (ROOT / "tests").rglob("*/test_*.py")}
+    folders = {
+        f"tests/{path.relative_to(ROOT / 'tests').parts[0]}"
+        for path in (ROOT / "tests").rglob("*/test_*.py")
+    }
     folders |= {str(path.parent.relative_to(ROOT)) for path in (ROOT / "bench").rglob("*/*.py")}
     assert len(folders) > 6
     assert {folder for folder in folders if f"`{folder}" not in text} == set()
@@ -155,14 +211,21 @@ def test_sandbox_page_lists_types_that_are_not_emulated() -> None:
     section = PAGES[ROOT / "sandbox/README.md"].partition("## Limits of the sandbox")[2]
     modelled = {token.rpartition(":")[0] for token, row in RESOURCE_TYPES.items() if row.modelled}
     deployments = [deployed(stack) for stack in STACKS]
-    types = {resource.registration.type.rpartition(":")[0] for deployment in deployments for resource in deployment.resources}
+    types = {
+        resource.registration.type.rpartition(":")[0]
+        for deployment in deployments
+        for resource in deployment.resources
+    }
     assert types & modelled
     assert set(re.findall(r"`(aws:\w+/\w+)`", section)) == types & modelled
 
 
 def python_of(text: str) -> list[ast.AST]:
     """The Python blocks of a page, and the inline code that is a call."""
-    blocks: list[ast.AST] = [ast.parse(block) for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
+    blocks: list[ast.AST] = [
+        ast.parse(block)
+        for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    ]
     for code in re.findall(r"(?<!`)`([\w.]+\([^`\n]*\)[^`\n]*)`(?!`)", text):
         with suppress(SyntaxError):
             blocks.append(ast.parse(code))
@@ -188,9 +251,13 @@ def calls(text: str) -> Iterator[tuple[str, ast.Call]]:
         if isinstance(node, ast.Import):
             imports |= {alias.asname or alias.name: alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            imports |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            imports |= {
+                alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names
+            }
     for node in (node for block in code for node in ast.walk(block)):
-        if isinstance(node, ast.Call) and re.fullmatch(r"[\w.]+", function := ast.unparse(node.func)):
+        if isinstance(node, ast.Call) and re.fullmatch(
+            r"[\w.]+", function := ast.unparse(node.func)
+        ):
             root, _, rest = function.partition(".")
             if root in imports:
                 yield ".".join(filter(None, (imports[root], rest))), node
@@ -205,7 +272,9 @@ def test_python_calls_in_documents_match_the_signatures() -> None:
                 continue
             total += 1
             try:
-                inspect.signature(function).bind(*call.args, **{word.arg: word.value for word in call.keywords if word.arg})
+                inspect.signature(function).bind(
+                    *call.args, **{word.arg: word.value for word in call.keywords if word.arg}
+                )
             except TypeError as exc:
                 wrong.append(f"{page.relative_to(ROOT)}: {name}: {exc}")
     assert total > 20

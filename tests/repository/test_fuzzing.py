@@ -1,4 +1,6 @@
-"""The corpus of the fuzzed parsers: every stored input is replayed, and a defect in a target is reported."""
+"""The corpus of the fuzzed parsers: every stored input is replayed, and a defect in a target is
+reported.
+"""
 
 from __future__ import annotations
 

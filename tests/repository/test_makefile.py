@@ -18,7 +18,9 @@ ENV_TARGETS = ("bootstrap", "image", "deploy", "verify", "rollback", "preview", 
 
 @pytest.mark.requirement("CG-24")
 def test_help_lists_every_target() -> None:
-    output = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
+    output = subprocess.run(
+        ["make"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+    ).stdout
     listed = re.findall(r"^  ([a-z-]+) +\S", output, flags=re.MULTILINE)
     assert {"init", "up", "down", "test", "check", *ENV_TARGETS} <= set(TARGETS)
     assert sorted(listed) == sorted(set(TARGETS))
@@ -37,19 +39,34 @@ def test_help_is_coloured_on_a_terminal_only() -> None:
         os.close(terminal)
     assert child.returncode == 0
     assert b"\x1b[36mup" in output
-    piped = subprocess.run(["make"], cwd=ROOT, capture_output=True, check=True, timeout=30, env=environ).stdout
+    piped = subprocess.run(
+        ["make"], cwd=ROOT, capture_output=True, check=True, timeout=30, env=environ
+    ).stdout
     assert b"\x1b" not in piped
 
 
 @pytest.mark.requirement("CG-24")
 def test_unknown_environment_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
-    """One target runs with `make`. The commands of the others run in this process, which takes a tenth of the time."""
-    result = subprocess.run(["make", "verify", "ENV=nowhere"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    """One target runs with `make`. The commands of the others run in this process, which takes a
+    tenth of the time.
+    """
+    result = subprocess.run(
+        ["make", "verify", "ENV=nowhere"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     assert result.returncode != 0
     messages = {"make verify": result.stderr}
     for target in ENV_TARGETS:
         recipe = subprocess.run(
-            ["make", "-n", target, "ENV=nowhere"], cwd=ROOT, capture_output=True, text=True, check=True
+            ["make", "-n", target, "ENV=nowhere"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         assert f'-m release {target} --env "nowhere"' in recipe
         assert main([target, "--env", "nowhere"]) != 0, target

@@ -1,4 +1,6 @@
-"""The OpenAPI documents of the services: descriptions, examples, bounds and errors of every operation."""
+"""The OpenAPI documents of the services: descriptions, examples, bounds and errors of every
+operation.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,7 +48,11 @@ def _operations() -> Iterator[Operation]:
         for path, item in document["paths"].items():
             for method in METHODS & set(item):
                 parameters = [*item.get("parameters", ()), *item[method].get("parameters", ())]
-                yield Operation(service, f"{service} {method.upper()} {path}", {**item[method], "parameters": parameters})
+                yield Operation(
+                    service,
+                    f"{service} {method.upper()} {path}",
+                    {**item[method], "parameters": parameters},
+                )
 
 
 OPERATIONS = list(_operations())
@@ -64,7 +70,9 @@ def test_document_is_openapi_3_1(service: str) -> None:
 
 @pytest.mark.parametrize("service", DOCUMENTS)
 def test_operation_ids_are_unique(service: str) -> None:
-    ids = [operation.body["operationId"] for operation in OPERATIONS if operation.service == service]
+    ids = [
+        operation.body["operationId"] for operation in OPERATIONS if operation.service == service
+    ]
     assert len(set(ids)) == len(ids)
 
 
@@ -83,14 +91,27 @@ def test_examples_match_their_schemas() -> None:
     assert OPERATIONS
     for operation in OPERATIONS:
         contents = [operation.body.get("requestBody", {}), *operation.body["responses"].values()]
-        for media_type, media in ((kind, media) for content in contents for kind, media in content.get("content", {}).items()):
+        for media_type, media in (
+            (kind, media)
+            for content in contents
+            for kind, media in content.get("content", {}).items()
+        ):
             examples = _examples(media, operation.document)
             assert examples, (operation.name, media_type)
             for example in examples:
-                errors = [error.message for error in _validator(media["schema"], operation.document).iter_errors(example)]
+                errors = [
+                    error.message
+                    for error in _validator(media["schema"], operation.document).iter_errors(
+                        example
+                    )
+                ]
                 assert errors == [], (operation.name, media_type)
-        required = [parameter for parameter in operation.body["parameters"] if parameter.get("required")]
-        assert [parameter["name"] for parameter in required if "example" not in parameter] == [], operation.name
+        required = [
+            parameter for parameter in operation.body["parameters"] if parameter.get("required")
+        ]
+        assert [parameter["name"] for parameter in required if "example" not in parameter] == [], (
+            operation.name
+        )
 
 
 @pytest.mark.requirement("TR-16")
@@ -98,7 +119,9 @@ def test_errors_are_problem_documents() -> None:
     assert OPERATIONS
     for operation in OPERATIONS:
         statuses = {status for status in operation.body["responses"] if status[0] in "45"}
-        assert statuses >= ({"500"} if operation.route in PROBES else {"400", "500"}), operation.name
+        assert statuses >= ({"500"} if operation.route in PROBES else {"400", "500"}), (
+            operation.name
+        )
         if "requestBody" in operation.body and "leaks" not in operation.body["tags"]:
             assert statuses >= {"413", "415"}, operation.name
         for status in statuses:
@@ -109,22 +132,35 @@ def test_errors_are_problem_documents() -> None:
                 problem = content["application/problem+json"]
                 assert problem["schema"] == {"$ref": "#/components/schemas/Problem"}, operation.name
                 assert problem["example"]["status"] == int(status), operation.name
-                assert problem["example"]["type"] == "urn:gatehouse:problem:" + problem["example"]["code"].lower(), operation.name
+                assert (
+                    problem["example"]["type"]
+                    == "urn:gatehouse:problem:" + problem["example"]["code"].lower()
+                ), operation.name
 
 
 def test_error_example_has_the_title_of_the_error() -> None:
     responses = DOCUMENTS["gateway"]["paths"]["/v1/keys/verify"]["post"]["responses"]
-    assert responses["413"]["content"]["application/problem+json"]["example"]["title"] == BodyTooLarge.title
+    assert (
+        responses["413"]["content"]["application/problem+json"]["example"]["title"]
+        == BodyTooLarge.title
+    )
 
 
 @pytest.mark.requirement("TR-16")
 def test_inputs_are_bounded() -> None:
     unbounded = []
     for operation in OPERATIONS:
-        inputs = [(f"{parameter['in']} {parameter['name']}", parameter["schema"]) for parameter in operation.body["parameters"]]
+        inputs = [
+            (f"{parameter['in']} {parameter['name']}", parameter["schema"])
+            for parameter in operation.body["parameters"]
+        ]
         for media in operation.body.get("requestBody", {}).get("content", {}).values():
             inputs.append((f"body of {operation.name}", media["schema"]))
-        unbounded += [place for where, schema in inputs for place in _unbounded(schema, where, operation.document)]
+        unbounded += [
+            place
+            for where, schema in inputs
+            for place in _unbounded(schema, where, operation.document)
+        ]
     assert unbounded == []
 
 
@@ -133,7 +169,9 @@ def test_inputs_are_bounded() -> None:
 def test_links_name_operations(service: str) -> None:
     operations = [operation.body for operation in OPERATIONS if operation.service == service]
     responses = [response for body in operations for response in body["responses"].values()]
-    linked = {link["operationId"] for response in responses for link in response.get("links", {}).values()}
+    linked = {
+        link["operationId"] for response in responses for link in response.get("links", {}).values()
+    }
     assert linked <= {body["operationId"] for body in operations}
 
 
@@ -152,14 +190,21 @@ def _examples(media: dict[str, Any], document: dict[str, Any]) -> list[Any]:
 
 
 def _validator(schema: dict[str, Any], document: dict[str, Any]) -> Draft202012Validator:
-    registry: Registry[Any] = Registry().with_resource("urn:document", DRAFT202012.create_resource(document))
-    return Draft202012Validator(_absolute(schema), registry=registry, format_checker=FormatChecker())
+    registry: Registry[Any] = Registry().with_resource(
+        "urn:document", DRAFT202012.create_resource(document)
+    )
+    return Draft202012Validator(
+        _absolute(schema), registry=registry, format_checker=FormatChecker()
+    )
 
 
 def _absolute(value: Any) -> Any:
     """The schema with references into `urn:document`."""
     if isinstance(value, dict):
-        return {name: f"urn:document{item}" if name == "$ref" else _absolute(item) for name, item in value.items()}
+        return {
+            name: f"urn:document{item}" if name == "$ref" else _absolute(item)
+            for name, item in value.items()
+        }
     return [_absolute(item) for item in value] if isinstance(value, list) else value
 
 
@@ -174,7 +219,9 @@ def _unbounded(schema: dict[str, Any], where: str, document: dict[str, Any]) -> 
         if not kinds and not {"enum", "const", "anyOf", "oneOf"} & set(schema):
             yield f"{where} has no type"
         return
-    if "string" in kinds and not ("maxLength" in schema or schema.get("format") == "date-time" or "pattern" in schema):
+    if "string" in kinds and not (
+        "maxLength" in schema or schema.get("format") == "date-time" or "pattern" in schema
+    ):
         yield where
     if kinds & {"integer", "number"} and not {"minimum", "maximum"} <= set(schema):
         yield where

@@ -16,7 +16,11 @@ SOURCES = ("components", "policies", "release", "sandbox", "runtime")
 
 
 def test_generated_pages_are_current() -> None:
-    outdated = [name for name in pages.COMMITTED if (ROOT / "docs" / name).read_text(encoding="utf-8") != pages.text(name)]
+    outdated = [
+        name
+        for name in pages.COMMITTED
+        if (ROOT / "docs" / name).read_text(encoding="utf-8") != pages.text(name)
+    ]
     assert outdated == [], "run: make docs"
 
 
@@ -29,20 +33,36 @@ def test_every_stack_setting_is_documented() -> None:
     settings = list(stack_settings.settings())
     assert len(settings) > 100
     assert [setting.key for setting in settings if not setting.description] == []
-    assert [setting.section for setting in settings if not stack_settings.description(setting.section)] == []
+    assert [
+        setting.section for setting in settings if not stack_settings.description(setting.section)
+    ] == []
     assert [check.__name__ for check in CHECKS if not check.__doc__] == []
 
 
 def test_every_runtime_setting_has_a_description() -> None:
-    assert [name for name in Settings.model_fields if not runtime_settings.description(PREFIX + name.upper())] == []
+    assert [
+        name
+        for name in Settings.model_fields
+        if not runtime_settings.description(PREFIX + name.upper())
+    ] == []
 
 
 def test_every_variable_in_the_code_is_documented() -> None:
-    files = [path for folder in SOURCES for suffix in ("py", "toml") for path in (ROOT / folder).rglob(f"*.{suffix}")]
+    files = [
+        path
+        for folder in SOURCES
+        for suffix in ("py", "toml")
+        for path in (ROOT / folder).rglob(f"*.{suffix}")
+    ]
     variable = re.compile(rf"\b{PREFIX}[A-Z_]*[A-Z]\b(?!_)")
-    in_code = {name for path in files for name in variable.findall(path.read_text(encoding="utf-8"))}
+    in_code = {
+        name for path in files for name in variable.findall(path.read_text(encoding="utf-8"))
+    }
     assert len(in_code) > 30
-    assert set(variable.findall((ROOT / "docs" / "settings-runtime.md").read_text(encoding="utf-8"))) == in_code
+    assert (
+        set(variable.findall((ROOT / "docs" / "settings-runtime.md").read_text(encoding="utf-8")))
+        == in_code
+    )
 
 
 def test_every_alarm_and_notice_has_a_proof() -> None:
@@ -52,4 +72,8 @@ def test_every_alarm_and_notice_has_a_proof() -> None:
     assert {notice.kind for notice in found.values()} == set(alarms.KINDS)
     assert set(marked_tests(alarms.PATH)) <= set(alarms.KINDS)
     triggered = marked_tests(alarms.TRIGGERED)
-    assert [pattern for pattern in triggered if not any(fnmatch.fnmatchcase(name, pattern) for name in found)] == []
+    assert [
+        pattern
+        for pattern in triggered
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in found)
+    ] == []

@@ -11,17 +11,25 @@ MISTAKES = read()
 
 
 def test_results_are_current() -> None:
-    assert comparison.PAGE.read_text() == comparison.page(comparison.caught(MISTAKES)), f"run: {comparison.COMMAND}"
+    assert comparison.PAGE.read_text() == comparison.page(comparison.caught(MISTAKES)), (
+        f"run: {comparison.COMMAND}"
+    )
 
 
 def test_checkov_results_cover_every_mistake() -> None:
     version, caught = checkov.caught()
     assert version == checkov.VERSION
-    assert sorted(caught) == sorted(mistake.key for mistake in MISTAKES), f"run: {comparison.COMMAND} --checkov"
+    assert sorted(caught) == sorted(mistake.key for mistake in MISTAKES), (
+        f"run: {comparison.COMMAND} --checkov"
+    )
 
 
 def test_programs_differ_by_the_mistake() -> None:
-    templates = [(mistake.key, template) for mistake in MISTAKES for template in (mistake.terraform, mistake.pulumi)]
+    templates = [
+        (mistake.key, template)
+        for mistake in MISTAKES
+        for template in (mistake.terraform, mistake.pulumi)
+    ]
     assert len(templates) > 20
     for key, template in templates:
         broken, fixed = (variant(template, name) for name in VARIANTS)

@@ -5,7 +5,13 @@ from gatehouse_policies.analysis.iam.grammar import raw_statements
 
 from tests.iam_evaluation import Call, decide
 from tests.repository.iam_cases import REQUESTS
-from tests.repository.iam_requests import ADMINISTRATOR, ALLOW_ALL, OTHER_ACCOUNT_ROLE, Request, decision
+from tests.repository.iam_requests import (
+    ADMINISTRATOR,
+    ALLOW_ALL,
+    OTHER_ACCOUNT_ROLE,
+    Request,
+    decision,
+)
 from tools.docs.iam_documents import NAMES, documents, granted, reasons
 from tools.docs.permissions import RESOURCE_POLICIES
 
@@ -38,11 +44,19 @@ def test_no_role_trusts_a_person_or_another_account() -> None:
     for role in roles:
         for principal in (ADMINISTRATOR, OTHER_ACCOUNT_ROLE):
             call = Call(principal, "sts:AssumeRole", role.arn)
-            assert not decide(call, identity=[ALLOW_ALL], resource=role.trust, owner=NAMES.account, resource_decides=True).allowed
+            assert not decide(
+                call,
+                identity=[ALLOW_ALL],
+                resource=role.trust,
+                owner=NAMES.account,
+                resource_decides=True,
+            ).allowed
 
 
 @pytest.mark.requirement("CG-16")
-@pytest.mark.parametrize("action", ["s3:GetObject", "s3:PutObject", "s3:DeleteBucket", "s3:PutBucketPolicy"])
+@pytest.mark.parametrize(
+    "action", ["s3:GetObject", "s3:PutObject", "s3:DeleteBucket", "s3:PutBucketPolicy"]
+)
 def test_buckets_deny_plain_http_and_other_accounts(action: str) -> None:
     buckets = [policy for policy in documents().resource_policies if policy.kind == "bucket"]
     assert len(buckets) >= 3
@@ -51,7 +65,9 @@ def test_buckets_deny_plain_http_and_other_accounts(action: str) -> None:
         for principal, tls in ((ADMINISTRATOR, "false"), (OTHER_ACCOUNT_ROLE, "true")):
             for resource in (arn, f"{arn}/x"):
                 call = Call(principal, action, resource, {"aws:SecureTransport": tls})
-                assert not decide(call, identity=[ALLOW_ALL], resource=bucket.document, owner=NAMES.account).allowed, bucket.name
+                assert not decide(
+                    call, identity=[ALLOW_ALL], resource=bucket.document, owner=NAMES.account
+                ).allowed, bucket.name
 
 
 def test_reasons_are_given_for_granted_actions_only() -> None:
@@ -63,4 +79,6 @@ def test_reasons_are_given_for_granted_actions_only() -> None:
 def test_roles_outside_the_sandbox_have_reasons() -> None:
     unverified = granted(in_sandbox=False)
     assert len(unverified) >= 20
-    assert unverified - set(reasons()) == set(), "the sandbox does not assume this role: add a reason to tests/permissions.toml"
+    assert unverified - set(reasons()) == set(), (
+        "the sandbox does not assume this role: add a reason to tests/permissions.toml"
+    )

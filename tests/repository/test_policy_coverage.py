@@ -1,9 +1,19 @@
-"""Checks of other catalogues: four fifths are covered, every other check has a reason, and every claim of a rule was verified."""
+"""Checks of other catalogues: four fifths are covered, every other check has a reason, and every
+claim of a rule was verified.
+"""
 
 import pytest
 from gatehouse_policies.engine.rule import upstream_ids
 
-from tools.docs.upstream_coverage import PARTLY, REASONS, SERVICES, VERIFICATION, checksum, claims, covered
+from tools.docs.upstream_coverage import (
+    PARTLY,
+    REASONS,
+    SERVICES,
+    VERIFICATION,
+    checksum,
+    claims,
+    covered,
+)
 
 CHECKS = {id for ids in SERVICES.values() for id in ids}
 
@@ -29,4 +39,6 @@ def test_every_upstream_id_was_verified(catalogue: str) -> None:
     assert verified["method"] in ("run", "read")
     assert set(verified.get("exceptions", "").split()) <= claimed
     assert not set(verified.get("removed", "").split()) & claimed
-    assert checksum(catalogue) == verified["checksum"], "verify the new claims: tools/docs/upstream_verification.toml"
+    assert checksum(catalogue) == verified["checksum"], (
+        "verify the new claims: tools/docs/upstream_verification.toml"
+    )

@@ -58,7 +58,7 @@ else:
     manifests = json.loads((directory / "index.json").read_text())["manifests"]
     names = {{row["annotations"]["org.opencontainers.image.ref.name"]: row["digest"] for row in manifests}}
     file(words[2]).write_text((directory / names[tag]).read_text())
-'''
+'''  # noqa: E501
 
 
 def install(folder: Path) -> None:
@@ -70,11 +70,21 @@ def install(folder: Path) -> None:
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     env = {"PATH": f"{folder}:{os.environ['PATH']}"}
-    return subprocess.run([SCRIPT, *words], env=env, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        [SCRIPT, *words],
+        env=env,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 def calls(folder: Path, command: str) -> list[str]:
-    return [line for line in (folder / "calls").read_text().splitlines() if line.startswith(command)]
+    return [
+        line for line in (folder / "calls").read_text().splitlines() if line.startswith(command)
+    ]
 
 
 def put(folder: Path, repository: str, tag: str, manifest: str) -> str:
@@ -90,7 +100,11 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.requirement("TR-17", "SS-08")
 def test_promotion_keeps_digests_and_can_be_repeated(folder: Path) -> None:
-    tags = {"release-1": json.dumps({"index": 1}), "sha256-1.sig": "signature 1", "sha256-2.sig": "signature 2"}
+    tags = {
+        "release-1": json.dumps({"index": 1}),
+        "sha256-1.sig": "signature 1",
+        "sha256-2.sig": "signature 2",
+    }
     digests = {tag: put(folder, SOURCE, tag, manifest) for tag, manifest in tags.items()}
     assert run(folder, "save", SOURCE, "image", *tags).returncode == 0
     index = json.loads((folder / "image" / "index.json").read_text())
@@ -111,7 +125,9 @@ def test_partial_promotion_is_completed(folder: Path) -> None:
     put(folder, TARGET, "release-1", "image")
     assert run(folder, "save", SOURCE, "image", "release-1", "sha256-1.sig").returncode == 0
     assert run(folder, "load", "image", TARGET).returncode == 0
-    assert [call.rpartition(" ")[2] for call in calls(folder, "skopeo copy")][2:] == [f"docker://{TARGET}:sha256-1.sig"]
+    assert [call.rpartition(" ")[2] for call in calls(folder, "skopeo copy")][2:] == [
+        f"docker://{TARGET}:sha256-1.sig"
+    ]
 
 
 def test_tag_with_another_image_is_an_error(folder: Path) -> None:
@@ -129,7 +145,9 @@ def test_images_are_signed_once(folder: Path) -> None:
     assert run(folder, *words[:-1]).returncode == 0
     assert run(folder, *words).returncode == 0
     assert run(folder, *words).returncode == 0
-    assert calls(folder, "cosign sign") == [f"cosign sign --yes {SOURCE}@sha256:{number}" for number in (1, 2)]
+    assert calls(folder, "cosign sign") == [
+        f"cosign sign --yes {SOURCE}@sha256:{number}" for number in (1, 2)
+    ]
 
 
 @pytest.mark.parametrize("words", [("load", "image", TARGET), ("delete",), ()])

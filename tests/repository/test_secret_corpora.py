@@ -1,4 +1,6 @@
-"""Benchmark of the detection of secrets: labelled lines of a CredData checkout, and tests of detect-secrets."""
+"""Benchmark of the detection of secrets: labelled lines of a CredData checkout, and tests of
+detect-secrets.
+"""
 
 import hashlib
 import json
@@ -25,7 +27,9 @@ def commit(folder: Path) -> str:
     subprocess.run((*git, "init", "-q"), check=True)
     subprocess.run((*git, "add", "."), check=True)
     subprocess.run((*git, "commit", "-q", "-m", "settings"), check=True)
-    return subprocess.run((*git, "rev-parse", "HEAD"), check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        (*git, "rev-parse", "HEAD"), check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def test_labelled_settings_are_read_from_clone(tmp_path: Path) -> None:
@@ -37,11 +41,16 @@ def test_labelled_settings_are_read_from_clone(tmp_path: Path) -> None:
     (tmp_path / "meta").mkdir()
     (tmp_path / "snapshot.json").write_text(json.dumps({key: "https://github.com/acme/gateway"}))
     rows = "\n".join(f"{file_id},data/{file_id}.yml,{label}" for label in LABELS)
-    (tmp_path / "meta" / f"{zlib.crc32(bytes.fromhex(key)):08x}.csv").write_text(f"{FIELDS}\n{rows}\n")
+    (tmp_path / "meta" / f"{zlib.crc32(bytes.fromhex(key)):08x}.csv").write_text(
+        f"{FIELDS}\n{rows}\n"
+    )
 
     labels = labelled_settings(tmp_path, tmp_path / "clones", ["acme/gateway"])
 
-    assert labels == {("password", "hunter2-Prod"): True, ("token_url", "https://example.com/token"): False}
+    assert labels == {
+        ("password", "hunter2-Prod"): True,
+        ("token_url", "https://example.com/token"): False,
+    }
     assert measure(labels) == Result(secrets=1, others=1, found=1, false_alarms=0)
 
 
@@ -50,10 +59,19 @@ def test_tests_of_detect_secrets_are_read_without_running_them(tmp_path: Path) -
         [
             "import absent_module",
             "SECRET = 'm{{h}o'",
-            "CONFIG_TEST_CASES = [('apikey = {}'.format(SECRET), SECRET), ('password: ${link}', None), ('token = \"\"', None)]",
-            *(f"{name}_TEST_CASES = []" for name in ("GOLANG", "COMMON_C", "C_PLUS_PLUS", "QUOTES_REQUIRED")),
+            (
+                "CONFIG_TEST_CASES = [('apikey = {}'.format(SECRET), SECRET), ('password: "
+                "${link}', None), ('token = \"\"', None)]"
+            ),
+            *(
+                f"{name}_TEST_CASES = []"
+                for name in ("GOLANG", "COMMON_C", "C_PLUS_PLUS", "QUOTES_REQUIRED")
+            ),
         ]
     )
     (tmp_path / "keyword_test.py").write_text(source)
 
-    assert keyword_tests(tmp_path / "keyword_test.py") == {("apikey", "m{{h}o"): True, ("password", "${link}"): False}
+    assert keyword_tests(tmp_path / "keyword_test.py") == {
+        ("apikey", "m{{h}o"): True,
+        ("password", "${link}"): False,
+    }

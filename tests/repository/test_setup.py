@@ -15,14 +15,14 @@ INTERPRETER = """#!/bin/sh
 [ "$1" = --version ] && echo "Python {version}.0" && exit
 code='import sys; sys.version_info = ({tuple}, 0); sys.version = "{version}"; sys.executable = "{path}"; exec(sys.argv[1])'
 exec {python} -c "$code" "$2"
-"""
+"""  # noqa: E501
 #: Records the interpreter, and creates .venv.
 UV = """#!/bin/sh
 [ "$1" = --version ] && exit
 while [ "$1" != --python ]; do shift; done
 echo "$2" >> synced
 mkdir -p .venv/bin && touch .venv/bin/gatehouse && chmod 755 .venv/bin/gatehouse && cp "$2" .venv/bin/python
-"""
+"""  # noqa: E501
 
 
 @pytest.fixture
@@ -47,15 +47,21 @@ def executable(path: Path, text: str) -> Path:
 
 def interpreter(folder: Path, version: str, name: str = "") -> Path:
     path = folder / (name or f"python{version}")
-    text = INTERPRETER.format(version=version, tuple=version.replace(".", ", "), path=path, python=sys.executable)
+    text = INTERPRETER.format(
+        version=version, tuple=version.replace(".", ", "), path=path, python=sys.executable
+    )
     return executable(path, text)
 
 
 def setup(repository: Path, **variables: str) -> tuple[int, str, list[str]]:
-    """Exit code, standard error, and the names of the interpreters from which .venv was created so far."""
+    """Exit code, standard error, and the names of the interpreters from which .venv was created so
+    far.
+    """
     env = {"PATH": f"{repository / 'bin'}:/usr/bin:/bin", "HOME": os.devnull, **variables}
     command = [repository / "scripts" / "setup.sh"]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False, timeout=60
+    )
     synced = repository / "synced"
     names = [Path(line).name for line in synced.read_text().splitlines()] if synced.exists() else []
     return result.returncode, result.stderr.strip(), names

@@ -1,4 +1,6 @@
-"""scripts/setup.sh and scripts/build_web.sh: every failure is one line with the cause and the next step."""
+"""scripts/setup.sh and scripts/build_web.sh: every failure is one line with the cause and the next
+step.
+"""
 
 import shutil
 import subprocess
@@ -8,7 +10,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ("awk", "cat", "chmod", "cksum", "dirname", "find", "grep", "mkdir", "rm", "sed", "sort", "tail", "xargs")
+PROGRAMS = (
+    "awk",
+    "cat",
+    "chmod",
+    "cksum",
+    "dirname",
+    "find",
+    "grep",
+    "mkdir",
+    "rm",
+    "sed",
+    "sort",
+    "tail",
+    "xargs",
+)
 ENOUGH = "printf 'header\\n- 9000000 0 9000000 0%% /\\n'"
 INSTALLED = """
 mkdir -p .venv/lib/python3.11/site-packages .venv/bin
@@ -52,7 +68,9 @@ class Machine:
     def run(self, script: str = "setup.sh") -> "subprocess.CompletedProcess[str]":
         env = {"PATH": str(self.programs), "HOME": str(self.home), "LC_ALL": "POSIX"}
         command = ["/bin/sh", str(self.folder / "scripts" / script)]
-        return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(
+            command, env=env, capture_output=True, text=True, check=False, timeout=60
+        )
 
     def error(self, script: str = "setup.sh") -> str:
         """The only line of the error output."""
@@ -78,7 +96,10 @@ def test_full_disk_is_reported_before_a_download(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("output", "expected"),
     [
-        ("  cause: error sending request for url (https://pypi.org/simple/a/)", "Check the network"),
+        (
+            "  cause: error sending request for url (https://pypi.org/simple/a/)",
+            "Check the network",
+        ),
         ("  cause: invalid peer certificate: UnknownIssuer", "export SSL_CERT_FILE="),
         ("error: failed to write: No space left on device (os error 28)", "Free space"),
         ("error: The lockfile at `uv.lock` needs to be updated", " lock"),
@@ -94,7 +115,9 @@ def test_failed_installation_says_why(machine: Machine, output: str, expected: s
 
 def test_missing_venv_module_is_reported_with_its_package(machine: Machine) -> None:
     (machine.programs / "uv").unlink()
-    machine.program("python3", f'case "$*" in "-m venv"*) exit 1 ;; esac\nexec "{sys.executable}" "$@"')
+    machine.program(
+        "python3", f'case "$*" in "-m venv"*) exit 1 ;; esac\nexec "{sys.executable}" "$@"'
+    )
     assert "apt-get install python3-venv" in machine.error()
 
 
@@ -109,14 +132,19 @@ def test_packages_are_found_in_every_locale(machine: Machine) -> None:
     """Python reads these files in the encoding of the locale."""
     machine.run()
     (site,) = machine.folder.glob(".venv/lib/*/site-packages")
-    paths = {(site / file.read_text(encoding="ascii").strip()).resolve() for file in site.glob("*.pth")}
+    paths = {
+        (site / file.read_text(encoding="ascii").strip()).resolve() for file in site.glob("*.pth")
+    }
     assert paths == {machine.folder, machine.folder / "policies", machine.folder / "runtime"}
 
 
 def test_caches_are_local_if_the_home_directory_cannot_be_written(machine: Machine) -> None:
     machine.home.rmdir()
     machine.home.touch()
-    machine.program("uv", f'{INSTALLED}\nprintf "%s" "$XDG_CACHE_HOME" >cache; printf "%s" "$npm_config_cache" >npm')
+    machine.program(
+        "uv",
+        f'{INSTALLED}\nprintf "%s" "$XDG_CACHE_HOME" >cache; printf "%s" "$npm_config_cache" >npm',
+    )
     assert machine.run().returncode == 0
     assert (machine.folder / "cache").read_text() == str(machine.folder / ".gatehouse/cache")
     assert (machine.folder / "npm").read_text() == str(machine.folder / ".gatehouse/cache/npm")
@@ -125,4 +153,7 @@ def test_caches_are_local_if_the_home_directory_cannot_be_written(machine: Machi
 def test_missing_registry_of_the_web_ui_is_reported(machine: Machine) -> None:
     machine.program("node", "exit 0")
     machine.program("npm", "echo 'npm error code ENOTFOUND' >&2; exit 1")
-    assert "web UI not built: 'npm ci' failed: the package index cannot be reached" in machine.error("build_web.sh")
+    assert (
+        "web UI not built: 'npm ci' failed: the package index cannot be reached"
+        in machine.error("build_web.sh")
+    )

@@ -1,4 +1,6 @@
-"""The lines about skipped tests at the end of a run, with and without pytest-xdist, and the exit code in CI."""
+"""The lines about skipped tests at the end of a run, with and without pytest-xdist, and the exit
+code in CI.
+"""
 
 import os
 import subprocess
@@ -33,11 +35,35 @@ PLUGINS = ("-p", "tests.skip_report", "-p", "xdist.plugin")
 
 def run(folder: Path, *options: str, ci: str) -> tuple[int, list[str]]:
     (folder / "test_it.py").write_text(TESTS)
-    command = [sys.executable, "-m", "pytest", *PLUGINS, "--rootdir", str(folder), *options, str(folder)]
-    environment = {**os.environ, "CI": ci, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *PLUGINS,
+        "--rootdir",
+        str(folder),
+        *options,
+        str(folder),
+    ]
+    environment = {
+        **os.environ,
+        "CI": ci,
+        "PYTHONPATH": str(ROOT),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     environment.pop("PYTEST_XDIST_WORKER", None)
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    return result.returncode, [line for line in result.stdout.splitlines() if line.startswith(("skipped ", "error:"))]
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return result.returncode, [
+        line for line in result.stdout.splitlines() if line.startswith(("skipped ", "error:"))
+    ]
 
 
 def test_reasons_are_listed_with_their_numbers(tmp_path: Path) -> None:

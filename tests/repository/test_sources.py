@@ -7,8 +7,20 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("components", "policies", "sandbox", "release", "tools", "runtime/gatehouse", "runtime/functions")
-SOURCES = {path: path.read_text(encoding="utf-8") for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
+PACKAGES = (
+    "components",
+    "policies",
+    "sandbox",
+    "release",
+    "tools",
+    "runtime/gatehouse",
+    "runtime/functions",
+)
+SOURCES = {
+    path: path.read_text(encoding="utf-8")
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
 VAGUE_NAMES = {"utils", "util", "helpers", "common", "misc", "manager"}
 
 
@@ -22,7 +34,16 @@ def test_modules_have_specific_names() -> None:
 
 
 def test_modules_have_a_docstring() -> None:
-    assert offenders([path for path, text in SOURCES.items() if text.strip() and not ast.get_docstring(ast.parse(text))]) == []
+    assert (
+        offenders(
+            [
+                path
+                for path, text in SOURCES.items()
+                if text.strip() and not ast.get_docstring(ast.parse(text))
+            ]
+        )
+        == []
+    )
 
 
 def test_no_work_is_left_undone() -> None:
@@ -41,7 +62,10 @@ def test_engine_installs_packages_with_uv() -> None:
         )
         for path in ROOT.glob(pattern)
     ]
-    runtimes = {project: yaml.safe_load(project.read_text(encoding="utf-8"))["runtime"] for project in projects}
+    runtimes = {
+        project: yaml.safe_load(project.read_text(encoding="utf-8"))["runtime"]
+        for project in projects
+    }
     in_python = {project: runtime for project, runtime in runtimes.items() if runtime != "yaml"}
     assert len(in_python) >= 5
     for project, runtime in in_python.items():

@@ -1,4 +1,6 @@
-"""Supply chain: pinned base images and installers, the audit of dependencies, the update bot, and zizmor's checks."""
+"""Supply chain: pinned base images and installers, the audit of dependencies, the update bot, and
+zizmor's checks.
+"""
 
 from __future__ import annotations
 
@@ -29,27 +31,43 @@ def source(path: str) -> str:
 
 @pytest.mark.requirement("CG-14")
 def test_base_images_are_pinned_by_digest() -> None:
-    references = re.findall(r"^FROM (\S+)(?: AS (\S+))?", source("runtime/Dockerfile"), re.MULTILINE)
+    references = re.findall(
+        r"^FROM (\S+)(?: AS (\S+))?", source("runtime/Dockerfile"), re.MULTILINE
+    )
     stages = {stage for _, stage in references}
     images = [image for image, _ in references if image not in stages]
     assert [image.partition("@")[0] for image in images] == ["python:3.12-slim", "node:22-slim"]
-    assert [image for image in images if not re.fullmatch(r"[a-z]+:[\w.-]+@sha256:[0-9a-f]{64}", image)] == []
+    assert [
+        image for image in images if not re.fullmatch(r"[a-z]+:[\w.-]+@sha256:[0-9a-f]{64}", image)
+    ] == []
 
 
 def test_image_workflow_rejects_a_base_image_without_digest(tmp_path: Path) -> None:
     steps = yaml.safe_load(source(".github/workflows/image.yml"))["jobs"]["build"]["steps"]
-    (script,) = [step["run"] for step in steps if step.get("name") == "Verify that base images are pinned by digest"]
+    (script,) = [
+        step["run"]
+        for step in steps
+        if step.get("name") == "Verify that base images are pinned by digest"
+    ]
     index = json.dumps({"manifests": [{"platform": {"os": "linux", "architecture": "arm64"}}]})
-    for name, text in (("docker", f"#!/bin/sh\necho '{index}'\n"), ("jq", '#!/bin/sh\ngrep arm64 "$3"\n')):
+    for name, text in (
+        ("docker", f"#!/bin/sh\necho '{index}'\n"),
+        ("jq", '#!/bin/sh\ngrep arm64 "$3"\n'),
+    ):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     (tmp_path / "runtime").mkdir()
 
     def status(dockerfile: str) -> int:
         (tmp_path / "runtime" / "Dockerfile").write_text(dockerfile)
-        env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+        env = {
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+        }
         command = ["bash", "-e", "-c", script]
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=False, timeout=30).returncode
+        return subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, check=False, timeout=30
+        ).returncode
 
     assert status(source("runtime/Dockerfile")) == 0
     assert "python:3.12-slim@sha256:" in (tmp_path / "summary.md").read_text()
@@ -62,13 +80,19 @@ def test_installers_are_pinned_by_hash() -> None:
     files = sorted(REQUIREMENTS.glob("*.txt"))
     assert [file.stem for file in files] == ["node", "uv"]
     for file in files:
-        entry = "".join(line for line in file.read_text().splitlines(keepends=True) if not line.startswith("#"))
-        assert re.fullmatch(r"[\w-]+==[\d.]+(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n", entry), file
+        entry = "".join(
+            line for line in file.read_text().splitlines(keepends=True) if not line.startswith("#")
+        )
+        assert re.fullmatch(r"[\w-]+==[\d.]+(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n", entry), (
+            file
+        )
     for folder in audit.NPM_FOLDERS:
         packages = json.loads(source(f"{folder}/package-lock.json"))["packages"]
         hashes = {name: package.get("integrity", "") for name, package in packages.items() if name}
         assert hashes
-        assert [name for name, digest in hashes.items() if not digest.startswith("sha512-")] == [], folder
+        assert [
+            name for name, digest in hashes.items() if not digest.startswith("sha512-")
+        ] == [], folder
 
 
 @pytest.mark.parametrize("path", ["scripts/setup.sh", "scripts/build_web.sh", "runtime/Dockerfile"])
@@ -76,7 +100,9 @@ def test_installations_require_hashes(path: str) -> None:
     commands = re.findall(r"\bpip install (?:[^\n]*\\\n)*[^\n]*", source(path))
     assert commands
     for command in commands:
-        assert {"--require-hashes", "--only-binary", ":all:", "--requirement"} <= set(command.split()), command
+        assert {"--require-hashes", "--only-binary", ":all:", "--requirement"} <= set(
+            command.split()
+        ), command
     files = set(re.findall(r"scripts/requirements/[\w.]+", source(path)))
     assert files
     assert [file for file in files if not (ROOT / file).is_file()] == []
@@ -91,7 +117,9 @@ def test_update_bot_covers_every_ecosystem() -> None:
         ("docker", "/runtime"),
         ("github-actions", "/"),
     }
-    assert [update["directory"] for update in updates if update["cooldown"]["default-days"] < 7] == []
+    assert [
+        update["directory"] for update in updates if update["cooldown"]["default-days"] < 7
+    ] == []
 
 
 def zizmor(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -107,9 +135,20 @@ def test_zizmor_reports_nothing() -> None:
 def test_zizmor_reports_a_dangerous_workflow(tmp_path: Path) -> None:
     folder = tmp_path / ".github" / "workflows"
     folder.mkdir(parents=True)
-    checkout = {"uses": "actions/checkout@v4", "with": {"ref": "${{ github.event.pull_request.head.sha }}"}}
-    job = {"runs-on": "ubuntu-24.04", "steps": [checkout, {"run": "echo ${{ github.event.pull_request.title }}"}]}
-    workflow = {"name": "x", "on": "pull_request_target", "permissions": "write-all", "jobs": {"x": job}}
+    checkout = {
+        "uses": "actions/checkout@v4",
+        "with": {"ref": "${{ github.event.pull_request.head.sha }}"},
+    }
+    job = {
+        "runs-on": "ubuntu-24.04",
+        "steps": [checkout, {"run": "echo ${{ github.event.pull_request.title }}"}],
+    }
+    workflow = {
+        "name": "x",
+        "on": "pull_request_target",
+        "permissions": "write-all",
+        "jobs": {"x": job},
+    }
     (folder / "x.yml").write_text(yaml.safe_dump(workflow))
     output = zizmor(tmp_path)
     assert output.returncode != 0
@@ -119,7 +158,9 @@ def test_zizmor_reports_a_dangerous_workflow(tmp_path: Path) -> None:
 
 @contextmanager
 def database(*, vulnerable: bool) -> Iterator[str]:
-    """An OSV database and npm registry. `vulnerable`: reports one vulnerability each of the packages pyyaml and vue."""
+    """An OSV database and npm registry. `vulnerable`: reports one vulnerability each of the
+    packages pyyaml and vue.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -128,10 +169,33 @@ def database(*, vulnerable: bool) -> Iterator[str]:
                 names = [query["package"]["name"] for query in json.loads(body)["queries"]]
                 assert "pyyaml" in names
                 found = {"vulns": [{"id": "GHSA-test", "modified": "2026-01-01T00:00:00Z"}]}
-                self._send({"results": [found if vulnerable and name == "pyyaml" else {} for name in names]})
+                self._send(
+                    {
+                        "results": [
+                            found if vulnerable and name == "pyyaml" else {} for name in names
+                        ]
+                    }
+                )
             elif vulnerable:
-                advisory = {"id": 1, "url": "https://db.example/1", "title": "t", "severity": "high", "vulnerable_versions": "*"}
-                self._send({"vue": [{**advisory, "name": "vue", "cwe": [], "cvss": {"score": 9, "vectorString": None}}]})
+                advisory = {
+                    "id": 1,
+                    "url": "https://db.example/1",
+                    "title": "t",
+                    "severity": "high",
+                    "vulnerable_versions": "*",
+                }
+                self._send(
+                    {
+                        "vue": [
+                            {
+                                **advisory,
+                                "name": "vue",
+                                "cwe": [],
+                                "cvss": {"score": 9, "vectorString": None},
+                            }
+                        ]
+                    }
+                )
             else:
                 self._send({})
 
@@ -141,7 +205,14 @@ def database(*, vulnerable: bool) -> Iterator[str]:
                 return
             ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "99.0"}]}]
             affected = [{"package": {"ecosystem": "PyPI", "name": "pyyaml"}, "ranges": ranges}]
-            self._send({"id": "GHSA-test", "summary": "Runs code", "modified": "2026-01-01T00:00:00Z", "affected": affected})
+            self._send(
+                {
+                    "id": "GHSA-test",
+                    "summary": "Runs code",
+                    "modified": "2026-01-01T00:00:00Z",
+                    "affected": affected,
+                }
+            )
 
         def _send(self, document: dict[str, Any]) -> None:
             body = json.dumps(document).encode()
@@ -164,10 +235,17 @@ def database(*, vulnerable: bool) -> Iterator[str]:
 @pytest.mark.requirement("CG-14")
 @pytest.mark.parametrize(
     ("vulnerable", "status", "expected"),
-    [(False, 0, ["0 known vulnerabilities"]), (True, 1, ["GHSA-test, Runs code (fixed in: 99.0)", "vue: high"])],
+    [
+        (False, 0, ["0 known vulnerabilities"]),
+        (True, 1, ["GHSA-test, Runs code (fixed in: 99.0)", "vue: high"]),
+    ],
 )
 def test_audit_reports_vulnerabilities(
-    vulnerable: bool, status: int, expected: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    vulnerable: bool,
+    status: int,
+    expected: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with database(vulnerable=vulnerable) as url:
         monkeypatch.setenv("npm_config_registry", url)
@@ -177,7 +255,9 @@ def test_audit_reports_vulnerabilities(
     assert "NOT AUDITED" not in output
 
 
-def test_audit_without_a_database_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_audit_without_a_database_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:1")
     monkeypatch.setenv("npm_config_fetch_retries", "0")
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")

@@ -1,4 +1,6 @@
-"""GitHub workflows: pinned actions, least privilege, OIDC roles, no expressions in scripts, and the order of the stacks."""
+"""GitHub workflows: pinned actions, least privilege, OIDC roles, no expressions in scripts, and the
+order of the stacks.
+"""
 
 import os
 import re
@@ -16,7 +18,10 @@ from components.settings.checks import DELIVERY_ROLLOUT_MAX_MINUTES
 from release.signature import WORKFLOW
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
+TEXTS = {
+    path.stem: path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+}
 # YAML 1.1 parses a workflow's `on` as the boolean true.
 WORKFLOWS: dict[str, dict[Any, Any]] = {name: yaml.safe_load(text) for name, text in TEXTS.items()}
 
@@ -40,7 +45,9 @@ def scripts(workflow: str) -> str:
 
 @pytest.mark.requirement("CG-14")
 def test_actions_are_pinned_to_a_commit() -> None:
-    lines = [line for text in TEXTS.values() for line in text.splitlines() if re.search(r"\buses:", line)]
+    lines = [
+        line for text in TEXTS.values() for line in text.splitlines() if re.search(r"\buses:", line)
+    ]
     external = [line for line in lines if "./.github/workflows/" not in line]
     assert len(external) > 5
     pinned = re.compile(r"uses: [\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
@@ -49,7 +56,11 @@ def test_actions_are_pinned_to_a_commit() -> None:
 
 def test_workflows_have_least_privilege() -> None:
     """The permissions of each job, besides reading the contents of the repository."""
-    assert [name for name, workflow in WORKFLOWS.items() if workflow["permissions"] != {"contents": "read"}] == []
+    assert [
+        name
+        for name, workflow in WORKFLOWS.items()
+        if workflow["permissions"] != {"contents": "read"}
+    ] == []
     granted = {name: {**job["permissions"]} for name, job in jobs() if "permissions" in job}
     assert {permissions.pop("contents", "read") for permissions in granted.values()} == {"read"}
     assert granted == {
@@ -67,27 +78,42 @@ def test_workflows_have_least_privilege() -> None:
 
 
 def test_checkouts_do_not_persist_credentials() -> None:
-    checkouts = [step for name in WORKFLOWS for step in steps(name) if "actions/checkout@" in step.get("uses", "")]
+    checkouts = [
+        step
+        for name in WORKFLOWS
+        for step in steps(name)
+        if "actions/checkout@" in step.get("uses", "")
+    ]
     assert checkouts
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
 def test_jobs_have_a_timeout() -> None:
-    assert [name for name, job in jobs() if "timeout-minutes" not in job and "uses" not in job] == []
+    assert [
+        name for name, job in jobs() if "timeout-minutes" not in job and "uses" not in job
+    ] == []
 
 
 def test_scripts_contain_no_expressions() -> None:
-    """Values reach scripts through the environment, so that a branch name cannot inject a command."""
+    """Values reach scripts through the environment, so that a branch name cannot inject a
+    command.
+    """
     assert [name for name in WORKFLOWS if "${{" in scripts(name)] == []
 
 
 @pytest.mark.requirement("ECS-01")
 def test_aws_access_uses_oidc_roles() -> None:
-    assert [name for name, text in TEXTS.items() if re.search(r"aws[-_](secret[-_])?access[-_]", text, re.IGNORECASE)] == []
+    assert [
+        name
+        for name, text in TEXTS.items()
+        if re.search(r"aws[-_](secret[-_])?access[-_]", text, re.IGNORECASE)
+    ] == []
     with_role = [
         (name, job)
         for name, job in jobs()
-        if any("configure-aws-credentials@" in step.get("uses", "") for step in job.get("steps", []))
+        if any(
+            "configure-aws-credentials@" in step.get("uses", "") for step in job.get("steps", [])
+        )
     ]
     assert with_role
     for name, job in with_role:
@@ -96,14 +122,19 @@ def test_aws_access_uses_oidc_roles() -> None:
 
 
 def test_guide_lists_every_variable_and_secret() -> None:
-    used = {name for text in TEXTS.values() for name in re.findall(r"\b(?:vars|secrets)\.(\w+)", text)}
+    used = {
+        name for text in TEXTS.values() for name in re.findall(r"\b(?:vars|secrets)\.(\w+)", text)
+    }
     guide = (ROOT / "docs" / "guides" / "deploy.md").read_text(encoding="utf-8")
     section = guide.partition("\n## 6. ")[2].partition("\n## ")[0]
     assert set(re.findall(r"`((?:AWS|PULUMI|ARTIFACT)_[A-Z_]+)`", section)) == used
 
 
 def test_checks_run_with_the_oldest_and_the_newest_supported_python() -> None:
-    bounds = re.search(r"\(3, (\d+)\) <= sys.version_info\[:2\] <= \(3, (\d+)\)", (ROOT / "scripts/setup.sh").read_text())
+    bounds = re.search(
+        r"\(3, (\d+)\) <= sys.version_info\[:2\] <= \(3, (\d+)\)",
+        (ROOT / "scripts/setup.sh").read_text(),
+    )
     assert bounds is not None
     oldest, newest = (f"3.{minor}" for minor in bounds.groups())
     assert WORKFLOWS["check"]["jobs"]["check"]["strategy"]["matrix"]["python"] == [oldest, newest]
@@ -113,27 +144,51 @@ def test_checks_run_with_the_oldest_and_the_newest_supported_python() -> None:
 def test_forks_get_no_role_and_no_secret() -> None:
     events = {name: set(workflow[True]) for name, workflow in WORKFLOWS.items()}
     assert [
-        name for name, triggers in events.items() if triggers & {"pull_request_target", "workflow_run", "issue_comment"}
+        name
+        for name, triggers in events.items()
+        if triggers & {"pull_request_target", "workflow_run", "issue_comment"}
     ] == []
-    with_secrets = {name for name, triggers in events.items() if "pull_request" in triggers and "secrets." in TEXTS[name]}
+    with_secrets = {
+        name
+        for name, triggers in events.items()
+        if "pull_request" in triggers and "secrets." in TEXTS[name]
+    }
     assert with_secrets == {"preview"}
     for name, job in WORKFLOWS["preview"]["jobs"].items():
-        assert job["if"].endswith("github.event.pull_request.head.repo.full_name == github.repository"), name
+        assert job["if"].endswith(
+            "github.event.pull_request.head.repo.full_name == github.repository"
+        ), name
 
 
 def test_workflows_that_need_settings_do_nothing_without_them() -> None:
-    """A job is skipped if a job that it needs is skipped. A condition cannot read the variables of an environment."""
+    """A job is skipped if a job that it needs is skipped. A condition cannot read the variables of
+    an environment.
+    """
     for workflow in ("deploy", "drift", "image", "preview"):
-        first = {name: job for name, job in WORKFLOWS[workflow]["jobs"].items() if "needs" not in job}
+        first = {
+            name: job for name, job in WORKFLOWS[workflow]["jobs"].items() if "needs" not in job
+        }
         conditions = {name: job.get("if", "").partition(" && ")[0] for name, job in first.items()}
         assert set(conditions.values()) == {"vars.AWS_DELIVERY == 'true'"}, workflow
-        assert "always()" not in "".join(job.get("if", "") for job in WORKFLOWS[workflow]["jobs"].values())
+        assert "always()" not in "".join(
+            job.get("if", "") for job in WORKFLOWS[workflow]["jobs"].values()
+        )
     others = {name for name, text in TEXTS.items() if re.search(r"\b(?:vars|secrets)\.", text)}
-    assert others == {"deploy", "drift", "image", "preview", "release"}  # deploy.yml calls release.yml
+    assert others == {
+        "deploy",
+        "drift",
+        "image",
+        "preview",
+        "release",
+    }  # deploy.yml calls release.yml
 
 
 def test_secrets_belong_to_an_environment() -> None:
-    using = [(name, job) for name, job in jobs() if "secrets." in yaml.safe_dump(job) and "uses" not in job]
+    using = [
+        (name, job)
+        for name, job in jobs()
+        if "secrets." in yaml.safe_dump(job) and "uses" not in job
+    ]
     assert {name for name, _ in using} == {"drift/drift", "preview/preview", "release/release"}
     assert [name for name, job in using if "environment" not in job] == []
     assert [name for name, text in TEXTS.items() if re.search(r"secrets:\s*inherit", text)] == []
@@ -141,28 +196,49 @@ def test_secrets_belong_to_an_environment() -> None:
 
 @pytest.mark.requirement("ECS-01")
 def test_previews_wait_for_reviewers() -> None:
-    """The preview runs code of a pull request with credentials. The scheduled comparison uses another environment."""
+    """The preview runs code of a pull request with credentials. The scheduled comparison uses
+    another environment.
+    """
     preview = WORKFLOWS["preview"]["jobs"]
     assert preview["preview"]["needs"] == "reviewers"
     assert preview["preview"]["environment"] == "${{ matrix.stack }}-preview"
     script = preview["reviewers"]["steps"][0]["run"]
-    assert re.findall(r"for stack in (.*); do", script) == [" ".join(preview["preview"]["strategy"]["matrix"]["stack"])]
+    assert re.findall(r"for stack in (.*); do", script) == [
+        " ".join(preview["preview"]["strategy"]["matrix"]["stack"])
+    ]
     (drift,) = WORKFLOWS["drift"]["jobs"].values()
     assert drift["environment"] == "${{ matrix.stack }}-drift"
 
 
 @pytest.mark.parametrize(
-    ("rules", "status"), [("branch_policy required_reviewers", 0), ("required_reviewers", 0), ("branch_policy", 1), ("", 1)]
+    ("rules", "status"),
+    [
+        ("branch_policy required_reviewers", 0),
+        ("required_reviewers", 0),
+        ("branch_policy", 1),
+        ("", 1),
+    ],
 )
-def test_environment_without_reviewers_stops_the_preview(tmp_path: Path, rules: str, status: int) -> None:
+def test_environment_without_reviewers_stops_the_preview(
+    tmp_path: Path, rules: str, status: int
+) -> None:
     gh = tmp_path / "gh"
     gh.write_text(f"#!/bin/sh\necho '{rules}'\n")
     gh.chmod(0o755)
     script = WORKFLOWS["preview"]["jobs"]["reviewers"]["steps"][0]["run"]
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_REPOSITORY": "example/gatehouse"}
-    result = subprocess.run(["bash", "-e", "-c", script], env=env, capture_output=True, text=True, check=False, timeout=30)
+    result = subprocess.run(
+        ["bash", "-e", "-c", script],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
     assert result.returncode == status
-    assert ("Set required reviewers in Settings > Environments > dev-preview" in result.stdout) == bool(status)
+    assert (
+        "Set required reviewers in Settings > Environments > dev-preview" in result.stdout
+    ) == bool(status)
 
 
 @pytest.mark.requirement("SS-08", "TR-17")
@@ -176,12 +252,19 @@ def test_stacks_are_deployed_in_order() -> None:
     (release,) = WORKFLOWS["release"]["jobs"].values()
     assert release["environment"] == "${{ inputs.stack }}"
     assert release["concurrency"]["cancel-in-progress"] is False
-    assert release["steps"][-1]["run"] == 'exec .venv/bin/python -m release deploy --env "$STACK" --yes --rollback'
+    assert (
+        release["steps"][-1]["run"]
+        == 'exec .venv/bin/python -m release deploy --env "$STACK" --yes --rollback'
+    )
 
 
 def test_credentials_outlast_the_deployment() -> None:
     (release,) = WORKFLOWS["release"]["jobs"].values()
-    (credentials,) = (step["with"] for step in release["steps"] if "configure-aws-credentials@" in step.get("uses", ""))
+    (credentials,) = (
+        step["with"]
+        for step in release["steps"]
+        if "configure-aws-credentials@" in step.get("uses", "")
+    )
     _, session_s = ROLES[DEPLOY]
     assert credentials["role-duration-seconds"] == session_s
     assert DELIVERY_ROLLOUT_MAX_MINUTES < release["timeout-minutes"] < session_s / 60
@@ -198,19 +281,29 @@ def test_image_is_scanned_and_signed_by_digest() -> None:
         'registry.sh sign "$REGISTRY/$REPOSITORY" "$identity" "$INDEX" "$IMAGE"',
     ):
         assert option in script
-    commands = ("buildx build", "describe-image-scan-findings", "registry.sh sign", "registry.sh save")
+    commands = (
+        "buildx build",
+        "describe-image-scan-findings",
+        "registry.sh sign",
+        "registry.sh save",
+    )
     order = [script.index(command) for command in commands]
     assert order == sorted(order)
-    attested = [step["with"] for step in steps("image") if "actions/attest@" in step.get("uses", "")]
+    attested = [
+        step["with"] for step in steps("image") if "actions/attest@" in step.get("uses", "")
+    ]
     assert [options.get("sbom-path") for options in attested] == [None, "sbom.spdx.json"]
-    assert {options["subject-digest"] for options in attested} == {"${{ steps.scan.outputs.digest }}"}
+    assert {options["subject-digest"] for options in attested} == {
+        "${{ steps.scan.outputs.digest }}"
+    }
 
 
 @pytest.mark.requirement("SS-08", "TR-17")
 def test_image_is_built_once_and_promoted_by_digest() -> None:
     image = WORKFLOWS["image"]["jobs"]
     declared = {
-        name: (job["environment"], job.get("needs"), job.get("strategy", {}).get("matrix")) for name, job in image.items()
+        name: (job["environment"], job.get("needs"), job.get("strategy", {}).get("matrix"))
+        for name, job in image.items()
     }
     assert declared == {
         "build": ("dev-image", None, None),
@@ -218,7 +311,10 @@ def test_image_is_built_once_and_promoted_by_digest() -> None:
     }
     promotion = "\n".join(step.get("run", "") for step in image["promote"]["steps"])
     assert "buildx build" not in promotion
-    order = [promotion.index(command) for command in ("docker login", "registry.sh load", 'cosign" verify')]
+    order = [
+        promotion.index(command)
+        for command in ("docker login", "registry.sh load", 'cosign" verify')
+    ]
     assert order == sorted(order)
     verified = image["promote"]["steps"][-1]
     assert verified["env"] == {"DIGEST": "${{ needs.build.outputs.digest }}"}
@@ -230,7 +326,9 @@ def test_image_is_built_once_and_promoted_by_digest() -> None:
 def test_deployments_verify_the_signature() -> None:
     """`make deploy` verifies the signature of the workflow that signs, and needs cosign."""
     assert WORKFLOWS["image"][True]["push"]["branches"] == [WORKFLOW.rpartition("/")[2]]
-    assert (ROOT / WORKFLOW.partition("@")[0]).samefile(ROOT / ".github" / "workflows" / "image.yml")
+    assert (ROOT / WORKFLOW.partition("@")[0]).samefile(
+        ROOT / ".github" / "workflows" / "image.yml"
+    )
     assert "go install github.com/sigstore/cosign" in scripts("release")
     assert "UNSIGNED" not in scripts("release")
     versions = set(re.findall(r"cosign/v2/cmd/cosign@(v[\d.]+)", TEXTS["image"] + TEXTS["release"]))
@@ -246,7 +344,14 @@ def test_scripts_are_valid_and_name_executable_files() -> None:
     assert WORKFLOWS
     for name in WORKFLOWS:
         for script in (step["run"] for step in steps(name) if "run" in step):
-            syntax = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False, timeout=30)
+            syntax = subprocess.run(
+                ["bash", "-n"],
+                input=script,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=30,
+            )
             assert syntax.returncode == 0, f"{name}: {syntax.stderr}"
             files = re.findall(r"(?<![\w./])(scripts/[\w.-]+)", script)
             assert [file for file in files if not os.access(ROOT / file, os.X_OK)] == [], name
@@ -266,30 +371,51 @@ def test_engine_does_not_change_the_lock_file() -> None:
 
 
 def fake_gh(folder: Path, existing: str) -> dict[str, str]:
-    """The environment of a script with a `gh` that records its calls in `calls` and finds `existing`."""
+    """The environment of a script with a `gh` that records its calls in `calls` and finds
+    `existing`.
+    """
     gh = folder / "gh"
     gh.write_text(
         '#!/bin/sh\nprintf "%s\\n" "$*" >> calls\n'
         f'case "$*" in "issue list"*|"api --paginate"*) printf "%s" "{existing}" ;; esac\n'
     )
     gh.chmod(0o755)
-    return {"PATH": f"{folder}:{os.environ['PATH']}", "GITHUB_REPOSITORY": "acme/gatehouse", "STACK": "dev", "NUMBER": "7"}
+    return {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "GITHUB_REPOSITORY": "acme/gatehouse",
+        "STACK": "dev",
+        "NUMBER": "7",
+    }
 
 
 @pytest.mark.parametrize(
     ("workflow", "step", "existing", "call"),
     [
-        ("drift", "Open or update the issue of the stack", "", "issue create --repo acme/gatehouse --title Drift in dev"),
+        (
+            "drift",
+            "Open or update the issue of the stack",
+            "",
+            "issue create --repo acme/gatehouse --title Drift in dev",
+        ),
         ("drift", "Open or update the issue of the stack", "12", "issue edit 12"),
         ("preview", "Comment", "", "pr comment 7"),
         ("preview", "Comment", "34", "api --method PATCH repos/acme/gatehouse/issues/comments/34"),
     ],
 )
-def test_existing_issue_or_comment_is_updated(tmp_path: Path, workflow: str, step: str, existing: str, call: str) -> None:
+def test_existing_issue_or_comment_is_updated(
+    tmp_path: Path, workflow: str, step: str, existing: str, call: str
+) -> None:
     (script,) = (entry["run"] for entry in steps(workflow) if entry.get("name") == step)
     (tmp_path / "preview.txt").write_text("no changes\n")
     env = fake_gh(tmp_path, existing)
-    subprocess.run(["bash", "-e", "-c", script], env=env, cwd=tmp_path, capture_output=True, check=True, timeout=30)
+    subprocess.run(
+        ["bash", "-e", "-c", script],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len(calls) == 2
     assert calls[-1].startswith(call)
@@ -298,6 +424,10 @@ def test_existing_issue_or_comment_is_updated(tmp_path: Path, workflow: str, ste
 def test_guide_names_every_variable_and_secret() -> None:
     guide = (ROOT / "docs" / "guides" / "deploy.md").read_text(encoding="utf-8")
     pipeline = [TEXTS[name] for name in ("deploy", "release", "preview", "drift", "image")]
-    used = {name for text in pipeline for name in re.findall(r"\$\{\{ (?:vars|secrets)\.(\w+) \}\}", text)}
+    used = {
+        name
+        for text in pipeline
+        for name in re.findall(r"\$\{\{ (?:vars|secrets)\.(\w+) \}\}", text)
+    }
     assert {"AWS_ACCOUNT", "PULUMI_CONFIG_PASSPHRASE"} <= used
     assert {name for name in used if f"`{name}`" not in guide} == set()

@@ -1,4 +1,6 @@
-"""Tokens of every kind, and the places of requests in which clients can send them by mistake, from the declared endpoints."""
+"""Tokens of every kind, and the places of requests in which clients can send them by mistake, from
+the declared endpoints.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,10 @@ def _admin(prefix: str) -> str:
 
 
 def _jwt() -> str:
-    parts = (json.dumps(part).encode() for part in ({"alg": "ES256", "typ": "JWT"}, {"sub": secrets.token_hex(8)}))
+    parts = (
+        json.dumps(part).encode()
+        for part in ({"alg": "ES256", "typ": "JWT"}, {"sub": secrets.token_hex(8)})
+    )
     encoded = (base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
     return ".".join((*encoded, secrets.token_urlsafe(48)))
 
@@ -51,8 +56,18 @@ TOKENS = [
         (Kind.CORE_SECRET, CORE_PREFIX + secrets.token_urlsafe(32)),
         (Kind.SIGNING_SECRET, secret_text(secrets.token_bytes(32))),
         (Kind.WEBHOOK_SECRET, webhook_secret_text(secrets.token_bytes(32))),
-        (Kind.LINK, LinkToken.create("abcdef", "5tRw0aB9xK2m7HqYc1dZ8e", secrets.token_bytes).url("http://127.0.0.1:1")),
-        (Kind.LINK, SubmissionToken.create("2mKq8ZrT4vB6nX0sWc9yEd", secrets.token_bytes).url("http://127.0.0.1:1")),
+        (
+            Kind.LINK,
+            LinkToken.create("abcdef", "5tRw0aB9xK2m7HqYc1dZ8e", secrets.token_bytes).url(
+                "http://127.0.0.1:1"
+            ),
+        ),
+        (
+            Kind.LINK,
+            SubmissionToken.create("2mKq8ZrT4vB6nX0sWc9yEd", secrets.token_bytes).url(
+                "http://127.0.0.1:1"
+            ),
+        ),
         (Kind.JSON_WEB_TOKEN, _jwt()),
     )
 ]
@@ -65,8 +80,8 @@ def tokens() -> Iterator[tuple[Kind, str, str]]:
 
 @dataclass(frozen=True)
 class TextField:
-    """A place for text in a body. `name` in `place`: `[]` for an item of an array, `{}` for a value of an object with any names,
-    and `{name}` for such a name."""
+    """A place for text in a body. `name` in `place`: `[]` for an item of an array, `{}` for a value
+    of an object with any names, and `{name}` for such a name."""
 
     endpoint: Endpoint
     place: Place
@@ -91,7 +106,11 @@ def text_fields(endpoint: Endpoint) -> list[TextField]:
     """Every place for text in the body of an endpoint."""
     if endpoint.body is None:
         return []
-    return [TextField(endpoint, place) for place in dict.fromkeys(_places(inspect.type_info(endpoint.body))) if place]
+    return [
+        TextField(endpoint, place)
+        for place in dict.fromkeys(_places(inspect.type_info(endpoint.body)))
+        if place
+    ]
 
 
 def query_fields(endpoint: Endpoint) -> list[str]:

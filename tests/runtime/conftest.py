@@ -24,7 +24,9 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A separate, migrated database. `app_url` has the application's role, and `owner_url` has the role that runs migrations."""
+    """A separate, migrated database. `app_url` has the application's role, and `owner_url` has the
+    role that runs migrations.
+    """
 
     server: servers.Postgres
     name: str
@@ -49,10 +51,14 @@ class Database:
     def dump(self) -> str:
         """All rows as text."""
         command = [str(self.server.binaries / "pg_dump"), "--inserts", self.owner_url]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
 
     def sql(self, statements: str) -> str:
-        """Runs statements as the superuser, for changes that the application's roles may not make."""
+        """Runs statements as the superuser, for changes that the application's roles may not
+        make.
+        """
         return self.psql.run(statements)
 
 
@@ -64,9 +70,11 @@ class Rows:
 
     async def add_key(self, key_id: str, state: str = "active") -> None:
         await self.pool.execute(
-            "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, scopes, cores, limits,"
+            "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, "
+            "owner, scopes, cores, limits,"
             " created_at, created_by, revoked_at)"
-            " VALUES ($1, $2, 1, 'test', $3, 'n', 'o', '{cores:register}', '{}', $4, now(), 'test', $5::timestamptz)",
+            " VALUES ($1, $2, 1, 'test', $3, 'n', 'o', '{cores:register}', '{}', $4, now(), "
+            "'test', $5::timestamptz)",
             key_id,
             bytes(32),
             state,
@@ -76,7 +84,11 @@ class Rows:
 
     async def revoke(self, key_id: str) -> int:
         seq = await self.pool.fetchval(
-            "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING change_seq", key_id
+            (
+                "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING "
+                "change_seq"
+            ),
+            key_id,
         )
         return int(seq)
 
@@ -101,7 +113,10 @@ async def locked(database: Database, table: str) -> AsyncIterator[None]:
 
 async def lock_waits(pool: Pool) -> int:
     """Number of statements in this database that wait for a lock."""
-    statement = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    statement = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "
+        "wait_event_type = 'Lock'"
+    )
     return int(await pool.fetchval(statement))
 
 
@@ -127,7 +142,10 @@ def silent_port() -> Iterator[int]:
 def _create_database(server: servers.Postgres, template: str) -> Database:
     name = f"test_{next(_numbers)}"
     database = Database(server, name, Psql(server, name))
-    server.sql(f"CREATE DATABASE {database.name} OWNER {servers.OWNER_ROLE} TEMPLATE {template} STRATEGY FILE_COPY")
+    server.sql(
+        f"CREATE DATABASE {database.name} OWNER {servers.OWNER_ROLE} TEMPLATE {template} "
+        f"STRATEGY FILE_COPY"
+    )
     return database
 
 
@@ -157,7 +175,9 @@ def database(postgres_server: servers.Postgres, migrated_database: Database) -> 
 
 @pytest.fixture(scope="module")
 async def module_pool(database: Database) -> AsyncIterator[Pool]:
-    """Connections that all tests of the module use. PostgreSQL needs longer for a new connection than for most tests."""
+    """Connections that all tests of the module use. PostgreSQL needs longer for a new connection
+    than for most tests.
+    """
     async with opened(database.app) as pool:
         yield pool
 

@@ -60,15 +60,26 @@ class Console:
         return self.composition.pepper
 
     def application(self, **changes: Any) -> Any:
-        """Another application on the same database. `changes`: settings and fields of the composition."""
+        """Another application on the same database. `changes`: settings and fields of the
+        composition.
+        """
         return changed(self.composition, changes).application()
 
     def connect(
-        self, *, address: str = "192.0.2.7", url: str = "https://console.test", token: str = BOOTSTRAP, **changes: Any
+        self,
+        *,
+        address: str = "192.0.2.7",
+        url: str = "https://console.test",
+        token: str = BOOTSTRAP,
+        **changes: Any,
     ) -> httpx.AsyncClient:
-        """A client of another application. token: the credential that it sends; empty for none. changes: see `application`."""
+        """A client of another application. token: the credential that it sends; empty for none.
+        changes: see `application`.
+        """
         transport = httpx.ASGITransport(self.application(**changes), client=(address, 4711))
-        return httpx.AsyncClient(transport=transport, base_url=url, headers=self.as_(token) if token else {})
+        return httpx.AsyncClient(
+            transport=transport, base_url=url, headers=self.as_(token) if token else {}
+        )
 
     async def create(self, **properties: Any) -> dict[str, Any]:
         reply = await self.client.post("/v1/keys", json={"name": "a key", **properties})
@@ -84,9 +95,11 @@ class Console:
         assert key_id is not None
         async with self.pool.transaction() as connection:
             await connection.execute(
-                "INSERT INTO api_key (id, family_id, digest, pepper_generation, id_generation, environment, state, name, owner,"
+                "INSERT INTO api_key (id, family_id, digest, pepper_generation, id_generation, "
+                "environment, state, name, owner,"
                 " scopes, cores, limits, scheme, created_at, created_by)"
-                " VALUES ($1, $1, $2, 1, 1, 'test', 'active', 'imported', '', '{}', '{}', '[]', $3, now(), 'test')",
+                " VALUES ($1, $1, $2, 1, 1, 'test', 'active', 'imported', '', '{}', '{}', "
+                "'[]', $3, now(), 'test')",
                 key_id,
                 pepper.digest(text, 1),
                 scheme,
@@ -95,7 +108,9 @@ class Console:
 
     def expire(self, key_id: str) -> None:
         """Sets the expiry of a key to a past time, which the API does not allow."""
-        self.database.sql(f"UPDATE api_key SET expires_at = now() - interval '1 second' WHERE id = '{key_id}'")  # noqa: S608
+        self.database.sql(
+            f"UPDATE api_key SET expires_at = now() - interval '1 second' WHERE id = '{key_id}'"  # noqa: S608
+        )
 
     def as_(self, token: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {token}"}
@@ -107,7 +122,9 @@ def create_pool(database: Database) -> Pool:
 
 
 def composition(pool: Pool, log: LogRecorder, **changes: Any) -> Composition:
-    """The composition of a console on a database. `changes`: settings and fields of the composition."""
+    """The composition of a console on a database. `changes`: settings and fields of the
+    composition.
+    """
     settings = load(
         {
             "GATEHOUSE_ENVIRONMENT": "test",
@@ -119,7 +136,9 @@ def composition(pool: Pool, log: LogRecorder, **changes: Any) -> Composition:
         }
     )
     observer, pepper = Observer("console", "info", "test", Stream(log)), Pepper({1: b"p" * 32}, 1)
-    return changed(Composition(settings, pool, observer, Clock(), pepper, signer=None, sharing=None), changes)
+    return changed(
+        Composition(settings, pool, observer, Clock(), pepper, signer=None, sharing=None), changes
+    )
 
 
 def session_key(generations: dict[int, bytes]) -> SecretStr:
@@ -136,8 +155,11 @@ def changed(composition: Composition, changes: dict[str, Any]) -> Composition:
 
 
 @asynccontextmanager
-async def open_console(database: Database, pool: Pool | None = None, **changes: Any) -> AsyncIterator[Console]:
-    """A console on this database until the end of the block. pool: remains open; by default, a pool that is closed at the end.
+async def open_console(
+    database: Database, pool: Pool | None = None, **changes: Any
+) -> AsyncIterator[Console]:
+    """A console on this database until the end of the block. pool: remains open; by default, a pool
+    that is closed at the end.
     `changes`: settings and fields of the composition."""
     log, own_pool = LogRecorder(), create_pool(database)
     pool = own_pool if pool is None else pool
@@ -149,11 +171,15 @@ async def open_console(database: Database, pool: Pool | None = None, **changes: 
     await own_pool.close()
 
 
-def assert_problem(reply: httpx.Response, status: int, location: str, message: str, fix: str = "") -> None:
+def assert_problem(
+    reply: httpx.Response, status: int, location: str, message: str, fix: str = ""
+) -> None:
     """Asserts that the response is a problem document with one error."""
     problem = reply.json()
     assert reply.headers["content-type"] == "application/problem+json"
     assert (reply.status_code, problem["status"]) == (status, status)
-    assert problem["errors"] == [{"location": location, "message": message, **({"fix": fix} if fix else {})}]
+    assert problem["errors"] == [
+        {"location": location, "message": message, **({"fix": fix} if fix else {})}
+    ]
     assert problem["request_id"] == reply.headers["x-request-id"]
     assert problem["trace_id"] == trace_id_of(problem["request_id"])

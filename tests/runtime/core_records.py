@@ -27,13 +27,17 @@ def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:
     )
 
 
-async def register(console: Console, name: str, *instances: str, url: str = "https://core.example") -> str:
+async def register(
+    console: Console, name: str, *instances: str, url: str = "https://core.example"
+) -> str:
     """Inserts a registration as a gateway does, and returns the ID of its key."""
     key_id: str = (await console.create(name="agent"))["key"]["id"]
     for instance_id in instances or ("default",):
         console.database.sql(
-            "INSERT INTO core (name, instance_id, url, environment, registered_by, lease_id, pepper_generation, expires_at)"  # noqa: S608
-            f" VALUES ('{name}', '{instance_id}', '{url}', 'test', '{key_id}', 'lease', 1, now() + interval '1 hour')"
+            "INSERT INTO core (name, instance_id, url, environment, registered_by, lease_id, "  # noqa: S608
+            "pepper_generation, expires_at)"
+            f" VALUES ('{name}', '{instance_id}', '{url}', 'test', '{key_id}', 'lease', 1, "
+            f"now() + interval '1 hour')"
             " ON CONFLICT (name, instance_id)"
             " DO UPDATE SET url = excluded.url, expires_at = excluded.expires_at, draining = false"
         )

@@ -1,6 +1,7 @@
 """Conformance of a service with its OpenAPI document, tested by schemathesis.
 
-The examples are bounded and deterministic. `GATEHOUSE_EXAMPLES=200` runs more of them, with random inputs.
+The examples are bounded and deterministic. `GATEHOUSE_EXAMPLES=200` runs more of them, with random
+inputs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ CHECKS = [
     checks.unsupported_method,
     checks.missing_required_header,
 ]
-#: Status codes that schemathesis does not treat as a rejection: version conflict, content too large, URL too long.
+#: Status codes that schemathesis does not treat as a rejection: version conflict, content too
+#: large, URL too long.
 _REJECTIONS = (412, 413, 414)
 #: No shrinking: it takes longer than reading the failure.
 BOUNDS = settings(
@@ -53,10 +55,15 @@ def validate(case: Case[Any], reply: Any, *more: Any) -> None:
     """Raises AssertionError if the response fails one of CHECKS or of `more`."""
     skipped = checks.negative_data_rejection if reply.status_code in _REJECTIONS else None
     try:
-        case.validate_response(reply, checks=[check for check in (*CHECKS, *more) if check is not skipped])
+        case.validate_response(
+            reply, checks=[check for check in (*CHECKS, *more) if check is not skipped]
+        )
     except FailureGroup as exc:
         failures = "; ".join(str(failure).partition("\n")[0] for failure in exc.exceptions)
-        raise AssertionError(f"{reply.request.method} {str(reply.request.url)[:200]}: {reply.status_code}, {failures}") from exc
+        raise AssertionError(
+            f"{reply.request.method} {str(reply.request.url)[:200]}: {reply.status_code}, "
+            f"{failures}"
+        ) from exc
 
 
 @contextmanager
@@ -68,8 +75,12 @@ def credential_in_failure(credential: str) -> Iterator[None]:
         raise AssertionError(f"{credential}: {exc}") from exc
 
 
-def failures(schema: Any, mode: GenerationMode, send: Callable[[Case[Any]], None], examples: int) -> list[str]:
-    """Sends examples of every operation. Returns the failure of each operation that does not conform."""
+def failures(
+    schema: Any, mode: GenerationMode, send: Callable[[Case[Any]], None], examples: int
+) -> list[str]:
+    """Sends examples of every operation. Returns the failure of each operation that does not
+    conform.
+    """
     result = []
     operations: list[Any] = [item.ok() for item in schema.get_all_operations()]
     assert operations

@@ -14,8 +14,9 @@ _TIMEOUT_S = 60
 
 
 class Psql:
-    """Runs statements as the superuser. The first statement starts the process, because a process and a connection for each
-    statement take 15 ms of CPU time. Settings and temporary tables do not remain after `run`."""
+    """Runs statements as the superuser. The first statement starts the process, because a process
+    and a connection for each statement take 15 ms of CPU time. Settings and temporary tables do not
+    remain after `run`."""
 
     def __init__(self, server: servers.Postgres, database: str) -> None:
         self._server, self._database = server, database
@@ -41,7 +42,10 @@ class Psql:
             finally:
                 timer.cancel()
             self._stop()  # psql exits after an error
-            message = next((line.strip() for line in lines if "ERROR:" in line or "FATAL:" in line), "no message")
+            message = next(
+                (line.strip() for line in lines if "ERROR:" in line or "FATAL:" in line),
+                "no message",
+            )
             raise SandboxError(f"PostgreSQL rejected a statement: {message}")
 
     def close(self) -> None:
@@ -52,7 +56,9 @@ class Psql:
         command = self._server.psql(self._database)
         environment = {**os.environ, "PGOPTIONS": "-c client_min_messages=error"}
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, env=environment, text=True)
+        return subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, env=environment, text=True
+        )
 
     def _stop(self) -> None:
         if self._process is not None:

@@ -1,4 +1,6 @@
-"""Servers that never respond. Connections are established by the kernel, so that no thread or task is needed."""
+"""Servers that never respond. Connections are established by the kernel, so that no thread or task
+is needed.
+"""
 
 from __future__ import annotations
 

@@ -11,5 +11,7 @@ _KEY = "gatehouse:settings"
 
 
 def changed_settings(stack: str, **changes: Any) -> dict[str, str]:
-    """The configuration to pass to `run`. A setting in `changes` replaces the setting in the stack file."""
+    """The configuration to pass to `run`. A setting in `changes` replaces the setting in the stack
+    file.
+    """
     return {_KEY: json.dumps({**json.loads(load(REPOSITORY, stack).config[_KEY]), **changes})}

@@ -9,7 +9,9 @@ import pytest
 from sandbox.child_processes import ProcessRecord
 
 
-@pytest.mark.parametrize("variable", [("TZ", "Asia/Tokyo"), ("LC_ALL", "de_DE.UTF-8"), ("LC_TIME", "ja_JP.UTF-8")])
+@pytest.mark.parametrize(
+    "variable", [("TZ", "Asia/Tokyo"), ("LC_ALL", "de_DE.UTF-8"), ("LC_TIME", "ja_JP.UTF-8")]
+)
 def test_process_is_identified_in_another_time_zone_and_locale(
     monkeypatch: pytest.MonkeyPatch, variable: tuple[str, str]
 ) -> None:
@@ -29,5 +31,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
 raise_file_limit()
 print(resource.getrlimit(resource.RLIMIT_NOFILE)[0] in (10_240, hard))
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert result.stdout.strip() == "True"

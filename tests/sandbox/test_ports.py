@@ -20,7 +20,9 @@ def ports(tmp_path: Path) -> Iterator[Ports]:
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """Another process that claims the ports written to its standard input and prints the results."""
+    """Another process that claims the ports written to its standard input and prints the
+    results.
+    """
     code = f"""
 import sys
 from pathlib import Path
@@ -29,7 +31,9 @@ ports = Ports(Path({str(tmp_path / "ports")!r}))
 for line in sys.stdin:
     print(ports.claim(int(line)), flush=True)
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         yield process
         process.kill()
 
@@ -64,7 +68,9 @@ def test_port_of_a_server_on_all_addresses_is_not_free() -> None:
         assert free_port(port) not in {0, port}
 
 
-def test_port_claimed_by_another_process_is_not_claimed(ports: Ports, other: "subprocess.Popen[str]") -> None:
+def test_port_claimed_by_another_process_is_not_claimed(
+    ports: Ports, other: "subprocess.Popen[str]"
+) -> None:
     port = free_port()
     assert claim(other, port) == port
     assert ports.claim(port) != port

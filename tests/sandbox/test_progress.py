@@ -12,9 +12,19 @@ def step(operation: Operation, name: str) -> Step:
 
 def test_replacement_counts_once(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress()
-    steps: tuple[tuple[Operation, str], ...] = (("replace", "logs"), ("create", "data"), ("delete", "logs"), ("delete", "old"))
+    steps: tuple[tuple[Operation, str], ...] = (
+        ("replace", "logs"),
+        ("create", "data"),
+        ("delete", "logs"),
+        ("delete", "old"),
+    )
     for operation, name in steps:
         progress.change(step(operation, name))
     assert progress.summary() == "1 created, 1 replaced, 1 deleted"
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["+-", "+", "--", "-"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        "+-",
+        "+",
+        "--",
+        "-",
+    ]
     assert progress.summary() == "no changes"

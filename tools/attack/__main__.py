@@ -1,4 +1,5 @@
-"""`make attack`: starts a sandbox and runs the security attacks against it, or runs harmless attacks against a deployment.
+"""`make attack`: starts a sandbox and runs the security attacks against it, or runs harmless
+attacks against a deployment.
 
 Exit codes: 0 every attack was rejected, 1 an attack succeeded, 2 the attacks could not run.
 """
@@ -23,7 +24,8 @@ from tools.attack.stack_attacks import Stack
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".gatehouse" / "attack"
 CORE_NAME = "attacked"
-#: Longer than the timeout of the gateway for receiving a request, including the extension for the body.
+#: Longer than the timeout of the gateway for receiving a request, including the extension for the
+#: body.
 DEADLINE_S = 25.0
 _ERROR = 2
 _REASON = "changes data and reads logs: runs against the sandbox only"
@@ -32,19 +34,35 @@ _NOT_ON_DEPLOYMENTS = ("SSRF", "canaries", "roles matrix", "races", "fault injec
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the attacks, print the table and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tools.attack", description="Attack a sandbox or a deployment.")
-    parser.add_argument("--url", default="", help="URL of the gateway of a deployment (default: start a sandbox).")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.attack", description="Attack a sandbox or a deployment."
+    )
+    parser.add_argument(
+        "--url", default="", help="URL of the gateway of a deployment (default: start a sandbox)."
+    )
     parser.add_argument("--yes", action="store_true", help="Do not ask for confirmation.")
-    parser.add_argument("--deadline", type=float, default=75.0, help="Seconds until a slow client must be disconnected.")
+    parser.add_argument(
+        "--deadline",
+        type=float,
+        default=75.0,
+        help="Seconds until a slow client must be disconnected.",
+    )
     options = parser.parse_args(arguments)
     if not options.url:
         return _attack_sandbox()
     if urlsplit(options.url).scheme not in ("http", "https") or not urlsplit(options.url).hostname:
-        print("attack: URL must be the URL of a gateway, such as https://gateway.example.com", file=sys.stderr)
+        print(
+            "attack: URL must be the URL of a gateway, such as https://gateway.example.com",
+            file=sys.stderr,
+        )
         return _ERROR
     if not options.yes and not _confirmed(options.url):
         print(
-            "attack: not confirmed. Attack only deployments that you own or may attack. To confirm, set YES=1.", file=sys.stderr
+            (
+                "attack: not confirmed. Attack only deployments that you own or may attack. To "
+                "confirm, set YES=1."
+            ),
+            file=sys.stderr,
         )
         return _ERROR
     gateway = Service(options.url.rstrip("/"), timeout_s=min(20.0, options.deadline))
@@ -58,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def attack_deployment(target: Target) -> list[Outcome]:
-    """Run the attacks that change nothing. Other attacks are reported as not run. Raises OSError if the URL is unreachable."""
+    """Run the attacks that change nothing. Other attacks are reported as not run. Raises OSError if
+    the URL is unreachable.
+    """
     _, writer = await target.gateway.connect()
     writer.close()
     outcomes = list(await protocol_attacks.run(target))
@@ -71,7 +91,9 @@ async def attack_stack(stack: Stack) -> list[Outcome]:
         _, agent = await stack.key(client, scopes=["cores:register"])
         _, token = await stack.key(client, scopes=["cores:read"])
         headers = {"Authorization": f"Bearer {agent}"}
-        registered = await client.put(f"{stack.gateway}/v1/cores/{CORE_NAME}", json={"url": core.url}, headers=headers)
+        registered = await client.put(
+            f"{stack.gateway}/v1/cores/{CORE_NAME}", json={"url": core.url}, headers=headers
+        )
         registered.raise_for_status()
         services = (Service(stack.console), Service(stack.sharing))
         target = Target(
@@ -85,16 +107,28 @@ async def attack_stack(stack: Stack) -> list[Outcome]:
             deadline_s=DEADLINE_S,
             at_once=8,
         )
-        reached = await target.gateway.request(b"GET", f"/cores/{CORE_NAME}/x".encode(), *target.credential)
+        reached = await target.gateway.request(
+            b"GET", f"/cores/{CORE_NAME}/x".encode(), *target.credential
+        )
         if not reached.endswith(b"ok"):
-            return [Outcome("the recording Core", failures=["the Core cannot be reached through the gateway"])]
+            return [
+                Outcome(
+                    "the recording Core",
+                    failures=["the Core cannot be reached through the gateway"],
+                )
+            ]
         outcomes = await protocol_attacks.run(target)
     return [*outcomes, *await stack_attacks.run(stack)]
 
 
 def _attack_sandbox() -> int:
     command = [sys.executable, "-m", "sandbox", "--home", str(HOME)]
-    if subprocess.run([*command, "up", "--detach"], cwd=ROOT, check=False, stdout=subprocess.DEVNULL).returncode != 0:
+    if (
+        subprocess.run(
+            [*command, "up", "--detach"], cwd=ROOT, check=False, stdout=subprocess.DEVNULL
+        ).returncode
+        != 0
+    ):
         print("attack: the sandbox did not start; see the messages above", file=sys.stderr)
         return _ERROR
     try:
@@ -106,7 +140,9 @@ def _attack_sandbox() -> int:
 def _confirmed(url: str) -> bool:
     if not sys.stdin.isatty():
         return False
-    return input(f"Send malformed requests and slow connections to {url}? Type yes: ").strip() == "yes"
+    return (
+        input(f"Send malformed requests and slow connections to {url}? Type yes: ").strip() == "yes"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Connections for the attacks: a client that sends exact bytes to a service, and a Core that records requests."""
+"""Connections for the attacks: a client that sends exact bytes to a service, and a Core that
+records requests.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Service:
         return request.replace(HOST, urlsplit(self.url).netloc.encode(), 1)
 
     async def send(self, request: bytes) -> bytes:
-        """Send a raw request. Returns everything that the service sends until it closes the connection or pauses."""
+        """Send a raw request. Returns everything that the service sends until it closes the
+        connection or pauses.
+        """
         reader, writer = await self.connect()
         received, timeout = b"", self.timeout_s
         try:
@@ -49,7 +53,9 @@ class Service:
             writer.close()
         return received
 
-    async def request(self, method: bytes, target: bytes, *headers: str, body: bytes = b"") -> bytes:
+    async def request(
+        self, method: bytes, target: bytes, *headers: str, body: bytes = b""
+    ) -> bytes:
         """Send a well-formed request with these header fields."""
         lines = [method + b" " + target + b" HTTP/1.1", b"Host: " + HOST]
         lines += [header.encode("utf-8", "surrogateescape") for header in headers]
@@ -82,7 +88,12 @@ class RecordingCore:
                 await self._skip_body(reader, head.lower())
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
                 await writer.drain()
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, ValueError):
+        except (
+            asyncio.IncompleteReadError,
+            asyncio.LimitOverrunError,
+            ConnectionError,
+            ValueError,
+        ):
             writer.close()
 
     async def _skip_body(self, reader: asyncio.StreamReader, head: bytes) -> None:

@@ -28,7 +28,8 @@ INVALID_HOSTS = (
     b"<h>",
 )
 
-#: Malformed requests (RFC 9112), with the status and code of the response, after which the connection is closed.
+#: Malformed requests (RFC 9112), with the status and code of the response, after which the
+#: connection is closed.
 MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
     (b"GET / HTTP/1.1\r\n\r\n", (400, "bad_request")),
     (b"GET / HTTP/1.1\r\nHost: gateway.test\r\nHost: b\r\n\r\n", (400, "bad_request")),
@@ -36,20 +37,38 @@ MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
     (b"GET / HTTP/2.0\r\nHost: gateway.test\r\n\r\n", (400, "bad_request")),
     (b"GET /#a HTTP/1.1\r\nHost: gateway.test\r\n\r\n", (400, "bad_request")),
     (b"GET /\xff HTTP/1.1\r\nHost: gateway.test\r\n\r\n", (400, "bad_request")),
-    *((b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n", (400, "bad_request")) for host in INVALID_HOSTS),
+    *(
+        (b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n", (400, "bad_request"))
+        for host in INVALID_HOSTS
+    ),
     (b"nonsense\r\n\r\n", (400, "bad_request")),
     (b"GET / HTTP/1.1\r\nHost: gateway.test\r\nBad Name: 1\r\n\r\n", (400, "bad_request")),
     (b"GET / HTTP/1.1\r\nHost: gateway.test\r\nX: 1\r\n folded\r\n\r\n", (400, "bad_request")),
     (b"GET / HTTP/1.1\nHost: gateway.test\n\n", (400, "bad_request")),
-    (_POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", (400, "bad_request")),
+    (
+        _POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        (400, "bad_request"),
+    ),
     (_POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", (400, "bad_request")),
     (_POST + b"Content-Length: +5\r\n\r\n", (400, "bad_request")),
     (_POST + b"Transfer-Encoding: chunked, identity\r\n\r\n", (400, "bad_request")),
     (_POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n", (400, "bad_request")),
-    (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: gateway.test\r\n\r\n", (414, "target_too_long")),
-    (b"GET / HTTP/1.1\r\nHost: gateway.test\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", (431, "headers_too_large")),
-    (b"GET / HTTP/1.1\r\nHost: gateway.test\r\n" + b"X: 1\r\n" * 101 + b"\r\n", (431, "headers_too_large")),
-    (_POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: 1\r\n" * 101 + b"\r\n", (431, "headers_too_large")),
+    (
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
+        (414, "target_too_long"),
+    ),
+    (
+        b"GET / HTTP/1.1\r\nHost: gateway.test\r\nX: " + b"a" * 70_000 + b"\r\n\r\n",
+        (431, "headers_too_large"),
+    ),
+    (
+        b"GET / HTTP/1.1\r\nHost: gateway.test\r\n" + b"X: 1\r\n" * 101 + b"\r\n",
+        (431, "headers_too_large"),
+    ),
+    (
+        _POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: 1\r\n" * 101 + b"\r\n",
+        (431, "headers_too_large"),
+    ),
 )
 
 #: Requests whose heads or bodies never end.
@@ -60,7 +79,8 @@ UNFINISHED_BODIES = (
     _POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
 )
 
-#: JSON bodies that are expensive to decode or to explain, of the size of the largest body that a service once accepted.
+#: JSON bodies that are expensive to decode or to explain, of the size of the largest body that a
+#: service once accepted.
 _COSTLY_BYTES = 1_780_000
 COSTLY_BODIES = (
     b"{" + b",".join(b'"%x":1' % number for number in range(_COSTLY_BYTES // 9)) + b"}",
@@ -75,8 +95,9 @@ COSTLY_BODIES = (
     b'{"text":"' + b"\\ud800" * (_COSTLY_BYTES // 6) + b'"}',
 )
 
-#: Message framing that two servers can interpret differently (RFC 9112, sections 6.3 and 11.2): header fields, and the beginning
-#: of the body. The runner appends a request for `SMUGGLED_PATH`. The gateway must reject the framing with status 400 or 501.
+#: Message framing that two servers can interpret differently (RFC 9112, sections 6.3 and 11.2):
+#: header fields, and the beginning of the body. The runner appends a request for `SMUGGLED_PATH`.
+#: The gateway must reject the framing with status 400 or 501.
 SMUGGLED_PATH = b"/smuggled"
 REJECTED_FRAMING: tuple[tuple[bytes, bytes], ...] = (
     (b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
@@ -108,7 +129,8 @@ REJECTED_FRAMING: tuple[tuple[bytes, bytes], ...] = (
     (b"Transfer-Encoding: chunked\r\n", b"1\r\nZZ\r\n0\r\n\r\n"),
     (b"Transfer-Encoding: chunked\r\n", b"fffffffffffffffff\r\n"),
 )
-#: Framing that is valid or is ignored. The bytes that follow are a separate request to the gateway, or part of the body.
+#: Framing that is valid or is ignored. The bytes that follow are a separate request to the gateway,
+#: or part of the body.
 HARMLESS_FRAMING: tuple[tuple[bytes, bytes], ...] = (
     (b"Transfer_Encoding: chunked\r\n", b""),
     (b"Content_Length: 44\r\n", b""),
@@ -139,17 +161,27 @@ AMBIGUOUS_PATHS: tuple[tuple[bytes, str], ...] = (
     (b"/cores/docs/<script>", "the path contains a raw <; write %3C"),
     (b"/cores/docs/%ff", "the path is not UTF-8 once it is decoded"),
     (b"/cores/docs/%c0%ae%c0%ae", "the path is not UTF-8 once it is decoded"),  # overlong dots
-    (b"/cores/docs/a b", "the path contains a space, control or non-ASCII byte; percent-encode it as UTF-8"),
-    ("/cores/docs/ü".encode(), "the path contains a space, control or non-ASCII byte; percent-encode it as UTF-8"),
+    (
+        b"/cores/docs/a b",
+        "the path contains a space, control or non-ASCII byte; percent-encode it as UTF-8",
+    ),
+    (
+        "/cores/docs/ü".encode(),
+        "the path contains a space, control or non-ASCII byte; percent-encode it as UTF-8",
+    ),
     (
         b"/cores/docs/100%",
-        "the path contains a percent sign without two hexadecimal digits; write %25 for a percent sign",
+        (
+            "the path contains a percent sign without two hexadecimal digits; write %25 for a "
+            "percent sign"
+        ),
     ),
     (b"/cores/docs/" + b"a" * 9000, "the path is longer than 8192 bytes"),
     (b"/cores/../cores/docs/x", "the path contains a dot segment"),
 )
 
-#: Header fields of an ambiguous request that also contains one `Host` and one `Authorization`, with the reason in the response.
+#: Header fields of an ambiguous request that also contains one `Host` and one `Authorization`, with
+#: the reason in the response.
 AMBIGUOUS_HEADERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("X-API-Key: a", "X-API-Key: b"), "The header x-api-key is sent twice"),
     (("Authorization: Bearer b",), "The header authorization is sent twice"),
@@ -158,30 +190,51 @@ AMBIGUOUS_HEADERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("X-Name: caf\udce9",), "The header x-name contains a byte that is not visible ASCII"),
 )
 
-#: Request headers with a meaning to proxies, gateways, or servers and frameworks behind them. Cores do not receive the values
-#: that a client sends.
+#: Request headers with a meaning to proxies, gateways, or servers and frameworks behind them. Cores
+#: do not receive the values that a client sends.
 RESERVED_REQUEST_NAMES = (
-    b"authorization x-api-key host content-length connection keep-alive te trailer transfer-encoding upgrade proxy-authorization"
-    b" proxy-connection expect max-forwards via early-data http2-settings alt-used cdn-loop forwarded x-forwarded x-forwarded-for"
-    b" x-forwarded-anything forwarded-for x-real-ip x-client-ip client-ip x-cluster-client-ip true-client-ip x-remote-addr"
-    b" x-remote-ip x-originating-ip remote-user x-remote-user cf-connecting-ip cf-access-jwt-assertion fastly-client-ip"
-    b" akamai-origin-hop x-azure-clientip x-azure-socketip x-appengine-user-ip x-envoy-external-address x-envoy-original-path"
-    b" x-original-url x-original-uri x-original-host x-rewrite-url x-host x-http-host-override x-http-method x-method-override"
-    b" x-http-method-override x-url-scheme front-end-https x-ssl-client-cert x-client-cert x-arr-ssl x-arr-clientcert"
+    b"authorization x-api-key host content-length connection keep-alive te trailer "
+    b"transfer-encoding upgrade proxy-authorization"
+    b" proxy-connection expect max-forwards via early-data http2-settings alt-used cdn-loop "
+    b"forwarded x-forwarded x-forwarded-for"
+    b" x-forwarded-anything forwarded-for x-real-ip x-client-ip client-ip x-cluster-client-ip "
+    b"true-client-ip x-remote-addr"
+    b" x-remote-ip x-originating-ip remote-user x-remote-user cf-connecting-ip "
+    b"cf-access-jwt-assertion fastly-client-ip"
+    b" akamai-origin-hop x-azure-clientip x-azure-socketip x-appengine-user-ip "
+    b"x-envoy-external-address x-envoy-original-path"
+    b" x-original-url x-original-uri x-original-host x-rewrite-url x-host x-http-host-override "
+    b"x-http-method x-method-override"
+    b" x-http-method-override x-url-scheme front-end-https x-ssl-client-cert x-client-cert "
+    b"x-arr-ssl x-arr-clientcert"
     b" ssl-client-dn"
-    b" x-sendfile-type x-accel-mapping x-script-name x-middleware-subrequest x-invoke-path x-amzn-oidc-data x-amzn-oidc-identity"
-    b" x-goog-authenticated-user-email x-goog-iap-jwt-assertion x-ms-client-principal x-auth-request-user x-webauth-user"
-    b" x-consumer-username x-credential-identifier x-userinfo impersonate-user x-user-id x-request-id gatehouse-key-id"
-    b" gatehouse-made-up gatehouse_key_id x_forwarded_for x_api_key x_custom content_length sec-websocket-key"
+    b" x-sendfile-type x-accel-mapping x-script-name x-middleware-subrequest x-invoke-path "
+    b"x-amzn-oidc-data x-amzn-oidc-identity"
+    b" x-goog-authenticated-user-email x-goog-iap-jwt-assertion x-ms-client-principal "
+    b"x-auth-request-user x-webauth-user"
+    b" x-consumer-username x-credential-identifier x-userinfo impersonate-user x-user-id "
+    b"x-request-id gatehouse-key-id"
+    b" gatehouse-made-up gatehouse_key_id x_forwarded_for x_api_key x_custom content_length "
+    b"sec-websocket-key"
     b" sec-websocket-extensions sec-unknown access-control-unknown apikey x".split()
 )
 
 _DEEP = b"[" * 20_000 + b"]" * 20_000
-#: Malformed bodies of `POST /v1/keys/verify`, with location, message and, unless empty, the fix in the response with status 400.
+#: Malformed bodies of `POST /v1/keys/verify`, with location, message and, unless empty, the fix in
+#: the response with status 400.
 MALFORMED_BODIES: tuple[tuple[bytes, tuple[str, str, str]], ...] = (
-    (b'{"token":"a","token":"b"}', ("body", 'has the name "token" twice', "send each name once per object")),
-    (b'{"token":"a","tok\\u0065n":"b"}', ("body", 'has the name "token" twice', "send each name once per object")),
-    (b'{"token":"a","cost" : 1,"cost"\n:2}', ("body", 'has the name "cost" twice', "send each name once per object")),
+    (
+        b'{"token":"a","token":"b"}',
+        ("body", 'has the name "token" twice', "send each name once per object"),
+    ),
+    (
+        b'{"token":"a","tok\\u0065n":"b"}',
+        ("body", 'has the name "token" twice', "send each name once per object"),
+    ),
+    (
+        b'{"token":"a","cost" : 1,"cost"\n:2}',
+        ("body", 'has the name "cost" twice', "send each name once per object"),
+    ),
     (
         b'{"token":"a","limits":[{"name":"x","cost":1,"cost":0}]}',
         ("body", 'has the name "cost" twice', "send each name once per object"),
@@ -192,7 +245,10 @@ MALFORMED_BODIES: tuple[tuple[bytes, tuple[str, str, str]], ...] = (
     (b'{"token":"a"', ("body at line 1, column 13", "is not valid JSON", "")),
     (b"", ("body at line 1, column 1", "is not valid JSON", "")),
     (b'{"token":"a","cost":NaN}', ("body at line 1, column 21", "is not valid JSON", "")),
-    (b'{"token":"a","cost":1e400}', ("body.cost", "is too large", "send a number that fits in 64 bits")),
+    (
+        b'{"token":"a","cost":1e400}',
+        ("body.cost", "is too large", "send a number that fits in 64 bits"),
+    ),
     (b'{"token":"a","cost":' + b"9" * 400 + b"}", ("body.cost", "is too large", "")),
     (b'{"token":"a","cost":true}', ("body.cost", "must be an integer", "send an integer")),
     (b'{"token":["a"]}', ("body.token", "must be a string", "send a string")),
@@ -200,12 +256,24 @@ MALFORMED_BODIES: tuple[tuple[bytes, tuple[str, str, str]], ...] = (
     (b"{}", ("body.token", "is missing", "")),
     (b'{"token": "x", "scope": "a"}', ("body.scope", "is not a known field", "")),
     (b'{"token": "x", "scopes": "a"}', ("body.scopes", "must be an array", "")),
-    (b'{"token": "x", "scopes": ["A"]}', ("body.scopes[0]", "does not match the required pattern", "")),
+    (
+        b'{"token": "x", "scopes": ["A"]}',
+        ("body.scopes[0]", "does not match the required pattern", ""),
+    ),
     (b'{"token": "x", "cost": -1}', ("body.cost", "is too small", "")),
     (b'{"token": "' + b"x" * 600 + b'"}', ("body.token", "is too long", "")),
-    (b'{"token":"a","core":"Docs\\u0000"}', ("body.core", "does not match the required pattern", "")),
-    (b'{"token":"a","scopes":' + _DEEP + b"}", ("body", "is nested too deeply", "send a flatter document")),
-    (b'{"token":"a","deep":' + _DEEP + b"}", ("body", "is nested too deeply", "send a flatter document")),
+    (
+        b'{"token":"a","core":"Docs\\u0000"}',
+        ("body.core", "does not match the required pattern", ""),
+    ),
+    (
+        b'{"token":"a","scopes":' + _DEEP + b"}",
+        ("body", "is nested too deeply", "send a flatter document"),
+    ),
+    (
+        b'{"token":"a","deep":' + _DEEP + b"}",
+        ("body", "is nested too deeply", "send a flatter document"),
+    ),
     (_DEEP, ("body", "is nested too deeply", "send a flatter document")),
 )
 
@@ -232,7 +300,8 @@ REJECTED_URLS = (
     "http://exämple.com",
     "http://a" + ".b" * 200,
 )
-#: IP addresses that are not public. A Core or webhook with such an address is rejected outside of the configured networks.
+#: IP addresses that are not public. A Core or webhook with such an address is rejected outside of
+#: the configured networks.
 PRIVATE_ADDRESSES = (
     "127.0.0.1",
     "10.0.0.5",

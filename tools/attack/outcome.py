@@ -18,7 +18,9 @@ Item = TypeVar("Item")
 
 @dataclass(slots=True)
 class Outcome:
-    """Number of attacks in a group, and a sentence for each successful attack. `not_run`: why the group did not run."""
+    """Number of attacks in a group, and a sentence for each successful attack. `not_run`: why the
+    group did not run.
+    """
 
     name: str
     cases: int = 0
@@ -44,7 +46,9 @@ class Outcome:
         return bool(self.failures) or (not self.not_run and self.cases == 0)
 
 
-async def run_all(items: Iterable[Item], attack: Callable[[Item], Awaitable[None]], *, at_once: int) -> None:
+async def run_all(
+    items: Iterable[Item], attack: Callable[[Item], Awaitable[None]], *, at_once: int
+) -> None:
     """Run an attack with each item, at most `at_once` at a time."""
     limit = asyncio.Semaphore(at_once)
 
@@ -60,10 +64,22 @@ async def run_all(items: Iterable[Item], attack: Callable[[Item], Awaitable[None
 def show(outcomes: Sequence[Outcome], target: str) -> int:
     """Print the table and the failures. Returns the exit code: 1 if an attack succeeded."""
     console = Console(width=130)
-    table = Table("attacks", "cases", "result", "reason", title=f"Attacks against {target}", title_justify="left")
+    table = Table(
+        "attacks",
+        "cases",
+        "result",
+        "reason",
+        title=f"Attacks against {target}",
+        title_justify="left",
+    )
     for outcome in outcomes:
         style = "red" if outcome.failed else "yellow" if outcome.not_run else "green"
-        table.add_row(outcome.name, str(outcome.cases), f"[{style}]{outcome.result}[/]", escape(outcome.not_run))
+        table.add_row(
+            outcome.name,
+            str(outcome.cases),
+            f"[{style}]{outcome.result}[/]",
+            escape(outcome.not_run),
+        )
     console.print(table)
     for outcome in outcomes:
         for failure in outcome.failures[:FAILURES_SHOWN]:

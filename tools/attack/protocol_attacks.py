@@ -1,7 +1,9 @@
-"""Attacks with raw requests: malformed protocol, request smuggling, ambiguous paths and headers, slow clients.
+"""Attacks with raw requests: malformed protocol, request smuggling, ambiguous paths and headers,
+slow clients.
 
-These attacks also run against deployments, with the gateway as the only target. A load balancer or AWS WAF can reject a request
-before the gateway. For deployments, any status from 400 to 499, status 501 or 505, or no response counts as a rejection.
+These attacks also run against deployments, with the gateway as the only target. A load balancer or
+AWS WAF can reject a request before the gateway. For deployments, any status from 400 to 499, status
+501 or 505, or no response counts as a rejection.
 """
 
 from __future__ import annotations
@@ -39,10 +41,11 @@ ANSWER_BYTES_MAX = 16_384
 class Target:
     """A gateway, and the parameters of the attacks.
 
-    exact: the statuses of the corpora are expected; otherwise any rejection. services: further services that receive malformed
-    requests. token: an API key with access to the Core `core_name`; empty if there is none. core: the recording Core, if it is
-    registered under `core_name`. slow_clients: number of slow clients. deadline_s: time after which a slow client must be
-    disconnected.
+    exact: the statuses of the corpora are expected; otherwise any rejection. services: further
+        services that receive malformed
+    requests. token: an API key with access to the Core `core_name`; empty if there is none. core:
+    the recording Core, if it is registered under `core_name`. slow_clients: number of slow clients.
+    deadline_s: time after which a slow client must be disconnected.
     """
 
     gateway: Service
@@ -80,14 +83,24 @@ async def malformed_protocol(target: Target) -> Outcome:
         async def send(case: tuple[bytes, tuple[int, str]], service: Service = service) -> None:
             request, (status, _) = case
             received = await service.send(request)
-            outcome.check(target.rejects(received, status), f"{service.url}: {request[:70]!r} gets {statuses(received)}")
+            outcome.check(
+                target.rejects(received, status),
+                f"{service.url}: {request[:70]!r} gets {statuses(received)}",
+            )
 
         await run_all(MALFORMED_REQUESTS, send, at_once=target.at_once)
-        outcome.check(await target.is_healthy(service), f"{service.url} is not healthy after malformed requests")
+        outcome.check(
+            await target.is_healthy(service),
+            f"{service.url} is not healthy after malformed requests",
+        )
 
     async def send_body(case: tuple[bytes, tuple[str, str, str]]) -> None:
-        received = await target.gateway.request(b"POST", VERIFY, "Content-Type: application/json", body=case[0])
-        outcome.check(target.rejects(received, 400), f"the body {case[0][:60]!r} gets {statuses(received)}")
+        received = await target.gateway.request(
+            b"POST", VERIFY, "Content-Type: application/json", body=case[0]
+        )
+        outcome.check(
+            target.rejects(received, 400), f"the body {case[0][:60]!r} gets {statuses(received)}"
+        )
 
     await run_all(MALFORMED_BODIES, send_body, at_once=target.at_once)
     return outcome
@@ -105,13 +118,21 @@ async def smuggling(target: Target) -> Outcome:
         head = b"POST " + path + b" HTTP/1.1\r\nHost: " + HOST + b"\r\n" + credential
         received = await target.gateway.send(head + framing + b"\r\n" + body + smuggled)
         found = statuses(received)
-        held = not rejected or (len(found) <= 1 and (target.rejects(received, 400) or target.rejects(received, 501)))
+        held = not rejected or (
+            len(found) <= 1 and (target.rejects(received, 400) or target.rejects(received, 501))
+        )
         outcome.check(held, f"{framing!r} followed by {body!r} gets {found}")
 
-    cases = [(case, True) for case in REJECTED_FRAMING] + [(case, False) for case in HARMLESS_FRAMING]
+    cases = [(case, True) for case in REJECTED_FRAMING] + [
+        (case, False) for case in HARMLESS_FRAMING
+    ]
     await run_all(cases, send, at_once=target.at_once)
     if target.core is not None:
-        lines = [head.split(b"\r\n")[0] for head in target.core.heads if SMUGGLED_PATH in head.split(b"\r\n")[0]]
+        lines = [
+            head.split(b"\r\n")[0]
+            for head in target.core.heads
+            if SMUGGLED_PATH in head.split(b"\r\n")[0]
+        ]
         outcome.check(not lines, f"the Core received {lines[:3]}")
     outcome.check(await target.is_healthy(), "the gateway is not healthy")
     return outcome
@@ -150,7 +171,9 @@ async def header_rules(target: Target) -> Outcome:
     async def forge(name: bytes) -> None:
         value = f"forged-{name.decode()}"
         await target.gateway.request(b"GET", path, *credential, f"{name.decode()}: {value}")
-        received = any(value.encode() in head for head in (target.core.heads if target.core else ()))
+        received = any(
+            value.encode() in head for head in (target.core.heads if target.core else ())
+        )
         outcome.check(not received, f"the Core received {name.decode()} from the client")
 
     await run_all(RESERVED_REQUEST_NAMES, forge, at_once=target.at_once)
@@ -158,7 +181,9 @@ async def header_rules(target: Target) -> Outcome:
 
 
 async def slow_clients(target: Target) -> Outcome:
-    """Connections with unfinished heads and bodies are closed within the deadline. Other clients receive responses."""
+    """Connections with unfinished heads and bodies are closed within the deadline. Other clients
+    receive responses.
+    """
     outcome = Outcome("slow clients")
     parts = [*UNFINISHED_HEADS, *UNFINISHED_BODIES]
 
@@ -176,27 +201,49 @@ async def slow_clients(target: Target) -> Outcome:
         for task in held:
             task.cancel()
         for task, part in pending.items():
-            outcome.check(task in ended, f"{part[:50]!r} is still connected after {target.deadline_s:.0f} s")
+            outcome.check(
+                task in ended, f"{part[:50]!r} is still connected after {target.deadline_s:.0f} s"
+            )
     outcome.check(await target.is_healthy(), "/healthz does not respond after slow clients")
     return outcome
 
 
 async def costly_bodies(target: Target) -> Outcome:
-    """Large bodies that are expensive to decode are rejected with a short response, and large bodies that stop are not kept."""
+    """Large bodies that are expensive to decode are rejected with a short response, and large
+    bodies that stop are not kept.
+    """
     outcome = Outcome("costly bodies")
-    cases = [(target.gateway, VERIFY, 60_000), *((service, SUBMIT, 1_790_000) for service in target.services)]
+    cases = [
+        (target.gateway, VERIFY, 60_000),
+        *((service, SUBMIT, 1_790_000) for service in target.services),
+    ]
 
     async def send(case: tuple[tuple[Service, bytes, int], bytes]) -> None:
         (service, path, _), body = case
         for content in (body, body[:65_536]):
-            received = await service.request(b"POST", path, "Content-Type: application/json", body=content)
-            held = not any(status < 400 or status >= 500 for status in statuses(received)) and len(received) <= ANSWER_BYTES_MAX
-            outcome.check(held, f"{service.url}: {body[:20]!r}... gets {statuses(received)} and {len(received)} bytes")
+            received = await service.request(
+                b"POST", path, "Content-Type: application/json", body=content
+            )
+            held = (
+                not any(status < 400 or status >= 500 for status in statuses(received))
+                and len(received) <= ANSWER_BYTES_MAX
+            )
+            outcome.check(
+                held,
+                (
+                    f"{service.url}: {body[:20]!r}... gets {statuses(received)} and "
+                    f"{len(received)} bytes"
+                ),
+            )
 
     async def stop(case: tuple[Service, bytes, int]) -> None:
         service, path, size = case
         head = (
-            b"POST " + path + b" HTTP/1.1\r\nHost: " + HOST + b"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            b"POST "
+            + path
+            + b" HTTP/1.1\r\nHost: "
+            + HOST
+            + b"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
         )
         reader, writer = await service.connect()
         ended = False
@@ -208,17 +255,34 @@ async def costly_bodies(target: Target) -> Outcome:
                         pass
                 ended = True
         writer.close()
-        outcome.check(ended, f"{service.url}: a body that stops after {size} bytes is kept for {target.deadline_s:.0f} s")
+        outcome.check(
+            ended,
+            (
+                f"{service.url}: a body that stops after {size} bytes is kept for "
+                f"{target.deadline_s:.0f} s"
+            ),
+        )
 
-    await run_all([(case, body) for case in cases for body in COSTLY_BODIES], send, at_once=target.at_once)
+    await run_all(
+        [(case, body) for case in cases for body in COSTLY_BODIES], send, at_once=target.at_once
+    )
     await run_all(cases, stop, at_once=target.at_once)
     for service, _, _ in cases:
-        outcome.check(await target.is_healthy(service), f"{service.url} is not healthy after costly bodies")
+        outcome.check(
+            await target.is_healthy(service), f"{service.url} is not healthy after costly bodies"
+        )
     return outcome
 
 
 Attack: TypeAlias = Callable[[Target], Awaitable[Outcome]]
-ATTACKS: tuple[Attack, ...] = (malformed_protocol, smuggling, ambiguous_paths, header_rules, slow_clients, costly_bodies)
+ATTACKS: tuple[Attack, ...] = (
+    malformed_protocol,
+    smuggling,
+    ambiguous_paths,
+    header_rules,
+    slow_clients,
+    costly_bodies,
+)
 
 
 async def run(target: Target) -> Sequence[Outcome]:

@@ -1,4 +1,6 @@
-"""The matrix of roles and console operations, as declared by the endpoints and as listed in `roles.toml`."""
+"""The matrix of roles and console operations, as declared by the endpoints and as listed in
+`roles.toml`.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,23 @@ WITH_ROLES = tuple(endpoint for endpoint in ENDPOINTS if endpoint.roles)
 
 def declared() -> dict[str, frozenset[str]]:
     """The operations that each role can call, as the endpoints declare them."""
-    return {name: frozenset(row.operation_id for row in WITH_ROLES if name in row.roles) for name in NAMES}
+    return {
+        name: frozenset(row.operation_id for row in WITH_ROLES if name in row.roles)
+        for name in NAMES
+    }
 
 
 def table() -> dict[str, frozenset[str]]:
     """The operations that each role can call, as `roles.toml` lists them."""
-    rows = {name: frozenset(row["operations"]) for name, row in tomllib.loads(TABLE.read_text(encoding="utf-8")).items()}
+    rows = {
+        name: frozenset(row["operations"])
+        for name, row in tomllib.loads(TABLE.read_text(encoding="utf-8")).items()
+    }
     everyone = rows.pop("everyone")
-    return {**{name: operations | everyone for name, operations in rows.items()}, OWNER: all_operations()}
+    return {
+        **{name: operations | everyone for name, operations in rows.items()},
+        OWNER: all_operations(),
+    }
 
 
 def all_operations() -> frozenset[str]:

@@ -1,4 +1,5 @@
-"""Attacks that need a whole stack: SSRF, canaries, the roles matrix, races and fault injection. They run only in the sandbox.
+"""Attacks that need a whole stack: SSRF, canaries, the roles matrix, races and fault injection.
+They run only in the sandbox.
 
 They create keys and secrets, read the logs of the services and stop servers.
 """
@@ -34,7 +35,9 @@ _UNLIMITED = [{"name": "requests", "quota": 1_000_000, "window_s": 60}]
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A running sandbox. logs: folder of the logs of all services. servers: process IDs of PostgreSQL and Redis."""
+    """A running sandbox. logs: folder of the logs of all services. servers: process IDs of
+    PostgreSQL and Redis.
+    """
 
     gateway: str
     console: str
@@ -47,23 +50,31 @@ class Stack:
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:
         """A client of the console that sends the admin token."""
         headers = {"Authorization": f"Bearer {self.admin_token}"}
-        async with httpx.AsyncClient(base_url=self.console, headers=headers, timeout=30, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=self.console, headers=headers, timeout=30, trust_env=False
+        ) as client:
             yield client
 
     async def key(self, client: httpx.AsyncClient, **properties: Any) -> tuple[str, str]:
         """Create a key. Returns its ID and token."""
-        response = await client.post("/v1/keys", json={"name": "attack", "limits": _UNLIMITED, **properties})
+        response = await client.post(
+            "/v1/keys", json={"name": "attack", "limits": _UNLIMITED, **properties}
+        )
         response.raise_for_status()
         return response.json()["key"]["id"], response.json()["token"]
 
     async def verify(self, client: httpx.AsyncClient, token: str, **members: Any) -> str:
         """Verify a key at the gateway. Returns the code."""
-        response = await client.post(f"{self.gateway}/v1/keys/verify", json={"token": token, **members})
+        response = await client.post(
+            f"{self.gateway}/v1/keys/verify", json={"token": token, **members}
+        )
         return str(response.json().get("code", response.status_code))
 
 
 async def ssrf(stack: Stack) -> Outcome:
-    """No Core or webhook can be registered with an address of an internal network, or with anything but an origin."""
+    """No Core or webhook can be registered with an address of an internal network, or with anything
+    but an origin.
+    """
     outcome = Outcome("SSRF")
     addresses = [ipaddress.ip_address(address) for address in PRIVATE_ADDRESSES]
     hosts = [f"[{address}]" if address.version == 6 else str(address) for address in addresses]
@@ -72,21 +83,39 @@ async def ssrf(stack: Stack) -> Outcome:
 
         async def register(url: str) -> None:
             headers = {"Authorization": f"Bearer {token}"}
-            response = await client.put(f"{stack.gateway}/v1/cores/attack-ssrf", json={"url": url}, headers=headers)
-            outcome.check(400 <= response.status_code < 500, f"a Core with the URL {url[:60]} gets {response.status_code}")
+            response = await client.put(
+                f"{stack.gateway}/v1/cores/attack-ssrf", json={"url": url}, headers=headers
+            )
+            outcome.check(
+                400 <= response.status_code < 500,
+                f"a Core with the URL {url[:60]} gets {response.status_code}",
+            )
 
         async def notify(url: str) -> None:
             response = await client.post("/v1/webhooks", json={"url": url})
-            outcome.check(400 <= response.status_code < 500, f"a webhook with the URL {url[:60]} gets {response.status_code}")
+            outcome.check(
+                400 <= response.status_code < 500,
+                f"a webhook with the URL {url[:60]} gets {response.status_code}",
+            )
 
-        allowed = {host for host, address in zip(hosts, addresses, strict=True) if _is_on_this_machine(address)}
-        await run_all([*REJECTED_URLS, *(f"http://{host}" for host in hosts if host not in allowed)], register, at_once=AT_ONCE)
+        allowed = {
+            host
+            for host, address in zip(hosts, addresses, strict=True)
+            if _is_on_this_machine(address)
+        }
+        await run_all(
+            [*REJECTED_URLS, *(f"http://{host}" for host in hosts if host not in allowed)],
+            register,
+            at_once=AT_ONCE,
+        )
         await run_all([f"https://{host}/hook" for host in hosts], notify, at_once=AT_ONCE)
     return outcome
 
 
 def _is_on_this_machine(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """True for addresses in `ALLOWED_CORE_NETWORKS`, and for IPv6 addresses that contain such an IPv4 address."""
+    """True for addresses in `ALLOWED_CORE_NETWORKS`, and for IPv6 addresses that contain such an
+    IPv4 address.
+    """
     candidates = [address]
     if isinstance(address, ipaddress.IPv6Address):
         contained = (address.ipv4_mapped, address.sixtofour, (address.teredo or (None,))[0])
@@ -101,7 +130,9 @@ def _is_on_this_machine(address: ipaddress.IPv4Address | ipaddress.IPv6Address) 
 
 
 async def canaries(stack: Stack) -> Outcome:
-    """Tokens and secrets that a client sends in the wrong place appear in no log, metric, audit event or error."""
+    """Tokens and secrets that a client sends in the wrong place appear in no log, metric, audit
+    event or error.
+    """
     outcome = Outcome("canaries")
     texts: dict[str, str] = {}
     async with stack.client() as client:
@@ -112,24 +143,48 @@ async def canaries(stack: Stack) -> Outcome:
         link = created.json()["links"][0]["url"]
         opened = await client.post(f"{stack.sharing}/v1/links/open", json={"link": link})
         outcome.check(secret in opened.text, "the link does not open the secret")
-        canaries = {"token": token[-40:-6], "content of a secret": secret, "link": link.rpartition("#")[2][-24:]}
+        canaries = {
+            "token": token[-40:-6],
+            "content of a secret": secret,
+            "link": link.rpartition("#")[2][-24:],
+        }
         for url in (stack.gateway, stack.console, stack.sharing):
             requests: list[tuple[str, str, dict[str, Any]]] = [
                 ("GET", f"/{token}", {}),
                 ("GET", f"/v1/keys/{token}", {}),
                 ("GET", f"/cores/docs/{token}?key={token}", {}),
                 ("GET", f"/v1/links?link={link.rpartition('#')[2]}", {}),
-                ("GET", "/healthz", {"headers": {"X-Note": token, "User-Agent": token, "Referer": f"https://a.example/{token}"}}),
+                (
+                    "GET",
+                    "/healthz",
+                    {
+                        "headers": {
+                            "X-Note": token,
+                            "User-Agent": token,
+                            "Referer": f"https://a.example/{token}",
+                        }
+                    },
+                ),
                 ("GET", "/v1/keys", {"headers": {"Authorization": f"Basic {token}"}}),
                 (token[:20] + token[-40:-6], "/", {}),
                 ("POST", "/v1/keys/verify", {"json": {token: 1}}),
-                ("POST", "/v1/keys", {"json": {"name": token, "notes": secret, "metadata": {"a": token}}}),
+                (
+                    "POST",
+                    "/v1/keys",
+                    {"json": {"name": token, "notes": secret, "metadata": {"a": token}}},
+                ),
                 ("POST", f"/v1/keys/{key_id}/disable", {"json": {"reason": f"found {token}"}}),
             ]
             for number, (method, path, options) in enumerate(requests):
                 response = await client.request(method, url + path, **options)
                 texts[f"response {number} of {url}"] = response.text + str(response.headers)
-        for path in ("/metrics", "/v1/audit-events?limit=500", "/v1/keys", "/v1/secrets", "/v1/usage"):
+        for path in (
+            "/metrics",
+            "/v1/audit-events?limit=500",
+            "/v1/keys",
+            "/v1/secrets",
+            "/v1/usage",
+        ):
             texts[path] = (await client.get(path)).text
         texts["/metrics of the gateway"] = (await client.get(f"{stack.gateway}/metrics")).text
     texts |= {log.name: log.read_text(errors="replace") for log in sorted(stack.logs.glob("*.log"))}
@@ -140,25 +195,43 @@ async def canaries(stack: Stack) -> Outcome:
 
 
 async def roles_matrix(stack: Stack) -> Outcome:
-    """Each role can call exactly the operations in roles.toml, and no operation can be called without a credential."""
+    """Each role can call exactly the operations in roles.toml, and no operation can be called
+    without a credential.
+    """
     outcome = Outcome("roles matrix")
     expected, declared = roles.table(), roles.declared()
     for name in roles.NAMES:
         difference = sorted(expected[name] ^ declared[name])
-        outcome.check(not difference, f"roles.toml and the declarations differ for {name}: {', '.join(difference)}")
+        outcome.check(
+            not difference,
+            f"roles.toml and the declarations differ for {name}: {', '.join(difference)}",
+        )
     async with stack.client() as client:
-        tokens = {name: (await stack.key(client, scopes=[Role(name).scope]))[1] for name in roles.NAMES}
+        tokens = {
+            name: (await stack.key(client, scopes=[Role(name).scope]))[1] for name in roles.NAMES
+        }
         for endpoint in roles.WITH_ROLES:
             path = roles.path_of(endpoint)
             for name, token in tokens.items():
-                response = await client.request(endpoint.method, path, headers={"Authorization": f"Bearer {token}"})
-                denied = response.status_code == 403 and "one of the following roles" in response.text
-                held = denied is (endpoint.operation_id not in expected[name]) and response.status_code < 500
-                outcome.check(held, f"{endpoint.operation_id} as {name} gets {response.status_code}")
+                response = await client.request(
+                    endpoint.method, path, headers={"Authorization": f"Bearer {token}"}
+                )
+                denied = (
+                    response.status_code == 403 and "one of the following roles" in response.text
+                )
+                held = (
+                    denied is (endpoint.operation_id not in expected[name])
+                    and response.status_code < 500
+                )
+                outcome.check(
+                    held, f"{endpoint.operation_id} as {name} gets {response.status_code}"
+                )
             response = await client.request(endpoint.method, path, headers={"Authorization": ""})
             # After repeated failures, the console denies requests from the address for some time.
             held = response.status_code in (401, 429)
-            outcome.check(held, f"{endpoint.operation_id} without a credential gets {response.status_code}")
+            outcome.check(
+                held, f"{endpoint.operation_id} without a credential gets {response.status_code}"
+            )
     return outcome
 
 
@@ -168,32 +241,48 @@ async def races(stack: Stack) -> Outcome:
     async with stack.client() as client:
         for credits in (1, 20):
             _, token = await stack.key(client, credits={"remaining": credits})
-            codes = Counter(await asyncio.gather(*(stack.verify(client, token) for _ in range(100))))
+            codes = Counter(
+                await asyncio.gather(*(stack.verify(client, token) for _ in range(100)))
+            )
             outcome.check(codes["VALID"] == credits, f"a key with {credits} credits: {dict(codes)}")
         for quota in (1, 10):
             limits = [{"name": "requests", "quota": quota, "window_s": 3600, "burst": quota}]
             _, token = await stack.key(client, limits=limits)
-            codes = Counter(await asyncio.gather(*(stack.verify(client, token) for _ in range(100))))
-            outcome.check(codes["VALID"] == quota, f"a key with {quota} requests per hour: {dict(codes)}")
+            codes = Counter(
+                await asyncio.gather(*(stack.verify(client, token) for _ in range(100)))
+            )
+            outcome.check(
+                codes["VALID"] == quota, f"a key with {quota} requests per hour: {dict(codes)}"
+            )
         created = await client.post("/v1/secrets", json={"text": "race", "uses": 1})
         link = created.json()["links"][0]["url"]
-        opened = await asyncio.gather(*(client.post(f"{stack.sharing}/v1/links/open", json={"link": link}) for _ in range(20)))
+        opened = await asyncio.gather(
+            *(client.post(f"{stack.sharing}/v1/links/open", json={"link": link}) for _ in range(20))
+        )
         count = sum(response.status_code == 200 for response in opened)
         outcome.check(count == 1, f"a link for one use was opened {count} times")
         headers = {"Idempotency-Key": f'"{secrets.token_hex(8)}"'}
         body = {"name": "attack-idempotency"}
-        replies = await asyncio.gather(*(client.post("/v1/keys", json=body, headers=headers) for _ in range(10)))
+        replies = await asyncio.gather(
+            *(client.post("/v1/keys", json=body, headers=headers) for _ in range(10))
+        )
         ids = {reply.json()["key"]["id"] for reply in replies if reply.status_code == 201}
         outcome.check(len(ids) == 1, f"one idempotency key created {len(ids)} keys")
         key_id, token = await stack.key(client)
-        revoked = await asyncio.gather(*(client.post(f"/v1/keys/{key_id}/revoke", json={}) for _ in range(5)))
-        outcome.check(all(reply.status_code < 500 for reply in revoked), "concurrent revocations fail")
+        revoked = await asyncio.gather(
+            *(client.post(f"/v1/keys/{key_id}/revoke", json={}) for _ in range(5))
+        )
+        outcome.check(
+            all(reply.status_code < 500 for reply in revoked), "concurrent revocations fail"
+        )
         outcome.check(await stack.verify(client, token) != "VALID", "a revoked key is valid")
     return outcome
 
 
 async def faults(stack: Stack) -> Outcome:
-    """While Redis or PostgreSQL does not respond, limits stay exhausted, the gateway stays alive and fails closed."""
+    """While Redis or PostgreSQL does not respond, limits stay exhausted, the gateway stays alive
+    and fails closed.
+    """
     outcome = Outcome("fault injection")
     if not {"postgres", "redis"} <= set(stack.servers):
         outcome.not_run = "the servers of the local environment are not running"
@@ -210,14 +299,23 @@ async def faults(stack: Stack) -> Outcome:
             async with _stopped(stack.servers[name]):
                 for _ in range(10):
                     code = await stack.verify(client, exhausted)
-                    outcome.check(code != "VALID", f"an exhausted limit is available while {name} is stopped")
+                    outcome.check(
+                        code != "VALID", f"an exhausted limit is available while {name} is stopped"
+                    )
                     code = await stack.verify(client, revoked)
-                    outcome.check(code != "VALID", f"a revoked key is valid while {name} is stopped")
+                    outcome.check(
+                        code != "VALID", f"a revoked key is valid while {name} is stopped"
+                    )
                     response = await client.get(f"{stack.gateway}/healthz")
-                    outcome.check(response.status_code == 200, f"/healthz returns {response.status_code} without {name}")
+                    outcome.check(
+                        response.status_code == 200,
+                        f"/healthz returns {response.status_code} without {name}",
+                    )
                 if name == "postgres":
                     denied = await _until(lambda: _is_denied(stack, client, valid))
-                    outcome.check(denied, "the gateway accepts keys although it cannot read revocations")
+                    outcome.check(
+                        denied, "the gateway accepts keys although it cannot read revocations"
+                    )
             accepted = await _until(lambda: _is_accepted(stack, client, valid))
             outcome.check(accepted, f"the gateway does not recover after {name}")
         await _kill_backend(stack.servers["postgres"])
@@ -226,7 +324,10 @@ async def faults(stack: Stack) -> Outcome:
         code = await stack.verify(client, revoked)
         outcome.check(code != "VALID", "a revoked key is valid after a crash of PostgreSQL")
         verified = await _when_available(client, "/v1/audit-verification")
-        outcome.check(verified.get("intact") is True, f"the audit trail after a crash of PostgreSQL: {verified}")
+        outcome.check(
+            verified.get("intact") is True,
+            f"the audit trail after a crash of PostgreSQL: {verified}",
+        )
     return outcome
 
 
@@ -244,7 +345,9 @@ async def _stopped(server: int) -> AsyncIterator[None]:
 
 
 async def _kill_backend(server: int) -> None:
-    """Kill a process of PostgreSQL that serves a connection, after which PostgreSQL restarts all of them."""
+    """Kill a process of PostgreSQL that serves a connection, after which PostgreSQL restarts all of
+    them.
+    """
     for process in psutil.Process(server).children():
         if "idle" in " ".join(process.cmdline()):
             process.kill()

@@ -1,4 +1,6 @@
-"""docs/alarms.md: the alarms, event rules and notices of the stacks, and the tests that prove that each one reaches operators."""
+"""docs/alarms.md: the alarms, event rules and notices of the stacks, and the tests that prove that
+each one reaches operators.
+"""
 
 import fnmatch
 import re
@@ -14,7 +16,9 @@ from tools.docs.markdown import prose, table
 from tools.docs.requirements import marked_tests
 
 TRIGGERED, PATH = "alarm_triggered", "alarm_path"
-"""Markers of tests: names of the alarms that a test triggers, and kinds of the notices whose path a test evaluates."""
+"""Markers of tests: names of the alarms that a test triggers, and kinds of the notices whose path a
+test evaluates.
+"""
 KINDS = {
     "metric": "alarm on a metric of AWS",
     "log": "alarm on a metric filter",
@@ -61,7 +65,9 @@ def notices(stack: str) -> Iterator[Notice]:
         if row.type == "aws:cloudwatch/metricAlarm:MetricAlarm":
             own = str(row.inputs.get("namespace", "")).startswith("Gatehouse/")
             kind = "metric" if not own else "log" if row.name in filters else "probe"
-            yield Notice(row.name, kind, _metric(row.inputs), _runbook(row.inputs["alarmDescription"]))
+            yield Notice(
+                row.name, kind, _metric(row.inputs), _runbook(row.inputs["alarmDescription"])
+            )
         elif row.type == "aws:cloudwatch/compositeAlarm:CompositeAlarm":
             rule = re.sub(rf'ALARM\("{prefix}([^"]+)"\)', r"`\1`", row.inputs["alarmRule"])
             yield Notice(row.name, "composite", rule, _runbook(row.inputs["alarmDescription"]))
@@ -76,14 +82,20 @@ def notices(stack: str) -> Iterator[Notice]:
 def proofs(notice: Notice) -> tuple[list[str], list[str]]:
     """The tests that trigger the notice, and the tests that evaluate its path."""
     triggered = [
-        test for pattern, tests in marked_tests(TRIGGERED).items() if fnmatch.fnmatchcase(notice.name, pattern) for test in tests
+        test
+        for pattern, tests in marked_tests(TRIGGERED).items()
+        if fnmatch.fnmatchcase(notice.name, pattern)
+        for test in tests
     ]
     return triggered, marked_tests(PATH).get(notice.kind, [])
 
 
 def page() -> str:
     """One table of all notices."""
-    return markdown.page("alarms", notices=table(("name", "condition", "runbook", "stacks"), (_row(*row) for row in _rows())))
+    return markdown.page(
+        "alarms",
+        notices=table(("name", "condition", "runbook", "stacks"), (_row(*row) for row in _rows())),
+    )
 
 
 def full_page() -> str:
@@ -91,12 +103,17 @@ def full_page() -> str:
     proven = (
         (
             f"`{notice.name}`",
-            f"triggered by {_names(triggered)}" if (triggered := proofs(notice)[0]) else f"path: {KINDS[notice.kind]}",
+            f"triggered by {_names(triggered)}"
+            if (triggered := proofs(notice)[0])
+            else f"path: {KINDS[notice.kind]}",
         )
         for notice, _ in _rows()
     )
     tests = ((text, _names(marked_tests(PATH).get(kind, []))) for kind, text in KINDS.items())
-    return f"# Proof of the alarms\n\n{table(('name', 'proof'), proven)}\n\n{table(('kind', 'tests of the path'), tests)}\n"
+    return (
+        f"# Proof of the "
+        f"alarms\n\n{table(('name', 'proof'), proven)}\n\n{table(('kind', 'tests of the path'), tests)}\n"  # noqa: E501
+    )
 
 
 def _rows() -> list[tuple[Notice, list[str]]]:
@@ -111,7 +128,12 @@ def _rows() -> list[tuple[Notice, list[str]]]:
 
 def _row(notice: Notice, stacks: list[str]) -> tuple[str, str, str, str]:
     runbook = f"[{notice.runbook}](runbooks/{notice.runbook}.md)" if notice.runbook else "-"
-    return f"`{notice.name}`", notice.watches, runbook, "all" if len(stacks) == len(STACKS) else ", ".join(stacks)
+    return (
+        f"`{notice.name}`",
+        notice.watches,
+        runbook,
+        "all" if len(stacks) == len(STACKS) else ", ".join(stacks),
+    )
 
 
 def _names(tests: list[str]) -> str:
@@ -119,7 +141,9 @@ def _names(tests: list[str]) -> str:
 
 
 def _metric(alarm: Mapping[str, Any]) -> str:
-    metric = next((query["metric"] for query in alarm.get("metricQueries", ()) if "metric" in query), alarm)
+    metric = next(
+        (query["metric"] for query in alarm.get("metricQueries", ()) if "metric" in query), alarm
+    )
     statistic = metric.get("stat") or alarm.get("statistic") or alarm.get("extendedStatistic")
     minutes = int(metric["period"]) * int(alarm["evaluationPeriods"]) // 60
     duration = "1 day" if minutes == 24 * 60 else f"{minutes} min"
@@ -140,21 +164,35 @@ def _runbook(description: str) -> str:
 
 
 def _rds(row: Registration) -> Notice:
-    return Notice(row.name, "subscription", f"RDS events: {', '.join(row.inputs['eventCategories'])}", "database")
+    return Notice(
+        row.name,
+        "subscription",
+        f"RDS events: {', '.join(row.inputs['eventCategories'])}",
+        "database",
+    )
 
 
 def _vault(row: Registration) -> Notice:
     events = ", ".join(f"`{event}`" for event in row.inputs["backupVaultEvents"])
-    return Notice(f"backup-vault-{row.name}", "subscription", f"AWS Backup events: {events}", "backup-failure")
+    return Notice(
+        f"backup-vault-{row.name}", "subscription", f"AWS Backup events: {events}", "backup-failure"
+    )
 
 
 def _budget(row: Registration) -> Notice:
-    thresholds = ", ".join(f"{rule['notificationType'].lower()} {rule['threshold']} %" for rule in row.inputs["notifications"])
-    return Notice(row.name, "subscription", f"costs of the month against budget.monthly_usd: {thresholds}", "")
+    thresholds = ", ".join(
+        f"{rule['notificationType'].lower()} {rule['threshold']} %"
+        for rule in row.inputs["notifications"]
+    )
+    return Notice(
+        row.name, "subscription", f"costs of the month against budget.monthly_usd: {thresholds}", ""
+    )
 
 
 def _anomalies(row: Registration) -> Notice:
-    return Notice(f"{row.name}-anomalies", "subscription", "cost anomalies above budget.anomaly_usd", "")
+    return Notice(
+        f"{row.name}-anomalies", "subscription", "cost anomalies above budget.anomaly_usd", ""
+    )
 
 
 _SUBSCRIPTIONS: dict[str, Callable[[Registration], Notice]] = {

@@ -1,4 +1,6 @@
-""".gatehouse/docs/capacity.md: requests per vCPU, costs and the capacity of each stack, from the measured CPU time."""
+""".gatehouse/docs/capacity.md: requests per vCPU, costs and the capacity of each stack, from the
+measured CPU time.
+"""
 
 import json
 from typing import Any
@@ -23,16 +25,26 @@ VCPU_MAX = 16
 
 
 def page() -> str:
-    """Render the page from the stored results of `python -m bench capacity` and `steps`, and from the resources of each stack."""
+    """Render the page from the stored results of `python -m bench capacity` and `steps`, and from
+    the resources of each stack.
+    """
     measured = json.loads(_MEASURED.read_text(encoding="utf-8"))
     rows = {row["name"]: row["cpu_us"] for row in measured["rows"]}
     requests = table(
         ("request", "CPU time", "requests per second and vCPU", "USD per million requests"),
-        [(name, f"{cpu_us:.0f} us", _rounded(per_vcpu(cpu_us)), f"{usd(cpu_us):.4f}") for name, cpu_us in rows.items()],
+        [
+            (name, f"{cpu_us:.0f} us", _rounded(per_vcpu(cpu_us)), f"{usd(cpu_us):.4f}")
+            for name, cpu_us in rows.items()
+        ],
     )
     verification = rows["verification, JSON"]
     stacks = table(
-        ("stack", "tasks, minimum to maximum", "vCPU of a task", "verifications per second at the maximum"),
+        (
+            "stack",
+            "tasks, minimum to maximum",
+            "vCPU of a task",
+            "verifications per second at the maximum",
+        ),
         [_stack_row(stack, verification) for stack in STACKS],
     )
     steps = json.loads(_STEPS.read_text(encoding="utf-8"))
@@ -89,11 +101,18 @@ def usd(cpu_us: float) -> float:
 def _stack_row(stack: str, cpu_us: float) -> tuple[str, str, str, str]:
     resources = [resource.registration for resource in deployed(stack).resources]
     inputs: dict[str, Any] = {
-        resource.type.rpartition(":")[2]: resource.inputs for resource in resources if resource.name == "gateway"
+        resource.type.rpartition(":")[2]: resource.inputs
+        for resource in resources
+        if resource.name == "gateway"
     }
     task, target = inputs["TaskDefinition"], inputs["Target"]
     vcpu, tasks = int(task["cpu"]) / UNITS_PER_VCPU, (target["minCapacity"], target["maxCapacity"])
-    return stack, f"{tasks[0]} to {tasks[1]}", f"{vcpu:g}", _rounded(per_vcpu(cpu_us) * vcpu * tasks[1])
+    return (
+        stack,
+        f"{tasks[0]} to {tasks[1]}",
+        f"{vcpu:g}",
+        _rounded(per_vcpu(cpu_us) * vcpu * tasks[1]),
+    )
 
 
 def _rounded(rate: float) -> str:

@@ -19,8 +19,12 @@ from tools.docs.markdown import table
 HOURS = 730
 """Hours in a month, as in the AWS Pricing Calculator."""
 
-PRICES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("prices.toml").read_text(encoding="utf-8"))
-DATABASE, CACHE, NETWORK, FIXED = (PRICES[section]["usd"] for section in ("database", "cache", "network", "fixed"))
+PRICES: dict[str, Any] = tomllib.loads(
+    Path(__file__).with_name("prices.toml").read_text(encoding="utf-8")
+)
+DATABASE, CACHE, NETWORK, FIXED = (
+    PRICES[section]["usd"] for section in ("database", "cache", "network", "fixed")
+)
 STORAGE = float(PRICES["database_storage"]["usd"]["gib"])
 VCPU, GIB = float(PRICES["fargate"]["usd"]["vcpu"]), float(PRICES["fargate"]["usd"]["gib"])
 REDUCTIONS: dict[str, Any] = {
@@ -38,17 +42,26 @@ MIB_PER_GIB, UNITS_PER_VCPU = 1024, 1024
 _CRON = re.compile(r"cron\((\d+) (\d+) ")
 
 
-def _tasks(services: list[Registration], definitions: list[Registration], actions: list[Registration]) -> Iterator[float]:
+def _tasks(
+    services: list[Registration], definitions: list[Registration], actions: list[Registration]
+) -> Iterator[float]:
     """USD a month of each service."""
     sizes = {
-        resource.name: (int(resource.inputs["cpu"]) / UNITS_PER_VCPU, int(resource.inputs["memory"]) / MIB_PER_GIB)
+        resource.name: (
+            int(resource.inputs["cpu"]) / UNITS_PER_VCPU,
+            int(resource.inputs["memory"]) / MIB_PER_GIB,
+        )
         for resource in definitions
     }
     schedules = {action.name: action.inputs["schedule"] for action in actions}
     for service in services:
         vcpu, gib = sizes[service.name]
-        price = PRICES["fargate_spot" if service.inputs.get("capacityProviderStrategies") else "fargate"]["usd"]
-        hours = HOURS * _running(schedules.get(f"{service.name}-start"), schedules.get(f"{service.name}-stop"))
+        price = PRICES[
+            "fargate_spot" if service.inputs.get("capacityProviderStrategies") else "fargate"
+        ]["usd"]
+        hours = HOURS * _running(
+            schedules.get(f"{service.name}-start"), schedules.get(f"{service.name}-stop")
+        )
         yield service.inputs["desiredCount"] * hours * (vcpu * price["vcpu"] + gib * price["gib"])
 
 
@@ -56,7 +69,10 @@ def _running(start: str | None, stop: str | None) -> float:
     """Share of the week in which the tasks run: from `start` on weekdays to the next `stop`."""
     if start is None or stop is None:
         return 1.0
-    begin, end = (int(hour) * 60 + int(minute) for minute, hour in (_CRON.findall(schedule)[0] for schedule in (start, stop)))
+    begin, end = (
+        int(hour) * 60 + int(minute)
+        for minute, hour in (_CRON.findall(schedule)[0] for schedule in (start, stop))
+    )
     return ((end - begin) % DAY_MINUTES) * WORK_DAYS / (DAY_MINUTES * WEEK_DAYS)
 
 
@@ -64,14 +80,19 @@ def _databases(instances: list[Registration]) -> float:
     """USD a month of the database."""
     return sum(
         (2 if resource.inputs["multiAz"] else 1)
-        * (float(DATABASE[resource.inputs["instanceClass"]]) * HOURS + STORAGE * int(resource.inputs["allocatedStorage"]))
+        * (
+            float(DATABASE[resource.inputs["instanceClass"]]) * HOURS
+            + STORAGE * int(resource.inputs["allocatedStorage"])
+        )
         for resource in instances
     )
 
 
 def _endpoints(endpoints: Iterable[Registration]) -> int:
     return sum(
-        len(resource.inputs["subnetIds"]) for resource in endpoints if resource.inputs.get("vpcEndpointType") == "Interface"
+        len(resource.inputs["subnetIds"])
+        for resource in endpoints
+        if resource.inputs.get("vpcEndpointType") == "Interface"
     )
 
 
@@ -85,7 +106,10 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     (
         "interface endpoints, per zone",
         ("ec2/vpcEndpoint:VpcEndpoint",),
-        lambda endpoints: (str(_endpoints(endpoints)), _endpoints(endpoints) * NETWORK["endpoint"] * HOURS),
+        lambda endpoints: (
+            str(_endpoints(endpoints)),
+            _endpoints(endpoints) * NETWORK["endpoint"] * HOURS,
+        ),
     ),
     (
         "load balancer",
@@ -95,11 +119,18 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     (
         "web ACL with rules",
         ("wafv2/webAcl:WebAcl",),
-        lambda n: (str(len(n)), sum(FIXED["acl"] + FIXED["rule"] * len(a.inputs["rules"]) for a in n)),
+        lambda n: (
+            str(len(n)),
+            sum(FIXED["acl"] + FIXED["rule"] * len(a.inputs["rules"]) for a in n),
+        ),
     ),
     (
         "ECS tasks (Fargate, ARM)",
-        ("ecs/service:Service", "ecs/taskDefinition:TaskDefinition", "appautoscaling/scheduledAction:ScheduledAction"),
+        (
+            "ecs/service:Service",
+            "ecs/taskDefinition:TaskDefinition",
+            "appautoscaling/scheduledAction:ScheduledAction",
+        ),
         lambda services, definitions, actions: (
             str(sum(resource.inputs["desiredCount"] for resource in services)),
             sum(_tasks(services, definitions, actions)),
@@ -114,14 +145,28 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
         "cache",
         ("elasticache/replicationGroup:ReplicationGroup",),
         lambda n: (
-            ", ".join(f"{resource.inputs['numCacheClusters']} {resource.inputs['nodeType']}" for resource in n),
-            sum(resource.inputs["numCacheClusters"] * CACHE[resource.inputs["nodeType"]] * HOURS for resource in n),
+            ", ".join(
+                f"{resource.inputs['numCacheClusters']} {resource.inputs['nodeType']}"
+                for resource in n
+            ),
+            sum(
+                resource.inputs["numCacheClusters"] * CACHE[resource.inputs["nodeType"]] * HOURS
+                for resource in n
+            ),
         ),
     ),
-    ("KMS keys", ("kms/key:Key", "kms/replicaKey:ReplicaKey"), lambda keys, replicas: _each([*keys, *replicas], FIXED["key"])),
+    (
+        "KMS keys",
+        ("kms/key:Key", "kms/replicaKey:ReplicaKey"),
+        lambda keys, replicas: _each([*keys, *replicas], FIXED["key"]),
+    ),
     ("secrets", ("secretsmanager/secret:Secret",), lambda n: _each(n, FIXED["secret"])),
     ("alarms", ("cloudwatch/metricAlarm:MetricAlarm",), lambda n: _each(n, FIXED["alarm"])),
-    ("composite alarms", ("cloudwatch/compositeAlarm:CompositeAlarm",), lambda n: _each(n, FIXED["composite"])),
+    (
+        "composite alarms",
+        ("cloudwatch/compositeAlarm:CompositeAlarm",),
+        lambda n: _each(n, FIXED["composite"]),
+    ),
     ("dashboard", ("cloudwatch/dashboard:Dashboard",), lambda n: _each(n, FIXED["dashboard"])),
     ("hosted zone", ("route53/zone:Zone",), lambda n: _each(n, FIXED["zone"])),
 )
@@ -131,9 +176,14 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
 def estimate(stack: str) -> tuple[tuple[str, str, float], ...]:
     """Item, quantity and USD a month. Raises KeyError for an instance class without a price."""
     settings = reduced_settings() if stack == REDUCED else ""
-    resources = [resource.registration for resource in deployed("dev" if stack == REDUCED else stack, settings).resources]
+    resources = [
+        resource.registration
+        for resource in deployed("dev" if stack == REDUCED else stack, settings).resources
+    ]
     by_type = {
-        kind: [resource for resource in resources if resource.type == f"aws:{kind}"] for _, kinds, _ in ROWS for kind in kinds
+        kind: [resource for resource in resources if resource.type == f"aws:{kind}"]
+        for _, kinds, _ in ROWS
+        for kind in kinds
     }
     return tuple((item, *count(*(by_type[kind] for kind in kinds))) for item, kinds, count in ROWS)
 
@@ -157,7 +207,13 @@ def page() -> str:
     """One row for each item and a total, and the prices."""
     estimates = {stack: estimate(stack) for stack in COLUMNS}
     rows = [
-        (item, *(f"{estimates[stack][index][1]}: {estimates[stack][index][2]:.0f}" for stack in COLUMNS))
+        (
+            item,
+            *(
+                f"{estimates[stack][index][1]}: {estimates[stack][index][2]:.0f}"
+                for stack in COLUMNS
+            ),
+        )
         for index, (item, _, _) in enumerate(ROWS)
     ]
     totals = ("**total, about**", *(f"**{round(total(stack), -1):.0f}**" for stack in COLUMNS))
@@ -167,7 +223,9 @@ def page() -> str:
         date=PRICES["date"],
         region=PRICES["region"],
         table=table(("item (quantity: USD a month)", *COLUMNS), [*rows, totals]),
-        reductions="\n".join(f"- `{key}: {json.dumps(value)}`" for key, value in REDUCTIONS.items()),
+        reductions="\n".join(
+            f"- `{key}: {json.dumps(value)}`" for key, value in REDUCTIONS.items()
+        ),
         prices=table(("item", "USD", "per", "source"), _price_rows()),
     )
 
@@ -175,7 +233,10 @@ def page() -> str:
 def _price_rows() -> list[tuple[str, ...]]:
     rows = [row for row in PRICES.values() if isinstance(row, dict)]
     amounts = [", ".join(f"{key} {usd}" for key, usd in row["usd"].items()) for row in rows]
-    return [(row["item"], amount, row["unit"], row["source"]) for row, amount in zip(rows, amounts, strict=True)]
+    return [
+        (row["item"], amount, row["unit"], row["source"])
+        for row, amount in zip(rows, amounts, strict=True)
+    ]
 
 
 def _each(resources: list[Registration], usd: float) -> tuple[str, float]:

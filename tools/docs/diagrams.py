@@ -1,4 +1,6 @@
-"""A diagram of each stack: its components and the connections between them (.gatehouse/docs/diagrams)."""
+"""A diagram of each stack: its components and the connections between them
+(.gatehouse/docs/diagrams).
+"""
 
 from functools import cache
 

@@ -15,11 +15,17 @@ def page() -> str:
         "events",
         actions=table(
             ("action", "description", "target"),
-            ((f"`{action}`", prose(action.description), f"`{action.target_type}`") for action in AuditAction),
+            (
+                (f"`{action}`", prose(action.description), f"`{action.target_type}`")
+                for action in AuditAction
+            ),
         ),
         events=table(
             ("event", "description", "audit actions"),
-            ((f"`{event}`", prose(event.description), _actions(event)) for event in NotificationEvent),
+            (
+                (f"`{event}`", prose(event.description), _actions(event))
+                for event in NotificationEvent
+            ),
         ),
     )
 

@@ -1,4 +1,6 @@
-""".gatehouse/docs/headers.md: names of the header fields that the gateway forwards between clients and Cores."""
+""".gatehouse/docs/headers.md: names of the header fields that the gateway forwards between clients
+and Cores.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The IAM and resource policies of the prod stack, and the documented reasons for permissions that no test uses."""
+"""The IAM and resource policies of the prod stack, and the documented reasons for permissions that
+no test uses.
+"""
 
 import json
 import tomllib
@@ -16,13 +18,21 @@ from sandbox.paths import REPOSITORY
 from tools.docs.deployments import deployed
 
 STACK = "prod"
-SETTINGS: dict[str, Any] = yaml.safe_load((REPOSITORY / f"Pulumi.{STACK}.yaml").read_text())["config"]["gatehouse:settings"]
-SETTINGS["delivery"] = {"repository": "acme/gatehouse", "create_oidc_provider": True, "state_bucket": "acme-pulumi-state"}
+SETTINGS: dict[str, Any] = yaml.safe_load((REPOSITORY / f"Pulumi.{STACK}.yaml").read_text())[
+    "config"
+]["gatehouse:settings"]
+SETTINGS["delivery"] = {
+    "repository": "acme/gatehouse",
+    "create_oidc_provider": True,
+    "state_bucket": "acme-pulumi-state",
+}
 """The settings of the stack file, with the roles of a pipeline."""
 NAMES = Naming(STACK, SETTINGS["account"], SETTINGS["region"])
 REASONS = REPOSITORY / "tests" / "permissions.toml"
 SANDBOX_SERVICES = {"ecs-tasks.amazonaws.com", "lambda.amazonaws.com"}
-"""Services whose roles the sandbox assumes. Permissions of other services' roles always need a documented reason."""
+"""Services whose roles the sandbox assumes. Permissions of other services' roles always need a
+documented reason.
+"""
 _RESOURCE_POLICIES = {
     "aws:kms/key:Key": ("key", "policy"),
     "aws:s3/bucketPolicy:BucketPolicy": ("bucket", "policy"),
@@ -36,12 +46,16 @@ _RESOURCE_POLICIES = {
     "aws:apigateway/restApi:RestApi": ("api", "policy"),
     "aws:sqs/queuePolicy:QueuePolicy": ("queue", "policy"),
 }
-"""For each resource type, the kind of resource that the policy protects, and the property that contains the document."""
+"""For each resource type, the kind of resource that the policy protects, and the property that
+contains the document.
+"""
 
 
 @dataclass(slots=True)
 class Role:
-    """An IAM role. trust: the assume role policy. boundary: the permissions boundary, if the role has one."""
+    """An IAM role. trust: the assume role policy. boundary: the permissions boundary, if the role
+    has one.
+    """
 
     name: str
     arn: str
@@ -53,7 +67,9 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class ResourcePolicy:
-    """The policy of a resource. kind: key, bucket, secret and so on. name: name of the resource in the program."""
+    """The policy of a resource. kind: key, bucket, secret and so on. name: name of the resource in
+    the program.
+    """
 
     kind: str
     name: str
@@ -78,15 +94,23 @@ class PolicyDocuments:
 
 @cache
 def documents() -> PolicyDocuments:
-    """Every policy document of the stack, including those that the stack adds when sharing is serverless."""
-    serverless = json.dumps({**SETTINGS, "sharing": {"mode": "serverless", "api_gateway_log_role": True}})
-    base, added = (collect(deployed(STACK, settings)) for settings in (json.dumps(SETTINGS), serverless))
+    """Every policy document of the stack, including those that the stack adds when sharing is
+    serverless.
+    """
+    serverless = json.dumps(
+        {**SETTINGS, "sharing": {"mode": "serverless", "api_gateway_log_role": True}}
+    )
+    base, added = (
+        collect(deployed(STACK, settings)) for settings in (json.dumps(SETTINGS), serverless)
+    )
     known = {(policy.kind, policy.name) for policy in base.resource_policies}
     guarded = (
         *base.resource_policies,
         *(policy for policy in added.resource_policies if (policy.kind, policy.name) not in known),
     )
-    return PolicyDocuments({**added.roles, **base.roles}, {**added.managed, **base.managed}, guarded)
+    return PolicyDocuments(
+        {**added.roles, **base.roles}, {**added.managed, **base.managed}, guarded
+    )
 
 
 def granted(*, in_sandbox: bool | None = None) -> set[tuple[str, str]]:
@@ -109,14 +133,21 @@ def reasons() -> dict[tuple[str, str], str]:
     """Reason for each permission that no test uses, keyed by short role name and action."""
     documented = listed_reasons()
     whole_roles = {role: why for (role, action), why in documented.items() if action == "*"}
-    expanded = {(role, action): whole_roles[role] for role, action in granted() if role in whole_roles}
+    expanded = {
+        (role, action): whole_roles[role] for role, action in granted() if role in whole_roles
+    }
     return expanded | {key: why for key, why in documented.items() if key[1] != "*"}
 
 
 def listed_reasons() -> dict[tuple[str, str], str]:
     """The reasons as they are listed: "*" covers every action of a role."""
     rows = tomllib.loads(REASONS.read_text())["reason"]
-    return {(role, action): row["why"] for row in rows for role in row["roles"] for action in row["actions"]}
+    return {
+        (role, action): row["why"]
+        for row in rows
+        for role in row["roles"]
+        for action in row["actions"]
+    }
 
 
 def collect(deployment: Deployment) -> PolicyDocuments:
@@ -129,13 +160,18 @@ def collect(deployment: Deployment) -> PolicyDocuments:
         if type_ == "aws:iam/role:Role":
             name = str(resource.outputs.get("name", resource.registration.name))
             trust = json.loads(inputs["assumeRolePolicy"])
-            roles[name] = Role(name, str(resource.outputs["arn"]), str(inputs.get("description", "")), trust)
+            roles[name] = Role(
+                name, str(resource.outputs["arn"]), str(inputs.get("description", "")), trust
+            )
             boundaries[name] = str(inputs.get("permissionsBoundary") or "")
         elif type_ == "aws:iam/policy:Policy":
             managed[str(resource.outputs["arn"])] = json.loads(inputs["policy"])
         elif type_ == "aws:iam/rolePolicy:RolePolicy":
             roles[str(inputs["role"])].policies.append(json.loads(inputs["policy"]))
-        elif type_ == "aws:iam/rolePolicyAttachment:RolePolicyAttachment" and str(inputs["policyArn"]) in managed:
+        elif (
+            type_ == "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
+            and str(inputs["policyArn"]) in managed
+        ):
             roles[str(inputs["role"])].policies.append(managed[str(inputs["policyArn"])])
     for name, arn in boundaries.items():
         roles[name].boundary = managed.get(arn)
@@ -157,5 +193,9 @@ def short_name(role: str) -> str:
 
 
 def _is_assumed_in_sandbox(trust: Mapping[str, Any]) -> bool:
-    services = {name for row in raw_statements(trust) for name in listed(row["Principal"].get("Service", []))}
+    services = {
+        name
+        for row in raw_statements(trust)
+        for name in listed(row["Principal"].get("Service", []))
+    }
     return bool(services) and services <= SANDBOX_SERVICES

@@ -1,4 +1,6 @@
-""".gatehouse/docs/key-lifecycle.md: states and transitions of a key, rotation, and the fields that requests can set."""
+""".gatehouse/docs/key-lifecycle.md: states and transitions of a key, rotation, and the fields that
+requests can set.
+"""
 
 from collections.abc import Iterator
 
@@ -20,8 +22,13 @@ _MEANINGS = {
     KeyState.ACTIVE: "The key is accepted until it expires. Expiry is not a state.",
     KeyState.DISABLED: "Denied with `DISABLED`. The key can be enabled again.",
     KeyState.REVOKED: "Denied like an unknown key. Revocation cannot be undone.",
-    KeyState.DELETED: f"Denied like an unknown key. The key can be restored for {lifecycle.RESTORE_WINDOW_S // _DAY_S} days.",
-    KeyState.PURGED: "All data is removed. The ID stays reserved, so the token can never become valid again.",
+    KeyState.DELETED: (
+        f"Denied like an unknown key. The key can be restored for "
+        f"{lifecycle.RESTORE_WINDOW_S // _DAY_S} days."
+    ),
+    KeyState.PURGED: (
+        "All data is removed. The ID stays reserved, so the token can never become valid again."
+    ),
 }
 
 
@@ -40,11 +47,15 @@ def page() -> str:
     return markdown.page(
         "key-lifecycle",
         diagram=diagram(),
-        states=table(("state", "description"), [(state.value, _MEANINGS[state]) for state in KeyState]),
+        states=table(
+            ("state", "description"), [(state.value, _MEANINGS[state]) for state in KeyState]
+        ),
         transitions=table(("state", *(act.value for act in acts)), rows),
         grace_days=lifecycle.GRACE_S_DEFAULT // _DAY_S,
         grace_days_max=lifecycle.GRACE_S_MAX // _DAY_S,
-        fields=table(("field", "maximum", "set by", "audit trail", "purge", "search", "import"), _fields()),
+        fields=table(
+            ("field", "maximum", "set by", "audit trail", "purge", "search", "import"), _fields()
+        ),
         limits=table(("value", "maximum"), bounds),
     )
 
@@ -55,7 +66,15 @@ def _fields() -> Iterator[tuple[str, ...]]:
         if field.set_by != "none":
             purge = "kept" if field.purged is Purge.KEPT else "erased"
             search = "" if field.search == "none" else field.search
-            yield name, maximum(types[name]), field.set_by, field.audit, purge, search, "yes" if field.imported else ""
+            yield (
+                name,
+                maximum(types[name]),
+                field.set_by,
+                field.audit,
+                purge,
+                search,
+                "yes" if field.imported else "",
+            )
 
 
 def maximum(info: inspect.Type) -> str:
@@ -79,14 +98,19 @@ def maximum(info: inspect.Type) -> str:
 
 
 def diagram() -> str:
-    """The transitions as a Mermaid state diagram. Actions with the same source and target share an arrow."""
+    """The transitions as a Mermaid state diagram. Actions with the same source and target share an
+    arrow.
+    """
     arrows: dict[tuple[KeyState, KeyState], list[str]] = {}
     for (state, action), targets in TRANSITIONS.items():
         for target in targets:
             if not (target is state and action in lifecycle.IDEMPOTENT):
                 arrows.setdefault((state, target), []).append(action.value)
     lines = ["stateDiagram-v2", f"    [*] --> {KeyState.ACTIVE.value}: {Action.CREATE.value}"]
-    lines += [f"    {state.value} --> {target.value}: {', '.join(actions)}" for (state, target), actions in arrows.items()]
+    lines += [
+        f"    {state.value} --> {target.value}: {', '.join(actions)}"
+        for (state, target), actions in arrows.items()
+    ]
     return "\n".join([*lines, f"    {KeyState.PURGED.value} --> [*]"])
 
 

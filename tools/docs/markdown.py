@@ -16,13 +16,20 @@ def page(template: str, **values: object) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table. Pipes inside a cell are escaped."""
     lines = [tuple(head), tuple("---" for _ in head), *rows]
-    return "\n".join("|" + "|".join(cell.replace("|", "\\|") for cell in line) + "|" for line in lines)
+    return "\n".join(
+        "|" + "|".join(cell.replace("|", "\\|") for cell in line) + "|" for line in lines
+    )
 
 
 def prose(text: str) -> str:
-    """`text` on one line, with Markdown characters escaped and `GATEHOUSE_*` variables formatted as code."""
+    """`text` on one line, with Markdown characters escaped and `GATEHOUSE_*` variables formatted as
+    code.
+    """
     pieces = enumerate(_CODE.split(" ".join(text.split())))
-    return "".join(_code(piece) if index % 2 else re.sub(r"([*<\\]|__)", r"\\\1", piece) for index, piece in pieces)
+    return "".join(
+        _code(piece) if index % 2 else re.sub(r"([*<\\]|__)", r"\\\1", piece)
+        for index, piece in pieces
+    )
 
 
 def _code(piece: str) -> str:

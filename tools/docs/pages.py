@@ -32,7 +32,9 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "costs.md": costs.page,
     "../runtime/web/src/keyFields.ts": key_form.module,
 }
-"""Pages of `docs/`, and a source of the web UI. tests/repository/test_pages.py checks that they are current."""
+"""Pages of `docs/`, and a source of the web UI. tests/repository/test_pages.py checks that they are
+current.
+"""
 
 LOCAL: dict[str, Callable[[], str]] = {
     "policies.md": controls.full_page,

@@ -18,7 +18,9 @@ def requirements() -> dict[str, str]:
 
 
 def covered() -> dict[str, list[str]]:
-    """Tests of each requirement as `path::name`, keyed by ID. A marker on a module (`pytestmark`) adds the path of the file."""
+    """Tests of each requirement as `path::name`, keyed by ID. A marker on a module (`pytestmark`)
+    adds the path of the file.
+    """
     return marked_tests("requirement")
 
 
@@ -33,7 +35,9 @@ def marked_tests(marker: str) -> dict[str, list[str]]:
                 for decorator in node.decorator_list:
                     for argument in _arguments(decorator, marker):
                         tests[argument].append(f"{name}::{node.name}")
-            elif isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "pytestmark" for target in node.targets):
+            elif isinstance(node, ast.Assign) and any(
+                getattr(target, "id", "") == "pytestmark" for target in node.targets
+            ):
                 for value in node.value.elts if isinstance(node.value, ast.List) else [node.value]:
                     for argument in _arguments(value, marker):
                         tests[argument].append(name)
@@ -41,7 +45,11 @@ def marked_tests(marker: str) -> dict[str, list[str]]:
 
 
 def _arguments(node: ast.expr, marker: str) -> list[str]:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == marker:
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == marker
+    ):
         return [str(argument.value) for argument in node.args if isinstance(argument, ast.Constant)]
     return []
 
@@ -50,7 +58,12 @@ def page() -> str:
     """The full page."""
     tests = covered()
     rows = (
-        (requirement, text, "<br>".join(f"`{test.removeprefix('tests/')}`" for test in tests.get(requirement, [])) or "none")
+        (
+            requirement,
+            text,
+            "<br>".join(f"`{test.removeprefix('tests/')}`" for test in tests.get(requirement, []))
+            or "none",
+        )
         for requirement, text in requirements().items()
     )
     return markdown.page("requirements", table=table(("ID", "requirement", "tests"), rows))

@@ -1,4 +1,6 @@
-"""docs/settings-runtime.md: environment variables of the container, the command line and the policy packs."""
+"""docs/settings-runtime.md: environment variables of the container, the command line and the policy
+packs.
+"""
 
 import enum
 import ipaddress
@@ -18,7 +20,9 @@ from components.settings.descriptions import field_descriptions
 from tools.docs import markdown
 from tools.docs.markdown import prose, table
 
-CONTRACT = tomllib.loads((Path(__file__).resolve().parents[2] / "runtime" / "contract.toml").read_text(encoding="utf-8"))
+CONTRACT = tomllib.loads(
+    (Path(__file__).resolve().parents[2] / "runtime" / "contract.toml").read_text(encoding="utf-8")
+)
 AWS_VARIABLES = {"AWS_REGION": "Region of the AWS services that the process calls."}
 SHOWN_MAX = 5
 """Number of commands from which a row does not list them."""
@@ -33,7 +37,9 @@ def page() -> str:
         deployed=table(COLUMNS, (_row(row["name"]) for row in CONTRACT["variable"])),
         stand_ins=stand_ins,
         secrets=table(COLUMNS, (_row(row["name"]) for row in CONTRACT["secret"])),
-        optional=table((*COLUMNS, "set by"), ((*_row(row["name"]), _key(row)) for row in CONTRACT["optional"])),
+        optional=table(
+            (*COLUMNS, "set by"), ((*_row(row["name"]), _key(row)) for row in CONTRACT["optional"])
+        ),
         options=table(("variable", "option", "description", "commands"), _options()),
     )
 
@@ -42,8 +48,17 @@ def _row(name: str) -> tuple[str, ...]:
     if name in AWS_VARIABLES:
         return f"`{name}`", AWS_VARIABLES[name], "required", "text"
     field = Settings.model_fields[name.removeprefix(PREFIX).lower()]
-    secret = " (secret)" if name in {row["name"] for row in CONTRACT["optional"] if "kind" in row} else ""
-    return f"`{name}`{secret}", prose(description(name)), _default(field), ", ".join(_allowed(field))
+    secret = (
+        " (secret)"
+        if name in {row["name"] for row in CONTRACT["optional"] if "kind" in row}
+        else ""
+    )
+    return (
+        f"`{name}`{secret}",
+        prose(description(name)),
+        _default(field),
+        ", ".join(_allowed(field)),
+    )
 
 
 def description(name: str) -> str:
@@ -53,7 +68,11 @@ def description(name: str) -> str:
 
 def _key(row: dict[str, Any]) -> str:
     """The stack setting that sets an optional variable."""
-    return f"`{row.get('setting', 'environment_variables')}`" if row.get("setting") != "image" else "image"
+    return (
+        f"`{row.get('setting', 'environment_variables')}`"
+        if row.get("setting") != "image"
+        else "image"
+    )
 
 
 def _default(field: FieldInfo) -> str:
@@ -88,13 +107,22 @@ def _allowed(field: FieldInfo) -> Iterator[str]:
 
 
 def _options() -> Iterator[tuple[str, ...]]:
-    """The options of the `gatehouse` command that have an environment variable, with their commands."""
+    """The options of the `gatehouse` command that have an environment variable, with their
+    commands.
+    """
     commands: dict[tuple[str, str, str], list[str]] = {}
     for command, option in _walk(typer.main.get_command(cli.build()), "gatehouse"):
         if isinstance(option.envvar, str):
-            commands.setdefault((option.envvar, option.opts[0], option.help or ""), []).append(f"`{command}`")
+            commands.setdefault((option.envvar, option.opts[0], option.help or ""), []).append(
+                f"`{command}`"
+            )
     for (name, flag, text), names in sorted(commands.items()):
-        yield f"`{name}`", f"`{flag}`", prose(text), ", ".join(names) if len(names) < SHOWN_MAX else "all that call the console"
+        yield (
+            f"`{name}`",
+            f"`{flag}`",
+            prose(text),
+            ", ".join(names) if len(names) < SHOWN_MAX else "all that call the console",
+        )
 
 
 def _walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,10 @@
-"""Creates screenshots of every page of the web UI: `python -m tools.docs.screenshots` while `make up` runs.
+"""Creates screenshots of every page of the web UI: `python -m tools.docs.screenshots` while `make
+up` runs.
 
-The pages are opened in both themes at three widths. The files are written to .gatehouse/screenshots.
-GATEHOUSE_CONSOLE_URL, GATEHOUSE_GATEWAY_URL: addresses of the services. GATEHOUSE_TOKEN: the credential. The command
+The pages are opened in both themes at three widths. The files are written to
+.gatehouse/screenshots.
+GATEHOUSE_CONSOLE_URL, GATEHOUSE_GATEWAY_URL: addresses of the services. GATEHOUSE_TOKEN: the
+    credential. The command
 creates sample data with this credential first, so use a test environment only.
 """
 
@@ -46,10 +49,29 @@ PAGES = {
     "reference": "/api-reference?operation=create_key",
 }
 _KEYS = (
-    {"name": "nightly export", "owner": "billing", "tags": ["nightly", "invoices"], "ttl_s": 5 * 86_400},
-    {"name": "web shop", "owner": "shop", "notes": "Requested in OPS-1234.", "credits": {"remaining": 10_000}},
-    {"name": "mobile app, iOS and Android, all regions", "owner": "mobile", "methods": ["GET", "HEAD"]},
-    {"name": "partner integration", "owner": "partners", "addresses": ["192.0.2.0/24", "2001:db8::/48"], "ttl_s": 90 * 86_400},
+    {
+        "name": "nightly export",
+        "owner": "billing",
+        "tags": ["nightly", "invoices"],
+        "ttl_s": 5 * 86_400,
+    },
+    {
+        "name": "web shop",
+        "owner": "shop",
+        "notes": "Requested in OPS-1234.",
+        "credits": {"remaining": 10_000},
+    },
+    {
+        "name": "mobile app, iOS and Android, all regions",
+        "owner": "mobile",
+        "methods": ["GET", "HEAD"],
+    },
+    {
+        "name": "partner integration",
+        "owner": "partners",
+        "addresses": ["192.0.2.0/24", "2001:db8::/48"],
+        "ttl_s": 90 * 86_400,
+    },
     {"name": "security review", "owner": "security", "scopes": ["role:auditor"]},
     {"name": "on-call", "owner": "platform", "scopes": ["role:operator"]},
 )
@@ -63,7 +85,9 @@ class Stack:
 
 
 async def create_data(stack: Stack) -> dict[str, str]:
-    """Creates sample data. Returns the IDs of the sample data, by name of the parameter in the paths of `PAGES`."""
+    """Creates sample data. Returns the IDs of the sample data, by name of the parameter in the
+    paths of `PAGES`.
+    """
     headers = {"Authorization": f"Bearer {stack.token}"}
     async with httpx.AsyncClient(base_url=stack.console, headers=headers, timeout=30) as client:
 
@@ -73,7 +97,12 @@ async def create_data(stack: Stack) -> dict[str, str]:
             created: dict[str, Any] = reply.json()
             return created
 
-        keys = [await post("/v1/keys", {**key, "limits": [{"name": "requests", "quota": 40, "window_s": 60}]}) for key in _KEYS]
+        keys = [
+            await post(
+                "/v1/keys", {**key, "limits": [{"name": "requests", "quota": 40, "window_s": 60}]}
+            )
+            for key in _KEYS
+        ]
         async with httpx.AsyncClient(base_url=stack.gateway) as clients:
             for number, created in enumerate(keys[:4]):
                 for _ in range(45 // (number + 1)):
@@ -81,12 +110,24 @@ async def create_data(stack: Stack) -> dict[str, str]:
         await post(f"/v1/keys/{keys[2]['key']['id']}/disable", {"reason": "unusual traffic"})
         await post(f"/v1/keys/{keys[3]['key']['id']}/revoke", {"reason": "the contract has ended"})
         secret = await post(
-            "/v1/secrets", {"text": "a password", "label": "Staging database", "note": "Rotate it after the test."}
+            "/v1/secrets",
+            {
+                "text": "a password",
+                "label": "Staging database",
+                "note": "Rotate it after the test.",
+            },
         )
         link = retrieval_links.parameters(retrieval_links.create())
-        request = await post("/v1/secret-requests", {"purpose": "Password of the staging database", "retrieval_links": [link]})
+        request = await post(
+            "/v1/secret-requests",
+            {"purpose": "Password of the staging database", "retrieval_links": [link]},
+        )
         await post("/v1/webhooks", {"url": "https://hooks.example.com/gatehouse"})
-    return {"key": keys[0]["key"]["id"], "secret": secret["secret"]["id"], "request": request["request"]["id"]}
+    return {
+        "key": keys[0]["key"]["id"],
+        "secret": secret["secret"]["id"],
+        "request": request["request"]["id"],
+    }
 
 
 async def sign_in(page: Page, stack: Stack) -> None:
@@ -120,7 +161,9 @@ async def take(browser: Browser, stack: Stack, ids: dict[str, str], width: int, 
 
 
 async def main() -> None:
-    stack = Stack(*(os.environ[f"GATEHOUSE_{name}"] for name in ("CONSOLE_URL", "GATEWAY_URL", "TOKEN")))
+    stack = Stack(
+        *(os.environ[f"GATEHOUSE_{name}"] for name in ("CONSOLE_URL", "GATEWAY_URL", "TOKEN"))
+    )
     ids = await create_data(stack)
     async with async_playwright() as playwright:
         browser = await launch(playwright.chromium)

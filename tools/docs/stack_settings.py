@@ -10,7 +10,14 @@ from pydantic.fields import FieldInfo
 from components.settings.account import ACCOUNT_CHECKS, AccountSettings
 from components.settings.checks import CHECKS, MEMORY_MIB
 from components.settings.descriptions import field_descriptions
-from components.settings.fields import ENVIRONMENTS, PROD, Allowed, EnvironmentDefault, Production, Section
+from components.settings.fields import (
+    ENVIRONMENTS,
+    PROD,
+    Allowed,
+    EnvironmentDefault,
+    Production,
+    Section,
+)
 from components.settings.model import Settings
 from tools.docs import markdown
 from tools.docs.markdown import prose, table
@@ -20,7 +27,9 @@ COLUMNS = ("key", "default", "allowed", "description")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A key of a stack file. `section` is the dotted path of its section, "" for the stack as a whole."""
+    """A key of a stack file. `section` is the dotted path of its section, "" for the stack as a
+    whole.
+    """
 
     section: str
     name: str
@@ -50,7 +59,10 @@ class Setting:
         values = [_yaml(self.field.default.of(environment)) for environment in ENVIRONMENTS]
         if len(set(values)) == 1:
             return values[0]
-        return "<br>".join(f"{environment}: {value}" for environment, value in zip(ENVIRONMENTS, values, strict=True))
+        return "<br>".join(
+            f"{environment}: {value}"
+            for environment, value in zip(ENVIRONMENTS, values, strict=True)
+        )
 
 
 def settings(model: type[Section] = Settings, path: str = "") -> Iterator[Setting]:
@@ -78,7 +90,10 @@ def page() -> str:
         "settings",
         sections=_sections(Settings, "##"),
         rules=_rules(CHECKS),
-        sizes=table(("cpu", "memory_mib"), ((str(cpu), f"{low} to {high}") for cpu, (low, high) in MEMORY_MIB.items())),
+        sizes=table(
+            ("cpu", "memory_mib"),
+            ((str(cpu), f"{low} to {high}") for cpu, (low, high) in MEMORY_MIB.items()),
+        ),
         account_sections=_sections(AccountSettings, "###"),
         account_rules=_rules(ACCOUNT_CHECKS),
     )
@@ -88,10 +103,18 @@ def _sections(model: type[Section], heading: str) -> str:
     """A table of the keys in each section of a model."""
     rows: dict[str, list[tuple[str, ...]]] = {}
     for setting in settings(model):
-        row = (f"`{setting.key}`", setting.default, prose(setting.allowed), prose(setting.description))
+        row = (
+            f"`{setting.key}`",
+            setting.default,
+            prose(setting.allowed),
+            prose(setting.description),
+        )
         rows.setdefault(setting.section, []).append(row)
     return "\n".join(
-        f"{heading} {f'`{path}`' if path else 'General'}\n\n{prose(description(path, model))}\n\n{table(COLUMNS, lines)}\n"
+        (
+            f"{heading} "
+            f"{f'`{path}`' if path else 'General'}\n\n{prose(description(path, model))}\n\n{table(COLUMNS, lines)}\n"  # noqa: E501
+        )
         for path, lines in rows.items()
     )
 
@@ -103,7 +126,9 @@ def _rules(checks: Iterable[Callable[..., object]]) -> str:
 def _section(field: FieldInfo) -> type[Section] | None:
     """The section of a field, or of each item in a list."""
     kinds = (field.annotation, *get_args(field.annotation))
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
+    return next(
+        (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None
+    )
 
 
 def _yaml(value: Any) -> str:

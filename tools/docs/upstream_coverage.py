@@ -17,7 +17,9 @@ def _read(name: str) -> dict[str, Any]:
 
 
 _DATA = _read("upstream_coverage.toml")
-SERVICES: dict[str, list[str]] = {service: ids.split() for service, ids in _DATA["services"].items()}
+SERVICES: dict[str, list[str]] = {
+    service: ids.split() for service, ids in _DATA["services"].items()
+}
 REASONS: dict[str, str] = _DATA["reasons"]
 """The reason for each check that no rule covers."""
 PARTLY: dict[str, str] = _DATA["partly"]
@@ -45,19 +47,28 @@ def covered() -> set[str]:
 
 
 def page() -> str:
-    """The share of covered checks for each service and catalogue, and a reason for every other check."""
+    """The share of covered checks for each service and catalogue, and a reason for every other
+    check.
+    """
     known = covered()
     checks = [id for ids in SERVICES.values() for id in ids]
-    sources = {name: [id for id in checks if id.startswith("CKV") is (name == "Checkov")] for name in ("Checkov", "cdk-nag")}
+    sources = {
+        name: [id for id in checks if id.startswith("CKV") is (name == "Checkov")]
+        for name in ("Checkov", "cdk-nag")
+    }
     by_source = " and ".join(f"{_share(ids, known)} of {name}" for name, ids in sources.items())
     services = table(("service", "checks", "covered", "not covered"), _rows(known))
     return (
         "# Coverage of other catalogues\n\n"
-        "All checks of Checkov (2026-08-20) and of the cdk-nag pack AwsSolutions (2026-06-29) for the services below. "
-        f"The rules cover {_share(checks, known)}: {by_source}. A check is covered if a rule names it, and a program of the "
-        "tests violates both. IDs with capital letters and a number, such as `EC26`, are rules of cdk-nag.\n\n"
+        "All checks of Checkov (2026-08-20) and of the cdk-nag pack AwsSolutions (2026-06-29) "
+        "for the services below. "
+        f"The rules cover {_share(checks, known)}: {by_source}. A check is covered if a rule "
+        f"names it, and a program of the "
+        "tests violates both. IDs with capital letters and a number, such as `EC26`, are rules "
+        "of cdk-nag.\n\n"
         f"{services}\n\n## Checks that are not covered\n\n{_reasons(REASONS)}\n\n"
-        "## Covered checks that report more resources than the rule\n\nThe cases that are known:\n\n"
+        "## Covered checks that report more resources than the rule\n\nThe cases that are "
+        "known:\n\n"
         f"{_reasons(PARTLY)}\n\n{_samples()}\n\n{_verification()}\n"
     )
 
@@ -68,22 +79,33 @@ def _share(ids: list[str], known: set[str]) -> str:
 
 
 def _reasons(reasons: dict[str, str]) -> str:
-    return table(("check", "reason"), ((f"`{id}`", reason) for id, reason in sorted(reasons.items())))
+    return table(
+        ("check", "reason"), ((f"`{id}`", reason) for id, reason in sorted(reasons.items()))
+    )
 
 
 def _verification() -> str:
     names = [name for name in VERIFICATION if name != "date"]
     columns = ("catalogue", "source", "IDs", "run", "read", "corrected", "removed")
     rows = [_verified(name, VERIFICATION[name]) for name in names]
-    removed = (", ".join(f"`{id}`" for id in VERIFICATION[name].get("removed", "").split()) or "none" for name in names)
+    removed = (
+        ", ".join(f"`{id}`" for id in VERIFICATION[name].get("removed", "").split()) or "none"
+        for name in names
+    )
     return (
-        f"## Verification of the upstream IDs\n\nOn {VERIFICATION['date']}, every ID of another catalogue that a rule names was "
-        "compared with its definition. For each ID, a program of the tests violates the rule, and the check with this ID reports "
-        "the program. *Run*: the check was run on the program, and on a compliant form of it, which it accepts. *Read*: the "
-        "properties that the check reads were compared with the program. *Corrected*: the ID belonged to another program or rule "
-        "before. *Removed*: no program violates both the rule and the check, the check reports compliant programs as well, or "
+        f"## Verification of the upstream IDs\n\nOn {VERIFICATION['date']}, every ID of "
+        f"another catalogue that a rule names was "
+        "compared with its definition. For each ID, a program of the tests violates the rule, "
+        "and the check with this ID reports "
+        "the program. *Run*: the check was run on the program, and on a compliant form of it, "
+        "which it accepts. *Read*: the "
+        "properties that the check reads were compared with the program. *Corrected*: the ID "
+        "belonged to another program or rule "
+        "before. *Removed*: no program violates both the rule and the check, the check reports "
+        "compliant programs as well, or "
         "its definition was not available. A rule can report less than a check that it names.\n\n"
-        f"{table(columns, rows)}\n\nRemoved IDs:\n\n{table(('catalogue', 'IDs'), zip(names, removed, strict=True))}"
+        f"{table(columns, rows)}\n\nRemoved "
+        f"IDs:\n\n{table(('catalogue', 'IDs'), zip(names, removed, strict=True))}"
     )
 
 
@@ -93,13 +115,22 @@ def _verified(name: str, data: dict[str, Any]) -> tuple[str, ...]:
     by_method = {data["method"]: len(ids) - exceptions}
     run = by_method.get("run", exceptions)
     removed = len(data.get("removed", "").split())
-    return name, data["source"], str(len(ids)), str(run), str(len(ids) - run), str(data["corrected"]), str(removed)
+    return (
+        name,
+        data["source"],
+        str(len(ids)),
+        str(run),
+        str(len(ids) - run),
+        str(data["corrected"]),
+        str(removed),
+    )
 
 
 def _samples() -> str:
     columns = ("date", "seed", "checks", "reported", "after the rules were extended")
     return (
-        "## Random samples\n\nBefore all checks were compared, checks were drawn at random, a violating resource was written for "
+        "## Random samples\n\nBefore all checks were compared, checks were drawn at random, a "
+        "violating resource was written for "
         "each one from its definition, and the rules evaluated it with the levels of prod.\n\n"
         f"{table(columns, map(_sample, SAMPLES))}"
     )

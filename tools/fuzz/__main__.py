@@ -1,7 +1,8 @@
 """`make fuzz`: coverage-guided fuzzing of parsers with Atheris.
 
-Each target starts with its corpus in `tools/fuzz/corpus`. New inputs are written to `.gatehouse/fuzz/<target>`. The exit code is
-1 if a target found a defect. Add the reported input to the corpus, together with the correction.
+Each target starts with its corpus in `tools/fuzz/corpus`. New inputs are written to
+`.gatehouse/fuzz/<target>`. The exit code is 1 if a target found a defect. Add the reported input to
+the corpus, together with the correction.
 """
 
 from __future__ import annotations
@@ -22,19 +23,35 @@ _ERROR = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fuzz one target or all targets, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description="Fuzz the parsers of the runtime.")
-    parser.add_argument("target", nargs="?", default="all", choices=("all", *NAMES), help="Target (default: all).")
-    parser.add_argument("--seconds", type=int, default=60, help="Duration for each target (default: 60).")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.fuzz", description="Fuzz the parsers of the runtime."
+    )
+    parser.add_argument(
+        "target", nargs="?", default="all", choices=("all", *NAMES), help="Target (default: all)."
+    )
+    parser.add_argument(
+        "--seconds", type=int, default=60, help="Duration for each target (default: 60)."
+    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if importlib.util.find_spec("atheris") is None:
-        print("fuzz: Atheris is not installed. Atheris provides wheels for Linux and Python 3.11 to 3.13.", file=sys.stderr)
+        print(
+            (
+                "fuzz: Atheris is not installed. Atheris provides wheels for Linux and Python 3.11 "
+                "to 3.13."
+            ),
+            file=sys.stderr,
+        )
         return _ERROR
     if options.child:
         _fuzz(options.target, options.seconds)
     names = NAMES if options.target == "all" else (options.target,)
     command = [sys.executable, "-m", "tools.fuzz", "--child", "--seconds", str(options.seconds)]
-    defects = [name for name in names if subprocess.run([*command, name], cwd=ROOT, check=False).returncode != 0]
+    defects = [
+        name
+        for name in names
+        if subprocess.run([*command, name], cwd=ROOT, check=False).returncode != 0
+    ]
     print(
         f"fuzz: defects in {', '.join(defects)}; the inputs are in {WORK}"
         if defects
@@ -61,7 +78,9 @@ def _fuzz(name: str, seconds: int) -> None:
         "-print_final_stats=1",
         "-verbosity=0",
     ]
-    atheris.Setup([sys.argv[0], *options, "-timeout=10", str(found), str(CORPUS / name)], TARGETS[name])
+    atheris.Setup(
+        [sys.argv[0], *options, "-timeout=10", str(found), str(CORPUS / name)], TARGETS[name]
+    )
     atheris.Fuzz()
 
 

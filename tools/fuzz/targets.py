@@ -1,4 +1,5 @@
-"""The fuzzed parsers, by target. Each target takes arbitrary bytes and raises an exception if a parser breaks a property.
+"""The fuzzed parsers, by target. Each target takes arbitrary bytes and raises an exception if a
+parser breaks a property.
 
 The documented exceptions of a parser are results. All other exceptions are defects.
 """
@@ -35,7 +36,9 @@ Target = Callable[[bytes], None]
 _PEPPER = token.Pepper({1: bytes(range(32))}, 1)
 _KEY_ID = "3fGh82kLmQ0a"
 _NOW = 1_800_000_000.0
-_ADDRESSES = ClientAddresses((ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32")))
+_ADDRESSES = ClientAddresses(
+    (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32"))
+)
 _SCHEMES = imported_tokens.SCHEMES
 _FORMULA = ("=", "+", "-", "@")
 
@@ -49,7 +52,10 @@ def fuzz_token(data: bytes) -> None:
     for candidate in candidates:
         parsed = token.parse(candidate, "gtk")
         if parsed is not None:
-            assert candidate == f"gtk_{parsed.environment.value}_{parsed.id}{candidate[len('gtk_test_') + token.ID_CHARS :]}"
+            assert (
+                candidate
+                == f"gtk_{parsed.environment.value}_{parsed.id}{candidate[len('gtk_test_') + token.ID_CHARS :]}"  # noqa: E501
+            )
             assert token.key_id(parsed.id) == parsed.id
             token.is_marked(parsed.id, _PEPPER)
             assert [match.text for match in scanner.find(f" {candidate} ".encode())] == [candidate]
@@ -67,9 +73,13 @@ def fuzz_token(data: bytes) -> None:
 
 
 def fuzz_header(data: bytes) -> None:
-    """Header fields: forwarding in both directions, client addresses, conditions, idempotency keys and media types."""
+    """Header fields: forwarding in both directions, client addresses, conditions, idempotency keys
+    and media types.
+    """
     lines = [line.partition(b":") for line in data.split(b"\n")]
-    fields = [(name.strip().lower(), value.strip()) for name, _, value in lines if name.strip().isascii()]
+    fields = [
+        (name.strip().lower(), value.strip()) for name, _, value in lines if name.strip().isascii()
+    ]
     if not forwarding.ambiguity(fields):
         for name, value in forwarding.forwarded(fields):
             assert header_names.is_forwarded(name.encode()), name
@@ -96,20 +106,46 @@ def fuzz_header(data: bytes) -> None:
 
 
 def fuzz_signature(data: bytes) -> None:
-    """HTTP message signatures and digests. The first line is Signature-Input, the second Signature, the third Content-Digest."""
+    """HTTP message signatures and digests. The first line is Signature-Input, the second Signature,
+    the third Content-Digest.
+    """
     parts = data.decode("latin-1").split("\n", 3)
     signature_input, signature, digest, path = (*parts, "", "", "", "")[:4]
-    fields = (("signature-input", signature_input), ("signature", signature), ("content-digest", digest))
+    fields = (
+        ("signature-input", signature_input),
+        ("signature", signature),
+        ("content-digest", digest),
+    )
     body = b"body"
-    request = SignedRequest("POST", "https", "gateway.test:443", "/" + path, "", fields, True, http_signatures.digests_of(body))
+    request = SignedRequest(
+        "POST",
+        "https",
+        "gateway.test:443",
+        "/" + path,
+        "",
+        fields,
+        True,
+        http_signatures.digests_of(body),
+    )
     for algorithm in SignatureAlgorithm:
-        result = http_signatures.check(request, key_id=_KEY_ID, algorithm=algorithm, key=bytes(32), now=_NOW)
-        assert isinstance(result, http_signatures.SignatureError), "a signature without the key is valid"
+        result = http_signatures.check(
+            request, key_id=_KEY_ID, algorithm=algorithm, key=bytes(32), now=_NOW
+        )
+        assert isinstance(result, http_signatures.SignatureError), (
+            "a signature without the key is valid"
+        )
     if http_signatures.digest_matches(digest, dict(request.digests)):
         assert http_signatures.digest_text(body).partition("=")[2] in digest or "sha-512" in digest
     with suppress(ValueError):
-        assert http_signatures.secret_bytes(http_signatures.secret_text(http_signatures.secret_bytes(signature))) is not None
-    leaks.is_signed_by_github({"github-public-key-identifier": digest, "github-public-key-signature": signature}, body, {})
+        assert (
+            http_signatures.secret_bytes(
+                http_signatures.secret_text(http_signatures.secret_bytes(signature))
+            )
+            is not None
+        )
+    leaks.is_signed_by_github(
+        {"github-public-key-identifier": digest, "github-public-key-signature": signature}, body, {}
+    )
 
 
 def fuzz_path(data: bytes) -> None:
@@ -138,10 +174,14 @@ def fuzz_csv(data: bytes) -> None:
     cells = text.split("|")
     line = csv_line(cells)
     if "\0" not in text:
-        assert list(csv.reader(io.StringIO(line, newline=""))) == [[csv_cell(cell) for cell in cells]]
+        assert list(csv.reader(io.StringIO(line, newline=""))) == [
+            [csv_cell(cell) for cell in cells]
+        ]
         for delimiter in (",", ";", "\t"):
             for row in csv.reader(io.StringIO(line, newline=""), delimiter=delimiter):
-                assert not [cell for cell in row if cell.lstrip(" \t\r\n\ufeff").startswith(_FORMULA)]
+                assert not [
+                    cell for cell in row if cell.lstrip(" \t\r\n\ufeff").startswith(_FORMULA)
+                ]
 
 
 def fuzz_json(data: bytes) -> None:

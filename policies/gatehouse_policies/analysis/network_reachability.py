@@ -1,4 +1,6 @@
-"""Analyzes network reachability in a VPC: security group and network ACL rules, public subnets and VPC endpoints."""
+"""Analyzes network reachability in a VPC: security group and network ACL rules, public subnets and
+VPC endpoints.
+"""
 
 import ipaddress
 from collections.abc import Iterable, Iterator
@@ -9,12 +11,14 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 
 _INTERNET_PREFIX_MIN = {4: 8, 6: 16}
-"""Minimum prefix length, keyed by IP version. Ranges with a shorter prefix count as the internet, because 0.0.0.0/1 and
-128.0.0.0/1 together cover the entire internet."""
+"""Minimum prefix length, keyed by IP version. Ranges with a shorter prefix count as the internet,
+because 0.0.0.0/1 and 128.0.0.0/1 together cover the entire internet."""
 
 
 def ingress_rules(group: Resource, stack: Stack) -> Iterator[tuple[str, Properties]]:
-    """All ingress rules of a security group, inline and separate, each with its location for messages."""
+    """All ingress rules of a security group, inline and separate, each with its location for
+    messages.
+    """
     for block in group.props.blocks("ingress"):
         yield f"{group.name} ({block.path})", block
     for rule in stack.referencing(group, aws("vpc.SecurityGroupIngressRule"), "securityGroupId"):
@@ -46,7 +50,9 @@ def _is_internet(address: str) -> bool:
 
 
 def single_tcp_port(rule: Properties) -> int:
-    """The TCP port of a rule for a single port; -1 for a port range, another protocol or all traffic."""
+    """The TCP port of a rule for a single port; -1 for a port range, another protocol or all
+    traffic.
+    """
     protocol = rule.text("ipProtocol") or rule.text("protocol")
     first, last = rule.number("fromPort", -1), rule.number("toPort", -1)
     return int(first) if protocol.lower() in ("tcp", "6") and first == last else -1
@@ -55,7 +61,9 @@ def single_tcp_port(rule: Properties) -> int:
 def allows_all_ports(rule: Properties) -> bool:
     """True if the rule applies to all protocols, or to all ports of one protocol."""
     protocol = rule.text("ipProtocol") or rule.text("protocol")
-    return protocol in ("-1", "all") or (rule.number("fromPort", 0) <= 1 and rule.number("toPort", 65535) >= 65535)
+    return protocol in ("-1", "all") or (
+        rule.number("fromPort", 0) <= 1 and rule.number("toPort", 65535) >= 65535
+    )
 
 
 def acl_allows(rules: Iterable[Properties], cidr: str, port: int) -> bool:
@@ -79,7 +87,9 @@ def _acl_matches(rule: Properties, cidr: str, port: int) -> bool:
 
 
 def required_endpoints(stack: Stack) -> list[str]:
-    """The AWS services that ECS services call from inside the VPC. Empty for a program without ECS services."""
+    """The AWS services that ECS services call from inside the VPC. Empty for a program without ECS
+    services.
+    """
     services = stack.of_type(aws("ecs.Service"))
     if not services:
         return []
@@ -89,7 +99,14 @@ def required_endpoints(stack: Stack) -> list[str]:
         "kms": bool(stack.of_type(aws("kms.Key"))),
         "ssmmessages": any(service.props.flag("enableExecuteCommand") for service in services),
     }
-    return ["s3", "ecr.api", "ecr.dkr", "logs", "sts", *(name for name, required in optional.items() if required)]
+    return [
+        "s3",
+        "ecr.api",
+        "ecr.dkr",
+        "logs",
+        "sts",
+        *(name for name, required in optional.items() if required),
+    ]
 
 
 def is_public_subnet(subnet: Resource, stack: Stack) -> bool:
@@ -102,14 +119,19 @@ def is_public_subnet(subnet: Resource, stack: Stack) -> bool:
 def route_tables(subnet: Resource, stack: Stack) -> list[Resource]:
     """The route tables that are associated with a subnet."""
     associations = stack.referencing(subnet, aws("ec2.RouteTableAssociation"), "subnetId")
-    tables = (stack.referenced_by(association, "routeTableId", aws("ec2.RouteTable")) for association in associations)
+    tables = (
+        stack.referenced_by(association, "routeTableId", aws("ec2.RouteTable"))
+        for association in associations
+    )
     return list(chain.from_iterable(tables))
 
 
 def routes_to_internet_gateway(table: Resource, stack: Stack) -> bool:
     """True if a route of the table has an internet gateway as its target."""
     for route in stack.referencing(table, aws("ec2.Route"), "routeTableId"):
-        if stack.referenced_by(route, "gatewayId", aws("ec2.InternetGateway")) or _is_internet_gateway(route.props):
+        if stack.referenced_by(
+            route, "gatewayId", aws("ec2.InternetGateway")
+        ) or _is_internet_gateway(route.props):
             return True
     inline = table.props.blocks("routes")
     if any(_is_internet_gateway(route) for route in inline):
@@ -120,7 +142,9 @@ def routes_to_internet_gateway(table: Resource, stack: Stack) -> bool:
 
 def routes_to_nat_gateway(table: Resource, stack: Stack) -> bool:
     """True if a route of the table has a NAT gateway as its target."""
-    standalone = (route.props for route in stack.referencing(table, aws("ec2.Route"), "routeTableId"))
+    standalone = (
+        route.props for route in stack.referencing(table, aws("ec2.Route"), "routeTableId")
+    )
     return any(route.has("natGatewayId") for route in (*standalone, *table.props.blocks("routes")))
 
 

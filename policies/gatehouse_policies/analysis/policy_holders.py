@@ -11,28 +11,43 @@ _ATTACHMENTS = aws("iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.Grou
 
 
 def identity_documents(resource: Resource) -> list[Document]:
-    """The identity policies of an IAM policy, an inline role or group policy, or a role with inlinePolicies.
+    """The identity policies of an IAM policy, an inline role or group policy, or a role with
+    inlinePolicies.
 
     Raises UnknownValueError for an unknown document and DocumentError for a malformed one.
     """
     if resource.type in aws("iam.Role"):
-        inline = [block.value("policy") for block in resource.props.blocks("inlinePolicies") if block.has("policy")]
+        inline = [
+            block.value("policy")
+            for block in resource.props.blocks("inlinePolicies")
+            if block.has("policy")
+        ]
         return [parse(document) for document in inline]
     return [parse(resource.props.value("policy"))]
 
 
-def resource_documents(resource: Resource, stack: Stack, types: tuple[str, ...], prop: str) -> list[Document]:
-    """The resource policies of a resource: its `policy`, and the policies of resources whose `prop` refers to it."""
+def resource_documents(
+    resource: Resource, stack: Stack, types: tuple[str, ...], prop: str
+) -> list[Document]:
+    """The resource policies of a resource: its `policy`, and the policies of resources whose `prop`
+    refers to it.
+    """
     holders = [resource] if resource.props.has("policy") else []
-    return [parse(holder.props.value("policy")) for holder in (*holders, *stack.referencing(resource, types, prop))]
+    return [
+        parse(holder.props.value("policy"))
+        for holder in (*holders, *stack.referencing(resource, types, prop))
+    ]
 
 
 ACCOUNTS: Mapping[str, tuple[str, ...]] = {"accounts": ()}
-"""Parameter of rules about foreign accounts: accounts of partners that policies may name. Empty by default."""
+"""Parameter of rules about foreign accounts: accounts of partners that policies may name. Empty by
+default.
+"""
 
 
 def foreign_access(document: Document, holder: Resource, subject: str) -> Iterator[str]:
-    """A message for each account that the document allows and that is neither in allowedAccountIds nor in the list `accounts`.
+    """A message for each account that the document allows and that is neither in allowedAccountIds
+    nor in the list `accounts`.
 
     subject: the document in the message, such as "the key policy".
 
@@ -44,16 +59,24 @@ def foreign_access(document: Document, holder: Resource, subject: str) -> Iterat
 def foreign_accounts(accounts: frozenset[str], holder: Resource, subject: str) -> Iterator[str]:
     """As `foreign_access`, for accounts that were read from elsewhere."""
     for account in sorted(accounts - holder.own_accounts()) if accounts else ():
-        yield f"{subject} allows account {account}, which is not in allowedAccountIds of the provider"
+        yield (
+            f"{subject} allows account {account}, which is not in allowedAccountIds of the provider"
+        )
 
 
 def is_permissions_boundary(policy: Resource, stack: Stack) -> bool:
-    """True for a managed policy that is a permissions boundary and is not attached to an identity, and therefore grants nothing.
+    """True for a managed policy that is a permissions boundary and is not attached to an identity,
+    and therefore grants nothing.
 
     Security Hub also excludes these policies (KMS.1, parameter excludePermissionBoundaryPolicy).
     https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html#kms-1
     """
-    if policy.type not in aws("iam.Policy") or not stack.referencing(policy, aws("iam.Role"), "permissionsBoundary"):
+    if policy.type not in aws("iam.Policy") or not stack.referencing(
+        policy, aws("iam.Role"), "permissionsBoundary"
+    ):
         return False
-    attached = any(stack.references(attachment, "policyArn", policy) for attachment in stack.of_type(_ATTACHMENTS))
+    attached = any(
+        stack.references(attachment, "policyArn", policy)
+        for attachment in stack.of_type(_ATTACHMENTS)
+    )
     return not attached and not stack.referencing(policy, aws("iam.Role"), "managedPolicyArns")

@@ -11,8 +11,13 @@ from pulumi_policy import proxy
 from pulumi_policy.proxy import UnknownValueError
 from pulumi_policy.secret import Secret
 
-# Wire markers of values that are unknown until the deployment, such as UNKNOWN_STRING_VALUE. The SDK cannot detect them.
-UNKNOWNS = frozenset(value for name, value in vars(proxy).items() if name.startswith("UNKNOWN_") and name.endswith("_VALUE"))
+# Wire markers of values that are unknown until the deployment, such as UNKNOWN_STRING_VALUE. The
+# SDK cannot detect them.
+UNKNOWNS = frozenset(
+    value
+    for name, value in vars(proxy).items()
+    if name.startswith("UNKNOWN_") and name.endswith("_VALUE")
+)
 
 # The provider's Check method adds this key to record which nested defaults the provider set.
 _PROVIDER_DEFAULTS = "__defaults"
@@ -26,11 +31,14 @@ _ASSUMED: ContextVar[_Assumptions] = ContextVar("assumed", default=MappingProxyT
 class UnknownPropertyError(UnknownValueError):
     """A property is unknown.
 
-    candidates: values that the property could have: both values of a flag, or examples of an element of a list. Empty for texts,
+    candidates: values that the property could have: both values of a flag, or examples of an
+        element of a list. Empty for texts,
     numbers and documents, of which examples say nothing about the actual value.
     """
 
-    def __init__(self, value: Any, path: str, container: Any, key: str | int, candidates: tuple[Any, ...]) -> None:
+    def __init__(
+        self, value: Any, path: str, container: Any, key: str | int, candidates: tuple[Any, ...]
+    ) -> None:
         super().__init__(value, [path])
         self.path = path
         self.candidates = candidates
@@ -54,18 +62,24 @@ class UnknownPropertyError(UnknownValueError):
 
 
 class MalformedError(Exception):
-    """A property has a type that AWS does not accept. The message contains the path and the types, never the value."""
+    """A property has a type that AWS does not accept. The message contains the path and the types,
+    never the value.
+    """
 
     def __init__(self, path: str, expected: str, actual: str) -> None:
         super().__init__(f"{path} must be {expected}, not {actual}")
 
 
 class DuplicateKeyError(ValueError):
-    """An object in a JSON document contains the same key twice. Readers differ in which value they use."""
+    """An object in a JSON document contains the same key twice. Readers differ in which value they
+    use.
+    """
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An `object_pairs_hook` of `json.loads` that raises DuplicateKeyError if an object contains the same key twice."""
+    """An `object_pairs_hook` of `json.loads` that raises DuplicateKeyError if an object contains
+    the same key twice.
+    """
     value = dict(pairs)
     if len(value) < len(pairs):
         raise DuplicateKeyError
@@ -75,14 +89,19 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def plain(value: Any, *, reveal: bool = False, provider_defaults: bool = False) -> Any:
     """Converts the SDK's proxies to dicts, lists and scalars. Unknown values stay wire markers.
 
-    Rules must not receive proxies, which are neither dict nor list, compare unequal to both, raise on `in`, and do not detect
-    unknown values in slices.
+    Rules must not receive proxies, which are neither dict nor list, compare unequal to both, raise
+    on `in`, and do not detect unknown values in slices.
 
-    reveal: whether to replace marked secrets with their values. The result must not be returned to the engine.
+    reveal: whether to replace marked secrets with their values. The result must not be returned to
+        the engine.
     provider_defaults: whether to keep the provider's record of nested defaults.
     """
     if isinstance(value, Secret):
-        return plain(value.value, reveal=reveal, provider_defaults=provider_defaults) if reveal else value
+        return (
+            plain(value.value, reveal=reveal, provider_defaults=provider_defaults)
+            if reveal
+            else value
+        )
     if isinstance(value, str | bytes):
         return value
     if isinstance(value, Mapping):
@@ -92,7 +111,10 @@ def plain(value: Any, *, reveal: bool = False, provider_defaults: bool = False) 
             if provider_defaults or key != _PROVIDER_DEFAULTS
         }
     if isinstance(value, Sequence):
-        return [plain(inner, reveal=reveal, provider_defaults=provider_defaults) for inner in _target(value)]
+        return [
+            plain(inner, reveal=reveal, provider_defaults=provider_defaults)
+            for inner in _target(value)
+        ]
     return value
 
 
@@ -109,8 +131,9 @@ def is_unknown(value: Any) -> bool:
 class Properties:
     """Properties of a resource or of a nested block.
 
-    All readers treat null as absent. The readers raise UnknownValueError (of the SDK) for an unknown value and MalformedError
-    for a value of the wrong type. path: location of the block in the resource.
+    All readers treat null as absent. The readers raise UnknownValueError (of the SDK) for an
+    unknown value and MalformedError for a value of the wrong type. path: location of the block in
+    the resource.
     """
 
     __slots__ = ("_value", "path")
@@ -190,7 +213,9 @@ class Properties:
         return strings
 
     def block(self, key: str) -> "Properties":
-        """A nested object, empty if absent. A list of one object is equivalent in older providers."""
+        """A nested object, empty if absent. A list of one object is equivalent in older
+        providers.
+        """
         value = self.value(key)
         if isinstance(value, list) and len(value) <= 1:
             value = value[0] if value else None
@@ -201,18 +226,25 @@ class Properties:
         path = self.path_of(key)
         if isinstance(self.value(key), dict):
             return [Properties(self.value(key), path)]
-        return [Properties(element, f"{path}[{index}]") for index, element in enumerate(self._elements(key))]
+        return [
+            Properties(element, f"{path}[{index}]")
+            for index, element in enumerate(self._elements(key))
+        ]
 
     def size(self, key: str) -> int:
         """Number of elements in a list, including unknown elements; 0 if absent."""
         return len(self._elements(key))
 
     def decoded(self, key: str) -> "Properties":
-        """A block whose only property, `key`, is decoded from JSON text, such as a provider's defaultTags."""
+        """A block whose only property, `key`, is decoded from JSON text, such as a provider's
+        defaultTags.
+        """
         return Properties({key: self._json(key, "JSON")}, self.path)
 
     def json_blocks(self, key: str) -> list["Properties"]:
-        """A list of objects that the provider accepts as JSON text, such as ECS container definitions."""
+        """A list of objects that the provider accepts as JSON text, such as ECS container
+        definitions.
+        """
         path = self.path_of(key)
         value = self._json(key, "a JSON list of objects")
         return Properties({path: value}).blocks(path)
@@ -224,7 +256,9 @@ class Properties:
         try:
             return json.loads(value, object_pairs_hook=unique_keys)
         except DuplicateKeyError:
-            raise MalformedError(self.path_of(key), expected, "text that contains the same key of an object twice") from None
+            raise MalformedError(
+                self.path_of(key), expected, "text that contains the same key of an object twice"
+            ) from None
         except ValueError:
             raise MalformedError(self.path_of(key), expected, "text that is not JSON") from None
 
@@ -256,14 +290,18 @@ def texts_of(block: Properties, key: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         elements = Properties({f"[{index}]": element for index, element in enumerate(value)})
         for name in elements.names():
-            yield from ((f"{block.path_of(key)}{path}", text) for path, text in texts_of(elements, name))
+            yield from (
+                (f"{block.path_of(key)}{path}", text) for path, text in texts_of(elements, name)
+            )
     elif isinstance(value, Mapping):
         nested = Properties(value, block.path_of(key))
         for name in nested.names():
             yield from texts_of(nested, name)
 
 
-def _known(container: Any, key: str | int, path: str, value: Any, candidates: tuple[Any, ...]) -> Any:
+def _known(
+    container: Any, key: str | int, path: str, value: Any, candidates: tuple[Any, ...]
+) -> Any:
     """The value, or the assumed value of an unknown property. Raises UnknownPropertyError."""
     if not is_unknown(value):
         return value
@@ -273,8 +311,19 @@ def _known(container: Any, key: str | int, path: str, value: Any, candidates: tu
     return assumed[0]
 
 
-_TYPE_NAMES = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+_TYPE_NAMES = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+}
 
 
 def _type_name(value: Any) -> str:
-    return "null" if value is None else _TYPE_NAMES.get(type(value), f"a value of type {type(value).__name__}")
+    return (
+        "null"
+        if value is None
+        else _TYPE_NAMES.get(type(value), f"a value of type {type(value).__name__}")
+    )

@@ -12,7 +12,17 @@ from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
 from gatehouse_policies.analysis.properties import Properties, is_unknown
 
 # Output properties by which AWS resources refer to each other.
-_IDENTIFIERS = ("id", "arn", "name", "bucket", "identifier", "clusterIdentifier", "keyId", "url", "replicationGroupId")
+_IDENTIFIERS = (
+    "id",
+    "arn",
+    "name",
+    "bucket",
+    "identifier",
+    "clusterIdentifier",
+    "keyId",
+    "url",
+    "replicationGroupId",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +33,8 @@ class Resource:
     identifiers: known strings by which other resources may refer to this resource (ID, ARN, name).
     property_dependencies: for each property, the URNs of the resources that its value comes from.
     dependencies: the URNs of the resources that the engine creates before this resource.
-    settings, lists: parameters of the rule that evaluates the resource, from the pack configuration.
+    settings, lists: parameters of the rule that evaluates the resource, from the pack
+        configuration.
     """
 
     urn: str
@@ -42,19 +53,27 @@ class Resource:
     def own_accounts(self) -> frozenset[str]:
         """The provider's allowedAccountIds, and the rule's list `accounts`.
 
-        Raises UnknownValueError if allowedAccountIds is not set, so that a rule about external accounts is undecided instead of
-        passing.
+        Raises UnknownValueError if allowedAccountIds is not set, so that a rule about external
+        accounts is undecided instead of passing.
         """
-        accounts = self.provider.decoded("allowedAccountIds").texts("allowedAccountIds") if self.provider else []
+        accounts = (
+            self.provider.decoded("allowedAccountIds").texts("allowedAccountIds")
+            if self.provider
+            else []
+        )
         if not accounts:
             raise UnknownValueError(UNKNOWN_STRING_VALUE, ["provider.allowedAccountIds"])
         return frozenset(accounts) | frozenset(self.lists.get("accounts", ()))
 
 
 def identifiers_of(properties: Mapping[str, Any]) -> frozenset[str]:
-    """The known strings in a resource's properties by which other resources may refer to the resource."""
+    """The known strings in a resource's properties by which other resources may refer to the
+    resource.
+    """
     values = (properties.get(key) for key in _IDENTIFIERS)
-    return frozenset(value for value in values if isinstance(value, str) and value and not is_unknown(value))
+    return frozenset(
+        value for value in values if isinstance(value, str) and value and not is_unknown(value)
+    )
 
 
 class Stack:
@@ -63,7 +82,8 @@ class Stack:
     def __init__(self, resources: Iterable[Resource]) -> None:
         self.resources = tuple(resources)
         self._by_urn = {resource.urn: resource for resource in self.resources}
-        # Resources are indexed by type, because rules look up a few types many times in programs with thousands of resources.
+        # Resources are indexed by type, because rules look up a few types many times in programs
+        # with thousands of resources.
         self._by_type: dict[str, list[tuple[int, Resource]]] = {}
         for index, resource in enumerate(self.resources):
             self._by_type.setdefault(resource.type, []).append((index, resource))
@@ -77,51 +97,83 @@ class Stack:
         return [resource for _, resource in sorted(indexed, key=lambda entry: entry[0])]
 
     def referencing(self, target: Resource, types: Iterable[str], prop: str) -> list[Resource]:
-        """The resources of these types whose property refers to the target, such as a bucket's policies by `bucket`."""
-        return [resource for resource in self.of_type(types) if self.references(resource, prop, target)]
+        """The resources of these types whose property refers to the target, such as a bucket's
+        policies by `bucket`.
+        """
+        return [
+            resource for resource in self.of_type(types) if self.references(resource, prop, target)
+        ]
 
     def referenced_by(self, source: Resource, prop: str, types: Iterable[str]) -> list[Resource]:
-        """The resources of these types that a property refers to, such as a subnet group by `dbSubnetGroupName`."""
-        return [resource for resource in self.of_type(types) if self.references(source, prop, resource)]
+        """The resources of these types that a property refers to, such as a subnet group by
+        `dbSubnetGroupName`.
+        """
+        return [
+            resource for resource in self.of_type(types) if self.references(source, prop, resource)
+        ]
 
     def references(self, source: Resource, prop: str, target: Resource) -> bool:
         """True if a property of the source refers to the target.
 
-        A property refers to the target if its value comes from the target, known or unknown. If the value comes from several
-        resources of that type, the known value determines which resource is the target. A plain string refers to the resource
-        with that identifier.
+        A property refers to the target if its value comes from the target, known or unknown. If the
+        value comes from several resources of that type, the known value determines which resource
+        is the target. A plain string refers to the resource with that identifier.
         """
         dependencies = source.property_dependencies.get(prop, ())
-        same_type = [urn for urn in dependencies if (peer := self._by_urn.get(urn)) is not None and _same_type(peer, target)]
+        same_type = [
+            urn
+            for urn in dependencies
+            if (peer := self._by_urn.get(urn)) is not None and _same_type(peer, target)
+        ]
         values, unknown = _strings(source.props, prop)
         if target.urn in same_type:
-            # A list property (subnets, security groups) refers to every resource that its value comes from.
+            # A list property (subnets, security groups) refers to every resource that its value
+            # comes from.
             all_values = len(values) >= len(same_type)
-            return len(same_type) == 1 or unknown or not values or all_values or bool(values & target.identifiers)
+            return (
+                len(same_type) == 1
+                or unknown
+                or not values
+                or all_values
+                or bool(values & target.identifiers)
+            )
         if same_type:
             return False
         if values & target.identifiers:
             return True
-        return unknown and (source.parent == target.urn or target.urn in self._indirect(dependencies))
+        return unknown and (
+            source.parent == target.urn or target.urn in self._indirect(dependencies)
+        )
 
     def depends_on(self, source: Resource, target: Resource) -> bool:
-        """True if the engine creates the target before the source, because of a property or the option `dependsOn`."""
+        """True if the engine creates the target before the source, because of a property or the
+        option `dependsOn`.
+        """
         pending, seen = [source.urn], {source.urn}
         while pending:
             resource = self._by_urn[pending.pop()]
-            urns = {*resource.dependencies, *(urn for urns in resource.property_dependencies.values() for urn in urns)}
+            urns = {
+                *resource.dependencies,
+                *(urn for urns in resource.property_dependencies.values() for urn in urns),
+            }
             pending += [urn for urn in urns - seen if urn in self._by_urn]
             seen |= urns
         return target.urn in seen
 
     def _indirect(self, dependencies: tuple[str, ...]) -> set[str]:
-        """The resources on which the dependencies themselves depend, such as the bucket whose name a bucket policy exports."""
+        """The resources on which the dependencies themselves depend, such as the bucket whose name
+        a bucket policy exports.
+        """
         peers = (self._by_urn[urn] for urn in dependencies if urn in self._by_urn)
-        return {urn for peer in peers for urns in peer.property_dependencies.values() for urn in urns}
+        return {
+            urn for peer in peers for urns in peer.property_dependencies.values() for urn in urns
+        }
 
 
 def _same_type(resource: Resource, other: Resource) -> bool:
-    """Compares types without module and version: `bucket:Bucket` equals `bucketV2:BucketV2`, and `alb` equals `lb`."""
+    """Compares types without module and version: `bucket:Bucket` equals `bucketV2:BucketV2`, and
+    `alb` equals `lb`.
+    """
     return _class_name(resource.type) == _class_name(other.type)
 
 

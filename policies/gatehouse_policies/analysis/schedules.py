@@ -9,9 +9,11 @@ _DAYS_PER_MONTH = 30
 
 
 def longest_gap_days(expression: str) -> float:
-    """The longest time between two runs of a cron expression, in days. A schedule that ends has an infinite gap.
+    """The longest time between two runs of a cron expression, in days. A schedule that ends has an
+    infinite gap.
 
-    The result is a number of months of 30 days. A schedule that runs in every month has a gap of at most one month.
+    The result is a number of months of 30 days. A schedule that runs in every month has a gap of at
+    most one month.
 
     Raises MalformedError for another expression.
 
@@ -20,11 +22,18 @@ def longest_gap_days(expression: str) -> float:
     match = re.fullmatch(r"cron\((.+)\)", expression)
     fields = match[1].split() if match else []
     if len(fields) != 6:
-        raise MalformedError("scheduleExpression", "a rate or a cron expression with six fields", "another expression")
+        raise MalformedError(
+            "scheduleExpression",
+            "a rate or a cron expression with six fields",
+            "another expression",
+        )
     if fields[5] != "*":
         return float("inf")
     months = sorted(_months(fields[3]))
-    gaps = (later - earlier for earlier, later in zip(months, [*months[1:], months[0] + len(_MONTHS)], strict=True))
+    gaps = (
+        later - earlier
+        for earlier, later in zip(months, [*months[1:], months[0] + len(_MONTHS)], strict=True)
+    )
     return max(gaps) * _DAYS_PER_MONTH
 
 
@@ -34,14 +43,18 @@ def _months(field: str) -> set[int]:
     for part in field.upper().split(","):
         match = re.fullmatch(r"([*?]|[A-Z0-9]+)(?:-([A-Z0-9]+))?(?:/(\d+))?", part)
         if match is None:
-            raise MalformedError("scheduleExpression", "a cron expression with a valid month", "another expression")
+            raise MalformedError(
+                "scheduleExpression", "a cron expression with a valid month", "another expression"
+            )
         first, last, step = match.groups()
         start = 0 if first in "*?" else _month(first)
         open_ended = first in "*?" or step is not None
         end = _month(last) if last else len(_MONTHS) - 1 if open_ended else start
         months |= set(range(start, end + 1, max(int(step or 1), 1)))
     if not months:
-        raise MalformedError("scheduleExpression", "a cron expression with a valid month", "another expression")
+        raise MalformedError(
+            "scheduleExpression", "a cron expression with a valid month", "another expression"
+        )
     return months
 
 
@@ -50,4 +63,6 @@ def _month(text: str) -> int:
         return _MONTHS.index(text)
     if text.isdigit() and 1 <= int(text) <= len(_MONTHS):
         return int(text) - 1
-    raise MalformedError("scheduleExpression", "a cron expression with a valid month", "another expression")
+    raise MalformedError(
+        "scheduleExpression", "a cron expression with a valid month", "another expression"
+    )

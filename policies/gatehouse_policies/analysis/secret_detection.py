@@ -1,9 +1,12 @@
-"""Heuristic detection of secrets by the name and value of a setting. The value is neither stored nor reported.
+"""Heuristic detection of secrets by the name and value of a setting. The value is neither stored
+nor reported.
 
-The last words of a name decide whether the setting holds a secret: `API_KEY` does, and `API_KEY_HEADER` does not. A value can
-refute the name, such as a Boolean, an ARN or a URL without a password. A name such as `GITHUB_KEY` or `TOKEN_GITHUB` indicates a
-secret only together with a value of random letters and digits. Some values are secrets under any name, because they have the
-format of a token or are random. Precision and recall on several corpora: docs/guides/policies.md, "Detection of secrets".
+The last words of a name decide whether the setting holds a secret: `API_KEY` does, and
+`API_KEY_HEADER` does not. A value can refute the name, such as a Boolean, an ARN or a URL without a
+password. A name such as `GITHUB_KEY` or `TOKEN_GITHUB` indicates a secret only together with a
+value of random letters and digits. Some values are secrets under any name, because they have the
+format of a token or are random. Precision and recall on several corpora: docs/guides/policies.md,
+"Detection of secrets".
 """
 
 import math
@@ -32,7 +35,18 @@ _SECRET_WORDS = frozenset(
             "token",
             "tokens",
         ),
-        *("credential", "credentials", "creds", "pepper", "auth", "apikey", "apikeys", "secretkey", "authtoken", "accesstoken"),
+        *(
+            "credential",
+            "credentials",
+            "creds",
+            "pepper",
+            "auth",
+            "apikey",
+            "apikeys",
+            "secretkey",
+            "authtoken",
+            "accesstoken",
+        ),
         *("privatekey", "pat", "authorization"),
     }
 )
@@ -41,8 +55,33 @@ _SECRET_ENDINGS = ("password", "passwd", "passphrase", "secret", "token", "apike
 # Words before `key` that make the key a secret.
 _SECRET_KEYS = frozenset(
     {
-        *("api", "access", "secret", "private", "signing", "encryption", "session", "master", "license", "licence", "account"),
-        *("deploy", "service", "auth", "hmac", "jwt", "app", "application", "cookie", "webhook", "shared", "storage", "admin"),
+        *(
+            "api",
+            "access",
+            "secret",
+            "private",
+            "signing",
+            "encryption",
+            "session",
+            "master",
+            "license",
+            "licence",
+            "account",
+        ),
+        *(
+            "deploy",
+            "service",
+            "auth",
+            "hmac",
+            "jwt",
+            "app",
+            "application",
+            "cookie",
+            "webhook",
+            "shared",
+            "storage",
+            "admin",
+        ),
         *("data", "root", "wrapping", "write", "ingest", "integration", "subscription"),
         *("certificate", "cert", "tls", "ssl", "consumer"),
     }
@@ -50,29 +89,120 @@ _SECRET_KEYS = frozenset(
 # Words before `key` whose keys are not secret even if they are random.
 _HARMLESS_KEYS = frozenset(
     {
-        *("site", "publishable", "kms", "primary", "foreign", "partition", "sort", "range", "hash", "cache", "object", "bucket"),
-        *("s3", "host", "idempotency", "routing", "schema", "sequence", "group", "index", "row", "tag", "metric"),
+        *(
+            "site",
+            "publishable",
+            "kms",
+            "primary",
+            "foreign",
+            "partition",
+            "sort",
+            "range",
+            "hash",
+            "cache",
+            "object",
+            "bucket",
+        ),
+        *(
+            "s3",
+            "host",
+            "idempotency",
+            "routing",
+            "schema",
+            "sequence",
+            "group",
+            "index",
+            "row",
+            "tag",
+            "metric",
+        ),
     }
 )
 # Words after a secret that do not change what the setting holds.
 _NEUTRAL_ENDINGS = frozenset(
     {
-        *("value", "string", "base64", "b64", "base", "current", "previous", "old", "new", "primary", "secondary", "plaintext"),
-        *("text", "prod", "production", "staging", "stage", "live", "dev", "development", "test", "sandbox", "qa"),
+        *(
+            "value",
+            "string",
+            "base64",
+            "b64",
+            "base",
+            "current",
+            "previous",
+            "old",
+            "new",
+            "primary",
+            "secondary",
+            "plaintext",
+        ),
+        *(
+            "text",
+            "prod",
+            "production",
+            "staging",
+            "stage",
+            "live",
+            "dev",
+            "development",
+            "test",
+            "sandbox",
+            "qa",
+        ),
     }
 )
 # First words of names that describe an amount or switch, such as MAX_TOKENS and ENABLE_AUTH.
 _DESCRIBING = frozenset(
     {
-        *("max", "min", "num", "total", "limit", "count", "enable", "enabled", "disable", "use", "require", "has", "public"),
+        *(
+            "max",
+            "min",
+            "num",
+            "total",
+            "limit",
+            "count",
+            "enable",
+            "enabled",
+            "disable",
+            "use",
+            "require",
+            "has",
+            "public",
+        ),
         *("csrf", "update"),
     }
 )
 # Last words of names that describe a secret, such as TOKEN_AUDIENCE and SECRET_NAME.
 _DESCRIBING_ENDINGS = frozenset(
     {
-        *("name", "names", "url", "uri", "host", "endpoint", "path", "file", "dir", "prefix", "suffix", "header", "audience"),
-        *("issuer", "table", "bucket", "queue", "topic", "type", "provider", "pool", "client", "user", "username", "algorithm"),
+        *(
+            "name",
+            "names",
+            "url",
+            "uri",
+            "host",
+            "endpoint",
+            "path",
+            "file",
+            "dir",
+            "prefix",
+            "suffix",
+            "header",
+            "audience",
+        ),
+        *(
+            "issuer",
+            "table",
+            "bucket",
+            "queue",
+            "topic",
+            "type",
+            "provider",
+            "pool",
+            "client",
+            "user",
+            "username",
+            "algorithm",
+        ),
     }
 )
 # Endings of names whose values are random but public.
@@ -93,10 +223,22 @@ _PUBLIC_WORDS = frozenset(
             "ids",
             "uuid",
         ),
-        *("etag", "build", "arn", "image", "thumbprint", "public", "certificate", "cert", "integrity", "nonce"),
+        *(
+            "etag",
+            "build",
+            "arn",
+            "image",
+            "thumbprint",
+            "public",
+            "certificate",
+            "cert",
+            "integrity",
+            "nonce",
+        ),
     }
 )
-# Values that a setting with the name of a secret can have although it holds none: switches, numbers, durations, references.
+# Values that a setting with the name of a secret can have although it holds none: switches,
+# numbers, durations, references.
 _REFUTING = re.compile(
     r"(true|false|yes|no|on|off|none|null|enabled|disabled|required|optional|basic|bearer|token|want|need|oauth2?|oidc|saml|jwt|iam|scram|md5|ldap)"
     r"|\d{1,5}|\d+(\.\d+)?(ms|s|m|h|d|min|sec)"
@@ -106,7 +248,9 @@ _REFUTING = re.compile(
     r"|([a-z][a-z0-9_-]*/)+[a-z][a-z0-9_-]*",
     re.IGNORECASE,
 )
-_AUTHENTICATION_MODES = frozenset({"password", "token", "key", "certificate", "mtls", "kerberos", "iam", "or", "and"})
+_AUTHENTICATION_MODES = frozenset(
+    {"password", "token", "key", "certificate", "mtls", "kerberos", "iam", "or", "and"}
+)
 _NAMES_A_SECRET = re.compile(
     r"[a-z][a-z0-9_/-]*(secret|credential|token|password|key|pepper)s?|([a-z]+[_/-])+(secret|credential|token|key)s?([_/-][a-z]+)+",
     re.IGNORECASE,
@@ -121,10 +265,16 @@ _PUBLIC_KEYS = ("MIIBI", "MIICI", "MFkw", "MHYw", "MCow", "AAAAB3", "AAAAC3", "A
 _RANDOM_CHARS_MIN = 32
 _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_CHANGES_MIN = 0.25  # Random letters and digits have 0.4 to 0.6. The letters of words seldom alternate with digits.
-_TOKEN_LETTERS_MEAN = 5.0  # Random lower-case letters and digits have 3.6: 85 percent of tokens of 24 have less than 5.
-_ENTROPY_MIN = 4.0  # Bits per character. At this length, random base64 has at least 4.5; words and names have less than 4.
-_WORD_CHARS_MEAN = 4.0  # Mean length of the runs of letters in names such as AcmeGatewayServiceV2. Random base64 has less than 3.
+# Random letters and digits have 0.4 to 0.6. The letters of words seldom alternate with digits.
+_CHANGES_MIN = 0.25
+# Random lower-case letters and digits have 3.6: 85 percent of tokens of 24 have less than 5.
+_TOKEN_LETTERS_MEAN = 5.0
+# Bits per character. At this length, random base64 has at least 4.5; words and names have less than
+# 4.
+_ENTROPY_MIN = 4.0
+# Mean length of the runs of letters in names such as AcmeGatewayServiceV2. Random base64 has less
+# than 3.
+_WORD_CHARS_MEAN = 4.0
 
 
 def looks_secret(name: str, value: str) -> bool:
@@ -141,20 +291,28 @@ def looks_secret(name: str, value: str) -> bool:
 
 
 def arguments_look_secret(arguments: Sequence[str]) -> bool:
-    """True for a command line with a secret in `--name=value` or `--name value`, or a secret of a known format."""
+    """True for a command line with a secret in `--name=value` or `--name value`, or a secret of a
+    known format.
+    """
     return any(starmap(_argument_looks_secret, zip_longest(arguments, arguments[1:], fillvalue="")))
 
 
 def _argument_looks_secret(argument: str, following: str) -> bool:
     if match := _ARGUMENT.fullmatch(argument):
         return looks_secret(match["name"], match["value"])
-    if (match := _OPTION.fullmatch(argument)) and name_indicates_secret(match["name"]) and not following.startswith("-"):
+    if (
+        (match := _OPTION.fullmatch(argument))
+        and name_indicates_secret(match["name"])
+        and not following.startswith("-")
+    ):
         return looks_secret(match["name"], following)
     return has_secret_format(argument)
 
 
 def name_indicates_secret(name: str) -> bool:
-    """True if the name indicates a secret, and neither a reference to a secret nor a description of one."""
+    """True if the name indicates a secret, and neither a reference to a secret nor a description of
+    one.
+    """
     words = _words(name)
     while len(words) > 1 and (words[-1] in _NEUTRAL_ENDINGS or words[-1].isdigit()):
         words.pop()
@@ -166,12 +324,18 @@ def name_indicates_secret(name: str) -> bool:
 
 
 def _is_secret_together(name: str, value: str) -> bool:
-    """True for names such as GITHUB_KEY and TOKEN_GITHUB with the value of a token. The name alone does not indicate a secret."""
+    """True for names such as GITHUB_KEY and TOKEN_GITHUB with the value of a token. The name alone
+    does not indicate a secret.
+    """
     words = _words(name)
     if not words or words[0] in _DESCRIBING or words[-1] in _DESCRIBING_ENDINGS:
         return False
     if words[-1] in ("key", "keys"):
-        return len(words) > 1 and words[-2] not in _HARMLESS_KEYS and (_has_token(value) or _UUID.fullmatch(value) is not None)
+        return (
+            len(words) > 1
+            and words[-2] not in _HARMLESS_KEYS
+            and (_has_token(value) or _UUID.fullmatch(value) is not None)
+        )
     keys = any(first in _SECRET_KEYS and second == "key" for first, second in pairwise(words))
     return (keys or not _SECRET_WORDS.isdisjoint(words)) and _has_token(value)
 
@@ -188,8 +352,12 @@ def _refutes(name: str, value: str) -> bool:
         return True
     if _words(name)[-1] == "auth" and _AUTHENTICATION_MODES.issuperset(_words(value)):
         return True
-    # A name such as DB_SECRET often holds the name of a secret. A name such as DB_PASSWORD does not.
-    return not _words(name)[-1].startswith(("pass", "pw")) and _NAMES_A_SECRET.fullmatch(value) is not None
+    # A name such as DB_SECRET often holds the name of a secret. A name such as DB_PASSWORD does
+    # not.
+    return (
+        not _words(name)[-1].startswith(("pass", "pw"))
+        and _NAMES_A_SECRET.fullmatch(value) is not None
+    )
 
 
 def _is_public(name: str) -> bool:
@@ -198,20 +366,32 @@ def _is_public(name: str) -> bool:
 
 def _is_random_hex(value: str) -> bool:
     """True for a key of 128, 192 or 256 bits in hexadecimal."""
-    return re.fullmatch(r"([0-9a-f]{32}|[0-9a-f]{48}|[0-9a-f]{64})", value, re.IGNORECASE) is not None and len(set(value)) > 6
+    return (
+        re.fullmatch(r"([0-9a-f]{32}|[0-9a-f]{48}|[0-9a-f]{64})", value, re.IGNORECASE) is not None
+        and len(set(value)) > 6
+    )
 
 
 def _has_token(value: str) -> bool:
     """True if the value is one word with a long run of random letters and digits."""
     if re.fullmatch(r"[A-Za-z0-9+/=_-]+", value) is None:
         return False
-    return any(_changes(run) >= _CHANGES_MIN and _mean_letters(run) < _TOKEN_LETTERS_MEAN for run in _RUN.findall(value))
+    return any(
+        _changes(run) >= _CHANGES_MIN and _mean_letters(run) < _TOKEN_LETTERS_MEAN
+        for run in _RUN.findall(value)
+    )
 
 
 def _changes(run: str) -> float:
-    """Share of the pairs of neighbours of different kinds: digit, upper case, lower case. 0 without digits."""
+    """Share of the pairs of neighbours of different kinds: digit, upper case, lower case. 0 without
+    digits.
+    """
     kinds = [(char.isdigit(), char.isupper()) for char in run]
-    return sum(first != second for first, second in pairwise(kinds)) / (len(run) - 1) if (True, False) in kinds else 0.0
+    return (
+        sum(first != second for first, second in pairwise(kinds)) / (len(run) - 1)
+        if (True, False) in kinds
+        else 0.0
+    )
 
 
 def _mean_letters(value: str) -> float:

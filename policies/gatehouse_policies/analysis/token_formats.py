@@ -1,6 +1,8 @@
-"""Formats of the tokens and keys of well-known providers, by which a value is a secret under any name.
+"""Formats of the tokens and keys of well-known providers, by which a value is a secret under any
+name.
 
-A format has a prefix or structure that is assigned to the provider, so that ordinary values do not have it.
+A format has a prefix or structure that is assigned to the provider, so that ordinary values do not
+have it.
 """
 
 import re
@@ -10,10 +12,12 @@ _FORMATS: dict[str, str] = {
     "private keys": r"-----BEGIN [A-Z ]*PRIVATE KEY|AGE-SECRET-KEY-1[A-Z0-9]{58}",
     "JSON Web Tokens": r"eyJ[\w-]{10,}\.eyJ",
     "GitHub": r"gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{40}",
-    "GitLab": r"gl(pat|agent|cbt|dt|ffct|ft|imt|oas|ptt|rt|rtr|soat|wt)-[\w.-]{20}|GR1348941[\w-]{20}",
+    "GitLab": r"gl(pat|agent|cbt|dt|ffct|ft|imt|oas|ptt|rt|rtr|soat|wt)-[\w.-]{20}|GR1348941[\w-]{20}",  # noqa: E501
     "Atlassian": r"AT(ATT|CTT|BB|STT)[\w=-]{28}",
     "Slack": r"xox[abeprs]-|xapp-\d-|hooks\.slack\.com/(services|workflows|triggers)/[\w/+-]{20}",
-    "webhooks of Teams and Discord": r"webhook\.office\.com/webhookb2/[\w-]{20}|discord(app)?\.com/api/webhooks/\d+/[\w-]{20}",
+    (
+        "webhooks of Teams and Discord"
+    ): r"webhook\.office\.com/webhookb2/[\w-]{20}|discord(app)?\.com/api/webhooks/\d+/[\w-]{20}",
     "Stripe": r"[sr]k_(live|test|prod)_[A-Za-z0-9]{16}|whsec_[A-Za-z0-9+/]{24}",
     "Square": r"sq0(atp|csp)-[\w-]{22}",
     "Shopify": r"shp(at|ca|pa|ss)_[0-9A-Fa-f]{32}",
@@ -32,7 +36,9 @@ _FORMATS: dict[str, str] = {
     "OpenShift": r"sha256~[\w-]{43}",
     "Databricks": r"dapi[0-9a-f]{32}",
     "Airtable": r"pat[A-Za-z0-9]{14}\.[0-9a-f]{64}",
-    "Anthropic and OpenAI": r"sk-ant-[a-z]+\d\d-[\w-]{40}|sk-(proj|svcacct|admin)-[\w-]{40}|sk-[\w-]{20,}T3BlbkFJ[\w-]{20}",
+    (
+        "Anthropic and OpenAI"
+    ): r"sk-ant-[a-z]+\d\d-[\w-]{40}|sk-(proj|svcacct|admin)-[\w-]{40}|sk-[\w-]{20,}T3BlbkFJ[\w-]{20}",  # noqa: E501
     "Hugging Face": r"(hf|api_org)_[A-Za-z0-9]{34}",
     "Grafana": r"glc_[A-Za-z0-9+/]{32}|glsa_[A-Za-z0-9]{32}_[0-9a-f]{8}",
     "New Relic": r"NRAK-[A-Z0-9]{27}",
@@ -49,7 +55,7 @@ _FORMATS: dict[str, str] = {
         r"npm_[A-Za-z0-9]{36}|pypi-AgE[\w-]{50}|rubygems_[0-9a-f]{48}|CLOJARS_[A-Za-z0-9]{60}|dckr_pat_[\w-]{27}"
         r"|AKCp[A-Za-z0-9]{69}|cmVmd[A-Za-z0-9]{59}"
     ),
-    "email services": r"SG\.[\w=-]{22}\.[\w=-]{43}|xkeysib-[0-9a-f]{64}-\w{16}|[0-9a-f]{32}-us\d{1,2}(?!\w)",
+    "email services": r"SG\.[\w=-]{22}\.[\w=-]{43}|xkeysib-[0-9a-f]{64}-\w{16}|[0-9a-f]{32}-us\d{1,2}(?!\w)",  # noqa: E501
     "messaging services": r"\d{8,10}:[\w-]{35}(?![\w-])|SK[0-9a-f]{32}(?!\w)",
     "HTTP authorization": r"(?i:bearer|basic) (?=\D*\d)[\w+/=.~-]{16}",
 }
@@ -59,5 +65,7 @@ _ANY = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_FORMATS.values())})|{_PASSWOR
 
 
 def has_secret_format(value: str) -> bool:
-    """True if the value contains a token in the format of a well-known provider, a private key or a URL with a password."""
+    """True if the value contains a token in the format of a well-known provider, a private key or a
+    URL with a password.
+    """
     return _ANY.search(value) is not None

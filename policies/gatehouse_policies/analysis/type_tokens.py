@@ -5,7 +5,13 @@ from functools import cache
 AWS_PROVIDER = "pulumi:providers:aws"
 STACK = "pulumi:pulumi:Stack"
 S3_V2_CLASSES = (
-    *("Bucket", "BucketAccelerateConfiguration", "BucketAcl", "BucketCorsConfiguration", "BucketLifecycleConfiguration"),
+    *(
+        "Bucket",
+        "BucketAccelerateConfiguration",
+        "BucketAcl",
+        "BucketCorsConfiguration",
+        "BucketLifecycleConfiguration",
+    ),
     *("BucketLogging", "BucketObjectLockConfiguration", "BucketRequestPaymentConfiguration"),
     *("BucketServerSideEncryptionConfiguration", "BucketVersioning", "BucketWebsiteConfiguration"),
 )
@@ -16,8 +22,8 @@ S3_V2_CLASSES = (
 def aws(*classes: str) -> tuple[str, ...]:
     """The tokens of classes: `aws("kms.Key")` is `("aws:kms/key:Key",)`.
 
-    Includes the tokens that pulumi-aws also registers for a class: `s3.BucketV2` for `s3.Bucket`, `alb.Listener` for
-    `lb.Listener`.
+    Includes the tokens that pulumi-aws also registers for a class: `s3.BucketV2` for `s3.Bucket`,
+    `alb.Listener` for `lb.Listener`.
     """
     tokens: list[str] = []
     for name in classes:
@@ -35,9 +41,25 @@ def _token(module: str, class_name: str) -> str:
 
 
 STATEFUL = (
-    *aws("s3.Bucket", "kms.Key", "kms.ReplicaKey", "secretsmanager.Secret", "rds.Instance", "rds.Cluster", "dynamodb.Table"),
-    *aws("elasticache.ReplicationGroup", "backup.Vault", "ecr.Repository", "cloudwatch.LogGroup", "cloudtrail.Trail"),
+    *aws(
+        "s3.Bucket",
+        "kms.Key",
+        "kms.ReplicaKey",
+        "secretsmanager.Secret",
+        "rds.Instance",
+        "rds.Cluster",
+        "dynamodb.Table",
+    ),
+    *aws(
+        "elasticache.ReplicationGroup",
+        "backup.Vault",
+        "ecr.Repository",
+        "cloudwatch.LogGroup",
+        "cloudtrail.Trail",
+    ),
     *aws("route53.Zone"),
 )
-"""Types whose replacement or deletion loses data, evidence or a delegation, directly or by losing the key that decrypts data."""
+"""Types whose replacement or deletion loses data, evidence or a delegation, directly or by losing
+the key that decrypts data.
+"""
 S3_DEPRECATED = tuple(_token("s3", f"{name}V2") for name in S3_V2_CLASSES)

@@ -1,9 +1,11 @@
-"""Selects the policies that evaluate the resource types of a request, and decodes the resources of a stack once for all policies.
+"""Selects the policies that evaluate the resource types of a request, and decodes the resources of
+a stack once for all policies.
 
-For each resource, the Pulumi policy SDK prepares the arguments of every policy of the pack (pulumi_policy/policy.py, Analyze and
-AnalyzeStack), although most rules evaluate one or two types. With the selection, the SDK prepares only arguments that a rule
-reads. For each stack policy, the SDK also constructs the objects of all resources again, which takes two thirds of the run time
-of a pack. An SDK that lacks the replaced class is left unchanged.
+For each resource, the Pulumi policy SDK prepares the arguments of every policy of the pack
+(pulumi_policy/policy.py, Analyze and AnalyzeStack), although most rules evaluate one or two types.
+With the selection, the SDK prepares only arguments that a rule reads. For each stack policy, the
+SDK also constructs the objects of all resources again, which takes two thirds of the run time of a
+pack. An SDK that lacks the replaced class is left unchanged.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +31,9 @@ _RESOURCES: ContextVar[list[PolicyResource] | None] = ContextVar("resources", de
 
 
 class StackPolicy(StackValidationPolicy):
-    """A stack policy that evaluates the resources that were decoded once for the request. The resources must not be modified."""
+    """A stack policy that evaluates the resources that were decoded once for the request. The
+    resources must not be modified.
+    """
 
     def validate(self, args: StackValidationArgs, report_violation: Any) -> Any:
         resources = _RESOURCES.get()
@@ -42,8 +46,10 @@ class ApplicablePolicies(list[Policy]):
     """The policies of a pack. During a request, only the selected policies are iterated.
 
     policies: all stack policies are `StackPolicy`.
-    types: the resource types of each policy, by its name. A policy without types evaluates every resource.
-    record_inputs: called with the URN and the names of the inputs of each resource that the program manages.
+    types: the resource types of each policy, by its name. A policy without types evaluates every
+        resource.
+    record_inputs: called with the URN and the names of the inputs of each resource that the program
+        manages.
     """
 
     def __init__(
@@ -68,7 +74,9 @@ class ApplicablePolicies(list[Policy]):
 
     def _select(self, resource_types: frozenset[str]) -> Sequence[Policy]:
         types = ((policy, self._types.get(policy.name)) for policy in self._all)
-        return tuple(policy for policy, own in types if not own or not resource_types.isdisjoint(own))
+        return tuple(
+            policy for policy, own in types if not own or not resource_types.isdisjoint(own)
+        )
 
 
 @contextmanager
@@ -113,12 +121,16 @@ class _Selecting:
         if self._applicable is None:
             return self._parent.AnalyzeStack(request, context)
         decoded: list[PolicyResource] = []
-        decoder = StackValidationPolicy("decoder", "decodes the resources", lambda args, _report: decoded.extend(args.resources))
+        decoder = StackValidationPolicy(
+            "decoder", "decodes the resources", lambda args, _report: decoded.extend(args.resources)
+        )
         with selection([decoder]):
             self._parent.AnalyzeStack(request, context)
         token = _RESOURCES.set(decoded)
         try:
-            with selection(self._applicable.of_types({resource.resource_type for resource in decoded})):
+            with selection(
+                self._applicable.of_types({resource.resource_type for resource in decoded})
+            ):
                 return self._parent.AnalyzeStack(type(request)(), context)
         finally:
             _RESOURCES.reset(token)

@@ -1,4 +1,6 @@
-"""Stores the results of rules for the meta policies. Thread-safe, because the SDK calls policies from several threads."""
+"""Stores the results of rules for the meta policies. Thread-safe, because the SDK calls policies
+from several threads.
+"""
 
 from collections.abc import Callable, Iterable
 from threading import Lock
@@ -50,31 +52,41 @@ class DeploymentState:
         self.remediated: Results[tuple[InputChange, ...]] = Results(self._lock)
 
     def record_inputs(self, urn: str, properties: Iterable[str]) -> None:
-        """Records which properties the program sets before the provider adds computed properties."""
+        """Records which properties the program sets before the provider adds computed
+        properties.
+        """
         with self._lock:
             self._inputs[urn] = frozenset(properties)
 
     def is_managed(self, urn: str) -> bool:
         """False for a resource that the program only reads with `get`.
 
-        The engine passes the inputs of all other resources to a pack before it passes the stack. True for every resource if the
-        inputs were not recorded.
+        The engine passes the inputs of all other resources to a pack before it passes the stack.
+        True for every resource if the inputs were not recorded.
         """
         with self._lock:
             return not self._inputs or urn in self._inputs
 
     def program_inputs(self, urn: str, properties: dict[str, Any]) -> dict[str, Any]:
-        """The properties that the program sets. Computed properties are unknown in the first preview."""
+        """The properties that the program sets. Computed properties are unknown in the first
+        preview.
+        """
         with self._lock:
             inputs = self._inputs.get(urn)
-        return properties if inputs is None else {key: value for key, value in properties.items() if key in inputs}
+        return (
+            properties
+            if inputs is None
+            else {key: value for key, value in properties.items() if key in inputs}
+        )
 
     def record(self, rule: Rule, urn: str, decision: Decision, report: Report) -> None:
         """Reports violations that are not exempted, and records the rest of the result."""
         key = (rule.id, urn)
         exemption = self.exemptions.find(rule.id, urn) if rule.exemptible else None
         exempted = exemption is not None and bool(decision.violations or decision.undecided)
-        self.undecided.record(key, None if exempted else tuple((path, "") for path in decision.undecided))
+        self.undecided.record(
+            key, None if exempted else tuple((path, "") for path in decision.undecided)
+        )
         self.allowed.record(key, None if exempted else decision.allowed)
         self.broken.record(key, decision.broken)
         self.exempted.record(key, exemption if exempted else None)

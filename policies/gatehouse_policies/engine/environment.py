@@ -13,9 +13,9 @@ PROD = ENVIRONMENTS[-1]
 def of_stack(project: str, stack: str, config: Mapping[str, str]) -> str:
     """The environment of a stack.
 
-    A stack named dev, staging or prod has the environment of that name. Other stacks set the environment in their configuration,
-    as `<project>:environment` or as `environment` in the object `<project>:settings`. The default is prod, which has the
-    strictest levels.
+    A stack named dev, staging or prod has the environment of that name. Other stacks set the
+    environment in their configuration, as `<project>:environment` or as `environment` in the object
+    `<project>:settings`. The default is prod, which has the strictest levels.
 
     config: values of the stack configuration, keyed by "namespace:key". Objects are JSON text.
     """
@@ -27,7 +27,9 @@ def of_stack(project: str, stack: str, config: Mapping[str, str]) -> str:
 
 
 def of_process() -> str:
-    """The environment of the stack that the engine analyzes, from the variables that the engine sets for a pack."""
+    """The environment of the stack that the engine analyzes, from the variables that the engine
+    sets for a pack.
+    """
     variables = os.environ
     config = {key: str(value) for key, value in _object(variables.get("PULUMI_CONFIG", "")).items()}
     return of_stack(variables.get("PULUMI_PROJECT", ""), variables.get("PULUMI_STACK", ""), config)

@@ -1,4 +1,6 @@
-"""Exemptions of resources from controls, read from `exemptions.toml`, with owner, reason, ticket and expiry date."""
+"""Exemptions of resources from controls, read from `exemptions.toml`, with owner, reason, ticket
+and expiry date.
+"""
 
 import re
 import tomllib
@@ -36,7 +38,9 @@ class Exemption:
     expires: date
 
     def covers(self, control: str, urn: str) -> bool:
-        """True if the entry exempts this resource from this control. `*` in the entry's URN matches any characters."""
+        """True if the entry exempts this resource from this control. `*` in the entry's URN matches
+        any characters.
+        """
         return control == self.control and fnmatchcase(urn, self.urn)
 
     def applies_to_stack(self, stack_urn: str) -> bool:
@@ -47,7 +51,9 @@ class Exemption:
 
 @dataclass(frozen=True, slots=True)
 class Exemptions:
-    """The valid entries, and an error for each invalid entry: the control or "", and a message with the fix."""
+    """The valid entries, and an error for each invalid entry: the control or "", and a message with
+    the fix.
+    """
 
     active: tuple[Exemption, ...] = ()
     errors: tuple[tuple[str, str], ...] = ()
@@ -58,7 +64,8 @@ class Exemptions:
 
 
 def load(path: Path, today: date, exemptible: Mapping[str, bool]) -> Exemptions:
-    """Reads the file. Returns no exemptions if the file does not exist, and an error if it cannot be read.
+    """Reads the file. Returns no exemptions if the file does not exist, and an error if it cannot
+    be read.
 
     exemptible: for each known control, whether it allows exemptions.
     """
@@ -67,16 +74,33 @@ def load(path: Path, today: date, exemptible: Mapping[str, bool]) -> Exemptions:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        return Exemptions(errors=(("", f"{path.name} cannot be read ({type(error).__name__}). Fix: make it valid TOML"),))
+        return Exemptions(
+            errors=(
+                (
+                    "",
+                    f"{path.name} cannot be read ({type(error).__name__}). Fix: make it valid TOML",
+                ),
+            )
+        )
     entries = raw.get("exemption", [])
     if set(raw) - {"exemption"} or not isinstance(entries, list):
-        return Exemptions(errors=(("", f"{path.name} contains other keys. Fix: write [[exemption]] entries only"),))
+        return Exemptions(
+            errors=(
+                ("", f"{path.name} contains other keys. Fix: write [[exemption]] entries only"),
+            )
+        )
     active: list[Exemption] = []
     errors: list[tuple[str, str]] = []
     for number, entry in enumerate(entries, start=1):
-        if defect := _shape_error(entry) or _control_error(entry, exemptible) or _date_error(entry, today):
+        if (
+            defect := _shape_error(entry)
+            or _control_error(entry, exemptible)
+            or _date_error(entry, today)
+        ):
             control = entry.get("control") if isinstance(entry, dict) else ""
-            errors.append((control if isinstance(control, str) else "", f"{_label(number, entry)} {defect}"))
+            errors.append(
+                (control if isinstance(control, str) else "", f"{_label(number, entry)} {defect}")
+            )
         else:
             active.append(Exemption(number=number, **{key: entry[key] for key in _KEYS}))
     return Exemptions(tuple(active), tuple(errors))
@@ -88,7 +112,10 @@ def _shape_error(entry: Any) -> str:
     if missing := [key for key in _KEYS if key not in entry]:
         return f"has no {', '.join(missing)}. Fix: add {'it' if len(missing) == 1 else 'them'}"
     if unknown := sorted(set(entry) - set(_KEYS) - set(_OPTIONAL_KEYS)):
-        return f"has the unknown key {', '.join(unknown)}. Fix: use only {', '.join((*_KEYS, *_OPTIONAL_KEYS))}"
+        return (
+            f"has the unknown key {', '.join(unknown)}. Fix: use only "
+            f"{', '.join((*_KEYS, *_OPTIONAL_KEYS))}"
+        )
     for key in _KEYS[:5]:
         if not isinstance(entry[key], str) or not entry[key].strip():
             return f"has an empty {key}. Fix: write {key} as a non-empty string"
@@ -96,45 +123,77 @@ def _shape_error(entry: Any) -> str:
         if type(entry.get(key, entry["created"])) is not date:
             return f"has no valid date in {key}. Fix: write {key} = 2026-01-31, without quotes"
     if len(entry["reason"].strip()) < REASON_CHARS_MIN:
-        return f"has a reason shorter than {REASON_CHARS_MIN} characters. Fix: explain why the control cannot be met"
+        return (
+            f"has a reason shorter than {REASON_CHARS_MIN} characters. Fix: explain why the "
+            f"control cannot be met"
+        )
     if len(_WORD.findall(entry["reason"])) < REASON_WORDS_MIN:
-        return f"has a reason with fewer than {REASON_WORDS_MIN} words. Fix: explain why the control cannot be met"
+        return (
+            f"has a reason with fewer than {REASON_WORDS_MIN} words. Fix: explain why the "
+            f"control cannot be met"
+        )
     if not isinstance(entry.get("renewed_by", ""), str):
         return "has no text in renewed_by. Fix: write the person or team that approved the renewal"
     # A pattern without a name covers every resource, such as urn:*, ?* or urn:pulumi:dev::shop::*.
     names_resource = "::" in entry["urn"] and _WILDCARD.sub("", entry["urn"].rpartition("::")[2])
     if not names_resource:
-        return "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs"
+        return (
+            "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs"
+        )
     return ""
 
 
 def _control_error(entry: Mapping[str, Any], exemptible: Mapping[str, bool]) -> str:
     if entry["control"] in _META_POLICIES:
-        return f"names {entry['control']}, which reports on other controls. Fix: name the control of the finding"
+        return (
+            f"names {entry['control']}, which reports on other controls. Fix: name the "
+            f"control of the finding"
+        )
     allowed = exemptible.get(entry["control"])
     if allowed is None:
         return "names an unknown control. Fix: copy the ID from a report"
     if not allowed:
-        return "names a control that does not allow exemptions. Fix: meet the control and remove the entry"
+        return (
+            "names a control that does not allow exemptions. Fix: meet the control and "
+            "remove the entry"
+        )
     return ""
 
 
 def _date_error(entry: Mapping[str, Any], today: date) -> str:
     created, expires = entry["created"], entry["expires"]
     if created > today:
-        return f"has a creation date in the future ({created}). Fix: set created to the date of approval"
+        return (
+            f"has a creation date in the future ({created}). Fix: set created to the date "
+            f"of approval"
+        )
     if expires <= created:
         return "expires before its creation date. Fix: set expires after created"
     if (expires - created).days > DAYS_MAX:
-        return f"is valid for {(expires - created).days} days; the maximum is {DAYS_MAX}. Fix: set an earlier expires date"
+        return (
+            f"is valid for {(expires - created).days} days; the maximum is {DAYS_MAX}. Fix: "
+            f"set an earlier expires date"
+        )
     first = entry.get("first_created", created)
     if first > created:
-        return f"has a first_created date ({first}) after created. Fix: set first_created to the date of the first approval"
-    if (expires - first).days > TOTAL_DAYS_MAX and entry.get("renewed_by", "").strip() in ("", entry["owner"].strip()):
-        total = f"is valid for {(expires - first).days} days since {first}; the maximum is {TOTAL_DAYS_MAX}"
+        return (
+            f"has a first_created date ({first}) after created. Fix: set first_created to "
+            f"the date of the first approval"
+        )
+    if (expires - first).days > TOTAL_DAYS_MAX and entry.get("renewed_by", "").strip() in (
+        "",
+        entry["owner"].strip(),
+    ):
+        total = (
+            f"is valid for {(expires - first).days} days since {first}; the maximum is "
+            f"{TOTAL_DAYS_MAX}"
+        )
         return f"{total} unless another owner renews it. Fix: meet the control, or set renewed_by"
     if expires < today:
-        return f"expired on {expires}. Fix: meet the control and remove the entry, or renew the approval"
+        return (
+            f"expired on {expires}. Fix: meet the control and remove the entry, or renew "
+            f"the approval"
+        )
     return ""
 
 
@@ -145,5 +204,7 @@ def _label(number: int, entry: Any) -> str:
 
 
 def _stack(urn: str) -> str:
-    """The name of the Pulumi stack in a URN of the form urn:pulumi:<stack>::<project>::<types>::<name>."""
+    """The name of the Pulumi stack in a URN of the form
+    urn:pulumi:<stack>::<project>::<types>::<name>.
+    """
     return urn.partition("::")[0].rpartition(":")[2]

@@ -11,7 +11,9 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.rule import CheckResults, Rule, Undecided, Violation
 
 EVALUATIONS_MAX = 24
-"""Maximum number of evaluations of a rule on one resource with assumed values of unknown properties."""
+"""Maximum number of evaluations of a rule on one resource with assumed values of unknown
+properties.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,9 @@ class Decision:
 def evaluate(rule: Rule, resource: Resource, stack: Stack) -> Decision:
     """Evaluates a rule on a resource. Never raises.
 
-    A malformed property or policy document is a violation of the rule that reads it. Any other exception is a defect in the
-    rule; only its type is recorded, because its text may contain a property's value.
+    A malformed property or policy document is a violation of the rule that reads it. Any other
+    exception is a defect in the rule; only its type is recorded, because its text may contain a
+    property's value.
     """
     violations: dict[Violation, None] = {}
     undecided: dict[str, None] = {}
@@ -85,15 +88,22 @@ class _Budget:
 
 
 def _certain_violations(
-    rule: Rule, resource: Resource, stack: Stack, errors: Sequence[UnknownValueError], budget: _Budget
+    rule: Rule,
+    resource: Resource,
+    stack: Stack,
+    errors: Sequence[UnknownValueError],
+    budget: _Budget,
 ) -> list[Violation]:
-    """The violations that a rule reports for every assumed value of the unknown properties, for example a public port that is
-    listed after an unknown one.
+    """The violations that a rule reports for every assumed value of the unknown properties, for
+    example a public port that is listed after an unknown one.
 
-    Both values of a flag are assumed, so its violations are certain. Assumed elements of a list are examples: a violation that
-    names the list is ignored, because another element can be compliant.
+    Both values of a flag are assumed, so its violations are certain. Assumed elements of a list are
+    examples: a violation that names the list is ignored, because another element can be compliant.
     """
-    error = next((error for error in errors if isinstance(error, UnknownPropertyError) and error.candidates), None)
+    error = next(
+        (error for error in errors if isinstance(error, UnknownPropertyError) and error.candidates),
+        None,
+    )
     if error is None:
         return []
     certain: list[Violation] | None = None
@@ -103,14 +113,22 @@ def _certain_violations(
         with error.assume(candidate):
             violations = _assumed_violations(rule, resource, stack, budget)
         if not isinstance(candidate, bool):
-            violations = [violation for violation in violations if error.name not in violation.message]
-        certain = violations if certain is None else [violation for violation in certain if violation in violations]
+            violations = [
+                violation for violation in violations if error.name not in violation.message
+            ]
+        certain = (
+            violations
+            if certain is None
+            else [violation for violation in certain if violation in violations]
+        )
         if not certain:
             return []
     return certain or []
 
 
-def _assumed_violations(rule: Rule, resource: Resource, stack: Stack, budget: _Budget) -> list[Violation]:
+def _assumed_violations(
+    rule: Rule, resource: Resource, stack: Stack, budget: _Budget
+) -> list[Violation]:
     violations: dict[Violation, None] = {}
     errors: list[UnknownValueError] = []
     try:
@@ -119,18 +137,27 @@ def _assumed_violations(rule: Rule, resource: Resource, stack: Stack, budget: _B
     except UnknownValueError as error:
         errors.append(error)
     except Exception:
-        return []  # The assumed value is malformed for this rule, which says nothing about the actual value.
+        # The assumed value is malformed for this rule, which says nothing about the actual value.
+        return []
     return [*violations, *_certain_violations(rule, resource, stack, errors, budget)]
 
 
 def _reason(path: str, rule: Rule) -> str:
     """The reason for which the rule accepts that this property is unknown; "" if it does not."""
-    parents = (reason for name, reason in rule.unknown_allowed.items() if path == name or path.startswith(f"{name}."))
+    parents = (
+        reason
+        for name, reason in rule.unknown_allowed.items()
+        if path == name or path.startswith(f"{name}.")
+    )
     return next(parents, "")
 
 
-def check_each(blocks: Iterable[Properties], check: Callable[[Properties], CheckResults]) -> CheckResults:
-    """Runs a check on each block, so that an unknown value in one block does not hide a violation in another."""
+def check_each(
+    blocks: Iterable[Properties], check: Callable[[Properties], CheckResults]
+) -> CheckResults:
+    """Runs a check on each block, so that an unknown value in one block does not hide a violation
+    in another.
+    """
     for block in blocks:
         try:
             yield from check(block)

@@ -1,6 +1,8 @@
-"""Values that are derived from the decoded resources of a request, such as plain properties, once for all policies of a pack.
+"""Values that are derived from the decoded resources of a request, such as plain properties, once
+for all policies of a pack.
 
-Values are cached during one request: the values of earlier requests would double the memory of a pack.
+Values are cached during one request: the values of earlier requests would double the memory of a
+pack.
 """
 
 from collections.abc import Callable
@@ -19,7 +21,9 @@ def clear() -> None:
 
 
 class ByIdentity(Generic[Value]):
-    """Cache of a value derived from an object, keyed by the object's identity. The value must not be modified."""
+    """Cache of a value derived from an object, keyed by the object's identity. The value must not
+    be modified.
+    """
 
     def __init__(self, derive: Callable[[Any], Value]) -> None:
         self._derive = derive

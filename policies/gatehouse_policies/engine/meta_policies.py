@@ -1,17 +1,22 @@
-"""Meta policies: controls that evaluate rules and exemptions instead of resources. Every pack contains its rules and the meta
-policies."""
+"""Meta policies: controls that evaluate rules and exemptions instead of resources. Every pack
+contains its rules and the meta policies."""
 
 from functools import partial
 
 from gatehouse_policies.engine.rule import Control, Severity, levels
 
-_meta_policy = partial(Control, rationale="", types=(), url="https://www.pulumi.com/docs/iac/using-pulumi/crossguard")
+_meta_policy = partial(
+    Control, rationale="", types=(), url="https://www.pulumi.com/docs/iac/using-pulumi/crossguard"
+)
 _notice = partial(_meta_policy, severity=Severity.LOW, levels=levels("A", "A", "A"))
 
 BROKEN = _meta_policy(
     "GH-BROKEN",
     title="Rules run without errors",
-    remedy="fix the rule in policies/gatehouse_policies/rules; the resource is not evaluated until then",
+    remedy=(
+        "fix the rule in policies/gatehouse_policies/rules; the resource is not evaluated "
+        "until then"
+    ),
     severity=Severity.HIGH,
 )
 REMEDIATED = _notice(
@@ -22,10 +27,16 @@ REMEDIATED = _notice(
 EXEMPTION_USED = _notice(
     "GH-EXEMPT-USED",
     title="Exemptions in use are reported",
-    remedy="bring the resource into compliance before the exemption expires, then remove the entry from the exemptions file",
+    remedy=(
+        "bring the resource into compliance before the exemption expires, then remove the "
+        "entry from the exemptions file"
+    ),
 )
 EXEMPTION_INVALID = _meta_policy(
-    "GH-EXEMPT-INVALID", title="Exemptions are valid", remedy="correct the entry in the exemptions file", severity=Severity.HIGH
+    "GH-EXEMPT-INVALID",
+    title="Exemptions are valid",
+    remedy="correct the entry in the exemptions file",
+    severity=Severity.HIGH,
 )
 UNDECIDED = _meta_policy(
     "GH-UNDECIDED",
@@ -36,10 +47,20 @@ UNDECIDED = _meta_policy(
 UNDECIDED_ALLOWED = _notice(
     "GH-UNDECIDED-ALLOWED",
     title="Accepted unknown properties are reported",
-    remedy="no action required: the engine evaluates the rule again with the value before it creates the resource",
+    remedy=(
+        "no action required: the engine evaluates the rule again with the value before it "
+        "creates the resource"
+    ),
 )
 
 UNUSED_REMEDY = "remove the entry from the exemptions file, or correct its urn"
 """The fix for an exemption that no resource uses, which GH-EXEMPT-USED reports too."""
 
-META_POLICIES = (BROKEN, REMEDIATED, EXEMPTION_USED, EXEMPTION_INVALID, UNDECIDED, UNDECIDED_ALLOWED)
+META_POLICIES = (
+    BROKEN,
+    REMEDIATED,
+    EXEMPTION_USED,
+    EXEMPTION_INVALID,
+    UNDECIDED,
+    UNDECIDED_ALLOWED,
+)

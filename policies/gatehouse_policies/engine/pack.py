@@ -22,7 +22,12 @@ from pulumi_policy import (
 from gatehouse_policies.analysis.properties import Properties, plain
 from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
 from gatehouse_policies.analysis.type_tokens import STACK
-from gatehouse_policies.engine import applicable_policies, environment, identity_cache, meta_policies
+from gatehouse_policies.engine import (
+    applicable_policies,
+    environment,
+    identity_cache,
+    meta_policies,
+)
 from gatehouse_policies.engine.applicable_policies import ApplicablePolicies, StackPolicy
 from gatehouse_policies.engine.deployment_state import DeploymentState, Report, Results
 from gatehouse_policies.engine.exemptions import Exemptions, load
@@ -41,10 +46,11 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
 
     Without a pack configuration, each rule has the level and settings for the stack's environment.
 
-    catalogue: the rules of all packs, set only for the pack that reports exemptions from unknown controls.
+    catalogue: the rules of all packs, set only for the pack that reports exemptions from unknown
+        controls.
 
-    Environment variables: `GATEHOUSE_EXEMPTIONS` is the path of an exemptions file that replaces the default file. With
-    `GATEHOUSE_IGNORE_EXEMPTIONS=1`, exemptions are ignored, for an audit.
+    Environment variables: `GATEHOUSE_EXEMPTIONS` is the path of an exemptions file that replaces
+    the default file. With `GATEHOUSE_IGNORE_EXEMPTIONS=1`, exemptions are ignored, for an audit.
     """
     applicable_policies.install()
     stack_environment = environment.of_process()
@@ -52,13 +58,26 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
     everywhere = {rule.id: rule.exemptible for rule in catalogue}
     known = frozenset(everywhere) | own
     state = DeploymentState(_exemptions(everywhere | {rule.id: rule.exemptible for rule in rules}))
-    policies = [_resource_policy(rule, state, stack_environment) for rule in rules if rule.scope == "resource"]
+    policies = [
+        _resource_policy(rule, state, stack_environment)
+        for rule in rules
+        if rule.scope == "resource"
+    ]
     stack_of = identity_cache.ByIdentity[Stack](partial(_stack, state)).of
-    policies += [_stack_policy(rule, state, stack_of, stack_environment) for rule in rules if rule.scope == "stack"]
+    policies += [
+        _stack_policy(rule, state, stack_of, stack_environment)
+        for rule in rules
+        if rule.scope == "stack"
+    ]
     policies += _meta_policies(
-        state, own, lambda control: control in own or (bool(everywhere) and control not in known), stack_environment
+        state,
+        own,
+        lambda control: control in own or (bool(everywhere) and control not in known),
+        stack_environment,
     )
-    return ApplicablePolicies(policies, {rule.id: rule.types for rule in rules}, state.record_inputs)
+    return ApplicablePolicies(
+        policies, {rule.id: rule.types for rule in rules}, state.record_inputs
+    )
 
 
 def _exemptions(exemptible: Mapping[str, bool]) -> Exemptions:
@@ -72,22 +91,32 @@ def _resource_policy(rule: Rule, state: DeploymentState, env: str) -> Policy:
     def validate(args: ResourceValidationArgs, report: Report) -> None:
         state.record_inputs(args.urn, args.props)
         if args.resource_type in rule.types or not rule.types:
-            resource = _resource(args, _PLAIN.of(args.props), **_parameters(rule, args.get_config(), env))
+            resource = _resource(
+                args, _PLAIN.of(args.props), **_parameters(rule, args.get_config(), env)
+            )
             state.record(rule, args.urn, evaluate(rule, resource, Stack([resource])), report)
 
     # The SDK accepts inputs or an awaitable of inputs, but its types declare only the awaitable.
     def fix(args: ResourceValidationArgs) -> Any:
-        if args.resource_type not in rule.types or (rule.exemptible and state.exemptions.find(rule.id, args.urn)):
+        if args.resource_type not in rule.types or (
+            rule.exemptible and state.exemptions.find(rule.id, args.urn)
+        ):
             return None
-        resource = _resource(args, plain(args.props, reveal=True), **_parameters(rule, args.get_config(), env))
+        resource = _resource(
+            args, plain(args.props, reveal=True), **_parameters(rule, args.get_config(), env)
+        )
         result = remediate(rule, resource, args.props)
         state.remediated.record((rule.id, args.urn), result[1] if result else ())
         return result[0] if result else None
 
-    return ResourceValidationPolicy(validate=validate, remediate=fix if rule.remediation else None, **_metadata(rule, env))
+    return ResourceValidationPolicy(
+        validate=validate, remediate=fix if rule.remediation else None, **_metadata(rule, env)
+    )
 
 
-def _stack_policy(rule: Rule, state: DeploymentState, stack_of: Callable[[list[PolicyResource]], Stack], env: str) -> Policy:
+def _stack_policy(
+    rule: Rule, state: DeploymentState, stack_of: Callable[[list[PolicyResource]], Stack], env: str
+) -> Policy:
     def validate(args: StackValidationArgs, report: Report) -> None:
         if not any(resource.resource_type in rule.types for resource in args.resources):
             return  # Decoding all resources is expensive, and most programs do not use most types.
@@ -111,22 +140,31 @@ def _stack_resource(source: PolicyResource, state: DeploymentState) -> Resource:
     return _resource(
         source,
         # The properties of the stack resource are the program's outputs, all of which are computed.
-        properties if source.resource_type == STACK else state.program_inputs(source.urn, properties),
+        properties
+        if source.resource_type == STACK
+        else state.program_inputs(source.urn, properties),
         identifiers=_IDENTIFIERS.of(properties),
         parent=source.parent.urn if source.parent else "",
-        property_dependencies={name: tuple(peer.urn for peer in peers) for name, peers in source.property_dependencies.items()},
+        property_dependencies={
+            name: tuple(peer.urn for peer in peers)
+            for name, peers in source.property_dependencies.items()
+        },
         dependencies=tuple(peer.urn for peer in source.dependencies),
     )
 
 
-def _resource(source: ResourceValidationArgs | PolicyResource, properties: dict[str, Any], **fields: Any) -> Resource:
+def _resource(
+    source: ResourceValidationArgs | PolicyResource, properties: dict[str, Any], **fields: Any
+) -> Resource:
     return Resource(
         urn=source.urn,
         type=source.resource_type,
         name=source.name,
         props=Properties(properties),
         protect=source.opts.protect,
-        provider=Properties(_PLAIN.of(source.provider.props), "provider") if source.provider else None,
+        provider=Properties(_PLAIN.of(source.provider.props), "provider")
+        if source.provider
+        else None,
         **fields,
     )
 
@@ -142,10 +180,12 @@ def _parameters(rule: Rule, config: Mapping[str, Any], env: str) -> dict[str, An
 
 def _metadata(control: Control, env: str) -> dict[str, Any]:
     schema: dict[str, Any] = {
-        name: {"type": "number", "minimum": 0, "default": values[env]} for name, values in control.settings.items()
+        name: {"type": "number", "minimum": 0, "default": values[env]}
+        for name, values in control.settings.items()
     }
     schema |= {
-        name: {"type": "array", "items": {"type": "string"}, "default": list(values)} for name, values in control.lists.items()
+        name: {"type": "array", "items": {"type": "string"}, "default": list(values)}
+        for name, values in control.lists.items()
     }
     return {
         "name": control.id,
@@ -160,8 +200,12 @@ def _metadata(control: Control, env: str) -> dict[str, Any]:
     }
 
 
-def _meta_policies(state: DeploymentState, own: frozenset[str], reports: Callable[[str], bool], env: str) -> list[Policy]:
-    """The meta policies. `reports` returns True for a control whose invalid exemptions this pack reports."""
+def _meta_policies(
+    state: DeploymentState, own: frozenset[str], reports: Callable[[str], bool], env: str
+) -> list[Policy]:
+    """The meta policies. `reports` returns True for a control whose invalid exemptions this pack
+    reports.
+    """
 
     def broken(args: StackValidationArgs, report: Report) -> None:
         for (rule, urn), error in state.broken.drain().items():
@@ -170,7 +214,13 @@ def _meta_policies(state: DeploymentState, own: frozenset[str], reports: Callabl
     def remediated(args: StackValidationArgs, report: Report) -> None:
         for (rule, urn), changes in state.remediated.drain().items():
             text = "; ".join(change.text() for change in changes)
-            report(f"{rule} {text}, which differs from the program. Fix: {meta_policies.REMEDIATED.remedy}", urn)
+            report(
+                (
+                    f"{rule} {text}, which differs from the program. Fix: "
+                    f"{meta_policies.REMEDIATED.remedy}"
+                ),
+                urn,
+            )
 
     def exempted(args: StackValidationArgs, report: Report) -> None:
         uses = state.exempted.drain()
@@ -180,8 +230,15 @@ def _meta_policies(state: DeploymentState, own: frozenset[str], reports: Callabl
         used = {entry.number for entry in uses.values()}
         any_urn = args.resources[0].urn if args.resources else ""
         for entry in state.exemptions.active:
-            if entry.control in own and entry.number not in used and entry.applies_to_stack(any_urn):
-                text = f"exemption {entry.number} ({entry.control}, {entry.ticket}) is not used by any resource"
+            if (
+                entry.control in own
+                and entry.number not in used
+                and entry.applies_to_stack(any_urn)
+            ):
+                text = (
+                    f"exemption {entry.number} ({entry.control}, {entry.ticket}) is not "
+                    f"used by any resource"
+                )
                 report(f"{text}. Fix: {meta_policies.UNUSED_REMEDY}", None)
 
     def invalid(args: StackValidationArgs, report: Report) -> None:
@@ -190,15 +247,23 @@ def _meta_policies(state: DeploymentState, own: frozenset[str], reports: Callabl
                 report(error, None)
 
     reporters = (
-        *((meta_policies.BROKEN, broken), (meta_policies.REMEDIATED, remediated), (meta_policies.EXEMPTION_USED, exempted)),
+        *(
+            (meta_policies.BROKEN, broken),
+            (meta_policies.REMEDIATED, remediated),
+            (meta_policies.EXEMPTION_USED, exempted),
+        ),
         (meta_policies.EXEMPTION_INVALID, invalid),
         (meta_policies.UNDECIDED, partial(_report_unknown, state.undecided)),
         (meta_policies.UNDECIDED_ALLOWED, partial(_report_unknown, state.allowed)),
     )
-    return [StackPolicy(validate=reporter, **_metadata(policy, env)) for policy, reporter in reporters]
+    return [
+        StackPolicy(validate=reporter, **_metadata(policy, env)) for policy, reporter in reporters
+    ]
 
 
-def _report_unknown(results: Results[tuple[tuple[str, str], ...]], args: StackValidationArgs, report: Report) -> None:
+def _report_unknown(
+    results: Results[tuple[tuple[str, str], ...]], args: StackValidationArgs, report: Report
+) -> None:
     """Reports each unknown property once, with the rules that need it."""
     urns = {resource.urn for resource in args.resources}
     rules: dict[tuple[str, str, str], list[str]] = {}
@@ -206,5 +271,12 @@ def _report_unknown(results: Results[tuple[tuple[str, str], ...]], args: StackVa
         for path, reason in paths if urn in urns else ():
             rules.setdefault((urn, path, reason), []).append(rule)
     for (urn, path, reason), ids in rules.items():
-        outcome = f", which is accepted: {reason}" if reason else f". Fix: {meta_policies.UNDECIDED.remedy}"
-        report(f"{', '.join(sorted(ids))} could not be decided for {urn}: {path} is unknown{outcome}", urn)
+        outcome = (
+            f", which is accepted: {reason}"
+            if reason
+            else f". Fix: {meta_policies.UNDECIDED.remedy}"
+        )
+        report(
+            f"{', '.join(sorted(ids))} could not be decided for {urn}: {path} is unknown{outcome}",
+            urn,
+        )

@@ -1,8 +1,8 @@
 """Remediation: changes the inputs of one resource so that a rule passes.
 
-During remediation, a policy can neither add resources nor read other resources, so rules about several resources have no
-remediation. Rules whose fix would replace a resource that contains data, add cost or require a decision by the user have no
-remediation either.
+During remediation, a policy can neither add resources nor read other resources, so rules about
+several resources have no remediation. Rules whose fix would replace a resource that contains data,
+add cost or require a decision by the user have no remediation either.
 """
 
 import copy
@@ -22,19 +22,29 @@ from gatehouse_policies.engine.rule import REMOVE, Rule, SetInput
 
 @dataclass(frozen=True, slots=True)
 class InputChange:
-    """Path and new value of a changed input; None if it was removed. The old value is not stored, because it may be a secret."""
+    """Path and new value of a changed input; None if it was removed. The old value is not stored,
+    because it may be a secret.
+    """
 
     path: str
     value: Any
 
     def text(self) -> str:
-        return f"removed {self.path}" if self.value is None else f"set {self.path} to {json.dumps(self.value)}"
+        return (
+            f"removed {self.path}"
+            if self.value is None
+            else f"set {self.path} to {json.dumps(self.value)}"
+        )
 
 
-def remediate(rule: Rule, resource: Resource, inputs: Any) -> tuple[dict[str, Any], tuple[InputChange, ...]] | None:
-    """Applies the rule's steps in order until the rule passes. Returns the new inputs and the changes.
+def remediate(
+    rule: Rule, resource: Resource, inputs: Any
+) -> tuple[dict[str, Any], tuple[InputChange, ...]] | None:
+    """Applies the rule's steps in order until the rule passes. Returns the new inputs and the
+    changes.
 
-    Returns None, and changes nothing, if the resource already passes or still does not pass after all steps.
+    Returns None, and changes nothing, if the resource already passes or still does not pass after
+    all steps.
 
     inputs: as the SDK passes them, with marked secrets. Unchanged values are returned as they are.
     """
@@ -46,14 +56,23 @@ def remediate(rule: Rule, resource: Resource, inputs: Any) -> tuple[dict[str, An
         try:
             changes += _apply(step, resource, fixed)
         except (MalformedError, UnknownValueError):
-            return None  # A value that the step depends on is malformed or unknown, which the rule itself reports.
-    return (fixed, tuple(changes)) if changes and not _fails(rule, resource, fixed, or_undecided=True) else None
+            # A value that the step depends on is malformed or unknown, which the rule itself
+            # reports.
+            return None
+    return (
+        (fixed, tuple(changes))
+        if changes and not _fails(rule, resource, fixed, or_undecided=True)
+        else None
+    )
 
 
 def _fails(rule: Rule, resource: Resource, inputs: Any, or_undecided: bool = False) -> bool:
     candidate = replace(resource, props=Properties(plain(inputs, reveal=True)))
     decision = evaluate(rule, candidate, Stack([candidate]))
-    return bool(decision.violations or (or_undecided and (decision.undecided or decision.allowed or decision.broken)))
+    return bool(
+        decision.violations
+        or (or_undecided and (decision.undecided or decision.allowed or decision.broken))
+    )
 
 
 def _apply(step: SetInput, resource: Resource, inputs: dict[str, Any]) -> list[InputChange]:
@@ -78,8 +97,12 @@ def _apply(step: SetInput, resource: Resource, inputs: dict[str, Any]) -> list[I
     return [InputChange(f"{step.json_property}{path}", recorded) for path in paths]
 
 
-def _set(container: Any, path: str, value: Any, prefix: str = "", create: bool = True) -> Iterator[str]:
-    """Sets a value at a path and yields the paths that changed. Skips secrets and unknown values."""
+def _set(
+    container: Any, path: str, value: Any, prefix: str = "", create: bool = True
+) -> Iterator[str]:
+    """Sets a value at a path and yields the paths that changed. Skips secrets and unknown
+    values.
+    """
     head, _, rest = path.partition(".")
     if not isinstance(container, dict):
         return
@@ -96,6 +119,10 @@ def _set(container: Any, path: str, value: Any, prefix: str = "", create: bool =
     elif value is REMOVE:
         if container.pop(head, None) is not None:
             yield f"{prefix}{head}"
-    elif container.get(head) != value and not isinstance(container.get(head), Secret) and not is_unknown(container.get(head)):
+    elif (
+        container.get(head) != value
+        and not isinstance(container.get(head), Secret)
+        and not is_unknown(container.get(head))
+    ):
         container[head] = copy.deepcopy(value)
         yield f"{prefix}{head}"

@@ -1,7 +1,9 @@
-"""Requirements on one property, for rules without a check function (`resource_rule(...).requires(...)`).
+"""Requirements on one property, for rules without a check function
+(`resource_rule(...).requires(...)`).
 
-A path may refer to a property in a nested block, such as "accessLogs.enabled". `remediate=False` declares that the engine must
-not set the property, because the change adds cost, replaces a resource or needs another input.
+A path may refer to a property in a nested block, such as "accessLogs.enabled". `remediate=False`
+declares that the engine must not set the property, because the change adds cost, replaces a
+resource or needs another input.
 """
 
 from collections.abc import Callable
@@ -14,47 +16,70 @@ from gatehouse_policies.engine.rule import CheckResults, Requirement, SetInput, 
 
 def is_true(path: str, *, remediate: bool = True) -> Requirement:
     """The property is set to true."""
-    return _requirement(path, lambda block, key: block.flag(key), "is not true", f"set {path}=True", True if remediate else None)
+    return _requirement(
+        path,
+        lambda block, key: block.flag(key),
+        "is not true",
+        f"set {path}=True",
+        True if remediate else None,
+    )
 
 
 def is_not_false(path: str, *, remediate: bool = True) -> Requirement:
     """The property is true or absent, for properties that are true by default."""
     value = True if remediate else None
-    return _requirement(path, lambda block, key: block.flag(key, True), "is false", f"remove {path}=False", value)
+    return _requirement(
+        path, lambda block, key: block.flag(key, True), "is false", f"remove {path}=False", value
+    )
 
 
 def is_not_true(path: str, *, value: Any = False) -> Requirement:
-    """The property is false or absent. value: the value that the remediation sets, such as `REMOVE`."""
-    return _requirement(path, lambda block, key: not block.flag(key), "is true", f"remove {path}", value)
+    """The property is false or absent. value: the value that the remediation sets, such as
+    `REMOVE`.
+    """
+    return _requirement(
+        path, lambda block, key: not block.flag(key), "is true", f"remove {path}", value
+    )
 
 
 def is_set(path: str, effect: str = "") -> Requirement:
-    """The property is set. effect: the behavior if the property is not set, such as "an AWS managed key is used"."""
+    """The property is set. effect: the behavior if the property is not set, such as "an AWS managed
+    key is used".
+    """
     message = f"is not set, so {effect}" if effect else "is not set"
     return _requirement(path, lambda block, key: block.has(key), message, f"set {path}")
 
 
 def is_not_set(path: str) -> Requirement:
     """The program does not set the property."""
-    return _requirement(path, lambda block, key: not block.has(key), "is set by the program", f"remove {path}")
+    return _requirement(
+        path, lambda block, key: not block.has(key), "is set by the program", f"remove {path}"
+    )
 
 
 def is_one_of(path: str, *values: str, message: str) -> Requirement:
     """The property is absent or has one of these values. The remediation sets the first one."""
     remedy = f'set {path}="{values[0]}", or remove it'
-    return _requirement(path, lambda block, key: block.text(key, values[0]) in values, message, remedy, values[0])
+    return _requirement(
+        path, lambda block, key: block.text(key, values[0]) in values, message, remedy, values[0]
+    )
 
 
 def is_exactly(path: str, *values: str, default: str = "") -> Requirement:
     """The property has one of these values. default: value of an absent property."""
     accepted = " or ".join(f'"{value}"' for value in values)
     return _requirement(
-        path, lambda block, key: block.text(key, default) in values, f"is not {accepted}", f'set {path}="{values[0]}"'
+        path,
+        lambda block, key: block.text(key, default) in values,
+        f"is not {accepted}",
+        f'set {path}="{values[0]}"',
     )
 
 
 def is_at_least(path: str, parameter: str, default: float = 0) -> Requirement:
-    """The property is a number that is not less than this parameter of the rule. default: value of an absent property."""
+    """The property is a number that is not less than this parameter of the rule. default: value of
+    an absent property.
+    """
 
     def check(resource: Resource) -> CheckResults:
         block, key = _locate(resource, path)
@@ -62,7 +87,11 @@ def is_at_least(path: str, parameter: str, default: float = 0) -> Requirement:
             yield f"{path} is below {resource.settings[parameter]:g}"
 
     remedy = f"set {path} to at least the minimum for this environment"
-    return Requirement(check, f"{remedy}, or remove it" if default else remedy, (SetInput(path, setting(parameter)),))
+    return Requirement(
+        check,
+        f"{remedy}, or remove it" if default else remedy,
+        (SetInput(path, setting(parameter)),),
+    )
 
 
 def uses_customer_key(key_path: str, enabled_path: str) -> Requirement:
@@ -77,7 +106,11 @@ def uses_customer_key(key_path: str, enabled_path: str) -> Requirement:
 
 
 def _requirement(
-    path: str, holds: Callable[[Properties, str], bool], message: str, remedy: str, value: Any = None
+    path: str,
+    holds: Callable[[Properties, str], bool],
+    message: str,
+    remedy: str,
+    value: Any = None,
 ) -> Requirement:
     def check(resource: Resource) -> CheckResults:
         if not holds(*_locate(resource, path)):

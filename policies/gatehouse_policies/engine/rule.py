@@ -1,6 +1,8 @@
-"""Declares a rule: the control that the rule implements, the enforcement levels, the check and the remediation.
+"""Declares a rule: the control that the rule implements, the enforcement levels, the check and the
+remediation.
 
-The policy packs, the catalogue, the level files, the reports and the tests use the same declaration in `rules`.
+The policy packs, the catalogue, the level files, the reports and the tests use the same declaration
+in `rules`.
 """
 
 import re
@@ -26,7 +28,9 @@ class Level(StrEnum):
 
 
 class Severity(StrEnum):
-    """Severity of a violation. The severity determines the order of findings in reports and does not affect enforcement."""
+    """Severity of a violation. The severity determines the order of findings in reports and does
+    not affect enforcement.
+    """
 
     LOW = "low"
     MEDIUM = "medium"
@@ -60,10 +64,14 @@ _UPSTREAM_FORMATS = {
 
 
 def upstream_ids(text: str) -> dict[str, list[str]]:
-    """Assigns space-separated IDs to their catalogues by format. Raises ValueError for an ID of an unknown format."""
+    """Assigns space-separated IDs to their catalogues by format. Raises ValueError for an ID of an
+    unknown format.
+    """
     ids: dict[str, list[str]] = {catalogue: [] for catalogue in _UPSTREAM_FORMATS}
     for id in text.split():
-        catalogue = next((name for name, pattern in _UPSTREAM_FORMATS.items() if re.fullmatch(pattern, id)), None)
+        catalogue = next(
+            (name for name, pattern in _UPSTREAM_FORMATS.items() if re.fullmatch(pattern, id)), None
+        )
         if catalogue is None:
             raise ValueError(f"unknown format of the upstream ID {id!r}")
         ids[catalogue].append(f"CIS {id}" if catalogue.startswith("CIS") else id)
@@ -109,7 +117,8 @@ class SetInput:
 
     path: dotted path of the input. `rules[].a` addresses `a` in each existing element of `rules`.
     value: the new value, `REMOVE`, or a function of the resource.
-    json_property: a property that contains a JSON list. `path` is a path in each element of the list.
+    json_property: a property that contains a JSON list. `path` is a path in each element of the
+        list.
     types: limits the step to some of the rule's resource types.
     """
 
@@ -126,18 +135,26 @@ class Control:
     id: stable ID, such as "GH-S3-001".
     title: the required state, as a statement.
     rationale: the risk that the control addresses.
-    remedy: the change that fixes a violation, in the imperative. Default: the remedies of the requirements.
+    remedy: the change that fixes a violation, in the imperative. Default: the remedies of the
+        requirements.
     severity: impact of a violation. Default: medium.
-    types: type tokens of the resources to evaluate, one at a time. If empty, the rule evaluates every resource.
-    levels: enforcement level per environment. Default: mandatory, except in dev, where severities medium and low are advisory.
+    types: type tokens of the resources to evaluate, one at a time. If empty, the rule evaluates
+        every resource.
+    levels: enforcement level per environment. Default: mandatory, except in dev, where severities
+        medium and low are advisory.
     url: documentation of the AWS or Pulumi feature.
-    upstream: space-separated IDs of the same control in other catalogues (Security Hub, CIS, Checkov, Prowler, cdk-nag).
+    upstream: space-separated IDs of the same control in other catalogues (Security Hub, CIS,
+        Checkov, Prowler, cdk-nag).
     exemptible: False if `exemptions.toml` must not exempt a resource.
-    settings: numeric parameters per environment, such as {"days_min": {"dev": 7, "staging": 7, "prod": 35}}.
-    lists: parameters that are lists of strings, the same in every environment. Pack configuration overrides settings and lists.
-    unknown_allowed: properties that may be unknown at preview, each with the reason. Includes the nested properties.
-    decided_by_name: pattern of the paths of unknown properties, such as environment.variables.DB_PASSWORD, whose names decide the
-        rule when no preview of the program can know the values.
+    settings: numeric parameters per environment, such as {"days_min": {"dev": 7, "staging": 7,
+        "prod": 35}}.
+    lists: parameters that are lists of strings, the same in every environment. Pack configuration
+        overrides settings and lists.
+    unknown_allowed: properties that may be unknown at preview, each with the reason. Includes the
+        nested properties.
+    decided_by_name: pattern of the paths of unknown properties, such as
+        environment.variables.DB_PASSWORD, whose names decide the rule when no preview of the
+        program can know the values.
     remediation: steps that fix the resource's inputs, if the engine can do so.
     """
 
@@ -174,7 +191,9 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule(Control):
-    """A control with its check. The check of a rule with scope "stack" also reads the other resources of the program."""
+    """A control with its check. The check of a rule with scope "stack" also reads the other
+    resources of the program.
+    """
 
     scope: Literal["resource", "stack"]
     check: StackCheck
@@ -200,15 +219,20 @@ class resource_rule(Control):  # a decorator
     def __call__(self, check: ResourceCheck) -> Rule:
         return Rule(**_metadata(self), scope="resource", check=lambda resource, _: check(resource))
 
-    def requires(self, *requirements: Requirement, when: Callable[[Resource], bool] | None = None) -> Rule:
-        """Declares a rule without a check function. The requirements provide the check, the remedy and the remediation.
+    def requires(
+        self, *requirements: Requirement, when: Callable[[Resource], bool] | None = None
+    ) -> Rule:
+        """Declares a rule without a check function. The requirements provide the check, the remedy
+        and the remediation.
 
         when: limits the rule to some resources of its types.
         """
 
         def check(resource: Resource) -> CheckResults:
             if when is None or when(resource):
-                yield from chain.from_iterable(requirement.check(resource) for requirement in requirements)
+                yield from chain.from_iterable(
+                    requirement.check(resource) for requirement in requirements
+                )
 
         rule = self(check)
         remedy = self.remedy or " and ".join(requirement.remedy for requirement in requirements)

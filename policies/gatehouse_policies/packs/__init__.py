@@ -1,4 +1,6 @@
-"""The packs security and resilience: the Pulumi engine starts them with `policies/<name>/`, a check with the folders here."""
+"""The packs security and resilience: the Pulumi engine starts them with `policies/<name>/`, a check
+with the folders here.
+"""
 
 from pulumi_policy import Policy, PolicyPack
 

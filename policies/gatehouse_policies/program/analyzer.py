@@ -1,4 +1,6 @@
-"""Runs policy packs like the Pulumi engine: each pack in a separate process, called through the Analyzer protocol (gRPC)."""
+"""Runs policy packs like the Pulumi engine: each pack in a separate process, called through the
+Analyzer protocol (gRPC).
+"""
 
 import json
 import os
@@ -37,7 +39,8 @@ _PORT_BYTES_MAX = 1000
 _ENGINE_ADDRESS = "127.0.0.1:0"
 # The limit of the engine (sdk/go/common/util/rpcutil); the default of gRPC is 4 MB.
 _MESSAGE_BYTES_MAX = 400 * 1024 * 1024
-# gRPC has several threads. With a heap for each thread, glibc would keep the memory of the largest request in each heap.
+# gRPC has several threads. With a heap for each thread, glibc would keep the memory of the largest
+# request in each heap.
 _ALLOCATOR = {"MALLOC_ARENA_MAX": "1"}
 _RAISED = "Exception calling application: "  # prefix that gRPC adds to an exception of a servicer
 _ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Exit)\b")
@@ -47,7 +50,8 @@ _ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Exit)\b")
 class Diagnostic:
     """A violation of a rule by one resource, or by the stack.
 
-    level: advisory, mandatory or remediate (a remediation changed the inputs). message: without the description of the rule.
+    level: advisory, mandatory or remediate (a remediation changed the inputs). message: without the
+        description of the rule.
     """
 
     rule: str
@@ -59,8 +63,8 @@ class Diagnostic:
 
 
 class Pack:
-    """A running policy pack, started by `packs`. The pack starts in the background, and the first call waits until it is
-    ready."""
+    """A running policy pack, started by `packs`. The pack starts in the background, and the first
+    call waits until it is ready."""
 
     def __init__(
         self,
@@ -100,11 +104,15 @@ class Pack:
         return self._child.pid
 
     def connect(self) -> None:
-        """Wait for the port of the pack and configure it. Raises CheckError if the pack does not start."""
+        """Wait for the port of the pack and configure it. Raises CheckError if the pack does not
+        start.
+        """
         if self._stub is not None:
             return
         port = self._read_port()
-        limits = [(f"grpc.max_{way}_message_length", _MESSAGE_BYTES_MAX) for way in ("receive", "send")]
+        limits = [
+            (f"grpc.max_{way}_message_length", _MESSAGE_BYTES_MAX) for way in ("receive", "send")
+        ]
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=limits)
         self._stub = analyzer_pb2_grpc.AnalyzerStub(self._channel)
         stack = proto.AnalyzerStackConfigureRequest(
@@ -117,14 +125,22 @@ class Pack:
         self._call("ConfigureStack", stack, optional=True)
         info = self._call("GetAnalyzerInfo", empty_pb2.Empty())
         self.title, self.rules = str(info.name), len(info.policies)
-        own_changes = {policy.name: self._changes[policy.name] for policy in info.policies if policy.name in self._changes}
+        own_changes = {
+            policy.name: self._changes[policy.name]
+            for policy in info.policies
+            if policy.name in self._changes
+        }
         config = policy_config.configuration(info, self._raw_levels, self._levels_file, own_changes)
-        self.levels = {name: policy_config.level_name(row.enforcementLevel) for name, row in config.items()}
+        self.levels = {
+            name: policy_config.level_name(row.enforcementLevel) for name, row in config.items()
+        }
         self._remediates = any(row.enforcementLevel == proto.REMEDIATE for row in config.values())
         self._call("Configure", proto.ConfigureAnalyzerRequest(policyConfig=config))
 
     def analyze(self, messages: Messages) -> list[Diagnostic]:
-        """Call Remediate and Analyze with the inputs of each resource, then AnalyzeStack with all outputs."""
+        """Call Remediate and Analyze with the inputs of each resource, then AnalyzeStack with all
+        outputs.
+        """
         self.connect()
         started_at = time.monotonic()
         diagnostics = self._analyze(messages)
@@ -150,7 +166,9 @@ class Pack:
         response = self._call("AnalyzeStack", messages.stack, optional=True)
         known = {resource.registration.urn for resource in messages.resources}
         rows = response.diagnostics if response else ()
-        return diagnostics + [_diagnostic(row, row.urn if row.urn in known else messages.root) for row in rows]
+        return diagnostics + [
+            _diagnostic(row, row.urn if row.urn in known else messages.root) for row in rows
+        ]
 
     def stop(self) -> None:
         if self._channel is not None:
@@ -166,7 +184,9 @@ class Pack:
             if self._child.process.poll() is not None:
                 raise CheckError(f"Policy pack {self.name} did not start: {self._last_error()}")
             if time.monotonic() > deadline:
-                raise CheckError(f"Policy pack {self.name} reported no port within {_START_S:.0f} s.")
+                raise CheckError(
+                    f"Policy pack {self.name} reported no port within {_START_S:.0f} s."
+                )
             time.sleep(_POLL_S)
         line = output.partition(b"\n")[0].decode(errors="replace").strip()
         if not line.isdigit():
@@ -175,7 +195,9 @@ class Pack:
         return int(line)
 
     def _call(self, method: str, request: Any, *, optional: bool = False) -> Any:
-        """Call a method. Returns None if the pack's SDK lacks an `optional` method. Raises CheckError if the call fails."""
+        """Call a method. Returns None if the pack's SDK lacks an `optional` method. Raises
+        CheckError if the call fails.
+        """
         try:
             return getattr(self._stub, method)(request, timeout=_CALL_S)
         except grpc.RpcError as problem:
@@ -190,15 +212,23 @@ class Pack:
                     self._child.process.wait(_EXIT_S)
             exited = self._child.process.poll() is not None
             reason = f"the process exited: {self._last_error()}" if exited else raised
-            raise CheckError(f"Policy pack {self.name} failed in {method}{resource}: {reason}") from problem
+            raise CheckError(
+                f"Policy pack {self.name} failed in {method}{resource}: {reason}"
+            ) from problem
 
     def _last_error(self) -> str:
         """The line of standard error that contains the exception; otherwise the last line."""
         self._child.process.wait(5)
         self._errors.seek(0)
-        lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line.strip()
+            for line in self._errors.read().decode(errors="replace").splitlines()
+            if line.strip()
+        ]
         exceptions = [line for line in lines if _ERROR_LINE.match(line)]
-        return (exceptions or lines or [f"exit code {self._child.process.returncode}, no message"])[-1]
+        return (exceptions or lines or [f"exit code {self._child.process.returncode}, no message"])[
+            -1
+        ]
 
 
 @contextmanager
@@ -224,7 +254,9 @@ def packs(
 
 
 def analyze(running: Sequence[Pack], deployment: Deployment) -> dict[str, list[Diagnostic]]:
-    """Return each pack's diagnostics for a deployment, keyed by pack name. The packs run in parallel."""
+    """Return each pack's diagnostics for a deployment, keyed by pack name. The packs run in
+    parallel.
+    """
     messages = Messages(deployment)
     with ThreadPoolExecutor(max_workers=max(1, len(running))) as pool:
         results = list(pool.map(lambda pack: pack.analyze(messages), running))
@@ -232,7 +264,9 @@ def analyze(running: Sequence[Pack], deployment: Deployment) -> dict[str, list[D
 
 
 def _environment(project: Project) -> dict[str, str]:
-    """The variables that the language host sets for a pack (pulumi-language-python/main.go, AwaitConfiguration)."""
+    """The variables that the language host sets for a pack (pulumi-language-python/main.go,
+    AwaitConfiguration).
+    """
     return {
         "PULUMI_ORGANIZATION": "organization",
         "PULUMI_PROJECT": project.name,
@@ -243,7 +277,9 @@ def _environment(project: Project) -> dict[str, str]:
 
 
 def _python(folder: Path) -> str:
-    """The interpreter of the virtual environment in PulumiPolicy.yaml; otherwise the interpreter of the check."""
+    """The interpreter of the virtual environment in PulumiPolicy.yaml; otherwise the interpreter of
+    the check.
+    """
     try:
         document = yaml.safe_load((folder / "PulumiPolicy.yaml").read_text())
         python = folder / document["runtime"]["options"]["virtualenv"] / "bin" / "python"
@@ -253,17 +289,23 @@ def _python(folder: Path) -> str:
 
 
 def _diagnostic(row: proto.AnalyzeDiagnostic, urn: str) -> Diagnostic:
-    # The SDK prepends the description to each message (pulumi_policy/policy.py, _create_report_violation).
+    # The SDK prepends the description to each message (pulumi_policy/policy.py,
+    # _create_report_violation).
     message = row.message.removeprefix(f"{row.description}\n")
     return Diagnostic(
-        row.policyName, row.policyPackName, policy_config.level_name(row.enforcementLevel), urn, row.description, message
+        row.policyName,
+        row.policyPackName,
+        policy_config.level_name(row.enforcementLevel),
+        urn,
+        row.description,
+        message,
     )
 
 
 def _remediated(row: proto.Remediation, urn: str) -> Diagnostic:
-    message = (
-        row.diagnostic
-        or "The pack remediates these inputs. The sandbox reports the remediation, but deploys the program's inputs."
+    message = row.diagnostic or (
+        "The pack remediates these inputs. The sandbox reports the remediation, but deploys "
+        "the program's inputs."
     )
     level = "advisory" if row.diagnostic else REMEDIATED
     return Diagnostic(row.policyName, row.policyPackName, level, urn, row.description, message)

@@ -19,10 +19,14 @@ class AwsLocation:
 
     @classmethod
     def of(cls, provider: Mapping[str, Any]) -> "AwsLocation":
-        """The location of a provider with these inputs: the first of allowedAccountIds, and region. Unset and unknown inputs have
-        default values."""
+        """The location of a provider with these inputs: the first of allowedAccountIds, and region.
+        Unset and unknown inputs have default values."""
         accounts = from_json(provider.get("allowedAccountIds"))
-        account = str(accounts[0]) if isinstance(accounts, list) and accounts and accounts[0] != UNKNOWN else ACCOUNT
+        account = (
+            str(accounts[0])
+            if isinstance(accounts, list) and accounts and accounts[0] != UNKNOWN
+            else ACCOUNT
+        )
         return cls(account).with_region(provider.get("region"))
 
     def with_region(self, region: Any) -> "AwsLocation":

@@ -1,7 +1,8 @@
 """Runs one command that receives a signal when its parent ends, optionally as another user.
 
-Run as a script: `python -I -S child_launcher.py <parent pid> <signal> <uid> <gid> <command> ...` (uid -1 is the current user).
-A separate script is used instead of `preexec_fn`, which can deadlock in a process with threads (docs.python.org, subprocess).
+Run as a script: `python -I -S child_launcher.py <parent pid> <signal> <uid> <gid> <command> ...`
+(uid -1 is the current user). A separate script is used instead of `preexec_fn`, which can deadlock
+in a process with threads (docs.python.org, subprocess).
 """
 
 import ctypes
@@ -12,7 +13,9 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h: signal when the parent ends
 
 
 def main(arguments: list[str]) -> None:
-    """Replace this process with the command, or exit with 127 and an error message. Does not return."""
+    """Replace this process with the command, or exit with 127 and an error message. Does not
+    return.
+    """
     parent, signal_number, uid, gid = (int(argument) for argument in arguments[:4])
     command = arguments[4:]
     if uid >= 0:

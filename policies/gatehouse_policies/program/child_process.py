@@ -31,7 +31,9 @@ CURRENT_USER = UnixUser()
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A started process. log: the file with the process's output; None if the caller reads the output."""
+    """A started process. log: the file with the process's output; None if the caller reads the
+    output.
+    """
 
     name: str
     process: subprocess.Popen[bytes]
@@ -73,20 +75,35 @@ def start(
     stdout: int | IO[Any] | None = None,
     stderr: int | IO[Any] | None = None,
 ) -> Child:
-    """Start a command in a new session. The child receives `death_signal` when this process ends, even by SIGKILL.
+    """Start a command in a new session. The child receives `death_signal` when this process ends,
+    even by SIGKILL.
 
-    Call this from a thread that lives as long as the child: Linux sends the signal when the thread ends.
+    Call this from a thread that lives as long as the child: Linux sends the signal when the thread
+    ends.
     """
     if shutil.which(command[0], path=(env or os.environ).get("PATH")) is None:
         raise CheckError(f"The command {command[0]} for {name} does not exist. Run: make init")
-    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), str(int(death_signal))]
+    launcher = [
+        sys.executable,
+        "-I",
+        "-S",
+        str(_LAUNCHER),
+        str(os.getpid()),
+        str(int(death_signal)),
+    ]
     launcher += [str(user.uid), str(user.gid), *command]
     with ExitStack() as files:
         if log is not None:
             log.parent.mkdir(parents=True, exist_ok=True)
             stdout, stderr = files.enter_context(log.open("ab")), subprocess.STDOUT
         process = subprocess.Popen(
-            launcher, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
+            launcher,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
         )
     return Child(name, process, log)
 

@@ -9,16 +9,21 @@ _TYPES = ("string", "boolean", "integer", "array", "object")
 
 
 def check_declaration(place: str, declared: dict[str, Any]) -> None:
-    """Raises CheckError for an unknown type, an array without the type of its items, or a default of another type.
+    """Raises CheckError for an unknown type, an array without the type of its items, or a default
+    of another type.
 
-    place: file and key for the message. declared: the mapping with `type`, `items`, `default` and `value`.
+    place: file and key for the message. declared: the mapping with `type`, `items`, `default` and
+        `value`.
     """
     if "type" not in declared:
         return
     _check_type(place, declared)
     default = declared.get("default")
     if default is not None and not _has_type(default, declared):
-        raise CheckError(f"{place}: the default {default!r} is not of the type {_type_name(declared)}. Correct one of them.")
+        raise CheckError(
+            f"{place}: the default {default!r} is not of the type {_type_name(declared)}. "
+            f"Correct one of them."
+        )
 
 
 def _check_type(place: str, declared: dict[str, Any]) -> None:
@@ -28,25 +33,41 @@ def _check_type(place: str, declared: dict[str, Any]) -> None:
     if kind == "array":
         items = declared.get("items")
         if not isinstance(items, dict) or "type" not in items:
-            raise CheckError(f"{place}: an array needs the type of its items. Add `items: {{type: string}}`.")
+            raise CheckError(
+                f"{place}: an array needs the type of its items. Add `items: {{type: string}}`."
+            )
         _check_type(f"{place}.items", items)
 
 
 def _has_type(value: Any, declared: dict[str, Any]) -> bool:
-    """True if the Pulumi CLI accepts the value. It also accepts whole numbers and true or false as text."""
+    """True if the Pulumi CLI accepts the value. It also accepts whole numbers and true or false as
+    text.
+    """
     match declared["type"]:
         case "string":
             return isinstance(value, str)
         case "boolean":
             return isinstance(value, bool) or value in ("true", "false")
         case "integer":
-            number = isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
-            return number or (isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value) is not None)
+            number = (
+                isinstance(value, int | float)
+                and not isinstance(value, bool)
+                and value == int(value)
+            )
+            return number or (
+                isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value) is not None
+            )
         case "object":
             return isinstance(value, dict)
         case _:
-            return isinstance(value, list) and all(_has_type(item, declared["items"]) for item in value)
+            return isinstance(value, list) and all(
+                _has_type(item, declared["items"]) for item in value
+            )
 
 
 def _type_name(declared: dict[str, Any]) -> str:
-    return f"array<{_type_name(declared['items'])}>" if declared["type"] == "array" else str(declared["type"])
+    return (
+        f"array<{_type_name(declared['items'])}>"
+        if declared["type"] == "array"
+        else str(declared["type"])
+    )

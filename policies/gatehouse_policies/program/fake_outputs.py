@@ -1,6 +1,7 @@
 """Fake IDs, ARNs and other outputs of resources, and fake results of provider functions.
 
-The values are derived from the URN, or from the token and arguments of the function, so they are the same in every run.
+The values are derived from the URN, or from the token and arguments of the function, so they are
+the same in every run.
 """
 
 import base64
@@ -53,9 +54,9 @@ _ARNS = {
     "aws:kms/alias:Alias": "arn:aws:kms:{region}:{account}:{name}",
     "aws:iam/role:Role": "arn:aws:iam::{account}:role/{name}",
     "aws:iam/policy:Policy": "arn:aws:iam::{account}:policy/{name}",
-    "aws:secretsmanager/secret:Secret": "arn:aws:secretsmanager:{region}:{account}:secret:{name}-{digits:.6}",
+    "aws:secretsmanager/secret:Secret": "arn:aws:secretsmanager:{region}:{account}:secret:{name}-{digits:.6}",  # noqa: E501
     "aws:rds/instance:Instance": "arn:aws:rds:{region}:{account}:db:{name}",
-    "aws:ecs/taskDefinition:TaskDefinition": "arn:aws:ecs:{region}:{account}:task-definition/{name}:1",
+    "aws:ecs/taskDefinition:TaskDefinition": "arn:aws:ecs:{region}:{account}:task-definition/{name}:1",  # noqa: E501
     "aws:lb/loadBalancer:LoadBalancer": _BALANCING + "loadbalancer/app/{name}/{digits:.16}",
     "aws:lb/targetGroup:TargetGroup": _BALANCING + "targetgroup/{name}/{digits:.16}",
     "aws:acm/certificate:Certificate": "arn:aws:acm:{region}:{account}:certificate/{uuid}",
@@ -77,7 +78,10 @@ _OUTPUTS = {
     ("aws:elasticache/replicationGroup:ReplicationGroup", "primaryEndpointAddress"): (
         "master.{name}.{digits:.6}.cache.amazonaws.com"
     ),
-    ("aws:ecr/repository:Repository", "repositoryUrl"): "{account}.dkr.ecr.{region}.amazonaws.com/{name}",
+    (
+        "aws:ecr/repository:Repository",
+        "repositoryUrl",
+    ): "{account}.dkr.ecr.{region}.amazonaws.com/{name}",
     ("aws:kms/alias:Alias", "targetKeyArn"): "arn:aws:kms:{region}:{account}:key/{target}",
 }
 """The format of other outputs, keyed by type and property."""
@@ -91,59 +95,93 @@ _RESULTS = {
 """Fake results of functions with a format, keyed by function and property."""
 
 
-def fake_outputs(registration: Registration, type_schema: Schema | None, location: AwsLocation) -> tuple[str, dict[str, Any]]:
-    """The ID and all outputs: the inputs of the program, and fake values for the outputs that AWS computes.
+def fake_outputs(
+    registration: Registration, type_schema: Schema | None, location: AwsLocation
+) -> tuple[str, dict[str, Any]]:
+    """The ID and all outputs: the inputs of the program, and fake values for the outputs that AWS
+    computes.
 
-    The ID of a type without a schema, such as a type of another provider, is unknown, and so are the outputs that are not inputs.
+    The ID of a type without a schema, such as a type of another provider, is unknown, and so are
+    the outputs that are not inputs.
     """
     outputs = dict(registration.inputs)
     if type_schema is None:
         return "", outputs
     name = _physical_name(registration)
     for key, property_ in type_schema.outputs.items():
-        # Optional inputs that the program omits stay absent: a fake policy or ACL would mislead a rule.
-        if key not in outputs and not property_.optional and (key not in type_schema.inputs or _is_name(key)):
+        # Optional inputs that the program omits stay absent: a fake policy or ACL would mislead a
+        # rule.
+        if (
+            key not in outputs
+            and not property_.optional
+            and (key not in type_schema.inputs or _is_name(key))
+        ):
             # The keys of a map are unknown, so the map is.
-            is_map = (typing.get_origin(property_.type) or property_.type) in (dict, collections.abc.Mapping)
-            outputs[key] = UNKNOWN if is_map else _output(key, property_.type, registration, name, location)
+            is_map = (typing.get_origin(property_.type) or property_.type) in (
+                dict,
+                collections.abc.Mapping,
+            )
+            outputs[key] = (
+                UNKNOWN if is_map else _output(key, property_.type, registration, name, location)
+            )
     if registration.inputs.get("assignGeneratedIpv6CidrBlock"):
         outputs.setdefault("ipv6CidrBlock", "2001:db8:1234:1a00::/56")
     arn = outputs.get("arn")
-    by_arn = isinstance(arn, str) and arn.startswith("arn:") and registration.type.startswith(_ID_IS_ARN)
+    by_arn = (
+        isinstance(arn, str) and arn.startswith("arn:") and registration.type.startswith(_ID_IS_ARN)
+    )
     return (str(arn) if by_arn else name), outputs
 
 
 def fake_result(token: str, args: dict[str, Any], location: AwsLocation) -> dict[str, Any] | None:
-    """The result of a function such as `aws:ec2/getVpc:getVpc`: the arguments of the call, and fake values of the right types.
+    """The result of a function such as `aws:ec2/getVpc:getVpc`: the arguments of the call, and fake
+    values of the right types.
 
-    None for a function that the installed package, such as pulumi-aws or pulumi-github, does not have.
+    None for a function that the installed package, such as pulumi-aws or pulumi-github, does not
+    have.
     """
     package, _, rest = token.partition(":")
     module_name, _, name = rest.partition(":")
     try:
         library = f"pulumi_{package.replace('-', '_')}"
-        module = importlib.import_module(f"{library}.{module_name.split('/')[0].replace('index', '')}".rstrip("."))
+        module = importlib.import_module(
+            f"{library}.{module_name.split('/')[0].replace('index', '')}".rstrip(".")
+        )
     except ImportError:
         return None
     result_class = getattr(module, f"{name[:1].upper()}{name[1:]}Result", None)
     if result_class is None:
         return None
     kind = name.removeprefix("get")
-    lookup = Registration(f"{token}::{json.dumps(args, sort_keys=True, default=str)}", token, kind.lower(), True, "", dict(args))
+    lookup = Registration(
+        f"{token}::{json.dumps(args, sort_keys=True, default=str)}",
+        token,
+        kind.lower(),
+        True,
+        "",
+        dict(args),
+    )
     types = _types.output_type_types(result_class)
-    result = {key: _output(key, type_, lookup, kind.lower(), location) for key, type_ in types.items()}
+    result = {
+        key: _output(key, type_, lookup, kind.lower(), location) for key, type_ in types.items()
+    }
     result |= {key: value for (function, key), value in _RESULTS.items() if function == token}
-    # Lists of IDs usually have one item per availability zone: a single item would look like an error in the program.
+    # Lists of IDs usually have one item per availability zone: a single item would look like an
+    # error in the program.
     for key in ("ids", "names"):
         if key in result:
             result[key] = [f"{item}-{number}" for item in result[key] for number in (1, 2, 3)]
     if kind in _EC2_PREFIXES:
         result["id"] = f"{_EC2_PREFIXES[kind]}-{_digits(lookup, 17)}"
-    return result | {key: _converted(value, types.get(key)) for key, value in args.items() if value is not None}
+    return result | {
+        key: _converted(value, types.get(key)) for key, value in args.items() if value is not None
+    }
 
 
 def _converted(value: Any, type_: Any) -> Any:
-    """An argument in the result of a function. A provider converts text to the type of the property, which the SDK requires."""
+    """An argument in the result of a function. A provider converts text to the type of the
+    property, which the SDK requires.
+    """
     if not isinstance(value, str) or value == UNKNOWN:
         return value
     if type_ is bool:
@@ -161,14 +199,20 @@ def _physical_name(registration: Registration) -> str:
     if registration.type == "aws:kms/key:Key":
         return _uuid(registration)
     prefix = _EC2_PREFIXES.get(registration.type.rpartition(":")[2])
-    return f"{prefix}-{_digits(registration, 17)}" if prefix else f"{registration.name}-{_digits(registration, 7)}"
+    return (
+        f"{prefix}-{_digits(registration, 17)}"
+        if prefix
+        else f"{registration.name}-{_digits(registration, 7)}"
+    )
 
 
 def _is_name(key: str) -> bool:
     return key in _NAME_INPUTS or key == "region" or key.lower().endswith("arn")
 
 
-def _output(key: str, type_: Any, registration: Registration, name: str, location: AwsLocation) -> Any:
+def _output(
+    key: str, type_: Any, registration: Registration, name: str, location: AwsLocation
+) -> Any:
     if (registration.type, key) in _OUTPUTS:
         return _fill(_OUTPUTS[registration.type, key], registration, name, location)
     if (registration.type, key) == ("aws:acm/certificate:Certificate", "domainValidationOptions"):
@@ -221,13 +265,19 @@ def _empty(type_: Any, text: str) -> Any:
     if origin is str:
         return text
     if isinstance(origin, type) and _types.is_output_type(origin):
-        return {key: _empty(inner, f"{text}-{key.lower()}") for key, inner in _types.output_type_types(origin).items()}
+        return {
+            key: _empty(inner, f"{text}-{key.lower()}")
+            for key, inner in _types.output_type_types(origin).items()
+        }
     return {}
 
 
 def _validation_records(registration: Registration) -> list[dict[str, str]]:
     """One DNS validation record per name of the certificate."""
-    names = [registration.inputs.get("domainName", ""), *registration.inputs.get("subjectAlternativeNames", [])]
+    names = [
+        registration.inputs.get("domainName", ""),
+        *registration.inputs.get("subjectAlternativeNames", []),
+    ]
     return [
         {
             "domainName": domain,

@@ -1,5 +1,5 @@
-"""Results of provider functions. Functions that read an AWS account raise an error in the emulator and have fake results in a
-check.
+"""Results of provider functions. Functions that read an AWS account raise an error in the emulator
+and have fake results in a check.
 """
 
 import hashlib
@@ -13,23 +13,31 @@ from gatehouse_policies.program.aws_location import DEFAULT_LOCATION, AwsLocatio
 from gatehouse_policies.program.fake_outputs import fake_result
 
 
-def invoke(token: str, args: dict[str, Any], location: AwsLocation = DEFAULT_LOCATION) -> dict[str, Any]:
-    """The result of a provider function. Raises CheckError for a function that the sandbox does not support."""
+def invoke(
+    token: str, args: dict[str, Any], location: AwsLocation = DEFAULT_LOCATION
+) -> dict[str, Any]:
+    """The result of a provider function. Raises CheckError for a function that the sandbox does not
+    support.
+    """
     function = _INVOKES.get(token)
     if function is None:
         known = ", ".join(sorted(name.rpartition(":")[2] for name in _INVOKES))
         raise CheckError(
             f"The sandbox does not support the function {token} (supported: {known}). "
-            "Read the value from the stack configuration, or add the function to policies/gatehouse_policies/program/invokes.py."
+            "Read the value from the stack configuration, or add the function to "
+            "policies/gatehouse_policies/program/invokes.py."
         )
     return function(args, location)
 
 
 def invoke_or_fake(
-    token: str, args: dict[str, Any], faked_functions: set[str], location: AwsLocation = DEFAULT_LOCATION
+    token: str,
+    args: dict[str, Any],
+    faked_functions: set[str],
+    location: AwsLocation = DEFAULT_LOCATION,
 ) -> dict[str, Any]:
-    """The result of a provider function. If the result depends on an account, a fake result is returned and the token is added
-    to `faked_functions`.
+    """The result of a provider function. If the result depends on an account, a fake result is
+    returned and the token is added to `faked_functions`.
 
     Raises CheckError for a function that the installed package does not have.
     """
@@ -58,11 +66,22 @@ def _caller(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
 
 def _region(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
     name = str(args.get("region") or args.get("name") or location.region)
-    return {"id": name, "name": name, "region": name, "endpoint": f"ec2.{name}.amazonaws.com", "description": name}
+    return {
+        "id": name,
+        "name": name,
+        "region": name,
+        "endpoint": f"ec2.{name}.amazonaws.com",
+        "description": name,
+    }
 
 
 def _partition(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
-    return {"id": "aws", "partition": "aws", "dnsSuffix": "amazonaws.com", "reverseDnsPrefix": "com.amazonaws"}
+    return {
+        "id": "aws",
+        "partition": "aws",
+        "dnsSuffix": "amazonaws.com",
+        "reverseDnsPrefix": "com.amazonaws",
+    }
 
 
 def _zones(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
@@ -77,7 +96,9 @@ def _zones(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
 
 
 def _managed_prefix_list(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
-    """A prefix list that AWS manages. Its ID is the same in all accounts and different in each region."""
+    """A prefix list that AWS manages. Its ID is the same in all accounts and different in each
+    region.
+    """
     name, region = str(args.get("name", "")), location.with_region(args.get("region")).region
     identity = f"pl-{hashlib.sha256(f'{name} {region}'.encode()).hexdigest()[:8]}"
     return {

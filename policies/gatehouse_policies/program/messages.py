@@ -18,7 +18,8 @@ class Messages:
 
     def __init__(self, deployment: Deployment) -> None:
         self.root = deployment.stack_urn
-        #: The resources that the engine passes to a pack: the stack with its exports, then the resources of the program.
+        #: The resources that the engine passes to a pack: the stack with its exports, then the
+        #: resources of the program.
         self.resources = (_stack(deployment), *deployment.resources)
         used = {_provider_urn(resource.registration) for resource in deployment.resources}
         self._providers = {
@@ -31,17 +32,25 @@ class Messages:
             for provider in (resource.registration for resource in deployment.resources)
             if provider.urn in used
         }
-        #: Each resource with the message for Analyze and Remediate: its inputs before it is created. As in the engine, resources
-        #: that are only read are part of `stack` only (step_generator.go).
+        #: Each resource with the message for Analyze and Remediate: its inputs before it is
+        #: created. As in the engine, resources that are only read are part of `stack` only
+        #: (step_generator.go).
         self.inputs = [
-            (resource.registration, self.analyze_request(resource.registration, resource.registration.inputs))
+            (
+                resource.registration,
+                self.analyze_request(resource.registration, resource.registration.inputs),
+            )
             for resource in self.resources
             if not resource.registration.external
         ]
         #: The message for AnalyzeStack: outputs, parents and dependencies of every resource.
-        self.stack = proto.AnalyzeStackRequest(resources=[self._stack_resource(resource) for resource in self.resources])
+        self.stack = proto.AnalyzeStackRequest(
+            resources=[self._stack_resource(resource) for resource in self.resources]
+        )
 
-    def analyze_request(self, registration: Registration, inputs: Mapping[str, Any]) -> proto.AnalyzeRequest:
+    def analyze_request(
+        self, registration: Registration, inputs: Mapping[str, Any]
+    ) -> proto.AnalyzeRequest:
         return proto.AnalyzeRequest(
             urn=registration.urn,
             type=registration.type,
@@ -80,7 +89,9 @@ class Messages:
             additionalSecretOutputs=list(registration.additional_secret_outputs),
             aliases=list(registration.aliases),
             customTimeouts=proto.AnalyzerResourceOptions.CustomTimeouts(
-                create=timeouts.get("create", 0.0), update=timeouts.get("update", 0.0), delete=timeouts.get("delete", 0.0)
+                create=timeouts.get("create", 0.0),
+                update=timeouts.get("update", 0.0),
+                delete=timeouts.get("delete", 0.0),
             ),
             parent=self._parent(registration),
         )
@@ -92,7 +103,9 @@ class Messages:
 def _stack(deployment: Deployment) -> Resource:
     name = f"{deployment.project}-{deployment.stack}"
     urn = deployment.stack_urn
-    stack = Registration(urn=urn, type="pulumi:pulumi:Stack", name=name, custom=False, parent="", inputs={})
+    stack = Registration(
+        urn=urn, type="pulumi:pulumi:Stack", name=name, custom=False, parent="", inputs={}
+    )
     return Resource(stack, "", deployment.exports)
 
 
@@ -101,7 +114,8 @@ def _provider_urn(registration: Registration) -> str:
 
 
 def properties(values: Mapping[str, Any], secrets: Iterable[str] = ()) -> struct_pb2.Struct:
-    """Encode values as a protobuf Struct. Unknown values remain the sentinel; internal keys (`__...`) are omitted.
+    """Encode values as a protobuf Struct. Unknown values remain the sentinel; internal keys
+    (`__...`) are omitted.
 
     secrets: paths of values to mark as secret, such as `password`, `rules[0].key` or `tags["a.b"]`.
     """

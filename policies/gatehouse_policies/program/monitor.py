@@ -29,14 +29,20 @@ def _rejection(feature: str, instead: str) -> Callable[["Monitor", Any], Any]:
 class Monitor(mocks.MockMonitor):
     """Creates resources with `provider` in the order in which the program registers them.
 
-    preview: accept remote components. The SDK replaces the outputs that a preview does not return by unknown values.
+    preview: accept remote components. The SDK replaces the outputs that a preview does not return
+        by unknown values.
     failure: the first registration error. The SDK reports only the consequences of this error.
     """
 
     failure: CheckError | None
 
     def __init__(
-        self, project: Project, provider: Provider, on_resource: Callable[[Resource], None] | None, *, preview: bool
+        self,
+        project: Project,
+        provider: Provider,
+        on_resource: Callable[[Resource], None] | None,
+        *,
+        preview: bool,
     ) -> None:
         # `Monitor` handles every request, so no mocks are called.
         super().__init__(None)  # type: ignore[arg-type]
@@ -55,7 +61,9 @@ class Monitor(mocks.MockMonitor):
         return tuple(self._resources_by_urn.values())
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
-        """The URN in the engine's format, with the types of all parents except the stack, joined by `$`."""
+        """The URN in the engine's format, with the types of all parents except the stack, joined by
+        `$`.
+        """
         chain = parent.split("::")[2] if parent else ""
         qualified = f"{chain}${type_}" if chain and chain != STACK_TYPE else type_
         return f"urn:pulumi:{self._project.stack}::{self._project.name}::{qualified}::{name}"
@@ -78,7 +86,9 @@ class Monitor(mocks.MockMonitor):
             with self._lock:
                 before = self._resources_by_urn[request.urn]
                 outputs = {**before.outputs, **decode(request.outputs)[0]}
-                self._resources_by_urn[request.urn] = Resource(before.registration, before.id, outputs)
+                self._resources_by_urn[request.urn] = Resource(
+                    before.registration, before.id, outputs
+                )
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any) -> Any:
@@ -86,12 +96,20 @@ class Monitor(mocks.MockMonitor):
             return super().Invoke(request)  # type: ignore[no-untyped-call]
         with self._lock:
             provider = self._provider_inputs(request.provider, request.tok.partition(":")[0])
-            result = self._record_failure(lambda: self._provider.invoke(request.tok, decode(request.args)[0], provider))
-        fields: dict[str, Any] = {"unknown": True} if result is None else {"return": _serialize(result)}
+            result = self._record_failure(
+                lambda: self._provider.invoke(request.tok, decode(request.args)[0], provider)
+            )
+        fields: dict[str, Any] = (
+            {"unknown": True} if result is None else {"return": _serialize(result)}
+        )
         return resource_pb2.ResourceInvokeResponse(**fields)
 
-    RegisterStackTransform = _rejection("stack transforms", "Set the property in the declaration of the resource.")
-    RegisterStackInvokeTransform = _rejection("invoke transforms", "Pass the argument in the function call.")
+    RegisterStackTransform = _rejection(
+        "stack transforms", "Set the property in the declaration of the resource."
+    )
+    RegisterStackInvokeTransform = _rejection(
+        "invoke transforms", "Pass the argument in the function call."
+    )
     RegisterResourceHook = _rejection("resource hooks", "Run the step outside the program.")
     RegisterErrorHook = _rejection("error hooks", "Run the step outside the program.")
 
@@ -113,13 +131,21 @@ class Monitor(mocks.MockMonitor):
             )
         if request.remote and not self._preview:
             raise CheckError(
-                f"{_at(source)}{urn}: remote components need the Pulumi engine. The sandbox supports components in Python only. "
-                "Check the deployed stack: pulumi stack export --file state.json, and --state state.json."
+                f"{_at(source)}{urn}: remote components need the Pulumi engine. The sandbox "
+                f"supports components in Python only. "
+                "Check the deployed stack: pulumi stack export --file state.json, and --state "
+                "state.json."
             )
         if request.transforms:
-            _reject("resource transforms", "Set the property in the declaration of the resource.", _at(source))
+            _reject(
+                "resource transforms",
+                "Set the property in the declaration of the resource.",
+                _at(source),
+            )
         resource = self._create(self._registration(urn, request, source))
-        return resource_pb2.RegisterResourceResponse(urn=urn, id=resource.id, object=self._serialized(resource))
+        return resource_pb2.RegisterResourceResponse(
+            urn=urn, id=resource.id, object=self._serialized(resource)
+        )
 
     def _read(self, request: Any) -> Any:
         urn = self.make_urn(request.parent, request.type, request.name)
@@ -138,21 +164,28 @@ class Monitor(mocks.MockMonitor):
             external=True,
             source=self._source(request),
         )
-        return resource_pb2.ReadResourceResponse(urn=urn, properties=self._serialized(self._create(registration)))
+        return resource_pb2.ReadResourceResponse(
+            urn=urn, properties=self._serialized(self._create(registration))
+        )
 
     def _create(self, registration: Registration) -> Resource:
         """Create a resource. The outputs of a component are its inputs until it registers outputs.
 
-        A remote component has no known outputs: an output can have the name of an input and another type.
+        A remote component has no known outputs: an output can have the name of an input and another
+        type.
         """
         inputs = {} if registration.remote else dict(registration.inputs)
         try:
-            id_, outputs = self._provider.create(registration) if registration.custom else ("", inputs)
+            id_, outputs = (
+                self._provider.create(registration) if registration.custom else ("", inputs)
+            )
         except CheckError as exc:
             raise CheckError(f"{_at(registration.source)}{exc.message}") from exc
         resource = Resource(registration, id_, outputs)
         self._resources_by_urn[registration.urn] = resource
-        self.resources[registration.urn] = mocks.MockMonitor.ResourceRegistration(registration.urn, id_, outputs)
+        self.resources[registration.urn] = mocks.MockMonitor.ResourceRegistration(
+            registration.urn, id_, outputs
+        )
         if self._on_resource is not None:
             self._on_resource(resource)
         return resource
@@ -165,7 +198,11 @@ class Monitor(mocks.MockMonitor):
         provider = request.provider
         if request.custom and not provider and not request.type.startswith("pulumi:"):
             provider = self._default_provider(request.type.split(":")[0], urn, source)
-        timeouts = {name: value for name in ("create", "update", "delete") if (value := getattr(request.customTimeouts, name))}
+        timeouts = {
+            name: value
+            for name in ("create", "update", "delete")
+            if (value := getattr(request.customTimeouts, name))
+        }
         return Registration(
             urn=urn,
             type=request.type,
@@ -176,13 +213,17 @@ class Monitor(mocks.MockMonitor):
             protect=request.protect,
             provider=provider,
             dependencies=tuple(request.dependencies),
-            property_dependencies={key: tuple(value.urns) for key, value in request.propertyDependencies.items()},
+            property_dependencies={
+                key: tuple(value.urns) for key, value in request.propertyDependencies.items()
+            },
             secret_inputs=secrets,
             additional_secret_outputs=tuple(request.additionalSecretOutputs),
             ignore_changes=tuple(request.ignoreChanges),
             replace_on_changes=tuple(request.replaceOnChanges),
             retain_on_delete=request.retainOnDelete,
-            delete_before_replace=request.deleteBeforeReplace if request.deleteBeforeReplaceDefined else None,
+            delete_before_replace=request.deleteBeforeReplace
+            if request.deleteBeforeReplaceDefined
+            else None,
             aliases=self._aliases(request),
             custom_timeouts=timeouts,
             import_id=request.importId,
@@ -191,16 +232,25 @@ class Monitor(mocks.MockMonitor):
         )
 
     def _aliases(self, request: Any) -> tuple[str, ...]:
-        """The aliases of a resource, and those that it inherits from the aliases of its parent, as in the engine (alias.go)."""
+        """The aliases of a resource, and those that it inherits from the aliases of its parent, as
+        in the engine (alias.go).
+        """
         own = [(self._alias(alias, request), alias.spec) for alias in request.aliases]
         aliases = [urn for urn, _ in own] + list(request.aliasURNs)
         parent = self._resources_by_urn.get(request.parent)
-        names = [(request.type, request.name), *((spec.type or request.type, spec.name or request.name) for _, spec in own)]
+        names = [
+            (request.type, request.name),
+            *((spec.type or request.type, spec.name or request.name) for _, spec in own),
+        ]
         for inherited in parent.registration.aliases if parent is not None else ():
             old_parent = inherited.split("::", 3)[3]
             for type_, name in names:
                 suffix = name.removeprefix(request.parent.split("::", 3)[3])
-                aliases.append(self.make_urn(inherited, type_, f"{old_parent}{suffix}" if suffix != name else name))
+                aliases.append(
+                    self.make_urn(
+                        inherited, type_, f"{old_parent}{suffix}" if suffix != name else name
+                    )
+                )
         return tuple(dict.fromkeys(aliases))
 
     def _alias(self, alias: Any, request: Any) -> str:
@@ -211,11 +261,14 @@ class Monitor(mocks.MockMonitor):
         return self.make_urn(parent, spec.type or request.type, spec.name or request.name)
 
     def _default_provider(self, package: str, urn: str, source: str) -> str:
-        """The default provider of a package, configured by the `<package>:` keys of the stack, as in the engine."""
+        """The default provider of a package, configured by the `<package>:` keys of the stack, as
+        in the engine.
+        """
         disabled = json.loads(self._project.config.get("pulumi:disable-default-providers", "[]"))
         if "*" in disabled or package in disabled:
             raise CheckError(
-                f"{_at(source)}Default provider for '{package}' disabled. '{urn}' must use an explicit provider: "
+                f"{_at(source)}Default provider for '{package}' disabled. '{urn}' must use an "
+                f"explicit provider: "
                 "pass `opts=ResourceOptions(provider=...)` or give its parent `providers=[...]`."
             )
         suffix = _package_version(package).replace(".", "_")
@@ -223,22 +276,32 @@ class Monitor(mocks.MockMonitor):
         provider_urn = self.make_urn("", f"pulumi:providers:{package}", name)
         if provider_urn not in self._resources_by_urn:
             inputs = self._provider_inputs("", package)
-            self._create(Registration(provider_urn, f"pulumi:providers:{package}", name, True, "", inputs))
+            self._create(
+                Registration(provider_urn, f"pulumi:providers:{package}", name, True, "", inputs)
+            )
         return f"{provider_urn}::{self._resources_by_urn[provider_urn].id or rpc.UNKNOWN}"
 
     def _provider_inputs(self, reference: str, package: str) -> dict[str, Any]:
-        """The inputs of a provider `<URN>::<ID>`. The keys `<package>:` of the stack configure the default provider ("")."""
+        """The inputs of a provider `<URN>::<ID>`. The keys `<package>:` of the stack configure the
+        default provider ("").
+        """
         declared = self._resources_by_urn.get(reference.rpartition("::")[0])
         if declared is not None:
             return declared.registration.inputs
         prefix = f"{package}:"
-        return {key.removeprefix(prefix): value for key, value in self._project.config.items() if key.startswith(prefix)}
+        return {
+            key.removeprefix(prefix): value
+            for key, value in self._project.config.items()
+            if key.startswith(prefix)
+        }
 
     def _parent(self, parent: str) -> str:
         return "" if not parent or parent.split("::")[2] == STACK_TYPE else parent
 
     def _source(self, request: Any) -> str:
-        """The innermost line of the program in the stack trace. Libraries and the sandbox are ignored."""
+        """The innermost line of the program in the stack trace. Libraries and the sandbox are
+        ignored.
+        """
         for frame in request.stackTrace.frames:
             line = source_line(_path(frame.pc.uri), frame.pc.line, self._project.root)
             if line:
@@ -247,7 +310,9 @@ class Monitor(mocks.MockMonitor):
 
 
 def _serialize(properties: dict[str, Any]) -> struct_pb2.Struct:
-    """Like `serialize_properties` of the SDK, which needs an event loop because its values can be outputs."""
+    """Like `serialize_properties` of the SDK, which needs an event loop because its values can be
+    outputs.
+    """
     struct = struct_pb2.Struct()
     struct.update({key: encode(value) for key, value in properties.items() if value is not None})
     return struct

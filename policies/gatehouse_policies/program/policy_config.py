@@ -1,4 +1,5 @@
-"""The enforcement levels of a policy pack in one environment: the defaults, overridden by `levels/<environment>.json`.
+"""The enforcement levels of a policy pack in one environment: the defaults, overridden by
+`levels/<environment>.json`.
 
 The file has the format of `pulumi preview --policy-pack-config` and is merged as in the engine
 (pkg/resource/analyzer/config.go), except that unknown rules are an error.
@@ -25,21 +26,29 @@ def level_name(level: int) -> str:
 
 
 def read(pack: Path, environment: str) -> dict[str, Any]:
-    """The levels of a pack. Shipped packs: from the rule declarations. Other packs: from `<pack>/levels/<environment>.json`.
+    """The levels of a pack. Shipped packs: from the rule declarations. Other packs: from
+    `<pack>/levels/<environment>.json`.
 
-    Another pack without a file for the environment uses the levels that its rules declare for the environment. Raises
-    CheckError for an unknown environment of a shipped pack, or an invalid file.
+    Another pack without a file for the environment uses the levels that its rules declare for the
+    environment. Raises CheckError for an unknown environment of a shipped pack, or an invalid file.
     """
-    own = set(ENVIRONMENTS) if pack.parent == catalogue.PACKS_FOLDER and pack.name in catalogue.PACKS else set()
+    own = (
+        set(ENVIRONMENTS)
+        if pack.parent == catalogue.PACKS_FOLDER and pack.name in catalogue.PACKS
+        else set()
+    )
     if environment in own:
         return catalogue.level_config(pack.name, environment)
     file = pack / "levels" / f"{environment}.json"
     if not file.is_file():
         if not own:
             return {}
-        known = ", ".join(sorted(own | {path.stem for path in file.parent.glob("*.json")})) or "none"
+        known = (
+            ", ".join(sorted(own | {path.stem for path in file.parent.glob("*.json")})) or "none"
+        )
         raise CheckError(
-            f"Policy pack {pack.name} has no levels for {environment!r}. Available: {known}. Choose one with --levels NAME."
+            f"Policy pack {pack.name} has no levels for {environment!r}. Available: {known}. "
+            f"Choose one with --levels NAME."
         )
     try:
         raw = json.loads(file.read_text() or "{}")
@@ -51,19 +60,31 @@ def read(pack: Path, environment: str) -> dict[str, Any]:
 
 
 def configuration(
-    info: proto.AnalyzerInfo, raw: dict[str, Any], place: str, changes: Mapping[str, Mapping[str, Any]] | None = None
+    info: proto.AnalyzerInfo,
+    raw: dict[str, Any],
+    place: str,
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, proto.PolicyConfig]:
     """The message for Configure: every rule with its level and properties, including defaults.
 
-    place: name of the file in error messages. changes: levels and properties of rules, which override those of the file.
+    place: name of the file in error messages. changes: levels and properties of rules, which
+        override those of the file.
     Raises CheckError for an unknown rule or level.
     """
     result = {
-        policy.name: proto.PolicyConfig(enforcementLevel=policy.enforcementLevel, properties=_defaults(policy))
+        policy.name: proto.PolicyConfig(
+            enforcementLevel=policy.enforcementLevel, properties=_defaults(policy)
+        )
         for policy in info.policies
     }
     for name, config in sorted(info.initialConfig.items(), key=_all_first):
-        _apply(result, name, config.enforcementLevel, json_format.MessageToDict(config.properties), place)
+        _apply(
+            result,
+            name,
+            config.enforcementLevel,
+            json_format.MessageToDict(config.properties),
+            place,
+        )
     for name, value in sorted(raw.items(), key=_all_first):
         if name != "environments":
             _apply(result, name, *_parse(name, value, place), place)
@@ -76,10 +97,18 @@ def _all_first(item: tuple[str, Any]) -> bool:
     return item[0] != "all"
 
 
-def _apply(result: dict[str, proto.PolicyConfig], name: str, level: int | None, properties: dict[str, Any], place: str) -> None:
+def _apply(
+    result: dict[str, proto.PolicyConfig],
+    name: str,
+    level: int | None,
+    properties: dict[str, Any],
+    place: str,
+) -> None:
     """Set the level and the properties of a rule; `all` sets the level of every rule."""
     if name != "all" and name not in result:
-        raise CheckError(f"{place}: the pack has no rule {name!r}. Remove the line or correct the ID.")
+        raise CheckError(
+            f"{place}: the pack has no rule {name!r}. Remove the line or correct the ID."
+        )
     for config in result.values() if name == "all" else [result[name]]:
         if level is not None:
             config.enforcementLevel = proto.EnforcementLevel.ValueType(level)
@@ -93,7 +122,9 @@ def _parse(name: str, value: Any, place: str) -> tuple[int | None, dict[str, Any
     properties = dict(options)
     level = properties.pop("enforcementLevel", None)
     if level is not None and level not in _LEVELS:
-        raise CheckError(f"{place}: {name}: {level!r} is not a level. Choose one of: {', '.join(_LEVELS)}.")
+        raise CheckError(
+            f"{place}: {name}: {level!r} is not a level. Choose one of: {', '.join(_LEVELS)}."
+        )
     return None if level is None else proto.EnforcementLevel.Value(level.upper()), properties
 
 

@@ -17,9 +17,11 @@ from gatehouse_policies.program.yaml_file import read_mapping, read_stack_file
 class Project:
     """A Pulumi project with the configuration of one stack.
 
-    root: folder of Pulumi.yaml; program: folder or file to run; config: values as text, objects as JSON, keyed by
+    root: folder of Pulumi.yaml; program: folder or file to run; config: values as text, objects as
+        JSON, keyed by
     "namespace:key".
-    unknown: keys of `config` whose values are unknown or contain unknown values, and "Pulumi ESC" if an environment of Pulumi ESC
+    unknown: keys of `config` whose values are unknown or contain unknown values, and "Pulumi ESC"
+        if an environment of Pulumi ESC
     can set other keys.
     """
 
@@ -47,15 +49,22 @@ _ENVIRONMENT = "Pulumi ESC"
 def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = None) -> Project:
     """Read project and stack. Raises CheckError for a missing file or an invalid value.
 
-    examples: values that replace those of the stack file, keyed by full key. If it is not None, encrypted values and values of
+    examples: values that replace those of the stack file, keyed by full key. If it is not None,
+        encrypted values and values of
     Pulumi ESC are unknown. Otherwise they raise CheckError, because a deployment needs the values.
     """
     root = directory.resolve()
     file = root / "Pulumi.yaml"
     if not root.is_dir():
-        raise CheckError(f"{directory} is not a folder. Specify the folder of a Pulumi program (with Pulumi.yaml).")
+        raise CheckError(
+            f"{directory} is not a folder. Specify the folder of a Pulumi program (with "
+            f"Pulumi.yaml)."
+        )
     if not file.is_file():
-        raise CheckError(f"{directory} has no Pulumi.yaml. Specify the folder of a Pulumi program, or run `pulumi new`.")
+        raise CheckError(
+            f"{directory} has no Pulumi.yaml. Specify the folder of a Pulumi program, or run "
+            f"`pulumi new`."
+        )
     document = read_mapping(file)
     name = document.get("name")
     if not isinstance(name, str) or not name:
@@ -64,74 +73,113 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
     language = runtime.get("name") if isinstance(runtime, dict) else runtime
     if language != "python":
         raise CheckError(
-            f"Pulumi.yaml: runtime is {language!r}, but the sandbox runs Python programs only (`runtime: python`). Check the "
-            "deployed stack of a program in another language: pulumi stack export --file state.json, and --state state.json."
+            f"Pulumi.yaml: runtime is {language!r}, but the sandbox runs Python programs only "
+            f"(`runtime: python`). Check the "
+            "deployed stack of a program in another language: pulumi stack export --file "
+            "state.json, and --state state.json."
         )
     folder = root / str(document.get("stackConfigDir", ""))
-    known = sorted(path.name[len("Pulumi.") : -len(".yaml")] for path in folder.glob("Pulumi.*.yaml"))
+    known = sorted(
+        path.name[len("Pulumi.") : -len(".yaml")] for path in folder.glob("Pulumi.*.yaml")
+    )
     stack_file = folder / f"Pulumi.{stack}.yaml"
     if not stack_file.is_file():
         listed = ", ".join(known) if known else "none"
-        raise CheckError(f"There is no stack {stack!r}: {stack_file.name} does not exist. Available stacks: {listed}.")
+        raise CheckError(
+            f"There is no stack {stack!r}: {stack_file.name} does not exist. Available stacks: "
+            f"{listed}."
+        )
     stack_document = read_stack_file(stack_file)
     environment = stack_document.get("environment")
     if environment and examples is None:
         raise CheckError(
-            f"{stack_file.name}: `environment` imports values from Pulumi ESC, which the sandbox does not support. "
+            f"{stack_file.name}: `environment` imports values from Pulumi ESC, which the "
+            f"sandbox does not support. "
             "Set the values in `config`."
         )
     protect = _reject_secret if examples is None else _unknown_secret
     inline = _environment_config(name, environment, stack_file.name, protect)
     config = {**inline, **_stack_config(name, stack_document, stack_file.name, protect)}
-    config |= {_full_key(name, key): _value(value, key, protect) for key, value in (examples or {}).items()}
-    config = {**_project_config(name, document, config if not environment else None, stack, protect), **config}
-    unknown = tuple(sorted(key for key, value in config.items() if UNKNOWN in value)) + ((_ENVIRONMENT,) if environment else ())
-    return Project(name, stack, root, (root / str(document.get("main", "."))).resolve(), config, unknown)
+    config |= {
+        _full_key(name, key): _value(value, key, protect) for key, value in (examples or {}).items()
+    }
+    config = {
+        **_project_config(name, document, config if not environment else None, stack, protect),
+        **config,
+    }
+    unknown = tuple(sorted(key for key, value in config.items() if UNKNOWN in value)) + (
+        (_ENVIRONMENT,) if environment else ()
+    )
+    return Project(
+        name, stack, root, (root / str(document.get("main", "."))).resolve(), config, unknown
+    )
 
 
 _Protect = Callable[[str], str]
 """The value of an encrypted setting at a place such as "Pulumi.dev.yaml: shop:password"."""
 
 
-def _stack_config(project: str, document: dict[str, Any], file: str, protect: _Protect) -> dict[str, str]:
+def _stack_config(
+    project: str, document: dict[str, Any], file: str, protect: _Protect
+) -> dict[str, str]:
     values = document.get("config") or {}
     if not isinstance(values, dict):
         raise CheckError(f"{file}: `config` must be a mapping of `namespace:key` to value.")
-    return {_stack_key(project, key, file): _value(value, f"{file}: {key}", protect) for key, value in values.items()}
+    return {
+        _stack_key(project, key, file): _value(value, f"{file}: {key}", protect)
+        for key, value in values.items()
+    }
 
 
 def _stack_key(project: str, key: Any, file: str) -> str:
     parts = str(key).replace(":config:", ":").split(":")
     if key is None or len(parts) > 2 or not all(parts):
-        raise CheckError(f"{file}: {key!r} is not a configuration key. Write `name`, or `namespace:name`.")
-    # The form `namespace:config:name` is valid too (ParseKey in sdk/go/common/resource/config/key.go).
+        raise CheckError(
+            f"{file}: {key!r} is not a configuration key. Write `name`, or `namespace:name`."
+        )
+    # The form `namespace:config:name` is valid too (ParseKey in
+    # sdk/go/common/resource/config/key.go).
     return _full_key(project, str(key).replace(":config:", ":"))
 
 
-def _environment_config(project: str, environment: Any, file: str, protect: _Protect) -> dict[str, str]:
-    """The keys in `environment.values.pulumiConfig` of the stack file. Functions of Pulumi ESC are encrypted values."""
+def _environment_config(
+    project: str, environment: Any, file: str, protect: _Protect
+) -> dict[str, str]:
+    """The keys in `environment.values.pulumiConfig` of the stack file. Functions of Pulumi ESC are
+    encrypted values.
+    """
     values = environment.get("values") if isinstance(environment, dict) else None
     config = values.get("pulumiConfig") if isinstance(values, dict) else None
     if not isinstance(config, dict):
         return {}
     return {
         # The value of a reference such as ${aws.login} is in another environment.
-        _full_key(project, str(key)): UNKNOWN if "${" in str(value) else _value(value, f"{file}: {key}", protect)
+        _full_key(project, str(key)): UNKNOWN
+        if "${" in str(value)
+        else _value(value, f"{file}: {key}", protect)
         for key, value in config.items()
     }
 
 
 def _project_config(
-    project: str, document: dict[str, Any], configured: Mapping[str, str] | None, stack: str, protect: _Protect
+    project: str,
+    document: dict[str, Any],
+    configured: Mapping[str, str] | None,
+    stack: str,
+    protect: _Protect,
 ) -> dict[str, str]:
-    """Defaults declared in Pulumi.yaml: `key: {type, default}`, `key: {value}` or the short `key: value`.
+    """Defaults declared in Pulumi.yaml: `key: {type, default}`, `key: {value}` or the short `key:
+    value`.
 
     configured: the keys that are set; None if Pulumi ESC can set any key.
     """
     result: dict[str, str] = {}
     values = document.get("config") or {}
     if not isinstance(values, dict):
-        raise CheckError("Pulumi.yaml: `config` must be a mapping of key to value, or of key to `type` and `default`.")
+        raise CheckError(
+            "Pulumi.yaml: `config` must be a mapping of key to value, or of key to `type` and "
+            "`default`."
+        )
     for key, declared in values.items():
         full = _full_key(project, str(key))
         place = f"Pulumi.yaml: {key}"
@@ -143,7 +191,8 @@ def _project_config(
             result[full] = _value(declared.get("value", declared.get("default")), place, protect)
         elif configured is not None and full not in configured:
             raise CheckError(
-                f"Stack {stack!r} is missing configuration value {key!r}. Add `{full}: <value>` to Pulumi.{stack}.yaml."
+                f"Stack {stack!r} is missing configuration value {key!r}. Add `{full}: "
+                f"<value>` to Pulumi.{stack}.yaml."
             )
     return result
 
@@ -166,11 +215,16 @@ def _value(value: Any, place: str, protect: _Protect) -> str:
 
 def _without_secrets(value: Any, place: str, protect: _Protect) -> Any:
     if isinstance(value, list):
-        return [_without_secrets(item, f"{place}[{index}]", protect) for index, item in enumerate(value)]
+        return [
+            _without_secrets(item, f"{place}[{index}]", protect) for index, item in enumerate(value)
+        ]
     if not isinstance(value, dict):
         return value
     if set(value) == {"secure"} and not (isinstance(value["secure"], str) and value["secure"]):
-        raise CheckError(f"{place}: `secure` has no ciphertext. Set the value with: pulumi config set --secret KEY VALUE")
+        raise CheckError(
+            f"{place}: `secure` has no ciphertext. Set the value with: pulumi config set "
+            f"--secret KEY VALUE"
+        )
     if set(value) == {"secure"} or any(str(key).startswith("fn::") for key in value):
         return protect(place)
     return {key: _without_secrets(item, f"{place}.{key}", protect) for key, item in value.items()}

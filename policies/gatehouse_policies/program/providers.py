@@ -1,4 +1,6 @@
-"""Two providers without a server: `PreviewProvider` leaves outputs unknown, `FakeProvider` derives outputs from the URN."""
+"""Two providers without a server: `PreviewProvider` leaves outputs unknown, `FakeProvider` derives
+outputs from the URN.
+"""
 
 import uuid
 from abc import ABC, abstractmethod
@@ -17,7 +19,9 @@ STACK_REFERENCE = "pulumi:pulumi:StackReference"
 
 
 class ProviderInputs:
-    """The inputs of the declared providers, which determine the Region and the merged tags of a resource."""
+    """The inputs of the declared providers, which determine the Region and the merged tags of a
+    resource.
+    """
 
     def __init__(self) -> None:
         self._inputs: dict[str, dict[str, Any]] = {}
@@ -25,37 +29,50 @@ class ProviderInputs:
     def declare(self, registration: Registration) -> None:
         """Add a resource. Ignored unless it is a provider."""
         if registration.type.startswith(PROVIDER_PREFIX):
-            self._inputs[registration.urn] = {key: from_json(value) for key, value in registration.inputs.items()}
+            self._inputs[registration.urn] = {
+                key: from_json(value) for key, value in registration.inputs.items()
+            }
 
     def of(self, registration: Registration) -> Mapping[str, Any]:
         """The inputs of the provider of a resource."""
         return self._inputs.get(registration.provider.rpartition("::")[0], {})
 
     def location(self, registration: Registration) -> AwsLocation:
-        """The account of the provider, and the Region of the resource, by default the Region of the provider."""
+        """The account of the provider, and the Region of the resource, by default the Region of the
+        provider.
+        """
         return AwsLocation.of(self.of(registration)).with_region(registration.inputs.get("region"))
 
     def tags(self, registration: Registration) -> dict[str, Any]:
-        """The default tags of the provider merged with the tags of the resource, as in `tagsAll`."""
+        """The default tags of the provider merged with the tags of the resource, as in
+        `tagsAll`.
+        """
         default = self.of(registration).get("defaultTags")
         base = default.get("tags") or {} if isinstance(default, dict) else {}
         own = registration.inputs.get("tags")
         return {**base, **own} if isinstance(own, dict) else dict(base)
 
     def inputs(self, registration: Registration) -> dict[str, Any]:
-        """The inputs of an AWS resource with its Region and its merged tags; the inputs of any other resource."""
+        """The inputs of an AWS resource with its Region and its merged tags; the inputs of any
+        other resource.
+        """
         known = schema(registration.type)
         if known is None:
             return registration.inputs
         merged = {"tagsAll": self.tags(registration)} if known.taggable else {}
         place = {"region": self.location(registration).region} if "region" in known.outputs else {}
-        return {**{key: value for key, value in registration.inputs.items() if key != "tags"}, **merged, **place}
+        return {
+            **{key: value for key, value in registration.inputs.items() if key != "tags"},
+            **merged,
+            **place,
+        }
 
 
 class ProviderConfigs(ProviderInputs):
     """The configuration of the declared providers: region, default tags and allowed accounts.
 
-    account: the only account of the run; "" if resources are created in the account that the provider allows.
+    account: the only account of the run; "" if resources are created in the account that the
+        provider allows.
     """
 
     def __init__(self, account: str = "") -> None:
@@ -63,17 +80,23 @@ class ProviderConfigs(ProviderInputs):
         self._account = account
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
-        """Declare a provider. Returns its ID and outputs. Raises CheckError if the provider does not allow the account."""
+        """Declare a provider. Returns its ID and outputs. Raises CheckError if the provider does
+        not allow the account.
+        """
         plain = {key: from_json(value) for key, value in registration.inputs.items()}
         allowed, forbidden = plain.get("allowedAccountIds"), plain.get("forbiddenAccountIds")
         if self._account and isinstance(allowed, list) and allowed and self._account not in allowed:
             listed = ", ".join(str(item) for item in allowed)
             raise CheckError(
-                f"{registration.urn}: AWS account {self._account} is not in allowedAccountIds ({listed}). "
-                f"The emulator has account {self._account} only: set it in the stack file, or choose another stack."
+                f"{registration.urn}: AWS account {self._account} is not in allowedAccountIds "
+                f"({listed}). "
+                f"The emulator has account {self._account} only: set it in the stack file, or "
+                f"choose another stack."
             )
         if isinstance(forbidden, list) and self._account in forbidden:
-            raise CheckError(f"{registration.urn}: AWS account {self._account} is in forbiddenAccountIds.")
+            raise CheckError(
+                f"{registration.urn}: AWS account {self._account} is in forbiddenAccountIds."
+            )
         self.declare(registration)
         return str(uuid.uuid5(uuid.NAMESPACE_URL, registration.urn)), dict(registration.inputs)
 
@@ -81,7 +104,8 @@ class ProviderConfigs(ProviderInputs):
 class _LocalProvider(ABC):
     """A provider without a server.
 
-    unknown_results: results of functions that read an account are unknown instead of fake. faked_functions: tokens of these
+    unknown_results: results of functions that read an account are unknown instead of fake.
+        faked_functions: tokens of these
     functions that the program calls.
     """
 
@@ -95,36 +119,58 @@ class _LocalProvider(ABC):
         if registration.type.startswith(PROVIDER_PREFIX):
             return self._providers.create(registration)
         if registration.type == STACK_REFERENCE:
-            # The exports of another stack are unknown in every pass: a rule that needs them is undecided.
-            return registration.import_id, {"name": registration.import_id, "outputs": UNKNOWN, "secretOutputNames": []}
+            # The exports of another stack are unknown in every pass: a rule that needs them is
+            # undecided.
+            return registration.import_id, {
+                "name": registration.import_id,
+                "outputs": UNKNOWN,
+                "secretOutputNames": [],
+            }
         known = schema(registration.type)
         if known is None and registration.type.startswith("aws:"):
-            raise CheckError(f"{registration.urn}: the installed pulumi-aws has no resource type {registration.type}.")
+            raise CheckError(
+                f"{registration.urn}: the installed pulumi-aws has no resource type "
+                f"{registration.type}."
+            )
         identity, outputs = self._outputs(registration, known)
         if known is not None and known.taggable:
             outputs["tagsAll"] = self._providers.tags(registration)
         return identity, outputs
 
-    def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any] | None:
+    def invoke(
+        self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
         result = invoke_or_fake(token, args, self.faked_functions, AwsLocation.of(provider))
         return None if self._unknown_results and token in self.faked_functions else result
 
     @abstractmethod
-    def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
-        """The ID and the outputs of a resource. known: the schema of the type; None for a type in another package."""
+    def _outputs(
+        self, registration: Registration, known: Schema | None
+    ) -> tuple[str, dict[str, Any]]:
+        """The ID and the outputs of a resource. known: the schema of the type; None for a type in
+        another package.
+        """
 
 
 class PreviewProvider(_LocalProvider):
     """A first preview: IDs and computed outputs are unknown, inputs are known."""
 
-    def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
+    def _outputs(
+        self, registration: Registration, known: Schema | None
+    ) -> tuple[str, dict[str, Any]]:
         # AWS does not set optional properties: they are absent, as in a real preview.
-        computed = [name for name, property_ in known.outputs.items() if not property_.optional] if known else []
+        computed = (
+            [name for name, property_ in known.outputs.items() if not property_.optional]
+            if known
+            else []
+        )
         return "", {**dict.fromkeys(computed, UNKNOWN), **registration.inputs}
 
 
 class FakeProvider(_LocalProvider):
     """Known outputs: fake IDs, ARNs and other outputs, the same in every run."""
 
-    def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
+    def _outputs(
+        self, registration: Registration, known: Schema | None
+    ) -> tuple[str, dict[str, Any]]:
         return fake_outputs(registration, known, self._providers.location(registration))

@@ -1,4 +1,6 @@
-"""Runs a Pulumi program for one stack with a provider of this distribution or of the caller, without the Pulumi CLI."""
+"""Runs a Pulumi program for one stack with a provider of this distribution or of the caller,
+without the Pulumi CLI.
+"""
 
 import asyncio
 import contextlib
@@ -56,18 +58,22 @@ def run(
 ) -> Deployment:
     """Run a program and return its deployment.
 
-    program: folder with Pulumi.yaml and Pulumi.<stack>.yaml. preview: empty IDs and `UNKNOWN` outputs stay unknown, as in a
-    first `pulumi preview`. on_resource: called for each resource, including components, in order of creation. config: values
-    that replace values of the stack file, keyed by full key. examples: see `load`; unknown values need a preview.
+    program: folder with Pulumi.yaml and Pulumi.<stack>.yaml. preview: empty IDs and `UNKNOWN`
+        outputs stay unknown, as in a
+    first `pulumi preview`. on_resource: called for each resource, including components, in order of
+    creation. config: values that replace values of the stack file, keyed by full key. examples: see
+    `load`; unknown values need a preview.
 
-    Restores the working directory, `sys.path` and `sys.modules`. Raises CheckError with the file and line of the program.
+    Restores the working directory, `sys.path` and `sys.modules`. Raises CheckError with the file
+    and line of the program.
     """
     project = load(program, stack, examples=examples)
     if config:
         project = replace(project, config={**project.config, **config})
     monitor = Monitor(project, provider, on_resource, preview=preview)
     with _SINGLE_RUN, _program_environment(project), unknown_config(project), no_collection():
-        # Pulumi keeps its settings in context variables: an empty context hides the settings of earlier runs.
+        # Pulumi keeps its settings in context variables: an empty context hides the settings of
+        # earlier runs.
         contextvars.Context().run(_run, project, monitor, preview)
     return Deployment(project.name, stack, monitor.created, monitor.exports, preview)
 
@@ -75,7 +81,8 @@ def run(
 def _run(project: Project, monitor: Monitor, preview: bool) -> None:
     loop = _EventLoop()
     asyncio.set_event_loop(loop)
-    # A failed run leaves futures with unread exceptions, which the event loop would log when they are garbage-collected.
+    # A failed run leaves futures with unread exceptions, which the event loop would log when they
+    # are garbage-collected.
     loop.set_exception_handler(lambda _loop, _context: None)
     raised: list[BaseException] = []
     try:
@@ -89,12 +96,16 @@ def _run(project: Project, monitor: Monitor, preview: bool) -> None:
 
 
 class _EventLoop(asyncio.SelectorEventLoop):
-    """Calls the monitor in the thread of the program, as `Monitor` does not wait for the event loop.
+    """Calls the monitor in the thread of the program, as `Monitor` does not wait for the event
+    loop.
 
-    Registrations reach the provider in the same order in every run, and none of them wakes up another thread.
+    Registrations reach the provider in the same order in every run, and none of them wakes up
+    another thread.
     """
 
-    def run_in_executor(self, executor: Executor | None, func: Callable[[Unpack[_Ts]], _T], *args: *_Ts) -> asyncio.Future[_T]:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[_Ts]], _T], *args: *_Ts
+    ) -> asyncio.Future[_T]:
         if func.__module__ != "pulumi.runtime._context":
             return super().run_in_executor(executor, func, *args)
         future = self.create_future()
@@ -105,7 +116,9 @@ class _EventLoop(asyncio.SelectorEventLoop):
         return future
 
 
-async def _program(project: Project, monitor: Monitor, preview: bool, raised: list[BaseException]) -> None:
+async def _program(
+    project: Project, monitor: Monitor, preview: bool, raised: list[BaseException]
+) -> None:
     set_all_config(dict(project.config), [])
     set_mocks(
         monitor.mocks,
@@ -118,17 +131,24 @@ async def _program(project: Project, monitor: Monitor, preview: bool, raised: li
     )
     settings: Any = SETTINGS
     # The type of the collection differs between versions of the SDK.
-    settings.outputs, settings.lock, settings.package_refs = type(settings.outputs)(), threading.Lock(), {}
+    settings.outputs, settings.lock, settings.package_refs = (
+        type(settings.outputs)(),
+        threading.Lock(),
+        {},
+    )
     settings.rpc_manager = _RpcManager(monitor, project)
     _replace_sdk_functions()
     settings.root_directory = str(project.root)
-    # `set_mocks` creates a root resource without exports; `run_in_stack` creates the root resource that is used.
+    # `set_mocks` creates a root resource without exports; `run_in_stack` creates the root resource
+    # that is used.
     set_root_resource(None)  # type: ignore[arg-type]
     await run_in_stack(lambda: _execute(project, raised))
 
 
 def _replace_sdk_functions() -> None:
-    """Replace functions of the SDK by faster ones. A version of the SDK that lacks one of them runs unchanged."""
+    """Replace functions of the SDK by faster ones. A version of the SDK that lacks one of them runs
+    unchanged.
+    """
     try:
         from gatehouse_policies.program import sdk_functions
     except (AttributeError, ImportError):
@@ -137,15 +157,17 @@ def _replace_sdk_functions() -> None:
 
 
 class _RpcManager(RPCManager):
-    """Waits for requests that the event loop has not started. Adds the line of the program to errors from provider functions,
-    whose requests have no stack trace."""
+    """Waits for requests that the event loop has not started. Adds the line of the program to
+    errors from provider functions, whose requests have no stack trace."""
 
     def __init__(self, monitor: Monitor, project: Project) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._monitor = monitor
         self._project = project
 
-    def do_rpc(self, name: str, rpc_function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    def do_rpc(
+        self, name: str, rpc_function: Callable[..., Awaitable[Any]]
+    ) -> Callable[..., Awaitable[Any]]:
         where = self._caller() if name == "invoke" else ""
 
         async def located(*args: Any, **kwargs: Any) -> Any:
@@ -159,7 +181,8 @@ class _RpcManager(RPCManager):
         request = super().do_rpc(name, located)
 
         def scheduled(*args: Any, **kwargs: Any) -> asyncio.Task[Any]:
-            # The SDK adds a request to `rpcs` when the event loop starts it, and waits for outputs until then.
+            # The SDK adds a request to `rpcs` when the event loop starts it, and waits for outputs
+            # until then.
             task = asyncio.ensure_future(request(*args, **kwargs))
             self.rpcs.append(task)
             return task
@@ -168,15 +191,22 @@ class _RpcManager(RPCManager):
 
     def _caller(self) -> str:
         # The frames above `_run` are those of the caller.
-        frames = takewhile(lambda row: row[0].f_code is not _run.__code__, traceback.walk_stack(None))
-        lines = (source_line(frame.f_code.co_filename, number, self._project.root) for frame, number in frames)
+        frames = takewhile(
+            lambda row: row[0].f_code is not _run.__code__, traceback.walk_stack(None)
+        )
+        lines = (
+            source_line(frame.f_code.co_filename, number, self._project.root)
+            for frame, number in frames
+        )
         return next((line for line in lines if line), "")
 
 
 def _execute(project: Project, raised: list[BaseException]) -> None:
-    """Run the code of the program and store its exception, because the SDK raises the exception of a failed request instead."""
-    # Run the file, not its folder: for a folder, Python caches the bytecode and does not detect a change that is made within the
-    # same second and does not change the file's length.
+    """Run the code of the program and store its exception, because the SDK raises the exception of
+    a failed request instead.
+    """
+    # Run the file, not its folder: for a folder, Python caches the bytecode and does not detect a
+    # change that is made within the same second and does not change the file's length.
     file = project.program / "__main__.py" if project.program.is_dir() else project.program
     try:
         runpy.run_path(str(file), run_name="__main__")
@@ -198,11 +228,14 @@ def _drain(loop: asyncio.AbstractEventLoop) -> None:
 
 @contextlib.contextmanager
 def _program_environment(project: Project) -> Iterator[None]:
-    """Set the working directory, `sys.path`, `sys.argv` and `sys.modules` for the program, and restore them."""
+    """Set the working directory, `sys.path`, `sys.argv` and `sys.modules` for the program, and
+    restore them.
+    """
     folder, _ = _folders(project)
     if not (project.program / "__main__.py").is_file() and not project.program.is_file():
         raise CheckError(
-            f"{folder.name}/ has no __main__.py, the entry point of the program. Add it, or set `main` in Pulumi.yaml."
+            f"{folder.name}/ has no __main__.py, the entry point of the program. Add it, or "
+            f"set `main` in Pulumi.yaml."
         )
     before_folder, before_path, before_arguments = Path.cwd(), list(sys.path), list(sys.argv)
     hidden = _hide_modules(folder)
@@ -237,29 +270,44 @@ def no_collection() -> Iterator[None]:
 
 def _hide_modules(folder: Path) -> dict[str, Any]:
     """Remove modules from `sys.modules` that shadow modules of the program, and return them."""
-    names = {path.stem for path in folder.glob("*.py")} | {path.name for path in folder.iterdir() if path.is_dir()}
+    names = {path.stem for path in folder.glob("*.py")} | {
+        path.name for path in folder.iterdir() if path.is_dir()
+    }
     names -= {"__main__", _OWN_PACKAGE}
     # A copy, because threads of the previous run can still import modules.
     shadowing = {
-        name for name, module in list(sys.modules.items()) if name.partition(".")[0] in names and not _is_library(module)
+        name
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] in names and not _is_library(module)
     }
     return {name: sys.modules.pop(name) for name in shadowing}
 
 
 def _remove_modules(before: set[str]) -> None:
-    """Remove the modules that the program imported, wherever their files are, so that the next run executes them again.
+    """Remove the modules that the program imported, wherever their files are, so that the next run
+    executes them again.
 
     A module in a folder that several programs share can create resources when it is imported.
     """
     for name, module in list(sys.modules.items()):
-        if name not in before and name.partition(".")[0] != _OWN_PACKAGE and _is_program_module(module):
+        if (
+            name not in before
+            and name.partition(".")[0] != _OWN_PACKAGE
+            and _is_program_module(module)
+        ):
             del sys.modules[name]
 
 
 def _is_program_module(module: Any) -> bool:
-    """True for a module with source files outside the libraries. A package without `__init__.py` has a path but no file."""
+    """True for a module with source files outside the libraries. A package without `__init__.py`
+    has a path but no file.
+    """
     locations = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
-    return any(locations) and not _is_library(module) and not any(is_library(str(path)) for path in locations if path)
+    return (
+        any(locations)
+        and not _is_library(module)
+        and not any(is_library(str(path)) for path in locations if path)
+    )
 
 
 def _is_library(module: Any) -> bool:
@@ -276,11 +324,15 @@ def _error(exc: BaseException, failure: CheckError | None, project: Project) -> 
         failure = exc
     if failure is not None:
         return (
-            failure if _SOURCE_PREFIX.match(failure.message) else CheckError(f"{_source_prefix(exc, project)}{failure.message}")
+            failure
+            if _SOURCE_PREFIX.match(failure.message)
+            else CheckError(f"{_source_prefix(exc, project)}{failure.message}")
         )
     text = " ".join(str(exc).split()) or "no message"
     if isinstance(exc, SystemExit):
-        return CheckError(f"{_source_prefix(exc, project)}the program exited with status {exc.code}.")
+        return CheckError(
+            f"{_source_prefix(exc, project)}the program exited with status {exc.code}."
+        )
     if isinstance(exc, SyntaxError) and exc.filename:
         where = source_line(exc.filename, exc.lineno or 0, project.root) or exc.filename
         return CheckError(f"{where}: SyntaxError: {exc.msg}")
@@ -289,10 +341,20 @@ def _error(exc: BaseException, failure: CheckError | None, project: Project) -> 
     if isinstance(exc, ModuleNotFoundError) and exc.name:
         # The name of a module and the name of the package that contains it can differ.
         requirements = next(
-            (file for file in (folder / "requirements.txt" for folder in _folders(project)) if file.is_file()), None
+            (
+                file
+                for file in (folder / "requirements.txt" for folder in _folders(project))
+                if file.is_file()
+            ),
+            None,
         )
-        package = f"-r {requirements}" if requirements else exc.name.partition(".")[0].replace("_", "-")
-        text += f". Install the package in the environment of the check: {sys.executable} -m pip install {package}"
+        package = (
+            f"-r {requirements}" if requirements else exc.name.partition(".")[0].replace("_", "-")
+        )
+        text += (
+            f". Install the package in the environment of the check: {sys.executable} -m "
+            f"pip install {package}"
+        )
     return CheckError(f"{_source_prefix(exc, project)}{type(exc).__name__}: {text}")
 
 
@@ -302,7 +364,9 @@ def _folders(project: Project) -> tuple[Path, Path]:
 
 
 def _source_prefix(exc: BaseException, project: Project) -> str:
-    """`components/bucket.py:88: ` for the innermost frame of the program; otherwise the name of the project."""
+    """`components/bucket.py:88: ` for the innermost frame of the program; otherwise the name of the
+    project.
+    """
     current: BaseException | None = exc
     visited: set[int] = set()
     while current is not None and id(current) not in visited:

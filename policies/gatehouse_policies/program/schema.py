@@ -34,7 +34,9 @@ class Schema:
 
 @functools.cache
 def schema(token: str) -> Schema | None:
-    """The schema of a type token such as `aws:s3/bucket:Bucket`; None if pulumi-aws does not have the type."""
+    """The schema of a type token such as `aws:s3/bucket:Bucket`; None if pulumi-aws does not have
+    the type.
+    """
     package, _, rest = token.partition(":")
     if package != "aws" or ":" not in rest:
         return None
@@ -45,11 +47,17 @@ def schema(token: str) -> Schema | None:
     python_module = importlib.import_module(module.mod_info["fqn"])
     resource_class = getattr(python_module, module.mod_info["classes"][token])
     arguments = getattr(python_module, f"{class_name}Args", None)
-    inputs = frozenset(_types.input_type_py_to_pulumi_names(arguments).values()) if arguments is not None else frozenset()
+    inputs = (
+        frozenset(_types.input_type_py_to_pulumi_names(arguments).values())
+        if arguments is not None
+        else frozenset()
+    )
     types = _types._types_from_py_properties(resource_class)
     hints = _types._raw_return_hints(resource_class)
     outputs = {
-        name: Property(types.get(name, Any), type(None) in getattr(_inside_output(hint), "__args__", ()))
+        name: Property(
+            types.get(name, Any), type(None) in getattr(_inside_output(hint), "__args__", ())
+        )
         for name, hint in hints.items()
         if name not in ("id", "urn")
     }

@@ -1,7 +1,8 @@
-"""Functions of the Pulumi SDK that take most of the time and the memory of a large program, with the same results.
+"""Functions of the Pulumi SDK that take most of the time and the memory of a large program, with
+the same results.
 
-docs/decisions/0044-policy-distribution-and-check.md has the measurements. The import fails with an SDK that
-lacks a replaced name.
+docs/decisions/0044-policy-distribution-and-check.md has the measurements. The import fails with an
+SDK that lacks a replaced name.
 """
 
 import asyncio
@@ -30,7 +31,9 @@ def install() -> None:
         setattr(module, name, staticmethod(function) if function is from_input else function)
 
 
-def resource_output(res: Any) -> tuple[Callable[[Any, bool, bool, Exception | None], None], Output[Any]]:
+def resource_output(
+    res: Any,
+) -> tuple[Callable[[Any, bool, bool, Exception | None], None], Output[Any]]:
     """The output for the URN or the ID of a resource, and the function that resolves the output."""
     future: asyncio.Future[Any] = asyncio.Future()
 
@@ -40,10 +43,14 @@ def resource_output(res: Any) -> tuple[Callable[[Any, bool, bool, Exception | No
     return resolve, _output(future)
 
 
-def transfer_properties(res: Any, props: Iterable[str], custom: bool) -> dict[str, Callable[..., None]]:
-    """Set an output on the resource for each of its properties. Returns the functions that resolve the outputs.
+def transfer_properties(
+    res: Any, props: Iterable[str], custom: bool
+) -> dict[str, Callable[..., None]]:
+    """Set an output on the resource for each of its properties. Returns the functions that resolve
+    the outputs.
 
-    The function of the SDK creates four futures, a coroutine and a task for each property, and most properties are never read.
+    The function of the SDK creates four futures, a coroutine and a task for each property, and most
+    properties are never read.
     """
     resolvers: dict[str, Callable[..., None]] = {}
     for name in props:
@@ -56,7 +63,9 @@ def transfer_properties(res: Any, props: Iterable[str], custom: bool) -> dict[st
 
 
 def _output(future: asyncio.Future[Any]) -> Output[Any]:
-    """An output that `wait_for_rpcs` does not wait for: the registration of the resource, which it waits for, resolves it."""
+    """An output that `wait_for_rpcs` does not wait for: the registration of the resource, which it
+    waits for, resolves it.
+    """
     output: Output[Any] = object.__new__(Output)
     output._data = future
     return output
@@ -74,13 +83,18 @@ def _resolve(
     if error is not None:
         future.set_exception(error)
     else:
-        # A set for each output, because the SDK adds resources to the set when it serializes the output.
+        # A set for each output, because the SDK adds resources to the set when it serializes the
+        # output.
         resources = {res, *(dependencies or ())}
-        future.set_result(_OutputData(resources=resources, value=value, is_known=known, is_secret=secret))
+        future.set_result(
+            _OutputData(resources=resources, value=value, is_known=known, is_secret=secret)
+        )
 
 
 def contains_unknowns(val: Any) -> bool:
-    """True if a value is unknown or contains an unknown value. The function of the SDK creates a reference cycle in each call."""
+    """True if a value is unknown or contains an unknown value. The function of the SDK creates a
+    reference cycle in each call.
+    """
     if type(val) in _SCALARS:
         return False
     if isinstance(val, Unknown):
@@ -95,14 +109,15 @@ def contains_unknowns(val: Any) -> bool:
             return True
         if isinstance(item, dict | list) and id(item) not in visited:
             visited.add(id(item))
-            # `dict.values` does not return the values of output types, which are dictionaries with their own `__getitem__`.
+            # `dict.values` does not return the values of output types, which are dictionaries with
+            # their own `__getitem__`.
             pending += [item[key] for key in item] if isinstance(item, dict) else item
     return False
 
 
 def from_input(val: Any) -> Output[Any]:
-    """The output of an input. The function of the SDK creates an output, a task and callbacks for each value in lists and
-    dictionaries, although most of them contain no outputs."""
+    """The output of an input. The function of the SDK creates an output, a task and callbacks for
+    each value in lists and dictionaries, although most of them contain no outputs."""
     if type(val) in _SCALARS:
         return _resolved(val)
     try:
@@ -111,7 +126,8 @@ def from_input(val: Any) -> Output[Any]:
         return _FROM_INPUT(val)
 
     async def data() -> _OutputData[Any]:
-        # Like the SDK, read the values of dictionaries when the event loop runs: the program can change them until then.
+        # Like the SDK, read the values of dictionaries when the event loop runs: the program can
+        # change them until then.
         try:
             return _known(_copy_of_plain(snapshot))
         except TypeError:
@@ -120,8 +136,12 @@ def from_input(val: Any) -> Output[Any]:
     return Output._from_data(data())
 
 
-def create_urn(name: Any, type_: Any, parent: Any = None, project: str | None = None, stack: str | None = None) -> Output[str]:
-    """The URN of a resource. The SDK computes it again for each registration, and reads it only if there is no monitor."""
+def create_urn(
+    name: Any, type_: Any, parent: Any = None, project: str | None = None, stack: str | None = None
+) -> Output[str]:
+    """The URN of a resource. The SDK computes it again for each registration, and reads it only if
+    there is no monitor.
+    """
     if not (isinstance(name, str) and isinstance(type_, str) and isinstance(parent, str)):
         return _CREATE_URN(name, type_, parent, project, stack)
     return _resolved(f"{parent[: parent.rfind('::')]}${type_}::{name}")
@@ -140,7 +160,9 @@ def _snapshot(value: Any) -> Any:
 
 
 def _copy_of_plain(value: Any) -> Any:
-    """A copy of text, a number, or a container of such values. Raises TypeError for any other value."""
+    """A copy of text, a number, or a container of such values. Raises TypeError for any other
+    value.
+    """
     kind = type(value)
     if kind in _SCALARS:
         return value
@@ -162,14 +184,18 @@ def _resolved(value: Any) -> Output[Any]:
 
 
 async def serialize_property(value: Any, *args: Any, **kwargs: Any) -> Any:
-    """The value for a request. The function of the SDK compares every text and number with all types of inputs."""
+    """The value for a request. The function of the SDK compares every text and number with all
+    types of inputs.
+    """
     if type(value) in _SCALARS and not kwargs:
         return value
     return await _SERIALIZE_PROPERTY(value, *args, **kwargs)
 
 
 def track(self: Output[Any]) -> None:
-    """Adds the output to the outputs that the program waits for. The function of the SDK reads the settings for each step."""
+    """Adds the output to the outputs that the program waits for. The function of the SDK reads the
+    settings for each step.
+    """
     outputs: set[Any] = SETTINGS.outputs
     outputs.add(self._data)
     self._data.add_done_callback(functools.partial(_remove_successful, outputs))
@@ -181,10 +207,12 @@ def _remove_successful(outputs: set[Any], future: asyncio.Future[Any]) -> None:
 
 
 def stack_trace() -> source_pb2.StackTrace:
-    """The frames of the program below the constructor of a resource, innermost first. The function of the SDK also reads the
-    source text of every frame."""
+    """The frames of the program below the constructor of a resource, innermost first. The function
+    of the SDK also reads the source text of every frame."""
     frame: FrameType | None = sys._getframe(1)
-    constructors = 0  # `Resource`, `CustomResource` or `ComponentResource`, and the class of the resource
+    constructors = (
+        0  # `Resource`, `CustomResource` or `ComponentResource`, and the class of the resource
+    )
     while frame is not None and constructors < 3:
         constructors += frame.f_code.co_name == "__init__"
         frame = frame.f_back
@@ -198,7 +226,9 @@ def stack_trace() -> source_pb2.StackTrace:
 @functools.lru_cache(maxsize=4096)
 def _stack_frame(file: str, line: int) -> source_pb2.StackFrame:
     path = Path(file)
-    return source_pb2.StackFrame(pc=source_pb2.SourcePosition(uri=path.as_uri(), line=line) if path.is_absolute() else None)
+    return source_pb2.StackFrame(
+        pc=source_pb2.SourcePosition(uri=path.as_uri(), line=line) if path.is_absolute() else None
+    )
 
 
 _REPLACED: dict[Callable[..., Any], tuple[Any, str]] = {

@@ -12,8 +12,8 @@ _OWN_FOLDER = Path(__file__).resolve().parents[1]
 
 
 def source_line(file: str, line: int, root: Path) -> str:
-    """`components/bucket.py:88` for a file of the program, `../shared/bucket.py:88` for a file of the same repository outside the
-    folder of the program, and "" for any other file."""
+    """`components/bucket.py:88` for a file of the program, `../shared/bucket.py:88` for a file of
+    the same repository outside the folder of the program, and "" for any other file."""
     relative = _relative(file, root)
     return f"{relative}:{line}" if relative else ""
 
@@ -30,16 +30,23 @@ def is_library(file: str) -> bool:
 
 @lru_cache(maxsize=64)
 def repository_of(folder: Path) -> Path:
-    """The closest folder with `.git` that contains the folder; the folder itself if there is none."""
-    return next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
+    """The closest folder with `.git` that contains the folder; the folder itself if there is
+    none.
+    """
+    return next(
+        (parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder
+    )
 
 
 @lru_cache(maxsize=4096)
 def _relative(file: str, root: Path) -> str:
-    # A module that was imported from a relative path, such as `sys.path.append("..")`, contains `..` in its path.
+    # A module that was imported from a relative path, such as `sys.path.append("..")`, contains
+    # `..` in its path.
     path, repository = Path(os.path.normpath(file)), repository_of(root)
     if not path.is_relative_to(repository) or is_library(file):
         return ""
-    if path.is_relative_to(_OWN_FOLDER) or _LIBRARY_FOLDERS & set(path.relative_to(repository).parts):
+    if path.is_relative_to(_OWN_FOLDER) or _LIBRARY_FOLDERS & set(
+        path.relative_to(repository).parts
+    ):
         return ""
     return Path(os.path.relpath(path, root)).as_posix()

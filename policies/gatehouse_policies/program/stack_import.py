@@ -1,6 +1,7 @@
 """Reads an exported stack (`pulumi stack export`) as a deployment.
 
-Source of the format: sdk/go/common/apitype (UntypedDeployment, DeploymentV3, ResourceV3) of pulumi/pulumi.
+Source of the format: sdk/go/common/apitype (UntypedDeployment, DeploymentV3, ResourceV3) of
+pulumi/pulumi.
 """
 
 import json
@@ -20,7 +21,8 @@ VERSIONS: Final = (3, 4)
 
 _STACK = "pulumi:pulumi:Stack"
 _REDACTED = "[secret]"
-_OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"  # sdk/go/common/resource/sig: a value with its own dependencies
+# sdk/go/common/resource/sig: a value with its own dependencies
+_OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
 _HINT = "Create one with: pulumi stack export --file FILE"
 _MEMBER_TYPES: dict[type, tuple[str, ...]] = {
     str: ("id", "parent", "provider", "sourcePosition"),
@@ -37,7 +39,8 @@ _READABLE = {
 def read(file: Path) -> tuple[Project, Deployment]:
     """Read the stack in a file. Raises CheckError for an invalid file.
 
-    Encrypted secrets are unknown: a rule that needs one is undecided. Resources that are pending deletion are omitted.
+    Encrypted secrets are unknown: a rule that needs one is undecided. Resources that are pending
+    deletion are omitted.
     """
     rows = _rows(file)
     pending_deletion = {str(row.get("urn")) for row in rows if row.get("delete") is True}
@@ -49,10 +52,17 @@ def read(file: Path) -> tuple[Project, Deployment]:
     if len(stacks) > 1:
         raise CheckError(f"{file}: the file has resources from several stacks. {_HINT}")
     if duplicates := {urn for urn in urns if urns.count(urn) > 1}:
-        raise CheckError(f"{file}: duplicate resource {min(duplicates)}. Repair the stack with: pulumi state repair")
+        raise CheckError(
+            f"{file}: duplicate resource {min(duplicates)}. Repair the stack with: pulumi "
+            f"state repair"
+        )
     stack, project = urns[0].split("::")[0].rpartition(":")[2], urns[0].split("::")[1]
     root = next((row for row in current if row["type"] == _STACK), {})
-    resources = [_resource(row, set(urns), pending_deletion, file) for row in current if row["type"] != _STACK]
+    resources = [
+        _resource(row, set(urns), pending_deletion, file)
+        for row in current
+        if row["type"] != _STACK
+    ]
     exports = _values(_member(root, "outputs", dict, file), [])
     deployment = Deployment(project, stack, tuple(resources), exports, preview=False)
     return Project(project, stack, file.parent, file.parent, {}), deployment
@@ -61,7 +71,9 @@ def read(file: Path) -> tuple[Project, Deployment]:
 def _rows(file: Path) -> list[dict[str, Any]]:
     try:
         document = json.loads(file.read_text(encoding="utf-8-sig"))
-        json.dumps(document, ensure_ascii=False).encode()  # rejects lone surrogates such as "\\ud800"
+        json.dumps(
+            document, ensure_ascii=False
+        ).encode()  # rejects lone surrogates such as "\\ud800"
     except OSError as problem:
         raise CheckError(f"{file} cannot be read: {problem.strerror}. {_HINT}") from problem
     except (ValueError, RecursionError) as problem:
@@ -70,9 +82,14 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         raise CheckError(f'{file} is not an exported stack: it has no "deployment". {_HINT}')
     if document.get("version") not in VERSIONS:
         known = " and ".join(map(str, VERSIONS))
-        raise CheckError(f"{file}: version {document.get('version')!r} is not supported (supported: {known}). {_HINT}")
+        raise CheckError(
+            f"{file}: version {document.get('version')!r} is not supported (supported: "
+            f"{known}). {_HINT}"
+        )
     deployment = document.get("deployment")
-    if deployment is None and isinstance(document.get("checkpoint"), dict):  # the format of a local backend
+    if deployment is None and isinstance(
+        document.get("checkpoint"), dict
+    ):  # the format of a local backend
         deployment = document["checkpoint"].get("latest")
     rows = deployment.get("resources") or [] if isinstance(deployment, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -82,22 +99,39 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 def _urn(row: Mapping[str, Any], number: int, file: Path) -> str:
     urn, type_ = row.get("urn"), row.get("type")
-    if not isinstance(urn, str) or not urn.startswith("urn:pulumi:") or len(urn.split("::")) < 4 or not isinstance(type_, str):
+    if (
+        not isinstance(urn, str)
+        or not urn.startswith("urn:pulumi:")
+        or len(urn.split("::")) < 4
+        or not isinstance(type_, str)
+    ):
         raise CheckError(f"{file}: resource {number + 1} has no URN or no type. {_HINT}")
     return urn
 
 
-def _resource(row: dict[str, Any], known: set[str], pending_deletion: set[str], file: Path) -> Resource:
+def _resource(
+    row: dict[str, Any], known: set[str], pending_deletion: set[str], file: Path
+) -> Resource:
     urn = row["urn"]
-    members = {name: _member(row, name, kind, file) for kind, names in _MEMBER_TYPES.items() for name in names}
+    members = {
+        name: _member(row, name, kind, file)
+        for kind, names in _MEMBER_TYPES.items()
+        for name in names
+    }
     listed = {name: _texts(members[name], name, file, urn) for name in _MEMBER_TYPES[list]}
     by_property = {
-        name: _texts(urns, "propertyDependencies", file, urn) for name, urns in members["propertyDependencies"].items()
+        name: _texts(urns, "propertyDependencies", file, urn)
+        for name, urns in members["propertyDependencies"].items()
     }
-    for other in (members["parent"], *listed["dependencies"], *(item for urns in by_property.values() for item in urns)):
+    for other in (
+        members["parent"],
+        *listed["dependencies"],
+        *(item for urns in by_property.values() for item in urns),
+    ):
         if other and other not in known | pending_deletion:
             raise CheckError(
-                f"{file}: {urn} depends on {other}, which is not in the file. Repair the stack with: pulumi state repair"
+                f"{file}: {urn} depends on {other}, which is not in the file. Repair the stack "
+                f"with: pulumi state repair"
             )
     parent, secrets = members["parent"] if members["parent"] in known else "", list[str]()
     inputs, outputs = _values(members["inputs"], secrets), _values(members["outputs"], [])
@@ -111,7 +145,10 @@ def _resource(row: dict[str, Any], known: set[str], pending_deletion: set[str], 
         protect=row.get("protect") is True,
         provider=members["provider"],
         dependencies=tuple(item for item in listed["dependencies"] if item in known),
-        property_dependencies={name: tuple(item for item in urns if item in known) for name, urns in by_property.items()},
+        property_dependencies={
+            name: tuple(item for item in urns if item in known)
+            for name, urns in by_property.items()
+        },
         secret_inputs=tuple(secrets),
         additional_secret_outputs=tuple(listed["additionalSecretOutputs"]),
         ignore_changes=tuple(listed["ignoreChanges"]),
@@ -145,7 +182,11 @@ def _source(position: str) -> str:
 
 
 def _values(values: dict[str, Any], secrets: list[str]) -> dict[str, Any]:
-    return {key: value for key, item in _items(values) if (value := _plain(item, key, secrets)) is not None}
+    return {
+        key: value
+        for key, item in _items(values)
+        if (value := _plain(item, key, secrets)) is not None
+    }
 
 
 def _items(values: dict[str, Any]) -> Iterable[tuple[str, Any]]:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 ACCOUNT: Final = "123456789012"
-"""The AWS account of the emulator, and of a check if the provider does not set allowedAccountIds."""
+"""The AWS account of the emulator, and of a check if the provider does not set
+allowedAccountIds.
+"""
 
 UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """Pulumi's sentinel for a value that is not known in a preview (`pulumi.runtime.rpc.UNKNOWN`)."""
@@ -15,14 +17,18 @@ UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 class Registration:
     """A resource registration as the Pulumi engine receives it.
 
-    inputs: JSON values with camelCase names; `UNKNOWN` for unknown values; assets and archives are `pulumi.Asset` and
-        `pulumi.Archive`. Secrets are unwrapped; `secret_inputs` lists their property paths.
+    inputs: JSON values with camelCase names; `UNKNOWN` for unknown values; assets and archives are
+        `pulumi.Asset` and `pulumi.Archive`. Secrets are unwrapped; `secret_inputs` lists their
+        property paths.
     parent: URN of the parent; "" for a resource directly below the stack.
     provider: `<provider URN>::<provider ID>`; "" for the default provider.
-    source: the line of the program that declares the resource, such as "components/bucket.py:88"; "" if unknown.
+    source: the line of the program that declares the resource, such as "components/bucket.py:88";
+        "" if unknown.
     external: the program reads an existing resource with `get` and does not manage it.
-    remote: a component whose resources are created by a plugin, such as `awsx:ec2:Vpc`. They are not part of the deployment.
-    delete_before_replace: None if the program does not set the option, so that the provider determines the order.
+    remote: a component whose resources are created by a plugin, such as `awsx:ec2:Vpc`. They are
+        not part of the deployment.
+    delete_before_replace: None if the program does not set the option, so that the provider
+        determines the order.
     custom_timeouts: durations such as "30m" for "create", "update" and "delete".
     """
 
@@ -56,13 +62,17 @@ class Registration:
 
     @property
     def secret_output_names(self) -> set[str]:
-        """The secret outputs: outputs of secret inputs, and outputs that the program marks as secret."""
+        """The secret outputs: outputs of secret inputs, and outputs that the program marks as
+        secret.
+        """
         return self.secret_input_names | set(self.additional_secret_outputs)
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A created resource. `outputs` have camelCase names and are `UNKNOWN` if their values are unknown in a first preview."""
+    """A created resource. `outputs` have camelCase names and are `UNKNOWN` if their values are
+    unknown in a first preview.
+    """
 
     registration: Registration
     id: str
@@ -71,7 +81,9 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The result of one run of a program: the resources in order of creation, and the exports of the stack."""
+    """The result of one run of a program: the resources in order of creation, and the exports of
+    the stack.
+    """
 
     project: str
     stack: str
@@ -82,19 +94,22 @@ class Deployment:
     @property
     def stack_urn(self) -> str:
         """URN of the stack resource, the parent of every resource whose `parent` is empty."""
-        return f"urn:pulumi:{self.stack}::{self.project}::pulumi:pulumi:Stack::{self.project}-{self.stack}"
+        return f"urn:pulumi:{self.stack}::{self.project}::pulumi:pulumi:Stack::{self.project}-{self.stack}"  # noqa: E501
 
 
 class Provider(Protocol):
-    """Creates resources and returns the results of provider functions. Methods must be thread-safe and may raise
-    `CheckError`."""
+    """Creates resources and returns the results of provider functions. Methods must be thread-safe
+    and may raise `CheckError`."""
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         """Create the resource. Returns its ID and its outputs with camelCase names."""
         ...
 
-    def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the result of a function such as `aws:index/getCallerIdentity:getCallerIdentity`; None if it is unknown.
+    def invoke(
+        self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Return the result of a function such as `aws:index/getCallerIdentity:getCallerIdentity`;
+        None if it is unknown.
 
         provider: the inputs of the provider that the function uses, such as its `region`.
         """

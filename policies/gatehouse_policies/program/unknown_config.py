@@ -1,7 +1,9 @@
-"""Configuration values that are unknown in a check: encrypted values (`secure:`) and values of Pulumi ESC.
+"""Configuration values that are unknown in a check: encrypted values (`secure:`) and values of
+Pulumi ESC.
 
-A secret getter such as `require_secret` returns an unknown secret output, as for a value that is unknown in a preview. A plain
-getter returns the marker of an unknown value, or text that contains the marker. The engine decodes such text as unknown.
+A secret getter such as `require_secret` returns an unknown secret output, as for a value that is
+unknown in a preview. A plain getter returns the marker of an unknown value, or text that contains
+the marker. The engine decodes such text as unknown.
 """
 
 import asyncio
@@ -18,17 +20,30 @@ from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.project import Project
 from gatehouse_policies.program.types import UNKNOWN
 
-_TYPES = {"": "text", "_bool": "a boolean", "_int": "an integer", "_float": "a number", "_object": "an object"}
+_TYPES = {
+    "": "text",
+    "_bool": "a boolean",
+    "_int": "an integer",
+    "_float": "a number",
+    "_object": "an object",
+}
 
 
 @contextlib.contextmanager
 def unknown_config(project: Project) -> Iterator[None]:
-    """Replace the methods of `pulumi.Config` until the end of the block, if the stack has unknown values."""
+    """Replace the methods of `pulumi.Config` until the end of the block, if the stack has unknown
+    values.
+    """
     if not project.unknown:
         yield
         return
     getters = {
-        f"{verb}{secret}{kind}": (getattr(pulumi.Config, f"{verb}{secret}{kind}"), verb, bool(secret), kind)
+        f"{verb}{secret}{kind}": (
+            getattr(pulumi.Config, f"{verb}{secret}{kind}"),
+            verb,
+            bool(secret),
+            kind,
+        )
         for verb in ("get", "require")
         for secret in ("", "_secret")
         for kind in _TYPES
@@ -42,7 +57,9 @@ def unknown_config(project: Project) -> Iterator[None]:
             setattr(pulumi.Config, name, original)
 
 
-def _getter(original: Callable[..., Any], project: Project, required: bool, secret: bool, kind: str) -> Callable[..., Any]:
+def _getter(
+    original: Callable[..., Any], project: Project, required: bool, secret: bool, kind: str
+) -> Callable[..., Any]:
     @functools.wraps(original)
     def get(config: pulumi.Config, key: str, *args: Any, **kwargs: Any) -> Any:
         full_key = config.full_key(key)
@@ -55,8 +72,10 @@ def _getter(original: Callable[..., Any], project: Project, required: bool, secr
         if kind == "":
             return UNKNOWN
         raise CheckError(
-            f"The program reads {full_key} as {_TYPES[kind]}, but the value is encrypted or in Pulumi ESC. "
-            f'Add an example value to the configuration file: [stack_config] "{full_key}" = ... (--config FILE).'
+            f"The program reads {full_key} as {_TYPES[kind]}, but the value is encrypted or in "
+            f"Pulumi ESC. "
+            f'Add an example value to the configuration file: [stack_config] "{full_key}" = '
+            f"... (--config FILE)."
         )
 
     return get

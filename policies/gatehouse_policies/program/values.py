@@ -1,4 +1,6 @@
-"""Values of the engine: decodes protobuf values with the paths of secrets, encodes assets and archives, marks secrets."""
+"""Values of the engine: decodes protobuf values with the paths of secrets, encodes assets and
+archives, marks secrets.
+"""
 
 import contextlib
 import hashlib
@@ -11,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import struct_pb2
-from pulumi import Archive, AssetArchive, FileArchive, FileAsset, RemoteArchive, RemoteAsset, StringAsset
+from pulumi import (
+    Archive,
+    AssetArchive,
+    FileArchive,
+    FileAsset,
+    RemoteArchive,
+    RemoteAsset,
+    StringAsset,
+)
 from pulumi.runtime import rpc
 
 SIGNATURE = rpc._special_sig_key
@@ -36,7 +46,9 @@ _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def decode(properties: struct_pb2.Struct) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Python values (whole numbers as int, without nulls), and the paths of secrets such as `env[0].value`."""
+    """Python values (whole numbers as int, without nulls), and the paths of secrets such as
+    `env[0].value`.
+    """
     secrets: list[str] = []
     values = {
         key: decoded
@@ -52,7 +64,10 @@ def _decode(value: struct_pb2.Value, path: str, secrets: list[str]) -> Any:
         number = value.number_value
         return int(number) if number.is_integer() else number
     if kind == "list_value":
-        return [_decode(item, f"{path}[{index}]", secrets) for index, item in enumerate(value.list_value.values)]
+        return [
+            _decode(item, f"{path}[{index}]", secrets)
+            for index, item in enumerate(value.list_value.values)
+        ]
     if kind == "struct_value":
         return _decode_struct(value.struct_value, path, secrets)
     if kind == "string_value":
@@ -61,13 +76,19 @@ def _decode(value: struct_pb2.Value, path: str, secrets: list[str]) -> Any:
 
 
 def _decode_text(text: str, path: str) -> str:
-    """The text, or the marker of an unknown value if a program inserted the marker into the text (unknown_config.py)."""
+    """The text, or the marker of an unknown value if a program inserted the marker into the text
+    (unknown_config.py).
+    """
     if rpc.UNKNOWN not in text:
         return text
     if path in _JSON_PROPERTIES:
         with contextlib.suppress(ValueError):
             document = json.loads(text)
-            return json.dumps(_with_unknown_strings(document)) if isinstance(document, list) else rpc.UNKNOWN
+            return (
+                json.dumps(_with_unknown_strings(document))
+                if isinstance(document, list)
+                else rpc.UNKNOWN
+            )
     return rpc.UNKNOWN
 
 
@@ -84,13 +105,20 @@ def _decode_struct(struct: struct_pb2.Struct, path: str, secrets: list[str]) -> 
     fields = struct.fields
     signature = fields[SIGNATURE].string_value if SIGNATURE in fields else ""
     if signature == "":
-        decoded = ((key, _decode(value, f"{path}.{key}" if path else key, secrets)) for key, value in fields.items())
+        decoded = (
+            (key, _decode(value, f"{path}.{key}" if path else key, secrets))
+            for key, value in fields.items()
+        )
         return {key: value for key, value in decoded if value is not None}
     if signature == SECRET:
         secrets.append(path)
         return _decode(fields["value"], path, secrets)
     if signature == rpc._special_resource_sig:
-        return fields["id"].string_value or rpc.UNKNOWN if "id" in fields else fields["urn"].string_value
+        return (
+            fields["id"].string_value or rpc.UNKNOWN
+            if "id" in fields
+            else fields["urn"].string_value
+        )
     for kind, kind_signature, member in _KINDS:
         if signature == kind_signature and member in fields:
             return kind(_decode(fields[member], path, secrets))
@@ -116,7 +144,9 @@ def encode(value: Any, *, with_hash: bool = False) -> Any:
 
 
 def zip_bytes(archive: Any) -> bytes:
-    """The archive as a ZIP file. Deterministic: fixed timestamps, sorted names and no `__pycache__`."""
+    """The archive as a ZIP file. Deterministic: fixed timestamps, sorted names and no
+    `__pycache__`.
+    """
     if isinstance(archive, FileArchive) and Path(archive.path).is_file():
         return Path(archive.path).read_bytes()
     buffer = io.BytesIO()
@@ -129,13 +159,22 @@ def zip_bytes(archive: Any) -> bytes:
 def _files(archive: Any, prefix: str) -> dict[str, bytes]:
     if isinstance(archive, FileArchive):
         root = Path(archive.path)
-        files_below = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-        return {f"{prefix}{path.relative_to(root).as_posix()}": path.read_bytes() for path in files_below}
+        files_below = (
+            path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+        )
+        return {
+            f"{prefix}{path.relative_to(root).as_posix()}": path.read_bytes()
+            for path in files_below
+        }
     if isinstance(archive, AssetArchive):
         files: dict[str, bytes] = {}
         for name, item in archive.assets.items():
             is_archive = isinstance(item, Archive)
-            files |= _files(item, f"{prefix}{name}/") if is_archive else {f"{prefix}{name}": asset_bytes(item)}
+            files |= (
+                _files(item, f"{prefix}{name}/")
+                if is_archive
+                else {f"{prefix}{name}": asset_bytes(item)}
+            )
         return files
     raise TypeError(f"{type(archive).__name__} is not a local archive")
 
@@ -154,7 +193,10 @@ def asset_bytes(asset: Any) -> bytes:
 def mark_secrets(outputs: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Wrap the outputs in `names` as secrets, in the wire format of the engine."""
     secret = set(names)
-    return {key: {SIGNATURE: SECRET, "value": value} if key in secret else value for key, value in outputs.items()}
+    return {
+        key: {SIGNATURE: SECRET, "value": value} if key in secret else value
+        for key, value in outputs.items()
+    }
 
 
 def path_steps(path: str) -> list[str]:

@@ -12,7 +12,9 @@ from gatehouse_policies.errors import CheckError
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads YAML like the Pulumi CLI: dates, `yes`, `no`, `on` and `off` are strings, and a key can be set once only."""
+    """Reads YAML like the Pulumi CLI: dates, `yes`, `no`, `on` and `off` are strings, and a key can
+    be set once only.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys: set[tuple[str, str]] = set()
@@ -26,10 +28,16 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("timestamp", "bool")]
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag.rpartition(":")[2] not in ("timestamp", "bool")
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
+)
 # The fix for messages of the YAML parser, found by a part of the message.
 _YAML_FIXES = {
     r"'\t'": "Indent with spaces instead of tabs.",
@@ -49,7 +57,9 @@ def read_mapping(file: Path, name: str = "") -> dict[str, Any]:
     try:
         document = yaml.load(file.read_text(encoding="utf-8-sig"), _Loader)  # noqa: S506  (a SafeLoader)
     except UnicodeDecodeError as exc:
-        raise CheckError(f"{name} is not UTF-8 text. Save the file with the encoding UTF-8.") from exc
+        raise CheckError(
+            f"{name} is not UTF-8 text. Save the file with the encoding UTF-8."
+        ) from exc
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         place = f"{name}:{mark.line + 1}" if mark is not None else name
@@ -64,7 +74,9 @@ def read_mapping(file: Path, name: str = "") -> dict[str, Any]:
 
 
 def read_stack_file(file: Path, name: str = "") -> dict[str, Any]:
-    """Read a stack file. Raises CheckError also for a misspelt key, which the Pulumi CLI ignores."""
+    """Read a stack file. Raises CheckError also for a misspelt key, which the Pulumi CLI
+    ignores.
+    """
     document = read_mapping(file, name)
     _check_keys(document, name or file.name)
     return document

@@ -9,21 +9,32 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gatehouse_policies import catalogue
-from gatehouse_policies.engine.meta_policies import BROKEN, EXEMPTION_USED, UNDECIDED, UNDECIDED_ALLOWED
+from gatehouse_policies.engine.meta_policies import (
+    BROKEN,
+    EXEMPTION_USED,
+    UNDECIDED,
+    UNDECIDED_ALLOWED,
+)
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, Rule
 
 Outcome = Literal["violation", "undecided", "broken", "exempted", "unused"]
 
 _UNDECIDED_MESSAGE = re.compile(
-    r"^(?P<rules>\S+(?:, \S+)*) could not be decided for (?P<urn>.+?): (?P<path>.+?) is unknown(?P<reason>, .*)?$", re.DOTALL
+    (
+        r"^(?P<rules>\S+(?:, \S+)*) could not be decided for (?P<urn>.+?): (?P<path>.+?) is "
+        r"unknown(?P<reason>, .*)?$"
+    ),
+    re.DOTALL,
 )
 _ACCEPTED = ", which is accepted"
 _PROPERTY = re.compile(r"could not be decided: (?P<path>.+?) is unknown")
 _EXEMPTED_MESSAGE = re.compile(r"^(?P<rule>\S+) is exempted for (?P<urn>\S+) until ", re.DOTALL)
 _BROKEN_MESSAGE = re.compile(r"^rule (?P<rule>\S+) raised ")
-# Control characters, which XML cannot represent, and characters that change the text direction in a terminal. Names in a program
-# are untrusted.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+# Control characters, which XML cannot represent, and characters that change the text direction in a
+# terminal. Names in a program are untrusted.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 _TYPES_MAX = 3
 _SEVERITY_RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _OUTCOME_RANK = {"violation": 0, "broken": 0, "undecided": 1, "unused": 2, "exempted": 3}
@@ -89,13 +100,22 @@ class Run:
 
 
 def from_diagnostic(
-    *, pack: str, policy: str, message: str, level: str, urn: str, passes: Iterable[str] = (), source: str = "", title: str = ""
+    *,
+    pack: str,
+    policy: str,
+    message: str,
+    level: str,
+    urn: str,
+    passes: Iterable[str] = (),
+    source: str = "",
+    title: str = "",
 ) -> list[Finding]:
-    """Converts a diagnostic from a pack. A diagnostic about an unknown property becomes one finding for each rule that needs the
-    property.
+    """Converts a diagnostic from a pack. A diagnostic about an unknown property becomes one finding
+    for each rule that needs the property.
 
     pack: name or folder of the pack.
-    policy, message, urn: fields of the diagnostic. The policy's description, which the SDK adds to the message, is removed.
+    policy, message, urn: fields of the diagnostic. The policy's description, which the SDK adds to
+        the message, is removed.
     level: "advisory" or "mandatory".
     title: title of a policy that is not in the catalogue.
     """
@@ -105,7 +125,9 @@ def from_diagnostic(
     defect, _, fix = text.partition(". Fix: ")
     outcome: Outcome = "violation"
     rules = [policy]
-    if policy in (UNDECIDED.id, UNDECIDED_ALLOWED.id) and (match := _UNDECIDED_MESSAGE.match(defect)):
+    if policy in (UNDECIDED.id, UNDECIDED_ALLOWED.id) and (
+        match := _UNDECIDED_MESSAGE.match(defect)
+    ):
         outcome, rules, urn = "undecided", match["rules"].split(", "), match["urn"]
         defect = f"could not be decided: {match['path']} is unknown{match['reason'] or ''}"
     elif policy == BROKEN.id and (match := _BROKEN_MESSAGE.match(defect)):
@@ -135,8 +157,8 @@ def from_diagnostic(
 def still_undecided(finding: Finding, levels: Mapping[str, str]) -> Finding:
     """The finding of a run with known outputs, in which no unknown property is accepted.
 
-    A property that is unknown in this run comes from another stack, another provider or an encrypted value, so no other run
-    decides the rule.
+    A property that is unknown in this run comes from another stack, another provider or an
+    encrypted value, so no other run decides the rule.
 
     levels: the level of each rule of the pack.
     """
@@ -144,7 +166,12 @@ def still_undecided(finding: Finding, levels: Mapping[str, str]) -> Finding:
         return finding
     control = catalogue.find(finding.rule)
     match = _PROPERTY.match(finding.message)
-    if isinstance(control, Rule) and control.decided_by_name and match and re.match(control.decided_by_name, match["path"]):
+    if (
+        isinstance(control, Rule)
+        and control.decided_by_name
+        and match
+        and re.match(control.decided_by_name, match["path"])
+    ):
         return replace(
             finding,
             outcome="violation",
@@ -154,7 +181,12 @@ def still_undecided(finding: Finding, levels: Mapping[str, str]) -> Finding:
         )
     message, accepted, _ = finding.message.partition(_ACCEPTED)
     return (
-        replace(finding, level=levels.get(UNDECIDED.id, finding.level), message=message, remedy=UNDECIDED.remedy)
+        replace(
+            finding,
+            level=levels.get(UNDECIDED.id, finding.level),
+            message=message,
+            remedy=UNDECIDED.remedy,
+        )
         if accepted
         else finding
     )
@@ -163,20 +195,30 @@ def still_undecided(finding: Finding, levels: Mapping[str, str]) -> Finding:
 def merge(findings: Iterable[Finding]) -> list[Finding]:
     """Merges equal findings of several runs (outputs unknown, outputs known), sorted by severity.
 
-    An undecided result is dropped if another run found a violation of the same rule by the same resource. An accepted unknown
-    property is dropped if it is also unknown with known outputs.
+    An undecided result is dropped if another run found a violation of the same rule by the same
+    resource. An accepted unknown property is dropped if it is also unknown with known outputs.
     """
     merged: dict[tuple[str, str, str, str, str], Finding] = {}
     for finding in findings:
-        key = (finding.pack, finding.rule, finding.urn, finding.outcome, finding.message.partition(_ACCEPTED)[0])
+        key = (
+            finding.pack,
+            finding.rule,
+            finding.urn,
+            finding.outcome,
+            finding.message.partition(_ACCEPTED)[0],
+        )
         first = merged.get(key, finding)
         if _ACCEPTED in first.message and _ACCEPTED not in finding.message:
             first = replace(finding, passes=first.passes)
         passes = tuple(dict.fromkeys((*first.passes, *finding.passes)))
         merged[key] = replace(first, passes=passes, source=first.source or finding.source)
-    violated = {(finding.rule, finding.urn) for finding in merged.values() if finding.outcome == "violation"}
+    violated = {
+        (finding.rule, finding.urn) for finding in merged.values() if finding.outcome == "violation"
+    }
     remaining = [
-        finding for finding in merged.values() if finding.outcome != "undecided" or (finding.rule, finding.urn) not in violated
+        finding
+        for finding in merged.values()
+        if finding.outcome != "undecided" or (finding.rule, finding.urn) not in violated
     ]
     return sorted(remaining, key=_rank)
 
@@ -195,11 +237,15 @@ def by_resource(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
 
 
 def grouped(findings: Sequence[Finding]) -> list[tuple[Finding, list[str]]]:
-    """The findings of a resource with their rules. Rules that are undecided for the same reason share an entry."""
+    """The findings of a resource with their rules. Rules that are undecided for the same reason
+    share an entry.
+    """
     entries: dict[tuple[str, ...], tuple[Finding, list[str]]] = {}
     for finding in findings:
         rule = "" if finding.outcome == "undecided" else finding.rule
-        entries.setdefault((finding.outcome, finding.level, finding.message, rule), (finding, []))[1].append(finding.rule)
+        entries.setdefault((finding.outcome, finding.level, finding.message, rule), (finding, []))[
+            1
+        ].append(finding.rule)
     return list(entries.values())
 
 
@@ -209,15 +255,23 @@ def resource_name(urn: str) -> str:
 
 
 def summary(findings: Sequence[Finding], run: Run) -> str:
-    """One line with the number of rules, resources and findings, and what the rules did not evaluate."""
-    rules = catalogue.enabled(run.environment) if run.environment in ENVIRONMENTS else catalogue.RULES
+    """One line with the number of rules, resources and findings, and what the rules did not
+    evaluate.
+    """
+    rules = (
+        catalogue.enabled(run.environment) if run.environment in ENVIRONMENTS else catalogue.RULES
+    )
     duration = f" in {run.seconds:.1f} s" if run.seconds else ""
     audit = ", exemptions ignored" if run.audit else ""
     audit += f", {run.configuration}" if run.configuration else ""
-    invented = f"; fake results of provider functions: {', '.join(run.invented)}" if run.invented else ""
+    invented = (
+        f"; fake results of provider functions: {', '.join(run.invented)}" if run.invented else ""
+    )
     unknown = f"; unknown configuration: {', '.join(run.unknown)}" if run.unknown else ""
     scope = f"{len(rules)} rules on {run.resources} resources{audit}{duration}"
-    return f"{run.environment}: {scope}: {_counts(findings)}{_without_rules(run)}{invented}{unknown}"
+    return (
+        f"{run.environment}: {scope}: {_counts(findings)}{_without_rules(run)}{invented}{unknown}"
+    )
 
 
 def _without_rules(run: Run) -> str:
@@ -225,7 +279,9 @@ def _without_rules(run: Run) -> str:
     if not types:
         return ""
     hidden = len(types) - _TYPES_MAX
-    listed = ", ".join(types[:_TYPES_MAX]) + (f" and {count(hidden, 'other type')}" if hidden > 0 else "")
+    listed = ", ".join(types[:_TYPES_MAX]) + (
+        f" and {count(hidden, 'other type')}" if hidden > 0 else ""
+    )
     return f"; no rule for {count(sum(run.without_rules.values()), 'resource')} ({listed})"
 
 
@@ -242,7 +298,9 @@ def _counts(findings: Sequence[Finding]) -> str:
         "exempted": sum(finding.outcome == "exempted" for finding in others),
     }
     violations = count(len(findings) - len(others), "violation")
-    return ", ".join([violations, *(f"{number} {name}" for name, number in numbers.items() if number)])
+    return ", ".join(
+        [violations, *(f"{number} {name}" for name, number in numbers.items() if number)]
+    )
 
 
 def _rank(finding: Finding) -> tuple[bool, int, int, str, str]:

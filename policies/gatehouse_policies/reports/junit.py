@@ -1,7 +1,8 @@
-"""Findings as JUnit XML, with one suite per pack and one test case per rule. A rule fails if it blocks the deployment.
+"""Findings as JUnit XML, with one suite per pack and one test case per rule. A rule fails if it
+blocks the deployment.
 
-The time of the document is the time of the check in seconds, and the time of a suite is the time in which the pack evaluated the
-resources."""
+The time of the document is the time of the check in seconds, and the time of a suite is the time in
+which the pack evaluated the resources."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,44 +18,62 @@ def junit(findings: Sequence[Finding], run: Run) -> str:
     """The XML document. Suites for other packs contain only the rules with findings."""
     root = ElementTree.Element("testsuites", name="gatehouse", time=f"{run.seconds:.3f}")
     suites: dict[str, Sequence[Control]] = {
-        name: [*catalogue.of_pack(folder), *META_POLICIES] for folder, name in catalogue.PACKS.items()
+        name: [*catalogue.of_pack(folder), *META_POLICIES]
+        for folder, name in catalogue.PACKS.items()
     }
     suites |= {finding.pack: [] for finding in findings if finding.pack not in suites}
     for name, policies in suites.items():
-        _add_suite(root, name, policies, [finding for finding in findings if finding.pack == name], run)
+        _add_suite(
+            root, name, policies, [finding for finding in findings if finding.pack == name], run
+        )
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _add_suite(root: Any, name: str, policies: Sequence[Control], findings: Sequence[Finding], run: Run) -> None:
+def _add_suite(
+    root: Any, name: str, policies: Sequence[Control], findings: Sequence[Finding], run: Run
+) -> None:
     cases = {policy.id: f"{policy.id} {policy.title}" for policy in policies}
     cases |= {
-        finding.rule: finding.rule if finding.title == finding.rule else f"{finding.rule} {finding.title}"
+        finding.rule: finding.rule
+        if finding.title == finding.rule
+        else f"{finding.rule} {finding.title}"
         for finding in findings
         if finding.rule not in cases
     }
-    disabled = {policy.id for policy in policies if policy.levels.get(run.environment) is Level.DISABLED}
+    disabled = {
+        policy.id for policy in policies if policy.levels.get(run.environment) is Level.DISABLED
+    }
     suite = ElementTree.SubElement(root, "testsuite", name=name, tests=str(len(cases)), errors="0")
     # A pack evaluates all rules on a resource together, so a test case has no time of its own.
     suite.set("time", f"{run.pack_seconds.get(name, 0.0):.3f}")
     failures = skipped = 0
     for rule, title in cases.items():
-        case = ElementTree.SubElement(suite, "testcase", classname=f"{name}.{run.environment}", name=title)
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=f"{name}.{run.environment}", name=title
+        )
         of_rule = [finding for finding in findings if finding.rule == rule]
         if blocking := [finding for finding in of_rule if finding.blocks]:
             failures += 1
             message = count(len(blocking), "violation")
-            failure = ElementTree.SubElement(case, "failure", type=blocking[0].severity, message=message)
+            failure = ElementTree.SubElement(
+                case, "failure", type=blocking[0].severity, message=message
+            )
             failure.text = "\n".join(_line(finding) for finding in blocking)
         elif rule in disabled:
             skipped += 1
             ElementTree.SubElement(case, "skipped", message=f"disabled in {run.environment}")
         if others := [finding for finding in of_rule if not finding.blocks]:
-            ElementTree.SubElement(case, "system-out").text = "\n".join(_line(finding) for finding in others)
+            ElementTree.SubElement(case, "system-out").text = "\n".join(
+                _line(finding) for finding in others
+            )
     suite.set("failures", str(failures))
     suite.set("skipped", str(skipped))
 
 
 def _line(finding: Finding) -> str:
     source = f" ({finding.source})" if finding.source else ""
-    return f"{finding.outcome}: {finding.urn or 'stack'}{source}: {finding.message}. Fix: {finding.remedy}"
+    return (
+        f"{finding.outcome}: {finding.urn or 'stack'}{source}: {finding.message}. Fix: "
+        f"{finding.remedy}"
+    )

@@ -1,9 +1,19 @@
-"""Findings as Markdown for a pull request comment or a job summary. The page has a summary line and one table per resource."""
+"""Findings as Markdown for a pull request comment or a job summary. The page has a summary line and
+one table per resource.
+"""
 
 from collections.abc import Sequence
 
 from gatehouse_policies import catalogue
-from gatehouse_policies.reports.findings import Finding, Run, by_resource, count, grouped, resource_name, summary
+from gatehouse_policies.reports.findings import (
+    Finding,
+    Run,
+    by_resource,
+    count,
+    grouped,
+    resource_name,
+    summary,
+)
 
 COMMENT_CHARS_MAX = 50_000
 """Characters after which no resource is added. GitHub accepts 65,536 characters in a comment."""
@@ -12,22 +22,33 @@ COMMENT_CHARS_MAX = 50_000
 def markdown(findings: Sequence[Finding], run: Run) -> str:
     """The Markdown page. Resources for which a comment has no space are counted in the last line.
 
-    The first line identifies the comment of this program and stack, so that a later run can replace the comment.
+    The first line identifies the comment of this program and stack, so that a later run can replace
+    the comment.
     """
     lines = [f"<!-- gatehouse-policies {run.root or '.'} {run.stack or run.environment} -->"]
     lines += [f"# Policy check: {run.environment}", "", f"{summary(findings, run)}.", ""]
     groups = by_resource(findings)
     for number, (urn, group) in enumerate(groups.items()):
         if sum(len(line) + 1 for line in lines) > COMMENT_CHARS_MAX:
-            lines.append(f"{count(len(groups) - number, 'other resource')} with findings: see the other reports.")
+            lines.append(
+                f"{count(len(groups) - number, 'other resource')} with findings: see the other "
+                f"reports."
+            )
             break
         source = f" · `{group[0].source}`" if group[0].source else ""
-        lines += [f"## {_cell(resource_name(urn))}", "", f"`{group[0].resource_type or 'stack'}`{source}", ""]
+        lines += [
+            f"## {_cell(resource_name(urn))}",
+            "",
+            f"`{group[0].resource_type or 'stack'}`{source}",
+            "",
+        ]
         lines += ["| level | rule | message | fix |", "| --- | --- | --- | --- |"]
         for finding, rules in grouped(group):
             label = finding.level if finding.outcome == "violation" else finding.outcome
             links = ", ".join(_link(rule) for rule in rules)
-            lines.append(f"| {label} | {links} | {_cell(finding.message)} | {_cell(finding.remedy)} |")
+            lines.append(
+                f"| {label} | {links} | {_cell(finding.message)} | {_cell(finding.remedy)} |"
+            )
         lines.append("")
     return "\n".join(lines)
 

@@ -14,7 +14,8 @@ from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Control, Level
 from gatehouse_policies.reports.findings import Finding, Run, exit_code
 
-# GitHub code scanning sorts by this number: https://docs.github.com/en/code-security (SARIF support for code scanning)
+# GitHub code scanning sorts by this number: https://docs.github.com/en/code-security (SARIF support
+# for code scanning)
 _SECURITY_SEVERITY = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}
 # Maximum number of tags per rule that GitHub accepts (same page).
 _TAGS_MAX = 20
@@ -24,21 +25,34 @@ _ROOT = "%SRCROOT%"
 
 
 def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
-    """One SARIF run with all rules of the catalogue. Each result has a file and a line, as code scanning requires.
+    """One SARIF run with all rules of the catalogue. Each result has a file and a line, as code
+    scanning requires.
 
-    Code scanning opens an alert for each result, including suppressed ones. Exempted findings are therefore notifications of the
-    run. If the run has too many results, the least severe are omitted and counted in a notification.
+    Code scanning opens an alert for each result, including suppressed ones. Exempted findings are
+    therefore notifications of the run. If the run has too many results, the least severe are
+    omitted and counted in a notification.
 
-    A resource without a source line, such as a default provider, is reported on the first line of `run.file`.
+    A resource without a source line, such as a default provider, is reported on the first line of
+    `run.file`.
     """
     policies: list[Control] = [*catalogue.RULES, *META_POLICIES]
-    other_rules = {finding.rule: finding for finding in reversed(findings) if catalogue.find(finding.rule) is None}
+    other_rules = {
+        finding.rule: finding
+        for finding in reversed(findings)
+        if catalogue.find(finding.rule) is None
+    }
     exempted = [finding for finding in findings if finding.outcome == "exempted"]
     results = [finding for finding in findings if finding.outcome != "exempted"]
     notes = [finding.message for finding in exempted]
     if len(results) > RESULTS_MAX:
-        notes.append(f"{len(results) - RESULTS_MAX} results are omitted: code scanning accepts {RESULTS_MAX} results per run.")
-    index = {id: position for position, id in enumerate([*(policy.id for policy in policies), *other_rules])}
+        notes.append(
+            f"{len(results) - RESULTS_MAX} results are omitted: code scanning accepts "
+            f"{RESULTS_MAX} results per run."
+        )
+    index = {
+        id: position
+        for position, id in enumerate([*(policy.id for policy in policies), *other_rules])
+    }
     environment = run.environment if run.environment in ENVIRONMENTS else "prod"
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -49,19 +63,27 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
                     "driver": {
                         "name": "gatehouse",
                         "semanticVersion": "0.1.0",
-                        "rules": [*(_rule(policy, environment) for policy in policies), *map(_other_rule, other_rules.values())],
+                        "rules": [
+                            *(_rule(policy, environment) for policy in policies),
+                            *map(_other_rule, other_rules.values()),
+                        ],
                     }
                 },
-                # A run replaces earlier results with the same ID, so the ID contains the environment.
+                # A run replaces earlier results with the same ID, so the ID contains the
+                # environment.
                 "automationDetails": {"id": f"policies/{run.root or '.'}/{run.environment}/"},
                 "invocations": [
                     {
                         "executionSuccessful": True,
                         "exitCode": exit_code(findings),
-                        "toolExecutionNotifications": [{"level": "note", "message": {"text": text}} for text in notes],
+                        "toolExecutionNotifications": [
+                            {"level": "note", "message": {"text": text}} for text in notes
+                        ],
                     }
                 ],
-                "originalUriBaseIds": {_ROOT: {"description": {"text": "Top folder of the repository."}}},
+                "originalUriBaseIds": {
+                    _ROOT: {"description": {"text": "Top folder of the repository."}}
+                },
                 "columnKind": "utf16CodeUnits",
                 "results": [_result(finding, index, run) for finding in results[:RESULTS_MAX]],
             }
@@ -104,13 +126,22 @@ def _result(finding: Finding, index: dict[str, int], run: Run) -> dict[str, Any]
         "ruleIndex": index[finding.rule],
         "kind": "open" if is_open else "fail",
         "level": level,
-        "message": {"text": f"{finding.message}. Fix: {finding.remedy}" if finding.remedy else finding.message},
-        # Code scanning identifies an alert by this fingerprint. Its default, a hash of the line, is not unique.
+        "message": {
+            "text": f"{finding.message}. Fix: {finding.remedy}"
+            if finding.remedy
+            else finding.message
+        },
+        # Code scanning identifies an alert by this fingerprint. Its default, a hash of the line, is
+        # not unique.
         "partialFingerprints": {
             "primaryLocationLineHash": f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}:1",
             "ruleAndResource/v1": identity,
         },
-        "properties": {"pack": finding.pack, "outcome": finding.outcome, "passes": list(finding.passes)},
+        "properties": {
+            "pack": finding.pack,
+            "outcome": finding.outcome,
+            "passes": list(finding.passes),
+        },
         "locations": [_location(finding, run)],
     }
 
@@ -118,7 +149,9 @@ def _result(finding: Finding, index: dict[str, int], run: Run) -> dict[str, Any]
 def _location(finding: Finding, run: Run) -> dict[str, Any]:
     file, _, line = finding.source.rpartition(":")
     known = bool(file) and line.isdigit() and int(line) > 0
-    path = posixpath.normpath(posixpath.join(run.root, (file if known else run.file).replace("\\", "/")))
+    path = posixpath.normpath(
+        posixpath.join(run.root, (file if known else run.file).replace("\\", "/"))
+    )
     location: dict[str, Any] = {
         "physicalLocation": {
             "artifactLocation": {"uri": quote(path), "uriBaseId": _ROOT},

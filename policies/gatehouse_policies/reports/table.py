@@ -11,18 +11,38 @@ from rich.rule import Rule as Line
 from rich.table import Table
 from rich.text import Text
 
-from gatehouse_policies.reports.findings import Finding, Run, by_resource, exit_code, grouped, resource_name, summary
+from gatehouse_policies.reports.findings import (
+    Finding,
+    Run,
+    by_resource,
+    exit_code,
+    grouped,
+    resource_name,
+    summary,
+)
 
 WIDTH = 100
 """Number of columns of a table in a file."""
 
-_SEVERITY_STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "dim"}
-_OUTCOME_STYLES = {"broken": "bold white on red", "undecided": "magenta", "exempted": "cyan", "unused": "yellow"}
+_SEVERITY_STYLES = {
+    "critical": "bold white on red",
+    "high": "bold red",
+    "medium": "yellow",
+    "low": "dim",
+}
+_OUTCOME_STYLES = {
+    "broken": "bold white on red",
+    "undecided": "magenta",
+    "exempted": "cyan",
+    "unused": "yellow",
+}
 _NAMES_MAX = 3
 
 
 def table(findings: Sequence[Finding], run: Run) -> Group:
-    """A rich renderable: one block per resource, or per group of resources with the same findings, then the summary."""
+    """A rich renderable: one block per resource, or per group of resources with the same findings,
+    then the summary.
+    """
     blocks: list[Any] = []
     for names, group in _groups(findings):
         blocks += [_head(names, group[0]), Padding(_rows(group), (0, 0, 1, 1))]
@@ -41,7 +61,9 @@ def text(findings: Sequence[Finding], run: Run, width: int = WIDTH) -> str:
 
 
 def _groups(findings: Sequence[Finding]) -> Iterator[tuple[list[str], list[Finding]]]:
-    """Groups of resources with the same type, source line and findings: the resource names and the findings of each group."""
+    """Groups of resources with the same type, source line and findings: the resource names and the
+    findings of each group.
+    """
     groups: dict[tuple[Any, ...], tuple[list[str], list[Finding]]] = {}
     for urn, group in by_resource(findings).items():
         content = frozenset(replace(finding, urn="", passes=()) for finding in group)
@@ -80,7 +102,9 @@ def _rows(group: Sequence[Finding]) -> Table:
 
 
 def _merged(group: Sequence[Finding]) -> list[tuple[Finding, list[str], list[str]]]:
-    """Like `grouped`, but merges findings that differ only in their message. Each entry: finding, rules, messages."""
+    """Like `grouped`, but merges findings that differ only in their message. Each entry: finding,
+    rules, messages.
+    """
     rows: dict[tuple[Any, ...], tuple[Finding, list[str], list[str]]] = {}
     for finding, rules in grouped(group):
         key = (*rules, finding.outcome, finding.level, finding.remedy)
@@ -91,7 +115,11 @@ def _merged(group: Sequence[Finding]) -> list[tuple[Finding, list[str], list[str
 def _class(token: str) -> str:
     """Class name in a program: aws.s3.Bucket for `aws:s3/bucket:Bucket`."""
     parts = token.split(":")
-    return f"aws.{parts[1].partition('/')[0]}.{parts[2]}" if parts[0] == "aws" and len(parts) == 3 else token
+    return (
+        f"aws.{parts[1].partition('/')[0]}.{parts[2]}"
+        if parts[0] == "aws" and len(parts) == 3
+        else token
+    )
 
 
 def _mark(finding: Finding) -> Text:
@@ -110,7 +138,11 @@ def _label(finding: Finding) -> Text:
 def _legend(findings: Sequence[Finding]) -> list[Text]:
     """A legend for the marks in the table."""
     severities = Counter(finding.severity for finding in findings if finding.blocks)
-    blocking = ", ".join(f"{severities[severity]} {severity}" for severity in _SEVERITY_STYLES if severities[severity])
+    blocking = ", ".join(
+        f"{severities[severity]} {severity}"
+        for severity in _SEVERITY_STYLES
+        if severities[severity]
+    )
     outcomes = {finding.outcome for finding in findings if not finding.blocks}
     marks = (
         ("✗", f"blocks the deployment: {blocking}", bool(severities)),

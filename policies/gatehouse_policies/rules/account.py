@@ -1,8 +1,9 @@
 """Rules for the AWS account: public access block, security services and cost monitoring.
 
-An account needs these resources only once. If another stack manages them, the output `accountGuards` names that stack as
-"project/stack", and the resources are evaluated when that stack is checked. If they are managed outside Pulumi, such as by AWS
-Control Tower, the output is "external".
+An account needs these resources only once. If another stack manages them, the output
+`accountGuards` names that stack as "project/stack", and the resources are evaluated when that stack
+is checked. If they are managed outside Pulumi, such as by AWS Control Tower, the output is
+"external".
 """
 
 from functools import partial
@@ -17,7 +18,9 @@ _account_rule = partial(stack_rule, types=_STACKS)
 
 
 def guards_are_external(root: Resource) -> bool:
-    """True if the output names another stack or "external". The name of the stack itself does not count."""
+    """True if the output names another stack or "external". The name of the stack itself does not
+    count.
+    """
     stack, project, *_ = root.urn.removeprefix("urn:pulumi:").split("::")
     return root.props.text(GUARDS_OUTPUT) not in ("", f"{project}/{stack}")
 
@@ -25,9 +28,13 @@ def guards_are_external(root: Resource) -> bool:
 @_account_rule(
     "GH-S3-002",
     title="S3 Block Public Access is enabled for the account",
-    rationale="The account setting applies to every bucket, including buckets that are created outside this program.",
+    rationale=(
+        "The account setting applies to every bucket, including buckets that are created "
+        "outside this program."
+    ),
     remedy=(
-        "add an aws.s3.AccountPublicAccessBlock with all four settings True, or set the stack output "
+        "add an aws.s3.AccountPublicAccessBlock with all four settings True, or set the stack "
+        "output "
         f'{GUARDS_OUTPUT} to the stack that manages it, or to "external"'
     ),
     severity=Severity.HIGH,
@@ -58,13 +65,19 @@ _BASELINE = {
 @_account_rule(
     "GH-ACC-001",
     title="AWS Config, GuardDuty, Security Hub and IAM Access Analyzer are enabled",
-    rationale="These services detect activity outside the program, such as manual changes and intrusions.",
-    remedy=f'add the resource, or set the stack output {GUARDS_OUTPUT} to the stack that manages it, or to "external"',
+    rationale=(
+        "These services detect activity outside the program, such as manual changes and intrusions."
+    ),
+    remedy=(
+        f"add the resource, or set the stack output {GUARDS_OUTPUT} to the stack that "
+        f'manages it, or to "external"'
+    ),
     severity=Severity.HIGH,
     levels=levels("-", "A", "M"),
     upstream=(
         "Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1 CKV_AWS_106 "
-        "config_recorder_all_regions_enabled guardduty_is_enabled securityhub_enabled accessanalyzer_enabled"
+        "config_recorder_all_regions_enabled guardduty_is_enabled securityhub_enabled "
+        "accessanalyzer_enabled"
     ),
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/fsbp-standard.html",
 )
@@ -85,8 +98,14 @@ def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
 @stack_rule(
     "GH-ACC-002",
     title="AWS Config recorders are started and record all supported resource types",
-    rationale="AWS Config does not record or evaluate changes of other resource types, or while the recorder is stopped.",
-    remedy="remove recordingGroup.allSupported=False and resourceTypes, and add an aws.cfg.RecorderStatus with isEnabled=True",
+    rationale=(
+        "AWS Config does not record or evaluate changes of other resource types, or "
+        "while the recorder is stopped."
+    ),
+    remedy=(
+        "remove recordingGroup.allSupported=False and resourceTypes, and add an "
+        "aws.cfg.RecorderStatus with isEnabled=True"
+    ),
     types=aws("cfg.Recorder"),
     upstream="Config.1 4.3 CKV2_AWS_45",
     url="https://docs.aws.amazon.com/config/latest/developerguide/select-resources.html",
@@ -95,7 +114,9 @@ def recorder_is_complete(recorder: Resource, stack: Stack) -> CheckResults:
     group = recorder.props.block("recordingGroup")
     strategies = {block.text("useOnly") for block in group.blocks("recordingStrategies")}
     if not group.flag("allSupported", True) and "EXCLUSION_BY_RESOURCE_TYPES" not in strategies:
-        yield "recordingGroup.allSupported is false, so only the types in resourceTypes are recorded"
+        yield (
+            "recordingGroup.allSupported is false, so only the types in resourceTypes are recorded"
+        )
     statuses = stack.referencing(recorder, aws("cfg.RecorderStatus"), "name")
     if not any(status.props.flag("isEnabled") for status in statuses):
         yield "no RecorderStatus starts the recorder"
@@ -104,7 +125,10 @@ def recorder_is_complete(recorder: Resource, stack: Stack) -> CheckResults:
 @_account_rule(
     "GH-COST-001",
     title="Budgets notify people of actual and forecasted cost",
-    rationale="Unexpected costs are often the first sign of a defect or an attack. Forecasts report them in advance.",
+    rationale=(
+        "Unexpected costs are often the first sign of a defect or an attack. Forecasts "
+        "report them in advance."
+    ),
     remedy="add an aws.budgets.Budget that notifies subscribers of ACTUAL and FORECASTED cost",
     severity=Severity.LOW,
     pack="resilience",
@@ -116,11 +140,18 @@ def costs_are_monitored(root: Resource, stack: Stack) -> CheckResults:
     notified = set()
     for budget in stack.of_type(aws("budgets.Budget")):
         for notification in budget.props.blocks("notifications"):
-            if notification.has("subscriberEmailAddresses") or notification.has("subscriberSnsTopicArns"):
+            if notification.has("subscriberEmailAddresses") or notification.has(
+                "subscriberSnsTopicArns"
+            ):
                 notified.add(notification.text("notificationType"))
     for kind in ("ACTUAL", "FORECASTED"):
         if kind not in notified:
             yield f"no budget notifies subscribers of {kind} cost"
     for monitor in stack.of_type(aws("costexplorer.AnomalyMonitor")):
-        if not stack.referencing(monitor, aws("costexplorer.AnomalySubscription"), "monitorArnLists"):
-            yield f"the AnomalyMonitor {monitor.name} has no AnomalySubscription, so nobody is notified"
+        if not stack.referencing(
+            monitor, aws("costexplorer.AnomalySubscription"), "monitorArnLists"
+        ):
+            yield (
+                f"the AnomalyMonitor {monitor.name} has no AnomalySubscription, so nobody is "
+                f"notified"
+            )

@@ -11,23 +11,37 @@ _WEAK_KEYS = ("RSA_1024",)
 @resource_rule(
     "GH-ACM-001",
     title="ACM certificates use DNS validation, strong keys and no wildcards",
-    rationale="DNS-validated certificates renew automatically. A stolen wildcard certificate is valid for all hosts in a domain.",
-    remedy='set validationMethod="DNS" and keyAlgorithm="EC_prime256v1", leave transparency logging on, and list each host name',
+    rationale=(
+        "DNS-validated certificates renew automatically. A stolen wildcard certificate "
+        "is valid for all hosts in a domain."
+    ),
+    remedy=(
+        'set validationMethod="DNS" and keyAlgorithm="EC_prime256v1", leave transparency '
+        "logging on, and list each host name"
+    ),
     types=aws("acm.Certificate"),
     settings={"wildcards_allowed": {"dev": 1, "staging": 1, "prod": 0}},
     upstream=(
-        "ACM.2 CKV_AWS_234 CKV2_AWS_71 acm_certificates_with_secure_key_algorithms acm_certificates_transparency_logs_enabled"
+        "ACM.2 CKV_AWS_234 CKV2_AWS_71 acm_certificates_with_secure_key_algorithms "
+        "acm_certificates_transparency_logs_enabled"
     ),
     url=f"{_GUIDE}/dns-validation.html",
 )
 def certificate_is_secure(certificate: Resource) -> CheckResults:
     props = certificate.props
     imported = props.has("privateKey") or props.has("certificateBody")
-    if not imported and not props.has("certificateAuthorityArn") and props.text("validationMethod") != "DNS":
+    if (
+        not imported
+        and not props.has("certificateAuthorityArn")
+        and props.text("validationMethod") != "DNS"
+    ):
         yield "validationMethod is not DNS"
     if props.text("keyAlgorithm", "RSA_2048") in _WEAK_KEYS:
         yield "keyAlgorithm is weaker than RSA_2048"
-    if props.block("options").text("certificateTransparencyLoggingPreference", "ENABLED") != "ENABLED":
+    if (
+        props.block("options").text("certificateTransparencyLoggingPreference", "ENABLED")
+        != "ENABLED"
+    ):
         yield "options.certificateTransparencyLoggingPreference is not ENABLED"
     hosts = [props.text("domainName"), *props.texts("subjectAlternativeNames")]
     if not certificate.settings["wildcards_allowed"] and any("*" in host for host in hosts):

@@ -6,7 +6,15 @@ from functools import partial
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_one_of, is_true
-from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    SetInput,
+    Severity,
+    Violation,
+    levels,
+    resource_rule,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application"
 _balancer_rule = partial(resource_rule, types=aws("lb.LoadBalancer"))
@@ -19,10 +27,12 @@ _CONTENT_TYPE = "routingHttpResponseXContentTypeOptionsHeaderValue"
 _FRAME = "routingHttpResponseXFrameOptionsHeaderValue"
 _SERVER = "routingHttpResponseServerEnabled"
 _YEAR_S = 31_536_000
-_HTTPS_REDIRECT = [{"type": "redirect", "redirect": {"protocol": "HTTPS", "port": "443", "statusCode": "HTTP_301"}}]
+_HTTPS_REDIRECT = [
+    {"type": "redirect", "redirect": {"protocol": "HTTPS", "port": "443", "statusCode": "HTTP_301"}}
+]
 
-# Policies for TLS 1.2 and 1.3 or for 1.3 only, including restricted, FIPS and post-quantum variants, but not the Ext variants,
-# which add older ciphers.
+# Policies for TLS 1.2 and 1.3 or for 1.3 only, including restricted, FIPS and post-quantum
+# variants, but not the Ext variants, which add older ciphers.
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
 _STRONG_POLICY = re.compile(r"ELBSecurityPolicy-TLS13-1-[23](-Res)?(-FIPS)?(-PQ)?-\d{4}-\d{2}")
 
@@ -35,7 +45,10 @@ def _is_application_load_balancer(balancer: Resource) -> bool:
     "GH-ALB-001",
     title="HTTP listeners redirect to HTTPS",
     rationale="A listener that serves HTTP accepts keys and cookies in clear text.",
-    remedy='set every defaultAction of the HTTP listener to a redirect with protocol="HTTPS" and statusCode="HTTP_301"',
+    remedy=(
+        'set every defaultAction of the HTTP listener to a redirect with protocol="HTTPS" '
+        'and statusCode="HTTP_301"'
+    ),
     severity=Severity.HIGH,
     upstream="ELB.1 ELB.18 CKV2_AWS_20 CKV_AWS_2 elbv2_ssl_listeners",
     url=f"{_GUIDE}/create-http-listener.html",
@@ -47,7 +60,10 @@ def http_redirects_to_https(listener: Resource) -> CheckResults:
         return
     actions = listener.props.blocks("defaultActions")
     for action in actions:
-        if action.text("type") != "redirect" or action.block("redirect").text("protocol") != "HTTPS":
+        if (
+            action.text("type") != "redirect"
+            or action.block("redirect").text("protocol") != "HTTPS"
+        ):
             yield f"{action.path} of an HTTP listener does not redirect to HTTPS"
     if not actions:
         yield "the HTTP listener has no default action"
@@ -56,8 +72,14 @@ def http_redirects_to_https(listener: Resource) -> CheckResults:
 @stack_rule(
     "GH-ALB-011",
     title="Rules of HTTP listeners redirect to HTTPS",
-    rationale="A rule takes precedence over the default action. A rule that forwards serves requests in clear text.",
-    remedy='set every action of the rule to a redirect with protocol="HTTPS", or move the rule to the HTTPS listener',
+    rationale=(
+        "A rule takes precedence over the default action. A rule that forwards serves "
+        "requests in clear text."
+    ),
+    remedy=(
+        'set every action of the rule to a redirect with protocol="HTTPS", or move the rule '
+        "to the HTTPS listener"
+    ),
     severity=Severity.HIGH,
     types=aws("lb.ListenerRule"),
     url=f"{_GUIDE}/listener-rules.html",
@@ -67,19 +89,31 @@ def rules_of_http_listeners_redirect(rule: Resource, stack: Stack) -> CheckResul
     if not any(listener.props.text("protocol", "HTTP") == "HTTP" for listener in listeners):
         return
     for action in rule.props.blocks("actions"):
-        if action.text("type") != "redirect" or action.block("redirect").text("protocol") != "HTTPS":
+        if (
+            action.text("type") != "redirect"
+            or action.block("redirect").text("protocol") != "HTTPS"
+        ):
             yield f"{action.path} of a rule of an HTTP listener does not redirect to HTTPS"
 
 
-# Ports of protocols without encryption: FTP, Telnet, SMTP, HTTP, POP3, IMAP, LDAP, MQTT and the alternative ports of HTTP.
+# Ports of protocols without encryption: FTP, Telnet, SMTP, HTTP, POP3, IMAP, LDAP, MQTT and the
+# alternative ports of HTTP.
 _PLAINTEXT_PORTS = ("21", "23", "25", "80", "110", "143", "389", "1883", "8000", "8080")
 
 
 @stack_rule(
     "GH-ALB-012",
-    title="Internet-facing Network Load Balancers do not use TCP listeners for protocols without encryption",
-    rationale="A TCP listener forwards the bytes of the client. On the port of a plaintext protocol, they are unencrypted.",
-    remedy='set protocol="TLS" with a certificate, or use a port of an encrypted protocol, such as 443',
+    title=(
+        "Internet-facing Network Load Balancers do not use TCP listeners for protocols "
+        "without encryption"
+    ),
+    rationale=(
+        "A TCP listener forwards the bytes of the client. On the port of a plaintext "
+        "protocol, they are unencrypted."
+    ),
+    remedy=(
+        'set protocol="TLS" with a certificate, or use a port of an encrypted protocol, such as 443'
+    ),
     severity=Severity.HIGH,
     types=aws("lb.Listener"),
     lists={"ports": _PLAINTEXT_PORTS},
@@ -98,10 +132,15 @@ def tcp_listeners_use_encrypted_protocols(listener: Resource, stack: Stack) -> C
 @_listener_rule(
     "GH-ALB-002",
     title="HTTPS listeners accept TLS 1.2 and 1.3 only",
-    rationale="The provider's default policy, ELBSecurityPolicy-2016-08, accepts TLS 1.0 and weak ciphers.",
+    rationale=(
+        "The provider's default policy, ELBSecurityPolicy-2016-08, accepts TLS 1.0 and "
+        "weak ciphers."
+    ),
     remedy='set sslPolicy="ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"',
     severity=Severity.HIGH,
-    upstream="ELB.17 CKV_AWS_103 CKV2_AWS_74 elbv2_insecure_ssl_ciphers elbv2_listener_pqc_tls_enabled",
+    upstream=(
+        "ELB.17 CKV_AWS_103 CKV2_AWS_74 elbv2_insecure_ssl_ciphers elbv2_listener_pqc_tls_enabled"
+    ),
     url=f"{_GUIDE}/describe-ssl-policies.html",
     remediation=(SetInput("sslPolicy", "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"),),
 )
@@ -127,7 +166,10 @@ invalid_headers_are_dropped = _balancer_rule(
 access_logging_is_enabled = _balancer_rule(
     "GH-ALB-004",
     title="Load balancers have access logging enabled",
-    rationale="The access log is the only record of requests that the load balancer or the web ACL rejects.",
+    rationale=(
+        "The access log is the only record of requests that the load balancer or the web "
+        "ACL rejects."
+    ),
     remedy="set accessLogs with enabled=True and a bucket",
     upstream="ELB.5 4.10 CKV_AWS_91 elbv2_logging_enabled ELB2",
     url=f"{_GUIDE}/load-balancer-access-logs.html",
@@ -137,7 +179,9 @@ access_logging_is_enabled = _balancer_rule(
 deletion_protection_is_enabled = _balancer_rule(
     "GH-ALB-005",
     title="Load balancers have deletion protection enabled",
-    rationale="A deleted load balancer loses its DNS name. A replacement receives a different name.",
+    rationale=(
+        "A deleted load balancer loses its DNS name. A replacement receives a different name."
+    ),
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="ELB.6 CKV_AWS_150 elbv2_deletion_protection",
@@ -148,12 +192,20 @@ deletion_protection_is_enabled = _balancer_rule(
 desync_mitigation_is_enabled = _balancer_rule(
     "GH-ALB-006",
     title="Application Load Balancers use defensive or strictest desync mitigation",
-    rationale="If the load balancer and the server parse a request differently, an attacker can smuggle a second request.",
+    rationale=(
+        "If the load balancer and the server parse a request differently, an attacker "
+        "can smuggle a second request."
+    ),
     levels=levels("M", "M", "M"),
     upstream="ELB.12 CKV_AWS_328 elbv2_desync_mitigation_mode",
     url=f"{_GUIDE}/edit-load-balancer-attributes.html#desync-mitigation-mode",
 ).requires(
-    is_one_of("desyncMitigationMode", "defensive", "strictest", message="is neither defensive nor strictest"),
+    is_one_of(
+        "desyncMitigationMode",
+        "defensive",
+        "strictest",
+        message="is neither defensive nor strictest",
+    ),
     when=_is_application_load_balancer,
 )
 
@@ -198,11 +250,15 @@ def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
     "GH-ALB-009",
     title="Target groups have a health check path and use TLS",
     rationale=(
-        "Without a health check path, unhealthy targets can receive traffic. HTTP traffic to targets is unencrypted. Load "
-        "balancers do not validate the certificates of targets, so a self-signed certificate that the target creates is "
+        "Without a health check path, unhealthy targets can receive traffic. HTTP traffic to "
+        "targets is unencrypted. Load "
+        "balancers do not validate the certificates of targets, so a self-signed certificate "
+        "that the target creates is "
         "sufficient. TLS then prevents eavesdropping in the VPC, but not impersonation of a target."
     ),
-    remedy='set healthCheck with a path, and protocol="HTTPS" on the target group and its health check',
+    remedy=(
+        'set healthCheck with a path, and protocol="HTTPS" on the target group and its health check'
+    ),
     types=aws("lb.TargetGroup"),
     # "The load balancer does not validate these certificates":
     # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
@@ -216,7 +272,9 @@ def targets_have_health_check_and_tls(group: Resource) -> CheckResults:
         return
     health = group.props.block("healthCheck")
     web = group.props.text("protocol") in ("HTTP", "HTTPS")
-    if not health.flag("enabled", group.props.has("healthCheck")) or (web and not health.has("path")):
+    if not health.flag("enabled", group.props.has("healthCheck")) or (
+        web and not health.has("path")
+    ):
         yield "healthCheck has no path"
     if group.settings["tls_required"] and group.props.text("protocol") in ("HTTP", "TCP"):
         yield "protocol does not use TLS"
@@ -225,13 +283,19 @@ def targets_have_health_check_and_tls(group: Resource) -> CheckResults:
 @_listener_rule(
     "GH-ALB-010",
     title="HTTPS listeners add security headers to every response",
-    rationale="Listener headers apply to every response, including errors that the load balancer generates.",
+    rationale=(
+        "Listener headers apply to every response, including errors that the load "
+        "balancer generates."
+    ),
     remedy="set the listener attribute named in the message",
     severity=Severity.LOW,
     levels=levels("A", "A", "M"),
     url=f"{_GUIDE}/header-modification.html",
     remediation=(
-        *(SetInput(_HSTS, f"max-age={_YEAR_S}; includeSubDomains"), SetInput(_CONTENT_TYPE, "nosniff")),
+        *(
+            SetInput(_HSTS, f"max-age={_YEAR_S}; includeSubDomains"),
+            SetInput(_CONTENT_TYPE, "nosniff"),
+        ),
         *(SetInput(_FRAME, "DENY"), SetInput(_SERVER, False)),
     ),
 )
@@ -241,7 +305,10 @@ def responses_have_security_headers(listener: Resource) -> CheckResults:
         return
     age = re.search(r"max-age=(\d+)", props.text(_HSTS))
     if age is None or int(age[1]) < _YEAR_S:
-        yield Violation(f"max-age in {_HSTS} is shorter than one year", f'set {_HSTS}="max-age={_YEAR_S}; includeSubDomains"')
+        yield Violation(
+            f"max-age in {_HSTS} is shorter than one year",
+            f'set {_HSTS}="max-age={_YEAR_S}; includeSubDomains"',
+        )
     if props.text(_CONTENT_TYPE).lower() != "nosniff":
         yield Violation(f"{_CONTENT_TYPE} is not nosniff", f'set {_CONTENT_TYPE}="nosniff"')
     if props.text(_FRAME).upper() not in ("DENY", "SAMEORIGIN"):
@@ -253,7 +320,10 @@ def responses_have_security_headers(listener: Resource) -> CheckResults:
 @_balancer_rule(
     "GH-ALB-013",
     title="Internet-facing Application Load Balancers set X-Forwarded-For themselves",
-    rationale="With the mode preserve, a client chooses the IP address that applications use for rate limits and audit events.",
+    rationale=(
+        "With the mode preserve, a client chooses the IP address that applications use "
+        "for rate limits and audit events."
+    ),
     remedy='set xffHeaderProcessingMode="append", or remove it',
     levels=levels("A", "M", "M"),
     url=f"{_GUIDE}/x-forwarded-headers.html",

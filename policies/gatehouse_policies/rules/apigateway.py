@@ -6,7 +6,15 @@ from gatehouse_policies.analysis.properties import MalformedError, Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_set
-from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    SetInput,
+    Severity,
+    Violation,
+    levels,
+    resource_rule,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
 
@@ -24,7 +32,8 @@ access_logging_is_enabled = resource_rule(
 
 # Methods of the sharing API. The recipient of a secret has no account; the link is the credential.
 _SHARING_METHODS = tuple(
-    f"sharing-{method}" for method in ("root-get", "root-head", "root-post", "proxy-get", "proxy-head", "proxy-post")
+    f"sharing-{method}"
+    for method in ("root-get", "root-head", "root-post", "proxy-get", "proxy-head", "proxy-post")
 )
 
 
@@ -41,9 +50,15 @@ _SHARING_METHODS = tuple(
 )
 def routes_have_authorizer(route: Resource) -> CheckResults:
     is_rest = route.type in aws("apigateway.Method")
-    name_property, type_property = ("httpMethod", "authorization") if is_rest else ("routeKey", "authorizationType")
+    name_property, type_property = (
+        ("httpMethod", "authorization") if is_rest else ("routeKey", "authorizationType")
+    )
     name = route.props.text(name_property)
-    if name.partition(" ")[0] == "OPTIONS" or name in route.lists["public"] or route.name in route.lists["public"]:
+    if (
+        name.partition(" ")[0] == "OPTIONS"
+        or name in route.lists["public"]
+        or route.name in route.lists["public"]
+    ):
         return  # Browsers send the CORS preflight request (OPTIONS) without credentials.
     # API keys identify clients for usage plans, and must not be used for authorization:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-api-usage-plans.html
@@ -51,16 +66,22 @@ def routes_have_authorizer(route: Resource) -> CheckResults:
         yield f"{type_property} is NONE"
 
 
-_BODY_METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "trace", "x-amazon-apigateway-any-method"})
+_BODY_METHODS = frozenset(
+    {"get", "put", "post", "delete", "patch", "head", "trace", "x-amazon-apigateway-any-method"}
+)
 
 
 @resource_rule(
     "GH-API-006",
     title="APIs that are defined by an OpenAPI document or by quick create have authorizers",
-    rationale="API Gateway creates the routes of these APIs itself, so no other rule evaluates them.",
+    rationale=(
+        "API Gateway creates the routes of these APIs itself, so no other rule evaluates them."
+    ),
     remedy=(
-        "set `security` in the OpenAPI document or in each operation, with a security scheme that has "
-        "x-amazon-apigateway-authtype or x-amazon-apigateway-authorizer; replace target with Route and Integration resources"
+        "set `security` in the OpenAPI document or in each operation, with a security scheme "
+        "that has "
+        "x-amazon-apigateway-authtype or x-amazon-apigateway-authorizer; replace target with "
+        "Route and Integration resources"
     ),
     severity=Severity.HIGH,
     types=aws("apigateway.RestApi", "apigatewayv2.Api"),
@@ -73,7 +94,9 @@ def defined_routes_have_authorizer(api: Resource) -> CheckResults:
     if not api.props.has("body"):
         return
     try:
-        document = yaml.safe_load(api.props.text("body"))  # OpenAPI documents are JSON or YAML, which includes JSON.
+        document = yaml.safe_load(
+            api.props.text("body")
+        )  # OpenAPI documents are JSON or YAML, which includes JSON.
     except yaml.YAMLError:
         raise MalformedError("body", "an OpenAPI document in JSON or YAML", "other text") from None
     body = Properties(document, "body")
@@ -90,21 +113,32 @@ def defined_routes_have_authorizer(api: Resource) -> CheckResults:
             operation = operations.block(method)
             required = operation if operation.value("security") is not None else body
             requirements = [set(requirement.names()) for requirement in required.blocks("security")]
-            # A request needs to satisfy one requirement only, and an empty requirement accepts every request.
-            if not requirements or not all(requirement & authorizing for requirement in requirements):
+            # A request needs to satisfy one requirement only, and an empty requirement accepts
+            # every request.
+            if not requirements or not all(
+                requirement & authorizing for requirement in requirements
+            ):
                 yield f"the operation {route} has no authorizer"
 
 
 def _authorizes(scheme: Properties) -> bool:
     """False for a scheme that requires an API key only."""
-    return scheme.has("x-amazon-apigateway-authtype") or scheme.has("x-amazon-apigateway-authorizer")
+    return scheme.has("x-amazon-apigateway-authtype") or scheme.has(
+        "x-amazon-apigateway-authorizer"
+    )
 
 
 @stack_rule(
     "GH-API-003",
     title="APIs are protected by a web ACL",
-    rationale="A web ACL blocks common attacks. HTTP APIs do not support web ACLs, but CloudFront distributions do.",
-    remedy="associate a web ACL with the stage; for an HTTP API, add an aws.cloudfront.Distribution with webAclId",
+    rationale=(
+        "A web ACL blocks common attacks. HTTP APIs do not support web ACLs, but "
+        "CloudFront distributions do."
+    ),
+    remedy=(
+        "associate a web ACL with the stage; for an HTTP API, add an "
+        "aws.cloudfront.Distribution with webAclId"
+    ),
     severity=Severity.HIGH,
     types=aws("apigateway.Stage", "apigatewayv2.Api"),
     levels=levels("A", "M", "M"),
@@ -116,7 +150,8 @@ def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
         if not stack.referencing(api, aws("wafv2.WebAclAssociation"), "resourceArn"):
             yield "no web ACL is associated with this stage"
     elif api.props.text("protocolType", "HTTP") == "HTTP" and not any(
-        distribution.props.has("webAclId") for distribution in stack.of_type(aws("cloudfront.Distribution"))
+        distribution.props.has("webAclId")
+        for distribution in stack.of_type(aws("cloudfront.Distribution"))
     ):
         yield "no CloudFront distribution with a web ACL is in front of this HTTP API"
 
@@ -124,15 +159,29 @@ def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
 @resource_rule(
     "GH-API-004",
     title="APIs use a custom domain name with TLS 1.2 or later",
-    rationale="The execute-api endpoint bypasses the TLS policy of the custom domain and the services in front of it.",
-    remedy='set disableExecuteApiEndpoint=True on the API and securityPolicy="TLS_1_2" on the domain name',
-    types=aws("apigateway.RestApi", "apigatewayv2.Api", "apigateway.DomainName", "apigatewayv2.DomainName"),
+    rationale=(
+        "The execute-api endpoint bypasses the TLS policy of the custom domain and the "
+        "services in front of it."
+    ),
+    remedy=(
+        'set disableExecuteApiEndpoint=True on the API and securityPolicy="TLS_1_2" on the '
+        "domain name"
+    ),
+    types=aws(
+        "apigateway.RestApi", "apigatewayv2.Api", "apigateway.DomainName", "apigatewayv2.DomainName"
+    ),
     upstream="CKV_AWS_206",
     url=f"{_GUIDE}/apigateway-custom-domain-tls-version.html",
     remediation=(
-        SetInput("disableExecuteApiEndpoint", True, types=aws("apigateway.RestApi", "apigatewayv2.Api")),
+        SetInput(
+            "disableExecuteApiEndpoint", True, types=aws("apigateway.RestApi", "apigatewayv2.Api")
+        ),
         SetInput("securityPolicy", "TLS_1_2", types=aws("apigateway.DomainName")),
-        SetInput("domainNameConfiguration.securityPolicy", "TLS_1_2", types=aws("apigatewayv2.DomainName")),
+        SetInput(
+            "domainNameConfiguration.securityPolicy",
+            "TLS_1_2",
+            types=aws("apigatewayv2.DomainName"),
+        ),
     ),
 )
 def custom_domain_uses_current_tls(api: Resource) -> CheckResults:
@@ -141,7 +190,11 @@ def custom_domain_uses_current_tls(api: Resource) -> CheckResults:
             yield "disableExecuteApiEndpoint is not true"
         return
     # Policies after TLS_1_2 are named SecurityPolicy_TLS13_...
-    holder = api.props if api.type in aws("apigateway.DomainName") else api.props.block("domainNameConfiguration")
+    holder = (
+        api.props
+        if api.type in aws("apigateway.DomainName")
+        else api.props.block("domainNameConfiguration")
+    )
     policy = holder.text("securityPolicy")
     if policy != "TLS_1_2" and not policy.startswith("SecurityPolicy_TLS1"):
         fix = f'set {holder.path_of("securityPolicy")}="TLS_1_2"'
@@ -151,11 +204,15 @@ def custom_domain_uses_current_tls(api: Resource) -> CheckResults:
 @resource_rule(
     "GH-API-005",
     title="REST API stages have throttling, tracing and validation, and do not log bodies",
-    rationale="Without throttling, one client can exhaust the capacity. Data tracing logs request bodies and credentials.",
+    rationale=(
+        "Without throttling, one client can exhaust the capacity. Data tracing logs "
+        "request bodies and credentials."
+    ),
     remedy="set the property named in the message",
     types=aws("apigateway.MethodSettings", "apigateway.Stage", "apigateway.Method"),
     upstream=(
-        "APIGateway.3 APIGateway.5 CKV_AWS_276 CKV_AWS_308 CKV_AWS_73 CKV2_AWS_53 apigateway_restapi_tracing_enabled "
+        "APIGateway.3 APIGateway.5 CKV_AWS_276 CKV_AWS_308 CKV_AWS_73 CKV2_AWS_53 "
+        "apigateway_restapi_tracing_enabled "
         "apigateway_restapi_cache_encrypted APIG2"
     ),
     url=f"{_GUIDE}/api-gateway-request-throttling.html",
@@ -173,12 +230,18 @@ def stage_settings_are_secure(holder: Resource) -> CheckResults:
     if holder.type in aws("apigateway.Method"):
         has_body = holder.props.text("httpMethod") in ("POST", "PUT", "PATCH", "ANY")
         if has_body and not holder.props.has("requestValidatorId"):
-            yield Violation("requestValidatorId is not set, so request bodies are not validated", "set requestValidatorId")
+            yield Violation(
+                "requestValidatorId is not set, so request bodies are not validated",
+                "set requestValidatorId",
+            )
         return
     settings = holder.props.block("settings")
     if settings.flag("dataTraceEnabled"):
         yield Violation("settings.dataTraceEnabled is true", "remove dataTraceEnabled")
     if settings.number("throttlingRateLimit", -1) < 0:
-        yield Violation("settings.throttlingRateLimit is not set", "set throttlingRateLimit and throttlingBurstLimit")
+        yield Violation(
+            "settings.throttlingRateLimit is not set",
+            "set throttlingRateLimit and throttlingBurstLimit",
+        )
     if settings.flag("cachingEnabled") and not settings.flag("cacheDataEncrypted"):
         yield Violation("settings.cacheDataEncrypted is not true", "set cacheDataEncrypted=True")

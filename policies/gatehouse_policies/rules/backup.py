@@ -18,7 +18,9 @@ _DAILY = re.compile(r"cron\(\S+ \S+ (\*|\?|\*/1|1/1) \* (\?|\*) \*\)|rate\((1 da
 vault_uses_customer_key = resource_rule(
     "GH-BAK-001",
     title="Backup vaults are encrypted with a customer managed key",
-    rationale="A recovery point is a full copy of the data. The key policy controls who can read it.",
+    rationale=(
+        "A recovery point is a full copy of the data. The key policy controls who can read it."
+    ),
     types=aws("backup.Vault"),
     upstream="CKV_AWS_166",
     url=f"{_GUIDE}/encryption.html",
@@ -28,9 +30,13 @@ vault_uses_customer_key = resource_rule(
 @stack_rule(
     "GH-BAK-002",
     title="Backup vaults are locked against deletion of recovery points",
-    rationale="Attackers delete backups before they demand a ransom. A lock and a vault policy restrict who can delete them.",
+    rationale=(
+        "Attackers delete backups before they demand a ransom. A lock and a vault policy "
+        "restrict who can delete them."
+    ),
     remedy=(
-        "add an aws.backup.VaultLockConfiguration with minRetentionDays, and an aws.backup.VaultPolicy that denies "
+        "add an aws.backup.VaultLockConfiguration with minRetentionDays, and an "
+        "aws.backup.VaultPolicy that denies "
         "backup:DeleteRecoveryPoint to everyone"
     ),
     severity=Severity.HIGH,
@@ -49,14 +55,22 @@ def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
 
 def _denies_deletion(policy: Resource) -> bool:
     document = parse(policy.props.value("policy"))
-    return any(deny.applies_to_everyone() and deny.covers_action("backup:DeleteRecoveryPoint") for deny in document.denies)
+    return any(
+        deny.applies_to_everyone() and deny.covers_action("backup:DeleteRecoveryPoint")
+        for deny in document.denies
+    )
 
 
 @resource_rule(
     "GH-BAK-003",
     title="Backup plans create daily backups, retain them and copy them to another Region",
-    rationale="A Region outage makes data and backups in the same Region unavailable at the same time.",
-    remedy="add a rule with a daily schedule, a sufficient lifecycle.deleteAfter, and copyActions to another Region",
+    rationale=(
+        "A Region outage makes data and backups in the same Region unavailable at the same time."
+    ),
+    remedy=(
+        "add a rule with a daily schedule, a sufficient lifecycle.deleteAfter, and "
+        "copyActions to another Region"
+    ),
     severity=Severity.HIGH,
     types=aws("backup.Plan"),
     levels=levels("-", "A", "M"),
@@ -79,16 +93,21 @@ def plan_creates_daily_copies(plan: Resource) -> CheckResults:
 
 
 def _is_daily(rule: Properties) -> bool:
-    return rule.flag("enableContinuousBackup") or _DAILY.fullmatch(rule.text("schedule")) is not None
+    return (
+        rule.flag("enableContinuousBackup") or _DAILY.fullmatch(rule.text("schedule")) is not None
+    )
 
 
 def _retention_days(rule: Properties) -> float:
-    """Retention period of the recovery points. AWS Backup retains recovery points without a lifecycle indefinitely."""
+    """Retention period of the recovery points. AWS Backup retains recovery points without a
+    lifecycle indefinitely.
+    """
     return rule.block("lifecycle").number("deleteAfter", float("inf"))
 
 
-# Values of the tag gatehouse:purpose that require no backup: logs are not modified, trail buckets are locked, and expiring data
-# (secret links, sessions) must not be retained in a backup. Static files can be uploaded again.
+# Values of the tag gatehouse:purpose that require no backup: logs are not modified, trail buckets
+# are locked, and expiring data (secret links, sessions) must not be retained in a backup. Static
+# files can be uploaded again.
 _EXCLUDED_PURPOSES = ("log-sink", "trail", EPHEMERAL, STATIC_FILES)
 _STORES = aws("rds.Instance", "rds.Cluster", "dynamodb.Table", "s3.Bucket", "efs.FileSystem")
 # The service and the last part of an ARN that stands for all resources of a type.
@@ -107,7 +126,10 @@ _ARN_OF_ALL = {
     "GH-BAK-004",
     title="Databases, tables, buckets and file systems are in a backup selection",
     rationale="A backup plan covers only the resources in its selections.",
-    remedy="add the resource or one of its tags to an aws.backup.Selection, or enable an aws.efs.BackupPolicy for a file system",
+    remedy=(
+        "add the resource or one of its tags to an aws.backup.Selection, or enable an "
+        "aws.efs.BackupPolicy for a file system"
+    ),
     severity=Severity.HIGH,
     types=_STORES,
     levels=levels("-", "A", "M"),
@@ -126,7 +148,9 @@ def data_is_in_backup_selection(store: Resource, stack: Stack) -> CheckResults:
     policies = stack.referencing(store, aws("efs.BackupPolicy"), "fileSystemId")
     if any(policy.props.block("backupPolicy").text("status") == "ENABLED" for policy in policies):
         return
-    if not any(_selects(selection, store, stack) for selection in stack.of_type(aws("backup.Selection"))):
+    if not any(
+        _selects(selection, store, stack) for selection in stack.of_type(aws("backup.Selection"))
+    ):
         yield "no backup selection contains this resource or one of its tags"
 
 
@@ -143,8 +167,12 @@ def _selects(selection: Resource, store: Resource, stack: Stack) -> bool:
 
 
 def _covers(pattern: str, store: Resource) -> bool:
-    """True if a pattern matches the ARN of the resource or, while the ARN is unknown, all resources of the same type."""
-    if pattern == "*" or any(matches(name, pattern) for name in store.identifiers if name.startswith("arn:")):
+    """True if a pattern matches the ARN of the resource or, while the ARN is unknown, all resources
+    of the same type.
+    """
+    if pattern == "*" or any(
+        matches(name, pattern) for name in store.identifiers if name.startswith("arn:")
+    ):
         return True
     parts = pattern.split(":", 5)
     service, all_resources = _ARN_OF_ALL[store.type]
@@ -153,7 +181,13 @@ def _covers(pattern: str, store: Resource) -> bool:
 
 # https://docs.aws.amazon.com/aws-backup/latest/devguide/API_PutBackupVaultNotifications.html
 _DEPRECATED_EVENTS = (
-    *("BACKUP_JOB_SUCCESSFUL", "BACKUP_JOB_FAILED", "BACKUP_JOB_EXPIRED", "BACKUP_PLAN_CREATED", "BACKUP_PLAN_MODIFIED"),
+    *(
+        "BACKUP_JOB_SUCCESSFUL",
+        "BACKUP_JOB_FAILED",
+        "BACKUP_JOB_EXPIRED",
+        "BACKUP_PLAN_CREATED",
+        "BACKUP_PLAN_MODIFIED",
+    ),
     *("RESTORE_JOB_SUCCESSFUL", "RESTORE_JOB_FAILED"),
 )
 
@@ -161,8 +195,14 @@ _DEPRECATED_EVENTS = (
 @resource_rule(
     "GH-BAK-005",
     title="Vault notifications use events that AWS Backup sends",
-    rationale="AWS Backup accepts deprecated event names but sends no notifications for them, so failed backups stay unnoticed.",
-    remedy="use BACKUP_JOB_COMPLETED with a filter on State, or an EventBridge rule for Backup Job State Change",
+    rationale=(
+        "AWS Backup accepts deprecated event names but sends no notifications for them, "
+        "so failed backups stay unnoticed."
+    ),
+    remedy=(
+        "use BACKUP_JOB_COMPLETED with a filter on State, or an EventBridge rule for Backup "
+        "Job State Change"
+    ),
     types=aws("backup.VaultNotifications"),
     levels=levels("A", "M", "M"),
     pack="resilience",
@@ -177,8 +217,14 @@ def vault_events_are_sent(notifications: Resource) -> CheckResults:
 @stack_rule(
     "GH-BAK-006",
     title="EBS volumes have backups",
-    rationale="A volume is stored in one Availability Zone. Without snapshots, its data cannot be restored.",
-    remedy="add the volume, its instance or one of their tags to an aws.backup.Selection or an aws.dlm.LifecyclePolicy",
+    rationale=(
+        "A volume is stored in one Availability Zone. Without snapshots, its data cannot "
+        "be restored."
+    ),
+    remedy=(
+        "add the volume, its instance or one of their tags to an aws.backup.Selection or an "
+        "aws.dlm.LifecyclePolicy"
+    ),
     types=aws("ebs.Volume"),
     levels=levels("-", "A", "A"),
     pack="resilience",
@@ -189,7 +235,10 @@ def volume_has_backups(volume: Resource, stack: Stack) -> CheckResults:
     if purpose(volume) in _EXCLUDED_PURPOSES:
         return
     attachments = stack.referencing(volume, aws("ec2.VolumeAttachment"), "volumeId")
-    attached = (stack.referenced_by(attachment, "instanceId", aws("ec2.Instance")) for attachment in attachments)
+    attached = (
+        stack.referenced_by(attachment, "instanceId", aws("ec2.Instance"))
+        for attachment in attachments
+    )
     instances = [instance for found in attached for instance in found]
     selections = stack.of_type(aws("backup.Selection"))
     policies = stack.of_type(aws("dlm.LifecyclePolicy"))
@@ -202,7 +251,8 @@ def volume_has_backups(volume: Resource, stack: Stack) -> CheckResults:
 
 
 def _creates_snapshots(policy: Resource, resource: Resource) -> bool:
-    """True if a policy of Data Lifecycle Manager creates snapshots of this volume, or of all volumes of this instance.
+    """True if a policy of Data Lifecycle Manager creates snapshots of this volume, or of all
+    volumes of this instance.
 
     https://docs.aws.amazon.com/dlm/latest/APIReference/API_PolicyDetails.html
     """

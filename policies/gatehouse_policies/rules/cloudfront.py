@@ -7,7 +7,15 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_set
-from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    SetInput,
+    Severity,
+    Violation,
+    levels,
+    resource_rule,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide"
 _distribution_rule = partial(resource_rule, types=aws("cloudfront.Distribution"))
@@ -17,7 +25,12 @@ _PROTOCOLS, _TLS_1_2 = "originSslProtocols", {"TLSv1.2"}
 # Security policies for TLS 1.2 and 1.3 without ciphers in CBC mode.
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/secure-connections-supported-viewer-protocols-ciphers.html
 _STRONG_POLICIES = ("TLSv1.2_2021", "TLSv1.2_2025", "TLSv1.3_2025")
-_SECURITY_HEADERS = ("strictTransportSecurity", "contentSecurityPolicy", "contentTypeOptions", "frameOptions")
+_SECURITY_HEADERS = (
+    "strictTransportSecurity",
+    "contentSecurityPolicy",
+    "contentTypeOptions",
+    "frameOptions",
+)
 _YEAR_S = 31_536_000
 
 
@@ -53,7 +66,8 @@ def viewers_use_https(distribution: Resource) -> CheckResults:
     severity=Severity.HIGH,
     types=aws("cloudfront.Distribution", "cloudfront.VpcOrigin"),
     upstream=(
-        "CloudFront.9 CloudFront.10 CKV2_AWS_72 CKV2_AWS_54 cloudfront_distributions_origin_traffic_encrypted "
+        "CloudFront.9 CloudFront.10 CKV2_AWS_72 CKV2_AWS_54 "
+        "cloudfront_distributions_origin_traffic_encrypted "
         "cloudfront_distributions_using_deprecated_ssl_protocols CFR5"
     ),
     url=f"{_GUIDE}/using-https-cloudfront-to-custom-origin.html",
@@ -62,7 +76,11 @@ def origins_use_https(resource: Resource) -> CheckResults:
     for origin in _custom_origins(resource):
         if origin.text("originProtocolPolicy") != "https-only":
             yield f"{origin.path_of('originProtocolPolicy')} is not https-only"
-        protocols = origin.block(_PROTOCOLS).texts("items") if _is_vpc_origin(resource) else origin.texts(_PROTOCOLS)
+        protocols = (
+            origin.block(_PROTOCOLS).texts("items")
+            if _is_vpc_origin(resource)
+            else origin.texts(_PROTOCOLS)
+        )
         if set(protocols) != _TLS_1_2:
             yield f"{origin.path_of(_PROTOCOLS)} is not TLSv1.2"
 
@@ -72,7 +90,9 @@ def _is_vpc_origin(resource: Resource) -> bool:
 
 
 def _custom_origins(resource: Resource) -> Iterator[Properties]:
-    """The connection settings of the origins that are not S3 buckets. A VPC origin is a separate resource."""
+    """The connection settings of the origins that are not S3 buckets. A VPC origin is a separate
+    resource.
+    """
     if _is_vpc_origin(resource):
         yield resource.props.block("vpcOriginEndpointConfig")
         return
@@ -101,10 +121,14 @@ def viewer_tls_is_current(distribution: Resource) -> CheckResults:
     "GH-CF-004",
     title="CloudFront distributions access S3 buckets with origin access control",
     rationale=(
-        "Without origin access control, the bucket must be public, and viewers can bypass the web ACL. Origin access identities "
+        "Without origin access control, the bucket must be public, and viewers can bypass the "
+        "web ACL. Origin access identities "
         "do not support SSE-KMS."
     ),
-    remedy='set originAccessControlId of an OriginAccessControl with signingBehavior="always", and remove s3OriginConfig',
+    remedy=(
+        'set originAccessControlId of an OriginAccessControl with signingBehavior="always", '
+        "and remove s3OriginConfig"
+    ),
     severity=Severity.HIGH,
     types=aws("cloudfront.Distribution", "cloudfront.OriginAccessControl"),
     upstream="CloudFront.13 CKV2_AWS_46 cloudfront_distributions_s3_origin_access_control CFR7",
@@ -136,8 +160,14 @@ web_acl_is_attached = _distribution_rule(
 @stack_rule(
     "GH-CF-006",
     title="CloudFront distributions have access logging enabled",
-    rationale="The access log is the only record of requests that CloudFront answers from its cache or rejects.",
-    remedy="add an aws.cloudwatch.LogDeliverySource for the distribution and a LogDelivery, or set loggingConfig",
+    rationale=(
+        "The access log is the only record of requests that CloudFront answers from its "
+        "cache or rejects."
+    ),
+    remedy=(
+        "add an aws.cloudwatch.LogDeliverySource for the distribution and a LogDelivery, or "
+        "set loggingConfig"
+    ),
     types=aws("cloudfront.Distribution"),
     upstream="CloudFront.5 CKV_AWS_86 cloudfront_distributions_logging_enabled CFR3",
     url=f"{_GUIDE}/standard-logging.html",
@@ -146,14 +176,20 @@ def access_logging_is_enabled(distribution: Resource, stack: Stack) -> CheckResu
     if distribution.props.block("loggingConfig").has("bucket"):
         return
     sources = stack.referencing(distribution, aws("cloudwatch.LogDeliverySource"), "resourceArn")
-    if not any(stack.referencing(source, aws("cloudwatch.LogDelivery"), "deliverySourceName") for source in sources):
+    if not any(
+        stack.referencing(source, aws("cloudwatch.LogDelivery"), "deliverySourceName")
+        for source in sources
+    ):
         yield "no log delivery and no loggingConfig refers to the distribution"
 
 
 default_root_object_is_set = _distribution_rule(
     "GH-CF-007",
     title="CloudFront distributions have a default root object",
-    rationale="Without a default root object, a request for the root path can list the objects of the origin.",
+    rationale=(
+        "Without a default root object, a request for the root path can list the objects "
+        "of the origin."
+    ),
     severity=Severity.LOW,
     upstream="CloudFront.1 CKV_AWS_305 cloudfront_distributions_default_root_object",
     url=f"{_GUIDE}/DefaultRootObject.html",
@@ -163,9 +199,13 @@ default_root_object_is_set = _distribution_rule(
 @resource_rule(
     "GH-CF-008",
     title="CloudFront distributions add security headers to every response",
-    rationale="Security headers limit the damage of injected content. Files in S3 have no security headers of their own.",
+    rationale=(
+        "Security headers limit the damage of injected content. Files in S3 have no "
+        "security headers of their own."
+    ),
     remedy=(
-        "set responseHeadersPolicyId in each cache behavior, and in the policy Strict-Transport-Security for a year with "
+        "set responseHeadersPolicyId in each cache behavior, and in the policy "
+        "Strict-Transport-Security for a year with "
         "includeSubdomains, Content-Security-Policy, X-Content-Type-Options and X-Frame-Options"
     ),
     types=aws("cloudfront.Distribution", "cloudfront.ResponseHeadersPolicy"),
@@ -177,11 +217,16 @@ def responses_have_security_headers(resource: Resource) -> CheckResults:
         headers = resource.props.block("securityHeadersConfig")
         for name in _SECURITY_HEADERS:
             if not headers.has(name):
-                yield Violation(f"securityHeadersConfig.{name} is not set", f"set securityHeadersConfig.{name}")
+                yield Violation(
+                    f"securityHeadersConfig.{name} is not set", f"set securityHeadersConfig.{name}"
+                )
         transport = headers.block("strictTransportSecurity")
         if headers.has("strictTransportSecurity") and not transport.flag("includeSubdomains"):
             yield f"{transport.path_of('includeSubdomains')} is not true"
-        if headers.has("strictTransportSecurity") and transport.number("accessControlMaxAgeSec") < _YEAR_S:
+        if (
+            headers.has("strictTransportSecurity")
+            and transport.number("accessControlMaxAgeSec") < _YEAR_S
+        ):
             yield f"{transport.path_of('accessControlMaxAgeSec')} is shorter than one year"
         return
     for behavior in _behaviors(resource):
@@ -192,8 +237,13 @@ def responses_have_security_headers(resource: Resource) -> CheckResults:
 @_distribution_rule(
     "GH-CF-009",
     title="CloudFront distributions use a certificate for their host names with SNI",
-    rationale="The default certificate is valid for cloudfront.net only and does not support a minimum TLS version.",
-    remedy='set viewerCertificate.acmCertificateArn and viewerCertificate.sslSupportMethod="sni-only"',
+    rationale=(
+        "The default certificate is valid for cloudfront.net only and does not support a "
+        "minimum TLS version."
+    ),
+    remedy=(
+        'set viewerCertificate.acmCertificateArn and viewerCertificate.sslSupportMethod="sni-only"'
+    ),
     upstream=(
         "CloudFront.7 CloudFront.8 CKV2_AWS_42 cloudfront_distributions_custom_ssl_certificate "
         "cloudfront_distributions_https_sni_enabled"
@@ -203,6 +253,9 @@ def responses_have_security_headers(resource: Resource) -> CheckResults:
 def certificate_is_custom(distribution: Resource) -> CheckResults:
     certificate = distribution.props.block("viewerCertificate")
     if not certificate.has("acmCertificateArn") and not certificate.has("iamCertificateId"):
-        yield f"{certificate.path_of('acmCertificateArn')} is not set, so the default certificate is used"
+        yield (
+            f"{certificate.path_of('acmCertificateArn')} is not set, so the default "
+            f"certificate is used"
+        )
     elif certificate.text("sslSupportMethod") != "sni-only":
         yield f"{certificate.path_of('sslSupportMethod')} is not sni-only"

@@ -18,12 +18,19 @@ trail_covers_all_regions = _trail_rule(
     "GH-CT-001",
     title="CloudTrail trails record all Regions and global service events",
     rationale="A single-Region trail does not record activity in other Regions.",
-    remedy="set isMultiRegionTrail=True, and remove enableLogging=False and includeGlobalServiceEvents=False",
+    remedy=(
+        "set isMultiRegionTrail=True, and remove enableLogging=False and "
+        "includeGlobalServiceEvents=False"
+    ),
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
     upstream="CloudTrail.1 4.1 CKV_AWS_67 CKV_AWS_251 cloudtrail_multi_region_enabled",
     url=f"{_GUIDE}/receive-cloudtrail-log-files-from-multiple-regions.html",
-).requires(is_true("isMultiRegionTrail"), is_not_false("enableLogging"), is_not_false("includeGlobalServiceEvents"))
+).requires(
+    is_true("isMultiRegionTrail"),
+    is_not_false("enableLogging"),
+    is_not_false("includeGlobalServiceEvents"),
+)
 
 
 trail_uses_customer_key = _trail_rule(
@@ -58,21 +65,37 @@ trail_delivers_to_cloudwatch_logs = _trail_rule(
     "GH-CT-005",
     title="CloudTrail trails record S3 object-level read and write events",
     rationale="Data events record which objects were read or changed. Management events do not.",
-    remedy="add an advancedEventSelector with eventCategory Data and resources.type AWS::S3::Object, without a readOnly field",
+    remedy=(
+        "add an advancedEventSelector with eventCategory Data and resources.type "
+        "AWS::S3::Object, without a readOnly field"
+    ),
     levels=levels("-", "A", "M"),
-    upstream="S3.22 S3.23 4.8 4.9 cloudtrail_s3_dataevents_write_enabled cloudtrail_s3_dataevents_read_enabled",
+    upstream=(
+        "S3.22 S3.23 4.8 4.9 cloudtrail_s3_dataevents_write_enabled "
+        "cloudtrail_s3_dataevents_read_enabled"
+    ),
     url=f"{_GUIDE}/logging-data-events-with-cloudtrail.html",
 )
 def object_events_are_recorded(trail: Resource) -> CheckResults:
-    advanced = any(_records_objects(selector) for selector in trail.props.blocks("advancedEventSelectors"))
-    if not advanced and not any(_records_objects_basic(selector) for selector in trail.props.blocks("eventSelectors")):
+    advanced = any(
+        _records_objects(selector) for selector in trail.props.blocks("advancedEventSelectors")
+    )
+    if not advanced and not any(
+        _records_objects_basic(selector) for selector in trail.props.blocks("eventSelectors")
+    ):
         yield "no event selector records both reads and writes of S3 objects"
 
 
 def _records_objects(selector: Properties) -> bool:
-    fields = {field.text("field"): field.texts("equals") for field in selector.blocks("fieldSelectors")}
+    fields = {
+        field.text("field"): field.texts("equals") for field in selector.blocks("fieldSelectors")
+    }
     reads_and_writes = "readOnly" not in fields
-    return reads_and_writes and fields.get("eventCategory") == ["Data"] and "AWS::S3::Object" in fields.get("resources.type", [])
+    return (
+        reads_and_writes
+        and fields.get("eventCategory") == ["Data"]
+        and "AWS::S3::Object" in fields.get("resources.type", [])
+    )
 
 
 def _records_objects_basic(selector: Properties) -> bool:
@@ -83,35 +106,54 @@ def _records_objects_basic(selector: Properties) -> bool:
 @_trail_rule(
     "GH-CT-007",
     title="CloudTrail trails record all management events",
-    rationale="A trail with event selectors records only the events that a selector names. Read events reveal reconnaissance.",
+    rationale=(
+        "A trail with event selectors records only the events that a selector names. "
+        "Read events reveal reconnaissance."
+    ),
     remedy="add an advancedEventSelector with eventCategory Management and no other field",
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
     url=f"{_GUIDE}/logging-management-events-with-cloudtrail.html",
 )
 def management_events_are_recorded(trail: Resource) -> CheckResults:
-    advanced, basic = trail.props.blocks("advancedEventSelectors"), trail.props.blocks("eventSelectors")
+    advanced, basic = (
+        trail.props.blocks("advancedEventSelectors"),
+        trail.props.blocks("eventSelectors"),
+    )
     if not advanced and not basic:
         return  # A trail without event selectors records all management events.
-    if not any(map(_records_management, advanced)) and not any(map(_records_management_basic, basic)):
+    if not any(map(_records_management, advanced)) and not any(
+        map(_records_management_basic, basic)
+    ):
         yield "no event selector records both reads and writes of the management plane"
 
 
 def _records_management(selector: Properties) -> bool:
-    fields = {field.text("field"): field.texts("equals") for field in selector.blocks("fieldSelectors")}
+    fields = {
+        field.text("field"): field.texts("equals") for field in selector.blocks("fieldSelectors")
+    }
     return fields == {"eventCategory": ["Management"]}
 
 
 def _records_management_basic(selector: Properties) -> bool:
-    events = selector.flag("includeManagementEvents", True) and selector.text("readWriteType", "All") == "All"
+    events = (
+        selector.flag("includeManagementEvents", True)
+        and selector.text("readWriteType", "All") == "All"
+    )
     return events and not selector.has("excludeManagementEventSources")
 
 
 @stack_rule(
     "GH-CT-006",
     title="Trail buckets accept log files from their trail only and have access logging",
-    rationale="Without aws:SourceArn, trails in other accounts can write to the bucket. Access logs show who read the trail.",
-    remedy="restrict cloudtrail.amazonaws.com to the trail's aws:SourceArn in the bucket policy, and add an aws.s3.BucketLogging",
+    rationale=(
+        "Without aws:SourceArn, trails in other accounts can write to the bucket. Access "
+        "logs show who read the trail."
+    ),
+    remedy=(
+        "restrict cloudtrail.amazonaws.com to the trail's aws:SourceArn in the bucket "
+        "policy, and add an aws.s3.BucketLogging"
+    ),
     # GH-S3-001 and GH-S3-014 check that the bucket is private and locked.
     types=aws("cloudtrail.Trail"),
     upstream="CloudTrail.7 4.4 cloudtrail_logs_s3_bucket_access_logging_enabled",

@@ -7,7 +7,14 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_at_least, is_not_false, is_set
-from gatehouse_policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    Severity,
+    Violation,
+    levels,
+    resource_rule,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
 
@@ -15,11 +22,17 @@ _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
 log_retention_is_set = resource_rule(
     "GH-CW-001",
     title="Log groups have a sufficient retention period",
-    rationale="Breaches are often discovered months later. Without a retention period, logs are stored and billed indefinitely.",
+    rationale=(
+        "Breaches are often discovered months later. Without a retention period, logs "
+        "are stored and billed indefinitely."
+    ),
     types=aws("cloudwatch.LogGroup"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 30, "prod": 365}},
-    upstream="CloudWatch.16 CKV_AWS_66 CKV_AWS_338 cloudwatch_log_group_retention_policy_specific_days_enabled",
+    upstream=(
+        "CloudWatch.16 CKV_AWS_66 CKV_AWS_338 "
+        "cloudwatch_log_group_retention_policy_specific_days_enabled"
+    ),
     url=f"{_GUIDE}/logs/Working-with-log-groups-and-streams.html#SettingLogRetention",
 ).requires(is_at_least("retentionInDays", "days_min"))
 
@@ -27,7 +40,10 @@ log_retention_is_set = resource_rule(
 log_group_uses_customer_key = resource_rule(
     "GH-CW-002",
     title="Log groups are encrypted with a customer managed key",
-    rationale="Logs contain user names, IP addresses and key IDs. The key policy controls who can read them.",
+    rationale=(
+        "Logs contain user names, IP addresses and key IDs. The key policy controls who "
+        "can read them."
+    ),
     types=aws("cloudwatch.LogGroup"),
     upstream="CKV_AWS_158 cloudwatch_log_group_kms_encryption_enabled",
     url=f"{_GUIDE}/logs/encrypt-log-data-kms.html",
@@ -46,7 +62,8 @@ alarm_has_action = resource_rule(
 ).requires(is_set("alarmActions"), is_not_false("actionsEnabled", remediate=False))
 
 
-# Metric filters of the CIS AWS Foundations Benchmark, section 5: number, subject, and terms that the filter pattern contains.
+# Metric filters of the CIS AWS Foundations Benchmark, section 5: number, subject, and terms that
+# the filter pattern contains.
 _CIS_FILTERS = (
     ("5.1", "unauthorized API calls", ("UnauthorizedOperation", "AccessDenied")),
     ("5.2", "console sign-in without MFA", ("ConsoleLogin", "MFAUsed")),
@@ -69,28 +86,43 @@ _CIS_FILTERS = (
 @stack_rule(
     "GH-CW-004",
     title="Metric filters and alarms exist for administrator activity",
-    rationale="An alarm reports suspicious activity within minutes. Otherwise, an intrusion can remain undetected for months.",
-    remedy="add an aws.cloudwatch.LogMetricFilter on the log group of the trail, and an aws.cloudwatch.MetricAlarm on its metric",
+    rationale=(
+        "An alarm reports suspicious activity within minutes. Otherwise, an intrusion "
+        "can remain undetected for months."
+    ),
+    remedy=(
+        "add an aws.cloudwatch.LogMetricFilter on the log group of the trail, and an "
+        "aws.cloudwatch.MetricAlarm on its metric"
+    ),
     types=aws("cloudtrail.Trail"),
     levels=levels("-", "A", "M"),
     upstream=" ".join(
         [
             *(f"CloudWatch.{number}" for number in range(1, 15)),
             *(number for number, _, _ in _CIS_FILTERS),
-            "cloudwatch_log_metric_filter_root_usage cloudwatch_log_metric_filter_sign_in_without_mfa",
+            (
+                "cloudwatch_log_metric_filter_root_usage "
+                "cloudwatch_log_metric_filter_sign_in_without_mfa"
+            ),
         ]
     ),
     url=f"{_GUIDE}/logs/MonitoringLogData.html",
 )
 def administrator_activity_raises_alarms(trail: Resource, stack: Stack) -> CheckResults:
-    filters = [metric_filter.props for metric_filter in stack.of_type(aws("cloudwatch.LogMetricFilter"))]
+    filters = [
+        metric_filter.props for metric_filter in stack.of_type(aws("cloudwatch.LogMetricFilter"))
+    ]
     alarms = [alarm.props for alarm in stack.of_type(aws("cloudwatch.MetricAlarm"))]
     alarmed = {alarm.text("metricName") for alarm in alarms if alarm.known("metricName")}
     for number, subject, terms in _CIS_FILTERS:
-        matching = [props for props in filters if all(term in props.text("pattern") for term in terms)]
+        matching = [
+            props for props in filters if all(term in props.text("pattern") for term in terms)
+        ]
         if not matching:
             yield f"no metric filter for {subject} (CIS {number})"
-        elif not any(props.block("metricTransformation").text("name") in alarmed for props in matching):
+        elif not any(
+            props.block("metricTransformation").text("name") in alarmed for props in matching
+        ):
             yield f"no alarm for {subject} (CIS {number})"
 
 
@@ -107,20 +139,33 @@ _NAMESPACES = {
 
 @stack_rule(
     "GH-CW-005",
-    title="Load balancers, services, data stores and functions have an alarm and a dashboard widget",
+    title=(
+        "Load balancers, services, data stores and functions have an alarm and a dashboard widget"
+    ),
     rationale="A resource without an alarm fails unnoticed.",
-    remedy="add an aws.cloudwatch.MetricAlarm for this resource, and show its metrics on an aws.cloudwatch.Dashboard",
+    remedy=(
+        "add an aws.cloudwatch.MetricAlarm for this resource, and show its metrics on an "
+        "aws.cloudwatch.Dashboard"
+    ),
     types=tuple(_NAMESPACES),
     levels=levels("-", "A", "M"),
     pack="resilience",
-    unknown_allowed={"dashboardBody": "the value contains names that AWS assigns when the resources are created"},
+    unknown_allowed={
+        "dashboardBody": "the value contains names that AWS assigns when the resources are created"
+    },
     url=f"{_GUIDE}/monitoring/Best_Practice_Recommended_Alarms_AWS_Services.html",
 )
 def resource_is_monitored(resource: Resource, stack: Stack) -> CheckResults:
     namespace = _namespace(resource)
-    if not any(_monitors(alarm, namespace, resource, stack) for alarm in stack.of_type(aws("cloudwatch.MetricAlarm"))):
+    if not any(
+        _monitors(alarm, namespace, resource, stack)
+        for alarm in stack.of_type(aws("cloudwatch.MetricAlarm"))
+    ):
         yield f"no alarm on {namespace} monitors this resource"
-    bodies = [dashboard.props.text("dashboardBody") for dashboard in stack.of_type(aws("cloudwatch.Dashboard"))]
+    bodies = [
+        dashboard.props.text("dashboardBody")
+        for dashboard in stack.of_type(aws("cloudwatch.Dashboard"))
+    ]
     if not any(f'"{namespace}"' in body for body in bodies):
         yield f"no dashboard shows {namespace}"
 
@@ -129,16 +174,23 @@ _BALANCER_NAMESPACES = {"network": "AWS/NetworkELB", "gateway": "AWS/GatewayELB"
 
 
 def _namespace(resource: Resource) -> str:
-    kind = resource.props.text("loadBalancerType") if resource.type in aws("lb.LoadBalancer") else ""
+    kind = (
+        resource.props.text("loadBalancerType") if resource.type in aws("lb.LoadBalancer") else ""
+    )
     return _BALANCER_NAMESPACES.get(kind, _NAMESPACES[resource.type])
 
 
 def _monitors(alarm: Resource, namespace: str, resource: Resource, stack: Stack) -> bool:
     # An alarm on a metric math expression has its metrics in metricQueries.
-    metrics = [("dimensions", alarm.props), *(("metricQueries", query.block("metric")) for query in _queries(alarm))]
+    metrics = [
+        ("dimensions", alarm.props),
+        *(("metricQueries", query.block("metric")) for query in _queries(alarm)),
+    ]
     return any(
         metric.text("namespace") == namespace
-        and (stack.references(alarm, prop, resource) or _names(metric.block("dimensions"), resource))
+        and (
+            stack.references(alarm, prop, resource) or _names(metric.block("dimensions"), resource)
+        )
         for prop, metric in metrics
     )
 
@@ -152,7 +204,9 @@ def _names(dimensions: Properties, resource: Resource) -> bool:
     values = [dimensions.text(name) for name in dimensions.names() if dimensions.known(name)]
     # Cache nodes are named after the replication group: <group>-001.
     return any(
-        value in resource.identifiers or any(value.startswith(f"{name}-") for name in resource.identifiers) for value in values
+        value in resource.identifiers
+        or any(value.startswith(f"{name}-") for name in resource.identifiers)
+        for value in values
     )
 
 
@@ -163,7 +217,11 @@ def _names(dimensions: Properties, resource: Resource) -> bool:
     remedy="add an aws.cloudwatch.LogDataProtectionPolicy for the log group",
     types=aws("ecs.TaskDefinition"),
     levels=levels("-", "A", "M"),
-    unknown_allowed={"containerDefinitions": "the value contains addresses that AWS assigns to the database and the cache"},
+    unknown_allowed={
+        "containerDefinitions": (
+            "the value contains addresses that AWS assigns to the database and the cache"
+        )
+    },
     url=f"{_GUIDE}/logs/mask-sensitive-log-data.html",
 )
 def credentials_are_masked(task: Resource, stack: Stack) -> CheckResults:
@@ -171,21 +229,46 @@ def credentials_are_masked(task: Resource, stack: Stack) -> CheckResults:
     for group in stack.of_type(aws("cloudwatch.LogGroup")):
         if not group.identifiers & names:
             continue
-        protections = stack.referencing(group, aws("cloudwatch.LogDataProtectionPolicy"), "logGroupName")
+        protections = stack.referencing(
+            group, aws("cloudwatch.LogDataProtectionPolicy"), "logGroupName"
+        )
         if not protections:
             yield f"the log group {group.name} has no data protection policy"
-        elif not any(_masks(policy.props.decoded("policyDocument").block("policyDocument")) for policy in protections):
-            fix = "add a Deidentify statement with a credential (AwsSecretKey, ...) or a custom data identifier"
-            yield Violation(f"the data protection policy of the log group {group.name} does not mask credentials", fix)
+        elif not any(
+            _masks(policy.props.decoded("policyDocument").block("policyDocument"))
+            for policy in protections
+        ):
+            fix = (
+                "add a Deidentify statement with a credential (AwsSecretKey, ...) or a "
+                "custom data identifier"
+            )
+            yield Violation(
+                (
+                    f"the data protection policy of the log group {group.name} does not mask "
+                    f"credentials"
+                ),
+                fix,
+            )
 
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/protect-sensitive-log-data-types-credentials.html
-_CREDENTIALS = ("AwsSecretKey", "OpenSshPrivateKey", "PgpPrivateKey", "PkcsPrivateKey", "PuttyPrivateKey")
+_CREDENTIALS = (
+    "AwsSecretKey",
+    "OpenSshPrivateKey",
+    "PgpPrivateKey",
+    "PkcsPrivateKey",
+    "PuttyPrivateKey",
+)
 
 
 def _masks(policy: Properties) -> bool:
-    """True if the policy masks credentials or a custom data identifier. An audit-only policy does not mask."""
-    custom = {identifier.text("Name") for identifier in policy.block("Configuration").blocks("CustomDataIdentifier")}
+    """True if the policy masks credentials or a custom data identifier. An audit-only policy does
+    not mask.
+    """
+    custom = {
+        identifier.text("Name")
+        for identifier in policy.block("Configuration").blocks("CustomDataIdentifier")
+    }
     return any(
         identifier in custom or identifier.rpartition("/")[2] in _CREDENTIALS
         for statement in policy.blocks("Statement")
@@ -201,9 +284,17 @@ def _log_group(container: Properties) -> str:
 
 @resource_rule(
     "GH-CW-007",
-    title="Resource policies of CloudWatch Logs do not allow public or unknown cross-account access",
-    rationale="Anyone with access can write forged events to a log group, or read its events with a subscription filter.",
-    remedy="name the principals, and add conditions on aws:SourceAccount and aws:SourceArn for AWS services",
+    title=(
+        "Resource policies of CloudWatch Logs do not allow public or unknown cross-account access"
+    ),
+    rationale=(
+        "Anyone with access can write forged events to a log group, or read its events "
+        "with a subscription filter."
+    ),
+    remedy=(
+        "name the principals, and add conditions on aws:SourceAccount and aws:SourceArn for "
+        "AWS services"
+    ),
     severity=Severity.HIGH,
     types=aws("cloudwatch.LogResourcePolicy"),
     lists=ACCOUNTS,
@@ -214,5 +305,8 @@ def log_resource_policy_is_restricted(holder: Resource) -> CheckResults:
     if allows_public(document):
         yield 'the resource policy allows everyone ("*") without a restricting condition'
     for service in unrestricted_services(document):
-        yield f"the resource policy allows {service} without a condition on aws:SourceAccount or aws:SourceArn"
+        yield (
+            f"the resource policy allows {service} without a condition on aws:SourceAccount "
+            f"or aws:SourceArn"
+        )
     yield from foreign_access(document, holder, "the resource policy")

@@ -17,7 +17,8 @@ _REQUIRED = ("requireLowercase", "requireUppercase", "requireNumbers", "requireS
     title="Cognito user pools have a strong password policy",
     rationale="Short passwords are guessed or found in lists of leaked passwords.",
     remedy=(
-        "set passwordPolicy with the minimum length for this environment, and requireLowercase, requireUppercase, requireNumbers "
+        "set passwordPolicy with the minimum length for this environment, and "
+        "requireLowercase, requireUppercase, requireNumbers "
         "and requireSymbols to True"
     ),
     settings={"length_min": {"dev": 8, "staging": 12, "prod": 12}},
@@ -45,7 +46,9 @@ mfa_is_required = _pool_rule(
 identity_pool_requires_authentication = resource_rule(
     "GH-COG-003",
     title="Cognito identity pools do not allow unauthenticated identities",
-    rationale="Anyone on the internet receives credentials of the role for unauthenticated identities.",
+    rationale=(
+        "Anyone on the internet receives credentials of the role for unauthenticated identities."
+    ),
     severity=Severity.HIGH,
     types=aws("cognito.IdentityPool"),
     upstream="Cognito.2 CKV_AWS_366 COG7",
@@ -56,8 +59,14 @@ identity_pool_requires_authentication = resource_rule(
 @_pool_rule(
     "GH-COG-004",
     title="Cognito user pools have threat protection and deletion protection",
-    rationale="Threat protection detects leaked passwords and unusual sign-ins. Deletion of a pool deletes all its users.",
-    remedy='set userPoolTier="PLUS", userPoolAddOns.advancedSecurityMode="ENFORCED" and deletionProtection="ACTIVE"',
+    rationale=(
+        "Threat protection detects leaked passwords and unusual sign-ins. Deletion of a "
+        "pool deletes all its users."
+    ),
+    remedy=(
+        'set userPoolTier="PLUS", userPoolAddOns.advancedSecurityMode="ENFORCED" and '
+        'deletionProtection="ACTIVE"'
+    ),
     severity=Severity.LOW,
     levels=levels("-", "A", "A"),
     upstream="Cognito.1 COG8",

@@ -4,7 +4,12 @@ from functools import partial
 
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_at_least, is_not_set, is_true, uses_customer_key
+from gatehouse_policies.engine.requirements import (
+    is_at_least,
+    is_not_set,
+    is_true,
+    uses_customer_key,
+)
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/documentdb/latest/developerguide"
@@ -35,7 +40,10 @@ global_cluster_is_encrypted = resource_rule(
 @resource_rule(
     "GH-DOC-003",
     title="DocumentDB parameter groups require TLS and audit logs",
-    rationale="With the parameter tls set to disabled, clients connect in clear text. The audit log records changes.",
+    rationale=(
+        "With the parameter tls set to disabled, clients connect in clear text. The "
+        "audit log records changes."
+    ),
     remedy="remove the parameter tls, and set the parameter audit_logs to enabled",
     severity=Severity.HIGH,
     types=aws("docdb.ClusterParameterGroup"),
@@ -43,7 +51,10 @@ global_cluster_is_encrypted = resource_rule(
     url=f"{_GUIDE}/security.encryption.ssl.html",
 )
 def parameters_are_secure(group: Resource) -> CheckResults:
-    parameters = {block.text("name"): block.text("value").lower() for block in group.props.blocks("parameters")}
+    parameters = {
+        block.text("name"): block.text("value").lower()
+        for block in group.props.blocks("parameters")
+    }
     if parameters.get("tls") == "disabled":
         yield "the parameter tls is disabled"
     if parameters.get("audit_logs", "disabled") in ("disabled", "none"):

@@ -5,7 +5,14 @@ from functools import partial
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_true, uses_customer_key
-from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    SetInput,
+    Severity,
+    levels,
+    resource_rule,
+    stack_rule,
+)
 from gatehouse_policies.rules.s3 import EPHEMERAL, purpose
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
@@ -16,13 +23,19 @@ _table_rule = partial(resource_rule, types=aws("dynamodb.Table"))
     "GH-DDB-001",
     title="DynamoDB tables and their replicas have point-in-time recovery enabled",
     rationale="Point-in-time recovery restores data that was overwritten or deleted by mistake.",
-    remedy="set pointInTimeRecovery.enabled=True, and pointInTimeRecovery=True in each element of replicas",
+    remedy=(
+        "set pointInTimeRecovery.enabled=True, and pointInTimeRecovery=True in each element "
+        "of replicas"
+    ),
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
     pack="resilience",
     upstream="DynamoDB.2 CKV_AWS_28 dynamodb_tables_pitr_enabled DDB3",
     url=f"{_GUIDE}/Point-in-time-recovery.html",
-    remediation=(SetInput("pointInTimeRecovery.enabled", True), SetInput("replicas[].pointInTimeRecovery", True)),
+    remediation=(
+        SetInput("pointInTimeRecovery.enabled", True),
+        SetInput("replicas[].pointInTimeRecovery", True),
+    ),
 )
 def point_in_time_recovery_is_enabled(table: Resource) -> CheckResults:
     if not table.props.block("pointInTimeRecovery").flag("enabled"):
@@ -35,13 +48,21 @@ def point_in_time_recovery_is_enabled(table: Resource) -> CheckResults:
 @_table_rule(
     "GH-DDB-002",
     title="DynamoDB tables and their replicas are encrypted with a customer managed key",
-    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records each use.",
-    remedy="set serverSideEncryption.enabled=True and serverSideEncryption.kmsKeyArn, and kmsKeyArn in each element of replicas",
+    rationale=(
+        "With a customer managed key, a reader also needs permission on the key, and "
+        "CloudTrail records each use."
+    ),
+    remedy=(
+        "set serverSideEncryption.enabled=True and serverSideEncryption.kmsKeyArn, and "
+        "kmsKeyArn in each element of replicas"
+    ),
     upstream="CKV_AWS_119 dynamodb_tables_kms_cmk_encryption_enabled",
     url=f"{_GUIDE}/EncryptionAtRest.html",
 )
 def table_uses_customer_key(table: Resource) -> CheckResults:
-    yield from uses_customer_key("serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled").check(table)
+    yield from uses_customer_key(
+        "serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled"
+    ).check(table)
     for replica in table.props.blocks("replicas"):
         if not replica.has("kmsKeyArn"):
             yield f"{replica.path_of('kmsKeyArn')} is not set, so an AWS managed key is used"
@@ -63,9 +84,13 @@ deletion_protection_is_enabled = _table_rule(
 time_to_live_is_enabled = _table_rule(
     "GH-DDB-005",
     title="DynamoDB tables with expiring items have TTL enabled",
-    rationale="Without TTL, expired items accumulate. TTL deletes an item some days late, so it does not replace a comparison of"
+    rationale="Without TTL, expired items accumulate. TTL deletes an item some days late, so "
+    "it does not replace a comparison of"
     " the expiry time with the clock.",
-    remedy="set ttl.enabled=True and ttl.attributeName, and compare the expiry time with the clock whenever an item is read",
+    remedy=(
+        "set ttl.enabled=True and ttl.attributeName, and compare the expiry time with the "
+        "clock whenever an item is read"
+    ),
     url=f"{_GUIDE}/TTL.html",
 ).requires(is_true("ttl.enabled", remediate=False), when=lambda table: purpose(table) == EPHEMERAL)
 
@@ -78,9 +103,11 @@ _TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 @stack_rule(
     "GH-DDB-006",
     title="Deletion of expiring data does not wait for TTL",
-    rationale="TTL deletes an item up to a few days after the item expires. A function that deletes data when TTL deletes the"
+    rationale="TTL deletes an item up to a few days after the item expires. A function that "
+    "deletes data when TTL deletes the"
     " item is equally late, so expired secrets and sessions remain readable.",
-    remedy="delete expired data with a scheduled job that compares the expiry time with the clock, and remove the event source"
+    remedy="delete expired data with a scheduled job that compares the expiry time with the "
+    "clock, and remove the event source"
     " mapping",
     severity=Severity.HIGH,
     types=aws("lambda.EventSourceMapping"),
@@ -92,7 +119,10 @@ def deletion_does_not_wait_for_ttl(mapping: Resource, stack: Stack) -> CheckResu
         return
     for pattern in mapping.props.block("filterCriteria").blocks("filters"):
         if _TTL_PRINCIPAL in pattern.text("pattern"):
-            yield f"{pattern.path_of('pattern')} selects the items that TTL deletes from a table with expiring data"
+            yield (
+                f"{pattern.path_of('pattern')} selects the items that TTL deletes from a "
+                f"table with expiring data"
+            )
 
 
 @stack_rule(
@@ -111,7 +141,11 @@ def capacity_scales(table: Resource, stack: Stack) -> CheckResults:
     if table.props.text("billingMode", "PROVISIONED") == "PAY_PER_REQUEST":
         return
     for target in stack.of_type(aws("appautoscaling.Target")):
-        name = target.props.text("resourceId").rpartition("/")[2] if target.props.known("resourceId") else ""
+        name = (
+            target.props.text("resourceId").rpartition("/")[2]
+            if target.props.known("resourceId")
+            else ""
+        )
         if name in table.identifiers or stack.references(target, "resourceId", table):
             return
     yield "the table has fixed capacity without auto scaling"

@@ -10,7 +10,15 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import arguments_look_secret, looks_secret
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_true
-from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    SetInput,
+    Severity,
+    Violation,
+    levels,
+    resource_rule,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide"
 _EBS = "https://docs.aws.amazon.com/ebs/latest/userguide"
@@ -20,7 +28,9 @@ _LAUNCHERS = aws("ec2.Instance", "ec2.LaunchTemplate", "ec2.LaunchConfiguration"
 @resource_rule(
     "GH-EC2-001",
     title="EC2 instances require version 2 of the Instance Metadata Service",
-    rationale="With version 1, a server-side request forgery reads the credentials of the instance role.",
+    rationale=(
+        "With version 1, a server-side request forgery reads the credentials of the instance role."
+    ),
     remedy='set metadataOptions.httpTokens="required"',
     severity=Severity.HIGH,
     types=_LAUNCHERS,
@@ -30,7 +40,10 @@ _LAUNCHERS = aws("ec2.Instance", "ec2.LaunchTemplate", "ec2.LaunchConfiguration"
 )
 def metadata_requires_tokens(launcher: Resource) -> CheckResults:
     options = launcher.props.block("metadataOptions")
-    if options.text("httpEndpoint", "enabled") == "enabled" and options.text("httpTokens") != "required":
+    if (
+        options.text("httpEndpoint", "enabled") == "enabled"
+        and options.text("httpTokens") != "required"
+    ):
         yield "metadataOptions.httpTokens is not required"
 
 
@@ -54,10 +67,16 @@ def metadata_hop_limit_is_one(launcher: Resource) -> CheckResults:
     "GH-EC2-003",
     title="EBS volumes and copies of snapshots and images are encrypted",
     rationale="An unencrypted snapshot or volume can be read by everyone with access to it.",
-    remedy="set encrypted=True, and kmsKeyId on volumes and copies; or add an aws.ebs.EncryptionByDefault to the program",
+    remedy=(
+        "set encrypted=True, and kmsKeyId on volumes and copies; or add an "
+        "aws.ebs.EncryptionByDefault to the program"
+    ),
     severity=Severity.HIGH,
     types=(*_LAUNCHERS, *aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy", "ec2.Ami")),
-    upstream="EC2.3 CKV_AWS_3 CKV_AWS_8 CKV_AWS_183 CKV_AWS_189 CKV_AWS_204 CKV_AWS_235 CKV_AWS_236 CKV2_AWS_2 EC26",
+    upstream=(
+        "EC2.3 CKV_AWS_3 CKV_AWS_8 CKV_AWS_183 CKV_AWS_189 CKV_AWS_204 CKV_AWS_235 "
+        "CKV_AWS_236 CKV2_AWS_2 EC26"
+    ),
     url=f"{_EBS}/ebs-encryption.html",
 )
 def volumes_are_encrypted(holder: Resource, stack: Stack) -> CheckResults:
@@ -65,9 +84,13 @@ def volumes_are_encrypted(holder: Resource, stack: Stack) -> CheckResults:
     by_default = any(setting.props.flag("enabled", True) for setting in defaults)
     for device in _devices(holder):
         # A volume that is created from a snapshot has the encryption of the snapshot.
-        if not device.flag("encrypted", by_default) and not (device.path and device.has("snapshotId")):
+        if not device.flag("encrypted", by_default) and not (
+            device.path and device.has("snapshotId")
+        ):
             yield f"{device.path_of('encrypted')} is not true"
-    if holder.type in aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy") and not holder.props.has("kmsKeyId"):
+    if holder.type in aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy") and not holder.props.has(
+        "kmsKeyId"
+    ):
         yield Violation("kmsKeyId is not set, so an AWS managed key is used", "set kmsKeyId")
 
 
@@ -89,7 +112,10 @@ def _devices(holder: Resource) -> Iterator[Properties]:
 @resource_rule(
     "GH-EC2-004",
     title="EC2 instances have no public IP address",
-    rationale="An instance with a public address is reachable from the internet if a security group allows it.",
+    rationale=(
+        "An instance with a public address is reachable from the internet if a security "
+        "group allows it."
+    ),
     remedy="set associatePublicIpAddress=False, and use a load balancer or Session Manager",
     severity=Severity.HIGH,
     types=_LAUNCHERS,
@@ -106,7 +132,10 @@ def instance_has_no_public_address(launcher: Resource) -> CheckResults:
 @resource_rule(
     "GH-EC2-005",
     title="User data of EC2 instances does not contain secrets",
-    rationale="Every process of the instance, and everyone who can describe the instance, can read the user data.",
+    rationale=(
+        "Every process of the instance, and everyone who can describe the instance, can "
+        "read the user data."
+    ),
     remedy="read the value from Secrets Manager when the instance starts",
     severity=Severity.CRITICAL,
     types=_LAUNCHERS,
@@ -115,7 +144,9 @@ def instance_has_no_public_address(launcher: Resource) -> CheckResults:
 )
 def user_data_has_no_secrets(launcher: Resource) -> CheckResults:
     for prop in ("userData", "userDataBase64"):
-        if launcher.props.has(prop) and any(map(_assigns_secret, _decoded(launcher.props.text(prop)).splitlines())):
+        if launcher.props.has(prop) and any(
+            map(_assigns_secret, _decoded(launcher.props.text(prop)).splitlines())
+        ):
             yield f"{prop} probably contains a secret"
 
 
@@ -137,7 +168,9 @@ def _assigns_secret(line: str) -> bool:
 @resource_rule(
     "GH-EC2-006",
     title="EC2 instances have detailed monitoring enabled",
-    rationale="With basic monitoring, alarms and Auto Scaling react after five minutes instead of one.",
+    rationale=(
+        "With basic monitoring, alarms and Auto Scaling react after five minutes instead of one."
+    ),
     remedy="set monitoring=True on an instance, monitoring.enabled=True on a launch template",
     severity=Severity.LOW,
     types=_LAUNCHERS,
@@ -173,8 +206,12 @@ termination_protection_is_enabled = resource_rule(
 @resource_rule(
     "GH-EC2-008",
     title="Machine images are not shared publicly or with unknown accounts",
-    rationale="An image contains the files of its volumes, including credentials that were left on them.",
-    remedy="share the image with accounts in the list `accounts` of the rule, or with an organization",
+    rationale=(
+        "An image contains the files of its volumes, including credentials that were left on them."
+    ),
+    remedy=(
+        "share the image with accounts in the list `accounts` of the rule, or with an organization"
+    ),
     severity=Severity.CRITICAL,
     types=aws("ec2.AmiLaunchPermission"),
     lists=ACCOUNTS,
@@ -185,4 +222,6 @@ def image_is_not_public(permission: Resource) -> CheckResults:
     if permission.props.text("group") == "all":
         yield "the image is public"
     if permission.props.has("accountId"):
-        yield from foreign_accounts(frozenset({permission.props.text("accountId")}), permission, "the launch permission")
+        yield from foreign_accounts(
+            frozenset({permission.props.text("accountId")}), permission, "the launch permission"
+        )

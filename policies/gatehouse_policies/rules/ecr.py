@@ -8,7 +8,14 @@ from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_true
-from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    SetInput,
+    Severity,
+    levels,
+    resource_rule,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECR/latest/userguide"
 _repository_rule = partial(resource_rule, types=aws("ecr.Repository"))
@@ -57,10 +64,14 @@ def lifecycle_policy_exists(repository: Resource, stack: Stack) -> CheckResults:
     "GH-ECR-005",
     title="Lifecycle policies of ECR do not expire images in use",
     rationale=(
-        "A push creates several images (index, platforms, attestations, signatures). A rule for any image expires the image that "
+        "A push creates several images (index, platforms, attestations, signatures). A rule "
+        "for any image expires the image that "
         "runs, and tasks can no longer start."
     ),
-    remedy='use tagStatus="tagged" with tagPatternList for releases, and a rule with higher priority for tags of deployed images',
+    remedy=(
+        'use tagStatus="tagged" with tagPatternList for releases, and a rule with higher '
+        "priority for tags of deployed images"
+    ),
     severity=Severity.HIGH,
     types=aws("ecr.LifecyclePolicy"),
     levels=levels("A", "M", "M"),
@@ -70,14 +81,23 @@ def lifecycle_policy_exists(repository: Resource, stack: Stack) -> CheckResults:
 def lifecycle_policy_retains_images_in_use(lifecycle: Resource) -> CheckResults:
     for rule in lifecycle.props.decoded("policy").block("policy").blocks("rules"):
         selection = rule.block("selection")
-        if selection.text("tagStatus") == "any" and selection.text("countType") in ("imageCountMoreThan", "sinceImagePushed"):
-            yield f"{selection.path_of('tagStatus')} is any, so images that run are counted or expired"
+        if selection.text("tagStatus") == "any" and selection.text("countType") in (
+            "imageCountMoreThan",
+            "sinceImagePushed",
+        ):
+            yield (
+                f"{selection.path_of('tagStatus')} is any, so images that run are counted or "
+                f"expired"
+            )
 
 
 @resource_rule(
     "GH-ECR-006",
     title="ECR repository policies do not allow public or unknown cross-account access",
-    rationale="Images contain application code. A principal that can push images can replace the code of a deployment.",
+    rationale=(
+        "Images contain application code. A principal that can push images can replace "
+        "the code of a deployment."
+    ),
     remedy="name the principals, or add a condition on aws:PrincipalOrgID or aws:SourceArn",
     severity=Severity.CRITICAL,
     types=aws("ecr.RepositoryPolicy", "ecr.RegistryPolicy"),
@@ -95,7 +115,10 @@ def repository_policy_is_not_public(policy: Resource) -> CheckResults:
 @_repository_rule(
     "GH-ECR-004",
     title="ECR repositories are encrypted with a customer managed key",
-    rationale="Images contain application code and configuration. The key policy controls who can read them.",
+    rationale=(
+        "Images contain application code and configuration. The key policy controls who "
+        "can read them."
+    ),
     remedy='set encryptionConfigurations to [{encryptionType: "KMS", kmsKey: the key\'s ARN}]',
     severity=Severity.LOW,
     upstream="CKV_AWS_136",
@@ -103,5 +126,8 @@ def repository_policy_is_not_public(policy: Resource) -> CheckResults:
 )
 def repository_uses_customer_key(repository: Resource) -> CheckResults:
     configurations = repository.props.blocks("encryptionConfigurations")
-    if not any(block.text("encryptionType").startswith("KMS") and block.has("kmsKey") for block in configurations):
+    if not any(
+        block.text("encryptionType").startswith("KMS") and block.has("kmsKey")
+        for block in configurations
+    ):
         yield "encryptionConfigurations has no customer managed key"

@@ -6,7 +6,11 @@ from functools import partial
 
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.secret_detection import arguments_look_secret, looks_secret, name_indicates_secret
+from gatehouse_policies.analysis.secret_detection import (
+    arguments_look_secret,
+    looks_secret,
+    name_indicates_secret,
+)
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import is_not_true, is_one_of
@@ -25,11 +29,18 @@ from gatehouse_policies.engine.rule import (
 _GUIDE = "https://docs.aws.amazon.com/AmazonECS/latest/developerguide"
 _PARAMETERS = f"{_GUIDE}/task_definition_parameters.html"
 
-# Container definitions are a single JSON string. An unknown address makes the entire string unknown in the first preview.
-_UNKNOWN_ALLOWED = {"containerDefinitions": "the value contains addresses that AWS assigns to the database and the cache"}
+# Container definitions are a single JSON string. An unknown address makes the entire string unknown
+# in the first preview.
+_UNKNOWN_ALLOWED = {
+    "containerDefinitions": (
+        "the value contains addresses that AWS assigns to the database and the cache"
+    )
+}
 _task_rule = partial(resource_rule, types=aws("ecs.TaskDefinition"))
 _container_rule = partial(_task_rule, unknown_allowed=_UNKNOWN_ALLOWED)
-_container_stack_rule = partial(stack_rule, types=aws("ecs.TaskDefinition"), unknown_allowed=_UNKNOWN_ALLOWED)
+_container_stack_rule = partial(
+    stack_rule, types=aws("ecs.TaskDefinition"), unknown_allowed=_UNKNOWN_ALLOWED
+)
 _service_rule = partial(resource_rule, types=aws("ecs.Service"))
 
 _ContainerCheck = Callable[[Properties], Iterator[str] | Iterator[str | Undecided]]
@@ -72,8 +83,13 @@ def containers_are_unprivileged(container: Properties) -> Iterator[str]:
 @_container_rule(
     "GH-ECS-002",
     title="ECS containers have a read-only root filesystem",
-    rationale="A read-only filesystem prevents an attacker from modifying code or installing tools.",
-    remedy="set readonlyRootFilesystem to true, and mount a volume for each path that the process writes to",
+    rationale=(
+        "A read-only filesystem prevents an attacker from modifying code or installing tools."
+    ),
+    remedy=(
+        "set readonlyRootFilesystem to true, and mount a volume for each path that the "
+        "process writes to"
+    ),
     severity=Severity.HIGH,
     upstream="ECS.5 CKV_AWS_336 ecs_task_definitions_containers_readonly_access",
     url=f"{_PARAMETERS}#container_definition_storage",
@@ -108,12 +124,19 @@ def containers_run_as_non_root(container: Properties) -> Iterator[str]:
 @_task_rule(
     "GH-ECS-004",
     title="ECS tasks do not share host namespaces",
-    rationale="A task that shares a namespace of its host can access the processes and traffic of other tasks.",
+    rationale=(
+        "A task that shares a namespace of its host can access the processes and traffic "
+        "of other tasks."
+    ),
     remedy='set networkMode="awsvpc", and remove pidMode and ipcMode or set them to "task"',
     severity=Severity.HIGH,
     upstream="ECS.3 ecs_task_definitions_host_namespace_not_shared",
     url=f"{_PARAMETERS}#network_mode",
-    remediation=(SetInput("networkMode", "awsvpc"), SetInput("pidMode", REMOVE), SetInput("ipcMode", REMOVE)),
+    remediation=(
+        SetInput("networkMode", "awsvpc"),
+        SetInput("pidMode", REMOVE),
+        SetInput("ipcMode", REMOVE),
+    ),
 )
 def tasks_use_own_namespaces(task: Resource) -> CheckResults:
     if task.props.text("networkMode") != "awsvpc":
@@ -126,7 +149,10 @@ def tasks_use_own_namespaces(task: Resource) -> CheckResults:
 @_container_rule(
     "GH-ECS-005",
     title="ECS container environments do not contain secrets",
-    rationale="Anyone who can describe the task definition can read the environment variables of all its revisions.",
+    rationale=(
+        "Anyone who can describe the task definition can read the environment variables "
+        "of all its revisions."
+    ),
     remedy="move the value to secrets, with valueFrom set to a Secrets Manager secret",
     severity=Severity.CRITICAL,
     lists={"harmless": ()},
@@ -155,10 +181,18 @@ def environment_has_no_secrets(task: Resource) -> CheckResults:
 @_container_stack_rule(
     "GH-ECS-006",
     title="ECS containers log to CloudWatch Logs in non-blocking mode",
-    rationale="Without logs, incidents cannot be investigated. In blocking mode, a slow log destination blocks the container.",
-    remedy='set logConfiguration with logDriver "awslogs", mode "non-blocking" and the name of a log group in the stack',
+    rationale=(
+        "Without logs, incidents cannot be investigated. In blocking mode, a slow log "
+        "destination blocks the container."
+    ),
+    remedy=(
+        'set logConfiguration with logDriver "awslogs", mode "non-blocking" and the name of '
+        "a log group in the stack"
+    ),
     severity=Severity.HIGH,
-    upstream="ECS.9 ecs_task_definitions_logging_enabled ecs_task_definitions_logging_block_mode ECS7",
+    upstream=(
+        "ECS.9 ecs_task_definitions_logging_enabled ecs_task_definitions_logging_block_mode ECS7"
+    ),
     url=f"{_GUIDE}/using_awslogs.html",
 )
 def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResults:
@@ -182,7 +216,10 @@ def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResult
 tasks_have_no_public_ip = _service_rule(
     "GH-ECS-007",
     title="ECS services do not assign public IP addresses",
-    rationale="A task with a public IP address can be reached without passing through the load balancer and its web ACL.",
+    rationale=(
+        "A task with a public IP address can be reached without passing through the load "
+        "balancer and its web ACL."
+    ),
     remedy="set networkConfiguration.assignPublicIp to False and use private subnets",
     severity=Severity.HIGH,
     upstream="ECS.2 CKV_AWS_333 ecs_service_no_assign_public_ip",
@@ -211,7 +248,9 @@ platform_version_is_current = _service_rule(
     remediation=(SetInput("settings", [{"name": "containerInsights", "value": "enhanced"}]),),
 )
 def container_insights_is_enabled(cluster: Resource) -> CheckResults:
-    values = {setting.text("name"): setting.text("value") for setting in cluster.props.blocks("settings")}
+    values = {
+        setting.text("name"): setting.text("value") for setting in cluster.props.blocks("settings")
+    }
     if values.get("containerInsights") not in ("enabled", "enhanced"):
         yield "Container Insights is not enabled"
 
@@ -219,7 +258,10 @@ def container_insights_is_enabled(cluster: Resource) -> CheckResults:
 @stack_rule(
     "GH-ECS-011",
     title="ECS task definitions use different task and execution roles",
-    rationale="The execution role can read all secrets of the task definition. The application must not have this permission.",
+    rationale=(
+        "The execution role can read all secrets of the task definition. The application "
+        "must not have this permission."
+    ),
     remedy="set taskRoleArn and executionRoleArn to two different roles",
     severity=Severity.HIGH,
     upstream="CKV_AWS_249",
@@ -233,23 +275,35 @@ def task_and_execution_role_differ(task: Resource, stack: Stack) -> CheckResults
     if missing:
         return
     task_roles = {role.urn for role in stack.referenced_by(task, "taskRoleArn", aws("iam.Role"))}
-    execution_roles = {role.urn for role in stack.referenced_by(task, "executionRoleArn", aws("iam.Role"))}
+    execution_roles = {
+        role.urn for role in stack.referenced_by(task, "executionRoleArn", aws("iam.Role"))
+    }
     in_stack = bool(task_roles and execution_roles)
-    if task_roles == execution_roles if in_stack else task.props.text("taskRoleArn") == task.props.text("executionRoleArn"):
+    if (
+        task_roles == execution_roles
+        if in_stack
+        else task.props.text("taskRoleArn") == task.props.text("executionRoleArn")
+    ):
         yield "taskRoleArn and executionRoleArn are the same role"
 
 
 @_service_rule(
     "GH-ECS-012",
     title="ECS services roll back failed deployments",
-    rationale="Without rollback, a failed deployment remains incomplete until an operator intervenes.",
+    rationale=(
+        "Without rollback, a failed deployment remains incomplete until an operator intervenes."
+    ),
     remedy="set deploymentCircuitBreaker or alarms with enable=True and rollback=True",
     pack="resilience",
     url=f"{_GUIDE}/deployment-circuit-breaker.html",
     remediation=(SetInput("deploymentCircuitBreaker", {"enable": True, "rollback": True}),),
 )
 def failed_deployments_roll_back(service: Resource) -> CheckResults:
-    rollbacks = [service.props.block(name) for name in ("deploymentCircuitBreaker", "alarms") if service.props.has(name)]
+    rollbacks = [
+        service.props.block(name)
+        for name in ("deploymentCircuitBreaker", "alarms")
+        if service.props.has(name)
+    ]
     if service.props.block("deploymentController").text("type", "ECS") != "ECS":
         return  # CodeDeploy and external controllers have their own rollback configuration.
     if not any(block.flag("enable") and block.flag("rollback") for block in rollbacks):
@@ -260,7 +314,10 @@ def failed_deployments_roll_back(service: Resource) -> CheckResults:
     "GH-ECS-013",
     title="ECS services run at least two tasks and scale automatically",
     rationale="With a single task, every crash or Availability Zone outage interrupts the service.",
-    remedy="add an aws.appautoscaling.Target, increase desiredCount and minCapacity, and use at least two subnets",
+    remedy=(
+        "add an aws.appautoscaling.Target, increase desiredCount and minCapacity, and use "
+        "at least two subnets"
+    ),
     types=aws("ecs.Service"),
     levels=levels("-", "A", "M"),
     pack="resilience",
@@ -269,7 +326,9 @@ def failed_deployments_roll_back(service: Resource) -> CheckResults:
 )
 def service_is_redundant_and_scales(service: Resource, stack: Stack) -> CheckResults:
     tasks_min = service.settings["tasks_min"]
-    targets = [target for target in stack.of_type(aws("appautoscaling.Target")) if _scales(target, service)]
+    targets = [
+        target for target in stack.of_type(aws("appautoscaling.Target")) if _scales(target, service)
+    ]
     if not targets:
         yield "the service has no scaling target"
     if service.props.number("desiredCount", 1) < tasks_min:
@@ -282,7 +341,9 @@ def service_is_redundant_and_scales(service: Resource, stack: Stack) -> CheckRes
 
 
 def _scales(target: Resource, service: Resource) -> bool:
-    """True if the scaling target's resourceId, "service/<cluster>/<name>", refers to the service."""
+    """True if the scaling target's resourceId, "service/<cluster>/<name>", refers to the
+    service.
+    """
     if service.urn in target.property_dependencies.get("resourceId", ()):
         return True
     known = target.props.known("resourceId")
@@ -307,8 +368,13 @@ def images_are_pinned_by_digest(container: Properties) -> Iterator[str]:
 @_container_stack_rule(
     "GH-ECS-015",
     title="ECS containers drop all Linux capabilities and have a health check",
-    rationale="Linux capabilities grant root privileges. Without a health check, unhealthy containers are not replaced.",
-    remedy='set linuxParameters.capabilities.drop to ["ALL"], add no capabilities, and set healthCheck',
+    rationale=(
+        "Linux capabilities grant root privileges. Without a health check, unhealthy "
+        "containers are not replaced."
+    ),
+    remedy=(
+        'set linuxParameters.capabilities.drop to ["ALL"], add no capabilities, and set healthCheck'
+    ),
     url=f"{_PARAMETERS}#container_definition_linuxparameters",
 )
 def capabilities_are_dropped(task: Resource, stack: Stack) -> CheckResults:
@@ -347,7 +413,10 @@ def efs_uses_transit_encryption(task: Resource) -> CheckResults:
 @stack_rule(
     "GH-ECS-010",
     title="ECS Exec is disabled, or its sessions are encrypted and logged",
-    rationale="A session has the role, secrets and network access of the task. Without logging, the session leaves no record.",
+    rationale=(
+        "A session has the role, secrets and network access of the task. Without "
+        "logging, the session leaves no record."
+    ),
     remedy="remove enableExecuteCommand",
     severity=Severity.HIGH,
     types=aws("ecs.Service"),
@@ -361,15 +430,28 @@ def ecs_exec_is_disabled_or_logged(service: Resource, stack: Stack) -> CheckResu
     if not service.settings["exec_allowed"]:
         yield "enableExecuteCommand is true"
         return
-    fix = 'set configuration.executeCommandConfiguration on the cluster: kmsKeyId, logging="OVERRIDE", logConfiguration'
+    fix = (
+        "set configuration.executeCommandConfiguration on the cluster: kmsKeyId, "
+        'logging="OVERRIDE", logConfiguration'
+    )
     clusters = stack.referenced_by(service, "cluster", aws("ecs.Cluster"))
     if not clusters:
         yield Violation(
-            "enableExecuteCommand is true, but the cluster is not in the stack, so session logging cannot be verified", fix
+            (
+                "enableExecuteCommand is true, but the cluster is not in the stack, so session "
+                "logging cannot be verified"
+            ),
+            fix,
         )
     for cluster in clusters:
         sessions = cluster.props.block("configuration").block("executeCommandConfiguration")
         if not sessions.has("kmsKeyId"):
-            yield Violation(f"ECS Exec sessions are not encrypted with a customer managed key in {cluster.name}", fix)
+            yield Violation(
+                (
+                    f"ECS Exec sessions are not encrypted with a customer managed key in "
+                    f"{cluster.name}"
+                ),
+                fix,
+            )
         if sessions.text("logging") != "OVERRIDE" or not sessions.has("logConfiguration"):
             yield Violation(f"ECS Exec sessions are not logged in {cluster.name}", fix)

@@ -19,8 +19,14 @@ _LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 @resource_rule(
     "GH-EKS-001",
     title="EKS clusters do not allow the internet to reach the Kubernetes API server",
-    rationale="The API server controls every workload of the cluster. A private endpoint cannot be attacked from the internet.",
-    remedy="set vpcConfig.endpointPublicAccess=False and endpointPrivateAccess=True, or limit publicAccessCidrs",
+    rationale=(
+        "The API server controls every workload of the cluster. A private endpoint "
+        "cannot be attacked from the internet."
+    ),
+    remedy=(
+        "set vpcConfig.endpointPublicAccess=False and endpointPrivateAccess=True, or limit "
+        "publicAccessCidrs"
+    ),
     severity=Severity.HIGH,
     types=aws("eks.Cluster"),
     upstream="EKS.1 CKV_AWS_38 CKV_AWS_39 EKS1",
@@ -38,8 +44,12 @@ def endpoint_is_private(cluster: Resource) -> CheckResults:
 @resource_rule(
     "GH-EKS-002",
     title="EKS clusters have control plane logging enabled",
-    rationale="The audit log is the only record of who changed a workload or read a Kubernetes secret.",
-    remedy="set enabledClusterLogTypes to api, audit, authenticator, controllerManager and scheduler",
+    rationale=(
+        "The audit log is the only record of who changed a workload or read a Kubernetes secret."
+    ),
+    remedy=(
+        "set enabledClusterLogTypes to api, audit, authenticator, controllerManager and scheduler"
+    ),
     types=aws("eks.Cluster"),
     upstream="EKS.8 CKV_AWS_37 EKS2",
     url=f"{_GUIDE}/control-plane-logs.html",
@@ -54,7 +64,10 @@ def control_plane_logs(cluster: Resource) -> CheckResults:
 @resource_rule(
     "GH-EKS-003",
     title="EKS clusters encrypt Kubernetes secrets with a customer managed key",
-    rationale="With a customer managed key, the key policy controls who can decrypt secrets, and CloudTrail records each use.",
+    rationale=(
+        "With a customer managed key, the key policy controls who can decrypt secrets, "
+        "and CloudTrail records each use."
+    ),
     remedy="set encryptionConfig with resources=['secrets'] and provider.keyArn",
     types=aws("eks.Cluster"),
     upstream="EKS.3 CKV_AWS_58",
@@ -69,8 +82,13 @@ def secrets_are_encrypted(cluster: Resource) -> CheckResults:
 @resource_rule(
     "GH-EKS-004",
     title="EKS node groups do not allow SSH from the internet",
-    rationale="With an SSH key and no source security group, EKS opens port 22 of all nodes to the internet.",
-    remedy="remove remoteAccess and use Session Manager, or set remoteAccess.sourceSecurityGroupIds",
+    rationale=(
+        "With an SSH key and no source security group, EKS opens port 22 of all nodes to "
+        "the internet."
+    ),
+    remedy=(
+        "remove remoteAccess and use Session Manager, or set remoteAccess.sourceSecurityGroupIds"
+    ),
     severity=Severity.HIGH,
     types=aws("eks.NodeGroup"),
     upstream="CKV_AWS_100",
@@ -96,8 +114,14 @@ deletion_protection_is_enabled = resource_rule(
 @resource_rule(
     "GH-EKS-006",
     title="EKS clusters run a supported Kubernetes version",
-    rationale="After extended support ends, AWS provides no security patches and updates the cluster at a time of its choice.",
-    remedy="set version to a Kubernetes version in standard support, and update one minor version at a time",
+    rationale=(
+        "After extended support ends, AWS provides no security patches and updates the "
+        "cluster at a time of its choice."
+    ),
+    remedy=(
+        "set version to a Kubernetes version in standard support, and update one minor "
+        "version at a time"
+    ),
     types=aws("eks.Cluster"),
     upstream="EKS.2 CKV_AWS_339 eks_cluster_uses_a_supported_version",
     url=f"{_GUIDE}/kubernetes-versions.html",

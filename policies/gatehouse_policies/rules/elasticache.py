@@ -5,7 +5,14 @@ from functools import partial
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_at_least, is_true
-from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    SetInput,
+    Severity,
+    Violation,
+    levels,
+    resource_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
 _group_rule = partial(resource_rule, types=aws("elasticache.ReplicationGroup"))
@@ -14,18 +21,27 @@ _group_rule = partial(resource_rule, types=aws("elasticache.ReplicationGroup"))
 @resource_rule(
     "GH-EC-001",
     title="ElastiCache caches are encrypted at rest with a customer managed key",
-    rationale="Snapshots and swap files contain cached data. The key policy controls who can read them.",
+    rationale=(
+        "Snapshots and swap files contain cached data. The key policy controls who can read them."
+    ),
     remedy="set atRestEncryptionEnabled=True and kmsKeyId",
     severity=Severity.HIGH,
     types=aws("elasticache.ReplicationGroup", "elasticache.Cluster", "elasticache.ServerlessCache"),
-    upstream="ElastiCache.4 CKV_AWS_29 CKV_AWS_191 elasticache_redis_cluster_rest_encryption_enabled AEC3",
+    upstream=(
+        "ElastiCache.4 CKV_AWS_29 CKV_AWS_191 "
+        "elasticache_redis_cluster_rest_encryption_enabled AEC3"
+    ),
     url=f"{_GUIDE}/at-rest-encryption.html",
 )
 def cache_uses_customer_key(cache: Resource) -> CheckResults:
     if cache.type in aws("elasticache.Cluster"):
-        # A node of a replication group inherits the settings of the group, which is evaluated separately.
+        # A node of a replication group inherits the settings of the group, which is evaluated
+        # separately.
         if not cache.props.has("replicationGroupId"):
-            yield Violation("a standalone cluster does not support encryption at rest", "use an aws.elasticache.ReplicationGroup")
+            yield Violation(
+                "a standalone cluster does not support encryption at rest",
+                "use an aws.elasticache.ReplicationGroup",
+            )
     elif cache.type in aws("elasticache.ServerlessCache"):
         if not cache.props.has("kmsKeyId"):
             yield Violation("kmsKeyId is not set, so an AWS managed key is used", "set kmsKeyId")
@@ -39,11 +55,19 @@ def cache_uses_customer_key(cache: Resource) -> CheckResults:
     "GH-EC-002",
     title="ElastiCache replication groups require TLS",
     rationale='If transitEncryptionMode is "preferred", clients can connect without TLS.',
-    remedy='set transitEncryptionEnabled=True, and remove transitEncryptionMode or set it to "required"',
+    remedy=(
+        "set transitEncryptionEnabled=True, and remove transitEncryptionMode or set it to "
+        '"required"'
+    ),
     severity=Severity.HIGH,
-    upstream="ElastiCache.5 CKV_AWS_30 elasticache_redis_cluster_in_transit_encryption_enabled AEC3",
+    upstream=(
+        "ElastiCache.5 CKV_AWS_30 elasticache_redis_cluster_in_transit_encryption_enabled AEC3"
+    ),
     url=f"{_GUIDE}/in-transit-encryption.html",
-    remediation=(SetInput("transitEncryptionEnabled", True), SetInput("transitEncryptionMode", "required")),
+    remediation=(
+        SetInput("transitEncryptionEnabled", True),
+        SetInput("transitEncryptionMode", "required"),
+    ),
 )
 def tls_is_required(cache: Resource) -> CheckResults:
     if not cache.props.flag("transitEncryptionEnabled"):
@@ -55,7 +79,10 @@ def tls_is_required(cache: Resource) -> CheckResults:
 @resource_rule(
     "GH-EC-003",
     title="ElastiCache replication groups authenticate individual users and use no shared token",
-    rationale="An auth token is stored in the Pulumi state and shared by all clients. Users have individual permissions.",
+    rationale=(
+        "An auth token is stored in the Pulumi state and shared by all clients. Users "
+        "have individual permissions."
+    ),
     remedy="set userGroupIds and remove authToken",
     severity=Severity.HIGH,
     types=aws("elasticache.ReplicationGroup", "elasticache.User"),
@@ -67,7 +94,10 @@ def users_authenticate(cache: Resource) -> CheckResults:
         mode = cache.props.block("authenticationMode").text("type")
         no_password = cache.props.flag("noPasswordRequired") or mode == "no-password-required"
         if no_password and cache.props.text("accessString").split()[:1] != ["off"]:
-            fix = 'set authenticationMode.type="iam", or accessString="off -@all" for the default user'
+            fix = (
+                'set authenticationMode.type="iam", or accessString="off -@all" for the '
+                "default user"
+            )
             yield Violation("the user is enabled and requires no password", fix)
         return
     for name in ("authToken", "authTokenWo"):
@@ -89,7 +119,9 @@ automatic_failover_is_enabled = _group_rule(
         "elasticache_redis_cluster_multi_az_enabled AEC4"
     ),
     url=f"{_GUIDE}/AutoFailover.html",
-).requires(is_true("automaticFailoverEnabled", remediate=False), is_true("multiAzEnabled", remediate=False))
+).requires(
+    is_true("automaticFailoverEnabled", remediate=False), is_true("multiAzEnabled", remediate=False)
+)
 
 
 snapshots_are_retained = _group_rule(
@@ -125,8 +157,13 @@ def minor_upgrades_are_automatic(cache: Resource) -> CheckResults:
 @_group_rule(
     "GH-EC-007",
     title="ElastiCache replication groups use a custom subnet group",
-    rationale="The default subnet group contains all subnets of the default VPC, including public ones.",
-    remedy="set subnetGroupName to an aws.elasticache.SubnetGroup of private subnets (GH-VPC-010 checks the subnets)",
+    rationale=(
+        "The default subnet group contains all subnets of the default VPC, including public ones."
+    ),
+    remedy=(
+        "set subnetGroupName to an aws.elasticache.SubnetGroup of private subnets "
+        "(GH-VPC-010 checks the subnets)"
+    ),
     severity=Severity.HIGH,
     upstream="ElastiCache.7 AEC1",
     url=f"{_GUIDE}/SubnetGroups.html",

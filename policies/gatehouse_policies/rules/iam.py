@@ -4,7 +4,12 @@ import re
 
 from gatehouse_policies.analysis.iam import document as iam_document
 from gatehouse_policies.analysis.iam.grammar import parse
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access, identity_documents, is_permissions_boundary
+from gatehouse_policies.analysis.policy_holders import (
+    ACCOUNTS,
+    foreign_access,
+    identity_documents,
+    is_permissions_boundary,
+)
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
@@ -12,21 +17,44 @@ from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resou
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
 _IDENTITY_POLICIES = aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role")
 
-# AWS managed policies that serve one function of an AWS service, or that grant read access to configuration but not to data.
+# AWS managed policies that serve one function of an AWS service, or that grant read access to
+# configuration but not to data.
 _MANAGED_ALLOWED = frozenset(
     {
         *("SecurityAudit", "job-function/ViewOnlyAccess", "AWSXRayDaemonWriteAccess"),
-        *("service-role/AWSBackupServiceRolePolicyForBackup", "service-role/AWSBackupServiceRolePolicyForRestores"),
+        *(
+            "service-role/AWSBackupServiceRolePolicyForBackup",
+            "service-role/AWSBackupServiceRolePolicyForRestores",
+        ),
         *("AWSBackupServiceRolePolicyForS3Backup", "AWSBackupServiceRolePolicyForS3Restore"),
         *("service-role/AWS_ConfigRole", "service-role/AWSConfigRoleForOrganizations"),
-        *("service-role/AmazonRDSEnhancedMonitoringRole", "service-role/AmazonAPIGatewayPushToCloudWatchLogs"),
+        *(
+            "service-role/AmazonRDSEnhancedMonitoringRole",
+            "service-role/AmazonAPIGatewayPushToCloudWatchLogs",
+        ),
         "AmazonECSInfrastructureRolePolicyForLoadBalancers",
-        *("service-role/AWSLambdaBasicExecutionRole", "service-role/AWSLambdaVPCAccessExecutionRole"),
+        *(
+            "service-role/AWSLambdaBasicExecutionRole",
+            "service-role/AWSLambdaVPCAccessExecutionRole",
+        ),
         # Amazon EKS requires these policies on the roles of clusters, nodes, Pods and add-ons.
         # https://docs.aws.amazon.com/eks/latest/userguide/security-iam-awsmanpol.html
-        *("AmazonEKSClusterPolicy", "AmazonEKSComputePolicy", "AmazonEKSBlockStoragePolicy", "AmazonEKSLoadBalancingPolicy"),
-        *("AmazonEKSNetworkingPolicy", "AmazonEKSVPCResourceController", "AmazonEKSWorkerNodePolicy"),
-        *("AmazonEKSWorkerNodeMinimalPolicy", "AmazonEKS_CNI_Policy", "AmazonEKSFargatePodExecutionRolePolicy"),
+        *(
+            "AmazonEKSClusterPolicy",
+            "AmazonEKSComputePolicy",
+            "AmazonEKSBlockStoragePolicy",
+            "AmazonEKSLoadBalancingPolicy",
+        ),
+        *(
+            "AmazonEKSNetworkingPolicy",
+            "AmazonEKSVPCResourceController",
+            "AmazonEKSWorkerNodePolicy",
+        ),
+        *(
+            "AmazonEKSWorkerNodeMinimalPolicy",
+            "AmazonEKS_CNI_Policy",
+            "AmazonEKSFargatePodExecutionRolePolicy",
+        ),
         *("AmazonEC2ContainerRegistryReadOnly", "AmazonEC2ContainerRegistryPullOnly"),
         *("service-role/AmazonEBSCSIDriverPolicy", "service-role/AmazonEFSCSIDriverPolicy"),
     }
@@ -35,18 +63,26 @@ _MANAGED = re.compile(r"arn:aws[\w-]*:iam::aws:policy/(.+)")
 
 # Actions that Lambda requires on "*" for functions in a VPC.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
-_LAMBDA_IN_VPC = re.compile(r"ec2:((Create|Delete)NetworkInterface|(Unassign|Assign)PrivateIpAddresses)", re.IGNORECASE)
+_LAMBDA_IN_VPC = re.compile(
+    r"ec2:((Create|Delete)NetworkInterface|(Unassign|Assign)PrivateIpAddresses)", re.IGNORECASE
+)
 
 
 @resource_rule(
     "GH-IAM-001",
     title="IAM policies do not allow full administrative privileges",
-    rationale="Anyone who obtains administrative credentials controls the account. No application needs these privileges.",
+    rationale=(
+        "Anyone who obtains administrative credentials controls the account. No "
+        "application needs these privileges."
+    ),
     remedy="list the required actions and the ARNs of their resources",
     severity=Severity.CRITICAL,
     types=_IDENTITY_POLICIES,
     exemptible=False,
-    upstream="IAM.1 2.14 CKV_AWS_62 CKV_AWS_63 CKV2_AWS_40 iam_inline_policy_no_administrative_privileges IAM5",
+    upstream=(
+        "IAM.1 2.14 CKV_AWS_62 CKV_AWS_63 CKV2_AWS_40 "
+        "iam_inline_policy_no_administrative_privileges IAM5"
+    ),
     url=f"{_GUIDE}/best-practices.html#grant-least-privilege",
 )
 def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
@@ -54,13 +90,19 @@ def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
         if iam_document.allows_everything(document):
             yield 'a statement allows every action (or all but a few) on "*"'
         elif iam_document.allows_iam_administration(document):
-            yield "a statement allows the administration of IAM, which includes granting any permission"
+            yield (
+                "a statement allows the administration of IAM, which includes granting any "
+                "permission"
+            )
 
 
 @stack_rule(
     "GH-IAM-002",
     title="IAM policies use wildcards only where AWS requires them",
-    rationale='The action service:* includes deletion and permission changes. The resource "*" includes all future resources.',
+    rationale=(
+        'The action service:* includes deletion and permission changes. The resource "*" '
+        "includes all future resources."
+    ),
     remedy="list the required actions and the ARNs of their resources",
     types=_IDENTITY_POLICIES,
     upstream="IAM.21 IAM5",
@@ -74,7 +116,11 @@ def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
         for action in wildcards:
             yield f"a statement allows {action}"
         for action in iam_document.actions_on_all_resources(document):
-            if action not in wildcards and not _LAMBDA_IN_VPC.fullmatch(action) and not _is_evaluated_elsewhere(action):
+            if (
+                action not in wildcards
+                and not _LAMBDA_IN_VPC.fullmatch(action)
+                and not _is_evaluated_elsewhere(action)
+            ):
                 yield f"a statement allows {action} on all resources without a condition"
 
 
@@ -84,17 +130,23 @@ def _is_evaluated_elsewhere(action: str) -> bool:
 
 
 _EVALUATED_ELSEWHERE = frozenset(
-    action.lower() for action in (*iam_document.DECRYPTION, *iam_document.PRIVILEGE_ESCALATION, "iam:PassRole")
+    action.lower()
+    for action in (*iam_document.DECRYPTION, *iam_document.PRIVILEGE_ESCALATION, "iam:PassRole")
 )
 
 
 @stack_rule(
     "GH-IAM-003",
     title="Roles use AWS managed policies of limited scope only",
-    rationale="Most AWS managed policies grant more permissions than one application needs, and AWS can extend them.",
+    rationale=(
+        "Most AWS managed policies grant more permissions than one application needs, "
+        "and AWS can extend them."
+    ),
     remedy="replace the attachment with an aws.iam.RolePolicy with the required actions and ARNs",
     severity=Severity.HIGH,
-    types=aws("iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.GroupPolicyAttachment", "iam.Role"),
+    types=aws(
+        "iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.GroupPolicyAttachment", "iam.Role"
+    ),
     upstream="2.14 CKV_AWS_274 CKV2_AWS_56 iam_role_administratoraccess_policy IAM4",
     url=f"{_GUIDE}/access_policies_managed-vs-inline.html",
 )
@@ -113,12 +165,15 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
     "GH-IAM-004",
     title="Trust policies restrict principals and prevent the confused deputy problem",
     rationale=(
-        "Without a source condition, an AWS service can be tricked into using the role for another customer. Without "
+        "Without a source condition, an AWS service can be tricked into using the role for "
+        "another customer. Without "
         "an audience, an identity provider can issue tokens for the role to other applications."
     ),
     remedy=(
-        "name the principal, require the audience of the identity provider, and add aws:SourceAccount or aws:SourceArn (or "
-        "sts:ExternalId for Amazon Cognito) to statements for AWS services whose documented trust policies have these keys"
+        "name the principal, require the audience of the identity provider, and add "
+        "aws:SourceAccount or aws:SourceArn (or "
+        "sts:ExternalId for Amazon Cognito) to statements for AWS services whose documented "
+        "trust policies have these keys"
     ),
     severity=Severity.HIGH,
     types=aws("iam.Role"),
@@ -138,13 +193,15 @@ def trust_policy_is_restricted(role: Resource, stack: Stack) -> CheckResults:
     yield from foreign_access(document, role, "the trust policy")
 
 
-# Services whose documented trust policies have no source condition in any feature. A source condition can deny their requests.
+# Services whose documented trust policies have no source condition in any feature. A source
+# condition can deny their requests.
 # https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-required-policy-for-cloudwatch-logs.html
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/AmazonECSInfrastructureRolePolicyForLoadBalancers.html
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html
 _SERVICES_WITHOUT_DOCUMENTED_SOURCE = frozenset(
-    f"{service}.amazonaws.com" for service in ("apigateway", "cloudtrail", "ec2", "ecs", "edgelambda", "s3")
+    f"{service}.amazonaws.com"
+    for service in ("apigateway", "cloudtrail", "ec2", "ecs", "edgelambda", "s3")
 )
 # Services whose documented trust policies differ: some have a source condition, others have none.
 _SERVICES_WITHOUT_SOURCE = _SERVICES_WITHOUT_DOCUMENTED_SOURCE | {
@@ -155,8 +212,14 @@ _SERVICES_WITHOUT_SOURCE = _SERVICES_WITHOUT_DOCUMENTED_SOURCE | {
 @resource_rule(
     "GH-IAM-009",
     title="Trust policies require a source only from services that document it",
-    rationale="A service that does not send the condition key cannot assume the role. Some features then fail silently.",
-    remedy="remove aws:SourceAccount and aws:SourceArn from the statement, and restrict who can pass the role with iam:PassRole",
+    rationale=(
+        "A service that does not send the condition key cannot assume the role. Some "
+        "features then fail silently."
+    ),
+    remedy=(
+        "remove aws:SourceAccount and aws:SourceArn from the statement, and restrict who "
+        "can pass the role with iam:PassRole"
+    ),
     severity=Severity.HIGH,
     types=aws("iam.Role"),
     levels=levels("A", "M", "M"),
@@ -164,18 +227,29 @@ _SERVICES_WITHOUT_SOURCE = _SERVICES_WITHOUT_DOCUMENTED_SOURCE | {
 )
 def trust_policy_requires_documented_source(role: Resource) -> CheckResults:
     for allow in parse(role.props.value("assumeRolePolicy")).allows:
-        keys = [condition.key for condition in allow.conditions if condition.key in ("aws:sourceaccount", "aws:sourcearn")]
+        keys = [
+            condition.key
+            for condition in allow.conditions
+            if condition.key in ("aws:sourceaccount", "aws:sourcearn")
+        ]
         for kind, service in allow.principals or ():
             if keys and kind == "Service" and service in _SERVICES_WITHOUT_DOCUMENTED_SOURCE:
-                yield f"the trust policy requires a source from {service}, whose documented trust policies have no such condition"
+                yield (
+                    f"the trust policy requires a source from {service}, whose documented "
+                    f"trust policies have no such condition"
+                )
 
 
 @resource_rule(
     "GH-IAM-005",
     title="Trust policies for GitHub OIDC require one repository and environment or ref",
     rationale="Without an exact subject, other repositories or branches can assume the role.",
-    remedy='use StringEquals with aud "sts.amazonaws.com" and sub "repo:ORG/REPO:environment:ENV" of your own repository',
-    # Repositories (owner/name) that roles may trust. Empty: every repository except those of examples.
+    remedy=(
+        'use StringEquals with aud "sts.amazonaws.com" and sub '
+        '"repo:ORG/REPO:environment:ENV" of your own repository'
+    ),
+    # Repositories (owner/name) that roles may trust. Empty: every repository except those of
+    # examples.
     lists={"repositories": ()},
     severity=Severity.CRITICAL,
     types=aws("iam.Role"),
@@ -188,13 +262,21 @@ def github_trust_is_restricted(role: Resource) -> CheckResults:
     yield from iam_document.github_trust_defects(document)
     for repository in iam_document.github_repositories(document):
         if repository.partition("/")[0].lower() in _EXAMPLE_OWNERS:
-            yield f"the trust policy allows {repository}, the repository of an example, which belongs to somebody else"
+            yield (
+                f"the trust policy allows {repository}, the repository of an example, which "
+                f"belongs to somebody else"
+            )
         elif role.lists["repositories"] and repository not in role.lists["repositories"]:
-            yield f"the trust policy allows {repository}, which is not in the list repositories of the rule"
+            yield (
+                f"the trust policy allows {repository}, which is not in the list "
+                f"repositories of the rule"
+            )
 
 
 # Owners in examples of documentation. The accounts exist on GitHub.
-_EXAMPLE_OWNERS = frozenset({"example", "octo-org", "octocat", "my-org", "myorg", "your-org", "org", "owner", "orgname"})
+_EXAMPLE_OWNERS = frozenset(
+    {"example", "octo-org", "octocat", "my-org", "myorg", "your-org", "org", "owner", "orgname"}
+)
 
 
 @resource_rule(
@@ -203,7 +285,13 @@ _EXAMPLE_OWNERS = frozenset({"example", "octo-org", "octocat", "my-org", "myorg"
     rationale="Access keys of IAM users do not expire. Role credentials do.",
     remedy="remove the resource; use IAM Identity Center for people and roles for workloads",
     severity=Severity.HIGH,
-    types=aws("iam.User", "iam.AccessKey", "iam.UserPolicy", "iam.UserPolicyAttachment", "iam.UserLoginProfile"),
+    types=aws(
+        "iam.User",
+        "iam.AccessKey",
+        "iam.UserPolicy",
+        "iam.UserPolicyAttachment",
+        "iam.UserLoginProfile",
+    ),
     upstream="IAM.2 2.13 2.19 CKV_AWS_273 CKV_AWS_40 iam_policy_attached_only_to_group_or_roles",
     url=f"{_GUIDE}/best-practices.html#bp-users-federation-idp",
 )
@@ -214,8 +302,14 @@ def no_iam_users(user: Resource) -> CheckResults:
 @stack_rule(
     "GH-IAM-008",
     title="Roles do not mix inline policy lists with policy resources",
-    rationale="The lists are exclusive, so a deployment can remove policies that separate resources attach.",
-    remedy="remove inlinePolicies and managedPolicyArns from the role, and use RolePolicy and RolePolicyAttachment",
+    rationale=(
+        "The lists are exclusive, so a deployment can remove policies that separate "
+        "resources attach."
+    ),
+    remedy=(
+        "remove inlinePolicies and managedPolicyArns from the role, and use RolePolicy and "
+        "RolePolicyAttachment"
+    ),
     types=aws("iam.Role"),
     levels=levels("M", "M", "M"),
     url="https://www.pulumi.com/registry/packages/aws/api-docs/iam/role/",
@@ -223,16 +317,22 @@ def no_iam_users(user: Resource) -> CheckResults:
 def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
     if role.props.has("inlinePolicies") and stack.referencing(role, aws("iam.RolePolicy"), "role"):
         yield "the role sets inlinePolicies and also has RolePolicy resources"
-    if role.props.has("managedPolicyArns") and stack.referencing(role, aws("iam.RolePolicyAttachment"), "role"):
+    if role.props.has("managedPolicyArns") and stack.referencing(
+        role, aws("iam.RolePolicyAttachment"), "role"
+    ):
         yield "the role sets managedPolicyArns and also has RolePolicyAttachment resources"
 
 
 @stack_rule(
     "GH-IAM-007",
     title="Roles have a permissions boundary and no unrestricted privilege escalation actions",
-    rationale="A principal that can write policies, pass roles or change code that runs under a role gains permissions.",
+    rationale=(
+        "A principal that can write policies, pass roles or change code that runs under "
+        "a role gains permissions."
+    ),
     remedy=(
-        "set permissionsBoundary on the role; add StringEquals iam:PassedToService to the iam:PassRole statement; name the ARNs "
+        "set permissionsBoundary on the role; add StringEquals iam:PassedToService to the "
+        "iam:PassRole statement; name the ARNs "
         "of the resources of the other actions, or add a condition such as iam:PermissionsBoundary"
     ),
     types=_IDENTITY_POLICIES,
@@ -260,7 +360,10 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
 @resource_rule(
     "GH-IAM-010",
     title="Policies of topics, queues and buckets restrict AWS services by source",
-    rationale="Without a source condition, an AWS service can be tricked into acting on the resource for another customer.",
+    rationale=(
+        "Without a source condition, an AWS service can be tricked into acting on the "
+        "resource for another customer."
+    ),
     remedy="add a condition on aws:SourceAccount or aws:SourceArn to the statement of the service",
     types=aws("sns.TopicPolicy", "sqs.QueuePolicy", "s3.BucketPolicy"),
     url=f"{_GUIDE}/confused-deputy.html",
@@ -268,4 +371,7 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
 def service_access_has_source(holder: Resource) -> CheckResults:
     for service in iam_document.unrestricted_services(parse(holder.props.value("policy"))):
         if service != "cloudtrail.amazonaws.com":  # GH-CT-006
-            yield f"the policy allows {service} without a condition on aws:SourceAccount or aws:SourceArn"
+            yield (
+                f"the policy allows {service} without a condition on aws:SourceAccount or "
+                f"aws:SourceArn"
+            )

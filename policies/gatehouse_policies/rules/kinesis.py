@@ -1,4 +1,6 @@
-"""Rules for Amazon Kinesis data streams and video streams, Amazon Data Firehose, and Managed Service for Apache Flink."""
+"""Rules for Amazon Kinesis data streams and video streams, Amazon Data Firehose, and Managed
+Service for Apache Flink.
+"""
 
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import aws
@@ -11,7 +13,9 @@ _GUIDE = "https://docs.aws.amazon.com/streams/latest/dev"
 @resource_rule(
     "GH-KIN-001",
     title="Kinesis data streams are encrypted with a customer managed key",
-    rationale="With a customer managed key, the key policy controls who can read and write records.",
+    rationale=(
+        "With a customer managed key, the key policy controls who can read and write records."
+    ),
     remedy='set encryptionType="KMS" and kmsKeyId',
     severity=Severity.HIGH,
     types=aws("kinesis.Stream"),
@@ -59,7 +63,10 @@ video_stream_uses_customer_key = resource_rule(
 @resource_rule(
     "GH-KIN-004",
     title="Applications of Managed Service for Apache Flink have checkpoints enabled",
-    rationale="Without checkpoints, an application loses its state after a failure, and processes records twice or not at all.",
+    rationale=(
+        "Without checkpoints, an application loses its state after a failure, and "
+        "processes records twice or not at all."
+    ),
     remedy="remove checkpointConfiguration, or set its checkpointingEnabled=True",
     types=aws("kinesisanalyticsv2.Application"),
     levels=levels("-", "A", "A"),
@@ -68,8 +75,12 @@ video_stream_uses_customer_key = resource_rule(
     url="https://docs.aws.amazon.com/managed-flink/latest/java/how-fault.html",
 )
 def application_has_checkpoints(application: Resource) -> CheckResults:
-    flink = application.props.block("applicationConfiguration").block("flinkApplicationConfiguration")
+    flink = application.props.block("applicationConfiguration").block(
+        "flinkApplicationConfiguration"
+    )
     checkpoints = flink.block("checkpointConfiguration")
     # With the type DEFAULT, checkpoints are enabled whatever the other properties are.
-    if checkpoints.text("configurationType", "DEFAULT") == "CUSTOM" and not checkpoints.flag("checkpointingEnabled"):
+    if checkpoints.text("configurationType", "DEFAULT") == "CUSTOM" and not checkpoints.flag(
+        "checkpointingEnabled"
+    ):
         yield f"{checkpoints.path_of('checkpointingEnabled')} is not true"

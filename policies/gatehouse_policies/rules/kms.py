@@ -12,7 +12,16 @@ from gatehouse_policies.analysis.policy_holders import (
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_at_least, is_not_true
-from gatehouse_policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, levels, resource_rule, setting, stack_rule
+from gatehouse_policies.engine.rule import (
+    REMOVE,
+    CheckResults,
+    SetInput,
+    Severity,
+    levels,
+    resource_rule,
+    setting,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
 
@@ -20,14 +29,20 @@ _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
 @resource_rule(
     "GH-KMS-001",
     title="Symmetric KMS keys rotate at least once a year",
-    rationale="Rotation limits the amount of data encrypted with the same key material. KMS retains earlier key material.",
+    rationale=(
+        "Rotation limits the amount of data encrypted with the same key material. KMS "
+        "retains earlier key material."
+    ),
     remedy="set enableKeyRotation=True, and rotationPeriodInDays to 365 or less if it is set",
     severity=Severity.HIGH,
     types=aws("kms.Key"),
     settings={"days_max": {"dev": 365, "staging": 365, "prod": 365}},
     upstream="KMS.4 4.6 CKV_AWS_7 kms_cmk_rotation_enabled KMS5",
     url=f"{_GUIDE}/rotate-keys.html",
-    remediation=(SetInput("enableKeyRotation", True), SetInput("rotationPeriodInDays", setting("days_max"))),
+    remediation=(
+        SetInput("enableKeyRotation", True),
+        SetInput("rotationPeriodInDays", setting("days_max")),
+    ),
 )
 def rotation_is_enabled(key: Resource) -> CheckResults:
     spec = key.props.text("customerMasterKeySpec", "SYMMETRIC_DEFAULT")
@@ -44,9 +59,13 @@ def rotation_is_enabled(key: Resource) -> CheckResults:
     "GH-KMS-002",
     title="KMS keys have a key policy without public or unknown cross-account access",
     rationale=(
-        "The default key policy delegates access control to all IAM policies of the account. A replica has its own policy."
+        "The default key policy delegates access control to all IAM policies of the account. A "
+        "replica has its own policy."
     ),
-    remedy='set a key policy that names its principals, and add kms:CallerAccount to statements with the principal "*"',
+    remedy=(
+        "set a key policy that names its principals, and add kms:CallerAccount to "
+        'statements with the principal "*"'
+    ),
     severity=Severity.CRITICAL,
     types=aws("kms.Key", "kms.ReplicaKey"),
     exemptible=False,
@@ -60,14 +79,20 @@ def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
         yield "the key has no key policy, so it has the default key policy"
     for document in documents:
         if iam_document.allows_public(document):
-            yield 'the key policy allows everyone ("*") without kms:CallerAccount or another restricting condition'
+            yield (
+                'the key policy allows everyone ("*") without kms:CallerAccount or another '
+                "restricting condition"
+            )
         yield from foreign_access(document, key, "the key policy")
 
 
 deletion_window_is_sufficient = resource_rule(
     "GH-KMS-003",
     title="KMS keys have a sufficient deletion waiting period",
-    rationale="Data cannot be decrypted after its key is deleted. A deletion can be canceled during the waiting period only.",
+    rationale=(
+        "Data cannot be decrypted after its key is deleted. A deletion can be canceled "
+        "during the waiting period only."
+    ),
     types=aws("kms.Key"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
@@ -88,7 +113,9 @@ lockout_check_is_enabled = resource_rule(
 @stack_rule(
     "GH-KMS-007",
     title="IAM policies do not allow decryption with all KMS keys",
-    rationale="A role that can decrypt with all keys can read all encrypted data that it has access to.",
+    rationale=(
+        "A role that can decrypt with all keys can read all encrypted data that it has access to."
+    ),
     remedy="set Resource of the kms:Decrypt statement to the ARN of the key",
     severity=Severity.HIGH,
     types=aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role"),
@@ -106,9 +133,13 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
 @resource_rule(
     "GH-KMS-005",
     title="Key policies restrict AWS services by source",
-    rationale="Without a source condition, an AWS service can be tricked into using the key for another customer.",
+    rationale=(
+        "Without a source condition, an AWS service can be tricked into using the key "
+        "for another customer."
+    ),
     remedy=(
-        "add kms:EncryptionContext:... or kms:ViaService to the statement of the service, or aws:SourceAccount or "
+        "add kms:EncryptionContext:... or kms:ViaService to the statement of the service, or "
+        "aws:SourceAccount or "
         "aws:SourceArn if the service sends it (GH-KMS-010)"
     ),
     severity=Severity.HIGH,
@@ -132,14 +163,22 @@ def _restricts_service(condition: Condition) -> bool:
     source = condition.key in (*_SOURCE_KEYS, "kms:viaservice", "kms:calleraccount")
     source = source or condition.key.startswith("kms:encryptioncontext:")
     positive = condition.operator in iam_document.POSITIVE_OPERATORS
-    return source and positive and not condition.if_exists and condition.quantifier != "forallvalues"
+    return (
+        source and positive and not condition.if_exists and condition.quantifier != "forallvalues"
+    )
 
 
 @resource_rule(
     "GH-KMS-006",
     title="Key policies separate key administrators from key users",
-    rationale="A principal with both sets of permissions can read the data and revoke the access of all other principals.",
-    remedy="grant administration (kms:Put*, kms:ScheduleKeyDeletion, ...) and use (kms:Decrypt, ...) to different principals",
+    rationale=(
+        "A principal with both sets of permissions can read the data and revoke the "
+        "access of all other principals."
+    ),
+    remedy=(
+        "grant administration (kms:Put*, kms:ScheduleKeyDeletion, ...) and use "
+        "(kms:Decrypt, ...) to different principals"
+    ),
     types=aws("kms.Key", "kms.KeyPolicy", "kms.ReplicaKey"),
     url=f"{_GUIDE}/key-policy-default.html#key-policy-default-allow-administrators",
 )
@@ -147,12 +186,18 @@ def administration_and_use_are_separate(key: Resource) -> CheckResults:
     users: set[str] = set()
     administrators: set[str] = set()
     for allow in _allow_statements(key):
-        # The account may have both sets of permissions. Its IAM policies then control access, and GH-KMS-007 evaluates these
-        # policies.
-        principals = {value for kind, value in allow.principals or () if kind == "AWS" and not _is_account(value)}
+        # The account may have both sets of permissions. Its IAM policies then control access, and
+        # GH-KMS-007 evaluates these policies.
+        principals = {
+            value
+            for kind, value in allow.principals or ()
+            if kind == "AWS" and not _is_account(value)
+        }
         if allow.covers_action("kms:Decrypt"):
             users |= principals
-        if allow.covers_action("kms:PutKeyPolicy") or allow.covers_action("kms:ScheduleKeyDeletion"):
+        if allow.covers_action("kms:PutKeyPolicy") or allow.covers_action(
+            "kms:ScheduleKeyDeletion"
+        ):
             administrators |= principals
     for principal in sorted(users & administrators):
         yield f"the key policy allows {principal} to both administer and use the key"
@@ -168,7 +213,9 @@ def _is_account(principal: str) -> bool:
 
 # Property that contains the encryption key, keyed by resource type.
 _ENCRYPTED_BY = {
-    **dict.fromkeys(aws("secretsmanager.Secret", "rds.Instance", "rds.Cluster", "cloudtrail.Trail"), "kmsKeyId"),
+    **dict.fromkeys(
+        aws("secretsmanager.Secret", "rds.Instance", "rds.Cluster", "cloudtrail.Trail"), "kmsKeyId"
+    ),
     **dict.fromkeys(aws("elasticache.ReplicationGroup", "cloudwatch.LogGroup"), "kmsKeyId"),
     **dict.fromkeys(aws("lambda.Function", "backup.Vault"), "kmsKeyArn"),
 }
@@ -177,8 +224,14 @@ _ENCRYPTED_BY = {
 @stack_rule(
     "GH-KMS-008",
     title="KMS keys have an alias and a description, and resources do not use AWS managed keys",
-    rationale="A key without an alias and a description can be confused with another key or deleted as unused.",
-    remedy="set description on the key and add an aws.kms.Alias; replace AWS managed keys with customer managed keys",
+    rationale=(
+        "A key without an alias and a description can be confused with another key or "
+        "deleted as unused."
+    ),
+    remedy=(
+        "set description on the key and add an aws.kms.Alias; replace AWS managed keys with "
+        "customer managed keys"
+    ),
     severity=Severity.LOW,
     types=aws("kms.Key") + tuple(_ENCRYPTED_BY),
     levels=levels("A", "A", "M"),
@@ -200,7 +253,9 @@ def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResu
 @stack_rule(
     "GH-KMS-009",
     title="Multi-Region KMS keys have a replica in the program",
-    rationale="Any principal with kms:ReplicateKey can replicate a multi-Region key to other Regions.",
+    rationale=(
+        "Any principal with kms:ReplicateKey can replicate a multi-Region key to other Regions."
+    ),
     remedy="add an aws.kms.ReplicaKey, or remove multiRegion",
     severity=Severity.LOW,
     types=aws("kms.Key"),
@@ -209,16 +264,22 @@ def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResu
     url=f"{_GUIDE}/multi-region-keys-overview.html",
 )
 def multi_region_keys_have_replica(key: Resource, stack: Stack) -> CheckResults:
-    if key.props.flag("multiRegion") and not stack.referencing(key, aws("kms.ReplicaKey"), "primaryKeyArn"):
+    if key.props.flag("multiRegion") and not stack.referencing(
+        key, aws("kms.ReplicaKey"), "primaryKeyArn"
+    ):
         yield "multiRegion is true, but the program has no ReplicaKey for the key"
 
 
 @stack_rule(
     "GH-KMS-010",
     title="Keys of SNS topics allow EventBridge without a source condition",
-    rationale="EventBridge sends no source to KMS. With a source condition, events for the topic are lost without an error.",
+    rationale=(
+        "EventBridge sends no source to KMS. With a source condition, events for the "
+        "topic are lost without an error."
+    ),
     remedy=(
-        "replace aws:SourceArn and aws:SourceAccount in the statement for events.amazonaws.com with StringEquals "
+        "replace aws:SourceArn and aws:SourceAccount in the statement for events.amazonaws.com "
+        "with StringEquals "
         "kms:EncryptionContext:aws:sns:topicArn, and restrict the source in the topic policy"
     ),
     severity=Severity.HIGH,
@@ -230,9 +291,16 @@ def event_rules_can_use_the_key_of_the_topic(topic: Resource, stack: Stack) -> C
     for key in stack.referenced_by(topic, "kmsMasterKeyId", aws("kms.Key")):
         for document in resource_documents(key, stack, aws("kms.KeyPolicy"), "keyId"):
             allows = [allow for allow in document.allows if _allows_event_bridge(allow)]
-            if allows and all(any(condition.key in _SOURCE_KEYS for condition in allow.conditions) for allow in allows):
-                yield f"the policy of the key {key.name} requires a source from events.amazonaws.com"
+            if allows and all(
+                any(condition.key in _SOURCE_KEYS for condition in allow.conditions)
+                for allow in allows
+            ):
+                yield (
+                    f"the policy of the key {key.name} requires a source from events.amazonaws.com"
+                )
 
 
 def _allows_event_bridge(allow: Statement) -> bool:
-    return ("Service", "events.amazonaws.com") in (allow.principals or ()) and allow.covers_action("kms:GenerateDataKey")
+    return ("Service", "events.amazonaws.com") in (allow.principals or ()) and allow.covers_action(
+        "kms:GenerateDataKey"
+    )

@@ -5,7 +5,15 @@ from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_account
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import looks_secret, name_indicates_secret
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.rule import CheckResults, Severity, Undecided, Violation, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    Severity,
+    Undecided,
+    Violation,
+    levels,
+    resource_rule,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
 
@@ -13,14 +21,21 @@ _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
 @resource_rule(
     "GH-LAM-003",
     title="Lambda environments do not contain secrets and use a customer managed key",
-    rationale="Anyone who can read the function configuration can read the environment variables of all versions.",
-    remedy="read the value from Secrets Manager in the function, and pass the ARN of the secret as an environment variable",
+    rationale=(
+        "Anyone who can read the function configuration can read the environment "
+        "variables of all versions."
+    ),
+    remedy=(
+        "read the value from Secrets Manager in the function, and pass the ARN of the "
+        "secret as an environment variable"
+    ),
     severity=Severity.CRITICAL,
     types=aws("lambda.Function"),
     lists={"harmless": ()},
     decided_by_name=r"environment\.variables\.",
     upstream=(
-        "CKV_AWS_173 CKV_AWS_45 awslambda_function_env_vars_not_encrypted_with_cmk awslambda_function_no_secrets_in_variables"
+        "CKV_AWS_173 CKV_AWS_45 awslambda_function_env_vars_not_encrypted_with_cmk "
+        "awslambda_function_no_secrets_in_variables"
     ),
     url=f"{_GUIDE}/configuration-envvars-encryption.html",
 )
@@ -35,19 +50,28 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
         elif looks_secret(name, variables.text(name)):
             yield f"the environment variable {name} probably contains a secret"
     if variables.names() and not function.props.has("kmsKeyArn"):
-        yield Violation("kmsKeyArn is not set, so an AWS managed key encrypts the environment", "set kmsKeyArn")
+        yield Violation(
+            "kmsKeyArn is not set, so an AWS managed key encrypts the environment", "set kmsKeyArn"
+        )
 
 
 @resource_rule(
     "GH-LAM-004",
     title="Lambda functions restrict who can invoke them",
-    rationale="Without a source condition, an AWS service can be tricked into invoking the function for another customer.",
-    remedy='set sourceArn or sourceAccount on the permission, and authorizationType="AWS_IAM" on the function URL',
+    rationale=(
+        "Without a source condition, an AWS service can be tricked into invoking the "
+        "function for another customer."
+    ),
+    remedy=(
+        'set sourceArn or sourceAccount on the permission, and authorizationType="AWS_IAM" '
+        "on the function URL"
+    ),
     severity=Severity.HIGH,
     types=aws("lambda.Permission", "lambda.FunctionUrl"),
     lists=ACCOUNTS,
     upstream=(
-        "Lambda.1 2.21 CKV_AWS_301 CKV_AWS_364 CKV_AWS_258 awslambda_function_not_publicly_accessible "
+        "Lambda.1 2.21 CKV_AWS_301 CKV_AWS_364 CKV_AWS_258 "
+        "awslambda_function_not_publicly_accessible "
         "awslambda_function_url_public"
     ),
     url=f"{_GUIDE}/access-control-resource-based.html",
@@ -59,12 +83,18 @@ def invocation_is_restricted(resource: Resource) -> CheckResults:
         return
     principal = resource.props.text("principal")
     # An unknown source is a resource of the program.
-    sources = (resource.props.text(name) for name in ("sourceAccount", "sourceArn") if resource.props.known(name))
+    sources = (
+        resource.props.text(name)
+        for name in ("sourceAccount", "sourceArn")
+        if resource.props.known(name)
+    )
     accounts = frozenset(filter(None, map(iam_document.account_of, (principal, *sources))))
     yield from foreign_accounts(accounts, resource, "the permission")
     if iam_document.account_of(principal):
         return  # A principal that is the ARN or ID of an account needs no source condition.
-    if not any(resource.props.has(name) for name in ("sourceArn", "sourceAccount", "principalOrgId")):
+    if not any(
+        resource.props.has(name) for name in ("sourceArn", "sourceAccount", "principalOrgId")
+    ):
         yield "the permission has no sourceArn, sourceAccount or principalOrgId"
 
 
@@ -72,7 +102,16 @@ def invocation_is_restricted(resource: Resource) -> CheckResults:
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html#runtimes-supported
 _RUNTIMES = frozenset(
     {
-        *("python3.11", "python3.12", "python3.13", "python3.14", "nodejs22.x", "nodejs24.x", "java21", "java25"),
+        *(
+            "python3.11",
+            "python3.12",
+            "python3.13",
+            "python3.14",
+            "nodejs22.x",
+            "nodejs24.x",
+            "java21",
+            "java25",
+        ),
         *("dotnet8", "dotnet10", "ruby3.3", "ruby3.4", "provided.al2023"),
     }
 )
@@ -88,14 +127,20 @@ _RUNTIMES = frozenset(
     url=f"{_GUIDE}/lambda-runtimes.html",
 )
 def runtime_is_supported(function: Resource) -> CheckResults:
-    if function.props.text("packageType", "Zip") == "Zip" and function.props.text("runtime") not in _RUNTIMES:
+    if (
+        function.props.text("packageType", "Zip") == "Zip"
+        and function.props.text("runtime") not in _RUNTIMES
+    ):
         yield "runtime is not in the list of supported runtimes"
 
 
 @stack_rule(
     "GH-LAM-002",
     title="Lambda functions that use data stores run in at least two subnets of a VPC",
-    rationale="A function outside the VPC cannot reach private data stores. With one subnet, a zone outage stops the function.",
+    rationale=(
+        "A function outside the VPC cannot reach private data stores. With one subnet, a "
+        "zone outage stops the function."
+    ),
     remedy="set vpcConfig with private subnets in two Availability Zones and a security group",
     types=aws("lambda.Function"),
     upstream="Lambda.3 Lambda.5 awslambda_function_inside_vpc awslambda_function_vpc_multi_az",
@@ -103,7 +148,9 @@ def runtime_is_supported(function: Resource) -> CheckResults:
 )
 def function_runs_in_vpc(function: Resource, stack: Stack) -> CheckResults:
     # A function uses the data stores whose outputs are in its environment.
-    stores = stack.referenced_by(function, "environment", aws("rds.Instance", "rds.Cluster", "elasticache.ReplicationGroup"))
+    stores = stack.referenced_by(
+        function, "environment", aws("rds.Instance", "rds.Cluster", "elasticache.ReplicationGroup")
+    )
     if not function.props.has("vpcConfig"):
         for store in stores:
             yield f"vpcConfig is not set, and the function uses {store.name}"
@@ -118,8 +165,14 @@ _SYNCHRONOUS = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amaz
 @stack_rule(
     "GH-LAM-005",
     title="Lambda functions have a dead-letter queue, reserved concurrency and tracing",
-    rationale="Asynchronous events are lost when all retries fail. One function can exhaust the concurrency of the account.",
-    remedy='set deadLetterConfig or an on-failure destination, reservedConcurrentExecutions, and tracingConfig.mode="Active"',
+    rationale=(
+        "Asynchronous events are lost when all retries fail. One function can exhaust "
+        "the concurrency of the account."
+    ),
+    remedy=(
+        "set deadLetterConfig or an on-failure destination, reservedConcurrentExecutions, "
+        'and tracingConfig.mode="Active"'
+    ),
     severity=Severity.LOW,
     types=aws("lambda.Function"),
     levels=levels("-", "A", "M"),
@@ -129,11 +182,14 @@ _SYNCHRONOUS = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amaz
 )
 def failures_and_concurrency_are_handled(function: Resource, stack: Stack) -> CheckResults:
     callers = {
-        permission.props.text("principal") for permission in stack.referencing(function, aws("lambda.Permission"), "function")
+        permission.props.text("principal")
+        for permission in stack.referencing(function, aws("lambda.Permission"), "function")
     }
     synchronous = bool(callers) and callers <= _SYNCHRONOUS
     events = stack.referencing(function, aws("lambda.FunctionEventInvokeConfig"), "functionName")
-    has_destination = any(event.props.block("destinationConfig").has("onFailure") for event in events)
+    has_destination = any(
+        event.props.block("destinationConfig").has("onFailure") for event in events
+    )
     if not has_destination and not synchronous and not function.props.has("deadLetterConfig"):
         yield "deadLetterConfig is not set, so failed invocations are lost"
     if function.props.number("reservedConcurrentExecutions", -1) < 0:

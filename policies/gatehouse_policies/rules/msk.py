@@ -28,7 +28,10 @@ traffic_is_encrypted = _cluster_rule(
 data_is_encrypted_with_customer_key = _cluster_rule(
     "GH-MSK-002",
     title="MSK clusters are encrypted with a customer managed key",
-    rationale="With a customer managed key, the key policy controls who can read the volumes of the brokers.",
+    rationale=(
+        "With a customer managed key, the key policy controls who can read the volumes "
+        "of the brokers."
+    ),
     url=f"{_GUIDE}/msk-encryption.html",
 ).requires(is_set("encryptionInfo.encryptionAtRestKmsKeyArn", "an AWS managed key is used"))
 
@@ -50,14 +53,22 @@ def broker_logs_are_delivered(cluster: Resource) -> CheckResults:
 @_cluster_rule(
     "GH-MSK-004",
     title="MSK brokers are private and require authentication",
-    rationale="A public broker accepts connections from the internet. Without authentication, every client can read all topics.",
-    remedy='remove publicAccess.type="SERVICE_PROVIDED_EIPS" and clientAuthentication.unauthenticated=True',
+    rationale=(
+        "A public broker accepts connections from the internet. Without authentication, "
+        "every client can read all topics."
+    ),
+    remedy=(
+        'remove publicAccess.type="SERVICE_PROVIDED_EIPS" and '
+        "clientAuthentication.unauthenticated=True"
+    ),
     severity=Severity.HIGH,
     upstream="MSK.4 MSK.6 CKV_AWS_291",
     url=f"{_GUIDE}/public-access.html",
 )
 def brokers_are_private(cluster: Resource) -> CheckResults:
-    access = cluster.props.block("brokerNodeGroupInfo").block("connectivityInfo").block("publicAccess")
+    access = (
+        cluster.props.block("brokerNodeGroupInfo").block("connectivityInfo").block("publicAccess")
+    )
     if access.text("type", "DISABLED") != "DISABLED":
         yield f"{access.path_of('type')} is not DISABLED"
     if cluster.props.block("clientAuthentication").flag("unauthenticated"):

@@ -8,13 +8,23 @@ from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_set, is_true, uses_customer_key
-from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    SetInput,
+    Severity,
+    resource_rule,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/opensearch-service/latest/developerguide"
 _DOMAINS = aws("opensearch.Domain", "elasticsearch.Domain")
 _domain_rule = partial(resource_rule, types=_DOMAINS)
 # Security policies that require TLS 1.2 or later.
-_TLS_POLICIES = ("Policy-Min-TLS-1-2-PFS-2023-10", "Policy-Min-TLS-1-2-2019-07", "Policy-Min-TLS-1-2-RFC9151-FIPS-2024-08")
+_TLS_POLICIES = (
+    "Policy-Min-TLS-1-2-PFS-2023-10",
+    "Policy-Min-TLS-1-2-2019-07",
+    "Policy-Min-TLS-1-2-RFC9151-FIPS-2024-08",
+)
 _LOGS = ("AUDIT_LOGS", "ES_APPLICATION_LOGS", "SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS")
 _MASTERS_MIN = 3
 
@@ -22,7 +32,10 @@ _MASTERS_MIN = 3
 domain_uses_customer_key = _domain_rule(
     "GH-OS-001",
     title="OpenSearch domains are encrypted with a customer managed key",
-    rationale="With a customer managed key, the key policy controls who can use the domain, and CloudTrail records each use.",
+    rationale=(
+        "With a customer managed key, the key policy controls who can use the domain, "
+        "and CloudTrail records each use."
+    ),
     severity=Severity.HIGH,
     upstream="Opensearch.1 CKV_AWS_5 CKV_AWS_247 OS8",
     url=f"{_GUIDE}/encryption-at-rest.html",
@@ -41,8 +54,14 @@ nodes_encrypt_traffic = _domain_rule(
 @_domain_rule(
     "GH-OS-003",
     title="OpenSearch domains require HTTPS with TLS 1.2",
-    rationale="HTTP transfers documents and credentials in clear text. The default policy accepts TLS 1.0.",
-    remedy='set domainEndpointOptions.enforceHttps=True and tlsSecurityPolicy="Policy-Min-TLS-1-2-PFS-2023-10"',
+    rationale=(
+        "HTTP transfers documents and credentials in clear text. The default policy "
+        "accepts TLS 1.0."
+    ),
+    remedy=(
+        "set domainEndpointOptions.enforceHttps=True and "
+        'tlsSecurityPolicy="Policy-Min-TLS-1-2-PFS-2023-10"'
+    ),
     severity=Severity.HIGH,
     upstream="Opensearch.8 CKV_AWS_83 CKV_AWS_228",
     url=f"{_GUIDE}/infrastructure-security.html",
@@ -62,7 +81,10 @@ def domain_requires_tls(domain: Resource) -> CheckResults:
 domain_is_in_vpc = _domain_rule(
     "GH-OS-004",
     title="OpenSearch domains are in a VPC with a security group",
-    rationale="A domain outside a VPC has a public endpoint. The default security group of a VPC is not restricted.",
+    rationale=(
+        "A domain outside a VPC has a public endpoint. The default security group of a "
+        "VPC is not restricted."
+    ),
     severity=Severity.HIGH,
     upstream="Opensearch.2 CKV_AWS_137 CKV_AWS_248 OS1",
     url=f"{_GUIDE}/vpc.html",
@@ -72,8 +94,14 @@ domain_is_in_vpc = _domain_rule(
 @stack_rule(
     "GH-OS-005",
     title="OpenSearch access policies do not allow public or unknown cross-account access",
-    rationale="A statement for everyone accepts requests without a signature from every network that reaches the domain.",
-    remedy="name the principals, and enable fine-grained access control with advancedSecurityOptions.enabled=True",
+    rationale=(
+        "A statement for everyone accepts requests without a signature from every "
+        "network that reaches the domain."
+    ),
+    remedy=(
+        "name the principals, and enable fine-grained access control with "
+        "advancedSecurityOptions.enabled=True"
+    ),
     severity=Severity.CRITICAL,
     types=_DOMAINS,
     lists=ACCOUNTS,
@@ -81,7 +109,9 @@ domain_is_in_vpc = _domain_rule(
     url=f"{_GUIDE}/ac.html",
 )
 def access_policy_is_not_public(domain: Resource, stack: Stack) -> CheckResults:
-    holders = stack.referencing(domain, aws("opensearch.DomainPolicy", "elasticsearch.DomainPolicy"), "domainName")
+    holders = stack.referencing(
+        domain, aws("opensearch.DomainPolicy", "elasticsearch.DomainPolicy"), "domainName"
+    )
     for holder in (domain, *holders):
         if not holder.props.has("accessPolicies"):
             continue
@@ -96,13 +126,23 @@ def access_policy_is_not_public(domain: Resource, stack: Stack) -> CheckResults:
 @_domain_rule(
     "GH-OS-006",
     title="OpenSearch domains publish audit, error and slow logs",
-    rationale="The audit log is the only record of requests. Error and slow logs show requests that fail or overload the domain.",
-    remedy="add logPublishingOptions for AUDIT_LOGS, ES_APPLICATION_LOGS, SEARCH_SLOW_LOGS and INDEX_SLOW_LOGS",
+    rationale=(
+        "The audit log is the only record of requests. Error and slow logs show requests "
+        "that fail or overload the domain."
+    ),
+    remedy=(
+        "add logPublishingOptions for AUDIT_LOGS, ES_APPLICATION_LOGS, SEARCH_SLOW_LOGS and "
+        "INDEX_SLOW_LOGS"
+    ),
     upstream="Opensearch.5 CKV_AWS_84 CKV_AWS_317 OS9",
     url=f"{_GUIDE}/createdomain-configure-slow-logs.html",
 )
 def logs_are_published(domain: Resource) -> CheckResults:
-    published = {block.text("logType") for block in domain.props.blocks("logPublishingOptions") if block.flag("enabled", True)}
+    published = {
+        block.text("logType")
+        for block in domain.props.blocks("logPublishingOptions")
+        if block.flag("enabled", True)
+    }
     for log_type in _LOGS:
         if log_type not in published:
             yield f"logPublishingOptions does not contain {log_type}"
@@ -111,8 +151,14 @@ def logs_are_published(domain: Resource) -> CheckResults:
 @resource_rule(
     "GH-OS-007",
     title="OpenSearch domains have dedicated master nodes in several Availability Zones",
-    rationale="Without three master nodes and zone awareness, the failure of one node or zone makes the domain unavailable.",
-    remedy="set clusterConfig with dedicatedMasterEnabled=True, dedicatedMasterCount=3 and zoneAwarenessEnabled=True",
+    rationale=(
+        "Without three master nodes and zone awareness, the failure of one node or zone "
+        "makes the domain unavailable."
+    ),
+    remedy=(
+        "set clusterConfig with dedicatedMasterEnabled=True, dedicatedMasterCount=3 and "
+        "zoneAwarenessEnabled=True"
+    ),
     types=_DOMAINS,
     pack="resilience",
     upstream="Opensearch.11 CKV_AWS_318 CKV2_AWS_59 OS4 OS7",
@@ -120,7 +166,10 @@ def logs_are_published(domain: Resource) -> CheckResults:
 )
 def domain_is_available(domain: Resource) -> CheckResults:
     config = domain.props.block("clusterConfig")
-    if not config.flag("dedicatedMasterEnabled") or config.number("dedicatedMasterCount", _MASTERS_MIN) < _MASTERS_MIN:
+    if (
+        not config.flag("dedicatedMasterEnabled")
+        or config.number("dedicatedMasterCount", _MASTERS_MIN) < _MASTERS_MIN
+    ):
         yield f"clusterConfig has fewer than {_MASTERS_MIN} dedicated master nodes"
     if not config.flag("zoneAwarenessEnabled") and not config.flag("multiAzWithStandbyEnabled"):
         yield "clusterConfig.zoneAwarenessEnabled is not true"

@@ -8,30 +8,63 @@ from gatehouse_policies.analysis.policy_holders import ACCOUNTS
 from gatehouse_policies.analysis.properties import MalformedError, Properties, texts_of
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import looks_secret
-from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER, S3_DEPRECATED, STACK, STATEFUL, aws
+from gatehouse_policies.analysis.type_tokens import (
+    AWS_PROVIDER,
+    S3_DEPRECATED,
+    STACK,
+    STATEFUL,
+    aws,
+)
 from gatehouse_policies.engine.requirements import is_not_true
-from gatehouse_policies.engine.rule import REMOVE, CheckResults, Severity, Undecided, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    REMOVE,
+    CheckResults,
+    Severity,
+    Undecided,
+    levels,
+    resource_rule,
+    stack_rule,
+)
 from gatehouse_policies.lists import ALLOWED_REGIONS, REQUIRED_TAGS
 from gatehouse_policies.rules.rds import is_read_replica
 
 _OPTIONS = "https://www.pulumi.com/docs/iac/concepts/resources/options"
 
 _TAGGED_WITH_DATA_CLASS = aws(
-    "s3.Bucket", "kms.Key", "secretsmanager.Secret", "rds.Instance", "rds.Cluster", "dynamodb.Table", "cloudwatch.LogGroup"
+    "s3.Bucket",
+    "kms.Key",
+    "secretsmanager.Secret",
+    "rds.Instance",
+    "rds.Cluster",
+    "dynamodb.Table",
+    "cloudwatch.LogGroup",
 )
-# Resources of a distribution, which CloudFront accepts only from this Region. They contain no user data.
+# Resources of a distribution, which CloudFront accepts only from this Region. They contain no user
+# data.
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cnames-and-https-requirements.html
 _CLOUDFRONT_REGION = "us-east-1"
 _CLOUDFRONT_TYPES = (
-    *aws("acm.Certificate", "acm.CertificateValidation", "wafv2.WebAcl", "wafv2.WebAclLoggingConfiguration"),
-    *aws("cloudwatch.LogDelivery", "cloudwatch.LogDeliveryDestination", "cloudwatch.LogDeliverySource"),
+    *aws(
+        "acm.Certificate",
+        "acm.CertificateValidation",
+        "wafv2.WebAcl",
+        "wafv2.WebAclLoggingConfiguration",
+    ),
+    *aws(
+        "cloudwatch.LogDelivery",
+        "cloudwatch.LogDeliveryDestination",
+        "cloudwatch.LogDeliverySource",
+    ),
 )
 
 
 @resource_rule(
     "GH-PUL-001",
     title="Resources with data are protected from deletion",
-    rationale="Protection prevents deletion by a rename, a deployment of the wrong branch or `pulumi destroy`.",
+    rationale=(
+        "Protection prevents deletion by a rename, a deployment of the wrong branch or "
+        "`pulumi destroy`."
+    ),
     remedy="set ResourceOptions(protect=True)",
     severity=Severity.HIGH,
     types=STATEFUL,
@@ -47,7 +80,10 @@ def stateful_resources_are_protected(resource: Resource) -> CheckResults:
 @resource_rule(
     "GH-PUL-002",
     title="AWS providers set allowedAccountIds",
-    rationale="Without allowedAccountIds, credentials for another account deploy the program to that account.",
+    rationale=(
+        "Without allowedAccountIds, credentials for another account deploy the program "
+        "to that account."
+    ),
     remedy="create an aws.Provider with allowedAccountIds and pass it to every resource",
     severity=Severity.HIGH,
     types=(AWS_PROVIDER,),
@@ -55,7 +91,10 @@ def stateful_resources_are_protected(resource: Resource) -> CheckResults:
     url=f"{_OPTIONS}/provider/",
 )
 def provider_restricts_accounts(provider: Resource) -> CheckResults:
-    if not provider.props.has("allowedAccountIds") or provider.props.decoded("allowedAccountIds").size("allowedAccountIds") == 0:
+    if (
+        not provider.props.has("allowedAccountIds")
+        or provider.props.decoded("allowedAccountIds").size("allowedAccountIds") == 0
+    ):
         yield "the provider does not set allowedAccountIds"
 
 
@@ -66,7 +105,13 @@ def provider_restricts_accounts(provider: Resource) -> CheckResults:
     remedy="set the tag on the resource or in defaultTags of the provider",
     severity=Severity.LOW,
     types=_TAGGED_WITH_DATA_CLASS
-    + aws("elasticache.ReplicationGroup", "lb.LoadBalancer", "ecs.Service", "lambda.Function", "ec2.Vpc"),
+    + aws(
+        "elasticache.ReplicationGroup",
+        "lb.LoadBalancer",
+        "ecs.Service",
+        "lambda.Function",
+        "ec2.Vpc",
+    ),
     pack="resilience",
     lists={"tags": tuple(REQUIRED_TAGS)},
     url="https://docs.aws.amazon.com/whitepapers/latest/tagging-best-practices/tagging-best-practices.html",
@@ -95,7 +140,10 @@ def _default_tags(resource: Resource) -> dict[str, object]:
 @resource_rule(
     "GH-PUL-003",
     title="Resources are in an allowed Region",
-    rationale="Other Regions can be subject to another jurisdiction and are not covered by backups and alarms.",
+    rationale=(
+        "Other Regions can be subject to another jurisdiction and are not covered by "
+        "backups and alarms."
+    ),
     remedy="use an allowed Region, or add the Region to `regions` in the configuration file",
     severity=Severity.HIGH,
     types=(),
@@ -107,7 +155,10 @@ def region_is_allowed(resource: Resource) -> CheckResults:
         return
     if resource.type in _CLOUDFRONT_TYPES and resource.props.text("region") == _CLOUDFRONT_REGION:
         return
-    if resource.props.has("region") and resource.props.text("region") not in resource.lists["regions"]:
+    if (
+        resource.props.has("region")
+        and resource.props.text("region") not in resource.lists["regions"]
+    ):
         yield "region is not in the list of allowed Regions"
     prop, key = _REPLICAS.get(resource.type, ("", ""))
     for replica in resource.props.blocks(prop) if prop else ():
@@ -122,11 +173,15 @@ _REPLICAS = {
 }
 
 
-# Properties that name a KMS key or the destination of data, keyed by resource type. Nested values are evaluated as well.
+# Properties that name a KMS key or the destination of data, keyed by resource type. Nested values
+# are evaluated as well.
 _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(aws("secretsmanager.Secret"), ("kmsKeyId", "replicas")),
     **dict.fromkeys(aws("cloudwatch.LogGroup", "elasticache.ReplicationGroup"), ("kmsKeyId",)),
-    **dict.fromkeys(aws("ebs.Volume", "efs.FileSystem", "kinesis.Stream", "redshift.Cluster", "docdb.Cluster"), ("kmsKeyId",)),
+    **dict.fromkeys(
+        aws("ebs.Volume", "efs.FileSystem", "kinesis.Stream", "redshift.Cluster", "docdb.Cluster"),
+        ("kmsKeyId",),
+    ),
     **dict.fromkeys(
         aws("rds.Instance", "rds.Cluster", "rds.ClusterInstance"),
         ("kmsKeyId", "masterUserSecretKmsKeyId", "performanceInsightsKmsKeyId"),
@@ -134,7 +189,14 @@ _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(aws("rds.InstanceAutomatedBackupsReplication"), ("kmsKeyId",)),
     **dict.fromkeys(aws("cloudtrail.Trail"), ("kmsKeyId", "cloudWatchLogsGroupArn")),
     **dict.fromkeys(aws("dynamodb.Table"), ("serverSideEncryption", "replicas")),
-    **dict.fromkeys(aws("s3.BucketServerSideEncryptionConfiguration", "s3.BucketReplicationConfig", "backup.Plan"), ("rules",)),
+    **dict.fromkeys(
+        aws(
+            "s3.BucketServerSideEncryptionConfiguration",
+            "s3.BucketReplicationConfig",
+            "backup.Plan",
+        ),
+        ("rules",),
+    ),
     **dict.fromkeys(aws("backup.Vault"), ("kmsKeyArn",)),
     **dict.fromkeys(aws("ecr.Repository"), ("encryptionConfigurations",)),
     **dict.fromkeys(aws("opensearch.Domain"), ("encryptAtRest",)),
@@ -145,7 +207,9 @@ _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(aws("wafv2.WebAclLoggingConfiguration"), ("logDestinationConfigs",)),
     **dict.fromkeys(aws("cloudwatch.EventTarget"), ("arn", "deadLetterConfig")),
     **dict.fromkeys(aws("cloudwatch.LogSubscriptionFilter"), ("destinationArn",)),
-    **dict.fromkeys(aws("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm"), ("alarmActions", "okActions")),
+    **dict.fromkeys(
+        aws("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm"), ("alarmActions", "okActions")
+    ),
     **dict.fromkeys(aws("sns.TopicSubscription"), ("endpoint",)),
     **dict.fromkeys(aws("rds.EventSubscription"), ("snsTopic",)),
     **dict.fromkeys(aws("backup.VaultNotifications"), ("snsTopicArn",)),
@@ -156,10 +220,14 @@ _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = {
     "GH-PUL-006",
     title="KMS keys and destinations of data are in allowed accounts",
     rationale=(
-        "The owner of a key in another account can make the data unreadable. A log, backup or message that is sent to another "
+        "The owner of a key in another account can make the data unreadable. A log, backup or "
+        "message that is sent to another "
         "account leaves the control of its owner."
     ),
-    remedy="use a key or destination in an account of allowedAccountIds, or add the account to the list `accounts` of the rule",
+    remedy=(
+        "use a key or destination in an account of allowedAccountIds, or add the account to "
+        "the list `accounts` of the rule"
+    ),
     severity=Severity.HIGH,
     types=tuple(_KEYS_AND_DESTINATIONS),
     lists=ACCOUNTS,
@@ -167,17 +235,24 @@ _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = {
 )
 def keys_and_destinations_are_in_own_accounts(resource: Resource) -> CheckResults:
     for name in _KEYS_AND_DESTINATIONS[resource.type]:
-        # An ARN that is unknown in a preview belongs to a resource of the program, or is decided in the next preview.
+        # An ARN that is unknown in a preview belongs to a resource of the program, or is decided in
+        # the next preview.
         for path, value in texts_of(resource.props, name):
             account = account_of(value) if value.startswith("arn:") else ""
             if account and account not in resource.own_accounts():
-                yield f"{path} is in account {account}, which is not in allowedAccountIds of the provider"
+                yield (
+                    f"{path} is in account {account}, which is not in allowedAccountIds of "
+                    f"the provider"
+                )
 
 
 stored_data_is_not_force_deleted = resource_rule(
     "GH-PUL-007",
     title="Backup vaults and ECR repositories are not deleted with their content",
-    rationale="With forced deletion, removing the resource from the program deletes all recovery points or images.",
+    rationale=(
+        "With forced deletion, removing the resource from the program deletes all "
+        "recovery points or images."
+    ),
     severity=Severity.HIGH,
     types=aws("backup.Vault", "ecr.Repository"),
     levels=levels("-", "A", "M"),
@@ -188,8 +263,21 @@ stored_data_is_not_force_deleted = resource_rule(
 
 # Bucket inputs that version 4 of the provider replaced with separate resources.
 _BUCKET_INPUTS = (
-    *("accelerationStatus", "corsRules", "lifecycleRules", "logging", "loggings", "objectLockConfiguration"),
-    *("policy", "replicationConfiguration", "requestPayer", "serverSideEncryptionConfiguration", "versioning"),
+    *(
+        "accelerationStatus",
+        "corsRules",
+        "lifecycleRules",
+        "logging",
+        "loggings",
+        "objectLockConfiguration",
+    ),
+    *(
+        "policy",
+        "replicationConfiguration",
+        "requestPayer",
+        "serverSideEncryptionConfiguration",
+        "versioning",
+    ),
     *("versionings", "website"),
 )
 
@@ -197,8 +285,14 @@ _BUCKET_INPUTS = (
 @stack_rule(
     "GH-PUL-004",
     title="The program does not use deprecated resource types or inputs",
-    rationale="The next provider version removes deprecated names. Resources that manage the same setting overwrite each other.",
-    remedy="use classes without the suffix V2, separate resources instead of bucket inputs, and aws.lb instead of aws.alb",
+    rationale=(
+        "The next provider version removes deprecated names. Resources that manage the "
+        "same setting overwrite each other."
+    ),
+    remedy=(
+        "use classes without the suffix V2, separate resources instead of bucket inputs, "
+        "and aws.lb instead of aws.alb"
+    ),
     severity=Severity.LOW,
     types=S3_DEPRECATED + aws("s3.Bucket", "lb.LoadBalancer", "lb.Listener", "lb.TargetGroup"),
     pack="resilience",
@@ -210,27 +304,37 @@ def no_deprecated_types_or_inputs(resource: Resource, stack: Stack) -> CheckResu
     for name in _BUCKET_INPUTS if resource.type in aws("s3.Bucket") else ():
         if resource.props.has(name):
             yield f"{name} is set on the bucket itself"
-    if resource.type.startswith("aws:alb/") and any(other.type.startswith("aws:lb/") for other in stack):
+    if resource.type.startswith("aws:alb/") and any(
+        other.type.startswith("aws:lb/") for other in stack
+    ):
         yield "the program uses both aws.alb and aws.lb"
 
 
 _SECRET_OUTPUT = re.compile(
-    r"(password|passwd|passphrase|secret|token|credential|pepper|(api|access|private|signing|secret)_?key)$", re.IGNORECASE
+    r"(password|passwd|passphrase|secret|token|credential|pepper|(api|access|private|signing|secret)_?key)$",
+    re.IGNORECASE,
 )
 
 
 @stack_rule(
     "GH-PUL-005",
     title="Stack outputs do not contain secrets",
-    rationale="Anyone who can read the stack, and any stack that references it, can read its outputs, including secrets.",
+    rationale=(
+        "Anyone who can read the stack, and any stack that references it, can read its "
+        "outputs, including secrets."
+    ),
     remedy="export the ARN or name of the secret, and read the value from Secrets Manager",
     severity=Severity.CRITICAL,
-    # The SDK passes outputs without secret marks. Readers of the stack can decrypt marked outputs as well:
-    # https://www.pulumi.com/docs/iac/concepts/secrets/
+    # The SDK passes outputs without secret marks. Readers of the stack can decrypt marked outputs
+    # as well: https://www.pulumi.com/docs/iac/concepts/secrets/
     types=(STACK,),
     exemptible=False,
     decided_by_name=r"outputs\.",
-    unknown_allowed={"outputs": "AWS assigns many outputs, and the engine evaluates the rule again when they are known"},
+    unknown_allowed={
+        "outputs": (
+            "AWS assigns many outputs, and the engine evaluates the rule again when they are known"
+        )
+    },
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
 )
 def outputs_have_no_secrets(root: Resource, stack: Stack) -> CheckResults:
@@ -249,7 +353,9 @@ def _find_secret(name: str, block: Properties) -> CheckResults:
         for key in nested.names():
             yield from _find_secret(key, nested)
     elif isinstance(value, list):
-        nested = Properties({str(index): element for index, element in enumerate(value)}, block.path_of(name))
+        nested = Properties(
+            {str(index): element for index, element in enumerate(value)}, block.path_of(name)
+        )
         for index in nested.names():
             yield from _find_secret(index, nested)
     elif isinstance(value, str) and value:

@@ -6,8 +6,24 @@ from functools import partial
 from gatehouse_policies.analysis import network_reachability as network
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import is_not_false, is_not_set, is_not_true, is_one_of, is_true, uses_customer_key
-from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, setting, stack_rule
+from gatehouse_policies.engine.requirements import (
+    is_not_false,
+    is_not_set,
+    is_not_true,
+    is_one_of,
+    is_true,
+    uses_customer_key,
+)
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    SetInput,
+    Severity,
+    Violation,
+    levels,
+    resource_rule,
+    setting,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide"
 _DATABASES = aws("rds.Instance", "rds.Cluster")
@@ -17,13 +33,20 @@ _instance_rule = partial(resource_rule, types=aws("rds.Instance", "rds.ClusterIn
 
 
 def _log_types(database: Resource) -> list[str]:
-    return ["postgresql", "upgrade"] if "postgres" in database.props.text("engine") else ["error", "slowquery"]
+    return (
+        ["postgresql", "upgrade"]
+        if "postgres" in database.props.text("engine")
+        else ["error", "slowquery"]
+    )
 
 
 database_is_not_public = _instance_rule(
     "GH-RDS-001",
     title="RDS instances are not publicly accessible",
-    rationale="With a public IP address, one permissive security group rule exposes the database to the internet.",
+    rationale=(
+        "With a public IP address, one permissive security group rule exposes the "
+        "database to the internet."
+    ),
     severity=Severity.CRITICAL,
     exemptible=False,
     upstream="RDS.2 3.2.3 CKV_AWS_17",
@@ -34,9 +57,14 @@ database_is_not_public = _instance_rule(
 storage_uses_customer_key = _database_rule(
     "GH-RDS-002",
     title="RDS storage is encrypted with a customer managed key",
-    rationale="Backups and replicas inherit the encryption. An existing database cannot be encrypted in place.",
+    rationale=(
+        "Backups and replicas inherit the encryption. An existing database cannot be "
+        "encrypted in place."
+    ),
     severity=Severity.HIGH,
-    upstream="RDS.3 RDS.27 3.2.1 CKV_AWS_16 CKV_AWS_96 CKV_AWS_327 rds_instance_storage_encrypted RDS2",
+    upstream=(
+        "RDS.3 RDS.27 3.2.1 CKV_AWS_16 CKV_AWS_96 CKV_AWS_327 rds_instance_storage_encrypted RDS2"
+    ),
     url=f"{_GUIDE}/Overview.Encryption.html",
 ).requires(uses_customer_key("kmsKeyId", "storageEncrypted"))
 
@@ -45,14 +73,20 @@ storage_uses_customer_key = _database_rule(
     "GH-RDS-003",
     title="RDS databases retain automated backups",
     rationale="Point-in-time recovery is limited to the backup retention period.",
-    remedy="set backupRetentionPeriod to at least the minimum for this environment, and deleteAutomatedBackups=False",
+    remedy=(
+        "set backupRetentionPeriod to at least the minimum for this environment, and "
+        "deleteAutomatedBackups=False"
+    ),
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
     upstream="RDS.11 CKV_AWS_133 rds_instance_backup_enabled RDS13",
     url=f"{_GUIDE}/USER_PIT.html",
-    remediation=(SetInput("backupRetentionPeriod", setting("days_min")), SetInput("deleteAutomatedBackups", False)),
+    remediation=(
+        SetInput("backupRetentionPeriod", setting("days_min")),
+        SetInput("deleteAutomatedBackups", False),
+    ),
 )
 def backups_are_retained(database: Resource) -> CheckResults:
     if is_read_replica(database):
@@ -79,7 +113,10 @@ multi_az_is_enabled = resource_rule(
 @_database_rule(
     "GH-RDS-005",
     title="RDS databases have deletion protection and a final snapshot",
-    rationale="Deletion protection prevents accidental deletion. The final snapshot preserves the data of a deleted database.",
+    rationale=(
+        "Deletion protection prevents accidental deletion. The final snapshot preserves "
+        "the data of a deleted database."
+    ),
     remedy="set deletionProtection=True and skipFinalSnapshot=False with a finalSnapshotIdentifier",
     severity=Severity.HIGH,
     levels=levels("-", "M", "M"),
@@ -106,7 +143,11 @@ iam_authentication_is_enabled = _database_rule(
 
 
 # Parameter that makes TLS mandatory, keyed by engine.
-_FORCE_TLS = {"postgres": "rds.force_ssl", "aurora-postgresql": "rds.force_ssl", "sqlserver": "rds.force_ssl"}
+_FORCE_TLS = {
+    "postgres": "rds.force_ssl",
+    "aurora-postgresql": "rds.force_ssl",
+    "sqlserver": "rds.force_ssl",
+}
 _FORCE_TLS |= dict.fromkeys(("mysql", "mariadb", "aurora-mysql"), "require_secure_transport")
 
 
@@ -114,7 +155,10 @@ _FORCE_TLS |= dict.fromkeys(("mysql", "mariadb", "aurora-mysql"), "require_secur
     "GH-RDS-007",
     title="RDS databases require TLS",
     rationale="Otherwise, a misconfigured client sends its password and data in clear text.",
-    remedy="attach a parameter group of the stack that sets rds.force_ssl (MySQL: require_secure_transport) to 1",
+    remedy=(
+        "attach a parameter group of the stack that sets rds.force_ssl (MySQL: "
+        "require_secure_transport) to 1"
+    ),
     severity=Severity.HIGH,
     upstream="RDS.38 CKV2_AWS_69 rds_instance_transport_encrypted",
     url=f"{_GUIDE}/PostgreSQL.Concepts.General.SSL.html",
@@ -123,13 +167,23 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
     engine = database.props.text("engine")
     parameter = _FORCE_TLS.get("sqlserver" if engine.startswith("sqlserver") else engine)
     if parameter is None:
-        return  # Oracle and Db2 configure TLS in option groups. A replica inherits its engine and parameter group.
-    prop = "parameterGroupName" if database.type in aws("rds.Instance") else "dbClusterParameterGroupName"
-    groups = stack.referenced_by(database, prop, aws("rds.ParameterGroup", "rds.ClusterParameterGroup"))
+        # Oracle and Db2 configure TLS in option groups. A replica inherits its engine and parameter
+        # group.
+        return
+    prop = (
+        "parameterGroupName"
+        if database.type in aws("rds.Instance")
+        else "dbClusterParameterGroupName"
+    )
+    groups = stack.referenced_by(
+        database, prop, aws("rds.ParameterGroup", "rds.ClusterParameterGroup")
+    )
     if not groups:
         yield f"{prop} is not a parameter group of this stack"
     for group in groups:
-        values = {block.text("name"): block.text("value") for block in group.props.blocks("parameters")}
+        values = {
+            block.text("name"): block.text("value") for block in group.props.blocks("parameters")
+        }
         if values.get(parameter, "").upper() not in ("1", "ON", "TRUE"):
             yield f"{parameter} is not 1 in {group.name}"
 
@@ -162,7 +216,8 @@ minor_upgrades_are_automatic = _instance_rule(
     "GH-RDS-012",
     title="RDS manages the master user password",
     rationale=(
-        "A password in the program is stored in the Pulumi state and in the version history. RDS can create and rotate the "
+        "A password in the program is stored in the Pulumi state and in the version history. "
+        "RDS can create and rotate the "
         "password in Secrets Manager."
     ),
     remedy="set manageMasterUserPassword=True and masterUserSecretKmsKeyId, and remove password",
@@ -185,21 +240,39 @@ def master_password_is_managed(database: Resource) -> CheckResults:
 @_database_stack_rule(
     "GH-RDS-016",
     title="RDS databases are in private subnets and accept traffic from security groups only",
-    rationale="A CIDR range allows every host in the range. A security group reference allows members of that group only.",
-    remedy="use private subnets, and ingress rules with referencedSecurityGroupId instead of address ranges",
+    rationale=(
+        "A CIDR range allows every host in the range. A security group reference allows "
+        "members of that group only."
+    ),
+    remedy=(
+        "use private subnets, and ingress rules with referencedSecurityGroupId instead of "
+        "address ranges"
+    ),
     severity=Severity.HIGH,
     upstream="RDS.46",
     url=f"{_GUIDE}/Overview.RDSSecurityGroups.html",
 )
 def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResults:
     subnet_groups = stack.referenced_by(database, "dbSubnetGroupName", aws("rds.SubnetGroup"))
-    if not database.props.has("dbSubnetGroupName") and not is_read_replica(database):  # A replica is in the group of its source.
-        yield Violation("dbSubnetGroupName is not set, so the database is in the default VPC", "set dbSubnetGroupName")
-    for subnet in (subnet for group in subnet_groups for subnet in stack.referenced_by(group, "subnetIds", aws("ec2.Subnet"))):
+    if not database.props.has("dbSubnetGroupName") and not is_read_replica(
+        database
+    ):  # A replica is in the group of its source.
+        yield Violation(
+            "dbSubnetGroupName is not set, so the database is in the default VPC",
+            "set dbSubnetGroupName",
+        )
+    for subnet in (
+        subnet
+        for group in subnet_groups
+        for subnet in stack.referenced_by(group, "subnetIds", aws("ec2.Subnet"))
+    ):
         if network.is_public_subnet(subnet, stack):
             yield f"the subnet {subnet.name} is public"
     if not database.props.size("vpcSecurityGroupIds"):
-        yield Violation("vpcSecurityGroupIds is empty, so the default security group applies", "set vpcSecurityGroupIds")
+        yield Violation(
+            "vpcSecurityGroupIds is empty, so the default security group applies",
+            "set vpcSecurityGroupIds",
+        )
     for group in stack.referenced_by(database, "vpcSecurityGroupIds", aws("ec2.SecurityGroup")):
         for location, rule in network.ingress_rules(group, stack):
             if network.address_ranges(rule):
@@ -209,7 +282,9 @@ def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResult
 snapshots_are_private = resource_rule(
     "GH-RDS-018",
     title="RDS snapshots are not shared",
-    rationale='A snapshot is a full copy of the database. A snapshot that is shared with "all" is public.',
+    rationale=(
+        'A snapshot is a full copy of the database. A snapshot that is shared with "all" is public.'
+    ),
     severity=Severity.CRITICAL,
     types=aws("rds.Snapshot", "rds.ClusterSnapshot"),
     upstream="RDS.1 CKV_AWS_302 rds_snapshots_public_access",
@@ -229,8 +304,14 @@ def is_read_replica(database: Resource) -> bool:
 @_instance_rule(
     "GH-RDS-009",
     title="RDS instances have enhanced monitoring and Performance Insights enabled",
-    rationale="Enhanced monitoring and Performance Insights show which queries, locks or disks slow down the database.",
-    remedy="set monitoringInterval and monitoringRoleArn, performanceInsightsEnabled=True and performanceInsightsKmsKeyId",
+    rationale=(
+        "Enhanced monitoring and Performance Insights show which queries, locks or disks "
+        "slow down the database."
+    ),
+    remedy=(
+        "set monitoringInterval and monitoringRoleArn, performanceInsightsEnabled=True and "
+        "performanceInsightsKmsKeyId"
+    ),
     severity=Severity.LOW,
     levels=levels("-", "A", "M"),
     pack="resilience",
@@ -258,7 +339,9 @@ snapshots_have_tags = _database_rule(
 ).requires(is_true("copyTagsToSnapshot"))
 
 
-_DEFAULT_USERNAMES = frozenset({"admin", "administrator", "awsuser", "mysql", "postgres", "root", "sa", "sysadmin"})
+_DEFAULT_USERNAMES = frozenset(
+    {"admin", "administrator", "awsuser", "mysql", "postgres", "root", "sa", "sysadmin"}
+)
 
 
 @_database_rule(
@@ -279,13 +362,22 @@ def username_is_not_default(database: Resource) -> CheckResults:
         yield Violation("username is not set", "set username")
 
 
-_DEFAULT_PORTS = {"postgres": 5432, "aurora-postgresql": 5432, "mysql": 3306, "mariadb": 3306, "aurora-mysql": 3306}
+_DEFAULT_PORTS = {
+    "postgres": 5432,
+    "aurora-postgresql": 5432,
+    "mysql": 3306,
+    "mariadb": 3306,
+    "aurora-mysql": 3306,
+}
 
 
 @_database_rule(
     "GH-RDS-014",
     title="RDS databases do not use the default port",
-    rationale="Scans of default ports miss a database on another port. The rule is advisory because scans of all ports find it.",
+    rationale=(
+        "Scans of default ports miss a database on another port. The rule is advisory "
+        "because scans of all ports find it."
+    ),
     remedy="set port to a non-default number",
     severity=Severity.LOW,
     levels=levels("-", "-", "A"),
@@ -305,19 +397,28 @@ _CERTIFICATES = ("rds-ca-rsa2048-g1", "rds-ca-rsa4096-g1", "rds-ca-ecc384-g1")
 certificate_is_current = _instance_rule(
     "GH-RDS-015",
     title="RDS instances use a current certificate authority",
-    rationale="Clients that verify certificates cannot connect if the certificate authority has expired, as rds-ca-2019 has.",
+    rationale=(
+        "Clients that verify certificates cannot connect if the certificate authority "
+        "has expired, as rds-ca-2019 has."
+    ),
     upstream="CKV_AWS_211 rds_instance_certificate_expiration",
     url=f"{_GUIDE}/UsingWithRDS.SSL.html",
-).requires(is_one_of("caCertIdentifier", *_CERTIFICATES, message="is not a current certificate authority"))
+).requires(
+    is_one_of("caCertIdentifier", *_CERTIFICATES, message="is not a current certificate authority")
+)
 
 
 @_database_stack_rule(
     "GH-RDS-017",
     title="RDS databases have an event subscription",
     rationale="RDS reports failovers, failed backups and parameter changes as events only.",
-    remedy="add an aws.rds.EventSubscription with an SNS topic and this sourceType, or without a sourceType for all events",
+    remedy=(
+        "add an aws.rds.EventSubscription with an SNS topic and this sourceType, or without "
+        "a sourceType for all events"
+    ),
     severity=Severity.LOW,
-    # Security Hub also requires db-security-group events (RDS.22), which belong to EC2-Classic, retired in 2022:
+    # Security Hub also requires db-security-group events (RDS.22), which belong to EC2-Classic,
+    # retired in 2022:
     # https://aws.amazon.com/blogs/aws/ec2-classic-is-retiring-heres-how-to-prepare/
     levels=levels("-", "A", "M"),
     pack="resilience",
@@ -325,9 +426,18 @@ certificate_is_current = _instance_rule(
     url=f"{_GUIDE}/USER_Events.overview.html",
 )
 def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
-    subscriptions = [subscription.props for subscription in stack.of_type(aws("rds.EventSubscription"))]
-    subscribed = {props.text("sourceType") for props in subscriptions if props.flag("enabled", True) and props.has("snsTopic")}
-    source_types = ("db-instance" if database.type in aws("rds.Instance") else "db-cluster", "db-parameter-group")
+    subscriptions = [
+        subscription.props for subscription in stack.of_type(aws("rds.EventSubscription"))
+    ]
+    subscribed = {
+        props.text("sourceType")
+        for props in subscriptions
+        if props.flag("enabled", True) and props.has("snsTopic")
+    }
+    source_types = (
+        "db-instance" if database.type in aws("rds.Instance") else "db-cluster",
+        "db-parameter-group",
+    )
     for source_type in source_types if "" not in subscribed else ():
         if source_type not in subscribed:
             yield f"no event subscription for {source_type} events"
@@ -337,10 +447,14 @@ def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
     "GH-RDS-019",
     title="RDS parameter groups allow a major version upgrade",
     rationale=(
-        "A new major version needs a parameter group of another family. A group with a fixed name is replaced while the instance "
+        "A new major version needs a parameter group of another family. A group with a fixed "
+        "name is replaced while the instance "
         "uses it, which RDS rejects."
     ),
-    remedy='include the family in the name, such as "main-postgres18", or use namePrefix; set family to the engine version',
+    remedy=(
+        'include the family in the name, such as "main-postgres18", or use namePrefix; set '
+        "family to the engine version"
+    ),
     types=aws("rds.Instance"),
     levels=levels("A", "A", "M"),
     pack="resilience",
@@ -354,5 +468,7 @@ def major_version_can_be_upgraded(instance: Resource, stack: Stack) -> CheckResu
         version = instance.props.text("engineVersion")
         if version and not f"{version}.".startswith(f"{family[1]}."):
             yield f"engineVersion is {version}, but the family of {group.name} is {family[0]}"
-        if group.props.has("name") and family[1].replace(".", "") not in re.sub(r"\D", "", group.props.text("name")):
+        if group.props.has("name") and family[1].replace(".", "") not in re.sub(
+            r"\D", "", group.props.text("name")
+        ):
             yield f"the name of {group.name} does not contain the version of its family"

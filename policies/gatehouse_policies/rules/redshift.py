@@ -22,7 +22,10 @@ _cluster_rule = partial(resource_rule, types=aws("redshift.Cluster"))
 cluster_uses_customer_key = _cluster_rule(
     "GH-RS-001",
     title="Redshift clusters are encrypted with a customer managed key",
-    rationale="With a customer managed key, the key policy controls who can use the cluster and its snapshots.",
+    rationale=(
+        "With a customer managed key, the key policy controls who can use the cluster "
+        "and its snapshots."
+    ),
     severity=Severity.HIGH,
     upstream="Redshift.10 CKV_AWS_64 CKV_AWS_142 RS6",
     url=f"{_GUIDE}/working-with-db-encryption.html",
@@ -31,8 +34,14 @@ cluster_uses_customer_key = _cluster_rule(
 
 namespace_uses_customer_key = resource_rule(
     "GH-RS-002",
-    title="Redshift Serverless namespaces and snapshot copies are encrypted with a customer managed key",
-    rationale="With a customer managed key, the key policy controls who can read the data in another Region or account.",
+    title=(
+        "Redshift Serverless namespaces and snapshot copies are encrypted with a customer "
+        "managed key"
+    ),
+    rationale=(
+        "With a customer managed key, the key policy controls who can read the data in "
+        "another Region or account."
+    ),
     types=aws("redshiftserverless.Namespace", "redshift.SnapshotCopyGrant"),
     upstream="CKV_AWS_281 CKV_AWS_282",
     url=f"{_GUIDE}/serverless-workgroups-and-namespaces-rotate-kms-key.html",
@@ -42,12 +51,19 @@ namespace_uses_customer_key = resource_rule(
 cluster_is_private = _cluster_rule(
     "GH-RS-003",
     title="Redshift clusters are private and use enhanced VPC routing",
-    rationale="A public cluster accepts connections from the internet. Without enhanced routing, COPY and UNLOAD bypass the VPC.",
+    rationale=(
+        "A public cluster accepts connections from the internet. Without enhanced "
+        "routing, COPY and UNLOAD bypass the VPC."
+    ),
     remedy="set publiclyAccessible=False, clusterSubnetGroupName and enhancedVpcRouting=True",
     severity=Severity.HIGH,
     upstream="Redshift.1 Redshift.7 CKV_AWS_87 CKV_AWS_154 CKV_AWS_321 CKV_AWS_391 RS2 RS8",
     url=f"{_GUIDE}/managing-clusters-vpc.html",
-).requires(is_not_true("publiclyAccessible"), is_set("clusterSubnetGroupName"), is_true("enhancedVpcRouting"))
+).requires(
+    is_not_true("publiclyAccessible"),
+    is_set("clusterSubnetGroupName"),
+    is_true("enhancedVpcRouting"),
+)
 
 
 @stack_rule(
@@ -67,14 +83,20 @@ def audit_logging_is_enabled(cluster: Resource, stack: Stack) -> CheckResults:
 @resource_rule(
     "GH-RS-005",
     title="Redshift parameter groups require TLS and log user activity",
-    rationale="Without require_ssl, clients can connect in clear text. The user activity log records the text of statements.",
+    rationale=(
+        "Without require_ssl, clients can connect in clear text. The user activity log "
+        "records the text of statements."
+    ),
     remedy="set the parameters require_ssl and enable_user_activity_logging to true",
     types=aws("redshift.ParameterGroup"),
     upstream="Redshift.2 CKV_AWS_105 RS1 RS11",
     url=f"{_GUIDE}/connecting-ssl-support.html",
 )
 def parameters_are_secure(group: Resource) -> CheckResults:
-    parameters = {block.text("name"): block.text("value").lower() for block in group.props.blocks("parameters")}
+    parameters = {
+        block.text("name"): block.text("value").lower()
+        for block in group.props.blocks("parameters")
+    }
     for name in ("require_ssl", "enable_user_activity_logging"):
         if parameters.get(name) != "true":
             yield f"the parameter {name} is not true"
@@ -83,13 +105,19 @@ def parameters_are_secure(group: Resource) -> CheckResults:
 cluster_is_maintained = _cluster_rule(
     "GH-RS-006",
     title="Redshift clusters have automatic upgrades and snapshots",
-    rationale="Upgrades contain security updates. Without automatic snapshots, deleted data cannot be restored.",
+    rationale=(
+        "Upgrades contain security updates. Without automatic snapshots, deleted data "
+        "cannot be restored."
+    ),
     levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 7, "prod": 7}},
     upstream="Redshift.3 Redshift.6 CKV_AWS_141 CKV_AWS_343 RS9 RS10",
     url=f"{_GUIDE}/managing-snapshots-console.html",
-).requires(is_not_false("allowVersionUpgrade"), is_at_least("automatedSnapshotRetentionPeriod", "days_min", 1))
+).requires(
+    is_not_false("allowVersionUpgrade"),
+    is_at_least("automatedSnapshotRetentionPeriod", "days_min", 1),
+)
 
 
 @_cluster_rule(
@@ -112,8 +140,13 @@ program_sets_no_password = resource_rule(
     "GH-RS-008",
     title="The program does not set passwords of Redshift",
     rationale="A password in the program is stored in the Pulumi state.",
-    remedy="remove the password, and set manageMasterPassword=True (cluster) or manageAdminPassword=True (namespace)",
+    remedy=(
+        "remove the password, and set manageMasterPassword=True (cluster) or "
+        "manageAdminPassword=True (namespace)"
+    ),
     severity=Severity.CRITICAL,
     types=aws("redshift.Cluster", "redshiftserverless.Namespace"),
     url=f"{_GUIDE}/redshift-secrets-manager-integration.html",
-).requires(is_not_set("masterPassword"), is_not_set("masterPasswordWo"), is_not_set("adminUserPassword"))
+).requires(
+    is_not_set("masterPassword"), is_not_set("masterPasswordWo"), is_not_set("adminUserPassword")
+)

@@ -12,18 +12,27 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import STACK, aws
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import is_not_true
-from gatehouse_policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    Severity,
+    Violation,
+    levels,
+    resource_rule,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonS3/latest/userguide"
 _bucket_rule = partial(stack_rule, types=aws("s3.Bucket"))
 
-# Tag of buckets that receive logs. Load balancers deliver to SSE-S3 buckets only, and access logging on a log bucket would
-# record its own deliveries. https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
+# Tag of buckets that receive logs. Load balancers deliver to SSE-S3 buckets only, and access
+# logging on a log bucket would record its own deliveries.
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
 _PURPOSE_TAG = "gatehouse:purpose"
 _LOG_SINK = "log-sink"
 # Tag of buckets with files that each deployment uploads from the source code.
 STATIC_FILES = "static-files"
-# Tag of buckets and tables with expiring data, such as secret links and sessions. Deletions must be final.
+# Tag of buckets and tables with expiring data, such as secret links and sessions. Deletions must be
+# final.
 EPHEMERAL = "ephemeral"
 # Output that names the stack that manages the account (rules/account.py).
 GUARDS_OUTPUT = "accountGuards"
@@ -32,11 +41,16 @@ GUARDS_OUTPUT = "accountGuards"
 @_bucket_rule(
     "GH-S3-001",
     title="S3 buckets block public access",
-    rationale="Block Public Access overrides ACLs and bucket policies, including those added later.",
+    rationale=(
+        "Block Public Access overrides ACLs and bucket policies, including those added later."
+    ),
     remedy="add an aws.s3.BucketPublicAccessBlock for the bucket with all four settings True",
     severity=Severity.CRITICAL,
     exemptible=False,
-    upstream="S3.8 3.1.4 CKV2_AWS_6 CKV_AWS_53 CKV_AWS_54 CKV_AWS_55 CKV_AWS_56 s3_bucket_level_public_access_block S2",
+    upstream=(
+        "S3.8 3.1.4 CKV2_AWS_6 CKV_AWS_53 CKV_AWS_54 CKV_AWS_55 CKV_AWS_56 "
+        "s3_bucket_level_public_access_block S2"
+    ),
     url=f"{_GUIDE}/access-control-block-public-access.html",
 )
 def public_access_is_blocked(bucket: Resource, stack: Stack) -> CheckResults:
@@ -50,7 +64,12 @@ def public_access_is_blocked(bucket: Resource, stack: Stack) -> CheckResults:
 
 def unset_public_access_flags(block: Resource) -> Iterator[str]:
     """The settings of a bucket's or the account's public access block that are not true."""
-    for flag in ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"):
+    for flag in (
+        "blockPublicAcls",
+        "blockPublicPolicy",
+        "ignorePublicAcls",
+        "restrictPublicBuckets",
+    ):
         if not block.props.flag(flag):
             yield flag
 
@@ -58,8 +77,14 @@ def unset_public_access_flags(block: Resource) -> Iterator[str]:
 @_bucket_rule(
     "GH-S3-003",
     title="S3 buckets require TLS",
-    rationale="S3 accepts HTTP unless the bucket policy denies it. HTTP transfers data and signatures in clear text.",
-    remedy='deny s3:* to "*" on the bucket and its objects if aws:SecureTransport is false, in an aws.s3.BucketPolicy',
+    rationale=(
+        "S3 accepts HTTP unless the bucket policy denies it. HTTP transfers data and "
+        "signatures in clear text."
+    ),
+    remedy=(
+        'deny s3:* to "*" on the bucket and its objects if aws:SecureTransport is false, in '
+        "an aws.s3.BucketPolicy"
+    ),
     severity=Severity.HIGH,
     upstream="S3.5 3.1.1 s3_bucket_secure_transport_policy S10",
     url=f"{_GUIDE}/example-bucket-policies.html#example-bucket-policies-HTTP-HTTPS",
@@ -68,7 +93,9 @@ def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
     if not _policies(bucket, stack):
         yield "the bucket has no bucket policy, so HTTP is accepted"
     elif not _policies_meet(bucket_policy.denies_plain_http, bucket, stack):
-        yield "the bucket policy does not deny requests without TLS on the bucket and on its objects"
+        yield (
+            "the bucket policy does not deny requests without TLS on the bucket and on its objects"
+        )
 
 
 @_bucket_rule(
@@ -86,15 +113,23 @@ def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
 @_bucket_rule(
     "GH-S3-005",
     title="S3 buckets are encrypted with a customer managed key",
-    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records each use.",
-    remedy='set sseAlgorithm="aws:kms", kmsMasterKeyId and bucketKeyEnabled=True in the encryption configuration of the bucket',
+    rationale=(
+        "With a customer managed key, a reader also needs permission on the key, and "
+        "CloudTrail records each use."
+    ),
+    remedy=(
+        'set sseAlgorithm="aws:kms", kmsMasterKeyId and bucketKeyEnabled=True in the '
+        "encryption configuration of the bucket"
+    ),
     upstream="S3.17 CKV_AWS_145 s3_bucket_kms_encryption",
     url=f"{_GUIDE}/UsingKMSEncryption.html",
 )
 def bucket_uses_customer_key(bucket: Resource, stack: Stack) -> CheckResults:
     if purpose(bucket) == _LOG_SINK:
         return  # Log delivery supports SSE-S3 only.
-    configurations = stack.referencing(bucket, aws("s3.BucketServerSideEncryptionConfiguration"), "bucket")
+    configurations = stack.referencing(
+        bucket, aws("s3.BucketServerSideEncryptionConfiguration"), "bucket"
+    )
     if not configurations:
         yield "the bucket has no encryption configuration"
     for configuration in configurations:
@@ -111,28 +146,42 @@ def _check_encryption_rule(rule: Properties) -> CheckResults:
     elif not default.has("kmsMasterKeyId"):
         yield f"{default.path_of('kmsMasterKeyId')} is not set, so an AWS managed key is used"
     elif default.text("sseAlgorithm") == "aws:kms" and not rule.flag("bucketKeyEnabled"):
-        yield f"{rule.path_of('bucketKeyEnabled')} is not true, so every object requires a KMS request"
+        yield (
+            f"{rule.path_of('bucketKeyEnabled')} is not true, so every object requires a KMS "
+            f"request"
+        )
 
 
 @_bucket_rule(
     "GH-S3-007",
     title="S3 buckets have versioning enabled",
     rationale="Versioning restores overwritten and deleted objects.",
-    remedy='set versioningConfiguration.status="Enabled" in an aws.s3.BucketVersioning for the bucket',
+    remedy=(
+        'set versioningConfiguration.status="Enabled" in an aws.s3.BucketVersioning for the bucket'
+    ),
     upstream="S3.14 CKV_AWS_21 s3_bucket_object_versioning",
     url=f"{_GUIDE}/Versioning.html",
 )
 def versioning_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
     configurations = stack.referencing(bucket, aws("s3.BucketVersioning"), "bucket")
-    if not any(block.props.block("versioningConfiguration").text("status") == "Enabled" for block in configurations):
+    if not any(
+        block.props.block("versioningConfiguration").text("status") == "Enabled"
+        for block in configurations
+    ):
         yield "versioning is not enabled"
 
 
 @_bucket_rule(
     "GH-S3-008",
     title="S3 buckets have a lifecycle rule that expires noncurrent versions",
-    rationale="Otherwise, noncurrent versions are stored and billed indefinitely, and deleted data remains readable.",
-    remedy="add an enabled rule with noncurrentVersionExpiration to an aws.s3.BucketLifecycleConfiguration for the bucket",
+    rationale=(
+        "Otherwise, noncurrent versions are stored and billed indefinitely, and deleted "
+        "data remains readable."
+    ),
+    remedy=(
+        "add an enabled rule with noncurrentVersionExpiration to an "
+        "aws.s3.BucketLifecycleConfiguration for the bucket"
+    ),
     severity=Severity.LOW,
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 7}},
@@ -140,14 +189,18 @@ def versioning_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
     url=f"{_GUIDE}/object-lifecycle-mgmt.html",
 )
 def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
-    expirations = [rule.block("noncurrentVersionExpiration") for rule in _lifecycle_rules(bucket, stack)]
+    expirations = [
+        rule.block("noncurrentVersionExpiration") for rule in _lifecycle_rules(bucket, stack)
+    ]
     expirations = [expiration for expiration in expirations if expiration.names()]
     if not expirations:
         yield "no enabled lifecycle rule expires noncurrent versions"
     days_min = bucket.settings["days_min"]
     for expiration in expirations if purpose(bucket) != EPHEMERAL else ():
         # An overwritten or deleted object can be restored until then.
-        if expiration.number("noncurrentDays") < days_min and not expiration.has("newerNoncurrentVersions"):
+        if expiration.number("noncurrentDays") < days_min and not expiration.has(
+            "newerNoncurrentVersions"
+        ):
             yield f"{expiration.path_of('noncurrentDays')} is below {days_min:g}"
 
 
@@ -155,7 +208,10 @@ def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
     "GH-S3-009",
     title="S3 buckets abort incomplete multipart uploads",
     rationale="Parts of incomplete uploads are billed, but do not appear in object listings.",
-    remedy="set abortIncompleteMultipartUpload.daysAfterInitiation to 7 or less in an enabled lifecycle rule",
+    remedy=(
+        "set abortIncompleteMultipartUpload.daysAfterInitiation to 7 or less in an enabled "
+        "lifecycle rule"
+    ),
     severity=Severity.LOW,
     levels=levels("A", "A", "M"),
     pack="resilience",
@@ -165,21 +221,33 @@ def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
 )
 def incomplete_uploads_are_aborted(bucket: Resource, stack: Stack) -> CheckResults:
     days_max = bucket.settings["days_max"]
-    blocks = (rule.block("abortIncompleteMultipartUpload") for rule in _lifecycle_rules(bucket, stack))
+    blocks = (
+        rule.block("abortIncompleteMultipartUpload") for rule in _lifecycle_rules(bucket, stack)
+    )
     if not any(0 < block.number("daysAfterInitiation") <= days_max for block in blocks):
         yield f"no enabled lifecycle rule aborts incomplete uploads within {days_max:g} days"
 
 
 def _lifecycle_rules(bucket: Resource, stack: Stack) -> Iterator[Properties]:
-    for configuration in stack.referencing(bucket, aws("s3.BucketLifecycleConfiguration"), "bucket"):
-        yield from (rule for rule in configuration.props.blocks("rules") if rule.text("status") == "Enabled")
+    for configuration in stack.referencing(
+        bucket, aws("s3.BucketLifecycleConfiguration"), "bucket"
+    ):
+        yield from (
+            rule for rule in configuration.props.blocks("rules") if rule.text("status") == "Enabled"
+        )
 
 
 @_bucket_rule(
     "GH-S3-010",
     title="S3 buckets have server access logging enabled",
-    rationale="Access logs record the requester and source address of each request, even without CloudTrail data events.",
-    remedy="add an aws.s3.BucketLogging for the bucket with a log bucket in the same Region as its target",
+    rationale=(
+        "Access logs record the requester and source address of each request, even "
+        "without CloudTrail data events."
+    ),
+    remedy=(
+        "add an aws.s3.BucketLogging for the bucket with a log bucket in the same Region as "
+        "its target"
+    ),
     upstream="S3.9 CKV_AWS_18 s3_bucket_server_access_logging_enabled S1",
     url=f"{_GUIDE}/ServerLogs.html",
 )
@@ -188,7 +256,10 @@ def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
         return
     logging = stack.referencing(bucket, aws("s3.BucketLogging"), "bucket")
     if not logging:
-        yield f'access logging is not enabled; tag buckets that receive logs with {_PURPOSE_TAG}="{_LOG_SINK}"'
+        yield (
+            f"access logging is not enabled; tag buckets that receive logs with "
+            f'{_PURPOSE_TAG}="{_LOG_SINK}"'
+        )
     for configuration in logging:
         if stack.references(configuration, "targetBucket", bucket):
             yield "targetBucket is the bucket itself"
@@ -197,18 +268,30 @@ def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
 @_bucket_rule(
     "GH-S3-011",
     title="S3 buckets enforce object ownership and use no ACLs",
-    rationale="ACLs grant access independently of policies. If object ownership is enforced, only policies control access.",
-    remedy='set objectOwnership="BucketOwnerEnforced" in an aws.s3.BucketOwnershipControls and remove every BucketAcl',
+    rationale=(
+        "ACLs grant access independently of policies. If object ownership is enforced, "
+        "only policies control access."
+    ),
+    remedy=(
+        'set objectOwnership="BucketOwnerEnforced" in an aws.s3.BucketOwnershipControls and '
+        "remove every BucketAcl"
+    ),
     severity=Severity.HIGH,
     upstream="S3.12 CKV2_AWS_65 CKV_AWS_20 CKV_AWS_57 CKV_AWS_375 s3_bucket_acl_prohibited",
     url=f"{_GUIDE}/about-object-ownership.html",
 )
 def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults:
     controls = stack.referencing(bucket, aws("s3.BucketOwnershipControls"), "bucket")
-    if not any(block.props.block("rule").text("objectOwnership") == "BucketOwnerEnforced" for block in controls):
+    if not any(
+        block.props.block("rule").text("objectOwnership") == "BucketOwnerEnforced"
+        for block in controls
+    ):
         yield "object ownership is not BucketOwnerEnforced"
     for acl in stack.referencing(bucket, aws("s3.BucketAcl"), "bucket"):
-        yield Violation(f"the bucket has the ACL {acl.name}", "remove the ACL and grant the access in the bucket policy")
+        yield Violation(
+            f"the bucket has the ACL {acl.name}",
+            "remove the ACL and grant the access in the bucket policy",
+        )
     if bucket.props.has("acl") or bucket.props.has("grants"):
         yield Violation("the bucket sets acl or grants", "remove acl and grants")
 
@@ -216,8 +299,14 @@ def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults
 @resource_rule(
     "GH-S3-012",
     title="S3 bucket policies do not allow public or unknown cross-account access",
-    rationale="A public statement exposes the data to the internet; a cross-account statement exposes it to an unknown account.",
-    remedy="name the principals, or add a condition on aws:SourceArn, aws:SourceAccount or aws:PrincipalOrgID",
+    rationale=(
+        "A public statement exposes the data to the internet; a cross-account statement "
+        "exposes it to an unknown account."
+    ),
+    remedy=(
+        "name the principals, or add a condition on aws:SourceArn, aws:SourceAccount or "
+        "aws:PrincipalOrgID"
+    ),
     severity=Severity.CRITICAL,
     types=aws("s3.BucketPolicy"),
     exemptible=False,
@@ -231,7 +320,9 @@ def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
         yield "a statement allows access with NotPrincipal"
     elif iam_document.allows_public(document):
         yield 'a statement allows everyone ("*") without a restricting condition'
-    if any(kind == "CanonicalUser" for allow in document.allows for kind, _ in allow.principals or ()):
+    if any(
+        kind == "CanonicalUser" for allow in document.allows for kind, _ in allow.principals or ()
+    ):
         yield "a statement allows a canonical user ID, which does not show the account"
     yield from foreign_access(document, policy, "a statement")
 
@@ -239,8 +330,14 @@ def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
 @resource_rule(
     "GH-S3-016",
     title="S3 bucket policies do not lock out administrators",
-    rationale="If all principals are denied policy changes, only the root user of the account can restore access.",
-    remedy="exclude s3:PutBucketPolicy and s3:DeleteBucketPolicy, or the deployment role, from the Deny statement",
+    rationale=(
+        "If all principals are denied policy changes, only the root user of the account "
+        "can restore access."
+    ),
+    remedy=(
+        "exclude s3:PutBucketPolicy and s3:DeleteBucketPolicy, or the deployment role, from "
+        "the Deny statement"
+    ),
     severity=Severity.HIGH,
     types=aws("s3.BucketPolicy"),
     upstream="CKV_AWS_93",
@@ -270,7 +367,9 @@ def _policies(bucket: Resource, stack: Stack) -> list[Document]:
 
 
 def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stack: Stack) -> bool:
-    """True if a bucket policy passes the test, which receives the bucket name, or "" if the name is unknown."""
+    """True if a bucket policy passes the test, which receives the bucket name, or "" if the name is
+    unknown.
+    """
     name = bucket.props.text("bucket") if bucket.props.known("bucket") else ""
     return any(test(document, name) for document in _policies(bucket, stack))
 
@@ -278,9 +377,13 @@ def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stac
 @_bucket_rule(
     "GH-S3-006",
     title="S3 bucket policies deny uploads with other encryption keys",
-    rationale="Otherwise, an attacker with write access can encrypt objects with another key and demand a ransom.",
+    rationale=(
+        "Otherwise, an attacker with write access can encrypt objects with another key "
+        "and demand a ransom."
+    ),
     remedy=(
-        "deny s3:PutObject on the objects if s3:x-amz-server-side-encryption-customer-algorithm is present, and if "
+        "deny s3:PutObject on the objects if "
+        "s3:x-amz-server-side-encryption-customer-algorithm is present, and if "
         "s3:x-amz-server-side-encryption-aws-kms-key-id is not the key of the bucket"
     ),
     levels=levels("A", "A", "M"),
@@ -290,7 +393,9 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
     if not _policies_meet(bucket_policy.denies_customer_provided_keys, bucket, stack):
         yield "no bucket policy denies uploads with customer-provided keys (SSE-C)"
     # Log delivery uses SSE-S3 without a key.
-    if purpose(bucket) != _LOG_SINK and not _policies_meet(bucket_policy.denies_other_kms_keys, bucket, stack):
+    if purpose(bucket) != _LOG_SINK and not _policies_meet(
+        bucket_policy.denies_other_kms_keys, bucket, stack
+    ):
         yield "no bucket policy denies uploads with other KMS keys"
 
 
@@ -298,16 +403,21 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
     "GH-S3-013",
     title="S3 buckets are replicated to another Region",
     rationale="Data in a single Region is unavailable during an outage of that Region.",
-    remedy="add an aws.s3.BucketReplicationConfig for the bucket with a destination in another Region",
+    remedy=(
+        "add an aws.s3.BucketReplicationConfig for the bucket with a destination in another Region"
+    ),
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="S3.7 CKV_AWS_144 s3_bucket_cross_region_replication",
     url=f"{_GUIDE}/replication.html",
 )
 def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
-    # Logs and trails are Regional and also in CloudWatch Logs. Replicas need no further replication. A replica would outlive the
-    # deletion of expiring data (GH-S3-018). Static files can be uploaded again.
-    if purpose(bucket) in (_LOG_SINK, "trail", EPHEMERAL, STATIC_FILES) or is_replica(bucket, stack):
+    # Logs and trails are Regional and also in CloudWatch Logs. Replicas need no further
+    # replication. A replica would outlive the deletion of expiring data (GH-S3-018). Static files
+    # can be uploaded again.
+    if purpose(bucket) in (_LOG_SINK, "trail", EPHEMERAL, STATIC_FILES) or is_replica(
+        bucket, stack
+    ):
         return
     configurations = stack.referencing(bucket, aws("s3.BucketReplicationConfig"), "bucket")
     if not configurations:
@@ -322,27 +432,50 @@ def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
 def _check_replication_rule(rule: Properties) -> CheckResults:
     destination = rule.block("destination")
     if rule.text("status") != "Enabled":
-        yield Violation(f"{rule.path_of('status')} is not Enabled", 'set status="Enabled" on the replication rule')
-    if rule.block("sourceSelectionCriteria").block("sseKmsEncryptedObjects").text("status") != "Enabled":
+        yield Violation(
+            f"{rule.path_of('status')} is not Enabled",
+            'set status="Enabled" on the replication rule',
+        )
+    if (
+        rule.block("sourceSelectionCriteria").block("sseKmsEncryptedObjects").text("status")
+        != "Enabled"
+    ):
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html
         fix = 'set sourceSelectionCriteria.sseKmsEncryptedObjects.status="Enabled"'
-        yield Violation(f"{rule.path_of('sourceSelectionCriteria')} does not select objects that are encrypted with KMS", fix)
+        yield Violation(
+            (
+                f"{rule.path_of('sourceSelectionCriteria')} does not select objects that are "
+                f"encrypted with KMS"
+            ),
+            fix,
+        )
     if rule.block("deleteMarkerReplication").text("status") != "Enabled":
         fix = 'set deleteMarkerReplication.status="Enabled"'
         yield Violation(f"{rule.path_of('deleteMarkerReplication')} is not enabled", fix)
     if not destination.block("encryptionConfiguration").has("replicaKmsKeyId"):
         fix = "set encryptionConfiguration.replicaKmsKeyId to a key in the destination Region"
-        yield Violation(f"{destination.path_of('encryptionConfiguration')} has no replicaKmsKeyId", fix)
+        yield Violation(
+            f"{destination.path_of('encryptionConfiguration')} has no replicaKmsKeyId", fix
+        )
     if destination.block("metrics").text("status") != "Enabled":
         fix = 'set destination.metrics.status="Enabled"'
-        yield Violation(f"{destination.path_of('metrics')} is not enabled, so replication lag is not visible", fix)
+        yield Violation(
+            f"{destination.path_of('metrics')} is not enabled, so replication lag is not visible",
+            fix,
+        )
 
 
 @_bucket_rule(
     "GH-S3-014",
     title="S3 buckets of CloudTrail trails have Object Lock with default retention",
-    rationale="Object Lock prevents all users, including administrators, from changing the log files after an intrusion.",
-    remedy="add an aws.s3.BucketObjectLockConfiguration with rule.defaultRetention, and set objectLockEnabled=True on the bucket",
+    rationale=(
+        "Object Lock prevents all users, including administrators, from changing the log "
+        "files after an intrusion."
+    ),
+    remedy=(
+        "add an aws.s3.BucketObjectLockConfiguration with rule.defaultRetention, and set "
+        "objectLockEnabled=True on the bucket"
+    ),
     severity=Severity.HIGH,
     levels=levels("-", "A", "M"),
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 30}},
@@ -350,7 +483,10 @@ def _check_replication_rule(rule: Properties) -> CheckResults:
     url=f"{_GUIDE}/object-lock.html",
 )
 def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults:
-    if not stack.referencing(bucket, aws("cloudtrail.Trail"), "s3BucketName") and purpose(bucket) != "trail":
+    if (
+        not stack.referencing(bucket, aws("cloudtrail.Trail"), "s3BucketName")
+        and purpose(bucket) != "trail"
+    ):
         return
     locks = _locks(bucket, stack)
     if not locks:
@@ -358,7 +494,10 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
     for lock in locks:
         retention = lock.props.block("rule").block("defaultRetention")
         if retention.number("days") + 365 * retention.number("years") < bucket.settings["days_min"]:
-            yield f"the default retention of {lock.name} is below {bucket.settings['days_min']:g} days"
+            yield (
+                f"the default retention of {lock.name} is below "
+                f"{bucket.settings['days_min']:g} days"
+            )
 
 
 @_bucket_rule(
@@ -367,7 +506,8 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
     rationale="An attacker who can delete object versions can delete all data despite versioning.",
     remedy="deny s3:DeleteObjectVersion to everyone in the bucket policy, or enable Object Lock",
     severity=Severity.LOW,
-    # CIS requires MFA delete, which needs the root user's device and allows no lifecycle configuration (GH-S3-008):
+    # CIS requires MFA delete, which needs the root user's device and allows no lifecycle
+    # configuration (GH-S3-008):
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/MultiFactorAuthenticationDelete.html
     # Object Lock or a Deny statement therefore counts as well, and the rule is advisory.
     levels=levels("-", "-", "A"),
@@ -380,15 +520,28 @@ def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResul
     for versioning in stack.referencing(bucket, aws("s3.BucketVersioning"), "bucket"):
         if versioning.props.block("versioningConfiguration").text("mfaDelete") == "Enabled":
             return
-    if not _locks(bucket, stack) and not _policies_meet(bucket_policy.denies_version_deletion, bucket, stack):
-        yield "the bucket has no Object Lock, no MFA delete and no policy that denies s3:DeleteObjectVersion"
+    if not _locks(bucket, stack) and not _policies_meet(
+        bucket_policy.denies_version_deletion, bucket, stack
+    ):
+        yield (
+            "the bucket has no Object Lock, no MFA delete and no policy that denies "
+            "s3:DeleteObjectVersion"
+        )
 
 
 @_bucket_rule(
     "GH-S3-018",
-    title="S3 buckets with expiring data delete every version and have no Object Lock or replication",
-    rationale="Object Lock prevents deletion of a version, a replica keeps a copy, and a deleted object remains as a version.",
-    remedy="remove Object Lock and replication, and set noncurrentVersionExpiration.noncurrentDays to 7 or less",
+    title=(
+        "S3 buckets with expiring data delete every version and have no Object Lock or replication"
+    ),
+    rationale=(
+        "Object Lock prevents deletion of a version, a replica keeps a copy, and a "
+        "deleted object remains as a version."
+    ),
+    remedy=(
+        "remove Object Lock and replication, and set "
+        "noncurrentVersionExpiration.noncurrentDays to 7 or less"
+    ),
     severity=Severity.HIGH,
     settings={"noncurrent_days_max": {"dev": 7, "staging": 7, "prod": 7}},
     url=f"{_GUIDE}/object-lock.html",
@@ -396,14 +549,24 @@ def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResul
 def expiring_data_can_be_deleted(bucket: Resource, stack: Stack) -> CheckResults:
     if purpose(bucket) != EPHEMERAL:
         return
-    if bucket.props.flag("objectLockEnabled") or stack.referencing(bucket, aws("s3.BucketObjectLockConfiguration"), "bucket"):
+    if bucket.props.flag("objectLockEnabled") or stack.referencing(
+        bucket, aws("s3.BucketObjectLockConfiguration"), "bucket"
+    ):
         yield "the bucket contains expiring data and has Object Lock"
     for replication in stack.referencing(bucket, aws("s3.BucketReplicationConfig"), "bucket"):
         yield f"the bucket contains expiring data and is replicated by {replication.name}"
     days_max = bucket.settings["noncurrent_days_max"]
-    expirations = [rule.block("noncurrentVersionExpiration") for rule in _lifecycle_rules(bucket, stack)]
-    if not any(0 < each.number("noncurrentDays") <= days_max and not each.has("newerNoncurrentVersions") for each in expirations):
-        yield f"no enabled lifecycle rule deletes all noncurrent versions of expiring data within {days_max:g} days"
+    expirations = [
+        rule.block("noncurrentVersionExpiration") for rule in _lifecycle_rules(bucket, stack)
+    ]
+    if not any(
+        0 < each.number("noncurrentDays") <= days_max and not each.has("newerNoncurrentVersions")
+        for each in expirations
+    ):
+        yield (
+            f"no enabled lifecycle rule deletes all noncurrent versions of expiring data "
+            f"within {days_max:g} days"
+        )
 
 
 def _locks(bucket: Resource, stack: Stack) -> list[Resource]:
@@ -414,8 +577,14 @@ def _locks(bucket: Resource, stack: Stack) -> list[Resource]:
 @stack_rule(
     "GH-S3-019",
     title="Replication is configured after versioning of both buckets",
-    rationale="S3 rejects a replication configuration while versioning of the source or destination is not enabled.",
-    remedy="add the aws.s3.BucketVersioning of both buckets to depends_on of the BucketReplicationConfig",
+    rationale=(
+        "S3 rejects a replication configuration while versioning of the source or "
+        "destination is not enabled."
+    ),
+    remedy=(
+        "add the aws.s3.BucketVersioning of both buckets to depends_on of the "
+        "BucketReplicationConfig"
+    ),
     types=aws("s3.BucketReplicationConfig"),
     levels=levels("A", "M", "M"),
     pack="resilience",
@@ -427,7 +596,10 @@ def replication_waits_for_versioning(replication: Resource, stack: Stack) -> Che
             # GH-S3-007 reports a bucket without versioning.
             versioning = stack.referencing(bucket, aws("s3.BucketVersioning"), "bucket")
             if versioning and not any(stack.depends_on(replication, item) for item in versioning):
-                yield f"the configuration does not depend on the versioning of the {role} {bucket.name}"
+                yield (
+                    f"the configuration does not depend on the versioning of the {role} "
+                    f"{bucket.name}"
+                )
 
 
 # Property that names the bucket that receives logs, keyed by resource type.
@@ -449,18 +621,27 @@ _LOG_PROPERTIES = {
 @_bucket_rule(
     "GH-S3-020",
     title="Buckets that are tagged as log sinks receive logs",
-    rationale="The tag excludes a bucket from the rules on encryption, access logging and replication, which must apply to data.",
-    remedy=f'remove the tag {_PURPOSE_TAG}="{_LOG_SINK}", or make the bucket the destination of logs in the same program',
+    rationale=(
+        "The tag excludes a bucket from the rules on encryption, access logging and "
+        "replication, which must apply to data."
+    ),
+    remedy=(
+        f'remove the tag {_PURPOSE_TAG}="{_LOG_SINK}", or make the bucket the destination '
+        f"of logs in the same program"
+    ),
     url=f"{_GUIDE}/ServerLogs.html",
 )
 def log_sink_receives_logs(bucket: Resource, stack: Stack) -> CheckResults:
     if purpose(bucket) != _LOG_SINK:
         return
-    if not any(stack.referencing(bucket, (type_,), prop) for type_, prop in _LOG_PROPERTIES.items()):
+    if not any(
+        stack.referencing(bucket, (type_,), prop) for type_, prop in _LOG_PROPERTIES.items()
+    ):
         yield "no resource delivers logs to the bucket"
 
 
-# Rules that exclude a bucket or table by the value of the tag. GH-S3-014 and GH-S3-020 verify the values trail and log-sink.
+# Rules that exclude a bucket or table by the value of the tag. GH-S3-014 and GH-S3-020 verify the
+# values trail and log-sink.
 _EXCLUDED_BY_PURPOSE = {
     EPHEMERAL: "GH-BAK-004, GH-S3-013 and GH-S3-017",
     STATIC_FILES: "GH-BAK-004 and GH-S3-013",
@@ -470,8 +651,12 @@ _EXCLUDED_BY_PURPOSE = {
 @resource_rule(
     "GH-TAG-002",
     title="Tags and outputs that exclude resources from rules are reviewed",
-    rationale="A tag or output can exclude a resource from rules without an entry in exemptions.toml.",
-    remedy="confirm in a review that the tag or output is correct; the finding remains as a reminder",
+    rationale=(
+        "A tag or output can exclude a resource from rules without an entry in exemptions.toml."
+    ),
+    remedy=(
+        "confirm in a review that the tag or output is correct; the finding remains as a reminder"
+    ),
     severity=Severity.LOW,
     types=(*aws("s3.Bucket", "dynamodb.Table"), STACK),
     levels=levels("-", "A", "A"),
@@ -480,7 +665,10 @@ _EXCLUDED_BY_PURPOSE = {
 def exclusions_are_reviewed(resource: Resource) -> CheckResults:
     if resource.type == STACK:
         if resource.props.has(GUARDS_OUTPUT):
-            yield f"the output {GUARDS_OUTPUT} excludes the stack from GH-ACC-001, GH-S3-002 and GH-VPC-011"
+            yield (
+                f"the output {GUARDS_OUTPUT} excludes the stack from GH-ACC-001, GH-S3-002 "
+                f"and GH-VPC-011"
+            )
     elif excluded := _EXCLUDED_BY_PURPOSE.get(purpose(resource)):
         yield f'the tag {_PURPOSE_TAG}="{purpose(resource)}" excludes the resource from {excluded}'
 
@@ -488,7 +676,8 @@ def exclusions_are_reviewed(resource: Resource) -> CheckResults:
 def is_replica(bucket: Resource, stack: Stack) -> bool:
     """True for a bucket that is a replication destination."""
     return any(
-        stack.references(replication, "rules", bucket) and not stack.references(replication, "bucket", bucket)
+        stack.references(replication, "rules", bucket)
+        and not stack.references(replication, "bucket", bucket)
         for replication in stack.of_type(aws("s3.BucketReplicationConfig"))
     )
 

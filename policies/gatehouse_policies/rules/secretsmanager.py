@@ -9,7 +9,16 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.schedules import longest_gap_days
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_at_least, is_not_set
-from gatehouse_policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, levels, resource_rule, setting, stack_rule
+from gatehouse_policies.engine.rule import (
+    REMOVE,
+    CheckResults,
+    SetInput,
+    Severity,
+    levels,
+    resource_rule,
+    setting,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
 
@@ -17,7 +26,10 @@ _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
 @resource_rule(
     "GH-SM-001",
     title="Secrets and their replicas are encrypted with a customer managed key",
-    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records each use.",
+    rationale=(
+        "With a customer managed key, a reader also needs permission on the key, and "
+        "CloudTrail records each use."
+    ),
     remedy="set kmsKeyId on the secret and in each element of replicas",
     types=aws("secretsmanager.Secret"),
     upstream="CKV_AWS_149",
@@ -74,7 +86,10 @@ def rotation_is_frequent(rotation: Resource) -> CheckResults:
 @resource_rule(
     "GH-SM-004",
     title="Secret resource policies do not allow public or unknown cross-account access",
-    rationale="A public policy allows anyone to read the value. With blockPublicPolicy, AWS rejects such a policy.",
+    rationale=(
+        "A public policy allows anyone to read the value. With blockPublicPolicy, AWS "
+        "rejects such a policy."
+    ),
     remedy="name the principals and set blockPublicPolicy=True",
     severity=Severity.CRITICAL,
     types=aws("secretsmanager.SecretPolicy", "secretsmanager.Secret"),
@@ -85,7 +100,9 @@ def rotation_is_frequent(rotation: Resource) -> CheckResults:
     remediation=(SetInput("blockPublicPolicy", True, types=aws("secretsmanager.SecretPolicy")),),
 )
 def secret_policy_is_not_public(holder: Resource) -> CheckResults:
-    if holder.type in aws("secretsmanager.SecretPolicy") and not holder.props.flag("blockPublicPolicy"):
+    if holder.type in aws("secretsmanager.SecretPolicy") and not holder.props.flag(
+        "blockPublicPolicy"
+    ):
         yield "blockPublicPolicy is not true"
     if not holder.props.has("policy"):
         return
@@ -98,8 +115,14 @@ def secret_policy_is_not_public(holder: Resource) -> CheckResults:
 @stack_rule(
     "GH-SM-007",
     title="Secrets have a resource policy that denies access to other principals",
-    rationale="A resource policy can deny access to all principals except the reader, whatever other policies allow.",
-    remedy="add an aws.secretsmanager.SecretPolicy that denies secretsmanager:GetSecretValue to all other principals",
+    rationale=(
+        "A resource policy can deny access to all principals except the reader, whatever "
+        "other policies allow."
+    ),
+    remedy=(
+        "add an aws.secretsmanager.SecretPolicy that denies secretsmanager:GetSecretValue "
+        "to all other principals"
+    ),
     severity=Severity.LOW,
     types=aws("secretsmanager.Secret"),
     levels=levels("-", "A", "A"),
@@ -108,9 +131,14 @@ def secret_policy_is_not_public(holder: Resource) -> CheckResults:
 )
 def secret_has_resource_policy(secret: Resource, stack: Stack) -> CheckResults:
     holders = (secret, *stack.referencing(secret, aws("secretsmanager.SecretPolicy"), "secretArn"))
-    documents = (parse(holder.props.value("policy")) for holder in holders if holder.props.has("policy"))
+    documents = (
+        parse(holder.props.value("policy")) for holder in holders if holder.props.has("policy")
+    )
     denies = (deny for document in documents for deny in document.denies)
-    if not any(deny.applies_to_everyone() and deny.covers_action("secretsmanager:GetSecretValue") for deny in denies):
+    if not any(
+        deny.applies_to_everyone() and deny.covers_action("secretsmanager:GetSecretValue")
+        for deny in denies
+    ):
         yield "no resource policy denies secretsmanager:GetSecretValue to other principals"
 
 
@@ -128,8 +156,14 @@ recovery_window_is_sufficient = resource_rule(
 program_sets_no_secret_value = resource_rule(
     "GH-SM-006",
     title="The program does not set secret values",
-    rationale="A value in the program is stored in the Pulumi state and in the version history, even with write-only arguments.",
-    remedy="remove the value; let RDS manage the value, or create the value in the rotation function of the secret",
+    rationale=(
+        "A value in the program is stored in the Pulumi state and in the version "
+        "history, even with write-only arguments."
+    ),
+    remedy=(
+        "remove the value; let RDS manage the value, or create the value in the rotation "
+        "function of the secret"
+    ),
     severity=Severity.CRITICAL,
     types=aws("secretsmanager.SecretVersion"),
     exemptible=False,

@@ -11,16 +11,23 @@ _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
 
 @stack_rule(
     "GH-SNS-001",
-    title="SNS topics are encrypted, require TLS and do not allow public or unknown cross-account access",
-    rationale="Notifications reveal what is monitored, and forged notifications mislead responders.",
+    title=(
+        "SNS topics are encrypted, require TLS and do not allow public or unknown "
+        "cross-account access"
+    ),
+    rationale=(
+        "Notifications reveal what is monitored, and forged notifications mislead responders."
+    ),
     remedy=(
-        'set kmsMasterKeyId to a customer managed key, and deny sns:Publish to "*" if aws:SecureTransport is false, in an '
+        'set kmsMasterKeyId to a customer managed key, and deny sns:Publish to "*" if '
+        "aws:SecureTransport is false, in an "
         "aws.sns.TopicPolicy"
     ),
     types=aws("sns.Topic"),
     lists=ACCOUNTS,
     upstream=(
-        "SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 sns_topics_kms_encryption_at_rest_enabled "
+        "SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 "
+        "sns_topics_kms_encryption_at_rest_enabled "
         "sns_topics_not_publicly_accessible SNS3"
     ),
     url=f"{_GUIDE}/sns-security-best-practices.html",
@@ -28,7 +35,9 @@ _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
 def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResults:
     if not topic.props.has("kmsMasterKeyId"):
         yield "kmsMasterKeyId is not set"
-    elif topic.props.known("kmsMasterKeyId") and topic.props.text("kmsMasterKeyId").startswith("alias/aws/"):
+    elif topic.props.known("kmsMasterKeyId") and topic.props.text("kmsMasterKeyId").startswith(
+        "alias/aws/"
+    ):
         yield "kmsMasterKeyId is an AWS managed key, which CloudWatch alarms cannot use"
     documents = resource_documents(topic, stack, aws("sns.TopicPolicy"), "arn")
     if not any(denies_requests_without_tls(document, "sns:Publish") for document in documents):
@@ -38,4 +47,6 @@ def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResult
         yield Violation('the topic policy allows everyone ("*")', fix)
     for document in documents:
         for message in foreign_access(document, topic, "the topic policy"):
-            yield Violation(message, "remove the account, or add the account to the list `accounts` of the rule")
+            yield Violation(
+                message, "remove the account, or add the account to the list `accounts` of the rule"
+            )

@@ -6,7 +6,14 @@ from gatehouse_policies.analysis.iam.document import allows_public, denies_reque
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_access, resource_documents
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    REMOVE,
+    CheckResults,
+    SetInput,
+    Severity,
+    resource_rule,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide"
 _queue_rule = partial(stack_rule, types=aws("sqs.Queue"))
@@ -48,7 +55,10 @@ def queue_policy_is_not_public(queue: Resource, stack: Stack) -> CheckResults:
 @_queue_rule(
     "GH-SQS-003",
     title="SQS queues require TLS",
-    rationale="SQS accepts HTTP unless the queue policy denies it. HTTP transfers messages and signatures in clear text.",
+    rationale=(
+        "SQS accepts HTTP unless the queue policy denies it. HTTP transfers messages and "
+        "signatures in clear text."
+    ),
     remedy='deny sqs:* to "*" if aws:SecureTransport is false, in an aws.sqs.QueuePolicy',
     upstream="SQS4",
     url=f"{_GUIDE}/sqs-security-best-practices.html#enforce-encryption-data-in-transit",
@@ -62,31 +72,46 @@ def queue_requires_tls(queue: Resource, stack: Stack) -> CheckResults:
 @_queue_rule(
     "GH-SQS-004",
     title="SQS queues have a dead-letter queue",
-    rationale="Without a dead-letter queue, a message that fails is received again until it expires, and is then lost.",
-    remedy="set redrivePolicy with deadLetterTargetArn and maxReceiveCount, or add an aws.sqs.RedrivePolicy",
+    rationale=(
+        "Without a dead-letter queue, a message that fails is received again until it "
+        "expires, and is then lost."
+    ),
+    remedy=(
+        "set redrivePolicy with deadLetterTargetArn and maxReceiveCount, or add an "
+        "aws.sqs.RedrivePolicy"
+    ),
     severity=Severity.LOW,
     pack="resilience",
     upstream="SQS3",
     url=f"{_GUIDE}/sqs-dead-letter-queues.html",
 )
 def queue_has_dead_letter_queue(queue: Resource, stack: Stack) -> CheckResults:
-    if queue.props.has("redrivePolicy") or stack.referencing(queue, aws("sqs.RedrivePolicy"), "queueUrl"):
+    if queue.props.has("redrivePolicy") or stack.referencing(
+        queue, aws("sqs.RedrivePolicy"), "queueUrl"
+    ):
         return
     if not _is_dead_letter_queue(queue, stack):
         yield "redrivePolicy is not set"
 
 
-# Property that names a dead-letter queue, keyed by resource type. SNS, EventBridge and Lambda deliver failed events to a queue.
+# Property that names a dead-letter queue, keyed by resource type. SNS, EventBridge and Lambda
+# deliver failed events to a queue.
 _DEAD_LETTER_PROPERTIES = {
-    **dict.fromkeys(aws("sqs.Queue", "sqs.RedrivePolicy", "sns.TopicSubscription"), "redrivePolicy"),
+    **dict.fromkeys(
+        aws("sqs.Queue", "sqs.RedrivePolicy", "sns.TopicSubscription"), "redrivePolicy"
+    ),
     **dict.fromkeys(aws("lambda.Function", "cloudwatch.EventTarget"), "deadLetterConfig"),
-    **dict.fromkeys(aws("lambda.FunctionEventInvokeConfig", "lambda.EventSourceMapping"), "destinationConfig"),
+    **dict.fromkeys(
+        aws("lambda.FunctionEventInvokeConfig", "lambda.EventSourceMapping"), "destinationConfig"
+    ),
     **dict.fromkeys(aws("scheduler.Schedule"), "target"),
 }
 
 
 def _is_dead_letter_queue(queue: Resource, stack: Stack) -> bool:
-    """True if the queue receives failed messages or events, or allows other queues to use it as a dead-letter queue."""
+    """True if the queue receives failed messages or events, or allows other queues to use it as a
+    dead-letter queue.
+    """
     return queue.props.has("redriveAllowPolicy") or any(
         stack.referencing(queue, (type_,), prop) for type_, prop in _DEAD_LETTER_PROPERTIES.items()
     )

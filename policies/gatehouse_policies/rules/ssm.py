@@ -14,8 +14,14 @@ _GUIDE = "https://docs.aws.amazon.com/systems-manager/latest/userguide"
 @resource_rule(
     "GH-SSM-001",
     title="SSM parameters of type String do not contain secrets",
-    rationale="A String parameter is stored without encryption, and every principal with ssm:GetParameter reads it.",
-    remedy="store the value in Secrets Manager, or in a parameter of type SecureString that is created outside the program",
+    rationale=(
+        "A String parameter is stored without encryption, and every principal with "
+        "ssm:GetParameter reads it."
+    ),
+    remedy=(
+        "store the value in Secrets Manager, or in a parameter of type SecureString that is "
+        "created outside the program"
+    ),
     severity=Severity.CRITICAL,
     types=aws("ssm.Parameter"),
     lists={"harmless": ()},
@@ -35,18 +41,26 @@ def parameter_has_no_secret(parameter: Resource) -> CheckResults:
 parameter_uses_customer_key = resource_rule(
     "GH-SSM-002",
     title="SecureString parameters are encrypted with a customer managed key",
-    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records each use.",
+    rationale=(
+        "With a customer managed key, a reader also needs permission on the key, and "
+        "CloudTrail records each use."
+    ),
     types=aws("ssm.Parameter"),
     upstream="CKV_AWS_337",
     url=f"{_GUIDE}/secure-string-parameter-kms-encryption.html",
-).requires(is_set("keyId", "an AWS managed key is used"), when=lambda parameter: parameter.props.text("type") == "SecureString")
+).requires(
+    is_set("keyId", "an AWS managed key is used"),
+    when=lambda parameter: parameter.props.text("type") == "SecureString",
+)
 
 
 @resource_rule(
     "GH-SSM-003",
     title="SSM documents are not shared publicly or with unknown accounts",
     rationale="A document can contain commands, addresses and names of internal systems.",
-    remedy="remove permissions, or share the document with accounts in the list `accounts` of the rule",
+    remedy=(
+        "remove permissions, or share the document with accounts in the list `accounts` of the rule"
+    ),
     severity=Severity.HIGH,
     types=aws("ssm.Document"),
     lists=ACCOUNTS,
@@ -54,9 +68,15 @@ parameter_uses_customer_key = resource_rule(
     url=f"{_GUIDE}/documents-ssm-sharing.html",
 )
 def document_is_not_public(document: Resource) -> CheckResults:
-    # The provider accepts a map of strings: type is "Share", and account_ids is "All" or a list that is separated by commas.
+    # The provider accepts a map of strings: type is "Share", and account_ids is "All" or a list
+    # that is separated by commas.
     permissions = document.props.block("permissions")
-    accounts = {account.strip() for account in (permissions.text("account_ids") or permissions.text("accountIds")).split(",")}
+    accounts = {
+        account.strip()
+        for account in (permissions.text("account_ids") or permissions.text("accountIds")).split(
+            ","
+        )
+    }
     if "all" in {account.lower() for account in accounts}:
         yield "the document is public"
     yield from foreign_accounts(frozenset(filter(str.isdigit, accounts)), document, "permissions")
@@ -66,13 +86,19 @@ def document_is_not_public(document: Resource) -> CheckResults:
     "GH-SSM-004",
     title="Session Manager encrypts sessions and their logs",
     rationale="A session transfers and logs everything that a person types, including credentials.",
-    remedy="set kmsKeyId, and s3BucketName with s3EncryptionEnabled or cloudWatchLogGroupName with cloudWatchEncryptionEnabled",
+    remedy=(
+        "set kmsKeyId, and s3BucketName with s3EncryptionEnabled or cloudWatchLogGroupName "
+        "with cloudWatchEncryptionEnabled"
+    ),
     types=aws("ssm.Document"),
     upstream="CKV_AWS_112 CKV_AWS_113",
     url=f"{_GUIDE}/session-preferences-enable-encryption.html",
 )
 def sessions_are_encrypted(document: Resource) -> CheckResults:
-    if document.props.text("documentType") != "Session" or document.props.text("documentFormat", "JSON") != "JSON":
+    if (
+        document.props.text("documentType") != "Session"
+        or document.props.text("documentFormat", "JSON") != "JSON"
+    ):
         return
     inputs = document.props.decoded("content").block("content").block("inputs")
     if not inputs.has("kmsKeyId"):

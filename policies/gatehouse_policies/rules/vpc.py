@@ -11,7 +11,15 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import STACK, aws
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import is_not_true
-from gatehouse_policies.engine.rule import CheckResults, Severity, Undecided, Violation, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    Severity,
+    Undecided,
+    Violation,
+    levels,
+    resource_rule,
+    stack_rule,
+)
 from gatehouse_policies.rules.account import guards_are_external
 
 _GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
@@ -36,13 +44,19 @@ def flow_logs_are_enabled(vpc: Resource, stack: Stack) -> CheckResults:
             yield f"trafficType is not ALL in {log.name}"
         for group in stack.referenced_by(log, "logDestination", aws("cloudwatch.LogGroup")):
             if not group.props.has("kmsKeyId"):
-                yield Violation(f"the log group {group.name} has no customer managed key", "set kmsKeyId on the log group")
+                yield Violation(
+                    f"the log group {group.name} has no customer managed key",
+                    "set kmsKeyId on the log group",
+                )
 
 
 @_vpc_rule(
     "GH-VPC-002",
     title="Default security groups have no rules",
-    rationale="Resources without a security group use the default group, which allows all outbound and internal traffic.",
+    rationale=(
+        "Resources without a security group use the default group, which allows all "
+        "outbound and internal traffic."
+    ),
     remedy="add an aws.ec2.DefaultSecurityGroup for the VPC without ingress or egress rules",
     severity=Severity.HIGH,
     upstream="EC2.2 6.5 CKV2_AWS_12 ec2_securitygroup_default_restrict_traffic",
@@ -74,7 +88,8 @@ public_addresses_are_not_assigned = resource_rule(
     title="Security groups allow internet ingress to load balancers on ports 80 and 443 only",
     rationale="Traffic to other ports bypasses the load balancer and its web ACL.",
     remedy=(
-        "use referencedSecurityGroupId instead of 0.0.0.0/0 or ::/0; if the load balancer is in another stack, add the name of "
+        "use referencedSecurityGroupId instead of 0.0.0.0/0 or ::/0; if the load balancer is "
+        "in another stack, add the name of "
         "the group to load_balancer_groups in the configuration file"
     ),
     severity=Severity.CRITICAL,
@@ -96,7 +111,10 @@ def internet_ingress_is_limited(holder: Resource, stack: Stack) -> CheckResults:
         elif _is_unknown_group(holder, stack):
             yield Undecided("securityGroupId")
         elif not _belongs_to_load_balancer(holder, stack):
-            yield f"{rule.path or 'the rule'} allows the internet, but the group does not belong to a load balancer"
+            yield (
+                f"{rule.path or 'the rule'} allows the internet, but the group does not "
+                f"belong to a load balancer"
+            )
 
     yield from check_each(_rules(holder, "ingress"), check)
 
@@ -109,23 +127,35 @@ def _groups(holder: Resource, stack: Stack) -> list[Resource]:
 
 
 def _is_unknown_group(holder: Resource, stack: Stack) -> bool:
-    """True for a rule of a group in another stack, whose ID is unknown, unless the configuration lists the rule."""
+    """True for a rule of a group in another stack, whose ID is unknown, unless the configuration
+    lists the rule.
+    """
     listed = holder.name in holder.lists["load_balancer_groups"]
     return not listed and not _groups(holder, stack) and not holder.props.known("securityGroupId")
 
 
 def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
     groups = _groups(holder, stack)
-    if not {holder.name, *(group.name for group in groups)}.isdisjoint(holder.lists["load_balancer_groups"]):
+    if not {holder.name, *(group.name for group in groups)}.isdisjoint(
+        holder.lists["load_balancer_groups"]
+    ):
         return True
-    return any(stack.referencing(group, aws("lb.LoadBalancer"), "securityGroups") for group in groups)
+    return any(
+        stack.referencing(group, aws("lb.LoadBalancer"), "securityGroups") for group in groups
+    )
 
 
 @resource_rule(
     "GH-VPC-009",
     title="VPC endpoints have a restrictive endpoint policy",
-    rationale="The default endpoint policy allows all requests to all accounts, which enables data exfiltration.",
-    remedy="set an endpoint policy that names resources, or has conditions on aws:PrincipalAccount and aws:ResourceAccount",
+    rationale=(
+        "The default endpoint policy allows all requests to all accounts, which enables "
+        "data exfiltration."
+    ),
+    remedy=(
+        "set an endpoint policy that names resources, or has conditions on "
+        "aws:PrincipalAccount and aws:ResourceAccount"
+    ),
     types=aws("ec2.VpcEndpoint", "ec2.VpcEndpointPolicy"),
     upstream="vpc_endpoint_connections_trust_boundaries",
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html",
@@ -136,14 +166,17 @@ def endpoint_policy_is_restrictive(endpoint: Resource) -> CheckResults:
         return
     for allow in parse(endpoint.props.value("policy")).allows:
         if allow.applies_to_everyone() and reaches_everything(allow) and not is_narrowed(allow):
-            yield "a statement of the policy allows everyone to use all resources without a condition"
+            yield (
+                "a statement of the policy allows everyone to use all resources without a condition"
+            )
 
 
 @resource_rule(
     "GH-VPC-012",
     title="Interface endpoints have private DNS names and a security group",
     rationale=(
-        "Without private DNS names, requests to the default host name of the service use the public endpoint. Without a security "
+        "Without private DNS names, requests to the default host name of the service use the "
+        "public endpoint. Without a security "
         "group, the endpoint has the default group of the VPC."
     ),
     remedy="set privateDnsEnabled=True and securityGroupIds",
@@ -153,14 +186,16 @@ def endpoint_policy_is_restrictive(endpoint: Resource) -> CheckResults:
 def interface_endpoint_is_effective(endpoint: Resource) -> CheckResults:
     if endpoint.props.text("vpcEndpointType", "Gateway") != "Interface":
         return
-    # A VPC with a gateway endpoint for S3 or DynamoDB may use private DNS names for requests from other networks only.
+    # A VPC with a gateway endpoint for S3 or DynamoDB may use private DNS names for requests from
+    # other networks only.
     if not endpoint.props.flag("privateDnsEnabled") and not endpoint.props.has("dnsOptions"):
         yield "privateDnsEnabled is not true"
     if not endpoint.props.has("securityGroupIds"):
         yield "securityGroupIds is not set"
 
 
-# Property that contains the subnets, keyed by resource type. The property of other types is "subnetIds".
+# Property that contains the subnets, keyed by resource type. The property of other types is
+# "subnetIds".
 _SUBNET_PROPERTIES = {
     **dict.fromkeys(aws("ecs.Service"), "networkConfiguration"),
     **dict.fromkeys(aws("lambda.Function"), "vpcConfig"),
@@ -170,10 +205,22 @@ _SUBNET_PROPERTIES = {
 @stack_rule(
     "GH-VPC-010",
     title="Tasks, functions and data stores use private subnets",
-    rationale="Only load balancers and NAT gateways need a route to the internet. Data stores need no outbound route.",
-    remedy="use subnets without a route to an internet gateway; for data stores, also without a route to a NAT gateway",
+    rationale=(
+        "Only load balancers and NAT gateways need a route to the internet. Data stores "
+        "need no outbound route."
+    ),
+    remedy=(
+        "use subnets without a route to an internet gateway; for data stores, also without "
+        "a route to a NAT gateway"
+    ),
     severity=Severity.HIGH,
-    types=aws("ec2.DefaultVpc", "ecs.Service", "lambda.Function", "elasticache.SubnetGroup", "rds.SubnetGroup"),
+    types=aws(
+        "ec2.DefaultVpc",
+        "ecs.Service",
+        "lambda.Function",
+        "elasticache.SubnetGroup",
+        "rds.SubnetGroup",
+    ),
     upstream="CKV_AWS_148 elasticache_cluster_uses_public_subnet",
     url=f"{_GUIDE}/VPC_Route_Tables.html",
 )
@@ -182,10 +229,15 @@ def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResult
         yield Violation("the program uses the default VPC", "create an aws.ec2.Vpc")
         return
     is_data_store = holder.type in aws("elasticache.SubnetGroup", "rds.SubnetGroup")
-    for subnet in stack.referenced_by(holder, _SUBNET_PROPERTIES.get(holder.type, "subnetIds"), aws("ec2.Subnet")):
+    for subnet in stack.referenced_by(
+        holder, _SUBNET_PROPERTIES.get(holder.type, "subnetIds"), aws("ec2.Subnet")
+    ):
         if network.is_public_subnet(subnet, stack):
             yield f"the subnet {subnet.name} is public"
-        elif is_data_store and any(network.routes_to_nat_gateway(table, stack) for table in network.route_tables(subnet, stack)):
+        elif is_data_store and any(
+            network.routes_to_nat_gateway(table, stack)
+            for table in network.route_tables(subnet, stack)
+        ):
             yield f"the subnet {subnet.name} of a data store has a route to a NAT gateway"
 
 
@@ -217,10 +269,18 @@ def _rules(holder: Resource, direction: str) -> list[Properties]:
 @stack_rule(
     "GH-VPC-006",
     title="Security group rules have a description and are separate resources",
-    rationale="Inline rules and separate rules overwrite each other. Descriptions document why a rule exists.",
+    rationale=(
+        "Inline rules and separate rules overwrite each other. Descriptions document why "
+        "a rule exists."
+    ),
     remedy="set description, and use SecurityGroupIngressRule and SecurityGroupEgressRule only",
     severity=Severity.LOW,
-    types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule"),
+    types=aws(
+        "ec2.SecurityGroup",
+        "ec2.SecurityGroupRule",
+        "vpc.SecurityGroupIngressRule",
+        "vpc.SecurityGroupEgressRule",
+    ),
     upstream="CKV_AWS_23 EC27",
     url="https://www.pulumi.com/registry/packages/aws/api-docs/ec2/securitygroup/",
 )
@@ -229,7 +289,9 @@ def rules_have_description_and_one_owner(holder: Resource, stack: Stack) -> Chec
         yield "description is not set"
     inline = [block for name in ("ingress", "egress") for block in holder.props.blocks(name)]
     yield from check_each(inline, _check_description)
-    separate = aws("ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule")
+    separate = aws(
+        "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule"
+    )
     if inline and stack.referencing(holder, separate, "securityGroupId"):
         yield "the group has both inline and separate rules"
 
@@ -243,7 +305,10 @@ def _check_description(rule: Properties) -> CheckResults:
     "GH-VPC-007",
     title="Network ACLs do not allow SSH and RDP from the internet",
     rationale="Network ACLs protect these ports even if a security group rule is too permissive.",
-    remedy="deny ports 22 and 3389 from 0.0.0.0/0 and ::/0 with a lower rule number than the rule that allows them",
+    remedy=(
+        "deny ports 22 and 3389 from 0.0.0.0/0 and ::/0 with a lower rule number than the "
+        "rule that allows them"
+    ),
     types=aws("ec2.NetworkAcl", "ec2.DefaultNetworkAcl"),
     # The first matching rule applies, so all rules of an ACL are evaluated together:
     # https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
@@ -251,8 +316,13 @@ def _check_description(rule: Properties) -> CheckResults:
     url=f"{_GUIDE}/vpc-network-acls.html",
 )
 def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResults:
-    separate = [rule.props for rule in stack.referencing(acl, aws("ec2.NetworkAclRule"), "networkAclId")]
-    ingress = [*acl.props.blocks("ingress"), *(rule for rule in separate if not rule.flag("egress"))]
+    separate = [
+        rule.props for rule in stack.referencing(acl, aws("ec2.NetworkAclRule"), "networkAclId")
+    ]
+    ingress = [
+        *acl.props.blocks("ingress"),
+        *(rule for rule in separate if not rule.flag("egress")),
+    ]
     for port in (22, 3389):
         for cidr in ("0.0.0.0/0", "::/0"):
             if network.acl_allows(ingress, cidr, port):
@@ -262,7 +332,10 @@ def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResult
 @_vpc_rule(
     "GH-VPC-008",
     title="VPCs have endpoints for the AWS services in use",
-    rationale="Without an endpoint, traffic to AWS services passes through the NAT gateway, and no endpoint policy applies.",
+    rationale=(
+        "Without an endpoint, traffic to AWS services passes through the NAT gateway, "
+        "and no endpoint policy applies."
+    ),
     remedy="add an aws.ec2.VpcEndpoint for the service",
     upstream="EC2.55 EC2.56 6.8",
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html",
@@ -281,8 +354,14 @@ def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
 @_vpc_rule(
     "GH-VPC-011",
     title="VPC Block Public Access is enabled, with an exclusion for load balancer subnets",
-    rationale="Block Public Access overrides routes and security groups in all VPCs of the account and Region.",
-    remedy='add aws.ec2.VpcBlockPublicAccessOptions (internetGatewayBlockMode="block-ingress") and exclude load balancer subnets',
+    rationale=(
+        "Block Public Access overrides routes and security groups in all VPCs of the "
+        "account and Region."
+    ),
+    remedy=(
+        'add aws.ec2.VpcBlockPublicAccessOptions (internetGatewayBlockMode="block-ingress") '
+        "and exclude load balancer subnets"
+    ),
     severity=Severity.LOW,
     levels=levels("-", "A", "A"),
     upstream="EC2.172",
@@ -296,7 +375,7 @@ def vpc_public_access_is_blocked(vpc: Resource, stack: Stack) -> CheckResults:
     modes = {option.props.text("internetGatewayBlockMode") for option in options}
     if not modes & {"block-ingress", "block-bidirectional"}:
         yield "VPC Block Public Access is not enabled"
-    elif any(not balancer.props.flag("internal") for balancer in stack.of_type(aws("lb.LoadBalancer"))) and not stack.of_type(
-        aws("ec2.VpcBlockPublicAccessExclusion")
-    ):
+    elif any(
+        not balancer.props.flag("internal") for balancer in stack.of_type(aws("lb.LoadBalancer"))
+    ) and not stack.of_type(aws("ec2.VpcBlockPublicAccessExclusion")):
         yield "no exclusion allows traffic to the load balancer"

@@ -7,7 +7,14 @@ from functools import partial
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    SetInput,
+    Severity,
+    levels,
+    resource_rule,
+    stack_rule,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/waf/latest/developerguide"
 _web_acl_rule = partial(resource_rule, types=aws("wafv2.WebAcl"))
@@ -15,9 +22,14 @@ _CORE_RULE_SET = "AWSManagedRulesCommonRuleSet"
 _GROUPS = ("AWSManagedRulesKnownBadInputsRuleSet", "AWSManagedRulesAmazonIpReputationList")
 _REDACTED = ("authorization", "cookie", "x-api-key")
 
-# Rules of the core rule set that match legitimate requests to an API: bodies of more than 8 KB, URLs with IP addresses, markup in
-# text fields, and clients without a User-Agent header.
-_WEBSITE_RULES = ("SizeRestrictions_BODY", "GenericRFI_BODY", "CrossSiteScripting_BODY", "NoUserAgent_HEADER")
+# Rules of the core rule set that match legitimate requests to an API: bodies of more than 8 KB,
+# URLs with IP addresses, markup in text fields, and clients without a User-Agent header.
+_WEBSITE_RULES = (
+    "SizeRestrictions_BODY",
+    "GenericRFI_BODY",
+    "CrossSiteScripting_BODY",
+    "NoUserAgent_HEADER",
+)
 _APIS = aws("apigateway.Stage", "appsync.GraphQLApi")
 _API_PATH = re.compile(r"/(api|graphql|v\d+)(/|\*|$)", re.IGNORECASE)
 _API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
@@ -26,9 +38,12 @@ _API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
 @stack_rule(
     "GH-WAF-001",
     title="Web ACLs use AWS managed rule groups and a rate-based rule",
-    rationale="Managed rule groups block common attacks. A rate-based rule limits brute-force attacks.",
+    rationale=(
+        "Managed rule groups block common attacks. A rate-based rule limits brute-force attacks."
+    ),
     remedy=(
-        "add the managed rule groups AWSManagedRulesKnownBadInputsRuleSet and AWSManagedRulesAmazonIpReputationList, a "
+        "add the managed rule groups AWSManagedRulesKnownBadInputsRuleSet and "
+        "AWSManagedRulesAmazonIpReputationList, a "
         "rateBasedStatement, and, for websites, AWSManagedRulesCommonRuleSet"
     ),
     severity=Severity.HIGH,
@@ -49,10 +64,17 @@ def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResu
             yield f"no rule uses the managed rule group {group}"
     for statement in managed:
         rule_group = statement.block("managedRuleGroupStatement")
-        # A notStatement excludes some requests. Any other statement selects some requests and excludes all others.
+        # A notStatement excludes some requests. Any other statement selects some requests and
+        # excludes all others.
         if rule_group.text("name") in required and _selects_requests(rule_group):
-            yield f"{rule_group.path_of('scopeDownStatement')} limits the rule group to some requests"
-    limited = [statement.block("rateBasedStatement") for statement in statements if statement.has("rateBasedStatement")]
+            yield (
+                f"{rule_group.path_of('scopeDownStatement')} limits the rule group to some requests"
+            )
+    limited = [
+        statement.block("rateBasedStatement")
+        for statement in statements
+        if statement.has("rateBasedStatement")
+    ]
     if not limited:
         yield "no rule has a rateBasedStatement"
     elif all(map(_selects_requests, limited)):
@@ -66,11 +88,13 @@ def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResu
     "GH-WAF-005",
     title="The core rule set of AWS WAF does not block legitimate requests to APIs",
     rationale=(
-        "The rule set is written for websites. It blocks bodies of more than 8 KB, URLs with IP addresses, markup in text fields "
+        "The rule set is written for websites. It blocks bodies of more than 8 KB, URLs with "
+        "IP addresses, markup in text fields "
         "and clients without a User-Agent header, which are legitimate requests to an API."
     ),
     remedy=(
-        "add a scopeDownStatement that excludes the API, or override the rules to count, and block by label where no API "
+        "add a scopeDownStatement that excludes the API, or override the rules to count, and "
+        "block by label where no API "
         f"receives requests: {', '.join(_WEBSITE_RULES)}"
     ),
     types=aws("wafv2.WebAcl"),
@@ -83,9 +107,17 @@ def core_rule_set_does_not_block_apis(acl: Resource, stack: Stack) -> CheckResul
         return
     for rule in acl.props.blocks("rules"):
         group = rule.block("statement").block("managedRuleGroupStatement")
-        if group.text("name") != _CORE_RULE_SET or rule.block("overrideAction").has("count") or group.has("scopeDownStatement"):
+        if (
+            group.text("name") != _CORE_RULE_SET
+            or rule.block("overrideAction").has("count")
+            or group.has("scopeDownStatement")
+        ):
             continue
-        overrides = (item for item in group.blocks("ruleActionOverrides") if not item.block("actionToUse").has("block"))
+        overrides = (
+            item
+            for item in group.blocks("ruleActionOverrides")
+            if not item.block("actionToUse").has("block")
+        )
         counted = {override.text("name") for override in overrides}
         blocking = [name for name in _WEBSITE_RULES if name not in counted]
         if blocking:
@@ -93,14 +125,16 @@ def core_rule_set_does_not_block_apis(acl: Resource, stack: Stack) -> CheckResul
 
 
 def _selects_requests(statement: Properties) -> bool:
-    """True if a scope-down statement other than a notStatement limits a statement to some requests."""
+    """True if a scope-down statement other than a notStatement limits a statement to some
+    requests.
+    """
     scope = statement.block("scopeDownStatement")
     return bool(scope.names()) and not scope.has("notStatement")
 
 
 def _protected_apis(acl: Resource, stack: Stack) -> list[str]:
-    """Names of the APIs to which a web ACL is associated: stages of API Gateway, AppSync, and listener rules of load balancers
-    with the path or the host name of an API."""
+    """Names of the APIs to which a web ACL is associated: stages of API Gateway, AppSync, and
+    listener rules of load balancers with the path or the host name of an API."""
     apis = []
     for association in stack.referencing(acl, aws("wafv2.WebAclAssociation"), "webAclArn"):
         apis += stack.referenced_by(association, "resourceArn", _APIS)
@@ -125,7 +159,10 @@ def _is_api_route(rule: Resource) -> bool:
     "GH-WAF-002",
     title="Web ACLs have logging enabled and redact credentials",
     rationale="Without redaction, the log contains the API keys and cookies of all requests.",
-    remedy="add a WebAclLoggingConfiguration with redactedFields for the headers authorization, cookie and x-api-key",
+    remedy=(
+        "add a WebAclLoggingConfiguration with redactedFields for the headers "
+        "authorization, cookie and x-api-key"
+    ),
     severity=Severity.HIGH,
     types=aws("wafv2.WebAcl"),
     levels=levels("A", "M", "M"),
@@ -137,7 +174,9 @@ def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
     if not configurations:
         yield "the web ACL has no logging configuration"
     for configuration in configurations:
-        headers = (field.block("singleHeader") for field in configuration.props.blocks("redactedFields"))
+        headers = (
+            field.block("singleHeader") for field in configuration.props.blocks("redactedFields")
+        )
         redacted = {header.text("name").lower() for header in headers}
         for header in _REDACTED:
             if header not in redacted:
@@ -148,7 +187,10 @@ def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
     "GH-WAF-003",
     title="Web ACLs, rule groups and their rules have CloudWatch metrics enabled",
     rationale="Metrics reveal attacks and rules that block legitimate requests.",
-    remedy="set visibilityConfig.cloudwatchMetricsEnabled=True on the web ACL or rule group and on each rule",
+    remedy=(
+        "set visibilityConfig.cloudwatchMetricsEnabled=True on the web ACL or rule group "
+        "and on each rule"
+    ),
     severity=Severity.LOW,
     types=aws("wafv2.WebAcl", "wafv2.RuleGroup"),
     pack="resilience",
@@ -169,9 +211,13 @@ def metrics_are_enabled(holder: Resource) -> CheckResults:
 @_web_acl_rule(
     "GH-WAF-006",
     title="Web ACLs do not store samples of requests with credentials",
-    rationale="AWS WAF shows sampled requests with all headers, including API keys and cookies, to every reader of the web ACL.",
+    rationale=(
+        "AWS WAF shows sampled requests with all headers, including API keys and "
+        "cookies, to every reader of the web ACL."
+    ),
     remedy=(
-        "set visibilityConfig.sampledRequestsEnabled=False on the web ACL and on each rule, or add a dataProtectionConfig with "
+        "set visibilityConfig.sampledRequestsEnabled=False on the web ACL and on each rule, or "
+        "add a dataProtectionConfig with "
         "SINGLE_HEADER for the headers authorization, cookie and x-api-key"
     ),
     levels=levels("-", "A", "M"),
@@ -191,13 +237,16 @@ def samples_contain_no_credentials(acl: Resource) -> CheckResults:
 
 
 def _protects_headers(acl: Resource) -> bool:
-    """True if data protection hashes or replaces all headers that contain credentials. Without keys, it applies to all headers.
+    """True if data protection hashes or replaces all headers that contain credentials. Without
+    keys, it applies to all headers.
 
     https://docs.aws.amazon.com/waf/latest/APIReference/API_FieldToProtect.html
     """
     protections = acl.props.block("dataProtectionConfig").blocks("dataProtections")
     fields = [protection.block("field") for protection in protections]
-    keys = [field.texts("fieldKeys") for field in fields if field.text("fieldType") == "SINGLE_HEADER"]
+    keys = [
+        field.texts("fieldKeys") for field in fields if field.text("fieldType") == "SINGLE_HEADER"
+    ]
     return [] in keys or {name.lower() for names in keys for name in names}.issuperset(_REDACTED)
 
 
@@ -217,18 +266,25 @@ def rules_do_not_count_only(acl: Resource) -> CheckResults:
                 yield f"{rule.path_of(name)} is count"
         group = rule.block("statement").block("managedRuleGroupStatement")
         for override in group.blocks("ruleActionOverrides"):
-            if override.block("actionToUse").has("count") and not _is_blocked_by_label(override.text("name"), rules):
+            if override.block("actionToUse").has("count") and not _is_blocked_by_label(
+                override.text("name"), rules
+            ):
                 yield f"{override.path_of('actionToUse')} is count"
 
 
 def _is_blocked_by_label(counted: str, rules: Sequence[Properties]) -> bool:
-    """True if another rule blocks requests with the label of the counted rule. Those requests are therefore still blocked.
+    """True if another rule blocks requests with the label of the counted rule. Those requests are
+    therefore still blocked.
 
-    A label ends with the name of its rule, sometimes in different case: SizeRestrictions_BODY adds SizeRestrictions_Body
-    (WAF developer guide, "Core rule set (CRS) managed rule group").
+    A label ends with the name of its rule, sometimes in different case: SizeRestrictions_BODY adds
+    SizeRestrictions_Body (WAF developer guide, "Core rule set (CRS) managed rule group").
     """
     blocking = (rule.block("statement") for rule in rules if rule.block("action").has("block"))
-    return any(label.rpartition(":")[2].lower() == counted.lower() for statement in blocking for label in _labels(statement))
+    return any(
+        label.rpartition(":")[2].lower() == counted.lower()
+        for statement in blocking
+        for label in _labels(statement)
+    )
 
 
 def _labels(statement: Properties) -> Iterator[str]:

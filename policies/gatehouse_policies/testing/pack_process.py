@@ -1,7 +1,8 @@
 """Test harness: runs a pack as the engine does, on a program of declared resources.
 
-The pack is a process that the harness calls over gRPC, or is imported. A program is evaluated as a first preview (outputs
-unknown) or with all outputs known. Other repositories can use the harness to test their rules.
+The pack is a process that the harness calls over gRPC, or is imported. A program is evaluated as a
+first preview (outputs unknown) or with all outputs known. Other repositories can use the harness to
+test their rules.
 """
 
 import subprocess
@@ -63,7 +64,9 @@ class Declared:
 
     def with_inputs(self, **changes: Any) -> "Declared":
         """A copy with changed inputs. None removes an input."""
-        inputs = {key: value for key, value in {**self.inputs, **changes}.items() if value is not None}
+        inputs = {
+            key: value for key, value in {**self.inputs, **changes}.items() if value is not None
+        }
         return replace(self, inputs=inputs)
 
 
@@ -90,34 +93,50 @@ class Pack(ABC):
         for rule, values in config.items():
             level = analyzer_pb2.EnforcementLevel.ValueType(_LEVELS[values["enforcementLevel"]])
             request.policyConfig[rule].enforcementLevel = level
-            request.policyConfig[rule].properties.update({k: v for k, v in values.items() if k != "enforcementLevel"})
+            request.policyConfig[rule].properties.update(
+                {k: v for k, v in values.items() if k != "enforcementLevel"}
+            )
         self.call("Configure", request)
 
     def check(self, program: Iterable[Declared], known: bool = False) -> list[Diagnostic]:
-        """Evaluates a program: the inputs of each resource, then the outputs of all. Returns all diagnostics in order."""
+        """Evaluates a program: the inputs of each resource, then the outputs of all. Returns all
+        diagnostics in order.
+        """
         return self._evaluate(_Requests(tuple(program), known).all())
 
     def _evaluate(self, requests: Iterable[tuple[str, Any]]) -> list[Diagnostic]:
         responses = [self.call(method, request) for method, request in requests]
-        return [_diagnostic(diagnostic) for response in responses for diagnostic in response.diagnostics]
+        return [
+            _diagnostic(diagnostic) for response in responses for diagnostic in response.diagnostics
+        ]
 
-    def remediate(self, program: Iterable[Declared], name: str, known: bool = False) -> dict[str, dict[str, Any]]:
-        """Runs the remediations on one resource. Returns its inputs, in wire format, after each rule that changed them."""
+    def remediate(
+        self, program: Iterable[Declared], name: str, known: bool = False
+    ) -> dict[str, dict[str, Any]]:
+        """Runs the remediations on one resource. Returns its inputs, in wire format, after each
+        rule that changed them.
+        """
         requests = _Requests(tuple(program), known)
         [resource] = [resource for resource in requests.program if resource.name == name]
         response = self.call("Remediate", requests.analyze(resource))
-        return {row.policyName: json_format.MessageToDict(row.properties) for row in response.remediations}
+        return {
+            row.policyName: json_format.MessageToDict(row.properties)
+            for row in response.remediations
+        }
 
 
 class RunningPack(Pack):
     """A context manager that starts a pack as the engine does.
 
-    pack: "security", "resilience" or the folder of another pack. The first two are configured with the levels of
+    pack: "security", "resilience" or the folder of another pack. The first two are configured with
+        the levels of
     `environment`.
     env: replaces the environment variables of the process.
     """
 
-    def __init__(self, pack: str | Path, environment: str = "prod", env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, pack: str | Path, environment: str = "prod", env: Mapping[str, str] | None = None
+    ) -> None:
         folder = pack if isinstance(pack, Path) else PACKS_FOLDER / pack
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-m", "pulumi.policy", "127.0.0.1:0", str(folder)],
@@ -138,7 +157,12 @@ class RunningPack(Pack):
     def __enter__(self) -> "RunningPack":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._channel.close()
         self.process.kill()
         self.process.wait()
@@ -150,7 +174,8 @@ class RunningPack(Pack):
 
 
 class ImportedPack(Pack):
-    """A pack in this process, for many checks: it evaluates a program in half the CPU time of `RunningPack`.
+    """A pack in this process, for many checks: it evaluates a program in half the CPU time of
+    `RunningPack`.
 
     pack: "security" or "resilience", configured with the levels of `environment`.
     """
@@ -158,14 +183,18 @@ class ImportedPack(Pack):
     def __init__(self, pack: str, environment: str = "prod") -> None:
         sdk: Any = pulumi_policy.policy
         level = pulumi_policy.EnforcementLevel.ADVISORY
-        self._servicer = sdk._PolicyAnalyzerServicer(PACKS[pack], "0.0.1", packs.policies(pack), level)
+        self._servicer = sdk._PolicyAnalyzerServicer(
+            PACKS[pack], "0.0.1", packs.policies(pack), level
+        )
         self.configure(level_config(pack, environment))
 
     def call(self, method: str, request: Any) -> Any:
         return getattr(self._servicer, method)(request, None)
 
 
-def check(packs: Iterable[Pack], program: Iterable[Declared], known: bool = False) -> list[Diagnostic]:
+def check(
+    packs: Iterable[Pack], program: Iterable[Declared], known: bool = False
+) -> list[Diagnostic]:
     """Evaluates a program with several packs. The requests are encoded once."""
     requests = _Requests(tuple(program), known).all()
     return [diagnostic for pack in packs for diagnostic in pack._evaluate(requests)]
@@ -192,13 +221,20 @@ class _Requests:
 
     def all(self) -> list[tuple[str, Any]]:
         """Method and request of each call, in the order of the engine."""
-        return [*(("Analyze", self.analyze(resource)) for resource in self.program), ("AnalyzeStack", self.analyze_stack())]
+        return [
+            *(("Analyze", self.analyze(resource)) for resource in self.program),
+            ("AnalyzeStack", self.analyze_stack()),
+        ]
 
     def analyze(self, resource: Declared) -> analyzer_pb2.AnalyzeRequest:
-        return analyzer_pb2.AnalyzeRequest(**_fields(resource), properties=_struct(self._resolved(resource.inputs)))
+        return analyzer_pb2.AnalyzeRequest(
+            **_fields(resource), properties=_struct(self._resolved(resource.inputs))
+        )
 
     def analyze_stack(self) -> analyzer_pb2.AnalyzeStackRequest:
-        return analyzer_pb2.AnalyzeStackRequest(resources=[self._analyzer_resource(resource) for resource in self.program])
+        return analyzer_pb2.AnalyzeStackRequest(
+            resources=[self._analyzer_resource(resource) for resource in self.program]
+        )
 
     def _analyzer_resource(self, resource: Declared) -> analyzer_pb2.AnalyzerResource:
         computed = {**_known_outputs(resource.name), **resource.computed}
@@ -211,9 +247,14 @@ class _Requests:
             **_fields(resource),
             properties=_struct({**computed, **self._resolved(resource.inputs)}),
             parent=urn(parent) if parent else "",
-            dependencies=[*explicit, *(dependency for urns in dependencies.values() for dependency in urns)],
+            dependencies=[
+                *explicit,
+                *(dependency for urns in dependencies.values() for dependency in urns),
+            ],
             propertyDependencies={
-                key: analyzer_pb2.AnalyzerPropertyDependencies(urns=urns) for key, urns in dependencies.items() if urns
+                key: analyzer_pb2.AnalyzerPropertyDependencies(urns=urns)
+                for key, urns in dependencies.items()
+                if urns
             },
         )
 
@@ -232,7 +273,13 @@ class _Requests:
     def _dependencies(self, value: Any) -> list[str]:
         if isinstance(value, Ref):
             return [urn(self._by_name[value.to])]
-        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+        inner = (
+            value.values()
+            if isinstance(value, Mapping)
+            else value
+            if isinstance(value, list)
+            else ()
+        )
         return [dependency for element in inner for dependency in self._dependencies(element)]
 
 
@@ -243,14 +290,21 @@ def _known_outputs(name: str) -> dict[str, str]:
 def _fields(resource: Declared) -> dict[str, Any]:
     """The fields that requests for a resource and for its stack have in common."""
     options = analyzer_pb2.AnalyzerResourceOptions(protect=resource.protect)
-    fields = {"type": resource.type, "urn": urn(resource), "name": resource.name, "options": options}
+    fields = {
+        "type": resource.type,
+        "urn": urn(resource),
+        "name": resource.name,
+        "options": options,
+    }
     if resource.type.startswith("aws:"):
         identity = {
             "type": "pulumi:providers:aws",
             "urn": "urn:pulumi:prod::gatehouse::pulumi:providers:aws::main",
             "name": "main",
         }
-        fields["provider"] = analyzer_pb2.AnalyzerProviderResource(**identity, properties=_struct(_PROVIDER))
+        fields["provider"] = analyzer_pb2.AnalyzerProviderResource(
+            **identity, properties=_struct(_PROVIDER)
+        )
     return fields
 
 

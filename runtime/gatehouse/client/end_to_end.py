@@ -1,9 +1,11 @@
-"""End-to-end encryption of text. In the link, the key follows the link secret. No server receives the key.
+"""End-to-end encryption of text. In the link, the key follows the link secret. No server receives
+the key.
 
     https://sharing.example.com/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#<link secret>.<key>
 
-The algorithm is AES-256-GCM. The key consists of 32 random bytes, encoded in base64url without padding. The ciphertext consists
-of a 12-byte nonce and the AES-GCM output for the UTF-8 text with the associated data `gatehouse-e2e-v1`.
+The algorithm is AES-256-GCM. The key consists of 32 random bytes, encoded in base64url without
+padding. The ciphertext consists of a 12-byte nonce and the AES-GCM output for the UTF-8 text with
+the associated data `gatehouse-e2e-v1`.
 """
 
 from __future__ import annotations
@@ -21,22 +23,33 @@ _KEY_BYTES, _NONCE_BYTES = 32, 12
 
 
 def encrypt(text: bytes) -> tuple[bytes, str]:
-    """Encrypt text under a new key. Returns the ciphertext, and the key in the format that is appended to a link."""
+    """Encrypt text under a new key. Returns the ciphertext, and the key in the format that is
+    appended to a link.
+    """
     key, nonce = os.urandom(_KEY_BYTES), os.urandom(_NONCE_BYTES)
     ciphertext = nonce + AESGCM(key).encrypt(nonce, text, _ASSOCIATED_DATA)
     return ciphertext, base64.urlsafe_b64encode(key).rstrip(b"=").decode("ascii")
 
 
 def decrypt(ciphertext: bytes, key: str) -> bytes:
-    """Decrypt text. Raises BadRequest if the key is malformed or belongs to other text, or if the ciphertext was altered."""
+    """Decrypt text. Raises BadRequest if the key is malformed or belongs to other text, or if the
+    ciphertext was altered.
+    """
     try:
-        return AESGCM(_read_key(key)).decrypt(ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:], _ASSOCIATED_DATA)
+        return AESGCM(_read_key(key)).decrypt(
+            ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:], _ASSOCIATED_DATA
+        )
     except (InvalidTag, ValueError):
-        raise BadRequest("the content cannot be decrypted with the key at the end of the link: copy the complete link") from None
+        raise BadRequest(
+            "the content cannot be decrypted with the key at the end of the link: copy the "
+            "complete link"
+        ) from None
 
 
 def split_link(link: str) -> tuple[str, str]:
-    """Return the link without the key, which may be sent to the server, and the key, which may be empty."""
+    """Return the link without the key, which may be sent to the server, and the key, which may be
+    empty.
+    """
     before, separator, fragment = link.partition("#")
     secret, _, key = fragment.partition(".")
     return before + separator + secret, key

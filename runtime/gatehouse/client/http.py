@@ -1,8 +1,9 @@
 """Sends HTTP requests for the clients, with retries and with typed errors from problem documents.
 
-The clients retry idempotent methods (GET, HEAD, PUT, DELETE), requests with an Idempotency-Key, and requests that were never
-sent. The wait grows exponentially with jitter and is not shorter than Retry-After (RFC 9110, section 10.2.3). If Retry-After
-exceeds `wait_s_max`, the client raises the error instead.
+The clients retry idempotent methods (GET, HEAD, PUT, DELETE), requests with an Idempotency-Key, and
+requests that were never sent. The wait grows exponentially with jitter and is not shorter than
+Retry-After (RFC 9110, section 10.2.3). If Retry-After exceeds `wait_s_max`, the client raises the
+error instead.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ _Model = TypeVar("_Model", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Retry policy. `attempts` includes the first attempt. `wait_s` is the wait before the second attempt and doubles for each
-    further attempt."""
+    """Retry policy. `attempts` includes the first attempt. `wait_s` is the wait before the second
+    attempt and doubles for each further attempt."""
 
     attempts: int = 4
     wait_s: float = 0.25
@@ -72,14 +73,23 @@ class Retries:
     jitter: Callable[[], float] = random.random  # 0 to 1
 
     def wait(self, attempt: int, retry_after_s: float | None) -> float | None:
-        """Return the seconds to wait after the failed attempt number `attempt`, or None to give up."""
-        if attempt >= self.attempts or (retry_after_s is not None and retry_after_s > self.wait_s_max):
+        """Return the seconds to wait after the failed attempt number `attempt`, or None to give
+        up.
+        """
+        if attempt >= self.attempts or (
+            retry_after_s is not None and retry_after_s > self.wait_s_max
+        ):
             return None
-        return max(backoff_s(attempt, self.jitter(), wait_s=self.wait_s, wait_s_max=self.wait_s_max), retry_after_s or 0.0)
+        return max(
+            backoff_s(attempt, self.jitter(), wait_s=self.wait_s, wait_s_max=self.wait_s_max),
+            retry_after_s or 0.0,
+        )
 
 
 def backoff_s(failures: int, jitter: float, *, wait_s: float, wait_s_max: float) -> float:
-    """Return the seconds to wait after consecutive failures. `wait_s` doubles up to `wait_s_max`. `jitter` is from 0 to 1."""
+    """Return the seconds to wait after consecutive failures. `wait_s` doubles up to `wait_s_max`.
+    `jitter` is from 0 to 1.
+    """
     return min(wait_s_max, wait_s * 2.0 ** min(failures - 1, 30)) * (0.5 + jitter / 2)
 
 
@@ -95,7 +105,12 @@ class Client:
     """
 
     def __init__(
-        self, service: str, url: str, headers: dict[str, str], retries: Retries | None, transport: httpx.BaseTransport | None
+        self,
+        service: str,
+        url: str,
+        headers: dict[str, str],
+        retries: Retries | None,
+        transport: httpx.BaseTransport | None,
     ) -> None:
         self._service = service
         self._url = url.rstrip("/")
@@ -118,11 +133,14 @@ class Client:
     def close(self) -> None:
         self._client.close()
 
-    def _send(self, method: str, path: str, *, retryable: bool = False, **arguments: Any) -> httpx.Response:
-        """Send a request and return the successful response. `retryable`: the request is idempotent even if its method is not.
+    def _send(
+        self, method: str, path: str, *, retryable: bool = False, **arguments: Any
+    ) -> httpx.Response:
+        """Send a request and return the successful response. `retryable`: the request is idempotent
+        even if its method is not.
 
-        Raises the GatehouseError for the problem document, Unavailable if there is no valid response, and BadRequest if the URL
-        of the service is invalid.
+        Raises the GatehouseError for the problem document, Unavailable if there is no valid
+        response, and BadRequest if the URL of the service is invalid.
         """
         retryable = retryable or method in _IDEMPOTENT
         attempt = 1
@@ -133,7 +151,10 @@ class Client:
             except httpx.InvalidURL as exc:
                 raise BadRequest(f"{self._url} is not a valid URL of a {self._service}") from exc
             except httpx.HTTPError as exc:
-                failure, may_retry = self._unavailable(exc), retryable or isinstance(exc, _NEVER_SENT)
+                failure, may_retry = (
+                    self._unavailable(exc),
+                    retryable or isinstance(exc, _NEVER_SENT),
+                )
             else:
                 if reply.is_success:
                     return reply
@@ -148,16 +169,29 @@ class Client:
             attempt += 1
 
     def _send_once(self, path: str, *, key: str | None = None, **arguments: Any) -> httpx.Response:
-        """Send a POST request that takes effect only once, and return the response. `key`: the Idempotency-Key. Default: a random
-        key. Raises BadRequest if the key is malformed, and the errors of `_send`."""
+        """Send a POST request that takes effect only once, and return the response. `key`: the
+        Idempotency-Key. Default: a random key. Raises BadRequest if the key is malformed, and the
+        errors of `_send`."""
         value = key if key is not None else str(uuid.uuid4())
-        if not value or len(value) > 255 or not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
-            raise BadRequest("An idempotency key must be 1 to 255 printable ASCII characters without quotes and backslashes.")
+        if (
+            not value
+            or len(value) > 255
+            or not value.isascii()
+            or not value.isprintable()
+            or '"' in value
+            or "\\" in value
+        ):
+            raise BadRequest(
+                "An idempotency key must be 1 to 255 printable ASCII characters without quotes "
+                "and backslashes."
+            )
         headers = {**arguments.pop("headers", {}), IDEMPOTENCY_KEY: f'"{value}"'}
         return self._send("POST", path, retryable=True, headers=headers, **arguments)
 
     def _stream(self, method: str, path: str, **arguments: Any) -> Iterator[bytes]:
-        """Yield the body of a response in chunks. Never retries, because the caller may already have used some chunks."""
+        """Yield the body of a response in chunks. Never retries, because the caller may already
+        have used some chunks.
+        """
         with self._streamed(method, path, **arguments) as reply:
             yield from reply.iter_bytes()
 
@@ -174,13 +208,17 @@ class Client:
                     raise problem(reply, self._service)
                 yield reply
         except httpx.HTTPError as exc:
-            raise Unavailable(f"the download from {self._url} was interrupted: {_reason(exc)}") from exc
+            raise Unavailable(
+                f"the download from {self._url} was interrupted: {_reason(exc)}"
+            ) from exc
 
     def _unavailable(self, exc: httpx.HTTPError) -> GatehouseError:
         if isinstance(exc, httpx.TimeoutException):
             failure = Unavailable(f"the {self._service} at {self._url} did not respond in time")
         else:
-            failure = Unavailable(f"cannot reach the {self._service} at {self._url}: {_reason(exc)}")
+            failure = Unavailable(
+                f"cannot reach the {self._service} at {self._url}: {_reason(exc)}"
+            )
         failure.__cause__ = exc
         return failure
 
@@ -188,29 +226,44 @@ class Client:
         try:
             return msgspec.json.decode(reply.content, type=model)
         except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-            text = f"{self._url} returned an unexpected response: is it a {self._service} of this version?"
+            text = (
+                f"{self._url} returned an unexpected response: is it a {self._service} of "
+                f"this version?"
+            )
             raise Unavailable(text) from exc
 
 
 def problem(reply: httpx.Response, service: str) -> GatehouseError:
-    """Return the error for a response, selected by the `code` in the body or otherwise by the status."""
+    """Return the error for a response, selected by the `code` in the body or otherwise by the
+    status.
+    """
     try:
         document = reply.json()
     except ValueError:
         document = None
     if not isinstance(document, dict) or "code" not in document:
         kind = _BY_STATUS.get(reply.status_code, Unavailable)
-        return kind(f"the {service} returned {reply.status_code} without a problem document: check its URL")
-    by_code = {error.code: error for error in _subclasses(GatehouseError)}.get(str(document["code"]))
+        return kind(
+            f"the {service} returned {reply.status_code} without a problem document: check its URL"
+        )
+    by_code = {error.code: error for error in _subclasses(GatehouseError)}.get(
+        str(document["code"])
+    )
     kind = (
-        by_code if by_code is not None and by_code.status == reply.status_code else _BY_STATUS.get(reply.status_code, Unavailable)
+        by_code
+        if by_code is not None and by_code.status == reply.status_code
+        else _BY_STATUS.get(reply.status_code, Unavailable)
     )
     errors = tuple(
-        Problem(str(error.get("location", "")), str(error.get("message", "")), str(error.get("fix", "")))
+        Problem(
+            str(error.get("location", "")), str(error.get("message", "")), str(error.get("fix", ""))
+        )
         for error in document.get("errors", [])
         if isinstance(error, dict)
     )
-    return kind(str(document.get("detail", "")), detail=str(document.get("request_id", "")), errors=errors)
+    return kind(
+        str(document.get("detail", "")), detail=str(document.get("request_id", "")), errors=errors
+    )
 
 
 def retry_after_s(reply: httpx.Response) -> float | None:

@@ -1,7 +1,8 @@
-"""Transfers large files between a program and S3 with presigned requests. Files are encrypted and decrypted on this machine.
+"""Transfers large files between a program and S3 with presigned requests. Files are encrypted and
+decrypted on this machine.
 
-A presigned URL is a credential that is valid for 60 seconds. httpx logs URLs at the level INFO, so this module removes the query
-of presigned URLs from the httpx log.
+A presigned URL is a credential that is valid for 60 seconds. httpx logs URLs at the level INFO, so
+this module removes the query of presigned URLs from the httpx log.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class EncryptedFile(io.RawIOBase):
         elif (offset, whence) == (0, io.SEEK_END):
             self._position = self._ciphertext_size
         else:
-            raise io.UnsupportedOperation("a ciphertext supports seeking only to the beginning and the end")
+            raise io.UnsupportedOperation(
+                "a ciphertext supports seeking only to the beginning and the end"
+            )
         return self._position
 
     def readinto(self, target: bytearray | memoryview) -> int:  # type: ignore[override]
@@ -83,7 +86,9 @@ def file_size(file: BinaryIO) -> int:
 def _without_signature(record: logging.LogRecord) -> bool:
     if isinstance(record.args, tuple):
         record.args = tuple(
-            value.copy_with(query=None) if isinstance(value, httpx.URL) and _SIGNATURE in value.params else value
+            value.copy_with(query=None)
+            if isinstance(value, httpx.URL) and _SIGNATURE in value.params
+            else value
             for value in record.args
         )
     return True

@@ -1,6 +1,8 @@
-"""Creates retrieval links. The client that requests a secret creates the links and sends only the public part of each link.
+"""Creates retrieval links. The client that requests a secret creates the links and sends only the
+public part of each link.
 
-The link secret does not leave the client until the link is opened, so nobody else can open the submitted secrets.
+The link secret does not leave the client until the link is opened, so nobody else can open the
+submitted secrets.
 """
 
 from __future__ import annotations
@@ -15,11 +17,15 @@ from gatehouse.features.sharing.models import ID_CHARS, LINK_CHARS
 
 def create() -> LinkToken:
     """Return a new link. The method `url` returns the link to keep."""
-    return LinkToken.create(new_id(ID_CHARS, os.urandom), new_id(LINK_CHARS, os.urandom), os.urandom)
+    return LinkToken.create(
+        new_id(ID_CHARS, os.urandom), new_id(LINK_CHARS, os.urandom), os.urandom
+    )
 
 
 def parameters(link: LinkToken) -> dict[str, str]:
-    """Return the entry for `retrieval_links` in the body of POST /v1/secret-requests. The entry contains no link secret."""
+    """Return the entry for `retrieval_links` in the body of POST /v1/secret-requests. The entry
+    contains no link secret.
+    """
     keys = link_keys(link.secret, link.path)
     return {
         "path": link.path,

@@ -1,4 +1,5 @@
-"""Signs requests (RFC 9421) for keys that require signatures. Provides a function and an `auth` class for httpx.
+"""Signs requests (RFC 9421) for keys that require signatures. Provides a function and an `auth`
+class for httpx.
 
 import httpx
 from gatehouse.client.signing import SignedAuth
@@ -38,9 +39,10 @@ def sign(
 ) -> dict[str, str]:
     """Returns the headers to add: Signature-Input, Signature and, with a body, Content-Digest.
 
-    url: the absolute URL exactly as it is sent. secret: the signing secret (`sigkey_...`), or the 32 bytes of an Ed25519 private
-    key. now: creation time of the signature in Unix seconds. nonce: 16 to 128 characters, unique for each request. Raises
-    ValueError for a malformed token or secret.
+    url: the absolute URL exactly as it is sent. secret: the signing secret (`sigkey_...`), or the
+        32 bytes of an Ed25519 private
+    key. now: creation time of the signature in Unix seconds. nonce: 16 to 128 characters, unique
+    for each request. Raises ValueError for a malformed token or secret.
     """
     parts = httpx.URL(url)
     fields = {"content-digest": signature.digest_text(body)} if body else {}
@@ -72,7 +74,9 @@ def sign(
 
 @dataclass(frozen=True, repr=False)
 class SignedAuth(httpx.Auth):
-    """Adds the token and signs every request, including redirected requests. Reads a streamed body completely before signing."""
+    """Adds the token and signs every request, including redirected requests. Reads a streamed body
+    completely before signing.
+    """
 
     token: str
     secret: str | bytes

@@ -15,10 +15,11 @@ ActorType = Literal["bootstrap", "key", "person"]
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """The principal of a request, a process without a request (`system`), the holder of a link to a secret (`recipient`), or the
-    holder of a submission link (`submitter`).
+    """The principal of a request, a process without a request (`system`), the holder of a link to a
+    secret (`recipient`), or the holder of a submission link (`submitter`).
 
-    `id`: a key ID, `bootstrap`, a person's subject at the issuer, the name of the process, or the ID of the link or of the
+    `id`: a key ID, `bootstrap`, a person's subject at the issuer, the name of the process, or the
+        ID of the link or of the
     secret request. Never a token.
     """
 
@@ -33,9 +34,17 @@ class Actor(msgspec.Struct, frozen=True):
         return self.type if self.type == self.id else f"{self.type}:{self.id}"
 
     def event(
-        self, action: AuditAction, *, target_id: str, at: float, details: Details, outcome: Outcome = "success"
+        self,
+        action: AuditAction,
+        *,
+        target_id: str,
+        at: float,
+        details: Details,
+        outcome: Outcome = "success",
     ) -> AuditEvent:
-        """Return an audit event for an action at `at` (Unix seconds). `details` must not contain a token, key or secret."""
+        """Return an audit event for an action at `at` (Unix seconds). `details` must not contain a
+        token, key or secret.
+        """
         return AuditEvent(
             occurred_at=at,
             actor_type=self.type,
@@ -51,13 +60,19 @@ class Actor(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """Browser session. Times are Unix seconds; `proven_at`: last time at which the credential was presented (0: never)."""
+    """Browser session. Times are Unix seconds; `proven_at`: last time at which the credential was
+    presented (0: never).
+    """
 
     id: str  # not secret: 12 base62 characters
     actor_type: ActorType
     actor_id: str
-    roles: tuple[str, ...]  # roles of a person, from the token at sign-in; the roles of a key are read for each request
-    bond: bytes  # HMAC of the bootstrap token, which must still be valid; empty for other credentials
+    roles: tuple[
+        str, ...
+    ]  # roles of a person, from the token at sign-in; the roles of a key are read for each request
+    bond: (
+        bytes  # HMAC of the bootstrap token, which must still be valid; empty for other credentials
+    )
     created_at: float
     proven_at: float
     seen_at: float

@@ -1,4 +1,6 @@
-"""IP addresses and networks: client addresses behind trusted proxies, and the client networks that a key allows. Pure."""
+"""IP addresses and networks: client addresses behind trusted proxies, and the client networks that
+a key allows. Pure.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class ClientAddresses:
     """Determines client addresses behind trusted proxies from the X-Forwarded-For header.
 
-    Each proxy appends the address of its peer. The client is therefore the last address that is not a trusted proxy; the client
-    can forge all addresses before it. Source: RFC 7239, section 8.1.
+    Each proxy appends the address of its peer. The client is therefore the last address that is not
+    a trusted proxy; the client can forge all addresses before it. Source: RFC 7239, section 8.1.
     """
 
     def __init__(self, trusted: Sequence[Network]) -> None:
@@ -30,14 +32,18 @@ class ClientAddresses:
         return known
 
     def client(self, peer: str, forwarded_for: Iterable[str]) -> str:
-        """Determines the address of a client. `forwarded_for`: values of all X-Forwarded-For headers, in order."""
+        """Determines the address of a client. `forwarded_for`: values of all X-Forwarded-For
+        headers, in order.
+        """
         if not self._trusted or not self.trusts(peer):
             return peer
         hops = [hop.strip() for value in forwarded_for for hop in value.split(",") if hop.strip()]
         for hop in reversed(hops):
             address = parse_address(hop)
             if address is None:
-                return peer  # not an IP address, so this entry and all entries before it are ignored
+                return (
+                    peer  # not an IP address, so this entry and all entries before it are ignored
+                )
             peer = str(address)
             if not self.trusts(peer):
                 return peer
@@ -45,13 +51,15 @@ class ClientAddresses:
 
     def _check(self, address: str) -> bool:
         parsed = parse_address(address)
-        return parsed is not None and any(parsed.version == network.version and parsed in network for network in self._trusted)
+        return parsed is not None and any(
+            parsed.version == network.version and parsed in network for network in self._trusted
+        )
 
 
 @lru_cache(maxsize=4096)
 def parse_address(text: str) -> Address | None:
-    """Parses an address. Converts an IPv4-mapped IPv6 address, which a dual-stack socket reports for an IPv4 client, to IPv4.
-    Returns None for malformed text."""
+    """Parses an address. Converts an IPv4-mapped IPv6 address, which a dual-stack socket reports
+    for an IPv4 client, to IPv4. Returns None for malformed text."""
     try:
         parsed = ipaddress.ip_address(text)
     except ValueError:
@@ -62,27 +70,33 @@ def parse_address(text: str) -> Address | None:
 
 @lru_cache(maxsize=4096)
 def network_of(address: str, *, v4: int = 32, v6: int = 64) -> str:
-    """The network of an address with these prefix lengths, or the address itself for /32. `unknown` if the text is not an IP
-    address."""
+    """The network of an address with these prefix lengths, or the address itself for /32. `unknown`
+    if the text is not an IP address."""
     parsed = parse_address(address)
     if parsed is None:
         return "unknown"
     length = v4 if parsed.version == 4 else v6
-    return str(parsed) if length == 32 else str(ipaddress.ip_network((parsed, length), strict=False))
+    return (
+        str(parsed) if length == 32 else str(ipaddress.ip_network((parsed, length), strict=False))
+    )
 
 
 def network(text: str) -> str | None:
-    """`text` as a network in canonical form, or None if `text` is not a network. A single address becomes a network of one
-    address.
+    """`text` as a network in canonical form, or None if `text` is not a network. A single address
+    becomes a network of one address.
 
-    Host bits must be zero, because `10.1.2.3/8` is more likely a mistake than a request for 10.0.0.0/8. An IPv4-mapped network
-    (::ffff:192.0.2.0/120) becomes an IPv4 network.
+    Host bits must be zero, because `10.1.2.3/8` is more likely a mistake than a request for
+    10.0.0.0/8. An IPv4-mapped network (::ffff:192.0.2.0/120) becomes an IPv4 network.
     """
     try:
         parsed = ipaddress.ip_network(text, strict=True)
     except ValueError:
         return None
-    if isinstance(parsed, ipaddress.IPv6Network) and parsed.network_address.ipv4_mapped and parsed.prefixlen >= 96:
+    if (
+        isinstance(parsed, ipaddress.IPv6Network)
+        and parsed.network_address.ipv4_mapped
+        and parsed.prefixlen >= 96
+    ):
         parsed = ipaddress.IPv4Network((parsed.network_address.ipv4_mapped, parsed.prefixlen - 96))
     return str(parsed)
 
@@ -95,5 +109,6 @@ def allows(networks: Sequence[str], address: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _network(text: str) -> Network:
-    # Parsing takes 8 us. Records store the text, which the keys of an owner share, instead of the parsed objects.
+    # Parsing takes 8 us. Records store the text, which the keys of an owner share, instead of the
+    # parsed objects.
     return ipaddress.ip_network(text)

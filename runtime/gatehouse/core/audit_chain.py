@@ -1,10 +1,12 @@
-"""Hash chain and checkpoints of the audit trail. Encodes the bytes that hashes and signatures cover, and detects breaks.
+"""Hash chain and checkpoints of the audit trail. Encodes the bytes that hashes and signatures
+cover, and detects breaks.
 
 docs/guides/operate.md, Read and verify the audit trail, describes these bytes.
 
-Each variable part has a length prefix, so two different rows never have the same encoding. The chain reveals edits, gaps and
-reordering. The chain does not reveal rows that were deleted at its end, or a trail that was rewritten as a whole. Signed
-checkpoints outside the database reveal both, for all rows up to the last checkpoint.
+Each variable part has a length prefix, so two different rows never have the same encoding. The
+chain reveals edits, gaps and reordering. The chain does not reveal rows that were deleted at its
+end, or a trail that was rewritten as a whole. Signed checkpoints outside the database reveal both,
+for all rows up to the last checkpoint.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ class AuditRow(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """A signed statement that row `seq` had this hash. The fields are the columns of `audit_checkpoint`."""
+    """A signed statement that row `seq` had this hash. The fields are the columns of
+    `audit_checkpoint`.
+    """
 
     seq: int
     hash: bytes  # 32 bytes
@@ -52,7 +56,9 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """A contradiction between rows and checkpoints. `seq`: sequence number of the first wrong or missing row."""
+    """A contradiction between rows and checkpoints. `seq`: sequence number of the first wrong or
+    missing row.
+    """
 
     seq: int
     reason: str
@@ -73,25 +79,39 @@ def row_hash(previous_hash: bytes, seq: int, event: AuditEvent) -> bytes:
 
 
 def details_json(event: AuditEvent) -> str:
-    """Details as canonical JSON, which is both hashed and stored. Raises ValueError for NaN and infinity."""
-    plain = {name: _number(value) if isinstance(value, float) else value for name, value in event.details.items()}
-    return json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """Details as canonical JSON, which is both hashed and stored. Raises ValueError for NaN and
+    infinity.
+    """
+    plain = {
+        name: _number(value) if isinstance(value, float) else value
+        for name, value in event.details.items()
+    }
+    return json.dumps(
+        plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    )
 
 
 def first_break(rows: Iterable[AuditRow], *, seq: int = 1, previous: bytes = GENESIS) -> int | None:
     """Sequence number of the first row that does not continue the chain, or None.
 
-    `rows` are in ascending order; `seq` and `previous` are the number and the previous hash that the first row must have.
+    `rows` are in ascending order; `seq` and `previous` are the number and the previous hash that
+    the first row must have.
     """
     for row in rows:
-        if row.seq != seq or row.previous_hash != previous or row_hash(previous, seq, row.event) != row.hash:
+        if (
+            row.seq != seq
+            or row.previous_hash != previous
+            or row_hash(previous, seq, row.event) != row.hash
+        ):
             return row.seq
         seq, previous = seq + 1, row.hash
     return None
 
 
 def signed_bytes(checkpoint: Checkpoint) -> bytes:
-    """Message that the signature of a checkpoint covers. Raises ValueError unless the hash has 32 bytes."""
+    """Message that the signature of a checkpoint covers. Raises ValueError unless the hash has 32
+    bytes.
+    """
     if len(checkpoint.hash) != HASH_BYTES:
         raise ValueError(f"the hash of an audit row has {HASH_BYTES} bytes")
     taken_us = to_microseconds(checkpoint.taken_at).to_bytes(8, "big", signed=True)
@@ -103,7 +123,9 @@ def signed_bytes(checkpoint: Checkpoint) -> bytes:
 
 
 def public_keys(pem: bytes) -> list[PublicKey]:
-    """Ed25519 and P-256 keys from a PEM file with one or more blocks. Raises ValueError for any other block."""
+    """Ed25519 and P-256 keys from a PEM file with one or more blocks. Raises ValueError for any
+    other block.
+    """
     end = b"-----END PUBLIC KEY-----"
     keys: list[PublicKey] = []
     for block in pem.split(end)[:-1]:
@@ -144,19 +166,30 @@ def verifies(key: PublicKey, algorithm: str, signature: bytes, message: bytes) -
 def find_contradiction(
     row_hashes: Mapping[int, bytes], checkpoints: Iterable[Checkpoint], keys: Iterable[PublicKey]
 ) -> Finding | None:
-    """First contradiction, in row order, between an intact chain and its checkpoints, or None if there is no contradiction.
+    """First contradiction, in row order, between an intact chain and its checkpoints, or None if
+    there is no contradiction.
 
-    `row_hashes`: hash of every row, by sequence number. A checkpoint with an invalid signature is a contradiction too.
+    `row_hashes`: hash of every row, by sequence number. A checkpoint with an invalid signature is a
+        contradiction too.
     """
     trusted = tuple(keys)
     last = max(row_hashes, default=0)
     for checkpoint in sorted(checkpoints, key=lambda checkpoint: checkpoint.seq):
         if not is_signed(checkpoint, trusted):
-            return Finding(checkpoint.seq, "the checkpoint of this row has no valid signature from a trusted key")
+            return Finding(
+                checkpoint.seq,
+                "the checkpoint of this row has no valid signature from a trusted key",
+            )
         if checkpoint.seq > last:
-            return Finding(last + 1, f"rows {last + 1} to {checkpoint.seq} are missing: a checkpoint covers them")
+            return Finding(
+                last + 1,
+                f"rows {last + 1} to {checkpoint.seq} are missing: a checkpoint covers them",
+            )
         if row_hashes.get(checkpoint.seq) != checkpoint.hash:
-            return Finding(checkpoint.seq, "this row or an earlier row was rewritten: the hash differs from the checkpoint")
+            return Finding(
+                checkpoint.seq,
+                "this row or an earlier row was rewritten: the hash differs from the checkpoint",
+            )
     return None
 
 

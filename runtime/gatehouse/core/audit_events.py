@@ -44,8 +44,14 @@ class AuditAction(DescribedStr):
     KEY_UNUSUAL = "key.unusual", "Unusual use of an API key was detected."
     KEY_EXPIRES_SOON = "key.expires_soon", "A reminder was recorded: an API key expires soon."
     KEY_IMPORT = "key.import", "A batch of API keys was imported."
-    KEY_LEGACY_FILES_REMOVED = "key.legacy-files-removed", "A purged API key was removed from the legacy files."
-    KEY_LEGACY_FILES_FAILED = "key.legacy-files-failed", "A purged API key could not be removed from the legacy files."
+    KEY_LEGACY_FILES_REMOVED = (
+        "key.legacy-files-removed",
+        "A purged API key was removed from the legacy files.",
+    )
+    KEY_LEGACY_FILES_FAILED = (
+        "key.legacy-files-failed",
+        "A purged API key could not be removed from the legacy files.",
+    )
     CORE_REGISTER = "core.register", "A Core was registered."
     CORE_MOVE = "core.move", "The URL of a registered Core was changed."
     CORE_DRAIN = "core.drain", "A Core was drained."
@@ -53,12 +59,18 @@ class AuditAction(DescribedStr):
     SESSION_BEGIN = "session.begin", "A console session was started."
     SESSION_LINK = "session.link", "A one-time sign-in link was created."
     SESSION_END = "session.end", "A console session was ended."
-    SESSION_END_ALL = "session.end-all", "All console sessions of an actor, or of all actors, were ended."
+    SESSION_END_ALL = (
+        "session.end-all",
+        "All console sessions of an actor, or of all actors, were ended.",
+    )
     WEBHOOK_CREATE = "webhook.create", "A webhook was created."
     WEBHOOK_DELETE = "webhook.delete", "A webhook was deleted."
     DELIVERY_RETRY = "delivery.retry", "A dead delivery was queued again."
     PEPPER_REWRAP = "pepper.rewrap", "Token hashes were migrated to the current pepper generation."
-    PEPPER_RESEAL = "pepper.reseal", "Signing secrets were re-encrypted under the current pepper generation."
+    PEPPER_RESEAL = (
+        "pepper.reseal",
+        "Signing secrets were re-encrypted under the current pepper generation.",
+    )
     REGISTRY_EXPORT = "registry.export", "All API keys were exported to an encrypted file."
     REGISTRY_RESTORE = "registry.restore", "API keys were restored from an encrypted file."
     LOG_LEVEL_SET = "log-level.set", "The log level was changed or reset."
@@ -67,17 +79,32 @@ class AuditAction(DescribedStr):
     SECRET_REPLACE = "secret.replace", "The content of a secret was replaced with a new version."
     SECRET_RESTORE = "secret.restore", "An earlier version of a secret became the current version."
     SECRET_REVOKE = "secret.revoke", "A secret was revoked."
-    SECRET_END = "secret.end", "The links of a secret stopped working because the secret expired or all uses were consumed."
+    SECRET_END = (
+        "secret.end",
+        (
+            "The links of a secret stopped working because the secret expired or all uses were "
+            "consumed."
+        ),
+    )
     SECRET_PURGE = "secret.purge", "All stored versions of the content of a secret were deleted."
-    LINK_OPEN = "link.open", "A client used a complete link for the first time, before a use was consumed."
+    LINK_OPEN = (
+        "link.open",
+        "A client used a complete link for the first time, before a use was consumed.",
+    )
     LINK_CLAIM = "link.claim", "A use of a link was consumed, before the content was decrypted."
-    LINK_ACKNOWLEDGE = "link.acknowledge", "A client confirmed that it received the content of a secret."
+    LINK_ACKNOWLEDGE = (
+        "link.acknowledge",
+        "A client confirmed that it received the content of a secret.",
+    )
     LINK_DENIED = "link.denied", "An attempt to open a link was denied."
     LINK_BURN = "link.burn", "A link stopped working after too many incorrect passphrase attempts."
     LINK_REVOKE = "link.revoke", "A link was revoked."
     REQUEST_CREATE = "request.create", "A secret request was created."
     REQUEST_SUBMIT = "request.submit", "A secret was submitted to a secret request."
-    REQUEST_DENIED = "request.denied", "An attempt to submit a secret to a secret request was denied."
+    REQUEST_DENIED = (
+        "request.denied",
+        "An attempt to submit a secret to a secret request was denied.",
+    )
     REQUEST_REVOKE = "request.revoke", "A secret request was revoked."
     ACCESS_DENIED = "access.denied", "A request to the console was denied."
 
@@ -107,7 +134,8 @@ _TARGET_TYPES = {
 
 
 class AuditEvent(msgspec.Struct, frozen=True):
-    """One recorded action. The fields are the columns of the trail; the hash of a row covers them in this order.
+    """One recorded action. The fields are the columns of the trail; the hash of a row covers them
+    in this order.
 
     Adding or reordering fields changes the hash and requires a new `chain.DOMAIN`.
     """

@@ -1,4 +1,6 @@
-"""Represents time as Unix seconds, exact to the microsecond, and converts times for PostgreSQL and RFC 3339."""
+"""Represents time as Unix seconds, exact to the microsecond, and converts times for PostgreSQL and
+RFC 3339.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def to_microseconds(seconds: float) -> int:
 
 
 def rounded(value: float) -> float:
-    """The value with three decimals, such as seconds with milliseconds. Takes less time than `round(value, 3)`."""
+    """The value with three decimals, such as seconds with milliseconds. Takes less time than
+    `round(value, 3)`.
+    """
     return round(value * 1000) / 1000
 
 
@@ -32,12 +36,18 @@ def to_datetime(seconds: float) -> datetime:
 
 
 def to_seconds(instant: datetime) -> float:
-    """Unix seconds for an aware datetime. `to_microseconds` of the result is exact until the year 2100."""
+    """Unix seconds for an aware datetime. `to_microseconds` of the result is exact until the year
+    2100.
+    """
     return instant.timestamp()
 
 
-def rfc3339(seconds: float, timespec: Literal["auto", "minutes", "seconds", "milliseconds", "microseconds"] = "auto") -> str:
-    """RFC 3339 timestamp in UTC, such as `2031-01-01T00:00:00.123456Z`. `timespec`: precision, as in `datetime.isoformat`.
+def rfc3339(
+    seconds: float,
+    timespec: Literal["auto", "minutes", "seconds", "milliseconds", "microseconds"] = "auto",
+) -> str:
+    """RFC 3339 timestamp in UTC, such as `2031-01-01T00:00:00.123456Z`. `timespec`: precision, as
+    in `datetime.isoformat`.
 
     By default, the fraction has microseconds and is omitted if it is zero.
     """
@@ -51,19 +61,25 @@ def rfc3339(seconds: float, timespec: Literal["auto", "minutes", "seconds", "mil
 
 
 def timestamp(nanoseconds: int) -> str:
-    """RFC 3339 timestamp in UTC with microseconds, for Unix nanoseconds. Takes less time than `rfc3339`."""
+    """RFC 3339 timestamp in UTC with microseconds, for Unix nanoseconds. Takes less time than
+    `rfc3339`.
+    """
     whole, fraction = divmod(nanoseconds // 1000, 1_000_000)
     return f"{_second(whole)}.{fraction:06d}Z"
 
 
 @lru_cache(maxsize=64)
 def _millisecond(milliseconds: int) -> str:
-    """Timestamp with milliseconds. Cached, because a busy worker sends several responses in the same millisecond."""
+    """Timestamp with milliseconds. Cached, because a busy worker sends several responses in the
+    same millisecond.
+    """
     whole, fraction = divmod(milliseconds, 1000)
     return f"{_second(whole)}.{fraction:03d}Z"
 
 
 @lru_cache(maxsize=64)
 def _second(seconds: int) -> str:
-    """Date and time without fractional seconds. Cached, because most timestamps are in the current second."""
+    """Date and time without fractional seconds. Cached, because most timestamps are in the current
+    second.
+    """
     return (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()

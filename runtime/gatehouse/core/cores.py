@@ -24,7 +24,9 @@ INSTANCES_MAX = 64
 
 
 class CoreRecord(msgspec.Struct, frozen=True):
-    """A registered instance of a Core: its URL, the lease, and the key that registered it. The fields are columns of `core`."""
+    """A registered instance of a Core: its URL, the lease, and the key that registered it. The
+    fields are columns of `core`.
+    """
 
     name: CoreName
     instance_id: str  # unique among the instances of the Core
@@ -33,7 +35,9 @@ class CoreRecord(msgspec.Struct, frozen=True):
     lease_id: str
     registered_by: KeyId
     pepper_generation: int  # pepper generation from which the secret of the Core was derived
-    expires_at: float  # end of the lease or, while the instance is draining, the time at which its WebSockets are closed
+    # end of the lease or, while the instance is draining, the time at which its WebSockets are
+    # closed
+    expires_at: float
     draining: bool  # the instance receives no new requests
     health_path: str  # path of the health checks; empty: none
     healthy: bool  # False after failed health checks

@@ -1,8 +1,9 @@
-"""Decides on a key: computes one outcome code from the facts, and checks the client networks that the key allows. Pure.
+"""Decides on a key: computes one outcome code from the facts, and checks the client networks that
+the key allows. Pure.
 
-Checks are performed in the order of `ROWS`; the first check that fails determines the outcome. A caller that does not prove
-possession of a key learns nothing about the key: malformed, unknown, wrong and (in public responses) revoked tokens have the same
-outcome.
+Checks are performed in the order of `ROWS`; the first check that fails determines the outcome. A
+caller that does not prove possession of a key learns nothing about the key: malformed, unknown,
+wrong and (in public responses) revoked tokens have the same outcome.
 """
 
 from __future__ import annotations
@@ -14,16 +15,24 @@ import msgspec
 
 from gatehouse.core.addresses import allows
 from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState, RateLimit
-from gatehouse.core.verification import VALID, Code, CreditState, RateLimitState, VerificationRequest, VerificationResult
+from gatehouse.core.verification import (
+    VALID,
+    Code,
+    CreditState,
+    RateLimitState,
+    VerificationRequest,
+    VerificationResult,
+)
 
 
 class Row(NamedTuple):
     """A check of a key that needs no counter.
 
     code: outcome if the check fails.
-    passes: whether a request may use the key, from the record, the request, the environment of this deployment and the time in
-        Unix seconds.
-    actual: what the key has or allows, and required: what the request requires, as text for an explanation.
+    passes: whether a request may use the key, from the record, the request, the environment of this
+        deployment and the time in Unix seconds.
+    actual: what the key has or allows, and required: what the request requires, as text for an
+        explanation.
     depends_on_signature: an explanation cannot know whether a request will be signed.
     """
 
@@ -31,12 +40,16 @@ class Row(NamedTuple):
     code: Code
     passes: Callable[[KeyRecord, VerificationRequest, KeyEnvironment, float], bool]
     actual: Callable[[KeyRecord, float], str]
-    required: Callable[[VerificationRequest, KeyEnvironment], str] = lambda _request, _environment: ""
+    required: Callable[[VerificationRequest, KeyEnvironment], str] = lambda _request, _environment: (  # noqa: E501
+        ""
+    )
     depends_on_signature: bool = False
 
 
 def _lifetime(record: KeyRecord, now: float) -> str:
-    return "does not expire" if record.expires_at is None else f"{record.expires_at - now:.0f} s left"
+    return (
+        "does not expire" if record.expires_at is None else f"{record.expires_at - now:.0f} s left"
+    )
 
 
 def _signing(record: KeyRecord, _now: float) -> str:
@@ -53,7 +66,9 @@ ROWS: tuple[Row, ...] = (
     Row(
         "not revoked or deleted",  # a deleted key has the same outcome as a revoked key
         Code.REVOKED,
-        lambda record, _request, _environment, _now: record.state in (KeyState.ACTIVE, KeyState.DISABLED),
+        lambda record, _request, _environment, _now: (
+            record.state in (KeyState.ACTIVE, KeyState.DISABLED)
+        ),
         lambda record, _now: record.state.value,
     ),
     Row(
@@ -65,7 +80,9 @@ ROWS: tuple[Row, ...] = (
     Row(
         "not expired",
         Code.EXPIRED,
-        lambda record, _request, _environment, now: record.expires_at is None or now < record.expires_at,
+        lambda record, _request, _environment, now: (
+            record.expires_at is None or now < record.expires_at
+        ),
         _lifetime,
     ),
     Row(
@@ -78,7 +95,9 @@ ROWS: tuple[Row, ...] = (
     Row(
         "address",
         Code.FORBIDDEN,
-        lambda record, request, _environment, _now: not record.addresses or allows(record.addresses, request.address),
+        lambda record, request, _environment, _now: (
+            not record.addresses or allows(record.addresses, request.address)
+        ),
         lambda record, _now: " ".join(record.addresses) or "any address",
         lambda request, _environment: request.address,
     ),
@@ -94,14 +113,18 @@ ROWS: tuple[Row, ...] = (
     Row(
         "core",
         Code.FORBIDDEN,
-        lambda record, request, _environment, _now: not record.cores or request.core is None or request.core in record.cores,
+        lambda record, request, _environment, _now: (
+            not record.cores or request.core is None or request.core in record.cores
+        ),
         lambda record, _now: " ".join(record.cores) or "any Core",
         lambda request, _environment: request.core or "",
     ),
     Row(
         "scopes",
         Code.INSUFFICIENT_PERMISSIONS,
-        lambda record, request, _environment, _now: not request.scopes or set(record.scopes).issuperset(request.scopes),
+        lambda record, request, _environment, _now: (
+            not request.scopes or set(record.scopes).issuperset(request.scopes)
+        ),
         lambda record, _now: " ".join(record.scopes) or "none",
         lambda request, _environment: " ".join(request.scopes),
     ),
@@ -118,11 +141,18 @@ ROWS: tuple[Row, ...] = (
 
 
 def evaluate(
-    record: KeyRecord | None, request: VerificationRequest, *, possession: bool, environment: KeyEnvironment, now: float
+    record: KeyRecord | None,
+    request: VerificationRequest,
+    *,
+    possession: bool,
+    environment: KeyEnvironment,
+    now: float,
 ) -> Code:
-    """Performs every check that needs no counter. VALID means that a signature, rate limits and credits are checked next.
+    """Performs every check that needs no counter. VALID means that a signature, rate limits and
+    credits are checked next.
 
-    possession: True if the presented token matches the digest of the record. environment: environment of this deployment.
+    possession: True if the presented token matches the digest of the record. environment:
+        environment of this deployment.
     """
     if record is None or not possession:
         return Code.NOT_FOUND
@@ -132,12 +162,16 @@ def evaluate(
     return VALID
 
 
-def effective_limits(record: KeyRecord, request: VerificationRequest, default: RateLimit) -> tuple[RateLimit, ...] | str:
-    """Rate limits that apply to a request, each with its cost, or the name of an override that is not allowed.
+def effective_limits(
+    record: KeyRecord, request: VerificationRequest, default: RateLimit
+) -> tuple[RateLimit, ...] | str:
+    """Rate limits that apply to a request, each with its cost, or the name of an override that is
+    not allowed.
 
-    The limits of the key (or the default limit of the deployment) come first, with the costs from the request. The limits from
-    the request follow. An override without a quota changes the cost of the limit with its name, which must exist. An override
-    with a quota adds a limit, whose name must be new.
+    The limits of the key (or the default limit of the deployment) come first, with the costs from
+    the request. The limits from the request follow. An override without a quota changes the cost of
+    the limit with its name, which must exist. An override with a quota adds a limit, whose name
+    must be new.
     """
     limits = record.limits or (default,)
     if not request.limits:
@@ -155,9 +189,18 @@ def effective_limits(record: KeyRecord, request: VerificationRequest, default: R
         else:
             burst = override.quota if override.burst is None else override.burst
             additional.append(
-                RateLimit(name=override.name, quota=override.quota, window_s=override.window_s, burst=burst, cost=override.cost)
+                RateLimit(
+                    name=override.name,
+                    quota=override.quota,
+                    window_s=override.window_s,
+                    burst=burst,
+                    cost=override.cost,
+                )
             )
-    own = [msgspec.structs.replace(limit, cost=costs[limit.name]) if limit.name in costs else limit for limit in limits]
+    own = [
+        msgspec.structs.replace(limit, cost=costs[limit.name]) if limit.name in costs else limit
+        for limit in limits
+    ]
     return (*own, *additional)
 
 
@@ -175,7 +218,11 @@ def evaluate_credits(state: CreditState | None) -> Code:
 
 
 def for_public(result: VerificationResult) -> VerificationResult:
-    """The result that the holder of the token may see. A revoked key has the same result as an unknown key."""
+    """The result that the holder of the token may see. A revoked key has the same result as an
+    unknown key.
+    """
     if result.code is not Code.REVOKED:
         return result
-    return msgspec.structs.replace(result, code=Code.NOT_FOUND, record=None, limits=(), credits=None, reason="")
+    return msgspec.structs.replace(
+        result, code=Code.NOT_FOUND, record=None, limits=(), credits=None, reason=""
+    )

@@ -1,8 +1,9 @@
-"""The tree of runtime errors. Each error has a code, a status and a title, and specifies whether the request can be retried.
+"""The tree of runtime errors. Each error has a code, a status and a title, and specifies whether
+the request can be retried.
 
-Outcomes of a verification (expired, rate limited, ...) are values (`verification.models.Code`) and are not raised.
-`public` is the message that is sent to the caller, in full sentences. `detail` is only logged. Neither contains a token, key or
-secret.
+Outcomes of a verification (expired, rate limited, ...) are values (`verification.models.Code`) and
+are not raised. `public` is the message that is sent to the caller, in full sentences. `detail` is
+only logged. Neither contains a token, key or secret.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ PROBLEMS_MAX = 20
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One invalid part of a request: location (such as `body.limits[0].quota`), error message and suggested fix."""
+    """One invalid part of a request: location (such as `body.limits[0].quota`), error message and
+    suggested fix.
+    """
 
     location: str
     message: str
@@ -31,7 +34,14 @@ class GatehouseError(Exception):
     title: ClassVar[str] = "Internal error"
     retryable: ClassVar[bool] = False
 
-    def __init__(self, public: str = "", *, detail: str = "", errors: tuple[Problem, ...] = (), retry_after_s: int = 1) -> None:
+    def __init__(
+        self,
+        public: str = "",
+        *,
+        detail: str = "",
+        errors: tuple[Problem, ...] = (),
+        retry_after_s: int = 1,
+    ) -> None:
         self.public = public or f"{self.title}."
         super().__init__(self.public)
         self.detail = detail
@@ -56,13 +66,22 @@ class HeadersTooLarge(BadRequest):
 
 
 class RequestTimeout(BadRequest):
-    code, status, title, retryable = "request_timeout", 408, "The request was not received in time", True
+    code, status, title, retryable = (
+        "request_timeout",
+        408,
+        "The request was not received in time",
+        True,
+    )
 
 
 class UnsupportedMediaType(BadRequest):
     """The body is not JSON in UTF-8 (RFC 9110, section 15.5.16)."""
 
-    code, status, title = "unsupported_media_type", 415, "The media type of the request body is not supported"
+    code, status, title = (
+        "unsupported_media_type",
+        415,
+        "The media type of the request body is not supported",
+    )
 
 
 class Unauthorized(GatehouseError):
@@ -102,15 +121,26 @@ class Conflict(GatehouseError):
 
 
 class CoreDrained(Conflict):
-    code, title = "core_drained", "An operator drained this instance of the Core, or its registration was replaced"
+    code, title = (
+        "core_drained",
+        "An operator drained this instance of the Core, or its registration was replaced",
+    )
 
 
 class RequestInProgress(Conflict):
-    code, title, retryable = "request_in_progress", "A request with this Idempotency-Key is in progress", True
+    code, title, retryable = (
+        "request_in_progress",
+        "A request with this Idempotency-Key is in progress",
+        True,
+    )
 
 
 class IdempotencyKeyReused(GatehouseError):
-    code, status, title = "idempotency_key_reused", 422, "The Idempotency-Key was used for a different request"
+    code, status, title = (
+        "idempotency_key_reused",
+        422,
+        "The Idempotency-Key was used for a different request",
+    )
 
 
 class PreconditionFailed(GatehouseError):
@@ -120,7 +150,11 @@ class PreconditionFailed(GatehouseError):
 class PreconditionRequired(GatehouseError):
     """The If-Match header is missing (RFC 6585)."""
 
-    code, status, title = "precondition_required", 428, "The request must specify the version of the resource to change"
+    code, status, title = (
+        "precondition_required",
+        428,
+        "The request must specify the version of the resource to change",
+    )
 
 
 class UsageExceeded(GatehouseError):
@@ -132,7 +166,12 @@ class RateLimited(GatehouseError):
 
 
 class TooManyRequests(GatehouseError):
-    code, status, title, retryable = "too_many_requests", 429, "The client has too many requests or connections open", True
+    code, status, title, retryable = (
+        "too_many_requests",
+        429,
+        "The client has too many requests or connections open",
+        True,
+    )
 
 
 class UpgradeRequired(GatehouseError):
@@ -142,15 +181,28 @@ class UpgradeRequired(GatehouseError):
 
 
 class UpgradeUnsupported(GatehouseError):
-    code, status, title = "upgrade_unsupported", 501, "The gateway does not support this connection upgrade"
+    code, status, title = (
+        "upgrade_unsupported",
+        501,
+        "The gateway does not support this connection upgrade",
+    )
 
 
 class CoreUnreachable(GatehouseError):
-    """`sent`: True if the Core may have received part of the request; False if no connection was established."""
+    """`sent`: True if the Core may have received part of the request; False if no connection was
+    established.
+    """
 
     code, status, title, retryable = "core_unreachable", 502, "The Core could not be reached", True
 
-    def __init__(self, public: str = "", *, detail: str = "", errors: tuple[Problem, ...] = (), sent: bool = True) -> None:
+    def __init__(
+        self,
+        public: str = "",
+        *,
+        detail: str = "",
+        errors: tuple[Problem, ...] = (),
+        sent: bool = True,
+    ) -> None:
         super().__init__(public, detail=detail, errors=errors)
         self.sent = sent
 
@@ -171,7 +223,12 @@ class CoreCircuitOpen(GatehouseError):
 
 
 class CoreOverloaded(GatehouseError):
-    code, status, title, retryable = "core_overloaded", 503, "The Core has too many requests in progress", True
+    code, status, title, retryable = (
+        "core_overloaded",
+        503,
+        "The Core has too many requests in progress",
+        True,
+    )
 
 
 class Unavailable(GatehouseError):

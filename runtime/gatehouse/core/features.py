@@ -22,24 +22,37 @@ class Feature:
 SESSIONS = Feature(
     "sessions",
     "console",
-    "Browsers sign in and use a session cookie. If this feature is disabled, every request must contain a credential.",
+    (
+        "Browsers sign in and use a session cookie. If this feature is disabled, every request "
+        "must contain a credential."
+    ),
 )
 
 WEBHOOKS = Feature(
     "webhooks",
     "console",
-    "Webhooks can be created, listed and deleted. If this feature is disabled, existing webhooks still receive notifications.",
+    (
+        "Webhooks can be created, listed and deleted. If this feature is disabled, existing "
+        "webhooks still receive notifications."
+    ),
 )
 
 PROXY = Feature(
     "proxy",
     "gateway",
-    "Requests are forwarded to Cores, and Cores can register. If this feature is disabled, the gateway only verifies keys.",
+    (
+        "Requests are forwarded to Cores, and Cores can register. If this feature is disabled, the "
+        "gateway only verifies keys."
+    ),
 )
 
 WEBSOCKET = Feature("websocket", "gateway", "Clients can open WebSocket connections to Cores.")
 BATCH = Feature("batch-verify", "gateway", "One request verifies several tokens.")
-HEADER = Feature("header-verify", "gateway", "A GET request verifies the token in its headers, for use by reverse proxies.")
+HEADER = Feature(
+    "header-verify",
+    "gateway",
+    "A GET request verifies the token in its headers, for use by reverse proxies.",
+)
 SELF = Feature("self-revocation", "gateway", "The holder of a token can revoke the key.")
 
 #: All features. They are enabled by default.
@@ -53,9 +66,14 @@ def switched(text: str) -> tuple[tuple[str, bool], ...]:
     for part in (part.strip() for part in text.split(",") if part.strip()):
         name, _, state = (piece.strip() for piece in part.partition("="))
         if name not in _NAMES:
-            raise ValueError(f"names an unknown feature; the features are {', '.join(sorted(_NAMES))}")
+            raise ValueError(
+                f"names an unknown feature; the features are {', '.join(sorted(_NAMES))}"
+            )
         if state not in {"on", "off"} or name in switches:
-            raise ValueError("must be name=on or name=off, separated by commas, each name once, such as sessions=off,proxy=on")
+            raise ValueError(
+                "must be name=on or name=off, separated by commas, each name once, such as "
+                "sessions=off,proxy=on"
+            )
         switches[name] = state == "on"
     return tuple(switches.items())
 

@@ -1,10 +1,11 @@
 """Calculates rate limits (GCRA), for several limits that are checked together. Pure.
 
-The state of a limit is one number, `ahead_us` (>= 0): the time in microseconds by which the theoretical arrival time is ahead of
-the current time. Let c be the cost of the request multiplied by the cost of the limit. A request advances this number by c
-emission intervals (window / quota), and is allowed if the new value does not exceed `burst` intervals. A request with c = 0 is
-allowed only if there is capacity for one unit. If one limit denies a request, no limit is advanced. In this module, the argument
-`cost` is the cost of the request.
+The state of a limit is one number, `ahead_us` (>= 0): the time in microseconds by which the
+theoretical arrival time is ahead of the current time. Let c be the cost of the request multiplied
+by the cost of the limit. A request advances this number by c emission intervals (window / quota),
+and is allowed if the new value does not exceed `burst` intervals. A request with c = 0 is allowed
+only if there is capacity for one unit. If one limit denies a request, no limit is advanced. In this
+module, the argument `cost` is the cost of the request.
 Source: ITU-T I.371, annex A (virtual scheduling algorithm).
 """
 
@@ -15,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from gatehouse.core.keys import RateLimit
 from gatehouse.core.verification import RateLimitState
 
-#: Rounding tolerance in microseconds: seven requests of 60/7 s each must fit within a burst of seven, although 60/7 is not exact.
+#: Rounding tolerance in microseconds: seven requests of 60/7 s each must fit within a burst of
+#: seven, although 60/7 is not exact.
 SLACK_US = 0.1
 
 
@@ -35,8 +37,9 @@ def room_us(limit: RateLimit, cost: int) -> float:
     return (limit.burst - (units or 1)) * interval_us(limit)
 
 
-#: A limit and the numbers of a request of a certain cost, for `take`: the limit, its name, `interval_us`, `move_us`, `room_us`,
-#: and the burst in microseconds, the last two with the rounding tolerance. Unpacking a tuple takes less time than a NamedTuple.
+#: A limit and the numbers of a request of a certain cost, for `take`: the limit, its name,
+#: `interval_us`, `move_us`, `room_us`, and the burst in microseconds, the last two with the
+#: rounding tolerance. Unpacking a tuple takes less time than a NamedTuple.
 Step = tuple[RateLimit, str, float, float, float, float]
 
 
@@ -53,9 +56,11 @@ def _step(limit: RateLimit, cost: int) -> Step:
 def take(
     request: Sequence[Step], arrivals: Mapping[str, float], now_us: float, *, degraded: bool
 ) -> tuple[tuple[RateLimitState, ...], dict[str, float]] | None:
-    """One state per limit after the request, in order, and the new theoretical arrival times. None if a limit denies the request.
+    """One state per limit after the request, in order, and the new theoretical arrival times. None
+    if a limit denies the request.
 
-    arrivals: theoretical arrival times in microseconds by name of the limit, on the same clock as `now_us`.
+    arrivals: theoretical arrival times in microseconds by name of the limit, on the same clock as
+        `now_us`.
     """
     states, after = [], {}
     for limit, name, interval, move, room, burst in request:
@@ -67,7 +72,11 @@ def take(
         ahead += move
         after[name] = now_us + ahead
         remaining = int((burst - ahead) / interval)
-        states.append(RateLimitState(limit, remaining if remaining > 0 else 0, ahead / 1_000_000, 0.0, False, degraded))
+        states.append(
+            RateLimitState(
+                limit, remaining if remaining > 0 else 0, ahead / 1_000_000, 0.0, False, degraded
+            )
+        )
     return tuple(states), after
 
 
@@ -87,17 +96,23 @@ def allows(limits: Sequence[RateLimit], ahead_us: Sequence[float], cost: int) ->
 def report(
     limits: Sequence[RateLimit], ahead_us: Sequence[float], cost: int, *, degraded: bool = False
 ) -> tuple[RateLimitState, ...]:
-    """One state per limit, in order, calculated from the `ahead_us` values before the request. The names of the limits differ.
+    """One state per limit, in order, calculated from the `ahead_us` values before the request. The
+    names of the limits differ.
 
-    `remaining` and `reset_s` describe the state after the request: advanced if all limits allow it, unchanged otherwise. A
-    request that costs more than the full burst is never allowed. In this case, `retry_after_s` is the time until the full burst
-    is available, and never 0.
+    `remaining` and `reset_s` describe the state after the request: advanced if all limits allow it,
+    unchanged otherwise. A request that costs more than the full burst is never allowed. In this
+    case, `retry_after_s` is the time until the full burst is available, and never 0.
     """
     arrivals = {limit.name: ahead for limit, ahead in zip(limits, ahead_us, strict=True)}
     taken = take(steps(limits, cost), arrivals, 0.0, degraded=degraded)
     if taken is not None:
         return taken[0]
-    return tuple([_denied(limit, ahead, cost, degraded) for limit, ahead in zip(limits, ahead_us, strict=True)])
+    return tuple(
+        [
+            _denied(limit, ahead, cost, degraded)
+            for limit, ahead in zip(limits, ahead_us, strict=True)
+        ]
+    )
 
 
 def _denied(limit: RateLimit, ahead_us: float, cost: int, degraded: bool) -> RateLimitState:
@@ -107,7 +122,11 @@ def _denied(limit: RateLimit, ahead_us: float, cost: int, degraded: bool) -> Rat
     retry_us = 0.0
     if exceeded:
         needed = cost * limit.cost or 1
-        retry_us = ahead_us + needed * step - limit.burst * step if needed <= limit.burst else max(ahead_us, step)
+        retry_us = (
+            ahead_us + needed * step - limit.burst * step
+            if needed <= limit.burst
+            else max(ahead_us, step)
+        )
     return RateLimitState(
         limit=limit,
         remaining=max(int((limit.burst * step - ahead_us + SLACK_US) / step), 0),

@@ -1,13 +1,17 @@
-"""Signs and verifies HTTP messages (RFC 9421) with body digests (RFC 9530), and defines the components to sign. Pure.
+"""Signs and verifies HTTP messages (RFC 9421) with body digests (RFC 9530), and defines the
+components to sign. Pure.
 
 A signature must cover the following components:
-- `@method` and the target, as `@target-uri` or as `@authority`, `@path` and (with a query) `@query`, so that a signed request
-  cannot be sent elsewhere; `content-digest` if there is a body, so that the body cannot be replaced.
-- `created` (at most AGE_S_MAX seconds ago) and a `nonce` that is used once, so that a request cannot be replayed.
-- `keyid`, the ID of the key whose token is presented. Each ID has exactly one token, so the signature need not cover the header
-  with the token, and a proxy may rewrite that header. `tag="gatehouse"` distinguishes the signature from signatures for services
-  behind the gateway.
-The algorithm is the one that is configured for the key. A signature that names another algorithm is rejected.
+- `@method` and the target, as `@target-uri` or as `@authority`, `@path` and (with a query)
+  `@query`, so that a signed request cannot be sent elsewhere; `content-digest` if there is a body,
+  so that the body cannot be replaced.
+- `created` (at most AGE_S_MAX seconds ago) and a `nonce` that is used once, so that a request
+  cannot be replayed.
+- `keyid`, the ID of the key whose token is presented. Each ID has exactly one token, so the
+  signature need not cover the header with the token, and a proxy may rewrite that header.
+  `tag="gatehouse"` distinguishes the signature from signatures for services behind the gateway.
+The algorithm is the one that is configured for the key. A signature that names another algorithm is
+rejected.
 
 Components with parameters (`;sf`, `;bs`, `;req` ...) and unknown derived components are rejected.
 """
@@ -75,7 +79,11 @@ class SignatureError(StrEnum):
         "lacks a parameter",
         "send created (Unix seconds), keyid and a nonce of 16 to 128 characters",
     )
-    KEYID = "signature_keyid", "names a different key than the token", "send keyid with the ID of the key whose token is sent"
+    KEYID = (
+        "signature_keyid",
+        "names a different key than the token",
+        "send keyid with the ID of the key whose token is sent",
+    )
     ALGORITHM = (
         "signature_algorithm",
         "names a different algorithm than that of the signing key",
@@ -89,7 +97,10 @@ class SignatureError(StrEnum):
     UNCOVERED = (
         "signature_uncovered",
         "does not cover all required components",
-        'cover "@method", "@target-uri" (or "@authority", "@path" and, with a query, "@query"), with a body "content-digest"',
+        (
+            'cover "@method", "@target-uri" (or "@authority", "@path" and, with a query, '
+            '"@query"), with a body "content-digest"'
+        ),
     )
     COMPONENT = (
         "signature_component",
@@ -101,12 +112,18 @@ class SignatureError(StrEnum):
         "covers a Content-Digest that does not match the body",
         "send Content-Digest: sha-256=:...: of the body as it is sent",
     )
-    WRONG = "signature_wrong", "does not match the request", "check the secret, and that no proxy changes the request"
+    WRONG = (
+        "signature_wrong",
+        "does not match the request",
+        "check the secret, and that no proxy changes the request",
+    )
     REPLAYED = "signature_replayed", "was used before", "sign each request with a new nonce"
 
 
 class VerifiedSignature(msgspec.Struct, frozen=True):
-    """A valid signature. The caller checks that the nonce is new, and stores the nonce for `keep_s` seconds."""
+    """A valid signature. The caller checks that the nonce is new, and stores the nonce for `keep_s`
+    seconds.
+    """
 
     nonce: str
     keep_s: int
@@ -120,7 +137,8 @@ def is_signed(signature_input: Sequence[str]) -> bool:
 def check(
     request: SignedRequest, *, key_id: str, algorithm: SignatureAlgorithm, key: bytes, now: float
 ) -> VerifiedSignature | SignatureError:
-    """Verifies a signature, but not that the nonce is new. Returns the reason if the signature is invalid.
+    """Verifies a signature, but not that the nonce is new. Returns the reason if the signature is
+    invalid.
 
     key: HMAC secret or 32-byte Ed25519 public key.
     """
@@ -129,7 +147,11 @@ def check(
         return parsed
     components, params, signature = parsed
     created, expires, nonce = params.get("created"), params.get("expires"), params.get("nonce")
-    if type(created) is not int or not isinstance(nonce, str) or not NONCE_CHARS_MIN <= len(nonce) <= NONCE_CHARS_MAX:
+    if (
+        type(created) is not int
+        or not isinstance(nonce, str)
+        or not NONCE_CHARS_MIN <= len(nonce) <= NONCE_CHARS_MAX
+    ):
         return SignatureError.PARAMETERS
     if params.get("keyid") != key_id:
         return SignatureError.KEYID
@@ -144,19 +166,29 @@ def check(
     base = signature_base(request, components, params)
     if base is None:
         return SignatureError.COMPONENT
-    if "content-digest" in components and not digest_matches(_field(request, "content-digest") or "", dict(request.digests)):
+    if "content-digest" in components and not digest_matches(
+        _field(request, "content-digest") or "", dict(request.digests)
+    ):
         return SignatureError.DIGEST
     if not matches(base, signature, algorithm, key):
         return SignatureError.WRONG
     return VerifiedSignature(nonce=nonce, keep_s=max(1, created + AGE_S_MAX - int(now) + 1))
 
 
-def signature_base(request: SignedRequest, components: Sequence[str], params: dict[str, Any]) -> bytes | None:
-    """Signature base (RFC 9421, section 2.5). None if a component is missing or cannot be signed."""
+def signature_base(
+    request: SignedRequest, components: Sequence[str], params: dict[str, Any]
+) -> bytes | None:
+    """Signature base (RFC 9421, section 2.5). None if a component is missing or cannot be
+    signed.
+    """
     lines = []
     for name in components:
         value = _derived(request, name) if name.startswith("@") else _field(request, name)
-        if value is None or not value.isascii() or any(character < " " and character != "\t" for character in value):
+        if (
+            value is None
+            or not value.isascii()
+            or any(character < " " and character != "\t" for character in value)
+        ):
             return None
         lines.append(f'"{name}": {value}')
     lines.append(f'"@signature-params": {input_text(components, params)}')
@@ -170,8 +202,8 @@ def input_text(components: Sequence[str], params: dict[str, Any]) -> str:
 
 
 def sign(base: bytes, algorithm: SignatureAlgorithm, key: bytes) -> bytes:
-    """Signs a signature base. `key`: HMAC secret or 32-byte Ed25519 private key. Raises ValueError for a private key of another
-    length."""
+    """Signs a signature base. `key`: HMAC secret or 32-byte Ed25519 private key. Raises ValueError
+    for a private key of another length."""
     if algorithm is SignatureAlgorithm.HMAC_SHA256:
         return hmac.digest(key, base, hashlib.sha256)
     return Ed25519PrivateKey.from_private_bytes(key).sign(base)
@@ -199,14 +231,21 @@ def digest_text(body: bytes) -> str:
 
 
 def digest_matches(field: str, digests: dict[str, bytes]) -> bool:
-    """True if the header contains at least one supported digest and all supported digests match. Other digests are ignored."""
+    """True if the header contains at least one supported digest and all supported digests match.
+    Other digests are ignored.
+    """
     try:
-        members: Any = http_sf.parse(field.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate)
+        members: Any = http_sf.parse(
+            field.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate
+        )
     except (http_sf.StructuredFieldError, ValueError):
         return False
-    known = {name: member[0] for name, member in members.items() if name in _DIGESTS and name in digests}
+    known = {
+        name: member[0] for name, member in members.items() if name in _DIGESTS and name in digests
+    }
     return bool(known) and all(
-        isinstance(value, bytes) and hmac.compare_digest(value, digests[name]) for name, value in known.items()
+        isinstance(value, bytes) and hmac.compare_digest(value, digests[name])
+        for name, value in known.items()
     )
 
 
@@ -224,25 +263,43 @@ def secret_bytes(text: str) -> bytes:
 
 def _signature(request: SignedRequest) -> tuple[list[str], dict[str, Any], bytes] | SignatureError:
     """Components, parameters in order, and bytes of the signature that has the gateway's tag."""
-    signature_input, signature_field = _field(request, "signature-input"), _field(request, "signature")
+    signature_input, signature_field = (
+        _field(request, "signature-input"),
+        _field(request, "signature"),
+    )
     if signature_input is None or not is_signed((signature_input,)):
         return SignatureError.MISSING
     if signature_field is None or len(signature_input) + len(signature_field) > FIELD_CHARS_MAX:
         return SignatureError.MALFORMED
     try:
-        inputs: Any = http_sf.parse(signature_input.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate)
-        signatures: Any = http_sf.parse(signature_field.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate)
+        inputs: Any = http_sf.parse(
+            signature_input.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate
+        )
+        signatures: Any = http_sf.parse(
+            signature_field.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate
+        )
     except (http_sf.StructuredFieldError, ValueError):
         return SignatureError.MALFORMED
-    labels = [label for label, (value, params) in inputs.items() if isinstance(value, list) and params.get("tag") == TAG]
+    labels = [
+        label
+        for label, (value, params) in inputs.items()
+        if isinstance(value, list) and params.get("tag") == TAG
+    ]
     if len(labels) != 1:
         return SignatureError.AMBIGUOUS if labels else SignatureError.MISSING
     items, params = inputs[labels[0]]
     signature = signatures.get(labels[0], (None, {}))[0]
     names = [name for name, _ in items]
-    if not isinstance(signature, bytes) or len(names) > COMPONENTS_MAX or len({str(name) for name in names}) != len(names):
+    if (
+        not isinstance(signature, bytes)
+        or len(names) > COMPONENTS_MAX
+        or len({str(name) for name in names}) != len(names)
+    ):
         return SignatureError.MALFORMED
-    if any(not isinstance(name, str) or name != name.lower() or parameters for name, parameters in items):
+    if any(
+        not isinstance(name, str) or name != name.lower() or parameters
+        for name, parameters in items
+    ):
         return SignatureError.COMPONENT
     return names, params, signature
 
@@ -255,7 +312,9 @@ def _covers(components: list[str], request: SignedRequest) -> bool:
 
 
 def _derived(request: SignedRequest, name: str) -> str | None:
-    """Derived component (RFC 9421, section 2.2). The path is used as received, because it is also routed as received."""
+    """Derived component (RFC 9421, section 2.2). The path is used as received, because it is also
+    routed as received.
+    """
     authority = _authority(request)
     target = request.path + (f"?{request.query}" if request.query else "")
     return {
@@ -270,14 +329,18 @@ def _derived(request: SignedRequest, name: str) -> str | None:
 
 
 def _authority(request: SignedRequest) -> str:
-    """Authority in lowercase and without the default port of the scheme (RFC 9421, section 2.2.3)."""
+    """Authority in lowercase and without the default port of the scheme (RFC 9421, section
+    2.2.3).
+    """
     default = {"https": ":443", "http": ":80"}.get(request.scheme, "")
     authority = request.authority.lower()
     return authority.removesuffix(default) if default else authority
 
 
 def _field(request: SignedRequest, name: str) -> str | None:
-    """All values of a header, trimmed and joined (RFC 9421, section 2.1), or None if the request does not contain the header."""
+    """All values of a header, trimmed and joined (RFC 9421, section 2.1), or None if the request
+    does not contain the header.
+    """
     values = [value.strip(" \t") for field, value in request.fields if field == name]
     return ", ".join(values) if values else None
 

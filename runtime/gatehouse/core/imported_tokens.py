@@ -1,8 +1,9 @@
 """Derives the IDs under which imported keys with tokens in other formats may be stored. Pure.
 
-A presented token that does not have Gatehouse's format has one possible ID per scheme and pepper generation in use, derived
-from its hash. All possible IDs are looked up in a single query. The database stores an HMAC of the old hash, so guesses cannot
-be verified with a copy of the table, even for short tokens.
+A presented token that does not have Gatehouse's format has one possible ID per scheme and pepper
+generation in use, derived from its hash. All possible IDs are looked up in a single query. The
+database stores an HMAC of the old hash, so guesses cannot be verified with a copy of the table,
+even for short tokens.
 
     sha256, sha512                  hash of the whole token
     sha256-secret, sha512-secret    hash of the part after the last separator
@@ -49,7 +50,9 @@ class ImportedKeyIds:
         self._schemes: dict[tuple[str, int], None] = {}
 
     def add(self, scheme: str, id_generation: int) -> None:
-        """Records that a key with this scheme exists whose ID was derived under this pepper generation."""
+        """Records that a key with this scheme exists whose ID was derived under this pepper
+        generation.
+        """
         if scheme != OWN_SCHEME:
             self._schemes[(scheme, id_generation)] = None
 
@@ -68,18 +71,26 @@ class ImportedKeyIds:
 
 def is_token(text: str) -> bool:
     """True for 8 to 512 visible ASCII characters."""
-    return TOKEN_CHARS_MIN <= len(text) <= TOKEN_CHARS_MAX and text.isascii() and text.isprintable() and " " not in text
+    return (
+        TOKEN_CHARS_MIN <= len(text) <= TOKEN_CHARS_MAX
+        and text.isascii()
+        and text.isprintable()
+        and " " not in text
+    )
 
 
 def split_token(token: str) -> tuple[str, str] | None:
-    """The ID before the last separator and the secret after it, or None if there is no separator or either part is empty."""
+    """The ID before the last separator and the secret after it, or None if there is no separator or
+    either part is empty.
+    """
     separator = next((character for character in ".:_" if character in token), "")
     before, _, after = token.rpartition(separator) if separator else ("", "", "")
     return (before, after) if before and after else None
 
 
 def material(scheme: str, token: str) -> str | None:
-    """Input of the HMACs for a token: of its ID and of its digest. The input is ASCII and never the token itself.
+    """Input of the HMACs for a token: of its ID and of its digest. The input is ASCII and never the
+    token itself.
 
     None if the scheme requires a separator and the token has none.
     """
@@ -89,17 +100,21 @@ def material(scheme: str, token: str) -> str | None:
         if split is None:
             return None
         hashed = split[1]
-    return material_of_hash(scheme, hashlib.new(scheme.removesuffix(_SECRET), hashed.encode()).digest())
+    return material_of_hash(
+        scheme, hashlib.new(scheme.removesuffix(_SECRET), hashed.encode()).digest()
+    )
 
 
 def material_of_hash(scheme: str, digest: bytes) -> str:
-    """Input of the HMAC, computed only from the old hash, because an import does not contain the token."""
+    """Input of the HMAC, computed only from the old hash, because an import does not contain the
+    token.
+    """
     return f"{scheme}:{digest.hex()}"
 
 
 def imported_key_id(material: str, pepper: Pepper, generation: int) -> KeyId | None:
-    """Key ID for the material of a token: eight derived characters and the mark. None if the pepper generation is not
-    available."""
+    """Key ID for the material of a token: eight derived characters and the mark. None if the pepper
+    generation is not available."""
     digest = pepper.digest(f"imported-id:{material}", generation)
     if digest is None:
         return None
@@ -118,12 +133,20 @@ def ids_of(materials: Iterable[str], pepper: Pepper) -> Iterator[KeyId]:
 
 
 def read_hash(algorithm: str, text: str) -> bytes | str:
-    """Parses a hash in hexadecimal or base64 into bytes. Returns an error message if the hash is malformed."""
+    """Parses a hash in hexadecimal or base64 into bytes. Returns an error message if the hash is
+    malformed.
+    """
     size = _HASH_BYTES[algorithm]
     try:
         if re.fullmatch(rf"[0-9A-Fa-f]{{{2 * size}}}", text):
             return bytes.fromhex(text)
-        digest = base64.b64decode(text.translate(str.maketrans("-_", "+/")) + "=" * (-len(text) % 4), validate=True)
+        digest = base64.b64decode(
+            text.translate(str.maketrans("-_", "+/")) + "=" * (-len(text) % 4), validate=True
+        )
     except (binascii.Error, ValueError):
         digest = b""
-    return digest if len(digest) == size else f"is not a {algorithm} hash in hexadecimal ({2 * size} characters) or base64"
+    return (
+        digest
+        if len(digest) == size
+        else f"is not a {algorithm} hash in hexadecimal ({2 * size} characters) or base64"
+    )

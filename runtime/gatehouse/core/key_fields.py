@@ -1,7 +1,8 @@
-"""Decisions on the fields of an API key, from which everything is derived that treats several fields alike.
+"""Decisions on the fields of an API key, from which everything is derived that treats several
+fields alike.
 
-Each field of `keys.Key` is annotated with one `Field`. Two things are not decisions: text that a request sets is always searched
-for tokens before it is stored, and an export contains every column.
+Each field of `keys.Key` is annotated with one `Field`. Two things are not decisions: text that a
+request sets is always searched for tokens before it is stored, and an export contains every column.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     """Decisions on a field.
 
     set_by: the request that can set the value: the creation of a key, also an update, or none.
-    audit: what the audit trail records of a value that is set: the value, the fact that it changed, or nothing. Events cannot be
-        erased, so the values of a field for free text or personal data are not recorded.
+    audit: what the audit trail records of a value that is set: the value, the fact that it changed,
+        or nothing. Events cannot be erased, so the values of a field for free text or personal data
+        are not recorded.
     purged: the value after a purge.
-    search: how a search compares its text with the value: with any part (case ignored), an item of the list, or the beginning.
+    search: how a search compares its text with the value: with any part (case ignored), an item of
+        the list, or the beginning.
     imported: files from other systems can contain the field.
     listed: the field is shown in lists of keys.
     """
@@ -39,21 +42,33 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     listed: bool
 
 
-SETTING = Field(set_by="update", audit="value", purged=(), search="none", imported=True, listed=False)
+SETTING = Field(
+    set_by="update", audit="value", purged=(), search="none", imported=True, listed=False
+)
 FREE_TEXT = msgspec.structs.replace(SETTING, audit="change", purged="")
-INTERNAL = Field(set_by="none", audit="nothing", purged=None, search="none", imported=False, listed=False)
+INTERNAL = Field(
+    set_by="none", audit="nothing", purged=None, search="none", imported=False, listed=False
+)
 IDENTITY = msgspec.structs.replace(INTERNAL, purged=Purge.KEPT)
 
 
 def decisions(struct: type[msgspec.Struct]) -> dict[str, Field]:
-    """The decisions on each field of a struct. Raises TypeError for a field without decisions, or with unaudited changes."""
+    """The decisions on each field of a struct. Raises TypeError for a field without decisions, or
+    with unaudited changes.
+    """
     found: dict[str, Field] = {}
     hints = get_type_hints(struct, include_extras=True)
     for name in struct.__struct_fields__:
         options = [option for option in get_args(hints[name]) if isinstance(option, Field)]
         if len(options) != 1:
-            raise TypeError(f"{struct.__name__}.{name} has no decisions: annotate it with one Field (core/key_fields.py)")
+            raise TypeError(
+                f"{struct.__name__}.{name} has no decisions: annotate it with one Field "
+                f"(core/key_fields.py)"
+            )
         if options[0].set_by != "none" and options[0].audit == "nothing":
-            raise TypeError(f'{struct.__name__}.{name} can be set, so the audit trail must record the change: use audit="change"')
+            raise TypeError(
+                f"{struct.__name__}.{name} can be set, so the audit trail must record the "
+                f'change: use audit="change"'
+            )
         found[name] = options[0]
     return found

@@ -1,5 +1,5 @@
-"""API keys: the record that the gateway caches, the full key, changes to a key, and the predefined sets of
-scopes.
+"""API keys: the record that the gateway caches, the full key, changes to a key, and the predefined
+sets of scopes.
 
 Times are Unix seconds (UTC). Field names include the unit.
 """
@@ -16,18 +16,24 @@ from msgspec.structs import replace
 from gatehouse.core.audit_events import AuditEvent, Details
 from gatehouse.core.key_fields import FREE_TEXT, IDENTITY, INTERNAL, SETTING, Purge, decisions
 
-KeyId = NewType("KeyId", str)  # 12 base62 characters; part of the token in plain text and safe to log
+KeyId = NewType(
+    "KeyId", str
+)  # 12 base62 characters; part of the token in plain text and safe to log
 
 
 class KeyEnvironment(StrEnum):
-    """Environment of a key or a Core. A `test` key is denied in a `live` deployment and vice versa."""
+    """Environment of a key or a Core. A `test` key is denied in a `live` deployment and vice
+    versa.
+    """
 
     TEST = "test"
     LIVE = "live"
 
 
 class KeyState(StrEnum):
-    """Stored state of a key. Expiry is not a state, because it depends on `expires_at` and the current time."""
+    """Stored state of a key. Expiry is not a state, because it depends on `expires_at` and the
+    current time.
+    """
 
     ACTIVE = "active"
     DISABLED = "disabled"  # can be enabled again
@@ -36,12 +42,15 @@ class KeyState(StrEnum):
     PURGED = "purged"  # all data is erased; the ID stays reserved
 
 
-#: Scheme of a key whose token has Gatehouse's own format. Imported keys have a different scheme (imported_tokens.py).
+#: Scheme of a key whose token has Gatehouse's own format. Imported keys have a different scheme
+#: (imported_tokens.py).
 OWN_SCHEME = "own"
 
 
 class RateLimit(msgspec.Struct, frozen=True, gc=False):
-    """Rate limit (GCRA): `quota` units per `window_s` seconds, of which at most `burst` can be used at once."""
+    """Rate limit (GCRA): `quota` units per `window_s` seconds, of which at most `burst` can be used
+    at once.
+    """
 
     name: str
     quota: int
@@ -61,7 +70,8 @@ class Signing(msgspec.Struct, frozen=True, gc=False):
     """Signing key of an API key. `required`: requests without a signature are denied."""
 
     algorithm: SignatureAlgorithm
-    key: bytes  # HMAC: secret sealed for the key family (crypto/sealing.py); Ed25519: 32-byte public key
+    # HMAC: secret sealed for the key family (crypto/sealing.py); Ed25519: 32-byte public key
+    key: bytes
     pepper_generation: int  # pepper generation of the sealed secret; 0 for a public key
     required: bool
 
@@ -69,14 +79,16 @@ class Signing(msgspec.Struct, frozen=True, gc=False):
 class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     """Fields of a key that a verification needs. Contains the HMAC of the token, never the token.
 
-    The garbage collector does not track records, because a worker caches many of them, and a full collection over a million
-    tracked objects would block the event loop.
+    The garbage collector does not track records, because a worker caches many of them, and a full
+    collection over a million tracked objects would block the event loop.
     """
 
     id: Annotated[KeyId, replace(IDENTITY, search="start", listed=True)]
     digest: Annotated[bytes, replace(INTERNAL, purged=Purge.SET)]
     pepper_generation: Annotated[int, replace(IDENTITY, audit="value")]
-    environment: Annotated[KeyEnvironment, replace(SETTING, set_by="create", purged=Purge.KEPT, listed=True)]
+    environment: Annotated[
+        KeyEnvironment, replace(SETTING, set_by="create", purged=Purge.KEPT, listed=True)
+    ]
     state: Annotated[KeyState, replace(INTERNAL, purged=Purge.SET, listed=True)]
     name: Annotated[str, replace(SETTING, purged="", search="part", listed=True)]
     owner: Annotated[str, replace(SETTING, purged="", search="part", listed=True)]
@@ -90,7 +102,9 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     family_id: Annotated[KeyId, IDENTITY] = KeyId("")  # ID of the first key of the family
     #: CIDR networks from which the key may be used. Empty: any.
     addresses: Annotated[tuple[str, ...], SETTING] = ()
-    methods: Annotated[tuple[str, ...], SETTING] = ()  # HTTP methods with which the key may be used; empty: all
+    methods: Annotated[
+        tuple[str, ...], SETTING
+    ] = ()  # HTTP methods with which the key may be used; empty: all
     has_credits: Annotated[bool, replace(INTERNAL, purged=False)] = False
     scheme: Annotated[str, IDENTITY] = OWN_SCHEME
     signing: Annotated[Signing | None, INTERNAL] = None
@@ -102,7 +116,9 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class CreditPlan(msgspec.Struct, frozen=True):
-    """Credits of a key family. At the start of each UTC period, the balance is raised to `refill_amount` if it is lower."""
+    """Credits of a key family. At the start of each UTC period, the balance is raised to
+    `refill_amount` if it is lower.
+    """
 
     remaining: int
     refill_amount: int | None = None
@@ -121,15 +137,21 @@ class Key(KeyRecord, frozen=True, kw_only=True):
     metadata: Annotated[dict[str, str], replace(FREE_TEXT, purged={})] = {}
     notes: Annotated[str, FREE_TEXT] = ""
     credits: Annotated[CreditPlan | None, replace(SETTING, purged=None, imported=False)] = None
-    generation: Annotated[int, IDENTITY] = 1  # position in the key family; incremented by each rotation
-    successor_id: Annotated[KeyId | None, INTERNAL] = None  # key that replaces this key after a rotation
+    generation: Annotated[int, IDENTITY] = (
+        1  # position in the key family; incremented by each rotation
+    )
+    successor_id: Annotated[KeyId | None, INTERNAL] = (
+        None  # key that replaces this key after a rotation
+    )
     rotated_at: Annotated[float | None, INTERNAL] = None
     revoked_at: Annotated[float | None, INTERNAL] = None
     revoked_by: Annotated[str | None, INTERNAL] = None
     revoke_reason: Annotated[str | None, INTERNAL] = None
     deleted_at: Annotated[float | None, INTERNAL] = None
     deleted_by: Annotated[str | None, INTERNAL] = None
-    state_before: Annotated[KeyState | None, INTERNAL] = None  # state to which a deleted key can be restored
+    state_before: Annotated[KeyState | None, INTERNAL] = (
+        None  # state to which a deleted key can be restored
+    )
     purged_at: Annotated[float | None, replace(INTERNAL, purged=Purge.SET)] = None
     #: Pepper generation of the mark in the ID. 0: the ID has no mark.
     id_generation: Annotated[int, replace(INTERNAL, purged=0)] = 0
@@ -142,17 +164,21 @@ KEY_FIELDS = decisions(Key)
 def key_fields(**options: object) -> tuple[str, ...]:
     """The fields of a key on which these decisions were made, such as `key_fields(listed=True)`."""
     return tuple(
-        name for name, field in KEY_FIELDS.items() if all(getattr(field, option) == value for option, value in options.items())
+        name
+        for name, field in KEY_FIELDS.items()
+        if all(getattr(field, option) == value for option, value in options.items())
     )
 
 
-#: Field values for a key that is created or changed, by field name. `scopes` are the scopes of the key itself, without those
-#: that `roles` adds.
+#: Field values for a key that is created or changed, by field name. `scopes` are the scopes of the
+#: key itself, without those that `roles` adds.
 KeyFields = Mapping[str, Any]
 
 
 class RotationOptions(msgspec.Struct, frozen=True):
-    """Options of a rotation. If `ttl_s` and `expires_at` are None, the new key has the same lifetime as the old key."""
+    """Options of a rotation. If `ttl_s` and `expires_at` are None, the new key has the same
+    lifetime as the old key.
+    """
 
     grace_s: int
     ttl_s: int | None = None
@@ -160,16 +186,16 @@ class RotationOptions(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-#: Another key that can manage keys counts as an administrator if its remaining lifetime exceeds this number of seconds, or if it
-#: expires no earlier than the key that is changed.
+#: Another key that can manage keys counts as an administrator if its remaining lifetime exceeds
+#: this number of seconds, or if it expires no earlier than the key that is changed.
 LAST_ADMIN_MARGIN_S = 86_400
 
 
 class LockedKey(msgspec.Struct, frozen=True):
     """A key whose row and family are locked in the current transaction.
 
-    is_last_admin: the key can manage keys, and every other such key in its environment expires both earlier and within
-        LAST_ADMIN_MARGIN_S.
+    is_last_admin: the key can manage keys, and every other such key in its environment expires both
+        earlier and within LAST_ADMIN_MARGIN_S.
     """
 
     key: Key
@@ -177,9 +203,11 @@ class LockedKey(msgspec.Struct, frozen=True):
 
 
 class KeyChange(msgspec.Struct, frozen=True):
-    """Result of an action: the changed key, the details of the audit event, and changes to other keys in the family.
+    """Result of an action: the changed key, the details of the audit event, and changes to other
+    keys in the family.
 
-    successor: a new key of the family. others_end_at: new expiry of all other active or disabled keys in the
+    successor: a new key of the family. others_end_at: new expiry of all other active or disabled
+        keys in the
     family that would expire later.
     """
 
@@ -189,8 +217,8 @@ class KeyChange(msgspec.Struct, frozen=True):
     others_end_at: float | None = None
 
 
-#: Computes the change to a locked key and the audit event. If the result is None, nothing is written. An error rolls the
-#: transaction back.
+#: Computes the change to a locked key and the audit event. If the result is None, nothing is
+#: written. An error rolls the transaction back.
 Update = Callable[[LockedKey], tuple[KeyChange, AuditEvent] | None]
 
 
@@ -201,8 +229,9 @@ ADMIN_SCOPE = "admin"
 OWNER_SCOPES = (ADMIN_SCOPE, "role:owner")
 
 
-#: Scopes that each value of `roles` adds to a key. These predefined sets of scopes are not the console roles
-#: (identity/models.py). A change to this table applies to existing keys when the gateways restart.
+#: Scopes that each value of `roles` adds to a key. These predefined sets of scopes are not the
+#: console roles (identity/models.py). A change to this table applies to existing keys when the
+#: gateways restart.
 ROLES: dict[str, tuple[str, ...]] = {
     "reader": ("cores:read",),
     "agent": ("cores:register",),
@@ -211,14 +240,20 @@ ROLES: dict[str, tuple[str, ...]] = {
 
 
 #: Values of `roles` with which a key can manage keys.
-ADMIN_ROLES = tuple(name for name, scopes in ROLES.items() if not set(OWNER_SCOPES).isdisjoint(scopes))
+ADMIN_ROLES = tuple(
+    name for name, scopes in ROLES.items() if not set(OWNER_SCOPES).isdisjoint(scopes)
+)
 
 
 def granted(scopes: Sequence[str], roles: Sequence[str]) -> tuple[str, ...]:
-    """Effective scopes: the key's own scopes, followed by those that `roles` adds. An unknown value in `roles` adds nothing."""
+    """Effective scopes: the key's own scopes, followed by those that `roles` adds. An unknown value
+    in `roles` adds nothing.
+    """
     if not roles:
         return tuple(scopes)
-    return tuple(dict.fromkeys([*scopes, *(scope for role in roles for scope in ROLES.get(role, ()))]))
+    return tuple(
+        dict.fromkeys([*scopes, *(scope for role in roles for scope in ROLES.get(role, ()))])
+    )
 
 
 def is_usable(key: KeyRecord, now: float) -> bool:
@@ -227,8 +262,8 @@ def is_usable(key: KeyRecord, now: float) -> bool:
 
 
 def can_manage_keys(key: Key) -> bool:
-    """True for an active key with an owner scope. A key that requires signatures cannot sign in, because the console does not
-    verify signatures."""
+    """True for an active key with an owner scope. A key that requires signatures cannot sign in,
+    because the console does not verify signatures."""
     if key.signing is not None and key.signing.required:
         return False
     return key.state is KeyState.ACTIVE and not set(OWNER_SCOPES).isdisjoint(key.scopes)

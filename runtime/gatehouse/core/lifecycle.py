@@ -1,8 +1,9 @@
-"""Defines the life cycle of a key: the actions that are possible in each state, the result of an action, and the expiry rules.
-Pure.
+"""Defines the life cycle of a key: the actions that are possible in each state, the result of an
+action, and the expiry rules. Pure.
 
-Every action on a key is checked against the table of transitions, which `make docs` draws. An action
-without a row for the current state is rejected. An idempotent action that leads to the current state writes nothing.
+Every action on a key is checked against the table of transitions, which `make docs` draws. An
+action without a row for the current state is rejected. An idempotent action that leads to the
+current state writes nothing.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class Action(StrEnum):
 _ACTIVE, _DISABLED, _REVOKED = KeyState.ACTIVE, KeyState.DISABLED, KeyState.REVOKED
 _DELETED, _PURGED = KeyState.DELETED, KeyState.PURGED
 
-#: (state, action) -> possible next states. Only the action `restore` has several next states, because it returns to the state
-#: before the deletion.
+#: (state, action) -> possible next states. Only the action `restore` has several next states,
+#: because it returns to the state before the deletion.
 TRANSITIONS: dict[tuple[KeyState, Action], tuple[KeyState, ...]] = {
     (_ACTIVE, Action.UPDATE): (_ACTIVE,),
     (_ACTIVE, Action.ENABLE): (_ACTIVE,),
@@ -96,8 +97,12 @@ _REMEDIES: dict[KeyState, str] = {
 _PHRASES = {Action.END_GRACE_PERIOD: "have its grace period ended"}
 
 
-def next_state(state: KeyState, action: Action, state_before: KeyState | None = None) -> KeyState | None:
-    """State after `action`, or None if the action is not possible. `state_before`: state of a deleted key before its deletion."""
+def next_state(
+    state: KeyState, action: Action, state_before: KeyState | None = None
+) -> KeyState | None:
+    """State after `action`, or None if the action is not possible. `state_before`: state of a
+    deleted key before its deletion.
+    """
     targets = TRANSITIONS.get((state, action), ())
     if action is Action.RESTORE:
         return state_before if state_before in targets else None
@@ -113,16 +118,28 @@ def rejection(state: KeyState, action: Action) -> str:
     """Error message for an action that is not possible, with a fix."""
     past_participle = action.value + ("d" if action.value.endswith("e") else "ed")
     usable = state in (KeyState.ACTIVE, KeyState.DISABLED)
-    remedy = "only deleted keys can be restored" if usable and action is Action.RESTORE else _REMEDIES[state]
-    return f"The key is {state.value} and cannot {_PHRASES.get(action, f'be {past_participle}')}: {remedy}"
+    remedy = (
+        "only deleted keys can be restored"
+        if usable and action is Action.RESTORE
+        else _REMEDIES[state]
+    )
+    return (
+        f"The key is {state.value} and cannot "
+        f"{_PHRASES.get(action, f'be {past_participle}')}: {remedy}"
+    )
 
 
 def states_before(action: Action) -> tuple[KeyState, ...]:
     """The states in which an action is possible and changes the key."""
-    return tuple(state for state in KeyState if (state, action) in TRANSITIONS and not is_repeat(state, action))
+    return tuple(
+        state
+        for state in KeyState
+        if (state, action) in TRANSITIONS and not is_repeat(state, action)
+    )
 
 
-#: Fields whose values the audit trail records. An update can set `require_signature`, which is a part of the field `signing`.
+#: Fields whose values the audit trail records. An update can set `require_signature`, which is a
+#: part of the field `signing`.
 _RECORDED = frozenset({*key_fields(audit="value"), "require_signature"})
 
 
@@ -131,47 +148,79 @@ def patched(key: Key, patch: KeyFields) -> Key:
 
     Raises BadRequest if signatures are required without a signing key.
     """
-    own_scopes, signing, required = patch.get("scopes", key.own_scopes), key.signing, patch.get("require_signature")
+    own_scopes, signing, required = (
+        patch.get("scopes", key.own_scopes),
+        key.signing,
+        patch.get("require_signature"),
+    )
     if required is not None:
         if signing is None and required:
-            problem = Problem("body.require_signature", "requires a signing key", "set one first: PUT /v1/keys/{id}/signing")
+            problem = Problem(
+                "body.require_signature",
+                "requires a signing key",
+                "set one first: PUT /v1/keys/{id}/signing",
+            )
             raise BadRequest("The key has no signing key.", errors=(problem,))
         signing = signing and msgspec.structs.replace(signing, required=required)
-    fields = {name: value for name, value in patch.items() if name not in {"scopes", "require_signature"}}
+    fields = {
+        name: value for name, value in patch.items() if name not in {"scopes", "require_signature"}
+    }
     changed = msgspec.structs.replace(key, **fields, own_scopes=own_scopes, signing=signing)
-    return msgspec.structs.replace(changed, scopes=granted(own_scopes, changed.roles), has_credits=changed.credits is not None)
+    return msgspec.structs.replace(
+        changed, scopes=granted(own_scopes, changed.roles), has_credits=changed.credits is not None
+    )
 
 
-def state_change(key: Key, action: Action, state: KeyState, now: float, *, by: str, reason: str) -> KeyChange:
-    """Result of an action whose only parameter is a reason. `state`: next state of the key. `by`: label of the actor.
+def state_change(
+    key: Key, action: Action, state: KeyState, now: float, *, by: str, reason: str
+) -> KeyChange:
+    """Result of an action whose only parameter is a reason. `state`: next state of the key. `by`:
+    label of the actor.
 
-    Raises Conflict if the key was not rotated and has no grace period, or if the grace period or the restore window has ended.
+    Raises Conflict if the key was not rotated and has no grace period, or if the grace period or
+    the restore window has ended.
     """
     replace = msgspec.structs.replace
     if action is Action.REVOKE:
-        return KeyChange(replace(key, state=state, revoked_at=now, revoked_by=by, revoke_reason=reason), {"reason": reason})
+        return KeyChange(
+            replace(key, state=state, revoked_at=now, revoked_by=by, revoke_reason=reason),
+            {"reason": reason},
+        )
     if action is Action.DELETE:
         deleted = replace(key, state=state, state_before=key.state, deleted_at=now, deleted_by=by)
         return KeyChange(deleted, {"reason": reason, "state_before": key.state.value})
     if action is Action.RESTORE:
         if key.deleted_at is not None and now > key.deleted_at + RESTORE_WINDOW_S:
-            raise Conflict(f"The key was deleted more than {RESTORE_WINDOW_S // 86_400} days ago; create a new key.")
+            raise Conflict(
+                f"The key was deleted more than {RESTORE_WINDOW_S // 86_400} days ago; create "
+                f"a new key."
+            )
         restored = replace(key, state=state, state_before=None, deleted_at=None, deleted_by=None)
         return KeyChange(restored, {"reason": reason, "state": state.value})
     if action is Action.END_GRACE_PERIOD:
         if key.successor_id is None:
-            raise Conflict("The key was not rotated, so it has no grace period; rotate or revoke it.")
+            raise Conflict(
+                "The key was not rotated, so it has no grace period; rotate or revoke it."
+            )
         if key.expires_at is not None and key.expires_at <= now:
             raise Conflict("The grace period of the key has already ended.")
-        return KeyChange(replace(key, expires_at=now), {"reason": reason, "successor_id": key.successor_id})
+        return KeyChange(
+            replace(key, expires_at=now), {"reason": reason, "successor_id": key.successor_id}
+        )
     return KeyChange(replace(key, state=state), {"reason": reason})
 
 
 def tombstone(key: Key, now: float) -> Key:
     """The row of a purged key, which keeps the ID reserved."""
-    erased = {name: field.purged for name, field in KEY_FIELDS.items() if not isinstance(field.purged, Purge)}
+    erased = {
+        name: field.purged
+        for name, field in KEY_FIELDS.items()
+        if not isinstance(field.purged, Purge)
+    }
     times = {"created_at": now, "purged_at": now}
-    return msgspec.structs.replace(key, **erased, **times, state=KeyState.PURGED, digest=NULL_DIGEST)
+    return msgspec.structs.replace(
+        key, **erased, **times, state=KeyState.PURGED, digest=NULL_DIGEST
+    )
 
 
 def creation_details(key: Key) -> Details:
@@ -181,8 +230,8 @@ def creation_details(key: Key) -> Details:
 
 
 def patch_details(key: Key, patch: KeyFields) -> Details:
-    """Audit details for an update: the names of the changed fields, the version before the update, and the new values that may be
-    recorded."""
+    """Audit details for an update: the names of the changed fields, the version before the update,
+    and the new values that may be recorded."""
     values = {name: _detail(name, patch[name]) for name in sorted(_RECORDED.intersection(patch))}
     return {"changed": sorted(patch), "version": key.version, **values}
 
@@ -198,34 +247,48 @@ def _detail(name: str, value: Any) -> Any:
 
 def _limit_texts(limits: tuple[RateLimit, ...]) -> list[str]:
     return [
-        f"{limit.name}:{limit.quota}/{limit.window_s}s burst {limit.burst}" + (f" cost {limit.cost}" if limit.cost != 1 else "")
+        f"{limit.name}:{limit.quota}/{limit.window_s}s burst {limit.burst}"
+        + (f" cost {limit.cost}" if limit.cost != 1 else "")
         for limit in limits
     ]
 
 
 def check_expiry(expires_at: float | None, now: float) -> None:
-    """Raises BadRequest if the expiry is in the past or more than TTL_S_MAX seconds in the future. None: the key does not
-    expire."""
+    """Raises BadRequest if the expiry is in the past or more than TTL_S_MAX seconds in the future.
+    None: the key does not expire."""
     if expires_at is None:
         return
     if expires_at <= now:
         raise _bad_expiry("is in the past", "send a later time")
     if expires_at > now + TTL_S_MAX:
-        raise _bad_expiry("is more than ten years in the future", "send an earlier time, and rotate the key before it expires")
+        raise _bad_expiry(
+            "is more than ten years in the future",
+            "send an earlier time, and rotate the key before it expires",
+        )
 
 
 def check_rotated_expiry(key: Key, expires_at: float | None, now: float) -> None:
     """Like `check_expiry`. Also raises BadRequest if the expiry of a rotated key is extended."""
     check_expiry(expires_at, now)
-    if key.successor_id is not None and key.expires_at is not None and (expires_at is None or expires_at > key.expires_at):
-        problem = Problem("body.expires_at", "is later than the end of the grace period", "let clients use the successor")
+    if (
+        key.successor_id is not None
+        and key.expires_at is not None
+        and (expires_at is None or expires_at > key.expires_at)
+    ):
+        problem = Problem(
+            "body.expires_at",
+            "is later than the end of the grace period",
+            "let clients use the successor",
+        )
         raise BadRequest("The lifetime of a rotated key cannot be extended.", errors=(problem,))
 
 
 def check_rotatable(key: Key, now: float) -> None:
     """Raises Conflict if the key has already been rotated or has expired."""
     if key.successor_id is not None:
-        raise Conflict(f"The key has already been rotated; rotate its successor {key.successor_id}.")
+        raise Conflict(
+            f"The key has already been rotated; rotate its successor {key.successor_id}."
+        )
     if key.expires_at is not None and key.expires_at <= now:
         raise Conflict("The key has expired; create a new key.")
 
@@ -236,8 +299,8 @@ def end_of_grace_period(key: Key, options: RotationOptions, now: float) -> float
 
 
 def successor(key: Key, options: RotationOptions, now: float, created_by: str) -> Key:
-    """A copy of the key with a new expiry and the next generation number. The caller sets the ID and the fields that depend on
-    the token. Raises BadRequest if the expiry is not allowed."""
+    """A copy of the key with a new expiry and the next generation number. The caller sets the ID
+    and the fields that depend on the token. Raises BadRequest if the expiry is not allowed."""
     expires_at = options.expires_at
     if options.ttl_s is not None:
         expires_at = now + options.ttl_s
@@ -256,4 +319,6 @@ def successor(key: Key, options: RotationOptions, now: float, created_by: str) -
 
 
 def _bad_expiry(message: str, fix: str) -> BadRequest:
-    return BadRequest("This expiry is not allowed.", errors=(Problem("body.expires_at", message, fix),))
+    return BadRequest(
+        "This expiry is not allowed.", errors=(Problem("body.expires_at", message, fix),)
+    )

@@ -1,8 +1,9 @@
 """Checks the URLs to which the gateway sends requests.
 
-The gateway sends requests to registered URLs from its own network position, so a URL is a vector for server-side request forgery
-(CWE-918) unless every address behind it is public or in a network that the operator allows. An IPv6 address that embeds an IPv4
-address (IPv4-mapped, 6to4, NAT64, Teredo) is checked as both. This module does not resolve host names.
+The gateway sends requests to registered URLs from its own network position, so a URL is a vector
+for server-side request forgery (CWE-918) unless every address behind it is public or in a network
+that the operator allows. An IPv6 address that embeds an IPv4 address (IPv4-mapped, 6to4, NAT64,
+Teredo) is checked as both. This module does not resolve host names.
 """
 
 from __future__ import annotations
@@ -16,13 +17,19 @@ import msgspec
 
 from gatehouse.core.addresses import Address, Network
 
-_HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
+)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 
 
-#: Networks that are not public, although some versions of Python report them as global. Source: IANA special-purpose address
-#: registries; RFC 3879 (site-local addresses). Some clouds serve instance metadata at 192.0.0.192.
-_NOT_PUBLIC_NETWORKS = "192.0.0.0/24 192.88.99.0/24 64:ff9b:1::/48 100:0:0:1::/64 2001::/23 3fff::/20 5f00::/16 fec0::/10"
+#: Networks that are not public, although some versions of Python report them as global. Source:
+#: IANA special-purpose address registries; RFC 3879 (site-local addresses). Some clouds serve
+#: instance metadata at 192.0.0.192.
+_NOT_PUBLIC_NETWORKS = (
+    "192.0.0.0/24 192.88.99.0/24 64:ff9b:1::/48 100:0:0:1::/64 2001::/23 "
+    "3fff::/20 5f00::/16 fec0::/10"
+)
 _NOT_PUBLIC = tuple(ipaddress.ip_network(network) for network in _NOT_PUBLIC_NETWORKS.split())
 _PORTS = {"http": 80, "https": 443}
 URL_CHARS_MAX = 300
@@ -38,7 +45,9 @@ class Origin(msgspec.Struct, frozen=True):
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}" + ("" if _PORTS[self.scheme] == self.port else f":{self.port}")
+        return f"{self.scheme}://{host}" + (
+            "" if _PORTS[self.scheme] == self.port else f":{self.port}"
+        )
 
     @property
     def address(self) -> Address | None:
@@ -51,7 +60,11 @@ class Origin(msgspec.Struct, frozen=True):
 
 def parse_origin(url: str) -> Origin | str:
     """Parses the origin of a Core. Returns an error message if the URL is not allowed."""
-    if len(url) > URL_CHARS_MAX or not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url):
+    if (
+        len(url) > URL_CHARS_MAX
+        or not url.isascii()
+        or any(character <= " " or character in "\\\x7f" for character in url)
+    ):
         return f"must be at most {URL_CHARS_MAX} visible ASCII characters without a backslash"
     try:
         parts = urlsplit(url)
@@ -78,22 +91,33 @@ def parse_origin(url: str) -> Origin | str:
 
 
 def rejection(addresses: Iterable[Address], networks: Sequence[Network]) -> str:
-    """Error message if a Core may not have these addresses, or an empty string if all are allowed. The message contains no
-    address."""
+    """Error message if a Core may not have these addresses, or an empty string if all are allowed.
+    The message contains no address."""
     candidates = tuple(addresses)
     if not candidates:
         return "has a host name that does not resolve"
     if all(_allowed(address, networks) for address in candidates):
         return ""
-    return "resolves to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS"
+    return (
+        "resolves to an address that is not public; an operator can allow a private network "
+        "with GATEHOUSE_CORE_NETWORKS"
+    )
 
 
 def _allowed(address: Address, networks: Sequence[Network]) -> bool:
     embedded = tuple(_embedded(address))
     candidates = (address, *embedded)
-    if any(candidate in network for network in networks for candidate in candidates if candidate.version == network.version):
-        # An allowed network may contain loopback or private addresses, but never the unspecified address or multicast.
-        return not any(candidate.is_unspecified or candidate.is_multicast for candidate in candidates)
+    if any(
+        candidate in network
+        for network in networks
+        for candidate in candidates
+        if candidate.version == network.version
+    ):
+        # An allowed network may contain loopback or private addresses, but never the unspecified
+        # address or multicast.
+        return not any(
+            candidate.is_unspecified or candidate.is_multicast for candidate in candidates
+        )
     return all(_public(candidate) for candidate in (embedded or (address,)))
 
 
@@ -101,7 +125,11 @@ def _public(address: Address) -> bool:
     if any(address in network for network in _NOT_PUBLIC if network.version == address.version):
         return False
     return address.is_global and not (
-        address.is_multicast or address.is_reserved or address.is_loopback or address.is_link_local or address.is_unspecified
+        address.is_multicast
+        or address.is_reserved
+        or address.is_loopback
+        or address.is_link_local
+        or address.is_unspecified
     )
 
 
@@ -120,5 +148,6 @@ def _embedded(address: Address) -> Iterable[Address]:
 
 
 def _looks_numeric(host: str) -> bool:
-    # URL parsers accept 2130706433, 0x7f.1 and 127.1 as addresses. Only the dotted-decimal form is allowed for Cores.
+    # URL parsers accept 2130706433, 0x7f.1 and 127.1 as addresses. Only the dotted-decimal form is
+    # allowed for Cores.
     return re.fullmatch(r"0x[0-9a-f]*|[0-9]+", host.rsplit(".", 1)[-1]) is not None

@@ -1,8 +1,8 @@
 """Roles of the management API.
 
-A scope of a key, such as `role:operator` or `secrets:create`, grants a role. The scope `admin` grants the same role as
-`role:owner`. A role therefore expires or is revoked together with the key, and the audit trail contains all role changes
-(docs/decisions/0009).
+A scope of a key, such as `role:operator` or `secrets:create`, grants a role. The scope `admin`
+grants the same role as `role:owner`. A role therefore expires or is revoked together with the key,
+and the audit trail contains all role changes (docs/decisions/0009).
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ class Role(StrEnum):
     OPERATOR = "operator"  # manages keys, Cores and webhooks
     ISSUER = "issuer"  # creates and reads keys
     AUDITOR = "auditor"  # reads everything, changes nothing
-    SERVICE = "service"  # a program that creates keys, and reads, rotates and ends the keys that it created
-    # Roles limited to secrets that the credential created. Each role has the same name as the scope that grants the role.
+    # a program that creates keys, and reads, rotates and ends the keys that it created
+    SERVICE = "service"
+    # Roles limited to secrets that the credential created. Each role has the same name as the scope
+    # that grants the role.
     CREATE_SECRETS = "secrets:create"  # creates and changes secrets
     READ_SECRETS = "secrets:read"  # reads metadata and receipts, never the content
     REVOKE_SECRETS = "secrets:revoke"
@@ -51,7 +53,11 @@ def roles_of(scopes: Iterable[str]) -> frozenset[Role]:
     """Return the roles that the scopes grant. An unknown `role:` scope grants no role."""
     known = {role.scope: role for role in Role}
     return frozenset(
-        {Role.OWNER if scope == ADMIN_SCOPE else known[scope] for scope in scopes if scope == ADMIN_SCOPE or scope in known}
+        {
+            Role.OWNER if scope == ADMIN_SCOPE else known[scope]
+            for scope in scopes
+            if scope == ADMIN_SCOPE or scope in known
+        }
     )
 
 
@@ -64,26 +70,35 @@ def manages(scopes: Iterable[str]) -> bool:
 
 
 def check(granted: frozenset[Role], required: frozenset[Role]) -> None:
-    """Raise Forbidden unless a required role is granted. The message lists the granted and the required roles."""
+    """Raise Forbidden unless a required role is granted. The message lists the granted and the
+    required roles.
+    """
     if granted & required:
         return
     if not granted:
         raise Forbidden(
-            "This key grants no console role: it has neither the scope admin nor a scope such as role:operator or secrets:create."
+            "This key grants no console role: it has neither the scope admin nor a scope such "
+            "as role:operator or secrets:create."
         )
     raise Forbidden(
-        f"This operation requires one of the following roles: {_names(required)}. Roles of the credential: {_names(granted)}."
+        f"This operation requires one of the following roles: {_names(required)}. Roles of the "
+        f"credential: {_names(granted)}."
     )
 
 
 def check_reach(granted: frozenset[Role], scopes: Iterable[str]) -> None:
-    """Raise Forbidden unless the granted roles permit creating, changing or revoking a key with these scopes.
+    """Raise Forbidden unless the granted roles permit creating, changing or revoking a key with
+    these scopes.
 
-    Only an owner can manage keys with the scope `admin` or a `role:` scope, which prevents privilege escalation. `scopes`: the
-    current scopes of the key, or the scopes that the request grants.
+    Only an owner can manage keys with the scope `admin` or a `role:` scope, which prevents
+    privilege escalation. `scopes`: the current scopes of the key, or the scopes that the request
+    grants.
     """
     if Role.OWNER not in granted and manages(scopes):
-        raise Forbidden("Only an owner can create or change a key with the scope admin or a scope such as role:operator.")
+        raise Forbidden(
+            "Only an owner can create or change a key with the scope admin or a scope such as "
+            "role:operator."
+        )
 
 
 def _names(roles: frozenset[Role]) -> str:

@@ -1,7 +1,8 @@
 """Encrypts stored values under the pepper with AES-256-GCM (NIST SP 800-38D). Pure.
 
-The encryption key is HMAC-SHA256 of the purpose under a pepper generation (a one-block HKDF-Expand, RFC 5869). A value sealed for
-one purpose cannot be opened for another, and no value in a copy of the database can be opened without the pepper.
+The encryption key is HMAC-SHA256 of the purpose under a pepper generation (a one-block HKDF-Expand,
+RFC 5869). A value sealed for one purpose cannot be opened for another, and no value in a copy of
+the database can be opened without the pepper.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from gatehouse.core.token import Pepper
 
 NONCE_BYTES = 12
 
-#: Purpose of sealed signing secrets. The context is the key family, so a value that is copied to another key cannot be opened.
+#: Purpose of sealed signing secrets. The context is the key family, so a value that is copied to
+#: another key cannot be opened.
 SIGNING_SECRET = "signing-secret:1"  # noqa: S105 - a purpose, not a secret
 
 
@@ -28,9 +30,11 @@ def seal(
     *,
     context: str | None = None,
 ) -> bytes | None:
-    """Encrypts a value. Returns the nonce and the ciphertext, or None if the pepper generation is not available.
+    """Encrypts a value. Returns the nonce and the ciphertext, or None if the pepper generation is
+    not available.
 
-    purpose: ASCII text, different for each kind of value. context: associated data, by default the purpose.
+    purpose: ASCII text, different for each kind of value. context: associated data, by default the
+        purpose.
     """
     key = pepper.digest(f"seal:{purpose}", generation)
     if key is None:
@@ -39,13 +43,19 @@ def seal(
     return nonce + AESGCM(key).encrypt(nonce, plaintext, _associated_data(purpose, context))
 
 
-def unseal(sealed: bytes, purpose: str, pepper: Pepper, generation: int, *, context: str | None = None) -> bytes | None:
-    """Decrypts a value. Returns None if the value was altered, or was sealed for another purpose, context or generation."""
+def unseal(
+    sealed: bytes, purpose: str, pepper: Pepper, generation: int, *, context: str | None = None
+) -> bytes | None:
+    """Decrypts a value. Returns None if the value was altered, or was sealed for another purpose,
+    context or generation.
+    """
     key = pepper.digest(f"seal:{purpose}", generation)
     if key is None:
         return None
     try:
-        return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _associated_data(purpose, context))
+        return AESGCM(key).decrypt(
+            sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _associated_data(purpose, context)
+        )
     except (InvalidTag, ValueError):
         return None
 

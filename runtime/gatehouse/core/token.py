@@ -6,12 +6,14 @@
     |   `------ environment: test | live
     `---------- prefix of the deployment, may contain underscores (acme_sk)
 
-The checksum is CRC-32 over everything before it, in base62 (0-9A-Za-z), padded to six characters (62^6 > 2^32). Leak scanners can
-recognize a token offline, and the gateway rejects malformed tokens without a lookup. The mark is an HMAC of the 8 random
-characters under a pepper generation. A guessed ID has a valid mark with probability 1 in 62^4; IDs without a valid mark are
-rejected without a database query (docs/decisions/0006). Keys created before the mark was introduced have 12 random characters.
-The secret has 256 bits of entropy (62^43 > 2^256), so a plain HMAC is sufficient at rest and a slow password hash is not needed.
-"""
+The checksum is CRC-32 over everything before it, in base62 (0-9A-Za-z), padded to six characters
+(62^6 > 2^32). Leak scanners can recognize a token offline, and the gateway rejects malformed tokens
+without a lookup. The mark is an HMAC of the 8 random characters under a pepper generation. A
+guessed ID has a valid mark with probability 1 in 62^4; IDs without a valid mark are rejected
+without a database query (docs/decisions/0006). Keys created before the mark was introduced have 12
+random characters. The secret has 256 bits of entropy (62^43 > 2^256), so a plain HMAC is sufficient
+at rest and a slow password hash is not needed.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ _ENVIRONMENTS = {environment.value: environment for environment in KeyEnvironmen
 
 
 class ParsedToken(msgspec.Struct, frozen=True, gc=False):
-    """A well-formed token. `text` is secret, is kept only for the duration of the request, and is never logged."""
+    """A well-formed token. `text` is secret, is kept only for the duration of the request, and is
+    never logged.
+    """
 
     prefix: str
     environment: KeyEnvironment
@@ -87,22 +91,46 @@ def key_id(text: str) -> KeyId | None:
 
 
 def id_start(text: str, prefix: str) -> str | None:
-    """The beginning of the key ID in the beginning of a token with this deployment's `prefix`, or None for any other text."""
+    """The beginning of the key ID in the beginning of a token with this deployment's `prefix`, or
+    None for any other text.
+    """
     head, _, start = text.rpartition("_")
     brand, _, environment = head.rpartition("_")
-    is_start = brand == prefix and environment in _ENVIRONMENTS and 0 < len(start) <= ID_CHARS and _BASE62.issuperset(start)
+    is_start = (
+        brand == prefix
+        and environment in _ENVIRONMENTS
+        and 0 < len(start) <= ID_CHARS
+        and _BASE62.issuperset(start)
+    )
     return start if is_start else None
 
 
-def build(prefix: str, environment: KeyEnvironment, id_bytes: bytes, secret_bytes: bytes) -> ParsedToken:
-    """Builds a token from random bytes: at least 9 for the ID, exactly 32 for the secret. The ID has no mark."""
-    return _assemble(prefix, environment, base62(int.from_bytes(id_bytes, "big") % 62**ID_CHARS, ID_CHARS), secret_bytes)
+def build(
+    prefix: str, environment: KeyEnvironment, id_bytes: bytes, secret_bytes: bytes
+) -> ParsedToken:
+    """Builds a token from random bytes: at least 9 for the ID, exactly 32 for the secret. The ID
+    has no mark.
+    """
+    return _assemble(
+        prefix,
+        environment,
+        base62(int.from_bytes(id_bytes, "big") % 62**ID_CHARS, ID_CHARS),
+        secret_bytes,
+    )
 
 
 def build_marked(
-    prefix: str, environment: KeyEnvironment, id_bytes: bytes, secret_bytes: bytes, *, pepper: Pepper, generation: int
+    prefix: str,
+    environment: KeyEnvironment,
+    id_bytes: bytes,
+    secret_bytes: bytes,
+    *,
+    pepper: Pepper,
+    generation: int,
 ) -> ParsedToken | None:
-    """Builds a token whose ID is marked under a pepper generation, or returns None if the generation is not available."""
+    """Builds a token whose ID is marked under a pepper generation, or returns None if the
+    generation is not available.
+    """
     stem = base62(int.from_bytes(id_bytes, "big") % 62**STEM_CHARS, STEM_CHARS)
     id_mark = mark(stem, pepper, generation)
     return None if id_mark is None else _assemble(prefix, environment, stem + id_mark, secret_bytes)
@@ -112,29 +140,43 @@ def is_marked(key_id: str, pepper: Pepper) -> bool:
     """True if the ID has a valid mark under any available generation. Compares in constant time."""
     stem, presented = key_id[:STEM_CHARS], key_id[STEM_CHARS:]
     marks = [mark(stem, pepper, generation) for generation in pepper.generations]
-    return any(hmac.compare_digest(expected, presented) for expected in marks if expected is not None)
+    return any(
+        hmac.compare_digest(expected, presented) for expected in marks if expected is not None
+    )
 
 
 def mark(stem: str, pepper: Pepper, generation: int) -> str | None:
     """The 4-character mark for an ID, or None if the pepper generation is not available."""
     digest = pepper.digest(f"key-id:{stem}", generation)
-    return None if digest is None else base62(int.from_bytes(digest[:16], "big") % 62**MARK_CHARS, MARK_CHARS)
+    return (
+        None
+        if digest is None
+        else base62(int.from_bytes(digest[:16], "big") % 62**MARK_CHARS, MARK_CHARS)
+    )
 
 
-def _assemble(prefix: str, environment: KeyEnvironment, identity: str, secret_bytes: bytes) -> ParsedToken:
+def _assemble(
+    prefix: str, environment: KeyEnvironment, identity: str, secret_bytes: bytes
+) -> ParsedToken:
     secret = base62(int.from_bytes(secret_bytes, "big"), SECRET_CHARS)
     head = f"{prefix}_{environment.value}_{identity}{secret}"
-    return ParsedToken(prefix=prefix, environment=environment, id=KeyId(identity), text=head + checksum(head))
+    return ParsedToken(
+        prefix=prefix, environment=environment, id=KeyId(identity), text=head + checksum(head)
+    )
 
 
 def parse(text: str, prefix: str) -> ParsedToken | None:
-    """Parses a token with this deployment's `prefix`. Returns None for any other text. Takes about a microsecond."""
+    """Parses a token with this deployment's `prefix`. Returns None for any other text. Takes about
+    a microsecond.
+    """
     if len(text) > TOKEN_CHARS_MAX or not text.isascii():
         return None
     head, _, body = text.rpartition("_")
     brand, _, environment_text = head.rpartition("_")
     environment = _ENVIRONMENTS.get(environment_text)
-    if environment is None or brand != prefix or len(body) != BODY_CHARS or not body.isalnum():  # ASCII
+    if (
+        environment is None or brand != prefix or len(body) != BODY_CHARS or not body.isalnum()
+    ):  # ASCII
         return None
     if not has_checksum(text):
         return None
@@ -142,25 +184,34 @@ def parse(text: str, prefix: str) -> ParsedToken | None:
 
 
 class Pepper:
-    """The secret keys under which tokens are stored, by generation. A generation is kept until no row depends on it."""
+    """The secret keys under which tokens are stored, by generation. A generation is kept until no
+    row depends on it.
+    """
 
     __slots__ = ("_keyed", "current", "generations")
 
     def __init__(self, generations: dict[int, bytes], current: int) -> None:
-        """Raises ValueError if `current` is not one of the generations or a secret is shorter than 32 bytes."""
+        """Raises ValueError if `current` is not one of the generations or a secret is shorter than
+        32 bytes.
+        """
         if current not in generations:
             raise ValueError("the current pepper generation is missing")
         if any(len(secret) < 32 for secret in generations.values()):
             raise ValueError("a pepper generation needs at least 32 bytes")
         self.current = current
         self.generations = tuple(sorted(generations, reverse=True))  # newest first
-        self._keyed = {generation: hmac.new(secret, digestmod="sha256") for generation, secret in generations.items()}
+        self._keyed = {
+            generation: hmac.new(secret, digestmod="sha256")
+            for generation, secret in generations.items()
+        }
 
     def __repr__(self) -> str:
         return f"Pepper(generations={sorted(self._keyed)}, current={self.current})"
 
     def digest(self, text: str, generation: int) -> bytes | None:
-        """HMAC-SHA256 (RFC 2104) of ASCII `text`, 32 bytes. None if the generation is not available."""
+        """HMAC-SHA256 (RFC 2104) of ASCII `text`, 32 bytes. None if the generation is not
+        available.
+        """
         keyed = self._keyed.get(generation)
         if keyed is None:
             return None
@@ -169,7 +220,9 @@ class Pepper:
         return computed.digest()
 
     def matches(self, text: str, digest: bytes, generation: int) -> bool:
-        """True if `digest` is the digest of `text`. Compares in constant time. False if the generation is not available."""
+        """True if `digest` is the digest of `text`. Compares in constant time. False if the
+        generation is not available.
+        """
         computed = self.digest(text, generation)
         return computed is not None and hmac.compare_digest(computed, digest)
 
@@ -180,7 +233,8 @@ class _PepperDocument(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_pepper(secret: SecretStr | None, variable: str) -> Pepper:
-    """Parses {"current": 2, "generations": {"1": "<base64>", "2": "<base64>"}}, the value of a setting.
+    """Parses {"current": 2, "generations": {"1": "<base64>", "2": "<base64>"}}, the value of a
+    setting.
 
     Raises SettingsError, which never quotes the value.
     """
@@ -188,7 +242,10 @@ def read_pepper(secret: SecretStr | None, variable: str) -> Pepper:
         raise SettingsError(f"{variable} is required by this service")
     try:
         document = msgspec.json.decode(secret.get_secret_value(), type=_PepperDocument)
-        generations = {int(number): base64.b64decode(value, validate=True) for number, value in document.generations.items()}
+        generations = {
+            int(number): base64.b64decode(value, validate=True)
+            for number, value in document.generations.items()
+        }
     except (msgspec.DecodeError, ValueError):
         shape = '{"current": 1, "generations": {"1": "<base64 of 32 bytes>"}}'
         raise SettingsError(f"{variable} must have the form {shape}") from None
@@ -201,7 +258,10 @@ def read_pepper(secret: SecretStr | None, variable: str) -> Pepper:
 def proves_possession(pepper: Pepper, material: str, key: KeyRecord | None) -> bool:
     """True if `material` (the token, or the hash of an imported token) belongs to the key.
 
-    A digest is always computed and compared, even for an unknown key, so the response time does not reveal which key IDs exist.
+    A digest is always computed and compared, even for an unknown key, so the response time does not
+    reveal which key IDs exist.
     """
-    digest, generation = (NULL_DIGEST, pepper.current) if key is None else (key.digest, key.pepper_generation)
+    digest, generation = (
+        (NULL_DIGEST, pepper.current) if key is None else (key.digest, key.pepper_generation)
+    )
     return pepper.matches(material, digest, generation) and key is not None

@@ -1,8 +1,9 @@
 """Finds Gatehouse tokens and secrets in text by their format. Pure.
 
-API keys and bootstrap tokens contain a checksum: one in 2^32 strings of the right format has a valid checksum by chance, so
-there are practically no false positives. The other kinds have a fixed beginning or, in links, a fixed structure. Tokens of
-imported keys have arbitrary formats, so only a lookup can recognize them.
+API keys and bootstrap tokens contain a checksum: one in 2^32 strings of the right format has a
+valid checksum by chance, so there are practically no false positives. The other kinds have a fixed
+beginning or, in links, a fixed structure. Tokens of imported keys have arbitrary formats, so only a
+lookup can recognize them.
 """
 
 from __future__ import annotations
@@ -51,10 +52,12 @@ class Kind(StrEnum):
     JSON_WEB_TOKEN = "JSON Web Token"  # noqa: S105 - a kind
 
 
-#: Pattern of each kind without a checksum: the part that is not secret, then the secret part. Matches of the pattern for JSON Web
-#: Tokens can overlap, because the text before a token can also begin with `eyJ`.
+#: Pattern of each kind without a checksum: the part that is not secret, then the secret part.
+#: Matches of the pattern for JSON Web Tokens can overlap, because the text before a token can also
+#: begin with `eyJ`.
 _PATTERNS = {
-    Kind.SIGN_IN_CODE: rb"([a-z][a-z0-9_]{0,%d}%b)([\w-]{%d})" % (PREFIX_CHARS_MAX - 1, SIGN_IN.encode(), RANDOM_CHARS),
+    Kind.SIGN_IN_CODE: rb"([a-z][a-z0-9_]{0,%d}%b)([\w-]{%d})"
+    % (PREFIX_CHARS_MAX - 1, SIGN_IN.encode(), RANDOM_CHARS),
     Kind.SESSION: rb"(%b)([\w-]{%d})" % (SESSION_PREFIX.encode(), RANDOM_CHARS),
     Kind.CORE_SECRET: rb"(%b)([\w-]{%d})" % (CORE_PREFIX.encode(), RANDOM_CHARS),
     Kind.SIGNING_SECRET: rb"(%b)([0-9A-Za-z+/]{43}=)" % SIGNING_PREFIX.encode(),
@@ -74,8 +77,8 @@ OWN_KINDS = ALL_KINDS - {Kind.JSON_WEB_TOKEN}
 
 
 class Match(msgspec.Struct, frozen=True):
-    """A token in scanned data. `text` is secret. Only API keys have an ID; only tokens with a key prefix have an environment or
-    a prefix."""
+    """A token in scanned data. `text` is secret. Only API keys have an ID; only tokens with a key
+    prefix have an environment or a prefix."""
 
     position: int  # position of the first byte
     line: int  # from 1
@@ -90,9 +93,11 @@ class Match(msgspec.Struct, frozen=True):
         return f"Match({self.redacted})"
 
 
-def find(text: bytes, prefixes: Collection[str] = (), kinds: Collection[Kind] = OWN_KINDS) -> Iterator[Match]:
-    """Yields the tokens in `text`, in order. `prefixes`: key prefixes to search for; other tokens are ignored. Empty: any
-    token of the given kinds."""
+def find(
+    text: bytes, prefixes: Collection[str] = (), kinds: Collection[Kind] = OWN_KINDS
+) -> Iterator[Match]:
+    """Yields the tokens in `text`, in order. `prefixes`: key prefixes to search for; other tokens
+    are ignored. Empty: any token of the given kinds."""
     matches = list(_keys(text, prefixes))
     if not prefixes:
         matches += (match for kind in _COMPILED if kind in kinds for match in _others(text, kind))
@@ -115,7 +120,9 @@ def redacted(text: str) -> str:
 
 
 def has_token(text: str) -> bool:
-    """True if the text contains a token of any kind. Fast for text without one of the markers of tokens."""
+    """True if the text contains a token of any kind. Fast for text without one of the markers of
+    tokens.
+    """
     if _MARKER.search(text) is None:
         return False
     return next(find(text.encode("utf-8", "surrogatepass"), kinds=ALL_KINDS), None) is not None
@@ -129,7 +136,9 @@ def _keys(text: bytes, prefixes: Collection[str]) -> Iterator[Match]:
 
 
 def _key(text: bytes, body: re.Match[bytes], prefixes: Collection[str]) -> Match | None:
-    """The token with the longest valid prefix. A prefix can follow other text without a gap (`KEY=x_gtk_test_...`)."""
+    """The token with the longest valid prefix. A prefix can follow other text without a gap
+    (`KEY=x_gtk_test_...`).
+    """
     environment, tail = body.group(1).decode(), body.group().decode()
     if environment != "admin":
         rest = _REST.match(text, body.end())
@@ -144,7 +153,9 @@ def _key(text: bytes, body: re.Match[bytes], prefixes: Collection[str]) -> Match
             continue
         token, position = prefix + tail, body.start() - len(prefix)
         if environment == "admin" and has_checksum(token):
-            return Match(position, 0, Kind.BOOTSTRAP_TOKEN, token, f"{prefix}_admin_...", prefix, environment)
+            return Match(
+                position, 0, Kind.BOOTSTRAP_TOKEN, token, f"{prefix}_admin_...", prefix, environment
+            )
         parsed = parse(token, prefix)
         if parsed is not None:
             shown = f"{prefix}_{environment}_{parsed.id}..."
@@ -157,7 +168,13 @@ def _others(text: bytes, kind: Kind) -> Iterator[Match]:
         public, secret = found.groups()
         if (kind is Kind.JSON_WEB_TOKEN and not _is_jwt(public + secret)) or _is_example(secret):
             continue
-        yield Match(found.start(), 0, kind, (public + secret).decode("ascii"), public.decode("ascii") + "...")
+        yield Match(
+            found.start(),
+            0,
+            kind,
+            (public + secret).decode("ascii"),
+            public.decode("ascii") + "...",
+        )
 
 
 def _is_jwt(text: bytes) -> bool:
@@ -170,7 +187,9 @@ def _is_jwt(text: bytes) -> bool:
 
 
 def _is_example(secret: bytes) -> bool:
-    """True for values that are used in examples: consecutive bytes in base64, or one repeated character."""
+    """True for values that are used in examples: consecutive bytes in base64, or one repeated
+    character.
+    """
     if len(set(secret)) == 1:
         return True
     try:

@@ -12,25 +12,31 @@ import msgspec
 
 from gatehouse.core.keys import KeyRecord, RateLimit
 
-#: Maximum number of additional limits (limits from requests) for which a key family has counters at the same time. A request that
-#: names a further limit is denied until one of the counters expires. Without this bound, the holder of a single key could exhaust
-#: the memory of Redis.
+#: Maximum number of additional limits (limits from requests) for which a key family has counters at
+#: the same time. A request that names a further limit is denied until one of the counters expires.
+#: Without this bound, the holder of a single key could exhaust the memory of Redis.
 ADDITIONAL_MAX = 32
 
 
 class Code(StrEnum):
     """Outcome codes of a verification, in the order of the checks."""
 
-    NOT_FOUND = "NOT_FOUND"  # malformed, unknown or wrong token; in public responses also a revoked key
-    REVOKED = "REVOKED"  # or deleted; visible only to administrators, because public responses contain NOT_FOUND
+    NOT_FOUND = (
+        "NOT_FOUND"  # malformed, unknown or wrong token; in public responses also a revoked key
+    )
+    # or deleted; visible only to administrators, because public responses contain NOT_FOUND
+    REVOKED = "REVOKED"
     DISABLED = "DISABLED"
     EXPIRED = "EXPIRED"
-    FORBIDDEN = "FORBIDDEN"  # wrong environment, or an address, method or Core that the key does not allow
+    FORBIDDEN = (
+        "FORBIDDEN"  # wrong environment, or an address, method or Core that the key does not allow
+    )
     INSUFFICIENT_PERMISSIONS = "INSUFFICIENT_PERMISSIONS"
     SIGNATURE_INVALID = "SIGNATURE_INVALID"  # `VerificationResult.reason` has the SignatureError
     RATE_LIMITED = "RATE_LIMITED"
     USAGE_EXCEEDED = "USAGE_EXCEEDED"  # not enough credits
-    UNAVAILABLE = "UNAVAILABLE"  # no reliable decision possible: key state too old, or a dependency is unavailable
+    # no reliable decision possible: key state too old, or a dependency is unavailable
+    UNAVAILABLE = "UNAVAILABLE"
     VALID = "VALID"
 
 
@@ -39,7 +45,9 @@ VALID = Code.VALID
 
 
 class CreditState(msgspec.Struct, frozen=True, gc=False):
-    """Credit balance of a key family. `exceeded`: the balance is lower than the cost, and nothing was deducted."""
+    """Credit balance of a key family. `exceeded`: the balance is lower than the cost, and nothing
+    was deducted.
+    """
 
     remaining: int
     exceeded: bool
@@ -47,7 +55,9 @@ class CreditState(msgspec.Struct, frozen=True, gc=False):
 
 
 class RateLimitState(msgspec.Struct, frozen=True, gc=False):
-    """State of a rate limit. `remaining` >= 0; `reset_s` >= 0: seconds until the full burst is available again."""
+    """State of a rate limit. `remaining` >= 0; `reset_s` >= 0: seconds until the full burst is
+    available again.
+    """
 
     limit: RateLimit
     remaining: int
@@ -58,7 +68,9 @@ class RateLimitState(msgspec.Struct, frozen=True, gc=False):
 
 
 class RateLimitOverride(msgspec.Struct, frozen=True, gc=False):
-    """An additional limit if `quota` and `window_s` are set, otherwise a cost override for a limit of the key."""
+    """An additional limit if `quota` and `window_s` are set, otherwise a cost override for a limit
+    of the key.
+    """
 
     name: str
     cost: int = 1
@@ -68,7 +80,9 @@ class RateLimitOverride(msgspec.Struct, frozen=True, gc=False):
 
 
 class SignedRequest(msgspec.Struct, frozen=True, gc=False):
-    """An HTTP request as the client signed it. `query` excludes the question mark. Names in `fields` are lowercase."""
+    """An HTTP request as the client signed it. `query` excludes the question mark. Names in
+    `fields` are lowercase.
+    """
 
     method: str
     scheme: str
@@ -77,7 +91,9 @@ class SignedRequest(msgspec.Struct, frozen=True, gc=False):
     query: str
     fields: tuple[tuple[str, str], ...]
     has_body: bool
-    digests: tuple[tuple[str, bytes], ...]  # of the received body (crypto.http_signatures.digests_of)
+    digests: tuple[
+        tuple[str, bytes], ...
+    ]  # of the received body (crypto.http_signatures.digests_of)
 
 
 class VerificationRequest(msgspec.Struct, frozen=True, gc=False):
@@ -93,7 +109,9 @@ class VerificationRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class VerificationResult(msgspec.Struct, frozen=True, gc=False):
-    """Result of a verification. `record` is None unless the token proved possession of a known key."""
+    """Result of a verification. `record` is None unless the token proved possession of a known
+    key.
+    """
 
     code: Code
     decided_at: float
@@ -109,7 +127,9 @@ class VerificationResult(msgspec.Struct, frozen=True, gc=False):
 
 
 class Charge(msgspec.Struct, frozen=True, gc=False):
-    """Cost of a request against the rate limits of a subject. If one limit is exceeded, the request counts against no limit."""
+    """Cost of a request against the rate limits of a subject. If one limit is exceeded, the request
+    counts against no limit.
+    """
 
     subject: str  # ID of the key family; never the token
     limits: tuple[RateLimit, ...]
@@ -118,7 +138,9 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
 
 
 class RateLimits(Protocol):
-    """Rate limiter. `RedisRateLimits` counts across workers, and `LocalRateLimits` counts within one worker."""
+    """Rate limiter. `RedisRateLimits` counts across workers, and `LocalRateLimits` counts within
+    one worker.
+    """
 
     def take_now(self, charge: Charge) -> tuple[RateLimitState, ...] | None:
         """Like `take`, but returns None without any effect if the request has to wait for Redis."""
@@ -127,6 +149,7 @@ class RateLimits(Protocol):
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         """Returns one state per limit, in order.
 
-        If Redis is unavailable, the states are `degraded` or Unavailable is raised, depending on the setting.
+        If Redis is unavailable, the states are `degraded` or Unavailable is raised, depending on
+        the setting.
         """
         ...

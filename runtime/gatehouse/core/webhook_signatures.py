@@ -1,8 +1,8 @@
 """Signatures of webhooks, of those that Gatehouse sends and of leak reports that it receives. Pure.
 
-Webhooks are signed according to the Standard Webhooks specification (v1, symmetric). The signature is the HMAC-SHA256 of
-`id.timestamp.body` in base64, prefixed with `v1,`. The secret has 24 to 64 bytes and is written in base64, prefixed with
-`whsec_`.
+Webhooks are signed according to the Standard Webhooks specification (v1, symmetric). The signature
+is the HMAC-SHA256 of `id.timestamp.body` in base64, prefixed with `v1,`. The secret has 24 to 64
+bytes and is written in base64, prefixed with `whsec_`.
 Source: github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md.
 """
 
@@ -27,7 +27,9 @@ _DECIMAL = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 def webhook_signature(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    """Value of the webhook-signature header. `timestamp`: Unix seconds, as in the webhook-timestamp header."""
+    """Value of the webhook-signature header. `timestamp`: Unix seconds, as in the webhook-timestamp
+    header.
+    """
     message = f"{message_id}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(secret, message, hashlib.sha256)).decode()
 
@@ -37,7 +39,9 @@ def webhook_secret_text(secret: bytes) -> str:
 
 
 def webhook_secret(pepper: Pepper, webhook_id: str, generation: int) -> bytes | None:
-    """The derived secret of a webhook. The secret is never stored. None if the pepper generation is not available."""
+    """The derived secret of a webhook. The secret is never stored. None if the pepper generation is
+    not available.
+    """
     return pepper.digest(f"webhook:{webhook_id}", generation)
 
 
@@ -51,11 +55,23 @@ def parse_webhook_secret(text: str) -> bytes:
     return secret
 
 
-def is_signed_webhook(secret: bytes, headers: Mapping[str, str], body: bytes, *, now: float) -> bool:
-    """True if one of the space-separated signatures in the headers is valid and fresh. Compares in constant time."""
+def is_signed_webhook(
+    secret: bytes, headers: Mapping[str, str], body: bytes, *, now: float
+) -> bool:
+    """True if one of the space-separated signatures in the headers is valid and fresh. Compares in
+    constant time.
+    """
     message_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    if not _DECIMAL.fullmatch(timestamp) or abs(now - int(timestamp)) > TOLERANCE_S or not message_id.isascii():
+    if (
+        not _DECIMAL.fullmatch(timestamp)
+        or abs(now - int(timestamp)) > TOLERANCE_S
+        or not message_id.isascii()
+    ):
         return False
     expected = webhook_signature(secret, message_id, int(timestamp), body).encode()
-    candidates = headers.get("webhook-signature", "").encode("utf-8", "surrogatepass").split(b" ")[:SIGNATURES_MAX]
+    candidates = (
+        headers.get("webhook-signature", "")
+        .encode("utf-8", "surrogatepass")
+        .split(b" ")[:SIGNATURES_MAX]
+    )
     return any(hmac.compare_digest(expected, candidate) for candidate in candidates)

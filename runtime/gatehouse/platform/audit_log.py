@@ -16,19 +16,25 @@ from gatehouse.core.token_scanner import redacted
 from gatehouse.platform.db.pool import Connection
 from gatehouse.platform.db.statements import placeholders
 
-#: Advisory lock of the writer (pg_advisory_xact_lock). Acquired after the change trigger's lock (7126501), never before it.
+#: Advisory lock of the writer (pg_advisory_xact_lock). Acquired after the change trigger's lock
+#: (7126501), never before it.
 APPEND_LOCK = 7126502
 TEXT_COLUMNS = AuditEvent.__struct_fields__[1:-1]  # between occurred_at and details
 COLUMNS = ", ".join(("seq", *AuditEvent.__struct_fields__, "previous_hash", "hash"))
-_INSERT = f"INSERT INTO audit_event ({COLUMNS}) VALUES ({placeholders(len(AuditEvent.__struct_fields__) + 3)})"
+_INSERT = (
+    f"INSERT INTO audit_event ({COLUMNS}) VALUES "
+    f"({placeholders(len(AuditEvent.__struct_fields__) + 3)})"
+)
 
 
 async def append(connection: Connection, event: AuditEvent) -> int:
-    """Append an event in the caller's transaction, after all other writes, and return the event's sequence number.
+    """Append an event in the caller's transaction, after all other writes, and return the event's
+    sequence number.
 
     Tokens in the event are redacted, because events cannot be changed later.
 
-    The lock makes writers wait until the transaction ends, so sequence numbers have no gaps and each writer sees the last row.
+    The lock makes writers wait until the transaction ends, so sequence numbers have no gaps and
+    each writer sees the last row.
     """
     event = _without_tokens(event)
     await connection.execute("SELECT pg_advisory_xact_lock($1)", APPEND_LOCK)
@@ -36,7 +42,9 @@ async def append(connection: Connection, event: AuditEvent) -> int:
     seq, previous = (1, GENESIS) if last is None else (last["seq"] + 1, last["hash"])
     texts = [getattr(event, name) for name in TEXT_COLUMNS]
     digest = row_hash(previous, seq, event)
-    await connection.execute(_INSERT, seq, to_datetime(event.occurred_at), *texts, details_json(event), previous, digest)
+    await connection.execute(
+        _INSERT, seq, to_datetime(event.occurred_at), *texts, details_json(event), previous, digest
+    )
     return int(seq)
 
 
@@ -50,4 +58,8 @@ def _redacted(value: Any) -> Any:
         return redacted(value)
     if isinstance(value, list | tuple):
         return [_redacted(item) for item in value]
-    return {name: _redacted(item) for name, item in value.items()} if isinstance(value, dict) else value
+    return (
+        {name: _redacted(item) for name, item in value.items()}
+        if isinstance(value, dict)
+        else value
+    )

@@ -27,8 +27,8 @@ class Background:
 
 @dataclass(frozen=True, slots=True)
 class PeriodicJob:
-    """Calls `action` every `seconds` seconds. The first call is made after `seconds` seconds. A failure is logged and does not
-    stop the job."""
+    """Calls `action` every `seconds` seconds. The first call is made after `seconds` seconds. A
+    failure is logged and does not stop the job."""
 
     name: str
     seconds: float
@@ -40,7 +40,12 @@ class PeriodicJob:
             try:
                 await self.action()
             except Exception as exc:
-                # The message of any other exception may contain secret values, so only the class of the exception is logged.
-                reason = (exc.detail or exc.code) if isinstance(exc, GatehouseError) else type(exc).__name__
+                # The message of any other exception may contain secret values, so only the class of
+                # the exception is logged.
+                reason = (
+                    (exc.detail or exc.code)
+                    if isinstance(exc, GatehouseError)
+                    else type(exc).__name__
+                )
                 observer.metrics.background_job_failures.labels(self.name).inc()
                 observer.warn("background job failed", job=self.name, reason=reason)

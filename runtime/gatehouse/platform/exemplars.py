@@ -1,7 +1,8 @@
-"""Writes metrics as Prometheus text, or as OpenMetrics with exemplars: trace IDs of requests that a bucket of a histogram counts.
+"""Writes metrics as Prometheus text, or as OpenMetrics with exemplars: trace IDs of requests that a
+bucket of a histogram counts.
 
-prometheus_client supports no exemplars if several processes share their metrics. The process that writes the metrics therefore
-adds its own exemplars. Source: OpenMetrics 1.0, section "Exemplars".
+prometheus_client supports no exemplars if several processes share their metrics. The process that
+writes the metrics therefore adds its own exemplars. Source: OpenMetrics 1.0, section "Exemplars".
 """
 
 from __future__ import annotations
@@ -32,8 +33,12 @@ def metrics_type(accept: str) -> str:
     return openmetrics.CONTENT_TYPE_LATEST if _OPENMETRICS in accept else CONTENT_TYPE_LATEST
 
 
-def exposition(registry: CollectorRegistry, accept: str, histogram: str, exemplars: Exemplars) -> bytes:
-    """The metrics of a registry for a client that sends this Accept header. histogram: name of the histogram with exemplars."""
+def exposition(
+    registry: CollectorRegistry, accept: str, histogram: str, exemplars: Exemplars
+) -> bytes:
+    """The metrics of a registry for a client that sends this Accept header. histogram: name of the
+    histogram with exemplars.
+    """
     if _OPENMETRICS not in accept:
         return generate_latest(registry)
     text: bytes = openmetrics.generate_latest(_WithExemplars(registry, histogram, exemplars))  # type: ignore[no-untyped-call]

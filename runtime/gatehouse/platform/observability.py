@@ -1,7 +1,8 @@
-"""Writes the logs (one JSON line per request) and Prometheus metrics of the runtime. Tokens, keys and secrets are never logged.
+"""Writes the logs (one JSON line per request) and Prometheus metrics of the runtime. Tokens, keys
+and secrets are never logged.
 
-Lines are written to standard output. Several workers aggregate their metrics through files in a folder. http/server.py specifies
-the folder before a worker imports prometheus_client.
+Lines are written to standard output. Several workers aggregate their metrics through files in a
+folder. http/server.py specifies the folder before a worker imports prometheus_client.
 """
 
 from __future__ import annotations
@@ -31,10 +32,28 @@ from gatehouse.platform.templates import Template, placeholders
 from gatehouse.platform.tracing.context import RequestTrace
 from gatehouse.platform.tracing.tracer import Tracer, current_request
 
-#: Histogram buckets in seconds. A verification takes well under a millisecond; a proxied file can take much longer.
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+#: Histogram buckets in seconds. A verification takes well under a millisecond; a proxied file can
+#: take much longer.
+_BUCKETS = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+)
 
-#: Maximum time that a batched line waits, and the number of waiting lines at which they are written immediately.
+#: Maximum time that a batched line waits, and the number of waiting lines at which they are written
+#: immediately.
 FLUSH_S = 0.01
 FLUSH_LINES = 200
 
@@ -45,12 +64,18 @@ SHARE_S = 1.0
 _REQUESTS = "gatehouse_request_seconds"
 
 _encoder = msgspec.json.Encoder()
-_LEVELS: dict[Level, int] = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_LEVELS: dict[Level, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 
 
 class WebSocketUse(msgspec.Struct, frozen=True, gc=False):
-    """Use of a WebSocket, for its log line and the metrics. `close_code`: code of the first Close frame; 1006 if the client
-    disconnected without one. The numbers of bytes include the headers of frames."""
+    """Use of a WebSocket, for its log line and the metrics. `close_code`: code of the first Close
+    frame; 1006 if the client disconnected without one. The numbers of bytes include the headers of
+    frames."""
 
     close_code: int
     bytes_from_client: int
@@ -58,8 +83,8 @@ class WebSocketUse(msgspec.Struct, frozen=True, gc=False):
 
 
 class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
-    """Log line of a request. `path` excludes the query, because clients may put a token into the query by mistake. `ms`: duration
-    in milliseconds."""
+    """Log line of a request. `path` excludes the query, because clients may put a token into the
+    query by mistake. `ms`: duration in milliseconds."""
 
     environment: str
     request_id: str
@@ -80,18 +105,22 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class Stream:
-    """Writes log lines in order. Batched request lines are written together; other lines are written immediately."""
+    """Writes log lines in order. Batched request lines are written together; other lines are
+    written immediately.
+    """
 
     def __init__(self, out: BinaryIO | None = None, *, batched: bool = False) -> None:
-        """out: standard output by default. batched: False for Lambda, which freezes the process between requests."""
+        """out: standard output by default. batched: False for Lambda, which freezes the process
+        between requests.
+        """
         self._out: BinaryIO = sys.stdout.buffer if out is None else out
         self._batched = batched
         self._waiting: list[bytes | Callable[[], bytes]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def request(self, line: bytes | Callable[[], bytes]) -> None:
-        """Adds a line, or a function that returns the line when the waiting lines are written. The line is written immediately
-        if lines are not batched or no event loop is running."""
+        """Adds a line, or a function that returns the line when the waiting lines are written. The
+        line is written immediately if lines are not batched or no event loop is running."""
         self._waiting.append(line)
         if not self._batched or len(self._waiting) >= FLUSH_LINES:
             self.flush()
@@ -113,20 +142,27 @@ class Stream:
             self._timer = None
         if self._waiting:
             lines, self._waiting = self._waiting, []
-            self._out.write(b"".join([line if isinstance(line, bytes) else line() for line in lines]))
+            self._out.write(
+                b"".join([line if isinstance(line, bytes) else line() for line in lines])
+            )
             self._out.flush()
 
 
 class _LineHandler(logging.Handler):
-    """Writes a record as a JSON line: its fields, `event`, `level`, the IDs of the request that the current task handles, the
-    class name of the exception, and `ts`. The text of an exception is omitted, because it may contain a header or a row."""
+    """Writes a record as a JSON line: its fields, `event`, `level`, the IDs of the request that the
+    current task handles, the class name of the exception, and `ts`. The text of an exception is
+    omitted, because it may contain a header or a row."""
 
     def __init__(self, out: Stream) -> None:
         super().__init__()
         self._out = out
 
     def emit(self, record: logging.LogRecord) -> None:
-        line: dict[str, object] = {**record.__dict__["fields"], "event": record.msg, "level": record.levelname.lower()}
+        line: dict[str, object] = {
+            **record.__dict__["fields"],
+            "event": record.msg,
+            "level": record.levelname.lower(),
+        }
         request = current_request()
         if request is not None:
             line.setdefault("request_id", request.trace.request_id)
@@ -139,7 +175,9 @@ class _LineHandler(logging.Handler):
 
 
 class Logger(logging.LoggerAdapter[logging.Logger]):
-    """Writes JSON lines with `fields` and the fields of each line: `info("event", field=1)`. Lines below `level` are omitted."""
+    """Writes JSON lines with `fields` and the fields of each line: `info("event", field=1)`. Lines
+    below `level` are omitted.
+    """
 
     def __init__(self, level: Level, out: Stream, **fields: str) -> None:
         # Not from `logging.getLogger`, because each logger has its own level and fields.
@@ -148,7 +186,9 @@ class Logger(logging.LoggerAdapter[logging.Logger]):
         super().__init__(logger)
         self._fields = fields
 
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
         failure = kwargs.pop("exc_info", None)
         return msg, {"exc_info": failure, "extra": {"fields": {**self._fields, **kwargs}}}
 
@@ -180,7 +220,9 @@ class Durations:
         self._counts[bucket] += 1
         self._sum_s += seconds
         if trace.sampled:
-            self.exemplars[upper_bound(_BUCKETS, bucket)] = Exemplar({"trace_id": trace.trace_id}, seconds, time.time())
+            self.exemplars[upper_bound(_BUCKETS, bucket)] = Exemplar(
+                {"trace_id": trace.trace_id}, seconds, time.time()
+            )
 
     def flush(self) -> None:
         self._histogram.add(self._counts, self._sum_s)
@@ -188,10 +230,11 @@ class Durations:
 
 
 class Metrics:
-    """Metrics of the runtime. Labels have few values, such as codes, routes and methods, and never contain IDs.
+    """Metrics of the runtime. Labels have few values, such as codes, routes and methods, and never
+    contain IDs.
 
-    Requests are counted in memory, and added to the metrics when the metrics are read. A worker that shares the metrics of its
-    service also adds them every SHARE_S.
+    Requests are counted in memory, and added to the metrics when the metrics are read. A worker
+    that shares the metrics of its service also adds them every SHARE_S.
     """
 
     def __init__(self) -> None:
@@ -209,90 +252,140 @@ class Metrics:
     def _create_request_metrics(self) -> None:
         description = "Duration of requests, by service, route and status class."
         labels = ("service", "route", "status")
-        self._requests = _RequestHistogram(_REQUESTS, description, labels, buckets=_BUCKETS, registry=self.registry)
-        self._decisions = self._counter("gatehouse_decisions_total", "Verifications of API keys, by outcome code.", "code")
+        self._requests = _RequestHistogram(
+            _REQUESTS, description, labels, buckets=_BUCKETS, registry=self.registry
+        )
+        self._decisions = self._counter(
+            "gatehouse_decisions_total", "Verifications of API keys, by outcome code.", "code"
+        )
         for code in Code:
             self._decisions.labels(code.value)
         self.rate_limiter_degraded = self._counter(
-            "gatehouse_rate_limiter_degraded_total", "Redis failures after which the rate limiter used its fallback."
+            "gatehouse_rate_limiter_degraded_total",
+            "Redis failures after which the rate limiter used its fallback.",
         )
         self._spans = self._counter(
             "gatehouse_trace_spans_total",
-            "Spans of traces: exported, failed = not accepted by the collector, dropped = the queue was full.",
+            (
+                "Spans of traces: exported, failed = not accepted by the collector, dropped = the "
+                "queue was full."
+            ),
             "outcome",
         )
         self.slow_queries = self._counter(
-            "gatehouse_slow_queries_total", "SQL statements that took longer than GATEHOUSE_SLOW_QUERY_THRESHOLD_MS."
+            "gatehouse_slow_queries_total",
+            "SQL statements that took longer than GATEHOUSE_SLOW_QUERY_THRESHOLD_MS.",
         )
 
     def _create_core_metrics(self) -> None:
-        self.cores = self._gauge("gatehouse_cores", "Known Cores, including those whose lease has expired.", "livemax")
-        self.core_errors = self._counter("gatehouse_core_errors_total", "Requests to Cores that failed, by error code.", "code")
+        self.cores = self._gauge(
+            "gatehouse_cores", "Known Cores, including those whose lease has expired.", "livemax"
+        )
+        self.core_errors = self._counter(
+            "gatehouse_core_errors_total", "Requests to Cores that failed, by error code.", "code"
+        )
         self.circuit_breaker_transitions = self._counter(
             "gatehouse_circuit_breaker_transitions_total",
             "State changes of the circuit breakers of Cores, by new state (open, closed).",
             "state",
         )
         self.circuit_breakers_open = self._gauge(
-            "gatehouse_circuit_breakers_open", "Circuit breakers of Cores that are not closed, in all workers.", "livesum"
+            "gatehouse_circuit_breakers_open",
+            "Circuit breakers of Cores that are not closed, in all workers.",
+            "livesum",
         )
         self.core_health_transitions = self._counter(
-            "gatehouse_core_health_transitions_total", "Instances of Cores that became healthy or unhealthy.", "state"
+            "gatehouse_core_health_transitions_total",
+            "Instances of Cores that became healthy or unhealthy.",
+            "state",
         )
         self.core_retries = self._counter(
             "gatehouse_core_retries_total",
-            "Retryable requests to Cores: sent = retried, over_budget = not retried because the retry budget was used up.",
+            (
+                "Retryable requests to Cores: sent = retried, over_budget = not retried because "
+                "the retry budget was used up."
+            ),
             "outcome",
         )
         self._core_cache = self._counter(
             "gatehouse_core_cache_total",
-            "Cacheable requests to Cores: fresh = served without a request to the Core, hit = revalidated with status 304,"
+            "Cacheable requests to Cores: fresh = served without a request to the Core, hit = "
+            "revalidated with status 304,"
             " changed = new response, miss = not in the cache.",
             "outcome",
         )
 
         self.core_queue = self._gauge(
-            "gatehouse_core_queue", "Requests that wait until a Core has fewer requests in progress, in all workers.", "livesum"
+            "gatehouse_core_queue",
+            "Requests that wait until a Core has fewer requests in progress, in all workers.",
+            "livesum",
         )
-        self.websockets = self._gauge("gatehouse_websockets", "Open WebSockets in all workers.", "livesum")
-        self.websockets_closed = self._counter("gatehouse_websockets_closed_total", "Closed WebSockets, by close code.", "code")
+        self.websockets = self._gauge(
+            "gatehouse_websockets", "Open WebSockets in all workers.", "livesum"
+        )
+        self.websockets_closed = self._counter(
+            "gatehouse_websockets_closed_total", "Closed WebSockets, by close code.", "code"
+        )
         self.websocket_bytes = self._counter(
-            "gatehouse_websocket_bytes_total", "Bytes that closed WebSockets received, by sender (client, core).", "sender"
+            "gatehouse_websocket_bytes_total",
+            "Bytes that closed WebSockets received, by sender (client, core).",
+            "sender",
         )
 
     def _create_key_metrics(self) -> None:
         self.change_feed_gaps = self._counter(
-            "gatehouse_change_feed_gaps_total", "Interruptions of the change feed after which its connection was replaced."
+            "gatehouse_change_feed_gaps_total",
+            "Interruptions of the change feed after which its connection was replaced.",
         )
         self.staleness = self._gauge(
-            "gatehouse_staleness_seconds", "Age of the key state on which verifications are based.", "livemax"
+            "gatehouse_staleness_seconds",
+            "Age of the key state on which verifications are based.",
+            "livemax",
         )
-        self.cached_keys = self._gauge("gatehouse_cached_keys", "Cached key records in all workers.", "livesum")
-        self.usage_written = self._counter("gatehouse_usage_written_total", "Verifications that are counted in the database.")
+        self.cached_keys = self._gauge(
+            "gatehouse_cached_keys", "Cached key records in all workers.", "livesum"
+        )
+        self.usage_written = self._counter(
+            "gatehouse_usage_written_total", "Verifications that are counted in the database."
+        )
         self.usage_write_failures = self._counter(
-            "gatehouse_usage_write_failures_total", "Failed writes of usage counts. Failed writes are retried."
+            "gatehouse_usage_write_failures_total",
+            "Failed writes of usage counts. Failed writes are retried.",
         )
         self.usage_pending = self._gauge(
             "gatehouse_usage_pending",
-            "Verifications that are counted in memory only and would be lost if the workers were killed.",
+            (
+                "Verifications that are counted in memory only and would be lost if the workers "
+                "were killed."
+            ),
             "livesum",
         )
-        self.unusual = self._counter("gatehouse_unusual_use_total", "Unusual uses of API keys, by kind.", "kind")
+        self.unusual = self._counter(
+            "gatehouse_unusual_use_total", "Unusual uses of API keys, by kind.", "kind"
+        )
 
     def _create_console_metrics(self) -> None:
         self.background_job_failures = self._counter(
-            "gatehouse_background_job_failures_total", "Failed runs of the console's background jobs, by job.", "job"
+            "gatehouse_background_job_failures_total",
+            "Failed runs of the console's background jobs, by job.",
+            "job",
         )
         self.secrets_due = self._gauge(
             "gatehouse_secrets_due_seconds",
-            "Time in seconds since the oldest waiting secret became due for deletion or for the recording of its events.",
+            (
+                "Time in seconds since the oldest waiting secret became due for deletion or for "
+                "the recording of its events."
+            ),
             "livemax",
         )
         self.audit_chain_broken = self._counter(
-            "gatehouse_audit_chain_broken_total", "Checkpoints that were not created because the audit chain is broken."
+            "gatehouse_audit_chain_broken_total",
+            "Checkpoints that were not created because the audit chain is broken.",
         )
         self.checkpoint = self._gauge(
-            "gatehouse_audit_checkpoint_timestamp_seconds", "Time of the last checkpoint of the audit chain.", "livemax"
+            "gatehouse_audit_checkpoint_timestamp_seconds",
+            "Time of the last checkpoint of the audit chain.",
+            "livemax",
         )
 
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
@@ -306,7 +399,9 @@ class Metrics:
         key = (service, route, status // 100)
         durations = self._routes.get(key)
         if durations is None:
-            durations = self._routes[key] = Durations(self._requests.labels(service, route, f"{status // 100}xx"))
+            durations = self._routes[key] = Durations(
+                self._requests.labels(service, route, f"{status // 100}xx")
+            )
         self._share_later()
         return durations
 
@@ -343,14 +438,18 @@ class Metrics:
         self._by_cache_outcome.clear()
 
     def websocket_closed(self, use: WebSocketUse) -> None:
-        self.websockets_closed.labels(str(use.close_code) if use.close_code < 3000 else "application").inc()
+        self.websockets_closed.labels(
+            str(use.close_code) if use.close_code < 3000 else "application"
+        ).inc()
         self.websocket_bytes.labels("client").inc(use.bytes_from_client)
         self.websocket_bytes.labels("core").inc(use.bytes_from_core)
 
     def exposition(self, accept: str = "") -> bytes:
-        """The response from /metrics: metrics of this process, or of all workers of the service if they share a directory.
+        """The response from /metrics: metrics of this process, or of all workers of the service if
+        they share a directory.
 
-        accept: value of the Accept header. OpenMetrics has exemplars: the trace IDs of requests to the worker that responds.
+        accept: value of the Accept header. OpenMetrics has exemplars: the trace IDs of requests to
+            the worker that responds.
         """
         self.flush()
         registry = self.registry
@@ -368,7 +467,9 @@ class Metrics:
 class Observer:
     """Logs, metrics and traces of a service. `environment` is a field of every line."""
 
-    def __init__(self, service: str, level: Level, environment: str, stream: Stream | None = None) -> None:
+    def __init__(
+        self, service: str, level: Level, environment: str, stream: Stream | None = None
+    ) -> None:
         self.service = service
         self.environment = environment
         self.metrics = Metrics()
@@ -381,8 +482,8 @@ class Observer:
         self.logs_requests = self.log.isEnabledFor(logging.INFO)
 
     def set_level(self, level: Level) -> None:
-        """Changes the log level. The change is logged before and after it takes effect, so that it is logged under the more
-        verbose level."""
+        """Changes the log level. The change is logged before and after it takes effect, so that it
+        is logged under the more verbose level."""
         self.log.warning("log level", service=self.service, level_now=level)
         self.log = Logger(level, self._stream, environment=self.environment)
         self.log.info("log level", service=self.service, level_now=level)
@@ -418,30 +519,58 @@ class Observer:
         detail: str = "",
         websocket: WebSocketUse | None = None,
     ) -> None:
-        """Logs a request, counts it in the metrics, and records its span if it is sampled. `path` excludes the query, because
-        clients may put a token into the query by mistake."""
+        """Logs a request, counts it in the metrics, and records its span if it is sampled. `path`
+        excludes the query, because clients may put a token into the query by mistake."""
         self.metrics.durations(self.service, route, status).observe(seconds, trace)
         level: Level = "info" if status < 500 else "warning" if status == 503 else "error"
         if self.log.isEnabledFor(_LEVELS[level]):
             ms, now = rounded(seconds * 1000), timestamp(time.time_ns())
-            names = self.environment, trace.request_id, trace.trace_id, self.service, method, route, path
-            line = RequestLine(*names, status, ms, key_id, code, "request", level, now, detail, websocket)
+            names = (
+                self.environment,
+                trace.request_id,
+                trace.trace_id,
+                self.service,
+                method,
+                route,
+                path,
+            )
+            line = RequestLine(
+                *names, status, ms, key_id, code, "request", level, now, detail, websocket
+            )
             self._stream.request(_encoder.encode(line) + b"\n")
         if trace.sampled:
             labels = {"method": method, "route": route}
-            self.tracer.request(trace, **labels, status=status, seconds=seconds, key_id=key_id, code=code)
+            self.tracer.request(
+                trace, **labels, status=status, seconds=seconds, key_id=key_id, code=code
+            )
 
-    def repeated_request(self, *, method: str, route: str, status: int, code: str, path: str | None) -> RepeatedRequest:
-        """Logs and counts requests that differ only in the key and, if `path` is None, in the path."""
+    def repeated_request(
+        self, *, method: str, route: str, status: int, code: str, path: str | None
+    ) -> RepeatedRequest:
+        """Logs and counts requests that differ only in the key and, if `path` is None, in the
+        path.
+        """
         level: Level = "info" if status < 500 else "warning" if status == 503 else "error"
         ms, *texts = placeholders(6)
         request_id, trace_id, key_id, ts, any_path = map(str, texts)
-        names = self.environment, request_id, trace_id, self.service, method, route, path or any_path
+        names = (
+            self.environment,
+            request_id,
+            trace_id,
+            self.service,
+            method,
+            route,
+            path or any_path,
+        )
         line = RequestLine(*names, status, float(ms), key_id, code, "request", level, ts)
-        template = Template(_encoder.encode(line) + b"\n", (request_id, trace_id, float(ms), key_id, ts, any_path))
+        template = Template(
+            _encoder.encode(line) + b"\n", (request_id, trace_id, float(ms), key_id, ts, any_path)
+        )
         durations = self.metrics.durations(self.service, route, status)
         fields = {"method": method, "route": route, "code": code}
-        return RepeatedRequest(self, self._stream, template, durations, _LEVELS[level], status, fields)
+        return RepeatedRequest(
+            self, self._stream, template, durations, _LEVELS[level], status, fields
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,14 +586,26 @@ class RepeatedRequest:
     fields: dict[str, str]
 
     def record(self, trace: RequestTrace, seconds: float, key_id: str, path: str = "") -> None:
-        """path: ASCII text without quotation marks, backslashes and control characters. Empty if it is part of the template."""
+        """path: ASCII text without quotation marks, backslashes and control characters. Empty if it
+        is part of the template.
+        """
         self.durations.observe(seconds, trace)
         observer = self.observer
-        if observer.logs_requests if self.level == logging.INFO else observer.log.isEnabledFor(self.level):
+        if (
+            observer.logs_requests
+            if self.level == logging.INFO
+            else observer.log.isEnabledFor(self.level)
+        ):
             self.stream.request(partial(self._line, trace, seconds, key_id, time.time_ns(), path))
         if trace.sampled:
-            observer.tracer.request(trace, status=self.status, seconds=seconds, key_id=key_id, **self.fields)
+            observer.tracer.request(
+                trace, status=self.status, seconds=seconds, key_id=key_id, **self.fields
+            )
 
-    def _line(self, trace: RequestTrace, seconds: float, key_id: str, ended_at_ns: int, path: str) -> bytes:
+    def _line(
+        self, trace: RequestTrace, seconds: float, key_id: str, ended_at_ns: int, path: str
+    ) -> bytes:
         ms = str(rounded(seconds * 1000))
-        return self.template.fill((trace.request_id, trace.trace_id, ms, key_id, timestamp(ended_at_ns), path))
+        return self.template.fill(
+            (trace.request_id, trace.trace_id, ms, key_id, timestamp(ended_at_ns), path)
+        )

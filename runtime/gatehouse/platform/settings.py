@@ -1,7 +1,7 @@
 """Typed, immutable settings of the runtime, read once from environment variables.
 
-The names are declared in `runtime/contract.toml`. Only the composition roots and the command line read settings. `make docs`
-reads the docstrings of the fields.
+The names are declared in `runtime/contract.toml`. Only the composition roots and the command line
+read settings. `make docs` reads the docstrings of the fields.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from gatehouse.core.errors import Problem, SettingsError
 from gatehouse.core.features import FEATURES, switched
@@ -30,11 +39,12 @@ PREFIX = "GATEHOUSE_"
 #: Variables of the command line (cli/), which are not settings of a service.
 CLI_VARIABLES = frozenset({"GATEHOUSE_ADMIN_TOKEN", "GATEHOUSE_CORE_TOKEN"})
 
-#: Variable of prometheus_client that specifies the folder in which the workers of a service aggregate their metrics. The variable
-#: must be set before prometheus_client is imported.
+#: Variable of prometheus_client that specifies the folder in which the workers of a service
+#: aggregate their metrics. The variable must be set before prometheus_client is imported.
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
-#: Minimum number of bytes per second that a client must send or read, in addition to the connection timeouts.
+#: Minimum number of bytes per second that a client must send or read, in addition to the connection
+#: timeouts.
 BYTES_PER_S_MIN = 1024
 
 #: Behavior of rate limits while Redis is unavailable.
@@ -48,39 +58,63 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 _KEY_PREFIX = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 
-#: Token prefixes of GitHub, Stripe and Slack. The secret scanners of these issuers search for these prefixes.
+#: Token prefixes of GitHub, Stripe and Slack. The secret scanners of these issuers search for these
+#: prefixes.
 _RESERVED_PREFIXES = ("ghp", "gho", "ghu", "ghs", "ghr", "sk", "pk", "rk", "xox")
 
 
 def _check_key_prefix(value: str) -> str:
     if not _KEY_PREFIX.fullmatch(value) or len(value) > 16:
-        raise ValueError("must be 1 to 16 lowercase letters, digits and single underscores, such as gtk or acme_sk")
+        raise ValueError(
+            "must be 1 to 16 lowercase letters, digits and single underscores, such as gtk or "
+            "acme_sk"
+        )
     if value.split("_")[0] in _RESERVED_PREFIXES or value.startswith("xox"):
-        raise ValueError("is reserved: the leak scanners of another issuer would report the tokens; choose another prefix")
+        raise ValueError(
+            "is reserved: the leak scanners of another issuer would report the tokens; choose "
+            "another prefix"
+        )
     return value
 
 
 def _check_traces_endpoint(value: str) -> str:
     if value and not re.fullmatch(r"https?://[^/\s@?#]+/[^\s?#]*", value):
         raise ValueError(
-            "must be the http:// or https:// URL of a collector with its path, such as http://127.0.0.1:4318/v1/traces"
+            "must be the http:// or https:// URL of a collector with its path, such as "
+            "http://127.0.0.1:4318/v1/traces"
         )
     return value
 
 
-_ROLES = ("owner", "operator", "issuer", "auditor", "service", "secrets:create", "secrets:read", "secrets:revoke")
+_ROLES = (
+    "owner",
+    "operator",
+    "issuer",
+    "auditor",
+    "service",
+    "secrets:create",
+    "secrets:read",
+    "secrets:revoke",
+)
 
 
 def _check_issuer(value: str) -> str:
-    if value and not re.fullmatch(r"https://[^/\s]+\S*|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value):
+    if value and not re.fullmatch(
+        r"https://[^/\s]+\S*|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value
+    ):
         raise ValueError("must be an https:// URL (http:// for localhost only)")
     return value
 
 
 def _parse_oidc_roles(value: str) -> tuple[tuple[str, str], ...]:
-    pairs = tuple((name.strip(), role.strip()) for name, _, role in (part.rpartition("=") for part in value.split(",")))
+    pairs = tuple(
+        (name.strip(), role.strip())
+        for name, _, role in (part.rpartition("=") for part in value.split(","))
+    )
     if any(not name or role not in _ROLES for name, role in pairs):
-        raise ValueError("must be comma-separated value=role, such as platform=owner,on-call=operator")
+        raise ValueError(
+            "must be comma-separated value=role, such as platform=owner,on-call=operator"
+        )
     return pairs
 
 
@@ -93,7 +127,8 @@ def _check_checkpoint_archive(value: str) -> str:
 def _parse_legacy_files(value: str) -> tuple[str, ...]:
     locations = tuple(part.strip() for part in value.split(",") if part.strip())
     if any(
-        not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+\.json|file:/.+\.json", location) for location in locations
+        not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+\.json|file:/.+\.json", location)
+        for location in locations
     ):
         raise ValueError("must be comma-separated s3://bucket/key.json or file:/path.json")
     return tuple(location.removeprefix("file:") for location in locations)
@@ -101,10 +136,14 @@ def _parse_legacy_files(value: str) -> tuple[str, ...]:
 
 def _parse_networks(value: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     try:
-        return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
+        return tuple(
+            ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip()
+        )
     except ValueError:
         # The library's message quotes the value.
-        raise ValueError("must be comma-separated networks such as 10.0.0.0/8 or fd00::/8, with host bits zero") from None
+        raise ValueError(
+            "must be comma-separated networks such as 10.0.0.0/8 or fd00::/8, with host bits zero"
+        ) from None
 
 
 def _parse_limit(value: str) -> RateLimit:
@@ -118,30 +157,39 @@ def _parse_limit(value: str) -> RateLimit:
 #: Default number of secrets, and of secret requests, that an owner can create per minute.
 SHARING_CREATES_PER_MINUTE = 10
 
-_Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_parse_networks)]
+_Networks = Annotated[
+    tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_parse_networks)
+]
 _Issuer = Annotated[str, AfterValidator(_check_issuer)]
 
 
 class SharingSettings(BaseModel):
-    """Settings of the sharing service. As a Lambda function, the service has only these settings: no database and no secrets."""
+    """Settings of the sharing service. As a Lambda function, the service has only these settings:
+    no database and no secrets.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     environment: Annotated[str, Field(min_length=1, max_length=32)]
-    """Name of the deployment, such as dev, staging or prod. A label in logs and metrics, and part of the encryption context of
+    """Name of the deployment, such as dev, staging or prod. A label in logs and metrics, and part
+    of the encryption context of
     secrets: after a change, existing secrets cannot be opened."""
     secret_links_table: str = ""
-    """DynamoDB table of secrets and links. The sharing service is ready only if it can read the table. Secret sharing also
-    requires GATEHOUSE_SECRETS_BUCKET, GATEHOUSE_SECRETS_KEY and GATEHOUSE_SHARING_URL."""
+    """DynamoDB table of secrets and links. The sharing service is ready only if it can read the
+    table. Secret sharing also requires GATEHOUSE_SECRETS_BUCKET, GATEHOUSE_SECRETS_KEY and
+    GATEHOUSE_SHARING_URL."""
     secrets_bucket: str = ""
     """S3 bucket, with versioning, for the encrypted content of secrets."""
     secrets_key: str = ""
     """KMS key that encrypts the data keys of secrets: ID, ARN or alias of a symmetric key."""
     sharing_url: str = ""
-    """Public URL of the sharing service. With https://, responses contain Strict-Transport-Security."""
+    """Public URL of the sharing service. With https://, responses contain
+    Strict-Transport-Security.
+    """
     sharing_file_max_bytes: Annotated[int, Field(ge=0, le=FILES_BYTES_MAX)] = 10_485_760
-    """Maximum total size of the files in a secret, in bytes, up to 500 MiB. 0 allows text only. If the container runs the sharing
-    service, the files in one submission to a request are limited to 10 MiB."""
+    """Maximum total size of the files in a secret, in bytes, up to 500 MiB. 0 allows text only. If
+    the container runs the sharing service, the files in one submission to a request are limited to
+    10 MiB."""
     log_level: Level = "info"
     """Minimum level of log lines: info logs every request, and debug is for troubleshooting."""
 
@@ -155,138 +203,185 @@ class ConnectionSettings(BaseModel):
         default=10.0,
         ge=0.1,
         le=600,
-        description="Timeout in seconds for receiving the headers of a request. After the timeout, the request is rejected with "
-        f"status 408. A body must arrive at {BYTES_PER_S_MIN} bytes per second or faster in each period of this length.",
+        description="Timeout in seconds for receiving the headers of a request. After the "
+        "timeout, the request is rejected with "
+        f"status 408. A body must arrive at {BYTES_PER_S_MIN} bytes per second or faster in "
+        f"each period of this length.",
     )
     tls: Literal["off", "self_signed"] = "off"
-    """TLS of the services. self_signed: TLS 1.2 or 1.3, with a key and a certificate that each worker creates at start and keeps
-    in memory, for a load balancer that does not validate certificates of its targets. The TLS handshake has the same timeout as
-    the headers of a request."""
+    """TLS of the services. self_signed: TLS 1.2 or 1.3, with a key and a certificate that each
+    worker creates at start and keeps in memory, for a load balancer that does not validate
+    certificates of its targets. The TLS handshake has the same timeout as the headers of a
+    request."""
     response_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 30.0
-    """Time in seconds after which a connection is closed if the client does not read the response."""
+    """Time in seconds after which a connection is closed if the client does not read the
+    response.
+    """
     idle_timeout_s: Annotated[int, Field(ge=1, le=4000)] = 130
-    """Idle timeout for connections between requests, in seconds. Must be longer than the idle timeout of the load balancer."""
+    """Idle timeout for connections between requests, in seconds. Must be longer than the idle
+    timeout of the load balancer.
+    """
     drain_s: Annotated[int, Field(ge=0, le=600)] = 0
-    """Time in seconds after SIGTERM during which requests are still accepted, so that load balancers can select other servers.
-    During this time, /readyz returns status 503, and each connection is closed after the next response. If the load balancer does
-    not deregister the server before SIGTERM, use a value that is greater than the idle timeout of the load balancer."""
+    """Time in seconds after SIGTERM during which requests are still accepted, so that load
+    balancers can select other servers. During this time, /readyz returns status 503, and each
+    connection is closed after the next response. If the load balancer does not deregister the
+    server before SIGTERM, use a value that is greater than the idle timeout of the load
+    balancer."""
     stop_timeout_s: Annotated[int, Field(ge=1, le=600)] = 5
-    """Time in seconds, starting at the end of the drain time, after which requests in progress are aborted."""
+    """Time in seconds, starting at the end of the drain time, after which requests in progress are
+    aborted.
+    """
     connections_max: Annotated[int, Field(ge=16, le=65_536)] = 4096
-    """Maximum number of open connections per worker. Further connections are rejected with status 503."""
+    """Maximum number of open connections per worker. Further connections are rejected with status
+    503.
+    """
     address_connections_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
-    """Maximum number of open connections per client IP address (IPv6: per /64) and worker. Further connections are rejected with
-    status 429. Trusted proxies are exempt."""
+    """Maximum number of open connections per client IP address (IPv6: per /64) and worker. Further
+    connections are rejected with status 429. Trusted proxies are exempt."""
     address_bodies_max: Annotated[int, Field(ge=1, le=65_536)] = 64
-    """Maximum number of request bodies that a client IP address (IPv6: a /64) can send to a worker concurrently. Further requests
-    are rejected with status 429."""
+    """Maximum number of request bodies that a client IP address (IPv6: a /64) can send to a worker
+    concurrently. Further requests are rejected with status 429."""
 
 
 class Settings(SharingSettings, ConnectionSettings):
-    """Settings of `gatehouse serve` and `migrate`. Field names are the variable names in lowercase without the prefix."""
+    """Settings of `gatehouse serve` and `migrate`. Field names are the variable names in lowercase
+    without the prefix.
+    """
 
     key_prefix: Annotated[str, AfterValidator(_check_key_prefix)] = "gtk"
-    """Prefix of every token: 1 to 16 lowercase letters, digits and single underscores, such as gtk or acme_sk. Prefixes of
-    GitHub, Stripe and Slack are rejected, because their leak scanners would report the tokens."""
+    """Prefix of every token: 1 to 16 lowercase letters, digits and single underscores, such as gtk
+    or acme_sk. Prefixes of GitHub, Stripe and Slack are rejected, because their leak scanners would
+    report the tokens."""
     key_environment: KeyEnvironment = KeyEnvironment.TEST
-    """Environment of the keys in this deployment: test or live. Keys from the other environment are denied."""
+    """Environment of the keys in this deployment: test or live. Keys from the other environment are
+    denied.
+    """
 
     database_url: str
-    """URL of PostgreSQL, with the user: postgresql://user@host:5432/name?sslmode=verify-full. Contains a password only with
-    GATEHOUSE_DATABASE_AUTH=url."""
+    """URL of PostgreSQL, with the user: postgresql://user@host:5432/name?sslmode=verify-full.
+    Contains a password only with GATEHOUSE_DATABASE_AUTH=url."""
     database_auth: DatabaseAuth = "iam"
-    """Authentication to PostgreSQL: iam signs a token with the task role (requires TLS), password uses
-    GATEHOUSE_DATABASE_PASSWORD, and url uses the password in the URL. password_or_iam uses the password and, if PostgreSQL
-    rejects it, a token. It is for migrations only: RDS rejects the password of a role that is a member of rds_iam."""
+    """Authentication to PostgreSQL: iam signs a token with the task role (requires TLS), password
+    uses GATEHOUSE_DATABASE_PASSWORD, and url uses the password in the URL. password_or_iam uses the
+    password and, if PostgreSQL rejects it, a token. It is for migrations only: RDS rejects the
+    password of a role that is a member of rds_iam."""
     database_password: SecretStr | None = None
-    """Password of the database owner, managed by RDS. Required with GATEHOUSE_DATABASE_AUTH=password and password_or_iam."""
+    """Password of the database owner, managed by RDS. Required with
+    GATEHOUSE_DATABASE_AUTH=password and password_or_iam.
+    """
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
-    """Maximum number of PostgreSQL connections per worker process. The total for all workers and tasks must be lower than the
-    max_connections setting of the server."""
+    """Maximum number of PostgreSQL connections per worker process. The total for all workers and
+    tasks must be lower than the max_connections setting of the server."""
 
     database_connect_timeout_s: Annotated[float, Field(ge=0.5, le=60)] = 5.0
     """Timeout for establishing a PostgreSQL connection, in seconds."""
     database_statement_timeout_s: Annotated[float, Field(ge=0.5, le=300)] = 15.0
-    """Timeout for SQL statements, in seconds. The change feed of the gateway uses a shorter timeout."""
+    """Timeout for SQL statements, in seconds. The change feed of the gateway uses a shorter
+    timeout.
+    """
     database_pool_timeout_s: Annotated[float, Field(ge=0.1, le=60)] = 5.0
     """Maximum time, in seconds, that a console request waits for a database connection."""
     slow_query_threshold_ms: Annotated[int, Field(ge=0, le=60_000)] = 500
-    """Minimum duration, in milliseconds, of the SQL statements that are logged as slow, without their values. 0 disables the
-    logging."""
+    """Minimum duration, in milliseconds, of the SQL statements that are logged as slow, without
+    their values. 0 disables the logging."""
 
     redis_url: str = ""
-    """URL of Redis or Valkey for rate limits: rediss://user@host:6379/0. If unset, each worker counts on its own."""
+    """URL of Redis or Valkey for rate limits: rediss://user@host:6379/0. If unset, each worker
+    counts on its own.
+    """
     redis_auth: Literal["iam", "url"] = "iam"
-    """Authentication to Redis: iam signs a token with the task role (requires rediss://), and url uses the password in the
-    URL."""
+    """Authentication to Redis: iam signs a token with the task role (requires rediss://), and url
+    uses the password in the URL."""
     redis_cluster: str = ""
     """ID of the ElastiCache replication group. Required with GATEHOUSE_REDIS_AUTH=iam."""
 
     gateway_url: str = ""
-    """Public URL of the gateway, such as https://gateway.example.com. Cores receive its host in X-Forwarded-Host."""
+    """Public URL of the gateway, such as https://gateway.example.com. Cores receive its host in
+    X-Forwarded-Host.
+    """
     console_url: str = ""
     """Public URL of the console. With https://, responses contain Strict-Transport-Security."""
 
     pepper: SecretStr | None = None
-    """HMAC secret under which tokens are stored and Core secrets are derived. JSON: {"current": 2, "generations": {"1":
-    "<base64, 32 bytes>", "2": "..."}}. Required by the gateway and the console."""
+    """HMAC secret under which tokens are stored and Core secrets are derived. JSON: {"current": 2,
+    "generations": {"1": "<base64, 32 bytes>", "2": "..."}}. Required by the gateway and the
+    console."""
     session_key: SecretStr | None = None
-    """HMAC secret for console sessions and page cursors, in the same format as GATEHOUSE_PEPPER. Required by the console."""
+    """HMAC secret for console sessions and page cursors, in the same format as GATEHOUSE_PEPPER.
+    Required by the console.
+    """
     bootstrap_token: SecretStr | None = None
     """First administrator credential for the console, with which the first keys are created."""
 
     core_networks: _Networks = ()
-    """Private networks in which Cores can register, as comma-separated CIDRs. Public IP addresses are always allowed. Empty by
-    default, to prevent key holders from making the gateway call internal services."""
+    """Private networks in which Cores can register, as comma-separated CIDRs. Public IP addresses
+    are always allowed. Empty by default, to prevent key holders from making the gateway call
+    internal services."""
     trusted_proxies: _Networks = ()
-    """Proxies whose X-Forwarded-For is trusted, as comma-separated CIDRs: the subnets of the load balancer. Empty by default,
-    because any client can send the header."""
+    """Proxies whose X-Forwarded-For is trusted, as comma-separated CIDRs: the subnets of the load
+    balancer. Empty by default, because any client can send the header."""
     core_lease_max_s: Annotated[int, Field(ge=5, le=3600)] = 300
-    """Maximum duration of a Core lease, in seconds. A failed Core stays registered until its lease expires."""
+    """Maximum duration of a Core lease, in seconds. A failed Core stays registered until its lease
+    expires.
+    """
 
     checkpoint_key: str = ""
-    """Key that signs checkpoints of the audit chain: ID, ARN or alias of an ECC_NIST_P256 KMS key, or file:/path of an
-    Ed25519 key in PEM. If unset, no checkpoints are created."""
+    """Key that signs checkpoints of the audit chain: ID, ARN or alias of an ECC_NIST_P256 KMS key,
+    or file:/path of an Ed25519 key in PEM. If unset, no checkpoints are created."""
     checkpoint_archive: Annotated[str, AfterValidator(_check_checkpoint_archive)] = ""
-    """Archive of checkpoints, outside the database: s3://bucket/prefix/ with Object Lock, or file:/path. Required with
-    GATEHOUSE_CHECKPOINT_KEY."""
+    """Archive of checkpoints, outside the database: s3://bucket/prefix/ with Object Lock, or
+    file:/path. Required with GATEHOUSE_CHECKPOINT_KEY."""
     checkpoint_interval_events: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Number of new audit events after which a checkpoint is created."""
     checkpoint_interval_s: Annotated[int, Field(ge=10, le=86_400)] = 600
-    """Age of the last checkpoint, in seconds, after which a new event triggers another checkpoint."""
+    """Age of the last checkpoint, in seconds, after which a new event triggers another
+    checkpoint.
+    """
 
     notification_topic: str = ""
-    """ARN of an SNS topic to which all notifications about keys, secrets and secret requests are published."""
+    """ARN of an SNS topic to which all notifications about keys, secrets and secret requests are
+    published.
+    """
     webhook_networks: _Networks = ()
-    """Private networks in which webhook endpoints are allowed, even without TLS, as comma-separated CIDRs. Public https://
-    URLs are always allowed."""
+    """Private networks in which webhook endpoints are allowed, even without TLS, as comma-separated
+    CIDRs. Public https:// URLs are always allowed."""
 
     legacy_files: Annotated[tuple[str, ...], BeforeValidator(_parse_legacy_files)] = ()
-    """Files api_keys.json and ngrok_urls.json that an older deployment still uses, as comma-separated
-    s3://bucket/key. When an imported key is purged, the key is also removed from these files."""
+    """Files api_keys.json and ngrok_urls.json that an older deployment still uses, as
+    comma-separated s3://bucket/key. When an imported key is purged, the key is also removed from
+    these files."""
 
     oidc_issuer: _Issuer = ""
-    """OpenID Connect issuer for the console (`iss`), such as https://login.example.com. If unset, OpenID Connect is disabled."""
+    """OpenID Connect issuer for the console (`iss`), such as https://login.example.com. If unset,
+    OpenID Connect is disabled.
+    """
     oidc_audience: str = ""
     """Audience of the JWTs (`aud`). Required with GATEHOUSE_OIDC_ISSUER."""
     oidc_jwks_url: _Issuer = ""
     """JWKS URL of the issuer. If unset, the URL is read from the discovery document."""
     oidc_claim: str = "groups"
-    """Claim that contains the roles, as a string or list. Dots select nested claims, as in realm_access.roles."""
+    """Claim that contains the roles, as a string or list. Dots select nested claims, as in
+    realm_access.roles.
+    """
     oidc_roles: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_parse_oidc_roles)] = ()
     """Comma-separated mapping of claim values to roles (owner, operator, issuer, auditor, service,
-    secrets:create, secrets:read, secrets:revoke): platform=owner,on-call=operator. Required with GATEHOUSE_OIDC_ISSUER."""
+    secrets:create, secrets:read, secrets:revoke): platform=owner,on-call=operator. Required with
+    GATEHOUSE_OIDC_ISSUER."""
     oidc_client_id: str = ""
-    """Client ID of the console at the issuer, for sign-in with the authorization code flow and PKCE. The redirect URI is the
-    public URL of the console followed by /sign-in/callback. Requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL. If unset,
-    users sign in to the web UI with a pasted credential or a sign-in link."""
+    """Client ID of the console at the issuer, for sign-in with the authorization code flow and
+    PKCE. The redirect URI is the public URL of the console followed by /sign-in/callback. Requires
+    GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL. If unset, users sign in to the web UI with a
+    pasted credential or a sign-in link."""
     oidc_client_secret: SecretStr | None = None
-    """Client secret of the console at the issuer. If unset, the console is a public client and uses only PKCE."""
-    oidc_scopes: Annotated[str, Field(pattern=r"^([\x21\x23-\x5b\x5d-\x7e]+ )*openid( [\x21\x23-\x5b\x5d-\x7e]+)*$")] = (
-        "openid profile"
-    )
-    """Scopes of the authorization request, separated by spaces. Must include openid. The ID token must contain the claim that
-    GATEHOUSE_OIDC_CLAIM names, for which some issuers require a scope such as groups."""
+    """Client secret of the console at the issuer. If unset, the console is a public client and uses
+    only PKCE.
+    """
+    oidc_scopes: Annotated[
+        str, Field(pattern=r"^([\x21\x23-\x5b\x5d-\x7e]+ )*openid( [\x21\x23-\x5b\x5d-\x7e]+)*$")
+    ] = "openid profile"
+    """Scopes of the authorization request, separated by spaces. Must include openid. The ID token
+    must contain the claim that GATEHOUSE_OIDC_CLAIM names, for which some issuers require a scope
+    such as groups."""
 
     session_idle_timeout_s: Annotated[int, Field(ge=60, le=43_200)] = 900
     """Idle timeout of browser sessions at the console, in seconds."""
@@ -295,33 +390,43 @@ class Settings(SharingSettings, ConnectionSettings):
     step_up_max_age_s: Annotated[int, Field(ge=30, le=3600)] = 300
     """Maximum age of the last authentication, in seconds, for actions such as a purge."""
     leak_action: Literal["notify", "disable", "revoke"] = "disable"
-    """Action on a key that is reported as leaked: notify, disable (can be reverted) or revoke (final). Each report also sends
-    the notification key.leaked."""
+    """Action on a key that is reported as leaked: notify, disable (can be reverted) or revoke
+    (final). Each report also sends the notification key.leaked."""
     leak_github_keys: str = ""
     """Pinned public keys of GitHub secret scanning, as JSON: {"<key identifier>": "<PEM>"}, from
-    api.github.com/meta/public_keys/secret_scanning. If unset, reports from GitHub are not accepted."""
+    api.github.com/meta/public_keys/secret_scanning. If unset, reports from GitHub are not
+    accepted."""
     leak_secret: SecretStr | None = None
-    """Secret of other leak reporters (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes. If unset, their
-    reports are not accepted."""
+    """Secret of other leak reporters (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes. If
+    unset, their reports are not accepted."""
 
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """Number of worker processes of a gateway, usually one per CPU. On macOS, one of them receives all connections."""
+    """Number of worker processes of a gateway, usually one per CPU. On macOS, one of them receives
+    all connections.
+    """
     features: Annotated[tuple[tuple[str, bool], ...], BeforeValidator(switched)] = Field(
         default=(),
-        description="Features to enable or disable, as comma-separated name=on or name=off, such as sessions=off. "
-        "All features are enabled by default: " + ", ".join(feature.name for feature in FEATURES) + ".",
+        description="Features to enable or disable, as comma-separated name=on or name=off, "
+        "such as sessions=off. "
+        "All features are enabled by default: "
+        + ", ".join(feature.name for feature in FEATURES)
+        + ".",
     )
     metrics_namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/#:-]{0,255}$")] = ""
-    """CloudWatch namespace for the usage metrics in the gateway's log (embedded metric format), such as Gatehouse/prod. If unset,
-    no usage metrics are written."""
+    """CloudWatch namespace for the usage metrics in the gateway's log (embedded metric format),
+    such as Gatehouse/prod. If unset, no usage metrics are written."""
     traces_endpoint: Annotated[str, AfterValidator(_check_traces_endpoint)] = ""
-    """URL of an OpenTelemetry collector that receives traces as OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces. If
-    unset, no traces are sent. Log lines and problem documents contain a trace ID in either case."""
+    """URL of an OpenTelemetry collector that receives traces as OTLP over HTTP, such as
+    http://127.0.0.1:4318/v1/traces. If unset, no traces are sent. Log lines and problem documents
+    contain a trace ID in either case."""
     traces_sample_percent: Annotated[float, Field(ge=0, le=100)] = 1.0
-    """Percentage of requests that are traced. The decision of a caller takes precedence: requests with a sampled `traceparent` or
-    `X-Amzn-Trace-Id` header are traced, up to a limit per worker, and requests that the caller does not sample are not traced."""
+    """Percentage of requests that are traced. The decision of a caller takes precedence: requests
+    with a sampled `traceparent` or `X-Amzn-Trace-Id` header are traced, up to a limit per worker,
+    and requests that the caller does not sample are not traced."""
     bind: str = "0.0.0.0"  # noqa: S104 - a container listens on all addresses; its security group restricts access
-    """IP address on which the services listen. Access to a container is restricted by its security group."""
+    """IP address on which the services listen. Access to a container is restricted by its security
+    group.
+    """
     gateway_port: Port = 8080
     """Port of the gateway service."""
     console_port: Port = 8081
@@ -330,91 +435,120 @@ class Settings(SharingSettings, ConnectionSettings):
     """Port of the sharing service."""
 
     max_staleness_ms: Annotated[int, Field(ge=1000, le=60_000)] = 3000
-    """Maximum age of the key state in a gateway, in milliseconds. A gateway with an older key state denies every key. This is
-    also the maximum time that a revocation waits for the gateways. A higher value tolerates longer database failovers."""
+    """Maximum age of the key state in a gateway, in milliseconds. A gateway with an older key state
+    denies every key. This is also the maximum time that a revocation waits for the gateways. A
+    higher value tolerates longer database failovers."""
     limit_timeout_ms: Annotated[int, Field(ge=5, le=5000)] = 250
-    """Timeout for Redis calls, in milliseconds. After a timeout, GATEHOUSE_LIMIT_ON_ERROR applies."""
+    """Timeout for Redis calls, in milliseconds. After a timeout, GATEHOUSE_LIMIT_ON_ERROR
+    applies.
+    """
     limit_on_error: OnError = "local"
-    """Handling of rate limits while Redis is unavailable or slow. local: each worker counts on its own, starting from the last
-    state that it received (n workers allow up to n times the limit). deny: requests that must be counted are denied."""
+    """Handling of rate limits while Redis is unavailable or slow. local: each worker counts on its
+    own, starting from the last state that it received (n workers allow up to n times the limit).
+    deny: requests that must be counted are denied."""
     default_limit: Annotated[RateLimit, BeforeValidator(_parse_limit)] = RateLimit(
         name="requests", quota=600, window_s=60, burst=600
     )
     """Rate limit for keys without their own rate limits, as requests/seconds, such as 600/60."""
     body_max_bytes: Annotated[int, Field(ge=1024, le=10_485_760)] = 65_536
-    """Maximum size of request bodies to the management API and the verify endpoints, in bytes. Bodies to Cores are streamed
-    without a limit."""
+    """Maximum size of request bodies to the management API and the verify endpoints, in bytes.
+    Bodies to Cores are streamed without a limit."""
     sharing_creates_per_minute: Annotated[int, Field(ge=1, le=10_000)] = SHARING_CREATES_PER_MINUTE
-    """Number of secrets that an owner can create per minute. The same limit applies separately to secret requests. Further
-    requests are rejected with status 429. A key and its rotations count as one owner."""
+    """Number of secrets that an owner can create per minute. The same limit applies separately to
+    secret requests. Further requests are rejected with status 429. A key and its rotations count as
+    one owner."""
     key_cache_size: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
     """Number of key records that a worker caches. The least recently used records are evicted."""
 
     key_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 128
-    """Maximum number of concurrent requests to Cores per key family (a key and its rotations) and worker. Further requests are
-    rejected with status 429. Limits the memory that slow clients use."""
+    """Maximum number of concurrent requests to Cores per key family (a key and its rotations)
+    and worker. Further requests are rejected with status 429. Limits the memory that slow
+    clients use."""
     core_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
-    """Maximum number of concurrent requests to an instance of a Core per worker, including open WebSockets. Further requests wait
-    in a queue."""
+    """Maximum number of concurrent requests to an instance of a Core per worker, including open
+    WebSockets. Further requests wait in a queue."""
     core_queue_max: Annotated[int, Field(ge=0, le=65_536)] = 256
-    """Maximum number of requests per worker that wait for an instance of a Core. Further requests are rejected
-    with status 503 and the code `core_overloaded`. 0 disables the queue."""
+    """Maximum number of requests per worker that wait for an instance of a Core. Further requests
+    are rejected with status 503 and the code `core_overloaded`. 0 disables the queue."""
     core_queue_timeout_s: Annotated[float, Field(ge=0.05, le=60)] = 1.0
-    """Maximum time, in seconds, that a request waits in the queue of a Core. After that, the request is rejected with status 503
-    and the code `core_overloaded`."""
+    """Maximum time, in seconds, that a request waits in the queue of a Core. After that, the
+    request is rejected with status 503 and the code `core_overloaded`."""
     core_cache_max_bytes: Annotated[int, Field(ge=0, le=1_073_741_824)] = 16_777_216
-    """Size of the response cache of a worker, in bytes. A cached response can have at most 1 MiB and at most a quarter of this
-    size. Every cached response is revalidated with the Core before it is used. 0 disables the cache."""
+    """Size of the response cache of a worker, in bytes. A cached response can have at most 1 MiB
+    and at most a quarter of this size. Every cached response is revalidated with the Core before it
+    is used. 0 disables the cache."""
 
     websockets_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
-    """Maximum number of open WebSockets per worker. Further handshakes are rejected with status 503."""
+    """Maximum number of open WebSockets per worker. Further handshakes are rejected with status
+    503.
+    """
     core_websockets_max: Annotated[int, Field(ge=1, le=65_536)] = 512
-    """Maximum number of open WebSockets per Core and worker. Further handshakes are rejected with status 503."""
+    """Maximum number of open WebSockets per Core and worker. Further handshakes are rejected with
+    status 503.
+    """
     websocket_message_max_bytes: Annotated[int, Field(ge=1024, le=67_108_864)] = 1_048_576
-    """Maximum size of a WebSocket message in bytes, in both directions. A WebSocket with a larger message is closed with code
-    1009."""
+    """Maximum size of a WebSocket message in bytes, in both directions. A WebSocket with a larger
+    message is closed with code 1009."""
     websocket_idle_timeout_s: Annotated[int, Field(ge=1, le=4000)] = 110
-    """Time in seconds without data in either direction after which a WebSocket is closed with code 1001. Should be shorter than
-    the idle timeout of the load balancer, so that clients receive the code."""
+    """Time in seconds without data in either direction after which a WebSocket is closed with code
+    1001. Should be shorter than the idle timeout of the load balancer, so that clients receive the
+    code."""
 
     core_timeout_s: Annotated[float, Field(ge=1, le=600)] = 60.0
-    """Maximum time, in seconds, without data from a Core. After that, the gateway responds with status 504, or closes
-    the connection if the response has already begun."""
+    """Maximum time, in seconds, without data from a Core. After that, the gateway responds with
+    status 504, or closes the connection if the response has already begun."""
     core_health_interval_s: Annotated[float, Field(ge=0, le=300)] = 10.0
-    """Interval between two health checks of an instance of a Core, in seconds. The workers of all gateways share the checks. 0
-    disables the checks."""
+    """Interval between two health checks of an instance of a Core, in seconds. The workers of all
+    gateways share the checks. 0 disables the checks."""
     core_health_failures: Annotated[int, Field(ge=1, le=100)] = 3
-    """Number of consecutive health checks that fail before an instance of a Core is unhealthy. An unhealthy instance receives
-    requests only if no other instance is available."""
+    """Number of consecutive health checks that fail before an instance of a Core is unhealthy. An
+    unhealthy instance receives requests only if no other instance is available."""
     core_health_successes: Annotated[int, Field(ge=1, le=100)] = 2
-    """Number of consecutive health checks that succeed before an unhealthy instance of a Core is healthy again."""
+    """Number of consecutive health checks that succeed before an unhealthy instance of a Core is
+    healthy again.
+    """
     circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
-    """Number of consecutive connection errors or timeouts after which a worker opens the circuit breaker of an instance of a
-    Core. While the circuit breaker is open, the instance receives no requests. If the circuit breakers of all instances are open,
-    requests are rejected with status 503 and the code `core_circuit_open`. 0 disables the circuit breaker."""
+    """Number of consecutive connection errors or timeouts after which a worker opens the circuit
+    breaker of an instance of a Core. While the circuit breaker is open, the instance receives no
+    requests. If the circuit breakers of all instances are open, requests are rejected with status
+    503 and the code `core_circuit_open`. 0 disables the circuit breaker."""
     circuit_breaker_reset_s: Annotated[float, Field(ge=0.5, le=300)] = 5.0
     """Time in seconds until an open circuit breaker allows a trial request."""
     retry_budget_percent: Annotated[int, Field(ge=0, le=100)] = 10
-    """Maximum percentage of requests to a Core that are retried after a failed connection. 0 disables retries."""
+    """Maximum percentage of requests to a Core that are retried after a failed connection. 0
+    disables retries.
+    """
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Settings:
         if self.database_auth in ("password", "password_or_iam") and self.database_password is None:
-            raise ValueError(f"GATEHOUSE_DATABASE_AUTH={self.database_auth} requires GATEHOUSE_DATABASE_PASSWORD")
+            raise ValueError(
+                f"GATEHOUSE_DATABASE_AUTH={self.database_auth} requires GATEHOUSE_DATABASE_PASSWORD"
+            )
         if self.redis_url and self.redis_auth == "iam" and not self.redis_cluster:
             raise ValueError("GATEHOUSE_REDIS_AUTH=iam requires GATEHOUSE_REDIS_CLUSTER")
         if bool(self.checkpoint_key) != bool(self.checkpoint_archive):
-            raise ValueError("GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_ARCHIVE must be set together")
+            raise ValueError(
+                "GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_ARCHIVE must be set together"
+            )
         if self.oidc_issuer and not (self.oidc_audience and self.oidc_roles):
-            raise ValueError("GATEHOUSE_OIDC_ISSUER requires GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES")
+            raise ValueError(
+                "GATEHOUSE_OIDC_ISSUER requires GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES"
+            )
         if self.oidc_client_id and not (self.oidc_issuer and self.console_url):
-            raise ValueError("GATEHOUSE_OIDC_CLIENT_ID requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL")
+            raise ValueError(
+                "GATEHOUSE_OIDC_CLIENT_ID requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL"
+            )
         if self.oidc_client_secret is not None and not self.oidc_client_id:
             raise ValueError("GATEHOUSE_OIDC_CLIENT_SECRET requires GATEHOUSE_OIDC_CLIENT_ID")
         if self.session_idle_timeout_s > self.session_max_age_s:
-            raise ValueError("GATEHOUSE_SESSION_IDLE_TIMEOUT_S must not exceed GATEHOUSE_SESSION_MAX_AGE_S")
+            raise ValueError(
+                "GATEHOUSE_SESSION_IDLE_TIMEOUT_S must not exceed GATEHOUSE_SESSION_MAX_AGE_S"
+            )
         if bool(self.secrets_bucket) != bool(self.secrets_key):
-            raise ValueError("GATEHOUSE_SECRETS_BUCKET and GATEHOUSE_SECRETS_KEY must be set together")
+            raise ValueError(
+                "GATEHOUSE_SECRETS_BUCKET and GATEHOUSE_SECRETS_KEY must be set together"
+            )
         return self
 
 
@@ -422,13 +556,15 @@ _Kind = TypeVar("_Kind", bound=SharingSettings)
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """Reads the `GATEHOUSE_*` variables. Empty values count as unset. Raises SettingsError, which lists all invalid variables but
-    no values."""
+    """Reads the `GATEHOUSE_*` variables. Empty values count as unset. Raises SettingsError, which
+    lists all invalid variables but no values."""
     return _read(Settings, environ)
 
 
 def load_sharing(environ: Mapping[str, str] | None = None) -> SharingSettings:
-    """Reads the settings of the sharing service as a Lambda function. Variables of other services are rejected."""
+    """Reads the settings of the sharing service as a Lambda function. Variables of other services
+    are rejected.
+    """
     return _read(SharingSettings, environ)
 
 

@@ -12,12 +12,17 @@ from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import Settings, SharingSettings
 from gatehouse.platform.tracing.tracer import Tracer
 
-#: Set by Lambda if the function has X-Ray tracing (Lambda Developer Guide, "Using Lambda environment variables").
+#: Set by Lambda if the function has X-Ray tracing (Lambda Developer Guide, "Using Lambda
+#: environment variables").
 DAEMON_VARIABLE = "AWS_XRAY_DAEMON_ADDRESS"
 
 
-async def start_tracing(settings: SharingSettings, observer: Observer, stack: AsyncExitStack) -> None:
-    """Starts the export of traces if the settings enable tracing. The exit stack exports the last spans."""
+async def start_tracing(
+    settings: SharingSettings, observer: Observer, stack: AsyncExitStack
+) -> None:
+    """Starts the export of traces if the settings enable tracing. The exit stack exports the last
+    spans.
+    """
     if isinstance(settings, Settings) and settings.traces_endpoint:
         from gatehouse.platform.tracing.export import SpanQueue, collector_exporter
 
@@ -33,11 +38,13 @@ async def start_tracing(settings: SharingSettings, observer: Observer, stack: As
 
 
 def start_function_tracing(observer: Observer) -> None:
-    """Starts the export of traces of a Lambda function if the function has X-Ray tracing. Lambda decides which requests are
-    sampled."""
+    """Starts the export of traces of a Lambda function if the function has X-Ray tracing. Lambda
+    decides which requests are sampled."""
     address = os.environ.get(DAEMON_VARIABLE, "")
     if address:
         from gatehouse.platform.tracing.export import DaemonExporter, ImmediateExport
 
-        export = ImmediateExport(DaemonExporter(address), service=observer.service, environment=observer.environment)
+        export = ImmediateExport(
+            DaemonExporter(address), service=observer.service, environment=observer.environment
+        )
         observer.tracer = Tracer(export.add)

@@ -1,4 +1,6 @@
-"""`RESOURCE_TYPES` contains the emulated resource types, keyed by type token. Each module defines a group of AWS services."""
+"""`RESOURCE_TYPES` contains the emulated resource types, keyed by type token. Each module defines a
+group of AWS services.
+"""
 
 import pkgutil
 from importlib import import_module
@@ -6,4 +8,6 @@ from importlib import import_module
 from sandbox.emulator.resource_type import ResourceType
 
 _MODULES = [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
-RESOURCE_TYPES: dict[str, ResourceType] = {token: row for module in _MODULES for token, row in module.RESOURCE_TYPES.items()}
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    token: row for module in _MODULES for token, row in module.RESOURCE_TYPES.items()
+}

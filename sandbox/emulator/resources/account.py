@@ -1,4 +1,6 @@
-"""Account-wide services: CloudTrail, GuardDuty, Security Hub, Config, Access Analyzer, IAM and EC2 settings, and Budgets."""
+"""Account-wide services: CloudTrail, GuardDuty, Security Hub, Config, Access Analyzer, IAM and EC2
+settings, and Budgets.
+"""
 
 import json
 from typing import Any
@@ -8,7 +10,13 @@ from gatehouse_policies.program.types import ACCOUNT
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
 from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType
 
-_FEATURES = ("S3_DATA_EVENTS", "EKS_AUDIT_LOGS", "EBS_MALWARE_PROTECTION", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS")
+_FEATURES = (
+    "S3_DATA_EVENTS",
+    "EKS_AUDIT_LOGS",
+    "EBS_MALWARE_PROTECTION",
+    "RDS_LOGIN_EVENTS",
+    "LAMBDA_NETWORK_LOGS",
+)
 _COST_EXPRESSION = {"dimension": "Dimensions", "ands": "And"}
 _NO_ANOMALIES = "moto's Cost Explorer has no anomaly detection"
 
@@ -18,9 +26,13 @@ def _enable_feature(request: CreateRequest) -> Created:
     detector, name = request.take("detectorId"), request.take("name")
     current = request.call("guardduty.get_detector", DetectorId=detector)["Features"]
     others = [
-        {"Name": item["Name"], "Status": item["Status"]} for item in current if item["Name"] in _FEATURES and item["Name"] != name
+        {"Name": item["Name"], "Status": item["Status"]}
+        for item in current
+        if item["Name"] in _FEATURES and item["Name"] != name
     ]
-    feature = request.part("guardduty.update_detector", "Features", [{"name": name, "status": request.take("status")}])
+    feature = request.part(
+        "guardduty.update_detector", "Features", [{"name": name, "status": request.take("status")}]
+    )
     request.call("guardduty.update_detector", DetectorId=detector, Features=[*others, *feature])
     return f"{detector}/{name}", {}
 
@@ -33,7 +45,11 @@ def _update_hub(request: CreateRequest, _hub: dict[str, Any]) -> None:
 
 def _start_recorder(request: CreateRequest) -> Created:
     name = request.take("name")
-    operation = "start_configuration_recorder" if request.take("isEnabled") else "stop_configuration_recorder"
+    operation = (
+        "start_configuration_recorder"
+        if request.take("isEnabled")
+        else "stop_configuration_recorder"
+    )
     request.call(f"config.{operation}", ConfigurationRecorderName=name)
     return name, {}
 
@@ -59,7 +75,11 @@ def _configure_trail(request: CreateRequest, trail: dict[str, Any]) -> None:
 
 def _update_trail(request: ChangeRequest) -> None:
     """Change the trail. Its selectors and logging have calls of their own."""
-    request.call("cloudtrail.update_trail", request.parameters("cloudtrail.update_trail"), Name=request.old.id)
+    request.call(
+        "cloudtrail.update_trail",
+        request.parameters("cloudtrail.update_trail"),
+        Name=request.old.id,
+    )
     if "enableLogging" in request.unused_changes and request.peek("enableLogging") is False:
         request.call("cloudtrail.stop_logging", Name=request.old.id)
     _configure_trail(request, {"TrailARN": request.old.id})
@@ -70,7 +90,9 @@ def _update_budget(request: ChangeRequest) -> None:
     limit = {"Amount": str(request.take("limitAmount")), "Unit": request.take("limitUnit")}
     account = request.take("accountId") or ACCOUNT
     prepared = {"AccountId": account, "NewBudget": {"BudgetLimit": limit}}
-    parameters = request.parameters("budgets.update_budget", body="NewBudget", nested=_COST_EXPRESSION, prepared=prepared)
+    parameters = request.parameters(
+        "budgets.update_budget", body="NewBudget", nested=_COST_EXPRESSION, prepared=prepared
+    )
     request.call("budgets.update_budget", parameters)
 
 
@@ -80,15 +102,24 @@ def _limit_and_notifications(request: CreateRequest) -> dict[str, Any]:
     return {
         "AccountId": request.take("accountId"),
         "Budget": {"BudgetLimit": limit},
-        "NotificationsWithSubscribers": [_notification(request, row) for row in request.take("notifications")],
+        "NotificationsWithSubscribers": [
+            _notification(request, row) for row in request.take("notifications")
+        ],
         "ResourceTags": request.tag_list(),
     }
 
 
 def _notification(request: CreateRequest, notification: dict[str, Any]) -> dict[str, Any]:
     rest = dict(notification)
-    addresses = {"SNS": rest.pop("subscriberSnsTopicArns", ()), "EMAIL": rest.pop("subscriberEmailAddresses", ())}
-    subscribers = [{"SubscriptionType": kind, "Address": item} for kind, items in addresses.items() for item in items]
+    addresses = {
+        "SNS": rest.pop("subscriberSnsTopicArns", ()),
+        "EMAIL": rest.pop("subscriberEmailAddresses", ()),
+    }
+    subscribers = [
+        {"SubscriptionType": kind, "Address": item}
+        for kind, items in addresses.items()
+        for item in items
+    ]
     body = request.part("budgets.create_budget", "NotificationsWithSubscribers.Notification", rest)
     return {"Notification": body, "Subscribers": subscribers}
 
@@ -97,9 +128,14 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:guardduty/detector:Detector": ResourceType(
         call="guardduty.create_detector",
         id="{DetectorId}",
-        outputs={"arn": "arn:aws:guardduty:{region}:{account}:detector/{DetectorId}", "accountId": "{account}"},
+        outputs={
+            "arn": "arn:aws:guardduty:{region}:{account}:detector/{DetectorId}",
+            "accountId": "{account}",
+        },
     ),
-    "aws:guardduty/detectorFeature:DetectorFeature": ResourceType(create=_enable_feature, update=AGAIN, delete=KEPT),
+    "aws:guardduty/detectorFeature:DetectorFeature": ResourceType(
+        create=_enable_feature, update=AGAIN, delete=KEPT
+    ),
     # moto's Security Hub does not store autoEnableControls and controlFindingGenerator.
     "aws:securityhub/account:Account": ResourceType(
         call="securityhub.enable_security_hub",
@@ -113,7 +149,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:cfg/deliveryChannel:DeliveryChannel": ResourceType(
         call="config.put_delivery_channel", id="{name}", body="DeliveryChannel"
     ),
-    "aws:cfg/recorderStatus:RecorderStatus": ResourceType(create=_start_recorder, update=AGAIN, delete=_stop_recorder),
+    "aws:cfg/recorderStatus:RecorderStatus": ResourceType(
+        create=_start_recorder, update=AGAIN, delete=_stop_recorder
+    ),
     "aws:accessanalyzer/analyzer:Analyzer": ResourceType(
         call="accessanalyzer.create_analyzer",
         id="{analyzerName}",
@@ -156,7 +194,11 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         call="ce.create_anomaly_monitor",
         id="arn:aws:ce::{account}:anomalymonitor/{name}",
         body="AnomalyMonitor",
-        prepare=lambda request: {"AnomalyMonitor": {"MonitorSpecification": json.loads(request.take("monitorSpecification"))}},
+        prepare=lambda request: {
+            "AnomalyMonitor": {
+                "MonitorSpecification": json.loads(request.take("monitorSpecification"))
+            }
+        },
         outputs={"arn": "{id}"},
         modelled=_NO_ANOMALIES,
     ),

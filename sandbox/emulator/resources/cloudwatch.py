@@ -9,7 +9,11 @@ from sandbox.emulator.resource_type import AGAIN, ResourceType
 
 def _set_retention(request: CreateRequest, _response: dict[str, Any]) -> None:
     if days := request.take("retentionInDays"):
-        request.call("logs.put_retention_policy", logGroupName=request.peek("name"), retentionInDays=int(days))
+        request.call(
+            "logs.put_retention_policy",
+            logGroupName=request.peek("name"),
+            retentionInDays=int(days),
+        )
 
 
 def _update_log_group(request: ChangeRequest) -> None:
@@ -23,7 +27,9 @@ def _update_log_group(request: ChangeRequest) -> None:
 
 
 def _metrics(request: CreateRequest) -> dict[str, Any]:
-    """Convert the dimensions to a list, and nest the metric of a query in MetricStat, as the API requires."""
+    """Convert the dimensions to a list, and nest the metric of a query in MetricStat, as the API
+    requires.
+    """
     dimensions, queries = request.take("dimensions"), request.take("metricQueries")
     return {
         **({"Dimensions": _dimensions(dimensions)} if dimensions else {}),
@@ -41,8 +47,13 @@ def _query(request: CreateRequest, query: dict[str, Any]) -> dict[str, Any]:
     body: dict[str, Any] = request.part("cloudwatch.put_metric_alarm", "Metrics", [rest])[0]
     if metric:
         statistic = {name: metric[name] for name in ("period", "stat", "unit") if name in metric}
-        body["MetricStat"] = request.part("cloudwatch.put_metric_alarm", "Metrics.MetricStat", statistic)
-        body["MetricStat"]["Metric"] = {"MetricName": metric["metricName"], "Namespace": metric["namespace"]}
+        body["MetricStat"] = request.part(
+            "cloudwatch.put_metric_alarm", "Metrics.MetricStat", statistic
+        )
+        body["MetricStat"]["Metric"] = {
+            "MetricName": metric["metricName"],
+            "Namespace": metric["namespace"],
+        }
         if metric.get("dimensions"):
             body["MetricStat"]["Metric"]["Dimensions"] = _dimensions(metric["dimensions"])
     return body
@@ -52,7 +63,10 @@ def _validate_pattern(request: CreateRequest) -> dict[str, Any]:
     """Reject a pattern that is not a JSON object whose leaves are lists, as AWS does."""
     pattern = request.peek("eventPattern")
     if pattern is not None and not _is_pattern(json.loads(pattern)):
-        raise request.error("property eventPattern is not a valid event pattern: each leaf must be a list of values.")
+        raise request.error(
+            "property eventPattern is not a valid event pattern: each leaf must be a list of "
+            "values."
+        )
     return {}
 
 
@@ -65,9 +79,13 @@ def _is_pattern(value: Any) -> bool:
 def _put_target(request: CreateRequest) -> Created:
     rule, arn, identity = request.take("rule"), request.take("arn"), request.take("targetId")
     payload = {"Input": text} if (text := request.take("input")) else {}
-    response = request.call("events.put_targets", Rule=rule, Targets=[{"Id": identity, "Arn": arn, **payload}])
+    response = request.call(
+        "events.put_targets", Rule=rule, Targets=[{"Id": identity, "Arn": arn, **payload}]
+    )
     if response["FailedEntryCount"]:
-        raise request.error(f"AWS (emulated) rejects put_targets: {response['FailedEntries'][0]['ErrorMessage']}")
+        raise request.error(
+            f"AWS (emulated) rejects put_targets: {response['FailedEntries'][0]['ErrorMessage']}"
+        )
     return f"{rule}-{identity}", {}
 
 
@@ -84,7 +102,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         update=_update_log_group,
         outputs={"arn": "arn:aws:logs:{region}:{account}:log-group:{name}"},
     ),
-    "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": ResourceType(call="logs.put_resource_policy", id="{policyName}"),
+    "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": ResourceType(
+        call="logs.put_resource_policy", id="{policyName}"
+    ),
     "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy": ResourceType(
         call="logs.put_data_protection_policy",
         id="{logGroupName}",
@@ -115,6 +135,10 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         delete="cloudwatch.delete_dashboards",
         outputs={"dashboardArn": "arn:aws:cloudwatch::{account}:dashboard/{dashboardName}"},
     ),
-    "aws:cloudwatch/eventRule:EventRule": ResourceType(call="events.put_rule", id="{name}", prepare=_validate_pattern),
-    "aws:cloudwatch/eventTarget:EventTarget": ResourceType(create=_put_target, update=AGAIN, delete=_remove_target),
+    "aws:cloudwatch/eventRule:EventRule": ResourceType(
+        call="events.put_rule", id="{name}", prepare=_validate_pattern
+    ),
+    "aws:cloudwatch/eventTarget:EventTarget": ResourceType(
+        create=_put_target, update=AGAIN, delete=_remove_target
+    ),
 }

@@ -16,12 +16,20 @@ _DEPLOYMENT = {
 
 
 def _service_parameters(request: CreateRequest) -> dict[str, Any]:
-    """Build deploymentConfiguration and awsvpcConfiguration from the flat inputs of the provider."""
+    """Build deploymentConfiguration and awsvpcConfiguration from the flat inputs of the
+    provider.
+    """
     values: dict[str, Any] = {}
     if network := request.take("networkConfiguration"):
         public = "ENABLED" if network.get("assignPublicIp") else "DISABLED"
-        values["networkConfiguration"] = {"awsvpcConfiguration": {**network, "assignPublicIp": public}}
-    deployment = {member: request.peek(name) for name, member in _DEPLOYMENT.items() if request.take(name) is not None}
+        values["networkConfiguration"] = {
+            "awsvpcConfiguration": {**network, "assignPublicIp": public}
+        }
+    deployment = {
+        member: request.peek(name)
+        for name, member in _DEPLOYMENT.items()
+        if request.take(name) is not None
+    }
     if deployment := {**(request.take("deploymentConfiguration") or {}), **deployment}:
         values["deploymentConfiguration"] = deployment
     return {name: request.part("ecs.create_service", name, value) for name, value in values.items()}
@@ -44,12 +52,18 @@ def _update_repository(request: ChangeRequest) -> None:
         ("ecr.put_image_tag_mutability", "imageTagMutability"),
     ):
         if name in request.unused_changes and (value := request.take(name)) is not None:
-            request.call(call, {name: request.part(call, name, value)}, repositoryName=request.old.id)
+            request.call(
+                call, {name: request.part(call, name, value)}, repositoryName=request.old.id
+            )
 
 
 def _delete_repository(request: ChangeRequest) -> None:
     inputs = request.old.registration.inputs
-    request.call("ecr.delete_repository", repositoryName=request.old.id, force=bool(inputs.get("forceDelete")))
+    request.call(
+        "ecr.delete_repository",
+        repositoryName=request.old.id,
+        force=bool(inputs.get("forceDelete")),
+    )
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
@@ -65,7 +79,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         call="ecs.register_task_definition",
         id="{family}",
         # The provider takes the container definitions as JSON text.
-        prepare=lambda request: {"containerDefinitions": json.loads(request.take("containerDefinitions"))},
+        prepare=lambda request: {
+            "containerDefinitions": json.loads(request.take("containerDefinitions"))
+        },
         delete=_deregister_task,
     ),
     "aws:ecs/service:Service": ResourceType(
@@ -73,14 +89,22 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{serviceArn}",
         names={"capacityProviderStrategies": "capacityProviderStrategy"},
         prepare=_service_parameters,
-        finish=lambda request, service: moto_patches.set_ecs_service(request, service["serviceArn"]),
+        finish=lambda request, service: moto_patches.set_ecs_service(
+            request, service["serviceArn"]
+        ),
         delete=_delete_service,
     ),
-    "aws:appautoscaling/target:Target": ResourceType(call="application-autoscaling.register_scalable_target", id="{resourceId}"),
-    "aws:appautoscaling/scheduledAction:ScheduledAction": ResourceType(
-        call="application-autoscaling.put_scheduled_action", id="{name}", names={"name": "ScheduledActionName"}
+    "aws:appautoscaling/target:Target": ResourceType(
+        call="application-autoscaling.register_scalable_target", id="{resourceId}"
     ),
-    "aws:appautoscaling/policy:Policy": ResourceType(call="application-autoscaling.put_scaling_policy", id="{name}"),
+    "aws:appautoscaling/scheduledAction:ScheduledAction": ResourceType(
+        call="application-autoscaling.put_scheduled_action",
+        id="{name}",
+        names={"name": "ScheduledActionName"},
+    ),
+    "aws:appautoscaling/policy:Policy": ResourceType(
+        call="application-autoscaling.put_scaling_policy", id="{name}"
+    ),
     "aws:ecr/repository:Repository": ResourceType(
         call="ecr.create_repository",
         id="{repositoryName}",

@@ -30,7 +30,11 @@ def _describe_instance(request: CreateRequest, instance: dict[str, Any]) -> dict
         "endpoint": f"{endpoint['Address']}:{endpoint['Port']}",
         "port": endpoint["Port"],
         "masterUserSecrets": [
-            {"secretArn": secret["SecretArn"], "secretStatus": secret["SecretStatus"], "kmsKeyId": secret["KmsKeyId"]}
+            {
+                "secretArn": secret["SecretArn"],
+                "secretStatus": secret["SecretStatus"],
+                "kmsKeyId": secret["KmsKeyId"],
+            }
         ]
         if secret
         else [],
@@ -43,17 +47,24 @@ def _describe_primary(request: CreateRequest, instance: dict[str, Any]) -> dict[
 
 
 def _restore(request: CreateRequest) -> dict[str, Any]:
-    """Create the database of a restore, because moto has no replicated automated backups. The name and the owner are those of the
-    source, also if its region is lost. The data is restored separately into the local PostgreSQL server."""
+    """Create the database of a restore, because moto has no replicated automated backups. The name
+    and the owner are those of the source, also if its region is lost. The data is restored
+    separately into the local PostgreSQL server."""
     point = request.take("restoreToPointInTime")
     names = {"sourceDbInstanceAutomatedBackupsArn": "SourceDBInstanceAutomatedBackupsArn"}
     operation = "rds.restore_db_instance_to_point_in_time"
     request.check(
-        operation, {"TargetDBInstanceIdentifier": request.peek("identifier"), **request.part(operation, "", point, names)}
+        operation,
+        {
+            "TargetDBInstanceIdentifier": request.peek("identifier"),
+            **request.part(operation, "", point, names),
+        },
     )
     source = moto_patches.replicated_database(str(point["sourceDbInstanceAutomatedBackupsArn"]))
     if source is None:
-        raise request.error("property restoreToPointInTime: no replication in this emulator has this ARN.")
+        raise request.error(
+            "property restoreToPointInTime: no replication in this emulator has this ARN."
+        )
     return source
 
 
@@ -63,7 +74,10 @@ def _created_from(request: CreateRequest) -> ResourceType | None:
 
 def _replicate_backups(request: CreateRequest) -> Created:
     """Require the source, which is in another region, and return the ARN of the backups."""
-    call, source = "rds.start_db_instance_automated_backups_replication", str(request.peek("sourceDbInstanceArn"))
+    call, source = (
+        "rds.start_db_instance_automated_backups_replication",
+        str(request.peek("sourceDbInstanceArn")),
+    )
     parameters = request.parameters(call, names={"retentionPeriod": "BackupRetentionPeriod"})
     request.check(call, parameters)
     region, identifier = source.split(":")[3], source.rpartition(":")[2]
@@ -76,15 +90,29 @@ def _modify_instance(request: ChangeRequest) -> dict[str, Any]:
     identifier = request.old.outputs["identifier"]
     changed = {name: request.peek(name) for name in request.unused_changes}
     call = "rds.modify_db_instance"
-    names = {**_INSTANCE_NAMES, "enabledCloudwatchLogsExports": "", "performanceInsightsEnabled": "EnablePerformanceInsights"}
+    names = {
+        **_INSTANCE_NAMES,
+        "enabledCloudwatchLogsExports": "",
+        "performanceInsightsEnabled": "EnablePerformanceInsights",
+    }
     logs = "enabledCloudwatchLogsExports"
     more: dict[str, Any] = {}
     if logs in changed:
-        old, new = set(request.old.registration.inputs.get(logs) or []), set(request.take(logs) or [])
-        more = {"CloudwatchLogsExportConfiguration": {"EnableLogTypes": sorted(new - old), "DisableLogTypes": sorted(old - new)}}
+        old, new = (
+            set(request.old.registration.inputs.get(logs) or []),
+            set(request.take(logs) or []),
+        )
+        more = {
+            "CloudwatchLogsExportConfiguration": {
+                "EnableLogTypes": sorted(new - old),
+                "DisableLogTypes": sorted(old - new),
+            }
+        }
     others = set(request.registration.inputs) - set(changed)
     parameters = request.parameters(call, names=names, skip={*others, *PULUMI_ONLY})
-    request.call(call, {**parameters, **more}, DBInstanceIdentifier=identifier, ApplyImmediately=True)
+    request.call(
+        call, {**parameters, **more}, DBInstanceIdentifier=identifier, ApplyImmediately=True
+    )
     request.sent = {**request.scope, **parameters}
     moto_patches.set_database(request, identifier)
     return {}
@@ -92,15 +120,27 @@ def _modify_instance(request: ChangeRequest) -> dict[str, Any]:
 
 def _delete_instance(request: ChangeRequest) -> None:
     inputs = request.old.registration.inputs
-    final = {} if inputs.get("skipFinalSnapshot") else {"FinalDBSnapshotIdentifier": inputs.get("finalSnapshotIdentifier")}
-    parameters = {"SkipFinalSnapshot": not final, **{name: value for name, value in final.items() if value}}
-    request.call("rds.delete_db_instance", parameters, DBInstanceIdentifier=request.old.outputs["identifier"])
+    final = (
+        {}
+        if inputs.get("skipFinalSnapshot")
+        else {"FinalDBSnapshotIdentifier": inputs.get("finalSnapshotIdentifier")}
+    )
+    parameters = {
+        "SkipFinalSnapshot": not final,
+        **{name: value for name, value in final.items() if value},
+    }
+    request.call(
+        "rds.delete_db_instance", parameters, DBInstanceIdentifier=request.old.outputs["identifier"]
+    )
 
 
 def _update_table(request: ChangeRequest) -> None:
     """Change the table. The time to live and point-in-time recovery have calls of their own."""
     name, sent = request.old.id, {}
-    for key, member in (("deletionProtectionEnabled", "DeletionProtectionEnabled"), ("billingMode", "BillingMode")):
+    for key, member in (
+        ("deletionProtectionEnabled", "DeletionProtectionEnabled"),
+        ("billingMode", "BillingMode"),
+    ):
         if key in request.unused_changes and (value := request.take(key)) is not None:
             sent[member] = value
     if sent:
@@ -114,7 +154,11 @@ def _set_parameters(request: CreateRequest, group: dict[str, Any]) -> None:
     if parameters:
         names = {"name": "ParameterName", "value": "ParameterValue"}
         body = request.part("rds.modify_db_parameter_group", "Parameters", parameters, names)
-        request.call("rds.modify_db_parameter_group", DBParameterGroupName=group["DBParameterGroupName"], Parameters=body)
+        request.call(
+            "rds.modify_db_parameter_group",
+            DBParameterGroupName=group["DBParameterGroupName"],
+            Parameters=body,
+        )
 
 
 def _update_parameters(request: ChangeRequest) -> None:
@@ -123,7 +167,9 @@ def _update_parameters(request: ChangeRequest) -> None:
     new = {row["name"] for row in request.peek("parameters") or []}
     reset = [{"ParameterName": name, "ApplyMethod": "immediate"} for name in sorted(old - new)]
     if reset:
-        request.call("rds.reset_db_parameter_group", DBParameterGroupName=request.old.id, Parameters=reset)
+        request.call(
+            "rds.reset_db_parameter_group", DBParameterGroupName=request.old.id, Parameters=reset
+        )
     _set_parameters(request, {"DBParameterGroupName": request.old.id})
 
 
@@ -139,16 +185,25 @@ def _table_parameters(request: CreateRequest) -> dict[str, Any]:
         for index in request.take("globalSecondaryIndexes") or []
     ]
     return {
-        "AttributeDefinitions": request.part("dynamodb.create_table", "AttributeDefinitions", attributes, _TABLE_ATTRIBUTE),
+        "AttributeDefinitions": request.part(
+            "dynamodb.create_table", "AttributeDefinitions", attributes, _TABLE_ATTRIBUTE
+        ),
         "KeySchema": _key_schema(request.take("hashKey")),
         **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
-        "SSESpecification": {"Enabled": encryption["enabled"], "SSEType": "KMS", "KMSMasterKeyId": encryption["kmsKeyArn"]},
+        "SSESpecification": {
+            "Enabled": encryption["enabled"],
+            "SSEType": "KMS",
+            "KMSMasterKeyId": encryption["kmsKeyArn"],
+        },
     }
 
 
 def _key_schema(*attributes: str) -> list[dict[str, str]]:
     """A partition key and an optional sort key."""
-    return [{"AttributeName": name, "KeyType": kind} for name, kind in zip(attributes, ("HASH", "RANGE"), strict=False)]
+    return [
+        {"AttributeName": name, "KeyType": kind}
+        for name, kind in zip(attributes, ("HASH", "RANGE"), strict=False)
+    ]
 
 
 def _configure_table(request: CreateRequest, table: dict[str, Any]) -> None:
@@ -173,11 +228,18 @@ def _require_users(request: CreateRequest, _group: dict[str, Any]) -> None:
 
 def _validate_parameters(request: CreateRequest, _group: dict[str, Any]) -> None:
     names = {"name": "ParameterName", "value": "ParameterValue"}
-    request.part("elasticache.modify_cache_parameter_group", "ParameterNameValues", request.take("parameters") or [], names)
+    request.part(
+        "elasticache.modify_cache_parameter_group",
+        "ParameterNameValues",
+        request.take("parameters") or [],
+        names,
+    )
 
 
 def _delete_user(request: ChangeRequest) -> None:
-    """Delete the user and wait for it, as the provider does. moto completes a deletion when the resource is described."""
+    """Delete the user and wait for it, as the provider does. moto completes a deletion when the
+    resource is described.
+    """
     request.call("elasticache.delete_user", UserId=request.old.id)
     request.call("elasticache.describe_users", UserId=request.old.id)
 
@@ -188,7 +250,11 @@ def _delete_replication_group(request: ChangeRequest) -> None:
 
 
 RESTORED = ResourceType(
-    call="rds.create_db_instance", id="{DbiResourceId}", names=_INSTANCE_NAMES, prepare=_restore, finish=_describe_primary
+    call="rds.create_db_instance",
+    id="{DbiResourceId}",
+    names=_INSTANCE_NAMES,
+    prepare=_restore,
+    finish=_describe_primary,
 )
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
@@ -206,18 +272,25 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         modelled="moto has no StartDBInstanceAutomatedBackupsReplication",
     ),
     "aws:rds/subnetGroup:SubnetGroup": ResourceType(
-        call="rds.create_db_subnet_group", id="{DBSubnetGroupName}", outputs={"name": "{DBSubnetGroupName}"}
+        call="rds.create_db_subnet_group",
+        id="{DBSubnetGroupName}",
+        outputs={"name": "{DBSubnetGroupName}"},
     ),
     "aws:rds/parameterGroup:ParameterGroup": ResourceType(
-        call="rds.create_db_parameter_group", id="{DBParameterGroupName}", finish=_set_parameters, update=_update_parameters
+        call="rds.create_db_parameter_group",
+        id="{DBParameterGroupName}",
+        finish=_set_parameters,
+        update=_update_parameters,
     ),
     "aws:rds/proxy:Proxy": ResourceType(
         call="rds.create_db_proxy",
         id="{DBProxyName}",
-        # moto requires the list of secrets, which IAM authentication does not use, and does not store defaultAuthScheme.
+        # moto requires the list of secrets, which IAM authentication does not use, and does not
+        # store defaultAuthScheme.
         defaults={"auths": []},
     ),
-    # AWS creates the target group "default" with the proxy, so only its connection pool is configured.
+    # AWS creates the target group "default" with the proxy, so only its connection pool is
+    # configured.
     "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup": ResourceType(
         call="rds.modify_db_proxy_target_group",
         id="{dbProxyName}",
@@ -230,7 +303,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{dbProxyName}/{targetGroupName}/RDS_INSTANCE/{dbInstanceIdentifier}",
         outputs={"type": "RDS_INSTANCE", "rdsResourceId": "{dbInstanceIdentifier}"},
     ),
-    "aws:rds/eventSubscription:EventSubscription": ResourceType(call="rds.create_event_subscription", id="{CustSubscriptionId}"),
+    "aws:rds/eventSubscription:EventSubscription": ResourceType(
+        call="rds.create_event_subscription", id="{CustSubscriptionId}"
+    ),
     "aws:dynamodb/table:Table": ResourceType(
         call="dynamodb.create_table",
         id="{TableName}",
@@ -244,7 +319,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         delete=lambda request: moto_patches.delete_cache_subnet_group(request, request.old.id),
         outputs={"name": "{CacheSubnetGroupName}"},
     ),
-    "aws:elasticache/user:User": ResourceType(call="elasticache.create_user", id="{UserId}", delete=_delete_user),
+    "aws:elasticache/user:User": ResourceType(
+        call="elasticache.create_user", id="{UserId}", delete=_delete_user
+    ),
     "aws:elasticache/userGroup:UserGroup": ResourceType(
         call="elasticache.create_user_group",
         id="{userGroupId}",
@@ -259,8 +336,8 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         outputs={"arn": "arn:aws:elasticache:{region}:{account}:parametergroup:{name}"},
         modelled="moto has no CreateCacheParameterGroup",
     ),
-    # AWS returns engineVersion, parameterGroupName, securityGroupIds, subnetGroupName and maintenanceWindow with the member
-    # clusters, which moto does not create.
+    # AWS returns engineVersion, parameterGroupName, securityGroupIds, subnetGroupName and
+    # maintenanceWindow with the member clusters, which moto does not create.
     "aws:elasticache/replicationGroup:ReplicationGroup": ResourceType(
         call="elasticache.create_replication_group",
         id="{ReplicationGroupId}",

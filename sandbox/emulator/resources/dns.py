@@ -19,11 +19,17 @@ def _create_zone(request: CreateRequest) -> Created:
     tags = {"ResourceType": "hostedzone", "ResourceId": identity, "AddTags": request.tag_list()}
     request.call("route53.change_tags_for_resource", tags)
     servers = created["DelegationSet"]["NameServers"]
-    return identity, {"zoneId": identity, "nameServers": servers, "arn": f"arn:aws:route53:::hostedzone/{identity}"}
+    return identity, {
+        "zoneId": identity,
+        "nameServers": servers,
+        "arn": f"arn:aws:route53:::hostedzone/{identity}",
+    }
 
 
 def _put_record(request: CreateRequest) -> Created:
-    """Create or change a record. As with the provider, the creation of a record that exists fails without allowOverwrite."""
+    """Create or change a record. As with the provider, the creation of a record that exists fails
+    without allowOverwrite.
+    """
     zone, name, kind = request.take("zoneId"), request.take("name"), request.take("type")
     full = name.rstrip(".")
     record: dict[str, Any] = {"Name": full, "Type": kind}
@@ -31,10 +37,16 @@ def _put_record(request: CreateRequest) -> Created:
     if aliases:
         names = {"name": "DNSName", "zoneId": "HostedZoneId"}
         target = "ChangeBatch.Changes.ResourceRecordSet.AliasTarget"
-        record["AliasTarget"] = request.part("route53.change_resource_record_sets", target, aliases, names)
+        record["AliasTarget"] = request.part(
+            "route53.change_resource_record_sets", target, aliases, names
+        )
     else:
         record |= {"TTL": int(ttl), "ResourceRecords": [{"Value": value} for value in values]}
-    action = "UPSERT" if isinstance(request, ChangeRequest) or request.take("allowOverwrite") else "CREATE"
+    action = (
+        "UPSERT"
+        if isinstance(request, ChangeRequest) or request.take("allowOverwrite")
+        else "CREATE"
+    )
     batch = {"Changes": [{"Action": action, "ResourceRecordSet": record}]}
     request.call("route53.change_resource_record_sets", HostedZoneId=zone, ChangeBatch=batch)
     return f"{zone}_{full}_{kind}", {"fqdn": full}
@@ -46,8 +58,13 @@ def _create_namespace(request: CreateRequest) -> Created:
     prepared = {"CreatorRequestId": request.registration.urn[-64:]}
     operation = request.call(call, request.parameters(call, prepared=prepared))["OperationId"]
     done = request.call("servicediscovery.get_operation", OperationId=operation)["Operation"]
-    namespace = request.call("servicediscovery.get_namespace", Id=done["Targets"]["NAMESPACE"])["Namespace"]
-    outputs = {"arn": namespace["Arn"], "hostedZone": namespace["Properties"]["DnsProperties"]["HostedZoneId"]}
+    namespace = request.call("servicediscovery.get_namespace", Id=done["Targets"]["NAMESPACE"])[
+        "Namespace"
+    ]
+    outputs = {
+        "arn": namespace["Arn"],
+        "hostedZone": namespace["Properties"]["DnsProperties"]["HostedZoneId"],
+    }
     return namespace["Id"], outputs
 
 
@@ -58,7 +75,12 @@ def _update_zone(request: ChangeRequest) -> None:
     if "tagsAll" in request.changed:
         removed = sorted(set(request.old.outputs["tagsAll"]) - set(request.tags))
         tags = {"AddTags": request.tag_list(), **({"RemoveTagKeys": removed} if removed else {})}
-        request.call("route53.change_tags_for_resource", tags, ResourceType="hostedzone", ResourceId=request.old.id)
+        request.call(
+            "route53.change_tags_for_resource",
+            tags,
+            ResourceType="hostedzone",
+            ResourceId=request.old.id,
+        )
 
 
 def _delete_zone(request: ChangeRequest) -> None:
@@ -68,19 +90,35 @@ def _delete_zone(request: ChangeRequest) -> None:
 def _delete_record(request: ChangeRequest) -> None:
     inputs = request.old.registration.inputs
     zone, name, kind = inputs["zoneId"], f"{inputs['name'].rstrip('.')}.", inputs["type"]
-    rows = request.call("route53.list_resource_record_sets", HostedZoneId=zone)["ResourceRecordSets"]
-    changes = [{"Action": "DELETE", "ResourceRecordSet": row} for row in rows if (row["Name"], row["Type"]) == (name, kind)]
+    rows = request.call("route53.list_resource_record_sets", HostedZoneId=zone)[
+        "ResourceRecordSets"
+    ]
+    changes = [
+        {"Action": "DELETE", "ResourceRecordSet": row}
+        for row in rows
+        if (row["Name"], row["Type"]) == (name, kind)
+    ]
     if changes:
-        request.call("route53.change_resource_record_sets", HostedZoneId=zone, ChangeBatch={"Changes": changes})
+        request.call(
+            "route53.change_resource_record_sets",
+            HostedZoneId=zone,
+            ChangeBatch={"Changes": changes},
+        )
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:route53/zone:Zone": ResourceType(create=_create_zone, update=_update_zone, delete=_delete_zone),
-    "aws:route53/record:Record": ResourceType(create=_put_record, update=AGAIN, delete=_delete_record),
+    "aws:route53/zone:Zone": ResourceType(
+        create=_create_zone, update=_update_zone, delete=_delete_zone
+    ),
+    "aws:route53/record:Record": ResourceType(
+        create=_put_record, update=AGAIN, delete=_delete_record
+    ),
     "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": ResourceType(
         create=_create_namespace,
         delete=lambda request: request.call("servicediscovery.delete_namespace", Id=request.old.id),
         service="servicediscovery",
     ),
-    "aws:servicediscovery/service:Service": ResourceType(call="servicediscovery.create_service", id="{Id}"),
+    "aws:servicediscovery/service:Service": ResourceType(
+        call="servicediscovery.create_service", id="{Id}"
+    ),
 }

@@ -1,4 +1,6 @@
-"""IAM roles with their inline policies, managed policies and their attachments, and identity providers."""
+"""IAM roles with their inline policies, managed policies and their attachments, and identity
+providers.
+"""
 
 from sandbox.emulator.request import ChangeRequest
 from sandbox.emulator.resource_type import ResourceType
@@ -7,13 +9,24 @@ from sandbox.emulator.resource_type import ResourceType
 def _update_role(request: ChangeRequest) -> None:
     changed, name = request.unused_changes, request.old.id
     if "assumeRolePolicy" in changed:
-        request.call("iam.update_assume_role_policy", RoleName=name, PolicyDocument=request.take("assumeRolePolicy"))
+        request.call(
+            "iam.update_assume_role_policy",
+            RoleName=name,
+            PolicyDocument=request.take("assumeRolePolicy"),
+        )
     if {"description", "maxSessionDuration"} & changed:
         duration = int(request.take("maxSessionDuration") or 3600)
-        request.call("iam.update_role", RoleName=name, Description=request.take("description") or "", MaxSessionDuration=duration)
+        request.call(
+            "iam.update_role",
+            RoleName=name,
+            Description=request.take("description") or "",
+            MaxSessionDuration=duration,
+        )
     if "permissionsBoundary" in changed:
         if boundary := request.take("permissionsBoundary"):
-            request.call("iam.put_role_permissions_boundary", RoleName=name, PermissionsBoundary=boundary)
+            request.call(
+                "iam.put_role_permissions_boundary", RoleName=name, PermissionsBoundary=boundary
+            )
         else:
             request.call("iam.delete_role_permissions_boundary", RoleName=name)
 
@@ -24,12 +37,19 @@ def _old_versions(request: ChangeRequest) -> list[str]:
 
 
 def _update_policy(request: ChangeRequest) -> None:
-    """Create a new default version. A policy has at most five versions, so the others are deleted first."""
+    """Create a new default version. A policy has at most five versions, so the others are deleted
+    first.
+    """
     if "policy" in request.unused_changes:
         for version in _old_versions(request):
             request.call("iam.delete_policy_version", PolicyArn=request.old.id, VersionId=version)
         document = request.take("policy")
-        request.call("iam.create_policy_version", PolicyArn=request.old.id, PolicyDocument=document, SetAsDefault=True)
+        request.call(
+            "iam.create_policy_version",
+            PolicyArn=request.old.id,
+            PolicyDocument=document,
+            SetAsDefault=True,
+        )
 
 
 def _delete_policy(request: ChangeRequest) -> None:
@@ -47,7 +67,10 @@ def _update_identity_provider(request: ChangeRequest) -> None:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:iam/role:Role": ResourceType(
-        call="iam.create_role", id="{RoleName}", update=_update_role, outputs={"name": "{RoleName}", "uniqueId": "{RoleId}"}
+        call="iam.create_role",
+        id="{RoleName}",
+        update=_update_role,
+        outputs={"name": "{RoleName}", "uniqueId": "{RoleId}"},
     ),
     "aws:iam/rolePolicy:RolePolicy": ResourceType(call="iam.put_role_policy", id="{role}:{name}"),
     "aws:iam/policy:Policy": ResourceType(
@@ -58,7 +81,11 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         outputs={"name": "{PolicyName}"},
     ),
     "aws:iam/openIdConnectProvider:OpenIdConnectProvider": ResourceType(
-        call="iam.create_open_id_connect_provider", id="{OpenIDConnectProviderArn}", update=_update_identity_provider
+        call="iam.create_open_id_connect_provider",
+        id="{OpenIDConnectProviderArn}",
+        update=_update_identity_provider,
     ),
-    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ResourceType(call="iam.attach_role_policy", id="{role}/{policyArn}"),
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ResourceType(
+        call="iam.attach_role_policy", id="{role}/{policyArn}"
+    ),
 }

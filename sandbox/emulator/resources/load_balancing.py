@@ -35,25 +35,43 @@ _ACTION = {
 }
 
 
-def _set_load_balancer_attributes(request: CreateRequest, balancer: dict[str, Any]) -> dict[str, Any]:
+def _set_load_balancer_attributes(
+    request: CreateRequest, balancer: dict[str, Any]
+) -> dict[str, Any]:
     attributes = request.attributes(_LOAD_BALANCER_ATTRIBUTES)
-    for name, prefix in (("accessLogs", "access_logs.s3"), ("connectionLogs", "connection_logs.s3")):
-        attributes |= {f"{prefix}.{key}": text(value) for key, value in (request.take(name) or {}).items()}
+    for name, prefix in (
+        ("accessLogs", "access_logs.s3"),
+        ("connectionLogs", "connection_logs.s3"),
+    ):
+        attributes |= {
+            f"{prefix}.{key}": text(value) for key, value in (request.take(name) or {}).items()
+        }
     arn = balancer["LoadBalancerArn"]
     _put_attributes(request, "load_balancer", arn, attributes)
-    return {"arnSuffix": arn.partition(":loadbalancer/")[2], "zoneId": balancer["CanonicalHostedZoneId"]}
+    return {
+        "arnSuffix": arn.partition(":loadbalancer/")[2],
+        "zoneId": balancer["CanonicalHostedZoneId"],
+    }
 
 
 def _update_load_balancer(request: ChangeRequest) -> None:
     arn = request.old.id
     if "securityGroups" in request.unused_changes:
-        request.call("elbv2.set_security_groups", LoadBalancerArn=arn, SecurityGroups=request.take("securityGroups"))
+        request.call(
+            "elbv2.set_security_groups",
+            LoadBalancerArn=arn,
+            SecurityGroups=request.take("securityGroups"),
+        )
     if "subnets" in request.unused_changes:
         request.call("elbv2.set_subnets", LoadBalancerArn=arn, Subnets=request.take("subnets"))
-    _set_load_balancer_attributes(request, {"LoadBalancerArn": arn, "CanonicalHostedZoneId": request.old.outputs["zoneId"]})
+    _set_load_balancer_attributes(
+        request, {"LoadBalancerArn": arn, "CanonicalHostedZoneId": request.old.outputs["zoneId"]}
+    )
 
 
-def _put_attributes(request: CreateRequest, kind: str, arn: str, attributes: dict[str, str]) -> None:
+def _put_attributes(
+    request: CreateRequest, kind: str, arn: str, attributes: dict[str, str]
+) -> None:
     if attributes:
         rows = [{"Key": key, "Value": value} for key, value in attributes.items()]
         member = f"{kind.title().replace('_', '')}Arn"
@@ -79,8 +97,8 @@ def _certificate(request: CreateRequest) -> dict[str, Any]:
 
 
 def _set_listener_attributes(request: CreateRequest, listener: dict[str, Any]) -> None:
-    """Set the attributes of the listener. For example, the input `routingHttpResponseServerEnabled` becomes the attribute
-    `routing.http.response.server.enabled`."""
+    """Set the attributes of the listener. For example, the input `routingHttpResponseServerEnabled`
+    becomes the attribute `routing.http.response.server.enabled`."""
     attributes = {}
     for name in [name for name in request.registration.inputs if name.startswith("routingHttp")]:
         words = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower().removeprefix("routing_http_")
@@ -91,9 +109,13 @@ def _set_listener_attributes(request: CreateRequest, listener: dict[str, Any]) -
 
 
 def _conditions(request: CreateRequest) -> dict[str, Any]:
-    """Convert the conditions. For example, `hostHeader` becomes the field "host-header" with the structure HostHeaderConfig."""
+    """Convert the conditions. For example, `hostHeader` becomes the field "host-header" with the
+    structure HostHeaderConfig.
+    """
     conditions = []
-    for name, value in (pair for condition in request.take("conditions") for pair in condition.items()):
+    for name, value in (
+        pair for condition in request.take("conditions") for pair in condition.items()
+    ):
         singular = name.removesuffix("s")
         field_name = re.sub(r"(?=[A-Z])", "-", singular).lower()
         conditions.append({"field": field_name, f"{singular}Config": value})
@@ -105,7 +127,10 @@ def _validation_records(request: CreateRequest, arn: str) -> list[dict[str, str]
     return [
         {
             "domainName": option["DomainName"],
-            **{f"resourceRecord{member}": option["ResourceRecord"][member] for member in ("Name", "Type", "Value")},
+            **{
+                f"resourceRecord{member}": option["ResourceRecord"][member]
+                for member in ("Name", "Type", "Value")
+            },
         }
         for option in detail.get("DomainValidationOptions", [])
         if "ResourceRecord" in option
@@ -115,11 +140,14 @@ def _validation_records(request: CreateRequest, arn: str) -> list[dict[str, str]
 def _validate_certificate(request: CreateRequest) -> Created:
     """Issue the certificate if the program names all of its validation records."""
     arn = request.take("certificateArn")
-    required = {record["resourceRecordName"].rstrip(".") for record in _validation_records(request, arn)}
+    required = {
+        record["resourceRecordName"].rstrip(".") for record in _validation_records(request, arn)
+    }
     records = {name.rstrip(".") for name in request.take("validationRecordFqdns") or []}
     if records and not required <= records:
         raise request.error(
-            f"validationRecordFqdns lacks validation records for the certificate: {', '.join(sorted(required - records))}."
+            f"validationRecordFqdns lacks validation records for the certificate: "
+            f"{', '.join(sorted(required - records))}."
         )
     moto_patches.issue_certificate(request, arn)
     return arn, {}
@@ -146,7 +174,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         call="elbv2.create_load_balancer",
         id="{LoadBalancerArn}",
         names={"loadBalancerType": "Type"},
-        prepare=lambda request: {"Scheme": "internal" if request.take("internal") else "internet-facing"},
+        prepare=lambda request: {
+            "Scheme": "internal" if request.take("internal") else "internet-facing"
+        },
         finish=_set_load_balancer_attributes,
         update=_update_load_balancer,
     ),
@@ -170,13 +200,19 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:acm/certificate:Certificate": ResourceType(
         call="acm.request_certificate",
         id="{CertificateArn}",
-        finish=lambda request, row: {"domainValidationOptions": _validation_records(request, row["CertificateArn"])},
+        finish=lambda request, row: {
+            "domainValidationOptions": _validation_records(request, row["CertificateArn"])
+        },
     ),
-    "aws:acm/certificateValidation:CertificateValidation": ResourceType(create=_validate_certificate, update=AGAIN, delete=KEPT),
+    "aws:acm/certificateValidation:CertificateValidation": ResourceType(
+        create=_validate_certificate, update=AGAIN, delete=KEPT
+    ),
     "aws:wafv2/webAcl:WebAcl": ResourceType(
         call="wafv2.create_web_acl", id="{Id}", update=_update_web_acl, delete=_delete_web_acl
     ),
-    "aws:wafv2/webAclAssociation:WebAclAssociation": ResourceType(call="wafv2.associate_web_acl", id="{webAclArn},{resourceArn}"),
+    "aws:wafv2/webAclAssociation:WebAclAssociation": ResourceType(
+        call="wafv2.associate_web_acl", id="{webAclArn},{resourceArn}"
+    ),
     "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": ResourceType(
         call="wafv2.put_logging_configuration", id="{resourceArn}", body="LoggingConfiguration"
     ),

@@ -13,7 +13,12 @@ _QUEUE_ATTRIBUTES = {
 
 def _update_topic(request: ChangeRequest) -> None:
     for name, value in request.attributes(_TOPIC_ATTRIBUTES).items():
-        request.call("sns.set_topic_attributes", TopicArn=request.old.id, AttributeName=name, AttributeValue=value)
+        request.call(
+            "sns.set_topic_attributes",
+            TopicArn=request.old.id,
+            AttributeName=name,
+            AttributeValue=value,
+        )
 
 
 def _update_queue(request: ChangeRequest) -> None:
@@ -38,7 +43,10 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         call="sns.set_topic_attributes",
         id="{arn}",
         names={"arn": "TopicArn"},
-        prepare=lambda request: {"AttributeName": "Policy", "AttributeValue": request.take("policy")},
+        prepare=lambda request: {
+            "AttributeName": "Policy",
+            "AttributeValue": request.take("policy"),
+        },
         delete=KEPT,
         outputs={"owner": "{account}"},
     ),

@@ -16,7 +16,9 @@ _METHOD_SETTINGS = {
     "throttlingRateLimit": "throttling/rateLimit",
     "cachingEnabled": "caching/enabled",
 }
-"""Method settings, with their paths in a patch of the stage (API Gateway API reference, UpdateStage)."""
+"""Method settings, with their paths in a patch of the stage (API Gateway API reference,
+UpdateStage).
+"""
 
 
 def _code(request: CreateRequest) -> dict[str, Any]:
@@ -27,12 +29,18 @@ def _code(request: CreateRequest) -> dict[str, Any]:
 def _configure_function(request: CreateRequest, function: dict[str, Any]) -> None:
     name, version = function["FunctionName"], function["Version"]
     if (reserved := request.take("reservedConcurrentExecutions")) is not None:
-        request.call("lambda.put_function_concurrency", FunctionName=name, ReservedConcurrentExecutions=int(reserved))
+        request.call(
+            "lambda.put_function_concurrency",
+            FunctionName=name,
+            ReservedConcurrentExecutions=int(reserved),
+        )
     moto_patches.set_function_configuration(request, name, version)
 
 
 def _update_function(request: ChangeRequest) -> dict[str, Any]:
-    """Change the code and the configuration, and publish a version. Code and configuration have separate calls."""
+    """Change the code and the configuration, and publish a version. Code and configuration have
+    separate calls.
+    """
     name, changed = request.old.id, request.unused_changes
     if {"code", "imageUri"} & changed:
         image = request.take("imageUri")
@@ -57,8 +65,16 @@ def _delete_mapping(request: ChangeRequest) -> None:
 
 def _update_stage(request: ChangeRequest) -> None:
     """Change the stage with a patch of its members (API Gateway API reference, UpdateStage)."""
-    names = {"deployment": "deploymentId", "xrayTracingEnabled": "tracingEnabled", "description": "description"}
-    patch = [_replace(f"/{names[name]}", request.take(name)) for name in names if name in request.unused_changes]
+    names = {
+        "deployment": "deploymentId",
+        "xrayTracingEnabled": "tracingEnabled",
+        "description": "description",
+    }
+    patch = [
+        _replace(f"/{names[name]}", request.take(name))
+        for name in names
+        if name in request.unused_changes
+    ]
     if patch:
         request.call(
             "apigateway.update_stage",
@@ -72,16 +88,22 @@ def _update_stage(request: ChangeRequest) -> None:
 
 def _set_access_log(request: CreateRequest, _stage: dict[str, Any]) -> None:
     api, name = request.peek("restApi"), request.peek("stageName")
-    patch = [_replace(f"/accessLogSettings/{key}", value) for key, value in request.take("accessLogSettings").items()]
+    patch = [
+        _replace(f"/accessLogSettings/{key}", value)
+        for key, value in request.take("accessLogSettings").items()
+    ]
     request.call("apigateway.update_stage", restApiId=api, stageName=name, patchOperations=patch)
 
 
 def _put_method_settings(request: CreateRequest) -> Created:
-    api, stage, path, settings = (request.take(name) for name in ("restApi", "stageName", "methodPath", "settings"))
+    api, stage, path, settings = (
+        request.take(name) for name in ("restApi", "stageName", "methodPath", "settings")
+    )
     unknown = sorted(set(settings) - set(_METHOD_SETTINGS))
     if unknown:
         raise request.error(
-            f"property settings.{unknown[0]} is not emulated. Add it to _METHOD_SETTINGS in sandbox/emulator/resources/."
+            f"property settings.{unknown[0]} is not emulated. Add it to _METHOD_SETTINGS in "
+            f"sandbox/emulator/resources/."
         )
     patch = [_replace(f"/{path}/{_METHOD_SETTINGS[key]}", value) for key, value in settings.items()]
     request.call("apigateway.update_stage", restApiId=api, stageName=stage, patchOperations=patch)
@@ -111,7 +133,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         call="lambda.create_alias",
         id="{AliasArn}",
         # The URI with which API Gateway invokes the alias.
-        outputs={"invokeArn": "arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{AliasArn}/invocations"},
+        outputs={
+            "invokeArn": "arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{AliasArn}/invocations"  # noqa: E501
+        },
     ),
     "aws:lambda/permission:Permission": ResourceType(
         call="lambda.add_permission",
@@ -126,7 +150,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         },
     ),
     "aws:apigateway/resource:Resource": ResourceType(call="apigateway.create_resource", id="{id}"),
-    "aws:apigateway/requestValidator:RequestValidator": ResourceType(call="apigateway.create_request_validator", id="{id}"),
+    "aws:apigateway/requestValidator:RequestValidator": ResourceType(
+        call="apigateway.create_request_validator", id="{id}"
+    ),
     "aws:apigateway/model:Model": ResourceType(call="apigateway.create_model", id="{id}"),
     "aws:apigateway/method:Method": ResourceType(
         call="apigateway.put_method",
@@ -141,7 +167,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:apigateway/response:Response": ResourceType(
         call="apigateway.put_gateway_response", id="aggr-{restApiId}-{responseType}"
     ),
-    "aws:apigateway/deployment:Deployment": ResourceType(call="apigateway.create_deployment", id="{id}"),
+    "aws:apigateway/deployment:Deployment": ResourceType(
+        call="apigateway.create_deployment", id="{id}"
+    ),
     "aws:apigateway/stage:Stage": ResourceType(
         call="apigateway.create_stage",
         id="ags-{restApi}-{stageName}",
@@ -150,12 +178,17 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         update=_update_stage,
         outputs={"arn": "arn:aws:apigateway:{region}::/restapis/{restApi}/stages/{stageName}"},
     ),
-    "aws:apigateway/methodSettings:MethodSettings": ResourceType(create=_put_method_settings, update=AGAIN, delete=KEPT),
+    "aws:apigateway/methodSettings:MethodSettings": ResourceType(
+        create=_put_method_settings, update=AGAIN, delete=KEPT
+    ),
     # moto does not store endpointAccessMode.
     "aws:apigateway/domainName:DomainName": ResourceType(
         call="apigateway.create_domain_name",
         id="{domainName}",
-        outputs={"regionalZoneId": "{regionalHostedZoneId}", "arn": "arn:aws:apigateway:{region}::/domainnames/{domainName}"},
+        outputs={
+            "regionalZoneId": "{regionalHostedZoneId}",
+            "arn": "arn:aws:apigateway:{region}::/domainnames/{domainName}",
+        },
     ),
     "aws:apigateway/basePathMapping:BasePathMapping": ResourceType(
         call="apigateway.create_base_path_mapping",
@@ -164,5 +197,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         defaults={"basePath": "(none)"},
         delete=_delete_mapping,
     ),
-    "aws:apigateway/account:Account": ResourceType(create=_update_account, update=AGAIN, delete=KEPT),
+    "aws:apigateway/account:Account": ResourceType(
+        create=_update_account, update=AGAIN, delete=KEPT
+    ),
 }

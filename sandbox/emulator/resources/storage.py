@@ -35,11 +35,15 @@ def _create_bucket(request: CreateRequest) -> Created:
 def _update_bucket(request: ChangeRequest) -> None:
     """Nothing but the tags of a bucket is changed without its replacement."""
     if "tagsAll" in request.changed:
-        request.call("s3.put_bucket_tagging", Bucket=request.old.id, Tagging={"TagSet": request.tag_list()})
+        request.call(
+            "s3.put_bucket_tagging", Bucket=request.old.id, Tagging={"TagSet": request.tag_list()}
+        )
 
 
 def _delete_versions(request: ChangeRequest, bucket: str, prefix: str = "", key: str = "") -> None:
-    """Delete all versions of the objects with a prefix, or of one object, and their delete markers."""
+    """Delete all versions of the objects with a prefix, or of one object, and their delete
+    markers.
+    """
     rows = request.call("s3.list_object_versions", Bucket=bucket, Prefix=prefix or key)
     for row in (*rows.get("Versions", []), *rows.get("DeleteMarkers", [])):
         if key in ("", row["Key"]):
@@ -48,7 +52,9 @@ def _delete_versions(request: ChangeRequest, bucket: str, prefix: str = "", key:
 
 
 def _delete_bucket(request: ChangeRequest) -> None:
-    """Delete the bucket. AWS rejects the deletion of a bucket with objects, unless the provider deletes them (`forceDestroy`)."""
+    """Delete the bucket. AWS rejects the deletion of a bucket with objects, unless the provider
+    deletes them (`forceDestroy`).
+    """
     if request.old.registration.inputs.get("forceDestroy"):
         _delete_versions(request, request.old.id)
     request.call("s3.delete_bucket", Bucket=request.old.id)
@@ -59,7 +65,11 @@ def _delete_object(request: ChangeRequest) -> None:
 
 
 def _suspend_versioning(request: ChangeRequest) -> None:
-    request.call("s3.put_bucket_versioning", Bucket=request.old.id, VersioningConfiguration={"Status": "Suspended"})
+    request.call(
+        "s3.put_bucket_versioning",
+        Bucket=request.old.id,
+        VersioningConfiguration={"Status": "Suspended"},
+    )
 
 
 def _disable_logging(request: ChangeRequest) -> None:
@@ -68,7 +78,10 @@ def _disable_logging(request: ChangeRequest) -> None:
 
 def _put_object(request: CreateRequest) -> Created:
     bucket, key = request.take("bucket"), request.take("key")
-    headers = {"ContentType": request.take("contentType"), "CacheControl": request.take("cacheControl")}
+    headers = {
+        "ContentType": request.take("contentType"),
+        "CacheControl": request.take("cacheControl"),
+    }
     tags = urlencode(request.tags)
     content = asset_bytes(request.take("source"))
     sent = {name: value for name, value in headers.items() if value}
@@ -78,9 +91,13 @@ def _put_object(request: CreateRequest) -> Created:
 
 def _set_account_public_access_block(request: CreateRequest) -> Created:
     account, call = request.take("accountId") or ACCOUNT, "s3control.put_public_access_block"
-    parameters = request.parameters(call, body="PublicAccessBlockConfiguration", prepared={"AccountId": account})
+    parameters = request.parameters(
+        call, body="PublicAccessBlockConfiguration", prepared={"AccountId": account}
+    )
     request.check(call, parameters)
-    moto_patches.set_account_public_access_block(account, parameters["PublicAccessBlockConfiguration"])
+    moto_patches.set_account_public_access_block(
+        account, parameters["PublicAccessBlockConfiguration"]
+    )
     return account, {"accountId": account}
 
 
@@ -90,7 +107,9 @@ def _setting(operation: str, **fields: Any) -> ResourceType:
 
 def _describe_vault(request: CreateRequest, _response: dict[str, Any]) -> dict[str, Any]:
     """Call DescribeBackupVault, which fails if the vault does not exist."""
-    vault = request.call("backup.describe_backup_vault", BackupVaultName=request.peek("backupVaultName"))
+    vault = request.call(
+        "backup.describe_backup_vault", BackupVaultName=request.peek("backupVaultName")
+    )
     return {"backupVaultArn": vault["BackupVaultArn"]}
 
 
@@ -109,32 +128,49 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         update=AGAIN,
         delete=lambda request: moto_patches.delete_account_public_access_block(request.old.id),
     ),
-    "aws:s3/bucket:Bucket": ResourceType(create=_create_bucket, update=_update_bucket, delete=_delete_bucket),
-    "aws:s3/bucketReplicationConfig:BucketReplicationConfig": _setting("put_bucket_replication", body="ReplicationConfiguration"),
-    "aws:s3/bucketVersioning:BucketVersioning": _setting("put_bucket_versioning", delete=_suspend_versioning),
-    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": _setting(
+    "aws:s3/bucket:Bucket": ResourceType(
+        create=_create_bucket, update=_update_bucket, delete=_delete_bucket
+    ),
+    "aws:s3/bucketReplicationConfig:BucketReplicationConfig": _setting(
+        "put_bucket_replication", body="ReplicationConfiguration"
+    ),
+    "aws:s3/bucketVersioning:BucketVersioning": _setting(
+        "put_bucket_versioning", delete=_suspend_versioning
+    ),
+    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": _setting(  # noqa: E501
         "put_bucket_encryption", body="ServerSideEncryptionConfiguration"
     ),
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": _setting(
         "put_public_access_block", body="PublicAccessBlockConfiguration"
     ),
-    "aws:s3/bucketOwnershipControls:BucketOwnershipControls": _setting("put_bucket_ownership_controls", body="OwnershipControls"),
-    "aws:s3/bucketObjectv2:BucketObjectv2": ResourceType(create=_put_object, update=AGAIN, delete=_delete_object),
+    "aws:s3/bucketOwnershipControls:BucketOwnershipControls": _setting(
+        "put_bucket_ownership_controls", body="OwnershipControls"
+    ),
+    "aws:s3/bucketObjectv2:BucketObjectv2": ResourceType(
+        create=_put_object, update=AGAIN, delete=_delete_object
+    ),
     "aws:s3/bucketPolicy:BucketPolicy": _setting("put_bucket_policy"),
     "aws:s3/bucketLogging:BucketLogging": _setting(
         "put_bucket_logging", body="BucketLoggingStatus.LoggingEnabled", delete=_disable_logging
     ),
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": _setting(
-        "put_bucket_lifecycle_configuration", body="LifecycleConfiguration", delete="s3.delete_bucket_lifecycle"
+        "put_bucket_lifecycle_configuration",
+        body="LifecycleConfiguration",
+        delete="s3.delete_bucket_lifecycle",
     ),
     "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration": _setting(
-        "put_object_lock_configuration", body="ObjectLockConfiguration", defaults={"objectLockEnabled": "Enabled"}, delete=KEPT
+        "put_object_lock_configuration",
+        body="ObjectLockConfiguration",
+        defaults={"objectLockEnabled": "Enabled"},
+        delete=KEPT,
     ),
     "aws:backup/vault:Vault": ResourceType(
         call="backup.create_backup_vault", id="{name}", names={"kmsKeyArn": "EncryptionKeyArn"}
     ),
     "aws:backup/vaultLockConfiguration:VaultLockConfiguration": ResourceType(
-        call="backup.put_backup_vault_lock_configuration", id="{backupVaultName}", finish=_describe_vault
+        call="backup.put_backup_vault_lock_configuration",
+        id="{backupVaultName}",
+        finish=_describe_vault,
     ),
     "aws:backup/vaultPolicy:VaultPolicy": ResourceType(
         call="backup.put_backup_vault_access_policy",
@@ -166,6 +202,8 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         modelled="moto has no CreateBackupSelection",
     ),
     "aws:backup/regionSettings:RegionSettings": ResourceType(
-        call="backup.update_region_settings", id="{region}", modelled="moto has no UpdateRegionSettings"
+        call="backup.update_region_settings",
+        id="{region}",
+        modelled="moto has no UpdateRegionSettings",
     ),
 }

@@ -25,15 +25,23 @@ def _filter(name: str, value: str) -> list[dict[str, Any]]:
 
 
 def _configure_vpc(request: CreateRequest, vpc: dict[str, Any]) -> dict[str, Any]:
-    for name, member in (("enableDnsSupport", "EnableDnsSupport"), ("enableDnsHostnames", "EnableDnsHostnames")):
-        request.call("ec2.modify_vpc_attribute", {"VpcId": vpc["VpcId"], member: {"Value": request.take(name)}})
+    for name, member in (
+        ("enableDnsSupport", "EnableDnsSupport"),
+        ("enableDnsHostnames", "EnableDnsHostnames"),
+    ):
+        request.call(
+            "ec2.modify_vpc_attribute",
+            {"VpcId": vpc["VpcId"], member: {"Value": request.take(name)}},
+        )
     blocks = [block["Ipv6CidrBlock"] for block in vpc.get("Ipv6CidrBlockAssociationSet") or []]
     return {"ipv6CidrBlock": blocks[0]} if blocks else {}
 
 
 def _set_public_ip(request: CreateRequest, subnet: dict[str, Any]) -> None:
     value = {"Value": request.take("mapPublicIpOnLaunch")}
-    request.call("ec2.modify_subnet_attribute", SubnetId=subnet["SubnetId"], MapPublicIpOnLaunch=value)
+    request.call(
+        "ec2.modify_subnet_attribute", SubnetId=subnet["SubnetId"], MapPublicIpOnLaunch=value
+    )
 
 
 def _attach_internet_gateway(request: CreateRequest, gateway: dict[str, Any]) -> None:
@@ -42,7 +50,9 @@ def _attach_internet_gateway(request: CreateRequest, gateway: dict[str, Any]) ->
 
 
 def _create_route(request: CreateRequest) -> Created:
-    """Create the route. The ID has the provider's format: the route table and a hash of the destination."""
+    """Create the route. The ID has the provider's format: the route table and a hash of the
+    destination.
+    """
     request.call("ec2.create_route", request.parameters("ec2.create_route"))
     destination = request.peek("destinationCidrBlock") or request.peek("destinationIpv6CidrBlock")
     digest = int(hashlib.sha256(destination.encode()).hexdigest()[:8], 16)
@@ -55,8 +65,13 @@ def _replace_route(request: ChangeRequest) -> None:
 
 def _delete_route(request: ChangeRequest) -> None:
     inputs = request.old.registration.inputs
-    destinations = {"destinationCidrBlock": "DestinationCidrBlock", "destinationIpv6CidrBlock": "DestinationIpv6CidrBlock"}
-    destination = {member: inputs[name] for name, member in destinations.items() if inputs.get(name)}
+    destinations = {
+        "destinationCidrBlock": "DestinationCidrBlock",
+        "destinationIpv6CidrBlock": "DestinationIpv6CidrBlock",
+    }
+    destination = {
+        member: inputs[name] for name, member in destinations.items() if inputs.get(name)
+    }
     request.call("ec2.delete_route", destination, RouteTableId=inputs["routeTableId"])
 
 
@@ -82,7 +97,10 @@ def _modify_endpoint(request: ChangeRequest) -> None:
         ("securityGroupIds", "SecurityGroupIds"),
     ):
         if name in request.unused_changes:
-            old, new = set(request.old.registration.inputs.get(name) or []), set(request.take(name) or [])
+            old, new = (
+                set(request.old.registration.inputs.get(name) or []),
+                set(request.take(name) or []),
+            )
             lists = {f"Add{member}": sorted(new - old), f"Remove{member}": sorted(old - new)}
             parameters |= {key: value for key, value in lists.items() if value}
     if parameters:
@@ -94,7 +112,9 @@ def _find_prefix_list(request: CreateRequest, endpoint: dict[str, Any]) -> dict[
     if endpoint["VpcEndpointType"] != "Gateway":
         return {}
     lists = request.call("ec2.describe_managed_prefix_lists")["PrefixLists"]
-    ids = [item["PrefixListId"] for item in lists if item["PrefixListName"] == endpoint["ServiceName"]]
+    ids = [
+        item["PrefixListId"] for item in lists if item["PrefixListName"] == endpoint["ServiceName"]
+    ]
     if not ids:
         raise request.error(f"the emulator has no prefix list for {endpoint['ServiceName']}.")
     return {"prefixListId": ids[0]}
@@ -107,7 +127,10 @@ def _flow_log_source(request: CreateRequest) -> dict[str, Any]:
 
 def _reject_unsuccessful(request: CreateRequest, response: dict[str, Any]) -> None:
     if response.get("Unsuccessful"):
-        raise request.error(f"AWS (emulated) rejects the flow log: {response['Unsuccessful'][0]['Error']['Message']}")
+        raise request.error(
+            f"AWS (emulated) rejects the flow log: "
+            f"{response['Unsuccessful'][0]['Error']['Message']}"
+        )
 
 
 def _configure_network_acl(request: CreateRequest, acl: dict[str, Any]) -> None:
@@ -119,21 +142,37 @@ def _configure_network_acl(request: CreateRequest, acl: dict[str, Any]) -> None:
             entry = request.part("ec2.create_network_acl_entry", "", rule, names)
             entry["Protocol"] = _PROTOCOL_NUMBERS.get(entry["Protocol"], entry["Protocol"])
             entry["PortRange"] = {"From": int(rule["fromPort"]), "To": int(rule["toPort"])}
-            request.call("ec2.create_network_acl_entry", entry, NetworkAclId=identity, Egress=egress)
+            request.call(
+                "ec2.create_network_acl_entry", entry, NetworkAclId=identity, Egress=egress
+            )
     for subnet in request.take("subnetIds") or []:
-        acls = request.call("ec2.describe_network_acls", Filters=_filter("association.subnet-id", subnet))["NetworkAcls"]
-        (old,) = (row["NetworkAclAssociationId"] for acl in acls for row in acl["Associations"] if row["SubnetId"] == subnet)
-        request.call("ec2.replace_network_acl_association", AssociationId=old, NetworkAclId=identity)
+        acls = request.call(
+            "ec2.describe_network_acls", Filters=_filter("association.subnet-id", subnet)
+        )["NetworkAcls"]
+        (old,) = (
+            row["NetworkAclAssociationId"]
+            for acl in acls
+            for row in acl["Associations"]
+            if row["SubnetId"] == subnet
+        )
+        request.call(
+            "ec2.replace_network_acl_association", AssociationId=old, NetworkAclId=identity
+        )
 
 
 def _clear_network_acl(request: ChangeRequest) -> None:
-    """Delete the entries, and give the subnets the default network ACL of the VPC, as the provider does."""
+    """Delete the entries, and give the subnets the default network ACL of the VPC, as the provider
+    does.
+    """
     identity = request.old.id
     (acl,) = request.call("ec2.describe_network_acls", NetworkAclIds=[identity])["NetworkAcls"]
     only = [*_filter("vpc-id", acl["VpcId"]), *_filter("default", "true")]
     (default,) = request.call("ec2.describe_network_acls", Filters=only)["NetworkAcls"]
     for row in acl["Associations"]:
-        parameters = {"AssociationId": row["NetworkAclAssociationId"], "NetworkAclId": default["NetworkAclId"]}
+        parameters = {
+            "AssociationId": row["NetworkAclAssociationId"],
+            "NetworkAclId": default["NetworkAclId"],
+        }
         request.call("ec2.replace_network_acl_association", parameters)
     for entry in acl["Entries"]:
         if entry["RuleNumber"] != _DEFAULT_RULE:
@@ -155,14 +194,24 @@ def _delete_network_acl(request: ChangeRequest) -> None:
 def _delete_rule(request: ChangeRequest) -> None:
     direction = "ingress" if "Ingress" in request.registration.type else "egress"
     group = request.old.registration.inputs["securityGroupId"]
-    request.call(f"ec2.revoke_security_group_{direction}", GroupId=group, SecurityGroupRuleIds=[request.old.id])
+    request.call(
+        f"ec2.revoke_security_group_{direction}",
+        GroupId=group,
+        SecurityGroupRuleIds=[request.old.id],
+    )
 
 
 def _revoke_rules(request: CreateRequest, group: str, direction: str) -> None:
-    rules = request.call("ec2.describe_security_group_rules", Filters=_filter("group-id", group))["SecurityGroupRules"]
-    ids = [rule["SecurityGroupRuleId"] for rule in rules if rule["IsEgress"] is (direction == "egress")]
+    rules = request.call("ec2.describe_security_group_rules", Filters=_filter("group-id", group))[
+        "SecurityGroupRules"
+    ]
+    ids = [
+        rule["SecurityGroupRuleId"] for rule in rules if rule["IsEgress"] is (direction == "egress")
+    ]
     if ids:
-        request.call(f"ec2.revoke_security_group_{direction}", GroupId=group, SecurityGroupRuleIds=ids)
+        request.call(
+            f"ec2.revoke_security_group_{direction}", GroupId=group, SecurityGroupRuleIds=ids
+        )
 
 
 def _adopt_default_security_group(request: CreateRequest) -> Created:
@@ -178,20 +227,29 @@ def _adopt_default_security_group(request: CreateRequest) -> Created:
 
 def _create_rule(request: CreateRequest) -> Created:
     """Create a standalone rule with an `authorize` call for its direction."""
-    call = f"ec2.authorize_security_group_{'ingress' if 'Ingress' in request.registration.type else 'egress'}"
+    call = f"ec2.authorize_security_group_{'ingress' if 'Ingress' in request.registration.type else 'egress'}"  # noqa: E501
     group, description = request.take("securityGroupId"), request.take("description")
     note = {"Description": description} if description else {}
     permission: dict[str, Any] = {"IpProtocol": str(request.take("ipProtocol"))}
-    permission |= {member: int(port) for name, member in _PORTS.items() if (port := request.take(name)) is not None}
+    permission |= {
+        member: int(port)
+        for name, member in _PORTS.items()
+        if (port := request.take(name)) is not None
+    }
     for name, (member, key) in _RULE_PEERS.items():
         if peer := request.take(name):
             permission[member] = [{key: peer, **note}]
-    tags = request.parameters(call, skip=request.registration.inputs, tag_kind="security-group-rule")
+    tags = request.parameters(
+        call, skip=request.registration.inputs, tag_kind="security-group-rule"
+    )
     created = request.call(call, tags, GroupId=group, IpPermissions=[permission])
     identity = created["SecurityGroupRules"][0]["SecurityGroupRuleId"]
     if description:
         moto_patches.set_rule_description(request, group, identity, description)
-    return identity, {"arn": request.arn("ec2", f"security-group-rule/{identity}"), "securityGroupRuleId": identity}
+    return identity, {
+        "arn": request.arn("ec2", f"security-group-rule/{identity}"),
+        "securityGroupRuleId": identity,
+    }
 
 
 _RULE = ResourceType(create=_create_rule, delete=_delete_rule, service="ec2")
@@ -206,7 +264,11 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         update=FINISH,
     ),
     "aws:ec2/subnet:Subnet": ResourceType(
-        call="ec2.create_subnet", id="{SubnetId}", tag_kind="subnet", finish=_set_public_ip, update=FINISH
+        call="ec2.create_subnet",
+        id="{SubnetId}",
+        tag_kind="subnet",
+        finish=_set_public_ip,
+        update=FINISH,
     ),
     "aws:ec2/internetGateway:InternetGateway": ResourceType(
         call="ec2.create_internet_gateway",
@@ -216,12 +278,23 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         delete=_delete_internet_gateway,
     ),
     "aws:ec2/eip:Eip": ResourceType(
-        call="ec2.allocate_address", id="{AllocationId}", tag_kind="elastic-ip", delete=_release_address
+        call="ec2.allocate_address",
+        id="{AllocationId}",
+        tag_kind="elastic-ip",
+        delete=_release_address,
     ),
-    "aws:ec2/natGateway:NatGateway": ResourceType(call="ec2.create_nat_gateway", id="{NatGatewayId}", tag_kind="natgateway"),
-    "aws:ec2/routeTable:RouteTable": ResourceType(call="ec2.create_route_table", id="{RouteTableId}", tag_kind="route-table"),
-    "aws:ec2/route:Route": ResourceType(create=_create_route, update=_replace_route, delete=_delete_route),
-    "aws:ec2/routeTableAssociation:RouteTableAssociation": ResourceType(call="ec2.associate_route_table", id="{AssociationId}"),
+    "aws:ec2/natGateway:NatGateway": ResourceType(
+        call="ec2.create_nat_gateway", id="{NatGatewayId}", tag_kind="natgateway"
+    ),
+    "aws:ec2/routeTable:RouteTable": ResourceType(
+        call="ec2.create_route_table", id="{RouteTableId}", tag_kind="route-table"
+    ),
+    "aws:ec2/route:Route": ResourceType(
+        create=_create_route, update=_replace_route, delete=_delete_route
+    ),
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": ResourceType(
+        call="ec2.associate_route_table", id="{AssociationId}"
+    ),
     "aws:ec2/vpcEndpoint:VpcEndpoint": ResourceType(
         call="ec2.create_vpc_endpoint",
         id="{VpcEndpointId}",

@@ -1,4 +1,6 @@
-"""Settings of the stacks in the repository, with changes, and the mistakes that the loader reports."""
+"""Settings of the stacks in the repository, with changes, and the mistakes that the loader
+reports.
+"""
 
 import copy
 import functools
@@ -17,12 +19,18 @@ STACKS = ("dev", "staging", "prod")
 
 
 def raw_settings(stack: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    """`gatehouse:settings` of a stack file, with the value at each dotted path replaced or added."""
+    """`gatehouse:settings` of a stack file, with the value at each dotted path replaced or
+    added.
+    """
     return _changed(ROOT / f"Pulumi.{stack}.yaml", "gatehouse:settings", changes)
 
 
-def raw_account_settings(mode: str = "none", changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    """`gatehouse-account:settings` of the stack file, with the mode of all guards and other changes. IMDSv2 cannot be adopted."""
+def raw_account_settings(
+    mode: str = "none", changes: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """`gatehouse-account:settings` of the stack file, with the mode of all guards and other
+    changes. IMDSv2 cannot be adopted.
+    """
     guards = dict.fromkeys(GUARDS, mode) | ({"imdsv2": "create"} if mode == "adopt" else {})
     existing = EXISTING if mode == "adopt" else {}
     changes = {"guards": guards, "existing": dict(existing), **(changes or {})}
@@ -48,7 +56,9 @@ def _document(file: Path) -> dict[str, Any]:
 
 
 def mistakes(stack: str, raw: Any) -> list[str]:
-    """The messages of the SettingsError, without the first line; empty if the settings are accepted."""
+    """The messages of the SettingsError, without the first line; empty if the settings are
+    accepted.
+    """
     return _messages(f"Pulumi.{stack}.yaml", lambda: parse(raw, stack))
 
 
@@ -81,7 +91,7 @@ CORE: dict[str, Any] = {
     "tasks_min": 1,
     "tasks_max": 2,
     "health_command": ["python", "health.py"],
-    "token_secret_arn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/core-files-token-AbCdEf",
+    "token_secret_arn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/core-files-token-AbCdEf",  # noqa: E501
 }
 """An entry of the setting `cores`."""
 GUARDS = tuple(GuardsSettings.model_fields)
@@ -93,11 +103,17 @@ EXISTING = {
     "detector_id": "12abc34d567e8fa901bc2d34e56789f0",
 }
 """The setting `existing` of a stack that adopts every guard."""
-DELIVERY = {"repository": "acme/gatehouse", "create_oidc_provider": True, "state_bucket": "acme-pulumi-state"}
+DELIVERY = {
+    "repository": "acme/gatehouse",
+    "create_oidc_provider": True,
+    "state_bucket": "acme-pulumi-state",
+}
 """The setting `delivery` of a stack with a pipeline. The stack files have none."""
 ACCOUNT_RESOURCES: dict[str, Any] = {
     "budget.anomalies": "tag",
     "delivery": DELIVERY,
 }
-"""Changes with which a stack creates the resources of the account that no stack file enables, except the guards."""
+"""Changes with which a stack creates the resources of the account that no stack file enables,
+except the guards.
+"""
 each_stack = pytest.mark.parametrize("stack", STACKS)

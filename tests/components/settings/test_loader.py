@@ -12,14 +12,25 @@ from components.settings.data import DatabaseSettings
 from components.settings.fields import Production, Section
 from components.settings.loader import SettingsError, load, parse
 from components.settings.model import Settings
-from tests.components.settings.stack_settings import CORE, DELIVERY, each_stack, mistakes, raw_settings, rejected_keys
+from tests.components.settings.stack_settings import (
+    CORE,
+    DELIVERY,
+    each_stack,
+    mistakes,
+    raw_settings,
+    rejected_keys,
+)
 
 DIGEST = f"sha256:{'1' * 64}"
 STATE_KEY = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 SECRET = CORE["token_secret_arn"]
 FOREIGN_SECRET = SECRET.replace("/dev/", "/prod/")
-OIDC = {"issuer": "https://login.example.com", "audience": "gatehouse", "roles": ["platform=owner", "on-call=operator"]}
+OIDC = {
+    "issuer": "https://login.example.com",
+    "audience": "gatehouse",
+    "roles": ["platform=owner", "on-call=operator"],
+}
 
 
 @pytest.mark.requirement("CG-26")
@@ -43,7 +54,9 @@ def test_encrypted_setting_is_rejected_without_its_value() -> None:
         raw = json.dumps(raw_settings("dev", {"owner": "hunter2"}))
         set_all_config({"gatehouse:settings": raw}, ["gatehouse:settings"])
         set_mocks(NoResources(), project="gatehouse", stack="dev")
-        with pytest.raises(SettingsError, match="contains an encrypted value; allowed: plain values") as error:
+        with pytest.raises(
+            SettingsError, match="contains an encrypted value; allowed: plain values"
+        ) as error:
             load()
         assert "hunter2" not in str(error.value)
 
@@ -54,12 +67,20 @@ def test_environment_is_the_name_of_the_stack_by_default() -> None:
     raw = raw_settings("staging")
     del raw["environment"]
     settings = parse(raw, "staging")
-    assert (settings.environment, settings.stack, settings.log_retention_days) == ("staging", "staging", 90)
+    assert (settings.environment, settings.stack, settings.log_retention_days) == (
+        "staging",
+        "staging",
+        90,
+    )
 
 
 def test_stack_of_its_own_name_has_the_defaults_of_its_environment() -> None:
     settings = parse(raw_settings("dev"), "pr12")
-    assert (settings.environment, settings.stack, settings.log_retention_days) == ("dev", "pr12", 30)
+    assert (settings.environment, settings.stack, settings.log_retention_days) == (
+        "dev",
+        "pr12",
+        30,
+    )
 
 
 def test_stack_of_its_own_name_requires_an_environment() -> None:
@@ -75,8 +96,13 @@ def test_stack_of_its_own_name_follows_the_rules_of_prod() -> None:
 
 @pytest.mark.parametrize("stack", ["pr-12", "Alice", "a", "ninechars", "1a", "account"])
 def test_invalid_stack_name_is_rejected(stack: str) -> None:
-    words = "2 to 8 lowercase letters and digits, starting with a letter, such as alice or pr12, but not account"
-    assert mistakes(stack, raw_settings("dev")) == [f"the name of the stack is {stack!r}; allowed: {words}"]
+    words = (
+        "2 to 8 lowercase letters and digits, starting with a letter, such as alice or "
+        "pr12, but not account"
+    )
+    assert mistakes(stack, raw_settings("dev")) == [
+        f"the name of the stack is {stack!r}; allowed: {words}"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -85,9 +111,21 @@ def test_invalid_stack_name_is_rejected(stack: str) -> None:
         {"cores": [CORE]},
         {"cores": [CORE, {**CORE, "name": "b", "port": 9001}]},
         {"oidc": OIDC},
-        {"oidc": {**OIDC, "client_id": "console", "client_secret_arn": SECRET, "scopes": "email openid"}},
+        {
+            "oidc": {
+                **OIDC,
+                "client_id": "console",
+                "client_secret_arn": SECRET,
+                "scopes": "email openid",
+            }
+        },
         {"database.engine_version": "16.4"},
-        {"environment_variables": ["GATEHOUSE_LIMIT_ON_ERROR=deny", "GATEHOUSE_FEATURES=webhooks=off"]},
+        {
+            "environment_variables": [
+                "GATEHOUSE_LIMIT_ON_ERROR=deny",
+                "GATEHOUSE_FEATURES=webhooks=off",
+            ]
+        },
         {"legacy_files": ["s3://old-bucket/api_keys.json"]},
         {"leak_reports.secret_arn": SECRET},
         {"leak_reports.secret_arn": None},
@@ -153,7 +191,9 @@ INVALID: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize(("path", "value"), [(path, value) for path, values in INVALID.items() for value in values])
+@pytest.mark.parametrize(
+    ("path", "value"), [(path, value) for path, values in INVALID.items() for value in values]
+)
 def test_invalid_value_is_rejected(path: str, value: Any) -> None:
     assert rejected_keys("dev", {path: value}) == [path]
 
@@ -171,10 +211,18 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("private_networks", {"network.cidr": "8.8.0.0/16"}, "network.cidr"),
     ("private_networks", {"network.core_networks": ["9.0.0.0/8"]}, "network.core_networks.0"),
     ("private_networks", {"network.core_networks": ["10.0.0.0/99"]}, "network.core_networks.0"),
-    ("private_networks", {"notifications.webhook_networks": ["8.8.8.0/24"]}, "notifications.webhook_networks.0"),
+    (
+        "private_networks",
+        {"notifications.webhook_networks": ["8.8.8.0/24"]},
+        "notifications.webhook_networks.0",
+    ),
     ("bounds", {"network.core_port_max": 7000}, "network.core_port_max"),
     ("recovery", {"recovery.stack": "dev"}, "recovery.stack"),
-    ("existing_vpc", {"existing_resources": {"vpc_id": "vpc-0123456789abcdef0"}}, "existing_resources.internet_gateway_id"),
+    (
+        "existing_vpc",
+        {"existing_resources": {"vpc_id": "vpc-0123456789abcdef0"}},
+        "existing_resources.internet_gateway_id",
+    ),
     (
         "existing_vpc",
         {"existing_resources": {"internet_gateway_id": "igw-0123456789abcdef0"}},
@@ -183,15 +231,30 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     (
         "existing_vpc",
         {
-            "existing_resources": {"vpc_id": "vpc-0123456789abcdef0", "internet_gateway_id": "igw-0123456789abcdef0"},
+            "existing_resources": {
+                "vpc_id": "vpc-0123456789abcdef0",
+                "internet_gateway_id": "igw-0123456789abcdef0",
+            },
             "load_balancer.ipv6": True,
         },
         "load_balancer.ipv6",
     ),
     ("internet_access", {"network.nat": "none"}, "network.nat"),
-    ("internet_access", {"network.nat": "none", "notifications": {"public_webhooks": False}, "oidc": OIDC}, "network.nat"),
-    ("internet_access", {"network.nat": "none", "notifications": {"public_webhooks": False}, "cores": [CORE]}, "network.nat"),
-    ("operators", {"secrets.operators": ["arn:aws:iam::999999999999:role/ops"]}, "secrets.operators.0"),
+    (
+        "internet_access",
+        {"network.nat": "none", "notifications": {"public_webhooks": False}, "oidc": OIDC},
+        "network.nat",
+    ),
+    (
+        "internet_access",
+        {"network.nat": "none", "notifications": {"public_webhooks": False}, "cores": [CORE]},
+        "network.nat",
+    ),
+    (
+        "operators",
+        {"secrets.operators": ["arn:aws:iam::999999999999:role/ops"]},
+        "secrets.operators.0",
+    ),
     ("second_region", {"second_region": "eu-west-1"}, "second_region"),
     ("vault_lock", {"backup.vault_lock": "GOVERNANCE"}, "backup.vault_lock"),
     ("bounds", {"database.storage_gib": 60}, "database.storage_max_gib"),
@@ -204,27 +267,53 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("task_sizes", {"cores": [{**CORE, "memory_mib": 4096}]}, "cores.0.memory_mib"),
     ("off_hours", {"services.off_hours": {"stop": "20:00"}}, "services.off_hours.start"),
     ("off_hours", {"services.off_hours": {"start": "07:00"}}, "services.off_hours.stop"),
-    ("off_hours", {"services.off_hours": {"stop": "20:00", "start": "20:00"}}, "services.off_hours.start"),
-    ("off_hours", {"services.off_hours": {"stop": "20:00", "start": "07:00"}}, "monitoring.probe_interval_minutes"),
+    (
+        "off_hours",
+        {"services.off_hours": {"stop": "20:00", "start": "20:00"}},
+        "services.off_hours.start",
+    ),
+    (
+        "off_hours",
+        {"services.off_hours": {"stop": "20:00", "start": "07:00"}},
+        "monitoring.probe_interval_minutes",
+    ),
     (
         "rollout_duration",
-        {"rollout": {"strategy": "linear", "bake_minutes": 30, "step_percent": 3, "step_minutes": 60}},
+        {
+            "rollout": {
+                "strategy": "linear",
+                "bake_minutes": 30,
+                "step_percent": 3,
+                "step_minutes": 60,
+            }
+        },
         "rollout.bake_minutes",
     ),
     (
         "rollout_duration",
-        {"delivery": {"repository": "acme/gatehouse"}, "rollout": {"strategy": "canary", "bake_minutes": 80}},
+        {
+            "delivery": {"repository": "acme/gatehouse"},
+            "rollout": {"strategy": "canary", "bake_minutes": 80},
+        },
         "rollout.bake_minutes",
     ),
     ("waf_limits", {"waf.console_requests_max": 30_000}, "waf.console_requests_max"),
     ("waf_limits", {"waf.sharing_requests_max": 30_000}, "waf.sharing_requests_max"),
-    ("sharing_capacity", {"sharing.requests_per_second_max": 101}, "sharing.requests_per_second_max"),
+    (
+        "sharing_capacity",
+        {"sharing.requests_per_second_max": 101},
+        "sharing.requests_per_second_max",
+    ),
     ("sharing_capacity", {"sharing.api_gateway_log_role": True}, "sharing.api_gateway_log_role"),
     ("cores", {"cores": [{**CORE, "name": "gateway"}]}, "cores.0.name"),
     ("cores", {"cores": [CORE, {**CORE, "port": 9001}]}, "cores.1.name"),
     ("cores", {"cores": [{**CORE, "port": 8081}]}, "cores.0.port"),
     ("cores", {"cores": [CORE, {**CORE, "name": "b"}]}, "cores.1.port"),
-    ("cores", {"cores": [{**CORE, "token_secret_arn": SECRET.replace("/dev/", "/prod/")}]}, "cores.0.token_secret_arn"),
+    (
+        "cores",
+        {"cores": [{**CORE, "token_secret_arn": SECRET.replace("/dev/", "/prod/")}]},
+        "cores.0.token_secret_arn",
+    ),
     (
         "existing_resources",
         {"existing_resources": {"data_key_arn": STATE_KEY.replace("eu-west-1", "eu-west-2")}},
@@ -237,35 +326,68 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "existing_resources",
-        {"existing_resources": {"cloudfront_certificate_arn": CERTIFICATE.replace("eu-west-1", "us-east-1")}},
+        {
+            "existing_resources": {
+                "cloudfront_certificate_arn": CERTIFICATE.replace("eu-west-1", "us-east-1")
+            }
+        },
         "existing_resources.cloudfront_certificate_arn",
     ),
     ("delivery", {"delivery": {"create_oidc_provider": True}}, "delivery.create_oidc_provider"),
     ("delivery", {"delivery": {"state_bucket": "state"}}, "delivery.state_bucket"),
-    ("delivery", {"delivery": {"repository": "example/gatehouse", "state_key_arn": STATE_KEY}}, "delivery.state_key_arn"),
+    (
+        "delivery",
+        {"delivery": {"repository": "example/gatehouse", "state_key_arn": STATE_KEY}},
+        "delivery.state_key_arn",
+    ),
     ("oidc", {"oidc": {**OIDC, "audience": None}}, "oidc.audience"),
     ("oidc", {"oidc": {**OIDC, "roles": []}}, "oidc.roles"),
     ("oidc", {"oidc": {"client_id": "console"}}, "oidc.client_id"),
     ("oidc", {"oidc": {**OIDC, "client_secret_arn": SECRET}}, "oidc.client_secret_arn"),
     (
         "oidc",
-        {"oidc": {**OIDC, "client_id": "c", "client_secret_arn": SECRET.replace("/dev/", "/prod/")}},
+        {
+            "oidc": {
+                **OIDC,
+                "client_id": "c",
+                "client_secret_arn": SECRET.replace("/dev/", "/prod/"),
+            }
+        },
         "oidc.client_secret_arn",
     ),
     ("leak_report_secret", {"leak_reports.secret_arn": FOREIGN_SECRET}, "leak_reports.secret_arn"),
-    ("environment_variables", {"environment_variables": ["GATEHOUSE_OIDC_CLAIM=groups"]}, "environment_variables.0"),
-    ("environment_variables", {"environment_variables": ["GATEHOUSE_BIND=127.0.0.1"]}, "environment_variables.0"),
-    ("environment_variables", {"environment_variables": ["GATEHOUSE_NOTHING=1"]}, "environment_variables.0"),
     (
         "environment_variables",
-        {"environment_variables": ["GATEHOUSE_STEP_UP_MAX_AGE_S=60", "GATEHOUSE_STEP_UP_MAX_AGE_S=90"]},
+        {"environment_variables": ["GATEHOUSE_OIDC_CLAIM=groups"]},
+        "environment_variables.0",
+    ),
+    (
+        "environment_variables",
+        {"environment_variables": ["GATEHOUSE_BIND=127.0.0.1"]},
+        "environment_variables.0",
+    ),
+    (
+        "environment_variables",
+        {"environment_variables": ["GATEHOUSE_NOTHING=1"]},
+        "environment_variables.0",
+    ),
+    (
+        "environment_variables",
+        {
+            "environment_variables": [
+                "GATEHOUSE_STEP_UP_MAX_AGE_S=60",
+                "GATEHOUSE_STEP_UP_MAX_AGE_S=90",
+            ]
+        },
         "environment_variables.1",
     ),
 ]
 
 
 @pytest.mark.parametrize(("check", "changes", "key"), CONFLICTS)
-def test_conflict_between_settings_is_rejected(check: str, changes: dict[str, Any], key: str) -> None:
+def test_conflict_between_settings_is_rejected(
+    check: str, changes: dict[str, Any], key: str
+) -> None:
     assert rejected_keys("dev", changes) == [key]
 
 
@@ -336,7 +458,11 @@ def test_every_production_rule_has_a_case() -> None:
 
 def test_all_mistakes_are_reported_at_once() -> None:
     changes = {"database.multi_az": False, "cache.replicas": 0, "waf.console_requests_max": 300_000}
-    assert rejected_keys("prod", changes) == ["database.multi_az", "cache.replicas", "waf.console_requests_max"]
+    assert rejected_keys("prod", changes) == [
+        "database.multi_az",
+        "cache.replicas",
+        "waf.console_requests_max",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -344,29 +470,75 @@ def test_all_mistakes_are_reported_at_once() -> None:
     [
         (
             {"region": "ireland"},
-            "region is 'ireland'; allowed: an AWS region such as \"eu-west-1\", outside GovCloud (US) and China",
+            (
+                "region is 'ireland'; allowed: an AWS region such as \"eu-west-1\", outside "
+                "GovCloud (US) and China"
+            ),
         ),
         ({"environment": "prod"}, "environment is 'prod'; allowed: dev, the name of the stack"),
         ({"database.multi_az": None}, "database.multi_az is empty; allowed: true or false"),
-        ({"sharing.memory_mib": 128}, "sharing.memory_mib is 128; allowed: an integer from 256 to 3008 (MiB)"),
+        (
+            {"sharing.memory_mib": 128},
+            "sharing.memory_mib is 128; allowed: an integer from 256 to 3008 (MiB)",
+        ),
         ({"network.nat": "two"}, "network.nat is 'two'; allowed: none, one, per_zone"),
-        ({"waf": True}, "waf is true; allowed: a mapping with console_requests_max, requests_max, sharing_requests_max"),
-        ({"waf.max": 1}, "waf.max is not a setting; allowed here: console_requests_max, requests_max, sharing_requests_max"),
-        ({"waf.requests_max": 1_000}, "waf.console_requests_max is 2000; allowed: waf.requests_max (1000) or less"),
+        (
+            {"waf": True},
+            (
+                "waf is true; allowed: a mapping with console_requests_max, requests_max, "
+                "sharing_requests_max"
+            ),
+        ),
+        (
+            {"waf.max": 1},
+            (
+                "waf.max is not a setting; allowed here: console_requests_max, requests_max, "
+                "sharing_requests_max"
+            ),
+        ),
+        (
+            {"waf.requests_max": 1_000},
+            "waf.console_requests_max is 2000; allowed: waf.requests_max (1000) or less",
+        ),
         (
             {"waf.requets_max": 1},
-            "waf.requets_max is not a setting; allowed here: console_requests_max, requests_max, sharing_requests_max. "
+            "waf.requets_max is not a setting; allowed here: console_requests_max, "
+            "requests_max, sharing_requests_max. "
             "Did you mean requests_max?",
         ),
-        ({"waf.1": 1}, "waf.1 is not a setting; allowed here: console_requests_max, requests_max, sharing_requests_max"),
-        ({"waf": {1: 1}}, "waf.1 is not a setting; allowed here: console_requests_max, requests_max, sharing_requests_max"),
+        (
+            {"waf.1": 1},
+            (
+                "waf.1 is not a setting; allowed here: console_requests_max, requests_max, "
+                "sharing_requests_max"
+            ),
+        ),
+        (
+            {"waf": {1: 1}},
+            (
+                "waf.1 is not a setting; allowed here: console_requests_max, requests_max, "
+                "sharing_requests_max"
+            ),
+        ),
         (
             {"database.storage_gib": "30"},
-            "database.storage_gib is '30'; allowed: an integer from 20 to 65536 (GiB). Write 30 without quotes",
+            (
+                "database.storage_gib is '30'; allowed: an integer from 20 to 65536 (GiB). Write "
+                "30 without quotes"
+            ),
         ),
-        ({"database.multi_az": "true"}, "database.multi_az is 'true'; allowed: true or false. Write true without quotes"),
+        (
+            {"database.multi_az": "true"},
+            "database.multi_az is 'true'; allowed: true or false. Write true without quotes",
+        ),
         ({"database.multi_az": "on"}, "database.multi_az is 'on'; allowed: true or false"),
-        ({"owner": "x" * 500}, f"owner is '{'x' * 56}...; allowed: the team responsible for the stack, 2 to 64 characters"),
+        (
+            {"owner": "x" * 500},
+            (
+                f"owner is '{'x' * 56}...; allowed: the team responsible for the stack, 2 to 64 "
+                f"characters"
+            ),
+        ),
     ],
 )
 def test_message_names_key_value_and_allowed_values(changes: dict[str, Any], message: str) -> None:
@@ -378,24 +550,38 @@ def test_missing_keys_are_named_with_allowed_values() -> None:
     del raw["owner"], raw["budget"], raw["image"]["digest"]
     assert mistakes("dev", raw) == [
         "owner is missing; allowed: the team responsible for the stack, 2 to 64 characters",
-        'image.digest is missing; allowed: "sha256:" and 64 hexadecimal digits, as printed by docker push',
+        (
+            'image.digest is missing; allowed: "sha256:" and 64 hexadecimal digits, as printed by '
+            "docker push"
+        ),
         "budget.monthly_usd is missing; allowed: an integer from 1 to 1000000 (USD a month)",
     ]
 
 
 @pytest.mark.parametrize(("raw", "value"), [(None, "empty"), ("dev", "'dev'"), ([], "[]")])
 def test_settings_must_be_a_mapping(raw: Any, value: str) -> None:
-    assert mistakes("dev", raw) == [f"gatehouse:settings is {value}; allowed: a mapping, as in Pulumi.dev.yaml"]
+    assert mistakes("dev", raw) == [
+        f"gatehouse:settings is {value}; allowed: a mapping, as in Pulumi.dev.yaml"
+    ]
 
 
 @pytest.mark.parametrize(
     ("stack", "changes", "days"),
-    [("dev", {}, 30), ("staging", {}, 90), ("prod", {}, 400), ("dev", {"log_retention_days": 60}, 60)],
+    [
+        ("dev", {}, 30),
+        ("staging", {}, 90),
+        ("prod", {}, 400),
+        ("dev", {"log_retention_days": 60}, 60),
+    ],
 )
-def test_default_depends_on_environment_and_stack_file(stack: str, changes: dict[str, Any], days: int) -> None:
+def test_default_depends_on_environment_and_stack_file(
+    stack: str, changes: dict[str, Any], days: int
+) -> None:
     assert parse(raw_settings(stack, changes), stack).log_retention_days == days
 
 
 def test_section_of_another_program_has_the_defaults_of_prod() -> None:
-    database = DatabaseSettings(instance_class="db.t4g.micro", storage_gib=20, storage_max_gib=50, proxy=True)
+    database = DatabaseSettings(
+        instance_class="db.t4g.micro", storage_gib=20, storage_max_gib=50, proxy=True
+    )
     assert (database.multi_az, database.deletion_protection, database.proxy) == (True, True, True)

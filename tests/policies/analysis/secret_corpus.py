@@ -1,6 +1,8 @@
-"""Settings with and without secrets, by public naming conventions: frameworks, databases, cloud providers and CI services.
+"""Settings with and without secrets, by public naming conventions: frameworks, databases, cloud
+providers and CI services.
 
-The values are invented. Values in the format of a token are assembled, so that scanners of the repository do not report them.
+The values are invented. Values in the format of a token are assembled, so that scanners of the
+repository do not report them.
 """
 
 import base64
@@ -18,26 +20,82 @@ def _base64(seed: str, chars: int) -> str:
 
 def _text(seed: str, chars: int, alphabet: str = string.ascii_lowercase + string.digits) -> str:
     number = int.from_bytes(hashlib.sha512(seed.encode()).digest() * 2)
-    return "".join(alphabet[number // len(alphabet) ** index % len(alphabet)] for index in range(chars))
+    return "".join(
+        alphabet[number // len(alphabet) ** index % len(alphabet)] for index in range(chars)
+    )
 
 
 SECRETS: tuple[tuple[str, str], ...] = (
     *(
         (name, "hunter2-Prod")
         for name in (
-            *("DB_PASSWORD", "DB_PASS", "DB_PWD", "MYSQL_PW", "MYSQL_ROOT_PASSWORD", "POSTGRES_PASSWORD", "PGPASSWORD"),
-            *("REDIS_AUTH", "REDIS_PASSWORD", "MONGO_INITDB_ROOT_PASSWORD", "RABBITMQ_DEFAULT_PASS", "SMTP_PASSWORD"),
-            *("SPRING_DATASOURCE_PASSWORD", "spring.datasource.password", "dbPassword", "ConnectionStrings__Password"),
-            *("KEYSTORE_PASSPHRASE", "ADMIN_PASSWD", "GF_SECURITY_ADMIN_PASSWORD", "LDAP_BIND_PASSWORD", "BASIC_AUTH"),
+            *(
+                "DB_PASSWORD",
+                "DB_PASS",
+                "DB_PWD",
+                "MYSQL_PW",
+                "MYSQL_ROOT_PASSWORD",
+                "POSTGRES_PASSWORD",
+                "PGPASSWORD",
+            ),
+            *(
+                "REDIS_AUTH",
+                "REDIS_PASSWORD",
+                "MONGO_INITDB_ROOT_PASSWORD",
+                "RABBITMQ_DEFAULT_PASS",
+                "SMTP_PASSWORD",
+            ),
+            *(
+                "SPRING_DATASOURCE_PASSWORD",
+                "spring.datasource.password",
+                "dbPassword",
+                "ConnectionStrings__Password",
+            ),
+            *(
+                "KEYSTORE_PASSPHRASE",
+                "ADMIN_PASSWD",
+                "GF_SECURITY_ADMIN_PASSWORD",
+                "LDAP_BIND_PASSWORD",
+                "BASIC_AUTH",
+            ),
         )
     ),
     *(
         (name, _hex(name, 40))
         for name in (
-            *("GITHUB_TOKEN", "GH_TOKEN", "NPM_TOKEN", "SLACK_BOT_TOKEN", "VAULT_TOKEN", "SONAR_TOKEN", "SENTRY_AUTH_TOKEN"),
-            *("DATADOG_API_KEY", "DD_API_KEY", "OPENAI_API_KEY", "STRIPE_SECRET", "STRIPE_API_KEY", "NEW_RELIC_LICENSE_KEY"),
-            *("AWS_SECRET_ACCESS_KEY", "AZURE_CLIENT_SECRET", "GOOGLE_CLIENT_SECRET", "JWT_SECRET", "JWT_SECRET_KEY"),
-            *("SECRET_KEY", "SECRET_KEY_BASE", "DJANGO_SECRET_KEY", "FLASK_SECRET_KEY", "APP_KEY", "SESSION_SECRET", "apiKey"),
+            *(
+                "GITHUB_TOKEN",
+                "GH_TOKEN",
+                "NPM_TOKEN",
+                "SLACK_BOT_TOKEN",
+                "VAULT_TOKEN",
+                "SONAR_TOKEN",
+                "SENTRY_AUTH_TOKEN",
+            ),
+            *(
+                "DATADOG_API_KEY",
+                "DD_API_KEY",
+                "OPENAI_API_KEY",
+                "STRIPE_SECRET",
+                "STRIPE_API_KEY",
+                "NEW_RELIC_LICENSE_KEY",
+            ),
+            *(
+                "AWS_SECRET_ACCESS_KEY",
+                "AZURE_CLIENT_SECRET",
+                "GOOGLE_CLIENT_SECRET",
+                "JWT_SECRET",
+                "JWT_SECRET_KEY",
+            ),
+            *(
+                "SECRET_KEY",
+                "SECRET_KEY_BASE",
+                "DJANGO_SECRET_KEY",
+                "FLASK_SECRET_KEY",
+                "APP_KEY",
+                "SESSION_SECRET",
+                "apiKey",
+            ),
             *(
                 "COOKIE_SECRET",
                 "ENCRYPTION_KEY",
@@ -47,9 +105,29 @@ SECRETS: tuple[tuple[str, str], ...] = (
                 "clientSecret",
                 "TWILIO_AUTH_TOKEN",
             ),
-            *("DATABASE_CREDENTIALS", "REFRESH_TOKEN", "ACCESS_TOKEN", "API_TOKEN_1", "AZURE_STORAGE_KEY", "TOKEN_PEPPER"),
-            *("CLOUDFLARE_API_TOKEN", "PULUMI_ACCESS_TOKEN", "TF_TOKEN", "GITLAB_PAT", "MASTER_KEY", "ALGOLIA_ADMIN_KEY"),
-            *("TELEGRAM_BOT_TOKEN", "GPG_PASSPHRASE", "OAUTH_CLIENT_SECRET", "API_KEY_BASE64", "API_SECRET_VALUE"),
+            *(
+                "DATABASE_CREDENTIALS",
+                "REFRESH_TOKEN",
+                "ACCESS_TOKEN",
+                "API_TOKEN_1",
+                "AZURE_STORAGE_KEY",
+                "TOKEN_PEPPER",
+            ),
+            *(
+                "CLOUDFLARE_API_TOKEN",
+                "PULUMI_ACCESS_TOKEN",
+                "TF_TOKEN",
+                "GITLAB_PAT",
+                "MASTER_KEY",
+                "ALGOLIA_ADMIN_KEY",
+            ),
+            *(
+                "TELEGRAM_BOT_TOKEN",
+                "GPG_PASSPHRASE",
+                "OAUTH_CLIENT_SECRET",
+                "API_KEY_BASE64",
+                "API_SECRET_VALUE",
+            ),
         )
     ),
     ("DATABASE_URL", "postgres://app:" + "s3cr3t@db.internal:5432/app"),
@@ -69,11 +147,27 @@ SECRETS: tuple[tuple[str, str], ...] = (
     # Names that indicate a secret only together with the value.
     *(
         (name, _text(f"token of {name}", 24))
-        for name in ("GITHUB_KEY", "WEATHER_KEY", "TOKEN_GITHUB", "PASSWORD_SHOP_ADMIN", "API_KEY_ACME", "SECRETS_OF_ACME")
+        for name in (
+            "GITHUB_KEY",
+            "WEATHER_KEY",
+            "TOKEN_GITHUB",
+            "PASSWORD_SHOP_ADMIN",
+            "API_KEY_ACME",
+            "SECRETS_OF_ACME",
+        )
     ),
     ("HOSTING_KEY", "3f0c9a51-7be2-4d86-9c1e-52ab60f7d413"),
     ("SETTING", _text("lower case", 40)),
-    *((name, "hunter2-Prod") for name in ("dbpassword", "CLIENTSECRET", "bottoken", "DB_PASSWORD_PROD", "API_TOKEN_STAGING")),
+    *(
+        (name, "hunter2-Prod")
+        for name in (
+            "dbpassword",
+            "CLIENTSECRET",
+            "bottoken",
+            "DB_PASSWORD_PROD",
+            "API_TOKEN_STAGING",
+        )
+    ),
     *((name, _hex(name, 40)) for name in ("TLS_KEY", "CONSUMER_KEY", "AUTHORIZATION")),
     # Random text with slashes is not a path, and does not name a secret.
     ("AWS_SECRET_ACCESS_KEY", "k7HqLmRtVwXz/B3NDp9Q/" + "dGfHjKsL2TyUe4Rkey"),

@@ -1,4 +1,6 @@
-"""IAM actions: service wildcards, resources of a statement, and conditions that hold for most requests."""
+"""IAM actions: service wildcards, resources of a statement, and conditions that hold for most
+requests.
+"""
 
 from typing import Any
 
@@ -10,7 +12,9 @@ ACCOUNT = "123456789012"
 
 
 def statement(**elements: Any) -> Statement:
-    [parsed] = parse({"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", **elements}]}).statements
+    [parsed] = parse(
+        {"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", **elements}]}
+    ).statements
     return parsed
 
 
@@ -80,8 +84,13 @@ def test_pattern_matches_all_actions_of_a_service(pattern: str, wildcard: bool) 
         ("*", "*", True),
     ],
 )
-def test_statement_reaches_all_resources_of_an_action(action: str, resource: str, all_resources: bool) -> None:
-    assert actions.reaches_all_resources(statement(Action=action, Resource=resource), action) is all_resources
+def test_statement_reaches_all_resources_of_an_action(
+    action: str, resource: str, all_resources: bool
+) -> None:
+    assert (
+        actions.reaches_all_resources(statement(Action=action, Resource=resource), action)
+        is all_resources
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,4 +116,7 @@ def test_condition_narrows_a_statement(operator: str, key: str, value: str, narr
 
 def test_key_that_occurs_twice_is_malformed() -> None:
     with pytest.raises(DocumentError, match="the same key twice"):
-        parse('{"Statement": [{"Effect": "Deny", "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}')
+        parse(
+            '{"Statement": [{"Effect": "Deny", "Effect": "Allow", "Action": "s3:GetObject", '
+            '"Resource": "*"}]}'
+        )

@@ -17,7 +17,12 @@ RESTRICTED = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
 
 
 def statement(**changes: Any) -> dict[str, Any]:
-    valid = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::acme/*"}
+    valid = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": "arn:aws:s3:::acme/*",
+    }
     return {key: value for key, value in {**valid, **changes}.items() if value is not None}
 
 
@@ -26,18 +31,26 @@ def parsed(**changes: Any) -> Document:
 
 
 @given(
-    actions=st.lists(st.sampled_from(["s3:GetObject", "s3:*", "kms:Decrypt"]), min_size=1, max_size=1),
+    actions=st.lists(
+        st.sampled_from(["s3:GetObject", "s3:*", "kms:Decrypt"]), min_size=1, max_size=1
+    ),
     as_text=st.booleans(),
     bare=st.booleans(),
     bare_statement=st.booleans(),
 )
 @settings(max_examples=30, deadline=None)
-def test_equivalent_documents_are_parsed_alike(actions: list[str], as_text: bool, bare: bool, bare_statement: bool) -> None:
-    inner = statement(Action=actions[0] if bare else actions, Principal={"AWS": "*" if bare else ["*"]})
+def test_equivalent_documents_are_parsed_alike(
+    actions: list[str], as_text: bool, bare: bool, bare_statement: bool
+) -> None:
+    inner = statement(
+        Action=actions[0] if bare else actions, Principal={"AWS": "*" if bare else ["*"]}
+    )
     document: Any = {"Version": "2012-10-17", "Statement": inner if bare_statement else [inner]}
 
     result = parse(json.dumps(document) if as_text else document)
-    assert result == parse({**document, "Statement": [statement(Action=actions, Principal={"AWS": ["*"]})]})
+    assert result == parse(
+        {**document, "Statement": [statement(Action=actions, Principal={"AWS": ["*"]})]}
+    )
 
 
 _JSON = st.recursive(
@@ -45,7 +58,11 @@ _JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["Statement", "Effect", "Action", "Principal", "Resource", "Condition", "Bool"]), inner, max_size=4
+            st.sampled_from(
+                ["Statement", "Effect", "Action", "Principal", "Resource", "Condition", "Bool"]
+            ),
+            inner,
+            max_size=4,
         )
     ),
     max_leaves=12,
@@ -73,11 +90,23 @@ def test_arbitrary_json_is_parsed_or_rejected(value: Any) -> None:
         ({}, "the policy document has no Statement"),
         ({"Statement": ["x"]}, "Statement[0] must be an object"),
         ({"Statement": [statement(Effect="allow")]}, "Statement[0].Effect must be Allow or Deny"),
-        ({"Statement": [statement(NotAction="s3:*")]}, "Statement[0] has both Action and NotAction"),
+        (
+            {"Statement": [statement(NotAction="s3:*")]},
+            "Statement[0] has both Action and NotAction",
+        ),
         ({"Statement": [statement(Action=None)]}, "Statement[0] has neither Action nor NotAction"),
-        ({"Statement": [statement(Action=[1])]}, "Statement[0].Action must be a string or a list of strings"),
-        ({"Statement": [statement(Principal="me")]}, "Statement[0].Principal must be * or an object"),
-        ({"Statement": [statement(Condition=["x"])]}, "Statement[0].Condition must map operators to keys"),
+        (
+            {"Statement": [statement(Action=[1])]},
+            "Statement[0].Action must be a string or a list of strings",
+        ),
+        (
+            {"Statement": [statement(Principal="me")]},
+            "Statement[0].Principal must be * or an object",
+        ),
+        (
+            {"Statement": [statement(Condition=["x"])]},
+            "Statement[0].Condition must map operators to keys",
+        ),
     ],
 )
 def test_malformed_document_is_rejected(document: Any, error: str) -> None:
@@ -102,7 +131,14 @@ def test_malformed_document_is_rejected(document: Any, error: str) -> None:
         ({"Condition": {"ForAllValues:StringEquals": {"aws:PrincipalOrgID": "o-1"}}}, True),
         ({"Condition": {"StringNotEquals": {"aws:SourceAccount": ACCOUNT}}}, True),
         ({"Condition": {"StringLike": {"aws:PrincipalArn": "*"}}}, True),
-        ({"Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:cloudtrail:*:{ACCOUNT}:trail/*"}}}, False),
+        (
+            {
+                "Condition": {
+                    "ArnLike": {"aws:SourceArn": f"arn:aws:cloudtrail:*:{ACCOUNT}:trail/*"}
+                }
+            },
+            False,
+        ),
         ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:::acme"}}}, False),
         ({"Condition": {"Bool": {"aws:SecureTransport": "true"}}}, True),
         ({"Condition": {"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}}, True),
@@ -135,8 +171,12 @@ def test_wildcard_organization_does_not_restrict(operator: str, values: list[str
         ("sns.amazonaws.com", {"StringEquals": {"sts:ExternalId": "8f3c"}}, True),
     ],
 )
-def test_external_id_restricts_services_that_send_it(service: str, condition: dict[str, Any] | None, unrestricted: bool) -> None:
-    document = parsed(Principal={"Service": service}, Action="sts:AssumeRole", Resource=None, Condition=condition)
+def test_external_id_restricts_services_that_send_it(
+    service: str, condition: dict[str, Any] | None, unrestricted: bool
+) -> None:
+    document = parsed(
+        Principal={"Service": service}, Action="sts:AssumeRole", Resource=None, Condition=condition
+    )
     assert iam.unrestricted_services(document) == ((service,) if unrestricted else ())
 
 
@@ -149,9 +189,18 @@ STRANGERS = {"111111111111", "222222222222"}
         ({}, STRANGERS),
         # A principal of another account than the condition names has no access.
         ({"Condition": RESTRICTED}, set()),
-        ({"Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}}}, {"111111111111"}),
+        (
+            {"Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}}},
+            {"111111111111"},
+        ),
         ({"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}}}, set()),
-        ({"Principal": "*", "Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}}}, {"111111111111"}),
+        (
+            {
+                "Principal": "*",
+                "Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}},
+            },
+            {"111111111111"},
+        ),
         (
             {
                 "Principal": {"Service": "sns.amazonaws.com"},
@@ -161,8 +210,14 @@ STRANGERS = {"111111111111", "222222222222"}
         ),
     ],
 )
-def test_allowed_accounts_are_those_of_principals_and_conditions(changes: dict[str, Any], foreign: set[str]) -> None:
-    principals = ["111111111111", f"arn:aws:iam::{ACCOUNT}:role/a", "arn:aws:iam::222222222222:role/b"]
+def test_allowed_accounts_are_those_of_principals_and_conditions(
+    changes: dict[str, Any], foreign: set[str]
+) -> None:
+    principals = [
+        "111111111111",
+        f"arn:aws:iam::{ACCOUNT}:role/a",
+        "arn:aws:iam::222222222222:role/b",
+    ]
     document = parsed(**{"Principal": {"AWS": principals}, **changes})
 
     assert iam.allowed_accounts(document) - {ACCOUNT} == foreign
@@ -195,7 +250,10 @@ def test_plain_http_denial_covers_bucket_and_objects(changes: dict[str, Any], de
 
 
 def test_two_statements_can_cover_bucket_and_objects() -> None:
-    statements = [{**tls_only("acme")[0], "Resource": arn} for arn in ("arn:aws:s3:::acme", "arn:aws:s3:::acme/*")]
+    statements = [
+        {**tls_only("acme")[0], "Resource": arn}
+        for arn in ("arn:aws:s3:::acme", "arn:aws:s3:::acme/*")
+    ]
 
     assert denies_plain_http(parse({"Statement": statements}), "acme")
 
@@ -255,7 +313,12 @@ def test_full_admin_access(changes: dict[str, Any], everything: bool) -> None:
     ],
 )
 def test_decryption_with_all_keys(action: str, resource: str, all_keys: bool) -> None:
-    assert iam.allows_decryption_with_all_keys(parsed(Principal=None, Action=action, Resource=resource)) is all_keys
+    assert (
+        iam.allows_decryption_with_all_keys(
+            parsed(Principal=None, Action=action, Resource=resource)
+        )
+        is all_keys
+    )
 
 
 @given(verb=st.sampled_from(["Decrypt", "DescribeKey", "GenerateDataKey"]), cut=st.integers(0, 11))
@@ -269,19 +332,32 @@ def test_action_prefix_with_wildcard_matches(verb: str, cut: int) -> None:
 
 HOST = "token.actions.githubusercontent.com"
 AUDIENCE = {f"{HOST}:aud": "sts.amazonaws.com"}
-AUDIENCE_DEFECT, SUBJECT_DEFECT, WIDE_SUBJECT_DEFECT = "audience (aud)", "require a subject (sub)", "subject (sub) does not name"
+AUDIENCE_DEFECT, SUBJECT_DEFECT, WIDE_SUBJECT_DEFECT = (
+    "audience (aud)",
+    "require a subject (sub)",
+    "subject (sub) does not name",
+)
 
 
 @pytest.mark.parametrize(
     ("operators", "expected"),
     [
         ({}, []),
-        ({"StringEquals": {f"{HOST}:sub": "repo:acme/gateway:environment:prod"}}, [AUDIENCE_DEFECT]),
+        (
+            {"StringEquals": {f"{HOST}:sub": "repo:acme/gateway:environment:prod"}},
+            [AUDIENCE_DEFECT],
+        ),
         ({"StringEquals": AUDIENCE}, [SUBJECT_DEFECT]),
-        ({"StringEquals": AUDIENCE, "StringLike": {f"{HOST}:sub": "repo:acme/gateway:*"}}, [SUBJECT_DEFECT]),
+        (
+            {"StringEquals": AUDIENCE, "StringLike": {f"{HOST}:sub": "repo:acme/gateway:*"}},
+            [SUBJECT_DEFECT],
+        ),
         ({"StringEquals": {**AUDIENCE, f"{HOST}:sub": "repo:acme/*"}}, [WIDE_SUBJECT_DEFECT]),
         (
-            {"ForAllValues:StringEquals": AUDIENCE, "StringEquals": {f"{HOST}:sub": "repo:acme/gateway:ref:refs/heads/main"}},
+            {
+                "ForAllValues:StringEquals": AUDIENCE,
+                "StringEquals": {f"{HOST}:sub": "repo:acme/gateway:ref:refs/heads/main"},
+            },
             [AUDIENCE_DEFECT],
         ),
     ],

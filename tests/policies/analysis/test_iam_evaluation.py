@@ -28,15 +28,25 @@ def document(*rows: dict[str, Any]) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": list(rows)}
 
 
-def call(action: str = "s3:GetObject", resource: str = OBJECT, *, principal: str = ROLE, **context: str) -> Call:
-    return Call(principal, action, resource, {key.replace("__", ":"): value for key, value in context.items()})
+def call(
+    action: str = "s3:GetObject", resource: str = OBJECT, *, principal: str = ROLE, **context: str
+) -> Call:
+    return Call(
+        principal,
+        action,
+        resource,
+        {key.replace("__", ":"): value for key, value in context.items()},
+    )
 
 
 def for_principal(principal: str, action: str = "s3:GetObject") -> dict[str, Any]:
     return document(statement("Allow", action, Principal={"AWS": principal}))
 
 
-READ, KEY_USE = document(statement("Allow", "s3:GetObject")), document(statement("Allow", "kms:Decrypt"))
+READ, KEY_USE = (
+    document(statement("Allow", "s3:GetObject")),
+    document(statement("Allow", "kms:Decrypt")),
+)
 OWN, FOREIGN = {"owner": ACCOUNT}, {"owner": OTHER}
 
 
@@ -68,15 +78,30 @@ def test_allowing_policies(policies: dict[str, Any], allowed: bool) -> None:
         ([], for_principal(ROLE, "kms:Decrypt"), True),
     ],
 )
-def test_key_policy_decides(identity: list[dict[str, Any]], key_policy: dict[str, Any], allowed: bool) -> None:
-    assert decide(call("kms:Decrypt", "key"), identity=identity, resource=key_policy, resource_decides=True).allowed is allowed
+def test_key_policy_decides(
+    identity: list[dict[str, Any]], key_policy: dict[str, Any], allowed: bool
+) -> None:
+    assert (
+        decide(
+            call("kms:Decrypt", "key"),
+            identity=identity,
+            resource=key_policy,
+            resource_decides=True,
+        ).allowed
+        is allowed
+    )
 
 
 @pytest.mark.parametrize("side", ["identity", "resource", "limits"])
 def test_explicit_deny_overrides_allow(side: str) -> None:
     allowing = document(statement("Allow", "s3:*"))
     denying = document(statement("Allow", "s3:*"), statement("Deny", "s3:GetObject"))
-    on_resource = document(*({**row, "Principal": "*"} for row in (denying if side == "resource" else allowing)["Statement"]))
+    on_resource = document(
+        *(
+            {**row, "Principal": "*"}
+            for row in (denying if side == "resource" else allowing)["Statement"]
+        )
+    )
     decision = decide(
         call(),
         identity=[denying if side == "identity" else allowing],
@@ -87,19 +112,28 @@ def test_explicit_deny_overrides_allow(side: str) -> None:
 
 
 def test_permissions_boundary_limits_and_does_not_grant() -> None:
-    wide, narrow = document(statement("Allow", "s3:*")), document(statement("Allow", "s3:ListBucket"))
+    wide, narrow = (
+        document(statement("Allow", "s3:*")),
+        document(statement("Allow", "s3:ListBucket")),
+    )
     assert not decide(call(), limits=[wide]).allowed
     assert not decide(call(), identity=[wide], limits=[narrow]).allowed
     assert decide(call("s3:ListBucket"), identity=[wide], limits=[narrow]).allowed
 
 
 def test_service_principal_is_matched_by_name() -> None:
-    policy = document(statement("Allow", "sts:AssumeRole", Principal={"Service": "ecs-tasks.amazonaws.com"}))
+    policy = document(
+        statement("Allow", "sts:AssumeRole", Principal={"Service": "ecs-tasks.amazonaws.com"})
+    )
     assert decide(
-        call("sts:AssumeRole", ROLE, principal="ecs-tasks.amazonaws.com"), resource=policy, resource_decides=True
+        call("sts:AssumeRole", ROLE, principal="ecs-tasks.amazonaws.com"),
+        resource=policy,
+        resource_decides=True,
     ).allowed
     assert not decide(
-        call("sts:AssumeRole", ROLE, principal="lambda.amazonaws.com"), resource=policy, resource_decides=True
+        call("sts:AssumeRole", ROLE, principal="lambda.amazonaws.com"),
+        resource=policy,
+        resource_decides=True,
     ).allowed
 
 
@@ -107,57 +141,181 @@ def test_service_principal_is_matched_by_name() -> None:
 
 VECTORS: list[tuple[str, dict[str, Any], Context, bool]] = [
     ("values are alternatives", {"StringEquals": TEAMS}, {"aws:PrincipalTag/team": "legal"}, True),
-    ("keys of one operator must all match", {"StringEquals": {**TEAMS, "a:b": "c"}}, {"aws:PrincipalTag/team": "legal"}, False),
-    ("operators must all match", {"StringEquals": TEAMS, "Bool": {"a:b": "true"}}, {"aws:PrincipalTag/team": "legal"}, False),
-    ("the name of a key has no case", {"StringEquals": {"AWS:sourceip": "x"}}, {"aws:SourceIp": "x"}, True),
+    (
+        "keys of one operator must all match",
+        {"StringEquals": {**TEAMS, "a:b": "c"}},
+        {"aws:PrincipalTag/team": "legal"},
+        False,
+    ),
+    (
+        "operators must all match",
+        {"StringEquals": TEAMS, "Bool": {"a:b": "true"}},
+        {"aws:PrincipalTag/team": "legal"},
+        False,
+    ),
+    (
+        "the name of a key has no case",
+        {"StringEquals": {"AWS:sourceip": "x"}},
+        {"aws:SourceIp": "x"},
+        True,
+    ),
     ("the value of a key has case", {"StringEquals": {"a:b": "X"}}, {"a:b": "x"}, False),
     ("IgnoreCase", {"StringEqualsIgnoreCase": {"a:b": "X"}}, {"a:b": "x"}, True),
     ("StringEquals knows no wildcard", {"StringEquals": {"a:b": "x*"}}, {"a:b": "xy"}, False),
     ("StringLike does", {"StringLike": {"a:b": "x*?"}}, {"a:b": "xyz"}, True),
-    ("none of many may match under Not", {"StringNotEquals": TEAMS}, {"aws:PrincipalTag/team": "legal"}, False),
+    (
+        "none of many may match under Not",
+        {"StringNotEquals": TEAMS},
+        {"aws:PrincipalTag/team": "legal"},
+        False,
+    ),
     ("an absent key never equals", {"StringEquals": TEAMS}, {}, False),
     ("an absent key is never equal", {"StringNotEquals": TEAMS}, {}, True),
     ("IfExists passes an absent key", {"StringEqualsIfExists": TEAMS}, {}, True),
-    ("IfExists looks at a present one", {"StringEqualsIfExists": TEAMS}, {"aws:PrincipalTag/team": "sales"}, False),
+    (
+        "IfExists looks at a present one",
+        {"StringEqualsIfExists": TEAMS},
+        {"aws:PrincipalTag/team": "sales"},
+        False,
+    ),
     ("Bool", {"Bool": {"aws:SecureTransport": "false"}}, {"aws:SecureTransport": "false"}, True),
     ("Bool of an absent key", {"Bool": {"aws:SecureTransport": "false"}}, {}, False),
     ("BoolIfExists of an absent key", {"BoolIfExists": {"aws:SecureTransport": "false"}}, {}, True),
     ("Null true: must be absent", {"Null": {"a:b": "true"}}, {}, True),
     ("Null false: must be present", {"Null": {"a:b": "false"}}, {}, False),
     ("Null false of a present key", {"Null": {"a:b": "false"}}, {"a:b": "x"}, True),
-    ("numbers are compared as numbers", {"NumericLessThan": {"s3:TlsVersion": "1.2"}}, {"s3:TlsVersion": "1.1"}, True),
-    ("a bound is not below itself", {"NumericLessThan": {"s3:TlsVersion": "1.2"}}, {"s3:TlsVersion": "1.2"}, False),
+    (
+        "numbers are compared as numbers",
+        {"NumericLessThan": {"s3:TlsVersion": "1.2"}},
+        {"s3:TlsVersion": "1.1"},
+        True,
+    ),
+    (
+        "a bound is not below itself",
+        {"NumericLessThan": {"s3:TlsVersion": "1.2"}},
+        {"s3:TlsVersion": "1.2"},
+        False,
+    ),
     ("text is no number", {"NumericEquals": {"a:b": "1"}}, {"a:b": "one"}, False),
-    ("dates", {"DateGreaterThan": {"a:b": "2020-01-01T00:00:00Z"}}, {"a:b": "2021-01-01T00:00:00Z"}, True),
-    ("networks", {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}, {"aws:SourceIp": "203.0.113.9"}, True),
-    ("not these networks", {"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}, {"aws:SourceIp": "203.0.113.9"}, False),
-    ("IPv6", {"IpAddress": {"aws:SourceIp": "2001:db8::/32"}}, {"aws:SourceIp": "2001:db8::1"}, True),
+    (
+        "dates",
+        {"DateGreaterThan": {"a:b": "2020-01-01T00:00:00Z"}},
+        {"a:b": "2021-01-01T00:00:00Z"},
+        True,
+    ),
+    (
+        "networks",
+        {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}},
+        {"aws:SourceIp": "203.0.113.9"},
+        True,
+    ),
+    (
+        "not these networks",
+        {"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}},
+        {"aws:SourceIp": "203.0.113.9"},
+        False,
+    ),
+    (
+        "IPv6",
+        {"IpAddress": {"aws:SourceIp": "2001:db8::/32"}},
+        {"aws:SourceIp": "2001:db8::1"},
+        True,
+    ),
     (
         "ARN parts have wildcards",
         {"ArnLike": {"a:b": "arn:aws:sns:*:1:topic-*"}},
         {"a:b": "arn:aws:sns:eu-west-1:1:topic-9"},
         True,
     ),
-    ("no wildcard over a colon", {"ArnLike": {"a:b": "arn:aws:sns:*:topic"}}, {"a:b": "arn:aws:sns:eu-west-1:1:topic"}, False),
-    ("ArnEquals is ArnLike", {"ArnEquals": {"a:b": "arn:aws:s3:::x*"}}, {"a:b": "arn:aws:s3:::xyz"}, True),
+    (
+        "no wildcard over a colon",
+        {"ArnLike": {"a:b": "arn:aws:sns:*:topic"}},
+        {"a:b": "arn:aws:sns:eu-west-1:1:topic"},
+        False,
+    ),
+    (
+        "ArnEquals is ArnLike",
+        {"ArnEquals": {"a:b": "arn:aws:s3:::x*"}},
+        {"a:b": "arn:aws:s3:::xyz"},
+        True,
+    ),
     ("ArnNotLike of an absent key", {"ArnNotLike": {"a:b": "arn:aws:s3:::x"}}, {}, True),
-    ("ForAnyValue: one is enough", {"ForAnyValue:StringEquals": {"aws:TagKeys": ["stage", "x"]}}, TAGS, True),
+    (
+        "ForAnyValue: one is enough",
+        {"ForAnyValue:StringEquals": {"aws:TagKeys": ["stage", "x"]}},
+        TAGS,
+        True,
+    ),
     ("ForAnyValue: none", {"ForAnyValue:StringEquals": {"aws:TagKeys": ["x"]}}, TAGS, False),
-    ("ForAnyValue of an absent key", {"ForAnyValue:StringEquals": {"aws:TagKeys": ["x"]}}, {}, False),
-    ("ForAnyValue Not: one that is none of them", {"ForAnyValue:StringNotEquals": {"aws:TagKeys": ["stage"]}}, TAGS, True),
-    ("ForAnyValue Not: all are of them", {"ForAnyValue:StringNotEquals": {"aws:TagKeys": ["stage", "owner"]}}, TAGS, False),
-    ("ForAllValues: every one", {"ForAllValues:StringEquals": {"aws:TagKeys": ["stage", "owner", "x"]}}, TAGS, True),
-    ("ForAllValues: one is not", {"ForAllValues:StringEquals": {"aws:TagKeys": ["stage"]}}, TAGS, False),
-    ("ForAllValues of an absent key: the trap", {"ForAllValues:StringEquals": {"aws:TagKeys": ["stage"]}}, {}, True),
-    ("a variable", {"StringEquals": {"a:b": "${aws:username}"}}, {"a:b": "ann", "aws:username": "ann"}, True),
-    ("a variable without value", {"StringEquals": {"a:b": "${aws:username}"}}, {"a:b": "ann"}, False),
-    ("a variable's default", {"StringEquals": {"a:b": "${aws:username, 'ann'}"}}, {"a:b": "ann"}, True),
-    ("a star in a value is no wildcard", {"StringLike": {"a:b": "${a:c}"}}, {"a:b": "xyz", "a:c": "x*"}, False),
+    (
+        "ForAnyValue of an absent key",
+        {"ForAnyValue:StringEquals": {"aws:TagKeys": ["x"]}},
+        {},
+        False,
+    ),
+    (
+        "ForAnyValue Not: one that is none of them",
+        {"ForAnyValue:StringNotEquals": {"aws:TagKeys": ["stage"]}},
+        TAGS,
+        True,
+    ),
+    (
+        "ForAnyValue Not: all are of them",
+        {"ForAnyValue:StringNotEquals": {"aws:TagKeys": ["stage", "owner"]}},
+        TAGS,
+        False,
+    ),
+    (
+        "ForAllValues: every one",
+        {"ForAllValues:StringEquals": {"aws:TagKeys": ["stage", "owner", "x"]}},
+        TAGS,
+        True,
+    ),
+    (
+        "ForAllValues: one is not",
+        {"ForAllValues:StringEquals": {"aws:TagKeys": ["stage"]}},
+        TAGS,
+        False,
+    ),
+    (
+        "ForAllValues of an absent key: the trap",
+        {"ForAllValues:StringEquals": {"aws:TagKeys": ["stage"]}},
+        {},
+        True,
+    ),
+    (
+        "a variable",
+        {"StringEquals": {"a:b": "${aws:username}"}},
+        {"a:b": "ann", "aws:username": "ann"},
+        True,
+    ),
+    (
+        "a variable without value",
+        {"StringEquals": {"a:b": "${aws:username}"}},
+        {"a:b": "ann"},
+        False,
+    ),
+    (
+        "a variable's default",
+        {"StringEquals": {"a:b": "${aws:username, 'ann'}"}},
+        {"a:b": "ann"},
+        True,
+    ),
+    (
+        "a star in a value is no wildcard",
+        {"StringLike": {"a:b": "${a:c}"}},
+        {"a:b": "xyz", "a:c": "x*"},
+        False,
+    ),
     ("a star that is meant", {"StringLike": {"a:b": "x${*}"}}, {"a:b": "xy"}, False),
 ]
 
 
-@pytest.mark.parametrize(("condition", "context", "expected"), [row[1:] for row in VECTORS], ids=[row[0] for row in VECTORS])
+@pytest.mark.parametrize(
+    ("condition", "context", "expected"),
+    [row[1:] for row in VECTORS],
+    ids=[row[0] for row in VECTORS],
+)
 def test_condition_vectors(condition: dict[str, Any], context: Context, expected: bool) -> None:
     assert holds(parse_conditions(condition), context, variables=True) is expected
 
@@ -173,7 +331,10 @@ def test_condition_vectors(condition: dict[str, Any], context: Context, expected
     ],
 )
 def test_resource_matching_is_case_sensitive(resource: str, granted: bool) -> None:
-    assert decide(call(), identity=[document(statement("Allow", "s3:GetObject", resource))]).allowed is granted
+    assert (
+        decide(call(), identity=[document(statement("Allow", "s3:GetObject", resource))]).allowed
+        is granted
+    )
 
 
 def test_action_matching_is_case_insensitive() -> None:
@@ -190,11 +351,23 @@ def test_version_2008_document_has_no_variables() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"Effect": "Allow", "NotPrincipal": "*", "Action": "*", "Resource": "*"}, "unsupported element NotPrincipal"),
+        (
+            {"Effect": "Allow", "NotPrincipal": "*", "Action": "*", "Resource": "*"},
+            "unsupported element NotPrincipal",
+        ),
         ({"Effect": "allow", "Action": "*", "Resource": "*"}, "Effect must be Allow or Deny"),
-        (statement("Allow", "*", Condition={"StringIs": {"a": "b"}}), "there is no condition operator 'stringis'"),
-        (statement("Allow", "*", Condition={"ForAnyValue:BoolIfExists": {"a": "b"}}), "has no effect with ForAnyValue"),
-        (statement("Allow", "*", Condition={"StringEquals": {"aws:TagKeys": "a"}}), "requires ForAnyValue or ForAllValues"),
+        (
+            statement("Allow", "*", Condition={"StringIs": {"a": "b"}}),
+            "there is no condition operator 'stringis'",
+        ),
+        (
+            statement("Allow", "*", Condition={"ForAnyValue:BoolIfExists": {"a": "b"}}),
+            "has no effect with ForAnyValue",
+        ),
+        (
+            statement("Allow", "*", Condition={"StringEquals": {"aws:TagKeys": "a"}}),
+            "requires ForAnyValue or ForAllValues",
+        ),
     ],
 )
 def test_unsupported_element_is_an_error(row: dict[str, Any], message: str) -> None:
@@ -204,9 +377,13 @@ def test_unsupported_element_is_an_error(row: dict[str, Any], message: str) -> N
 
 # Properties
 
-names = st.sampled_from(["s3:GetObject", "s3:PutObject", "s3:*", "*", "kms:Decrypt", "s3:Get?bject"])
+names = st.sampled_from(
+    ["s3:GetObject", "s3:PutObject", "s3:*", "*", "kms:Decrypt", "s3:Get?bject"]
+)
 resources = st.sampled_from([OBJECT, "arn:aws:s3:::papers/*", "*", "arn:aws:s3:::others/*"])
-conditions = st.sampled_from([{}, {"Bool": {"a:b": "true"}}, {"StringNotEquals": {"a:c": "x"}}, {"Null": {"a:b": "true"}}])
+conditions = st.sampled_from(
+    [{}, {"Bool": {"a:b": "true"}}, {"StringNotEquals": {"a:c": "x"}}, {"Null": {"a:b": "true"}}]
+)
 rows = st.builds(
     lambda effect, action, resource, condition: statement(
         effect, action, resource, **({"Condition": condition} if condition else {})
@@ -218,20 +395,26 @@ rows = st.builds(
 )
 contexts = st.dictionaries(st.sampled_from(["a:b", "a:c"]), st.sampled_from(["true", "false", "x"]))
 calls = st.builds(
-    lambda action, context: Call(ROLE, action, OBJECT, context), st.sampled_from(["s3:GetObject", "kms:Decrypt"]), contexts
+    lambda action, context: Call(ROLE, action, OBJECT, context),
+    st.sampled_from(["s3:GetObject", "kms:Decrypt"]),
+    contexts,
 )
 
 
 @given(st.lists(rows, max_size=4), calls)
 def test_deny_all_overrides_any_document(statements: list[dict[str, Any]], request: Call) -> None:
-    assert decide(request, identity=[document(*statements, statement("Deny", "*"))]) is Effect.DENIED
+    assert (
+        decide(request, identity=[document(*statements, statement("Deny", "*"))]) is Effect.DENIED
+    )
 
 
 @given(st.lists(rows, max_size=4), rows, calls)
 def test_added_statement_changes_result_in_one_direction(
     statements: list[dict[str, Any]], added: dict[str, Any], request: Call
 ) -> None:
-    before, after = (decide(request, identity=[document(*rows)]) for rows in (statements, [*statements, added]))
+    before, after = (
+        decide(request, identity=[document(*rows)]) for rows in (statements, [*statements, added])
+    )
     if added["Effect"] == "Allow":
         assert (before, after) in {(before, before), (Effect.NOT_ALLOWED, Effect.ALLOWED)}
     else:
@@ -239,7 +422,9 @@ def test_added_statement_changes_result_in_one_direction(
 
 
 @given(st.lists(rows, max_size=3), calls)
-def test_result_is_independent_of_statement_order(statements: list[dict[str, Any]], request: Call) -> None:
+def test_result_is_independent_of_statement_order(
+    statements: list[dict[str, Any]], request: Call
+) -> None:
     together = {decide(request, identity=[document(*order)]) for order in permutations(statements)}
     separate = decide(request, identity=[document(row) for row in statements])
     assert together == {separate}
@@ -247,15 +432,23 @@ def test_result_is_independent_of_statement_order(statements: list[dict[str, Any
 
 @given(names, calls)
 def test_action_matches_pattern_or_negation(pattern: str, request: Call) -> None:
-    positive = decide(request, identity=[document({"Effect": "Allow", "Action": pattern, "Resource": "*"})]).allowed
-    negative = decide(request, identity=[document({"Effect": "Allow", "NotAction": pattern, "Resource": "*"})]).allowed
+    positive = decide(
+        request, identity=[document({"Effect": "Allow", "Action": pattern, "Resource": "*"})]
+    ).allowed
+    negative = decide(
+        request, identity=[document({"Effect": "Allow", "NotAction": pattern, "Resource": "*"})]
+    ).allowed
     assert positive is not negative
 
 
 @given(resources, calls)
 def test_resource_matches_pattern_or_negation(pattern: str, request: Call) -> None:
-    positive = decide(request, identity=[document({"Effect": "Allow", "Action": "*", "Resource": pattern})]).allowed
-    negative = decide(request, identity=[document({"Effect": "Allow", "Action": "*", "NotResource": pattern})]).allowed
+    positive = decide(
+        request, identity=[document({"Effect": "Allow", "Action": "*", "Resource": pattern})]
+    ).allowed
+    negative = decide(
+        request, identity=[document({"Effect": "Allow", "Action": "*", "NotResource": pattern})]
+    ).allowed
     assert positive is not negative
 
 
@@ -269,9 +462,16 @@ def test_resource_matches_pattern_or_negation(pattern: str, request: Call) -> No
         ("IpAddress", "NotIpAddress"),
     ],
 )
-@given(expected=st.lists(st.sampled_from(["x", "1", "x*", "10.0.0.0/8"]), min_size=1), context=contexts)
-def test_operator_and_negation_differ(operator: str, negation: str, expected: list[str], context: Context) -> None:
-    results = {holds(parse_conditions({name: {"a:c": expected}}), context, variables=True) for name in (operator, negation)}
+@given(
+    expected=st.lists(st.sampled_from(["x", "1", "x*", "10.0.0.0/8"]), min_size=1), context=contexts
+)
+def test_operator_and_negation_differ(
+    operator: str, negation: str, expected: list[str], context: Context
+) -> None:
+    results = {
+        holds(parse_conditions({name: {"a:c": expected}}), context, variables=True)
+        for name in (operator, negation)
+    }
     assert results == {True, False}
 
 
@@ -281,7 +481,11 @@ def matches_recursively(pattern: str, text: str) -> bool:
         return not text
     if pattern[0] == "*":
         return any(matches_recursively(pattern[1:], text[index:]) for index in range(len(text) + 1))
-    return bool(text) and (pattern[0] == "?" or pattern[0] == text[0]) and matches_recursively(pattern[1:], text[1:])
+    return (
+        bool(text)
+        and (pattern[0] == "?" or pattern[0] == text[0])
+        and matches_recursively(pattern[1:], text[1:])
+    )
 
 
 @given(st.text(alphabet="ab*?.\n(", max_size=7), st.text(alphabet="ab.\n(", max_size=7))

@@ -25,7 +25,11 @@ def test_guide_states_measured_precision_and_recall() -> None:
     guide = " ".join(GUIDE.read_text(encoding="utf-8").split())
 
     stated = re.search(
-        r"(\d+) secrets and (\d+) other settings, the precision is (\d+) percent and the recall (\d+) percent", guide
+        (
+            r"(\d+) secrets and (\d+) other settings, the precision is (\d+) percent and the "
+            r"recall (\d+) percent"
+        ),
+        guide,
     )
     assert stated is not None
     assert list(map(int, stated.groups())) == [
@@ -52,7 +56,10 @@ _UPPER = "Q7X1M9C4K2W8B5Z3"
         ("ABIA", _chars(_UPPER, 16)),
         ("ABSK", _chars(_BASE62, 120)),
         ("AGE-SECRET-KEY-1", _chars(_UPPER, 58)),
-        *((f"gl{kind}-", _chars(_BASE36, 20)) for kind in ("pat", "agent", "cbt", "dt", "ft", "imt", "oas", "ptt", "rt", "soat")),
+        *(
+            (f"gl{kind}-", _chars(_BASE36, 20))
+            for kind in ("pat", "agent", "cbt", "dt", "ft", "imt", "oas", "ptt", "rt", "soat")
+        ),
         ("GR1348941", _chars(_BASE62, 20)),
         ("ATATT", _chars(_BASE62, 60)),
         ("https://hooks.slack.com/services/", "T0AAAAAAA/B0AAAAAAA/" + _chars(_BASE62, 24)),

@@ -11,7 +11,14 @@ from pulumi.runtime.proto import analyzer_pb2
 from pulumi_policy import EnforcementLevel, Policy, ResourceValidationPolicy, StackValidationArgs
 
 BUCKET, TOPIC = "aws:s3/bucket:Bucket", "aws:sns/topic:Topic"
-TYPES = {"bucket": (BUCKET,), "topic": (TOPIC,), "both": (BUCKET, TOPIC), "every": (), "buckets": (BUCKET,), "topics": (TOPIC,)}
+TYPES = {
+    "bucket": (BUCKET,),
+    "topic": (TOPIC,),
+    "both": (BUCKET, TOPIC),
+    "every": (),
+    "buckets": (BUCKET,),
+    "topics": (TOPIC,),
+}
 
 
 class Calls:
@@ -24,7 +31,10 @@ class Calls:
         policies = [self._policy(name) for name in names]
         sdk: Any = pulumi_policy.policy
         self.servicer = sdk._PolicyAnalyzerServicer(
-            "tests", "0.0.1", ApplicablePolicies(policies, TYPES, self._record), EnforcementLevel.MANDATORY
+            "tests",
+            "0.0.1",
+            ApplicablePolicies(policies, TYPES, self._record),
+            EnforcementLevel.MANDATORY,
         )
 
     def _record(self, urn: str, names: Iterable[str]) -> None:
@@ -44,13 +54,19 @@ class Calls:
 
     def analyze_stack(self, *types: str) -> list[str]:
         self.names.clear()
-        resources = [analyzer_pb2.AnalyzerResource(type=item, urn=item, name="name") for item in types]
+        resources = [
+            analyzer_pb2.AnalyzerResource(type=item, urn=item, name="name") for item in types
+        ]
         self.servicer.AnalyzeStack(analyzer_pb2.AnalyzeStackRequest(resources=resources), None)
         return list(self.names)
 
 
-@pytest.mark.parametrize(("resource_type", "called"), [(BUCKET, ["bucket", "both"]), (TOPIC, ["topic", "both"])])
-def test_resource_is_evaluated_by_policies_of_its_type(resource_type: str, called: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("resource_type", "called"), [(BUCKET, ["bucket", "both"]), (TOPIC, ["topic", "both"])]
+)
+def test_resource_is_evaluated_by_policies_of_its_type(
+    resource_type: str, called: list[str]
+) -> None:
     assert Calls("bucket", "topic", "both").analyze(resource_type) == called
 
 
@@ -73,11 +89,18 @@ def test_stack_is_evaluated_by_policies_of_its_types() -> None:
 def test_resources_of_a_stack_are_decoded_once_for_all_policies() -> None:
     pack = Calls("buckets", "topics", "stack")
     received: list[StackValidationArgs] = []
-    policies = [StackPolicy(name, name, lambda args, _report: received.append(args)) for name in ("buckets", "stack")]
+    policies = [
+        StackPolicy(name, name, lambda args, _report: received.append(args))
+        for name in ("buckets", "stack")
+    ]
     sdk: Any = pulumi_policy.policy
-    pack.servicer = sdk._PolicyAnalyzerServicer("tests", "0.0.1", ApplicablePolicies(policies, TYPES), EnforcementLevel.MANDATORY)
+    pack.servicer = sdk._PolicyAnalyzerServicer(
+        "tests", "0.0.1", ApplicablePolicies(policies, TYPES), EnforcementLevel.MANDATORY
+    )
     pack.analyze_stack(BUCKET, TOPIC)
-    assert [[resource.urn for resource in args.resources] for args in received] == [[BUCKET, TOPIC]] * 2
+    assert [[resource.urn for resource in args.resources] for args in received] == [
+        [BUCKET, TOPIC]
+    ] * 2
     assert received[0].resources is received[1].resources
     pack.analyze_stack(TOPIC)
     assert [resource.urn for resource in received[-1].resources] == [TOPIC]
@@ -85,12 +108,18 @@ def test_resources_of_a_stack_are_decoded_once_for_all_policies() -> None:
 
 def test_pack_lists_all_policies() -> None:
     pack = Calls("bucket", "topic", "buckets")
-    assert [policy.name for policy in pack.servicer.GetAnalyzerInfo(None, None).policies] == ["bucket", "topic", "buckets"]
+    assert [policy.name for policy in pack.servicer.GetAnalyzerInfo(None, None).policies] == [
+        "bucket",
+        "topic",
+        "buckets",
+    ]
 
 
 def test_other_packs_are_left_unchanged() -> None:
     pack = Calls("bucket", "topic")
     sdk: Any = pulumi_policy.policy
     policies = list(ApplicablePolicies([pack._policy("bucket"), pack._policy("topic")], {}))
-    pack.servicer = sdk._PolicyAnalyzerServicer("other", "0.0.1", policies, EnforcementLevel.MANDATORY)
+    pack.servicer = sdk._PolicyAnalyzerServicer(
+        "other", "0.0.1", policies, EnforcementLevel.MANDATORY
+    )
     assert pack.analyze(BUCKET) == ["bucket", "topic"]

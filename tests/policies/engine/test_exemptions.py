@@ -38,7 +38,8 @@ def test_valid_entry_matches_control_and_urn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"first_created": "2026-01-02"}, {"first_created": "2026-01-01", "renewed_by": '"security"'}]
+    "changes",
+    [{"first_created": "2026-01-02"}, {"first_created": "2026-01-01", "renewed_by": '"security"'}],
 )
 def test_renewed_entry_is_valid(changes: dict[str, str | None], tmp_path: Path) -> None:
     exemptions = read(tmp_path, **changes)
@@ -58,51 +59,112 @@ def test_owner_cannot_renew_its_own_entry(tmp_path: Path) -> None:
         ({"control": '"GH-S3-999"'}, "names an unknown control. Fix: copy the ID from a report"),
         (
             {"control": '"GH-S3-001"'},
-            "names a control that does not allow exemptions. Fix: meet the control and remove the entry",
+            (
+                "names a control that does not allow exemptions. Fix: meet the control and remove "
+                "the entry"
+            ),
         ),
-        ({"reason": '"because"'}, "has a reason shorter than 20 characters. Fix: explain why the control cannot be met"),
+        (
+            {"reason": '"because"'},
+            "has a reason shorter than 20 characters. Fix: explain why the control cannot be met",
+        ),
         (
             {"reason": '"...................."'},
             "has a reason with fewer than 4 words. Fix: explain why the control cannot be met",
         ),
-        ({"urn": '"urn:*"'}, "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs"),
-        ({"urn": '"?*"'}, "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs"),
+        (
+            {"urn": '"urn:*"'},
+            (
+                "matches every resource. Fix: name the resource in urn, such as "
+                "urn:pulumi:dev::*::logs"
+            ),
+        ),
+        (
+            {"urn": '"?*"'},
+            (
+                "matches every resource. Fix: name the resource in urn, such as "
+                "urn:pulumi:dev::*::logs"
+            ),
+        ),
         (
             {"urn": '"urn:pulumi:dev::shop::*::[a-z]*"'},
-            "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs",
+            (
+                "matches every resource. Fix: name the resource in urn, such as "
+                "urn:pulumi:dev::*::logs"
+            ),
         ),
         (
             {"control": '"GH-UNDECIDED"'},
-            "names GH-UNDECIDED, which reports on other controls. Fix: name the control of the finding",
+            (
+                "names GH-UNDECIDED, which reports on other controls. Fix: name the control of the "
+                "finding"
+            ),
         ),
         (
             {"first_created": "2026-01-01"},
-            "is valid for 181 days since 2026-01-01; the maximum is 180 unless another owner renews it. "
+            "is valid for 181 days since 2026-01-01; the maximum is 180 unless another owner "
+            "renews it. "
             "Fix: meet the control, or set renewed_by",
         ),
         (
             {"first_created": "2026-05-21"},
-            "has a first_created date (2026-05-21) after created. Fix: set first_created to the date of the first approval",
+            (
+                "has a first_created date (2026-05-21) after created. Fix: set first_created to "
+                "the date of the first approval"
+            ),
         ),
-        ({"first_created": '"May"'}, "has no valid date in first_created. Fix: write first_created = 2026-01-31, without quotes"),
-        ({"urn": '"*"'}, "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs"),
-        ({"created": "2026-03-01"}, "is valid for 122 days; the maximum is 90. Fix: set an earlier expires date"),
+        (
+            {"first_created": '"May"'},
+            (
+                "has no valid date in first_created. Fix: write first_created = 2026-01-31, "
+                "without quotes"
+            ),
+        ),
+        (
+            {"urn": '"*"'},
+            (
+                "matches every resource. Fix: name the resource in urn, such as "
+                "urn:pulumi:dev::*::logs"
+            ),
+        ),
+        (
+            {"created": "2026-03-01"},
+            "is valid for 122 days; the maximum is 90. Fix: set an earlier expires date",
+        ),
         (
             {"created": "2026-04-01", "expires": "2026-05-31"},
-            "expired on 2026-05-31. Fix: meet the control and remove the entry, or renew the approval",
+            (
+                "expired on 2026-05-31. Fix: meet the control and remove the entry, or renew the "
+                "approval"
+            ),
         ),
-        ({"created": "2026-06-02"}, "has a creation date in the future (2026-06-02). Fix: set created to the date of approval"),
-        ({"expires": "2026-05-20"}, "expires before its creation date. Fix: set expires after created"),
-        ({"expires": '"soon"'}, "has no valid date in expires. Fix: write expires = 2026-01-31, without quotes"),
+        (
+            {"created": "2026-06-02"},
+            (
+                "has a creation date in the future (2026-06-02). Fix: set created to the date of "
+                "approval"
+            ),
+        ),
+        (
+            {"expires": "2026-05-20"},
+            "expires before its creation date. Fix: set expires after created",
+        ),
+        (
+            {"expires": '"soon"'},
+            "has no valid date in expires. Fix: write expires = 2026-01-31, without quotes",
+        ),
         (
             {"approver": '"me"'},
-            "has the unknown key approver. Fix: use only control, urn, owner, reason, ticket, created, expires, "
+            "has the unknown key approver. Fix: use only control, urn, owner, reason, ticket, "
+            "created, expires, "
             "first_created, renewed_by",
         ),
         ({"owner": "7"}, "has an empty owner. Fix: write owner as a non-empty string"),
     ],
 )
-def test_invalid_entry_is_an_error(changes: dict[str, str | None], error: str, tmp_path: Path) -> None:
+def test_invalid_entry_is_an_error(
+    changes: dict[str, str | None], error: str, tmp_path: Path
+) -> None:
     exemptions = read(tmp_path, **changes)
 
     assert exemptions.active == ()
@@ -114,7 +176,9 @@ def test_malformed_file_is_an_error(text: str, tmp_path: Path) -> None:
     file = tmp_path / "exemptions.toml"
     file.write_text(text, encoding="utf-8")
 
-    assert [error.startswith("exemptions.toml") for _, error in load(file, TODAY, KNOWN).errors] == [True]
+    assert [
+        error.startswith("exemptions.toml") for _, error in load(file, TODAY, KNOWN).errors
+    ] == [True]
 
 
 def test_missing_file_has_no_exemptions(tmp_path: Path) -> None:
@@ -125,4 +189,6 @@ def test_entry_applies_to_its_stack_only(tmp_path: Path) -> None:
     entry = read(tmp_path).active[0]
 
     assert entry.applies_to_stack("urn:pulumi:dev::gatehouse::pulumi:pulumi:Stack::gatehouse-dev")
-    assert not entry.applies_to_stack("urn:pulumi:prod::gatehouse::pulumi:pulumi:Stack::gatehouse-prod")
+    assert not entry.applies_to_stack(
+        "urn:pulumi:prod::gatehouse::pulumi:pulumi:Stack::gatehouse-prod"
+    )

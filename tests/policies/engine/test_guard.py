@@ -14,9 +14,9 @@ Check = Callable[[Properties], CheckResults]
 
 
 def decide(check: Check, **props: Any) -> Decision:
-    rule = resource_rule("X-1", title="t", rationale="r", remedy="fix", types=("aws:x/y:Z",), url="u")(
-        lambda resource: check(resource.props)
-    )
+    rule = resource_rule(
+        "X-1", title="t", rationale="r", remedy="fix", types=("aws:x/y:Z",), url="u"
+    )(lambda resource: check(resource.props))
     resource = Resource("urn", "aws:x/y:Z", "z", Properties(props))
     return evaluate(rule, resource, Stack([resource]))
 
@@ -55,8 +55,12 @@ def test_element_after_an_unknown_element_is_a_violation() -> None:
         if "0.0.0.0/0" in props.texts("cidrBlocks"):
             yield "the rule allows the internet"
 
-    assert messages(decide(check, cidrBlocks=[UNKNOWN, "0.0.0.0/0"])) == ["the rule allows the internet"]
-    assert decide(check, cidrBlocks=[UNKNOWN, "10.0.0.0/8"]) == Decision(undecided=("cidrBlocks[0]",))
+    assert messages(decide(check, cidrBlocks=[UNKNOWN, "0.0.0.0/0"])) == [
+        "the rule allows the internet"
+    ]
+    assert decide(check, cidrBlocks=[UNKNOWN, "10.0.0.0/8"]) == Decision(
+        undecided=("cidrBlocks[0]",)
+    )
 
 
 def test_unknown_text_that_can_be_compliant_is_undecided() -> None:

@@ -1,4 +1,6 @@
-"""Packs as processes: undecided and broken rules, malformed input, secrets, levels and exemptions."""
+"""Packs as processes: undecided and broken rules, malformed input, secrets, levels and
+exemptions.
+"""
 
 import json
 import os
@@ -10,7 +12,16 @@ from typing import Any
 import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.meta_policies import BROKEN, UNDECIDED, UNUSED_REMEDY
-from gatehouse_policies.testing.pack_process import Declared, Diagnostic, ImportedPack, Pack, Ref, RunningPack, Unknown, urn
+from gatehouse_policies.testing.pack_process import (
+    Declared,
+    Diagnostic,
+    ImportedPack,
+    Pack,
+    Ref,
+    RunningPack,
+    Unknown,
+    urn,
+)
 
 from tests.policies.rules.builders import changed, container, kms, without
 from tests.policies.rules.network_programs import edge
@@ -43,7 +54,7 @@ def is_current(topic):
 
 
 PolicyPack("own", policies=guarded([divides, looks_up, is_current]))
-"""
+"""  # noqa: E501
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +83,20 @@ def test_unknown_property_is_undecided(security: Pack) -> None:
             "GH-UNDECIDED",
             "key",
             "mandatory",
-            f"GH-KMS-001 could not be decided for {urn(unknown)}: enableKeyRotation is unknown. Fix: {UNDECIDED.remedy}",
+            (
+                f"GH-KMS-001 could not be decided for {urn(unknown)}: enableKeyRotation is "
+                f"unknown. Fix: {UNDECIDED.remedy}"
+            ),
         )
     ]
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["unknown first", "unknown last"])
 def test_unknown_property_does_not_hide_other_resource(order: int, security: Pack) -> None:
-    program = [kms_key("first", enableKeyRotation=Unknown()), kms_key("second", enableKeyRotation=False)][::order]
+    program = [
+        kms_key("first", enableKeyRotation=Unknown()),
+        kms_key("second", enableKeyRotation=False),
+    ][::order]
 
     diagnostics = {(diagnostic.policy, diagnostic.name) for diagnostic in security.check(program)}
     assert diagnostics == {("GH-KMS-001", "second"), ("GH-UNDECIDED", "first")}
@@ -87,12 +104,29 @@ def test_unknown_property_does_not_hide_other_resource(order: int, security: Pac
 
 def test_unknown_block_does_not_hide_other_block(security: Pack) -> None:
     ingress = [
-        {"description": "a", "protocol": "tcp", "fromPort": 1, "toPort": 1, "cidrBlocks": [Unknown()]},
-        {"description": "b", "protocol": "-1", "fromPort": 0, "toPort": 0, "cidrBlocks": ["0.0.0.0/0"]},
+        {
+            "description": "a",
+            "protocol": "tcp",
+            "fromPort": 1,
+            "toPort": 1,
+            "cidrBlocks": [Unknown()],
+        },
+        {
+            "description": "b",
+            "protocol": "-1",
+            "fromPort": 0,
+            "toPort": 0,
+            "cidrBlocks": ["0.0.0.0/0"],
+        },
     ]
-    group = Declared("aws:ec2/securityGroup:SecurityGroup", "group", {"description": "tasks", "ingress": ingress})
+    group = Declared(
+        "aws:ec2/securityGroup:SecurityGroup", "group", {"description": "tasks", "ingress": ingress}
+    )
 
-    assert {diagnostic.policy for diagnostic in security.check([group])} == {"GH-VPC-004", "GH-UNDECIDED"}
+    assert {diagnostic.policy for diagnostic in security.check([group])} == {
+        "GH-VPC-004",
+        "GH-UNDECIDED",
+    }
 
 
 def test_unknown_policy_document_is_undecided(security: Pack) -> None:
@@ -104,7 +138,15 @@ def test_unknown_policy_document_is_undecided(security: Pack) -> None:
         if diagnostic.policy == "GH-UNDECIDED"
         for rule in diagnostic.message.partition(" could not be decided")[0].split(", ")
     }
-    assert undecided == {"GH-IAM-010", "GH-S3-003", "GH-S3-004", "GH-S3-006", "GH-S3-012", "GH-S3-016", "GH-S3-017"}
+    assert undecided == {
+        "GH-IAM-010",
+        "GH-S3-003",
+        "GH-S3-004",
+        "GH-S3-006",
+        "GH-S3-012",
+        "GH-S3-016",
+        "GH-S3-017",
+    }
 
 
 def test_undecided_rule_is_decided_with_known_outputs(security: Pack) -> None:
@@ -123,28 +165,62 @@ def test_allowed_unknown_property_is_reported(security: Pack) -> None:
 
 
 def test_computed_property_counts_as_unset(security: Pack) -> None:
-    bare = Declared("aws:kms/key:Key", "key", {"enableKeyRotation": True}, computed={"policy": "{}"})
+    bare = Declared(
+        "aws:kms/key:Key", "key", {"enableKeyRotation": True}, computed={"policy": "{}"}
+    )
 
-    assert [(diagnostic.policy, diagnostic.name) for diagnostic in security.check([bare])] == [("GH-KMS-002", "key")]
+    assert [(diagnostic.policy, diagnostic.name) for diagnostic in security.check([bare])] == [
+        ("GH-KMS-002", "key")
+    ]
 
 
 def test_raising_rule_is_broken_without_property_value(own: RunningPack) -> None:
     topic = Declared("aws:sns/topic:Topic", "topic", {"displayName": "hunter2"})
 
     assert own.check([topic]) == [
-        Diagnostic("GH-BROKEN", "topic", "mandatory", f"rule X-1 raised ZeroDivisionError on {urn(topic)}. Fix: {BROKEN.remedy}"),
-        Diagnostic("GH-BROKEN", "topic", "mandatory", f"rule X-2 raised KeyError on {urn(topic)}. Fix: {BROKEN.remedy}"),
+        Diagnostic(
+            "GH-BROKEN",
+            "topic",
+            "mandatory",
+            f"rule X-1 raised ZeroDivisionError on {urn(topic)}. Fix: {BROKEN.remedy}",
+        ),
+        Diagnostic(
+            "GH-BROKEN",
+            "topic",
+            "mandatory",
+            f"rule X-2 raised KeyError on {urn(topic)}. Fix: {BROKEN.remedy}",
+        ),
     ]
 
 
 PROGRAMS = [s3, secrets, ecs, edge, rds, stores, watch]
-MALFORMED: list[Any] = [None, "text", 7, True, [], {}, [None], [[]], [{}], {"a": None}, ["text"], "{", Unknown(), [Unknown()]]
+MALFORMED: list[Any] = [
+    None,
+    "text",
+    7,
+    True,
+    [],
+    {},
+    [None],
+    [[]],
+    [{}],
+    {"a": None},
+    ["text"],
+    "{",
+    Unknown(),
+    [Unknown()],
+]
 
 
 @pytest.mark.parametrize("value", MALFORMED, ids=repr)
 @pytest.mark.parametrize("build", PROGRAMS)
-def test_malformed_property_does_not_break_rules(build: Any, value: Any, security: Pack, resilience: Pack) -> None:
-    malformed = [Declared(resource.type, resource.name, dict.fromkeys(resource.inputs, value)) for resource in build()]
+def test_malformed_property_does_not_break_rules(
+    build: Any, value: Any, security: Pack, resilience: Pack
+) -> None:
+    malformed = [
+        Declared(resource.type, resource.name, dict.fromkeys(resource.inputs, value))
+        for resource in build()
+    ]
 
     diagnostics = [*security.check(malformed), *resilience.check(malformed)]
     assert [diagnostic for diagnostic in diagnostics if diagnostic.policy == "GH-BROKEN"] == []
@@ -157,7 +233,9 @@ def test_large_program_is_evaluated_completely(security: Pack, resilience: Pack)
     named = {resource.name: resource for build in builds for resource in build()}.values()
     many = [
         Declared(
-            resource.type, f"{resource.name}-{number}", dict.fromkeys(resource.inputs, Unknown()) if number % 2 else {"tags": {}}
+            resource.type,
+            f"{resource.name}-{number}",
+            dict.fromkeys(resource.inputs, Unknown()) if number % 2 else {"tags": {}},
         )
         for number in range(2000 // len(named) + 1)
         for resource in named
@@ -166,20 +244,36 @@ def test_large_program_is_evaluated_completely(security: Pack, resilience: Pack)
     diagnostics = [*security.check(many), *resilience.check(many)]
     assert len(many) >= 2000
     assert [diagnostic for diagnostic in diagnostics if diagnostic.policy == "GH-BROKEN"] == []
-    assert {diagnostic.name for diagnostic in diagnostics if diagnostic.policy == "GH-S3-001"} >= {"files-0", "sink-0", "files-2"}
-    assert {diagnostic.name for diagnostic in diagnostics if diagnostic.policy == "GH-KMS-001"} >= {"key-0", "key-2"}
+    assert {diagnostic.name for diagnostic in diagnostics if diagnostic.policy == "GH-S3-001"} >= {
+        "files-0",
+        "sink-0",
+        "files-2",
+    }
+    assert {diagnostic.name for diagnostic in diagnostics if diagnostic.policy == "GH-KMS-001"} >= {
+        "key-0",
+        "key-2",
+    }
 
 
 @pytest.mark.parametrize("name", catalogue.PACKS)
-def test_imported_pack_has_the_results_of_the_process(name: str, request: pytest.FixtureRequest) -> None:
+def test_imported_pack_has_the_results_of_the_process(
+    name: str, request: pytest.FixtureRequest
+) -> None:
     imported: Pack = request.getfixturevalue(name)
-    programs = [s3(), without(s3(), "files-block"), without(s3(), "files-versioning"), changed(rds(), "database", multiAz=False)]
+    programs = [
+        s3(),
+        without(s3(), "files-block"),
+        without(s3(), "files-versioning"),
+        changed(rds(), "database", multiAz=False),
+    ]
     programs += [changed(edge(), "balancer", dropInvalidHeaderFields=Unknown())]
     with RunningPack(name) as process:
         for known in (False, True):
             results = [process.check(program, known) for program in programs]
             assert any(results)
-            assert [imported.check(program, known) for program in programs] == results, f"known={known}"
+            assert [imported.check(program, known) for program in programs] == results, (
+                f"known={known}"
+            )
 
 
 def test_malformed_property_is_a_violation(security: Pack) -> None:
@@ -189,24 +283,43 @@ def test_malformed_property_is_a_violation(security: Pack) -> None:
         "GH-ECS-001",
         "task",
         "mandatory",
-        "containerDefinitions must be a JSON list of objects, not text that is not JSON. Fix: correct the type of this property",
+        (
+            "containerDefinitions must be a JSON list of objects, not text that is not JSON. Fix: "
+            "correct the type of this property"
+        ),
     ) in security.check(program)
 
 
 @pytest.mark.parametrize("value", ["hunter2-canary", "AKIAHUNTER2CANARY000"])
 def test_messages_do_not_contain_secrets(value: str, security: Pack) -> None:
-    task = json.dumps([container(environment=[{"name": "DATABASE_PASSWORD", "value": value}], user=value)])
+    task = json.dumps(
+        [container(environment=[{"name": "DATABASE_PASSWORD", "value": value}], user=value)]
+    )
     loose = [
-        Declared("aws:secretsmanager/secretVersion:SecretVersion", "version", {"secretString": value}),
-        Declared("aws:lambda/function:Function", "function", {"environment": {"variables": {"API_TOKEN": value}}}),
+        Declared(
+            "aws:secretsmanager/secretVersion:SecretVersion", "version", {"secretString": value}
+        ),
+        Declared(
+            "aws:lambda/function:Function",
+            "function",
+            {"environment": {"variables": {"API_TOKEN": value}}},
+        ),
     ]
-    tasks = [resource.with_inputs(containerDefinitions=task) if resource.name == "task" else resource for resource in ecs()]
+    tasks = [
+        resource.with_inputs(containerDefinitions=task) if resource.name == "task" else resource
+        for resource in ecs()
+    ]
     databases = [
-        resource.with_inputs(password=value, engine=value) if resource.name == "database" else resource for resource in rds()
+        resource.with_inputs(password=value, engine=value)
+        if resource.name == "database"
+        else resource
+        for resource in rds()
     ]
 
     diagnostics = [*security.check(tasks + loose), *security.check(databases)]
-    assert {"GH-ECS-005", "GH-RDS-012", "GH-SM-006", "GH-LAM-003"} <= {diagnostic.policy for diagnostic in diagnostics}
+    assert {"GH-ECS-005", "GH-RDS-012", "GH-SM-006", "GH-LAM-003"} <= {
+        diagnostic.policy for diagnostic in diagnostics
+    }
     assert [diagnostic for diagnostic in diagnostics if value in diagnostic.message] == []
 
 
@@ -218,7 +331,9 @@ def test_configuration_sets_levels(security: Pack) -> None:
     disabled = security.check(program)
     security.configure(catalogue.level_config("security", "prod"))
 
-    assert [(diagnostic.policy, diagnostic.level) for diagnostic in advisory] == [("GH-KMS-001", "advisory")]
+    assert [(diagnostic.policy, diagnostic.level) for diagnostic in advisory] == [
+        ("GH-KMS-001", "advisory")
+    ]
     assert disabled == []
 
 
@@ -228,7 +343,9 @@ def test_configuration_sets_parameters(security: Pack) -> None:
     diagnostics = security.check(program)
     security.configure(catalogue.level_config("security", "prod"))
 
-    assert [diagnostic.message.split(".")[0] for diagnostic in diagnostics] == ["rotationPeriodInDays is above 90"]
+    assert [diagnostic.message.split(".")[0] for diagnostic in diagnostics] == [
+        "rotationPeriodInDays is above 90"
+    ]
 
 
 def exemption(**changes: str) -> str:
@@ -240,7 +357,10 @@ def exemption(**changes: str) -> str:
         "ticket": '"SEC-1"',
         **changes,
     }
-    return "\n".join(["[[exemption]]", *(f"{name} = {value}" for name, value in fields.items())]) + "\n"
+    return (
+        "\n".join(["[[exemption]]", *(f"{name} = {value}" for name, value in fields.items())])
+        + "\n"
+    )
 
 
 def dates_from_today(created: int, expires: int) -> dict[str, str]:
@@ -248,7 +368,9 @@ def dates_from_today(created: int, expires: int) -> dict[str, str]:
     return {"created": str(today + timedelta(created)), "expires": str(today + timedelta(expires))}
 
 
-def check_with(exemptions: str, folder: Path, program: list[Declared], **variables: str) -> list[Diagnostic]:
+def check_with(
+    exemptions: str, folder: Path, program: list[Declared], **variables: str
+) -> list[Diagnostic]:
     file = folder / "exemptions.toml"
     file.write_text(exemptions, encoding="utf-8")
     with pytest.MonkeyPatch.context() as process:
@@ -268,7 +390,8 @@ def test_exemption_suppresses_violation_and_is_reported(tmp_path: Path) -> None:
             "GH-EXEMPT-USED",
             "key",
             "advisory",
-            f"GH-KMS-001 is exempted for {urn(rotated)} until {dates['expires']} by platform (SEC-1): "
+            f"GH-KMS-001 is exempted for {urn(rotated)} until {dates['expires']} by platform "
+            f"(SEC-1): "
             "the partner reads with this key until June",
         )
     ]
@@ -278,12 +401,16 @@ def test_exemption_suppresses_violation_and_is_reported(tmp_path: Path) -> None:
 def test_expired_exemption_is_a_violation(tmp_path: Path) -> None:
     dates = dates_from_today(-40, -1)
 
-    diagnostics = check_with(exemption(**dates), tmp_path, [kms_key("key", enableKeyRotation=False)])
+    diagnostics = check_with(
+        exemption(**dates), tmp_path, [kms_key("key", enableKeyRotation=False)]
+    )
     assert [(diagnostic.policy, diagnostic.level) for diagnostic in diagnostics] == [
         ("GH-KMS-001", "mandatory"),
         ("GH-EXEMPT-INVALID", "mandatory"),
     ]
-    assert diagnostics[1].message.startswith(f"exemption 1 (GH-KMS-001, SEC-1) expired on {dates['expires']}.")
+    assert diagnostics[1].message.startswith(
+        f"exemption 1 (GH-KMS-001, SEC-1) expired on {dates['expires']}."
+    )
 
 
 @pytest.mark.requirement("PP-04")
@@ -314,11 +441,19 @@ def test_audit_ignores_exemptions(tmp_path: Path) -> None:
 @pytest.mark.requirement("PP-04")
 def test_rule_of_another_pack_can_be_exempted(own_folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "exemptions.toml"
-    file.write_text(exemption(control='"X-3"', urn='"urn:pulumi:*::news"', **dates_from_today(-1, 30)), encoding="utf-8")
+    file.write_text(
+        exemption(control='"X-3"', urn='"urn:pulumi:*::news"', **dates_from_today(-1, 30)),
+        encoding="utf-8",
+    )
     topic = Declared("aws:sns/topic:Topic", "news", {"displayName": "old"})
     with RunningPack(own_folder, env={**os.environ, "GATEHOUSE_EXEMPTIONS": str(file)}) as pack:
-        diagnostics = [diagnostic for diagnostic in pack.check([topic]) if "X-3" in (diagnostic.policy, diagnostic.message[:3])]
+        diagnostics = [
+            diagnostic
+            for diagnostic in pack.check([topic])
+            if "X-3" in (diagnostic.policy, diagnostic.message[:3])
+        ]
 
-    assert [(diagnostic.policy, diagnostic.message.partition(" is ")[2][:8]) for diagnostic in diagnostics] == [
-        ("GH-EXEMPT-USED", "exempted")
-    ]
+    assert [
+        (diagnostic.policy, diagnostic.message.partition(" is ")[2][:8])
+        for diagnostic in diagnostics
+    ] == [("GH-EXEMPT-USED", "exempted")]

@@ -1,4 +1,6 @@
-"""Remediation: fixes the violation, reports the change, and preserves secrets and unknown values."""
+"""Remediation: fixes the violation, reports the change, and preserves secrets and unknown
+values.
+"""
 
 import json
 from dataclasses import replace
@@ -22,7 +24,13 @@ REMEDIABLE = [rule.id for rule in RULES if rule.remediation]
 
 def remediating(name: str) -> Pack:
     pack, config = ImportedPack(name), level_config(name, "prod")
-    pack.configure({id: {**row, "enforcementLevel": "remediate"} for id, row in config.items() if id in REMEDIABLE})
+    pack.configure(
+        {
+            id: {**row, "enforcementLevel": "remediate"}
+            for id, row in config.items()
+            if id in REMEDIABLE
+        }
+    )
     return pack
 
 
@@ -37,7 +45,9 @@ def resilience_fixes() -> Pack:
 
 
 def cases(id: str) -> list[Case]:
-    """The cases that violate only this rule, and in which the non-compliant resource has one of the rule's types."""
+    """The cases that violate only this rule, and in which the non-compliant resource has one of the
+    rule's types.
+    """
     types = catalogue.rule(id).types
     return [
         case
@@ -50,14 +60,19 @@ def cases(id: str) -> list[Case]:
 
 @pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
 @pytest.mark.parametrize("id", REMEDIABLE)
-def test_remediation_fixes_violation(id: str, known: bool, security_fixes: Pack, resilience_fixes: Pack) -> None:
+def test_remediation_fixes_violation(
+    id: str, known: bool, security_fixes: Pack, resilience_fixes: Pack
+) -> None:
     pack = security_fixes if catalogue.rule(id).pack == "security" else resilience_fixes
     reported = []
     for case in cases(id):
         changes = pack.remediate(case.program, case.name, known)
         if id not in changes:
             continue
-        fixed = [replace(resource, inputs=changes[id]) if resource.name == case.name else resource for resource in case.program]
+        fixed = [
+            replace(resource, inputs=changes[id]) if resource.name == case.name else resource
+            for resource in case.program
+        ]
         diagnostics = pack.check(fixed, known)
         assert [diagnostic for diagnostic in diagnostics if diagnostic.policy == id] == []
         reported += [
@@ -74,7 +89,11 @@ def test_change_is_reported_with_its_value(security_fixes: Pack) -> None:
     program = changed(kms(), "key", enableKeyRotation=False)
 
     assert security_fixes.remediate(program, "key")["GH-KMS-001"]["enableKeyRotation"] is True
-    [report] = [diagnostic for diagnostic in security_fixes.check(kms()) if diagnostic.policy == "GH-REMEDIATED"]
+    [report] = [
+        diagnostic
+        for diagnostic in security_fixes.check(kms())
+        if diagnostic.policy == "GH-REMEDIATED"
+    ]
     assert (report.name, report.level) == ("key", "advisory")
     assert report.message.startswith("GH-KMS-001 set enableKeyRotation to true")
 
@@ -96,11 +115,15 @@ def test_container_definitions_are_changed_in_json(security_fixes: Pack) -> None
     program = changed(ecs(), "task", containerDefinitions=text)
 
     inputs = security_fixes.remediate(program, "task", known=True)["GH-ECS-001"]
-    assert [item.get("privileged", False) for item in json.loads(inputs["containerDefinitions"])] == [False, False]
+    assert [
+        item.get("privileged", False) for item in json.loads(inputs["containerDefinitions"])
+    ] == [False, False]
 
 
 def test_nothing_changes_if_rule_still_fails(security_fixes: Pack) -> None:
-    public = document({"Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"})
+    public = document(
+        {"Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"}
+    )
     program = changed(secrets(), "pepper-policy", blockPublicPolicy=False, policy=public)
 
     assert "GH-SM-004" not in security_fixes.remediate(program, "pepper-policy", known=True)
@@ -112,13 +135,22 @@ def test_compliant_resource_is_unchanged(security_fixes: Pack) -> None:
 
 @pytest.mark.parametrize("value", [None, "text", 7, [], {}, [None], "{", Unknown()], ids=repr)
 @pytest.mark.parametrize("build", [ecs, edge, rds, stores, watch])
-def test_malformed_input_does_not_break_remediation(build: Any, value: Any, security_fixes: Pack, resilience_fixes: Pack) -> None:
-    program: Program = [Declared(resource.type, resource.name, dict.fromkeys(resource.inputs, value)) for resource in build()]
+def test_malformed_input_does_not_break_remediation(
+    build: Any, value: Any, security_fixes: Pack, resilience_fixes: Pack
+) -> None:
+    program: Program = [
+        Declared(resource.type, resource.name, dict.fromkeys(resource.inputs, value))
+        for resource in build()
+    ]
 
     for pack in (security_fixes, resilience_fixes):
         for resource in program:
             pack.remediate(program, resource.name)
-    reported = {diagnostic.policy for pack in (security_fixes, resilience_fixes) for diagnostic in pack.check(program)}
+    reported = {
+        diagnostic.policy
+        for pack in (security_fixes, resilience_fixes)
+        for diagnostic in pack.check(program)
+    }
     assert reported
     assert "GH-BROKEN" not in reported
 
@@ -137,8 +169,12 @@ def test_remediation_config_is_for_dev_only(environment: str) -> None:
 
 
 def test_remediation_config_enables_all_remediations() -> None:
-    config = {id: row for pack in catalogue.PACKS for id, row in remediation_config(pack, "dev").items()}
-    assert sorted(id for id, row in config.items() if row["enforcementLevel"] == "remediate") == sorted(REMEDIABLE)
+    config = {
+        id: row for pack in catalogue.PACKS for id, row in remediation_config(pack, "dev").items()
+    }
+    assert sorted(
+        id for id, row in config.items() if row["enforcementLevel"] == "remediate"
+    ) == sorted(REMEDIABLE)
 
 
 def test_stack_rules_have_no_remediation() -> None:

@@ -1,4 +1,6 @@
-"""Packs are started and called as in the engine, and errors in a pack are reported with the last output of the pack."""
+"""Packs are started and called as in the engine, and errors in a pack are reported with the last
+output of the pack.
+"""
 
 import json
 import os
@@ -50,7 +52,7 @@ PolicyPack("tests", [
     ResourceValidationPolicy("T-REWRITE", "Remediates", remediate=rewrite),
     ResourceValidationPolicy("T-OWNER", "Reads remediated inputs", owner),
 ])
-"""
+"""  # noqa: E501
 
 
 @pytest.fixture(scope="module")
@@ -64,18 +66,22 @@ def write_pack(folder: Path, code: str, levels: Mapping[str, object] | None = No
     (pack / "levels").mkdir(parents=True)
     (pack / "PulumiPolicy.yaml").write_text("runtime: python\n")
     (pack / "__main__.py").write_text(code)
-    (pack / "levels" / "dev.json").write_text(json.dumps(levels or {"all": "advisory", "T-REWRITE": "disabled"}))
+    (pack / "levels" / "dev.json").write_text(
+        json.dumps(levels or {"all": "advisory", "T-REWRITE": "disabled"})
+    )
     return pack
 
 
 def deployment() -> Deployment:
-    provider = Registration(PROVIDER, "pulumi:providers:aws", "main", True, "", {"region": "eu-west-1"})
+    provider = Registration(
+        PROVIDER, "pulumi:providers:aws", "main", True, "", {"region": "eu-west-1"}
+    )
     bucket = Registration(
         BUCKET, "aws:s3/bucket:Bucket", "data", True, "", {"owner": "me", "password": "pass"},
         protect=True, provider=f"{PROVIDER}::1", secret_inputs=("password",),
     )  # fmt: skip
     block = Registration(
-        BLOCK, "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", "block", True, "", {"bucket": UNKNOWN},
+        BLOCK, "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", "block", True, "", {"bucket": UNKNOWN},  # noqa: E501
         dependencies=(BUCKET,), property_dependencies={"bucket": (BUCKET,)},
     )  # fmt: skip
     resources = tuple(Resource(row, "", dict(row.inputs)) for row in (provider, bucket, block))
@@ -97,7 +103,9 @@ def diagnostics(tmp_path_factory: pytest.TempPathFactory, project: Project) -> l
 
 
 def test_rule_gets_options_parent_and_provider(diagnostics: list[Diagnostic]) -> None:
-    assert messages(diagnostics, "T-RESOURCE") == [f"data protect=True parent={STACK} region=eu-west-1"]
+    assert messages(diagnostics, "T-RESOURCE") == [
+        f"data protect=True parent={STACK} region=eu-west-1"
+    ]
 
 
 def test_rule_gets_secret_input_unwrapped(diagnostics: list[Diagnostic]) -> None:
@@ -105,7 +113,10 @@ def test_rule_gets_secret_input_unwrapped(diagnostics: list[Diagnostic]) -> None
 
 
 def test_stack_rule_gets_property_dependencies(diagnostics: list[Diagnostic]) -> None:
-    assert next(row.message for row in diagnostics if row.rule == "T-STACK" and row.urn == BLOCK) == "protects data"
+    assert (
+        next(row.message for row in diagnostics if row.rule == "T-STACK" and row.urn == BLOCK)
+        == "protects data"
+    )
 
 
 def test_stack_rule_gets_the_stack_with_exports(
@@ -128,9 +139,16 @@ def test_unknown_value_stays_unknown(tmp_path: Path, project: Project) -> None:
 
 
 def test_levels_file_overrides_the_pack(tmp_path: Path, project: Project) -> None:
-    levels = {"all": "disabled", "T-RESOURCE": "mandatory", "T-OWNER": {"enforcementLevel": "advisory"}}
+    levels = {
+        "all": "disabled",
+        "T-RESOURCE": "mandatory",
+        "T-OWNER": {"enforcementLevel": "advisory"},
+    }
     diagnostics = analyze(write_pack(tmp_path, PACK, levels), project, deployment())
-    assert {row.rule: row.level for row in diagnostics} == {"T-RESOURCE": "mandatory", "T-OWNER": "advisory"}
+    assert {row.rule: row.level for row in diagnostics} == {
+        "T-RESOURCE": "mandatory",
+        "T-OWNER": "advisory",
+    }
 
 
 def test_rules_get_remediated_inputs(tmp_path: Path, project: Project) -> None:
@@ -156,14 +174,18 @@ def test_pack_that_does_not_start_is_reported(tmp_path: Path, project: Project) 
     pack = write_pack(tmp_path, "import nowhere")
     with pytest.raises(CheckError) as error:
         analyze(pack, project, deployment())
-    assert error.value.message == "Policy pack pack did not start: ModuleNotFoundError: No module named 'nowhere'"
+    assert (
+        error.value.message
+        == "Policy pack pack did not start: ModuleNotFoundError: No module named 'nowhere'"
+    )
 
 
 def test_pack_that_prints_before_its_port_is_rejected(tmp_path: Path, project: Project) -> None:
     with pytest.raises(CheckError) as error:
         analyze(write_pack(tmp_path, f"print('hello')\n{PACK}"), project, deployment())
     assert error.value.message == (
-        "Policy pack pack printed 'hello' instead of its port. Remove print calls that run before PolicyPack(...)."
+        "Policy pack pack printed 'hello' instead of its port. Remove print calls that run "
+        "before PolicyPack(...)."
     )
 
 
@@ -177,7 +199,10 @@ PolicyPack("tests", [ResourceValidationPolicy("T", "t", rule)])
 """
     with pytest.raises(CheckError) as error:
         analyze(write_pack(tmp_path, code, {"T": "advisory"}), project, deployment())
-    assert error.value.message == f"Policy pack pack failed in Analyze for {STACK}: the process exited: out of luck"
+    assert (
+        error.value.message
+        == f"Policy pack pack failed in Analyze for {STACK}: the process exited: out of luck"
+    )
 
 
 def test_exception_in_a_rule_is_an_error(tmp_path: Path, project: Project) -> None:
@@ -194,23 +219,35 @@ PolicyPack("tests", [ResourceValidationPolicy("T", "t", rule)])
 def test_level_for_unknown_rule_is_rejected(tmp_path: Path, project: Project) -> None:
     with pytest.raises(CheckError) as error:
         analyze(write_pack(tmp_path, PACK, {"T-RESUORCE": "mandatory"}), project, deployment())
-    assert error.value.message == ("pack/levels/dev.json: the pack has no rule 'T-RESUORCE'. Remove the line or correct the ID.")
+    assert error.value.message == (
+        "pack/levels/dev.json: the pack has no rule 'T-RESUORCE'. Remove the line or correct "
+        "the ID."
+    )
 
 
 def test_unknown_level_is_rejected(tmp_path: Path, project: Project) -> None:
-    with pytest.raises(CheckError, match=r"T-RESOURCE: 'mandatroy' is not a level. Choose one of: advisory, mandatory"):
+    with pytest.raises(
+        CheckError,
+        match=r"T-RESOURCE: 'mandatroy' is not a level. Choose one of: advisory, mandatory",
+    ):
         analyze(write_pack(tmp_path, PACK, {"T-RESOURCE": "mandatroy"}), project, deployment())
 
 
 def test_unknown_environment_of_a_shipped_pack_is_rejected(project: Project) -> None:
-    with pytest.raises(CheckError) as error, analyzer.packs([PACKS_FOLDER / "security"], project, "prd"):
+    with (
+        pytest.raises(CheckError) as error,
+        analyzer.packs([PACKS_FOLDER / "security"], project, "prd"),
+    ):
         pass
     assert error.value.message == (
-        "Policy pack security has no levels for 'prd'. Available: dev, prod, staging. Choose one with --levels NAME."
+        "Policy pack security has no levels for 'prd'. Available: dev, prod, staging. Choose "
+        "one with --levels NAME."
     )
 
 
-def test_other_pack_without_levels_of_the_environment_has_its_default_levels(tmp_path: Path, project: Project) -> None:
+def test_other_pack_without_levels_of_the_environment_has_its_default_levels(
+    tmp_path: Path, project: Project
+) -> None:
     pack = write_pack(tmp_path, PACK, {"T-RESOURCE": "disabled"})
     with analyzer.packs([pack], project, "prod") as [running]:
         running.connect()

@@ -36,7 +36,8 @@ def test_policy_document() -> None:
         ],
     }
     assert document(
-        policyId="Id", statements=[statement, {"effect": "Deny", "notActions": ["iam:*"], "notResources": ["*"]}]
+        policyId="Id",
+        statements=[statement, {"effect": "Deny", "notActions": ["iam:*"], "notResources": ["*"]}],
     ) == {
         "Version": "2012-10-17",
         "Id": "Id",
@@ -46,8 +47,16 @@ def test_policy_document() -> None:
                 "Effect": "Allow",
                 "Action": ["s3:GetObject", "s3:ListBucket"],
                 "Resource": "arn:aws:s3:::files/${aws:username}/*",
-                "Principal": {"AWS": "arn:aws:iam::123456789012:root", "Service": ["a.amazonaws.com", "b.amazonaws.com"]},
-                "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT, "aws:PrincipalTag/team": ["x", "y"]}},
+                "Principal": {
+                    "AWS": "arn:aws:iam::123456789012:root",
+                    "Service": ["a.amazonaws.com", "b.amazonaws.com"],
+                },
+                "Condition": {
+                    "StringEquals": {
+                        "aws:SourceAccount": ACCOUNT,
+                        "aws:PrincipalTag/team": ["x", "y"],
+                    }
+                },
             },
             {"Effect": "Deny", "NotAction": "iam:*", "NotResource": "*"},
         ],
@@ -55,17 +64,30 @@ def test_policy_document() -> None:
 
 
 def test_wildcard_principal() -> None:
-    (statement,) = document(statements=[{"actions": ["a:b"], "principals": [{"type": "*", "identifiers": ["*"]}]}])["Statement"]
+    (statement,) = document(
+        statements=[{"actions": ["a:b"], "principals": [{"type": "*", "identifiers": ["*"]}]}]
+    )["Statement"]
     assert statement["Principal"] == "*"
 
 
 def test_source_and_override_documents() -> None:
     merged = document(
-        sourcePolicyDocuments=[json.dumps({"Statement": {"Sid": "A", "Effect": "Allow", "Action": "a:a", "Resource": "*"}})],
+        sourcePolicyDocuments=[
+            json.dumps(
+                {"Statement": {"Sid": "A", "Effect": "Allow", "Action": "a:a", "Resource": "*"}}
+            )
+        ],
         statements=[{"sid": "B", "actions": ["b:b"], "resources": ["*"]}],
-        overridePolicyDocuments=[json.dumps({"Statement": [{"Sid": "A", "Effect": "Deny", "Action": "a:*", "Resource": "*"}]})],
+        overridePolicyDocuments=[
+            json.dumps(
+                {"Statement": [{"Sid": "A", "Effect": "Deny", "Action": "a:*", "Resource": "*"}]}
+            )
+        ],
     )
-    assert [(one["Sid"], one["Effect"]) for one in merged["Statement"]] == [("A", "Deny"), ("B", "Allow")]
+    assert [(one["Sid"], one["Effect"]) for one in merged["Statement"]] == [
+        ("A", "Deny"),
+        ("B", "Allow"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +116,9 @@ def test_invalid_document_is_rejected(arguments: dict[str, Any], message: str) -
 WORDS = st.lists(st.text("abc:*-/", min_size=1, max_size=8), min_size=1, max_size=3)
 
 
-@given(st.lists(st.fixed_dictionaries({"actions": WORDS, "resources": WORDS}), min_size=1, max_size=4))
+@given(
+    st.lists(st.fixed_dictionaries({"actions": WORDS, "resources": WORDS}), min_size=1, max_size=4)
+)
 def test_documents_are_parsed_by_the_policies(statements: list[dict[str, Any]]) -> None:
     assert len(parse(policy_document({"statements": statements})["json"]).allows) == len(statements)
 
@@ -112,16 +136,28 @@ def test_lookups_have_fake_results_and_are_recorded() -> None:
     assert isinstance(subnets["ids"], list)
     assert zone["name"] == "example.com"
     assert caller["accountId"] == ACCOUNT
-    assert faked == {"aws:ec2/getVpc:getVpc", "aws:ec2/getSubnets:getSubnets", "aws:route53/getZone:getZone"}
+    assert faked == {
+        "aws:ec2/getVpc:getVpc",
+        "aws:ec2/getSubnets:getSubnets",
+        "aws:route53/getZone:getZone",
+    }
 
 
 def test_fake_results_are_deterministic() -> None:
-    results = [invoke_or_fake("aws:ec2/getAmi:getAmi", {"owners": ["amazon"]}, set()) for _ in range(2)]
+    results = [
+        invoke_or_fake("aws:ec2/getAmi:getAmi", {"owners": ["amazon"]}, set()) for _ in range(2)
+    ]
     assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(
-    "token", ["aws:ec2/getNothing:getNothing", "other:x/getVpc:getVpc", "aws:nothing/getVpc:getVpc", "nonsense"]
+    "token",
+    [
+        "aws:ec2/getNothing:getNothing",
+        "other:x/getVpc:getVpc",
+        "aws:nothing/getVpc:getVpc",
+        "nonsense",
+    ],
 )
 def test_unknown_function_is_rejected(token: str) -> None:
     with pytest.raises(CheckError, match="The sandbox does not support the function"):
@@ -129,6 +165,8 @@ def test_unknown_function_is_rejected(token: str) -> None:
 
 
 def test_deployment_has_no_fake_results() -> None:
-    with pytest.raises(CheckError, match=r"The sandbox does not support the function aws:ec2/getVpc:getVpc"):
+    with pytest.raises(
+        CheckError, match=r"The sandbox does not support the function aws:ec2/getVpc:getVpc"
+    ):
         invoke("aws:ec2/getVpc:getVpc", {})
     assert "json" in invoke(TOKEN, {"statements": []})

@@ -9,14 +9,17 @@ import pytest
 from gatehouse_policies.engine import applicable_policies
 
 # With an older SDK, a check always runs without the replaced functions.
-sdk_functions = pytest.importorskip("gatehouse_policies.program.sdk_functions", exc_type=ImportError)
+sdk_functions = pytest.importorskip(
+    "gatehouse_policies.program.sdk_functions", exc_type=ImportError
+)
 PROGRAM = """
 import pulumi
 
 key = pulumi.CustomResource("aws:kms/key:Key", "key", {"enableKeyRotation": False})
 pulumi.CustomResource("aws:sns/topic:Topic", "alerts", {"kmsMasterKeyId": key.id, "tags": {"a": pulumi.Output.secret("b")}})
-"""
-# Python imports this module in the check and in the packs. The modules of the SDK itself still have the name.
+"""  # noqa: E501
+# Python imports this module in the check and in the packs. The modules of the SDK itself still have
+# the name.
 REMOVE = """
 import importlib, os, sys, types
 import pulumi
@@ -41,7 +44,11 @@ if not folder.startswith("pulumi_policy") or "pulumi.policy" in sys.orig_argv:
 NAMES = [
     "pulumi.output._OutputData",
     "pulumi.runtime._context",
-    *(f"{module.__name__}.{name}" for module, name in sdk_functions._REPLACED.values() if not isinstance(module, type)),
+    *(
+        f"{module.__name__}.{name}"
+        for module, name in sdk_functions._REPLACED.values()
+        if not isinstance(module, type)
+    ),
     f"pulumi_policy.policy.{applicable_policies._SERVICER}",
 ]
 
@@ -49,7 +56,11 @@ NAMES = [
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("program")
-    texts = {"Pulumi.yaml": "name: shop\nruntime: python\n", "Pulumi.dev.yaml": "", "__main__.py": PROGRAM}
+    texts = {
+        "Pulumi.yaml": "name: shop\nruntime: python\n",
+        "Pulumi.dev.yaml": "",
+        "__main__.py": PROGRAM,
+    }
     for name, text in {**texts, "lib/sitecustomize.py": REMOVE}.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
@@ -57,9 +68,22 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def findings(program: Path, removed: str) -> str:
-    command = [sys.executable, "-m", "gatehouse_policies", "check", "--env", "dev", "--format", "json", "--pass", "unknown"]
+    command = [
+        sys.executable,
+        "-m",
+        "gatehouse_policies",
+        "check",
+        "--env",
+        "dev",
+        "--format",
+        "json",
+        "--pass",
+        "unknown",
+    ]
     env = {**os.environ, "PYTHONPATH": str(program / "lib"), "REMOVED": removed}
-    result = subprocess.run(command, cwd=program, env=env, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, cwd=program, env=env, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 1, result.stderr
     return result.stdout
 
@@ -73,4 +97,6 @@ def expected(program: Path) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_check_without_a_private_name(name: str, program: Path, expected: str) -> None:
-    assert findings(program, name).replace("__main__.py:", "") == expected.replace("__main__.py:", "")
+    assert findings(program, name).replace("__main__.py:", "") == expected.replace(
+        "__main__.py:", ""
+    )

@@ -11,13 +11,22 @@ import pytest
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.providers import FakeProvider, PreviewProvider, ProviderConfigs
 from gatehouse_policies.program.runner import run
-from gatehouse_policies.program.types import ACCOUNT, UNKNOWN, Deployment, Provider, Registration, Resource
+from gatehouse_policies.program.types import (
+    ACCOUNT,
+    UNKNOWN,
+    Deployment,
+    Provider,
+    Registration,
+    Resource,
+)
 
 PROGRAMS = Path(__file__).parent / "programs"
 PROGRAM = PROGRAMS / "nested_components"
 
-BUCKET = "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage$aws:s3/bucket:Bucket::storage"
-POLICY = "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage$aws:s3/bucketPolicy:BucketPolicy::storage"
+BUCKET = (
+    "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage$aws:s3/bucket:Bucket::storage"
+)
+POLICY = "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage$aws:s3/bucketPolicy:BucketPolicy::storage"  # noqa: E501
 
 Write = Callable[..., Path]
 
@@ -26,9 +35,15 @@ Write = Callable[..., Path]
 def write(tmp_path: Path) -> Write:
     """A function that writes a program: code, lines of the stack file, and other files."""
 
-    def write_program(code: str, config: str = "", project: str = "name: tiny\nruntime: python\n", **files: str) -> Path:
+    def write_program(
+        code: str, config: str = "", project: str = "name: tiny\nruntime: python\n", **files: str
+    ) -> Path:
         head = "import pulumi\nimport pulumi_aws as aws\n"
-        texts = {"Pulumi.yaml": project, "Pulumi.dev.yaml": f"config:\n{config}" if config else "", **files}
+        texts = {
+            "Pulumi.yaml": project,
+            "Pulumi.dev.yaml": f"config:\n{config}" if config else "",
+            **files,
+        }
         for name, text in {"__main__.py": head + code, **texts}.items():
             (tmp_path / name).write_text(text, encoding="utf-8")
         return tmp_path
@@ -40,7 +55,9 @@ def resource(deployment: Deployment, urn: str) -> Resource:
     return next(item for item in deployment.resources if item.registration.urn == urn)
 
 
-def failure(program: Path, stack: str = "dev", provider: Provider | None = None, *, preview: bool = False) -> str:
+def failure(
+    program: Path, stack: str = "dev", provider: Provider | None = None, *, preview: bool = False
+) -> str:
     with pytest.raises(CheckError) as caught:
         run(program, stack, provider or FakeProvider(), preview=preview)
     return caught.value.message
@@ -80,9 +97,16 @@ def test_registration_has_its_source_line() -> None:
 def test_registration_has_parent_and_dependencies() -> None:
     deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
     policy = resource(deployment, POLICY).registration
-    assert policy.parent == "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage::storage"
+    assert (
+        policy.parent == "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage::storage"
+    )
     assert policy.property_dependencies == {"bucket": (BUCKET,), "policy": (BUCKET,)}
-    assert resource(deployment, "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts").registration.protect is True
+    assert (
+        resource(
+            deployment, "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts"
+        ).registration.protect
+        is True
+    )
 
 
 def test_preview_keeps_dependent_values_unknown() -> None:
@@ -103,7 +127,9 @@ def test_preview_omits_optional_outputs() -> None:
 
 def test_component_has_registered_outputs() -> None:
     deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
-    storage = resource(deployment, "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage::storage")
+    storage = resource(
+        deployment, "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage::storage"
+    )
     assert storage.outputs == {"name": "application-data"}
 
 
@@ -117,10 +143,14 @@ def test_repeated_run_is_equal_and_restores_the_process() -> None:
 
 def test_program_runs_in_its_folder_with_its_modules(write: Write) -> None:
     program = write(
-        "import os\nimport parts\npulumi.export('values', [os.getcwd(), parts.WORD])\n", **{"parts.py": "WORD = 'own'\n"}
+        "import os\nimport parts\npulumi.export('values', [os.getcwd(), parts.WORD])\n",
+        **{"parts.py": "WORD = 'own'\n"},
     )
     run(PROGRAM, "dev", FakeProvider(), preview=False)
-    assert run(program, "dev", FakeProvider(), preview=False).exports["values"] == [os.fspath(program), "own"]
+    assert run(program, "dev", FakeProvider(), preview=False).exports["values"] == [
+        os.fspath(program),
+        "own",
+    ]
 
 
 def test_program_can_use_threads_that_wait_for_the_event_loop(write: Write) -> None:
@@ -145,12 +175,20 @@ pulumi.run(main)
 def test_resource_of_an_apply_is_created(write: Write) -> None:
     program = write("pulumi.Output.from_input('jobs').apply(lambda name: aws.sqs.Queue(name))\n")
     created = run(program, "dev", FakeProvider(), preview=False).resources
-    assert [(item.registration.name, item.registration.source) for item in created][-1:] == [("jobs", "__main__.py:3")]
+    assert [(item.registration.name, item.registration.source) for item in created][-1:] == [
+        ("jobs", "__main__.py:3")
+    ]
 
 
 def test_on_resource_is_called_in_order() -> None:
     urns: list[str] = []
-    deployment = run(PROGRAM, "dev", FakeProvider(), preview=False, on_resource=lambda item: urns.append(item.registration.urn))
+    deployment = run(
+        PROGRAM,
+        "dev",
+        FakeProvider(),
+        preview=False,
+        on_resource=lambda item: urns.append(item.registration.urn),
+    )
     assert urns == [item.registration.urn for item in deployment.resources]
 
 
@@ -169,15 +207,21 @@ def test_secret_inputs_are_unwrapped_with_paths(write: Write) -> None:
 def test_program_error_has_line_and_exception(write: Write, preview: bool) -> None:
     program = write("aws.sns.Topic('t')\n{}['missing']\n")
     provider: Provider = PreviewProvider() if preview else FakeProvider()
-    assert failure(program, provider=provider, preview=preview) == "__main__.py:4: KeyError: 'missing'"
+    assert (
+        failure(program, provider=provider, preview=preview) == "__main__.py:4: KeyError: 'missing'"
+    )
 
 
 def test_error_in_a_module_has_its_line(write: Write) -> None:
-    program = write("import inner\ninner.act()\n", **{"inner.py": "def act():\n    raise ValueError('no')\n"})
+    program = write(
+        "import inner\ninner.act()\n", **{"inner.py": "def act():\n    raise ValueError('no')\n"}
+    )
     assert failure(program) == "inner.py:2: ValueError: no"
 
 
-def test_change_within_the_same_second_is_run(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_change_within_the_same_second_is_run(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     program = write("pulumi.export('word', 'before')\n")
     file = program / "__main__.py"
@@ -194,11 +238,16 @@ def test_syntax_error_has_its_line(write: Write) -> None:
 
 def test_failing_apply_is_an_error(write: Write) -> None:
     program = write("topic = aws.sns.Topic('t', name='t')\ntopic.arn.apply(lambda arn: arn['x'])\n")
-    assert failure(program) == "__main__.py:4: TypeError: string indices must be integers, not 'str'"
+    assert (
+        failure(program) == "__main__.py:4: TypeError: string indices must be integers, not 'str'"
+    )
 
 
 def test_exit_is_an_error(write: Write) -> None:
-    assert failure(write("raise SystemExit(3)\n")) == "__main__.py:3: the program exited with status 3."
+    assert (
+        failure(write("raise SystemExit(3)\n"))
+        == "__main__.py:3: the program exited with status 3."
+    )
 
 
 def test_duplicate_urn_is_rejected(write: Write) -> None:
@@ -211,16 +260,22 @@ def test_duplicate_urn_is_rejected(write: Write) -> None:
 
 def test_unknown_aws_type_is_rejected(write: Write) -> None:
     program = write("pulumi.CustomResource('aws:s3/buckett:Buckett', 'b', {})\n")
-    assert "the installed pulumi-aws has no resource type aws:s3/buckett:Buckett." in failure(program)
+    assert "the installed pulumi-aws has no resource type aws:s3/buckett:Buckett." in failure(
+        program
+    )
 
 
 def test_unknown_function_is_rejected(write: Write) -> None:
     message = failure(write("pulumi.runtime.invoke('aws:ec2/getNothing:getNothing', {})\n"))
-    assert message.startswith("__main__.py:3: The sandbox does not support the function aws:ec2/getNothing:getNothing")
+    assert message.startswith(
+        "__main__.py:3: The sandbox does not support the function aws:ec2/getNothing:getNothing"
+    )
 
 
 def test_lookup_has_a_fake_result(write: Write) -> None:
-    program = write("pulumi.export('ami', aws.ec2.get_ami(most_recent=True, owners=['amazon']).most_recent)\n")
+    program = write(
+        "pulumi.export('ami', aws.ec2.get_ami(most_recent=True, owners=['amazon']).most_recent)\n"
+    )
     provider = FakeProvider()
     assert run(program, "dev", provider, preview=False).exports == {"ami": True}
     assert provider.faked_functions == {"aws:ec2/getAmi:getAmi"}
@@ -239,30 +294,45 @@ def test_disabled_default_provider_is_rejected(write: Write) -> None:
     )
 
 
-@pytest.mark.parametrize(("key", "error"), [("allowed", "not in allowedAccountIds"), ("forbidden", "in forbiddenAccountIds")])
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [("allowed", "not in allowedAccountIds"), ("forbidden", "in forbiddenAccountIds")],
+)
 def test_emulator_rejects_provider_for_another_account(key: str, error: str) -> None:
     inputs = {f"{key}AccountIds": json.dumps(["210987654321" if key == "allowed" else ACCOUNT])}
     with pytest.raises(CheckError, match=error):
-        ProviderConfigs(account=ACCOUNT).create(Registration("urn", "pulumi:providers:aws", "p", True, "", inputs))
+        ProviderConfigs(account=ACCOUNT).create(
+            Registration("urn", "pulumi:providers:aws", "p", True, "", inputs)
+        )
 
 
 def test_tags_all_has_default_tags(write: Write) -> None:
     program = write(
-        "p = aws.Provider('p', region='eu-west-1', default_tags={'tags': {'Project': 'x', 'Own': 'no'}})\n"
+        "p = aws.Provider('p', region='eu-west-1', default_tags={'tags': {'Project': 'x', "
+        "'Own': 'no'}})\n"
         "aws.sns.Topic('t', tags={'Own': 'yes'}, opts=pulumi.ResourceOptions(provider=p))\n"
     )
     for provider, preview in ((PreviewProvider(), True), (FakeProvider(), False)):
         outputs = run(program, "dev", provider, preview=preview).resources[-1].outputs
-        assert (outputs["tags"], outputs["tagsAll"]) == ({"Own": "yes"}, {"Project": "x", "Own": "yes"})
+        assert (outputs["tags"], outputs["tagsAll"]) == (
+            {"Own": "yes"},
+            {"Project": "x", "Own": "yes"},
+        )
 
 
 def test_configuration_types(write: Write) -> None:
     program = write(
         "c = pulumi.Config()\n"
-        "pulumi.export('values', [c.get('word'), c.get_bool('on'), c.get_int('count'), c.get('day'), c.require_object('o')])\n"
+        "pulumi.export('values', [c.get('word'), c.get_bool('on'), c.get_int('count'), "
+        "c.get('day'), c.require_object('o')])\n"
         "pulumi.export('default', c.get('size'))\n",
-        config='  tiny:word: a\n  tiny:on: true\n  count: 3\n  tiny:day: 2025-01-31\n  tiny:o: {x: [1, "2"]}\n',
-        project="name: tiny\nruntime: {name: python}\nconfig:\n  size: {type: string, default: small}\n",
+        config=(
+            "  tiny:word: a\n  tiny:on: true\n  count: 3\n  tiny:day: 2025-01-31\n  tiny:o: "
+            '{x: [1, "2"]}\n'
+        ),
+        project=(
+            "name: tiny\nruntime: {name: python}\nconfig:\n  size: {type: string, default: small}\n"
+        ),
     )
     exports = run(program, "dev", FakeProvider(), preview=False).exports
     assert exports == {"values": ["a", True, 3, "2025-01-31", {"x": [1, "2"]}], "default": "small"}
@@ -270,7 +340,10 @@ def test_configuration_types(write: Write) -> None:
 
 def test_unknown_stack_error_lists_the_stacks(write: Write) -> None:
     program = write("", **{"Pulumi.prod.yaml": ""})
-    assert failure(program, "live") == "There is no stack 'live': Pulumi.live.yaml does not exist. Available stacks: dev, prod."
+    assert (
+        failure(program, "live")
+        == "There is no stack 'live': Pulumi.live.yaml does not exist. Available stacks: dev, prod."
+    )
 
 
 def test_folder_without_project_file_is_rejected(tmp_path: Path) -> None:
@@ -293,18 +366,45 @@ def test_invalid_yaml_error_has_its_line(write: Write) -> None:
             "config:\n\tsize: 1\n",
             "Pulumi.dev.yaml:2: not valid YAML: found character '\\t' that cannot start",
         ),
-        ("config:\n  size: 1\n  size: 2\n", "Pulumi.dev.yaml:3: not valid YAML: the key 'size' is set twice; delete one of"),
-        ("config: {}\nconfig: {}\n", "Pulumi.dev.yaml:2: not valid YAML: the key 'config' is set twice"),
-        ("config:\n  size: *small\n", "Pulumi.dev.yaml:2: not valid YAML: found undefined alias 'small'. Write the value"),
-        ("config:\n  size: !!python/name:os.system\n", "Pulumi.dev.yaml:2: not valid YAML: could not determine a constructor"),
-        ("config: {}\n---\nconfig: {}\n", "Pulumi.dev.yaml:2: not valid YAML: but found another document. Delete the line"),
-        ("config:\n  size: &a [*a]\n", "Pulumi.dev.yaml: size contains itself through an alias. Remove the alias."),
+        (
+            "config:\n  size: 1\n  size: 2\n",
+            "Pulumi.dev.yaml:3: not valid YAML: the key 'size' is set twice; delete one of",
+        ),
+        (
+            "config: {}\nconfig: {}\n",
+            "Pulumi.dev.yaml:2: not valid YAML: the key 'config' is set twice",
+        ),
+        (
+            "config:\n  size: *small\n",
+            "Pulumi.dev.yaml:2: not valid YAML: found undefined alias 'small'. Write the value",
+        ),
+        (
+            "config:\n  size: !!python/name:os.system\n",
+            "Pulumi.dev.yaml:2: not valid YAML: could not determine a constructor",
+        ),
+        (
+            "config: {}\n---\nconfig: {}\n",
+            "Pulumi.dev.yaml:2: not valid YAML: but found another document. Delete the line",
+        ),
+        (
+            "config:\n  size: &a [*a]\n",
+            "Pulumi.dev.yaml: size contains itself through an alias. Remove the alias.",
+        ),
         ("config:\n  - size\n", "Pulumi.dev.yaml: `config` must be a mapping"),
         ("Config:\n  size: 1\n", "Pulumi.dev.yaml: unknown key 'Config'. Write `config:`."),
         ("configs:\n  size: 1\n", "Pulumi.dev.yaml: unknown key 'configs'. Write `config:`."),
-        ("config:\n  a:b:c: 1\n", "Pulumi.dev.yaml: 'a:b:c' is not a configuration key. Write `name`, or `namespace:name`."),
+        (
+            "config:\n  a:b:c: 1\n",
+            (
+                "Pulumi.dev.yaml: 'a:b:c' is not a configuration key. Write `name`, or "
+                "`namespace:name`."
+            ),
+        ),
         ("config:\n  ~: 1\n", "Pulumi.dev.yaml: None is not a configuration key."),
-        ("config:\n  size: {secure: }\n", "Pulumi.dev.yaml: size: `secure` has no ciphertext. Set the value with: pulumi config"),
+        (
+            "config:\n  size: {secure: }\n",
+            "Pulumi.dev.yaml: size: `secure` has no ciphertext. Set the value with: pulumi config",
+        ),
         ("size: 1\n".encode("utf-16").decode("latin-1"), "Pulumi.dev.yaml"),
     ],
 )
@@ -315,12 +415,27 @@ def test_invalid_stack_file_has_one_message(write: Write, stack: str, message: s
 @pytest.mark.parametrize(
     ("project", "message"),
     [
-        ("config: [size]\n", "Pulumi.yaml: `config` must be a mapping of key to value, or of key to `type` and `default`."),
-        ("config: {size: {type: integr}}\n", "Pulumi.yaml: size: 'integr' is not a type. Write one of string, boolean"),
+        (
+            "config: [size]\n",
+            (
+                "Pulumi.yaml: `config` must be a mapping of key to value, or of key to `type` and "
+                "`default`."
+            ),
+        ),
+        (
+            "config: {size: {type: integr}}\n",
+            "Pulumi.yaml: size: 'integr' is not a type. Write one of string, boolean",
+        ),
         ("name: other\n", "Pulumi.yaml:3: not valid YAML: the key 'name' is set twice"),
-        ("config: {size: {type: array}}\n", "Pulumi.yaml: size: an array needs the type of its items. Add `items: {type:"),
+        (
+            "config: {size: {type: array}}\n",
+            "Pulumi.yaml: size: an array needs the type of its items. Add `items: {type:",
+        ),
         *(
-            (f"config: {{size: {{type: {kind}, default: {value}}}}}\n", f"Pulumi.yaml: size: the default {shown} is not of the")
+            (
+                f"config: {{size: {{type: {kind}, default: {value}}}}}\n",
+                f"Pulumi.yaml: size: the default {shown} is not of the",
+            )
             for kind, value, shown in (
                 ("integer", "small", "'small'"),
                 ("integer", "1.5", "1.5"),
@@ -340,11 +455,22 @@ def test_invalid_project_file_has_one_message(write: Write, project: str, messag
 
 def test_default_of_the_declared_type_is_accepted(write: Write) -> None:
     """The Pulumi CLI also accepts whole numbers, and true and false, as text."""
-    defaults = ("integer, default: 3", "integer, default: '3'", "integer, default: 3.0", "boolean, default: 'true'")
-    others = ("object, default: {a: 1}", "array, items: {type: array, items: {type: integer}}, default: [[1], []]")
-    declared = "".join(f"  key{index}: {{type: {text}}}\n" for index, text in enumerate((*defaults, *others)))
+    defaults = (
+        "integer, default: 3",
+        "integer, default: '3'",
+        "integer, default: 3.0",
+        "boolean, default: 'true'",
+    )
+    others = (
+        "object, default: {a: 1}",
+        "array, items: {type: array, items: {type: integer}}, default: [[1], []]",
+    )
+    declared = "".join(
+        f"  key{index}: {{type: {text}}}\n" for index, text in enumerate((*defaults, *others))
+    )
     program = write(
-        "pulumi.export('x', pulumi.Config().require_int('key0'))", project=f"name: tiny\nruntime: python\nconfig:\n{declared}"
+        "pulumi.export('x', pulumi.Config().require_int('key0'))",
+        project=f"name: tiny\nruntime: python\nconfig:\n{declared}",
     )
     assert run(program, "dev", FakeProvider(), preview=False).exports == {"x": 3}
 
@@ -352,20 +478,39 @@ def test_default_of_the_declared_type_is_accepted(write: Write) -> None:
 def test_file_that_is_not_utf8_is_rejected(write: Write) -> None:
     program = write("")
     (program / "Pulumi.dev.yaml").write_bytes(b"config:\n  name: caf\xe9\n")
-    assert failure(program) == "Pulumi.dev.yaml is not UTF-8 text. Save the file with the encoding UTF-8."
+    assert (
+        failure(program)
+        == "Pulumi.dev.yaml is not UTF-8 text. Save the file with the encoding UTF-8."
+    )
 
 
 def test_values_are_read_like_the_cli(write: Write) -> None:
-    values = {"country": "no", "switch": "on", "on": "true", "day": "2026-01-01", "base": '{"a":1}', "other": '{"a":1}'}
-    stack = "config:\n  country: no\n  switch: on\n  on: true\n  day: 2026-01-01\n  base: &b {a: 1}\n  tiny:config:other: *b\n"
-    program = write(f"for key, value in {values!r}.items():\n    assert pulumi.Config().require(key) == value, key\n")
+    values = {
+        "country": "no",
+        "switch": "on",
+        "on": "true",
+        "day": "2026-01-01",
+        "base": '{"a":1}',
+        "other": '{"a":1}',
+    }
+    stack = (
+        "config:\n  country: no\n  switch: on\n  on: true\n  day: 2026-01-01\n  base: &b "
+        "{a: 1}\n  tiny:config:other: *b\n"
+    )
+    program = write(
+        f"for key, value in {values!r}.items():\n    assert pulumi.Config().require(key) == "
+        f"value, key\n"
+    )
     (program / "Pulumi.dev.yaml").write_text(stack)
     run(program, "dev", FakeProvider(), preview=False)
 
 
 def test_missing_project_setting_is_rejected(write: Write) -> None:
     program = write("", project="name: tiny\nruntime: python\nconfig:\n  size: {type: string}\n")
-    assert failure(program) == ("Stack 'dev' is missing configuration value 'size'. Add `tiny:size: <value>` to Pulumi.dev.yaml.")
+    assert failure(program) == (
+        "Stack 'dev' is missing configuration value 'size'. Add `tiny:size: <value>` to "
+        "Pulumi.dev.yaml."
+    )
 
 
 def test_missing_setting_error_has_its_line(write: Write) -> None:
@@ -385,7 +530,9 @@ def test_provider_error_has_the_source_line(write: Write) -> None:
         def create(self, registration: Any) -> tuple[str, dict[str, Any]]:
             raise CheckError("quota exceeded")
 
-        def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any]:
+        def invoke(
+            self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
+        ) -> dict[str, Any]:
             raise CheckError("not supported")
 
     program = write("p = aws.Provider('p', region='eu-west-1')\n")

@@ -12,7 +12,9 @@ from pulumi.output import UNKNOWN, Output
 from pulumi.runtime.settings import SETTINGS
 from pulumi_aws.s3 import BucketVersioningVersioningConfigurationArgs
 
-sdk_functions = pytest.importorskip("gatehouse_policies.program.sdk_functions", exc_type=ImportError)
+sdk_functions = pytest.importorskip(
+    "gatehouse_policies.program.sdk_functions", exc_type=ImportError
+)
 Function = Callable[..., Any]
 
 
@@ -145,10 +147,16 @@ def test_outputs_of_inputs(function: Function, value: str) -> None:
         "unknown": {"a": [UNKNOWN]},
     }
     if value == "input type":
-        assert [(type(item), item.status) for item in result] == [(BucketVersioningVersioningConfigurationArgs, "Enabled")]
+        assert [(type(item), item.status) for item in result] == [
+            (BucketVersioningVersioningConfigurationArgs, "Enabled")
+        ]
     else:
         assert result == (expected[value] if value in expected else INPUTS[value]())
-    assert (known, secret, resources) == (value != "unknown", value in ("output", "output in a list"), set())
+    assert (known, secret, resources) == (
+        value != "unknown",
+        value in ("output", "output in a list"),
+        set(),
+    )
 
 
 @both(sdk_functions.from_input)
@@ -173,7 +181,10 @@ def test_values_of_dictionaries_are_read_when_the_event_loop_runs(function: Func
     [
         (lambda: "files", "urn:pulumi:dev::shop::gatehouse:storage:Bucket::data"),
         (lambda: "files", ""),
-        (lambda: Output.from_input("files"), "urn:pulumi:dev::shop::gatehouse:storage:Bucket::data"),
+        (
+            lambda: Output.from_input("files"),
+            "urn:pulumi:dev::shop::gatehouse:storage:Bucket::data",
+        ),
     ],
     ids=["below a component", "no parent", "output"],
 )
@@ -192,7 +203,10 @@ def test_urn(function: Function, name: Callable[[], Any], parent: str) -> None:
         ("x", "x"),
         (True, True),
         (None, None),
-        ({"a": [1, 2.5, {"b": StringAsset("text")}]}, {"a": [1, 2.5, {"b": {SIGNATURE: ASSET, "text": "text"}}]}),
+        (
+            {"a": [1, 2.5, {"b": StringAsset("text")}]},
+            {"a": [1, 2.5, {"b": {SIGNATURE: ASSET, "text": "text"}}]},
+        ),
         (UNKNOWN, UNKNOWN_TEXT),
     ],
 )
@@ -201,7 +215,9 @@ def test_values_of_requests(function: Function, value: Any, expected: Any) -> No
 
 
 def test_text_of_a_request_as_protobuf_value() -> None:
-    value = asyncio.run(sdk_functions.serialize_property("x", [], "key", return_protobuf_value=True))
+    value = asyncio.run(
+        sdk_functions.serialize_property("x", [], "key", return_protobuf_value=True)
+    )
 
     assert value.string_value == "x"
 

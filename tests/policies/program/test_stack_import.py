@@ -15,22 +15,55 @@ from hypothesis import strategies as st
 
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
 URN = "urn:pulumi:dev::shop::"
-STACK = {"urn": f"{URN}pulumi:pulumi:Stack::shop-dev", "type": "pulumi:pulumi:Stack", "outputs": {"open": True}}
+STACK = {
+    "urn": f"{URN}pulumi:pulumi:Stack::shop-dev",
+    "type": "pulumi:pulumi:Stack",
+    "outputs": {"open": True},
+}
 
 
 MEMBERS = (
-    *("urn", "type", "custom", "id", "parent", "inputs", "outputs", "dependencies", "propertyDependencies", "provider"),
-    *("protect", "delete", "sourcePosition", "additionalSecretOutputs", "ignoreChanges", "plaintext", next(iter(SECRET))),
+    *(
+        "urn",
+        "type",
+        "custom",
+        "id",
+        "parent",
+        "inputs",
+        "outputs",
+        "dependencies",
+        "propertyDependencies",
+        "provider",
+    ),
+    *(
+        "protect",
+        "delete",
+        "sourcePosition",
+        "additionalSecretOutputs",
+        "ignoreChanges",
+        "plaintext",
+        next(iter(SECRET)),
+    ),
 )
 
 
 def bucket(**more: Any) -> dict[str, Any]:
-    row = {"urn": f"{URN}aws:s3/bucket:Bucket::data", "type": "aws:s3/bucket:Bucket", "custom": True, "id": "data"}
+    row = {
+        "urn": f"{URN}aws:s3/bucket:Bucket::data",
+        "type": "aws:s3/bucket:Bucket",
+        "custom": True,
+        "id": "data",
+    }
     return {**row, "parent": STACK["urn"], **more}
 
 
 def topic(**inputs: Any) -> dict[str, Any]:
-    return {"urn": f"{URN}aws:sns/topic:Topic::alerts", "type": "aws:sns/topic:Topic", "custom": True, "inputs": inputs}
+    return {
+        "urn": f"{URN}aws:sns/topic:Topic::alerts",
+        "type": "aws:sns/topic:Topic",
+        "custom": True,
+        "inputs": inputs,
+    }
 
 
 def exported(tmp_path: Path, *rows: dict[str, Any], **more: Any) -> Path:
@@ -45,7 +78,10 @@ def test_property_dependencies_are_used_without_ids(tmp_path: Path) -> None:
         "urn": f"{URN}aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock::data",
         "type": "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
         "custom": True,
-        "inputs": dict.fromkeys(("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"), True),
+        "inputs": dict.fromkeys(
+            ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"),
+            True,
+        ),
         "dependencies": [bucket()["urn"]],
         "propertyDependencies": {"bucket": [bucket()["urn"]]},
     }
@@ -101,7 +137,14 @@ def test_resource_pending_deletion_is_omitted(tmp_path: Path) -> None:
 
 def test_checkpoint_of_a_local_backend_is_read(tmp_path: Path) -> None:
     file = tmp_path / "dev.json"
-    file.write_text(json.dumps({"version": 3, "checkpoint": {"stack": "dev", "latest": {"resources": [STACK, bucket()]}}}))
+    file.write_text(
+        json.dumps(
+            {
+                "version": 3,
+                "checkpoint": {"stack": "dev", "latest": {"resources": [STACK, bucket()]}},
+            }
+        )
+    )
     assert [one.registration.name for one in stack_import.read(file)[1].resources] == ["data"]
 
 
@@ -121,15 +164,29 @@ HINT = "Create one with: pulumi stack export --file FILE"
         ("[" * 100_000, f"is not JSON (RecursionError). {HINT}"),
         ('{"a": "\\ud800"}', f"is not JSON (UnicodeEncodeError). {HINT}"),
         ("[]", f'is not an exported stack: it has no "deployment". {HINT}'),
-        ('{"version": 3, "resources": []}', f'is not an exported stack: it has no "deployment". {HINT}'),
-        ('{"version": 1, "deployment": {}}', f": version 1 is not supported (supported: 3 and 4). {HINT}"),
+        (
+            '{"version": 3, "resources": []}',
+            f'is not an exported stack: it has no "deployment". {HINT}',
+        ),
+        (
+            '{"version": 1, "deployment": {}}',
+            f": version 1 is not supported (supported: 3 and 4). {HINT}",
+        ),
         ('{"version": 3, "deployment": 7}', f': "resources" is not a list of resources. {HINT}'),
-        ('{"version": 3, "deployment": {"resources": [1]}}', f': "resources" is not a list of resources. {HINT}'),
-        ('{"version": 3, "deployment": {"resources": [{"urn": "x"}]}}', f": resource 1 has no URN or no type. {HINT}"),
+        (
+            '{"version": 3, "deployment": {"resources": [1]}}',
+            f': "resources" is not a list of resources. {HINT}',
+        ),
+        (
+            '{"version": 3, "deployment": {"resources": [{"urn": "x"}]}}',
+            f": resource 1 has no URN or no type. {HINT}",
+        ),
         ('{"version": 3, "deployment": {}}', ": the stack has no resources. Deploy it first."),
     ],
 )
-def test_invalid_file_is_rejected(text: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_file_is_rejected(
+    text: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "state.json"
     file.write_bytes(text.encode("latin-1"))
     assert main(["--home", str(tmp_path), "check", "--state", str(file)]) == 2
@@ -143,16 +200,27 @@ def test_invalid_file_is_rejected(text: str, expected: str, tmp_path: Path, caps
         ([bucket(), bucket()], ". Repair the stack with: pulumi state repair"),
         (
             [bucket(dependencies=["urn:x"])],
-            "depends on urn:x, which is not in the file. Repair the stack with: pulumi state repair",
+            (
+                "depends on urn:x, which is not in the file. Repair the stack with: pulumi state "
+                "repair"
+            ),
         ),
         ([bucket(dependencies="urn:x")], f"dependencies is not a list. {HINT}"),
         ([bucket(propertyDependencies=[1])], f"propertyDependencies is not an object. {HINT}"),
-        ([bucket(propertyDependencies={"bucket": [1]})], f"propertyDependencies is not a list of strings. {HINT}"),
+        (
+            [bucket(propertyDependencies={"bucket": [1]})],
+            f"propertyDependencies is not a list of strings. {HINT}",
+        ),
         ([bucket(inputs=[1])], f"inputs is not an object. {HINT}"),
-        ([bucket(urn="urn:pulumi:prod::shop::a::b")], f"the file has resources from several stacks. {HINT}"),
+        (
+            [bucket(urn="urn:pulumi:prod::shop::a::b")],
+            f"the file has resources from several stacks. {HINT}",
+        ),
     ],
 )
-def test_inconsistent_stack_is_rejected(rows: list[dict[str, Any]], expected: str, tmp_path: Path) -> None:
+def test_inconsistent_stack_is_rejected(
+    rows: list[dict[str, Any]], expected: str, tmp_path: Path
+) -> None:
     file = exported(tmp_path, *rows)
     with pytest.raises(CheckError) as error:
         stack_import.read(file)
@@ -160,14 +228,22 @@ def test_inconsistent_stack_is_rejected(rows: list[dict[str, Any]], expected: st
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text("a:.$/#", max_size=5) | st.sampled_from([STACK["urn"], bucket()["urn"]]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(MEMBERS), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text("a:.$/#", max_size=5)
+    | st.sampled_from([STACK["urn"], bucket()["urn"]]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(MEMBERS), inner, max_size=4)
+    ),
     max_leaves=6,
 )
 
 
 @given(row=st.dictionaries(st.sampled_from(MEMBERS), JSON, max_size=8))
-def test_any_resource_is_read_or_rejected(row: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_any_resource_is_read_or_rejected(
+    row: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     file = exported(tmp_path_factory.getbasetemp(), {**bucket(), **row})
     error = ""
     try:
@@ -177,7 +253,9 @@ def test_any_resource_is_read_or_rejected(row: dict[str, Any], tmp_path_factory:
     assert error.startswith(str(file)) if error else resources
 
 
-def test_stack_with_another_name_has_the_levels_of_prod(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stack_with_another_name_has_the_levels_of_prod(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = exported(tmp_path, bucket()).read_text().replace("urn:pulumi:dev::", "urn:pulumi:live::")
     (tmp_path / "live.json").write_text(text)
     options = ["--home", str(tmp_path), "check", "--state", str(tmp_path / "live.json")]

@@ -41,7 +41,9 @@ def undecided(level: str = "mandatory") -> Finding:
     return violation(
         policy="GH-UNDECIDED",
         level=level,
-        message=f"GH-S3-003 could not be decided for {URN}: policy is unknown. Fix: {UNDECIDED.remedy}",
+        message=(
+            f"GH-S3-003 could not be decided for {URN}: policy is unknown. Fix: {UNDECIDED.remedy}"
+        ),
     )
 
 
@@ -49,5 +51,8 @@ def exempted() -> Finding:
     return violation(
         policy="GH-EXEMPT-USED",
         level="advisory",
-        message=f"GH-S3-010 is exempted for {URN} until 2026-07-01 by platform (SEC-1): no log bucket during the trial",
+        message=(
+            f"GH-S3-010 is exempted for {URN} until 2026-07-01 by platform (SEC-1): no log "
+            f"bucket during the trial"
+        ),
     )

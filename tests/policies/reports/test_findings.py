@@ -13,9 +13,16 @@ def test_violation_has_rule_resource_and_remedy() -> None:
     rule, finding = catalogue.rule("GH-S3-001"), violation()
 
     assert (finding.rule, finding.title, finding.severity) == (rule.id, rule.title, "critical")
-    assert (finding.pack, finding.outcome, finding.blocks) == ("gatehouse-security", "violation", True)
+    assert (finding.pack, finding.outcome, finding.blocks) == (
+        "gatehouse-security",
+        "violation",
+        True,
+    )
     assert finding.resource_type == "aws:s3/bucket:Bucket"
-    assert (finding.message, finding.remedy) == ("the bucket has no BucketPublicAccessBlock", rule.remedy)
+    assert (finding.message, finding.remedy) == (
+        "the bucket has no BucketPublicAccessBlock",
+        rule.remedy,
+    )
 
 
 def test_policy_description_is_removed_from_message() -> None:
@@ -27,7 +34,11 @@ def test_policy_description_is_removed_from_message() -> None:
 def test_undecided_finding_belongs_to_its_rule() -> None:
     finding = undecided()
 
-    assert (finding.rule, finding.outcome, finding.title) == ("GH-S3-003", "undecided", catalogue.rule("GH-S3-003").title)
+    assert (finding.rule, finding.outcome, finding.title) == (
+        "GH-S3-003",
+        "undecided",
+        catalogue.rule("GH-S3-003").title,
+    )
     assert finding.message == "could not be decided: policy is unknown"
     assert finding.blocks
     assert not undecided("advisory").blocks
@@ -43,7 +54,10 @@ def test_allowed_unknown_finding_has_its_reason() -> None:
 
 
 def test_rules_that_need_an_unknown_property_have_a_finding_each() -> None:
-    message = f"GH-ECS-001, GH-ECS-002 could not be decided for {URN}: containerDefinitions is unknown, which is accepted: x"
+    message = (
+        f"GH-ECS-001, GH-ECS-002 could not be decided for {URN}: containerDefinitions is "
+        f"unknown, which is accepted: x"
+    )
     both = findings(policy="GH-UNDECIDED-ALLOWED", level="advisory", message=message)
 
     assert [(finding.rule, finding.urn, finding.outcome) for finding in both] == [
@@ -53,10 +67,16 @@ def test_rules_that_need_an_unknown_property_have_a_finding_each() -> None:
 
 
 def test_broken_rule_blocks_and_exemption_does_not() -> None:
-    broken = violation(policy="GH-BROKEN", message=f"rule GH-S3-001 raised KeyError on {URN}. Fix: fix it")
+    broken = violation(
+        policy="GH-BROKEN", message=f"rule GH-S3-001 raised KeyError on {URN}. Fix: fix it"
+    )
 
     assert (broken.rule, broken.outcome, broken.blocks) == ("GH-S3-001", "broken", True)
-    assert (exempted().rule, exempted().outcome, exempted().blocks) == ("GH-S3-010", "exempted", False)
+    assert (exempted().rule, exempted().outcome, exempted().blocks) == (
+        "GH-S3-010",
+        "exempted",
+        False,
+    )
 
 
 def test_equal_findings_of_two_passes_are_merged() -> None:
@@ -79,13 +99,26 @@ def test_findings_are_sorted_by_severity() -> None:
 
 
 @pytest.mark.parametrize(
-    ("findings", "status"), [([], 0), ([exempted()], 0), ([undecided("advisory")], 0), ([undecided()], 1), ([violation()], 1)]
+    ("findings", "status"),
+    [
+        ([], 0),
+        ([exempted()], 0),
+        ([undecided("advisory")], 0),
+        ([undecided()], 1),
+        ([violation()], 1),
+    ],
 )
 def test_exit_code_is_one_for_blocking_findings(findings: list[Finding], status: int) -> None:
     assert exit_code(findings) == status
 
 
 def test_control_characters_are_replaced() -> None:
-    finding = violation(urn=f"{URN}\x1b[2J\u202egpj", message="red\x1b[31m. Fix: go", source="a\x07.py:1")
+    finding = violation(
+        urn=f"{URN}\x1b[2J\u202egpj", message="red\x1b[31m. Fix: go", source="a\x07.py:1"
+    )
 
-    assert (finding.urn, finding.message, finding.source) == (f"{URN}\ufffd[2J\ufffdgpj", "red\ufffd[31m", "a\ufffd.py:1")
+    assert (finding.urn, finding.message, finding.source) == (
+        f"{URN}\ufffd[2J\ufffdgpj",
+        "red\ufffd[31m",
+        "a\ufffd.py:1",
+    )

@@ -19,7 +19,10 @@ def suites(finding: Finding) -> dict[str | None, ElementTree.Element]:
 
 @pytest.mark.requirement("PP-04")
 def test_suite_has_a_case_per_rule_and_fails_the_violated_one() -> None:
-    security, resilience = suites(violation())["gatehouse-security"], suites(violation())["gatehouse-resilience"]
+    security, resilience = (
+        suites(violation())["gatehouse-security"],
+        suites(violation())["gatehouse-resilience"],
+    )
 
     assert security.get("tests") == str(len(catalogue.of_pack("security")) + len(META_POLICIES))
     assert (security.get("failures"), resilience.get("failures")) == ("1", "0")
@@ -32,7 +35,10 @@ def test_times_are_those_of_the_check_and_of_the_packs() -> None:
     run = replace(RUN, seconds=12.3456, pack_seconds={"gatehouse-security": 2.5})
     root = ElementTree.fromstring(junit([violation()], run))  # noqa: S314  our own output
     times = {suite.get("name"): suite.get("time") for suite in root}
-    assert (root.get("time"), times) == ("12.346", {"gatehouse-security": "2.500", "gatehouse-resilience": "0.000"})
+    assert (root.get("time"), times) == (
+        "12.346",
+        {"gatehouse-security": "2.500", "gatehouse-resilience": "0.000"},
+    )
 
 
 def test_other_pack_has_its_own_suite() -> None:
@@ -40,7 +46,10 @@ def test_other_pack_has_its_own_suite() -> None:
 
     suite = suites(other)["guard"]
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
-    assert suite.findtext("testcase/failure") == f"violation: {URN} (components/bucket.py:88): open. Fix: close it"
+    assert (
+        suite.findtext("testcase/failure")
+        == f"violation: {URN} (components/bucket.py:88): open. Fix: close it"
+    )
 
 
 def test_control_characters_do_not_break_the_xml() -> None:

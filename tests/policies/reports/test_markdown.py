@@ -14,7 +14,9 @@ from tests.policies.reports.builders import RUN, URN, violation
 def test_finding_is_a_row_with_a_link() -> None:
     page, rule = markdown([violation()], RUN), catalogue.rule("GH-S3-001")
 
-    assert f"| mandatory | [GH-S3-001]({rule.url}) | {violation().message} | {rule.remedy} |" in page
+    assert (
+        f"| mandatory | [GH-S3-001]({rule.url}) | {violation().message} | {rule.remedy} |" in page
+    )
     assert "`aws:s3/bucket:Bucket` · `components/bucket.py:88`" in page
 
 
@@ -24,7 +26,9 @@ def test_pipe_in_message_is_escaped() -> None:
 
 def test_page_identifies_its_program_and_stack() -> None:
     run = replace(RUN, root="infrastructure", stack="live")
-    assert markdown([], run).startswith("<!-- gatehouse-policies infrastructure live -->\n# Policy check: prod\n")
+    assert markdown([], run).startswith(
+        "<!-- gatehouse-policies infrastructure live -->\n# Policy check: prod\n"
+    )
 
 
 def test_page_fits_into_a_comment() -> None:

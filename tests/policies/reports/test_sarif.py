@@ -25,22 +25,39 @@ def run_of(findings: Sequence[Finding], **changes: str) -> dict[str, Any]:
 @pytest.mark.requirement("PP-04")
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod", "elsewhere"])
 def test_rules_meet_the_limits_of_code_scanning(environment: str) -> None:
-    other_pack = violation(policy="OWN-1", urn="", source="", message="open. Fix: close it", title="Doors are closed")
+    other_pack = violation(
+        policy="OWN-1", urn="", source="", message="open. Fix: close it", title="Doors are closed"
+    )
     *rules, own = run_of([other_pack], environment=environment)["tool"]["driver"]["rules"]
 
-    assert own == {"id": "OWN-1", "shortDescription": {"text": "Doors are closed"}, "help": {"text": "Fix: close it"}}
+    assert own == {
+        "id": "OWN-1",
+        "shortDescription": {"text": "Doors are closed"},
+        "help": {"text": "Fix: close it"},
+    }
     for rule in rules:
         tags = rule["properties"]["tags"]
         assert len(set(tags)) == len(tags) <= 20, rule["id"]
         assert re.fullmatch(r"\d\.\d", rule["properties"]["security-severity"]), rule["id"]
-        assert all(rule[text]["text"] for text in ("shortDescription", "fullDescription", "help")), rule["id"]
+        assert all(
+            rule[text]["text"] for text in ("shortDescription", "fullDescription", "help")
+        ), rule["id"]
         assert re.fullmatch(r"https://[^ ]+", rule["helpUri"]), rule["id"]
 
 
 @pytest.mark.requirement("PP-04")
 def test_outcome_sets_kind_and_level() -> None:
-    broken = violation(policy="GH-BROKEN", message=f"rule GH-S3-001 raised KeyError on {URN}. Fix: fix it")
-    findings = [violation(), violation(level="advisory"), undecided(), undecided("advisory"), exempted(), broken]
+    broken = violation(
+        policy="GH-BROKEN", message=f"rule GH-S3-001 raised KeyError on {URN}. Fix: fix it"
+    )
+    findings = [
+        violation(),
+        violation(level="advisory"),
+        undecided(),
+        undecided("advisory"),
+        exempted(),
+        broken,
+    ]
     run = run_of(findings)
     results = run["results"]
 
@@ -50,11 +67,15 @@ def test_outcome_sets_kind_and_level() -> None:
     ]
     # Code scanning would open an alert for a suppressed result.
     [invocation] = run["invocations"]
-    assert invocation["toolExecutionNotifications"] == [{"level": "note", "message": {"text": exempted().message}}]
+    assert invocation["toolExecutionNotifications"] == [
+        {"level": "note", "message": {"text": exempted().message}}
+    ]
 
 
 def test_findings_on_one_line_have_different_fingerprints() -> None:
-    results = run_of([violation(), violation(message="another defect. Fix: mend it"), violation(urn=f"{URN}-2")])["results"]
+    results = run_of(
+        [violation(), violation(message="another defect. Fix: mend it"), violation(urn=f"{URN}-2")]
+    )["results"]
     hashes = [result["partialFingerprints"]["primaryLocationLineHash"] for result in results]
     assert len(set(hashes)) == len(results) == 3
     assert all(re.fullmatch(r"[0-9a-f]{16}:1", text) for text in hashes)
@@ -65,7 +86,9 @@ def test_results_that_code_scanning_rejects_are_counted(monkeypatch: pytest.Monk
     run = run_of([violation(urn=f"{URN}-{number}") for number in range(5)])
     assert len(run["results"]) == 2
     [note] = run["invocations"][0]["toolExecutionNotifications"]
-    assert note["message"]["text"] == "3 results are omitted: code scanning accepts 2 results per run."
+    assert (
+        note["message"]["text"] == "3 results are omitted: code scanning accepts 2 results per run."
+    )
 
 
 @pytest.mark.requirement("PP-04")
@@ -96,7 +119,9 @@ def test_result_has_rule_resource_and_line() -> None:
         ("", "", "Pulumi.yaml", 1),
     ],
 )
-def test_location_is_relative_to_the_repository(source: str, root: str, uri: str, line: int) -> None:
+def test_location_is_relative_to_the_repository(
+    source: str, root: str, uri: str, line: int
+) -> None:
     [result] = run_of([violation(source=source)], root=root)["results"]
 
     location = result["locations"][0]["physicalLocation"]
@@ -104,7 +129,11 @@ def test_location_is_relative_to_the_repository(source: str, root: str, uri: str
 
 
 def test_run_id_contains_program_and_environment() -> None:
-    ids = {run_of([], environment=name, root=root)["automationDetails"]["id"] for name in ("dev", "prod") for root in ("", "a")}
+    ids = {
+        run_of([], environment=name, root=root)["automationDetails"]["id"]
+        for name in ("dev", "prod")
+        for root in ("", "a")
+    }
 
     assert ids == {"policies/./dev/", "policies/./prod/", "policies/a/dev/", "policies/a/prod/"}
 
@@ -112,4 +141,6 @@ def test_run_id_contains_program_and_environment() -> None:
 def test_report_contains_every_rule_once() -> None:
     ids = [rule["id"] for rule in run_of([])["tool"]["driver"]["rules"]]
 
-    assert sorted(ids) == sorted([*(rule.id for rule in catalogue.RULES), *(policy.id for policy in META_POLICIES)])
+    assert sorted(ids) == sorted(
+        [*(rule.id for rule in catalogue.RULES), *(policy.id for policy in META_POLICIES)]
+    )

@@ -25,7 +25,9 @@ def test_block_has_resource_source_rule_message_and_remedy() -> None:
     assert shown[0] == "files aws.s3.Bucket components/bucket.py:88"
     assert shown[1] == "✗ critical GH-S3-001 the bucket has no BucketPublicAccessBlock"
     assert " ".join(shown[2:4]).startswith(f"→ {catalogue.rule('GH-S3-001').remedy}")
-    assert shown[-2] == f"prod: {len(catalogue.enabled('prod'))} rules on 120 resources: 1 violation"
+    assert (
+        shown[-2] == f"prod: {len(catalogue.enabled('prod'))} rules on 120 resources: 1 violation"
+    )
     assert shown[-1] == "✗ blocks the deployment: 1 critical"
 
 
@@ -34,23 +36,37 @@ def test_empty_report_has_no_violations() -> None:
 
 
 def test_audit_is_in_the_summary() -> None:
-    assert "on 120 resources, exemptions ignored: no violations" in table.text([], replace(RUN, audit=True))
+    assert "on 120 resources, exemptions ignored: no violations" in table.text(
+        [], replace(RUN, audit=True)
+    )
 
 
 def test_lines_have_at_most_100_columns() -> None:
     long = violation(message="word " * 60 + ". Fix: " + "x" * 150, urn=f"{URN}{'y' * 120}")
 
-    assert max(map(len, table.text([long, violation(), undecided()], RUN).splitlines())) == table.WIDTH
+    assert (
+        max(map(len, table.text([long, violation(), undecided()], RUN).splitlines())) == table.WIDTH
+    )
 
 
 def test_messages_with_same_remedy_share_a_row() -> None:
-    first, second = violation(message="one is missing. Fix: add it"), violation(message="two is missing. Fix: add it")
+    first, second = (
+        violation(message="one is missing. Fix: add it"),
+        violation(message="two is missing. Fix: add it"),
+    )
 
-    assert lines(first, second)[1:3] == ["✗ critical GH-S3-001 one is missing; two is missing", "→ add it"]
+    assert lines(first, second)[1:3] == [
+        "✗ critical GH-S3-001 one is missing; two is missing",
+        "→ add it",
+    ]
 
 
 def test_resources_with_same_findings_share_a_block() -> None:
-    shown = lines(violation(), violation(urn=OTHER), violation(urn=URN.replace("::files", "::else"), message="no. Fix: do"))
+    shown = lines(
+        violation(),
+        violation(urn=OTHER),
+        violation(urn=URN.replace("::files", "::else"), message="no. Fix: do"),
+    )
 
     assert [line for line in shown if "aws.s3.Bucket " in line] == [
         "else aws.s3.Bucket components/bucket.py:88",
@@ -59,7 +75,9 @@ def test_resources_with_same_findings_share_a_block() -> None:
 
 
 def test_component_type_is_shown_as_token() -> None:
-    assert lines(replace(violation(), resource_type="gatehouse:bucket:Bucket"))[0].startswith("files gatehouse:bucket:Bucket")
+    assert lines(replace(violation(), resource_type="gatehouse:bucket:Bucket"))[0].startswith(
+        "files gatehouse:bucket:Bucket"
+    )
 
 
 def test_legend_explains_marks() -> None:

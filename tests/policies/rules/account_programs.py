@@ -26,15 +26,26 @@ ROOT = "pulumi:pulumi:Stack"
 def account(**outputs: Any) -> Program:
     """The stack resource with its outputs, and the account baseline."""
     return [
-        # The properties of the stack resource are the outputs; constants are known at a first preview.
+        # The properties of the stack resource are the outputs; constants are known at a first
+        # preview.
         Declared(ROOT, "acme-prod", {"environment": "prod", **outputs}),
         *s3(),
         declared(
             "s3.AccountPublicAccessBlock",
             "account-block",
-            **dict.fromkeys(("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"), True),
+            **dict.fromkeys(
+                (
+                    "blockPublicAcls",
+                    "blockPublicPolicy",
+                    "ignorePublicAcls",
+                    "restrictPublicBuckets",
+                ),
+                True,
+            ),
         ),
-        declared("cfg.Recorder", "recorder", name="acme", roleArn=f"arn:aws:iam::{ACCOUNT}:role/config"),
+        declared(
+            "cfg.Recorder", "recorder", name="acme", roleArn=f"arn:aws:iam::{ACCOUNT}:role/config"
+        ),
         declared("cfg.RecorderStatus", "recorder-status", name="acme", isEnabled=True),
         declared("guardduty.Detector", "detector", enable=True),
         declared("securityhub.Account", "hub"),
@@ -44,18 +55,31 @@ def account(**outputs: Any) -> Program:
             "budgets.Budget",
             "budget",
             notifications=[
-                {"notificationType": kind, "threshold": 80, "subscriberEmailAddresses": ["owner@example.com"]}
+                {
+                    "notificationType": kind,
+                    "threshold": 80,
+                    "subscriberEmailAddresses": ["owner@example.com"],
+                }
                 for kind in ("ACTUAL", "FORECASTED")
             ],
         ),
         declared("costexplorer.AnomalyMonitor", "anomalies", monitorType="DIMENSIONAL"),
-        declared("costexplorer.AnomalySubscription", "anomaly-mails", monitorArnLists=[Ref("anomalies", "arn")]),
+        declared(
+            "costexplorer.AnomalySubscription",
+            "anomaly-mails",
+            monitorArnLists=[Ref("anomalies", "arn")],
+        ),
     ]
 
 
 def backup() -> Program:
     vault = {"backupVaultName": Ref("vault")}
-    deny = {"Effect": "Deny", "Principal": "*", "Action": "backup:DeleteRecoveryPoint", "Resource": "*"}
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "backup:DeleteRecoveryPoint",
+        "Resource": "*",
+    }
     return [
         *kms(),
         declared("backup.Vault", "vault", kmsKeyArn=Ref("key", "arn")),
@@ -76,7 +100,9 @@ def backup_rule(**changes: Any) -> dict[str, Any]:
     rule = {
         "schedule": "cron(0 3 * * ? *)",
         "lifecycle": {"deleteAfter": 35},
-        "copyActions": [{"destinationVaultArn": f"arn:aws:backup:eu-central-1:{ACCOUNT}:backup-vault:far"}],
+        "copyActions": [
+            {"destinationVaultArn": f"arn:aws:backup:eu-central-1:{ACCOUNT}:backup-vault:far"}
+        ],
     }
     return {key: value for key, value in {**rule, **changes}.items() if value is not None}
 
@@ -87,7 +113,12 @@ OPENAPI: dict[str, Any] = {
     "security": [{"iam": []}],
     "components": {
         "securitySchemes": {
-            "iam": {"type": "apiKey", "name": "Authorization", "in": "header", "x-amazon-apigateway-authtype": "awsSigv4"},
+            "iam": {
+                "type": "apiKey",
+                "name": "Authorization",
+                "in": "header",
+                "x-amazon-apigateway-authtype": "awsSigv4",
+            },
             "key": {"type": "apiKey", "name": "x-api-key", "in": "header"},
         }
     },
@@ -119,17 +150,34 @@ def api() -> Program:
             accessLogSettings={"destinationArn": "arn:aws:logs:::group", "format": "{}"},
             xrayTracingEnabled=True,
         ),
-        declared("wafv2.WebAclAssociation", "stage-firewall", resourceArn=Ref("stage", "arn"), webAclArn="a"),
-        declared("apigateway.Method", "post", httpMethod="POST", authorization="AWS_IAM", requestValidatorId="v-1"),
+        declared(
+            "wafv2.WebAclAssociation",
+            "stage-firewall",
+            resourceArn=Ref("stage", "arn"),
+            webAclArn="a",
+        ),
+        declared(
+            "apigateway.Method",
+            "post",
+            httpMethod="POST",
+            authorization="AWS_IAM",
+            requestValidatorId="v-1",
+        ),
         declared("apigateway.Method", "preflight", httpMethod="OPTIONS", authorization="NONE"),
         declared("apigateway.MethodSettings", "settings", settings=METHOD_SETTINGS),
         declared("apigateway.DomainName", "domain", securityPolicy="TLS_1_2"),
         declared("apigatewayv2.Api", "http", protocolType="HTTP", disableExecuteApiEndpoint=True),
         declared("apigatewayv2.Route", "route", routeKey="GET /things", authorizationType="JWT"),
         declared(
-            "apigatewayv2.Stage", "http-stage", accessLogSettings={"destinationArn": "arn:aws:logs:::group", "format": "{}"}
+            "apigatewayv2.Stage",
+            "http-stage",
+            accessLogSettings={"destinationArn": "arn:aws:logs:::group", "format": "{}"},
         ),
-        declared("apigatewayv2.DomainName", "http-domain", domainNameConfiguration={"securityPolicy": "TLS_1_2"}),
+        declared(
+            "apigatewayv2.DomainName",
+            "http-domain",
+            domainNameConfiguration={"securityPolicy": "TLS_1_2"},
+        ),
         *distribution("arn:aws:wafv2:::acl"),
     ]
 
@@ -141,7 +189,9 @@ def trail_writes(**changes: Any) -> dict[str, Any]:
         "Principal": {"Service": "cloudtrail.amazonaws.com"},
         "Action": "s3:PutObject",
         "Resource": "arn:aws:s3:::acme-files/*",
-        "Condition": {"StringEquals": {"aws:SourceArn": f"arn:aws:cloudtrail:eu-west-1:{ACCOUNT}:trail/acme"}},
+        "Condition": {
+            "StringEquals": {"aws:SourceArn": f"arn:aws:cloudtrail:eu-west-1:{ACCOUNT}:trail/acme"}
+        },
         **changes,
     }
 

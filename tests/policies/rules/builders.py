@@ -27,20 +27,39 @@ class Case:
 
 
 def violation(rule: str, name: str, mention: str, program: Program, *also: str) -> Case:
-    """name: the resource that the violation is reported for. also: controls that the program violates as well."""
+    """name: the resource that the violation is reported for. also: controls that the program
+    violates as well.
+    """
     return Case(rule, name, mention, program, frozenset(also))
 
 
 def declared(resource_class: str, name: str, /, **inputs: Any) -> Declared:
-    """A resource of a class such as "s3.Bucket", protected if it is stateful. Fields of `Declared`: computed, depends_on."""
-    (type_, *_), computed, depends_on = aws(resource_class), inputs.pop("computed", {}), inputs.pop("depends_on", ())
-    return Declared(type_, name, inputs, protect=type_ in STATEFUL, computed=computed, depends_on=depends_on)
+    """A resource of a class such as "s3.Bucket", protected if it is stateful. Fields of `Declared`:
+    computed, depends_on.
+    """
+    (type_, *_), computed, depends_on = (
+        aws(resource_class),
+        inputs.pop("computed", {}),
+        inputs.pop("depends_on", ()),
+    )
+    return Declared(
+        type_, name, inputs, protect=type_ in STATEFUL, computed=computed, depends_on=depends_on
+    )
 
 
 def by_change(
-    rule: str, program: Callable[[], Program], name: str, mention: str, /, *, reported: str = "", **inputs: Any
+    rule: str,
+    program: Callable[[], Program],
+    name: str,
+    mention: str,
+    /,
+    *,
+    reported: str = "",
+    **inputs: Any,
 ) -> Case:
-    """A compliant program with changed inputs of one resource. reported: another resource that the violation is reported for."""
+    """A compliant program with changed inputs of one resource. reported: another resource that the
+    violation is reported for.
+    """
     return Case(rule, reported or name, mention, changed(program(), name, **inputs))
 
 
@@ -53,7 +72,10 @@ def find(program: Program, name: str) -> Declared:
 def changed(program: Program, name: str, /, **inputs: Any) -> Program:
     """The program with changed inputs of one resource. None removes an input."""
     assert any(resource.name == name for resource in program)
-    return [resource.with_inputs(**inputs) if resource.name == name else resource for resource in program]
+    return [
+        resource.with_inputs(**inputs) if resource.name == name else resource
+        for resource in program
+    ]
 
 
 def without(program: Program, *names: str) -> Program:
@@ -61,7 +83,10 @@ def without(program: Program, *names: str) -> Program:
     assert {resource.name for resource in program} >= set(names)
     remaining = [resource for resource in program if resource.name not in names]
     return [
-        replace(resource, depends_on=tuple(name for name in resource.depends_on if name not in names)) for resource in remaining
+        replace(
+            resource, depends_on=tuple(name for name in resource.depends_on if name not in names)
+        )
+        for resource in remaining
     ]
 
 
@@ -72,7 +97,10 @@ def retyped(program: Program, retype: Callable[[str], str]) -> Program:
 
 def unprotected(program: Program, name: str) -> Program:
     """The program with `protect` removed from one resource."""
-    return [replace(resource, protect=resource.protect and resource.name != name) for resource in program]
+    return [
+        replace(resource, protect=resource.protect and resource.name != name)
+        for resource in program
+    ]
 
 
 TAGS = {
@@ -98,27 +126,53 @@ def tls_only(bucket: str) -> list[dict[str, Any]]:
         {**deny, "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
         {**deny, "Condition": {"NumericLessThan": {"s3:TlsVersion": "1.2"}}},
         *(
-            {**deny, "Action": "s3:PutObject", "Resource": arns[1:], "Condition": {"Null": {key: "false"}}}
-            for key in ("s3:x-amz-server-side-encryption-customer-algorithm", "s3:x-amz-server-side-encryption-aws-kms-key-id")
+            {
+                **deny,
+                "Action": "s3:PutObject",
+                "Resource": arns[1:],
+                "Condition": {"Null": {key: "false"}},
+            }
+            for key in (
+                "s3:x-amz-server-side-encryption-customer-algorithm",
+                "s3:x-amz-server-side-encryption-aws-kms-key-id",
+            )
         ),
         {**deny, "Action": "s3:DeleteObjectVersion", "Resource": arns[1:]},
     ]
 
 
-ROOT_STATEMENT = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*", "Resource": "*"}
+ROOT_STATEMENT = {
+    "Effect": "Allow",
+    "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+    "Action": "kms:*",
+    "Resource": "*",
+}
 KEY_POLICY = document(ROOT_STATEMENT)
 
 
 def events_key_policy(**conditions: dict[str, str]) -> str:
-    """A key policy that allows EventBridge to use the key. conditions: condition keys with values, keyed by operator."""
+    """A key policy that allows EventBridge to use the key. conditions: condition keys with values,
+    keyed by operator.
+    """
     service = {"Service": "events.amazonaws.com"}
     actions = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    allow = {"Effect": "Allow", "Principal": service, "Action": actions, "Resource": "*", "Condition": conditions}
+    allow = {
+        "Effect": "Allow",
+        "Principal": service,
+        "Action": actions,
+        "Resource": "*",
+        "Condition": conditions,
+    }
     return document(ROOT_STATEMENT, allow)
 
 
 def kms() -> list[Declared]:
-    inputs = {"description": "everything", "enableKeyRotation": True, "policy": KEY_POLICY, "tags": TAGS}
+    inputs = {
+        "description": "everything",
+        "enableKeyRotation": True,
+        "policy": KEY_POLICY,
+        "tags": TAGS,
+    }
     return [
         declared("kms.Key", "key", **inputs),
         declared("kms.Alias", "key-alias", name="alias/acme", targetKeyId=Ref("key")),
@@ -126,7 +180,9 @@ def kms() -> list[Declared]:
 
 
 def monitoring(**metrics: tuple[str, str]) -> list[Declared]:
-    """An alarm for each resource and a dashboard with all namespaces. metrics: namespace and dimension, keyed by resource."""
+    """An alarm for each resource and a dashboard with all namespaces. metrics: namespace and
+    dimension, keyed by resource.
+    """
     return [
         *(
             declared(
@@ -142,7 +198,9 @@ def monitoring(**metrics: tuple[str, str]) -> list[Declared]:
         declared(
             "cloudwatch.Dashboard",
             "dashboard",
-            dashboardBody=json.dumps({"widgets": [{"metrics": [namespace]} for namespace, _ in metrics.values()]}),
+            dashboardBody=json.dumps(
+                {"widgets": [{"metrics": [namespace]} for namespace, _ in metrics.values()]}
+            ),
         ),
     ]
 
@@ -150,7 +208,12 @@ def monitoring(**metrics: tuple[str, str]) -> list[Declared]:
 def masking(operation: str = "Deidentify", identifier: str = "AwsSecretKey") -> str:
     """A data protection policy with one statement."""
     identifiers = [f"arn:aws:dataprotection::aws:data-identifier/{identifier}"]
-    return json.dumps({"Version": "2021-06-01", "Statement": [{"DataIdentifier": identifiers, "Operation": {operation: {}}}]})
+    return json.dumps(
+        {
+            "Version": "2021-06-01",
+            "Statement": [{"DataIdentifier": identifiers, "Operation": {operation: {}}}],
+        }
+    )
 
 
 def backed_up(*names: str) -> Declared:
@@ -158,7 +221,9 @@ def backed_up(*names: str) -> Declared:
 
 
 def service_trust(service: str, **conditions: dict[str, str]) -> str:
-    """A trust policy for an AWS service. conditions: condition keys with values, keyed by operator."""
+    """A trust policy for an AWS service. conditions: condition keys with values, keyed by
+    operator.
+    """
     allow = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     return document({**allow, **({"Condition": conditions} if conditions else {})})
 
@@ -168,7 +233,12 @@ TRUST = service_trust("ecs-tasks.amazonaws.com", StringEquals={"aws:SourceAccoun
 
 def github_trust(**operators: dict[str, Any]) -> str:
     host = "token.actions.githubusercontent.com"
-    exact = {"StringEquals": {f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": "repo:acme/gateway:environment:prod"}}
+    exact = {
+        "StringEquals": {
+            f"{host}:aud": "sts.amazonaws.com",
+            f"{host}:sub": "repo:acme/gateway:environment:prod",
+        }
+    }
     return document(
         {
             "Effect": "Allow",
@@ -181,7 +251,9 @@ def github_trust(**operators: dict[str, Any]) -> str:
 
 def grant(**changes: Any) -> str:
     default = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::acme-files/*"}
-    return document({key: value for key, value in {**default, **changes}.items() if value is not None})
+    return document(
+        {key: value for key, value in {**default, **changes}.items() if value is not None}
+    )
 
 
 def container(**changes: Any) -> dict[str, Any]:
@@ -192,12 +264,21 @@ def container(**changes: Any) -> dict[str, Any]:
         "readonlyRootFilesystem": True,
         "user": "65532:65532",
         "environment": [{"name": "GATEHOUSE_KEY_PREFIX", "value": "gtk"}],
-        "secrets": [{"name": "GATEHOUSE_PEPPER", "valueFrom": f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:pepper"}],
+        "secrets": [
+            {
+                "name": "GATEHOUSE_PEPPER",
+                "valueFrom": f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:pepper",
+            }
+        ],
         "linuxParameters": {"capabilities": {"drop": ["ALL"]}},
         "healthCheck": {"command": ["CMD", "true"]},
         "logConfiguration": {
             "logDriver": "awslogs",
-            "options": {"mode": "non-blocking", "awslogs-group": "/acme/gateway", "awslogs-region": "eu-west-1"},
+            "options": {
+                "mode": "non-blocking",
+                "awslogs-group": "/acme/gateway",
+                "awslogs-region": "eu-west-1",
+            },
         },
     }
     return {key: value for key, value in {**default, **changes}.items() if value is not None}
@@ -213,16 +294,33 @@ def roles() -> list[Declared]:
             computed={"managedPolicyArns": [], "inlinePolicies": []},
         ),
         # A permissions boundary may allow wildcards, because it grants nothing.
-        declared("iam.Policy", "boundary", policy=grant(Action=["kms:Decrypt", "s3:*"], Resource="*")),
-        declared("iam.Role", "execution-role", assumeRolePolicy=TRUST, permissionsBoundary=Ref("boundary", "arn")),
+        declared(
+            "iam.Policy", "boundary", policy=grant(Action=["kms:Decrypt", "s3:*"], Resource="*")
+        ),
+        declared(
+            "iam.Role",
+            "execution-role",
+            assumeRolePolicy=TRUST,
+            permissionsBoundary=Ref("boundary", "arn"),
+        ),
         # ECS sends no source when it assumes the role for load balancers.
         declared(
-            "iam.Role", "infrastructure-role", assumeRolePolicy=service_trust("ecs.amazonaws.com"), permissionsBoundary=BOUNDARY
+            "iam.Role",
+            "infrastructure-role",
+            assumeRolePolicy=service_trust("ecs.amazonaws.com"),
+            permissionsBoundary=BOUNDARY,
         ),
-        declared("iam.Role", "deployer", assumeRolePolicy=github_trust(), permissionsBoundary=BOUNDARY),
+        declared(
+            "iam.Role", "deployer", assumeRolePolicy=github_trust(), permissionsBoundary=BOUNDARY
+        ),
         declared("iam.RolePolicy", "task-rights", role=Ref("task-role"), policy=grant()),
         declared("iam.Policy", "reading", policy=grant()),
-        declared("iam.RolePolicyAttachment", "reading-for-task", role=Ref("task-role"), policyArn=Ref("reading", "arn")),
+        declared(
+            "iam.RolePolicyAttachment",
+            "reading-for-task",
+            role=Ref("task-role"),
+            policyArn=Ref("reading", "arn"),
+        ),
         declared(
             "iam.RolePolicyAttachment",
             "audit-for-deployer",
@@ -233,7 +331,9 @@ def roles() -> list[Declared]:
 
 
 PATTERNS = {
-    "unauthorized": '{ ($.errorCode = "*UnauthorizedOperation") || ($.errorCode = "AccessDenied*") }',
+    "unauthorized": (
+        '{ ($.errorCode = "*UnauthorizedOperation") || ($.errorCode = "AccessDenied*") }'
+    ),
     "no-mfa": '{ ($.eventName = "ConsoleLogin") && ($.additionalEventData.MFAUsed != "Yes") }',
     "root": '{ $.userIdentity.type = "Root" }',
     "policies": "{ ($.eventName = PutRolePolicy) || ($.eventName = AttachRolePolicy) }",
@@ -241,7 +341,9 @@ PATTERNS = {
     "sign-in": '{ ($.eventName = ConsoleLogin) && ($.errorMessage = "Failed authentication") }',
     "keys": "{ ($.eventName = DisableKey) || ($.eventName = ScheduleKeyDeletion) }",
     "buckets": "{ ($.eventName = PutBucketAcl) || ($.eventName = PutBucketPolicy) }",
-    "config": "{ ($.eventName = StopConfigurationRecorder) || ($.eventName = PutConfigurationRecorder) }",
+    "config": (
+        "{ ($.eventName = StopConfigurationRecorder) || ($.eventName = PutConfigurationRecorder) }"
+    ),
     "groups": "{ ($.eventName = AuthorizeSecurityGroupIngress) }",
     "acls": "{ ($.eventName = CreateNetworkAcl) }",
     "gateways": "{ ($.eventName = AttachInternetGateway) }",
@@ -276,7 +378,9 @@ def cis_alarms() -> list[Declared]:
 
 def data_events(**equals: Any) -> dict[str, Any]:
     fields = {"eventCategory": "Data", "resources.type": "AWS::S3::Object", **equals}
-    return {"fieldSelectors": [{"field": name, "equals": [value]} for name, value in fields.items()]}
+    return {
+        "fieldSelectors": [{"field": name, "equals": [value]} for name, value in fields.items()]
+    }
 
 
 MANAGEMENT_EVENTS = {"fieldSelectors": [{"field": "eventCategory", "equals": ["Management"]}]}

@@ -17,8 +17,16 @@ ENDPOINT_POLICY = document(
     }
 )
 ORIGINS: list[dict[str, Any]] = [
-    {"originId": "files", "domainName": "acme-files.s3.eu-west-1.amazonaws.com", "originAccessControlId": Ref("access")},
-    {"originId": "private", "domainName": "private.example.com", "vpcOriginConfig": {"vpcOriginId": Ref("private-origin")}},
+    {
+        "originId": "files",
+        "domainName": "acme-files.s3.eu-west-1.amazonaws.com",
+        "originAccessControlId": Ref("access"),
+    },
+    {
+        "originId": "private",
+        "domainName": "private.example.com",
+        "vpcOriginConfig": {"vpcOriginId": Ref("private-origin")},
+    },
     {
         "originId": "public",
         "domainName": "public.example.com",
@@ -39,25 +47,49 @@ def network() -> list[Declared]:
     return [
         *kms(),
         declared("ec2.Vpc", "vpc", cidrBlock="10.0.0.0/16", tags=TAGS),
-        declared("ec2.DefaultSecurityGroup", "default-group", **dict(vpc), computed={"ingress": []}),
         declared(
-            "cloudwatch.LogGroup", "flow-logs", name="/acme/flow", kmsKeyId=Ref("key", "arn"), retentionInDays=365, tags=TAGS
+            "ec2.DefaultSecurityGroup", "default-group", **dict(vpc), computed={"ingress": []}
         ),
-        declared("ec2.FlowLog", "flow", **vpc, trafficType="ALL", logDestination=Ref("flow-logs", "arn")),
+        declared(
+            "cloudwatch.LogGroup",
+            "flow-logs",
+            name="/acme/flow",
+            kmsKeyId=Ref("key", "arn"),
+            retentionInDays=365,
+            tags=TAGS,
+        ),
+        declared(
+            "ec2.FlowLog", "flow", **vpc, trafficType="ALL", logDestination=Ref("flow-logs", "arn")
+        ),
         declared("ec2.InternetGateway", "internet", **dict(vpc)),
         *(declared("ec2.RouteTable", table, **dict(vpc)) for table in tiers.values()),
         declared(
-            "ec2.Route", "edge-out", routeTableId=Ref("edge-table"), destinationCidrBlock="0.0.0.0/0", gatewayId=Ref("internet")
+            "ec2.Route",
+            "edge-out",
+            routeTableId=Ref("edge-table"),
+            destinationCidrBlock="0.0.0.0/0",
+            gatewayId=Ref("internet"),
         ),
-        declared("ec2.Route", "app-out", routeTableId=Ref("app-table"), destinationCidrBlock="0.0.0.0/0", natGatewayId="nat-1"),
+        declared(
+            "ec2.Route",
+            "app-out",
+            routeTableId=Ref("app-table"),
+            destinationCidrBlock="0.0.0.0/0",
+            natGatewayId="nat-1",
+        ),
         *(
             item
             for tier, table in tiers.items()
             for zone in "ab"
             for item in (
-                declared("ec2.Subnet", f"{tier}-{zone}", **vpc, availabilityZone=f"eu-west-1{zone}"),
                 declared(
-                    "ec2.RouteTableAssociation", f"{tier}-{zone}-table", subnetId=Ref(f"{tier}-{zone}"), routeTableId=Ref(table)
+                    "ec2.Subnet", f"{tier}-{zone}", **vpc, availabilityZone=f"eu-west-1{zone}"
+                ),
+                declared(
+                    "ec2.RouteTableAssociation",
+                    f"{tier}-{zone}-table",
+                    subnetId=Ref(f"{tier}-{zone}"),
+                    routeTableId=Ref(table),
                 ),
             )
         ),
@@ -69,21 +101,51 @@ def network() -> list[Declared]:
                 serviceName=f"com.amazonaws.eu-west-1.{service}",
                 policy=ENDPOINT_POLICY,
             )
-            for service in ("s3", "dynamodb", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts")
+            for service in (
+                "s3",
+                "dynamodb",
+                "ecr.api",
+                "ecr.dkr",
+                "logs",
+                "secretsmanager",
+                "kms",
+                "sts",
+            )
         ),
         declared(
             "ec2.NetworkAcl",
             "acl",
             **vpc,
             ingress=[
-                {"ruleNo": 10, "action": "deny", "protocol": "tcp", "fromPort": port, "toPort": port, "cidrBlock": WORLD}
+                {
+                    "ruleNo": 10,
+                    "action": "deny",
+                    "protocol": "tcp",
+                    "fromPort": port,
+                    "toPort": port,
+                    "cidrBlock": WORLD,
+                }
                 for port in (22, 3389)
             ]
-            + [{"ruleNo": 20, "action": "allow", "protocol": "-1", "fromPort": 0, "toPort": 0, "cidrBlock": WORLD}],
+            + [
+                {
+                    "ruleNo": 20,
+                    "action": "allow",
+                    "protocol": "-1",
+                    "fromPort": 0,
+                    "toPort": 0,
+                    "cidrBlock": WORLD,
+                }
+            ],
         ),
-        declared("ec2.VpcBlockPublicAccessOptions", "block", internetGatewayBlockMode="block-ingress"),
         declared(
-            "ec2.VpcBlockPublicAccessExclusion", "block-exclusion", **vpc, internetGatewayExclusionMode="allow-bidirectional"
+            "ec2.VpcBlockPublicAccessOptions", "block", internetGatewayBlockMode="block-ingress"
+        ),
+        declared(
+            "ec2.VpcBlockPublicAccessExclusion",
+            "block-exclusion",
+            **vpc,
+            internetGatewayExclusionMode="allow-bidirectional",
         ),
     ]
 
@@ -112,7 +174,9 @@ def edge() -> list[Declared]:
     ]
     return [
         *network(),
-        declared("ec2.SecurityGroup", "balancer-group", vpcId=Ref("vpc"), description="load balancer"),
+        declared(
+            "ec2.SecurityGroup", "balancer-group", vpcId=Ref("vpc"), description="load balancer"
+        ),
         declared("ec2.SecurityGroup", "gateway-group", vpcId=Ref("vpc"), description="gateway"),
         *(
             declared(
@@ -154,7 +218,12 @@ def edge() -> list[Declared]:
             **balancer,
             port=80,
             protocol="HTTP",
-            defaultActions=[{"type": "redirect", "redirect": {"port": "443", "protocol": "HTTPS", "statusCode": "HTTP_301"}}],
+            defaultActions=[
+                {
+                    "type": "redirect",
+                    "redirect": {"port": "443", "protocol": "HTTPS", "statusCode": "HTTP_301"},
+                }
+            ],
         ),
         declared(
             "lb.Listener",
@@ -163,11 +232,18 @@ def edge() -> list[Declared]:
             port=443,
             protocol="HTTPS",
             sslPolicy="ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09",
-            routingHttpResponseStrictTransportSecurityHeaderValue="max-age=31536000; includeSubDomains",
+            routingHttpResponseStrictTransportSecurityHeaderValue=(
+                "max-age=31536000; includeSubDomains"
+            ),
             routingHttpResponseXContentTypeOptionsHeaderValue="nosniff",
             routingHttpResponseXFrameOptionsHeaderValue="DENY",
             routingHttpResponseServerEnabled=False,
-            defaultActions=[{"type": "forward", "targetGroupArn": "arn:aws:elasticloadbalancing:::targetgroup/gateway"}],
+            defaultActions=[
+                {
+                    "type": "forward",
+                    "targetGroupArn": "arn:aws:elasticloadbalancing:::targetgroup/gateway",
+                }
+            ],
         ),
         declared(
             "vpc.SecurityGroupEgressRule",
@@ -195,15 +271,26 @@ def edge() -> list[Declared]:
             keyAlgorithm="EC_prime256v1",
         ),
         *monitoring(balancer=("AWS/ApplicationELB", "LoadBalancer")),
-        declared("wafv2.WebAcl", "web-acl", rules=rules, visibilityConfig={"cloudwatchMetricsEnabled": True}),
         declared(
-            "wafv2.WebAclAssociation", "firewall-on-balancer", resourceArn=Ref("balancer", "arn"), webAclArn=Ref("web-acl", "arn")
+            "wafv2.WebAcl",
+            "web-acl",
+            rules=rules,
+            visibilityConfig={"cloudwatchMetricsEnabled": True},
+        ),
+        declared(
+            "wafv2.WebAclAssociation",
+            "firewall-on-balancer",
+            resourceArn=Ref("balancer", "arn"),
+            webAclArn=Ref("web-acl", "arn"),
         ),
         declared(
             "wafv2.WebAclLoggingConfiguration",
             "firewall-logging",
             resourceArn=Ref("web-acl", "arn"),
-            redactedFields=[{"singleHeader": {"name": name}} for name in ("authorization", "cookie", "x-api-key")],
+            redactedFields=[
+                {"singleHeader": {"name": name}}
+                for name in ("authorization", "cookie", "x-api-key")
+            ],
         ),
     ]
 
@@ -215,17 +302,33 @@ def cloudfront() -> list[Declared]:
 
 def distribution(web_acl: Ref | str) -> list[Declared]:
     """A distribution with files in a bucket and an API behind a VPC origin and a public origin."""
-    behavior = {"viewerProtocolPolicy": "redirect-to-https", "responseHeadersPolicyId": Ref("headers")}
+    behavior = {
+        "viewerProtocolPolicy": "redirect-to-https",
+        "responseHeadersPolicyId": Ref("headers"),
+    }
     cdn = {"region": "us-east-1"}
     return [
-        declared("acm.Certificate", "cdn-certificate", **cdn, domainName="www.example.com", validationMethod="DNS"),
+        declared(
+            "acm.Certificate",
+            "cdn-certificate",
+            **cdn,
+            domainName="www.example.com",
+            validationMethod="DNS",
+        ),
         declared(
             "cloudfront.ResponseHeadersPolicy",
             "headers",
             name="headers",
             securityHeadersConfig={
-                "strictTransportSecurity": {"accessControlMaxAgeSec": 31_536_000, "includeSubdomains": True, "override": True},
-                "contentSecurityPolicy": {"contentSecurityPolicy": "default-src 'self'", "override": True},
+                "strictTransportSecurity": {
+                    "accessControlMaxAgeSec": 31_536_000,
+                    "includeSubdomains": True,
+                    "override": True,
+                },
+                "contentSecurityPolicy": {
+                    "contentSecurityPolicy": "default-src 'self'",
+                    "override": True,
+                },
                 "contentTypeOptions": {"override": True},
                 "frameOptions": {"frameOption": "DENY", "override": True},
             },
@@ -270,7 +373,13 @@ def distribution(web_acl: Ref | str) -> list[Declared]:
                 "sslSupportMethod": "sni-only",
             },
         ),
-        declared("cloudwatch.LogDeliverySource", "cdn-log", **cdn, name="cdn", resourceArn=Ref("cdn", "arn")),
+        declared(
+            "cloudwatch.LogDeliverySource",
+            "cdn-log",
+            **cdn,
+            name="cdn",
+            resourceArn=Ref("cdn", "arn"),
+        ),
         declared(
             "cloudwatch.LogDelivery",
             "cdn-delivery",

@@ -38,23 +38,48 @@ _INSTANCE: dict[str, Any] = {
 
 
 def ephemeral() -> list[Declared]:
-    """A bucket with expiring data: not replicated, not in a backup, and its versions can be deleted."""
-    bucket = declared("s3.Bucket", "links", bucket="acme-links", tags={**TAGS, "gatehouse:purpose": "ephemeral"})
+    """A bucket with expiring data: not replicated, not in a backup, and its versions can be
+    deleted.
+    """
+    bucket = declared(
+        "s3.Bucket", "links", bucket="acme-links", tags={**TAGS, "gatehouse:purpose": "ephemeral"}
+    )
     open_policy = document(*tls_only("acme-links")[:-1])
-    return [*s3(), bucket, *(side for side in _sides("links", open_policy)), *_encrypted_and_logged("links")]
+    return [
+        *s3(),
+        bucket,
+        *(side for side in _sides("links", open_policy)),
+        *_encrypted_and_logged("links"),
+    ]
 
 
 def static_files() -> list[Declared]:
     """A bucket with files that each deployment uploads: not replicated and not in a backup."""
-    bucket = declared("s3.Bucket", "pages", bucket="acme-pages", tags={**TAGS, "gatehouse:purpose": "static-files"})
-    return [*s3(), bucket, *_sides("pages", document(*tls_only("acme-pages"))), *_encrypted_and_logged("pages")]
+    bucket = declared(
+        "s3.Bucket",
+        "pages",
+        bucket="acme-pages",
+        tags={**TAGS, "gatehouse:purpose": "static-files"},
+    )
+    return [
+        *s3(),
+        bucket,
+        *_sides("pages", document(*tls_only("acme-pages"))),
+        *_encrypted_and_logged("pages"),
+    ]
 
 
 def s3() -> list[Declared]:
     return [
         declared("s3.Bucket", "files", bucket="acme-files", tags=TAGS, computed={"policy": "{}"}),
-        declared("s3.Bucket", "sink", bucket="acme-sink", tags={**TAGS, "gatehouse:purpose": "log-sink"}),
-        *(side for name in ("files", "sink") for side in _sides(name, document(*tls_only(f"acme-{name}")))),
+        declared(
+            "s3.Bucket", "sink", bucket="acme-sink", tags={**TAGS, "gatehouse:purpose": "log-sink"}
+        ),
+        *(
+            side
+            for name in ("files", "sink")
+            for side in _sides(name, document(*tls_only(f"acme-{name}")))
+        ),
         *_encrypted_and_logged("files"),
         declared("cfg.DeliveryChannel", "recorder-channel", s3BucketName=Ref("sink", "bucket")),
         declared(
@@ -72,12 +97,19 @@ def s3() -> list[Declared]:
 def replication(**changed: Any) -> dict[str, Any]:
     destination = {
         "bucket": "arn:aws:s3:::acme-copies",
-        "encryptionConfiguration": {"replicaKmsKeyId": f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/copies"},
+        "encryptionConfiguration": {
+            "replicaKmsKeyId": f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/copies"
+        },
         "metrics": {"status": "Enabled"},
     }
     criteria = {"sseKmsEncryptedObjects": {"status": "Enabled"}}
     enabled = {"status": "Enabled", "sourceSelectionCriteria": criteria}
-    return {**enabled, "deleteMarkerReplication": {"status": "Enabled"}, "destination": destination, **changed}
+    return {
+        **enabled,
+        "deleteMarkerReplication": {"status": "Enabled"},
+        "destination": destination,
+        **changed,
+    }
 
 
 def _encrypted_and_logged(name: str) -> list[Declared]:
@@ -85,8 +117,19 @@ def _encrypted_and_logged(name: str) -> list[Declared]:
     default = {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": Ref("key", "arn")}
     rules = [{"applyServerSideEncryptionByDefault": default, "bucketKeyEnabled": True}]
     return [
-        declared("s3.BucketServerSideEncryptionConfiguration", f"{name}-encryption", **bucket, rules=rules),
-        declared("s3.BucketLogging", f"{name}-logging", **bucket, targetBucket=Ref("sink", "bucket"), targetPrefix="s3/"),
+        declared(
+            "s3.BucketServerSideEncryptionConfiguration",
+            f"{name}-encryption",
+            **bucket,
+            rules=rules,
+        ),
+        declared(
+            "s3.BucketLogging",
+            f"{name}-logging",
+            **bucket,
+            targetBucket=Ref("sink", "bucket"),
+            targetPrefix="s3/",
+        ),
     ]
 
 
@@ -103,8 +146,18 @@ def _sides(name: str, policy: str) -> list[Declared]:
             restrictPublicBuckets=True,
         ),
         declared("s3.BucketPolicy", f"{name}-policy", **bucket, policy=policy),
-        declared("s3.BucketOwnershipControls", f"{name}-ownership", **bucket, rule={"objectOwnership": "BucketOwnerEnforced"}),
-        declared("s3.BucketVersioning", f"{name}-versioning", **bucket, versioningConfiguration={"status": "Enabled"}),
+        declared(
+            "s3.BucketOwnershipControls",
+            f"{name}-ownership",
+            **bucket,
+            rule={"objectOwnership": "BucketOwnerEnforced"},
+        ),
+        declared(
+            "s3.BucketVersioning",
+            f"{name}-versioning",
+            **bucket,
+            versioningConfiguration={"status": "Enabled"},
+        ),
         declared(
             "s3.BucketLifecycleConfiguration",
             f"{name}-lifecycle",
@@ -139,7 +192,13 @@ def secrets() -> list[Declared]:
     }
     return [
         *kms(),
-        declared("secretsmanager.Secret", "pepper", name="acme/pepper", kmsKeyId=Ref("key", "arn"), tags=TAGS),
+        declared(
+            "secretsmanager.Secret",
+            "pepper",
+            name="acme/pepper",
+            kmsKeyId=Ref("key", "arn"),
+            tags=TAGS,
+        ),
         declared(
             "secretsmanager.SecretPolicy",
             "pepper-policy",
@@ -147,7 +206,12 @@ def secrets() -> list[Declared]:
             blockPublicPolicy=True,
             policy=document({**reader, "Resource": "*"}, OTHER_READERS),
         ),
-        declared("secretsmanager.SecretRotation", "pepper-rotation", **secret, rotationRules={"automaticallyAfterDays": 30}),
+        declared(
+            "secretsmanager.SecretRotation",
+            "pepper-rotation",
+            **secret,
+            rotationRules={"automaticallyAfterDays": 30},
+        ),
     ]
 
 
@@ -170,7 +234,9 @@ def ecs() -> list[Declared]:
             policyDocument=masking(),
         ),
         *monitoring(service=("AWS/ECS", "ServiceName")),
-        declared("ecs.Cluster", "cluster", settings=[{"name": "containerInsights", "value": "enhanced"}]),
+        declared(
+            "ecs.Cluster", "cluster", settings=[{"name": "containerInsights", "value": "enhanced"}]
+        ),
         declared(
             "ecs.TaskDefinition",
             "task",
@@ -179,7 +245,15 @@ def ecs() -> list[Declared]:
             taskRoleArn=Ref("task-role", "arn"),
             executionRoleArn=Ref("execution-role", "arn"),
             containerDefinitions=json.dumps([container()]),
-            volumes=[{"name": "files", "efsVolumeConfiguration": {"fileSystemId": "fs-1", "transitEncryption": "ENABLED"}}],
+            volumes=[
+                {
+                    "name": "files",
+                    "efsVolumeConfiguration": {
+                        "fileSystemId": "fs-1",
+                        "transitEncryption": "ENABLED",
+                    },
+                }
+            ],
         ),
         declared(
             "ecs.Service",
@@ -193,7 +267,13 @@ def ecs() -> list[Declared]:
             deploymentCircuitBreaker={"enable": True, "rollback": True},
             tags=TAGS,
         ),
-        declared("appautoscaling.Target", "scaling", resourceId="service/acme/gateway", minCapacity=2, maxCapacity=8),
+        declared(
+            "appautoscaling.Target",
+            "scaling",
+            resourceId="service/acme/gateway",
+            minCapacity=2,
+            maxCapacity=8,
+        ),
         declared(
             "ecr.Repository",
             "images",
@@ -225,7 +305,12 @@ def rds() -> list[Declared]:
             fromPort=5432,
             toPort=5432,
         ),
-        declared("rds.SubnetGroup", "database-subnets", name="acme", subnetIds=[Ref("data-a"), Ref("data-b")]),
+        declared(
+            "rds.SubnetGroup",
+            "database-subnets",
+            name="acme",
+            subnetIds=[Ref("data-a"), Ref("data-b")],
+        ),
         declared(
             "rds.ParameterGroup",
             "parameters",
@@ -269,11 +354,16 @@ def rds() -> list[Declared]:
             tags=TAGS,
         ),
         *(
-            declared("rds.EventSubscription", kind, sourceType=kind, snsTopic="arn:aws:sns:::alarms")
+            declared(
+                "rds.EventSubscription", kind, sourceType=kind, snsTopic="arn:aws:sns:::alarms"
+            )
             for kind in ("db-instance", "db-parameter-group")
         ),
         backed_up("database"),
-        *monitoring(database=("AWS/RDS", "DBInstanceIdentifier"), **{"read-replica": ("AWS/RDS", "DBInstanceIdentifier")}),
+        *monitoring(
+            database=("AWS/RDS", "DBInstanceIdentifier"),
+            **{"read-replica": ("AWS/RDS", "DBInstanceIdentifier")},
+        ),
         declared("rds.Snapshot", "snapshot", dbInstanceIdentifier=Ref("database")),
     ]
 
@@ -290,7 +380,9 @@ def stores() -> list[Declared]:
             deletionProtectionEnabled=True,
             ttl={"enabled": True, "attributeName": "ends"},
             tags={**TAGS, "gatehouse:purpose": "ephemeral"},
-            computed={"streamArn": f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/tokens/stream/2030-01-01T00:00:00.000"},
+            computed={
+                "streamArn": f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/tokens/stream/2030-01-01T00:00:00.000"  # noqa: E501
+            },
         ),
         declared(
             "lambda.EventSourceMapping",
@@ -300,10 +392,21 @@ def stores() -> list[Declared]:
             startingPosition="LATEST",
             filterCriteria={"filters": [{"pattern": json.dumps({"eventName": ["INSERT"]})}]},
         ),
-        *monitoring(tokens=("AWS/DynamoDB", "TableName"), cache=("AWS/ElastiCache", "CacheClusterId")),
-        declared("elasticache.User", "nobody", userName="default", accessString="off -@all", noPasswordRequired=True, tags=TAGS),
+        *monitoring(
+            tokens=("AWS/DynamoDB", "TableName"), cache=("AWS/ElastiCache", "CacheClusterId")
+        ),
+        declared(
+            "elasticache.User",
+            "nobody",
+            userName="default",
+            accessString="off -@all",
+            noPasswordRequired=True,
+            tags=TAGS,
+        ),
         declared("elasticache.Cluster", "node", replicationGroupId=Ref("cache"), tags=TAGS),
-        declared("elasticache.SubnetGroup", "cache-subnets", subnetIds=[Ref("data-a"), Ref("data-b")]),
+        declared(
+            "elasticache.SubnetGroup", "cache-subnets", subnetIds=[Ref("data-a"), Ref("data-b")]
+        ),
         declared(
             "elasticache.ReplicationGroup",
             "cache",
@@ -325,9 +428,18 @@ def watch() -> list[Declared]:
     return [
         *kms(),
         *roles(),
-        Declared("pulumi:providers:aws", "main", {"region": "eu-west-1", "allowedAccountIds": f'["{ACCOUNT}"]'}),
+        Declared(
+            "pulumi:providers:aws",
+            "main",
+            {"region": "eu-west-1", "allowedAccountIds": f'["{ACCOUNT}"]'},
+        ),
         declared(
-            "cloudwatch.LogGroup", "trail-logs", name="/acme/trail", kmsKeyId=Ref("key", "arn"), retentionInDays=365, tags=TAGS
+            "cloudwatch.LogGroup",
+            "trail-logs",
+            name="/acme/trail",
+            kmsKeyId=Ref("key", "arn"),
+            retentionInDays=365,
+            tags=TAGS,
         ),
         declared(
             "cloudtrail.Trail",
@@ -343,7 +455,9 @@ def watch() -> list[Declared]:
         *cis_alarms(),
         *monitoring(rotate=("AWS/Lambda", "FunctionName")),
         declared("sns.Topic", "alarms", kmsMasterKeyId=Ref("key", "arn")),
-        declared("sns.TopicPolicy", "alarms-policy", arn=Ref("alarms", "arn"), policy=topic_policy()),
+        declared(
+            "sns.TopicPolicy", "alarms-policy", arn=Ref("alarms", "arn"), policy=topic_policy()
+        ),
         declared("cloudwatch.MetricAlarm", "errors", alarmActions=[Ref("alarms", "arn")]),
         declared(
             "lambda.Function",
@@ -356,7 +470,12 @@ def watch() -> list[Declared]:
             kmsKeyArn=Ref("key", "arn"),
             tags=TAGS,
         ),
-        declared("lambda.Permission", "rotate-from-secrets", principal="secretsmanager.amazonaws.com", sourceAccount=ACCOUNT),
+        declared(
+            "lambda.Permission",
+            "rotate-from-secrets",
+            principal="secretsmanager.amazonaws.com",
+            sourceAccount=ACCOUNT,
+        ),
         declared("lambda.FunctionUrl", "rotate-url", authorizationType="AWS_IAM"),
     ]
 
@@ -364,4 +483,6 @@ def watch() -> list[Declared]:
 def lifecycle(**selection: Any) -> str:
     """A lifecycle policy with one rule, which retains the newest ten images of the selection."""
     selection = {"countType": "imageCountMoreThan", "countNumber": 10, **selection}
-    return json.dumps({"rules": [{"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}]})
+    return json.dumps(
+        {"rules": [{"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}]}
+    )

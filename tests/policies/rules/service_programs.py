@@ -31,12 +31,19 @@ def ec2() -> Program:
             monitoring={"enabled": True},
             networkInterfaces=[{"associatePublicIpAddress": False}],
         ),
-        declared("ec2.LaunchConfiguration", "configuration", metadataOptions=IMDSV2, rootBlockDevice={"encrypted": True}),
+        declared(
+            "ec2.LaunchConfiguration",
+            "configuration",
+            metadataOptions=IMDSV2,
+            rootBlockDevice={"encrypted": True},
+        ),
         declared("ebs.Volume", "volume", encrypted=True, kmsKeyId=KEY),
         declared("dlm.LifecyclePolicy", "snapshots", defaultPolicy="VOLUME"),
         declared("ebs.SnapshotCopy", "snapshot-copy", encrypted=True, kmsKeyId=KEY),
         declared("ec2.AmiCopy", "image-copy", encrypted=True, kmsKeyId=KEY),
-        declared("ec2.Ami", "image", ebsBlockDevices=[{"deviceName": "/dev/xvda", "encrypted": True}]),
+        declared(
+            "ec2.Ami", "image", ebsBlockDevices=[{"deviceName": "/dev/xvda", "encrypted": True}]
+        ),
         declared("ec2.AmiLaunchPermission", "image-permission", accountId=ACCOUNT),
     ]
 
@@ -44,23 +51,45 @@ def ec2() -> Program:
 SESSION: dict[str, Any] = {
     "schemaVersion": "1.0",
     "sessionType": "Standard_Stream",
-    "inputs": {"kmsKeyId": "alias/acme", "cloudWatchLogGroupName": "/acme/sessions", "cloudWatchEncryptionEnabled": True},
+    "inputs": {
+        "kmsKeyId": "alias/acme",
+        "cloudWatchLogGroupName": "/acme/sessions",
+        "cloudWatchEncryptionEnabled": True,
+    },
 }
 
 
 def session(**inputs: Any) -> str:
     """The content of a session document with changed inputs. None removes an input."""
-    merged = {key: value for key, value in {**SESSION["inputs"], **inputs}.items() if value is not None}
+    merged = {
+        key: value for key, value in {**SESSION["inputs"], **inputs}.items() if value is not None
+    }
     return json.dumps({**SESSION, "inputs": merged})
 
 
 def ssm() -> Program:
     return [
         declared("ssm.Parameter", "parameter", name="/acme/log-level", type="String", value="info"),
-        declared("ssm.Parameter", "secure-parameter", name="/acme/api-key", type="SecureString", keyId=KEY),
-        declared("ssm.Document", "session", documentType="Session", documentFormat="JSON", content=session()),
         declared(
-            "ssm.Document", "command", documentType="Command", content="{}", permissions={"type": "Share", "account_ids": ACCOUNT}
+            "ssm.Parameter",
+            "secure-parameter",
+            name="/acme/api-key",
+            type="SecureString",
+            keyId=KEY,
+        ),
+        declared(
+            "ssm.Document",
+            "session",
+            documentType="Session",
+            documentFormat="JSON",
+            content=session(),
+        ),
+        declared(
+            "ssm.Document",
+            "command",
+            documentType="Command",
+            content="{}",
+            permissions={"type": "Share", "account_ids": ACCOUNT},
         ),
     ]
 
@@ -72,19 +101,39 @@ def eks() -> Program:
             "cluster",
             version="1.34",
             vpcConfig={"endpointPublicAccess": False, "endpointPrivateAccess": True},
-            enabledClusterLogTypes=["api", "audit", "authenticator", "controllerManager", "scheduler"],
+            enabledClusterLogTypes=[
+                "api",
+                "audit",
+                "authenticator",
+                "controllerManager",
+                "scheduler",
+            ],
             encryptionConfig={"resources": ["secrets"], "provider": {"keyArn": KEY}},
             deletionProtection=True,
         ),
-        declared("eks.NodeGroup", "nodes", remoteAccess={"ec2SshKey": "admin", "sourceSecurityGroupIds": ["sg-1"]}),
+        declared(
+            "eks.NodeGroup",
+            "nodes",
+            remoteAccess={"ec2SshKey": "admin", "sourceSecurityGroupIds": ["sg-1"]},
+        ),
     ]
 
 
 def efs() -> Program:
     return [
         declared("efs.FileSystem", "files-nfs", encrypted=True, kmsKeyId=KEY),
-        declared("efs.BackupPolicy", "files-backup", fileSystemId=Ref("files-nfs"), backupPolicy={"status": "ENABLED"}),
-        declared("efs.AccessPoint", "point", rootDirectory={"path": "/acme"}, posixUser={"uid": 1000, "gid": 1000}),
+        declared(
+            "efs.BackupPolicy",
+            "files-backup",
+            fileSystemId=Ref("files-nfs"),
+            backupPolicy={"status": "ENABLED"},
+        ),
+        declared(
+            "efs.AccessPoint",
+            "point",
+            rootDirectory={"path": "/acme"},
+            posixUser={"uid": 1000, "gid": 1000},
+        ),
     ]
 
 
@@ -92,11 +141,19 @@ LOG_TYPES = ("AUDIT_LOGS", "ES_APPLICATION_LOGS", "SEARCH_SLOW_LOGS", "INDEX_SLO
 
 
 def log_publishing(*types: str) -> list[dict[str, Any]]:
-    return [{"logType": name, "cloudwatchLogGroupArn": "arn:aws:logs:::group", "enabled": True} for name in types]
+    return [
+        {"logType": name, "cloudwatchLogGroupArn": "arn:aws:logs:::group", "enabled": True}
+        for name in types
+    ]
 
 
 def opensearch() -> Program:
-    allow = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/search"}, "Action": "es:*", "Resource": "*"}
+    allow = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/search"},
+        "Action": "es:*",
+        "Resource": "*",
+    }
     return [
         declared(
             "opensearch.Domain",
@@ -104,7 +161,10 @@ def opensearch() -> Program:
             domainName="acme",
             encryptAtRest={"enabled": True, "kmsKeyId": KEY},
             nodeToNodeEncryption={"enabled": True},
-            domainEndpointOptions={"enforceHttps": True, "tlsSecurityPolicy": "Policy-Min-TLS-1-2-PFS-2023-10"},
+            domainEndpointOptions={
+                "enforceHttps": True,
+                "tlsSecurityPolicy": "Policy-Min-TLS-1-2-PFS-2023-10",
+            },
             vpcOptions={"subnetIds": ["subnet-1"], "securityGroupIds": ["sg-1"]},
             advancedSecurityOptions={"enabled": True},
             accessPolicies=document(allow),
@@ -135,14 +195,23 @@ def redshift() -> Program:
             databaseName="acme",
             manageMasterPassword=True,
         ),
-        declared("redshift.Logging", "warehouse-logging", clusterIdentifier=Ref("warehouse", "clusterIdentifier")),
+        declared(
+            "redshift.Logging",
+            "warehouse-logging",
+            clusterIdentifier=Ref("warehouse", "clusterIdentifier"),
+        ),
         declared(
             "redshift.ParameterGroup",
             "warehouse-parameters",
-            parameters=[{"name": name, "value": "true"} for name in ("require_ssl", "enable_user_activity_logging")],
+            parameters=[
+                {"name": name, "value": "true"}
+                for name in ("require_ssl", "enable_user_activity_logging")
+            ],
         ),
         declared("redshift.SnapshotCopyGrant", "copy-grant", kmsKeyId=KEY),
-        declared("redshiftserverless.Namespace", "namespace", kmsKeyId=KEY, manageAdminPassword=True),
+        declared(
+            "redshiftserverless.Namespace", "namespace", kmsKeyId=KEY, manageAdminPassword=True
+        ),
     ]
 
 
@@ -159,7 +228,11 @@ def documentdb() -> Program:
             manageMasterUserPassword=True,
         ),
         declared("docdb.GlobalCluster", "documents-global", storageEncrypted=True),
-        declared("docdb.ClusterParameterGroup", "documents-parameters", parameters=[{"name": "audit_logs", "value": "enabled"}]),
+        declared(
+            "docdb.ClusterParameterGroup",
+            "documents-parameters",
+            parameters=[{"name": "audit_logs", "value": "enabled"}],
+        ),
     ]
 
 
@@ -172,7 +245,9 @@ def msk() -> Program:
                 "encryptionAtRestKmsKeyArn": KEY,
                 "encryptionInTransit": {"clientBroker": "TLS", "inCluster": True},
             },
-            loggingInfo={"brokerLogs": {"cloudwatchLogs": {"enabled": True, "logGroup": "/acme/kafka"}}},
+            loggingInfo={
+                "brokerLogs": {"cloudwatchLogs": {"enabled": True, "logGroup": "/acme/kafka"}}
+            },
             clientAuthentication={"sasl": {"iam": True}},
         )
     ]
@@ -180,7 +255,12 @@ def msk() -> Program:
 
 def flink(**checkpoints: Any) -> dict[str, Any]:
     """The configuration of an application with checkpoints. checkpoints: changed properties."""
-    custom = {"configurationType": "CUSTOM", "checkpointingEnabled": True, "checkpointInterval": 60_000, **checkpoints}
+    custom = {
+        "configurationType": "CUSTOM",
+        "checkpointingEnabled": True,
+        "checkpointInterval": 60_000,
+        **checkpoints,
+    }
     return {"flinkApplicationConfiguration": {"checkpointConfiguration": custom}}
 
 
@@ -190,7 +270,12 @@ def kinesis() -> Program:
         declared("kinesis.Stream", "stream", encryptionType="KMS", kmsKeyId=KEY),
         declared("kinesis.FirehoseDeliveryStream", "delivery", serverSideEncryption=encryption),
         declared("kinesis.VideoStream", "video", kmsKeyId=KEY),
-        declared("kinesisanalyticsv2.Application", "flink", runtimeEnvironment="FLINK-1_20", applicationConfiguration=flink()),
+        declared(
+            "kinesisanalyticsv2.Application",
+            "flink",
+            runtimeEnvironment="FLINK-1_20",
+            applicationConfiguration=flink(),
+        ),
     ]
 
 
@@ -206,7 +291,9 @@ def stepfunctions() -> Program:
 
 
 def cognito() -> list[Declared]:
-    required = dict.fromkeys(("requireLowercase", "requireUppercase", "requireNumbers", "requireSymbols"), True)
+    required = dict.fromkeys(
+        ("requireLowercase", "requireUppercase", "requireNumbers", "requireSymbols"), True
+    )
     return [
         declared(
             "cognito.UserPool",

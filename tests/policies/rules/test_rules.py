@@ -1,4 +1,6 @@
-"""Every rule: no violation on compliant programs, and exactly one violated control per non-compliant program."""
+"""Every rule: no violation on compliant programs, and exactly one violated control per
+non-compliant program.
+"""
 
 import tomllib
 from collections.abc import Callable
@@ -25,9 +27,28 @@ from tests.policies.rules import (
     violations_upstream,
 )
 from tests.policies.rules.account_programs import account, api, backup, trail
-from tests.policies.rules.builders import Case, Program, changed, events_key_policy, grant, kms, retyped, roles, without
+from tests.policies.rules.builders import (
+    Case,
+    Program,
+    changed,
+    events_key_policy,
+    grant,
+    kms,
+    retyped,
+    roles,
+    without,
+)
 from tests.policies.rules.network_programs import cloudfront, edge, network
-from tests.policies.rules.programs import ecs, ephemeral, rds, s3, secrets, static_files, stores, watch
+from tests.policies.rules.programs import (
+    ecs,
+    ephemeral,
+    rds,
+    s3,
+    secrets,
+    static_files,
+    stores,
+    watch,
+)
 from tests.policies.rules.violations_network import api_route
 
 TABLES = (
@@ -49,9 +70,16 @@ COMPLIANT: list[Callable[[], Program]] = [
     *(account, backup, api, trail),
     *violations_services.SERVICES,
 ]
-UPSTREAM: dict[str, dict[str, str]] = tomllib.loads((Path(__file__).parent / "upstream.toml").read_text(encoding="utf-8"))
+UPSTREAM: dict[str, dict[str, str]] = tomllib.loads(
+    (Path(__file__).parent / "upstream.toml").read_text(encoding="utf-8")
+)
 PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
-WEBSITE_RULES = ("SizeRestrictions_BODY", "GenericRFI_BODY", "CrossSiteScripting_BODY", "NoUserAgent_HEADER")
+WEBSITE_RULES = (
+    "SizeRestrictions_BODY",
+    "GenericRFI_BODY",
+    "CrossSiteScripting_BODY",
+    "NoUserAgent_HEADER",
+)
 VARIANTS = {
     **violations_access.COMPLIANT,
     **violations_network.COMPLIANT,
@@ -60,15 +88,20 @@ VARIANTS = {
 }
 # Reported for every resource that a tag or output excludes from rules.
 REMINDERS = {"GH-TAG-002"}
-# A statement that allows everything also violates the rules on KMS keys, wildcards and iam:PassRole.
+# A statement that allows everything also violates the rules on KMS keys, wildcards and
+# iam:PassRole.
 NEVER_ALONE = {"GH-IAM-001"}
-# The policy of the program with the statement: task-rights is an inline policy, reading is attached to a role.
+# The policy of the program with the statement: task-rights is an inline policy, reading is attached
+# to a role.
 ADMINISTRATORS: dict[str, tuple[str, dict[str, Any]]] = {
     '"*" in an inline policy': ("task-rights", {"Action": "*", "Resource": "*"}),
     '"*" in an attached policy': ("reading", {"Action": "*", "Resource": "*"}),
     "all ARNs": ("task-rights", {"Action": "*", "Resource": "arn:aws:*:*:*:*"}),
     "?*": ("task-rights", {"Action": "?*", "Resource": "arn:*"}),
-    "NotResource": ("task-rights", {"Action": "*", "Resource": None, "NotResource": "arn:aws:s3:::acme-audit"}),
+    "NotResource": (
+        "task-rights",
+        {"Action": "*", "Resource": None, "NotResource": "arn:aws:s3:::acme-audit"},
+    ),
     "NotAction": ("task-rights", {"Action": None, "NotAction": "iam:*", "Resource": "*"}),
     "iam:*": ("task-rights", {"Action": "iam:*", "Resource": "*"}),
     "IAM:?*": ("task-rights", {"Action": "IAM:?*", "Resource": f"arn:aws:iam::{ACCOUNT}:*"}),
@@ -84,17 +117,23 @@ def test_violation_is_reported_by_one_rule(case: Case, security: Pack, resilienc
         on_resource = [
             diagnostic
             for diagnostic in diagnostics
-            if (diagnostic.policy, diagnostic.name, diagnostic.level) == (case.rule, case.name, level)
+            if (diagnostic.policy, diagnostic.name, diagnostic.level)
+            == (case.rule, case.name, level)
         ]
         violated = {diagnostic.policy for diagnostic in diagnostics} - (REMINDERS - {case.rule})
         assert violated == {case.rule, *case.also}, f"known={known}"
-        assert any(case.mention in diagnostic.message for diagnostic in on_resource), (known, on_resource)
+        assert any(case.mention in diagnostic.message for diagnostic in on_resource), (
+            known,
+            on_resource,
+        )
 
 
 @pytest.mark.requirement("PP-03")
 @PASSES
 @pytest.mark.parametrize("program", COMPLIANT, ids=lambda program: program.__name__)
-def test_compliant_program_passes(program: Callable[[], Program], known: bool, security: Pack, resilience: Pack) -> None:
+def test_compliant_program_passes(
+    program: Callable[[], Program], known: bool, security: Pack, resilience: Pack
+) -> None:
     resources = program()
     assert resources
     diagnostics = check((security, resilience), resources, known)
@@ -120,10 +159,17 @@ def test_upstream_ids_of_other_rules_are_shown_by_programs() -> None:
         for rule in catalogue.RULES
         if rule.upstream and rule.id not in violations_services.UPSTREAM
     }
-    programs = {(case.rule, text) for case in CASES for text in (case.mention, f"{case.name} {case.mention}")}
+    programs = {
+        (case.rule, text)
+        for case in CASES
+        for text in (case.mention, f"{case.name} {case.mention}")
+    }
     programs |= {("GH-IAM-001", name) for name in ADMINISTRATORS}
 
-    assert {rule: {id for ids in shown.values() for id in ids.split()} for rule, shown in UPSTREAM.items()} == claims
+    assert {
+        rule: {id for ids in shown.values() for id in ids.split()}
+        for rule, shown in UPSTREAM.items()
+    } == claims
     assert {(rule, text) for rule, shown in UPSTREAM.items() for text in shown} - programs == set()
 
 
@@ -132,11 +178,17 @@ def test_every_rule_has_a_violation_case() -> None:
     assert {rule.id for rule in catalogue.RULES} - {case.rule for case in CASES} == NEVER_ALONE
 
 
-@pytest.mark.parametrize(("policy", "statement"), ADMINISTRATORS.values(), ids=ADMINISTRATORS.keys())
-def test_full_admin_policy_violates_iam_001(policy: str, statement: dict[str, Any], security: Pack) -> None:
+@pytest.mark.parametrize(
+    ("policy", "statement"), ADMINISTRATORS.values(), ids=ADMINISTRATORS.keys()
+)
+def test_full_admin_policy_violates_iam_001(
+    policy: str, statement: dict[str, Any], security: Pack
+) -> None:
     program = changed(roles(), policy, policy=grant(**statement))
 
-    assert ("GH-IAM-001", policy) in {(diagnostic.policy, diagnostic.name) for diagnostic in security.check(program)}
+    assert ("GH-IAM-001", policy) in {
+        (diagnostic.policy, diagnostic.name) for diagnostic in security.check(program)
+    }
 
 
 @pytest.mark.parametrize(
@@ -147,7 +199,9 @@ def test_full_admin_policy_violates_iam_001(policy: str, statement: dict[str, An
     ],
     ids=["blocked by label", "not blocked"],
 )
-def test_counted_managed_rule_needs_blocking_label_rule(label: str, violated: bool, security: Pack) -> None:
+def test_counted_managed_rule_needs_blocking_label_rule(
+    label: str, violated: bool, security: Pack
+) -> None:
     [web_acl] = [resource for resource in edge() if resource.name == "web-acl"]
     first, *others = web_acl.inputs["rules"]
     counted = {"name": "SizeRestrictions_BODY", "actionToUse": {"count": {}}}
@@ -157,7 +211,11 @@ def test_counted_managed_rule_needs_blocking_label_rule(label: str, violated: bo
         "name": "body-size",
         "priority": 90,
         "action": {"block": {}},
-        "statement": {"andStatement": {"statements": [label_match, {"notStatement": {"statement": label_match}}]}},
+        "statement": {
+            "andStatement": {
+                "statements": [label_match, {"notStatement": {"statement": label_match}}]
+            }
+        },
         "visibilityConfig": first["visibilityConfig"],
     }
     rules = [{**first, "statement": {"managedRuleGroupStatement": group}}, *others, blocking]
@@ -169,24 +227,55 @@ def test_counted_managed_rule_needs_blocking_label_rule(label: str, violated: bo
     ("group", "violated"),
     [
         ({}, True),
-        ({"scopeDownStatement": {"notStatement": {"statement": {"byteMatchStatement": {}}}}}, False),
-        ({"ruleActionOverrides": [("SizeRestrictions_BODY", "count"), ("GenericRFI_BODY", "count")]}, True),
+        (
+            {"scopeDownStatement": {"notStatement": {"statement": {"byteMatchStatement": {}}}}},
+            False,
+        ),
+        (
+            {
+                "ruleActionOverrides": [
+                    ("SizeRestrictions_BODY", "count"),
+                    ("GenericRFI_BODY", "count"),
+                ]
+            },
+            True,
+        ),
         ({"ruleActionOverrides": [(name, "count") for name in WEBSITE_RULES]}, False),
         ({"ruleActionOverrides": [(name, "block") for name in WEBSITE_RULES]}, True),
     ],
     ids=["default actions", "scoped down", "some rules count", "rules count", "rules block"],
 )
-def test_core_rule_set_in_front_of_api(group: dict[str, Any], violated: bool, security: Pack) -> None:
+def test_core_rule_set_in_front_of_api(
+    group: dict[str, Any], violated: bool, security: Pack
+) -> None:
     [web_acl] = [resource for resource in edge() if resource.name == "web-acl"]
     first, *others = web_acl.inputs["rules"]
-    overrides = [{"name": name, "actionToUse": {action: {}}} for name, action in group.get("ruleActionOverrides", ())]
-    statement = {**first["statement"]["managedRuleGroupStatement"], **group, "ruleActionOverrides": overrides}
+    overrides = [
+        {"name": name, "actionToUse": {action: {}}}
+        for name, action in group.get("ruleActionOverrides", ())
+    ]
+    statement = {
+        **first["statement"]["managedRuleGroupStatement"],
+        **group,
+        "ruleActionOverrides": overrides,
+    }
     rules = [{**first, "statement": {"managedRuleGroupStatement": statement}}, *others]
-    program = [*changed(edge(), "web-acl", rules=rules), api_route(pathPattern={"values": ["/api/*"]})]
-    assert ("GH-WAF-005" in {diagnostic.policy for diagnostic in security.check(program)}) is violated
-    without_core_rules = [*changed(edge(), "web-acl", rules=others), api_route(pathPattern={"values": ["/api/*"]})]
+    program = [
+        *changed(edge(), "web-acl", rules=rules),
+        api_route(pathPattern={"values": ["/api/*"]}),
+    ]
+    assert (
+        "GH-WAF-005" in {diagnostic.policy for diagnostic in security.check(program)}
+    ) is violated
+    without_core_rules = [
+        *changed(edge(), "web-acl", rules=others),
+        api_route(pathPattern={"values": ["/api/*"]}),
+    ]
     assert security.check(without_core_rules) == []
-    website = [*changed(edge(), "web-acl", rules=rules), api_route(pathPattern={"values": ["/shop/*"]})]
+    website = [
+        *changed(edge(), "web-acl", rules=rules),
+        api_route(pathPattern={"values": ["/shop/*"]}),
+    ]
     assert "GH-WAF-005" not in {diagnostic.policy for diagnostic in security.check(website)}
 
 
@@ -201,11 +290,20 @@ def test_alb_tokens_are_evaluated_like_lb_tokens(security: Pack, resilience: Pac
 def test_v2_tokens_are_evaluated_like_current_tokens(security: Pack, resilience: Pack) -> None:
     classes = ("Bucket", "BucketVersioning", "BucketLogging", "BucketLifecycleConfiguration")
     tokens = {f"aws:s3/{name[0].lower()}{name[1:]}:{name}": name for name in classes}
-    program = retyped(s3(), lambda token: f"{token.rpartition(':')[0]}V2:{tokens[token]}V2" if token in tokens else token)
+    program = retyped(
+        s3(),
+        lambda token: (
+            f"{token.rpartition(':')[0]}V2:{tokens[token]}V2" if token in tokens else token
+        ),
+    )
 
     # GH-PUL-004 reports the deprecated types.
-    assert {diagnostic.policy for diagnostic in (*security.check(program), *resilience.check(program))} == {"GH-PUL-004"}
-    assert {diagnostic.policy for diagnostic in security.check(without(program, "files-block"))} == {"GH-S3-001"}
+    assert {
+        diagnostic.policy for diagnostic in (*security.check(program), *resilience.check(program))
+    } == {"GH-PUL-004"}
+    assert {
+        diagnostic.policy for diagnostic in security.check(without(program, "files-block"))
+    } == {"GH-S3-001"}
 
 
 def test_topic_key_with_encryption_context_passes(security: Pack) -> None:
@@ -222,7 +320,9 @@ def test_account_without_anomaly_monitor_passes(security: Pack, resilience: Pack
 
 
 @pytest.mark.parametrize("manager", ["external", "gatehouse/shared"])
-def test_guards_managed_elsewhere_are_not_required(manager: str, security: Pack, resilience: Pack) -> None:
+def test_guards_managed_elsewhere_are_not_required(
+    manager: str, security: Pack, resilience: Pack
+) -> None:
     guards = ("account-block", "recorder", "detector", "hub", "analyzer", "ebs-encryption")
     program = without(account(accountGuards=manager), *guards)
 
@@ -230,15 +330,23 @@ def test_guards_managed_elsewhere_are_not_required(manager: str, security: Pack,
     assert {diagnostic.policy for diagnostic in diagnostics} == REMINDERS
 
 
-def test_replication_after_versioning_of_both_buckets_passes(security: Pack, resilience: Pack) -> None:
+def test_replication_after_versioning_of_both_buckets_passes(
+    security: Pack, resilience: Pack
+) -> None:
     program = violations_storage.replicated("files-versioning", "sink-versioning")
 
     assert check((security, resilience), program) == []
 
 
-@pytest.mark.parametrize(("allowed", "violations"), [((), 0), (("acme/gateway",), 0), (("acme/website",), 1)])
-def test_github_trust_is_limited_to_listed_repositories(allowed: tuple[str, ...], violations: int) -> None:
+@pytest.mark.parametrize(
+    ("allowed", "violations"), [((), 0), (("acme/gateway",), 0), (("acme/website",), 1)]
+)
+def test_github_trust_is_limited_to_listed_repositories(
+    allowed: tuple[str, ...], violations: int
+) -> None:
     inputs = {"assumeRolePolicy": violations_account.trust_of_repository("acme/gateway")}
-    role = Resource("urn", "aws:iam/role:Role", "deployer", Properties(inputs), lists={"repositories": allowed})
+    role = Resource(
+        "urn", "aws:iam/role:Role", "deployer", Properties(inputs), lists={"repositories": allowed}
+    )
 
     assert len(evaluate(catalogue.rule("GH-IAM-005"), role, Stack([role])).violations) == violations

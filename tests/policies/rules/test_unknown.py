@@ -1,4 +1,6 @@
-"""An unknown property never hides a defect: each rule reports a violation or is undecided, for every property of its subject."""
+"""An unknown property never hides a defect: each rule reports a violation or is undecided, for
+every property of its subject.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,8 +17,14 @@ from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
 from tests.policies.rules.builders import Case
 from tests.policies.rules.test_rules import CASES
 
-_OTHER_RESOURCE = "the rule reads the resource to which the property refers, and an unknown reference has no source in this test"
-_PRESENCE = "the rule requires a value of the program, and IDs of resources are unknown in every first preview"
+_OTHER_RESOURCE = (
+    "the rule reads the resource to which the property refers, and an unknown "
+    "reference has no source in this test"
+)
+_PRESENCE = (
+    "the rule requires a value of the program, and IDs of resources are unknown in "
+    "every first preview"
+)
 _OWN_ARN = "an unknown ARN is that of a resource in the program, or a later preview decides"
 ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-ALB-011", "listenerArn"): _OTHER_RESOURCE,
@@ -36,7 +44,10 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-RDS-016", "vpcSecurityGroupIds"): _OTHER_RESOURCE,
     ("GH-RDS-019", "parameterGroupName"): _OTHER_RESOURCE,
     ("GH-SQS-004", "redrivePolicy"): _PRESENCE,
-    ("GH-SSM-001", "name"): "the name of the resource in the program takes the place of an unknown name",
+    (
+        "GH-SSM-001",
+        "name",
+    ): "the name of the resource in the program takes the place of an unknown name",
     ("GH-VPC-010", "networkConfiguration"): _OTHER_RESOURCE,
     ("GH-VPC-010", "subnetIds"): _OTHER_RESOURCE,
 }
@@ -44,17 +55,23 @@ ACCEPTED: dict[tuple[str, str], str] = {
 
 
 class Preview:
-    """The resources of a program as a pack evaluates them in a first preview, with the parameters of a rule."""
+    """The resources of a program as a pack evaluates them in a first preview, with the parameters
+    of a rule.
+    """
 
     def __init__(self, rule: Rule, program: list[Declared]) -> None:
         self._rule = rule
         self._settings = rule.defaults("prod")
         self._by_name = {resource.name: resource for resource in program}
-        self._provider = Properties({"region": "eu-west-1", "allowedAccountIds": f'["{ACCOUNT}"]'}, "provider")
+        self._provider = Properties(
+            {"region": "eu-west-1", "allowedAccountIds": f'["{ACCOUNT}"]'}, "provider"
+        )
         self._resources = [self._resource(resource) for resource in program]
 
     def decide(self, subject: Declared) -> Decision:
-        """The decision of the rule if the program has this resource instead of the resource with the same type and name."""
+        """The decision of the rule if the program has this resource instead of the resource with
+        the same type and name.
+        """
         resource = self._resource(subject)
         resources = [resource if item.urn == resource.urn else item for item in self._resources]
         assert resources.count(resource) == 1
@@ -68,7 +85,9 @@ class Preview:
             props=Properties(_unknown_references(dict(resource.inputs))),
             protect=resource.protect,
             parent=urn(self._by_name[resource.parent]) if resource.parent else "",
-            property_dependencies={key: tuple(self._sources(value)) for key, value in resource.inputs.items()},
+            property_dependencies={
+                key: tuple(self._sources(value)) for key, value in resource.inputs.items()
+            },
             dependencies=tuple(urn(self._by_name[name]) for name in resource.depends_on),
             provider=self._provider if resource.type.startswith("aws:") else None,
             settings=self._settings,
@@ -78,7 +97,9 @@ class Preview:
     def _sources(self, value: Any) -> Iterator[str]:
         if isinstance(value, Ref):
             yield urn(self._by_name[value.to])
-        for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        for inner in (
+            value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        ):
             yield from self._sources(inner)
 
 
@@ -94,7 +115,13 @@ def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
     """The paths of all scalars, lists and objects of a value."""
     if path:
         yield path
-    items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items: Any = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, inner in items:
         yield from leaves(inner, (*path, key))
 
@@ -103,7 +130,9 @@ def with_unknown(value: Any, path: tuple[str | int, ...]) -> Any:
     if not path:
         return Unknown()
     items: Any = value.items() if isinstance(value, dict) else enumerate(value)
-    changed = [(key, with_unknown(inner, path[1:]) if key == path[0] else inner) for key, inner in items]
+    changed = [
+        (key, with_unknown(inner, path[1:]) if key == path[0] else inner) for key, inner in items
+    ]
     return dict(changed) if isinstance(value, dict) else [inner for _, inner in changed]
 
 
@@ -113,7 +142,11 @@ def outcome(decision: Decision) -> bool:
 
 def subjects(case: Case) -> list[Declared]:
     types = catalogue.rule(case.rule).types
-    return [item for item in case.program if item.name == case.name and (item.type in types or not types)]
+    return [
+        item
+        for item in case.program
+        if item.name == case.name and (item.type in types or not types)
+    ]
 
 
 SUBJECT_CASES = [case for case in CASES if len(subjects(case)) == 1]
@@ -134,6 +167,10 @@ def test_unknown_property_is_never_a_pass(rule_id: str) -> None:
             continue
         for path in leaves(dict(subject.inputs)):
             inputs = with_unknown(dict(subject.inputs), path)
-            if not outcome(preview.decide(Declared(subject.type, subject.name, inputs, subject.parent, subject.protect))):
+            if not outcome(
+                preview.decide(
+                    Declared(subject.type, subject.name, inputs, subject.parent, subject.protect)
+                )
+            ):
                 silent.add(str(path[0]))
     assert silent == {place for accepted, place in ACCEPTED if accepted == rule_id}

@@ -1,4 +1,6 @@
-"""Programs that allow access from other accounts, escalate privileges or trust an identity provider, and compliant variants."""
+"""Programs that allow access from other accounts, escalate privileges or trust an identity
+provider, and compliant variants.
+"""
 
 from typing import Any
 
@@ -41,22 +43,39 @@ def oidc(issuer: str) -> str:
 def enterprise_trust(subject: str) -> str:
     """A trust policy for the issuer of a GitHub enterprise."""
     host = "token.actions.githubusercontent.com/acme"
-    return federated(oidc(host), StringEquals={f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": subject})
+    return federated(
+        oidc(host), StringEquals={f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": subject}
+    )
 
 
 def replica(policy: str | None) -> Program:
     """A multi-Region key with a replica."""
     return [
         *changed(kms(), "key", multiRegion=True),
-        declared("kms.ReplicaKey", "replica", primaryKeyArn=Ref("key", "arn"), policy=policy, region="eu-central-1"),
+        declared(
+            "kms.ReplicaKey",
+            "replica",
+            primaryKeyArn=Ref("key", "arn"),
+            policy=policy,
+            region="eu-central-1",
+        ),
     ]
 
 
 def stranger_statement(action: str, **changes: Any) -> dict[str, Any]:
-    return {"Effect": "Allow", "Principal": STRANGER_ROOT, "Action": action, "Resource": "*", **changes}
+    return {
+        "Effect": "Allow",
+        "Principal": STRANGER_ROOT,
+        "Action": action,
+        "Resource": "*",
+        **changes,
+    }
 
 
-DUPLICATE_KEY = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Effect": "Deny", "Action": "s3:GetObject"}]}'
+DUPLICATE_KEY = (
+    '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Effect": "Deny", '
+    '"Action": "s3:GetObject"}]}'
+)
 GITLAB = {"gitlab.com:aud": "https://gitlab.com"}
 ESCALATIONS = {
     "iam:AttachRolePolicy": f"arn:aws:iam::{ACCOUNT}:role/*",
@@ -76,9 +95,20 @@ VIOLATIONS = [
             (STRANGER, trust({"AWS": STRANGER}, StringEquals={"sts:ExternalId": "acme"})),
             (STRANGER, trust("*", StringEquals={"aws:PrincipalAccount": STRANGER})),
             ("(sub) of gitlab.com", federated(oidc("gitlab.com"), StringEquals=GITLAB)),
-            ("(sub) of gitlab.com", federated(oidc("gitlab.com"), StringEquals=GITLAB, StringLike={"gitlab.com:sub": "*"})),
+            (
+                "(sub) of gitlab.com",
+                federated(
+                    oidc("gitlab.com"), StringEquals=GITLAB, StringLike={"gitlab.com:sub": "*"}
+                ),
+            ),
             ("neither", federated(oidc("login.acme.example"))),
-            ("saml:aud", trust({"Federated": f"arn:aws:iam::{ACCOUNT}:saml-provider/acme"}, "sts:AssumeRoleWithSAML")),
+            (
+                "saml:aud",
+                trust(
+                    {"Federated": f"arn:aws:iam::{ACCOUNT}:saml-provider/acme"},
+                    "sts:AssumeRoleWithSAML",
+                ),
+            ),
             ("cognito-identity.amazonaws.com:aud", federated("cognito-identity.amazonaws.com")),
         )
     ),
@@ -95,17 +125,34 @@ VIOLATIONS = [
         )
     ),
     *(
-        by_change("GH-IAM-007", roles, "task-rights", action, policy=grant(Action=action, Resource=resource))
+        by_change(
+            "GH-IAM-007",
+            roles,
+            "task-rights",
+            action,
+            policy=grant(Action=action, Resource=resource),
+        )
         for action, resource in ESCALATIONS.items()
     ),
-    by_change("GH-KMS-002", kms, "key", STRANGER, policy=document(ROOT_STATEMENT, stranger_statement("kms:Decrypt"))),
+    by_change(
+        "GH-KMS-002",
+        kms,
+        "key",
+        STRANGER,
+        policy=document(ROOT_STATEMENT, stranger_statement("kms:Decrypt")),
+    ),
     violation(
         "GH-KMS-002",
         "replica",
         '"*"',
         replica(document(ROOT_STATEMENT, stranger_statement("kms:Decrypt", Principal="*"))),
     ),
-    violation("GH-KMS-002", "replica", STRANGER, replica(document(ROOT_STATEMENT, stranger_statement("kms:Decrypt")))),
+    violation(
+        "GH-KMS-002",
+        "replica",
+        STRANGER,
+        replica(document(ROOT_STATEMENT, stranger_statement("kms:Decrypt"))),
+    ),
     by_change(
         "GH-SNS-001",
         watch,
@@ -115,7 +162,12 @@ VIOLATIONS = [
         policy=topic_policy(stranger_statement("sns:Subscribe")),
     ),
     by_change(
-        "GH-LAM-004", watch, "rotate-from-secrets", STRANGER, principal=f"arn:aws:iam::{STRANGER}:role/caller", sourceAccount=None
+        "GH-LAM-004",
+        watch,
+        "rotate-from-secrets",
+        STRANGER,
+        principal=f"arn:aws:iam::{STRANGER}:role/caller",
+        sourceAccount=None,
     ),
     by_change("GH-LAM-004", watch, "rotate-from-secrets", STRANGER, sourceAccount=STRANGER),
     by_change(
@@ -130,10 +182,30 @@ VIOLATIONS = [
 STATEMENTS: dict[str, dict[str, Any]] = {
     "actions without resource-level permissions": {
         "Action": [
-            *("ECR:getauthorizationtoken", "ce:GetCostAndUsage", "pricing:GetProducts", "textract:DetectDocumentText"),
-            *("ec2:Describe*", "ec2:DescribeInstances", "s3:ListAllMyBuckets", "cloudwatch:PutMetricData"),
-            *("xray:PutTraceSegments", "sts:GetCallerIdentity", "logs:DescribeLogGroups", "ssmmessages:OpenDataChannel"),
-            *("kms:ListAliases", "rds:DescribeDBInstances", "tag:GetResources", "ec2:CreateNetworkInterface"),
+            *(
+                "ECR:getauthorizationtoken",
+                "ce:GetCostAndUsage",
+                "pricing:GetProducts",
+                "textract:DetectDocumentText",
+            ),
+            *(
+                "ec2:Describe*",
+                "ec2:DescribeInstances",
+                "s3:ListAllMyBuckets",
+                "cloudwatch:PutMetricData",
+            ),
+            *(
+                "xray:PutTraceSegments",
+                "sts:GetCallerIdentity",
+                "logs:DescribeLogGroups",
+                "ssmmessages:OpenDataChannel",
+            ),
+            *(
+                "kms:ListAliases",
+                "rds:DescribeDBInstances",
+                "tag:GetResources",
+                "ec2:CreateNetworkInterface",
+            ),
         ],
         "Resource": "*",
     },
@@ -161,12 +233,15 @@ COMPLIANT: dict[str, Program] = {
             "organization": trust("*", StringEquals={"aws:PrincipalOrgID": "o-a1b2c3d4e5"}),
             "GitLab with a project": federated(
                 oidc("gitlab.com"),
-                StringEquals={**GITLAB, "gitlab.com:sub": "project_path:acme/gateway:ref_type:branch:ref:main"},
+                StringEquals={
+                    **GITLAB,
+                    "gitlab.com:sub": "project_path:acme/gateway:ref_type:branch:ref:main",
+                },
             ),
             "service account of Amazon EKS": federated(
                 oidc("oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLE"),
                 StringEquals={
-                    "oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLE:sub": "system:serviceaccount:apps:gateway",
+                    "oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLE:sub": "system:serviceaccount:apps:gateway",  # noqa: E501
                     "oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLE:aud": "sts.amazonaws.com",
                 },
             ),
@@ -185,7 +260,9 @@ COMPLIANT: dict[str, Program] = {
         for name, statement in STATEMENTS.items()
     },
     "AWS managed policy of Lambda": changed(
-        roles(), "audit-for-deployer", policyArn="arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+        roles(),
+        "audit-for-deployer",
+        policyArn="arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
     ),
     "AWS managed policy of Amazon EKS": changed(
         roles(), "audit-for-deployer", policyArn="arn:aws:iam::aws:policy/AmazonEKSClusterPolicy"

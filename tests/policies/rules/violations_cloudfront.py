@@ -12,16 +12,22 @@ HSTS_OF_HOST = {"accessControlMaxAgeSec": 31_536_000, "override": True}
 
 
 def behavior(**inputs: Any) -> Program:
-    """The program with changed inputs of the first ordered cache behavior. None removes an input."""
+    """The program with changed inputs of the first ordered cache behavior. None removes an
+    input.
+    """
     first, *others = find(cloudfront(), "cdn").inputs["orderedCacheBehaviors"]
-    changed_first = {name: value for name, value in {**first, **inputs}.items() if value is not None}
+    changed_first = {
+        name: value for name, value in {**first, **inputs}.items() if value is not None
+    }
     return changed(cloudfront(), "cdn", orderedCacheBehaviors=[changed_first, *others])
 
 
 def certificate(**inputs: Any) -> Program:
     """The program with changed inputs of the viewer certificate. None removes an input."""
     current = find(cloudfront(), "cdn").inputs["viewerCertificate"]
-    changed_certificate = {name: value for name, value in {**current, **inputs}.items() if value is not None}
+    changed_certificate = {
+        name: value for name, value in {**current, **inputs}.items() if value is not None
+    }
     return changed(cloudfront(), "cdn", viewerCertificate=changed_certificate)
 
 
@@ -42,18 +48,42 @@ def headers(**inputs: Any) -> Program:
 
 
 VIOLATIONS = [
-    violation("GH-CF-001", "cdn", "orderedCacheBehaviors[0]", behavior(viewerProtocolPolicy="allow-all")),
-    violation("GH-CF-002", "cdn", "originProtocolPolicy", public_origin(originProtocolPolicy="match-viewer")),
-    violation("GH-CF-002", "cdn", "originSslProtocols", public_origin(originSslProtocols=["TLSv1.1", "TLSv1.2"])),
-    violation("GH-CF-002", "private-origin", "originProtocolPolicy", private_origin(originProtocolPolicy="http-only")),
+    violation(
+        "GH-CF-001", "cdn", "orderedCacheBehaviors[0]", behavior(viewerProtocolPolicy="allow-all")
+    ),
+    violation(
+        "GH-CF-002",
+        "cdn",
+        "originProtocolPolicy",
+        public_origin(originProtocolPolicy="match-viewer"),
+    ),
+    violation(
+        "GH-CF-002",
+        "cdn",
+        "originSslProtocols",
+        public_origin(originSslProtocols=["TLSv1.1", "TLSv1.2"]),
+    ),
+    violation(
+        "GH-CF-002",
+        "private-origin",
+        "originProtocolPolicy",
+        private_origin(originProtocolPolicy="http-only"),
+    ),
     violation(
         "GH-CF-002",
         "private-origin",
         "originSslProtocols",
         private_origin(originSslProtocols={"items": ["TLSv1"], "quantity": 1}),
     ),
-    violation("GH-CF-003", "cdn", "minimumProtocolVersion", certificate(minimumProtocolVersion="TLSv1.2_2019")),
-    violation("GH-CF-003", "cdn", "minimumProtocolVersion", certificate(minimumProtocolVersion=None)),
+    violation(
+        "GH-CF-003",
+        "cdn",
+        "minimumProtocolVersion",
+        certificate(minimumProtocolVersion="TLSv1.2_2019"),
+    ),
+    violation(
+        "GH-CF-003", "cdn", "minimumProtocolVersion", certificate(minimumProtocolVersion=None)
+    ),
     by_change(
         "GH-CF-004",
         cloudfront,
@@ -74,10 +104,19 @@ VIOLATIONS = [
     violation("GH-CF-006", "cdn", "log", without(cloudfront(), "cdn-delivery")),
     violation("GH-CF-006", "cdn", "log", without(cloudfront(), "cdn-log", "cdn-delivery")),
     by_change("GH-CF-007", cloudfront, "cdn", "defaultRootObject", defaultRootObject=None),
-    violation("GH-CF-008", "cdn", "orderedCacheBehaviors[0]", behavior(responseHeadersPolicyId=None)),
+    violation(
+        "GH-CF-008", "cdn", "orderedCacheBehaviors[0]", behavior(responseHeadersPolicyId=None)
+    ),
     violation("GH-CF-008", "headers", "contentSecurityPolicy", headers(contentSecurityPolicy=None)),
-    violation("GH-CF-008", "headers", "year", headers(strictTransportSecurity={"accessControlMaxAgeSec": 300, "override": True})),
-    violation("GH-CF-008", "headers", "includeSubdomains", headers(strictTransportSecurity=HSTS_OF_HOST)),
+    violation(
+        "GH-CF-008",
+        "headers",
+        "year",
+        headers(strictTransportSecurity={"accessControlMaxAgeSec": 300, "override": True}),
+    ),
+    violation(
+        "GH-CF-008", "headers", "includeSubdomains", headers(strictTransportSecurity=HSTS_OF_HOST)
+    ),
     violation("GH-CF-009", "cdn", "acmCertificateArn", certificate(acmCertificateArn=None)),
     violation("GH-CF-009", "cdn", "sslSupportMethod", certificate(sslSupportMethod="vip")),
 ]

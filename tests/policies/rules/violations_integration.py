@@ -1,4 +1,6 @@
-"""Programs that violate one control: queues, repository policies, listener rules, event selectors, replicas and schedules."""
+"""Programs that violate one control: queues, repository policies, listener rules, event selectors,
+replicas and schedules.
+"""
 
 import json
 from typing import Any
@@ -33,20 +35,37 @@ TLS_STATEMENT = {
 
 
 def queues(*statements: dict[str, Any], **inputs: Any) -> Program:
-    """A queue with its dead-letter queue. statements: further statements of the queue policy. inputs: of the queue."""
+    """A queue with its dead-letter queue. statements: further statements of the queue policy.
+    inputs: of the queue.
+    """
     return [
         declared("sqs.Queue", "failed-jobs", policy=document(TLS_STATEMENT)),
         declared(
             "sqs.Queue",
             "jobs",
-            **{"redrivePolicy": {"deadLetterTargetArn": Ref("failed-jobs", "arn"), "maxReceiveCount": 5}, **inputs},
+            **{
+                "redrivePolicy": {
+                    "deadLetterTargetArn": Ref("failed-jobs", "arn"),
+                    "maxReceiveCount": 5,
+                },
+                **inputs,
+            },
         ),
-        declared("sqs.QueuePolicy", "jobs-policy", queueUrl=Ref("jobs"), policy=document(TLS_STATEMENT, *statements)),
+        declared(
+            "sqs.QueuePolicy",
+            "jobs-policy",
+            queueUrl=Ref("jobs"),
+            policy=document(TLS_STATEMENT, *statements),
+        ),
     ]
 
 
 def repository_policy(*statements: dict[str, Any]) -> Program:
-    return [declared("ecr.RepositoryPolicy", "images-policy", repository="acme", policy=document(*statements))]
+    return [
+        declared(
+            "ecr.RepositoryPolicy", "images-policy", repository="acme", policy=document(*statements)
+        )
+    ]
 
 
 def pull(**changes: Any) -> dict[str, Any]:
@@ -55,9 +74,15 @@ def pull(**changes: Any) -> dict[str, Any]:
 
 def listener_rule(listener: str, action: str) -> Program:
     redirect = {"type": "redirect", "redirect": {"protocol": "HTTPS", "statusCode": "HTTP_301"}}
-    forward = {"type": "forward", "targetGroupArn": "arn:aws:elasticloadbalancing:::targetgroup/gateway"}
+    forward = {
+        "type": "forward",
+        "targetGroupArn": "arn:aws:elasticloadbalancing:::targetgroup/gateway",
+    }
     actions = [{"redirect": redirect, "forward": forward}[action]]
-    return [*edge(), declared("lb.ListenerRule", "rule", listenerArn=Ref(listener, "arn"), actions=actions)]
+    return [
+        *edge(),
+        declared("lb.ListenerRule", "rule", listenerArn=Ref(listener, "arn"), actions=actions),
+    ]
 
 
 def network_balancer(port: int, *, internal: bool = False) -> Program:
@@ -72,7 +97,13 @@ def network_balancer(port: int, *, internal: bool = False) -> Program:
             accessLogs={"enabled": True, "bucket": "acme-sink"},
             tags=TAGS,
         ),
-        declared("lb.Listener", "tcp", loadBalancerArn=Ref("tcp-balancer", "arn"), protocol="TCP", port=port),
+        declared(
+            "lb.Listener",
+            "tcp",
+            loadBalancerArn=Ref("tcp-balancer", "arn"),
+            protocol="TCP",
+            port=port,
+        ),
         declared(
             "cloudwatch.MetricAlarm",
             "tcp-alarm",
@@ -90,7 +121,9 @@ def network_balancer(port: int, *, internal: bool = False) -> Program:
 
 
 def interface_endpoint(**changes: Any) -> Program:
-    policy = document({**EVERYONE, "Condition": {"StringEquals": {"aws:PrincipalAccount": ACCOUNT}}})
+    policy = document(
+        {**EVERYONE, "Condition": {"StringEquals": {"aws:PrincipalAccount": ACCOUNT}}}
+    )
     inputs = {
         "vpcId": Ref("vpc"),
         "serviceName": "com.amazonaws.eu-west-1.sqs",
@@ -100,12 +133,19 @@ def interface_endpoint(**changes: Any) -> Program:
         "policy": policy,
         **changes,
     }
-    return [*network(), declared("ec2.VpcEndpoint", "sqs-endpoint", **{key: inputs[key] for key in inputs if inputs[key]})]
+    return [
+        *network(),
+        declared(
+            "ec2.VpcEndpoint", "sqs-endpoint", **{key: inputs[key] for key in inputs if inputs[key]}
+        ),
+    ]
 
 
 def management_events(**equals: list[str]) -> dict[str, Any]:
     fields = {"eventCategory": ["Management"], **equals}
-    return {"fieldSelectors": [{"field": name, "equals": values} for name, values in fields.items()]}
+    return {
+        "fieldSelectors": [{"field": name, "equals": values} for name, values in fields.items()]
+    }
 
 
 def trail_with(*selectors: dict[str, Any]) -> Program:
@@ -115,7 +155,11 @@ def trail_with(*selectors: dict[str, Any]) -> Program:
 def rate_limited(limit: int) -> Program:
     [web_acl] = [resource for resource in edge() if resource.name == "web-acl"]
     *groups, rate = web_acl.inputs["rules"]
-    return changed(edge(), "web-acl", rules=[*groups, {**rate, "statement": {"rateBasedStatement": {"limit": limit}}}])
+    return changed(
+        edge(),
+        "web-acl",
+        rules=[*groups, {**rate, "statement": {"rateBasedStatement": {"limit": limit}}}],
+    )
 
 
 def data_tagged_as_sink() -> Program:
@@ -132,12 +176,20 @@ def replicated_table(**changes: Any) -> Program:
         **changes,
     }
     [table] = [item for item in stores() if item.type == "aws:dynamodb/table:Table"]
-    return changed(stores(), table.name, replicas=[{key: replica[key] for key in replica if replica[key]}])
+    return changed(
+        stores(), table.name, replicas=[{key: replica[key] for key in replica if replica[key]}]
+    )
 
 
 def replicated_secret(**changes: Any) -> Program:
-    replica = {"region": "eu-central-1", "kmsKeyId": f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/secrets", **changes}
-    return changed(secrets(), "pepper", replicas=[{key: replica[key] for key in replica if replica[key]}])
+    replica = {
+        "region": "eu-central-1",
+        "kmsKeyId": f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/secrets",
+        **changes,
+    }
+    return changed(
+        secrets(), "pepper", replicas=[{key: replica[key] for key in replica if replica[key]}]
+    )
 
 
 def table_name() -> str:
@@ -149,7 +201,12 @@ def rotation(schedule: str) -> Program:
     return changed(secrets(), "pepper-rotation", rotationRules={"scheduleExpression": schedule})
 
 
-SCHEDULES = ("cron(0 4 1 1 ? *)", "cron(0 4 1 JAN,JUL ? *)", "cron(0 4 1 */2 ? *)", "cron(0 4 1 * ? 2027)")
+SCHEDULES = (
+    "cron(0 4 1 1 ? *)",
+    "cron(0 4 1 JAN,JUL ? *)",
+    "cron(0 4 1 */2 ? *)",
+    "cron(0 4 1 * ? 2027)",
+)
 BROKEN_API = json.dumps({**OPENAPI, "paths": {"/things": {"get": {}}}, "security": []})
 
 VIOLATIONS = [
@@ -159,17 +216,36 @@ VIOLATIONS = [
     violation("GH-SQS-003", "jobs", "TLS", without(queues(), "jobs-policy")),
     violation("GH-SQS-004", "jobs", "redrivePolicy", queues(redrivePolicy=None)),
     violation("GH-ECR-006", "images-policy", '"*"', repository_policy(pull())),
-    violation("GH-ECR-006", "images-policy", STRANGER, repository_policy(pull(Principal={"AWS": STRANGER}))),
+    violation(
+        "GH-ECR-006",
+        "images-policy",
+        STRANGER,
+        repository_policy(pull(Principal={"AWS": STRANGER})),
+    ),
     violation("GH-ALB-011", "rule", "actions[0]", listener_rule("http", "forward")),
     violation("GH-ALB-012", "tcp", "port 80", network_balancer(80)),
     *(
         violation("GH-CT-007", "trail", "management", trail_with(*selectors))
-        for selectors in ((), (management_events(readOnly=["true"]),), (management_events(eventSource=["kms.amazonaws.com"]),))
+        for selectors in (
+            (),
+            (management_events(readOnly=["true"]),),
+            (management_events(eventSource=["kms.amazonaws.com"]),),
+        )
     ),
     *(
-        by_change("GH-CT-007", trail, "trail", "management", advancedEventSelectors=None, eventSelectors=[basic])
+        by_change(
+            "GH-CT-007",
+            trail,
+            "trail",
+            "management",
+            advancedEventSelectors=None,
+            eventSelectors=[basic],
+        )
         for basic in (
-            {"includeManagementEvents": False, "dataResources": [{"type": "AWS::S3::Object", "values": ["arn:aws:s3"]}]},
+            {
+                "includeManagementEvents": False,
+                "dataResources": [{"type": "AWS::S3::Object", "values": ["arn:aws:s3"]}],
+            },
             {
                 "excludeManagementEventSources": ["kms.amazonaws.com"],
                 "dataResources": [{"type": "AWS::S3::Object", "values": ["arn:aws:s3"]}],
@@ -177,23 +253,60 @@ VIOLATIONS = [
         )
     ),
     violation("GH-ACC-002", "recorder", "RecorderStatus", without(account(), "recorder-status")),
-    by_change("GH-ACC-002", account, "recorder-status", "RecorderStatus", reported="recorder", isEnabled=False),
-    by_change("GH-ACC-002", account, "recorder", "allSupported", recordingGroup={"allSupported": False, "resourceTypes": []}),
-    violation("GH-VPC-009", "sqs-endpoint", "everyone", interface_endpoint(policy=document(EVERYONE))),
+    by_change(
+        "GH-ACC-002",
+        account,
+        "recorder-status",
+        "RecorderStatus",
+        reported="recorder",
+        isEnabled=False,
+    ),
+    by_change(
+        "GH-ACC-002",
+        account,
+        "recorder",
+        "allSupported",
+        recordingGroup={"allSupported": False, "resourceTypes": []},
+    ),
+    violation(
+        "GH-VPC-009", "sqs-endpoint", "everyone", interface_endpoint(policy=document(EVERYONE))
+    ),
     violation("GH-VPC-009", "sqs-endpoint", "policy is not set", interface_endpoint(policy=None)),
-    violation("GH-VPC-012", "sqs-endpoint", "privateDnsEnabled", interface_endpoint(privateDnsEnabled=False)),
-    violation("GH-VPC-012", "sqs-endpoint", "securityGroupIds", interface_endpoint(securityGroupIds=None)),
+    violation(
+        "GH-VPC-012",
+        "sqs-endpoint",
+        "privateDnsEnabled",
+        interface_endpoint(privateDnsEnabled=False),
+    ),
+    violation(
+        "GH-VPC-012", "sqs-endpoint", "securityGroupIds", interface_endpoint(securityGroupIds=None)
+    ),
     violation("GH-WAF-001", "web-acl", "limit", rate_limited(2_000_000_000)),
     violation("GH-S3-020", "files", "delivers", data_tagged_as_sink()),
     violation("GH-TAG-002", "links", "ephemeral", ephemeral()),
     violation("GH-TAG-002", "acme-prod", "accountGuards", account(accountGuards="external")),
-    violation("GH-DDB-001", table_name(), "pointInTimeRecovery", replicated_table(pointInTimeRecovery=False)),
+    violation(
+        "GH-DDB-001",
+        table_name(),
+        "pointInTimeRecovery",
+        replicated_table(pointInTimeRecovery=False),
+    ),
     violation("GH-DDB-002", table_name(), "kmsKeyArn", replicated_table(kmsKeyArn=None)),
-    violation("GH-PUL-003", table_name(), "replicas[0].regionName", replicated_table(regionName="us-west-1")),
+    violation(
+        "GH-PUL-003",
+        table_name(),
+        "replicas[0].regionName",
+        replicated_table(regionName="us-west-1"),
+    ),
     violation("GH-PUL-003", "pepper", "replicas[0].region", replicated_secret(region="us-west-1")),
     violation("GH-SM-001", "pepper", "replicas[0].kmsKeyId", replicated_secret(kmsKeyId=None)),
-    *(violation("GH-SM-003", "pepper-rotation", "30", rotation(schedule)) for schedule in SCHEDULES),
-    by_change("GH-API-002", api, "post", "authorization", authorization="NONE", apiKeyRequired=True),
+    *(
+        violation("GH-SM-003", "pepper-rotation", "30", rotation(schedule))
+        for schedule in SCHEDULES
+    ),
+    by_change(
+        "GH-API-002", api, "post", "authorization", authorization="NONE", apiKeyRequired=True
+    ),
     *(
         by_change("GH-API-006", api, "rest", mention, body=body)
         for mention, body in (
@@ -215,7 +328,9 @@ COMPLIANT: dict[str, Program] = {
             "Principal": {"Service": "sns.amazonaws.com"},
             "Action": "sqs:SendMessage",
             "Resource": QUEUE_ARN,
-            "Condition": {"ArnEquals": {"aws:SourceArn": f"arn:aws:sns:eu-west-1:{ACCOUNT}:events"}},
+            "Condition": {
+                "ArnEquals": {"aws:SourceArn": f"arn:aws:sns:eu-west-1:{ACCOUNT}:events"}
+            },
         }
     ),
     "repository policy with an organization": repository_policy(PULL_BY_ORGANIZATION),
@@ -233,7 +348,10 @@ COMPLIANT: dict[str, Program] = {
             {"id": "failed", "expression": "unhealthy / 2", "returnData": True},
             {
                 "id": "unhealthy",
-                "metric": {"namespace": "AWS/NetworkELB", "dimensions": {"LoadBalancer": Ref("tcp-balancer")}},
+                "metric": {
+                    "namespace": "AWS/NetworkELB",
+                    "dimensions": {"LoadBalancer": Ref("tcp-balancer")},
+                },
             },
         ],
     ),
@@ -247,18 +365,27 @@ COMPLIANT: dict[str, Program] = {
     "recorder with exclusions": changed(
         account(),
         "recorder",
-        recordingGroup={"allSupported": False, "recordingStrategies": [{"useOnly": "EXCLUSION_BY_RESOURCE_TYPES"}]},
+        recordingGroup={
+            "allSupported": False,
+            "recordingStrategies": [{"useOnly": "EXCLUSION_BY_RESOURCE_TYPES"}],
+        },
     ),
     "replicated table": replicated_table(),
     "replicated secret": replicated_secret(),
     **{
         f"rotation {schedule}": rotation(schedule)
-        for schedule in ("cron(0 4 ? * SUN *)", "cron(0 4 L JAN-DEC ? *)", "cron(0 4 1 1/1 ? *)", "rate(7 days)")
+        for schedule in (
+            "cron(0 4 ? * SUN *)",
+            "cron(0 4 L JAN-DEC ? *)",
+            "cron(0 4 1 1/1 ? *)",
+            "rate(7 days)",
+        )
     },
     "OpenAPI document in YAML": changed(
         api(),
         "rest",
         body="swagger: '2.0'\npaths:\n  /a:\n    get:\n      security: [{lambda: []}]\n"
-        "securityDefinitions:\n  lambda: {type: apiKey, x-amazon-apigateway-authorizer: {type: request}}\n",
+        "securityDefinitions:\n  lambda: {type: apiKey, x-amazon-apigateway-authorizer: {type: "
+        "request}}\n",
     ),
 }

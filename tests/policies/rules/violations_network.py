@@ -4,7 +4,15 @@ from typing import Any
 
 from gatehouse_policies.testing.pack_process import Declared, Ref
 
-from tests.policies.rules.builders import Program, by_change, changed, declared, find, violation, without
+from tests.policies.rules.builders import (
+    Program,
+    by_change,
+    changed,
+    declared,
+    find,
+    violation,
+    without,
+)
 from tests.policies.rules.network_programs import WORLD, edge, network
 from tests.policies.rules.programs import ecs, stores
 
@@ -26,20 +34,33 @@ METRICS = {"cloudwatchMetricsEnabled": True}
 
 
 def rule_group(metrics_of_rule: dict[str, Any], **inputs: Any) -> Program:
-    """A rule group with one rule and its visibility configuration. inputs: changed inputs of the group."""
+    """A rule group with one rule and its visibility configuration. inputs: changed inputs of the
+    group.
+    """
     rule = {"name": "one-country", "action": {"block": {}}, "visibilityConfig": metrics_of_rule}
-    group = declared("wafv2.RuleGroup", "blocked", scope="REGIONAL", capacity=1, visibilityConfig=METRICS, rules=[rule])
+    group = declared(
+        "wafv2.RuleGroup",
+        "blocked",
+        scope="REGIONAL",
+        capacity=1,
+        visibilityConfig=METRICS,
+        rules=[rule],
+    )
     return [group.with_inputs(**inputs)]
 
 
 def limited_rate(**statement: Any) -> Program:
     *others, limit = find(edge(), "web-acl").inputs["rules"]
     rate = {**limit["statement"]["rateBasedStatement"], **statement}
-    return changed(edge(), "web-acl", rules=[*others, {**limit, "statement": {"rateBasedStatement": rate}}])
+    return changed(
+        edge(), "web-acl", rules=[*others, {**limit, "statement": {"rateBasedStatement": rate}}]
+    )
 
 
 def sampled_with_protection(*headers: str) -> Program:
-    """A web ACL that stores samples, in which these headers are replaced. No header: all headers."""
+    """A web ACL that stores samples, in which these headers are replaced. No header: all
+    headers.
+    """
     field = {"fieldType": "SINGLE_HEADER", **({"fieldKeys": list(headers)} if headers else {})}
     return changed(
         edge(),
@@ -50,7 +71,13 @@ def sampled_with_protection(*headers: str) -> Program:
 
 
 def api_route(**condition: Any) -> Declared:
-    return declared("lb.ListenerRule", "api-rule", listenerArn=Ref("https", "arn"), conditions=[condition], actions=[])
+    return declared(
+        "lb.ListenerRule",
+        "api-rule",
+        listenerArn=Ref("https", "arn"),
+        conditions=[condition],
+        actions=[],
+    )
 
 
 def graphql_api() -> list[Declared]:
@@ -66,7 +93,11 @@ def security_group(name: str, **inputs: Any) -> Declared:
 
 
 def network_acl(*ingress: dict[str, Any]) -> Program:
-    return changed(network(), "acl", ingress=[{"protocol": "tcp", "cidrBlock": WORLD, **item} for item in ingress])
+    return changed(
+        network(),
+        "acl",
+        ingress=[{"protocol": "tcp", "cidrBlock": WORLD, **item} for item in ingress],
+    )
 
 
 VIOLATIONS = [
@@ -83,20 +114,33 @@ VIOLATIONS = [
     ),
     by_change("GH-VPC-003", network, "app-a", "mapPublicIpOnLaunch", mapPublicIpOnLaunch=True),
     violation(
-        "GH-VPC-004", "from-balancer", "80", changed(edge(), "from-balancer", referencedSecurityGroupId=None, **SSH_FROM_INTERNET)
+        "GH-VPC-004",
+        "from-balancer",
+        "80",
+        changed(edge(), "from-balancer", referencedSecurityGroupId=None, **SSH_FROM_INTERNET),
     ),
     violation(
         "GH-VPC-004",
         "from-balancer",
         "internet",
-        changed(edge(), "from-balancer", referencedSecurityGroupId=None, **{**SSH_FROM_INTERNET, "fromPort": 443, "toPort": 443}),
+        changed(
+            edge(),
+            "from-balancer",
+            referencedSecurityGroupId=None,
+            **{**SSH_FROM_INTERNET, "fromPort": 443, "toPort": 443},
+        ),
     ),
     *(
         violation(
             "GH-VPC-004",
             "from-balancer",
             "ports",
-            changed(edge(), "from-balancer", referencedSecurityGroupId=None, **{**SSH_FROM_INTERNET, **cidr}),
+            changed(
+                edge(),
+                "from-balancer",
+                referencedSecurityGroupId=None,
+                **{**SSH_FROM_INTERNET, **cidr},
+            ),
         )
         for cidr in ({"cidrIpv4": "128.0.0.0/1"}, {"cidrIpv4": None, "cidrIpv6": "2000::/3"})
     ),
@@ -104,16 +148,32 @@ VIOLATIONS = [
         "GH-VPC-004",
         "open-group",
         "ingress[0]",
-        [*edge(), security_group("open-group", ingress=[{**ALL_TRAFFIC, "description": "all", "ipv6CidrBlocks": ["::/0"]}])],
+        [
+            *edge(),
+            security_group(
+                "open-group",
+                ingress=[{**ALL_TRAFFIC, "description": "all", "ipv6CidrBlocks": ["::/0"]}],
+            ),
+        ],
     ),
-    by_change("GH-VPC-005", edge, "to-cores", "internet", ipProtocol="-1", fromPort=None, toPort=None),
+    by_change(
+        "GH-VPC-005", edge, "to-cores", "internet", ipProtocol="-1", fromPort=None, toPort=None
+    ),
     by_change("GH-VPC-006", edge, "to-cores", "description", description=None),
     by_change(
         "GH-VPC-006",
         edge,
         "gateway-group",
         "separate",
-        egress=[{"description": "Cores", "protocol": "tcp", "fromPort": 443, "toPort": 443, "cidrBlocks": ["10.0.0.0/8"]}],
+        egress=[
+            {
+                "description": "Cores",
+                "protocol": "tcp",
+                "fromPort": 443,
+                "toPort": 443,
+                "cidrBlocks": ["10.0.0.0/8"],
+            }
+        ],
     ),
     violation(
         "GH-VPC-007",
@@ -127,18 +187,34 @@ VIOLATIONS = [
     ),
     violation("GH-VPC-008", "vpc", "ecr.dkr", without(ecs(), "ecr.dkr-endpoint")),
     by_change("GH-VPC-009", network, "s3-endpoint", "endpoint", policy=None),
-    by_change("GH-VPC-010", ecs, "service", "subnet", networkConfiguration={"subnets": [Ref("edge-a"), Ref("app-b")]}),
-    by_change("GH-VPC-010", stores, "cache-subnets", "NAT", subnetIds=[Ref("app-a"), Ref("data-b")]),
+    by_change(
+        "GH-VPC-010",
+        ecs,
+        "service",
+        "subnet",
+        networkConfiguration={"subnets": [Ref("edge-a"), Ref("app-b")]},
+    ),
+    by_change(
+        "GH-VPC-010", stores, "cache-subnets", "NAT", subnetIds=[Ref("app-a"), Ref("data-b")]
+    ),
     violation("GH-VPC-010", "default", "VPC", [declared("ec2.DefaultVpc", "default")]),
     violation("GH-VPC-011", "vpc", "VPC", without(network(), "block")),
     violation("GH-VPC-011", "vpc", "exclusion", without(edge(), "block-exclusion")),
-    by_change("GH-ALB-001", edge, "http", "defaultActions[0]", defaultActions=[{"type": "forward"}]),
+    by_change(
+        "GH-ALB-001", edge, "http", "defaultActions[0]", defaultActions=[{"type": "forward"}]
+    ),
     by_change("GH-ALB-002", edge, "https", "sslPolicy", sslPolicy="ELBSecurityPolicy-2016-08"),
     by_change("GH-ALB-002", edge, "https", "sslPolicy", sslPolicy=None),
-    by_change("GH-ALB-003", edge, "balancer", "dropInvalidHeaderFields", dropInvalidHeaderFields=None),
+    by_change(
+        "GH-ALB-003", edge, "balancer", "dropInvalidHeaderFields", dropInvalidHeaderFields=None
+    ),
     by_change("GH-ALB-004", edge, "balancer", "accessLogs.enabled", accessLogs=None),
-    by_change("GH-ALB-005", edge, "balancer", "enableDeletionProtection", enableDeletionProtection=False),
-    by_change("GH-ALB-006", edge, "balancer", "desyncMitigationMode", desyncMitigationMode="monitor"),
+    by_change(
+        "GH-ALB-005", edge, "balancer", "enableDeletionProtection", enableDeletionProtection=False
+    ),
+    by_change(
+        "GH-ALB-006", edge, "balancer", "desyncMitigationMode", desyncMitigationMode="monitor"
+    ),
     by_change("GH-ALB-007", edge, "balancer", "2", subnets=[Ref("edge-a")]),
     violation("GH-ALB-008", "balancer", "ACL", without(edge(), "firewall-on-balancer")),
     by_change("GH-ALB-009", edge, "targets", "TLS", protocol="HTTP"),
@@ -150,13 +226,41 @@ VIOLATIONS = [
         "routingHttpResponseStrictTransportSecurityHeaderValue",
         routingHttpResponseStrictTransportSecurityHeaderValue="max-age=300",
     ),
-    by_change("GH-ALB-010", edge, "https", "routingHttpResponseServerEnabled", routingHttpResponseServerEnabled=None),
-    by_change("GH-ACM-001", edge, "certificate", "certificate", subjectAlternativeNames=["*.example.com"]),
+    by_change(
+        "GH-ALB-010",
+        edge,
+        "https",
+        "routingHttpResponseServerEnabled",
+        routingHttpResponseServerEnabled=None,
+    ),
+    by_change(
+        "GH-ACM-001", edge, "certificate", "certificate", subjectAlternativeNames=["*.example.com"]
+    ),
     by_change("GH-ACM-001", edge, "certificate", "validationMethod", validationMethod="EMAIL"),
-    violation("GH-WAF-001", "web-acl", "rateBasedStatement", web_acl(rules=find(edge(), "web-acl").inputs["rules"][:3])),
-    violation("GH-WAF-001", "web-acl", "CommonRuleSet", web_acl(rules=find(edge(), "web-acl").inputs["rules"][1:])),
-    violation("GH-WAF-005", "web-acl", "api-rule", [*edge(), api_route(hostHeader={"values": ["api.example.com"]})]),
-    violation("GH-WAF-005", "web-acl", "GenericRFI_BODY", [*edge(), api_route(pathPattern={"values": ["/v1/*"]})]),
+    violation(
+        "GH-WAF-001",
+        "web-acl",
+        "rateBasedStatement",
+        web_acl(rules=find(edge(), "web-acl").inputs["rules"][:3]),
+    ),
+    violation(
+        "GH-WAF-001",
+        "web-acl",
+        "CommonRuleSet",
+        web_acl(rules=find(edge(), "web-acl").inputs["rules"][1:]),
+    ),
+    violation(
+        "GH-WAF-005",
+        "web-acl",
+        "api-rule",
+        [*edge(), api_route(hostHeader={"values": ["api.example.com"]})],
+    ),
+    violation(
+        "GH-WAF-005",
+        "web-acl",
+        "GenericRFI_BODY",
+        [*edge(), api_route(pathPattern={"values": ["/v1/*"]})],
+    ),
     violation("GH-WAF-005", "web-acl", "graph", [*edge(), *graphql_api()]),
     violation("GH-WAF-002", "web-acl", "ACL", without(edge(), "firewall-logging")),
     by_change(
@@ -173,8 +277,18 @@ VIOLATIONS = [
         "visibilityConfig.cloudwatchMetricsEnabled",
         web_acl(visibilityConfig={"cloudwatchMetricsEnabled": False}),
     ),
-    violation("GH-WAF-003", "blocked", "visibilityConfig.cloudwatchMetricsEnabled", rule_group(METRICS, visibilityConfig=None)),
-    violation("GH-WAF-003", "blocked", "rules[0].visibilityConfig", rule_group({"cloudwatchMetricsEnabled": False})),
+    violation(
+        "GH-WAF-003",
+        "blocked",
+        "visibilityConfig.cloudwatchMetricsEnabled",
+        rule_group(METRICS, visibilityConfig=None),
+    ),
+    violation(
+        "GH-WAF-003",
+        "blocked",
+        "rules[0].visibilityConfig",
+        rule_group({"cloudwatchMetricsEnabled": False}),
+    ),
     violation(
         "GH-WAF-001",
         "web-acl",
@@ -188,23 +302,54 @@ VIOLATIONS = [
             }
         ),
     ),
-    violation("GH-WAF-001", "web-acl", "every rateBasedStatement", limited_rate(scopeDownStatement={"geoMatchStatement": {}})),
-    violation("GH-WAF-006", "web-acl", "visibilityConfig", web_acl(visibilityConfig={**METRICS, "sampledRequestsEnabled": True})),
-    violation("GH-WAF-006", "web-acl", "rules[0]", web_acl_rule(visibilityConfig={**METRICS, "sampledRequestsEnabled": True})),
-    violation("GH-WAF-006", "web-acl", "visibilityConfig", sampled_with_protection("authorization", "cookie")),
+    violation(
+        "GH-WAF-001",
+        "web-acl",
+        "every rateBasedStatement",
+        limited_rate(scopeDownStatement={"geoMatchStatement": {}}),
+    ),
+    violation(
+        "GH-WAF-006",
+        "web-acl",
+        "visibilityConfig",
+        web_acl(visibilityConfig={**METRICS, "sampledRequestsEnabled": True}),
+    ),
+    violation(
+        "GH-WAF-006",
+        "web-acl",
+        "rules[0]",
+        web_acl_rule(visibilityConfig={**METRICS, "sampledRequestsEnabled": True}),
+    ),
+    violation(
+        "GH-WAF-006",
+        "web-acl",
+        "visibilityConfig",
+        sampled_with_protection("authorization", "cookie"),
+    ),
     by_change("GH-ALB-013", edge, "balancer", "preserve", xffHeaderProcessingMode="preserve"),
-    violation("GH-WAF-004", "web-acl", "rules[0].overrideAction", web_acl_rule(overrideAction={"count": {}})),
+    violation(
+        "GH-WAF-004",
+        "web-acl",
+        "rules[0].overrideAction",
+        web_acl_rule(overrideAction={"count": {}}),
+    ),
 ]
 COMPLIANT: dict[str, Program] = {
     "samples without headers": sampled_with_protection(),
     "samples without credentials": sampled_with_protection("authorization", "cookie", "x-api-key"),
-    "internal load balancer behind CloudFront": changed(edge(), "balancer", internal=True, xffHeaderProcessingMode="preserve"),
+    "internal load balancer behind CloudFront": changed(
+        edge(), "balancer", internal=True, xffHeaderProcessingMode="preserve"
+    ),
     "rule group with metrics": rule_group(METRICS),
     "rule group that excludes requests": web_acl_rule(
         statement={
             "managedRuleGroupStatement": {
                 "name": "AWSManagedRulesCommonRuleSet",
-                "scopeDownStatement": {"notStatement": {"statement": {"byteMatchStatement": {"searchString": "/files"}}}},
+                "scopeDownStatement": {
+                    "notStatement": {
+                        "statement": {"byteMatchStatement": {"searchString": "/files"}}
+                    }
+                },
             }
         }
     ),

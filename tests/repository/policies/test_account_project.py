@@ -15,8 +15,12 @@ pytestmark = pytest.mark.requirement("CG-21")
 
 def check(folder: Path, settings: dict[str, Any]) -> policy_check.CheckResult:
     """Check the project with these settings. folder: an empty directory."""
-    (folder / "Pulumi.yaml").write_text(f"name: gatehouse-account\nruntime: python\nmain: {REPOSITORY / 'account'}\n")
-    (folder / "Pulumi.main.yaml").write_text(yaml.safe_dump({"config": {"gatehouse-account:settings": settings}}))
+    (folder / "Pulumi.yaml").write_text(
+        f"name: gatehouse-account\nruntime: python\nmain: {REPOSITORY / 'account'}\n"
+    )
+    (folder / "Pulumi.main.yaml").write_text(
+        yaml.safe_dump({"config": {"gatehouse-account:settings": settings}})
+    )
     return policy_check.check(folder, "main")
 
 

@@ -21,18 +21,28 @@ def leaky() -> CheckResult:
 
 @pytest.mark.requirement("PP-02")
 def test_leaky_program_violates_its_controls(leaky: CheckResult) -> None:
-    violated = {finding.rule for finding in leaky.findings if finding.outcome == "violation" and finding.blocks}
+    violated = {
+        finding.rule
+        for finding in leaky.findings
+        if finding.outcome == "violation" and finding.blocks
+    }
     assert len(CONTROLS) == 20
     assert CONTROLS - violated == set()
     assert leaky.exit_code == 1
 
 
 def test_findings_point_near_the_comment(leaky: CheckResult) -> None:
-    declared = {(finding.rule, int(finding.source.rpartition(":")[2])) for finding in leaky.findings if finding.source}
+    declared = {
+        (finding.rule, int(finding.source.rpartition(":")[2]))
+        for finding in leaky.findings
+        if finding.source
+    }
     assert re.search(r"GH-[A-Z0-9]+-\d+", SOURCE)
     for number, line in enumerate(SOURCE.splitlines(), start=1):
         for control in re.findall(r"GH-[A-Z0-9]+-\d+", line):
-            distances = [abs(number - source_line) for rule, source_line in declared if rule == control]
+            distances = [
+                abs(number - source_line) for rule, source_line in declared if rule == control
+            ]
             assert min(distances) <= 25, control
 
 
@@ -46,6 +56,10 @@ def test_reports_do_not_contain_passwords(leaky: CheckResult) -> None:
 def test_clean_program_has_no_violations_in_prod() -> None:
     result = check(EXAMPLES / "clean", "dev", levels="prod")
     assert [finding for finding in result.findings if finding.blocks] == []
-    # Advisory: object versions can be deleted, as in every bucket of this repository, and a tag excludes a bucket from backups.
-    assert {finding.rule for finding in result.findings if finding.outcome == "violation"} == {"GH-S3-017", "GH-TAG-002"}
+    # Advisory: object versions can be deleted, as in every bucket of this repository, and a tag
+    #     excludes a bucket from backups.
+    assert {finding.rule for finding in result.findings if finding.outcome == "violation"} == {
+        "GH-S3-017",
+        "GH-TAG-002",
+    }
     assert result.run.resources > 15

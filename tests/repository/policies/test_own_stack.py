@@ -24,7 +24,9 @@ FORMS = pytest.mark.parametrize("form", ["container", "serverless", "cloudfront"
 SETTINGS = {
     "container": "",
     "serverless": serverless("prod")["gatehouse:settings"],
-    "cloudfront": json.dumps(raw_settings("prod", {"services.console.hosting": "cloudfront", "delivery": DELIVERY})),
+    "cloudfront": json.dumps(
+        raw_settings("prod", {"services.console.hosting": "cloudfront", "delivery": DELIVERY})
+    ),
     "options": json.dumps(
         raw_settings(
             "prod",
@@ -47,7 +49,9 @@ def decisions(form: str) -> dict[tuple[str, str], Decision]:
     """Decision per rule and resource, with known outputs and the parameters of prod."""
     stack = Stack(resources(deployment(form)))
     return {
-        (rule.id, resource.name): evaluate(rule, replace(resource, settings=rule.defaults("prod"), lists=rule.lists), stack)
+        (rule.id, resource.name): evaluate(
+            rule, replace(resource, settings=rule.defaults("prod"), lists=rule.lists), stack
+        )
         for rule in RULES
         for resource in stack
         if not rule.types or resource.type in rule.types
@@ -55,17 +59,31 @@ def decisions(form: str) -> dict[tuple[str, str], Decision]:
 
 
 def resources(deployment: types.Deployment) -> list[Resource]:
-    inputs = {resource.registration.urn: plain(resource.registration.inputs) for resource in deployment.resources}
-    root = Resource(deployment.stack_urn, type_tokens.STACK, "gatehouse-prod", Properties(plain(deployment.exports)))
+    inputs = {
+        resource.registration.urn: plain(resource.registration.inputs)
+        for resource in deployment.resources
+    }
+    root = Resource(
+        deployment.stack_urn,
+        type_tokens.STACK,
+        "gatehouse-prod",
+        Properties(plain(deployment.exports)),
+    )
     return [root, *(resource(item, inputs) for item in deployment.resources)]
 
 
 def resource(item: types.Resource, inputs: dict[str, dict[str, Any]]) -> Resource:
-    """A resource as the engine shows it after a deployment: the program's inputs with their actual values."""
+    """A resource as the engine shows it after a deployment: the program's inputs with their actual
+    values.
+    """
     registration = item.registration
     provider = inputs.get(registration.provider.rpartition("::")[0])
     outputs = plain(item.outputs)
-    properties = {key: outputs.get(key, value) for key, value in inputs[registration.urn].items() if not key.startswith("__")}
+    properties = {
+        key: outputs.get(key, value)
+        for key, value in inputs[registration.urn].items()
+        if not key.startswith("__")
+    }
     return Resource(
         urn=registration.urn,
         type=registration.type,
@@ -92,7 +110,11 @@ def test_only_advisory_rules_are_violated(form: str) -> None:
 def test_every_rule_is_decided(form: str) -> None:
     results = decisions(form)
     assert len(results) > 500
-    assert [key for key, decision in results.items() if decision.broken or decision.undecided or decision.allowed] == []
+    assert [
+        key
+        for key, decision in results.items()
+        if decision.broken or decision.undecided or decision.allowed
+    ] == []
 
 
 def test_resource_names_are_known_at_preview() -> None:
@@ -104,14 +126,24 @@ def test_resource_names_are_known_at_preview() -> None:
 
 
 def test_default_tags_are_the_required_tags() -> None:
-    providers = [props for props in map(provider_inputs, resources(deployment("container"))) if props is not None]
+    providers = [
+        props
+        for props in map(provider_inputs, resources(deployment("container")))
+        if props is not None
+    ]
     assert providers
     for props in providers:
-        assert set(props.decoded("defaultTags").block("defaultTags").block("tags").names()) == set(REQUIRED_TAGS)
+        assert set(props.decoded("defaultTags").block("defaultTags").block("tags").names()) == set(
+            REQUIRED_TAGS
+        )
 
 
 def test_regions_are_allowed() -> None:
-    regions = {resource.props.text("region") for resource in resources(deployment("container")) if resource.props.has("region")}
+    regions = {
+        resource.props.text("region")
+        for resource in resources(deployment("container"))
+        if resource.props.has("region")
+    }
     assert len(regions) == 2
     assert regions <= set(ALLOWED_REGIONS)
 

@@ -1,4 +1,6 @@
-"""The package `gatehouse-policies` in a new virtual environment, outside the repository: command, packs, action and hook."""
+"""The package `gatehouse-policies` in a new virtual environment, outside the repository: command,
+packs, action and hook.
+"""
 
 import json
 import os
@@ -27,14 +29,24 @@ PROGRAM = "import pulumi_aws as aws\n\ntopic = aws.sns.Topic('alerts')\n"
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package")
     built = [sys.executable, "-c", BUILD, str(folder)]
-    return folder / subprocess.run(built, cwd=FOLDER, check=True, capture_output=True, text=True).stdout.split()[-1]
+    return (
+        folder
+        / subprocess.run(
+            built, cwd=FOLDER, check=True, capture_output=True, text=True
+        ).stdout.split()[-1]
+    )
 
 
 def add_dependencies(venv: Path) -> None:
-    """Add the packages of this environment, without the repository, to the path of a virtual environment."""
-    folder = venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    """Add the packages of this environment, without the repository, to the path of a virtual
+    environment.
+    """
+    folder = (
+        venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    # A folder in a .pth file is on the path, but its own .pth files, which contain the repository, are not read.
+    # A folder in a .pth file is on the path, but its own .pth files, which contain the repository,
+    # are not read.
     (folder / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
 
@@ -43,10 +55,15 @@ def repository(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository of the guide, after the commands of the guide."""
     folder = tmp_path_factory.mktemp("repository")
     (folder / ".git").mkdir()
-    # The page creates the environment. The packages of this one are on its path, so that pip does not install them again.
+    # The page creates the environment. The packages of this one are on its path, so that pip does
+    # not install them again.
     add_dependencies(folder / ".venv")
     git = "git+https://<address of this repository>@<tag>#subdirectory=policies"
-    pip = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "HTTP", "http"))}
+    pip = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("PIP_", "SSL_", "HTTP", "http"))
+    }
     environ = {**pip, "LANG": "C.UTF-8", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     reader = GuideReader(folder, environ, {git: wheel.as_uri()})
     try:
@@ -58,13 +75,19 @@ def repository(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(repository: Path) -> Path:
-    """The virtual environment of the guide: the wheel, and the dependencies of this environment without the repository."""
+    """The virtual environment of the guide: the wheel, and the dependencies of this environment
+    without the repository.
+    """
     return repository / ".venv"
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    for name, text in (("Pulumi.yaml", "name: shop\nruntime: python\n"), ("Pulumi.live.yaml", ""), ("__main__.py", PROGRAM)):
+    for name, text in (
+        ("Pulumi.yaml", "name: shop\nruntime: python\n"),
+        ("Pulumi.live.yaml", ""),
+        ("__main__.py", PROGRAM),
+    ):
         (tmp_path / name).write_text(text)
     return tmp_path
 
@@ -75,7 +98,9 @@ def run(environment: Path, folder: Path, *arguments: str) -> subprocess.Complete
 
 
 def test_command_checks_the_current_folder(environment: Path, shop: Path) -> None:
-    (shop / "policies.toml").write_text('[environments]\nlive = "dev"\n[levels]\nGH-SNS-001 = "mandatory"\n')
+    (shop / "policies.toml").write_text(
+        '[environments]\nlive = "dev"\n[levels]\nGH-SNS-001 = "mandatory"\n'
+    )
     result = run(environment, shop, "check", "--env", "live", "--config", "policies.toml")
     assert result.returncode == 1, result.stderr
     assert "GH-SNS-001" in result.stdout
@@ -84,9 +109,14 @@ def test_command_checks_the_current_folder(environment: Path, shop: Path) -> Non
 
 
 def test_package_does_not_use_the_repository(environment: Path, shop: Path) -> None:
-    code = "from gatehouse_policies import catalogue, policy_check; print(catalogue.__file__, policy_check.__file__)"
+    code = (
+        "from gatehouse_policies import catalogue, policy_check; print(catalogue.__file__, "
+        "policy_check.__file__)"
+    )
     python = str(environment / "bin" / "python")
-    files = subprocess.run([python, "-c", code], cwd=shop, capture_output=True, text=True, check=True).stdout.split()
+    files = subprocess.run(
+        [python, "-c", code], cwd=shop, capture_output=True, text=True, check=True
+    ).stdout.split()
     assert len(files) == 2
     assert all(file.startswith(str(environment)) for file in files)
 
@@ -94,16 +124,21 @@ def test_package_does_not_use_the_repository(environment: Path, shop: Path) -> N
 def test_package_contains_every_rule(environment: Path, shop: Path) -> None:
     code = "from gatehouse_policies.catalogue import RULES; print(*(rule.id for rule in RULES))"
     python = str(environment / "bin" / "python")
-    rules = subprocess.run([python, "-c", code], cwd=shop, capture_output=True, text=True, check=True).stdout.split()
+    rules = subprocess.run(
+        [python, "-c", code], cwd=shop, capture_output=True, text=True, check=True
+    ).stdout.split()
     assert rules == [rule.id for rule in catalogue.RULES]
 
 
 @pytest.mark.parametrize("name", catalogue.PACKS)
 def test_pulumi_cli_installs_only_this_distribution_for_a_pack(name: str) -> None:
-    """The CLI runs `uv sync` in the folder of the pack. uv installs the first project in the folders above, and removes
-    everything else from the virtual environment, so that it must not be the environment of the repository."""
+    """The CLI runs `uv sync` in the folder of the pack. uv installs the first project in the
+    folders above, and removes everything else from the virtual environment, so that it must not be
+    the environment of the repository."""
     folder = ROOT / "policies" / name
-    project = next(parent for parent in (folder, *folder.parents) if (parent / "pyproject.toml").is_file())
+    project = next(
+        parent for parent in (folder, *folder.parents) if (parent / "pyproject.toml").is_file()
+    )
     options = yaml.safe_load((folder / "PulumiPolicy.yaml").read_text())["runtime"]["options"]
     assert project == FOLDER
     assert options["toolchain"] == "uv"
@@ -114,7 +149,14 @@ def test_pulumi_cli_installs_only_this_distribution_for_a_pack(name: str) -> Non
 def test_pack_folder_of_the_example_starts(name: str, environment: Path, shop: Path) -> None:
     pack = shop / "packs" / name
     shutil.copytree(ROOT / "examples" / "policy-packs" / name, pack)
-    command = [str(environment / "bin" / "python"), "-u", "-m", "pulumi.policy", "127.0.0.1:0", str(pack)]
+    command = [
+        str(environment / "bin" / "python"),
+        "-u",
+        "-m",
+        "pulumi.policy",
+        "127.0.0.1:0",
+        str(pack),
+    ]
     with subprocess.Popen(command, cwd=pack, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip().isdigit()
@@ -125,7 +167,9 @@ def test_pack_folder_of_the_example_starts(name: str, environment: Path, shop: P
 @requires.program("git")
 @pytest.mark.parametrize("name", catalogue.PACKS)
 def test_pack_folder_of_the_example_can_be_published(name: str, tmp_path: Path) -> None:
-    """`pulumi policy publish` uploads the files that Git does not ignore, and the CLI installs them in another folder."""
+    """`pulumi policy publish` uploads the files that Git does not ignore, and the CLI installs them
+    in another folder.
+    """
     pack = tmp_path / name
     shutil.copytree(ROOT / "examples" / "policy-packs" / name, pack)
     for file in ("venv/lib/site.py", "__pycache__/rules.cpython-311.pyc"):
@@ -137,9 +181,14 @@ def test_pack_folder_of_the_example_can_be_published(name: str, tmp_path: Path) 
     assert sorted(files) == [".gitignore", "PulumiPolicy.yaml", "__main__.py", "requirements.txt"]
     project = yaml.safe_load((pack / "PulumiPolicy.yaml").read_text())
     assert re.fullmatch(r"[a-zA-Z0-9-_.]{1,100}", project["version"])
-    # Folders above the pack, and paths in the requirements, do not exist on the machine that installs the pack.
+    # Folders above the pack, and paths in the requirements, do not exist on the machine that
+    # installs the pack.
     assert project["runtime"]["options"] == {"toolchain": "pip", "virtualenv": "venv"}
-    requirements = [line for line in (pack / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    requirements = [
+        line
+        for line in (pack / "requirements.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
     assert len(requirements) == 1
     assert re.match(r"gatehouse-policies @ git\+https://", requirements[0])
 
@@ -148,22 +197,44 @@ def test_action_uses_options_of_the_command_and_pinned_actions() -> None:
     action = yaml.safe_load((ROOT / "policies" / "action.yml").read_text())
     steps = action["runs"]["steps"]
     assert action["runs"]["using"] == "composite"
-    assert [step["uses"] for step in steps if "uses" in step and not re.search(r"@[0-9a-f]{40}$", step["uses"])] == []
+    assert [
+        step["uses"]
+        for step in steps
+        if "uses" in step and not re.search(r"@[0-9a-f]{40}$", step["uses"])
+    ] == []
     script = "\n".join(step.get("run", "") for step in steps)
     assert "${{" not in script
     assert set(re.findall(r"inputs\.(\w+)", str(steps))) == set(action["inputs"])
 
 
-def test_script_of_the_action_copies_the_report(environment: Path, shop: Path, tmp_path: Path) -> None:
+def test_script_of_the_action_copies_the_report(
+    environment: Path, shop: Path, tmp_path: Path
+) -> None:
     action = yaml.safe_load((ROOT / "policies" / "action.yml").read_text())
     runner = tmp_path / "runner"
     runner.mkdir()
     (runner / "gatehouse-policies").symlink_to(environment)
-    variables = {"PROGRAM": ".", "STACK": "live", "LEVELS": "dev", "CONFIG": "", "EXEMPTIONS": "", "SARIF": "policies.sarif"}
-    files = {"RUNNER_TEMP": str(runner), "GITHUB_STEP_SUMMARY": str(shop / "summary.md"), "PATH": "/usr/bin:/bin"}
+    variables = {
+        "PROGRAM": ".",
+        "STACK": "live",
+        "LEVELS": "dev",
+        "CONFIG": "",
+        "EXEMPTIONS": "",
+        "SARIF": "policies.sarif",
+    }
+    files = {
+        "RUNNER_TEMP": str(runner),
+        "GITHUB_STEP_SUMMARY": str(shop / "summary.md"),
+        "PATH": "/usr/bin:/bin",
+    }
     script = action["runs"]["steps"][-1]["run"]
     result = subprocess.run(
-        ["bash", "-e", "-c", script], cwd=shop, env={**variables, **files}, capture_output=True, text=True, check=False
+        ["bash", "-e", "-c", script],
+        cwd=shop,
+        env={**variables, **files},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     assert (shop / "policies.sarif").is_file()
@@ -171,13 +242,17 @@ def test_script_of_the_action_copies_the_report(environment: Path, shop: Path, t
 
 
 def test_hook_runs_the_command_of_the_package() -> None:
-    hooks = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
+    hooks = {
+        hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    }
     assert hooks["gatehouse-policies"]["entry"] == "gatehouse-policies check"
     assert hooks["gatehouse-policies"]["pass_filenames"] is False
 
 
 @pytest.mark.requirement("PP-02")
-def test_jobs_of_the_guide_pass_with_the_action(repository: Path, environment: Path, tmp_path: Path) -> None:
+def test_jobs_of_the_guide_pass_with_the_action(
+    repository: Path, environment: Path, tmp_path: Path
+) -> None:
     workflow = yaml.safe_load((repository / ".github" / "workflows" / "policies.yml").read_text())
     job = workflow["jobs"]["policies"]
     action = yaml.safe_load((ROOT / "policies" / "action.yml").read_text())
@@ -187,12 +262,27 @@ def test_jobs_of_the_guide_pass_with_the_action(repository: Path, environment: P
     assert len(projects) == 2
     (tmp_path / "gatehouse-policies").symlink_to(environment)
     for project in projects:
-        values = {name: row.get("default", "") for name, row in action["inputs"].items()} | inputs | {"program": project}
+        values = (
+            {name: row.get("default", "") for name, row in action["inputs"].items()}
+            | inputs
+            | {"program": project}
+        )
         summary = tmp_path / f"{project}.md"
-        files = {"RUNNER_TEMP": str(tmp_path), "GITHUB_STEP_SUMMARY": str(summary), "PATH": "/usr/bin:/bin"}
+        files = {
+            "RUNNER_TEMP": str(tmp_path),
+            "GITHUB_STEP_SUMMARY": str(summary),
+            "PATH": "/usr/bin:/bin",
+        }
         variables = {name.upper(): value for name, value in values.items()}
         command = ["bash", "-e", "-c", action["runs"]["steps"][-1]["run"]]
-        result = subprocess.run(command, cwd=repository, env={**variables, **files}, capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            command,
+            cwd=repository,
+            env={**variables, **files},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert result.returncode == 0, result.stdout + result.stderr
         report = json.loads((repository / "policies.sarif").read_text())["runs"][0]
         assert report["automationDetails"]["id"] == f"policies/{project}/prod/"

@@ -18,7 +18,9 @@ from gatehouse_policies.engine import exemptions
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = (ROOT / "docs" / "guides" / "policies.md").read_text(encoding="utf-8")
-FILES = dict(re.findall(r"^`(guard/[^`]+)`:\n\n```\w+\n(.*?)^```$", GUIDE, flags=re.DOTALL | re.MULTILINE))
+FILES = dict(
+    re.findall(r"^`(guard/[^`]+)`:\n\n```\w+\n(.*?)^```$", GUIDE, flags=re.DOTALL | re.MULTILINE)
+)
 PROGRAM = "import pulumi_aws as aws\n\naws.sns.Topic('orders')\n"
 
 
@@ -38,20 +40,48 @@ def shop(tmp_path: Path) -> Path:
 
 def check(shop: Path, *more: str) -> tuple[int, list[dict[str, str]]]:
     out = shop / "report.json"
-    options = ["--program", str(shop), "--env", "dev", "--levels", "prod", "--pack", str(shop / "guard")]
-    code = main(["--home", str(shop / "home"), "check", *options, "--format", "json", "--output", str(out), *more])
+    options = [
+        "--program",
+        str(shop),
+        "--env",
+        "dev",
+        "--levels",
+        "prod",
+        "--pack",
+        str(shop / "guard"),
+    ]
+    code = main(
+        [
+            "--home",
+            str(shop / "home"),
+            "check",
+            *options,
+            "--format",
+            "json",
+            "--output",
+            str(out),
+            *more,
+        ]
+    )
     return code, [row for row in json.loads(out.read_text()) if row["pack"] == "guard"]
 
 
 @pytest.mark.requirement("PP-02")
 def test_rule_of_the_guide_and_its_remedy(shop: Path) -> None:
     code, [finding] = check(shop)
-    assert (code, finding["rule"], finding["level"], finding["source"]) == (1, "ACME-SNS-001", "mandatory", "__main__.py:3")
+    assert (code, finding["rule"], finding["level"], finding["source"]) == (
+        1,
+        "ACME-SNS-001",
+        "mandatory",
+        "__main__.py:3",
+    )
     assert (finding["message"], finding["remedy"]) == (
         "the topic is not encrypted",
         "set kmsMasterKeyId to the alias or ARN of a key",
     )
-    (shop / "__main__.py").write_text(PROGRAM.replace("'orders'", "'orders', kms_master_key_id='alias/orders'"))
+    (shop / "__main__.py").write_text(
+        PROGRAM.replace("'orders'", "'orders', kms_master_key_id='alias/orders'")
+    )
     assert check(shop)[1] == []
 
 
@@ -69,7 +99,9 @@ def test_test_of_the_guide_detects_a_wrong_rule(shop: Path) -> None:
     result = subprocess.run(command, cwd=shop, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
     rules = shop / "guard" / "rules.py"
-    rules.write_text(rules.read_text().replace('if not topic.props.has("kmsMasterKeyId")', "if False"))
+    rules.write_text(
+        rules.read_text().replace('if not topic.props.has("kmsMasterKeyId")', "if False")
+    )
     assert subprocess.run(command, cwd=shop, capture_output=True, check=False).returncode == 1
 
 
@@ -78,7 +110,9 @@ def test_exemption_of_the_guide_is_valid(tmp_path: Path) -> None:
     file = tmp_path / "exemptions.toml"
     file.write_text(text)
     [entry] = tomllib.loads(text)["exemption"]
-    loaded = exemptions.load(file, entry["created"] + timedelta(days=1), {rule.id: rule.exemptible for rule in RULES})
+    loaded = exemptions.load(
+        file, entry["created"] + timedelta(days=1), {rule.id: rule.exemptible for rule in RULES}
+    )
     assert (len(loaded.active), loaded.errors) == (1, ())
 
 
@@ -87,7 +121,12 @@ def test_configuration_of_the_guide_is_valid(tmp_path: Path) -> None:
     file = tmp_path / "policies.toml"
     file.write_text(text)
     # An unknown key, rule or parameter is an error. The example shows every key.
-    assert set(tomllib.loads(text)) == {*configuration.LISTS, "environments", "levels", "stack_config"}
+    assert set(tomllib.loads(text)) == {
+        *configuration.LISTS,
+        "environments",
+        "levels",
+        "stack_config",
+    }
     assert configuration.read(file).environments == {"live": "prod", "qa": "staging"}
 
 
@@ -101,5 +140,9 @@ def test_commands_of_the_guide_are_valid() -> None:
 def test_links_of_the_guide_exist() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", GUIDE)
     assert links
-    missing = [link for link in links if not link.startswith("https://") and not (ROOT / "docs" / "guides" / link).exists()]
+    missing = [
+        link
+        for link in links
+        if not link.startswith("https://") and not (ROOT / "docs" / "guides" / link).exists()
+    ]
     assert missing == []

@@ -56,14 +56,27 @@ class Server:
 
     def console(self, retries: Retries | None = None) -> ConsoleClient:
         transport = httpx.MockTransport(self.respond)
-        return ConsoleClient("https://console.test/", TOKEN, retries=retries or self.retries, transport=transport)
+        return ConsoleClient(
+            "https://console.test/", TOKEN, retries=retries or self.retries, transport=transport
+        )
 
     def gateway(self) -> GatewayClient:
-        return GatewayClient("https://gateway.test", retries=self.retries, transport=httpx.MockTransport(self.respond))
+        return GatewayClient(
+            "https://gateway.test",
+            retries=self.retries,
+            transport=httpx.MockTransport(self.respond),
+        )
 
 
 def problem(status: int, code: str, detail: str = "a detail", **headers: str) -> httpx.Response:
-    document = {"type": "t", "title": "t", "status": status, "detail": detail, "code": code, "request_id": "req_1"}
+    document = {
+        "type": "t",
+        "title": "t",
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": "req_1",
+    }
     errors_ = [{"location": "body.name", "message": "is missing", "fix": "add it"}]
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     return httpx.Response(status, json={**document, "errors": errors_}, headers=fields)
@@ -74,7 +87,12 @@ UNAVAILABLE = problem(503, "unavailable")
 
 def test_read_is_retried_with_backoff() -> None:
     server = Server(
-        [UNAVAILABLE, httpx.ReadTimeout("x"), problem(502, "core_unreachable"), httpx.Response(200, json=KeyView.example)]
+        [
+            UNAVAILABLE,
+            httpx.ReadTimeout("x"),
+            problem(502, "core_unreachable"),
+            httpx.Response(200, json=KeyView.example),
+        ]
     )
     assert server.console().key("3fGh82kLmQ0a").name == KeyView.example["name"]
     assert server.waits == [0.25, 0.5, 1.0]
@@ -86,7 +104,11 @@ def test_retried_creation_keeps_its_idempotency_key() -> None:
         assert console.create_key({"name": "a"}).token == "gtk_test_x"
         console.create_key({"name": "a"})
     keys = [request.headers["idempotency-key"] for request in server.requests]
-    assert (keys[0] == keys[1] == keys[2], len(set(keys)), keys[0][0] + keys[0][-1]) == (True, 2, '""')
+    assert (keys[0] == keys[1] == keys[2], len(set(keys)), keys[0][0] + keys[0][-1]) == (
+        True,
+        2,
+        '""',
+    )
 
 
 def test_given_idempotency_key_is_sent_as_structured_string() -> None:
@@ -104,13 +126,21 @@ def test_invalid_idempotency_key_is_rejected_before_sending(key: str) -> None:
 
 
 def test_request_in_progress_is_awaited() -> None:
-    server = Server([problem(409, "request_in_progress", retry_after="1"), httpx.Response(201, json=CREATED)])
+    server = Server(
+        [problem(409, "request_in_progress", retry_after="1"), httpx.Response(201, json=CREATED)]
+    )
     assert server.console().create_key({"name": "a"}).token == "gtk_test_x"
     assert server.waits == [1.0]
 
 
 @pytest.mark.parametrize(
-    "step", [problem(409, "conflict"), problem(400, "bad_request"), problem(404, "not_found"), problem(500, "internal")]
+    "step",
+    [
+        problem(409, "conflict"),
+        problem(400, "bad_request"),
+        problem(404, "not_found"),
+        problem(500, "internal"),
+    ],
 )
 def test_client_error_is_not_retried(step: httpx.Response) -> None:
     server = Server([step])
@@ -130,7 +160,9 @@ def test_update_is_retried_only_if_never_sent() -> None:
 
 
 def test_retry_after_is_honoured_up_to_the_bound() -> None:
-    server = Server([problem(429, "rate_limited", retry_after="7"), httpx.Response(200, json=KeyView.example)])
+    server = Server(
+        [problem(429, "rate_limited", retry_after="7"), httpx.Response(200, json=KeyView.example)]
+    )
     server.console().key("3fGh82kLmQ0a")
     assert server.waits == [7.0]
     hourly = Server([problem(429, "rate_limited", "wait an hour", retry_after="3600")])
@@ -155,7 +187,9 @@ def subclasses(kind: type[GatehouseError]) -> list[type[GatehouseError]]:
 
 @pytest.mark.requirement("TR-03")
 @pytest.mark.parametrize(
-    "kind", sorted(set(subclasses(GatehouseError)) - {errors.SettingsError}, key=str), ids=lambda item: item.code
+    "kind",
+    sorted(set(subclasses(GatehouseError)) - {errors.SettingsError}, key=str),
+    ids=lambda item: item.code,
 )
 def test_problem_document_raises_its_error(kind: type[GatehouseError]) -> None:
     server = Server([problem(kind.status, kind.code, "an explanation")])
@@ -169,16 +203,34 @@ def test_problem_document_raises_its_error(kind: type[GatehouseError]) -> None:
     ("reply", "kind", "text"),
     [
         (httpx.Response(200, text="<html>"), Unavailable, "returned an unexpected response"),
-        (httpx.Response(404, text="nginx"), errors.NotFound, "the console returned 404 without a problem document"),
-        (httpx.Response(302, headers={"location": "https://evil.test"}), Unavailable, "the console returned 302"),
-        (httpx.ConnectError("refused"), Unavailable, "cannot reach the console at https://console.test: refused"),
-        (httpx.ReadTimeout(""), Unavailable, "the console at https://console.test did not respond in time"),
+        (
+            httpx.Response(404, text="nginx"),
+            errors.NotFound,
+            "the console returned 404 without a problem document",
+        ),
+        (
+            httpx.Response(302, headers={"location": "https://evil.test"}),
+            Unavailable,
+            "the console returned 302",
+        ),
+        (
+            httpx.ConnectError("refused"),
+            Unavailable,
+            "cannot reach the console at https://console.test: refused",
+        ),
+        (
+            httpx.ReadTimeout(""),
+            Unavailable,
+            "the console at https://console.test did not respond in time",
+        ),
         (problem(418, "conflict"), Unavailable, "a detail"),
         (problem(409, "of_a_later_version"), Conflict, "a detail"),
         (problem(422, "idempotency_key_reused"), IdempotencyKeyReused, "a detail"),
     ],
 )
-def test_unexpected_response_is_explained(reply: Step, kind: type[GatehouseError], text: str) -> None:
+def test_unexpected_response_is_explained(
+    reply: Step, kind: type[GatehouseError], text: str
+) -> None:
     server = Server([reply])
     with pytest.raises(kind, match=text) as raised:
         server.console(ONCE).key("3fGh82kLmQ0a")
@@ -187,7 +239,14 @@ def test_unexpected_response_is_explained(reply: Step, kind: type[GatehouseError
 
 def test_all_pages_are_read() -> None:
     pages = [
-        httpx.Response(200, json={**CorePage.example, "cores": [{**CoreView.example, "name": name}], "next_cursor": cursor})
+        httpx.Response(
+            200,
+            json={
+                **CorePage.example,
+                "cores": [{**CoreView.example, "name": name}],
+                "next_cursor": cursor,
+            },
+        )
         for name, cursor in (("a", "c2"), ("b", None))
     ]
     server = Server([*pages])
@@ -198,7 +257,9 @@ def test_all_pages_are_read() -> None:
 def test_verification_is_not_retried() -> None:
     good = httpx.Response(200, json={**VerifyReply.example, "code": "NOT_FOUND"})
     lost = Server([httpx.ReadTimeout("x"), good])
-    with pytest.raises(Unavailable, match=r"the gateway at https://gateway\.test did not respond in time"):
+    with pytest.raises(
+        Unavailable, match=r"the gateway at https://gateway\.test did not respond in time"
+    ):
         lost.gateway().verify("a-token")
     read_only = Server([httpx.ReadTimeout("x"), good])
     assert read_only.gateway().verify("a-token", cost=0, scopes=["a"]).code == "NOT_FOUND"
@@ -210,7 +271,11 @@ def test_verification_is_not_retried() -> None:
 
 
 def test_all_lists_the_exported_names() -> None:
-    names = {name for name, value in vars(gatehouse.client).items() if name[0] != "_" and not isinstance(value, ModuleType)}
+    names = {
+        name
+        for name, value in vars(gatehouse.client).items()
+        if name[0] != "_" and not isinstance(value, ModuleType)
+    }
     assert names == set(gatehouse.client.__all__)
 
 
@@ -231,7 +296,9 @@ def test_malformed_retry_after_is_ignored(text: str) -> None:
 
 
 @given(st.integers(1, 10), st.floats(0, 1), st.none() | st.floats(0, 100))
-def test_wait_is_between_retry_after_and_the_bound(attempt: int, jitter: float, retry_after: float | None) -> None:
+def test_wait_is_between_retry_after_and_the_bound(
+    attempt: int, jitter: float, retry_after: float | None
+) -> None:
     retries = Retries(attempts=6, jitter=lambda: jitter)
     wait_s = retries.wait(attempt, retry_after)
     if attempt >= 6 or (retry_after or 0) > retries.wait_s_max:

@@ -40,14 +40,20 @@ def edited(row: AuditRow, **fields: Any) -> AuditRow:
 
 
 def test_encoding_is_stable_across_versions() -> None:
-    assert row_hash(GENESIS, 1, EVENT).hex() == "898b7de6c0e54c8d5bc7c15f4cb515e477d08be18e871c243baf8ad82318fa5d"
+    assert (
+        row_hash(GENESIS, 1, EVENT).hex()
+        == "898b7de6c0e54c8d5bc7c15f4cb515e477d08be18e871c243baf8ad82318fa5d"
+    )
 
 
 def test_intact_chain_has_no_break() -> None:
     assert first_break(chain(5)) is None
 
 
-@pytest.mark.parametrize("field", [name for name in AuditEvent.__struct_fields__ if name not in {"details", "occurred_at"}])
+@pytest.mark.parametrize(
+    "field",
+    [name for name in AuditEvent.__struct_fields__ if name not in {"details", "occurred_at"}],
+)
 def test_edited_field_breaks_the_chain(field: str) -> None:
     rows = chain(4)
     rows[1] = edited(rows[1], **{field: getattr(rows[1].event, field) + "x"})
@@ -55,7 +61,12 @@ def test_edited_field_breaks_the_chain(field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"details": {**EVENT.details, "name": "Prufung"}}, {"details": {}}, {"occurred_at": 1_800_000_000.500001}]
+    "change",
+    [
+        {"details": {**EVENT.details, "name": "Prufung"}},
+        {"details": {}},
+        {"occurred_at": 1_800_000_000.500001},
+    ],
 )
 def test_edited_details_or_time_breaks_the_chain(change: dict[str, Any]) -> None:
     rows = chain(4)
@@ -86,7 +97,10 @@ def test_swapped_rows_break_the_chain() -> None:
 
 def test_swapped_and_renumbered_rows_break_the_chain() -> None:
     rows = chain(4)
-    rows[1], rows[2] = msgspec.structs.replace(rows[2], seq=2), msgspec.structs.replace(rows[1], seq=3)
+    rows[1], rows[2] = (
+        msgspec.structs.replace(rows[2], seq=2),
+        msgspec.structs.replace(rows[1], seq=3),
+    )
     assert first_break(rows) == 2
 
 

@@ -14,7 +14,8 @@ def test_microsecond_survives_a_round_trip(microseconds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.0, "1970-01-01T00:00:00Z"), (1_924_992_000.123456, "2031-01-01T00:00:00.123456Z")]
+    ("seconds", "text"),
+    [(0.0, "1970-01-01T00:00:00Z"), (1_924_992_000.123456, "2031-01-01T00:00:00.123456Z")],
 )
 def test_rfc3339_omits_a_zero_fraction(seconds: float, text: str) -> None:
     assert rfc3339(seconds) == text
@@ -23,4 +24,6 @@ def test_rfc3339_omits_a_zero_fraction(seconds: float, text: str) -> None:
 @given(st.integers(0, 4_000_000_000_000_000))
 def test_timestamp_has_microseconds(microseconds: int) -> None:
     for nanosecond in (0, 999):
-        assert timestamp(microseconds * 1000 + nanosecond) == rfc3339(microseconds / 1_000_000, "microseconds")
+        assert timestamp(microseconds * 1000 + nanosecond) == rfc3339(
+            microseconds / 1_000_000, "microseconds"
+        )

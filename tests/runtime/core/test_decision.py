@@ -1,4 +1,6 @@
-"""Decision on a key and its explanation: one changed property per case, and the order of the checks."""
+"""Decision on a key and its explanation: one changed property per case, and the order of the
+checks.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,12 @@ import pytest
 from gatehouse.core.addresses import allows, network
 from gatehouse.core.decision import evaluate, evaluate_limits, for_public
 from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState, RateLimit
-from gatehouse.core.verification import Code, RateLimitState, VerificationRequest, VerificationResult
+from gatehouse.core.verification import (
+    Code,
+    RateLimitState,
+    VerificationRequest,
+    VerificationResult,
+)
 from gatehouse.features.verification.explanation import first_failure, key_checks
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,8 +48,12 @@ requests = st.builds(
 )
 
 
-def decision(request: Request = REQUEST, possession: bool = True, now: float = NOW, **changes: Any) -> Code:
-    record = msgspec.structs.replace(RECORD, scopes=("cores:read", "files:list"), cores=("docs", "wiki"), expires_at=NOW + 1)
+def decision(
+    request: Request = REQUEST, possession: bool = True, now: float = NOW, **changes: Any
+) -> Code:
+    record = msgspec.structs.replace(
+        RECORD, scopes=("cores:read", "files:list"), cores=("docs", "wiki"), expires_at=NOW + 1
+    )
     record = msgspec.structs.replace(record, **changes)
     return evaluate(record, request, possession=possession, environment=TEST, now=now)
 
@@ -60,7 +71,11 @@ def decision(request: Request = REQUEST, possession: bool = True, now: float = N
         ({}, Request(core="payroll"), Code.FORBIDDEN),
         ({"cores": ()}, Request(core="payroll"), Code.VALID),
         ({}, Request(scopes=("cores:read", "files:write")), Code.INSUFFICIENT_PERMISSIONS),
-        ({"scopes": ("files:*", "*")}, Request(scopes=("files:list",)), Code.INSUFFICIENT_PERMISSIONS),
+        (
+            {"scopes": ("files:*", "*")},
+            Request(scopes=("files:list",)),
+            Code.INSUFFICIENT_PERMISSIONS,
+        ),
         ({"addresses": ("192.0.2.0/24",)}, Request(address="198.51.100.1"), Code.FORBIDDEN),
         ({"addresses": ("192.0.2.0/24",)}, Request(address="192.0.2.1"), Code.VALID),
         ({"addresses": ("192.0.2.0/24",)}, Request(), Code.FORBIDDEN),
@@ -119,8 +134,12 @@ def test_one_exceeded_limit_denies() -> None:
 
 
 def test_revoked_key_is_not_found_in_public() -> None:
-    result = VerificationResult(code=Code.REVOKED, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4)
-    assert for_public(result) == VerificationResult(code=Code.NOT_FOUND, record=None, limits=(), decided_at=NOW, staleness_ms=4)
+    result = VerificationResult(
+        code=Code.REVOKED, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4
+    )
+    assert for_public(result) == VerificationResult(
+        code=Code.NOT_FOUND, record=None, limits=(), decided_at=NOW, staleness_ms=4
+    )
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.REVOKED])
@@ -132,7 +151,9 @@ def test_other_results_are_public_unchanged(code: Code) -> None:
 @given(records, requests)
 def test_explanation_agrees_with_decision(record: KeyRecord, request_: Request) -> None:
     checks = key_checks(record, request_, environment=TEST, now=NOW)
-    assert first_failure(checks) == evaluate(record, request_, possession=True, environment=TEST, now=NOW)
+    assert first_failure(checks) == evaluate(
+        record, request_, possession=True, environment=TEST, now=NOW
+    )
 
 
 @pytest.mark.requirement("TR-10")

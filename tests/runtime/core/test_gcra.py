@@ -34,7 +34,10 @@ class Model:
         ahead = [max(arrival - now, Fraction(0)) for arrival in self.arrivals]
         step = [Fraction(limit.window_s * 1_000_000, limit.quota) for limit in self.limits]
         needed = max(cost, 1)
-        fits = all(a + needed * s <= limit.burst * s for a, s, limit in zip(ahead, step, self.limits, strict=True))
+        fits = all(
+            a + needed * s <= limit.burst * s
+            for a, s, limit in zip(ahead, step, self.limits, strict=True)
+        )
         if fits:
             self.arrivals = [now + a + cost * s for a, s in zip(ahead, step, strict=True)]
         return ahead, fits
@@ -51,14 +54,18 @@ def test_limits_match_exact_model(several: list[RateLimit], times: list[tuple[in
         states = gcra.report(several, ahead, cost)
         assert any(state.exceeded for state in states) == (not fits)
         for state, limit, arrival in zip(states, several, model.arrivals, strict=True):
-            left = limit.burst - max(arrival - now, Fraction(0)) * limit.quota / (limit.window_s * 1_000_000)
+            left = limit.burst - max(arrival - now, Fraction(0)) * limit.quota / (
+                limit.window_s * 1_000_000
+            )
             assert abs(state.remaining - left) < 1
             assert 0 <= state.remaining <= limit.burst
             assert state.reset_s >= 0
 
 
 @given(limits, steps)
-def test_request_is_allowed_after_retry_after(limit: RateLimit, times: list[tuple[int, int]]) -> None:
+def test_request_is_allowed_after_retry_after(
+    limit: RateLimit, times: list[tuple[int, int]]
+) -> None:
     model, now = Model([limit]), 0
     for wait, cost in times:
         now += wait
@@ -75,7 +82,10 @@ def test_smallest_burst_is_allowed_at_one_instant(several: list[RateLimit], requ
     ahead, passed = [0.0] * len(several), 0
     for _ in range(min(requested, 60)):
         if gcra.allows(several, ahead, 1):
-            ahead = [number + gcra.interval_us(limit) for number, limit in zip(ahead, several, strict=True)]
+            ahead = [
+                number + gcra.interval_us(limit)
+                for number, limit in zip(ahead, several, strict=True)
+            ]
             passed += 1
     assert passed == min(min(limit.burst for limit in several), min(requested, 60))
 

@@ -52,13 +52,17 @@ def der(text: str) -> bytes:
 @pytest.mark.requirement("TR-10")
 def test_rfc_9421_b_2_5_hmac_sha256() -> None:
     """Uses the key in appendix B.1.5."""
-    secret = base64.b64decode("uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ==")
+    secret = base64.b64decode(
+        "uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ=="
+    )
     components = ("date", "@authority", "content-type")
     params = {"created": 1618884473, "keyid": "test-shared-secret"}
     base = signature.signature_base(RFC_REQUEST, components, params)
     assert base == (
-        b'"date": Tue, 20 Apr 2021 02:07:55 GMT\n"@authority": example.com\n"content-type": application/json\n'
-        b'"@signature-params": ("date" "@authority" "content-type");created=1618884473;keyid="test-shared-secret"'
+        b'"date": Tue, 20 Apr 2021 02:07:55 GMT\n"@authority": example.com\n"content-type": '
+        b"application/json\n"
+        b'"@signature-params": ("date" "@authority" '
+        b'"content-type");created=1618884473;keyid="test-shared-secret"'
     )
     value = signature.sign(base, HMAC, secret)
     assert base64.b64encode(value) == b"pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8="
@@ -71,9 +75,13 @@ def test_rfc_9421_b_2_6_ed25519() -> None:
     private = der("MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF")
     public = der("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
     components = ("date", "@method", "@path", "@authority", "content-type", "content-length")
-    base = signature.signature_base(RFC_REQUEST, components, {"created": 1618884473, "keyid": "test-key-ed25519"})
+    base = signature.signature_base(
+        RFC_REQUEST, components, {"created": 1618884473, "keyid": "test-key-ed25519"}
+    )
     assert base is not None
-    expected = base64.b64decode("wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw==")
+    expected = base64.b64decode(
+        "wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw=="
+    )
     assert signature.matches(base, expected, ED25519, public)
     assert signature.sign(base, ED25519, private) == expected
 
@@ -91,15 +99,21 @@ def test_rfc_9421_b_2_6_ed25519() -> None:
     ],
 )
 def test_rfc_9421_2_2_derived_components(name: str, value: str) -> None:
-    """The examples of sections 2.2.1 to 2.2.7; the default port and the case of the host are ignored (2.2.3)."""
+    """The examples of sections 2.2.1 to 2.2.7; the default port and the case of the host are
+    ignored (2.2.3).
+    """
     for authority in ("www.example.com", "WWW.Example.com:443"):
-        request = SignedRequest("POST", "https", authority, "/path", "param=value", (), has_body=False, digests=())
+        request = SignedRequest(
+            "POST", "https", authority, "/path", "param=value", (), has_body=False, digests=()
+        )
         base = signature.signature_base(request, (name,), {})
         assert base == f'"{name}": {value}\n"@signature-params": ("{name}")'.encode()
 
 
 def test_rfc_9421_2_2_7_an_absent_query_is_a_question_mark() -> None:
-    request = SignedRequest("GET", "https", "www.example.com", "/path", "", (), has_body=False, digests=())
+    request = SignedRequest(
+        "GET", "https", "www.example.com", "/path", "", (), has_body=False, digests=()
+    )
     assert (signature.signature_base(request, ("@query",), {}) or b"").startswith(b'"@query": ?\n')
 
 
@@ -111,8 +125,12 @@ def test_rfc_9421_2_1_fields_are_trimmed_and_joined() -> None:
         ("cache-control", "   must-revalidate"),
         ("x-empty-header", ""),
     )
-    request = SignedRequest("GET", "https", "www.example.com", "/", "", fields, has_body=False, digests=())
-    base = signature.signature_base(request, ("x-ows-header", "cache-control", "x-empty-header"), {})
+    request = SignedRequest(
+        "GET", "https", "www.example.com", "/", "", fields, has_body=False, digests=()
+    )
+    base = signature.signature_base(
+        request, ("x-ows-header", "cache-control", "x-empty-header"), {}
+    )
     assert (base or b"").splitlines()[:3] == [
         b'"x-ows-header": Leading and trailing whitespace.',
         b'"cache-control": max-age=60, must-revalidate',
@@ -125,7 +143,10 @@ def test_rfc_9421_2_1_fields_are_trimmed_and_joined() -> None:
     [
         (BODY, "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"),
         (BODY + b"\n", "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:"),
-        (BODY + b"\n", "sha-512=:YMAam51Jz/jOATT6/zvHrLVgOYTGFy1d6GJiOHTohq4yP+pgk4vf2aCsyRZOtw8MjkM7iw7yZ/WkppmM44T3qg==:"),
+        (
+            BODY + b"\n",
+            "sha-512=:YMAam51Jz/jOATT6/zvHrLVgOYTGFy1d6GJiOHTohq4yP+pgk4vf2aCsyRZOtw8MjkM7iw7yZ/WkppmM44T3qg==:",
+        ),
     ],
 )
 def test_rfc_9530_digests(body: bytes, field: str) -> None:
@@ -151,7 +172,10 @@ def test_content_digest_must_match_body(field: str, matches: bool) -> None:
 
 
 def signed(
-    covered: tuple[str, ...] = COVERED, secret: bytes = SECRET, request: SignedRequest | None = None, **params: Any
+    covered: tuple[str, ...] = COVERED,
+    secret: bytes = SECRET,
+    request: SignedRequest | None = None,
+    **params: Any,
 ) -> SignedRequest:
     """A correctly signed request with the given changes. Parameters that are None are omitted."""
     request = request or SignedRequest(
@@ -164,12 +188,22 @@ def signed(
         has_body=True,
         digests=signature.digests_of(BODY),
     )
-    parameters: dict[str, Any] = {"created": int(NOW), "keyid": KEY_ID, "nonce": "n" * 16, "tag": "gatehouse", **params}
+    parameters: dict[str, Any] = {
+        "created": int(NOW),
+        "keyid": KEY_ID,
+        "nonce": "n" * 16,
+        "tag": "gatehouse",
+        **params,
+    }
     present = {name: value for name, value in parameters.items() if value is not None}
     base = signature.signature_base(request, covered, present)
     value = signature.sign(base or b"", HMAC, secret)
     expected = f"sig1={signature.input_text(covered, present)}"
-    fields = (*request.fields, ("signature-input", expected), ("signature", http_sf.ser({"sig1": value})))
+    fields = (
+        *request.fields,
+        ("signature-input", expected),
+        ("signature", http_sf.ser({"sig1": value})),
+    )
     return msgspec.structs.replace(request, fields=fields)
 
 
@@ -178,7 +212,9 @@ def check(request: SignedRequest, now: float = NOW) -> VerifiedSignature | Signa
 
 
 def with_field(request: SignedRequest, name: str, value: str) -> SignedRequest:
-    return msgspec.structs.replace(request, fields=(*(field for field in request.fields if field[0] != name), (name, value)))
+    return msgspec.structs.replace(
+        request, fields=(*(field for field in request.fields if field[0] != name), (name, value))
+    )
 
 
 def test_nonce_is_kept_until_signature_expires() -> None:
@@ -186,14 +222,20 @@ def test_nonce_is_kept_until_signature_expires() -> None:
     assert check(signed(), now=NOW + 300) == VerifiedSignature("n" * 16, 1)
 
 
-@pytest.mark.parametrize("covered", [("@method", "@authority", "@path", "@query", "content-digest"), (*COVERED, "x-more")])
+@pytest.mark.parametrize(
+    "covered",
+    [("@method", "@authority", "@path", "@query", "content-digest"), (*COVERED, "x-more")],
+)
 def test_target_may_be_covered_in_parts(covered: tuple[str, ...]) -> None:
     assert isinstance(check(signed(covered)), VerifiedSignature)
 
 
 @pytest.mark.parametrize("component", [*COVERED])
 def test_uncovered_component_is_rejected(component: str) -> None:
-    assert check(signed(tuple(name for name in COVERED if name != component))) is SignatureError.UNCOVERED
+    assert (
+        check(signed(tuple(name for name in COVERED if name != component)))
+        is SignatureError.UNCOVERED
+    )
 
 
 def test_query_must_be_covered() -> None:
@@ -202,8 +244,19 @@ def test_query_must_be_covered() -> None:
 
 
 def test_absent_body_and_query_need_no_cover() -> None:
-    bare = SignedRequest("GET", "https", "gateway.example.com", "/a", "", (), has_body=False, digests=signature.digests_of(b""))
-    assert isinstance(check(signed(("@method", "@authority", "@path"), request=bare)), VerifiedSignature)
+    bare = SignedRequest(
+        "GET",
+        "https",
+        "gateway.example.com",
+        "/a",
+        "",
+        (),
+        has_body=False,
+        digests=signature.digests_of(b""),
+    )
+    assert isinstance(
+        check(signed(("@method", "@authority", "@path"), request=bare)), VerifiedSignature
+    )
 
 
 @pytest.mark.parametrize(
@@ -230,11 +283,15 @@ def test_invalid_parameter_has_its_reason(params: dict[str, Any], error: Signatu
 
 
 def test_algorithm_of_the_key_is_used() -> None:
-    """An HMAC with the public key is not accepted as an Ed25519 signature (RFC 9421, section 7.3.6)."""
+    """An HMAC with the public key is not accepted as an Ed25519 signature (RFC 9421, section
+    7.3.6).
+    """
     public = der("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
     for alg, error in (("hmac-sha256", SignatureError.ALGORITHM), (None, SignatureError.WRONG)):
         forged = signed(secret=public, alg=alg)
-        assert signature.check(forged, key_id=KEY_ID, algorithm=ED25519, key=public, now=NOW) is error
+        assert (
+            signature.check(forged, key_id=KEY_ID, algorithm=ED25519, key=public, now=NOW) is error
+        )
 
 
 @pytest.mark.parametrize(
@@ -267,14 +324,20 @@ def test_other_secret_is_rejected() -> None:
         ("signature", "a" * 5000, SignatureError.MALFORMED),
         ("signature-input", 'sig1=("@method";tag="gatehouse"', SignatureError.MALFORMED),
         ("signature-input", 'sig1="@method";tag="gatehouse"', SignatureError.MISSING),
-        ("signature-input", 'sig1=("@method");tag="gatehouse", sig2=("@method");tag="gatehouse"', SignatureError.AMBIGUOUS),
+        (
+            "signature-input",
+            'sig1=("@method");tag="gatehouse", sig2=("@method");tag="gatehouse"',
+            SignatureError.AMBIGUOUS,
+        ),
         ("signature-input", 'sig1=("@method" "@method");tag="gatehouse"', SignatureError.MALFORMED),
         ("signature-input", 'sig1=("@method";req);tag="gatehouse"', SignatureError.COMPONENT),
         ("signature-input", 'sig1=("Date");tag="gatehouse"', SignatureError.COMPONENT),
         ("signature-input", 'sig1=(5);tag="gatehouse"', SignatureError.COMPONENT),
     ],
 )
-def test_malformed_signature_field_is_rejected(name: str, value: str, error: SignatureError) -> None:
+def test_malformed_signature_field_is_rejected(
+    name: str, value: str, error: SignatureError
+) -> None:
     assert check(with_field(signed(), name, value)) is error
 
 
@@ -284,7 +347,9 @@ def test_missing_component_is_rejected(component: str) -> None:
 
 
 def test_request_without_signature_fields_is_unsigned() -> None:
-    bare = SignedRequest("GET", "https", "gateway.example.com", "/a", "", (), has_body=False, digests=())
+    bare = SignedRequest(
+        "GET", "https", "gateway.example.com", "/a", "", (), has_body=False, digests=()
+    )
     assert check(bare) is SignatureError.MISSING
 
 
@@ -303,13 +368,28 @@ def test_secret_text_round_trip() -> None:
 
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_any_signature_field_gets_a_reason(expected: str, created: str) -> None:
-    request = with_field(with_field(signed(), "signature-input", expected + ';tag="gatehouse"'), "signature", created)
+    request = with_field(
+        with_field(signed(), "signature-input", expected + ';tag="gatehouse"'), "signature", created
+    )
     assert isinstance(check(request), SignatureError)
 
 
-@given(st.binary(max_size=64), st.sampled_from(["path", "query", "authority"]), st.text(min_size=1, max_size=20))
+@given(
+    st.binary(max_size=64),
+    st.sampled_from(["path", "query", "authority"]),
+    st.text(min_size=1, max_size=20),
+)
 def test_signature_is_unique_to_its_request(body: bytes, member: str, text: str) -> None:
-    base = SignedRequest("POST", "https", "a.example", "/p", "q", (), has_body=False, digests=signature.digests_of(body))
+    base = SignedRequest(
+        "POST",
+        "https",
+        "a.example",
+        "/p",
+        "q",
+        (),
+        has_body=False,
+        digests=signature.digests_of(body),
+    )
     request = signed(("@method", "@authority", "@path", "@query"), request=base)
     other = msgspec.structs.replace(request, **{member: getattr(base, member) + text})
     same = member == "authority" and other.authority.lower().removesuffix(":443") == "a.example"

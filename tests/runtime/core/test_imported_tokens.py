@@ -28,7 +28,10 @@ TOKENS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8,
 def test_published_sha_vectors() -> None:
     # FIPS 180-4 examples: "abc" and the two-block message.
     two_blocks = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"
-    assert material("sha256", two_blocks) == "sha256:248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
+    assert (
+        material("sha256", two_blocks)
+        == "sha256:248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
+    )
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert material("sha256-secret", "anything.abc") == f"sha256-secret:{abc}"
     assert material_of_hash("sha256", bytes.fromhex(abc)) == f"sha256:{abc}"
@@ -57,8 +60,14 @@ def test_no_candidates_without_imported_keys(token: str) -> None:
     assert without_imports.candidates(token) == []
 
 
-@given(TOKENS, st.sets(st.sampled_from(SCHEMES), min_size=1), st.sets(st.sampled_from([1, 2, 3]), min_size=1))
-def test_one_candidate_per_scheme_and_generation(token: str, schemes: set[str], generations: set[int]) -> None:
+@given(
+    TOKENS,
+    st.sets(st.sampled_from(SCHEMES), min_size=1),
+    st.sets(st.sampled_from([1, 2, 3]), min_size=1),
+)
+def test_one_candidate_per_scheme_and_generation(
+    token: str, schemes: set[str], generations: set[int]
+) -> None:
     known = ImportedKeyIds(PEPPER)
     for scheme in schemes:
         for generation in generations:
@@ -67,11 +76,18 @@ def test_one_candidate_per_scheme_and_generation(token: str, schemes: set[str], 
     result = known.candidates(token)
     current = len(generations - {3})
     assert len(result) == current * sum(material(scheme, token) is not None for scheme in schemes)
-    assert all(is_marked(item.id, PEPPER) and token not in item.material and item.material.isascii() for item in result)
+    assert all(
+        is_marked(item.id, PEPPER) and token not in item.material and item.material.isascii()
+        for item in result
+    )
     assert len({item.id for item in result}) == len(result)
 
 
-@given(st.sampled_from(["sha256", "sha512"]), st.binary(max_size=40), st.sampled_from(["hex", "HEX", "base64", "url"]))
+@given(
+    st.sampled_from(["sha256", "sha512"]),
+    st.binary(max_size=40),
+    st.sampled_from(["hex", "HEX", "base64", "url"]),
+)
 def test_hash_is_read_in_every_encoding(algorithm: str, secret: bytes, spelling: str) -> None:
     digest = hashlib.new(algorithm, secret).digest()
     written = {
@@ -91,7 +107,9 @@ def test_malformed_hash_is_rejected_without_quoting_it(algorithm: str, text: str
 
 @given(st.text(max_size=600))
 def test_token_is_bounded_visible_ascii(text: str) -> None:
-    assert is_token(text) == (8 <= len(text) <= 512 and all("!" <= character <= "~" for character in text))
+    assert is_token(text) == (
+        8 <= len(text) <= 512 and all("!" <= character <= "~" for character in text)
+    )
 
 
 def test_ids_differ_by_scheme_generation_and_pepper() -> None:
@@ -99,4 +117,6 @@ def test_ids_differ_by_scheme_generation_and_pepper() -> None:
     ids = {imported_key_id(text, PEPPER, generation) for text in materials for generation in (1, 2)}
     assert len(ids) == 8
     assert imported_key_id(materials[0], PEPPER, 3) is None
-    assert imported_key_id(materials[0], Pepper({1: NEW}, 1), 1) == imported_key_id(materials[0], PEPPER, 2)
+    assert imported_key_id(materials[0], Pepper({1: NEW}, 1), 1) == imported_key_id(
+        materials[0], PEPPER, 2
+    )

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import pytest
 from gatehouse.core.keys import KeyState, granted
-from gatehouse.core.lifecycle import IDEMPOTENT, TRANSITIONS, Action, is_repeat, next_state, rejection
+from gatehouse.core.lifecycle import (
+    IDEMPOTENT,
+    TRANSITIONS,
+    Action,
+    is_repeat,
+    next_state,
+    rejection,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.docs.key_lifecycle import diagram
 
-action_lists = st.lists(st.sampled_from([action for action in Action if action is not Action.CREATE]), max_size=30)
+action_lists = st.lists(
+    st.sampled_from([action for action in Action if action is not Action.CREATE]), max_size=30
+)
 USABLE = {KeyState.ACTIVE}
 
 
@@ -75,13 +84,18 @@ def test_restore_of_a_usable_key_recommends_no_other_action(state: KeyState) -> 
 
 @pytest.mark.parametrize("action", sorted(IDEMPOTENT))
 def test_idempotent_action_is_a_repeat_in_its_target(action: Action) -> None:
-    targets = {target for (_, item), result in TRANSITIONS.items() if item is action for target in result}
+    targets = {
+        target for (_, item), result in TRANSITIONS.items() if item is action for target in result
+    }
     assert all(is_repeat(target, action) for target in targets)
 
 
 def test_diagram_shows_every_transition_once() -> None:
     lines = diagram().splitlines()
-    drawn = {(line.split()[0], line.split()[2].rstrip(":")): line.partition(": ")[2].split(", ") for line in lines[2:-1]}
+    drawn = {
+        (line.split()[0], line.split()[2].rstrip(":")): line.partition(": ")[2].split(", ")
+        for line in lines[2:-1]
+    }
     expected: dict[tuple[str, str], list[str]] = {}
     for (state, action), targets in TRANSITIONS.items():
         for target in targets:

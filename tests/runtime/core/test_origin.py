@@ -56,7 +56,10 @@ def test_name_without_address_is_rejected() -> None:
 
 def test_only_configured_private_networks_are_allowed() -> None:
     networks = (ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("127.0.0.0/8"))
-    assert rejection([ipaddress.ip_address("10.1.2.3"), ipaddress.ip_address("127.0.0.1")], networks) == ""
+    assert (
+        rejection([ipaddress.ip_address("10.1.2.3"), ipaddress.ip_address("127.0.0.1")], networks)
+        == ""
+    )
     assert rejection([ipaddress.ip_address("10.2.0.1")], networks) != ""
 
 

@@ -1,4 +1,6 @@
-"""Sealed values: opened only with the purpose, context and pepper generation under which they were sealed."""
+"""Sealed values: opened only with the purpose, context and pepper generation under which they were
+sealed.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,8 @@ from hypothesis import strategies as st
 PEPPER = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
 SECRET = bytes(range(32))
 
-SIGNING_HEX = (
-    "6e6e6e6e6e6e6e6e6e6e6e6e3d845a4b5ae79bcf0ab62f93af04b52c955aa347c2edf5d150a622ccb573949423e114cfde66a05feefb4f5ea43ff9b1"
-)
-EXPORT_HEX = (
-    "6e6e6e6e6e6e6e6e6e6e6e6e971b31516f556dceb3d604ee0ac542658fe953cb5b070b7bb81442752c4cb05f7ed3cbb31d00c50a40cedb6ffb88f186"
-)
+SIGNING_HEX = "6e6e6e6e6e6e6e6e6e6e6e6e3d845a4b5ae79bcf0ab62f93af04b52c955aa347c2edf5d150a622ccb573949423e114cfde66a05feefb4f5ea43ff9b1"  # noqa: E501
+EXPORT_HEX = "6e6e6e6e6e6e6e6e6e6e6e6e971b31516f556dceb3d604ee0ac542658fe953cb5b070b7bb81442752c4cb05f7ed3cbb31d00c50a40cedb6ffb88f186"  # noqa: E501
 
 
 def nonce(size: int) -> bytes:
@@ -45,7 +43,9 @@ def test_sealed_value_is_opened_by_its_generation() -> None:
         (b"", SIGNING_SECRET, "family", 1),
     ],
 )
-def test_altered_or_misplaced_value_is_not_opened(sealed: bytes, purpose: str, context: str | None, generation: int) -> None:
+def test_altered_or_misplaced_value_is_not_opened(
+    sealed: bytes, purpose: str, context: str | None, generation: int
+) -> None:
     assert unseal(sealed, purpose, PEPPER, generation, context=context) is None
 
 
@@ -67,7 +67,9 @@ def test_stored_formats_stay_readable() -> None:
 
 
 @given(st.binary(max_size=200), st.sampled_from(["a", "b"]), st.integers(0, 300))
-def test_sealed_value_is_bound_to_purpose_and_pepper(plain: bytes, purpose: str, flipped: int) -> None:
+def test_sealed_value_is_bound_to_purpose_and_pepper(
+    plain: bytes, purpose: str, flipped: int
+) -> None:
     pepper, others = Pepper({1: b"p" * 32}, 1), Pepper({1: b"q" * 32}, 1)
     sealed = seal(plain, purpose, pepper, 1, lambda size: b"n" * size)
     assert sealed is not None
@@ -76,4 +78,6 @@ def test_sealed_value_is_bound_to_purpose_and_pepper(plain: bytes, purpose: str,
     assert unseal(sealed, purpose, others, 1) is None
     assert unseal(sealed, purpose, pepper, 2) is None
     at = flipped % len(sealed)
-    assert unseal(sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :], purpose, pepper, 1) is None
+    assert (
+        unseal(sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :], purpose, pepper, 1) is None
+    )

@@ -26,7 +26,9 @@ def test_checksum_of_published_values(text: str, expected: str) -> None:
     assert checksum(text) == expected
 
 
-@pytest.mark.parametrize("secret", [bytes(range(40)), b"k" * 131], ids=["short", "longer than a block"])
+@pytest.mark.parametrize(
+    "secret", [bytes(range(40)), b"k" * 131], ids=["short", "longer than a block"]
+)
 def test_digest_is_hmac_sha256(secret: bytes) -> None:
     assert Pepper({3: secret}, 3).digest(TOKEN, 3) == hmac.digest(secret, TOKEN.encode(), "sha256")
 
@@ -47,8 +49,14 @@ def test_pepper_repr_hides_secrets() -> None:
     assert "kkk" not in repr(Pepper({1: b"k" * 32}, 1))
 
 
-@given(st.binary(min_size=9, max_size=16), st.binary(min_size=32, max_size=32), st.sampled_from(KeyEnvironment))
-def test_built_token_is_parsed_back(id_bytes: bytes, secret: bytes, environment: KeyEnvironment) -> None:
+@given(
+    st.binary(min_size=9, max_size=16),
+    st.binary(min_size=32, max_size=32),
+    st.sampled_from(KeyEnvironment),
+)
+def test_built_token_is_parsed_back(
+    id_bytes: bytes, secret: bytes, environment: KeyEnvironment
+) -> None:
     built = build("acme_sk", environment, id_bytes, secret)
     parsed = parse(built.text, "acme_sk")
     assert parsed == built
@@ -78,4 +86,7 @@ def test_parsed_token_repr_hides_secret() -> None:
 @given(st.integers(0, 62**12))
 def test_base62_preserves_order(number: int) -> None:
     digits = base62(number, 13)
-    assert sum(ALPHABET.index(digit) * 62**power for power, digit in enumerate(reversed(digits))) == number
+    assert (
+        sum(ALPHABET.index(digit) * 62**power for power, digit in enumerate(reversed(digits)))
+        == number
+    )

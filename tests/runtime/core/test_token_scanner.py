@@ -15,7 +15,9 @@ from tests.runtime.canaries import TOKENS
 
 
 def token(prefix: str = "gtk", environment: str = "test") -> str:
-    return build(prefix, KeyEnvironment(environment), secrets.token_bytes(12), secrets.token_bytes(32)).text
+    return build(
+        prefix, KeyEnvironment(environment), secrets.token_bytes(12), secrets.token_bytes(32)
+    ).text
 
 
 @pytest.mark.requirement("CG-14")
@@ -25,7 +27,11 @@ def test_keys_are_reported_with_line_and_without_secret() -> None:
     result = list(find(text))
     assert [(item.line, item.text) for item in result] == [(2, first), (4, second), (4, first)]
     assert result[1].redacted == f"acme_sk_live_{result[1].key_id}..."
-    assert [text[item.position : item.position + len(item.text)].decode() for item in result] == [first, second, first]
+    assert [text[item.position : item.position + len(item.text)].decode() for item in result] == [
+        first,
+        second,
+        first,
+    ]
 
 
 def test_changed_character_is_not_a_key() -> None:
@@ -35,7 +41,9 @@ def test_changed_character_is_not_a_key() -> None:
         assert list(find(changed.encode())) == []
 
 
-@pytest.mark.parametrize("before", ["", "KEY=", "x_", "my_key_", "Bearer ", "https://a/", "0" * 40, "_", "ü"])
+@pytest.mark.parametrize(
+    "before", ["", "KEY=", "x_", "my_key_", "Bearer ", "https://a/", "0" * 40, "_", "ü"]
+)
 @pytest.mark.parametrize("after", ["", '"', "\r\n", "/x", "ABC", "_test_"])
 def test_adjacent_text_does_not_hide_a_key(before: str, after: str) -> None:
     item = token()
@@ -56,7 +64,11 @@ def test_keys_in_text_are_redacted() -> None:
     assert clean == f"https://ü.example/{item[:21]}...?again={item[:21]}...#end"
 
 
-@given(st.lists(st.one_of(st.sampled_from([text for _, text, _ in TOKENS]), st.text(max_size=8)), max_size=4))
+@given(
+    st.lists(
+        st.one_of(st.sampled_from([text for _, text, _ in TOKENS]), st.text(max_size=8)), max_size=4
+    )
+)
 def test_redacted_text_contains_no_secret(parts: list[str]) -> None:
     text = "".join(parts)
     clean = redacted(text)

@@ -1,4 +1,6 @@
-"""Loads a Lambda function from runtime/functions as Lambda does: by its file, outside of any package."""
+"""Loads a Lambda function from runtime/functions as Lambda does: by its file, outside of any
+package.
+"""
 
 from __future__ import annotations
 

@@ -55,7 +55,11 @@ def service() -> Iterator[str]:
 
 @pytest.fixture
 def cloudwatch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name, value in (("DEFAULT_REGION", "eu-west-1"), ("ACCESS_KEY_ID", "testing"), ("SECRET_ACCESS_KEY", "testing")):
+    for name, value in (
+        ("DEFAULT_REGION", "eu-west-1"),
+        ("ACCESS_KEY_ID", "testing"),
+        ("SECRET_ACCESS_KEY", "testing"),
+    ):
         monkeypatch.setenv(f"AWS_{name}", value)
     with mock_aws():
         yield boto3.client("cloudwatch")
@@ -92,30 +96,47 @@ def test_probe_publishes_metrics_per_service(cloudwatch: Any, service: str) -> N
         "sharing": False,
     }
     assert [minimum(cloudwatch, name) for name in services] == [[1.0], [0.0], [0.0]]
-    assert all(0 <= value < probe.TIMEOUT_S for name in services for value in minimum(cloudwatch, name, "ResponseSeconds"))
+    assert all(
+        0 <= value < probe.TIMEOUT_S
+        for name in services
+        for value in minimum(cloudwatch, name, "ResponseSeconds")
+    )
 
 
 def test_redirect_is_not_followed_and_counts_as_down(cloudwatch: Any, service: str) -> None:
-    assert probe.handler({"namespace": NAMESPACE, "services": {"gateway": f"{service}/302"}}, None) == {"gateway": False}
+    assert probe.handler(
+        {"namespace": NAMESPACE, "services": {"gateway": f"{service}/302"}}, None
+    ) == {"gateway": False}
     assert [path for path, _ in StatusHandler.requests] == ["/302"]
 
 
 def test_probe_sends_no_credentials(cloudwatch: Any, service: str) -> None:
     probe.handler({"namespace": NAMESPACE, "services": {"gateway": f"{service}/200"}}, None)
     ((_, headers),) = StatusHandler.requests
-    assert {name.lower() for name in headers} <= {"host", "accept-encoding", "user-agent", "connection"}
+    assert {name.lower() for name in headers} <= {
+        "host",
+        "accept-encoding",
+        "user-agent",
+        "connection",
+    }
 
 
 @pytest.mark.requirement("ECS-10")
-def test_probe_continues_the_trace_of_the_invocation(cloudwatch: Any, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe_continues_the_trace_of_the_invocation(
+    cloudwatch: Any, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", TRACE)
     probe.handler({"namespace": NAMESPACE, "services": {"gateway": f"{service}/200"}}, None)
     ((_, headers),) = StatusHandler.requests
     parent = context.parent_of([], [headers["X-Amzn-Trace-Id"]])
-    assert parent == context.TraceParent("5759e988bd862e3fe1be46a994272793", "53995c3f42cd8ad8", True)
+    assert parent == context.TraceParent(
+        "5759e988bd862e3fe1be46a994272793", "53995c3f42cd8ad8", True
+    )
 
 
-def test_log_contains_error_class_of_failed_connection(cloudwatch: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_contains_error_class_of_failed_connection(
+    cloudwatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     probe.handler({"namespace": NAMESPACE, "services": {"gateway": unused_url()}}, None)
     (line,) = [record.getMessage() for record in caplog.records if record.name == "gatehouse.probe"]
@@ -123,9 +144,15 @@ def test_log_contains_error_class_of_failed_connection(cloudwatch: Any, caplog: 
     assert '"error": "ConnectionRefusedError"' in line
 
 
-@pytest.mark.parametrize("event", [{}, {"namespace": NAMESPACE, "services": {}}, {"services": {"gateway": "http://127.0.0.1/"}}])
+@pytest.mark.parametrize(
+    "event",
+    [{}, {"namespace": NAMESPACE, "services": {}}, {"services": {"gateway": "http://127.0.0.1/"}}],
+)
 def test_event_without_services_is_rejected(event: dict[str, Any]) -> None:
-    with pytest.raises(probe.InvalidEvent, match=r'the event must be \{"namespace": string, "services": \{name: URL\}\}'):
+    with pytest.raises(
+        probe.InvalidEvent,
+        match=r'the event must be \{"namespace": string, "services": \{name: URL\}\}',
+    ):
         probe.handler(event, None)
 
 

@@ -17,7 +17,10 @@ ROTATED = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 BEFORE, AFTER = ROTATED - timedelta(seconds=1), ROTATED + timedelta(seconds=1)
 EVENT = {
     "cluster": "main",
-    "services": [{"service": "console", "secrets": ["pepper", "session-key"]}, {"service": "gateway", "secrets": ["pepper"]}],
+    "services": [
+        {"service": "console", "secrets": ["pepper", "session-key"]},
+        {"service": "gateway", "secrets": ["pepper"]},
+    ],
 }
 
 
@@ -25,7 +28,10 @@ EVENT = {
 def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Stubber]]:
     """Stubbed clients, which reject other calls and other parameters."""
     created = sessions.session("x", "x", region="eu-west-1")
-    real: dict[str, Any] = {"ecs": created.client("ecs"), "secretsmanager": created.client("secretsmanager")}
+    real: dict[str, Any] = {
+        "ecs": created.client("ecs"),
+        "secretsmanager": created.client("secretsmanager"),
+    }
     monkeypatch.setattr(restart.boto3, "client", real.__getitem__)
     stubs = {name: Stubber(client) for name, client in real.items()}
     for stub in stubs.values():
@@ -36,13 +42,22 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Stubber]]:
 
 
 def describe(stub: Stubber, **deployments: list[dict[str, Any]]) -> None:
-    services = [{"serviceName": name, "status": "ACTIVE", "deployments": rows} for name, rows in deployments.items()]
-    missing = [{"arn": name, "reason": "MISSING"} for name in ("console", "gateway") if name not in deployments]
+    services = [
+        {"serviceName": name, "status": "ACTIVE", "deployments": rows}
+        for name, rows in deployments.items()
+    ]
+    missing = [
+        {"arn": name, "reason": "MISSING"}
+        for name in ("console", "gateway")
+        if name not in deployments
+    ]
     parameters = {"cluster": "main", "services": ["console", "gateway"]}
     stub.add_response("describe_services", {"services": services, "failures": missing}, parameters)
 
 
-def deployment(started: datetime, state: str = "COMPLETED", status: str = "PRIMARY") -> dict[str, Any]:
+def deployment(
+    started: datetime, state: str = "COMPLETED", status: str = "PRIMARY"
+) -> dict[str, Any]:
     return {"status": status, "createdAt": started, "rolloutState": state}
 
 
@@ -55,7 +70,9 @@ def rotated(stub: Stubber, **secrets: datetime | None) -> None:
 def test_console_is_restarted_before_the_gateway(clients: dict[str, Stubber]) -> None:
     describe(clients["ecs"], console=[deployment(BEFORE)], gateway=[deployment(BEFORE)])
     rotated(clients["secretsmanager"], pepper=ROTATED, session_key=None)
-    clients["ecs"].add_response("update_service", {}, {"cluster": "main", "service": "console", "forceNewDeployment": True})
+    clients["ecs"].add_response(
+        "update_service", {}, {"cluster": "main", "service": "console", "forceNewDeployment": True}
+    )
     assert restart.handler(EVENT, None) == {"restarted": "console"}
 
 
@@ -63,7 +80,9 @@ def test_gateway_is_restarted_after_the_console(clients: dict[str, Stubber]) -> 
     describe(clients["ecs"], console=[deployment(AFTER)], gateway=[deployment(BEFORE)])
     rotated(clients["secretsmanager"], pepper=ROTATED, session_key=BEFORE)
     rotated(clients["secretsmanager"], pepper=ROTATED)
-    clients["ecs"].add_response("update_service", {}, {"cluster": "main", "service": "gateway", "forceNewDeployment": True})
+    clients["ecs"].add_response(
+        "update_service", {}, {"cluster": "main", "service": "gateway", "forceNewDeployment": True}
+    )
     assert restart.handler(EVENT, None) == {"restarted": "gateway"}
 
 
@@ -74,7 +93,9 @@ def test_gateway_is_restarted_after_the_console(clients: dict[str, Stubber]) -> 
         [deployment(AFTER, "IN_PROGRESS"), deployment(BEFORE, "COMPLETED", "ACTIVE")],
     ],
 )
-def test_nothing_is_restarted_during_a_deployment(clients: dict[str, Stubber], console: list[dict[str, Any]]) -> None:
+def test_nothing_is_restarted_during_a_deployment(
+    clients: dict[str, Stubber], console: list[dict[str, Any]]
+) -> None:
     describe(clients["ecs"], console=console, gateway=[deployment(BEFORE)])
     assert restart.handler(EVENT, None) == {"reason": "a deployment is in progress"}
 
@@ -93,7 +114,10 @@ def test_rotation_before_the_services_exist_is_ignored(clients: dict[str, Stubbe
     assert restart.handler(EVENT, None) == {"reason": "all services use the current secrets"}
 
 
-@pytest.mark.parametrize("event", [{}, {"cluster": "main"}, {"cluster": "main", "services": []}, {"services": EVENT["services"]}])
+@pytest.mark.parametrize(
+    "event",
+    [{}, {"cluster": "main"}, {"cluster": "main", "services": []}, {"services": EVENT["services"]}],
+)
 def test_invalid_event_is_rejected(clients: dict[str, Stubber], event: dict[str, Any]) -> None:
     with pytest.raises(restart.InvalidEvent):
         restart.handler(event, None)

@@ -47,7 +47,9 @@ def run(secret: str, *steps: str, token: str = "") -> str:
 def start_rotation(manager: Any, secret: str) -> str:
     """Create a pending version with a placeholder value and return its ID."""
     token = str(uuid.uuid4())
-    manager.put_secret_value(SecretId=secret, ClientRequestToken=token, SecretString="{}", VersionStages=["AWSPENDING"])
+    manager.put_secret_value(
+        SecretId=secret, ClientRequestToken=token, SecretString="{}", VersionStages=["AWSPENDING"]
+    )
     return token
 
 
@@ -90,7 +92,11 @@ def test_pepper_preserves_100_generations() -> None:
     for _ in range(99):
         text = rotate._next_generation(text, rotate.GENERATIONS_MAX["pepper"])
     document = json.loads(text)
-    assert (document["current"], document["generations"]["1"], len(document["generations"])) == (100, first, 100)
+    assert (document["current"], document["generations"]["1"], len(document["generations"])) == (
+        100,
+        first,
+        100,
+    )
     assert len(text) < 65_536 / 8  # Secrets Manager quota: 65,536 bytes
 
 
@@ -110,7 +116,12 @@ def test_finish_moves_current_and_preserves_previous_value(manager: Any) -> None
     before = value(manager, secret)
     token = str(uuid.uuid4())
     pending = rotate.KINDS["pepper"](before)
-    manager.put_secret_value(SecretId=secret, ClientRequestToken=token, SecretString=pending, VersionStages=["AWSPENDING"])
+    manager.put_secret_value(
+        SecretId=secret,
+        ClientRequestToken=token,
+        SecretString=pending,
+        VersionStages=["AWSPENDING"],
+    )
     run(secret, token=token)
     assert value(manager, secret) == pending
     assert value(manager, secret, "AWSPREVIOUS") == before
@@ -121,7 +132,16 @@ def test_repeated_steps_do_not_change_the_value(manager: Any, kind: str) -> None
     secret = create_secret(manager, kind)
     token = run(secret, "createSecret")
     first = value(manager, secret, "AWSPENDING")
-    run(secret, "createSecret", "createSecret", "setSecret", "setSecret", "testSecret", "testSecret", token=token)
+    run(
+        secret,
+        "createSecret",
+        "createSecret",
+        "setSecret",
+        "setSecret",
+        "testSecret",
+        "testSecret",
+        token=token,
+    )
     run(secret, "finishSecret", "finishSecret", "createSecret", token=token)
     assert value(manager, secret) == first
 
@@ -142,7 +162,9 @@ def test_rotation_replaces_bootstrap_token(manager: Any) -> None:
 def test_unknown_version_is_rejected(manager: Any) -> None:
     secret = create_secret(manager, "pepper")
     run(secret)
-    with pytest.raises(rotate.RotationError, match=r"has no version .*: start the rotation with RotateSecret"):
+    with pytest.raises(
+        rotate.RotationError, match=r"has no version .*: start the rotation with RotateSecret"
+    ):
         run(secret, "createSecret", token=str(uuid.uuid4()))
 
 
@@ -150,31 +172,42 @@ def test_version_that_is_not_pending_is_rejected(manager: Any) -> None:
     secret = create_secret(manager, "pepper")
     run(secret)
     token = str(uuid.uuid4())
-    manager.put_secret_value(SecretId=secret, ClientRequestToken=token, SecretString="{}", VersionStages=["other"])
+    manager.put_secret_value(
+        SecretId=secret, ClientRequestToken=token, SecretString="{}", VersionStages=["other"]
+    )
     with pytest.raises(rotate.RotationError, match="is not AWSPENDING"):
         run(secret, "createSecret", token=token)
 
 
 def test_unknown_step_is_rejected(manager: Any) -> None:
-    with pytest.raises(rotate.RotationError, match="dropSecret is not a rotation step; allowed: createSecret, setSecret"):
+    with pytest.raises(
+        rotate.RotationError,
+        match="dropSecret is not a rotation step; allowed: createSecret, setSecret",
+    ):
         run(create_secret(manager, "pepper"), "dropSecret")
 
 
 def test_secret_of_other_kind_is_rejected(manager: Any) -> None:
     secret = create_secret(manager, "database-owner")
-    with pytest.raises(rotate.RotationError, match="the name must end in pepper, session-key, bootstrap-token"):
+    with pytest.raises(
+        rotate.RotationError, match="the name must end in pepper, session-key, bootstrap-token"
+    ):
         run(secret)
     assert manager.describe_secret(SecretId=secret).get("VersionIdsToStages") is None
 
 
-@pytest.mark.parametrize("event", [{}, {"Step": "createSecret"}, {"Step": 1, "SecretId": "a", "ClientRequestToken": "b"}])
+@pytest.mark.parametrize(
+    "event", [{}, {"Step": "createSecret"}, {"Step": 1, "SecretId": "a", "ClientRequestToken": "b"}]
+)
 def test_event_of_other_source_is_rejected(event: dict[str, Any]) -> None:
     with pytest.raises(rotate.RotationError, match="the event has no"):
         rotate.handler(event, None)
 
 
 def test_malformed_pepper_is_not_replaced() -> None:
-    with pytest.raises(rotate.RotationError, match="the current value is not a list of generations"):
+    with pytest.raises(
+        rotate.RotationError, match="the current value is not a list of generations"
+    ):
         rotate.KINDS["pepper"]('{"current": 1, "generations": {}}')
 
 
@@ -187,9 +220,13 @@ def test_malformed_pending_value_does_not_become_current(manager: Any) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "GTK", "a b"])
-def test_bootstrap_token_requires_valid_key_prefix(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+def test_bootstrap_token_requires_valid_key_prefix(
+    monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
     monkeypatch.setenv("GATEHOUSE_KEY_PREFIX", prefix)
-    with pytest.raises(rotate.RotationError, match="GATEHOUSE_KEY_PREFIX must be the prefix of API keys"):
+    with pytest.raises(
+        rotate.RotationError, match="GATEHOUSE_KEY_PREFIX must be the prefix of API keys"
+    ):
         rotate.KINDS["bootstrap-token"](None)
 
 
@@ -215,7 +252,9 @@ def test_token_format_matches_the_runtime() -> None:
 
 
 @pytest.mark.requirement("ECS-06", "ECS-13")
-def test_first_pepper_of_a_restored_stack_is_the_replica(manager: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_pepper_of_a_restored_stack_is_the_replica(
+    manager: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     generations = rotate.KINDS["pepper"](rotate.KINDS["pepper"](None))
     manager.create_secret(Name="gatehouse/prod/pepper", SecretString=generations)
     monkeypatch.setenv("RESTORED_PEPPER", "gatehouse/prod/pepper")

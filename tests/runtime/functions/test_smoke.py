@@ -23,7 +23,9 @@ pytestmark = pytest.mark.requirement("SS-08")
 
 
 class StatusHandler(BaseHTTPRequestHandler):
-    """Returns the status in the path, such as /503, or 404 to requests without the header of the test traffic."""
+    """Returns the status in the path, such as /503, or 404 to requests without the header of the
+    test traffic.
+    """
 
     hosts: list[str] = []  # noqa: RUF012  the fixture clears the list
     traces: list[str | None] = []  # noqa: RUF012  a test reads the last item
@@ -31,7 +33,9 @@ class StatusHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.hosts.append(self.headers["Host"])
         self.traces.append(self.headers["X-Amzn-Trace-Id"])
-        self.send_response(int(self.path.strip("/")) if self.headers["X-Gatehouse-Test-Traffic"] == "1" else 404)
+        self.send_response(
+            int(self.path.strip("/")) if self.headers["X-Gatehouse-Test-Traffic"] == "1" else 404
+        )
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -52,28 +56,45 @@ def port() -> Iterator[int]:
 
 
 def event(*checks: dict[str, Any], **details: Any) -> dict[str, Any]:
-    """The payload of ECS. Source: ECS Developer Guide, "Lambda hooks for Amazon ECS service deployments"."""
-    service = "arn:aws:ecs:us-west-2:123456789012:service/gatehouse-prod-main/gatehouse-prod-gateway"
+    """The payload of ECS. Source: ECS Developer Guide, "Lambda hooks for Amazon ECS service
+    deployments".
+    """
+    service = (
+        "arn:aws:ecs:us-west-2:123456789012:service/gatehouse-prod-main/gatehouse-prod-gateway"
+    )
     return {
         "executionId": "3a0345ba-b029-404b-890d-7da2a4b266aa",
         "lifecycleStage": "POST_TEST_TRAFFIC_SHIFT",
-        "resourceArn": service.replace(":service/", ":service-deployment/") + "/EZe5RNVLH6PPzHXINuP28",
-        "executionDetails": {"serviceArn": service, "testTrafficWeights": {}, "productionTrafficWeights": {}},
+        "resourceArn": service.replace(":service/", ":service-deployment/")
+        + "/EZe5RNVLH6PPzHXINuP28",
+        "executionDetails": {
+            "serviceArn": service,
+            "testTrafficWeights": {},
+            "productionTrafficWeights": {},
+        },
         "hookDetails": {"header": HEADER, "checks": list(checks), **details},
     }
 
 
 def check(port: int, status: int, expected: int, scheme: str = "http") -> dict[str, Any]:
-    return {"address": "127.0.0.1", "url": f"{scheme}://gateway.example.com:{port}/{status}", "status": expected}
+    return {
+        "address": "127.0.0.1",
+        "url": f"{scheme}://gateway.example.com:{port}/{status}",
+        "status": expected,
+    }
 
 
 def test_expected_responses_continue_the_deployment(port: int) -> None:
-    assert smoke.handler(event(check(port, 200, 200), check(port, 401, 401)), None) == {"hookStatus": "SUCCEEDED"}
+    assert smoke.handler(event(check(port, 200, 200), check(port, 401, 401)), None) == {
+        "hookStatus": "SUCCEEDED"
+    }
     assert set(StatusHandler.hosts) == {f"gateway.example.com:{port}"}
 
 
 @pytest.mark.requirement("ECS-10")
-def test_request_continues_the_trace_of_the_invocation(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_continues_the_trace_of_the_invocation(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
     monkeypatch.setenv("_X_AMZN_TRACE_ID", trace)
     smoke.handler(event(check(port, 200, 200)), None)
@@ -81,7 +102,9 @@ def test_request_continues_the_trace_of_the_invocation(port: int, monkeypatch: p
 
 
 @pytest.mark.parametrize("status", [200, 302, 503])
-def test_other_responses_are_retried_and_then_fail(port: int, status: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_responses_are_retried_and_then_fail(
+    port: int, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     current, delays = event(check(port, 401, 401), check(port, status, 401)), []
     while (result := smoke.handler(current, None))["hookStatus"] == "IN_PROGRESS":
@@ -89,34 +112,47 @@ def test_other_responses_are_retried_and_then_fail(port: int, status: int, caplo
         current = {**current, "hookDetails": json.loads(json.dumps(result["hookDetails"]))}
     assert result == {"hookStatus": "FAILED"}
     assert delays == [smoke.RETRY_DELAY_S] * (smoke.ATTEMPTS - 1)
-    failed = [json.loads(record.message) for record in caplog.records if record.levelno == logging.WARNING]
-    assert [(line["status"], line["expected"], line["attempt"]) for line in failed] == [(status, 401, n) for n in (1, 2, 3, 4)]
+    failed = [
+        json.loads(record.message) for record in caplog.records if record.levelno == logging.WARNING
+    ]
+    assert [(line["status"], line["expected"], line["attempt"]) for line in failed] == [
+        (status, 401, n) for n in (1, 2, 3, 4)
+    ]
 
 
 def test_service_that_recovers_continues_the_deployment(port: int) -> None:
     first = smoke.handler(event(check(port, 503, 200)), None)
     assert first["hookStatus"] == "IN_PROGRESS"
-    recovered = {**event(), "hookDetails": {**first["hookDetails"], "checks": [check(port, 200, 200)]}}
+    recovered = {
+        **event(),
+        "hookDetails": {**first["hookDetails"], "checks": [check(port, 200, 200)]},
+    }
     assert smoke.handler(recovered, None) == {"hookStatus": "SUCCEEDED"}
 
 
 def test_unreachable_address_fails() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        result = smoke.handler(event(check(closed.getsockname()[1], 200, 200), attempt=smoke.ATTEMPTS - 1), None)
+        result = smoke.handler(
+            event(check(closed.getsockname()[1], 200, 200), attempt=smoke.ATTEMPTS - 1), None
+        )
     assert result == {"hookStatus": "FAILED"}
 
 
 def test_certificate_is_verified_for_the_host_name() -> None:
     names: list[str | None] = []
 
-    def on_name(tls: ssl.SSLObject | ssl.SSLSocket, name: str | None, context: ssl.SSLContext) -> None:
+    def on_name(
+        tls: ssl.SSLObject | ssl.SSLSocket, name: str | None, context: ssl.SSLContext
+    ) -> None:
         names.append(name)
 
     context = self_signed_context()
     context.sni_callback = on_name
     server = ThreadingHTTPServer(("127.0.0.1", 0), StatusHandler)
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=True)
+    server.socket = context.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=True
+    )
     server.handle_error = lambda request, address: None  # type: ignore[method-assign, assignment]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

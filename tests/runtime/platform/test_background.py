@@ -31,4 +31,7 @@ async def test_job_runs_again_after_a_failure_and_the_log_has_no_message(
     log = capsys.readouterr()
     assert "background job failed" in log.out + log.err
     assert "canary" not in log.out + log.err
-    assert 'gatehouse_background_job_failures_total{job="sessions"} 1.0' in observer.metrics.exposition().decode()
+    assert (
+        'gatehouse_background_job_failures_total{job="sessions"} 1.0'
+        in observer.metrics.exposition().decode()
+    )

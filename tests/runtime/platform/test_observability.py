@@ -94,7 +94,10 @@ async def test_concurrent_lines_are_one_write(out: Out, observer: Observer) -> N
     assert out.writes == 0
     while not out.writes:
         await asyncio.sleep(0)
-    assert ([line["request_id"] for line in out.lines()], out.writes) == ([f"req_{number}" for number in range(50)], 1)
+    assert ([line["request_id"] for line in out.lines()], out.writes) == (
+        [f"req_{number}" for number in range(50)],
+        1,
+    )
 
 
 async def test_other_line_flushes_waiting_lines(out: Out, observer: Observer) -> None:
@@ -102,7 +105,12 @@ async def test_other_line_flushes_waiting_lines(out: Out, observer: Observer) ->
     observer.log.warning("slow query", ms=700)
     log_request(observer, trace=msgspec.structs.replace(TRACE, request_id="req_2"))
     observer.log.info("stopped")
-    assert [line["event"] for line in out.lines()] == ["request", "slow query", "request", "stopped"]
+    assert [line["event"] for line in out.lines()] == [
+        "request",
+        "slow query",
+        "request",
+        "stopped",
+    ]
 
 
 @pytest.mark.bound("platform.observability:FLUSH_LINES")
@@ -113,32 +121,57 @@ async def test_many_lines_are_written_immediately(out: Out, observer: Observer) 
 
 
 @pytest.mark.parametrize("path", ["/v1/keys/verify", None])
-def test_repeated_request_has_the_same_line_and_metrics(out: Out, observer: Observer, path: str | None) -> None:
-    repetition = observer.repeated_request(method="GET", route="/v1/keys/verify", status=200, code="VALID", path=path)
+def test_repeated_request_has_the_same_line_and_metrics(
+    out: Out, observer: Observer, path: str | None
+) -> None:
+    repetition = observer.repeated_request(
+        method="GET", route="/v1/keys/verify", status=200, code="VALID", path=path
+    )
     repetition.record(TRACE, 0.0012345, "3fGh82kLmQ0a", "" if path else "/v1/keys/verify")
     log_request(observer)
     repeated, other = out.lines()
     assert [line.keys() for line in (repeated, other)] == [other.keys()] * 2
     assert repeated | {"ts": ""} == other | {"ts": ""}
     text = observer.metrics.exposition().decode()
-    assert 'gatehouse_request_seconds_bucket{le="0.0025",route="/v1/keys/verify",service="gateway",status="2xx"} 2.0' in text
-    assert 'gatehouse_request_seconds_bucket{le="0.001",route="/v1/keys/verify",service="gateway",status="2xx"} 0.0' in text
-    assert 'gatehouse_request_seconds_sum{route="/v1/keys/verify",service="gateway",status="2xx"} 0.002469' in text
+    assert (
+        'gatehouse_request_seconds_bucket{le="0.0025",route="/v1/keys/verify",service="gateway",status="2xx"} '  # noqa: E501
+        "2.0"
+    ) in text
+    assert (
+        'gatehouse_request_seconds_bucket{le="0.001",route="/v1/keys/verify",service="gateway",status="2xx"} '  # noqa: E501
+        "0.0"
+    ) in text
+    assert (
+        'gatehouse_request_seconds_sum{route="/v1/keys/verify",service="gateway",status="2xx"} '
+        "0.002469"
+    ) in text
 
 
 @pytest.mark.requirement("ECS-10")
 def test_openmetrics_names_a_trace_of_each_bucket(observer: Observer) -> None:
     route = "/v1/keys/verify"
-    repetition = observer.repeated_request(method="GET", route=route, status=200, code="VALID", path=route)
+    repetition = observer.repeated_request(
+        method="GET", route=route, status=200, code="VALID", path=route
+    )
     sampled = msgspec.structs.replace(TRACE, sampled=True)
     log_request(observer, seconds=0.002, trace=sampled)
-    repetition.record(msgspec.structs.replace(sampled, parent=PARENT._replace(trace_id="1" * 32)), 60.0, "3fGh82kLmQ0a")
-    repetition.record(msgspec.structs.replace(TRACE, parent=PARENT._replace(trace_id="2" * 32)), 0.003, "3fGh82kLmQ0a")
+    repetition.record(
+        msgspec.structs.replace(sampled, parent=PARENT._replace(trace_id="1" * 32)),
+        60.0,
+        "3fGh82kLmQ0a",
+    )
+    repetition.record(
+        msgspec.structs.replace(TRACE, parent=PARENT._replace(trace_id="2" * 32)),
+        0.003,
+        "3fGh82kLmQ0a",
+    )
     accept = "application/openmetrics-text; version=1.0.0, text/plain; q=0.5"
     text = observer.metrics.exposition(accept).decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
     samples = families["gatehouse_request_seconds"].samples
-    exemplars = {sample.labels["le"]: sample.exemplar for sample in samples if sample.exemplar is not None}
+    exemplars = {
+        sample.labels["le"]: sample.exemplar for sample in samples if sample.exemplar is not None
+    }
     assert {bound: (exemplar.labels, exemplar.value) for bound, exemplar in exemplars.items()} == {
         "0.0025": ({"trace_id": TRACE.trace_id}, 0.002),
         "+Inf": ({"trace_id": "1" * 32}, 60.0),
@@ -151,12 +184,21 @@ def test_openmetrics_names_a_trace_of_each_bucket(observer: Observer) -> None:
 def test_repeated_requests_follow_the_log_level(out: Out, observer: Observer) -> None:
     route = "/v1/keys/verify"
     statuses = (200, 502, 503)
-    repetitions = [observer.repeated_request(method="GET", route=route, status=s, code="VALID", path=route) for s in statuses]
+    repetitions = [
+        observer.repeated_request(method="GET", route=route, status=s, code="VALID", path=route)
+        for s in statuses
+    ]
     for level in ("warning", "info", "error"):
         observer.set_level(level)
         for repetition in repetitions:
-            repetition.record(msgspec.structs.replace(TRACE, request_id=level), 0.001, "3fGh82kLmQ0a")
-    assert [(line["request_id"], line["status"], line["level"]) for line in out.lines() if line["event"] == "request"] == [
+            repetition.record(
+                msgspec.structs.replace(TRACE, request_id=level), 0.001, "3fGh82kLmQ0a"
+            )
+    assert [
+        (line["request_id"], line["status"], line["level"])
+        for line in out.lines()
+        if line["event"] == "request"
+    ] == [
         *(("warning", 502, "error"), ("warning", 503, "warning")),
         *(("info", 200, "info"), ("info", 502, "error"), ("info", 503, "warning")),
         ("error", 502, "error"),
@@ -168,7 +210,9 @@ def test_line_without_event_loop_is_written_immediately(out: Out, observer: Obse
     assert len(out.lines()) == 1
 
 
-@pytest.mark.parametrize(("level", "written"), [("info", [200, 503, 502]), ("warning", [503, 502]), ("error", [502])])
+@pytest.mark.parametrize(
+    ("level", "written"), [("info", [200, 503, 502]), ("warning", [503, 502]), ("error", [502])]
+)
 def test_lines_below_log_level_are_omitted(level: Any, written: list[int], out: Out) -> None:
     observer = Observer("gateway", level, "dev", Stream(out))
     for status in (200, 503, 502):
@@ -195,7 +239,12 @@ def test_exception_is_logged_without_its_text(out: Out) -> None:
         log.exception("failure", where="here")
     [line] = out.lines()
     del line["ts"]
-    assert line == {"event": "failure", "level": "error", "where": "here", "exception": "ValueError"}
+    assert line == {
+        "event": "failure",
+        "level": "error",
+        "where": "here",
+        "exception": "ValueError",
+    }
 
 
 def test_lines_of_a_request_have_its_ids(out: Out) -> None:

@@ -12,7 +12,9 @@ from gatehouse.platform.settings import PREFIX, Settings, load
 BASE = {
     "GATEHOUSE_ENVIRONMENT": "dev",
     "GATEHOUSE_DATABASE_URL": "postgresql://app@127.0.0.1/gatehouse",
-    "GATEHOUSE_PEPPER": json.dumps({"current": 1, "generations": {"1": base64.b64encode(bytes(32)).decode()}}),
+    "GATEHOUSE_PEPPER": json.dumps(
+        {"current": 1, "generations": {"1": base64.b64encode(bytes(32)).decode()}}
+    ),
 }
 #: Values that only free text accepts.
 INVALID = {

@@ -10,15 +10,25 @@ from hypothesis import strategies as st
 
 
 def example(name: str, label: str, count: int, seconds: float) -> bytes:
-    return msgspec.json.encode({"count": count, "name": name, "seconds": seconds, "label": label, "empty": None})
+    return msgspec.json.encode(
+        {"count": count, "name": name, "seconds": seconds, "label": label, "empty": None}
+    )
 
 
-@given(name=st.text(max_size=50), count=st.integers(0, 2**53), milliseconds=st.integers(0, 31 * 86_400_000))
+@given(
+    name=st.text(max_size=50),
+    count=st.integers(0, 2**53),
+    milliseconds=st.integers(0, 31 * 86_400_000),
+)
 def test_filled_template_equals_the_ordinary_text(name: str, count: int, milliseconds: int) -> None:
     first, second, third = placeholders(3)
-    template = Template(example(name, str(third), first, float(second)), [str(third), float(second), first])
+    template = Template(
+        example(name, str(third), first, float(second)), [str(third), float(second), first]
+    )
     seconds = round(milliseconds / 1000, 3)
-    assert template.fill(("label", str(seconds), str(count))) == example(name, "label", count, seconds)
+    assert template.fill(("label", str(seconds), str(count))) == example(
+        name, "label", count, seconds
+    )
 
 
 def test_value_whose_part_does_not_occur_is_ignored() -> None:

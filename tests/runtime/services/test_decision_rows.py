@@ -28,7 +28,14 @@ from sandbox.ports import free_port
 from tests.runtime.console_client import Console
 from tests.runtime.core_records import instance
 from tests.runtime.features.verification.conftest import RECORD
-from tests.runtime.services.gateway.conftest import SERVE, Core, Gateway, core, gateway_environment, start_gateway
+from tests.runtime.services.gateway.conftest import (
+    SERVE,
+    Core,
+    Gateway,
+    core,
+    gateway_environment,
+    start_gateway,
+)
 from tests.runtime.services.gateway.test_relay import Transport
 
 __all__ = ["core"]
@@ -37,12 +44,17 @@ PEPPER = Pepper({1: bytes(32)}, 1)
 TEST = KeyEnvironment.TEST
 LIMIT = RateLimit(name="requests", quota=1000, window_s=1, burst=1000)
 REQUEST = VerificationRequest(scopes=("cores:read",))
-ROW = Row("not blocked", Code.FORBIDDEN, lambda record, *_: record.owner != "blocked", lambda record, _now: record.owner)
+ROW = Row(
+    "not blocked",
+    Code.FORBIDDEN,
+    lambda record, *_: record.owner != "blocked",
+    lambda record, _now: record.owner,
+)
 SCRIPT = """
 from gatehouse.core import decision
 from gatehouse.core.verification import Code
 decision.ROWS += (decision.Row("not blocked", Code.FORBIDDEN, lambda record, *_: record.owner != "blocked", lambda *_: ""),)
-"""
+"""  # noqa: E501
 
 _UNUSED: Any = None
 
@@ -56,7 +68,9 @@ def service_with(owner: str) -> tuple[VerificationService, str, KeyRecord]:
     """A service whose cache contains one key, and the token and the record of the key."""
     token = build_marked("gtk", TEST, bytes(12), bytes(32), pepper=PEPPER, generation=1)
     assert token is not None
-    record = msgspec.structs.replace(RECORD, id=token.id, digest=PEPPER.digest(token.text, 1) or b"", owner=owner)
+    record = msgspec.structs.replace(
+        RECORD, id=token.id, digest=PEPPER.digest(token.text, 1) or b"", owner=owner
+    )
     cache = KeyCache(10)
     cache.begin_load([token.id])
     cache.end_load(token.id, record)
@@ -92,12 +106,18 @@ async def test_row_applies_to_verifications_and_explanations() -> None:
         assert now is not None
         assert ((await service.verify(token, REQUEST)).code, now.code) == (code, code)
         checks = key_checks(record, REQUEST, environment=TEST, now=0.0)
-        assert (first_failure(checks), checks[-1].name, checks[-1].actual) == (code, "not blocked", owner)
+        assert (first_failure(checks), checks[-1].name, checks[-1].actual) == (
+            code,
+            "not blocked",
+            owner,
+        )
 
 
 async def test_row_closes_open_websockets(monkeypatch: pytest.MonkeyPatch) -> None:
     websockets = WebSockets(TEST, Clock(), 1, 1, 3000, RelaySettings(1000, 60))
-    with websockets.relay(msgspec.structs.replace(RECORD, owner="blocked"), REQUEST, instance("a")) as relay:
+    with websockets.relay(
+        msgspec.structs.replace(RECORD, owner="blocked"), REQUEST, instance("a")
+    ) as relay:
         transport = Transport()
         relay.client.connection_made(transport)
         await websockets.check(lambda: 0, lambda *_: None)
@@ -108,16 +128,27 @@ async def test_row_closes_open_websockets(monkeypatch: pytest.MonkeyPatch) -> No
         relay.client.connection_lost(None)
 
 
-async def test_row_applies_to_the_console(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = [await console.create(scopes=["role:auditor"], owner=owner) for owner in ("team-a", "blocked")]
+async def test_row_applies_to_the_console(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [
+        await console.create(scopes=["role:auditor"], owner=owner)
+        for owner in ("team-a", "blocked")
+    ]
     monkeypatch.setattr(decision, "ROWS", (*decision.ROWS, ROW))
-    replies = [await console.client.get("/v1/keys", headers=console.as_(key["token"])) for key in keys]
+    replies = [
+        await console.client.get("/v1/keys", headers=console.as_(key["token"])) for key in keys
+    ]
     assert [reply.status_code for reply in replies] == [200, 401]
 
 
-async def test_row_applies_to_a_running_gateway(database: Any, redis_url: str, tmp_path: Path, core: Core) -> None:
+async def test_row_applies_to_a_running_gateway(
+    database: Any, redis_url: str, tmp_path: Path, core: Core
+) -> None:
     port, log = free_port(), tmp_path / "gateway.log"
-    child = start_gateway(gateway_environment(database.app_url, redis_url, port), log, script=SCRIPT + SERVE)
+    child = start_gateway(
+        gateway_environment(database.app_url, redis_url, port), log, script=SCRIPT + SERVE
+    )
     try:
         async with asyncpg.create_pool(database.app_url, min_size=1, max_size=2) as pool:
             gateway = Gateway(port, child.pid, pool, log)
@@ -126,8 +157,12 @@ async def test_row_applies_to_a_running_gateway(database: Any, redis_url: str, t
                 key = await gateway.create_key(owner=owner)
                 credential = f"Authorization: Bearer {key.token}"
                 assert (await gateway.verify(key.token)).json["code"] == code
-                assert (await gateway.request("GET", "/v1/keys/verify", credential)).status == status
-                replies = [await gateway.request("GET", "/cores/docs/", credential) for _ in range(2)]
+                assert (
+                    await gateway.request("GET", "/v1/keys/verify", credential)
+                ).status == status
+                replies = [
+                    await gateway.request("GET", "/cores/docs/", credential) for _ in range(2)
+                ]
                 assert [reply.status for reply in replies] == [status, status]
     finally:
         await asyncio.to_thread(child.stop)

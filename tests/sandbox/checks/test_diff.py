@@ -27,7 +27,9 @@ RUNS = {"aws:ecs/taskDefinition:TaskDefinition", "aws:ecs/service:Service"}
 
 PREVIEW_LINES_MAX = 20
 LINES = {"replace": 3}
-"""Lines of a preview for one step: a replacement is created, replaced and deleted. Other steps have one line."""
+"""Lines of a preview for one step: a replacement is created, replaced and deleted. Other steps have
+one line.
+"""
 
 
 def changed(stack: str, *changes: str) -> Deployment:
@@ -40,11 +42,23 @@ def change(stack: str, *changes: str) -> Sequence[Step]:
     return compare(deployed(stack), changed(stack, *changes))
 
 
-def changed_components(before: Deployment, after: Deployment, replaced: set[str]) -> set[tuple[str, str]]:
-    """Type and name of the components whose inputs change. A preview shows each as an update. replaced: URNs."""
-    inputs = {resource.registration.urn: resource.registration.inputs for resource in before.resources}
-    components = [resource.registration for resource in after.resources if not resource.registration.custom]
-    changed = [item for item in components if changed_properties(inputs[item.urn], item.inputs, item, replaced)]
+def changed_components(
+    before: Deployment, after: Deployment, replaced: set[str]
+) -> set[tuple[str, str]]:
+    """Type and name of the components whose inputs change. A preview shows each as an update.
+    replaced: URNs.
+    """
+    inputs = {
+        resource.registration.urn: resource.registration.inputs for resource in before.resources
+    }
+    components = [
+        resource.registration for resource in after.resources if not resource.registration.custom
+    ]
+    changed = [
+        item
+        for item in components
+        if changed_properties(inputs[item.urn], item.inputs, item, replaced)
+    ]
     return {(item.type.rpartition(":")[2], item.name) for item in changed}
 
 
@@ -54,23 +68,37 @@ def test_new_image_affects_tasks_and_services_only(stack: str) -> None:
     # Lambda functions and Cores can use the image too.
     before, after = deployed(stack), changed(stack, DIGEST)
     steps = compare(before, after)
-    components = changed_components(before, after, {step.urn for step in steps if step.operation == "replace"})
+    components = changed_components(
+        before, after, {step.urn for step in steps if step.operation == "replace"}
+    )
     assert components - {("SharingFunction", "sharing")} == {
         ("ContainerImage", "runtime"),
         *(("TaskDefinition", name) for name in ("gateway", "console", "migrate")),
         *(("EcsService", name) for name in ("gateway", "console")),
     }, "a component takes inputs that it does not use"
-    assert 1 + len(components) + sum(LINES.get(step.operation, 1) for step in steps) <= PREVIEW_LINES_MAX
-    assert {(step.operation, step.name) for step in steps if step.type == "aws:ecs/taskDefinition:TaskDefinition"} >= {
+    assert (
+        1 + len(components) + sum(LINES.get(step.operation, 1) for step in steps)
+        <= PREVIEW_LINES_MAX
+    )
+    assert {
+        (step.operation, step.name)
+        for step in steps
+        if step.type == "aws:ecs/taskDefinition:TaskDefinition"
+    } >= {
         ("replace", "gateway"),
         ("replace", "console"),
         ("replace", "migrate"),
     }
-    assert {(step.operation, step.name) for step in steps if step.type == "aws:ecs/service:Service"} >= {
+    assert {
+        (step.operation, step.name) for step in steps if step.type == "aws:ecs/service:Service"
+    } >= {
         ("update", "gateway"),
         ("update", "console"),
     }
-    assert {step.type for step in steps} <= RUNS | {"aws:lambda/function:Function", "aws:lambda/alias:Alias"}
+    assert {step.type for step in steps} <= RUNS | {
+        "aws:lambda/function:Function",
+        "aws:lambda/alias:Alias",
+    }
     assert [step for step in steps if loses_data(step)] == []
 
 
@@ -86,25 +114,44 @@ def test_no_changes(stack: str) -> None:
     ("stack", "changes", "created", "deleted"),
     [
         ("dev", ("sharing.mode=serverless",), "aws:apigateway/", "aws:lb/"),
-        ("staging", ("sharing.mode=container", "sharing.api_gateway_log_role=false"), "aws:lb/", "aws:apigateway/"),
+        (
+            "staging",
+            ("sharing.mode=container", "sharing.api_gateway_log_role=false"),
+            "aws:lb/",
+            "aws:apigateway/",
+        ),
     ],
 )
-def test_sharing_mode_changes_in_place(stack: str, changes: tuple[str, ...], created: str, deleted: str) -> None:
+def test_sharing_mode_changes_in_place(
+    stack: str, changes: tuple[str, ...], created: str, deleted: str
+) -> None:
     steps = change(stack, *changes)
     operations = {(step.operation, step.type.partition("/")[0] + "/") for step in steps}
     assert {("create", created), ("delete", deleted)} <= operations
-    records = [(step.operation, step.name) for step in steps if step.type == "aws:route53/record:Record"]
+    records = [
+        (step.operation, step.name) for step in steps if step.type == "aws:route53/record:Record"
+    ]
     assert records == [("update", "sharing")], "a second record with the same name is rejected"
     order = [index for index, step in enumerate(steps) if step.type == "aws:route53/record:Record"]
     assert max(index for index, step in enumerate(steps) if step.operation == "create") < order[0]
     assert min(index for index, step in enumerate(steps) if step.operation == "delete") > order[0]
     lost = {step.type for step in steps if loses_data(step)}
-    assert lost <= {"aws:cloudwatch/logGroup:LogGroup"}, "the logs of the function are deleted with it"
+    assert lost <= {"aws:cloudwatch/logGroup:LogGroup"}, (
+        "the logs of the function are deleted with it"
+    )
 
 
 def test_instance_class_is_updated_in_place() -> None:
-    (step,) = (step for step in change("dev", "database.instance_class=db.t4g.small") if step.type == "aws:rds/instance:Instance")
-    assert (step.operation, step.properties, loses_data(step)) == ("update", ("instanceClass",), False)
+    (step,) = (
+        step
+        for step in change("dev", "database.instance_class=db.t4g.small")
+        if step.type == "aws:rds/instance:Instance"
+    )
+    assert (step.operation, step.properties, loses_data(step)) == (
+        "update",
+        ("instanceClass",),
+        False,
+    )
 
 
 def test_region_change_loses_data_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,9 +199,15 @@ def test_replacing_properties(type_: str, property_: str, expected: bool | None)
 
 
 def test_replacing_properties_of_every_resource_of_the_program_are_known() -> None:
-    """Every class that the components name, also for settings that no stack uses. The inputs exist in the installed package."""
+    """Every class that the components name, also for settings that no stack uses. The inputs exist
+    in the installed package.
+    """
     classes = {}
-    for file in [REPOSITORY / "__main__.py", REPOSITORY / "account/__main__.py", *(REPOSITORY / "components").rglob("*.py")]:
+    for file in [
+        REPOSITORY / "__main__.py",
+        REPOSITORY / "account/__main__.py",
+        *(REPOSITORY / "components").rglob("*.py"),
+    ]:
         for module, name in re.findall(r"\baws\.([a-z0-9_]+)\.([A-Z]\w+)", file.read_text()):
             class_ = getattr(importlib.import_module(f"pulumi_aws.{module}"), name, None)
             if isinstance(class_, type) and issubclass(class_, pulumi.CustomResource):
@@ -166,19 +219,31 @@ def test_replacing_properties_of_every_resource_of_the_program_are_known() -> No
         for type_, properties in table.items():
             module, name = sys.modules[classes[type_].__module__], classes[type_].__name__
             arguments = getattr(module, f"{name}InitArgs", None) or getattr(module, f"{name}Args")
-            known = {camel(key) for key, value in vars(arguments).items() if isinstance(value, property)}
+            known = {
+                camel(key) for key, value in vars(arguments).items() if isinstance(value, property)
+            }
             assert set(properties) <= known, type_
 
 
 def test_network_range_replaces_everything_in_the_network() -> None:
     steps = change("staging", "network.cidr=10.61.0.0/16")
     replaced = {step.type for step in steps if step.operation == "replace"}
-    network = {"ec2/vpc:Vpc", "ec2/subnet:Subnet", "ec2/securityGroup:SecurityGroup", "ec2/vpcEndpoint:VpcEndpoint"}
+    network = {
+        "ec2/vpc:Vpc",
+        "ec2/subnet:Subnet",
+        "ec2/securityGroup:SecurityGroup",
+        "ec2/vpcEndpoint:VpcEndpoint",
+    }
     assert {f"aws:{type_}" for type_ in network} | {"aws:lb/targetGroup:TargetGroup"} <= replaced
 
 
 def test_unknown_step_of_a_stateful_resource_may_lose_data() -> None:
-    lines = text([Step("unknown", "aws:rds/instance:Instance", "main", "urn", ("s3Import",)), Step("update", "a", "b", "c")])
+    lines = text(
+        [
+            Step("unknown", "aws:rds/instance:Instance", "main", "urn", ("s3Import",)),
+            Step("update", "a", "b", "c"),
+        ]
+    )
     assert lines.splitlines()[0].endswith("[s3Import]  DATA LOSS POSSIBLE")
     assert lines.endswith("1 to update, 1 to update or replace (unknown)\n")
 

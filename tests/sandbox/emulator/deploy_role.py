@@ -24,7 +24,8 @@ STACK = "prod"
 ACCOUNT = "123456789012"
 NAME = f"gatehouse-{STACK}-deploy"
 CLOUDFRONT = json.dumps(raw_settings(STACK, {"services.console.hosting": "cloudfront"}))
-# Resource types that an administrator deploys: permissions boundaries, audit and exclusions from account-wide settings.
+# Resource types that an administrator deploys: permissions boundaries, audit and exclusions from
+# account-wide settings.
 ADMINISTRATOR = re.compile(
     r"aws:(iam/(policy|rolePolicyAttachment|openIdConnectProvider)|cloudtrail/trail|s3/bucketObjectLockConfiguration"
     r"|backup/(vaultLockConfiguration|vaultPolicy|vaultNotifications)|ec2/vpcBlockPublicAccessExclusion):"
@@ -32,18 +33,26 @@ ADMINISTRATOR = re.compile(
 
 
 class DeployRole:
-    """A provider that changes resources with the credentials of a role, except the resources that an administrator deploys."""
+    """A provider that changes resources with the credentials of a role, except the resources that
+    an administrator deploys.
+    """
 
     def __init__(self, emulator: Emulator, role: str) -> None:
         self._emulator, self._operator = emulator, emulator.client
-        keys = emulator.client("sts", "us-east-1").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
-        self._role = emulator.clients(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+        keys = emulator.client("sts", "us-east-1").assume_role(
+            RoleArn=role, RoleSessionName="test"
+        )["Credentials"]
+        self._role = emulator.clients(
+            keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]
+        )
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         with self._credentials(registration):
             return self._emulator.create(registration)
 
-    def update(self, old: Resource, registration: Registration, changed: frozenset[str]) -> tuple[str, dict[str, Any]]:
+    def update(
+        self, old: Resource, registration: Registration, changed: frozenset[str]
+    ) -> tuple[str, dict[str, Any]]:
         with self._credentials(registration):
             return self._emulator.update(old, registration, changed)
 
@@ -51,12 +60,16 @@ class DeployRole:
         with self._credentials(resource.registration):
             self._emulator.delete(resource)
 
-    def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any]:
+    def invoke(
+        self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
+    ) -> dict[str, Any]:
         return self._emulator.invoke(token, args, provider)
 
     @contextmanager
     def _credentials(self, registration: Registration) -> Iterator[None]:
-        self._emulator.client = self._operator if ADMINISTRATOR.match(registration.type) else self._role
+        self._emulator.client = (
+            self._operator if ADMINISTRATOR.match(registration.type) else self._role
+        )
         try:
             yield
         finally:
@@ -65,14 +78,26 @@ class DeployRole:
 
 @cache
 def declared_role(settings: str = "") -> Role:
-    """The deploy role of the program. settings: settings as JSON instead of those in the stack file."""
+    """The deploy role of the program. settings: settings as JSON instead of those in the stack
+    file.
+    """
     return collect(deployed(STACK, with_pipeline(settings))).roles[NAME]
 
 
 def permissions(role: Role) -> set[tuple[str, str]]:
     """The actions and resources that the role allows."""
-    statements = [statement for policy in role.policies for statement in policy["Statement"] if statement["Effect"] == "Allow"]
-    return {(action, on) for row in statements for action in _list(row["Action"]) for on in _list(row["Resource"])}
+    statements = [
+        statement
+        for policy in role.policies
+        for statement in policy["Statement"]
+        if statement["Effect"] == "Allow"
+    ]
+    return {
+        (action, on)
+        for row in statements
+        for action in _list(row["Action"])
+        for on in _list(row["Resource"])
+    }
 
 
 def _list(value: str | list[str]) -> list[str]:
@@ -81,7 +106,9 @@ def _list(value: str | list[str]) -> list[str]:
 
 def with_pipeline(settings: str) -> str:
     """The settings, or those in the stack file, with the roles of the pipeline."""
-    return json.dumps({**(json.loads(settings) if settings else raw_settings(STACK)), "delivery": DELIVERY})
+    return json.dumps(
+        {**(json.loads(settings) if settings else raw_settings(STACK)), "delivery": DELIVERY}
+    )
 
 
 class Pipeline:
@@ -92,25 +119,40 @@ class Pipeline:
         self._checkpoint = Checkpoint("gatehouse", STACK)
 
     def deploy(self, settings: str = "") -> list[Step]:
-        """Deploy or update the stack. settings: settings as JSON instead of those in the stack file."""
+        """Deploy or update the stack. settings: settings as JSON instead of those in the stack
+        file.
+        """
         steps: list[Step] = []
         role = self._role(declared_role(settings))
         self.emulator.permissions.enforce(True)
         config = {"gatehouse:settings": with_pipeline(settings)}
-        update(REPOSITORY, STACK, DeployRole(self.emulator, role), self._checkpoint, report=steps.append, config=config)
+        update(
+            REPOSITORY,
+            STACK,
+            DeployRole(self.emulator, role),
+            self._checkpoint,
+            report=steps.append,
+            config=config,
+        )
         return steps
 
     def _role(self, declared: Role) -> str:
         """Create a role with the policies of the deploy role. Returns its ARN."""
         iam = self.emulator.client("iam", "us-east-1")
         name = f"pipeline-{len(iam.list_roles(PathPrefix='/pipeline/')['Roles'])}"
-        role = iam.create_role(RoleName=name, Path="/pipeline/", AssumeRolePolicyDocument=json.dumps(declared.trust))["Role"]
-        # Calls to IAM have no resource in the emulator, so a deny for some roles would apply to all. Tests of the components
-        # evaluate the denies.
-        granting = [policy for policy in declared.policies if policy["Statement"][0]["Effect"] == "Allow"]
+        role = iam.create_role(
+            RoleName=name, Path="/pipeline/", AssumeRolePolicyDocument=json.dumps(declared.trust)
+        )["Role"]
+        # Calls to IAM have no resource in the emulator, so a deny for some roles would apply to
+        # all. Tests of the components evaluate the denies.
+        granting = [
+            policy for policy in declared.policies if policy["Statement"][0]["Effect"] == "Allow"
+        ]
         for number, policy in enumerate(granting):
             document = json.dumps(policy)
-            arn = iam.create_policy(PolicyName=f"{name}-{number}", PolicyDocument=document)["Policy"]["Arn"]
+            arn = iam.create_policy(PolicyName=f"{name}-{number}", PolicyDocument=document)[
+                "Policy"
+            ]["Arn"]
             iam.attach_role_policy(RoleName=name, PolicyArn=arn)
         return str(role["Arn"])
 

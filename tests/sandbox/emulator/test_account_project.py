@@ -30,9 +30,10 @@ def emulator() -> Iterator[Emulator]:
 def checkpoint(emulator: Emulator) -> Checkpoint:
     """The state of a stack that creates every guard."""
     deployed = Checkpoint("gatehouse-account", "main")
-    assert {step.operation for step in deploy(emulator, deployed, raw_account_settings("create", {"budget": BUDGET}))} == {
-        "create"
-    }
+    assert {
+        step.operation
+        for step in deploy(emulator, deployed, raw_account_settings("create", {"budget": BUDGET}))
+    } == {"create"}
     return deployed
 
 
@@ -46,31 +47,57 @@ def deploy(emulator: Emulator, checkpoint: Checkpoint, settings: dict[str, Any])
 def assert_guards_are_set(emulator: Emulator) -> None:
     # Read from moto: botocore cannot address S3 Control at an IP address.
     block = s3control_backends[ACCOUNT]["aws"].get_public_access_block(ACCOUNT)
-    flags = (block.block_public_acls, block.block_public_policy, block.ignore_public_acls, block.restrict_public_buckets)
+    flags = (
+        block.block_public_acls,
+        block.block_public_policy,
+        block.ignore_public_acls,
+        block.restrict_public_buckets,
+    )
     assert flags == (True,) * 4
-    assert emulator.client("ec2", REGION).get_ebs_encryption_by_default()["EbsEncryptionByDefault"] is True
+    assert (
+        emulator.client("ec2", REGION).get_ebs_encryption_by_default()["EbsEncryptionByDefault"]
+        is True
+    )
     policy = emulator.client("iam", REGION).get_account_password_policy()["PasswordPolicy"]
-    assert (policy["MinimumPasswordLength"], policy["PasswordReusePrevention"], policy["ExpirePasswords"]) == (14, 24, True)
+    assert (
+        policy["MinimumPasswordLength"],
+        policy["PasswordReusePrevention"],
+        policy["ExpirePasswords"],
+    ) == (14, 24, True)
     guardduty = emulator.client("guardduty", REGION)
     (detector,) = guardduty.list_detectors()["DetectorIds"]
     settings = guardduty.get_detector(DetectorId=detector)
-    assert (settings["Status"], settings["FindingPublishingFrequency"]) == ("ENABLED", "FIFTEEN_MINUTES")
-    assert {f["Name"] for f in settings["Features"] if f["Status"] == "ENABLED"} >= {"S3_DATA_EVENTS", "RDS_LOGIN_EVENTS"}
+    assert (settings["Status"], settings["FindingPublishingFrequency"]) == (
+        "ENABLED",
+        "FIFTEEN_MINUTES",
+    )
+    assert {f["Name"] for f in settings["Features"] if f["Status"] == "ENABLED"} >= {
+        "S3_DATA_EVENTS",
+        "RDS_LOGIN_EVENTS",
+    }
     assert emulator.client("securityhub", REGION).describe_hub()["HubArn"].endswith(":hub/default")
     config = emulator.client("config", REGION)
     (recorder,) = config.describe_configuration_recorders()["ConfigurationRecorders"]
     assert recorder["recordingGroup"]["allSupported"] is True
     assert ":role/aws-service-role/config.amazonaws.com/" in recorder["roleARN"]
     (channel,) = config.describe_delivery_channels()["DeliveryChannels"]
-    assert (channel["s3BucketName"], channel["s3KeyPrefix"]) == (f"gatehouse-account-config-{ACCOUNT}-{REGION}", "config")
+    assert (channel["s3BucketName"], channel["s3KeyPrefix"]) == (
+        f"gatehouse-account-config-{ACCOUNT}-{REGION}",
+        "config",
+    )
     (status,) = config.describe_configuration_recorder_status()["ConfigurationRecordersStatus"]
     assert status["recording"] is True
 
 
 def test_guards_are_set(emulator: Emulator, checkpoint: Checkpoint) -> None:
     assert_guards_are_set(emulator)
-    (budget,) = emulator.client("budgets", "us-east-1").describe_budgets(AccountId=ACCOUNT)["Budgets"]
-    assert (budget["BudgetName"], budget["BudgetLimit"]["Amount"]) == ("gatehouse-account-monthly", "300")
+    (budget,) = emulator.client("budgets", "us-east-1").describe_budgets(AccountId=ACCOUNT)[
+        "Budgets"
+    ]
+    assert (budget["BudgetName"], budget["BudgetLimit"]["Amount"]) == (
+        "gatehouse-account-monthly",
+        "300",
+    )
     assert checkpoint.resources
 
 
@@ -83,16 +110,26 @@ def test_modelled_types_have_a_reason(emulator: Emulator, checkpoint: Checkpoint
     assert sorted(emulator.modelled) == [
         "aws:accessanalyzer/analyzer:Analyzer: moto has no Access Analyzer",
         "aws:backup/regionSettings:RegionSettings: moto has no UpdateRegionSettings",
-        "aws:ec2/instanceMetadataDefaults:InstanceMetadataDefaults: moto has no ModifyInstanceMetadataDefaults",
-        "aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions: moto has no VPC Block Public Access",
+        (
+            "aws:ec2/instanceMetadataDefaults:InstanceMetadataDefaults: moto has no "
+            "ModifyInstanceMetadataDefaults"
+        ),
+        (
+            "aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions: moto has no VPC "
+            "Block Public Access"
+        ),
     ]
 
 
 def test_guards_that_are_no_longer_managed_stay(emulator: Emulator, checkpoint: Checkpoint) -> None:
     settings = raw_account_settings("none", {"guards.config_recorder": "create"})
     steps = deploy(emulator, checkpoint, settings)
-    assert {step.operation for step in steps if step.type != "aws:budgets/budget:Budget"} == {"retain"}
+    assert {step.operation for step in steps if step.type != "aws:budgets/budget:Budget"} == {
+        "retain"
+    }
     assert len(steps) > 10
     assert_guards_are_set(emulator)
-    with pytest.raises(CheckError, match="protected"):  # the bucket with the deliveries of AWS Config
+    with pytest.raises(
+        CheckError, match="protected"
+    ):  # the bucket with the deliveries of AWS Config
         destroy(emulator, checkpoint, lambda step: None)

@@ -1,4 +1,6 @@
-"""The HTTP server of the emulator: persistent connections, request bodies and responses without content."""
+"""The HTTP server of the emulator: persistent connections, request bodies and responses without
+content.
+"""
 
 import http.client
 import socket
@@ -46,7 +48,10 @@ def test_requests_use_one_connection(server: HttpServer) -> None:
         connection.request(method, path, body, headers, encode_chunked=bool(headers))
         reply = connection.getresponse()
         has_content = method != "HEAD" and path != "/204"
-        assert (reply.status, reply.read()) == (int(path[1:]), f"{method} {port} {size}".encode() if has_content else b"")
+        assert (reply.status, reply.read()) == (
+            int(path[1:]),
+            f"{method} {port} {size}".encode() if has_content else b"",
+        )
         assert reply.headers["X-Size"] == str(size)
     connection.close()
 
@@ -62,8 +67,14 @@ def test_failed_request_is_answered_with_500(server: HttpServer) -> None:
 
 
 def test_body_is_requested_with_one_interim_response(server: HttpServer) -> None:
-    with socket.create_connection((HOST, server.port), timeout=30) as connection, connection.makefile("rb") as replies:
-        head = f"PUT /200 HTTP/1.1\r\nHost: {HOST}\r\nExpect: 100-continue\r\nContent-Length: 3\r\nConnection: close\r\n\r\n"
+    with (
+        socket.create_connection((HOST, server.port), timeout=30) as connection,
+        connection.makefile("rb") as replies,
+    ):
+        head = (
+            f"PUT /200 HTTP/1.1\r\nHost: {HOST}\r\nExpect: 100-continue\r\nContent-Length: "
+            f"3\r\nConnection: close\r\n\r\n"
+        )
         connection.sendall(head.encode())
         assert replies.readline().split()[1] == b"100"
         assert replies.readline() == b"\r\n"
@@ -73,8 +84,13 @@ def test_body_is_requested_with_one_interim_response(server: HttpServer) -> None
 
 
 def test_incomplete_request_is_not_processed(server: HttpServer) -> None:
-    with socket.create_connection((HOST, server.port), timeout=30) as connection, connection.makefile("rb") as replies:
-        connection.sendall(f"PUT /200 HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 9\r\n\r\nabc".encode())
+    with (
+        socket.create_connection((HOST, server.port), timeout=30) as connection,
+        connection.makefile("rb") as replies,
+    ):
+        connection.sendall(
+            f"PUT /200 HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 9\r\n\r\nabc".encode()
+        )
         connection.shutdown(socket.SHUT_WR)
         assert replies.read() == b""
 

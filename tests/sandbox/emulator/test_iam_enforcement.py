@@ -26,27 +26,45 @@ def emulator() -> Iterator[Emulator]:
         yield started
 
 
-def caller(emulator: Emulator, service: str, *statements: dict[str, Any], boundary: dict[str, Any] | None = None) -> Any:
+def caller(
+    emulator: Emulator,
+    service: str,
+    *statements: dict[str, Any],
+    boundary: dict[str, Any] | None = None,
+) -> Any:
     """A client for a role with these statements and an optional boundary. Enables enforcement."""
     iam = emulator.client("iam", REGION)
-    trust = {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+    iam.create_role(
+        RoleName=ROLE,
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+    )
     document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
     if boundary is not None:
         boundary_document = json.dumps({"Version": "2012-10-17", "Statement": boundary})
-        bound = iam.create_policy(PolicyName="boundary", PolicyDocument=boundary_document)["Policy"]["Arn"]
+        bound = iam.create_policy(PolicyName="boundary", PolicyDocument=boundary_document)[
+            "Policy"
+        ]["Arn"]
         iam.put_role_permissions_boundary(RoleName=ROLE, PermissionsBoundary=bound)
     iam.put_role_policy(RoleName=ROLE, PolicyName="own", PolicyDocument=document)
     emulator.permissions.enforce(True)
     arn = f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"
-    keys = emulator.client("sts", REGION).assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+    keys = emulator.client("sts", REGION).assume_role(RoleArn=arn, RoleSessionName="test")[
+        "Credentials"
+    ]
     config = Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"})
     caller = session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
     return caller.client(service, region_name=REGION, endpoint_url=emulator.endpoint, config=config)
 
 
 def secret(emulator: Emulator, name: str) -> str:
-    created = emulator.client("secretsmanager", REGION).create_secret(Name=name, SecretString="value")
+    created = emulator.client("secretsmanager", REGION).create_secret(
+        Name=name, SecretString="value"
+    )
     return str(created["ARN"])
 
 
@@ -58,7 +76,9 @@ def denied(call: Any, **arguments: Any) -> bool:
 
 def test_allowed_call_is_recorded(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
-    client = caller(emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn))
+    client = caller(
+        emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn)
+    )
     assert client.get_secret_value(SecretId="app/one")["SecretString"] == "value"
     assert emulator.permissions.used_actions == {ROLE: {"secretsmanager:GetSecretValue"}}
 
@@ -66,15 +86,21 @@ def test_allowed_call_is_recorded(emulator: Emulator) -> None:
 def test_call_on_another_resource_is_denied(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
     secret(emulator, "app/two")
-    client = caller(emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn))
+    client = caller(
+        emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn)
+    )
     assert denied(client.get_secret_value, SecretId="app/two")
     assert emulator.permissions.used_actions == {}
-    assert emulator.permissions.denied[0].startswith(f"{ROLE}: secretsmanager:GetSecretValue on arn:")
+    assert emulator.permissions.denied[0].startswith(
+        f"{ROLE}: secretsmanager:GetSecretValue on arn:"
+    )
 
 
 def test_action_without_permission_is_denied(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
-    client = caller(emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn))
+    client = caller(
+        emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn)
+    )
     assert denied(client.put_secret_value, SecretId="app/one", SecretString="other")
 
 
@@ -91,12 +117,18 @@ def test_deny_overrides_allow(emulator: Emulator) -> None:
 
 def test_condition_of_an_allow_is_assumed_and_reported(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
-    condition = {"StringEquals": {"aws:SourceVpce": "vpce-1"}, "Bool": {"aws:SecureTransport": "true"}}
+    condition = {
+        "StringEquals": {"aws:SourceVpce": "vpce-1"},
+        "Bool": {"aws:SecureTransport": "true"},
+    }
     allow = statement("Allow", "secretsmanager:GetSecretValue", arn, Condition=condition)
     client = caller(emulator, "secretsmanager", allow)
     client.get_secret_value(SecretId="app/one")
     assert emulator.permissions.unevaluated_conditions == [
-        f"{ROLE}: secretsmanager:GetSecretValue if StringEquals aws:SourceVpce, Bool aws:SecureTransport"
+        (
+            f"{ROLE}: secretsmanager:GetSecretValue if StringEquals aws:SourceVpce, Bool "
+            f"aws:SecureTransport"
+        )
     ]
 
 
@@ -110,7 +142,9 @@ def test_deny_with_a_condition_is_skipped_and_reported(emulator: Emulator) -> No
         statement("Deny", "secretsmanager:*", "*", Condition=condition),
     )
     assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"
-    assert emulator.permissions.unevaluated_conditions == [f"{ROLE}: secretsmanager:GetSecretValue if Bool aws:SecureTransport"]
+    assert emulator.permissions.unevaluated_conditions == [
+        f"{ROLE}: secretsmanager:GetSecretValue if Bool aws:SecureTransport"
+    ]
 
 
 def test_dynamodb_table_arn(emulator: Emulator) -> None:
@@ -134,7 +168,9 @@ def test_dynamodb_index_and_batch_arns(emulator: Emulator) -> None:
         tables.create_table(
             TableName=name,
             BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("id", "owner")],
+            AttributeDefinitions=[
+                {"AttributeName": key, "AttributeType": "S"} for key in ("id", "owner")
+            ],
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
             GlobalSecondaryIndexes=[
                 {
@@ -159,14 +195,23 @@ def test_dynamodb_index_and_batch_arns(emulator: Emulator) -> None:
 
 
 def test_kms_encryption_context(emulator: Emulator) -> None:
-    condition = {"StringEquals": {"kms:EncryptionContext:purpose": "content", "kms:CallerAccount": ACCOUNT}}
+    condition = {
+        "StringEquals": {"kms:EncryptionContext:purpose": "content", "kms:CallerAccount": ACCOUNT}
+    }
     principal = {"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"}}
     allow = statement("Allow", "kms:GenerateDataKey", "*", Condition=condition, **principal)
     policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
     key = emulator.client("kms", REGION).create_key(Policy=policy)["KeyMetadata"]["KeyId"]
     client = caller(emulator, "kms", statement("Allow", "kms:ListKeys", "*"))
     request = {"KeyId": key, "KeySpec": "AES_256"}
-    assert len(client.generate_data_key(**request, EncryptionContext={"purpose": "content"})["Plaintext"]) == 32
+    assert (
+        len(
+            client.generate_data_key(**request, EncryptionContext={"purpose": "content"})[
+                "Plaintext"
+            ]
+        )
+        == 32
+    )
     assert denied(client.generate_data_key, **request, EncryptionContext={"purpose": "other"})
     assert denied(client.generate_data_key, **request)
     assert emulator.permissions.unevaluated_conditions == []
@@ -177,8 +222,13 @@ def test_deletion_of_object_versions(emulator: Emulator) -> None:
     buckets.create_bucket(Bucket="papers", CreateBucketConfiguration={"LocationConstraint": REGION})
     buckets.put_bucket_versioning(Bucket="papers", VersioningConfiguration={"Status": "Enabled"})
     keys = ("open/a.txt", "closed/a.txt")
-    objects = [{"Key": key, "VersionId": buckets.put_object(Bucket="papers", Key=key)["VersionId"]} for key in keys]
-    client = caller(emulator, "s3", statement("Allow", "s3:DeleteObjectVersion", "arn:aws:s3:::papers/open/*"))
+    objects = [
+        {"Key": key, "VersionId": buckets.put_object(Bucket="papers", Key=key)["VersionId"]}
+        for key in keys
+    ]
+    client = caller(
+        emulator, "s3", statement("Allow", "s3:DeleteObjectVersion", "arn:aws:s3:::papers/open/*")
+    )
     client.delete_objects(Bucket="papers", Delete={"Objects": objects[:1]})
     assert emulator.permissions.used_actions == {ROLE: {"s3:DeleteObjectVersion"}}
     for others in (objects, [{"Key": "open/a.txt"}]):
@@ -193,7 +243,9 @@ def test_s3_object_arn(emulator: Emulator) -> None:
     buckets.create_bucket(Bucket="papers", CreateBucketConfiguration={"LocationConstraint": REGION})
     buckets.put_object(Bucket="papers", Key="open/a b.txt", Body=b"1")
     buckets.put_object(Bucket="papers", Key="closed/a.txt", Body=b"2")
-    client = caller(emulator, "s3", statement("Allow", "s3:GetObject", "arn:aws:s3:::papers/open/*"))
+    client = caller(
+        emulator, "s3", statement("Allow", "s3:GetObject", "arn:aws:s3:::papers/open/*")
+    )
     assert client.get_object(Bucket="papers", Key="open/a b.txt")["Body"].read() == b"1"
     assert denied(client.get_object, Bucket="papers", Key="closed/a.txt")
 
@@ -201,7 +253,9 @@ def test_s3_object_arn(emulator: Emulator) -> None:
 def test_unknown_access_key_is_denied(emulator: Emulator) -> None:
     secret(emulator, "app/one")
     emulator.permissions.enforce(True)
-    client = session("AKIAWRONG", "wrong").client("secretsmanager", region_name=REGION, endpoint_url=emulator.endpoint)
+    client = session("AKIAWRONG", "wrong").client(
+        "secretsmanager", region_name=REGION, endpoint_url=emulator.endpoint
+    )
     with pytest.raises(ClientError, match=r"InvalidClientTokenId|UnrecognizedClient"):
         client.get_secret_value(SecretId="app/one")
     operator = emulator.client("secretsmanager", REGION)
@@ -217,7 +271,9 @@ def test_nothing_is_denied_without_enforcement(emulator: Emulator) -> None:
 
 
 def test_granted_actions(emulator: Emulator) -> None:
-    caller(emulator, "s3", statement("Allow", "s3:Get*", "*"), statement("Deny", "s3:PutObject", "*"))
+    caller(
+        emulator, "s3", statement("Allow", "s3:Get*", "*"), statement("Deny", "s3:PutObject", "*")
+    )
     assert emulator.permissions.granted_actions(ROLE) == {"s3:Get*"}
 
 
@@ -227,14 +283,24 @@ READ, WRITE = "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"
 @pytest.mark.requirement("CG-18")
 def test_boundary_limits_the_role(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
-    client = caller(emulator, "secretsmanager", statement("Allow", "*", arn), boundary=statement("Allow", READ, "*"))
+    client = caller(
+        emulator,
+        "secretsmanager",
+        statement("Allow", "*", arn),
+        boundary=statement("Allow", READ, "*"),
+    )
     assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"
     assert denied(client.put_secret_value, SecretId=arn, SecretString="other")
 
 
 def test_boundary_grants_nothing(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
-    client = caller(emulator, "secretsmanager", statement("Allow", READ, arn), boundary=statement("Allow", WRITE, "*"))
+    client = caller(
+        emulator,
+        "secretsmanager",
+        statement("Allow", READ, arn),
+        boundary=statement("Allow", WRITE, "*"),
+    )
     assert denied(client.get_secret_value, SecretId=arn)
     assert denied(client.put_secret_value, SecretId=arn, SecretString="other")
 
@@ -242,7 +308,9 @@ def test_boundary_grants_nothing(emulator: Emulator) -> None:
 @pytest.mark.parametrize(("region", "passes"), [(REGION, True), ("us-east-1", False)])
 def test_boundary_with_a_region_condition(emulator: Emulator, region: str, passes: bool) -> None:
     arn = secret(emulator, "app/one")
-    inside = statement("Allow", READ, "*", Condition={"StringEquals": {"aws:RequestedRegion": [region]}})
+    inside = statement(
+        "Allow", READ, "*", Condition={"StringEquals": {"aws:RequestedRegion": [region]}}
+    )
     client = caller(emulator, "secretsmanager", statement("Allow", READ, arn), boundary=inside)
     if passes:
         assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"

@@ -29,29 +29,52 @@ class Existing:
         ec2.create_tags(Resources=[vpc], Tags=[{"Key": "Name", "Value": "shared"}])
         subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
         group = ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)["GroupId"]
-        key = client("kms", REGION).create_key(Description="Shared", Tags=[{"TagKey": "team", "TagValue": "a"}])["KeyMetadata"]
+        key = client("kms", REGION).create_key(
+            Description="Shared", Tags=[{"TagKey": "team", "TagValue": "a"}]
+        )["KeyMetadata"]
         client("kms", REGION).create_alias(AliasName="alias/shared", TargetKeyId=key["KeyId"])
-        zone = client("route53", REGION).create_hosted_zone(Name="example.org", CallerReference="1")["HostedZone"]["Id"]
+        zone = client("route53", REGION).create_hosted_zone(
+            Name="example.org", CallerReference="1"
+        )["HostedZone"]["Id"]
         iam.create_role(RoleName="shared", AssumeRolePolicyDocument=POLICY)
-        client("s3", REGION).create_bucket(Bucket="shared", CreateBucketConfiguration={"LocationConstraint": REGION})
+        client("s3", REGION).create_bucket(
+            Bucket="shared", CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
         self.ids = {
             "aws:ec2/vpc:Vpc": vpc,
             "aws:ec2/subnet:Subnet": subnet,
-            "aws:ec2/internetGateway:InternetGateway": ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"],
-            "aws:ec2/routeTable:RouteTable": ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"],
+            "aws:ec2/internetGateway:InternetGateway": ec2.create_internet_gateway()[
+                "InternetGateway"
+            ]["InternetGatewayId"],
+            "aws:ec2/routeTable:RouteTable": ec2.create_route_table(VpcId=vpc)["RouteTable"][
+                "RouteTableId"
+            ],
             "aws:ec2/securityGroup:SecurityGroup": group,
             "aws:kms/key:Key": key["KeyId"],
             "aws:kms/alias:Alias": "alias/shared",
             "aws:route53/zone:Zone": zone.rpartition("/")[2],
-            "aws:acm/certificate:Certificate": client("acm", REGION).request_certificate(DomainName="a.org")["CertificateArn"],
-            "aws:guardduty/detector:Detector": client("guardduty", REGION).create_detector(Enable=True)["DetectorId"],
+            "aws:acm/certificate:Certificate": client("acm", REGION).request_certificate(
+                DomainName="a.org"
+            )["CertificateArn"],
+            "aws:guardduty/detector:Detector": client("guardduty", REGION).create_detector(
+                Enable=True
+            )["DetectorId"],
             "aws:iam/role:Role": "shared",
             "aws:s3/bucket:Bucket": "shared",
             "aws:sns/topic:Topic": client("sns", REGION).create_topic(Name="shared")["TopicArn"],
         }
 
-    def read(self, type_: str, identity: str, inputs: dict[str, Any] | None = None, *, external: bool = True) -> dict[str, Any]:
-        registration = Registration("urn:x", type_, "x", True, "", inputs or {}, import_id=identity, external=external)
+    def read(
+        self,
+        type_: str,
+        identity: str,
+        inputs: dict[str, Any] | None = None,
+        *,
+        external: bool = True,
+    ) -> dict[str, Any]:
+        registration = Registration(
+            "urn:x", type_, "x", True, "", inputs or {}, import_id=identity, external=external
+        )
         return self.emulator.create(registration)[1]
 
 
@@ -64,15 +87,29 @@ def existing() -> Iterator[Existing]:
 @pytest.mark.parametrize(
     ("type_", "outputs"),
     [
-        ("aws:ec2/vpc:Vpc", {"cidrBlock": "10.9.0.0/16", "enableDnsSupport": True, "tags": {"Name": "shared"}}),
+        (
+            "aws:ec2/vpc:Vpc",
+            {"cidrBlock": "10.9.0.0/16", "enableDnsSupport": True, "tags": {"Name": "shared"}},
+        ),
         ("aws:ec2/subnet:Subnet", {"cidrBlock": "10.9.1.0/24", "mapPublicIpOnLaunch": False}),
         ("aws:ec2/internetGateway:InternetGateway", {"ownerId": "123456789012"}),
         ("aws:ec2/routeTable:RouteTable", {"ownerId": "123456789012"}),
         ("aws:ec2/securityGroup:SecurityGroup", {"name": "g", "description": "d"}),
-        ("aws:kms/key:Key", {"description": "Shared", "isEnabled": True, "enableKeyRotation": False, "tags": {"team": "a"}}),
+        (
+            "aws:kms/key:Key",
+            {
+                "description": "Shared",
+                "isEnabled": True,
+                "enableKeyRotation": False,
+                "tags": {"team": "a"},
+            },
+        ),
         ("aws:kms/alias:Alias", {"name": "alias/shared"}),
         ("aws:route53/zone:Zone", {"name": "example.org"}),
-        ("aws:acm/certificate:Certificate", {"domainName": "a.org", "subjectAlternativeNames": ["a.org"]}),
+        (
+            "aws:acm/certificate:Certificate",
+            {"domainName": "a.org", "subjectAlternativeNames": ["a.org"]},
+        ),
         ("aws:guardduty/detector:Detector", {"enable": True, "accountId": "123456789012"}),
         ("aws:iam/role:Role", {"name": "shared", "path": "/"}),
         ("aws:s3/bucket:Bucket", {"bucket": "shared", "arn": "arn:aws:s3:::shared"}),
@@ -111,11 +148,15 @@ def test_type_that_cannot_be_read_is_an_error(existing: Existing) -> None:
 
 def test_import_rejects_inputs_that_differ(existing: Existing) -> None:
     vpc = existing.ids["aws:ec2/vpc:Vpc"]
-    with pytest.raises(CheckError, match=r"do not match the existing resource .*: cidrBlock is '10\.9\.0\.0/16'"):
+    with pytest.raises(
+        CheckError, match=r"do not match the existing resource .*: cidrBlock is '10\.9\.0\.0/16'"
+    ):
         existing.read("aws:ec2/vpc:Vpc", vpc, {"cidrBlock": "10.8.0.0/16"}, external=False)
 
 
-def test_imported_resource_is_managed_and_read_resource_is_not(existing: Existing, tmp_path: Path) -> None:
+def test_imported_resource_is_managed_and_read_resource_is_not(
+    existing: Existing, tmp_path: Path
+) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: tiny\nruntime: python\n")
     (tmp_path / "Pulumi.dev.yaml").write_text(f"config:\n  aws:region: {REGION}\n")
     vpc, key = existing.ids["aws:ec2/vpc:Vpc"], existing.ids["aws:kms/key:Key"]

@@ -13,7 +13,8 @@ from sandbox.emulator.sessions import session
 
 def test_each_type_is_declared_in_one_module() -> None:
     declared = sum(
-        len(import_module(f"{resources.__name__}.{row.name}").RESOURCE_TYPES) for row in iter_modules(resources.__path__)
+        len(import_module(f"{resources.__name__}.{row.name}").RESOURCE_TYPES)
+        for row in iter_modules(resources.__path__)
     )
     assert declared == len(RESOURCE_TYPES) > 100
 
@@ -32,12 +33,16 @@ def test_inputs_exist_in_pulumi_aws(token: str) -> None:
     assert {*type_.defaults, *type_.names} <= properties.inputs
 
 
-@pytest.mark.parametrize("token", sorted(token for token, type_ in RESOURCE_TYPES.items() if type_.call))
+@pytest.mark.parametrize(
+    "token", sorted(token for token, type_ in RESOURCE_TYPES.items() if type_.call)
+)
 def test_operation_and_parameters_exist_in_the_api_model(token: str) -> None:
     type_ = RESOURCE_TYPES[token]
     service, _, operation = type_.call.partition(".")
     client = session("x", "x").client(service, region_name="eu-west-1")
-    shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation]).input_shape
+    shape = client.meta.service_model.operation_model(
+        client.meta.method_to_api_mapping[operation]
+    ).input_shape
     members = set(shape.members)
     for step in filter(None, type_.body.split(".")):
         shape = shape.members[step]

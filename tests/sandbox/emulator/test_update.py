@@ -1,4 +1,5 @@
-"""A stack of an older commit with other settings is updated to the current program and settings, destroyed and deployed again.
+"""A stack of an older commit with other settings is updated to the current program and settings,
+destroyed and deployed again.
 
 docs/decisions/0056-updates-in-the-sandbox.md describes the choice of the commit.
 """
@@ -26,7 +27,14 @@ from tests.components.settings.stack_settings import raw_settings
 
 REGION = "eu-west-1"
 OLDER_COMMIT = "0a84b77a530f80d442bfc5dbfa18ebc4f40b179d"
-PROGRAM = ("__main__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "components", "runtime/contract.toml", "runtime/functions")
+PROGRAM = (
+    "__main__.py",
+    "Pulumi.yaml",
+    "Pulumi.dev.yaml",
+    "components",
+    "runtime/contract.toml",
+    "runtime/functions",
+)
 OLDER: dict[str, dict[str, Any]] = {
     "image": {"digest": f"sha256:{'a' * 64}"},
     "database": {"instance_class": "db.t4g.small"},
@@ -38,9 +46,11 @@ pytestmark = pytest.mark.requirement("TR-17")
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """The emulator after the update, the steps of the update and of the second run, and the deployment.
+    """The emulator after the update, the steps of the update and of the second run, and the
+    deployment.
 
-    program: the folder of the older program; the repository if the clone does not have the older commit.
+    program: the folder of the older program; the repository if the clone does not have the older
+        commit.
     """
 
     program: Path
@@ -55,15 +65,21 @@ class Updated:
         return self.emulator.client(service, REGION)
 
 
-def settings(changes: dict[str, dict[str, Any]], program: Path = REPOSITORY, **more: Any) -> dict[str, str]:
+def settings(
+    changes: dict[str, dict[str, Any]], program: Path = REPOSITORY, **more: Any
+) -> dict[str, str]:
     raw = json.loads(load(program, "dev").config["gatehouse:settings"])
     return {
-        "gatehouse:settings": json.dumps({**raw, **{key: {**raw.get(key, {}), **row} for key, row in changes.items()}, **more})
+        "gatehouse:settings": json.dumps(
+            {**raw, **{key: {**raw.get(key, {}), **row} for key, row in changes.items()}, **more}
+        )
     }
 
 
 def older_program(folder: Path) -> Path:
-    """Extract the program of the older commit. Returns the repository in a clone without that commit, such as a shallow clone."""
+    """Extract the program of the older commit. Returns the repository in a clone without that
+    commit, such as a shallow clone.
+    """
     command = ["git", "archive", "--format=zip", OLDER_COMMIT, *PROGRAM]
     if shutil.which("git") is None:
         return REPOSITORY
@@ -81,14 +97,19 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Updated]:
     with Emulator.start() as emulator:
         config = settings(OLDER, program, owner="previous-team", log_retention_days=7)
         old = update(program, "dev", emulator, checkpoint, report=lambda step: None, config=config)
-        new = update(REPOSITORY, "dev", emulator, checkpoint, report=updated.append, config=settings({}))
+        new = update(
+            REPOSITORY, "dev", emulator, checkpoint, report=updated.append, config=settings({})
+        )
         update(REPOSITORY, "dev", emulator, checkpoint, report=repeated.append, config=settings({}))
         yield Updated(program, emulator, checkpoint, updated, repeated, old, new)
 
 
 def test_resources_of_an_older_commit_are_renamed_replaced_and_deleted(stack: Updated) -> None:
     if stack.program == REPOSITORY:
-        pytest.skip(f"the commit {OLDER_COMMIT[:12]} is missing. Run the tests in a clone: git fetch --unshallow")
+        pytest.skip(
+            f"the commit {OLDER_COMMIT[:12]} is missing. Run the tests in a clone: git fetch "
+            f"--unshallow"
+        )
     steps = {(step.type, step.name): step.operation for step in stack.updated}
     assert steps["aws:lb/targetGroup:TargetGroup", "gateway"] == "delete"
     assert steps["aws:lb/targetGroup:TargetGroup", "blue-gateway"] == "create"
@@ -102,7 +123,9 @@ def test_second_run_changes_nothing(stack: Updated) -> None:
 
 def test_new_image_replaces_the_task_and_updates_the_service(stack: Updated) -> None:
     row = stack.new.exports["services"]["gateway"]["service"]
-    (service,) = stack.client("ecs").describe_services(cluster=stack.new.exports["cluster"], services=[row])["services"]
+    (service,) = stack.client("ecs").describe_services(
+        cluster=stack.new.exports["cluster"], services=[row]
+    )["services"]
     assert service["taskDefinition"].endswith(":2")
     operations = {(step.type, step.operation) for step in stack.updated if step.name == "gateway"}
     assert ("aws:ecs/taskDefinition:TaskDefinition", "replace") in operations
@@ -117,7 +140,9 @@ def test_database_is_changed_in_place(stack: Updated) -> None:
 
 def test_log_groups_have_the_new_retention(stack: Updated) -> None:
     groups = stack.client("logs").describe_log_groups()["logGroups"]
-    changed = [step.name for step in stack.updated if step.properties == ("retentionInDays", "tagsAll")]
+    changed = [
+        step.name for step in stack.updated if step.properties == ("retentionInDays", "tagsAll")
+    ]
     assert len(changed) > 3
     assert 7 not in {group.get("retentionInDays") for group in groups}
 
@@ -128,15 +153,27 @@ def test_tags_are_replaced(stack: Updated) -> None:
     pages = tagging.get_paginator("get_resources").paginate(TagFilters=[{"Key": "Owner"}])
     rows = [row for page in pages for row in page["ResourceTagMappingList"]]
     assert len(rows) > 20
-    others = [row["ResourceARN"] for row in rows if {"Key": "Owner", "Value": owner} not in row["Tags"]]
+    others = [
+        row["ResourceARN"] for row in rows if {"Key": "Owner", "Value": owner} not in row["Tags"]
+    ]
     # Snapshots and deregistered task definitions keep their tags.
-    assert [arn for arn in others if ":snapshot:" not in arn and ":task-definition/" not in arn] == []
+    assert [
+        arn for arn in others if ":snapshot:" not in arn and ":task-definition/" not in arn
+    ] == []
 
 
 def test_data_is_neither_replaced_nor_deleted(stack: Updated) -> None:
     lost = {"replace", "delete"}
     kinds = {step.type for step in stack.updated if step.operation in lost}
-    assert not {"aws:s3/bucket:Bucket", "aws:rds/instance:Instance", "aws:kms/key:Key", "aws:dynamodb/table:Table"} & kinds
+    assert (
+        not {
+            "aws:s3/bucket:Bucket",
+            "aws:rds/instance:Instance",
+            "aws:kms/key:Key",
+            "aws:dynamodb/table:Table",
+        }
+        & kinds
+    )
 
 
 def test_stack_is_destroyed_and_deployed_again(stack: Updated) -> None:
@@ -144,7 +181,9 @@ def test_stack_is_destroyed_and_deployed_again(stack: Updated) -> None:
     assert stack.checkpoint.resources == ()
     client = stack.client
     assert client("s3").list_buckets()["Buckets"] == []
-    (cluster,) = client("ecs").describe_clusters(clusters=[stack.new.exports["cluster"]])["clusters"]
+    (cluster,) = client("ecs").describe_clusters(clusters=[stack.new.exports["cluster"]])[
+        "clusters"
+    ]
     assert cluster["status"] == "INACTIVE", "ECS keeps a deleted cluster for a while"
     assert client("rds").describe_db_instances()["DBInstances"] == []
     assert client("elbv2").describe_load_balancers()["LoadBalancers"] == []
@@ -153,7 +192,18 @@ def test_stack_is_destroyed_and_deployed_again(stack: Updated) -> None:
     assert client("logs").describe_log_groups()["logGroups"] == []
     assert client("route53").list_hosted_zones()["HostedZones"] == []
     assert [row for row in client("ec2").describe_vpcs()["Vpcs"] if not row["IsDefault"]] == []
-    assert [row["RoleName"] for row in client("iam").list_roles()["Roles"] if "gatehouse" in row["RoleName"]] == []
+    assert [
+        row["RoleName"]
+        for row in client("iam").list_roles()["Roles"]
+        if "gatehouse" in row["RoleName"]
+    ] == []
     created: list[Step] = []
-    update(REPOSITORY, "dev", stack.emulator, stack.checkpoint, report=created.append, config=settings({}))
+    update(
+        REPOSITORY,
+        "dev",
+        stack.emulator,
+        stack.checkpoint,
+        report=created.append,
+        config=settings({}),
+    )
     assert {step.operation for step in created} == {"create"}

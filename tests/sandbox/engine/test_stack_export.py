@@ -43,7 +43,11 @@ def test_resources_are_in_dependency_order(written: dict[str, Any]) -> None:
     earlier: set[str] = set()
     assert len(written["deployment"]["resources"]) == 7
     for item in written["deployment"]["resources"]:
-        required = {*item.get("dependencies", []), item.get("parent", ""), item.get("provider", "").rpartition("::")[0]}
+        required = {
+            *item.get("dependencies", []),
+            item.get("parent", ""),
+            item.get("provider", "").rpartition("::")[0],
+        }
         assert required - {""} <= earlier
         earlier.add(item["urn"])
 
@@ -51,7 +55,10 @@ def test_resources_are_in_dependency_order(written: dict[str, Any]) -> None:
 def test_resource_members(written: dict[str, Any]) -> None:
     storage = "demo:parts:Application$demo:parts:Storage"
     resources = by_name(written)
-    policy, bucket = (resources[f"{storage}$aws:s3/{kind}::storage"] for kind in ("bucketPolicy:BucketPolicy", "bucket:Bucket"))
+    policy, bucket = (
+        resources[f"{storage}$aws:s3/{kind}::storage"]
+        for kind in ("bucketPolicy:BucketPolicy", "bucket:Bucket")
+    )
     assert policy["dependencies"] == [bucket["urn"]]
     assert policy["propertyDependencies"] == {"policy": [bucket["urn"]], "bucket": [bucket["urn"]]}
     assert policy["parent"] == resources[f"{storage}::storage"]["urn"]
@@ -77,7 +84,9 @@ def test_secret_values_are_redacted() -> None:
         additional_secret_outputs=("policy",),
         custom_timeouts={"create": "1h30m"},
     )
-    resource = Resource(registration, "t", {"name": "s3cr3t", "policy": "s3cr3t", "tags": {"a": "b"}})
+    resource = Resource(
+        registration, "t", {"name": "s3cr3t", "policy": "s3cr3t", "tags": {"a": "b"}}
+    )
     document = deployment_file(Deployment("t", "dev", (resource,), {}, False))
     written = document["deployment"]["resources"][1]
     assert "s3cr3t" not in json.dumps(document)
@@ -92,8 +101,16 @@ def test_export_is_read_back(tmp_path: Path) -> None:
     file = tmp_path / "shop.json"
     file.write_text(export(PROGRAM, "dev"))
     project, deployment = stack_import.read(file)
-    assert (project.name, project.stack, deployment.exports["bucket"]) == ("shop", "dev", "application-data")
-    policies = {row.registration.name: row for row in deployment.resources if "bucketPolicy" in row.registration.type}
+    assert (project.name, project.stack, deployment.exports["bucket"]) == (
+        "shop",
+        "dev",
+        "application-data",
+    )
+    policies = {
+        row.registration.name: row
+        for row in deployment.resources
+        if "bucketPolicy" in row.registration.type
+    }
     policy = policies["storage"].registration
     storage = "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage"
     assert policy.parent == f"{storage}::storage"
@@ -109,7 +126,11 @@ def test_export_has_the_findings_of_the_program(tmp_path: Path) -> None:
     of_program = policy_check.check(program, "dev", levels="prod", passes=("known",))
     assert of_state.exit_code == 1
     findings = [
-        {(row.rule, row.urn, row.message, row.source) for row in result.findings if "RDS-012" not in row.rule}
+        {
+            (row.rule, row.urn, row.message, row.source)
+            for row in result.findings
+            if "RDS-012" not in row.rule
+        }
         for result in (of_state, of_program)
     ]
     assert findings[0] == findings[1], "apart from the encrypted password (RDS-012)"

@@ -1,4 +1,6 @@
-"""Updates and deletions happen in the order of the Pulumi engine, and an interrupted run is continued by the next run."""
+"""Updates and deletions happen in the order of the Pulumi engine, and an interrupted run is
+continued by the next run.
+"""
 
 import stat
 from collections.abc import Mapping
@@ -19,7 +21,9 @@ pytestmark = pytest.mark.requirement("TR-17")
 
 
 class Memory:
-    """A provider that records its calls. `refused`: operations that fail, such as "delete queue"."""
+    """A provider that records its calls. `refused`: operations that fail, such as "delete
+    queue".
+    """
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -37,7 +41,9 @@ class Memory:
         self.exists[identity] = registration.name
         return identity, {**registration.inputs, "arn": f"arn:{identity}"}
 
-    def update(self, old: Resource, registration: Registration, changed: frozenset[str]) -> tuple[str, dict[str, Any]]:
+    def update(
+        self, old: Resource, registration: Registration, changed: frozenset[str]
+    ) -> tuple[str, dict[str, Any]]:
         if registration.name in self.not_updatable:
             raise NotUpdatable("no such call")
         self._call(f"update {','.join(sorted(changed))} of", registration.name)
@@ -47,7 +53,9 @@ class Memory:
         self._call("delete", resource.registration.name)
         del self.exists[resource.id]
 
-    def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any] | None:
+    def invoke(
+        self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
         raise AssertionError(token)
 
     def _call(self, operation: str, name: str) -> None:
@@ -69,7 +77,9 @@ class Stack:
 
     def up(self, code: str) -> list[str]:
         """Run the program. Returns the calls."""
-        (self.folder / "__main__.py").write_text(f"import pulumi\nimport pulumi_aws as aws\nO = pulumi.ResourceOptions\n{code}")
+        (self.folder / "__main__.py").write_text(
+            f"import pulumi\nimport pulumi_aws as aws\nO = pulumi.ResourceOptions\n{code}"
+        )
         start = len(self.provider.calls)
         self.steps.clear()
         try:
@@ -95,7 +105,8 @@ def stack(tmp_path: Path) -> Stack:
 
 
 TWO = 'topic = aws.sns.Topic("topic", name="{topic}", opts=O({options}))\n' + (
-    'aws.sns.TopicSubscription("subscription", topic=topic.arn, protocol="sqs", endpoint="{endpoint}")\n'
+    'aws.sns.TopicSubscription("subscription", topic=topic.arn, protocol="sqs", '
+    'endpoint="{endpoint}")\n'
 )
 
 
@@ -112,13 +123,18 @@ def test_second_run_without_changes_makes_no_call(stack: Stack) -> None:
 
 def test_input_is_updated_in_place(stack: Stack) -> None:
     stack.up('aws.sns.Topic("topic", name="a", display_name="one")')
-    assert stack.up('aws.sns.Topic("topic", name="a", display_name="two")') == ["update displayName of topic"]
-    assert [(step.operation, step.properties) for step in stack.steps] == [("update", ("displayName",))]
+    assert stack.up('aws.sns.Topic("topic", name="a", display_name="two")') == [
+        "update displayName of topic"
+    ]
+    assert [(step.operation, step.properties) for step in stack.steps] == [
+        ("update", ("displayName",))
+    ]
 
 
 def test_default_tags_of_the_provider_update_its_resources(stack: Stack) -> None:
-    code = 'p = aws.Provider("p", region="eu-west-1", default_tags={{"tags": {{"owner": "{}"}}}})\n' + (
-        'aws.sns.Topic("topic", name="a", opts=O(provider=p))'
+    code = (
+        'p = aws.Provider("p", region="eu-west-1", default_tags={{"tags": {{"owner": "{}"}}}})\n'
+        + ('aws.sns.Topic("topic", name="a", opts=O(provider=p))')
     )
     stack.up(code.format("one"))
     assert stack.up(code.format("two")) == ["update tagsAll of topic"]
@@ -132,7 +148,12 @@ def test_region_of_the_provider_replaces_its_resources(stack: Stack) -> None:
 
 def test_replacement_is_created_before_the_deletion(stack: Stack) -> None:
     stack.up(two(topic="a"))
-    assert stack.up(two(topic="b")) == ["create topic", "create subscription", "delete subscription", "delete topic"]
+    assert stack.up(two(topic="b")) == [
+        "create topic",
+        "create subscription",
+        "delete subscription",
+        "delete topic",
+    ]
     assert [step.operation for step in stack.steps] == ["replace", "replace", "delete", "delete"]
     assert sorted(stack.provider.exists.values()) == ["subscription", "topic"]
 
@@ -153,7 +174,9 @@ def test_replacement_with_the_same_name_is_created_after_the_deletion(stack: Sta
 
 def test_explicit_order_of_a_replacement_takes_precedence(stack: Stack) -> None:
     """As in the engine: with the option False, AWS rejects a replacement that has the same name."""
-    group = 'aws.ec2.SecurityGroup("group", name="a", vpc_id="{}", opts=O(delete_before_replace=False))'
+    group = (
+        'aws.ec2.SecurityGroup("group", name="a", vpc_id="{}", opts=O(delete_before_replace=False))'
+    )
     stack.up(group.format("vpc-1"))
     assert stack.up(group.format("vpc-2")) == ["create group", "delete group"]
 
@@ -164,10 +187,15 @@ def test_removed_resources_are_deleted_in_reverse_order(stack: Stack) -> None:
 
 
 def test_ignored_changes_keep_the_deployed_value(stack: Stack) -> None:
-    code = 'aws.sns.Topic("topic", name="a", display_name="{0}", tags={{"a": "{0}", "b": "{1}"}}, opts=O(ignore_changes={2}))'
+    code = (
+        'aws.sns.Topic("topic", name="a", display_name="{0}", tags={{"a": "{0}", "b": '
+        '"{1}"}}, opts=O(ignore_changes={2}))'
+    )
     stack.up(code.format("1", "1", ["display_name", 'tags["a"]']))
     assert stack.up(code.format("2", "1", ["display_name", 'tags["a"]'])) == []
-    assert stack.up(code.format("2", "2", ["display_name", 'tags["a"]'])) == ["update tagsAll of topic"]
+    assert stack.up(code.format("2", "2", ["display_name", 'tags["a"]'])) == [
+        "update tagsAll of topic"
+    ]
     (topic,) = (item for item in stack.checkpoint.resources if item.registration.name == "topic")
     assert topic.registration.inputs["displayName"] == "1"
     assert topic.registration.inputs["tags"] == {"a": "1", "b": "2"}
@@ -197,7 +225,11 @@ def test_renamed_resource_with_an_alias_is_kept(stack: Stack) -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [two(topic="b", options="protect=True"), "", two(topic="b", options="protect=True, delete_before_replace=True")],
+    [
+        two(topic="b", options="protect=True"),
+        "",
+        two(topic="b", options="protect=True, delete_before_replace=True"),
+    ],
     ids=["replacement", "deletion", "delete before replace"],
 )
 def test_protected_resource_is_neither_replaced_nor_deleted(stack: Stack, changed: str) -> None:
@@ -225,10 +257,15 @@ def test_retained_resource_is_only_removed_from_the_state(stack: Stack) -> None:
     assert stack.up('aws.sns.Topic("topic", name="a")') == ["create topic"]
 
 
-def test_change_that_the_provider_cannot_make_replaces_the_resource_and_says_so(stack: Stack) -> None:
+def test_change_that_the_provider_cannot_make_replaces_the_resource_and_says_so(
+    stack: Stack,
+) -> None:
     stack.up('aws.sns.Topic("topic", name="a", display_name="one")')
     stack.provider.not_updatable.add("topic")
-    assert stack.up('aws.sns.Topic("topic", name="a", display_name="two")') == ["delete topic", "create topic"]
+    assert stack.up('aws.sns.Topic("topic", name="a", display_name="two")') == [
+        "delete topic",
+        "create topic",
+    ]
     assert "no such call; AWS updates it in place" in stack.steps[-1].note
 
 
@@ -261,11 +298,19 @@ def test_program_that_fails_keeps_the_deployed_resources(stack: Stack) -> None:
 
 
 def test_file_is_private_and_readable_as_an_exported_stack(stack: Stack) -> None:
-    stack.up(two() + 'aws.ssm.Parameter("parameter", type="SecureString", value=pulumi.Output.secret("hunter2"))')
+    stack.up(
+        two()
+        + (
+            'aws.ssm.Parameter("parameter", type="SecureString", '
+            'value=pulumi.Output.secret("hunter2"))'
+        )
+    )
     assert stack.checkpoint.file is not None
     assert stat.S_IMODE(stack.checkpoint.file.stat().st_mode) == 0o600
     deployment = read(stack.checkpoint.file)[1]
-    secrets = {item.registration.name: item.registration.secret_inputs for item in deployment.resources[1:]}
+    secrets = {
+        item.registration.name: item.registration.secret_inputs for item in deployment.resources[1:]
+    }
     assert secrets == {"topic": (), "subscription": (), "parameter": ("value",)}
     stack.destroy()
     assert not stack.checkpoint.file.exists()

@@ -14,10 +14,16 @@ from sandbox.local.collector import write_traces
 async def test_spans_are_written_as_lines(tmp_path: Path) -> None:
     log = tmp_path / "traces.log"
     ids = "5759e988bd862e3fe1be46a994272793", "00f067aa0ba902b7", "53995c3f42cd8ad8"
-    span = FinishedSpan("GET /", Kind.SERVER, *ids, 0, 2_500_000, {"http.response.status_code": 500}, failed=True)
+    span = FinishedSpan(
+        "GET /", Kind.SERVER, *ids, 0, 2_500_000, {"http.response.status_code": 500}, failed=True
+    )
     with write_traces(log) as url:
         queue = SpanQueue(
-            collector_exporter(url), service="gateway", environment="dev", count=lambda *_: None, on_lost=lambda *_: None
+            collector_exporter(url),
+            service="gateway",
+            environment="dev",
+            count=lambda *_: None,
+            on_lost=lambda *_: None,
         )
         queue.add(span)
         await queue.close()

@@ -1,4 +1,6 @@
-"""The sharing service as a Lambda function: deployed as the stack declares, with the same responses as the container."""
+"""The sharing service as a Lambda function: deployed as the stack declares, with the same responses
+as the container.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,12 @@ from sandbox.ports import HOST, PLAIN_HTTP, Ports
 
 pytestmark = pytest.mark.requirement("SS-06")
 STACK = "staging"
-VARYING_HEADERS = {"x-request-id", "content-length", "date", "server"}  # differ by request or server
+VARYING_HEADERS = {
+    "x-request-id",
+    "content-length",
+    "date",
+    "server",
+}  # differ by request or server
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +68,13 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         deployment = run(REPOSITORY, STACK, emulator, preview=False)
         emulator.permissions.enforce(True)
         port = ports.claim()
-        target = Deployed(emulator, deployment, f"http://{HOST}:{port}", tmp_path_factory.mktemp("logs"))
+        target = Deployed(
+            emulator, deployment, f"http://{HOST}:{port}", tmp_path_factory.mktemp("logs")
+        )
         service = lambda_functions.read(target.aws, deployment.exports, "sharing")
-        children = lambda_functions.start(target.aws, service, port=port, runtime_port=ports.claim(), logs=target.logs)
+        children = lambda_functions.start(
+            target.aws, service, port=port, runtime_port=ports.claim(), logs=target.logs
+        )
         lambda_functions.wait_ready(children, target.url)
         yield target
     finally:
@@ -76,17 +87,34 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 @pytest.mark.requirement("SS-13")
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/"), ("HEAD", "/"), ("GET", "/style.css"), ("GET", "/s/x?y=1"), ("POST", "/s/x"), ("GET", "/healthz")],
+    [
+        ("GET", "/"),
+        ("HEAD", "/"),
+        ("GET", "/style.css"),
+        ("GET", "/s/x?y=1"),
+        ("POST", "/s/x"),
+        ("GET", "/healthz"),
+    ],
 )
-async def test_response_equals_that_of_the_container(deployed: Deployed, method: str, path: str) -> None:
+async def test_response_equals_that_of_the_container(
+    deployed: Deployed, method: str, path: str
+) -> None:
     settings = load_sharing(
-        {"GATEHOUSE_ENVIRONMENT": STACK, "GATEHOUSE_SHARING_URL": deployed.deployment.exports["urls"]["sharing"]}
+        {
+            "GATEHOUSE_ENVIRONMENT": STACK,
+            "GATEHOUSE_SHARING_URL": deployed.deployment.exports["urls"]["sharing"],
+        }
     )
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(sharing.build(settings)), base_url=deployed.url) as container:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(sharing.build(settings)), base_url=deployed.url
+    ) as container:
         expected = await container.request(method, path)
     with httpx.Client(trust_env=False, timeout=60, verify=PLAIN_HTTP) as client:
         response = client.request(method, deployed.url + path)
-    assert (response.status_code, response.text) == (expected.status_code, "" if method == "HEAD" else expected.text)
+    assert (response.status_code, response.text) == (
+        expected.status_code,
+        "" if method == "HEAD" else expected.text,
+    )
     assert _stable(response.headers) == _stable(expected.headers)
 
 
@@ -94,12 +122,19 @@ async def test_response_equals_that_of_the_container(deployed: Deployed, method:
 def test_readiness_uses_one_permission_of_the_role(deployed: Deployed) -> None:
     response = httpx.get(f"{deployed.url}/readyz", trust_env=False, timeout=60, verify=PLAIN_HTTP)
     assert (response.status_code, response.json()["checks"]) == (200, {"tokens": "ok"})
-    assert deployed.emulator.permissions.used_actions["gatehouse-staging-sharing-function"] == {"dynamodb:GetItem"}
+    assert deployed.emulator.permissions.used_actions["gatehouse-staging-sharing-function"] == {
+        "dynamodb:GetItem"
+    }
     assert deployed.emulator.permissions.denied == []
 
 
 def test_metrics_are_not_public(deployed: Deployed) -> None:
-    assert httpx.get(f"{deployed.url}/metrics", trust_env=False, timeout=60, verify=PLAIN_HTTP).status_code == 404
+    assert (
+        httpx.get(
+            f"{deployed.url}/metrics", trust_env=False, timeout=60, verify=PLAIN_HTTP
+        ).status_code
+        == 404
+    )
 
 
 def test_unknown_method_gets_the_gateway_response(deployed: Deployed) -> None:
@@ -112,7 +147,9 @@ def test_unknown_method_gets_the_gateway_response(deployed: Deployed) -> None:
 @pytest.mark.requirement("SS-13")
 def test_logs_have_no_path_and_no_body(deployed: Deployed) -> None:
     connection = http.client.HTTPConnection(deployed.url.removeprefix("http://"))
-    connection.request("POST", "/s/canary-in-path?q=canary-in-query", body=b"\xff\x00canary-in-body")
+    connection.request(
+        "POST", "/s/canary-in-path?q=canary-in-query", body=b"\xff\x00canary-in-body"
+    )
     assert connection.getresponse().status == 400
     connection.close()
     logs = b"".join(file.read_bytes() for file in deployed.logs.iterdir())
@@ -126,10 +163,17 @@ def test_stage_without_invoke_permission_is_rejected(deployed: Deployed) -> None
     statement = json.loads(client.get_policy(**alias)["Policy"])["Statement"][0]
     client.remove_permission(StatementId=statement["Sid"], **alias)
     client.add_permission(
-        StatementId="Other", Action="lambda:InvokeFunction", Principal="apigateway.amazonaws.com", SourceArn="arn:x", **alias
+        StatementId="Other",
+        Action="lambda:InvokeFunction",
+        Principal="apigateway.amazonaws.com",
+        SourceArn="arn:x",
+        **alias,
     )
     try:
-        with pytest.raises(SandboxError, match=r"gatehouse-staging-sharing:live does not allow .*/live/ to invoke it"):
+        with pytest.raises(
+            SandboxError,
+            match=r"gatehouse-staging-sharing:live does not allow .*/live/ to invoke it",
+        ):
             lambda_functions.read(deployed.aws, deployed.deployment.exports, "sharing")
     finally:
         client.remove_permission(StatementId="Other", **alias)
@@ -145,16 +189,28 @@ def test_stage_without_invoke_permission_is_rejected(deployed: Deployed) -> None
 
 def test_deployed_api(deployed: Deployed) -> None:
     client = deployed.client("apigateway")
-    api, stage = client.get_rest_api(restApiId=deployed.api), client.get_stage(restApiId=deployed.api, stageName="live")
-    assert (api["disableExecuteApiEndpoint"], api["endpointConfiguration"]["types"]) == (True, ["REGIONAL"])
+    api, stage = (
+        client.get_rest_api(restApiId=deployed.api),
+        client.get_stage(restApiId=deployed.api, stageName="live"),
+    )
+    assert (api["disableExecuteApiEndpoint"], api["endpointConfiguration"]["types"]) == (
+        True,
+        ["REGIONAL"],
+    )
     assert {row["Sid"]: row["Effect"] for row in json.loads(api["policy"])["Statement"]} == {
         "AllowPublicInvoke": "Allow",
         "DenyInsecureTransport": "Deny",
     }
     assert stage["tracingEnabled"] is True
-    assert stage["webAclArn"].startswith("arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/gatehouse-staging-edge/")
-    assert stage["accessLogSettings"]["destinationArn"].endswith(":log-group:/gatehouse/staging/sharing-access")
-    limits = {path: settings["throttlingRateLimit"] for path, settings in stage["methodSettings"].items()}
+    assert stage["webAclArn"].startswith(
+        "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/gatehouse-staging-edge/"
+    )
+    assert stage["accessLogSettings"]["destinationArn"].endswith(
+        ":log-group:/gatehouse/staging/sharing-access"
+    )
+    limits = {
+        path: settings["throttlingRateLimit"] for path, settings in stage["methodSettings"].items()
+    }
     assert limits == {"*/*": 50.0, "{proxy+}/POST": 5.0}
     role = client.get_account()["cloudwatchRoleArn"]
     assert role == "arn:aws:iam::123456789012:role/gatehouse-staging-api-log"
@@ -162,8 +218,14 @@ def test_deployed_api(deployed: Deployed) -> None:
 
 def test_deployed_function(deployed: Deployed) -> None:
     client = deployed.client("lambda")
-    configuration = client.get_function_configuration(FunctionName="gatehouse-staging-sharing", Qualifier="live")
-    assert (configuration["PackageType"], configuration["Architectures"], configuration["Version"]) == ("Image", ["arm64"], "1")
+    configuration = client.get_function_configuration(
+        FunctionName="gatehouse-staging-sharing", Qualifier="live"
+    )
+    assert (
+        configuration["PackageType"],
+        configuration["Architectures"],
+        configuration["Version"],
+    ) == ("Image", ["arm64"], "1")
     assert configuration["TracingConfig"] == {"Mode": "Active"}
     assert configuration["LoggingConfig"]["LogGroup"] == "/gatehouse/staging/sharing"
     assert configuration["KMSKeyArn"].startswith("arn:aws:kms:")
@@ -174,23 +236,37 @@ def test_deployed_function(deployed: Deployed) -> None:
 def test_dns_record_points_to_the_api(deployed: Deployed) -> None:
     client = deployed.client("route53")
     (zone,) = client.list_hosted_zones()["HostedZones"]
-    records = {row["Name"]: row for row in client.list_resource_record_sets(HostedZoneId=zone["Id"])["ResourceRecordSets"]}
+    records = {
+        row["Name"]: row
+        for row in client.list_resource_record_sets(HostedZoneId=zone["Id"])["ResourceRecordSets"]
+    }
     target = records["sharing.staging.gatehouse.example.com."]["AliasTarget"]["DNSName"]
-    domain = deployed.client("apigateway").get_domain_name(domainName="sharing.staging.gatehouse.example.com")
+    domain = deployed.client("apigateway").get_domain_name(
+        domainName="sharing.staging.gatehouse.example.com"
+    )
     assert target.rstrip(".") == domain["regionalDomainName"]
 
 
 def test_console_runs_without_the_sharing_service() -> None:
     console = contract.read(functions=["sharing"], optional_variables=None).processes["console"]
-    assert (console.command, [service.name for service in console.services]) == (("gatehouse", "serve", "console"), ["console"])
+    assert (console.command, [service.name for service in console.services]) == (
+        ("gatehouse", "serve", "console"),
+        ["console"],
+    )
     assert "GATEHOUSE_SECRET_LINKS_TABLE" in console.variables, "the console creates secrets"
 
 
-def test_other_command_than_the_runtime_client_is_rejected(deployed: Deployed, tmp_path: Path) -> None:
+def test_other_command_than_the_runtime_client_is_rejected(
+    deployed: Deployed, tmp_path: Path
+) -> None:
     service = replace(
-        lambda_functions.read(deployed.aws, deployed.deployment.exports, "sharing"), command=("/usr/bin/python", "-m", "x", "y")
+        lambda_functions.read(deployed.aws, deployed.deployment.exports, "sharing"),
+        command=("/usr/bin/python", "-m", "x", "y"),
     )
-    with pytest.raises(SandboxError, match=r"starts /usr/bin/python -m x, expected /opt/gatehouse/bin/python -m awslambdaric"):
+    with pytest.raises(
+        SandboxError,
+        match=r"starts /usr/bin/python -m x, expected /opt/gatehouse/bin/python -m awslambdaric",
+    ):
         lambda_functions.start(deployed.aws, service, port=1, runtime_port=2, logs=tmp_path)
 
 
@@ -199,7 +275,9 @@ def test_new_version_is_another_definition(deployed: Deployed) -> None:
     name, client = "gatehouse-staging-sharing", deployed.client("lambda")
     before = lambda_functions.read(deployed.aws, deployed.deployment.exports, "sharing")
     assert lambda_functions.read(deployed.aws, deployed.deployment.exports, "sharing") == before
-    client.update_function_code(FunctionName=name, ImageUri=f"registry.example.com/gatehouse@sha256:{'b' * 64}")
+    client.update_function_code(
+        FunctionName=name, ImageUri=f"registry.example.com/gatehouse@sha256:{'b' * 64}"
+    )
     version = client.publish_version(FunctionName=name)["Version"]
     client.update_alias(FunctionName=name, Name="live", FunctionVersion=version)
     after = lambda_functions.read(deployed.aws, deployed.deployment.exports, "sharing")

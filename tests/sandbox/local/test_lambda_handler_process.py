@@ -18,8 +18,18 @@ def handler(event, context):
 
 def handle(folder: Path, *steps: str) -> "subprocess.CompletedProcess[str]":
     (folder / "rotate.py").write_text(HANDLER)
-    events = [{"Step": step, "SecretId": str(folder / "steps"), "ClientRequestToken": "t"} for step in steps]
-    command = [sys.executable, "-m", "sandbox.local.lambda_handler_process", str(folder), "rotate.handler", json.dumps(events)]
+    events = [
+        {"Step": step, "SecretId": str(folder / "steps"), "ClientRequestToken": "t"}
+        for step in steps
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "sandbox.local.lambda_handler_process",
+        str(folder),
+        "rotate.handler",
+        json.dumps(events),
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -31,12 +31,21 @@ def invocations(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Invo
     """The invocations of a function that a client runs."""
     (tmp_path / "function.py").write_text(HANDLER)
     invocations = Invocations()
-    api = type("Api", (RuntimeApi,), {"invocations": invocations, "arn": "arn:aws:lambda:eu-west-1:123456789012:function:f"})
+    api = type(
+        "Api",
+        (RuntimeApi,),
+        {"invocations": invocations, "arn": "arn:aws:lambda:eu-west-1:123456789012:function:f"},
+    )
     with ThreadingHTTPServer((HOST, 0), api) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        environment = {**child_processes.plain_environment(), "AWS_LAMBDA_RUNTIME_API": f"{HOST}:{server.server_port}"}
+        environment = {
+            **child_processes.plain_environment(),
+            "AWS_LAMBDA_RUNTIME_API": f"{HOST}:{server.server_port}",
+        }
         command = [sys.executable, "-m", request.param, "function.handler"]
-        child = child_processes.start("function", command, env=environment, cwd=tmp_path, log=tmp_path / "function.log")
+        child = child_processes.start(
+            "function", command, env=environment, cwd=tmp_path, log=tmp_path / "function.log"
+        )
         try:
             yield invocations
         finally:
@@ -49,5 +58,8 @@ def event(request_id: str, body: str) -> dict[str, object]:
 
 
 def test_error_of_the_handler_fails_one_event(invocations: Invocations) -> None:
-    results = [invocations.invoke(event(str(number), body)) for number, body in enumerate(["ä", "raise", "b"])]
+    results = [
+        invocations.invoke(event(str(number), body))
+        for number, body in enumerate(["ä", "raise", "b"])
+    ]
     assert results == [{"statusCode": 200, "body": "äü"}, None, {"statusCode": 200, "body": "bü"}]

@@ -18,7 +18,11 @@ def test_large_file_is_copied_and_emptied_while_it_is_open(tmp_path: Path) -> No
             log_rotation.rotate(tmp_path, SIZE_MAX_BYTES)
         process.write(b"last")
     assert log.read_text() == "last"
-    assert {file.name for file in tmp_path.iterdir()} == {"gateway.log", "gateway.log.1", "console.log"}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "gateway.log",
+        "gateway.log.1",
+        "console.log",
+    }
     assert log.with_name("gateway.log.1").read_text() == "3" * (SIZE_MAX_BYTES + 1)
 
 

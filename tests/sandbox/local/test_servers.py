@@ -52,7 +52,10 @@ async def _user(url: str) -> str:
 
 @pytest.mark.asyncio
 async def test_owner_and_application_log_in_over_tcp(database: servers.Postgres) -> None:
-    assert [await _user(database.owner_url), await _user(database.app_url)] == ["gatehouse_owner", "gatehouse_app"]
+    assert [await _user(database.owner_url), await _user(database.app_url)] == [
+        "gatehouse_owner",
+        "gatehouse_app",
+    ]
 
 
 @pytest.mark.asyncio
@@ -67,7 +70,11 @@ async def test_set_password_with_quotes(database: servers.Postgres) -> None:
     database.set_password("gatehouse_owner", managed)
     try:
         connection = await asyncpg.connect(
-            host="127.0.0.1", port=database.port, user="gatehouse_owner", password=managed, database="gatehouse"
+            host="127.0.0.1",
+            port=database.port,
+            user="gatehouse_owner",
+            password=managed,
+            database="gatehouse",
         )
         await connection.close()
     finally:
@@ -76,14 +83,25 @@ async def test_set_password_with_quotes(database: servers.Postgres) -> None:
 
 def test_application_role_has_no_privileges(database: servers.Postgres) -> None:
     assert (
-        database.sql("SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'gatehouse'")
+        database.sql(
+            "SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'gatehouse'"
+        )
         == "gatehouse_owner"
     )
-    assert database.sql("SELECT rolsuper OR rolcreatedb OR rolcreaterole FROM pg_roles WHERE rolname = 'gatehouse_app'") == "f"
+    assert (
+        database.sql(
+            "SELECT rolsuper OR rolcreatedb OR rolcreaterole FROM pg_roles WHERE rolname = "
+            "'gatehouse_app'"
+        )
+        == "f"
+    )
 
 
 def test_rejected_statement_has_the_reason(database: servers.Postgres) -> None:
-    with pytest.raises(SandboxError, match='PostgreSQL rejected a statement: ERROR:  relation "nowhere" does not exist'):
+    with pytest.raises(
+        SandboxError,
+        match='PostgreSQL rejected a statement: ERROR:  relation "nowhere" does not exist',
+    ):
         database.sql("SELECT * FROM nowhere")
 
 
@@ -100,9 +118,14 @@ def test_stopped_server_leaves_no_process_and_no_folder() -> None:
 
 
 async def test_acknowledged_transactions_survive_a_crash() -> None:
-    """The killed process makes PostgreSQL discard its shared memory and recover from the write-ahead log."""
+    """The killed process makes PostgreSQL discard its shared memory and recover from the
+    write-ahead log.
+    """
     with servers.postgres() as server:
-        writer, victim = await asyncpg.connect(server.owner_url), await asyncpg.connect(server.owner_url)
+        writer, victim = (
+            await asyncpg.connect(server.owner_url),
+            await asyncpg.connect(server.owner_url),
+        )
         await writer.execute("CREATE TABLE credit (number integer)")
         for number in range(200):
             await writer.execute("INSERT INTO credit VALUES ($1)", number)
@@ -147,7 +170,9 @@ def test_record_of_another_user_stops_no_process(
         record = tmp_path / "gatehouse-server-evil" / "owner.json"
         record.parent.mkdir()
         owner = {**asdict(dead), "pid": 2**22 - 1}
-        record.write_text(json.dumps({"owner": owner, "server": asdict(ProcessRecord.of("redis", victim.pid))}))
+        record.write_text(
+            json.dumps({"owner": owner, "server": asdict(ProcessRecord.of("redis", victim.pid))})
+        )
         prepare(record)
         with servers.redis():
             assert victim.poll() is None
@@ -171,7 +196,12 @@ def test_redis_on_path_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     fake.write_text(f"#!/bin/sh\ntouch {called}\nexit 7\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(SandboxError, match="redis exited with code 7 before it was ready for connections"), servers.redis():
+    with (
+        pytest.raises(
+            SandboxError, match="redis exited with code 7 before it was ready for connections"
+        ),
+        servers.redis(),
+    ):
         pass
     assert called.exists()
 
@@ -191,7 +221,8 @@ with servers.postgres(), servers.redis():
     print("ready", flush=True)
     threading.Event().wait()
 """
-    # Not tmp_path: the path of a Unix socket has at most 103 bytes on macOS, and PostgreSQL does not run as root.
+    # Not tmp_path: the path of a Unix socket has at most 103 bytes on macOS, and PostgreSQL does
+    # not run as root.
     folder = Path(tempfile.mkdtemp(prefix="servers-", dir="/tmp"))
     folder.chmod(0o755)
     command, env = [sys.executable, "-c", code], {**os.environ, "TMPDIR": str(folder)}

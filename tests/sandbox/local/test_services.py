@@ -1,4 +1,6 @@
-"""Processes start with the command, variables, secrets and roles of their deployed task definitions."""
+"""Processes start with the command, variables, secrets and roles of their deployed task
+definitions.
+"""
 
 import json
 import uuid
@@ -18,7 +20,15 @@ from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.local.servers import Postgres
 
 REGION = "eu-west-1"
-TRUST = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+TRUST = {
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    ]
+}
 LOCAL = services.LocalServers(
     Postgres(5432, "owner-pw", "app-pw", Path("/nowhere"), Path("/nowhere")),
     "redis://127.0.0.1:6379/0",
@@ -58,35 +68,60 @@ class Deployed:
 
     def register(self) -> dict[str, Any]:
         """Create roles, secret, task definition and service. Returns the exports of the stack."""
-        aws = {name: self.emulator.client(name, REGION) for name in ("iam", "secretsmanager", "ecs")}
+        aws = {
+            name: self.emulator.client(name, REGION) for name in ("iam", "secretsmanager", "ecs")
+        }
         roles = {}
         for kind in ("task", "execution"):
-            role = aws["iam"].create_role(RoleName=f"{self.name}-{kind}", AssumeRolePolicyDocument=json.dumps(TRUST))
+            role = aws["iam"].create_role(
+                RoleName=f"{self.name}-{kind}", AssumeRolePolicyDocument=json.dumps(TRUST)
+            )
             roles[kind] = role["Role"]["Arn"]
-        arn = aws["secretsmanager"].create_secret(Name=f"{self.name}/pepper", SecretString=self.secret)["ARN"]
+        arn = aws["secretsmanager"].create_secret(
+            Name=f"{self.name}/pepper", SecretString=self.secret
+        )["ARN"]
         if self.may_read:
-            statement = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": arn}
+            statement = {
+                "Effect": "Allow",
+                "Action": "secretsmanager:GetSecretValue",
+                "Resource": arn,
+            }
             document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-            aws["iam"].put_role_policy(RoleName=f"{self.name}-execution", PolicyName="read", PolicyDocument=document)
-        injected = [{"name": "GATEHOUSE_PEPPER", "valueFrom": arn + self.value_from_suffix}] if self.inject else []
+            aws["iam"].put_role_policy(
+                RoleName=f"{self.name}-execution", PolicyName="read", PolicyDocument=document
+            )
+        injected = (
+            [{"name": "GATEHOUSE_PEPPER", "valueFrom": arn + self.value_from_suffix}]
+            if self.inject
+            else []
+        )
         definition = aws["ecs"].register_task_definition(
             family=self.name,
             taskRoleArn=roles["task"],
             executionRoleArn=roles["execution"],
             containerDefinitions=[
-                {"name": "collector", "image": "collector", "memory": 128, "command": ["--config", "x"]},
+                {
+                    "name": "collector",
+                    "image": "collector",
+                    "memory": 128,
+                    "command": ["--config", "x"],
+                },
                 {
                     "name": "gateway",
                     "image": "gatehouse",
                     "memory": 512,
                     "command": self.command,
-                    "environment": [{"name": name, "value": value} for name, value in self.variables.items()],
+                    "environment": [
+                        {"name": name, "value": value} for name, value in self.variables.items()
+                    ],
                     "secrets": injected,
                 },
             ],
         )["taskDefinition"]["taskDefinitionArn"]
         aws["ecs"].create_cluster(clusterName=self.name)
-        aws["ecs"].create_service(cluster=self.name, serviceName=self.name, taskDefinition=definition, desiredCount=1)
+        aws["ecs"].create_service(
+            cluster=self.name, serviceName=self.name, taskDefinition=definition, desiredCount=1
+        )
         return {
             "cluster": self.name,
             "services": {"gateway": {"service": self.name, "taskDefinition": definition}},
@@ -107,7 +142,9 @@ def deployed(emulator: Emulator) -> Iterator[Deployed]:
     emulator.permissions.enforce(False)
 
 
-def test_command_and_variables_are_those_of_the_task(deployed: Deployed, contract: Contract) -> None:
+def test_command_and_variables_are_those_of_the_task(
+    deployed: Deployed, contract: Contract
+) -> None:
     task = deployed.gateway(contract)
     env = services.task_environment(deployed.aws(), task, contract, LOCAL)
     assert task.command == ("gatehouse", "serve", "gateway")
@@ -117,15 +154,26 @@ def test_command_and_variables_are_those_of_the_task(deployed: Deployed, contrac
 def test_only_replaceable_variables_are_replaced(deployed: Deployed, contract: Contract) -> None:
     task = deployed.gateway(contract)
     env = services.task_environment(deployed.aws(), task, contract, LOCAL)
-    changed = {name for name, value in env.items() if name.startswith("GATEHOUSE_") and task.environment.get(name) != value}
-    added = {"GATEHOUSE_BIND", "GATEHOUSE_GATEWAY_PORT", *(secret.variable for secret in contract.processes["gateway"].secrets)}
+    changed = {
+        name
+        for name, value in env.items()
+        if name.startswith("GATEHOUSE_") and task.environment.get(name) != value
+    }
+    added = {
+        "GATEHOUSE_BIND",
+        "GATEHOUSE_GATEWAY_PORT",
+        *(secret.variable for secret in contract.processes["gateway"].secrets),
+    }
     assert "GATEHOUSE_DATABASE_URL" in changed
     assert changed - added <= set(contract.replaceable)
 
 
 def test_database_url_keeps_the_deployed_user(deployed: Deployed, contract: Contract) -> None:
     env = services.task_environment(deployed.aws(), deployed.gateway(contract), contract, LOCAL)
-    assert env["GATEHOUSE_DATABASE_URL"] == "postgresql://gatehouse_app:app-pw@127.0.0.1:5432/gatehouse?sslmode=disable"
+    assert (
+        env["GATEHOUSE_DATABASE_URL"]
+        == "postgresql://gatehouse_app:app-pw@127.0.0.1:5432/gatehouse?sslmode=disable"
+    )
 
 
 def test_unknown_database_user_is_rejected(deployed: Deployed, contract: Contract) -> None:
@@ -139,20 +187,32 @@ def test_execution_role_reads_the_secrets(deployed: Deployed, contract: Contract
     deployed.emulator.permissions.enforce(True)
     env = services.task_environment(deployed.aws(), task, contract, LOCAL)
     assert env["GATEHOUSE_PEPPER"] == "pepper-value"
-    assert deployed.emulator.permissions.used_actions[f"{deployed.name}-execution"] == {"secretsmanager:GetSecretValue"}
+    assert deployed.emulator.permissions.used_actions[f"{deployed.name}-execution"] == {
+        "secretsmanager:GetSecretValue"
+    }
 
 
-def test_execution_role_without_permission_is_reported(deployed: Deployed, contract: Contract) -> None:
+def test_execution_role_without_permission_is_reported(
+    deployed: Deployed, contract: Contract
+) -> None:
     deployed.may_read = False
     task = deployed.gateway(contract)
     deployed.emulator.permissions.enforce(True)
-    with pytest.raises(SandboxError, match=r"gateway: GATEHOUSE_PEPPER: reading arn:aws:secretsmanager:.*: AccessDenied: "):
+    with pytest.raises(
+        SandboxError,
+        match=r"gateway: GATEHOUSE_PEPPER: reading arn:aws:secretsmanager:.*: AccessDenied: ",
+    ):
         services.task_environment(deployed.aws(), task, contract, LOCAL)
 
 
 def test_json_key_of_a_secret_is_resolved(deployed: Deployed, contract: Contract) -> None:
-    deployed.secret, deployed.value_from_suffix = '{"password": "pw", "username": "u"}', ":password::"
-    assert ecs_task.resolve_secrets(deployed.aws(), deployed.gateway(contract)) == {"GATEHOUSE_PEPPER": "pw"}
+    deployed.secret, deployed.value_from_suffix = (
+        '{"password": "pw", "username": "u"}',
+        ":password::",
+    )
+    assert ecs_task.resolve_secrets(deployed.aws(), deployed.gateway(contract)) == {
+        "GATEHOUSE_PEPPER": "pw"
+    }
 
 
 def test_missing_json_key_error_has_no_secret(deployed: Deployed, contract: Contract) -> None:
@@ -162,7 +222,9 @@ def test_missing_json_key_error_has_no_secret(deployed: Deployed, contract: Cont
     assert "canary" not in error.value.message
 
 
-def test_process_gets_only_task_role_credentials(deployed: Deployed, contract: Contract, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_gets_only_task_role_credentials(
+    deployed: Deployed, contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/token")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUSER")
     env = services.task_environment(deployed.aws(), deployed.gateway(contract), contract, LOCAL)
@@ -201,11 +263,18 @@ def test_task_that_differs_from_the_contract_is_rejected(
 
 def test_task_definition_comes_from_the_ecs_service(deployed: Deployed, contract: Contract) -> None:
     exports = deployed.register()
-    exports["services"]["gateway"]["taskDefinition"] = "arn:aws:ecs:eu-west-1:123456789012:task-definition/other:1"
+    exports["services"]["gateway"]["taskDefinition"] = (
+        "arn:aws:ecs:eu-west-1:123456789012:task-definition/other:1"
+    )
     exports["migration"] = {"taskDefinition": "missing"}
-    with pytest.raises(SandboxError, match="reading missing"):  # the definition of the gateway was found
+    with pytest.raises(
+        SandboxError, match="reading missing"
+    ):  # the definition of the gateway was found
         services.deployed_tasks(deployed.aws(), exports, contract)
 
 
 def test_repr_of_credentials_has_no_secret() -> None:
-    assert repr(Credentials("ASIA1", "secret-part", "token-part")) == "Credentials(access_key_id='ASIA1')"
+    assert (
+        repr(Credentials("ASIA1", "secret-part", "token-part"))
+        == "Credentials(access_key_id='ASIA1')"
+    )

@@ -29,14 +29,18 @@ _TIMEOUT_S = 120.0
 @pytest.fixture
 def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
     """A process that waits for SIGTERM."""
-    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True
+    ) as child:
         yield child
         child.kill()
 
 
 def sandbox(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "sandbox", "--home", str(home), *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    return subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+    )
 
 
 @requires.ROOT_USER
@@ -75,7 +79,9 @@ def test_state_folder_is_private(tmp_path: Path, existing: int | None) -> None:
 
 @pytest.mark.parametrize("script", ["setup.sh", "build_web.sh"])
 def test_setup_makes_the_state_folder_private(tmp_path: Path, script: str) -> None:
-    """The scripts fail without Python and npm, but only after they have created the state folder."""
+    """The scripts fail without Python and npm, but only after they have created the state
+    folder.
+    """
     (tmp_path / "scripts").mkdir()
     (tmp_path / "runtime" / "web").mkdir(parents=True)
     copy = tmp_path / "scripts" / script
@@ -87,7 +93,14 @@ def test_setup_makes_the_state_folder_private(tmp_path: Path, script: str) -> No
     for command in ("chmod", "cksum", "dirname", "find", "mkdir", "sort", "xargs"):
         (tmp_path / "bin" / command).symlink_to(str(shutil.which(command)))
     env = {"PATH": str(tmp_path / "bin")}
-    result = subprocess.run(["/bin/sh", str(copy)], cwd=tmp_path, env=env, capture_output=True, check=False, timeout=_TIMEOUT_S)
+    result = subprocess.run(
+        ["/bin/sh", str(copy)],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        check=False,
+        timeout=_TIMEOUT_S,
+    )
     assert result.returncode != 0
     assert stat.S_IMODE((tmp_path / ".gatehouse").stat().st_mode) == 0o700
 
@@ -105,7 +118,9 @@ def test_second_up_is_rejected(tmp_path: Path, sleeper: "subprocess.Popen[bytes]
     write_state(tmp_path, ProcessRecord.of("up", sleeper.pid))
     with pytest.raises(CheckError) as error:
         RunStateFile(tmp_path).claim("dev")
-    assert error.value.message == (f"Gatehouse is already running (stack dev, process {sleeper.pid}). Stop it: make down")
+    assert error.value.message == (
+        f"Gatehouse is already running (stack dev, process {sleeper.pid}). Stop it: make down"
+    )
 
 
 def test_up_cleans_up_after_a_crash(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:
@@ -114,7 +129,9 @@ def test_up_cleans_up_after_a_crash(tmp_path: Path, sleeper: "subprocess.Popen[b
     assert sleeper.wait() == -signal.SIGTERM
 
 
-def test_reused_process_id_is_not_signalled(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:
+def test_reused_process_id_is_not_signalled(
+    tmp_path: Path, sleeper: "subprocess.Popen[bytes]"
+) -> None:
     write_state(tmp_path, exited(), ProcessRecord("gateway", sleeper.pid, "1"))
     assert RunStateFile(tmp_path).claim("dev") == []
     assert sleeper.poll() is None
@@ -134,7 +151,9 @@ def test_down_without_a_run_is_idempotent(tmp_path: Path) -> None:
     assert [down(tmp_path), down(tmp_path)] == ["Gatehouse is not running."] * 2
 
 
-def test_down_stops_the_run_and_deletes_credentials(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:
+def test_down_stops_the_run_and_deletes_credentials(
+    tmp_path: Path, sleeper: "subprocess.Popen[bytes]"
+) -> None:
     write_state(tmp_path, ProcessRecord.of("up", sleeper.pid))
     write_private(tmp_path / "up.json", "{}")
     assert down(tmp_path) == "Gatehouse (stack dev) is stopped."
@@ -160,7 +179,9 @@ def test_destroy_without_a_run_has_nothing_to_delete(tmp_path: Path) -> None:
     assert "not running" in result.stdout
 
 
-def test_request_is_taken_once_and_its_exit_code_is_returned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_request_is_taken_once_and_its_exit_code_is_returned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     running = RunState(ProcessRecord.of("up", os.getpid()), "dev")
     taken: list[requests.Request | None] = []
 

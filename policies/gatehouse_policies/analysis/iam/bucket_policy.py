@@ -7,7 +7,8 @@ from gatehouse_policies.analysis.iam.grammar import Condition, Document, Stateme
 
 _CUSTOMER_KEY = "s3:x-amz-server-side-encryption-customer-algorithm"
 _KEY_ID = "s3:x-amz-server-side-encryption-aws-kms-key-id"
-# AWS services such as CloudTrail specify their configured key in each request, so a Deny statement may exclude these services.
+# AWS services such as CloudTrail specify their configured key in each request, so a Deny statement
+# may exclude these services.
 _IS_SERVICE = "aws:principalisawsservice"
 _NETWORK_KEYS = frozenset({"aws:sourcevpc", "aws:sourcevpce", "aws:sourceip", "aws:vpcsourceip"})
 
@@ -15,8 +16,8 @@ _NETWORK_KEYS = frozenset({"aws:sourcevpc", "aws:sourcevpce", "aws:sourceip", "a
 def denies_plain_http(document: Document, bucket: str = "") -> bool:
     """True if all principals are denied all actions without TLS on the bucket and its objects.
 
-    bucket: name of the bucket. If empty, the function accepts any bucket, provided that the statements also cover the objects of
-        this bucket.
+    bucket: name of the bucket. If empty, the function accepts any bucket, provided that the
+        statements also cover the objects of this bucket.
 
     https://docs.aws.amazon.com/config/latest/developerguide/s3-bucket-ssl-requests-only.html
     """
@@ -24,7 +25,9 @@ def denies_plain_http(document: Document, bucket: str = "") -> bool:
 
 
 def denies_tls_below_1_2(document: Document, bucket: str = "") -> bool:
-    """True if all principals are denied all actions with TLS below 1.2 on the bucket and its objects."""
+    """True if all principals are denied all actions with TLS below 1.2 on the bucket and its
+    objects.
+    """
 
     def is_below(condition: Condition) -> bool:
         below = condition.key == "s3:tlsversion" and condition.operator == "numericlessthan"
@@ -34,13 +37,17 @@ def denies_tls_below_1_2(document: Document, bucket: str = "") -> bool:
 
 
 def denies_policy_changes(document: Document) -> bool:
-    """True if all principals are denied policy changes, unconditionally or from outside one network.
+    """True if all principals are denied policy changes, unconditionally or from outside one
+    network.
 
-    Only the root user of the account can then restore access: https://repost.aws/knowledge-center/s3-accidentally-denied-access
+    Only the root user of the account can then restore access:
+    https://repost.aws/knowledge-center/s3-accidentally-denied-access
     """
     return any(
         _applies_to_everyone(deny)
-        and (deny.covers_action("s3:PutBucketPolicy") or deny.covers_action("s3:DeleteBucketPolicy"))
+        and (
+            deny.covers_action("s3:PutBucketPolicy") or deny.covers_action("s3:DeleteBucketPolicy")
+        )
         and all(condition.key in _NETWORK_KEYS for condition in deny.conditions)
         for deny in document.denies
     )
@@ -55,12 +62,16 @@ def denies_customer_provided_keys(document: Document, bucket: str = "") -> bool:
 
 
 def denies_other_kms_keys(document: Document, bucket: str = "") -> bool:
-    """True if all principals are denied uploads with a KMS key other than the allowed one, or with any KMS key."""
+    """True if all principals are denied uploads with a KMS key other than the allowed one, or with
+    any KMS key.
+    """
     return any(_denies_writes_with(deny, _KEY_ID, bucket) for deny in document.denies)
 
 
 def denies_version_deletion(document: Document, bucket: str = "") -> bool:
-    """True if all principals, or all except specified ones, are denied the deletion of object versions."""
+    """True if all principals, or all except specified ones, are denied the deletion of object
+    versions.
+    """
     exceptions = ("aws:principalarn", "aws:multifactorauthpresent", "aws:multifactorauthage")
     return any(
         deny.covers_action("s3:DeleteObjectVersion")
@@ -72,18 +83,32 @@ def denies_version_deletion(document: Document, bucket: str = "") -> bool:
 
 
 def _denies_writes_with(deny: Statement, key: str, bucket: str) -> bool:
-    if not (deny.covers_action("s3:PutObject") and _applies_to_everyone(deny) and _covers_objects(deny, bucket)):
+    if not (
+        deny.covers_action("s3:PutObject")
+        and _applies_to_everyone(deny)
+        and _covers_objects(deny, bucket)
+    ):
         return False
     on_key = [condition for condition in deny.conditions if condition.key == key]
     others = [condition for condition in deny.conditions if condition.key not in (key, _IS_SERVICE)]
-    return bool(on_key) and not others and all(_matches_other_key(condition) for condition in on_key)
+    return (
+        bool(on_key) and not others and all(_matches_other_key(condition) for condition in on_key)
+    )
 
 
 def _matches_other_key(condition: Condition) -> bool:
-    """True for `Null: false`, which matches every request with a key, and for negations, which match every other key."""
+    """True for `Null: false`, which matches every request with a key, and for negations, which
+    match every other key.
+    """
     if condition.operator == "null":
         return condition.values == ("false",)
-    return condition.operator in ("stringnotequals", "stringnotequalsignorecase", "stringnotlike", "arnnotequals", "arnnotlike")
+    return condition.operator in (
+        "stringnotequals",
+        "stringnotequalsignorecase",
+        "stringnotlike",
+        "arnnotequals",
+        "arnnotlike",
+    )
 
 
 def _applies_to_everyone(deny: Statement) -> bool:
@@ -96,17 +121,23 @@ def _covers_objects(deny: Statement, bucket: str) -> bool:
 
 
 def _covers_bucket(document: Document, bucket: str, condition: Callable[[Condition], bool]) -> bool:
-    """True if, under this condition alone, all principals are denied all actions on the bucket and its objects."""
-    denies = (deny for deny in document.denies if _applies_to_everyone(deny) and len(deny.conditions) == 1)
+    """True if, under this condition alone, all principals are denied all actions on the bucket and
+    its objects.
+    """
+    denies = (
+        deny for deny in document.denies if _applies_to_everyone(deny) and len(deny.conditions) == 1
+    )
     covered = {
         resource
         for deny in denies
-        if condition(deny.conditions[0]) and any(action.lower() in ("*", "s3:*") for action in deny.actions or ())
+        if condition(deny.conditions[0])
+        and any(action.lower() in ("*", "s3:*") for action in deny.actions or ())
         for resource in deny.resources or ()
     }
     names = {arn: arn.rpartition(":::")[2] for arn in covered}
     return "*" in covered or any(
-        "/" not in name and bucket in ("", name) and (f"{arn}/*" in covered or arn.endswith("*")) for arn, name in names.items()
+        "/" not in name and bucket in ("", name) and (f"{arn}/*" in covered or arn.endswith("*"))
+        for arn, name in names.items()
     )
 
 

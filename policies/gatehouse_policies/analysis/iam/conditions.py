@@ -1,6 +1,7 @@
 """Evaluates the Condition and Resource elements of an IAM statement for a request.
 
-Source: IAM user guide, "IAM JSON policy elements: Condition", "Condition operators", "Single-valued vs. multivalued context
+Source: IAM user guide, "IAM JSON policy elements: Condition", "Condition operators", "Single-valued
+    vs. multivalued context
 keys", "Variables and tags".
 """
 
@@ -10,11 +11,18 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from gatehouse_policies.analysis.iam.grammar import Condition, DocumentError, Statement, escape, matches, unescape
+from gatehouse_policies.analysis.iam.grammar import (
+    Condition,
+    DocumentError,
+    Statement,
+    escape,
+    matches,
+    unescape,
+)
 
 Context = Mapping[str, str | Sequence[str]]
-"""Value or values of each condition key, such as {"aws:SecureTransport": "true"}. Keys that the request does not contain are
-absent."""
+"""Value or values of each condition key, such as {"aws:SecureTransport": "true"}. Keys that the
+request does not contain are absent."""
 
 _Match = Callable[[str, str], bool]
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -25,16 +33,23 @@ _QUANTIFIERS = ("", "foranyvalue", "forallvalues")
 def holds(conditions: Iterable[Condition], context: Context, *, variables: bool) -> bool:
     """True if all conditions match.
 
-    variables: whether to replace policy variables `${...}`. Only documents with version 2012-10-17 have policy variables.
+    variables: whether to replace policy variables `${...}`. Only documents with version 2012-10-17
+        have policy variables.
 
-    Raises DocumentError for an operator that does not exist in IAM, or for a single-valued operator on a key with several values.
+    Raises DocumentError for an operator that does not exist in IAM, or for a single-valued operator
+    on a key with several values.
     """
     lower = {key.lower(): value for key, value in context.items()}
-    return all(_matches(condition, _values(lower, condition.key), lower if variables else None) for condition in conditions)
+    return all(
+        _matches(condition, _values(lower, condition.key), lower if variables else None)
+        for condition in conditions
+    )
 
 
 def applies_to_resource(statement: Statement, resource: str, context: Context | None) -> bool:
-    """True if the statement applies to the ARN. context: values of policy variables; None leaves them unchanged."""
+    """True if the statement applies to the ARN. context: values of policy variables; None leaves
+    them unchanged.
+    """
     if statement.not_resources is not None:
         return not _any_matches(statement.not_resources, resource, context)
     # A trust policy has no Resource element. The policy applies to its role.
@@ -42,13 +57,18 @@ def applies_to_resource(statement: Statement, resource: str, context: Context | 
 
 
 def _any_matches(patterns: Iterable[str], resource: str, context: Context | None) -> bool:
-    return any(matches(resource, text) for pattern in patterns if (text := substitute(pattern, context)) is not None)
+    return any(
+        matches(resource, text)
+        for pattern in patterns
+        if (text := substitute(pattern, context)) is not None
+    )
 
 
 def substitute(text: str, context: Context | None) -> str | None:
     """Replaces the policy variables in a string with escaped values.
 
-    Returns None if a variable has neither a value nor a default, in which case the text matches nothing.
+    Returns None if a variable has neither a value nor a default, in which case the text matches
+    nothing.
 
     context: values of the condition keys, which are in lowercase. None leaves the text unchanged.
     """
@@ -85,10 +105,13 @@ def _matches(condition: Condition, values: list[str], context: Context | None) -
         # AWS evaluates each value separately, so IfExists has no effect and is probably a mistake.
         raise DocumentError(f"{condition.operator}: IfExists has no effect with ForAnyValue")
     match, negated = _OPERATORS[condition.operator]
-    expected = [text for pattern in condition.values if (text := substitute(pattern, context)) is not None]
+    expected = [
+        text for pattern in condition.values if (text := substitute(pattern, context)) is not None
+    ]
 
     def matches_value(value: str) -> bool:
-        # Several expected values are alternatives. A negated operator matches if none of the values matches.
+        # Several expected values are alternatives. A negated operator matches if none of the values
+        # matches.
         return any(match(pattern, value) for pattern in expected) != negated
 
     if condition.quantifier == "forallvalues":
@@ -98,14 +121,21 @@ def _matches(condition: Condition, values: list[str], context: Context | None) -
     if not values:
         return negated or condition.if_exists
     if len(values) > 1:
-        raise DocumentError(f"{condition.operator} requires ForAnyValue or ForAllValues for a key with {len(values)} values")
+        raise DocumentError(
+            f"{condition.operator} requires ForAnyValue or ForAllValues for a key with "
+            f"{len(values)} values"
+        )
     return matches_value(values[0])
 
 
 def _arn_matches(pattern: str, arn: str) -> bool:
-    """Compares the six parts separately, so `*` does not match a colon. The sixth part may contain colons."""
+    """Compares the six parts separately, so `*` does not match a colon. The sixth part may contain
+    colons.
+    """
     expected, actual = pattern.split(":", 5), arn.split(":", 5)
-    return len(expected) == len(actual) == 6 and all(matches(b, a) for a, b in zip(expected, actual, strict=True))
+    return len(expected) == len(actual) == 6 and all(
+        matches(b, a) for a, b in zip(expected, actual, strict=True)
+    )
 
 
 def _compares(convert: Callable[[str], float], compare: Callable[[float, float], bool]) -> _Match:
@@ -132,7 +162,8 @@ def _address_matches(network: str, address: str) -> bool:
         return False
 
 
-# Match function (expected, actual) of each operator, keyed by the names of the operator and its negation.
+# Match function (expected, actual) of each operator, keyed by the names of the operator and its
+# negation.
 _NEGATABLE: dict[tuple[str, str], _Match] = {
     ("stringequals", "stringnotequals"): lambda expected, actual: unescape(expected) == actual,
     ("stringequalsignorecase", "stringnotequalsignorecase"): lambda expected, actual: (
@@ -158,7 +189,15 @@ _OPERATORS: dict[str, tuple[_Match, bool]] = {
         for (affirmation, negation), match in _NEGATABLE.items()
         for name in (affirmation, negation)
     },
-    **{f"numeric{name}": (_compares(float, compare), False) for name, compare in _COMPARISONS.items()},
-    **{f"date{name}": (_compares(_seconds, compare), False) for name, compare in _COMPARISONS.items()},
+    **{
+        f"numeric{name}": (_compares(float, compare), False)
+        for name, compare in _COMPARISONS.items()
+    },
+    **{
+        f"date{name}": (_compares(_seconds, compare), False)
+        for name, compare in _COMPARISONS.items()
+    },
 }
-"""The match function of each operator, and whether the operator negates the result of this function."""
+"""The match function of each operator, and whether the operator negates the result of this
+function.
+"""

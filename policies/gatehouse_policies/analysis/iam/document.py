@@ -1,4 +1,6 @@
-"""Analyzes parsed policy documents for public and cross-account access, administrative permissions and role trust."""
+"""Analyzes parsed policy documents for public and cross-account access, administrative permissions
+and role trust.
+"""
 
 import ipaddress
 import re
@@ -18,54 +20,128 @@ GITHUB = "token.actions.githubusercontent.com"
 DECRYPTION = ("kms:Decrypt", "kms:ReEncryptFrom")
 
 PRIVILEGE_ESCALATION = (
-    *("iam:AddUserToGroup", "iam:AttachGroupPolicy", "iam:AttachRolePolicy", "iam:AttachUserPolicy", "iam:CreateAccessKey"),
-    *("iam:CreateLoginProfile", "iam:CreatePolicyVersion", "iam:DeleteRolePermissionsBoundary", "iam:DeleteRolePolicy"),
-    *("iam:DeleteUserPermissionsBoundary", "iam:DetachRolePolicy", "iam:PutGroupPolicy", "iam:PutRolePermissionsBoundary"),
-    *("iam:PutRolePolicy", "iam:PutUserPermissionsBoundary", "iam:PutUserPolicy", "iam:SetDefaultPolicyVersion"),
-    *("iam:UpdateAssumeRolePolicy", "iam:UpdateLoginProfile", "iam:UpdateSAMLProvider", "sts:AssumeRole"),
+    *(
+        "iam:AddUserToGroup",
+        "iam:AttachGroupPolicy",
+        "iam:AttachRolePolicy",
+        "iam:AttachUserPolicy",
+        "iam:CreateAccessKey",
+    ),
+    *(
+        "iam:CreateLoginProfile",
+        "iam:CreatePolicyVersion",
+        "iam:DeleteRolePermissionsBoundary",
+        "iam:DeleteRolePolicy",
+    ),
+    *(
+        "iam:DeleteUserPermissionsBoundary",
+        "iam:DetachRolePolicy",
+        "iam:PutGroupPolicy",
+        "iam:PutRolePermissionsBoundary",
+    ),
+    *(
+        "iam:PutRolePolicy",
+        "iam:PutUserPermissionsBoundary",
+        "iam:PutUserPolicy",
+        "iam:SetDefaultPolicyVersion",
+    ),
+    *(
+        "iam:UpdateAssumeRolePolicy",
+        "iam:UpdateLoginProfile",
+        "iam:UpdateSAMLProvider",
+        "sts:AssumeRole",
+    ),
     *("cloudformation:CreateChangeSet", "cloudformation:CreateStack", "cloudformation:UpdateStack"),
-    *("codebuild:StartBuild", "codebuild:UpdateProject", "ec2:ModifyInstanceAttribute", "ec2-instance-connect:SendSSHPublicKey"),
-    *("ecs:ExecuteCommand", "eks:AssociateAccessPolicy", "glue:UpdateDevEndpoint", "glue:UpdateJob"),
-    *("lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration", "sagemaker:CreatePresignedNotebookInstanceUrl"),
+    *(
+        "codebuild:StartBuild",
+        "codebuild:UpdateProject",
+        "ec2:ModifyInstanceAttribute",
+        "ec2-instance-connect:SendSSHPublicKey",
+    ),
+    *(
+        "ecs:ExecuteCommand",
+        "eks:AssociateAccessPolicy",
+        "glue:UpdateDevEndpoint",
+        "glue:UpdateJob",
+    ),
+    *(
+        "lambda:UpdateFunctionCode",
+        "lambda:UpdateFunctionConfiguration",
+        "sagemaker:CreatePresignedNotebookInstanceUrl",
+    ),
     *("ssm:SendCommand", "ssm:StartSession", "states:UpdateStateMachine"),
 )
-"""Actions that give a principal the permissions of another principal, or more permissions than it has.
+"""Actions that give a principal the permissions of another principal, or more permissions than it
+has.
 
-Each action changes a policy, a credential or the code that runs under a role. `iam:PassRole` is not included.
-https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-vs-inline.html and the AWS guidance on privilege
-escalation in https://docs.aws.amazon.com/prescriptive-guidance/latest/least-privilege-cloudformation/
+Each action changes a policy, a credential or the code that runs under a role. `iam:PassRole` is not
+included. https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-vs-inline.html
+and the AWS guidance on privilege escalation in
+https://docs.aws.amazon.com/prescriptive-guidance/latest/least-privilege-cloudformation/
 """
 
 _ACCOUNT = re.compile(r"^\d{12}$")
 _ARN_ACCOUNT = re.compile(r"^arn:[^:]*:[^:]*:[^:]*:(\d{12}):")
 
-# Condition keys that restrict a request to an account, organization, network or resource. With such a key, "*" is not public.
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html (the meaning of "public")
+# Condition keys that restrict a request to an account, organization, network or resource. With such
+# a key, "*" is not public.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html (the
+# meaning of "public")
 _RESTRICTING_KEYS = frozenset(
     {
-        *("aws:principalaccount", "aws:principalarn", "aws:principalorgid", "aws:principalorgpaths", "aws:sourceaccount"),
-        *("aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths", "aws:sourcevpc", "aws:sourcevpce", "aws:userid"),
-        *("aws:username", "kms:calleraccount", "s3:dataaccesspointaccount", "s3:dataaccesspointarn"),
+        *(
+            "aws:principalaccount",
+            "aws:principalarn",
+            "aws:principalorgid",
+            "aws:principalorgpaths",
+            "aws:sourceaccount",
+        ),
+        *(
+            "aws:sourcearn",
+            "aws:sourceorgid",
+            "aws:sourceorgpaths",
+            "aws:sourcevpc",
+            "aws:sourcevpce",
+            "aws:userid",
+        ),
+        *(
+            "aws:username",
+            "kms:calleraccount",
+            "s3:dataaccesspointaccount",
+            "s3:dataaccesspointarn",
+        ),
     }
 )
 # Restricting keys whose values are accounts, or ARNs with an account.
 _ACCOUNT_KEYS = frozenset(
     {
-        *("aws:principalaccount", "aws:principalarn", "aws:sourceaccount", "aws:sourcearn", "kms:calleraccount"),
+        *(
+            "aws:principalaccount",
+            "aws:principalarn",
+            "aws:sourceaccount",
+            "aws:sourcearn",
+            "kms:calleraccount",
+        ),
         "s3:dataaccesspointaccount",
     }
 )
-POSITIVE_OPERATORS = frozenset({"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike"})
+POSITIVE_OPERATORS = frozenset(
+    {"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike"}
+)
 
 
 def is_restricted(statement: Statement) -> bool:
-    """True if a condition restricts the request to known accounts, organizations, networks or resources."""
+    """True if a condition restricts the request to known accounts, organizations, networks or
+    resources.
+    """
     return any(_restricts(condition) for condition in statement.conditions)
 
 
 def allows_public(document: Document) -> bool:
     """True if a statement allows access to everyone without a restricting condition."""
-    return any(allow.applies_to_everyone() and not is_restricted(allow) for allow in document.allows)
+    return any(
+        allow.applies_to_everyone() and not is_restricted(allow) for allow in document.allows
+    )
 
 
 def allows_not_principal(document: Document) -> bool:
@@ -74,11 +150,15 @@ def allows_not_principal(document: Document) -> bool:
 
 
 def allowed_accounts(document: Document) -> frozenset[str]:
-    """The accounts that the Allow statements name in principals, or in conditions that restrict the requests to accounts.
+    """The accounts that the Allow statements name in principals, or in conditions that restrict the
+    requests to accounts.
 
-    Statements with another restricting condition, such as on an organization or a VPC endpoint, are excluded.
+    Statements with another restricting condition, such as on an organization or a VPC endpoint, are
+    excluded.
     """
-    return frozenset(account for allow in document.allows for account in _accounts_of_statement(allow))
+    return frozenset(
+        account for allow in document.allows for account in _accounts_of_statement(allow)
+    )
 
 
 def _accounts_of_statement(allow: Statement) -> frozenset[str]:
@@ -88,8 +168,13 @@ def _accounts_of_statement(allow: Statement) -> frozenset[str]:
     principals = (value for kind, value in allow.principals or () if kind == "AWS")
     named = frozenset(account for principal in principals if (account := account_of(principal)))
     limits = [frozenset(map(account_of, condition.values)) - {""} for condition in restricting]
-    # All conditions must hold. A principal of another account than the conditions name has no access.
-    return frozenset.intersection(*filter(None, (named, *limits))) if named or any(limits) else frozenset()
+    # All conditions must hold. A principal of another account than the conditions name has no
+    # access.
+    return (
+        frozenset.intersection(*filter(None, (named, *limits)))
+        if named or any(limits)
+        else frozenset()
+    )
 
 
 def account_of(principal: str) -> str:
@@ -101,12 +186,18 @@ def account_of(principal: str) -> str:
 
 
 def allows_everything(document: Document) -> bool:
-    """True if a statement allows all actions, or all but some (NotAction), on all resources, or on all but some."""
-    return any(covers_every_action(allow) and reaches_everything(allow) for allow in document.allows)
+    """True if a statement allows all actions, or all but some (NotAction), on all resources, or on
+    all but some.
+    """
+    return any(
+        covers_every_action(allow) and reaches_everything(allow) for allow in document.allows
+    )
 
 
 def allows_iam_administration(document: Document) -> bool:
-    """True if a statement allows the administration of IAM on all resources without a condition, such as `iam:*` on "*"."""
+    """True if a statement allows the administration of IAM on all resources without a condition,
+    such as `iam:*` on "*".
+    """
     return any(administers_iam(allow) and not is_narrowed(allow) for allow in document.allows)
 
 
@@ -122,18 +213,28 @@ def actions_on_all_resources(document: Document) -> tuple[str, ...]:
     Actions that do not support resource-level permissions are excluded.
     """
     statements = [allow for allow in document.allows if not is_narrowed(allow)]
-    allowed = {action for allow in statements for action in allow.actions or () if reaches_all_resources(allow, action)}
+    allowed = {
+        action
+        for allow in statements
+        for action in allow.actions or ()
+        if reaches_all_resources(allow, action)
+    }
     return tuple(sorted(allowed))
 
 
 def escalating_actions(document: Document) -> tuple[str, ...]:
-    """The actions of `PRIVILEGE_ESCALATION` that are allowed on all resources of a type without a condition, sorted."""
+    """The actions of `PRIVILEGE_ESCALATION` that are allowed on all resources of a type without a
+    condition, sorted.
+    """
     statements = [allow for allow in document.allows if not is_narrowed(allow)]
     return tuple(
         sorted(
             action
             for action in PRIVILEGE_ESCALATION
-            if any(allow.covers_action(action) and reaches_all_resources(allow, action) for allow in statements)
+            if any(
+                allow.covers_action(action) and reaches_all_resources(allow, action)
+                for allow in statements
+            )
         )
     )
 
@@ -146,22 +247,28 @@ def is_narrowed(statement: Statement) -> bool:
 def allows_decryption_with_all_keys(document: Document) -> bool:
     """True if decryption is allowed with all KMS keys of an account. Conditions are not considered.
 
-    Equivalent to Security Hub KMS.1: https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html
+    Equivalent to Security Hub KMS.1:
+    https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html
     """
     return any(
-        allow.covers_action(action) and reaches_all_resources(allow, action) for allow in document.allows for action in DECRYPTION
+        allow.covers_action(action) and reaches_all_resources(allow, action)
+        for allow in document.allows
+        for action in DECRYPTION
     )
 
 
 def unrestricted_services(document: Document) -> tuple[str, ...]:
-    """The AWS services that are allowed without a condition on the source account or resource, sorted."""
+    """The AWS services that are allowed without a condition on the source account or resource,
+    sorted.
+    """
     return tuple(
         sorted(
             value
             for allow in document.allows
             if not is_restricted(allow)
             for kind, value in allow.principals or ()
-            if kind == "Service" and not (value in _SERVICES_WITH_EXTERNAL_ID and _exact_values(allow, "sts:externalid"))
+            if kind == "Service"
+            and not (value in _SERVICES_WITH_EXTERNAL_ID and _exact_values(allow, "sts:externalid"))
         )
     )
 
@@ -172,12 +279,17 @@ def is_without_tls(condition: Condition) -> bool:
     return (condition.operator, condition.key, values) == ("bool", "aws:securetransport", ["false"])
 
 
-# Services that assume a role with the external ID of the customer, which is then a source condition.
+# Services that assume a role with the external ID of the customer, which is then a source
+# condition.
 # https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pool-settings-sms-messages.html
 _SERVICES_WITH_EXTERNAL_ID = frozenset({"cognito-idp.amazonaws.com"})
 # Condition key of the audience, keyed by a part of the ARN or name of the identity provider.
-_AUDIENCES = {":saml-provider/": "saml:aud", "cognito-identity.amazonaws.com": "cognito-identity.amazonaws.com:aud"}
-# Issuers whose tokens name the repository or project in the subject (sub). Without a subject, any customer of the issuer matches.
+_AUDIENCES = {
+    ":saml-provider/": "saml:aud",
+    "cognito-identity.amazonaws.com": "cognito-identity.amazonaws.com:aud",
+}
+# Issuers whose tokens name the repository or project in the subject (sub). Without a subject, any
+# customer of the issuer matches.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_oidc_secure-by-default.html
 _SHARED_ISSUERS = (
     "gitlab.com",
@@ -190,15 +302,21 @@ _SHARED_ISSUERS = (
 
 
 def denies_requests_without_tls(document: Document, action: str) -> bool:
-    """True if all principals are denied the action without TLS, and no other condition limits the Deny statement."""
+    """True if all principals are denied the action without TLS, and no other condition limits the
+    Deny statement.
+    """
     return any(
-        deny.applies_to_everyone() and deny.covers_action(action) and list(map(is_without_tls, deny.conditions)) == [True]
+        deny.applies_to_everyone()
+        and deny.covers_action(action)
+        and list(map(is_without_tls, deny.conditions)) == [True]
         for deny in document.denies
     )
 
 
 def federation_defects(document: Document) -> tuple[str, ...]:
-    """Defects in a trust policy for identity providers other than GitHub's, which `github_trust_defects` covers."""
+    """Defects in a trust policy for identity providers other than GitHub's, which
+    `github_trust_defects` covers.
+    """
     defects: list[str] = []
     for allow in document.allows:
         exact = {condition.key for condition in allow.conditions if is_narrowing(condition)}
@@ -208,16 +326,26 @@ def federation_defects(document: Document) -> tuple[str, ...]:
             audience = next((key for part, key in _AUDIENCES.items() if part in provider), "")
             issuer = provider.partition(":oidc-provider/")[2]
             if audience and audience not in exact:
-                defects.append(f"the trust policy does not require the audience ({audience}) of the identity provider")
-            elif issuer.partition("/")[0].endswith(_SHARED_ISSUERS) and f"{issuer}:sub".lower() not in exact:
+                defects.append(
+                    f"the trust policy does not require the audience ({audience}) of the "
+                    f"identity provider"
+                )
+            elif (
+                issuer.partition("/")[0].endswith(_SHARED_ISSUERS)
+                and f"{issuer}:sub".lower() not in exact
+            ):
                 defects.append(f"the trust policy does not require a subject (sub) of {issuer}")
             elif issuer and not exact & {f"{issuer}:sub".lower(), f"{issuer}:aud".lower()}:
-                defects.append(f"the trust policy requires neither a subject (sub) nor an audience (aud) of {issuer}")
+                defects.append(
+                    f"the trust policy requires neither a subject (sub) nor an audience (aud) "
+                    f"of {issuer}"
+                )
     return tuple(defects)
 
 
 def github_trust_defects(document: Document) -> tuple[str, ...]:
-    """Defects in a trust policy for GitHub's OIDC provider. Empty for a trust policy that does not name this provider.
+    """Defects in a trust policy for GitHub's OIDC provider. Empty for a trust policy that does not
+    name this provider.
 
     https://docs.github.com/en/actions/how-tos/secure-your-work/security-harden-deployments/oidc-in-aws
     """
@@ -225,39 +353,64 @@ def github_trust_defects(document: Document) -> tuple[str, ...]:
     for allow in document.allows:
         federated = [value for kind, value in allow.principals or () if kind == "Federated"]
         # The issuer of an enterprise ends with the slug of the enterprise.
-        issuers = [value.partition("oidc-provider/")[2] for value in federated if f"oidc-provider/{GITHUB}" in value]
+        issuers = [
+            value.partition("oidc-provider/")[2]
+            for value in federated
+            if f"oidc-provider/{GITHUB}" in value
+        ]
         if not issuers:
             continue
         if _exact_values(allow, f"{issuers[0]}:aud") != ("sts.amazonaws.com",):
-            defects.append("the trust policy does not require the audience (aud) sts.amazonaws.com with StringEquals")
+            defects.append(
+                "the trust policy does not require the audience (aud) sts.amazonaws.com with "
+                "StringEquals"
+            )
         subjects = _exact_values(allow, f"{issuers[0]}:sub")
         if not subjects:
             defects.append("the trust policy does not require a subject (sub) with StringEquals")
-        elif not all(re.match(r"^repo:[^/*?:]+/[^/*?:]+:(?!pull_request$)[^*?]+$", subject) for subject in subjects):
-            defects.append("the subject (sub) does not name one repository and one environment or ref")
+        elif not all(
+            re.match(r"^repo:[^/*?:]+/[^/*?:]+:(?!pull_request$)[^*?]+$", subject)
+            for subject in subjects
+        ):
+            defects.append(
+                "the subject (sub) does not name one repository and one environment or ref"
+            )
     return tuple(defects)
 
 
 def github_repositories(document: Document) -> tuple[str, ...]:
-    """The repositories (owner/name) whose jobs may assume a role through GitHub's OIDC provider, sorted."""
-    subjects = (subject for allow in document.allows for subject in _exact_values(allow, f"{GITHUB}:sub"))
-    return tuple(sorted({subject.split(":")[1] for subject in subjects if subject.startswith("repo:")}))
+    """The repositories (owner/name) whose jobs may assume a role through GitHub's OIDC provider,
+    sorted.
+    """
+    subjects = (
+        subject for allow in document.allows for subject in _exact_values(allow, f"{GITHUB}:sub")
+    )
+    return tuple(
+        sorted({subject.split(":")[1] for subject in subjects if subject.startswith("repo:")})
+    )
 
 
 def _exact_values(statement: Statement, key: str) -> tuple[str, ...]:
     for condition in statement.conditions:
-        exact = condition.operator == "stringequals" and not condition.if_exists and not condition.quantifier
+        exact = (
+            condition.operator == "stringequals"
+            and not condition.if_exists
+            and not condition.quantifier
+        )
         if exact and condition.key == key.lower():
             return condition.values
     return ()
 
 
 def _restricts(condition: Condition) -> bool:
-    # IfExists and ForAllValues match a request without the key, and negated operators match everyone else.
+    # IfExists and ForAllValues match a request without the key, and negated operators match
+    # everyone else.
     if condition.if_exists or condition.quantifier == "forallvalues":
         return False
     if condition.key == "aws:sourceip":
-        return condition.operator == "ipaddress" and all(_is_small_network(value) for value in condition.values)
+        return condition.operator == "ipaddress" and all(
+            _is_small_network(value) for value in condition.values
+        )
     if condition.operator not in POSITIVE_OPERATORS | {"ipaddress"}:
         return False
     if condition.key not in _RESTRICTING_KEYS or not condition.values:
@@ -269,7 +422,9 @@ def _is_specific(key: str, value: str) -> bool:
     if key in ("aws:sourcearn", "aws:principalarn"):
         parts = value.split(":", 5)
         # S3 bucket ARNs have no account, so the bucket name must not start with a wildcard.
-        return len(parts) == 6 and (_ACCOUNT.match(parts[4]) is not None or (parts[2] == "s3" and "*" not in parts[5][:3]))
+        return len(parts) == 6 and (
+            _ACCOUNT.match(parts[4]) is not None or (parts[2] == "s3" and "*" not in parts[5][:3])
+        )
     return "*" not in value and "?" not in value
 
 

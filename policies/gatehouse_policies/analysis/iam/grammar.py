@@ -13,11 +13,15 @@ from typing import Any
 from gatehouse_policies.analysis.properties import DuplicateKeyError, unique_keys
 
 # Elements that the evaluation supports: all except NotPrincipal, which AWS advises against.
-_SUPPORTED = frozenset({"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"})
+_SUPPORTED = frozenset(
+    {"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
+)
 
 
 class DocumentError(ValueError):
-    """The document violates the policy grammar. The message contains the location and the rule, never a value."""
+    """The document violates the policy grammar. The message contains the location and the rule,
+    never a value.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,9 @@ Principals = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement with every list as a tuple. An absent element is None; an empty one is an empty tuple."""
+    """One statement with every list as a tuple. An absent element is None; an empty one is an empty
+    tuple.
+    """
 
     allow: bool
     actions: tuple[str, ...] | None
@@ -96,7 +102,9 @@ def parse(document: Any, *, strict: bool = False) -> Document:
         try:
             document = json.loads(document, object_pairs_hook=unique_keys)
         except DuplicateKeyError:
-            raise DocumentError("an object in the policy document contains the same key twice") from None
+            raise DocumentError(
+                "an object in the policy document contains the same key twice"
+            ) from None
         except ValueError:
             raise DocumentError("the policy document is not JSON") from None
     if not isinstance(document, Mapping):
@@ -107,7 +115,9 @@ def parse(document: Any, *, strict: bool = False) -> Document:
     if not isinstance(statements, list) or not statements:
         raise DocumentError("the policy document has no Statement")
     version = document.get("Version", "")
-    return Document(tuple(_statement(raw, index, strict) for index, raw in enumerate(statements)), version)
+    return Document(
+        tuple(_statement(raw, index, strict) for index, raw in enumerate(statements)), version
+    )
 
 
 def raw_statements(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -128,7 +138,11 @@ def _statement(raw: Any, index: int, strict: bool) -> Statement:
         raise DocumentError(f"{path} has the unsupported element {', '.join(sorted(unsupported))}")
     if raw.get("Effect") not in ("Allow", "Deny"):
         raise DocumentError(f"{path}.Effect must be Allow or Deny")
-    for element, negation in (("Action", "NotAction"), ("Resource", "NotResource"), ("Principal", "NotPrincipal")):
+    for element, negation in (
+        ("Action", "NotAction"),
+        ("Resource", "NotResource"),
+        ("Principal", "NotPrincipal"),
+    ):
         if element in raw and negation in raw:
             raise DocumentError(f"{path} has both {element} and {negation}")
     if "Action" not in raw and "NotAction" not in raw:
@@ -162,7 +176,11 @@ def _principals(raw: Mapping[str, Any], key: str, path: str) -> Principals | Non
         return (("*", "*"),)
     if not isinstance(raw[key], Mapping):
         raise DocumentError(f"{path}.{key} must be * or an object")
-    return tuple((kind, value) for kind in raw[key] for value in _strings(raw[key], kind, f"{path}.{key}") or ())
+    return tuple(
+        (kind, value)
+        for kind in raw[key]
+        for value in _strings(raw[key], kind, f"{path}.{key}") or ()
+    )
 
 
 def parse_conditions(raw: Any, path: str = "Statement") -> tuple[Condition, ...]:
@@ -213,4 +231,6 @@ def unescape(pattern: str) -> str:
 def _compiled(pattern: str) -> re.Pattern[str]:
     meanings = {"*": ".*", "?": ".", "[*]": r"\*", "[?]": r"\?"}
     parts = re.split(r"(\[\*\]|\[\?\]|\*|\?)", pattern)
-    return re.compile("".join(meanings.get(part, re.escape(part)) for part in parts), flags=re.DOTALL)
+    return re.compile(
+        "".join(meanings.get(part, re.escape(part)) for part in parts), flags=re.DOTALL
+    )

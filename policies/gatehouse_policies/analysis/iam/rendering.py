@@ -7,27 +7,38 @@ from typing import Any
 from gatehouse_policies.analysis.iam.grammar import DocumentError, listed
 
 VERSION = "2012-10-17"
-_LISTS = {"actions": "Action", "notActions": "NotAction", "resources": "Resource", "notResources": "NotResource"}
+_LISTS = {
+    "actions": "Action",
+    "notActions": "NotAction",
+    "resources": "Resource",
+    "notResources": "NotResource",
+}
 _PRINCIPALS = {"principals": "Principal", "notPrincipals": "NotPrincipal"}
 
 
 def policy_document(args: Mapping[str, Any]) -> dict[str, Any]:
     """`json` and `minifiedJson` of a policy document. `args` are in Pulumi's camelCase.
 
-    Source documents come first. A statement of an override document replaces the statement with the same Sid.
+    Source documents come first. A statement of an override document replaces the statement with the
+    same Sid.
 
     Raises DocumentError for a document that is not JSON and for a duplicate Sid.
 
-    Source: provider documentation of `aws_iam_policy_document`, "Argument reference" (`&{...}` stands for IAM's `${...}`).
+    Source: provider documentation of `aws_iam_policy_document`, "Argument reference" (`&{...}`
+        stands for IAM's `${...}`).
     """
     statements: dict[str, dict[str, Any]] = {}
     sources = _parsed([args.get("sourceJson"), *listed(args.get("sourcePolicyDocuments"))])
     for statement in (*sources, *map(_statement, listed(args.get("statements")))):
         sid = statement.get("Sid", "")
         if sid and sid in statements:
-            raise DocumentError(f"getPolicyDocument: duplicate statement ID (Sid) {sid!r}. Use unique IDs.")
+            raise DocumentError(
+                f"getPolicyDocument: duplicate statement ID (Sid) {sid!r}. Use unique IDs."
+            )
         statements[sid or f" {len(statements)}"] = statement
-    for statement in _parsed([args.get("overrideJson"), *listed(args.get("overridePolicyDocuments"))]):
+    for statement in _parsed(
+        [args.get("overrideJson"), *listed(args.get("overridePolicyDocuments"))]
+    ):
         sid = statement.get("Sid", "")
         statements[sid or f" {len(statements)}"] = statement
     document = {
@@ -36,7 +47,12 @@ def policy_document(args: Mapping[str, Any]) -> dict[str, Any]:
         "Statement": list(statements.values()),
     }
     minified = json.dumps(document, separators=(",", ":"))
-    return {**args, "id": "policy-document", "json": json.dumps(document, indent=2), "minifiedJson": minified}
+    return {
+        **args,
+        "id": "policy-document",
+        "json": json.dumps(document, indent=2),
+        "minifiedJson": minified,
+    }
 
 
 def _statement(args: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,12 +91,16 @@ def _parsed(texts: Iterable[Any]) -> Iterator[dict[str, Any]]:
         try:
             statements = json.loads(text).get("Statement", [])
         except (ValueError, TypeError, AttributeError):
-            raise DocumentError("getPolicyDocument: a source or override document is not a JSON policy document.") from None
+            raise DocumentError(
+                "getPolicyDocument: a source or override document is not a JSON policy document."
+            ) from None
         yield from listed(statements)
 
 
 def _unlisted(values: Iterable[str]) -> str | list[str]:
-    """The element of a list with one element; otherwise the list. The provider writes values in this form."""
+    """The element of a list with one element; otherwise the list. The provider writes values in
+    this form.
+    """
     values = list(values)
     return values[0] if len(values) == 1 else values
 

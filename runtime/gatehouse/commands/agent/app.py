@@ -1,5 +1,5 @@
-"""ASGI application of the Core agent. Serves listings and files (RFC 9110), but only for requests that contain the gateway's
-secret."""
+"""ASGI application of the Core agent. Serves listings and files (RFC 9110), but only for requests
+that contain the gateway's secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatehouse.commands.agent.directory import Directory, Entry, OpenFile, decode_path, split_path
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.errors import BadRequest, GatehouseError, MethodNotAllowed, NotFound, Problem, Unauthorized
+from gatehouse.core.errors import (
+    BadRequest,
+    GatehouseError,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    Unauthorized,
+)
 from gatehouse.platform.http import asgi
 
 #: Limits on the depth and the number of entries of a listing.
@@ -44,8 +51,8 @@ _HEADERS = {
 
 @dataclass(slots=True)
 class GatewaySecrets:
-    """Secrets that are accepted from the gateway: the secret of the current registration and, for requests in flight, the secret
-    of the previous registration."""
+    """Secrets that are accepted from the gateway: the secret of the current registration and, for
+    requests in flight, the secret of the previous registration."""
 
     _digests: list[bytes] = field(default_factory=list)
 
@@ -57,7 +64,9 @@ class GatewaySecrets:
         self._digests = [_digest(secret), *self._digests][:2]
 
     def matches(self, secret: str) -> bool:
-        """True if the secret is accepted. Compares the secret with every accepted secret in constant time."""
+        """True if the secret is accepted. Compares the secret with every accepted secret in
+        constant time.
+        """
         digest = _digest(secret)
         return sum(hmac.compare_digest(digest, accepted) for accepted in self._digests) > 0
 
@@ -66,7 +75,8 @@ class GatewaySecrets:
 class Freshness:
     """Determines whether the gateway may serve files from its cache without a request to the agent.
 
-    lifetime_s: maximum time; 0: never. is_reported: False while a change has not been reported to the gateway.
+    lifetime_s: maximum time; 0: never. is_reported: False while a change has not been reported to
+        the gateway.
     """
 
     lifetime_s: int = 0
@@ -113,7 +123,9 @@ class Files:
         return FileResponse(file, request, self.freshness.headers)
 
     async def _listing(self, path: tuple[str, ...], depth: int) -> Response:
-        listing = await asyncio.to_thread(self.directory.listing, path, max_depth=depth, max_entries=MAX_ENTRIES)
+        listing = await asyncio.to_thread(
+            self.directory.listing, path, max_depth=depth, max_entries=MAX_ENTRIES
+        )
         return JSONResponse(
             {
                 "path": "/".join(path),
@@ -148,11 +160,16 @@ def create(directory: Directory, secrets: GatewaySecrets, freshness: Freshness) 
 
 
 def _raw_path(request: Request) -> bytes:
-    """Path below /files/ as the client sent it. `scope["path"]` is already decoded. Raises BadRequest."""
+    """Path below /files/ as the client sent it. `scope["path"]` is already decoded. Raises
+    BadRequest.
+    """
     raw: bytes = request.scope["raw_path"].partition(b"?")[0]
     if not raw.startswith(_PREFIX):
         raise BadRequest(
-            "The path is invalid.", errors=(Problem("path", "has a percent-encoded prefix", "begin the path with /files/"),)
+            "The path is invalid.",
+            errors=(
+                Problem("path", "has a percent-encoded prefix", "begin the path with /files/"),
+            ),
         )
     return raw.removeprefix(_PREFIX)
 
@@ -171,7 +188,10 @@ def _entry(entry: Entry) -> dict[str, str | int]:
 
 
 def _bad_query(location: str, message: str) -> BadRequest:
-    return BadRequest("The query is invalid.", errors=(Problem(location, message, "GET /files?path=docs&depth=2"),))
+    return BadRequest(
+        "The query is invalid.",
+        errors=(Problem(location, message, "GET /files?path=docs&depth=2"),),
+    )
 
 
 async def _on_error(request: Request, exc: Exception) -> Response:
@@ -185,7 +205,12 @@ async def _on_error(request: Request, exc: Exception) -> Response:
         headers["Allow"] = "GET, HEAD"
     elif isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="core"'
-    return Response(asgi.problem(error, asgi.request_id()), error.status, headers, media_type="application/problem+json")
+    return Response(
+        asgi.problem(error, asgi.request_id()),
+        error.status,
+        headers,
+        media_type="application/problem+json",
+    )
 
 
 def _digest(secret: str) -> bytes:
@@ -219,13 +244,20 @@ class FileResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )
             position, end = self._first, self._first + self._length
             while position < end:
                 size = min(CHUNK_BYTES, end - position)
                 chunk = await asyncio.to_thread(os.pread, self._file.fd, size, position)
                 if not chunk:
-                    # The body is shorter than Content-Length. Only closing the connection signals this to the client.
+                    # The body is shorter than Content-Length. Only closing the connection signals
+                    # this to the client.
                     raise ConnectionAbortedError("the file was truncated while it was sent")
                 position += len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -235,41 +267,56 @@ class FileResponse(Response):
 
 
 def etag(file: OpenFile) -> str:
-    """Strong validator. Writing to the file changes the modification time; replacing the file changes the inode."""
+    """Strong validator. Writing to the file changes the modification time; replacing the file
+    changes the inode.
+    """
     return f'"{file.modified_ns:x}-{file.size:x}-{file.inode:x}"'
 
 
 def content_type(name: str) -> str:
-    """Media type for a file name. Text is declared as UTF-8. A compressed file has the media type of the compression format."""
+    """Media type for a file name. Text is declared as UTF-8. A compressed file has the media type
+    of the compression format.
+    """
     guessed, encoding = mimetypes.guess_type(name, strict=True)
     if encoding is not None:
-        return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(
-            encoding, "application/octet-stream"
-        )
+        return {
+            "gzip": "application/gzip",
+            "bzip2": "application/x-bzip2",
+            "xz": "application/x-xz",
+        }.get(encoding, "application/octet-stream")
     if guessed is None:
         return "application/octet-stream"
     return f"{guessed}; charset=utf-8" if guessed.startswith("text/") else guessed
 
 
 def disposition(name: str) -> str:
-    """Content-Disposition value: `attachment` with the plain and the extended file name (RFC 6266, RFC 8187)."""
+    """Content-Disposition value: `attachment` with the plain and the extended file name (RFC 6266,
+    RFC 8187).
+    """
     plain = re.sub(r"[^ !#-\[\]-~]", "_", name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def not_modified(request: Request, tag: str, modified_ns: int) -> bool:
-    """Evaluates If-None-Match or, if that header is missing, If-Modified-Since (RFC 9110, section 13.2.2)."""
+    """Evaluates If-None-Match or, if that header is missing, If-Modified-Since (RFC 9110, section
+    13.2.2).
+    """
     tags = request.headers.get("if-none-match")
     if tags is not None:
-        return tags.strip() == "*" or tag in {value.strip().removeprefix("W/") for value in tags.split(",")}
+        return tags.strip() == "*" or tag in {
+            value.strip().removeprefix("W/") for value in tags.split(",")
+        }
     since = _date(request.headers.get("if-modified-since"))
     return since is not None and modified_ns // 1_000_000_000 <= since
 
 
-def byte_range(request: Request, tag: str, modified: str, size: int) -> tuple[int, int] | str | None:
+def byte_range(
+    request: Request, tag: str, modified: str, size: int
+) -> tuple[int, int] | str | None:
     """First and last byte of the requested range, or "unsatisfiable".
 
-    None for the whole file: if the request contains no range, several ranges or a malformed range, or if If-Range does not match.
+    None for the whole file: if the request contains no range, several ranges or a malformed range,
+    or if If-Range does not match.
     """
     match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
     condition = request.headers.get("if-range")

@@ -1,8 +1,10 @@
-"""Reads the served directory and decodes file paths. No path, symbolic link or race condition leads out of the directory.
+"""Reads the served directory and decodes file paths. No path, symbolic link or race condition leads
+out of the directory.
 
-Each name is opened relative to its open parent directory with O_NOFOLLOW, so that no path can be replaced between check and use.
-Symbolic links are not followed. Only regular files and directories are served; devices, FIFOs and sockets are not opened. Names
-that begin with a dot are neither listed nor served. URL paths are decoded exactly once.
+Each name is opened relative to its open parent directory with O_NOFOLLOW, so that no path can be
+replaced between check and use. Symbolic links are not followed. Only regular files and directories
+are served; devices, FIFOs and sockets are not opened. Names that begin with a dot are neither
+listed nor served. URL paths are decoded exactly once.
 Sources: openat(2), open(2); CWE-22, CWE-59, CWE-367.
 """
 
@@ -28,15 +30,19 @@ _DIRECTORY_FLAGS = _FLAGS | os.O_DIRECTORY
 MAX_NAME_BYTES = 255
 MAX_LEVELS = 128
 _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-#: Maximum number of directory entries that are searched for another Unicode normalization form of a name.
+#: Maximum number of directory entries that are searched for another Unicode normalization form of a
+#: name.
 _MAX_NORMALIZATION_ENTRIES = 10_000
-#: Maximum number of entries that are read from one directory. This many names take about 10 MB of memory.
+#: Maximum number of entries that are read from one directory. This many names take about 10 MB of
+#: memory.
 _MAX_NAMES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file or directory. `size`: bytes, or 0 for a directory. `modified_ns`: nanoseconds since 1970-01-01 UTC."""
+    """A file or directory. `size`: bytes, or 0 for a directory. `modified_ns`: nanoseconds since
+    1970-01-01 UTC.
+    """
 
     path: str
     type: Literal["file", "directory"]
@@ -48,7 +54,8 @@ class Entry:
 class Listing:
     """The content of a directory, sorted by path.
 
-    truncated: True if a bound was reached. omitted: number of entries that cannot be served, such as symbolic links, devices and
+    truncated: True if a bound was reached. omitted: number of entries that cannot be served, such
+        as symbolic links, devices and
     names that are not valid UTF-8.
     """
 
@@ -100,7 +107,9 @@ class Directory:
                 raise _not_regular(entry.st_mode)
             fd = _open(name, _FLAGS, parent)
         status = os.fstat(fd)
-        if (status.st_dev, status.st_ino) != (entry.st_dev, entry.st_ino) or not stat.S_ISREG(status.st_mode):
+        if (status.st_dev, status.st_ino) != (entry.st_dev, entry.st_ino) or not stat.S_ISREG(
+            status.st_mode
+        ):
             os.close(fd)
             raise NotFound("The file was replaced while it was opened.")
         return OpenFile(fd, status.st_size, status.st_mtime_ns, status.st_ino, name)
@@ -145,7 +154,9 @@ class Directory:
         try:
             fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as exc:
-            raise NotFound("The served directory is not available.", detail=type(exc).__name__) from exc
+            raise NotFound(
+                "The served directory is not available.", detail=type(exc).__name__
+            ) from exc
         try:
             for name in names:
                 stored_name, entry = _stat(fd, name)
@@ -162,8 +173,8 @@ class Directory:
 
 
 def _stat(fd: int, name: str) -> tuple[str, os.stat_result]:
-    """Stored name and status of an entry. Does not follow symbolic links. Matches names in any Unicode normalization form. Raises
-    NotFound, Forbidden."""
+    """Stored name and status of an entry. Does not follow symbolic links. Matches names in any
+    Unicode normalization form. Raises NotFound, Forbidden."""
     if name.startswith("."):
         raise NotFound("The file does not exist.")
     for stored_name in _normalization_forms(fd, name):
@@ -204,8 +215,8 @@ def _read(fd: int, prefix: str, walk: _Walk) -> list[str]:
     names: list[str] = []
     with os.scandir(fd) as entries:
         for entry in entries:
-            # Limit the number of entries before sorting, because a directory with millions of entries must not exhaust the
-            # memory.
+            # Limit the number of entries before sorting, because a directory with millions of
+            # entries must not exhaust the memory.
             if len(names) >= _MAX_NAMES:
                 walk.truncated = True
                 break
@@ -230,15 +241,17 @@ def _read(fd: int, prefix: str, walk: _Walk) -> list[str]:
             break
         path = f"{prefix}/{name}" if prefix else name
         size = 0 if directory else status.st_size
-        walk.entries.append(Entry(path, "directory" if directory else "file", size, status.st_mtime_ns))
+        walk.entries.append(
+            Entry(path, "directory" if directory else "file", size, status.st_mtime_ns)
+        )
         if directory:
             subdirectories.append(name)
     return subdirectories
 
 
 def _is_text(name: str) -> bool:
-    """False for a name with invalid UTF-8. Python represents such names with lone surrogates (PEP 383), which a URL cannot
-    contain."""
+    """False for a name with invalid UTF-8. Python represents such names with lone surrogates (PEP
+    383), which a URL cannot contain."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
@@ -252,10 +265,12 @@ def _inaccessible(exc: OSError) -> NotServed:
 
 
 def decode_path(raw_path: bytes) -> tuple[str, ...]:
-    """Names in a percent-encoded path such as `a%20b/c.txt`, without a leading slash. A trailing slash is allowed.
+    """Names in a percent-encoded path such as `a%20b/c.txt`, without a leading slash. A trailing
+    slash is allowed.
 
-    The path is split before it is decoded, so an encoded slash is part of a name, and `%2541` is the name `%41`.
-    Raises BadRequest for empty names, `.` and `..` in any encoding, NUL, malformed escapes and invalid UTF-8.
+    The path is split before it is decoded, so an encoded slash is part of a name, and `%2541` is
+    the name `%41`. Raises BadRequest for empty names, `.` and `..` in any encoding, NUL, malformed
+    escapes and invalid UTF-8.
     """
     trimmed = raw_path.removesuffix(b"/")
     if not trimmed:
@@ -271,21 +286,31 @@ def split_path(path: str) -> tuple[str, ...]:
 
 def _decoded(part: bytes) -> str:
     if _ESCAPE.search(part):
-        raise _invalid("contains a % that is not followed by two hexadecimal digits", "write % as %25")
+        raise _invalid(
+            "contains a % that is not followed by two hexadecimal digits", "write % as %25"
+        )
     try:
         return unquote_to_bytes(part).decode("utf-8")
     except UnicodeDecodeError:
-        raise _invalid("is not UTF-8", "encode names as UTF-8 before percent-encoding them") from None
+        raise _invalid(
+            "is not UTF-8", "encode names as UTF-8 before percent-encoding them"
+        ) from None
 
 
 def _checked(names: list[str]) -> tuple[str, ...]:
     if len(names) > MAX_LEVELS:
-        raise _invalid(f"has more than {MAX_LEVELS} levels", "use a path from the listing at /files")
+        raise _invalid(
+            f"has more than {MAX_LEVELS} levels", "use a path from the listing at /files"
+        )
     for name in names:
         if name in {"", ".", ".."}:
-            raise _invalid("contains an empty name, . or ..", "use a path from the listing at /files")
+            raise _invalid(
+                "contains an empty name, . or ..", "use a path from the listing at /files"
+            )
         if "\0" in name or "/" in name:
-            raise _invalid("contains NUL or an encoded slash", "use a path from the listing at /files")
+            raise _invalid(
+                "contains NUL or an encoded slash", "use a path from the listing at /files"
+            )
         if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES or not _is_text(name):
             raise _invalid("contains an invalid file name", "use a path from the listing at /files")
     return tuple(names)

@@ -9,8 +9,13 @@ from gatehouse.core.errors import SettingsError
 
 
 def load(package: str, option: str) -> Any:
-    """Imports a package of the extra `agent`. Raises SettingsError if the package is not installed."""
+    """Imports a package of the extra `agent`. Raises SettingsError if the package is not
+    installed.
+    """
     try:
         return import_module(package)
     except ImportError:
-        raise SettingsError(f"{option} requires the package {package}. Install it with: pip install 'gatehouse[agent]'") from None
+        raise SettingsError(
+            f"{option} requires the package {package}. Install it with: pip install "
+            f"'gatehouse[agent]'"
+        ) from None

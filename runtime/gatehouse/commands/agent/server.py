@@ -1,7 +1,8 @@
-"""Runs the agent, which serves the directory and renews the lease of its instance at the gateway until SIGTERM.
+"""Runs the agent, which serves the directory and renews the lease of its instance at the gateway
+until SIGTERM.
 
-The agent then drains the instance: the gateways send no new requests, requests in progress are completed, and the registration
-ends. If an operator drains the instance, the agent does the same.
+The agent then drains the instance: the gateways send no new requests, requests in progress are
+completed, and the registration ends. If an operator drains the instance, the agent does the same.
 """
 
 from __future__ import annotations
@@ -26,13 +27,22 @@ from gatehouse.commands.agent.directory import Directory
 from gatehouse.commands.agent.tunnel import NgrokTunnel
 from gatehouse.commands.agent.watch import watching
 from gatehouse.core.addresses import ClientAddresses
-from gatehouse.core.errors import Conflict, CoreDrained, Forbidden, GatehouseError, SettingsError, Unauthorized, Unavailable
+from gatehouse.core.errors import (
+    Conflict,
+    CoreDrained,
+    Forbidden,
+    GatehouseError,
+    SettingsError,
+    Unauthorized,
+    Unavailable,
+)
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.listening import listen
 from gatehouse.platform.http.server import Server
 from gatehouse.platform.settings import ConnectionSettings
 
-#: Time within which every gateway worker stops sending new requests to a draining instance. Until then, new requests are served.
+#: Time within which every gateway worker stops sending new requests to a draining instance. Until
+#: then, new requests are served.
 PROPAGATION_S = 1.0
 #: Timeout of a request to the gateway.
 TIMEOUT_S = 10.0
@@ -44,7 +54,9 @@ Print = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The requested registration. `url` is called before every heartbeat, because the address of a tunnel may change."""
+    """The requested registration. `url` is called before every heartbeat, because the address of a
+    tunnel may change.
+    """
 
     gateway: str
     token: str
@@ -65,12 +77,16 @@ class Registration:
 
 
 def open_socket(bind: str, port: int) -> socket.socket:
-    """Returns a listening socket. Port 0 selects a free port. Raises SettingsError if the address cannot be used."""
+    """Returns a listening socket. Port 0 selects a free port. Raises SettingsError if the address
+    cannot be used.
+    """
     try:
         return listen(bind, port)
     except (OSError, OverflowError) as exc:
         reason = getattr(exc, "strerror", None) or str(exc)
-        raise SettingsError(f"cannot listen on {bind}:{port}: {reason}. Choose another --port or --bind") from exc
+        raise SettingsError(
+            f"cannot listen on {bind}:{port}: {reason}. Choose another --port or --bind"
+        ) from exc
 
 
 def origin(sock: socket.socket) -> str:
@@ -81,28 +97,41 @@ def origin(sock: socket.socket) -> str:
 
 
 async def run(
-    directory: Path, sock: socket.socket, registration: Registration, print_line: Print, tunnel: NgrokTunnel | None = None
+    directory: Path,
+    sock: socket.socket,
+    registration: Registration,
+    print_line: Print,
+    tunnel: NgrokTunnel | None = None,
 ) -> None:
-    """Serves on a listening socket until SIGTERM or SIGINT, or until an operator drains the instance. Raises the errors of
-    `Lease.keep`."""
+    """Serves on a listening socket until SIGTERM or SIGINT, or until an operator drains the
+    instance. Raises the errors of `Lease.keep`."""
     gateway_secrets, stop = GatewaySecrets(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     freshness = Freshness(registration.ttl_s if registration.watch else 0)
     app = RequestCounter(create(Directory(directory), gateway_secrets, freshness))
-    server = Server(app, Connections(ConnectionSettings(), ClientAddresses(())), handle_signals=False)
+    server = Server(
+        app, Connections(ConnectionSettings(), ClientAddresses(())), handle_signals=False
+    )
     # Requests that arrive before the server has started wait in the socket's backlog.
     serving = asyncio.create_task(server.serve([sock]))
     serving.add_done_callback(lambda _: stop.set())
     print_line(f"serving {directory} on {origin(sock)}")
     try:
-        # Uses the proxy settings from the environment, because the gateway may only be reachable through a corporate proxy.
+        # Uses the proxy settings from the environment, because the gateway may only be reachable
+        # through a corporate proxy.
         async with httpx.AsyncClient(follow_redirects=False) as client, AsyncExitStack() as stack:
             if tunnel is not None:
-                registration = replace(registration, url=await stack.enter_async_context(tunnel.open(origin(sock))))
+                registration = replace(
+                    registration, url=await stack.enter_async_context(tunnel.open(origin(sock)))
+                )
             lease = Lease(registration, gateway_secrets, freshness, print_line, client)
-            async with watching(directory, lease.report_change, on_end=stop.set) if registration.watch else nullcontext():
+            async with (
+                watching(directory, lease.report_change, on_end=stop.set)
+                if registration.watch
+                else nullcontext()
+            ):
                 await lease.keep(stop)
             await lease.drain()
             await asyncio.sleep(PROPAGATION_S)
@@ -110,7 +139,10 @@ async def run(
                 async with asyncio.timeout(registration.drain_s):
                     await app.wait_until_idle()
             except TimeoutError:
-                print_line(f"the drain timeout of {registration.drain_s} s is over; requests that are aborted: {app.requests}")
+                print_line(
+                    f"the drain timeout of {registration.drain_s} s is over; requests that are "
+                    f"aborted: {app.requests}"
+                )
             await lease.release()
     finally:
         server.should_exit = True
@@ -145,7 +177,9 @@ class RequestCounter:
 
 
 class _Lease(msgspec.Struct):
-    """The lease in a response from the gateway. The response to a renewal contains no `core_secret`."""
+    """The lease in a response from the gateway. The response to a renewal contains no
+    `core_secret`.
+    """
 
     lease_id: str
     url: str = ""
@@ -175,7 +209,10 @@ class Lease:
                 wait_s = await self._heartbeat()
                 failures = 0
             except CoreDrained:
-                self.print_line(f"an operator drained {self.registration.instance}, or another agent registered the same URL")
+                self.print_line(
+                    f"an operator drained {self.registration.instance}, or another agent "
+                    f"registered the same URL"
+                )
                 return
             except Unavailable as exc:
                 failures += 1
@@ -202,34 +239,48 @@ class Lease:
             if not lease.core_secret:
                 raise Unavailable("the response contains no lease: is this the URL of a gateway?")
             self.secrets.accept(lease.core_secret)
-            self.print_line(f"registered {self.registration.instance} at {self.registration.gateway} with the URL {url}")
+            self.print_line(
+                f"registered {self.registration.instance} at {self.registration.gateway} with "
+                f"the URL {url}"
+            )
         elif url != self._lease.url:
             self.print_line(f"{self.registration.name} is now reachable at {url}")
         self._lease = _Lease(lease.lease_id, url)
         return lease.heartbeat_s if 0 < lease.heartbeat_s < ttl_s else ttl_s / 3
 
     async def report_change(self) -> None:
-        """Reports that content has changed, so that the gateways revalidate their cached responses. Retries until the gateway has
-        confirmed the report. A new lease has no cached responses, so no report is required after a lease is lost."""
+        """Reports that content has changed, so that the gateways revalidate their cached responses.
+        Retries until the gateway has confirmed the report. A new lease has no cached responses, so
+        no report is required after a lease is lost."""
         failures = 0
         self.freshness.is_reported = False
         while self._lease is not None:
-            body = {"lease_id": self._lease.lease_id, "ttl_s": self.registration.ttl_s, "content_changed": True}
+            body = {
+                "lease_id": self._lease.lease_id,
+                "ttl_s": self.registration.ttl_s,
+                "content_changed": True,
+            }
             try:
                 await self._send("PUT", json=body)
                 break
             except Unavailable:
                 failures += 1
                 jitter = random.random()  # noqa: S311 - needs no cryptographic randomness
-                await asyncio.sleep(backoff_s(failures, jitter, wait_s=WAIT_S, wait_s_max=WAIT_S_MAX))
+                await asyncio.sleep(
+                    backoff_s(failures, jitter, wait_s=WAIT_S, wait_s_max=WAIT_S_MAX)
+                )
             except GatehouseError:
                 break  # the next heartbeat reports the problem
         self.freshness.is_reported = True
 
     async def drain(self) -> None:
-        """Drains the instance: the gateways send no new requests, and close the WebSockets of the instance after `drain_s`."""
+        """Drains the instance: the gateways send no new requests, and close the WebSockets of the
+        instance after `drain_s`.
+        """
         if await self._end(self.registration.drain_s):
-            self.print_line(f"draining: the gateways send no new requests to {self.registration.instance}")
+            self.print_line(
+                f"draining: the gateways send no new requests to {self.registration.instance}"
+            )
 
     async def release(self) -> None:
         """Ends the registration."""
@@ -237,36 +288,51 @@ class Lease:
             self.print_line(f"released the lease of {self.registration.instance}")
 
     async def _end(self, drain_s: int) -> bool:
-        """Ends the lease. Does not retry, because the lease expires in any case. Returns False if the attempt failed."""
+        """Ends the lease. Does not retry, because the lease expires in any case. Returns False if
+        the attempt failed.
+        """
         if self._lease is None:
             return False
         try:
-            await self._send("DELETE", params={"lease_id": self._lease.lease_id, "drain_s": drain_s})
+            await self._send(
+                "DELETE", params={"lease_id": self._lease.lease_id, "drain_s": drain_s}
+            )
         except GatehouseError as exc:
-            self.print_line(f"could not end the lease ({exc.public.removesuffix('.')}); the lease remains until it expires")
+            self.print_line(
+                f"could not end the lease ({exc.public.removesuffix('.')}); the lease remains "
+                f"until it expires"
+            )
             return False
         return True
 
     async def _put(self, url: str, current: _Lease | None) -> _Lease:
-        """Renews the current lease, or registers the Core if there is no lease. Returns the lease. Raises the errors of
-        `_send`."""
+        """Renews the current lease, or registers the Core if there is no lease. Returns the lease.
+        Raises the errors of `_send`."""
         lease = {"instance_id": self.registration.instance_id, "health_path": HEALTH_PATH}
         if current is not None:
             lease = {"lease_id": current.lease_id}
-        reply = await self._send("PUT", json={"url": url, "ttl_s": self.registration.ttl_s, **lease})
+        reply = await self._send(
+            "PUT", json={"url": url, "ttl_s": self.registration.ttl_s, **lease}
+        )
         try:
             return msgspec.json.decode(reply.content, type=_Lease)
         except msgspec.MsgspecError as exc:
-            raise Unavailable("the response contains no lease: is this the URL of a gateway?") from exc
+            raise Unavailable(
+                "the response contains no lease: is this the URL of a gateway?"
+            ) from exc
 
     async def _send(self, method: str, **arguments: Any) -> httpx.Response:
         """Sends a request. The timeout is TIMEOUT_S. Raises Unavailable for temporary failures."""
         address = f"{self.registration.gateway}/v1/cores/{self.registration.name}"
         headers = {"Authorization": f"Bearer {self.registration.token}"}
         try:
-            reply = await self.client.request(method, address, headers=headers, timeout=TIMEOUT_S, **arguments)
+            reply = await self.client.request(
+                method, address, headers=headers, timeout=TIMEOUT_S, **arguments
+            )
         except httpx.HTTPError as exc:
-            raise Unavailable(f"cannot reach the gateway at {self.registration.gateway} ({type(exc).__name__})") from exc
+            raise Unavailable(
+                f"cannot reach the gateway at {self.registration.gateway} ({type(exc).__name__})"
+            ) from exc
         if reply.is_success:
             return reply
         raise _error(reply)

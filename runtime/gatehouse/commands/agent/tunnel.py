@@ -10,7 +10,8 @@ from typing import Any
 from gatehouse.commands.agent.extras import load
 from gatehouse.core.errors import Unavailable
 
-#: Environment variable with the authtoken. The authtoken cannot be an option, because other users can read command lines.
+#: Environment variable with the authtoken. The authtoken cannot be an option, because other users
+#: can read command lines.
 AUTHTOKEN_VARIABLE = "NGROK_AUTHTOKEN"
 _SERVER = "connect.ngrok-agent.com:443"
 
@@ -24,9 +25,11 @@ class NgrokTunnel:
 
     @asynccontextmanager
     async def open(self, address: str) -> AsyncIterator[Callable[[], str]]:
-        """Forwards the public URL of the tunnel to `address`, until the context exits. Yields a function that returns the URL.
+        """Forwards the public URL of the tunnel to `address`, until the context exits. Yields a
+        function that returns the URL.
 
-        The SDK reconnects after an interruption. Raises Unavailable, and SettingsError if the SDK is not installed.
+        The SDK reconnects after an interruption. Raises Unavailable, and SettingsError if the SDK
+        is not installed.
         """
         listener = await self._forward(load("ngrok", "--ngrok"), address)
         try:
@@ -42,6 +45,7 @@ class NgrokTunnel:
             # Some ngrok messages contain the authtoken.
             reason = ": ".join(str(part) for part in exc.args).replace(self.authtoken, "***")
             raise Unavailable(
-                f"ngrok did not open a tunnel ({' '.join(reason.split())}). Check that {AUTHTOKEN_VARIABLE} is valid, that the"
+                f"ngrok did not open a tunnel ({' '.join(reason.split())}). Check that "
+                f"{AUTHTOKEN_VARIABLE} is valid, that the"
                 f" account permits the domain, and that this machine can connect to {_SERVER}"
             ) from None

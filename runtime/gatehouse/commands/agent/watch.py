@@ -20,7 +20,8 @@ async def watching(
 ) -> AsyncIterator[None]:
     """Calls `on_change` after changes in the directory, until the context exits.
 
-    on_end: called when the directory can no longer be watched. Raises SettingsError at the end of the context in this case.
+    on_end: called when the directory can no longer be watched. Raises SettingsError at the end of
+        the context in this case.
     """
     watchfiles = load("watchfiles", "--watch")
     stop, started = asyncio.Event(), asyncio.Event()
@@ -28,11 +29,12 @@ async def watching(
     async def watch() -> None:
         try:
             changes = watchfiles.awatch(
-                directory, watch_filter=None, stop_event=stop, debounce=DEBOUNCE_MS, step=DEBOUNCE_MS // 4, rust_timeout=500,
+                directory, watch_filter=None, stop_event=stop, debounce=DEBOUNCE_MS, step=DEBOUNCE_MS // 4, rust_timeout=500,  # noqa: E501
                 yield_on_timeout=True,
             )  # fmt: skip
             async for batch in changes:
-                started.set()  # also after a timeout without changes, so the directory is watched from this time
+                # also after a timeout without changes, so the directory is watched from this time
+                started.set()
                 if batch:
                     await on_change()
         except (OSError, RuntimeError) as exc:

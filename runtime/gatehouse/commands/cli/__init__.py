@@ -15,8 +15,8 @@ from gatehouse.commands.cli.output import FAILED, USAGE, fail, stop
 from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.startup import no_collection
 
-#: Module in this package that registers each command. Only one module is imported, so that the container health check, which
-#: runs every few seconds, starts three times as fast.
+#: Module in this package that registers each command. Only one module is imported, so that the
+#: container health check, which runs every few seconds, starts three times as fast.
 COMMANDS = {
     "serve": "services",
     "migrate": "database",
@@ -44,9 +44,14 @@ _HELP = "Manage API keys, share secrets, operate a Gatehouse deployment and run 
 
 
 def build(command: str = "") -> typer.Typer:
-    """Returns the command line with one command, or with all commands if the command does not exist."""
+    """Returns the command line with one command, or with all commands if the command does not
+    exist.
+    """
     app = typer.Typer(
-        name="gatehouse", help=_HELP, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+        name="gatehouse",
+        help=_HELP,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(help=_HELP)(lambda: None)
     for module in [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values()):
@@ -55,7 +60,9 @@ def build(command: str = "") -> typer.Typer:
 
 
 def main() -> NoReturn:
-    """Runs the command line. Exit codes: 0 success, 1 failure, 2 usage error. An error is one line on standard error."""
+    """Runs the command line. Exit codes: 0 success, 1 failure, 2 usage error. An error is one line
+    on standard error.
+    """
     arguments = sys.argv[1:]
     if not arguments or arguments in GROUPS:
         arguments = [*arguments, "--help"]
@@ -77,7 +84,11 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except Exception as exc:
-        # The location is enough to find the defect; the message may contain a secret and is not printed.
+        # The location is enough to find the defect; the message may contain a secret and is not
+        # printed.
         frame = traceback.extract_tb(exc.__traceback__)[-1]
-        stop(f"internal error: {type(exc).__name__} at {Path(frame.filename).name}:{frame.lineno}. Report this error")
+        stop(
+            f"internal error: {type(exc).__name__} at "
+            f"{Path(frame.filename).name}:{frame.lineno}. Report this error"
+        )
     sys.exit(code if isinstance(code, int) else 0)

@@ -1,4 +1,6 @@
-"""`gatehouse audit`: reads the audit trail and verifies its hash chain independently of the server."""
+"""`gatehouse audit`: reads the audit trail and verifies its hash chain independently of the
+server.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,37 @@ import typer
 
 from gatehouse.commands.cli.options import ConsoleOption, JsonOption, TokenOption, connect
 from gatehouse.commands.cli.output import FAILED, USAGE, note, print_json, print_table, stop
-from gatehouse.core.audit_chain import AuditRow, Checkpoint, PublicKey, find_contradiction, first_break, public_keys
-from gatehouse.features.audit.schemas import AuditEventView, CheckpointView, audit_row, checkpoint_of
+from gatehouse.core.audit_chain import (
+    AuditRow,
+    Checkpoint,
+    PublicKey,
+    find_contradiction,
+    first_break,
+    public_keys,
+)
+from gatehouse.features.audit.schemas import (
+    AuditEventView,
+    CheckpointView,
+    audit_row,
+    checkpoint_of,
+)
 
-TargetOption = Annotated[str, typer.Option(help="Only events for this target, such as a key ID or the name of a Core.")]
-ActionOption = Annotated[
-    str, typer.Option(help="Only events with this action, such as key.revoke, or key.* for all key actions.")
+TargetOption = Annotated[
+    str, typer.Option(help="Only events for this target, such as a key ID or the name of a Core.")
 ]
-ActorOption = Annotated[str, typer.Option(help="Only events by this actor: a key ID, `bootstrap`, or the subject of a JWT.")]
-SinceOption = Annotated[str, typer.Option(help="Only events at or after this time, such as 2031-01-01T00:00:00Z.")]
+ActionOption = Annotated[
+    str,
+    typer.Option(
+        help="Only events with this action, such as key.revoke, or key.* for all key actions."
+    ),
+]
+ActorOption = Annotated[
+    str,
+    typer.Option(help="Only events by this actor: a key ID, `bootstrap`, or the subject of a JWT."),
+]
+SinceOption = Annotated[
+    str, typer.Option(help="Only events at or after this time, such as 2031-01-01T00:00:00Z.")
+]
 UntilOption = Annotated[str, typer.Option(help="Only events before this time.")]
 
 
@@ -40,12 +64,17 @@ def list_(
     actor: ActorOption = "",
     since: SinceOption = "",
     until: UntilOption = "",
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Maximum number of events.")] = 50,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, help="Maximum number of events.")
+    ] = 50,
     all_events: Annotated[bool, typer.Option("--all", help="List all events.")] = False,
     console: ConsoleOption = "",
     token: TokenOption = "",
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per line, as input for `audit verify --file`.")
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON object per line, as input for `audit verify --file`."
+        ),
     ] = False,
 ) -> None:
     """List audit events, newest first."""
@@ -74,26 +103,38 @@ def list_(
 def export(
     file: Annotated[Path, typer.Argument(help="Output file; must not exist.")],
     as_csv: Annotated[
-        bool, typer.Option("--csv", help="Write CSV for spreadsheets, with formulas escaped, instead of NDJSON.")
+        bool,
+        typer.Option(
+            "--csv", help="Write CSV for spreadsheets, with formulas escaped, instead of NDJSON."
+        ),
     ] = False,
     target: TargetOption = "",
     action: ActionOption = "",
     actor: ActorOption = "",
     since: SinceOption = "",
     until: UntilOption = "",
-    checkpoints: Annotated[Path | None, typer.Option(help="Also write the checkpoints to this file, for `audit verify`.")] = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="Also write the checkpoints to this file, for `audit verify`."),
+    ] = None,
     console: ConsoleOption = "",
     token: TokenOption = "",
 ) -> None:
     """Download the audit trail, oldest first. An export without filters can be verified offline."""
-    query = {"format": "csv" if as_csv else "ndjson", **_filters(target, action, actor, since, until)}
+    query = {
+        "format": "csv" if as_csv else "ndjson",
+        **_filters(target, action, actor, since, until),
+    }
     with connect(console, token) as client:
         try:
             with file.open("xb") as out:
                 for piece in client.audit_export(**query):
                     out.write(piece)
             if checkpoints is not None:
-                lines = [msgspec.json.encode(checkpoint).decode() for checkpoint in client.audit_checkpoints()]
+                lines = [
+                    msgspec.json.encode(checkpoint).decode()
+                    for checkpoint in client.audit_checkpoints()
+                ]
                 checkpoints.write_text("".join(f"{line}\n" for line in lines))
         except FileExistsError:
             stop(f"{file} exists: choose another name", code=USAGE)
@@ -103,7 +144,13 @@ def export(
 
 
 def _filters(target: str, action: str, actor: str, since: str, until: str) -> dict[str, str | None]:
-    query = {"target_id": target, "action": action, "actor_id": actor, "since": since, "until": until}
+    query = {
+        "target_id": target,
+        "action": action,
+        "actor_id": actor,
+        "since": since,
+        "until": until,
+    }
     return {name: value or None for name, value in query.items()}
 
 
@@ -114,20 +161,32 @@ def verify(
     ] = None,
     checkpoints: Annotated[
         Path | None,
-        typer.Option(help="Checkpoints to compare with: a directory with a copy of the bucket, or a file in JSON Lines format."),
+        typer.Option(
+            help=(
+                "Checkpoints to compare with: a directory with a copy of the bucket, or a "
+                "file in JSON Lines format."
+            )
+        ),
     ] = None,
-    public_key: Annotated[Path | None, typer.Option(help="PEM file with the trusted public keys for the checkpoints.")] = None,
+    public_key: Annotated[
+        Path | None, typer.Option(help="PEM file with the trusted public keys for the checkpoints.")
+    ] = None,
     console: ConsoleOption = "",
     token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Verify every hash in the audit trail locally. Exits with code 1 if a row was changed, removed or moved.
+    """Verify every hash in the audit trail locally. Exits with code 1 if a row was changed, removed
+    or moved.
 
     Truncation and a complete rewrite are detected only with --checkpoints and --public-key.
     """
     if (checkpoints is None) is not (public_key is None):
         stop("--checkpoints and --public-key must be used together", code=USAGE)
-    proofs = None if checkpoints is None or public_key is None else (_checkpoints(checkpoints), trusted_keys(public_key))
+    proofs = (
+        None
+        if checkpoints is None or public_key is None
+        else (_checkpoints(checkpoints), trusted_keys(public_key))
+    )
     if file is not None:
         rows = sorted(_read(file), key=lambda row: row.seq)
     else:
@@ -144,14 +203,36 @@ def verify(
     _report(rows, broken, reason, None if proofs is None else proofs[0], as_json=as_json)
 
 
-def _report(rows: list[AuditRow], broken: int | None, reason: str, proofs: list[Checkpoint] | None, *, as_json: bool) -> None:
+def _report(
+    rows: list[AuditRow],
+    broken: int | None,
+    reason: str,
+    proofs: list[Checkpoint] | None,
+    *,
+    as_json: bool,
+) -> None:
     last = rows[-1].hash.hex() if rows else ""
     checkpointed = None if proofs is None else max((proof.seq for proof in proofs), default=0)
     if as_json:
-        result = {"rows": len(rows), "intact": broken is None, "first_broken_seq": broken, "last_hash": last}
-        print_json({**result, "reason": reason if broken is not None else "", "checkpointed_seq": checkpointed})
+        result = {
+            "rows": len(rows),
+            "intact": broken is None,
+            "first_broken_seq": broken,
+            "last_hash": last,
+        }
+        print_json(
+            {
+                **result,
+                "reason": reason if broken is not None else "",
+                "checkpointed_seq": checkpointed,
+            }
+        )
     elif broken is None:
-        verified = "" if proofs is None else f", {len(proofs)} checkpoints match, the last at row {checkpointed}"
+        verified = (
+            ""
+            if proofs is None
+            else f", {len(proofs)} checkpoints match, the last at row {checkpointed}"
+        )
         print(f"intact: {len(rows)} rows, last hash {last or 'none'}{verified}")
     else:
         print(f"BROKEN at row {broken} (of {len(rows)}): {reason}")
@@ -161,12 +242,23 @@ def _report(rows: list[AuditRow], broken: int | None, reason: str, proofs: list[
 
 def _checkpoints(path: Path) -> list[Checkpoint]:
     try:
-        texts = [file.read_text() for file in sorted(path.glob("*.json"))] if path.is_dir() else path.read_text().splitlines()
-        checkpoints = [checkpoint_of(msgspec.json.decode(text, type=CheckpointView)) for text in texts if text.strip()]
+        texts = (
+            [file.read_text() for file in sorted(path.glob("*.json"))]
+            if path.is_dir()
+            else path.read_text().splitlines()
+        )
+        checkpoints = [
+            checkpoint_of(msgspec.json.decode(text, type=CheckpointView))
+            for text in texts
+            if text.strip()
+        ]
     except OSError as exc:
         stop(f"--checkpoints {path} cannot be read: {exc.strerror}", code=USAGE)
     except (ValueError, msgspec.DecodeError):
-        stop(f"--checkpoints {path} contains an invalid checkpoint: it was changed, or the path is wrong")
+        stop(
+            f"--checkpoints {path} contains an invalid checkpoint: it was changed, or the path "
+            f"is wrong"
+        )
     if not checkpoints:
         stop(f"--checkpoints {path} contains no checkpoint", code=USAGE)
     return checkpoints
@@ -179,20 +271,31 @@ def trusted_keys(file: Path) -> list[PublicKey]:
     except OSError as exc:
         stop(f"--public-key {file} cannot be read: {exc.strerror}", code=USAGE)
     except ValueError:
-        stop(f"--public-key {file} contains no Ed25519 or ECDSA P-256 public key in PEM format", code=USAGE)
+        stop(
+            f"--public-key {file} contains no Ed25519 or ECDSA P-256 public key in PEM format",
+            code=USAGE,
+        )
 
 
 def _read(file: Path) -> Iterator[AuditRow]:
     try:
         lines = file.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as exc:
-        stop(f"--file {file} cannot be read: {getattr(exc, 'strerror', None) or 'it is not text'}", code=USAGE)
+        stop(
+            f"--file {file} cannot be read: {getattr(exc, 'strerror', None) or 'it is not text'}",
+            code=USAGE,
+        )
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                yield _row(msgspec.json.decode(line, type=AuditEventView), f"line {number} of {file}")
+                yield _row(
+                    msgspec.json.decode(line, type=AuditEventView), f"line {number} of {file}"
+                )
             except msgspec.DecodeError:
-                stop(f"line {number} of {file} is not an audit event; create the file with: gatehouse audit export FILE")
+                stop(
+                    f"line {number} of {file} is not an audit event; create the file with: "
+                    f"gatehouse audit export FILE"
+                )
 
 
 def _row(view: AuditEventView, where: str) -> AuditRow:
@@ -203,4 +306,8 @@ def _row(view: AuditEventView, where: str) -> AuditRow:
 
 
 def _actor(event: AuditEventView) -> str:
-    return event.actor_id if event.actor_type == event.actor_id else f"{event.actor_type} {event.actor_id}"
+    return (
+        event.actor_id
+        if event.actor_type == event.actor_id
+        else f"{event.actor_type} {event.actor_id}"
+    )

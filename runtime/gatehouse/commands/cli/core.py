@@ -17,7 +17,13 @@ from gatehouse.commands.agent.tunnel import AUTHTOKEN_VARIABLE, NgrokTunnel
 from gatehouse.commands.cli.options import is_url, read_token
 from gatehouse.commands.cli.output import USAGE, note, stop
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.cores.schemas import DRAIN_S_DEFAULT, DRAIN_S_MAX, INSTANCE_PATTERN, LEASE_S_MAX, LEASE_S_MIN
+from gatehouse.features.cores.schemas import (
+    DRAIN_S_DEFAULT,
+    DRAIN_S_MAX,
+    INSTANCE_PATTERN,
+    LEASE_S_MAX,
+    LEASE_S_MIN,
+)
 from gatehouse.platform.http.forwarding import CORE_NAME
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -30,65 +36,107 @@ def register(app: typer.Typer) -> None:
 
 def core(
     directory: Annotated[Path, typer.Option("--dir", help="Directory to serve.")],
-    gateway: Annotated[str, typer.Option(envvar="GATEHOUSE_GATEWAY_URL", help="URL of the gateway.")],
-    name: Annotated[str, typer.Option(help="Name of the Core. The gateway serves the Core at /cores/<name>/.")],
+    gateway: Annotated[
+        str, typer.Option(envvar="GATEHOUSE_GATEWAY_URL", help="URL of the gateway.")
+    ],
+    name: Annotated[
+        str, typer.Option(help="Name of the Core. The gateway serves the Core at /cores/<name>/.")
+    ],
     instance: Annotated[
-        str, typer.Option(help="ID of this instance, unique among the instances of the Core. Default: a random ID.")
+        str,
+        typer.Option(
+            help=(
+                "ID of this instance, unique among the instances of the Core. Default: a random ID."
+            )
+        ),
     ] = "",
     token: Annotated[
         str,
         typer.Option(
             envvar="GATEHOUSE_CORE_TOKEN",
             show_envvar=True,
-            help="API key with the scope cores:register; `-` reads the key from standard input. Prefer the environment "
+            help="API key with the scope cores:register; `-` reads the key from standard "
+            "input. Prefer the environment "
             "variable: other users of this machine can read command lines.",
         ),
     ] = "",
-    url: Annotated[str, typer.Option(help="URL at which the gateway reaches this Core. Default: the listening address.")] = "",
+    url: Annotated[
+        str,
+        typer.Option(
+            help="URL at which the gateway reaches this Core. Default: the listening address."
+        ),
+    ] = "",
     url_file: Annotated[
         Path | None,
         typer.Option(
-            help="File that contains the URL of this Core. The agent reads the file before every heartbeat. Use this "
+            help="File that contains the URL of this Core. The agent reads the file before "
+            "every heartbeat. Use this "
             "option for a tunnel whose address changes."
         ),
     ] = None,
     ngrok: Annotated[
-        bool, typer.Option("--ngrok", help=f"Open an ngrok tunnel and register the tunnel URL. Requires {AUTHTOKEN_VARIABLE}.")
+        bool,
+        typer.Option(
+            "--ngrok",
+            help=(
+                f"Open an ngrok tunnel and register the tunnel URL. Requires {AUTHTOKEN_VARIABLE}."
+            ),
+        ),
     ] = False,
-    ngrok_domain: Annotated[str, typer.Option(help="With --ngrok: domain of the tunnel. Default: ngrok chooses a domain.")] = "",
+    ngrok_domain: Annotated[
+        str,
+        typer.Option(help="With --ngrok: domain of the tunnel. Default: ngrok chooses a domain."),
+    ] = "",
     bind: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free port.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free port.")
+    ] = 0,
     ttl: Annotated[
         int,
         typer.Option(
             min=LEASE_S_MIN,
             max=LEASE_S_MAX,
-            help="Duration of the lease in seconds. The agent renews the lease after a third of this duration.",
+            help=(
+                "Duration of the lease in seconds. The agent renews the lease after a third "
+                "of this duration."
+            ),
         ),
     ] = 30,
     watch: Annotated[
         bool,
         typer.Option(
             "--watch",
-            help="Watch the directory and report changes. The gateway then serves cached files without a request to the agent, "
+            help="Watch the directory and report changes. The gateway then serves cached files "
+            "without a request to the agent, "
             "for at most the duration of the lease or until the agent reports changed files.",
         ),
     ] = False,
     drain_timeout: Annotated[
         int,
-        typer.Option(min=0, max=DRAIN_S_MAX, help="Maximum time in seconds for requests in progress to complete after SIGTERM."),
+        typer.Option(
+            min=0,
+            max=DRAIN_S_MAX,
+            help="Maximum time in seconds for requests in progress to complete after SIGTERM.",
+        ),
     ] = DRAIN_S_DEFAULT,
 ) -> None:
-    """Serve a directory through the gateway until SIGTERM or Ctrl-C. The agent serves files only to the gateway.
+    """Serve a directory through the gateway until SIGTERM or Ctrl-C. The agent serves files only to
+    the gateway.
 
     After SIGTERM, the agent drains the instance, completes the requests in progress and stops.
 
-    GET /files lists the directory, and GET /files/<path> returns a file. Files and directories whose names begin with a dot,
-    symbolic links, devices, FIFOs and sockets are not served.
+    GET /files lists the directory, and GET /files/<path> returns a file. Files and directories
+    whose names begin with a dot, symbolic links, devices, FIFOs and sockets are not served.
     """
     _check_options(directory, gateway, name, url, url_file, bind)
     if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
-        stop("--instance must be 1 to 63 letters, digits, dots, hyphens and underscores, such as docs-1", code=USAGE)
+        stop(
+            (
+                "--instance must be 1 to 63 letters, digits, dots, hyphens and underscores, such "
+                "as docs-1"
+            ),
+            code=USAGE,
+        )
     tunnel = _tunnel(ngrok_domain, url, url_file) if ngrok else None
     secret = read_token(token, "--token", "GATEHOUSE_CORE_TOKEN")
     sock = server.open_socket(bind, port)
@@ -97,7 +145,14 @@ def core(
         return _from_file(url_file) if url_file else (url or server.origin(sock)).rstrip("/")
 
     registration = Registration(
-        gateway.rstrip("/"), secret, name, instance or secrets.token_hex(4), ttl, drain_timeout, watch, current
+        gateway.rstrip("/"),
+        secret,
+        name,
+        instance or secrets.token_hex(4),
+        ttl,
+        drain_timeout,
+        watch,
+        current,
     )
     asyncio.run(server.run(directory, sock, registration, note, tunnel))
 
@@ -108,32 +163,50 @@ def _tunnel(domain: str, url: str, url_file: Path | None) -> NgrokTunnel:
     authtoken = os.environ.get(AUTHTOKEN_VARIABLE, "").strip()
     if not authtoken:
         problem = f"--ngrok requires the environment variable {AUTHTOKEN_VARIABLE}"
-        stop(f"{problem}. Copy the authtoken from https://dashboard.ngrok.com/get-started/your-authtoken", code=USAGE)
+        stop(
+            (
+                f"{problem}. Copy the authtoken from "
+                f"https://dashboard.ngrok.com/get-started/your-authtoken"
+            ),
+            code=USAGE,
+        )
     return NgrokTunnel(authtoken, domain)
 
 
-def _check_options(directory: Path, gateway: str, name: str, url: str, url_file: Path | None, bind: str) -> None:
+def _check_options(
+    directory: Path, gateway: str, name: str, url: str, url_file: Path | None, bind: str
+) -> None:
     if not directory.is_dir():
         stop(f"--dir {directory} is not a directory", code=USAGE)
     if not CORE_NAME.fullmatch(name):
-        stop("--name must be 1 to 40 lowercase letters, digits and inner hyphens, such as docs", code=USAGE)
+        stop(
+            "--name must be 1 to 40 lowercase letters, digits and inner hyphens, such as docs",
+            code=USAGE,
+        )
     _check_url("--gateway", gateway)
     if url and url_file:
         stop("--url and --url-file are mutually exclusive", code=USAGE)
     if url:
         _check_url("--url", url)
     elif url_file is None and bind not in _LOOPBACK:
-        stop(f"--bind {bind} requires --url, the URL at which the gateway reaches this Core", code=USAGE)
+        stop(
+            f"--bind {bind} requires --url, the URL at which the gateway reaches this Core",
+            code=USAGE,
+        )
 
 
 def _from_file(path: Path) -> str:
-    """Reads the URL. Raises Unavailable, after which the agent retries, because a tunnel may still be writing the file."""
+    """Reads the URL. Raises Unavailable, after which the agent retries, because a tunnel may still
+    be writing the file.
+    """
     try:
         lines = path.read_text().split()
     except (OSError, UnicodeDecodeError) as exc:
         raise Unavailable(f"--url-file {path} cannot be read ({type(exc).__name__})") from exc
     if len(lines) != 1 or not is_url(lines[0]):
-        raise Unavailable(f"--url-file {path} must contain one URL such as https://docs.example.com")
+        raise Unavailable(
+            f"--url-file {path} must contain one URL such as https://docs.example.com"
+        )
     return lines[0].rstrip("/")
 
 

@@ -1,7 +1,9 @@
-"""Commands that connect to the database: `gatehouse migrate`, `gatehouse import` and `gatehouse export`.
+"""Commands that connect to the database: `gatehouse migrate`, `gatehouse import` and `gatehouse
+export`.
 
-Import and export require the environment of the console (GATEHOUSE_DATABASE_URL, GATEHOUSE_PEPPER). Run both commands as one-off
-tasks from the task definition of the console, like `gatehouse migrate`.
+Import and export require the environment of the console (GATEHOUSE_DATABASE_URL, GATEHOUSE_PEPPER).
+Run both commands as one-off tasks from the task definition of the console, like `gatehouse
+migrate`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,12 @@ from gatehouse.core.token import key_id
 from gatehouse.features.transfer import file_formats
 from gatehouse.features.transfer.file_formats import MalformedFile
 from gatehouse.features.transfer.repository import Run
-from gatehouse.features.transfer.service import CheckedImport, ImportOptions, ImportService, open_transfer
+from gatehouse.features.transfer.service import (
+    CheckedImport,
+    ImportOptions,
+    ImportService,
+    open_transfer,
+)
 from gatehouse.platform import settings as configuration
 from gatehouse.platform.aws import object_storage
 from gatehouse.platform.db.pool import database
@@ -45,27 +52,51 @@ def register(app: typer.Typer) -> None:
 
 def migrate(
     to: Annotated[
-        str, typer.Option("--to", metavar="REVISION", help="Target revision: head, base or an ID such as 0001.")
+        str,
+        typer.Option(
+            "--to", metavar="REVISION", help="Target revision: head, base or an ID such as 0001."
+        ),
     ] = "head",
-    check: Annotated[bool, typer.Option("--check", help="Change nothing. Exit with code 1 if migrations are pending.")] = False,
-    downgrade: Annotated[bool, typer.Option("--downgrade", help="Allow a downgrade, which deletes data.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Change nothing. Exit with code 1 if migrations are pending."),
+    ] = False,
+    downgrade: Annotated[
+        bool, typer.Option("--downgrade", help="Allow a downgrade, which deletes data.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Migrate the database schema to the version of this release. Waits while another migration is running.
+    """Migrate the database schema to the version of this release. Waits while another migration is
+    running.
 
-    GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD must specify the database owner.
+    GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD must specify the
+    database owner.
     """
-    from gatehouse.platform.db.migrations import runner  # imports SQLAlchemy, which import and export do not need
+    from gatehouse.platform.db.migrations import (
+        runner,
+    )  # imports SQLAlchemy, which import and export do not need
 
     access = database(configuration.load())
-    outcome = asyncio.run(runner.status(access) if check else runner.migrate(access, to=to, downgrade=downgrade))
+    outcome = asyncio.run(
+        runner.status(access) if check else runner.migrate(access, to=to, downgrade=downgrade)
+    )
     if as_json:
-        steps = [{"revision": step.revision, "title": step.title, "undone": step.undone} for step in outcome.steps]
+        steps = [
+            {"revision": step.revision, "title": step.title, "undone": step.undone}
+            for step in outcome.steps
+        ]
         print_json({"revision": outcome.revision, "steps": steps, "pending": list(outcome.pending)})
     else:
         for step in outcome.steps:
-            print(f"{'reverted' if step.undone else 'applied'} {step.revision}  {step.title}", flush=True)
-        state = f"{len(outcome.pending)} pending: {', '.join(outcome.pending)}" if outcome.pending else "up to date"
+            print(
+                f"{'reverted' if step.undone else 'applied'} {step.revision}  {step.title}",
+                flush=True,
+            )
+        state = (
+            f"{len(outcome.pending)} pending: {', '.join(outcome.pending)}"
+            if outcome.pending
+            else "up to date"
+        )
         print(f"{access.database} at {access.address} is at {outcome.revision}: {state}")
     if check and outcome.pending:
         sys.exit(FAILED)
@@ -73,25 +104,45 @@ def migrate(
 
 def import_(
     location: Annotated[
-        str, typer.Argument(metavar="LOCATION", help="File or s3://bucket/key with the extension .json, .ndjson or .csv.")
+        str,
+        typer.Argument(
+            metavar="LOCATION",
+            help="File or s3://bucket/key with the extension .json, .ndjson or .csv.",
+        ),
     ],
-    cores: Annotated[bool, typer.Option("--cores", help="Import Cores with their URLs, as in ngrok_urls.json.")] = False,
-    restore: Annotated[bool, typer.Option("--restore", help="Restore a file created by `gatehouse export`.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate the file without writing.")] = False,
-    skip_invalid: Annotated[
-        bool, typer.Option("--skip-invalid", help="Skip invalid rows. Default: an invalid row stops the import.")
+    cores: Annotated[
+        bool, typer.Option("--cores", help="Import Cores with their URLs, as in ngrok_urls.json.")
     ] = False,
-    ignore: Annotated[list[str] | None, typer.Option(help="JSON member or CSV column to ignore; repeatable.")] = None,
-    scope: Annotated[
-        list[str] | None, typer.Option(help="Scope for keys without scopes; repeatable. Default: cores:read.")
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Restore a file created by `gatehouse export`.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Validate the file without writing.")
+    ] = False,
+    skip_invalid: Annotated[
+        bool,
+        typer.Option(
+            "--skip-invalid", help="Skip invalid rows. Default: an invalid row stops the import."
+        ),
+    ] = False,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="JSON member or CSV column to ignore; repeatable.")
     ] = None,
-    registered_by: Annotated[str, typer.Option(metavar="ID", help="With --cores: ID of the key that registers the Cores.")] = "",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="Scope for keys without scopes; repeatable. Default: cores:read."),
+    ] = None,
+    registered_by: Annotated[
+        str,
+        typer.Option(metavar="ID", help="With --cores: ID of the key that registers the Cores."),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Import keys or Cores from another system: api_keys.json, ngrok_urls.json, CSV or hashes. A repeated run resumes the import.
+    """Import keys or Cores from another system: api_keys.json, ngrok_urls.json, CSV or hashes. A
+    repeated run resumes the import.
 
-    The command connects to the database. Run the command with the environment variables of the console (see
-    docs/guides/migrate.md).
+    The command connects to the database. Run the command with the environment variables of the
+    console (see docs/guides/migrate.md).
     """
     if restore and (cores or skip_invalid or ignore or scope or registered_by):
         stop("--restore can only be combined with --dry-run and --json", code=USAGE)
@@ -105,38 +156,73 @@ def import_(
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as exc:
-        stop(f"{location}: byte {exc.start + 1} is not valid UTF-8; save the file as UTF-8", code=USAGE)
-    options = ImportOptions(cores, frozenset(ignore or ()), tuple(scope or ("cores:read",)), registered_by)
+        stop(
+            f"{location}: byte {exc.start + 1} is not valid UTF-8; save the file as UTF-8",
+            code=USAGE,
+        )
+    options = ImportOptions(
+        cores, frozenset(ignore or ()), tuple(scope or ("cores:read",)), registered_by
+    )
     try:
-        asyncio.run(_import(settings, text, location, options, dry_run=dry_run, skip_invalid=skip_invalid, as_json=as_json))
+        asyncio.run(
+            _import(
+                settings,
+                text,
+                location,
+                options,
+                dry_run=dry_run,
+                skip_invalid=skip_invalid,
+                as_json=as_json,
+            )
+        )
     except MalformedFile as exc:
         stop(f"{location}, line {exc.line}: {exc.message}; nothing was written", code=USAGE)
 
 
 def export(
-    to: Annotated[str, typer.Option("--to", metavar="LOCATION", help="File or s3://bucket/key; must not exist.")],
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="LOCATION", help="File or s3://bucket/key; must not exist."),
+    ],
     as_json: JsonOption = False,
 ) -> None:
-    """Export the key registry, encrypted under the pepper. Without the pepper, the export can be neither read nor restored."""
+    """Export the key registry, encrypted under the pepper. Without the pepper, the export can be
+    neither read nor restored.
+    """
     settings = configuration.load()
     rows, size = asyncio.run(_export(settings, to))
     if as_json:
         print_json({"location": to, "rows": rows, "bytes": size})
     else:
-        print(f"Exported {rows} rows ({size} bytes, encrypted) to {to}. Restore them with: gatehouse import --restore {to}")
+        print(
+            f"Exported {rows} rows ({size} bytes, encrypted) to {to}. Restore them with: "
+            f"gatehouse import --restore {to}"
+        )
 
 
 async def _import(
-    settings: Settings, text: str, location: str, options: ImportOptions, *, dry_run: bool, skip_invalid: bool, as_json: bool
+    settings: Settings,
+    text: str,
+    location: str,
+    options: ImportOptions,
+    *,
+    dry_run: bool,
+    skip_invalid: bool,
+    as_json: bool,
 ) -> None:
     async with open_transfer(settings) as (imports, _):
         job = await imports.job(text, location, options)
         with _progress() as progress:
             bar = progress.add_task("checking", total=None)
-            checked = await job.check(lambda rows: progress.update(bar, completed=rows) if rows % 1000 == 0 else None)
+            checked = await job.check(
+                lambda rows: progress.update(bar, completed=rows) if rows % 1000 == 0 else None
+            )
         _print_invalid_rows(checked, location)
         if dry_run or (checked.invalid and not skip_invalid):
-            dry, stopped = "Dry run: nothing was written.", "Nothing was written. Correct these rows, or add --skip-invalid."
+            dry, stopped = (
+                "Dry run: nothing was written.",
+                "Nothing was written. Correct these rows, or add --skip-invalid.",
+            )
             _print_result(checked, checked.run, location, as_json, dry if dry_run else stopped)
             sys.exit(FAILED if checked.invalid else 0)
         with _progress() as progress:
@@ -151,7 +237,11 @@ async def _import(
         if not await imports.is_confirmed():
             note("Some gateways have not loaded all keys yet. No action is required.")
     _print_result(
-        checked, run, location, as_json, "Done." if len(stages) > 1 else "A previous run has already imported all rows."
+        checked,
+        run,
+        location,
+        as_json,
+        "Done." if len(stages) > 1 else "A previous run has already imported all rows.",
     )
 
 
@@ -159,11 +249,21 @@ async def _export(settings: Settings, location: str) -> tuple[int, int]:
     async with open_transfer(settings) as (imports, exports):
         keys, salt = imports.keys, secrets.token_hex(16)
         generation = await keys.writable_generation()
-        seal = partial(file_formats.frame, salt=salt, pepper=keys.pepper, generation=generation, random_bytes=secrets.token_bytes)
+        seal = partial(
+            file_formats.frame,
+            salt=salt,
+            pepper=keys.pepper,
+            generation=generation,
+            random_bytes=secrets.token_bytes,
+        )
         made_at = rfc3339(keys.clock.now())
-        parts = [file_formats.head(generation, salt, made_at=made_at, environment=settings.environment)]
+        parts = [
+            file_formats.head(generation, salt, made_at=made_at, environment=settings.environment)
+        ]
         pending, rows = b"", 0
-        async for lines, count in exports.lines(_event(imports, AuditAction.REGISTRY_EXPORT, salt, location)):
+        async for lines, count in exports.lines(
+            _event(imports, AuditAction.REGISTRY_EXPORT, salt, location)
+        ):
             if pending:
                 parts.append(seal(pending, len(parts) - 1, last=False))
             pending, rows = lines, rows + count
@@ -173,17 +273,28 @@ async def _export(settings: Settings, location: str) -> tuple[int, int]:
     return rows, len(content)
 
 
-async def _restore(settings: Settings, content: bytes, location: str, dry_run: bool, as_json: bool) -> None:
+async def _restore(
+    settings: Settings, content: bytes, location: str, dry_run: bool, as_json: bool
+) -> None:
     async with open_transfer(settings) as (imports, exports):
         try:
-            head, batches = file_formats.read_head(content), list(file_formats.frames(content, imports.keys.pepper))
+            head, batches = (
+                file_formats.read_head(content),
+                list(file_formats.frames(content, imports.keys.pepper)),
+            )
         except file_formats.UnreadableExport as exc:
             raise BadRequest(f"{location} {exc}") from exc
         rows = sum(batch.count(b"\n") for batch in batches)
         event = _event(imports, AuditAction.REGISTRY_RESTORE, str(head["salt"]), location)
         counts = {} if dry_run else await exports.restore(batches, event)
     if as_json:
-        print_json({"location": location, "rows": rows, "restored": {table: restored for table, (restored, _) in counts.items()}})
+        print_json(
+            {
+                "location": location,
+                "rows": rows,
+                "restored": {table: restored for table, (restored, _) in counts.items()},
+            }
+        )
         return
     print(f"{location}: export of {rows} rows, created {head.get('made_at', 'at an unknown time')}")
     for table, (restored, existing) in counts.items():
@@ -203,7 +314,12 @@ def _actor() -> Actor:
 
 
 def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, transient=True, disable=not sys.stderr.isatty())
 
 
@@ -216,13 +332,19 @@ def _print_invalid_rows(checked: CheckedImport, location: str) -> None:
         note(f"... and {len(checked.invalid) - _MAX_PRINTED_ROWS} more invalid rows")
 
 
-def _print_result(checked: CheckedImport, run: Run, location: str, as_json: bool, result: str) -> None:
+def _print_result(
+    checked: CheckedImport, run: Run, location: str, as_json: bool, result: str
+) -> None:
     if as_json:
         invalid = [
-            {"line": row.line, "errors": [msgspec.to_builtins(problem) for problem in row.problems]} for row in checked.invalid
+            {"line": row.line, "errors": [msgspec.to_builtins(problem) for problem in row.problems]}
+            for row in checked.invalid
         ]
         counts = {"rows": run.rows, "imported": run.imported, "existing": run.existing}
         print_json({"location": location, **counts, "invalid": invalid, "result": result})
         return
-    print(f"{location}: {run.rows} rows, {run.imported} imported, {run.existing} existing, {len(checked.invalid)} invalid")
+    print(
+        f"{location}: {run.rows} rows, {run.imported} imported, {run.existing} existing, "
+        f"{len(checked.invalid)} invalid"
+    )
     note(result)

@@ -1,7 +1,7 @@
 """Lists the files of a folder that Git tracks or would track, without Git.
 
-A Git command can run commands that the repository configures: filters, hooks, monitors of the file system and transports of
-missing objects. This module only reads the index and the ignore files.
+A Git command can run commands that the repository configures: filters, hooks, monitors of the file
+system and transports of missing objects. This module only reads the index and the ignore files.
 
 Sources: gitignore(5) and gitformat-index(5).
 """
@@ -18,7 +18,8 @@ from pathspec import GitIgnoreSpec
 
 _INDEX_BYTES_MAX = 256 * 1024 * 1024
 _IGNORE_FILE_BYTES_MAX = 1024 * 1024
-#: Maximum number of wildcards in a pattern, because each wildcard multiplies the time for a name. Other patterns ignore nothing.
+#: Maximum number of wildcards in a pattern, because each wildcard multiplies the time for a name.
+#: Other patterns ignore nothing.
 _WILDCARDS_MAX = 4
 
 #: Sizes of object IDs: SHA-1 and SHA-256.
@@ -32,17 +33,22 @@ _Rules = tuple[Path, GitIgnoreSpec]
 def files_of(folder: Path) -> Iterator[Path]:
     """The regular files in a folder, sorted within each folder. Symbolic links are not followed.
 
-    In a repository, ignored files are omitted unless the index contains them. All files are returned if the index cannot be
-    read, or if the whole folder is ignored. Raises OSError if a folder cannot be read.
+    In a repository, ignored files are omitted unless the index contains them. All files are
+    returned if the index cannot be read, or if the whole folder is ignored. Raises OSError if a
+    folder cannot be read.
     """
     absolute = folder.resolve()
-    root = next((parent for parent in (absolute, *absolute.parents) if (parent / ".git").exists()), None)
+    root = next(
+        (parent for parent in (absolute, *absolute.parents) if (parent / ".git").exists()), None
+    )
     tracked = None if root is None else _tracked(root)
     if root is None or tracked is None:
         rules: list[_Rules] | None = None
     else:
         rules = _rules(root, root / ".git" / "info" / "exclude")
-        parents = [parent for parent in (absolute, *absolute.parents) if parent.is_relative_to(root)][::-1]
+        parents = [
+            parent for parent in (absolute, *absolute.parents) if parent.is_relative_to(root)
+        ][::-1]
         for parent in parents:
             if parent != root and _is_ignored(parent, rules, is_folder=True):
                 rules = None
@@ -60,7 +66,9 @@ def files_of(folder: Path) -> Iterator[Path]:
 
 
 def _walk(folder: Path, rules: Sequence[_Rules] | None) -> Iterator[Path]:
-    """Files of a folder that are not ignored. rules: None if no file is ignored; the rules of inner folders are first."""
+    """Files of a folder that are not ignored. rules: None if no file is ignored; the rules of inner
+    folders are first.
+    """
     pending = [(folder, rules)]
     while pending:
         folder, rules = pending.pop()
@@ -71,7 +79,9 @@ def _walk(folder: Path, rules: Sequence[_Rules] | None) -> Iterator[Path]:
             entries = sorted(scanned, key=lambda entry: entry.name)
         for entry in entries:
             path, is_folder = folder / entry.name, entry.is_dir(follow_symlinks=False)
-            if entry.name == ".git" or (rules is not None and _is_ignored(path, rules, is_folder=is_folder)):
+            if entry.name == ".git" or (
+                rules is not None and _is_ignored(path, rules, is_folder=is_folder)
+            ):
                 continue
             if is_folder:
                 folders.append((path, rules))
@@ -90,19 +100,29 @@ def _is_ignored(path: Path, rules: Sequence[_Rules], *, is_folder: bool) -> bool
 
 
 def _rules(folder: Path, file: Path) -> list[_Rules]:
-    """The patterns of an ignore file, or nothing if the file does not exist or is not a small regular file."""
+    """The patterns of an ignore file, or nothing if the file does not exist or is not a small
+    regular file.
+    """
     try:
         content = read_regular(file, _IGNORE_FILE_BYTES_MAX)
         if content is None or len(content) > _IGNORE_FILE_BYTES_MAX:
             return []
         lines = content.decode("utf-8", "surrogateescape").splitlines()
-        return [(folder, GitIgnoreSpec.from_lines(line for line in lines if len(re.findall(r"\*+", line)) <= _WILDCARDS_MAX))]
+        return [
+            (
+                folder,
+                GitIgnoreSpec.from_lines(
+                    line for line in lines if len(re.findall(r"\*+", line)) <= _WILDCARDS_MAX
+                ),
+            )
+        ]
     except (OSError, ValueError):
         return []
 
 
 def read_regular(path: Path, bytes_max: int) -> bytes | None:
-    """The content of a regular file, at most one byte more than `bytes_max`, or None for another file. Raises OSError.
+    """The content of a regular file, at most one byte more than `bytes_max`, or None for another
+    file. Raises OSError.
 
     Does not wait for named pipes and devices.
     """
@@ -119,8 +139,12 @@ def read_regular(path: Path, bytes_max: int) -> bytes | None:
 def _is_regular(path: Path, root: Path) -> bool:
     """True for a regular file that is reached without symbolic links below the root."""
     try:
-        parents = [parent for parent in path.parents if parent.is_relative_to(root) and parent != root]
-        return stat.S_ISREG(path.lstat().st_mode) and not any(parent.is_symlink() for parent in parents)
+        parents = [
+            parent for parent in path.parents if parent.is_relative_to(root) and parent != root
+        ]
+        return stat.S_ISREG(path.lstat().st_mode) and not any(
+            parent.is_symlink() for parent in parents
+        )
     except (OSError, ValueError):
         return False
 
@@ -142,12 +166,18 @@ def _tracked(root: Path) -> list[str] | None:
             names = _names(content, id_bytes)
         except (IndexError, ValueError):
             continue
-        return [name for name in names if not {"", ".", "..", ".git"}.intersection(PurePosixPath("/" + name).parts)]
+        return [
+            name
+            for name in names
+            if not {"", ".", "..", ".git"}.intersection(PurePosixPath("/" + name).parts)
+        ]
     return None
 
 
 def _names(index: bytes, id_bytes: int) -> list[str]:
-    """Names of the entries of an index. Raises IndexError or ValueError if the index is invalid or split into two files."""
+    """Names of the entries of an index. Raises IndexError or ValueError if the index is invalid or
+    split into two files.
+    """
     version, count = int.from_bytes(index[4:8], "big"), int.from_bytes(index[8:12], "big")
     if index[:4] != b"DIRC" or version not in (2, 3, 4):
         raise ValueError("not an index")
@@ -163,7 +193,11 @@ def _names(index: bytes, id_bytes: int) -> list[str]:
         end = index.index(b"\0", position)
         name = name[:kept] + index[position:end]
         size += len(name)
-        if kept < 0 or flags & _NAME_BYTES != min(len(name), _NAME_BYTES) or size > _INDEX_BYTES_MAX:
+        if (
+            kept < 0
+            or flags & _NAME_BYTES != min(len(name), _NAME_BYTES)
+            or size > _INDEX_BYTES_MAX
+        ):
             raise ValueError("invalid name")
         names.append(name.decode("utf-8", "surrogateescape"))
         position = end + 1 if version == 4 else start + (end - start + 8) // 8 * 8

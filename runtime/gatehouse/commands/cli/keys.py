@@ -29,33 +29,51 @@ from gatehouse.commands.cli.output import USAGE, count, note, print_table, stop
 from gatehouse.core import token_scanner
 from gatehouse.core.keys import RateLimit, key_fields
 from gatehouse.features.keys.fields import SEARCH, KeySort, StateFilter
-from gatehouse.features.keys.schemas import ChangedKey, CreateKey, Credits, KeyView, SigningView, UpdateKey
+from gatehouse.features.keys.schemas import (
+    ChangedKey,
+    CreateKey,
+    Credits,
+    KeyView,
+    SigningView,
+    UpdateKey,
+)
 
 LimitOption = Annotated[
     list[str] | None,
     typer.Option(
         "--limit",
         metavar=LIMIT_FORM,
-        help="Rate limit: QUOTA units per WINDOW (a duration), of which at most BURST can be used at once (default: QUOTA), "
-        "such as 100/1m or daily=10000/1d:500. NAME identifies the limit (default: requests). Repeatable.",
+        help="Rate limit: QUOTA units per WINDOW (a duration), of which at most BURST can be "
+        "used at once (default: QUOTA), "
+        "such as 100/1m or daily=10000/1d:500. NAME identifies the limit (default: requests). "
+        "Repeatable.",
     ),
 ]
 CreditsOption = Annotated[
     str | None,
     typer.Option(
         metavar=CREDITS_FORM,
-        help="Number of credits, optionally with a refill per hour, day, week or month, such as 5000 or 5000:5000/month. "
+        help="Number of credits, optionally with a refill per hour, day, week or month, such "
+        "as 5000 or 5000:5000/month. "
         "`none` removes the credit limit.",
     ),
 ]
 LinkOption = Annotated[
-    bool, typer.Option("--link", help="Print a link that shows the token once, within three days, instead of the token.")
+    bool,
+    typer.Option(
+        "--link",
+        help="Print a link that shows the token once, within three days, instead of the token.",
+    ),
 ]
 ExpiresOption = Annotated[
-    str | None, typer.Option(metavar="RFC3339", help="Expiry date, such as 2031-01-01T00:00:00Z, or `never`.")
+    str | None,
+    typer.Option(metavar="RFC3339", help="Expiry date, such as 2031-01-01T00:00:00Z, or `never`."),
 ]
 MetadataOption = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=VALUE", help="Key-value pair for your own use. Not for secrets. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE", help="Key-value pair for your own use. Not for secrets. Repeatable."
+    ),
 ]
 
 #: Options for the fields that are neither text, nor a list of texts, nor a switch.
@@ -84,14 +102,21 @@ def _option(field: inspect.Field) -> Parameter:
             pass
         case inspect.ListType():
             singular = field.name[: -2 if field.name.endswith("sses") else -1]
-            value = Annotated[list[str] | None, typer.Option(f"--{singular}", help=f"{help} Repeatable.")]
+            value = Annotated[
+                list[str] | None, typer.Option(f"--{singular}", help=f"{help} Repeatable.")
+            ]
         case inspect.LiteralType(values=values):
             value = Annotated[Literal[values] | None, typer.Option(help=help)]
         case inspect.BoolType():
             value = Annotated[bool | None, typer.Option(help=help)]
         case _:
             value = Annotated[str if field.required else str | None, typer.Option(help=help)]
-    return Parameter(field.name, Parameter.KEYWORD_ONLY, annotation=value, default=Parameter.empty if field.required else None)
+    return Parameter(
+        field.name,
+        Parameter.KEYWORD_ONLY,
+        annotation=value,
+        default=Parameter.empty if field.required else None,
+    )
 
 
 def _kind(info: inspect.Type) -> tuple[inspect.Type, str]:
@@ -112,17 +137,29 @@ def register(app: typer.Typer) -> None:
     for name, done, help, protects_last_admin in (
         ("disable", "Disabled", "Disable a key until it is enabled again.", True),
         ("enable", "Enabled", "Enable a disabled key.", False),
-        ("end-grace", "Ended the grace period of", "End the grace period of a rotated key immediately.", False),
+        (
+            "end-grace",
+            "Ended the grace period of",
+            "End the grace period of a rotated key immediately.",
+            False,
+        ),
         ("delete", "Deleted", "Delete a key. A deleted key can be restored for 30 days.", True),
         ("restore", "Restored", "Restore a deleted key to its previous state.", False),
     ):
-        console_command(keys, name, help=help)(_action(name, done, protects_last_admin=protects_last_admin))
+        console_command(keys, name, help=help)(
+            _action(name, done, protects_last_admin=protects_last_admin)
+        )
     app.add_typer(keys, name="keys")
 
 
 def create(
     client: ConsoleClient,
-    ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime, such as 90d. Default: the key does not expire.")] = "",
+    ttl: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION", help="Lifetime, such as 90d. Default: the key does not expire."
+        ),
+    ] = "",
     link: LinkOption = False,
     **settings: Any,
 ) -> Output:
@@ -157,14 +194,24 @@ def list_(
     owner: Annotated[str, typer.Option(help="Only keys of this owner.")] = "",
     state: Annotated[StateFilter | None, typer.Option(help="Only keys in this state.")] = None,
     tag: Annotated[str, typer.Option(help="Only keys with this tag.")] = "",
-    family: Annotated[str, typer.Option(metavar="ID", help="Only keys in this key family: a key and its rotations.")] = "",
+    family: Annotated[
+        str,
+        typer.Option(metavar="ID", help="Only keys in this key family: a key and its rotations."),
+    ] = "",
     expires_within: Annotated[
-        str, typer.Option(metavar="DURATION", help="Only active keys that expire within this duration.")
+        str,
+        typer.Option(metavar="DURATION", help="Only active keys that expire within this duration."),
     ] = "",
     unused_for: Annotated[
-        str, typer.Option(metavar="DURATION", help="Only active keys that were neither created nor used within this duration.")
+        str,
+        typer.Option(
+            metavar="DURATION",
+            help="Only active keys that were neither created nor used within this duration.",
+        ),
     ] = "",
-    sort: Annotated[KeySort, typer.Option(help="Order of the keys. `-` reverses the order.")] = "id",
+    sort: Annotated[
+        KeySort, typer.Option(help="Order of the keys. `-` reverses the order.")
+    ] = "id",
 ) -> Output:
     """List keys."""
     keys = list(
@@ -174,7 +221,9 @@ def list_(
             state=state,
             tag=tag or None,
             family_id=family or None,
-            expires_within_s=seconds("--expires-within", expires_within) if expires_within else None,
+            expires_within_s=seconds("--expires-within", expires_within)
+            if expires_within
+            else None,
             unused_for_s=seconds("--unused-for", unused_for) if unused_for else None,
             sort=sort,
         )
@@ -204,7 +253,10 @@ def update(
     client: ConsoleClient,
     id: KeyIdArgument,
     empty: Annotated[
-        list[str] | None, typer.Option(metavar="LIST", help="Empty a list, such as cores, methods or addresses. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="LIST", help="Empty a list, such as cores, methods or addresses. Repeatable."
+        ),
     ] = None,
     allow_last_admin: LastAdminOption = False,
     **settings: Any,
@@ -223,28 +275,44 @@ def update(
 
 
 def revoke(client: ConsoleClient, id: KeyIdArgument, reason: ReasonOption = "") -> Output:
-    """Revoke a key permanently. Returns when every gateway denies the key, or when the propagation bound is reached."""
+    """Revoke a key permanently. Returns when every gateway denies the key, or when the propagation
+    bound is reached.
+    """
     revoked = client.revoke_key(key_id(id), reason)
     key = revoked.key
-    return revoked, lambda: print(f"Revoked {key.id} ({key.name}) at {key.revoked_at}. {_propagation(revoked.effective)}")
+    return revoked, lambda: print(
+        f"Revoked {key.id} ({key.name}) at {key.revoked_at}. {_propagation(revoked.effective)}"
+    )
 
 
 def rotate(
     client: ConsoleClient,
     id: KeyIdArgument,
     grace: Annotated[
-        str, typer.Option(metavar="DURATION", help="Grace period of the old key. Ends early if the old key expires.")
+        str,
+        typer.Option(
+            metavar="DURATION",
+            help="Grace period of the old key. Ends early if the old key expires.",
+        ),
     ] = "1d",
     ttl: Annotated[
-        str, typer.Option(metavar="DURATION", help="Lifetime of the new key. Default: the lifetime of the old key.")
+        str,
+        typer.Option(
+            metavar="DURATION",
+            help="Lifetime of the new key. Default: the lifetime of the old key.",
+        ),
     ] = "",
     reason: ReasonOption = "",
     allow_last_admin: LastAdminOption = False,
     link: LinkOption = False,
 ) -> Output:
-    """Replace the token of a key and print the new token, which is shown only once. The old token works until the grace period
-    ends."""
-    request: dict[str, Any] = {"grace_s": seconds("--grace", grace), "reason": reason, "allow_last_admin": allow_last_admin}
+    """Replace the token of a key and print the new token, which is shown only once. The old token
+    works until the grace period ends."""
+    request: dict[str, Any] = {
+        "grace_s": seconds("--grace", grace),
+        "reason": reason,
+        "allow_last_admin": allow_last_admin,
+    }
     if ttl:
         request["ttl_s"] = seconds("--ttl", ttl)
     if link:
@@ -253,8 +321,14 @@ def rotate(
     key, previous = rotated.key, rotated.previous
 
     def show() -> None:
-        note(f"Created key {key.id}, generation {key.generation}. {previous.id} works until {previous.expires_at}.")
-        note(f"{'Send the link to the user of the key' if link else 'Store the new token now'}; it is not shown again:")
+        note(
+            f"Created key {key.id}, generation {key.generation}. {previous.id} works until "
+            f"{previous.expires_at}."
+        )
+        note(
+            f"{'Send the link to the user of the key' if link else 'Store the new token now'}; "
+            f"it is not shown again:"
+        )
         print(rotated.link if link else rotated.token)
 
     return rotated, show
@@ -271,14 +345,22 @@ def purge(
     if not yes:
         stop(f"a purge cannot be undone: add --yes to purge {id}", code=USAGE)
     purged = client.purge_key(id, reason)
-    counters = "The rate limit counters were removed." if purged.counters_removed else "The rate limit counters expire."
-    return purged, lambda: print(f"Purged {purged.id} at {purged.purged_at}. {counters} {_propagation(purged.effective)}")
+    counters = (
+        "The rate limit counters were removed."
+        if purged.counters_removed
+        else "The rate limit counters expire."
+    )
+    return purged, lambda: print(
+        f"Purged {purged.id} at {purged.purged_at}. {counters} {_propagation(purged.effective)}"
+    )
 
 
 def explain(
     client: ConsoleClient,
     id: KeyIdArgument,
-    scope: Annotated[list[str] | None, typer.Option(help="Scope that the request requires. Repeatable.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Scope that the request requires. Repeatable.")
+    ] = None,
     core: Annotated[str, typer.Option(help="Core to which the request is sent.")] = "",
     address: Annotated[str, typer.Option(help="IP address of the client.")] = "",
     method: Annotated[str, typer.Option(help="HTTP method of the request.")] = "",
@@ -287,10 +369,22 @@ def explain(
 
     Does not count against rate limits or consume credits.
     """
-    request = {name: value for name, value in (("core", core), ("address", address), ("method", method)) if value}
-    explanation = client.explain_key(key_id(id), {**request, **({"scopes": scope} if scope else {})})
+    request = {
+        name: value
+        for name, value in (("core", core), ("address", address), ("method", method))
+        if value
+    }
+    explanation = client.explain_key(
+        key_id(id), {**request, **({"scopes": scope} if scope else {})}
+    )
     rows = [
-        (check.name, check.outcome, check.actual, check.required, check.code if check.outcome == "fail" else "")
+        (
+            check.name,
+            check.outcome,
+            check.actual,
+            check.required,
+            check.code if check.outcome == "fail" else "",
+        )
         for check in explanation.checks
     ]
 
@@ -306,28 +400,43 @@ def set_signing(
     id: KeyIdArgument,
     public_key: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Ed25519 public key (PEM). Default: an HMAC secret is generated and shown."),
+        typer.Option(
+            metavar="FILE",
+            help="Ed25519 public key (PEM). Default: an HMAC secret is generated and shown.",
+        ),
     ] = None,
     optional: Annotated[
         bool,
         typer.Option(
-            "--optional", help="Accept requests without a signature. Requests with an invalid signature are always denied."
+            "--optional",
+            help=(
+                "Accept requests without a signature. Requests with an invalid signature are "
+                "always denied."
+            ),
         ),
     ] = False,
 ) -> Output:
-    """Require signed requests (RFC 9421) for a key. A generated signing secret is printed only once."""
+    """Require signed requests (RFC 9421) for a key. A generated signing secret is printed only
+    once.
+    """
     request: dict[str, Any] = {"algorithm": "hmac-sha256", "required": not optional}
     if public_key is not None:
         try:
             request |= {"algorithm": "ed25519", "public_key": public_key.read_text()}
         except (OSError, UnicodeDecodeError) as exc:
-            stop(f"--public-key {public_key} cannot be read ({type(exc).__name__}): use a PEM file", code=USAGE)
+            stop(
+                f"--public-key {public_key} cannot be read ({type(exc).__name__}): use a PEM file",
+                code=USAGE,
+            )
     changed = client.set_signing(key_id(id), request)
     key = changed.key
 
     def show() -> None:
         if changed.secret is None:
-            print(f"Signatures of {key.id} ({key.name}) are verified with the public key. {_propagation(changed.effective)}")
+            print(
+                f"Signatures of {key.id} ({key.name}) are verified with the public key. "
+                f"{_propagation(changed.effective)}"
+            )
             return
         note(f"Signing secret of {key.id} ({key.name}). Store it now; it is not shown again:")
         print(changed.secret)
@@ -336,34 +445,47 @@ def set_signing(
 
 
 def remove_signing(client: ConsoleClient, id: KeyIdArgument) -> Output:
-    """Remove the signing key of a key. First run `gatehouse keys update ID --no-require-signature`."""
+    """Remove the signing key of a key. First run `gatehouse keys update ID
+    --no-require-signature`.
+    """
     return _change("Removed the signing key of", client.remove_signing(key_id(id)))
 
 
 def _action(name: str, done: str, *, protects_last_admin: bool) -> Callable[..., Output]:
-    """Returns a command that has only the common options. protects_last_admin: an action on the last key that can manage keys
-    requires --allow-last-admin."""
+    """Returns a command that has only the common options. protects_last_admin: an action on the
+    last key that can manage keys requires --allow-last-admin."""
 
     def plain(client: ConsoleClient, id: KeyIdArgument, reason: ReasonOption = "") -> Output:
         return _change(done, client.act(key_id(id), name, {"reason": reason}))
 
     def protected(
-        client: ConsoleClient, id: KeyIdArgument, reason: ReasonOption = "", allow_last_admin: LastAdminOption = False
+        client: ConsoleClient,
+        id: KeyIdArgument,
+        reason: ReasonOption = "",
+        allow_last_admin: LastAdminOption = False,
     ) -> Output:
         request = {"reason": reason, "allow_last_admin": allow_last_admin}
         key = key_id(id)
-        return _change(done, client.delete_key(key, request) if name == "delete" else client.act(key, name, request))
+        return _change(
+            done,
+            client.delete_key(key, request) if name == "delete" else client.act(key, name, request),
+        )
 
     return protected if protects_last_admin else plain
 
 
 def _change(done: str, changed: ChangedKey) -> Output:
-    text = f"{done} {changed.key.id} ({changed.key.name}), state {changed.key.state}. {_propagation(changed.effective)}"
+    text = (
+        f"{done} {changed.key.id} ({changed.key.name}), state {changed.key.state}. "
+        f"{_propagation(changed.effective)}"
+    )
     return changed, lambda: print(text)
 
 
 def _propagation(effective: str) -> str:
-    return "In effect at every gateway" + ("." if effective == "everywhere" else " within the propagation bound.")
+    return "In effect at every gateway" + (
+        "." if effective == "everywhere" else " within the propagation bound."
+    )
 
 
 def _request(settings: dict[str, Any]) -> dict[str, Any]:
@@ -374,7 +496,11 @@ def _request(settings: dict[str, Any]) -> dict[str, Any]:
         "expires_at": lambda text: None if text == "never" else text,
         "metadata": lambda pairs: dict(_pair(pair) for pair in pairs),
     }
-    return {name: parsers.get(name, lambda value: value)(value) for name, value in settings.items() if value not in (None, [])}
+    return {
+        name: parsers.get(name, lambda value: value)(value)
+        for name, value in settings.items()
+        if value not in (None, [])
+    }
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -405,7 +531,9 @@ def _text(name: str, value: object) -> str:
         case dict():
             return ", ".join(f"{name}={item}" for name, item in value.items())
         case list():
-            return " ".join(_text("", item) for item in value) or ("all" if name in _ALL_IF_EMPTY else "")
+            return " ".join(_text("", item) for item in value) or (
+                "all" if name in _ALL_IF_EMPTY else ""
+            )
         case None:
             return "never" if name == "expires_at" else ""
         case _:

@@ -1,4 +1,6 @@
-"""Commands that inspect and adjust a running deployment: log level, features, pepper, Cores, sessions and usage."""
+"""Commands that inspect and adjust a running deployment: log level, features, pepper, Cores,
+sessions and usage.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +44,25 @@ def register(app: typer.Typer) -> None:
 
 def log_level(
     client: ConsoleClient,
-    level: Annotated[Level | None, typer.Argument(help="New log level. If omitted, the current log level is shown.")] = None,
+    level: Annotated[
+        Level | None,
+        typer.Argument(help="New log level. If omitted, the current log level is shown."),
+    ] = None,
     for_: Annotated[
-        str, typer.Option("--for", metavar="DURATION", help="Duration after which the configured level applies again: 10s to 1d.")
+        str,
+        typer.Option(
+            "--for",
+            metavar="DURATION",
+            help="Duration after which the configured level applies again: 10s to 1d.",
+        ),
     ] = "15m",
-    reset: Annotated[bool, typer.Option("--reset", help="Apply the configured level again immediately.")] = False,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Apply the configured level again immediately.")
+    ] = False,
 ) -> Output:
-    """Show or set the log level of all gateway and console workers. Changes take effect within three seconds."""
+    """Show or set the log level of all gateway and console workers. Changes take effect within
+    three seconds.
+    """
     if reset and level is not None:
         stop("LEVEL and --reset are mutually exclusive", code=USAGE)
     for_s = seconds("--for", for_)
@@ -58,19 +72,29 @@ def log_level(
     if current.until is None:
         text = f"{current.level} (configured)"
     else:
-        text = f"{current.level} until {current.until}, set by {current.set_by}; configured: {current.configured}"
+        text = (
+            f"{current.level} until {current.until}, set by {current.set_by}; configured: "
+            f"{current.configured}"
+        )
     return current, lambda: print(text)
 
 
 def features(client: ConsoleClient) -> Output:
-    """List the features that can be disabled with GATEHOUSE_FEATURES, and show which are enabled on this console."""
+    """List the features that can be disabled with GATEHOUSE_FEATURES, and show which are enabled on
+    this console.
+    """
     listed = client.features()
-    rows = [(feature.name, feature.service, "on" if feature.enabled else "off", feature.description) for feature in listed]
+    rows = [
+        (feature.name, feature.service, "on" if feature.enabled else "off", feature.description)
+        for feature in listed
+    ]
     return listed, lambda: print_table(("feature", "service", "state", "description"), rows)
 
 
 def pepper_status(client: ConsoleClient) -> Output:
-    """Show how many values depend on each pepper generation. Keys move to the newest generation when they are used."""
+    """Show how many values depend on each pepper generation. Keys move to the newest generation
+    when they are used.
+    """
     pepper = client.pepper_status()
     rows = [
         (
@@ -83,9 +107,12 @@ def pepper_status(client: ConsoleClient) -> Output:
     ]
 
     def show() -> None:
-        print_table(("generation", "available", "keys", "ids", "cores", "imported", "signing", ""), rows)
+        print_table(
+            ("generation", "available", "keys", "ids", "cores", "imported", "signing", ""), rows
+        )
         note(
-            f"Current generation: {pepper.current}. New keys use generation {pepper.writing}, which every live gateway can read."
+            f"Current generation: {pepper.current}. New keys use generation {pepper.writing}, "
+            f"which every live gateway can read."
         )
 
     return pepper, show
@@ -109,7 +136,18 @@ def list_cores(client: ConsoleClient) -> Output:
         )
         for core in cores
     ]
-    names = "core", "instance", "state", "circuit breaker", "requests/min", "failures", "p95", "url", "registered by", "expires"
+    names = (
+        "core",
+        "instance",
+        "state",
+        "circuit breaker",
+        "requests/min",
+        "failures",
+        "p95",
+        "url",
+        "registered by",
+        "expires",
+    )
     return cores, lambda: print_table(names, rows)
 
 
@@ -134,10 +172,13 @@ def instance_state(core: CoreView) -> str:
 def drain_core(
     client: ConsoleClient,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the Core.")],
-    instance: Annotated[str, typer.Option(metavar="ID", help="ID of the instance. Default: all instances of the Core.")] = "",
+    instance: Annotated[
+        str,
+        typer.Option(metavar="ID", help="ID of the instance. Default: all instances of the Core."),
+    ] = "",
 ) -> Output:
-    """Stop sending requests to a Core or to one of its instances. The gateways close the WebSockets after 30 seconds. The agent
-    completes the requests in progress and stops."""
+    """Stop sending requests to a Core or to one of its instances. The gateways close the WebSockets
+    after 30 seconds. The agent completes the requests in progress and stops."""
     if not CORE_NAME.fullmatch(name):
         stop("NAME must be the name of a Core (see `gatehouse cores list`)", code=USAGE)
     if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
@@ -151,8 +192,8 @@ def drain_core(
 
 
 def create_sign_in_link(client: ConsoleClient) -> Output:
-    """Create a link that signs a browser in with your credential, once and within five minutes. Your previous sign-in link
-    stops working."""
+    """Create a link that signs a browser in with your credential, once and within five minutes.
+    Your previous sign-in link stops working."""
     url = client.create_sign_in_link()
     return {"url": url}, lambda: print(url)
 
@@ -161,23 +202,38 @@ def list_sessions(client: ConsoleClient) -> Output:
     """List the active sessions of your credential, newest first."""
     sessions = client.sessions()
     rows = [
-        (session.id, session.created_at, session.seen_at, session.ends_at, session.source_address, session.user_agent)
+        (
+            session.id,
+            session.created_at,
+            session.seen_at,
+            session.ends_at,
+            session.source_address,
+            session.user_agent,
+        )
         for session in sessions
     ]
-    return sessions, lambda: print_table(("id", "signed in", "last used", "expires", "address", "browser"), rows)
+    return sessions, lambda: print_table(
+        ("id", "signed in", "last used", "expires", "address", "browser"), rows
+    )
 
 
 def end_sessions(
     client: ConsoleClient,
-    session: Annotated[str, typer.Argument(metavar="ID", help="Session ID. Owners can end any user's sessions.")] = "",
+    session: Annotated[
+        str, typer.Argument(metavar="ID", help="Session ID. Owners can end any user's sessions.")
+    ] = "",
     all_own: Annotated[bool, typer.Option("--all", help="End all of your sessions.")] = False,
     everybody: Annotated[
-        bool, typer.Option("--everybody", help="End the sessions of all users. Requires the owner role.")
+        bool,
+        typer.Option("--everybody", help="End the sessions of all users. Requires the owner role."),
     ] = False,
 ) -> Output:
     """End one session, all of your sessions, or the sessions of all users."""
     if (bool(session), all_own, everybody).count(True) != 1:
-        stop("use exactly one of: a session ID (see `gatehouse sessions list`), --all, --everybody", code=USAGE)
+        stop(
+            "use exactly one of: a session ID (see `gatehouse sessions list`), --all, --everybody",
+            code=USAGE,
+        )
     if session and not (session.isascii() and session.isalnum()):
         stop("ID must be a session ID (see `gatehouse sessions list`)", code=USAGE)
     ended = client.end_session(session) if session else client.end_sessions(everybody=everybody)
@@ -189,24 +245,46 @@ def usage(
     width: Annotated[
         Width,
         typer.Option(
-            help="Bucket width. Retention: 2 days for minute buckets, 90 days for hour buckets, 3 years for day buckets."
+            help=(
+                "Bucket width. Retention: 2 days for minute buckets, 90 days for hour "
+                "buckets, 3 years for day buckets."
+            )
         ),
     ] = "hour",
-    last: Annotated[str, typer.Option(help="Time range, such as 90m, 24h or 30d. Default: 60 buckets.")] = "",
-    by: Annotated[str, typer.Option(help="Dimensions: key, core, code, or several separated by commas.")] = "",
+    last: Annotated[
+        str, typer.Option(help="Time range, such as 90m, 24h or 30d. Default: 60 buckets.")
+    ] = "",
+    by: Annotated[
+        str, typer.Option(help="Dimensions: key, core, code, or several separated by commas.")
+    ] = "",
     key: Annotated[str, typer.Option(help="Only requests with this key ID.")] = "",
     core: Annotated[str, typer.Option(help="Only requests to this Core.")] = "",
-    code: Annotated[str, typer.Option(help="Only requests with this result code, such as RATE_LIMITED.")] = "",
+    code: Annotated[
+        str, typer.Option(help="Only requests with this result code, such as RATE_LIMITED.")
+    ] = "",
 ) -> Output:
     """Show the number of requests per minute, hour or day."""
     selected = by.split(",") if by else []
     if not set(selected) <= set(_DIMENSIONS) or len(selected) > len(_DIMENSIONS):
-        stop("--by must be key, core or code, or several of them separated by commas, such as key,code", code=USAGE)
+        stop(
+            (
+                "--by must be key, core or code, or several of them separated by commas, such as "
+                "key,code"
+            ),
+            code=USAGE,
+        )
     if last and not _LAST.fullmatch(last):
         stop("--last must be a duration such as 90m, 24h or 30d", code=USAGE)
     start = datetime.now(UTC) - timedelta(seconds=seconds("--last", last)) if last else None
     since = None if start is None else start.isoformat().replace("+00:00", "Z")
-    series = client.usage(width=width, since=since, by=by or None, key=key or None, core=core or None, code=code or None)
+    series = client.usage(
+        width=width,
+        since=since,
+        by=by or None,
+        key=key or None,
+        core=core or None,
+        code=code or None,
+    )
     dimensions = [dimension for dimension in _DIMENSIONS if dimension in selected]
     most = max((point.count for point in series.points), default=1)
     rows = [

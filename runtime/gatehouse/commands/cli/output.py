@@ -1,4 +1,6 @@
-"""Output of the commands: tables for people, JSON for programs, and errors as one line on standard error."""
+"""Output of the commands: tables for people, JSON for programs, and errors as one line on standard
+error.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,12 @@ USAGE = 2
 
 
 def fail(error: GatehouseError) -> NoReturn:
-    """Prints the message and the problems of an error to standard error. Exits with code 2 for a usage error, and with code 1 for
-    any other error."""
-    problems = [f"{problem.location}: {problem.message}{f' ({problem.fix})' if problem.fix else ''}" for problem in error.errors]
+    """Prints the message and the problems of an error to standard error. Exits with code 2 for a
+    usage error, and with code 1 for any other error."""
+    problems = [
+        f"{problem.location}: {problem.message}{f' ({problem.fix})' if problem.fix else ''}"
+        for problem in error.errors
+    ]
     text = (
         error.public
         if isinstance(error, SettingsError) or not problems
@@ -29,7 +34,9 @@ def fail(error: GatehouseError) -> NoReturn:
 
 
 def stop(text: str, *, code: int = FAILED) -> NoReturn:
-    """Prints one line to standard error and exits. Tokens in the text are redacted, because the text can contain arguments."""
+    """Prints one line to standard error and exits. Tokens in the text are redacted, because the
+    text can contain arguments.
+    """
     print("gatehouse: " + " ".join(redacted(text).split()), file=sys.stderr)
     sys.exit(code)
 
@@ -45,11 +52,14 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table that fits the terminal. If the output is not a terminal, the table is at most 200 characters wide.
+    """Prints a table that fits the terminal. If the output is not a terminal, the table is at most
+    200 characters wide.
 
     Cells are plain text, never markup.
     """
-    from rich.console import Console  # most commands, such as the container health check, print no table
+    from rich.console import (
+        Console,
+    )  # most commands, such as the container health check, print no table
     from rich.table import Table
 
     table = Table(header_style="bold")
@@ -70,4 +80,9 @@ def count(number: int, noun: str) -> str:
 
 def printable(text: str) -> str:
     """Replaces control characters, which must not reach the terminal, and redacts tokens."""
-    return redacted("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))
+    return redacted(
+        "".join(
+            character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+            for character in text
+        )
+    )

@@ -22,12 +22,19 @@ _STDIN = "-"
 
 #: Instructions for each kind of token except API keys, which are revoked by ID.
 _REMEDIES = {
-    Kind.BOOTSTRAP_TOKEN: "A bootstrap token cannot be revoked: rotate its secret in AWS Secrets Manager",
-    Kind.SIGN_IN_CODE: "A sign-in code expires after one use or five minutes. To revoke it, run `gatehouse sessions end`",
+    Kind.BOOTSTRAP_TOKEN: (
+        "A bootstrap token cannot be revoked: rotate its secret in AWS Secrets Manager"
+    ),
+    Kind.SIGN_IN_CODE: (
+        "A sign-in code expires after one use or five minutes. To revoke it, "
+        "run `gatehouse sessions end`"
+    ),
     Kind.SESSION: "To end a session, run `gatehouse sessions end`",
     Kind.CORE_SECRET: "To replace a Core secret, register the Core again",
     Kind.SIGNING_SECRET: "To replace a signing secret, run `gatehouse keys set-signing`",
-    Kind.WEBHOOK_SECRET: "A webhook secret cannot be changed: delete the webhook and create a new one",
+    Kind.WEBHOOK_SECRET: (
+        "A webhook secret cannot be changed: delete the webhook and create a new one"
+    ),
     Kind.LINK: "To revoke a secret link, run `gatehouse secrets revoke`",
 }
 
@@ -40,23 +47,35 @@ def register(app: typer.Typer) -> None:
 
 
 def scan(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files and directories; `-` reads standard input.")],
-    prefix: Annotated[list[str] | None, typer.Option(help="Key prefix, such as gtk; repeatable. Default: any prefix.")] = None,
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH", help="Files and directories; `-` reads standard input."),
+    ],
+    prefix: Annotated[
+        list[str] | None,
+        typer.Option(help="Key prefix, such as gtk; repeatable. Default: any prefix."),
+    ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Files to skip, such as 'tests/*.json'; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Files to skip, such as 'tests/*.json'; repeatable."),
     ] = None,
     pattern: Annotated[
         list[str] | None,
-        typer.Option(metavar="REGEX", help="Format of additional tokens, such as tokens of imported keys; repeatable."),
+        typer.Option(
+            metavar="REGEX",
+            help="Format of additional tokens, such as tokens of imported keys; repeatable.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find Gatehouse tokens in files. In directories, files that Git ignores are skipped. Git itself is not run.
+    """Find Gatehouse tokens in files. In directories, files that Git ignores are skipped. Git
+    itself is not run.
 
-    Finds API keys of any prefix and environment, bootstrap tokens, sign-in codes, session cookies, secret links, and the secrets
-    of Cores, webhooks and signatures.
+    Finds API keys of any prefix and environment, bootstrap tokens, sign-in codes, session cookies,
+    secret links, and the secrets of Cores, webhooks and signatures.
 
-    Prints FILE:LINE and the token without its secret. Exit codes: 0 no tokens, 1 tokens found, 2 a file cannot be read.
+    Prints FILE:LINE and the token without its secret. Exit codes: 0 no tokens, 1 tokens found, 2 a
+    file cannot be read.
     """
     patterns = [_compiled(text) for text in pattern or ()]
     matches = [
@@ -72,7 +91,10 @@ def scan(
             print(f"{printable(name)}:{match.line}: {match.redacted}")
     if matches:
         ids = " ".join(sorted({match.key_id for _, match in matches if match.key_id}))
-        found = f"{count(len(matches), 'token')} found. Anyone with access to these files can use the tokens"
+        found = (
+            f"{count(len(matches), 'token')} found. Anyone with access to these files can "
+            f"use the tokens"
+        )
         note(found + (f": revoke {ids}" if ids else ""))
         for kind in sorted({match.kind for _, match in matches if match.kind in _REMEDIES}):
             note(_REMEDIES[kind])
@@ -97,7 +119,9 @@ def _foreign(text: bytes, patterns: list[re.Pattern[bytes]]) -> Iterator[Match]:
         for found in pattern.finditer(text):
             if found.group():
                 line = 1 + text.count(b"\n", 0, found.start())
-                yield Match(found.start(), line, Kind.API_KEY, "", f"matches {pattern.pattern.decode()}")
+                yield Match(
+                    found.start(), line, Kind.API_KEY, "", f"matches {pattern.pattern.decode()}"
+                )
 
 
 def _texts(paths: list[str]) -> Iterator[Text]:
@@ -115,14 +139,20 @@ def _files(folder: Path) -> Iterator[Path]:
     try:
         yield from files_of(folder)
     except OSError as exc:
-        stop(f"{printable(str(exc.filename))} cannot be read: {exc.strerror or type(exc).__name__}", code=USAGE)
+        stop(
+            f"{printable(str(exc.filename))} cannot be read: {exc.strerror or type(exc).__name__}",
+            code=USAGE,
+        )
 
 
 def _file(path: Path) -> Iterator[Text]:
     try:
         content = read_regular(path, FILE_BYTES_MAX)
     except OSError as exc:
-        stop(f"{printable(str(path))} cannot be read: {exc.strerror or type(exc).__name__}", code=USAGE)
+        stop(
+            f"{printable(str(path))} cannot be read: {exc.strerror or type(exc).__name__}",
+            code=USAGE,
+        )
     if content is None:
         stop(f"{printable(str(path))} is not a regular file", code=USAGE)
     if len(content) > FILE_BYTES_MAX:

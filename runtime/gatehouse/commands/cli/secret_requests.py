@@ -1,4 +1,6 @@
-"""Commands of `gatehouse secrets` that request secrets. The retrieval links are created on this machine."""
+"""Commands of `gatehouse secrets` that request secrets. The retrieval links are created on this
+machine.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ from gatehouse.features.sharing.requests.schemas import SecretRequestView
 _REQUEST_ID = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 
 RequestIdArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Request ID: the 22 characters after `/r/` in the submission link.")
+    str,
+    typer.Argument(
+        metavar="ID", help="Request ID: the 22 characters after `/r/` in the submission link."
+    ),
 ]
 
 
@@ -25,26 +30,48 @@ def request(
     client: ConsoleClient,
     purpose: Annotated[
         str,
-        typer.Option(help="Description of the requested secret and the reason. Shown to everyone who opens the request page."),
+        typer.Option(
+            help=(
+                "Description of the requested secret and the reason. Shown to everyone who "
+                "opens the request page."
+            )
+        ),
     ],
     submissions: Annotated[
         int,
         typer.Option(
             min=1,
             max=SUBMISSIONS_MAX,
-            help="Maximum number of submissions to accept. Each submission has a separate retrieval link.",
+            help=(
+                "Maximum number of submissions to accept. Each submission has a separate "
+                "retrieval link."
+            ),
         ),
     ] = 1,
-    ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime of the request, such as 12h. Default: 3d.")] = "",
-    expires_at: Annotated[str, typer.Option(metavar="RFC3339", help="Expiry of the request, such as 2031-01-01T00:00:00Z.")] = "",
+    ttl: Annotated[
+        str,
+        typer.Option(metavar="DURATION", help="Lifetime of the request, such as 12h. Default: 3d."),
+    ] = "",
+    expires_at: Annotated[
+        str,
+        typer.Option(
+            metavar="RFC3339", help="Expiry of the request, such as 2031-01-01T00:00:00Z."
+        ),
+    ] = "",
     requester: Annotated[str, typer.Option(help="Your name, which submitters see.")] = "",
-    label: Annotated[str | None, typer.Option(help="Label for your own use. Not shown to submitters.")] = None,
-    note_: Annotated[str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Label for your own use. Not shown to submitters.")
+    ] = None,
+    note_: Annotated[
+        str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")
+    ] = None,
 ) -> Output:
-    """Request a secret from someone without an account, and print the links, which are shown only once.
+    """Request a secret from someone without an account, and print the links, which are shown only
+    once.
 
-    Send the submission link to the person who has the secret, and keep the retrieval links. To open a submitted secret, run
-    `gatehouse secrets open` with a retrieval link. Nobody else can open the secret.
+    Send the submission link to the person who has the secret, and keep the retrieval links. To open
+    a submitted secret, run `gatehouse secrets open` with a retrieval link. Nobody else can open the
+    secret.
     """
     links = [retrieval_links.create() for _ in range(submissions)]
     optional = {
@@ -54,15 +81,26 @@ def request(
         "label": label,
         "note": note_,
     }
-    parameters: dict[str, Any] = {"purpose": purpose, "retrieval_links": [retrieval_links.parameters(link) for link in links]}
-    created = client.request_secret({**parameters, **{name: value for name, value in optional.items() if value}})
+    parameters: dict[str, Any] = {
+        "purpose": purpose,
+        "retrieval_links": [retrieval_links.parameters(link) for link in links],
+    }
+    created = client.request_secret(
+        {**parameters, **{name: value for name, value in optional.items() if value}}
+    )
     base = created.submission_link.partition("/r/")[0]
     urls = [link.url(base) for link in links]
 
     def show() -> None:
-        note(f"Created secret request {created.request.id} (expires at {created.request.expires_at}).")
+        note(
+            f"Created secret request {created.request.id} (expires at "
+            f"{created.request.expires_at})."
+        )
         note("The links are not shown again.")
-        note("Send the submission link. Keep the retrieval links to open the submitted secrets with `gatehouse secrets open`.")
+        note(
+            "Send the submission link. Keep the retrieval links to open the submitted secrets "
+            "with `gatehouse secrets open`."
+        )
         print(f"submission\t{created.submission_link}")
         for url in urls:
             print(f"retrieval\t{url}")
@@ -77,7 +115,10 @@ def list_requests(
 ) -> Output:
     """List secret requests, newest first."""
     requests = list(client.secret_requests(owner=owner or None))
-    rows = [(item.id, item.label, item.state, _submissions(item), item.created_at, item.expires_at) for item in requests]
+    rows = [
+        (item.id, item.label, item.state, _submissions(item), item.created_at, item.expires_at)
+        for item in requests
+    ]
 
     def show() -> None:
         print_table(("id", "label", "state", "submissions", "created", "expires"), rows)
@@ -87,7 +128,9 @@ def list_requests(
 
 
 def show_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
-    """Show a secret request and the IDs of the submitted secrets. The path of a retrieval link begins with the secret ID."""
+    """Show a secret request and the IDs of the submitted secrets. The path of a retrieval link
+    begins with the secret ID.
+    """
     item = client.secret_request(_request_id(id))
     properties = {
         "id": item.id,
@@ -104,22 +147,35 @@ def show_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
 
     def print_all() -> None:
         print_table(("", ""), list(properties.items()))
-        print_table(("secret", "submitted"), [(submission.secret, submission.submitted_at) for submission in item.submissions])
+        print_table(
+            ("secret", "submitted"),
+            [(submission.secret, submission.submitted_at) for submission in item.submissions],
+        )
 
     return item, print_all
 
 
 def revoke_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
-    """Revoke a secret request permanently. Secrets that were already submitted can still be opened."""
+    """Revoke a secret request permanently. Secrets that were already submitted can still be
+    opened.
+    """
     item = client.revoke_secret_request(_request_id(id))
-    return item, lambda: print(f"Revoked secret request {item.id} ({_submissions(item)} submissions received).")
+    return item, lambda: print(
+        f"Revoked secret request {item.id} ({_submissions(item)} submissions received)."
+    )
 
 
 def _request_id(text: str) -> str:
-    """Return the request ID. Exits with a usage error if the text is not a request ID. The error omits the text, which may be a
-    link."""
+    """Return the request ID. Exits with a usage error if the text is not a request ID. The error
+    omits the text, which may be a link."""
     if not _REQUEST_ID.fullmatch(text):
-        stop("ID must be a request ID of 22 letters and digits (see `gatehouse secrets list-requests`), not a link", code=USAGE)
+        stop(
+            (
+                "ID must be a request ID of 22 letters and digits (see `gatehouse secrets "
+                "list-requests`), not a link"
+            ),
+            code=USAGE,
+        )
     return text
 
 

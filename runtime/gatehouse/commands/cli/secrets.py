@@ -1,4 +1,6 @@
-"""`gatehouse secrets` shares secrets through the console and opens links. Content is never a command argument."""
+"""`gatehouse secrets` shares secrets through the console and opens links. Content is never a
+command argument.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,12 @@ from gatehouse.client.services import ConsoleClient, SharingClient
 from gatehouse.commands.cli.audit import trusted_keys
 from gatehouse.commands.cli.options import RETRIES, Output, console_command, is_url, seconds
 from gatehouse.commands.cli.output import USAGE, count, note, print_json, print_table, stop
-from gatehouse.commands.cli.secret_requests import list_requests, request, revoke_request, show_request
+from gatehouse.commands.cli.secret_requests import (
+    list_requests,
+    request,
+    revoke_request,
+    show_request,
+)
 from gatehouse.features.sharing.deletion_receipt import is_signed
 from gatehouse.features.sharing.link_schemas import OpenedItemView
 from gatehouse.features.sharing.models import BURN_AFTER_MAX, USES_MAX
@@ -33,12 +40,25 @@ from gatehouse.features.sharing.schemas import Receipt, SecretView
 _SECRET_ID = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
-SecretIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Secret ID: the 22 characters after `/s/` in a link.")]
-FileOption = Annotated[list[Path] | None, typer.Option("--file", help="File to share instead of standard input. Repeatable.")]
-ExpiresOption = Annotated[str, typer.Option(metavar="RFC3339", help="Expiry of the links, such as 2031-01-01T00:00:00Z.")]
-PassphraseFileOption = Annotated[Path | None, typer.Option(help="File whose first line is the passphrase.")]
-LabelOption = Annotated[str | None, typer.Option(help="Label for your own use. Not shown to recipients.")]
-NoteOption = Annotated[str | None, typer.Option(help="Note for your own use. Do not store secrets here.")]
+SecretIdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Secret ID: the 22 characters after `/s/` in a link.")
+]
+FileOption = Annotated[
+    list[Path] | None,
+    typer.Option("--file", help="File to share instead of standard input. Repeatable."),
+]
+ExpiresOption = Annotated[
+    str, typer.Option(metavar="RFC3339", help="Expiry of the links, such as 2031-01-01T00:00:00Z.")
+]
+PassphraseFileOption = Annotated[
+    Path | None, typer.Option(help="File whose first line is the passphrase.")
+]
+LabelOption = Annotated[
+    str | None, typer.Option(help="Label for your own use. Not shown to recipients.")
+]
+NoteOption = Annotated[
+    str | None, typer.Option(help="Note for your own use. Do not store secrets here.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -57,26 +77,46 @@ def create(
     client: ConsoleClient,
     file: FileOption = None,
     recipient: Annotated[
-        list[str] | None, typer.Option(help="Name of a recipient, who gets a personal link. Repeatable. Default: one link.")
+        list[str] | None,
+        typer.Option(
+            help="Name of a recipient, who gets a personal link. Repeatable. Default: one link."
+        ),
     ] = None,
-    ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime of the links, such as 12h. Default: 3d.")] = "",
+    ttl: Annotated[
+        str,
+        typer.Option(metavar="DURATION", help="Lifetime of the links, such as 12h. Default: 3d."),
+    ] = "",
     expires_at: ExpiresOption = "",
-    uses: Annotated[int, typer.Option(min=1, max=USES_MAX, help="Number of times that each link can be opened.")] = 1,
-    passphrase: Annotated[bool, typer.Option("--passphrase", help="Prompt for a passphrase that recipients must enter.")] = False,
+    uses: Annotated[
+        int, typer.Option(min=1, max=USES_MAX, help="Number of times that each link can be opened.")
+    ] = 1,
+    passphrase: Annotated[
+        bool,
+        typer.Option("--passphrase", help="Prompt for a passphrase that recipients must enter."),
+    ] = False,
     passphrase_file: PassphraseFileOption = None,
     burn_after: Annotated[
         int,
         typer.Option(
             min=0,
             max=BURN_AFTER_MAX,
-            help="Number of incorrect passphrase attempts after which a link stops working. 0: no limit.",
+            help=(
+                "Number of incorrect passphrase attempts after which a link stops working. 0: "
+                "no limit."
+            ),
         ),
     ] = 0,
     sender: Annotated[str, typer.Option(help="Your name, which recipients see.")] = "",
     label: LabelOption = None,
-    note_: Annotated[str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")] = None,
+    note_: Annotated[
+        str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")
+    ] = None,
     encrypt: Annotated[
-        bool, typer.Option("--end-to-end", help="Encrypt the text on this machine. Recipients need the complete link.")
+        bool,
+        typer.Option(
+            "--end-to-end",
+            help="Encrypt the text on this machine. Recipients need the complete link.",
+        ),
     ] = False,
 ) -> Output:
     """Create a secret from standard input and print its links, which are shown only once.
@@ -102,12 +142,19 @@ def create(
         "label": label,
         "note": note_,
     }
-    request = {**content, "uses": uses, **{name: value for name, value in optional.items() if value}}
+    request = {
+        **content,
+        "uses": uses,
+        **{name: value for name, value in optional.items() if value},
+    }
     created = client.create_secret(request, files)
     links = [(link.recipient, f"{link.url}.{key}" if key else link.url) for link in created.links]
 
     def show() -> None:
-        note(f"Created secret {created.secret.id}, which expires at {created.secret.expires_at}. Links are not shown again:")
+        note(
+            f"Created secret {created.secret.id}, which expires at "
+            f"{created.secret.expires_at}. Links are not shown again:"
+        )
         for name, url in links:
             print(f"{name}\t{url}" if name else url)
 
@@ -121,7 +168,10 @@ def list_(
 ) -> Output:
     """List secrets, newest first."""
     secrets = list(client.secrets(owner=owner or None))
-    rows = [(secret.id, secret.label, secret.state, _uses(secret), secret.created_at, secret.expires_at) for secret in secrets]
+    rows = [
+        (secret.id, secret.label, secret.state, _uses(secret), secret.created_at, secret.expires_at)
+        for secret in secrets
+    ]
 
     def show() -> None:
         print_table(("id", "label", "state", "uses", "created", "expires"), rows)
@@ -143,9 +193,14 @@ def show(client: ConsoleClient, id: SecretIdArgument) -> Output:
         "created": secret.created_at,
         "expires": secret.expires_at,
         "end to end": "yes" if secret.end_to_end else "no",
-        "versions": ", ".join(f"{version.number} ({version.size} bytes)" for version in secret.versions),
+        "versions": ", ".join(
+            f"{version.number} ({version.size} bytes)" for version in secret.versions
+        ),
     }
-    links = [(link.id, link.recipient, link.state, f"{link.uses}/{link.uses_max}", link.opened_at or "") for link in secret.links]
+    links = [
+        (link.id, link.recipient, link.state, f"{link.uses}/{link.uses_max}", link.opened_at or "")
+        for link in secret.links
+    ]
 
     def print_all() -> None:
         print_table(("", ""), list(properties.items()))
@@ -157,10 +212,15 @@ def show(client: ConsoleClient, id: SecretIdArgument) -> Output:
 def update(
     client: ConsoleClient,
     id: SecretIdArgument,
-    uses: Annotated[int | None, typer.Option(min=1, max=USES_MAX, help="Number of times that each link can be opened.")] = None,
+    uses: Annotated[
+        int | None,
+        typer.Option(min=1, max=USES_MAX, help="Number of times that each link can be opened."),
+    ] = None,
     expires_at: ExpiresOption = "",
     label: LabelOption = None,
-    note_: Annotated[str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")] = None,
+    note_: Annotated[
+        str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")
+    ] = None,
 ) -> Output:
     """Change the expiry, uses, label or note of a secret. Omitted values stay unchanged.
 
@@ -171,11 +231,15 @@ def update(
     if not request:
         stop("nothing to change: use at least one option, such as --uses", code=USAGE)
     secret = client.update_secret(_secret_id(id), request, revision=client.secret(id).revision)
-    return secret, lambda: print(f"Updated secret {secret.id}: uses {_uses(secret)}, expires at {secret.expires_at}.")
+    return secret, lambda: print(
+        f"Updated secret {secret.id}: uses {_uses(secret)}, expires at {secret.expires_at}."
+    )
 
 
 def replace(client: ConsoleClient, id: SecretIdArgument, file: FileOption = None) -> Output:
-    """Replace the content of a secret with standard input or files. The links stay the same and open the new version."""
+    """Replace the content of a secret with standard input or files. The links stay the same and
+    open the new version.
+    """
     revision = client.secret(_secret_id(id)).revision
     secret = client.replace_content(id, _content(file), _opened(file), revision=revision)
     return secret, lambda: print(f"Secret {secret.id} has version {secret.versions[0].number}.")
@@ -184,9 +248,15 @@ def replace(client: ConsoleClient, id: SecretIdArgument, file: FileOption = None
 def restore_version(
     client: ConsoleClient,
     id: SecretIdArgument,
-    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Version number. `secrets show` lists the versions.")],
+    version: Annotated[
+        int,
+        typer.Argument(
+            min=1, metavar="VERSION", help="Version number. `secrets show` lists the versions."
+        ),
+    ],
 ) -> Output:
-    """Make an earlier version of the content the current version. The links stay the same and open that version.
+    """Make an earlier version of the content the current version. The links stay the same and open
+    that version.
 
     Fails if the secret is changed concurrently.
     """
@@ -197,7 +267,12 @@ def restore_version(
 def revoke(
     client: ConsoleClient,
     id: SecretIdArgument,
-    link: Annotated[str, typer.Option(metavar="LINK_ID", help="Revoke only this link. `secrets show` lists the link IDs.")] = "",
+    link: Annotated[
+        str,
+        typer.Option(
+            metavar="LINK_ID", help="Revoke only this link. `secrets show` lists the link IDs."
+        ),
+    ] = "",
 ) -> Output:
     """Revoke a secret, or one of its links, permanently."""
     if link:
@@ -212,8 +287,13 @@ def receipt(client: ConsoleClient, id: SecretIdArgument) -> Output:
     value = client.secret_receipt(_secret_id(id))
     rows = []
     for link in value.links:
-        claims = "; ".join(f"{claim.claimed_at} (received: {claim.acknowledged_at or 'not confirmed'})" for claim in link.claims)
-        rows.append((link.id, link.recipient, link.opened_at or "", claims, str(link.denied_attempts)))
+        claims = "; ".join(
+            f"{claim.claimed_at} (received: {claim.acknowledged_at or 'not confirmed'})"
+            for claim in link.claims
+        )
+        rows.append(
+            (link.id, link.recipient, link.opened_at or "", claims, str(link.denied_attempts))
+        )
 
     def show() -> None:
         print_table(("link", "recipient", "opened", "uses", "denied attempts"), rows)
@@ -222,23 +302,36 @@ def receipt(client: ConsoleClient, id: SecretIdArgument) -> Output:
             return
         note(f"Deleted at {value.purged_at}. Statement:")
         print(value.deletion.statement)
-        note(f"Signature ({value.deletion.algorithm}, {value.deletion.key_id}): {value.deletion.signature or 'none'}")
+        note(
+            f"Signature ({value.deletion.algorithm}, {value.deletion.key_id}): "
+            f"{value.deletion.signature or 'none'}"
+        )
 
     return value, show
 
 
 def verify_receipt(
     file: Annotated[Path, typer.Argument(help="Output of `gatehouse secrets receipt ID --json`.")],
-    public_key: Annotated[Path, typer.Option(help="PEM file with the trusted public keys for the checkpoints.")],
+    public_key: Annotated[
+        Path, typer.Option(help="PEM file with the trusted public keys for the checkpoints.")
+    ],
 ) -> None:
-    """Verify the proof of deletion in a receipt, offline. Exits with code 1 if the proof has no valid signature."""
+    """Verify the proof of deletion in a receipt, offline. Exits with code 1 if the proof has no
+    valid signature.
+    """
     keys = trusted_keys(public_key)
     try:
         deletion = msgspec.json.decode(file.read_bytes(), type=Receipt).deletion
     except OSError as exc:
         stop(f"{file} cannot be read: {exc.strerror}", code=USAGE)
     except msgspec.DecodeError:
-        stop(f"{file} is not a receipt; create the file with: gatehouse secrets receipt ID --json > FILE", code=USAGE)
+        stop(
+            (
+                f"{file} is not a receipt; create the file with: gatehouse secrets receipt ID "
+                f"--json > FILE"
+            ),
+            code=USAGE,
+        )
     if deletion is None:
         stop(f"{file} contains no proof: the content was not deleted when the receipt was created")
     try:
@@ -253,20 +346,29 @@ def verify_receipt(
 
 
 def open_(
-    output: Annotated[Path, typer.Option(help="Directory for files. Existing files are not overwritten.")] = Path(),
+    output: Annotated[
+        Path, typer.Option(help="Directory for files. Existing files are not overwritten.")
+    ] = Path(),
     passphrase_file: PassphraseFileOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with files in base64.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, with files in base64.")
+    ] = False,
 ) -> None:
-    """Open a link, which consumes one use. The link is read from standard input or a prompt, never from the command line.
+    """Open a link, which consumes one use. The link is read from standard input or a prompt, never
+    from the command line.
 
-    Prints text to standard output and writes files to the output directory, by default the current directory.
+    Prints text to standard output and writes files to the output directory, by default the current
+    directory.
     """
     link, key = end_to_end.split_link(_read_link())
     if not os.access(output, os.W_OK | os.X_OK):  # before the link is used
         stop(f"{output} is not a directory in which files can be created: use --output", code=USAGE)
     with SharingClient(link.partition("/s/")[0], retries=RETRIES) as client:
         preview = client.look_up(link)
-        note(f"From {preview.sender}, created at {preview.created_at}, expires at {preview.expires_at}.")
+        note(
+            f"From {preview.sender}, created at {preview.created_at}, expires at "
+            f"{preview.expires_at}."
+        )
         if preview.end_to_end and not key:
             stop("the link is incomplete: the key after the dot is missing", code=USAGE)
         passphrase, claim = _passphrase(passphrase_file, ask=preview.passphrase), token_hex(16)
@@ -287,28 +389,43 @@ def open_(
 
 
 def submit(
-    link: Annotated[str, typer.Argument(metavar="LINK", help="Submission link. The link cannot open secrets.")],
+    link: Annotated[
+        str, typer.Argument(metavar="LINK", help="Submission link. The link cannot open secrets.")
+    ],
     file: Annotated[
-        list[Path] | None, typer.Option("--file", help="File to submit instead of text from standard input. Repeatable.")
+        list[Path] | None,
+        typer.Option(
+            "--file", help="File to submit instead of text from standard input. Repeatable."
+        ),
     ] = None,
 ) -> None:
-    """Submit a secret to a request, without an account. Reads text from standard input unless files are specified.
+    """Submit a secret to a request, without an account. Reads text from standard input unless files
+    are specified.
 
     One line feed at the end of standard input is removed.
     """
     _check_link(link, "/r/", "specify the complete submission link: https://<host>/r/<id>#<secret>")
     text = "" if file else _read_text()
-    files = [(path.name, content, _file(path)["media_type"]) for path, content in zip(file or [], _opened(file), strict=True)]
+    files = [
+        (path.name, content, _file(path)["media_type"])
+        for path, content in zip(file or [], _opened(file), strict=True)
+    ]
     with SharingClient(link.partition("/r/")[0], retries=RETRIES) as client:
         client.submit(link, token_hex(16), text=text, files=files)
     note("The secret was submitted. The requester can now retrieve it.")
 
 
 def _secret_id(text: str) -> str:
-    """Return the secret ID. Exits with a usage error if the text is not a secret ID. The error omits the text, which may be a
-    link."""
+    """Return the secret ID. Exits with a usage error if the text is not a secret ID. The error
+    omits the text, which may be a link."""
     if not _SECRET_ID.fullmatch(text):
-        stop("ID must be a secret ID of 22 letters and digits (see `gatehouse secrets list`), not a link", code=USAGE)
+        stop(
+            (
+                "ID must be a secret ID of 22 letters and digits (see `gatehouse secrets list`), "
+                "not a link"
+            ),
+            code=USAGE,
+        )
     return text
 
 
@@ -323,7 +440,10 @@ def _content(files: list[Path] | None) -> dict[str, Any]:
 
 
 def _file(path: Path) -> dict[str, str]:
-    return {"name": path.name, "media_type": mimetypes.guess_type(path.name)[0] or "application/octet-stream"}
+    return {
+        "name": path.name,
+        "media_type": mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+    }
 
 
 def _opened(files: list[Path] | None) -> list[BinaryIO]:
@@ -351,7 +471,9 @@ def _read_text() -> str:
 
 def _read_link() -> str:
     link = (getpass.getpass("Link: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
-    _check_link(link, "/s/", "write the complete link to standard input: https://<host>/s/<id>#<secret>")
+    _check_link(
+        link, "/s/", "write the complete link to standard input: https://<host>/s/<id>#<secret>"
+    )
     return link
 
 
@@ -365,7 +487,9 @@ def _check_link(link: str, path: str, fix: str) -> None:
 
 
 def _passphrase(file: Path | None, *, ask: bool, new: bool = False) -> str:
-    """Return the passphrase, or an empty string if there is none. `new`: the user enters the passphrase twice."""
+    """Return the passphrase, or an empty string if there is none. `new`: the user enters the
+    passphrase twice.
+    """
     if file is not None:
         try:
             return file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
@@ -389,13 +513,17 @@ def _content_of(item: OpenedItemView) -> bytes | None:
 def _json(item: OpenedItemView, content: bytes) -> dict[str, str]:
     if not item.name:
         return {"text": content.decode("utf-8", "replace")}
-    return {"name": item.name, "media_type": item.media_type, "content_base64": base64.b64encode(content).decode()}
+    return {
+        "name": item.name,
+        "media_type": item.media_type,
+        "content_base64": base64.b64encode(content).decode(),
+    }
 
 
 @contextmanager
 def _target(item: OpenedItemView, folder: Path, *, memory: bool) -> Iterator[BinaryIO]:
-    """Open the target for the content of an item: memory, standard output for text, or a new file. After a
-    failure, the new file is removed."""
+    """Open the target for the content of an item: memory, standard output for text, or a new file.
+    After a failure, the new file is removed."""
     if memory:
         yield io.BytesIO()
         return
@@ -419,8 +547,9 @@ def _target(item: OpenedItemView, folder: Path, *, memory: bool) -> Iterator[Bin
 
 
 def _new_file(folder: Path, sent_name: str) -> tuple[Path, int]:
-    """Create a file and return its path and descriptor. Only the last part of the name that the sender chose is used. Existing
-    files are never replaced, and symbolic links are never followed."""
+    """Create a file and return its path and descriptor. Only the last part of the name that the
+    sender chose is used. Existing files are never replaced, and symbolic links are never
+    followed."""
     name = Path(sent_name.replace("\\", "/"))
     for number in range(1000):
         path = folder / (f"{name.stem}-{number}{name.suffix}" if number else name.name)

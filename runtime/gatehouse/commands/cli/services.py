@@ -1,4 +1,6 @@
-"""`gatehouse serve`, `health` and `version`. The container runs its health check often, so this module imports little."""
+"""`gatehouse serve`, `health` and `version`. The container runs its health check often, so this
+module imports little.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,19 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    services: Annotated[list[Service], typer.Argument(help="Services to run: gateway, console, sharing, or several of them.")],
+    services: Annotated[
+        list[Service],
+        typer.Argument(help="Services to run: gateway, console, sharing, or several of them."),
+    ],
 ) -> None:
     """Run one or more services until SIGTERM or Ctrl-C.
 
-    Configuration is read from GATEHOUSE_* environment variables. If a variable is invalid, an error names the variable and no
-    service starts.
+    Configuration is read from GATEHOUSE_* environment variables. If a variable is invalid, an error
+    names the variable and no service starts.
     """
-    from gatehouse.platform.http import server  # imports the server, which a health check does not need
+    from gatehouse.platform.http import (
+        server,
+    )  # imports the server, which a health check does not need
     from gatehouse.platform.settings import load
 
     settings = load()
@@ -48,10 +55,13 @@ def serve(
 
 
 def health(
-    services: Annotated[list[Service], typer.Argument(help="Services to check: gateway, console, sharing, or several of them.")],
+    services: Annotated[
+        list[Service],
+        typer.Argument(help="Services to check: gateway, console, sharing, or several of them."),
+    ],
 ) -> None:
-    """Check the liveness of services on this machine. Exits with code 0 if every /healthz endpoint returns 200, otherwise with
-    code 1."""
+    """Check the liveness of services on this machine. Exits with code 0 if every /healthz endpoint
+    returns 200, otherwise with code 1."""
     for service in services:
         _check(service, _port(service))
     print("healthy")
@@ -65,16 +75,21 @@ def _port(service: Service) -> int:
 
 
 def _default_port(service: Service) -> str:
-    from gatehouse.platform.settings import Settings  # takes longer to import than all other modules of a health check
+    from gatehouse.platform.settings import (
+        Settings,
+    )  # takes longer to import than all other modules of a health check
 
     return str(Settings.model_fields[f"{service}_port"].default)
 
 
 def _check(service: Service, port: int) -> None:
-    # The service runs on this machine: the proxy settings in the environment are ignored, and its certificate is not validated.
+    # The service runs on this machine: the proxy settings in the environment are ignored, and its
+    # certificate is not validated.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
     scheme = "http" if (os.environ.get("GATEHOUSE_TLS") or "off") == "off" else "https"
     try:
         with opener.open(f"{scheme}://127.0.0.1:{port}/healthz", timeout=TIMEOUT_S) as response:
@@ -82,7 +97,9 @@ def _check(service: Service, port: int) -> None:
     except urllib.error.HTTPError as exc:
         status = exc.code
     except OSError as exc:
-        stop(f"{service}: no response from 127.0.0.1:{port} ({getattr(exc, 'reason', None) or exc})")
+        stop(
+            f"{service}: no response from 127.0.0.1:{port} ({getattr(exc, 'reason', None) or exc})"
+        )
     if status != 200:
         stop(f"{service}: /healthz on 127.0.0.1:{port} returned {status}")
 

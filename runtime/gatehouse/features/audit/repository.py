@@ -1,4 +1,5 @@
-"""Stores the audit trail and its checkpoints in PostgreSQL. This module is the only writer of the chain, and also reads it.
+"""Stores the audit trail and its checkpoints in PostgreSQL. This module is the only writer of the
+chain, and also reads it.
 
 The application's database role can insert and read rows, but cannot change or delete them.
 """
@@ -37,9 +38,11 @@ class AuditRepository:
         async with self._pool.transaction() as connection:
             return await append(connection, event)
 
-    async def page(self, *, before: int | None, size: int, only: AuditFilter = ALL_EVENTS) -> tuple[list[AuditRow], int | None]:
-        """Up to `size` rows with sequence numbers below `before`, newest first, and the last sequence number, or None on the last
-        page."""
+    async def page(
+        self, *, before: int | None, size: int, only: AuditFilter = ALL_EVENTS
+    ) -> tuple[list[AuditRow], int | None]:
+        """Up to `size` rows with sequence numbers below `before`, newest first, and the last
+        sequence number, or None on the last page."""
         where = _conditions(only)
         if before is not None:
             where.add("seq < {}", before)
@@ -54,31 +57,41 @@ class AuditRepository:
         statement = f"{_SELECT}{where} ORDER BY seq LIMIT {where.bind(size)}"
         return tuple(_row(row) for row in await self._pool.fetch(statement, *where.values))
 
-    async def count_by_detail(self, target_id: str, action: AuditAction, detail: str) -> dict[str, int]:
-        """Number of events for a target, by the value of a detail, such as the denied attempts by link."""
+    async def count_by_detail(
+        self, target_id: str, action: AuditAction, detail: str
+    ) -> dict[str, int]:
+        """Number of events for a target, by the value of a detail, such as the denied attempts by
+        link.
+        """
         statement = (
             "SELECT coalesce(details ->> $3, '') AS value, count(*) AS number FROM audit_event"
             " WHERE target_id = $1 AND action = $2 GROUP BY 1"
         )
-        return {row["value"]: row["number"] for row in await self._pool.fetch(statement, target_id, action.value, detail)}
+        return {
+            row["value"]: row["number"]
+            for row in await self._pool.fetch(statement, target_id, action.value, detail)
+        }
 
     async def verify(self) -> tuple[int, int | None]:
-        """Number of rows read, and the sequence number of the first row that breaks the chain, or None. Stops at a break."""
+        """Number of rows read, and the sequence number of the first row that breaks the chain, or
+        None. Stops at a break.
+        """
         checked = await self.uncheckpointed(None)
         return checked.rows + (checked.broken is not None), checked.broken
 
     async def uncheckpointed(self, last: Checkpoint | None) -> UncheckpointedRange:
         """Read and verify all rows after checkpoint `last`, or all rows if `last` is None.
 
-        The previous hash of the first row must match the hash in the checkpoint, so the check also detects a rewrite of rows that
-        the checkpoint covers.
+        The previous hash of the first row must match the hash in the checkpoint, so the check also
+        detects a rewrite of rows that the checkpoint covers.
         """
         seq, previous = (1, GENESIS) if last is None else (last.seq + 1, last.hash)
         first = seq
         async with self._pool.transaction(readonly=True) as connection:
             cursor = await connection.cursor(f"{_SELECT} WHERE seq >= $1 ORDER BY seq", seq)
             while batch := [_row(row) for row in await cursor.fetch(BATCH_ROWS)]:
-                # Run in a thread, because hashing 1,000 rows would block the event loop for several milliseconds.
+                # Run in a thread, because hashing 1,000 rows would block the event loop for several
+                # milliseconds.
                 broken = await asyncio.to_thread(first_break, batch, seq=seq, previous=previous)
                 if broken is not None:
                     intact = [row.seq for row in batch].index(broken)
@@ -92,22 +105,33 @@ class AuditRepository:
 
     async def hash_of(self, seq: int) -> bytes | None:
         """Hash of a row, or None if the row does not exist."""
-        digest: bytes | None = await self._pool.fetchval("SELECT hash FROM audit_event WHERE seq = $1", seq)
+        digest: bytes | None = await self._pool.fetchval(
+            "SELECT hash FROM audit_event WHERE seq = $1", seq
+        )
         return digest
 
     async def last_checkpoint(self) -> Checkpoint | None:
-        row = await self._pool.fetchrow(f"SELECT {_CHECKPOINT.select} FROM audit_checkpoint ORDER BY seq DESC LIMIT 1")
+        row = await self._pool.fetchrow(
+            f"SELECT {_CHECKPOINT.select} FROM audit_checkpoint ORDER BY seq DESC LIMIT 1"
+        )
         return None if row is None else _CHECKPOINT.read(row)
 
     async def add_checkpoint(self, checkpoint: Checkpoint) -> bool:
-        """Store a checkpoint. Returns False if another process has already stored a checkpoint for the same row."""
+        """Store a checkpoint. Returns False if another process has already stored a checkpoint for
+        the same row.
+        """
         statement = f"{_CHECKPOINT.insert('audit_checkpoint')} ON CONFLICT DO NOTHING"
         return await self._pool.execute(statement, *_CHECKPOINT.values(checkpoint).values()) == 1
 
     async def checkpoints(self, *, after: int, size: int) -> tuple[Checkpoint, ...]:
         """Checkpoints of rows above `after`, in the order of the rows."""
-        statement = f"SELECT {_CHECKPOINT.select} FROM audit_checkpoint WHERE seq > $1 ORDER BY seq LIMIT $2"
-        return tuple(_CHECKPOINT.read(row) for row in await self._pool.fetch(statement, after, size))
+        statement = (
+            f"SELECT {_CHECKPOINT.select} FROM audit_checkpoint WHERE seq > $1 ORDER "
+            f"BY seq LIMIT $2"
+        )
+        return tuple(
+            _CHECKPOINT.read(row) for row in await self._pool.fetch(statement, after, size)
+        )
 
 
 def _conditions(only: AuditFilter) -> Conditions:
@@ -126,5 +150,7 @@ def _conditions(only: AuditFilter) -> Conditions:
 
 def _row(row: Row) -> AuditRow:
     texts = {name: row[name] for name in TEXT_COLUMNS}
-    event = AuditEvent(occurred_at=to_seconds(row["occurred_at"]), details=json.loads(row["details"]), **texts)
+    event = AuditEvent(
+        occurred_at=to_seconds(row["occurred_at"]), details=json.loads(row["details"]), **texts
+    )
     return AuditRow(row["seq"], event, row["previous_hash"], row["hash"])

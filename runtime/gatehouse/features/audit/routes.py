@@ -33,8 +33,9 @@ from gatehouse.features.audit.service import CheckpointReader
 from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.request import Request
 
-#: First characters of a spreadsheet formula, including full-width forms, and characters that spreadsheets skip before a formula.
-#: A quote begins a quoted cell if the file is read with another separator.
+#: First characters of a spreadsheet formula, including full-width forms, and characters that
+#: spreadsheets skip before a formula. A quote begins a quoted cell if the file is read with another
+#: separator.
 _FORMULA = re.compile('(^|[;\t\r\n])([ "\0\ufeff]*)(?=[=+@\uff1d\uff0b\uff0d\uff20-])')
 
 _BATCH = 1000
@@ -45,7 +46,10 @@ _EXPORT = {
         "example": json.dumps(AuditEventView.example) + "\n",
     },
     "text/csv": {
-        "schema": {"type": "string", "description": "A header line, then one event per line. Formulas are escaped."},
+        "schema": {
+            "type": "string",
+            "description": "A header line, then one event per line. Formulas are escaped.",
+        },
         "example": "seq,occurred_at,actor_type\n1204,2030-06-01T09:00:00.123456Z,bootstrap\n",
     },
 }
@@ -60,25 +64,39 @@ async def list_audit(request: Request, query: ListAudit, audit: AuditRepository)
     cursors = request.cursors(f"audit|{only!r}")
     before = None if query.cursor is None else int(cursors.read(query.cursor))
     rows, next_before = await audit.page(before=before, size=query.limit, only=only)
-    return AuditEventPage([audit_view(row) for row in rows], None if next_before is None else cursors.write(str(next_before)))
+    return AuditEventPage(
+        [audit_view(row) for row in rows],
+        None if next_before is None else cursors.write(str(next_before)),
+    )
 
 
-async def export_audit(request: Request, query: ExportAudit, audit: AuditRepository) -> StreamingResponse:
+async def export_audit(
+    request: Request, query: ExportAudit, audit: AuditRepository
+) -> StreamingResponse:
     """Export audit events.
 
-    Downloads all matching events, oldest first. `gatehouse audit verify --file` verifies an NDJSON export without filters.
+    Downloads all matching events, oldest first. `gatehouse audit verify --file` verifies an NDJSON
+    export without filters.
     """
     only = audit_filter(query)
-    # Read the first rows before the response starts, so that an unavailable database results in status 503.
+    # Read the first rows before the response starts, so that an unavailable database results in
+    # status 503.
     first = await audit.following(0, _BATCH, only)
     headers = {"Content-Disposition": f'attachment; filename="audit.{query.format}"'}
-    return StreamingResponse(_lines(audit, only, first, query.format), media_type=_MEDIA_TYPES[query.format], headers=headers)
+    return StreamingResponse(
+        _lines(audit, only, first, query.format),
+        media_type=_MEDIA_TYPES[query.format],
+        headers=headers,
+    )
 
 
-async def list_checkpoints(request: Request, query: ListCheckpoints, checkpoints: CheckpointReader) -> CheckpointPage:
+async def list_checkpoints(
+    request: Request, query: ListCheckpoints, checkpoints: CheckpointReader
+) -> CheckpointPage:
     """List checkpoints.
 
-    Returns the copies of the checkpoints in the database. As evidence, use the checkpoints in the locked bucket.
+    Returns the copies of the checkpoints in the database. As evidence, use the checkpoints in the
+    locked bucket.
     """
     page = await checkpoints.trail.checkpoints(after=query.after, size=query.limit + 1)
     shown = page[: query.limit]
@@ -100,13 +118,16 @@ async def show_audit_status(request: Request, checkpoints: CheckpointReader) -> 
 async def verify_audit(request: Request, audit: AuditRepository) -> AuditVerification:
     """Verify the audit chain.
 
-    Checks the whole chain for edits, gaps and reordering. `gatehouse audit verify` performs the same check on the client.
+    Checks the whole chain for edits, gaps and reordering. `gatehouse audit verify` performs the
+    same check on the client.
     """
     rows, broken = await audit.verify()
     return AuditVerification(rows=rows, intact=broken is None, first_broken_seq=broken)
 
 
-async def _lines(audit: AuditRepository, only: AuditFilter, rows: tuple[AuditRow, ...], format: str) -> AsyncIterator[bytes]:
+async def _lines(
+    audit: AuditRepository, only: AuditFilter, rows: tuple[AuditRow, ...], format: str
+) -> AsyncIterator[bytes]:
     encode = _csv_event if format == "csv" else _json_event
     if format == "csv":
         yield csv_line(list(AuditEventView.__struct_fields__)).encode()
@@ -128,8 +149,8 @@ def _csv_event(view: AuditEventView) -> bytes:
 def csv_cell(text: str) -> str:
     """Inserts an apostrophe where a spreadsheet would read a formula or skip leading white space.
 
-    Text within the cell is escaped too, because spreadsheets in some regions separate cells with semicolons and ignore quotes
-    around other separators.
+    Text within the cell is escaped too, because spreadsheets in some regions separate cells with
+    semicolons and ignore quotes around other separators.
     """
     text = _FORMULA.sub(lambda match: f"{match[1]}'{match[2]}", text)
     return f"'{text}" if text[:1] in ("\t", "\r", "\n") else text
@@ -138,7 +159,9 @@ def csv_cell(text: str) -> str:
 def csv_line(cells: Sequence[str]) -> str:
     """A line of CSV (RFC 4180) with a line ending. Cells are quoted, and formulas are escaped."""
     text = io.StringIO()
-    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow([csv_cell(cell) for cell in cells])
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow(
+        [csv_cell(cell) for cell in cells]
+    )
     return text.getvalue()
 
 

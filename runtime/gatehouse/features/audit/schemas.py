@@ -1,4 +1,6 @@
-"""Request and response shapes of the audit trail. Clients can verify the hash chain in responses without trusting the server."""
+"""Request and response shapes of the audit trail. Clients can verify the hash chain in responses
+without trusting the server.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,14 @@ from gatehouse.core.audit_chain import AuditRow, Checkpoint
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_seconds
 from gatehouse.features.audit.models import AuditFilter
-from gatehouse.platform.http.fields import Cursor, Instant, NextCursor, Timestamp, unix_seconds, view_of
+from gatehouse.platform.http.fields import (
+    Cursor,
+    Instant,
+    NextCursor,
+    Timestamp,
+    unix_seconds,
+    view_of,
+)
 from gatehouse.platform.http.validation import matching
 
 
@@ -26,14 +35,21 @@ class SearchAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ] = None
     action: Annotated[
         Annotated[str, Meta(max_length=64)] | None,
-        Meta(description="Action, such as `key.create`, or all actions of a kind, such as `key.*`."),
+        Meta(
+            description="Action, such as `key.create`, or all actions of a kind, such as `key.*`."
+        ),
     ] = None
     actor_id: Annotated[
-        Annotated[str, Meta(max_length=200)] | None, Meta(description="Actor: a key ID, `bootstrap`, or the subject of a JWT.")
+        Annotated[str, Meta(max_length=200)] | None,
+        Meta(description="Actor: a key ID, `bootstrap`, or the subject of a JWT."),
     ] = None
     outcome: Literal["success", "denied"] | None = None
-    since: Annotated[Timestamp | None, Meta(description="Events at or after this RFC 3339 timestamp.")] = None
-    until: Annotated[Timestamp | None, Meta(description="Events before this RFC 3339 timestamp.")] = None
+    since: Annotated[
+        Timestamp | None, Meta(description="Events at or after this RFC 3339 timestamp.")
+    ] = None
+    until: Annotated[
+        Timestamp | None, Meta(description="Events before this RFC 3339 timestamp.")
+    ] = None
 
 
 class ListAudit(SearchAudit, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,13 +64,18 @@ class ExportAudit(SearchAudit, frozen=True, forbid_unknown_fields=True, kw_only=
 
     format: Annotated[
         Literal["ndjson", "csv"],
-        Meta(description="`ndjson` is exact and can be verified. `csv` is for spreadsheets, with formulas escaped."),
+        Meta(
+            description=(
+                "`ndjson` is exact and can be verified. `csv` is for spreadsheets, "
+                "with formulas escaped."
+            )
+        ),
     ] = "ndjson"
 
 
 class AuditEventView(msgspec.Struct, frozen=True, kw_only=True):
-    """One event. `hash` covers every other field in the encoding that docs/guides/operate.md, Read and verify the audit trail,
-    describes."""
+    """One event. `hash` covers every other field in the encoding that docs/guides/operate.md, Read
+    and verify the audit trail, describes."""
 
     example: ClassVar = {
         "seq": 1204,
@@ -107,8 +128,8 @@ class AuditVerification(msgspec.Struct, frozen=True):
 
 
 class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
-    """A signed statement about the last event of the chain. docs/guides/operate.md, Read and verify the audit trail, describes
-    the signed bytes."""
+    """A signed statement about the last event of the chain. docs/guides/operate.md, Read and verify
+    the audit trail, describes the signed bytes."""
 
     example: ClassVar = {
         "version": 1,
@@ -121,12 +142,20 @@ class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
     }
 
     version: Literal[1] = 1
-    seq: Annotated[int, Meta(ge=1, description="Sequence number of the last event that the checkpoint covers.")]
+    seq: Annotated[
+        int, Meta(ge=1, description="Sequence number of the last event that the checkpoint covers.")
+    ]
     hash: Annotated[
-        str, matching(r"[0-9a-f]{64}", description="Hexadecimal SHA-256 of the last event that the checkpoint covers.")
+        str,
+        matching(
+            r"[0-9a-f]{64}",
+            description="Hexadecimal SHA-256 of the last event that the checkpoint covers.",
+        ),
     ]
     taken_at: Instant
-    key_id: Annotated[str, Meta(description="The signing key: an ARN, or the fingerprint of the public key.")]
+    key_id: Annotated[
+        str, Meta(description="The signing key: an ARN, or the fingerprint of the public key.")
+    ]
     algorithm: Annotated[str, Meta(description="`ed25519` or `ecdsa-p256-sha256`.")]
     signature: Annotated[str, Meta(description="Signature in base64.")]
 
@@ -134,8 +163,8 @@ class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
 class AuditStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The last checkpoint, and the events after it.
 
-    The console verified the chain up to the checkpoint when it created the checkpoint. GET /v1/audit-verification verifies the
-    whole chain again.
+    The console verified the chain up to the checkpoint when it created the checkpoint. GET
+    /v1/audit-verification verifies the whole chain again.
     """
 
     example: ClassVar = {
@@ -146,37 +175,60 @@ class AuditStatus(msgspec.Struct, frozen=True, kw_only=True):
         "matches": True,
     }
 
-    newest_seq: Annotated[int, Meta(description="Sequence number of the last event. 0 if there is none.")]
+    newest_seq: Annotated[
+        int, Meta(description="Sequence number of the last event. 0 if there is none.")
+    ]
     enabled: Annotated[bool, Meta(description="True if the console creates checkpoints.")]
-    checkpoint: Annotated[CheckpointView | None, Meta(description="The last checkpoint. Null if there is none.")]
+    checkpoint: Annotated[
+        CheckpointView | None, Meta(description="The last checkpoint. Null if there is none.")
+    ]
     signed: Annotated[
         bool | None,
-        Meta(description="True if the signing key verifies the signature. Null without a checkpoint of the current key."),
+        Meta(
+            description=(
+                "True if the signing key verifies the signature. Null without a "
+                "checkpoint of the current key."
+            )
+        ),
     ]
     matches: Annotated[
         bool | None,
-        Meta(description="True if the last event of the checkpoint still has the hash in the checkpoint. Null if there is none."),
+        Meta(
+            description=(
+                "True if the last event of the checkpoint still has the hash in the "
+                "checkpoint. Null if there is none."
+            )
+        ),
     ]
 
 
 class ListCheckpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Query parameters for listing checkpoints."""
 
-    after: Annotated[int, Meta(ge=0, le=2**62, description="The `next_after` from the previous page.")] = 0
+    after: Annotated[
+        int, Meta(ge=0, le=2**62, description="The `next_after` from the previous page.")
+    ] = 0
     limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of checkpoints.")] = 100
 
 
 class CheckpointPage(msgspec.Struct, frozen=True):
     """Checkpoints, ordered by the events that they cover."""
 
-    example: ClassVar = {"checkpoints": [CheckpointView.example], "next_after": None, "public_key": None}
+    example: ClassVar = {
+        "checkpoints": [CheckpointView.example],
+        "next_after": None,
+        "public_key": None,
+    }
 
     checkpoints: list[CheckpointView]
-    next_after: Annotated[int | None, Meta(description="Position of the next page, or null on the last page.")]
+    next_after: Annotated[
+        int | None, Meta(description="Position of the next page, or null on the last page.")
+    ]
     public_key: Annotated[
         str | None,
         Meta(
-            description="Public part of the current signing key, in PEM format. Null if checkpoints are disabled. Keep a copy"
+            description="Public part of the current signing key, in PEM format. Null if "
+            "checkpoints are disabled. Keep a copy"
             " of the key."
         ),
     ]
@@ -184,24 +236,41 @@ class CheckpointPage(msgspec.Struct, frozen=True):
 
 def audit_filter(query: SearchAudit) -> AuditFilter:
     values = {name: getattr(query, name) for name in AuditFilter.__struct_fields__}
-    times = {name: unix_seconds(values[name]) for name in ("since", "until") if values[name] is not None}
+    times = {
+        name: unix_seconds(values[name]) for name in ("since", "until") if values[name] is not None
+    }
     return AuditFilter(**{**values, **times})
 
 
 def audit_view(row: AuditRow) -> AuditEventView:
-    return view_of(AuditEventView, row.event, seq=row.seq, previous_hash=row.previous_hash.hex(), hash=row.hash.hex())
+    return view_of(
+        AuditEventView,
+        row.event,
+        seq=row.seq,
+        previous_hash=row.previous_hash.hex(),
+        hash=row.hash.hex(),
+    )
 
 
 def audit_row(view: AuditEventView) -> AuditRow:
     """The audit row for a view. Raises ValueError for an invalid timestamp or hash."""
     values = {name: getattr(view, name) for name in AuditEvent.__struct_fields__}
-    event = AuditEvent(**{**values, "occurred_at": to_seconds(datetime.fromisoformat(view.occurred_at))})
-    return AuditRow(seq=view.seq, event=event, previous_hash=bytes.fromhex(view.previous_hash), hash=bytes.fromhex(view.hash))
+    event = AuditEvent(
+        **{**values, "occurred_at": to_seconds(datetime.fromisoformat(view.occurred_at))}
+    )
+    return AuditRow(
+        seq=view.seq,
+        event=event,
+        previous_hash=bytes.fromhex(view.previous_hash),
+        hash=bytes.fromhex(view.hash),
+    )
 
 
 def checkpoint_view(checkpoint: Checkpoint) -> CheckpointView:
     signature = base64.b64encode(checkpoint.signature).decode()
-    return view_of(CheckpointView, checkpoint, version=1, hash=checkpoint.hash.hex(), signature=signature)
+    return view_of(
+        CheckpointView, checkpoint, version=1, hash=checkpoint.hash.hex(), signature=signature
+    )
 
 
 def checkpoint_of(view: CheckpointView) -> Checkpoint:
@@ -210,6 +279,8 @@ def checkpoint_of(view: CheckpointView) -> Checkpoint:
     decoded = {
         "hash": bytes.fromhex(view.hash),
         "taken_at": to_seconds(datetime.fromisoformat(view.taken_at)),
-        "signature": base64.b64decode(view.signature, validate=True),  # binascii.Error is a ValueError
+        "signature": base64.b64decode(
+            view.signature, validate=True
+        ),  # binascii.Error is a ValueError
     }
     return Checkpoint(**{**values, **decoded})

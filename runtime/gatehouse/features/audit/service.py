@@ -17,21 +17,27 @@ from gatehouse.core.audit_events import AuditAction, Details
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Conflict, NotFound, Unavailable
 from gatehouse.features.audit.repository import AuditRepository
-from gatehouse.features.audit.schemas import AuditStatus, CheckpointView, checkpoint_of, checkpoint_view
+from gatehouse.features.audit.schemas import (
+    AuditStatus,
+    CheckpointView,
+    checkpoint_of,
+    checkpoint_view,
+)
 from gatehouse.platform.aws import object_storage
 from gatehouse.platform.aws.signing_key import Signer
 
 WINDOW_S = 60
 
-#: Maximum number of IP addresses that have a separate row in each window. All other addresses share one row.
+#: Maximum number of IP addresses that have a separate row in each window. All other addresses share
+#: one row.
 ADDRESSES_MAX = 200
 _OTHERS = "others"
 
 
 @dataclass(slots=True, eq=False)
 class DeniedAttempts:
-    """Records denied requests. The first request from an IP address in a window is recorded immediately. Further requests are
-    recorded as one count.
+    """Records denied requests. The first request from an IP address in a window is recorded
+    immediately. Further requests are recorded as one count.
 
     The count is kept in memory until the window ends and is lost if the process is killed.
     """
@@ -43,7 +49,9 @@ class DeniedAttempts:
     _attempts: dict[str, int] = field(default_factory=dict)
 
     async def record(self, address: str, request_id: RequestId, reason: str) -> None:
-        """Record a denied request. Does not raise if the database is unavailable, because the request is denied in any case."""
+        """Record a denied request. Does not raise if the database is unavailable, because the
+        request is denied in any case.
+        """
         await self.run_once()
         subject = network_of(address)
         if subject not in self._attempts and len(self._attempts) >= ADDRESSES_MAX:
@@ -70,17 +78,24 @@ class DeniedAttempts:
 
     async def _write(self, subject: str, request_id: RequestId, details: Details) -> None:
         actor, at = Actor("system", "anonymous", request_id, subject), self.clock.now()
-        event = actor.event(AuditAction.ACCESS_DENIED, target_id=self.service, at=at, details=details, outcome="denied")
+        event = actor.event(
+            AuditAction.ACCESS_DENIED,
+            target_id=self.service,
+            at=at,
+            details=details,
+            outcome="denied",
+        )
         with contextlib.suppress(Unavailable):  # the request log contains the denial
             await self.trail.append(event)
 
 
 class CheckpointArchive:
-    """Write-once storage outside the database: `s3://bucket/prefix/` with object lock, or a directory `file:/path`.
+    """Write-once storage outside the database: `s3://bucket/prefix/` with object lock, or a
+    directory `file:/path`.
 
-    Each checkpoint is one JSON file. `aws s3 sync` of the bucket produces the same files as the directory. S3 requires
-    s3:PutObject, s3:ListBucket and s3:GetObject: `If-None-Match: *` prevents an object from being overwritten, and the object
-    lock prevents it from being deleted.
+    Each checkpoint is one JSON file. `aws s3 sync` of the bucket produces the same files as the
+    directory. S3 requires s3:PutObject, s3:ListBucket and s3:GetObject: `If-None-Match: *` prevents
+    an object from being overwritten, and the object lock prevents it from being deleted.
     """
 
     def __init__(self, location: str) -> None:
@@ -88,20 +103,31 @@ class CheckpointArchive:
         self._prefix = f"{location}/" if is_bucket or location.startswith("file:") else location
 
     async def put(self, checkpoint: Checkpoint) -> None:
-        """Store a checkpoint. Idempotent; a stored checkpoint is never overwritten. Raises Unavailable."""
+        """Store a checkpoint. Idempotent; a stored checkpoint is never overwritten. Raises
+        Unavailable.
+        """
         location = f"{self._prefix}{checkpoint.seq:020d}.json".removeprefix("file:")
         content = msgspec.json.encode(checkpoint_view(checkpoint)) + b"\n"
         try:
             await asyncio.to_thread(
-                object_storage.write, location, content, only_if="", content_type="application/json", make_folder=True
+                object_storage.write,
+                location,
+                content,
+                only_if="",
+                content_type="application/json",
+                make_folder=True,
             )
         except Conflict:
             return
         except NotFound as exc:
-            raise Unavailable("The checkpoint archive is not available.", detail=exc.public) from exc
+            raise Unavailable(
+                "The checkpoint archive is not available.", detail=exc.public
+            ) from exc
 
     async def all(self) -> tuple[Checkpoint, ...]:
-        """Checkpoints in the order of the rows. Raises NotFound if the bucket does not exist, and Unavailable."""
+        """Checkpoints in the order of the rows. Raises NotFound if the bucket does not exist, and
+        Unavailable.
+        """
         return await asyncio.to_thread(self._all)
 
     def _all(self) -> tuple[Checkpoint, ...]:
@@ -113,15 +139,19 @@ def _parse(text: bytes) -> Checkpoint:
     try:
         return checkpoint_of(msgspec.json.decode(text, type=CheckpointView))
     except (msgspec.DecodeError, ValueError) as exc:
-        raise Unavailable("A checkpoint cannot be read: it was modified.", detail=type(exc).__name__) from exc
+        raise Unavailable(
+            "A checkpoint cannot be read: it was modified.", detail=type(exc).__name__
+        ) from exc
 
 
 @dataclass(slots=True, eq=False)
 class Checkpointer:
-    """Creates a checkpoint after `rows` new rows, or after one new row if the last checkpoint is `seconds` old.
+    """Creates a checkpoint after `rows` new rows, or after one new row if the last checkpoint is
+    `seconds` old.
 
-    A broken chain is never signed. Instead, each run calls `on_broken` with the sequence number of the first broken row. A
-    checkpoint is stored in the archive first and then in the database, so the archive contains every checkpoint in the database.
+    A broken chain is never signed. Instead, each run calls `on_broken` with the sequence number of
+    the first broken row. A checkpoint is stored in the archive first and then in the database, so
+    the archive contains every checkpoint in the database.
     """
 
     trail: AuditRepository
@@ -137,7 +167,9 @@ class Checkpointer:
         self._started_at = self.clock.now()
 
     async def run_once(self) -> Checkpoint | None:
-        """Create a checkpoint if one is due. Raises Unavailable, after which the next run tries again."""
+        """Create a checkpoint if one is due. Raises Unavailable, after which the next run tries
+        again.
+        """
         last = await self.trail.last_checkpoint()
         new_rows = await self.trail.newest_seq() - (0 if last is None else last.seq)
         age_s = self.clock.now() - (self._started_at if last is None else last.taken_at)
@@ -147,7 +179,9 @@ class Checkpointer:
         return await self.take()
 
     async def take(self) -> Checkpoint | None:
-        """Create a checkpoint now. Returns None if there are no new rows or the chain is broken. Raises Unavailable."""
+        """Create a checkpoint now. Returns None if there are no new rows or the chain is broken.
+        Raises Unavailable.
+        """
         last = await self.trail.last_checkpoint()
         newest = await self.trail.newest_seq()
         if last is not None and newest < last.seq:
@@ -160,15 +194,21 @@ class Checkpointer:
         if new.rows == 0:
             return None
         key_id, algorithm = await self.signer.key_id(), self.signer.algorithm
-        unsigned = Checkpoint(new.last_seq, new.last_hash, self.clock.now(), key_id, algorithm, signature=b"")
-        checkpoint = msgspec.structs.replace(unsigned, signature=await self.signer.sign(signed_bytes(unsigned)))
+        unsigned = Checkpoint(
+            new.last_seq, new.last_hash, self.clock.now(), key_id, algorithm, signature=b""
+        )
+        checkpoint = msgspec.structs.replace(
+            unsigned, signature=await self.signer.sign(signed_bytes(unsigned))
+        )
         await self.archive.put(checkpoint)
         return checkpoint if await self.trail.add_checkpoint(checkpoint) else None
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointReader:
-    """Reads and verifies checkpoints in the database. Methods raise Unavailable. `signer`: None if checkpoints are disabled."""
+    """Reads and verifies checkpoints in the database. Methods raise Unavailable. `signer`: None if
+    checkpoints are disabled.
+    """
 
     trail: AuditRepository
     signer: Signer | None

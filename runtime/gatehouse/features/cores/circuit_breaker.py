@@ -1,10 +1,13 @@
 """Circuit breaker of an instance of a Core, and retry budget of a Core. Both are per worker. Pure.
 
-A circuit breaker is closed while the instance responds. Consecutive failures open it, and requests are then denied immediately
-instead of waiting for an instance that is down. After the reset time, the circuit breaker is half open: one trial request is
-sent. A response closes the circuit breaker; a failure opens it again. If a trial has no outcome within the reset time, another
-trial is sent. Only failed connections and timeouts count as failures; a response with any status shows that the instance is up.
-Sources: M. Nygard, Release It!, chapter "Stability Patterns"; RFC 9110, section 9.2.2 and "The Tail at Scale" for the retry
+A circuit breaker is closed while the instance responds. Consecutive failures open it, and requests
+are then denied immediately instead of waiting for an instance that is down. After the reset time,
+the circuit breaker is half open: one trial request is sent. A response closes the circuit breaker;
+a failure opens it again. If a trial has no outcome within the reset time, another trial is sent.
+Only failed connections and timeouts count as failures; a response with any status shows that the
+instance is up.
+Sources: M. Nygard, Release It!, chapter "Stability Patterns"; RFC 9110, section 9.2.2 and "The Tail
+    at Scale" for the retry
 budget.
 """
 
@@ -13,7 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-#: Maximum and initial value of a retry budget. The initial value permits retries for a Core with little traffic.
+#: Maximum and initial value of a retry budget. The initial value permits retries for a Core with
+#: little traffic.
 RETRY_BUDGET_MAX = 10.0
 
 
@@ -27,7 +31,8 @@ class CircuitState(StrEnum):
 class CircuitBreaker:
     """Circuit breaker of one instance. Times are in seconds on a monotonic clock.
 
-    failures_max: number of consecutive failures that open the circuit breaker; 0: it never opens. reset_s: seconds for which the
+    failures_max: number of consecutive failures that open the circuit breaker; 0: it never opens.
+        reset_s: seconds for which the
     circuit breaker stays open.
     """
 
@@ -50,7 +55,9 @@ class CircuitBreaker:
         return 0.0 if self._open_until is None else max(0.0, self._open_until - now)
 
     def begin(self, now: float) -> bool:
-        """Records a request that is sent now. Requires that `wait_s` is 0. Returns True if the request is the trial."""
+        """Records a request that is sent now. Requires that `wait_s` is 0. Returns True if the
+        request is the trial.
+        """
         if self._open_until is None:
             return False
         self._open_until = now + self.reset_s
@@ -63,8 +70,8 @@ class CircuitBreaker:
         return closed
 
     def failed(self, now: float, *, trial: bool) -> bool:
-        """Records a failure. Returns True if the failure opened the circuit breaker. While the circuit breaker is open, only a
-        failed trial counts."""
+        """Records a failure. Returns True if the failure opened the circuit breaker. While the
+        circuit breaker is open, only a failed trial counts."""
         if self._open_until is not None:
             if trial:
                 self._open_until = now + self.reset_s
@@ -76,14 +83,16 @@ class CircuitBreaker:
         return True
 
     def abandoned(self, now: float, *, trial: bool) -> None:
-        """Records a request that ended without an outcome because the client disconnected. If that request was the trial, the
-        next request becomes the new trial."""
+        """Records a request that ended without an outcome because the client disconnected. If that
+        request was the trial, the next request becomes the new trial."""
         if trial and self._open_until is not None:
             self._open_until = now
 
 
 class RetryBudget:
-    """Limits retries to a share of all requests to a Core, so that retries cannot double the load on the Core."""
+    """Limits retries to a share of all requests to a Core, so that retries cannot double the load
+    on the Core.
+    """
 
     __slots__ = ("_budget", "_share")
 

@@ -1,4 +1,6 @@
-"""Limits the number of requests that a worker sends to a Core at the same time. Further requests wait in a short queue."""
+"""Limits the number of requests that a worker sends to a Core at the same time. Further requests
+wait in a short queue.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ class _Slots:
 class ConcurrencyLimit:
     """Not thread-safe; use in a single event loop.
 
-    requests_max: maximum number of requests in progress per Core. queue_max: maximum number of requests that wait for a Core.
+    requests_max: maximum number of requests in progress per Core. queue_max: maximum number of
+        requests that wait for a Core.
     timeout_s: maximum time that a request waits.
     """
 
@@ -35,7 +38,8 @@ class ConcurrencyLimit:
     _cores: dict[str, _Slots] = field(default_factory=dict)
 
     async def acquire(self, core: str) -> None:
-        """Waits until the Core has a free slot, in the order of arrival. Call `release` after the request.
+        """Waits until the Core has a free slot, in the order of arrival. Call `release` after the
+        request.
 
         Raises CoreOverloaded if the queue is full or the wait is too long.
         """
@@ -81,7 +85,9 @@ class ConcurrencyLimit:
                 with suppress(ValueError):  # `release` has removed it
                     waiters.remove(waiter)
             else:
-                self.release(core)  # the slot was passed at the moment of the timeout or of the cancellation
+                self.release(
+                    core
+                )  # the slot was passed at the moment of the timeout or of the cancellation
             if isinstance(exc, TimeoutError):
                 raise CoreOverloaded(detail=f"no free slot within {self.timeout_s} s") from None
             raise

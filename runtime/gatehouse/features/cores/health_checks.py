@@ -1,8 +1,9 @@
 """Health checks of instances of Cores.
 
-The workers of all gateways share the checks: a worker reserves an instance in the database before it sends a check, so that the
-number of checks does not depend on the number of workers. The result is shared too, because every worker reads `healthy` from the
-change feed. The failures are counted in the database, so consecutive checks can be sent by different workers.
+The workers of all gateways share the checks: a worker reserves an instance in the database before
+it sends a check, so that the number of checks does not depend on the number of workers. The result
+is shared too, because every worker reads `healthy` from the change feed. The failures are counted
+in the database, so consecutive checks can be sent by different workers.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ BATCH = 32
 class HealthChecks:
     """Sends health checks from one worker.
 
-    interval_s: interval between two checks of an instance. failures: consecutive failures after which an instance is unhealthy.
-    successes: consecutive successes after which an instance is healthy again. on_change: called when `healthy` has changed.
+    interval_s: interval between two checks of an instance. failures: consecutive failures after
+        which an instance is unhealthy.
+    successes: consecutive successes after which an instance is healthy again. on_change: called
+        when `healthy` has changed.
     """
 
     cores: CoreRegistry
@@ -42,10 +45,16 @@ class HealthChecks:
     on_change: Callable[[CoreRecord], None]
 
     async def run_once(self) -> None:
-        """Sends the checks that are due and that no other worker has reserved. Raises Unavailable."""
+        """Sends the checks that are due and that no other worker has reserved. Raises
+        Unavailable.
+        """
         while self.cores.has_health_checks():
             reserved = await self.repository.reserve(interval_s=self.interval_s, size=BATCH)
-            instances = [core for core in (self.cores.find(*instance) for instance in reserved) if core is not None]
+            instances = [
+                core
+                for core in (self.cores.find(*instance) for instance in reserved)
+                if core is not None
+            ]
             await asyncio.gather(*(self._check(core) for core in instances))
             if len(reserved) < BATCH:
                 return
@@ -67,7 +76,9 @@ class HealthChecks:
         try:
             async with (
                 asyncio.timeout(TIMEOUT_S),
-                self.upstream.send(core.url, UpstreamRequest("GET", core.health_path, headers, None)) as response,
+                self.upstream.send(
+                    core.url, UpstreamRequest("GET", core.health_path, headers, None)
+                ) as response,
             ):
                 return 200 <= response.status < 300
         except (GatehouseError, TimeoutError):

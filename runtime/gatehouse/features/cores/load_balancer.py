@@ -1,11 +1,14 @@
-"""Selects an instance of a Core for each request and sends the request through the circuit breaker of the instance, per worker.
+"""Selects an instance of a Core for each request and sends the request through the circuit breaker
+of the instance, per worker.
 
-A request is sent to the instance with the fewest requests in progress in this worker. Ties are broken at random, so that several
-workers do not select the same instance. Instances with an open circuit breaker are not selected. Instances that fail their health
-checks are selected only if no other instance is available, because the checks can fail for a reason that affects all instances.
+A request is sent to the instance with the fewest requests in progress in this worker. Ties are
+broken at random, so that several workers do not select the same instance. Instances with an open
+circuit breaker are not selected. Instances that fail their health checks are selected only if no
+other instance is available, because the checks can fail for a reason that affects all instances.
 
-A new registration or a new URL starts with a closed circuit breaker. The retry budget belongs to the Core, so that the number of
-retries does not increase with the number of instances. If the only instance is registered again, the Core has a new budget.
+A new registration or a new URL starts with a closed circuit breaker. The retry budget belongs to
+the Core, so that the number of retries does not increase with the number of instances. If the only
+instance is registered again, the Core has a new budget.
 """
 
 from __future__ import annotations
@@ -23,15 +26,23 @@ from gatehouse.core.errors import CoreCircuitOpen, CoreTimeout, CoreUnreachable
 from gatehouse.features.cores.circuit_breaker import CircuitBreaker, CircuitState, RetryBudget
 from gatehouse.features.cores.concurrency import ConcurrencyLimit
 from gatehouse.features.cores.reports import InstanceReport, RecentRequests, most_relevant
-from gatehouse.platform.http_client.upstream import IdleConnection, UpstreamClients, UpstreamRequest, UpstreamResponse
+from gatehouse.platform.http_client.upstream import (
+    IdleConnection,
+    UpstreamClients,
+    UpstreamRequest,
+    UpstreamResponse,
+)
 
-#: RFC 9110, section 9.2.1. DELETE is idempotent but not listed: a repeated DELETE may return 404 for the deleted resource.
+#: RFC 9110, section 9.2.1. DELETE is idempotent but not listed: a repeated DELETE may return 404
+#: for the deleted resource.
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(slots=True, eq=False)
 class _Instance:
-    """State of an instance. `requests`: requests in progress, including requests that wait for a slot."""
+    """State of an instance. `requests`: requests in progress, including requests that wait for a
+    slot.
+    """
 
     lease_id: str
     url: str
@@ -46,8 +57,14 @@ class _Core:
     instances: dict[str, _Instance] = field(default_factory=dict)
 
     def remove_others(self, leases: set[str]) -> None:
-        """Removes the state of instances that have no lease in `leases` and no requests in progress."""
-        self.instances = {key: state for key, state in self.instances.items() if state.lease_id in leases or state.requests}
+        """Removes the state of instances that have no lease in `leases` and no requests in
+        progress.
+        """
+        self.instances = {
+            key: state
+            for key, state in self.instances.items()
+            if state.lease_id in leases or state.requests
+        }
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +73,8 @@ class LoadBalancer:
 
     limit: limits the requests to each instance. monotonic: clock in seconds. retry_share: 0 to 1.
     failures_max, reset_s: see CircuitBreaker.
-    on_transition: called when the circuit breaker of an instance opens or closes. on_retry: called with False if the budget is
+    on_transition: called when the circuit breaker of an instance opens or closes. on_retry: called
+        with False if the budget is
     used up.
     """
 
@@ -71,11 +89,16 @@ class LoadBalancer:
     _cores: dict[CoreName, _Core] = field(default_factory=dict)
 
     def select(
-        self, instances: Sequence[CoreRecord], request: UpstreamRequest, *, failed: CoreRecord | None = None
+        self,
+        instances: Sequence[CoreRecord],
+        request: UpstreamRequest,
+        *,
+        failed: CoreRecord | None = None,
     ) -> CoreRecord:
         """The instance for a request.
 
-        instances: the live instances of a Core, at least one. failed: the instance that failed to respond to the request, which
+        instances: the live instances of a Core, at least one. failed: the instance that failed to
+            respond to the request, which
         is selected only if no other instance is available.
 
         Raises CoreCircuitOpen if the circuit breakers of all instances are open.
@@ -91,7 +114,8 @@ class LoadBalancer:
                 continue
             trial = 0
             if circuit_breaker.state(now) is CircuitState.HALF_OPEN:
-                # A request that can be retried on another instance is the trial. Other requests avoid the instance.
+                # A request that can be retried on another instance is the trial. Other requests
+                # avoid the instance.
                 trial = -1 if _is_safe(request) else 1
             rank = (core is failed, not core.healthy, trial, state.requests)
             if lowest is None or rank < lowest:
@@ -103,10 +127,13 @@ class LoadBalancer:
         return candidates[0] if len(candidates) == 1 else random.choice(candidates)  # noqa: S311 - distributes load
 
     @asynccontextmanager
-    async def send(self, core: CoreRecord, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
+    async def send(
+        self, core: CoreRecord, request: UpstreamRequest
+    ) -> AsyncIterator[UpstreamResponse]:
         """Like `UpstreamClients.send`, but waits for a free slot of the instance first.
 
-        Raises CoreOverloaded, and CoreCircuitOpen without sending the request if the circuit breaker is open.
+        Raises CoreOverloaded, and CoreCircuitOpen without sending the request if the circuit
+        breaker is open.
         """
         state = self._state_of(core)
         state.requests += 1
@@ -126,11 +153,14 @@ class LoadBalancer:
         finally:
             state.requests -= 1
 
-    def reserve(self, instances: Sequence[CoreRecord], request: UpstreamRequest) -> Reservation | None:
-        """Selects an instance, and reserves one of its slots and an idle connection to it: the request can be sent immediately.
+    def reserve(
+        self, instances: Sequence[CoreRecord], request: UpstreamRequest
+    ) -> Reservation | None:
+        """Selects an instance, and reserves one of its slots and an idle connection to it: the
+        request can be sent immediately.
 
-        None if the request would have to wait, or if the circuit breaker of the instance is not closed. Release the reservation
-        after the response. Raises CoreCircuitOpen.
+        None if the request would have to wait, or if the circuit breaker of the instance is not
+        closed. Release the reservation after the response. Raises CoreCircuitOpen.
         """
         core = instances[0] if len(instances) == 1 else self.select(instances, request)
         state = self._state_of(core, instances)
@@ -143,18 +173,26 @@ class LoadBalancer:
         state.requests += 1
         return Reservation(core, idle, self, state)
 
-    def _begin(self, core: CoreRecord, state: _Instance, request: UpstreamRequest, now: float) -> _Attempt:
+    def _begin(
+        self, core: CoreRecord, state: _Instance, request: UpstreamRequest, now: float
+    ) -> _Attempt:
         """Records a request that is sent now."""
         self._cores[core.name].budget.earn()
         return _Attempt(self, core, state, request, now, trial=state.circuit_breaker.begin(now))
 
     def select_for_retry(
-        self, instances: Sequence[CoreRecord], request: UpstreamRequest, core: CoreRecord, failure: CoreUnreachable
+        self,
+        instances: Sequence[CoreRecord],
+        request: UpstreamRequest,
+        core: CoreRecord,
+        failure: CoreUnreachable,
     ) -> CoreRecord | None:
-        """The instance for the retry of a request that failed on the instance `core`, or None if the request must not be
-        retried. If an instance is returned, one retry is taken from the budget.
+        """The instance for the retry of a request that failed on the instance `core`, or None if
+        the request must not be retried. If an instance is returned, one retry is taken from the
+        budget.
 
-        Only requests without a body are retried, and only if the method is safe or the request was not sent.
+        Only requests without a body are retried, and only if the method is safe or the request was
+        not sent.
         """
         if request.body is not None or (failure.sent and request.method not in _SAFE_METHODS):
             return None
@@ -167,15 +205,21 @@ class LoadBalancer:
         return selected if allowed else None
 
     def count_open(self, find: Callable[[str], Sequence[CoreRecord]]) -> int:
-        """Number of circuit breakers that are not closed. Removes the state of instances that `find` no longer returns."""
+        """Number of circuit breakers that are not closed. Removes the state of instances that
+        `find` no longer returns.
+        """
         now = self.monotonic()
         self._remove_ended(find)
-        states = (state.circuit_breaker.state(now) for core in self._cores.values() for state in core.instances.values())
+        states = (
+            state.circuit_breaker.state(now)
+            for core in self._cores.values()
+            for state in core.instances.values()
+        )
         return sum(state is not CircuitState.CLOSED for state in states)
 
     def end_interval(self, find: Callable[[str], Sequence[CoreRecord]]) -> list[InstanceReport]:
-        """Begins a new interval of the request counts. Returns the reports about the last minute. Removes the state of instances
-        that `find` no longer returns."""
+        """Begins a new interval of the request counts. Returns the reports about the last minute.
+        Removes the state of instances that `find` no longer returns."""
         now = self.monotonic()
         self._remove_ended(find)
         reports = []
@@ -183,7 +227,9 @@ class LoadBalancer:
             for instance_id, state in core.instances.items():
                 sums, circuit_state = state.recent.end_interval(), state.circuit_breaker.state(now)
                 counts = sums.requests, sums.failures, sums.total_us, sums.buckets
-                reports.append(InstanceReport(name, instance_id, state.lease_id, circuit_state, *counts))
+                reports.append(
+                    InstanceReport(name, instance_id, state.lease_id, circuit_state, *counts)
+                )
         return most_relevant(reports)
 
     def _remove_ended(self, find: Callable[[str], Sequence[CoreRecord]]) -> None:
@@ -193,7 +239,9 @@ class LoadBalancer:
                 del self._cores[name]
 
     def _state_of(self, record: CoreRecord, live: Sequence[CoreRecord] | None = None) -> _Instance:
-        """The state of an instance. A new state replaces the state of all instances that are not in `live`."""
+        """The state of an instance. A new state replaces the state of all instances that are not in
+        `live`.
+        """
         core = self._cores.get(record.name)
         state = None if core is None else core.instances.get(record.instance_id)
         if state is not None and state.lease_id == record.lease_id and state.url == record.url:
@@ -205,7 +253,9 @@ class LoadBalancer:
         if core.instances.keys() <= {record.instance_id}:
             core.budget = RetryBudget(self.retry_share)
         circuit_breaker = CircuitBreaker(self.failures_max, self.reset_s)
-        state = core.instances[record.instance_id] = _Instance(record.lease_id, record.url, circuit_breaker)
+        state = core.instances[record.instance_id] = _Instance(
+            record.lease_id, record.url, circuit_breaker
+        )
         return state
 
 
@@ -265,7 +315,9 @@ class Reservation(msgspec.Struct, eq=False):
 
     @asynccontextmanager
     async def response(self) -> AsyncIterator[UpstreamResponse]:
-        """The response to the request that was sent. Raises the same errors as `LoadBalancer.send`."""
+        """The response to the request that was sent. Raises the same errors as
+        `LoadBalancer.send`.
+        """
         with self._attempt or nullcontext():
             await self.idle.connection.wait_for_head()
             self.responded()
@@ -286,8 +338,10 @@ def _is_safe(request: UpstreamRequest) -> bool:
 
 
 def _is_failure_of_core(exc: BaseException, request: UpstreamRequest) -> bool:
-    """True for every failed connection. Other failures count only if no body is streamed, because the client may stall a streamed
-    body."""
+    """True for every failed connection. Other failures count only if no body is streamed, because
+    the client may stall a streamed body."""
     if isinstance(exc, CoreUnreachable) and not exc.sent:
         return True
-    return isinstance(exc, CoreUnreachable | CoreTimeout) and (request.body is None or isinstance(request.body, bytes))
+    return isinstance(exc, CoreUnreachable | CoreTimeout) and (
+        request.body is None or isinstance(request.body, bytes)
+    )

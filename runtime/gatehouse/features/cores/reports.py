@@ -1,8 +1,9 @@
 """Reports of gateway workers about instances of Cores: circuit breaker, requests and latency. Pure.
 
-Each worker counts the requests that it sends to an instance, and writes a report about the last minute every few seconds. The
-console adds the reports of all workers. Latencies are counted in buckets, because percentiles of several workers cannot be added.
-The width of a bucket is at most an eighth of its lower bound.
+Each worker counts the requests that it sends to an instance, and writes a report about the last
+minute every few seconds. The console adds the reports of all workers. Latencies are counted in
+buckets, because percentiles of several workers cannot be added. The width of a bucket is at most an
+eighth of its lower bound.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ INTERVALS = 12
 #: Time in seconds after which a report is ignored.
 LIFETIME_S = 4 * REPORT_S
 
-#: Maximum number of instances in the report of a worker. Open circuit breakers and the instances with most requests come first.
+#: Maximum number of instances in the report of a worker. Open circuit breakers and the instances
+#: with most requests come first.
 INSTANCES_MAX = 100
 
 PERCENTILE = 0.95
@@ -34,7 +36,9 @@ PERCENTILE = 0.95
 
 @dataclass(slots=True, eq=False)
 class RequestCounts:
-    """Requests that ended in an interval. Latency is the time until a response begins. buckets: number of responses by bucket."""
+    """Requests that ended in an interval. Latency is the time until a response begins. buckets:
+    number of responses by bucket.
+    """
 
     requests: int = 0
     failures: int = 0
@@ -75,7 +79,9 @@ class RecentRequests:
 
 
 class InstanceReport(msgspec.Struct, frozen=True, array_like=True):
-    """Report of a worker about an instance. The lease distinguishes registrations of the instance."""
+    """Report of a worker about an instance. The lease distinguishes registrations of the
+    instance.
+    """
 
     name: str
     instance_id: str
@@ -100,10 +106,14 @@ class InstanceSummary(msgspec.Struct, frozen=True):
 
 
 def most_relevant(reports: Iterable[InstanceReport]) -> list[InstanceReport]:
-    """The reports that a worker writes, at most INSTANCES_MAX. Instances without requests and with a closed circuit breaker are
-    omitted."""
-    relevant = [report for report in reports if report.requests or report.state is not CircuitState.CLOSED]
-    return sorted(relevant, key=lambda report: (report.state is CircuitState.CLOSED, -report.requests))[:INSTANCES_MAX]
+    """The reports that a worker writes, at most INSTANCES_MAX. Instances without requests and with
+    a closed circuit breaker are omitted."""
+    relevant = [
+        report for report in reports if report.requests or report.state is not CircuitState.CLOSED
+    ]
+    return sorted(
+        relevant, key=lambda report: (report.state is CircuitState.CLOSED, -report.requests)
+    )[:INSTANCES_MAX]
 
 
 def summarize(core: CoreRecord, workers: Sequence[Sequence[InstanceReport]]) -> InstanceSummary:
@@ -112,7 +122,8 @@ def summarize(core: CoreRecord, workers: Sequence[Sequence[InstanceReport]]) -> 
         report
         for worker in workers
         for report in worker
-        if (report.name, report.instance_id, report.lease_id) == (core.name, core.instance_id, core.lease_id)
+        if (report.name, report.instance_id, report.lease_id)
+        == (core.name, core.instance_id, core.lease_id)
     ]
     states = Counter(report.state for report in reports)
     buckets = Counter[int]()
@@ -131,7 +142,9 @@ def summarize(core: CoreRecord, workers: Sequence[Sequence[InstanceReport]]) -> 
 
 
 def bucket_of(us: int) -> int:
-    """Number of the bucket of a latency in microseconds. There are eight buckets between a power of two and the next one."""
+    """Number of the bucket of a latency in microseconds. There are eight buckets between a power of
+    two and the next one.
+    """
     bits = us.bit_length()
     return us if bits < 5 else bits << 3 | (us >> bits - 4) & 7
 

@@ -1,4 +1,6 @@
-"""Stores registered Cores in PostgreSQL, keeps the in-memory table of a gateway worker, and lists Cores for the console."""
+"""Stores registered Cores in PostgreSQL, keeps the in-memory table of a gateway worker, and lists
+Cores for the console.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,9 @@ WRITE_TIMEOUT_S = 5.0
 #: Time for which the database and the gateway workers keep an instance that has ended.
 ENDED_S = 3600.0
 
-# A change of a key locks the rows of the key and then takes the lock of the change trigger. Changes of Cores take the locks in
-# the same order, so that they cannot deadlock. The second lock also makes the checks below exact.
+# A change of a key locks the rows of the key and then takes the lock of the change trigger. Changes
+# of Cores take the locks in the same order, so that they cannot deadlock. The second lock also
+# makes the checks below exact.
 _LOCK_KEY = "SELECT family_id FROM api_key WHERE id = $1 FOR KEY SHARE"
 _LOCK_CHANGES = "SELECT pg_advisory_xact_lock(7126501)"
 
@@ -39,20 +42,25 @@ _FAMILY = "(SELECT id FROM api_key WHERE family_id = $1)"
 
 _LIVE = "name = $2 AND NOT draining AND expires_at > $3"
 
-_HAS_OTHER_OWNER = f"SELECT EXISTS (SELECT FROM core WHERE {_LIVE} AND registered_by NOT IN {_FAMILY})"
+_HAS_OTHER_OWNER = (
+    f"SELECT EXISTS (SELECT FROM core WHERE {_LIVE} AND registered_by NOT IN {_FAMILY})"
+)
 
 _COUNT_OTHERS = f"SELECT count(*) FROM core WHERE {_LIVE} AND instance_id <> $1"
 
 _REMOVE_ENDED = "DELETE FROM core WHERE name = $1 AND expires_at < $2"
 
-# Two instances cannot have the same URL: the server behind the URL accepts only the secret of its last registration.
+# Two instances cannot have the same URL: the server behind the URL accepts only the secret of its
+# last registration.
 _REPLACE = (
-    f"UPDATE core SET draining = true, expires_at = LEAST(expires_at, $3) WHERE {_LIVE} AND instance_id <> $1"
+    f"UPDATE core SET draining = true, expires_at = LEAST(expires_at, $3) WHERE {_LIVE} AND "
+    f"instance_id <> $1"
     f" AND (url = $4 OR instance_id = '{IMPORTED_INSTANCE}') RETURNING {COLUMNS}"
 )
 
 _REGISTER = (
-    f"{LEASE.insert('core')} ON CONFLICT (name, instance_id) DO UPDATE SET draining = false, healthy = true,"
+    f"{LEASE.insert('core')} ON CONFLICT (name, instance_id) DO UPDATE SET draining = false, "
+    f"healthy = true,"
     f" {', '.join(f'{column} = excluded.{column}' for column in LEASE.columns)}"
     f" RETURNING {COLUMNS}"
 )
@@ -60,7 +68,8 @@ _REGISTER = (
 _LEASE_OF_FAMILY = f"name = $2 AND lease_id = $3 AND registered_by IN {_FAMILY}"
 
 _RENEW = (
-    "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy OR $5 NOT IN ('', url), registered_by = $4,"
+    "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy OR $5 NOT "
+    "IN ('', url), registered_by = $4,"
     " expires_at = $6, content_version = content_version + $7::integer"
     f" WHERE {_LEASE_OF_FAMILY} AND NOT draining RETURNING {COLUMNS}"
 )
@@ -68,22 +77,27 @@ _RENEW = (
 _IS_DRAINED = f"SELECT EXISTS (SELECT FROM core WHERE {_LEASE_OF_FAMILY} AND draining)"
 
 _DRAIN = (
-    "UPDATE core SET expires_at = CASE WHEN draining THEN LEAST(expires_at, $4) ELSE $4 END, draining = true"
+    "UPDATE core SET expires_at = CASE WHEN draining THEN LEAST(expires_at, $4) ELSE $4 END, "
+    "draining = true"
     f" WHERE {_LEASE_OF_FAMILY} RETURNING {COLUMNS}"
 )
 
 _END = (
-    "UPDATE core SET draining = true, expires_at = $3 WHERE name = $1 AND ($2::text IS NULL OR instance_id = $2) AND NOT draining"
+    "UPDATE core SET draining = true, expires_at = $3 WHERE name = $1 AND ($2::text IS NULL OR "
+    "instance_id = $2) AND NOT draining"
     " AND expires_at > now() RETURNING registered_by, instance_id"
 )
-# Only one of several workers that reserve an instance at the same time updates the row: the others find a later `next_at`.
+# Only one of several workers that reserve an instance at the same time updates the row: the others
+# find a later `next_at`.
 _RESERVE = (
     "INSERT INTO core_health AS health (name, instance_id, lease_id, next_at)"
     " SELECT name, instance_id, core.lease_id, now() + make_interval(secs => $1) FROM core"
     " LEFT JOIN core_health AS last USING (name, instance_id)"
-    " WHERE health_path <> '' AND NOT draining AND expires_at > now() AND coalesce(last.next_at, now()) <= now()"
+    " WHERE health_path <> '' AND NOT draining AND expires_at > now() AND "
+    "coalesce(last.next_at, now()) <= now()"
     " ORDER BY last.next_at NULLS FIRST LIMIT $2"
-    " ON CONFLICT (name, instance_id) DO UPDATE SET next_at = excluded.next_at, lease_id = excluded.lease_id,"
+    " ON CONFLICT (name, instance_id) DO UPDATE SET next_at = excluded.next_at, lease_id = "
+    "excluded.lease_id,"
     " failures = CASE WHEN health.lease_id = excluded.lease_id THEN health.failures ELSE 0 END,"
     " successes = CASE WHEN health.lease_id = excluded.lease_id THEN health.successes ELSE 0 END"
     " WHERE health.next_at <= now() RETURNING name, instance_id"
@@ -91,18 +105,26 @@ _RESERVE = (
 
 _COUNT_CHECK = (
     "UPDATE core_health SET failures = CASE WHEN $4 THEN 0 ELSE failures + 1 END,"
-    " successes = CASE WHEN $4 THEN successes + 1 ELSE 0 END WHERE name = $1 AND instance_id = $2 AND lease_id = $3"
+    " successes = CASE WHEN $4 THEN successes + 1 ELSE 0 END WHERE name = $1 AND instance_id = "
+    "$2 AND lease_id = $3"
     " RETURNING failures, successes"
 )
 
 _SET_HEALTHY = (
-    "UPDATE core SET healthy = $4 WHERE name = $1 AND instance_id = $2 AND lease_id = $3 AND NOT draining AND healthy <> $4"
+    "UPDATE core SET healthy = $4 WHERE name = $1 AND instance_id = $2 AND lease_id = $3 AND "
+    "NOT draining AND healthy <> $4"
     f" RETURNING {COLUMNS}"
 )
-# The row of a worker is written by its change feed (verification/change_feed.py), and deleted when the worker stops.
-_WRITE_REPORTS = "UPDATE gateway_worker SET core_reports = $2, core_reports_at = now() WHERE id = $1"
+# The row of a worker is written by its change feed (verification/change_feed.py), and deleted when
+# the worker stops.
+_WRITE_REPORTS = (
+    "UPDATE gateway_worker SET core_reports = $2, core_reports_at = now() WHERE id = $1"
+)
 
-_REPORTS = "SELECT core_reports FROM gateway_worker WHERE core_reports_at > now() - make_interval(secs => $1)"
+_REPORTS = (
+    "SELECT core_reports FROM gateway_worker WHERE core_reports_at > now() - "
+    "make_interval(secs => $1)"
+)
 
 _reports = msgspec.json.Decoder(list[InstanceReport])
 
@@ -122,7 +144,8 @@ class LeaseRenewal:
 
 
 class CoreRegistry:
-    """Instances of Cores that are known to a gateway worker. Reads are served from memory, which the change feed keeps current.
+    """Instances of Cores that are known to a gateway worker. Reads are served from memory, which
+    the change feed keeps current.
 
     Writes raise Unavailable, after which the agent retries.
     """
@@ -143,42 +166,57 @@ class CoreRegistry:
 
     def find(self, name: str, instance_id: str) -> CoreRecord | None:
         """An instance of a Core, even if its lease has expired."""
-        return next((core for core in self.instances(name) if core.instance_id == instance_id), None)
+        return next(
+            (core for core in self.instances(name) if core.instance_id == instance_id), None
+        )
 
     def has_health_checks(self) -> bool:
         """True if an instance is known that requests health checks."""
         return any(core.health_path for instances in self._cores.values() for core in instances)
 
     def change(self, record: CoreRecord) -> None:
-        """Applies a committed row, unless a newer version is known. Removes instances that ended more than
-        ENDED_S before the end of this lease."""
+        """Applies a committed row, unless a newer version is known. Removes instances that ended
+        more than ENDED_S before the end of this lease."""
         instances = {core.instance_id: core for core in self.instances(record.name)}
         current = instances.get(record.instance_id)
         if current is not None and record.version < current.version:
             return
         instances[record.instance_id] = record
         ended_at = record.expires_at - ENDED_S
-        self._cores[record.name] = tuple(core for core in instances.values() if core.expires_at >= ended_at)
+        self._cores[record.name] = tuple(
+            core for core in instances.values() if core.expires_at >= ended_at
+        )
 
     def clear(self) -> None:
         self._cores.clear()
 
     async def register(self, record: CoreRecord, *, now: float, event: AuditEvent) -> CoreRecord:
-        """Registers an instance under a new lease. Ends an earlier registration of the instance or its URL.
+        """Registers an instance under a new lease. Ends an earlier registration of the instance or
+        its URL.
 
-        Raises Conflict if a key of another family has a live lease on the name, or if the Core has too many instances.
+        Raises Conflict if a key of another family has a live lease on the name, or if the Core has
+        too many instances.
         """
         at = to_datetime(now)
         async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
             family = await _lock(connection, record.registered_by)
             if await connection.fetchval(_HAS_OTHER_OWNER, family, record.name, at):
                 raise Conflict(
-                    f"Another key has a live lease on the name {record.name}; choose another name, or wait until the lease"
+                    f"Another key has a live lease on the name {record.name}; choose another "
+                    f"name, or wait until the lease"
                     " expires."
                 )
-            changed = await connection.fetch(_REPLACE, record.instance_id, record.name, at, record.url)
-            if await connection.fetchval(_COUNT_OTHERS, record.instance_id, record.name, at) >= INSTANCES_MAX:
-                raise Conflict(f"The Core {record.name} has {INSTANCES_MAX} instances; drain an instance first.")
+            changed = await connection.fetch(
+                _REPLACE, record.instance_id, record.name, at, record.url
+            )
+            if (
+                await connection.fetchval(_COUNT_OTHERS, record.instance_id, record.name, at)
+                >= INSTANCES_MAX
+            ):
+                raise Conflict(
+                    f"The Core {record.name} has {INSTANCES_MAX} instances; drain an instance "
+                    f"first."
+                )
             await connection.execute(_REMOVE_ENDED, record.name, to_datetime(now - ENDED_S))
             changed.append(await connection.fetchrow(_REGISTER, *LEASE.values(record).values()))
             await append(connection, event)
@@ -187,13 +225,19 @@ class CoreRegistry:
         return core_record(changed[-1])
 
     async def renew(self, renewal: LeaseRenewal, *, event: AuditEvent | None) -> CoreRecord | None:
-        """Extends a lease. None if the family of the key does not have this lease. Raises CoreDrained.
+        """Extends a lease. None if the family of the key does not have this lease. Raises
+        CoreDrained.
 
         `event` is None for a heartbeat, which only extends the lease.
         """
         async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
             lease = (await _lock(connection, renewal.key), renewal.name, renewal.lease_id)
-            values = (renewal.key, renewal.url, to_datetime(renewal.expires_at), int(renewal.content_changed))
+            values = (
+                renewal.key,
+                renewal.url,
+                to_datetime(renewal.expires_at),
+                int(renewal.content_changed),
+            )
             row = await connection.fetchrow(_RENEW, *lease, *values)
             if row is None:
                 if await connection.fetchval(_IS_DRAINED, *lease):
@@ -203,8 +247,12 @@ class CoreRegistry:
                 await append(connection, event)
         return self._applied(row)
 
-    async def drain(self, name: str, lease_id: str, *, until: float, key: KeyId, event: AuditEvent) -> bool:
-        """Marks an instance as draining. Returns False if the family of the key does not have this lease on the name."""
+    async def drain(
+        self, name: str, lease_id: str, *, until: float, key: KeyId, event: AuditEvent
+    ) -> bool:
+        """Marks an instance as draining. Returns False if the family of the key does not have this
+        lease on the name.
+        """
         async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
             family = await _lock(connection, key)
             row = await connection.fetchrow(_DRAIN, family, name, lease_id, to_datetime(until))
@@ -221,27 +269,37 @@ class CoreRegistry:
 
 
 class HealthCheckRepository:
-    """State of the health checks, which the workers of all gateways share. Methods raise Unavailable."""
+    """State of the health checks, which the workers of all gateways share. Methods raise
+    Unavailable.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def reserve(self, *, interval_s: float, size: int) -> list[tuple[str, str]]:
-        """Reserves at most `size` instances whose check is due. Returns the names of the Cores and the IDs of the instances."""
+        """Reserves at most `size` instances whose check is due. Returns the names of the Cores and
+        the IDs of the instances.
+        """
         rows = await self._pool.fetch(_RESERVE, interval_s, size, timeout_s=WRITE_TIMEOUT_S)
         return [(row["name"], row["instance_id"]) for row in rows]
 
     async def count(self, core: CoreRecord, *, succeeded: bool) -> tuple[int, int]:
-        """Counts a check. Returns the numbers of consecutive failures and successes, which are 0 if the lease has ended."""
+        """Counts a check. Returns the numbers of consecutive failures and successes, which are 0 if
+        the lease has ended.
+        """
         lease = (core.name, core.instance_id, core.lease_id)
         row = await self._pool.fetchrow(_COUNT_CHECK, *lease, succeeded, timeout_s=WRITE_TIMEOUT_S)
         return (0, 0) if row is None else (row["failures"], row["successes"])
 
     async def set_healthy(self, core: CoreRecord, healthy: bool) -> CoreRecord | None:
-        """Sets the health of an instance. Returns the new record, or None if the health was the same or the lease has ended."""
+        """Sets the health of an instance. Returns the new record, or None if the health was the
+        same or the lease has ended.
+        """
         async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
             await connection.execute(_LOCK_CHANGES)
-            row = await connection.fetchrow(_SET_HEALTHY, core.name, core.instance_id, core.lease_id, healthy)
+            row = await connection.fetchrow(
+                _SET_HEALTHY, core.name, core.instance_id, core.lease_id, healthy
+            )
         return None if row is None else core_record(row)
 
 
@@ -255,7 +313,9 @@ class ReportRepository:
     async def write(self, reports: list[InstanceReport]) -> None:
         """Replaces the previous reports of the worker. Raises Unavailable."""
         encoded = msgspec.json.encode(reports).decode()
-        await self._pool.execute(_WRITE_REPORTS, self._worker_id, encoded, timeout_s=WRITE_TIMEOUT_S)
+        await self._pool.execute(
+            _WRITE_REPORTS, self._worker_id, encoded, timeout_s=WRITE_TIMEOUT_S
+        )
 
 
 class CoreRepository:
@@ -267,12 +327,15 @@ class CoreRepository:
     async def page(
         self, *, after: tuple[CoreName, str] | None, size: int
     ) -> tuple[tuple[CoreRecord, ...], tuple[CoreName, str] | None]:
-        """Instances, ordered by name and instance ID, and the name and instance ID of the last one, or None on the last page.
-        Raises Unavailable."""
+        """Instances, ordered by name and instance ID, and the name and instance ID of the last one,
+        or None on the last page. Raises Unavailable."""
         where = Conditions()
         if after is not None:
             where.add("(name, instance_id) > ({}, {})", *after)
-        statement = f"SELECT {COLUMNS} FROM core{where} ORDER BY name, instance_id LIMIT {where.bind(size + 1)}"
+        statement = (
+            f"SELECT {COLUMNS} FROM core{where} ORDER BY name, instance_id LIMIT "
+            f"{where.bind(size + 1)}"
+        )
         rows = await self._pool.fetch(statement, *where.values)
         cores = tuple(core_record(row) for row in rows[:size])
         return cores, (cores[-1].name, cores[-1].instance_id) if len(rows) > size else None
@@ -282,8 +345,12 @@ class CoreRepository:
         rows = await self._pool.fetch(_REPORTS, LIFETIME_S)
         return [_reports.decode(row["core_reports"]) for row in rows]
 
-    async def end(self, name: CoreName, instance_id: str | None, *, until: float, event: AuditEvent) -> bool:
-        """Marks one instance or all instances of a Core as draining. Returns False if there is none. Raises Unavailable."""
+    async def end(
+        self, name: CoreName, instance_id: str | None, *, until: float, event: AuditEvent
+    ) -> bool:
+        """Marks one instance or all instances of a Core as draining. Returns False if there is
+        none. Raises Unavailable.
+        """
         async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
             await connection.execute(_LOCK_CHANGES)
             rows = await connection.fetch(_END, name, instance_id, to_datetime(until))
@@ -298,7 +365,9 @@ class CoreRepository:
 
 
 async def _lock(connection: Connection, key: KeyId) -> str:
-    """Locks the key and all changes of Cores until the end of the transaction. Returns the family of the key."""
+    """Locks the key and all changes of Cores until the end of the transaction. Returns the family
+    of the key.
+    """
     family: str = await connection.fetchval(_LOCK_KEY, key)
     await connection.execute(_LOCK_CHANGES)
     return family

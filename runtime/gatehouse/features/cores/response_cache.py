@@ -1,16 +1,20 @@
 """In-memory cache of Core responses, with the conditions for storage and revalidation.
 
-Each request is sent to the Core first (If-None-Match), and the cached body is used only after a 304 response. Changes are
-therefore visible immediately. If the Core denies the key or is unavailable, the client receives the same response as without the
-cache. The cache saves only the transfer of the body.
+Each request is sent to the Core first (If-None-Match), and the cached body is used only after a 304
+response. Changes are therefore visible immediately. If the Core denies the key or is unavailable,
+the client receives the same response as without the cache. The cache saves only the transfer of the
+body.
 
-The exception is a response with `Gatehouse-Cache-Control: max-age=N` (a targeted field, RFC 9213): for N seconds, or until the
-Core reports that its content has changed, the response is served without a request to the Core. Cache-Control does not have this
-effect, because other caches between client and gateway also obey Cache-Control, and these caches cannot verify keys.
+The exception is a response with `Gatehouse-Cache-Control: max-age=N` (a targeted field, RFC 9213):
+for N seconds, or until the Core reports that its content has changed, the response is served
+without a request to the Core. Cache-Control does not have this effect, because other caches between
+client and gateway also obey Cache-Control, and these caches cannot verify keys.
 
-All keys share the cache, and every request is authenticated, so only a response that the Core marks `Cache-Control: public` or
-`s-maxage` is stored. RFC 9111 also permits `must-revalidate`, but many frameworks send this directive in responses for one user.
-Sources: RFC 9111, sections 3 (storing), 3.2 and 4.3.4 (update by a 304 response), 3.5 (Authorization), 4.1 (Vary), 5.1 (Age).
+All keys share the cache, and every request is authenticated, so only a response that the Core marks
+`Cache-Control: public` or `s-maxage` is stored. RFC 9111 also permits `must-revalidate`, but many
+frameworks send this directive in responses for one user.
+Sources: RFC 9111, sections 3 (storing), 3.2 and 4.3.4 (update by a 304 response), 3.5
+    (Authorization), 4.1 (Vary), 5.1 (Age).
 """
 
 from __future__ import annotations
@@ -24,13 +28,15 @@ import msgspec
 
 Headers: TypeAlias = list[tuple[str, str]]
 
-#: Name of the Core, lease ID, target URI (scheme and authority as sent by the client; path and query as sent to the Core),
-#: Accept-Encoding. Because of the lease ID, a new registration starts with an empty cache. Source: RFC 9111, section 2.
+#: Name of the Core, lease ID, target URI (scheme and authority as sent by the client; path and
+#: query as sent to the Core), Accept-Encoding. Because of the lease ID, a new registration starts
+#: with an empty cache. Source: RFC 9111, section 2.
 CacheKey: TypeAlias = tuple[str, str, str, str]
 
 _STRONG_ETAG = re.compile(r'"[!#-~]*"')
 
-#: Field with which a Core controls only the cache of the gateway. The gateway does not forward the field.
+#: Field with which a Core controls only the cache of the gateway. The gateway does not forward the
+#: field.
 TARGETED_FIELD = "gatehouse-cache-control"
 
 #: Maximum lifetime of a response in seconds.
@@ -38,23 +44,42 @@ LIFETIME_S_MAX = 3600
 
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,10})(?:$|[,\s])", re.ASCII)
 
-#: A client that sends one of these headers has its own cache or requests a part of the resource. Such a request is forwarded
-#: unchanged.
+#: A client that sends one of these headers has its own cache or requests a part of the resource.
+#: Such a request is forwarded unchanged.
 _CONDITIONAL = frozenset(
-    {b"range", b"if-range", b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"pragma"}
+    {
+        b"range",
+        b"if-range",
+        b"if-none-match",
+        b"if-modified-since",
+        b"if-match",
+        b"if-unmodified-since",
+        b"pragma",
+    }
 )
 
 #: Headers that a 304 response does not update, because they describe the message.
-_NOT_UPDATED = frozenset({"content-length", "content-encoding", "content-type", "content-range", "transfer-encoding", "trailer"})
+_NOT_UPDATED = frozenset(
+    {
+        "content-length",
+        "content-encoding",
+        "content-type",
+        "content-range",
+        "transfer-encoding",
+        "trailer",
+    }
+)
 
 #: Approximate size of an entry without its body and headers.
 _ENTRY_BYTES = 2048
 
 
 class Validation(msgspec.Struct, frozen=True):
-    """The last time at which the Core confirmed a response. Times are in seconds on a monotonic clock.
+    """The last time at which the Core confirmed a response. Times are in seconds on a monotonic
+    clock.
 
-    at: time at which the request was sent. content_version: content version of the instance at that time.
+    at: time at which the request was sent. content_version: content version of the instance at that
+        time.
     """
 
     at: float
@@ -69,19 +94,27 @@ class CachedResponse(msgspec.Struct, frozen=True):
 
     def is_fresh(self, now: float, content_version: int) -> bool:
         """True if the response can be served without a request to the Core."""
-        return self.validation.content_version == content_version and now < self.validation.at + _lifetime_s(self.headers)
+        return (
+            self.validation.content_version == content_version
+            and now < self.validation.at + _lifetime_s(self.headers)
+        )
 
     def headers_at(self, now: float) -> Headers:
         """The headers of the response when it is served without a request to the Core."""
         age = int(now - self.validation.at)
-        return [*((name, value) for name, value in self.headers if name != "age"), ("age", str(age))]
+        return [
+            *((name, value) for name, value in self.headers if name != "age"),
+            ("age", str(age)),
+        ]
 
 
 class ResponseCache:
     """LRU cache. Not thread-safe; use in a single event loop."""
 
     def __init__(self, bytes_max: int, *, entry_bytes_max: int = 1_048_576) -> None:
-        """bytes_max: total size. entry_bytes_max: maximum size of one body, at most a quarter of the total."""
+        """bytes_max: total size. entry_bytes_max: maximum size of one body, at most a quarter of
+        the total.
+        """
         self._entries: OrderedDict[CacheKey, CachedResponse] = OrderedDict()
         self._bytes_max = bytes_max
         self._entry_bytes_max = min(entry_bytes_max, bytes_max // 4)
@@ -112,7 +145,9 @@ class ResponseCache:
             self.bytes -= _size(oldest)
 
     def storable(self, status: int, headers: Sequence[tuple[str, str]]) -> bool:
-        """True for a complete, public response with status 200, a known length and one strong ETag."""
+        """True for a complete, public response with status 200, a known length and one strong
+        ETag.
+        """
         if status != 200 or _STRONG_ETAG.fullmatch(_value(headers, "etag")) is None:
             return False
         vary = {part.strip().lower() for part in _value(headers, "vary").split(",")} - {""}
@@ -131,19 +166,25 @@ def is_cacheable(method: str, fields: Iterable[tuple[bytes, bytes]]) -> bool:
     """True for an unconditional GET of a whole resource that does not forbid caching."""
     if method != "GET":
         return False
-    return not any(name in _CONDITIONAL or (name == b"cache-control" and b"no-store" in value.lower()) for name, value in fields)
+    return not any(
+        name in _CONDITIONAL or (name == b"cache-control" and b"no-store" in value.lower())
+        for name, value in fields
+    )
 
 
 def requires_validation(fields: Iterable[tuple[bytes, bytes]]) -> bool:
-    """True if the client requests a response that the Core has confirmed. Any Cache-Control of a request limits the use of stored
-    responses (RFC 9111, section 5.2.1)."""
+    """True if the client requests a response that the Core has confirmed. Any Cache-Control of a
+    request limits the use of stored responses (RFC 9111, section 5.2.1)."""
     return any(name == b"cache-control" for name, _ in fields)
 
 
-def updated_headers(cached: CachedResponse, not_modified: Sequence[tuple[str, str]]) -> Headers | None:
+def updated_headers(
+    cached: CachedResponse, not_modified: Sequence[tuple[str, str]]
+) -> Headers | None:
     """Headers to serve after a 304 response with the headers `not_modified`.
 
-    None if the 304 response confirms a different version, or makes the response private to this client.
+    None if the 304 response confirms a different version, or makes the response private to this
+    client.
     """
     etag = _value(not_modified, "etag")
     if etag and etag.removeprefix("W/") != cached.etag:
@@ -155,8 +196,13 @@ def updated_headers(cached: CachedResponse, not_modified: Sequence[tuple[str, st
 
 
 def _is_public(headers: Sequence[tuple[str, str]]) -> bool:
-    directives = {part.strip().lower().partition("=")[0] for part in _value(headers, "cache-control").split(",")}
-    return not directives.isdisjoint({"public", "s-maxage"}) and directives.isdisjoint({"no-store", "private"})
+    directives = {
+        part.strip().lower().partition("=")[0]
+        for part in _value(headers, "cache-control").split(",")
+    }
+    return not directives.isdisjoint({"public", "s-maxage"}) and directives.isdisjoint(
+        {"no-store", "private"}
+    )
 
 
 def _lifetime_s(headers: Sequence[tuple[str, str]]) -> int:
@@ -170,4 +216,8 @@ def _value(headers: Sequence[tuple[str, str]], name: str) -> str:
 
 
 def _size(entry: CachedResponse) -> int:
-    return len(entry.body) + sum(len(name) + len(value) for name, value in entry.headers) + _ENTRY_BYTES
+    return (
+        len(entry.body)
+        + sum(len(name) + len(value) for name, value in entry.headers)
+        + _ENTRY_BYTES
+    )

@@ -31,11 +31,13 @@ from gatehouse.platform.http.request import Request
 GatewayUrl = NewType("GatewayUrl", str)
 
 
-async def list_cores(request: Request, query: ListCores, cores: CoreRepository, gateway_url: GatewayUrl) -> CorePage:
+async def list_cores(
+    request: Request, query: ListCores, cores: CoreRepository, gateway_url: GatewayUrl
+) -> CorePage:
     """List instances of Cores.
 
-    Returns the registered instances, ordered by the name of the Core and the ID of the instance, with the state of their circuit
-    breakers and their requests in the last minute.
+    Returns the registered instances, ordered by the name of the Core and the ID of the instance,
+    with the state of their circuit breakers and their requests in the last minute.
     """
     cursors = request.cursors("cores")
     after = None
@@ -55,31 +57,41 @@ def _view(core: CoreRecord, workers: Sequence[Sequence[InstanceReport]], now: fl
         core,
         live=core.is_live(now),
         circuit_breakers=CircuitBreakers(summary.workers, summary.open, summary.half_open),
-        last_minute=RecentTraffic(summary.requests, summary.failures, summary.mean_ms, summary.p95_ms),
+        last_minute=RecentTraffic(
+            summary.requests, summary.failures, summary.mean_ms, summary.p95_ms
+        ),
     )
 
 
 async def end_core(request: Request, name: str, cores: CoreRepository) -> None:
     """Drain a Core.
 
-    Drains all instances of the Core, as `DELETE /v1/cores/{name}/instances/{instance}` does for one instance.
+    Drains all instances of the Core, as `DELETE /v1/cores/{name}/instances/{instance}` does for one
+    instance.
     """
     await _drain(request, name, None, cores)
 
 
-async def end_core_instance(request: Request, name: str, instance: str, cores: CoreRepository) -> None:
+async def end_core_instance(
+    request: Request, name: str, instance: str, cores: CoreRepository
+) -> None:
     """Drain an instance of a Core.
 
-    The gateways stop sending requests to the instance within a second, and close its WebSockets after 30 seconds. A running agent
-    completes the requests in progress and stops. To prevent a new registration, revoke the key of the agent.
+    The gateways stop sending requests to the instance within a second, and close its WebSockets
+    after 30 seconds. A running agent completes the requests in progress and stops. To prevent a new
+    registration, revoke the key of the agent.
     """
     await _drain(request, name, instance, cores)
 
 
-async def _drain(request: Request, name: str, instance_id: str | None, cores: CoreRepository) -> None:
+async def _drain(
+    request: Request, name: str, instance_id: str | None, cores: CoreRepository
+) -> None:
     now = request.now
     event = request.actor.event(AuditAction.CORE_DRAIN, target_id=name, at=now, details={})
-    is_valid = CORE_NAME.fullmatch(name) and (instance_id is None or re.fullmatch(INSTANCE_PATTERN, instance_id))
+    is_valid = CORE_NAME.fullmatch(name) and (
+        instance_id is None or re.fullmatch(INSTANCE_PATTERN, instance_id)
+    )
     until = now + DRAIN_S_DEFAULT
     if not is_valid or not await cores.end(CoreName(name), instance_id, until=until, event=event):
         what = "Core" if instance_id is None else "instance of a Core"
@@ -87,7 +99,9 @@ async def _drain(request: Request, name: str, instance_id: str | None, cores: Co
 
 
 _core = partial(Endpoint, tag="cores")
-_drain_core = partial(_core, method="DELETE", roles=OPERATORS, step_up=StepUp.ALWAYS, status=204, errors=(404,))
+_drain_core = partial(
+    _core, method="DELETE", roles=OPERATORS, step_up=StepUp.ALWAYS, status=204, errors=(404,)
+)
 
 ENDPOINTS = (
     _core(method="GET", path="/v1/cores", handler=list_cores, roles=AUDITORS),

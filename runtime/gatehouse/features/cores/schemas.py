@@ -1,4 +1,6 @@
-"""Request and response shapes of Cores, for the list in the console and for leases at the gateway."""
+"""Request and response shapes of Cores, for the list in the console and for leases at the
+gateway.
+"""
 
 from __future__ import annotations
 
@@ -29,20 +31,41 @@ class ListCores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CircuitBreakers(msgspec.Struct, frozen=True):
     """Circuit breakers of an instance. Each gateway worker has one."""
 
-    workers: Annotated[int, Meta(description="Number of gateway workers that report the state of their circuit breakers.")]
-    open: Annotated[int, Meta(description="Number of workers that send no requests to the instance.")]
-    half_open: Annotated[int, Meta(description="Number of workers whose next request to the instance is a trial.")]
+    workers: Annotated[
+        int,
+        Meta(
+            description="Number of gateway workers that report the state of their circuit breakers."
+        ),
+    ]
+    open: Annotated[
+        int, Meta(description="Number of workers that send no requests to the instance.")
+    ]
+    half_open: Annotated[
+        int, Meta(description="Number of workers whose next request to the instance is a trial.")
+    ]
 
 
 class RecentTraffic(msgspec.Struct, frozen=True):
     """Requests of all gateway workers to an instance in the last minute."""
 
-    requests: Annotated[int, Meta(description="Number of requests that were sent. Health checks are not included.")]
-    failures: Annotated[int, Meta(description="Number of requests without a response: failed connections and timeouts.")]
-    mean_ms: Annotated[float | None, Meta(description="Mean time until a response begins. Null if there was none.")]
+    requests: Annotated[
+        int, Meta(description="Number of requests that were sent. Health checks are not included.")
+    ]
+    failures: Annotated[
+        int,
+        Meta(description="Number of requests without a response: failed connections and timeouts."),
+    ]
+    mean_ms: Annotated[
+        float | None, Meta(description="Mean time until a response begins. Null if there was none.")
+    ]
     p95_ms: Annotated[
         float | None,
-        Meta(description="Time within which 95 % of the responses begin, rounded up by at most 12.5 %. Null if there was none."),
+        Meta(
+            description=(
+                "Time within which 95 % of the responses begin, rounded up by at most "
+                "12.5 %. Null if there was none."
+            )
+        ),
     ]
 
 
@@ -64,30 +87,48 @@ class CoreView(msgspec.Struct, frozen=True, kw_only=True):
     }
 
     name: str
-    instance_id: Annotated[str, Meta(description="ID of the instance, unique among the instances of the Core.")]
+    instance_id: Annotated[
+        str, Meta(description="ID of the instance, unique among the instances of the Core.")
+    ]
     url: str
     environment: Environment
     registered_by: Annotated[str, Meta(description="ID of the key that registered the instance.")]
     expires_at: Annotated[
         Instant,
         Meta(
-            description="Time at which the lease expires. If the instance is draining: time at which its WebSockets are closed."
+            description=(
+                "Time at which the lease expires. If the instance is draining: time at "
+                "which its WebSockets are closed."
+            )
         ),
     ]
     draining: Annotated[bool, Meta(description="True if the instance receives no new requests.")]
     healthy: Annotated[bool, Meta(description="False if the health checks of the gateways fail.")]
-    live: Annotated[bool, Meta(description="True if the lease has not expired and the instance is not draining.")]
+    live: Annotated[
+        bool,
+        Meta(description="True if the lease has not expired and the instance is not draining."),
+    ]
     circuit_breakers: CircuitBreakers
     last_minute: RecentTraffic
 
 
 class CorePage(msgspec.Struct, frozen=True):
-    example: ClassVar = {"cores": [CoreView.example], "next_cursor": None, "gateway_url": "https://gateway.example.com"}
+    example: ClassVar = {
+        "cores": [CoreView.example],
+        "next_cursor": None,
+        "gateway_url": "https://gateway.example.com",
+    }
 
     cores: list[CoreView]
     next_cursor: NextCursor
     gateway_url: Annotated[
-        str, Meta(description="URL of the gateway, at which agents register Cores. Empty if GATEHOUSE_GATEWAY_URL is not set.")
+        str,
+        Meta(
+            description=(
+                "URL of the gateway, at which agents register Cores. Empty if "
+                "GATEHOUSE_GATEWAY_URL is not set."
+            )
+        ),
     ]
 
 
@@ -95,12 +136,14 @@ LEASE_S_MIN = 5
 LEASE_S_MAX = 3600
 _LEASE_ID = "vQ2rX0m3kT9sLwYbN5cD8eFg"
 
-LeaseId = Annotated[str, Meta(min_length=1, max_length=64, description="The `lease_id` of the registration.")]
+LeaseId = Annotated[
+    str, Meta(min_length=1, max_length=64, description="The `lease_id` of the registration.")
+]
 
 
 class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Registers an instance of a Core at `url` if `lease_id` is omitted. Otherwise renews the lease and, if `url` is sent,
-    changes the URL."""
+    """Registers an instance of a Core at `url` if `lease_id` is omitted. Otherwise renews the lease
+    and, if `url` is sent, changes the URL."""
 
     examples: ClassVar = [
         {"url": "https://docs.example.com", "ttl_s": 60},
@@ -114,27 +157,36 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     ttl_s: Annotated[
         Annotated[int, Meta(ge=LEASE_S_MIN, le=LEASE_S_MAX)] | None,
-        Meta(description="Duration of the lease in seconds, at most the GATEHOUSE_CORE_LEASE_MAX_S setting of the deployment."),
+        Meta(
+            description=(
+                "Duration of the lease in seconds, at most the "
+                "GATEHOUSE_CORE_LEASE_MAX_S setting of the deployment."
+            )
+        ),
     ] = None
     lease_id: LeaseId | None = None
     instance_id: Annotated[
         Annotated[str, Meta(pattern=INSTANCE_PATTERN)] | None,
         Meta(
-            description="ID of the instance. The gateway distributes requests among the instances of a Core. A registration"
-            f" replaces an earlier registration with the same ID or URL. Default: `{DEFAULT_INSTANCE}`. Ignored with `lease_id`."
+            description="ID of the instance. The gateway distributes requests among the "
+            "instances of a Core. A registration"
+            f" replaces an earlier registration with the same ID or URL. Default: "
+            f"`{DEFAULT_INSTANCE}`. Ignored with `lease_id`."
         ),
     ] = None
     health_path: Annotated[
         Annotated[str, Meta(max_length=200, pattern=r"^/[!-~]*$")] | None,
         Meta(
-            description="Path of the health checks. A response with a status from 200 to 299 is a success. If omitted, the"
+            description="Path of the health checks. A response with a status from 200 to 299 "
+            "is a success. If omitted, the"
             " gateways send no health checks. Ignored with `lease_id`."
         ),
     ] = None
     content_changed: Annotated[
         bool,
         Meta(
-            description="True if content of the instance has changed. The gateways then revalidate every cached response of the"
+            description="True if content of the instance has changed. The gateways then "
+            "revalidate every cached response of the"
             " instance before it is used again. Ignored without `lease_id`."
         ),
     ] = False
@@ -149,7 +201,10 @@ class DrainCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=0,
             le=DRAIN_S_MAX,
-            description="Time in seconds for requests in progress. The gateways then close the WebSockets of the instance.",
+            description=(
+                "Time in seconds for requests in progress. The gateways then close the "
+                "WebSockets of the instance."
+            ),
         ),
     ] = DRAIN_S_DEFAULT
 
@@ -175,7 +230,12 @@ class Lease(msgspec.Struct, frozen=True):
     heartbeat_s: Annotated[int, Meta(description="Interval between renewals in seconds.")]
     core_secret: Annotated[
         str | UnsetType,
-        Meta(description="Secret that the gateway sends to the Core with each request. Returned only when the Core registers."),
+        Meta(
+            description=(
+                "Secret that the gateway sends to the Core with each request. Returned "
+                "only when the Core registers."
+            )
+        ),
     ] = UNSET
 
 
@@ -183,5 +243,9 @@ def decode_lease(body: bytes) -> LeaseRequest:
     """Decodes a request body. Raises a BadRequest that names the invalid field."""
     request = decode_body(body, LeaseRequest)
     if request.lease_id is None and request.url is None:
-        raise invalid("body.url", "is missing", "send the origin at which the gateway reaches the Core: https://host[:port]")
+        raise invalid(
+            "body.url",
+            "is missing",
+            "send the origin at which the gateway reaches the Core: https://host[:port]",
+        )
     return request

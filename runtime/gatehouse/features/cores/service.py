@@ -1,4 +1,6 @@
-"""Registers Cores under names. Each registration is a lease that belongs to one key and has a URL that the gateway calls."""
+"""Registers Cores under names. Each registration is a lease that belongs to one key and has a URL
+that the gateway calls.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,14 @@ from gatehouse.core.addresses import Network
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock, rfc3339
 from gatehouse.core.cores import DEFAULT_INSTANCE, CoreName, CoreRecord
-from gatehouse.core.errors import BadRequest, Conflict, CoreNotRegistered, NotFound, Problem, Unavailable
+from gatehouse.core.errors import (
+    BadRequest,
+    Conflict,
+    CoreNotRegistered,
+    NotFound,
+    Problem,
+    Unavailable,
+)
 from gatehouse.core.keys import KeyEnvironment, KeyId
 from gatehouse.core.origin import Origin, parse_origin, rejection
 from gatehouse.core.token import Pepper
@@ -33,8 +42,8 @@ HEARTBEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class RegistrationService:
-    """Registers instances of Cores for their agents. The actor of each method is the key of the agent. All keys of a family can
-    use the leases of the family.
+    """Registers instances of Cores for their agents. The actor of each method is the key of the
+    agent. All keys of a family can use the leases of the family.
 
     networks: private networks in which Cores are allowed, in addition to public addresses.
     core_lease_max_s: maximum duration of a lease.
@@ -51,7 +60,8 @@ class RegistrationService:
     async def register(self, agent: Actor, name: str, request: LeaseRequest) -> Lease:
         """Creates a lease on an instance.
 
-        The key that owns the lease can register the instance again at any time. Raises BadRequest, Conflict, Unavailable.
+        The key that owns the lease can register the instance again at any time. Raises BadRequest,
+        Conflict, Unavailable.
         """
         core_name, lease_s = self._name(name), self._lease_s(request.ttl_s)
         origin = await self._origin(request.url or "")
@@ -72,38 +82,53 @@ class RegistrationService:
             version=0,
         )
         event = agent.event(
-            AuditAction.CORE_REGISTER, target_id=name, at=now, details={"instance_id": instance_id, "url": origin.url}
+            AuditAction.CORE_REGISTER,
+            target_id=name,
+            at=now,
+            details={"instance_id": instance_id, "url": origin.url},
         )
         stored = await self.cores.register(record, now=now, event=event)
         secret = core_secret(self.pepper, stored)
         if secret is None:
-            raise Unavailable("The Core secret is temporarily unavailable.", detail="pepper generation is not available")
+            raise Unavailable(
+                "The Core secret is temporarily unavailable.",
+                detail="pepper generation is not available",
+            )
         return _lease(stored, lease_s, secret)
 
     async def renew(self, agent: Actor, name: str, lease_id: str, request: LeaseRequest) -> Lease:
-        """Extends a lease. A new URL takes effect immediately. Raises BadRequest, CoreDrained, Conflict if the key no longer has
-        this lease, and Unavailable."""
+        """Extends a lease. A new URL takes effect immediately. Raises BadRequest, CoreDrained,
+        Conflict if the key no longer has this lease, and Unavailable."""
         core_name, lease_s = self._name(name), self._lease_s(request.ttl_s)
         now = self.clock.now()
         new_url, event = "", None
         if request.url is not None:
             new_url = (await self._origin(request.url)).url
-            current = next((core for core in self.cores.instances(core_name) if core.lease_id == lease_id), None)
+            current = next(
+                (core for core in self.cores.instances(core_name) if core.lease_id == lease_id),
+                None,
+            )
             if current is None or current.url != new_url:
-                event = agent.event(AuditAction.CORE_MOVE, target_id=name, at=now, details={"url": new_url})
-        lease = LeaseRenewal(core_name, lease_id, KeyId(agent.id), new_url, now + lease_s, request.content_changed)
+                event = agent.event(
+                    AuditAction.CORE_MOVE, target_id=name, at=now, details={"url": new_url}
+                )
+        lease = LeaseRenewal(
+            core_name, lease_id, KeyId(agent.id), new_url, now + lease_s, request.content_changed
+        )
         stored = await self.cores.renew(lease, event=event)
         if stored is None:
             raise _lost(name)
         return _lease(stored, lease_s)
 
     async def drain(self, agent: Actor, name: str, request: DrainCore) -> None:
-        """Marks the instance of a lease as draining. The instance receives no new requests. Raises BadRequest, Conflict,
-        Unavailable."""
+        """Marks the instance of a lease as draining. The instance receives no new requests. Raises
+        BadRequest, Conflict, Unavailable."""
         now = self.clock.now()
         event = agent.event(AuditAction.CORE_DRAIN, target_id=name, at=now, details={})
         until = now + request.drain_s
-        if not await self.cores.drain(self._name(name), request.lease_id, until=until, key=KeyId(agent.id), event=event):
+        if not await self.cores.drain(
+            self._name(name), request.lease_id, until=until, key=KeyId(agent.id), event=event
+        ):
             raise _lost(name)
 
     def _name(self, name: str) -> CoreName:
@@ -116,11 +141,21 @@ class RegistrationService:
         lease_s = min(LEASE_S_DEFAULT, self.core_lease_max_s) if ttl_s is None else ttl_s
         if not LEASE_S_MIN <= lease_s <= self.core_lease_max_s:
             message = f"must be {LEASE_S_MIN} to {self.core_lease_max_s} seconds"
-            raise BadRequest(errors=(Problem("body.ttl_s", message, "request a shorter lease and renew it with heartbeats"),))
+            raise BadRequest(
+                errors=(
+                    Problem(
+                        "body.ttl_s",
+                        message,
+                        "request a shorter lease and renew it with heartbeats",
+                    ),
+                )
+            )
         return lease_s
 
     async def _origin(self, url: str) -> Origin:
-        """Checks the form of a URL and every address behind it, to prevent server-side request forgery (CWE-918)."""
+        """Checks the form of a URL and every address behind it, to prevent server-side request
+        forgery (CWE-918).
+        """
         origin = parse_origin(url)
         if isinstance(origin, str):
             raise _bad_url(origin)
@@ -132,24 +167,32 @@ class RegistrationService:
 
 
 def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:
-    """Secret with which the gateway authenticates to a Core. The secret is derived from the lease and is not stored.
+    """Secret with which the gateway authenticates to a Core. The secret is derived from the lease
+    and is not stored.
 
-    None if the pepper generation of the registration is no longer available. The Core must then register again.
+    None if the pepper generation of the registration is no longer available. The Core must then
+    register again.
     """
     digest = pepper.digest(f"core:{core.name}:{core.lease_id}", core.pepper_generation)
-    return None if digest is None else CORE_PREFIX + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return (
+        None
+        if digest is None
+        else CORE_PREFIX + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    )
 
 
 def live_instances(
     registered: Sequence[CoreRecord], environment: KeyEnvironment, pepper: Pepper, *, now: float
 ) -> list[CoreRecord]:
-    """The instances of a Core that can receive a request. `registered`: all instances with the requested name. Raises NotFound,
-    CoreNotRegistered."""
+    """The instances of a Core that can receive a request. `registered`: all instances with the
+    requested name. Raises NotFound, CoreNotRegistered."""
     generations = pepper.generations
     live = [
         core
         for core in registered
-        if core.environment is environment and core.is_live(now) and core.pepper_generation in generations
+        if core.environment is environment
+        and core.is_live(now)
+        and core.pepper_generation in generations
     ]
     if live:
         return live
@@ -160,7 +203,15 @@ def live_instances(
 
 def _lease(core: CoreRecord, lease_s: int, secret: str | UnsetType = UNSET) -> Lease:
     heartbeat_s = max(1, lease_s // HEARTBEATS)
-    return Lease(core.name, core.instance_id, core.url, core.lease_id, rfc3339(core.expires_at), heartbeat_s, secret)
+    return Lease(
+        core.name,
+        core.instance_id,
+        core.url,
+        core.lease_id,
+        rfc3339(core.expires_at),
+        heartbeat_s,
+        secret,
+    )
 
 
 def _bad_url(message: str) -> BadRequest:

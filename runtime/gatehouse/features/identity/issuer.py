@@ -1,8 +1,9 @@
-"""Documents of an OpenID Connect issuer: its metadata and its public keys, fetched on demand and cached.
+"""Documents of an OpenID Connect issuer: its metadata and its public keys, fetched on demand and
+cached.
 
-A document is fetched again after CACHE_S. An unknown key ID triggers another fetch, at most once per REFETCH_S, so forged tokens
-cannot overload the issuer. While the issuer is unavailable, cached documents are used for up to STALE_S. Redirects and proxy
-environment variables are ignored.
+A document is fetched again after CACHE_S. An unknown key ID triggers another fetch, at most once
+per REFETCH_S, so forged tokens cannot overload the issuer. While the issuer is unavailable, cached
+documents are used for up to STALE_S. Redirects and proxy environment variables are ignored.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class Issuer:
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """Metadata of the issuer. Source: OpenID Connect Discovery 1.0, section 3; RFC 9207, section 3."""
+    """Metadata of the issuer. Source: OpenID Connect Discovery 1.0, section 3; RFC 9207, section
+    3.
+    """
 
     issuer: str
     jwks_uri: str = ""
@@ -66,12 +69,19 @@ class Metadata(msgspec.Struct, frozen=True):
 
     @property
     def urls(self) -> tuple[str, ...]:
-        return (self.jwks_uri, self.authorization_endpoint, self.token_endpoint, self.end_session_endpoint)
+        return (
+            self.jwks_uri,
+            self.authorization_endpoint,
+            self.token_endpoint,
+            self.end_session_endpoint,
+        )
 
 
 @dataclass(slots=True, eq=False)
 class _Cache(Generic[_Document]):
-    """A cached document. load: fetches the document; a failure is an HTTPError, ValueError, TimeoutError or Unavailable."""
+    """A cached document. load: fetches the document; a failure is an HTTPError, ValueError,
+    TimeoutError or Unavailable.
+    """
 
     load: Callable[[], Awaitable[_Document]]
     clock: Clock
@@ -80,8 +90,12 @@ class _Cache(Generic[_Document]):
     tried_at: float = -STALE_S
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def get(self, is_sufficient: Callable[[_Document], bool] = lambda document: True) -> _Document:
-        """Return the document. Fetches it if the cached document is too old or not sufficient. Raises Unavailable."""
+    async def get(
+        self, is_sufficient: Callable[[_Document], bool] = lambda document: True
+    ) -> _Document:
+        """Return the document. Fetches it if the cached document is too old or not sufficient.
+        Raises Unavailable.
+        """
         if not self._is_current(is_sufficient):
             async with self.lock:
                 now = self.clock.now()
@@ -90,7 +104,8 @@ class _Cache(Generic[_Document]):
                     await self._fetch(now)
         if self.document is None or self.clock.now() - self.fetched_at >= STALE_S:
             raise Unavailable(
-                "Sign-in with the identity provider is temporarily unavailable.", detail="no document of the issuer"
+                "Sign-in with the identity provider is temporarily unavailable.",
+                detail="no document of the issuer",
             )
         return self.document
 
@@ -99,7 +114,9 @@ class _Cache(Generic[_Document]):
         return is_recent and self.document is not None and is_sufficient(self.document)
 
     async def _fetch(self, now: float) -> None:
-        """Fetch the document. After a failure, the cached document remains in use for STALE_S; then sign-in is denied."""
+        """Fetch the document. After a failure, the cached document remains in use for STALE_S; then
+        sign-in is denied.
+        """
         try:
             self.document = await self.load()
             self.fetched_at = now
@@ -127,12 +144,18 @@ class IssuerDocuments:
         return _find(await self._keys.get(lambda keys: _find(keys, key_id) is not None), key_id)
 
     async def _load_metadata(self) -> Metadata:
-        status, document = await request("GET", f"{self._issuer.url.rstrip('/')}/.well-known/openid-configuration")
+        status, document = await request(
+            "GET", f"{self._issuer.url.rstrip('/')}/.well-known/openid-configuration"
+        )
         try:
             metadata = msgspec.convert(document, Metadata)
         except msgspec.ValidationError:
             raise ValueError("the document has another format") from None
-        insecure = [url for url in metadata.urls if url and not _is_as_secure(str(httpx.URL(url)), self._issuer.url)]
+        insecure = [
+            url
+            for url in metadata.urls
+            if url and not _is_as_secure(str(httpx.URL(url)), self._issuer.url)
+        ]
         if status != 200 or metadata.issuer != self._issuer.url or insecure:
             raise ValueError("the document does not belong to the issuer")
         return metadata
@@ -147,15 +170,26 @@ class IssuerDocuments:
 
 
 async def request(
-    method: str, url: str, *, form: Mapping[str, str] | None = None, auth: httpx.BasicAuth | None = None
+    method: str,
+    url: str,
+    *,
+    form: Mapping[str, str] | None = None,
+    auth: httpx.BasicAuth | None = None,
 ) -> tuple[int, dict[str, Any]]:
     """Send a request to the issuer. Return the status and the JSON object of the response.
 
-    Raises HTTPError, InvalidURL, TimeoutError, and ValueError if the response is not a JSON object of a limited size.
+    Raises HTTPError, InvalidURL, TimeoutError, and ValueError if the response is not a JSON object
+    of a limited size.
     """
     context = tls_context(url, trust_env=False)
-    client = httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=context)
-    async with asyncio.timeout(2 * TIMEOUT_S), client, client.stream(method, url, data=form, auth=auth) as response:
+    client = httpx.AsyncClient(
+        timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=context
+    )
+    async with (
+        asyncio.timeout(2 * TIMEOUT_S),
+        client,
+        client.stream(method, url, data=form, auth=auth) as response,
+    ):
         body = b""
         async for chunk in response.aiter_bytes():
             body += chunk
@@ -172,7 +206,9 @@ async def request(
 
 def _is_as_secure(url: str, issuer: str) -> bool:
     """Return True if `url` uses https, or if the issuer itself uses http (local development)."""
-    return url.startswith("https://") or (issuer.startswith("http://") and url.startswith("http://"))
+    return url.startswith("https://") or (
+        issuer.startswith("http://") and url.startswith("http://")
+    )
 
 
 def _find(keys: Mapping[str, Key], key_id: str) -> Key | None:
@@ -182,7 +218,9 @@ def _find(keys: Mapping[str, Key], key_id: str) -> Key | None:
 
 
 def _parse_keys(document: dict[str, Any]) -> dict[str, Key]:
-    """Return the signing keys in a JWK set (RFC 7517). Unsupported and malformed keys are ignored."""
+    """Return the signing keys in a JWK set (RFC 7517). Unsupported and malformed keys are
+    ignored.
+    """
     keys: dict[str, Key] = {}
     entries = document.get("keys")
     for entry in entries if isinstance(entries, list) else []:
@@ -190,7 +228,9 @@ def _parse_keys(document: dict[str, Any]) -> dict[str, Key]:
             continue
         try:
             key: Key | None = None
-            if entry.get("kty") == "RSA" and len(str(entry.get("n", ""))) * 6 >= RSA_BITS_MIN:  # base64: six bits per character
+            if (
+                entry.get("kty") == "RSA" and len(str(entry.get("n", ""))) * 6 >= RSA_BITS_MIN
+            ):  # base64: six bits per character
                 key = RSAKey.import_key(entry)
                 if key.public_key.key_size < RSA_BITS_MIN:
                     continue

@@ -15,7 +15,9 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class SignInLink(msgspec.Struct, frozen=True):
-    """One-time sign-in link of an actor. Fields as in `Session`. `proven_at`: last authentication before the link was created."""
+    """One-time sign-in link of an actor. Fields as in `Session`. `proven_at`: last authentication
+    before the link was created.
+    """
 
     actor_type: ActorType
     actor_id: str

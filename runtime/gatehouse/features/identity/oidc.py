@@ -1,6 +1,8 @@
-"""OpenID Connect: validates JWTs (RFC 7519) from one issuer against the issuer's published keys. One claim contains the roles.
+"""OpenID Connect: validates JWTs (RFC 7519) from one issuer against the issuer's published keys.
+One claim contains the roles.
 
-Accepts only RS256 and ES256, and requires `iss`, `aud`, `exp` and `sub`. `issuer.py` fetches the keys."""
+Accepts only RS256 and ES256, and requires `iss`, `aud`, `exp` and `sub`. `issuer.py` fetches the
+keys."""
 
 from __future__ import annotations
 
@@ -38,25 +40,36 @@ class OidcIdentityProvider:
         self.documents = IssuerDocuments(self.issuer, self.clock)
 
     async def identify(self, token: str) -> Identity | None:
-        """Return the identity in a bearer token, or None if the token is invalid. Raises Unavailable if no keys are available."""
+        """Return the identity in a bearer token, or None if the token is invalid. Raises
+        Unavailable if no keys are available.
+        """
         claims = await self._claims(token, self.issuer.audience, _BEARER_TYPES)
         return None if claims is None else self.identity(claims)
 
     async def id_token_claims(self, token: str, client_id: str) -> dict[str, Any] | None:
-        """Return the claims of an ID token for a client, or None if the token is invalid. Raises Unavailable.
+        """Return the claims of an ID token for a client, or None if the token is invalid. Raises
+        Unavailable.
 
         The caller checks the claims that belong to the authorization request, such as `nonce`.
         """
         return await self._claims(token, client_id, _ID_TOKEN_TYPES)
 
     def identity(self, claims: Mapping[str, Any]) -> Identity | None:
-        """Return the identity and the roles in valid claims, or None if the subject has an unsupported format."""
+        """Return the identity and the roles in valid claims, or None if the subject has an
+        unsupported format.
+        """
         subject = claims["sub"]
         if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_CHARS_MAX:
             return None
-        return Identity(subject, self._roles(claims), _proven_at(claims)) if subject.isascii() and subject.isprintable() else None
+        return (
+            Identity(subject, self._roles(claims), _proven_at(claims))
+            if subject.isascii() and subject.isprintable()
+            else None
+        )
 
-    async def _claims(self, token: str, audience: str, types: Collection[str]) -> dict[str, Any] | None:
+    async def _claims(
+        self, token: str, audience: str, types: Collection[str]
+    ) -> dict[str, Any] | None:
         if len(token) > TOKEN_CHARS_MAX or token.count(".") != 2:
             return None
         try:
@@ -90,11 +103,16 @@ class OidcIdentityProvider:
         for member in self.issuer.claim.split("."):
             value = value.get(member) if isinstance(value, dict) else None
         named = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-        return frozenset(self.issuer.roles[name] for name in named if isinstance(name, str) and name in self.issuer.roles)
+        return frozenset(
+            self.issuer.roles[name]
+            for name in named
+            if isinstance(name, str) and name in self.issuer.roles
+        )
 
 
 def _proven_at(claims: Mapping[str, Any]) -> float:
-    """Return the Unix time of the last authentication: `auth_time`, `iat` if the token has no `auth_time`, or 0 if unknown.
+    """Return the Unix time of the last authentication: `auth_time`, `iat` if the token has no
+    `auth_time`, or 0 if unknown.
 
     Source: OpenID Connect Core 1.0, section 2.
     """
@@ -103,4 +121,8 @@ def _proven_at(claims: Mapping[str, Any]) -> float:
 
 def instant(value: object) -> float:
     """Return a claim as Unix seconds, or 0 if the claim is not a time."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**33 else 0.0
+    return (
+        float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**33
+        else 0.0
+    )

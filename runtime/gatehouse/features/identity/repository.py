@@ -1,4 +1,6 @@
-"""Stores sessions of the console in PostgreSQL. Only keyed digests of the cookies are stored, never a cookie."""
+"""Stores sessions of the console in PostgreSQL. Only keyed digests of the cookies are stored, never
+a cookie.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +15,45 @@ from gatehouse.platform.db.statements import Conditions, RowMapping, placeholder
 _SESSION = RowMapping(Session)
 _LINK = RowMapping(SignInLink)
 
-_INSERT = f"INSERT INTO console_session ({_SESSION.select}, digest) VALUES ({placeholders(len(_SESSION.columns) + 1)})"
+_INSERT = (
+    f"INSERT INTO console_session ({_SESSION.select}, digest) VALUES "
+    f"({placeholders(len(_SESSION.columns) + 1)})"
+)
 
 _DELETE_OLDEST = (
-    "DELETE FROM console_session WHERE id IN (SELECT id FROM console_session WHERE actor_type = $1 AND actor_id = $2"
+    "DELETE FROM console_session WHERE id IN (SELECT id FROM console_session WHERE actor_type "
+    "= $1 AND actor_id = $2"
     " ORDER BY created_at DESC, id OFFSET $3)"
 )
 
-_OF_ACTOR = f"SELECT {_SESSION.select} FROM console_session WHERE actor_type = $1 AND actor_id = $2 ORDER BY created_at DESC, id"
+_OF_ACTOR = (
+    f"SELECT {_SESSION.select} FROM console_session WHERE actor_type = $1 AND actor_id "
+    f"= $2 ORDER BY created_at DESC, id"
+)
 
 _REPLACE_LINK = (
-    f"INSERT INTO sign_in_link ({_LINK.select}, digest) VALUES ({placeholders(len(_LINK.columns) + 1)})"
-    " ON CONFLICT (actor_type, actor_id) DO UPDATE SET roles = excluded.roles, bond = excluded.bond,"
+    f"INSERT INTO sign_in_link ({_LINK.select}, digest) VALUES "
+    f"({placeholders(len(_LINK.columns) + 1)})"
+    " ON CONFLICT (actor_type, actor_id) DO UPDATE SET roles = excluded.roles, bond = "
+    "excluded.bond,"
     " proven_at = excluded.proven_at, expires_at = excluded.expires_at, digest = excluded.digest"
 )
 
 
 class SessionRepository:
-    """Stores sessions and sign-in links. Methods raise Unavailable. A change and its audit event are one transaction."""
+    """Stores sessions and sign-in links. Methods raise Unavailable. A change and its audit event
+    are one transaction.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def add(self, session: Session, digest: bytes, *, keep: int, replaces: str | None, event: AuditEvent) -> None:
-        """Add a session and delete the session `replaces`. Keeps only the newest `keep` sessions of the actor."""
+    async def add(
+        self, session: Session, digest: bytes, *, keep: int, replaces: str | None, event: AuditEvent
+    ) -> None:
+        """Add a session and delete the session `replaces`. Keeps only the newest `keep` sessions of
+        the actor.
+        """
         async with self._pool.transaction() as connection:
             if replaces is not None:
                 await connection.execute("DELETE FROM console_session WHERE id = $1", replaces)
@@ -46,7 +63,9 @@ class SessionRepository:
 
     async def find(self, digests: list[bytes]) -> Session | None:
         """Return the session with one of these digests, even if the session has ended."""
-        row = await self._pool.fetchrow(f"SELECT {_SESSION.select} FROM console_session WHERE digest = ANY ($1)", digests)
+        row = await self._pool.fetchrow(
+            f"SELECT {_SESSION.select} FROM console_session WHERE digest = ANY ($1)", digests
+        )
         return None if row is None else _SESSION.read(row)
 
     async def touch(self, session_id: str, *, seen_at: float) -> None:
@@ -55,26 +74,37 @@ class SessionRepository:
 
     async def list_for(self, actor_type: str, actor_id: str) -> tuple[Session, ...]:
         """Return the sessions of an actor, newest first, including ended sessions."""
-        return tuple(_SESSION.read(row) for row in await self._pool.fetch(_OF_ACTOR, actor_type, actor_id))
+        return tuple(
+            _SESSION.read(row) for row in await self._pool.fetch(_OF_ACTOR, actor_type, actor_id)
+        )
 
-    async def end(self, session_id: str, *, actor: tuple[str, str] | None, event: AuditEvent) -> bool:
-        """End a session. Returns False if the session does not exist or does not belong to `actor` (None: any actor)."""
+    async def end(
+        self, session_id: str, *, actor: tuple[str, str] | None, event: AuditEvent
+    ) -> bool:
+        """End a session. Returns False if the session does not exist or does not belong to `actor`
+        (None: any actor).
+        """
         where = _conditions(actor)
         where.add("id = {}", session_id)
         async with self._pool.transaction() as connection:
-            deleted = row_count(await connection.execute(f"DELETE FROM console_session{where}", *where.values))
+            deleted = row_count(
+                await connection.execute(f"DELETE FROM console_session{where}", *where.values)
+            )
             if deleted:
                 await append(connection, event)
         return deleted == 1
 
     async def end_all(self, *, actor: tuple[str, str] | None, event: AuditEvent) -> int:
-        """End all sessions and delete the sign-in links of the actor, or of every actor if `actor` is None.
+        """End all sessions and delete the sign-in links of the actor, or of every actor if `actor`
+        is None.
 
         Returns the number of ended sessions. The event is appended even if no session is ended.
         """
         where = _conditions(actor)
         async with self._pool.transaction() as connection:
-            deleted = row_count(await connection.execute(f"DELETE FROM console_session{where}", *where.values))
+            deleted = row_count(
+                await connection.execute(f"DELETE FROM console_session{where}", *where.values)
+            )
             await connection.execute(f"DELETE FROM sign_in_link{where}", *where.values)
             await append(connection, event)
         return deleted
@@ -86,13 +116,19 @@ class SessionRepository:
             await append(connection, event)
 
     async def take_link(self, digests: list[bytes]) -> SignInLink | None:
-        """Delete and return the sign-in link with one of these digests, even if it has expired. Only one caller receives it."""
-        row = await self._pool.fetchrow(f"DELETE FROM sign_in_link WHERE digest = ANY ($1) RETURNING {_LINK.select}", digests)
+        """Delete and return the sign-in link with one of these digests, even if it has expired.
+        Only one caller receives it.
+        """
+        row = await self._pool.fetchrow(
+            f"DELETE FROM sign_in_link WHERE digest = ANY ($1) RETURNING {_LINK.select}", digests
+        )
         return None if row is None else _LINK.read(row)
 
     async def prune(self, *, seen_before: float, now: float) -> int:
         """Delete expired links and ended sessions. Returns the number of deleted sessions."""
-        await self._pool.execute("DELETE FROM sign_in_link WHERE expires_at <= $1", to_datetime(now))
+        await self._pool.execute(
+            "DELETE FROM sign_in_link WHERE expires_at <= $1", to_datetime(now)
+        )
         statement = "DELETE FROM console_session WHERE ends_at <= $1 OR seen_at <= $2"
         return await self._pool.execute(statement, to_datetime(now), to_datetime(seen_before))
 

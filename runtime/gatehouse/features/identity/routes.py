@@ -29,8 +29,8 @@ from gatehouse.platform.http.validation import invalid
 async def sign_in(request: Request, sessions: Sessions) -> CurrentSession:
     """Sign in.
 
-    Starts a session and sets the session cookie. Send the credential as `Authorization: Bearer`. To satisfy a step-up
-    requirement, sign in again. The new session replaces the current session.
+    Starts a session and sets the session cookie. Send the credential as `Authorization: Bearer`. To
+    satisfy a step-up requirement, sign in again. The new session replaces the current session.
     """
     caller, http, kind = request.authenticated, request.http, _kind(request)
     cookie = http.cookies.get(COOKIE)
@@ -51,11 +51,14 @@ async def sign_in(request: Request, sessions: Sessions) -> CurrentSession:
 async def create_sign_in_link(request: Request, sessions: Sessions) -> CreatedSignInLink:
     """Create a sign-in link.
 
-    The link is valid for five minutes and starts one session with the credential of this request, without the credential itself.
-    A credential has at most one link: when a new link is created, the previous link stops working.
+    The link is valid for five minutes and starts one session with the credential of this request,
+    without the credential itself. A credential has at most one link: when a new link is created,
+    the previous link stops working.
     """
     caller, kind = request.authenticated, _kind(request)
-    code, expires_at = await sessions.create_link(caller.actor, caller.roles, kind=kind, proven_at=caller.proven_at)
+    code, expires_at = await sessions.create_link(
+        caller.actor, caller.roles, kind=kind, proven_at=caller.proven_at
+    )
     return CreatedSignInLink(f"/{CODE_FRAGMENT}{code}", rfc3339(expires_at))
 
 
@@ -76,14 +79,18 @@ async def show_session(request: Request, sessions: Sessions) -> CurrentSession:
     """
     session, cookie = request.authenticated.session, session_cookie(request.http)
     if session is None or cookie is None:
-        raise NotFound("This request uses a credential instead of a session. POST /v1/sessions starts a session.")
+        raise NotFound(
+            "This request uses a credential instead of a session. POST /v1/sessions starts a "
+            "session."
+        )
     return _current(request, sessions, session, sessions.csrf(cookie))
 
 
 async def end_session(request: Request, session: str, sessions: Sessions) -> None:
     """End a session.
 
-    Use `current` to end the session that sends the request, or an ID to end another of your sessions. Owners can end any session.
+    Use `current` to end the session that sends the request, or an ID to end another of your
+    sessions. Owners can end any session.
     """
     current = _session_id(request)
     session_id = current if session == "current" else key_id(session)
@@ -97,8 +104,9 @@ async def end_session(request: Request, session: str, sessions: Sessions) -> Non
 async def end_sessions(request: Request, query: EndSessions, sessions: Sessions) -> EndedSessions:
     """End all of your sessions.
 
-    The current session also ends, and your sign-in link stops working. With `everybody=true`, which requires the role
-    owner, the sessions of all users end and the sign-in links of all users stop working.
+    The current session also ends, and your sign-in link stops working. With `everybody=true`, which
+    requires the role owner, the sessions of all users end and the sign-in links of all users stop
+    working.
     """
     if query.everybody and Role.OWNER not in request.authenticated.roles:
         raise Forbidden("Ending the sessions of all users requires the role owner.")
@@ -109,9 +117,16 @@ async def end_sessions(request: Request, query: EndSessions, sessions: Sessions)
 
 
 def _kind(request: Request) -> ActorType:
-    """Type of the credential that the request contains. Raises BadRequest if the request uses a session."""
+    """Type of the credential that the request contains. Raises BadRequest if the request uses a
+    session.
+    """
     kind = request.actor.type
-    if request.authenticated.session is not None or kind == "system" or kind == "recipient" or kind == "submitter":
+    if (
+        request.authenticated.session is not None
+        or kind == "system"
+        or kind == "recipient"
+        or kind == "submitter"
+    ):
         raise invalid("header.authorization", "is missing", "send Authorization: Bearer <token>")
     return kind
 
@@ -121,7 +136,9 @@ def _session_id(request: Request) -> str | None:
     return None if session is None else session.id
 
 
-def _current(request: Request, sessions: Sessions, session: Session, csrf_token: str) -> CurrentSession:
+def _current(
+    request: Request, sessions: Sessions, session: Session, csrf_token: str
+) -> CurrentSession:
     return CurrentSession(
         session=session_view(session, current=True),
         csrf_token=csrf_token,
@@ -134,12 +151,26 @@ _session = partial(Endpoint, tag="sessions", roles=ANY_ROLE, feature=SESSIONS.na
 _SESSIONS, _CURRENT, _SESSION = "/v1/sessions", "/v1/sessions/current", "/v1/sessions/{session}"
 _TO_SESSION = Links("session", "/session/id", ("end_session",))
 
-# Sign-in is itself the step-up. Ending a session requires no step-up, so that a user who suspects misuse can act immediately.
+# Sign-in is itself the step-up. Ending a session requires no step-up, so that a user who suspects
+# misuse can act immediately.
 _write = partial(_session, step_up=StepUp.NEVER)
 
 ENDPOINTS = (
-    _write(method="POST", path=_SESSIONS, handler=sign_in, security=(CREDENTIAL, SIGN_IN_CODE), status=201, links=_TO_SESSION),
-    _write(method="POST", path="/v1/sign-in-links", handler=create_sign_in_link, security=(CREDENTIAL,), status=201),
+    _write(
+        method="POST",
+        path=_SESSIONS,
+        handler=sign_in,
+        security=(CREDENTIAL, SIGN_IN_CODE),
+        status=201,
+        links=_TO_SESSION,
+    ),
+    _write(
+        method="POST",
+        path="/v1/sign-in-links",
+        handler=create_sign_in_link,
+        security=(CREDENTIAL,),
+        status=201,
+    ),
     _session(method="GET", path=_SESSIONS, handler=list_sessions),
     _write(method="DELETE", path=_SESSIONS, handler=end_sessions),
     _session(method="GET", path=_CURRENT, handler=show_session, errors=(404,)),

@@ -11,14 +11,17 @@ from gatehouse.core.actor import ActorType, Session
 from gatehouse.core.clock import rfc3339
 from gatehouse.platform.http.fields import Instant, view_of
 
-#: Beginning of the fragment of a sign-in link. The web UI (runtime/web/src/signInLink.ts) reads the code after it.
+#: Beginning of the fragment of a sign-in link. The web UI (runtime/web/src/signInLink.ts) reads the
+#: code after it.
 CODE_FRAGMENT = "#sign-in="
 
 
 class EndSessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Query parameters for a sign-out."""
 
-    everybody: Annotated[bool, Meta(description="End the sessions of all users. Requires the role owner.")] = False
+    everybody: Annotated[
+        bool, Meta(description="End the sessions of all users. Requires the role owner.")
+    ] = False
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +46,14 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Instant
     seen_at: Annotated[Instant, Meta(description="Time of the last use.")]
     proven_at: Annotated[Instant | None, Meta(description="Time of the last authentication.")]
-    ends_at: Annotated[Instant, Meta(description="Latest time at which the session expires. An unused session expires earlier.")]
+    ends_at: Annotated[
+        Instant,
+        Meta(
+            description=(
+                "Latest time at which the session expires. An unused session expires earlier."
+            )
+        ),
+    ]
     source_address: str
     user_agent: str
     current: Annotated[bool, Meta(description="True if this request uses the session.")]
@@ -60,22 +70,40 @@ class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
     session: SessionView
     csrf_token: Annotated[
         str,
-        Meta(description="Send this value in the `X-CSRF-Token` header of every request in this session that can change data."),
+        Meta(
+            description=(
+                "Send this value in the `X-CSRF-Token` header of every request in this "
+                "session that can change data."
+            )
+        ),
     ]
     roles: list[str]
     step_up_max_age_s: Annotated[
-        int, Meta(description="Maximum age of the last sign-in, in seconds, for operations with `x-step-up`.")
+        int,
+        Meta(
+            description=(
+                "Maximum age of the last sign-in, in seconds, for operations with `x-step-up`."
+            )
+        ),
     ]
 
 
 class CreatedSignInLink(msgspec.Struct, frozen=True):
     """A new sign-in link. Only this response contains the link."""
 
-    example: ClassVar = {"path": "/" + CODE_FRAGMENT + "gtk_signin_" + 43 * "x", "expires_at": "2030-01-01T09:05:00Z"}
+    example: ClassVar = {
+        "path": "/" + CODE_FRAGMENT + "gtk_signin_" + 43 * "x",
+        "expires_at": "2030-01-01T09:05:00Z",
+    }
 
     path: Annotated[
         str,
-        Meta(description="Path to append to the URL of the console. Browsers do not send the fragment, which contains the code."),
+        Meta(
+            description=(
+                "Path to append to the URL of the console. Browsers do not send the "
+                "fragment, which contains the code."
+            )
+        ),
     ]
     expires_at: Instant
 

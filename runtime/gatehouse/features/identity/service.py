@@ -1,13 +1,16 @@
-"""Browser sessions of the console: creation, lookup, expiry, termination, and step-up authentication.
+"""Browser sessions of the console: creation, lookup, expiry, termination, and step-up
+authentication.
 
-The cookie has 256 random bits; the database contains only the HMAC of the cookie under the session key. Each sign-in creates a
-new session, which prevents session fixation, and ends the previous session of the browser. A session expires SessionRules.idle_s
-after its last use and at the latest SessionRules.max_s after the sign-in. Step-up authentication is another sign-in.
+The cookie has 256 random bits; the database contains only the HMAC of the cookie under the session
+key. Each sign-in creates a new session, which prevents session fixation, and ends the previous
+session of the browser. A session expires SessionRules.idle_s after its last use and at the latest
+SessionRules.max_s after the sign-in. Step-up authentication is another sign-in.
 
-A sign-in link starts one session with the credential that created the link. The code of the link is stored like a cookie, and
-the link is deleted when it is used.
+A sign-in link starts one session with the credential that created the link. The code of the link is
+stored like a cookie, and the link is deleted when it is used.
 
-Source: OWASP Session Management Cheat Sheet; OWASP ASVS 5.0, chapter V7 (session management) and 3.5 (browser origin
+Source: OWASP Session Management Cheat Sheet; OWASP ASVS 5.0, chapter V7 (session management) and
+    3.5 (browser origin
 separation)."""
 
 from __future__ import annotations
@@ -40,7 +43,8 @@ LINK_S = 300
 #: Maximum number of concurrent sessions of an actor. A further sign-in ends the oldest session.
 SESSIONS_MAX = 20
 
-#: Maximum number of updates to `seen_at` per idle timeout. Sessions may expire early by one update interval, but never late.
+#: Maximum number of updates to `seen_at` per idle timeout. Sessions may expire early by one update
+#: interval, but never late.
 _UPDATES_PER_IDLE_TIMEOUT = 20
 _USER_AGENT_CHARS_MAX = 200
 
@@ -66,7 +70,9 @@ class SessionRules(msgspec.Struct, frozen=True):
 
 
 class StartedSession(msgspec.Struct, frozen=True):
-    """A new session. `cookie` and `csrf` are secret, are sent only in the response to the sign-in, and are not stored."""
+    """A new session. `cookie` and `csrf` are secret, are sent only in the response to the sign-in,
+    and are not stored.
+    """
 
     session: Session
     cookie: str
@@ -96,7 +102,9 @@ class Sessions:
 
     @property
     def code_prefix(self) -> str:
-        """The first characters of the code of a sign-in link, which distinguish the code from other credentials."""
+        """The first characters of the code of a sign-in link, which distinguish the code from other
+        credentials.
+        """
         return f"{self.key_prefix}{SIGN_IN}"
 
     async def begin(
@@ -109,12 +117,17 @@ class Sessions:
         replaced_id: str | None,
         user_agent: str,
     ) -> StartedSession:
-        """Create a session and end the previous session of the browser, if there is one. Raises Unavailable."""
+        """Create a session and end the previous session of the browser, if there is one. Raises
+        Unavailable.
+        """
         now = self.clock.now()
         cookie = SESSION_PREFIX + _random_text(self.random_bytes)
         digest = self.key.digest(_stored(cookie), self.key.current)
         if digest is None:
-            raise Unavailable("Sign-in is temporarily unavailable.", detail="the current session key is not available")
+            raise Unavailable(
+                "Sign-in is temporarily unavailable.",
+                detail="the current session key is not available",
+            )
         session = Session(
             id=base62(int.from_bytes(self.random_bytes(12), "big") % 62**ID_CHARS, ID_CHARS),
             actor_type=kind,
@@ -129,15 +142,21 @@ class Sessions:
             user_agent=_printable(user_agent),
         )
         details = {} if replaced_id is None else {"replaces": replaced_id}
-        event = actor.event(AuditAction.SESSION_BEGIN, target_id=session.id, at=now, details=dict(details))
+        event = actor.event(
+            AuditAction.SESSION_BEGIN, target_id=session.id, at=now, details=dict(details)
+        )
         await self.store.add(session, digest, keep=SESSIONS_MAX, replaces=replaced_id, event=event)
         return StartedSession(session, cookie, self.csrf(cookie))
 
     async def find(self, cookie: str) -> Session | None:
-        """Return the active session for a cookie and restart its idle timeout, or return None. Raises Unavailable."""
+        """Return the active session for a cookie and restart its idle timeout, or return None.
+        Raises Unavailable.
+        """
         if len(cookie) != COOKIE_CHARS or not cookie.isascii():
             return None
-        digests = [self.key.digest(_stored(cookie), generation) for generation in self.key.generations]
+        digests = [
+            self.key.digest(_stored(cookie), generation) for generation in self.key.generations
+        ]
         session = await self.store.find([digest for digest in digests if digest is not None])
         now = self.clock.now()
         if session is None or not self.alive(session, now):
@@ -147,21 +166,41 @@ class Sessions:
             return msgspec.structs.replace(session, seen_at=now)
         return session
 
-    async def create_link(self, actor: Actor, roles: frozenset[Role], *, kind: ActorType, proven_at: float) -> tuple[str, float]:
-        """Create a sign-in link for an actor and delete the previous one. Return the code and its expiry. Raises Unavailable."""
+    async def create_link(
+        self, actor: Actor, roles: frozenset[Role], *, kind: ActorType, proven_at: float
+    ) -> tuple[str, float]:
+        """Create a sign-in link for an actor and delete the previous one. Return the code and its
+        expiry. Raises Unavailable.
+        """
         now = self.clock.now()
         code = self.code_prefix + _random_text(self.random_bytes)
         digest = self.key.digest(_link_text(code), self.key.current)
         if digest is None:
-            raise Unavailable("Sign-in is temporarily unavailable.", detail="the current session key is not available")
-        link = SignInLink(kind, actor.id, _stored_roles(kind, roles), self._bond(kind), min(proven_at, now), now + LINK_S)
-        event = actor.event(AuditAction.SESSION_LINK, target_id="*", at=now, details={"valid_s": LINK_S})
+            raise Unavailable(
+                "Sign-in is temporarily unavailable.",
+                detail="the current session key is not available",
+            )
+        link = SignInLink(
+            kind,
+            actor.id,
+            _stored_roles(kind, roles),
+            self._bond(kind),
+            min(proven_at, now),
+            now + LINK_S,
+        )
+        event = actor.event(
+            AuditAction.SESSION_LINK, target_id="*", at=now, details={"valid_s": LINK_S}
+        )
         await self.store.replace_link(link, digest, event)
         return code, link.expires_at
 
     async def redeem_link(self, code: str) -> SignInLink | None:
-        """Delete the sign-in link of a code. Return the link, or None if it does not exist or has expired. Raises Unavailable."""
-        digests = [self.key.digest(_link_text(code), generation) for generation in self.key.generations]
+        """Delete the sign-in link of a code. Return the link, or None if it does not exist or has
+        expired. Raises Unavailable.
+        """
+        digests = [
+            self.key.digest(_link_text(code), generation) for generation in self.key.generations
+        ]
         link = await self.store.take_link([digest for digest in digests if digest is not None])
         return link if link is not None and self.clock.now() < link.expires_at else None
 
@@ -173,43 +212,67 @@ class Sessions:
         return self.clock.now() - session.proven_at <= self.rules.step_up_max_age_s
 
     def csrf(self, cookie: str) -> str:
-        """Return the CSRF token for a cookie. The page sends the token in a header. The token is useless without the cookie."""
+        """Return the CSRF token for a cookie. The page sends the token in a header. The token is
+        useless without the cookie.
+        """
         return _csrf(self.key, cookie, self.key.current) or ""
 
     def verify_csrf(self, cookie: str, sent: str) -> bool:
         expected = [_csrf(self.key, cookie, generation) for generation in self.key.generations]
         return any(
-            hmac.compare_digest(token.encode(), sent.encode("utf-8", "replace")) for token in expected if token is not None
+            hmac.compare_digest(token.encode(), sent.encode("utf-8", "replace"))
+            for token in expected
+            if token is not None
         )
 
     def verify_bond(self, bond: bytes) -> bool:
-        """Return True if a session or link of the bootstrap token belongs to the current bootstrap token."""
+        """Return True if a session or link of the bootstrap token belongs to the current bootstrap
+        token.
+        """
         secret = self.bootstrap_token
         return secret is not None and any(
-            self.key.matches(_bond_text(secret), bond, generation) for generation in self.key.generations
+            self.key.matches(_bond_text(secret), bond, generation)
+            for generation in self.key.generations
         )
 
     async def list_for(self, actor: Actor) -> tuple[Session, ...]:
         """Return the active sessions of the actor, newest first. Raises Unavailable."""
         now = self.clock.now()
-        return tuple(session for session in await self.store.list_for(actor.type, actor.id) if self.alive(session, now))
+        return tuple(
+            session
+            for session in await self.store.list_for(actor.type, actor.id)
+            if self.alive(session, now)
+        )
 
     async def end(self, session_id: str, actor: Actor, *, any_actor: bool = False) -> bool:
-        """End a session of the actor or, with `any_actor`, of any actor. Returns False if the session does not exist.
+        """End a session of the actor or, with `any_actor`, of any actor. Returns False if the
+        session does not exist.
 
         Raises Unavailable.
         """
-        event = actor.event(AuditAction.SESSION_END, target_id=session_id, at=self.clock.now(), details={})
-        return await self.store.end(session_id, actor=None if any_actor else (actor.type, actor.id), event=event)
+        event = actor.event(
+            AuditAction.SESSION_END, target_id=session_id, at=self.clock.now(), details={}
+        )
+        return await self.store.end(
+            session_id, actor=None if any_actor else (actor.type, actor.id), event=event
+        )
 
     async def end_all(self, actor: Actor, *, everybody: bool) -> int:
-        """End all sessions and delete the sign-in links of the actor or, with `everybody`, of all actors.
+        """End all sessions and delete the sign-in links of the actor or, with `everybody`, of all
+        actors.
 
         Returns the number of ended sessions. Raises Unavailable.
         """
         whose = "everybody" if everybody else "own"
-        event = actor.event(AuditAction.SESSION_END_ALL, target_id="*", at=self.clock.now(), details={"whose": whose})
-        return await self.store.end_all(actor=None if everybody else (actor.type, actor.id), event=event)
+        event = actor.event(
+            AuditAction.SESSION_END_ALL,
+            target_id="*",
+            at=self.clock.now(),
+            details={"whose": whose},
+        )
+        return await self.store.end_all(
+            actor=None if everybody else (actor.type, actor.id), event=event
+        )
 
     async def prune(self) -> int:
         """Delete expired sessions. Returns the number of deleted sessions. Raises Unavailable."""
@@ -217,13 +280,23 @@ class Sessions:
         return await self.store.prune(seen_before=now - self.rules.idle_s, now=now)
 
     def _bond(self, kind: ActorType) -> bytes:
-        """Return the HMAC of the bootstrap token for a credential of this kind. Its sessions end when the token changes."""
-        return self.key.digest(_bond_text(self.bootstrap_token or ""), self.key.current) or b"" if kind == "bootstrap" else b""
+        """Return the HMAC of the bootstrap token for a credential of this kind. Its sessions end
+        when the token changes.
+        """
+        return (
+            self.key.digest(_bond_text(self.bootstrap_token or ""), self.key.current) or b""
+            if kind == "bootstrap"
+            else b""
+        )
 
 
 def _printable(user_agent: str) -> str:
-    """The beginning of a User-Agent header, without tokens and without characters that are not printable ASCII."""
-    text = "".join(character for character in user_agent if character.isascii() and character.isprintable())
+    """The beginning of a User-Agent header, without tokens and without characters that are not
+    printable ASCII.
+    """
+    text = "".join(
+        character for character in user_agent if character.isascii() and character.isprintable()
+    )
     return redacted(text)[:_USER_AGENT_CHARS_MAX]
 
 
@@ -233,7 +306,9 @@ def _random_text(random_bytes: Callable[[int], bytes]) -> str:
 
 
 def _stored_roles(kind: ActorType, roles: frozenset[Role]) -> tuple[str, ...]:
-    """Only the roles of a person are stored. The roles of other credentials are read for each request."""
+    """Only the roles of a person are stored. The roles of other credentials are read for each
+    request.
+    """
     return tuple(sorted(role.value for role in roles)) if kind == "person" else ()
 
 
@@ -246,7 +321,9 @@ def _stored(cookie: str) -> str:
 
 
 def _bond_text(secret: str) -> str:
-    return f"session-bond:{base64.b64encode(secret.encode('utf-8', 'surrogatepass')).decode('ascii')}"
+    return (
+        f"session-bond:{base64.b64encode(secret.encode('utf-8', 'surrogatepass')).decode('ascii')}"
+    )
 
 
 def _csrf(key: Pepper, cookie: str, generation: int) -> str | None:
@@ -256,11 +333,12 @@ def _csrf(key: Pepper, cookie: str, generation: int) -> str | None:
 
 @dataclass(slots=True, eq=False)
 class Lockout:
-    """Locks out clients after failed authentications, for each pair of client address and principal.
+    """Locks out clients after failed authentications, for each pair of client address and
+    principal.
 
-    A lockout affects one client address (a /64 network for IPv6), so a client cannot lock out other clients. Each console process
-    keeps bounded counters in memory. Therefore, n processes allow n times as many attempts. This is not a risk for 256-bit
-    secrets.
+    A lockout affects one client address (a /64 network for IPv6), so a client cannot lock out other
+    clients. Each console process keeps bounded counters in memory. Therefore, n processes allow n
+    times as many attempts. This is not a risk for 256-bit secrets.
     """
 
     clock: Clock

@@ -1,4 +1,6 @@
-"""Conditions on the rows of `api_key`, from the states and the decisions of `core`. `{0}` is the parameter of a search."""
+"""Conditions on the rows of `api_key`, from the states and the decisions of `core`. `{0}` is the
+parameter of a search.
+"""
 
 from gatehouse.core.keys import ADMIN_ROLES, OWNER_SCOPES, KeyState, key_fields
 from gatehouse.core.lifecycle import Action, states_before
@@ -11,7 +13,9 @@ _COMPARISONS = {
 
 #: The key has a field whose decision on searches matches the parameter.
 SEARCH = " OR ".join(
-    comparison.format(column=column) for search, comparison in _COMPARISONS.items() for column in key_fields(search=search)
+    comparison.format(column=column)
+    for search, comparison in _COMPARISONS.items()
+    for column in key_fields(search=search)
 )
 
 #: `keys.is_usable` at the time of the transaction.

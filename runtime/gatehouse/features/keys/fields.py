@@ -1,7 +1,7 @@
 """Fields of API keys in the management API: bounds, formats and descriptions.
 
-`KeySettings` declares the fields that have the same shape in creation, update, import and response, one field per line. The
-decisions on each field are in `core/keys.py`.
+`KeySettings` declares the fields that have the same shape in creation, update, import and response,
+one field per line. The decisions on each field are in `core/keys.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ from msgspec import Meta
 from gatehouse.core.addresses import network
 from gatehouse.core.keys import key_fields
 from gatehouse.core.lifecycle import TTL_S_MAX
-from gatehouse.platform.http.fields import CORES_MAX, SCOPES_MAX, CoreName, Scope, distinct, multi_line, single_line, unique_items
+from gatehouse.platform.http.fields import (
+    CORES_MAX,
+    SCOPES_MAX,
+    CoreName,
+    Scope,
+    distinct,
+    multi_line,
+    single_line,
+    unique_items,
+)
 from gatehouse.platform.http.validation import checked, matching
 
 NAME_CHARS_MAX = 100
@@ -22,7 +31,15 @@ CREDITS_MAX = 1_000_000_000_000
 
 Period = Literal["hour", "day", "week", "month"]
 KeySort = Literal[
-    "id", "name", "-name", "created_at", "-created_at", "last_used_at", "-last_used_at", "expires_at", "-expires_at"
+    "id",
+    "name",
+    "-name",
+    "created_at",
+    "-created_at",
+    "last_used_at",
+    "-last_used_at",
+    "expires_at",
+    "-expires_at",
 ]
 StateFilter = Literal["active", "disabled", "revoked", "deleted", "purged", "expired"]
 Role = Literal["reader", "agent", "admin"]
@@ -33,16 +50,27 @@ Algorithm = Literal["hmac-sha256", "ed25519"]
 def _networks(values: list[str]) -> str:
     networks = [network(value) for value in values]
     if None in networks:
-        return 'must be networks such as "192.0.2.0/24" or "2001:db8::/48" with all host bits zero, or single addresses'
+        return (
+            'must be networks such as "192.0.2.0/24" or "2001:db8::/48" with all host bits '
+            "zero, or single addresses"
+        )
     return distinct(networks)
 
 
-Name = Annotated[str, checked(single_line, min_length=1, max_length=NAME_CHARS_MAX, description="Display name of the key.")]
+Name = Annotated[
+    str,
+    checked(
+        single_line, min_length=1, max_length=NAME_CHARS_MAX, description="Display name of the key."
+    ),
+]
 Ttl = Annotated[int, Meta(ge=1, le=TTL_S_MAX)]
 Seconds = Annotated[int, Meta(ge=0, le=TTL_S_MAX)]
 Scopes = Annotated[
     list[Scope],
-    unique_items(max_length=SCOPES_MAX, description="Scopes of the key, in addition to those that `roles` adds."),
+    unique_items(
+        max_length=SCOPES_MAX,
+        description="Scopes of the key, in addition to those that `roles` adds.",
+    ),
 ]
 
 
@@ -63,24 +91,36 @@ class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     name: Name
     owner: Annotated[
-        str, checked(single_line, max_length=NAME_CHARS_MAX, description="Person or team responsible for the key.")
+        str,
+        checked(
+            single_line,
+            max_length=NAME_CHARS_MAX,
+            description="Person or team responsible for the key.",
+        ),
     ] = ""
     cores: Annotated[
         list[CoreName],
         unique_items(
-            max_length=CORES_MAX, description="Cores that the key can access. Empty: every Core in the environment of the key."
+            max_length=CORES_MAX,
+            description=(
+                "Cores that the key can access. Empty: every Core in the environment of the key."
+            ),
         ),
     ] = []
     methods: Annotated[
         list[Method],
-        unique_items(max_length=len(get_args(Method)), description="HTTP methods that the key allows. Empty: every method."),
+        unique_items(
+            max_length=len(get_args(Method)),
+            description="HTTP methods that the key allows. Empty: every method.",
+        ),
     ] = []
     addresses: Annotated[
         list[Annotated[str, Meta(max_length=64)]],
         checked(
             _networks,
             max_length=50,
-            description="IPv4 and IPv6 networks in CIDR notation, or single addresses, from which the key can be used."
+            description="IPv4 and IPv6 networks in CIDR notation, or single addresses, from "
+            "which the key can be used."
             " Empty: all.",
         ),
     ] = []
@@ -93,14 +133,21 @@ class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")],
             Annotated[str, checked(multi_line, max_length=500)],
         ],
-        Meta(max_length=20, description="Key-value pairs for your own use. Do not store secrets here."),
+        Meta(
+            max_length=20,
+            description="Key-value pairs for your own use. Do not store secrets here.",
+        ),
     ] = {}
-    notes: Annotated[str, checked(multi_line, max_length=2000, description="Free text. Do not store secrets here.")] = ""
+    notes: Annotated[
+        str,
+        checked(multi_line, max_length=2000, description="Free text. Do not store secrets here."),
+    ] = ""
     roles: Annotated[
         list[Role],
         unique_items(
             max_length=len(get_args(Role)),
-            description="Predefined sets of scopes to add: `reader` (`cores:read`), `agent` (`cores:register`) or `admin`"
+            description="Predefined sets of scopes to add: `reader` (`cores:read`), `agent` "
+            "(`cores:register`) or `admin`"
             " (`admin`). To assign a console role, add `role:<name>` to the scopes.",
         ),
     ] = []
@@ -108,7 +155,8 @@ class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 #: The keys that a search finds, as the end of a sentence.
 SEARCH = (
-    f"whose {' or '.join(key_fields(search='part'))} contains this text, whose ID or token begins with this text, or that have"
+    f"whose {' or '.join(key_fields(search='part'))} contains this text, whose ID or token "
+    f"begins with this text, or that have"
     " this tag"
 )
 AllowLastAdmin = Annotated[
@@ -117,6 +165,13 @@ AllowLastAdmin = Annotated[
 ]
 Delivery = Annotated[
     Literal["token", "link"],
-    Meta(description="`token`: the response contains the token. `link`: the response contains a link that shows the token once."),
+    Meta(
+        description=(
+            "`token`: the response contains the token. `link`: the response contains a "
+            "link that shows the token once."
+        )
+    ),
 ]
-RequireSignature = Annotated[bool, Meta(description="Deny unsigned requests. Requires a signing key.")]
+RequireSignature = Annotated[
+    bool, Meta(description="Deny unsigned requests. Requires a signing key.")
+]

@@ -10,10 +10,13 @@ from gatehouse.core.keys import KeyId
 
 
 class KeyFilter(msgspec.Struct, frozen=True):
-    """Filter for a list of keys. A value of None does not restrict the list, except that purged keys are listed only if the
-    filter specifies the state `purged`. `state`: a KeyState, or `expired` for an active key past its expiry."""
+    """Filter for a list of keys. A value of None does not restrict the list, except that purged
+    keys are listed only if the filter specifies the state `purged`. `state`: a KeyState, or
+    `expired` for an active key past its expiry."""
 
-    search: str | None = None  # part of the name or owner, case ignored, beginning of the ID, or a tag
+    search: str | None = (
+        None  # part of the name or owner, case ignored, beginning of the ID, or a tag
+    )
     id_start: str | None = None  # beginning of the ID, instead of `search`
     owner: str | None = None
     state: str | None = None
@@ -21,11 +24,15 @@ class KeyFilter(msgspec.Struct, frozen=True):
     tag: str | None = None
     family_id: str | None = None
     expires_within_s: int | None = None  # active keys that expire within this number of seconds
-    unused_for_s: int | None = None  # active keys that were neither created nor used within this number of seconds
+    unused_for_s: int | None = (
+        None  # active keys that were neither created nor used within this number of seconds
+    )
 
 
 class KeyPosition(msgspec.Struct, frozen=True):
-    """Position of a key in a sorted list. value: the value by which the list is sorted, as text; empty in the order of IDs."""
+    """Position of a key in a sorted list. value: the value by which the list is sorted, as text;
+    empty in the order of IDs.
+    """
 
     id: KeyId
     value: str = ""
@@ -43,7 +50,9 @@ class Effective(StrEnum):
     """When a change takes effect."""
 
     EVERYWHERE = "everywhere"  # confirmed by every live gateway worker
-    WITHIN_BOUND = "within_bound"  # stored; a worker that does not receive the change in time denies all keys
+    WITHIN_BOUND = (
+        "within_bound"  # stored; a worker that does not receive the change in time denies all keys
+    )
 
 
 class GenerationUse(msgspec.Struct, frozen=True):

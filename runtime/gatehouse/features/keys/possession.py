@@ -19,7 +19,9 @@ AnyKey = TypeVar("AnyKey", bound=KeyRecord)
 
 
 class NamedKey(NamedTuple, Generic[AnyKey]):
-    """The key that a token names, which does not prove possession. `material`: input of the HMAC if the token is correct."""
+    """The key that a token names, which does not prove possession. `material`: input of the HMAC if
+    the token is correct.
+    """
 
     record: AnyKey | None
     material: str
@@ -39,7 +41,9 @@ class KeyFinder(Generic[AnyKey]):
     imported_ids: Callable[[], Awaitable[ImportedKeyIds]]
 
     async def named(self, token: str) -> NamedKey[AnyKey] | None:
-        """The key that the token names, or None if no key can have such a token. Raises Unavailable."""
+        """The key that the token names, or None if no key can have such a token. Raises
+        Unavailable.
+        """
         parsed = parse(token, self.prefix)
         if parsed is not None:
             return NamedKey(await self.find(parsed.id), parsed.text)
@@ -55,7 +59,8 @@ class KeyFinder(Generic[AnyKey]):
     async def proven(self, token: str) -> AnyKey | None:
         """The key to which the token belongs, in any state, or None. Raises Unavailable.
 
-        An HMAC is computed even if the key does not exist, so the response time does not reveal which key IDs exist.
+        An HMAC is computed even if the key does not exist, so the response time does not reveal
+        which key IDs exist.
         """
         named = await self.named(token)
         if named is None or not proves_possession(self.pepper, named.material, named.record):

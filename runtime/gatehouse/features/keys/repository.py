@@ -1,7 +1,8 @@
-"""Stores API keys in PostgreSQL. Each write by the management API and the audit event of the write are in one transaction.
+"""Stores API keys in PostgreSQL. Each write by the management API and the audit event of the write
+are in one transaction.
 
-The columns of `api_key` are the fields of `Key`. A field that is added to `Key` is inserted, updated, selected and purged without
-changes to this module.
+The columns of `api_key` are the fields of `Key`. A field that is added to `Key` is inserted,
+updated, selected and purged without changes to this module.
 """
 
 from __future__ import annotations
@@ -39,14 +40,20 @@ from gatehouse.core.lifecycle import Action
 from gatehouse.core.token import ID_CHARS
 from gatehouse.features.keys.conditions import CAN_MANAGE_KEYS, SEARCH, USABLE, in_states
 from gatehouse.features.keys.fields import KeySort
-from gatehouse.features.keys.models import Effective, GenerationUse, KeyFilter, KeyPosition, SealedSecret
+from gatehouse.features.keys.models import (
+    Effective,
+    GenerationUse,
+    KeyFilter,
+    KeyPosition,
+    SealedSecret,
+)
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row
 from gatehouse.platform.db.statements import Conditions, RowMapping, placeholders, shared
 
-#: Changes to keys with an admin scope wait for this lock, so that two concurrent changes cannot remove the last two such keys.
-#: The lock is acquired after the locks on the rows of the key's family, and before the locks of the change trigger (7126501) and
-#: the audit trail (7126502).
+#: Changes to keys with an admin scope wait for this lock, so that two concurrent changes cannot
+#: remove the last two such keys. The lock is acquired after the locks on the rows of the key's
+#: family, and before the locks of the change trigger (7126501) and the audit trail (7126502).
 ADMIN_LOCK = 7126503
 
 #: Value of the state filter for active keys past their expiry.
@@ -58,15 +65,23 @@ RESEAL_ROWS = 500
 #: Timeout of a self-revocation. If the update fails, nothing is revoked and the client retries.
 REVOKE_TIMEOUT_S = 5.0
 
-#: The skipped fields have no column: effective scopes are computed, a signing key has several columns, and credits and the last
-#: use are in other tables.
-_KEY = RowMapping(Key, renamed={"own_scopes": "scopes"}, skip={"scopes", "signing", "credits", "last_used_at"})
+#: The skipped fields have no column: effective scopes are computed, a signing key has several
+#: columns, and credits and the last use are in other tables.
+_KEY = RowMapping(
+    Key, renamed={"own_scopes": "scopes"}, skip={"scopes", "signing", "credits", "last_used_at"}
+)
 
 _SIGNING = ("signing_algorithm", "signing_key", "signing_generation", "require_signature")
 
 #: Columns that `key_record` reads, and the column that the prefilter for guessed IDs reads.
 RECORD_COLUMNS = ", ".join(
-    (*RowMapping(KeyRecord, skip={"scopes", "signing"}).columns, *_SIGNING, "scopes", "roles", "id_generation")
+    (
+        *RowMapping(KeyRecord, skip={"scopes", "signing"}).columns,
+        *_SIGNING,
+        "scopes",
+        "roles",
+        "id_generation",
+    )
 )
 
 #: Columns that are written. The database increments `version` and `change_seq`.
@@ -80,15 +95,19 @@ _algorithms = {algorithm.value: algorithm for algorithm in SignatureAlgorithm}
 _states = {state.value: state for state in KeyState}
 
 _INSERT = f"INSERT INTO api_key ({', '.join(COLUMNS)}) VALUES ({placeholders(len(COLUMNS))})"
-_ASSIGNMENTS = ", ".join(f"{name} = ${number}" for number, name in enumerate(COLUMNS, 1) if name != "id")
+_ASSIGNMENTS = ", ".join(
+    f"{name} = ${number}" for number, name in enumerate(COLUMNS, 1) if name != "id"
+)
 
 _IS_CREATED_BY = (
-    "SELECT EXISTS (SELECT FROM api_key AS target JOIN api_key AS first ON first.id = target.family_id"
+    "SELECT EXISTS (SELECT FROM api_key AS target JOIN api_key AS first ON first.id = "
+    "target.family_id"
     " JOIN api_key AS maker ON first.created_by = 'key:' || maker.id"
-    " JOIN api_key AS caller ON caller.family_id = maker.family_id WHERE target.id = $1 AND caller.id = $2)"
+    " JOIN api_key AS caller ON caller.family_id = maker.family_id WHERE target.id = $1 AND "
+    "caller.id = $2)"
 )
-#: A key that is not active can no longer renew the leases of its Cores, so their registrations end when the key
-#: becomes inactive.
+#: A key that is not active can no longer renew the leases of its Cores, so their registrations end
+#: when the key becomes inactive.
 _END_REGISTRATIONS = "UPDATE core SET draining = true WHERE registered_by = $1 AND NOT draining"
 _UPDATE = f"UPDATE api_key SET {_ASSIGNMENTS} WHERE {COLUMNS[0]} = $1"
 
@@ -102,8 +121,9 @@ _TABLES = (
 )
 _SELECT = f"SELECT {_FIELDS}{_TABLES}"
 
-#: Expressions by which a list of keys can be sorted, with their types. Each expression has an index, except for the last use: the
-#: index would have to be updated whenever use of a key is recorded. Without the index, a page of 100,000 keys takes about 190 ms.
+#: Expressions by which a list of keys can be sorted, with their types. Each expression has an
+#: index, except for the last use: the index would have to be updated whenever use of a key is
+#: recorded. Without the index, a page of 100,000 keys takes about 190 ms.
 _SORT_EXPRESSIONS = {
     "name": ("lower(name)", "text"),
     "created_at": ("created_at", "timestamptz"),
@@ -111,22 +131,30 @@ _SORT_EXPRESSIONS = {
     "expires_at": ("coalesce(expires_at, 'infinity')", "timestamptz"),
 }
 
-_LOCK_FAMILY = "SELECT id FROM api_key WHERE family_id = (SELECT family_id FROM api_key WHERE id = $1) ORDER BY id FOR UPDATE"
+_LOCK_FAMILY = (
+    "SELECT id FROM api_key WHERE family_id = (SELECT family_id FROM api_key WHERE "
+    "id = $1) ORDER BY id FOR UPDATE"
+)
 
 _IS_LAST_ADMIN = (
-    f"SELECT {USABLE} AND NOT EXISTS (SELECT FROM api_key AS other WHERE id <> last.id AND environment = last.environment"
-    f" AND {CAN_MANAGE_KEYS} AND (expires_at IS NULL OR expires_at > now() + make_interval(secs => {LAST_ADMIN_MARGIN_S})"
+    f"SELECT {USABLE} AND NOT EXISTS (SELECT FROM api_key AS other WHERE id <> last.id AND "
+    f"environment = last.environment"
+    f" AND {CAN_MANAGE_KEYS} AND (expires_at IS NULL OR expires_at > now() + "
+    f"make_interval(secs => {LAST_ADMIN_MARGIN_S})"
     " OR expires_at >= last.expires_at)) FROM api_key AS last WHERE id = $1"
 )
 
 _END_OTHERS = (
-    f"UPDATE api_key SET expires_at = $1 WHERE family_id = $2 AND id <> ALL ($3) AND {in_states(Action.END_GRACE_PERIOD)}"
+    f"UPDATE api_key SET expires_at = $1 WHERE family_id = $2 AND id <> ALL ($3) AND "
+    f"{in_states(Action.END_GRACE_PERIOD)}"
     " AND (expires_at IS NULL OR expires_at > $1)"
 )
 
 _SET_CREDITS = (
-    "INSERT INTO key_credit (family_id, remaining, refill_amount, refill_every, refilled_at) VALUES ($1, $2, $3, $4, now())"
-    " ON CONFLICT (family_id) DO UPDATE SET remaining = excluded.remaining, refill_amount = excluded.refill_amount,"
+    "INSERT INTO key_credit (family_id, remaining, refill_amount, refill_every, refilled_at) "
+    "VALUES ($1, $2, $3, $4, now())"
+    " ON CONFLICT (family_id) DO UPDATE SET remaining = excluded.remaining, refill_amount = "
+    "excluded.refill_amount,"
     " refill_every = excluded.refill_every, refilled_at = excluded.refilled_at"
 )
 
@@ -137,35 +165,44 @@ _REVOKE = (
 
 _GENERATIONS = (
     "SELECT generation, sum(keys), sum(ids), sum(cores), sum(imported), sum(signing) FROM ("
-    " SELECT pepper_generation AS generation, count(*) AS keys, 0 AS ids, 0 AS cores, 0 AS imported, 0 AS signing FROM api_key"
+    " SELECT pepper_generation AS generation, count(*) AS keys, 0 AS ids, 0 AS cores, 0 AS "
+    "imported, 0 AS signing FROM api_key"
     " WHERE state <> 'purged' GROUP BY 1"
-    " UNION ALL SELECT id_generation, 0, count(*), 0, count(*) FILTER (WHERE scheme <> 'own'), 0 FROM api_key"
+    " UNION ALL SELECT id_generation, 0, count(*), 0, count(*) FILTER (WHERE scheme <> 'own'), "
+    "0 FROM api_key"
     " WHERE state <> 'purged' GROUP BY 1"
-    " UNION ALL SELECT pepper_generation, 0, 0, count(*), 0, 0 FROM core WHERE NOT draining AND expires_at > now() GROUP BY 1"
-    " UNION ALL SELECT signing_generation, 0, 0, 0, 0, count(*) FROM api_key WHERE signing_generation > 0 GROUP BY 1"
+    " UNION ALL SELECT pepper_generation, 0, 0, count(*), 0, 0 FROM core WHERE NOT draining "
+    "AND expires_at > now() GROUP BY 1"
+    " UNION ALL SELECT signing_generation, 0, 0, 0, 0, count(*) FROM api_key WHERE "
+    "signing_generation > 0 GROUP BY 1"
     ") AS counted GROUP BY generation ORDER BY generation"
 )
 
 _SEALED = (
     "SELECT id, family_id, signing_generation, signing_key FROM api_key"
-    " WHERE signing_generation = ANY ($1) AND signing_generation > 0 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED"
+    " WHERE signing_generation = ANY ($1) AND signing_generation > 0 ORDER BY id LIMIT $2 FOR "
+    "UPDATE SKIP LOCKED"
 )
 
 
-#: Minimum and maximum interval between polls for confirmations. The interval doubles with each query.
+#: Minimum and maximum interval between polls for confirmations. The interval doubles with each
+#: query.
 _POLL_MIN_S, _POLL_MAX_S = 0.005, 0.05
 
 _LAGGING = (
-    "SELECT EXISTS (SELECT FROM gateway_worker WHERE confirmed_seq < $1 AND seen_at > clock_timestamp()"
+    "SELECT EXISTS (SELECT FROM gateway_worker WHERE confirmed_seq < $1 AND seen_at > "
+    "clock_timestamp()"
     " - make_interval(secs => $2))"
 )
 
 _PROPAGATION = (
-    "SELECT count(*) FILTER (WHERE live) AS workers, count(*) FILTER (WHERE live AND confirmed_seq < newest) AS behind,"
+    "SELECT count(*) FILTER (WHERE live) AS workers, count(*) FILTER (WHERE live AND "
+    "confirmed_seq < newest) AS behind,"
     " count(*) FILTER (WHERE NOT live) AS silent, max(age_s) FILTER (WHERE live) AS lag_s"
     " FROM (SELECT coalesce(max(change_seq), 0) AS newest FROM api_key) AS change,"
     " (SELECT confirmed_seq, extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s,"
-    " seen_at > clock_timestamp() - make_interval(secs => $1) AS live FROM gateway_worker) AS worker"
+    " seen_at > clock_timestamp() - make_interval(secs => $1) AS live FROM gateway_worker) AS "
+    "worker"
 )
 
 _WRITABLE = (
@@ -176,8 +213,8 @@ _WRITABLE = (
 
 
 def key_record(row: Row) -> KeyRecord:
-    """Decodes a row with RECORD_COLUMNS. The code is not generic, because a gateway worker calls this function for every key that
-    it loads and generic code is slower."""
+    """Decodes a row with RECORD_COLUMNS. The code is not generic, because a gateway worker calls
+    this function for every key that it loads and generic code is slower."""
     expires_at = row["expires_at"]
     key_id, family_id = row["id"], row["family_id"]
     return KeyRecord(
@@ -193,7 +230,9 @@ def key_record(row: Row) -> KeyRecord:
         limits=_limits(row["limits"]),
         expires_at=None if expires_at is None else expires_at.timestamp(),
         version=row["version"],
-        family_id=key_id if family_id == key_id else family_id,  # one string instead of two equal strings
+        family_id=key_id
+        if family_id == key_id
+        else family_id,  # one string instead of two equal strings
         addresses=shared(tuple(row["addresses"])),
         methods=shared(tuple(row["methods"])),
         has_credits=row["has_credits"],
@@ -220,7 +259,12 @@ def _signing(row: Row) -> Signing | None:
     algorithm = row["signing_algorithm"]
     if algorithm is None:
         return None
-    return Signing(_algorithms[algorithm], row["signing_key"], row["signing_generation"], row["require_signature"])
+    return Signing(
+        _algorithms[algorithm],
+        row["signing_key"],
+        row["signing_generation"],
+        row["require_signature"],
+    )
 
 
 def column_values(key: Key) -> tuple[Any, ...]:
@@ -229,13 +273,17 @@ def column_values(key: Key) -> tuple[Any, ...]:
     signed: tuple[Any, ...] = (None, None, 0, False)
     if signing is not None:
         signed = (signing.algorithm, signing.key, signing.pepper_generation, signing.required)
-    values = {**_KEY.values(key), **dict(zip(_SIGNING, signed, strict=True)), "family_id": key.subject}
+    values = {
+        **_KEY.values(key),
+        **dict(zip(_SIGNING, signed, strict=True)),
+        "family_id": key.subject,
+    }
     return tuple(values[column] for column in COLUMNS)
 
 
 class KeyRepository:
-    """Methods except `effective` raise Unavailable. Every write method stores the change and an audit event in one
-    transaction."""
+    """Methods except `effective` raise Unavailable. Every write method stores the change and an
+    audit event in one transaction."""
 
     def __init__(self, pool: Pool, *, staleness_s: float) -> None:
         """`staleness_s`: the propagation bound (GATEHOUSE_MAX_STALENESS_MS)."""
@@ -257,23 +305,31 @@ class KeyRepository:
 
     async def get_all(self, key_ids: Collection[KeyId]) -> list[Key]:
         """The keys with these IDs that exist."""
-        rows = await self._pool.fetch(f"{_SELECT} WHERE id = ANY ($1)", list(key_ids)) if key_ids else []
+        rows = (
+            await self._pool.fetch(f"{_SELECT} WHERE id = ANY ($1)", list(key_ids))
+            if key_ids
+            else []
+        )
         return [full_key(row) for row in rows]
 
     async def imported_schemes(self) -> list[tuple[str, int]]:
         """Scheme and ID generation of the imported keys, without duplicates."""
-        rows = await self._pool.fetch("SELECT DISTINCT scheme, id_generation FROM api_key WHERE scheme <> 'own'")
+        rows = await self._pool.fetch(
+            "SELECT DISTINCT scheme, id_generation FROM api_key WHERE scheme <> 'own'"
+        )
         return [(row["scheme"], row["id_generation"]) for row in rows]
 
     async def is_created_by(self, key_id: KeyId, creator: KeyId) -> bool:
-        """True if a key of the creator's family created the first key of this key's family. Raises Unavailable."""
+        """True if a key of the creator's family created the first key of this key's family. Raises
+        Unavailable.
+        """
         return bool(await self._pool.fetchval(_IS_CREATED_BY, key_id, creator))
 
     async def page(
         self, *, after: KeyPosition | None, size: int, only: KeyFilter, sort: KeySort = "id"
     ) -> tuple[list[Key], KeyPosition | None]:
-        """Keys after the position `after`, and the position of the last key, or None on the last page. Keys with equal values are
-        ordered by ID."""
+        """Keys after the position `after`, and the position of the last key, or None on the last
+        page. Keys with equal values are ordered by ID."""
         comparison, direction = ("<", "DESC") if sort.startswith("-") else (">", "ASC")
         where = _conditions(only)
         if sort == "id":
@@ -284,11 +340,20 @@ class KeyRepository:
             expression, kind = _SORT_EXPRESSIONS[sort.removeprefix("-")]
             position, order = f"({expression})::text", f"{expression} {direction}, id {direction}"
             if after is not None:
-                where.add(f"({expression}, id) {comparison} ({{}}::text::{kind}, {{}})", after.value, after.id)
-        statement = f"SELECT {_FIELDS}, {position} AS position{_TABLES}{where} ORDER BY {order} LIMIT {where.bind(size + 1)}"
+                where.add(
+                    f"({expression}, id) {comparison} ({{}}::text::{kind}, {{}})",
+                    after.value,
+                    after.id,
+                )
+        statement = (
+            f"SELECT {_FIELDS}, {position} AS position{_TABLES}{where} ORDER BY "
+            f"{order} LIMIT {where.bind(size + 1)}"
+        )
         rows = await self._pool.fetch(statement, *where.values)
         last = rows[size - 1] if len(rows) > size else None
-        return [full_key(row) for row in rows[:size]], None if last is None else KeyPosition(last["id"], last["position"])
+        return [full_key(row) for row in rows[:size]], None if last is None else KeyPosition(
+            last["id"], last["position"]
+        )
 
     async def count(self, only: KeyFilter) -> int:
         """Number of keys that match the filter."""
@@ -297,14 +362,16 @@ class KeyRepository:
         return count
 
     async def alter(self, key_id: KeyId, work: Update) -> tuple[Key, int] | None:
-        """Locks the key and its family and writes the change that `work` returns. If `work` raises an error, nothing changes.
+        """Locks the key and its family and writes the change that `work` returns. If `work` raises
+        an error, nothing changes.
 
-        Returns the key and its change number, or None if the key does not exist. `work` returns None to change nothing.
+        Returns the key and its change number, or None if the key does not exist. `work` returns
+        None to change nothing.
         """
         select = f"{_SELECT} WHERE id = $1"
         async with self._pool.transaction() as connection:
-            # Lock all generations in the same order. A rotation changes several rows, and different orders could cause a
-            # deadlock.
+            # Lock all generations in the same order. A rotation changes several rows, and different
+            # orders could cause a deadlock.
             if key_id not in {row["id"] for row in await connection.fetch(_LOCK_FAMILY, key_id)}:
                 return None
             [row] = await connection.fetch(select, key_id)
@@ -324,17 +391,21 @@ class KeyRepository:
         work: Callable[[SealedSecret], bytes | None],
         event: Callable[[int], AuditEvent],
     ) -> int:
-        """Replaces up to RESEAL_ROWS signing secrets that are sealed under one of `generations` with the results of `work`.
+        """Replaces up to RESEAL_ROWS signing secrets that are sealed under one of `generations`
+        with the results of `work`.
 
-        The results are sealed under `generation`; None leaves a secret unchanged. `event` receives the number of replaced
-        secrets. Returns the same number. Rows that another transaction has locked are skipped.
+        The results are sealed under `generation`; None leaves a secret unchanged. `event` receives
+        the number of replaced secrets. Returns the same number. Rows that another transaction has
+        locked are skipped.
         """
         moved = 0
         async with self._pool.transaction() as connection:
             for row in await connection.fetch(_SEALED, list(generations), RESEAL_ROWS):
                 sealed = work(SealedSecret(*row.values()))
                 if sealed is not None:
-                    statement = "UPDATE api_key SET signing_key = $2, signing_generation = $3 WHERE id = $1"
+                    statement = (
+                        "UPDATE api_key SET signing_key = $2, signing_generation = $3 WHERE id = $1"
+                    )
                     await connection.execute(statement, row["id"], sealed, generation)
                     moved += 1
             if moved:
@@ -348,9 +419,11 @@ class KeyRepository:
     async def revoke_usable(
         self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent
     ) -> tuple[KeyRecord, int] | None:
-        """Revokes an active or disabled key. Returns the key and its change number, or None if the key is in another state.
+        """Revokes an active or disabled key. Returns the key and its change number, or None if the
+        key is in another state.
 
-        Used by the gateway. Also drains the Cores that the key registered. Uses a short timeout and locks no other key.
+        Used by the gateway. Also drains the Cores that the key registered. Uses a short timeout and
+        locks no other key.
         """
         async with self._pool.transaction(deadline_s=REVOKE_TIMEOUT_S) as connection:
             row = await connection.fetchrow(_REVOKE, key_id, to_datetime(at), by, reason)
@@ -360,23 +433,33 @@ class KeyRepository:
             await append(connection, event)
         return key_record(row), int(row["change_seq"])
 
-    async def writable_generation(self, generations: Sequence[int], connection: Connection | None = None) -> int | None:
-        """The newest of these pepper generations that every live gateway worker can read, or None if there is none."""
-        generation: int | None = await (connection or self._pool).fetchval(_WRITABLE, list(generations), self._live_s)
+    async def writable_generation(
+        self, generations: Sequence[int], connection: Connection | None = None
+    ) -> int | None:
+        """The newest of these pepper generations that every live gateway worker can read, or None
+        if there is none.
+        """
+        generation: int | None = await (connection or self._pool).fetchval(
+            _WRITABLE, list(generations), self._live_s
+        )
         return generation
 
     async def propagation(self) -> tuple[int, int, int, float | None]:
-        """Number of live gateway workers, of live workers that have not applied the last change, and of other workers, and the
-        age in seconds of the oldest confirmation of a live worker."""
+        """Number of live gateway workers, of live workers that have not applied the last change,
+        and of other workers, and the age in seconds of the oldest confirmation of a live worker."""
         row = await self._pool.fetchrow(_PROPAGATION, self._live_s)
-        return (0, 0, 0, None) if row is None else (row["workers"], row["behind"], row["silent"], row["lag_s"])
+        return (
+            (0, 0, 0, None)
+            if row is None
+            else (row["workers"], row["behind"], row["silent"], row["lag_s"])
+        )
 
     async def effective(self, change_seq: int, *, timeout_s: float) -> Effective:
-        """Returns EVERYWHERE when every live gateway worker has applied the change, or WITHIN_BOUND after a timeout or database
-        failure.
+        """Returns EVERYWHERE when every live gateway worker has applied the change, or WITHIN_BOUND
+        after a timeout or database failure.
 
-        A worker that has not written its row for longer than the propagation bound denies all keys. After twice the bound, this
-        method no longer waits for the worker.
+        A worker that has not written its row for longer than the propagation bound denies all keys.
+        After twice the bound, this method no longer waits for the worker.
         """
         wait_s = _POLL_MIN_S
         try:
@@ -390,14 +473,19 @@ class KeyRepository:
 
 
 def _conditions(only: KeyFilter) -> Conditions:
-    """Conditions for a filter. Purged keys are listed only if the filter specifies the state `purged`."""
+    """Conditions for a filter. Purged keys are listed only if the filter specifies the state
+    `purged`.
+    """
     where = Conditions()
     where.add_equal(owner=only.owner, environment=only.environment)
     if only.id_start is not None:
-        where.add("id = {}" if len(only.id_start) == ID_CHARS else "starts_with(id, {})", only.id_start)
+        where.add(
+            "id = {}" if len(only.id_start) == ID_CHARS else "starts_with(id, {})", only.id_start
+        )
     elif only.search is not None:
-        # No index: a search reads keys in the order of the page until the page is full. A search without a match in 100,000 keys
-        # takes about 100 ms. A trigram index would require the extension pg_trgm and would slow down every write.
+        # No index: a search reads keys in the order of the page until the page is full. A search
+        # without a match in 100,000 keys takes about 100 ms. A trigram index would require the
+        # extension pg_trgm and would slow down every write.
         where.add(f"({SEARCH})", only.search)
     if only.family_id is not None:
         where.add("api_key.family_id = {}", only.family_id)
@@ -409,8 +497,12 @@ def _conditions(only: KeyFilter) -> Conditions:
         where.add("expires_at <= now() + make_interval(secs => {})", only.expires_within_s)
     if only.unused_for_s is not None:
         _add_state(where, KeyState.ACTIVE)
-        # greatest() ignores NULL, so for a key that was never used, the time since its creation counts.
-        where.add("greatest(created_at, last_used_at) <= now() - make_interval(secs => {})", only.unused_for_s)
+        # greatest() ignores NULL, so for a key that was never used, the time since its creation
+        # counts.
+        where.add(
+            "greatest(created_at, last_used_at) <= now() - make_interval(secs => {})",
+            only.unused_for_s,
+        )
     return where
 
 
@@ -438,7 +530,9 @@ async def _write(connection: Connection, before: Key, change: KeyChange) -> None
         await _insert(connection, change.successor)
     if change.others_end_at is not None:
         excluded = [key.id, *([change.successor.id] if change.successor else [])]
-        await connection.execute(_END_OTHERS, to_datetime(change.others_end_at), key.subject, excluded)
+        await connection.execute(
+            _END_OTHERS, to_datetime(change.others_end_at), key.subject, excluded
+        )
     await connection.execute(_UPDATE, *column_values(key))
     if before.state is KeyState.ACTIVE and key.state is not KeyState.ACTIVE:
         await connection.execute(_END_REGISTRATIONS, key.id)
@@ -459,18 +553,31 @@ async def _write_credits(connection: Connection, subject: str, plan: CreditPlan 
     if plan is None:
         await connection.execute("DELETE FROM key_credit WHERE family_id = $1", subject)
     else:
-        await connection.execute(_SET_CREDITS, subject, plan.remaining, plan.refill_amount, plan.refill_every)
-    statement = "UPDATE api_key SET has_credits = $2 WHERE family_id = $1 AND has_credits <> $2 AND state <> 'purged'"
+        await connection.execute(
+            _SET_CREDITS, subject, plan.remaining, plan.refill_amount, plan.refill_every
+        )
+    statement = (
+        "UPDATE api_key SET has_credits = $2 WHERE family_id = $1 AND has_credits <> "
+        "$2 AND state <> 'purged'"
+    )
     await connection.execute(statement, subject, plan is not None)
 
 
 async def _purge_traces(connection: Connection, key_id: KeyId, subject: str) -> None:
     """Erases a key from the other tables. Credits remain while another generation can use them."""
     await connection.execute("SELECT forget_key_use($1)", key_id)
-    await connection.execute("DELETE FROM console_session WHERE actor_type = 'key' AND actor_id = $1", key_id)
-    await connection.execute("DELETE FROM sign_in_link WHERE actor_type = 'key' AND actor_id = $1", key_id)
     await connection.execute(
-        "UPDATE core SET url = '', lease_id = '', draining = true, expires_at = now() WHERE registered_by = $1", key_id
+        "DELETE FROM console_session WHERE actor_type = 'key' AND actor_id = $1", key_id
+    )
+    await connection.execute(
+        "DELETE FROM sign_in_link WHERE actor_type = 'key' AND actor_id = $1", key_id
+    )
+    await connection.execute(
+        (
+            "UPDATE core SET url = '', lease_id = '', draining = true, expires_at = now() WHERE "
+            "registered_by = $1"
+        ),
+        key_id,
     )
     await connection.execute(
         "DELETE FROM key_credit WHERE family_id = $1"

@@ -10,7 +10,16 @@ import msgspec
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.keys import RotationOptions
 from gatehouse.core.lifecycle import Action
-from gatehouse.core.roles import AUDITORS, KEY_CREATORS, KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, READERS, Role
+from gatehouse.core.roles import (
+    AUDITORS,
+    KEY_CREATORS,
+    KEY_MANAGERS,
+    KEY_READERS,
+    OPERATORS,
+    OWNERS,
+    READERS,
+    Role,
+)
 from gatehouse.core.token import id_start, is_marked, key_id
 from gatehouse.features.keys.models import GenerationUse, KeyFilter, KeyPosition
 from gatehouse.features.keys.pepper_schemas import PepperGeneration, PepperStatus, Propagation
@@ -45,7 +54,9 @@ async def create_key(request: Request, body: CreateKey, keys: KeyService) -> Cre
     """
     settings, owner = settings_of(body), request.authenticated.owner
     ttl_s, delivery = settings.pop("ttl_s"), settings.pop("delivery")
-    created = await keys.create(settings, request.actor, ttl_s=ttl_s, delivery=delivery, owner=owner)
+    created = await keys.create(
+        settings, request.actor, ttl_s=ttl_s, delivery=delivery, owner=owner
+    )
     request.response.headers["ETag"] = etag(created.key.version)
     request.response.headers["Location"] = f"/v1/keys/{created.key.id}"
     return CreatedKey(**created.issued, key=key_view(created.key, keys.prefix))
@@ -54,16 +65,21 @@ async def create_key(request: Request, body: CreateKey, keys: KeyService) -> Cre
 async def list_keys(request: Request, query: ListKeys, keys: KeyService) -> KeyPage:
     """List keys.
 
-    Returns the keys that match all filters, in the order that `sort` specifies. The default order is by ID.
+    Returns the keys that match all filters, in the order that `sort` specifies. The default order
+    is by ID.
     """
     only = msgspec.convert(query, KeyFilter, from_attributes=True)
     if query.search is not None:
         known = key_id(query.search)
         is_id = known is not None and is_marked(known, keys.pepper)
-        only = msgspec.structs.replace(only, id_start=known if is_id else id_start(query.search, keys.prefix))
+        only = msgspec.structs.replace(
+            only, id_start=known if is_id else id_start(query.search, keys.prefix)
+        )
     cursors = request.cursors(f"keys|{only!r}|{query.sort}")
     after = None if query.cursor is None else KeyPosition.parse(cursors.read(query.cursor))
-    page, next_after = await keys.store.page(after=after, size=query.limit, only=only, sort=query.sort)
+    page, next_after = await keys.store.page(
+        after=after, size=query.limit, only=only, sort=query.sort
+    )
     next_cursor = None if next_after is None else cursors.write(str(next_after))
     total = await keys.store.count(only) if query.total else None
     return KeyPage([key_view(key, keys.prefix) for key in page], next_cursor, total)
@@ -82,7 +98,8 @@ async def show_key(request: Request, id: str, keys: KeyService) -> KeyView:
 async def update_key(request: Request, id: str, body: UpdateKey, keys: KeyService) -> ChangedKey:
     """Update a key.
 
-    Responds when every live gateway worker has confirmed the change, or when the propagation bound is reached.
+    Responds when every live gateway worker has confirmed the change, or when the propagation bound
+    is reached.
     """
     settings = settings_of(body)
     allow_last_admin = settings.pop("allow_last_admin")
@@ -100,8 +117,9 @@ async def update_key(request: Request, id: str, body: UpdateKey, keys: KeyServic
 async def rotate_key(request: Request, id: str, body: RotateKey, keys: KeyService) -> RotatedKey:
     """Rotate a key.
 
-    Creates a new key with the same settings. The previous key works until the grace period ends. Any earlier grace period in the
-    key family ends immediately. The token, or the link that shows the token once, is returned only in this response.
+    Creates a new key with the same settings. The previous key works until the grace period ends.
+    Any earlier grace period in the key family ends immediately. The token, or the link that shows
+    the token once, is returned only in this response.
     """
     expires_at = None if body.expires_at is None else unix_seconds(body.expires_at)
     options = RotationOptions(body.grace_s, body.ttl_s, expires_at, body.reason)
@@ -125,12 +143,15 @@ async def rotate_key(request: Request, id: str, body: RotateKey, keys: KeyServic
 async def end_grace(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
     """End a grace period.
 
-    Ends the grace period of a rotated key immediately. The `last_used_at` field of the key shows whether the key is still in use.
+    Ends the grace period of a rotated key immediately. The `last_used_at` field of the key shows
+    whether the key is still in use.
     """
     return await _act(request, id, Action.END_GRACE_PERIOD, body, keys)
 
 
-async def disable_key(request: Request, id: str, body: DeactivateKey, keys: KeyService) -> ChangedKey:
+async def disable_key(
+    request: Request, id: str, body: DeactivateKey, keys: KeyService
+) -> ChangedKey:
     """Disable a key.
 
     The gateway denies the key until it is enabled again. Idempotent.
@@ -149,16 +170,19 @@ async def enable_key(request: Request, id: str, body: ReasonBody, keys: KeyServi
 async def revoke_key(request: Request, id: str, body: ReasonBody, keys: KeyService) -> ChangedKey:
     """Revoke a key.
 
-    A revocation cannot be undone. Responds when every live gateway worker denies the key, or when the propagation bound is
-    reached. Idempotent.
+    A revocation cannot be undone. Responds when every live gateway worker denies the key, or when
+    the propagation bound is reached. Idempotent.
     """
     return await _act(request, id, Action.REVOKE, body, keys)
 
 
-async def delete_key(request: Request, id: str, body: DeactivateKey, keys: KeyService) -> ChangedKey:
+async def delete_key(
+    request: Request, id: str, body: DeactivateKey, keys: KeyService
+) -> ChangedKey:
     """Delete a key.
 
-    The gateway denies the key as if the key did not exist. A deleted key can be restored for 30 days. Idempotent.
+    The gateway denies the key as if the key did not exist. A deleted key can be restored for 30
+    days. Idempotent.
     """
     return await _act(request, id, Action.DELETE, body, keys)
 
@@ -174,21 +198,29 @@ async def restore_key(request: Request, id: str, body: ReasonBody, keys: KeyServ
 async def purge_key(request: Request, id: str, body: PurgeKey, keys: KeyService) -> PurgedKey:
     """Purge a key.
 
-    Erases the data of a deleted or revoked key. The ID stays reserved. A purge cannot be undone. The audit trail keeps the
-    events. Idempotent.
+    Erases the data of a deleted or revoked key. The ID stays reserved. A purge cannot be undone.
+    The audit trail keeps the events. Idempotent.
     """
-    changed, counters_removed = await keys.purge(existing_id(id), body.confirm, body.reason, request.actor)
+    changed, counters_removed = await keys.purge(
+        existing_id(id), body.confirm, body.reason, request.actor
+    )
     purged_at = rfc3339(changed.key.purged_at or request.now)
     return PurgedKey(changed.key.id, purged_at, changed.effective.value, counters_removed)
 
 
-async def set_signing(request: Request, id: str, body: SetSigning, keys: KeyService) -> SigningKeySet:
+async def set_signing(
+    request: Request, id: str, body: SetSigning, keys: KeyService
+) -> SigningKeySet:
     """Set a signing key.
 
     Replaces the current signing key. For hmac-sha256, the secret is returned only in this response.
     """
     secret, changed = await keys.set_signing(
-        existing_id(id), body.ed25519_key(), request.actor, required=body.required, allow_last_admin=body.allow_last_admin
+        existing_id(id),
+        body.ed25519_key(),
+        request.actor,
+        required=body.required,
+        allow_last_admin=body.allow_last_admin,
     )
     return SigningKeySet(secret, key_view(changed.key, keys.prefix), changed.effective.value)
 
@@ -215,23 +247,32 @@ async def pepper_status(request: Request, keys: KeyService) -> PepperStatus:
         unused = not (use.keys or use.cores or use.imported or use.signing)
         removable = unused and generation not in {pepper.current, writing}
         available = generation in pepper.generations
-        rows.append(PepperGeneration(**msgspec.structs.asdict(use), available=available, removable=removable))
+        rows.append(
+            PepperGeneration(
+                **msgspec.structs.asdict(use), available=available, removable=removable
+            )
+        )
     return PepperStatus(pepper.current, writing, rows)
 
 
 async def show_propagation(request: Request, keys: KeyService) -> Propagation:
     """Retrieve the state of the propagation of changes.
 
-    Shows how many gateway workers have applied the last change of a key, and how old the data of the slowest worker is.
+    Shows how many gateway workers have applied the last change of a key, and how old the data of
+    the slowest worker is.
     """
     workers, behind, silent, lag_s = await keys.store.propagation()
     lag_s = None if lag_s is None else round(lag_s, 1)
     return Propagation(workers, behind, silent, lag_s, keys.confirmation_timeout_s)
 
 
-async def _act(request: Request, id: str, action: Action, body: ReasonBody, keys: KeyService) -> ChangedKey:
+async def _act(
+    request: Request, id: str, action: Action, body: ReasonBody, keys: KeyService
+) -> ChangedKey:
     allow_last_admin = isinstance(body, DeactivateKey) and body.allow_last_admin
-    changed = await keys.act(existing_id(id), action, body.reason, request.actor, allow_last_admin=allow_last_admin)
+    changed = await keys.act(
+        existing_id(id), action, body.reason, request.actor, allow_last_admin=allow_last_admin
+    )
     return _changed(keys, changed)
 
 
@@ -240,9 +281,22 @@ def _changed(keys: KeyService, changed: Changed) -> ChangedKey:
 
 
 def _key(
-    method: str, path: str, handler: Callable[..., Any], roles: frozenset[Role], step_up: StepUp | None = None, **options: Any
+    method: str,
+    path: str,
+    handler: Callable[..., Any],
+    roles: frozenset[Role],
+    step_up: StepUp | None = None,
+    **options: Any,
 ) -> Endpoint:
-    return Endpoint(method=method, path=path, handler=handler, roles=roles, step_up=step_up, tag="keys", **options)
+    return Endpoint(
+        method=method,
+        path=path,
+        handler=handler,
+        roles=roles,
+        step_up=step_up,
+        tag="keys",
+        **options,
+    )
 
 
 _ALWAYS, _MANAGING = StepUp.ALWAYS, StepUp.MANAGING
@@ -255,17 +309,43 @@ ENDPOINTS = (
     _key("POST", "/v1/keys", create_key, KEY_CREATORS, _MANAGING, status=201, links=_TO_KEY),
     _key("GET", "/v1/keys", list_keys, READERS, links=Links("id", "/keys/0/id", ("show_key",))),
     _key("GET", _KEY, show_key, KEY_READERS, errors=(404,)),
-    _key("PATCH", _KEY, update_key, OPERATORS, _MANAGING, errors=(404, 409, 412, 428), headers=(IF_MATCH,)),
+    _key(
+        "PATCH",
+        _KEY,
+        update_key,
+        OPERATORS,
+        _MANAGING,
+        errors=(404, 409, 412, 428),
+        headers=(IF_MATCH,),
+    ),
     _key("DELETE", _KEY, delete_key, OPERATORS, _ALWAYS, errors=(404, 409), links=_FROM_DELETED),
     _key("POST", f"{_KEY}/restore", restore_key, OPERATORS, _MANAGING, errors=(404,)),
     _key("POST", f"{_KEY}/disable", disable_key, KEY_MANAGERS, _MANAGING, errors=(404,)),
     _key("POST", f"{_KEY}/enable", enable_key, OPERATORS, _MANAGING, errors=(404,)),
-    _key("POST", f"{_KEY}/rotate", rotate_key, KEY_MANAGERS, _MANAGING, status=201, errors=(404,), links=_TO_KEY),
+    _key(
+        "POST",
+        f"{_KEY}/rotate",
+        rotate_key,
+        KEY_MANAGERS,
+        _MANAGING,
+        status=201,
+        errors=(404,),
+        links=_TO_KEY,
+    ),
     _key("POST", f"{_KEY}/end-grace", end_grace, KEY_MANAGERS, _MANAGING, errors=(404,)),
-    _key("POST", f"{_KEY}/revoke", revoke_key, KEY_MANAGERS, _MANAGING, errors=(404,), links=_FROM_REVOKED),
+    _key(
+        "POST",
+        f"{_KEY}/revoke",
+        revoke_key,
+        KEY_MANAGERS,
+        _MANAGING,
+        errors=(404,),
+        links=_FROM_REVOKED,
+    ),
     _key("POST", f"{_KEY}/purge", purge_key, OWNERS, _ALWAYS, errors=(404,)),
     _key("PUT", f"{_KEY}/signing", set_signing, OPERATORS, _MANAGING, errors=(404, 409)),
-    # Step-up is required because requests are no longer checked for signatures after the signing key is removed.
+    # Step-up is required because requests are no longer checked for signatures after the signing
+    # key is removed.
     _key("DELETE", f"{_KEY}/signing", remove_signing, OPERATORS, _ALWAYS, errors=(404, 409)),
     _key("GET", "/v1/pepper", pepper_status, AUDITORS),
     _key("GET", "/v1/propagation", show_propagation, AUDITORS),

@@ -1,4 +1,6 @@
-"""Request and response shapes of API keys. The fields that have the same shape everywhere are in `fields.KeySettings`."""
+"""Request and response shapes of API keys. The fields that have the same shape everywhere are in
+`fields.KeySettings`.
+"""
 
 from __future__ import annotations
 
@@ -50,14 +52,18 @@ _CREDITS_EXAMPLE = {"remaining": 5000, "refill": {"amount": 5000, "every": "mont
 
 
 class RateLimitInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A rate limit: `quota` units per `window_s` seconds, of which at most `burst` can be used at once."""
+    """A rate limit: `quota` units per `window_s` seconds, of which at most `burst` can be used at
+    once.
+    """
 
     example: ClassVar = _LIMIT_EXAMPLE
 
     name: LimitName
     quota: Quota
     window_s: Window
-    burst: Annotated[Quota | None, Meta(description="Units that can be used at once. Default: `quota`.")] = None
+    burst: Annotated[
+        Quota | None, Meta(description="Units that can be used at once. Default: `quota`.")
+    ] = None
     cost: Cost = 1
 
     def __post_init__(self) -> None:
@@ -65,39 +71,61 @@ class RateLimitInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("burst must not be larger than quota")
 
     def limit(self) -> RateLimit:
-        return RateLimit(name=self.name, quota=self.quota, window_s=self.window_s, burst=self.burst or self.quota, cost=self.cost)
+        return RateLimit(
+            name=self.name,
+            quota=self.quota,
+            window_s=self.window_s,
+            burst=self.burst or self.quota,
+            cost=self.cost,
+        )
 
 
 def _distinct_names(limits: list[dict[str, Any]]) -> str:
-    return "must not contain two limits with the same name" if distinct([limit["name"] for limit in limits]) else ""
+    return (
+        "must not contain two limits with the same name"
+        if distinct([limit["name"] for limit in limits])
+        else ""
+    )
 
 
 Limits = Annotated[
-    list[RateLimitInput], checked(_distinct_names, min_length=1, max_length=LIMITS_MAX, description="Rate limits of the key.")
+    list[RateLimitInput],
+    checked(
+        _distinct_names, min_length=1, max_length=LIMITS_MAX, description="Rate limits of the key."
+    ),
 ]
 
 
 class Refill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """At the start of every period (UTC), the remaining credits are raised to at least `amount`. Credits do not accumulate."""
+    """At the start of every period (UTC), the remaining credits are raised to at least `amount`.
+    Credits do not accumulate.
+    """
 
     amount: Annotated[int, Meta(ge=1, le=CREDITS_MAX)]
     every: Period
 
 
 class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Credits, shared by all keys in a key family. Each allowed request consumes as many credits as the `cost` of its
-    verification request (default: 1)."""
+    """Credits, shared by all keys in a key family. Each allowed request consumes as many credits as
+    the `cost` of its verification request (default: 1)."""
 
     example: ClassVar = _CREDITS_EXAMPLE
 
     remaining: Annotated[
-        int, Meta(ge=0, le=CREDITS_MAX, description="Remaining credits. A refill that is due is applied at the next use.")
+        int,
+        Meta(
+            ge=0,
+            le=CREDITS_MAX,
+            description="Remaining credits. A refill that is due is applied at the next use.",
+        ),
     ]
     refill: Refill | None = None
 
     def plan(self) -> CreditPlan:
         refill = self.refill
-        return CreditPlan(self.remaining, *((refill.amount, refill.every) if refill else (None, None)))
+        return CreditPlan(
+            self.remaining, *((refill.amount, refill.every) if refill else (None, None))
+        )
 
 
 class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -113,14 +141,22 @@ class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     }
 
     environment: Annotated[
-        Environment | None, Meta(description="Environment of the key. Default: the environment of the deployment.")
+        Environment | None,
+        Meta(description="Environment of the key. Default: the environment of the deployment."),
     ] = None
-    scopes: Annotated[Scopes | None, Meta(description='Default: `["cores:read"]`, or none if `roles` is set.')] = None
-    limits: Annotated[Limits | None, Meta(description="Default: the default limit of the deployment.")] = None
+    scopes: Annotated[
+        Scopes | None, Meta(description='Default: `["cores:read"]`, or none if `roles` is set.')
+    ] = None
+    limits: Annotated[
+        Limits | None, Meta(description="Default: the default limit of the deployment.")
+    ] = None
     expires_at: Annotated[
-        Timestamp | None, Meta(description="Expiry as an RFC 3339 timestamp, at most ten years in the future.")
+        Timestamp | None,
+        Meta(description="Expiry as an RFC 3339 timestamp, at most ten years in the future."),
     ] = None
-    ttl_s: Annotated[Ttl | None, Meta(description="Lifetime of the key in seconds, instead of `expires_at`.")] = None
+    ttl_s: Annotated[
+        Ttl | None, Meta(description="Lifetime of the key in seconds, instead of `expires_at`.")
+    ] = None
     credits: Credits | None = None
     delivery: Delivery = "token"
 
@@ -136,7 +172,10 @@ if TYPE_CHECKING:
 else:
     _PatchedSettings = msgspec.defstruct(
         "_PatchedSettings",
-        [(field.name, field.type | UnsetType, UNSET) for field in msgspec.structs.fields(KeySettings)],
+        [
+            (field.name, field.type | UnsetType, UNSET)
+            for field in msgspec.structs.fields(KeySettings)
+        ],
         frozen=True,
         forbid_unknown_fields=True,
         kw_only=True,
@@ -146,15 +185,25 @@ else:
 class UpdateKey(_PatchedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Changes to a key. Omitted fields keep their values."""
 
-    example: ClassVar = {"owner": "billing", "limits": [{"name": "requests", "quota": 100, "window_s": 60}]}
+    example: ClassVar = {
+        "owner": "billing",
+        "limits": [{"name": "requests", "quota": 100, "window_s": 60}],
+    }
 
     scopes: Scopes | UnsetType = UNSET
     limits: Limits | UnsetType = UNSET
     expires_at: Annotated[
         Timestamp | UnsetType | None,
-        Meta(description="Expiry as an RFC 3339 timestamp, at most ten years in the future. Null: the key does not expire."),
+        Meta(
+            description=(
+                "Expiry as an RFC 3339 timestamp, at most ten years in the future. "
+                "Null: the key does not expire."
+            )
+        ),
     ] = UNSET
-    credits: Annotated[Credits | UnsetType | None, Meta(description="Null: requests no longer consume credits.")] = UNSET
+    credits: Annotated[
+        Credits | UnsetType | None, Meta(description="Null: requests no longer consume credits.")
+    ] = UNSET
     require_signature: RequireSignature | UnsetType = UNSET
     allow_last_admin: AllowLastAdmin = False
 
@@ -189,8 +238,8 @@ class PurgeKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of a rotation. If `ttl_s` and `expires_at` are omitted, the new key has the same lifetime as the previous
-    key."""
+    """Parameters of a rotation. If `ttl_s` and `expires_at` are omitted, the new key has the same
+    lifetime as the previous key."""
 
     example: ClassVar = {"grace_s": 86_400, "reason": "quarterly"}
 
@@ -199,12 +248,17 @@ class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         Meta(
             ge=0,
             le=GRACE_S_MAX,
-            description="Grace period in seconds, during which the previous key continues to work. Ends "
+            description="Grace period in seconds, during which the previous key continues to "
+            "work. Ends "
             "early if the previous key expires.",
         ),
     ] = GRACE_S_DEFAULT
-    expires_at: Annotated[Timestamp | None, Meta(description="Expiry of the new key, as an RFC 3339 timestamp.")] = None
-    ttl_s: Annotated[Ttl | None, Meta(description="Lifetime of the new key in seconds, instead of `expires_at`.")] = None
+    expires_at: Annotated[
+        Timestamp | None, Meta(description="Expiry of the new key, as an RFC 3339 timestamp.")
+    ] = None
+    ttl_s: Annotated[
+        Ttl | None, Meta(description="Lifetime of the new key in seconds, instead of `expires_at`.")
+    ] = None
     delivery: Delivery = "token"
     allow_last_admin: AllowLastAdmin = False
 
@@ -219,23 +273,39 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None,
         Meta(description=f"Keys {SEARCH}. Case is ignored, except in IDs, tokens and tags."),
     ] = None
-    owner: Annotated[Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None, Meta(description="Filter by owner.")] = None
+    owner: Annotated[
+        Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None, Meta(description="Filter by owner.")
+    ] = None
     state: Annotated[
         StateFilter | None,
-        Meta(description="Filter by state. `active` excludes expired keys. Default: all keys except purged keys."),
+        Meta(
+            description=(
+                "Filter by state. `active` excludes expired keys. Default: all keys "
+                "except purged keys."
+            )
+        ),
     ] = None
     environment: Annotated[Environment | None, Meta(description="Filter by environment.")] = None
-    tag: Annotated[Annotated[str, Meta(max_length=64)] | None, Meta(description="Filter by tag.")] = None
-    family_id: Annotated[Annotated[str, Meta(max_length=12)] | None, Meta(description="Filter by key family.")] = None
-    expires_within_s: Annotated[Seconds | None, Meta(description="Active keys that expire in the next N seconds.")] = None
+    tag: Annotated[
+        Annotated[str, Meta(max_length=64)] | None, Meta(description="Filter by tag.")
+    ] = None
+    family_id: Annotated[
+        Annotated[str, Meta(max_length=12)] | None, Meta(description="Filter by key family.")
+    ] = None
+    expires_within_s: Annotated[
+        Seconds | None, Meta(description="Active keys that expire in the next N seconds.")
+    ] = None
     unused_for_s: Annotated[
-        Seconds | None, Meta(description="Active keys that were neither created nor used in the last N seconds.")
+        Seconds | None,
+        Meta(description="Active keys that were neither created nor used in the last N seconds."),
     ] = None
     sort: Annotated[
         KeySort,
         Meta(
-            description="Order of the keys. `-` reverses the order. `name` ignores case. Keys without an expiry come after all"
-            " other keys in the order `expires_at`, and keys that were never used come before all other keys in the order"
+            description="Order of the keys. `-` reverses the order. `name` ignores case. Keys "
+            "without an expiry come after all"
+            " other keys in the order `expires_at`, and keys that were never used come before "
+            "all other keys in the order"
             " `last_used_at`."
         ),
     ] = "id"
@@ -280,47 +350,90 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
         "start": "gtk_test_3fGh82kLmQ0a",
     }
 
-    name: Annotated[str, Meta(max_length=NAME_CHARS_MAX, description="Display name of the key. Empty after a purge.")]
+    name: Annotated[
+        str,
+        Meta(
+            max_length=NAME_CHARS_MAX, description="Display name of the key. Empty after a purge."
+        ),
+    ]
     id: str
     environment: Environment
     state: Literal["active", "disabled", "revoked", "deleted", "purged"]
-    scopes: Annotated[list[str], Meta(description="Scopes of the key, in addition to those that `roles` adds.")]
+    scopes: Annotated[
+        list[str], Meta(description="Scopes of the key, in addition to those that `roles` adds.")
+    ]
     limits: list[RateLimit]
     credits: Credits | None
     signing: Annotated[
-        SigningView | None, Meta(description="Signature settings for requests. Null if the key has no signing key.")
+        SigningView | None,
+        Meta(description="Signature settings for requests. Null if the key has no signing key."),
     ]
     version: Annotated[
-        int, Meta(description="Version number, incremented by every change. Serves as the ETag of the key for `If-Match`.")
+        int,
+        Meta(
+            description=(
+                "Version number, incremented by every change. Serves as the ETag of "
+                "the key for `If-Match`."
+            )
+        ),
     ]
     family_id: Annotated[
         str,
-        Meta(description="ID of the key family: the ID of its first key. All keys in a family share limits and credits."),
+        Meta(
+            description=(
+                "ID of the key family: the ID of its first key. All keys in a family "
+                "share limits and credits."
+            )
+        ),
     ]
     generation: Annotated[int, Meta(description="1 for a new key, incremented by every rotation.")]
     successor_id: Annotated[
-        str | None, Meta(description="ID of the key that replaces this key. Both keys work until the `expires_at` of this key.")
+        str | None,
+        Meta(
+            description=(
+                "ID of the key that replaces this key. Both keys work until the "
+                "`expires_at` of this key."
+            )
+        ),
     ]
     rotated_at: Instant | None
-    last_used_at: Annotated[Instant | None, Meta(description="Time of the last successful use of this key.")]
+    last_used_at: Annotated[
+        Instant | None, Meta(description="Time of the last successful use of this key.")
+    ]
     expires_at: Instant | None
     created_at: Instant
     created_by: str
     revoked_at: Instant | None
     revoked_by: str | None
     revoke_reason: str | None
-    deleted_at: Annotated[Instant | None, Meta(description="The key can be restored for 30 days after this time.")]
+    deleted_at: Annotated[
+        Instant | None, Meta(description="The key can be restored for 30 days after this time.")
+    ]
     deleted_by: str | None
     purged_at: Instant | None
-    scheme: Annotated[str, Meta(description="`own`, or the hash scheme of an imported key, such as `sha256`.")]
-    start: Annotated[str, Meta(description="First characters of the token, for identification. Empty for an imported key.")]
+    scheme: Annotated[
+        str, Meta(description="`own`, or the hash scheme of an imported key, such as `sha256`.")
+    ]
+    start: Annotated[
+        str,
+        Meta(
+            description=(
+                "First characters of the token, for identification. Empty for an imported key."
+            )
+        ),
+    ]
 
 
 def check_fields(shape: type[msgspec.Struct], *names: str) -> None:
-    """Raises TypeError if a shape lacks a field that it must have according to the decisions in core/keys.py."""
+    """Raises TypeError if a shape lacks a field that it must have according to the decisions in
+    core/keys.py.
+    """
     missing = set(names).difference(shape.__struct_fields__)
     if missing:
-        raise TypeError(f"{shape.__name__} lacks fields that core/keys.py declares for it: {', '.join(sorted(missing))}")
+        raise TypeError(
+            f"{shape.__name__} lacks fields that core/keys.py declares for it: "
+            f"{', '.join(sorted(missing))}"
+        )
 
 
 _UPDATED = key_fields(set_by="update")
@@ -339,7 +452,12 @@ class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
     token: Token | UnsetType = UNSET
     link: Annotated[
         str | UnsetType,
-        Meta(description="Link that shows the token once, within three days. Present only with the delivery `link`."),
+        Meta(
+            description=(
+                "Link that shows the token once, within three days. Present only with "
+                "the delivery `link`."
+            )
+        ),
     ] = UNSET
 
 
@@ -355,7 +473,13 @@ class KeyPage(msgspec.Struct, frozen=True):
     keys: list[KeyView]
     next_cursor: NextCursor
     total: Annotated[
-        int | None, Meta(description="Number of keys that match the filters. Null unless the request contains `total=true`.")
+        int | None,
+        Meta(
+            description=(
+                "Number of keys that match the filters. Null unless the request "
+                "contains `total=true`."
+            )
+        ),
     ] = None
 
 
@@ -371,8 +495,17 @@ class RotatedKey(IssuedToken, frozen=True, kw_only=True):
 
     example: ClassVar = {
         "token": "gtk_test_7hJk31xPqR8b...",
-        "key": {**KeyView.example, "id": "7hJk31xPqR8b", "generation": 2, "start": "gtk_test_7hJk31xPqR8b"},
-        "previous": {**KeyView.example, "successor_id": "7hJk31xPqR8b", "rotated_at": "2030-06-01T09:00:00Z"},
+        "key": {
+            **KeyView.example,
+            "id": "7hJk31xPqR8b",
+            "generation": 2,
+            "start": "gtk_test_7hJk31xPqR8b",
+        },
+        "previous": {
+            **KeyView.example,
+            "successor_id": "7hJk31xPqR8b",
+            "rotated_at": "2030-06-01T09:00:00Z",
+        },
         "effective": "everywhere",
     }
 
@@ -395,7 +528,8 @@ class PurgedKey(msgspec.Struct, frozen=True):
     counters_removed: Annotated[
         bool,
         Meta(
-            description="True if the rate limit counters were removed. False if another key in the family uses the counters, or"
+            description="True if the rate limit counters were removed. False if another key in "
+            "the family uses the counters, or"
             " if Redis is unavailable. The counters then expire with their windows."
         ),
     ]
@@ -409,15 +543,21 @@ def key_view(key: Key, prefix: str) -> KeyView:
         scopes=key.own_scopes,
         credits=None if key.credits is None else _credits(key.credits),
         family_id=key.subject,
-        signing=None if key.signing is None else SigningView(key.signing.algorithm.value, key.signing.required),
+        signing=None
+        if key.signing is None
+        else SigningView(key.signing.algorithm.value, key.signing.required),
         start=f"{prefix}_{key.environment.value}_{key.id}" if key.scheme == OWN_SCHEME else "",
     )
 
 
 def settings_of(body: msgspec.Struct) -> dict[str, Any]:
-    """Fields of a creation, an update or an import, converted to the types of `keys.models`. Fields that an update omits are not
-    included."""
-    values = {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
+    """Fields of a creation, an update or an import, converted to the types of `keys.models`. Fields
+    that an update omits are not included."""
+    values = {
+        name: value
+        for name in body.__struct_fields__
+        if (value := getattr(body, name)) is not UNSET
+    }
     if "addresses" in values:
         values["addresses"] = [network(address) for address in values["addresses"]]
     if isinstance(values.get("limits"), list):
@@ -426,11 +566,17 @@ def settings_of(body: msgspec.Struct) -> dict[str, Any]:
         values["credits"] = values["credits"].plan()
     if isinstance(values.get("expires_at"), str):
         values["expires_at"] = unix_seconds(values["expires_at"])
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
 
 
 def _credits(plan: CreditPlan) -> Credits:
-    refill = msgspec.convert({"amount": plan.refill_amount, "every": plan.refill_every}, Refill) if plan.refill_amount else None
+    refill = (
+        msgspec.convert({"amount": plan.refill_amount, "every": plan.refill_every}, Refill)
+        if plan.refill_amount
+        else None
+    )
     return Credits(plan.remaining, refill)
 
 

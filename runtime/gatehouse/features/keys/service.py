@@ -1,7 +1,9 @@
-"""Creates, changes, rotates, revokes, deletes and purges keys. Gateways also revoke a key at the request of the token holder.
+"""Creates, changes, rotates, revokes, deletes and purges keys. Gateways also revoke a key at the
+request of the token holder.
 
-`KeyService.transition` performs every action on an existing key except a self-revocation. The method checks the life cycle,
-writes the key and the audit event in one transaction, and waits until the gateways have confirmed the change.
+`KeyService.transition` performs every action on an existing key except a self-revocation. The
+method checks the life cycle, writes the key and the audit event in one transaction, and waits until
+the gateways have confirmed the change.
 """
 
 from __future__ import annotations
@@ -16,7 +18,15 @@ from gatehouse.core import http_signatures, lifecycle
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Problem, RateLimited, Unavailable
+from gatehouse.core.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    PreconditionFailed,
+    Problem,
+    RateLimited,
+    Unavailable,
+)
 from gatehouse.core.keys import (
     OWN_SCHEME,
     Key,
@@ -41,17 +51,24 @@ from gatehouse.features.keys.possession import stored_keys
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.platform.http.validation import invalid
 
-#: IDs contain 47 random bits. Two collisions in a row mean that the source of randomness is defective.
+#: IDs contain 47 random bits. Two collisions in a row mean that the source of randomness is
+#: defective.
 _ID_ATTEMPTS = 2
 _ID_BYTES = 12
 _SECRET_BYTES = 32
 
-#: Actions that are rejected on the last key that can manage keys unless the request allows it. Revocation is always possible,
-#: because it must always be possible to end a leaked credential.
-_GUARDED = frozenset({Action.UPDATE, Action.DISABLE, Action.DELETE, Action.ROTATE, Action.END_GRACE_PERIOD})
-_LAST_ADMIN = "No other key that can manage keys is valid long enough; create another such key first, or send allow_last_admin"
+#: Actions that are rejected on the last key that can manage keys unless the request allows it.
+#: Revocation is always possible, because it must always be possible to end a leaked credential.
+_GUARDED = frozenset(
+    {Action.UPDATE, Action.DISABLE, Action.DELETE, Action.ROTATE, Action.END_GRACE_PERIOD}
+)
+_LAST_ADMIN = (
+    "No other key that can manage keys is valid long enough; create another such key "
+    "first, or send allow_last_admin"
+)
 _LAST_ADMIN_GRACE_PERIOD = (
-    "This is the last key that can manage keys, because its successor cannot; create another such key first"
+    "This is the last key that can manage keys, because its successor "
+    "cannot; create another such key first"
 )
 
 
@@ -99,7 +116,8 @@ class KeyService:
     confirmation_timeout_s: maximum time that a change waits for confirmation by the gateways.
     environment, default_limit: of keys for which the request specifies none.
     deliver: creates links to tokens. None if secret sharing is not configured.
-    forget: removes the rate-limit counters of a key family. None if each gateway worker counts separately.
+    forget: removes the rate-limit counters of a key family. None if each gateway worker counts
+        separately.
     """
 
     store: KeyRepository
@@ -121,7 +139,13 @@ class KeyService:
         return key
 
     async def create(
-        self, fields: KeyFields, actor: Actor, *, ttl_s: int | None, delivery: str = "token", owner: str = ""
+        self,
+        fields: KeyFields,
+        actor: Actor,
+        *,
+        ttl_s: int | None,
+        delivery: str = "token",
+        owner: str = "",
     ) -> Created:
         """Stores a new key with its audit event.
 
@@ -129,11 +153,14 @@ class KeyService:
         ttl_s: lifetime in seconds. None: `expires_at` in `fields` determines the expiry.
         delivery: `token`, or `link` for a link to the token, which belongs to `owner`.
 
-        Raises BadRequest if the expiry or the delivery is not possible, and Unavailable, even if the key was created but the link
-        could not be created.
+        Raises BadRequest if the expiry or the delivery is not possible, and Unavailable, even if
+        the key was created but the link could not be created.
         """
         self._check_delivery(delivery)
-        fields = {**fields, "environment": KeyEnvironment(fields["environment"] or self.environment)}
+        fields = {
+            **fields,
+            "environment": KeyEnvironment(fields["environment"] or self.environment),
+        }
         if fields["limits"] is None:
             fields["limits"] = (self.default_limit,)
         if fields["scopes"] is None:
@@ -149,7 +176,11 @@ class KeyService:
         for _ in range(_ID_ATTEMPTS):
             token, digest = self._new_token(fields["environment"], generation)
             key = Key(
-                **{**fields, "expires_at": expires_at, "scopes": granted(own_scopes, fields["roles"])},
+                **{
+                    **fields,
+                    "expires_at": expires_at,
+                    "scopes": granted(own_scopes, fields["roles"]),
+                },
                 id=token.id,
                 digest=digest,
                 pepper_generation=generation,
@@ -164,46 +195,74 @@ class KeyService:
             )
             try:
                 details = lifecycle.creation_details(key)
-                event = actor.event(AuditAction.KEY_CREATE, target_id=key.id, at=now, details=details)
+                event = actor.event(
+                    AuditAction.KEY_CREATE, target_id=key.id, at=now, details=details
+                )
                 await self.store.add(key, event)
             except Conflict:
                 continue
             return token.text, key
-        raise Unavailable("Key creation is temporarily unavailable.", detail="random key IDs collide")
+        raise Unavailable(
+            "Key creation is temporarily unavailable.", detail="random key IDs collide"
+        )
 
     async def find_by_token(self, token: str) -> Key | None:
-        """Returns the key to which the token belongs, in any state, or None if there is no such key. Raises Unavailable."""
+        """Returns the key to which the token belongs, in any state, or None if there is no such
+        key. Raises Unavailable.
+        """
         return await stored_keys(self.store, self.pepper, self.prefix).proven(token)
 
     async def update(
-        self, key_id: KeyId, patch: KeyFields, actor: Actor, *, version: int | None, allow_last_admin: bool = False
+        self,
+        key_id: KeyId,
+        patch: KeyFields,
+        actor: Actor,
+        *,
+        version: int | None,
+        allow_last_admin: bool = False,
     ) -> Changed:
-        """Changes fields of a key. `version`: the version that the caller read, or None for any version.
+        """Changes fields of a key. `version`: the version that the caller read, or None for any
+        version.
 
-        Raises PreconditionFailed if the key has changed since then, BadRequest if the expiry is not allowed or if signatures are
-        required without a signing key, and the errors of `transition`.
+        Raises PreconditionFailed if the key has changed since then, BadRequest if the expiry is not
+        allowed or if signatures are required without a signing key, and the errors of `transition`.
         """
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             if version is not None and version != key.version:
-                raise PreconditionFailed(f"The key has changed and is at version {key.version}; read it again and retry.")
+                raise PreconditionFailed(
+                    f"The key has changed and is at version {key.version}; read it again and retry."
+                )
             if "expires_at" in patch:
                 lifecycle.check_rotated_expiry(key, patch["expires_at"], now)
             return KeyChange(lifecycle.patched(key, patch), lifecycle.patch_details(key, patch))
 
-        return await self.transition(key_id, Action.UPDATE, actor, change, allow_last_admin=allow_last_admin)
+        return await self.transition(
+            key_id, Action.UPDATE, actor, change, allow_last_admin=allow_last_admin
+        )
 
-    async def act(self, key_id: KeyId, action: Action, reason: str, actor: Actor, *, allow_last_admin: bool = False) -> Changed:
-        """Disables, enables, revokes, deletes or restores a key, or ends its grace period. See `lifecycle.IDEMPOTENT`.
+    async def act(
+        self,
+        key_id: KeyId,
+        action: Action,
+        reason: str,
+        actor: Actor,
+        *,
+        allow_last_admin: bool = False,
+    ) -> Changed:
+        """Disables, enables, revokes, deletes or restores a key, or ends its grace period. See
+        `lifecycle.IDEMPOTENT`.
 
-        Raises Conflict if the key has no grace period, or if the grace period or the restore window has ended, and the errors of
-        `transition`.
+        Raises Conflict if the key has no grace period, or if the grace period or the restore window
+        has ended, and the errors of `transition`.
         """
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             return lifecycle.state_change(key, action, state, now, by=actor.label, reason=reason)
 
-        return await self.transition(key_id, action, actor, change, allow_last_admin=allow_last_admin)
+        return await self.transition(
+            key_id, action, actor, change, allow_last_admin=allow_last_admin
+        )
 
     async def rotate(
         self,
@@ -215,10 +274,13 @@ class KeyService:
         owner: str = "",
         allow_last_admin: bool = False,
     ) -> Rotated:
-        """Creates the successor of a key. The old token stays valid until the grace period ends or the old key expires.
+        """Creates the successor of a key. The old token stays valid until the grace period ends or
+        the old key expires.
 
-        An earlier grace period ends immediately, so at most two keys in a family are valid at a time.
-        `delivery`, `owner`: see `create`. Raises Conflict if the key has expired or has already been rotated, BadRequest if the
+        An earlier grace period ends immediately, so at most two keys in a family are valid at a
+        time.
+        `delivery`, `owner`: see `create`. Raises Conflict if the key has expired or has already
+            been rotated, BadRequest if the
         new expiry is not allowed, and the errors of `create` and `transition`.
         """
         self._check_delivery(delivery)
@@ -238,7 +300,9 @@ class KeyService:
             )
             created.append((token.text, new_key))
             ends_at = lifecycle.end_of_grace_period(key, options, now)
-            previous = msgspec.structs.replace(key, expires_at=ends_at, successor_id=token.id, rotated_at=now)
+            previous = msgspec.structs.replace(
+                key, expires_at=ends_at, successor_id=token.id, rotated_at=now
+            )
             details: Details = {
                 "reason": options.reason,
                 "successor_id": token.id,
@@ -249,24 +313,38 @@ class KeyService:
             }
             return KeyChange(previous, details, successor=new_key, others_end_at=now)
 
-        changed = await self.transition(key_id, Action.ROTATE, actor, change, allow_last_admin=allow_last_admin)
+        changed = await self.transition(
+            key_id, Action.ROTATE, actor, change, allow_last_admin=allow_last_admin
+        )
         token, key = created[-1]
         issued = await self._issue(token, key, delivery, owner, actor)
         return Rotated(issued, key, previous=changed.key, effective=changed.effective)
 
-    async def purge(self, key_id: KeyId, confirm: str, reason: str, actor: Actor) -> tuple[Changed, bool]:
-        """Removes all data of a deleted or revoked key except its ID, which stays reserved. Audit events remain. Idempotent.
+    async def purge(
+        self, key_id: KeyId, confirm: str, reason: str, actor: Actor
+    ) -> tuple[Changed, bool]:
+        """Removes all data of a deleted or revoked key except its ID, which stays reserved. Audit
+        events remain. Idempotent.
 
-        `confirm` must repeat the ID. The second value is True if the rate-limit counters of the key family were removed, and
-        False if another key in the family uses the counters, or if Redis is unavailable and the counters expire later. Raises
-        BadRequest if `confirm` is not the ID, and the errors of `transition`.
+        `confirm` must repeat the ID. The second value is True if the rate-limit counters of the key
+        family were removed, and False if another key in the family uses the counters, or if Redis
+        is unavailable and the counters expire later. Raises BadRequest if `confirm` is not the ID,
+        and the errors of `transition`.
         """
         if confirm != key_id:
-            problem = Problem("body.confirm", "is not the ID of this key", "repeat the ID: a purge cannot be undone")
+            problem = Problem(
+                "body.confirm",
+                "is not the ID of this key",
+                "repeat the ID: a purge cannot be undone",
+            )
             raise BadRequest("The purge is not confirmed.", errors=(problem,))
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
-            details: Details = {"reason": reason, "family_id": key.subject, "generation": key.generation}
+            details: Details = {
+                "reason": reason,
+                "family_id": key.subject,
+                "generation": key.generation,
+            }
             return KeyChange(lifecycle.tombstone(key, now), details)
 
         changed = await self.transition(key_id, Action.PURGE, actor, change)
@@ -275,13 +353,21 @@ class KeyService:
         return changed, self.forget is not None and not remaining and await self.forget(subject)
 
     async def set_signing(
-        self, key_id: KeyId, public_key: bytes | None, actor: Actor, *, required: bool, allow_last_admin: bool
+        self,
+        key_id: KeyId,
+        public_key: bytes | None,
+        actor: Actor,
+        *,
+        required: bool,
+        allow_last_admin: bool,
     ) -> tuple[str | None, Changed]:
-        """Sets or replaces the signing key. `public_key`: the 32 bytes of an Ed25519 key. None: an HMAC secret is created.
+        """Sets or replaces the signing key. `public_key`: the 32 bytes of an Ed25519 key. None: an
+        HMAC secret is created.
 
-        A signing secret belongs to the key family. The successor of a rotated key inherits the secret and can have another secret
-        without affecting its predecessor. To replace a secret without failed requests, rotate the key, set the successor's
-        secret, and then end the grace period. Returns the HMAC secret (shown only once) or None. Raises the errors of
+        A signing secret belongs to the key family. The successor of a rotated key inherits the
+        secret and can have another secret without affecting its predecessor. To replace a secret
+        without failed requests, rotate the key, set the successor's secret, and then end the grace
+        period. Returns the HMAC secret (shown only once) or None. Raises the errors of
         `transition`.
         """
         generation = await self.writable_generation()
@@ -291,56 +377,91 @@ class KeyService:
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             signing = Signing(algorithm, public_key or b"", 0, required)
             if secret is not None:
-                sealed = seal(secret, SIGNING_SECRET, self.pepper, generation, self.random_bytes, context=key.subject)
+                sealed = seal(
+                    secret,
+                    SIGNING_SECRET,
+                    self.pepper,
+                    generation,
+                    self.random_bytes,
+                    context=key.subject,
+                )
                 if sealed is None:
                     detail = f"pepper generation {generation} is not available"
-                    raise Unavailable("The creation of signing secrets is temporarily unavailable.", detail=detail)
+                    raise Unavailable(
+                        "The creation of signing secrets is temporarily unavailable.", detail=detail
+                    )
                 signing = Signing(algorithm, sealed, generation, required)
-            details: Details = {"changed": ["signing"], "algorithm": algorithm.value, "require_signature": required}
-            return KeyChange(msgspec.structs.replace(key, signing=signing), {**details, "version": key.version})
+            details: Details = {
+                "changed": ["signing"],
+                "algorithm": algorithm.value,
+                "require_signature": required,
+            }
+            return KeyChange(
+                msgspec.structs.replace(key, signing=signing), {**details, "version": key.version}
+            )
 
-        changed = await self.transition(key_id, Action.UPDATE, actor, change, allow_last_admin=allow_last_admin)
+        changed = await self.transition(
+            key_id, Action.UPDATE, actor, change, allow_last_admin=allow_last_admin
+        )
         return None if secret is None else http_signatures.secret_text(secret), changed
 
     async def remove_signing(self, key_id: KeyId, actor: Actor) -> Changed:
-        """Removes the signing key. Raises Conflict while signatures are required, and the errors of `transition`."""
+        """Removes the signing key. Raises Conflict while signatures are required, and the errors of
+        `transition`.
+        """
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             if key.signing is None:
                 raise Conflict("The key has no signing key.")
             if key.signing.required:
-                raise Conflict("The key requires signatures; send require_signature false with PATCH first.")
+                raise Conflict(
+                    "The key requires signatures; send require_signature false with PATCH first."
+                )
             details: Details = {"changed": ["signing"], "algorithm": None, "version": key.version}
             return KeyChange(msgspec.structs.replace(key, signing=None), details)
 
         return await self.transition(key_id, Action.UPDATE, actor, change)
 
     async def reseal(self) -> int:
-        """Re-encrypts up to RESEAL_ROWS signing secrets under the pepper generation for new values. Returns the number of
-        re-encrypted secrets. Raises Unavailable."""
+        """Re-encrypts up to RESEAL_ROWS signing secrets under the pepper generation for new values.
+        Returns the number of re-encrypted secrets. Raises Unavailable."""
         pepper, generation = self.pepper, await self.writable_generation()
 
         def sealed_again(stored: SealedSecret) -> bytes | None:
-            secret = unseal(stored.sealed, SIGNING_SECRET, pepper, stored.generation, context=stored.owner)
+            secret = unseal(
+                stored.sealed, SIGNING_SECRET, pepper, stored.generation, context=stored.owner
+            )
             if secret is None:
                 return None
-            return seal(secret, SIGNING_SECRET, pepper, generation, self.random_bytes, context=stored.owner)
+            return seal(
+                secret, SIGNING_SECRET, pepper, generation, self.random_bytes, context=stored.owner
+            )
 
         def event(count: int) -> AuditEvent:
             details: Details = {"secrets": count, "generation": generation}
             at = self.clock.now()
-            return Actor("system", "console").event(AuditAction.PEPPER_RESEAL, target_id=str(generation), at=at, details=details)
+            return Actor("system", "console").event(
+                AuditAction.PEPPER_RESEAL, target_id=str(generation), at=at, details=details
+            )
 
         old_generations = [old for old in pepper.generations if old != generation]
         return await self.store.reseal(old_generations, generation, sealed_again, event)
 
     async def transition(
-        self, key_id: KeyId, action: Action, actor: Actor, change: Change, *, allow_last_admin: bool = False
+        self,
+        key_id: KeyId,
+        action: Action,
+        actor: Actor,
+        change: Change,
+        *,
+        allow_last_admin: bool = False,
     ) -> Changed:
-        """Performs `action` on a key and waits until the gateways have confirmed the change, at most `confirmation_timeout_s`.
+        """Performs `action` on a key and waits until the gateways have confirmed the change, at
+        most `confirmation_timeout_s`.
 
-        A repeated idempotent action returns the key unchanged. Raises NotFound, Conflict if the action is not possible in the
-        current state or if the key is the last key that can manage keys, Unavailable, and the errors of `change`.
+        A repeated idempotent action returns the key unchanged. Raises NotFound, Conflict if the
+        action is not possible in the current state or if the key is the last key that can manage
+        keys, Unavailable, and the errors of `change`.
         """
         now = self.clock.now()
 
@@ -352,42 +473,76 @@ class KeyService:
             if state is None:
                 raise Conflict(lifecycle.rejection(key.state, action))
             changed = change(key, state, now)
-            if action in _GUARDED and locked.is_last_admin and not allow_last_admin and not _keeps_admin(key, changed):
-                raise Conflict(_LAST_ADMIN if action is not Action.END_GRACE_PERIOD else _LAST_ADMIN_GRACE_PERIOD)
-            event = actor.event(AuditAction(f"key.{action.value}"), target_id=key_id, at=now, details=changed.details)
+            if (
+                action in _GUARDED
+                and locked.is_last_admin
+                and not allow_last_admin
+                and not _keeps_admin(key, changed)
+            ):
+                raise Conflict(
+                    _LAST_ADMIN
+                    if action is not Action.END_GRACE_PERIOD
+                    else _LAST_ADMIN_GRACE_PERIOD
+                )
+            event = actor.event(
+                AuditAction(f"key.{action.value}"),
+                target_id=key_id,
+                at=now,
+                details=changed.details,
+            )
             return changed, event
 
         written = await self.store.alter(key_id, update)
         if written is None:
             raise _not_found()
         key, change_seq = written
-        return Changed(key, await self.store.effective(change_seq, timeout_s=self.confirmation_timeout_s))
+        return Changed(
+            key, await self.store.effective(change_seq, timeout_s=self.confirmation_timeout_s)
+        )
 
     async def writable_generation(self) -> int:
-        """The newest pepper generation that every live gateway can read. During a rollout, this is the previous generation.
+        """The newest pepper generation that every live gateway can read. During a rollout, this is
+        the previous generation.
 
         Raises Unavailable.
         """
-        available = [generation for generation in self.pepper.generations if generation <= self.pepper.current]
+        available = [
+            generation
+            for generation in self.pepper.generations
+            if generation <= self.pepper.current
+        ]
         return await self.store.writable_generation(available) or self.pepper.current
 
     def _check_delivery(self, delivery: str) -> None:
-        """Raises BadRequest if the token is to be delivered as a link and secret sharing is not configured."""
+        """Raises BadRequest if the token is to be delivered as a link and secret sharing is not
+        configured.
+        """
         if delivery == "link" and self.deliver is None:
-            raise invalid("body.delivery", "requires secret sharing, which is not configured", "send `token`")
+            raise invalid(
+                "body.delivery", "requires secret sharing, which is not configured", "send `token`"
+            )
 
-    async def _issue(self, token: str, key: Key, delivery: str, owner: str, actor: Actor) -> dict[str, str]:
-        """The token of a new key, or a link to it. Raises Unavailable if the link cannot be created."""
+    async def _issue(
+        self, token: str, key: Key, delivery: str, owner: str, actor: Actor
+    ) -> dict[str, str]:
+        """The token of a new key, or a link to it. Raises Unavailable if the link cannot be
+        created.
+        """
         if delivery != "link" or self.deliver is None:
             return {"token": token}
         try:
             return {"link": await self.deliver(token, f"API key {key.id}", owner, actor)}
         except (RateLimited, Unavailable) as exc:
-            text = f"Key {key.id} was created, but the link to the token could not be created. Rotate the key to get a link."
+            text = (
+                f"Key {key.id} was created, but the link to the token could not be created. "
+                f"Rotate the key to get a link."
+            )
             raise Unavailable(text, detail=exc.detail or exc.code) from exc
 
     def _new_token(self, environment: KeyEnvironment, generation: int) -> tuple[ParsedToken, bytes]:
-        """A token with a marked ID, and the digest to store. Raises Unavailable if the pepper generation is not available."""
+        """A token with a marked ID, and the digest to store. Raises Unavailable if the pepper
+        generation is not available.
+        """
         token = build_marked(
             self.prefix,
             environment,
@@ -399,13 +554,16 @@ class KeyService:
         digest = None if token is None else self.pepper.digest(token.text, generation)
         if token is None or digest is None:
             raise Unavailable(
-                "Key creation is temporarily unavailable.", detail=f"pepper generation {generation} is not available"
+                "Key creation is temporarily unavailable.",
+                detail=f"pepper generation {generation} is not available",
             )
         return token, digest
 
 
 def existing_id(text: str) -> KeyId:
-    """Raises NotFound if the text cannot be a key ID. The error is the same as for an ID that does not exist."""
+    """Raises NotFound if the text cannot be a key ID. The error is the same as for an ID that does
+    not exist.
+    """
     id = key_id(text)
     if id is None:
         raise _not_found()
@@ -417,10 +575,13 @@ def _not_found() -> NotFound:
 
 
 def _keeps_admin(key: Key, changed: KeyChange) -> bool:
-    """True if the changed key or its successor can manage keys for as long as the original key could."""
+    """True if the changed key or its successor can manage keys for as long as the original key
+    could.
+    """
     ends_at = math.inf if key.expires_at is None else key.expires_at
     candidates = [changed.key] if changed.successor is None else [changed.key, changed.successor]
     return any(
-        can_manage_keys(candidate) and (candidate.expires_at is None or candidate.expires_at >= ends_at)
+        can_manage_keys(candidate)
+        and (candidate.expires_at is None or candidate.expires_at >= ends_at)
         for candidate in candidates
     )

@@ -45,14 +45,22 @@ def public_key_bytes(text: str) -> bytes:
 
 
 class SetSigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Signature method for requests with the key (RFC 9421). Replaces the current signing key immediately."""
+    """Signature method for requests with the key (RFC 9421). Replaces the current signing key
+    immediately.
+    """
 
     examples: ClassVar = (
         {"algorithm": "hmac-sha256"},
-        {"algorithm": "ed25519", "public_key": "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=", "required": True},
+        {
+            "algorithm": "ed25519",
+            "public_key": "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=",
+            "required": True,
+        },
     )
 
-    algorithm: Annotated[Algorithm, Meta(description="Signatures that specify another algorithm are denied.")]
+    algorithm: Annotated[
+        Algorithm, Meta(description="Signatures that specify another algorithm are denied.")
+    ]
     public_key: Annotated[
         Annotated[str, checked(_public_key, max_length=PUBLIC_KEY_CHARS_MAX)] | None,
         Meta(description="For ed25519: the public key, as base64 of its 32 bytes or as PEM."),
@@ -61,15 +69,22 @@ class SetSigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     allow_last_admin: AllowLastAdmin = False
 
     def ed25519_key(self) -> bytes | None:
-        """The 32 bytes of the public key, or None for hmac-sha256. Raises BadRequest if the key does not match the algorithm."""
+        """The 32 bytes of the public key, or None for hmac-sha256. Raises BadRequest if the key
+        does not match the algorithm.
+        """
         if self.algorithm == "ed25519" and self.public_key is not None:
             return public_key_bytes(self.public_key)
         if self.algorithm == "hmac-sha256" and self.public_key is None:
             return None
         message, fix = "is not a 32-byte Ed25519 public key", "send it as base64 or PEM"
         if self.public_key is not None:
-            message, fix = "is only allowed with ed25519", "omit it: the secret of hmac-sha256 is generated and shown once"
-        raise BadRequest("The signing key cannot be set.", errors=(Problem("body.public_key", message, fix),))
+            message, fix = (
+                "is only allowed with ed25519",
+                "omit it: the secret of hmac-sha256 is generated and shown once",
+            )
+        raise BadRequest(
+            "The signing key cannot be set.", errors=(Problem("body.public_key", message, fix),)
+        )
 
 
 class SigningKeySet(msgspec.Struct, frozen=True):
@@ -81,7 +96,12 @@ class SigningKeySet(msgspec.Struct, frozen=True):
 
     secret: Annotated[
         str | None,
-        Meta(description="The HMAC secret, returned only in this response. Null for ed25519: the client has the private key."),
+        Meta(
+            description=(
+                "The HMAC secret, returned only in this response. Null for ed25519: "
+                "the client has the private key."
+            )
+        ),
     ]
     key: KeyView
     effective: Effective

@@ -1,4 +1,6 @@
-"""Endpoints for leak reports. The signature of the body authenticates the reporter; no other credential is required."""
+"""Endpoints for leak reports. The signature of the body authenticates the reporter; no other
+credential is required.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from gatehouse.platform.http.validation import decode_body
 async def report_github_leaks(request: Request, leaks: LeakService) -> LeakLabels:
     """Report leaked keys (GitHub).
 
-    For GitHub secret scanning. The body must be signed as specified by the partner program, with one of the configured keys.
+    For GitHub secret scanning. The body must be signed as specified by the partner program, with
+    one of the configured keys.
     """
     return await _report(request, leaks, "github")
 
@@ -23,13 +26,16 @@ async def report_github_leaks(request: Request, leaks: LeakService) -> LeakLabel
 async def report_leaks(request: Request, leaks: LeakService) -> LeakLabels:
     """Report leaked keys.
 
-    For other scanners. The body and the response have the same format as for GitHub. The signature follows Standard Webhooks.
+    For other scanners. The body and the response have the same format as for GitHub. The signature
+    follows Standard Webhooks.
     """
     return await _report(request, leaks, "webhook")
 
 
 async def _report(request: Request, leaks: LeakService, reporter: Reporter) -> LeakLabels:
-    """Verifies the signature before the body is parsed, so that an unsigned body reveals nothing."""
+    """Verifies the signature before the body is parsed, so that an unsigned body reveals
+    nothing.
+    """
     leaks.check_signature(reporter, request.http.headers, request.content)
     reports = decode_body(request.content, LeakReports)
     actor = Actor("system", f"leaks-{reporter}", request.request_id, request.source_address)

@@ -1,7 +1,9 @@
-"""Request and response shapes and signatures of leak reports, as defined by GitHub's secret scanning partner program. Pure.
+"""Request and response shapes and signatures of leak reports, as defined by GitHub's secret
+scanning partner program. Pure.
 
-GitHub signs the raw body with ECDSA (NIST P-256, SHA-256). The header Github-Public-Key-Signature contains the signature in ASN.1
-and base64, and Github-Public-Key-Identifier identifies the key. GitHub's public keys are pinned.
+GitHub signs the raw body with ECDSA (NIST P-256, SHA-256). The header Github-Public-Key-Signature
+contains the signature in ASN.1 and base64, and Github-Public-Key-Identifier identifies the key.
+GitHub's public keys are pinned.
 Source: docs.github.com/code-security/secret-scanning/secret-scanning-partnership-program.
 """
 
@@ -42,7 +44,9 @@ class LeakReport(msgspec.Struct, frozen=True):
     token: Text
     type: Text = ""
     url: Text = ""
-    source: Annotated[Text, Meta(description="Kind of the location, such as `content`, `commit` or `issue_body`.")] = ""
+    source: Annotated[
+        Text, Meta(description="Kind of the location, such as `content`, `commit` or `issue_body`.")
+    ] = ""
 
     def __repr__(self) -> str:
         return "LeakReport(...)"
@@ -53,7 +57,10 @@ class LeakLabel(msgspec.Struct, frozen=True):
 
     token_hash: Annotated[str, Meta(description="SHA-256 hash of the token, in base64.")]
     token_type: str
-    label: Annotated[Literal["true_positive", "false_positive"], Meta(description="`true_positive`: the token belongs to a key.")]
+    label: Annotated[
+        Literal["true_positive", "false_positive"],
+        Meta(description="`true_positive`: the token belongs to a key."),
+    ]
 
 
 LeakReports = Annotated[list[LeakReport], Meta(max_length=REPORTS_MAX, examples=[[_REPORT]])]
@@ -62,7 +69,11 @@ LeakLabels = Annotated[list[LeakLabel], Meta(examples=[[_LABEL]])]
 
 def label(report: LeakReport, *, is_key: bool) -> LeakLabel:
     digest = hashlib.sha256(report.token.encode("utf-8", "surrogatepass")).digest()
-    return LeakLabel(base64.b64encode(digest).decode(), report.type, "true_positive" if is_key else "false_positive")
+    return LeakLabel(
+        base64.b64encode(digest).decode(),
+        report.type,
+        "true_positive" if is_key else "false_positive",
+    )
 
 
 def p256_key(pem: str) -> ec.EllipticCurvePublicKey:
@@ -76,7 +87,9 @@ def p256_key(pem: str) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def is_signed_by_github(headers: Mapping[str, str], body: bytes, keys: Mapping[str, ec.EllipticCurvePublicKey]) -> bool:
+def is_signed_by_github(
+    headers: Mapping[str, str], body: bytes, keys: Mapping[str, ec.EllipticCurvePublicKey]
+) -> bool:
     """True if the pinned key that the headers identify verifies the signature in the headers."""
     key = keys.get(headers.get("github-public-key-identifier", ""))
     signature = headers.get("github-public-key-signature", "")

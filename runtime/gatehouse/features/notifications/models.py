@@ -12,7 +12,10 @@ from gatehouse.core.audit_events import AuditAction, DescribedStr
 class NotificationEvent(DescribedStr):
     """Events that a webhook can subscribe to."""
 
-    KEY_REVOKED = "key.revoked", "An API key was revoked by an administrator, by its holder, or because of a leak report."
+    KEY_REVOKED = (
+        "key.revoked",
+        "An API key was revoked by an administrator, by its holder, or because of a leak report.",
+    )
     KEY_ROTATED = "key.rotated", "An API key was replaced by a successor."
     KEY_EXPIRES_SOON = "key.expires_soon", "An API key expires within 30 days, 7 days or 1 day."
     KEY_LEAKED = "key.leaked", "An API key was reported as publicly exposed."
@@ -37,7 +40,8 @@ EVENTS: dict[AuditAction, NotificationEvent] = {
     AuditAction.SECRET_PURGE: NotificationEvent.SECRET_PURGED,
 }
 
-#: Target of deliveries to the SNS topic. The target of a webhook is its ID, which has 12 characters.
+#: Target of deliveries to the SNS topic. The target of a webhook is its ID, which has 12
+#: characters.
 TOPIC = "topic"
 DeliveryState = Literal["waiting", "delivered", "dead"]
 

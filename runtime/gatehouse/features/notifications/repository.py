@@ -1,4 +1,6 @@
-"""Stores webhooks and deliveries in PostgreSQL. Deliveries are derived from the rows of the audit trail, in order."""
+"""Stores webhooks and deliveries in PostgreSQL. Deliveries are derived from the rows of the audit
+trail, in order.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,14 @@ _WEBHOOK = RowMapping(Webhook)
 # Only one process at a time follows the trail. Other processes skip the locked row.
 _POSITION = "SELECT seq FROM notification_position FOR UPDATE SKIP LOCKED"
 
-_START = "INSERT INTO notification_position (seq) SELECT coalesce(max(seq), 0) FROM audit_event ON CONFLICT DO NOTHING"
+_START = (
+    "INSERT INTO notification_position (seq) SELECT coalesce(max(seq), 0) FROM "
+    "audit_event ON CONFLICT DO NOTHING"
+)
 
 _NEW = (
-    "SELECT seq, occurred_at, actor_type, actor_id, action, target_id, outcome, details FROM audit_event"
+    "SELECT seq, occurred_at, actor_type, actor_id, action, target_id, outcome, details FROM "
+    "audit_event"
     " WHERE seq > $1 ORDER BY seq LIMIT $2"
 )
 
@@ -37,28 +43,38 @@ _ADD = (
 )
 
 _CLAIM = (
-    "UPDATE delivery SET attempts = attempts + 1, next_at = $2 FROM (SELECT notification_id AS n, target AS t FROM delivery"
-    " WHERE state = 'waiting' AND next_at <= $1 ORDER BY next_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS due"
+    "UPDATE delivery SET attempts = attempts + 1, next_at = $2 FROM (SELECT notification_id AS "
+    "n, target AS t FROM delivery"
+    " WHERE state = 'waiting' AND next_at <= $1 ORDER BY next_at LIMIT $3 FOR UPDATE SKIP "
+    "LOCKED) AS due"
     f" WHERE notification_id = n AND target = t RETURNING {_DELIVERY.select}"
 )
 
-_DELIVERED = "UPDATE delivery SET state = 'delivered', finished_at = $3, problem = '' WHERE notification_id = $1 AND target = $2"
+_DELIVERED = (
+    "UPDATE delivery SET state = 'delivered', finished_at = $3, problem = '' WHERE "
+    "notification_id = $1 AND target = $2"
+)
 
 _RETRY = "UPDATE delivery SET next_at = $3, problem = $4 WHERE notification_id = $1 AND target = $2"
 
-_DEAD = "UPDATE delivery SET state = 'dead', finished_at = $3, problem = $4 WHERE notification_id = $1 AND target = $2"
+_DEAD = (
+    "UPDATE delivery SET state = 'dead', finished_at = $3, problem = $4 WHERE "
+    "notification_id = $1 AND target = $2"
+)
 
 _REQUEUE = (
     "UPDATE delivery SET state = 'waiting', attempts = 0, next_at = $3, finished_at = NULL"
     " WHERE notification_id = $1 AND target = $2 AND state = 'dead'"
 )
 
-# If the expiry changes after a reminder, another reminder is sent. Rotated keys are excluded because they are meant to expire.
+# If the expiry changes after a reminder, another reminder is sent. Rotated keys are excluded
+# because they are meant to expire.
 _EXPIRING = (
     "SELECT id, name, owner, expires_at FROM api_key"
     " WHERE state = 'active' AND successor_id IS NULL AND expires_at > $1 AND expires_at <= $2"
     " AND expires_at - created_at >= 2 * ($2::timestamptz - $1::timestamptz)"
-    " AND NOT EXISTS (SELECT FROM key_alert WHERE key_id = id AND kind = ANY ($3) AND raised_at = expires_at)"
+    " AND NOT EXISTS (SELECT FROM key_alert WHERE key_id = id AND kind = ANY ($3) AND "
+    "raised_at = expires_at)"
     " ORDER BY expires_at LIMIT $4 FOR UPDATE OF api_key SKIP LOCKED"
 )
 
@@ -75,25 +91,36 @@ class NotificationRepository:
         self._pool = pool
 
     async def remind(self, *, now: float, days: int, covered: tuple[int, ...]) -> int:
-        """Append key.expires_soon for active keys that expire within `days`, once for each combination of key, expiry and `days`.
+        """Append key.expires_soon for active keys that expire within `days`, once for each
+        combination of key, expiry and `days`.
 
-        Excludes keys with a reminder for one of the days in `covered`, and keys whose lifetime is shorter than twice `days`.
-        Returns the number of keys.
+        Excludes keys with a reminder for one of the days in `covered`, and keys whose lifetime is
+        shorter than twice `days`. Returns the number of keys.
         """
         action, start = AuditAction.KEY_EXPIRES_SOON, to_datetime(now)
         kinds = [f"{action}:{number}" for number in covered]
         async with self._pool.transaction() as connection:
-            rows = await connection.fetch(_EXPIRING, start, start + timedelta(days=days), kinds, BATCH_ROWS)
-            await connection.executemany(_REMINDED, [(row["id"], f"{action}:{days}", row["expires_at"]) for row in rows])
+            rows = await connection.fetch(
+                _EXPIRING, start, start + timedelta(days=days), kinds, BATCH_ROWS
+            )
+            await connection.executemany(
+                _REMINDED, [(row["id"], f"{action}:{days}", row["expires_at"]) for row in rows]
+            )
             for row in rows:
-                details: Details = {"name": row["name"], "owner": row["owner"], "expires_at": to_seconds(row["expires_at"])}
+                details: Details = {
+                    "name": row["name"],
+                    "owner": row["owner"],
+                    "expires_at": to_seconds(row["expires_at"]),
+                }
                 actor, details = Actor("system", "reminder"), {**details, "within_days": days}
-                await append(connection, actor.event(action, target_id=row["id"], at=now, details=details))
+                await append(
+                    connection, actor.event(action, target_id=row["id"], at=now, details=details)
+                )
         return len(rows)
 
     async def follow(self, *, now: float, topic: bool) -> int:
-        """Create deliveries for new audit rows. `topic`: also create deliveries for the SNS topic. Returns the number of rows
-        that were read."""
+        """Create deliveries for new audit rows. `topic`: also create deliveries for the SNS topic.
+        Returns the number of rows that were read."""
         async with self._pool.transaction() as connection:
             await connection.execute(_START)
             position = await connection.fetchval(_POSITION)
@@ -103,35 +130,59 @@ class NotificationRepository:
             if not rows:
                 return 0
             if relevant := [row for row in rows if _is_sent(row)]:
-                await connection.executemany(_ADD, await _deliveries(connection, relevant, now, topic=topic))
+                await connection.executemany(
+                    _ADD, await _deliveries(connection, relevant, now, topic=topic)
+                )
             await connection.execute("UPDATE notification_position SET seq = $1", rows[-1]["seq"])
             return len(rows)
 
     async def claim(self, *, now: float, size: int, lease_s: float) -> tuple[Delivery, ...]:
-        """Deliveries that are due, each reserved for one caller for `lease_s` seconds. `attempts` includes this attempt."""
+        """Deliveries that are due, each reserved for one caller for `lease_s` seconds. `attempts`
+        includes this attempt.
+        """
         rows = await self._pool.fetch(_CLAIM, to_datetime(now), to_datetime(now + lease_s), size)
         return tuple(_DELIVERY.read(row) for row in rows)
 
     async def delivered(self, delivery: Delivery, *, now: float) -> None:
-        await self._pool.execute(_DELIVERED, delivery.notification_id, delivery.target, to_datetime(now))
+        await self._pool.execute(
+            _DELIVERED, delivery.notification_id, delivery.target, to_datetime(now)
+        )
 
-    async def failed(self, delivery: Delivery, problem: str, *, now: float, retry_at: float | None) -> None:
+    async def failed(
+        self, delivery: Delivery, problem: str, *, now: float, retry_at: float | None
+    ) -> None:
         """Record a failed attempt. If `retry_at` is None, the delivery gets the state `dead`."""
         statement, at = (_DEAD, now) if retry_at is None else (_RETRY, retry_at)
-        await self._pool.execute(statement, delivery.notification_id, delivery.target, to_datetime(at), problem)
+        await self._pool.execute(
+            statement, delivery.notification_id, delivery.target, to_datetime(at), problem
+        )
 
-    async def deliveries(self, *, state: str, after: tuple[str, str], size: int) -> tuple[Delivery, ...]:
+    async def deliveries(
+        self, *, state: str, after: tuple[str, str], size: int
+    ) -> tuple[Delivery, ...]:
         """Deliveries in the order of (notification ID, target), starting after `after`."""
         statement = (
-            f"SELECT {_DELIVERY.select} FROM delivery WHERE state = $1 AND (notification_id, target) > ($2, $3)"
+            f"SELECT {_DELIVERY.select} FROM delivery WHERE state = $1 AND (notification_id, "
+            f"target) > ($2, $3)"
             " ORDER BY notification_id, target LIMIT $4"
         )
-        return tuple(_DELIVERY.read(row) for row in await self._pool.fetch(statement, state, *after, size))
+        return tuple(
+            _DELIVERY.read(row) for row in await self._pool.fetch(statement, state, *after, size)
+        )
 
-    async def requeue(self, notification_id: str, target: str, *, now: float, event: AuditEvent) -> bool:
-        """Queue a dead delivery again and reset the number of attempts. Returns False if no such dead delivery exists."""
+    async def requeue(
+        self, notification_id: str, target: str, *, now: float, event: AuditEvent
+    ) -> bool:
+        """Queue a dead delivery again and reset the number of attempts. Returns False if no such
+        dead delivery exists.
+        """
         async with self._pool.transaction() as connection:
-            requeued = row_count(await connection.execute(_REQUEUE, notification_id, target, to_datetime(now))) == 1
+            requeued = (
+                row_count(
+                    await connection.execute(_REQUEUE, notification_id, target, to_datetime(now))
+                )
+                == 1
+            )
             if requeued:
                 await append(connection, event)
         return requeued
@@ -142,45 +193,81 @@ class NotificationRepository:
             await append(connection, event)
 
     async def webhook(self, webhook_id: str) -> Webhook | None:
-        row = await self._pool.fetchrow(f"SELECT {_WEBHOOK.select} FROM webhook WHERE id = $1", webhook_id)
+        row = await self._pool.fetchrow(
+            f"SELECT {_WEBHOOK.select} FROM webhook WHERE id = $1", webhook_id
+        )
         return None if row is None else _WEBHOOK.read(row)
 
     async def webhooks(self) -> tuple[Webhook, ...]:
         """Webhooks, oldest first."""
-        rows = await self._pool.fetch(f"SELECT {_WEBHOOK.select} FROM webhook ORDER BY created_at, id")
+        rows = await self._pool.fetch(
+            f"SELECT {_WEBHOOK.select} FROM webhook ORDER BY created_at, id"
+        )
         return tuple(_WEBHOOK.read(row) for row in rows)
 
     async def delete_webhook(self, webhook_id: str, event: AuditEvent) -> bool:
-        """Delete a webhook and its undelivered notifications. Returns False if the webhook does not exist."""
+        """Delete a webhook and its undelivered notifications. Returns False if the webhook does not
+        exist.
+        """
         async with self._pool.transaction() as connection:
-            deleted = row_count(await connection.execute("DELETE FROM webhook WHERE id = $1", webhook_id)) == 1
+            deleted = (
+                row_count(await connection.execute("DELETE FROM webhook WHERE id = $1", webhook_id))
+                == 1
+            )
             if deleted:
-                await connection.execute("DELETE FROM delivery WHERE target = $1 AND state <> 'delivered'", webhook_id)
+                await connection.execute(
+                    "DELETE FROM delivery WHERE target = $1 AND state <> 'delivered'", webhook_id
+                )
                 await append(connection, event)
         return deleted
 
 
-async def _deliveries(connection: Connection, rows: list[Row], now: float, *, topic: bool) -> list[tuple[Any, ...]]:
+async def _deliveries(
+    connection: Connection, rows: list[Row], now: float, *, topic: bool
+) -> list[tuple[Any, ...]]:
     """Parameters for `_ADD`."""
-    webhooks = [_WEBHOOK.read(row) for row in await connection.fetch(f"SELECT {_WEBHOOK.select} FROM webhook")]
+    webhooks = [
+        _WEBHOOK.read(row)
+        for row in await connection.fetch(f"SELECT {_WEBHOOK.select} FROM webhook")
+    ]
     deliveries: list[tuple[Any, ...]] = []
     for row in rows:
         event = EVENTS[row["action"]]
-        targets = [webhook.id for webhook in webhooks if not webhook.events or event in webhook.events]
+        targets = [
+            webhook.id for webhook in webhooks if not webhook.events or event in webhook.events
+        ]
         targets += [TOPIC] if topic else []
-        deliveries += [(f"msg_{row['seq']:012d}", target, event, _body(row, event), to_datetime(now)) for target in targets]
+        deliveries += [
+            (f"msg_{row['seq']:012d}", target, event, _body(row, event), to_datetime(now))
+            for target in targets
+        ]
     return deliveries
 
 
 def _is_sent(row: Row) -> bool:
-    """True for actions that cause notifications. The only denied actions that cause notifications are attempts to open a link."""
-    return row["action"] in EVENTS and (row["outcome"] == "success" or row["action"] == AuditAction.LINK_DENIED)
+    """True for actions that cause notifications. The only denied actions that cause notifications
+    are attempts to open a link.
+    """
+    return row["action"] in EVENTS and (
+        row["outcome"] == "success" or row["action"] == AuditAction.LINK_DENIED
+    )
 
 
 def _body(row: Row, event: str) -> str:
-    """Body of a notification. Contains the details of the audit row, which contain no token or secret."""
+    """Body of a notification. Contains the details of the audit row, which contain no token or
+    secret.
+    """
     label = Actor(row["actor_type"], row["actor_id"]).label
-    target = f"{AuditAction(row['action']).target_type}_id"  # key_id, secret_id or secret_request_id
-    data = {target: row["target_id"], "by": label, "audit_seq": row["seq"], "details": json.loads(row["details"])}
+    target = (
+        f"{AuditAction(row['action']).target_type}_id"  # key_id, secret_id or secret_request_id
+    )
+    data = {
+        target: row["target_id"],
+        "by": label,
+        "audit_seq": row["seq"],
+        "details": json.loads(row["details"]),
+    }
     timestamp = rfc3339(to_seconds(row["occurred_at"]), "microseconds")
-    return json.dumps({"type": event, "timestamp": timestamp, "data": data}, ensure_ascii=False, sort_keys=True)
+    return json.dumps(
+        {"type": event, "timestamp": timestamp, "data": data}, ensure_ascii=False, sort_keys=True
+    )

@@ -22,7 +22,9 @@ from gatehouse.platform.http.endpoint import Endpoint, Links, StepUp
 from gatehouse.platform.http.request import Request
 
 
-async def create_webhook(request: Request, body: CreateWebhook, webhooks: WebhookService) -> CreatedWebhook:
+async def create_webhook(
+    request: Request, body: CreateWebhook, webhooks: WebhookService
+) -> CreatedWebhook:
     """Create a webhook.
 
     The secret of the webhook is returned only in this response.
@@ -48,23 +50,33 @@ async def delete_webhook(request: Request, webhook: str, webhooks: WebhookServic
     await webhooks.delete(webhook, request.actor)
 
 
-async def list_deliveries(request: Request, query: ListDeliveries, webhooks: WebhookService) -> DeliveryPage:
+async def list_deliveries(
+    request: Request, query: ListDeliveries, webhooks: WebhookService
+) -> DeliveryPage:
     """List deliveries.
 
     Returns dead deliveries by default. Use `state` to list others.
     """
     cursors = request.cursors(f"deliveries|{query.state}")
-    notification, destination = ("", "") if query.cursor is None else json.loads(cursors.read(query.cursor))
-    deliveries = await webhooks.repository.deliveries(state=query.state, after=(notification, destination), size=query.limit + 1)
+    notification, destination = (
+        ("", "") if query.cursor is None else json.loads(cursors.read(query.cursor))
+    )
+    deliveries = await webhooks.repository.deliveries(
+        state=query.state, after=(notification, destination), size=query.limit + 1
+    )
     shown = deliveries[: query.limit]
     more = len(deliveries) > query.limit
     return DeliveryPage(
         deliveries=[delivery_view(delivery) for delivery in shown],
-        next_cursor=cursors.write(json.dumps([shown[-1].notification_id, shown[-1].target])) if more else None,
+        next_cursor=cursors.write(json.dumps([shown[-1].notification_id, shown[-1].target]))
+        if more
+        else None,
     )
 
 
-async def retry_delivery(request: Request, notification: str, destination: str, webhooks: WebhookService) -> None:
+async def retry_delivery(
+    request: Request, notification: str, destination: str, webhooks: WebhookService
+) -> None:
     """Retry a dead delivery.
 
     Queues the delivery again and resets the number of attempts.
@@ -81,9 +93,30 @@ _TO_WEBHOOK = Links("webhook", "/webhook/id", ("delete_webhook",))
 
 ENDPOINTS = (
     # Step-up is required because the receiver obtains a secret and all notifications.
-    _write(method="POST", path=_WEBHOOKS, handler=create_webhook, step_up=StepUp.ALWAYS, status=201, links=_TO_WEBHOOK),
+    _write(
+        method="POST",
+        path=_WEBHOOKS,
+        handler=create_webhook,
+        step_up=StepUp.ALWAYS,
+        status=201,
+        links=_TO_WEBHOOK,
+    ),
     _read(path=_WEBHOOKS, handler=list_webhooks),
-    _write(method="DELETE", path=_WEBHOOK, handler=delete_webhook, step_up=StepUp.ALWAYS, status=204, errors=(404,)),
+    _write(
+        method="DELETE",
+        path=_WEBHOOK,
+        handler=delete_webhook,
+        step_up=StepUp.ALWAYS,
+        status=204,
+        errors=(404,),
+    ),
     _read(path="/v1/deliveries", handler=list_deliveries),
-    _write(method="POST", path=_RETRY, handler=retry_delivery, step_up=StepUp.NEVER, status=204, errors=(404,)),
+    _write(
+        method="POST",
+        path=_RETRY,
+        handler=retry_delivery,
+        step_up=StepUp.NEVER,
+        status=204,
+        errors=(404,),
+    ),
 )

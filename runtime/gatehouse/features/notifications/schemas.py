@@ -8,7 +8,12 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.core.clock import rfc3339
-from gatehouse.features.notifications.models import Delivery, DeliveryState, NotificationEvent, Webhook
+from gatehouse.features.notifications.models import (
+    Delivery,
+    DeliveryState,
+    NotificationEvent,
+    Webhook,
+)
 from gatehouse.platform.http.fields import Cursor, Instant, NextCursor, view_of
 
 URL_CHARS_MAX = 500
@@ -21,9 +26,17 @@ class CreateWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: Annotated[
         str,
-        Meta(max_length=URL_CHARS_MAX, description="HTTPS URL for POST requests, with a public address and without a user name."),
+        Meta(
+            max_length=URL_CHARS_MAX,
+            description=(
+                "HTTPS URL for POST requests, with a public address and without a user name."
+            ),
+        ),
     ]
-    events: Annotated[list[NotificationEvent], Meta(max_length=20, description="Events to send. Empty: all events.")] = []
+    events: Annotated[
+        list[NotificationEvent],
+        Meta(max_length=20, description="Events to send. Empty: all events."),
+    ] = []
 
 
 class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,12 +56,18 @@ class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreatedWebhook(msgspec.Struct, frozen=True):
-    example: ClassVar = {"secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "webhook": WebhookView.example}
+    example: ClassVar = {
+        "secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        "webhook": WebhookView.example,
+    }
 
     secret: Annotated[
         str,
         Meta(
-            description="Secret with which the receiver verifies signatures (Standard Webhooks). Returned only in this response."
+            description=(
+                "Secret with which the receiver verifies signatures (Standard "
+                "Webhooks). Returned only in this response."
+            )
         ),
     ]
     webhook: WebhookView
@@ -63,7 +82,9 @@ class WebhookList(msgspec.Struct, frozen=True):
 class ListDeliveries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Query parameters for listing deliveries."""
 
-    state: Annotated[DeliveryState, Meta(description="`dead`: abandoned after the last attempt failed.")] = "dead"
+    state: Annotated[
+        DeliveryState, Meta(description="`dead`: abandoned after the last attempt failed.")
+    ] = "dead"
     cursor: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of deliveries.")] = 50
 
@@ -83,11 +104,16 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     }
 
     notification_id: str
-    destination: Annotated[str, Meta(description="ID of the webhook, or `topic` for the SNS topic.")]
+    destination: Annotated[
+        str, Meta(description="ID of the webhook, or `topic` for the SNS topic.")
+    ]
     event: NotificationEvent
     state: DeliveryState
     attempts: int
-    next_at: Annotated[Instant | None, Meta(description="Time of the next attempt. Null unless `state` is `waiting`.")]
+    next_at: Annotated[
+        Instant | None,
+        Meta(description="Time of the next attempt. Null unless `state` is `waiting`."),
+    ]
     created_at: Instant
     problem: Annotated[str, Meta(description="Reason why the last attempt failed.")]
 
@@ -100,7 +126,9 @@ class DeliveryPage(msgspec.Struct, frozen=True):
 
 
 def webhook_view(webhook: Webhook) -> WebhookView:
-    return view_of(WebhookView, webhook, events=[NotificationEvent(event) for event in webhook.events])
+    return view_of(
+        WebhookView, webhook, events=[NotificationEvent(event) for event in webhook.events]
+    )
 
 
 def delivery_view(delivery: Delivery) -> DeliveryView:

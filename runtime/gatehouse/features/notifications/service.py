@@ -1,8 +1,9 @@
-"""Manages webhooks and sends notifications. Rows of the audit trail become deliveries, which are retried until they succeed or
-are dead.
+"""Manages webhooks and sends notifications. Rows of the audit trail become deliveries, which are
+retried until they succeed or are dead.
 
-Deliveries are derived from committed audit rows, so a rolled-back change causes no notification. Notifications are delivered at
-least once. `webhook-id` is the same for all attempts, so that receivers can detect duplicates.
+Deliveries are derived from committed audit rows, so a rolled-back change causes no notification.
+Notifications are delivered at least once. `webhook-id` is the same for all attempts, so that
+receivers can detect duplicates.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.addresses import Network
 from gatehouse.core.audit_events import AuditAction, Details
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import BadRequest, CoreTimeout, CoreUnreachable, NotFound, Problem, Unavailable
+from gatehouse.core.errors import (
+    BadRequest,
+    CoreTimeout,
+    CoreUnreachable,
+    NotFound,
+    Problem,
+    Unavailable,
+)
 from gatehouse.core.origin import parse_origin, rejection
 from gatehouse.core.token import ID_CHARS, Pepper, base62
 from gatehouse.core.webhook_signatures import webhook_secret, webhook_signature
@@ -29,14 +37,16 @@ from gatehouse.platform.http_client.upstream import UpstreamClients, UpstreamReq
 TIMEOUT_S = 10.0
 _SNS_TIMEOUT_S = 3
 
-#: Delays before the retries in seconds, about a day in total. After the last failed attempt, a delivery is dead.
+#: Delays before the retries in seconds, about a day in total. After the last failed attempt, a
+#: delivery is dead.
 BACKOFF_S = (5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 43_200)
 BATCH_SIZE = 20
 
 #: Seconds after which a delivery is attempted again if the process was killed during an attempt.
 LEASE_S = 60.0
 
-#: Reminders are sent this number of days before a key expires, if the lifetime of the key is at least twice as long.
+#: Reminders are sent this number of days before a key expires, if the lifetime of the key is at
+#: least twice as long.
 REMINDER_DAYS = (1, 7, 30)
 
 
@@ -56,7 +66,9 @@ class WebhookService:
     random_bytes: Callable[[int], bytes]
 
     async def create(self, url: str, events: Iterable[str], actor: Actor) -> tuple[bytes, Webhook]:
-        """Create a webhook. Returns its secret, which is not stored. Raises BadRequest if the URL is not accepted."""
+        """Create a webhook. Returns its secret, which is not stored. Raises BadRequest if the URL
+        is not accepted.
+        """
         message = _url_problem(url, self.networks)
         if message:
             problem = Problem("body.url", message, "send an https:// URL with a public address")
@@ -67,7 +79,8 @@ class WebhookService:
         secret = webhook_secret(self.pepper, id, generation)
         if secret is None:
             raise Unavailable(
-                "Webhook creation is temporarily unavailable.", detail="the current pepper generation is not configured"
+                "Webhook creation is temporarily unavailable.",
+                detail="the current pepper generation is not configured",
             )
         webhook = Webhook(id, url, tuple(dict.fromkeys(events)), generation, now, actor.label)
         details: Details = {"host": urlsplit(url).hostname or "", "events": list(webhook.events)}
@@ -77,23 +90,33 @@ class WebhookService:
 
     async def delete(self, webhook_id: str, actor: Actor) -> None:
         """Delete a webhook and its pending deliveries. Raises NotFound."""
-        event = actor.event(AuditAction.WEBHOOK_DELETE, target_id=webhook_id[:12], at=self.clock.now(), details={})
+        event = actor.event(
+            AuditAction.WEBHOOK_DELETE, target_id=webhook_id[:12], at=self.clock.now(), details={}
+        )
         if "\0" in webhook_id or not await self.repository.delete_webhook(webhook_id, event):
             raise NotFound("No webhook has this ID.")
 
     async def retry(self, notification: str, destination: str, actor: Actor) -> None:
         """Queue a dead delivery again and reset the number of attempts. Raises NotFound."""
         now, details = self.clock.now(), {"notification_id": notification[:40]}
-        event = actor.event(AuditAction.DELIVERY_RETRY, target_id=destination[:12], at=now, details={**details})
+        event = actor.event(
+            AuditAction.DELIVERY_RETRY, target_id=destination[:12], at=now, details={**details}
+        )
         valid = "\0" not in notification + destination
-        if not valid or not await self.repository.requeue(notification, destination, now=now, event=event):
+        if not valid or not await self.repository.requeue(
+            notification, destination, now=now, event=event
+        ):
             raise NotFound("No dead delivery has this notification and destination.")
 
 
 def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
-    """Reason why a URL is rejected, or an empty string if the URL is accepted. Host names are resolved and checked for each
-    delivery."""
-    if not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url) or "#" in url:
+    """Reason why a URL is rejected, or an empty string if the URL is accepted. Host names are
+    resolved and checked for each delivery."""
+    if (
+        not url.isascii()
+        or any(character <= " " or character in "\\\x7f" for character in url)
+        or "#" in url
+    ):
         return "must consist of visible ASCII characters, without a fragment or backslash"
     scheme, _, rest = url.partition("://")
     origin = parse_origin(f"{scheme}://{rest.partition('/')[0].partition('?')[0]}")
@@ -108,7 +131,9 @@ def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NotificationDispatcher:
-    """Sends due deliveries. `pepper`: HMAC secret from which webhook secrets are derived. `topic`: None if not configured."""
+    """Sends due deliveries. `pepper`: HMAC secret from which webhook secrets are derived. `topic`:
+    None if not configured.
+    """
 
     repository: NotificationRepository
     sender: WebhookSender
@@ -119,15 +144,20 @@ class NotificationDispatcher:
     async def remind(self) -> int:
         """Record reminders for keys that expire soon and return their number. Raises Unavailable.
 
-        Shorter periods come first, so that a key with a one-day reminder does not get a seven-day reminder as well.
+        Shorter periods come first, so that a key with a one-day reminder does not get a seven-day
+        reminder as well.
         """
         count = 0
         for position, days in enumerate(REMINDER_DAYS):
-            count += await self.repository.remind(now=self.clock.now(), days=days, covered=REMINDER_DAYS[: position + 1])
+            count += await self.repository.remind(
+                now=self.clock.now(), days=days, covered=REMINDER_DAYS[: position + 1]
+            )
         return count
 
     async def run_once(self) -> int:
-        """Read new audit rows and attempt the deliveries that are due. Returns the number of attempts. Raises Unavailable."""
+        """Read new audit rows and attempt the deliveries that are due. Returns the number of
+        attempts. Raises Unavailable.
+        """
         while await self.repository.follow(now=self.clock.now(), topic=self.topic is not None):
             pass
         due = await self.repository.claim(now=self.clock.now(), size=BATCH_SIZE, lease_s=LEASE_S)
@@ -141,44 +171,66 @@ class NotificationDispatcher:
             await self.repository.delivered(delivery, now=now)
             return
         wait_s = BACKOFF_S[delivery.attempts - 1] if delivery.attempts <= len(BACKOFF_S) else None
-        await self.repository.failed(delivery, problem, now=now, retry_at=None if wait_s is None else now + wait_s)
+        await self.repository.failed(
+            delivery, problem, now=now, retry_at=None if wait_s is None else now + wait_s
+        )
 
     async def _send(self, delivery: Delivery) -> str:
         """Attempts a delivery. Returns the reason for a failure, or an empty string on success."""
         if delivery.target == TOPIC:
-            return "no topic is configured" if self.topic is None else await self.topic.publish(delivery)
+            return (
+                "no topic is configured"
+                if self.topic is None
+                else await self.topic.publish(delivery)
+            )
         webhook = await self.repository.webhook(delivery.target)
         if webhook is None:
             return "the webhook was deleted"
         secret = webhook_secret(self.pepper, webhook.id, webhook.pepper_generation)
         if secret is None:
-            return "the pepper generation of the webhook secret is not available; create the webhook again"
+            return (
+                "the pepper generation of the webhook secret is not available; create the "
+                "webhook again"
+            )
         timestamp = int(self.clock.now())
         headers = {
             "webhook-id": delivery.notification_id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": webhook_signature(secret, delivery.notification_id, timestamp, delivery.body.encode()),
+            "webhook-signature": webhook_signature(
+                secret, delivery.notification_id, timestamp, delivery.body.encode()
+            ),
         }
         return await self.sender.send(webhook, delivery, headers)
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookSender:
-    """Sends notifications to webhooks. Connects to the checked IP address of the host name. Redirects are not followed."""
+    """Sends notifications to webhooks. Connects to the checked IP address of the host name.
+    Redirects are not followed.
+    """
 
     upstreams: UpstreamClients
     timeout_s: float = TIMEOUT_S
 
     async def send(self, webhook: Webhook, delivery: Delivery, headers: dict[str, str]) -> str:
-        """Sends a notification. Returns an empty string if the response has a 2xx status, otherwise the reason for the failure,
-        without content from the response. Never raises."""
+        """Sends a notification. Returns an empty string if the response has a 2xx status, otherwise
+        the reason for the failure, without content from the response. Never raises."""
         parts = urlsplit(webhook.url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         body = delivery.body.encode()
-        fixed = [("content-type", "application/json"), ("content-length", str(len(body))), ("user-agent", "gatehouse")]
-        request = UpstreamRequest(method="POST", target=target, headers=[*fixed, *headers.items()], body=body)
+        fixed = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            ("user-agent", "gatehouse"),
+        ]
+        request = UpstreamRequest(
+            method="POST", target=target, headers=[*fixed, *headers.items()], body=body
+        )
         try:
-            async with asyncio.timeout(self.timeout_s), self.upstreams.send(f"{parts.scheme}://{parts.netloc}", request) as reply:
+            async with (
+                asyncio.timeout(self.timeout_s),
+                self.upstreams.send(f"{parts.scheme}://{parts.netloc}", request) as reply,
+            ):
                 return "" if 200 <= reply.status < 300 else f"responded with {reply.status}"
         except (CoreTimeout, TimeoutError):
             return f"no response within {self.timeout_s:.0f} s"
@@ -196,16 +248,25 @@ class SnsTopic:
         self._client = create_client("sns", timeout_s=_SNS_TIMEOUT_S, attempts=1)
 
     async def publish(self, delivery: Delivery) -> str:
-        """Publishes a notification. Returns an empty string on success, otherwise the reason for the failure. Never raises."""
+        """Publishes a notification. Returns an empty string on success, otherwise the reason for
+        the failure. Never raises.
+        """
         return await asyncio.to_thread(self._publish, delivery)
 
     def _publish(self, delivery: Delivery) -> str:
         attributes = {"event": {"DataType": "String", "StringValue": delivery.event}}
         try:
             self._client.publish(
-                TopicArn=self._arn, Subject=f"Gatehouse: {delivery.event}", Message=delivery.body, MessageAttributes=attributes
+                TopicArn=self._arn,
+                Subject=f"Gatehouse: {delivery.event}",
+                Message=delivery.body,
+                MessageAttributes=attributes,
             )
         except AWS_ERRORS as exc:
             code = error_code(exc)
-            return f"SNS returned an error: {code}" if code else f"SNS not reached: {type(exc).__name__}"
+            return (
+                f"SNS returned an error: {code}"
+                if code
+                else f"SNS not reached: {type(exc).__name__}"
+            )
         return ""

@@ -21,7 +21,9 @@ async def show_log_level(request: Request, log_levels: LogLevelService) -> LogLe
     return _view(log_levels, await log_levels.current())
 
 
-async def set_log_level(request: Request, body: SetLogLevel, log_levels: LogLevelService) -> LogLevel:
+async def set_log_level(
+    request: Request, body: SetLogLevel, log_levels: LogLevelService
+) -> LogLevel:
     """Set a temporary log level.
 
     Takes effect on every gateway and console worker within three seconds.
@@ -43,7 +45,12 @@ async def list_features(request: Request, disabled: DisabledFeatures) -> Feature
     To enable or disable a feature, change GATEHOUSE_FEATURES and restart the service.
     """
     return FeatureList(
-        [FeatureView(feature.name, feature.service, feature.name not in disabled, feature.description) for feature in FEATURES]
+        [
+            FeatureView(
+                feature.name, feature.service, feature.name not in disabled, feature.description
+            )
+            for feature in FEATURES
+        ]
     )
 
 
@@ -51,7 +58,9 @@ def _view(log_levels: LogLevelService, override: LogLevelOverride | None) -> Log
     configured = log_levels.configured
     if override is None:
         return LogLevel(configured, configured, until=None, set_by=None)
-    return LogLevel(override.level, configured, until=rfc3339(override.until), set_by=override.set_by)
+    return LogLevel(
+        override.level, configured, until=rfc3339(override.until), set_by=override.set_by
+    )
 
 
 _operation = partial(Endpoint, tag="operations")
@@ -60,6 +69,19 @@ ENDPOINTS = (
     _operation(method="GET", path="/v1/features", handler=list_features, roles=AUDITORS),
     _operation(method="GET", path="/v1/log-level", handler=show_log_level, roles=AUDITORS),
     # Step-up is required because the level `error` would hide requests from the log.
-    _operation(method="PUT", path="/v1/log-level", handler=set_log_level, roles=OPERATORS, step_up=StepUp.ALWAYS),
-    _operation(method="DELETE", path="/v1/log-level", handler=reset_log_level, roles=OPERATORS, step_up=StepUp.NEVER, status=204),
+    _operation(
+        method="PUT",
+        path="/v1/log-level",
+        handler=set_log_level,
+        roles=OPERATORS,
+        step_up=StepUp.ALWAYS,
+    ),
+    _operation(
+        method="DELETE",
+        path="/v1/log-level",
+        handler=reset_log_level,
+        roles=OPERATORS,
+        step_up=StepUp.NEVER,
+        status=204,
+    ),
 )

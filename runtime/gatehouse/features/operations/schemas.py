@@ -19,19 +19,33 @@ class SetLogLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: Level
     for_s: Annotated[
         int,
-        Meta(ge=10, le=86_400, description="Number of seconds after which each process returns to its GATEHOUSE_LOG_LEVEL."),
+        Meta(
+            ge=10,
+            le=86_400,
+            description=(
+                "Number of seconds after which each process returns to its GATEHOUSE_LOG_LEVEL."
+            ),
+        ),
     ] = 900
 
 
 class LogLevel(msgspec.Struct, frozen=True):
     """The log level of all gateway and console workers."""
 
-    example: ClassVar = {"level": "debug", "configured": "info", "until": "2030-06-01T09:15:00Z", "set_by": "bootstrap"}
+    example: ClassVar = {
+        "level": "debug",
+        "configured": "info",
+        "until": "2030-06-01T09:15:00Z",
+        "set_by": "bootstrap",
+    }
 
     level: Annotated[Level, Meta(description="The current level.")]
     configured: Annotated[Level, Meta(description="Value of GATEHOUSE_LOG_LEVEL on this console.")]
     until: Annotated[
-        Instant | None, Meta(description="Time at which the temporary level ends. Null if no temporary level is set.")
+        Instant | None,
+        Meta(
+            description="Time at which the temporary level ends. Null if no temporary level is set."
+        ),
     ]
     set_by: str | None
 
@@ -44,8 +58,8 @@ class FeatureView(msgspec.Struct, frozen=True):
 
 
 class FeatureList(msgspec.Struct, frozen=True):
-    """Features as configured for this console. Each gateway has its own setting, which the /readyz endpoint of the gateway
-    reports."""
+    """Features as configured for this console. Each gateway has its own setting, which the /readyz
+    endpoint of the gateway reports."""
 
     example: ClassVar = {
         "features": [

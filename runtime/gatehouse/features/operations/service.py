@@ -17,7 +17,8 @@ from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.db.statements import RowMapping
 from gatehouse.platform.settings import Level
 
-#: Interval at which every worker reads the log level. A change to the log level takes effect within this interval.
+#: Interval at which every worker reads the log level. A change to the log level takes effect within
+#: this interval.
 POLL_S = 3.0
 READ_TIMEOUT_S = 2.0
 
@@ -35,13 +36,16 @@ _OVERRIDE = RowMapping(LogLevelOverride)
 _GET = f"SELECT {_OVERRIDE.select} FROM log_level"  # noqa: S608 - the columns are fields of the struct
 _SET = (
     f"{_OVERRIDE.insert('log_level')}"
-    " ON CONFLICT (sole) DO UPDATE SET level = EXCLUDED.level, until = EXCLUDED.until, set_by = EXCLUDED.set_by"
+    " ON CONFLICT (sole) DO UPDATE SET level = EXCLUDED.level, until = EXCLUDED.until, set_by "
+    "= EXCLUDED.set_by"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class LogLevelService:
-    """Temporary log level. `configured`: GATEHOUSE_LOG_LEVEL of this process. Methods raise Unavailable."""
+    """Temporary log level. `configured`: GATEHOUSE_LOG_LEVEL of this process. Methods raise
+    Unavailable.
+    """
 
     pool: Pool
     clock: Clock
@@ -85,7 +89,9 @@ class LogLevelFollower:
         self._applied = levels.configured
 
     async def run_once(self) -> None:
-        """Reads and applies the level. While the database is unavailable, the last override remains in effect until it ends."""
+        """Reads and applies the level. While the database is unavailable, the last override remains
+        in effect until it ends.
+        """
         with contextlib.suppress(Unavailable):
             self._override = await self._levels.stored()
         override = self._override

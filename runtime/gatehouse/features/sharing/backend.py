@@ -1,4 +1,6 @@
-"""Dependencies of secret sharing in a deployment: the table, the bucket, the KMS key, the clock and the random generator."""
+"""Dependencies of secret sharing in a deployment: the table, the bucket, the KMS key, the clock and
+the random generator.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ class Backend:
     """Shared dependencies of the secret sharing services.
 
     environment: name of the deployment. All encrypted keys are bound to this name.
-    creates_per_minute: number of secrets, and of secret requests, that an owner can create per minute.
+    creates_per_minute: number of secrets, and of secret requests, that an owner can create per
+        minute.
     """
 
     table: Table
@@ -40,7 +43,9 @@ class Backend:
 
     @classmethod
     def from_settings(cls, settings: SharingSettings, clock: Clock) -> Self | None:
-        """Return None if the table, the bucket or the key is not configured. Opens no connections."""
+        """Return None if the table, the bucket or the key is not configured. Opens no
+        connections.
+        """
         if not (settings.secret_links_table and settings.secrets_bucket and settings.secrets_key):
             return None
         table = Table(settings.secret_links_table)
@@ -54,7 +59,9 @@ class Backend:
             random_bytes=secrets.token_bytes,
             # A Lambda function creates nothing for owners.
             creates_per_minute=(
-                settings.sharing_creates_per_minute if isinstance(settings, Settings) else SHARING_CREATES_PER_MINUTE
+                settings.sharing_creates_per_minute
+                if isinstance(settings, Settings)
+                else SHARING_CREATES_PER_MINUTE
             ),
         )
 
@@ -68,10 +75,16 @@ class Backend:
         The count is exact across all processes. Raises RateLimited, Unavailable.
         """
         wait_s = await self.table.take_attempt(
-            f"create:{kind}:{owner}", limit=self.creates_per_minute, window_s=_MINUTE_S, now=self.clock.now()
+            f"create:{kind}:{owner}",
+            limit=self.creates_per_minute,
+            window_s=_MINUTE_S,
+            now=self.clock.now(),
         )
         if wait_s is not None:
-            message = f"You can create {self.creates_per_minute} {kind}s per minute. Try again in {wait_s} s."
+            message = (
+                f"You can create {self.creates_per_minute} {kind}s per minute. Try again "
+                f"in {wait_s} s."
+            )
             raise RateLimited(message, retry_after_s=wait_s)
 
     def event(
@@ -86,5 +99,7 @@ class Backend:
     ) -> SharingEvent:
         """Return an event with the current time. `link`: ID of the affected link."""
         recorded = {**(details or {}), **({"link": link} if link else {})}
-        event = actor.event(action, target_id=secret_id, at=self.clock.now(), details={**recorded}, outcome=outcome)
+        event = actor.event(
+            action, target_id=secret_id, at=self.clock.now(), details={**recorded}, outcome=outcome
+        )
         return SharingEvent(self.new_id(), event)

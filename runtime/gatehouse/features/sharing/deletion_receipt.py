@@ -29,8 +29,8 @@ def statement_of(secret: Secret, deleted: Sequence[tuple[str, str]], at: float) 
 
 
 def signed_text(statement: str) -> bytes:
-    """Return the text that the signature covers: the hash of the statement with a prefix, because KMS signs at most 4096
-    bytes."""
+    """Return the text that the signature covers: the hash of the statement with a prefix, because
+    KMS signs at most 4096 bytes."""
     return f"{RECEIPT_TYPE} {hashlib.sha256(statement.encode()).hexdigest()}".encode()
 
 

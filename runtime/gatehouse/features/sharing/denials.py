@@ -1,8 +1,9 @@
 """Limits on denied attempts to use a link or a submission link.
 
-An attempt with an unknown link makes the same DynamoDB calls as an attempt with an existing link. Neither the response nor the
-response time therefore reveals which links exist. A correct link is never denied because of other attempts: the limits change
-only the response to attempts that are denied anyway. A client therefore cannot lock out other clients.
+An attempt with an unknown link makes the same DynamoDB calls as an attempt with an existing link.
+Neither the response nor the response time therefore reveals which links exist. A correct link is
+never denied because of other attempts: the limits change only the response to attempts that are
+denied anyway. A client therefore cannot lock out other clients.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from gatehouse.features.sharing.table import Table
 ATTEMPT_WINDOW_S = 600.0
 #: Maximum number of recorded denied attempts per link and window.
 DENIED_EVENTS_MAX = 20
-#: Maximum number of denied attempts per network and window. Further attempts get a 429 response and are neither counted nor
-#: recorded.
+#: Maximum number of denied attempts per network and window. Further attempts get a 429 response and
+#: are neither counted nor recorded.
 NETWORK_DENIED_MAX = 100
 
 
 class LinkNotFound(NotFound):
-    """The link cannot be opened. The error does not distinguish unknown, expired, revoked and used links."""
+    """The link cannot be opened. The error does not distinguish unknown, expired, revoked and used
+    links.
+    """
 
     code, title = "link_not_found", "This link does not exist, was used, or has expired"
 
@@ -30,7 +33,10 @@ class LinkNotFound(NotFound):
 class TooManyDenied(TooManyRequests):
     """Replaces LinkNotFound after too many denied attempts from a network."""
 
-    code, title = "too_many_denied", "Too many attempts to use links that do not exist, were used, or have expired"
+    code, title = (
+        "too_many_denied",
+        "Too many attempts to use links that do not exist, were used, or have expired",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,10 @@ class Denial:
     def error(self) -> GatehouseError:
         if self.wait_s is None:
             return LinkNotFound()
-        message = f"Too many attempts to use links that do not exist, were used, or have expired. Try again in {self.wait_s} s."
+        message = (
+            f"Too many attempts to use links that do not exist, were used, or have "
+            f"expired. Try again in {self.wait_s} s."
+        )
         return TooManyDenied(message, retry_after_s=self.wait_s)
 
 
@@ -59,11 +68,15 @@ class Denials:
         self._clock = clock
 
     async def count(self, path: str, network: str) -> Denial:
-        """Count a denied attempt by a network. `path`: public part of the link, which may be unknown."""
+        """Count a denied attempt by a network. `path`: public part of the link, which may be
+        unknown.
+        """
         wait_s = await self._wait_s(f"network:{network}", NETWORK_DENIED_MAX)
         if wait_s is not None:
             return Denial(recorded=False, wait_s=wait_s)
         return Denial(recorded=await self._wait_s(path, DENIED_EVENTS_MAX) is None)
 
     async def _wait_s(self, counter: str, limit: int) -> int | None:
-        return await self._table.take_attempt(f"denied:{counter}", limit=limit, window_s=ATTEMPT_WINDOW_S, now=self._clock.now())
+        return await self._table.take_attempt(
+            f"denied:{counter}", limit=limit, window_s=ATTEMPT_WINDOW_S, now=self._clock.now()
+        )

@@ -1,16 +1,20 @@
-"""Encrypts and decrypts secrets. The functions are pure: they use no I/O and no clock. Test vectors: docs/sharing-vectors.json.
+"""Encrypts and decrypts secrets. The functions are pure: they use no I/O and no clock. Test
+vectors: docs/sharing-vectors.json.
 
-Each version of a secret has a random content key. For each link, the content key is encrypted twice:
+Each version of a secret has a random content key. For each link, the content key is encrypted
+twice:
 
-1. To the X25519 public key of the link with HPKE (RFC 9180). The private key is derived from the link secret and the passphrase
-   with HKDF-SHA256 (RFC 5869) and Argon2id (RFC 9106), and is not stored.
+1. To the X25519 public key of the link with HPKE (RFC 9180). The private key is derived from the
+   link secret and the passphrase with HKDF-SHA256 (RFC 5869) and Argon2id (RFC 9106), and is not
+   stored.
 2. Under the KMS data key of the version with AES-256-GCM.
 
-Access to KMS, the table and the bucket is therefore not sufficient to decrypt an unopened secret, and neither is a link without
-access to KMS. The public keys of links are stored, so a new version can be encrypted to existing links.
+Access to KMS, the table and the bucket is therefore not sufficient to decrypt an unopened secret,
+and neither is a link without access to KMS. The public keys of links are stored, so a new version
+can be encrypted to existing links.
 
-Content is encrypted in chunks with libsodium's secretstream (XChaCha20-Poly1305), which supports streaming and detects truncated,
-reordered and extended streams.
+Content is encrypted in chunks with libsodium's secretstream (XChaCha20-Poly1305), which supports
+streaming and detects truncated, reordered and extended streams.
 """
 
 from __future__ import annotations
@@ -48,7 +52,9 @@ _MESSAGE = sodium.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
 
 
 class DecryptionFailed(Exception):
-    """The ciphertext was altered or truncated, or belongs to another link, version or purpose. The message contains no data."""
+    """The ciphertext was altered or truncated, or belongs to another link, version or purpose. The
+    message contains no data.
+    """
 
 
 class LinkKeys(msgspec.Struct, frozen=True):
@@ -91,7 +97,9 @@ class Context(msgspec.Struct, frozen=True):
 
 
 def verifier(link_secret: str, path: str) -> bytes:
-    """Return the hash with which the server verifies a link secret. Link secrets have 256 bits of entropy, so HKDF suffices."""
+    """Return the hash with which the server verifies a link secret. Link secrets have 256 bits of
+    entropy, so HKDF suffices.
+    """
     return _derive(link_secret.encode("ascii"), path.encode("ascii"), b"gatehouse link verifier")
 
 
@@ -107,7 +115,13 @@ def link_keys(link_secret: str, path: str, passphrase: str = "", salt: bytes = b
     """
     material = link_secret.encode("ascii")
     if salt:
-        argon2 = Argon2id(salt=salt, length=KEY_BYTES, iterations=ARGON2_PASSES, lanes=1, memory_cost=ARGON2_MEMORY_KIB)
+        argon2 = Argon2id(
+            salt=salt,
+            length=KEY_BYTES,
+            iterations=ARGON2_PASSES,
+            lanes=1,
+            memory_cost=ARGON2_MEMORY_KIB,
+        )
         material += argon2.derive(passphrase.encode("utf-8"))
     private_key = _derive(material, path.encode("ascii"), b"gatehouse link key")
     return LinkKeys(verifier(link_secret, path), private_key)
@@ -125,9 +139,17 @@ def is_public_key(public_key: bytes) -> bool:
     return True
 
 
-def wrap(content_key: bytes, public_key: bytes, data_key: bytes, context: Context, random_bytes: Callable[[int], bytes]) -> bytes:
+def wrap(
+    content_key: bytes,
+    public_key: bytes,
+    data_key: bytes,
+    context: Context,
+    random_bytes: Callable[[int], bytes],
+) -> bytes:
     """Encrypt a content key for a link."""
-    inner = _SUITE.encrypt(content_key, X25519PublicKey.from_public_bytes(public_key), info=context.encode("link"))
+    inner = _SUITE.encrypt(
+        content_key, X25519PublicKey.from_public_bytes(public_key), info=context.encode("link")
+    )
     nonce = random_bytes(_NONCE_BYTES)
     bound = context.encode("data-key")
     return nonce + AESGCM(_derive(data_key, b"", bound)).encrypt(nonce, inner, bound)
@@ -137,15 +159,23 @@ def unwrap(wrapped: bytes, private_key: bytes, data_key: bytes, context: Context
     """Decrypt a content key. Raises DecryptionFailed."""
     bound = context.encode("data-key")
     try:
-        inner = AESGCM(_derive(data_key, b"", bound)).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], bound)
-        return _SUITE.decrypt(inner, X25519PrivateKey.from_private_bytes(private_key), info=context.encode("link"))
+        inner = AESGCM(_derive(data_key, b"", bound)).decrypt(
+            wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], bound
+        )
+        return _SUITE.decrypt(
+            inner, X25519PrivateKey.from_private_bytes(private_key), info=context.encode("link")
+        )
     except (InvalidTag, ValueError) as exc:
         raise DecryptionFailed("the content key cannot be decrypted") from exc
 
 
-def seal_manifest(manifest: bytes, content_key: bytes, random_bytes: Callable[[int], bytes]) -> bytes:
+def seal_manifest(
+    manifest: bytes, content_key: bytes, random_bytes: Callable[[int], bytes]
+) -> bytes:
     nonce = random_bytes(_NONCE_BYTES)
-    return nonce + AESGCM(_derive(content_key, b"", b"gatehouse manifest")).encrypt(nonce, manifest, b"manifest")
+    return nonce + AESGCM(_derive(content_key, b"", b"gatehouse manifest")).encrypt(
+        nonce, manifest, b"manifest"
+    )
 
 
 def open_manifest(sealed: bytes, content_key: bytes) -> bytes:
@@ -169,11 +199,15 @@ def ciphertext_size(size: int) -> int:
 
 
 class ItemEncryptor:
-    """Encrypts one item of a version. Pass the plaintext to `update` in pieces of any size, then call `finish`."""
+    """Encrypts one item of a version. Pass the plaintext to `update` in pieces of any size, then
+    call `finish`.
+    """
 
     def __init__(self, content_key: bytes, number: int) -> None:
         self._state = sodium.crypto_secretstream_xchacha20poly1305_state()
-        self._output = sodium.crypto_secretstream_xchacha20poly1305_init_push(self._state, item_key(content_key, number))
+        self._output = sodium.crypto_secretstream_xchacha20poly1305_init_push(
+            self._state, item_key(content_key, number)
+        )
         self._buffer = bytearray()
 
     def update(self, plaintext: bytes) -> bytes:
@@ -185,13 +219,17 @@ class ItemEncryptor:
         return self._take()
 
     def finish(self) -> bytes:
-        """Return the rest of the ciphertext. The last chunk is marked as final, which makes truncation detectable."""
+        """Return the rest of the ciphertext. The last chunk is marked as final, which makes
+        truncation detectable.
+        """
         self._push(bytes(self._buffer), _FINAL)
         self._buffer.clear()
         return self._take()
 
     def _push(self, chunk: bytes, tag: int) -> None:
-        self._output += sodium.crypto_secretstream_xchacha20poly1305_push(self._state, chunk, None, tag)
+        self._output += sodium.crypto_secretstream_xchacha20poly1305_push(
+            self._state, chunk, None, tag
+        )
 
     def _take(self) -> bytes:
         output, self._output = self._output, b""
@@ -204,10 +242,12 @@ def encrypt_item(plaintext: bytes, content_key: bytes, number: int) -> bytes:
 
 
 def decrypt_item(pieces: Iterable[bytes], key: bytes) -> Iterator[bytes]:
-    """Decrypt a ciphertext, passed in pieces of any size, and yield the plaintext chunk by chunk. Raises DecryptionFailed.
+    """Decrypt a ciphertext, passed in pieces of any size, and yield the plaintext chunk by chunk.
+    Raises DecryptionFailed.
 
     key: `item_key` of the item.
-    Each yielded chunk is authentic. The content is complete only if the iteration ends without an error.
+    Each yielded chunk is authentic. The content is complete only if the iteration ends without an
+    error.
     """
     state = sodium.crypto_secretstream_xchacha20poly1305_state()
     buffer, started, final = bytearray(), False, False
@@ -231,8 +271,12 @@ def decrypt_item(pieces: Iterable[bytes], key: bytes) -> Iterator[bytes]:
         raise DecryptionFailed("the content is truncated")
 
 
-def _pull(state: sodium.crypto_secretstream_xchacha20poly1305_state, chunk: bytes, final: bool) -> Generator[bytes, None, bool]:
-    """Yield the plaintext of a chunk and return True if the chunk is the last one. Raises DecryptionFailed."""
+def _pull(
+    state: sodium.crypto_secretstream_xchacha20poly1305_state, chunk: bytes, final: bool
+) -> Generator[bytes, None, bool]:
+    """Yield the plaintext of a chunk and return True if the chunk is the last one. Raises
+    DecryptionFailed.
+    """
     if final:
         raise DecryptionFailed("the content continues after its last chunk")
     plaintext, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(state, chunk, None)

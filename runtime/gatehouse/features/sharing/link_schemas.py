@@ -30,15 +30,26 @@ Claim = Annotated[
     str,
     Meta(
         max_length=CLAIM_CHARS_MAX,
-        description="Value that identifies one use of the link, chosen by the client: at least 16 random bytes as text. A"
-        " repeated request with the same claim returns the same content and consumes no further use.",
+        description="Value that identifies one use of the link, chosen by the client: at least "
+        "16 random bytes as text. A"
+        " repeated request with the same claim returns the same content and consumes no "
+        "further use.",
     ),
 ]
 OpenedClaim = Annotated[
-    str, Meta(min_length=1, max_length=CLAIM_CHARS_MAX, description="The claim with which the link was opened.")
+    str,
+    Meta(
+        min_length=1,
+        max_length=CLAIM_CHARS_MAX,
+        description="The claim with which the link was opened.",
+    ),
 ]
 LinkPassphrase = Annotated[
-    str, Meta(max_length=PASSPHRASE_CHARS_MAX, description="Required if the link has a passphrase (`passphrase` is true).")
+    str,
+    Meta(
+        max_length=PASSPHRASE_CHARS_MAX,
+        description="Required if the link has a passphrase (`passphrase` is true).",
+    ),
 ]
 
 
@@ -69,7 +80,9 @@ class ReadItem(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     passphrase: LinkPassphrase = ""
     claim: OpenedClaim
-    item: Annotated[int, Meta(ge=0, le=FILES_MAX, description="Index of the item in `items`, starting at 0.")] = 0
+    item: Annotated[
+        int, Meta(ge=0, le=FILES_MAX, description="Index of the item in `items`, starting at 0.")
+    ] = 0
 
 
 class AcknowledgeLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -103,11 +116,13 @@ class LinkPreview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DownloadView(msgspec.Struct, frozen=True, kw_only=True):
-    """A presigned request for the ciphertext of an item. Send a GET request to `url`, without credentials, before `expires_at`.
+    """A presigned request for the ciphertext of an item. Send a GET request to `url`, without
+    credentials, before `expires_at`.
 
-    key_base64: 32-byte key that decrypts this item with libsodium's secretstream (XChaCha20-Poly1305). The ciphertext consists of
-        a 24-byte header and chunks of 65,553 bytes: 65,536 bytes of content and 17 bytes of overhead. The last chunk is marked as
-        final and can be shorter.
+    key_base64: 32-byte key that decrypts this item with libsodium's secretstream
+        (XChaCha20-Poly1305). The ciphertext consists of a 24-byte header and chunks of 65,553
+        bytes: 65,536 bytes of content and 17 bytes of overhead. The last chunk is marked as final
+        and can be shorter.
     """
 
     url: str
@@ -121,8 +136,8 @@ class DownloadView(msgspec.Struct, frozen=True, kw_only=True):
 class OpenedItemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A text item (with an empty `name`) or a file.
 
-    If the item contains neither `text` nor `content_base64`, POST /v1/links/items returns the content, or a new `download` for
-    an item that is too large for a response.
+    If the item contains neither `text` nor `content_base64`, POST /v1/links/items returns the
+    content, or a new `download` for an item that is too large for a response.
     """
 
     name: str
@@ -172,4 +187,6 @@ def download_view(download: Download) -> DownloadView:
 
 
 def link_preview(secret: Secret, link: Link) -> LinkPreview:
-    return view_of(LinkPreview, secret, uses=link.uses, uses_max=link.uses_max, passphrase=bool(link.salt))
+    return view_of(
+        LinkPreview, secret, uses=link.uses, uses_max=link.uses_max, passphrase=bool(link.salt)
+    )

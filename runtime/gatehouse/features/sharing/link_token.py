@@ -6,9 +6,10 @@
                                 |                     `------ link ID, 6 characters
                                 `---------------------------- secret ID, 22 characters
 
-The path contains only the IDs, so access logs, traces and referrers never contain a link secret (docs/decisions/0020).
-A submission link has the same format: /r/<request ID, 22 characters>#<link secret> (docs/decisions/0023).
-"""
+The path contains only the IDs, so access logs, traces and referrers never contain a link secret
+(docs/decisions/0020). A submission link has the same format: /r/<request ID, 22 characters>#<link
+secret> (docs/decisions/0023).
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -28,13 +29,16 @@ _TOKEN = re.compile(
     re.ASCII,
 )
 _SUBMISSION_TOKEN = re.compile(
-    rf"(?:https?://[^\s#]{{1,200}}/r/)?([0-9A-Za-z]{{{ID_CHARS}}})#([0-9A-Za-z]{{{SECRET_CHARS}}})", re.ASCII
+    rf"(?:https?://[^\s#]{{1,200}}/r/)?([0-9A-Za-z]{{{ID_CHARS}}})#([0-9A-Za-z]{{{SECRET_CHARS}}})",
+    re.ASCII,
 )
 FINGERPRINT_CHARS = 12
 
 
 class LinkToken(msgspec.Struct, frozen=True):
-    """A well-formed link. `secret`: the link secret as text, kept only during the request and never logged."""
+    """A well-formed link. `secret`: the link secret as text, kept only during the request and never
+    logged.
+    """
 
     secret_id: str
     link_id: str
@@ -57,7 +61,9 @@ class LinkToken(msgspec.Struct, frozen=True):
 
 
 class SubmissionToken(msgspec.Struct, frozen=True):
-    """A well-formed submission link. `path`: the public part (the request ID). `secret`: the link secret."""
+    """A well-formed submission link. `path`: the public part (the request ID). `secret`: the link
+    secret.
+    """
 
     path: str
     secret: str
@@ -83,14 +89,17 @@ def is_id(text: str) -> bool:
 
 
 def parse_path(text: str) -> tuple[str, str] | None:
-    """Return the secret ID and the link ID from the public part of a link, or None if the text is malformed."""
+    """Return the secret ID and the link ID from the public part of a link, or None if the text is
+    malformed.
+    """
     if len(text) != PATH_CHARS or not BASE62.issuperset(text):
         return None
     return text[:ID_CHARS], text[ID_CHARS:]
 
 
 def parse(text: str) -> LinkToken | None:
-    """Parse a complete link, with or without its URL. Returns None for any other text. Surrounding whitespace is ignored.
+    """Parse a complete link, with or without its URL. Returns None for any other text. Surrounding
+    whitespace is ignored.
 
     The content key of an end-to-end link, which follows a dot, is ignored.
     """
@@ -110,7 +119,9 @@ def parse_submission(text: str) -> SubmissionToken | None:
 
 
 def fingerprint(identifier: str) -> str:
-    """Return the first 12 hexadecimal characters of an ID's SHA-256 hash, for logs and encryption contexts."""
+    """Return the first 12 hexadecimal characters of an ID's SHA-256 hash, for logs and encryption
+    contexts.
+    """
     return hashlib.sha256(identifier.encode("ascii")).hexdigest()[:FINGERPRINT_CHARS]
 
 

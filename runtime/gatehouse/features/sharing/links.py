@@ -1,4 +1,6 @@
-"""Opens links. Checks proof of possession and the passphrase and records a claim before decryption."""
+"""Opens links. Checks proof of possession and the passphrase and records a claim before
+decryption.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ import msgspec
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.addresses import network_of
 from gatehouse.core.audit_events import AuditAction, Outcome
-from gatehouse.core.errors import BadRequest, Forbidden, GatehouseError, TooManyRequests, Unavailable
+from gatehouse.core.errors import (
+    BadRequest,
+    Forbidden,
+    GatehouseError,
+    TooManyRequests,
+    Unavailable,
+)
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.content_store import PRESIGNED_S
@@ -34,8 +42,8 @@ from gatehouse.features.sharing.repository import ConditionFailed
 from gatehouse.features.sharing.slots import argon2_slots
 from gatehouse.platform.aws import AWS_ERRORS, error_detail
 
-#: Time in seconds during which a client can repeat a claim that is not acknowledged, for example after a lost response or to
-#: download files.
+#: Time in seconds during which a client can repeat a claim that is not acknowledged, for example
+#: after a lost response or to download files.
 CLAIM_S = 600.0
 NETWORK_ATTEMPTS_MAX = 5
 LINK_ATTEMPTS_MAX = 20
@@ -109,7 +117,8 @@ def claim_id_of(nonce: str, path: str) -> str:
 class LinkService:
     """Opens links. Methods raise Unavailable if a dependency fails.
 
-    If a use was recorded before the failure, the client can repeat the request with the same claim ID.
+    If a use was recorded before the failure, the client can repeat the request with the same claim
+    ID.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -121,8 +130,8 @@ class LinkService:
         self._argon2 = argon2_slots()
 
     async def find(self, path: str) -> tuple[Secret, Link]:
-        """Return the secret and the link for the public part of a link, so that the link's page can be displayed. Consumes no
-        use.
+        """Return the secret and the link for the public part of a link, so that the link's page can
+        be displayed. Consumes no use.
 
         Raises LinkNotFound if the link does not exist or no longer works.
         """
@@ -136,9 +145,11 @@ class LinkService:
         return secret, link
 
     async def look_up(self, token: LinkToken, client: Client) -> tuple[Secret, Link]:
-        """Return the secret and the link to a client that has the complete link. Does not consume a use.
+        """Return the secret and the link to a client that has the complete link. Does not consume a
+        use.
 
-        Records the time at which the complete link was first used. Raises LinkNotFound, TooManyDenied.
+        Records the time at which the complete link was first used. Raises LinkNotFound,
+        TooManyDenied.
         """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link):
@@ -147,26 +158,39 @@ class LinkService:
         return secret, link
 
     async def open(
-        self, token: LinkToken, passphrase: str, claim_id: str, client: Client, *, item_bytes_max: int | None = None
+        self,
+        token: LinkToken,
+        passphrase: str,
+        claim_id: str,
+        client: Client,
+        *,
+        item_bytes_max: int | None = None,
     ) -> Opened:
-        """Consume one use of a link and return the content. A repeated claim returns the content without consuming another use.
+        """Consume one use of a link and return the content. A repeated claim returns the content
+        without consuming another use.
 
         item_bytes_max: maximum size of an item that the client can receive.
-        Raises LinkNotFound, TooManyDenied, PassphraseRequired, WrongPassphrase, TooManyAttempts. Raises ContentTooLarge before a
-        use is consumed.
+        Raises LinkNotFound, TooManyDenied, PassphraseRequired, WrongPassphrase, TooManyAttempts.
+        Raises ContentTooLarge before a use is consumed.
         """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
             raise await self._denied(token, client, "ended")
         keys = await self._link_keys(secret, link, token, passphrase, client)
-        if item_bytes_max is not None and any(item.size > item_bytes_max for item in secret.current.items):
-            raise ContentTooLarge(f"A file is larger than {item_bytes_max} bytes. Open the link with: gatehouse secrets open")
+        if item_bytes_max is not None and any(
+            item.size > item_bytes_max for item in secret.current.items
+        ):
+            raise ContentTooLarge(
+                f"A file is larger than {item_bytes_max} bytes. Open the link with: gatehouse "
+                f"secrets open"
+            )
         await self._mark_opened(secret, link, client)
         secret = await self._claim(secret, link, claim_id, token, client)
         return await self._decrypt(secret, secret.links[link.id], claim_id, keys)
 
     async def acknowledge(self, token: LinkToken, claim_id: str, client: Client) -> None:
-        """Record that the client received the content of a claim. Idempotent. Raises LinkNotFound, TooManyDenied.
+        """Record that the client received the content of a claim. Idempotent. Raises LinkNotFound,
+        TooManyDenied.
 
         Erases the content keys of the link if no use is left and all claims are acknowledged.
         """
@@ -175,38 +199,47 @@ class LinkService:
             raise await self._denied(token, client, "unknown claim")
         event = self._event(secret, link, client, AuditAction.LINK_ACKNOWLEDGE, {"claim": claim_id})
         try:
-            await self._repository.acknowledge(secret, link.id, claim_id, event, erase=_is_finished(link, claim_id))
+            await self._repository.acknowledge(
+                secret, link.id, claim_id, event, erase=_is_finished(link, claim_id)
+            )
         except ConditionFailed:
             return
 
     async def read(self, item: OpenedItem, content_key: bytes) -> AsyncIterator[bytes]:
-        """Yield the plaintext of an item in chunks. Raises Unavailable, including for altered content."""
+        """Yield the plaintext of an item in chunks. Raises Unavailable, including for altered
+        content.
+        """
         key = encryption.item_key(content_key, item.number)
         pieces = encryption.decrypt_item(await self._backend.content.read(item.content), key)
         while True:
             try:
                 chunk = await asyncio.to_thread(next, pieces, None)
             except (*AWS_ERRORS, encryption.DecryptionFailed) as exc:
-                raise Unavailable("The content is not available.", detail=error_detail(exc)) from exc
+                raise Unavailable(
+                    "The content is not available.", detail=error_detail(exc)
+                ) from exc
             if chunk is None:
                 return
             yield chunk
 
     async def download(self, opened: Opened, item: OpenedItem) -> Download:
-        """Return a presigned request for an item, for the client that opened the link. No log and no audit event contains the
-        request."""
+        """Return a presigned request for an item, for the client that opened the link. No log and
+        no audit event contains the request."""
         expires_at = self._clock.now() + PRESIGNED_S
         url = await self._backend.content.presigned_download(item.content)
         return Download(url, expires_at, encryption.item_key(opened.content_key, item.number))
 
     async def _possessed(self, token: LinkToken, client: Client) -> tuple[Secret, Link]:
-        """Return the secret and the link if the client has the link secret. The verifier is always computed and compared.
+        """Return the secret and the link if the client has the link secret. The verifier is always
+        computed and compared.
 
         Raises LinkNotFound, TooManyDenied.
         """
         secret = await self._repository.get(token.secret_id)
         link = None if secret is None else secret.links.get(token.link_id)
-        correct = encryption.matches(token.secret, token.path, link.verifier if link is not None else _NO_VERIFIER)
+        correct = encryption.matches(
+            token.secret, token.path, link.verifier if link is not None else _NO_VERIFIER
+        )
         if secret is None or link is None or not correct:
             raise await self._denied(token, client, "wrong link secret")
         return secret, link
@@ -216,7 +249,11 @@ class LinkService:
 
     def _is_repeatable(self, secret: Secret, link: Link, claim_id: str) -> bool:
         claim = link.claims.get(claim_id)
-        recent = claim is not None and claim.acknowledged_at is None and self._clock.now() < claim.at + CLAIM_S
+        recent = (
+            claim is not None
+            and claim.acknowledged_at is None
+            and self._clock.now() < claim.at + CLAIM_S
+        )
         return recent and self._is_active(secret, link)
 
     def _is_active(self, secret: Secret, link: Link) -> bool:
@@ -226,7 +263,8 @@ class LinkService:
     async def _link_keys(
         self, secret: Secret, link: Link, token: LinkToken, passphrase: str, client: Client
     ) -> encryption.LinkKeys:
-        """Return the keys of the link. Attempts are counted before the passphrase is checked, including parallel guesses.
+        """Return the keys of the link. Attempts are counted before the passphrase is checked,
+        including parallel guesses.
 
         Raises PassphraseRequired, WrongPassphrase, TooManyAttempts.
         """
@@ -240,15 +278,21 @@ class LinkService:
         )
         taken: list[str] = []
         for counter, limit in counters:
-            wait_s = await self._table.take_attempt(counter, limit=limit, window_s=ATTEMPT_WINDOW_S, now=self._clock.now())
+            wait_s = await self._table.take_attempt(
+                counter, limit=limit, window_s=ATTEMPT_WINDOW_S, now=self._clock.now()
+            )
             if wait_s is not None:
                 for other in taken:
                     await self._table.return_attempt(other)
-                raise TooManyAttempts(f"Too many wrong passphrases. Try again in {wait_s} s.", retry_after_s=wait_s)
+                raise TooManyAttempts(
+                    f"Too many wrong passphrases. Try again in {wait_s} s.", retry_after_s=wait_s
+                )
             taken.append(counter)
         try:
             async with self._argon2.hold():
-                keys = await asyncio.to_thread(encryption.link_keys, token.secret, token.path, passphrase, link.salt)
+                keys = await asyncio.to_thread(
+                    encryption.link_keys, token.secret, token.path, passphrase, link.salt
+                )
         except Unavailable:  # the passphrase was not checked
             for counter in taken:
                 await self._table.return_attempt(counter)
@@ -261,7 +305,14 @@ class LinkService:
         return keys
 
     async def _record_failure(self, secret: Secret, link: Link, client: Client) -> None:
-        event = self._event(secret, link, client, AuditAction.LINK_DENIED, {"reason": "wrong passphrase"}, outcome="denied")
+        event = self._event(
+            secret,
+            link,
+            client,
+            AuditAction.LINK_DENIED,
+            {"reason": "wrong passphrase"},
+            outcome="denied",
+        )
         try:
             changed = await self._repository.count_failure(secret, link.id, event)
             if changed.burn_after and changed.links[link.id].failures >= changed.burn_after:
@@ -278,8 +329,12 @@ class LinkService:
             except ConditionFailed:
                 return
 
-    async def _claim(self, secret: Secret, link: Link, claim_id: str, token: LinkToken, client: Client) -> Secret:
-        """Record the use and return the updated secret. Raises LinkNotFound or TooManyDenied if no use is left."""
+    async def _claim(
+        self, secret: Secret, link: Link, claim_id: str, token: LinkToken, client: Client
+    ) -> Secret:
+        """Record the use and return the updated secret. Raises LinkNotFound or TooManyDenied if no
+        use is left.
+        """
         event = self._event(secret, link, client, AuditAction.LINK_CLAIM, {"claim": claim_id})
         for _ in range(_RETRIES):
             try:
@@ -290,21 +345,34 @@ class LinkService:
                 break
             if self._is_repeatable(current, current.links[link.id], claim_id):
                 return current
-            if not self._is_open(current, current.links[link.id]) or current.current.number == secret.current.number:
+            if (
+                not self._is_open(current, current.links[link.id])
+                or current.current.number == secret.current.number
+            ):
                 break
             secret = current  # the owner has replaced the content
         raise await self._denied(token, client, "ended")
 
-    async def _decrypt(self, secret: Secret, link: Link, claim_id: str, keys: encryption.LinkKeys) -> Opened:
+    async def _decrypt(
+        self, secret: Secret, link: Link, claim_id: str, keys: encryption.LinkKeys
+    ) -> Opened:
         version = secret.current
         wrapped = link.wrapped_keys.get(str(version.number))
         if wrapped is None:
             raise LinkNotFound
-        context = encryption.Context(self._backend.environment, secret.id, link.id, version.number, int(secret.expires_at_max))
+        context = encryption.Context(
+            self._backend.environment,
+            secret.id,
+            link.id,
+            version.number,
+            int(secret.expires_at_max),
+        )
         data_key = await self._backend.data_keys.decrypt(secret.id, version.data_key)
         try:
             content_key = encryption.unwrap(wrapped, keys.private_key, data_key, context)
-            manifest = msgspec.json.decode(encryption.open_manifest(version.manifest, content_key), type=list[ManifestItem])
+            manifest = msgspec.json.decode(
+                encryption.open_manifest(version.manifest, content_key), type=list[ManifestItem]
+            )
         except encryption.DecryptionFailed as exc:
             raise Unavailable("The content is not available.", detail=str(exc)) from exc
         items = tuple(
@@ -314,10 +382,19 @@ class LinkService:
         return Opened(secret, link, claim_id, content_key, items)
 
     async def _denied(self, token: LinkToken, client: Client, reason: str) -> GatehouseError:
-        """Return the error for a denied attempt. If the link exists, the event for the attempt is stored with the secret."""
+        """Return the error for a denied attempt. If the link exists, the event for the attempt is
+        stored with the secret.
+        """
         denial = await self._denials.count(token.path, client.network)
         if denial.recorded:
-            event = self._event_of(token.secret_id, token.link_id, client, AuditAction.LINK_DENIED, {"reason": reason}, "denied")
+            event = self._event_of(
+                token.secret_id,
+                token.link_id,
+                client,
+                AuditAction.LINK_DENIED,
+                {"reason": reason},
+                "denied",
+            )
             await self._repository.record(token.secret_id, token.link_id, event)
         return denial.error()
 
@@ -342,7 +419,12 @@ class LinkService:
         details: dict[str, str | int] | None,
         outcome: Outcome,
     ) -> SharingEvent:
-        actor = Actor(type="recipient", id=link_id, request_id=client.request_id, source_address=client.address)
+        actor = Actor(
+            type="recipient",
+            id=link_id,
+            request_id=client.request_id,
+            source_address=client.address,
+        )
         return self._backend.event(actor, action, secret_id, details, link=link_id, outcome=outcome)
 
 

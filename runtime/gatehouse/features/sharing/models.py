@@ -20,8 +20,9 @@ BURN_AFTER_MAX = 20
 TEXT_BYTES_MAX = 64 * 1024
 #: Maximum total size of the files in a JSON request or response.
 JSON_FILES_BYTES_MAX = 1024 * 1024
-#: Maximum size of an item in a response, and of all files in a submission, for a Lambda function. Lambda limits requests and
-#: responses to 6 MB, including the base64 encoding of the body. Programs transfer larger files with presigned requests.
+#: Maximum size of an item in a response, and of all files in a submission, for a Lambda function.
+#: Lambda limits requests and responses to 6 MB, including the base64 encoding of the body. Programs
+#: transfer larger files with presigned requests.
 #: Source: Lambda Developer Guide, "Lambda quotas".
 LAMBDA_FILES_BYTES_MAX = 4 * 1024 * 1024
 PASSPHRASE_CHARS_MIN = 8
@@ -38,12 +39,16 @@ def base64_chars(size: int) -> int:
 
 
 def json_bytes_max(files_bytes: int) -> int:
-    """Return the maximum size of content in JSON: files in base64, and text with up to 6 characters per byte (`\\u001f`)."""
+    """Return the maximum size of content in JSON: files in base64, and text with up to 6 characters
+    per byte (`\\u001f`).
+    """
     return base64_chars(files_bytes) + 6 * TEXT_BYTES_MAX
 
 
 class SecretState(StrEnum):
-    """Stored states. The stored state of an expired secret is still `active`; expiry is determined by the current time."""
+    """Stored states. The stored state of an expired secret is still `active`; expiry is determined
+    by the current time.
+    """
 
     ACTIVE = "active"
     ENDED = "ended"  # the links no longer work; the content is being deleted
@@ -75,7 +80,9 @@ class ContentItem(msgspec.Struct, frozen=True):
 
 
 class Download(msgspec.Struct, frozen=True):
-    """A presigned request for the ciphertext of one item, and a key that decrypts only this item."""
+    """A presigned request for the ciphertext of one item, and a key that decrypts only this
+    item.
+    """
 
     url: str
     expires_at: float
@@ -107,7 +114,9 @@ class Version(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A use of a link. `acknowledged_at`: time at which the client confirmed that it received the content."""
+    """A use of a link. `acknowledged_at`: time at which the client confirmed that it received the
+    content.
+    """
 
     at: float
     acknowledged_at: float | None = None
@@ -118,12 +127,15 @@ class Link(msgspec.Struct, frozen=True):
 
     id: 6 base62 characters, unique within the secret.
     recipient: name of the recipient, which the owner sees; empty for a link that is not personal.
-    position: index of the recipient in the request that created the secret. DynamoDB does not keep the order of a map.
+    position: index of the recipient in the request that created the secret. DynamoDB does not keep
+        the order of a map.
     verifier: hash of the link secret.
-    public_key: X25519 key to which content keys are encrypted. The private key is derived from link secret and passphrase.
+    public_key: X25519 key to which content keys are encrypted. The private key is derived from link
+        secret and passphrase.
     salt: salt of the passphrase; empty if the link has no passphrase.
-    wrapped_keys: content keys by version, encrypted to `public_key` and under the KMS data key. Erased when the link is revoked
-        or burned, when all of its uses are acknowledged, and when the secret is no longer active.
+    wrapped_keys: content keys by version, encrypted to `public_key` and under the KMS data key.
+        Erased when the link is revoked or burned, when all of its uses are acknowledged, and when
+        the secret is no longer active.
     claims: claims by claim ID.
     opened_at: time at which a client first proved possession of the link.
     """
@@ -144,17 +156,20 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """A secret and its links, stored in one table item. A single conditional update therefore decides every use.
+    """A secret and its links, stored in one table item. A single conditional update therefore
+    decides every use.
 
     id: 22 base62 characters.
     owner: label of the actor that created the secret, such as `key:3fGh82kLmQ0a`.
     sender: name of the sender, which recipients see.
     label, note: not shown to recipients.
     expires_at: time at which the links stop working.
-    expires_at_max: latest time to which `expires_at` can be extended. Part of the encryption context.
+    expires_at_max: latest time to which `expires_at` can be extended. Part of the encryption
+        context.
     purge_at: time from which the content is deleted.
     burn_after: number of incorrect passphrase attempts after which a link is burned; 0: never.
-    revision: incremented when the owner changes the secret, or when the state of the secret or of a link changes.
+    revision: incremented when the owner changes the secret, or when the state of the secret or of a
+        link changes.
     versions: versions of the content, with the current version first. Empty after the purge.
     links: links by ID, in the order of the recipients.
     next_version: number of the next version.
@@ -192,7 +207,10 @@ def is_expired(secret: Secret, now: float) -> bool:
 
 def is_used(secret: Secret) -> bool:
     """Return True if no link has uses left."""
-    return all(link.state != LinkState.ACTIVE or link.uses >= link.uses_max for link in secret.links.values())
+    return all(
+        link.state != LinkState.ACTIVE or link.uses >= link.uses_max
+        for link in secret.links.values()
+    )
 
 
 def shown_state(secret: Secret, now: float) -> str:
@@ -209,7 +227,9 @@ def shown_state(secret: Secret, now: float) -> str:
 
 
 class SharingEvent(msgspec.Struct, frozen=True):
-    """An audit event, stored with the change until it is recorded in the audit trail. `id`: 22 base62 characters."""
+    """An audit event, stored with the change until it is recorded in the audit trail. `id`: 22
+    base62 characters.
+    """
 
     id: str
     audit_event: AuditEvent

@@ -1,4 +1,6 @@
-"""Request and response shapes of secrets. No response contains content or a passphrase. Only new secrets include links."""
+"""Request and response shapes of secrets. No response contains content or a passphrase. Only new
+secrets include links.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,16 @@ from gatehouse.features.sharing.models import (
     base64_chars,
     shown_state,
 )
-from gatehouse.platform.http.fields import Cursor, Instant, NextCursor, Timestamp, multi_line, single_line, unique_items, view_of
+from gatehouse.platform.http.fields import (
+    Cursor,
+    Instant,
+    NextCursor,
+    Timestamp,
+    multi_line,
+    single_line,
+    unique_items,
+    view_of,
+)
 from gatehouse.platform.http.validation import checked, matching
 
 NAME_CHARS_MAX = 100
@@ -56,34 +67,52 @@ def different_names(files: list[dict[str, Any]]) -> str:
 _Line = Annotated[str, checked(single_line, min_length=1, max_length=NAME_CHARS_MAX)]
 Label = Annotated[
     str,
-    checked(single_line, max_length=NAME_CHARS_MAX, description="Label for your own use. Not shown to recipients or submitters."),
+    checked(
+        single_line,
+        max_length=NAME_CHARS_MAX,
+        description="Label for your own use. Not shown to recipients or submitters.",
+    ),
 ]
 Note = Annotated[
-    str, checked(multi_line, max_length=NOTE_CHARS_MAX, description="Free text for your own use. Do not store secrets here.")
+    str,
+    checked(
+        multi_line,
+        max_length=NOTE_CHARS_MAX,
+        description="Free text for your own use. Do not store secrets here.",
+    ),
 ]
 Sender = Annotated[
     str,
     checked(
         single_line,
         max_length=NAME_CHARS_MAX,
-        description="Name of the sender, which recipients see. Default: the credential, such as `key:3fGh82kLmQ0a`.",
+        description=(
+            "Name of the sender, which recipients see. Default: the credential, such "
+            "as `key:3fGh82kLmQ0a`."
+        ),
     ),
 ]
 Recipients = Annotated[
     list[_Line],
     unique_items(
         max_length=RECIPIENTS_MAX,
-        description="Names of the recipients. Each recipient gets a personal link with a separate count of uses. Empty: one link"
+        description="Names of the recipients. Each recipient gets a personal link with a "
+        "separate count of uses. Empty: one link"
         " that is not personal.",
     ),
 ]
-Uses = Annotated[int, Meta(ge=1, le=USES_MAX, description="Number of times that each link can be opened.")]
+Uses = Annotated[
+    int, Meta(ge=1, le=USES_MAX, description="Number of times that each link can be opened.")
+]
 Passphrase = Annotated[
     str,
     Meta(
         min_length=PASSPHRASE_CHARS_MIN,
         max_length=PASSPHRASE_CHARS_MAX,
-        description="Passphrase that recipients must enter. The passphrase is part of the encryption and is not stored.",
+        description=(
+            "Passphrase that recipients must enter. The passphrase is part of the "
+            "encryption and is not stored."
+        ),
     ),
 ]
 BurnAfter = Annotated[
@@ -91,27 +120,40 @@ BurnAfter = Annotated[
     Meta(
         ge=0,
         le=BURN_AFTER_MAX,
-        description="Number of incorrect passphrase attempts after which a link stops working. 0: no limit.",
+        description=(
+            "Number of incorrect passphrase attempts after which a link stops working. 0: no limit."
+        ),
     ),
 ]
 Text = Annotated[
-    str, checked(_text_size, min_length=1, max_length=TEXT_BYTES_MAX, description="Text content. At most 64 KiB in UTF-8.")
+    str,
+    checked(
+        _text_size,
+        min_length=1,
+        max_length=TEXT_BYTES_MAX,
+        description="Text content. At most 64 KiB in UTF-8.",
+    ),
 ]
 #: Maximum length of a file or ciphertext in a JSON body.
 _BASE64_CHARS_MAX = base64_chars(JSON_FILES_BYTES_MAX)
-Base64 = Annotated[str, Meta(max_length=_BASE64_CHARS_MAX, extra_json_schema={"contentEncoding": "base64"})]
+Base64 = Annotated[
+    str, Meta(max_length=_BASE64_CHARS_MAX, extra_json_schema={"contentEncoding": "base64"})
+]
 Ciphertext = Annotated[
     Base64,
     Meta(
         min_length=1,
-        description="Content that the client encrypted, in base64. Replaces `text` and `files`. The server cannot read the"
+        description="Content that the client encrypted, in base64. Replaces `text` and "
+        "`files`. The server cannot read the"
         " content.",
     ),
 ]
 
 
 FileName = Annotated[str, checked(file_name_problem, min_length=1, max_length=FILE_NAME_CHARS_MAX)]
-MediaType = Annotated[str, matching(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}", max_length=129)]
+MediaType = Annotated[
+    str, matching(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}", max_length=129)
+]
 
 
 class NewFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -124,7 +166,8 @@ class NewFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     content_base64: Annotated[
         Base64 | None,
         Meta(
-            description="Content. If null, the content is sent in a form part named `file`. A JSON body can contain up to 1 MiB"
+            description="Content. If null, the content is sent in a form part named `file`. A "
+            "JSON body can contain up to 1 MiB"
             " of files."
         ),
     ] = None
@@ -138,7 +181,10 @@ Files = Annotated[
     checked(
         different_names,
         max_length=FILES_MAX,
-        description="Files. The setting GATEHOUSE_SHARING_FILE_MAX_BYTES limits the total size of the files.",
+        description=(
+            "Files. The setting GATEHOUSE_SHARING_FILE_MAX_BYTES limits the total size "
+            "of the files."
+        ),
     ),
 ]
 
@@ -166,7 +212,9 @@ class SecretContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of a new secret. If both `ttl_s` and `expires_at` are omitted, the links expire after three days."""
+    """Parameters of a new secret. If both `ttl_s` and `expires_at` are omitted, the links expire
+    after three days.
+    """
 
     example: ClassVar = {
         "text": "correct horse battery staple",
@@ -193,7 +241,9 @@ class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_on
             raise ValueError("must not contain burn_after without a passphrase")
 
     def lifetime_s(self, now: float) -> float:
-        """Return the lifetime of the links in seconds. Raises BadRequest if the expiry is out of bounds."""
+        """Return the lifetime of the links in seconds. Raises BadRequest if the expiry is out of
+        bounds.
+        """
         return lifetime(self.ttl_s, self.expires_at, now)
 
 
@@ -202,10 +252,18 @@ class UpdateSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     example: ClassVar = {"uses": 3, "note": "two more for the on-call team"}
 
-    expires_at: Annotated[Timestamp | UnsetType, Meta(description="New expiry. Must not be later than `expires_at_max`.")] = UNSET
+    expires_at: Annotated[
+        Timestamp | UnsetType,
+        Meta(description="New expiry. Must not be later than `expires_at_max`."),
+    ] = UNSET
     uses: Annotated[
         Uses | UnsetType,
-        Meta(description="New number of times that each link can be opened. Must not be less than the current uses of any link."),
+        Meta(
+            description=(
+                "New number of times that each link can be opened. Must not be less "
+                "than the current uses of any link."
+            )
+        ),
     ] = UNSET
     label: Label | UnsetType = UNSET
     note: Note | UnsetType = UNSET
@@ -220,7 +278,14 @@ class RestoreVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     example: ClassVar = {"version": 1}
 
-    version: Annotated[int, Meta(ge=1, le=1_000_000, description="Version number, from the field `versions` of the secret.")]
+    version: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="Version number, from the field `versions` of the secret.",
+        ),
+    ]
 
 
 class ListSecrets(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -229,12 +294,15 @@ class ListSecrets(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     owner: Annotated[
         Annotated[str, checked(single_line, min_length=1, max_length=300)] | None,
         Meta(
-            description="Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Another owner requires the role owner, operator"
+            description="Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Another owner "
+            "requires the role owner, operator"
             " or auditor."
         ),
     ] = None
     cursor: Cursor | None = None
-    limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of secrets on a page.")] = 50
+    limit: Annotated[
+        int, Meta(ge=1, le=100, description="Maximum number of secrets on a page.")
+    ] = 50
 
 
 class LinkView(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,12 +323,17 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     state: Annotated[
         Literal["active", "used", "revoked", "burned"],
         Meta(
-            description="`burned`: too many incorrect passphrase attempts. An active link works only while the secret is active."
+            description=(
+                "`burned`: too many incorrect passphrase attempts. An active link "
+                "works only while the secret is active."
+            )
         ),
     ]
     uses: int
     uses_max: int
-    opened_at: Annotated[Instant | None, Meta(description="Time at which a client first used the complete link.")]
+    opened_at: Annotated[
+        Instant | None, Meta(description="Time at which a client first used the complete link.")
+    ]
     passphrase_required: bool
 
 
@@ -306,21 +379,39 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     state: Annotated[
         State,
         Meta(
-            description="`used`: no link has uses left. If a secret is expired, used or revoked, its links no longer work and"
+            description="`used`: no link has uses left. If a secret is expired, used or "
+            "revoked, its links no longer work and"
             " its content is being deleted. `purged`: every version of the content is deleted."
         ),
     ]
     created_at: Instant
     expires_at: Instant
-    expires_at_max: Annotated[Instant, Meta(description="Latest time to which `expires_at` can be changed.")]
+    expires_at_max: Annotated[
+        Instant, Meta(description="Latest time to which `expires_at` can be changed.")
+    ]
     ended_at: Instant | None
     purged_at: Instant | None
-    end_to_end: Annotated[bool, Meta(description="True if the client encrypted the content. The server cannot read the content.")]
+    end_to_end: Annotated[
+        bool,
+        Meta(
+            description=(
+                "True if the client encrypted the content. The server cannot read the content."
+            )
+        ),
+    ]
     burn_after: int
     revision: Annotated[
-        int, Meta(description="Incremented when the secret or the state of a link changes. Serves as the ETag for `If-Match`.")
+        int,
+        Meta(
+            description=(
+                "Incremented when the secret or the state of a link changes. Serves as "
+                "the ETag for `If-Match`."
+            )
+        ),
     ]
-    versions: Annotated[list[VersionView], Meta(description="Versions of the content, the current one first.")]
+    versions: Annotated[
+        list[VersionView], Meta(description="Versions of the content, the current one first.")
+    ]
     links: list[LinkView]
 
 
@@ -334,7 +425,9 @@ class SecretPage(msgspec.Struct, frozen=True):
 
 
 class NewLink(msgspec.Struct, frozen=True):
-    """A link with which anyone can open the secret. `recipient`: empty for a link that is not personal."""
+    """A link with which anyone can open the secret. `recipient`: empty for a link that is not
+    personal.
+    """
 
     id: str
     recipient: str
@@ -363,7 +456,9 @@ class CreatedSecret(msgspec.Struct, frozen=True):
 
 
 class ClaimView(msgspec.Struct, frozen=True):
-    """A use of a link. `acknowledged_at`: time at which the client confirmed that it received the content."""
+    """A use of a link. `acknowledged_at`: time at which the client confirmed that it received the
+    content.
+    """
 
     claimed_at: Instant
     acknowledged_at: Instant | None
@@ -377,22 +472,31 @@ class LinkReceipt(msgspec.Struct, frozen=True, kw_only=True):
     opened_at: Instant | None
     claims: list[ClaimView]
     denied_attempts: Annotated[
-        int, Meta(description="Number of denied attempts in the audit trail. Repeated attempts are recorded up to a limit.")
+        int,
+        Meta(
+            description=(
+                "Number of denied attempts in the audit trail. Repeated attempts are "
+                "recorded up to a limit."
+            )
+        ),
     ]
 
 
 class Deletion(msgspec.Struct, frozen=True):
     """A statement about the deleted object versions.
 
-    The statement is signed with the key that signs checkpoints of the audit trail, or is unsigned if there is no such key.
+    The statement is signed with the key that signs checkpoints of the audit trail, or is unsigned
+    if there is no such key.
     """
 
     statement: Annotated[str, Meta(description="Statement in JSON.")]
     signature: Annotated[
         str,
         Meta(
-            description="Signature in base64, or empty if the statement is unsigned. Covers the text"
-            " `gatehouse-deletion-receipt-v1 <hash>`, where `<hash>` is the hexadecimal SHA-256 hash of the statement in UTF-8."
+            description="Signature in base64, or empty if the statement is unsigned. Covers "
+            "the text"
+            " `gatehouse-deletion-receipt-v1 <hash>`, where `<hash>` is the hexadecimal "
+            "SHA-256 hash of the statement in UTF-8."
         ),
     ] = ""
     key_id: str = ""
@@ -400,7 +504,9 @@ class Deletion(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """The uses of a secret's links, and proof of the deletion. Available until 30 days after the deletion of the content."""
+    """The uses of a secret's links, and proof of the deletion. Available until 30 days after the
+    deletion of the content.
+    """
 
     example: ClassVar = {
         "id": _SECRET["id"],
@@ -413,7 +519,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
                 "id": "1dZ8eU",
                 "recipient": "Grace",
                 "opened_at": "2030-06-01T09:41:07Z",
-                "claims": [{"claimed_at": "2030-06-01T09:41:12Z", "acknowledged_at": "2030-06-01T09:41:13Z"}],
+                "claims": [
+                    {
+                        "claimed_at": "2030-06-01T09:41:12Z",
+                        "acknowledged_at": "2030-06-01T09:41:13Z",
+                    }
+                ],
                 "denied_attempts": 0,
             }
         ],
@@ -431,7 +542,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 def secret_view(secret: Secret, now: float) -> SecretView:
     versions = [
-        view_of(VersionView, version, items=len(version.items), size=sum(item.size for item in version.items))
+        view_of(
+            VersionView,
+            version,
+            items=len(version.items),
+            size=sum(item.size for item in version.items),
+        )
         for version in secret.versions
     ]
     links = [_link_view(link) for link in secret.links.values()]
@@ -449,14 +565,19 @@ def new_link(token: LinkToken, secret: Secret, base: str) -> NewLink:
     return NewLink(token.link_id, secret.links[token.link_id].recipient, token.url(base))
 
 
-def receipt_view(secret: Secret, denied: dict[str, int], deletion: dict[str, str] | None, now: float) -> Receipt:
+def receipt_view(
+    secret: Secret, denied: dict[str, int], deletion: dict[str, str] | None, now: float
+) -> Receipt:
     """Return the receipt of a secret. `denied`: number of denied attempts by link ID."""
     links = [
         view_of(
             LinkReceipt,
             link,
             claims=[
-                ClaimView(rfc3339(claim.at), None if claim.acknowledged_at is None else rfc3339(claim.acknowledged_at))
+                ClaimView(
+                    rfc3339(claim.at),
+                    None if claim.acknowledged_at is None else rfc3339(claim.acknowledged_at),
+                )
                 for claim in sorted(link.claims.values(), key=lambda claim: claim.at)
             ],
             denied_attempts=denied.get(link.id, 0),
@@ -468,5 +589,9 @@ def receipt_view(secret: Secret, denied: dict[str, int], deletion: dict[str, str
 
 
 def _link_view(link: Link) -> LinkView:
-    state = "used" if link.state == LinkState.ACTIVE and link.uses >= link.uses_max else link.state.value
+    state = (
+        "used"
+        if link.state == LinkState.ACTIVE and link.uses >= link.uses_max
+        else link.state.value
+    )
     return view_of(LinkView, link, state=state, passphrase_required=bool(link.salt))

@@ -46,7 +46,9 @@ TEXT_TYPE = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """A text item (with an empty `name`) or a file. `chunks`: the content, which can be read only once if it is an upload."""
+    """A text item (with an empty `name`) or a file. `chunks`: the content, which can be read only
+    once if it is an upload.
+    """
 
     chunks: AsyncIterable[bytes]
     name: str = ""
@@ -85,7 +87,9 @@ class NewSecret:
 
 @dataclass(frozen=True, slots=True)
 class UploadedContent:
-    """Files that a client encrypted under `content_key` and uploaded. The files are numbered after the other items."""
+    """Files that a client encrypted under `content_key` and uploaded. The files are numbered after
+    the other items.
+    """
 
     content_key: bytes
     items: Sequence[tuple[ContentItem, ManifestItem]]
@@ -105,8 +109,8 @@ class SecretPatch:
 
 
 class SecretService:
-    """Manages secrets. Methods raise Unavailable if a dependency fails. In this case, the change was made either completely or
-    not at all."""
+    """Manages secrets. Methods raise Unavailable if a dependency fails. In this case, the change
+    was made either completely or not at all."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -115,14 +119,17 @@ class SecretService:
         self._argon2 = argon2_slots()
 
     async def create(self, new: NewSecret, actor: Actor) -> tuple[Secret, list[LinkToken]]:
-        """Encrypt and store a secret. Only this method returns the links. Raises RateLimited, and the errors of `new.items`."""
+        """Encrypt and store a secret. Only this method returns the links. Raises RateLimited, and
+        the errors of `new.items`.
+        """
         owner, now = new.owner or actor.label, self._clock.now()
         await self._backend.take_create("secret", owner)
         secret_id = self._backend.new_id()
         tokens, links = await self._links(secret_id, new)
         secret = await self.store(secret_id, new, links, owner, now)
         await self._repository.create(
-            secret, self._backend.event(actor, AuditAction.SECRET_CREATE, secret_id, {"links": len(links)})
+            secret,
+            self._backend.event(actor, AuditAction.SECRET_CREATE, secret_id, {"links": len(links)}),
         )
         return secret, tokens
 
@@ -135,10 +142,14 @@ class SecretService:
         now: float,
         uploaded: UploadedContent | None = None,
     ) -> Secret:
-        """Encrypt the content to the links and store the content. Returns the secret, which the caller writes to the table."""
+        """Encrypt the content to the links and store the content. Returns the secret, which the
+        caller writes to the table.
+        """
         expires_at = now + new.ttl_s
         expires_at_max = max(expires_at, now + new.ttl_s_max)
-        version, keys = await self._encrypt(secret_id, 1, now, int(expires_at_max), new.items, list(links.values()), uploaded)
+        version, keys = await self._encrypt(
+            secret_id, 1, now, int(expires_at_max), new.items, list(links.values()), uploaded
+        )
         return Secret(
             id=secret_id,
             owner=owner,
@@ -153,7 +164,9 @@ class SecretService:
             revision=1,
             versions=(version,),
             next_version=2,
-            links={name: _with_key(link, version.number, keys[name]) for name, link in links.items()},
+            links={
+                name: _with_key(link, version.number, keys[name]) for name, link in links.items()
+            },
             end_to_end=new.end_to_end,
             burn_after=new.burn_after,
         )
@@ -166,41 +179,61 @@ class SecretService:
         return secret
 
     async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Secret], str]:
-        """Return the secrets of an owner after a position, newest first, and the last position (empty for the last page)."""
+        """Return the secrets of an owner after a position, newest first, and the last position
+        (empty for the last page).
+        """
         return await self._repository.of_owner(owner, after=after, size=size)
 
     async def deletion_receipt(self, secret_id: str) -> dict[str, str] | None:
-        """Return the signed statement about the deletion of a secret, or None if the secret is not purged yet."""
+        """Return the signed statement about the deletion of a secret, or None if the secret is not
+        purged yet.
+        """
         return await self._repository.receipt(secret_id)
 
-    async def update(self, secret_id: str, patch: SecretPatch, revision: int | None, actor: Actor) -> Secret:
-        """Change the uses, expiry, label or note. `revision`: the expected revision; None: any revision.
+    async def update(
+        self, secret_id: str, patch: SecretPatch, revision: int | None, actor: Actor
+    ) -> Secret:
+        """Change the uses, expiry, label or note. `revision`: the expected revision; None: any
+        revision.
 
-        Raises NotFound, BadRequest, PreconditionFailed, and Conflict if the secret is no longer active.
+        Raises NotFound, BadRequest, PreconditionFailed, and Conflict if the secret is no longer
+        active.
         """
         before = self._changeable(await self.get(secret_id), revision)
         now, fields = self._clock.now(), {}
         if patch.expires_at is not None:
             self._check_expiry(patch.expires_at, before, now)
-            fields = {"expires_at": patch.expires_at, "purge_at": before.purge_at - before.expires_at + patch.expires_at}
-        fields |= {name: value for name in ("label", "note") if (value := getattr(patch, name)) is not None}
+            fields = {
+                "expires_at": patch.expires_at,
+                "purge_at": before.purge_at - before.expires_at + patch.expires_at,
+            }
+        fields |= {
+            name: value for name in ("label", "note") if (value := getattr(patch, name)) is not None
+        }
         links = before.links
         if patch.uses is not None:
             links = {link.id: self._with_uses(link, patch.uses) for link in links.values()}
         after = msgspec.structs.replace(before, **fields, links=links)
         names = sorted((*fields, *(["uses"] if patch.uses is not None else [])))
-        event = self._backend.event(actor, AuditAction.SECRET_UPDATE, secret_id, {"fields": ", ".join(names)})
+        event = self._backend.event(
+            actor, AuditAction.SECRET_UPDATE, secret_id, {"fields": ", ".join(names)}
+        )
         return await self._replace(before, after, event, fields=list(fields))
 
-    async def replace_content(self, secret_id: str, items: AsyncIterable[NewItem], revision: int | None, actor: Actor) -> Secret:
+    async def replace_content(
+        self, secret_id: str, items: AsyncIterable[NewItem], revision: int | None, actor: Actor
+    ) -> Secret:
         """Add a version with new content. The links stay valid and open the new version.
 
-        Raises NotFound, PreconditionFailed, Conflict if the secret is no longer active, and the errors of `items`.
+        Raises NotFound, PreconditionFailed, Conflict if the secret is no longer active, and the
+        errors of `items`.
         """
         before = self._changeable(await self.get(secret_id), revision)
         open_links = [link for link in before.links.values() if link.state == LinkState.ACTIVE]
         now, deadline = self._clock.now(), int(before.expires_at_max)
-        version, keys = await self._encrypt(secret_id, before.next_version, now, deadline, items, open_links)
+        version, keys = await self._encrypt(
+            secret_id, before.next_version, now, deadline, items, open_links
+        )
         versions = (version, *before.versions)[:VERSIONS_MAX]
         links = dict(before.links)
         for link in open_links:
@@ -208,15 +241,21 @@ class SecretService:
             kept = {str(item.number) for item in versions}
             wrapped = {number: key for number, key in wrapped.items() if number in kept}
             links[link.id] = msgspec.structs.replace(link, wrapped_keys=wrapped)
-        after = msgspec.structs.replace(before, versions=versions, next_version=version.number + 1, links=links)
-        event = self._backend.event(actor, AuditAction.SECRET_REPLACE, secret_id, {"version": version.number})
+        after = msgspec.structs.replace(
+            before, versions=versions, next_version=version.number + 1, links=links
+        )
+        event = self._backend.event(
+            actor, AuditAction.SECRET_REPLACE, secret_id, {"version": version.number}
+        )
         return await self._replace(before, after, event, fields=["versions", "next_version"])
 
-    async def restore_version(self, secret_id: str, number: int, revision: int | None, actor: Actor) -> Secret:
+    async def restore_version(
+        self, secret_id: str, number: int, revision: int | None, actor: Actor
+    ) -> Secret:
         """Make an earlier version the current version.
 
-        Raises NotFound if the secret or the version does not exist, PreconditionFailed, and Conflict if the secret is no longer
-        active.
+        Raises NotFound if the secret or the version does not exist, PreconditionFailed, and
+        Conflict if the secret is no longer active.
         """
         before = self._changeable(await self.get(secret_id), revision)
         chosen = next((version for version in before.versions if version.number == number), None)
@@ -224,12 +263,14 @@ class SecretService:
             raise NotFound("The secret has no such version.")
         versions = (chosen, *(version for version in before.versions if version is not chosen))
         after = msgspec.structs.replace(before, versions=versions)
-        event = self._backend.event(actor, AuditAction.SECRET_RESTORE, secret_id, {"version": number})
+        event = self._backend.event(
+            actor, AuditAction.SECRET_RESTORE, secret_id, {"version": number}
+        )
         return await self._replace(before, after, event, fields=["versions"])
 
     async def revoke(self, secret_id: str, actor: Actor) -> Secret:
-        """Make all links stop working and erase the keys of the links. Does nothing if the secret is no longer active. Raises
-        NotFound."""
+        """Make all links stop working and erase the keys of the links. Does nothing if the secret
+        is no longer active. Raises NotFound."""
         secret = await self.get(secret_id)
         if secret.state != SecretState.ACTIVE:
             return secret
@@ -242,7 +283,9 @@ class SecretService:
             return failed.secret
 
     async def revoke_link(self, secret_id: str, link_id: str, actor: Actor) -> Secret:
-        """Revoke one link and erase its keys. Does nothing if the link is no longer active. Raises NotFound."""
+        """Revoke one link and erase its keys. Does nothing if the link is no longer active. Raises
+        NotFound.
+        """
         secret = await self.get(secret_id)
         if link_id not in secret.links:
             raise NotFound("The secret has no such link.")
@@ -252,7 +295,9 @@ class SecretService:
         except ConditionFailed as failed:
             return failed.secret or secret
 
-    async def _links(self, secret_id: str, new: NewSecret) -> tuple[list[LinkToken], dict[str, Link]]:
+    async def _links(
+        self, secret_id: str, new: NewSecret
+    ) -> tuple[list[LinkToken], dict[str, Link]]:
         random_bytes = self._backend.random_bytes
         tokens: list[LinkToken] = []
         links: dict[str, Link] = {}
@@ -260,7 +305,9 @@ class SecretService:
             token = LinkToken.create(secret_id, self._backend.new_id(LINK_CHARS), random_bytes)
             salt = random_bytes(encryption.SALT_BYTES) if new.passphrase else b""
             async with self._argon2.hold() if salt else nullcontext():
-                keys = await asyncio.to_thread(encryption.link_keys, token.secret, token.path, new.passphrase, salt)
+                keys = await asyncio.to_thread(
+                    encryption.link_keys, token.secret, token.path, new.passphrase, salt
+                )
             tokens.append(token)
             links[token.link_id] = Link(
                 id=token.link_id,
@@ -286,21 +333,29 @@ class SecretService:
     ) -> tuple[Version, dict[str, bytes]]:
         """Store the items under a new content key, or under the content key of `uploaded`.
 
-        Returns the version, and the content key encrypted for each link. If this method fails, it tries to delete the objects
-        that it has written. The worker deletes any remaining objects.
+        Returns the version, and the content key encrypted for each link. If this method fails, it
+        tries to delete the objects that it has written. The worker deletes any remaining objects.
         """
         content, random_bytes = self._backend.content, self._backend.random_bytes
         data_key, sealed_data_key = await self._backend.data_keys.generate(secret_id)
-        content_key = random_bytes(encryption.KEY_BYTES) if uploaded is None else uploaded.content_key
+        content_key = (
+            random_bytes(encryption.KEY_BYTES) if uploaded is None else uploaded.content_key
+        )
         stored: list[ContentItem] = []
         entries: list[ManifestItem] = []
         try:
             async for item in items:
-                key, ciphertext = content.key(secret_id, number, len(stored)), _Encrypted(item, content_key, len(stored))
-                stored.append(ContentItem(key, await content.write(key, ciphertext.chunks()), ciphertext.size))
+                key, ciphertext = (
+                    content.key(secret_id, number, len(stored)),
+                    _Encrypted(item, content_key, len(stored)),
+                )
+                stored.append(
+                    ContentItem(key, await content.write(key, ciphertext.chunks()), ciphertext.size)
+                )
                 entries.append(ManifestItem(item.name, item.media_type))
         except BaseException:
-            # Delete only the objects of this call, because another request may have stored a version with the same number.
+            # Delete only the objects of this call, because another request may have stored a
+            # version with the same number.
             with suppress(Unavailable):
                 await content.delete(stored)
             raise
@@ -309,39 +364,60 @@ class SecretService:
             entries.append(entry)
         manifest = msgspec.json.encode(entries)
         version = Version(
-            number, now, sealed_data_key, encryption.seal_manifest(manifest, content_key, random_bytes), tuple(stored)
+            number,
+            now,
+            sealed_data_key,
+            encryption.seal_manifest(manifest, content_key, random_bytes),
+            tuple(stored),
         )
         keys = {}
         for link in links:
-            context = encryption.Context(self._backend.environment, secret_id, link.id, number, deadline)
-            keys[link.id] = encryption.wrap(content_key, link.public_key, data_key, context, random_bytes)
+            context = encryption.Context(
+                self._backend.environment, secret_id, link.id, number, deadline
+            )
+            keys[link.id] = encryption.wrap(
+                content_key, link.public_key, data_key, context, random_bytes
+            )
         return version, keys
 
-    async def _replace(self, before: Secret, after: Secret, event: SharingEvent, *, fields: list[str]) -> Secret:
+    async def _replace(
+        self, before: Secret, after: Secret, event: SharingEvent, *, fields: list[str]
+    ) -> Secret:
         try:
             return await self._repository.replace(before, after, event, fields=fields)
         except ConditionFailed as failed:
             if failed.secret is not None:
                 self._changeable(failed.secret, None)
-            raise PreconditionFailed("The secret has changed since it was read. Read it again, then retry.") from None
+            raise PreconditionFailed(
+                "The secret has changed since it was read. Read it again, then retry."
+            ) from None
 
     def _changeable(self, secret: Secret, revision: int | None) -> Secret:
         if secret.state != SecretState.ACTIVE or self._clock.now() >= secret.purge_at:
             raise Conflict("The secret is no longer active and cannot be changed.")
         if revision is not None and secret.revision != revision:
-            raise PreconditionFailed("The secret has changed since it was read. Read it again, then retry.")
+            raise PreconditionFailed(
+                "The secret has changed since it was read. Read it again, then retry."
+            )
         return secret
 
     def _check_expiry(self, expires_at: float, secret: Secret, now: float) -> None:
         if not now + TTL_S_MIN <= expires_at <= secret.expires_at_max:
-            message = f"is less than {TTL_S_MIN // 60} minutes in the future or later than `expires_at_max` of the secret"
+            message = (
+                f"is less than {TTL_S_MIN // 60} minutes in the future or later than "
+                f"`expires_at_max` of the secret"
+            )
             raise invalid("body.expires_at", message, "send a time between these limits")
 
     def _with_uses(self, link: Link, uses: int) -> Link:
         if link.state != LinkState.ACTIVE:
             return link
         if uses < link.uses:
-            raise invalid("body.uses", f"is less than {link.uses}, the number of uses of a link so far", "send a larger number")
+            raise invalid(
+                "body.uses",
+                f"is less than {link.uses}, the number of uses of a link so far",
+                "send a larger number",
+            )
         return msgspec.structs.replace(link, uses_max=uses)
 
 
@@ -402,7 +478,9 @@ class SecretSharing:
         return json_bytes_max(self.json_files_max_bytes)
 
     async def deliver(self, text: str, label: str, owner: str, actor: Actor) -> str:
-        """Share text through one link, which can be opened once within three days. Returns the link. Raises RateLimited."""
+        """Share text through one link, which can be opened once within three days. Returns the
+        link. Raises RateLimited.
+        """
         new = NewSecret(
             items=one_by_one([NewItem.of(text.encode())]),
             sender=actor.label,

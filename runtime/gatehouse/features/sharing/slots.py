@@ -1,4 +1,6 @@
-"""Limits the number of operations that use much memory at the same time. Further operations wait for a limited time."""
+"""Limits the number of operations that use much memory at the same time. Further operations wait
+for a limited time.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from contextlib import asynccontextmanager
 
 from gatehouse.core.errors import Unavailable
 
-#: Maximum number of concurrent computations of keys with a passphrase, which use 64 MiB of memory each, and maximum wait of
-#: further computations.
+#: Maximum number of concurrent computations of keys with a passphrase, which use 64 MiB of memory
+#: each, and maximum wait of further computations.
 ARGON2_PARALLEL = 2
 ARGON2_TIMEOUT_S = 10.0
 
@@ -24,13 +26,17 @@ class Slots:
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[None]:
-        """Occupies a slot until the context exits. Raises Unavailable if no slot becomes free in time."""
+        """Occupies a slot until the context exits. Raises Unavailable if no slot becomes free in
+        time.
+        """
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._semaphore.acquire()
         except TimeoutError:
             detail = f"no free slot within {self._timeout_s:g} s"
-            raise Unavailable("The service is processing too many requests. Try again.", detail=detail) from None
+            raise Unavailable(
+                "The service is processing too many requests. Try again.", detail=detail
+            ) from None
         try:
             yield
         finally:

@@ -1,7 +1,8 @@
-"""Reads and writes items in the DynamoDB table: conditional writes with audit events, pending work, and counters.
+"""Reads and writes items in the DynamoDB table: conditional writes with audit events, pending work,
+and counters.
 
-A write to a secret or a secret request stores its event in the same item, so every stored change has an event. Reads are
-consistent. No decision depends on an index or on DynamoDB's TTL.
+A write to a secret or a secret request stores its event in the same item, so every stored change
+has an event. Reads are consistent. No decision depends on an index or on DynamoDB's TTL.
 """
 
 from __future__ import annotations
@@ -26,15 +27,17 @@ _PROBE_TIMEOUT_S = 1.0
 _ATTEMPTS = 3
 _SERVICE = "DynamoDB"
 _BATCH = 100
-#: Maximum number of attempts for a write that conflicts with a transaction, and for a read of items that DynamoDB does not
-#: process completely. Pause before the second attempt.
+#: Maximum number of attempts for a write that conflicts with a transaction, and for a read of items
+#: that DynamoDB does not process completely. Pause before the second attempt.
 _ATTEMPTS_MAX = 5
 _PAUSE_S = 0.05
-#: Maximum number of events of an item that are not in the audit trail yet. With the bounds of the other attributes, an item is
-#: smaller than 400 KB, the limit of DynamoDB. Denied attempts leave room for the events of changes.
+#: Maximum number of events of an item that are not in the audit trail yet. With the bounds of the
+#: other attributes, an item is smaller than 400 KB, the limit of DynamoDB. Denied attempts leave
+#: room for the events of changes.
 PENDING_MAX = 300
 PENDING_DENIED_MAX = 200
-#: Number of events that one update removes from an item. Keeps the update expression below 4 KB, the limit of DynamoDB.
+#: Number of events that one update removes from an item. Keeps the update expression below 4 KB,
+#: the limit of DynamoDB.
 #: Source: Amazon DynamoDB Developer Guide, "Quotas in Amazon DynamoDB".
 EVENTS_SLICE = 100
 #: Key of an item that does not exist.
@@ -46,7 +49,9 @@ Write = dict[str, Any]
 
 
 class ConditionNotMet(Exception):
-    """Nothing was written. `item`: the current item, or None if the item does not exist or is not known."""
+    """Nothing was written. `item`: the current item, or None if the item does not exist or is not
+    known.
+    """
 
     def __init__(self, item: Item | None = None) -> None:
         super().__init__("the condition of the write is not met")
@@ -65,8 +70,12 @@ class Table:
         self._probe = create_client("dynamodb", timeout_s=_PROBE_TIMEOUT_S, attempts=1)
 
     async def check(self) -> None:
-        """Read an item to check the connection and the permission of the service. Raises Unavailable."""
-        await self._call(self._probe.get_item, Key={"id": {"S": _ABSENT}}, ProjectionExpression="id")
+        """Read an item to check the connection and the permission of the service. Raises
+        Unavailable.
+        """
+        await self._call(
+            self._probe.get_item, Key={"id": {"S": _ABSENT}}, ProjectionExpression="id"
+        )
 
     async def get(self, item_id: str) -> Item | None:
         reply = await self._call(self._client.get_item, Key=_key(item_id), ConsistentRead=True)
@@ -76,7 +85,9 @@ class Table:
         """Return the items that exist, in the order of the IDs."""
         found: dict[str, Item] = {}
         for start in range(0, len(ids), _BATCH):
-            found |= {item["id"]: item for item in await self._get_batch(ids[start : start + _BATCH])}
+            found |= {
+                item["id"]: item for item in await self._get_batch(ids[start : start + _BATCH])
+            }
         return [found[item_id] for item_id in ids if item_id in found]
 
     async def _get_batch(self, ids: Sequence[str]) -> list[Item]:
@@ -84,10 +95,13 @@ class Table:
         keys = [_key(item_id) for item_id in ids]
         for attempt in range(1, _ATTEMPTS_MAX + 1):
             reply = await call(
-                self._client.batch_get_item, _SERVICE, RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}}
+                self._client.batch_get_item,
+                _SERVICE,
+                RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}},
             )
             items += [
-                {name: _read(value) for name, value in attributes.items()} for attributes in reply["Responses"][self._table]
+                {name: _read(value) for name, value in attributes.items()}
+                for attributes in reply["Responses"][self._table]
             ]
             keys = reply.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
             if not keys:
@@ -96,15 +110,23 @@ class Table:
         raise Unavailable("DynamoDB is not available.", detail="DynamoDB UnprocessedKeys")
 
     async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Item], str]:
-        """Return the items of an owner after a position, newest first, and the position of the last item.
+        """Return the items of an owner after a position, newest first, and the position of the last
+        item.
 
-        An empty `after` starts at the first item. An empty returned position means that this is the last page. The index can
-        contain an item that was just deleted, so a page can have fewer items than `size`.
+        An empty `after` starts at the first item. An empty returned position means that this is the
+        last page. The index can contain an item that was just deleted, so a page can have fewer
+        items than `size`.
         """
         start = {}
         if after:
             created_at, item_id = after.split()
-            start = {"ExclusiveStartKey": {"owner": {"S": owner}, "created_at": {"N": created_at}, **_key(item_id)}}
+            start = {
+                "ExclusiveStartKey": {
+                    "owner": {"S": owner},
+                    "created_at": {"N": created_at},
+                    **_key(item_id),
+                }
+            }
         reply = await self._call(
             self._client.query,
             IndexName=OWNER_INDEX,
@@ -122,9 +144,14 @@ class Table:
     async def put(self, item: Item, event: SharingEvent) -> None:
         """Create an item. Raises ConditionNotMet if the ID already exists."""
         try:
-            await self._call(self._client.put_item, **put_of(item, event), ReturnValuesOnConditionCheckFailure="ALL_OLD")
+            await self._call(
+                self._client.put_item,
+                **put_of(item, event),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
         except ConditionNotMet as failed:
-            # boto3 repeats a request whose response was lost, and then the item from the first attempt already exists.
+            # boto3 repeats a request whose response was lost, and then the item from the first
+            # attempt already exists.
             if not _contains(failed.item, event):
                 raise
         except Unavailable:
@@ -132,10 +159,14 @@ class Table:
             if not _contains(await self.get(item["id"]), event):
                 raise
 
-    async def update(self, item_id: str, *, pending_max: int | None = PENDING_MAX, **changes: Any) -> Item:
-        """Change an item and return the new item. The arguments are those of `update_of`. Raises ConditionNotMet.
+    async def update(
+        self, item_id: str, *, pending_max: int | None = PENDING_MAX, **changes: Any
+    ) -> Item:
+        """Change an item and return the new item. The arguments are those of `update_of`. Raises
+        ConditionNotMet.
 
-        Also raises Unavailable if the item has `pending_max` events that are not in the audit trail yet.
+        Also raises Unavailable if the item has `pending_max` events that are not in the audit trail
+        yet.
         """
         try:
             reply = await self._call(
@@ -145,18 +176,32 @@ class Table:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ConditionNotMet as failed:
-            if pending_max is not None and len((failed.item or {}).get("events", ())) >= pending_max:
-                raise Unavailable("The audit trail is not up to date. Try again.", detail="sharing: pending events") from None
+            if (
+                pending_max is not None
+                and len((failed.item or {}).get("events", ())) >= pending_max
+            ):
+                raise Unavailable(
+                    "The audit trail is not up to date. Try again.",
+                    detail="sharing: pending events",
+                ) from None
             raise
         return {name: _read(value) for name, value in reply["Attributes"].items()}
 
-    async def record(self, item_id: str, *, condition: str, names: Mapping[str, str], event: SharingEvent) -> None:
-        """Store the event of a denied attempt, without reading the item, so that the duration does not depend on the size of the
-        item. Does nothing if the condition is not met, or if the item has PENDING_DENIED_MAX events that are not in the audit
-        trail yet.
+    async def record(
+        self, item_id: str, *, condition: str, names: Mapping[str, str], event: SharingEvent
+    ) -> None:
+        """Store the event of a denied attempt, without reading the item, so that the duration does
+        not depend on the size of the item. Does nothing if the condition is not met, or if the item
+        has PENDING_DENIED_MAX events that are not in the audit trail yet.
         """
         write = update_of(
-            item_id, sets=(), condition=condition, names=names, values={}, event=event, pending_max=PENDING_DENIED_MAX
+            item_id,
+            sets=(),
+            condition=condition,
+            names=names,
+            values={},
+            event=event,
+            pending_max=PENDING_DENIED_MAX,
         )
         with suppress(ConditionNotMet):
             await self._call(self._client.update_item, **write)
@@ -166,7 +211,10 @@ class Table:
 
         Source: Amazon DynamoDB Developer Guide, "Transaction conflict handling in DynamoDB".
         """
-        items = [{"Put": {"TableName": self._table, **put}}, {"Update": {"TableName": self._table, **update}}]
+        items = [
+            {"Put": {"TableName": self._table, **put}},
+            {"Update": {"TableName": self._table, **update}},
+        ]
         try:
             await _repeated(self._client.transact_write_items, TransactItems=items)
         except Unavailable as exc:
@@ -175,7 +223,9 @@ class Table:
             raise
 
     async def due(self, now: float, size: int) -> list[tuple[str, float]]:
-        """Return the IDs of items that have unrecorded events or a due purge, each with its `work_at`, earliest first."""
+        """Return the IDs of items that have unrecorded events or a due purge, each with its
+        `work_at`, earliest first.
+        """
         reply = await self._call(
             self._client.query,
             IndexName=WORK_INDEX,
@@ -186,10 +236,14 @@ class Table:
         )
         return [(item["id"]["S"], float(item["work_at"]["N"])) for item in reply["Items"]]
 
-    async def postpone(self, item_id: str, work_at: float, next_at: float, *, due_since: float) -> None:
-        """After a failure of background work, set the time of the next attempt and store the time at which the work became due.
+    async def postpone(
+        self, item_id: str, work_at: float, next_at: float, *, due_since: float
+    ) -> None:
+        """After a failure of background work, set the time of the next attempt and store the time
+        at which the work became due.
 
-        If an event was stored after `work_at` was read, this method does nothing and the item stays due.
+        If an event was stored after `work_at` was read, this method does nothing and the item stays
+        due.
         """
         try:
             await self._call(
@@ -197,33 +251,51 @@ class Table:
                 Key=_key(item_id),
                 UpdateExpression="SET work_at = :next, due_since = :since",
                 ConditionExpression="work_at = :seen",
-                ExpressionAttributeValues={":next": _write(next_at), ":since": _write(due_since), ":seen": _write(work_at)},
+                ExpressionAttributeValues={
+                    ":next": _write(next_at),
+                    ":since": _write(due_since),
+                    ":seen": _write(work_at),
+                },
             )
         except ConditionNotMet:
             return
 
     async def due_since(self, item_id: str) -> float | None:
-        """Return the time at which failed background work became due, or None if the work has not failed."""
-        reply = await self._call(self._client.get_item, Key=_key(item_id), ConsistentRead=True, ProjectionExpression="due_since")
+        """Return the time at which failed background work became due, or None if the work has not
+        failed.
+        """
+        reply = await self._call(
+            self._client.get_item,
+            Key=_key(item_id),
+            ConsistentRead=True,
+            ProjectionExpression="due_since",
+        )
         value = reply.get("Item", {}).get("due_since")
         return None if value is None else float(_read(value))
 
     async def with_events(self, item_id: str) -> tuple[Item, list[SharingEvent]] | None:
-        """Return an item and, in their original order, its events that are not in the audit trail yet. Returns None if the item
-        does not exist."""
+        """Return an item and, in their original order, its events that are not in the audit trail
+        yet. Returns None if the item does not exist."""
         item = await self.get(item_id)
-        return None if item is None else (item, msgspec.convert(item.get("events", []), list[SharingEvent]))
+        return (
+            None
+            if item is None
+            else (item, msgspec.convert(item.get("events", []), list[SharingEvent]))
+        )
 
     async def remove_events(self, item_id: str, recorded: Sequence[SharingEvent]) -> None:
-        """Remove the first events of an item, which are in the audit trail: at most EVENTS_SLICE. The item stays due.
+        """Remove the first events of an item, which are in the audit trail: at most EVENTS_SLICE.
+        The item stays due.
 
         Does nothing if another process has removed events in the meantime.
         """
         await self._update_due(item_id, recorded)
 
-    async def settle(self, item_id: str, recorded: Sequence[SharingEvent], *, next_at: float | None) -> None:
-        """Remove the last events of an item, which are in the audit trail: at most EVENTS_SLICE. Set the time `next_at` at which
-        the item is due again. None: never.
+    async def settle(
+        self, item_id: str, recorded: Sequence[SharingEvent], *, next_at: float | None
+    ) -> None:
+        """Remove the last events of an item, which are in the audit trail: at most EVENTS_SLICE.
+        Set the time `next_at` at which the item is due again. None: never.
 
         If the events have changed in the meantime, this method does nothing and the item stays due.
         """
@@ -232,9 +304,18 @@ class Table:
         if next_at is None:
             removes += ["#work", "work_at"]
         else:
-            sets, values = ["#work = :work", "work_at = :next"], {**values, ":work": {"S": _WORK}, ":next": _write(next_at)}
+            sets, values = (
+                ["#work = :work", "work_at = :next"],
+                {**values, ":work": {"S": _WORK}, ":next": _write(next_at)},
+            )
         await self._update_due(
-            item_id, recorded, sets=sets, removes=removes, condition="size(events) = :count", names=names, values=values
+            item_id,
+            recorded,
+            sets=sets,
+            removes=removes,
+            condition="size(events) = :count",
+            names=names,
+            values=values,
         )
 
     async def _update_due(
@@ -248,7 +329,9 @@ class Table:
         names: Mapping[str, str] | None = None,
         values: Mapping[str, Any] | None = None,
     ) -> None:
-        """Remove the first events of an item if the item still begins with them, and apply the other changes."""
+        """Remove the first events of an item if the item still begins with them, and apply the
+        other changes.
+        """
         conditions, first = [condition] if condition else [], {}
         if recorded:
             conditions.append("events[0].id = :first")
@@ -258,15 +341,18 @@ class Table:
             await self._call(
                 self._client.update_item,
                 Key=_key(item_id),
-                UpdateExpression=(f"SET {', '.join(sets)} " if sets else "") + f"REMOVE {', '.join(removed)}",
+                UpdateExpression=(f"SET {', '.join(sets)} " if sets else "")
+                + f"REMOVE {', '.join(removed)}",
                 ConditionExpression=" AND ".join(conditions),
                 ExpressionAttributeValues={**(values or {}), **first},
                 **({"ExpressionAttributeNames": names} if names else {}),
             )
 
-    async def take_attempt(self, counter: str, *, limit: int, window_s: float, now: float) -> int | None:
-        """Count an attempt. Returns None if the attempt is allowed, otherwise the whole seconds until the next attempt is
-        allowed.
+    async def take_attempt(
+        self, counter: str, *, limit: int, window_s: float, now: float
+    ) -> int | None:
+        """Count an attempt. Returns None if the attempt is allowed, otherwise the whole seconds
+        until the next attempt is allowed.
 
         A window begins with its first attempt. The count is exact even for concurrent attempts.
         """
@@ -278,7 +364,11 @@ class Table:
                     Key=key,
                     UpdateExpression="ADD attempts :one",
                     ConditionExpression="ends_at > :now AND attempts < :limit",
-                    ExpressionAttributeValues={":one": {"N": "1"}, ":now": _write(now), ":limit": {"N": str(limit)}},
+                    ExpressionAttributeValues={
+                        ":one": {"N": "1"},
+                        ":now": _write(now),
+                        ":limit": {"N": str(limit)},
+                    },
                 )
                 return None
             except ConditionNotMet:
@@ -309,7 +399,9 @@ class Table:
         raise Unavailable("Too many concurrent attempts. Try again.")
 
     async def return_attempt(self, counter: str) -> None:
-        """Reverse `take_attempt` for an attempt that does not count, for example because it succeeded."""
+        """Reverse `take_attempt` for an attempt that does not count, for example because it
+        succeeded.
+        """
         try:
             await self._call(
                 self._client.update_item,
@@ -332,8 +424,8 @@ class Table:
 
 
 async def _repeated(operation: Any, **arguments: Any) -> dict[str, Any]:
-    """Call DynamoDB in a thread, because boto3 blocks. Repeats a write that DynamoDB rejects because a transaction uses the item,
-    which boto3 does not repeat. Raises Unavailable.
+    """Call DynamoDB in a thread, because boto3 blocks. Repeats a write that DynamoDB rejects
+    because a transaction uses the item, which boto3 does not repeat. Raises Unavailable.
 
     Source: Amazon DynamoDB Developer Guide, "Transaction conflict handling in DynamoDB".
     """
@@ -343,7 +435,9 @@ async def _repeated(operation: Any, **arguments: Any) -> dict[str, Any]:
             return await call(operation, _SERVICE, **arguments)
         except Unavailable as exc:
             reasons = _rejection_reasons(exc)
-            is_conflict = "TransactionConflict" in reasons and "ConditionalCheckFailed" not in reasons
+            is_conflict = (
+                "TransactionConflict" in reasons and "ConditionalCheckFailed" not in reasons
+            )
             if not is_conflict or attempt == _ATTEMPTS_MAX:
                 raise
         await asyncio.sleep(_PAUSE_S * 2 ** (attempt - 1))
@@ -371,10 +465,21 @@ def update_of(
 ) -> Write:
     """Return the parameters that change an existing item under a condition and append an event.
 
-    pending_max: number of events that are not in the audit trail yet, from which the condition is not met. None: no limit.
+    pending_max: number of events that are not in the audit trail yet, from which the condition is
+        not met. None: no limit.
     """
-    appended = ("events = list_append(if_not_exists(events, :no_events), :event)", "work_at = :work_at", "#work = :work")
-    values = {**values, ":no_events": [], ":event": [builtins(event)], ":work_at": event.at, ":work": _WORK}
+    appended = (
+        "events = list_append(if_not_exists(events, :no_events), :event)",
+        "work_at = :work_at",
+        "#work = :work",
+    )
+    values = {
+        **values,
+        ":no_events": [],
+        ":event": [builtins(event)],
+        ":work_at": event.at,
+        ":work": _WORK,
+    }
     conditions = ["attribute_exists(id)", f"({condition})"]
     if pending_max is not None:
         conditions.append("(attribute_not_exists(events) OR size(events) < :pending_max)")
@@ -398,7 +503,9 @@ def _contains(item: Item | None, event: SharingEvent) -> bool:
 
 
 def _rejection_reasons(error: Unavailable) -> set[str]:
-    """Return the codes of the reasons for which DynamoDB rejected a transaction, or a single write during a transaction."""
+    """Return the codes of the reasons for which DynamoDB rejected a transaction, or a single write
+    during a transaction.
+    """
     cause = error.__cause__
     code = error_code(cause) if isinstance(cause, Exception) else ""
     if code == "TransactionConflictException":

@@ -1,6 +1,8 @@
-"""Background work for secrets: writes events to the audit trail, deletes content that is due, and deletes orphaned objects.
+"""Background work for secrets: writes events to the audit trail, deletes content that is due, and
+deletes orphaned objects.
 
-Several processes can run the worker concurrently. Every step is conditional or idempotent. Failed steps are repeated.
+Several processes can run the worker concurrently. Every step is conditional or idempotent. Failed
+steps are repeated.
 """
 
 from __future__ import annotations
@@ -16,7 +18,15 @@ from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.content_store import ContentStore
 from gatehouse.features.sharing.deletion_receipt import signed_text, statement_of
 from gatehouse.features.sharing.links import CLAIM_S
-from gatehouse.features.sharing.models import RECEIPT_S, EndReason, LinkState, Secret, SecretState, SharingEvent, is_used
+from gatehouse.features.sharing.models import (
+    RECEIPT_S,
+    EndReason,
+    LinkState,
+    Secret,
+    SecretState,
+    SharingEvent,
+    is_used,
+)
 from gatehouse.features.sharing.repository import ConditionFailed, secret_of
 from gatehouse.features.sharing.table import EVENTS_SLICE
 from gatehouse.platform.audit_log import append
@@ -26,14 +36,16 @@ from gatehouse.platform.observability import Observer
 
 INTERVAL_S = 1.0
 ORPHAN_INTERVAL_S = 3600.0
-#: Age in seconds after which objects without a secret are deleted. A secret is stored within seconds of its objects.
+#: Age in seconds after which objects without a secret are deleted. A secret is stored within
+#: seconds of its objects.
 ORPHAN_AGE_S = 3600.0
 BATCH = 25
-#: Bounds of the retry interval in seconds. The interval equals the time for which the work has been due. Failing work therefore
-#: does not delay other secrets.
+#: Bounds of the retry interval in seconds. The interval equals the time for which the work has been
+#: due. Failing work therefore does not delay other secrets.
 RETRY_S_MIN = 5.0
 RETRY_S_MAX = 240.0
-#: Interval in seconds of the log line from which a CloudWatch metric reads the age of the oldest due secret.
+#: Interval in seconds of the log line from which a CloudWatch metric reads the age of the oldest
+#: due secret.
 REPORT_INTERVAL_S = 60.0
 REPORT_EVENT = "secrets due"
 _RECORDED_DAYS = 30
@@ -42,16 +54,22 @@ _ACTOR = Actor(type="system", id="secrets")
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """Work that failed. due_since: time at which the work became due. next_at: time of the next attempt."""
+    """Work that failed. due_since: time at which the work became due. next_at: time of the next
+    attempt.
+    """
 
     due_since: float
     next_at: float
 
 
 class SecretWorker:
-    """Processes due secrets. Methods raise Unavailable. `run_once` processes all secrets, then raises the first exception."""
+    """Processes due secrets. Methods raise Unavailable. `run_once` processes all secrets, then
+    raises the first exception.
+    """
 
-    def __init__(self, backend: Backend, pool: Pool, signer: Signer | None, observer: Observer) -> None:
+    def __init__(
+        self, backend: Backend, pool: Pool, signer: Signer | None, observer: Observer
+    ) -> None:
         self._repository = backend.repository
         self._table = backend.table
         self._content = backend.content
@@ -68,14 +86,22 @@ class SecretWorker:
         """Process the secrets that are due. Returns the number of due secrets."""
         started_at = self._clock.now()
         due = await self._table.due(started_at, BATCH)
-        self._postponed = {secret_id: item for secret_id, item in self._postponed.items() if item.next_at > started_at}
+        self._postponed = {
+            secret_id: item
+            for secret_id, item in self._postponed.items()
+            if item.next_at > started_at
+        }
         waiting = [item.due_since for item in self._postponed.values()]
-        waiting += [work_at for _, work_at in due[BATCH - 1 :]]  # after a full batch, more may be due since the last `work_at`
+        waiting += [
+            work_at for _, work_at in due[BATCH - 1 :]
+        ]  # after a full batch, more may be due since the last `work_at`
         failures = []
         for secret_id, work_at in due:
             try:
                 await self._handle(secret_id)
-            except Exception as exc:  # includes unreadable items, which must not block other secrets
+            except (
+                Exception
+            ) as exc:  # includes unreadable items, which must not block other secrets
                 failures.append(exc)
                 waiting.append(await self._postpone(secret_id, work_at))
         self._done_until = min(waiting, default=started_at)
@@ -84,16 +110,20 @@ class SecretWorker:
         return len(due)
 
     async def report(self) -> None:
-        """Log the time for which the oldest due secret has been due, and set the metric. A CloudWatch alarm detects a missing
-        line."""
+        """Log the time for which the oldest due secret has been due, and set the metric. A
+        CloudWatch alarm detects a missing line."""
         oldest_s = round(self._clock.now() - self._done_until, 1)
         self._observer.metrics.secrets_due.set(oldest_s)
         self._observer.metric_line({"oldest_s": oldest_s}, event=REPORT_EVENT)
 
     async def remove_orphans(self) -> int:
-        """Delete objects that belong to no secret or to a purged secret. Returns the number of deleted object versions."""
+        """Delete objects that belong to no secret or to a purged secret. Returns the number of
+        deleted object versions.
+        """
         removed = 0
-        for secret_id in await self._content.secret_ids(older_than=self._clock.now() - ORPHAN_AGE_S):
+        for secret_id in await self._content.secret_ids(
+            older_than=self._clock.now() - ORPHAN_AGE_S
+        ):
             secret = await self._repository.get(secret_id)
             if secret is None or secret.state == SecretState.PURGED:
                 removed += len(await self._content.delete_all(ContentStore.prefix(secret_id)))
@@ -102,7 +132,8 @@ class SecretWorker:
     async def prune(self) -> None:
         """Delete the IDs of events that were recorded more than 30 days ago."""
         await self._pool.execute(
-            "DELETE FROM sharing_event WHERE recorded_at < now() - make_interval(days => $1)", _RECORDED_DAYS
+            "DELETE FROM sharing_event WHERE recorded_at < now() - make_interval(days => $1)",
+            _RECORDED_DAYS,
         )
 
     async def _postpone(self, secret_id: str, work_at: float) -> float:
@@ -131,20 +162,23 @@ class SecretWorker:
             if secret.state == SecretState.ENDED:
                 secret = await self._purge(secret)
             next_at = next_due(secret, self._clock.now())
-        # The next run records the events from these steps, because `settle` does nothing if events were added.
+        # The next run records the events from these steps, because `settle` does nothing if events
+        # were added.
         await self._table.settle(item_id, events, next_at=next_at)
 
     async def _record(self, events: Sequence[SharingEvent]) -> None:
         """Write each event to the audit trail exactly once."""
         for event in events:
             async with self._pool.transaction() as connection:
-                statement = "INSERT INTO sharing_event (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id"
+                statement = (
+                    "INSERT INTO sharing_event (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id"
+                )
                 if await connection.fetchval(statement, event.id) is not None:
                     await append(connection, event.audit_event)
 
     async def _end(self, secret: Secret) -> Secret:
-        """Change the state of an active secret to `ended` if the purge is due, or if no use is left and no claim can be repeated.
-        Returns the current secret."""
+        """Change the state of an active secret to `ended` if the purge is due, or if no use is left
+        and no claim can be repeated. Returns the current secret."""
         now = self._clock.now()
         if secret.state != SecretState.ACTIVE:
             return secret
@@ -161,20 +195,30 @@ class SecretWorker:
             return failed.secret or secret
 
     async def _purge(self, secret: Secret) -> Secret:
-        """Delete every object version of an ended secret, and store a deletion receipt. Returns the current secret."""
+        """Delete every object version of an ended secret, and store a deletion receipt. Returns the
+        current secret.
+        """
         found = await self._content.delete_all(ContentStore.prefix(secret.id))
         # S3 no longer lists what an earlier attempt, which failed afterwards, has deleted.
-        stored = [(item.key, item.object_version) for version in secret.versions for item in version.items]
+        stored = [
+            (item.key, item.object_version) for version in secret.versions for item in version.items
+        ]
         deleted = list(dict.fromkeys([*stored, *found]))
         event = self._event(AuditAction.SECRET_PURGE, secret.id, {"object_versions": len(deleted)})
         receipt = await self._receipt(secret, deleted, event.at)
         try:
-            return await self._repository.mark_purged(secret, event, receipt=receipt, delete_at=event.at + RECEIPT_S)
+            return await self._repository.mark_purged(
+                secret, event, receipt=receipt, delete_at=event.at + RECEIPT_S
+            )
         except ConditionFailed as failed:
             return failed.secret or secret
 
-    async def _receipt(self, secret: Secret, deleted: Sequence[tuple[str, str]], at: float) -> dict[str, str]:
-        """Return a statement about the deleted objects, signed with the checkpoint signing key if one is configured."""
+    async def _receipt(
+        self, secret: Secret, deleted: Sequence[tuple[str, str]], at: float
+    ) -> dict[str, str]:
+        """Return a statement about the deleted objects, signed with the checkpoint signing key if
+        one is configured.
+        """
         statement = statement_of(secret, deleted, at)
         if self._signer is None:
             return {"statement": statement}
@@ -188,8 +232,15 @@ class SecretWorker:
 
 
 def settled_at(secret: Secret) -> float:
-    """Return the time from which no claim of a used secret can be repeated, because every claim is acknowledged or too old."""
-    claims = [claim for link in secret.links.values() if link.state == LinkState.ACTIVE for claim in link.claims.values()]
+    """Return the time from which no claim of a used secret can be repeated, because every claim is
+    acknowledged or too old.
+    """
+    claims = [
+        claim
+        for link in secret.links.values()
+        if link.state == LinkState.ACTIVE
+        for claim in link.claims.values()
+    ]
     return max((claim.acknowledged_at or claim.at + CLAIM_S for claim in claims), default=0.0)
 
 

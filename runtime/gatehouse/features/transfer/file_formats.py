@@ -1,16 +1,19 @@
 """File formats for imports from other systems (JSON, JSON lines, CSV) and for sealed exports. Pure.
 
-`api_keys.json` contains an object whose member names are tokens, or a list of objects. `ngrok_urls.json` contains an object whose
-values are URLs. A wrapped object ({"keys": ...}) is unwrapped. Entries are decoded one at a time, so memory use stays close to
-the size of the text.
+`api_keys.json` contains an object whose member names are tokens, or a list of objects.
+`ngrok_urls.json` contains an object whose values are URLs. A wrapped object ({"keys": ...}) is
+unwrapped. Entries are decoded one at a time, so memory use stays close to the size of the text.
 
-A sealed export consists of a line of plain text and encrypted frames, which can be opened only with the pepper:
+A sealed export consists of a line of plain text and encrypted frames, which can be opened only with
+the pepper:
 
-    {"format": "gatehouse-registry-1", "generation": 2, "salt": "<32 hex>", "made_at": "...", "environment": "test"}\n
-    4-byte length (big-endian), then a nonce and zlib-compressed JSON lines encrypted with AES-256-GCM; once per frame
+    {"format": "gatehouse-registry-1", "generation": 2, "salt": "<32 hex>", "made_at": "...",
+    "environment": "test"}\n 4-byte length (big-endian), then a nonce and zlib-compressed JSON lines
+    encrypted with AES-256-GCM; once per frame
 
-Each frame is bound to the salt of the file, its own number, and whether it is the last frame. Frames therefore cannot be removed,
-reordered or copied from another file, and a truncated file is detected.
+Each frame is bound to the salt of the file, its own number, and whether it is the last frame.
+Frames therefore cannot be removed, reordered or copied from another file, and a truncated file is
+detected.
 """
 
 from __future__ import annotations
@@ -29,14 +32,16 @@ from gatehouse.core.sealing import seal, unseal
 from gatehouse.core.token import Pepper
 
 #: Members that contain the entries if their value is an object or list.
-WRAPPERS = frozenset({"keys", "api_keys", "apiKeys", "urls", "ngrok_urls", "cores", "data", "items"})
+WRAPPERS = frozenset(
+    {"keys", "api_keys", "apiKeys", "urls", "ngrok_urls", "cores", "data", "items"}
+)
 _SPACE = re.compile(r"[ \t\r\n]*")
 CSV, LINES, JSON = "csv", "lines", "json"
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An entry. `name`: name of the object member, or None for other entries. `value`: JSON value; for CSV, an object of
-    strings."""
+    """An entry. `name`: name of the object member, or None for other entries. `value`: JSON value;
+    for CSV, an object of strings."""
 
     line: int
     name: str | None
@@ -65,8 +70,8 @@ def entries(text: str, kind: str) -> Iterator[Entry]:
 
 
 def without(text: str, is_removed: Callable[[Entry], bool]) -> tuple[str, int]:
-    """Removes entries from a JSON file. Returns the file, otherwise unchanged, and the number of removed entries. Raises
-    MalformedFile."""
+    """Removes entries from a JSON file. Returns the file, otherwise unchanged, and the number of
+    removed entries. Raises MalformedFile."""
     if not any(is_removed(entry) for entry in entries(text, JSON)):
         return text, 0
     try:
@@ -107,7 +112,9 @@ def _csv(text: str) -> Iterator[Entry]:
             line = reader.line_num
             if None in row or None in row.values():
                 raise MalformedFile(line, f"does not have the {len(names)} cells of the first line")
-            yield Entry(line, None, {name.strip(): cell for name, cell in row.items() if cell != ""})
+            yield Entry(
+                line, None, {name.strip(): cell for name, cell in row.items() if cell != ""}
+            )
     except csv.Error:
         raise MalformedFile(max(line, reader.reader.line_num), "is not valid CSV") from None
 
@@ -116,7 +123,11 @@ def _lines(text: str) -> Iterator[Entry]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                yield Entry(number, None, json.loads(line, object_pairs_hook=_members, parse_constant=_no_constant))
+                yield Entry(
+                    number,
+                    None,
+                    json.loads(line, object_pairs_hook=_members, parse_constant=_no_constant),
+                )
             except (ValueError, RecursionError) as exc:
                 raise MalformedFile(number, _reason(exc)) from None
 
@@ -208,7 +219,11 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _reason(exc: Exception) -> str:
-    return "has two members with the same name" if isinstance(exc, _DuplicateMember) else "is not valid JSON"
+    return (
+        "has two members with the same name"
+        if isinstance(exc, _DuplicateMember)
+        else "is not valid JSON"
+    )
 
 
 FORMAT = "gatehouse-registry-1"
@@ -218,18 +233,32 @@ _FRAME_BYTES_MAX = 64 << 20
 
 
 class UnreadableExport(ValueError):
-    """An export cannot be read. The message has no subject. The caller adds the location as the subject."""
+    """An export cannot be read. The message has no subject. The caller adds the location as the
+    subject.
+    """
 
 
 def head(generation: int, salt: str, **members: str) -> bytes:
-    return json.dumps({"format": FORMAT, "generation": generation, "salt": salt, **members}).encode() + b"\n"
+    return (
+        json.dumps({"format": FORMAT, "generation": generation, "salt": salt, **members}).encode()
+        + b"\n"
+    )
 
 
 def frame(
-    lines: bytes, number: int, *, last: bool, salt: str, pepper: Pepper, generation: int, random_bytes: Callable[[int], bytes]
+    lines: bytes,
+    number: int,
+    *,
+    last: bool,
+    salt: str,
+    pepper: Pepper,
+    generation: int,
+    random_bytes: Callable[[int], bytes],
 ) -> bytes:
     """Encrypts lines as a frame. Raises ValueError if the pepper generation is not available."""
-    sealed = seal(zlib.compress(lines), _purpose(salt, number, last), pepper, generation, random_bytes)
+    sealed = seal(
+        zlib.compress(lines), _purpose(salt, number, last), pepper, generation, random_bytes
+    )
     if sealed is None:
         raise ValueError("the pepper generation is not available")
     return len(sealed).to_bytes(4, "big") + sealed
@@ -241,26 +270,36 @@ def read_head(content: bytes) -> dict[str, Any]:
         members = json.loads(content[: content.index(b"\n", 0, 4096)])
     except ValueError:
         raise UnreadableExport("was not created by gatehouse export") from None
-    if not isinstance(members, dict) or not str(members.get("format", "")).startswith("gatehouse-registry-"):
+    if not isinstance(members, dict) or not str(members.get("format", "")).startswith(
+        "gatehouse-registry-"
+    ):
         raise UnreadableExport("was not created by gatehouse export")
-    if members["format"] != FORMAT or not isinstance(members.get("generation"), int) or not isinstance(members.get("salt"), str):
+    if (
+        members["format"] != FORMAT
+        or not isinstance(members.get("generation"), int)
+        or not isinstance(members.get("salt"), str)
+    ):
         raise UnreadableExport(f"is an export of another version ({str(members['format'])[:40]})")
     return members
 
 
 def frames(content: bytes, pepper: Pepper) -> Iterator[bytes]:
-    """Yields the lines of each frame. Raises UnreadableExport, possibly after the last frame, so read all frames before you use
-    any."""
+    """Yields the lines of each frame. Raises UnreadableExport, possibly after the last frame, so
+    read all frames before you use any."""
     head = read_head(content)
     generation = head["generation"]
     if generation not in pepper.generations:
-        raise UnreadableExport(f"was encrypted under pepper generation {generation}, which is not in GATEHOUSE_PEPPER")
+        raise UnreadableExport(
+            f"was encrypted under pepper generation {generation}, which is not in GATEHOUSE_PEPPER"
+        )
     position, number = content.index(b"\n") + 1, 0
     while position < len(content):
         size = int.from_bytes(content[position : position + 4], "big")
         sealed = content[position + 4 : position + 4 + size]
         position += 4 + size
-        packed = unseal(sealed, _purpose(head["salt"], number, position == len(content)), pepper, generation)
+        packed = unseal(
+            sealed, _purpose(head["salt"], number, position == len(content)), pepper, generation
+        )
         if packed is None or len(sealed) != size:
             raise UnreadableExport("was modified or truncated, or encrypted under another pepper")
         unpacked = zlib.decompressobj()

@@ -1,7 +1,8 @@
 """Removes purged keys from legacy files that other systems still use.
 
-A file is written only if its entity tag is unchanged since it was read, so a concurrent change by another writer is not lost.
-Otherwise, the file is read again and the update is retried, several times in the same run and then in later runs.
+A file is written only if its entity tag is unchanged since it was read, so a concurrent change by
+another writer is not lost. Otherwise, the file is read again and the update is retried, several
+times in the same run and then in later runs.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class LegacyFileSync:
     read: Callable[[str], tuple[bytes, str]] = object_storage.read
 
     async def run_once(self) -> int:
-        """Removes purged keys that are due and returns their number. Raises Unavailable after recording a failure."""
+        """Removes purged keys that are due and returns their number. Raises Unavailable after
+        recording a failure.
+        """
         due = await self.removals.due(size=BATCH_SIZE, hold_s=HOLD_S)
         if not due:
             return 0
@@ -61,21 +64,27 @@ class LegacyFileSync:
         except (GatehouseError, MalformedFile) as exc:
             await self._fail(due, location, exc)
         files = [f"{location}: {count}" for location, count in removed.items()]
-        events = [self._event(removal, AuditAction.KEY_LEGACY_FILES_REMOVED, {"files": files}) for removal in due]
+        events = [
+            self._event(removal, AuditAction.KEY_LEGACY_FILES_REMOVED, {"files": files})
+            for removal in due
+        ]
         await self.removals.done(due, events)
         return len(due)
 
     async def _remove(self, location: str, purged: set[KeyId]) -> int:
-        """Removes the entries of purged keys from a file and returns their number. Raises MalformedFile, Conflict,
-        Unavailable."""
+        """Removes the entries of purged keys from a file and returns their number. Raises
+        MalformedFile, Conflict, Unavailable."""
         for attempt in range(ATTEMPTS_MAX):
             try:
                 content, tag = await asyncio.to_thread(self.read, location)
             except NotFound:
                 return 0
-            # Run in a thread, because each entry requires an HMAC and a file can have 100,000 entries.
+            # Run in a thread, because each entry requires an HMAC and a file can have 100,000
+            # entries.
             text, count = await asyncio.to_thread(
-                without, content.decode("utf-8", "replace"), lambda entry: self._is_purged(entry, purged)
+                without,
+                content.decode("utf-8", "replace"),
+                lambda entry: self._is_purged(entry, purged),
             )
             if not count:
                 return 0
@@ -83,7 +92,11 @@ class LegacyFileSync:
                 raise Unavailable(detail=f"{location} is not valid UTF-8")
             try:
                 await asyncio.to_thread(
-                    object_storage.write, location, text.encode(), only_if=tag or None, content_type="application/json"
+                    object_storage.write,
+                    location,
+                    text.encode(),
+                    only_if=tag or None,
+                    content_type="application/json",
                 )
                 return count
             except Conflict:
@@ -94,19 +107,34 @@ class LegacyFileSync:
     def _is_purged(self, entry: Entry, purged: set[KeyId]) -> bool:
         return not purged.isdisjoint(ids_of(materials_of(entry), self.pepper))
 
-    async def _fail(self, due: tuple[Removal, ...], location: str, exc: GatehouseError | MalformedFile) -> None:
-        problem = f"{location}, line {exc.line}: {exc.message}" if isinstance(exc, MalformedFile) else exc.detail or exc.public
+    async def _fail(
+        self, due: tuple[Removal, ...], location: str, exc: GatehouseError | MalformedFile
+    ) -> None:
+        problem = (
+            f"{location}, line {exc.line}: {exc.message}"
+            if isinstance(exc, MalformedFile)
+            else exc.detail or exc.public
+        )
         retry_s = min(RETRY_MIN_S * 2 ** min(removal.attempts for removal in due), RETRY_MAX_S)
-        # The first failure for a key is recorded in the audit trail. Later failures are recorded only in the job's log and
-        # metric.
+        # The first failure for a key is recorded in the audit trail. Later failures are recorded
+        # only in the job's log and metric.
         events = [
-            self._event(removal, AuditAction.KEY_LEGACY_FILES_FAILED, {"problem": problem}, outcome="denied")
+            self._event(
+                removal, AuditAction.KEY_LEGACY_FILES_FAILED, {"problem": problem}, outcome="denied"
+            )
             for removal in due
             if not removal.attempts
         ]
         await self.removals.failed(due, problem=problem, retry_s=retry_s, events=events)
-        raise Unavailable("Legacy files are not synchronized.", detail=f"{len(due)} purged keys are still in a file: {problem}")
+        raise Unavailable(
+            "Legacy files are not synchronized.",
+            detail=f"{len(due)} purged keys are still in a file: {problem}",
+        )
 
-    def _event(self, removal: Removal, action: AuditAction, details: Details, outcome: Outcome = "success") -> AuditEvent:
+    def _event(
+        self, removal: Removal, action: AuditAction, details: Details, outcome: Outcome = "success"
+    ) -> AuditEvent:
         actor, at = Actor("system", "console"), self.clock.now()
-        return actor.event(action, target_id=removal.key_id, at=at, details=details, outcome=outcome)
+        return actor.event(
+            action, target_id=removal.key_id, at=at, details=details, outcome=outcome
+        )

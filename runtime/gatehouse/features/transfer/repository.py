@@ -21,27 +21,36 @@ from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, row_count
 from gatehouse.platform.db.statements import placeholders
 
-#: Timeout for a connection and for a statement. The timeout is long, because an import reads and writes thousands of rows at a
-#: time.
+#: Timeout for a connection and for a statement. The timeout is long, because an import reads and
+#: writes thousands of rows at a time.
 TIMEOUT_S = 60.0
 
 #: Number of rows that an export reads at a time.
 EXPORT_ROWS = 1000
 
-#: Tables in an export, in the order in which they are restored, with the condition under which a row is restored. Rows of purged
-#: keys are not restored.
+#: Tables in an export, in the order in which they are restored, with the condition under which a
+#: row is restored. Rows of purged keys are not restored.
 TABLES = {
     "api_key": "true",
-    "key_credit": "EXISTS (SELECT FROM api_key WHERE family_id = line.family_id AND state <> 'purged')",
+    "key_credit": (
+        "EXISTS (SELECT FROM api_key WHERE family_id = line.family_id AND state <> 'purged')"
+    ),
 }
 
-_START_RUN = "INSERT INTO import_run (id, source, rows, started_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
+_START_RUN = (
+    "INSERT INTO import_run (id, source, rows, started_at) VALUES ($1, $2, $3, $4) ON "
+    "CONFLICT DO NOTHING"
+)
 
-_GET_RUN = "SELECT id, source, rows, done, imported, existing, finished_at IS NOT NULL AS finished FROM import_run WHERE id = $1"
+_GET_RUN = (
+    "SELECT id, source, rows, done, imported, existing, finished_at IS NOT NULL AS "
+    "finished FROM import_run WHERE id = $1"
+)
 
 _PROGRESS = (
     "UPDATE import_run SET done = $2, imported = imported + $3, existing = existing + $4,"
-    " finished_at = CASE WHEN $2 = rows THEN $5::timestamptz END WHERE id = $1 AND done = $6 RETURNING imported, existing"
+    " finished_at = CASE WHEN $2 = rows THEN $5::timestamptz END WHERE id = $1 AND done = $6 "
+    "RETURNING imported, existing"
 )
 
 _INCOMING = "CREATE TEMPORARY TABLE incoming (LIKE api_key) ON COMMIT DROP"
@@ -53,19 +62,22 @@ _ADD_KEYS = (
 
 _ADD_CORE = (
     f"INSERT INTO core ({LEASE.select}) SELECT {placeholders(len(LEASE.columns))}"
-    f" WHERE EXISTS (SELECT FROM api_key WHERE id = ${LEASE.columns.index('registered_by') + 1} AND state <> 'purged')"
+    f" WHERE EXISTS (SELECT FROM api_key WHERE id = "
+    f"${LEASE.columns.index('registered_by') + 1} AND state <> 'purged')"
     f" AND NOT EXISTS (SELECT FROM core WHERE name = ${LEASE.columns.index('name') + 1})"
     " ON CONFLICT DO NOTHING"
 )
 
 _TAKE_REMOVALS = (
     "UPDATE legacy_file_removal SET next_at = now() + make_interval(secs => $2) WHERE key_id IN ("
-    " SELECT key_id FROM legacy_file_removal WHERE next_at <= now() ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED)"
+    " SELECT key_id FROM legacy_file_removal WHERE next_at <= now() ORDER BY next_at LIMIT $1 "
+    "FOR UPDATE SKIP LOCKED)"
     " RETURNING key_id, attempts"
 )
 
 _FAIL_REMOVALS = (
-    "UPDATE legacy_file_removal SET attempts = attempts + 1, problem = $2, next_at = now() + make_interval(secs => $3)"
+    "UPDATE legacy_file_removal SET attempts = attempts + 1, problem = $2, next_at = now() + "
+    "make_interval(secs => $3)"
     " WHERE key_id = ANY ($1)"
 )
 
@@ -90,7 +102,9 @@ class Removal(msgspec.Struct, frozen=True):
 
 
 class ImportRepository:
-    """Stores batches of imported keys and Cores, and the progress of each run. Methods raise Unavailable."""
+    """Stores batches of imported keys and Cores, and the progress of each run. Methods raise
+    Unavailable.
+    """
 
     def __init__(self, pool: Pool, keys: KeyRepository) -> None:
         self._pool = pool
@@ -107,31 +121,50 @@ class ImportRepository:
 
     async def existing(self, ids: list[KeyId]) -> dict[KeyId, str]:
         """Returns the IDs that exist, with the scheme of each key."""
-        rows = await self._pool.fetch("SELECT id, scheme FROM api_key WHERE id = ANY ($1)", ids, timeout_s=TIMEOUT_S)
+        rows = await self._pool.fetch(
+            "SELECT id, scheme FROM api_key WHERE id = ANY ($1)", ids, timeout_s=TIMEOUT_S
+        )
         return {KeyId(row["id"]): row["scheme"] for row in rows}
 
     async def is_confirmed(self, *, timeout_s: float) -> bool:
-        """Returns True when every live gateway worker has read the written rows, or False after `timeout_s`."""
+        """Returns True when every live gateway worker has read the written rows, or False after
+        `timeout_s`.
+        """
         try:
-            newest = await self._pool.fetchval("SELECT coalesce(max(change_seq), 0) FROM api_key", timeout_s=TIMEOUT_S)
+            newest = await self._pool.fetchval(
+                "SELECT coalesce(max(change_seq), 0) FROM api_key", timeout_s=TIMEOUT_S
+            )
         except Unavailable:
             return False
         return await self._keys.effective(newest, timeout_s=timeout_s) is Effective.EVERYWHERE
 
-    async def write(self, run: Run, keys: list[Key], cores: list[CoreRecord], *, done: int, event: AuditEvent) -> Run:
-        """Inserts rows that do not exist, sets the progress of the run to `done` and appends the event, in one transaction.
+    async def write(
+        self, run: Run, keys: list[Key], cores: list[CoreRecord], *, done: int, event: AuditEvent
+    ) -> Run:
+        """Inserts rows that do not exist, sets the progress of the run to `done` and appends the
+        event, in one transaction.
 
-        Returns the run with the new progress. Raises Conflict if another process has continued the run.
+        Returns the run with the new progress. Raises Conflict if another process has continued the
+        run.
         """
         async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
             imported = await _add_keys(connection, keys) if keys else 0
             for core in cores:
-                imported += row_count(await connection.execute(_ADD_CORE, *LEASE.values(core).values()))
+                imported += row_count(
+                    await connection.execute(_ADD_CORE, *LEASE.values(core).values())
+                )
             counts = {"imported": imported, "existing": len(keys) + len(cores) - imported}
-            row = await connection.fetchrow(_PROGRESS, run.id, done, *counts.values(), datetime.now(UTC), run.done)
+            row = await connection.fetchrow(
+                _PROGRESS, run.id, done, *counts.values(), datetime.now(UTC), run.done
+            )
             if row is None:
-                raise Conflict("Another process is importing the same file; wait for it or stop it, and start the import again.")
-            await append(connection, msgspec.structs.replace(event, details={**event.details, **counts}))
+                raise Conflict(
+                    "Another process is importing the same file; wait for it or stop it, and "
+                    "start the import again."
+                )
+            await append(
+                connection, msgspec.structs.replace(event, details={**event.details, **counts})
+            )
         return msgspec.structs.replace(run, done=done, **dict(row), finished=done == run.rows)
 
 
@@ -140,7 +173,9 @@ async def _add_keys(connection: Connection, keys: list[Key]) -> int:
     await connection.execute(_INCOMING)
     records = [(*column_values(key), 1, 0) for key in keys]
     columns = (*COLUMNS, "version", "change_seq")
-    await connection.copy_records_to_table("incoming", columns=columns, records=records, timeout=TIMEOUT_S)
+    await connection.copy_records_to_table(
+        "incoming", columns=columns, records=records, timeout=TIMEOUT_S
+    )
     return len(await connection.fetch(_ADD_KEYS, timeout=TIMEOUT_S))
 
 
@@ -151,17 +186,24 @@ class ExportRepository:
         self._pool = pool
 
     async def lines(self, event: AuditEvent) -> AsyncIterator[tuple[bytes, int]]:
-        """Batches of (lines, number of lines) from one snapshot. The event is appended first, so every export is recorded."""
+        """Batches of (lines, number of lines) from one snapshot. The event is appended first, so
+        every export is recorded.
+        """
         async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
             await append(connection, event)
-        async with self._pool.transaction(timeout_s=TIMEOUT_S, snapshot=True, readonly=True) as connection:
+        async with self._pool.transaction(
+            timeout_s=TIMEOUT_S, snapshot=True, readonly=True
+        ) as connection:
             for table in TABLES:
-                cursor = await connection.cursor(f"SELECT json_build_object('{table}', to_json(line))::text FROM {table} AS line")
+                cursor = await connection.cursor(
+                    f"SELECT json_build_object('{table}', to_json(line))::text FROM {table} AS line"
+                )
                 while rows := await cursor.fetch(EXPORT_ROWS):
                     yield b"".join(row[0].encode() + b"\n" for row in rows), len(rows)
 
     async def restore(self, batches: list[bytes], event: AuditEvent) -> dict[str, tuple[int, int]]:
-        """Inserts rows that do not exist, in one transaction. Returns (inserted, skipped) for each table.
+        """Inserts rows that do not exist, in one transaction. Returns (inserted, skipped) for each
+        table.
 
         Raises BadRequest if a row does not match the schema, in which case nothing was written.
         """
@@ -171,15 +213,25 @@ class ExportRepository:
                 for batch in batches:
                     for table, rows in _by_table(batch).items():
                         statement = (
-                            f"INSERT INTO {table} SELECT line.* FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb) AS line"
+                            f"INSERT INTO {table} SELECT line.* FROM "
+                            f"jsonb_populate_recordset(NULL::{table}, $1::jsonb) AS line"
                             f" WHERE {TABLES[table]} ON CONFLICT DO NOTHING"
                         )
-                        inserted = row_count(await connection.execute(statement, json.dumps(rows), timeout=TIMEOUT_S))
+                        inserted = row_count(
+                            await connection.execute(statement, json.dumps(rows), timeout=TIMEOUT_S)
+                        )
                         before = counts[table]
                         counts[table] = (before[0] + inserted, before[1] + len(rows) - inserted)
-            except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.UndefinedColumnError) as exc:
+            except (
+                asyncpg.DataError,
+                asyncpg.IntegrityConstraintViolationError,
+                asyncpg.UndefinedColumnError,
+            ) as exc:
                 reason = type(exc).__name__
-                raise BadRequest(f"the export does not match the schema of this version ({reason}); nothing was written") from exc
+                raise BadRequest(
+                    f"the export does not match the schema of this version ({reason}); nothing "
+                    f"was written"
+                ) from exc
             await append(connection, event)
         return counts
 
@@ -189,29 +241,45 @@ def _by_table(lines: bytes) -> dict[str, list[object]]:
     for line in lines.splitlines():
         for table, row in json.loads(line).items():
             if table not in TABLES:
-                raise BadRequest(f"the export has the table {table[:40]}, which this version does not know; nothing was written")
+                raise BadRequest(
+                    f"the export has the table {table[:40]}, which this version does not know; "
+                    f"nothing was written"
+                )
             rows.setdefault(table, []).append(row)
     return rows
 
 
 class RemovalRepository:
-    """Queue of purged keys that are to be removed from the legacy files. A trigger adds a key to the queue in the transaction of
-    the purge."""
+    """Queue of purged keys that are to be removed from the legacy files. A trigger adds a key to
+    the queue in the transaction of the purge."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def due(self, *, size: int, hold_s: float) -> tuple[Removal, ...]:
-        """Returns up to `size` removals that are due. No other caller receives these removals for `hold_s` seconds."""
-        return tuple(Removal(*row.values()) for row in await self._pool.fetch(_TAKE_REMOVALS, size, hold_s))
+        """Returns up to `size` removals that are due. No other caller receives these removals for
+        `hold_s` seconds.
+        """
+        return tuple(
+            Removal(*row.values()) for row in await self._pool.fetch(_TAKE_REMOVALS, size, hold_s)
+        )
 
     async def done(self, removals: tuple[Removal, ...], events: list[AuditEvent]) -> None:
         async with self._pool.transaction() as connection:
-            await connection.execute("DELETE FROM legacy_file_removal WHERE key_id = ANY ($1)", _ids(removals))
+            await connection.execute(
+                "DELETE FROM legacy_file_removal WHERE key_id = ANY ($1)", _ids(removals)
+            )
             for event in events:
                 await append(connection, event)
 
-    async def failed(self, removals: tuple[Removal, ...], *, problem: str, retry_s: float, events: list[AuditEvent]) -> None:
+    async def failed(
+        self,
+        removals: tuple[Removal, ...],
+        *,
+        problem: str,
+        retry_s: float,
+        events: list[AuditEvent],
+    ) -> None:
         """Schedules the removals for another attempt in `retry_s` seconds."""
         async with self._pool.transaction() as connection:
             await connection.execute(_FAIL_REMOVALS, _ids(removals), problem, retry_s)

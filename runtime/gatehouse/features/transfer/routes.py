@@ -29,22 +29,37 @@ BODY_EXTRA_BYTES = 4 * CONTENT_CHARS_MAX
 async def import_keys(request: Request, body: ImportKeys, imports: ImportService) -> ImportReport:
     """Import keys from another system.
 
-    The file contains tokens or their hashes (see docs/guides/migrate.md). The gateway accepts the imported tokens unchanged. The
-    whole file is validated before the first key is written. A repeated import does not change existing keys. Imported keys cannot
-    have the scope `admin` or a role.
+    The file contains tokens or their hashes (see docs/guides/migrate.md). The gateway accepts the
+    imported tokens unchanged. The whole file is validated before the first key is written. A
+    repeated import does not change existing keys. Imported keys cannot have the scope `admin` or a
+    role.
     """
-    options = ImportOptions(ignored=frozenset(body.ignore), scopes=DEFAULT_SCOPES if body.scopes is None else tuple(body.scopes))
+    options = ImportOptions(
+        ignored=frozenset(body.ignore),
+        scopes=DEFAULT_SCOPES if body.scopes is None else tuple(body.scopes),
+    )
     job = await imports.job(body.content, body.file_name, options)
     try:
         checked = await job.check(_check_size)
     except MalformedFile as exc:
-        raise invalid("body.content", f"line {exc.line} {exc.message}", "correct the file, or its extension") from None
+        raise invalid(
+            "body.content", f"line {exc.line} {exc.message}", "correct the file, or its extension"
+        ) from None
     if body.dry_run:
         valid = checked.run.rows - len(checked.invalid)
-        return _report(checked, dry_run=True, imported=valid - checked.existing, existing=checked.existing, effective=None)
+        return _report(
+            checked,
+            dry_run=True,
+            imported=valid - checked.existing,
+            existing=checked.existing,
+            effective=None,
+        )
     if checked.invalid and not body.skip_invalid:
         raise BadRequest(
-            f"The file has {len(checked.invalid)} invalid rows. Nothing was written. Correct these rows, or set `skip_invalid`.",
+            (
+                f"The file has {len(checked.invalid)} invalid rows. Nothing was written. Correct "
+                f"these rows, or set `skip_invalid`."
+            ),
             errors=tuple(
                 Problem(f"line {row.line}", problem.message, problem.fix)
                 for row in checked.invalid[:INVALID_ROWS_MAX]
@@ -58,15 +73,28 @@ async def import_keys(request: Request, body: ImportKeys, imports: ImportService
     imported = run.imported - states[0].imported
     existing = checked.run.rows - len(checked.invalid) - imported
     effective = Effective.EVERYWHERE if confirmed else Effective.WITHIN_BOUND
-    return _report(checked, dry_run=False, imported=imported, existing=existing, effective=effective)
+    return _report(
+        checked, dry_run=False, imported=imported, existing=existing, effective=effective
+    )
 
 
 def _check_size(rows: int) -> None:
     if rows > ROWS_MAX:
-        raise invalid("body.content", f"has more than {ROWS_MAX:,} rows", "divide the file, or use gatehouse import")
+        raise invalid(
+            "body.content",
+            f"has more than {ROWS_MAX:,} rows",
+            "divide the file, or use gatehouse import",
+        )
 
 
-def _report(checked: CheckedImport, *, dry_run: bool, imported: int, existing: int, effective: Effective | None) -> ImportReport:
+def _report(
+    checked: CheckedImport,
+    *,
+    dry_run: bool,
+    imported: int,
+    existing: int,
+    effective: Effective | None,
+) -> ImportReport:
     return ImportReport(
         dry_run=dry_run,
         rows=checked.run.rows,
@@ -74,7 +102,13 @@ def _report(checked: CheckedImport, *, dry_run: bool, imported: int, existing: i
         existing=existing,
         invalid=len(checked.invalid),
         invalid_rows=[
-            InvalidRowView(row.line, [RowProblem(problem.location, problem.message, problem.fix) for problem in row.problems])
+            InvalidRowView(
+                row.line,
+                [
+                    RowProblem(problem.location, problem.message, problem.fix)
+                    for problem in row.problems
+                ],
+            )
             for row in checked.invalid[:INVALID_ROWS_MAX]
         ],
         effective=None if effective is None else effective.value,

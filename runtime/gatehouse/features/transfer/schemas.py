@@ -1,4 +1,5 @@
-"""Parses keys and Cores in JSON and CSV files from other systems, and translates the field names that these systems use.
+"""Parses keys and Cores in JSON and CSV files from other systems, and translates the field names
+that these systems use.
 
 Fields have the same bounds as in POST /v1/keys. Messages never repeat a token or a hash.
 """
@@ -22,7 +23,13 @@ from gatehouse.core.token import parse
 from gatehouse.features.keys.fields import KeySettings, Name, Scopes
 from gatehouse.features.keys.schemas import Limits, check_fields
 from gatehouse.features.transfer.file_formats import Entry
-from gatehouse.platform.http.fields import CoreName, Effective, Environment, single_line, unique_items
+from gatehouse.platform.http.fields import (
+    CoreName,
+    Effective,
+    Environment,
+    single_line,
+    unique_items,
+)
 from gatehouse.platform.http.validation import checked, strings, validate
 
 #: Bounds of an import with the management API. `gatehouse import` has no bounds.
@@ -86,7 +93,11 @@ else:
     _ImportedSettings = msgspec.defstruct(
         "_ImportedSettings",
         [
-            (field.name, field.type, msgspec.field(default=field.default, default_factory=field.default_factory))
+            (
+                field.name,
+                field.type,
+                msgspec.field(default=field.default, default_factory=field.default_factory),
+            )
             for field in msgspec.structs.fields(KeySettings)
             if field.name in _IMPORTED
         ],
@@ -96,7 +107,9 @@ else:
 
 
 class ImportedKey(_ImportedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A key, identified by its token or by its hash. Times are Unix seconds. None: the file does not specify the value."""
+    """A key, identified by its token or by its hash. Times are Unix seconds. None: the file does
+    not specify the value.
+    """
 
     key: str | None = None
     hash: Annotated[str, Meta(max_length=200)] | None = None
@@ -114,7 +127,9 @@ class ImportedKey(_ImportedSettings, frozen=True, forbid_unknown_fields=True, kw
         if (self.key is None) == (self.hash is None):
             raise ValueError("requires either a key or a hash")
         if self.key is not None and not imported_tokens.is_token(self.key):
-            raise ValueError("has a key that is not 8 to 512 visible ASCII characters without a space")
+            raise ValueError(
+                "has a key that is not 8 to 512 visible ASCII characters without a space"
+            )
         if self.hash is not None:
             self._check_hash(self.hash)
         if any(manages_keys(scope) for scope in self.scopes or ()):
@@ -137,7 +152,9 @@ class ImportedKey(_ImportedSettings, frozen=True, forbid_unknown_fields=True, kw
         return f"{self.algorithm}{'-secret' if self.hash_of == 'secret' else ''}"
 
     def material(self) -> str:
-        """Returns the material from which the ID of the key is derived (see verification/imported_tokens.py)."""
+        """Returns the material from which the ID of the key is derived (see
+        verification/imported_tokens.py).
+        """
         if self.key is not None:
             return imported_tokens.material(self.scheme, self.key) or ""
         return imported_tokens.material_of_hash(self.scheme, self._digest())
@@ -151,7 +168,9 @@ check_fields(ImportedKey, *_IMPORTED)
 
 
 class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """URL of a Core. The Core is identified by its name or by the token with which the Core registered."""
+    """URL of a Core. The Core is identified by its name or by the token with which the Core
+    registered.
+    """
 
     url: Annotated[str, Meta(max_length=2000)]
     core_name: CoreName | None = None
@@ -169,14 +188,19 @@ class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return f"ImportedCore({self.core_name})"
 
     def material(self) -> str | None:
-        """Returns the material from which the ID of the registering key is derived, or None if the entry specifies no key."""
+        """Returns the material from which the ID of the registering key is derived, or None if the
+        entry specifies no key.
+        """
         return None if self.key is None else imported_tokens.material("sha256", self.key)
 
 
 class ImportKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A file with keys of another system."""
 
-    example: ClassVar = {"file_name": "keys.csv", "content": "key,name,owner\nold-3f9c2a7b51e8d604,nightly export,billing\n"}
+    example: ClassVar = {
+        "file_name": "keys.csv",
+        "content": "key,name,owner\nold-3f9c2a7b51e8d604,nightly export,billing\n",
+    }
 
     file_name: Annotated[
         str,
@@ -184,7 +208,8 @@ class ImportKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             single_line,
             min_length=1,
             max_length=200,
-            description="Name of the file. Recorded in the audit trail. The extension determines the format: `.csv`, `.ndjson` or"
+            description="Name of the file. Recorded in the audit trail. The extension "
+            "determines the format: `.csv`, `.ndjson` or"
             " `.jsonl` (one JSON object per line), and JSON for all other extensions.",
         ),
     ]
@@ -193,21 +218,31 @@ class ImportKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         Meta(
             min_length=1,
             max_length=CONTENT_CHARS_MAX,
-            description=f"Content of the file, with at most {ROWS_MAX:,} rows. Larger files can be imported with"
+            description=f"Content of the file, with at most {ROWS_MAX:,} rows. Larger files "
+            f"can be imported with"
             " `gatehouse import`.",
         ),
     ]
-    dry_run: Annotated[bool, Meta(description="Validate the file and return the report, but write nothing.")] = False
+    dry_run: Annotated[
+        bool, Meta(description="Validate the file and return the report, but write nothing.")
+    ] = False
     skip_invalid: Annotated[
-        bool, Meta(description="Import the valid rows if other rows are invalid. By default, an invalid row prevents the import.")
+        bool,
+        Meta(
+            description=(
+                "Import the valid rows if other rows are invalid. By default, an "
+                "invalid row prevents the import."
+            )
+        ),
     ] = False
     ignore: Annotated[
         list[Annotated[str, Meta(min_length=1, max_length=100)]],
         unique_items(max_length=_IGNORED_MAX, description="Columns or JSON members to ignore."),
     ] = []
-    scopes: Annotated[Scopes | None, Meta(description="Scopes of keys whose row specifies no scopes. Default: `cores:read`.")] = (
-        None
-    )
+    scopes: Annotated[
+        Scopes | None,
+        Meta(description="Scopes of keys whose row specifies no scopes. Default: `cores:read`."),
+    ] = None
 
     def __post_init__(self) -> None:
         if any(manages_keys(scope) for scope in self.scopes or ()):
@@ -217,7 +252,9 @@ class ImportKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 class RowProblem(msgspec.Struct, frozen=True):
     """A problem with a row of a file."""
 
-    field: Annotated[str, Meta(description="Field of the row. Empty if the problem concerns the whole row.")]
+    field: Annotated[
+        str, Meta(description="Field of the row. Empty if the problem concerns the whole row.")
+    ]
     message: str
     fix: str
 
@@ -230,7 +267,9 @@ class InvalidRowView(msgspec.Struct, frozen=True):
 
 
 class ImportReport(msgspec.Struct, frozen=True):
-    """Result of an import or of a dry run. Each row is either invalid, imported, or the key of the row exists."""
+    """Result of an import or of a dry run. Each row is either invalid, imported, or the key of the
+    row exists.
+    """
 
     example: ClassVar = {
         "dry_run": True,
@@ -238,29 +277,53 @@ class ImportReport(msgspec.Struct, frozen=True):
         "imported": 1,
         "existing": 1,
         "invalid": 1,
-        "invalid_rows": [{"line": 3, "problems": [{"field": "limits", "message": "must be requests/seconds", "fix": ""}]}],
+        "invalid_rows": [
+            {
+                "line": 3,
+                "problems": [{"field": "limits", "message": "must be requests/seconds", "fix": ""}],
+            }
+        ],
         "effective": None,
     }
 
     dry_run: bool
     rows: Annotated[int, Meta(ge=0, description="Number of rows in the file.")]
-    imported: Annotated[int, Meta(ge=0, description="Number of new keys. In a dry run, the number of keys to import.")]
-    existing: Annotated[int, Meta(ge=0, description="Number of valid rows whose key exists. The import does not change the key.")]
-    invalid: Annotated[int, Meta(ge=0, description="Number of invalid rows, including duplicates within the file.")]
-    invalid_rows: Annotated[
-        list[InvalidRowView], Meta(max_length=INVALID_ROWS_MAX, description=f"The first {INVALID_ROWS_MAX} invalid rows.")
+    imported: Annotated[
+        int,
+        Meta(ge=0, description="Number of new keys. In a dry run, the number of keys to import."),
     ]
-    effective: Annotated[Effective | None, Meta(description="Propagation of the new keys, or null in a dry run.")]
+    existing: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description=(
+                "Number of valid rows whose key exists. The import does not change the key."
+            ),
+        ),
+    ]
+    invalid: Annotated[
+        int, Meta(ge=0, description="Number of invalid rows, including duplicates within the file.")
+    ]
+    invalid_rows: Annotated[
+        list[InvalidRowView],
+        Meta(
+            max_length=INVALID_ROWS_MAX, description=f"The first {INVALID_ROWS_MAX} invalid rows."
+        ),
+    ]
+    effective: Annotated[
+        Effective | None, Meta(description="Propagation of the new keys, or null in a dry run.")
+    ]
 
 
 def members_of(
     entry: Entry, *, cores: bool = False, ignored: frozenset[str] = frozenset(), named: bool = False
 ) -> dict[str, Any] | None:
-    """Converts an entry to an object with the field names of ImportedKey or ImportedCore. Returns None if the entry has the wrong
-    type.
+    """Converts an entry to an object with the field names of ImportedKey or ImportedCore. Returns
+    None if the entry has the wrong type.
 
-    named: True if the member names in a file of Cores are names of Cores and not tokens. The caller must specify `named`, because
-        a token that is mistaken for a name would be visible to everyone.
+    named: True if the member names in a file of Cores are names of Cores and not tokens. The caller
+        must specify `named`, because a token that is mistaken for a name would be visible to
+        everyone.
     """
     value: Any = entry.value
     if isinstance(value, str):
@@ -284,15 +347,25 @@ def members_of(
 
 
 def materials_of(entry: Entry) -> set[str]:
-    """All materials from which the ID of an entry may be derived, even if the entry is invalid. Used to find purged keys."""
+    """All materials from which the ID of an entry may be derived, even if the entry is invalid.
+    Used to find purged keys.
+    """
     value = entry.value if isinstance(entry.value, dict) else {}
-    tokens = {item for name, item in value.items() if isinstance(item, str) and ALIASES.get(name, name) == "key"}
+    tokens = {
+        item
+        for name, item in value.items()
+        if isinstance(item, str) and ALIASES.get(name, name) == "key"
+    }
     if entry.name is not None:
         tokens.add(entry.name)
     elif isinstance(entry.value, str):
         tokens.add(entry.value)
     valid = filter(imported_tokens.is_token, tokens)
-    materials = {imported_tokens.material(scheme, token) for token in valid for scheme in imported_tokens.SCHEMES}
+    materials = {
+        imported_tokens.material(scheme, token)
+        for token in valid
+        for scheme in imported_tokens.SCHEMES
+    }
     fields = members_of(entry) or {}
     if "hash" in fields:
         with contextlib.suppress(BadRequest):
@@ -304,14 +377,26 @@ def materials_of(entry: Entry) -> set[str]:
 def parse_entry(
     entry: Entry, *, cores: bool, ignored: frozenset[str], prefix: str, named: bool = False
 ) -> ImportedKey | ImportedCore | tuple[Problem, ...]:
-    """Returns the key or Core in an entry, or the problems with the entry. `prefix`: token prefix of this deployment. Other
+    """Returns the key or Core in an entry, or the problems with the entry. `prefix`: token prefix
+    of this deployment. Other
     parameters: see `members_of`."""
     fields = members_of(entry, cores=cores, ignored=ignored, named=named)
     if fields is None:
         shape = "a URL or an object" if cores else "a string or an object"
         return (Problem("", f"must be {shape}", "see docs/guides/migrate.md"),)
-    if not cores and entry.name is not None and isinstance(entry.value, str) and _may_be_token(entry.value):
-        return (Problem("", "is a pair of strings, and either may be the key", 'write {"key": "...", "name": "..."}'),)
+    if (
+        not cores
+        and entry.name is not None
+        and isinstance(entry.value, str)
+        and _may_be_token(entry.value)
+    ):
+        return (
+            Problem(
+                "",
+                "is a pair of strings, and either may be the key",
+                'write {"key": "...", "name": "..."}',
+            ),
+        )
     fields, problems = _normalized(fields)
     if problems:
         return problems
@@ -326,25 +411,39 @@ def parse_entry(
 
 
 def _tokens_in_text(row: ImportedKey | ImportedCore) -> tuple[Problem, ...]:
-    """Returns the problems with text that contains a token, because the text is stored unchanged."""
+    """Returns the problems with text that contains a token, because the text is stored
+    unchanged.
+    """
     if isinstance(row, ImportedCore):
         return ()
-    fields = {name: value for name, value in msgspec.to_builtins(row).items() if name not in {"key", *_HASH_FIELDS}}
-    texts = {name: " ".join(text for _, text in strings(value, name)) for name, value in fields.items()}
+    fields = {
+        name: value
+        for name, value in msgspec.to_builtins(row).items()
+        if name not in {"key", *_HASH_FIELDS}
+    }
+    texts = {
+        name: " ".join(text for _, text in strings(value, name)) for name, value in fields.items()
+    }
     if not _has_token("\n".join(texts.values()), row.key):
         return ()
     return tuple(
-        Problem(name, "contains a token", "remove the token") for name, text in texts.items() if _has_token(text, row.key)
+        Problem(name, "contains a token", "remove the token")
+        for name, text in texts.items()
+        if _has_token(text, row.key)
     )
 
 
 def _has_token(text: str, key: str | None) -> bool:
     """True if the text contains the key of the row or any other token."""
-    return (key is not None and key in text) or any(token_scanner.find(text.encode(), kinds=token_scanner.ALL_KINDS))
+    return (key is not None and key in text) or any(
+        token_scanner.find(text.encode(), kinds=token_scanner.ALL_KINDS)
+    )
 
 
 def _normalized(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Problem, ...]]:
-    """Returns the fields with normalized dates, limits and states, and the problems with values that cannot be normalized."""
+    """Returns the fields with normalized dates, limits and states, and the problems with values
+    that cannot be normalized.
+    """
     normalized, problems = dict(fields), []
     for name, normalize in _NORMALIZERS.items():
         if name in fields:
@@ -356,13 +455,15 @@ def _normalized(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Proble
 
 
 def _seconds(value: object) -> float:
-    """Converts an RFC 3339 timestamp, a date without a time zone (UTC), Unix seconds or Unix milliseconds to Unix seconds. Raises
-    ValueError."""
+    """Converts an RFC 3339 timestamp, a date without a time zone (UTC), Unix seconds or Unix
+    milliseconds to Unix seconds. Raises ValueError."""
     if isinstance(value, str) and re.fullmatch(r"\d{9,14}(\.\d+)?", value):
         value = float(value)
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value / 1000 if value >= _MILLISECONDS_FROM else value, UTC).timestamp()
+            return datetime.fromtimestamp(
+                value / 1000 if value >= _MILLISECONDS_FROM else value, UTC
+            ).timestamp()
         if isinstance(value, str):
             instant = datetime.fromisoformat(value)
             return (instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant).timestamp()
@@ -372,8 +473,8 @@ def _seconds(value: object) -> float:
 
 
 def _limits(value: object) -> object:
-    """Parses rate limits: `600` (per minute), `600/60`, `daily=10000/1d`, several of these separated by spaces, or a list of
-    objects. Raises ValueError."""
+    """Parses rate limits: `600` (per minute), `600/60`, `daily=10000/1d`, several of these
+    separated by spaces, or a list of objects. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
@@ -384,7 +485,9 @@ def _limits(value: object) -> object:
         if match is None:
             raise ValueError('must be requests/seconds, such as "600/60" or "daily=10000/1d"')
         window_s = int(match[3]) * _UNITS_S[match[4]] if match[3] else 60
-        limits.append({"name": match[1] or "requests", "quota": int(match[2]), "window_s": window_s})
+        limits.append(
+            {"name": match[1] or "requests", "quota": int(match[2]), "window_s": window_s}
+        )
     return limits
 
 
@@ -405,7 +508,9 @@ _NORMALIZERS: dict[str, Callable[[object], object]] = {
 
 
 def _may_be_token(text: str) -> bool:
-    """True for text that looks like a token. A token that is mistaken for a name would be stored in plain text."""
+    """True for text that looks like a token. A token that is mistaken for a name would be stored in
+    plain text.
+    """
     return len(text) >= _TOKEN_LIKE_CHARS and imported_tokens.is_token(text)
 
 

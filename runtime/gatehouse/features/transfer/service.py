@@ -1,8 +1,10 @@
-"""Imports keys and Cores from another system. The whole file is validated before the first row is written.
+"""Imports keys and Cores from another system. The whole file is validated before the first row is
+written.
 
-An invalid row prevents the import, unless invalid rows are skipped. The ID of a key is derived from its token
-(verification/imported_tokens.py), so a repeated import does not insert a key twice. The progress is stored with each batch, so
-that a repeated import resumes where the earlier import ended.
+An invalid row prevents the import, unless invalid rows are skipped. The ID of a key is derived from
+its token (verification/imported_tokens.py), so a repeated import does not insert a key twice. The
+progress is stored with each batch, so that a repeated import resumes where the earlier import
+ended.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ BATCH_ROWS = 1000
 #: Number of rows that a thread reads before the event loop of the console handles them.
 _ROWS_AT_ONCE = 50
 
-#: Duration of the lease of an imported Core. The agent of the Core is expected to register before the lease expires.
+#: Duration of the lease of an imported Core. The agent of the Core is expected to register before
+#: the lease expires.
 CORE_LEASE_S = 7 * 86_400.0
 
 
@@ -91,8 +94,8 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class CheckedImport:
-    """Result of the validation of a file: the run that imports the file, the invalid rows, and the number of valid rows whose key
-    exists."""
+    """Result of the validation of a file: the run that imports the file, the invalid rows, and the
+    number of valid rows whose key exists."""
 
     run: Run
     invalid: list[InvalidRow]
@@ -100,15 +103,21 @@ class CheckedImport:
 
 
 class ImportJob:
-    """Imports one file. The text is parsed twice, first for the validation and then for the import."""
+    """Imports one file. The text is parsed twice, first for the validation and then for the
+    import.
+    """
 
-    def __init__(self, context: ImportContext, text: str, source: str, options: ImportOptions) -> None:
+    def __init__(
+        self, context: ImportContext, text: str, source: str, options: ImportOptions
+    ) -> None:
         self._context = context
         self._text = text
         self._kind = kind_of(source)
         self._options = options
         self._source = source
-        self._id = hashlib.sha256(f"{options.text()} {self._kind}\0".encode() + text.encode()).hexdigest()
+        self._id = hashlib.sha256(
+            f"{options.text()} {self._kind}\0".encode() + text.encode()
+        ).hexdigest()
         self._now = context.clock.now()
 
     async def check(self, on_row: Callable[[int], None] = lambda _: None) -> CheckedImport:
@@ -122,10 +131,16 @@ class ImportJob:
             if isinstance(row, InvalidRow):
                 invalid.append(row)
                 continue
-            name = self._key_id(row.material()) if isinstance(row, ImportedKey) else self._core_name(row)
+            name = (
+                self._key_id(row.material())
+                if isinstance(row, ImportedKey)
+                else self._core_name(row)
+            )
             if name in lines:
                 subject = "Core" if self._options.cores else "key"
-                problem = Problem("", f"is the same {subject} as line {lines[name]}", "remove one of them")
+                problem = Problem(
+                    "", f"is the same {subject} as line {lines[name]}", "remove one of them"
+                )
                 invalid.append(InvalidRow(line, (problem,)))
                 continue
             lines[name] = line
@@ -138,8 +153,12 @@ class ImportJob:
         invalid = sorted(invalid + collisions, key=lambda row: row.line)
         return CheckedImport(Run(self._id, self._source, rows), invalid, existing + known)
 
-    async def write(self, checked: CheckedImport, actor: Actor, on_batch: Callable[[Run], None] = lambda _: None) -> Run:
-        """Inserts the valid rows, starting where an earlier import of the file ended. Raises Conflict, Unavailable."""
+    async def write(
+        self, checked: CheckedImport, actor: Actor, on_batch: Callable[[Run], None] = lambda _: None
+    ) -> Run:
+        """Inserts the valid rows, starting where an earlier import of the file ended. Raises
+        Conflict, Unavailable.
+        """
         run = await self._context.repository.run(checked.run, now=self._now)
         on_batch(run)
         invalid = {row.line for row in checked.invalid}
@@ -158,7 +177,9 @@ class ImportJob:
                 on_batch(run)
         return run
 
-    async def _write_batch(self, run: Run, keys: list[Key], cores: list[CoreRecord], done: int, actor: Actor) -> Run:
+    async def _write_batch(
+        self, run: Run, keys: list[Key], cores: list[CoreRecord], done: int, actor: Actor
+    ) -> Run:
         event = actor.event(
             AuditAction.CORE_IMPORT if self._options.cores else AuditAction.KEY_IMPORT,
             target_id=self._id[:16],
@@ -169,7 +190,8 @@ class ImportJob:
             return await self._context.repository.write(run, keys, cores, done=done, event=event)
         except Unavailable as exc:
             raise Unavailable(
-                "The database is not available; start the same import again to resume it.", detail=exc.detail
+                "The database is not available; start the same import again to resume it.",
+                detail=exc.detail,
             ) from exc
 
     async def _rows(self, skip: int = 0) -> AsyncIterator[tuple[int, Row]]:
@@ -181,19 +203,38 @@ class ImportJob:
                 yield row
 
     def _read(self, skip: int) -> Iterator[tuple[int, Row]]:
-        options, prefix, named = self._options, self._context.key_prefix, bool(self._options.registered_by)
+        options, prefix, named = (
+            self._options,
+            self._context.key_prefix,
+            bool(self._options.registered_by),
+        )
         for entry in islice(entries(self._text, self._kind), skip, None):
-            row = parse_entry(entry, cores=options.cores, ignored=options.ignored, prefix=prefix, named=named)
+            row = parse_entry(
+                entry, cores=options.cores, ignored=options.ignored, prefix=prefix, named=named
+            )
             if isinstance(row, ImportedCore) and row.key is None and not named:
-                row = (Problem("key", "is missing", "specify the key that registers the Core: --registered-by ID"),)
+                row = (
+                    Problem(
+                        "key",
+                        "is missing",
+                        "specify the key that registers the Core: --registered-by ID",
+                    ),
+                )
             yield entry.line, InvalidRow(entry.line, row) if isinstance(row, tuple) else row
 
     async def _existing(self, batch: dict[KeyId, tuple[int, str]]) -> tuple[list[InvalidRow], int]:
-        """The rows whose derived ID belongs to a key with another scheme, which has a probability of 1 in 62^8 for each key, and
-        the number of the other rows whose key exists."""
+        """The rows whose derived ID belongs to a key with another scheme, which has a probability
+        of 1 in 62^8 for each key, and the number of the other rows whose key exists."""
         schemes = await self._context.repository.existing(list(batch)) if batch else {}
         collisions = [
-            InvalidRow(batch[key_id][0], (Problem("", f"has the ID {key_id} of another key", "create a new key for its holder"),))
+            InvalidRow(
+                batch[key_id][0],
+                (
+                    Problem(
+                        "", f"has the ID {key_id} of another key", "create a new key for its holder"
+                    ),
+                ),
+            )
             for key_id, scheme in schemes.items()
             if scheme != batch[key_id][1]
         ]
@@ -202,7 +243,10 @@ class ImportJob:
     def _key_id(self, material: str) -> KeyId:
         key_id = imported_key_id(material, self._context.pepper, self._context.generation)
         if key_id is None:
-            raise Unavailable("Key import is temporarily unavailable.", detail="the pepper generation is not available")
+            raise Unavailable(
+                "Key import is temporarily unavailable.",
+                detail="the pepper generation is not available",
+            )
         return key_id
 
     def _core_name(self, row: ImportedCore) -> str:
@@ -211,14 +255,18 @@ class ImportJob:
     def _key(self, row: ImportedKey) -> Key:
         context, material = self._context, row.material()
         key_id = self._key_id(material)
-        settings = {name: value for name, value in settings_of(row).items() if name in Key.__struct_fields__}
+        settings = {
+            name: value for name, value in settings_of(row).items() if name in Key.__struct_fields__
+        }
         scopes = self._options.scopes if row.scopes is None else settings["scopes"]
         values = {
             **settings,
             "id": key_id,
             "digest": context.pepper.digest(material, context.generation) or NULL_DIGEST,
             "pepper_generation": context.generation,
-            "environment": context.environment if row.environment is None else KeyEnvironment(row.environment),
+            "environment": context.environment
+            if row.environment is None
+            else KeyEnvironment(row.environment),
             "state": KeyState.ACTIVE if row.enabled else KeyState.DISABLED,
             "scopes": scopes,
             "own_scopes": scopes,
@@ -240,7 +288,9 @@ class ImportJob:
             url=row.url.rstrip("/"),
             environment=self._context.environment,
             lease_id=f"import:{self._id[:16]}",
-            registered_by=KeyId(self._options.registered_by) if material is None else self._key_id(material),
+            registered_by=KeyId(self._options.registered_by)
+            if material is None
+            else self._key_id(material),
             pepper_generation=self._context.generation,
             expires_at=self._now + CORE_LEASE_S,
             draining=False,
@@ -276,12 +326,16 @@ class ImportService:
         return ImportJob(await self.context(), text, source, options)
 
     async def is_confirmed(self) -> bool:
-        """Returns True if every live gateway worker has confirmed the imported keys. Raises Unavailable."""
+        """Returns True if every live gateway worker has confirmed the imported keys. Raises
+        Unavailable.
+        """
         return await self.repository.is_confirmed(timeout_s=self.keys.confirmation_timeout_s)
 
 
 @asynccontextmanager
-async def open_transfer(settings: Settings) -> AsyncIterator[tuple[ImportService, ExportRepository]]:
+async def open_transfer(
+    settings: Settings,
+) -> AsyncIterator[tuple[ImportService, ExportRepository]]:
     """Connects to the database and yields the services for imports and exports.
 
     Raises SettingsError, and Unavailable, including if the schema is older than this version.

@@ -1,4 +1,6 @@
-"""Counted requests of API keys: rows and batches of gateway workers, unusual use, and points of reports."""
+"""Counted requests of API keys: rows and batches of gateway workers, unusual use, and points of
+reports.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class AddressUse(msgspec.Struct, frozen=True, gc=False):
 
 
 class UsageBatch(msgspec.Struct, frozen=True):
-    """Requests that one worker counted. A batch whose number the worker has sent before is ignored."""
+    """Requests that one worker counted. A batch whose number the worker has sent before is
+    ignored.
+    """
 
     worker_id: str
     number: int
@@ -31,7 +35,9 @@ class UsageBatch(msgspec.Struct, frozen=True):
     rows: tuple[UsageRow, ...]
     last_used: dict[str, float]  # key ID -> Unix seconds of the last successful use, to the second
     addresses: tuple[AddressUse, ...] = ()
-    bursts: dict[str, int] = {}  # key ID -> number of denied requests, for minutes that exceeded the threshold
+    bursts: dict[
+        str, int
+    ] = {}  # key ID -> number of denied requests, for minutes that exceeded the threshold
 
 
 class UnusualUse(msgspec.Struct, frozen=True):

@@ -44,7 +44,11 @@ async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository)
     if since >= until:
         raise invalid("query.since", "is not before `until`", "send an earlier timestamp")
     if (until - since) / width_s > BUCKETS_MAX:
-        raise invalid("query.since", f"covers more than {BUCKETS_MAX} buckets", "send a later timestamp or a larger width")
+        raise invalid(
+            "query.since",
+            f"covers more than {BUCKETS_MAX} buckets",
+            "send a later timestamp or a larger width",
+        )
     points = await usage.series(
         width_s=width_s,
         since=since,
@@ -60,7 +64,9 @@ async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository)
     return usage_series(points, width_s=width_s, since=since, until=until)
 
 
-async def list_key_usage(request: Request, query: ListKeyUsage, usage: UsageRepository) -> KeyTotals:
+async def list_key_usage(
+    request: Request, query: ListKeyUsage, usage: UsageRepository
+) -> KeyTotals:
     """List the keys with the most requests.
 
     Counts requests by key, for example the denied requests of the last 24 hours.
@@ -70,10 +76,24 @@ async def list_key_usage(request: Request, query: ListKeyUsage, usage: UsageRepo
     if since >= until:
         raise invalid("query.since", "is not before `until`", "send an earlier timestamp")
     if until - since > KEYS_RANGE_S_MAX:
-        raise invalid("query.since", f"is more than {KEYS_RANGE_S_MAX // _DAY_S} days before `until`", "send a later timestamp")
+        raise invalid(
+            "query.since",
+            f"is more than {KEYS_RANGE_S_MAX // _DAY_S} days before `until`",
+            "send a later timestamp",
+        )
     since = since // _HOUR_S * _HOUR_S
-    totals = await usage.busiest(width_s=_HOUR_S, since=since, until=until, denied=query.result == "denied", limit=query.limit)
-    return KeyTotals(since=rfc3339(since), until=rfc3339(until), keys=[KeyTotal(key, count) for key, count in totals])
+    totals = await usage.busiest(
+        width_s=_HOUR_S,
+        since=since,
+        until=until,
+        denied=query.result == "denied",
+        limit=query.limit,
+    )
+    return KeyTotals(
+        since=rfc3339(since),
+        until=rfc3339(until),
+        keys=[KeyTotal(key, count) for key, count in totals],
+    )
 
 
 async def show_key_usage(request: Request, id: str, usage: UsageRepository) -> KeyUsage:
@@ -94,8 +114,12 @@ async def show_key_usage(request: Request, id: str, usage: UsageRepository) -> K
     )
 
 
-async def _by_code(usage: UsageRepository, key: str, now: float, width_s: int, seconds: int) -> dict[str, int]:
-    points = await usage.series(width_s=width_s, since=now - seconds, until=now, by=frozenset({"code"}), key_id=key)
+async def _by_code(
+    usage: UsageRepository, key: str, now: float, width_s: int, seconds: int
+) -> dict[str, int]:
+    points = await usage.series(
+        width_s=width_s, since=now - seconds, until=now, by=frozenset({"code"}), key_id=key
+    )
     counts = Counter[str]()
     for point in points:
         counts[point.code or ""] += point.count
@@ -104,6 +128,15 @@ async def _by_code(usage: UsageRepository, key: str, now: float, width_s: int, s
 
 ENDPOINTS = (
     Endpoint(method="GET", path="/v1/usage", handler=read_usage, tag="usage", roles=READERS),
-    Endpoint(method="GET", path="/v1/usage/keys", handler=list_key_usage, tag="usage", roles=READERS),
-    Endpoint(method="GET", path="/v1/keys/{id}/usage", handler=show_key_usage, tag="usage", roles=KEY_READERS, errors=(404,)),
+    Endpoint(
+        method="GET", path="/v1/usage/keys", handler=list_key_usage, tag="usage", roles=READERS
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/keys/{id}/usage",
+        handler=show_key_usage,
+        tag="usage",
+        roles=KEY_READERS,
+        errors=(404,),
+    ),
 )

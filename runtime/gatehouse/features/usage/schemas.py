@@ -31,29 +31,45 @@ class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     width: Annotated[
         Width,
         Meta(
-            description="Width of a bucket. Retention: 2 days for minute buckets, 90 days for hour buckets, 3 years for day "
+            description="Width of a bucket. Retention: 2 days for minute buckets, 90 days for "
+            "hour buckets, 3 years for day "
             "buckets."
         ),
     ] = "hour"
     since: Annotated[
         Timestamp | None,
         Meta(
-            description="Start of the time range, as an RFC 3339 timestamp, rounded down to the start of a bucket. Default:"
+            description="Start of the time range, as an RFC 3339 timestamp, rounded down to "
+            "the start of a bucket. Default:"
             f" {BUCKETS_DEFAULT} buckets before `until`."
         ),
     ] = None
-    until: Annotated[Timestamp | None, Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now.")] = None
+    until: Annotated[
+        Timestamp | None,
+        Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now."),
+    ] = None
     by: Annotated[
         str,
         matching(
             r"((key|core|code)(,(key|core|code)){0,2})?",
             max_length=40,
-            description="Dimensions to split the counts by: `key`, `core`, `code`, separated by commas. Default: totals.",
+            description=(
+                "Dimensions to split the counts by: `key`, `core`, `code`, separated "
+                "by commas. Default: totals."
+            ),
         ),
     ] = ""
-    key: Annotated[Annotated[str, matching(r"[0-9A-Za-z]{12}")] | None, Meta(description="Filter by the ID of a key.")] = None
-    core: Annotated[Annotated[str, Meta(max_length=40)] | None, Meta(description="Filter by the name of a Core.")] = None
-    code: Annotated[Code | None, Meta(description="Filter by result code, such as `RATE_LIMITED`.")] = None
+    key: Annotated[
+        Annotated[str, matching(r"[0-9A-Za-z]{12}")] | None,
+        Meta(description="Filter by the ID of a key."),
+    ] = None
+    core: Annotated[
+        Annotated[str, Meta(max_length=40)] | None,
+        Meta(description="Filter by the name of a Core."),
+    ] = None
+    code: Annotated[
+        Code | None, Meta(description="Filter by result code, such as `RATE_LIMITED`.")
+    ] = None
 
 
 #: Maximum time range of a list of keys, and the range if `since` is omitted.
@@ -67,14 +83,23 @@ class ListKeyUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     since: Annotated[
         Timestamp | None,
         Meta(
-            description="Start of the time range, as an RFC 3339 timestamp, rounded down to the start of an hour. At most"
-            f" {KEYS_RANGE_S_MAX // 86_400} days before `until`. Default: {KEYS_RANGE_S_DEFAULT // 3600} hours before `until`."
+            description="Start of the time range, as an RFC 3339 timestamp, rounded down to "
+            "the start of an hour. At most"
+            f" {KEYS_RANGE_S_MAX // 86_400} days before `until`. Default: "
+            f"{KEYS_RANGE_S_DEFAULT // 3600} hours before `until`."
         ),
     ] = None
-    until: Annotated[Timestamp | None, Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now.")] = None
+    until: Annotated[
+        Timestamp | None,
+        Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now."),
+    ] = None
     result: Annotated[
         Literal["any", "denied"],
-        Meta(description="Requests to count: `any`, or only `denied` requests (any code except `VALID`)."),
+        Meta(
+            description=(
+                "Requests to count: `any`, or only `denied` requests (any code except `VALID`)."
+            )
+        ),
     ] = "any"
     limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of keys.")] = 10
 
@@ -101,7 +126,8 @@ class KeyTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsagePointView(msgspec.Struct, frozen=True):
-    """Counts in a bucket. A dimension (`key`, `core`, `code`) is null unless the query splits the counts by this dimension.
+    """Counts in a bucket. A dimension (`key`, `core`, `code`) is null unless the query splits the
+    counts by this dimension.
 
     A dimension is empty if the request had no such value.
     """
@@ -114,14 +140,18 @@ class UsagePointView(msgspec.Struct, frozen=True):
 
 
 class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts by bucket, oldest first. A bucket without requests has no point. The current second is not included."""
+    """Counts by bucket, oldest first. A bucket without requests has no point. The current second is
+    not included.
+    """
 
     example: ClassVar = {
         "width_s": 3600,
         "since": "2030-06-01T08:00:00Z",
         "until": "2030-06-01T10:00:00Z",
         "total": 42,
-        "points": [{"at": "2030-06-01T09:00:00Z", "key": None, "core": "docs", "code": None, "count": 42}],
+        "points": [
+            {"at": "2030-06-01T09:00:00Z", "key": None, "core": "docs", "code": None, "count": 42}
+        ],
     }
 
     width_s: int
@@ -131,13 +161,20 @@ class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
     points: list[UsagePointView]
 
 
-def usage_series(points: Sequence[UsagePoint], *, width_s: int, since: float, until: float) -> UsageSeries:
+def usage_series(
+    points: Sequence[UsagePoint], *, width_s: int, since: float, until: float
+) -> UsageSeries:
     return UsageSeries(
         width_s=width_s,
         since=rfc3339(since),
         until=rfc3339(until),
         total=sum(point.count for point in points),
-        points=[UsagePointView(rfc3339(point.starts_at), point.key_id, point.core, point.code, point.count) for point in points],
+        points=[
+            UsagePointView(
+                rfc3339(point.starts_at), point.key_id, point.core, point.code, point.count
+            )
+            for point in points
+        ],
     )
 
 
@@ -154,11 +191,22 @@ class KeyUsage(msgspec.Struct, frozen=True, kw_only=True):
 
     key: str
     last_used_at: Annotated[
-        Instant | None, Meta(description="Time of the last successful use, to the second. Null if there was none.")
+        Instant | None,
+        Meta(description="Time of the last successful use, to the second. Null if there was none."),
     ]
     addresses: Annotated[
         list[str],
-        Meta(description="IP addresses of clients, newest first, at most 100. IPv6 addresses are grouped by /64 network."),
+        Meta(
+            description=(
+                "IP addresses of clients, newest first, at most 100. IPv6 addresses "
+                "are grouped by /64 network."
+            )
+        ),
     ]
-    last_hour: Annotated[dict[str, int], Meta(description="Number of requests in the last 60 minutes, by result code.")]
-    last_day: Annotated[dict[str, int], Meta(description="Number of requests in the last 24 hours, by result code.")]
+    last_hour: Annotated[
+        dict[str, int],
+        Meta(description="Number of requests in the last 60 minutes, by result code."),
+    ]
+    last_day: Annotated[
+        dict[str, int], Meta(description="Number of requests in the last 24 hours, by result code.")
+    ]

@@ -1,8 +1,10 @@
-"""Counts usage with one dictionary update per request, and sends one batch per second to the database.
+"""Counts usage with one dictionary update per request, and sends one batch per second to the
+database.
 
-Each batch has a number and is sent again until the database confirms the batch, so every batch is counted exactly once. On
-shutdown, the remaining counts are written. If the process is killed, the counts since the last confirmed batch are lost. While
-the database is available, these are the requests from about FLUSH_S seconds.
+Each batch has a number and is sent again until the database confirms the batch, so every batch is
+counted exactly once. On shutdown, the remaining counts are written. If the process is killed, the
+counts since the last confirmed batch are lost. While the database is available, these are the
+requests from about FLUSH_S seconds.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ from gatehouse.platform.observability import Observer
 
 FLUSH_S = 1.0
 
-#: Maximum number of combinations of key, Core, code and minute in memory. Further requests are counted without key and Core.
+#: Maximum number of combinations of key, Core, code and minute in memory. Further requests are
+#: counted without key and Core.
 PENDING_MAX = 100_000
 
-#: Maximum number of combinations of key, Core, code and address per second. Further requests are counted only by code.
+#: Maximum number of combinations of key, Core, code and address per second. Further requests are
+#: counted only by code.
 SECOND_MAX = 50_000
 
 #: Maximum number of cached addresses that are already in the database.
@@ -36,8 +40,8 @@ KNOWN_ADDRESSES_MAX = 50_000
 #: Number of denied requests with a key, per minute and worker, that is reported as unusual.
 DENIED_THRESHOLD = 100
 
-#: Number of attempts to write on shutdown, at intervals of STOP_INTERVAL_S. The attempts should end before http/server.py
-#: kills the worker.
+#: Number of attempts to write on shutdown, at intervals of STOP_INTERVAL_S. The attempts should end
+#: before http/server.py kills the worker.
 STOP_ATTEMPTS = 4
 STOP_INTERVAL_S = 0.5
 METRICS_INTERVAL_S = 10.0
@@ -56,7 +60,9 @@ class UsageCounter:
     _counts: dict[_Use, int] = field(default_factory=dict)
 
     def count(self, key_id: str, core: str, code: str, address: str) -> None:
-        """Count one request. `key_id` is empty unless possession of the key was proven. `address` is empty if unknown."""
+        """Count one request. `key_id` is empty unless possession of the key was proven. `address`
+        is empty if unknown.
+        """
         counts = self._counts
         use = (key_id, core, code, address)
         count = counts.get(use)
@@ -79,8 +85,8 @@ class UsageFlusher:
     """Writes the counts of a counter to the database.
 
     worker_id: unique among all processes that ever wrote counts.
-    is_core: True if a Core of this name is registered. Other names are not stored, because clients can invent any number of
-        names.
+    is_core: True if a Core of this name is registered. Other names are not stored, because clients
+        can invent any number of names.
     observer: logs and counts failures and unusual use, and counts the written requests.
     metrics: receives each written batch. None: no CloudWatch metrics are written.
     """
@@ -110,7 +116,9 @@ class UsageFlusher:
 
     @property
     def pending(self) -> int:
-        """Number of requests that are not written yet, except the requests in the current second."""
+        """Number of requests that are not written yet, except the requests in the current
+        second.
+        """
         sent = 0 if self._sent is None else sum(row.count for row in self._sent.rows)
         return sent + sum(self._pending.values())
 
@@ -118,7 +126,9 @@ class UsageFlusher:
         self._background.start(self._run(), "usage")
 
     async def close(self) -> None:
-        """Write the remaining counts, with STOP_ATTEMPTS attempts. Counts that are not written are lost."""
+        """Write the remaining counts, with STOP_ATTEMPTS attempts. Counts that are not written are
+        lost.
+        """
         await self._background.stop()
         for attempt in range(STOP_ATTEMPTS):
             if attempt:
@@ -128,7 +138,9 @@ class UsageFlusher:
                     return
 
     async def flush(self) -> bool:
-        """Write one batch. Returns False if the database is not available, in which case the next call writes the counts."""
+        """Write one batch. Returns False if the database is not available, in which case the next
+        call writes the counts.
+        """
         async with self._flushing:
             self._collect()
             if self._sent is None:
@@ -140,7 +152,11 @@ class UsageFlusher:
                 unusual = await self.repository.add(batch)
             except Unavailable as exc:
                 self.observer.metrics.usage_write_failures.inc()
-                self.observer.log.warning("usage not written", service=self.observer.service, reason=exc.detail or exc.code)
+                self.observer.log.warning(
+                    "usage not written",
+                    service=self.observer.service,
+                    reason=exc.detail or exc.code,
+                )
                 return False
             self._sent = None
         for use in batch.addresses:
@@ -155,18 +171,23 @@ class UsageFlusher:
         observer.metrics.usage_written.inc(sum(row.count for row in batch.rows))
         for use in unusual:
             observer.metrics.unusual.labels(use.kind).inc()
-            observer.log.warning("unusual use", service=observer.service, key_id=use.key_id, kind=use.kind)
+            observer.log.warning(
+                "unusual use", service=observer.service, key_id=use.key_id, kind=use.kind
+            )
         if self.metrics is not None:
             self.metrics.add(batch, unusual)
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_S)
-            # Shielded, because after a cancellation it would be unknown whether the batch was written.
+            # Shielded, because after a cancellation it would be unknown whether the batch was
+            # written.
             await asyncio.shield(self.flush())
 
     def _collect(self) -> None:
-        """Add the counts of the last second. The requests are counted in the minute in which that second started."""
+        """Add the counts of the last second. The requests are counted in the minute in which that
+        second started.
+        """
         now = self.clock.now()
         minute = int(self._second_started_at // 60) * 60
         for (key_id, core, code, address), count in self.counter.take().items():
@@ -219,18 +240,23 @@ class UsageFlusher:
 
 
 class UsageMetrics:
-    """CloudWatch metrics of one process in the embedded metric format, from batches that were written to the database.
+    """CloudWatch metrics of one process in the embedded metric format, from batches that were
+    written to the database.
 
-    A key is never a dimension, because each value would be a billed metric. The `KeyDecisions` lines list the busiest keys of
-    the interval in the property `top_keys` instead. If the process is killed, the counts since the last write are missing from
-    the metrics, but not from the database.
+    A key is never a dimension, because each value would be a billed metric. The `KeyDecisions`
+    lines list the busiest keys of the interval in the property `top_keys` instead. If the process
+    is killed, the counts since the last write are missing from the metrics, but not from the
+    database.
 
-    Format: docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    Format:
+        docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 
     write: receives the members of a log line.
     """
 
-    def __init__(self, namespace: str, clock: Clock, write: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, namespace: str, clock: Clock, write: Callable[[dict[str, Any]], None]
+    ) -> None:
         self._namespace = namespace
         self._clock = clock
         self._write = write
@@ -239,7 +265,9 @@ class UsageMetrics:
         self._reset()
 
     def add(self, batch: UsageBatch, unusual: tuple[UnusualUse, ...]) -> None:
-        """Count a batch, and write the counts if METRICS_INTERVAL_S have passed since the last write."""
+        """Count a batch, and write the counts if METRICS_INTERVAL_S have passed since the last
+        write.
+        """
         for row in batch.rows:
             self._codes[row.minute, row.code] += row.count
             if row.core:
@@ -258,7 +286,9 @@ class UsageMetrics:
         busiest = sorted(self._keys.items(), key=lambda item: (-item[1], item[0]))[:TOP_KEYS]
         top = [{"key_id": key_id, "requests": count} for key_id, count in busiest]
         for (minute, code), count in self._codes.items():
-            self._line(minute, {"KeyDecisions": count}, {"Code": code}, [[], ["Code"]], top_keys=top)
+            self._line(
+                minute, {"KeyDecisions": count}, {"Code": code}, [[], ["Code"]], top_keys=top
+            )
         for (minute, core), count in self._requests.items():
             metrics = {"CoreRequests": count, "CoreDenials": self._denied[minute, core]}
             self._line(minute, metrics, {"Core": core}, [["Core"]])
@@ -274,10 +304,15 @@ class UsageMetrics:
         self._unusual: Counter[str] = Counter()
 
     def _line(
-        self, at: float, metrics: dict[str, int], dimensions: dict[str, str], sets: list[list[str]], **properties: Any
+        self,
+        at: float,
+        metrics: dict[str, int],
+        dimensions: dict[str, str],
+        sets: list[list[str]],
+        **properties: Any,
     ) -> None:
-        """Write counts with the timestamp `at` (Unix seconds), for each set of dimension names. `properties`: fields for
-        searches."""
+        """Write counts with the timestamp `at` (Unix seconds), for each set of dimension names.
+        `properties`: fields for searches."""
         directive = {
             "Namespace": self._namespace,
             "Dimensions": sets,

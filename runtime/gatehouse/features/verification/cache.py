@@ -1,9 +1,11 @@
-"""Caches key records in the memory of one worker, and rejects key IDs that cannot have been issued. Performs no I/O.
+"""Caches key records in the memory of one worker, and rejects key IDs that cannot have been issued.
+Performs no I/O.
 
-Three rules ensure that a revoked key stays revoked. A record is replaced only by a higher version of its row, or by the record of
-a revoked or purged key. The record of a revoked key is replaced only by a higher version that is also revoked, or by the record
-of a purged key, which no record in another state replaces. A change that arrives while a load of the same key is in progress is
-stored until the load ends, because the load may have read the row before the change.
+Three rules ensure that a revoked key stays revoked. A record is replaced only by a higher version
+of its row, or by the record of a revoked or purged key. The record of a revoked key is replaced
+only by a higher version that is also revoked, or by the record of a purged key, which no record in
+another state replaces. A change that arrives while a load of the same key is in progress is stored
+until the load ends, because the load may have read the row before the change.
 
 A limited number of unknown IDs is cached too, each until a row with the ID is announced.
 """
@@ -17,7 +19,8 @@ from dataclasses import dataclass
 from gatehouse.core.keys import KeyId, KeyRecord, KeyState
 from gatehouse.core.token import Pepper, is_marked
 
-#: Maximum number of cached unknown IDs. This separate bound prevents guessed IDs from evicting records of real keys.
+#: Maximum number of cached unknown IDs. This separate bound prevents guessed IDs from evicting
+#: records of real keys.
 ABSENT_MAX = 20_000
 
 #: Final states, by precedence.
@@ -38,24 +41,30 @@ class KeyCache:
         return len(self._records)
 
     def find(self, key_id: KeyId) -> KeyRecord | None:
-        """The record, or None if the record is not cached. See `absent` for IDs that are known not to exist."""
+        """The record, or None if the record is not cached. See `absent` for IDs that are known not
+        to exist.
+        """
         record = self._records.get(key_id)
         if record is not None:
             self._records.move_to_end(key_id)
         return record
 
     def absent(self, key_id: KeyId) -> bool:
-        """True if the database had no key with this ID and no such key has been announced since then."""
+        """True if the database had no key with this ID and no such key has been announced since
+        then.
+        """
         return key_id in self._absent
 
     def begin_load(self, key_ids: Iterable[KeyId]) -> None:
-        """Begins a load. Call this method before the database query, so that the result does not overwrite changes that are
-        announced in the meantime."""
+        """Begins a load. Call this method before the database query, so that the result does not
+        overwrite changes that are announced in the meantime."""
         for key_id in key_ids:
             self._loading.setdefault(key_id, None)
 
     def end_load(self, key_id: KeyId, record: KeyRecord | None) -> KeyRecord | None:
-        """Stores the result of the query (None: no such key). Returns the newest record, which may be newer than the result."""
+        """Stores the result of the query (None: no such key). Returns the newest record, which may
+        be newer than the result.
+        """
         announced = self._loading.pop(key_id, None)
         newest = _newer(_newer(self._records.get(key_id), announced), record)
         if newest is None:
@@ -70,8 +79,8 @@ class KeyCache:
             self._loading.pop(key_id, None)
 
     def change(self, record: KeyRecord) -> None:
-        """Applies an announced change if the key is cached or being loaded. Any other key is read from the database on the next
-        use."""
+        """Applies an announced change if the key is cached or being loaded. Any other key is read
+        from the database on the next use."""
         self._absent.pop(record.id, None)
         if record.id in self._loading:
             self._loading[record.id] = _newer(self._loading[record.id], record)
@@ -80,8 +89,8 @@ class KeyCache:
             self._store(_newer(current, record) or record)
 
     def clear(self) -> None:
-        """Removes all entries after the database was restored to an earlier time. The results of loads in progress are still
-        stored."""
+        """Removes all entries after the database was restored to an earlier time. The results of
+        loads in progress are still stored."""
         self._records.clear()
         self._absent.clear()
 
@@ -111,16 +120,18 @@ def _newer(current: KeyRecord | None, candidate: KeyRecord | None) -> KeyRecord 
 class Prefilter:
     """Rejects IDs that cannot have been issued, so that guessed IDs cause no database queries.
 
-    IDs of new keys contain a keyed mark (crypto/token.py). IDs without a mark, and IDs with a mark under a pepper generation that
-    is no longer available, cannot be checked. While a key with such an ID exists, every ID is looked up. `add` is called for
-    every ID generation in the database.
+    IDs of new keys contain a keyed mark (crypto/token.py). IDs without a mark, and IDs with a mark
+    under a pepper generation that is no longer available, cannot be checked. While a key with such
+    an ID exists, every ID is looked up. `add` is called for every ID generation in the database.
     """
 
     pepper: Pepper
     strict: bool = True
 
     def add(self, id_generation: int) -> None:
-        """Records that a key with an ID of this generation exists. An unknown generation disables the filter."""
+        """Records that a key with an ID of this generation exists. An unknown generation disables
+        the filter.
+        """
         if id_generation not in self.pepper.generations:
             self.strict = False
 

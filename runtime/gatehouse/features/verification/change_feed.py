@@ -1,13 +1,15 @@
-"""Change feed of keys and Cores. Listens for notifications, polls every second for missed notifications, and confirms applied
-changes.
+"""Change feed of keys and Cores. Listens for notifications, polls every second for missed
+notifications, and confirms applied changes.
 
-The propagation bound is guaranteed. A worker's key state is as recent as the start of the last query for changes whose result the
-worker has applied and then confirmed in its row in gateway_worker. The management API waits until all workers have confirmed a
-change. It does not wait for a worker that has not updated its row for longer than twice the bound, because such a worker already
-denies every key (verification/service.py).
+The propagation bound is guaranteed. A worker's key state is as recent as the start of the last
+query for changes whose result the worker has applied and then confirmed in its row in
+gateway_worker. The management API waits until all workers have confirmed a change. It does not wait
+for a worker that has not updated its row for longer than twice the bound, because such a worker
+already denies every key (verification/service.py).
 
-Each table has a separate position: the highest change number that was read from the table. Two queries see two
-snapshots, and a common position could skip a row that was committed between the queries.
+Each table has a separate position: the highest change number that was read from the table. Two
+queries see two snapshots, and a common position could skip a row that was committed between the
+queries.
 """
 
 from __future__ import annotations
@@ -42,11 +44,18 @@ PAGE_ROWS = 1000
 #: Number of seconds after which the row of a worker that was killed is removed.
 DEAD_WORKER_S = 600
 
-_KEYS = f"SELECT {RECORD_COLUMNS}, change_seq FROM api_key WHERE change_seq > $1 ORDER BY change_seq LIMIT {PAGE_ROWS}"  # noqa: S608
+_KEYS = (
+    f"SELECT {RECORD_COLUMNS}, change_seq FROM api_key WHERE change_seq > $1 ORDER BY "  # noqa: S608
+    f"change_seq LIMIT {PAGE_ROWS}"
+)
 
-_CORES = f"SELECT {CORE_COLUMNS}, change_seq FROM core WHERE change_seq > $1 ORDER BY change_seq LIMIT {PAGE_ROWS}"  # noqa: S608
+_CORES = (
+    f"SELECT {CORE_COLUMNS}, change_seq FROM core WHERE change_seq > $1 ORDER BY "  # noqa: S608
+    f"change_seq LIMIT {PAGE_ROWS}"
+)
 
-#: Reads distinct values with an index skip scan, so that the query takes no longer for a million keys than for ten keys.
+#: Reads distinct values with an index skip scan, so that the query takes no longer for a million
+#: keys than for ten keys.
 _ID_GENERATIONS = (
     "WITH RECURSIVE step AS (SELECT min(id_generation) AS id_generation FROM api_key UNION ALL"
     " SELECT (SELECT min(id_generation) FROM api_key WHERE id_generation > step.id_generation)"
@@ -60,7 +69,8 @@ _SCHEMES = "SELECT scheme, id_generation FROM api_key WHERE scheme <> 'own' GROU
 _HEARTBEAT = (
     "INSERT INTO gateway_worker (id, confirmed_seq, seen_at, generations)"
     " VALUES ($1, $2, clock_timestamp(), $3) ON CONFLICT (id) DO UPDATE SET"
-    " confirmed_seq = excluded.confirmed_seq, seen_at = excluded.seen_at, generations = excluded.generations"
+    " confirmed_seq = excluded.confirmed_seq, seen_at = excluded.seen_at, generations = "
+    "excluded.generations"
 )
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -71,8 +81,8 @@ class ChangeFeed:
     """Change feed of one worker, on a separate connection.
 
     generations: pepper generations that this worker can read.
-    on_key_change: called with each change of a key before the change is confirmed, or with None if the state of any key may have
-        changed.
+    on_key_change: called with each change of a key before the change is confirmed, or with None if
+        the state of any key may have changed.
     on_interrupted: called with the name of the error whenever the connection is replaced.
     """
 
@@ -99,8 +109,8 @@ class ChangeFeed:
         return int((time.monotonic() - self._fresh_since) * 1000)
 
     async def start(self) -> None:
-        """Starts the change feed, and returns when the key state is fresh. Raises Unavailable if the database is unavailable or
-        its schema is missing."""
+        """Starts the change feed, and returns when the key state is fresh. Raises Unavailable if
+        the database is unavailable or its schema is missing."""
         try:
             await self._connect()
             await self._poll()
@@ -110,11 +120,15 @@ class ChangeFeed:
         self._background.start(self._run(), "change-feed")
 
     async def close(self) -> None:
-        """Stops the change feed and removes this worker's row, so that no revocation waits for this worker."""
+        """Stops the change feed and removes this worker's row, so that no revocation waits for this
+        worker.
+        """
         await self._background.stop()
         if self._connection is not None:
             with contextlib.suppress(*DRIVER_ERRORS):
-                await self._connection.execute("DELETE FROM gateway_worker WHERE id = $1", self.worker_id, timeout=1)
+                await self._connection.execute(
+                    "DELETE FROM gateway_worker WHERE id = $1", self.worker_id, timeout=1
+                )
         await self._disconnect()
 
     async def _run(self) -> None:
@@ -135,13 +149,19 @@ class ChangeFeed:
 
     async def _connect(self) -> None:
         await self._disconnect()
-        arguments = {**self.login.arguments(), "timeout": POLL_TIMEOUT_S, "command_timeout": POLL_TIMEOUT_S}
+        arguments = {
+            **self.login.arguments(),
+            "timeout": POLL_TIMEOUT_S,
+            "command_timeout": POLL_TIMEOUT_S,
+        }
         arguments["server_settings"] = {"application_name": "gatehouse gateway changes"}
         connection: Connection = await asyncpg.connect(**arguments)
         self._connection = connection
         connection.add_termination_listener(lambda _: self._wake.set())
         await connection.add_listener(CHANGE_CHANNEL, lambda *_: self._wake.set())
-        remove_stopped = "DELETE FROM gateway_worker WHERE seen_at < now() - make_interval(secs => $1)"
+        remove_stopped = (
+            "DELETE FROM gateway_worker WHERE seen_at < now() - make_interval(secs => $1)"
+        )
         await connection.execute(remove_stopped, float(DEAD_WORKER_S))
         await self._check_positions(connection)
         for row in await connection.fetch(_ID_GENERATIONS):
@@ -176,7 +196,9 @@ class ChangeFeed:
         async for row in _changes(connection, _CORES, self._cores_position):
             self.cores.change(core_record(row))
             self._cores_position = row["change_seq"]
-        await connection.execute(_HEARTBEAT, self.worker_id, self._keys_position, list(self.generations))
+        await connection.execute(
+            _HEARTBEAT, self.worker_id, self._keys_position, list(self.generations)
+        )
         self._fresh_since = queried_at
 
     async def _disconnect(self) -> None:
@@ -197,10 +219,14 @@ class FreshnessProbe:
     async def check(self) -> None:
         """Raises Unavailable."""
         if self.staleness_ms() > self.max_staleness_ms:
-            raise Unavailable("The key state is too old.", detail=f"older than {self.max_staleness_ms} ms")
+            raise Unavailable(
+                "The key state is too old.", detail=f"older than {self.max_staleness_ms} ms"
+            )
 
 
-async def _changes(connection: Connection, statement: str, position: int) -> AsyncIterator[asyncpg.Record]:
+async def _changes(
+    connection: Connection, statement: str, position: int
+) -> AsyncIterator[asyncpg.Record]:
     """Rows with a change number above `position`, read in pages."""
     rows: list[asyncpg.Record] | None = None
     while rows is None or len(rows) == PAGE_ROWS:
@@ -212,8 +238,14 @@ async def _changes(connection: Connection, statement: str, position: int) -> Asy
 
 def _start_error(exc: Exception, login: DatabaseLogin) -> str:
     if isinstance(exc, asyncpg.UndefinedTableError):
-        return f"the database at {login.address} has no Gatehouse schema: run `gatehouse migrate` first"
+        return (
+            f"the database at {login.address} has no Gatehouse schema: run `gatehouse "
+            f"migrate` first"
+        )
     if isinstance(exc, asyncpg.InvalidAuthorizationSpecificationError):
-        return f"PostgreSQL at {login.address} rejected the login of {login.user}: check GATEHOUSE_DATABASE_AUTH"
+        return (
+            f"PostgreSQL at {login.address} rejected the login of {login.user}: check "
+            f"GATEHOUSE_DATABASE_AUTH"
+        )
     hint = "check GATEHOUSE_DATABASE_URL and that the server is running"
     return f"cannot read from PostgreSQL at {login.address} ({type(exc).__name__}): {hint}"

@@ -1,4 +1,6 @@
-"""Explains the decision on a key to an administrator. The checks do not count against rate limits or consume credits."""
+"""Explains the decision on a key to an administrator. The checks do not count against rate limits
+or consume credits.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from gatehouse.core.clock import rfc3339
 from gatehouse.core.decision import effective_limits
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import CreditPlan, Key, KeyEnvironment, KeyRecord, RateLimit
-from gatehouse.core.verification import Charge, Code, RateLimits, RateLimitState, VerificationRequest
+from gatehouse.core.verification import (
+    Charge,
+    Code,
+    RateLimits,
+    RateLimitState,
+    VerificationRequest,
+)
 from gatehouse.features.keys.fields import Method
 from gatehouse.features.keys.service import KeyService
 from gatehouse.platform.http.fields import COST_MAX, SCOPES_MAX, CoreName, Instant, Scope
@@ -26,19 +34,33 @@ Outcome = Literal["pass", "fail", "unknown"]
 class ExplainKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A verification request to explain."""
 
-    example: ClassVar = {"scopes": ["cores:read"], "core": "docs", "address": "192.0.2.7", "method": "GET"}
+    example: ClassVar = {
+        "scopes": ["cores:read"],
+        "core": "docs",
+        "address": "192.0.2.7",
+        "method": "GET",
+    }
 
-    scopes: Annotated[list[Scope], Meta(max_length=SCOPES_MAX, description="Scopes that the request requires.")] = []
+    scopes: Annotated[
+        list[Scope], Meta(max_length=SCOPES_MAX, description="Scopes that the request requires.")
+    ] = []
     core: Annotated[CoreName | None, Meta(description="Core to which the request is sent.")] = None
-    address: Annotated[str, Meta(max_length=64, description="IP address of the client. Empty: not checked.")] = ""
+    address: Annotated[
+        str, Meta(max_length=64, description="IP address of the client. Empty: not checked.")
+    ] = ""
     method: Annotated[Method | None, Meta(description="HTTP method of the request.")] = None
-    cost: Annotated[int, Meta(ge=0, le=COST_MAX, description="`cost` of the verification request.")] = 1
+    cost: Annotated[
+        int, Meta(ge=0, le=COST_MAX, description="`cost` of the verification request.")
+    ] = 1
 
 
 class Check(msgspec.Struct, frozen=True):
     name: str
     outcome: Outcome
-    code: Annotated[str, Meta(description="Result code of the verification if this is the first check that fails.")]
+    code: Annotated[
+        str,
+        Meta(description="Result code of the verification if this is the first check that fails."),
+    ]
     actual: Annotated[str, Meta(description="Value that the key has or allows.")]
     required: Annotated[str, Meta(description="Value that the request requires.")] = ""
 
@@ -48,7 +70,15 @@ class Explanation(msgspec.Struct, frozen=True):
 
     example: ClassVar = {
         "code": "FORBIDDEN",
-        "checks": [{"name": "core", "outcome": "fail", "code": "FORBIDDEN", "actual": "docs", "required": "billing"}],
+        "checks": [
+            {
+                "name": "core",
+                "outcome": "fail",
+                "code": "FORBIDDEN",
+                "actual": "docs",
+                "required": "billing",
+            }
+        ],
         "decided_at": "2030-06-01T09:00:00Z",
     }
 
@@ -66,7 +96,8 @@ async def explain(
     limits: RateLimits | None,
     now: float,
 ) -> Explanation:
-    """`limits`: the rate limiter that the gateways share. None if each worker counts separately, in which case the state is
+    """`limits`: the rate limiter that the gateways share. None if each worker counts separately, in
+        which case the state is
     unknown."""
     checks = key_checks(key, request, environment=environment, now=now)
     checks += await _limit_checks(key, request, default_limit, limits)
@@ -80,14 +111,24 @@ def first_failure(checks: list[Check]) -> str:
     return next((check.code for check in checks if check.outcome == "fail"), Code.VALID.value)
 
 
-def key_checks(record: KeyRecord, request: VerificationRequest, *, environment: KeyEnvironment, now: float) -> list[Check]:
+def key_checks(
+    record: KeyRecord, request: VerificationRequest, *, environment: KeyEnvironment, now: float
+) -> list[Check]:
     """All checks of `decision.evaluate` in order. Possession is assumed."""
     checks = []
     for row in decision.ROWS:
         outcome: Outcome = "pass" if row.passes(record, request, environment, now) else "fail"
         if outcome == "fail" and row.depends_on_signature:
             outcome = "unknown"
-        checks.append(Check(row.name, outcome, row.code.value, row.actual(record, now), row.required(request, environment)))
+        checks.append(
+            Check(
+                row.name,
+                outcome,
+                row.code.value,
+                row.actual(record, now),
+                row.required(request, environment),
+            )
+        )
     return checks
 
 
@@ -101,7 +142,9 @@ def _credit_check(plan: CreditPlan, cost: int) -> Check:
     return Check("credits", outcome, Code.USAGE_EXCEEDED.value, actual, f"cost {cost}")
 
 
-async def _limit_checks(key: Key, request: VerificationRequest, default: RateLimit, limiter: RateLimits | None) -> list[Check]:
+async def _limit_checks(
+    key: Key, request: VerificationRequest, default: RateLimit, limiter: RateLimits | None
+) -> list[Check]:
     limits = effective_limits(key, request, default)
     if isinstance(limits, str):
         return []
@@ -109,7 +152,10 @@ async def _limit_checks(key: Key, request: VerificationRequest, default: RateLim
     if limiter is not None:
         with contextlib.suppress(Unavailable):
             states = await limiter.take(Charge(subject=key.subject, limits=limits, cost=0))
-    return [_limit_check(limit, state, request.cost) for limit, state in zip(limits, states, strict=True)]
+    return [
+        _limit_check(limit, state, request.cost)
+        for limit, state in zip(limits, states, strict=True)
+    ]
 
 
 def _limit_check(limit: RateLimit, state: RateLimitState | None, cost: int) -> Check:
@@ -119,7 +165,9 @@ def _limit_check(limit: RateLimit, state: RateLimitState | None, cost: int) -> C
     if state is not None and not state.degraded:
         outcome = "pass" if state.remaining >= units else "fail"
         actual += f", {state.remaining} left"
-    return Check(f"limit {limit.name}", outcome, Code.RATE_LIMITED.value, actual, f"cost {cost * limit.cost}")
+    return Check(
+        f"limit {limit.name}", outcome, Code.RATE_LIMITED.value, actual, f"cost {cost * limit.cost}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +182,11 @@ class ExplanationService:
         return await explain(
             await self.keys.get(key_id),
             VerificationRequest(
-                scopes=tuple(request.scopes), core=request.core, cost=request.cost, address=request.address, method=request.method
+                scopes=tuple(request.scopes),
+                core=request.core,
+                cost=request.cost,
+                address=request.address,
+                method=request.method,
             ),
             environment=self.keys.environment,
             default_limit=self.keys.default_limit,

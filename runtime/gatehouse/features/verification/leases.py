@@ -1,12 +1,15 @@
-"""Leases of requests that a worker has counted in Redis in advance. Pure: the caller passes the time and calls Redis.
+"""Leases of requests that a worker has counted in Redis in advance. Pure: the caller passes the
+time and calls Redis.
 
-A worker leases requests for a key family only while it verifies them in quick succession, and Redis grants them. Each time, the
-worker asks for twice as many: at most 1000, and at most a tenth of the smallest burst. Limits with a burst below 10 are therefore
-always counted one by one. A lease expires after a second, and its unused requests are returned to Redis.
+A worker leases requests for a key family only while it verifies them in quick succession, and Redis
+grants them. Each time, the worker asks for twice as many: at most 1000, and at most a tenth of the
+smallest burst. Limits with a burst below 10 are therefore always counted one by one. A lease
+expires after a second, and its unused requests are returned to Redis.
 
-A leased request is counted before the client sends it, so a worker can allow the requests in a lease up to a second late. In any
-window, each worker can therefore exceed the limit by at most a tenth of the burst, and by at most 1000 requests. Requests that
-one worker has leased are unavailable to other workers for at most a second.
+A leased request is counted before the client sends it, so a worker can allow the requests in a
+lease up to a second late. In any window, each worker can therefore exceed the limit by at most a
+tenth of the burst, and by at most 1000 requests. Requests that one worker has leased are
+unavailable to other workers for at most a second.
 """
 
 from __future__ import annotations
@@ -18,17 +21,20 @@ from gatehouse.core.verification import Charge
 
 #: Duration of a lease in seconds.
 LEASE_S = 1.0
-#: Maximum number of requests in a lease. A lease also contains at most 1 / BURST_PART of the smallest burst.
+#: Maximum number of requests in a lease. A lease also contains at most 1 / BURST_PART of the
+#: smallest burst.
 LEASE_MAX = 1000
 BURST_PART = 10
-#: Maximum number of key families with a lease. The family whose lease expires first is evicted first, and its unused requests
-#: are not returned to Redis.
+#: Maximum number of key families with a lease. The family whose lease expires first is evicted
+#: first, and its unused requests are not returned to Redis.
 FAMILIES_MAX = 10_000
 
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """size: size of the last lease that the worker asked for. ends_at, asked_until: seconds on the caller's clock."""
+    """size: size of the last lease that the worker asked for. ends_at, asked_until: seconds on the
+    caller's clock.
+    """
 
     charge: Charge
     ends_at: float
@@ -69,8 +75,12 @@ class Leases:
         return self._ask(lease, most, now)
 
     def wanted_ahead(self, lease: Lease, now: float) -> int:
-        """Number of requests to lease before the lease is used up, or 0 while more than half of the lease is left."""
-        return 0 if lease.unused * 2 > lease.size else self._ask(lease, _size_max(lease.charge), now)
+        """Number of requests to lease before the lease is used up, or 0 while more than half of the
+        lease is left.
+        """
+        return (
+            0 if lease.unused * 2 > lease.size else self._ask(lease, _size_max(lease.charge), now)
+        )
 
     def add(self, charge: Charge, count: int, now: float) -> None:
         """Add `count` requests to the lease. Redis can grant fewer than the worker asked for."""
@@ -89,8 +99,8 @@ class Leases:
         return lease.unused if lease is not None and lease.charge.limits == own else 0
 
     def end(self, now: float) -> list[tuple[Charge, int]]:
-        """Remove the expired leases. Returns the unused requests that the caller must return to Redis, as pairs of
-        charge and count."""
+        """Remove the expired leases. Returns the unused requests that the caller must return to
+        Redis, as pairs of charge and count."""
         ended = []
         while self._leases:
             lease = next(iter(self._leases.values()))
@@ -102,8 +112,8 @@ class Leases:
         return ended
 
     def clear(self) -> list[tuple[Charge, int]]:
-        """Remove all leases. Returns the unused requests that the caller must return to Redis, as pairs of charge and
-        count."""
+        """Remove all leases. Returns the unused requests that the caller must return to Redis, as
+        pairs of charge and count."""
         return self.end(float("inf"))
 
     def __len__(self) -> int:

@@ -1,8 +1,8 @@
-"""The gateway's PostgreSQL queries: key lookups (on a cache miss), credits, and the migration of keys to the newest pepper
-generation.
+"""The gateway's PostgreSQL queries: key lookups (on a cache miss), credits, and the migration of
+keys to the newest pepper generation.
 
-After a restart or under an attack with random IDs, a single query for all waiting IDs, with `= ANY($1)`, replaces one query per
-ID, which saves a round trip for each ID.
+After a restart or under an attack with random IDs, a single query for all waiting IDs, with `=
+ANY($1)`, replaces one query per ID, which saves a round trip for each ID.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class KeyLoader:
     """Reads keys for a gateway worker.
 
     staleness_ms: returns the staleness of the change feed.
-    plausible: returns False for an ID that was never issued and requires no query (verification/cache.py).
+    plausible: returns False for an ID that was never issued and requires no query
+        (verification/cache.py).
     """
 
     pool: Pool
@@ -55,7 +56,9 @@ class KeyLoader:
         return self.cache.find(key_id)
 
     async def find(self, key_id: KeyId) -> KeyRecord | None:
-        """The record, or None if the key does not exist. Raises Unavailable if the database lookup fails."""
+        """The record, or None if the key does not exist. Raises Unavailable if the database lookup
+        fails.
+        """
         record = self.cache.find(key_id)
         if record is not None:
             return record
@@ -92,11 +95,14 @@ class KeyLoader:
             records = {record.id: record for record in map(key_record, rows)}
         except BaseException as exc:
             self.cache.abandon_load(batch)
-            error = Unavailable("Key records are temporarily unavailable.", detail=f"key load: {type(exc).__name__}")
+            error = Unavailable(
+                "Key records are temporarily unavailable.", detail=f"key load: {type(exc).__name__}"
+            )
             for key_id in batch:
                 waiter = self._waiting.pop(key_id)
                 waiter.set_exception(error)
-                waiter.exception()  # marks the exception as retrieved, because the request may have been cancelled
+                # marks the exception as retrieved, because the request may have been cancelled
+                waiter.exception()
             if not isinstance(exc, Exception):
                 raise
             return
@@ -116,23 +122,27 @@ _SPEND = (
     f" refilled_at = CASE WHEN {_DUE} THEN {_PERIOD} AT TIME ZONE 'UTC' ELSE refilled_at END"
     f" WHERE family_id = $1 AND {_AVAILABLE} >= $2 RETURNING remaining, {_REFILLS_AT} AS refills_at"
 )
-_READ = f"SELECT {_AVAILABLE} AS remaining, {_REFILLS_AT} AS refills_at FROM key_credit WHERE family_id = $1"
+_READ = (
+    f"SELECT {_AVAILABLE} AS remaining, {_REFILLS_AT} AS refills_at FROM key_credit WHERE "
+    f"family_id = $1"
+)
 _REFUND = "UPDATE key_credit SET remaining = remaining + $2 WHERE family_id = $1"
 
 
 class CreditRepository:
-    """Stores credit balances. Balances are exact across workers and after crashes; each request costs one small write.
+    """Stores credit balances. Balances are exact across workers and after crashes; each request
+    costs one small write.
 
-    Redis would be faster but can lose writes, and credits are paid for. Refills require no job, because the first request in a
-    new period (UTC) performs the refill.
+    Redis would be faster but can lose writes, and credits are paid for. Refills require no job,
+    because the first request in a new period (UTC) performs the refill.
     """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def spend(self, subject: str, cost: int) -> CreditState | None:
-        """Deducts `cost`, or nothing if the balance is lower. A cost of 0 only reads the balance. Returns None if the key family
-        has no credits.
+        """Deducts `cost`, or nothing if the balance is lower. A cost of 0 only reads the balance.
+        Returns None if the key family has no credits.
 
         Raises Unavailable, in which case it is unknown whether `cost` was deducted.
         """
@@ -142,7 +152,9 @@ class CreditRepository:
                 deducted = row is not None
                 row = row or await self._pool.fetchrow(_READ, subject)
         except TimeoutError as exc:
-            raise Unavailable("Credits are temporarily unavailable.", detail="credits: TimeoutError") from exc
+            raise Unavailable(
+                "Credits are temporarily unavailable.", detail="credits: TimeoutError"
+            ) from exc
         if row is None:
             return None
         refills_at = None if row["refills_at"] is None else row["refills_at"].timestamp()
@@ -150,7 +162,9 @@ class CreditRepository:
         return CreditState(remaining=row["remaining"], exceeded=exceeded, refills_at=refills_at)
 
     async def refund(self, subject: str, cost: int) -> None:
-        """Reverses the `spend` for a request that was denied. Never raises. Credits that cannot be refunded stay deducted."""
+        """Reverses the `spend` for a request that was denied. Never raises. Credits that cannot be
+        refunded stay deducted.
+        """
         if not cost:
             return
         try:
@@ -169,17 +183,20 @@ WRITE_TIMEOUT_S = 5.0
 _MIGRATE = (
     "UPDATE api_key SET digest = wrapped.digest, pepper_generation = $3"
     " FROM unnest($1::text[], $2::bytea[], $4::integer[]) AS wrapped (id, digest, before)"
-    " WHERE api_key.id = wrapped.id AND api_key.pepper_generation = wrapped.before AND state <> 'purged'"
+    " WHERE api_key.id = wrapped.id AND api_key.pepper_generation = wrapped.before AND state "
+    "<> 'purged'"
 )
 
 
 @dataclass(slots=True, eq=False)
 class PepperMigration:
-    """Migrates keys to the newest pepper generation when they are used, because the new digest requires the token.
+    """Migrates keys to the newest pepper generation when they are used, because the new digest
+    requires the token.
 
-    Runs outside the request: a request adds the new digest to a queue, and a task writes the queue at most every FLUSH_S, with
-    one audit event per batch. The task writes only after every live gateway can read the new generation, so that no request
-    fails while a new pepper is rolled out. Until then, the task discards the queue, because the next use adds the key again.
+    Runs outside the request: a request adds the new digest to a queue, and a task writes the queue
+    at most every FLUSH_S, with one audit event per batch. The task writes only after every live
+    gateway can read the new generation, so that no request fails while a new pepper is rolled out.
+    Until then, the task discards the queue, because the next use adds the key again.
     """
 
     pool: Pool
@@ -189,8 +206,14 @@ class PepperMigration:
     _task: asyncio.Task[None] | None = None
 
     def add(self, key_id: KeyId, token: str, generation: int) -> None:
-        """Queues a key whose token was just verified under an old generation. Computes one HMAC and performs no I/O."""
-        if generation >= self.pepper.current or key_id in self._queue or len(self._queue) >= QUEUE_MAX:
+        """Queues a key whose token was just verified under an old generation. Computes one HMAC and
+        performs no I/O.
+        """
+        if (
+            generation >= self.pepper.current
+            or key_id in self._queue
+            or len(self._queue) >= QUEUE_MAX
+        ):
             return
         digest = self.pepper.digest(token, self.pepper.current)
         if digest is None:
@@ -200,7 +223,9 @@ class PepperMigration:
             self._task = asyncio.create_task(self._flush_later(), name="pepper-migration")
 
     async def flush(self) -> int:
-        """Writes the queue and returns the number of migrated keys. Never raises, because the next use queues the keys again."""
+        """Writes the queue and returns the number of migrated keys. Never raises, because the next
+        use queues the keys again.
+        """
         queue, self._queue = self._queue, {}
         if not queue:
             return 0
@@ -210,7 +235,11 @@ class PepperMigration:
                 if await self.keys.writable_generation([current], connection) is None:
                     return 0
                 digests, generations = zip(*queue.values(), strict=True)
-                count = row_count(await connection.execute(_MIGRATE, list(queue), list(digests), current, list(generations)))
+                count = row_count(
+                    await connection.execute(
+                        _MIGRATE, list(queue), list(digests), current, list(generations)
+                    )
+                )
                 if count:
                     await append(connection, _event(count, current))
         except Unavailable:
@@ -230,4 +259,6 @@ class PepperMigration:
 
 def _event(count: int, generation: int) -> AuditEvent:
     actor, details = Actor("system", "gateway"), Details(keys=count, generation=generation)
-    return actor.event(AuditAction.PEPPER_REWRAP, target_id=str(generation), at=time.time(), details=details)
+    return actor.event(
+        AuditAction.PEPPER_REWRAP, target_id=str(generation), at=time.time(), details=details
+    )

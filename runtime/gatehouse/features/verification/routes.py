@@ -8,11 +8,13 @@ from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.request import Request
 
 
-async def explain_key(request: Request, id: str, body: ExplainKey, explanations: ExplanationService) -> Explanation:
+async def explain_key(
+    request: Request, id: str, body: ExplainKey, explanations: ExplanationService
+) -> Explanation:
     """Explain a verification.
 
-    Returns the decision that the gateway would make on a request with this key, and the result of each check. Does not count
-    against rate limits or consume credits.
+    Returns the decision that the gateway would make on a request with this key, and the result of
+    each check. Does not count against rate limits or consume credits.
     """
     return await explanations.explain(id, body, now=request.now)
 

@@ -1,4 +1,6 @@
-"""Request and response shapes of verification and self-revocation, and the rate-limit headers for every decision."""
+"""Request and response shapes of verification and self-revocation, and the rate-limit headers for
+every decision.
+"""
 
 from __future__ import annotations
 
@@ -49,18 +51,24 @@ HEADERS_MAX = 100
 HEADERS_CHARS_MAX = 16_384
 EXAMPLE_TOKEN = "gtk_test_3fGh82kLmQ0a..."  # noqa: S105 - not a valid token
 
-#: Absolute form (RFC 9112, section 3.2.2) in visible ASCII, without user name and fragment. Groups: scheme, authority, path,
-#: query.
+#: Absolute form (RFC 9112, section 3.2.2) in visible ASCII, without user name and fragment. Groups:
+#: scheme, authority, path, query.
 _URL = re.compile(r'(https?)://([A-Za-z0-9.:_\[\]-]{1,255})(/[!-"$->@-~]*)?(?:\?([!-"$-~]*))?')
 
 #: RFC 9651, section 3.3.3: a String contains visible ASCII and spaces.
 _FIELD_STRING = re.compile(r"[ !#-\[\]-~]*")
 
 Token = Annotated[str, Meta(max_length=TOKEN_CHARS_MAX, description="The token of the key.")]
-Method = Annotated[str, matching(r"[A-Z]{1,16}", max_length=16, description="HTTP method in uppercase.")]
+Method = Annotated[
+    str, matching(r"[A-Z]{1,16}", max_length=16, description="HTTP method in uppercase.")
+]
 HeaderText = Annotated[str, Meta(max_length=HEADERS_CHARS_MAX)]
-Scopes = Annotated[tuple[Scope, ...], Meta(max_length=SCOPES_MAX, description="Scopes that the key must have.")]
-PublicCode = Annotated[str, Meta(extra_json_schema={"enum": [code.value for code in Code if code is not Code.REVOKED]})]
+Scopes = Annotated[
+    tuple[Scope, ...], Meta(max_length=SCOPES_MAX, description="Scopes that the key must have.")
+]
+PublicCode = Annotated[
+    str, Meta(extra_json_schema={"enum": [code.value for code in Code if code is not Code.REVOKED]})
+]
 SignatureReason = Annotated[
     str,
     Meta(
@@ -72,7 +80,9 @@ RequestIdView = Annotated[str, Meta(description="ID of this request in the gatew
 
 
 class SignedRequestInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The signed HTTP request from the client (RFC 9421). Required if the key requires signatures."""
+    """The signed HTTP request from the client (RFC 9421). Required if the key requires
+    signatures.
+    """
 
     example: ClassVar = {
         "method": "GET",
@@ -94,24 +104,36 @@ class SignedRequestInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         tuple[tuple[HeaderText, HeaderText], ...],
         Meta(
             max_length=HEADERS_MAX,
-            description="`[name, value]` pairs as received: `Signature-Input`, `Signature` and every covered header, in total at"
+            description="`[name, value]` pairs as received: `Signature-Input`, `Signature` and "
+            "every covered header, in total at"
             f" most {HEADERS_CHARS_MAX} characters.",
         ),
     ]
     body_sha256: Annotated[
         Annotated[str, matching("[A-Za-z0-9+/]{43}=", max_length=44)] | None,
-        Meta(description="SHA-256 digest of the received body in base64. Null if the request has no body."),
+        Meta(
+            description=(
+                "SHA-256 digest of the received body in base64. Null if the request has no body."
+            )
+        ),
     ] = None
 
 
-class RateLimitOverride(verification.RateLimitOverride, frozen=True, forbid_unknown_fields=True, gc=False):
-    """An additional limit if `quota` and `window_s` are set, otherwise a cost override for a limit of the key."""
+class RateLimitOverride(
+    verification.RateLimitOverride, frozen=True, forbid_unknown_fields=True, gc=False
+):
+    """An additional limit if `quota` and `window_s` are set, otherwise a cost override for a limit
+    of the key.
+    """
 
     name: LimitName
     cost: Cost = 1
     quota: Quota | None = None
     window_s: Window | None = None
-    burst: Annotated[Quota | None, Meta(description="Units that can be used at once. Requires `quota` and `window_s`.")] = None
+    burst: Annotated[
+        Quota | None,
+        Meta(description="Units that can be used at once. Requires `quota` and `window_s`."),
+    ] = None
 
 
 class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,33 +145,44 @@ class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         "core": "docs",
         "address": "192.0.2.7",
         "method": "GET",
-        "limits": [{"name": "requests", "cost": 5}, {"name": "per_file", "quota": 10, "window_s": 60}],
+        "limits": [
+            {"name": "requests", "cost": 5},
+            {"name": "per_file", "quota": 10, "window_s": 60},
+        ],
     }
 
     token: Token
     scopes: Scopes = ()
-    core: Annotated[CoreName | None, Meta(description="Core that the key must be allowed to access.")] = None
+    core: Annotated[
+        CoreName | None, Meta(description="Core that the key must be allowed to access.")
+    ] = None
     cost: Annotated[
         int,
         Meta(
             ge=0,
             le=COST_MAX,
-            description="Number of credits that the request consumes if it is allowed. The `cost` of each rate limit is"
-            " multiplied by this number. 0: limits and credits are checked, but the request counts against no limit and consumes"
+            description="Number of credits that the request consumes if it is allowed. The "
+            "`cost` of each rate limit is"
+            " multiplied by this number. 0: limits and credits are checked, but the request "
+            "counts against no limit and consumes"
             " no credits.",
         ),
     ] = 1
     address: Annotated[
         Annotated[str, Meta(max_length=64)] | None,
-        Meta(description="IPv4 or IPv6 address of the client. Default: the IP address of the caller."),
+        Meta(
+            description="IPv4 or IPv6 address of the client. Default: the IP address of the caller."
+        ),
     ] = None
     method: Method | None = None
     limits: Annotated[
         tuple[RateLimitOverride, ...],
         Meta(
             max_length=LIMITS_MAX,
-            description="Cost overrides for limits of the key, or additional limits, with distinct names. At most "
-            f"{ADDITIONAL_MAX} additional limits of a key are counted at the same time; further limits are treated as exceeded.",
+            description="Cost overrides for limits of the key, or additional limits, with "
+            "distinct names. At most "
+            f"{ADDITIONAL_MAX} additional limits of a key are counted at the same time; "
+            f"further limits are treated as exceeded.",
         ),
     ] = ()
     request: SignedRequestInput | None = None
@@ -158,8 +191,16 @@ class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class VerifyQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Query parameters of GET /v1/keys/verify."""
 
-    scope: Annotated[Scopes, Meta(description="Scope that the key must have. Can be repeated.", examples=[["cores:read"]])] = ()
-    core: Annotated[CoreName | None, Meta(description="Core that the key must be allowed to access.", examples=["docs"])] = None
+    scope: Annotated[
+        Scopes,
+        Meta(
+            description="Scope that the key must have. Can be repeated.", examples=[["cores:read"]]
+        ),
+    ] = ()
+    core: Annotated[
+        CoreName | None,
+        Meta(description="Core that the key must be allowed to access.", examples=["docs"]),
+    ] = None
     method: Annotated[Method | None, Meta(examples=["GET"])] = None
 
 
@@ -172,12 +213,19 @@ class LimitReply(msgspec.Struct, frozen=True):
     remaining: int
     reset_s: Annotated[float, Meta(description="Seconds until the limit is fully available again.")]
     exceeded: bool
-    degraded: Annotated[bool, Meta(description="True if this gateway worker counts on its own because Redis is unavailable.")]
+    degraded: Annotated[
+        bool,
+        Meta(
+            description=(
+                "True if this gateway worker counts on its own because Redis is unavailable."
+            )
+        ),
+    ]
 
 
 class CreditsReply(msgspec.Struct, frozen=True):
-    """Credits of the key. Null if requests with the key consume no credits, or if the request was denied before credits were
-    checked."""
+    """Credits of the key. Null if requests with the key consume no credits, or if the request was
+    denied before credits were checked."""
 
     remaining: int
     exceeded: bool
@@ -185,7 +233,9 @@ class CreditsReply(msgspec.Struct, frozen=True):
 
 
 class VerifyReply(msgspec.Struct, frozen=True):
-    """A decision. Fields that describe the key are null unless the token proves possession of a known key."""
+    """A decision. Fields that describe the key are null unless the token proves possession of a
+    known key.
+    """
 
     example: ClassVar = {
         "valid": True,
@@ -226,7 +276,12 @@ class VerifyReply(msgspec.Struct, frozen=True):
     limits: tuple[LimitReply, ...]
     credits: CreditsReply | None
     staleness_ms: Annotated[
-        int, Meta(description="Maximum age, in milliseconds, of the key state on which the decision is based.")
+        int,
+        Meta(
+            description=(
+                "Maximum age, in milliseconds, of the key state on which the decision is based."
+            )
+        ),
     ]
     decided_at: Instant
     request_id: RequestIdView
@@ -258,7 +313,10 @@ class SelfRevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=T
         str,
         Meta(
             max_length=REASON_CHARS_MAX,
-            description="Reason for the revocation: printable text, stored with the key and in the audit trail.",
+            description=(
+                "Reason for the revocation: printable text, stored with the key and in "
+                "the audit trail."
+            ),
         ),
     ] = ""
 
@@ -266,7 +324,11 @@ class SelfRevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=T
 class SelfRevocationResponse(msgspec.Struct, frozen=True):
     """The revoked key."""
 
-    example: ClassVar = {"key_id": "3fGh82kLmQ0a", "effective": "everywhere", "request_id": REQUEST_ID}
+    example: ClassVar = {
+        "key_id": "3fGh82kLmQ0a",
+        "effective": "everywhere",
+        "request_id": REQUEST_ID,
+    }
 
     key_id: str
     effective: Effective
@@ -274,14 +336,19 @@ class SelfRevocationResponse(msgspec.Struct, frozen=True):
 
 
 def decode(body: bytes, client: str) -> tuple[str, VerificationRequest]:
-    """The token and its verification request. `client`: address of the caller. Raises BadRequest with the invalid field."""
+    """The token and its verification request. `client`: address of the caller. Raises BadRequest
+    with the invalid field.
+    """
     return _verification_request(decode_body(body, VerifyRequest), client, "body")
 
 
 def decode_batch(body: bytes, client: str) -> tuple[tuple[str, VerificationRequest], ...]:
     """Like `decode`, for a batch."""
     requests = decode_body(body, BatchRequest).keys
-    return tuple(_verification_request(request, client, f"body.keys[{index}]") for index, request in enumerate(requests))
+    return tuple(
+        _verification_request(request, client, f"body.keys[{index}]")
+        for index, request in enumerate(requests)
+    )
 
 
 def decode_parameters(query: bytes, client: str) -> VerificationRequest:
@@ -289,18 +356,26 @@ def decode_parameters(query: bytes, client: str) -> VerificationRequest:
     if not query:
         return VerificationRequest(address=client)
     parameters = decode_query(query, VerifyQuery)
-    return VerificationRequest(scopes=parameters.scope, core=parameters.core, address=client, method=parameters.method)
+    return VerificationRequest(
+        scopes=parameters.scope, core=parameters.core, address=client, method=parameters.method
+    )
 
 
 def decode_self_revocation(body: bytes) -> SelfRevocationRequest:
     """Decodes a request body. Raises a BadRequest that names the invalid field."""
     request = decode_body(body, SelfRevocationRequest)
     if not request.reason.isprintable():
-        raise invalid("body.reason", "must not contain control characters or invisible characters", "remove them")
+        raise invalid(
+            "body.reason",
+            "must not contain control characters or invisible characters",
+            "remove them",
+        )
     return request
 
 
-def _verification_request(request: VerifyRequest, client: str, location: str) -> tuple[str, VerificationRequest]:
+def _verification_request(
+    request: VerifyRequest, client: str, location: str
+) -> tuple[str, VerificationRequest]:
     if request.address is not None and parse_address(request.address) is None:
         fix = "send the address of the client, such as 192.0.2.7, or omit the field"
         raise invalid(f"{location}.address", "is not an IP address", fix)
@@ -313,21 +388,29 @@ def _verification_request(request: VerifyRequest, client: str, location: str) ->
         address=client if request.address is None else request.address,
         method=request.method,
         limits=request.limits,
-        signed=None if request.request is None else _signed_request(request.request, f"{location}.request"),
+        signed=None
+        if request.request is None
+        else _signed_request(request.request, f"{location}.request"),
     )
 
 
 def _signed_request(request: SignedRequestInput, location: str) -> SignedRequest:
     match = _URL.fullmatch(request.url)
     if match is None:
-        fix = "send the URL as the client sent it, percent-encoded: https://api.example.com/v1/x?y=z"
+        fix = (
+            "send the URL as the client sent it, percent-encoded: https://api.example.com/v1/x?y=z"
+        )
         raise invalid(f"{location}.url", "is not an absolute http(s) URL", fix)
     if sum(len(name) + len(value) for name, value in request.headers) > HEADERS_CHARS_MAX:
         fix = "send Signature-Input, Signature and the headers that the signature covers"
         raise invalid(f"{location}.headers", f"have more than {HEADERS_CHARS_MAX} characters", fix)
     scheme, authority, path, query = match.groups()
     has_body = request.body_sha256 is not None
-    digest = base64.b64decode(request.body_sha256) if request.body_sha256 is not None else hashlib.sha256().digest()
+    digest = (
+        base64.b64decode(request.body_sha256)
+        if request.body_sha256 is not None
+        else hashlib.sha256().digest()
+    )
     return SignedRequest(
         method=request.method,
         scheme=scheme,
@@ -341,21 +424,29 @@ def _signed_request(request: SignedRequestInput, location: str) -> SignedRequest
 
 
 def _check_limits(request: VerifyRequest, location: str) -> None:
-    """Raises BadRequest for an invalid limit. Invalid limits are not ignored, because the client relies on the limits that it
-    sends."""
+    """Raises BadRequest for an invalid limit. Invalid limits are not ignored, because the client
+    relies on the limits that it sends."""
     limits = request.limits
     if len({limit.name for limit in limits}) != len(limits):
-        raise invalid(location, "must not contain two limits with the same name", "send each name once")
+        raise invalid(
+            location, "must not contain two limits with the same name", "send each name once"
+        )
     for index, limit in enumerate(limits):
-        if (limit.quota is None) != (limit.window_s is None) or (limit.burst is not None and limit.quota is None):
+        if (limit.quota is None) != (limit.window_s is None) or (
+            limit.burst is not None and limit.quota is None
+        ):
             fix = "send both for an additional limit, or only name and cost for a limit of the key"
-            raise invalid(f"{location}[{index}]", "must have both quota and window_s, or neither", fix)
+            raise invalid(
+                f"{location}[{index}]", "must have both quota and window_s, or neither", fix
+            )
         if limit.quota is None and limit.cost == 0 and request.cost > 0:
             fix = "send 1 or more, or cost 0 for the whole request"
             raise invalid(f"{location}[{index}].cost", "must not be 0 for a limit of the key", fix)
         if limit.burst is not None and limit.burst > (limit.quota or 0):
             raise invalid(
-                f"{location}[{index}].burst", "must not be larger than quota", "omit burst to allow the whole quota at once"
+                f"{location}[{index}].burst",
+                "must not be larger than quota",
+                "omit burst to allow the whole quota at once",
             )
 
 
@@ -384,7 +475,9 @@ def reply(result: VerificationResult, request_id: str) -> VerifyReply:
             )
             for state in result.limits
         ),
-        credits=None if credits is None else CreditsReply(credits.remaining, credits.exceeded, _milliseconds(credits.refills_at)),
+        credits=None
+        if credits is None
+        else CreditsReply(credits.remaining, credits.exceeded, _milliseconds(credits.refills_at)),
         staleness_ms=result.staleness_ms,
         decided_at=rfc3339(result.decided_at, "milliseconds"),
         request_id=request_id,
@@ -392,9 +485,11 @@ def reply(result: VerificationResult, request_id: str) -> VerifyReply:
 
 
 def limit_headers(states: Sequence[RateLimitState]) -> list[tuple[bytes, bytes]]:
-    """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10), and Retry-After if a limit is exceeded.
+    """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10), and Retry-After if
+    a limit is exceeded.
 
-    `t` of an exceeded limit is the time until the next request is allowed, the same as in Retry-After.
+    `t` of an exceeded limit is the time until the next request is allowed, the same as in
+    Retry-After.
     """
     policies, current = [], []
     for state in states:
@@ -405,7 +500,10 @@ def limit_headers(states: Sequence[RateLimitState]) -> list[tuple[bytes, bytes]]
             current.append(f'"{limit.name}";r={state.remaining};t={math.ceil(seconds)}')
     if not policies:
         return []
-    headers = [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(current).encode())]
+    headers = [
+        (b"ratelimit-policy", ", ".join(policies).encode()),
+        (b"ratelimit", ", ".join(current).encode()),
+    ]
     delays_s = [state.retry_after_s for state in states if state.exceeded]
     if delays_s:
         headers.append((b"retry-after", str(max(1, math.ceil(max(delays_s)))).encode()))

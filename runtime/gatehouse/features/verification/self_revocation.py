@@ -34,20 +34,32 @@ class SelfRevocationService:
     async def revoke(
         self, token: str, reason: str, *, request_id: RequestId, source_address: str
     ) -> tuple[KeyId, Effective] | None:
-        """Revokes the key to which a token belongs. Returns None if the token does not prove possession of a key that can be
-        revoked.
+        """Revokes the key to which a token belongs. Returns None if the token does not prove
+        possession of a key that can be revoked.
 
         Raises Unavailable, in which case nothing was revoked.
         """
         record, reason = await self.finder.proven(token), redacted(reason)
-        if record is None or record.state is KeyState.REVOKED or lifecycle.next_state(record.state, Action.REVOKE) is None:
+        if (
+            record is None
+            or record.state is KeyState.REVOKED
+            or lifecycle.next_state(record.state, Action.REVOKE) is None
+        ):
             return None
         now = self.clock.now()
-        actor = Actor(type="key", id=record.id, request_id=request_id, source_address=source_address)
-        event = actor.event(AuditAction.KEY_SELF_REVOKE, target_id=record.id, at=now, details={"reason": reason})
-        written = await self.repository.revoke_usable(record.id, at=now, by=actor.label, reason=reason, event=event)
+        actor = Actor(
+            type="key", id=record.id, request_id=request_id, source_address=source_address
+        )
+        event = actor.event(
+            AuditAction.KEY_SELF_REVOKE, target_id=record.id, at=now, details={"reason": reason}
+        )
+        written = await self.repository.revoke_usable(
+            record.id, at=now, by=actor.label, reason=reason, event=event
+        )
         if written is None:
             return None
         revoked, change_seq = written
         self.cache.change(revoked)
-        return revoked.id, await self.repository.effective(change_seq, timeout_s=self.confirmation_timeout_s)
+        return revoked.id, await self.repository.effective(
+            change_seq, timeout_s=self.confirmation_timeout_s
+        )

@@ -1,4 +1,6 @@
-"""Verifies tokens. The verify endpoints and the proxy call the same function, `VerificationService.verify`."""
+"""Verifies tokens. The verify endpoints and the proxy call the same function,
+`VerificationService.verify`.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +15,33 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.decision import effective_limits, evaluate, evaluate_credits, evaluate_limits
 from gatehouse.core.errors import BadRequest, Problem, Unavailable
 from gatehouse.core.http_signatures import SignatureError
-from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord, RateLimit, SignatureAlgorithm, Signing
+from gatehouse.core.keys import (
+    KeyEnvironment,
+    KeyId,
+    KeyRecord,
+    RateLimit,
+    SignatureAlgorithm,
+    Signing,
+)
 from gatehouse.core.sealing import SIGNING_SECRET, unseal
 from gatehouse.core.token import ParsedToken, Pepper, parse, proves_possession
-from gatehouse.core.verification import Charge, Code, RateLimits, SignedRequest, VerificationRequest, VerificationResult
+from gatehouse.core.verification import (
+    Charge,
+    Code,
+    RateLimits,
+    SignedRequest,
+    VerificationRequest,
+    VerificationResult,
+)
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader
 from gatehouse.platform.redis.nonces import RedisNonces
 
 
 class DecisionTime(NamedTuple):
-    """Time of a decision (Unix seconds) and age of the key state at that time. Waiting for a rate limit changes neither."""
+    """Time of a decision (Unix seconds) and age of the key state at that time. Waiting for a rate
+    limit changes neither.
+    """
 
     now: float
     staleness_ms: int
@@ -35,10 +53,12 @@ class VerificationService:
 
     prefix, environment: token prefix and environment of this deployment's keys.
     default_limit: rate limit for keys without their own rate limits.
-    max_staleness_ms: maximum age of the key state. While the key state is older, every well-formed token results in UNAVAILABLE.
-    on_old_pepper: called with the key ID, digest material and pepper generation of a key that is not stored under the current
-        pepper, so that the key is migrated.
-    nonces: nonces of used signatures. None if Redis is not configured, in which case signed requests result in UNAVAILABLE.
+    max_staleness_ms: maximum age of the key state. While the key state is older, every well-formed
+        token results in UNAVAILABLE.
+    on_old_pepper: called with the key ID, digest material and pepper generation of a key that is
+        not stored under the current pepper, so that the key is migrated.
+    nonces: nonces of used signatures. None if Redis is not configured, in which case signed
+        requests result in UNAVAILABLE.
     """
 
     keys: KeyLoader
@@ -57,8 +77,9 @@ class VerificationService:
     async def verify(self, token: str, request: VerificationRequest) -> VerificationResult:
         """Verifies a token. The code REVOKED is for logs; responses use `decision.for_public`.
 
-        Unavailable dependencies result in the code UNAVAILABLE. A request counts against limits and consumes credits only if all
-        other checks pass. Raises BadRequest if the holder of the key names a rate limit that cannot be applied.
+        Unavailable dependencies result in the code UNAVAILABLE. A request counts against limits and
+        consumes credits only if all other checks pass. Raises BadRequest if the holder of the key
+        names a rate limit that cannot be applied.
         """
         try:
             named = await self.finder.named(token)
@@ -74,7 +95,9 @@ class VerificationService:
         charge = self._charge(record, request)
         try:
             if record.signing is not None and request.signed is not None:
-                denied = await self._check_signature(record, record.signing, request.signed, charge, time)
+                denied = await self._check_signature(
+                    record, record.signing, request.signed, charge, time
+                )
                 if denied is not None:
                     return denied
             if record.has_credits:
@@ -85,30 +108,50 @@ class VerificationService:
         return VerificationResult(evaluate_limits(states), *time, record, states)
 
     def parse(self, token: str) -> ParsedToken | None:
-        """The token, or None if it does not have the format of this deployment. Imported tokens have other formats."""
+        """The token, or None if it does not have the format of this deployment. Imported tokens
+        have other formats.
+        """
         return parse(token, self.prefix)
 
-    def verify_now(self, token: ParsedToken, request: VerificationRequest) -> VerificationResult | None:
+    def verify_now(
+        self, token: ParsedToken, request: VerificationRequest
+    ) -> VerificationResult | None:
         """Like `verify`, but returns None without any effect if the database or Redis is needed."""
         record = self.keys.cached(token.id)
-        if record is None or record.has_credits or (record.signing is not None and request.signed is not None):
+        if (
+            record is None
+            or record.has_credits
+            or (record.signing is not None and request.signed is not None)
+        ):
             return None
         time = self._decision_time()
         denied = self._check(record, token.text, request, time)
         if denied is not None:
             return denied
         states = self.limits.take_now(self._charge(record, request))
-        return None if states is None else VerificationResult(evaluate_limits(states), *time, record, states)
+        return (
+            None
+            if states is None
+            else VerificationResult(evaluate_limits(states), *time, record, states)
+        )
 
     def _check(
-        self, record: KeyRecord | None, material: str, request: VerificationRequest, time: DecisionTime
+        self,
+        record: KeyRecord | None,
+        material: str,
+        request: VerificationRequest,
+        time: DecisionTime,
     ) -> VerificationResult | None:
-        """The denial of a request by a check that needs no counter, or None if limits, credits and signature are checked next."""
+        """The denial of a request by a check that needs no counter, or None if limits, credits and
+        signature are checked next.
+        """
         if time.staleness_ms > self.max_staleness_ms:
             # Fails closed: the key may have been revoked in the meantime.
             return VerificationResult(Code.UNAVAILABLE, *time)
         possession = proves_possession(self.pepper, material, record)
-        code = evaluate(record, request, possession=possession, environment=self.environment, now=time.now)
+        code = evaluate(
+            record, request, possession=possession, environment=self.environment, now=time.now
+        )
         if code is not Code.VALID or record is None:
             reason = SignatureError.MISSING.value if code is Code.SIGNATURE_INVALID else ""
             return VerificationResult(code, *time, record if possession else None, reason=reason)
@@ -124,50 +167,78 @@ class VerificationService:
         if isinstance(limits, str):
             raise _bad_override(limits, request)
         additional = sum(override.quota is not None for override in request.limits)
-        return Charge(subject=record.subject, limits=limits, cost=request.cost, additional=additional)
+        return Charge(
+            subject=record.subject, limits=limits, cost=request.cost, additional=additional
+        )
 
     async def refund(self, record: KeyRecord, cost: int) -> None:
-        """Refunds the credits for a request that was allowed but not performed. The request still counts against rate limits.
-        Never raises."""
+        """Refunds the credits for a request that was allowed but not performed. The request still
+        counts against rate limits. Never raises."""
         if record.has_credits:
             await self.credits.refund(record.subject, cost)
 
     async def _check_signature(
-        self, record: KeyRecord, signing: Signing, signed: SignedRequest, charge: Charge, time: DecisionTime
+        self,
+        record: KeyRecord,
+        signing: Signing,
+        signed: SignedRequest,
+        charge: Charge,
+        time: DecisionTime,
     ) -> VerificationResult | None:
-        """The denial of a request because of its signature, or None if the signature is valid. Raises Unavailable.
+        """The denial of a request because of its signature, or None if the signature is valid.
+        Raises Unavailable.
 
-        The nonce is checked last, so that only requests with a valid signature and within the rate limits store a nonce in Redis.
-        The rate limits therefore also limit the number of nonces of a key. With cost 0, the nonce is not stored.
+        The nonce is checked last, so that only requests with a valid signature and within the rate
+        limits store a nonce in Redis. The rate limits therefore also limit the number of nonces of
+        a key. With cost 0, the nonce is not stored.
         """
         key: bytes | None = signing.key
         if signing.algorithm is SignatureAlgorithm.HMAC_SHA256:
-            key = unseal(signing.key, SIGNING_SECRET, self.pepper, signing.pepper_generation, context=record.subject)
+            key = unseal(
+                signing.key,
+                SIGNING_SECRET,
+                self.pepper,
+                signing.pepper_generation,
+                context=record.subject,
+            )
         if key is None or self.nonces is None:
             # Fails closed: without the secret or the nonces, the signature cannot be verified.
             raise Unavailable
-        verified = http_signatures.check(signed, key_id=record.id, algorithm=signing.algorithm, key=key, now=time.now)
+        verified = http_signatures.check(
+            signed, key_id=record.id, algorithm=signing.algorithm, key=key, now=time.now
+        )
         if isinstance(verified, SignatureError):
             return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=verified.value)
         states = await self.limits.take(msgspec.structs.replace(charge, cost=0))
         if evaluate_limits(states) is not Code.VALID:
             return VerificationResult(Code.RATE_LIMITED, *time, record, states)
-        if not await self.nonces.is_new(record.id, verified.nonce, keep_s=verified.keep_s if charge.cost else 0):
-            return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=SignatureError.REPLAYED.value)
+        if not await self.nonces.is_new(
+            record.id, verified.nonce, keep_s=verified.keep_s if charge.cost else 0
+        ):
+            return VerificationResult(
+                Code.SIGNATURE_INVALID, *time, record, reason=SignatureError.REPLAYED.value
+            )
         return None
 
-    async def _take_limits_and_credits(self, record: KeyRecord, charge: Charge, time: DecisionTime) -> VerificationResult:
-        """Counts a request against rate limits and consumes credits, but only if both are sufficient. Raises Unavailable.
+    async def _take_limits_and_credits(
+        self, record: KeyRecord, charge: Charge, time: DecisionTime
+    ) -> VerificationResult:
+        """Counts a request against rate limits and consumes credits, but only if both are
+        sufficient. Raises Unavailable.
 
-        Reads the limits first, so that a rate-limited client causes no database query. Then deducts the credits, and then counts
-        the request against the limits. If another request exhausted a limit in the meantime, the credits are refunded.
+        Reads the limits first, so that a rate-limited client causes no database query. Then deducts
+        the credits, and then counts the request against the limits. If another request exhausted a
+        limit in the meantime, the credits are refunded.
         """
-        states = await self.limits.take(Charge(subject=charge.subject, limits=charge.limits, cost=0))
+        states = await self.limits.take(
+            Charge(subject=charge.subject, limits=charge.limits, cost=0)
+        )
         if evaluate_limits(states) is not Code.VALID:
             return VerificationResult(Code.RATE_LIMITED, *time, record, states)
         balance = await self.credits.spend(charge.subject, charge.cost)
         if balance is None:
-            raise Unavailable  # the credits are being removed, which the next read of the key will reflect
+            # the credits are being removed, which the next read of the key will reflect
+            raise Unavailable
         if balance.exceeded or not charge.cost:
             return VerificationResult(evaluate_credits(balance), *time, record, states, balance)
         try:
@@ -186,7 +257,20 @@ class VerificationService:
 
 
 def _bad_override(name: str, request: VerificationRequest) -> BadRequest:
-    has_quota = any(override.name == name and override.quota is not None for override in request.limits)
-    message = "is a limit of the key; only its cost can be overridden" if has_quota else "is not a limit of this key"
-    fix = "send only the name and the cost of the limit" if has_quota else "send quota and window_s as well, or omit the limit"
-    return BadRequest("The rate limits of the request are invalid.", errors=(Problem(f"body.limits.{name}", message, fix),))
+    has_quota = any(
+        override.name == name and override.quota is not None for override in request.limits
+    )
+    message = (
+        "is a limit of the key; only its cost can be overridden"
+        if has_quota
+        else "is not a limit of this key"
+    )
+    fix = (
+        "send only the name and the cost of the limit"
+        if has_quota
+        else "send quota and window_s as well, or omit the limit"
+    )
+    return BadRequest(
+        "The rate limits of the request are invalid.",
+        errors=(Problem(f"body.limits.{name}", message, fix),),
+    )

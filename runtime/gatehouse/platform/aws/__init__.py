@@ -1,6 +1,7 @@
 """Clients for AWS services, and the errors that their calls raise.
 
-boto3 is imported with the first client, because the import takes 80 ms, and not every process calls AWS.
+boto3 is imported with the first client, because the import takes 80 ms, and not every process calls
+AWS.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from gatehouse import __version__
 from gatehouse.core.errors import Unavailable
 from gatehouse.platform.tracing.tracer import call_span
 
-#: Raised by every call. `ClientError`: the service returned an error; `BotoCoreError`: there was no response.
+#: Raised by every call. `ClientError`: the service returned an error; `BotoCoreError`: there was no
+#: response.
 AWS_ERRORS = (BotoCoreError, ClientError)
 
 #: Maximum number of concurrent calls of a process, and maximum wait of further calls.
@@ -29,10 +31,15 @@ _threads = ThreadPoolExecutor(CALLS_MAX, "aws")
 
 
 def create_client(
-    service: str, *, timeout_s: float, attempts: int, read_timeout_s: float | None = None, config: Mapping[str, Any] | None = None
+    service: str,
+    *,
+    timeout_s: float,
+    attempts: int,
+    read_timeout_s: float | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Create a client without opening a connection. `timeout_s`: connection timeout. `read_timeout_s`: response timeout, by
-    default `timeout_s`.
+    """Create a client without opening a connection. `timeout_s`: connection timeout.
+    `read_timeout_s`: response timeout, by default `timeout_s`.
 
     config: further arguments of `botocore.config.Config`.
     """
@@ -44,7 +51,8 @@ def create_client(
         read_timeout=read_timeout_s or timeout_s,
         retries={"total_max_attempts": attempts},
         max_pool_connections=CALLS_MAX,
-        # botocore builds its own header twice for each call, in a sixth of the CPU time of the call.
+        # botocore builds its own header twice for each call, in a sixth of the CPU time of the
+        # call.
         user_agent=f"gatehouse/{__version__}",
         **(config or {}),
     )
@@ -54,7 +62,9 @@ def create_client(
 
 def error_code(exc: Exception) -> str:
     """Error code from the service, or an empty string if there was no response."""
-    return str(exc.response.get("Error", {}).get("Code", "")) if isinstance(exc, ClientError) else ""
+    return (
+        str(exc.response.get("Error", {}).get("Code", "")) if isinstance(exc, ClientError) else ""
+    )
 
 
 def error_detail(exc: Exception) -> str:
@@ -63,15 +73,21 @@ def error_detail(exc: Exception) -> str:
 
 
 async def call(operation: Callable[..., _Result], service: str, **arguments: Any) -> _Result:
-    """Run a client operation in a thread, because boto3 blocks. `service`: name of the service in error messages.
+    """Run a client operation in a thread, because boto3 blocks. `service`: name of the service in
+    error messages.
 
-    Raises Unavailable with the boto3 error as its cause, or without a cause if the call did not begin in time.
+    Raises Unavailable with the boto3 error as its cause, or without a cause if the call did not
+    begin in time.
     """
-    with call_span(f"{service} {getattr(operation, '__name__', 'call')}", {"rpc.system": "aws-api"}):
+    with call_span(
+        f"{service} {getattr(operation, '__name__', 'call')}", {"rpc.system": "aws-api"}
+    ):
         return await _call(operation, service, arguments)
 
 
-async def _call(operation: Callable[..., _Result], service: str, arguments: dict[str, Any]) -> _Result:
+async def _call(
+    operation: Callable[..., _Result], service: str, arguments: dict[str, Any]
+) -> _Result:
     running = _threads.submit(operation, **arguments)
     expired = False
 
@@ -83,10 +99,14 @@ async def _call(operation: Callable[..., _Result], service: str, arguments: dict
     try:
         return await asyncio.wrap_future(running)
     except AWS_ERRORS as exc:
-        raise Unavailable(f"{service} is not available.", detail=f"{service} {error_detail(exc)}") from exc
+        raise Unavailable(
+            f"{service} is not available.", detail=f"{service} {error_detail(exc)}"
+        ) from exc
     except asyncio.CancelledError:
         if not expired:
             raise
-        raise Unavailable(f"{service} is not available.", detail=f"{service}: too many calls in progress") from None
+        raise Unavailable(
+            f"{service} is not available.", detail=f"{service}: too many calls in progress"
+        ) from None
     finally:
         timer.cancel()

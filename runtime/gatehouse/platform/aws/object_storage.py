@@ -1,5 +1,5 @@
-"""Reads and writes local files and S3 objects. A location is a path or `s3://bucket/key`. Objects have an entity tag, which makes
-conditional writes possible."""
+"""Reads and writes local files and S3 objects. A location is a path or `s3://bucket/key`. Objects
+have an entity tag, which makes conditional writes possible."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ BYTES_MAX = 1 << 30
 
 
 def read(location: str) -> tuple[bytes, str]:
-    """Content and entity tag. The entity tag of a file is empty. Blocks. Raises NotFound, BadRequest, Unavailable."""
+    """Content and entity tag. The entity tag of a file is empty. Blocks. Raises NotFound,
+    BadRequest, Unavailable.
+    """
     s3 = _S3.fullmatch(location)
     if s3 is None:
         return _file(location), ""
@@ -41,13 +43,16 @@ def read(location: str) -> tuple[bytes, str]:
 
 
 def locations(prefix: str, suffix: str) -> list[str]:
-    """Locations of the objects below `s3://bucket/prefix`, or of the files in the folder `prefix`, sorted.
+    """Locations of the objects below `s3://bucket/prefix`, or of the files in the folder `prefix`,
+    sorted.
 
     Blocks. Raises NotFound if the bucket does not exist, and Unavailable.
     """
     s3 = re.fullmatch(r"s3://([^/]+)/(.*)", prefix)
     if s3 is None:
-        return sorted(str(path) for path in Path(prefix).glob(f"*{suffix}") if not path.name.startswith("."))
+        return sorted(
+            str(path) for path in Path(prefix).glob(f"*{suffix}") if not path.name.startswith(".")
+        )
     try:
         pages = _s3_client().get_paginator("list_objects_v2").paginate(Bucket=s3[1], Prefix=s3[2])
         keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
@@ -64,10 +69,11 @@ def write(
     content_type: str = "application/octet-stream",
     make_folder: bool = False,
 ) -> None:
-    """Write an object or a file. Blocks. Raises Conflict if the condition fails, BadRequest if the location is malformed,
-    NotFound if the bucket does not exist, and Unavailable.
+    """Write an object or a file. Blocks. Raises Conflict if the condition fails, BadRequest if the
+    location is malformed, NotFound if the bucket does not exist, and Unavailable.
 
-    only_if: the expected entity tag. An empty string means that the object must not exist; None means that the write is
+    only_if: the expected entity tag. An empty string means that the object must not exist; None
+        means that the write is
     unconditional. For a file, an entity tag other than the empty string has no effect.
     make_folder: create the parent folder of a file.
     """
@@ -78,7 +84,12 @@ def write(
     condition = {} if only_if is None else {"IfMatch": only_if} if only_if else {"IfNoneMatch": "*"}
     try:
         _s3_client().put_object(
-            Bucket=s3[1], Key=s3[2], Body=content, ContentType=content_type, ChecksumAlgorithm="SHA256", **condition
+            Bucket=s3[1],
+            Key=s3[2],
+            Body=content,
+            ContentType=content_type,
+            ChecksumAlgorithm="SHA256",
+            **condition,
         )
     except AWS_ERRORS as exc:
         if error_code(exc) in _CHANGED:
@@ -89,7 +100,9 @@ def write(
 
 
 def _s3_client() -> Any:
-    return create_client("s3", timeout_s=_TIMEOUT_S, read_timeout_s=_READ_TIMEOUT_S, attempts=_ATTEMPTS)
+    return create_client(
+        "s3", timeout_s=_TIMEOUT_S, read_timeout_s=_READ_TIMEOUT_S, attempts=_ATTEMPTS
+    )
 
 
 def _path(location: str) -> Path:
@@ -104,7 +117,9 @@ def _file(location: str) -> bytes:
     except FileNotFoundError as exc:
         raise NotFound(f"{location} does not exist") from exc
     except OSError as exc:
-        raise Unavailable(f"{location} cannot be read: {exc.strerror or type(exc).__name__}") from exc
+        raise Unavailable(
+            f"{location} cannot be read: {exc.strerror or type(exc).__name__}"
+        ) from exc
 
 
 def _write_file(location: str, content: bytes, *, new: bool, make_folder: bool) -> None:
@@ -116,7 +131,8 @@ def _write_file(location: str, content: bytes, *, new: bool, make_folder: bool) 
         temporary.touch(mode=0o600)
         try:
             temporary.write_bytes(content)
-            # The file is complete before it appears under its final name. link() fails if the name exists.
+            # The file is complete before it appears under its final name. link() fails if the name
+            # exists.
             if new:
                 os.link(temporary, path)
             else:
@@ -126,12 +142,17 @@ def _write_file(location: str, content: bytes, *, new: bool, make_folder: bool) 
     except FileExistsError as exc:
         raise Conflict(f"{location} already exists; choose another name") from exc
     except OSError as exc:
-        raise Unavailable(f"{location} cannot be written: {exc.strerror or type(exc).__name__}") from exc
+        raise Unavailable(
+            f"{location} cannot be written: {exc.strerror or type(exc).__name__}"
+        ) from exc
 
 
 def _error(location: str, exc: Exception) -> NotFound | Unavailable:
     code = error_code(exc)
     if code in _MISSING:
         return NotFound(f"{location} does not exist")
-    reason = {"AccessDenied": "access denied; allow the role to access this object", "": "S3 cannot be reached"}.get(code, code)
+    reason = {
+        "AccessDenied": "access denied; allow the role to access this object",
+        "": "S3 cannot be reached",
+    }.get(code, code)
     return Unavailable(f"{location} is not available: {reason}", detail=error_detail(exc))

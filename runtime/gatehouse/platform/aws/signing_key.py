@@ -1,4 +1,6 @@
-"""Signs checkpoints and deletion receipts with a key in AWS KMS, or with a key in a file on machines without KMS."""
+"""Signs checkpoints and deletion receipts with a key in AWS KMS, or with a key in a file on
+machines without KMS.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +38,17 @@ _TIMEOUT_S = 3
 
 @dataclass(slots=True)
 class LocalSigner:
-    """Signer with an Ed25519 key in this process. The key ID is the fingerprint of the public key."""
+    """Signer with an Ed25519 key in this process. The key ID is the fingerprint of the public
+    key.
+    """
 
     key: Ed25519PrivateKey = field(repr=False)
     algorithm: str = ED25519
 
     async def key_id(self) -> str:
-        raw = self.key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        raw = self.key.public_key().public_bytes(
+            serialization.Encoding.Raw, serialization.PublicFormat.Raw
+        )
         return "ed25519:" + hashlib.sha256(raw).hexdigest()[:32]
 
     async def sign(self, message: bytes) -> bytes:
@@ -54,7 +60,9 @@ class LocalSigner:
 
 
 class KmsSigner:
-    """Signer with an ECC_NIST_P256 key in AWS KMS (kms:Sign, kms:GetPublicKey). The key ID is the ARN."""
+    """Signer with an ECC_NIST_P256 key in AWS KMS (kms:Sign, kms:GetPublicKey). The key ID is the
+    ARN.
+    """
 
     algorithm = ECDSA_P256
 
@@ -71,8 +79,11 @@ class KmsSigner:
         return self._arn
 
     async def sign(self, message: bytes) -> bytes:
-        # MessageType RAW allows up to 4096 bytes. The message for a checkpoint has a few hundred bytes.
-        reply = await self._call("sign", Message=message, MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")
+        # MessageType RAW allows up to 4096 bytes. The message for a checkpoint has a few hundred
+        # bytes.
+        reply = await self._call(
+            "sign", Message=message, MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256"
+        )
         return bytes(reply["Signature"])
 
     async def public_key(self) -> bytes:
@@ -84,14 +95,19 @@ class KmsSigner:
             reply = await self._call("get_public_key")
             public = serialization.load_der_public_key(reply["PublicKey"])
             form = serialization.PublicFormat.SubjectPublicKeyInfo
-            self._public_key, self._arn = public.public_bytes(serialization.Encoding.PEM, form), str(reply["KeyId"])
+            self._public_key, self._arn = (
+                public.public_bytes(serialization.Encoding.PEM, form),
+                str(reply["KeyId"]),
+            )
 
     async def _call(self, operation: str, **arguments: Any) -> Any:
         return await call(getattr(self._client, operation), "KMS", KeyId=self._key, **arguments)
 
 
 def local_signer(file: Path) -> LocalSigner:
-    """Reads a PEM file with mode 0600, created with `openssl genpkey -algorithm ed25519`. Raises SettingsError."""
+    """Reads a PEM file with mode 0600, created with `openssl genpkey -algorithm ed25519`. Raises
+    SettingsError.
+    """
     try:
         if file.stat().st_mode & 0o077:
             raise SettingsError(f"{VARIABLE}: {file} is readable by other users: chmod 600 {file}")
@@ -102,6 +118,7 @@ def local_signer(file: Path) -> LocalSigner:
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise SettingsError(
-            f"{VARIABLE}: {file} is not an Ed25519 key: create one with openssl genpkey -algorithm ed25519 -out FILE"
+            f"{VARIABLE}: {file} is not an Ed25519 key: create one with openssl genpkey "
+            f"-algorithm ed25519 -out FILE"
         )
     return LocalSigner(key)

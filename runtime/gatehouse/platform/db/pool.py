@@ -1,7 +1,9 @@
-"""Connects to PostgreSQL (URL, TLS, IAM tokens), manages the connection pool and translates driver errors.
+"""Connects to PostgreSQL (URL, TLS, IAM tokens), manages the connection pool and translates driver
+errors.
 
-New connections, waits for a free connection and statements have timeouts. Driver errors are raised as `Unavailable`, so that
-requests fail closed while the database cannot be reached. No other module translates driver errors.
+New connections, waits for a free connection and statements have timeouts. Driver errors are raised
+as `Unavailable`, so that requests fail closed while the database cannot be reached. No other module
+translates driver errors.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from gatehouse.platform.tracing.tracer import add_call, is_sampled
 
 VARIABLE = "GATEHOUSE_DATABASE_URL"
 
-#: Certificate authorities of RDS, which the Dockerfile adds to the image. System trust stores do not contain them.
+#: Certificate authorities of RDS, which the Dockerfile adds to the image. System trust stores do
+#: not contain them.
 RDS_AUTHORITIES = Path("/etc/gatehouse/rds-ca.pem")
 
 _SETTINGS = Settings.model_fields
@@ -41,15 +44,23 @@ Row: TypeAlias = "asyncpg.Record"
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
-#: Called with the text of a statement and its duration in seconds. Values are bound parameters and never part of the text.
+#: Called with the text of a statement and its duration in seconds. Values are bound parameters and
+#: never part of the text.
 OnSlowQuery = Callable[[str, float], None]
 
 #: Maximum number of characters of a statement in the slow query log.
 STATEMENT_CHARS = 160
 
-#: Raised by asyncpg and the sockets that it uses when a statement fails or the server cannot be reached. InternalClientError:
-#: the server closed the connection while asyncpg was between two steps of an operation.
-DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+#: Raised by asyncpg and the sockets that it uses when a statement fails or the server cannot be
+#: reached. InternalClientError: the server closed the connection while asyncpg was between two
+#: steps of an operation.
+DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,9 @@ class DatabaseLogin:
         return f"{self.host}:{self.port}"
 
     def arguments(self) -> dict[str, Any]:
-        """Keyword arguments for `asyncpg.connect` and `asyncpg.create_pool`. Reads the file with the certificate authorities."""
+        """Keyword arguments for `asyncpg.connect` and `asyncpg.create_pool`. Reads the file with
+        the certificate authorities.
+        """
         return {
             "host": self.host,
             "port": self.port,
@@ -89,8 +102,8 @@ class DatabaseLogin:
 
 
 def login(url: str, auth: DatabaseAuth, password: str | None = None) -> DatabaseLogin:
-    """Login from the values of GATEHOUSE_DATABASE_URL, _AUTH and _PASSWORD. Raises SettingsError, whose message does not contain
-    the URL."""
+    """Login from the values of GATEHOUSE_DATABASE_URL, _AUTH and _PASSWORD. Raises SettingsError,
+    whose message does not contain the URL."""
     parts = urlsplit(url)
     if parts.scheme not in {"postgresql", "postgres"}:
         raise SettingsError(f"{VARIABLE} must begin with postgresql://")
@@ -104,36 +117,63 @@ def login(url: str, auth: DatabaseAuth, password: str | None = None) -> Database
     authorities = query.pop("sslrootcert", "")
     user, database = unquote(parts.username or ""), unquote(parts.path.removeprefix("/"))
     if not host or not user or not database:
-        raise SettingsError(f"{VARIABLE} must contain a user, a host and a database: postgresql://user@host:5432/name")
+        raise SettingsError(
+            f"{VARIABLE} must contain a user, a host and a database: "
+            f"postgresql://user@host:5432/name"
+        )
     if query:
         raise SettingsError(
-            f"{VARIABLE} has unknown parameters: {', '.join(sorted(query))}; use only sslmode, sslrootcert and host"
+            f"{VARIABLE} has unknown parameters: {', '.join(sorted(query))}; use only sslmode, "
+            f"sslrootcert and host"
         )
     ssl_mode = next((candidate for candidate in _SSL_MODES if candidate == mode), None)
     if ssl_mode is None:
-        raise SettingsError(f"{VARIABLE} has an unknown sslmode; use one of {', '.join(_SSL_MODES)}")
+        raise SettingsError(
+            f"{VARIABLE} has an unknown sslmode; use one of {', '.join(_SSL_MODES)}"
+        )
     if auth in {"iam", "password_or_iam"} and ssl_mode in {"disable", "prefer"}:
-        raise SettingsError(f"{VARIABLE} must have sslmode=verify-full (or require): an IAM token is only sent over TLS")
+        raise SettingsError(
+            f"{VARIABLE} must have sslmode=verify-full (or require): an IAM token is only sent "
+            f"over TLS"
+        )
     token = iam_password(host, port, user)
     in_url = None if parts.password is None else unquote(parts.password)
-    secret: Password = {"iam": token, "password": password, "password_or_iam": password, "url": in_url}[auth]
+    secret: Password = {
+        "iam": token,
+        "password": password,
+        "password_or_iam": password,
+        "url": in_url,
+    }[auth]
     second = token if auth == "password_or_iam" else None
-    return DatabaseLogin(host, port, user, database, ssl_mode, Path(authorities) if authorities else None, secret, second)
+    return DatabaseLogin(
+        host,
+        port,
+        user,
+        database,
+        ssl_mode,
+        Path(authorities) if authorities else None,
+        secret,
+        second,
+    )
 
 
 def iam_password(host: str, port: int, user: str) -> Callable[[], Awaitable[str]]:
-    """Password callback that signs a token for each new connection. A token is valid for 15 minutes.
+    """Password callback that signs a token for each new connection. A token is valid for 15
+    minutes.
 
     Source: docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.Connecting.html
     """
 
     def sign() -> str:
-        from gatehouse.platform.aws import create_client  # imports boto3, which a login with a password does not need
+        from gatehouse.platform.aws import (
+            create_client,
+        )  # imports boto3, which a login with a password does not need
 
         rds = create_client("rds", timeout_s=5, attempts=1)
         return str(rds.generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user))
 
-    # Runs in a thread, because the first call requests the credentials of the task role over the network.
+    # Runs in a thread, because the first call requests the credentials of the task role over the
+    # network.
     return partial(asyncio.to_thread, sign)
 
 
@@ -149,7 +189,9 @@ def _ssl(mode: SslMode, authorities: Path | None) -> ssl.SSLContext | str | bool
         try:
             context.load_verify_locations(authorities)
         except (OSError, ssl.SSLError):
-            raise SettingsError(f"{VARIABLE}: the certificates in {authorities} cannot be read") from None
+            raise SettingsError(
+                f"{VARIABLE}: the certificates in {authorities} cannot be read"
+            ) from None
     if mode != "verify-full":
         context.check_hostname = False
     if mode == "require":
@@ -161,12 +203,16 @@ def database(settings: Settings) -> DatabaseLogin:
     """Login that the settings specify. Raises SettingsError."""
     password = settings.database_password.get_secret_value() if settings.database_password else None
     access = login(settings.database_url, settings.database_auth, password)
-    return replace(access, connect_s=settings.database_connect_timeout_s, statement_s=settings.database_statement_timeout_s)
+    return replace(
+        access,
+        connect_s=settings.database_connect_timeout_s,
+        statement_s=settings.database_statement_timeout_s,
+    )
 
 
 class Pool:
-    """Connection pool of one process. The first statement opens the pool. `open` can be called at startup and explains why a
-    login failed."""
+    """Connection pool of one process. The first statement opens the pool. `open` can be called at
+    startup and explains why a login failed."""
 
     def __init__(
         self,
@@ -178,8 +224,8 @@ class Pool:
         slow_query_s: float = 0.0,
         on_slow_query: OnSlowQuery | None = None,
     ) -> None:
-        """`application` is the name shown in pg_stat_activity. Statements that take at least `slow_query_s` are reported, even
-        if they fail."""
+        """`application` is the name shown in pg_stat_activity. Statements that take at least
+        `slow_query_s` are reported, even if they fail."""
         self._login = login
         self._application = application
         self._size_max = size_max
@@ -190,15 +236,19 @@ class Pool:
         self._opening = asyncio.Lock()
 
     async def open(self) -> None:
-        """Opens a connection. If the login fails, raises Unavailable with a message that states what to check."""
+        """Opens a connection. If the login fails, raises Unavailable with a message that states
+        what to check.
+        """
         try:
             pool = await self._opened()
             async with pool.acquire():
                 return
         except DRIVER_ERRORS as exc:
             raise Unavailable(
-                f"cannot connect to PostgreSQL at {self._login.address} as {self._login.user} ({type(exc).__name__}):"
-                " check GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and that the server is running"
+                f"cannot connect to PostgreSQL at {self._login.address} as {self._login.user} "
+                f"({type(exc).__name__}):"
+                " check GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and that the server is "
+                "running"
             ) from exc
 
     async def close(self) -> None:
@@ -207,7 +257,9 @@ class Pool:
 
     @asynccontextmanager
     async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
-        """A connection without a transaction. `timeout_s`: maximum wait for the connection. Raises Unavailable."""
+        """A connection without a transaction. `timeout_s`: maximum wait for the connection. Raises
+        Unavailable.
+        """
         try:
             pool = self._pool or await self._opened()
             async with asyncio.timeout(self._acquire_timeout_s if timeout_s is None else timeout_s):
@@ -228,18 +280,23 @@ class Pool:
         snapshot: bool = False,
         readonly: bool = False,
     ) -> AsyncIterator[Connection]:
-        """A connection in a transaction. The transaction is committed at the end of the block and rolled back after an
-        exception. Raises Unavailable.
+        """A connection in a transaction. The transaction is committed at the end of the block and
+        rolled back after an exception. Raises Unavailable.
 
-        The isolation level is READ COMMITTED, because the writer of the audit chain must see what was committed while it waited
-        for its lock. `snapshot`: REPEATABLE READ.
+        The isolation level is READ COMMITTED, because the writer of the audit chain must see what
+        was committed while it waited for its lock. `snapshot`: REPEATABLE READ.
 
-        timeout_s: maximum wait for a connection. deadline_s: the same, and the maximum duration of the transaction. At the
-            deadline, the connection is closed, and a statement that is waiting for the server raises Unavailable.
+        timeout_s: maximum wait for a connection. deadline_s: the same, and the maximum duration of
+            the transaction. At the deadline, the connection is closed, and a statement that is
+            waiting for the server raises Unavailable.
         """
         isolation = "repeatable_read" if snapshot else "read_committed"
         async with self.connection(timeout_s=deadline_s or timeout_s) as connection:
-            deadline = None if deadline_s is None else asyncio.get_running_loop().call_later(deadline_s, connection.terminate)
+            deadline = (
+                None
+                if deadline_s is None
+                else asyncio.get_running_loop().call_later(deadline_s, connection.terminate)
+            )
             try:
                 async with connection.transaction(isolation=isolation, readonly=readonly):
                     yield connection
@@ -247,14 +304,18 @@ class Pool:
                 if deadline is not None:
                     deadline.cancel()
 
-    async def fetch(self, statement: str, *values: Any, timeout_s: float | None = None) -> list[Row]:
-        """Returns the rows of a query. `timeout_s`: maximum wait for a connection and, separately, for the statement. Raises
-        Unavailable, like the other methods."""
+    async def fetch(
+        self, statement: str, *values: Any, timeout_s: float | None = None
+    ) -> list[Row]:
+        """Returns the rows of a query. `timeout_s`: maximum wait for a connection and, separately,
+        for the statement. Raises Unavailable, like the other methods."""
         async with self.connection(timeout_s=timeout_s) as connection:
             rows: list[Row] = await connection.fetch(statement, *values, timeout=timeout_s)
             return rows
 
-    async def fetchrow(self, statement: str, *values: Any, timeout_s: float | None = None) -> Row | None:
+    async def fetchrow(
+        self, statement: str, *values: Any, timeout_s: float | None = None
+    ) -> Row | None:
         async with self.connection(timeout_s=timeout_s) as connection:
             return await connection.fetchrow(statement, *values, timeout=timeout_s)
 
@@ -270,7 +331,8 @@ class Pool:
     async def _opened(self) -> asyncpg.Pool[asyncpg.Record]:
         async with self._opening:
             if self._pool is None:
-                # arguments() contains a callable for the password, so every new connection gets a new IAM token.
+                # arguments() contains a callable for the password, so every new connection gets a
+                # new IAM token.
                 self._pool = await asyncpg.create_pool(
                     **self._login.arguments(),
                     min_size=0,
@@ -326,6 +388,8 @@ def one_line(statement: str) -> str:
 
 
 def row_count(status: str) -> int:
-    """Number of rows in a command status such as `UPDATE 3`, or 0 if the status contains no number."""
+    """Number of rows in a command status such as `UPDATE 3`, or 0 if the status contains no
+    number.
+    """
     count = status.rpartition(" ")[2]
     return int(count) if count.isdigit() else 0

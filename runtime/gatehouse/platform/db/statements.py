@@ -1,8 +1,10 @@
-"""Builds parts of SQL statements: the columns and values of structs, and conditions that are composed at run time.
+"""Builds parts of SQL statements: the columns and values of structs, and conditions that are
+composed at run time.
 
-The columns of a table are declared once, as the fields of a struct. The type of a field determines how it is stored: a float as a
-time (timestamptz), a tuple of strings as an array, a tuple of structs or a dict as JSON (jsonb), and an enum as its value. Any
-other type is stored unchanged. Values are always bound as numbered parameters and are never part of the text.
+The columns of a table are declared once, as the fields of a struct. The type of a field determines
+how it is stored: a float as a time (timestamptz), a tuple of strings as an array, a tuple of
+structs or a dict as JSON (jsonb), and an enum as its value. Any other type is stored unchanged.
+Values are always bound as numbered parameters and are never part of the text.
 """
 
 from __future__ import annotations
@@ -27,10 +29,17 @@ Convert = Callable[[Any], Any]
 class RowMapping(Generic[T]):
     """Mapping between a struct and the columns of a table.
 
-    renamed: column names by field, for columns that are not named after the field. skip: fields without a column of their own.
+    renamed: column names by field, for columns that are not named after the field. skip: fields
+        without a column of their own.
     """
 
-    def __init__(self, struct: type[T], *, renamed: Mapping[str, str] | None = None, skip: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        struct: type[T],
+        *,
+        renamed: Mapping[str, str] | None = None,
+        skip: Collection[str] = (),
+    ) -> None:
         self._struct = struct
         self._fields = [
             (field.name, (renamed or {}).get(field.name, field.name), *_codec(field.type))
@@ -65,7 +74,9 @@ _known = lru_cache(maxsize=10_000)(lambda value: value)
 
 
 def shared(value: V) -> V:
-    """An object that is equal to a value of a row, and the same for all equal values, which takes less memory in a cache."""
+    """An object that is equal to a value of a row, and the same for all equal values, which takes
+    less memory in a cache.
+    """
     known: V = _known(value)
     return known
 
@@ -82,7 +93,10 @@ def _codec(kind: Any) -> tuple[Convert, Convert]:
     options = [option for option in get_args(kind) if option is not types.NoneType]
     if isinstance(kind, types.UnionType) and len(options) == 1:
         encode, decode = _codec(options[0])
-        return lambda value: None if value is None else encode(value), lambda value: None if value is None else decode(value)
+        return (
+            lambda value: None if value is None else encode(value),
+            lambda value: None if value is None else decode(value),
+        )
     if kind is float:
         return to_datetime, to_seconds
     if get_origin(kind) is tuple and options[0] is str:
@@ -97,7 +111,8 @@ def _codec(kind: Any) -> tuple[Convert, Convert]:
 class Conditions:
     """Conditions that are combined with AND.
 
-    `values` are the parameters of the whole statement. Values that are passed to the constructor are `$1`, `$2` and so on.
+    `values` are the parameters of the whole statement. Values that are passed to the constructor
+    are `$1`, `$2` and so on.
     """
 
     def __init__(self, *values: Any) -> None:
@@ -105,8 +120,8 @@ class Conditions:
         self._conditions: list[str] = []
 
     def add(self, condition: str, *values: Any) -> None:
-        """Adds a condition, such as `add("owner = {}", owner)`: each `{}` is replaced by the placeholder for the value at the
-        same position."""
+        """Adds a condition, such as `add("owner = {}", owner)`: each `{}` is replaced by the
+        placeholder for the value at the same position."""
         self._conditions.append(condition.format(*(self.bind(value) for value in values)))
 
     def add_equal(self, **columns: Any) -> None:

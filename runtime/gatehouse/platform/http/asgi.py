@@ -1,4 +1,6 @@
-"""ASGI functions that all services share: types, request IDs, responses, problem documents and request bodies."""
+"""ASGI functions that all services share: types, request IDs, responses, problem documents and
+request bodies.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,12 @@ JSON = b"application/json"
 READY_PATH = "/readyz"
 PROBLEM_JSON = b"application/problem+json"
 
-#: Prefix of the problem type, which must be a URI (RFC 9457). The `code` follows the prefix; programs should evaluate `code`.
+#: Prefix of the problem type, which must be a URI (RFC 9457). The `code` follows the prefix;
+#: programs should evaluate `code`.
 PROBLEM_TYPE = "urn:gatehouse:problem:"
 
-#: Challenges in a 401 response (RFC 9110, section 11.6.1): RFC 6750 for Authorization, and a private scheme for X-Api-Key.
+#: Challenges in a 401 response (RFC 9110, section 11.6.1): RFC 6750 for Authorization, and a
+#: private scheme for X-Api-Key.
 BEARER_CHALLENGE = 'Bearer realm="gatehouse"'
 APIKEY_CHALLENGE = 'ApiKey realm="gatehouse"'
 _encoder = msgspec.json.Encoder()
@@ -70,11 +74,13 @@ def encode_chunks(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
 
 
-#: Name of the ASGI extension that accepts an upgrade of the connection. Present only in the scope of a request for an upgrade.
+#: Name of the ASGI extension that accepts an upgrade of the connection. Present only in the scope
+#: of a request for an upgrade.
 UPGRADE = "gatehouse.upgrade"
 
-#: Sends a 101 response with these headers, and from then on passes the events of the connection to the protocol. Returns the data
-#: that the client sent after the request. The last argument is called when the server stops. Raises ClientGone, Unavailable.
+#: Sends a 101 response with these headers, and from then on passes the events of the connection to
+#: the protocol. Returns the data that the client sent after the request. The last argument is
+#: called when the server stops. Raises ClientGone, Unavailable.
 AcceptUpgrade = Callable[[list[Header], asyncio.Protocol, Callable[[], None]], bytes]
 
 
@@ -89,10 +95,11 @@ class DeferringConnection(Protocol):
 
 
 class Deferred(ABC):
-    """A response that is sent later, without a task: by one call of `respond` or `call`. scope: scope of the request.
+    """A response that is sent later, without a task: by one call of `respond` or `call`. scope:
+    scope of the request.
 
-    The connection sets `connection`, `body` (the body of the request) and `keep_alive`. It uses the other attributes, which are
-    those of uvicorn's RequestResponseCycle.
+    The connection sets `connection`, `body` (the body of the request) and `keep_alive`. It uses the
+    other attributes, which are those of uvicorn's RequestResponseCycle.
     """
 
     scope: Scope
@@ -109,7 +116,9 @@ class Deferred(ABC):
 
     @abstractmethod
     def on_disconnect(self) -> None:
-        """Called if the client disconnects before `respond` or `call`. Calls one of them. A response is discarded."""
+        """Called if the client disconnects before `respond` or `call`. Calls one of them. A
+        response is discarded.
+        """
 
     def respond(self, response: Response | EncodedResponse) -> None:
         """Sends the complete response."""
@@ -119,7 +128,9 @@ class Deferred(ABC):
             connection.send_deferred(response, keep_alive=self.keep_alive)
 
     def call(self, app: App) -> None:
-        """Lets an ASGI application send the response. The application can read the body of the request again."""
+        """Lets an ASGI application send the response. The application can read the body of the
+        request again.
+        """
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.call_for_deferred(self, app)
@@ -134,10 +145,12 @@ class Deferred(ABC):
             self.on_disconnect()
 
 
-#: Returns the response to a request with this body, or None if the application must handle the request.
+#: Returns the response to a request with this body, or None if the application must handle the
+#: request.
 RespondNow = Callable[[bytes], Response | EncodedResponse | Deferred | None]
 
-#: Returns the function that responds to requests with the head in this scope, or None if the application handles the requests.
+#: Returns the function that responds to requests with the head in this scope, or None if the
+#: application handles the requests.
 PrepareResponse = Callable[[Scope], RespondNow | None]
 
 
@@ -165,7 +178,9 @@ class SynchronousRoutes:
 
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):
-    """Problem document (RFC 9457). `errors` is omitted if it is empty. `trace_id`: ID of the trace (W3C Trace Context)."""
+    """Problem document (RFC 9457). `errors` is omitted if it is empty. `trace_id`: ID of the trace
+    (W3C Trace Context).
+    """
 
     type: str
     title: str
@@ -178,8 +193,8 @@ class ProblemDocument(msgspec.Struct, omit_defaults=True):
 
 
 def request_id() -> RequestId:
-    """Request ID, sortable by time: 44 bits of the time in milliseconds, and 60 random bits. A request ID is not secret, so the
-    random bits are not cryptographically secure."""
+    """Request ID, sortable by time: 44 bits of the time in milliseconds, and 60 random bits. A
+    request ID is not secret, so the random bits are not cryptographically secure."""
     number = time.time_ns() // 1_000_000 << 60 | random.getrandbits(60)
     return "req_" + number.to_bytes(13).hex()  # type: ignore[return-value]  # calling RequestId takes longer
 
@@ -188,8 +203,11 @@ def encode(value: object) -> bytes:
     return _encoder.encode(value)
 
 
-def problem(error: GatehouseError, request: RequestId, trace_id: str = "", *, code: str = "") -> bytes:
-    """Problem document for an error, without the `detail` of the error. `code` overrides the code of the error.
+def problem(
+    error: GatehouseError, request: RequestId, trace_id: str = "", *, code: str = ""
+) -> bytes:
+    """Problem document for an error, without the `detail` of the error. `code` overrides the code
+    of the error.
 
     trace_id: by default, the trace ID of a request without a trace context.
     """
@@ -212,11 +230,20 @@ def problem(error: GatehouseError, request: RequestId, trace_id: str = "", *, co
 
 
 def problem_headers(error: GatehouseError) -> list[Header]:
-    """Headers that the status of an error requires: WWW-Authenticate for 401, Upgrade for 426, Retry-After for 429 and 503."""
+    """Headers that the status of an error requires: WWW-Authenticate for 401, Upgrade for 426,
+    Retry-After for 429 and 503.
+    """
     if isinstance(error, Unauthorized):
-        return [(b"www-authenticate", BEARER_CHALLENGE.encode()), (b"www-authenticate", APIKEY_CHALLENGE.encode())]
+        return [
+            (b"www-authenticate", BEARER_CHALLENGE.encode()),
+            (b"www-authenticate", APIKEY_CHALLENGE.encode()),
+        ]
     if isinstance(error, UpgradeRequired):
-        return [(b"upgrade", b"websocket"), (b"connection", b"upgrade, close"), (b"sec-websocket-version", b"13")]
+        return [
+            (b"upgrade", b"websocket"),
+            (b"connection", b"upgrade, close"),
+            (b"sec-websocket-version", b"13"),
+        ]
     if error.status in (429, 503):
         return [(b"retry-after", str(error.retry_after_s).encode())]
     return []
@@ -225,28 +252,47 @@ def problem_headers(error: GatehouseError) -> list[Header]:
 def response_headers(body: bytes, content_type: bytes, headers: Iterable[Header]) -> list[Header]:
     """Headers of a response: the headers that describe the body, Cache-Control, and `headers`."""
     media_type = [(b"content-type", content_type)] if body else []
-    return [(b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store"), *headers, *media_type]
+    return [
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        *headers,
+        *media_type,
+    ]
 
 
 async def reply(
-    send: Send, status: int, body: bytes, *, content_type: bytes = JSON, headers: Iterable[Header] = (), head: bool = False
+    send: Send,
+    status: int,
+    body: bytes,
+    *,
+    content_type: bytes = JSON,
+    headers: Iterable[Header] = (),
+    head: bool = False,
 ) -> None:
     """Send a response. `head`: send only the headers, as the response to a HEAD request."""
-    await send_response(send, Response(status, response_headers(body, content_type, headers), b"" if head else body))
+    await send_response(
+        send, Response(status, response_headers(body, content_type, headers), b"" if head else body)
+    )
 
 
 async def send_response(send: Send, response: Response) -> None:
     """Send a complete response."""
-    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+    await send(
+        {"type": "http.response.start", "status": response.status, "headers": response.headers}
+    )
     await send({"type": "http.response.body", "body": response.body})
 
 
 class BodyMemory(ABC):
-    """Counts the bytes of unfinished request bodies that a worker keeps in memory. The server sets `BODY_MEMORY` in the state."""
+    """Counts the bytes of unfinished request bodies that a worker keeps in memory. The server sets
+    `BODY_MEMORY` in the state.
+    """
 
     @abstractmethod
     def add(self, scope: Scope, size: int) -> None:
-        """Adds bytes of a request. Raises TooManyRequests or Unavailable if a limit is exceeded; the bytes count even then."""
+        """Adds bytes of a request. Raises TooManyRequests or Unavailable if a limit is exceeded;
+        the bytes count even then.
+        """
 
     @abstractmethod
     def remove(self, scope: Scope, size: int) -> None:
@@ -257,8 +303,9 @@ BODY_MEMORY = "body_memory"
 
 
 async def read_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
-    """Read the request body. Raises BodyTooLarge, TooManyRequests and Unavailable if the worker keeps too many bytes of
-    unfinished bodies in memory, and ClientGone if the client disconnects."""
+    """Read the request body. Raises BodyTooLarge, TooManyRequests and Unavailable if the worker
+    keeps too many bytes of unfinished bodies in memory, and ClientGone if the client
+    disconnects."""
     memory: BodyMemory | None = scope.get("state", {}).get(BODY_MEMORY)
     body, size = [], 0
     try:
@@ -294,25 +341,34 @@ async def body_chunks(scope: Scope, receive: Receive, bytes_max: int) -> AsyncIt
 
 
 def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
-    """Raise UnsupportedMediaType unless the Content-Type headers of a request specify JSON in UTF-8.
+    """Raise UnsupportedMediaType unless the Content-Type headers of a request specify JSON in
+    UTF-8.
 
-    lenient: also accept a missing header and the form type, which `curl -d` sends by default. A charset other than UTF-8 is
-    rejected: RFC 8259, section 11, defines no charset parameter, and the body would be decoded incorrectly.
+    lenient: also accept a missing header and the form type, which `curl -d` sends by default. A
+        charset other than UTF-8 is
+    rejected: RFC 8259, section 11, defines no charset parameter, and the body would be decoded
+        incorrectly.
     """
     if len(content_types) > 1:
         raise _media_type("is sent more than once", "send it once")
     media_type, _, parameters = (content_types[0] if content_types else "").partition(";")
     media_type = media_type.strip().lower()
-    if media_type != "application/json" and not (lenient and media_type in ("", "application/x-www-form-urlencoded")):
+    if media_type != "application/json" and not (
+        lenient and media_type in ("", "application/x-www-form-urlencoded")
+    ):
         raise _media_type("is not application/json", "send Content-Type: application/json")
     for parameter in parameters.lower().split(";") if parameters else ():
         name, _, value = parameter.partition("=")
         if name.strip() == "charset" and value.strip().strip('"') not in ("utf-8", "utf8"):
-            raise _media_type("names a charset other than UTF-8", "send JSON encoded as UTF-8, without a charset")
+            raise _media_type(
+                "names a charset other than UTF-8", "send JSON encoded as UTF-8, without a charset"
+            )
 
 
 def _media_type(message: str, fix: str) -> UnsupportedMediaType:
-    return UnsupportedMediaType("The request cannot be read.", errors=(Problem("header.content-type", message, fix),))
+    return UnsupportedMediaType(
+        "The request cannot be read.", errors=(Problem("header.content-type", message, fix),)
+    )
 
 
 class Uses(dict[str, int]):

@@ -11,16 +11,18 @@ from gatehouse.platform.http import asgi
 from gatehouse.platform.settings import ConnectionSettings
 
 #: Maximum number of bytes of unfinished bodies that the workers of a service keep in memory, for a
-#: network and in total. Each worker has an equal share. Bodies that are streamed, such as requests to
-#: Cores and files, do not count.
+#: network and in total. Each worker has an equal share. Bodies that are streamed, such as requests
+#: to Cores and files, do not count.
 NETWORK_BODIES_BYTES_MAX = 16 * 1024 * 1024
 BODIES_BYTES_MAX = 64 * 1024 * 1024
 
 
 class Connections(asgi.BodyMemory):
-    """The connections of one worker, and the number of connections and unfinished bodies per network.
+    """The connections of one worker, and the number of connections and unfinished bodies per
+    network.
 
-    A network is an IPv4 address or an IPv6 /64, because a client usually controls all addresses of a /64.
+    A network is an IPv4 address or an IPv6 /64, because a client usually controls all addresses of
+    a /64.
     """
 
     def __init__(
@@ -30,7 +32,8 @@ class Connections(asgi.BodyMemory):
         on_reject: Callable[[GatehouseError, str], None] = lambda error, address: None,
         workers: int = 1,
     ) -> None:
-        """on_reject: called with the error and the address of a client whose request never reached the
+        """on_reject: called with the error and the address of a client whose request never reached
+            the
         application. workers: number of workers of the service.
         """
         self.settings = settings
@@ -40,7 +43,8 @@ class Connections(asgi.BodyMemory):
         self.writes = BatchedWrites()
         #: Open connections.
         self.total = 0
-        #: True when the server is stopping. The server is then not ready, and closes each connection after the response.
+        #: True when the server is stopping. The server is then not ready, and closes each
+        #: connection after the response.
         self.draining = False
         self._by_network = asgi.Uses()
         #: Unfinished bodies by network, and the number of their bytes in memory.
@@ -52,13 +56,15 @@ class Connections(asgi.BodyMemory):
         self.default_lines = b""
 
     def open(self, address: str) -> None:
-        """Counts a connection. Raises Unavailable or TooManyRequests if a limit is exceeded. `close` must be called even in this
-        case."""
+        """Counts a connection. Raises Unavailable or TooManyRequests if a limit is exceeded.
+        `close` must be called even in this case."""
         self.total += 1
         connections = self._by_network.add(network_of(address))
         if self.total > self.settings.connections_max:
             raise Unavailable("The server has reached its connection limit.")
-        if connections > self.settings.address_connections_max and not self.addresses.trusts(address):
+        if connections > self.settings.address_connections_max and not self.addresses.trusts(
+            address
+        ):
             raise TooManyRequests("This address has reached its connection limit.")
 
     def close(self, address: str) -> None:
@@ -71,24 +77,36 @@ class Connections(asgi.BodyMemory):
 
     def network(self, peer: str, headers: Iterable[asgi.Header]) -> str:
         """The network of the client that sent a request with these headers."""
-        forwarded = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
+        forwarded = [
+            value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"
+        ]
         return network_of(self.addresses.client(peer, forwarded))
 
     def open_body(self, network: str) -> None:
-        """Counts an unfinished body. Raises TooManyRequests if the limit is exceeded. The body must be removed even then."""
+        """Counts an unfinished body. Raises TooManyRequests if the limit is exceeded. The body must
+        be removed even then.
+        """
         if self.bodies.add(network) > self.settings.address_bodies_max:
-            raise TooManyRequests("This address is sending too many request bodies at the same time.")
+            raise TooManyRequests(
+                "This address is sending too many request bodies at the same time."
+            )
 
     def add(self, scope: asgi.Scope, size: int) -> None:
         """Implements asgi.BodyMemory."""
         network = self.network(scope["client"][0], scope["headers"]) if scope["client"] else ""
         self.body_bytes_total += size
         if self.body_bytes.add(network, size) * self._workers > NETWORK_BODIES_BYTES_MAX:
-            raise TooManyRequests("This address is sending too many bytes of request bodies at the same time.")
+            raise TooManyRequests(
+                "This address is sending too many bytes of request bodies at the same time."
+            )
         if self.body_bytes_total * self._workers > BODIES_BYTES_MAX:
-            raise Unavailable("The server is receiving too many bytes of request bodies at the same time.")
+            raise Unavailable(
+                "The server is receiving too many bytes of request bodies at the same time."
+            )
 
     def remove(self, scope: asgi.Scope, size: int) -> None:
         """Implements asgi.BodyMemory."""
         self.body_bytes_total -= size
-        self.body_bytes.remove(self.network(scope["client"][0], scope["headers"]) if scope["client"] else "", size)
+        self.body_bytes.remove(
+            self.network(scope["client"][0], scope["headers"]) if scope["client"] else "", size
+        )

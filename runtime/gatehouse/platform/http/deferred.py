@@ -1,8 +1,10 @@
-"""Sends responses that are not available when the request has been received, without a task for each request.
+"""Sends responses that are not available when the request has been received, without a task for
+each request.
 
-A task and an ASGI cycle take longer than all other work for a request that is forwarded. An application therefore can return a
-`Deferred` from `RespondNow`, and sends the response from a callback. If the response turns out to need a task after all, for
-example because the body is streamed, an ASGI application takes over.
+A task and an ASGI cycle take longer than all other work for a request that is forwarded. An
+application therefore can return a `Deferred` from `RespondNow`, and sends the response from a
+callback. If the response turns out to need a task after all, for example because the body is
+streamed, an ASGI application takes over.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ class DeferringProtocol(DrainingProtocol):
         return self._running is not None and not self._running.response_complete
 
     @abstractmethod
-    def send_deferred(self, response: asgi.Response | asgi.EncodedResponse, *, keep_alive: bool) -> None:
+    def send_deferred(
+        self, response: asgi.Response | asgi.EncodedResponse, *, keep_alive: bool
+    ) -> None:
         """Implements asgi.DeferringConnection."""
 
     def call_for_deferred(self, deferred: asgi.Deferred, app: asgi.App) -> None:

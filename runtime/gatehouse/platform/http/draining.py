@@ -1,4 +1,6 @@
-"""Connections of a server that is stopping: each response closes its connection, and the server is not ready."""
+"""Connections of a server that is stopping: each response closes its connection, and the server is
+not ready.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,16 @@ from gatehouse.platform.http.writing import WritingProtocol
 class DrainingProtocol(WritingProtocol):
     """Closes a connection after a response while `Connections.draining` is set."""
 
-    #: The request to which the application is responding. `cycle` is the last request of the pipeline.
+    #: The request to which the application is responding. `cycle` is the last request of the
+    #: pipeline.
     _running: RequestResponseCycle | None = None
 
     def drain(self) -> None:
-        """Closes the connection after the current request if its response has not begun, otherwise after the next request.
+        """Closes the connection after the current request if its response has not begun, otherwise
+        after the next request.
 
-        Called when the server begins to stop. An idle connection stays open, because the client may be sending a request.
+        Called when the server begins to stop. An idle connection stays open, because the client may
+        be sending a request.
         """
         if self._running is not None and not self._running.response_started:
             self._close_after(self._running)
@@ -28,14 +33,17 @@ class DrainingProtocol(WritingProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
         if self._worker.draining:
-            # Before the task runs, but after the requests have been parsed that arrived with this request.
+            # Before the task runs, but after the requests have been parsed that arrived with this
+            # request.
             self.loop.call_soon(self._close_after, cycle)
             if cycle.scope["path"] == asgi.READY_PATH:
                 app = cast("ASGI3Application", _not_ready)
         super()._start_asgi_task(cycle, app)
 
     def _close_after(self, cycle: RequestResponseCycle) -> None:
-        """Closes the connection after the response, unless the client has already sent another request."""
+        """Closes the connection after the response, unless the client has already sent another
+        request.
+        """
         cycle.keep_alive = cycle.keep_alive and bool(self.pipeline)
 
 

@@ -1,4 +1,6 @@
-"""Declaration of HTTP endpoints, from which routing, authorization, validation and the OpenAPI documents are derived."""
+"""Declaration of HTTP endpoints, from which routing, authorization, validation and the OpenAPI
+documents are derived.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, get_type_hints
 
-#: Security schemes of the management API. An endpoint that accepts a credential declares the roles that may call it.
+#: Security schemes of the management API. An endpoint that accepts a credential declares the roles
+#: that may call it.
 CREDENTIAL, SESSION, SIGNATURE, SIGN_IN_CODE = "admin", "session", "signed", "sign_in_code"
 
 #: Parts of a form with files.
@@ -22,7 +25,9 @@ class StepUp(StrEnum):
 
     NEVER = "never"
     ALWAYS = "always"
-    MANAGING = "managing"  # when the request concerns a key with the scope `admin` or a `role:` scope
+    MANAGING = (
+        "managing"  # when the request concerns a key with the scope `admin` or a `role:` scope
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,8 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response other than the success response. `type`: type of the body, or None if there is no body. `problem`: the body may
-    also be a problem document."""
+    """A response other than the success response. `type`: type of the body, or None if there is no
+    body. `problem`: the body may also be a problem document."""
 
     description: str
     type: Any = None
@@ -47,7 +52,8 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """OpenAPI links from a response to the operations that take `parameter`. `pointer`: JSON pointer to the value in the body.
+    """OpenAPI links from a response to the operations that take `parameter`. `pointer`: JSON
+    pointer to the value in the body.
 
     targets: IDs of operations; empty for every operation with the parameter in its path.
     """
@@ -63,9 +69,11 @@ class Endpoint:
 
     method, path: as in OpenAPI, with `{name}` for path parameters.
     tag: group in the API reference.
-    handler: coroutine that handles requests. Fields that are not set are derived from the handler: summary and description from
-        its docstring; query, body, response and services from its signature.
-    roles: names of the roles that can call the endpoint. Required if the endpoint accepts a credential.
+    handler: coroutine that handles requests. Fields that are not set are derived from the handler:
+        summary and description from its docstring; query, body, response and services from its
+        signature.
+    roles: names of the roles that can call the endpoint. Required if the endpoint accepts a
+        credential.
     security: names of the accepted security schemes, as alternatives.
     step_up: step-up rule. Required unless the endpoint changes nothing.
     read_only: True if the operation changes nothing, although its method could.
@@ -78,13 +86,15 @@ class Endpoint:
     response_description: description of the success response.
     headers: request headers in addition to the common headers.
     links: links of the success response.
-    secret_fields: fields of the body, at any depth, that contain the content of a secret, a passphrase or a file to import. These
-        fields may contain API keys, and the maximum size of the body is increased by the maximum size of the content of a secret.
-    body_extra_bytes: number of bytes by which the maximum size of the body exceeds the setting for all endpoints.
-    services: types of the services that the handler takes, by parameter: all parameters except `request`, `query`, `body` and
-        the parameters of the path.
-    files_max: the body may also be a form (multipart/form-data): the JSON body in a part `json`, then at most this number of
-        files in parts `file`. 0: the body is JSON only.
+    secret_fields: fields of the body, at any depth, that contain the content of a secret, a
+        passphrase or a file to import. These fields may contain API keys, and the maximum size of
+        the body is increased by the maximum size of the content of a secret.
+    body_extra_bytes: number of bytes by which the maximum size of the body exceeds the setting for
+        all endpoints.
+    services: types of the services that the handler takes, by parameter: all parameters except
+        `request`, `query`, `body` and the parameters of the path.
+    files_max: the body may also be a form (multipart/form-data): the JSON body in a part `json`,
+        then at most this number of files in parts `file`. 0: the body is JSON only.
     """
 
     method: str
@@ -130,8 +140,8 @@ class Endpoint:
 
     @property
     def idempotent(self) -> bool:
-        """True for an operation that accepts an Idempotency-Key. PUT and DELETE too: without the header, a repeated request can
-        receive another response, such as 404."""
+        """True for an operation that accepts an Idempotency-Key. PUT and DELETE too: without the
+        header, a repeated request can receive another response, such as 404."""
         return self.changes_state and SIGNATURE not in self.security
 
     def _read_handler(self, handler: Callable[..., Any]) -> None:
@@ -145,18 +155,24 @@ class Endpoint:
             "services": {name: kind for name, kind in hints.items() if name not in others},
             "query": hints.get("query"),
             "body": hints.get("body"),
-            "response": None if self.content or hints.get("return") is type(None) else hints.get("return"),
+            "response": None
+            if self.content or hints.get("return") is type(None)
+            else hints.get("return"),
         }
         for name, value in read.items():
             object.__setattr__(self, name, getattr(self, name) or value)
 
 
 def resolve(endpoint: Endpoint, services: Mapping[Any, object]) -> dict[str, object]:
-    """Return the services that the handler of an endpoint takes, by parameter. Raises LookupError if a service is missing.
+    """Return the services that the handler of an endpoint takes, by parameter. Raises LookupError
+    if a service is missing.
 
     services: instances by type. A GatehouseError stands for a service that is not configured.
     """
     for kind in endpoint.services.values():
         if kind not in services:
-            raise LookupError(f"{endpoint.method} {endpoint.path} takes {kind.__name__}, which is not a service of this process")
+            raise LookupError(
+                f"{endpoint.method} {endpoint.path} takes {kind.__name__}, which is not a "
+                f"service of this process"
+            )
     return {name: services[kind] for name, kind in endpoint.services.items()}

@@ -37,25 +37,39 @@ _MAC_BYTES = 16
 #: A request ID for examples.
 REQUEST_ID = "req_0199f3a8c0d1b6e5f4a3928170"
 
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
 
 _ETAG = re.compile(r'"([1-9][0-9]{0,17})"')
-_IF_MATCH_FIX = 'send If-Match: "<version>" with the ETag that was read, or If-Match: * to overwrite any version'
-IF_MATCH = Header("if-match", 'ETag of the version to change, such as `"3"`, or `*`.', {"type": "string", "maxLength": 64}, '"3"')
+_IF_MATCH_FIX = (
+    'send If-Match: "<version>" with the ETag that was read, or If-Match: * to '
+    "overwrite any version"
+)
+IF_MATCH = Header(
+    "if-match",
+    'ETag of the version to change, such as `"3"`, or `*`.',
+    {"type": "string", "maxLength": 64},
+    '"3"',
+)
 
 #: Unix seconds outside these years are not portable.
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 
 
 def unix_seconds(timestamp: str) -> float:
-    """Converts a validated RFC 3339 timestamp to Unix seconds, truncated to microseconds (the stored precision)."""
+    """Converts a validated RFC 3339 timestamp to Unix seconds, truncated to microseconds (the
+    stored precision).
+    """
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", timestamp.upper())).timestamp()
 
 
 def view_of(kind: type[_View], model: object, **values: Any) -> _View:
-    """A response with the fields of a model. Times (fields `*_at`, Unix seconds) become RFC 3339 timestamps.
+    """A response with the fields of a model. Times (fields `*_at`, Unix seconds) become RFC 3339
+    timestamps.
 
-    values: fields of the response that the model does not have, or whose value in the response differs from the model.
+    values: fields of the response that the model does not have, or whose value in the response
+        differs from the model.
     """
     for name in kind.__struct_fields__:
         if name not in values:
@@ -70,28 +84,39 @@ def etag(version: int) -> str:
 
 
 def expected_version(if_match: str | None) -> int | None:
-    """The version in an If-Match header, or None for `*`. Raises PreconditionRequired and PreconditionFailed."""
+    """The version in an If-Match header, or None for `*`. Raises PreconditionRequired and
+    PreconditionFailed.
+    """
     if if_match is None:
-        raise PreconditionRequired(errors=(Problem("header.if-match", "is missing", _IF_MATCH_FIX),))
+        raise PreconditionRequired(
+            errors=(Problem("header.if-match", "is missing", _IF_MATCH_FIX),)
+        )
     if if_match.strip() == "*":
         return None
     match = _ETAG.fullmatch(if_match.strip())
     if match is None:
-        # A tag from another server, a weak tag or a list of tags cannot be the current version of a resource.
-        raise PreconditionFailed(errors=(Problem("header.if-match", "is not a version of this resource", _IF_MATCH_FIX),))
+        # A tag from another server, a weak tag or a list of tags cannot be the current version of a
+        # resource.
+        raise PreconditionFailed(
+            errors=(Problem("header.if-match", "is not a version of this resource", _IF_MATCH_FIX),)
+        )
     return int(match[1])
 
 
 def single_line(text: str) -> str:
     if text != text.strip():
         return "must not begin or end with a space"
-    return "" if text.isprintable() else "must not contain control characters or invisible characters"
+    return (
+        "" if text.isprintable() else "must not contain control characters or invisible characters"
+    )
 
 
 def multi_line(text: str) -> str:
     if all(character.isprintable() or character in "\n\t" for character in text):
         return ""
-    return "must not contain control characters or invisible characters other than line feeds and tabs"
+    return (
+        "must not contain control characters or invisible characters other than line feeds and tabs"
+    )
 
 
 def distinct(values: Sequence[Any]) -> str:
@@ -123,8 +148,10 @@ Environment = Literal["test", "live"]
 Effective = Annotated[
     Literal["everywhere", "within_bound"],
     Meta(
-        description="Propagation of the change. `everywhere`: every live gateway worker has confirmed the change. "
-        "`within_bound`: the change takes effect on every worker within the propagation bound of the deployment."
+        description="Propagation of the change. `everywhere`: every live gateway worker has "
+        "confirmed the change. "
+        "`within_bound`: the change takes effect on every worker within the propagation bound "
+        "of the deployment."
     ),
 ]
 
@@ -133,29 +160,45 @@ Scope = Annotated[str, matching(r"[a-z0-9:_.*-]{1,64}", max_length=64)]
 LimitName = Annotated[
     str,
     matching(
-        r"[a-z][a-z0-9_.-]{0,63}", max_length=64, description="Name of the limit. Clients see the name in the `RateLimit` header."
+        r"[a-z][a-z0-9_.-]{0,63}",
+        max_length=64,
+        description="Name of the limit. Clients see the name in the `RateLimit` header.",
     ),
 ]
 Quota = Annotated[int, Meta(ge=1, le=QUOTA_MAX, description="Units per window.")]
-Window = Annotated[int, Meta(ge=1, le=WINDOW_S_MAX, description="Length of the window in seconds, at most 31 days.")]
+Window = Annotated[
+    int,
+    Meta(ge=1, le=WINDOW_S_MAX, description="Length of the window in seconds, at most 31 days."),
+]
 Cost = Annotated[
     int,
     Meta(
         ge=0,
         le=COST_MAX,
-        description="Units that a request uses, multiplied by the `cost` of the verification request. 0: the limit is checked,"
+        description="Units that a request uses, multiplied by the `cost` of the verification "
+        "request. 0: the limit is checked,"
         " but requests do not count against the limit.",
     ),
 ]
 Reason = Annotated[
-    str, checked(single_line, max_length=REASON_CHARS_MAX, description="Reason for the action. Recorded in the audit trail.")
+    str,
+    checked(
+        single_line,
+        max_length=REASON_CHARS_MAX,
+        description="Reason for the action. Recorded in the audit trail.",
+    ),
 ]
-Cursor = Annotated[str, Meta(max_length=1024, description="The `next_cursor` from the previous page.")]
-NextCursor = Annotated[str | None, Meta(description="Cursor of the next page, or null on the last page.")]
+Cursor = Annotated[
+    str, Meta(max_length=1024, description="The `next_cursor` from the previous page.")
+]
+NextCursor = Annotated[
+    str | None, Meta(description="Cursor of the next page, or null on the last page.")
+]
 
 
 class Cursors:
-    """Page cursors for one list with one filter. Cursors are opaque and are authenticated with an HMAC.
+    """Page cursors for one list with one filter. Cursors are opaque and are authenticated with an
+    HMAC.
 
     scope: identifies the list and the filter, such as `keys?owner=a`.
     """
@@ -165,23 +208,35 @@ class Cursors:
         self._scope = hashlib.sha256(scope.encode("utf-8", "surrogatepass")).hexdigest()
 
     def write(self, position: str) -> str:
-        """URL-safe cursor for `position`. Raises ValueError if the current session key is not available."""
-        payload = json.dumps([self._pepper.current, position], separators=(",", ":"), ensure_ascii=False).encode()
+        """URL-safe cursor for `position`. Raises ValueError if the current session key is not
+        available.
+        """
+        payload = json.dumps(
+            [self._pepper.current, position], separators=(",", ":"), ensure_ascii=False
+        ).encode()
         mac = self._mac(payload, self._pepper.current)
         if mac is None:
             raise ValueError("the current generation of the session key is not available")
         return base64.urlsafe_b64encode(mac + payload).rstrip(b"=").decode("ascii")
 
     def read(self, cursor: str) -> str:
-        """Position in a cursor. Raises BadRequest if the cursor is invalid or belongs to another list or filter."""
+        """Position in a cursor. Raises BadRequest if the cursor is invalid or belongs to another
+        list or filter.
+        """
         try:
-            raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            raw = base64.b64decode(
+                cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True
+            )
             mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
             generation, position = json.loads(payload)
             expected = self._mac(payload, generation) if isinstance(generation, int) else None
         except (ValueError, TypeError, UnicodeError, binascii.Error, RecursionError):
             raise _invalid_cursor() from None
-        if expected is None or not hmac.compare_digest(mac, expected) or not isinstance(position, str):
+        if (
+            expected is None
+            or not hmac.compare_digest(mac, expected)
+            or not isinstance(position, str)
+        ):
             raise _invalid_cursor()
         return position
 
@@ -192,5 +247,7 @@ class Cursors:
 
 def _invalid_cursor() -> BadRequest:
     return invalid(
-        "query.cursor", "is not a cursor for this list", "send next_cursor from the previous page, with the same filter and order"
+        "query.cursor",
+        "is not a cursor for this list",
+        "send next_cursor from the previous page, with the same filter and order",
     )

@@ -1,12 +1,13 @@
 """Idempotent requests (draft-ietf-httpapi-idempotency-key-header-07).
 
-The first request with an Idempotency-Key claims the key, and the encrypted response is stored for REPLAY_S. A repeated request
-receives the stored response, including a created token. Decryption requires the pepper and the Idempotency-Key, of which only a
-hash is stored (docs/decisions/0014).
+The first request with an Idempotency-Key claims the key, and the encrypted response is stored for
+REPLAY_S. A repeated request receives the stored response, including a created token. Decryption
+requires the pepper and the Idempotency-Key, of which only a hash is stored (docs/decisions/0014).
 
-If the outcome of the first request is unknown, for example after a crash, the audit trail determines the outcome. Audit events
-are written in the transaction of the change, so a request without an audit event changed nothing and can be processed again. A
-request with an audit event can still be in progress, because the response is stored after the change."""
+If the outcome of the first request is unknown, for example after a crash, the audit trail
+determines the outcome. Audit events are written in the transaction of the change, so a request
+without an audit event changed nothing and can be processed again. A request with an audit event can
+still be in progress, because the response is stored after the change."""
 
 from __future__ import annotations
 
@@ -19,7 +20,13 @@ from dataclasses import dataclass
 import msgspec
 
 from gatehouse.core.clock import Clock, to_datetime, to_seconds
-from gatehouse.core.errors import Conflict, GatehouseError, IdempotencyKeyReused, RequestInProgress, Unavailable
+from gatehouse.core.errors import (
+    Conflict,
+    GatehouseError,
+    IdempotencyKeyReused,
+    RequestInProgress,
+    Unavailable,
+)
 from gatehouse.core.sealing import seal, unseal
 from gatehouse.core.token import Pepper
 from gatehouse.platform.db.pool import Pool
@@ -28,7 +35,8 @@ from gatehouse.platform.http.validation import invalid
 
 REPLAY_S = 86_400
 
-#: Maximum duration of a request in seconds. The longest request is a revocation, which waits up to one minute.
+#: Maximum duration of a request in seconds. The longest request is a revocation, which waits up to
+#: one minute.
 RUNNING_S_MAX = 120.0
 
 #: Maximum duration of a request with files in seconds. The files can take a long time to arrive.
@@ -38,7 +46,8 @@ REPLAYED = "Idempotency-Replayed"
 
 HEADER = Header(
     "Idempotency-Key",
-    "A unique value in double quotes, such as a UUID. Requests with the same value within 24 hours are processed only once."
+    "A unique value in double quotes, such as a UUID. Requests with the same value within 24 "
+    "hours are processed only once."
     f" Repeated requests receive the first response, including tokens, with `{REPLAYED}: true`.",
     {"type": "string", "pattern": r'^"([ !#-\[\]-~]|\\["\\])+"$', "maxLength": KEY_CHARS_MAX + 2},
     '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
@@ -51,21 +60,29 @@ _STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')
 _CLOCK_SKEW_S = 60.0
 
 _CLAIM = (
-    "INSERT INTO idempotent_request AS request (lookup, fingerprint, request_id, claimed_at, expires_at)"
+    "INSERT INTO idempotent_request AS request (lookup, fingerprint, request_id, claimed_at, "
+    "expires_at)"
     " VALUES ($1, $2, $3, $4, $5)"
-    " ON CONFLICT (lookup) DO UPDATE SET fingerprint = $2, request_id = $3, claimed_at = $4, expires_at = $5, running = true,"
-    " target_id = '', generation = NULL, sealed = NULL WHERE request.expires_at <= $4 RETURNING true"
+    " ON CONFLICT (lookup) DO UPDATE SET fingerprint = $2, request_id = $3, claimed_at = $4, "
+    "expires_at = $5, running = true,"
+    " target_id = '', generation = NULL, sealed = NULL WHERE request.expires_at <= $4 "
+    "RETURNING true"
 )
 
-_FIND = "SELECT fingerprint, request_id, claimed_at, running, generation, sealed FROM idempotent_request WHERE lookup = $1"
+_FIND = (
+    "SELECT fingerprint, request_id, claimed_at, running, generation, sealed FROM "
+    "idempotent_request WHERE lookup = $1"
+)
 
 _CHANGE = (
-    "SELECT target_id, occurred_at FROM audit_event WHERE occurred_at >= $1 AND request_id = $2 AND outcome = 'success'"
+    "SELECT target_id, occurred_at FROM audit_event WHERE occurred_at >= $1 AND request_id = "
+    "$2 AND outcome = 'success'"
     " ORDER BY occurred_at LIMIT 1"
 )
 
 _TAKE_OVER = (
-    "UPDATE idempotent_request SET fingerprint = $2, request_id = $3, claimed_at = $4, expires_at = $5, running = true,"
+    "UPDATE idempotent_request SET fingerprint = $2, request_id = $3, claimed_at = $4, "
+    "expires_at = $5, running = true,"
     " target_id = '' WHERE lookup = $1 AND request_id = $6 AND sealed IS NULL"
 )
 
@@ -94,12 +111,16 @@ class Earlier(msgspec.Struct, frozen=True):
     running: bool  # the request has not completed
     generation: int | None  # pepper generation of the encryption
     sealed: bytes | None  # the encrypted response, if it is stored
-    target_id: str  # resource that the request created or changed, from the audit trail; empty: none
+    target_id: (
+        str  # resource that the request created or changed, from the audit trail; empty: none
+    )
     changed_at: float  # time of this change; 0: none
 
 
 class StoredResponse(msgspec.Struct, frozen=True):
-    """HTTP response. `target_id`: the resource that the request created or changed; empty if unknown."""
+    """HTTP response. `target_id`: the resource that the request created or changed; empty if
+    unknown.
+    """
 
     status: int
     headers: list[tuple[str, str]]
@@ -114,41 +135,71 @@ class IdempotencyStore:
         self._pool = pool
 
     async def claim(self, claim: Claim) -> Earlier | None:
-        """Claim the key. Returns None on success. Exactly one of several concurrent requests succeeds."""
+        """Claim the key. Returns None on success. Exactly one of several concurrent requests
+        succeeds.
+        """
         async with self._pool.transaction() as connection:
             if await connection.fetchval(_CLAIM, *_values(claim)):
                 return None
             row = await connection.fetchrow(_FIND, claim.lookup)
             if row is None:
                 # The key was released between the two statements. The next attempt will claim it.
-                return Earlier(claim.fingerprint, claim.request_id, claim.at, True, None, None, "", 0.0)
+                return Earlier(
+                    claim.fingerprint, claim.request_id, claim.at, True, None, None, "", 0.0
+                )
             claimed_at, change = to_seconds(row["claimed_at"]), None
             if row["sealed"] is None:
-                change = await connection.fetchrow(_CHANGE, to_datetime(claimed_at - _CLOCK_SKEW_S), row["request_id"])
-        target_id, changed_at = ("", 0.0) if change is None else (change["target_id"], to_seconds(change["occurred_at"]))
-        return Earlier(**{**row, "claimed_at": claimed_at}, target_id=target_id, changed_at=changed_at)
+                change = await connection.fetchrow(
+                    _CHANGE, to_datetime(claimed_at - _CLOCK_SKEW_S), row["request_id"]
+                )
+        target_id, changed_at = (
+            ("", 0.0)
+            if change is None
+            else (change["target_id"], to_seconds(change["occurred_at"]))
+        )
+        return Earlier(
+            **{**row, "claimed_at": claimed_at}, target_id=target_id, changed_at=changed_at
+        )
 
     async def take_over(self, claim: Claim, earlier: Earlier) -> bool:
-        """Claim the key of an earlier request that changed nothing. Returns False if another request claimed the key first."""
+        """Claim the key of an earlier request that changed nothing. Returns False if another
+        request claimed the key first.
+        """
         return await self._pool.execute(_TAKE_OVER, *_values(claim), earlier.request_id) == 1
 
     async def save(self, claim: Claim, *, target_id: str, generation: int, sealed: bytes) -> None:
         """Store the response to the request that claimed the key."""
-        await self._pool.execute(_SAVE, claim.lookup, claim.request_id, target_id, generation, sealed)
+        await self._pool.execute(
+            _SAVE, claim.lookup, claim.request_id, target_id, generation, sealed
+        )
 
     async def release(self, claim: Claim, *, forget: bool) -> None:
-        """Release a claim without storing a response. `forget`: the request changed nothing, so the Idempotency-Key can be used
-        again."""
-        statement = "DELETE FROM idempotent_request" if forget else "UPDATE idempotent_request SET running = false"
-        await self._pool.execute(f"{statement} WHERE lookup = $1 AND request_id = $2", claim.lookup, claim.request_id)
+        """Release a claim without storing a response. `forget`: the request changed nothing, so the
+        Idempotency-Key can be used again."""
+        statement = (
+            "DELETE FROM idempotent_request"
+            if forget
+            else "UPDATE idempotent_request SET running = false"
+        )
+        await self._pool.execute(
+            f"{statement} WHERE lookup = $1 AND request_id = $2", claim.lookup, claim.request_id
+        )
 
     async def prune(self, *, now: float) -> int:
         """Delete expired rows. Returns the number of deleted rows."""
-        return await self._pool.execute("DELETE FROM idempotent_request WHERE expires_at <= $1", to_datetime(now))
+        return await self._pool.execute(
+            "DELETE FROM idempotent_request WHERE expires_at <= $1", to_datetime(now)
+        )
 
 
 def _values(claim: Claim) -> tuple[object, ...]:
-    return claim.lookup, claim.fingerprint, claim.request_id, to_datetime(claim.at), to_datetime(claim.expires_at)
+    return (
+        claim.lookup,
+        claim.fingerprint,
+        claim.request_id,
+        to_datetime(claim.at),
+        to_datetime(claim.expires_at),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +219,14 @@ class IdempotencyGuard:
         *,
         running_s_max: float = RUNNING_S_MAX,
     ) -> StoredResponse:
-        """The response from `handle`, or the stored response to the first request with this Idempotency-Key.
+        """The response from `handle`, or the stored response to the first request with this
+        Idempotency-Key.
 
-        request: unambiguous encoding of the method, the path and the body. running_s_max: maximum duration of the request.
-        Raises IdempotencyKeyReused if the Idempotency-Key was used for a different request, RequestInProgress, Conflict if the
-        request succeeded but its response was lost, Unavailable, and all errors of `handle`.
+        request: unambiguous encoding of the method, the path and the body. running_s_max: maximum
+            duration of the request.
+        Raises IdempotencyKeyReused if the Idempotency-Key was used for a different request,
+        RequestInProgress, Conflict if the request succeeded but its response was lost, Unavailable,
+        and all errors of `handle`.
         """
         now = self.clock.now()
         claim = Claim(
@@ -187,7 +241,8 @@ class IdempotencyGuard:
         if earlier is not None:
             if earlier.fingerprint != claim.fingerprint:
                 raise IdempotencyKeyReused(
-                    "This Idempotency-Key was used for a different request. Use a new Idempotency-Key for each request."
+                    "This Idempotency-Key was used for a different request. Use a new "
+                    "Idempotency-Key for each request."
                 )
             if earlier.sealed is not None and earlier.generation is not None:
                 return self._open(earlier.sealed, purpose, earlier.generation)
@@ -205,22 +260,32 @@ class IdempotencyGuard:
 
     async def _take_over(self, claim: Claim, earlier: Earlier, running_s_max: float) -> None:
         # After the change, only a revocation takes long. The files of a form have arrived.
-        ends_at = earlier.changed_at + RUNNING_S_MAX if earlier.target_id else earlier.claimed_at + running_s_max
+        ends_at = (
+            earlier.changed_at + RUNNING_S_MAX
+            if earlier.target_id
+            else earlier.claimed_at + running_s_max
+        )
         if not earlier.running or ends_at <= claim.at:
             if earlier.target_id:
                 raise Conflict(
-                    f"The first request with this Idempotency-Key changed {earlier.target_id}, but its response was lost."
+                    f"The first request with this Idempotency-Key changed {earlier.target_id}, "
+                    f"but its response was lost."
                     " Read that resource, and rotate a key whose token was lost."
                 )
             if await self.store.take_over(claim, earlier):
                 return
-        raise RequestInProgress("A request with this Idempotency-Key is in progress. Try again in a few seconds.")
+        raise RequestInProgress(
+            "A request with this Idempotency-Key is in progress. Try again in a few seconds."
+        )
 
-    async def _handle(self, claim: Claim, purpose: str, handle: Callable[[], Awaitable[StoredResponse]]) -> StoredResponse:
+    async def _handle(
+        self, claim: Claim, purpose: str, handle: Callable[[], Awaitable[StoredResponse]]
+    ) -> StoredResponse:
         try:
             response = await handle()
         except BaseException as exc:
-            # A rejected request changed nothing. For other errors, the audit trail shows what the request changed.
+            # A rejected request changed nothing. For other errors, the audit trail shows what the
+            # request changed.
             rejected = isinstance(exc, GatehouseError) and exc.status < 500
             with suppress(Unavailable):  # a repeated request finds the outcome in the audit trail
                 await self.store.release(claim, forget=rejected)
@@ -230,15 +295,21 @@ class IdempotencyGuard:
                 await self.store.release(claim, forget=response.status < 500)
             return response
         generation = self.pepper.current
-        sealed = seal(msgspec.msgpack.encode(response), purpose, self.pepper, generation, self.random_bytes)
+        sealed = seal(
+            msgspec.msgpack.encode(response), purpose, self.pepper, generation, self.random_bytes
+        )
         if sealed is not None:
             with suppress(Unavailable):
-                await self.store.save(claim, target_id=response.target_id, generation=generation, sealed=sealed)
+                await self.store.save(
+                    claim, target_id=response.target_id, generation=generation, sealed=sealed
+                )
         return response
 
 
 def _hash(kind: str, *parts: str | bytes) -> bytes:
-    """SHA-256 of the parts, each prefixed with its length, so that different parts have different encodings."""
+    """SHA-256 of the parts, each prefixed with its length, so that different parts have different
+    encodings.
+    """
     digest = hashlib.sha256(f"gatehouse-once-1 {kind}\0".encode())
     for part in parts:
         encoded = part if isinstance(part, bytes) else part.encode()
@@ -248,13 +319,18 @@ def _hash(kind: str, *parts: str | bytes) -> bytes:
 
 
 def idempotency_key(values: Sequence[str]) -> str | None:
-    """The Idempotency-Key of a request from the values of the Idempotency-Key header. Raises BadRequest if it is malformed or
-    repeated."""
+    """The Idempotency-Key of a request from the values of the Idempotency-Key header. Raises
+    BadRequest if it is malformed or repeated."""
     if not values:
         return None
     match = _STRING.fullmatch(values[0].strip()) if len(values) == 1 else None
     if match is None or len(match[1]) > KEY_CHARS_MAX:
-        message = "is sent more than once" if len(values) > 1 else "is not a string in double quotes"
-        fix = f'send {HEADER.name}: "<uuid>", including the quotes, with at most {KEY_CHARS_MAX} printable ASCII characters'
+        message = (
+            "is sent more than once" if len(values) > 1 else "is not a string in double quotes"
+        )
+        fix = (
+            f'send {HEADER.name}: "<uuid>", including the quotes, with at most '
+            f"{KEY_CHARS_MAX} printable ASCII characters"
+        )
         raise invalid("header.idempotency-key", message, fix)
     return match[1]

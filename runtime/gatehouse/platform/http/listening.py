@@ -1,4 +1,6 @@
-"""Listening sockets. Closing one resets the connections that clients have established and the server has not accepted."""
+"""Listening sockets. Closing one resets the connections that clients have established and the
+server has not accepted.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,13 @@ import sys
 
 BACKLOG = 2048
 
-#: SO_ATTACH_FILTER on x86-64 and ARM (linux/include/uapi/asm-generic/socket.h). Python has no name for it.
+#: SO_ATTACH_FILTER on x86-64 and ARM (linux/include/uapi/asm-generic/socket.h). Python has no name
+#: for it.
 _SO_ATTACH_FILTER = 26
 
-#: A classic BPF program (linux/Documentation/networking/filter.rst), with code, jt, jf and k of each instruction. The packet
-#: begins with the TCP header, whose byte 13 contains the flags (RFC 9293, section 3.1).
+#: A classic BPF program (linux/Documentation/networking/filter.rst), with code, jt, jf and k of
+#: each instruction. The packet begins with the TCP header, whose byte 13 contains the flags (RFC
+#: 9293, section 3.1).
 _DISCARD_SYN = (
     (0x30, 0, 0, 13),  # load the flags
     (0x45, 0, 1, 0x02),  # if SYN is not set, skip the next instruction
@@ -24,17 +28,22 @@ _DISCARD_SYN = (
 
 
 def bound_socket(bind: str, port: int, *, shared: bool = False) -> socket.socket:
-    """Opens a socket on an address, which does not listen. `shared`: several processes listen on the port. Raises OSError if the
-    address cannot be used."""
+    """Opens a socket on an address, which does not listen. `shared`: several processes listen on
+    the port. Raises OSError if the address cannot be used."""
     sock = socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if ":" in bind:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, bind != "::" or not socket.has_dualstack_ipv6())
-        # Accepted connections inherit the option. asyncio does not set it for the connections of this socket, and a body that is
-        # written after its head would wait for the delayed acknowledgement of the client (40 ms on Linux).
+            sock.setsockopt(
+                socket.IPPROTO_IPV6,
+                socket.IPV6_V6ONLY,
+                bind != "::" or not socket.has_dualstack_ipv6(),
+            )
+        # Accepted connections inherit the option. asyncio does not set it for the connections of
+        # this socket, and a body that is written after its head would wait for the delayed
+        # acknowledgement of the client (40 ms on Linux).
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.bind((bind, port))
     except BaseException:
@@ -44,7 +53,9 @@ def bound_socket(bind: str, port: int, *, shared: bool = False) -> socket.socket
 
 
 def listen(bind: str, port: int, *, shared: bool = False) -> socket.socket:
-    """Opens a listening socket. `shared`: several processes listen on the port. Raises OSError if the address cannot be used."""
+    """Opens a listening socket. `shared`: several processes listen on the port. Raises OSError if
+    the address cannot be used.
+    """
     sock = bound_socket(bind, port, shared=shared)
     try:
         sock.listen(BACKLOG)
@@ -55,9 +66,10 @@ def listen(bind: str, port: int, *, shared: bool = False) -> socket.socket:
 
 
 def reject_handshakes(sock: socket.socket) -> None:
-    """Discards the first packet of every further TCP handshake, so that the server can accept all established connections and
-    close the socket. Without the filter, a client could connect after the last `accept`, and its connection would be reset after
-    it has sent a request (measured with four clients that connect repeatedly: 4 of 2,200 stops).
+    """Discards the first packet of every further TCP handshake, so that the server can accept all
+    established connections and close the socket. Without the filter, a client could connect after
+    the last `accept`, and its connection would be reset after it has sent a request (measured with
+    four clients that connect repeatedly: 4 of 2,200 stops).
 
     The client sends the packet again after a second, and is then refused. Only effective on Linux.
     """
@@ -67,4 +79,8 @@ def reject_handshakes(sock: socket.socket) -> None:
     buffer = ctypes.create_string_buffer(program, len(program))
     # A kernel without socket filters behaves as without this function.
     with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_DISCARD_SYN), ctypes.addressof(buffer)))
+        sock.setsockopt(
+            socket.SOL_SOCKET,
+            _SO_ATTACH_FILTER,
+            struct.pack("HP", len(_DISCARD_SYN), ctypes.addressof(buffer)),
+        )

@@ -1,4 +1,6 @@
-"""Parses forms of type multipart/form-data (RFC 7578) while they are received, so that a part need not fit into memory."""
+"""Parses forms of type multipart/form-data (RFC 7578) while they are received, so that a part need
+not fit into memory.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ logging.getLogger("python_multipart.multipart").disabled = True
 
 
 class Part(msgspec.Struct, frozen=True):
-    """The headers of a part. `file_name`: untrusted name that the client sent. None for a field that is not a file."""
+    """The headers of a part. `file_name`: untrusted name that the client sent. None for a field
+    that is not a file.
+    """
 
     name: str
     file_name: str | None
@@ -33,16 +37,21 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class MultipartReader:
-    """Reads a form part by part. Call `next_part`, then `read` or `chunks` for the content of the part.
+    """Reads a form part by part. Call `next_part`, then `read` or `chunks` for the content of the
+    part.
 
-    Methods raise BadRequest for a malformed or truncated body, and the errors of the iterator `body`.
+    Methods raise BadRequest for a malformed or truncated body, and the errors of the iterator
+    `body`.
     """
 
     def __init__(self, body: AsyncIterator[bytes], content_type: str) -> None:
         """Raises BadRequest if the media type is different or has no boundary."""
         media_type, parameters = parse_options_header(content_type)
         boundary = parameters.get(b"boundary", b"")
-        if media_type.decode("latin-1") != MEDIA_TYPE or not 0 < len(boundary) <= _BOUNDARY_CHARS_MAX:
+        if (
+            media_type.decode("latin-1") != MEDIA_TYPE
+            or not 0 < len(boundary) <= _BOUNDARY_CHARS_MAX
+        ):
             raise BadRequest(f"The request is not {MEDIA_TYPE} with a boundary.")
         self._body = body
         self._events: deque[Part | bytes | None] = deque()  # None: the end of a part
@@ -67,7 +76,9 @@ class MultipartReader:
         )
 
     async def next_part(self) -> Part | None:
-        """The next part, or None after the last part. Skips the unread content of the current part."""
+        """The next part, or None after the last part. Skips the unread content of the current
+        part.
+        """
         while self._in_part:
             await self._chunk()
         event = await self._event()
@@ -126,12 +137,18 @@ class MultipartReader:
 
     def _begin_part(self) -> None:
         headers, self._headers = self._headers, {}
-        disposition, parameters = parse_options_header(headers.get("content-disposition", "").encode("latin-1"))
+        disposition, parameters = parse_options_header(
+            headers.get("content-disposition", "").encode("latin-1")
+        )
         if disposition != b"form-data" or b"name" not in parameters:
             raise BadRequest("A part of the form has no name.")
         file_name = parameters.get(b"filename")
         self._events.append(
-            Part(_text(parameters[b"name"]), None if file_name is None else _text(file_name), headers.get("content-type", ""))
+            Part(
+                _text(parameters[b"name"]),
+                None if file_name is None else _text(file_name),
+                headers.get("content-type", ""),
+            )
         )
 
     def _end(self) -> None:

@@ -1,4 +1,6 @@
-"""Builds OpenAPI 3.1 documents from endpoint declarations and the msgspec types in these declarations."""
+"""Builds OpenAPI 3.1 documents from endpoint declarations and the msgspec types in these
+declarations.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,14 @@ from msgspec import UNSET, inspect
 from gatehouse import __version__
 from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.endpoint import CREDENTIAL, FILE_PART, JSON_PART, SIGNATURE, Endpoint, Header
+from gatehouse.platform.http.endpoint import (
+    CREDENTIAL,
+    FILE_PART,
+    JSON_PART,
+    SIGNATURE,
+    Endpoint,
+    Header,
+)
 from gatehouse.platform.http.fields import REQUEST_ID
 from gatehouse.platform.http.multipart import MEDIA_TYPE
 from gatehouse.platform.http.validation import published
@@ -24,23 +33,39 @@ Json = dict[str, Any]
 
 #: Status -> (code of the example, description).
 ERRORS: dict[int, tuple[str, str]] = {
-    400: ("bad_request", "The request is malformed. `errors` lists each problem with its location and a fix."),
-    401: ("unauthorized", "The credential is missing or invalid. `WWW-Authenticate` names the accepted scheme."),
+    400: (
+        "bad_request",
+        "The request is malformed. `errors` lists each problem with its location and a fix.",
+    ),
+    401: (
+        "unauthorized",
+        "The credential is missing or invalid. `WWW-Authenticate` names the accepted scheme.",
+    ),
     403: ("forbidden", "The credential does not have a role that permits this operation."),
     404: ("not_found", "No resource has this ID."),
     409: (
         "conflict",
-        "The state of the resource does not allow the operation, or the first request with this Idempotency-Key is still being "
+        "The state of the resource does not allow the operation, or the first request with "
+        "this Idempotency-Key is still being "
         "processed (code `request_in_progress`, with a `Retry-After` header).",
     ),
-    412: ("precondition_failed", "The resource has changed since it was read. Read it again and retry."),
+    412: (
+        "precondition_failed",
+        "The resource has changed since it was read. Read it again and retry.",
+    ),
     413: ("body_too_large", "The request body exceeds the size limit of this deployment."),
     415: ("unsupported_media_type", "The request body is not JSON encoded as UTF-8."),
-    422: ("idempotency_key_reused", "This Idempotency-Key was used for a different request. Use a new Idempotency-Key."),
+    422: (
+        "idempotency_key_reused",
+        "This Idempotency-Key was used for a different request. Use a new Idempotency-Key.",
+    ),
     428: ("precondition_required", "The `If-Match` header is missing."),
     429: (
         "rate_limited",
-        "A limit is exceeded, such as the limit on failed authentications from an IP address. Retry after `Retry-After` seconds.",
+        (
+            "A limit is exceeded, such as the limit on failed authentications from an IP address. "
+            "Retry after `Retry-After` seconds."
+        ),
     ),
     500: ("internal", "Internal error. Include the request ID when you contact support."),
     503: ("unavailable", "A dependency is unavailable. Retry after `Retry-After` seconds."),
@@ -74,7 +99,9 @@ def document(api: Api, endpoints: Sequence[Endpoint]) -> Json:
     """The OpenAPI document of an API."""
     paths: Json = {}
     for endpoint in endpoints:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(api, endpoint, endpoints)
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(
+            api, endpoint, endpoints
+        )
     result = {
         "openapi": "3.1.0",
         "info": {
@@ -84,7 +111,10 @@ def document(api: Api, endpoints: Sequence[Endpoint]) -> Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
-        "components": {"securitySchemes": dict(api.security_schemes), "schemas": _components(endpoints)},
+        "components": {
+            "securitySchemes": dict(api.security_schemes),
+            "schemas": _components(endpoints),
+        },
     }
     complete: Json = _published(result)
     return complete
@@ -94,7 +124,9 @@ def _published(value: Any) -> Any:
     """The document with ECMA-262 patterns, and with lists instead of tuples."""
     if isinstance(value, Mapping):
         return {
-            name: published(item) if name == "pattern" and isinstance(item, str) else _published(item)
+            name: published(item)
+            if name == "pattern" and isinstance(item, str)
+            else _published(item)
             for name, item in value.items()
         }
     return [_published(item) for item in value] if isinstance(value, list | tuple) else value
@@ -106,7 +138,11 @@ def _operation(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> J
         "description": endpoint.description,
         "operationId": endpoint.operation_id,
         "tags": [endpoint.tag],
-        "parameters": [*_path_parameters(api, endpoint), *_query_parameters(endpoint), *_headers(api, endpoint)],
+        "parameters": [
+            *_path_parameters(api, endpoint),
+            *_query_parameters(endpoint),
+            *_headers(api, endpoint),
+        ],
         "responses": _responses(api, endpoint, endpoints),
     }
     if endpoint.security:
@@ -130,10 +166,16 @@ def _operation(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> J
 def _responses(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
     success: Json = {"description": endpoint.response_description or _success_description(endpoint)}
     if endpoint.response is not None or endpoint.content:
-        success["content"] = {**({} if endpoint.response is None else _content(endpoint.response)), **endpoint.content}
+        success["content"] = {
+            **({} if endpoint.response is None else _content(endpoint.response)),
+            **endpoint.content,
+        }
     headers: Json = {}
     if endpoint.status == 201:
-        headers["Location"] = {"schema": {"type": "string"}, "description": "Path of the new resource."}
+        headers["Location"] = {
+            "schema": {"type": "string"},
+            "description": "Path of the new resource.",
+        }
     if endpoint.idempotent and api.idempotency_key is not None:
         headers["Idempotency-Replayed"] = {
             "schema": {"const": "true"},
@@ -143,18 +185,26 @@ def _responses(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> J
         success["headers"] = headers
     if endpoint.links is not None:
         success["links"] = _links(endpoint, endpoints)
-    errors = {status: _problem(api, status) for status in sorted({*endpoint.errors, *_common_errors(api, endpoint)})}
+    errors = {
+        status: _problem(api, status)
+        for status in sorted({*endpoint.errors, *_common_errors(api, endpoint)})
+    }
     for status, response in endpoint.responses.items():
         content = {} if response.type is None else _content(response.type)
         if response.problem:
             content |= _problem(api, status)["content"]
-        errors[status] = {"description": response.description, **({"content": content} if content else {})}
+        errors[status] = {
+            "description": response.description,
+            **({"content": content} if content else {}),
+        }
     responses = {str(status): error for status, error in sorted(errors.items())}
     return {str(endpoint.status) if endpoint.status else "default": success, **responses}
 
 
 def _success_description(endpoint: Endpoint) -> str:
-    return {201: "Created.", 204: "The operation succeeded. No body."}.get(endpoint.status, "The operation succeeded.")
+    return {201: "Created.", 204: "The operation succeeded. No body."}.get(
+        endpoint.status, "The operation succeeded."
+    )
 
 
 def _common_errors(api: Api, endpoint: Endpoint) -> Iterator[int]:
@@ -163,7 +213,11 @@ def _common_errors(api: Api, endpoint: Endpoint) -> Iterator[int]:
         yield from api.common_errors.get(scheme, ())
     if SIGNATURE in endpoint.security:
         yield 413
-    elif endpoint.body is not None or endpoint.body_content or (CREDENTIAL in endpoint.security and endpoint.method != "GET"):
+    elif (
+        endpoint.body is not None
+        or endpoint.body_content
+        or (CREDENTIAL in endpoint.security and endpoint.method != "GET")
+    ):
         yield from (400, 413, 415)
     if endpoint.idempotent and api.idempotency_key is not None:
         yield from (409, 422)
@@ -197,9 +251,15 @@ def _links(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
     candidates = [candidate for candidate in endpoints if f"{{{parameter}}}" in candidate.path]
     links = {}
     names = endpoint.links.targets
-    for target in (candidate for candidate in candidates if not names or candidate.operation_id in names):
+    for target in (
+        candidate for candidate in candidates if not names or candidate.operation_id in names
+    ):
         parameters = {parameter: f"$response.body#{pointer}"}
-        parameters |= {header.name: "$response.header.ETag" for header in target.headers if header.name == "if-match"}
+        parameters |= {
+            header.name: "$response.header.ETag"
+            for header in target.headers
+            if header.name == "if-match"
+        }
         links[target.operation_id] = {"operationId": target.operation_id, "parameters": parameters}
     return links
 
@@ -207,15 +267,26 @@ def _links(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
 def _path_parameters(api: Api, endpoint: Endpoint) -> Iterator[Json]:
     for name, (description, schema, example) in api.path_parameters.items():
         if f"{{{name}}}" in endpoint.path:
-            yield {"name": name, "in": "path", "required": True, "description": description, "schema": schema, "example": example}
+            yield {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "description": description,
+                "schema": schema,
+                "example": example,
+            }
 
 
 def _query_parameters(endpoint: Endpoint) -> Iterator[Json]:
     if endpoint.query is None:
         return
-    (schema,), components = msgspec.json.schema_components([endpoint.query], ref_template=_REFERENCE)
+    (schema,), components = msgspec.json.schema_components(
+        [endpoint.query], ref_template=_REFERENCE
+    )
     properties: Json = components[schema["$ref"].rpartition("/")[2]]["properties"]
-    required = {field.encode_name for field in msgspec.structs.fields(endpoint.query) if field.required}
+    required = {
+        field.encode_name for field in msgspec.structs.fields(endpoint.query) if field.required
+    }
     for name, declared in properties.items():
         described = _without_null(declared)
         if "$ref" in described:  # an enumeration
@@ -231,12 +302,20 @@ def _query_parameters(endpoint: Endpoint) -> Iterator[Json]:
 def _without_null(schema: Json) -> Json:
     """The schema of an optional query parameter, which can be omitted but not null."""
     options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
-    plain = {name: value for name, value in schema.items() if name != "anyOf" and not (name == "default" and value is None)}
-    return {**(options[0] if len(options) == 1 else {"anyOf": options}), **plain} if options else plain
+    plain = {
+        name: value
+        for name, value in schema.items()
+        if name != "anyOf" and not (name == "default" and value is None)
+    }
+    return (
+        {**(options[0] if len(options) == 1 else {"anyOf": options}), **plain} if options else plain
+    )
 
 
 def _headers(api: Api, endpoint: Endpoint) -> Iterator[Json]:
-    common = (api.idempotency_key,) if endpoint.idempotent and api.idempotency_key is not None else ()
+    common = (
+        (api.idempotency_key,) if endpoint.idempotent and api.idempotency_key is not None else ()
+    )
     for header in (*endpoint.headers, *common):
         yield {
             "name": header.name,
@@ -254,7 +333,11 @@ def _content(kind: Any) -> Json:
 
 
 def _form(endpoint: Endpoint) -> Json:
-    file = {"type": "string", "contentMediaType": "application/octet-stream", "maxLength": FILES_BYTES_MAX}
+    file = {
+        "type": "string",
+        "contentMediaType": "application/octet-stream",
+        "maxLength": FILES_BYTES_MAX,
+    }
     schema = {
         "type": "object",
         "properties": {
@@ -265,7 +348,13 @@ def _form(endpoint: Endpoint) -> Json:
         "additionalProperties": False,
     }
     example = {JSON_PART: endpoint.body.example, FILE_PART: []}
-    return {MEDIA_TYPE: {"schema": schema, "example": example, "encoding": {JSON_PART: {"contentType": "application/json"}}}}
+    return {
+        MEDIA_TYPE: {
+            "schema": schema,
+            "example": example,
+            "encoding": {JSON_PART: {"contentType": "application/json"}},
+        }
+    }
 
 
 def _is_required(kind: Any) -> bool:
@@ -278,22 +367,43 @@ def _is_required(kind: Any) -> bool:
 
 
 def _components(endpoints: Sequence[Endpoint]) -> Json:
-    """Schemas of all types, with the examples from the attributes `example` and `examples` of the types."""
+    """Schemas of all types, with the examples from the attributes `example` and `examples` of the
+    types.
+    """
     requests = [endpoint.body for endpoint in endpoints if endpoint.body is not None]
     replies = [endpoint.response for endpoint in endpoints if endpoint.response is not None]
-    replies += [response.type for endpoint in endpoints for response in endpoint.responses.values() if response.type is not None]
-    _, schemas = msgspec.json.schema_components([*requests, *replies, asgi.ProblemDocument], ref_template=_REFERENCE)
+    replies += [
+        response.type
+        for endpoint in endpoints
+        for response in endpoint.responses.values()
+        if response.type is not None
+    ]
+    _, schemas = msgspec.json.schema_components(
+        [*requests, *replies, asgi.ProblemDocument], ref_template=_REFERENCE
+    )
     requested = set(_structs(inspect.type_info(kind) for kind in requests))
-    for struct in {*requested, *_structs(inspect.type_info(kind) for kind in (*replies, asgi.ProblemDocument))}:
+    for struct in {
+        *requested,
+        *_structs(inspect.type_info(kind) for kind in (*replies, asgi.ProblemDocument)),
+    }:
         schema = schemas[struct.__name__]
         examples = getattr(struct, "examples", None) or [getattr(struct, "example", None)]
         if examples[0] is not None:
             schema["examples"] = list(examples)
         if struct not in requested and not struct.__struct_config__.omit_defaults:
             # Responses contain every field, including fields with a default.
-            schema["required"] = [field.encode_name for field in msgspec.structs.fields(struct) if field.default is not UNSET]
-    schemas["ProblemDetail"], schemas["Problem"] = schemas.pop("Problem"), schemas.pop("ProblemDocument")
-    schemas["Problem"]["properties"]["errors"]["items"] = {"$ref": _REFERENCE.format(name="ProblemDetail")}
+            schema["required"] = [
+                field.encode_name
+                for field in msgspec.structs.fields(struct)
+                if field.default is not UNSET
+            ]
+    schemas["ProblemDetail"], schemas["Problem"] = (
+        schemas.pop("Problem"),
+        schemas.pop("ProblemDocument"),
+    )
+    schemas["Problem"]["properties"]["errors"]["items"] = {
+        "$ref": _REFERENCE.format(name="ProblemDetail")
+    }
     return {name: schemas[name] for name in sorted(schemas)}
 
 

@@ -1,10 +1,13 @@
-"""Handles HTTP/1.1 connections with uvicorn's httptools protocol, a deadline for every wait and a limit for every buffer.
+"""Handles HTTP/1.1 connections with uvicorn's httptools protocol, a deadline for every wait and a
+limit for every buffer.
 
-uvicorn only times out idle connections. This protocol also ends connections whose client sends a request too slowly or does not
-read the response. It limits the size of a request head, the number of connections per worker and per IP address, and the number
-of request bodies that an IP address sends at the same time. It rejects requests that two servers could frame differently.
+uvicorn only times out idle connections. This protocol also ends connections whose client sends a
+request too slowly or does not read the response. It limits the size of a request head, the number
+of connections per worker and per IP address, and the number of request bodies that an IP address
+sends at the same time. It rejects requests that two servers could frame differently.
 
-Sources: RFC 9110, section 15.5.9 (408); RFC 9112, sections 3.2 (Host), 6.1 (framing) and 9.6 (closing); RFC 6585 (429, 431).
+Sources: RFC 9110, section 15.5.9 (408); RFC 9112, sections 3.2 (Host), 6.1 (framing) and 9.6
+    (closing); RFC 6585 (429, 431).
 """
 
 from __future__ import annotations
@@ -19,15 +22,23 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from gatehouse.core.addresses import parse_address
-from gatehouse.core.errors import BadRequest, GatehouseError, HeadersTooLarge, RequestTimeout, TargetTooLong, Unavailable
+from gatehouse.core.errors import (
+    BadRequest,
+    GatehouseError,
+    HeadersTooLarge,
+    RequestTimeout,
+    TargetTooLong,
+    Unavailable,
+)
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.deferred import DeferringProtocol
 from gatehouse.platform.http.writing import TransportOfCycle
 from gatehouse.platform.settings import BYTES_PER_S_MIN
 
-#: After an error response, the rest of the request is read and discarded, up to this time and size. Closing the connection
-#: immediately would reset it, and the client could lose the response (RFC 9112, section 9.6).
+#: After an error response, the rest of the request is read and discarded, up to this time and size.
+#: Closing the connection immediately would reset it, and the client could lose the response (RFC
+#: 9112, section 9.6).
 _LINGER_S = 2.0
 _LINGER_BYTES_MAX = 262_144
 
@@ -40,8 +51,8 @@ _UPGRADE_BYTES_MAX = 65_536
 _HEADERS_MAX = 100
 _HEAD_BYTES_MAX = 65_536
 
-#: A DNS name or IPv4 address, or an IPv6 address in brackets, with an optional port: the hosts of RFC 3986, section 3.2.2, that a
-#: server can have.
+#: A DNS name or IPv4 address, or an IPv6 address in brackets, with an optional port: the hosts of
+#: RFC 3986, section 3.2.2, that a server can have.
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 
 _COMPLETE = (asgi.EncodedResponse, asgi.Response)
@@ -50,7 +61,9 @@ _CLOSE_LINE = asgi.encode_headers((_CLOSE,))
 
 
 class HttpProtocol(DeferringProtocol):
-    """One connection. A client that exceeds a limit receives a problem document, and the connection is closed."""
+    """One connection. A client that exceeds a limit receives a problem document, and the connection
+    is closed.
+    """
 
     def __init__(
         self,
@@ -62,7 +75,9 @@ class HttpProtocol(DeferringProtocol):
         worker: Connections,
         respond_now: asgi.SynchronousRoutes,
     ) -> None:
-        """respond_now: tried before the application. If an entry responds, the application is not called."""
+        """respond_now: tried before the application. If an entry responds, the application is not
+        called.
+        """
         super().__init__(config, server_state, {**app_state, asgi.BODY_MEMORY: worker}, _loop)
         # uvicorn accepts bytes after a request with `Connection: close`; this parser rejects them.
         self.parser = httptools.HttpRequestParser(self)
@@ -75,7 +90,8 @@ class HttpProtocol(DeferringProtocol):
         self._fields = 0
         self._in_head = False
         self._in_body = False
-        #: Called when the current request is complete. None: the application has been called for the current request.
+        #: Called when the current request is complete. None: the application has been called for
+        #: the current request.
         self._prepare: asgi.PrepareResponse | None = None
         self._parts: list[bytes] = []
         #: Network of the client under which the unfinished body is counted.
@@ -83,7 +99,8 @@ class HttpProtocol(DeferringProtocol):
         #: Bytes of the body that were received since the last check of its speed.
         self._body_received = 0
         self._body_paused = False
-        #: The error response to a pipelined request, which is sent after the responses to earlier requests.
+        #: The error response to a pipelined request, which is sent after the responses to earlier
+        #: requests.
         self._error: GatehouseError | None = None
         self._closing = False
         self._discarded = 0
@@ -142,12 +159,17 @@ class HttpProtocol(DeferringProtocol):
             if self._prepare is not None:
                 self._call_application()
         except httptools.HttpParserUpgrade as exc:
-            self.cycle.keep_alive = False  # the data after the request is not HTTP, even if the application rejects the upgrade
+            # the data after the request is not HTTP, even if the application rejects the upgrade
+            self.cycle.keep_alive = False
             self._upgrade_data = bytearray()
             self._add_upgrade_data(data[exc.args[0] :])
         except httptools.HttpParserError as exc:
             cause = exc.__context__
-            self._reject(cause if isinstance(cause, GatehouseError) else BadRequest("The request is not valid HTTP/1.1."))
+            self._reject(
+                cause
+                if isinstance(cause, GatehouseError)
+                else BadRequest("The request is not valid HTTP/1.1.")
+            )
         else:
             self._set_deadline()
 
@@ -158,7 +180,9 @@ class HttpProtocol(DeferringProtocol):
                 self._body_paused = True
             if self._body_network is None:
                 self._begin_body()
-        elif self._timer is None and (self._in_head or (self.timeout_keep_alive_task is None and not self._is_running())):
+        elif self._timer is None and (
+            self._in_head or (self.timeout_keep_alive_task is None and not self._is_running())
+        ):
             self._timer = self.loop.call_later(self._settings.request_timeout_s, self._head_timeout)
 
     def _discard(self, size: int) -> None:
@@ -202,20 +226,30 @@ class HttpProtocol(DeferringProtocol):
         if len(hosts) > 1 or (not hosts and version == "1.1"):
             raise BadRequest("The request must have exactly one Host header.")
         if hosts and _HOST.fullmatch(hosts[0]) is None:
-            raise BadRequest("The Host header must be a DNS name or an IP address, with an optional port.")
+            raise BadRequest(
+                "The Host header must be a DNS name or an IP address, with an optional port."
+            )
         if b"#" in self.url or not self.url.isascii():
-            raise BadRequest("The request target contains a # or a byte that is not ASCII; percent-encode it.")
+            raise BadRequest(
+                "The request target contains a # or a byte that is not ASCII; percent-encode it."
+            )
         if version not in ("1.0", "1.1"):
             raise BadRequest("Use HTTP/1.1.")
         self._in_body = True
         if self.parser.should_upgrade():
             cast("asgi.Scope", self.scope)["extensions"] = {asgi.UPGRADE: self._accept_upgrade}
-        self._prepare = self._routes.find(self.url, self.parser.get_method()) if self._can_respond_now() else None
+        self._prepare = (
+            self._routes.find(self.url, self.parser.get_method())
+            if self._can_respond_now()
+            else None
+        )
         if self._prepare is None:
             super().on_headers_complete()
 
     def _can_respond_now(self) -> bool:
-        """False for a request to which only the application can respond, or that waits for the response to an earlier request."""
+        """False for a request to which only the application can respond, or that waits for the
+        response to an earlier request.
+        """
         return (
             not self._worker.draining
             and not self._is_running()
@@ -253,7 +287,11 @@ class HttpProtocol(DeferringProtocol):
     def _respond_now(self, prepare: asgi.PrepareResponse) -> bool:
         """Sends a synchronous response. Returns False if the application has to be called."""
         target, _, query = self.url.partition(b"?")
-        self.scope |= {"method": self.parser.get_method().decode("ascii"), "raw_path": target, "query_string": query}
+        self.scope |= {
+            "method": self.parser.get_method().decode("ascii"),
+            "raw_path": target,
+            "query_string": query,
+        }
         respond, body = prepare(cast("asgi.Scope", self.scope)), b"".join(self._parts)
         response = None if respond is None else respond(body)
         if respond is None or response is None:
@@ -266,14 +304,18 @@ class HttpProtocol(DeferringProtocol):
             return True
         self._write(response, b"" if keep_alive else _CLOSE_LINE)
         if keep_alive:
-            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
         else:
             self._close()
             self._watch_writing()
         return True
 
     def _call_application(self) -> None:
-        """Calls the application for a request that was postponed, with the part of the body that has been received."""
+        """Calls the application for a request that was postponed, with the part of the body that
+        has been received.
+        """
         self._prepare = None
         super().on_headers_complete()
         for part in self._parts:
@@ -281,10 +323,14 @@ class HttpProtocol(DeferringProtocol):
         self._parts = []
 
     def _begin_body(self) -> None:
-        """Starts the checks of the speed of a body that was not received completely together with the head."""
+        """Starts the checks of the speed of a body that was not received completely together with
+        the head.
+        """
         self._body_network = self._worker.network(self._peer, self.headers)
         self._body_received = 0
-        self.cycle.transport = cast("asyncio.Transport", TransportOfCycle(self.transport, self._close_after_body))
+        self.cycle.transport = cast(
+            "asyncio.Transport", TransportOfCycle(self.transport, self._close_after_body)
+        )
         self._timer = self.loop.call_later(self._settings.request_timeout_s, self._check_body_speed)
         try:
             self._worker.open_body(self._body_network)
@@ -299,7 +345,9 @@ class HttpProtocol(DeferringProtocol):
             self._cancel_timer()
 
     def _check_body_speed(self) -> None:
-        """Ends a request whose body was slower than BYTES_PER_S_MIN since the last check, unless reading was paused."""
+        """Ends a request whose body was slower than BYTES_PER_S_MIN since the last check, unless
+        reading was paused.
+        """
         timeout_s = self._settings.request_timeout_s
         if self._body_paused or self._body_received >= timeout_s * BYTES_PER_S_MIN:
             self._body_paused, self._body_received = self.flow.read_paused, 0
@@ -311,14 +359,19 @@ class HttpProtocol(DeferringProtocol):
     # Upgrade
 
     def _add_upgrade_data(self, data: bytes) -> None:
-        """Stores data that the client sends before the upgrade is accepted. Clients have to wait for the response (RFC 6455,
-        section 4.1), so the amount is limited."""
+        """Stores data that the client sends before the upgrade is accepted. Clients have to wait
+        for the response (RFC 6455, section 4.1), so the amount is limited."""
         if self._upgrade_data is not None:
             self._upgrade_data += data
             if len(self._upgrade_data) > _UPGRADE_BYTES_MAX:
                 self.transport.abort()
 
-    def _accept_upgrade(self, headers: list[asgi.Header], protocol: asyncio.Protocol, on_shutdown: Callable[[], None]) -> bytes:
+    def _accept_upgrade(
+        self,
+        headers: list[asgi.Header],
+        protocol: asyncio.Protocol,
+        on_shutdown: Callable[[], None],
+    ) -> bytes:
         """Implements asgi.AcceptUpgrade."""
         if self._upgrade_data is None or self.transport.is_closing():
             raise asgi.ClientGone
@@ -352,7 +405,9 @@ class HttpProtocol(DeferringProtocol):
 
     # Response
 
-    def send_deferred(self, response: asgi.Response | asgi.EncodedResponse, *, keep_alive: bool) -> None:
+    def send_deferred(
+        self, response: asgi.Response | asgi.EncodedResponse, *, keep_alive: bool
+    ) -> None:
         self._write(response, b"" if keep_alive else _CLOSE_LINE)
         if not keep_alive:
             self._close()
@@ -383,7 +438,9 @@ class HttpProtocol(DeferringProtocol):
     # Errors
 
     def _reject(self, error: GatehouseError) -> None:
-        """Sends an error response to the current request, after the responses to earlier requests, and closes the connection."""
+        """Sends an error response to the current request, after the responses to earlier requests,
+        and closes the connection.
+        """
         self._worker.on_reject(error, self._peer)
         self._writes.flush()
         in_body = self._in_body and self._prepare is None
@@ -413,12 +470,16 @@ class HttpProtocol(DeferringProtocol):
         request_id = asgi.request_id()
         body = asgi.problem(error, request_id)
         own = [_CLOSE, (b"x-request-id", request_id.encode()), *asgi.problem_headers(error)]
-        self._write(asgi.Response(error.status, asgi.response_headers(body, asgi.PROBLEM_JSON, own), body))
+        self._write(
+            asgi.Response(error.status, asgi.response_headers(body, asgi.PROBLEM_JSON, own), body)
+        )
         self._writes.flush()
         self._linger()
 
     def _close_after_body(self) -> None:
-        """Closes the connection after a response that the application sent before it received the complete body."""
+        """Closes the connection after a response that the application sent before it received the
+        complete body.
+        """
         if self._in_body:
             self._end_body()
             self._linger()
@@ -426,7 +487,9 @@ class HttpProtocol(DeferringProtocol):
             self.transport.close()
 
     def _linger(self) -> None:
-        """Ends the responses, and closes the connection when the client has sent the rest of its request."""
+        """Ends the responses, and closes the connection when the client has sent the rest of its
+        request.
+        """
         self._closing = True
         self._unset_keepalive_if_required()
         self._cancel_timer()

@@ -1,4 +1,6 @@
-"""Security headers for all pages and for the management API, declared in `security_headers.toml`."""
+"""Security headers for all pages and for the management API, declared in
+`security_headers.toml`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ _HEADERS: dict[str, dict[str, str]] = tomllib.loads(
     (resources.files("gatehouse.platform.http") / "security_headers.toml").read_text("utf-8")
 )
 
-#: Headers for the pages of the web UI. They replace the headers of the same name for every response.
+#: Headers for the pages of the web UI. They replace the headers of the same name for every
+#: response.
 WEB_UI = _HEADERS["web_ui"]
 
 
@@ -20,7 +23,9 @@ def security_headers(*, https: bool) -> dict[str, str]:
 
 
 def download_headers(name: str) -> dict[str, str]:
-    """Headers of a file whose content is not trusted. Browsers save the file under `name` and never display it."""
+    """Headers of a file whose content is not trusted. Browsers save the file under `name` and never
+    display it.
+    """
     return {
         "Content-Type": "application/octet-stream",
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",

@@ -1,5 +1,5 @@
-"""Runs the server processes. Each service listens on a separate port, and the gateway has one or more workers. All processes stop
-together."""
+"""Runs the server processes. Each service listens on a separate port, and the gateway has one or
+more workers. All processes stop together."""
 
 from __future__ import annotations
 
@@ -47,14 +47,18 @@ _FIRST_REQUEST_S = 0.5
 
 
 class Server(uvicorn.Server):
-    """Serves an ASGI application until SIGTERM or SIGINT, or until `should_exit` is set. The application writes all logs.
+    """Serves an ASGI application until SIGTERM or SIGINT, or until `should_exit` is set. The
+    application writes all logs.
 
-    After SIGTERM, the server is not ready but accepts requests for the drain time, because load balancers and clients continue to
-    send requests. The server closes each connection after the response, so that clients connect to another server. SIGINT ends
-    the drain time. Requests in progress must then complete within the stop timeout.
+    After SIGTERM, the server is not ready but accepts requests for the drain time, because load
+    balancers and clients continue to send requests. The server closes each connection after the
+    response, so that clients connect to another server. SIGINT ends the drain time. Requests in
+    progress must then complete within the stop timeout.
     """
 
-    def __init__(self, application: App, connections: Connections, *, handle_signals: bool = True) -> None:
+    def __init__(
+        self, application: App, connections: Connections, *, handle_signals: bool = True
+    ) -> None:
         self._handle_signals = handle_signals
         self._connections = connections
         self._drain_s = connections.settings.drain_s
@@ -83,7 +87,9 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Unlike uvicorn's method, this method does not raise the signal again, so that the process ends with status 0."""
+        """Unlike uvicorn's method, this method does not raise the signal again, so that the process
+        ends with status 0.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT) if self._handle_signals else ():
             loop.add_signal_handler(number, self.handle_exit, number, None)
@@ -96,11 +102,15 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listens on the sockets. Unlike uvicorn's method, this method limits the time for a TLS handshake."""
+        """Listens on the sockets. Unlike uvicorn's method, this method limits the time for a TLS
+        handshake.
+        """
         await super().startup([])
         loop = asyncio.get_running_loop()
         for sock in sockets or []:
-            self.servers.append(await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG, **self._tls))
+            self.servers.append(
+                await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG, **self._tls)
+            )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._connections.draining = True
@@ -118,8 +128,9 @@ class Server(uvicorn.Server):
             await asyncio.sleep(_TICK_S)
 
     async def _accept_last(self, sockets: Sequence[socket.socket]) -> None:
-        """Stops listening, and accepts the connections that the kernel has established. Otherwise, closing the listening socket
-        would reset these connections, and the clients could not repeat their requests."""
+        """Stops listening, and accepts the connections that the kernel has established. Otherwise,
+        closing the listening socket would reset these connections, and the clients could not repeat
+        their requests."""
         for sock in sockets:
             reject_handshakes(sock)
         await asyncio.sleep(_HANDSHAKE_S)
@@ -134,13 +145,17 @@ class Server(uvicorn.Server):
                     established[-1].setblocking(False)
         # A client that does not complete the TLS handshake does not delay the others.
         loop = asyncio.get_running_loop()
-        accepting = [loop.connect_accepted_socket(self._protocol, sock, **self._tls) for sock in established]
+        accepting = [
+            loop.connect_accepted_socket(self._protocol, sock, **self._tls) for sock in established
+        ]
         await asyncio.gather(*accepting, return_exceptions=True)
         await asyncio.sleep(_FIRST_REQUEST_S)
 
     def _protocol(self) -> asyncio.Protocol:
         protocol = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
-        return protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return protocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
 
 def _tls(settings: ConnectionSettings) -> dict[str, Any]:
@@ -157,16 +172,22 @@ def _tls(settings: ConnectionSettings) -> dict[str, Any]:
 
 
 def serve(services: Sequence[str], settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Exits with status 1 if a process fails to start or stops unexpectedly.
+    """Serve until SIGTERM or SIGINT. Exits with status 1 if a process fails to start or stops
+    unexpectedly.
 
     Raises SettingsError if a required setting is missing or a port is in use.
     """
     for service in services:
         _check(service, settings)
-        # With SO_REUSEPORT, two gateways would silently share the requests to a port. The socket does not listen, because closing
-        # a listening socket resets the connections that clients have established in the meantime.
+        # With SO_REUSEPORT, two gateways would silently share the requests to a port. The socket
+        # does not listen, because closing a listening socket resets the connections that clients
+        # have established in the meantime.
         _open(bound_socket, service, settings, shared=False).close()
-    workers = [service for service in services for _ in range(settings.workers if service == "gateway" else 1)]
+    workers = [
+        service
+        for service in services
+        for _ in range(settings.workers if service == "gateway" else 1)
+    ]
     if len(workers) == 1:
         _work(services[0], settings, "")
         return
@@ -178,7 +199,11 @@ def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: 
     # `fork` is unsafe in a process with threads.
     context = multiprocessing.get_context("spawn")
     children = [
-        context.Process(target=_work, args=(service, settings, metrics_folder if service == "gateway" else ""), name=service)
+        context.Process(
+            target=_work,
+            args=(service, settings, metrics_folder if service == "gateway" else ""),
+            name=service,
+        )
         for service in workers
     ]
     stopping = False
@@ -194,7 +219,8 @@ def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: 
         child.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    # If one process stops, stop all processes, because ECS replaces a container only when its first process ends.
+    # If one process stops, stop all processes, because ECS replaces a container only when its first
+    # process ends.
     multiprocessing.connection.wait([child.sentinel for child in children])
     failed = not stopping
     stop(signal.SIGTERM, None)
@@ -207,20 +233,26 @@ def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: 
 
 
 def _work(service: str, settings: Settings, metrics_folder: str) -> None:
-    """Runs one worker. Prints the error for an invalid setting in one line. Exits with status 1 if the service does not start."""
+    """Runs one worker. Prints the error for an invalid setting in one line. Exits with status 1 if
+    the service does not start.
+    """
     _end_with_parent()
     os.environ.pop(METRICS_FOLDER_VARIABLE, None)
     if metrics_folder:
         os.environ[METRICS_FOLDER_VARIABLE] = metrics_folder
     try:
-        # Imported here so that a gateway worker does not load the dependencies of the console (measured: a second of start-up
-        # time and 35 MB per worker).
+        # Imported here so that a gateway worker does not load the dependencies of the console
+        # (measured: a second of start-up time and 35 MB per worker).
         with no_collection():
-            application: App = importlib.import_module(f"gatehouse.services.{service}.app").build(settings)
+            application: App = importlib.import_module(f"gatehouse.services.{service}.app").build(
+                settings
+            )
         sock = _open(listen, service, settings, shared=bool(metrics_folder))
         on_reject = _rejection_log(service, settings)
         workers = settings.workers if service == "gateway" else 1
-        connections = Connections(settings, ClientAddresses(settings.trusted_proxies), on_reject, workers)
+        connections = Connections(
+            settings, ClientAddresses(settings.trusted_proxies), on_reject, workers
+        )
         server = Server(application, connections)
     except SettingsError as exc:
         sys.stderr.write(f"{exc.public}\n")
@@ -236,27 +268,46 @@ def _rejection_log(service: str, settings: Settings) -> Callable[[GatehouseError
     """Logs requests that are rejected before they reach the application."""
     from gatehouse.platform import observability  # imports prometheus_client
 
-    log = observability.Logger(settings.log_level, observability.Stream(), service=service, environment=settings.environment)
-    return lambda error, address: log.info("rejected", status=error.status, code=error.code, detail=error.public, client=address)
+    log = observability.Logger(
+        settings.log_level,
+        observability.Stream(),
+        service=service,
+        environment=settings.environment,
+    )
+    return lambda error, address: log.info(
+        "rejected", status=error.status, code=error.code, detail=error.public, client=address
+    )
 
 
 def _check(service: str, settings: Settings) -> None:
-    """Raise SettingsError if a setting that the service requires is missing, before a process starts."""
-    required = {"gateway": ("pepper",), "console": ("pepper", "session_key"), "sharing": ()}[service]
+    """Raise SettingsError if a setting that the service requires is missing, before a process
+    starts.
+    """
+    required = {"gateway": ("pepper",), "console": ("pepper", "session_key"), "sharing": ()}[
+        service
+    ]
     missing = [f"GATEHOUSE_{name.upper()}" for name in required if getattr(settings, name) is None]
     if missing:
         raise SettingsError(f"the {service} service requires {' and '.join(missing)}")
 
 
-def _open(function: Callable[..., socket.socket], service: str, settings: Settings, *, shared: bool) -> socket.socket:
-    """Opens a socket on the port of a service with a function of `listening`. Raises SettingsError if the port cannot be used."""
+def _open(
+    function: Callable[..., socket.socket], service: str, settings: Settings, *, shared: bool
+) -> socket.socket:
+    """Opens a socket on the port of a service with a function of `listening`. Raises SettingsError
+    if the port cannot be used.
+    """
     port: int = getattr(settings, f"{service}_port")
     try:
         return function(settings.bind, port, shared=shared)
     except OSError as exc:
-        hint = f"set GATEHOUSE_{service.upper()}_PORT or GATEHOUSE_BIND, or stop the program that uses the port"
+        hint = (
+            f"set GATEHOUSE_{service.upper()}_PORT or GATEHOUSE_BIND, or stop the program "
+            f"that uses the port"
+        )
         raise SettingsError(
-            f"cannot listen on {settings.bind}:{port} for the {service} service: {exc.strerror}; {hint}"
+            f"cannot listen on {settings.bind}:{port} for the {service} service: "
+            f"{exc.strerror}; {hint}"
         ) from None
 
 
@@ -274,14 +325,18 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _metrics_folder(workers: int) -> Generator[str]:
-    """Temporary directory in which the workers of the gateway aggregate their metrics. Empty string for one worker. Raises
-    SettingsError."""
+    """Temporary directory in which the workers of the gateway aggregate their metrics. Empty string
+    for one worker. Raises SettingsError."""
     if workers == 1:
         yield ""
         return
     try:
-        directory = tempfile.TemporaryDirectory(prefix="gatehouse-metrics-", ignore_cleanup_errors=True)
+        directory = tempfile.TemporaryDirectory(
+            prefix="gatehouse-metrics-", ignore_cleanup_errors=True
+        )
     except OSError:
-        raise SettingsError("GATEHOUSE_WORKERS above 1 requires a writable temporary folder (TMPDIR) for metrics") from None
+        raise SettingsError(
+            "GATEHOUSE_WORKERS above 1 requires a writable temporary folder (TMPDIR) for metrics"
+        ) from None
     with directory as folder:
         yield folder

@@ -1,4 +1,6 @@
-"""Shared parts of the console and sharing applications: routing, responses, middleware, pages and operational endpoints."""
+"""Shared parts of the console and sharing applications: routing, responses, middleware, pages and
+operational endpoints.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ h1::before { content: ""; display: block; width: 2.5rem; height: .3rem; margin-b
 a { color: var(--mark); }
 code { padding: .1em .35em; border: 1px solid var(--line); border-radius: .25em; font-size: .9em; }
 li { margin: .3rem 0; }
-"""
+"""  # noqa: E501
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
@@ -64,15 +66,18 @@ class LoggedRoute(Route):
 
 @dataclass(slots=True)
 class _Segment:
-    """Routes whose path ends with a segment, by method, and the segments that follow it. None: a parameter."""
+    """Routes whose path ends with a segment, by method, and the segments that follow it. None: a
+    parameter.
+    """
 
     methods: dict[str, LoggedRoute] = field(default_factory=dict)
     following: dict[str | None, _Segment] = field(default_factory=dict)
 
 
 class RouteTable(BaseRoute):
-    """Finds a route by path and method, in a time that does not depend on the number of routes. Of several routes, one without
-    parameters comes first, then the earlier one. Raises HTTPException with the allowed methods for another method."""
+    """Finds a route by path and method, in a time that does not depend on the number of routes. Of
+    several routes, one without parameters comes first, then the earlier one. Raises HTTPException
+    with the allowed methods for another method."""
 
     def __init__(self, routes: Sequence[LoggedRoute]) -> None:
         self.routes = list(routes)
@@ -80,7 +85,9 @@ class RouteTable(BaseRoute):
         for route in routes:
             segment = self._root
             for text in route.path.split("/"):
-                segment = segment.following.setdefault(None if text.startswith("{") else text, _Segment())
+                segment = segment.following.setdefault(
+                    None if text.startswith("{") else text, _Segment()
+                )
             for method in route.methods or ():
                 segment.methods.setdefault(method, route)
 
@@ -90,8 +97,17 @@ class RouteTable(BaseRoute):
         segments = [self._root]
         for text in scope["path"].split("/"):
             names = (text, None) if text else (text,)
-            segments = [segment.following[name] for segment in segments for name in names if name in segment.following]
-        methods = {method: route for segment in reversed(segments) for method, route in segment.methods.items()}
+            segments = [
+                segment.following[name]
+                for segment in segments
+                for name in names
+                if name in segment.following
+            ]
+        methods = {
+            method: route
+            for segment in reversed(segments)
+            for method, route in segment.methods.items()
+        }
         if not methods:
             return Match.NONE, {}
         route = methods.get(scope["method"])
@@ -112,15 +128,21 @@ def application(
     *,
     https: bool,
 ) -> ASGIApp:
-    """Return an application. handlers: responses to errors, by class. https: the public URL uses https, so HSTS is sent."""
+    """Return an application. handlers: responses to errors, by class. https: the public URL uses
+    https, so HSTS is sent.
+    """
     exception_handlers: Any = {**handlers, Exception: _unexpected}
-    app = Starlette(routes=[RouteTable(routes)], exception_handlers=exception_handlers, lifespan=lifespan)
+    app = Starlette(
+        routes=[RouteTable(routes)], exception_handlers=exception_handlers, lifespan=lifespan
+    )
     app.router.redirect_slashes = False
     return RequestContextMiddleware(app, observer, https=https)
 
 
 def response_of(endpoint: Endpoint, result: Any) -> Response:
-    """Return the response for the result of a handler: a response, None for a response without a body, or a struct."""
+    """Return the response for the result of a handler: a response, None for a response without a
+    body, or a struct.
+    """
     if isinstance(result, Response):
         return result
     if result is None:
@@ -128,7 +150,9 @@ def response_of(endpoint: Endpoint, result: Any) -> Response:
     return Response(asgi.encode(result), endpoint.status, media_type="application/json")
 
 
-def problem(request: Request, error: GatehouseError, headers: Mapping[str, str] | None = None) -> Response:
+def problem(
+    request: Request, error: GatehouseError, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return the problem document for an error, which is also logged."""
     request.state.code, request.state.detail = error.code, error.detail
     body = asgi.problem(error, request.state.request_id, request.state.trace_id)
@@ -143,13 +167,19 @@ def client_address(request: Request, addresses: ClientAddresses) -> str:
 
 async def _unexpected(request: Request, exc: Exception) -> Response:
     request_id: RequestId = request.state.request_id
-    error = InternalError(f"An internal error occurred. Include the request ID {request_id} when you report it.")
-    return Response(asgi.problem(error, request_id, request.state.trace_id), error.status, media_type="application/problem+json")
+    error = InternalError(
+        f"An internal error occurred. Include the request ID {request_id} when you report it."
+    )
+    return Response(
+        asgi.problem(error, request_id, request.state.trace_id),
+        error.status,
+        media_type="application/problem+json",
+    )
 
 
 class RequestContextMiddleware:
-    """Sets `request_id` and `trace_id` in the state of the scope, and logs `key_id`, `code` and `detail` if inner layers set them
-    there."""
+    """Sets `request_id` and `trace_id` in the state of the scope, and logs `key_id`, `code` and
+    `detail` if inner layers set them there."""
 
     def __init__(self, app: ASGIApp, observer: Observer, *, https: bool) -> None:
         self._app = app
@@ -182,16 +212,16 @@ class RequestContextMiddleware:
             with active_request(self._observer.tracer, trace):
                 await self._app(scope, receive, send_with_headers)
         except Exception as exc:
-            # Starlette responds with `unexpected` and raises the exception again. Log the location of the exception and hide the
-            # traceback.
+            # Starlette responds with `unexpected` and raises the exception again. Log the location
+            # of the exception and hide the traceback.
             scope["state"]["detail"] = f"{type(exc).__name__} at {_location(exc)}"
         finally:
             self._report(scope, trace, status or _CLIENT_GONE, time.perf_counter() - started)
 
     def _report(self, scope: Scope, trace: RequestTrace, status: int, seconds: float) -> None:
         state = scope["state"]
-        # Use the path template instead of the path, because a path may contain a token and each new path would create a time
-        # series.
+        # Use the path template instead of the path, because a path may contain a token and each new
+        # path would create a time series.
         route = getattr(scope.get("route"), "path", "") or "none"
         self._observer.request(
             trace=trace,
@@ -207,16 +237,21 @@ class RequestContextMiddleware:
 
 
 def _location(exc: BaseException) -> str:
-    """Stack frames of an exception, without its message, which could contain parts of the request."""
+    """Stack frames of an exception, without its message, which could contain parts of the
+    request.
+    """
     frames = traceback.extract_tb(exc.__traceback__)[-6:]
-    return " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames))
+    return " < ".join(
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
+    )
 
 
 def page(title: str, body: str, status: int = 200) -> HTMLResponse:
     """HTML page. `title` is escaped; `body` is trusted HTML and is not escaped."""
     return HTMLResponse(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="robots" content="noindex">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta '
+        'name="robots" content="noindex">\n'
         f'<title>{escape(title)}</title>\n<link rel="stylesheet" href="{STYLE_PATH}">\n</head>\n'
         f"<body>\n<main>\n<h1>{escape(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n",
         status,
@@ -228,14 +263,19 @@ def style_route() -> LoggedRoute:
 
 
 async def _style(request: Request) -> Response:
-    return Response(_STYLE, media_type="text/css", headers={"Cache-Control": "public, max-age=3600"})
+    return Response(
+        _STYLE, media_type="text/css", headers={"Cache-Control": "public, max-age=3600"}
+    )
 
 
-def operational_routes(required: Probes, observer: Observer, optional: Probes = (), *, scraped: bool = True) -> list[LoggedRoute]:
+def operational_routes(
+    required: Probes, observer: Observer, optional: Probes = (), *, scraped: bool = True
+) -> list[LoggedRoute]:
     """Routes for /healthz, /readyz and /metrics.
 
     optional: probes whose failure makes the service degraded rather than unavailable.
-    scraped: serve /metrics for a scraper in the network. A Lambda function has no scraper, and its URL is public.
+    scraped: serve /metrics for a scraper in the network. A Lambda function has no scraper, and its
+        URL is public.
     """
 
     async def healthz(request: Request) -> Response:
@@ -248,7 +288,9 @@ def operational_routes(required: Probes, observer: Observer, optional: Probes = 
 
     async def metrics(request: Request) -> Response:
         accept = request.headers.get("accept", "")
-        return Response(observer.metrics.exposition(accept), headers={"Content-Type": metrics_type(accept)})
+        return Response(
+            observer.metrics.exposition(accept), headers={"Content-Type": metrics_type(accept)}
+        )
 
     handlers = [healthz, readyz, *([metrics] if scraped else [])]
     return [LoggedRoute(f"/{handler.__name__}", handler, methods=["GET"]) for handler in handlers]

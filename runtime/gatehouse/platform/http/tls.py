@@ -1,7 +1,9 @@
-"""TLS for connections from a load balancer, with a self-signed certificate that exists only in the memory of the process.
+"""TLS for connections from a load balancer, with a self-signed certificate that exists only in the
+memory of the process.
 
-An Application Load Balancer encrypts the connection but does not validate the certificate of a target. Source: Elastic Load
-Balancing, "Target groups for your Application Load Balancers", routing configuration.
+An Application Load Balancer encrypts the connection but does not validate the certificate of a
+target. Source: Elastic Load Balancing, "Target groups for your Application Load Balancers", routing
+configuration.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from cryptography.x509.oid import NameOID
 #: Time for a client to confirm that a TLS connection is closed.
 SHUTDOWN_TIMEOUT_S = 2.0
 
-#: Cipher suites of TLS 1.2: forward secrecy and authenticated encryption. All suites of TLS 1.3 have both.
+#: Cipher suites of TLS 1.2: forward secrecy and authenticated encryption. All suites of TLS 1.3
+#: have both.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 _VALIDITY = timedelta(days=3650)
@@ -28,7 +31,9 @@ _CLOCK_SKEW = timedelta(days=1)
 
 
 def self_signed_context() -> ssl.SSLContext:
-    """Return the TLS configuration of a server, with TLS 1.2 or 1.3 and a new key and certificate."""
+    """Return the TLS configuration of a server, with TLS 1.2 or 1.3 and a new key and
+    certificate.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
@@ -66,7 +71,9 @@ def _load(context: ssl.SSLContext, key: bytes, certificate: bytes) -> None:
 
 @contextmanager
 def _pipe(content: bytes) -> Iterator[str]:
-    """The path of a pipe that contains `content`, which must be smaller than its buffer (16 KiB on macOS)."""
+    """The path of a pipe that contains `content`, which must be smaller than its buffer (16 KiB on
+    macOS).
+    """
     reader, writer = os.pipe()
     try:
         os.write(writer, content)

@@ -1,10 +1,12 @@
 """Validation of JSON bodies and query strings against msgspec types.
 
-The types declare bounds with `msgspec.Meta`. `checked` adds a function for other constraints. Every problem has a
-location (`body.limits[0].quota`), a message and a fix. Messages never repeat a value from the request, which may be a secret.
+The types declare bounds with `msgspec.Meta`. `checked` adds a function for other constraints. Every
+problem has a location (`body.limits[0].quota`), a message and a fix. Messages never repeat a value
+from the request, which may be a secret.
 
-msgspec decides whether a value matches its type. If not, `_problems` compares the value with the description of the type. A body
-is then decoded one level at a time, so that the time is linear in its size, whatever it contains.
+msgspec decides whether a value matches its type. If not, `_problems` compares the value with the
+description of the type. A body is then decoded one level at a time, so that the time is linear in
+its size, whatever it contains.
 """
 
 from __future__ import annotations
@@ -27,17 +29,20 @@ from gatehouse.platform.http.forwarding import query_flaw
 
 T = TypeVar("T")
 
-#: Returns the problem with a value, or an empty string. Called with JSON values that already match the declared type.
+#: Returns the problem with a value, or an empty string. Called with JSON values that already match
+#: the declared type.
 Check = Callable[[Any], str]
 
-#: Maximum length of a field name in a problem. A client may send a token as a name, and at most this many characters of a token
-#: are public.
+#: Maximum length of a field name in a problem. A client may send a token as a name, and at most
+#: this many characters of a token are public.
 NAME_CHARS_MAX = 20
 
-#: Maximum number of strings in a body, including names. Bodies with up to twice as many may be accepted.
+#: Maximum number of strings in a body, including names. Bodies with up to twice as many may be
+#: accepted.
 STRINGS_MAX = 10_000
 
-#: Maximum size of a body of which all problems are reported; of a larger one, the first. Larger bodies are decoded in a thread.
+#: Maximum size of a body of which all problems are reported; of a larger one, the first. Larger
+#: bodies are decoded in a thread.
 _SMALL_BYTES_MAX = 65_536
 
 #: Expected types in messages, with the units of their length.
@@ -62,8 +67,8 @@ def checked(check: Check, **constraints: Any) -> msgspec.Meta:
 
 
 def matching(pattern: str, **constraints: Any) -> msgspec.Meta:
-    """Constraints for a string that matches `pattern` as a whole. Uses `\\Z`, because Python's `$` also matches before a final
-    line feed."""
+    """Constraints for a string that matches `pattern` as a whole. Uses `\\Z`, because Python's `$`
+    also matches before a final line feed."""
     return msgspec.Meta(pattern=rf"^(?:{pattern})\Z", **constraints)
 
 
@@ -75,8 +80,9 @@ def published(pattern: str) -> str:
 def decode_body(body: bytes, kind: type[T]) -> T:
     """Decode a JSON body. Raises BadRequest with a location and a fix for each problem."""
     result, names = _decode(body, kind), _MEMBER.findall(body)
-    # Structs reject unknown fields, so every name is plain ASCII. If each name appears once and nothing is escaped, no object has
-    # a duplicate, and no string a NUL character. Only other bodies are parsed again, with a slower parser.
+    # Structs reject unknown fields, so every name is plain ASCII. If each name appears once and
+    # nothing is escaped, no object has a duplicate, and no string a NUL character. Only other
+    # bodies are parsed again, with a slower parser.
     if len(set(names)) != len(names) or b"\\" in body or _has_checks(kind):
         _run_checks(_value(body), kind, "body")
     return result
@@ -100,7 +106,8 @@ async def decode_large(body: bytes, kind: type[T]) -> tuple[T, Any]:
 def prepare(*kinds: Any) -> None:
     """Build the descriptions of types, in the event loop, before a thread uses the types.
 
-    msgspec builds a description at the first use, without a lock. Two threads that do so at the same time crash the process.
+    msgspec builds a description at the first use, without a lock. Two threads that do so at the
+    same time crash the process.
     """
     for kind in kinds:
         _decoder(kind)
@@ -118,7 +125,9 @@ def validate(value: object, kind: type[T], location: str) -> T:
 
 
 def decode_query(query: bytes, kind: type[T]) -> T:
-    """Decode a raw query string, in which numbers and booleans are text. Array fields may be repeated. Raises BadRequest."""
+    """Decode a raw query string, in which numbers and booleans are text. Array fields may be
+    repeated. Raises BadRequest.
+    """
     check_query(query)
     values: dict[str, Any] = {}
     arrays, readers = _query_fields(kind)
@@ -126,7 +135,9 @@ def decode_query(query: bytes, kind: type[T]) -> T:
         if name in arrays:
             values.setdefault(name, []).append(text)
         elif name in values:
-            raise invalid(f"query.{name[:NAME_CHARS_MAX]}", "is sent more than once", "send it once")
+            raise invalid(
+                f"query.{name[:NAME_CHARS_MAX]}", "is sent more than once", "send it once"
+            )
         else:
             values[name] = readers[name](text) if name in readers else text
     return validate(values, kind, "query")
@@ -145,7 +156,8 @@ def invalid(location: str, message: str, fix: str) -> BadRequest:
 
 
 def _decode(body: bytes, kind: type[T]) -> T:
-    # The opening quote of a string does not follow a backslash, so this counts each string once or twice.
+    # The opening quote of a string does not follow a backslash, so this counts each string once or
+    # twice.
     if body.count(b'"') - body.count(b'\\"') > 2 * STRINGS_MAX:
         raise invalid("body", f"contains more than {STRINGS_MAX:,} strings", "divide the request")
     try:
@@ -153,7 +165,11 @@ def _decode(body: bytes, kind: type[T]) -> T:
     except msgspec.ValidationError:
         problems_max = PROBLEMS_MAX + 1 if len(body) <= _SMALL_BYTES_MAX else 1
         try:
-            error = _error(_problems(msgspec.Raw(body.strip(_WHITE_SPACE)), _type_info(kind), "body"), "body", problems_max)
+            error = _error(
+                _problems(msgspec.Raw(body.strip(_WHITE_SPACE)), _type_info(kind), "body"),
+                "body",
+                problems_max,
+            )
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             error = _malformed(body, exc)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
@@ -162,11 +178,17 @@ def _decode(body: bytes, kind: type[T]) -> T:
 
 
 def _malformed(body: bytes, exc: Exception) -> BadRequest:
-    """The error for a body that is not JSON. Its location has a line and a column if the message of msgspec ends with them."""
+    """The error for a body that is not JSON. Its location has a line and a column if the message of
+    msgspec ends with them.
+    """
     if isinstance(exc, RecursionError):
         return invalid("body", "is nested too deeply", "send a flatter document")
     if body.startswith(b"\xef\xbb\xbf"):
-        return invalid("body", "begins with a byte order mark", "send UTF-8 without a byte order mark (RFC 8259, section 8.1)")
+        return invalid(
+            "body",
+            "begins with a byte order mark",
+            "send UTF-8 without a byte order mark (RFC 8259, section 8.1)",
+        )
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -189,15 +211,21 @@ def small_value(body: bytes) -> object:
         return None
 
 
-def _error(problems: Iterator[Problem], location: str, problems_max: int = PROBLEMS_MAX + 1) -> BadRequest:
-    reported = tuple(islice(problems, problems_max)) or (Problem(location, "does not match its type"),)
+def _error(
+    problems: Iterator[Problem], location: str, problems_max: int = PROBLEMS_MAX + 1
+) -> BadRequest:
+    reported = tuple(islice(problems, problems_max)) or (
+        Problem(location, "does not match its type"),
+    )
     single = f"{reported[0].location} {reported[0].message}"
-    return BadRequest(single if len(reported) == 1 else "The request is invalid. See `errors`.", errors=reported)
+    return BadRequest(
+        single if len(reported) == 1 else "The request is invalid. See `errors`.", errors=reported
+    )
 
 
 def _value(body: bytes) -> Any:
-    """The JSON value of a body. Raises BadRequest for duplicate names, of which parsers use different ones (RFC 8259, section 4),
-    and for NUL, which PostgreSQL cannot store."""
+    """The JSON value of a body. Raises BadRequest for duplicate names, of which parsers use
+    different ones (RFC 8259, section 4), and for NUL, which PostgreSQL cannot store."""
     try:
         value = json.loads(body, object_pairs_hook=_members)
     except RecursionError as exc:
@@ -220,7 +248,11 @@ def _run_checks(value: object, kind: Any, location: str) -> None:
 def _failures(value: Any, info: inspect.Type, location: str) -> Iterator[Problem]:
     """Failed checks of a JSON value that matches `info`."""
     if isinstance(info, inspect.Metadata):
-        message = info.extra["check"](value) if info.extra and "check" in info.extra and value is not None else ""
+        message = (
+            info.extra["check"](value)
+            if info.extra and "check" in info.extra and value is not None
+            else ""
+        )
         if message:
             yield Problem(location, message)
         yield from _failures(value, info.type, location)
@@ -236,7 +268,8 @@ def _failures(value: Any, info: inspect.Type, location: str) -> Iterator[Problem
 def _problems(value: Any, info: inspect.Type, location: str) -> Iterator[Problem]:
     """All problems of a value.
 
-    value: a JSON value, or part of a valid JSON document, which is decoded one level at a time. Raises DecodeError,
+    value: a JSON value, or part of a valid JSON document, which is decoded one level at a time.
+        Raises DecodeError,
     UnicodeDecodeError and RecursionError if the document is not valid.
     """
     if isinstance(value, msgspec.Raw):
@@ -281,7 +314,9 @@ def _problems(value: Any, info: inspect.Type, location: str) -> Iterator[Problem
 
 
 def _one_level(raw: msgspec.Raw) -> Any:
-    """The JSON value of part of a document, in which the members of an object and the items of an array are not decoded."""
+    """The JSON value of part of a document, in which the members of an object and the items of an
+    array are not decoded.
+    """
     text = bytes(raw)
     if text.startswith(b"{"):
         return _raw_members(text)
@@ -302,7 +337,9 @@ def _complete(value: Any) -> Any:
     return [_complete(item) for item in value] if isinstance(value, list) else value
 
 
-def _children(value: Any, info: inspect.Type, location: str) -> Iterator[tuple[Any, inspect.Type, str]]:
+def _children(
+    value: Any, info: inspect.Type, location: str
+) -> Iterator[tuple[Any, inspect.Type, str]]:
     """The items and members of a value, with their types and locations."""
     if isinstance(info, inspect.StructType):
         for field in info.fields:
@@ -319,18 +356,24 @@ def _children(value: Any, info: inspect.Type, location: str) -> Iterator[tuple[A
             yield item, info.value_type, f"{location}.{name[:NAME_CHARS_MAX]}"
 
 
-def _field_problems(value: Mapping[str, Any], info: inspect.StructType, location: str) -> Iterator[Problem]:
+def _field_problems(
+    value: Mapping[str, Any], info: inspect.StructType, location: str
+) -> Iterator[Problem]:
     """Problems of each field of an object, in the order of the declaration, and unknown fields."""
     names = {field.encode_name: None for field in info.fields}
     for field in info.fields:
         if field.encode_name in value:
-            yield from _problems(value[field.encode_name], field.type, f"{location}.{field.encode_name}")
+            yield from _problems(
+                value[field.encode_name], field.type, f"{location}.{field.encode_name}"
+            )
         elif field.required:
             yield Problem(f"{location}.{field.encode_name}", "is missing", "add this field")
     if info.forbid_unknown_fields:
         fix = "remove it, or correct its name" + (f": {', '.join(names)}" if names else "")
         yield from (
-            Problem(f"{location}.{name[:NAME_CHARS_MAX]}", "is not a known field", fix) for name in value if name not in names
+            Problem(f"{location}.{name[:NAME_CHARS_MAX]}", "is not a known field", fix)
+            for name in value
+            if name not in names
         )
 
 
@@ -340,21 +383,31 @@ def _own_problem(value: Any, info: inspect.Type, location: str) -> Problem | Non
         return Problem(location, "is too large", "send a number that fits in 64 bits")
     match info:
         case inspect.StrType():
-            return _type_problem(value, str, _STRING, location) or _text_problem(value, info, location)
+            return _type_problem(value, str, _STRING, location) or _text_problem(
+                value, info, location
+            )
         case inspect.IntType():
-            return _type_problem(value, int, _INTEGER, location) or _bound_problem(value, info, location)
+            return _type_problem(value, int, _INTEGER, location) or _bound_problem(
+                value, info, location
+            )
         case inspect.FloatType():
-            return _type_problem(value, (int, float), _NUMBER, location) or _bound_problem(value, info, location)
+            return _type_problem(value, (int, float), _NUMBER, location) or _bound_problem(
+                value, info, location
+            )
         case inspect.BoolType():
             return _type_problem(value, bool, _BOOLEAN, location)
         case inspect.ListType() | inspect.VarTupleType():
-            return _type_problem(value, (list, tuple), _ARRAY, location) or _length_problem(value, info, _ARRAY, location)
+            return _type_problem(value, (list, tuple), _ARRAY, location) or _length_problem(
+                value, info, _ARRAY, location
+            )
         case inspect.TupleType():
             count = len(info.item_types)
             bounds = inspect.ListType(inspect.AnyType(), min_length=count, max_length=count)
             return _own_problem(value, bounds, location)
         case inspect.DictType():
-            return _type_problem(value, dict, _OBJECT, location) or _length_problem(value, info, _OBJECT, location)
+            return _type_problem(value, dict, _OBJECT, location) or _length_problem(
+                value, info, _OBJECT, location
+            )
         case inspect.StructType():
             return _type_problem(value, dict, _OBJECT, location)
         case inspect.LiteralType() | inspect.EnumType():
@@ -364,7 +417,9 @@ def _own_problem(value: Any, info: inspect.Type, location: str) -> Problem | Non
     raise TypeError(f"{location} has a type that requests cannot have: {info!r}")
 
 
-def _type_problem(value: Any, types: type | tuple[type, ...], name: str, location: str) -> Problem | None:
+def _type_problem(
+    value: Any, types: type | tuple[type, ...], name: str, location: str
+) -> Problem | None:
     if isinstance(value, types) and (types is bool or not isinstance(value, bool)):
         return None
     return Problem(location, f"must be {name}", f"send {name}")
@@ -384,17 +439,28 @@ def _text_problem(text: str, info: inspect.StrType, location: str) -> Problem | 
 
 
 def _length_problem(
-    value: Any, info: inspect.StrType | inspect.ListType | inspect.VarTupleType | inspect.DictType, name: str, location: str
+    value: Any,
+    info: inspect.StrType | inspect.ListType | inspect.VarTupleType | inspect.DictType,
+    name: str,
+    location: str,
 ) -> Problem | None:
     at_most = info.max_length is not None and len(value) > info.max_length
     if not at_most and (info.min_length is None or len(value) >= info.min_length):
         return None
-    message = f"is too {'long' if at_most else 'short'}" if name == _STRING else f"has too {'many' if at_most else 'few'} items"
+    message = (
+        f"is too {'long' if at_most else 'short'}"
+        if name == _STRING
+        else f"has too {'many' if at_most else 'few'} items"
+    )
     bound = info.max_length if at_most else info.min_length
-    return Problem(location, message, f"send at {'most' if at_most else 'least'} {bound} {_UNITS[name]}")
+    return Problem(
+        location, message, f"send at {'most' if at_most else 'least'} {bound} {_UNITS[name]}"
+    )
 
 
-def _bound_problem(value: float, info: inspect.IntType | inspect.FloatType, location: str) -> Problem | None:
+def _bound_problem(
+    value: float, info: inspect.IntType | inspect.FloatType, location: str
+) -> Problem | None:
     if info.ge is not None and value < info.ge:
         return Problem(location, "is too small", f"send {info.ge} or more")
     if info.le is not None and value > info.le:
@@ -402,11 +468,21 @@ def _bound_problem(value: float, info: inspect.IntType | inspect.FloatType, loca
     return None
 
 
-def _choice_problem(value: Any, info: inspect.LiteralType | inspect.EnumType, location: str) -> Problem | None:
-    values = info.values if isinstance(info, inspect.LiteralType) else tuple(member.value for member in info.cls)
+def _choice_problem(
+    value: Any, info: inspect.LiteralType | inspect.EnumType, location: str
+) -> Problem | None:
+    values = (
+        info.values
+        if isinstance(info, inspect.LiteralType)
+        else tuple(member.value for member in info.cls)
+    )
     problem = _type_problem(value, str, _STRING, location)
     if problem is None and value not in values:
-        return Problem(location, "is not one of the allowed values", f"send one of {', '.join(map(str, values))}")
+        return Problem(
+            location,
+            "is not one of the allowed values",
+            f"send one of {', '.join(map(str, values))}",
+        )
     return problem
 
 
@@ -426,23 +502,39 @@ def _type_info(kind: Any) -> inspect.Type:
 
 @_cached
 def _has_checks(kind: Any) -> bool:
-    return any(info.extra and "check" in info.extra for info in _parts(_type_info(kind)) if isinstance(info, inspect.Metadata))
+    return any(
+        info.extra and "check" in info.extra
+        for info in _parts(_type_info(kind))
+        if isinstance(info, inspect.Metadata)
+    )
 
 
 @_cached
 def _query_fields(kind: Any) -> tuple[frozenset[str], dict[str, Callable[[str], object]]]:
-    """Names of the fields that are arrays, and functions that convert the text of a number or a boolean."""
+    """Names of the fields that are arrays, and functions that convert the text of a number or a
+    boolean.
+    """
     info = _type_info(kind)
     assert isinstance(info, inspect.StructType)  # noqa: S101 - every query is declared as a struct
-    types = {field.encode_name: {type(part) for part in _parts(field.type)} for field in info.fields}
-    arrays = frozenset(name for name, found in types.items() if found & {inspect.ListType, inspect.VarTupleType})
-    scalars = {name: found & {inspect.IntType, inspect.BoolType} for name, found in types.items() if name not in arrays}
-    return arrays, {name: partial(_from_text, accepted=found) for name, found in scalars.items() if found}
+    types = {
+        field.encode_name: {type(part) for part in _parts(field.type)} for field in info.fields
+    }
+    arrays = frozenset(
+        name for name, found in types.items() if found & {inspect.ListType, inspect.VarTupleType}
+    )
+    scalars = {
+        name: found & {inspect.IntType, inspect.BoolType}
+        for name, found in types.items()
+        if name not in arrays
+    }
+    return arrays, {
+        name: partial(_from_text, accepted=found) for name, found in scalars.items() if found
+    }
 
 
 def _from_text(text: str, accepted: set[type[inspect.Type]]) -> object:
-    """Converts a query parameter to an integer or boolean if the type accepts one. Otherwise, returns the text, which validation
-    may reject."""
+    """Converts a query parameter to an integer or boolean if the type accepts one. Otherwise,
+    returns the text, which validation may reject."""
     if inspect.IntType in accepted and re.fullmatch(r"-?[0-9]{1,19}", text, re.ASCII):
         return int(text)
     if inspect.BoolType in accepted and text in ("true", "false"):
@@ -474,13 +566,23 @@ def _parts(info: inspect.Type) -> Iterator[inspect.Type]:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        duplicate = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise invalid("body", f"has the name {json.dumps(duplicate[:NAME_CHARS_MAX])} twice", "send each name once per object")
+        duplicate = next(
+            name for name, count in Counter(name for name, _ in pairs).items() if count > 1
+        )
+        raise invalid(
+            "body",
+            f"has the name {json.dumps(duplicate[:NAME_CHARS_MAX])} twice",
+            "send each name once per object",
+        )
     return members
 
 
-def strings(value: Any, location: str, exempt: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
-    """Every string in the value, including names, with its location. Values of fields that are named in `exempt` are omitted."""
+def strings(
+    value: Any, location: str, exempt: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, str]]:
+    """Every string in the value, including names, with its location. Values of fields that are
+    named in `exempt` are omitted.
+    """
     if isinstance(value, str):
         yield location, value
     elif isinstance(value, list | tuple):
@@ -490,4 +592,6 @@ def strings(value: Any, location: str, exempt: frozenset[str] = frozenset()) -> 
         for name, item in value.items():
             yield location, name
             if name not in exempt:
-                yield from strings(item, f"{location}.{name}" if name.isidentifier() else location, exempt)
+                yield from strings(
+                    item, f"{location}.{name}" if name.isidentifier() else location, exempt
+                )

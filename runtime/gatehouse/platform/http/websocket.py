@@ -1,9 +1,11 @@
-"""Checks WebSocket handshakes and frames, for a proxy that forwards frames without reading their payload. Pure.
+"""Checks WebSocket handshakes and frames, for a proxy that forwards frames without reading their
+payload. Pure.
 
-A frame that arrives in several parts is forwarded as several fragments, so that each part is forwarded at once and a Close frame
-can follow at any time. An intermediary may change the fragmentation of messages if no extension is negotiated (RFC 6455, section
-5.4). The payload is never unmasked: the masking key of a fragment is the key of its frame, rotated to the position of the
-fragment.
+A frame that arrives in several parts is forwarded as several fragments, so that each part is
+forwarded at once and a Close frame can follow at any time. An intermediary may change the
+fragmentation of messages if no extension is negotiated (RFC 6455, section 5.4). The payload is
+never unmasked: the masking key of a fragment is the key of its frame, rotated to the position of
+the fragment.
 
 Sources: RFC 6455, sections 4 (handshake), 5 (frames) and 7.4 (close codes).
 """
@@ -29,7 +31,8 @@ _FINAL, _RESERVED, _OPCODE, _MASKED = 0x80, 0x70, 0x0F, 0x80
 _CONTROL_BYTES_MAX = 125
 _REASON_BYTES_MAX = 123
 
-#: Maximum number of frames without payload in a message, besides its last frame. They cost work and transfer nothing.
+#: Maximum number of frames without payload in a message, besides its last frame. They cost work and
+#: transfer nothing.
 _EMPTY_FRAMES_MAX = 16
 
 #: Close codes that a frame may contain: RFC 6455, section 7.4.2, and the IANA registry.
@@ -49,8 +52,8 @@ class CloseCode(IntEnum):
 
 
 class FrameError(Exception):
-    """A frame that must not be forwarded, with the close code and a reason for its sender. `forwarded`: valid frames that were
-    received before it."""
+    """A frame that must not be forwarded, with the close code and a reason for its sender.
+    `forwarded`: valid frames that were received before it."""
 
     def __init__(self, code: CloseCode, reason: str) -> None:
         super().__init__(reason)
@@ -60,15 +63,17 @@ class FrameError(Exception):
 
 
 def handshake_problem(key: Sequence[str], version: Sequence[str]) -> str:
-    """Sentence that explains why the values of Sec-WebSocket-Key and Sec-WebSocket-Version are invalid. Empty if they are valid,
-    or if only the version is not supported."""
+    """Sentence that explains why the values of Sec-WebSocket-Key and Sec-WebSocket-Version are
+    invalid. Empty if they are valid, or if only the version is not supported."""
     if len(version) != 1:
         return "The header sec-websocket-version must be sent once."
     try:
         valid = len(key) == 1 and len(base64.b64decode(key[0], validate=True)) == _KEY_BYTES
     except (ValueError, binascii.Error):
         valid = False
-    return "" if valid else "The header sec-websocket-key must be sent once, with 16 bytes in base64."
+    return (
+        "" if valid else "The header sec-websocket-key must be sent once, with 16 bytes in base64."
+    )
 
 
 def accept_value(key: str) -> str:
@@ -77,8 +82,11 @@ def accept_value(key: str) -> str:
     return base64.b64encode(digest).decode("ascii")
 
 
-def acceptance_problem(headers: Iterable[tuple[str, str]], key: str, protocols: Sequence[str]) -> str:
-    """Reason why a 101 response does not accept a handshake with this key. Empty if the response is valid.
+def acceptance_problem(
+    headers: Iterable[tuple[str, str]], key: str, protocols: Sequence[str]
+) -> str:
+    """Reason why a 101 response does not accept a handshake with this key. Empty if the response is
+    valid.
 
     protocols: values of Sec-WebSocket-Protocol in the request. The request offered no extension.
     """
@@ -109,9 +117,13 @@ def _tokens(values: Iterable[str]) -> list[str]:
 
 
 def close_frame(code: int, reason: str, mask: bytes | None) -> bytes:
-    """A Close frame, without payload if the code is NO_STATUS. `reason`: ASCII text. `mask`: masking key of 4 bytes, or None in a
-    frame to a client."""
-    payload = b"" if code == CloseCode.NO_STATUS else code.to_bytes(2, "big") + reason.encode("ascii")[:_REASON_BYTES_MAX]
+    """A Close frame, without payload if the code is NO_STATUS. `reason`: ASCII text. `mask`:
+    masking key of 4 bytes, or None in a frame to a client."""
+    payload = (
+        b""
+        if code == CloseCode.NO_STATUS
+        else code.to_bytes(2, "big") + reason.encode("ascii")[:_REASON_BYTES_MAX]
+    )
     head = bytes((_FINAL | _CLOSE, len(payload) | (0 if mask is None else _MASKED)))
     return head + payload if mask is None else head + mask + _masked(payload, mask)
 
@@ -121,7 +133,9 @@ def _masked(payload: bytes, mask: bytes) -> bytes:
 
 
 class _Header(NamedTuple):
-    """Header of a frame. `payload`: position of the payload. `mask`: empty if the payload is not masked."""
+    """Header of a frame. `payload`: position of the payload. `mask`: empty if the payload is not
+    masked.
+    """
 
     first: int
     payload: int
@@ -137,7 +151,9 @@ class FrameChecker:
     """Checks the frames of one direction of a WebSocket."""
 
     def __init__(self, *, masked: bool, message_max_bytes: int) -> None:
-        """masked: True for the frames of a client, which must be masked. message_max_bytes: maximum payload of a message."""
+        """masked: True for the frames of a client, which must be masked. message_max_bytes: maximum
+        payload of a message.
+        """
         self._masked = masked
         self._message_max_bytes = message_max_bytes
         self._held = b""  # an incomplete header or control frame, or the data that waits
@@ -152,7 +168,8 @@ class FrameChecker:
         self.close_code: int | None = None
         #: Number of frames that have been checked.
         self.frames = 0
-        #: True if received frames wait, because `frames_max` was reached. The next call of `feed` checks them.
+        #: True if received frames wait, because `frames_max` was reached. The next call of `feed`
+        #: checks them.
         self.is_waiting = False
 
     def feed(self, data: bytes, frames_max: int) -> bytes:
@@ -184,7 +201,11 @@ class FrameChecker:
                 else:
                     self._check(header)
                     forwarded.append(data[start:position])
-                    self._first, self._mask, self._remaining = header.first, header.mask, header.length
+                    self._first, self._mask, self._remaining = (
+                        header.first,
+                        header.mask,
+                        header.length,
+                    )
                     start = position = self._continue(data, header.payload, forwarded)
         except FrameError as exc:
             exc.forwarded = b"".join((*forwarded, data[start:position]))
@@ -193,12 +214,17 @@ class FrameChecker:
         return b"".join((*forwarded, data[start:position])) if forwarded else data[start:position]
 
     def _continue(self, data: bytes, position: int, forwarded: list[bytes]) -> int:
-        """Forwards the received part of an incomplete data frame as a fragment. Returns the position after the part."""
+        """Forwards the received part of an incomplete data frame as a fragment. Returns the
+        position after the part.
+        """
         part = data[position : position + self._remaining]
         if part:
             self._remaining -= len(part)
             final = self._first & _FINAL if not self._remaining else 0
-            forwarded += (_fragment_header(final | (self._first & _OPCODE), len(part), self._mask), part)
+            forwarded += (
+                _fragment_header(final | (self._first & _OPCODE), len(part), self._mask),
+                part,
+            )
             self._first &= _FINAL  # the next fragment is a continuation
             shift = len(part) % 4
             self._mask = self._mask[shift:] + self._mask[:shift]
@@ -213,7 +239,10 @@ class FrameChecker:
         if first & _RESERVED or opcode not in _OPCODES:
             raise FrameError(CloseCode.PROTOCOL_ERROR, "a frame has a reserved bit or opcode")
         if bool(second & _MASKED) is not self._masked:
-            raise FrameError(CloseCode.PROTOCOL_ERROR, "a frame must be masked" if self._masked else "a frame must not be masked")
+            raise FrameError(
+                CloseCode.PROTOCOL_ERROR,
+                "a frame must be masked" if self._masked else "a frame must not be masked",
+            )
         if opcode >= _CLOSE and (length > _CONTROL_BYTES_MAX or not first & _FINAL):
             raise FrameError(CloseCode.PROTOCOL_ERROR, "a control frame is too long or fragmented")
         position += 2
@@ -224,27 +253,40 @@ class FrameChecker:
         if extended:
             length = int.from_bytes(data[position : position + extended], "big")
             if length <= (_CONTROL_BYTES_MAX if extended == 2 else 0xFFFF) or length >> 63:
-                raise FrameError(CloseCode.PROTOCOL_ERROR, "the length of a frame is not encoded in the shortest form")
+                raise FrameError(
+                    CloseCode.PROTOCOL_ERROR,
+                    "the length of a frame is not encoded in the shortest form",
+                )
         return _Header(first, payload, length, data[payload - 4 : payload] if self._masked else b"")
 
     def _check(self, header: _Header, payload: bytes = b"") -> None:
-        """Checks a frame against the message in progress, and the code in a Close frame. Raises FrameError."""
+        """Checks a frame against the message in progress, and the code in a Close frame. Raises
+        FrameError.
+        """
         self.frames += 1
         if header.opcode == _CLOSE:
             self.close_code = _close_code(payload, header.mask)
         if header.opcode >= _CLOSE:
             return
         if (header.opcode == _CONTINUATION) is not self._in_message:
-            raise FrameError(CloseCode.PROTOCOL_ERROR, "a frame does not continue the message in progress")
+            raise FrameError(
+                CloseCode.PROTOCOL_ERROR, "a frame does not continue the message in progress"
+            )
         if not self._in_message:
             self._message_bytes = self._empty_frames = 0
         self._in_message = not header.first & _FINAL
         self._message_bytes += header.length
         self._empty_frames += self._in_message and not header.length
         if self._message_bytes > self._message_max_bytes:
-            raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"a message is larger than {self._message_max_bytes} bytes")
+            raise FrameError(
+                CloseCode.MESSAGE_TOO_BIG,
+                f"a message is larger than {self._message_max_bytes} bytes",
+            )
         if self._empty_frames > _EMPTY_FRAMES_MAX:
-            raise FrameError(CloseCode.POLICY_VIOLATION, f"a message has more than {_EMPTY_FRAMES_MAX} empty frames")
+            raise FrameError(
+                CloseCode.POLICY_VIOLATION,
+                f"a message has more than {_EMPTY_FRAMES_MAX} empty frames",
+            )
 
 
 def _fragment_header(first: int, length: int, mask: bytes) -> bytes:

@@ -13,8 +13,9 @@ from gatehouse.platform.settings import BYTES_PER_S_MIN
 
 
 class WritingProtocol(HttpToolsProtocol):
-    """A client has to read at least BYTES_PER_S_MIN. Complete responses are written together with those of other connections of
-    the worker; the responses of ASGI applications are written immediately, in a later callback."""
+    """A client has to read at least BYTES_PER_S_MIN. Complete responses are written together with
+    those of other connections of the worker; the responses of ASGI applications are written
+    immediately, in a later callback."""
 
     _worker: Connections
     _write_timer: asyncio.TimerHandle | None = None
@@ -35,13 +36,28 @@ class WritingProtocol(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
 
-    def _write(self, response: asgi.Response | asgi.EncodedResponse, more_lines: bytes = b"") -> None:
+    def _write(
+        self, response: asgi.Response | asgi.EncodedResponse, more_lines: bytes = b""
+    ) -> None:
         """Writes a complete response, with the same headers as uvicorn."""
         worker, default_headers = self._worker, self.server_state.default_headers
         if worker.default_headers is not default_headers:
             worker.set_default_headers(default_headers)
-        lines = response.header_lines if isinstance(response, asgi.EncodedResponse) else asgi.encode_headers(response.headers)
-        data = b"".join((STATUS_LINE[response.status], worker.default_lines, lines, more_lines, b"\r\n", response.body))
+        lines = (
+            response.header_lines
+            if isinstance(response, asgi.EncodedResponse)
+            else asgi.encode_headers(response.headers)
+        )
+        data = b"".join(
+            (
+                STATUS_LINE[response.status],
+                worker.default_lines,
+                lines,
+                more_lines,
+                b"\r\n",
+                response.body,
+            )
+        )
         worker.writes.add(self.transport, data)
 
     def _close(self) -> None:
@@ -52,12 +68,17 @@ class WritingProtocol(HttpToolsProtocol):
     def _watch_writing(self) -> None:
         self._unsent = self.transport.get_write_buffer_size()
         if self._unsent and self._write_timer is None:
-            self._write_timer = self.loop.call_later(self._worker.settings.response_timeout_s, self._write_timeout)
+            self._write_timer = self.loop.call_later(
+                self._worker.settings.response_timeout_s, self._write_timeout
+            )
 
     def _write_timeout(self) -> None:
         self._write_timer = None
         unsent = self.transport.get_write_buffer_size()
-        if unsent and self._unsent - unsent < self._worker.settings.response_timeout_s * BYTES_PER_S_MIN:
+        if (
+            unsent
+            and self._unsent - unsent < self._worker.settings.response_timeout_s * BYTES_PER_S_MIN
+        ):
             self.transport.abort()
         else:
             self._watch_writing()

@@ -1,7 +1,10 @@
-"""HTTP/1.1 connections to one address of a Core: a pool, streaming in both directions, and a bound for every wait and buffer.
+"""HTTP/1.1 connections to one address of a Core: a pool, streaming in both directions, and a bound
+for every wait and buffer.
 
-llhttp (httptools) parses the responses in its strict mode: it rejects responses that two clients could frame differently.
-Sources: RFC 9110, sections 9.3.2 (HEAD) and 15.2 (1xx); RFC 9112, sections 6.3 (message body length) and 9.3 (persistence).
+llhttp (httptools) parses the responses in its strict mode: it rejects responses that two clients
+could frame differently.
+Sources: RFC 9110, sections 9.3.2 (HEAD) and 15.2 (1xx); RFC 9112, sections 6.3 (message body
+    length) and 9.3 (persistence).
 """
 
 from __future__ import annotations
@@ -32,10 +35,13 @@ _HIGH_BYTES = 262_144
 
 
 class Connection(asyncio.Protocol):
-    """A connection, which serves one request at a time: `start`, `wait_for_head`, then `read` until the end of the body."""
+    """A connection, which serves one request at a time: `start`, `wait_for_head`, then `read` until
+    the end of the body.
+    """
 
     def __init__(self, read_timeout_s: float, writes: BatchedWrites) -> None:
-        """read_timeout_s: maximum time in which neither the Core sends data nor the client sends a part of the request body.
+        """read_timeout_s: maximum time in which neither the Core sends data nor the client sends a
+            part of the request body.
 
         writes: performs the writes of requests.
         """
@@ -73,11 +79,18 @@ class Connection(asyncio.Protocol):
     # Requests
 
     def start(
-        self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None, *, chunked: bool, upgrade: bool = False
+        self,
+        method: str,
+        head: bytes,
+        body: bytes | AsyncIterator[bytes] | None,
+        *,
+        chunked: bool,
+        upgrade: bool = False,
     ) -> None:
         """Sends a request. Call `end` after the response, even if this function raises.
 
-        chunked: a streamed body is sent with the chunked transfer coding. upgrade: the response may have status 101; then call
+        chunked: a streamed body is sent with the chunked transfer coding. upgrade: the response may
+            have status 101; then call
         `upgrade` after `wait_for_head`. Raises CoreUnreachable.
         """
         self._in_use, self._is_head, self._upgrade = True, method == "HEAD", upgrade
@@ -95,11 +108,13 @@ class Connection(asyncio.Protocol):
             self._writes.add(self._transport, head + body)
         else:
             self._writes.add(self._transport, head)
-            self._upload = self._loop.create_task(self._send_body(body, chunked=chunked), name="core-upload")
+            self._upload = self._loop.create_task(
+                self._send_body(body, chunked=chunked), name="core-upload"
+            )
 
     async def wait_for_head(self) -> None:
-        """Waits for `status` and `headers` of the response. Raises CoreUnreachable, CoreTimeout, and the errors of a streamed
-        body."""
+        """Waits for `status` and `headers` of the response. Raises CoreUnreachable, CoreTimeout,
+        and the errors of a streamed body."""
         while not self._has_head:
             self._raise_error()
             await self._wait()
@@ -120,7 +135,9 @@ class Connection(asyncio.Protocol):
         return self._error is not None
 
     async def read(self) -> bytes | None:
-        """The next part of the body; None at the end. Raises CoreUnreachable, CoreTimeout, and the errors of a streamed body."""
+        """The next part of the body; None at the end. Raises CoreUnreachable, CoreTimeout, and the
+        errors of a streamed body.
+        """
         while not self._chunks:
             if self._complete:
                 return None
@@ -140,8 +157,8 @@ class Connection(asyncio.Protocol):
         return data
 
     def upgrade(self, protocol: asyncio.Protocol) -> bytes:
-        """Passes the connection to another protocol after a 101 response, with reading paused. Returns the data that the Core
-        sent after the response. Raises CoreUnreachable."""
+        """Passes the connection to another protocol after a 101 response, with reading paused.
+        Returns the data that the Core sent after the response. Raises CoreUnreachable."""
         self._raise_error()
         if self._transport is None:
             raise CoreUnreachable(detail="connection closed")
@@ -152,11 +169,18 @@ class Connection(asyncio.Protocol):
         return self._upgrade_data
 
     def end(self) -> bool:
-        """Ends the request. Returns True if the connection can serve another request; otherwise, the connection is closed."""
+        """Ends the request. Returns True if the connection can serve another request; otherwise,
+        the connection is closed.
+        """
         self.on_progress = None
         self._in_use = False
         self.idle_since = time.monotonic()
-        reusable = self._complete and self._keep_alive and self._error is None and self._transport is not None
+        reusable = (
+            self._complete
+            and self._keep_alive
+            and self._error is None
+            and self._transport is not None
+        )
         if self._upload is not None:
             reusable = reusable and self._upload.done()
             self._upload.cancel()
@@ -212,7 +236,11 @@ class Connection(asyncio.Protocol):
                 self._transport.pause_reading()
         except httptools.HttpParserError as exc:
             cause = exc.__context__
-            self._fail(cause if isinstance(cause, CoreUnreachable) else CoreUnreachable(detail="invalid response"))
+            self._fail(
+                cause
+                if isinstance(cause, CoreUnreachable)
+                else CoreUnreachable(detail="invalid response")
+            )
             self.close()
         self._report_progress()
 
@@ -268,7 +296,11 @@ class Connection(asyncio.Protocol):
         if self._is_head:
             self._complete = True
         elif self.status not in (204, 304):
-            framing = [value for name, value in self.headers if name in ("content-length", "transfer-encoding")]
+            framing = [
+                value
+                for name, value in self.headers
+                if name in ("content-length", "transfer-encoding")
+            ]
             self._until_close = not framing
         self._wake()
 
@@ -287,7 +319,9 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def _check_incomplete(self) -> None:
-        """Raises CoreUnreachable after the end of the response. The response is valid, but its connection is not used again."""
+        """Raises CoreUnreachable after the end of the response. The response is valid, but its
+        connection is not used again.
+        """
         if self._complete:
             raise CoreUnreachable(detail="data after the response")
 
@@ -323,7 +357,9 @@ class Connection(asyncio.Protocol):
             self._timer = None
 
     def _check_timeout(self) -> None:
-        """Also called between requests, because starting a timer for each request would take longer."""
+        """Also called between requests, because starting a timer for each request would take
+        longer.
+        """
         self._timer = None
         if not self._in_use:
             return
@@ -373,7 +409,9 @@ class ConnectionPool:
         return connection
 
     def acquire_idle(self, now: float) -> Connection | None:
-        """An idle connection, or None if there is none. `release` is valid even if no request was sent. now: monotonic clock."""
+        """An idle connection, or None if there is none. `release` is valid even if no request was
+        sent. now: monotonic clock.
+        """
         idle = self._idle
         if idle and idle[0].idle_since <= now - IDLE_S:
             self._close_idle(now - IDLE_S)
@@ -425,7 +463,9 @@ class ConnectionPool:
                     server_hostname=host,
                 )
         except (OSError, TimeoutError) as exc:
-            raise CoreUnreachable(detail=f"no connection: {type(exc).__name__}", sent=False) from exc
+            raise CoreUnreachable(
+                detail=f"no connection: {type(exc).__name__}", sent=False
+            ) from exc
         return connection
 
 

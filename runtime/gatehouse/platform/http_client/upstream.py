@@ -1,9 +1,9 @@
 """Sends requests to Cores. Each URL has one connection pool, which is pinned to a checked address.
 
-The gateway resolves the host name, checks the address (cores/models.py) and connects to this address, so that the name cannot
-resolve to another address between the check and the connection (DNS rebinding). TLS still verifies the name. Redirects are not
-followed, bodies are not decoded, and no headers are added except Host and, for a streamed body of unknown length,
-Transfer-Encoding.
+The gateway resolves the host name, checks the address (cores/models.py) and connects to this
+address, so that the name cannot resolve to another address between the check and the connection
+(DNS rebinding). TLS still verifies the name. Redirects are not followed, bodies are not decoded,
+and no headers are added except Host and, for a streamed body of unknown length, Transfer-Encoding.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from gatehouse.platform.http_client.connections import Connection, ConnectionPoo
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
-    """A request to a Core. `target`: raw path and query. `body`: None, bytes, or a stream of bytes. `upgrade`: the request asks
-    for another protocol, so the Core may respond with status 101."""
+    """A request to a Core. `target`: raw path and query. `body`: None, bytes, or a stream of bytes.
+    `upgrade`: the request asks for another protocol, so the Core may respond with status 101."""
 
     method: str
     target: str
@@ -53,7 +53,9 @@ class SystemResolver:
     """Resolver of the operating system."""
 
     async def addresses(self, host: str, port: int) -> tuple[str, ...]:
-        """Distinct addresses of a host name, in the resolver's order. Empty if the name does not resolve in RESOLVE_TIMEOUT_S."""
+        """Distinct addresses of a host name, in the resolver's order. Empty if the name does not
+        resolve in RESOLVE_TIMEOUT_S.
+        """
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_S):
@@ -74,7 +76,9 @@ class _Pinned:
 
 
 class IdleConnection(msgspec.Struct, frozen=True):
-    """A connection without a request, which is reserved for the caller. host: value of the header Host."""
+    """A connection without a request, which is reserved for the caller. host: value of the header
+    Host.
+    """
 
     connection: Connection
     pool: ConnectionPool
@@ -97,7 +101,10 @@ class UpstreamClients:
 
     async def close(self) -> None:
         """Closes all connections and cancels their requests."""
-        pools, self._pinned = [*self._retired, *(pinned.pool for pinned in self._pinned.values())], {}
+        pools, self._pinned = (
+            [*self._retired, *(pinned.pool for pinned in self._pinned.values())],
+            {},
+        )
         for pool in pools:
             pool.close()
 
@@ -105,8 +112,8 @@ class UpstreamClients:
     async def send(self, url: str, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
         """Sends a request to an origin. The request ends when the context exits.
 
-        Raises CoreUnreachable, CoreTimeout (no data for `read_timeout_s`), the errors of a streamed body, and BadRequest for a
-        request that cannot be sent.
+        Raises CoreUnreachable, CoreTimeout (no data for `read_timeout_s`), the errors of a streamed
+        body, and BadRequest for a request that cannot be sent.
         """
         pinned = await self._find(url)
         has_length = any(name == "content-length" for name, _ in request.headers)
@@ -118,15 +125,17 @@ class UpstreamClients:
             self.forget(url)
             raise
         try:
-            connection.start(request.method, head, request.body, chunked=chunked, upgrade=request.upgrade)
+            connection.start(
+                request.method, head, request.body, chunked=chunked, upgrade=request.upgrade
+            )
             await connection.wait_for_head()
             yield UpstreamResponse(connection)
         finally:
             pinned.pool.release(connection)
 
     def find_idle(self, url: str) -> IdleConnection | None:
-        """An idle connection to an origin, or None if a connection cannot be used without waiting. Release the connection
-        afterwards."""
+        """An idle connection to an origin, or None if a connection cannot be used without waiting.
+        Release the connection afterwards."""
         pinned, now = self._pinned.get(url), time.monotonic()
         if pinned is None or now - pinned.checked_at >= PIN_S:
             return None
@@ -162,11 +171,15 @@ class UpstreamClients:
         self.forget(url)
         self._forget_idle(now)
         host = origin.url.partition("://")[2]
-        pinned = self._pinned[url] = _Pinned(self._pool(origin, addresses[0]), host, addresses[0], now, now)
+        pinned = self._pinned[url] = _Pinned(
+            self._pool(origin, addresses[0]), host, addresses[0], now, now
+        )
         return pinned
 
     def forget(self, url: str) -> None:
-        """Makes the next request resolve the name and connect again. Requests in progress are not affected."""
+        """Makes the next request resolve the name and connect again. Requests in progress are not
+        affected.
+        """
         pinned = self._pinned.pop(url, None)
         if pinned is not None:
             pinned.pool.retire()
@@ -174,7 +187,9 @@ class UpstreamClients:
             self._retired.append(pinned.pool)
 
     def _forget_idle(self, now: float) -> None:
-        for url in [url for url, pinned in self._pinned.items() if now - pinned.used_at > IDLE_POOL_S]:
+        for url in [
+            url for url, pinned in self._pinned.items() if now - pinned.used_at > IDLE_POOL_S
+        ]:
             self.forget(url)
             self._locks.pop(url, None)
 
@@ -191,7 +206,9 @@ class UpstreamClients:
 
 
 def request_head(request: UpstreamRequest, host: str, *, chunked: bool) -> bytes:
-    """Request line and headers of a request to a Core. Raises BadRequest if they cannot be sent unchanged."""
+    """Request line and headers of a request to a Core. Raises BadRequest if they cannot be sent
+    unchanged.
+    """
     lines = [f"{request.method} {request.target} HTTP/1.1", f"host: {host}"]
     lines += [f"{name}: {value}" for name, value in request.headers]
     if chunked:
@@ -202,7 +219,9 @@ def request_head(request: UpstreamRequest, host: str, *, chunked: bool) -> bytes
         # The Core did not cause this error, so the circuit breaker must not count it as a failure.
         raise BadRequest("The request cannot be forwarded.", detail=type(exc).__name__) from exc
     if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\0" in head:
-        raise BadRequest("The request cannot be forwarded.", detail="a header contains a line break or NUL")
+        raise BadRequest(
+            "The request cannot be forwarded.", detail="a header contains a line break or NUL"
+        )
     return head
 
 

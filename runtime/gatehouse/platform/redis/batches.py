@@ -1,9 +1,10 @@
 """Sends script calls to Redis or Valkey in batches.
 
-All waiting requests are sent in one call of a script, and only one call is in flight at a time, so batches grow with the load
-(measured: three times the throughput of one call per request). When a call fails, all waiting requests raise Unavailable, the
-connection is closed so that a late reply cannot be mistaken for another reply, and no request waits for Redis during the next
-BREAK_S seconds. Then one request tries again.
+All waiting requests are sent in one call of a script, and only one call is in flight at a time, so
+batches grow with the load (measured: three times the throughput of one call per request). When a
+call fails, all waiting requests raise Unavailable, the connection is closed so that a late reply
+cannot be mistaken for another reply, and no request waits for Redis during the next BREAK_S
+seconds. Then one request tries again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform.redis.connection import RedisConnection, RedisLogin, RedisReplyError, Reply, Script
+from gatehouse.platform.redis.connection import (
+    RedisConnection,
+    RedisLogin,
+    RedisReplyError,
+    Reply,
+    Script,
+)
 
 BREAK_S = 0.5
 BATCH_MAX = 256
@@ -42,7 +49,8 @@ class ScriptBatches(Generic[Request, Result]):
     ) -> None:
         """timeout_s: timeout of a call. encode: returns the keys and arguments of the script.
 
-        decode: returns one result per request from the reply. Raises ValueError or TypeError if the reply is malformed.
+        decode: returns one result per request from the reply. Raises ValueError or TypeError if the
+            reply is malformed.
         on_failure: called with the name of the error, once per failure.
         """
         self.connection = RedisConnection(login)
@@ -56,7 +64,9 @@ class ScriptBatches(Generic[Request, Result]):
         self._retry_at = 0.0
 
     async def call(self, request: Request) -> Result:
-        """Sends a request and returns the result. Raises Unavailable with the reason in `detail`."""
+        """Sends a request and returns the result. Raises Unavailable with the reason in
+        `detail`.
+        """
         if time.monotonic() < self._retry_at:
             raise Unavailable(detail="waiting for Redis to recover")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -64,8 +74,8 @@ class ScriptBatches(Generic[Request, Result]):
         return await future
 
     def submit(self, request: Request) -> None:
-        """Sends a request without waiting for the result. Only `decode` receives the result. Has no effect while Redis is
-        unavailable."""
+        """Sends a request without waiting for the result. Only `decode` receives the result. Has no
+        effect while Redis is unavailable."""
         if time.monotonic() >= self._retry_at:
             self._add(request, None)
 
@@ -79,7 +89,9 @@ class ScriptBatches(Generic[Request, Result]):
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._fail(self._waiting, "stopped")  # a task that is cancelled before its first step resolves no future
+        self._fail(
+            self._waiting, "stopped"
+        )  # a task that is cancelled before its first step resolves no future
         self.connection.close()
 
     def _add(self, request: Request, future: asyncio.Future[Result] | None) -> None:
@@ -93,13 +105,18 @@ class ScriptBatches(Generic[Request, Result]):
             while self._waiting:
                 batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
                 keys, arguments = self._encode([request for request, _ in batch])
-                # Timeout: GATEHOUSE_LIMIT_TIMEOUT_MS, plus OPEN_TIMEOUT_S if the connection has to be opened first.
+                # Timeout: GATEHOUSE_LIMIT_TIMEOUT_MS, plus OPEN_TIMEOUT_S if the connection has to
+                #     be opened first.
                 resolve = partial(self._resolve, batch)
-                await self.connection.evaluate(self._script, keys, arguments, self._timeout_s, resolve)
+                await self.connection.evaluate(
+                    self._script, keys, arguments, self._timeout_s, resolve
+                )
         except (OSError, TimeoutError, RedisReplyError, ValueError, TypeError) as exc:
             self.connection.close()
             self._retry_at = time.monotonic() + BREAK_S
-            reason = f"RedisReplyError {exc}" if isinstance(exc, RedisReplyError) else type(exc).__name__
+            reason = (
+                f"RedisReplyError {exc}" if isinstance(exc, RedisReplyError) else type(exc).__name__
+            )
             self._on_failure(reason)
             self._fail([*batch, *self._waiting], reason)
         except BaseException:

@@ -1,7 +1,8 @@
 """Connects to Redis or Valkey with a URL or IAM tokens, using asyncio and hiredis.
 
-If Redis hangs, it does not close the connection, and a late reply on a reused connection would be mistaken for the reply to the
-next command. A timeout or a cancellation therefore closes the connection, and the next use opens a new connection.
+If Redis hangs, it does not close the connection, and a late reply on a reused connection would be
+mistaken for the reply to the next command. A timeout or a cancellation therefore closes the
+connection, and the next use opens a new connection.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ TOKEN_S = 900
 
 Password = str | Callable[[], Awaitable[str]] | None
 
-#: Timeout for opening a connection, in addition to the timeout of the command that requires the connection.
+#: Timeout for opening a connection, in addition to the timeout of the command that requires the
+#: connection.
 OPEN_TIMEOUT_S = 0.25
 
 #: Timeout of each step of the readiness probe.
@@ -47,7 +49,9 @@ class RedisLogin:
 
 
 def redis_login(url: str, auth: Literal["iam", "url"], cluster: str = "") -> RedisLogin:
-    """Login from the values of GATEHOUSE_REDIS_URL, _AUTH and _CLUSTER. Raises SettingsError, which never quotes the URL."""
+    """Login from the values of GATEHOUSE_REDIS_URL, _AUTH and _CLUSTER. Raises SettingsError, which
+    never quotes the URL.
+    """
     parts = urlsplit(url)
     if parts.scheme not in {"redis", "rediss"}:
         raise SettingsError(f"{VARIABLE} must begin with rediss:// or redis://")
@@ -59,22 +63,35 @@ def redis_login(url: str, auth: Literal["iam", "url"], cluster: str = "") -> Red
     database = parts.path.removeprefix("/") or "0"
     unknown = sorted(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
     if not host or not database.isdecimal():
-        raise SettingsError(f"{VARIABLE} must contain a host and optionally a database number: rediss://user@host:6379/0")
+        raise SettingsError(
+            f"{VARIABLE} must contain a host and optionally a database number: rediss://user@host:6379/0"
+        )
     if unknown:
         raise SettingsError(f"{VARIABLE} has unsupported parameters: {', '.join(unknown)}")
     tls = parts.scheme == "rediss"
     if auth == "url":
-        return RedisLogin(host, port, int(database), tls, user, None if parts.password is None else unquote(parts.password))
+        return RedisLogin(
+            host,
+            port,
+            int(database),
+            tls,
+            user,
+            None if parts.password is None else unquote(parts.password),
+        )
     if not tls:
-        raise SettingsError(f"{VARIABLE} must begin with rediss://: IAM authentication requires TLS")
+        raise SettingsError(
+            f"{VARIABLE} must begin with rediss://: IAM authentication requires TLS"
+        )
     if not user:
-        raise SettingsError(f"{VARIABLE} must contain the ElastiCache user: rediss://user@host:6379/0")
+        raise SettingsError(
+            f"{VARIABLE} must contain the ElastiCache user: rediss://user@host:6379/0"
+        )
     return RedisLogin(host, port, int(database), tls, user, iam_token(cluster, user))
 
 
 def iam_token(cluster: str, user: str) -> Callable[[], Awaitable[str]]:
-    """Password callback that signs a token for each new connection. Signing is local, but the first call fetches the credentials
-    of the task role."""
+    """Password callback that signs a token for each new connection. Signing is local, but the first
+    call fetches the credentials of the task role."""
 
     def sign() -> str:
         import boto3  # as in gatehouse.platform.aws
@@ -87,8 +104,17 @@ def iam_token(cluster: str, user: str) -> Callable[[], Awaitable[str]]:
         if credentials is None or session.region_name is None:
             raise OSError("no AWS credentials or region")
         # The signed host is the replication group ID in lowercase, not the endpoint.
-        request = AWSRequest(method="GET", url=f"http://{cluster.lower()}/", params={"Action": "connect", "User": user})
-        signer = SigV4QueryAuth(credentials.get_frozen_credentials(), "elasticache", session.region_name, expires=TOKEN_S)
+        request = AWSRequest(
+            method="GET",
+            url=f"http://{cluster.lower()}/",
+            params={"Action": "connect", "User": user},
+        )
+        signer = SigV4QueryAuth(
+            credentials.get_frozen_credentials(),
+            "elasticache",
+            session.region_name,
+            expires=TOKEN_S,
+        )
         signer.add_auth(request)
         return str(request.prepare().url).removeprefix("http://")
 
@@ -134,7 +160,9 @@ class _Exchanges(asyncio.Protocol):
         except hiredis.HiredisError as exc:
             self._fail(ConnectionError(f"not a reply: {type(exc).__name__}"))
             return
-        if reply is False or self._reply is None or self._reply.done():  # hiredis returns False for an incomplete reply
+        if (
+            reply is False or self._reply is None or self._reply.done()
+        ):  # hiredis returns False for an incomplete reply
             return
         if isinstance(reply, hiredis.ReplyError):
             self._fail(RedisReplyError(str(reply).split(" ", 1)[0]))
@@ -144,10 +172,14 @@ class _Exchanges(asyncio.Protocol):
         except (ValueError, TypeError) as exc:
             self._fail(exc)
 
-    async def exchange(self, command: Sequence[str | bytes | int | float], decode: Callable[[Reply], Any] | None) -> Any:
+    async def exchange(
+        self, command: Sequence[str | bytes | int | float], decode: Callable[[Reply], Any] | None
+    ) -> Any:
         if self._transport is None:
             raise ConnectionError("not connected")
-        arguments: Any = tuple(command)  # the type stub of pack_command only declares tuples of one argument
+        arguments: Any = tuple(
+            command
+        )  # the type stub of pack_command only declares tuples of one argument
         self._reply, self._decode = asyncio.get_running_loop().create_future(), decode
         self._transport.write(hiredis.pack_command(arguments))
         return await self._reply
@@ -179,14 +211,20 @@ class RedisConnection:
         login = self._login
         try:
             async with asyncio.timeout(timeout_s):
-                password = login.password if isinstance(login.password, str | None) else await login.password()
+                password = (
+                    login.password
+                    if isinstance(login.password, str | None)
+                    else await login.password()
+                )
                 host = login.host if self._context is not None else None
                 loop = asyncio.get_running_loop()
                 _, self._exchanges = await loop.create_connection(
                     _Exchanges, login.host, login.port, ssl=self._context, server_hostname=host
                 )
                 if password is not None:
-                    await self._exchanges.exchange(("AUTH", login.user, password) if login.user else ("AUTH", password), None)
+                    await self._exchanges.exchange(
+                        ("AUTH", login.user, password) if login.user else ("AUTH", password), None
+                    )
                 if login.database:
                     await self._exchanges.exchange(("SELECT", login.database), None)
         except BaseException:
@@ -199,10 +237,11 @@ class RedisConnection:
         timeout_s: float,
         decode: Callable[[Reply], Any] | None = None,
     ) -> Any:
-        """Sends a command. Returns the reply, or the result of `decode`. `decode` is called as soon as the reply arrives.
+        """Sends a command. Returns the reply, or the result of `decode`. `decode` is called as soon
+        as the reply arrives.
 
-        Raises OSError, TimeoutError and the errors of `decode`, after which the connection is closed, and RedisReplyError, after
-        which the connection stays open.
+        Raises OSError, TimeoutError and the errors of `decode`, after which the connection is
+        closed, and RedisReplyError, after which the connection stays open.
         """
         try:
             async with asyncio.timeout(timeout_s):
@@ -221,20 +260,25 @@ class RedisConnection:
         timeout_s: float,
         decode: Callable[[Reply], Any] | None = None,
     ) -> Any:
-        """Runs a script. If necessary, opens the connection first, which adds up to OPEN_TIMEOUT_S to the timeout.
+        """Runs a script. If necessary, opens the connection first, which adds up to OPEN_TIMEOUT_S
+        to the timeout.
 
         Raises the same errors as `call`, but RedisReplyError closes the connection too.
         """
         if not self.is_open:
             await self.open(OPEN_TIMEOUT_S)
         try:
-            return await self.call(("EVALSHA", script.sha, len(keys), *keys, *arguments), timeout_s, decode)
+            return await self.call(
+                ("EVALSHA", script.sha, len(keys), *keys, *arguments), timeout_s, decode
+            )
         except RedisReplyError as exc:
             if str(exc) != "NOSCRIPT":
                 self.close()
                 raise
         # A restarted or flushed server has lost the script. EVAL loads the script again.
-        return await self.call(("EVAL", script.text, len(keys), *keys, *arguments), timeout_s, decode)
+        return await self.call(
+            ("EVAL", script.text, len(keys), *keys, *arguments), timeout_s, decode
+        )
 
     def close(self) -> None:
         """Closes the connection without waiting for the server."""
@@ -244,7 +288,9 @@ class RedisConnection:
 
 @dataclass(slots=True)
 class RedisProbe:
-    """Readiness probe of Redis. Uses a separate connection, so that the probe never delays a request."""
+    """Readiness probe of Redis. Uses a separate connection, so that the probe never delays a
+    request.
+    """
 
     login: RedisLogin
     name: str = "redis"

@@ -1,1 +1,3 @@
-"""Distributed tracing of requests: trace context of HTTP headers, sampling, spans and their export with OpenTelemetry."""
+"""Distributed tracing of requests: trace context of HTTP headers, sampling, spans and their export
+with OpenTelemetry.
+"""

@@ -1,9 +1,11 @@
-"""Reads the trace context of requests, `traceparent` (W3C) or `X-Amzn-Trace-Id` (AWS X-Ray), and derives the IDs of spans. Pure.
+"""Reads the trace context of requests, `traceparent` (W3C) or `X-Amzn-Trace-Id` (AWS X-Ray), and
+derives the IDs of spans. Pure.
 
-Trace IDs begin with the time in seconds, so they are valid X-Ray trace IDs. The IDs of a request are derived from its request ID,
-so that no further random numbers are needed.
+Trace IDs begin with the time in seconds, so they are valid X-Ray trace IDs. The IDs of a request
+are derived from its request ID, so that no further random numbers are needed.
 
-Sources: W3C Trace Context, sections 3.2 (traceparent) and 3.3 (tracestate); AWS X-Ray Developer Guide, "Tracing header" and
+Sources: W3C Trace Context, sections 3.2 (traceparent) and 3.3 (tracestate); AWS X-Ray Developer
+    Guide, "Tracing header" and
 "Sending trace data to AWS X-Ray", section "Generating trace IDs".
 """
 
@@ -34,7 +36,8 @@ _TIME_END = 6
 class TraceParent(NamedTuple):
     """Trace context that a client or a load balancer sent.
 
-    span_id: span of the caller; empty if the caller has none. sampled: decision of the caller, or None if the caller made none.
+    span_id: span of the caller; empty if the caller has none. sampled: decision of the caller, or
+        None if the caller made none.
     """
 
     trace_id: str
@@ -43,7 +46,9 @@ class TraceParent(NamedTuple):
 
 
 class RequestTrace(msgspec.Struct, frozen=True, gc=False):
-    """Trace context of a request. The IDs are derived when they are used, because most requests are not sampled."""
+    """Trace context of a request. The IDs are derived when they are used, because most requests are
+    not sampled.
+    """
 
     request_id: str
     parent: TraceParent | None
@@ -77,8 +82,8 @@ class RequestTrace(msgspec.Struct, frozen=True, gc=False):
 
 
 def parent_of(traceparent: Sequence[str], xray: Sequence[str]) -> TraceParent | None:
-    """Trace context from the values of the headers `traceparent` and `X-Amzn-Trace-Id`. Invalid and repeated headers are
-    ignored."""
+    """Trace context from the values of the headers `traceparent` and `X-Amzn-Trace-Id`. Invalid and
+    repeated headers are ignored."""
     if len(traceparent) == 1:
         parent = _w3c_parent(traceparent[0].strip())
         if parent is not None:
@@ -91,7 +96,12 @@ def _w3c_parent(value: str) -> TraceParent | None:
     if match is None:
         return None
     version, trace_id, span_id, flags, more = match.groups()
-    if version == _INVALID_VERSION or trace_id == _NO_TRACE or span_id == _NO_SPAN or (version == "00" and more):
+    if (
+        version == _INVALID_VERSION
+        or trace_id == _NO_TRACE
+        or span_id == _NO_SPAN
+        or (version == "00" and more)
+    ):
         return None
     return TraceParent(trace_id, span_id, bool(int(flags, 16) & _SAMPLED))
 
@@ -106,17 +116,23 @@ def _xray_parent(value: str) -> TraceParent | None:
         return None
     parent = fields.get("Parent", "")
     span_id = parent if _XRAY_PARENT.fullmatch(parent) and parent != _NO_SPAN else ""
-    return TraceParent(root[1] + root[2], span_id, {"1": True, "0": False}.get(fields.get("Sampled", "")))
+    return TraceParent(
+        root[1] + root[2], span_id, {"1": True, "0": False}.get(fields.get("Sampled", ""))
+    )
 
 
 def trace_id_of(request_id: str) -> str:
-    """Trace ID of a request without a trace context: the time in seconds, followed by the end of the request ID."""
+    """Trace ID of a request without a trace context: the time in seconds, followed by the end of
+    the request ID.
+    """
     return _seconds(request_id[_TIME]) + request_id[_TIME_END:]
 
 
 @lru_cache(maxsize=64)
 def _seconds(milliseconds: str) -> str:
-    """Seconds as eight hexadecimal digits, for hexadecimal milliseconds. Cached, because they are often the same."""
+    """Seconds as eight hexadecimal digits, for hexadecimal milliseconds. Cached, because they are
+    often the same.
+    """
     return f"{int(milliseconds, 16) // 1000:08x}"
 
 

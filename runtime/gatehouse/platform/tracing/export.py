@@ -1,9 +1,12 @@
-"""Sends spans to an OpenTelemetry collector (OTLP over HTTP), or to the X-Ray daemon of a Lambda function (UDP).
+"""Sends spans to an OpenTelemetry collector (OTLP over HTTP), or to the X-Ray daemon of a Lambda
+function (UDP).
 
-A collector that is slow or cannot be reached never delays a request, because spans wait for a background thread in a queue of
-limited size. Spans that are lost are counted in a metric, and logged once a minute.
+A collector that is slow or cannot be reached never delays a request, because spans wait for a
+background thread in a queue of limited size. Spans that are lost are counted in a metric, and
+logged once a minute.
 
-Source of the format for the X-Ray daemon: AWS Distro for OpenTelemetry Python, `OTLPUdpSpanExporter`.
+Source of the format for the X-Ray daemon: AWS Distro for OpenTelemetry Python,
+`OTLPUdpSpanExporter`.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ from gatehouse.platform.tracing.tracer import FinishedSpan, Kind
 #: Maximum number of spans that wait. Further spans are dropped.
 QUEUE_SPANS_MAX = 2048
 
-#: Interval between two exports, maximum number of spans in an export, and deadline of an export with its retries.
+#: Interval between two exports, maximum number of spans in an export, and deadline of an export
+#: with its retries.
 EXPORT_INTERVAL_S = 1.0
 BATCH_SPANS_MAX = 256
 EXPORT_TIMEOUT_S = 5.0
@@ -54,7 +58,8 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _FAILED, _UNSET = Status(StatusCode.ERROR), Status(StatusCode.UNSET)
 
 
-#: Counts spans by outcome: exported, failed (the collector did not accept them) or dropped (the queue was full).
+#: Counts spans by outcome: exported, failed (the collector did not accept them) or dropped (the
+#: queue was full).
 Count = Callable[[str, int], None]
 
 #: Logs that spans were lost. Arguments: number of spans, and name of the cause.
@@ -118,13 +123,17 @@ class SpanQueue:
 
     async def close(self) -> None:
         """Exports the spans that wait, within CLOSE_TIMEOUT_S."""
-        thread = threading.Thread(target=self._processor.shutdown, name="close-tracing", daemon=True)
+        thread = threading.Thread(
+            target=self._processor.shutdown, name="close-tracing", daemon=True
+        )
         thread.start()
         await asyncio.to_thread(thread.join, CLOSE_TIMEOUT_S)
 
 
 class _CountingExporter(SpanExporter):
-    """Counts the spans that another exporter takes and loses. taken: all spans, including those that failed."""
+    """Counts the spans that another exporter takes and loses. taken: all spans, including those
+    that failed.
+    """
 
     def __init__(self, exporter: SpanExporter, count: Count) -> None:
         self._exporter = exporter
@@ -177,7 +186,9 @@ class DaemonExporter(SpanExporter):
 
 
 class ImmediateExport:
-    """Exports each span when it is added. For Lambda, which freezes the process between requests."""
+    """Exports each span when it is added. For Lambda, which freezes the process between
+    requests.
+    """
 
     def __init__(self, exporter: SpanExporter, *, service: str, environment: str) -> None:
         self._exporter = exporter
@@ -188,10 +199,11 @@ class ImmediateExport:
 
 
 def collector_exporter(endpoint: str) -> SpanExporter:
-    """Exporter for the URL of a collector. The variables OTEL_EXPORTER_OTLP_HEADERS and OTEL_EXPORTER_OTLP_CERTIFICATE of
-    OpenTelemetry apply."""
+    """Exporter for the URL of a collector. The variables OTEL_EXPORTER_OTLP_HEADERS and
+    OTEL_EXPORTER_OTLP_CERTIFICATE of OpenTelemetry apply."""
     session = requests.Session()
-    # The collector is a sidecar or in the same network. Proxy variables are for requests to the internet.
+    # The collector is a sidecar or in the same network. Proxy variables are for requests to the
+    # internet.
     session.trust_env = False
     return OTLPSpanExporter(endpoint, timeout=EXPORT_TIMEOUT_S, session=session)
 
@@ -199,13 +211,19 @@ def collector_exporter(endpoint: str) -> SpanExporter:
 def resource(service: str, environment: str) -> Resource:
     """Attributes of all spans of a process."""
     names = {"service.namespace": "gatehouse", "service.name": f"gatehouse-{service}"}
-    return Resource.create({**names, "deployment.environment.name": environment, "process.pid": os.getpid()})
+    return Resource.create(
+        {**names, "deployment.environment.name": environment, "process.pid": os.getpid()}
+    )
 
 
 def readable_span(span: FinishedSpan, resource: Resource) -> ReadableSpan:
     """The span in the form that exporters of OpenTelemetry read."""
     trace_id = int(span.trace_id, 16)
-    parent = SpanContext(trace_id, int(span.parent_id, 16), is_remote=span.kind is Kind.SERVER) if span.parent_id else None
+    parent = (
+        SpanContext(trace_id, int(span.parent_id, 16), is_remote=span.kind is Kind.SERVER)
+        if span.parent_id
+        else None
+    )
     return ReadableSpan(
         span.name,
         context=SpanContext(trace_id, int(span.span_id, 16), is_remote=False, trace_flags=_SAMPLED),

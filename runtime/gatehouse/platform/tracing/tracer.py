@@ -1,6 +1,7 @@
 """Decides which requests are sampled, and records their spans.
 
-A request that is not sampled costs one comparison of strings. The span of a request is created at its end.
+A request that is not sampled costs one comparison of strings. The span of a request is created at
+its end.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import NamedTuple
 
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, random_digits
 
-#: Number of traces per second and worker that callers can request with the sampled flag. Otherwise, any client could multiply the
-#: cost of its requests.
+#: Number of traces per second and worker that callers can request with the sampled flag. Otherwise,
+#: any client could multiply the cost of its requests.
 REQUESTED_PER_S_MAX = 50
 
 #: Greater than any random digits, and the number of values that the digits have.
@@ -34,7 +35,9 @@ class Kind(Enum):
 
 
 class FinishedSpan(NamedTuple):
-    """A span. Times in nanoseconds since 1970. The attributes never contain values from headers, paths, queries or bodies."""
+    """A span. Times in nanoseconds since 1970. The attributes never contain values from headers,
+    paths, queries or bodies.
+    """
 
     name: str
     kind: Kind
@@ -55,9 +58,14 @@ class Tracer:
     """Samples requests and records their spans."""
 
     def __init__(
-        self, add: AddSpan | None = None, sample_percent: float = 0.0, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        add: AddSpan | None = None,
+        sample_percent: float = 0.0,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """add: None disables tracing. Requests then have trace IDs only. sample_percent: share of the requests without a decision
+        """add: None disables tracing. Requests then have trace IDs only. sample_percent: share of
+            the requests without a decision
         of their caller."""
         self._add = add
         self._threshold = _threshold(sample_percent) if add is not None else ""
@@ -67,10 +75,16 @@ class Tracer:
 
     def begin(self, request_id: str, parent: TraceParent | None) -> RequestTrace:
         """The trace context of a new request."""
-        return RequestTrace(request_id, parent, self._add is not None and self._is_sampled(request_id, parent))
+        return RequestTrace(
+            request_id, parent, self._add is not None and self._is_sampled(request_id, parent)
+        )
 
     def _is_sampled(self, request_id: str, parent: TraceParent | None) -> bool:
-        if parent is not None and parent.sampled is not None and (not parent.sampled or self._permits_request()):
+        if (
+            parent is not None
+            and parent.sampled is not None
+            and (not parent.sampled or self._permits_request())
+        ):
             return parent.sampled
         return random_digits(request_id) < self._threshold
 
@@ -86,9 +100,18 @@ class Tracer:
             self._add(span)
 
     def request(
-        self, trace: RequestTrace, *, method: str, route: str, status: int, seconds: float, **details: str | None
+        self,
+        trace: RequestTrace,
+        *,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        **details: str | None,
     ) -> None:
-        """Records the span of a request that ends now. details: further attributes, which are omitted if they are empty."""
+        """Records the span of a request that ends now. details: further attributes, which are
+        omitted if they are empty.
+        """
         attributes: dict[str, str | int] = {
             "http.request.method": method,
             "http.route": route,
@@ -99,21 +122,52 @@ class Tracer:
         end_ns = time.time_ns()
         ids = trace.trace_id, trace.span_id, trace.parent_id
         start_ns = end_ns - round(seconds * 1e9)
-        self.add(FinishedSpan(f"{method} {route}", Kind.SERVER, *ids, start_ns, end_ns, attributes, status >= 500))
+        self.add(
+            FinishedSpan(
+                f"{method} {route}", Kind.SERVER, *ids, start_ns, end_ns, attributes, status >= 500
+            )
+        )
 
-    def request_to_core(self, trace: RequestTrace, *, method: str, core: str, instance: str, status: int, seconds: float) -> None:
-        """Records the span of a request to a Core that ends now. status: 0 if the Core did not respond."""
-        attributes: dict[str, str | int] = {"http.request.method": method, "gatehouse.core": core, "gatehouse.instance": instance}
+    def request_to_core(
+        self,
+        trace: RequestTrace,
+        *,
+        method: str,
+        core: str,
+        instance: str,
+        status: int,
+        seconds: float,
+    ) -> None:
+        """Records the span of a request to a Core that ends now. status: 0 if the Core did not
+        respond.
+        """
+        attributes: dict[str, str | int] = {
+            "http.request.method": method,
+            "gatehouse.core": core,
+            "gatehouse.instance": instance,
+        }
         if status:
             attributes["http.response.status_code"] = status
         end_ns = time.time_ns()
         ids = trace.trace_id, trace.client_span_id, trace.span_id
         start_ns = end_ns - round(seconds * 1e9)
-        self.add(FinishedSpan(method, Kind.CLIENT, *ids, start_ns, end_ns, attributes, status == 0 or status >= 400))
+        self.add(
+            FinishedSpan(
+                method,
+                Kind.CLIENT,
+                *ids,
+                start_ns,
+                end_ns,
+                attributes,
+                status == 0 or status >= 400,
+            )
+        )
 
 
 class ActiveRequest:
-    """The request that the current task handles. Log lines contain its IDs, and calls to other systems add spans to its trace."""
+    """The request that the current task handles. Log lines contain its IDs, and calls to other
+    systems add spans to its trace.
+    """
 
     __slots__ = ("ended", "trace", "tracer")
 
@@ -153,7 +207,9 @@ def is_sampled() -> bool:
 
 @contextmanager
 def call_span(name: str, attributes: Attributes) -> Iterator[None]:
-    """Records a call to another system as a span of the current request if the request is sampled."""
+    """Records a call to another system as a span of the current request if the request is
+    sampled.
+    """
     active = current_request()
     if active is None or not active.trace.sampled:
         yield
@@ -173,11 +229,15 @@ def add_call(name: str, seconds: float, attributes: Attributes, *, failed: bool)
         _add_call(active, name, time.time_ns() - round(seconds * 1e9), attributes, failed=failed)
 
 
-def _add_call(active: ActiveRequest, name: str, start_ns: int, attributes: Attributes, *, failed: bool) -> None:
+def _add_call(
+    active: ActiveRequest, name: str, start_ns: int, attributes: Attributes, *, failed: bool
+) -> None:
     # The ID is not secret.
     span_id = f"{random.getrandbits(60) | 3 << 60:016x}"
     ids = active.trace.trace_id, span_id, active.trace.span_id
-    active.tracer.add(FinishedSpan(name, Kind.CLIENT, *ids, start_ns, time.time_ns(), attributes, failed))
+    active.tracer.add(
+        FinishedSpan(name, Kind.CLIENT, *ids, start_ns, time.time_ns(), attributes, failed)
+    )
 
 
 def _threshold(percent: float) -> str:

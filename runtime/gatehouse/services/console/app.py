@@ -21,7 +21,13 @@ from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper, read_pepper
 from gatehouse.core.webhook_signatures import parse_webhook_secret
 from gatehouse.features.audit.repository import AuditRepository
-from gatehouse.features.audit.service import WINDOW_S, CheckpointArchive, Checkpointer, CheckpointReader, DeniedAttempts
+from gatehouse.features.audit.service import (
+    WINDOW_S,
+    CheckpointArchive,
+    Checkpointer,
+    CheckpointReader,
+    DeniedAttempts,
+)
 from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.cores.routes import GatewayUrl
 from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow, Client
@@ -34,7 +40,13 @@ from gatehouse.features.keys.service import Deliver, KeyService
 from gatehouse.features.leaks.schemas import p256_key
 from gatehouse.features.leaks.service import LeakService
 from gatehouse.features.notifications.repository import NotificationRepository
-from gatehouse.features.notifications.service import TIMEOUT_S, NotificationDispatcher, SnsTopic, WebhookSender, WebhookService
+from gatehouse.features.notifications.service import (
+    TIMEOUT_S,
+    NotificationDispatcher,
+    SnsTopic,
+    WebhookSender,
+    WebhookService,
+)
 from gatehouse.features.operations.service import POLL_S, LogLevelFollower, LogLevelService
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.requests.service import RequestService
@@ -71,7 +83,8 @@ IDEMPOTENCY_INTERVAL_S = 600.0
 LEGACY_FILES_INTERVAL_S = 5.0
 _FILE = "file:"
 _NO_SHARING = (
-    "Secret sharing is not configured. Set GATEHOUSE_SECRET_LINKS_TABLE, GATEHOUSE_SECRETS_BUCKET, GATEHOUSE_SECRETS_KEY and"
+    "Secret sharing is not configured. Set GATEHOUSE_SECRET_LINKS_TABLE, "
+    "GATEHOUSE_SECRETS_BUCKET, GATEHOUSE_SECRETS_KEY and"
     " GATEHOUSE_SHARING_URL."
 )
 
@@ -83,7 +96,9 @@ def build(settings: Settings) -> asgi.App:
     pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
     clock = Clock()
     sharing = Backend.from_settings(settings, clock) if settings.sharing_url else None
-    return Composition(settings, pool, observer, clock, pepper, checkpoint_signer(settings), sharing).application()
+    return Composition(
+        settings, pool, observer, clock, pepper, checkpoint_signer(settings), sharing
+    ).application()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +126,16 @@ class Composition:
     def application(self) -> asgi.App:
         """Return the console application. Raises SettingsError."""
         settings, features_off = self.settings, features.off(self.settings.features)
-        sessions, sharing, provider = self.sessions(), self._secret_sharing(), self._identity_provider()
-        redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster) if settings.redis_url else None
+        sessions, sharing, provider = (
+            self.sessions(),
+            self._secret_sharing(),
+            self._identity_provider(),
+        )
+        redis = (
+            redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster)
+            if settings.redis_url
+            else None
+        )
         # After an error, the state of a limit of the gateways is unknown.
         counters = None if redis is None else self._rate_limits(redis, "deny")
         limits = None if redis is None else self._rate_limits(redis, settings.limit_on_error)
@@ -157,20 +180,34 @@ class Composition:
             helpers=[] if redis is None else [RedisProbe(redis)],
             features_off=features_off,
             sign_in_flow=self._sign_in_flow(provider, sessions.key),
-            # The number of denied requests is written at the end of each window, even if no further request arrives.
+            # The number of denied requests is written at the end of each window, even if no further
+            # request arrives.
             jobs=[PeriodicJob("denied attempts", WINDOW_S, denied.run_once), *self.jobs()],
             on_start=partial(start_tracing, settings, self.observer),
-            on_stop=[denied.flush, self.pool.close, *(used.close for used in (counters, limits) if used)],
+            on_stop=[
+                denied.flush,
+                self.pool.close,
+                *(used.close for used in (counters, limits) if used),
+            ],
         )
 
     def sessions(self) -> Sessions:
         """Raises SettingsError."""
-        settings, session_key = self.settings, read_pepper(self.settings.session_key, "GATEHOUSE_SESSION_KEY")
-        rules = SessionRules(settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s)
+        settings, session_key = (
+            self.settings,
+            read_pepper(self.settings.session_key, "GATEHOUSE_SESSION_KEY"),
+        )
+        rules = SessionRules(
+            settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s
+        )
         store, token = SessionRepository(self.pool), _text(settings.bootstrap_token)
-        return Sessions(store, self.clock, session_key, rules, self.random_bytes, token, settings.key_prefix)
+        return Sessions(
+            store, self.clock, session_key, rules, self.random_bytes, token, settings.key_prefix
+        )
 
-    def key_service(self, deliver: Deliver | None = None, forget: Callable[[str], Awaitable[bool]] | None = None) -> KeyService:
+    def key_service(
+        self, deliver: Deliver | None = None, forget: Callable[[str], Awaitable[bool]] | None = None
+    ) -> KeyService:
         """Return the service that manages keys. `deliver`, `forget`: see `KeyService`."""
         settings, staleness_s = self.settings, self.settings.max_staleness_ms / 1000
         return KeyService(
@@ -191,7 +228,11 @@ class Composition:
         follower = LogLevelFollower(self._log_levels(), self.observer.set_level)
         return [
             PeriodicJob("usage", PRUNE_INTERVAL_S, lambda: usage.prune(now=self.clock.now())),
-            PeriodicJob("idempotency keys", IDEMPOTENCY_INTERVAL_S, lambda: idempotency_store.prune(now=self.clock.now())),
+            PeriodicJob(
+                "idempotency keys",
+                IDEMPOTENCY_INTERVAL_S,
+                lambda: idempotency_store.prune(now=self.clock.now()),
+            ),
             PeriodicJob("sessions", PRUNE_INTERVAL_S, self.sessions().prune),
             PeriodicJob("log level", POLL_S, follower.run_once),
             PeriodicJob("reseal", RESEAL_INTERVAL_S, self.key_service().reseal),
@@ -209,7 +250,12 @@ class Composition:
 
         def on_broken(seq: int) -> None:
             observer.metrics.audit_chain_broken.inc()
-            observer.log.error("audit trail broken", service=observer.service, seq=seq, fix="run gatehouse audit verify")
+            observer.log.error(
+                "audit trail broken",
+                service=observer.service,
+                seq=seq,
+                fix="run gatehouse audit verify",
+            )
 
         checkpointer = Checkpointer(
             AuditRepository(self.pool),
@@ -230,8 +276,8 @@ class Composition:
         return [PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, create_checkpoint)]
 
     def secret_jobs(self) -> list[PeriodicJob]:
-        """Return the jobs that record audit events for secrets, and delete the content of secrets that are no longer active, and
-        orphaned objects.
+        """Return the jobs that record audit events for secrets, and delete the content of secrets
+        that are no longer active, and orphaned objects.
 
         Returns no jobs if secret sharing is not configured.
         """
@@ -245,9 +291,11 @@ class Composition:
             PeriodicJob("recorded secret events", PRUNE_INTERVAL_S, worker.prune),
         ]
 
-    def _services(self, keys: KeyService, sessions: Sessions, counters: RedisRateLimits | None) -> dict[Any, object]:
-        """Return services that handlers take. `counters`: rate limit counters of the gateways. None if each gateway worker has
-        its own counters."""
+    def _services(
+        self, keys: KeyService, sessions: Sessions, counters: RedisRateLimits | None
+    ) -> dict[Any, object]:
+        """Return services that handlers take. `counters`: rate limit counters of the gateways. None
+        if each gateway worker has its own counters."""
         notifications, networks = NotificationRepository(self.pool), self.settings.webhook_networks
         return {
             KeyService: keys,
@@ -256,7 +304,9 @@ class Composition:
             AuditRepository: AuditRepository(self.pool),
             CheckpointReader: CheckpointReader(AuditRepository(self.pool), self.signer),
             UsageRepository: UsageRepository(self.pool),
-            WebhookService: WebhookService(notifications, self.clock, self.pepper, networks, self.random_bytes),
+            WebhookService: WebhookService(
+                notifications, self.clock, self.pepper, networks, self.random_bytes
+            ),
             LeakService: self._leak_service(),
             CoreRepository: CoreRepository(self.pool),
             GatewayUrl: self.settings.gateway_url.rstrip("/"),
@@ -270,15 +320,25 @@ class Composition:
     def _secret_sharing(self) -> SecretSharing | NotFound:
         """Return the error of requests instead if secret sharing is not configured."""
         if self.sharing is None:
-            self.observer.log.info("secret sharing disabled", service=self.observer.service, reason=_NO_SHARING)
+            self.observer.log.info(
+                "secret sharing disabled", service=self.observer.service, reason=_NO_SHARING
+            )
             return NotFound(_NO_SHARING)
-        return SecretSharing(SecretService(self.sharing), self.settings.sharing_url, self.settings.sharing_file_max_bytes)
+        return SecretSharing(
+            SecretService(self.sharing),
+            self.settings.sharing_url,
+            self.settings.sharing_file_max_bytes,
+        )
 
     def _notification_jobs(self) -> list[PeriodicJob]:
         topic, networks = self.settings.notification_topic, self.settings.webhook_networks
-        sender = WebhookSender(UpstreamClients(SystemResolver(), networks, read_timeout_s=TIMEOUT_S))
+        sender = WebhookSender(
+            UpstreamClients(SystemResolver(), networks, read_timeout_s=TIMEOUT_S)
+        )
         repository = NotificationRepository(self.pool)
-        dispatcher = NotificationDispatcher(repository, sender, SnsTopic(topic) if topic else None, self.clock, self.pepper)
+        dispatcher = NotificationDispatcher(
+            repository, sender, SnsTopic(topic) if topic else None, self.clock, self.pepper
+        )
         return [
             PeriodicJob("notifications", NOTIFICATION_INTERVAL_S, dispatcher.run_once),
             PeriodicJob("reminders", REMIND_INTERVAL_S, dispatcher.remind),
@@ -288,39 +348,63 @@ class Composition:
         """Return the jobs for legacy files. Returns no jobs if no file is configured."""
         if not self.settings.legacy_files:
             return []
-        files = LegacyFileSync(RemovalRepository(self.pool), self.settings.legacy_files, self.clock, self.pepper)
+        files = LegacyFileSync(
+            RemovalRepository(self.pool), self.settings.legacy_files, self.clock, self.pepper
+        )
         return [PeriodicJob("legacy files", LEGACY_FILES_INTERVAL_S, files.run_once)]
 
     def _rate_limits(self, redis: RedisLogin, on_error: OnError) -> RedisRateLimits:
-        return RedisRateLimits(redis, timeout_s=self.settings.limit_timeout_ms / 1000, on_error=on_error)
+        return RedisRateLimits(
+            redis, timeout_s=self.settings.limit_timeout_ms / 1000, on_error=on_error
+        )
 
     def _identity_provider(self) -> OidcIdentityProvider | None:
         settings = self.settings
         if self.identity_provider is not None or not settings.oidc_issuer:
             return self.identity_provider
         roles = {name: Role(role) for name, role in settings.oidc_roles}
-        issuer = Issuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, settings.oidc_claim, roles)
+        issuer = Issuer(
+            settings.oidc_issuer,
+            settings.oidc_audience,
+            settings.oidc_jwks_url,
+            settings.oidc_claim,
+            roles,
+        )
         return OidcIdentityProvider(issuer, self.clock)
 
-    def _sign_in_flow(self, provider: OidcIdentityProvider | None, key: Pepper) -> AuthorizationCodeFlow | None:
+    def _sign_in_flow(
+        self, provider: OidcIdentityProvider | None, key: Pepper
+    ) -> AuthorizationCodeFlow | None:
         settings = self.settings
-        if provider is None or not settings.oidc_client_id or features.SESSIONS.name in features.off(settings.features):
+        if (
+            provider is None
+            or not settings.oidc_client_id
+            or features.SESSIONS.name in features.off(settings.features)
+        ):
             return None
         secret = _text(settings.oidc_client_secret) or ""
-        client = Client(settings.oidc_client_id, secret, settings.oidc_scopes, _origin(settings.console_url))
-        return AuthorizationCodeFlow(provider, client, self.clock, key, self.random_bytes, settings.step_up_max_age_s)
+        client = Client(
+            settings.oidc_client_id, secret, settings.oidc_scopes, _origin(settings.console_url)
+        )
+        return AuthorizationCodeFlow(
+            provider, client, self.clock, key, self.random_bytes, settings.step_up_max_age_s
+        )
 
     def _leak_service(self) -> LeakService:
-        """Return the service that handles leak reports. Raises SettingsError if a key or the secret is malformed."""
+        """Return the service that handles leak reports. Raises SettingsError if a key or the secret
+        is malformed.
+        """
         settings, secret = self.settings, None
-        # A report may contain many keys, and the gateways apply changes within a second, so a report does not wait for
-        # confirmation.
+        # A report may contain many keys, and the gateways apply changes within a second, so a
+        # report does not wait for confirmation.
         keys = replace(self.key_service(), confirmation_timeout_s=0.0)
         if settings.leak_secret is not None:
             try:
                 secret = parse_webhook_secret(settings.leak_secret.get_secret_value())
             except ValueError:
-                raise SettingsError("GATEHOUSE_LEAK_SECRET must be whsec_ followed by 24 to 64 bytes in base64") from None
+                raise SettingsError(
+                    "GATEHOUSE_LEAK_SECRET must be whsec_ followed by 24 to 64 bytes in base64"
+                ) from None
         try:
             pinned = json.loads(settings.leak_github_keys or "{}")
             github_keys = {str(identifier): p256_key(pem) for identifier, pem in pinned.items()}
@@ -328,7 +412,9 @@ class Composition:
             form = '{"<key identifier>": "<P-256 public key, PEM>"}'
             raise SettingsError(f"GATEHOUSE_LEAK_GITHUB_KEYS must be JSON: {form}") from None
         token = _text(settings.bootstrap_token)
-        return LeakService(keys, self.pool, self.clock, settings.leak_action, github_keys, secret, token)
+        return LeakService(
+            keys, self.pool, self.clock, settings.leak_action, github_keys, secret, token
+        )
 
 
 def _text(secret: SecretStr | None) -> str | None:
@@ -342,15 +428,25 @@ def _body_limits(settings: Settings, sharing: SecretSharing | NotFound) -> BodyL
 
 
 def _origin(url: str) -> str:
-    """Return the origin of a URL as browsers send it: in lowercase and without a default port (RFC 6454, section 6.2)."""
+    """Return the origin of a URL as browsers send it: in lowercase and without a default port (RFC
+    6454, section 6.2).
+    """
     parts = urlsplit(url.lower())
     default_port = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
-    return f"{parts.scheme}://{parts.netloc.removesuffix(default_port)}" if parts.scheme and parts.netloc else ""
+    return (
+        f"{parts.scheme}://{parts.netloc.removesuffix(default_port)}"
+        if parts.scheme and parts.netloc
+        else ""
+    )
 
 
 def checkpoint_signer(settings: Settings) -> Signer | None:
-    """Return the checkpoint signer, or None if checkpoints are disabled. Raises SettingsError if the file contains no key."""
+    """Return the checkpoint signer, or None if checkpoints are disabled. Raises SettingsError if
+    the file contains no key.
+    """
     name = settings.checkpoint_key
     if not name:
         return None
-    return local_signer(Path(name.removeprefix(_FILE))) if name.startswith(_FILE) else KmsSigner(name)
+    return (
+        local_signer(Path(name.removeprefix(_FILE))) if name.startswith(_FILE) else KmsSigner(name)
+    )

@@ -1,4 +1,6 @@
-"""The console's ASGI application with endpoints, web UI, health checks, background jobs and middleware."""
+"""The console's ASGI application with endpoints, web UI, health checks, background jobs and
+middleware.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,12 @@ from gatehouse.platform.http.endpoint import CREDENTIAL, SESSION, SIGN_IN_CODE, 
 from gatehouse.platform.http.health import Probes
 from gatehouse.platform.http.idempotency import HEADER
 from gatehouse.platform.http.openapi import Api
-from gatehouse.platform.http.starlette_apps import LoggedRoute, application, operational_routes, problem
+from gatehouse.platform.http.starlette_apps import (
+    LoggedRoute,
+    application,
+    operational_routes,
+    problem,
+)
 from gatehouse.platform.observability import Observer
 from gatehouse.services.console.authentication import challenge
 from gatehouse.services.console.pipeline import Pipeline
@@ -64,33 +71,40 @@ _ID = {"type": "string", "minLength": 1, "maxLength": 100}
 
 API = Api(
     title="Gatehouse management API",
-    description="Create and manage API keys, share secrets, read usage and the audit trail, and operate a deployment. Every"
+    description="Create and manage API keys, share secrets, read usage and the audit trail, "
+    "and operate a deployment. Every"
     " change is recorded in the audit trail. Errors are problem documents (RFC 9457).",
     security_schemes={
         CREDENTIAL: {
             "type": "http",
             "scheme": "bearer",
-            "description": "The bootstrap token, an API key with a scope that grants a console role, such as `admin`,"
+            "description": "The bootstrap token, an API key with a scope that grants a console "
+            "role, such as `admin`,"
             " `role:operator` or `secrets:create`, or a JWT from the configured identity provider.",
         },
         SESSION: {
             "type": "apiKey",
             "in": "cookie",
             "name": COOKIE,
-            "description": "The session cookie set by POST /v1/sessions. Requests that can change data must also send"
-            " `X-CSRF-Token`. Operations with `x-step-up` can require a recent sign-in. If the last sign-in is too old, the"
+            "description": "The session cookie set by POST /v1/sessions. Requests that can "
+            "change data must also send"
+            " `X-CSRF-Token`. Operations with `x-step-up` can require a recent sign-in. If the "
+            "last sign-in is too old, the"
             " response is 401 with the code `step_up_required`.",
         },
         SIGN_IN_CODE: {
             "type": "http",
             "scheme": "bearer",
-            "description": "The code of a sign-in link (`POST /v1/sign-in-links`), which can be used once.",
+            "description": (
+                "The code of a sign-in link (`POST /v1/sign-in-links`), which can be used once."
+            ),
         },
         SIGNATURE: {
             "type": "apiKey",
             "in": "header",
             "name": "webhook-signature",
-            "description": "A Standard Webhooks signature, sent with the headers `webhook-id` and `webhook-timestamp`. GitHub"
+            "description": "A Standard Webhooks signature, sent with the headers `webhook-id` "
+            "and `webhook-timestamp`. GitHub"
             " uses different headers.",
         },
     },
@@ -107,7 +121,10 @@ API = Api(
         "instance": ("ID of the instance.", _ID, "docs-1"),
     },
     errors={
-        502: ("core_unreachable", "The Core cannot be reached, or did not return a valid Core agent response."),
+        502: (
+            "core_unreachable",
+            "The Core cannot be reached, or did not return a valid Core agent response.",
+        ),
         504: ("core_timeout", "The Core did not respond in time."),
     },
     common_errors={CREDENTIAL: (400, 401, 403, 429, 503), SIGNATURE: (400, 401, 404, 429, 503)},
@@ -135,7 +152,8 @@ def create(
     """Create the console application.
 
     https: the public URL uses https, so HSTS is sent.
-    helpers: probes of optional dependencies. If an optional dependency fails, the console is degraded but available.
+    helpers: probes of optional dependencies. If an optional dependency fails, the console is
+        degraded but available.
     features_off: names of disabled features.
     sign_in_flow: sign-in of browsers with the identity provider. None when it is not configured.
     on_start: called when the server starts the application. The exit stack ends after `on_stop`.
@@ -205,12 +223,16 @@ def _openapi(features_off: frozenset[str]) -> Callable[[Request], Awaitable[Resp
         return json.dumps(document(features_off), ensure_ascii=False).encode()
 
     async def respond(request: Request) -> Response:
-        return Response(body(), media_type="application/json", headers={"Cache-Control": "public, max-age=300"})
+        return Response(
+            body(), media_type="application/json", headers={"Cache-Control": "public, max-age=300"}
+        )
 
     return respond
 
 
-def _error_handler(web_files: WebFiles, step_up_max_age_s: float) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _error_handler(
+    web_files: WebFiles, step_up_max_age_s: float
+) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def respond(request: Request, exc: Exception) -> Response:
         headers, error = {"Cache-Control": "no-store"}, exc
         if isinstance(exc, HTTPException):
@@ -223,7 +245,11 @@ def _error_handler(web_files: WebFiles, step_up_max_age_s: float) -> Callable[[R
             headers["Retry-After"] = str(error.retry_after_s)
         headers |= challenge(error, request, step_up_max_age_s=step_up_max_age_s)
         response = problem(request, error, headers)
-        not_found = web_files.not_found(request) if isinstance(exc, HTTPException) and isinstance(error, NotFound) else None
+        not_found = (
+            web_files.not_found(request)
+            if isinstance(exc, HTTPException) and isinstance(error, NotFound)
+            else None
+        )
         return not_found or response
 
     return respond

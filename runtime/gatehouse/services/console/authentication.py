@@ -1,12 +1,14 @@
-"""Authentication at the console: the bootstrap token, an API key with a role, a JWT, or a browser session.
+"""Authentication at the console: the bootstrap token, an API key with a role, a JWT, or a browser
+session.
 
-Credentials are bearer tokens (RFC 6750), compared in constant time. A session has the current permissions of its credential and
-ends when the underlying key is revoked, expires or loses its role.
+Credentials are bearer tokens (RFC 6750), compared in constant time. A session has the current
+permissions of its credential and ends when the underlying key is revoked, expires or loses its
+role.
 
-Browsers can send the session cookie with cross-site requests. `SameSite=Strict` prevents most of these requests. The console
-rejects the others by checking the origin that the browser reports (Sec-Fetch-Site, Origin) and a CSRF token that only the
-console's own pages can read. Sources: OWASP Cross-Site Request Forgery Prevention Cheat Sheet; RFC 6265bis, section 4.1.3.2
-(`__Host-`).
+Browsers can send the session cookie with cross-site requests. `SameSite=Strict` prevents most of
+these requests. The console rejects the others by checking the origin that the browser reports
+(Sec-Fetch-Site, Origin) and a CSRF token that only the console's own pages can read. Sources: OWASP
+Cross-Site Request Forgery Prevention Cheat Sheet; RFC 6265bis, section 4.1.3.2 (`__Host-`).
 """
 
 from __future__ import annotations
@@ -23,7 +25,15 @@ from starlette.requests import Request as HttpRequest
 from gatehouse.core import token as tokens
 from gatehouse.core.actor import Actor, Session
 from gatehouse.core.decision import evaluate
-from gatehouse.core.errors import CrossSite, Forbidden, GatehouseError, Problem, RateLimited, StepUpRequired, Unauthorized
+from gatehouse.core.errors import (
+    CrossSite,
+    Forbidden,
+    GatehouseError,
+    Problem,
+    RateLimited,
+    StepUpRequired,
+    Unauthorized,
+)
 from gatehouse.core.keys import ADMIN_SCOPE, Key, KeyEnvironment, KeyId
 from gatehouse.core.roles import Role, roles_of
 from gatehouse.core.token import Pepper
@@ -48,8 +58,10 @@ class Authenticator:
     """Authenticates requests.
 
     pepper: HMAC secret of tokens.
-    limits: counts requests with a key against the rate limits of the key. Requests to the gateways count against the same limits.
-    origin: origin of the console, such as https://console.example.com. Empty: the origin from the Host header.
+    limits: counts requests with a key against the rate limits of the key. Requests to the gateways
+        count against the same limits.
+    origin: origin of the console, such as https://console.example.com. Empty: the origin from the
+        Host header.
     accepts_sessions: False if the feature is disabled.
     identity_provider: validates JWTs. None when it is not configured.
     """
@@ -66,14 +78,16 @@ class Authenticator:
     identity_provider: OidcIdentityProvider | None
 
     async def authenticate(self, request: Request, *, codes: bool = False) -> Caller:
-        """Return the caller of a request. Raises Unauthorized, CrossSite, RateLimited, Unavailable, and BadRequest if the
-        request contains several Authorization headers.
+        """Return the caller of a request. Raises Unauthorized, CrossSite, RateLimited, Unavailable,
+        and BadRequest if the request contains several Authorization headers.
 
-        `codes`: the request starts a session. The credential may also be the code of a sign-in link, which then stops working,
+        `codes`: the request starts a session. The credential may also be the code of a sign-in
+            link, which then stops working,
         and a browser must not send the request from another site.
 
-        Failures are counted by address and claimed credential. Invalid cookies are not counted, because a cookie has 256 random
-        bits, and an expired cookie in an open tab must not lock out the address.
+        Failures are counted by address and claimed credential. Invalid cookies are not counted,
+        because a cookie has 256 random bits, and an expired cookie in an open tab must not lock out
+        the address.
         """
         cookie, headers = session_cookie(request.http), request.http.headers
         if codes and ("sec-fetch-site" in headers or "origin" in headers):
@@ -81,12 +95,16 @@ class Authenticator:
         if cookie is not None and self.accepts_sessions:
             return await self._from_session(request, cookie)
         address, principal = request.source_address, self._claimed_principal(request)
-        message = "Too many failed authentications from this IP address. Wait, then check the credential."
+        message = (
+            "Too many failed authentications from this IP address. Wait, then check the credential."
+        )
         self.lockout.check(address, principal, message)
         try:
             token = _bearer(request.http)
             is_code = codes and token.startswith(self.sessions.code_prefix)
-            caller = await (self._from_code(request, token) if is_code else self._from_token(request, token))
+            caller = await (
+                self._from_code(request, token) if is_code else self._from_token(request, token)
+            )
         except Unauthorized:
             self.lockout.failed(address, principal)
             raise
@@ -94,16 +112,24 @@ class Authenticator:
         return caller
 
     def _check_site(self, request: Request) -> None:
-        """Raise CrossSite if the browser reports another origin, or no origin for a request that can change data."""
+        """Raise CrossSite if the browser reports another origin, or no origin for a request that
+        can change data.
+        """
         headers, safe = request.http.headers, request.http.method in _SAFE
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         # `none` means that the user entered the URL, which never changes data.
         if site is not None and site != "same-origin" and not (safe and site == "none"):
-            _reject("header.sec-fetch-site", "indicates a cross-site request", "use the console itself")
+            _reject(
+                "header.sec-fetch-site", "indicates a cross-site request", "use the console itself"
+            )
         if origin is not None and not self._is_own_origin(origin, request):
             _reject("header.origin", "is not the origin of the console", "use the console itself")
         if not safe and site is None and origin is None:
-            _reject("header.origin", "is missing", "use a browser, or send the credential as Authorization: Bearer <token>")
+            _reject(
+                "header.origin",
+                "is missing",
+                "use a browser, or send the credential as Authorization: Bearer <token>",
+            )
 
     async def _from_token(self, request: Request, token: str) -> Caller:
         # API keys contain no dot; a JWT contains two.
@@ -115,7 +141,9 @@ class Authenticator:
             return Caller(actor, person.roles, "person", person.proven_at, actor.label)
         bootstrap = self.sessions.bootstrap_token
         # Compare hashes, so that the timing does not reveal the token length.
-        is_bootstrap = hmac.compare_digest(_sha256(token), tokens.NULL_DIGEST if bootstrap is None else _sha256(bootstrap))
+        is_bootstrap = hmac.compare_digest(
+            _sha256(token), tokens.NULL_DIGEST if bootstrap is None else _sha256(bootstrap)
+        )
         key = await stored_keys(self.keys, self.pepper, self.key_prefix).proven(token)
         if is_bootstrap:
             actor = _actor(request, "bootstrap", "bootstrap")
@@ -123,13 +151,18 @@ class Authenticator:
         if key is None or not self._is_usable(request, key):
             raise Unauthorized("The bearer token is invalid.")
         await self._take_limits(request, key)
-        return Caller(_actor(request, "key", key.id), roles_of(key.scopes), key.id, request.now, _label(key))
+        return Caller(
+            _actor(request, "key", key.id), roles_of(key.scopes), key.id, request.now, _label(key)
+        )
 
     async def _from_code(self, request: Request, token: str) -> Caller:
         link = await self.sessions.redeem_link(token)
         caller = None if link is None else await self._holder(request, link)
         if caller is None:
-            raise Unauthorized("The sign-in link is invalid: it has expired or was already used. Create another link.")
+            raise Unauthorized(
+                "The sign-in link is invalid: it has expired or was already used. Create "
+                "another link."
+            )
         return caller
 
     async def _from_session(self, request: Request, cookie: str) -> Caller:
@@ -140,11 +173,16 @@ class Authenticator:
         self._check_csrf(request, cookie)
         caller = await self._holder(request, session)
         if caller is None:
-            raise Unauthorized("The credential of this session is no longer valid. Sign in with another credential.")
+            raise Unauthorized(
+                "The credential of this session is no longer valid. Sign in with another "
+                "credential."
+            )
         return replace(caller, session=session)
 
     async def _holder(self, request: Request, session: Session | SignInLink) -> Caller | None:
-        """Return the caller whose credential started a session or created a link, or None if it is no longer valid."""
+        """Return the caller whose credential started a session or created a link, or None if it is
+        no longer valid.
+        """
         actor = _actor(request, session.actor_type, session.actor_id)
         key = await self.keys.get(KeyId(session.actor_id)) if session.actor_type == "key" else None
         roles = self._current_roles(request, session, key)
@@ -153,41 +191,68 @@ class Authenticator:
         if key is not None:
             await self._take_limits(request, key)
         log_id = session.actor_id if session.actor_type == "key" else session.actor_type
-        return Caller(actor, roles, log_id, session.proven_at, actor.label if key is None else _label(key))
+        return Caller(
+            actor, roles, log_id, session.proven_at, actor.label if key is None else _label(key)
+        )
 
-    def _current_roles(self, request: Request, session: Session | SignInLink, key: Key | None) -> frozenset[Role] | None:
-        """Return the current roles of the credential of a session or link, or None if the credential is no longer valid.
+    def _current_roles(
+        self, request: Request, session: Session | SignInLink, key: Key | None
+    ) -> frozenset[Role] | None:
+        """Return the current roles of the credential of a session or link, or None if the
+        credential is no longer valid.
 
         key: the key of the session, if it exists.
         """
         if session.actor_type == "person":
-            return None if self.identity_provider is None else frozenset(role for role in Role if role.value in session.roles)
+            return (
+                None
+                if self.identity_provider is None
+                else frozenset(role for role in Role if role.value in session.roles)
+            )
         if session.actor_type == "bootstrap":
             return frozenset({Role.OWNER}) if self.sessions.verify_bond(session.bond) else None
         return roles_of(key.scopes) if key is not None and self._is_usable(request, key) else None
 
     def _is_usable(self, request: Request, key: Key) -> bool:
-        """Return True if a gateway would accept the key for this request. The console does not verify signatures, so it does not
-        accept a key that requires signatures."""
+        """Return True if a gateway would accept the key for this request. The console does not
+        verify signatures, so it does not accept a key that requires signatures."""
         unsigned = VerificationRequest(address=request.source_address, method=request.http.method)
-        return evaluate(key, unsigned, possession=True, environment=self.key_environment, now=request.now) is Code.VALID
+        return (
+            evaluate(
+                key, unsigned, possession=True, environment=self.key_environment, now=request.now
+            )
+            is Code.VALID
+        )
 
     async def _take_limits(self, request: Request, key: Key) -> None:
-        """Count the request against the limits of the key, which also apply at the gateways. Raises RateLimited, Unavailable."""
+        """Count the request against the limits of the key, which also apply at the gateways. Raises
+        RateLimited, Unavailable.
+        """
         states = await self.limits.take(Charge(key.subject, key.limits, cost=1))
         waits = [state.retry_after_s for state in states if state.exceeded]
         if waits:
-            raise RateLimited("A rate limit of the API key is exceeded.", retry_after_s=math.ceil(max(waits)))
+            raise RateLimited(
+                "A rate limit of the API key is exceeded.", retry_after_s=math.ceil(max(waits))
+            )
 
     def _claimed_principal(self, request: Request) -> str:
-        """Return the unverified credential that a request claims: a key ID, `bootstrap`, `person` for a JWT, or `other`."""
+        """Return the unverified credential that a request claims: a key ID, `bootstrap`, `person`
+        for a JWT, or `other`.
+        """
         prefix = self.key_prefix
         token = request.http.headers.get("authorization", "").partition(" ")[2].strip()
         parsed = tokens.parse(token, prefix)
         if parsed is not None:
             return parsed.id
-        # Bootstrap tokens have this prefix (contract.toml). Other text is not counted as an attempt to guess a bootstrap token.
-        return "bootstrap" if token.startswith(f"{prefix}_admin_") else "person" if token.count(".") == 2 else "other"
+        # Bootstrap tokens have this prefix (contract.toml). Other text is not counted as an attempt
+        # to guess a bootstrap token.
+        return (
+            "bootstrap"
+            if token.startswith(f"{prefix}_admin_")
+            else "person"
+            if token.count(".") == 2
+            else "other"
+        )
 
     def _check_csrf(self, request: Request, cookie: str) -> None:
         if request.http.method in _SAFE:
@@ -195,23 +260,32 @@ class Authenticator:
         sent = request.http.headers.getlist(CSRF_HEADER)
         if len(sent) != 1 or not self.sessions.verify_csrf(cookie, sent[0]):
             fix = f"send {CSRF_HEADER} with the csrf_token from GET /v1/sessions/current"
-            _reject(f"header.{CSRF_HEADER.lower()}", "is missing or belongs to another session", fix)
+            _reject(
+                f"header.{CSRF_HEADER.lower()}", "is missing or belongs to another session", fix
+            )
 
     def _is_own_origin(self, origin: str, request: Request) -> bool:
         if self.origin:
             return origin == self.origin
-        # If no public URL is configured, compare the origin with the Host header, which a page cannot set.
-        return bool(urlsplit(origin).netloc) and urlsplit(origin).netloc == request.http.headers.get("host", "")
+        # If no public URL is configured, compare the origin with the Host header, which a page
+        # cannot set.
+        return bool(urlsplit(origin).netloc) and urlsplit(
+            origin
+        ).netloc == request.http.headers.get("host", "")
 
 
-def challenge(error: GatehouseError, http: HttpRequest, *, step_up_max_age_s: float) -> dict[str, str]:
+def challenge(
+    error: GatehouseError, http: HttpRequest, *, step_up_max_age_s: float
+) -> dict[str, str]:
     """Return the WWW-Authenticate header for a 401 or 403 response (RFC 6750, section 3; RFC 9470).
 
     The header contains no error code if no credential was sent.
     """
     parameters = f'Bearer realm="{REALM}"'
     if isinstance(error, StepUpRequired):
-        parameters += f', error="insufficient_user_authentication", max_age="{int(step_up_max_age_s)}"'
+        parameters += (
+            f', error="insufficient_user_authentication", max_age="{int(step_up_max_age_s)}"'
+        )
     elif isinstance(error, CrossSite) or not isinstance(error, Forbidden | Unauthorized):
         return {}
     elif isinstance(error, Forbidden):
@@ -222,18 +296,24 @@ def challenge(error: GatehouseError, http: HttpRequest, *, step_up_max_age_s: fl
 
 
 def _label(key: Key) -> str:
-    """Return the label under which a key owns secrets. All keys in a key family share the label of the family's first key."""
+    """Return the label under which a key owns secrets. All keys in a key family share the label of
+    the family's first key.
+    """
     return Actor(type="key", id=key.subject).label
 
 
 def _actor(request: Request, kind: Literal["bootstrap", "key", "person"], id: str) -> Actor:
-    return Actor(type=kind, id=id, request_id=request.request_id, source_address=request.source_address)
+    return Actor(
+        type=kind, id=id, request_id=request.request_id, source_address=request.source_address
+    )
 
 
 def _bearer(http: HttpRequest) -> str:
     values = http.headers.getlist("authorization")
     if len(values) > 1:
-        raise invalid("header.authorization", "is sent more than once", "send one Authorization header")
+        raise invalid(
+            "header.authorization", "is sent more than once", "send one Authorization header"
+        )
     scheme, _, token = (values[0] if values else "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("Send the credential as Authorization: Bearer <token>.")
@@ -245,4 +325,6 @@ def _sha256(text: str) -> bytes:
 
 
 def _reject(location: str, message: str, fix: str) -> NoReturn:
-    raise CrossSite("The request may come from another site.", errors=(Problem(location, message, fix),))
+    raise CrossSite(
+        "The request may come from another site.", errors=(Problem(location, message, fix),)
+    )

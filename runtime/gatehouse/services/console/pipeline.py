@@ -1,8 +1,10 @@
-"""Processes management API requests: authenticates, authorizes, reads and validates the body, and calls the handler.
+"""Processes management API requests: authenticates, authorizes, reads and validates the body, and
+calls the handler.
 
-Endpoints declare roles and step-up rules. In addition, only owners can create, change and revoke keys with the scope `admin` or a
-`role:` scope, which prevents privilege escalation. Sensitive operations in a browser session require a recent sign-in, which
-limits the misuse of an unattended or stolen session. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 9470 (challenge).
+Endpoints declare roles and step-up rules. In addition, only owners can create, change and revoke
+keys with the scope `admin` or a `role:` scope, which prevents privilege escalation. Sensitive
+operations in a browser session require a recent sign-in, which limits the misuse of an unattended
+or stolen session. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 9470 (challenge).
 """
 
 from __future__ import annotations
@@ -21,13 +23,28 @@ from starlette.responses import Response
 from gatehouse.core import token_scanner
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import BadRequest, Forbidden, GatehouseError, NotFound, RateLimited, StepUpRequired, Unauthorized
+from gatehouse.core.errors import (
+    BadRequest,
+    Forbidden,
+    GatehouseError,
+    NotFound,
+    RateLimited,
+    StepUpRequired,
+    Unauthorized,
+)
 from gatehouse.core.keys import KeyId, granted
 from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.token import Pepper, key_id
 from gatehouse.features.audit.service import DeniedAttempts
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.endpoint import JSON_PART, SIGN_IN_CODE, SIGNATURE, Endpoint, StepUp, resolve
+from gatehouse.platform.http.endpoint import (
+    JSON_PART,
+    SIGN_IN_CODE,
+    SIGNATURE,
+    Endpoint,
+    StepUp,
+    resolve,
+)
 from gatehouse.platform.http.idempotency import (
     FORM_RUNNING_S_MAX,
     HEADER,
@@ -40,7 +57,15 @@ from gatehouse.platform.http.idempotency import (
 from gatehouse.platform.http.multipart import MEDIA_TYPE, MultipartReader
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.starlette_apps import client_address, response_of
-from gatehouse.platform.http.validation import check_query, decode_large, decode_query, invalid, small_value, strings, validate
+from gatehouse.platform.http.validation import (
+    check_query,
+    decode_large,
+    decode_query,
+    invalid,
+    small_value,
+    strings,
+    validate,
+)
 from gatehouse.services.console.authentication import Authenticator
 
 
@@ -56,7 +81,9 @@ _STORED_HEADERS = ("content-type", "etag", "location")
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """Maximum sizes in bytes of a JSON body, of the content of secrets in a JSON body, and of the files in a form."""
+    """Maximum sizes in bytes of a JSON body, of the content of secrets in a JSON body, and of the
+    files in a form.
+    """
 
     json: int
     content: int = 0
@@ -82,10 +109,14 @@ class Pipeline:
     cursor_key: Pepper
 
     def request(self, http: HttpRequest) -> Request:
-        return Request(http, client_address(http, self.addresses), self.clock.now(), self.cursor_key)
+        return Request(
+            http, client_address(http, self.addresses), self.clock.now(), self.cursor_key
+        )
 
     def application(self, endpoint: Endpoint) -> App:
-        """Return the Starlette endpoint for a declaration. Raises LookupError if a service is missing."""
+        """Return the Starlette endpoint for a declaration. Raises LookupError if a service is
+        missing.
+        """
         services, handler = resolve(endpoint, self.services), endpoint.handler
         assert handler is not None  # noqa: S101 - every console endpoint has a handler
 
@@ -93,8 +124,13 @@ class Pipeline:
             for service in services.values():
                 if isinstance(service, GatehouseError):
                     raise service.with_traceback(None)
-            response = response_of(endpoint, await handler(request, **services, **request.http.path_params, **arguments))
-            response.raw_headers.extend(field for field in request.response.raw_headers if field[0] != b"content-length")
+            response = response_of(
+                endpoint,
+                await handler(request, **services, **request.http.path_params, **arguments),
+            )
+            response.raw_headers.extend(
+                field for field in request.response.raw_headers if field[0] != b"content-length"
+            )
             return response
 
         async def respond(http: HttpRequest) -> Response:
@@ -126,11 +162,19 @@ class Pipeline:
 
         return respond
 
-    async def _signed(self, endpoint: Endpoint, request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-        """Call a handler that verifies the signature of the body. Failures are counted by address and tag of the endpoint."""
+    async def _signed(
+        self, endpoint: Endpoint, request: Request, call: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        """Call a handler that verifies the signature of the body. Failures are counted by address
+        and tag of the endpoint.
+        """
         lockout, address = self.authenticator.lockout, request.source_address
-        lockout.check(address, endpoint.tag, "Too many requests with invalid signatures from this IP address.")
-        request.content = await asgi.read_body(request.http.scope, request.http.receive, self.limits.json)
+        lockout.check(
+            address, endpoint.tag, "Too many requests with invalid signatures from this IP address."
+        )
+        request.content = await asgi.read_body(
+            request.http.scope, request.http.receive, self.limits.json
+        )
         try:
             response = await call(request)
         except Unauthorized as exc:
@@ -141,9 +185,13 @@ class Pipeline:
         return response
 
     async def _authorize(self, endpoint: Endpoint, request: Request) -> None:
-        """Check the credential, the role and the target. Denials are recorded in the audit trail."""
+        """Check the credential, the role and the target. Denials are recorded in the audit
+        trail.
+        """
         try:
-            request.caller = await self.authenticator.authenticate(request, codes=SIGN_IN_CODE in endpoint.security)
+            request.caller = await self.authenticator.authenticate(
+                request, codes=SIGN_IN_CODE in endpoint.security
+            )
             request.http.state.key_id = request.caller.log_id
             check(request.caller.roles, frozenset(Role(role) for role in endpoint.roles))
             await self._check_ownership(endpoint, request)
@@ -153,16 +201,26 @@ class Pipeline:
             raise
 
     async def _body(self, endpoint: Endpoint, request: Request) -> tuple[Any, object]:
-        """Return the validated body and its JSON value, which is None if there is no body. The body may be omitted if it has no
-        required fields. Raises UnsupportedMediaType and BadRequest."""
+        """Return the validated body and its JSON value, which is None if there is no body. The body
+        may be omitted if it has no required fields. Raises UnsupportedMediaType and BadRequest."""
         if request.http.method in ("GET", "HEAD"):
             return None, None
         content_types = request.http.headers.getlist("content-type")
-        json_max = self.limits.json + endpoint.body_extra_bytes + (self.limits.content if endpoint.secret_fields else 0)
-        if endpoint.files_max and len(content_types) == 1 and content_types[0].lower().startswith(MEDIA_TYPE):
+        json_max = (
+            self.limits.json
+            + endpoint.body_extra_bytes
+            + (self.limits.content if endpoint.secret_fields else 0)
+        )
+        if (
+            endpoint.files_max
+            and len(content_types) == 1
+            and content_types[0].lower().startswith(MEDIA_TYPE)
+        ):
             await self._read_form(request, json_max)
         else:
-            request.content = await asgi.read_body(request.http.scope, request.http.receive, json_max)
+            request.content = await asgi.read_body(
+                request.http.scope, request.http.receive, json_max
+            )
             if request.content:
                 asgi.check_json(content_types)
         kind = _NoBody if endpoint.body is None else endpoint.body
@@ -175,7 +233,9 @@ class Pipeline:
 
     async def _read_form(self, request: Request, json_max: int) -> None:
         """Read the part `json` of a form. Raises BodyTooLarge, BadRequest."""
-        body = asgi.body_chunks(request.http.scope, request.http.receive, json_max + self.limits.files)
+        body = asgi.body_chunks(
+            request.http.scope, request.http.receive, json_max + self.limits.files
+        )
         request.form = MultipartReader(body, request.http.headers["content-type"])
         part = await request.form.next_part()
         if part is None or part.name != JSON_PART:
@@ -186,12 +246,17 @@ class Pipeline:
     async def _check_ownership(self, endpoint: Endpoint, request: Request) -> None:
         """Check that the key belongs to the caller if only the role `service` permits the request.
 
-        This role permits access only to keys that the caller created, and to their successors. Raises NotFound, Unavailable.
+        This role permits access only to keys that the caller created, and to their successors.
+        Raises NotFound, Unavailable.
         """
         caller, known = request.authenticated, key_id(request.http.path_params.get("id", ""))
-        if known is None or caller.roles & frozenset(Role(role) for role in endpoint.roles) != {Role.SERVICE}:
+        if known is None or caller.roles & frozenset(Role(role) for role in endpoint.roles) != {
+            Role.SERVICE
+        }:
             return
-        if caller.actor.type != "key" or not await self.authenticator.keys.is_created_by(known, KeyId(caller.actor.id)):
+        if caller.actor.type != "key" or not await self.authenticator.keys.is_created_by(
+            known, KeyId(caller.actor.id)
+        ):
             raise NotFound("No key has this ID.")
 
     async def _check_target(self, endpoint: Endpoint, request: Request) -> None:
@@ -214,18 +279,27 @@ class Pipeline:
 
     def _check_step_up(self, endpoint: Endpoint, request: Request, *, managing: bool) -> None:
         sessions, session = self.authenticator.sessions, request.authenticated.session
-        required = endpoint.step_up is StepUp.ALWAYS or (endpoint.step_up is StepUp.MANAGING and managing)
+        required = endpoint.step_up is StepUp.ALWAYS or (
+            endpoint.step_up is StepUp.MANAGING and managing
+        )
         if session is None or not required or sessions.fresh(session):
             return
         minutes = max(1, round(sessions.rules.step_up_max_age_s / 60))
         raise StepUpRequired(
-            f"This operation requires a sign-in within the last {minutes} min. Sign in again with POST /v1/sessions, then retry."
+            f"This operation requires a sign-in within the last {minutes} min. Sign in again "
+            f"with POST /v1/sessions, then retry."
         )
 
     async def _run_once(
-        self, endpoint: Endpoint, request: Request, content: object, handle: Callable[[], Awaitable[Response]]
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        content: object,
+        handle: Callable[[], Awaitable[Response]],
     ) -> Response:
-        """Return the response from `handle`, or the stored response to an earlier request with the same Idempotency-Key."""
+        """Return the response from `handle`, or the stored response to an earlier request with the
+        same Idempotency-Key.
+        """
         key = idempotency_key(request.http.headers.getlist(HEADER.name))
         if key is None or not endpoint.idempotent:
             return await handle()
@@ -235,17 +309,33 @@ class Pipeline:
         async def store() -> StoredResponse:
             nonlocal response
             response = await handle()
-            headers = [(name, response.headers[name]) for name in _STORED_HEADERS if name in response.headers]
-            target_id = response.headers.get("location", "").rpartition("/")[2] or str(request.http.path_params.get("id", ""))
-            return StoredResponse(response.status_code, headers, bytes(response.body), target_id=target_id)
+            headers = [
+                (name, response.headers[name])
+                for name in _STORED_HEADERS
+                if name in response.headers
+            ]
+            target_id = response.headers.get("location", "").rpartition("/")[2] or str(
+                request.http.path_params.get("id", "")
+            )
+            return StoredResponse(
+                response.status_code, headers, bytes(response.body), target_id=target_id
+            )
 
         query = sorted(request.http.query_params.multi_items())
-        # The handler reads the files in a form later, so only the total size of the request is compared.
+        # The handler reads the files in a form later, so only the total size of the request is
+        # compared.
         size = [request.http.headers.get("content-length")] if request.form is not None else []
-        fingerprint = json.dumps([endpoint.method, request.http.url.path, query, content, *size], sort_keys=True).encode()
+        fingerprint = json.dumps(
+            [endpoint.method, request.http.url.path, query, content, *size], sort_keys=True
+        ).encode()
         running_s_max = RUNNING_S_MAX if request.form is None else FORM_RUNNING_S_MAX
         stored = await self.idempotency.run(
-            request.actor.label, key, request.request_id, fingerprint, store, running_s_max=running_s_max
+            request.actor.label,
+            key,
+            request.request_id,
+            fingerprint,
+            store,
+            running_s_max=running_s_max,
         )
         if response is not None:
             return response
@@ -265,24 +355,39 @@ def _check_parameters(http: HttpRequest) -> None:
 
 
 def _reject_tokens(endpoint: Endpoint, parts: Mapping[str, object]) -> None:
-    """Raise BadRequest if the request contains a token. The token would be stored, and audit events cannot be changed.
+    """Raise BadRequest if the request contains a token. The token would be stored, and audit events
+    cannot be changed.
 
-    Values of fields that are encrypted before they are stored, or that are not stored, may contain tokens. Tokens of imported
-    keys have no common format and are not looked up: the response would confirm a guessed token.
+    Values of fields that are encrypted before they are stored, or that are not stored, may contain
+    tokens. Tokens of imported keys have no common format and are not looked up: the response would
+    confirm a guessed token.
     """
-    texts = [located for part, value in parts.items() for located in strings(value, part, endpoint.secret_fields)]
+    texts = [
+        located
+        for part, value in parts.items()
+        for located in strings(value, part, endpoint.secret_fields)
+    ]
     # One search in all texts is faster. No token contains a line feed.
-    match = next(token_scanner.find("\n".join(text for _, text in texts).encode(), kinds=token_scanner.ALL_KINDS), None)
+    match = next(
+        token_scanner.find(
+            "\n".join(text for _, text in texts).encode(), kinds=token_scanner.ALL_KINDS
+        ),
+        None,
+    )
     if match is not None:
         ends = accumulate(len(text.encode()) + 1 for _, text in texts)
-        location = next(location for (location, _), end in zip(texts, ends, strict=True) if match.position < end)
+        location = next(
+            location for (location, _), end in zip(texts, ends, strict=True) if match.position < end
+        )
         fix = f"remove the {match.kind}, and revoke it if others can read the text"
-        raise invalid(token_scanner.redacted(location), f"contains the {match.kind} {match.redacted}", fix)
+        raise invalid(
+            token_scanner.redacted(location), f"contains the {match.kind} {match.redacted}", fix
+        )
 
 
 def _scopes(value: Any) -> Iterator[str]:
-    """Yield every scope in a JSON value: the values of the fields `scope` and `scopes`, and the scopes of the roles in the
-    fields `role` and `roles`."""
+    """Yield every scope in a JSON value: the values of the fields `scope` and `scopes`, and the
+    scopes of the roles in the fields `role` and `roles`."""
     if isinstance(value, list):
         for item in value:
             yield from _scopes(item)

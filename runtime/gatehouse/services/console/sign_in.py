@@ -1,7 +1,8 @@
 """Signs browsers in with the identity provider, and signs them out from the provider.
 
-The web UI opens these paths as pages, so each response is a redirect. Failures lead to the sign-in page of the web UI, which
-explains the failure (docs/decisions/0032). No response and no log entry contains the code or a token.
+The web UI opens these paths as pages, so each response is a redirect. Failures lead to the sign-in
+page of the web UI, which explains the failure (docs/decisions/0032). No response and no log entry
+contains the code or a token.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ _Handler = Callable[[Request], Awaitable[Response]]
 
 
 def sign_in_routes(flow: AuthorizationCodeFlow | None, pipeline: Pipeline) -> list[LoggedRoute]:
-    """Return the routes for sign-in with the identity provider, or no routes if no provider is configured."""
+    """Return the routes for sign-in with the identity provider, or no routes if no provider is
+    configured.
+    """
     if flow is None:
         return []
     pages = SignInPages(flow, pipeline)
@@ -55,7 +58,11 @@ def sign_in_routes(flow: AuthorizationCodeFlow | None, pipeline: Pipeline) -> li
         created.methods = {"GET"}  # without the HEAD that Starlette adds
         return created
 
-    return [route(START_PATH, pages.start), route(CALLBACK_PATH, pages.callback), route(SIGN_OUT_PATH, pages.sign_out)]
+    return [
+        route(START_PATH, pages.start),
+        route(CALLBACK_PATH, pages.callback),
+        route(SIGN_OUT_PATH, pages.sign_out),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +73,18 @@ class SignInPages:
     async def start(self, request: Request) -> Response:
         """Redirect to the identity provider.
 
-        Only a link on a page of the console can start a sign-in, so another site cannot replace the session of a user unnoticed.
-        Query parameters: `return_to`, the path to open after the sign-in; `step_up`, to authenticate the current user again.
+        Only a link on a page of the console can start a sign-in, so another site cannot replace the
+        session of a user unnoticed. Query parameters: `return_to`, the path to open after the
+        sign-in; `step_up`, to authenticate the current user again.
         """
         query = request.http.query_params
         if request.http.headers.get("sec-fetch-site") != "same-origin":
             return _redirect(PAGE)
         try:
             session = await self._session(request)
-            is_step_up = "step_up" in query and session is not None and session.actor_type == "person"
+            is_step_up = (
+                "step_up" in query and session is not None and session.actor_type == "person"
+            )
             url, cookie = await self.flow.start(
                 query.get("return_to", ""),
                 session_id=session.id if session is not None else "",
@@ -89,8 +99,8 @@ class SignInPages:
     async def callback(self, request: Request) -> Response:
         """Complete the sign-in, start a session and redirect to the `return_to` path.
 
-        Failed sign-ins count towards the lockout and are recorded in the audit trail, unless the identity provider is
-        unavailable.
+        Failed sign-ins count towards the lockout and are recorded in the audit trail, unless the
+        identity provider is unavailable.
         """
         lockout = self.pipeline.authenticator.lockout
         try:
@@ -98,10 +108,13 @@ class SignInPages:
             response = await self._complete(request)
         except (SignInFailed, RateLimited, Unavailable) as exc:
             if isinstance(exc, SignInFailed) and exc.failure is not Failure.UNAVAILABLE:
-                # Another site can cause requests without a valid state, which must not lock out the user. They cost only an HMAC.
+                # Another site can cause requests without a valid state, which must not lock out the
+                # user. They cost only an HMAC.
                 if exc.failure is not Failure.RESTART:
                     lockout.failed(request.source_address, _PRINCIPAL)
-                await self.pipeline.denied.record(request.source_address, request.request_id, f"sign_in_{exc.failure}")
+                await self.pipeline.denied.record(
+                    request.source_address, request.request_id, f"sign_in_{exc.failure}"
+                )
             response = _failure(request, exc)
         _set_transaction_cookie(response, "", 0)
         return response
@@ -109,7 +122,8 @@ class SignInPages:
     async def sign_out(self, request: Request) -> Response:
         """Redirect to the page of the identity provider that ends the session there.
 
-        Redirects to the start page of the console if the provider has no such page or is unavailable.
+        Redirects to the start page of the console if the provider has no such page or is
+        unavailable.
         """
         try:
             return _redirect(await self.flow.sign_out_url() or "/")
@@ -121,13 +135,17 @@ class SignInPages:
         names = [name for name, _ in query.multi_items()]
         if len(set(names)) != len(names):
             raise SignInFailed(Failure.RESPONSE, "the response contains a parameter more than once")
-        identity, transaction = await self.flow.complete(request.http.cookies.get(TRANSACTION_COOKIE, ""), query)
+        identity, transaction = await self.flow.complete(
+            request.http.cookies.get(TRANSACTION_COOKIE, ""), query
+        )
         response = _redirect(transaction.return_to)
         await self._begin(request, response, identity, transaction)
         self.pipeline.authenticator.lockout.succeeded(request.source_address, _PRINCIPAL)
         return response
 
-    async def _begin(self, request: Request, response: Response, identity: Identity, transaction: Transaction) -> None:
+    async def _begin(
+        self, request: Request, response: Response, identity: Identity, transaction: Transaction
+    ) -> None:
         sessions = self.pipeline.authenticator.sessions
         started = await sessions.begin(
             Actor("person", identity.subject, request.request_id, request.source_address),
@@ -141,13 +159,17 @@ class SignInPages:
         set_cookie(response, started.cookie, max_age_s=int(sessions.rules.max_s))
 
     async def _session(self, request: Request) -> Session | None:
-        """Return the session of the browser. Browsers send its cookie to `start`, but not with the redirect to `callback`."""
+        """Return the session of the browser. Browsers send its cookie to `start`, but not with the
+        redirect to `callback`.
+        """
         cookie = request.http.cookies.get(COOKIE)
         return await self.pipeline.authenticator.sessions.find(cookie) if cookie else None
 
 
 def _failure(request: Request, exc: SignInFailed | GatehouseError) -> Response:
-    """Redirect to the sign-in page, which explains the failure. The request log contains the detail."""
+    """Redirect to the sign-in page, which explains the failure. The request log contains the
+    detail.
+    """
     failure = exc.failure if isinstance(exc, SignInFailed) else Failure.UNAVAILABLE
     failure = Failure.LOCKED if isinstance(exc, RateLimited) else failure
     request.http.state.code, request.http.state.detail = f"sign_in_{failure}", exc.detail
@@ -159,5 +181,15 @@ def _redirect(url: str) -> Response:
 
 
 def _set_transaction_cookie(response: Response, cookie: str, max_age_s: int) -> None:
-    """Set or remove the cookie of a started sign-in. SameSite=Lax, because the identity provider redirects to the callback."""
-    response.set_cookie(TRANSACTION_COOKIE, cookie, max_age=max_age_s, path="/", secure=True, httponly=True, samesite="lax")
+    """Set or remove the cookie of a started sign-in. SameSite=Lax, because the identity provider
+    redirects to the callback.
+    """
+    response.set_cookie(
+        TRANSACTION_COOKIE,
+        cookie,
+        max_age=max_age_s,
+        path="/",
+        secure=True,
+        httponly=True,
+        samesite="lax",
+    )

@@ -1,8 +1,9 @@
-"""Serves the web UI of the console: the built files, which are kept in memory, and the pages of the router.
+"""Serves the web UI of the console: the built files, which are kept in memory, and the pages of the
+router.
 
-The source is in `runtime/web`. The setup script and the image build write the files to the directory `static`. Requests look up
-files by name in a table and never build a file path. Asset names contain a hash of the content, so browsers can cache assets
-indefinitely.
+The source is in `runtime/web`. The setup script and the image build write the files to the
+directory `static`. Requests look up files by name in a table and never build a file path. Asset
+names contain a hash of the content, so browsers can cache assets indefinitely.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _CODINGS = {"br": ".br", "gzip": ".gz"}
 _NOT_BUILT = """\
 <p>This is the management API of a Gatehouse deployment. <a href="/openapi.json">/openapi.json</a> describes the API.</p>
 <p>The web UI is not part of this installation. <code>scripts/setup.sh</code> builds the web UI
-and reports missing prerequisites.</p>"""
+and reports missing prerequisites.</p>"""  # noqa: E501
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
@@ -66,7 +67,9 @@ class WebFile:
 
 @dataclass(frozen=True, slots=True)
 class WebFiles:
-    """The built UI. index: None if the UI is not built. paths: paths of the pages, as Starlette path templates."""
+    """The built UI. index: None if the UI is not built. paths: paths of the pages, as Starlette
+    path templates.
+    """
 
     index: WebFile | None
     assets: Mapping[str, WebFile]
@@ -78,22 +81,36 @@ class WebFiles:
         if not (folder / "index.html").is_file():
             return cls(None, {}, ("/",))
         assets = {
-            path.name: _read(path) for path in sorted((folder / "assets").iterdir()) if path.suffix not in _CODINGS.values()
+            path.name: _read(path)
+            for path in sorted((folder / "assets").iterdir())
+            if path.suffix not in _CODINGS.values()
         }
-        paths = [re.sub(r":(\w+)", r"{\1}", route["path"]) for route in json.loads((folder / "routes.json").read_bytes())]
+        paths = [
+            re.sub(r":(\w+)", r"{\1}", route["path"])
+            for route in json.loads((folder / "routes.json").read_bytes())
+        ]
         # Paths without parameters come first, so that /keys/new is not treated as a key.
-        return cls(_read(folder / "index.html"), assets, tuple(sorted(paths, key=lambda path: "{" in path)))
+        return cls(
+            _read(folder / "index.html"), assets, tuple(sorted(paths, key=lambda path: "{" in path))
+        )
 
     def routes(self) -> list[LoggedRoute]:
         pages = [LoggedRoute(path, self._page, methods=["GET"]) for path in self.paths]
-        return [*pages, LoggedRoute("/assets/{name}", self._asset, methods=["GET"]), *([] if self.index else [style_route()])]
+        return [
+            *pages,
+            LoggedRoute("/assets/{name}", self._asset, methods=["GET"]),
+            *([] if self.index else [style_route()]),
+        ]
 
     def not_found(self, request: Request) -> Response | None:
-        """Return the index with status 404 if a browser opens an unknown address. The UI then shows that the page does not exist.
+        """Return the index with status 404 if a browser opens an unknown address. The UI then shows
+        that the page does not exist.
 
         Returns None for other requests, whose response is a problem document.
         """
-        is_page = request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", "")
+        is_page = request.method in ("GET", "HEAD") and "text/html" in request.headers.get(
+            "accept", ""
+        )
         if self.index is None or not is_page or request.url.path.startswith(_WITHOUT_PAGES):
             return None
         return self.index.respond(request, _PAGE_HEADERS, status=404)
@@ -111,11 +128,12 @@ class WebFiles:
 
 
 def operations_route(endpoints: list[Endpoint], identity_provider: str | None) -> LoggedRoute:
-    """Return the route for /operations.json, which lists method, path, roles and step-up rule of each operation that accepts a
-    session. `identity_provider`: name of the provider with which browsers can sign in.
+    """Return the route for /operations.json, which lists method, path, roles and step-up rule of
+    each operation that accepts a session. `identity_provider`: name of the provider with which
+    browsers can sign in.
 
-    The UI shows only operations that the roles of the session permit. The file contains the same information as the OpenAPI
-    document at a fraction of the size.
+    The UI shows only operations that the roles of the session permit. The file contains the same
+    information as the OpenAPI document at a fraction of the size.
     """
     operations = {
         endpoint.operation_id: {
@@ -148,6 +166,8 @@ def _read(path: Path) -> WebFile:
 
 
 def _accepted_codings(header: str) -> frozenset[str]:
-    """Return the codings in an Accept-Encoding header, except for codings with the quality 0 (RFC 9110, section 12.5.3)."""
+    """Return the codings in an Accept-Encoding header, except for codings with the quality 0 (RFC
+    9110, section 12.5.3).
+    """
     parts = [part.replace(" ", "").lower().partition(";q=") for part in header.split(",")]
     return frozenset(name for name, _, quality in parts if not re.fullmatch(r"0(\.0*)?", quality))

@@ -1,4 +1,6 @@
-"""Composition root of the gateway: constructs the dependencies from the settings, in the order in which they start."""
+"""Composition root of the gateway: constructs the dependencies from the settings, in the order in
+which they start.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ from gatehouse.features.cores.concurrency import ConcurrencyLimit
 from gatehouse.features.cores.health_checks import HealthChecks
 from gatehouse.features.cores.load_balancer import LoadBalancer
 from gatehouse.features.cores.reports import REPORT_S
-from gatehouse.features.cores.repository import CoreRegistry, HealthCheckRepository, ReportRepository
+from gatehouse.features.cores.repository import (
+    CoreRegistry,
+    HealthCheckRepository,
+    ReportRepository,
+)
 from gatehouse.features.cores.response_cache import ResponseCache
 from gatehouse.features.cores.service import RegistrationService
 from gatehouse.features.keys.possession import KeyFinder
@@ -56,14 +62,20 @@ from gatehouse.services.tracing import start_tracing
 
 
 def build(settings: Settings) -> asgi.App:
-    """Builds the gateway. Raises SettingsError. Connections are opened when the server starts the application."""
+    """Builds the gateway. Raises SettingsError. Connections are opened when the server starts the
+    application.
+    """
     gateway = _Gateway(
         settings=settings,
         pepper=read_pepper(settings.pepper, "GATEHOUSE_PEPPER"),
         login=database(settings),
-        redis=redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster) if settings.redis_url else None,
+        redis=redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster)
+        if settings.redis_url
+        else None,
         clock=Clock(),
-        observer=Observer("gateway", settings.log_level, settings.environment, Stream(batched=True)),
+        observer=Observer(
+            "gateway", settings.log_level, settings.environment, Stream(batched=True)
+        ),
     )
 
     @asynccontextmanager
@@ -78,7 +90,9 @@ def build(settings: Settings) -> asgi.App:
 
 @dataclass(frozen=True, slots=True)
 class _Gateway:
-    """Constructs the dependencies of a worker. Each method registers resources that must be closed with the exit stack."""
+    """Constructs the dependencies of a worker. Each method registers resources that must be closed
+    with the exit stack.
+    """
 
     settings: Settings
     pepper: Pepper
@@ -99,7 +113,9 @@ class _Gateway:
         websockets = self._websockets()
         changes, keys, finder = await self._keys(stack, pool, worker_id, cache, cores, websockets)
         repository = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
-        upstream = UpstreamClients(SystemResolver(), settings.core_networks, read_timeout_s=settings.core_timeout_s)
+        upstream = UpstreamClients(
+            SystemResolver(), settings.core_networks, read_timeout_s=settings.core_timeout_s
+        )
         stack.push_async_callback(upstream.close)
         load_balancer = self._load_balancer(upstream)
         self._start_health_checks(stack, pool, cores, upstream)
@@ -108,10 +124,14 @@ class _Gateway:
         log_levels = LogLevelService(pool, self.clock, settings.log_level)
         follower, background = LogLevelFollower(log_levels, self.observer.set_level), Background()
         await follower.run_once()
-        background.start(PeriodicJob("log level", POLL_S, follower.run_once).run(self.observer), "log-level")
+        background.start(
+            PeriodicJob("log level", POLL_S, follower.run_once).run(self.observer), "log-level"
+        )
         stack.push_async_callback(background.stop)
         websocket_checks = Background()
-        check = PeriodicJob("websockets", CHECK_S, partial(websockets.check, changes.staleness_ms, cores.find))
+        check = PeriodicJob(
+            "websockets", CHECK_S, partial(websockets.check, changes.staleness_ms, cores.find)
+        )
         websocket_checks.start(check.run(self.observer), "websockets")
         stack.push_async_callback(websocket_checks.stop)
         required, optional = self._probes(pool, changes)
@@ -130,9 +150,13 @@ class _Gateway:
                 observer=self.observer,
                 required_probes=required,
                 optional_probes=optional,
-                refresh_gauges=partial(self._refresh_gauges, changes, cache, cores, load_balancer, flusher, websockets),
+                refresh_gauges=partial(
+                    self._refresh_gauges, changes, cache, cores, load_balancer, flusher, websockets
+                ),
                 body_max_bytes=settings.body_max_bytes,
-                response_cache=ResponseCache(settings.core_cache_max_bytes) if settings.core_cache_max_bytes else None,
+                response_cache=ResponseCache(settings.core_cache_max_bytes)
+                if settings.core_cache_max_bytes
+                else None,
                 key_requests=KeyRequests(settings.key_requests_max),
                 websockets=websockets,
                 features_off=features.off(settings.features),
@@ -140,7 +164,13 @@ class _Gateway:
         )
 
     async def _keys(
-        self, stack: AsyncExitStack, pool: Pool, worker_id: str, cache: KeyCache, cores: CoreRegistry, websockets: WebSockets
+        self,
+        stack: AsyncExitStack,
+        pool: Pool,
+        worker_id: str,
+        cache: KeyCache,
+        cores: CoreRegistry,
+        websockets: WebSockets,
     ) -> tuple[ChangeFeed, KeyLoader, KeyFinder[KeyRecord]]:
         prefilter, imported_ids = Prefilter(self.pepper), ImportedKeyIds(self.pepper)
         changes = ChangeFeed(
@@ -168,7 +198,12 @@ class _Gateway:
         if self.redis is None:
             return LocalRateLimits(), None
         timeout_s, on_error = self.settings.limit_timeout_ms / 1000, self.settings.limit_on_error
-        limits = RedisRateLimits(self.redis, timeout_s=timeout_s, on_error=on_error, on_degraded=self._on_limiter_degraded)
+        limits = RedisRateLimits(
+            self.redis,
+            timeout_s=timeout_s,
+            on_error=on_error,
+            on_degraded=self._on_limiter_degraded,
+        )
         await limits.start()
         stack.push_async_callback(limits.close)
         nonces = RedisNonces(self.redis, timeout_s=timeout_s)
@@ -183,23 +218,31 @@ class _Gateway:
             websockets_max=settings.websockets_max,
             core_websockets_max=settings.core_websockets_max,
             max_staleness_ms=settings.max_staleness_ms,
-            relay_settings=RelaySettings(settings.websocket_message_max_bytes, settings.websocket_idle_timeout_s),
+            relay_settings=RelaySettings(
+                settings.websocket_message_max_bytes, settings.websocket_idle_timeout_s
+            ),
         )
 
     def _load_balancer(self, upstream: UpstreamClients) -> LoadBalancer:
         settings, metrics = self.settings, self.observer.metrics
         return LoadBalancer(
             upstream,
-            ConcurrencyLimit(settings.core_requests_max, settings.core_queue_max, settings.core_queue_timeout_s),
+            ConcurrencyLimit(
+                settings.core_requests_max, settings.core_queue_max, settings.core_queue_timeout_s
+            ),
             time.monotonic,
             failures_max=settings.circuit_breaker_failures,
             reset_s=settings.circuit_breaker_reset_s,
             retry_share=settings.retry_budget_percent / 100,
             on_transition=self._on_circuit_breaker,
-            on_retry=lambda allowed: metrics.core_retries.labels("sent" if allowed else "over_budget").inc(),
+            on_retry=lambda allowed: metrics.core_retries.labels(
+                "sent" if allowed else "over_budget"
+            ).inc(),
         )
 
-    def _start_health_checks(self, stack: AsyncExitStack, pool: Pool, cores: CoreRegistry, upstream: UpstreamClients) -> None:
+    def _start_health_checks(
+        self, stack: AsyncExitStack, pool: Pool, cores: CoreRegistry, upstream: UpstreamClients
+    ) -> None:
         settings, background = self.settings, Background()
         if not settings.core_health_interval_s:
             return
@@ -219,16 +262,24 @@ class _Gateway:
         stack.push_async_callback(background.stop)
 
     def _start_reports(
-        self, stack: AsyncExitStack, repository: ReportRepository, cores: CoreRegistry, load_balancer: LoadBalancer
+        self,
+        stack: AsyncExitStack,
+        repository: ReportRepository,
+        cores: CoreRegistry,
+        load_balancer: LoadBalancer,
     ) -> None:
         async def write() -> None:
             await repository.write(load_balancer.end_interval(cores.instances))
 
         background = Background()
-        background.start(PeriodicJob("core reports", REPORT_S, write).run(self.observer), "core-reports")
+        background.start(
+            PeriodicJob("core reports", REPORT_S, write).run(self.observer), "core-reports"
+        )
         stack.push_async_callback(background.stop)
 
-    def _usage(self, stack: AsyncExitStack, pool: Pool, worker_id: str, cores: CoreRegistry) -> tuple[UsageCounter, UsageFlusher]:
+    def _usage(
+        self, stack: AsyncExitStack, pool: Pool, worker_id: str, cores: CoreRegistry
+    ) -> tuple[UsageCounter, UsageFlusher]:
         namespace, usage = self.settings.metrics_namespace, UsageCounter()
         cloudwatch = UsageMetrics(namespace, self.clock, self.observer.metric_line)
         if namespace:
@@ -248,12 +299,24 @@ class _Gateway:
 
     def _probes(self, pool: Pool, changes: ChangeFeed) -> tuple[list[Probe], list[Probe]]:
         """Required probes, and optional probes whose failure only degrades the gateway."""
-        required: list[Probe] = [DatabaseProbe(pool), FreshnessProbe(changes.staleness_ms, self.settings.max_staleness_ms)]
+        required: list[Probe] = [
+            DatabaseProbe(pool),
+            FreshnessProbe(changes.staleness_ms, self.settings.max_staleness_ms),
+        ]
         redis: list[Probe] = [] if self.redis is None else [RedisProbe(self.redis)]
-        return ([*required, *redis], []) if self.settings.limit_on_error == "deny" else (required, redis)
+        return (
+            ([*required, *redis], [])
+            if self.settings.limit_on_error == "deny"
+            else (required, redis)
+        )
 
     async def _verification(
-        self, stack: AsyncExitStack, pool: Pool, keys: KeyLoader, finder: KeyFinder[KeyRecord], repository: KeyRepository
+        self,
+        stack: AsyncExitStack,
+        pool: Pool,
+        keys: KeyLoader,
+        finder: KeyFinder[KeyRecord],
+        repository: KeyRepository,
     ) -> VerificationService:
         limits, nonces = await self._redis_clients(stack)
         migration = PepperMigration(pool, repository, self.pepper)
@@ -273,7 +336,9 @@ class _Gateway:
             max_staleness_ms=self.settings.max_staleness_ms,
         )
 
-    def _self_revocation(self, finder: KeyFinder[KeyRecord], repository: KeyRepository, cache: KeyCache) -> SelfRevocationService:
+    def _self_revocation(
+        self, finder: KeyFinder[KeyRecord], repository: KeyRepository, cache: KeyCache
+    ) -> SelfRevocationService:
         return SelfRevocationService(
             finder=finder,
             repository=repository,
@@ -317,11 +382,17 @@ class _Gateway:
 
     def _on_circuit_breaker(self, core: CoreRecord, state: CircuitState) -> None:
         self.observer.metrics.circuit_breaker_transitions.labels(state.value).inc()
-        self.observer.warn("circuit breaker", core=core.name, instance=core.instance_id, state=state.value)
+        self.observer.warn(
+            "circuit breaker", core=core.name, instance=core.instance_id, state=state.value
+        )
 
     def _on_health(self, core: CoreRecord) -> None:
-        self.observer.metrics.core_health_transitions.labels("healthy" if core.healthy else "unhealthy").inc()
-        self.observer.warn("core health", core=core.name, instance=core.instance_id, healthy=core.healthy)
+        self.observer.metrics.core_health_transitions.labels(
+            "healthy" if core.healthy else "unhealthy"
+        ).inc()
+        self.observer.warn(
+            "core health", core=core.name, instance=core.instance_id, healthy=core.healthy
+        )
 
     def _on_feed_interrupted(self, reason: str) -> None:
         self.observer.metrics.change_feed_gaps.inc()
@@ -329,7 +400,8 @@ class _Gateway:
 
 
 def _tune_garbage_collector() -> None:
-    """Excludes objects that live as long as the worker from garbage collection, and makes collections less frequent.
+    """Excludes objects that live as long as the worker from garbage collection, and makes
+    collections less frequent.
 
     In measurements, this halved the p99 latency.
     """

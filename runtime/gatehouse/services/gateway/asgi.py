@@ -1,7 +1,7 @@
 """The gateway as a raw ASGI application, with request dispatch, error handling and the request log.
 
-The application uses raw ASGI, because a web framework would dominate the latency (measured: 1.6 times the throughput of Starlette
-and 3.5 times the throughput of FastAPI).
+The application uses raw ASGI, because a web framework would dominate the latency (measured: 1.6
+times the throughput of Starlette and 3.5 times the throughput of FastAPI).
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ _PATH_CHARS_LOGGED = 200
 
 
 class KeyRequests(asgi.Uses):
-    """Limits the number of requests to Cores that a key family has in progress in a worker, and thereby limits memory use."""
+    """Limits the number of requests to Cores that a key family has in progress in a worker, and
+    thereby limits memory use.
+    """
 
     def __init__(self, requests_max: int) -> None:
         super().__init__()
@@ -56,14 +58,17 @@ class KeyRequests(asgi.Uses):
         """Counts a request until `remove` is called. Raises TooManyRequests."""
         if self.add(subject) > self._requests_max:
             self.remove(subject)
-            raise TooManyRequests(f"The API key and its rotations have {self._requests_max} requests in progress.")
+            raise TooManyRequests(
+                f"The API key and its rotations have {self._requests_max} requests in progress."
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
     """Dependencies of the gateway's endpoints.
 
-    public_host: host of the gateway, with an optional port, as clients know it. Empty if it is not configured.
+    public_host: host of the gateway, with an optional port, as clients know it. Empty if it is not
+        configured.
     key_requests: requests to Cores that are in progress, by key family.
     required_probes: the gateway is not ready if one of them fails.
     optional_probes: the gateway is `degraded` if one of them fails.
@@ -98,12 +103,14 @@ def response_headers(
     body: bytes, request_id: str, headers: Iterable[asgi.Header], content_type: bytes = asgi.JSON
 ) -> list[asgi.Header]:
     """Headers of every response of the gateway, and `headers`."""
-    return asgi.response_headers(body, content_type, [(b"x-request-id", request_id.encode()), *headers])
+    return asgi.response_headers(
+        body, content_type, [(b"x-request-id", request_id.encode()), *headers]
+    )
 
 
 def logged_path(raw_path: bytes, prefix: str) -> str:
-    """Path for the log line. prefix: token prefix, which the tokens of all environments contain. Some clients put the token into
-    the path by mistake."""
+    """Path for the log line. prefix: token prefix, which the tokens of all environments contain.
+    Some clients put the token into the path by mistake."""
     path = raw_path.decode("latin-1")
     text = unquote(path) if "%" in path else path
     if f"{prefix}_" in text or has_token(text):
@@ -117,7 +124,8 @@ class RequestContext:
 
     status: 0 until the response has started.
     template: path template of the endpoint.
-    verifications: (key ID, Core, code, on behalf of a client) of each verification that is not yet in the usage statistics.
+    verifications: (key ID, Core, code, on behalf of a client) of each verification that is not yet
+        in the usage statistics.
     known_trace: trace context, once it has been determined.
     """
 
@@ -140,7 +148,9 @@ class RequestContext:
     def trace(self) -> RequestTrace:
         """Trace context of the request."""
         if self.known_trace is None:
-            self.known_trace = self.dependencies.observer.tracer.begin(self.request_id, self.trace_parent)
+            self.known_trace = self.dependencies.observer.tracer.begin(
+                self.request_id, self.trace_parent
+            )
         return self.known_trace
 
     @property
@@ -184,28 +194,46 @@ class RequestContext:
     def client(self) -> str:
         """Client address, as reported by trusted proxies."""
         peer, addresses = self.peer, self.dependencies.addresses
-        return addresses.client(peer, self.values(b"x-forwarded-for")) if addresses.trusts(peer) else peer
+        return (
+            addresses.client(peer, self.values(b"x-forwarded-for"))
+            if addresses.trusts(peer)
+            else peer
+        )
 
     async def json_body(self) -> bytes:
-        """The JSON body. Raises UnsupportedMediaType, BodyTooLarge, and ClientGone if the client disconnected."""
+        """The JSON body. Raises UnsupportedMediaType, BodyTooLarge, and ClientGone if the client
+        disconnected.
+        """
         asgi.check_json(self.values(b"content-type"), lenient=True)
         return await asgi.read_body(self.scope, self.receive, self.dependencies.body_max_bytes)
 
-    def verified(self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False) -> None:
-        """Records the result for the log line (with the ID of a revoked key), the metrics and the usage statistics.
+    def verified(
+        self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False
+    ) -> None:
+        """Records the result for the log line (with the ID of a revoked key), the metrics and the
+        usage statistics.
 
-        on_behalf: True if the caller is a service that verifies a client's token. The address of the caller is then not the
-            address of the client.
+        on_behalf: True if the caller is a service that verifies a client's token. The address of
+            the caller is then not the address of the client.
         """
         self.count(result, core, on_behalf=on_behalf)
         self.code = result.code.value
         if result.record is not None and result.code is not Code.NOT_FOUND:
             self.key_id = result.record.id
 
-    def count(self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False) -> None:
+    def count(
+        self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False
+    ) -> None:
         """Records one result of a batch for the metrics and the usage statistics."""
         self.dependencies.observer.metrics.decision(result.code)
-        self.verifications.append(("" if result.record is None else result.record.id, core or "", result.code.value, on_behalf))
+        self.verifications.append(
+            (
+                "" if result.record is None else result.record.id,
+                core or "",
+                result.code.value,
+                on_behalf,
+            )
+        )
 
     def record(self, seconds: float) -> None:
         """Counts and logs the request after the response. seconds: duration."""
@@ -230,7 +258,12 @@ class RequestContext:
         self.verifications = []
 
     def response(
-        self, status: int, body: bytes = b"", *, content_type: bytes = asgi.JSON, headers: Iterable[asgi.Header] = ()
+        self,
+        status: int,
+        body: bytes = b"",
+        *,
+        content_type: bytes = asgi.JSON,
+        headers: Iterable[asgi.Header] = (),
     ) -> asgi.Response:
         """A response with the request ID."""
         all_headers = response_headers(body, self.request_id, headers, content_type)
@@ -241,19 +274,32 @@ class RequestContext:
         await asgi.send_response(self.send, response)
 
     async def reply(
-        self, status: int, body: bytes = b"", *, content_type: bytes = asgi.JSON, headers: Iterable[asgi.Header] = ()
+        self,
+        status: int,
+        body: bytes = b"",
+        *,
+        content_type: bytes = asgi.JSON,
+        headers: Iterable[asgi.Header] = (),
     ) -> None:
-        await self.send_response(self.response(status, body, content_type=content_type, headers=headers))
+        await self.send_response(
+            self.response(status, body, content_type=content_type, headers=headers)
+        )
 
-    async def fail(self, error: GatehouseError, *, code: str = "", headers: Iterable[asgi.Header] = ()) -> None:
-        """Sends a problem document. A header in `headers` replaces the default header of the same name."""
+    async def fail(
+        self, error: GatehouseError, *, code: str = "", headers: Iterable[asgi.Header] = ()
+    ) -> None:
+        """Sends a problem document. A header in `headers` replaces the default header of the same
+        name.
+        """
         self.detail = self.detail or error.detail
         self.code = self.code or code or error.code
         extra = tuple(headers)
         names = {name for name, _ in extra}
         defaults = [header for header in asgi.problem_headers(error) if header[0] not in names]
         body = asgi.problem(error, self.request_id, self.trace.trace_id, code=code)
-        await self.reply(error.status, body, content_type=asgi.PROBLEM_JSON, headers=[*defaults, *extra])
+        await self.reply(
+            error.status, body, content_type=asgi.PROBLEM_JSON, headers=[*defaults, *extra]
+        )
 
 
 Handler = Callable[[RequestContext], Awaitable[None]]
@@ -261,7 +307,9 @@ Handler = Callable[[RequestContext], Awaitable[None]]
 
 @dataclass(slots=True)
 class Route:
-    """Handlers of a path by method, or one handler for any method. A GET handler also serves HEAD."""
+    """Handlers of a path by method, or one handler for any method. A GET handler also serves
+    HEAD.
+    """
 
     template: str
     methods: dict[str, Handler] = field(default_factory=dict)
@@ -282,7 +330,8 @@ class GatewayApp:
 
     exact: raw path -> route.
     prefixes: raw path prefix -> route, tried in order.
-    respond_now: requests to which the gateway can respond without waiting. The server tries them before the application.
+    respond_now: requests to which the gateway can respond without waiting. The server tries them
+        before the application.
     """
 
     def __init__(
@@ -298,13 +347,19 @@ class GatewayApp:
         self.respond_now = respond_now
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        await run(RequestContext(self._dependencies, scope, receive, send), time.perf_counter(), self._dispatch)
+        await run(
+            RequestContext(self._dependencies, scope, receive, send),
+            time.perf_counter(),
+            self._dispatch,
+        )
 
     async def _dispatch(self, context: RequestContext) -> None:
         raw_path = context.raw_path
         route = self._exact.get(raw_path)
         if route is None:
-            route = next((route for prefix, route in self._prefixes if raw_path.startswith(prefix)), None)
+            route = next(
+                (route for prefix, route in self._prefixes if raw_path.startswith(prefix)), None
+            )
         if route is None:
             raise NotFound
         context.template = route.template
@@ -322,8 +377,8 @@ class GatewayApp:
 
 
 async def run(context: RequestContext, started: float, handler: Handler) -> None:
-    """Calls the handler of a request, sends a response for an error, and logs the request. started: value of
-    `time.perf_counter()`."""
+    """Calls the handler of a request, sends a response for an error, and logs the request. started:
+    value of `time.perf_counter()`."""
     try:
         with active_request(context.dependencies.observer.tracer, context.trace):
             await handler(context)
@@ -333,21 +388,32 @@ async def run(context: RequestContext, started: float, handler: Handler) -> None
     except GatehouseError as exc:
         if context.status:
             context.detail = f"response aborted: {exc.code} {exc.detail}"
-            raise  # the server closes the connection, so that the client detects the incomplete response
+            # the server closes the connection, so that the client detects the incomplete response
+            raise
         await context.fail(exc)
     except Exception as exc:
         context.detail = f"{type(exc).__name__}"
-        context.dependencies.observer.log.exception("failure", request_id=context.request_id, where=_origin(exc))
+        context.dependencies.observer.log.exception(
+            "failure", request_id=context.request_id, where=_origin(exc)
+        )
         if context.status:
             raise
-        await context.fail(GatehouseError("Internal error. Include the request ID when you contact support."))
+        await context.fail(
+            GatehouseError("Internal error. Include the request ID when you contact support.")
+        )
     finally:
         context.record(time.perf_counter() - started)
 
 
 def _origin(exc: BaseException) -> str:
-    """File and line that raised an exception. The text of the exception is omitted, because it may contain secret values."""
+    """File and line that raised an exception. The text of the exception is omitted, because it may
+    contain secret values.
+    """
     last = exc.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
-    return "" if last is None else f"{last.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{last.tb_lineno}"
+    return (
+        ""
+        if last is None
+        else f"{last.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{last.tb_lineno}"
+    )

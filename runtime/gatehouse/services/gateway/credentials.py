@@ -15,7 +15,12 @@ from gatehouse.core.errors import (
 )
 from gatehouse.core.http_signatures import SignatureError
 from gatehouse.core.keys import KeyRecord
-from gatehouse.core.verification import Code, RateLimitState, VerificationRequest, VerificationResult
+from gatehouse.core.verification import (
+    Code,
+    RateLimitState,
+    VerificationRequest,
+    VerificationResult,
+)
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http.asgi import APIKEY_CHALLENGE, BEARER_CHALLENGE, Header
 from gatehouse.services.gateway.asgi import RequestContext
@@ -26,7 +31,10 @@ _DENIALS: dict[Code, tuple[type[GatehouseError], str]] = {
     Code.EXPIRED: (Unauthorized, "The API key has expired"),
     Code.FORBIDDEN: (Forbidden, "The API key does not permit this request"),
     Code.INSUFFICIENT_PERMISSIONS: (Forbidden, "The API key lacks a required scope"),
-    Code.SIGNATURE_INVALID: (Unauthorized, "The API key requires signed requests, and the signature is missing or invalid"),
+    Code.SIGNATURE_INVALID: (
+        Unauthorized,
+        "The API key requires signed requests, and the signature is missing or invalid",
+    ),
     Code.RATE_LIMITED: (RateLimited, "A rate limit of the API key is exceeded"),
     Code.USAGE_EXCEEDED: (UsageExceeded, "The credits of the API key are used up"),
     Code.UNAVAILABLE: (Unavailable, "The verification of API keys is temporarily unavailable"),
@@ -61,16 +69,21 @@ def presented_token(context: RequestContext) -> str | None:
 
 
 async def authenticate(
-    context: RequestContext, token: str | None, request: VerificationRequest, core: str | None = None
+    context: RequestContext,
+    token: str | None,
+    request: VerificationRequest,
+    core: str | None = None,
 ) -> tuple[KeyRecord, tuple[RateLimitState, ...]] | None:
-    """The key that a request presents and the state of the key's rate limits. None if the request was denied and the response was
-    sent.
+    """The key that a request presents and the state of the key's rate limits. None if the request
+    was denied and the response was sent.
 
     core: name under which the request is counted. Raises Unauthorized if there is no token.
     """
     if token is None:
         raise Unauthorized("An API key is required: " + _FIX)
-    return await admit(context, await context.dependencies.verification.verify(token, request), core)
+    return await admit(
+        context, await context.dependencies.verification.verify(token, request), core
+    )
 
 
 async def admit(
@@ -93,12 +106,17 @@ def denial(result: VerificationResult) -> GatehouseError | None:
     error, text = _DENIALS[code]
     if result.reason:
         invalid = SignatureError(result.reason)
-        return error(f"{text}: {result.reason}", errors=(Problem("header.signature", invalid.message, invalid.fix),))
+        return error(
+            f"{text}: {result.reason}",
+            errors=(Problem("header.signature", invalid.message, invalid.fix),),
+        )
     return error(text)
 
 
 async def _deny(context: RequestContext, result: VerificationResult, error: GatehouseError) -> None:
-    """Sends a problem document, with a challenge for status 401 and rate-limit headers for status 429."""
+    """Sends a problem document, with a challenge for status 401 and rate-limit headers for status
+    429.
+    """
     public = for_public(result)
     headers = limit_headers(public.limits)
     if error.status == Unauthorized.status:
@@ -109,10 +127,18 @@ async def _deny(context: RequestContext, result: VerificationResult, error: Gate
 
 
 def challenge(*, invalid: bool) -> list[Header]:
-    """WWW-Authenticate headers (RFC 6750, section 3). The headers contain no error code if the request had no credential."""
+    """WWW-Authenticate headers (RFC 6750, section 3). The headers contain no error code if the
+    request had no credential.
+    """
     error = ', error="invalid_token"' if invalid else ""
-    return [(b"www-authenticate", (BEARER_CHALLENGE + error).encode()), (b"www-authenticate", APIKEY_CHALLENGE.encode())]
+    return [
+        (b"www-authenticate", (BEARER_CHALLENGE + error).encode()),
+        (b"www-authenticate", APIKEY_CHALLENGE.encode()),
+    ]
 
 
 def _ambiguous(message: str) -> BadRequest:
-    return BadRequest(f"The API key {message}.", errors=(Problem(location="headers.authorization", message=message, fix=_FIX),))
+    return BadRequest(
+        f"The API key {message}.",
+        errors=(Problem(location="headers.authorization", message=message, fix=_FIX),),
+    )

@@ -1,4 +1,6 @@
-"""Handlers of the gateway, except for the proxy. The docstrings are the summaries and descriptions in the API reference."""
+"""Handlers of the gateway, except for the proxy. The docstrings are the summaries and descriptions
+in the API reference.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,13 @@ from gatehouse.platform.http.health import Health
 from gatehouse.platform.http.health import readiness as run_probes
 from gatehouse.platform.http.validation import decode_query
 from gatehouse.services.gateway.asgi import RequestContext
-from gatehouse.services.gateway.credentials import ACCEPT_SIGNATURE, authenticate, challenge, denial, presented_token
+from gatehouse.services.gateway.credentials import (
+    ACCEPT_SIGNATURE,
+    authenticate,
+    challenge,
+    denial,
+    presented_token,
+)
 
 REGISTER_SCOPE = "cores:register"
 _HEALTHY = asgi.encode(Health())
@@ -30,31 +38,37 @@ _HEALTHY = asgi.encode(Health())
 async def verify_key(context: RequestContext) -> None:
     """Verify a key.
 
-    Returns 200 for every decision: `valid` and `code` contain the result. Denied requests do not count against rate limits or
-    consume credits.
+    Returns 200 for every decision: `valid` and `code` contain the result. Denied requests do not
+    count against rate limits or consume credits.
     """
     token, request = schemas.decode(await context.json_body(), context.client)
     result = await context.dependencies.verification.verify(token, request)
     await context.send_response(decision(context, request, result))
 
 
-def decision(context: RequestContext, request: VerificationRequest, result: VerificationResult) -> asgi.Response:
+def decision(
+    context: RequestContext, request: VerificationRequest, result: VerificationResult
+) -> asgi.Response:
     context.verified(result, request.core, on_behalf=True)
     public = for_public(result)
     status = 503 if public.code is Code.UNAVAILABLE else 200
     headers = schemas.limit_headers(public.limits) if status == 200 else [(b"retry-after", b"1")]
-    return context.response(status, asgi.encode(schemas.reply(public, context.request_id)), headers=headers)
+    return context.response(
+        status, asgi.encode(schemas.reply(public, context.request_id)), headers=headers
+    )
 
 
 async def verify_keys(context: RequestContext) -> None:
     """Verify several keys.
 
-    Verifies each entry like a single request and returns the results in the same order. If an entry contains an invalid
-    rate-limit override, the whole batch is rejected, and no entry counts against rate limits or consumes credits.
+    Verifies each entry like a single request and returns the results in the same order. If an entry
+    contains an invalid rate-limit override, the whole batch is rejected, and no entry counts
+    against rate limits or consumes credits.
     """
     requests = schemas.decode_batch(await context.json_body(), context.client)
     await _check_overrides(context, requests)
-    # The entries are verified concurrently, so that all cache misses share one query and all rate limits share one call to Redis.
+    # The entries are verified concurrently, so that all cache misses share one query and all rate
+    # limits share one call to Redis.
     verify = context.dependencies.verification.verify
     results = await asyncio.gather(*(verify(token, request) for token, request in requests))
     for (_, request), result in zip(requests, results, strict=True):
@@ -64,9 +78,11 @@ async def verify_keys(context: RequestContext) -> None:
     await context.reply(200, asgi.encode(schemas.BatchReply(replies)))
 
 
-async def _check_overrides(context: RequestContext, requests: Sequence[tuple[str, VerificationRequest]]) -> None:
-    """Checks rate-limit overrides at cost 0 first, so that an invalid override rejects the batch before a request counts against
-    a limit.
+async def _check_overrides(
+    context: RequestContext, requests: Sequence[tuple[str, VerificationRequest]]
+) -> None:
+    """Checks rate-limit overrides at cost 0 first, so that an invalid override rejects the batch
+    before a request counts against a limit.
 
     Raises BadRequest.
     """
@@ -74,11 +90,16 @@ async def _check_overrides(context: RequestContext, requests: Sequence[tuple[str
         if not request.limits:
             continue
         try:
-            await context.dependencies.verification.verify(token, msgspec.structs.replace(request, cost=0))
+            await context.dependencies.verification.verify(
+                token, msgspec.structs.replace(request, cost=0)
+            )
         except BadRequest as exc:
             location = f"body.keys[{index}]"
             errors = tuple(
-                Problem(location + problem.location.removeprefix("body"), problem.message, problem.fix) for problem in exc.errors
+                Problem(
+                    location + problem.location.removeprefix("body"), problem.message, problem.fix
+                )
+                for problem in exc.errors
             )
             raise BadRequest(exc.public, errors=errors) from None
 
@@ -86,8 +107,9 @@ async def _check_overrides(context: RequestContext, requests: Sequence[tuple[str
 async def verify_key_header(context: RequestContext) -> None:
     """Verify the key in the request headers.
 
-    Returns the result as the HTTP status, with an empty body. Intended for reverse proxies, such as nginx with `auth_request`.
-    The client IP address is the IP address of the caller, as reported by trusted proxies.
+    Returns the result as the HTTP status, with an empty body. Intended for reverse proxies, such as
+    nginx with `auth_request`. The client IP address is the IP address of the caller, as reported by
+    trusted proxies.
     """
     token = presented_token(context)
     request = schemas.decode_parameters(context.scope["query_string"], context.client)
@@ -98,7 +120,9 @@ async def verify_key_header(context: RequestContext) -> None:
     await context.send_response(header_decision(context, request, result))
 
 
-def header_decision(context: RequestContext, request: VerificationRequest, result: VerificationResult) -> asgi.Response:
+def header_decision(
+    context: RequestContext, request: VerificationRequest, result: VerificationResult
+) -> asgi.Response:
     context.verified(result, request.core)
     error = denial(result)
     headers = schemas.limit_headers(result.limits)
@@ -120,7 +144,8 @@ def key_id_headers(record: KeyRecord) -> list[asgi.Header]:
 async def revoke_self(context: RequestContext) -> None:
     """Revoke a key with its token.
 
-    The token is the only credential. The response is the same for every token that does not belong to an active or disabled key.
+    The token is the only credential. The response is the same for every token that does not belong
+    to an active or disabled key.
     """
     request = schemas.decode_self_revocation(await context.json_body())
     revoked = await context.dependencies.self_revocation.revoke(
@@ -131,21 +156,29 @@ async def revoke_self(context: RequestContext) -> None:
         await context.fail(error, headers=challenge(invalid=True))
         return
     context.key_id, effective = revoked
-    await context.reply(200, asgi.encode(schemas.SelfRevocationResponse(context.key_id, effective.value, context.request_id)))
+    await context.reply(
+        200,
+        asgi.encode(
+            schemas.SelfRevocationResponse(context.key_id, effective.value, context.request_id)
+        ),
+    )
 
 
 async def register_core(context: RequestContext) -> None:
     """Register an instance of a Core or renew its lease.
 
-    Send `url` to register the instance. The name is then reserved for the key and its rotations. Send `lease_id` every
-    `heartbeat_s` seconds to renew the lease. If an operator drained the instance, the response is 409 with the code
-    `core_drained`.
+    Send `url` to register the instance. The name is then reserved for the key and its rotations.
+    Send `lease_id` every `heartbeat_s` seconds to renew the lease. If an operator drained the
+    instance, the response is 409 with the code `core_drained`.
     """
     name = _core_name(context)
     agent = await _agent(context, name)
     if agent is None:
         return
-    request, registration = decode_lease(await context.json_body()), context.dependencies.registration
+    request, registration = (
+        decode_lease(await context.json_body()),
+        context.dependencies.registration,
+    )
     if request.lease_id is None:
         lease = await registration.register(agent, name, request)
     else:
@@ -177,9 +210,15 @@ def _core_name(context: RequestContext) -> str:
 async def _agent(context: RequestContext, name: str) -> Actor | None:
     """The agent's key as an actor, or None if the request was denied and the response was sent."""
     address = context.client
-    request = VerificationRequest(scopes=(REGISTER_SCOPE,), core=name, address=address, method=context.method)
+    request = VerificationRequest(
+        scopes=(REGISTER_SCOPE,), core=name, address=address, method=context.method
+    )
     authenticated = await authenticate(context, presented_token(context), request)
-    return None if authenticated is None else Actor("key", authenticated[0].id, context.request_id, address)
+    return (
+        None
+        if authenticated is None
+        else Actor("key", authenticated[0].id, context.request_id, address)
+    )
 
 
 async def health(context: RequestContext) -> None:
@@ -193,7 +232,8 @@ async def health(context: RequestContext) -> None:
 async def readiness(context: RequestContext) -> None:
     """Check readiness.
 
-    `degraded`: an optional dependency such as Redis is unavailable. Returns 503 if a required dependency is unavailable.
+    `degraded`: an optional dependency such as Redis is unavailable. Returns 503 if a required
+        dependency is unavailable.
     """
     required, optional = context.dependencies.required_probes, context.dependencies.optional_probes
     report, context.detail = await run_probes(required, optional, context.dependencies.features_off)
@@ -203,7 +243,8 @@ async def readiness(context: RequestContext) -> None:
 async def metrics(context: RequestContext) -> None:
     """Retrieve metrics.
 
-    Returns metrics in the Prometheus text format, for a scraper inside the network. The load balancer does not route this path.
+    Returns metrics in the Prometheus text format, for a scraper inside the network. The load
+    balancer does not route this path.
     """
     context.dependencies.refresh_gauges()
     accept = ",".join(context.values(b"accept"))

@@ -31,17 +31,18 @@ from gatehouse.services.gateway.asgi import Dependencies, RequestContext
 #: Bodies up to this size are forwarded in one piece, which is faster than streaming them.
 INLINE_BYTES_MAX = 65_536
 
-#: Time in seconds after which a task starts to listen for a client disconnect. Most requests end earlier and do not need the
-#: task.
+#: Time in seconds after which a task starts to listen for a client disconnect. Most requests end
+#: earlier and do not need the task.
 _WATCH_AFTER_S = 0.1
 
-#: Opens a WebSocket after a 101 response, and returns when it is closed. Last argument: headers of the response to the client.
+#: Opens a WebSocket after a 101 response, and returns when it is closed. Last argument: headers of
+#: the response to the client.
 OpenWebSocket = Callable[[CoreRecord, UpstreamResponse, list[asgi.Header]], Awaitable[None]]
 
 
 class SentRequest(msgspec.Struct):
-    """A request that has been sent to an instance. instances: live instances of the Core when the request was sent. revalidation:
-    None if the request cannot be served from the cache."""
+    """A request that has been sent to an instance. instances: live instances of the Core when the
+    request was sent. revalidation: None if the request cannot be served from the cache."""
 
     reservation: Reservation
     instances: list[CoreRecord]
@@ -59,11 +60,18 @@ def has_body(method: str, status: int) -> bool:
 
 def size_of_body(headers: Sequence[tuple[str, str]]) -> int | None:
     """Size of the body of a response in bytes, or None if the size is not declared."""
-    return next((int(value) for name, value in headers if name == "content-length" and value.isdigit()), None)
+    return next(
+        (int(value) for name, value in headers if name == "content-length" and value.isdigit()),
+        None,
+    )
 
 
-def core_headers(headers: Sequence[tuple[str, str]], status: int, replaced: Iterable[bytes]) -> list[asgi.Header]:
-    """Headers of a response from a Core that the client receives. replaced: names of the headers that the gateway sets."""
+def core_headers(
+    headers: Sequence[tuple[str, str]], status: int, replaced: Iterable[bytes]
+) -> list[asgi.Header]:
+    """Headers of a response from a Core that the client receives. replaced: names of the headers
+    that the gateway sets.
+    """
     if status in _NO_BODY:
         replaced = [*replaced, b"content-length"]  # uvicorn would expect a body
     return forwarding.returned(headers, replaced, handshake=status == 101)
@@ -80,7 +88,11 @@ def accept_encoding(context: RequestContext) -> str:
 
 def scheme(context: RequestContext) -> str:
     """Scheme that the client used, as reported by trusted proxies."""
-    proto = context.values(b"x-forwarded-proto") if context.dependencies.addresses.trusts(context.peer) else []
+    proto = (
+        context.values(b"x-forwarded-proto")
+        if context.dependencies.addresses.trusts(context.peer)
+        else []
+    )
     return "https" if proto[-1:] == ["https"] else str(context.scope["scheme"])
 
 
@@ -89,21 +101,29 @@ def origin(context: RequestContext) -> str:
     return f"{scheme(context)}://{next(iter(context.values(b'host')), '').lower()}"
 
 
-def revalidation(dependencies: Dependencies, core: CoreRecord, uri: str, encodings: str) -> Revalidation | None:
-    """State for the use of the cache by a cacheable request, or None if the cache is disabled. uri: see `CacheKey`. encodings:
-    see `accept_encoding`."""
+def revalidation(
+    dependencies: Dependencies, core: CoreRecord, uri: str, encodings: str
+) -> Revalidation | None:
+    """State for the use of the cache by a cacheable request, or None if the cache is disabled. uri:
+    see `CacheKey`. encodings: see `accept_encoding`."""
     cache = dependencies.response_cache
     if cache is None:
         return None
     key = (core.name, core.lease_id, uri, encodings)
-    return Revalidation(cache, key, cache.find(key), Validation(dependencies.load_balancer.monotonic(), core.content_version))
+    return Revalidation(
+        cache,
+        key,
+        cache.find(key),
+        Validation(dependencies.load_balancer.monotonic(), core.content_version),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
     """Sends one request to a Core and the response from the Core to the client.
 
-    instances: live instances of the Core. request: without the secret of an instance. open_websocket: only for a
+    instances: live instances of the Core. request: without the secret of an instance.
+        open_websocket: only for a
     WebSocket handshake.
     """
 
@@ -114,8 +134,8 @@ class Forwarding:
     open_websocket: OpenWebSocket | None = None
 
     async def run(self, sent: SentRequest | None = None) -> None:
-        """Forwards the request to an instance, and retries once if the retry budget allows a retry. Raises CoreUnreachable,
-        CoreTimeout, CoreCircuitOpen, CoreOverloaded.
+        """Forwards the request to an instance, and retries once if the retry budget allows a retry.
+        Raises CoreUnreachable, CoreTimeout, CoreCircuitOpen, CoreOverloaded.
 
         sent: if the request has already been sent to an instance.
         """
@@ -125,7 +145,12 @@ class Forwarding:
             revalidation = self.revalidation(core)
         else:
             core, revalidation = sent.reservation.core, sent.revalidation
-        if sent is None and revalidation is not None and revalidation.is_fresh and not requires_validation(self.context.fields):
+        if (
+            sent is None
+            and revalidation is not None
+            and revalidation.is_fresh
+            and not requires_validation(self.context.fields)
+        ):
             await self._respond_from_cache(revalidation)
             return
         try:
@@ -142,11 +167,22 @@ class Forwarding:
             await self._send(other, revalidation)
 
     def revalidation(self, core: CoreRecord) -> Revalidation | None:
-        """State for the use of the cache, or None if the request cannot be served from the cache."""
+        """State for the use of the cache, or None if the request cannot be served from the
+        cache.
+        """
         context = self.context
-        if self.request.body is not None or self.request.upgrade or not is_cacheable(context.method, context.fields):
+        if (
+            self.request.body is not None
+            or self.request.upgrade
+            or not is_cacheable(context.method, context.fields)
+        ):
             return None
-        return revalidation(context.dependencies, core, origin(context) + self.request.target, accept_encoding(context))
+        return revalidation(
+            context.dependencies,
+            core,
+            origin(context) + self.request.target,
+            accept_encoding(context),
+        )
 
     async def _respond_from_cache(self, revalidation: Revalidation) -> None:
         """Sends the stored response without a request to the Core."""
@@ -159,8 +195,12 @@ class Forwarding:
         await context.send({"type": "http.response.start", "status": 200, "headers": headers})
         await context.send({"type": "http.response.body", "body": cached.body})
 
-    async def _send(self, core: CoreRecord, revalidation: Revalidation | None, sent: Reservation | None = None) -> None:
-        watcher = _DisconnectWatcher(self.context, armed=self.request.body is None or isinstance(self.request.body, bytes))
+    async def _send(
+        self, core: CoreRecord, revalidation: Revalidation | None, sent: Reservation | None = None
+    ) -> None:
+        watcher = _DisconnectWatcher(
+            self.context, armed=self.request.body is None or isinstance(self.request.body, bytes)
+        )
         started, status = time.perf_counter(), 0
         try:
             if sent is not None:
@@ -185,10 +225,14 @@ class Forwarding:
         context = self.context
         if context.trace.sampled:
             names = {"method": context.method, "core": core.name, "instance": core.instance_id}
-            context.dependencies.observer.tracer.request_to_core(context.trace, **names, status=status, seconds=seconds)
+            context.dependencies.observer.tracer.request_to_core(
+                context.trace, **names, status=status, seconds=seconds
+            )
 
     def for_instance(self, core: CoreRecord, revalidation: Revalidation | None) -> UpstreamRequest:
-        """The request with the secret of an instance and the ETag of the stored response. Raises CoreNotRegistered."""
+        """The request with the secret of an instance and the ETag of the stored response. Raises
+        CoreNotRegistered.
+        """
         secret = core_secret(self.context.dependencies.pepper, core)
         if secret is None:
             raise CoreNotRegistered
@@ -198,7 +242,11 @@ class Forwarding:
         return msgspec.structs.replace(self.request, headers=headers)
 
     async def _respond(
-        self, core: CoreRecord, response: UpstreamResponse, watcher: _DisconnectWatcher, revalidation: Revalidation | None
+        self,
+        core: CoreRecord,
+        response: UpstreamResponse,
+        watcher: _DisconnectWatcher,
+        revalidation: Revalidation | None,
     ) -> None:
         context = self.context
         status, headers, body = response.status, response.headers, None
@@ -243,8 +291,8 @@ class Forwarding:
 
 
 class Revalidation(msgspec.Struct):
-    """State of one request that uses the response cache. `cached`: the stored response, if any. `validation`: time of the request
-    and content version of the instance."""
+    """State of one request that uses the response cache. `cached`: the stored response, if any.
+    `validation`: time of the request and content version of the instance."""
 
     cache: ResponseCache
     key: CacheKey
@@ -254,13 +302,18 @@ class Revalidation(msgspec.Struct):
     @property
     def is_fresh(self) -> bool:
         """True if the stored response can be served without a request to the Core."""
-        return self.cached is not None and self.cached.is_fresh(self.validation.at, self.validation.content_version)
+        return self.cached is not None and self.cached.is_fresh(
+            self.validation.at, self.validation.content_version
+        )
 
-    def apply(self, status: int, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes | None, str]:
-        """Replaces a 304 response with the stored response. Any other response below status 500 removes the stored response.
+    def apply(
+        self, status: int, headers: list[tuple[str, str]]
+    ) -> tuple[int, list[tuple[str, str]], bytes | None, str]:
+        """Replaces a 304 response with the stored response. Any other response below status 500
+        removes the stored response.
 
-        Returns status, headers, body (None: the body that the Core sends), and the outcome for the metric. Raises
-        CoreUnreachable.
+        Returns status, headers, body (None: the body that the Core sends), and the outcome for the
+        metric. Raises CoreUnreachable.
         """
         if self.cached is None:
             return status, headers, None, "miss"
@@ -280,9 +333,11 @@ class Revalidation(msgspec.Struct):
 
 
 class _DisconnectWatcher:
-    """Cancels the request when its client disconnects, so that the Core does not continue unneeded work.
+    """Cancels the request when its client disconnects, so that the Core does not continue unneeded
+    work.
 
-    Active only while nothing else reads from the client; a streaming request body detects the disconnect itself.
+    Active only while nothing else reads from the client; a streaming request body detects the
+    disconnect itself.
     """
 
     def __init__(self, context: RequestContext, *, armed: bool) -> None:
@@ -290,7 +345,9 @@ class _DisconnectWatcher:
         self._context = context
         self._owner = asyncio.current_task()
         self._task: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self.start) if armed else None
+        self._timer = (
+            asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self.start) if armed else None
+        )
 
     def start(self) -> None:
         if self._timer is not None and self._task is None:

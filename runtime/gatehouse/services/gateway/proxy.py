@@ -1,8 +1,9 @@
-"""Reverse proxy: verifies the key, then streams the request to the Core and the response to the client.
+"""Reverse proxy: verifies the key, then streams the request to the Core and the response to the
+client.
 
-The Core receives neither the token nor client values for headers that only the gateway may set. The gateway sends the
-secret of the Core, the ID and owner of the key, and the checked client address. The path is forwarded as received, so that only
-the Core decodes the path.
+The Core receives neither the token nor client values for headers that only the gateway may set. The
+gateway sends the secret of the Core, the ID and owner of the key, and the checked client address.
+The path is forwarded as received, so that only the Core decodes the path.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ FramedBody = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
 async def forward(context: RequestContext) -> None:
     """Forward a request to a Core.
 
-    Verifies the key, forwards the request with its path, query and body, and returns the response from the Core. A WebSocket
-    handshake is forwarded too; if the Core accepts it, the response has status 101.
+    Verifies the key, forwards the request with its path, query and body, and returns the response
+    from the Core. A WebSocket handshake is forwarded too; if the Core accepts it, the response has
+    status 101.
     """
     path = checked_path(context)
     handshake = _handshake(context)
@@ -64,20 +66,34 @@ async def forward(context: RequestContext) -> None:
     body: bytes | None = None
     signed: SignedRequest | None = None
     if token is not None and is_signed(context.values(b"signature-input")):
-        # The body of a signed request is read and verified before any of it is forwarded. A body above the size limit results in
-        # status 413.
+        # The body of a signed request is read and verified before any of it is forwarded. A body
+        # above the size limit results in status 413.
         has_body = bool(context.values(b"content-length") or context.values(b"transfer-encoding"))
-        body = await asgi.read_body(context.scope, context.receive, dependencies.body_max_bytes) if has_body else None
+        body = (
+            await asgi.read_body(context.scope, context.receive, dependencies.body_max_bytes)
+            if has_body
+            else None
+        )
         signed = _signed_request(context, body)
     request = verification_request(context, path, signed)
     authenticated = await authenticate(context, token, request, path.name)
     if authenticated is not None:
         framed = None if signed is None else framed_body(body)
-        await forward_verified(context, path, request, *authenticated, handshake=handshake, framed=framed)
+        await forward_verified(
+            context, path, request, *authenticated, handshake=handshake, framed=framed
+        )
 
 
-def verification_request(context: RequestContext, path: CorePath, signed: SignedRequest | None = None) -> VerificationRequest:
-    return VerificationRequest(scopes=(SCOPE,), core=path.name, address=context.client, method=context.method, signed=signed)
+def verification_request(
+    context: RequestContext, path: CorePath, signed: SignedRequest | None = None
+) -> VerificationRequest:
+    return VerificationRequest(
+        scopes=(SCOPE,),
+        core=path.name,
+        address=context.client,
+        method=context.method,
+        signed=signed,
+    )
 
 
 async def forward_verified(
@@ -93,26 +109,46 @@ async def forward_verified(
 ) -> None:
     """Forwards a request for which the key was verified.
 
-    framed: the body, if it has been read. sent: if the request has already been sent to an instance; the request then counts as a
+    framed: the body, if it has been read. sent: if the request has already been sent to an
+        instance; the request then counts as a
     request in progress of the key.
     """
     dependencies = context.dependencies
     try:
         instances = find_instances(dependencies, path.name) if sent is None else sent.instances
-        open_websocket = nullcontext() if handshake is None else dependencies.websockets.hold(path.name)
-        in_progress = nullcontext() if sent is not None else dependencies.key_requests.hold(key.subject)
+        open_websocket = (
+            nullcontext() if handshake is None else dependencies.websockets.hold(path.name)
+        )
+        in_progress = (
+            nullcontext() if sent is not None else dependencies.key_requests.hold(key.subject)
+        )
         with in_progress, open_websocket:
             body, framing = framed or await _received_body(context)
-            headers = [*framing, *added_to_request(context, key), *(() if handshake is None else handshake.headers)]
-            upstream = upstream_request(context, path.path, headers, body, upgrade=handshake is not None)
-            on_upgrade = None if handshake is None else partial(_WebSocket(handshake, key, request).run, context)
+            headers = [
+                *framing,
+                *added_to_request(context, key),
+                *(() if handshake is None else handshake.headers),
+            ]
+            upstream = upstream_request(
+                context, path.path, headers, body, upgrade=handshake is not None
+            )
+            on_upgrade = (
+                None
+                if handshake is None
+                else partial(_WebSocket(handshake, key, request).run, context)
+            )
             await Forwarding(context, instances, upstream, limits, on_upgrade).run(sent)
     except GatehouseError as exc:
         if context.status:
-            raise  # the response has started, so closing the connection is the only way to report the error
+            # the response has started, so closing the connection is the only way to report the
+            # error
+            raise
         if not (isinstance(exc, CoreTimeout) or (isinstance(exc, CoreUnreachable) and exc.sent)):
             await dependencies.verification.refund(key, request.cost)  # the Core received nothing
-        if isinstance(exc, CoreUnreachable | CoreTimeout | CoreNotRegistered | CoreCircuitOpen | CoreOverloaded):
+        if isinstance(
+            exc,
+            CoreUnreachable | CoreTimeout | CoreNotRegistered | CoreCircuitOpen | CoreOverloaded,
+        ):
             dependencies.observer.metrics.core_errors.labels(exc.code).inc()
         context.detail = f"{exc.code} {exc.detail}".strip()
         await context.fail(exc, headers=limit_headers(limits))
@@ -120,7 +156,10 @@ async def forward_verified(
 
 def find_instances(dependencies: Dependencies, name: str) -> list[CoreRecord]:
     """The instances of a Core that can receive the request. Raises NotFound, CoreNotRegistered."""
-    instances, environment = dependencies.cores.instances(name), dependencies.verification.environment
+    instances, environment = (
+        dependencies.cores.instances(name),
+        dependencies.verification.environment,
+    )
     return live_instances(instances, environment, dependencies.pepper, now=dependencies.clock.now())
 
 
@@ -140,12 +179,16 @@ def upstream_request(
     target = target_of(path, context.scope["query_string"])
     # Without a valid `traceparent`, `tracestate` is not forwarded (W3C Trace Context, section 3.3).
     replaced = ("traceparent",) if context.trace.parent_id else ("traceparent", "tracestate")
-    forwarded = [field for field in forwarding.forwarded(context.fields) if field[0] not in replaced]
+    forwarded = [
+        field for field in forwarding.forwarded(context.fields) if field[0] not in replaced
+    ]
     return UpstreamRequest(context.method, target, [*forwarded, *headers], body, upgrade)
 
 
 def added_to_request(context: RequestContext, key: KeyRecord) -> list[tuple[str, str]]:
-    """Headers that the gateway sets for every instance. Headers with these names from the client have already been removed."""
+    """Headers that the gateway sets for every instance. Headers with these names from the client
+    have already been removed.
+    """
     headers = [
         ("gatehouse-key-id", key.id),
         ("gatehouse-request-id", context.request_id),
@@ -153,7 +196,8 @@ def added_to_request(context: RequestContext, key: KeyRecord) -> list[tuple[str,
         ("x-forwarded-for", context.client),
         ("x-forwarded-proto", scheme(context)),
     ]
-    # Not the Host of the client: a Core can use the value in links, also in responses that other clients receive.
+    # Not the Host of the client: a Core can use the value in links, also in responses that other
+    # clients receive.
     if context.dependencies.public_host:
         headers.append(("x-forwarded-host", context.dependencies.public_host))
     if key.owner and key.owner.isascii() and key.owner.isprintable():
@@ -172,7 +216,9 @@ def _signed_request(context: RequestContext, body: bytes | None) -> SignedReques
         authority=next(iter(context.values(b"host")), ""),
         path=context.raw_path.decode("ascii"),
         query=context.scope["query_string"].decode("ascii"),
-        fields=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in context.fields),
+        fields=tuple(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in context.fields
+        ),
         has_body=bool(body),
         digests=digests_of(body or b""),
     )
@@ -180,8 +226,8 @@ def _signed_request(context: RequestContext, body: bytes | None) -> SignedReques
 
 @dataclass(frozen=True, slots=True)
 class _Handshake:
-    """A WebSocket handshake. `headers`: headers that are forwarded to the Core. Extensions are not forwarded, because the size of
-    a compressed message is not known."""
+    """A WebSocket handshake. `headers`: headers that are forwarded to the Core. Extensions are not
+    forwarded, because the size of a compressed message is not known."""
 
     key: str
     protocols: list[str]
@@ -195,16 +241,28 @@ class _Handshake:
 
 
 def _handshake(context: RequestContext) -> _Handshake | None:
-    """The WebSocket handshake in a request, or None. Raises BadRequest, UpgradeRequired, UpgradeUnsupported."""
+    """The WebSocket handshake in a request, or None. Raises BadRequest, UpgradeRequired,
+    UpgradeUnsupported.
+    """
     protocols = [value.strip().lower() for value in context.values(b"upgrade")]
     if not protocols:
         return None
     if protocols != ["websocket"] or WEBSOCKET.name in context.dependencies.features_off:
-        raise UpgradeUnsupported("The gateway does not forward this connection upgrade; use plain HTTP.")
+        raise UpgradeUnsupported(
+            "The gateway does not forward this connection upgrade; use plain HTTP."
+        )
     accept: asgi.AcceptUpgrade | None = context.scope.get("extensions", {}).get(asgi.UPGRADE)
     has_body = context.values(b"content-length") or context.values(b"transfer-encoding")
-    if accept is None or has_body or context.method != "GET" or context.scope["http_version"] != "1.1":
-        raise BadRequest("A WebSocket handshake is a GET request with HTTP/1.1, the header Connection: Upgrade and no body.")
+    if (
+        accept is None
+        or has_body
+        or context.method != "GET"
+        or context.scope["http_version"] != "1.1"
+    ):
+        raise BadRequest(
+            "A WebSocket handshake is a GET request with HTTP/1.1, the header Connection: "
+            "Upgrade and no body."
+        )
     key, version = context.values(b"sec-websocket-key"), context.values(b"sec-websocket-version")
     problem = websocket.handshake_problem(key, version)
     if problem:
@@ -223,14 +281,21 @@ class _WebSocket:
     verification: VerificationRequest
 
     async def run(
-        self, context: RequestContext, core: CoreRecord, response: UpstreamResponse, headers: list[asgi.Header]
+        self,
+        context: RequestContext,
+        core: CoreRecord,
+        response: UpstreamResponse,
+        headers: list[asgi.Header],
     ) -> None:
-        """Accepts the handshake after a 101 response, and relays frames until the WebSocket is closed.
+        """Accepts the handshake after a 101 response, and relays frames until the WebSocket is
+        closed.
 
-        Raises CoreUnreachable if the response is invalid, Unauthorized if the key was revoked in the meantime, ClientGone and
-        Unavailable.
+        Raises CoreUnreachable if the response is invalid, Unauthorized if the key was revoked in
+        the meantime, ClientGone and Unavailable.
         """
-        problem = websocket.acceptance_problem(response.headers, self.handshake.key, self.handshake.protocols)
+        problem = websocket.acceptance_problem(
+            response.headers, self.handshake.key, self.handshake.protocols
+        )
         if problem:
             raise CoreUnreachable(detail=problem)
         dependencies = context.dependencies
@@ -251,7 +316,9 @@ class _WebSocket:
 
 
 def checked_path(context: RequestContext) -> CorePath:
-    """Rejects requests that two servers could interpret differently, before any decision on the request is made."""
+    """Rejects requests that two servers could interpret differently, before any decision on the
+    request is made.
+    """
     path = checked_target(context.method, context.raw_path, context.scope["query_string"])
     problem = forwarding.ambiguity(context.fields)
     if problem:
@@ -260,14 +327,18 @@ def checked_path(context: RequestContext) -> CorePath:
 
 
 def checked_target(method: str, raw_path: bytes, query: bytes) -> CorePath:
-    """Rejects methods and targets that two servers could interpret differently. Raises BadRequest, MethodNotAllowed."""
+    """Rejects methods and targets that two servers could interpret differently. Raises BadRequest,
+    MethodNotAllowed.
+    """
     if method not in forwarding.METHODS:
         raise MethodNotAllowed
     path = core_path(raw_path)
     if isinstance(path, str):
         raise BadRequest(path[0].upper() + path[1:])
     if query and _NOT_IN_QUERY.search(query) is not None:
-        raise BadRequest("The query contains a space, control or non-ASCII byte, or a raw #; percent-encode it")
+        raise BadRequest(
+            "The query contains a space, control or non-ASCII byte, or a raw #; percent-encode it"
+        )
     return path
 
 
@@ -277,7 +348,9 @@ def framed_body(body: bytes | None) -> FramedBody:
 
 
 async def _received_body(context: RequestContext) -> FramedBody:
-    """The request body (nothing, bytes for a small body, or a stream) and the header that declares the length or framing."""
+    """The request body (nothing, bytes for a small body, or a stream) and the header that declares
+    the length or framing.
+    """
     length = context.values(b"content-length")
     if not length:
         return (_chunks(context), []) if context.values(b"transfer-encoding") else (None, [])
@@ -286,7 +359,8 @@ async def _received_body(context: RequestContext) -> FramedBody:
     size = int(length[0])
     if size > INLINE_BYTES_MAX:
         return _chunks(context), [("content-length", str(size))]
-    # Content-Length is sent even if it is zero, because some servers return 411 for a POST request without the header.
+    # Content-Length is sent even if it is zero, because some servers return 411 for a POST request
+    # without the header.
     return framed_body(await asgi.read_body(context.scope, context.receive, INLINE_BYTES_MAX))
 
 

@@ -1,4 +1,6 @@
-"""Declares the endpoints of the gateway. The routes and the OpenAPI document are derived from this declaration."""
+"""Declares the endpoints of the gateway. The routes and the OpenAPI document are derived from this
+declaration.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +37,18 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 API = Api(
     title="Gatehouse gateway",
-    description="Verifies API keys and forwards requests to Cores. Errors are problem documents (RFC 9457). Request bodies"
-    " are JSON, encoded as UTF-8. Content-Type can be omitted, and the default Content-Type of curl is accepted.",
+    description="Verifies API keys and forwards requests to Cores. Errors are problem "
+    "documents (RFC 9457). Request bodies"
+    " are JSON, encoded as UTF-8. Content-Type can be omitted, and the default Content-Type of "
+    "curl is accepted.",
     security_schemes={
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
-        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+        "header": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-API-Key",
+            "description": "An API key.",
+        },
     },
     path_parameters={
         "name": ("Name of the Core.", msgspec.json.schema(CoreName), "docs"),
@@ -50,19 +59,34 @@ API = Api(
         ),
     },
     errors={
-        401: ("unauthorized", "The API key is missing or invalid. `WWW-Authenticate` names the accepted schemes."),
+        401: (
+            "unauthorized",
+            "The API key is missing or invalid. `WWW-Authenticate` names the accepted schemes.",
+        ),
         402: ("USAGE_EXCEEDED", "The credits of the key are used up."),
         403: (
             "FORBIDDEN",
-            "The key does not permit this request: the Core, a scope, the method or the IP address is not allowed.",
+            (
+                "The key does not permit this request: the Core, a scope, the method or the IP "
+                "address is not allowed."
+            ),
         ),
         404: ("not_found", "No Core has this name."),
         409: ("conflict", "Another key has registered this name, or the lease is no longer valid."),
         426: ("upgrade_required", "The version of the WebSocket handshake is not 13."),
-        429: ("RATE_LIMITED", "A rate limit of the key is exceeded. Retry after `Retry-After` seconds."),
-        501: ("upgrade_unsupported", "The connection upgrade is not supported. Only WebSocket is supported."),
+        429: (
+            "RATE_LIMITED",
+            "A rate limit of the key is exceeded. Retry after `Retry-After` seconds.",
+        ),
+        501: (
+            "upgrade_unsupported",
+            "The connection upgrade is not supported. Only WebSocket is supported.",
+        ),
         502: ("core_unreachable", "The Core cannot be reached."),
-        503: ("unavailable", "A dependency or the Core is unavailable. Retry after `Retry-After` seconds."),
+        503: (
+            "unavailable",
+            "A dependency or the Core is unavailable. Retry after `Retry-After` seconds.",
+        ),
         504: ("core_timeout", "The Core did not respond in time."),
     },
 )
@@ -80,7 +104,11 @@ ENDPOINTS = (
         response=VerifyReply,
         response_description="The decision.",
         responses={
-            503: Response("The gateway is temporarily unable to make a decision (code `UNAVAILABLE`).", VerifyReply, problem=True)
+            503: Response(
+                "The gateway is temporarily unable to make a decision (code `UNAVAILABLE`).",
+                VerifyReply,
+                problem=True,
+            )
         },
     ),
     _key(
@@ -156,7 +184,12 @@ ENDPOINTS = (
     _probe(
         path="/metrics",
         handler=endpoints.metrics,
-        content={"text/plain": {"schema": {"type": "string"}, "example": 'gatehouse_decisions_total{code="VALID"} 42.0\n'}},
+        content={
+            "text/plain": {
+                "schema": {"type": "string"},
+                "example": 'gatehouse_decisions_total{code="VALID"} 42.0\n',
+            }
+        },
     ),
 )
 
@@ -168,7 +201,9 @@ _SYNCHRONOUS: dict[Any, Callable[[synchronous.SynchronousVerification], asgi.Pre
 
 
 def create(dependencies: Dependencies) -> GatewayApp:
-    """The application with the endpoints of the enabled features. Paths with parameters are matched by prefix."""
+    """The application with the endpoints of the enabled features. Paths with parameters are matched
+    by prefix.
+    """
     exact: dict[bytes, Route] = {}
     prefixes: dict[bytes, Route] = {}
     respond_now = asgi.SynchronousRoutes()
@@ -181,7 +216,9 @@ def create(dependencies: Dependencies) -> GatewayApp:
         if endpoint.handler is forward:
             if route.any_method is None:
                 route.any_method = forward
-                respond_now.prefixes.append((start.encode(), SynchronousForwarding(dependencies).prepare))
+                respond_now.prefixes.append(
+                    (start.encode(), SynchronousForwarding(dependencies).prepare)
+                )
         else:
             route.add(endpoint.method, endpoint.handler)
         if endpoint.handler in _SYNCHRONOUS:
@@ -198,7 +235,9 @@ async def _openapi_json(context: RequestContext) -> None:
 
 @cache
 def _encoded_document() -> bytes:
-    """The OpenAPI document, built for the first request, because building it takes a twentieth of the time of a start."""
+    """The OpenAPI document, built for the first request, because building it takes a twentieth of
+    the time of a start.
+    """
     return asgi.encode(document())
 
 

@@ -1,7 +1,8 @@
-"""Responds to verifications without waiting: the key is cached, and the worker has leased requests for its rate limits.
+"""Responds to verifications without waiting: the key is cached, and the worker has leased requests
+for its rate limits.
 
-The responses are identical to those of gateway/endpoints.py. VALID results, which are by far the most common, are written with
-templates, which the endpoint functions create for each key.
+The responses are identical to those of gateway/endpoints.py. VALID results, which are by far the
+most common, are written with templates, which the endpoint functions create for each key.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ from gatehouse.core.clock import rfc3339, rounded
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.keys import KeyId, KeyRecord
 from gatehouse.core.token import ParsedToken
-from gatehouse.core.verification import VALID, RateLimitState, VerificationRequest, VerificationResult
+from gatehouse.core.verification import (
+    VALID,
+    RateLimitState,
+    VerificationRequest,
+    VerificationResult,
+)
 from gatehouse.features.verification import schemas
 from gatehouse.platform.http import asgi
 from gatehouse.platform.observability import RepeatedRequest
@@ -45,8 +51,12 @@ class SynchronousVerification:
         self._usage = dependencies.usage
         self._replies = _Templates(has_body=True)
         self._headers = _Templates(has_body=False)
-        self._post = self._observer.repeated_request(method="POST", route=PATH, status=200, code=_VALID_TEXT, path=PATH)
-        self._get = self._observer.repeated_request(method="GET", route=PATH, status=200, code=_VALID_TEXT, path=PATH)
+        self._post = self._observer.repeated_request(
+            method="POST", route=PATH, status=200, code=_VALID_TEXT, path=PATH
+        )
+        self._get = self._observer.repeated_request(
+            method="GET", route=PATH, status=200, code=_VALID_TEXT, path=PATH
+        )
 
     def prepare(self, scope: asgi.Scope) -> asgi.RespondNow | None:
         """For a request with a JSON body."""
@@ -81,7 +91,8 @@ class SynchronousVerification:
             parsed = self._verification.parse(token)
             result = None if parsed is None else self._verification.verify_now(parsed, request)
         except Exception:
-            return None  # the application responds to the request, and logs the error if it is unexpected
+            # the application responds to the request, and logs the error if it is unexpected
+            return None
         if result is None:
             return None
         template = None if request.limits else self._replies.find(result)
@@ -91,7 +102,12 @@ class SynchronousVerification:
         return self._respond(self._post, template, result, request.core, "", parent, started)
 
     def _verify_header(
-        self, scope: asgi.Scope, token: ParsedToken, request: VerificationRequest, parent: TraceParent | None, _body: bytes
+        self,
+        scope: asgi.Scope,
+        token: ParsedToken,
+        request: VerificationRequest,
+        parent: TraceParent | None,
+        _body: bytes,
     ) -> asgi.Response | asgi.EncodedResponse | None:
         started = time.perf_counter()
         try:
@@ -104,7 +120,9 @@ class SynchronousVerification:
         if template is None:
             context = self._context(scope)
             return _record(context, header_decision(context, request, result), started)
-        return self._respond(self._get, template, result, request.core, request.address, parent, started)
+        return self._respond(
+            self._get, template, result, request.core, request.address, parent, started
+        )
 
     def _context(self, scope: asgi.Scope) -> RequestContext:
         return RequestContext(self._dependencies, scope, _not_called, _not_called, template=PATH)
@@ -119,8 +137,8 @@ class SynchronousVerification:
         parent: TraceParent | None,
         started: float,
     ) -> asgi.EncodedResponse:
-        """Responds with a template, and counts and logs the request like RequestContext. address: empty if the caller is not the
-        client."""
+        """Responds with a template, and counts and logs the request like RequestContext. address:
+        empty if the caller is not the client."""
         request_id = asgi.request_id()
         key_id = template.record.id
         response = template.response(result, request_id)
@@ -150,16 +168,22 @@ class _Templates:
         self._templates: dict[KeyId, ResponseTemplate | None] = {}
 
     def find(self, result: VerificationResult) -> ResponseTemplate | None:
-        """The template for a result. None for results other than VALID, and at the first use of a key, because creating a
-        template takes longer than a response."""
+        """The template for a result. None for results other than VALID, and at the first use of a
+        key, because creating a template takes longer than a response."""
         templates, record = self._templates, result.record
         if result.code is not VALID or record is None:
             return None
         template = templates.get(record.id)
-        if template is not None and template.record is record and template.degraded is result.limits[0].degraded:
+        if (
+            template is not None
+            and template.record is record
+            and template.degraded is result.limits[0].degraded
+        ):
             return template
         if record.id in templates:
-            template = templates[record.id] = response_template(result, record, has_body=self._has_body)
+            template = templates[record.id] = response_template(
+                result, record, has_body=self._has_body
+            )
             return template
         if len(templates) >= KEYS_MAX:
             del templates[next(iter(templates))]
@@ -170,8 +194,10 @@ class _Templates:
 class ResponseTemplate(msgspec.Struct, frozen=True, gc=False):
     """Template of the VALID responses for a record. degraded: `degraded` of the rate limits.
 
-    lines: header lines. Values: size of the body, request ID, and for each limit `remaining` and the seconds until the reset.
-    body: None for responses without a body. Values: request ID, time, staleness, and for each limit `remaining` and `reset_s`.
+    lines: header lines. Values: size of the body, request ID, and for each limit `remaining` and
+        the seconds until the reset.
+    body: None for responses without a body. Values: request ID, time, staleness, and for each limit
+        `remaining` and `reset_s`.
     """
 
     record: KeyRecord
@@ -196,7 +222,9 @@ class ResponseTemplate(msgspec.Struct, frozen=True, gc=False):
 
 
 def example_limits(states: Sequence[RateLimitState]) -> tuple[list[RateLimitState], list[int]]:
-    """The states with placeholders, and the placeholders: for each limit, `remaining` and the seconds until the reset."""
+    """The states with placeholders, and the placeholders: for each limit, `remaining` and the
+    seconds until the reset.
+    """
     numbers = placeholders(2 * len(states))
     limits = [
         msgspec.structs.replace(state, remaining=remaining, reset_s=float(reset_s))
@@ -205,8 +233,12 @@ def example_limits(states: Sequence[RateLimitState]) -> tuple[list[RateLimitStat
     return limits, numbers
 
 
-def response_template(result: VerificationResult, record: KeyRecord, *, has_body: bool) -> ResponseTemplate:
-    """Makes the template from a response of the endpoints whose variable parts have unique values."""
+def response_template(
+    result: VerificationResult, record: KeyRecord, *, has_body: bool
+) -> ResponseTemplate:
+    """Makes the template from a response of the endpoints whose variable parts have unique
+    values.
+    """
     request_id, decided_at = map(str, placeholders(2))
     size, staleness_ms = placeholders(2)
     limits, numbers = example_limits(result.limits)
@@ -220,6 +252,8 @@ def response_template(result: VerificationResult, record: KeyRecord, *, has_body
     else:
         headers += key_id_headers(record)
     all_headers = response_headers(b"{}" if has_body else b"", request_id, headers)
-    encoded = asgi.encode_headers((name, b"%d" % size if name == b"content-length" else value) for name, value in all_headers)
+    encoded = asgi.encode_headers(
+        (name, b"%d" % size if name == b"content-length" else value) for name, value in all_headers
+    )
     lines = Template(encoded, [size, request_id, *numbers])
     return ResponseTemplate(record, result.limits[0].degraded, lines, body)

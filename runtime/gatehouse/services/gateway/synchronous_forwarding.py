@@ -1,9 +1,10 @@
 """Forwards requests to Cores without a task for each request.
 
-A request is sent to a Core as soon as it has been received if there is nothing to wait for: the key is cached, the worker has
-leased requests for its rate limits, and a connection to an instance is idle. A small response is sent to the client as soon as it
-has been received, and a fresh stored response immediately. gateway/proxy.py continues in all other cases: denials, large and
-streamed bodies, errors and retries, and clients that disconnect.
+A request is sent to a Core as soon as it has been received if there is nothing to wait for: the key
+is cached, the worker has leased requests for its rate limits, and a connection to an instance is
+idle. A small response is sent to the client as soon as it has been received, and a fresh stored
+response immediately. gateway/proxy.py continues in all other cases: denials, large and streamed
+bodies, errors and retries, and clients that disconnect.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ class SynchronousForwarding:
         parsed = None if token is None else self.dependencies.verification.parse(token)
         return None if parsed is None else _RequestHead(self, context, parsed, path)
 
-    def record(self, head: _RequestHead, trace: RequestTrace, key_id: KeyId, status: int, started: float) -> None:
+    def record(
+        self, head: _RequestHead, trace: RequestTrace, key_id: KeyId, status: int, started: float
+    ) -> None:
         """Counts and logs a request after the response, like RequestContext."""
         dependencies, seconds = self.dependencies, time.perf_counter() - started
         dependencies.observer.metrics.decision(VALID)
@@ -88,23 +91,35 @@ class SynchronousForwarding:
         self._line(head.method, status).record(trace, seconds, key_id, head.logged_path)
 
     def _new_line(self, method: str, status: int) -> RepeatedRequest:
-        return self.dependencies.observer.repeated_request(method=method, route=PATH, status=status, code=_VALID_TEXT, path=None)
+        return self.dependencies.observer.repeated_request(
+            method=method, route=PATH, status=status, code=_VALID_TEXT, path=None
+        )
 
 
 class _RequestHead:
     """The head of a request."""
 
-    def __init__(self, forwarding: SynchronousForwarding, context: RequestContext, token: ParsedToken, path: CorePath) -> None:
+    def __init__(
+        self,
+        forwarding: SynchronousForwarding,
+        context: RequestContext,
+        token: ParsedToken,
+        path: CorePath,
+    ) -> None:
         self.forwarding = forwarding
         self.dependencies = forwarding.dependencies
         self.scope = context.scope
         self.path = path
         self.client = context.client
         self.trace_parent = context.trace_parent
-        self.logged_path = logged_path(self.scope["raw_path"], self.dependencies.verification.prefix)
+        self.logged_path = logged_path(
+            self.scope["raw_path"], self.dependencies.verification.prefix
+        )
         self.method: str = self.scope["method"]
         self.requires_validation = requires_validation(context.fields)
-        self.request = VerificationRequest(scopes=(SCOPE,), core=path.name, address=self.client, method=self.method)
+        self.request = VerificationRequest(
+            scopes=(SCOPE,), core=path.name, address=self.client, method=self.method
+        )
         self._token = token
         self._is_framed = bool(context.values(b"content-length"))
         self._context = context
@@ -125,21 +140,31 @@ class _RequestHead:
         try:
             result = dependencies.verification.verify_now(self._token, self.request)
         except Exception:
-            result = None  # the application responds to the request, and logs the error if it is unexpected
+            # the application responds to the request, and logs the error if it is unexpected
+            result = None
         if result is None:
             reservation.release()
             return None
         return _Exchange(self, started, result, request, SentRequest(reservation, instances))
 
     def revalidation(self, core: CoreRecord) -> Revalidation | None:
-        """State for the use of the cache, or None if the request cannot be served from the cache."""
+        """State for the use of the cache, or None if the request cannot be served from the
+        cache.
+        """
         context = self._context
         if self.method != "GET" or self._is_framed or not is_cacheable("GET", context.fields):
             return None
-        return revalidation(self.dependencies, core, origin(context) + self._target, accept_encoding(context))
+        return revalidation(
+            self.dependencies, core, origin(context) + self._target, accept_encoding(context)
+        )
 
     def encode(
-        self, request_id: RequestId, trace: RequestTrace, key: KeyRecord, reservation: Reservation, request: UpstreamRequest
+        self,
+        request_id: RequestId,
+        trace: RequestTrace,
+        key: KeyRecord,
+        reservation: Reservation,
+        request: UpstreamRequest,
     ) -> bytes:
         """The encoded head of a request to an instance. Raises CoreNotRegistered, BadRequest."""
         context = self.new_context(request_id, trace)
@@ -150,7 +175,9 @@ class _RequestHead:
         return request_head(complete, reservation.idle.host, chunked=False)
 
     def new_context(self, request_id: RequestId, trace: RequestTrace) -> RequestContext:
-        context = RequestContext(self.dependencies, self.scope, _not_called, _not_called, request_id, PATH)
+        context = RequestContext(
+            self.dependencies, self.scope, _not_called, _not_called, request_id, PATH
+        )
         context.known_trace = trace
         return context
 
@@ -159,7 +186,12 @@ class _Exchange(asgi.Deferred):
     """One request to a Core and its response."""
 
     def __init__(
-        self, head: _RequestHead, started: float, result: VerificationResult, request: UpstreamRequest, sent: SentRequest
+        self,
+        head: _RequestHead,
+        started: float,
+        result: VerificationResult,
+        request: UpstreamRequest,
+        sent: SentRequest,
     ) -> None:
         self.scope = head.scope
         self._head = head
@@ -182,8 +214,8 @@ class _Exchange(asgi.Deferred):
         self._continue()
 
     def _begin(self) -> bool:
-        """Sends the request to the Core, or responds with a stored response. Returns False if gateway/proxy.py has to respond,
-        because the request is denied or cannot be sent."""
+        """Sends the request to the Core, or responds with a stored response. Returns False if
+        gateway/proxy.py has to respond, because the request is denied or cannot be sent."""
         head, key, sent = self._head, self._result.record, self._sent
         if self._result.code is not VALID or key is None or sent is None:
             return False
@@ -198,8 +230,12 @@ class _Exchange(asgi.Deferred):
         if revalidation is not None and revalidation.cached is not None:
             if revalidation.is_fresh and not head.requires_validation:
                 stored = revalidation.cached
-                return self._respond(200, stored.headers_at(revalidation.validation.at), stored.body, "fresh")
-            encoded = encoded[:-2] + b"if-none-match: %b\r\n\r\n" % revalidation.cached.etag.encode("ascii")
+                return self._respond(
+                    200, stored.headers_at(revalidation.validation.at), stored.body, "fresh"
+                )
+            encoded = encoded[:-2] + b"if-none-match: %b\r\n\r\n" % revalidation.cached.etag.encode(
+                "ascii"
+            )
         sent.revalidation = revalidation
         reservation.send(self._request, encoded)
         self._connection.on_progress = self._on_progress
@@ -220,7 +256,9 @@ class _Exchange(asgi.Deferred):
         self._continue()
 
     def _respond_from_core(self) -> bool:
-        """Sends the response of the Core to the client. Returns False if gateway/proxy.py has to respond."""
+        """Sends the response of the Core to the client. Returns False if gateway/proxy.py has to
+        respond.
+        """
         connection, sent = self._connection, self._sent
         status, headers, body, outcome = connection.status, connection.headers, None, ""
         if sent is None or not 200 <= status < 600:
@@ -232,22 +270,32 @@ class _Exchange(asgi.Deferred):
                 return False
         return self._respond(status, headers, body, outcome)
 
-    def _respond(self, status: int, headers: list[tuple[str, str]], body: bytes | None, cache_outcome: str) -> bool:
-        """Sends a complete response. body: None for the body that the Core sent. Returns False if gateway/proxy.py has to
-        respond."""
+    def _respond(
+        self, status: int, headers: list[tuple[str, str]], body: bytes | None, cache_outcome: str
+    ) -> bool:
+        """Sends a complete response. body: None for the body that the Core sent. Returns False if
+        gateway/proxy.py has to respond."""
         head, sent, key = self._head, self._sent, self._result.record
         if sent is None or key is None:
             return False
         cache = head.dependencies.response_cache
         rate = limit_headers(self._result.limits)
         returned = core_headers(headers, status, [name for name, _ in rate])
-        lines, content = asgi.encode_headers([*returned, *added_headers(rate, self._request_id)]), b""
+        lines, content = (
+            asgi.encode_headers([*returned, *added_headers(rate, self._request_id)]),
+            b"",
+        )
         if has_body(head.method, status):
             is_chunked = not any(name == b"content-length" for name, _ in returned)
             if is_chunked and self.scope["http_version"] != "1.1":
                 return False
             content = self._connection.take() if body is None else body
-            if body is None and sent.revalidation is not None and cache is not None and cache.storable(status, headers):
+            if (
+                body is None
+                and sent.revalidation is not None
+                and cache is not None
+                and cache.storable(status, headers)
+            ):
                 sent.revalidation.store(headers, content)
             if is_chunked:
                 lines, content = lines + _CHUNKED, asgi.encode_chunks(content)
@@ -255,9 +303,15 @@ class _Exchange(asgi.Deferred):
             head.dependencies.observer.metrics.core_cache(cache_outcome)
         sent.reservation.responded()
         if self._trace.sampled and cache_outcome != "fresh":
-            tracer, core, seconds = head.dependencies.observer.tracer, sent.reservation.core, time.perf_counter() - self._started
+            tracer, core, seconds = (
+                head.dependencies.observer.tracer,
+                sent.reservation.core,
+                time.perf_counter() - self._started,
+            )
             names = {"method": head.method, "core": core.name, "instance": core.instance_id}
-            tracer.request_to_core(self._trace, **names, status=self._connection.status, seconds=seconds)
+            tracer.request_to_core(
+                self._trace, **names, status=self._connection.status, seconds=seconds
+            )
         self._end()
         self.respond(asgi.EncodedResponse(status, lines, content))
         head.forwarding.record(head, self._trace, key.id, status, self._started)
@@ -268,7 +322,9 @@ class _Exchange(asgi.Deferred):
         self._connection.on_progress = None
         self.call(self._application)
 
-    async def _application(self, _scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def _application(
+        self, _scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send
+    ) -> None:
         context = self._head.new_context(self._request_id, self._trace)
         context.receive, context.send = receive, send
         await run(context, self._started, self._forward)
@@ -278,7 +334,9 @@ class _Exchange(asgi.Deferred):
         try:
             authenticated = await admit(context, self._result, head.path.name)
             if authenticated is not None:
-                await forward_verified(context, head.path, head.request, *authenticated, sent=self._sent)
+                await forward_verified(
+                    context, head.path, head.request, *authenticated, sent=self._sent
+                )
         finally:
             self._end()
 

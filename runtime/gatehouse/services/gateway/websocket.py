@@ -1,11 +1,13 @@
-"""Relays WebSockets between clients and Cores, and closes them when their key no longer permits them.
+"""Relays WebSockets between clients and Cores, and closes them when their key no longer permits
+them.
 
-Each direction has its own back-pressure: reading pauses while the other side does not read. Frames are checked
-(http/websocket.py) and forwarded as they arrive. The gateway negotiates no extensions, so a message has the same size on both
-connections.
+Each direction has its own back-pressure: reading pauses while the other side does not read. Frames
+are checked (http/websocket.py) and forwarded as they arrive. The gateway negotiates no extensions,
+so a message has the same size on both connections.
 
-A frame costs the same time whatever its size, and a read of a socket can contain 100,000 frames. Frames beyond a number wait in
-a queue that all WebSockets of the worker share, so that other requests are answered between them.
+A frame costs the same time whatever its size, and a read of a socket can contain 100,000 frames.
+Frames beyond a number wait in a queue that all WebSockets of the worker share, so that other
+requests are answered between them.
 """
 
 from __future__ import annotations
@@ -34,17 +36,19 @@ CHECK_S = 1.0
 #: Maximum time in seconds between the Close frames of both sides.
 _HANDSHAKE_S = 10.0
 
-#: Time in seconds after which a connection that the gateway ends is aborted, unless it is still sending data.
+#: Time in seconds after which a connection that the gateway ends is aborted, unless it is still
+#: sending data.
 _END_S = 2.0
 
 #: Interval in seconds in which the numbers of frames below are counted.
 _INTERVAL_S = 0.005
 
-#: Number of frames of one side that are forwarded when they are received. Checking them takes about as long as reading a socket.
-#: Further frames wait.
+#: Number of frames of one side that are forwarded when they are received. Checking them takes about
+#: as long as reading a socket. Further frames wait.
 _FRAMES_MAX = 64
 
-#: Number of waiting frames that a worker forwards, and the part that one side forwards before the next side.
+#: Number of waiting frames that a worker forwards, and the part that one side forwards before the
+#: next side.
 _WAITING_FRAMES_MAX = 1_000
 _FRAMES_BATCH = 250
 
@@ -59,14 +63,16 @@ class _Side(asyncio.Protocol):
         self.checker = FrameChecker(masked=is_client, message_max_bytes=message_max_bytes)
         self.bytes = 0
         self.is_open = False
-        #: True after the gateway has begun to end the connection. Nothing more is relayed in either direction.
+        #: True after the gateway has begun to end the connection. Nothing more is relayed in either
+        #: direction.
         self.is_closing = False
         #: True after a Close frame has been sent or forwarded to this side.
         self.is_close_sent = False
         self._relay = relay
         self._is_client = is_client
         self._transport: asyncio.Transport | None = None
-        #: True while reading is paused. The connection to a Core is passed to the relay with reading paused, until `start`.
+        #: True while reading is paused. The connection to a Core is passed to the relay with
+        #: reading paused, until `start`.
         self._paused = not is_client
         self._started = is_client
         #: True while the other side does not read.
@@ -97,14 +103,18 @@ class _Side(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
-        self._transport = None  # so that the objects of the connection are freed without garbage collection
+        self._transport = (
+            None  # so that the objects of the connection are freed without garbage collection
+        )
         if self._timer is not None:
             self._timer.cancel()
         self._relay.queue.remove(self)
         self._relay.lost(self)
 
     def forward(self, data: bytes, frames_max: int) -> int:
-        """Forwards received data up to this number of frames; the rest waits. Returns the number of frames."""
+        """Forwards received data up to this number of frames; the rest waits. Returns the number of
+        frames.
+        """
         if self.is_closing:
             return 0
         before = self.checker.frames
@@ -134,8 +144,12 @@ class _Side(asyncio.Protocol):
         self._update_reading()
 
     def _update_reading(self) -> None:
-        """Pauses reading while data cannot be forwarded, and resumes it. Data of a side that is closing is read and discarded."""
-        pause = not self.is_closing and (self._blocked or self.checker.is_waiting or not self._started)
+        """Pauses reading while data cannot be forwarded, and resumes it. Data of a side that is
+        closing is read and discarded.
+        """
+        pause = not self.is_closing and (
+            self._blocked or self.checker.is_waiting or not self._started
+        )
         if pause is self._paused or self._transport is None or self._transport.is_closing():
             return
         self._paused = pause
@@ -145,21 +159,29 @@ class _Side(asyncio.Protocol):
             self._transport.resume_reading()
 
     def write(self, data: bytes) -> None:
-        if data and self._transport is not None and not self.is_closing and not self._transport.is_closing():
+        if (
+            data
+            and self._transport is not None
+            and not self.is_closing
+            and not self._transport.is_closing()
+        ):
             self._transport.write(data)
 
     def send_close(self, code: int, reason: str) -> None:
         """Sends a Close frame, unless one has been sent already, and ends the connection."""
         if not self.is_close_sent:
             self.is_close_sent = True
-            self.write(close_frame(code, reason, None if self._is_client else secrets.token_bytes(4)))
+            self.write(
+                close_frame(code, reason, None if self._is_client else secrets.token_bytes(4))
+            )
         self.finish()
 
     def finish(self) -> None:
         """Ends the connection after all data has been sent. Data that still arrives is discarded.
 
-        A client that has not sent a Close frame ends the connection itself: closing it immediately would reset it, and the client
-        could lose the Close frame of the gateway (RFC 6455, section 7.1.1).
+        A client that has not sent a Close frame ends the connection itself: closing it immediately
+        would reset it, and the client could lose the Close frame of the gateway (RFC 6455, section
+        7.1.1).
         """
         self.is_closing = True
         self._update_reading()
@@ -181,7 +203,9 @@ class _Side(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(_END_S, self._check_end, transport)
 
     def _check_end(self, transport: asyncio.Transport) -> None:
-        """Aborts the connection if it does not end although the other end reads, or if the other end reads too slowly."""
+        """Aborts the connection if it does not end although the other end reads, or if the other
+        end reads too slowly.
+        """
         sent = self._unsent - transport.get_write_buffer_size()
         if self._unsent and sent >= min(self._unsent, _END_S * BYTES_PER_S_MIN):
             self._abort_later(transport)
@@ -190,7 +214,9 @@ class _Side(asyncio.Protocol):
 
 
 class FrameQueue:
-    """Forwards the frames that wait, a bounded number in each interval. The sides of all WebSockets of a worker take turns."""
+    """Forwards the frames that wait, a bounded number in each interval. The sides of all WebSockets
+    of a worker take turns.
+    """
 
     def __init__(self) -> None:
         self._sides: dict[_Side, None] = {}
@@ -211,14 +237,18 @@ class FrameQueue:
         while self._sides and remaining > 0:
             side = next(iter(self._sides))
             del self._sides[side]
-            remaining -= side.forward(b"", min(remaining, _FRAMES_BATCH))  # adds the side again if frames still wait
+            remaining -= side.forward(
+                b"", min(remaining, _FRAMES_BATCH)
+            )  # adds the side again if frames still wait
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(_INTERVAL_S, self._forward) if self._sides else None
 
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """message_max_bytes: maximum payload of a message. idle_timeout_s: maximum time without data in either direction."""
+    """message_max_bytes: maximum payload of a message. idle_timeout_s: maximum time without data in
+    either direction.
+    """
 
     message_max_bytes: int
     idle_timeout_s: float
@@ -235,7 +265,9 @@ class Relay:
         instance: CoreRecord,
         queue: FrameQueue,
     ) -> None:
-        """request: the verification request of the handshake. instance: the instance of the Core. queue: of the worker."""
+        """request: the verification request of the handshake. instance: the instance of the Core.
+        queue: of the worker.
+        """
         self.request = request
         self.instance = instance
         self.queue = queue
@@ -255,7 +287,9 @@ class Relay:
         return WebSocketUse(self._code or CloseCode.ABNORMAL, self.client.bytes, self.core.bytes)
 
     async def run(self, client_data: bytes, core_data: bytes) -> None:
-        """Relays frames until both connections have ended. The arguments are data that has already been received."""
+        """Relays frames until both connections have ended. The arguments are data that has already
+        been received.
+        """
         self.restart_idle_time()
         self._idle_timer = self._loop.call_later(self._idle_timeout_s, self._check_idle)
         try:
@@ -269,7 +303,11 @@ class Relay:
             self.client.abort()
             self.core.abort()
 
-    def close(self, client: tuple[CloseCode, str], core: tuple[CloseCode, str] = (CloseCode.GOING_AWAY, "")) -> None:
+    def close(
+        self,
+        client: tuple[CloseCode, str],
+        core: tuple[CloseCode, str] = (CloseCode.GOING_AWAY, ""),
+    ) -> None:
         """Closes both connections with these codes and reasons."""
         self._code = self._code or client[0]
         for side, (code, reason) in ((self.client, client), (self.core, core)):
@@ -311,7 +349,9 @@ class Relay:
         elif other.is_closing:
             pass
         elif other.checker.close_code is not None:
-            other.send_close(other.checker.close_code, "")  # the confirmation that the lost side has not sent
+            other.send_close(
+                other.checker.close_code, ""
+            )  # the confirmation that the lost side has not sent
         elif side.checker.close_code is not None:
             other.finish()
         elif side is self.client:
@@ -330,7 +370,9 @@ class Relay:
         self.other(side).write(error.forwarded)
         cause = (error.code, error.args[0])
         if side is self.client:
-            self.close(client=cause, core=(CloseCode.GOING_AWAY, "the client sent an invalid frame"))
+            self.close(
+                client=cause, core=(CloseCode.GOING_AWAY, "the client sent an invalid frame")
+            )
             return
         code = error.code if error.code is CloseCode.MESSAGE_TOO_BIG else CloseCode.INTERNAL_ERROR
         self.close(client=(code, f"from the Core: {error.args[0]}"), core=cause)
@@ -340,7 +382,10 @@ class Relay:
         if remaining > 0:
             self._idle_timer = self._loop.call_later(remaining, self._check_idle)
         else:
-            self.close(client=(CloseCode.GOING_AWAY, "idle timeout"), core=(CloseCode.GOING_AWAY, "idle timeout"))
+            self.close(
+                client=(CloseCode.GOING_AWAY, "idle timeout"),
+                core=(CloseCode.GOING_AWAY, "idle timeout"),
+            )
 
     def shutdown(self) -> None:
         self.close(client=(CloseCode.GOING_AWAY, "the gateway is stopping"))
@@ -351,7 +396,8 @@ class WebSockets:
     """The open WebSockets of a worker.
 
     websockets_max, core_websockets_max: maximum number of WebSockets, in total and per Core.
-    max_staleness_ms: maximum age of the key state. If the key state is older, all WebSockets are closed.
+    max_staleness_ms: maximum age of the key state. If the key state is older, all WebSockets are
+        closed.
     """
 
     environment: KeyEnvironment
@@ -381,9 +427,11 @@ class WebSockets:
             self._by_core.remove(core)
 
     @contextmanager
-    def relay(self, record: KeyRecord, request: VerificationRequest, instance: CoreRecord) -> Iterator[Relay]:
-        """A relay that is closed when the key no longer permits it. Read the key again and call `permits` before `Relay.run`, so
-        that no change of the key is missed."""
+    def relay(
+        self, record: KeyRecord, request: VerificationRequest, instance: CoreRecord
+    ) -> Iterator[Relay]:
+        """A relay that is closed when the key no longer permits it. Read the key again and call
+        `permits` before `Relay.run`, so that no change of the key is missed."""
         relay = Relay(self.relay_settings, record, request, instance, self._queue)
         relays = self._relays.setdefault(record.id, set())
         relays.add(relay)
@@ -397,17 +445,24 @@ class WebSockets:
     def permits(self, relay: Relay, record: KeyRecord | None) -> bool:
         """True if a key with this record permits the WebSocket now."""
         relay.record, now = record, self.clock.now()
-        return evaluate(record, relay.request, possession=True, environment=self.environment, now=now) is Code.VALID
+        return (
+            evaluate(record, relay.request, possession=True, environment=self.environment, now=now)
+            is Code.VALID
+        )
 
     def key_changed(self, record: KeyRecord | None) -> None:
-        """Closes the WebSockets that a changed key no longer permits. None: closes all WebSockets."""
+        """Closes the WebSockets that a changed key no longer permits. None: closes all
+        WebSockets.
+        """
         for relay in self._all() if record is None else tuple(self._relays.get(record.id, ())):
             if record is None or not self.permits(relay, record):
                 relay.close(client=(CloseCode.POLICY_VIOLATION, _REVOKED))
 
-    async def check(self, staleness_ms: Callable[[], int], find: Callable[[str, str], CoreRecord | None]) -> None:
-        """Closes WebSockets that their key no longer permits, for example because it has expired, and those of drained instances.
-        Closes all WebSockets if the key state is too old.
+    async def check(
+        self, staleness_ms: Callable[[], int], find: Callable[[str, str], CoreRecord | None]
+    ) -> None:
+        """Closes WebSockets that their key no longer permits, for example because it has expired,
+        and those of drained instances. Closes all WebSockets if the key state is too old.
 
         find: the current record of an instance, by the name of the Core and the ID of the instance.
         """
@@ -416,15 +471,21 @@ class WebSockets:
             if not self.permits(relay, relay.record):
                 relay.close(client=(CloseCode.POLICY_VIOLATION, _REVOKED))
             elif is_stale:
-                relay.close(client=(CloseCode.INTERNAL_ERROR, "API keys cannot be verified temporarily"))
+                relay.close(
+                    client=(CloseCode.INTERNAL_ERROR, "API keys cannot be verified temporarily")
+                )
             elif _has_ended(relay.instance, find, now):
-                relay.close(client=(CloseCode.GOING_AWAY, _DRAINED), core=(CloseCode.GOING_AWAY, _DRAINED))
+                relay.close(
+                    client=(CloseCode.GOING_AWAY, _DRAINED), core=(CloseCode.GOING_AWAY, _DRAINED)
+                )
 
     def _all(self) -> tuple[Relay, ...]:
         return tuple(relay for relays in self._relays.values() for relay in relays)
 
 
-def _has_ended(instance: CoreRecord, find: Callable[[str, str], CoreRecord | None], now: float) -> bool:
+def _has_ended(
+    instance: CoreRecord, find: Callable[[str, str], CoreRecord | None], now: float
+) -> bool:
     """True if the instance was drained and the drain time has ended."""
     current = find(instance.name, instance.instance_id)
     return current is not None and current.lease_id == instance.lease_id and current.has_ended(now)

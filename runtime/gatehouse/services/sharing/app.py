@@ -1,4 +1,6 @@
-"""The sharing service: the pages and the API through which recipients open links, and the operational endpoints."""
+"""The sharing service: the pages and the API through which recipients open links, and the
+operational endpoints.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,12 @@ from gatehouse.features.sharing.models import LAMBDA_FILES_BYTES_MAX
 from gatehouse.features.sharing.requests.submissions import SubmissionService
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.health import Probes
-from gatehouse.platform.http.starlette_apps import LoggedRoute, application, operational_routes, problem
+from gatehouse.platform.http.starlette_apps import (
+    LoggedRoute,
+    application,
+    operational_routes,
+    problem,
+)
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import Settings, SharingSettings
 from gatehouse.services.sharing.form_protection import FormProtection
@@ -34,7 +41,9 @@ from gatehouse.services.tracing import start_function_tracing, start_tracing
 
 
 def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
-    """Build the sharing service. `scraped`: the service exposes /metrics to a scraper in its network."""
+    """Build the sharing service. `scraped`: the service exposes /metrics to a scraper in its
+    network.
+    """
     backend = Backend.from_settings(settings, Clock())
     container, file_max_bytes = isinstance(settings, Settings), settings.sharing_file_max_bytes
     observer = Observer("sharing", settings.log_level, settings.environment)
@@ -48,11 +57,16 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
         scraped=scraped,
         links=None if backend is None else LinkService(backend),
         submissions=None if backend is None else SubmissionService(backend),
-        submission_files_bytes_max=file_max_bytes if container else min(file_max_bytes, LAMBDA_FILES_BYTES_MAX),
+        submission_files_bytes_max=file_max_bytes
+        if container
+        else min(file_max_bytes, LAMBDA_FILES_BYTES_MAX),
         response_bytes_max=None if container else LAMBDA_FILES_BYTES_MAX,
         upload_bytes_max=None if container else file_max_bytes,
-        # A Lambda function has no trusted proxies, because the client address is the `sourceIp` from API Gateway.
-        addresses=ClientAddresses(settings.trusted_proxies if isinstance(settings, Settings) else ()),
+        # A Lambda function has no trusted proxies, because the client address is the `sourceIp`
+        # from API Gateway.
+        addresses=ClientAddresses(
+            settings.trusted_proxies if isinstance(settings, Settings) else ()
+        ),
     )
 
 
@@ -78,11 +92,13 @@ def create(
     start: called when the server starts the application. The exit stack ends with the application.
     https: the public URL uses https, so HSTS and Secure cookies are sent.
     scraped: the application serves /metrics.
-    links, submissions: services that open links and receive secrets. None if the table, the bucket or the key is not configured,
-        in which case every link is unknown.
+    links, submissions: services that open links and receive secrets. None if the table, the bucket
+        or the key is not configured, in which case every link is unknown.
     submission_files_bytes_max: maximum total size of the files in the body of a submission.
-    response_bytes_max: maximum size of an item in a response. Programs download larger items from S3. None: unlimited.
-    upload_bytes_max: maximum total size of the files that a program uploads to S3 for a submission. None: uploads are disabled.
+    response_bytes_max: maximum size of an item in a response. Programs download larger items from
+        S3. None: unlimited.
+    upload_bytes_max: maximum total size of the files that a program uploads to S3 for a submission.
+        None: uploads are disabled.
     addresses: determines the client address behind trusted proxies.
     """
 
@@ -95,7 +111,9 @@ def create(
 
     addresses, forms = addresses or ClientAddresses(()), FormProtection(https=https)
     recipients = Recipients(links, addresses, forms, response_bytes_max)
-    submitters = Submitters(submissions, addresses, forms, submission_files_bytes_max, upload_bytes_max)
+    submitters = Submitters(
+        submissions, addresses, forms, submission_files_bytes_max, upload_bytes_max
+    )
     return application(
         [
             LoggedRoute("/", recipients.start, methods=["GET", "POST"]),
@@ -104,7 +122,11 @@ def create(
             LoggedRoute("/s/{link}/acknowledge", recipients.acknowledge, methods=["POST"]),
             LoggedRoute("/r/{request}", submitters.page, methods=["GET", "POST"]),
             *api_routes(LINK_ENDPOINTS, recipients, BODY_BYTES_MAX),
-            *api_routes(SUBMISSION_ENDPOINTS, submitters, BODY_BYTES_MAX if upload_bytes_max is None else UPLOADS_BYTES_MAX),
+            *api_routes(
+                SUBMISSION_ENDPOINTS,
+                submitters,
+                BODY_BYTES_MAX if upload_bytes_max is None else UPLOADS_BYTES_MAX,
+            ),
             LoggedRoute("/openapi.json", _openapi, methods=["GET"]),
             *(LoggedRoute(path, _static, methods=["GET"]) for path in STATIC),
             *operational_routes(probes, observer, scraped=scraped),
@@ -127,7 +149,9 @@ async def _openapi(request: Request) -> Response:
 
 async def _static(request: Request) -> Response:
     media_type, content = STATIC[request.url.path]
-    return Response(content, media_type=media_type, headers={"Cache-Control": "public, max-age=3600"})
+    return Response(
+        content, media_type=media_type, headers={"Cache-Control": "public, max-age=3600"}
+    )
 
 
 async def _error(request: Request, exc: Exception) -> Response:
@@ -156,7 +180,9 @@ async def _http_error(request: Request, exc: Exception) -> Response:
     api = request.url.path.startswith("/v1/")
     if exc.status_code == 405:
         error: GatehouseError = MethodNotAllowed()
-        response: Response = pages_of(request).message("method", 405) if not api else await _error(request, error)
+        response: Response = (
+            pages_of(request).message("method", 405) if not api else await _error(request, error)
+        )
         response.headers["Allow"] = (exc.headers or {})["Allow"]
         return response
     return await _error(request, NotFound("No endpoint has this path." if api else ""))

@@ -1,4 +1,6 @@
-"""Protects forms against cross-site requests with Sec-Fetch-Site and a nonce that is in a cookie and in the form."""
+"""Protects forms against cross-site requests with Sec-Fetch-Site and a nonce that is in a cookie
+and in the form.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,24 @@ _NONCE_BYTES = 24
 
 
 class FormProtection:
-    """Creates and checks nonces. `https`: the public URL uses https, so the cookie is `Secure` and bound to the host."""
+    """Creates and checks nonces. `https`: the public URL uses https, so the cookie is `Secure` and
+    bound to the host.
+    """
 
     def __init__(self, *, https: bool) -> None:
         self._https = https
         self._cookie = "__Host-csrf" if https else "csrf"
 
     def nonce(self, request: Request) -> str:
-        """Return the nonce for the form on a page: the nonce from the client's cookie, or a new nonce for `set_cookie`."""
+        """Return the nonce for the form on a page: the nonce from the client's cookie, or a new
+        nonce for `set_cookie`.
+        """
         return self._stored(request) or new_nonce()
 
     def set_cookie(self, response: Response, nonce: str) -> None:
-        response.set_cookie(self._cookie, nonce, path="/", secure=self._https, httponly=True, samesite="strict")
+        response.set_cookie(
+            self._cookie, nonce, path="/", secure=self._https, httponly=True, samesite="strict"
+        )
 
     def check_site(self, request: Request) -> None:
         """Raise CrossSite if the browser reports that the request came from another site."""

@@ -1,4 +1,6 @@
-"""Shared parts of the handlers for recipients and submitters: routes of the API, JSON bodies, client addresses and pages."""
+"""Shared parts of the handlers for recipients and submitters: routes of the API, JSON bodies,
+client addresses and pages.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +24,28 @@ from gatehouse.services.sharing.texts import language
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
-def api_routes(endpoints: Iterable[Endpoint], handlers: object, body_bytes_max: int) -> list[LoggedRoute]:
+def api_routes(
+    endpoints: Iterable[Endpoint], handlers: object, body_bytes_max: int
+) -> list[LoggedRoute]:
     """Return the routes of declared endpoints.
 
-    handlers: object with the declared handlers as methods. A handler takes the request and, if it declares a parameter `body`,
-        the decoded JSON body. It returns the response: a struct, which is sent as JSON, None for 204, or a Starlette response.
+    handlers: object with the declared handlers as methods. A handler takes the request and, if it
+        declares a parameter `body`, the decoded JSON body. It returns the response: a struct, which
+        is sent as JSON, None for 204, or a Starlette response.
     """
-    return [_route(endpoint, getattr(handlers, endpoint.operation_id), body_bytes_max) for endpoint in endpoints]
+    return [
+        _route(endpoint, getattr(handlers, endpoint.operation_id), body_bytes_max)
+        for endpoint in endpoints
+    ]
 
 
 def _route(endpoint: Endpoint, handler: Any, body_bytes_max: int) -> LoggedRoute:
     decoded = "body" in get_type_hints(handler)
 
     async def handle(request: Request) -> Response:
-        arguments = {"body": await json_body(request, endpoint.body, body_bytes_max)} if decoded else {}
+        arguments = (
+            {"body": await json_body(request, endpoint.body, body_bytes_max)} if decoded else {}
+        )
         return response_of(endpoint, await handler(request, **arguments))
 
     return LoggedRoute(endpoint.path, handle, methods=[endpoint.method])

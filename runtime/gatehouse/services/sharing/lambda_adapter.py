@@ -1,10 +1,13 @@
-"""Lambda handler for an ASGI application behind an API Gateway REST API (Lambda proxy integration), based on Mangum.
+"""Lambda handler for an ASGI application behind an API Gateway REST API (Lambda proxy integration),
+based on Mangum.
 
-The handler accepts only proxy events from a REST API, because other event sources send the client address in other fields. The
-client address is the `sourceIp` from API Gateway, never X-Forwarded-For. The handler joins multiple Cookie headers and removes
-the body from responses to HEAD requests.
+The handler accepts only proxy events from a REST API, because other event sources send the client
+address in other fields. The client address is the `sourceIp` from API Gateway, never
+X-Forwarded-For. The handler joins multiple Cookie headers and removes the body from responses to
+HEAD requests.
 
-Source: docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html"""
+Source:
+    docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html"""
 
 from __future__ import annotations
 
@@ -22,8 +25,8 @@ from gatehouse.platform.http import asgi
 from gatehouse.platform.http.starlette_apps import REQUEST_ID_HEADER
 from gatehouse.platform.tracing.context import parent_of
 
-#: Lambda limits a response, including its headers, to 6 MB (Lambda Developer Guide, "Lambda quotas"). For a larger response, API
-#: Gateway would return 502 without an explanation.
+#: Lambda limits a response, including its headers, to 6 MB (Lambda Developer Guide, "Lambda
+#: quotas"). For a larger response, API Gateway would return 502 without an explanation.
 RESPONSE_BYTES_MAX = 5_990_000
 
 #: Set by Lambda for each invocation (Lambda Developer Guide, "Using Lambda environment variables").
@@ -35,7 +38,9 @@ Handler = Callable[[Event, LambdaContext], dict[str, Any]]
 
 
 class UnsupportedEvent(Exception):
-    """The event is not a proxy event from a REST API. The message names the missing fields and contains no values."""
+    """The event is not a proxy event from a REST API. The message names the missing fields and
+    contains no values.
+    """
 
 
 class ResponseTooLarge(GatehouseError):
@@ -49,19 +54,26 @@ def lambda_handler(app: asgi.App) -> Handler:
     loop = asyncio.new_event_loop()
 
     def handler(event: Event, context: LambdaContext) -> dict[str, Any]:
-        # Mangum uses the thread's current event loop, which Python 3.12 and later versions do not create automatically.
+        # Mangum uses the thread's current event loop, which Python 3.12 and later versions do not
+        # create automatically.
         asyncio.set_event_loop(loop)
         response = serve(_request(event), context)
         if len(response["body"]) > RESPONSE_BYTES_MAX:
             return _too_large(response)
-        return {**response, "body": "", "isBase64Encoded": False} if event["httpMethod"] == "HEAD" else response
+        return (
+            {**response, "body": "", "isBase64Encoded": False}
+            if event["httpMethod"] == "HEAD"
+            else response
+        )
 
     return handler
 
 
 def _request(event: Event) -> Event:
     context = event.get("requestContext")
-    missing = [name for name in ("resource", "path", "httpMethod") if not isinstance(event.get(name), str)]
+    missing = [
+        name for name in ("resource", "path", "httpMethod") if not isinstance(event.get(name), str)
+    ]
     if not isinstance(context, Mapping) or not isinstance(context.get("identity"), Mapping):
         missing.append("requestContext.identity")
     elif not isinstance(context["identity"].get("sourceIp"), str):
@@ -69,37 +81,66 @@ def _request(event: Event) -> Event:
     if missing or "version" in event or "elb" in (context or {}):
         reason = f"missing {', '.join(missing)}" if missing else "sent by another kind of gateway"
         raise UnsupportedEvent(f"the event is not a proxy event of a REST API: {reason}")
-    request = {**event, "multiValueHeaders": _one_cookie_header(event.get("multiValueHeaders") or {})}
+    request = {
+        **event,
+        "multiValueHeaders": _one_cookie_header(event.get("multiValueHeaders") or {}),
+    }
     return _with_trace_context(request)
 
 
 def _too_large(response: dict[str, Any]) -> dict[str, Any]:
-    """Return a problem document to replace a response that Lambda would reject. The client can repeat the claim."""
-    error = ResponseTooLarge("The file exceeds the maximum size that this service can send. Ask the sender for smaller files.")
-    headers = {name: value for name, value in response["headers"].items() if not name.startswith("content-")}
+    """Return a problem document to replace a response that Lambda would reject. The client can
+    repeat the claim.
+    """
+    error = ResponseTooLarge(
+        "The file exceeds the maximum size that this service can send. Ask the sender for "
+        "smaller files."
+    )
+    headers = {
+        name: value
+        for name, value in response["headers"].items()
+        if not name.startswith("content-")
+    }
     headers["content-type"] = "application/problem+json"
     parent = parent_of((), [os.environ.get(TRACE_VARIABLE, "")])
     request_id = RequestId(headers[REQUEST_ID_HEADER.lower()])
     body = asgi.problem(error, request_id, "" if parent is None else parent.trace_id).decode()
-    return {**response, "statusCode": error.status, "headers": headers, "body": body, "isBase64Encoded": False}
+    return {
+        **response,
+        "statusCode": error.status,
+        "headers": headers,
+        "body": body,
+        "isBase64Encoded": False,
+    }
 
 
 def _with_trace_context(event: Event) -> Event:
-    """Replace the trace context of the client with the context of Lambda, so that the spans of the request belong to the trace of
-    API Gateway and Lambda, and Lambda decides on the sampling. Unchanged if the function has no X-Ray tracing."""
+    """Replace the trace context of the client with the context of Lambda, so that the spans of the
+    request belong to the trace of API Gateway and Lambda, and Lambda decides on the sampling.
+    Unchanged if the function has no X-Ray tracing."""
     value = os.environ.get(TRACE_VARIABLE, "")
     if not value:
         return event
     single, repeated = (
-        {name: header for name, header in (event.get(member) or {}).items() if name.lower() not in _TRACE_HEADERS}
+        {
+            name: header
+            for name, header in (event.get(member) or {}).items()
+            if name.lower() not in _TRACE_HEADERS
+        }
         for member in ("headers", "multiValueHeaders")
     )
-    return {**event, "headers": single, "multiValueHeaders": {**repeated, "X-Amzn-Trace-Id": [value]}}
+    return {
+        **event,
+        "headers": single,
+        "multiValueHeaders": {**repeated, "X-Amzn-Trace-Id": [value]},
+    }
 
 
 def _one_cookie_header(headers: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """Join Cookie headers with "; " (RFC 9113, section 8.2.3). Other headers remain unchanged."""
     return {
-        name: ["; ".join(values)] if name.lower() == "cookie" and isinstance(values, list) else values
+        name: ["; ".join(values)]
+        if name.lower() == "cookie" and isinstance(values, list)
+        else values
         for name, values in headers.items()
     }

@@ -1,7 +1,7 @@
 """Lambda handler for the sharing service, as configured in contract.toml.
 
-The application is built on import, before the first request. If a setting is invalid, the import fails with an error that names
-the setting.
+The application is built on import, before the first request. If a setting is invalid, the import
+fails with an error that names the setting.
 """
 
 from __future__ import annotations

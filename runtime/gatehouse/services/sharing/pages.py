@@ -29,7 +29,8 @@ STATIC = {
     ),
 }
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none';"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action "
+    "'self'; base-uri 'none';"
     " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _UNITS = ("B", "KiB", "MiB")
@@ -62,7 +63,9 @@ class Pages:
         error: str = "",
         status: int = 200,
     ) -> HTMLResponse:
-        """Return the page on which a client opens a link. `value`: the complete link, if the client sent the link."""
+        """Return the page on which a client opens a link. `value`: the complete link, if the client
+        sent the link.
+        """
         used = self._text("opened_before" if link.uses else "not_opened")
         facts = (
             f"<dl><dt>{self._text('from')}</dt><dd>{escape(secret.sender)}</dd>"
@@ -74,24 +77,37 @@ class Pages:
         passphrase = (
             f'<label for="passphrase">{self._text("passphrase")}</label>'
             f'<p class="hint" id="passphrase-help">{self._text("passphrase_help")}</p>'
-            '<input id="passphrase" name="passphrase" type="password" autocomplete="off" required maxlength="128"'
+            '<input id="passphrase" name="passphrase" type="password" autocomplete="off" '
+            'required maxlength="128"'
             ' aria-describedby="passphrase-help">'
             if link.salt
             else ""
         )
         form = (
-            f'<form method="post" action="/s/{escape(path)}" data-link="{escape(path)}">{_hidden(hidden)}'
+            f'<form method="post" action="/s/{escape(path)}" '
+            f'data-link="{escape(path)}">{_hidden(hidden)}'
             f"{self._link_field(value)}{passphrase}"
-            f'<p class="hint">{self._text("explain")}</p><button type="submit" data-once>{self._text("reveal")}</button></form>'
+            f'<p class="hint">{self._text("explain")}</p><button type="submit" '
+            f"data-once>{self._text('reveal')}</button></form>"
         )
-        script = f"<noscript><p>{self._text('needs_script')}</p></noscript>" if secret.end_to_end else ""
+        script = (
+            f"<noscript><p>{self._text('needs_script')}</p></noscript>" if secret.end_to_end else ""
+        )
         return self._page("title", f"{self._alert(error)}{facts}{script}{form}", status)
 
-    def revealed(self, opened: Opened, path: str, text: bytes | None, hidden: Iterable[tuple[str, str]]) -> HTMLResponse:
-        """Return the page with the content, which contains the text and a download button for each file."""
+    def revealed(
+        self, opened: Opened, path: str, text: bytes | None, hidden: Iterable[tuple[str, str]]
+    ) -> HTMLResponse:
+        """Return the page with the content, which contains the text and a download button for each
+        file.
+        """
         fields = list(hidden)
         left = opened.link.uses_max - opened.link.uses
-        note = self._text("used_up") if left <= 0 else escape(self.texts["uses_left"].format(count=left))
+        note = (
+            self._text("used_up")
+            if left <= 0
+            else escape(self.texts["uses_left"].format(count=left))
+        )
         files = [item for item in opened.items if item.name]
         body = f'<p role="status" id="status">{note}</p>'
         if text is not None:
@@ -101,7 +117,8 @@ class Pages:
             body += f'<h2 id="files">{self._text("files")}</h2><ul>{entries}</ul>'
         automatic = " data-automatic" if text is not None and not files else ""
         body += (
-            f'<form method="post" action="/s/{escape(path)}/acknowledge" id="acknowledge"{automatic}>'
+            f'<form method="post" action="/s/{escape(path)}/acknowledge" '
+            f'id="acknowledge"{automatic}>'
             f"{_hidden(fields)}"
             f'<p class="hint">{self._text("done_help")}</p>'
             f'<button type="submit" class="plain">{self._text("done")}</button></form>'
@@ -132,23 +149,28 @@ class Pages:
         larger = f" {self._text('larger_files')}" if uploads else ""
         facts = (
             f"<dl><dt>{self._text('requester')}</dt><dd>{escape(secret_request.requester)}</dd>"
-            f'<dt>{self._text("purpose")}</dt><dd class="lines">{escape(secret_request.purpose)}</dd>'
+            f"<dt>{self._text('purpose')}</dt><dd "
+            f'class="lines">{escape(secret_request.purpose)}</dd>'
             f"<dt>{self._text('expires')}</dt><dd>{self._time(secret_request.expires_at)}"
-            f' <span id="remaining" data-end="{rfc3339(secret_request.expires_at)}"></span></dd></dl>'
+            f' <span id="remaining" '
+            f'data-end="{rfc3339(secret_request.expires_at)}"></span></dd></dl>'
         )
         files = (
             f'<label for="file">{self._text("files")}</label>'
-            f'<p class="hint" id="file-help">{escape(self.texts["files_help"].format(**limits))}{larger}</p>'
+            f'<p class="hint" '
+            f'id="file-help">{escape(self.texts["files_help"].format(**limits))}{larger}</p>'
             '<input id="file" name="file" type="file" multiple aria-describedby="file-help">'
             if files_bytes_max
             else ""
         )
         path = escape(secret_request.id)
         form = (
-            f'<form method="post" action="/r/{path}" enctype="multipart/form-data" data-link="{path}">{_hidden(hidden)}'
+            f'<form method="post" action="/r/{path}" enctype="multipart/form-data" '
+            f'data-link="{path}">{_hidden(hidden)}'
             f'{self._link_field(link)}<label for="text">{self._text("text")}</label>'
             f'<p class="hint" id="text-help">{self._text("text_help")}</p>'
-            '<textarea id="text" name="text" spellcheck="false" autocomplete="off" aria-describedby="text-help">'
+            '<textarea id="text" name="text" spellcheck="false" autocomplete="off" '
+            'aria-describedby="text-help">'
             f"\n{escape(text)}</textarea>{files}"
             f'<p class="hint">{self._text("request_explain")}</p>'
             f'<button type="submit" data-once>{self._text("send")}</button></form>'
@@ -168,24 +190,32 @@ class Pages:
         if end_to_end:
             content, sealed = "", f' data-sealed="{base64.b64encode(text).decode()}"'
         encrypted = (
-            f'<p id="encrypted">{self._text("encrypted")}</p><noscript><p>{self._text("needs_script")}</p></noscript>'
-            f'<p id="decrypt-failed" class="alert" role="alert" hidden>{self._text("decrypt_failed")}</p>'
+            f"<p "
+            f'id="encrypted">{self._text("encrypted")}</p><noscript><p>{self._text("needs_script")}</p></noscript>'
+            f'<p id="decrypt-failed" class="alert" role="alert" '
+            f"hidden>{self._text('decrypt_failed')}</p>"
             if end_to_end
             else ""
         )
         # Browsers remove a line feed directly after <textarea>.
         return (
             f'{encrypted}<label for="secret">{self._text("content")}</label>'
-            f'<textarea id="secret" readonly spellcheck="false" autocomplete="off"{sealed}>\n{escape(content)}</textarea>'
+            f'<textarea id="secret" readonly spellcheck="false" '
+            f'autocomplete="off"{sealed}>\n{escape(content)}</textarea>'
             '<p id="tools" hidden>'
-            f'<button type="button" id="copy" data-done="{self._text("copied")}">{self._text("copy")}</button>'
-            f'<button type="button" id="hide" class="plain" aria-pressed="false">{self._text("hide")}</button></p>'
+            f'<button type="button" id="copy" '
+            f'data-done="{self._text("copied")}">{self._text("copy")}</button>'
+            f'<button type="button" id="hide" class="plain" '
+            f'aria-pressed="false">{self._text("hide")}</button></p>'
         )
 
     def _download(self, item: OpenedItem, path: str, fields: Iterable[tuple[str, str]]) -> str:
-        text = self.texts["download"].format(name=display_name(item.name) or self.texts["unnamed"], size=display_size(item.size))
+        text = self.texts["download"].format(
+            name=display_name(item.name) or self.texts["unnamed"], size=display_size(item.size)
+        )
         return (
-            f'<li><form method="post" action="/s/{escape(path)}/items/{item.number}">{_hidden(fields)}'
+            f'<li><form method="post" '
+            f'action="/s/{escape(path)}/items/{item.number}">{_hidden(fields)}'
             f'<button type="submit" class="plain">{escape(text)}</button></form></li>'
         )
 
@@ -193,7 +223,8 @@ class Pages:
         return (
             f'<div id="link-field"><label for="link">{self._text("link")}</label>'
             f'<p class="hint" id="link-help">{self._text("link_help")}</p>'
-            f'<input id="link" name="link" type="text" autocomplete="off" spellcheck="false" required maxlength="400"'
+            f'<input id="link" name="link" type="text" autocomplete="off" spellcheck="false" '
+            f'required maxlength="400"'
             r' pattern=".*(#|%23)[0-9A-Za-z]{43}\s*"'
             f' aria-describedby="link-help" value="{escape(value)}"></div>'
         )
@@ -212,14 +243,18 @@ class Pages:
         heading = self._text(title)
         return HTMLResponse(
             f'<!doctype html>\n<html lang="{self.language}">\n<head>\n<meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="robots" content="noindex">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta '
+            'name="robots" content="noindex">\n'
             f'<title>{heading}</title>\n<link rel="stylesheet" href="{STYLE_PATH}">\n'
             f'<script src="{SCRIPT_PATH}" defer></script>\n</head>\n'
             f"<body>\n<main>\n<h1>{heading}</h1>\n{body}\n</main>\n</body>\n</html>\n",
             status,
             headers={
                 "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-                "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=(), clipboard-write=(self)",
+                "Permissions-Policy": (
+                    "camera=(), geolocation=(), microphone=(), payment=(), "
+                    "usb=(), clipboard-write=(self)"
+                ),
                 "X-Robots-Tag": "noindex, nofollow",
                 "Vary": "Accept-Language",
             },
@@ -227,17 +262,26 @@ class Pages:
 
 
 def display_name(name: str) -> str:
-    """Return a file name without directories, control characters and characters that change the text direction."""
+    """Return a file name without directories, control characters and characters that change the
+    text direction.
+    """
     base = name.replace("\\", "/").rpartition("/")[2]
     return "".join(character for character in base if character.isprintable())[:120].strip(". ")
 
 
 def _hidden(fields: Iterable[tuple[str, str]]) -> str:
-    return "".join(f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in fields)
+    return "".join(
+        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
+        for name, value in fields
+    )
 
 
 def display_size(size: int) -> str:
     number, unit = float(size), 0
     while number >= 1024 and unit < len(_UNITS) - 1:
         number, unit = number / 1024, unit + 1
-    return f"{number:.0f} {_UNITS[unit]}" if unit == 0 or number >= 10 else f"{number:.1f} {_UNITS[unit]}"
+    return (
+        f"{number:.0f} {_UNITS[unit]}"
+        if unit == 0 or number >= 10
+        else f"{number:.1f} {_UNITS[unit]}"
+    )

@@ -20,28 +20,52 @@ from gatehouse.services.sharing.submitters import Submitters
 
 API = Api(
     title="Gatehouse sharing service",
-    description="Open secret links and submit secrets to secret requests, without an account. A link is sent only in the request"
-    " body, so that the link secret never appears in a URL. Errors are problem documents (RFC 9457).",
+    description="Open secret links and submit secrets to secret requests, without an account. "
+    "A link is sent only in the request"
+    " body, so that the link secret never appears in a URL. Errors are problem documents (RFC "
+    "9457).",
     security_schemes={},
     path_parameters={},
     errors={
-        403: ("passphrase_required", "The link requires a passphrase, or the passphrase is wrong (code `wrong_passphrase`)."),
-        404: ("not_found", "The link is unknown, expired, revoked or used up. These cases cannot be distinguished."),
-        409: ("conflict", "The submission was already received, or another submission was received first. See `code`."),
+        403: (
+            "passphrase_required",
+            "The link requires a passphrase, or the passphrase is wrong (code `wrong_passphrase`).",
+        ),
+        404: (
+            "not_found",
+            (
+                "The link is unknown, expired, revoked or used up. These cases cannot be "
+                "distinguished."
+            ),
+        ),
+        409: (
+            "conflict",
+            (
+                "The submission was already received, or another submission was received first. "
+                "See `code`."
+            ),
+        ),
         408: ("request_timeout", "The files were not received in time."),
         429: (
             "rate_limited",
-            "Too many denied or failed attempts, or too many submissions of files to the request at the same time. Retry after"
+            "Too many denied or failed attempts, or too many submissions of files to the "
+            "request at the same time. Retry after"
             " `Retry-After` seconds.",
         ),
     },
 )
 
 _link = partial(Endpoint, method="POST", tag="links", security=())
-_request = partial(Endpoint, method="POST", tag="requests", security=(), errors=(404, 409, 429, 503))
+_request = partial(
+    Endpoint, method="POST", tag="requests", security=(), errors=(404, 409, 429, 503)
+)
 _TEXT = {"type": "string", "maxLength": TEXT_BYTES_MAX}
 _FIELD = {"type": "string", "maxLength": FIELD_BYTES_MAX}
-_FILE = {"type": "string", "contentMediaType": "application/octet-stream", "maxLength": FILES_BYTES_MAX}
+_FILE = {
+    "type": "string",
+    "contentMediaType": "application/octet-stream",
+    "maxLength": FILES_BYTES_MAX,
+}
 
 LINK_ENDPOINTS = (
     _link(
@@ -61,7 +85,12 @@ LINK_ENDPOINTS = (
         path="/v1/links/items",
         handler=Recipients.read_item,
         response=OpenedItemDownload,
-        content={"application/octet-stream": {"schema": {"type": "string", "format": "binary"}, "example": "content"}},
+        content={
+            "application/octet-stream": {
+                "schema": {"type": "string", "format": "binary"},
+                "example": "content",
+            }
+        },
         response_description="The content of the item, or JSON with a presigned request.",
         errors=(403, 404, 429, 503),
     ),

@@ -1,4 +1,6 @@
-"""Handlers of the recipient pages and of the API under /v1/links. GET and HEAD requests never change anything."""
+"""Handlers of the recipient pages and of the API under /v1/links. GET and HEAD requests never
+change anything.
+"""
 
 from __future__ import annotations
 
@@ -74,10 +76,16 @@ class LinkForm:
 
 
 class Recipients:
-    """Handlers for recipients. `response_bytes_max`: maximum size of an item in a response. None: unlimited."""
+    """Handlers for recipients. `response_bytes_max`: maximum size of an item in a response. None:
+    unlimited.
+    """
 
     def __init__(
-        self, links: LinkService | None, addresses: ClientAddresses, forms: FormProtection, response_bytes_max: int | None
+        self,
+        links: LinkService | None,
+        addresses: ClientAddresses,
+        forms: FormProtection,
+        response_bytes_max: int | None,
     ) -> None:
         self._links = links
         self._addresses = addresses
@@ -105,7 +113,9 @@ class Recipients:
             opened = await self._open(request, form, form.token)
         except (PassphraseRequired, WrongPassphrase, TooManyAttempts, ContentTooLarge) as exc:
             request.state.code = exc.code
-            response = await self._link_page(request, path, value=form.fields["link"], error=exc.code, status=exc.status, exc=exc)
+            response = await self._link_page(
+                request, path, value=form.fields["link"], error=exc.code, status=exc.status, exc=exc
+            )
             return with_error_headers(response, exc)
         text = await self._text(opened)
         if text is None and len(opened.items) == 1:
@@ -137,12 +147,15 @@ class Recipients:
     async def open_link(self, request: Request, body: OpenLink) -> OpenedSecret:
         """Open a link.
 
-        Consumes one use and returns the content. The response contains the content of the items if their total size is at most
-        1 MiB. Otherwise, read the items one by one with POST /v1/links/items.
+        Consumes one use and returns the content. The response contains the content of the items if
+        their total size is at most 1 MiB. Otherwise, read the items one by one with POST
+        /v1/links/items.
         """
         token = _token(body)
         claim = body.claim or secrets.token_hex(16)
-        opened = await self._service.open(token, body.passphrase, claim_id_of(claim, token.path), self._client(request))
+        opened = await self._service.open(
+            token, body.passphrase, claim_id_of(claim, token.path), self._client(request)
+        )
         inline = sum(item.size for item in opened.items) <= JSON_FILES_BYTES_MAX
         items = []
         for item in opened.items:
@@ -150,18 +163,24 @@ class Recipients:
             if inline:
                 content = await self._read(opened, item)
                 binary = bool(item.name) or opened.secret.end_to_end
-                value = {"content_base64": content} if binary else {"text": content.decode("utf-8", "replace")}
+                value = (
+                    {"content_base64": content}
+                    if binary
+                    else {"text": content.decode("utf-8", "replace")}
+                )
                 view = msgspec.structs.replace(view, **value)
             elif self._is_too_large(item):
-                view = msgspec.structs.replace(view, download=download_view(await self._service.download(opened, item)))
+                view = msgspec.structs.replace(
+                    view, download=download_view(await self._service.download(opened, item))
+                )
             items.append(view)
         return OpenedSecret(claim=claim, end_to_end=opened.secret.end_to_end, items=items)
 
     async def read_item(self, request: Request, body: ReadItem) -> OpenedItemDownload | Response:
         """Read an item.
 
-        Returns the content of one item (text or file) from an opened link, or a presigned request for an item that is too large
-        for a response. An unused claim consumes one use.
+        Returns the content of one item (text or file) from an opened link, or a presigned request
+        for an item that is too large for a response. An unused claim consumes one use.
         """
         token = _token(body)
         claim = claim_id_of(body.claim, token.path)
@@ -174,11 +193,13 @@ class Recipients:
     async def acknowledge_link(self, request: Request, body: AcknowledgeLink) -> None:
         """Acknowledge the content.
 
-        Confirms that the client received the content. The content is deleted as soon as the link has no uses left and every
-        recipient has confirmed. Idempotent.
+        Confirms that the client received the content. The content is deleted as soon as the link
+        has no uses left and every recipient has confirmed. Idempotent.
         """
         token = _token(body)
-        await self._service.acknowledge(token, claim_id_of(body.claim, token.path), self._client(request))
+        await self._service.acknowledge(
+            token, claim_id_of(body.claim, token.path), self._client(request)
+        )
 
     @property
     def _service(self) -> LinkService:
@@ -187,9 +208,15 @@ class Recipients:
         return self._links
 
     async def _open(self, request: Request, form: LinkForm, token: LinkToken) -> Opened:
-        """Open a link for a browser, which can receive items only in responses. Raises the same errors as LinkService.open."""
+        """Open a link for a browser, which can receive items only in responses. Raises the same
+        errors as LinkService.open.
+        """
         return await self._service.open(
-            token, form.passphrase, form.claim, self._client(request), item_bytes_max=self._response_bytes_max
+            token,
+            form.passphrase,
+            form.claim,
+            self._client(request),
+            item_bytes_max=self._response_bytes_max,
         )
 
     def _is_too_large(self, item: OpenedItem) -> bool:
@@ -234,18 +261,26 @@ class Recipients:
         return LinkForm(fields, token if token is not None and token.path == path else None, claim)
 
     async def _text(self, opened: Opened) -> bytes | None:
-        """Return the text of a secret (the first item with an empty name), or None if the secret contains only files."""
+        """Return the text of a secret (the first item with an empty name), or None if the secret
+        contains only files.
+        """
         item = next((item for item in opened.items if not item.name), None)
-        return None if item is None or item.size > 2 * TEXT_BYTES_MAX else await self._read(opened, item)
+        return (
+            None
+            if item is None or item.size > 2 * TEXT_BYTES_MAX
+            else await self._read(opened, item)
+        )
 
     async def _read(self, opened: Opened, item: OpenedItem) -> bytes:
         return b"".join([chunk async for chunk in self._service.read(item, opened.content_key)])
 
     async def _file(self, opened: Opened, item: OpenedItem) -> Response:
-        """Return a file as a download. Browsers never display the file, regardless of its name or type.
+        """Return a file as a download. Browsers never display the file, regardless of its name or
+        type.
 
-        Raises Unavailable if the content cannot be read. A later failure can only end a response that has begun, so the response
-        begins after the first chunk or, in a Lambda function, which returns each response as a whole, after the last one.
+        Raises Unavailable if the content cannot be read. A later failure can only end a response
+        that has begun, so the response begins after the first chunk or, in a Lambda function, which
+        returns each response as a whole, after the last one.
         """
         name = display_name(item.name) or "secret.txt"
         chunks = self._service.read(item, opened.content_key)
@@ -262,11 +297,15 @@ def _token(body: LookUpLink) -> LinkToken:
     """Return the link in a JSON body. Raises BadRequest if the link is incomplete."""
     token = parse(body.link)
     if token is None:
-        raise invalid("body.link", "is not a complete link", "send the whole link, including the part after #")
+        raise invalid(
+            "body.link", "is not a complete link", "send the whole link, including the part after #"
+        )
     return token
 
 
-async def _joined(received: Iterable[bytes], following: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _joined(
+    received: Iterable[bytes], following: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
     for chunk in received:
         yield chunk
     async for chunk in following:
@@ -280,12 +319,19 @@ def _item(opened: Opened, number: int) -> OpenedItem:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """Return the fields of a form. Raises BadRequest for another content type, and for unknown, repeated or too many fields."""
+    """Return the fields of a form. Raises BadRequest for another content type, and for unknown,
+    repeated or too many fields.
+    """
     content = await asgi.read_body(request.scope, request.receive, BODY_BYTES_MAX)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise BadRequest
     try:
-        pairs = parse_qsl(content.decode("ascii"), keep_blank_values=True, max_num_fields=len(_FORM_FIELDS), errors="strict")
+        pairs = parse_qsl(
+            content.decode("ascii"),
+            keep_blank_values=True,
+            max_num_fields=len(_FORM_FIELDS),
+            errors="strict",
+        )
     except ValueError:
         raise BadRequest from None
     fields = dict(pairs)

@@ -1,4 +1,6 @@
-"""Reads the multipart/form-data body of a submission as it arrives. The text and the files are kept only in memory."""
+"""Reads the multipart/form-data body of a submission as it arrives. The text and the files are kept
+only in memory.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,12 @@ from typing import Self
 
 from gatehouse.core.errors import BadRequest, BodyTooLarge, Problem
 from gatehouse.features.sharing.models import TEXT_BYTES_MAX
-from gatehouse.features.sharing.schemas import FILE_NAME_CHARS_MAX, FILES_MAX, OCTETS, file_name_problem
+from gatehouse.features.sharing.schemas import (
+    FILE_NAME_CHARS_MAX,
+    FILES_MAX,
+    OCTETS,
+    file_name_problem,
+)
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.platform.http.multipart import MultipartReader, Part
 
@@ -17,13 +24,16 @@ FIELDS = frozenset({"csrf", "submission", "link", "text"})
 FILE_FIELD = "file"
 #: Maximum size of a field other than the text.
 FIELD_BYTES_MAX = 1024
-#: Number of bytes up to which an oversized body is read and discarded, so that the browser shows the response.
+#: Number of bytes up to which an oversized body is read and discarded, so that the browser shows
+#: the response.
 DISCARDED_BYTES_MAX = 256 * 1024 * 1024
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}")
 
 
 class InvalidContent(BadRequest):
-    """The content of a submission cannot be accepted. `text`: name of the page text that explains the error."""
+    """The content of a submission cannot be accepted. `text`: name of the page text that explains
+    the error.
+    """
 
     code, title = "invalid_content", "The content cannot be accepted"
     text = ""
@@ -64,13 +74,17 @@ class SubmittedForm:
 
 
 def content_items(text: str, files: list[ReceivedFile]) -> list[NewItem]:
-    """Return the content as items. Raises InvalidContent for missing content, an overlong text and duplicate file names."""
+    """Return the content as items. Raises InvalidContent for missing content, an overlong text and
+    duplicate file names.
+    """
     if not text and not files:
         raise InvalidContent.of("content_missing", "body", "has no content", "send text or a file")
     if len(text.encode()) > TEXT_BYTES_MAX:
         raise text_too_long()
     if len({file.name for file in files}) < len(files):
-        raise InvalidContent.of("same_file_name", "body.files", "contains two files with the same name", "rename a file")
+        raise InvalidContent.of(
+            "same_file_name", "body.files", "contains two files with the same name", "rename a file"
+        )
     items = [NewItem.of(file.content, file.name, file.media_type) for file in files]
     return [NewItem.of(text.encode()), *items] if text else items
 
@@ -84,17 +98,22 @@ async def read_form(
     files_bytes_max: int,
     form: SubmittedForm,
 ) -> None:
-    """Read a form into `form`. Calls `authorize` with the fields before the text or a file is read, and `admit` before the first
-    file is read. The other fields must precede the text, and the text must precede the files.
+    """Read a form into `form`. Calls `authorize` with the fields before the text or a file is read,
+    and `admit` before the first file is read. The other fields must precede the text, and the text
+    must precede the files.
 
-    Raises BadRequest for unknown and repeated fields, InvalidContent, and any error from `authorize`.
+    Raises BadRequest for unknown and repeated fields, InvalidContent, and any error from
+    `authorize`.
     """
     reader = MultipartReader(body, content_type)
     authorized = admitted = False
     while (part := await reader.next_part()) is not None:
         is_file = part.file_name is not None
         if not is_file and (authorized or part.name not in FIELDS or part.name in form.fields):
-            raise BadRequest("The form contains an unknown or repeated field, or a field after the text or a file.")
+            raise BadRequest(
+                "The form contains an unknown or repeated field, or a field after the text or "
+                "a file."
+            )
         if not authorized and (is_file or part.name == "text"):
             await authorize(form.fields)
             authorized = True
@@ -104,11 +123,21 @@ async def read_form(
         if not admitted:
             await admit()
             admitted = True
-        file = await _file(reader, part, files_bytes_max - sum(len(file.content) for file in form.files), files_bytes_max)
+        file = await _file(
+            reader,
+            part,
+            files_bytes_max - sum(len(file.content) for file in form.files),
+            files_bytes_max,
+        )
         if file is not None:
             form.files.append(file)
             if len(form.files) > FILES_MAX:
-                raise InvalidContent.of("too_many_files", "body.files", "has too many items", f"send at most {FILES_MAX} files")
+                raise InvalidContent.of(
+                    "too_many_files",
+                    "body.files",
+                    "has too many items",
+                    f"send at most {FILES_MAX} files",
+                )
     if not authorized:
         await authorize(form.fields)
 
@@ -123,17 +152,23 @@ async def discard(body: AsyncIterator[bytes]) -> None:
 
 
 async def _field(reader: MultipartReader, name: str) -> str:
-    """Return a field, decoded as UTF-8, with each CR LF converted to a line feed. Browsers send line feeds as CR LF."""
+    """Return a field, decoded as UTF-8, with each CR LF converted to a line feed. Browsers send
+    line feeds as CR LF.
+    """
     bytes_max = 2 * TEXT_BYTES_MAX if name == "text" else FIELD_BYTES_MAX
     try:
         return (await reader.read(bytes_max)).decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError:
         raise BadRequest("A field of the form is not UTF-8.") from None
     except BodyTooLarge:
-        raise text_too_long() if name == "text" else BadRequest("A field of the form is too long.") from None
+        raise (
+            text_too_long() if name == "text" else BadRequest("A field of the form is too long.")
+        ) from None
 
 
-async def _file(reader: MultipartReader, part: Part, bytes_left: int, files_bytes_max: int) -> ReceivedFile | None:
+async def _file(
+    reader: MultipartReader, part: Part, bytes_left: int, files_bytes_max: int
+) -> ReceivedFile | None:
     """Return a file, or None for the empty part that a browser sends if no file is selected."""
     if part.name != FILE_FIELD:
         raise BadRequest("The form contains a file in an unknown field.")
@@ -146,13 +181,27 @@ async def _file(reader: MultipartReader, part: Part, bytes_left: int, files_byte
         return None
     if not name or len(name) > FILE_NAME_CHARS_MAX or file_name_problem(name):
         fix = f"send 1 to {FILE_NAME_CHARS_MAX} printable characters without a directory"
-        raise InvalidContent.of("invalid_file_name", "body.files", "contains a file name that is not allowed", fix)
-    return ReceivedFile(content, name, part.media_type if _MEDIA_TYPE.fullmatch(part.media_type) else OCTETS)
+        raise InvalidContent.of(
+            "invalid_file_name", "body.files", "contains a file name that is not allowed", fix
+        )
+    return ReceivedFile(
+        content, name, part.media_type if _MEDIA_TYPE.fullmatch(part.media_type) else OCTETS
+    )
 
 
 def text_too_long() -> InvalidContent:
-    return InvalidContent.of("text_too_long", "body.text", f"is longer than {TEXT_BYTES_MAX} bytes of UTF-8", "send it as a file")
+    return InvalidContent.of(
+        "text_too_long",
+        "body.text",
+        f"is longer than {TEXT_BYTES_MAX} bytes of UTF-8",
+        "send it as a file",
+    )
 
 
 def files_too_large(bytes_max: int) -> InvalidContent:
-    return InvalidContent.of("files_too_large", "body.files", f"are larger than {bytes_max} bytes in total", "send smaller files")
+    return InvalidContent.of(
+        "files_too_large",
+        "body.files",
+        f"are larger than {bytes_max} bytes in total",
+        "send smaller files",
+    )

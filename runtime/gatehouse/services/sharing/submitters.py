@@ -1,4 +1,6 @@
-"""Handlers of the submission page and of the submission API for programs. GET and HEAD requests never change anything."""
+"""Handlers of the submission page and of the submission API for programs. GET and HEAD requests
+never change anything.
+"""
 
 from __future__ import annotations
 
@@ -33,15 +35,23 @@ from gatehouse.platform.http.fields import view_of
 from gatehouse.platform.http.validation import invalid
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.services.sharing.handlers import client_of, pages_of
-from gatehouse.services.sharing.submitted_form import InvalidContent, SubmittedForm, discard, read_form
+from gatehouse.services.sharing.submitted_form import (
+    InvalidContent,
+    SubmittedForm,
+    discard,
+    read_form,
+)
 
-#: Maximum size of the body that submits uploads: text with up to 6 characters per byte (`\\u001f`), and the other fields.
+#: Maximum size of the body that submits uploads: text with up to 6 characters per byte (`\\u001f`),
+#: and the other fields.
 UPLOADS_BYTES_MAX = json_bytes_max(0) + 32_768
-#: Maximum number of submissions whose content a process keeps in memory concurrently, and maximum wait of further submissions.
+#: Maximum number of submissions whose content a process keeps in memory concurrently, and maximum
+#: wait of further submissions.
 _PARALLEL = 4
 _SLOT_TIMEOUT_S = 30.0
-#: Maximum number of these submissions with the same link, and maximum time in which such a submission must be received. A person
-#: with a link therefore cannot prevent the submissions of others.
+#: Maximum number of these submissions with the same link, and maximum time in which such a
+#: submission must be received. A person with a link therefore cannot prevent the submissions of
+#: others.
 _LINK_PARALLEL = 2
 _RECEIVE_TIMEOUT_S = 300.0
 
@@ -51,7 +61,8 @@ class Submitters:
 
     submissions: None if secret sharing is not configured. Every request is then unknown.
     files_bytes_max: maximum total size of the files in the body of a submission.
-    upload_bytes_max: maximum total size of the files that a program uploads for a submission. None: uploads are disabled.
+    upload_bytes_max: maximum total size of the files that a program uploads for a submission. None:
+        uploads are disabled.
     """
 
     def __init__(
@@ -91,8 +102,9 @@ class Submitters:
     async def submit_secret(self, request: Request) -> SubmittedSecret:
         """Submit a secret.
 
-        Submits text, files or both to a secret request, as a form (multipart/form-data). Send the fields `link` and `submission`
-        before `text`, and the files last: the link is checked before the content is received.
+        Submits text, files or both to a secret request, as a form (multipart/form-data). Send the
+        fields `link` and `submission` before `text`, and the files last: the link is checked before
+        the content is received.
         """
         form = SubmittedForm()
         async with AsyncExitStack() as stack:
@@ -104,16 +116,28 @@ class Submitters:
     async def create_upload(self, request: Request, body: CreateUpload) -> UploadView:
         """Create an upload.
 
-        Returns a presigned request with which a program uploads one encrypted file for a submission. Deployments in a container
-        return the code `uploads_not_supported`, because they accept files of any permitted size in the body of a submission.
+        Returns a presigned request with which a program uploads one encrypted file for a
+        submission. Deployments in a container return the code `uploads_not_supported`, because they
+        accept files of any permitted size in the body of a submission.
         """
         self._check_uploads(body.size, "body.size")
         fields = {"link": body.link, "submission": body.submission or secrets.token_hex(16)}
         token = _token(fields)
         secret, upload, expires_at = await self._service.create_upload(
-            token, _submission_id(fields, token), body.secret, body.number, body.size, self._client(request)
+            token,
+            _submission_id(fields, token),
+            body.secret,
+            body.number,
+            body.size,
+            self._client(request),
         )
-        return view_of(UploadView, upload, submission=fields["submission"], secret=secret, expires_at=rfc3339(expires_at))
+        return view_of(
+            UploadView,
+            upload,
+            submission=fields["submission"],
+            secret=secret,
+            expires_at=rfc3339(expires_at),
+        )
 
     async def submit_uploads(self, request: Request, body: SubmitUploads) -> SubmittedSecret:
         """Submit uploads.
@@ -135,11 +159,17 @@ class Submitters:
         return SubmittedSecret(body.submission)
 
     def _check_uploads(self, size: int, location: str) -> None:
-        """Raise UploadsNotSupported if uploads are disabled, and BadRequest if the size exceeds the limit of the deployment."""
+        """Raise UploadsNotSupported if uploads are disabled, and BadRequest if the size exceeds the
+        limit of the deployment.
+        """
         if self._upload_bytes_max is None:
-            raise UploadsNotSupported("Send the files as multipart/form-data to POST /v1/requests/submit.")
+            raise UploadsNotSupported(
+                "Send the files as multipart/form-data to POST /v1/requests/submit."
+            )
         if size > self._upload_bytes_max:
-            raise invalid(location, f"has more than {self._upload_bytes_max} bytes", "send smaller files")
+            raise invalid(
+                location, f"has more than {self._upload_bytes_max} bytes", "send smaller files"
+            )
 
     @property
     def _service(self) -> SubmissionService:
@@ -148,11 +178,18 @@ class Submitters:
         return self._submissions
 
     async def _read_form(
-        self, request: Request, body: AsyncIterator[bytes], form: SubmittedForm, stack: AsyncExitStack, path: str = ""
+        self,
+        request: Request,
+        body: AsyncIterator[bytes],
+        form: SubmittedForm,
+        stack: AsyncExitStack,
+        path: str = "",
     ) -> None:
-        """Read the form. `path`: path of the request page. Empty for a program, which sends no nonce.
+        """Read the form. `path`: path of the request page. Empty for a program, which sends no
+        nonce.
 
-        The link is checked before text or a file is read. `stack` occupies one of the slots before a file is read.
+        The link is checked before text or a file is read. `stack` occupies one of the slots before
+        a file is read.
         """
 
         async def authorize(fields: dict[str, str]) -> None:
@@ -174,16 +211,29 @@ class Submitters:
         content_type = request.headers.get("content-type", "")
         try:
             async with asyncio.timeout(None) as deadline:
-                await read_form(body, content_type, authorize, admit, files_bytes_max=self._files_bytes_max, form=form)
+                await read_form(
+                    body,
+                    content_type,
+                    authorize,
+                    admit,
+                    files_bytes_max=self._files_bytes_max,
+                    form=form,
+                )
         except TimeoutError:
             raise RequestTimeout("The files were not received in time.") from None
 
     async def _submit(self, request: Request, form: SubmittedForm, items: list[NewItem]) -> None:
         token = _token(form.fields)
-        await self._service.submit(token, items, _submission_id(form.fields, token), self._client(request))
+        await self._service.submit(
+            token, items, _submission_id(form.fields, token), self._client(request)
+        )
 
     async def _request_page(
-        self, request: Request, path: str, form: SubmittedForm | None = None, problem: InvalidContent | None = None
+        self,
+        request: Request,
+        path: str,
+        form: SubmittedForm | None = None,
+        problem: InvalidContent | None = None,
     ) -> Response:
         secret_request = await self._service.find(path)
         nonce = self._forms.nonce(request)
@@ -205,11 +255,16 @@ class Submitters:
 
 
 def _token(fields: dict[str, str], path: str = "") -> SubmissionToken:
-    """Return the link in a form. Raises InvalidContent if the link is incomplete or belongs to a page other than `path`."""
+    """Return the link in a form. Raises InvalidContent if the link is incomplete or belongs to a
+    page other than `path`.
+    """
     token = parse_submission(fields.get("link", ""))
     if token is None or (path and token.path != path):
         raise InvalidContent.of(
-            "bad_link", "body.link", "is not a complete link", "send the whole link, including the part after #"
+            "bad_link",
+            "body.link",
+            "is not a complete link",
+            "send the whole link, including the part after #",
         )
     return token
 

@@ -11,7 +11,11 @@ DEFAULT = "en"
 
 def _load() -> dict[str, Mapping[str, str]]:
     files = (resources.files("gatehouse.services.sharing") / "locales").iterdir()
-    return {file.name.removesuffix(".json"): json.loads(file.read_text("utf-8")) for file in files if file.name.endswith(".json")}
+    return {
+        file.name.removesuffix(".json"): json.loads(file.read_text("utf-8"))
+        for file in files
+        if file.name.endswith(".json")
+    }
 
 
 #: Text by language and name.
@@ -19,7 +23,9 @@ TEXTS: Mapping[str, Mapping[str, str]] = _load()
 
 
 def language(accept_language: str) -> str:
-    """Return the best available language for an Accept-Language header (RFC 9110, section 12.5.4)."""
+    """Return the best available language for an Accept-Language header (RFC 9110, section
+    12.5.4).
+    """
     best, best_quality = DEFAULT, 0.0
     for part in accept_language[:200].split(","):
         tag, _, parameter = part.strip().partition(";")

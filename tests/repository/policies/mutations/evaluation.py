@@ -1,6 +1,8 @@
-"""Evaluates the rules on a changed stack, with only those evaluations that read the changed property.
+"""Evaluates the rules on a changed stack, with only those evaluations that read the changed
+property.
 
-The evaluation of a rule on a resource depends only on the properties that it reads. These are recorded once, without changes.
+The evaluation of a rule on a resource depends only on the properties that it reads. These are
+recorded once, without changes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +27,9 @@ ALL = "*"
 
 
 class RecordedMapping(dict[str, Any]):
-    """Properties of a resource by name that record each access. reads: receives the name, or ALL for any other access."""
+    """Properties of a resource by name that record each access. reads: receives the name, or ALL
+    for any other access.
+    """
 
     def __init__(self, values: Mapping[str, Any], urn: str, reads: set[Read]) -> None:
         super().__init__(values)
@@ -76,7 +80,9 @@ class RecordedStack(Stack):
 
 
 class Evaluator:
-    """The findings of all rules that are enabled in an environment, before and after a change of one resource."""
+    """The findings of all rules that are enabled in an environment, before and after a change of
+    one resource.
+    """
 
     def __init__(self, resources: Iterable[Resource], environment: str = "prod") -> None:
         self._environment = environment
@@ -84,9 +90,15 @@ class Evaluator:
         self._readers: dict[Read, set[Evaluation]] = {}
         self._of_resource: dict[str, set[Evaluation]] = {}
         self._findings: dict[tuple[str, str], frozenset[Finding]] = {}
-        self._provider_urns = {str(values_of(item.props)): item.urn for item in self._resources if item.type == AWS_PROVIDER}
+        self._provider_urns = {
+            str(values_of(item.props)): item.urn
+            for item in self._resources
+            if item.type == AWS_PROVIDER
+        }
         reads: set[Read] = set()
-        stack = RecordedStack((self._recorded(resource, reads) for resource in self._resources), reads)
+        stack = RecordedStack(
+            (self._recorded(resource, reads) for resource in self._resources), reads
+        )
         for rule in RULES:
             if rule.levels[environment] is Level.DISABLED:
                 continue
@@ -100,17 +112,29 @@ class Evaluator:
                 for urn in {resource.urn, *(urn for urn, _ in reads)}:
                     self._of_resource.setdefault(urn, set()).add((rule.id, resource.urn))
 
-    def new_findings(self, resource: Resource, changed: Resource | None, name: str = "") -> frozenset[Finding]:
-        """The findings that a change adds. changed: None if the resource is removed. name: the property, if only one changes."""
-        affected: Iterable[Evaluation] = self._of_resource.get(resource.urn if changed else resource.type, ())
+    def new_findings(
+        self, resource: Resource, changed: Resource | None, name: str = ""
+    ) -> frozenset[Finding]:
+        """The findings that a change adds. changed: None if the resource is removed. name: the
+        property, if only one changes.
+        """
+        affected: Iterable[Evaluation] = self._of_resource.get(
+            resource.urn if changed else resource.type, ()
+        )
         if changed and name:
-            affected = self._readers.get((resource.urn, name), set()) | self._readers.get((resource.urn, ALL), set())
+            affected = self._readers.get((resource.urn, name), set()) | self._readers.get(
+                (resource.urn, ALL), set()
+            )
         if not affected:
             return frozenset()
         resources = [changed if item is resource else item for item in self._resources]
         if changed is not None and changed.type == AWS_PROVIDER:
             provider = Properties(values_of(changed.props), "provider")
-            resources = [replace(item, provider=provider) if self._uses(item, resource) else item for item in resources if item]
+            resources = [
+                replace(item, provider=provider) if self._uses(item, resource) else item
+                for item in resources
+                if item
+            ]
         stack = Stack(item for item in resources if item is not None)
         present = {item.urn: item for item in stack}
         new: set[Finding] = set()
@@ -120,18 +144,25 @@ class Evaluator:
         return frozenset(new)
 
     def _uses(self, resource: Resource, provider: Resource) -> bool:
-        return resource.provider is not None and self._provider_urns.get(str(values_of(resource.provider))) == provider.urn
+        return (
+            resource.provider is not None
+            and self._provider_urns.get(str(values_of(resource.provider))) == provider.urn
+        )
 
     def _recorded(self, resource: Resource, reads: set[Read]) -> Resource:
         provider = resource.provider
         if provider is not None:
             values = values_of(provider)
-            provider = Properties(RecordedMapping(values, self._provider_urns.get(str(values), ""), reads), "provider")
+            provider = Properties(
+                RecordedMapping(values, self._provider_urns.get(str(values), ""), reads), "provider"
+            )
         return replace(
             resource,
             props=Properties(RecordedMapping(values_of(resource.props), resource.urn, reads)),
             provider=provider,
-            property_dependencies=RecordedMapping(resource.property_dependencies, resource.urn, reads),
+            property_dependencies=RecordedMapping(
+                resource.property_dependencies, resource.urn, reads
+            ),
         )
 
     def _evaluate(self, rule: Rule, resource: Resource, stack: Stack) -> frozenset[Finding]:

@@ -1,6 +1,8 @@
-"""Mutations: weakened variants of the properties of a resource, for measuring which weakenings the rules notice.
+"""Mutations: weakened variants of the properties of a resource, for measuring which weakenings the
+    rules notice.
 
-A mutation changes one place. JSON text, such as an IAM policy or container definitions, is changed inside the document.
+A mutation changes one place. JSON text, such as an IAM policy or container definitions, is changed
+inside the document.
 """
 
 import json
@@ -51,8 +53,9 @@ _CANONICAL_USER = {"CanonicalUser": "9" * 64}
 class Mutation:
     """A change of one place in the properties of a resource.
 
-    place: dotted path, with `*` for the index in a list. A statement of an IAM policy is described instead of numbered:
-        "policy.Statement.Allow-Service-if" allows a service principal under a condition.
+    place: dotted path, with `*` for the index in a list. A statement of an IAM policy is described
+        instead of numbered: "policy.Statement.Allow-Service-if" allows a service principal under a
+        condition.
     kind: the change, such as "removed".
     properties: all properties after the change.
     """
@@ -79,7 +82,9 @@ Weaken = Callable[[Any], Iterator[tuple[str, Any]]]
 """Yields the weakened values of a place, each with the kind of the mutation."""
 
 
-def _places(value: Any, path: Path = (), names: tuple[str, ...] = ()) -> Iterator[tuple[Path, tuple[str, ...], Any, Weaken]]:
+def _places(
+    value: Any, path: Path = (), names: tuple[str, ...] = ()
+) -> Iterator[tuple[Path, tuple[str, ...], Any, Weaken]]:
     """The path, name and value of everything below a value, including inside of JSON text."""
     decoded = _decoded(value)
     if isinstance(decoded, dict) and decoded.get("Effect") in ("Allow", "Deny"):
@@ -87,17 +92,30 @@ def _places(value: Any, path: Path = (), names: tuple[str, ...] = ()) -> Iterato
         yield path, named, decoded, _weakened_statement
         for operator, keys in decoded.get("Condition", {}).items():
             for key in keys:
-                yield (*path, "Condition", operator, key), (*named, key), keys[key], _weakened_condition
+                yield (
+                    (*path, "Condition", operator, key),
+                    (*named, key),
+                    keys[key],
+                    _weakened_condition,
+                )
         return
     if path:
         yield path, names, value, _weakened
-    items: Any = decoded.items() if isinstance(decoded, dict) else enumerate(decoded) if isinstance(decoded, list) else ()
+    items: Any = (
+        decoded.items()
+        if isinstance(decoded, dict)
+        else enumerate(decoded)
+        if isinstance(decoded, list)
+        else ()
+    )
     for key, inner in items:
         yield from _places(inner, (*path, key), (*names, "*" if isinstance(key, int) else key))
 
 
 def _description(statement: dict[str, Any]) -> str:
-    """The effect and the kind of principal of a statement, and "if" for a condition, such as "Allow-AWS-if"."""
+    """The effect and the kind of principal of a statement, and "if" for a condition, such as
+    "Allow-AWS-if".
+    """
     principal = statement.get("Principal")
     kinds = ["everyone"] if principal in ("*", {"AWS": "*"}) else sorted(principal or ())
     return "-".join((statement["Effect"], *kinds, *(["if"] if "Condition" in statement else [])))
@@ -123,7 +141,9 @@ def _replaced(value: Any, path: Path, replacement: Any) -> Any:
             result = replacement if len(path) == 1 else _replaced(inner, path[1:], replacement)
         if result is not REMOVED:
             changed.append((key, result))
-    container: Any = dict(changed) if isinstance(decoded, Mapping) else [inner for _, inner in changed]
+    container: Any = (
+        dict(changed) if isinstance(decoded, Mapping) else [inner for _, inner in changed]
+    )
     return json.dumps(container) if isinstance(value, str) else container
 
 
@@ -170,7 +190,10 @@ def _weakened_statement(statement: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "principal canonical", {**statement, "Principal": _CANONICAL_USER}
         yield "principal any", {**statement, "Principal": "*"}
     if "Condition" in statement:
-        yield "condition removed", {key: value for key, value in statement.items() if key != "Condition"}
+        yield (
+            "condition removed",
+            {key: value for key, value in statement.items() if key != "Condition"},
+        )
     yield "action any", {**statement, "Action": "*"}
     if "Resource" in statement:
         yield "resource any", {**statement, "Resource": "*"}

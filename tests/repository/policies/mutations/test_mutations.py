@@ -1,4 +1,6 @@
-"""Each weakening of a property of the project's own stacks is a finding, or is listed with the reason in unnoticed.toml."""
+"""Each weakening of a property of the project's own stacks is a finding, or is listed with the
+reason in unnoticed.toml.
+"""
 
 import tomllib
 from collections import Counter
@@ -21,7 +23,9 @@ from tests.repository.policies.test_own_stack_changes import own_resources
 from tools.docs.deployments import deployed
 
 RESOURCES_MAX = 4
-"""Number of resources of a type on which a mutation is tried until one is noticed. Statements of policies: `STATEMENTS_MAX`."""
+"""Number of resources of a type on which a mutation is tried until one is noticed. Statements of
+policies: `STATEMENTS_MAX`.
+"""
 STATEMENTS_MAX = 40
 RESOURCE = "resource"
 """Place of a mutation of the whole resource."""
@@ -38,7 +42,9 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Mutations that no rule notices. patterns: class and place with wildcards. kinds: empty for all kinds."""
+    """Mutations that no rule notices. patterns: class and place with wildcards. kinds: empty for
+    all kinds.
+    """
 
     reason: str
     patterns: tuple[str, ...]
@@ -47,12 +53,18 @@ class Group:
     def matching(self, key: Key) -> set[str]:
         if self.kinds and key.kind not in self.kinds:
             return set()
-        return {pattern for pattern in self.patterns if fnmatchcase(f"{key.resource_class} {key.place}", pattern)}
+        return {
+            pattern
+            for pattern in self.patterns
+            if fnmatchcase(f"{key.resource_class} {key.place}", pattern)
+        }
 
 
 GROUPS = [
     Group(group["reason"], tuple(group["mutations"]), tuple(group.get("kinds", ())))
-    for group in tomllib.loads((Path(__file__).parent / "unnoticed.toml").read_text(encoding="utf-8"))["group"]
+    for group in tomllib.loads(
+        (Path(__file__).parent / "unnoticed.toml").read_text(encoding="utf-8")
+    )["group"]
 ]
 
 
@@ -68,7 +80,9 @@ def evaluator() -> Evaluator:
 
 
 def variants(resource: Resource) -> Iterator[tuple[str, str, Resource | None]]:
-    """The place, kind and result of each mutation of a resource. None: the resource is removed from the program."""
+    """The place, kind and result of each mutation of a resource. None: the resource is removed from
+    the program.
+    """
     yield RESOURCE, "removed", None
     if resource.protect:
         yield RESOURCE, "unprotected", replace(resource, protect=False)
@@ -77,7 +91,11 @@ def variants(resource: Resource) -> Iterator[tuple[str, str, Resource | None]]:
         if mutation.place == mutation.property:
             references.pop(mutation.property, None)
         properties = Properties(mutation.properties)
-        yield mutation.place, mutation.kind, replace(resource, props=properties, property_dependencies=references)
+        yield (
+            mutation.place,
+            mutation.kind,
+            replace(resource, props=properties, property_dependencies=references),
+        )
 
 
 @cache
@@ -89,7 +107,9 @@ def outcome() -> Outcome:
             continue  # The properties of components are not sent to AWS.
         for place, kind, changed in variants(resource):
             key = Key(class_of(resource), place, kind)
-            if key in noticed or tried[key] == (STATEMENTS_MAX if ".Statement." in place else RESOURCES_MAX):
+            if key in noticed or tried[key] == (
+                STATEMENTS_MAX if ".Statement." in place else RESOURCES_MAX
+            ):
                 continue
             tried[key] += 1
             name = "" if place == RESOURCE else place.partition(".")[0]
@@ -104,7 +124,9 @@ def class_of(resource: Resource) -> str:
 
 
 def unlisted(keys: frozenset[Key]) -> Iterator[Key]:
-    """The mutations without a reason. An empty value is equivalent to an absent one, so the reason for the removal applies."""
+    """The mutations without a reason. An empty value is equivalent to an absent one, so the reason
+    for the removal applies.
+    """
     for key in sorted(keys):
         is_empty = key.kind == "emptied" and replace(key, kind="removed") in keys
         if not is_empty and not any(group.matching(key) for group in GROUPS):
@@ -122,13 +144,22 @@ def test_most_types_have_noticed_mutations() -> None:
 
 
 def test_listed_mutations_exist() -> None:
-    used = {(group.reason, pattern) for key in outcome().unnoticed for group in GROUPS for pattern in group.matching(key)}
-    assert {(group.reason, pattern) for group in GROUPS for pattern in group.patterns} - used == set()
+    used = {
+        (group.reason, pattern)
+        for key in outcome().unnoticed
+        for group in GROUPS
+        for pattern in group.matching(key)
+    }
+    assert {
+        (group.reason, pattern) for group in GROUPS for pattern in group.patterns
+    } - used == set()
 
 
 @pytest.mark.parametrize("environment", ["staging", "prod"])
 def test_values_of_rules_are_noticed_in_environment(environment: str) -> None:
-    """The mutations that a rule must notice in each environment, because a remediation sets the opposite value."""
+    """The mutations that a rule must notice in each environment, because a remediation sets the
+    opposite value.
+    """
     own = own_resources() if environment == "prod" else tuple(resources(deployed(environment)))
     evaluate = evaluator() if environment == "prod" else Evaluator(own, environment)
     for name, place, kind in ESSENTIAL:
@@ -157,16 +188,25 @@ ESSENTIAL = [
 
 @pytest.mark.parametrize("purpose", ["log-sink", "trail", "replica", "ephemeral", "static-files"])
 def test_tag_that_excludes_resources_from_rules_is_reported(purpose: str) -> None:
-    data = next(item for item in own_resources() if item.type in aws("s3.Bucket") and item.name == "data")
+    data = next(
+        item for item in own_resources() if item.type in aws("s3.Bucket") and item.name == "data"
+    )
     properties = values_of(data.props)
-    tagged = Properties({**properties, "tags": {**properties["tags"], "gatehouse:purpose": purpose}})
-    assert bool(evaluator().new_findings(data, replace(data, props=tagged))) == (purpose != "replica")
+    tagged = Properties(
+        {**properties, "tags": {**properties["tags"], "gatehouse:purpose": purpose}}
+    )
+    assert bool(evaluator().new_findings(data, replace(data, props=tagged))) == (
+        purpose != "replica"
+    )
 
 
 def test_output_that_excludes_the_stack_from_rules_is_reported() -> None:
     root = next(item for item in own_resources() if item.type == STACK)
     outputs = values_of(root.props)
-    managed_here = replace(root, props=Properties({name: value for name, value in outputs.items() if name != GUARDS_OUTPUT}))
+    managed_here = replace(
+        root,
+        props=Properties({name: value for name, value in outputs.items() if name != GUARDS_OUTPUT}),
+    )
     changed = replace(root, props=Properties({**outputs, GUARDS_OUTPUT: "external"}))
     new = Evaluator([managed_here]).new_findings(managed_here, changed)
     assert {control for control, _, _ in new} == {"GH-TAG-002"}

@@ -30,7 +30,10 @@ class Agent:
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """Sends `path` unchanged: httpx would normalize dot segments and escapes."""
         raw, _, query = path.encode("latin-1").partition(b"?")
-        sent = {"authorization": f"Bearer {SECRET}", **{name.lower(): value for name, value in headers.items()}}
+        sent = {
+            "authorization": f"Bearer {SECRET}",
+            **{name.lower(): value for name, value in headers.items()},
+        }
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -91,5 +94,7 @@ async def agent(root: Path) -> AsyncIterator[Agent]:
     served = agent_app.create(Directory(root), secrets, agent_app.Freshness())
     transport = httpx.ASGITransport(served)
     headers = {"Authorization": f"Bearer {SECRET}"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://core.test", headers=headers) as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://core.test", headers=headers
+    ) as client:
         yield Agent(root, served, client, secrets)

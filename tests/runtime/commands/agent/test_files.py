@@ -54,7 +54,9 @@ async def test_name_with_special_characters_is_served(agent: Agent) -> None:
     assert reply.content == "Grüße\n".encode()
     assert reply.headers["content-type"] == "text/plain; charset=utf-8"
     assert reply.headers["x-content-type-options"] == "nosniff"
-    assert reply.headers["content-disposition"].endswith("filename*=UTF-8''Gr%C3%BC%C3%9Fe%20%26%20100%25.txt")
+    assert reply.headers["content-disposition"].endswith(
+        "filename*=UTF-8''Gr%C3%BC%C3%9Fe%20%26%20100%25.txt"
+    )
 
 
 @pytest.mark.requirement("CG-05")
@@ -109,11 +111,24 @@ async def test_malformed_or_parent_path_is_a_bad_request(agent: Agent, path: str
     assert "outside" not in reply.text
 
 
-LINKS = ("link-out", "link-up", "link-in", "link-loop", "link-directory", "link-directory/near.txt", "link-up/outside.txt")
+LINKS = (
+    "link-out",
+    "link-up",
+    "link-in",
+    "link-loop",
+    "link-directory",
+    "link-directory/near.txt",
+    "link-up/outside.txt",
+)
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [*((link, "symbolic link") for link in LINKS), ("fifo", "device, FIFO or socket"), ("socket", "device")]
+    ("name", "kind"),
+    [
+        *((link, "symbolic link") for link in LINKS),
+        ("fifo", "device, FIFO or socket"),
+        ("socket", "device"),
+    ],
 )
 async def test_link_or_special_file_is_not_opened(agent: Agent, name: str, kind: str) -> None:
     reply = await agent.get(f"/files/{name}")
@@ -173,7 +188,14 @@ def test_name_with_invalid_utf8_is_omitted_and_counted(root: Path) -> None:
 def test_errors_leave_no_descriptor_open(root: Path) -> None:
     tree = Directory(root)
     current = len(os.listdir("/dev/fd"))  # noqa: PTH208 - the directory of descriptors itself
-    for requested in [("absent",), ("link-out",), ("fifo",), ("page.html", "x"), ("link-up", "x"), (".env",)]:
+    for requested in [
+        ("absent",),
+        ("link-out",),
+        ("fifo",),
+        ("page.html", "x"),
+        ("link-up", "x"),
+        (".env",),
+    ]:
         with pytest.raises(Exception, match=r"served|does not exist|link|device"):
             tree.open(requested)
     assert len(os.listdir("/dev/fd")) == current  # noqa: PTH208
@@ -188,7 +210,13 @@ def test_decoded_names_never_leave_the_directory(raw: bytes) -> None:
     assert not any(name in {"", ".", ".."} or "/" in name or "\0" in name for name in decoded)
 
 
-@given(st.lists(st.text(min_size=1, max_size=20).filter(lambda name: name not in {".", ".."}), min_size=1, max_size=5))
+@given(
+    st.lists(
+        st.text(min_size=1, max_size=20).filter(lambda name: name not in {".", ".."}),
+        min_size=1,
+        max_size=5,
+    )
+)
 def test_valid_names_survive_an_encoding_round_trip(parts: list[str]) -> None:
     if any("\0" in part or "/" in part or len(part.encode()) > MAX_NAME_BYTES for part in parts):
         return

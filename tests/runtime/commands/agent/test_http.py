@@ -10,9 +10,13 @@ FILE = "/files/page.html"
 SIZE = 25
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", f"Basic {SECRET}", SECRET, f"Bearer {SECRET}x"])
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer wrong", f"Basic {SECRET}", SECRET, f"Bearer {SECRET}x"]
+)
 @pytest.mark.parametrize("path", ["/files", FILE, "/files/../x", "/files/.env"])
-async def test_request_without_the_gateway_secret_is_denied(agent: Agent, header: str, path: str) -> None:
+async def test_request_without_the_gateway_secret_is_denied(
+    agent: Agent, header: str, path: str
+) -> None:
     reply = await agent.get(path, Authorization=header)
     assert (reply.status_code, reply.json()["code"]) == (401, "unauthorized")
     assert reply.headers["www-authenticate"] == 'Bearer realm="core"'
@@ -37,7 +41,11 @@ async def test_healthz_needs_no_secret(agent: Agent) -> None:
 async def test_unchanged_file_is_not_modified(agent: Agent) -> None:
     first = await agent.get(FILE)
     again = await agent.get(FILE, **{"If-None-Match": f'"other", W/{first.headers["etag"]}'})
-    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    assert (again.status_code, again.content, again.headers["etag"]) == (
+        304,
+        b"",
+        first.headers["etag"],
+    )
     dated = await agent.get(FILE, **{"If-Modified-Since": first.headers["last-modified"]})
     assert dated.status_code == 304
 
@@ -60,13 +68,21 @@ async def test_changed_file_has_another_etag(agent: Agent) -> None:
         ("bytes=-0", 416, b"", f"bytes */{SIZE}"),
     ],
 )
-async def test_byte_range_is_served(agent: Agent, requested: str, status: int, content: bytes, expected: str) -> None:
+async def test_byte_range_is_served(
+    agent: Agent, requested: str, status: int, content: bytes, expected: str
+) -> None:
     reply = await agent.get(FILE, Range=requested)
-    assert (reply.status_code, reply.content, reply.headers["content-range"]) == (status, content, expected)
+    assert (reply.status_code, reply.content, reply.headers["content-range"]) == (
+        status,
+        content,
+        expected,
+    )
     assert int(reply.headers["content-length"]) == len(content)
 
 
-@pytest.mark.parametrize("requested", ["bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=", "bytes=-"])
+@pytest.mark.parametrize(
+    "requested", ["bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=", "bytes=-"]
+)
 async def test_malformed_range_is_ignored(agent: Agent, requested: str) -> None:
     assert (await agent.get(FILE, Range=requested)).status_code == 200
 
@@ -78,7 +94,11 @@ async def test_range_of_a_changed_file_is_the_whole_file(agent: Agent) -> None:
 
 async def test_head_has_content_length_and_no_body(agent: Agent) -> None:
     reply = await agent.client.head(FILE)
-    assert (reply.status_code, reply.headers["content-length"], reply.content) == (200, str(SIZE), b"")
+    assert (reply.status_code, reply.headers["content-length"], reply.content) == (
+        200,
+        str(SIZE),
+        b"",
+    )
 
 
 async def test_html_file_is_served_as_sandboxed_attachment(agent: Agent) -> None:

@@ -35,7 +35,13 @@ class Gateway:
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         assert request.headers["authorization"] == "Bearer token"
-        self.requests.append((request.method, str(request.url), json.loads(request.content) if request.content else None))
+        self.requests.append(
+            (
+                request.method,
+                str(request.url),
+                json.loads(request.content) if request.content else None,
+            )
+        )
         if request.method == "DELETE":
             return httpx.Response(204)
         status, body = self.responses.pop(0)
@@ -46,7 +52,9 @@ class Gateway:
         return httpx.Response(status, json=body)
 
     async def run(self, url: Callable[[], str] = lambda: "http://core:1") -> None:
-        registration = Registration("https://gateway.test", "token", "docs", "one", 30, 7, False, url)
+        registration = Registration(
+            "https://gateway.test", "token", "docs", "one", 30, 7, False, url
+        )
         async with httpx.AsyncClient(transport=httpx.MockTransport(self)) as client:
             lease = Lease(registration, self.secrets, Freshness(), self.lines.append, client=client)
             await lease.keep(self.stop)
@@ -64,7 +72,11 @@ async def test_lease_is_acquired_renewed_and_released() -> None:
             "https://gateway.test/v1/cores/docs",
             {"url": "http://core:1", "ttl_s": 30, **NEW},
         ),
-        ("PUT", "https://gateway.test/v1/cores/docs", {"lease_id": "L1", "url": "http://core:1", "ttl_s": 30}),
+        (
+            "PUT",
+            "https://gateway.test/v1/cores/docs",
+            {"lease_id": "L1", "url": "http://core:1", "ttl_s": 30},
+        ),
         ("DELETE", "https://gateway.test/v1/cores/docs?lease_id=L1&drain_s=7", None),
         ("DELETE", "https://gateway.test/v1/cores/docs?lease_id=L1&drain_s=0", None),
     ]
@@ -94,12 +106,22 @@ async def test_agent_that_an_operator_drained_does_not_register_again() -> None:
     gateway = Gateway([(200, GRANTED), (409, drained), (200, GRANTED)])
     await gateway.run()
     assert [method for method, _, _ in gateway.requests] == ["PUT", "PUT", "DELETE", "DELETE"]
-    assert "an operator drained instance one of docs, or another agent registered the same URL" in gateway.lines
+    assert (
+        "an operator drained instance one of docs, or another agent registered the same URL"
+        in gateway.lines
+    )
 
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(0, None), (503, {"detail": "away"}), (502, "x"), (429, {}), (200, ["not a lease"]), (200, {"lease_id": 5})],
+    [
+        (0, None),
+        (503, {"detail": "away"}),
+        (502, "x"),
+        (429, {}),
+        (200, ["not a lease"]),
+        (200, {"lease_id": 5}),
+    ],
 )
 async def test_unavailable_gateway_is_retried(status: int, body: Any) -> None:
     gateway = Gateway([(status, body)])
@@ -108,7 +130,9 @@ async def test_unavailable_gateway_is_retried(status: int, body: Any) -> None:
     assert [method for method, _, _ in gateway.requests] == ["PUT"]
 
 
-@pytest.mark.parametrize(("status", "error"), [(401, Unauthorized), (403, Forbidden), (400, Forbidden), (409, Conflict)])
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, Unauthorized), (403, Forbidden), (400, Forbidden), (409, Conflict)]
+)
 async def test_permanent_error_stops_the_agent(status: int, error: type[Exception]) -> None:
     gateway = Gateway([(status, {"code": "error", "detail": "no"}), (200, GRANTED)])
     with pytest.raises(error, match="no"):

@@ -29,7 +29,14 @@ def gateway() -> Iterator[tuple[str, Seen]]:
     class Gateway(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            received.put(("PUT", self.path, body, httpx.get(f"{body['url']}/healthz", timeout=60).status_code))
+            received.put(
+                (
+                    "PUT",
+                    self.path,
+                    body,
+                    httpx.get(f"{body['url']}/healthz", timeout=60).status_code,
+                )
+            )
             self._answer(200, {"lease_id": "L", "core_secret": "s3cret", "heartbeat_s": 1})
 
         def do_DELETE(self) -> None:
@@ -54,31 +61,57 @@ def gateway() -> Iterator[tuple[str, Seen]]:
 
 
 def _command(root: Path, gateway: str, port: int) -> list[str]:
-    arguments = ["core", "--dir", str(root), "--gateway", gateway, "--name", "docs", "--instance", "one"]
+    arguments = [
+        "core",
+        "--dir",
+        str(root),
+        "--gateway",
+        gateway,
+        "--name",
+        "docs",
+        "--instance",
+        "one",
+    ]
     arguments += ["--port", str(port), "--ttl", "5"]
     return [sys.executable, "-c", "from gatehouse.commands.cli import main; main()", *arguments]
 
 
 @pytest.mark.requirement("CG-03")
-def test_agent_registers_serves_and_releases_its_lease(root: Path, gateway: tuple[str, Seen], tmp_path: Path) -> None:
+def test_agent_registers_serves_and_releases_its_lease(
+    root: Path, gateway: tuple[str, Seen], tmp_path: Path
+) -> None:
     address, received = gateway
     port = ports.free_port()
     environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": "t0ken"}
-    child = child_processes.start("core", _command(root, address, port), log=tmp_path / "log", env=environment)
+    child = child_processes.start(
+        "core", _command(root, address, port), log=tmp_path / "log", env=environment
+    )
     try:
         registered = received.get(timeout=60)
         assert registered == (
             "PUT",
             "/v1/cores/docs",
-            {"url": f"http://127.0.0.1:{port}", "ttl_s": 5, "instance_id": "one", "health_path": "/healthz"},
+            {
+                "url": f"http://127.0.0.1:{port}",
+                "ttl_s": 5,
+                "instance_id": "one",
+                "health_path": "/healthz",
+            },
             200,
         )
-        renewed = received.get(timeout=60)  # the agent accepts the secret of the registration before it renews the lease
+        renewed = received.get(
+            timeout=60
+        )  # the agent accepts the secret of the registration before it renews the lease
         assert renewed[2]["lease_id"] == "L"
         own = {"Authorization": "Bearer s3cret"}
-        assert httpx.get(f"http://127.0.0.1:{port}/files/%2541.txt", headers=own, timeout=60).text == "percent"
+        assert (
+            httpx.get(f"http://127.0.0.1:{port}/files/%2541.txt", headers=own, timeout=60).text
+            == "percent"
+        )
         assert httpx.get(f"http://127.0.0.1:{port}/files", timeout=60).status_code == 401
-        second = child_processes.start("second", _command(root, address, port), log=tmp_path / "second", env=environment)
+        second = child_processes.start(
+            "second", _command(root, address, port), log=tmp_path / "second", env=environment
+        )
         assert second.process.wait(60) == 2
         assert f"cannot listen on 127.0.0.1:{port}" in (tmp_path / "second").read_text()
         child.process.send_signal(signal.SIGTERM)

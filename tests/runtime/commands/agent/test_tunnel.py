@@ -1,4 +1,6 @@
-"""ngrok tunnel of the agent. The tests need no network: the SDK of ngrok fails to connect, or rejects the authtoken."""
+"""ngrok tunnel of the agent. The tests need no network: the SDK of ngrok fails to connect, or
+rejects the authtoken.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ AUTHTOKEN = "2abcDEFghiJKLmnoPQRstuVWXyz_0123456789ABCDEFGHIJK"
 
 
 async def test_error_of_the_sdk_says_what_to_check() -> None:
-    with pytest.raises(Unavailable, match=r"Check that NGROK_AUTHTOKEN is valid.* connect\.ngrok-agent\.com:443") as error:
+    with pytest.raises(
+        Unavailable, match=r"Check that NGROK_AUTHTOKEN is valid.* connect\.ngrok-agent\.com:443"
+    ) as error:
         async with NgrokTunnel(AUTHTOKEN).open("http://127.0.0.1:9"):
             pass
     assert AUTHTOKEN not in error.value.public
@@ -30,7 +34,11 @@ async def test_error_of_the_sdk_says_what_to_check() -> None:
 
 def test_missing_sdk_names_the_extra() -> None:
     with pytest.raises(
-        SettingsError, match=r"--ngrok requires the package no_such_package. Install it with: .*gatehouse\[agent\]"
+        SettingsError,
+        match=(
+            r"--ngrok requires the package no_such_package. Install it with: "
+            r".*gatehouse\[agent\]"
+        ),
     ):
         load("no_such_package", "--ngrok")
 
@@ -67,13 +75,22 @@ async def test_tunnel_yields_the_current_url_and_is_closed(monkeypatch: pytest.M
     async with NgrokTunnel(AUTHTOKEN, "docs.ngrok.app").open("http://127.0.0.1:9") as url:
         origins = [parse_origin(url()), parse_origin(url())]  # the form that the gateway accepts
         assert not sdk.closed
-    assert origins == [Origin("https", "a1.ngrok-free.app", 443), Origin("https", "b2.ngrok-free.app", 443)]
-    assert sdk.calls == [("http://127.0.0.1:9", {"authtoken": AUTHTOKEN, "domain": "docs.ngrok.app"})]
+    assert origins == [
+        Origin("https", "a1.ngrok-free.app", 443),
+        Origin("https", "b2.ngrok-free.app", 443),
+    ]
+    assert sdk.calls == [
+        ("http://127.0.0.1:9", {"authtoken": AUTHTOKEN, "domain": "docs.ngrok.app"})
+    ]
     assert sdk.closed
 
 
 async def test_authtoken_in_a_message_of_ngrok_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    error = ValueError("failed to auth session", f"authentication failed\nYour authtoken: {AUTHTOKEN}", "ERR_NGROK_105")
+    error = ValueError(
+        "failed to auth session",
+        f"authentication failed\nYour authtoken: {AUTHTOKEN}",
+        "ERR_NGROK_105",
+    )
     monkeypatch.setitem(sys.modules, "ngrok", Sdk([], error))
     with pytest.raises(Unavailable, match=r"Your authtoken: .*ERR_NGROK_105") as raised:
         async with NgrokTunnel(AUTHTOKEN).open("http://127.0.0.1:9"):
@@ -82,8 +99,20 @@ async def test_authtoken_in_a_message_of_ngrok_is_removed(monkeypatch: pytest.Mo
 
 
 def run(root: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    arguments = ["core", "--dir", str(root), "--gateway", "http://127.0.0.1:1", "--name", "docs", "--ngrok", *options]
-    inherited: dict[str, Any] = {name: value for name, value in os.environ.items() if name != tunnel.AUTHTOKEN_VARIABLE}
+    arguments = [
+        "core",
+        "--dir",
+        str(root),
+        "--gateway",
+        "http://127.0.0.1:1",
+        "--name",
+        "docs",
+        "--ngrok",
+        *options,
+    ]
+    inherited: dict[str, Any] = {
+        name: value for name, value in os.environ.items() if name != tunnel.AUTHTOKEN_VARIABLE
+    }
     return subprocess.run(
         [sys.executable, "-c", "from gatehouse.commands.cli import main; main()", *arguments],
         env={**inherited, "GATEHOUSE_CORE_TOKEN": "t0ken", **environment},
@@ -98,7 +127,12 @@ def run(root: Path, *options: str, **environment: str) -> subprocess.CompletedPr
     ("options", "environment", "status", "message"),
     [
         ((), {}, 2, "--ngrok requires the environment variable NGROK_AUTHTOKEN"),
-        (("--url", "https://docs.example.com"), {"NGROK_AUTHTOKEN": AUTHTOKEN}, 2, "--ngrok, --url and --url-file are mutually"),
+        (
+            ("--url", "https://docs.example.com"),
+            {"NGROK_AUTHTOKEN": AUTHTOKEN},
+            2,
+            "--ngrok, --url and --url-file are mutually",
+        ),
         ((), {"NGROK_AUTHTOKEN": AUTHTOKEN}, 1, "ngrok did not open a tunnel"),
     ],
 )

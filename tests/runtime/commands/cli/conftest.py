@@ -55,7 +55,9 @@ class Command:
 
     def run(self, *arguments: str, stdin: str = "", **variables: str) -> Result:
         """Runs the command in this process, because starting another process takes a second."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")
+        }
         out, err, code = io.StringIO(), io.StringIO(), 0
         with (
             mock.patch.dict(os.environ, {**environment, **self.variables, **variables}, clear=True),
@@ -105,14 +107,20 @@ def console_url(database: Database, tmp_path_factory: pytest.TempPathFactory) ->
 def running_console(database: Database, folder: Path, **variables: str) -> Iterator[str]:
     """The URL of a console with additional environment variables."""
     port = ports.free_port()
-    with running_services(database, folder, "console", GATEHOUSE_CONSOLE_PORT=str(port), **variables):
+    with running_services(
+        database, folder, "console", GATEHOUSE_CONSOLE_PORT=str(port), **variables
+    ):
         yield f"http://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager
-def running_services(database: Database, folder: Path, *services: str, **variables: str) -> Iterator[child_processes.Child]:
+def running_services(
+    database: Database, folder: Path, *services: str, **variables: str
+) -> Iterator[child_processes.Child]:
     """The parent process of services whose ports are in `variables`."""
-    generations = json.dumps({"current": 1, "generations": {"1": base64.b64encode(b"p" * 32).decode()}})
+    generations = json.dumps(
+        {"current": 1, "generations": {"1": base64.b64encode(b"p" * 32).decode()}}
+    )
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")},
         "GATEHOUSE_ENVIRONMENT": "dev",
@@ -124,7 +132,13 @@ def running_services(database: Database, folder: Path, *services: str, **variabl
         "GATEHOUSE_BIND": "127.0.0.1",
         **variables,
     }
-    command = [sys.executable, "-c", "from gatehouse.commands.cli import main; main()", "serve", *services]
+    command = [
+        sys.executable,
+        "-c",
+        "from gatehouse.commands.cli import main; main()",
+        "serve",
+        *services,
+    ]
     child = child_processes.start("console", command, log=folder / "log", env=environment)
     try:
         probe = Command(folder, variables)
@@ -136,8 +150,15 @@ def running_services(database: Database, folder: Path, *services: str, **variabl
 
 
 def _is_healthy(probe: Command, service: str) -> bool:
-    with socket.socket() as connection:  # takes less CPU time than the command, which would run dozens of times
-        if connection.connect_ex(("127.0.0.1", int(probe.variables[f"GATEHOUSE_{service.upper()}_PORT"]))) != 0:
+    with (
+        socket.socket() as connection
+    ):  # takes less CPU time than the command, which would run dozens of times
+        if (
+            connection.connect_ex(
+                ("127.0.0.1", int(probe.variables[f"GATEHOUSE_{service.upper()}_PORT"]))
+            )
+            != 0
+        ):
             return False
     return probe.run("health", service).code == 0
 
@@ -145,4 +166,6 @@ def _is_healthy(probe: Command, service: str) -> bool:
 @pytest.fixture
 def operator(tmp_path: Path, console_url: str) -> Command:
     """A command with the console URL and the bootstrap token in its environment."""
-    return Command(tmp_path, {"GATEHOUSE_CONSOLE_URL": console_url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP})
+    return Command(
+        tmp_path, {"GATEHOUSE_CONSOLE_URL": console_url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP}
+    )

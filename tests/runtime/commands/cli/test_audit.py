@@ -22,7 +22,18 @@ PROOF = ("--checkpoints", "checkpoints", "--public-key", "key.pem")
 def trail(rows: int, *, name: str = "x") -> list[AuditRow]:
     previous, events = GENESIS, []
     for seq in range(1, rows + 1):
-        event = AuditEvent(1_800_000_000.0 + seq, "system", "test", "key.create", "key", "k", "success", "", "", {"name": name})
+        event = AuditEvent(
+            1_800_000_000.0 + seq,
+            "system",
+            "test",
+            "key.create",
+            "key",
+            "k",
+            "success",
+            "",
+            "",
+            {"name": name},
+        )
         digest = row_hash(previous, seq, event)
         events.append(AuditRow(seq, event, previous, digest))
         previous = digest
@@ -30,7 +41,9 @@ def trail(rows: int, *, name: str = "x") -> list[AuditRow]:
 
 
 def write(folder: Path, rows: list[AuditRow]) -> None:
-    (folder / "audit.ndjson").write_text("".join(msgspec.json.encode(audit_view(row)).decode() + "\n" for row in rows))
+    (folder / "audit.ndjson").write_text(
+        "".join(msgspec.json.encode(audit_view(row)).decode() + "\n" for row in rows)
+    )
 
 
 @pytest.fixture
@@ -42,8 +55,12 @@ async def offline(bare: Command) -> Command:
     for seq in (4, 9):
         key_id, row = await signer.key_id(), rows[seq - 1]
         unsigned = Checkpoint(seq, row.hash, 1_800_000_100.0, key_id, "ed25519", b"")
-        view = checkpoint_view(msgspec.structs.replace(unsigned, signature=await signer.sign(signed_bytes(unsigned))))
-        (bare.folder / "checkpoints" / f"{seq:020d}.json").write_text(msgspec.json.encode(view).decode())
+        view = checkpoint_view(
+            msgspec.structs.replace(unsigned, signature=await signer.sign(signed_bytes(unsigned)))
+        )
+        (bare.folder / "checkpoints" / f"{seq:020d}.json").write_text(
+            msgspec.json.encode(view).decode()
+        )
     (bare.folder / "key.pem").write_bytes(await signer.public_key())
     return bare
 
@@ -75,7 +92,10 @@ def test_first_changed_row_is_reported(offline: Command) -> None:
 def test_truncation_is_detected_only_with_checkpoints(offline: Command) -> None:
     write(offline.folder, trail(10)[:6])
     assert verify(offline)[0] == 0
-    assert verify(offline, *PROOF) == (1, "BROKEN at row 7 (of 6): rows 7 to 9 are missing: a checkpoint covers them")
+    assert verify(offline, *PROOF) == (
+        1,
+        "BROKEN at row 7 (of 6): rows 7 to 9 are missing: a checkpoint covers them",
+    )
 
 
 @pytest.mark.requirement("TR-11")
@@ -83,7 +103,10 @@ def test_rewritten_trail_is_detected_only_with_checkpoints(offline: Command) -> 
     write(offline.folder, trail(10, name="other"))
     assert verify(offline)[0] == 0
     code, text = verify(offline, *PROOF)
-    assert (code, text.startswith("BROKEN at row 4 (of 10): this row or an earlier row was rewritten")) == (1, True)
+    assert (
+        code,
+        text.startswith("BROKEN at row 4 (of 10): this row or an earlier row was rewritten"),
+    ) == (1, True)
 
 
 def test_changed_checkpoint_is_detected(offline: Command) -> None:
@@ -91,11 +114,19 @@ def test_changed_checkpoint_is_detected(offline: Command) -> None:
     document = json.loads(file.read_text())
     file.write_text(json.dumps({**document, "seq": 6}))
     code, text = verify(offline, *PROOF)
-    assert (code, text) == (1, "BROKEN at row 6 (of 10): the checkpoint of this row has no valid signature from a trusted key")
+    assert (code, text) == (
+        1,
+        (
+            "BROKEN at row 6 (of 10): the checkpoint of this row has no valid signature from a "
+            "trusted key"
+        ),
+    )
 
 
 def test_rows_after_the_last_checkpoint_are_reported(offline: Command) -> None:
-    result = json.loads(offline.run("audit", "verify", "--file", "audit.ndjson", *PROOF, "--json").out)
+    result = json.loads(
+        offline.run("audit", "verify", "--file", "audit.ndjson", *PROOF, "--json").out
+    )
     assert (result["rows"], result["checkpointed_seq"], result["intact"]) == (10, 9, True)
 
 
@@ -103,12 +134,23 @@ def test_rows_after_the_last_checkpoint_are_reported(offline: Command) -> None:
     ("arguments", "message"),
     [
         (("--checkpoints", "checkpoints"), "--checkpoints and --public-key must be used together"),
-        (("--checkpoints", "nowhere", "--public-key", "key.pem"), "--checkpoints nowhere cannot be read"),
-        (("--checkpoints", "checkpoints", "--public-key", "audit.ndjson"), "contains no Ed25519 or ECDSA P-256 public key"),
-        (("--checkpoints", "empty", "--public-key", "key.pem"), "--checkpoints empty contains no checkpoint"),
+        (
+            ("--checkpoints", "nowhere", "--public-key", "key.pem"),
+            "--checkpoints nowhere cannot be read",
+        ),
+        (
+            ("--checkpoints", "checkpoints", "--public-key", "audit.ndjson"),
+            "contains no Ed25519 or ECDSA P-256 public key",
+        ),
+        (
+            ("--checkpoints", "empty", "--public-key", "key.pem"),
+            "--checkpoints empty contains no checkpoint",
+        ),
     ],
 )
-def test_invalid_proof_options_are_usage_errors(offline: Command, arguments: tuple[str, ...], message: str) -> None:
+def test_invalid_proof_options_are_usage_errors(
+    offline: Command, arguments: tuple[str, ...], message: str
+) -> None:
     (offline.folder / "empty").mkdir()
     code, text = verify(offline, *arguments)
     assert (code, message in text) == (2, True)
@@ -117,9 +159,20 @@ def test_invalid_proof_options_are_usage_errors(offline: Command, arguments: tup
 @pytest.mark.requirement("TR-11")
 def test_trail_is_exported_filtered_and_verified(operator: Command) -> None:
     operator.run("keys", "create", "--name", "=exported")
-    assert operator.run("audit", "export", "all.ndjson", "--checkpoints", "checkpoints.jsonl").code == 0
+    assert (
+        operator.run("audit", "export", "all.ndjson", "--checkpoints", "checkpoints.jsonl").code
+        == 0
+    )
     assert operator.run("audit", "verify", "--file", "all.ndjson").out.startswith("intact: ")
-    assert operator.run("audit", "export", "all.ndjson").err == "gatehouse: all.ndjson exists: choose another name\n"
+    assert (
+        operator.run("audit", "export", "all.ndjson").err
+        == "gatehouse: all.ndjson exists: choose another name\n"
+    )
     assert operator.run("audit", "export", "keys.csv", "--csv", "--action", "key.*").code == 0
     assert "key.create" in (operator.folder / "keys.csv").read_text()
-    assert "bootstrap" in operator.run("audit", "list", "--actor", "bootstrap", "--since", "2020-01-01T00:00:00Z").out
+    assert (
+        "bootstrap"
+        in operator.run(
+            "audit", "list", "--actor", "bootstrap", "--since", "2020-01-01T00:00:00Z"
+        ).out
+    )

@@ -24,7 +24,11 @@ def sign_in(console_url: str) -> str:
 def test_log_level_is_set_shown_and_reset(operator: Command) -> None:
     assert operator.run("log-level").out == "info (configured)\n"
     done = operator.run("log-level", "debug", "--for", "10m")
-    assert (done.code, done.out.startswith("debug until 20"), done.out.endswith("; configured: info\n")) == (0, True, True)
+    assert (
+        done.code,
+        done.out.startswith("debug until 20"),
+        done.out.endswith("; configured: info\n"),
+    ) == (0, True, True)
     shown = json.loads(operator.run("log-level", "--json").out)
     assert (shown["level"], shown["configured"], shown["set_by"]) == ("debug", "info", "bootstrap")
     assert operator.run("log-level", "--reset").out == "info (configured)\n"
@@ -34,7 +38,11 @@ def test_log_level_is_set_shown_and_reset(operator: Command) -> None:
 def test_features_are_listed(operator: Command) -> None:
     assert "use a session cookie" in operator.run("features").out
     features = json.loads(operator.run("features", "--json").out)
-    assert [(feature["service"], feature["enabled"]) for feature in features if feature["name"] == "proxy"] == [("gateway", True)]
+    assert [
+        (feature["service"], feature["enabled"])
+        for feature in features
+        if feature["name"] == "proxy"
+    ] == [("gateway", True)]
 
 
 @pytest.mark.requirement("CG-13")
@@ -42,7 +50,10 @@ def test_sign_in_link_starts_a_session(operator: Command, console_url: str) -> N
     url = operator.run("sessions", "link").out.strip()
     assert url.startswith(f"{console_url}/#sign-in=")
     headers = {"Authorization": f"Bearer {url.partition('=')[2]}"}
-    assert [httpx.post(f"{console_url}/v1/sessions", headers=headers, timeout=60).status_code for _ in range(2)] == [201, 401]
+    assert [
+        httpx.post(f"{console_url}/v1/sessions", headers=headers, timeout=60).status_code
+        for _ in range(2)
+    ] == [201, 401]
     assert operator.run("sessions", "end", "--all").out == "Ended 1 session.\n"
 
 
@@ -54,7 +65,9 @@ def test_sessions_are_listed_and_ended(operator: Command, console_url: str) -> N
     assert operator.run("sessions", "end", sessions[0]).out == "Ended 1 session.\n"
     again = operator.run("sessions", "end", sessions[0])
     assert (again.code, again.err) == (1, "gatehouse: No session has this ID.\n")
-    assert [item["id"] for item in json.loads(operator.run("sessions", "list", "--json").out)] == sessions[:0:-1]
+    assert [
+        item["id"] for item in json.loads(operator.run("sessions", "list", "--json").out)
+    ] == sessions[:0:-1]
     assert operator.run("sessions", "end", "--all").out == "Ended 2 sessions.\n"
     assert json.loads(operator.run("sessions", "list", "--json").out) == []
 
@@ -62,9 +75,14 @@ def test_sessions_are_listed_and_ended(operator: Command, console_url: str) -> N
 def test_owner_ends_the_sessions_of_all_users(operator: Command, console_url: str) -> None:
     sign_in(console_url)
     key = operator.run("keys", "create", "--name", "auditor", "--scope", "role:auditor").out.strip()
-    httpx.post(f"{console_url}/v1/sessions", headers={"Authorization": f"Bearer {key}"}, timeout=60).raise_for_status()
+    httpx.post(
+        f"{console_url}/v1/sessions", headers={"Authorization": f"Bearer {key}"}, timeout=60
+    ).raise_for_status()
     denied = operator.run("sessions", "end", "--everybody", GATEHOUSE_ADMIN_TOKEN=key)
-    assert (denied.code, denied.err) == (1, "gatehouse: Ending the sessions of all users requires the role owner.\n")
+    assert (denied.code, denied.err) == (
+        1,
+        "gatehouse: Ending the sessions of all users requires the role owner.\n",
+    )
     assert json.loads(operator.run("sessions", "end", "--everybody", "--json").out) == {"ended": 2}
 
 
@@ -73,18 +91,28 @@ def test_instances_of_cores_are_listed_and_drained(operator: Command, database: 
     key_id = operator.create_key()
     for instance, healthy in (("first", "true"), ("second", "false"), ("third", "true")):
         database.sql(
-            "INSERT INTO core (name, instance_id, url, environment, registered_by, lease_id, pepper_generation, expires_at,"  # noqa: S608
-            f" healthy) VALUES ('docs', '{instance}', 'https://{instance}.example', 'test', '{key_id}', 'lease-{instance}', 1,"
+            "INSERT INTO core (name, instance_id, url, environment, registered_by, lease_id, "  # noqa: S608
+            "pepper_generation, expires_at,"
+            f" healthy) VALUES ('docs', '{instance}', 'https://{instance}.example', 'test', "
+            f"'{key_id}', 'lease-{instance}', 1,"
             f" now() + interval '1 minute', {healthy})"
         )
     drained = operator.run("cores", "drain", "docs", "--instance", "third")
     assert (drained.code, drained.out) == (0, "Draining instance third of docs.\n")
-    rows = [line.split() for line in operator.run("cores", "list").out.splitlines() if "docs" in line]
-    assert [(row[3], row[5]) for row in rows] == [("first", "live"), ("second", "unhealthy"), ("third", "draining")]
+    rows = [
+        line.split() for line in operator.run("cores", "list").out.splitlines() if "docs" in line
+    ]
+    assert [(row[3], row[5]) for row in rows] == [
+        ("first", "live"),
+        ("second", "unhealthy"),
+        ("third", "draining"),
+    ]
     assert operator.run("cores", "drain", "docs").out == "Draining all instances of docs.\n"
     again = operator.run("cores", "drain", "docs")
     assert (again.code, again.err) == (1, "gatehouse: No Core is registered under this name.\n")
-    assert {core["draining"] for core in json.loads(operator.run("cores", "list", "--json").out)} == {True}
+    assert {
+        core["draining"] for core in json.loads(operator.run("cores", "list", "--json").out)
+    } == {True}
 
 
 @pytest.mark.parametrize("arguments", [("Docs",), ("docs", "--instance", "a b")])

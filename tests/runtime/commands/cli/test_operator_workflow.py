@@ -13,16 +13,24 @@ from tests.runtime.conftest import Database
 
 @pytest.mark.requirement("CG-01")
 def test_key_is_created_listed_shown_and_revoked(operator: Command) -> None:
-    created = operator.run("keys", "create", "--name", "Prüfung", "--owner", "me", "--limit", "a=5/1m:2", "--ttl", "1h")
+    created = operator.run(
+        "keys", "create", "--name", "Prüfung", "--owner", "me", "--limit", "a=5/1m:2", "--ttl", "1h"
+    )
     token = created.out.strip()
     assert created.code == 0
     assert "not shown again" in created.err
     assert key_id(token) in operator.run("keys", "list", "--owner", "me").out
     shown = json.loads(operator.run("keys", "show", key_id(token), "--json").out)
-    assert (shown["name"], shown["limits"]) == ("Prüfung", [{"name": "a", "quota": 5, "window_s": 60, "burst": 2, "cost": 1}])
+    assert (shown["name"], shown["limits"]) == (
+        "Prüfung",
+        [{"name": "a", "quota": 5, "window_s": 60, "burst": 2, "cost": 1}],
+    )
     revoked = operator.run("keys", "revoke", key_id(token), "--reason", "test over")
     assert (revoked.code, "In effect at every gateway." in revoked.out) == (0, True)
-    assert json.loads(operator.run("keys", "list", "--owner", "me", "--json").out)[0]["state"] == "revoked"
+    assert (
+        json.loads(operator.run("keys", "list", "--owner", "me", "--json").out)[0]["state"]
+        == "revoked"
+    )
 
 
 def test_validation_error_is_one_line_with_a_fix(operator: Command) -> None:
@@ -37,7 +45,9 @@ def test_denied_credential_is_not_printed(operator: Command) -> None:
 
 
 def test_token_is_read_from_standard_input(operator: Command) -> None:
-    result = operator.run("keys", "list", "--json", "--token", "-", stdin=f"{BOOTSTRAP}\n", GATEHOUSE_ADMIN_TOKEN="")
+    result = operator.run(
+        "keys", "list", "--json", "--token", "-", stdin=f"{BOOTSTRAP}\n", GATEHOUSE_ADMIN_TOKEN=""
+    )
     assert result.code == 0
 
 
@@ -71,8 +81,15 @@ def test_deleted_audit_row_is_detected(operator: Command, database: Database) ->
 
 @pytest.mark.requirement("TR-13")
 def test_usage_is_shown_as_table_and_json(operator: Command, database: Database) -> None:
-    database.sql("INSERT INTO usage_count VALUES (3600, '3fGh82kLmQ0a', date_trunc('hour', now()), 'docs', 'VALID', 7)")
+    database.sql(
+        "INSERT INTO usage_count VALUES (3600, '3fGh82kLmQ0a', date_trunc('hour', now()), "
+        "'docs', 'VALID', 7)"
+    )
     shown = operator.run("usage", "--by", "key,code", "--last", "24h")
-    assert ("3fGh82kLmQ0a" in shown.out, "VALID" in shown.out, "#" * 30 in shown.out) == (True, True, True)
+    assert ("3fGh82kLmQ0a" in shown.out, "VALID" in shown.out, "#" * 30 in shown.out) == (
+        True,
+        True,
+        True,
+    )
     assert shown.err.startswith("7 requests from ")
     assert json.loads(operator.run("usage", "--json").out)["total"] == 7

@@ -29,9 +29,18 @@ def token(prefix: str = "gtk") -> str:
     return build(prefix, KeyEnvironment.LIVE, secrets.token_bytes(12), secrets.token_bytes(32)).text
 
 
-def scan(*arguments: str, cwd: Path, stdin: bytes = b"", path: str | None = None) -> subprocess.CompletedProcess[bytes]:
+def scan(
+    *arguments: str, cwd: Path, stdin: bytes = b"", path: str | None = None
+) -> subprocess.CompletedProcess[bytes]:
     env = {**os.environ, "PATH": path or os.environ["PATH"]}
-    return subprocess.run([GATEHOUSE, "scan", *arguments], cwd=cwd, input=stdin, capture_output=True, check=False, env=env)
+    return subprocess.run(
+        [GATEHOUSE, "scan", *arguments],
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        check=False,
+        env=env,
+    )
 
 
 def found(*arguments: str, cwd: Path) -> list[str]:
@@ -121,8 +130,12 @@ SECRETS = {
     CORE_PREFIX: CORE_PREFIX + secrets.token_urlsafe(32),
     "sigkey_": secret_text(secrets.token_bytes(32)),
     "whsec_": webhook_secret_text(secrets.token_bytes(32)),
-    "5tRw0aB9xK2m7HqYc1dZ8e#": LinkToken.create("abcdef", "5tRw0aB9xK2m7HqYc1dZ8e", secrets.token_bytes).url("https://a.test"),
-    "2mKq8ZrT4vB6nX0sWc9yEd#": SubmissionToken.create("2mKq8ZrT4vB6nX0sWc9yEd", secrets.token_bytes).url("https://a.test"),
+    "5tRw0aB9xK2m7HqYc1dZ8e#": LinkToken.create(
+        "abcdef", "5tRw0aB9xK2m7HqYc1dZ8e", secrets.token_bytes
+    ).url("https://a.test"),
+    "2mKq8ZrT4vB6nX0sWc9yEd#": SubmissionToken.create(
+        "2mKq8ZrT4vB6nX0sWc9yEd", secrets.token_bytes
+    ).url("https://a.test"),
 }
 
 
@@ -149,8 +162,9 @@ def test_excluded_file_is_skipped(tmp_path: Path) -> None:
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
-    """A repository in which a Git command would run other commands, each of which creates a file `ran...` in tmp_path: a sparse
-    index whose missing tree would be fetched, a monitor of the file system, hooks and a filter."""
+    """A repository in which a Git command would run other commands, each of which creates a file
+    `ran...` in tmp_path: a sparse index whose missing tree would be fetched, a monitor of the file
+    system, hooks and a filter."""
     folder = tmp_path / "hostile"
     (folder / "inner").mkdir(parents=True)
     (folder / "inner" / "a").write_text("text")
@@ -171,9 +185,12 @@ def hostile(tmp_path: Path) -> Path:
         (folder / ".git" / "hooks" / hook).chmod(0o755)
     with (folder / ".git" / "config").open("a") as config:
         config.write(
-            f'[core]\n\trepositoryformatversion = 1\n\tfsmonitor = "{ran}-fsmonitor; false"\n\tpager = {ran}-pager\n'
-            f'[extensions]\n\tpartialClone = origin\n[filter "hostile"]\n\tclean = {ran}-clean\n\tprocess = {ran}-process\n'
-            f'[remote "origin"]\n\tpromisor = true\n\turl = {folder}\n\tuploadpack = "{ran}-uploadpack; false"\n'
+            f'[core]\n\trepositoryformatversion = 1\n\tfsmonitor = "{ran}-fsmonitor; '
+            f'false"\n\tpager = {ran}-pager\n'
+            f'[extensions]\n\tpartialClone = origin\n[filter "hostile"]\n\tclean = '
+            f"{ran}-clean\n\tprocess = {ran}-process\n"
+            f'[remote "origin"]\n\tpromisor = true\n\turl = {folder}\n\tuploadpack = '
+            f'"{ran}-uploadpack; false"\n'
         )
     return folder
 
@@ -227,7 +244,16 @@ def test_ignore_files_of_all_folders_apply(tmp_path: Path) -> None:
     (tmp_path / ".git" / "info").mkdir(exist_ok=True)
     (tmp_path / ".git" / "info" / "exclude").write_text("*.local\n")
     write_tokens(
-        tmp_path, "a.log", "a.local", "build/a", "src/a.log", "src/keep.log", "src/top", "src/deep/top", "top", "kept.local"
+        tmp_path,
+        "a.log",
+        "a.local",
+        "build/a",
+        "src/a.log",
+        "src/keep.log",
+        "src/top",
+        "src/deep/top",
+        "top",
+        "kept.local",
     )
     (tmp_path / ".gitignore").write_text("*.log\nbuild/\n!kept.local\n")
     (tmp_path / "src" / ".gitignore").write_text("!keep.log\n/top\n")
@@ -239,7 +265,9 @@ def test_ignore_files_of_all_folders_apply(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["2", "3", "4"])
 @pytest.mark.parametrize("object_format", ["sha1", "sha256"])
-def test_tracked_files_are_scanned_although_they_are_ignored(tmp_path: Path, version: str, object_format: str) -> None:
+def test_tracked_files_are_scanned_although_they_are_ignored(
+    tmp_path: Path, version: str, object_format: str
+) -> None:
     git(tmp_path, "init", "-q", f"--object-format={object_format}")
     names = ["build/a", "build/ä b", "build/" + "x" * 200, "build/deep/b", "secret.env"]
     write_tokens(tmp_path, "build/untracked", *names)
@@ -247,7 +275,9 @@ def test_tracked_files_are_scanned_although_they_are_ignored(tmp_path: Path, ver
     git(tmp_path, "add", "--force", *names)
     git(tmp_path, "update-index", "--index-version", version)
     if version == "3":
-        git(tmp_path, "update-index", "--skip-worktree", "secret.env")  # stored in the extended flags
+        git(
+            tmp_path, "update-index", "--skip-worktree", "secret.env"
+        )  # stored in the extended flags
     assert sorted(found(".", cwd=tmp_path)) == sorted(names)
     assert found("build/deep", cwd=tmp_path) == ["build/deep/b"]
 
@@ -319,14 +349,19 @@ def test_circular_symbolic_link_is_not_followed(tmp_path: Path) -> None:
         (("absent",), "absent cannot be read: No such file or directory"),
     ],
 )
-def test_usage_error_is_one_line_with_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
+def test_usage_error_is_one_line_with_exit_code_2(
+    tmp_path: Path, arguments: tuple[str, ...], text: str
+) -> None:
     done = scan(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stderr.decode()) == (2, f"gatehouse: {text}\n")
 
 
 @pytest.mark.requirement("CG-25")
 def test_pre_commit_hook_is_published_and_used() -> None:
-    offered = {hook["id"]: hook["entry"] for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
+    offered = {
+        hook["id"]: hook["entry"]
+        for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    }
     assert offered["gatehouse-scan"] == "gatehouse scan"
     own = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     assert ".venv/bin/gatehouse scan" in [hook["entry"] for hook in own]

@@ -21,14 +21,19 @@ UNREACHABLE = {"--console": "http://127.0.0.1:1", "--gateway": "http://127.0.0.1
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a command that takes text, with the other parameters that the command requires."""
+    """A parameter of a command that takes text, with the other parameters that the command
+    requires.
+    """
 
     command: tuple[str, ...]
     name: str
     arguments: tuple[str, ...]
 
     def line(self, text: str) -> list[str]:
-        return [*self.command, *(text if argument == "TOKEN" else argument for argument in self.arguments)]
+        return [
+            *self.command,
+            *(text if argument == "TOKEN" else argument for argument in self.arguments),
+        ]
 
 
 def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -64,10 +69,15 @@ def parameters() -> Iterator[Parameter]:
 
 
 @pytest.mark.requirement("CG-02")
-def test_token_in_any_argument_is_not_printed(bare: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_in_any_argument_is_not_printed(
+    bare: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for module in (options, secrets):
         monkeypatch.setattr(module, "RETRIES", replace(options.RETRIES, sleep=lambda _: None))
-    tested, cycle = [parameter for parameter in parameters() if parameter.command[0] not in SERVICES], tokens()
+    tested, cycle = (
+        [parameter for parameter in parameters() if parameter.command[0] not in SERVICES],
+        tokens(),
+    )
     assert len(tested) > 150
     for parameter in tested:
         _, token, secret = next(cycle)

@@ -24,7 +24,10 @@ from tests.runtime.s3_bucket import BUCKET, bucket
 
 __all__ = ["bucket"]
 
-REGISTRY = "SELECT md5(string_agg(concat_ws(' ', id, digest, state, owner, limits, scheme), ',' ORDER BY id)) FROM api_key"
+REGISTRY = (
+    "SELECT md5(string_agg(concat_ws(' ', id, digest, state, owner, limits, scheme), "
+    "',' ORDER BY id)) FROM api_key"
+)
 
 
 @pytest.fixture
@@ -33,8 +36,12 @@ def importer(tmp_path: Path, database: Database) -> Command:
     return importer_command(tmp_path, database.app_url, b"p" * 32)
 
 
-def import_file(importer: Command, content: Any, *options: str, name: str = "api_keys.json") -> Result:
-    (importer.folder / name).write_text(content if isinstance(content, str) else json.dumps(content, indent=2))
+def import_file(
+    importer: Command, content: Any, *options: str, name: str = "api_keys.json"
+) -> Result:
+    (importer.folder / name).write_text(
+        content if isinstance(content, str) else json.dumps(content, indent=2)
+    )
     return importer.run("import", name, *options)
 
 
@@ -49,9 +56,15 @@ def tokens(number: int) -> dict[str, dict[str, str]]:
 @pytest.mark.requirement("CG-09")
 def test_second_run_of_an_import_adds_nothing(importer: Command, database: Database) -> None:
     first = import_file(importer, tokens(3))
-    assert (first.code, first.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 existing, 0 invalid\n")
+    assert (first.code, first.out) == (
+        0,
+        "api_keys.json: 3 rows, 3 imported, 0 existing, 0 invalid\n",
+    )
     again = import_file(importer, tokens(3))
-    assert (again.code, again.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 existing, 0 invalid\n")
+    assert (again.code, again.out) == (
+        0,
+        "api_keys.json: 3 rows, 3 imported, 0 existing, 0 invalid\n",
+    )
     assert again.err == "A previous run has already imported all rows.\n"
     more = import_file(importer, tokens(4))
     assert more.out == "api_keys.json: 4 rows, 1 imported, 3 existing, 0 invalid\n"
@@ -72,16 +85,23 @@ def test_dry_run_writes_nothing(importer: Command, database: Database) -> None:
 def test_interrupted_import_resumes(importer: Command, database: Database) -> None:
     # The third batch of 1000 rows fails: PostgreSQL rejects one of its rows.
     database.sql(
-        "CREATE FUNCTION break_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.name = 'client 2500' THEN"
+        "CREATE FUNCTION break_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.name "
+        "= 'client 2500' THEN"
         " RAISE EXCEPTION 'broken off'; END IF; RETURN NEW; END $$;"
-        "CREATE TRIGGER break_off BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION break_off()"
+        "CREATE TRIGGER break_off BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION "
+        "break_off()"
     )
     broken = import_file(importer, tokens(3200))
-    assert broken.err == "gatehouse: The database is not available; start the same import again to resume it.\n"
+    assert (
+        broken.err
+        == "gatehouse: The database is not available; start the same import again to resume it.\n"
+    )
     assert broken.code == 1
     assert count(database) == 2000
     database.sql("DROP TRIGGER break_off ON api_key; DROP FUNCTION break_off")
-    database.sql("DELETE FROM api_key WHERE name = 'client 7'")  # a row that was already imported: not read again
+    database.sql(
+        "DELETE FROM api_key WHERE name = 'client 7'"
+    )  # a row that was already imported: not read again
     done = import_file(importer, tokens(3200), "--json")
     assert done.code == 0
     assert {name: json.loads(done.out)[name] for name in ("rows", "imported", "existing")} == {
@@ -95,8 +115,14 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"key": "short"}, "has a key that is not 8 to 512 visible ASCII characters without a space"),
-        ({"key": "with a space in it"}, "has a key that is not 8 to 512 visible ASCII characters without a space"),
+        (
+            {"key": "short"},
+            "has a key that is not 8 to 512 visible ASCII characters without a space",
+        ),
+        (
+            {"key": "with a space in it"},
+            "has a key that is not 8 to 512 visible ASCII characters without a space",
+        ),
         ({}, "requires either a key or a hash"),
         ({"key": "abcdefgh1", "hash": "ab"}, "requires either a key or a hash"),
         ({"hash": "a" * 64}, "has a hash without its algorithm: sha256 or sha512"),
@@ -116,25 +142,49 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
             {"key": "abcdefgh1", "uses": 3},
             "uses is not a known field (remove it, correct its name, or ignore it: --ignore uses)",
         ),
-        ({"key": "abcdefgh1", "scopes": ["admin"]}, "has a scope that manages keys; create such keys individually"),
-        ({"key": "abcdefgh1", "expires": "soon"}, 'expires_at must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'),
-        ({"key": "abcdefgh1", "rate_limit": "many"}, 'limits must be requests/seconds, such as "600/60" or "daily=10000/1d"'),
-        ({"key": "abcdefgh1", "name": "a\u0000b"}, "name must not contain control characters or invisible characters"),
+        (
+            {"key": "abcdefgh1", "scopes": ["admin"]},
+            "has a scope that manages keys; create such keys individually",
+        ),
+        (
+            {"key": "abcdefgh1", "expires": "soon"},
+            'expires_at must be a date such as "2031-01-01T00:00:00Z", or Unix seconds',
+        ),
+        (
+            {"key": "abcdefgh1", "rate_limit": "many"},
+            'limits must be requests/seconds, such as "600/60" or "daily=10000/1d"',
+        ),
+        (
+            {"key": "abcdefgh1", "name": "a\u0000b"},
+            "name must not contain control characters or invisible characters",
+        ),
         ({"key": "abcdefgh1", "active": "perhaps"}, "enabled must be true or false"),
         (7, "must be a string or an object (see docs/guides/migrate.md)"),
     ],
 )
-def test_invalid_row_is_reported_and_stops_the_import(importer: Command, database: Database, row: Any, message: str) -> None:
-    done = import_file(importer, json.dumps([{"key": "a-right-key-1"}]).replace("]", ",\n" + json.dumps(row) + "]"))
+def test_invalid_row_is_reported_and_stops_the_import(
+    importer: Command, database: Database, row: Any, message: str
+) -> None:
+    done = import_file(
+        importer, json.dumps([{"key": "a-right-key-1"}]).replace("]", ",\n" + json.dumps(row) + "]")
+    )
     first, last = done.err.splitlines()[0], done.err.splitlines()[-1]
     assert first.startswith(f"api_keys.json, line 2: {message}")
-    assert (done.code, last) == (1, "Nothing was written. Correct these rows, or add --skip-invalid.")
+    assert (done.code, last) == (
+        1,
+        "Nothing was written. Correct these rows, or add --skip-invalid.",
+    )
     assert count(database) == 0
 
 
 def test_messages_contain_neither_token_nor_hash(importer: Command) -> None:
     secret = "canary0123456789" * 2
-    rows = [{"key": secret + " x"}, {"hash": secret, "algorithm": "sha256"}, {secret: 1, "key": "abcdefgh1"}, secret + "\u00e9"]
+    rows = [
+        {"key": secret + " x"},
+        {"hash": secret, "algorithm": "sha256"},
+        {secret: 1, "key": "abcdefgh1"},
+        secret + "\u00e9",
+    ]
     done = import_file(importer, rows)
     assert secret not in done.out + done.err
     assert secret not in import_file(importer, {secret + " x": {}}).err
@@ -142,18 +192,27 @@ def test_messages_contain_neither_token_nor_hash(importer: Command) -> None:
 
 
 def test_skip_invalid_imports_the_other_rows(importer: Command, database: Database) -> None:
-    done = import_file(importer, {"a-right-key-1": {}, "short": {}, "a-right-key-2": {}}, "--skip-invalid")
-    assert (done.code, done.out) == (0, "api_keys.json: 3 rows, 2 imported, 0 existing, 1 invalid\n")
+    done = import_file(
+        importer, {"a-right-key-1": {}, "short": {}, "a-right-key-2": {}}, "--skip-invalid"
+    )
+    assert (done.code, done.out) == (
+        0,
+        "api_keys.json: 3 rows, 2 imported, 0 existing, 1 invalid\n",
+    )
     assert count(database) == 2
 
 
 def test_duplicate_key_is_reported_with_both_lines(importer: Command) -> None:
     done = import_file(importer, '[{"key": "the-same-key"},\n{"key": "the-same-key", "name": "b"}]')
-    assert done.err.startswith("api_keys.json, line 2: is the same key as line 1 (remove one of them)")
+    assert done.err.startswith(
+        "api_keys.json, line 2: is the same key as line 1 (remove one of them)"
+    )
 
 
 def test_key_in_own_format_is_rejected(importer: Command) -> None:
-    done = import_file(importer, ["gtk_live_abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWX"])
+    done = import_file(
+        importer, ["gtk_live_abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWX"]
+    )
     assert done.code == 0  # the checksum is wrong, so another system created it
     own = build("gtk", KeyEnvironment.TEST, b"i" * 12, b"s" * 32).text
     assert "has the format of this deployment's own keys" in import_file(importer, [own]).err
@@ -161,7 +220,10 @@ def test_key_in_own_format_is_rejected(importer: Command) -> None:
 
 def test_ambiguous_pair_of_texts_is_rejected(importer: Command, database: Database) -> None:
     done = import_file(importer, {"billing-service": "sk4b9f2c7d1e8a6053"})
-    assert 'line 2: is a pair of strings, and either may be the key (write {"key": "...", "name": "..."})' in done.err
+    assert (
+        'line 2: is a pair of strings, and either may be the key (write {"key": "...", "name": '
+        '"..."})'
+    ) in done.err
     assert "sk4b9f" not in done.err
     assert import_file(importer, {"sk4b9f2c7d1e8a6053": "billing service"}).code == 0
     assert database.sql("SELECT name FROM api_key") == "billing service"
@@ -170,12 +232,19 @@ def test_ambiguous_pair_of_texts_is_rejected(importer: Command, database: Databa
 def test_csv_with_every_column_is_imported(importer: Command, database: Database) -> None:
     text = (
         "api_key,name,owner,scopes,limits,expires_at,active,tags,usage\n"
-        'csv-token-0001,"one, two",billing,cores:read reports:read,daily=100/1d 10/1s,2031-01-01T00:00:00Z,yes,nightly,7\n'
+        'csv-token-0001,"one, two",billing,cores:read reports:read,daily=100/1d '
+        "10/1s,2031-01-01T00:00:00Z,yes,nightly,7\n"
         "csv-token-0002,,,,,,no,,\n"
     )
-    assert import_file(importer, text.replace("10/1s", "burst=10/1s"), "--ignore", "usage", name="keys.csv").code == 0
+    assert (
+        import_file(
+            importer, text.replace("10/1s", "burst=10/1s"), "--ignore", "usage", name="keys.csv"
+        ).code
+        == 0
+    )
     result = database.sql(
-        "SELECT string_agg(concat_ws('|', name, owner, scopes, jsonb_array_length(limits), expires_at IS NULL, state, tags),"
+        "SELECT string_agg(concat_ws('|', name, owner, scopes, jsonb_array_length(limits), "
+        "expires_at IS NULL, state, tags),"
         " E'\\n' ORDER BY expires_at NULLS LAST) FROM api_key"
     )
     assert result.splitlines() == [
@@ -184,7 +253,9 @@ def test_csv_with_every_column_is_imported(importer: Command, database: Database
     ]
 
 
-def test_stored_import_cannot_be_verified_without_the_pepper(importer: Command, database: Database) -> None:
+def test_stored_import_cannot_be_verified_without_the_pepper(
+    importer: Command, database: Database
+) -> None:
     token = "a-short-1"
     assert import_file(importer, {token: {}}).code == 0
     stored = database.sql("SELECT api_key.*::text, encode(digest, 'hex') FROM api_key")
@@ -210,14 +281,24 @@ def test_imported_cores_belong_to_the_given_key(importer: Command, database: Dat
     assert import_file(importer, {"a-right-key-1": {"name": "agent"}}).code == 0
     agent = database.sql("SELECT id FROM api_key")
     urls = {"docs": "https://abc.ngrok.app", "attic": "https://def.ngrok.app/"}
-    missing = import_file(importer, [{"url": "https://abc.ngrok.app", "name": "docs"}], "--cores", name="ngrok_urls.json")
-    assert "line 2: key is missing (specify the key that registers the Core: --registered-by ID)" in missing.err
+    missing = import_file(
+        importer,
+        [{"url": "https://abc.ngrok.app", "name": "docs"}],
+        "--cores",
+        name="ngrok_urls.json",
+    )
+    assert (
+        "line 2: key is missing (specify the key that registers the Core: --registered-by ID)"
+        in missing.err
+    )
     done = import_file(importer, urls, "--cores", "--registered-by", agent, name="ngrok_urls.json")
     assert done.code == 0, done.err
     assert database.sql("SELECT string_agg(name || ' ' || url, ',' ORDER BY name) FROM core") == (
         "attic https://def.ngrok.app,docs https://abc.ngrok.app"
     )
-    bad = import_file(importer, {"docs": "ftp://x"}, "--cores", "--registered-by", agent, name="ngrok_urls.json")
+    bad = import_file(
+        importer, {"docs": "ftp://x"}, "--cores", "--registered-by", agent, name="ngrok_urls.json"
+    )
     assert "has a url that must begin with https:// or http://" in bad.err
 
 
@@ -226,14 +307,31 @@ def test_imported_cores_belong_to_the_given_key(importer: Command, database: Dat
     [
         (("import", "missing.json"), "gatehouse: missing.json does not exist"),
         (("import", "s3:/x"), "gatehouse: s3:/x is not an S3 URL; use s3://bucket/key"),
-        (("import", "bad.json"), "gatehouse: bad.json, line 1: must be a JSON object or list; nothing was written"),
-        (("import", "latin.json"), "gatehouse: latin.json: byte 3 is not valid UTF-8; save the file as UTF-8"),
-        (("import", "x", "--restore", "--cores"), "gatehouse: --restore can only be combined with --dry-run and --json"),
-        (("import", "x", "--registered-by", "?"), "gatehouse: --registered-by must be a key ID such as 3fGh82kLmQ0a"),
-        (("import", "bad.json", "--restore"), "gatehouse: bad.json was not created by gatehouse export"),
+        (
+            ("import", "bad.json"),
+            "gatehouse: bad.json, line 1: must be a JSON object or list; nothing was written",
+        ),
+        (
+            ("import", "latin.json"),
+            "gatehouse: latin.json: byte 3 is not valid UTF-8; save the file as UTF-8",
+        ),
+        (
+            ("import", "x", "--restore", "--cores"),
+            "gatehouse: --restore can only be combined with --dry-run and --json",
+        ),
+        (
+            ("import", "x", "--registered-by", "?"),
+            "gatehouse: --registered-by must be a key ID such as 3fGh82kLmQ0a",
+        ),
+        (
+            ("import", "bad.json", "--restore"),
+            "gatehouse: bad.json was not created by gatehouse export",
+        ),
     ],
 )
-def test_unreadable_input_is_a_one_line_error(importer: Command, arguments: tuple[str, ...], message: str) -> None:
+def test_unreadable_input_is_a_one_line_error(
+    importer: Command, arguments: tuple[str, ...], message: str
+) -> None:
     (importer.folder / "bad.json").write_text("7")
     (importer.folder / "latin.json").write_bytes(b'["\xe9"]')
     done = importer.run(*arguments)
@@ -246,11 +344,16 @@ def test_file_is_read_from_s3(importer: Command, database: Database, bucket: Any
     done = importer.run("import", f"s3://{BUCKET}/config/api_keys.json")
     assert (done.code, count(database)) == (0, 5), done.err
     missing = importer.run("import", f"s3://{BUCKET}/none.json")
-    assert (missing.code, missing.err) == (1, f"gatehouse: s3://{BUCKET}/none.json does not exist\n")
+    assert (missing.code, missing.err) == (
+        1,
+        f"gatehouse: s3://{BUCKET}/none.json does not exist\n",
+    )
 
 
 @pytest.mark.requirement("CG-02")
-def test_export_in_s3_restores_lost_keys(importer: Command, database: Database, bucket: Any) -> None:
+def test_export_in_s3_restores_lost_keys(
+    importer: Command, database: Database, bucket: Any
+) -> None:
     assert import_file(importer, tokens(1500)).code == 0
     database.sql("UPDATE api_key SET state = 'disabled' WHERE name = 'client 3'")
     before = database.sql(REGISTRY)
@@ -259,43 +362,68 @@ def test_export_in_s3_restores_lost_keys(importer: Command, database: Database, 
     assert done.code == 0, done.err
     assert done.out.startswith("Exported 1500 rows (")
     content = bucket.get_object(Bucket=BUCKET, Key="registry/2030-01-01.sealed")["Body"].read()
-    digest = bytes.fromhex(database.sql("SELECT encode(digest, 'hex') FROM api_key WHERE name = 'client 3'"))
-    for text in (b"client 3", digest, digest.hex().encode(), database.sql("SELECT min(id) FROM api_key").encode()):
+    digest = bytes.fromhex(
+        database.sql("SELECT encode(digest, 'hex') FROM api_key WHERE name = 'client 3'")
+    )
+    for text in (
+        b"client 3",
+        digest,
+        digest.hex().encode(),
+        database.sql("SELECT min(id) FROM api_key").encode(),
+    ):
         assert text not in content
-    assert importer.run("export", "--to", location).err.endswith(location + " already exists; choose another name\n")
+    assert importer.run("export", "--to", location).err.endswith(
+        location + " already exists; choose another name\n"
+    )
     database.sql("DELETE FROM api_key WHERE name <> 'client 9'")
-    assert importer.run("import", location, "--restore", "--dry-run").out.startswith(f"{location}: export of 1500 rows")
+    assert importer.run("import", location, "--restore", "--dry-run").out.startswith(
+        f"{location}: export of 1500 rows"
+    )
     assert count(database) == 1
     restored = importer.run("import", location, "--restore", "--json")
     assert json.loads(restored.out)["restored"]["api_key"] == 1499
     after = database.sql(REGISTRY)
     assert after == before
-    trail = "SELECT string_agg(action, ' ' ORDER BY seq) FROM audit_event WHERE action LIKE 'registry.%'"
-    assert database.sql(trail) == "registry.export registry.export registry.restore"  # a dry run is audited, too
+    trail = (
+        "SELECT string_agg(action, ' ' ORDER BY seq) FROM audit_event WHERE action LIKE "
+        "'registry.%'"
+    )
+    assert (
+        database.sql(trail) == "registry.export registry.export registry.restore"
+    )  # a dry run is audited, too
 
 
 @pytest.mark.requirement("CG-02")
-def test_export_needs_its_pepper_and_keeps_purged_keys_purged(importer: Command, database: Database) -> None:
+def test_export_needs_its_pepper_and_keeps_purged_keys_purged(
+    importer: Command, database: Database
+) -> None:
     assert import_file(importer, tokens(2)).code == 0
     assert importer.run("export", "--to", "registry").code == 0
     other = {"current": 1, "generations": {"1": base64.b64encode(b"q" * 32).decode()}}
-    other_pepper = replace(importer, variables={**importer.variables, "GATEHOUSE_PEPPER": json.dumps(other)})
+    other_pepper = replace(
+        importer, variables={**importer.variables, "GATEHOUSE_PEPPER": json.dumps(other)}
+    )
     denied = other_pepper.run("import", "registry", "--restore").err
     assert "was modified or truncated, or encrypted under another pepper" in denied
     (importer.folder / "cut").write_bytes((importer.folder / "registry").read_bytes()[:-1])
     assert "was modified or truncated" in importer.run("import", "cut", "--restore").err
     database.sql(
-        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes = '', created_by = '',"
+        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes "
+        "= '', created_by = '',"
         " scopes = '{}', limits = '[]', id_generation = 0, digest = decode(repeat('00', 32), 'hex')"
         " WHERE name = 'client 0'"
     )
     assert importer.run("import", "registry", "--restore").code == 0
-    assert database.sql("SELECT string_agg(state, ',' ORDER BY state) FROM api_key") == "active,purged"
+    assert (
+        database.sql("SELECT string_agg(state, ',' ORDER BY state) FROM api_key") == "active,purged"
+    )
     assert (importer.folder / "registry").stat().st_mode & 0o077 == 0 or os.name == "nt"
 
 
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=4), st.integers(0, 5000), st.data())
-def test_damaged_export_is_rejected_as_a_whole(frames: list[bytes], at: int, data: st.DataObject) -> None:
+def test_damaged_export_is_rejected_as_a_whole(
+    frames: list[bytes], at: int, data: st.DataObject
+) -> None:
     pepper = Pepper({1: b"p" * 32}, 1)
     parts = [
         file_formats.frame(

@@ -21,35 +21,70 @@ CREATE = ("keys", "create", "--name", "x", *OPTIONS)
         (("serve", "window"), "'window' is not one of 'gateway', 'console', 'sharing'."),
         (("keys", "create"), "Missing option '--name'."),
         (("keys", "list"), "no console: set GATEHOUSE_CONSOLE_URL, use --console"),
-        (("keys", "list", "--console", "console.test"), "--console must be a URL such as https://console.example.com"),
+        (
+            ("keys", "list", "--console", "console.test"),
+            "--console must be a URL such as https://console.example.com",
+        ),
         (("keys", "list", "--console", "https://a:b@c"), "--console must be a URL such as"),
         (("keys", "list", "--console", "https://c.test"), "no token: set GATEHOUSE_ADMIN_TOKEN"),
         ((*CREATE, "--ttl", "soon"), "--ttl must be a duration such as 90d, 12h, 30m or 45s"),
         ((*CREATE, "--limit", "many"), "--limit must be [NAME=]QUOTA/WINDOW[:BURST]"),
         (("usage", "--by", "owner", *OPTIONS), "--by must be key, core or code"),
-        (("usage", "--last", "week", *OPTIONS), "--last must be a duration such as 90m, 24h or 30d"),
+        (
+            ("usage", "--last", "week", *OPTIONS),
+            "--last must be a duration such as 90m, 24h or 30d",
+        ),
         (("core", "--dir", "nowhere", *CORE[3:]), "--dir nowhere is not a directory"),
         ((*CORE[:-1], "Docs!"), "--name must be 1 to 40 lowercase letters"),
         ((*CORE[:4], "gateway.test", *CORE[5:]), "--gateway must be a URL"),
         ((*CORE, "--bind", "0.0.0.0"), "--bind 0.0.0.0 requires --url"),
-        ((*CORE, "--url", "http://a.test", "--url-file", "x"), "--url and --url-file are mutually exclusive"),
+        (
+            (*CORE, "--url", "http://a.test", "--url-file", "x"),
+            "--url and --url-file are mutually exclusive",
+        ),
         (CORE, "no token: set GATEHOUSE_CORE_TOKEN"),
         ((*CORE, "--token", "two words"), "not allowed in a token"),
         (("migrate",), "GATEHOUSE_ENVIRONMENT: is required; GATEHOUSE_DATABASE_URL: is required"),
-        ((*CREATE, "--credits", "many"), "--credits must be N or N:AMOUNT/PERIOD, such as 5000 (no refill)"),
-        (("keys", "update", "3fGh82kLmQ0a", *OPTIONS), "nothing to change: use at least one option, such as --owner"),
-        (("keys", "purge", "3fGh82kLmQ0a", *OPTIONS), "a purge cannot be undone: add --yes to purge 3fGh82kLmQ0a"),
-        (("keys", "rotate", "3fGh82kLmQ0a", "--grace", "soon", *OPTIONS), "--grace must be a duration"),
-        (("log-level", "loud", *OPTIONS), "'loud' is not one of 'debug', 'info', 'warning', 'error'."),
+        (
+            (*CREATE, "--credits", "many"),
+            "--credits must be N or N:AMOUNT/PERIOD, such as 5000 (no refill)",
+        ),
+        (
+            ("keys", "update", "3fGh82kLmQ0a", *OPTIONS),
+            "nothing to change: use at least one option, such as --owner",
+        ),
+        (
+            ("keys", "purge", "3fGh82kLmQ0a", *OPTIONS),
+            "a purge cannot be undone: add --yes to purge 3fGh82kLmQ0a",
+        ),
+        (
+            ("keys", "rotate", "3fGh82kLmQ0a", "--grace", "soon", *OPTIONS),
+            "--grace must be a duration",
+        ),
+        (
+            ("log-level", "loud", *OPTIONS),
+            "'loud' is not one of 'debug', 'info', 'warning', 'error'.",
+        ),
         (("log-level", "debug", "--reset", *OPTIONS), "LEVEL and --reset are mutually exclusive"),
         (("log-level", "debug", "--for", "soon", *OPTIONS), "--for must be a duration such as"),
-        (("sessions", "end", *OPTIONS), "use exactly one of: a session ID (see `gatehouse sessions list`), --all, --everybody"),
-        (("sessions", "end", "3fGh82kLmQ0a", "--all", *OPTIONS), "use exactly one of: a session ID"),
-        (("sessions", "end", "../keys", *OPTIONS), "ID must be a session ID (see `gatehouse sessions list`)"),
+        (
+            ("sessions", "end", *OPTIONS),
+            "use exactly one of: a session ID (see `gatehouse sessions list`), --all, --everybody",
+        ),
+        (
+            ("sessions", "end", "3fGh82kLmQ0a", "--all", *OPTIONS),
+            "use exactly one of: a session ID",
+        ),
+        (
+            ("sessions", "end", "../keys", *OPTIONS),
+            "ID must be a session ID (see `gatehouse sessions list`)",
+        ),
         (("audit", "verify", "--file", "nowhere"), "--file nowhere cannot be read"),
     ],
 )
-def test_usage_error_is_one_line_with_exit_code_2(bare: Command, arguments: tuple[str, ...], message: str) -> None:
+def test_usage_error_is_one_line_with_exit_code_2(
+    bare: Command, arguments: tuple[str, ...], message: str
+) -> None:
     result = bare.run(*arguments)
     assert (result.code, result.out) == (2, "")
     assert message in result.err
@@ -64,7 +99,9 @@ def test_token_instead_of_an_id_is_not_printed(bare: Command) -> None:
     assert token not in result.err
 
 
-@pytest.mark.parametrize("arguments", [(), ("keys",), ("audit",), ("--help",), ("keys", "create", "-h")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("keys",), ("audit",), ("--help",), ("keys", "create", "-h")]
+)
 def test_help_is_shown_without_a_subcommand(bare: Command, arguments: tuple[str, ...]) -> None:
     result = bare.run(*arguments)
     assert result.code == 0
@@ -98,7 +135,10 @@ def test_console_in_a_file_of_another_user_is_ignored(bare: Command, foreign: st
     (folder / "up.json").write_text('{"console": "http://127.0.0.1:1", "admin_token": "secret"}')
     requires.give_away(bare.folder / foreign)
     result = bare.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="gtk_admin_x")
-    assert (result.code, result.err.startswith("gatehouse: no console: set GATEHOUSE_CONSOLE_URL")) == (2, True)
+    assert (
+        result.code,
+        result.err.startswith("gatehouse: no console: set GATEHOUSE_CONSOLE_URL"),
+    ) == (2, True)
 
 
 def test_version_is_printed_as_json(bare: Command) -> None:

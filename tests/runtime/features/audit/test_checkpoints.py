@@ -14,7 +14,14 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.core.actor import Actor
-from gatehouse.core.audit_chain import GENESIS, Checkpoint, find_contradiction, is_signed, public_keys, signed_bytes
+from gatehouse.core.audit_chain import (
+    GENESIS,
+    Checkpoint,
+    find_contradiction,
+    is_signed,
+    public_keys,
+    signed_bytes,
+)
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import SettingsError, Unavailable
 from gatehouse.features.audit.repository import AuditRepository
@@ -44,7 +51,9 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def signer(request: pytest.FixtureRequest, aws: None) -> Signer:
     if request.param == "local":
         return LocalSigner(Ed25519PrivateKey.generate())
-    key = boto3.client("kms", "eu-central-1").create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")
+    key = boto3.client("kms", "eu-central-1").create_key(
+        KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256"
+    )
     return KmsSigner(key["KeyMetadata"]["Arn"])
 
 
@@ -65,11 +74,17 @@ def checkpoint(seq: int, signature: bytes = b"s") -> Checkpoint:
 
 
 async def test_only_the_signing_key_verifies_a_signature(signer: Signer) -> None:
-    unsigned = msgspec.structs.replace(checkpoint(7), key_id=await signer.key_id(), algorithm=signer.algorithm)
+    unsigned = msgspec.structs.replace(
+        checkpoint(7), key_id=await signer.key_id(), algorithm=signer.algorithm
+    )
     created = msgspec.structs.replace(unsigned, signature=await signer.sign(signed_bytes(unsigned)))
     assert is_signed(created, public_keys(await signer.public_key()))
-    assert not is_signed(created, public_keys(await LocalSigner(Ed25519PrivateKey.generate()).public_key()))
-    assert not is_signed(msgspec.structs.replace(created, seq=8), public_keys(await signer.public_key()))
+    assert not is_signed(
+        created, public_keys(await LocalSigner(Ed25519PrivateKey.generate()).public_key())
+    )
+    assert not is_signed(
+        msgspec.structs.replace(created, seq=8), public_keys(await signer.public_key())
+    )
 
 
 async def test_archive_returns_checkpoints_in_order_of_rows(archive: CheckpointArchive) -> None:
@@ -118,22 +133,32 @@ class Setup:
     async def append(self, rows: int) -> None:
         for _ in range(rows):
             await self.trail.append(
-                Actor("system", "test").event(AuditAction.KEY_CREATE, target_id="x", at=self.clock.now(), details={})
+                Actor("system", "test").event(
+                    AuditAction.KEY_CREATE, target_id="x", at=self.clock.now(), details={}
+                )
             )
 
     async def findings(self) -> Any:
         rows, _ = await self.trail.page(before=None, size=500)
         hashes = {row.seq: row.hash for row in rows}
-        return find_contradiction(hashes, await self.archive.all(), public_keys(await self.signer.public_key()))
+        return find_contradiction(
+            hashes, await self.archive.all(), public_keys(await self.signer.public_key())
+        )
 
 
 @pytest.fixture
 async def setup(database: Database, tmp_path: Path) -> AsyncIterator[Setup]:
     database.sql("TRUNCATE audit_event, audit_checkpoint")
     pool = Pool(database.app, application="tests", size_max=2)
-    clock, signer, archive = ManualClock(), LocalSigner(Ed25519PrivateKey.generate()), CheckpointArchive(f"file:{tmp_path}")
+    clock, signer, archive = (
+        ManualClock(),
+        LocalSigner(Ed25519PrivateKey.generate()),
+        CheckpointArchive(f"file:{tmp_path}"),
+    )
     trail, broken = AuditRepository(pool), list[int]()
-    checkpointer = Checkpointer(trail, signer, archive, clock, rows=10, seconds=600, on_broken=broken.append)
+    checkpointer = Checkpointer(
+        trail, signer, archive, clock, rows=10, seconds=600, on_broken=broken.append
+    )
     yield Setup(checkpointer, trail, archive, signer, clock, database, broken)
     await pool.close()
 
@@ -188,13 +213,19 @@ async def test_broken_chain_is_not_signed(setup: Setup) -> None:
     setup.database.sql("UPDATE audit_event SET actor_id = 'somebody' WHERE seq = 4")
     await setup.append(3)
     assert await setup.checkpointer.run_once() is None
-    assert (setup.broken, await setup.archive.all(), await setup.trail.last_checkpoint()) == ([4], (), None)
+    assert (setup.broken, await setup.archive.all(), await setup.trail.last_checkpoint()) == (
+        [4],
+        (),
+        None,
+    )
 
 
 async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     unavailable = CheckpointArchive(f"file:{tmp_path}/file/below")
-    checkpointer = Checkpointer(setup.trail, setup.signer, unavailable, setup.clock, rows=1, seconds=600)
+    checkpointer = Checkpointer(
+        setup.trail, setup.signer, unavailable, setup.clock, rows=1, seconds=600
+    )
     await setup.append(2)
     with pytest.raises(Unavailable):
         await checkpointer.run_once()
@@ -204,12 +235,20 @@ async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path:
 
 @pytest.mark.bound("aws.signing_key:_TIMEOUT_S")
 @pytest.mark.requirement("TR-11")
-async def test_silent_kms_delays_the_checkpoint(setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
+async def test_silent_kms_delays_the_checkpoint(
+    setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "x"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+    ):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
     monkeypatch.setattr(signing_key, "_TIMEOUT_S", 0.1)
-    silent = Checkpointer(setup.trail, KmsSigner("alias/checkpoints"), setup.archive, setup.clock, rows=1, seconds=600)
+    silent = Checkpointer(
+        setup.trail, KmsSigner("alias/checkpoints"), setup.archive, setup.clock, rows=1, seconds=600
+    )
     await setup.append(2)
     async with asyncio.timeout(60):
         with pytest.raises(Unavailable) as error:
@@ -222,8 +261,14 @@ async def test_silent_kms_delays_the_checkpoint(setup: Setup, silent_port: int, 
 async def test_application_role_cannot_change_checkpoints(setup: Setup) -> None:
     await setup.append(1)
     await setup.checkpointer.take()
-    async with asyncpg.create_pool(**setup.database.app.arguments(), min_size=1, max_size=1) as pool:
-        for statement in ("UPDATE audit_checkpoint SET seq = 2", "DELETE FROM audit_checkpoint", "TRUNCATE audit_checkpoint"):
+    async with asyncpg.create_pool(
+        **setup.database.app.arguments(), min_size=1, max_size=1
+    ) as pool:
+        for statement in (
+            "UPDATE audit_checkpoint SET seq = 2",
+            "DELETE FROM audit_checkpoint",
+            "TRUNCATE audit_checkpoint",
+        ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await pool.execute(statement)
     assert (await setup.trail.last_checkpoint()) is not None
@@ -239,7 +284,9 @@ async def test_concurrent_checkpoint_is_stored_once(setup: Setup) -> None:
 
 
 @pytest.mark.requirement("TR-11")
-async def test_status_shows_the_last_checkpoint_and_detects_changes(database: Database, tmp_path: Path) -> None:
+async def test_status_shows_the_last_checkpoint_and_detects_changes(
+    database: Database, tmp_path: Path
+) -> None:
     signer = LocalSigner(Ed25519PrivateKey.generate())
     async with open_console(database, signer=signer) as console:
 
@@ -252,15 +299,25 @@ async def test_status_shows_the_last_checkpoint_and_detects_changes(database: Da
         await console.create()
         archive = CheckpointArchive(f"file:{tmp_path}/checkpoints")
         trail = AuditRepository(console.pool)
-        await trail.append(Actor("bootstrap", "bootstrap").event(AuditAction.LOG_LEVEL_SET, target_id="all", at=1.0, details={}))
+        await trail.append(
+            Actor("bootstrap", "bootstrap").event(
+                AuditAction.LOG_LEVEL_SET, target_id="all", at=1.0, details={}
+            )
+        )
         taken = await Checkpointer(trail, signer, archive, console.clock, rows=1, seconds=0).take()
         assert taken is not None
         shown = await status()
-        assert (shown["enabled"], shown["checkpoint"]["seq"], shown["signed"], shown["matches"]) == (True, taken.seq, True, True)
+        assert (
+            shown["enabled"],
+            shown["checkpoint"]["seq"],
+            shown["signed"],
+            shown["matches"],
+        ) == (True, taken.seq, True, True)
         await console.create()
         assert (await status())["newest_seq"] == taken.seq + 1
         database.sql(
-            f"ALTER TABLE audit_event DISABLE TRIGGER USER; UPDATE audit_event SET hash = decode('{'00' * 32}', 'hex')"  # noqa: S608
+            f"ALTER TABLE audit_event DISABLE TRIGGER USER; UPDATE audit_event SET hash = "  # noqa: S608
+            f"decode('{'00' * 32}', 'hex')"
             f" WHERE seq = {taken.seq}; ALTER TABLE audit_event ENABLE TRIGGER USER"
         )
         shown = await status()

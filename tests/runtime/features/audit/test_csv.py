@@ -45,7 +45,11 @@ def test_formula_behind_another_separator_is_escaped(text: str, escaped: str) ->
     assert csv_cell(text) == escaped
     line = csv_line(["a", text])
     for delimiter in (",", ";", "\t"):
-        cells = [cell for row in csv.reader(io.StringIO(line, newline=""), delimiter=delimiter) for cell in row]
+        cells = [
+            cell
+            for row in csv.reader(io.StringIO(line, newline=""), delimiter=delimiter)
+            for cell in row
+        ]
         assert not [cell for cell in cells if cell.lstrip().startswith(("=", "+", "-", "@"))]
 
 
@@ -54,7 +58,9 @@ def test_other_text_is_unchanged(text: str) -> None:
     assert csv_cell(text) == text
 
 
-@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1, max_size=5))
+@given(
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1, max_size=5)
+)
 def test_line_parses_to_the_escaped_cells(cells: list[str]) -> None:
     text = csv_line(cells)
     assert list(csv.reader(io.StringIO(text, newline=""))) == [[csv_cell(cell) for cell in cells]]

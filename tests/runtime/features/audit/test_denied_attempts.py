@@ -28,8 +28,12 @@ class Recorder:
 
     async def rows(self) -> list[tuple[str, int]]:
         """(address, attempts), oldest first."""
-        rows, _ = await self.trail.page(before=None, size=500, only=AuditFilter(target_id="console"))
-        result = [(row.event.source_address, row.event.details["attempts"]) for row in reversed(rows)]
+        rows, _ = await self.trail.page(
+            before=None, size=500, only=AuditFilter(target_id="console")
+        )
+        result = [
+            (row.event.source_address, row.event.details["attempts"]) for row in reversed(rows)
+        ]
         return [(address, attempts) for address, attempts in result if isinstance(attempts, int)]
 
 
@@ -62,7 +66,14 @@ async def test_flush_writes_the_current_count(recorder: Recorder) -> None:
 
 
 async def test_ipv6_addresses_are_counted_by_network(recorder: Recorder) -> None:
-    for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "not an address"):
+    for address in (
+        "192.0.2.1",
+        "192.0.2.2",
+        "2001:db8::1",
+        "2001:db8::2",
+        "2001:db8:0:1::1",
+        "not an address",
+    ):
         await recorder.deny(address)
     assert [address for address, _ in await recorder.rows()] == [
         "192.0.2.1",
@@ -82,7 +93,9 @@ async def test_addresses_beyond_the_limit_share_a_row(recorder: Recorder) -> Non
 
 
 async def test_record_does_not_raise_without_a_database() -> None:
-    pool = Pool(login("postgresql://nobody@127.0.0.1:1/none", "url"), application="tests", size_max=1)
+    pool = Pool(
+        login("postgresql://nobody@127.0.0.1:1/none", "url"), application="tests", size_max=1
+    )
     denied = DeniedAttempts(AuditRepository(pool), ManualClock(), service="console")
     await denied.record("192.0.2.1", RequestId("req_1"), "unauthorized")
     await pool.close()

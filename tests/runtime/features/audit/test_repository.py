@@ -34,7 +34,14 @@ def event(number: int) -> AuditEvent:
         outcome="success",
         request_id="req_1",
         source_address="192.0.2.1",
-        details={"text": "ünïcode \U0001f511", "whole": 2.0, "part": 0.1, "none": None, "list": ["b", "a"], "yes": True},
+        details={
+            "text": "ünïcode \U0001f511",
+            "whole": 2.0,
+            "part": 0.1,
+            "none": None,
+            "list": ["b", "a"],
+            "yes": True,
+        },
     )
 
 
@@ -75,13 +82,26 @@ async def test_rolled_back_event_leaves_no_gap(database: Database, trail: AuditR
         ("UPDATE audit_event SET actor_id = 'somebody' WHERE seq = 3", 3),
         ("UPDATE audit_event SET details = details || '{\"yes\": false}' WHERE seq = 3", 3),
         ("UPDATE audit_event SET details = details - 'none' WHERE seq = 3", 3),
-        ("UPDATE audit_event SET occurred_at = occurred_at + interval '1 microsecond' WHERE seq = 3", 3),
+        (
+            (
+                "UPDATE audit_event SET occurred_at = occurred_at + interval '1 microsecond' WHERE "
+                "seq = 3"
+            ),
+            3,
+        ),
         ("UPDATE audit_event SET hash = decode(repeat('00', 32), 'hex') WHERE seq = 3", 3),
         ("DELETE FROM audit_event WHERE seq = 1", 2),
         ("DELETE FROM audit_event WHERE seq = 3", 4),
-        ("DELETE FROM audit_event WHERE seq = 3; UPDATE audit_event SET seq = seq - 1 WHERE seq > 3", 3),
         (
-            "UPDATE audit_event SET seq = 99 WHERE seq = 3; UPDATE audit_event SET seq = 3 WHERE seq = 4;"
+            (
+                "DELETE FROM audit_event WHERE seq = 3; UPDATE audit_event SET seq = seq - 1 WHERE "
+                "seq > 3"
+            ),
+            3,
+        ),
+        (
+            "UPDATE audit_event SET seq = 99 WHERE seq = 3; UPDATE audit_event SET seq = 3 "
+            "WHERE seq = 4;"
             "UPDATE audit_event SET seq = 4 WHERE seq = 99",
             3,
         ),
@@ -122,7 +142,9 @@ async def test_event_is_read_as_it_was_written(trail: AuditRepository) -> None:
         (AuditFilter(outcome="denied"), []),
     ],
 )
-async def test_filters_select_rows(trail: AuditRepository, only: AuditFilter, expected: list[int]) -> None:
+async def test_filters_select_rows(
+    trail: AuditRepository, only: AuditFilter, expected: list[int]
+) -> None:
     await fill(trail)
     assert [row.seq for row in (await trail.page(before=None, size=10, only=only))[0]] == expected
     assert [row.seq for row in await trail.following(0, 10, only)] == expected[::-1]

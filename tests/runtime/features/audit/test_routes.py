@@ -25,25 +25,41 @@ async def search_events(console: Console, **query: str) -> list[dict[str, Any]]:
 @pytest.mark.requirement("TR-11")
 async def test_audit_events_are_filtered(console: Console) -> None:
     admin = await console.create(scopes=["admin"])
-    created = await console.client.post("/v1/keys", json={"name": "x"}, headers=console.as_(admin["token"]))
+    created = await console.client.post(
+        "/v1/keys", json={"name": "x"}, headers=console.as_(admin["token"])
+    )
     key_id, admin_id = created.json()["key"]["id"], admin["key"]["id"]
     await console.client.post(f"/v1/keys/{key_id}/revoke")
     await console.client.get("/v1/keys", headers=console.as_("wrong"))
-    assert [event["target_id"] for event in await search_events(console, actor_id=admin_id)] == [key_id]
-    assert [event["action"] for event in await search_events(console, target_id=key_id, action="key.*")] == [
+    assert [event["target_id"] for event in await search_events(console, actor_id=admin_id)] == [
+        key_id
+    ]
+    assert [
+        event["action"] for event in await search_events(console, target_id=key_id, action="key.*")
+    ] == [
         "key.revoke",
         "key.create",
     ]
     assert await search_events(console, target_id=key_id, action="key.%") == []
-    assert {event["outcome"] for event in await search_events(console, outcome="denied")} == {"denied"}
+    assert {event["outcome"] for event in await search_events(console, outcome="denied")} == {
+        "denied"
+    }
     at = (await search_events(console, target_id=key_id))[0]["occurred_at"]
-    assert [event["action"] for event in await search_events(console, target_id=key_id, since=at)] == ["key.revoke"]
-    assert [event["action"] for event in await search_events(console, target_id=key_id, until=at)] == ["key.create"]
+    assert [
+        event["action"] for event in await search_events(console, target_id=key_id, since=at)
+    ] == ["key.revoke"]
+    assert [
+        event["action"] for event in await search_events(console, target_id=key_id, until=at)
+    ] == ["key.create"]
 
 
 async def test_denials_share_an_audit_row_per_minute_and_address(console: Console) -> None:
     async def denied() -> int:
-        page = (await console.client.get("/v1/audit-events", params={"action": "access.denied", "limit": 500})).json()
+        page = (
+            await console.client.get(
+                "/v1/audit-events", params={"action": "access.denied", "limit": 500}
+            )
+        ).json()
         return len(page["events"])
 
     before = await denied()
@@ -56,8 +72,13 @@ async def test_denials_share_an_audit_row_per_minute_and_address(console: Consol
 @pytest.mark.requirement("TR-11")
 async def test_every_change_is_audited_with_actor_and_address(console: Console) -> None:
     key = (await console.create(name="audited"))["key"]
-    event = (await console.client.get("/v1/audit-events", params={"target_id": key["id"]})).json()["events"][0]
-    assert {name: event[name] for name in ("actor_type", "action", "target_type", "outcome", "source_address")} == {
+    event = (await console.client.get("/v1/audit-events", params={"target_id": key["id"]})).json()[
+        "events"
+    ][0]
+    assert {
+        name: event[name]
+        for name in ("actor_type", "action", "target_type", "outcome", "source_address")
+    } == {
         "actor_type": "bootstrap",
         "action": "key.create",
         "target_type": "key",
@@ -78,8 +99,12 @@ async def test_chain_is_verified_from_the_api_response(console: Console) -> None
 async def test_audit_cursor_of_another_filter_is_rejected(console: Console) -> None:
     for _ in range(2):
         await console.create()
-    cursor = (await console.client.get("/v1/audit-events", params={"limit": 1})).json()["next_cursor"]
-    reply = await console.client.get("/v1/audit-events", params={"cursor": cursor, "outcome": "success"})
+    cursor = (await console.client.get("/v1/audit-events", params={"limit": 1})).json()[
+        "next_cursor"
+    ]
+    reply = await console.client.get(
+        "/v1/audit-events", params={"cursor": cursor, "outcome": "success"}
+    )
     assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "query.cursor")
 
 
@@ -88,7 +113,10 @@ async def test_ndjson_export_of_the_trail_is_verified(console: Console) -> None:
     await console.create(name="Prüfung \U0001f511")
     reply = await console.client.get("/v1/audit-export")
     assert reply.headers["content-disposition"] == 'attachment; filename="audit.ndjson"'
-    rows = [audit_row(msgspec.json.decode(line, type=AuditEventView)) for line in reply.text.splitlines()]
+    rows = [
+        audit_row(msgspec.json.decode(line, type=AuditEventView))
+        for line in reply.text.splitlines()
+    ]
     assert first_break(rows) is None
     assert json.loads(reply.text.splitlines()[-1])["details"]["name"] == "Prüfung \U0001f511"
 
@@ -97,8 +125,13 @@ async def test_ndjson_export_of_the_trail_is_verified(console: Console) -> None:
 async def test_csv_export_contains_no_formula(console: Console) -> None:
     key_id = (await console.create())["key"]["id"]
     await console.client.post(f"/v1/keys/{key_id}/revoke", json={"reason": "=cmd()"})
-    console.database.sql("UPDATE audit_event SET actor_id = '=1+1', source_address = '@SUM(A1)' WHERE action = 'key.revoke'")
-    text = (await console.client.get("/v1/audit-export", params={"format": "csv", "target_id": key_id})).text
+    console.database.sql(
+        "UPDATE audit_event SET actor_id = '=1+1', source_address = '@SUM(A1)' WHERE action = "
+        "'key.revoke'"
+    )
+    text = (
+        await console.client.get("/v1/audit-export", params={"format": "csv", "target_id": key_id})
+    ).text
     header, *rows = csv.reader(io.StringIO(text, newline=""))
     revoked = dict(zip(header, rows[-1], strict=True))
     assert (revoked["actor_id"], revoked["source_address"]) == ("'=1+1", "'@SUM(A1)")

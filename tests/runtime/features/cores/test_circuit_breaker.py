@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from gatehouse.features.cores.circuit_breaker import RETRY_BUDGET_MAX, CircuitBreaker, CircuitState, RetryBudget
+from gatehouse.features.cores.circuit_breaker import (
+    RETRY_BUDGET_MAX,
+    CircuitBreaker,
+    CircuitState,
+    RetryBudget,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +18,9 @@ pytestmark = pytest.mark.requirement("CG-11")
 
 
 def opened(at: float = 100.0) -> CircuitBreaker:
-    """A circuit breaker that was opened at `at` by three failures, with a reset time of five seconds."""
+    """A circuit breaker that was opened at `at` by three failures, with a reset time of five
+    seconds.
+    """
     circuit = CircuitBreaker(3, 5.0)
     for _ in range(3):
         circuit.failed(at, trial=circuit.begin(at))
@@ -22,8 +29,16 @@ def opened(at: float = 100.0) -> CircuitBreaker:
 
 def test_consecutive_failures_open_circuit() -> None:
     circuit = CircuitBreaker(3, 5.0)
-    assert [circuit.failed(100.0, trial=circuit.begin(100.0)) for _ in range(3)] == [False, False, True]
-    assert (circuit.state(100.0), circuit.wait_s(100.0), circuit.wait_s(103.0)) == (CircuitState.OPEN, 5.0, 2.0)
+    assert [circuit.failed(100.0, trial=circuit.begin(100.0)) for _ in range(3)] == [
+        False,
+        False,
+        True,
+    ]
+    assert (circuit.state(100.0), circuit.wait_s(100.0), circuit.wait_s(103.0)) == (
+        CircuitState.OPEN,
+        5.0,
+        2.0,
+    )
 
 
 def test_response_resets_failure_count() -> None:
@@ -54,7 +69,9 @@ def test_half_open_circuit_allows_one_trial() -> None:
     ],
     ids=["succeeded", "failed", "abandoned", "pending"],
 )
-def test_trial_decides_the_next_state(outcome: Callable[[CircuitBreaker, bool], object], wait_s: float) -> None:
+def test_trial_decides_the_next_state(
+    outcome: Callable[[CircuitBreaker, bool], object], wait_s: float
+) -> None:
     circuit = opened()
     outcome(circuit, circuit.begin(105.0))
     assert circuit.wait_s(107.0) == wait_s
@@ -76,7 +93,9 @@ def test_zero_failures_max_never_opens() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.sampled_from("fag")), max_size=200))
 def test_open_circuit_allows_one_request_per_reset_time(events: list[tuple[float, str]]) -> None:
-    """Failures (f), responses (a) and abandoned requests (g) at random times. Requests that must wait are not sent."""
+    """Failures (f), responses (a) and abandoned requests (g) at random times. Requests that must
+    wait are not sent.
+    """
     circuit, now, failures = CircuitBreaker(3, 1.0), 0.0, 0
     last_failure = 0.0
     for seconds, outcome in events:

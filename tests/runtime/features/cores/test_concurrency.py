@@ -1,4 +1,6 @@
-"""The concurrency limit of Cores: slots; the order, bound and timeout of the queue; cancelled requests."""
+"""The concurrency limit of Cores: slots; the order, bound and timeout of the queue; cancelled
+requests.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,11 @@ async def _settle() -> None:
 def overloaded() -> Iterator[None]:
     with pytest.raises(CoreOverloaded) as caught:
         yield
-    assert (caught.value.status, caught.value.code, caught.value.retry_after_s) == (503, "core_overloaded", 1)
+    assert (caught.value.status, caught.value.code, caught.value.retry_after_s) == (
+        503,
+        "core_overloaded",
+        1,
+    )
 
 
 async def test_requests_wait_in_order_of_arrival() -> None:

@@ -51,8 +51,10 @@ async def checked(rows: Rows, port: int, instances: int) -> AsyncIterator[Checke
     await rows.add_key(key_id)
     for number in range(instances):
         await rows.pool.execute(
-            "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, pepper_generation, health_path,"
-            " expires_at) VALUES ('docs', $1, $2, 'test', 'lease', $3, 1, '/health', now() + interval '1 hour')",
+            "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
+            "pepper_generation, health_path,"
+            " expires_at) VALUES ('docs', $1, $2, 'test', 'lease', $3, 1, '/health', now() + "
+            "interval '1 hour')",
             str(number),
             f"http://127.0.0.1:{port}",
             key_id,
@@ -62,14 +64,18 @@ async def checked(rows: Rows, port: int, instances: int) -> AsyncIterator[Checke
     for record in registered:
         cores.change(record)
     upstreams, reservations = UpstreamClients(SystemResolver(), LOOPBACK), Reservations(rows.pool)
-    checks = HealthChecks(cores, reservations, upstreams, Pepper({1: bytes(32)}, 1), 3600, 1, 1, changes.append)
+    checks = HealthChecks(
+        cores, reservations, upstreams, Pepper({1: bytes(32)}, 1), 3600, 1, 1, changes.append
+    )
     async with asyncio.timeout(60):
         yield Checked(checks, reservations, changes)
     await upstreams.close()
 
 
 @pytest.mark.bound("cores.health_checks:TIMEOUT_S")
-async def test_silent_instance_is_unhealthy(rows: Rows, silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_instance_is_unhealthy(
+    rows: Rows, silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(health_checks, "TIMEOUT_S", 0.1)
     async with checked(rows, silent_port, instances=1) as started:
         await started.checks.run_once()
@@ -77,7 +83,9 @@ async def test_silent_instance_is_unhealthy(rows: Rows, silent_port: int, monkey
 
 
 @pytest.mark.bound("cores.health_checks:BATCH")
-async def test_number_of_concurrent_checks_is_bounded(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_number_of_concurrent_checks_is_bounded(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(health_checks, "BATCH", 2)
     async with checked(rows, free_port(), instances=5) as started:
         await started.checks.run_once()

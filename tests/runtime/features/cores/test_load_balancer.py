@@ -72,7 +72,12 @@ class Harness:
             with pytest.raises(CoreUnreachable):
                 await self.request(core)
 
-    def selected(self, *instances: CoreRecord, request: UpstreamRequest = GET, failed: CoreRecord | None = None) -> set[str]:
+    def selected(
+        self,
+        *instances: CoreRecord,
+        request: UpstreamRequest = GET,
+        failed: CoreRecord | None = None,
+    ) -> set[str]:
         """The instances that are selected in 200 attempts."""
         selections = (self.balancer.select(instances, request, failed=failed) for _ in range(200))
         return set(Counter(core.instance_id for core in selections))
@@ -131,7 +136,12 @@ async def test_retry_uses_another_instance_and_the_budget() -> None:
     failure = CoreUnreachable(sent=True)
     assert harness.balancer.select_for_retry((A, B), GET, A, failure) == B
     assert harness.balancer.select_for_retry((A, B), POST, A, CoreUnreachable(sent=False)) is None
-    assert harness.balancer.select_for_retry((A, B), UpstreamRequest("DELETE", "/x", [], None), A, failure) is None
+    assert (
+        harness.balancer.select_for_retry(
+            (A, B), UpstreamRequest("DELETE", "/x", [], None), A, failure
+        )
+        is None
+    )
     await harness.open(A)
     await harness.open(B)
     assert harness.balancer.select_for_retry((A, B), GET, A, failure) is None
@@ -160,10 +170,14 @@ async def test_requests_are_reported_with_the_state_of_the_circuit_breaker() -> 
     await harness.request(B)
     find = {"docs": (A, B)}.__getitem__
     reports = harness.balancer.end_interval(find)
-    assert [(report.instance_id, report.state, report.requests, report.failures) for report in reports] == [
+    assert [
+        (report.instance_id, report.state, report.requests, report.failures) for report in reports
+    ] == [
         ("a", CircuitState.OPEN, 2, 2),
         ("b", CircuitState.CLOSED, 1, 0),
     ]
     harness.now += 5
     assert harness.balancer.end_interval(find)[0].state is CircuitState.HALF_OPEN
-    assert [report.instance_id for report in harness.balancer.end_interval(lambda name: (B,))] == ["b"]
+    assert [report.instance_id for report in harness.balancer.end_interval(lambda name: (B,))] == [
+        "b"
+    ]

@@ -27,12 +27,21 @@ from tests.runtime.core_records import instance
 pytestmark = pytest.mark.requirement("CG-11")
 
 
-def report(core: CoreRecord, state: CircuitState = CircuitState.CLOSED, latencies: tuple[float, ...] = ()) -> InstanceReport:
+def report(
+    core: CoreRecord, state: CircuitState = CircuitState.CLOSED, latencies: tuple[float, ...] = ()
+) -> InstanceReport:
     counts = RequestCounts()
     for seconds in latencies:
         counts.responded(seconds)
     return InstanceReport(
-        core.name, core.instance_id, core.lease_id, state, counts.requests, counts.failures, counts.total_us, counts.buckets
+        core.name,
+        core.instance_id,
+        core.lease_id,
+        state,
+        counts.requests,
+        counts.failures,
+        counts.total_us,
+        counts.buckets,
     )
 
 
@@ -44,13 +53,24 @@ def test_bucket_contains_its_latency_and_is_narrow(us: int) -> None:
 
 
 @given(st.lists(st.floats(0, 60), min_size=1, max_size=50), st.lists(st.floats(0, 60), max_size=50))
-def test_percentile_of_several_workers_is_nearly_exact(first: list[float], second: list[float]) -> None:
+def test_percentile_of_several_workers_is_nearly_exact(
+    first: list[float], second: list[float]
+) -> None:
     core = instance("a")
-    summary = summarize(core, [[report(core, latencies=tuple(first))], [report(core, latencies=tuple(second))]])
-    exact = sorted(int(seconds * 1e6) for seconds in first + second)[math.ceil(0.95 * len(first + second)) - 1] / 1000
+    summary = summarize(
+        core, [[report(core, latencies=tuple(first))], [report(core, latencies=tuple(second))]]
+    )
+    exact = (
+        sorted(int(seconds * 1e6) for seconds in first + second)[
+            math.ceil(0.95 * len(first + second)) - 1
+        ]
+        / 1000
+    )
     assert summary.p95_ms is not None
     assert exact - 0.06 <= summary.p95_ms <= exact * 1.125 + 0.06
-    assert summary.mean_ms == pytest.approx(sum(first + second) / len(first + second) * 1000, abs=0.06)
+    assert summary.mean_ms == pytest.approx(
+        sum(first + second) / len(first + second) * 1000, abs=0.06
+    )
 
 
 def test_requests_are_counted_for_a_minute() -> None:
@@ -58,7 +78,9 @@ def test_requests_are_counted_for_a_minute() -> None:
     recent.current.responded(0.02)
     recent.current.failed()
     sums = [recent.end_interval() for _ in range(INTERVALS + 1)]
-    assert [(counts.requests, counts.failures) for counts in sums] == [(2, 1)] * INTERVALS + [(0, 0)]
+    assert [(counts.requests, counts.failures) for counts in sums] == [(2, 1)] * INTERVALS + [
+        (0, 0)
+    ]
     assert (sums[-1].total_us, sums[-1].buckets) == (0, {})
 
 
@@ -66,7 +88,12 @@ def test_states_of_all_workers_are_counted_for_the_current_lease() -> None:
     core, other = instance("a"), instance("b")
     previous = msgspec.structs.replace(core, lease_id="previous")
     open_, half_open = CircuitState.OPEN, CircuitState.HALF_OPEN
-    workers = [[report(core, open_), report(other, open_)], [report(core, half_open)], [report(previous, open_)], []]
+    workers = [
+        [report(core, open_), report(other, open_)],
+        [report(core, half_open)],
+        [report(previous, open_)],
+        [],
+    ]
     summary = summarize(core, workers)
     assert (summary.workers, summary.open, summary.half_open) == (4, 1, 1)
     assert (summary.requests, summary.mean_ms, summary.p95_ms) == (0, None, None)
@@ -74,15 +101,22 @@ def test_states_of_all_workers_are_counted_for_the_current_lease() -> None:
 
 @pytest.mark.bound("cores.reports:INSTANCES_MAX")
 def test_number_of_reported_instances_is_bounded() -> None:
-    busy = [report(instance(f"i{number}"), latencies=(0.1,) * (number % 3 + 1)) for number in range(INSTANCES_MAX + 10)]
+    busy = [
+        report(instance(f"i{number}"), latencies=(0.1,) * (number % 3 + 1))
+        for number in range(INSTANCES_MAX + 10)
+    ]
     opened, idle = report(instance("open"), CircuitState.OPEN), report(instance("idle"))
     written = most_relevant([*busy, opened, idle])
     assert len(written) == INSTANCES_MAX
     assert written[0] == opened
     assert idle not in written
-    assert [one.requests for one in written[1:]] == sorted((one.requests for one in written[1:]), reverse=True)
+    assert [one.requests for one in written[1:]] == sorted(
+        (one.requests for one in written[1:]), reverse=True
+    )
 
 
 def test_report_is_the_same_after_encoding() -> None:
     original = report(instance("a"), CircuitState.OPEN, (0.001, 0.5, 0.5))
-    assert msgspec.json.decode(msgspec.json.encode([original]), type=list[InstanceReport]) == [original]
+    assert msgspec.json.decode(msgspec.json.encode([original]), type=list[InstanceReport]) == [
+        original
+    ]

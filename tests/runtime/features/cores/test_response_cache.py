@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from gatehouse.features.cores.response_cache import CachedResponse, ResponseCache, Validation, updated_headers
+from gatehouse.features.cores.response_cache import (
+    CachedResponse,
+    ResponseCache,
+    Validation,
+    updated_headers,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +49,13 @@ def test_too_large_body_is_not_storable() -> None:
 
 def test_304_updates_headers_except_those_of_the_body() -> None:
     cached = CachedResponse('"1"', headers(3), b"abc", Validation(0.0, 0))
-    not_modified = [("etag", '"1"'), ("x-old", "2"), ("x-new", "3"), ("content-length", "0"), ("content-type", "x/y")]
+    not_modified = [
+        ("etag", '"1"'),
+        ("x-old", "2"),
+        ("x-new", "3"),
+        ("content-length", "0"),
+        ("content-type", "x/y"),
+    ]
     assert updated_headers(cached, not_modified) == [
         ("cache-control", "public"),
         ("content-length", "3"),

@@ -15,10 +15,18 @@ from tests.runtime.core_records import register
 async def test_operator_ends_a_registration(console: Console) -> None:
     key_id = await register(console, "docs")
     operator = (await console.create(name="operator", scopes=["role:operator"]))["token"]
-    assert (await console.client.delete("/v1/cores/docs", headers=console.as_(operator))).status_code == 204
-    (core,) = (core for core in (await console.client.get("/v1/cores")).json()["cores"] if core["name"] == "docs")
+    assert (
+        await console.client.delete("/v1/cores/docs", headers=console.as_(operator))
+    ).status_code == 204
+    (core,) = (
+        core
+        for core in (await console.client.get("/v1/cores")).json()["cores"]
+        if core["name"] == "docs"
+    )
     assert (core["draining"], core["live"]) == (True, False)
-    events = (await console.client.get("/v1/audit-events", params={"action": "core.drain"})).json()["events"]
+    events = (await console.client.get("/v1/audit-events", params={"action": "core.drain"})).json()[
+        "events"
+    ]
     assert (events[0]["target_id"], events[0]["details"]) == (
         "docs",
         {"instance_ids": ["default"], "registered_by": [key_id]},
@@ -36,10 +44,22 @@ async def test_unknown_core_is_404(console: Console, name: str) -> None:
 async def test_operator_drains_one_instance(console: Console) -> None:
     key_id = await register(console, "wiki", "a", "b")
     assert (await console.client.delete("/v1/cores/wiki/instances/a")).status_code == 204
-    cores = [core for core in (await console.client.get("/v1/cores")).json()["cores"] if core["name"] == "wiki"]
-    assert [(core["instance_id"], core["draining"], core["live"]) for core in cores] == [("a", True, False), ("b", False, True)]
-    events = (await console.client.get("/v1/audit-events", params={"action": "core.drain"})).json()["events"]
-    assert (events[0]["target_id"], events[0]["details"]) == ("wiki", {"instance_ids": ["a"], "registered_by": [key_id]})
+    cores = [
+        core
+        for core in (await console.client.get("/v1/cores")).json()["cores"]
+        if core["name"] == "wiki"
+    ]
+    assert [(core["instance_id"], core["draining"], core["live"]) for core in cores] == [
+        ("a", True, False),
+        ("b", False, True),
+    ]
+    events = (await console.client.get("/v1/audit-events", params={"action": "core.drain"})).json()[
+        "events"
+    ]
+    assert (events[0]["target_id"], events[0]["details"]) == (
+        "wiki",
+        {"instance_ids": ["a"], "registered_by": [key_id]},
+    )
     for instance in ("a", "c", "a b", "x" * 300):
         reply = await console.client.delete(f"/v1/cores/wiki/instances/{instance}")
         assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
@@ -65,14 +85,29 @@ async def test_reports_of_live_workers_are_added(console: Console) -> None:
     await register(console, "status", "a")
     for number, state in enumerate((CircuitState.OPEN, CircuitState.CLOSED, CircuitState.OPEN)):
         worker = f"worker-{number}"
-        console.database.sql(f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('{worker}', 0, now())")  # noqa: S608
-        report = InstanceReport("status", "a", "lease", state, 10, 2, 80_000, {bucket_of(10_000): 8})
+        console.database.sql(
+            f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('{worker}', 0, now())"  # noqa: S608
+        )
+        report = InstanceReport(
+            "status", "a", "lease", state, 10, 2, 80_000, {bucket_of(10_000): 8}
+        )
         await ReportRepository(console.pool, worker).write([report])
-    console.database.sql("UPDATE gateway_worker SET core_reports_at = now() - interval '1 minute' WHERE id = 'worker-2'")
-    console.database.sql("INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('earlier version', 0, now())")
+    console.database.sql(
+        "UPDATE gateway_worker SET core_reports_at = now() - interval '1 minute' WHERE id = "
+        "'worker-2'"
+    )
+    console.database.sql(
+        "INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('earlier version', 0, "
+        "now())"
+    )
     cores = {core["name"]: core for core in (await console.client.get("/v1/cores")).json()["cores"]}
     assert cores["status"]["circuit_breakers"] == {"workers": 2, "open": 1, "half_open": 0}
-    assert cores["status"]["last_minute"] == {"requests": 20, "failures": 4, "mean_ms": 10.0, "p95_ms": 10.2}
+    assert cores["status"]["last_minute"] == {
+        "requests": 20,
+        "failures": 4,
+        "mean_ms": 10.0,
+        "p95_ms": 10.2,
+    }
     console.database.sql("DELETE FROM gateway_worker")
     await ReportRepository(console.pool, "worker-0").write([])
     cores = {core["name"]: core for core in (await console.client.get("/v1/cores")).json()["cores"]}

@@ -1,4 +1,6 @@
-"""A local OpenID Connect issuer: a discovery document, keys, a token endpoint, and tokens with any header and claims."""
+"""A local OpenID Connect issuer: a discovery document, keys, a token endpoint, and tokens with any
+header and claims.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,11 @@ ROLES = {"platform": Role.OWNER, "on-call": Role.OPERATOR, "books": Role.AUDITOR
 
 @dataclass
 class LocalIssuer:
-    """The server. `requests` contains the path of each request, and `exchanges` the header fields and form of each exchange.
+    """The server. `requests` contains the path of each request, and `exchanges` the header fields
+    and form of each exchange.
 
-    metadata: members of the discovery document to replace. token_response: status and body of the token endpoint.
+    metadata: members of the discovery document to replace. token_response: status and body of the
+        token endpoint.
     """
 
     port: int = 0
@@ -70,18 +74,42 @@ class LocalIssuer:
             "/token": self.token_response,
         }
         if path == "/token":
-            length = next(int(line.partition(":")[2]) for line in head.lower().splitlines() if line.startswith("content-length:"))
-            self.exchanges.append((head, dict(parse_qsl((await reader.readexactly(length)).decode()))))
+            length = next(
+                int(line.partition(":")[2])
+                for line in head.lower().splitlines()
+                if line.startswith("content-length:")
+            )
+            self.exchanges.append(
+                (head, dict(parse_qsl((await reader.readexactly(length)).decode())))
+            )
         status, document = documents[path]
         body = json.dumps(document).encode()
         status = 503 if self.unavailable else status
-        writer.write(f"HTTP/1.1 {status} x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+        writer.write(
+            (
+                f"HTTP/1.1 {status} x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            ).encode()
+            + body
+        )
         await writer.drain()
         writer.close()
 
-    def token(self, key: Any = RSA, alg: str = "RS256", header: dict[str, Any] | None = None, **claims: Any) -> str:
+    def token(
+        self,
+        key: Any = RSA,
+        alg: str = "RS256",
+        header: dict[str, Any] | None = None,
+        **claims: Any,
+    ) -> str:
         """A token with these claims. A claim that is None is omitted."""
-        payload = {"iss": self.url, "aud": "gatehouse", "sub": "alice", "exp": NOW + 300, "groups": ["platform"], **claims}
+        payload = {
+            "iss": self.url,
+            "aud": "gatehouse",
+            "sub": "alice",
+            "exp": NOW + 300,
+            "groups": ["platform"],
+            **claims,
+        }
         present = {name: value for name, value in payload.items() if value is not None}
         named = {"alg": alg, "kid": key.kid, **(header or {})}
         return jwt.encode(named, present, key, algorithms=["RS256", "ES256", "HS256", "RS512"])
@@ -98,8 +126,16 @@ class IssuerSetup:
 async def running_issuer() -> AsyncIterator[IssuerSetup]:
     """A running issuer and an identity provider that reads its documents."""
     local, clock = LocalIssuer(), ManualClock(float(NOW))
-    local.keys = [RSA.as_dict(private=False), EC.as_dict(private=False), WEAK.as_dict(private=False)]
+    local.keys = [
+        RSA.as_dict(private=False),
+        EC.as_dict(private=False),
+        WEAK.as_dict(private=False),
+    ]
     server = await asyncio.start_server(local.serve, "127.0.0.1", 0)
     local.port = server.sockets[0].getsockname()[1]
-    yield IssuerSetup(local, clock, OidcIdentityProvider(Issuer(local.url, "gatehouse", "", "groups", ROLES), clock))
+    yield IssuerSetup(
+        local,
+        clock,
+        OidcIdentityProvider(Issuer(local.url, "gatehouse", "", "groups", ROLES), clock),
+    )
     server.close()

@@ -1,4 +1,6 @@
-"""Sign-in with the authorization code flow and PKCE: the requests, and every response that must be rejected."""
+"""Sign-in with the authorization code flow and PKCE: the requests, and every response that must be
+rejected.
+"""
 
 from __future__ import annotations
 
@@ -54,25 +56,36 @@ class Visitor:
     async def start(self, return_to: str = "/keys?owner=a", **query: str) -> dict[str, str]:
         """Starts a sign-in and returns the parameters of the authorization request."""
         headers = {"Sec-Fetch-Site": "same-origin"}
-        reply = await self.client.get(START_PATH, params={"return_to": return_to, **query}, headers=headers)
+        reply = await self.client.get(
+            START_PATH, params={"return_to": return_to, **query}, headers=headers
+        )
         assert reply.status_code == 303, reply.text
         url = urlsplit(reply.headers["location"])
-        assert f"{url.scheme}://{url.netloc}{url.path}" == f"{self.provider.url}/authorize", reply.headers["location"]
+        assert f"{url.scheme}://{url.netloc}{url.path}" == f"{self.provider.url}/authorize", (
+            reply.headers["location"]
+        )
         return {name: values[0] for name, values in parse_qs(url.query).items()}
 
     def answer(self, sent: dict[str, str], **claims: Any) -> None:
         """Sets the response of the token endpoint to an ID token with the nonce of the request."""
         named = {"aud": CLIENT_ID, "iat": NOW, "nonce": sent["nonce"], **claims}
-        self.provider.token_response = (200, {"id_token": self.provider.token(**named), "token_type": "Bearer"})
+        self.provider.token_response = (
+            200,
+            {"id_token": self.provider.token(**named), "token_type": "Bearer"},
+        )
 
-    async def return_from_provider(self, sent: dict[str, str], **changes: str | None) -> httpx.Response:
+    async def return_from_provider(
+        self, sent: dict[str, str], **changes: str | None
+    ) -> httpx.Response:
         """Opens the callback as the identity provider does. A parameter that is None is omitted."""
         parameters = {"code": CODE, "state": sent["state"], "iss": self.provider.url, **changes}
         present = {name: value for name, value in parameters.items() if value is not None}
         return await self.client.get(CALLBACK_PATH, params=present, headers=CROSS_SITE)
 
     async def session(self) -> dict[str, Any]:
-        reply = await self.client.get("/v1/sessions/current", headers={"Sec-Fetch-Site": "same-origin"})
+        reply = await self.client.get(
+            "/v1/sessions/current", headers={"Sec-Fetch-Site": "same-origin"}
+        )
         found: dict[str, Any] = reply.json()
         return found
 
@@ -81,9 +94,13 @@ def failure(reply: httpx.Response) -> str:
     """The failure that the sign-in page explains. Asserts that no session was started."""
     url = urlsplit(reply.headers["location"])
     query = parse_qs(url.query)
-    assert (reply.status_code, url.netloc, url.path) == (303, "", "/sign-in"), reply.headers["location"]
+    assert (reply.status_code, url.netloc, url.path) == (303, "", "/sign-in"), reply.headers[
+        "location"
+    ]
     assert query["request"] == [reply.headers["x-request-id"]]
-    assert not any(header.startswith(COOKIE + "=") for header in reply.headers.get_list("set-cookie"))
+    assert not any(
+        header.startswith(COOKIE + "=") for header in reply.headers.get_list("set-cookie")
+    )
     return query["failure"][0]
 
 
@@ -101,8 +118,17 @@ class Setup:
 
     def serve(self, **settings: Any) -> None:
         """Serves the console again. `settings`: other settings."""
-        client = {"oidc_client_id": CLIENT_ID, "oidc_client_secret": SecretStr(SECRET), "oidc_scopes": "openid groups"}
-        changes = {"identity_provider": self.identity_provider, "clock": self.clock, **client, **settings}
+        client = {
+            "oidc_client_id": CLIENT_ID,
+            "oidc_client_secret": SecretStr(SECRET),
+            "oidc_scopes": "openid groups",
+        }
+        changes = {
+            "identity_provider": self.identity_provider,
+            "clock": self.clock,
+            **client,
+            **settings,
+        }
         self.app = self.console.application(**changes)
 
 
@@ -121,7 +147,9 @@ def visitor(setup: Setup) -> Visitor:
 
 
 @pytest.mark.requirement("CG-13")
-async def test_sign_in_starts_a_session_with_the_roles_of_the_user(setup: Setup, visitor: Visitor) -> None:
+async def test_sign_in_starts_a_session_with_the_roles_of_the_user(
+    setup: Setup, visitor: Visitor
+) -> None:
     sent = await visitor.start()
     assert sent["redirect_uri"] == ORIGIN + CALLBACK_PATH
     named = ("response_type", "client_id", "scope", "tenant", "code_challenge_method")
@@ -131,7 +159,11 @@ async def test_sign_in_starts_a_session_with_the_roles_of_the_user(setup: Setup,
     assert (reply.status_code, reply.headers["location"]) == (303, "/keys?owner=a")
     [(_, form)] = setup.provider.exchanges
     challenge = _base64(hashlib.sha256(form["code_verifier"].encode()).digest())
-    assert (form["grant_type"], form["code"], form["redirect_uri"]) == ("authorization_code", CODE, ORIGIN + CALLBACK_PATH)
+    assert (form["grant_type"], form["code"], form["redirect_uri"]) == (
+        "authorization_code",
+        CODE,
+        ORIGIN + CALLBACK_PATH,
+    )
     assert (len(form["code_verifier"]), challenge) == (43, sent["code_challenge"])
     current = await visitor.session()
     assert (current["session"]["actor_id"], current["roles"]) == ("alice", ["operator"])
@@ -143,14 +175,25 @@ async def test_transaction_cookie_is_http_only_and_short_lived(visitor: Visitor)
     reply = await visitor.client.get(START_PATH, headers={"Sec-Fetch-Site": "same-origin"})
     name, *attributes = reply.headers["set-cookie"].replace("; ", ";").split(";")
     assert name.startswith(f"{TRANSACTION_COOKIE}=")
-    assert {item.lower() for item in attributes} == {"httponly", "secure", "samesite=lax", "path=/", "max-age=600"}
-    sent = {key: values[0] for key, values in parse_qs(urlsplit(reply.headers["location"]).query).items()}
+    assert {item.lower() for item in attributes} == {
+        "httponly",
+        "secure",
+        "samesite=lax",
+        "path=/",
+        "max-age=600",
+    }
+    sent = {
+        key: values[0]
+        for key, values in parse_qs(urlsplit(reply.headers["location"]).query).items()
+    }
     cookie = visitor.client.cookies[TRANSACTION_COOKIE]
     payload = base64.urlsafe_b64decode(cookie.partition(".")[2] + "==").decode()
     assert [name for name in ("state", "nonce") if sent[name] in cookie + payload] == []
 
 
-@pytest.mark.parametrize("site", [{}, CROSS_SITE, {"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-site"}], ids=str)
+@pytest.mark.parametrize(
+    "site", [{}, CROSS_SITE, {"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-site"}], ids=str
+)
 async def test_another_site_cannot_start_a_sign_in(visitor: Visitor, site: dict[str, str]) -> None:
     reply = await visitor.client.get(START_PATH, headers=site)
     assert (reply.status_code, reply.headers["location"]) == (303, "/sign-in")
@@ -158,7 +201,9 @@ async def test_another_site_cannot_start_a_sign_in(visitor: Visitor, site: dict[
 
 
 async def test_response_for_another_browser_is_rejected(setup: Setup, visitor: Visitor) -> None:
-    """Login CSRF: an attacker sends their own response to a victim, who has no sign-in or another one."""
+    """Login CSRF: an attacker sends their own response to a victim, who has no sign-in or another
+    one.
+    """
     attacker = await visitor.start()
     visitor.answer(attacker)
     victim = setup.visitor()
@@ -173,17 +218,25 @@ async def test_wrong_state_is_rejected(setup: Setup, visitor: Visitor, state: st
     sent = await visitor.start()
     visitor.answer(sent)
     assert failure(await visitor.return_from_provider(sent, state=state)) == Failure.RESTART
-    assert failure(await visitor.return_from_provider(sent, state=state, error="access_denied")) == Failure.RESTART
+    assert (
+        failure(await visitor.return_from_provider(sent, state=state, error="access_denied"))
+        == Failure.RESTART
+    )
     assert setup.provider.exchanges == []
 
 
-@pytest.mark.parametrize("changed", ["", ".", "1.", "x.e30", "1.e30", "999999999999.e30", "٣.e30", "-1.e30"])
+@pytest.mark.parametrize(
+    "changed", ["", ".", "1.", "x.e30", "1.e30", "999999999999.e30", "٣.e30", "-1.e30"]
+)
 async def test_changed_cookie_is_rejected(setup: Setup, visitor: Visitor, changed: str) -> None:
     sent = await visitor.start()
     cookie = f"{TRANSACTION_COOKIE}={changed}".encode()
     visitor.client.cookies.clear()
     params = {"code": CODE, "state": sent["state"], "iss": setup.provider.url}
-    assert failure(await visitor.client.get(CALLBACK_PATH, params=params, headers={b"Cookie": cookie})) == Failure.RESTART
+    assert (
+        failure(await visitor.client.get(CALLBACK_PATH, params=params, headers={b"Cookie": cookie}))
+        == Failure.RESTART
+    )
 
 
 async def test_changed_return_address_in_the_cookie_is_rejected(visitor: Visitor) -> None:
@@ -192,7 +245,9 @@ async def test_changed_return_address_in_the_cookie_is_rejected(visitor: Visitor
     fields = json.loads(base64.urlsafe_b64decode(payload + "=="))
     fields[2] = "https://evil.example/"
     visitor.client.cookies.clear()
-    visitor.client.cookies.set(TRANSACTION_COOKIE, f"{generation}.{_base64(json.dumps(fields).encode())}")
+    visitor.client.cookies.set(
+        TRANSACTION_COOKIE, f"{generation}.{_base64(json.dumps(fields).encode())}"
+    )
     visitor.answer(sent)
     assert failure(await visitor.return_from_provider(sent)) == Failure.RESTART
 
@@ -217,8 +272,12 @@ async def test_sign_in_must_be_completed_in_time(setup: Setup, visitor: Visitor)
     assert failure(await visitor.return_from_provider(sent)) == Failure.RESTART
 
 
-@pytest.mark.parametrize("issuer", [None, "", "https://other.example", "http://127.0.0.1:1"], ids=str)
-async def test_response_of_another_issuer_is_rejected(setup: Setup, visitor: Visitor, issuer: str | None) -> None:
+@pytest.mark.parametrize(
+    "issuer", [None, "", "https://other.example", "http://127.0.0.1:1"], ids=str
+)
+async def test_response_of_another_issuer_is_rejected(
+    setup: Setup, visitor: Visitor, issuer: str | None
+) -> None:
     """Mix-up attack (RFC 9207)."""
     sent = await visitor.start()
     visitor.answer(sent)
@@ -226,11 +285,15 @@ async def test_response_of_another_issuer_is_rejected(setup: Setup, visitor: Vis
     assert setup.provider.exchanges == []
 
 
-async def test_issuer_parameter_is_optional_unless_announced(setup: Setup, visitor: Visitor) -> None:
+async def test_issuer_parameter_is_optional_unless_announced(
+    setup: Setup, visitor: Visitor
+) -> None:
     setup.provider.metadata = {"authorization_response_iss_parameter_supported": False}
     sent = await visitor.start()
     visitor.answer(sent)
-    assert (await visitor.return_from_provider(sent, iss=None)).headers["location"] == "/keys?owner=a"
+    assert (await visitor.return_from_provider(sent, iss=None)).headers[
+        "location"
+    ] == "/keys?owner=a"
 
 
 @pytest.mark.parametrize(
@@ -271,7 +334,10 @@ async def test_id_token_cannot_choose_its_algorithm(setup: Setup, visitor: Visit
     visitor.answer(sent)
     body = setup.provider.token_response[1]["id_token"].split(".")[1]
     signed = f"{_base64(json.dumps({'alg': 'HS256', 'kid': 'r1'}).encode())}.{body}"
-    macs = [hmac.digest(key, signed.encode(), "sha256") for key in (RSA.as_pem(private=False), SECRET.encode())]
+    macs = [
+        hmac.digest(key, signed.encode(), "sha256")
+        for key in (RSA.as_pem(private=False), SECRET.encode())
+    ]
     unsigned = f"{_base64(json.dumps({'alg': 'none', 'kid': 'r1'}).encode())}.{body}."
     for token in (unsigned, *(f"{signed}.{_base64(mac)}" for mac in macs), "", "a.b.c", None, 7):
         setup.provider.token_response = (200, {"id_token": token})
@@ -302,10 +368,15 @@ async def test_further_valid_id_tokens_are_accepted(setup: Setup, visitor: Visit
     ],
     ids=str,
 )
-async def test_error_of_the_provider_is_explained(visitor: Visitor, changes: dict[str, Any], expected: Failure) -> None:
+async def test_error_of_the_provider_is_explained(
+    visitor: Visitor, changes: dict[str, Any], expected: Failure
+) -> None:
     sent = await visitor.start()
     visitor.answer(sent)
-    assert failure(await visitor.return_from_provider(sent, error_description="canary", **changes)) == expected
+    assert (
+        failure(await visitor.return_from_provider(sent, error_description="canary", **changes))
+        == expected
+    )
 
 
 async def test_repeated_parameter_is_rejected(setup: Setup, visitor: Visitor) -> None:
@@ -316,7 +387,10 @@ async def test_repeated_parameter_is_rejected(setup: Setup, visitor: Visitor) ->
         ("state", sent["state"]),
         ("iss", setup.provider.url),
     ]
-    assert failure(await visitor.client.get(CALLBACK_PATH, params=query, headers=CROSS_SITE)) == Failure.RESPONSE
+    assert (
+        failure(await visitor.client.get(CALLBACK_PATH, params=query, headers=CROSS_SITE))
+        == Failure.RESPONSE
+    )
 
 
 @pytest.mark.parametrize(
@@ -352,13 +426,17 @@ async def test_error_of_the_token_endpoint_is_explained(
     ],
     ids=str,
 )
-async def test_unsuitable_metadata_is_rejected(setup: Setup, visitor: Visitor, metadata: dict[str, Any]) -> None:
+async def test_unsuitable_metadata_is_rejected(
+    setup: Setup, visitor: Visitor, metadata: dict[str, Any]
+) -> None:
     setup.provider.metadata = metadata
     reply = await visitor.client.get(START_PATH, headers={"Sec-Fetch-Site": "same-origin"})
     assert failure(reply) == Failure.UNAVAILABLE
 
 
-async def test_metadata_is_cached_while_the_provider_is_unavailable(setup: Setup, visitor: Visitor) -> None:
+async def test_metadata_is_cached_while_the_provider_is_unavailable(
+    setup: Setup, visitor: Visitor
+) -> None:
     await visitor.start()
     await visitor.start()
     assert setup.provider.requests == ["/.well-known/openid-configuration"]
@@ -374,7 +452,9 @@ async def test_user_without_a_role_is_told_so(setup: Setup, visitor: Visitor) ->
     sent = await visitor.start()
     visitor.answer(sent, groups=["golf"])
     assert failure(await visitor.return_from_provider(sent)) == Failure.NO_ROLE
-    audit = (await setup.console.client.get("/v1/audit-events", params={"outcome": "denied"})).json()["events"]
+    audit = (
+        await setup.console.client.get("/v1/audit-events", params={"outcome": "denied"})
+    ).json()["events"]
     assert audit[0]["details"]["reason"] == "sign_in_no_role"
 
 
@@ -389,7 +469,17 @@ async def test_user_without_a_role_is_told_so(setup: Setup, visitor: Visitor) ->
             "/\t/evil.example",
             "/\n/evil.example",
         ),
-        *("javascript:alert(1)", "evil.example", "", "keys", "/ü", "/a b", "/%zz\\", "http:/keys", " /keys"),
+        *(
+            "javascript:alert(1)",
+            "evil.example",
+            "",
+            "keys",
+            "/ü",
+            "/a b",
+            "/%zz\\",
+            "http:/keys",
+            " /keys",
+        ),
         "/" + "x" * RETURN_TO_CHARS_MAX,
     ],
 )
@@ -399,7 +489,9 @@ async def test_foreign_return_address_is_replaced(visitor: Visitor, text: str) -
     assert (await visitor.return_from_provider(sent)).headers["location"] == "/"
 
 
-@pytest.mark.parametrize("path", ["/", "/keys", "/keys?owner=a&cursor=b%2Fc", "/keys/3fGh82kLmQ0a#audit", "/a//b"])
+@pytest.mark.parametrize(
+    "path", ["/", "/keys", "/keys?owner=a&cursor=b%2Fc", "/keys/3fGh82kLmQ0a#audit", "/a//b"]
+)
 def test_path_of_the_console_is_kept(path: str) -> None:
     assert local_path(path) == path
 
@@ -411,11 +503,17 @@ async def test_public_client_sends_no_secret(setup: Setup) -> None:
     visitor.answer(sent, aud="console")
     assert (await visitor.return_from_provider(sent)).headers["location"] == "/keys?owner=a"
     [(head, form)] = setup.provider.exchanges
-    assert ("authorization" in head.lower(), form["client_id"], "client_secret" in form) == (False, "console", False)
+    assert ("authorization" in head.lower(), form["client_id"], "client_secret" in form) == (
+        False,
+        "console",
+        False,
+    )
 
 
 @pytest.mark.parametrize("metadata", [{}, POST_ONLY], ids=["basic", "post"])
-async def test_confidential_client_authenticates_as_announced(setup: Setup, visitor: Visitor, metadata: dict[str, Any]) -> None:
+async def test_confidential_client_authenticates_as_announced(
+    setup: Setup, visitor: Visitor, metadata: dict[str, Any]
+) -> None:
     setup.provider.metadata = metadata
     sent = await visitor.start()
     visitor.answer(sent)
@@ -424,10 +522,14 @@ async def test_confidential_client_authenticates_as_announced(setup: Setup, visi
     # Both values are form-encoded before base64 (RFC 6749, section 2.3.1).
     basic = base64.b64encode(b"gatehouse+console:canary%2Fof+the%2Bclient").decode()
     sent_as_header = f"basic {basic}".lower() in head.lower()
-    assert (sent_as_header, form.get("client_secret")) == ((False, SECRET) if metadata else (True, None))
+    assert (sent_as_header, form.get("client_secret")) == (
+        (False, SECRET) if metadata else (True, None)
+    )
 
 
-async def test_step_up_requires_a_new_authentication_of_the_same_user(setup: Setup, visitor: Visitor) -> None:
+async def test_step_up_requires_a_new_authentication_of_the_same_user(
+    setup: Setup, visitor: Visitor
+) -> None:
     visitor.answer(sent := await visitor.start())
     await visitor.return_from_provider(sent)
     assert (await visitor.session())["session"]["proven_at"] is None  # without auth_time
@@ -440,7 +542,12 @@ async def test_step_up_requires_a_new_authentication_of_the_same_user(setup: Set
         return await visitor.return_from_provider(sent)
 
     before = await visitor.session()
-    for claims in ({}, {"auth_time": NOW + 30 - SKEW_S - 1}, {"auth_time": "now"}, {"auth_time": True}):
+    for claims in (
+        {},
+        {"auth_time": NOW + 30 - SKEW_S - 1},
+        {"auth_time": "now"},
+        {"auth_time": True},
+    ):
         assert failure(await step_up(**claims)) == Failure.NOT_RECENT
     assert failure(await step_up(auth_time=NOW + 30, sub="bob")) == Failure.OTHER_USER
     assert (await visitor.session())["session"]["id"] == before["session"]["id"]
@@ -454,7 +561,9 @@ async def test_step_up_requires_a_new_authentication_of_the_same_user(setup: Set
 async def test_failed_sign_ins_count_towards_the_lockout(setup: Setup, visitor: Visitor) -> None:
     setup.provider.token_response = (400, {"error": "invalid_grant"})
     for _ in range(FAILURES_MAX):
-        assert failure(await visitor.return_from_provider(await visitor.start())) == Failure.RESPONSE
+        assert (
+            failure(await visitor.return_from_provider(await visitor.start())) == Failure.RESPONSE
+        )
     visitor.answer(sent := await visitor.start())
     assert failure(await visitor.return_from_provider(sent)) == Failure.LOCKED
     assert len(setup.provider.exchanges) == FAILURES_MAX
@@ -471,7 +580,10 @@ async def test_another_site_cannot_lock_out_a_user(visitor: Visitor) -> None:
 async def test_sign_out_leads_to_the_provider_and_back(setup: Setup, visitor: Visitor) -> None:
     url = urlsplit((await visitor.client.get(SIGN_OUT_PATH)).headers["location"])
     assert f"{url.scheme}://{url.netloc}{url.path}" == f"{setup.provider.url}/end"
-    assert parse_qs(url.query) == {"client_id": [CLIENT_ID], "post_logout_redirect_uri": [f"{ORIGIN}/"]}
+    assert parse_qs(url.query) == {
+        "client_id": [CLIENT_ID],
+        "post_logout_redirect_uri": [f"{ORIGIN}/"],
+    }
 
 
 async def test_sign_out_without_an_announced_endpoint(setup: Setup, visitor: Visitor) -> None:
@@ -488,7 +600,9 @@ async def test_session_key_may_change_during_a_sign_in(setup: Setup, visitor: Vi
     assert (await later.return_from_provider(sent)).headers["location"] == "/keys?owner=a"
 
 
-async def test_codes_tokens_and_secrets_are_neither_logged_nor_stored(setup: Setup, visitor: Visitor) -> None:
+async def test_codes_tokens_and_secrets_are_neither_logged_nor_stored(
+    setup: Setup, visitor: Visitor
+) -> None:
     visitor.answer(sent := await visitor.start())
     cookie = visitor.client.cookies[TRANSACTION_COOKIE]
     await visitor.return_from_provider(sent)
@@ -506,7 +620,10 @@ async def test_codes_tokens_and_secrets_are_neither_logged_nor_stored(setup: Set
 
 async def test_unconfigured_sign_in_has_no_paths(console: Console) -> None:
     assert (await console.client.get("/operations.json")).json()["identity_provider"] is None
-    assert [(await console.client.get(path)).status_code for path in (START_PATH, CALLBACK_PATH, SIGN_OUT_PATH)] == [404] * 3
+    assert [
+        (await console.client.get(path)).status_code
+        for path in (START_PATH, CALLBACK_PATH, SIGN_OUT_PATH)
+    ] == [404] * 3
 
 
 async def test_provider_is_named_by_its_host(setup: Setup, visitor: Visitor) -> None:

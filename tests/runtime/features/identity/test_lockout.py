@@ -24,7 +24,9 @@ class Setup:
 
     async def get(self, token: str, address: str = "198.51.100.1") -> httpx.Response:
         transport = httpx.ASGITransport(self.app, client=(address, 1))
-        async with httpx.AsyncClient(transport=transport, base_url="https://console.test") as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="https://console.test"
+        ) as client:
             return await client.get("/v1/keys", headers={"Authorization": f"Bearer {token}"})
 
     async def guess(self, times: int, token: str = GUESS) -> list[int]:
@@ -41,7 +43,11 @@ async def setup(console: Console) -> Setup:
 async def test_guesses_are_limited_with_retry_after(setup: Setup) -> None:
     assert await setup.guess(FAILURES_MAX) == [401] * FAILURES_MAX
     denied = await setup.get(GUESS)
-    assert (denied.status_code, denied.headers["retry-after"], denied.json()["code"]) == (429, str(WINDOW_S), "rate_limited")
+    assert (denied.status_code, denied.headers["retry-after"], denied.json()["code"]) == (
+        429,
+        str(WINDOW_S),
+        "rate_limited",
+    )
     assert (await setup.get(BOOTSTRAP)).status_code == 429
     setup.clock.advance(WINDOW_S)
     assert (await setup.get(BOOTSTRAP)).status_code == 200

@@ -17,7 +17,14 @@ from gatehouse.platform.settings import load
 from joserfc.jwk import RSAKey
 
 from tests.runtime.console_client import BOOTSTRAP, Console
-from tests.runtime.features.identity.local_issuer import EC, NOW, RSA, WEAK, IssuerSetup, running_issuer
+from tests.runtime.features.identity.local_issuer import (
+    EC,
+    NOW,
+    RSA,
+    WEAK,
+    IssuerSetup,
+    running_issuer,
+)
 
 
 def _base64(raw: bytes) -> str:
@@ -31,7 +38,9 @@ async def issuer() -> AsyncIterator[IssuerSetup]:
 
 
 async def test_valid_id_token_has_the_roles_of_its_claim(issuer: IssuerSetup) -> None:
-    person = await issuer.identity_provider.identify(issuer.provider.token(groups=["on-call", "books", "golf"]))
+    person = await issuer.identity_provider.identify(
+        issuer.provider.token(groups=["on-call", "books", "golf"])
+    )
     assert person is not None
     assert (person.subject, person.roles) == ("alice", frozenset({Role.OPERATOR, Role.AUDITOR}))
     assert await issuer.identity_provider.identify(
@@ -58,12 +67,19 @@ async def test_valid_id_token_has_the_roles_of_its_claim(issuer: IssuerSetup) ->
     ],
     ids=str,
 )
-async def test_token_with_invalid_claim_is_denied(issuer: IssuerSetup, claims: dict[str, Any]) -> None:
+async def test_token_with_invalid_claim_is_denied(
+    issuer: IssuerSetup, claims: dict[str, Any]
+) -> None:
     assert await issuer.identity_provider.identify(issuer.provider.token(**claims)) is None
 
 
 async def test_clock_skew_is_tolerated(issuer: IssuerSetup) -> None:
-    assert await issuer.identity_provider.identify(issuer.provider.token(exp=NOW - SKEW_S + 2, nbf=NOW + SKEW_S - 2)) is not None
+    assert (
+        await issuer.identity_provider.identify(
+            issuer.provider.token(exp=NOW - SKEW_S + 2, nbf=NOW + SKEW_S - 2)
+        )
+        is not None
+    )
 
 
 async def test_token_cannot_choose_its_algorithm_or_key(issuer: IssuerSetup) -> None:
@@ -71,7 +87,9 @@ async def test_token_cannot_choose_its_algorithm_or_key(issuer: IssuerSetup) -> 
     # HMAC with the public key as secret; the library rejects this combination.
     signed = f"{_base64(json.dumps({'alg': 'HS256', 'kid': 'r1'}).encode())}.{valid.split('.')[1]}"
     mac = hmac.digest(RSA.as_pem(private=False), signed.encode(), "sha256")
-    unsigned = f"{_base64(json.dumps({'alg': 'none', 'kid': 'r1'}).encode())}.{valid.split('.')[1]}."
+    unsigned = (
+        f"{_base64(json.dumps({'alg': 'none', 'kid': 'r1'}).encode())}.{valid.split('.')[1]}."
+    )
     other_key = RSAKey.generate_key(2048, {"kid": "r1"})
     for token in (
         f"{signed}.{_base64(mac)}",
@@ -90,7 +108,9 @@ async def test_token_cannot_choose_its_algorithm_or_key(issuer: IssuerSetup) -> 
         assert await issuer.identity_provider.identify(token) is None
 
 
-@pytest.mark.parametrize("nested", ["[" * 4000 + "]" * 4000, '{"a":' * 1500 + "1" + "}" * 1500], ids=["lists", "objects"])
+@pytest.mark.parametrize(
+    "nested", ["[" * 4000 + "]" * 4000, '{"a":' * 1500 + "1" + "}" * 1500], ids=["lists", "objects"]
+)
 async def test_deeply_nested_token_header_is_denied(issuer: IssuerSetup, nested: str) -> None:
     header = _base64(f'{{"alg":"RS256","kid":"r1","x":{nested}}}'.encode())
     assert await issuer.identity_provider.identify(f"{header}.e30.AAAA") is None
@@ -98,7 +118,16 @@ async def test_deeply_nested_token_header_is_denied(issuer: IssuerSetup, nested:
 
 
 @pytest.mark.parametrize(
-    "header", [b"[]", b"null", b"7", b'{"alg":["RS256"]}', b'{"alg":"RS256","typ":[]}', b"\xff", b'{"alg":"\\ud800"}']
+    "header",
+    [
+        b"[]",
+        b"null",
+        b"7",
+        b'{"alg":["RS256"]}',
+        b'{"alg":"RS256","typ":[]}',
+        b"\xff",
+        b'{"alg":"\\ud800"}',
+    ],
 )
 async def test_malformed_token_header_is_denied(issuer: IssuerSetup, header: bytes) -> None:
     assert await issuer.identity_provider.identify(f"{_base64(header)}.e30.AAAA") is None
@@ -121,9 +150,13 @@ async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
     assert await issuer.identity_provider.identify(issuer.provider.token()) is not None
     issuer.provider.unavailable = True
     issuer.clock.advance(CACHE_S)
-    assert await issuer.identity_provider.identify(issuer.provider.token(exp=NOW + 10**6)) is not None
+    assert (
+        await issuer.identity_provider.identify(issuer.provider.token(exp=NOW + 10**6)) is not None
+    )
     issuer.clock.advance(STALE_S)
-    with pytest.raises(Exception, match="Sign-in with the identity provider is temporarily unavailable"):
+    with pytest.raises(
+        Exception, match="Sign-in with the identity provider is temporarily unavailable"
+    ):
         await issuer.identity_provider.identify(issuer.provider.token(exp=NOW + 10**6))
 
 
@@ -142,16 +175,22 @@ async def test_large_document_of_the_provider_is_rejected(issuer: IssuerSetup) -
         await issuer.identity_provider.identify(issuer.provider.token())
 
 
-async def test_user_acts_in_their_own_name_within_their_roles(console: Console, issuer: IssuerSetup) -> None:
+async def test_user_acts_in_their_own_name_within_their_roles(
+    console: Console, issuer: IssuerSetup
+) -> None:
     async with console.connect(token="", identity_provider=issuer.identity_provider) as client:
 
         def sent(**claims: Any) -> dict[str, str]:
             return {"Authorization": f"Bearer {issuer.provider.token(**claims)}"}
 
-        created = await client.post("/v1/keys", json={"name": "x"}, headers=sent(groups=["on-call"]))
+        created = await client.post(
+            "/v1/keys", json={"name": "x"}, headers=sent(groups=["on-call"])
+        )
         assert (created.status_code, created.json()["key"]["created_by"]) == (201, "person:alice")
         assert (await client.get("/v1/keys", headers=sent(groups=["books"]))).status_code == 200
-        assert (await client.post("/v1/keys", json={"name": "x"}, headers=sent(groups=["books"]))).status_code == 403
+        assert (
+            await client.post("/v1/keys", json={"name": "x"}, headers=sent(groups=["books"]))
+        ).status_code == 403
         assert (await client.get("/v1/keys", headers=sent(groups=["golf"]))).status_code == 403
         assert (await client.get("/v1/keys", headers=sent(aud="another"))).status_code == 401
         assert (await client.get("/v1/keys", headers=console.as_(BOOTSTRAP))).status_code == 200
@@ -160,12 +199,21 @@ async def test_user_acts_in_their_own_name_within_their_roles(console: Console, 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"OIDC_ISSUER": "https://login.example"}, "requires GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES"),
+        (
+            {"OIDC_ISSUER": "https://login.example"},
+            "requires GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES",
+        ),
         ({"OIDC_ISSUER": "http://login.example"}, "GATEHOUSE_OIDC_ISSUER: must be an https:// URL"),
-        ({"OIDC_CLIENT_ID": "console"}, "OIDC_CLIENT_ID requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL"),
+        (
+            {"OIDC_CLIENT_ID": "console"},
+            "OIDC_CLIENT_ID requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL",
+        ),
         ({"OIDC_CLIENT_SECRET": "secret"}, "OIDC_CLIENT_SECRET requires GATEHOUSE_OIDC_CLIENT_ID"),
         ({"OIDC_SCOPES": "profile"}, "GATEHOUSE_OIDC_SCOPES"),
-        ({"OIDC_ROLES": "platform=king"}, "GATEHOUSE_OIDC_ROLES: must be comma-separated value=role"),
+        (
+            {"OIDC_ROLES": "platform=king"},
+            "GATEHOUSE_OIDC_ROLES: must be comma-separated value=role",
+        ),
     ],
 )
 def test_invalid_issuer_settings_are_named(more: dict[str, str], message: str) -> None:

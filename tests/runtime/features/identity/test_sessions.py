@@ -32,7 +32,11 @@ class StubIdentityProvider(OidcIdentityProvider):
 
     async def identify(self, token: str) -> Identity | None:
         known = token == "a.b.c"
-        return Identity("alice", frozenset({Role.OPERATOR}), self.clock.now() - self.proven_s_ago) if known else None
+        return (
+            Identity("alice", frozenset({Role.OPERATOR}), self.clock.now() - self.proven_s_ago)
+            if known
+            else None
+        )
 
 
 @dataclass
@@ -46,16 +50,24 @@ class Browser:
     async def sign_in(self, token: str, **headers: str) -> httpx.Response:
         current = {"Cookie": f"{COOKIE}={self.cookie}"} if self.cookie else {}
         reply = await self.client.post(
-            "/v1/sessions", headers={"Authorization": f"Bearer {token}", **SAME_ORIGIN, **current, **headers}
+            "/v1/sessions",
+            headers={"Authorization": f"Bearer {token}", **SAME_ORIGIN, **current, **headers},
         )
         if reply.status_code == 201:
             self.cookie = reply.headers["set-cookie"].partition(";")[0].partition("=")[2]
             self.csrf = reply.json()["csrf_token"]
         return reply
 
-    async def send(self, method: str, path: str, *, headers: dict[str, str | None] | None = None, **more: Any) -> httpx.Response:
+    async def send(
+        self, method: str, path: str, *, headers: dict[str, str | None] | None = None, **more: Any
+    ) -> httpx.Response:
         """Sends a request. A header that is None is omitted."""
-        sent = {"Cookie": f"{COOKIE}={self.cookie}", "X-CSRF-Token": self.csrf, **SAME_ORIGIN, **(headers or {})}
+        sent = {
+            "Cookie": f"{COOKIE}={self.cookie}",
+            "X-CSRF-Token": self.csrf,
+            **SAME_ORIGIN,
+            **(headers or {}),
+        }
         present = {name: value for name, value in sent.items() if value is not None}
         return await self.client.request(method, path, headers=present, **more)
 
@@ -94,7 +106,13 @@ async def test_session_cookie_is_http_only_and_same_site(setup: Setup) -> None:
     reply = await setup.browser().sign_in(BOOTSTRAP)
     name, *attributes = reply.headers["set-cookie"].replace("; ", ";").split(";")
     assert name.startswith("__Host-gatehouse=")
-    assert {item.lower() for item in attributes} == {"httponly", "secure", "samesite=strict", "path=/", "max-age=28800"}
+    assert {item.lower() for item in attributes} == {
+        "httponly",
+        "secure",
+        "samesite=strict",
+        "path=/",
+        "max-age=28800",
+    }
     assert reply.json()["session"]["current"]
     assert reply.json()["roles"] == ["owner"]
 
@@ -112,7 +130,9 @@ async def test_session_secrets_are_not_stored_or_logged(setup: Setup, browser: B
     rows += setup.console.database.sql("SELECT string_agg(t::text, '') FROM audit_event t")
     assert rows
     assert [
-        secret for secret in (browser.cookie, browser.csrf) if secret in rows or secret in str(setup.console.log.entries)
+        secret
+        for secret in (browser.cookie, browser.csrf)
+        if secret in rows or secret in str(setup.console.log.entries)
     ] == []
 
 
@@ -130,15 +150,25 @@ async def test_session_secrets_are_not_stored_or_logged(setup: Setup, browser: B
         ({"Sec-Fetch-Site": None, "Origin": None}, "header.origin"),
     ],
 )
-async def test_cross_site_request_changes_nothing(browser: Browser, headers: dict[str, str | None], location: str) -> None:
+async def test_cross_site_request_changes_nothing(
+    browser: Browser, headers: dict[str, str | None], location: str
+) -> None:
     reply = await browser.send("POST", "/v1/keys", json={"name": "not mine"}, headers=headers)
-    assert (reply.status_code, reply.json()["code"], reply.json()["errors"][0]["location"]) == (403, "cross_site", location)
+    assert (reply.status_code, reply.json()["code"], reply.json()["errors"][0]["location"]) == (
+        403,
+        "cross_site",
+        location,
+    )
 
 
 async def test_cross_site_request_reads_nothing(browser: Browser) -> None:
-    denied = await browser.send("GET", "/v1/keys", headers={"Sec-Fetch-Site": "cross-site", "Origin": None})
+    denied = await browser.send(
+        "GET", "/v1/keys", headers={"Sec-Fetch-Site": "cross-site", "Origin": None}
+    )
     assert denied.status_code == 403
-    typed = await browser.send("GET", "/v1/keys", headers={"Sec-Fetch-Site": "none", "Origin": None, "X-CSRF-Token": None})
+    typed = await browser.send(
+        "GET", "/v1/keys", headers={"Sec-Fetch-Site": "none", "Origin": None, "X-CSRF-Token": None}
+    )
     assert typed.status_code == 200
 
 
@@ -146,14 +176,18 @@ async def test_origin_defaults_to_the_host_header(setup: Setup) -> None:
     browser = setup.browser(console_url="")
     await browser.sign_in(BOOTSTRAP)
     assert (await browser.send("POST", "/v1/keys", json={"name": "a"})).status_code == 201
-    denied = await browser.send("POST", "/v1/keys", json={"name": "a"}, headers={"Origin": "https://elsewhere.test"})
+    denied = await browser.send(
+        "POST", "/v1/keys", json={"name": "a"}, headers={"Origin": "https://elsewhere.test"}
+    )
     assert denied.status_code == 403
 
 
 async def test_csrf_token_of_another_session_is_denied(setup: Setup, browser: Browser) -> None:
     other = setup.browser()
     await other.sign_in(BOOTSTRAP)
-    reply = await browser.send("POST", "/v1/keys", json={"name": "a"}, headers={"X-CSRF-Token": other.csrf})
+    reply = await browser.send(
+        "POST", "/v1/keys", json={"name": "a"}, headers={"X-CSRF-Token": other.csrf}
+    )
     assert reply.json()["code"] == "cross_site"
 
 
@@ -167,13 +201,18 @@ async def test_explicit_credential_needs_no_csrf_token(setup: Setup, browser: Br
     both = {"Authorization": f"Bearer {reader}", "X-CSRF-Token": None}
     assert (await browser.send("GET", "/v1/keys", headers=both)).status_code == 403
     bearer = {"Authorization": f"Bearer {BOOTSTRAP}"}
-    assert (await browser.client.post("/v1/keys", json={"name": "a"}, headers=bearer)).status_code == 201
+    assert (
+        await browser.client.post("/v1/keys", json={"name": "a"}, headers=bearer)
+    ).status_code == 201
     assert (await browser.client.get("/v1/sessions/current", headers=bearer)).status_code == 404
 
 
 async def test_session_cannot_create_a_session(browser: Browser) -> None:
     reply = await browser.send("POST", "/v1/sessions")
-    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "header.authorization")
+    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (
+        400,
+        "header.authorization",
+    )
 
 
 async def test_cross_site_sign_in_is_denied(setup: Setup) -> None:
@@ -197,7 +236,9 @@ async def test_session_ends_by_idle_time_and_by_age(setup: Setup, browser: Brows
     assert (await browser.send("GET", "/v1/keys")).status_code == 401
     await browser.sign_in(BOOTSTRAP)
     setup.clock.advance(901)
-    assert (await browser.send("GET", "/v1/keys")).json()["detail"] == "The session has ended. Sign in again."
+    assert (await browser.send("GET", "/v1/keys")).json()[
+        "detail"
+    ] == "The session has ended. Sign in again."
     assert await setup.sessions.prune() == 2
 
 
@@ -238,7 +279,9 @@ async def test_session_follows_changes_of_its_key(setup: Setup) -> None:
     created = await setup.console.create(scopes=["role:operator"])
     path, browser = f"/v1/keys/{created['key']['id']}", setup.browser()
     await browser.sign_in(created["token"])
-    await setup.console.client.patch(path, json={"scopes": ["role:issuer"]}, headers={"If-Match": "*"})
+    await setup.console.client.patch(
+        path, json={"scopes": ["role:issuer"]}, headers={"If-Match": "*"}
+    )
     assert (await browser.send("GET", "/v1/audit-events")).status_code == 403
     await setup.console.client.post(f"{path}/revoke")
     denied = await browser.send("GET", "/v1/keys")
@@ -249,7 +292,11 @@ async def test_session_follows_changes_of_its_key(setup: Setup) -> None:
 
 
 async def test_new_bootstrap_token_ends_previous_sessions(setup: Setup, browser: Browser) -> None:
-    changed = Browser(setup.browser(bootstrap_token=SecretStr("gtk_admin_new")).client, browser.cookie, browser.csrf)
+    changed = Browser(
+        setup.browser(bootstrap_token=SecretStr("gtk_admin_new")).client,
+        browser.cookie,
+        browser.csrf,
+    )
     assert (await changed.send("GET", "/v1/keys")).status_code == 401
 
 
@@ -274,7 +321,11 @@ async def test_sessions_are_audited(setup: Setup, browser: Browser) -> None:
     await browser.send("DELETE", "/v1/sessions/current")
     await setup.console.client.delete("/v1/sessions")
     events = (await setup.console.client.get("/v1/audit-events")).json()["events"]
-    assert [event["action"] for event in events] == ["session.end-all", "session.end", "session.begin"]
+    assert [event["action"] for event in events] == [
+        "session.end-all",
+        "session.end",
+        "session.begin",
+    ]
     assert events[2]["details"]["replaces"]
     assert (await setup.console.client.get("/v1/audit-verification")).json()["intact"]
 
@@ -302,9 +353,17 @@ async def test_purge_deletes_the_sessions_of_the_key(setup: Setup) -> None:
 def test_irreversible_actions_and_role_changes_need_step_up() -> None:
     rules = {endpoint.operation_id: endpoint.step_up for endpoint in ENDPOINTS}
     assert {rules["purge_key"], rules["delete_key"], rules["delete_webhook"]} == {StepUp.ALWAYS}
-    changing = [endpoint for endpoint in ENDPOINTS if endpoint.path.startswith("/v1/keys") and endpoint.changes_state]
+    changing = [
+        endpoint
+        for endpoint in ENDPOINTS
+        if endpoint.path.startswith("/v1/keys") and endpoint.changes_state
+    ]
     assert len(changing) > 10
-    assert [endpoint.path for endpoint in changing if endpoint.step_up not in (StepUp.ALWAYS, StepUp.MANAGING)] == []
+    assert [
+        endpoint.path
+        for endpoint in changing
+        if endpoint.step_up not in (StepUp.ALWAYS, StepUp.MANAGING)
+    ] == []
 
 
 async def test_irreversible_action_requires_step_up(setup: Setup, browser: Browser) -> None:
@@ -312,24 +371,37 @@ async def test_irreversible_action_requires_step_up(setup: Setup, browser: Brows
     setup.clock.advance(301)
     denied = await browser.send("DELETE", f"/v1/keys/{key_id}")
     assert (denied.status_code, denied.json()["code"]) == (401, "step_up_required")
-    assert 'error="insufficient_user_authentication", max_age="300"' in denied.headers["www-authenticate"]
+    assert (
+        'error="insufficient_user_authentication", max_age="300"'
+        in denied.headers["www-authenticate"]
+    )
     assert (await browser.send("POST", f"/v1/keys/{key_id}/disable")).status_code == 200
     await browser.sign_in(BOOTSTRAP)
     assert (await browser.send("DELETE", f"/v1/keys/{key_id}")).status_code == 200
 
 
 @pytest.mark.parametrize("properties", [{"scopes": ["role:auditor"]}, {"roles": ["admin"]}])
-async def test_granting_a_role_requires_step_up(setup: Setup, browser: Browser, properties: dict[str, list[str]]) -> None:
+async def test_granting_a_role_requires_step_up(
+    setup: Setup, browser: Browser, properties: dict[str, list[str]]
+) -> None:
     setup.clock.advance(301)
     assert (await browser.send("POST", "/v1/keys", json={"name": "plain"})).status_code == 201
-    assert (await browser.send("POST", "/v1/keys", json={"name": "strong", **properties})).json()["code"] == "step_up_required"
+    assert (await browser.send("POST", "/v1/keys", json={"name": "strong", **properties})).json()[
+        "code"
+    ] == "step_up_required"
 
 
 @pytest.mark.parametrize("action", ["revoke", "rotate", "disable", "enable"])
-async def test_changing_an_admin_key_requires_step_up(setup: Setup, browser: Browser, action: str) -> None:
-    key_id = (await browser.send("POST", "/v1/keys", json={"name": "strong", "scopes": ["role:auditor"]})).json()["key"]["id"]
+async def test_changing_an_admin_key_requires_step_up(
+    setup: Setup, browser: Browser, action: str
+) -> None:
+    key_id = (
+        await browser.send("POST", "/v1/keys", json={"name": "strong", "scopes": ["role:auditor"]})
+    ).json()["key"]["id"]
     setup.clock.advance(301)
-    assert (await browser.send("POST", f"/v1/keys/{key_id}/{action}")).json()["code"] == "step_up_required"
+    assert (await browser.send("POST", f"/v1/keys/{key_id}/{action}")).json()[
+        "code"
+    ] == "step_up_required"
 
 
 async def test_explicit_credential_requires_no_step_up(setup: Setup) -> None:

@@ -29,7 +29,10 @@ async def test_link_starts_one_session_of_its_creator(setup: Setup) -> None:
     code = await create_link(setup, operator["token"])
     started = setup.browser()
     session = (await started.sign_in(code)).json()
-    assert (session["session"]["actor_id"], session["roles"]) == (operator["key"]["id"], ["operator"])
+    assert (session["session"]["actor_id"], session["roles"]) == (
+        operator["key"]["id"],
+        ["operator"],
+    )
     assert (await started.send("GET", "/v1/keys")).status_code == 200
     reply = await setup.browser().sign_in(code)
     assert (reply.status_code, reply.json()["code"]) == (401, "unauthorized")
@@ -51,7 +54,11 @@ async def test_expired_and_replaced_links_are_rejected(setup: Setup) -> None:
 
 async def test_code_is_accepted_for_a_sign_in_only(setup: Setup) -> None:
     code = await create_link(setup)
-    for method, path in (("GET", "/v1/keys"), ("POST", "/v1/sign-in-links"), ("DELETE", "/v1/sessions")):
+    for method, path in (
+        ("GET", "/v1/keys"),
+        ("POST", "/v1/sign-in-links"),
+        ("DELETE", "/v1/sessions"),
+    ):
         reply = await setup.browser().client.request(method, path, headers=setup.console.as_(code))
         assert reply.status_code == 401, path
     assert (await setup.browser().sign_in(code)).status_code == 201
@@ -59,22 +66,30 @@ async def test_code_is_accepted_for_a_sign_in_only(setup: Setup) -> None:
 
 async def test_session_cannot_create_a_link(browser: Browser) -> None:
     reply = await browser.send("POST", "/v1/sign-in-links")
-    assert_problem(reply, 400, "header.authorization", "is missing", "send Authorization: Bearer <token>")
+    assert_problem(
+        reply, 400, "header.authorization", "is missing", "send Authorization: Bearer <token>"
+    )
 
 
 async def test_other_sites_cannot_use_a_link(setup: Setup) -> None:
     code = await create_link(setup)
-    reply = await setup.browser().sign_in(code, **{"Sec-Fetch-Site": "cross-site", "Origin": "https://other.test"})
+    reply = await setup.browser().sign_in(
+        code, **{"Sec-Fetch-Site": "cross-site", "Origin": "https://other.test"}
+    )
     assert (reply.status_code, reply.json()["code"]) == (403, "cross_site")
 
 
 async def test_link_ends_with_its_credential(setup: Setup) -> None:
     operator = await setup.console.create(scopes=["role:operator"])
     code = await create_link(setup, operator["token"])
-    assert (await setup.console.client.post(f"/v1/keys/{operator['key']['id']}/revoke")).status_code == 200
+    assert (
+        await setup.console.client.post(f"/v1/keys/{operator['key']['id']}/revoke")
+    ).status_code == 200
     assert (await setup.browser().sign_in(code)).status_code == 401
     code = await create_link(setup)
-    assert (await setup.browser(bootstrap_token=SecretStr(BOOTSTRAP + "0")).sign_in(code)).status_code == 401
+    assert (
+        await setup.browser(bootstrap_token=SecretStr(BOOTSTRAP + "0")).sign_in(code)
+    ).status_code == 401
 
 
 async def test_sign_out_everywhere_ends_the_link(setup: Setup, browser: Browser) -> None:
@@ -114,4 +129,6 @@ async def test_expired_links_are_pruned(setup: Setup) -> None:
 
 async def test_links_require_the_feature_sessions(setup: Setup) -> None:
     client = setup.browser(features=(("sessions", False),)).client
-    assert (await client.post("/v1/sign-in-links", headers=setup.console.as_(BOOTSTRAP))).status_code == 404
+    assert (
+        await client.post("/v1/sign-in-links", headers=setup.console.as_(BOOTSTRAP))
+    ).status_code == 404

@@ -1,5 +1,5 @@
-"""The decisions on the fields of a key (core/key_fields.py): they are complete, and the API, the audit trail, the purge, searches
-and the database follow them."""
+"""The decisions on the fields of a key (core/key_fields.py): they are complete, and the API, the
+audit trail, the purge, searches and the database follow them."""
 
 from __future__ import annotations
 
@@ -42,9 +42,22 @@ UPDATED = key_fields(set_by="update")
 SETTABLE = (*UPDATED, *key_fields(set_by="create"))
 #: A value of each field that can be set, other than its default.
 EXAMPLES: dict[str, Any] = {name: KeyView.example[name] for name in SETTABLE}
-#: The fields whose values may stand in the audit trail, from which nothing can be erased. Personal data is never recorded.
+#: The fields whose values may stand in the audit trail, from which nothing can be erased. Personal
+#: data is never recorded.
 RECORDED = {
-    *("name", "owner", "environment", "scopes", "roles", "cores", "methods", "addresses", "limits", "credits", "expires_at"),
+    *(
+        "name",
+        "owner",
+        "environment",
+        "scopes",
+        "roles",
+        "cores",
+        "methods",
+        "addresses",
+        "limits",
+        "credits",
+        "expires_at",
+    ),
     "tags",
 }
 TEXTS = Path(__file__).resolve().parents[4] / "runtime/web/src/locales/en.ts"
@@ -74,14 +87,18 @@ def test_field_that_a_request_lacks_is_an_error() -> None:
 
 def test_every_setting_has_an_example_other_than_its_default() -> None:
     defaults = msgspec.to_builtins(KeySettings(name=""))
-    assert [name for name, value in defaults.items() if KeySettings.example.get(name, value) == value] == []
+    assert [
+        name for name, value in defaults.items() if KeySettings.example.get(name, value) == value
+    ] == []
 
 
 @pytest.mark.requirement("TR-11")
 async def test_audit_trail_records_only_values_without_personal_data(console: Console) -> None:
     key = (await console.create(**EXAMPLES))["key"]
     changes = {name: EXAMPLES[name] for name in UPDATED}
-    reply = await console.client.patch(f"/v1/keys/{key['id']}", json=changes, headers={"If-Match": "*"})
+    reply = await console.client.patch(
+        f"/v1/keys/{key['id']}", json=changes, headers={"If-Match": "*"}
+    )
     assert reply.status_code == 200, reply.text
     events = await console.client.get("/v1/audit-events", params={"target_id": key["id"]})
     update, creation = (event["details"] for event in events.json()["events"])
@@ -96,15 +113,21 @@ async def test_audit_trail_records_only_values_without_personal_data(console: Co
 async def test_purge_erases_every_field_that_is_not_kept(console: Console) -> None:
     key_id = (await console.create(**EXAMPLES))["key"]["id"]
     await console.client.delete(f"/v1/keys/{key_id}")
-    assert (await console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})).status_code == 200
-    row = json.loads(console.database.sql(f"SELECT to_json(k) FROM api_key k WHERE id = '{key_id}'"))  # noqa: S608
+    assert (
+        await console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})
+    ).status_code == 200
+    row = json.loads(
+        console.database.sql(f"SELECT to_json(k) FROM api_key k WHERE id = '{key_id}'")  # noqa: S608
+    )
     kept = {name for name, field in KEY_FIELDS.items() if isinstance(field.purged, Purge)}
     left = {column for column, value in row.items() if value not in ("", None, False, 0, [], {})}
     assert left - kept == {"change_seq"}
     assert kept.intersection(SETTABLE) == {"environment"}
 
 
-@pytest.mark.parametrize("name", [name for search in ("part", "item", "start") for name in key_fields(search=search)])
+@pytest.mark.parametrize(
+    "name", [name for search in ("part", "item", "start") for name in key_fields(search=search)]
+)
 async def test_search_compares_the_field_with_the_text(console: Console, name: str) -> None:
     key = (await console.create(**EXAMPLES))["key"]
     value, search = key[name], KEY_FIELDS[name].search
@@ -121,7 +144,9 @@ def test_web_form_has_a_label_for_every_field() -> None:
 
 
 async def test_every_field_has_a_column(module_pool: Pool) -> None:
-    rows = await module_pool.fetch("SELECT column_name FROM information_schema.columns WHERE table_name = 'api_key'")
+    rows = await module_pool.fetch(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'api_key'"
+    )
     assert {row[0] for row in rows} == {*COLUMNS, "version", "change_seq"}
 
 
@@ -132,7 +157,9 @@ async def test_conditions_in_sql_agree_with_the_rules(module_pool: Pool) -> None
     async with module_pool.transaction() as connection:
         for key in keys:
             await connection.execute(insert, *column_values(key))
-    rows = await module_pool.fetch(f"SELECT id, {USABLE} AS usable, {CAN_MANAGE_KEYS} AS manages FROM api_key")  # noqa: S608
+    rows = await module_pool.fetch(
+        f"SELECT id, {USABLE} AS usable, {CAN_MANAGE_KEYS} AS manages FROM api_key"  # noqa: S608
+    )
     answers = {row["id"]: (row["usable"], row["manages"]) for row in rows}
     for key in keys:
         assert answers[key.id] == (is_usable(key, now), can_manage_keys(key)), key
@@ -172,8 +199,14 @@ def _keys(now: float) -> Any:
         if state is KeyState.PURGED:
             yield tombstone(key, now)
         else:
-            action = {KeyState.REVOKED: Action.REVOKE, KeyState.DELETED: Action.DELETE}.get(state, Action.DISABLE)
-            yield key if state is KeyState.ACTIVE else state_change(key, action, state, now, by="test", reason="").key
+            action = {KeyState.REVOKED: Action.REVOKE, KeyState.DELETED: Action.DELETE}.get(
+                state, Action.DISABLE
+            )
+            yield (
+                key
+                if state is KeyState.ACTIVE
+                else state_change(key, action, state, now, by="test", reason="").key
+            )
 
 
 def _texts(name: str) -> list[str]:

@@ -15,7 +15,13 @@ from tests.runtime.console_client import Console
 @pytest.mark.requirement("CG-01")
 async def test_created_key_has_token_and_location(console: Console) -> None:
     limit = {"name": "burst", "quota": 10, "window_s": 60, "burst": 5, "cost": 1}
-    properties = {"name": "nightly export", "owner": "billing", "scopes": ["cores:read"], "cores": ["docs"], "limits": [limit]}
+    properties = {
+        "name": "nightly export",
+        "owner": "billing",
+        "scopes": ["cores:read"],
+        "cores": ["docs"],
+        "limits": [limit],
+    }
     reply = await console.client.post("/v1/keys", json={**properties, "ttl_s": 3600})
     assert reply.status_code == 201
     assert reply.headers["cache-control"] == "no-store"
@@ -32,7 +38,9 @@ async def test_created_key_has_token_and_location(console: Console) -> None:
 async def test_created_key_has_the_default_properties(console: Console) -> None:
     key = (await console.create(name="plain"))["key"]
     assert key["scopes"] == ["cores:read"]
-    assert key["limits"] == [{"name": "requests", "quota": 600, "window_s": 60, "burst": 600, "cost": 1}]
+    assert key["limits"] == [
+        {"name": "requests", "quota": 600, "window_s": 60, "burst": 600, "cost": 1}
+    ]
     assert (key["expires_at"], key["cores"], key["owner"]) == (None, [], "")
 
 
@@ -43,8 +51,12 @@ async def test_expiry_has_microseconds_in_utc(console: Console) -> None:
 
 async def test_second_revocation_keeps_first_date_and_reason(console: Console) -> None:
     key = (await console.create())["key"]
-    first = (await console.client.post(f"/v1/keys/{key['id']}/revoke", json={"reason": "leaked"})).json()
-    second = (await console.client.post(f"/v1/keys/{key['id']}/revoke", json={"reason": "again"})).json()
+    first = (
+        await console.client.post(f"/v1/keys/{key['id']}/revoke", json={"reason": "leaked"})
+    ).json()
+    second = (
+        await console.client.post(f"/v1/keys/{key['id']}/revoke", json={"reason": "again"})
+    ).json()
     assert first["effective"] == "everywhere"
     assert (first["key"]["state"], first["key"]["revoke_reason"], first["key"]["revoked_by"]) == (
         "revoked",
@@ -52,17 +64,24 @@ async def test_second_revocation_keeps_first_date_and_reason(console: Console) -
         "bootstrap",
     )
     assert second["key"] == first["key"]
-    events = (await console.client.get("/v1/audit-events", params={"target_id": key["id"]})).json()["events"]
+    events = (await console.client.get("/v1/audit-events", params={"target_id": key["id"]})).json()[
+        "events"
+    ]
     assert [event["action"] for event in events] == ["key.revoke", "key.create"]
 
 
 @pytest.mark.bound("max_staleness_ms")
 @pytest.mark.parametrize(
     ("seen_at", "effective"),
-    [("now() + interval '1 minute'", "within_bound"), ("now() - interval '1 minute'", "everywhere")],
+    [
+        ("now() + interval '1 minute'", "within_bound"),
+        ("now() - interval '1 minute'", "everywhere"),
+    ],
     ids=["lagging", "silent for twice the bound"],
 )
-async def test_revocation_waits_for_live_gateways(console: Console, seen_at: str, effective: str) -> None:
+async def test_revocation_waits_for_live_gateways(
+    console: Console, seen_at: str, effective: str
+) -> None:
     console.database.sql(f"INSERT INTO gateway_worker VALUES ('slow gateway', 0, {seen_at})")  # noqa: S608
     key = (await console.create())["key"]
     reply = await console.client.post(f"/v1/keys/{key['id']}/revoke")
@@ -100,15 +119,25 @@ _ORDERS = {
 
 
 @pytest.mark.parametrize("sort", _ORDERS)
-async def test_sorted_pages_contain_every_key_once_in_both_directions(console: Console, sort: str) -> None:
+async def test_sorted_pages_contain_every_key_once_in_both_directions(
+    console: Console, sort: str
+) -> None:
     """Two keys have no expiry and were never used, and two names differ only in case."""
     owner = f"sorted by {sort}"
-    names = {(await console.create(name=name, owner=owner))["key"]["id"]: name for name in ("Berta", "anna", "Anna", _LONG)}
+    names = {
+        (await console.create(name=name, owner=owner))["key"]["id"]: name
+        for name in ("Berta", "anna", "Anna", _LONG)
+    }
     ids = {name: key_id for key_id, name in names.items()}
     for name, expiry in (("anna", 30), (_LONG, 60)):
-        console.database.sql(f"UPDATE api_key SET expires_at = now() + interval '{expiry} days' WHERE id = '{ids[name]}'")  # noqa: S608
+        console.database.sql(
+            f"UPDATE api_key SET expires_at = now() + interval '{expiry} days' WHERE id = "  # noqa: S608
+            f"'{ids[name]}'"
+        )
     for name, age in (("anna", 1), (_LONG, 2)):
-        console.database.sql(f"INSERT INTO key_activity VALUES ('{ids[name]}', now() - interval '{age} days')")  # noqa: S608
+        console.database.sql(
+            f"INSERT INTO key_activity VALUES ('{ids[name]}', now() - interval '{age} days')"  # noqa: S608
+        )
 
     async def pages(order: str) -> list[str]:
         received: list[str] = []
@@ -121,22 +150,36 @@ async def test_sorted_pages_contain_every_key_once_in_both_directions(console: C
             query["cursor"] = page["next_cursor"]
 
     ascending = await pages(sort)
-    assert ascending == [name for group in _ORDERS[sort] for name in sorted(group, key=lambda name: ids[name])]
+    assert ascending == [
+        name for group in _ORDERS[sort] for name in sorted(group, key=lambda name: ids[name])
+    ]
     assert await pages(f"-{sort}") == ascending[::-1]
 
 
-@pytest.mark.parametrize("query", [{"owner": "other"}, {"owner": "cursor", "sort": "name"}, {"owner": "cursor", "sort": "-name"}])
-async def test_key_cursor_of_another_filter_or_order_is_rejected(console: Console, query: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "query",
+    [{"owner": "other"}, {"owner": "cursor", "sort": "name"}, {"owner": "cursor", "sort": "-name"}],
+)
+async def test_key_cursor_of_another_filter_or_order_is_rejected(
+    console: Console, query: dict[str, str]
+) -> None:
     for _ in range(2):
         await console.create(owner="cursor")
     listed = {"owner": "cursor", "limit": "1", "sort": "created_at"}
     cursor = (await console.client.get("/v1/keys", params=listed)).json()["next_cursor"]
-    assert (await console.client.get("/v1/keys", params={**listed, "cursor": cursor})).status_code == 200
+    assert (
+        await console.client.get("/v1/keys", params={**listed, "cursor": cursor})
+    ).status_code == 200
     reply = await console.client.get("/v1/keys", params={**query, "cursor": cursor})
     assert reply.status_code == 400
     [problem] = reply.json()["errors"]
-    assert (problem["location"], problem["message"]) == ("query.cursor", "is not a cursor for this list")
-    assert problem["fix"] == "send next_cursor from the previous page, with the same filter and order"
+    assert (problem["location"], problem["message"]) == (
+        "query.cursor",
+        "is not a cursor for this list",
+    )
+    assert (
+        problem["fix"] == "send next_cursor from the previous page, with the same filter and order"
+    )
 
 
 async def test_unknown_order_of_keys_is_rejected(console: Console) -> None:
@@ -156,7 +199,9 @@ async def test_state_filter_selects_keys(console: Console) -> None:
     console.expire(late)
     await console.client.post(f"/v1/keys/{gone}/revoke")
     for state, expected in {"active": active, "expired": late, "revoked": gone}.items():
-        keys = (await console.client.get("/v1/keys", params={"owner": mark, "state": state})).json()["keys"]
+        keys = (
+            await console.client.get("/v1/keys", params={"owner": mark, "state": state})
+        ).json()["keys"]
         assert [key["id"] for key in keys] == [expected], state
 
 
@@ -170,7 +215,11 @@ ONE_LIMIT = {"name": "a", "quota": 1, "window_s": 1}
         ({"name": ""}, "body.name", "is too short"),
         ({"name": "x" * 101}, "body.name", "is too long"),
         ({"name": " x"}, "body.name", "must not begin or end with a space"),
-        ({"name": "a\u202eb"}, "body.name", "must not contain control characters or invisible characters"),
+        (
+            {"name": "a\u202eb"},
+            "body.name",
+            "must not contain control characters or invisible characters",
+        ),
         ({"name": "a\0b"}, "body.name", "contains a NUL character"),
         ({"name": 5}, "body.name", "must be a string"),
         ({"extra": 1}, "body.extra", "is not a known field"),
@@ -181,27 +230,55 @@ ONE_LIMIT = {"name": "a", "quota": 1, "window_s": 1}
         ({"cores": ["-docs"]}, "body.cores[0]", "does not match the required pattern"),
         ({"limits": []}, "body.limits", "has too few items"),
         ({"limits": [ONE_LIMIT] * 11}, "body.limits", "has too many items"),
-        ({"limits": [ONE_LIMIT] * 2}, "body.limits", "must not contain two limits with the same name"),
+        (
+            {"limits": [ONE_LIMIT] * 2},
+            "body.limits",
+            "must not contain two limits with the same name",
+        ),
         ({"limits": [{**ONE_LIMIT, "quota": 0}]}, "body.limits[0].quota", "is too small"),
         ({"limits": [{**ONE_LIMIT, "quota": 10**9 + 1}]}, "body.limits[0].quota", "is too large"),
         ({"limits": [{**ONE_LIMIT, "quota": "5"}]}, "body.limits[0].quota", "must be an integer"),
         ({"limits": [{**ONE_LIMIT, "quota": True}]}, "body.limits[0].quota", "must be an integer"),
-        ({"limits": [{**ONE_LIMIT, "window_s": 31 * 86400 + 1}]}, "body.limits[0].window_s", "is too large"),
-        ({"limits": [{**ONE_LIMIT, "burst": 2}]}, "body.limits[0]", "burst must not be larger than quota"),
+        (
+            {"limits": [{**ONE_LIMIT, "window_s": 31 * 86400 + 1}]},
+            "body.limits[0].window_s",
+            "is too large",
+        ),
+        (
+            {"limits": [{**ONE_LIMIT, "burst": 2}]},
+            "body.limits[0]",
+            "burst must not be larger than quota",
+        ),
         ({"addresses": ["10.0.0.1/8"]}, "body.addresses", "must be networks"),
-        ({"addresses": ["192.0.2.1", "192.0.2.1/32"]}, "body.addresses", "must not contain duplicates"),
+        (
+            {"addresses": ["192.0.2.1", "192.0.2.1/32"]},
+            "body.addresses",
+            "must not contain duplicates",
+        ),
         ({"addresses": ["192.0.2.1"] * 51}, "body.addresses", "too many items"),
         ({"methods": ["get"]}, "body.methods[0]", "is not one of the allowed values"),
         ({"roles": ["root"]}, "body.roles[0]", "is not one of the allowed values"),
         ({"tags": ["A"]}, "body.tags[0]", "does not match the required pattern"),
         ({"tags": [f"t{number}" for number in range(21)]}, "body.tags", "has too many items"),
         ({"metadata": {"a": "x" * 501}}, "body.metadata.a", "is too long"),
-        ({"metadata": {f"m{number}": "" for number in range(21)}}, "body.metadata", "has too many items"),
+        (
+            {"metadata": {f"m{number}": "" for number in range(21)}},
+            "body.metadata",
+            "has too many items",
+        ),
         ({"notes": "x" * 2001}, "body.notes", "is too long"),
         ({"notes": "a\u202eb"}, "body.notes", "control characters"),
         ({"credits": {"remaining": -1}}, "body.credits.remaining", "is too small"),
-        ({"credits": {"remaining": 1, "refill": {"amount": 1, "every": "year"}}}, "body.credits.refill.every", "not one of"),
-        ({"limits": [{"name": "a", "quota": 1, "window_s": 1, "cost": -1}]}, "body.limits[0].cost", "is too small"),
+        (
+            {"credits": {"remaining": 1, "refill": {"amount": 1, "every": "year"}}},
+            "body.credits.refill.every",
+            "not one of",
+        ),
+        (
+            {"limits": [{"name": "a", "quota": 1, "window_s": 1, "cost": -1}]},
+            "body.limits[0].cost",
+            "is too small",
+        ),
         ({"ttl_s": 0}, "body.ttl_s", "is too small"),
         ({"ttl_s": 10 * 365 * 86400 + 1}, "body.ttl_s", "is too large"),
         ({"expires_at": "2031-01-01"}, "body.expires_at", "RFC 3339"),

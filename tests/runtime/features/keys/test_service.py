@@ -20,12 +20,18 @@ async def act(console: Console, key_id: str, action: str, **properties: Any) -> 
     return await console.client.post(f"/v1/keys/{key_id}/{action}", json=properties)
 
 
-async def patch(console: Console, key_id: str, match: str = "*", **properties: Any) -> httpx.Response:
-    return await console.client.patch(f"/v1/keys/{key_id}", json=properties, headers={"If-Match": match})
+async def patch(
+    console: Console, key_id: str, match: str = "*", **properties: Any
+) -> httpx.Response:
+    return await console.client.patch(
+        f"/v1/keys/{key_id}", json=properties, headers={"If-Match": match}
+    )
 
 
 async def actions(console: Console, key_id: str) -> list[str]:
-    events = (await console.client.get("/v1/audit-events", params={"target_id": key_id})).json()["events"]
+    events = (await console.client.get("/v1/audit-events", params={"target_id": key_id})).json()[
+        "events"
+    ]
     return [event["action"] for event in reversed(events)]
 
 
@@ -39,24 +45,45 @@ EVERYTHING: dict[str, Any] = {
 async def test_created_key_has_all_requested_properties(console: Console) -> None:
     key = (await console.create(**EVERYTHING))["key"]
     assert {name: key[name] for name in EVERYTHING} == EVERYTHING
-    assert (key["scopes"], key["version"], key["generation"], key["family_id"]) == ([], 1, 1, key["id"])
+    assert (key["scopes"], key["version"], key["generation"], key["family_id"]) == (
+        [],
+        1,
+        1,
+        key["id"],
+    )
     assert is_marked(key["id"], console.pepper)
 
 
 async def test_update_changes_only_the_given_properties(console: Console) -> None:
     before = (await console.create(**EVERYTHING))["key"]
     limit = {"name": "burst", "quota": 9, "window_s": 60, "burst": 3, "cost": 2}
-    reply = await patch(console, before["id"], '"1"', owner="me", limits=[limit], credits=None, expires_at="2031-01-01T00:00:00Z")
+    reply = await patch(
+        console,
+        before["id"],
+        '"1"',
+        owner="me",
+        limits=[limit],
+        credits=None,
+        expires_at="2031-01-01T00:00:00Z",
+    )
     after = reply.json()["key"]
     assert (reply.status_code, reply.headers["etag"]) == (200, '"2"')
-    changed = {"owner": "me", "limits": [limit], "credits": None, "expires_at": "2031-01-01T00:00:00Z", "version": 2}
+    changed = {
+        "owner": "me",
+        "limits": [limit],
+        "credits": None,
+        "expires_at": "2031-01-01T00:00:00Z",
+        "version": 2,
+    }
     assert after == {**before, **changed}
     assert (await console.client.get(f"/v1/keys/{before['id']}")).json() == after
 
 
 async def test_second_update_of_the_same_version_is_412(console: Console) -> None:
     key = (await console.create())["key"]
-    replies = await asyncio.gather(*(patch(console, key["id"], '"1"', owner=name) for name in ("a", "b", "c")))
+    replies = await asyncio.gather(
+        *(patch(console, key["id"], '"1"', owner=name) for name in ("a", "b", "c"))
+    )
     assert sorted(reply.status_code for reply in replies) == [200, 412, 412]
     assert (await actions(console, key["id"])) == ["key.create", "key.update"]
 
@@ -74,7 +101,9 @@ async def test_malformed_if_match_is_412(console: Console, match: str) -> None:
     assert (await patch(console, key["id"], match, owner="me")).status_code == 412
 
 
-@pytest.mark.parametrize("properties", [{}, {"allow_last_admin": True}, {"name": None}, {"scopes": None}, {"limits": []}])
+@pytest.mark.parametrize(
+    "properties", [{}, {"allow_last_admin": True}, {"name": None}, {"scopes": None}, {"limits": []}]
+)
 async def test_empty_update_is_rejected(console: Console, properties: dict[str, Any]) -> None:
     key = (await console.create())["key"]
     assert (await patch(console, key["id"], **properties)).status_code == 400
@@ -82,7 +111,12 @@ async def test_empty_update_is_rejected(console: Console, properties: dict[str, 
 
 async def test_disable_and_enable_are_idempotent(console: Console) -> None:
     key_id = (await console.create())["key"]["id"]
-    for what, state in (("disable", "disabled"), ("disable", "disabled"), ("enable", "active"), ("enable", "active")):
+    for what, state in (
+        ("disable", "disabled"),
+        ("disable", "disabled"),
+        ("enable", "active"),
+        ("enable", "active"),
+    ):
         reply = await act(console, key_id, what)
         assert (reply.status_code, reply.json()["key"]["state"]) == (200, state)
     assert await actions(console, key_id) == ["key.create", "key.disable", "key.enable"]
@@ -104,7 +138,9 @@ async def test_restored_key_has_its_previous_state(console: Console, before: str
 async def test_key_is_not_restored_after_30_days(console: Console) -> None:
     key_id = (await console.create())["key"]["id"]
     await console.client.delete(f"/v1/keys/{key_id}")
-    console.database.sql(f"UPDATE api_key SET deleted_at = now() - interval '31 days' WHERE id = '{key_id}'")  # noqa: S608
+    console.database.sql(
+        f"UPDATE api_key SET deleted_at = now() - interval '31 days' WHERE id = '{key_id}'"  # noqa: S608
+    )
     reply = await act(console, key_id, "restore")
     assert (reply.status_code, "30 days" in reply.json()["detail"]) == (409, True)
 
@@ -135,19 +171,33 @@ async def test_action_not_allowed_in_state_is_409(console: Console, first: str, 
 
 @pytest.mark.requirement("CG-15", "TR-08")
 async def test_rotated_key_is_valid_during_its_grace_period(console: Console) -> None:
-    created = await console.create(scopes=["admin"], ttl_s=86_400, **{name: EVERYTHING[name] for name in ("tags", "credits")})
+    created = await console.create(
+        scopes=["admin"], ttl_s=86_400, **{name: EVERYTHING[name] for name in ("tags", "credits")}
+    )
     reply = await act(console, created["key"]["id"], "rotate", grace_s=90)
     rotated = reply.json()
     old, new = rotated["previous"], rotated["key"]
     assert (reply.status_code, reply.headers["location"]) == (201, f"/v1/keys/{new['id']}")
     assert seconds(old["expires_at"]) - seconds(old["rotated_at"]) == pytest.approx(90, abs=1e-5)
-    assert (old["successor_id"], new["family_id"], new["generation"]) == (new["id"], created["key"]["id"], 2)
-    assert (new["tags"], new["credits"], new["scopes"]) == (created["key"]["tags"], created["key"]["credits"], ["admin"])
+    assert (old["successor_id"], new["family_id"], new["generation"]) == (
+        new["id"],
+        created["key"]["id"],
+        2,
+    )
+    assert (new["tags"], new["credits"], new["scopes"]) == (
+        created["key"]["tags"],
+        created["key"]["credits"],
+        ["admin"],
+    )
     for token in (created["token"], rotated["token"]):
         assert (await console.client.get("/v1/keys", headers=console.as_(token))).status_code == 200
     assert (await act(console, old["id"], "end-grace")).status_code == 200
-    assert (await console.client.get("/v1/keys", headers=console.as_(created["token"]))).status_code == 401
-    assert (await console.client.get("/v1/keys", headers=console.as_(rotated["token"]))).status_code == 200
+    assert (
+        await console.client.get("/v1/keys", headers=console.as_(created["token"]))
+    ).status_code == 401
+    assert (
+        await console.client.get("/v1/keys", headers=console.as_(rotated["token"]))
+    ).status_code == 200
 
 
 def seconds(instant: str) -> float:
@@ -184,7 +234,10 @@ async def test_only_one_concurrent_rotation_succeeds(console: Console) -> None:
     replies = await asyncio.gather(*(act(console, key_id, "rotate") for _ in range(6)))
     assert sorted(reply.status_code for reply in replies) == [201, 409, 409, 409, 409, 409]
     page = (await console.client.get("/v1/keys", params={"family_id": key_id})).json()["keys"]
-    assert [key["generation"] for key in sorted(page, key=lambda key: str(key["generation"]))] == [1, 2]
+    assert [key["generation"] for key in sorted(page, key=lambda key: str(key["generation"]))] == [
+        1,
+        2,
+    ]
 
 
 @pytest.mark.requirement("CG-08")
@@ -195,24 +248,38 @@ async def test_purge_leaves_only_the_id_and_the_audit_trail(console: Console) ->
         f"INSERT INTO key_activity VALUES ('{key_id}', now());"  # noqa: S608
         f"INSERT INTO key_address VALUES ('{key_id}', '192.0.2.0', now());"
         f"INSERT INTO usage_count VALUES (60, '{key_id}', now(), '', 'VALID', 1);"
-        "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, expires_at) VALUES"
-        f" ('purged-{key_id[:4].lower()}', 'http://h0st-word', 'test', 'l', '{key_id}', 1, now() + interval '1 hour');"
+        "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, "
+        "expires_at) VALUES"
+        f" ('purged-{key_id[:4].lower()}', 'http://h0st-word', 'test', 'l', '{key_id}', 1, "
+        f"now() + interval '1 hour');"
     )
     await console.client.delete(f"/v1/keys/{key_id}")
     unconfirmed = await act(console, key_id, "purge", confirm="000000000000")
-    assert (unconfirmed.status_code, unconfirmed.json()["errors"][0]["location"]) == (400, "body.confirm")
+    assert (unconfirmed.status_code, unconfirmed.json()["errors"][0]["location"]) == (
+        400,
+        "body.confirm",
+    )
     for _ in range(2):
         assert (await act(console, key_id, "purge", confirm=key_id)).status_code == 200
     left = console.database.sql(
-        "SELECT coalesce(string_agg(t::text, ' '), '') FROM (SELECT k::text FROM api_key k UNION ALL SELECT c::text FROM core c"  # noqa: S608
+        "SELECT coalesce(string_agg(t::text, ' '), '') FROM (SELECT k::text FROM api_key k "  # noqa: S608
+        "UNION ALL SELECT c::text FROM core c"
         " UNION ALL SELECT p::text FROM key_credit p UNION ALL SELECT u::text FROM key_activity u"
-        " UNION ALL SELECT a::text FROM key_address a UNION ALL SELECT n::text FROM usage_count n) AS t"
+        " UNION ALL SELECT a::text FROM key_address a UNION ALL SELECT n::text FROM "
+        "usage_count n) AS t"
         f" WHERE t::text LIKE '%{key_id}%'"
     )
     assert left.count(key_id) == 3  # its row, its key family, and the registration of the Core
-    for word in ("nam3-word", "h0st-word", "192.0.2.0", *(text for _, text in strings(EVERYTHING, ""))):
+    for word in (
+        "nam3-word",
+        "h0st-word",
+        "192.0.2.0",
+        *(text for _, text in strings(EVERYTHING, "")),
+    ):
         assert word not in left
-    assert console.database.sql(f"SELECT count(*) FROM key_credit WHERE family_id = '{key_id}'") == "0"  # noqa: S608
+    assert (
+        console.database.sql(f"SELECT count(*) FROM key_credit WHERE family_id = '{key_id}'") == "0"  # noqa: S608
+    )
     assert (await actions(console, key_id))[-2:] == ["key.delete", "key.purge"]
     assert (await act(console, key_id, "restore")).status_code == 409
     shown = (await console.client.get(f"/v1/keys/{key_id}")).json()
@@ -224,7 +291,10 @@ async def test_purge_of_a_generation_preserves_shared_credits(console: Console) 
     second = (await act(console, key_id, "rotate")).json()["key"]
     await console.client.delete(f"/v1/keys/{key_id}")
     await act(console, key_id, "purge", confirm=key_id)
-    assert (await console.client.get(f"/v1/keys/{second['id']}")).json()["credits"] == {"remaining": 5, "refill": None}
+    assert (await console.client.get(f"/v1/keys/{second['id']}")).json()["credits"] == {
+        "remaining": 5,
+        "refill": None,
+    }
 
 
 async def only_admin(console: Console, **properties: Any) -> str:
@@ -235,7 +305,9 @@ async def only_admin(console: Console, **properties: Any) -> str:
 
 @pytest.mark.requirement("CG-08")
 @pytest.mark.parametrize("properties", [{"scopes": ["admin"]}, {"roles": ["admin"]}])
-async def test_last_admin_key_requires_confirmation(console: Console, properties: dict[str, Any]) -> None:
+async def test_last_admin_key_requires_confirmation(
+    console: Console, properties: dict[str, Any]
+) -> None:
     key_id = await only_admin(console, **properties)
     denied = [
         await act(console, key_id, "disable"),
@@ -252,7 +324,10 @@ async def test_last_admin_key_requires_confirmation(console: Console, properties
 async def test_earlier_expiry_of_last_admin_key_is_rejected(console: Console) -> None:
     key_id = await only_admin(console)
     soon = "2030-01-01T00:00:00Z"
-    denied = [await patch(console, key_id, expires_at=soon), await act(console, key_id, "rotate", ttl_s=60)]
+    denied = [
+        await patch(console, key_id, expires_at=soon),
+        await act(console, key_id, "rotate", ttl_s=60),
+    ]
     assert [reply.status_code for reply in denied] == [409] * 2
     assert ["allow_last_admin" in reply.json()["detail"] for reply in denied] == [True] * 2
     assert (await patch(console, key_id, expires_at=soon, allow_last_admin=True)).status_code == 200
@@ -295,10 +370,12 @@ async def test_concurrent_disables_leave_one_admin_key(console: Console) -> None
 
 async def test_list_filters_by_expiry_and_last_use(console: Console) -> None:
     soon, used, idle = [
-        (await console.create(owner="report", tags=["r"], **properties))["key"]["id"] for properties in ({"ttl_s": 3600}, {}, {})
+        (await console.create(owner="report", tags=["r"], **properties))["key"]["id"]
+        for properties in ({"ttl_s": 3600}, {}, {})
     ]
     console.database.sql(
-        f"UPDATE api_key SET created_at = now() - interval '100 days' WHERE id IN ('{used}', '{idle}');"  # noqa: S608
+        f"UPDATE api_key SET created_at = now() - interval '100 days' WHERE id IN ('{used}', "  # noqa: S608
+        f"'{idle}');"
         f"INSERT INTO key_activity VALUES ('{used}', now() - interval '1 day');"
     )
 
@@ -314,11 +391,18 @@ async def test_list_filters_by_expiry_and_last_use(console: Console) -> None:
 async def test_search_finds_part_of_the_name_or_owner_literally(console: Console) -> None:
     names = {
         (await console.create(name=name, owner=owner, tags=["search"]))["key"]["id"]: name
-        for name, owner in (("Nightly export", "Billing"), ("nightly_50%", "ops"), ("Übersicht", "audit"), ("other\\", "ops"))
+        for name, owner in (
+            ("Nightly export", "Billing"),
+            ("nightly_50%", "ops"),
+            ("Übersicht", "audit"),
+            ("other\\", "ops"),
+        )
     }
 
     async def found(search: str, **query: Any) -> list[str]:
-        page = await console.client.get("/v1/keys", params={"search": search, "tag": "search", **query})
+        page = await console.client.get(
+            "/v1/keys", params={"search": search, "tag": "search", **query}
+        )
         assert page.status_code == 200, page.text
         return sorted(names[key["id"]] for key in page.json()["keys"])
 
@@ -331,18 +415,31 @@ async def test_search_finds_part_of_the_name_or_owner_literally(console: Console
         ["other\\"],
     )
     assert await found("ÜBER") == ["Übersicht"]
-    assert (await found("t' OR 'a' = 'a"), await found("night", owner="ops")) == ([], ["nightly_50%"])
-    first = (await console.client.get("/v1/keys", params={"search": "ops", "tag": "search", "limit": 1})).json()
+    assert (await found("t' OR 'a' = 'a"), await found("night", owner="ops")) == (
+        [],
+        ["nightly_50%"],
+    )
+    first = (
+        await console.client.get("/v1/keys", params={"search": "ops", "tag": "search", "limit": 1})
+    ).json()
     rest = {"search": "ops", "tag": "search", "cursor": first["next_cursor"]}
     second = (await console.client.get("/v1/keys", params=rest)).json()
-    assert sorted(names[key["id"]] for page in (first, second) for key in page["keys"]) == ["nightly_50%", "other\\"]
+    assert sorted(names[key["id"]] for page in (first, second) for key in page["keys"]) == [
+        "nightly_50%",
+        "other\\",
+    ]
     assert second["next_cursor"] is None
-    for params, location in (({**rest, "search": "op"}, "query.cursor"), ({"search": "n" * 101}, "query.search")):
+    for params, location in (
+        ({**rest, "search": "op"}, "query.cursor"),
+        ({"search": "n" * 101}, "query.search"),
+    ):
         reply = await console.client.get("/v1/keys", params=params)
         assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, location)
 
 
-async def test_search_finds_the_beginning_of_an_id_and_of_a_token_and_a_tag(console: Console) -> None:
+async def test_search_finds_the_beginning_of_an_id_and_of_a_token_and_a_tag(
+    console: Console,
+) -> None:
     created = await console.create(name="found by its ID", tags=["found-by-tag"], ttl_s=60)
     key_id, start = created["key"]["id"], created["key"]["start"]
     other = await console.create(name=f"successor of {start[:-1]}")
@@ -354,7 +451,9 @@ async def test_search_finds_the_beginning_of_an_id_and_of_a_token_and_a_tag(cons
         assert page.json()["total"] == len(ids)
         return ids
 
-    assert [await found(text) for text in (key_id, start, start[:-1], "found-by-tag")] == [[key_id]] * 4
+    assert [await found(text) for text in (key_id, start, start[:-1], "found-by-tag")] == [
+        [key_id]
+    ] * 4
     assert key_id in await found(key_id[:3])
     assert (await found(key_id[1:]), await found(f"acme_test_{key_id}")) == ([], [])
     assert (await found("by-tag"), await found("successor of gtk_")) == ([], [other["key"]["id"]])
@@ -364,8 +463,15 @@ async def test_search_finds_the_beginning_of_an_id_and_of_a_token_and_a_tag(cons
 
 
 async def test_explanation_lists_every_check_and_is_free(console: Console) -> None:
-    key_id = (await console.create(addresses=["192.0.2.0/24"], credits={"remaining": 1}))["key"]["id"]
-    properties = {"scopes": ["cores:read", "admin"], "address": "198.51.100.1", "method": "GET", "core": "docs"}
+    key_id = (await console.create(addresses=["192.0.2.0/24"], credits={"remaining": 1}))["key"][
+        "id"
+    ]
+    properties = {
+        "scopes": ["cores:read", "admin"],
+        "address": "198.51.100.1",
+        "method": "GET",
+        "core": "docs",
+    }
     result = (await act(console, key_id, "explain", **properties)).json()
     outcomes = {check["name"]: check["outcome"] for check in result["checks"]}
     assert result["code"] == "FORBIDDEN"
@@ -386,8 +492,12 @@ async def test_explanation_lists_every_check_and_is_free(console: Console) -> No
 
 
 async def test_new_pepper_is_used_once_every_gateway_reads_it(console: Console) -> None:
-    keys = replace(console.composition.key_service(), pepper=Pepper({1: b"p" * 32, 2: b"q" * 32}, 2))
-    console.database.sql("INSERT INTO gateway_worker VALUES ('old', 0, now() + interval '1 minute', '{1}')")
+    keys = replace(
+        console.composition.key_service(), pepper=Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
+    )
+    console.database.sql(
+        "INSERT INTO gateway_worker VALUES ('old', 0, now() + interval '1 minute', '{1}')"
+    )
     assert await keys.writable_generation() == 1
     console.database.sql("UPDATE gateway_worker SET generations = '{1,2}'")
     assert await keys.writable_generation() == 2
@@ -414,9 +524,15 @@ async def test_propagation_counts_workers_that_are_live_behind_and_silent(consol
         "bound_s": 1.0,
     }
     newest = "(SELECT max(change_seq) FROM api_key)"
-    for worker, confirmed, age_s in (("a", newest, 0), ("b", f"{newest} - 1", 1), ("c", newest, 60)):
+    for worker, confirmed, age_s in (
+        ("a", newest, 0),
+        ("b", f"{newest} - 1", 1),
+        ("c", newest, 60),
+    ):
         values = f"'{worker}', {confirmed}, clock_timestamp() - interval '{age_s} s'"
-        console.database.sql(f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ({values})")  # noqa: S608
+        console.database.sql(
+            f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ({values})"  # noqa: S608
+        )
     shown = (await console.client.get("/v1/propagation")).json()
     assert (shown["workers"], shown["behind"], shown["silent"]) == (2, 1, 1)
     assert shown["lag_s"] >= 1

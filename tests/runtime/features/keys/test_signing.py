@@ -1,4 +1,6 @@
-"""Signing keys in the management API: creation, storage, requirement, removal and pepper rotation."""
+"""Signing keys in the management API: creation, storage, requirement, removal and pepper
+rotation.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ PUBLIC = Ed25519PrivateKey.generate().public_key()
 
 
 async def set_hmac(console: Any, key_id: str, **more: Any) -> Any:
-    return await console.client.put(f"/v1/keys/{key_id}/signing", json={"algorithm": "hmac-sha256", **more})
+    return await console.client.put(
+        f"/v1/keys/{key_id}/signing", json={"algorithm": "hmac-sha256", **more}
+    )
 
 
 async def signing_of(console: Any, key_id: str) -> Any:
@@ -50,11 +54,16 @@ async def test_signing_secret_is_returned_once_and_stored_sealed(console: Any) -
 async def test_ed25519_public_key_is_read_as_base64_or_pem(console: Any, form: str) -> None:
     created = (await console.create())["key"]
     raw = PUBLIC.public_bytes_raw()
-    pem = PUBLIC.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    pem = PUBLIC.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    ).decode()
     text = base64.b64encode(raw).decode() if form == "raw" else pem
     properties = {"algorithm": "ed25519", "public_key": text, "required": False}
     reply = (await console.client.put(f"/v1/keys/{created['id']}/signing", json=properties)).json()
-    assert (reply["secret"], reply["key"]["signing"]) == (None, {"algorithm": "ed25519", "required": False})
+    assert (reply["secret"], reply["key"]["signing"]) == (
+        None,
+        {"algorithm": "ed25519", "required": False},
+    )
     assert (await signing_of(console, created["id"])).key == raw
 
 
@@ -63,7 +72,10 @@ async def test_ed25519_public_key_is_read_as_base64_or_pem(console: Any, form: s
     [
         ({"algorithm": "ed25519"}, "body.public_key"),
         ({"algorithm": "ed25519", "public_key": "aGk="}, "body.public_key"),
-        ({"algorithm": "hmac-sha256", "public_key": base64.b64encode(bytes([9] * 32)).decode()}, "body.public_key"),
+        (
+            {"algorithm": "hmac-sha256", "public_key": base64.b64encode(bytes([9] * 32)).decode()},
+            "body.public_key",
+        ),
         ({"algorithm": "none"}, "body.algorithm"),
     ],
 )
@@ -78,7 +90,9 @@ async def test_required_signatures_need_a_signing_key(console: Any) -> None:
     match = {"If-Match": "*"}
 
     async def patch(required: bool) -> Any:
-        return await console.client.patch(f"/v1/keys/{key_id}", json={"require_signature": required}, headers=match)
+        return await console.client.patch(
+            f"/v1/keys/{key_id}", json={"require_signature": required}, headers=match
+        )
 
     denied = await patch(True)
     assert [error["location"] for error in denied.json()["errors"]] == ["body.require_signature"]
@@ -94,21 +108,36 @@ async def test_required_signatures_need_a_signing_key(console: Any) -> None:
 async def test_successor_has_its_own_copy_of_the_signing_secret(console: Any) -> None:
     key_id = (await console.create())["key"]["id"]
     await set_hmac(console, key_id)
-    successor = (await console.client.post(f"/v1/keys/{key_id}/rotate", json={})).json()["key"]["id"]
+    successor = (await console.client.post(f"/v1/keys/{key_id}/rotate", json={})).json()["key"][
+        "id"
+    ]
     first = await signing_of(console, key_id)
     assert await signing_of(console, successor) == first
     secret = signature.secret_bytes((await set_hmac(console, successor)).json()["secret"])
     assert await signing_of(console, key_id) == first
-    assert unseal((await signing_of(console, successor)).key, SIGNING_SECRET, Pepper(OLD, 1), 1, context=key_id) == secret
+    assert (
+        unseal(
+            (await signing_of(console, successor)).key,
+            SIGNING_SECRET,
+            Pepper(OLD, 1),
+            1,
+            context=key_id,
+        )
+        == secret
+    )
 
 
 async def test_key_that_requires_signatures_cannot_use_console(console: Any) -> None:
     """The console does not verify signatures, so the token alone would be sufficient."""
     await console.create(roles=["admin"])
     created = await console.create(roles=["admin"])
-    assert (await console.client.get("/v1/keys", headers=console.as_(created["token"]))).status_code == 200
+    assert (
+        await console.client.get("/v1/keys", headers=console.as_(created["token"]))
+    ).status_code == 200
     assert (await set_hmac(console, created["key"]["id"])).status_code == 200
-    assert (await console.client.get("/v1/keys", headers=console.as_(created["token"]))).status_code == 401
+    assert (
+        await console.client.get("/v1/keys", headers=console.as_(created["token"]))
+    ).status_code == 401
 
 
 async def test_explanation_mentions_a_required_signature(console: Any) -> None:
@@ -116,7 +145,11 @@ async def test_explanation_mentions_a_required_signature(console: Any) -> None:
     await set_hmac(console, key_id)
     result = (await console.client.post(f"/v1/keys/{key_id}/explain", json={})).json()
     [check] = [item for item in result["checks"] if item["name"] == "signature"]
-    assert (check["outcome"], check["code"], check["actual"]) == ("unknown", "SIGNATURE_INVALID", "hmac-sha256, required")
+    assert (check["outcome"], check["code"], check["actual"]) == (
+        "unknown",
+        "SIGNATURE_INVALID",
+        "hmac-sha256, required",
+    )
 
 
 async def test_purge_deletes_the_signing_key(console: Any) -> None:
@@ -139,7 +172,10 @@ async def test_signing_secrets_are_resealed_with_the_new_pepper(console: Any) ->
     assert await keys.reseal() == used[1]
     assert await keys.reseal() == 0
     stored = await signing_of(console, key_id)
-    assert (stored.pepper_generation, unseal(stored.key, SIGNING_SECRET, pepper, 2, context=key_id)) == (2, secret)
+    assert (
+        stored.pepper_generation,
+        unseal(stored.key, SIGNING_SECRET, pepper, 2, context=key_id),
+    ) == (2, secret)
     assert {use.generation: use.signing for use in await keys.store.generations()}[2] == used[1]
     last = (await console.client.get("/v1/audit-events?action=pepper.reseal")).json()["events"][0]
     assert last["details"] == {"secrets": used[1], "generation": 2}

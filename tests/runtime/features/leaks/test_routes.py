@@ -24,7 +24,9 @@ from tests.runtime.console_client import BOOTSTRAP
 
 PRIVATE = ec.generate_private_key(ec.SECP256R1())
 PEM = (
-    PRIVATE.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+    PRIVATE.public_key()
+    .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    .decode("ascii")
 )
 SECRET = bytes(range(32))
 URL = "https://github.com/octocat/Hello-World/blob/main/config.yml"
@@ -37,7 +39,9 @@ class LeakReporter:
     console: Any
     client: httpx.AsyncClient
 
-    async def github(self, reports: Any, *, signed: bytes | None = None, identifier: str = "one") -> httpx.Response:
+    async def github(
+        self, reports: Any, *, signed: bytes | None = None, identifier: str = "one"
+    ) -> httpx.Response:
         body = reports if isinstance(reports, bytes) else json.dumps(reports).encode()
         created = PRIVATE.sign(body if signed is None else signed, ec.ECDSA(hashes.SHA256()))
         headers = {
@@ -46,7 +50,9 @@ class LeakReporter:
         }
         return await self.client.post("/v1/leaks/github", content=body, headers=headers)
 
-    async def webhook(self, reports: Any, *, secret: bytes = SECRET, ahead_s: int = 0) -> httpx.Response:
+    async def webhook(
+        self, reports: Any, *, secret: bytes = SECRET, ahead_s: int = 0
+    ) -> httpx.Response:
         body, at = json.dumps(reports).encode(), int(self.console.clock.now()) + ahead_s
         headers = {
             "webhook-id": "msg_1",
@@ -60,7 +66,9 @@ class LeakReporter:
 
     async def notifications(self, key_id: str) -> list[Any]:
         query = f"/v1/audit-events?target_id={key_id}&action=key.leak"
-        return [event["details"] for event in (await self.console.client.get(query)).json()["events"]]
+        return [
+            event["details"] for event in (await self.console.client.get(query)).json()["events"]
+        ]
 
 
 Start = Callable[..., LeakReporter]
@@ -68,15 +76,23 @@ Start = Callable[..., LeakReporter]
 
 @pytest.fixture
 async def start(console: Any) -> AsyncIterator[Start]:
-    """Starts a console with a leak action and a client address. Without keys and a secret, the console accepts no reports."""
+    """Starts a console with a leak action and a client address. Without keys and a secret, the
+    console accepts no reports.
+    """
     opened: list[httpx.AsyncClient] = []
 
     def begin(
-        action: Any = "disable", *, address: str = "192.0.2.9", keys: Any = None, secret: bytes | None = SECRET
+        action: Any = "disable",
+        *,
+        address: str = "192.0.2.9",
+        keys: Any = None,
+        secret: bytes | None = SECRET,
     ) -> LeakReporter:
         text = None if secret is None else SecretStr(webhook_secret_text(secret))
         known = json.dumps({"one": PEM} if keys is None else keys)
-        client = console.connect(token="", address=address, leak_action=action, leak_github_keys=known, leak_secret=text)
+        client = console.connect(
+            token="", address=address, leak_action=action, leak_github_keys=known, leak_secret=text
+        )
         opened.append(client)
         return LeakReporter(console, client)
 
@@ -101,19 +117,34 @@ async def test_reported_key_is_disabled_notified_and_labelled(start: Start) -> N
     assert reply.status_code == 200, reply.text
     assert reply.json() == [
         {"token_hash": hashed(token), "token_type": "gatehouse_api_key", "label": "true_positive"},
-        {"token_hash": hashed("gtk_test_" + "0" * 61), "token_type": "gatehouse_api_key", "label": "false_positive"},
+        {
+            "token_hash": hashed("gtk_test_" + "0" * 61),
+            "token_type": "gatehouse_api_key",
+            "label": "false_positive",
+        },
     ]
     assert await reporter.state(key_id) == "disabled"
     assert await reporter.notifications(key_id) == [
-        {"url": URL, "source": "content", "action": "disable", "state": "active", "name": "a key", "owner": "billing"}
+        {
+            "url": URL,
+            "source": "content",
+            "action": "disable",
+            "state": "active",
+            "name": "a key",
+            "owner": "billing",
+        }
     ]
 
 
-@pytest.mark.parametrize(("action", "state"), [("notify", "active"), ("disable", "disabled"), ("revoke", "revoked")])
+@pytest.mark.parametrize(
+    ("action", "state"), [("notify", "active"), ("disable", "disabled"), ("revoke", "revoked")]
+)
 async def test_leak_action_follows_the_setting(start: Start, action: str, state: str) -> None:
     reporter = start(action)
     created = await reporter.console.create()
-    assert (await reporter.webhook([report(created["token"])])).json()[0]["label"] == "true_positive"
+    assert (await reporter.webhook([report(created["token"])])).json()[0][
+        "label"
+    ] == "true_positive"
     assert await reporter.state(created["key"]["id"]) == state
     assert len(await reporter.notifications(created["key"]["id"])) == 1
 
@@ -122,7 +153,9 @@ async def test_reported_bootstrap_token_is_notified(start: Start) -> None:
     reporter = start("revoke")
     labels = (await reporter.webhook([report(BOOTSTRAP), report(BOOTSTRAP + "x")])).json()
     assert [label["label"] for label in labels] == ["true_positive", "false_positive"]
-    assert await reporter.notifications("bootstrap") == [{"url": URL, "source": "content", "action": "notify"}]
+    assert await reporter.notifications("bootstrap") == [
+        {"url": URL, "source": "content", "action": "notify"}
+    ]
     assert BOOTSTRAP not in reporter.console.database.dump()
     assert (await reporter.console.client.get("/v1/keys")).status_code == 200
 
@@ -150,7 +183,9 @@ async def test_leak_is_sent_to_webhooks(start: Start) -> None:
     while await notifications.follow(now=clock.now(), topic=False):
         pass
     waiting = await notifications.deliveries(state="waiting", after=("", ""), size=10)
-    assert [(item.event, json.loads(item.body)["data"]["key_id"]) for item in waiting] == [("key.leaked", created["key"]["id"])]
+    assert [(item.event, json.loads(item.body)["data"]["key_id"]) for item in waiting] == [
+        ("key.leaked", created["key"]["id"])
+    ]
     assert created["token"] not in waiting[0].body
 
 
@@ -158,15 +193,23 @@ async def test_leak_is_notified_once_per_location(start: Start) -> None:
     reporter = start("notify")
     created = await reporter.console.create()
     for url in (URL, URL, URL + "#L9"):
-        assert (await reporter.webhook([report(created["token"], url=url)])).json()[0]["label"] == "true_positive"
-    assert [item["url"] for item in await reporter.notifications(created["key"]["id"])] == [URL + "#L9", URL]
+        assert (await reporter.webhook([report(created["token"], url=url)])).json()[0][
+            "label"
+        ] == "true_positive"
+    assert [item["url"] for item in await reporter.notifications(created["key"]["id"])] == [
+        URL + "#L9",
+        URL,
+    ]
 
 
 @pytest.mark.bound("leaks.service:PLACES_MAX")
 async def test_leak_notifications_per_key_are_bounded(start: Start) -> None:
     reporter = start("notify")
     created = await reporter.console.create()
-    reports = [report(created["token"], url=f"https://a.example/{number}") for number in range(PLACES_MAX + 5)]
+    reports = [
+        report(created["token"], url=f"https://a.example/{number}")
+        for number in range(PLACES_MAX + 5)
+    ]
     assert (await reporter.webhook(reports)).status_code == 200
     places = f"SELECT count(*) FROM key_leak WHERE key_id = '{created['key']['id']}'"  # noqa: S608
     assert reporter.console.database.sql(places) == str(PLACES_MAX)
@@ -175,9 +218,13 @@ async def test_leak_notifications_per_key_are_bounded(start: Start) -> None:
 async def test_known_id_with_wrong_secret_is_a_false_positive(start: Start) -> None:
     reporter = start("revoke")
     wrong_secret, unknown = await reporter.console.create(), await reporter.console.create()
-    await reporter.console.pool.execute("UPDATE api_key SET digest = $2 WHERE id = $1", wrong_secret["key"]["id"], bytes(32))
+    await reporter.console.pool.execute(
+        "UPDATE api_key SET digest = $2 WHERE id = $1", wrong_secret["key"]["id"], bytes(32)
+    )
     reporter.console.database.sql(f"DELETE FROM api_key WHERE id = '{unknown['key']['id']}'")  # noqa: S608
-    labels = (await reporter.webhook([report(wrong_secret["token"]), report(unknown["token"])])).json()
+    labels = (
+        await reporter.webhook([report(wrong_secret["token"]), report(unknown["token"])])
+    ).json()
     assert [item["label"] for item in labels] == ["false_positive", "false_positive"]
     assert await reporter.state(wrong_secret["key"]["id"]) == "active"
 
@@ -189,7 +236,10 @@ async def test_revoked_or_deleted_key_is_a_true_positive(start: Start) -> None:
     await reporter.console.client.request("DELETE", f"/v1/keys/{deleted['key']['id']}", json={})
     labels = (await reporter.webhook([report(revoked["token"]), report(deleted["token"])])).json()
     assert [item["label"] for item in labels] == ["true_positive", "true_positive"]
-    assert [await reporter.state(item["key"]["id"]) for item in (revoked, deleted)] == ["revoked", "deleted"]
+    assert [await reporter.state(item["key"]["id"]) for item in (revoked, deleted)] == [
+        "revoked",
+        "deleted",
+    ]
 
 
 async def test_leaked_last_admin_key_is_disabled(start: Start) -> None:
@@ -204,7 +254,9 @@ async def test_token_in_a_report_is_not_stored(start: Start) -> None:
     reporter = start("notify")
     created = await reporter.console.create()
     token = created["token"]
-    await reporter.webhook([report(token, url=f"https://paste.example/{token}\n?k={token}", source=token)])
+    await reporter.webhook(
+        [report(token, url=f"https://paste.example/{token}\n?k={token}", source=token)]
+    )
     (expected,) = await reporter.notifications(created["key"]["id"])
     assert expected["url"].startswith("https://paste.example/gtk_test_")
     stored = json.dumps(expected) + str(reporter.console.log.entries)
@@ -223,11 +275,16 @@ async def test_token_in_a_report_is_not_stored(start: Start) -> None:
     ],
     ids=["other body", "other key", "no signature", "other secret", "expired timestamp"],
 )
-async def test_unsigned_report_is_denied(start: Start, send: Callable[..., Awaitable[httpx.Response]]) -> None:
+async def test_unsigned_report_is_denied(
+    start: Start, send: Callable[..., Awaitable[httpx.Response]]
+) -> None:
     reporter = start("revoke")
     created = await reporter.console.create()
     reply = await send(reporter, [report(created["token"])])
-    assert (reply.status_code, reply.json()["detail"]) == (401, "The signature is not from a configured reporter.")
+    assert (reply.status_code, reply.json()["detail"]) == (
+        401,
+        "The signature is not from a configured reporter.",
+    )
     assert created["token"] not in reply.text
     assert await reporter.state(created["key"]["id"]) == "active"
 
@@ -244,7 +301,10 @@ async def test_guessed_signatures_lock_out_their_address(start: Start) -> None:
 
 async def test_unconfigured_report_endpoint_is_404(start: Start, console: Any) -> None:
     reporter = start("revoke", keys={}, secret=None)
-    assert [(await reporter.github([])).status_code, (await reporter.webhook([])).status_code] == [404, 404]
+    assert [(await reporter.github([])).status_code, (await reporter.webhook([])).status_code] == [
+        404,
+        404,
+    ]
     assert (await console.client.post("/v1/leaks", json=[])).status_code == 404
 
 
@@ -290,5 +350,10 @@ async def test_purge_deletes_leak_locations(start: Start) -> None:
     created = await reporter.console.create()
     key_id = created["key"]["id"]
     await reporter.webhook([report(created["token"])])
-    assert (await reporter.console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})).status_code == 200
-    assert reporter.console.database.sql(f"SELECT count(*) FROM key_leak WHERE key_id = '{key_id}'") == "0"  # noqa: S608
+    assert (
+        await reporter.console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})
+    ).status_code == 200
+    assert (
+        reporter.console.database.sql(f"SELECT count(*) FROM key_leak WHERE key_id = '{key_id}'")  # noqa: S608
+        == "0"
+    )

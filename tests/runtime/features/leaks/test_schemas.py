@@ -1,4 +1,6 @@
-"""Leak reports: any input is parsed or rejected, and never quoted; GitHub's published signature and manipulated reports."""
+"""Leak reports: any input is parsed or rejected, and never quoted; GitHub's published signature and
+manipulated reports.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,13 @@ import json
 
 import pytest
 from gatehouse.core.errors import BadRequest
-from gatehouse.features.leaks.schemas import LeakReport, LeakReports, is_signed_by_github, label, p256_key
+from gatehouse.features.leaks.schemas import (
+    LeakReport,
+    LeakReports,
+    is_signed_by_github,
+    label,
+    p256_key,
+)
 from gatehouse.features.leaks.service import location_hash
 from gatehouse.platform.http.validation import decode_body
 from hypothesis import given
@@ -15,7 +23,9 @@ from hypothesis import strategies as st
 CANARY = "gtk_live_canary"
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
 )
 
 
@@ -35,18 +45,26 @@ def test_any_json_is_parsed_or_rejected(value: object) -> None:
         return
 
 
-@pytest.mark.parametrize("body", [CANARY, f'[{{"token": ["{CANARY}"]}}]', f'[{{"{CANARY}": 1}}]', f'{{"token": "{CANARY}"}}'])
+@pytest.mark.parametrize(
+    "body",
+    [CANARY, f'[{{"token": ["{CANARY}"]}}]', f'[{{"{CANARY}": 1}}]', f'{{"token": "{CANARY}"}}'],
+)
 def test_error_does_not_quote_the_body(body: str) -> None:
     with pytest.raises(BadRequest) as caught:
         decode_body(body.encode(), LeakReports)
-    assert CANARY not in f"{caught.value} {caught.value.public} {caught.value.detail} {caught.value.errors}"
+    assert (
+        CANARY
+        not in f"{caught.value} {caught.value.public} {caught.value.detail} {caught.value.errors}"
+    )
     assert CANARY not in repr(LeakReport(CANARY))
 
 
 def test_label_contains_the_documented_token_hash() -> None:
     """Base64 of the SHA-256 of the token."""
     result = label(LeakReport("abc", "a_type"), is_key=True)
-    assert result.token_hash == "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="  # FIPS 180-2, appendix B.1
+    assert (
+        result.token_hash == "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
+    )  # FIPS 180-2, appendix B.1
     assert (result.token_type, result.label) == ("a_type", "true_positive")
 
 
@@ -58,7 +76,7 @@ kCmRCBnYERxZanmcpzQSXs1X/AljlKkbJ8qpVIW4clayyef9gWhFbNHWAA==
 -----END PUBLIC KEY-----
 """
 GITHUB_BODY = b'[{"token":"some_token","type":"some_type","url":"some_url"}]'
-GITHUB_SIGNATURE = "MEUCIQDKZokqnCjrRtw0tni+2Ltvl/uiMJ1EGumEsp1BsNr32AIgQY1YXD2nlj+XNfGK4rBfkMJ1JDOQcYXxa2sY8FNkrKc="
+GITHUB_SIGNATURE = "MEUCIQDKZokqnCjrRtw0tni+2Ltvl/uiMJ1EGumEsp1BsNr32AIgQY1YXD2nlj+XNfGK4rBfkMJ1JDOQcYXxa2sY8FNkrKc="  # noqa: E501
 KEYS = {GITHUB_ID: p256_key(GITHUB_PEM)}
 
 
@@ -95,4 +113,14 @@ def test_invalid_public_key_is_rejected(pem: str) -> None:
 
 
 def test_location_has_reporter_and_url() -> None:
-    assert len({location_hash("a", "b"), location_hash("a", "c"), location_hash("b", "b"), location_hash("ab", "")}) == 4
+    assert (
+        len(
+            {
+                location_hash("a", "b"),
+                location_hash("a", "c"),
+                location_hash("b", "b"),
+                location_hash("ab", ""),
+            }
+        )
+        == 4
+    )

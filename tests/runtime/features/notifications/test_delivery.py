@@ -16,7 +16,12 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.webhook_signatures import webhook_signature
 from gatehouse.features.notifications import service
 from gatehouse.features.notifications.repository import NotificationRepository
-from gatehouse.features.notifications.service import BACKOFF_S, NotificationDispatcher, SnsTopic, WebhookSender
+from gatehouse.features.notifications.service import (
+    BACKOFF_S,
+    NotificationDispatcher,
+    SnsTopic,
+    WebhookSender,
+)
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
 from moto import mock_aws
 
@@ -36,13 +41,21 @@ class Receiver:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
-            headers = {line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in lines}
-            self.entries.append((start, headers, await reader.readexactly(int(headers["content-length"]))))
+            headers = {
+                line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in lines
+            }
+            self.entries.append(
+                (start, headers, await reader.readexactly(int(headers["content-length"])))
+            )
             if self.slow:
                 writer.write(b"HTTP/1.1 200 x\r\nx: ")
                 await reader.read()  # until the sender closes the connection
                 return
-            writer.write(f"HTTP/1.1 {self.status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+            writer.write(
+                (
+                    f"HTTP/1.1 {self.status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                ).encode()
+            )
             await writer.drain()
         finally:
             writer.close()
@@ -57,9 +70,15 @@ class Setup:
     clock: ManualClock
     receiver: Receiver
 
-    def dispatcher(self, *, topic: SnsTopic | None = None, networks: Any = LOOPBACK) -> NotificationDispatcher:
-        upstreams = self.upstreams if networks == LOOPBACK else UpstreamClients(SystemResolver(), networks)
-        return NotificationDispatcher(self.repository, WebhookSender(upstreams), topic, self.clock, self.console.pepper)
+    def dispatcher(
+        self, *, topic: SnsTopic | None = None, networks: Any = LOOPBACK
+    ) -> NotificationDispatcher:
+        upstreams = (
+            self.upstreams if networks == LOOPBACK else UpstreamClients(SystemResolver(), networks)
+        )
+        return NotificationDispatcher(
+            self.repository, WebhookSender(upstreams), topic, self.clock, self.console.pepper
+        )
 
     async def create_webhook(self, **properties: Any) -> tuple[str, bytes]:
         """Creates a webhook for the receiver; returns its ID and secret."""
@@ -75,7 +94,9 @@ class Setup:
         return key_id
 
     async def deliveries(self, state: str = "dead") -> list[dict[str, Any]]:
-        deliveries: list[dict[str, Any]] = (await self.client.get("/v1/deliveries", params={"state": state})).json()["deliveries"]
+        deliveries: list[dict[str, Any]] = (
+            await self.client.get("/v1/deliveries", params={"state": state})
+        ).json()["deliveries"]
         return deliveries
 
 
@@ -83,7 +104,9 @@ class Setup:
 async def setup(console: Console) -> AsyncIterator[Setup]:
     console.database.sql("TRUNCATE webhook, delivery, notification_position, key_alert")
     repository, clock = NotificationRepository(console.pool), ManualClock(Clock().now())
-    await repository.follow(now=clock.now(), topic=False)  # events before the first run are not delivered
+    await repository.follow(
+        now=clock.now(), topic=False
+    )  # events before the first run are not delivered
     receiver = Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]
@@ -137,7 +160,9 @@ async def test_failed_delivery_is_retried_then_dead_lettered(setup: Setup) -> No
 
 
 @pytest.mark.bound("notifications.service:BATCH_SIZE")
-async def test_number_of_concurrent_deliveries_is_bounded(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_number_of_concurrent_deliveries_is_bounded(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(service, "BATCH_SIZE", 2)
     await setup.create_webhook()
     for _ in range(3):
@@ -176,7 +201,9 @@ async def test_retried_dead_letter_is_delivered(setup: Setup) -> None:
     assert (await setup.client.post(retry_path)).status_code == 204
     setup.clock.advance(3600)
     assert await dispatcher.run_once() == 1
-    assert [item["notification_id"] for item in await setup.deliveries("delivered")] == [delivery["notification_id"]]
+    assert [item["notification_id"] for item in await setup.deliveries("delivered")] == [
+        delivery["notification_id"]
+    ]
     assert (await setup.client.post(retry_path)).status_code == 404
 
 
@@ -240,7 +267,9 @@ async def test_webhook_is_listed_without_secret_and_deleted(setup: Setup) -> Non
     assert (await setup.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 204
     assert await setup.dispatcher().run_once() == 0
     assert (await setup.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 404
-    actions = {event["action"] for event in (await setup.client.get("/v1/audit-events")).json()["events"]}
+    actions = {
+        event["action"] for event in (await setup.client.get("/v1/audit-events")).json()["events"]
+    }
     assert {"webhook.create", "webhook.delete"} <= actions
 
 
@@ -271,7 +300,9 @@ async def test_changed_expiry_is_announced_again(setup: Setup) -> None:
     setup.clock.advance(max(0.0, setup.console.clock.now() - setup.clock.now()) + 89.5 * 86_400)
     dispatcher = setup.dispatcher()
     assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
-    setup.console.database.sql(f"UPDATE api_key SET expires_at = expires_at + interval '10 hours' WHERE id = '{key_id}'")  # noqa: S608
+    setup.console.database.sql(
+        f"UPDATE api_key SET expires_at = expires_at + interval '10 hours' WHERE id = '{key_id}'"  # noqa: S608
+    )
     assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
 
 
@@ -282,26 +313,44 @@ async def test_expiry_of_short_lived_key_is_not_announced(setup: Setup) -> None:
 
 @pytest.mark.bound("notifications.service:_SNS_TIMEOUT_S")
 @pytest.mark.requirement("TR-08")
-async def test_delivery_to_a_silent_sns_is_retried(setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
+async def test_delivery_to_a_silent_sns_is_retried(
+    setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "x"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+    ):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
     monkeypatch.setattr(service, "_SNS_TIMEOUT_S", 0.1)
     await setup.revoke()
     async with asyncio.timeout(60):
-        await setup.dispatcher(topic=SnsTopic("arn:aws:sns:eu-central-1:123456789012:notifications")).run_once()
-    assert [item["problem"] for item in await setup.deliveries("waiting")] == ["SNS not reached: ReadTimeoutError"]
+        await setup.dispatcher(
+            topic=SnsTopic("arn:aws:sns:eu-central-1:123456789012:notifications")
+        ).run_once()
+    assert [item["problem"] for item in await setup.deliveries("waiting")] == [
+        "SNS not reached: ReadTimeoutError"
+    ]
 
 
 @pytest.mark.requirement("TR-08")
-async def test_sns_publication_is_retried_if_topic_is_missing(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
+async def test_sns_publication_is_retried_if_topic_is_missing(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "x"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+    ):
         monkeypatch.setenv(name, value)
     with mock_aws():
         sns, sqs = boto3.client("sns", "eu-central-1"), boto3.client("sqs", "eu-central-1")
         arn = sns.create_topic(Name="notifications")["TopicArn"]
         queue = sqs.create_queue(QueueName="notifications")["QueueUrl"]
-        queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])[
+            "Attributes"
+        ]["QueueArn"]
         sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue_arn)
         key_id = await setup.revoke()
         await setup.dispatcher(topic=SnsTopic(arn)).run_once()
@@ -310,4 +359,6 @@ async def test_sns_publication_is_retried_if_topic_is_missing(setup: Setup, monk
         assert message["MessageAttributes"]["event"]["Value"] == "key.revoked"
         await setup.revoke()
         await setup.dispatcher(topic=SnsTopic(f"{arn}-gone")).run_once()
-        assert [item["problem"] for item in await setup.deliveries("waiting")] == ["SNS returned an error: NotFound"]
+        assert [item["problem"] for item in await setup.deliveries("waiting")] == [
+            "SNS returned an error: NotFound"
+        ]

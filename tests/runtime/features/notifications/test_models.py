@@ -16,7 +16,11 @@ from gatehouse.core.webhook_signatures import (
 SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 MESSAGE_ID, TIMESTAMP, BODY = "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
 SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
-HEADERS = {"webhook-id": MESSAGE_ID, "webhook-timestamp": str(TIMESTAMP), "webhook-signature": SIGNATURE}
+HEADERS = {
+    "webhook-id": MESSAGE_ID,
+    "webhook-timestamp": str(TIMESTAMP),
+    "webhook-signature": SIGNATURE,
+}
 
 
 @pytest.mark.requirement("TR-08")
@@ -46,9 +50,13 @@ def test_reference_signature_is_accepted_among_several() -> None:
         ({}, BODY, -301),
     ],
 )
-def test_changed_or_old_message_is_rejected(change: dict[str, str], body: bytes, delay_s: int) -> None:
+def test_changed_or_old_message_is_rejected(
+    change: dict[str, str], body: bytes, delay_s: int
+) -> None:
     headers = {**HEADERS, **change}
-    assert not is_signed_webhook(parse_webhook_secret(SECRET), headers, body, now=TIMESTAMP + delay_s)
+    assert not is_signed_webhook(
+        parse_webhook_secret(SECRET), headers, body, now=TIMESTAMP + delay_s
+    )
 
 
 @pytest.mark.parametrize("text", ["", "whsec_", "whsec_aGk=", "whsec_?", "sigkey_" + "A" * 32])
@@ -59,6 +67,10 @@ def test_invalid_secret_is_rejected(text: str) -> None:
 
 def test_webhook_secret_is_unique_and_of_valid_length() -> None:
     pepper = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
-    secrets = {webhook_secret(pepper, "a" * 12, 1), webhook_secret(pepper, "b" * 12, 1), webhook_secret(pepper, "a" * 12, 2)}
+    secrets = {
+        webhook_secret(pepper, "a" * 12, 1),
+        webhook_secret(pepper, "b" * 12, 1),
+        webhook_secret(pepper, "a" * 12, 2),
+    }
     assert [len(secret) for secret in secrets if secret] == [32, 32, 32]
     assert webhook_secret(pepper, "a" * 12, 3) is None

@@ -14,7 +14,11 @@ import pytest
 from gatehouse.core.errors import SettingsError, Unavailable
 from gatehouse.core.features import FEATURES, off, switched
 from gatehouse.features.operations import service
-from gatehouse.features.operations.service import LogLevelFollower, LogLevelOverride, LogLevelService
+from gatehouse.features.operations.service import (
+    LogLevelFollower,
+    LogLevelOverride,
+    LogLevelService,
+)
 from gatehouse.platform.db.pool import Pool, login
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import Level, load
@@ -34,7 +38,11 @@ async def test_log_level_reverts_after_its_duration(console: Console) -> None:
     follower = LogLevelFollower(LogLevelService(console.pool, clock, "info"), applied.append)
     await follower.run_once()
     reply = await console.client.put("/v1/log-level", json={"level": "debug", "for_s": 60})
-    assert (reply.status_code, reply.json()["level"], reply.json()["set_by"]) == (200, "debug", "bootstrap")
+    assert (reply.status_code, reply.json()["level"], reply.json()["set_by"]) == (
+        200,
+        "debug",
+        "bootstrap",
+    )
     await follower.run_once()
     clock.advance(61)
     await follower.run_once()
@@ -84,11 +92,15 @@ async def test_log_level_is_unchanged_while_the_database_does_not_respond(
 async def test_log_level_change_is_audited_with_actor(console: Console) -> None:
     await console.client.put("/v1/log-level", json={"level": "error"})
     event = (await console.client.get("/v1/audit-events")).json()["events"][0]
-    assert (event["action"], event["details"]) == ("log-level.set", {"level": "error", "for_s": 900})
+    assert (event["action"], event["details"]) == (
+        "log-level.set",
+        {"level": "error", "for_s": 900},
+    )
 
 
 @pytest.mark.parametrize(
-    "properties", [{"level": "trace"}, {"level": "debug", "for_s": 9}, {"level": "debug", "for_s": 86_401}, {}]
+    "properties",
+    [{"level": "trace"}, {"level": "debug", "for_s": 9}, {"level": "debug", "for_s": 86_401}, {}],
 )
 async def test_invalid_log_level_is_rejected(console: Console, properties: dict[str, Any]) -> None:
     assert (await console.client.put("/v1/log-level", json=properties)).status_code == 400
@@ -112,7 +124,9 @@ def test_changed_log_level_filters_later_lines(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.requirement("TR-02")
 async def test_features_are_listed_with_descriptions(console: Console) -> None:
     result = (await console.client.get("/v1/features")).json()["features"]
-    assert [(item["name"], item["enabled"]) for item in result] == [(feature.name, True) for feature in FEATURES]
+    assert [(item["name"], item["enabled"]) for item in result] == [
+        (feature.name, True) for feature in FEATURES
+    ]
     assert all(item["description"] for item in result)
 
 
@@ -125,7 +139,11 @@ async def test_disabled_feature_is_404(console: Console) -> None:
             assert (await without.get(path)).status_code == 404
         result = (await without.get("/v1/features")).json()["features"]
         assert {item["name"] for item in result if not item["enabled"]} == {"sessions", "webhooks"}
-        assert not [path for path in (await without.get("/openapi.json")).json()["paths"] if "sessions" in path]
+        assert not [
+            path
+            for path in (await without.get("/openapi.json")).json()["paths"]
+            if "sessions" in path
+        ]
         del without.headers["Authorization"]
         assert (await without.get("/v1/keys", headers=cookie)).status_code == 401
 
@@ -140,7 +158,11 @@ async def test_disabled_feature_is_404(console: Console) -> None:
     ],
 )
 def test_unknown_feature_prevents_the_start(value: str, message: str) -> None:
-    environ = {"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": "postgresql://u@h/d", "GATEHOUSE_FEATURES": value}
+    environ = {
+        "GATEHOUSE_ENVIRONMENT": "dev",
+        "GATEHOUSE_DATABASE_URL": "postgresql://u@h/d",
+        "GATEHOUSE_FEATURES": value,
+    }
     with pytest.raises(SettingsError, match=f"GATEHOUSE_FEATURES: .*{message}"):
         load(environ)
 
@@ -164,9 +186,15 @@ def test_slow_statement_is_logged_and_counted(console: Console) -> None:
 async def test_service_without_optional_dependency_is_degraded(console: Console) -> None:
     with servers.redis() as url:
         client = console.connect(redis_url=url, redis_auth="url")
-        assert (await client.get("/readyz")).json() == {"status": "ready", "checks": {"database": "ok", "redis": "ok"}}
+        assert (await client.get("/readyz")).json() == {
+            "status": "ready",
+            "checks": {"database": "ok", "redis": "ok"},
+        }
     reply = await client.get("/readyz")
-    assert (reply.status_code, reply.json()) == (200, {"status": "degraded", "checks": {"database": "ok", "redis": "degraded"}})
+    assert (reply.status_code, reply.json()) == (
+        200,
+        {"status": "degraded", "checks": {"database": "ok", "redis": "degraded"}},
+    )
 
 
 @pytest.mark.requirement("TR-12")
@@ -174,7 +202,11 @@ async def test_service_without_required_dependency_is_unavailable(console: Conso
     with closing(socket.socket()) as refusing:
         refusing.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{refusing.getsockname()[1]}"
-        pool = Pool(login(f"postgresql://user@{host}/database", "url"), application="tests", size_max=1)
-        async with console.connect(pool=pool, redis_url=f"redis://{host}", redis_auth="url") as client:
+        pool = Pool(
+            login(f"postgresql://user@{host}/database", "url"), application="tests", size_max=1
+        )
+        async with console.connect(
+            pool=pool, redis_url=f"redis://{host}", redis_auth="url"
+        ) as client:
             reply = await client.get("/readyz")
     assert (reply.status_code, reply.json()["status"]) == (503, "unavailable")

@@ -1,5 +1,5 @@
-"""Events as a REST API sends them to a function (API Gateway developer guide, "Input format of a Lambda function for proxy
-integration"), with example values."""
+"""Events as a REST API sends them to a function (API Gateway developer guide, "Input format of a
+Lambda function for proxy integration"), with example values."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ HOST = "sharing.gatehouse.example.com"
 CALLER = "198.51.100.23"
 
 
-def event(method: str = "GET", path: str = "/", *, headers: dict[str, list[str]] | None = None, **changes: Any) -> dict[str, Any]:
-    """A request to the stage `live`. `headers` are added to the headers from API Gateway and the browser."""
+def event(
+    method: str = "GET",
+    path: str = "/",
+    *,
+    headers: dict[str, list[str]] | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    """A request to the stage `live`. `headers` are added to the headers from API Gateway and the
+    browser.
+    """
     all_headers = {
         "Accept": ["text/html"],
         "Host": [HOST],

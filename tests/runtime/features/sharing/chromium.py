@@ -1,7 +1,9 @@
-"""Browser tests: the fixture `browser`, a server on a free port, pages that fail on errors, and the accessibility rules.
+"""Browser tests: the fixture `browser`, a server on a free port, pages that fail on errors, and the
+accessibility rules.
 
-`browser` is headless Chromium, one process for each module or conftest that imports it. If Chromium is missing, the tests are
-skipped with the command that installs it. Tests open pages with `page_of` only, so that every test fails on errors of a page.
+`browser` is headless Chromium, one process for each module or conftest that imports it. If Chromium
+is missing, the tests are skipped with the command that installs it. Tests open pages with `page_of`
+only, so that every test fails on errors of a page.
 """
 
 from __future__ import annotations
@@ -17,7 +19,16 @@ from typing import Any
 import pytest
 import uvicorn
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, ConsoleMessage, ElementHandle, Page, Request, WebError, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    ElementHandle,
+    Page,
+    Request,
+    WebError,
+    async_playwright,
+    expect,
+)
 
 from tools.chromium import ChromiumMissingError, launch
 
@@ -25,7 +36,10 @@ from tools.chromium import ChromiumMissingError, launch
 expect.set_options(timeout=30_000)
 
 #: Options of axe: WCAG 2.2 AA and best practices.
-AXE_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], "resultTypes": ["violations"]}
+AXE_RULES = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "resultTypes": ["violations"],
+}
 _CONTRAST = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}
 
 
@@ -55,11 +69,13 @@ async def browser() -> AsyncIterator[Browser]:
 async def page_of(
     browser: Browser, origin: str, expected: str = "$^", *, provider: str = "blob:", **options: Any
 ) -> AsyncIterator[Page]:
-    """A page of a new browser profile, which shares no cookies and no storage with others. `options`: of the browser context.
+    """A page of a new browser profile, which shares no cookies and no storage with others.
+    `options`: of the browser context.
 
-    Fails if this page, or a page that it opens, causes an uncaught error, an unhandled rejection, a message of the level error or
-    warning in the console of the browser, or a request to another origin. The browser reports error statuses of responses, lost
-    connections and violations of the content security policy in its console. `expected`: pattern of the problems that the test
+    Fails if this page, or a page that it opens, causes an uncaught error, an unhandled rejection, a
+    message of the level error or warning in the console of the browser, or a request to another
+    origin. The browser reports error statuses of responses, lost connections and violations of the
+    content security policy in its console. `expected`: pattern of the problems that the test
     causes. `provider`: origin of the identity provider, whose pages are not checked.
     """
     context = await browser.new_context(**{"base_url": origin, "locale": "en-GB", **options})
@@ -102,25 +118,44 @@ LOCALES = [
 
 
 @asynccontextmanager
-async def localized_page_of(browser: Browser, origin: str, languages: list[str], zone: str) -> AsyncIterator[Page]:
+async def localized_page_of(
+    browser: Browser, origin: str, languages: list[str], zone: str
+) -> AsyncIterator[Page]:
     """A page of a browser that reports these languages, which need not be valid language tags."""
     headers = {"Accept-Language": ",".join(languages)}
-    async with page_of(browser, origin, locale=None, timezone_id=zone, extra_http_headers=headers) as page:
-        for name, value in (("languages", languages), ("language", languages[0] if languages else "")):
-            await page.add_init_script(f"Object.defineProperty(navigator, '{name}', {{ get: () => {json.dumps(value)} }})")
+    async with page_of(
+        browser, origin, locale=None, timezone_id=zone, extra_http_headers=headers
+    ) as page:
+        for name, value in (
+            ("languages", languages),
+            ("language", languages[0] if languages else ""),
+        ):
+            await page.add_init_script(
+                f"Object.defineProperty(navigator, '{name}', {{ get: () => {json.dumps(value)} }})"
+            )
         yield page
 
 
-async def violations(page: Page, rules: dict[str, list[str]] = AXE_RULES, part: ElementHandle | None = None) -> list[str]:
-    """`part`: the only element to check. The time of a check grows faster than the number of elements."""
+async def violations(
+    page: Page, rules: dict[str, list[str]] = AXE_RULES, part: ElementHandle | None = None
+) -> list[str]:
+    """`part`: the only element to check. The time of a check grows faster than the number of
+    elements.
+    """
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(Axe().axe_script)
-    results = await page.evaluate("([part, rules]) => axe.run(part ?? document, rules)", [part, rules])
-    return [f"{violation['id']}: {violation['nodes'][0]['html']}" for violation in results["violations"]]
+    results = await page.evaluate(
+        "([part, rules]) => axe.run(part ?? document, rules)", [part, rules]
+    )
+    return [
+        f"{violation['id']}: {violation['nodes'][0]['html']}" for violation in results["violations"]
+    ]
 
 
 async def violations_in_both_themes(page: Page, part: ElementHandle | None = None) -> list[str]:
-    """All rules in the light theme. The themes differ in colours only, so only the contrast is checked in the dark theme."""
+    """All rules in the light theme. The themes differ in colours only, so only the contrast is
+    checked in the dark theme.
+    """
     found = await violations(page, part=part)
     await page.emulate_media(color_scheme="dark")
     found += await violations(page, _CONTRAST, part)

@@ -13,7 +13,14 @@ from gatehouse.features.sharing.table import OWNER_INDEX, WORK_INDEX
 
 from sandbox.emulator.server import Emulator
 from tests.runtime.clocks import ManualClock
-from tests.runtime.features.sharing.services import BUCKET, REGION, TABLE, Sharing, of_backend, services
+from tests.runtime.features.sharing.services import (
+    BUCKET,
+    REGION,
+    TABLE,
+    Sharing,
+    of_backend,
+    services,
+)
 
 
 def create_table(dynamodb: Any) -> None:
@@ -24,22 +31,36 @@ def create_table(dynamodb: Any) -> None:
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         AttributeDefinitions=[
             {"AttributeName": name, "AttributeType": kind}
-            for name, kind in (("id", "S"), ("owner", "S"), ("created_at", "N"), ("work", "S"), ("work_at", "N"))
+            for name, kind in (
+                ("id", "S"),
+                ("owner", "S"),
+                ("created_at", "N"),
+                ("work", "S"),
+                ("work_at", "N"),
+            )
         ],
         GlobalSecondaryIndexes=[
             {
                 "IndexName": name,
-                "KeySchema": [{"AttributeName": first, "KeyType": "HASH"}, {"AttributeName": second, "KeyType": "RANGE"}],
+                "KeySchema": [
+                    {"AttributeName": first, "KeyType": "HASH"},
+                    {"AttributeName": second, "KeyType": "RANGE"},
+                ],
                 "Projection": {"ProjectionType": "KEYS_ONLY"},
             }
-            for name, first, second in ((OWNER_INDEX, "owner", "created_at"), (WORK_INDEX, "work", "work_at"))
+            for name, first, second in (
+                (OWNER_INDEX, "owner", "created_at"),
+                (WORK_INDEX, "work", "work_at"),
+            )
         ],
     )
 
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[str]:
-    """Starts an AWS emulator with table, bucket and KMS key, and sets the variables for AWS clients. Yields the key ID."""
+    """Starts an AWS emulator with table, bucket and KMS key, and sets the variables for AWS
+    clients. Yields the key ID.
+    """
     with Emulator.start() as emulator, pytest.MonkeyPatch.context() as environment:
         key_id, secret = emulator.credentials
         for name, value in {
@@ -58,13 +79,22 @@ def aws() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def module_services(aws: str) -> Sharing:
-    """Services whose clients all tests of the module use, because creating the clients takes longer than most tests."""
+    """Services whose clients all tests of the module use, because creating the clients takes longer
+    than most tests.
+    """
     return services(aws, ManualClock())
 
 
 @pytest.fixture
 def sharing(module_services: Sharing, monkeypatch: pytest.MonkeyPatch) -> Sharing:
-    """With a clock of the test and the smallest memory of Argon2. The test vectors have the parameters of the services."""
+    """With a clock of the test and the smallest memory of Argon2. The test vectors have the
+    parameters of the services.
+    """
     monkeypatch.setattr(encryption, "ARGON2_MEMORY_KIB", 8)
     clock = ManualClock()
-    return of_backend(replace(module_services.backend, clock=clock), clock, module_services.s3, module_services.dynamodb)
+    return of_backend(
+        replace(module_services.backend, clock=clock),
+        clock,
+        module_services.s3,
+        module_services.dynamodb,
+    )

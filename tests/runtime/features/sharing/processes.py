@@ -1,4 +1,6 @@
-"""Functions that tests run in processes. The module does not import the AWS emulator, for the reason in services.py."""
+"""Functions that tests run in processes. The module does not import the AWS emulator, for the
+reason in services.py.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def attempts_with_clock(key: str, now: float, steps: Any, results: Any) -> None:
         results.put(asyncio.run(attempt(values)))
 
 
-def submit_at_the_same_time(key: str, tokens: list[tuple[str, str]], barrier: Barrier, results: Any) -> None:
+def submit_at_the_same_time(
+    key: str, tokens: list[tuple[str, str]], barrier: Barrier, results: Any
+) -> None:
     """Runs in a process, in which two clients submit to each request at the same time."""
     sharing = services(key, ManualClock())
 
@@ -53,7 +57,9 @@ def submit_at_the_same_time(key: str, tokens: list[tuple[str, str]], barrier: Ba
         submission_id = os.urandom(16).hex()
         while True:
             try:
-                await sharing.submissions.submit(token, [NewItem.of(submission_id.encode())], submission_id, CLIENT)
+                await sharing.submissions.submit(
+                    token, [NewItem.of(submission_id.encode())], submission_id, CLIENT
+                )
                 return submission_id
             except LinkNotFound:
                 return "not found"
@@ -63,6 +69,8 @@ def submit_at_the_same_time(key: str, tokens: list[tuple[str, str]], barrier: Ba
     async def rounds() -> None:
         for values in tokens:
             barrier.wait(60)
-            results.put(await asyncio.gather(*(attempt(SubmissionToken(*values)) for _ in range(2))))
+            results.put(
+                await asyncio.gather(*(attempt(SubmissionToken(*values)) for _ in range(2)))
+            )
 
     asyncio.run(rounds())

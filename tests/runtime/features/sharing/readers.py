@@ -1,4 +1,6 @@
-"""Clients that open links at the same time, over every route that returns content, in processes of both deployment forms."""
+"""Clients that open links at the same time, over every route that returns content, in processes of
+both deployment forms.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ from tests.runtime.features.sharing.api_gateway_events import HOST, encoded, eve
 CANARY = "canary7Hq1dZ8eUfGh"
 ORIGIN = f"https://{HOST}"
 Form = Literal["container", "function"]
-#: Instances of the function in a process: the number of threads for AWS calls in a container process with two CPUs.
+#: Instances of the function in a process: the number of threads for AWS calls in a container
+#: process with two CPUs.
 _INSTANCES = 6
 #: Repetitions of a failing request. After the last repetition, the failure is the outcome.
 _REPETITIONS_MAX = 50
@@ -66,12 +69,15 @@ def _form(suffix: str) -> Callable[[LinkToken, str], Message]:
 def _api(path: str) -> Callable[[LinkToken, str], Message]:
     def message(token: LinkToken, claim: str) -> Message:
         body = {"link": token.url(ORIGIN), "claim": claim}
-        return Message("POST", path, {"Content-Type": "application/json"}, json.dumps(body).encode())
+        return Message(
+            "POST", path, {"Content-Type": "application/json"}, json.dumps(body).encode()
+        )
 
     return message
 
 
-#: Functions that create the request to open a link, keyed by route. Every route of the sharing service that returns content.
+#: Functions that create the request to open a link, keyed by route. Every route of the sharing
+#: service that returns content.
 OPENING: dict[str, Callable[[LinkToken, str], Message]] = {
     "/s/{link}": _form(""),
     "/s/{link}/items/{item:int}": _form("/items/0"),
@@ -81,13 +87,19 @@ OPENING: dict[str, Callable[[LinkToken, str], Message]] = {
 
 
 async def in_container(app: Any, message: Message) -> httpx.Response:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN, trust_env=False) as client:
-        return await client.request(message.method, message.path, headers=message.headers, content=message.body)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url=ORIGIN, trust_env=False
+    ) as client:
+        return await client.request(
+            message.method, message.path, headers=message.headers, content=message.body
+        )
 
 
 def in_function(handler: Any, message: Message) -> httpx.Response:
     headers = {name: [value] for name, value in message.headers.items()}
-    reply = handler(event(message.method, message.path, headers=headers, **encoded(message.body)), LambdaContext)
+    reply = handler(
+        event(message.method, message.path, headers=headers, **encoded(message.body)), LambdaContext
+    )
     body = base64.b64decode(reply["body"]) if reply["isBase64Encoded"] else reply["body"].encode()
     return httpx.Response(reply["statusCode"], headers=reply["headers"], content=body)
 
@@ -97,7 +109,11 @@ def outcome(reply: httpx.Response) -> str:
     shown = CANARY.encode() in reply.content
     if reply.status_code == 200:
         return "content" if shown else "200 without content"
-    return "denied" if reply.status_code in (404, 429) and not shown else f"{reply.status_code}, content: {shown}"
+    return (
+        "denied"
+        if reply.status_code in (404, 429) and not shown
+        else f"{reply.status_code}, content: {shown}"
+    )
 
 
 async def _open(send: Callable[[Message], Awaitable[httpx.Response]], message: Message) -> str:
@@ -113,25 +129,37 @@ async def _open(send: Callable[[Message], Awaitable[httpx.Response]], message: M
 def _messages(values: tuple[str, str, str], readers: int) -> list[Message]:
     """Requests of clients for one link: every client has its own claim, and all routes are used."""
     makers = list(OPENING.values())
-    return [makers[number % len(makers)](LinkToken(*values), secrets.token_hex(16)) for number in range(readers)]
+    return [
+        makers[number % len(makers)](LinkToken(*values), secrets.token_hex(16))
+        for number in range(readers)
+    ]
 
 
-def _container(settings: SharingSettings, links: Links, readers: int, barrier: Barrier, results: Any) -> None:
+def _container(
+    settings: SharingSettings, links: Links, readers: int, barrier: Barrier, results: Any
+) -> None:
     app = sharing_app.build(settings)
 
     async def rounds() -> None:
         for values in links:
             messages = _messages(values, readers)
             barrier.wait()
-            sent = (_open(lambda message: in_container(app, message), message) for message in messages)
+            sent = (
+                _open(lambda message: in_container(app, message), message) for message in messages
+            )
             results.put(list(await asyncio.gather(*sent)))
 
     asyncio.run(rounds())
 
 
-def _function(settings: SharingSettings, links: Links, readers: int, barrier: Barrier, results: Any) -> None:
-    """Each thread is an instance of the function with separate clients and a separate event loop."""
-    # At the first use of a type, msgspec builds its description without a lock. In a deployment, one thread uses the types.
+def _function(
+    settings: SharingSettings, links: Links, readers: int, barrier: Barrier, results: Any
+) -> None:
+    """Each thread is an instance of the function with separate clients and a separate event
+    loop.
+    """
+    # At the first use of a type, msgspec builds its description without a lock. In a deployment,
+    # one thread uses the types.
     for model in msgspec.Struct.__subclasses__():
         with suppress(TypeError):
             msgspec.json.Decoder(model)
@@ -159,7 +187,9 @@ def _function(settings: SharingSettings, links: Links, readers: int, barrier: Ba
 
 
 def _round(process: BaseProcess, results: Any) -> list[str]:
-    """Outcomes of the next round of a process. Fails if the process has ended, because the other processes would wait forever."""
+    """Outcomes of the next round of a process. Fails if the process has ended, because the other
+    processes would wait forever.
+    """
     while True:
         running = process.is_alive()
         try:
@@ -170,8 +200,12 @@ def _round(process: BaseProcess, results: Any) -> list[str]:
             return outcomes
 
 
-def race(settings: SharingSettings, tokens: Sequence[LinkToken], *, forms: Sequence[Form], readers: int) -> list[list[str]]:
-    """Outcomes for each link. `forms`: deployment form of each process, in which `readers` clients open each link."""
+def race(
+    settings: SharingSettings, tokens: Sequence[LinkToken], *, forms: Sequence[Form], readers: int
+) -> list[list[str]]:
+    """Outcomes for each link. `forms`: deployment form of each process, in which `readers` clients
+    open each link.
+    """
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(len(forms))
     queues = [context.Queue() for _ in forms]
@@ -185,7 +219,11 @@ def race(settings: SharingSettings, tokens: Sequence[LinkToken], *, forms: Seque
         process.start()
     try:
         outcomes = [
-            [result for process, results in zip(processes, queues, strict=True) for result in _round(process, results)]
+            [
+                result
+                for process, results in zip(processes, queues, strict=True)
+                for result in _round(process, results)
+            ]
             for _ in tokens
         ]
         for process in processes:

@@ -1,5 +1,5 @@
-"""The secret sharing services with one clock. Tests start processes with them, so this module does not import the AWS emulator:
-the import takes two seconds of CPU time.
+"""The secret sharing services with one clock. Tests start processes with them, so this module does
+not import the AWS emulator: the import takes two seconds of CPU time.
 """
 
 from __future__ import annotations
@@ -48,33 +48,54 @@ class Sharing:
         new = NewSecret(items=one_by_one(options.pop("items", [NewItem.of(text)])), **options)
         return await self.secrets.create(new, Actor(type="key", id=os.urandom(6).hex()))
 
-    async def open(self, token: LinkToken, claim: str = "", passphrase: str = "", client: Client = CLIENT) -> Opened:
+    async def open(
+        self, token: LinkToken, claim: str = "", passphrase: str = "", client: Client = CLIENT
+    ) -> Opened:
         return await self.links.open(token, passphrase, claim or os.urandom(16).hex(), client)
 
     async def text(self, opened: Opened, number: int = 0) -> bytes:
-        return b"".join([chunk async for chunk in self.links.read(opened.items[number], opened.content_key)])
+        return b"".join(
+            [chunk async for chunk in self.links.read(opened.items[number], opened.content_key)]
+        )
 
     def console(self, url: str, file_bytes_max: int) -> dict[str, Any]:
-        """Changes of a composition, so that the console manages the secrets. `url`: public URL of the sharing service."""
-        values = {"sharing": self.backend, "sharing_url": url, "sharing_file_max_bytes": file_bytes_max}
+        """Changes of a composition, so that the console manages the secrets. `url`: public URL of
+        the sharing service.
+        """
+        values = {
+            "sharing": self.backend,
+            "sharing_url": url,
+            "sharing_file_max_bytes": file_bytes_max,
+        }
         return {**values, "clock": self.clock}
 
     def app(self, **options: Any) -> Any:
         """The sharing service with these services. `options`: other arguments of `create`."""
         defaults = {"probes": [], "observer": Observer("sharing", "error", "test"), "https": True}
-        return create(**{**defaults, "links": self.links, "submissions": self.submissions, **options})
+        return create(
+            **{**defaults, "links": self.links, "submissions": self.submissions, **options}
+        )
 
     def object_versions(self) -> list[str]:
         reply = self.s3.list_object_versions(Bucket=BUCKET)
-        return [entry["Key"] for entry in (*reply.get("Versions", ()), *reply.get("DeleteMarkers", ()))]
+        return [
+            entry["Key"] for entry in (*reply.get("Versions", ()), *reply.get("DeleteMarkers", ()))
+        ]
 
 
 def services(key: str, clock: ManualClock, environment: str = "test") -> Sharing:
     """Services with clients of their own, as in a separate process."""
-    settings = SharingSettings(environment=environment, secret_links_table=TABLE, secrets_bucket=BUCKET, secrets_key=key)
+    settings = SharingSettings(
+        environment=environment, secret_links_table=TABLE, secrets_bucket=BUCKET, secrets_key=key
+    )
     backend = Backend.from_settings(settings, clock)
     assert backend is not None
-    return of_backend(backend, clock, boto3.client("s3", region_name=REGION), boto3.client("dynamodb", region_name=REGION))
+    return of_backend(
+        backend,
+        clock,
+        boto3.client("s3", region_name=REGION),
+        boto3.client("dynamodb", region_name=REGION),
+    )
 
 
 def of_backend(backend: Backend, clock: ManualClock, s3: Any, dynamodb: Any) -> Sharing:

@@ -25,7 +25,10 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         key: list[Any] = [{"AttributeName": "id", "KeyType": "HASH"}]
         attribute: list[Any] = [{"AttributeName": "id", "AttributeType": "S"}]
         boto3.client("dynamodb", region_name="eu-west-1").create_table(
-            TableName="tokens", KeySchema=key, AttributeDefinitions=attribute, BillingMode="PAY_PER_REQUEST"
+            TableName="tokens",
+            KeySchema=key,
+            AttributeDefinitions=attribute,
+            BillingMode="PAY_PER_REQUEST",
         )
         yield "tokens"
 
@@ -46,7 +49,9 @@ async def service() -> AsyncIterator[httpx.AsyncClient]:
 async def test_page_describes_the_service_with_strict_csp(service: httpx.AsyncClient) -> None:
     reply = await service.get("/")
     assert "secret" in reply.text.lower()
-    assert reply.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+    assert reply.headers["content-security-policy"].startswith(
+        "default-src 'none'; script-src 'self'; style-src 'self'"
+    )
     assert reply.headers["referrer-policy"] == "no-referrer"
 
 
@@ -58,7 +63,11 @@ async def test_other_path_is_not_found(service: httpx.AsyncClient, path: str) ->
 
 async def test_other_method_is_405(service: httpx.AsyncClient) -> None:
     reply = await service.delete("/")
-    assert (reply.status_code, "GET" in reply.headers["allow"], "<h1>" in reply.text) == (405, True, True)
+    assert (reply.status_code, "GET" in reply.headers["allow"], "<h1>" in reply.text) == (
+        405,
+        True,
+        True,
+    )
 
 
 async def test_service_is_ready_when_the_table_is_readable(table: str) -> None:

@@ -43,9 +43,13 @@ async def origin(sharing: Sharing) -> AsyncIterator[str]:
         yield url
 
 
-async def test_link_is_opened_copied_and_acknowledged(browser: Browser, origin: str, sharing: Sharing) -> None:
+async def test_link_is_opened_copied_and_acknowledged(
+    browser: Browser, origin: str, sharing: Sharing
+) -> None:
     secret, [token] = await sharing.create()
-    async with page_of(browser, origin, "status of 404", viewport={"width": 320, "height": 640}) as page:
+    async with page_of(
+        browser, origin, "status of 404", viewport={"width": 320, "height": 640}
+    ) as page:
         await page.goto(token.url(origin))
         assert not await page.is_visible("#link")
         assert await violations_in_both_themes(page) == []
@@ -59,22 +63,32 @@ async def test_link_is_opened_copied_and_acknowledged(browser: Browser, origin: 
         await page.click("#hide")
         assert await page.get_attribute("#hide", "aria-pressed") == "true"
         assert await violations_in_both_themes(page) == []
-        stored = await page.evaluate("JSON.stringify({...localStorage}) + JSON.stringify({...sessionStorage})")
+        stored = await page.evaluate(
+            "JSON.stringify({...localStorage}) + JSON.stringify({...sessionStorage})"
+        )
         assert stored == "{}{}"
         await page.evaluate("history.back()")
         await page.wait_for_selector("#secret", state="detached")
         assert token.secret not in page.url
     link = (await sharing.secrets.get(secret.id)).links[token.link_id]
-    assert (link.uses, link.wrapped_keys, [claim.acknowledged_at is not None for claim in link.claims.values()]) == (
+    assert (
+        link.uses,
+        link.wrapped_keys,
+        [claim.acknowledged_at is not None for claim in link.claims.values()],
+    ) == (
         1,
         {},
         [True],
     )
 
 
-async def test_link_is_opened_without_javascript(browser: Browser, origin: str, sharing: Sharing) -> None:
+async def test_link_is_opened_without_javascript(
+    browser: Browser, origin: str, sharing: Sharing
+) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE)
-    async with page_of(browser, origin, "status of 403", java_script_enabled=False, locale="de-DE") as page:
+    async with page_of(
+        browser, origin, "status of 403", java_script_enabled=False, locale="de-DE"
+    ) as page:
         await page.goto(token.url(origin))
         await page.fill("#link", token.url(origin))
         await page.fill("#passphrase", "wrong passphrase")
@@ -106,7 +120,9 @@ async def test_pages_work_with_every_language_that_browsers_report(
         await expect(page.locator("#submitted")).to_be_visible()
 
 
-async def test_end_to_end_secret_is_decrypted_in_the_browser(browser: Browser, origin: str, sharing: Sharing) -> None:
+async def test_end_to_end_secret_is_decrypted_in_the_browser(
+    browser: Browser, origin: str, sharing: Sharing
+) -> None:
     key, nonce = os.urandom(32), os.urandom(12)
     sealed = nonce + AESGCM(key).encrypt(nonce, TEXT, b"gatehouse-e2e-v1")
     _, [token] = await sharing.create(items=[NewItem.of(sealed)], end_to_end=True)
@@ -123,7 +139,9 @@ async def test_end_to_end_secret_is_decrypted_in_the_browser(browser: Browser, o
         assert not [line for line in sent if encoded in line.replace("%3D", "=")]
 
 
-async def test_end_to_end_secret_with_a_wrong_key_is_reported(browser: Browser, origin: str, sharing: Sharing) -> None:
+async def test_end_to_end_secret_with_a_wrong_key_is_reported(
+    browser: Browser, origin: str, sharing: Sharing
+) -> None:
     _, [token] = await sharing.create(items=[NewItem.of(os.urandom(60))], end_to_end=True)
     async with page_of(browser, origin) as page:
         await page.goto(f"{token.url(origin)}.{'A' * 43}")
@@ -133,12 +151,20 @@ async def test_end_to_end_secret_with_a_wrong_key_is_reported(browser: Browser, 
         assert await page.input_value("#secret") == ""
 
 
-async def test_other_states_of_the_pages_are_accessible(browser: Browser, origin: str, sharing: Sharing) -> None:
-    """The tests above and below check the other states: the pages of a link, of text, of a request and of its submission."""
-    _, [token] = await sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"content", "key.pem")], passphrase=PASSPHRASE)
+async def test_other_states_of_the_pages_are_accessible(
+    browser: Browser, origin: str, sharing: Sharing
+) -> None:
+    """The tests above and below check the other states: the pages of a link, of text, of a request
+    and of its submission.
+    """
+    _, [token] = await sharing.create(
+        items=[NewItem.of(TEXT), NewItem.of(b"content", "key.pem")], passphrase=PASSPHRASE
+    )
     link, checked = token.url(origin), []
 
-    async with page_of(browser, origin, "status of 4", viewport={"width": 320, "height": 640}) as page:
+    async with page_of(
+        browser, origin, "status of 4", viewport={"width": 320, "height": 640}
+    ) as page:
 
         async def check(state: str) -> None:
             violations = await violations_in_both_themes(page)
@@ -172,7 +198,9 @@ async def test_other_states_of_the_pages_are_accessible(browser: Browser, origin
     assert checked == [(state, [], True) for state in states]
 
 
-async def test_page_that_is_only_loaded_takes_no_use(browser: Browser, origin: str, sharing: Sharing) -> None:
+async def test_page_that_is_only_loaded_takes_no_use(
+    browser: Browser, origin: str, sharing: Sharing
+) -> None:
     secret, [token] = await sharing.create()
     async with page_of(browser, origin) as page:
         await page.goto(token.url(origin))
@@ -181,8 +209,12 @@ async def test_page_that_is_only_loaded_takes_no_use(browser: Browser, origin: s
     assert await sharing.secrets.get(secret.id) == secret
 
 
-async def test_hostile_text_and_file_name_are_inert(browser: Browser, origin: str, sharing: Sharing) -> None:
-    hostile = "</textarea><script>document.title='x'</script><img src=x onerror=\"document.title='x'\">"
+async def test_hostile_text_and_file_name_are_inert(
+    browser: Browser, origin: str, sharing: Sharing
+) -> None:
+    hostile = (
+        "</textarea><script>document.title='x'</script><img src=x onerror=\"document.title='x'\">"
+    )
     _, [token] = await sharing.create(
         items=[NewItem.of(hostile.encode()), NewItem.of(b"<svg onload=alert(1)>", f"{hostile}.svg")]
     )
@@ -196,8 +228,12 @@ async def test_hostile_text_and_file_name_are_inert(browser: Browser, origin: st
         assert await page.title() == await page.inner_text("h1")
 
 
-async def test_secret_is_submitted_with_the_keyboard(browser: Browser, origin: str, sharing: Sharing) -> None:
-    _, token, [link] = await request(sharing, purpose="Password of the staging database\nfor the migration")
+async def test_secret_is_submitted_with_the_keyboard(
+    browser: Browser, origin: str, sharing: Sharing
+) -> None:
+    _, token, [link] = await request(
+        sharing, purpose="Password of the staging database\nfor the migration"
+    )
     async with page_of(browser, origin, viewport={"width": 320, "height": 640}) as page:
         await page.goto(token.url(origin))
         assert not await page.is_visible("#link")
@@ -205,12 +241,16 @@ async def test_secret_is_submitted_with_the_keyboard(browser: Browser, origin: s
         assert await page.evaluate("document.documentElement.scrollWidth") <= 320
         await page.keyboard.press("Tab")
         await page.keyboard.type(TEXT.decode())
-        await page.set_input_files("#file", {"name": "key.bin", "mimeType": "application/x-key", "buffer": b"\x00\xff"})
+        await page.set_input_files(
+            "#file", {"name": "key.bin", "mimeType": "application/x-key", "buffer": b"\x00\xff"}
+        )
         await page.click("button[type=submit]")
         await page.wait_for_selector("#submitted")
         assert await violations_in_both_themes(page) == []
         assert token.secret not in page.url
-        stored = await page.evaluate("JSON.stringify({...localStorage}) + JSON.stringify({...sessionStorage})")
+        stored = await page.evaluate(
+            "JSON.stringify({...localStorage}) + JSON.stringify({...sessionStorage})"
+        )
         assert stored == "{}{}"
         await page.goto(link.url(origin))
         await page.click("button[type=submit]")
@@ -220,14 +260,17 @@ async def test_secret_is_submitted_with_the_keyboard(browser: Browser, origin: s
         assert (await (await download.value).path()).read_bytes() == b"\x00\xff"
 
 
-async def test_secret_is_submitted_without_javascript(browser: Browser, origin: str, sharing: Sharing) -> None:
+async def test_secret_is_submitted_without_javascript(
+    browser: Browser, origin: str, sharing: Sharing
+) -> None:
     _, token, [link] = await request(sharing)
     async with page_of(browser, origin, java_script_enabled=False, locale="de-DE") as page:
         await page.goto(token.url(origin))
         await page.fill("#link", token.path)
         await page.fill("#text", "erste Zeile\nzweite")
         await page.click("button[type=submit]")
-        # The browser does not send an incomplete link, because the server would reject it before it reads the text.
+        # The browser does not send an incomplete link, because the server would reject it before it
+        # reads the text.
         await expect(page.locator("#link:invalid")).to_have_count(1)
         assert await page.input_value("#text") == "erste Zeile\nzweite"
         await page.fill("#link", token.url(origin))
@@ -247,7 +290,9 @@ async def test_files_that_are_too_large_are_named_on_the_page(
         await page.set_input_files("#file", tmp_path / "a")
         await page.click("button[type=submit]")
         await page.wait_for_selector("[role=alert]")
-        assert await page.inner_text("[role=alert]") == TEXTS["en"]["files_too_large"].format(size="4.0 MiB")
+        assert await page.inner_text("[role=alert]") == TEXTS["en"]["files_too_large"].format(
+            size="4.0 MiB"
+        )
         assert await violations_in_both_themes(page) == []
         assert await page.input_value("#text") == "kept"
         await page.click("button[type=submit]")

@@ -1,4 +1,6 @@
-"""Canaries in everything that senders, recipients and submitters send: none appear in logs, metrics, errors, tables or names."""
+"""Canaries in everything that senders, recipients and submitters send: none appear in logs,
+metrics, errors, tables or names.
+"""
 
 from __future__ import annotations
 
@@ -28,17 +30,29 @@ from tests.runtime.features.sharing.services import BUCKET, TABLE, Sharing
 pytestmark = pytest.mark.requirement("SS-13")
 ORIGIN = "https://share.test"
 #: Where a canary may be stored: the plain metadata of a secret.
-METADATA = {"label": "canary-label", "note": "canary-note", "sender": "canary-sender", "recipient": "canary-recipient"}
+METADATA = {
+    "label": "canary-label",
+    "note": "canary-note",
+    "sender": "canary-sender",
+    "recipient": "canary-recipient",
+}
 PASSPHRASE = "canary-passphrase"
 #: Fields of the bodies and forms of the sharing service.
 FIELDS = sorted(
     {
-        *(field for body in (OpenLink, CreateUpload, SubmitUploads) for field in body.__struct_fields__),
+        *(
+            field
+            for body in (OpenLink, CreateUpload, SubmitUploads)
+            for field in body.__struct_fields__
+        ),
         *SUBMISSION_FIELDS,
         "unknown",
     }
 )
-HEADERS = {name: f"canary-{name}" for name in ("User-Agent", "Referer", "X-Api-Key", "Accept-Language", "X-Forwarded-For")}
+HEADERS = {
+    name: f"canary-{name}"
+    for name in ("User-Agent", "Referer", "X-Api-Key", "Accept-Language", "X-Forwarded-For")
+}
 #: Fields of the console that are stored in plain text, for the owner or for everyone with the link.
 PLAIN_FIELDS = ("label", "note", "sender", "recipients", "purpose", "requester")
 
@@ -49,7 +63,10 @@ async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing
     observer.tracer = Tracer(spans.append, 100.0)
     app: Any = sharing.app(observer=observer)
     secret, [token] = await sharing.create(
-        items=[NewItem.of(b"canary-text"), NewItem.of(b"canary-content", "canary-name.txt", "canary/type")],
+        items=[
+            NewItem.of(b"canary-text"),
+            NewItem.of(b"canary-content", "canary-name.txt", "canary/type"),
+        ],
         label=METADATA["label"],
         note=METADATA["note"],
         sender=METADATA["sender"],
@@ -57,19 +74,26 @@ async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing
         passphrase=PASSPHRASE,
     )
     values = {name: f"canary-{name}" for name in FIELDS}
-    headers = HEADERS | {"Cookie": "__Host-csrf=canary-cookie", "Authorization": "Bearer canary-authorization"}
+    headers = HEADERS | {
+        "Cookie": "__Host-csrf=canary-cookie",
+        "Authorization": "Bearer canary-authorization",
+    }
     templates = [route.path.replace("{item:int}", "0") for route in app._app.routes[0].routes]
     paths = [template.format(link=token.path, request="canary-request") for template in templates]
     assert len(paths) >= 10
     wrong = {"link": token.url(ORIGIN), "passphrase": "canary-wrong"}
     bodies: list[dict[str, Any]] = [{"json": values}, {"data": values}, {"json": wrong}]
     replies = []
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url=ORIGIN, trust_env=False
+    ) as client:
         for path in paths:
             for body in bodies:
                 replies.append(await client.post(f"{path}?q=canary-query", headers=headers, **body))
             replies.append(await client.get(f"{path}?q=canary-query", headers=headers))
-            replies.append(await client.request("canary-method", f"{path}?q=canary-query", headers=headers))
+            replies.append(
+                await client.request("canary-method", f"{path}?q=canary-query", headers=headers)
+            )
         errors = [reply for reply in replies if reply.status_code >= 400]
         claim = {"link": token.url(ORIGIN), "passphrase": PASSPHRASE, "claim": "canary-claim"}
         opened = await client.post("/v1/links/open", json=claim)
@@ -77,7 +101,8 @@ async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing
         metrics = (await client.get("/metrics")).text
     assert len(errors) >= 20
     shown = [reply.text for reply in errors]
-    # The page of the link shows the sender, and its form repeats the link to the client that sent it.
+    # The page of the link shows the sender, and its form repeats the link to the client that sent
+    # it.
     assert not [text for text in shown if "canary" in text.replace(METADATA["sender"], "")]
     lines = log.getvalue().decode()
     assert len(lines.splitlines()) >= len(replies)
@@ -95,7 +120,10 @@ async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing
     assert "canary" not in stored
     assert token.secret not in stored
     versions = sharing.s3.list_object_versions(Bucket=BUCKET)["Versions"]
-    contents = [sharing.s3.get_object(Bucket=BUCKET, Key=version["Key"])["Body"].read() for version in versions]
+    contents = [
+        sharing.s3.get_object(Bucket=BUCKET, Key=version["Key"])["Body"].read()
+        for version in versions
+    ]
     assert contents
     assert b"canary" not in b"".join(contents)
     assert "canary" not in str(versions)
@@ -103,17 +131,24 @@ async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing
 
 
 def _bodies(example: dict[str, Any], fields: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield bodies of an endpoint: the example of its declaration with a canary in one field or in the files."""
+    """Yield bodies of an endpoint: the example of its declaration with a canary in one field or in
+    the files.
+    """
     for field in (*fields, "unknown"):
         yield {**example, field: f"canary-{field}"}
         yield {**example, field: [f"canary-{field}"]}
     for field in NewFile.__struct_fields__:
         yield {**example, "files": [{**NewFile.example, field: f"canary-{field}"}]}
     encoded = base64.b64encode(b"canary-file").decode()
-    yield {**example, "files": [{"name": "canary-name", "media_type": "canary/type", "content_base64": encoded}]}
+    yield {
+        **example,
+        "files": [{"name": "canary-name", "media_type": "canary/type", "content_base64": encoded}],
+    }
 
 
-async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables(database: Database, sharing: Sharing) -> None:
+async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables(
+    database: Database, sharing: Sharing
+) -> None:
     sent = errors = 0
     async with open_console(database, **sharing.console(ORIGIN, 100_000)) as console:
         secret, _ = await sharing.create(owner="bootstrap")
@@ -122,16 +157,24 @@ async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables
             example = {} if endpoint.body is None else endpoint.body.example
             assert endpoint.secret_fields <= {*fields, *NewFile.__struct_fields__, "passphrase"}
             for path_id in (secret.id, "canary-id"):
-                path = endpoint.path.format(secret=path_id, link="canary-link", secret_request=path_id)
+                path = endpoint.path.format(
+                    secret=path_id, link="canary-link", secret_request=path_id
+                )
                 for body in _bodies(example, fields):
                     sharing.clock.advance(60)  # the number of creations per minute is limited
                     headers = HEADERS | {"If-Match": "*", "Idempotency-Key": f'"canary-key-{sent}"'}
                     content: dict[str, Any] = {} if endpoint.method == "GET" else {"json": body}
-                    reply = await console.client.request(endpoint.method, path, headers=headers, **content)
+                    reply = await console.client.request(
+                        endpoint.method, path, headers=headers, **content
+                    )
                     sent += 1
                     if reply.status_code >= 400:
                         errors += 1
-                        assert (reply.status_code < 500, "canary" in reply.text) == (True, False), (path, body, reply.text)
+                        assert (reply.status_code < 500, "canary" in reply.text) == (True, False), (
+                            path,
+                            body,
+                            reply.text,
+                        )
         worker = SecretWorker(sharing.backend, console.pool, None, console.composition.observer)
         while await worker.run_once():
             pass

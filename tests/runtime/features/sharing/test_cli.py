@@ -43,7 +43,11 @@ class SharingServer(uvicorn.Server):
 @pytest.fixture(scope="module")
 def sharing_url(aws: str) -> Iterator[str]:
     settings = SharingSettings(
-        environment="dev", log_level="error", secret_links_table=TABLE, secrets_bucket=BUCKET, secrets_key=aws
+        environment="dev",
+        log_level="error",
+        secret_links_table=TABLE,
+        secrets_bucket=BUCKET,
+        secrets_key=aws,
     )
     app = sharing_app.build(settings)
     port = ports.free_port()
@@ -63,7 +67,9 @@ def console_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def console_url(database: Database, aws: str, sharing_url: str, console_folder: Path) -> Iterator[str]:
+def console_url(
+    database: Database, aws: str, sharing_url: str, console_folder: Path
+) -> Iterator[str]:
     variables = {
         "GATEHOUSE_SECRET_LINKS_TABLE": TABLE,
         "GATEHOUSE_SECRETS_BUCKET": BUCKET,
@@ -77,8 +83,14 @@ def console_url(database: Database, aws: str, sharing_url: str, console_folder: 
 @pytest.fixture
 def sender(tmp_path: Path, console_url: str) -> Command:
     """A command with an API key that has only the scopes for secrets."""
-    owner = Command(tmp_path, {"GATEHOUSE_CONSOLE_URL": console_url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP})
-    scopes = [option for scope in ("create", "read", "revoke") for option in ("--scope", f"secrets:{scope}")]
+    owner = Command(
+        tmp_path, {"GATEHOUSE_CONSOLE_URL": console_url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP}
+    )
+    scopes = [
+        option
+        for scope in ("create", "read", "revoke")
+        for option in ("--scope", f"secrets:{scope}")
+    ]
     token = owner.run("keys", "create", "--name", "sender", *scopes).out.strip()
     return Command(tmp_path, {**owner.variables, "GATEHOUSE_ADMIN_TOKEN": token})
 
@@ -90,14 +102,20 @@ def recipient(tmp_path: Path) -> Command:
 
 @pytest.mark.requirement("SS-01")
 def test_text_is_shared_and_opened_once(sender: Command, recipient: Command) -> None:
-    created = sender.run("secrets", "create", "--label", "database", "--sender", "Ada", stdin=TEXT + "\n")
+    created = sender.run(
+        "secrets", "create", "--label", "database", "--sender", "Ada", stdin=TEXT + "\n"
+    )
     link = created.out.strip()
     assert (created.code, TEXT in created.out + created.err) == (0, False), created.err
     opened = recipient.run("secrets", "open", stdin=link + "\n")
     assert (opened.code, opened.out) == (0, TEXT)
     assert opened.err.startswith("From Ada, created at ")
     again = recipient.run("secrets", "open", stdin=link)
-    assert (again.code, again.out, "does not exist, was used, or has expired" in again.err) == (1, "", True)
+    assert (again.code, again.out, "does not exist, was used, or has expired" in again.err) == (
+        1,
+        "",
+        True,
+    )
     (secret,) = json.loads(sender.run("secrets", "list", "--json").out)
     assert (secret["label"], secret["links"][0]["uses"]) == ("database", 1)
     assert secret["state"] in ("used", "purged")  # the console deletes the content within a second
@@ -112,11 +130,16 @@ def test_files_are_written_once_and_private(sender: Command, recipient: Command)
     source.write_bytes(bytes(range(256)))
     large = source.with_name("large.bin")
     large.write_bytes(b"x" * 1_500_000)  # not part of the response of /v1/links/open
-    link = sender.run("secrets", "create", "--file", str(source), "--file", str(large), "--uses", "2").out.strip()
+    link = sender.run(
+        "secrets", "create", "--file", str(source), "--file", str(large), "--uses", "2"
+    ).out.strip()
     for names in (("key.pem", "large.bin"), ("key-1.pem", "large-1.bin")):
         opened = recipient.run("secrets", "open", stdin=link)
         assert (opened.code, opened.out) == (0, "")
-        assert [(recipient.folder / name).read_bytes() for name in names] == [source.read_bytes(), large.read_bytes()]
+        assert [(recipient.folder / name).read_bytes() for name in names] == [
+            source.read_bytes(),
+            large.read_bytes(),
+        ]
         assert {stat.S_IMODE((recipient.folder / name).stat().st_mode) for name in names} == {0o600}
 
 
@@ -136,7 +159,8 @@ def test_no_canary_of_a_command_is_in_messages_logs_or_tables(
     sender: Command, recipient: Command, database: Database, console_folder: Path
 ) -> None:
     canaries = {
-        name: f"canary-{name}-{secrets.token_hex(4)}" for name in ("text", "passphrase", "wrong", "name", "content", "new")
+        name: f"canary-{name}-{secrets.token_hex(4)}"
+        for name in ("text", "passphrase", "wrong", "name", "content", "new")
     }
     files = {name: sender.folder / f"{name}.txt" for name in ("passphrase", "wrong")}
     for name, file in files.items():
@@ -181,7 +205,9 @@ def test_no_canary_of_a_command_is_in_messages_logs_or_tables(
     for command in commands:
         ran = sender.run("secrets", *command)
         messages += [ran.out, ran.err.replace(canaries["text"], "")]
-    stored = json.dumps(boto3.client("dynamodb", region_name=REGION).scan(TableName=TABLE)["Items"], default=str)
+    stored = json.dumps(
+        boto3.client("dynamodb", region_name=REGION).scan(TableName=TABLE)["Items"], default=str
+    )
     assert secret_id in stored
     searched = {
         "messages": "\n".join(messages),
@@ -205,11 +231,17 @@ def test_passphrase_is_read_from_a_file(sender: Command, recipient: Command) -> 
 
 
 def test_secret_is_changed_and_revoked(sender: Command, recipient: Command) -> None:
-    created = json.loads(sender.run("secrets", "create", "--recipient", "Grace", "--recipient", "Alan", "--json", stdin=TEXT).out)
+    created = json.loads(
+        sender.run(
+            "secrets", "create", "--recipient", "Grace", "--recipient", "Alan", "--json", stdin=TEXT
+        ).out
+    )
     id, (grace, alan) = created["id"], created["links"]
     assert [grace["recipient"], alan["recipient"]] == ["Grace", "Alan"]
     assert sender.run("secrets", "update", id, "--uses", "2", "--note", "for two").code == 0
-    assert sender.run("secrets", "replace", id, stdin="second").out == f"Secret {id} has version 2.\n"
+    assert (
+        sender.run("secrets", "replace", id, stdin="second").out == f"Secret {id} has version 2.\n"
+    )
     assert recipient.run("secrets", "open", stdin=grace["url"]).out == "second"
     assert sender.run("secrets", "restore-version", id, "1").out == f"Secret {id} has version 1.\n"
     assert recipient.run("secrets", "open", stdin=grace["url"]).out == TEXT
@@ -235,17 +267,33 @@ def test_secret_is_changed_and_revoked(sender: Command, recipient: Command) -> N
         (("open",), ""),
         (("open",), "5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#secret"),
         (("open",), "http://sharing.example.com/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#secret"),
-        (("open", "--output", "missing"), "http://127.0.0.1:1/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#secret"),
+        (
+            ("open", "--output", "missing"),
+            "http://127.0.0.1:1/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#secret",
+        ),
     ],
 )
-def test_usage_errors_do_not_repeat_a_link(sender: Command, arguments: tuple[str, ...], stdin: str) -> None:
+def test_usage_errors_do_not_repeat_a_link(
+    sender: Command, arguments: tuple[str, ...], stdin: str
+) -> None:
     result = sender.run("secrets", *arguments, stdin=stdin)
     assert (result.code, result.out, "#secret" in result.err) == (2, "", False)
 
 
 @pytest.mark.requirement("SS-01")
-def test_secret_is_requested_submitted_and_opened(sender: Command, recipient: Command, sharing_url: str) -> None:
-    created = sender.run("secrets", "request", "--purpose", "Database password", "--requester", "Grace", "--submissions", "2")
+def test_secret_is_requested_submitted_and_opened(
+    sender: Command, recipient: Command, sharing_url: str
+) -> None:
+    created = sender.run(
+        "secrets",
+        "request",
+        "--purpose",
+        "Database password",
+        "--requester",
+        "Grace",
+        "--submissions",
+        "2",
+    )
     assert created.code == 0, created.err
     kinds, links = zip(*(line.split("\t") for line in created.out.splitlines()), strict=True)
     assert kinds == ("submission", "retrieval", "retrieval")
@@ -254,7 +302,11 @@ def test_secret_is_requested_submitted_and_opened(sender: Command, recipient: Co
     with SharingClient(sharing_url) as client:
         client.submit(links[0], "a" * 32, text=TEXT)
         client.submit(links[0], "a" * 32, text=TEXT)
-        client.submit(links[0], "b" * 32, files=[("key.bin", io.BytesIO(bytes(2_000_000)), "application/x-key")])
+        client.submit(
+            links[0],
+            "b" * 32,
+            files=[("key.bin", io.BytesIO(bytes(2_000_000)), "application/x-key")],
+        )
         with pytest.raises(NotFound):
             client.submit(links[0], "c" * 32, text=TEXT)
     assert recipient.run("secrets", "open", stdin=links[1]).out == TEXT
@@ -263,14 +315,21 @@ def test_secret_is_requested_submitted_and_opened(sender: Command, recipient: Co
     (listed,) = json.loads(sender.run("secrets", "list-requests", "--json").out)
     assert (listed["purpose"], listed["state"]) == ("Database password", "used")
     shown = sender.run("secrets", "show-request", listed["id"])
-    assert (shown.code, all(submission["secret"] in shown.out for submission in listed["submissions"])) == (0, True)
+    assert (
+        shown.code,
+        all(submission["secret"] in shown.out for submission in listed["submissions"]),
+    ) == (0, True)
     secrets = json.loads(sender.run("secrets", "list", "--json").out)
-    assert {secret["id"] for secret in secrets} == {submission["secret"] for submission in listed["submissions"]}
+    assert {secret["id"] for secret in secrets} == {
+        submission["secret"] for submission in listed["submissions"]
+    }
 
 
 @pytest.mark.requirement("SS-01")
 def test_text_and_large_file_are_submitted_and_opened(sender: Command, recipient: Command) -> None:
-    created = json.loads(sender.run("secrets", "request", "--purpose", "Backup", "--submissions", "2", "--json").out)
+    created = json.loads(
+        sender.run("secrets", "request", "--purpose", "Backup", "--submissions", "2", "--json").out
+    )
     submission, (first, second) = created["submission_link"], created["retrieval_links"]
     content = os.urandom(5 * 1024 * 1024)
     (recipient.folder / "backup.bin").write_bytes(content)
@@ -291,17 +350,24 @@ def test_text_and_large_file_are_submitted_and_opened(sender: Command, recipient
         (("https://sharing.test/r/" + "a" * 22,), "complete submission link"),
         (("https://sharing.test/s/" + "a" * 28 + "#" + "b" * 43,), "complete submission link"),
         (("http://sharing.test/r/" + "a" * 22 + "#" + "b" * 43,), "must begin with https://"),
-        (("https://sharing.test/r/" + "a" * 22 + "#" + "b" * 43, "--file", "missing"), "missing cannot be read"),
+        (
+            ("https://sharing.test/r/" + "a" * 22 + "#" + "b" * 43, "--file", "missing"),
+            "missing cannot be read",
+        ),
         (("https://sharing.test/r/" + "a" * 22 + "#" + "b" * 43,), "no content"),
     ],
 )
-def test_submission_with_bad_input_names_the_fix(recipient: Command, arguments: tuple[str, ...], message: str) -> None:
+def test_submission_with_bad_input_names_the_fix(
+    recipient: Command, arguments: tuple[str, ...], message: str
+) -> None:
     result = recipient.run("secrets", "submit", *arguments)
     assert (result.code, message in result.err, "b" * 43 in result.err) == (2, True, False)
 
 
 def test_request_is_revoked(sender: Command, sharing_url: str) -> None:
-    created = json.loads(sender.run("secrets", "request", "--purpose", "Key", "--ttl", "1h", "--json").out)
+    created = json.loads(
+        sender.run("secrets", "request", "--purpose", "Key", "--ttl", "1h", "--json").out
+    )
     assert sender.run("secrets", "revoke-request", created["id"]).code == 0
     with SharingClient(sharing_url) as client, pytest.raises(NotFound):
         client.submit(created["submission_link"], "a" * 32, text=TEXT)

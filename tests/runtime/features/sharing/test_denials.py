@@ -1,4 +1,6 @@
-"""Denied attempts: outsiders cannot distinguish why a link is denied, and nobody can lock out another user."""
+"""Denied attempts: outsiders cannot distinguish why a link is denied, and nobody can lock out
+another user.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ import pytest
 from gatehouse.core.actor import RequestId
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.features.sharing import denials
-from gatehouse.features.sharing.denials import ATTEMPT_WINDOW_S, NETWORK_DENIED_MAX, LinkNotFound, TooManyDenied
+from gatehouse.features.sharing.denials import (
+    ATTEMPT_WINDOW_S,
+    NETWORK_DENIED_MAX,
+    LinkNotFound,
+    TooManyDenied,
+)
 from gatehouse.features.sharing.link_token import LinkToken, SubmissionToken
 from gatehouse.features.sharing.links import Client, WrongPassphrase
 from gatehouse.features.sharing.models import TEXT_BYTES_MAX, LinkState
@@ -40,7 +47,9 @@ Change = Callable[[str], str]
 @pytest.fixture(autouse=True)
 def _no_attempts(sharing: Sharing) -> None:
     """Delete the counter of denied attempts from the network of `_observed`."""
-    sharing.dynamodb.delete_item(TableName=TABLE, Key={"id": {"S": f"counter:denied:network:{NETWORK}"}})
+    sharing.dynamodb.delete_item(
+        TableName=TABLE, Key={"id": {"S": f"counter:denied:network:{NETWORK}"}}
+    )
 
 
 #: Changes that make a link malformed. The changed link still resembles a link.
@@ -67,7 +76,9 @@ class Observed:
 class Send(Protocol):
     """Sends a request with a changed link."""
 
-    def __call__(self, sharing: Sharing, token: LinkToken, change: Change = ...) -> Awaitable[Observed]: ...
+    def __call__(
+        self, sharing: Sharing, token: LinkToken, change: Change = ...
+    ) -> Awaitable[Observed]: ...
 
 
 async def _observed(sharing: Sharing, method: str, path: str, **body: Any) -> Observed:
@@ -78,7 +89,9 @@ async def _observed(sharing: Sharing, method: str, path: str, **body: Any) -> Ob
             reply = await client.request(method, path, **body)
     headers = [(name, value) for name, value in reply.headers.items() if name not in _VARYING]
     request_id = reply.headers["x-request-id"]
-    text = reply.text.replace(request_id, "<request ID>").replace(trace_id_of(request_id), "<trace ID>")
+    text = reply.text.replace(request_id, "<request ID>").replace(
+        trace_id_of(request_id), "<trace ID>"
+    )
     return Observed(reply.status_code, text, headers, calls)
 
 
@@ -154,9 +167,16 @@ async def _page(sharing: Sharing, token: LinkToken) -> Observed:
 def _form(suffix: str) -> Send:
     async def send(sharing: Sharing, token: LinkToken, change: Change = str) -> Observed:
         nonce = new_nonce()
-        fields = {"csrf": nonce, "claim": new_nonce(), "link": change(token.url(ORIGIN)), "passphrase": PASSPHRASE}
+        fields = {
+            "csrf": nonce,
+            "claim": new_nonce(),
+            "link": change(token.url(ORIGIN)),
+            "passphrase": PASSPHRASE,
+        }
         headers = {"Cookie": f"__Host-csrf={nonce}", "Sec-Fetch-Site": "same-origin"}
-        return await _observed(sharing, "POST", f"/s/{token.path}{suffix}", data=fields, headers=headers)
+        return await _observed(
+            sharing, "POST", f"/s/{token.path}{suffix}", data=fields, headers=headers
+        )
 
     return send
 
@@ -183,15 +203,21 @@ COMPLETE: dict[str, Send] = {
 
 
 @pytest.mark.parametrize("endpoint", COMPLETE)
-async def test_denied_links_have_the_same_response_and_calls(sharing: Sharing, endpoint: str) -> None:
+async def test_denied_links_have_the_same_response_and_calls(
+    sharing: Sharing, endpoint: str
+) -> None:
     send = COMPLETE[endpoint]
-    await send(sharing, await _unknown(sharing))  # starts the window in which attempts from the network are counted
+    await send(
+        sharing, await _unknown(sharing)
+    )  # starts the window in which attempts from the network are counted
     token = await _unknown(sharing)
     first, second = await send(sharing, token), await send(sharing, token)
     assert (first.status, second.calls[:2]) == (404, ["GetItem", "UpdateItem"])
     for make in (*DENIED_LINKS, _wrong_link_secret):
         token = await make(sharing)
-        assert [await send(sharing, token), await send(sharing, token)] == [first, second], make.__name__
+        assert [await send(sharing, token), await send(sharing, token)] == [first, second], (
+            make.__name__
+        )
 
 
 async def test_pages_of_denied_links_have_the_same_response_and_calls(sharing: Sharing) -> None:
@@ -201,7 +227,9 @@ async def test_pages_of_denied_links_have_the_same_response_and_calls(sharing: S
         assert await _page(sharing, await make(sharing)) == expected, make.__name__
 
 
-async def test_malformed_links_have_the_same_response_and_calls_whether_or_not_they_exist(sharing: Sharing) -> None:
+async def test_malformed_links_have_the_same_response_and_calls_whether_or_not_they_exist(
+    sharing: Sharing,
+) -> None:
     unknown = await _unknown(sharing)
     existing = [await make(sharing) for make in (_revoked, _used, _expired)]
     for endpoint, send in COMPLETE.items():
@@ -210,8 +238,16 @@ async def test_malformed_links_have_the_same_response_and_calls_whether_or_not_t
             assert expected.status == (400 if "/v1/" in endpoint else 404), (endpoint, name)
             for token in existing:
                 assert await send(sharing, token, change) == expected, (endpoint, name)
-    for changed_path in (str.swapcase, lambda path: path[:-1], lambda path: f"{path}0", lambda path: f"{path[:-1]}-"):
-        paths = [changed_path(token.path) for token in (unknown, *existing, (await sharing.create())[1][0])]
+    for changed_path in (
+        str.swapcase,
+        lambda path: path[:-1],
+        lambda path: f"{path}0",
+        lambda path: f"{path[:-1]}-",
+    ):
+        paths = [
+            changed_path(token.path)
+            for token in (unknown, *existing, (await sharing.create())[1][0])
+        ]
         pages = [await _observed(sharing, "GET", f"/s/{path}") for path in paths]
         assert pages[0].status == 404
         assert [page for page in pages if page != pages[0]] == []
@@ -249,7 +285,10 @@ DENIED_REQUESTS: list[MakeSubmission] = [_expired_request, _revoked_request, _us
 
 async def _submission(sharing: Sharing, token: SubmissionToken, change: Change = str) -> Observed:
     return await _observed(
-        sharing, "POST", "/v1/requests/submit", files={"link": (None, change(token.url(ORIGIN))), "text": (None, "x")}
+        sharing,
+        "POST",
+        "/v1/requests/submit",
+        files={"link": (None, change(token.url(ORIGIN))), "text": (None, "x")},
     )
 
 
@@ -258,7 +297,9 @@ async def _upload(sharing: Sharing, token: SubmissionToken, change: Change = str
     return await _observed(sharing, "POST", "/v1/requests/uploads", json=body)
 
 
-async def _submitted_uploads(sharing: Sharing, token: SubmissionToken, change: Change = str) -> Observed:
+async def _submitted_uploads(
+    sharing: Sharing, token: SubmissionToken, change: Change = str
+) -> Observed:
     body = {
         "link": change(token.url(ORIGIN)),
         "submission": new_nonce(),
@@ -269,9 +310,16 @@ async def _submitted_uploads(sharing: Sharing, token: SubmissionToken, change: C
     return await _observed(sharing, "POST", "/v1/requests/submit-uploads", json=body)
 
 
-async def _submitted_form(sharing: Sharing, token: SubmissionToken, change: Change = str) -> Observed:
+async def _submitted_form(
+    sharing: Sharing, token: SubmissionToken, change: Change = str
+) -> Observed:
     nonce = new_nonce()
-    fields = {"csrf": nonce, "submission": new_nonce(), "link": change(token.url(ORIGIN)), "text": "x"}
+    fields = {
+        "csrf": nonce,
+        "submission": new_nonce(),
+        "link": change(token.url(ORIGIN)),
+        "text": "x",
+    }
     headers = {"Cookie": f"__Host-csrf={nonce}", "Sec-Fetch-Site": "same-origin"}
     files = {name: (None, value) for name, value in fields.items()}
     return await _observed(sharing, "POST", f"/r/{token.path}", files=files, headers=headers)
@@ -281,17 +329,23 @@ SUBMITTING: list[Any] = [_submission, _submitted_form, _upload, _submitted_uploa
 
 
 @pytest.mark.parametrize("send", SUBMITTING)
-async def test_denied_requests_have_the_same_response_and_calls(sharing: Sharing, send: Any) -> None:
+async def test_denied_requests_have_the_same_response_and_calls(
+    sharing: Sharing, send: Any
+) -> None:
     await send(sharing, await _unknown_request(sharing))
     token = await _unknown_request(sharing)
     first, second = await send(sharing, token), await send(sharing, token)
     assert first.status == 404
     for make in (*DENIED_REQUESTS, _wrong_request_secret):
         token = await make(sharing)
-        assert [await send(sharing, token), await send(sharing, token)] == [first, second], make.__name__
+        assert [await send(sharing, token), await send(sharing, token)] == [first, second], (
+            make.__name__
+        )
 
 
-async def test_malformed_submission_links_have_the_same_response_and_calls_whether_or_not_they_exist(sharing: Sharing) -> None:
+async def test_malformed_submission_links_have_the_same_response_and_calls_whether_or_not_they_exist(  # noqa: E501
+    sharing: Sharing,
+) -> None:
     unknown = await _unknown_request(sharing)
     existing = [await make(sharing) for make in DENIED_REQUESTS]
     for send in SUBMITTING:
@@ -306,7 +360,9 @@ async def test_pages_of_denied_requests_have_the_same_response_and_calls(sharing
     expected = await _observed(sharing, "GET", f"/r/{(await _unknown_request(sharing)).path}")
     assert expected.status == 404
     for make in DENIED_REQUESTS:
-        assert await _observed(sharing, "GET", f"/r/{(await make(sharing)).path}") == expected, make.__name__
+        assert await _observed(sharing, "GET", f"/r/{(await make(sharing)).path}") == expected, (
+            make.__name__
+        )
 
 
 def _client(address: str) -> Client:
@@ -349,7 +405,9 @@ async def test_denied_attempts_of_a_network_are_limited_exactly(sharing: Sharing
 
 
 @pytest.mark.bound("sharing.denials:DENIED_EVENTS_MAX")
-async def test_recorded_denied_attempts_of_a_link_are_bounded(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_recorded_denied_attempts_of_a_link_are_bounded(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(denials, "DENIED_EVENTS_MAX", 2)
     token = await _wrong_link_secret(sharing)
     for _ in range(2):

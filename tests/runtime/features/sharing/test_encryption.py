@@ -33,11 +33,15 @@ def decrypted(ciphertext: bytes, key: bytes = CONTENT_KEY, number: int = 0) -> b
     return b"".join(decrypt_item([ciphertext], item_key(key, number)))
 
 
-@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
+@pytest.mark.parametrize(
+    "size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES]
+)
 def test_item_in_pieces_of_any_size(size: int) -> None:
     content = os.urandom(size)
     encryptor = ItemEncryptor(CONTENT_KEY, 7)
-    ciphertext = b"".join([*(encryptor.update(piece) for piece in pieces(content, 10_007)), encryptor.finish()])
+    ciphertext = b"".join(
+        [*(encryptor.update(piece) for piece in pieces(content, 10_007)), encryptor.finish()]
+    )
     assert len(ciphertext) == ciphertext_size(size)
     assert b"".join(decrypt_item(pieces(ciphertext, 999), item_key(CONTENT_KEY, 7))) == content
 
@@ -55,9 +59,20 @@ def test_truncated_extended_or_reordered_item_is_rejected(size: int) -> None:
     ciphertext = encrypt_item(os.urandom(size), CONTENT_KEY, 0)
     chunk = CHUNK_BYTES + 17
     swapped = (
-        ciphertext[:24] + ciphertext[24 + chunk : 24 + 2 * chunk] + ciphertext[24 : 24 + chunk] + ciphertext[24 + 2 * chunk :]
+        ciphertext[:24]
+        + ciphertext[24 + chunk : 24 + 2 * chunk]
+        + ciphertext[24 : 24 + chunk]
+        + ciphertext[24 + 2 * chunk :]
     )
-    cases = [b"", ciphertext[:10], ciphertext[:24], ciphertext[:-1], ciphertext[:-22], ciphertext + b"x", ciphertext + ciphertext]
+    cases = [
+        b"",
+        ciphertext[:10],
+        ciphertext[:24],
+        ciphertext[:-1],
+        ciphertext[:-22],
+        ciphertext + b"x",
+        ciphertext + ciphertext,
+    ]
     for case in [*cases, *([swapped] if size > CHUNK_BYTES else [])]:
         with pytest.raises(DecryptionFailed):
             decrypted(case)
@@ -87,13 +102,22 @@ def test_content_key_requires_link_secret_and_data_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"environment": "dev"}, {"secret": "t" * 22}, {"link": "m" * 6}, {"version": 4}, {"expires_at_max": 2}]
+    "change",
+    [
+        {"environment": "dev"},
+        {"secret": "t" * 22},
+        {"link": "m" * 6},
+        {"version": 4},
+        {"expires_at_max": 2},
+    ],
 )
 def test_content_key_of_another_context_is_rejected(change: dict[str, str | int]) -> None:
     keys = encryption.link_keys(SECRET, PATH)
     wrapped = encryption.wrap(CONTENT_KEY, keys.public_key, DATA_KEY, CONTEXT, os.urandom)
     with pytest.raises(DecryptionFailed):
-        encryption.unwrap(wrapped, keys.private_key, DATA_KEY, msgspec.structs.replace(CONTEXT, **change))
+        encryption.unwrap(
+            wrapped, keys.private_key, DATA_KEY, msgspec.structs.replace(CONTEXT, **change)
+        )
 
 
 def test_verifier_recognizes_the_link_secret_without_the_passphrase() -> None:

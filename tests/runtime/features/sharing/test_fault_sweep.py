@@ -1,6 +1,8 @@
-"""Every AWS call of a use case fails once, before or after AWS executed it; the client then repeats its request.
+"""Every AWS call of a use case fails once, before or after AWS executed it; the client then repeats
+its request.
 
-A use never has two readers, a reported revocation is never lost, and the repetition always leads to the intended state.
+A use never has two readers, a reported revocation is never lost, and the repetition always leads to
+the intended state.
 """
 
 from __future__ import annotations
@@ -23,7 +25,15 @@ from gatehouse.features.sharing.models import LAMBDA_FILES_BYTES_MAX, Secret, Se
 from gatehouse.features.sharing.service import NewItem, one_by_one
 from gatehouse.services.sharing.lambda_adapter import lambda_handler
 
-from tests.runtime.features.sharing.readers import CANARY, OPENING, ORIGIN, Form, Message, in_container, in_function
+from tests.runtime.features.sharing.readers import (
+    CANARY,
+    OPENING,
+    ORIGIN,
+    Form,
+    Message,
+    in_container,
+    in_function,
+)
 from tests.runtime.features.sharing.services import ACTOR, CLIENT, TEXT, Sharing
 from tests.runtime.features.sharing.test_faults import CALLS_MAX, faults
 from tests.runtime.features.sharing.test_requests import request
@@ -108,7 +118,9 @@ async def _target(sharing: Sharing) -> Target:
 async def test_failed_deletion_is_completed_by_the_next_run(work: Work, *, before: bool) -> None:
     occurred = 0
     for at in range(1, 2 * CALLS_MAX):
-        secret, [token] = await work.sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"file", "a")])
+        secret, [token] = await work.sharing.create(
+            items=[NewItem.of(TEXT), NewItem.of(b"file", "a")]
+        )
         await work.sharing.secrets.revoke(secret.id, ACTOR)
         with faults(work.sharing, at, before=before) as fault:
             try:
@@ -124,7 +136,10 @@ async def test_failed_deletion_is_completed_by_the_next_run(work: Work, *, befor
         assert (await work.sharing.secrets.get(secret.id)).state == SecretState.PURGED
         assert await work.actions(secret.id) == ["secret.create", "secret.revoke", "secret.purge"]
         receipt = await work.sharing.secrets.deletion_receipt(secret.id) or {}
-        deleted = {(item["key"], item["version_id"]) for item in json.loads(receipt["statement"])["objects"]}
+        deleted = {
+            (item["key"], item["version_id"])
+            for item in json.loads(receipt["statement"])["objects"]
+        }
         assert deleted == {(item.key, item.object_version) for item in secret.current.items}
         if not fault.occurred:
             break
@@ -133,7 +148,9 @@ async def test_failed_deletion_is_completed_by_the_next_run(work: Work, *, befor
 
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("case", CASES)
-async def test_failed_request_ends_in_the_intended_state_when_repeated(sharing: Sharing, case: str, *, before: bool) -> None:
+async def test_failed_request_ends_in_the_intended_state_when_repeated(
+    sharing: Sharing, case: str, *, before: bool
+) -> None:
     act, check = CASES[case]
     occurred = 0
     for at in range(1, CALLS_MAX):
@@ -157,7 +174,11 @@ async def test_failed_request_ends_in_the_intended_state_when_repeated(sharing: 
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize(
     ("form", "route"),
-    [("container", "/v1/links/open"), ("container", "/s/{link}/items/{item:int}"), ("function", "/v1/links/items")],
+    [
+        ("container", "/v1/links/open"),
+        ("container", "/s/{link}/items/{item:int}"),
+        ("function", "/v1/links/items"),
+    ],
 )
 async def test_failed_opening_is_one_problem_and_never_a_second_reader(
     sharing: Sharing, form: Form, route: str, *, before: bool
@@ -170,7 +191,11 @@ async def test_failed_opening_is_one_problem_and_never_a_second_reader(
             reply = await send(message)
         occurred += fault.occurred
         if reply.status_code != 200:
-            assert (reply.status_code, CANARY in reply.text, "retry-after" in reply.headers) == (503, False, True)
+            assert (reply.status_code, CANARY in reply.text, "retry-after" in reply.headers) == (
+                503,
+                False,
+                True,
+            )
             if route.startswith("/v1/"):
                 assert reply.headers["content-type"] == "application/problem+json"
                 assert json.loads(reply.content)["code"] == "unavailable"
@@ -201,7 +226,10 @@ async def _claimed(sharing: Sharing) -> dict[str, Any]:
 async def _denied(sharing: Sharing) -> dict[str, Any]:
     """A link whose secret part is wrong."""
     _, [token] = await sharing.create()
-    return {"link": msgspec.structs.replace(token, secret="A" * len(token.secret)).url(ORIGIN), "claim": CLAIM}
+    return {
+        "link": msgspec.structs.replace(token, secret="A" * len(token.secret)).url(ORIGIN),
+        "claim": CLAIM,
+    }
 
 
 async def _submission(sharing: Sharing) -> dict[str, Any]:
@@ -227,7 +255,9 @@ REQUESTS: dict[str, tuple[str, Callable[[Sharing], Awaitable[dict[str, Any]]], i
 @pytest.mark.requirement("SS-01")
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("name", REQUESTS)
-async def test_failed_request_is_one_problem_document_and_can_be_repeated(sharing: Sharing, name: str, *, before: bool) -> None:
+async def test_failed_request_is_one_problem_document_and_can_be_repeated(
+    sharing: Sharing, name: str, *, before: bool
+) -> None:
     path, make, status = REQUESTS[name]
     send, occurred = _sender(sharing, "container"), 0
     for at in range(1, CALLS_MAX):
@@ -236,12 +266,18 @@ async def test_failed_request_is_one_problem_document_and_can_be_repeated(sharin
         if name == "submit":
             encoding = {"files": {field: (None, value) for field, value in body.items()}}
         encoded = httpx.Request("POST", f"https://share.test{path}", **encoding)
-        message = Message("POST", path, {"Content-Type": encoded.headers["content-type"]}, encoded.read())
+        message = Message(
+            "POST", path, {"Content-Type": encoded.headers["content-type"]}, encoded.read()
+        )
         with faults(sharing, at, before=before) as fault:
             reply = await send(message)
         occurred += fault.occurred
         if reply.status_code != status:
-            assert (reply.status_code, CANARY in reply.text, "retry-after" in reply.headers) == (503, False, True)
+            assert (reply.status_code, CANARY in reply.text, "retry-after" in reply.headers) == (
+                503,
+                False,
+                True,
+            )
             assert reply.headers["content-type"] == "application/problem+json"
             assert json.loads(reply.content)["code"] == "unavailable"
             assert (await send(message)).status_code == status
@@ -265,7 +301,9 @@ def _sender(sharing: Sharing, form: Form) -> Callable[[Message], Awaitable[httpx
 
 
 @pytest.mark.parametrize("before", [True, False])
-async def test_failed_opening_is_not_repeated_after_the_expiry(sharing: Sharing, *, before: bool) -> None:
+async def test_failed_opening_is_not_repeated_after_the_expiry(
+    sharing: Sharing, *, before: bool
+) -> None:
     for at in range(1, CALLS_MAX):
         _, [token] = await sharing.create(ttl_s=300.0)
         with faults(sharing, at, before=before) as fault:

@@ -1,4 +1,6 @@
-"""AWS calls that fail before or after they take effect: never two readers or a partial secret, and always Unavailable."""
+"""AWS calls that fail before or after they take effect: never two readers or a partial secret, and
+always Unavailable.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ CALLS_MAX = 12
 
 
 class Faults:
-    """Fails the call number `at`: `before` it is sent, or after AWS has executed it, in which case only the response is lost."""
+    """Fails the call number `at`: `before` it is sent, or after AWS has executed it, in which case
+    only the response is lost.
+    """
 
     def __init__(self, at: int, *, before: bool) -> None:
         self._at = at
@@ -63,7 +67,9 @@ def faults(sharing: Sharing, at: int, *, before: bool) -> Iterator[Faults]:
 
 
 @pytest.mark.parametrize("before", [True, False])
-async def test_failed_opening_takes_at_most_one_use_and_can_be_repeated(sharing: Sharing, *, before: bool) -> None:
+async def test_failed_opening_takes_at_most_one_use_and_can_be_repeated(
+    sharing: Sharing, *, before: bool
+) -> None:
     occurred = 0
     for at in range(1, CALLS_MAX):
         secret, [token] = await sharing.create()
@@ -86,7 +92,9 @@ async def test_failed_opening_takes_at_most_one_use_and_can_be_repeated(sharing:
 
 
 @pytest.mark.parametrize("before", [True, False])
-async def test_failed_creation_leaves_a_whole_secret_or_none(sharing: Sharing, *, before: bool) -> None:
+async def test_failed_creation_leaves_a_whole_secret_or_none(
+    sharing: Sharing, *, before: bool
+) -> None:
     occurred = 0
     for at in range(1, CALLS_MAX):
         owner = ACTOR.__class__(type="key", id=f"creator-{before}-{at}")

@@ -42,8 +42,16 @@ async def _cookies(request: Request) -> Response:
 
 
 async def _file(request: Request) -> Response:
-    headers = {"X-Request-Id": "req_1", "X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
-    return Response(bytes(int(request.path_params["size"])), media_type="application/octet-stream", headers=headers)
+    headers = {
+        "X-Request-Id": "req_1",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Disposition": "attachment",
+    }
+    return Response(
+        bytes(int(request.path_params["size"])),
+        media_type="application/octet-stream",
+        headers=headers,
+    )
 
 
 async def _bytes(request: Request) -> Response:
@@ -72,7 +80,12 @@ def echo(request: dict[str, Any]) -> dict[str, Any]:
 
 def test_peer_is_source_ip_of_api_gateway() -> None:
     assert echo(event(headers={"X-Forwarded-For": ["203.0.113.7", CALLER]}))["peer"] == CALLER
-    assert echo(event(headers={"X-Forwarded-For": ["203.0.113.7"], "X-Real-Ip": ["203.0.113.7"]}))["peer"] == CALLER
+    assert (
+        echo(event(headers={"X-Forwarded-For": ["203.0.113.7"], "X-Real-Ip": ["203.0.113.7"]}))[
+            "peer"
+        ]
+        == CALLER
+    )
 
 
 def test_binary_request_body_is_decoded() -> None:
@@ -84,7 +97,11 @@ def test_text_request_body_is_preserved() -> None:
 
 
 def test_repeated_query_parameter_has_all_values() -> None:
-    request = event(path="/s", queryStringParameters={"a": "2"}, multiValueQueryStringParameters={"a": ["1", "2"]})
+    request = event(
+        path="/s",
+        queryStringParameters={"a": "2"},
+        multiValueQueryStringParameters={"a": ["1", "2"]},
+    )
     assert echo(request)["query"] == [["a", "1"], ["a", "2"]]
 
 
@@ -98,7 +115,10 @@ def test_repeated_header_has_all_values() -> None:
 
 def test_response_cookies_are_separate_headers() -> None:
     response = HANDLER(event(path="/cookies"), CONTEXT)
-    assert [cookie.partition(";")[0] for cookie in response["multiValueHeaders"]["set-cookie"]] == ["first=1", "second=2"]
+    assert [cookie.partition(";")[0] for cookie in response["multiValueHeaders"]["set-cookie"]] == [
+        "first=1",
+        "second=2",
+    ]
     assert "set-cookie" not in response["headers"]
 
 
@@ -115,8 +135,14 @@ def test_response_above_the_limit_of_lambda_is_a_problem() -> None:
     problem = json.loads(response["body"])
     assert (problem["code"], problem["request_id"]) == ("response_too_large", "req_1")
     headers = response["headers"]
-    assert (headers["content-type"], headers["x-content-type-options"]) == ("application/problem+json", "nosniff")
-    assert not {"content-length", "content-disposition"} & {*headers, *response["multiValueHeaders"]}
+    assert (headers["content-type"], headers["x-content-type-options"]) == (
+        "application/problem+json",
+        "nosniff",
+    )
+    assert not {"content-length", "content-disposition"} & {
+        *headers,
+        *response["multiValueHeaders"],
+    }
 
 
 def test_binary_response_is_base64() -> None:
@@ -128,9 +154,17 @@ def test_binary_response_is_base64() -> None:
     ("invalid_event", "message"),
     [
         ({}, "missing resource, path, httpMethod, requestContext.identity"),
-        ({"Records": [{"body": "secret"}]}, "missing resource, path, httpMethod, requestContext.identity"),
+        (
+            {"Records": [{"body": "secret"}]},
+            "missing resource, path, httpMethod, requestContext.identity",
+        ),
         ({**event(), "version": "2.0"}, "sent by another kind of gateway"),
-        (event(requestContext={"elb": {"targetGroupArn": "arn"}, "identity": {"sourceIp": CALLER}}), "another kind of gateway"),
+        (
+            event(
+                requestContext={"elb": {"targetGroupArn": "arn"}, "identity": {"sourceIp": CALLER}}
+            ),
+            "another kind of gateway",
+        ),
         (event(requestContext={"identity": {}}), "missing requestContext.identity.sourceIp"),
     ],
 )

@@ -28,7 +28,12 @@ from tests.runtime.features.sharing.api_gateway_events import HOST, event
 pytestmark = pytest.mark.requirement("SS-06")
 CONTEXT: Any = LambdaContext
 ENVIRON = {"GATEHOUSE_ENVIRONMENT": "staging", "GATEHOUSE_SHARING_URL": f"https://{HOST}"}
-VARYING_HEADERS = {"x-request-id", "content-length", "date", "server"}  # differ per response or server
+VARYING_HEADERS = {
+    "x-request-id",
+    "content-length",
+    "date",
+    "server",
+}  # differ per response or server
 
 
 @pytest.fixture
@@ -45,9 +50,19 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.mark.requirement("SS-13")
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/"), ("HEAD", "/"), ("POST", "/"), ("GET", "/share.css"), ("GET", "/healthz"), ("GET", "/s/x")]
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("HEAD", "/"),
+        ("POST", "/"),
+        ("GET", "/share.css"),
+        ("GET", "/healthz"),
+        ("GET", "/s/x"),
+    ],
 )
-async def test_function_returns_response_of_container(function: Any, method: str, path: str) -> None:
+async def test_function_returns_response_of_container(
+    function: Any, method: str, path: str
+) -> None:
     container = httpx.ASGITransport(sharing.build(load_sharing(ENVIRON)))
     async with httpx.AsyncClient(transport=container, base_url=f"https://{HOST}") as client:
         expected = await client.request(method, path)
@@ -100,17 +115,27 @@ async def _call(function: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.requirement("ECS-10", "SS-10")
-async def test_spans_of_the_function_belong_to_the_trace_of_lambda(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_spans_of_the_function_belong_to_the_trace_of_lambda(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Lambda decides on the sampling, and its trace context replaces that of the client."""
-    trace, client = "5759e988bd862e3fe1be46a994272793", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    trace, client = (
+        "5759e988bd862e3fe1be46a994272793",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))
         daemon.settimeout(20)
         monkeypatch.setenv(DAEMON_VARIABLE, f"127.0.0.1:{daemon.getsockname()[1]}")
         handler = lambda_handler(sharing.build(load_sharing(ENVIRON), scraped=False))
         for sampled, path in (("0", "/"), ("1", "/v1/unknown")):
-            monkeypatch.setenv(TRACE_VARIABLE, f"Root=1-{trace[:8]}-{trace[8:]};Parent=53995c3f42cd8ad8;Sampled={sampled}")
-            response = await asyncio.to_thread(handler, event(path=path, headers={"traceparent": [client]}), CONTEXT)
+            monkeypatch.setenv(
+                TRACE_VARIABLE,
+                f"Root=1-{trace[:8]}-{trace[8:]};Parent=53995c3f42cd8ad8;Sampled={sampled}",
+            )
+            response = await asyncio.to_thread(
+                handler, event(path=path, headers={"traceparent": [client]}), CONTEXT
+            )
         payload = daemon.recv(65_535).partition(b"T1S")[2]
     (span,) = decode(base64.b64decode(payload))
     assert (span.service, span.name, span.trace_id) == ("gatehouse-sharing", "GET none", trace)

@@ -1,4 +1,6 @@
-"""Opening links: exactly N uses, no plaintext after the last use, expiry or revocation, passphrases and receipts."""
+"""Opening links: exactly N uses, no plaintext after the last use, expiry or revocation, passphrases
+and receipts.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ async def test_repeated_claim_returns_the_content_without_another_use(sharing: S
         await sharing.open(token, claim="a" * 32)
 
 
-async def test_acknowledged_claim_is_not_repeated_and_the_last_one_erases_the_keys(sharing: Sharing) -> None:
+async def test_acknowledged_claim_is_not_repeated_and_the_last_one_erases_the_keys(
+    sharing: Sharing,
+) -> None:
     secret, [token] = await sharing.create()
     await sharing.open(token, claim="a" * 32)
     await sharing.links.acknowledge(token, "a" * 32, CLIENT)
@@ -107,7 +111,11 @@ async def test_page_and_lookup_take_no_use(sharing: Sharing) -> None:
 async def test_another_link_is_unknown(sharing: Sharing, change: str) -> None:
     _, [token] = await sharing.create()
     _, [other] = await sharing.create()
-    values = {"link": {"link_id": "zzzzzz"}, "secret": {"secret_id": "z" * 22}, "link secret": {"secret": other.secret}}[change]
+    values = {
+        "link": {"link_id": "zzzzzz"},
+        "secret": {"secret_id": "z" * 22},
+        "link secret": {"secret": other.secret},
+    }[change]
     with pytest.raises(LinkNotFound):
         await sharing.open(msgspec.structs.replace(token, **values))
     assert await sharing.text(await sharing.open(token)) == TEXT
@@ -126,31 +134,53 @@ async def test_passphrase_is_required_and_a_wrong_one_takes_no_use(sharing: Shar
 @pytest.mark.bound("sharing.links:NETWORK_ATTEMPTS_MAX")
 async def test_wrong_passphrases_of_a_network_lock_that_network_only(sharing: Sharing) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE)
-    guesses = [sharing.open(token, passphrase=f"guess {number}") for number in range(NETWORK_ATTEMPTS_MAX + 5)]
+    guesses = [
+        sharing.open(token, passphrase=f"guess {number}")
+        for number in range(NETWORK_ATTEMPTS_MAX + 5)
+    ]
     outcomes = [type(outcome) for outcome in await asyncio.gather(*guesses, return_exceptions=True)]
-    assert (outcomes.count(WrongPassphrase), outcomes.count(TooManyAttempts)) == (NETWORK_ATTEMPTS_MAX, 5)
+    assert (outcomes.count(WrongPassphrase), outcomes.count(TooManyAttempts)) == (
+        NETWORK_ATTEMPTS_MAX,
+        5,
+    )
     with pytest.raises(TooManyAttempts):
-        await sharing.open(token, passphrase=PASSPHRASE, client=Client("198.51.100.200", RequestId("req_2")))
+        await sharing.open(
+            token, passphrase=PASSPHRASE, client=Client("198.51.100.200", RequestId("req_2"))
+        )
     assert (
-        await sharing.text(await sharing.open(token, passphrase=PASSPHRASE, client=Client("192.0.2.1", RequestId("req_3"))))
+        await sharing.text(
+            await sharing.open(
+                token, passphrase=PASSPHRASE, client=Client("192.0.2.1", RequestId("req_3"))
+            )
+        )
         == TEXT
     )
 
 
 @pytest.mark.bound("sharing.links:LINK_ATTEMPTS_MAX")
-async def test_wrong_passphrases_of_many_networks_lock_the_link_for_a_time(sharing: Sharing) -> None:
+async def test_wrong_passphrases_of_many_networks_lock_the_link_for_a_time(
+    sharing: Sharing,
+) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE, ttl_s=7200.0)
     for number in range(LINK_ATTEMPTS_MAX):
         with pytest.raises(WrongPassphrase):
-            await sharing.open(token, passphrase="guess", client=Client(f"2001:db8:{number:x}::1", RequestId("req_2")))
+            await sharing.open(
+                token,
+                passphrase="guess",
+                client=Client(f"2001:db8:{number:x}::1", RequestId("req_2")),
+            )
     client = Client("192.0.2.1", RequestId("req_3"))
     with pytest.raises(TooManyAttempts):
         await sharing.open(token, passphrase=PASSPHRASE, client=client)
     sharing.clock.advance(600)
-    assert await sharing.text(await sharing.open(token, passphrase=PASSPHRASE, client=client)) == TEXT
+    assert (
+        await sharing.text(await sharing.open(token, passphrase=PASSPHRASE, client=client)) == TEXT
+    )
 
 
-async def test_link_is_burned_after_the_chosen_number_of_wrong_passphrases(sharing: Sharing) -> None:
+async def test_link_is_burned_after_the_chosen_number_of_wrong_passphrases(
+    sharing: Sharing,
+) -> None:
     secret, [token] = await sharing.create(passphrase=PASSPHRASE, burn_after=2)
     for _ in range(2):
         with pytest.raises(WrongPassphrase):
@@ -173,7 +203,9 @@ async def test_owner_changes_uses_and_expiry_within_bounds(sharing: Sharing) -> 
     for expires_at in (sharing.clock.now() + 299, secret.expires_at_max + 1):
         with pytest.raises(BadRequest):
             await sharing.secrets.update(secret.id, SecretPatch(expires_at=expires_at), None, ACTOR)
-    later = await sharing.secrets.update(secret.id, SecretPatch(expires_at=secret.expires_at_max), None, ACTOR)
+    later = await sharing.secrets.update(
+        secret.id, SecretPatch(expires_at=secret.expires_at_max), None, ACTOR
+    )
     assert (later.expires_at, later.purge_at) == (secret.expires_at_max, secret.expires_at_max)
     await sharing.secrets.revoke(secret.id, ACTOR)
     with pytest.raises(Conflict):
@@ -189,20 +221,35 @@ async def test_links_open_the_current_version(sharing: Sharing) -> None:
 
 
 async def test_files_have_their_names_and_content(sharing: Sharing) -> None:
-    files = [(b"a" * 200_000, "a.bin", "application/octet-stream"), (b"", "../b<script>.svg", "image/svg+xml")]
-    _, [token] = await sharing.create(items=[NewItem.of(TEXT), *[NewItem.of(*file) for file in files]])
+    files = [
+        (b"a" * 200_000, "a.bin", "application/octet-stream"),
+        (b"", "../b<script>.svg", "image/svg+xml"),
+    ]
+    _, [token] = await sharing.create(
+        items=[NewItem.of(TEXT), *[NewItem.of(*file) for file in files]]
+    )
     opened = await sharing.open(token)
     assert [(item.name, item.media_type, item.size) for item in opened.items[1:]] == [
         (name, media_type, len(content)) for content, name, media_type in files
     ]
-    assert [await sharing.text(opened, number) for number in range(3)] == [TEXT, *(content for content, _, _ in files)]
+    assert [await sharing.text(opened, number) for number in range(3)] == [
+        TEXT,
+        *(content for content, _, _ in files),
+    ]
 
 
 async def test_link_is_parsed_from_its_url(sharing: Sharing) -> None:
     _, [token] = await sharing.create()
     url = token.url("https://share.example.com/")
     assert parse(f" {url}\n") == parse(url.rpartition("/")[2]) == token
-    for bad in (url[:-1], url + "x", url.replace("#", ""), url.replace("#", "%23"), "", "https://share.example.com/s/#"):
+    for bad in (
+        url[:-1],
+        url + "x",
+        url.replace("#", ""),
+        url.replace("#", "%23"),
+        "",
+        "https://share.example.com/s/#",
+    ):
         assert parse(bad) is None
 
 

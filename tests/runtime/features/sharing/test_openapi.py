@@ -1,4 +1,6 @@
-"""Conformance of the sharing service, and of the secret endpoints of the console, with their OpenAPI documents."""
+"""Conformance of the sharing service, and of the secret endpoints of the console, with their
+OpenAPI documents.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +25,22 @@ from tests.runtime.openapi_conformance import EXAMPLES, failures, validate, with
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_secrets_match_openapi(database: Database, sharing: Sharing, mode: GenerationMode) -> None:
     log = LogRecorder()
-    app: Any = composition(create_pool(database), log, **sharing.console("https://sharing.test", 1000)).application()
+    app: Any = composition(
+        create_pool(database), log, **sharing.console("https://sharing.test", 1000)
+    ).application()
     with get_client(app) as client:
-        schema: Any = schemathesis.openapi.from_dict(without_security(client.get("http://testserver/openapi.json").json()))
+        schema: Any = schemathesis.openapi.from_dict(
+            without_security(client.get("http://testserver/openapi.json").json())
+        )
         schema = schema.include(path_regex="/v1/secret.*")
         schema.app = app
 
         def send(case: Case[Any]) -> None:
             sharing.clock.advance(30)  # so that the rate limit of creations is not reached
             reply = case.call(session=client, headers={"Authorization": f"Bearer {BOOTSTRAP}"})
-            assert reply.status_code < 500, f"{case.method} {case.path}: {log.entries[-1]['detail']}"
+            assert reply.status_code < 500, (
+                f"{case.method} {case.path}: {log.entries[-1]['detail']}"
+            )
             validate(case, reply, allow_header_conformance)
 
         assert failures(schema, mode, send, EXAMPLES or 2) == []
@@ -44,7 +52,9 @@ def test_links_and_submissions_match_openapi(sharing: Sharing, mode: GenerationM
     app: Any = sharing.app(upload_bytes_max=1_000_000)
     succeeded: set[str] = set()
     with get_client(app) as client:
-        schema: Any = schemathesis.openapi.from_dict(client.get("http://testserver/openapi.json").json())
+        schema: Any = schemathesis.openapi.from_dict(
+            client.get("http://testserver/openapi.json").json()
+        )
         schema.app = app
 
         def send(case: Case[Any]) -> None:
@@ -59,12 +69,16 @@ def test_links_and_submissions_match_openapi(sharing: Sharing, mode: GenerationM
 
         assert failures(schema, mode, send, EXAMPLES or 6) == []
     if mode is GenerationMode.POSITIVE:
-        assert succeeded >= {f"/v1/links/{action}" for action in ("lookup", "open", "items", "acknowledge")}
+        assert succeeded >= {
+            f"/v1/links/{action}" for action in ("lookup", "open", "items", "acknowledge")
+        }
         assert succeeded >= {"/v1/requests/submit", "/v1/requests/uploads"}
 
 
 async def _existing(sharing: Sharing, path: str, body: dict[str, Any]) -> dict[str, str]:
-    """Fields that replace the link in a generated body with a link or a submission link that exists."""
+    """Fields that replace the link in a generated body with a link or a submission link that
+    exists.
+    """
     if "/requests/" in path:
         _, submission, _ = await request(sharing)
         return {"link": submission.url("https://share.test")}

@@ -36,7 +36,10 @@ async def browser(sharing: Sharing) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def hidden(page: str) -> dict[str, str]:
-    return {name: html.unescape(value) for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page)}
+    return {
+        name: html.unescape(value)
+        for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page)
+    }
 
 
 def shown(page: str) -> str:
@@ -49,7 +52,9 @@ def url(token: LinkToken) -> str:
     return token.url(ORIGIN)
 
 
-async def submit(browser: httpx.AsyncClient, token: LinkToken, passphrase: str = "", **changes: Any) -> httpx.Response:
+async def submit(
+    browser: httpx.AsyncClient, token: LinkToken, passphrase: str = "", **changes: Any
+) -> httpx.Response:
     """Open the page and send its form."""
     page = await browser.get(f"/s/{token.path}")
     form = {
@@ -58,7 +63,9 @@ async def submit(browser: httpx.AsyncClient, token: LinkToken, passphrase: str =
         **({"passphrase": passphrase} if passphrase else {}),
         **changes.pop("form", {}),
     }
-    return await browser.post(f"/s/{token.path}", data=form, headers=SAME_ORIGIN | changes.pop("headers", {}))
+    return await browser.post(
+        f"/s/{token.path}", data=form, headers=SAME_ORIGIN | changes.pop("headers", {})
+    )
 
 
 async def uses(sharing: Sharing, token: LinkToken) -> int:
@@ -96,8 +103,12 @@ async def test_reading_the_page_changes_nothing(
     assert "Ada" in reply.text or method == "HEAD"
 
 
-async def test_page_shows_neither_label_nor_note_nor_recipient(browser: httpx.AsyncClient, sharing: Sharing) -> None:
-    _, [token] = await sharing.create(label="label-canary", note="note-canary", recipients=("recipient-canary",))
+async def test_page_shows_neither_label_nor_note_nor_recipient(
+    browser: httpx.AsyncClient, sharing: Sharing
+) -> None:
+    _, [token] = await sharing.create(
+        label="label-canary", note="note-canary", recipients=("recipient-canary",)
+    )
     for reply in (await browser.get(f"/s/{token.path}"), await submit(browser, token)):
         assert reply.status_code == 200
         assert "canary" not in reply.text
@@ -121,15 +132,21 @@ async def test_request_of_another_site_is_denied(
     assert (reply.status_code, await uses(sharing, token)) == (403, 0)
 
 
-async def test_request_without_the_cookie_of_the_page_is_denied(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+async def test_request_without_the_cookie_of_the_page_is_denied(
+    browser: httpx.AsyncClient, sharing: Sharing
+) -> None:
     _, [token] = await sharing.create()
     form = hidden((await browser.get(f"/s/{token.path}")).text)
     browser.cookies.clear()
-    reply = await browser.post(f"/s/{token.path}", data={**form, "link": url(token)}, headers=SAME_ORIGIN)
+    reply = await browser.post(
+        f"/s/{token.path}", data={**form, "link": url(token)}, headers=SAME_ORIGIN
+    )
     assert (reply.status_code, await uses(sharing, token)) == (403, 0)
 
 
-async def test_unknown_expired_revoked_and_used_links_look_the_same(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+async def test_unknown_expired_revoked_and_used_links_look_the_same(
+    browser: httpx.AsyncClient, sharing: Sharing
+) -> None:
     _, [used] = await sharing.create()
     await submit(browser, used)
     await sharing.links.acknowledge(used, (await claims(sharing, used))[0], CLIENT)
@@ -140,7 +157,8 @@ async def test_unknown_expired_revoked_and_used_links_look_the_same(browser: htt
     paths = [used.path, revoked.path, expired.path, "z" * 28, "short", "%2e%2e", "a" * 5000]
     pages = [await browser.get(f"/s/{path}") for path in paths]
     posts = [
-        await browser.post("/v1/links/open", json={"link": f"{ORIGIN}/s/{path}#{used.secret}"}) for path in [*paths[:3], "z" * 28]
+        await browser.post("/v1/links/open", json={"link": f"{ORIGIN}/s/{path}#{used.secret}"})
+        for path in [*paths[:3], "z" * 28]
     ]
     assert {(reply.status_code, reply.text, tuple(stable(reply))) for reply in pages} == {
         (404, pages[0].text, tuple(stable(pages[0])))
@@ -158,16 +176,25 @@ async def claims(sharing: Sharing, token: LinkToken) -> list[str]:
     return list((await sharing.secrets.get(token.secret_id)).links[token.link_id].claims)
 
 
-async def test_passphrase_errors_are_shown_on_the_page(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+async def test_passphrase_errors_are_shown_on_the_page(
+    browser: httpx.AsyncClient, sharing: Sharing
+) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE)
     assert 'name="passphrase"' in (await browser.get(f"/s/{token.path}")).text
     missing, wrong = await submit(browser, token), await submit(browser, token, "wrong passphrase")
-    assert [(reply.status_code, 'role="alert"' in reply.text) for reply in (missing, wrong)] == [(403, True), (403, True)]
+    assert [(reply.status_code, 'role="alert"' in reply.text) for reply in (missing, wrong)] == [
+        (403, True),
+        (403, True),
+    ]
     for _ in range(4):
         await submit(browser, token, "wrong passphrase")
     sharing.clock.advance(30.75)
     locked = await submit(browser, token, PASSPHRASE)
-    assert (locked.status_code, locked.headers["retry-after"], await uses(sharing, token)) == (429, "570", 0)
+    assert (locked.status_code, locked.headers["retry-after"], await uses(sharing, token)) == (
+        429,
+        "570",
+        0,
+    )
     assert "Try again in 10 minutes." in locked.text
 
 
@@ -183,9 +210,18 @@ async def test_log_has_the_error_code_of_pages_and_requests_of_programs(sharing:
             await client.post("/v1/links/open", json=body)
         await client.get(f"/s/{token.path}")
         await submit(client, token, "wrong passphrase")
-    codes = [line.get("code") for line in map(json.loads, log.getvalue().splitlines()) if line["event"] == "request"]
+    codes = [
+        line.get("code")
+        for line in map(json.loads, log.getvalue().splitlines())
+        if line["event"] == "request"
+    ]
     wrong = ["wrong_passphrase"] * 5
-    assert [code for code in codes if code] == ["link_not_found", *wrong, "too_many_attempts", "too_many_attempts"]
+    assert [code for code in codes if code] == [
+        "link_not_found",
+        *wrong,
+        "too_many_attempts",
+        "too_many_attempts",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +236,9 @@ async def test_log_has_the_error_code_of_pages_and_requests_of_programs(sharing:
         ("...", "secret.txt"),
     ],
 )
-async def test_file_is_always_an_attachment(browser: httpx.AsyncClient, sharing: Sharing, name: str, expected: str) -> None:
+async def test_file_is_always_an_attachment(
+    browser: httpx.AsyncClient, sharing: Sharing, name: str, expected: str
+) -> None:
     content = b"<script>alert(1)</script>" * 10_000
     _, [token] = await sharing.create(items=[NewItem.of(content, name, "text/html")])
     reply = await submit(browser, token)
@@ -211,8 +249,12 @@ async def test_file_is_always_an_attachment(browser: httpx.AsyncClient, sharing:
     assert reply.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_text_with_files_is_shown_with_a_download_for_each(browser: httpx.AsyncClient, sharing: Sharing) -> None:
-    _, [token] = await sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"a" * 70_000, "a.bin"), NewItem.of(b"b", "b<i>.bin")])
+async def test_text_with_files_is_shown_with_a_download_for_each(
+    browser: httpx.AsyncClient, sharing: Sharing
+) -> None:
+    _, [token] = await sharing.create(
+        items=[NewItem.of(TEXT), NewItem.of(b"a" * 70_000, "a.bin"), NewItem.of(b"b", "b<i>.bin")]
+    )
     reply = await submit(browser, token)
     assert shown(reply.text) == TEXT.decode()
     form = hidden(reply.text)
@@ -237,10 +279,14 @@ async def test_text_with_files_is_shown_with_a_download_for_each(browser: httpx.
         "x" * 9000,
     ],
 )
-async def test_malformed_form_is_rejected_with_a_page(browser: httpx.AsyncClient, sharing: Sharing, body: str) -> None:
+async def test_malformed_form_is_rejected_with_a_page(
+    browser: httpx.AsyncClient, sharing: Sharing, body: str
+) -> None:
     _, [token] = await sharing.create()
     reply = await browser.post(
-        f"/s/{token.path}", content=body, headers={"Content-Type": "application/x-www-form-urlencoded", **SAME_ORIGIN}
+        f"/s/{token.path}",
+        content=body,
+        headers={"Content-Type": "application/x-www-form-urlencoded", **SAME_ORIGIN},
     )
     assert reply.status_code in (400, 403, 413)
     assert "<h1>" in reply.text
@@ -256,15 +302,25 @@ async def test_start_page_takes_a_pasted_link(browser: httpx.AsyncClient, sharin
 
 
 @pytest.mark.parametrize("language", TEXTS)
-async def test_pages_have_a_strict_policy_and_fit_the_budget(sharing: Sharing, language: str) -> None:
+async def test_pages_have_a_strict_policy_and_fit_the_budget(
+    sharing: Sharing, language: str
+) -> None:
     files = [NewItem.of(b"content", f"{number}{'x' * 200}.bin") for number in range(FILES_MAX - 1)]
     _, [token] = await sharing.create(items=[NewItem.of(TEXT), *files], passphrase=PASSPHRASE)
     _, submission, _ = await request(sharing)
     app: Any = sharing.app(upload_bytes_max=1)
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN, headers={"Accept-Language": language})
+    client = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url=ORIGIN, headers={"Accept-Language": language}
+    )
     async with client as browser:
-        pages = [await browser.get(path) for path in ("/", f"/s/{token.path}", f"/r/{submission.path}", "/s/unknown")]
-        pages += [await submit(browser, token, "wrong passphrase"), await submit(browser, token, PASSPHRASE)]
+        pages = [
+            await browser.get(path)
+            for path in ("/", f"/s/{token.path}", f"/r/{submission.path}", "/s/unknown")
+        ]
+        pages += [
+            await submit(browser, token, "wrong passphrase"),
+            await submit(browser, token, PASSPHRASE),
+        ]
         static = [await browser.get(path) for path in ("/share.css", "/share.js")]
     assert [page.status_code for page in pages] == [200, 200, 200, 404, 403, 200]
     static_bytes = sum(len(gzip.compress(part.content)) for part in static)
@@ -278,15 +334,27 @@ async def test_pages_have_a_strict_policy_and_fit_the_budget(sharing: Sharing, l
 
 
 async def test_program_opens_a_link(browser: httpx.AsyncClient, sharing: Sharing) -> None:
-    _, [token] = await sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"\x00\xff", "key.bin")], passphrase=PASSPHRASE)
+    _, [token] = await sharing.create(
+        items=[NewItem.of(TEXT), NewItem.of(b"\x00\xff", "key.bin")], passphrase=PASSPHRASE
+    )
     looked_up = (await browser.post("/v1/links/lookup", json={"link": url(token)})).json()
     assert (looked_up["sender"], looked_up["uses"], looked_up["passphrase"]) == ("Ada", 0, True)
-    assert (await browser.post("/v1/links/open", json={"link": url(token)})).json()["code"] == "passphrase_required"
-    opened = (await browser.post("/v1/links/open", json={"link": url(token), "passphrase": PASSPHRASE})).json()
-    assert (opened["items"][0]["text"], opened["items"][1]["content_base64"]) == (TEXT.decode(), "AP8=")
+    assert (await browser.post("/v1/links/open", json={"link": url(token)})).json()[
+        "code"
+    ] == "passphrase_required"
+    opened = (
+        await browser.post("/v1/links/open", json={"link": url(token), "passphrase": PASSPHRASE})
+    ).json()
+    assert (opened["items"][0]["text"], opened["items"][1]["content_base64"]) == (
+        TEXT.decode(),
+        "AP8=",
+    )
     again = {"link": url(token), "passphrase": PASSPHRASE, "claim": opened["claim"]}
     item = await browser.post("/v1/links/items", json={**again, "item": 1})
-    assert (item.content, (await browser.post("/v1/links/items", json={**again, "item": 2})).status_code) == (b"\x00\xff", 404)
+    assert (
+        item.content,
+        (await browser.post("/v1/links/items", json={**again, "item": 2})).status_code,
+    ) == (b"\x00\xff", 404)
     acknowledged = {"link": again["link"], "claim": again["claim"]}
     assert (await browser.post("/v1/links/acknowledge", json=acknowledged)).status_code == 204
     assert (await browser.post("/v1/links/open", json=again)).status_code == 404
@@ -303,10 +371,17 @@ async def test_program_opens_a_link(browser: httpx.AsyncClient, sharing: Sharing
         ("{", 400),
     ],
 )
-async def test_malformed_request_of_a_program_names_the_field(browser: httpx.AsyncClient, body: Any, status: int) -> None:
+async def test_malformed_request_of_a_program_names_the_field(
+    browser: httpx.AsyncClient, body: Any, status: int
+) -> None:
     content = {"json": body} if isinstance(body, dict) else {"content": body}
-    reply = await browser.post("/v1/links/open", headers={"Content-Type": "application/json"}, **content)
-    assert (reply.status_code, reply.headers["content-type"]) == (status, "application/problem+json")
+    reply = await browser.post(
+        "/v1/links/open", headers={"Content-Type": "application/json"}, **content
+    )
+    assert (reply.status_code, reply.headers["content-type"]) == (
+        status,
+        "application/problem+json",
+    )
     assert reply.json()["errors"]
 
 

@@ -1,4 +1,6 @@
-"""Items whose events are not in the audit trail yet: bounded writes, bounded items, and the limits of DynamoDB."""
+"""Items whose events are not in the audit trail yet: bounded writes, bounded items, and the limits
+of DynamoDB.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,21 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import table
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.links import Client
-from gatehouse.features.sharing.models import RECIPIENTS_MAX, USES_MAX, VERSIONS_MAX, Claim, LinkState, SecretState
-from gatehouse.features.sharing.schemas import FILE_NAME_CHARS_MAX, FILES_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX, secret_view
+from gatehouse.features.sharing.models import (
+    RECIPIENTS_MAX,
+    USES_MAX,
+    VERSIONS_MAX,
+    Claim,
+    LinkState,
+    SecretState,
+)
+from gatehouse.features.sharing.schemas import (
+    FILE_NAME_CHARS_MAX,
+    FILES_MAX,
+    NAME_CHARS_MAX,
+    NOTE_CHARS_MAX,
+    secret_view,
+)
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.features.sharing.table import PENDING_DENIED_MAX, PENDING_MAX, builtins, update_of
 
@@ -29,8 +44,12 @@ pytestmark = pytest.mark.requirement("SS-03")
 async def store_events(sharing: Sharing, item_id: str, count: int) -> None:
     """Store denied attempts with an item, without the bound."""
     event = sharing.backend.event(ACTOR, AuditAction.LINK_DENIED, item_id, {"reason": "ended"})
-    write = update_of(item_id, sets=(), condition="attribute_exists(links)", names={}, values={}, event=event)
-    events = [builtins(msgspec.structs.replace(event, id=sharing.backend.new_id())) for _ in range(count)]
+    write = update_of(
+        item_id, sets=(), condition="attribute_exists(links)", names={}, values={}, event=event
+    )
+    events = [
+        builtins(msgspec.structs.replace(event, id=sharing.backend.new_id())) for _ in range(count)
+    ]
     write["ExpressionAttributeValues"][":event"] = table._write(events)
     await asyncio.to_thread(sharing.dynamodb.update_item, TableName=TABLE, **write)
 
@@ -40,7 +59,9 @@ async def pending(sharing: Sharing, item_id: str) -> int:
     return len(events)
 
 
-async def test_more_events_than_fit_an_update_expression_are_recorded_and_removed(work: Work) -> None:
+async def test_more_events_than_fit_an_update_expression_are_recorded_and_removed(
+    work: Work,
+) -> None:
     secret, _ = await work.sharing.create()
     await store_events(work.sharing, secret.id, 450)
     await work.run()
@@ -77,7 +98,9 @@ async def test_denied_attempts_leave_room_for_openings(sharing: Sharing) -> None
 
 
 async def test_largest_item_fits_dynamodb(sharing: Sharing) -> None:
-    """The emulator rejects an item above 405,000 bytes; DynamoDB rejects an item above 409,600 bytes."""
+    """The emulator rejects an item above 405,000 bytes; DynamoDB rejects an item above 409,600
+    bytes.
+    """
     letter = "\N{HORSE FACE}"
     files = [
         NewItem.of(b"x", f"{number}{letter * (FILE_NAME_CHARS_MAX - 1)}", "a" * 64 + "/" + "b" * 64)
@@ -93,28 +116,39 @@ async def test_largest_item_fits_dynamodb(sharing: Sharing) -> None:
         uses=USES_MAX,
     )
     now = sharing.clock.now()
-    versions = tuple(msgspec.structs.replace(secret.current, number=number) for number in range(1, VERSIONS_MAX + 1))
+    versions = tuple(
+        msgspec.structs.replace(secret.current, number=number)
+        for number in range(1, VERSIONS_MAX + 1)
+    )
     claims = {f"{number:032x}": Claim(now, now) for number in range(USES_MAX)}
     links = {
         link.id: msgspec.structs.replace(
             link,
-            wrapped_keys={str(number): link.wrapped_keys["1"] for number in range(1, VERSIONS_MAX + 1)},
+            wrapped_keys={
+                str(number): link.wrapped_keys["1"] for number in range(1, VERSIONS_MAX + 1)
+            },
             claims=claims,
             uses=USES_MAX - 1,
             opened_at=now,
         )
         for link in secret.links.values()
     }
-    largest = msgspec.structs.replace(secret, id=sharing.backend.new_id(), versions=versions, links=links)
+    largest = msgspec.structs.replace(
+        secret, id=sharing.backend.new_id(), versions=versions, links=links
+    )
     client = Client("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", RequestId("req_" + "f" * 26))
-    event = sharing.links._event(largest, links[tokens[0].link_id], client, AuditAction.LINK_CLAIM, {"claim": "f" * 32})
+    event = sharing.links._event(
+        largest, links[tokens[0].link_id], client, AuditAction.LINK_CLAIM, {"claim": "f" * 32}
+    )
     item = {
         **builtins(largest),
         "work": "pending",
         "work_at": now,
         "events": [builtins(event)] * (PENDING_MAX + RECIPIENTS_MAX + 2),
     }
-    await asyncio.to_thread(sharing.dynamodb.put_item, TableName=TABLE, Item=table._write(item)["M"])
+    await asyncio.to_thread(
+        sharing.dynamodb.put_item, TableName=TABLE, Item=table._write(item)["M"]
+    )
 
 
 async def test_recipients_are_listed_in_the_order_of_the_request(sharing: Sharing) -> None:
@@ -169,4 +203,6 @@ async def test_link_of_a_secret_that_is_purged_while_it_is_opened_is_not_found(
     monkeypatch.setattr(work.sharing.links._repository, "claim", purge_first)
     with pytest.raises(LinkNotFound):
         await work.sharing.open(token, client=CLIENT)
-    assert (await work.sharing.secrets.get(secret.id)).links[token.link_id].state == LinkState.ACTIVE
+    assert (await work.sharing.secrets.get(secret.id)).links[
+        token.link_id
+    ].state == LinkState.ACTIVE

@@ -1,4 +1,6 @@
-"""Processes that are killed while they open a link, and processes whose clocks differ by two minutes."""
+"""Processes that are killed while they open a link, and processes whose clocks differ by two
+minutes.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import CLAIM_S
 from gatehouse.features.sharing.models import EndReason
 
-from tests.runtime.features.sharing.processes import CLAIM, attempts_with_clock, open_until_decryption
+from tests.runtime.features.sharing.processes import (
+    CLAIM,
+    attempts_with_clock,
+    open_until_decryption,
+)
 from tests.runtime.features.sharing.services import ACTOR, CLIENT, TEXT, Sharing
 
 pytestmark = pytest.mark.requirement("SS-03")
@@ -26,7 +32,9 @@ def _values(token: LinkToken) -> tuple[str, str, str]:
     return token.secret_id, token.link_id, token.secret
 
 
-async def test_process_killed_between_claim_and_decryption_loses_one_use_at_most(sharing: Sharing, aws: str) -> None:
+async def test_process_killed_between_claim_and_decryption_loses_one_use_at_most(
+    sharing: Sharing, aws: str
+) -> None:
     secret, [token] = await sharing.create()
     context = multiprocessing.get_context("spawn")
     results: Any = context.Queue()
@@ -40,7 +48,8 @@ async def test_process_killed_between_claim_and_decryption_loses_one_use_at_most
         os.kill(process.pid, signal.SIGKILL)
         process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    # The use is recorded, so nobody else can open the link. The owner sees that its receipt was not confirmed.
+    # The use is recorded, so nobody else can open the link. The owner sees that its receipt was not
+    # confirmed.
     link = (await sharing.secrets.get(secret.id)).links[token.link_id]
     assert (link.uses, [claim.acknowledged_at for claim in link.claims.values()]) == (1, [None])
     with pytest.raises(LinkNotFound):
@@ -53,9 +62,14 @@ async def test_process_killed_between_claim_and_decryption_loses_one_use_at_most
         await sharing.open(token, claim=CLAIM)
 
 
-async def test_clocks_that_differ_neither_add_uses_nor_open_ended_links(sharing: Sharing, aws: str) -> None:
+async def test_clocks_that_differ_neither_add_uses_nor_open_ended_links(
+    sharing: Sharing, aws: str
+) -> None:
     now = sharing.clock.now()
-    tokens = {name: (await sharing.create(ttl_s=300.0))[1][0] for name in ("used", "revoked", "ended", "expired", "expiring")}
+    tokens = {
+        name: (await sharing.create(ttl_s=300.0))[1][0]
+        for name in ("used", "revoked", "ended", "expired", "expiring")
+    }
     context = multiprocessing.get_context("spawn")
     late, early = (now - SKEW_S, now + SKEW_S)
     queues = [(context.Queue(), context.Queue()) for _ in range(2)]
@@ -76,20 +90,23 @@ async def test_clocks_that_differ_neither_add_uses_nor_open_ended_links(sharing:
         return outcomes
 
     try:
-        # A process with a fast clock denies a link too soon. A process with a slow clock opens the link, once.
+        # A process with a fast clock denies a link too soon. A process with a slow clock opens the
+        # link, once.
         assert await attempts("expiring") == [TEXT.decode(), "denied"]
         assert await sharing.text(await sharing.open(tokens["used"])) == TEXT
         assert await attempts("used") == ["denied", "denied"]
         await sharing.links.look_up(tokens["revoked"], CLIENT)
         await sharing.secrets.revoke(tokens["revoked"].secret_id, ACTOR)
         assert await attempts("revoked") == ["denied", "denied"]
-        # Within seconds, the worker records the expiry of the secret. After that, no process opens the link.
+        # Within seconds, the worker records the expiry of the secret. After that, no process opens
+        # the link.
         sharing.clock.advance(1.0)
         secret = await sharing.secrets.get(tokens["ended"].secret_id)
         event = sharing.backend.event(ACTOR, AuditAction.SECRET_END, secret.id)
         await sharing.backend.repository.end(secret, EndReason.EXPIRED, event, unchanged=True)
         assert await attempts("ended") == ["denied", "denied"]
-        # Until then, a process with a slow clock opens the link after its expiry, for as long as the clock is slow.
+        # Until then, a process with a slow clock opens the link after its expiry, for as long as
+        # the clock is slow.
         assert await attempts("expired") == [TEXT.decode(), "denied"]
     finally:
         for steps, _ in queues:

@@ -1,4 +1,6 @@
-"""Quotas of owners: exact for concurrent requests to several processes, and without effect on other owners."""
+"""Quotas of owners: exact for concurrent requests to several processes, and without effect on other
+owners.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +38,18 @@ def _owner() -> Actor:
 @pytest.mark.parametrize("kind", ["secret", "request"])
 async def test_quota_is_exact_across_processes(sharing: Sharing, aws: str, kind: str) -> None:
     owner, another, process = _owner(), _owner(), services(aws, sharing.clock)
-    attempts = [_create(target, kind, owner) for target in (sharing, process) for _ in range(SHARING_CREATES_PER_MINUTE)]
+    attempts = [
+        _create(target, kind, owner)
+        for target in (sharing, process)
+        for _ in range(SHARING_CREATES_PER_MINUTE)
+    ]
     results = await asyncio.gather(*attempts, return_exceptions=True)
-    assert [type(result) for result in results if result is not None] == [RateLimited] * SHARING_CREATES_PER_MINUTE
-    listed, _ = await (sharing.secrets if kind == "secret" else sharing.requests).of_owner(owner.label, after="", size=50)
+    assert [type(result) for result in results if result is not None] == [
+        RateLimited
+    ] * SHARING_CREATES_PER_MINUTE
+    listed, _ = await (sharing.secrets if kind == "secret" else sharing.requests).of_owner(
+        owner.label, after="", size=50
+    )
     assert len(listed) == SHARING_CREATES_PER_MINUTE
     await _create(sharing, kind, another)
     sharing.clock.advance(45)
@@ -59,10 +69,14 @@ async def test_secrets_and_requests_are_counted_separately(sharing: Sharing) -> 
 
 async def test_denied_creation_stores_nothing(sharing: Sharing) -> None:
     limited, owner = replace(sharing.backend, creates_per_minute=1), _owner()
-    process = replace(sharing, backend=limited, secrets=SecretService(limited), requests=RequestService(limited))
+    process = replace(
+        sharing, backend=limited, secrets=SecretService(limited), requests=RequestService(limited)
+    )
     await _create(process, "secret", owner)
     objects = sharing.object_versions()
-    results = await asyncio.gather(*(_create(process, "secret", owner) for _ in range(20)), return_exceptions=True)
+    results = await asyncio.gather(
+        *(_create(process, "secret", owner) for _ in range(20)), return_exceptions=True
+    )
     assert {type(result) for result in results} == {RateLimited}
     assert sharing.object_versions() == objects
 

@@ -1,4 +1,5 @@
-"""Readers in several processes compete for the uses of a link, over every route: never more than N get the content.
+"""Readers in several processes compete for the uses of a link, over every route: never more than N
+get the content.
 
 `GATEHOUSE_RACE_ROUNDS=200` runs 200 rounds with 64 readers. The default is smaller.
 """
@@ -69,24 +70,33 @@ def settings(key: str) -> SharingSettings:
     )
 
 
-async def test_readers_of_all_routes_get_the_content_as_often_as_allowed(sharing: Sharing, aws: str) -> None:
+async def test_readers_of_all_routes_get_the_content_as_often_as_allowed(
+    sharing: Sharing, aws: str
+) -> None:
     limits = [1 if number % 2 else 3 for number in range(ROUNDS)]
     # The processes have the system clock.
     lifetime_s = time.time() - sharing.clock.now() + 86_400
-    created = [await sharing.create(CANARY.encode(), uses=limit, ttl_s=lifetime_s, ttl_s_max=lifetime_s) for limit in limits]
+    created = [
+        await sharing.create(CANARY.encode(), uses=limit, ttl_s=lifetime_s, ttl_s_max=lifetime_s)
+        for limit in limits
+    ]
     tokens = [token for _, [token] in created]
     rounds = await asyncio.to_thread(race, settings(aws), tokens, forms=FORMS, readers=READERS)
     assert len(rounds) == ROUNDS
     for limit, token, outcomes in zip(limits, tokens, rounds, strict=True):
         denied = len(FORMS) * READERS - limit
-        assert (outcomes.count("content"), outcomes.count("denied")) == (limit, denied), set(outcomes)
+        assert (outcomes.count("content"), outcomes.count("denied")) == (limit, denied), set(
+            outcomes
+        )
         link = (await sharing.secrets.get(token.secret_id)).links[token.link_id]
         assert (link.uses, len(link.claims)) == (limit, limit)
 
 
 def test_every_route_is_in_the_race_or_returns_no_content(aws: str) -> None:
     app: Any = sharing_app.build(settings(aws))
-    assert sorted(route.path for route in app._app.routes[0].routes) == sorted([*OPENING, *WITHOUT_CONTENT])
+    assert sorted(route.path for route in app._app.routes[0].routes) == sorted(
+        [*OPENING, *WITHOUT_CONTENT]
+    )
 
 
 @pytest.mark.parametrize("route", WITHOUT_CONTENT)
@@ -103,7 +113,9 @@ async def test_other_routes_return_no_content(sharing: Sharing, aws: str, route:
 
 
 @pytest.mark.parametrize("route", OPENING)
-async def test_each_route_returns_the_content_once_in_both_forms(sharing: Sharing, aws: str, route: str) -> None:
+async def test_each_route_returns_the_content_once_in_both_forms(
+    sharing: Sharing, aws: str, route: str
+) -> None:
     lifetime_s = time.time() - sharing.clock.now() + 86_400
     function = lambda_handler(sharing_app.build(settings(aws), scraped=False))
     app = sharing_app.build(settings(aws))
@@ -118,7 +130,11 @@ async def test_each_route_returns_the_content_once_in_both_forms(sharing: Sharin
     for first, second in orders:
         _, [token] = await sharing.create(CANARY.encode(), ttl_s=lifetime_s, ttl_s_max=lifetime_s)
         # The other form accepts the repeated claim and denies a different claim.
-        opened = [await read(first, token, "a" * 32), await read(second, token, "a" * 32), await read(second, token, "b" * 32)]
+        opened = [
+            await read(first, token, "a" * 32),
+            await read(second, token, "a" * 32),
+            await read(second, token, "b" * 32),
+        ]
         assert opened == ["content", "content", "denied"]
 
 
@@ -128,7 +144,9 @@ async def test_nothing_is_opened_after_the_revocation_returned(sharing: Sharing)
         revoked = asyncio.Event()
         late: list[bool] = []
 
-        async def read(token: Any = token, revoked: asyncio.Event = revoked, late: list[bool] = late) -> None:
+        async def read(
+            token: Any = token, revoked: asyncio.Event = revoked, late: list[bool] = late
+        ) -> None:
             for _ in range(4):
                 began_late = revoked.is_set()
                 try:
@@ -160,10 +178,16 @@ async def test_changes_during_openings_neither_add_uses_nor_mix_versions(sharing
             await sharing.secrets.update(secret_id, SecretPatch(uses=uses), None, ACTOR)
 
         async def replace(secret_id: str = secret.id) -> None:
-            await sharing.secrets.replace_content(secret_id, one_by_one([NewItem.of(b"new")]), None, ACTOR)
+            await sharing.secrets.replace_content(
+                secret_id, one_by_one([NewItem.of(b"new")]), None, ACTOR
+            )
 
         changes = await asyncio.gather(
-            *(read() for _ in range(4)), lower(), replace(), *(read() for _ in range(4)), return_exceptions=True
+            *(read() for _ in range(4)),
+            lower(),
+            replace(),
+            *(read() for _ in range(4)),
+            return_exceptions=True,
         )
         failed = [change for change in changes if change is not None]
         # A change is denied if another change or a use was written first.

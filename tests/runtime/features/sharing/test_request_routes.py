@@ -33,9 +33,13 @@ class Requester:
 
     async def send(self, method: str, path: str = "", body: Any = None, **headers: str) -> Any:
         headers = {**self._console.as_(self.token), **headers}
-        return await self._console.client.request(method, f"/v1/secret-requests{path}", json=body, headers=headers)
+        return await self._console.client.request(
+            method, f"/v1/secret-requests{path}", json=body, headers=headers
+        )
 
-    async def create(self, submissions: int = 1, **body: Any) -> tuple[dict[str, Any], str, list[LinkToken]]:
+    async def create(
+        self, submissions: int = 1, **body: Any
+    ) -> tuple[dict[str, Any], str, list[LinkToken]]:
         links = [retrieval_links.create() for _ in range(submissions)]
         reply = await self.send("POST", body=parameters(links, **body))
         assert reply.status_code == 201, reply.text
@@ -45,7 +49,11 @@ class Requester:
 
 
 def parameters(links: list[LinkToken], **body: Any) -> dict[str, Any]:
-    return {"purpose": PURPOSE, "retrieval_links": [retrieval_links.parameters(link) for link in links], **body}
+    return {
+        "purpose": PURPOSE,
+        "retrieval_links": [retrieval_links.parameters(link) for link in links],
+        **body,
+    }
 
 
 @pytest.fixture
@@ -67,18 +75,36 @@ async def submit(sharing: Sharing, link: str, submission_id: str = "a" * 32) -> 
 
 async def test_request_is_created_answered_and_shown(console: Console, sharing: Sharing) -> None:
     caller = await requester(console)
-    created, link, (retrieval,) = await caller.create(label="database", note="for Ada", requester="Grace")
+    created, link, (retrieval,) = await caller.create(
+        label="database", note="for Ada", requester="Grace"
+    )
     assert link.startswith(f"{URL}/r/{created['id']}#")
-    assert (created["state"], created["owner"], created["requester"]) == ("active", f"key:{caller.id}", "Grace")
-    assert (created["purpose"], created["label"], created["note"]) == (PURPOSE, "database", "for Ada")
+    assert (created["state"], created["owner"], created["requester"]) == (
+        "active",
+        f"key:{caller.id}",
+        "Grace",
+    )
+    assert (created["purpose"], created["label"], created["note"]) == (
+        PURPOSE,
+        "database",
+        "for Ada",
+    )
     assert created["expires_at"] == rfc3339(sharing.clock.now() + 72 * 3600)
     assert (created["submissions_max"], created["submissions"]) == (1, [])
     await submit(sharing, link)
     shown = (await caller.send("GET", f"/{created['id']}")).json()
     assert shown["state"] == "used"
-    assert shown["submissions"] == [{"secret": retrieval.secret_id, "submitted_at": rfc3339(sharing.clock.now())}]
-    secret = await console.client.get(f"/v1/secrets/{retrieval.secret_id}", headers=console.as_(caller.token))
-    assert (secret.json()["owner"], secret.json()["state"], secret.json()["label"]) == (created["owner"], "active", "database")
+    assert shown["submissions"] == [
+        {"secret": retrieval.secret_id, "submitted_at": rfc3339(sharing.clock.now())}
+    ]
+    secret = await console.client.get(
+        f"/v1/secrets/{retrieval.secret_id}", headers=console.as_(caller.token)
+    )
+    assert (secret.json()["owner"], secret.json()["state"], secret.json()["label"]) == (
+        created["owner"],
+        "active",
+        "database",
+    )
     assert (await caller.send("GET")).json() == {"requests": [shown], "next_cursor": None}
     assert await sharing.text(await sharing.open(retrieval)) == TEXT
 
@@ -90,7 +116,11 @@ async def test_defaults_and_revocation(console: Console, sharing: Sharing) -> No
     assert created["expires_at"] == rfc3339(sharing.clock.now() + 300)
     for _ in range(2):
         revoked = await caller.send("POST", f"/{created['id']}/revoke")
-        assert (revoked.status_code, revoked.json()["state"], revoked.json()["ended_at"] is not None) == (200, "revoked", True)
+        assert (
+            revoked.status_code,
+            revoked.json()["state"],
+            revoked.json()["ended_at"] is not None,
+        ) == (200, "revoked", True)
     with pytest.raises(LinkNotFound):
         await submit(sharing, link)
 
@@ -98,24 +128,37 @@ async def test_defaults_and_revocation(console: Console, sharing: Sharing) -> No
 @pytest.mark.bound("requests.models:SUBMISSIONS_MAX")
 async def test_number_of_submissions_is_bounded(console: Console) -> None:
     caller = await requester(console)
-    reply = await caller.send("POST", body=parameters([retrieval_links.create() for _ in range(SUBMISSIONS_MAX + 1)]))
-    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "body.retrieval_links")
+    reply = await caller.send(
+        "POST", body=parameters([retrieval_links.create() for _ in range(SUBMISSIONS_MAX + 1)])
+    )
+    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (
+        400,
+        "body.retrieval_links",
+    )
 
 
 async def test_repeated_request_returns_the_same_link(console: Console) -> None:
     caller = await requester(console)
     body = parameters([retrieval_links.create()])
     first, second = [
-        await caller.send("POST", body=body, **{"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}) for _ in range(2)
+        await caller.send(
+            "POST", body=body, **{"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
+        )
+        for _ in range(2)
     ]
     assert (first.status_code, first.json()) == (201, second.json())
     assert len((await caller.send("GET")).json()["requests"]) == 1
 
 
 @pytest.mark.requirement("SS-05")
-async def test_requests_of_others_are_hidden_and_administrators_see_metadata(console: Console, sharing: Sharing) -> None:
+async def test_requests_of_others_are_hidden_and_administrators_see_metadata(
+    console: Console, sharing: Sharing
+) -> None:
     owner, other = await requester(console), await requester(console)
-    auditor, operator = await requester(console, Role.AUDITOR.scope), await requester(console, Role.OPERATOR.scope)
+    auditor, operator = (
+        await requester(console, Role.AUDITOR.scope),
+        await requester(console, Role.OPERATOR.scope),
+    )
     created, link, (retrieval,) = await owner.create()
     path = f"/{created['id']}"
     for method, suffix in (("GET", ""), ("POST", "/revoke")):
@@ -136,7 +179,9 @@ async def test_requests_of_others_are_hidden_and_administrators_see_metadata(con
 @pytest.mark.parametrize("scope", ["secrets:read", "secrets:revoke"])
 async def test_creation_requires_the_scope(console: Console, scope: str) -> None:
     caller = await requester(console, scope)
-    assert (await caller.send("POST", body=parameters([retrieval_links.create()]))).status_code == 403
+    assert (
+        await caller.send("POST", body=parameters([retrieval_links.create()]))
+    ).status_code == 403
 
 
 LINK = retrieval_links.create()
@@ -149,7 +194,10 @@ LINK = retrieval_links.create()
         (
             {"purpose": "a\u202eb"},
             "body.purpose",
-            "must not contain control characters or invisible characters other than line feeds and tabs",
+            (
+                "must not contain control characters or invisible characters other than line feeds "
+                "and tabs"
+            ),
         ),
         ({"retrieval_links": []}, "body.retrieval_links", "has too few items"),
         (
@@ -163,13 +211,19 @@ LINK = retrieval_links.create()
             "must be 32 bytes in standard base64 with padding",
         ),
         (
-            {"retrieval_links": [{**retrieval_links.parameters(LINK), "public_key": "A" * 43 + "="}]},
+            {
+                "retrieval_links": [
+                    {**retrieval_links.parameters(LINK), "public_key": "A" * 43 + "="}
+                ]
+            },
             "body.retrieval_links[0].public_key",
             "must be an X25519 public key",
         ),
     ],
 )
-async def test_invalid_request_names_the_problem(console: Console, body: dict[str, Any], location: str, message: str) -> None:
+async def test_invalid_request_names_the_problem(
+    console: Console, body: dict[str, Any], location: str, message: str
+) -> None:
     caller = await requester(console)
     reply = await caller.send("POST", body=parameters([LINK]) | body)
     (problem,) = reply.json()["errors"]
@@ -179,7 +233,12 @@ async def test_invalid_request_names_the_problem(console: Console, body: dict[st
 async def test_both_ways_to_set_the_lifetime_are_rejected(console: Console) -> None:
     caller = await requester(console)
     body = parameters([LINK], ttl_s=300, expires_at="2999-01-01T00:00:00Z")
-    assert_problem(await caller.send("POST", body=body), 400, "body", "must contain ttl_s or expires_at, not both")
+    assert_problem(
+        await caller.send("POST", body=body),
+        400,
+        "body",
+        "must contain ttl_s or expires_at, not both",
+    )
     body = parameters([LINK], expires_at="2999-01-01T00:00:00Z")
     reply = await caller.send("POST", body=body)
     assert reply.json()["errors"][0]["location"] == "body.expires_at"

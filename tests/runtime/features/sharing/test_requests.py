@@ -1,4 +1,6 @@
-"""Secret requests: submissions become secrets that only the requester can open, exactly as many as were requested."""
+"""Secret requests: submissions become secrets that only the requester can open, exactly as many as
+were requested.
+"""
 
 from __future__ import annotations
 
@@ -50,21 +52,35 @@ async def request(
 
 
 async def submit(
-    sharing: Sharing, token: SubmissionToken, content: bytes = TEXT, submission_id: str = "", items: Sequence[NewItem] = ()
+    sharing: Sharing,
+    token: SubmissionToken,
+    content: bytes = TEXT,
+    submission_id: str = "",
+    items: Sequence[NewItem] = (),
 ) -> None:
-    await sharing.submissions.submit(token, items or [NewItem.of(content)], submission_id or os.urandom(16).hex(), CLIENT)
+    await sharing.submissions.submit(
+        token, items or [NewItem.of(content)], submission_id or os.urandom(16).hex(), CLIENT
+    )
 
 
 async def test_submission_is_opened_once_by_the_requester(sharing: Sharing) -> None:
     created, token, [link] = await request(sharing, label="database")
     with pytest.raises(LinkNotFound):
         await sharing.open(link)
-    await submit(sharing, token, items=[NewItem.of(TEXT), NewItem.of(b"\x00\xff", "key.bin", "application/x-key")])
+    await submit(
+        sharing,
+        token,
+        items=[NewItem.of(TEXT), NewItem.of(b"\x00\xff", "key.bin", "application/x-key")],
+    )
     current = await sharing.requests.get(created.id)
     assert [submission.secret for submission in current.submissions.values()] == [link.secret_id]
     assert shown_state(current, sharing.clock.now()) == "used"
     secret = await sharing.secrets.get(link.secret_id)
-    assert (secret.owner, secret.label, secret.sender) == (created.owner, "database", f"request:{created.id}")
+    assert (secret.owner, secret.label, secret.sender) == (
+        created.owner,
+        "database",
+        f"request:{created.id}",
+    )
     assert secret.expires_at == sharing.clock.now() + LIFETIME_S
     opened = await sharing.open(link)
     assert [item.name for item in opened.items] == ["", "key.bin"]
@@ -80,7 +96,9 @@ async def test_each_submission_is_a_secret_with_a_link_of_its_own(sharing: Shari
     with pytest.raises(LinkNotFound):
         await submit(sharing, token)
     current = await sharing.requests.get(created.id)
-    assert {submission.secret for submission in current.submissions.values()} == {link.secret_id for link in links}
+    assert {submission.secret for submission in current.submissions.values()} == {
+        link.secret_id for link in links
+    }
     contents = [await sharing.text(await sharing.open(link)) for link in links]
     assert contents == [b"submission 0", b"submission 1", b"submission 2"]
 
@@ -92,7 +110,9 @@ async def test_repeated_submission_counts_once(sharing: Sharing) -> None:
     assert len((await sharing.requests.get(created.id)).submissions) == 1
     assert await sharing.text(await sharing.open(first)) == TEXT
     await submit(sharing, token, b"second")
-    await submit(sharing, token, submission_id="a" * 32)  # repeated, because the response was lost; no other is accepted
+    await submit(
+        sharing, token, submission_id="a" * 32
+    )  # repeated, because the response was lost; no other is accepted
     assert await sharing.text(await sharing.open(second)) == b"second"
 
 
@@ -104,7 +124,12 @@ async def test_unknown_ended_and_wrong_requests_accept_nothing(sharing: Sharing)
     expired, expired_token, _ = await request(sharing, lifetime_s=300.0)
     open_request, open_token, _ = await request(sharing)
     sharing.clock.advance(300)
-    tokens = [used_token, revoked_token, expired_token, SubmissionToken("z" * 22, used_token.secret)]
+    tokens = [
+        used_token,
+        revoked_token,
+        expired_token,
+        SubmissionToken("z" * 22, used_token.secret),
+    ]
     for token in [*tokens, SubmissionToken(open_request.id, used_token.secret)]:
         with pytest.raises(LinkNotFound):
             await submit(sharing, token)
@@ -143,7 +168,9 @@ async def test_id_of_another_secret_is_never_replaced(sharing: Sharing) -> None:
     secret, [owner_link] = await sharing.create(b"theirs")
     stolen = LinkToken.create(secret.id, "abcdef", os.urandom)
     free = retrieval_links.create()
-    created, token, _ = await request(sharing, retrieval_links=[retrieval_link(stolen), retrieval_link(free)])
+    created, token, _ = await request(
+        sharing, retrieval_links=[retrieval_link(stolen), retrieval_link(free)]
+    )
     await submit(sharing, token)
     assert await sharing.text(await sharing.open(free)) == TEXT
     with pytest.raises(LinkNotFound):
@@ -170,7 +197,10 @@ async def test_stored_data_and_kms_cannot_open_a_submission(sharing: Sharing) ->
     _, token, [link] = await request(sharing)
     await submit(sharing, token, items=[NewItem.of(canary), NewItem.of(canary, "canary-name.txt")])
     stored = str(sharing.dynamodb.scan(TableName=TABLE)["Items"])
-    bodies = [sharing.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in set(sharing.object_versions())]
+    bodies = [
+        sharing.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        for key in set(sharing.object_versions())
+    ]
     assert bodies
     for text in (canary.decode(), "canary-name", token.secret, link.secret):
         assert text not in stored
@@ -184,21 +214,29 @@ async def test_stored_data_and_kms_cannot_open_a_submission(sharing: Sharing) ->
 
 @pytest.mark.requirement("SS-03")
 @pytest.mark.parametrize("before", [True, False])
-async def test_failed_submission_is_not_counted_or_received_as_a_whole(sharing: Sharing, *, before: bool) -> None:
+async def test_failed_submission_is_not_counted_or_received_as_a_whole(
+    sharing: Sharing, *, before: bool
+) -> None:
     occurred = 0
     for at in range(1, CALLS_MAX):
         created, token, [link] = await request(sharing)
         failed = False
         with faults(sharing, at, before=before) as fault:
             try:
-                await submit(sharing, token, submission_id="a" * 32, items=[NewItem.of(TEXT), NewItem.of(b"file", "a")])
+                await submit(
+                    sharing,
+                    token,
+                    submission_id="a" * 32,
+                    items=[NewItem.of(TEXT), NewItem.of(b"file", "a")],
+                )
             except Unavailable:
                 failed = True
         occurred += fault.occurred
         count = len((await sharing.requests.get(created.id)).submissions)
         assert count == (await sharing.backend.repository.get(link.secret_id) is not None)
         assert count or failed
-        # The same submission is repeated. If the first attempt was not counted, another submission is sent in some rounds.
+        # The same submission is repeated. If the first attempt was not counted, another submission
+        # is sent in some rounds.
         if not count:
             with pytest.raises(LinkNotFound):
                 await sharing.open(link)
@@ -218,19 +256,27 @@ async def test_processes_submit_exactly_as_often_as_requested(sharing: Sharing, 
     barrier, results = context.Barrier(processes_count), context.Queue()
     tokens = [(token.path, token.secret) for _, token, _ in requests]
     processes = [
-        context.Process(target=submit_at_the_same_time, args=(aws, tokens, barrier, results)) for _ in range(processes_count)
+        context.Process(target=submit_at_the_same_time, args=(aws, tokens, barrier, results))
+        for _ in range(processes_count)
     ]
     for process in processes:
         process.start()
-    rounds = [await asyncio.to_thread(results.get, True, 120) for _ in range(processes_count * len(allowed))]
+    rounds = [
+        await asyncio.to_thread(results.get, True, 120)
+        for _ in range(processes_count * len(allowed))
+    ]
     outcomes = [outcome for attempts in rounds for outcome in attempts]
     for process in processes:
         process.join(60)
     accepted = {outcome.encode() for outcome in outcomes if outcome != "not found"}
     assert len(accepted) == sum(allowed)
     assert len(outcomes) == 2 * processes_count * len(allowed)
-    assert [len((await sharing.requests.get(created.id)).submissions) for created, _, _ in requests] == list(allowed)
-    assert {await sharing.text(await sharing.open(link)) for _, _, links in requests for link in links} == accepted
+    assert [
+        len((await sharing.requests.get(created.id)).submissions) for created, _, _ in requests
+    ] == list(allowed)
+    assert {
+        await sharing.text(await sharing.open(link)) for _, _, links in requests for link in links
+    } == accepted
 
 
 async def test_transaction_is_repeated_while_another_one_is_in_progress(sharing: Sharing) -> None:

@@ -39,7 +39,9 @@ class Member:
 
     async def send(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         headers = {**self._console.as_(self.token), **headers}
-        return await self._console.client.request(method, f"/v1/secrets{path}", json=body, headers=headers)
+        return await self._console.client.request(
+            method, f"/v1/secrets{path}", json=body, headers=headers
+        )
 
     async def create(self, **body: Any) -> tuple[dict[str, Any], list[LinkToken]]:
         reply = await self.send("POST", "", {"text": TEXT, **body})
@@ -61,35 +63,59 @@ async def member(console: Console, *scopes: str) -> Member:
 
 
 @pytest.mark.requirement("SS-01")
-async def test_secret_is_created_opened_changed_and_revoked(console: Console, sharing: Sharing) -> None:
+async def test_secret_is_created_opened_changed_and_revoked(
+    console: Console, sharing: Sharing
+) -> None:
     sender = await member(console)
-    secret, (first, second) = await sender.create(recipients=["Grace", "Alan"], label="database", note="staging")
-    assert (secret["state"], secret["owner"], secret["sender"]) == ("active", f"key:{sender.id}", f"key:{sender.id}")
+    secret, (first, second) = await sender.create(
+        recipients=["Grace", "Alan"], label="database", note="staging"
+    )
+    assert (secret["state"], secret["owner"], secret["sender"]) == (
+        "active",
+        f"key:{sender.id}",
+        f"key:{sender.id}",
+    )
     assert (secret["label"], secret["note"], secret["revision"]) == ("database", "staging", 1)
     assert [link["recipient"] for link in secret["links"]] == ["Grace", "Alan"]
 
     assert await sharing.text(await sharing.open(first)) == TEXT.encode()
     listed = (await sender.send("GET", "")).json()
-    assert [(item["id"], [link["uses"] for link in item["links"]]) for item in listed["secrets"]] == [(secret["id"], [1, 0])]
+    assert [
+        (item["id"], [link["uses"] for link in item["links"]]) for item in listed["secrets"]
+    ] == [(secret["id"], [1, 0])]
 
-    changed = await sender.send("PATCH", f"/{secret['id']}", {"uses": 2, "label": "db"}, **{"If-Match": '"1"'})
-    assert (changed.status_code, changed.headers["etag"], changed.json()["label"]) == (200, '"2"', "db")
+    changed = await sender.send(
+        "PATCH", f"/{secret['id']}", {"uses": 2, "label": "db"}, **{"If-Match": '"1"'}
+    )
+    assert (changed.status_code, changed.headers["etag"], changed.json()["label"]) == (
+        200,
+        '"2"',
+        "db",
+    )
     assert await sharing.text(await sharing.open(first)) == TEXT.encode()
 
-    assert (await sender.send("POST", f"/{secret['id']}/links/{second.link_id}/revoke")).status_code == 200
+    assert (
+        await sender.send("POST", f"/{secret['id']}/links/{second.link_id}/revoke")
+    ).status_code == 200
     with pytest.raises(LinkNotFound):
         await sharing.open(second)
     revoked = (await sender.send("POST", f"/{secret['id']}/revoke")).json()
     assert (revoked["state"], revoked["ended_at"] is not None) == ("revoked", True)
     assert (await sender.send("POST", f"/{secret['id']}/revoke")).json()["state"] == "revoked"
-    assert (await sender.send("PATCH", f"/{secret['id']}", {"uses": 3}, **{"If-Match": "*"})).status_code == 409
+    assert (
+        await sender.send("PATCH", f"/{secret['id']}", {"uses": 3}, **{"If-Match": "*"})
+    ).status_code == 409
 
 
 @pytest.mark.requirement("SS-01")
 async def test_text_and_files_are_opened_unchanged(console: Console, sharing: Sharing) -> None:
     sender = await member(console)
     content = bytes(range(256)) * 700
-    file = {"name": "key.bin", "media_type": "application/x-key", "content_base64": base64.b64encode(content).decode()}
+    file = {
+        "name": "key.bin",
+        "media_type": "application/x-key",
+        "content_base64": base64.b64encode(content).decode(),
+    }
     text = "\x1f" * 65_536  # six characters per byte in JSON
     _, (token,) = await sender.create(text=text, files=[file])
     opened = await sharing.open(token)
@@ -101,26 +127,40 @@ async def test_text_and_files_are_opened_unchanged(console: Console, sharing: Sh
 
 
 @pytest.mark.requirement("SS-02")
-async def test_new_version_is_opened_and_an_earlier_one_restored(console: Console, sharing: Sharing) -> None:
+async def test_new_version_is_opened_and_an_earlier_one_restored(
+    console: Console, sharing: Sharing
+) -> None:
     sender = await member(console)
     secret, (token,) = await sender.create(uses=3)
     path = f"/{secret['id']}"
-    replaced = await sender.send("PUT", f"{path}/content", {"text": "second"}, **{"If-Match": '"1"'})
+    replaced = await sender.send(
+        "PUT", f"{path}/content", {"text": "second"}, **{"If-Match": '"1"'}
+    )
     assert [version["number"] for version in replaced.json()["versions"]] == [2, 1]
     assert await sharing.text(await sharing.open(token)) == b"second"
-    assert (await sender.send("PUT", f"{path}/content", {"text": "third"}, **{"If-Match": '"1"'})).status_code == 412
-    restored = await sender.send("POST", f"{path}/restore-version", {"version": 1}, **{"If-Match": replaced.headers["etag"]})
+    assert (
+        await sender.send("PUT", f"{path}/content", {"text": "third"}, **{"If-Match": '"1"'})
+    ).status_code == 412
+    restored = await sender.send(
+        "POST", f"{path}/restore-version", {"version": 1}, **{"If-Match": replaced.headers["etag"]}
+    )
     assert [version["number"] for version in restored.json()["versions"]] == [1, 2]
     assert await sharing.text(await sharing.open(token)) == TEXT.encode()
 
 
-async def test_end_to_end_content_is_stored_as_it_was_sent(console: Console, sharing: Sharing) -> None:
+async def test_end_to_end_content_is_stored_as_it_was_sent(
+    console: Console, sharing: Sharing
+) -> None:
     sender = await member(console)
     ciphertext = bytes(range(100))
-    secret, (token,) = await sender.create(text=None, ciphertext_base64=base64.b64encode(ciphertext).decode())
+    secret, (token,) = await sender.create(
+        text=None, ciphertext_base64=base64.b64encode(ciphertext).decode()
+    )
     assert secret["end_to_end"] is True
     assert await sharing.text(await sharing.open(token)) == ciphertext
-    reply = await sender.send("PUT", f"/{secret['id']}/content", {"text": "plain"}, **{"If-Match": "*"})
+    reply = await sender.send(
+        "PUT", f"/{secret['id']}/content", {"text": "plain"}, **{"If-Match": "*"}
+    )
     assert_problem(
         reply,
         400,
@@ -131,7 +171,9 @@ async def test_end_to_end_content_is_stored_as_it_was_sent(console: Console, sha
 
 
 @pytest.mark.requirement("SS-03")
-async def test_state_is_shown_before_the_content_is_deleted(console: Console, sharing: Sharing) -> None:
+async def test_state_is_shown_before_the_content_is_deleted(
+    console: Console, sharing: Sharing
+) -> None:
     sender = await member(console)
     used, (token,) = await sender.create()
     expired, _ = await sender.create(ttl_s=300)
@@ -139,11 +181,16 @@ async def test_state_is_shown_before_the_content_is_deleted(console: Console, sh
     await sharing.open(token)
     await sender.send("POST", f"/{revoked['id']}/links/{other.link_id}/revoke")
     sharing.clock.advance(301)
-    states = [(await sender.send("GET", f"/{secret['id']}")).json()["state"] for secret in (used, expired, revoked)]
+    states = [
+        (await sender.send("GET", f"/{secret['id']}")).json()["state"]
+        for secret in (used, expired, revoked)
+    ]
     assert states == ["used", "expired", "revoked"]
 
 
-async def test_default_lifetime_is_three_days_and_expiry_has_bounds(console: Console, sharing: Sharing) -> None:
+async def test_default_lifetime_is_three_days_and_expiry_has_bounds(
+    console: Console, sharing: Sharing
+) -> None:
     sender, now = await member(console), sharing.clock.now()
     secret, _ = await sender.create()
     assert secret["expires_at"] == rfc3339(now + 259_200)
@@ -179,11 +226,25 @@ async def test_default_lifetime_is_three_days_and_expiry_has_bounds(console: Con
         {"files": [{"name": "a/b", "content_base64": "eA=="}]},
         {"files": [{"name": "..", "content_base64": "eA=="}]},
         {"files": [{"name": "a", "content_base64": "eA"}]},
-        {"files": [{"name": "a", "content_base64": "eA=="}, {"name": "a", "content_base64": "eA=="}]},
-        {"files": [{"name": "a", "content_base64": base64.b64encode(bytes(FILE_BYTES_MAX + 1)).decode()}]},
+        {
+            "files": [
+                {"name": "a", "content_base64": "eA=="},
+                {"name": "a", "content_base64": "eA=="},
+            ]
+        },
+        {
+            "files": [
+                {
+                    "name": "a",
+                    "content_base64": base64.b64encode(bytes(FILE_BYTES_MAX + 1)).decode(),
+                }
+            ]
+        },
     ],
 )
-async def test_invalid_secret_is_rejected(console: Console, sharing: Sharing, body: dict[str, Any]) -> None:
+async def test_invalid_secret_is_rejected(
+    console: Console, sharing: Sharing, body: dict[str, Any]
+) -> None:
     objects = sharing.object_versions()
     reply = await (await member(console)).send("POST", "", body)
     assert reply.status_code == 400, reply.text
@@ -195,8 +256,12 @@ async def test_only_content_may_be_large(console: Console) -> None:
     sender = await member(console)
     secret, _ = await sender.create()
     body = {"note": "x" * 70_000}
-    assert (await sender.send("PATCH", f"/{secret['id']}", body, **{"If-Match": "*"})).status_code == 413
-    assert (await sender.send("POST", "", {"text": "x", "note": "x" * 1_000_000})).status_code == 413
+    assert (
+        await sender.send("PATCH", f"/{secret['id']}", body, **{"If-Match": "*"})
+    ).status_code == 413
+    assert (
+        await sender.send("POST", "", {"text": "x", "note": "x" * 1_000_000})
+    ).status_code == 413
 
 
 async def test_api_key_is_accepted_as_content_only(console: Console, sharing: Sharing) -> None:
@@ -204,7 +269,10 @@ async def test_api_key_is_accepted_as_content_only(console: Console, sharing: Sh
     head = "gtk_admin_" + "a" * 43
     key = head + checksum(head)
     _, (token,) = await sender.create(text=f"the key is {key}", passphrase=key)
-    assert await sharing.text(await sharing.open(token, passphrase=key)) == f"the key is {key}".encode()
+    assert (
+        await sharing.text(await sharing.open(token, passphrase=key))
+        == f"the key is {key}".encode()
+    )
     for field in ("label", "note", "sender"):
         reply = await sender.send("POST", "", {"text": "x", field: key})
         assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, f"body.{field}")
@@ -212,22 +280,38 @@ async def test_api_key_is_accepted_as_content_only(console: Console, sharing: Sh
 
 @pytest.mark.requirement("SS-05")
 @pytest.mark.parametrize(
-    "role", [Role.OWNER, Role.OPERATOR, Role.AUDITOR, Role.ISSUER, *map(Role, ALL)], ids=lambda role: role.value
+    "role",
+    [Role.OWNER, Role.OPERATOR, Role.AUDITOR, Role.ISSUER, *map(Role, ALL)],
+    ids=lambda role: role.value,
 )
 async def test_role_decides_about_secrets_of_others(console: Console, role: Role) -> None:
     sender, other = await member(console), await member(console, role.scope)
     secret, (token,) = await sender.create()
     path, match = f"/{secret['id']}", {"If-Match": "*"}
-    reads = 200 if role in {Role.OWNER, Role.OPERATOR, Role.AUDITOR} else 404 if role is Role.READ_SECRETS else 403
+    reads = (
+        200
+        if role in {Role.OWNER, Role.OPERATOR, Role.AUDITOR}
+        else 404
+        if role is Role.READ_SECRETS
+        else 403
+    )
     changes = 403 if role is not Role.CREATE_SECRETS else 404
-    revokes = 200 if role in {Role.OWNER, Role.OPERATOR} else 404 if role is Role.REVOKE_SECRETS else 403
+    revokes = (
+        200 if role in {Role.OWNER, Role.OPERATOR} else 404 if role is Role.REVOKE_SECRETS else 403
+    )
     statuses = {
         "show": (await other.send("GET", path)).status_code,
         "receipt": (await other.send("GET", f"{path}/receipt")).status_code,
         "update": (await other.send("PATCH", path, {"label": "mine"}, **match)).status_code,
-        "replace": (await other.send("PUT", f"{path}/content", {"text": "mine"}, **match)).status_code,
-        "restore": (await other.send("POST", f"{path}/restore-version", {"version": 1}, **match)).status_code,
-        "revoke link": (await other.send("POST", f"{path}/links/{token.link_id}/revoke")).status_code,
+        "replace": (
+            await other.send("PUT", f"{path}/content", {"text": "mine"}, **match)
+        ).status_code,
+        "restore": (
+            await other.send("POST", f"{path}/restore-version", {"version": 1}, **match)
+        ).status_code,
+        "revoke link": (
+            await other.send("POST", f"{path}/links/{token.link_id}/revoke")
+        ).status_code,
         "revoke": (await other.send("POST", f"{path}/revoke")).status_code,
     }
     assert statuses == {
@@ -254,14 +338,19 @@ async def test_operator_revokes_a_secret_of_another_owner_and_is_named_in_the_au
         await sharing.open(token)
     _, events = await sharing.backend.table.with_events(secret["id"]) or ({}, [])
     recorded = [event.audit_event for event in events]
-    assert [event.actor_id for event in recorded if event.action == AuditAction.SECRET_REVOKE] == [operator.id]
+    assert [event.actor_id for event in recorded if event.action == AuditAction.SECRET_REVOKE] == [
+        operator.id
+    ]
 
 
 @pytest.mark.requirement("SS-05")
 @pytest.mark.parametrize(
-    ("role", "status"), [(Role.OWNER, 200), (Role.OPERATOR, 200), (Role.AUDITOR, 200), (Role.READ_SECRETS, 403)]
+    ("role", "status"),
+    [(Role.OWNER, 200), (Role.OPERATOR, 200), (Role.AUDITOR, 200), (Role.READ_SECRETS, 403)],
 )
-async def test_role_decides_about_lists_of_others(console: Console, role: Role, status: int) -> None:
+async def test_role_decides_about_lists_of_others(
+    console: Console, role: Role, status: int
+) -> None:
     sender, other = await member(console), await member(console, role.scope)
     secret, _ = await sender.create()
     reply = await other.send("GET", f"?owner=key:{sender.id}")
@@ -272,7 +361,9 @@ async def test_role_decides_about_lists_of_others(console: Console, role: Role, 
 
 @pytest.mark.requirement("SS-05")
 @pytest.mark.parametrize("scope", ALL)
-async def test_scope_allows_its_operations_on_own_secrets_only(console: Console, scope: str) -> None:
+async def test_scope_allows_its_operations_on_own_secrets_only(
+    console: Console, scope: str
+) -> None:
     sender = await member(console, scope)
     secret, _ = await (await member(console)).create()
     path = f"/{secret['id']}"
@@ -282,7 +373,9 @@ async def test_scope_allows_its_operations_on_own_secrets_only(console: Console,
         "secrets:revoke": (await sender.send("POST", f"{path}/revoke")).status_code != 403,
     }
     assert allowed == {name: name == scope for name in ALL}
-    assert (await console.client.get("/v1/keys", headers=console.as_(sender.token))).status_code == 403
+    assert (
+        await console.client.get("/v1/keys", headers=console.as_(sender.token))
+    ).status_code == 403
 
 
 async def test_rotated_key_has_the_secrets_of_its_predecessor(console: Console) -> None:
@@ -291,7 +384,9 @@ async def test_rotated_key_has_the_secrets_of_its_predecessor(console: Console) 
     rotated = (await console.client.post(f"/v1/keys/{sender.id}/rotate")).json()
     successor = Member(console, {"key": rotated["key"], "token": rotated["token"]})
     assert (await successor.send("GET", f"/{secret['id']}")).status_code == 200
-    assert [item["id"] for item in (await successor.send("GET", "")).json()["secrets"]] == [secret["id"]]
+    assert [item["id"] for item in (await successor.send("GET", "")).json()["secrets"]] == [
+        secret["id"]
+    ]
 
 
 async def test_pages_contain_every_secret_once(console: Console, sharing: Sharing) -> None:
@@ -312,10 +407,17 @@ async def test_pages_contain_every_secret_once(console: Console, sharing: Sharin
 
 @pytest.mark.requirement("SS-01")
 async def test_repeated_create_returns_the_same_links(console: Console, sharing: Sharing) -> None:
-    sender, once = await member(console), {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
+    sender, once = (
+        await member(console),
+        {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'},
+    )
     first = await sender.send("POST", "", {"text": TEXT}, **once)
     again = await sender.send("POST", "", {"text": TEXT}, **once)
-    assert (first.status_code, again.status_code, again.headers["idempotency-replayed"]) == (201, 201, "true")
+    assert (first.status_code, again.status_code, again.headers["idempotency-replayed"]) == (
+        201,
+        201,
+        "true",
+    )
     assert again.json() == first.json()
     assert len((await sender.send("GET", "")).json()["secrets"]) == 1
     assert (await sender.send("POST", "", {"text": "another"}, **once)).status_code == 422
@@ -327,7 +429,9 @@ async def test_repeated_create_returns_the_same_links(console: Console, sharing:
 
 @pytest.mark.requirement("SS-03")
 @pytest.mark.parametrize("before", [True, False])
-async def test_failed_create_is_repeated_and_ends_in_one_secret(console: Console, sharing: Sharing, *, before: bool) -> None:
+async def test_failed_create_is_repeated_and_ends_in_one_secret(
+    console: Console, sharing: Sharing, *, before: bool
+) -> None:
     occurred = 0
     for at in range(1, CALLS_MAX):
         sender, once = await member(console), {"Idempotency-Key": f'"create-{before}-{at}"'}
@@ -338,7 +442,9 @@ async def test_failed_create_is_repeated_and_ends_in_one_secret(console: Console
             problem = (first.status_code, first.headers["content-type"], first.json()["code"])
             assert problem == (503, "application/problem+json", "unavailable")
         created = (await sender.send("POST", "", {"text": TEXT}, **once)).json()
-        assert [item["id"] for item in (await sender.send("GET", "")).json()["secrets"]] == [created["secret"]["id"]]
+        assert [item["id"] for item in (await sender.send("GET", "")).json()["secrets"]] == [
+            created["secret"]["id"]
+        ]
         token = parse(created["links"][0]["url"])
         assert token is not None
         assert await sharing.text(await sharing.open(token)) == TEXT.encode()
@@ -351,7 +457,10 @@ async def test_creates_are_limited_per_key(console: Console, sharing: Sharing) -
     sender = await member(console)
     replies = [await sender.send("POST", "", {"text": "x"}) for _ in range(11)]
     assert [reply.status_code for reply in replies] == [201] * 10 + [429]
-    assert (replies[-1].headers["retry-after"], replies[-1].json()["code"]) == ("60", "rate_limited")
+    assert (replies[-1].headers["retry-after"], replies[-1].json()["code"]) == (
+        "60",
+        "rate_limited",
+    )
     rotated = (await console.client.post(f"/v1/keys/{sender.id}/rotate")).json()
     sender = Member(console, {"key": rotated["key"], "token": rotated["token"]})
     assert (await sender.send("POST", "", {"text": "x"})).status_code == 429
@@ -403,15 +512,26 @@ async def test_receipt_shows_uses_and_denied_attempts(console: Console, sharing:
 async def test_unconfigured_console_says_what_is_missing(database: Database) -> None:
     async with open_console(database) as console:
         reply = await console.client.get("/v1/secrets")
-        assert (reply.status_code, "GATEHOUSE_SECRETS_BUCKET" in reply.json()["detail"]) == (404, True)
+        assert (reply.status_code, "GATEHOUSE_SECRETS_BUCKET" in reply.json()["detail"]) == (
+            404,
+            True,
+        )
 
 
 async def test_token_of_a_key_is_delivered_by_link(console: Console, sharing: Sharing) -> None:
     owner = await member(console, "admin")
     headers = console.as_(owner.token)
-    created = (await console.client.post("/v1/keys", json={"name": "k", "delivery": "link"}, headers=headers)).json()
+    created = (
+        await console.client.post(
+            "/v1/keys", json={"name": "k", "delivery": "link"}, headers=headers
+        )
+    ).json()
     key_id = created["key"]["id"]
-    rotated = (await console.client.post(f"/v1/keys/{key_id}/rotate", json={"delivery": "link"}, headers=headers)).json()
+    rotated = (
+        await console.client.post(
+            f"/v1/keys/{key_id}/rotate", json={"delivery": "link"}, headers=headers
+        )
+    ).json()
     for reply in (created, rotated):
         assert "token" not in reply
         link = parse(reply["link"])
@@ -421,7 +541,10 @@ async def test_token_of_a_key_is_delivered_by_link(console: Console, sharing: Sh
         with pytest.raises(LinkNotFound):
             await sharing.open(link)
     listed = (await owner.send("GET", "")).json()["secrets"]
-    assert {secret["label"] for secret in listed} == {f"API key {rotated['key']['id']}", f"API key {key_id}"}
+    assert {secret["label"] for secret in listed} == {
+        f"API key {rotated['key']['id']}",
+        f"API key {key_id}",
+    }
 
 
 async def test_key_whose_link_fails_is_named(console: Console, sharing: Sharing) -> None:
@@ -431,12 +554,17 @@ async def test_key_whose_link_fails_is_named(console: Console, sharing: Sharing)
     body = {"name": "k", "owner": "limited", "delivery": "link"}
     reply = await console.client.post("/v1/keys", json=body, headers=console.as_(owner.token))
     (key,) = (await console.client.get("/v1/keys?owner=limited")).json()["keys"]
-    assert (reply.status_code, reply.json()["detail"].startswith(f"Key {key['id']} was created, but")) == (503, True)
+    assert (
+        reply.status_code,
+        reply.json()["detail"].startswith(f"Key {key['id']} was created, but"),
+    ) == (503, True)
 
 
 async def test_link_delivery_requires_secret_sharing(database: Database) -> None:
     async with open_console(database) as console:
-        reply = await console.client.post("/v1/keys", json={"name": "k", "owner": "unshared", "delivery": "link"})
+        reply = await console.client.post(
+            "/v1/keys", json={"name": "k", "owner": "unshared", "delivery": "link"}
+        )
         message = "requires secret sharing, which is not configured"
         assert_problem(reply, 400, "body.delivery", message, "send `token`")
         assert (await console.client.get("/v1/keys?owner=unshared")).json()["keys"] == []

@@ -36,7 +36,9 @@ class Memory:
         self._before = self._read("VmRSS")
 
     def growth(self) -> int:
-        """Return the growth of the process that grew most, in bytes. Prints the memory of each process."""
+        """Return the growth of the process that grew most, in bytes. Prints the memory of each
+        process.
+        """
         peaks = self._read("VmHWM")
         for before, peak in zip(self._before, peaks, strict=True):
             print(f"resident set: {before // MIB} MiB before, {peak // MIB} MiB at most")
@@ -45,7 +47,9 @@ class Memory:
     def _read(self, name: str) -> list[int]:
         found = []
         for process in self._processes:
-            lines = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+            lines = dict(
+                line.split(":", 1) for line in (process / "status").read_text().splitlines()
+            )
             if name in lines:
                 found.append(int(lines[name].split()[0]) * 1024)
         assert len(found) == len(self._processes) >= 2
@@ -67,7 +71,10 @@ def running(database: Database, aws: str, tmp_path: Path) -> Iterator[tuple[Chil
     }
     with running_services(database, tmp_path, "console", "sharing", **variables) as parent:
         url = f"http://127.0.0.1:{console}"
-        yield parent, Command(tmp_path, {"GATEHOUSE_CONSOLE_URL": url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP})
+        yield (
+            parent,
+            Command(tmp_path, {"GATEHOUSE_CONSOLE_URL": url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP}),
+        )
 
 
 @pytest.mark.bound("sharing.content_store:PART_BYTES", "sharing.content_store:_READ_BYTES")

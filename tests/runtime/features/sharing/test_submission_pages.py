@@ -1,4 +1,6 @@
-"""The page for a secret request, and the API over HTTP: submissions, rejections, and states that look the same."""
+"""The page for a secret request, and the API over HTTP: submissions, rejections, and states that
+look the same.
+"""
 
 from __future__ import annotations
 
@@ -56,26 +58,41 @@ def multipart(fields: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
 
 
 async def submit(
-    browser: httpx.AsyncClient, token: SubmissionToken, *files: tuple[str, bytes], text: str = "", **changes: Any
+    browser: httpx.AsyncClient,
+    token: SubmissionToken,
+    *files: tuple[str, bytes],
+    text: str = "",
+    **changes: Any,
 ) -> httpx.Response:
     """Open the page and send its form."""
     page = await browser.get(f"/r/{token.path}")
     form = {**hidden(page.text), "link": token.url(ORIGIN), "text": text, **changes.pop("form", {})}
-    parts = multipart([*form.items(), *(("file", (name, content, "text/plain")) for name, content in files)])
-    return await browser.post(f"/r/{token.path}", files=parts, headers=SAME_ORIGIN | changes.pop("headers", {}))
+    parts = multipart(
+        [*form.items(), *(("file", (name, content, "text/plain")) for name, content in files)]
+    )
+    return await browser.post(
+        f"/r/{token.path}", files=parts, headers=SAME_ORIGIN | changes.pop("headers", {})
+    )
 
 
 async def received(sharing: Sharing, token: SubmissionToken) -> int:
     return len((await sharing.requests.get(token.path)).submissions)
 
 
-async def test_form_submits_text_and_files_once(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+async def test_form_submits_text_and_files_once(
+    browser: httpx.AsyncClient, sharing: Sharing
+) -> None:
     _, token, [link] = await request(sharing)
-    reply = await submit(browser, token, ("ü.txt", b"\x00\xff"), ("b.bin", b"b"), text="line\r\nother \N{HORSE FACE}")
+    reply = await submit(
+        browser, token, ("ü.txt", b"\x00\xff"), ("b.bin", b"b"), text="line\r\nother \N{HORSE FACE}"
+    )
     assert (reply.status_code, 'id="submitted"' in reply.text) == (200, True)
     assert reply.headers["cache-control"] == "no-store"
     opened = await sharing.open(link)
-    assert [(item.name, item.media_type) for item in opened.items[1:]] == [("ü.txt", "text/plain"), ("b.bin", "text/plain")]
+    assert [(item.name, item.media_type) for item in opened.items[1:]] == [
+        ("ü.txt", "text/plain"),
+        ("b.bin", "text/plain"),
+    ]
     contents = [await sharing.text(opened, number) for number in range(3)]
     assert contents == ["line\nother \N{HORSE FACE}".encode(), b"\x00\xff", b"b"]
     assert (await browser.get(f"/r/{token.path}")).status_code == 404
@@ -83,20 +100,32 @@ async def test_form_submits_text_and_files_once(browser: httpx.AsyncClient, shar
 
 async def test_repeated_form_is_received_once(browser: httpx.AsyncClient, sharing: Sharing) -> None:
     _, token, _ = await request(sharing, submissions=2)
-    fields = {**hidden((await browser.get(f"/r/{token.path}")).text), "link": token.url(ORIGIN), "text": "text"}
+    fields = {
+        **hidden((await browser.get(f"/r/{token.path}")).text),
+        "link": token.url(ORIGIN),
+        "text": "text",
+    }
     replies = [
-        await browser.post(f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN) for _ in range(2)
+        await browser.post(
+            f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN
+        )
+        for _ in range(2)
     ]
     assert [reply.status_code for reply in replies] == [200, 200]
     assert await received(sharing, token) == 1
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("headers", [{}, {"Sec-Purpose": "prefetch;prerender"}, {"User-Agent": "Slackbot-LinkExpanding 1.0"}])
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Sec-Purpose": "prefetch;prerender"}, {"User-Agent": "Slackbot-LinkExpanding 1.0"}],
+)
 async def test_reading_the_page_changes_nothing(
     browser: httpx.AsyncClient, sharing: Sharing, method: str, headers: dict[str, str]
 ) -> None:
-    created, token, _ = await request(sharing, requester="Grace <b>", purpose="<i>first\nsecond", label="label-canary")
+    created, token, _ = await request(
+        sharing, requester="Grace <b>", purpose="<i>first\nsecond", label="label-canary"
+    )
     reply = await browser.request(method, f"/r/{token.path}", headers=headers)
     assert (reply.status_code, await sharing.requests.get(created.id)) == (200, created)
     if method == "GET":
@@ -123,7 +152,9 @@ async def test_submission_of_another_site_is_denied(
     assert (reply.status_code, await received(sharing, token)) == (403, 0)
 
 
-async def test_unknown_expired_revoked_and_used_requests_look_the_same(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+async def test_unknown_expired_revoked_and_used_requests_look_the_same(
+    browser: httpx.AsyncClient, sharing: Sharing
+) -> None:
     _, used, _ = await request(sharing)
     page = hidden((await browser.get(f"/r/{used.path}")).text)
     await submit(browser, used, text="text")
@@ -132,15 +163,27 @@ async def test_unknown_expired_revoked_and_used_requests_look_the_same(browser: 
     _, expired, _ = await request(sharing, lifetime_s=300.0)
     sharing.clock.advance(300)
     tokens = [used, revoked, expired, SubmissionToken("z" * 22, used.secret)]
-    pages = [await browser.get(f"/r/{path}") for path in (*(token.path for token in tokens), "short", "a" * 5000)]
+    pages = [
+        await browser.get(f"/r/{path}")
+        for path in (*(token.path for token in tokens), "short", "a" * 5000)
+    ]
     assert {(reply.status_code, reply.text, tuple(stable(reply))) for reply in pages} == {
         (404, pages[0].text, tuple(stable(pages[0])))
     }
     forms, posts = [], []
     for token in tokens:
         fields = {**page, "submission": "another", "link": token.url(ORIGIN), "text": "text"}
-        forms.append(await browser.post(f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN))
-        posts.append(await browser.post("/v1/requests/submit", files=multipart([("link", token.url(ORIGIN)), ("text", "text")])))
+        forms.append(
+            await browser.post(
+                f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN
+            )
+        )
+        posts.append(
+            await browser.post(
+                "/v1/requests/submit",
+                files=multipart([("link", token.url(ORIGIN)), ("text", "text")]),
+            )
+        )
     assert {(reply.status_code, reply.text, tuple(stable(reply))) for reply in forms} == {
         (404, pages[0].text, tuple(stable(forms[0])))
     }
@@ -155,8 +198,16 @@ async def test_unknown_expired_revoked_and_used_requests_look_the_same(browser: 
         ([], "", "Enter text or choose a file."),
         ([], "ü" * 32_769, "The text is longer than 64 KiB."),
         ([], "x" * 200_000, "The text is longer than 64 KiB."),
-        ([("a", b"a" * 60_000), ("b", b"b" * 60_000)], "", "The total size of the files exceeds 98 KiB."),
-        ([(f"{number}", b"a") for number in range(FILES_MAX + 1)], "", "More than 10 files are selected."),
+        (
+            [("a", b"a" * 60_000), ("b", b"b" * 60_000)],
+            "",
+            "The total size of the files exceeds 98 KiB.",
+        ),
+        (
+            [(f"{number}", b"a") for number in range(FILES_MAX + 1)],
+            "",
+            "More than 10 files are selected.",
+        ),
         ([("a", b"a"), ("a", b"b")], "", "Two files have the same name."),
         ([("../../etc/passwd", b"a")], "", "A file name is not allowed."),
         ([("a\u202egnp.exe", b"a")], "", "A file name is not allowed."),
@@ -165,14 +216,21 @@ async def test_unknown_expired_revoked_and_used_requests_look_the_same(browser: 
     ],
 )
 async def test_invalid_content_is_one_message_and_stores_nothing(
-    browser: httpx.AsyncClient, sharing: Sharing, files: list[tuple[str, bytes]], text: str, message: str
+    browser: httpx.AsyncClient,
+    sharing: Sharing,
+    files: list[tuple[str, bytes]],
+    text: str,
+    message: str,
 ) -> None:
     _, token, [link] = await request(sharing)
     reply = await submit(browser, token, *files, text=text or ("kept text" if files else ""))
     assert (reply.status_code, reply.text.count('role="alert"')) == (400, 1)
     assert message in reply.text
     assert ("kept text</textarea>" in reply.text) == bool(files)
-    assert (await received(sharing, token), await sharing.backend.repository.get(link.secret_id)) == (0, None)
+    assert (
+        await received(sharing, token),
+        await sharing.backend.repository.get(link.secret_id),
+    ) == (0, None)
     assert not [key for key in sharing.object_versions() if link.secret_id in key]
     assert (await submit(browser, token, text="corrected")).status_code == 200
 
@@ -183,8 +241,19 @@ async def test_invalid_content_is_one_message_and_stores_nothing(
         [("unknown", "1")],
         [("csrf", "CSRF"), ("csrf", "CSRF")],
         [("csrf", "CSRF"), ("submission", "x"), ("link", "LINK"), ("text", "a"), ("text", "b")],
-        [("csrf", "CSRF"), ("submission", "x"), ("link", "LINK"), ("file", ("a", b"a", "text/plain")), ("text", "late")],
-        [("csrf", "CSRF"), ("submission", "x"), ("link", "LINK"), ("other", ("a", b"a", "text/plain"))],
+        [
+            ("csrf", "CSRF"),
+            ("submission", "x"),
+            ("link", "LINK"),
+            ("file", ("a", b"a", "text/plain")),
+            ("text", "late"),
+        ],
+        [
+            ("csrf", "CSRF"),
+            ("submission", "x"),
+            ("link", "LINK"),
+            ("other", ("a", b"a", "text/plain")),
+        ],
         [("csrf", "CSRF"), ("submission", ""), ("link", "LINK"), ("text", "a")],
         [("csrf", "CSRF"), ("submission", "x" * 2000), ("link", "LINK"), ("text", "a")],
         [("csrf", "CSRF"), ("submission", "x"), ("link", "LINK"), ("text", b"\xff")],
@@ -195,16 +264,28 @@ async def test_changed_form_is_rejected_with_a_page(
     browser: httpx.AsyncClient, sharing: Sharing, fields: list[tuple[str, Any]]
 ) -> None:
     _, token, _ = await request(sharing)
-    values = {"CSRF": hidden((await browser.get(f"/r/{token.path}")).text)["csrf"], "LINK": token.url(ORIGIN)}
-    parts = multipart([(name, values.get(value, value) if isinstance(value, str) else value) for name, value in fields])
+    values = {
+        "CSRF": hidden((await browser.get(f"/r/{token.path}")).text)["csrf"],
+        "LINK": token.url(ORIGIN),
+    }
+    parts = multipart(
+        [
+            (name, values.get(value, value) if isinstance(value, str) else value)
+            for name, value in fields
+        ]
+    )
     reply = await browser.post(f"/r/{token.path}", files=parts, headers=SAME_ORIGIN)
     assert reply.status_code in (400, 403)
     assert "<h1>" in reply.text
     assert await received(sharing, token) == 0
 
 
-@pytest.mark.parametrize("link", ["", "nonsense", "{path}", "https://share.test/r/{path}", "{other}"])
-async def test_incomplete_link_is_named_on_the_page(browser: httpx.AsyncClient, sharing: Sharing, link: str) -> None:
+@pytest.mark.parametrize(
+    "link", ["", "nonsense", "{path}", "https://share.test/r/{path}", "{other}"]
+)
+async def test_incomplete_link_is_named_on_the_page(
+    browser: httpx.AsyncClient, sharing: Sharing, link: str
+) -> None:
     _, token, _ = await request(sharing)
     _, other, _ = await request(sharing)
     value = link.format(path=token.path, other=other.url(ORIGIN))
@@ -213,16 +294,23 @@ async def test_incomplete_link_is_named_on_the_page(browser: httpx.AsyncClient, 
     # A browser does not send a form with such a link, so that the text is not lost.
     pattern = re.search(r'name="link"[^>]* pattern="([^"]+)"', reply.text)
     assert pattern is not None
-    assert (re.fullmatch(pattern[1], token.url(ORIGIN)) is None, re.fullmatch(pattern[1], "nonsense") is None) == (False, True)
+    assert (
+        re.fullmatch(pattern[1], token.url(ORIGIN)) is None,
+        re.fullmatch(pattern[1], "nonsense") is None,
+    ) == (False, True)
     assert (await received(sharing, token), await received(sharing, other)) == (0, 0)
 
 
 @pytest.mark.bound("sharing.submitted_form:FIELD_BYTES_MAX")
 @pytest.mark.parametrize("size", [FIELD_BYTES_MAX, FIELD_BYTES_MAX + 1])
-async def test_size_of_a_field_is_bounded(browser: httpx.AsyncClient, sharing: Sharing, size: int) -> None:
+async def test_size_of_a_field_is_bounded(
+    browser: httpx.AsyncClient, sharing: Sharing, size: int
+) -> None:
     _, token, _ = await request(sharing)
     reply = await submit(browser, token, text="text", form={"submission": "x" * size})
-    assert (reply.status_code, await received(sharing, token)) == ((200, 1) if size == FIELD_BYTES_MAX else (400, 0))
+    assert (reply.status_code, await received(sharing, token)) == (
+        (200, 1) if size == FIELD_BYTES_MAX else (400, 0)
+    )
 
 
 @pytest.mark.bound("sharing.submitted_form:DISCARDED_BYTES_MAX")
@@ -256,28 +344,44 @@ async def test_files_of_a_submission_are_bounded_whatever_the_setting(
     files = [("a", b"a" * 600), ("b", b"b" * (size - 600))]
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
         reply = await submit(client, token, *files)
-    assert (reply.status_code, await received(sharing, token)) == ((200, 1) if size == 1000 else (400, 0))
+    assert (reply.status_code, await received(sharing, token)) == (
+        (200, 1) if size == 1000 else (400, 0)
+    )
 
 
-async def test_files_are_not_read_without_the_link(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+async def test_files_are_not_read_without_the_link(
+    browser: httpx.AsyncClient, sharing: Sharing
+) -> None:
     _, token, _ = await request(sharing)
     wrong = SubmissionToken(token.path, "A" * 43)
     reply = await submit(browser, wrong, ("a", b"x" * 1_000_000))
     assert (reply.status_code, await received(sharing, token)) == (404, 0)
 
 
-async def test_failure_leaves_the_request_open(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+async def test_failure_leaves_the_request_open(
+    browser: httpx.AsyncClient, sharing: Sharing
+) -> None:
     _, token, [link] = await request(sharing)
-    fields = {**hidden((await browser.get(f"/r/{token.path}")).text), "link": token.url(ORIGIN), "text": TEXT.decode()}
+    fields = {
+        **hidden((await browser.get(f"/r/{token.path}")).text),
+        "link": token.url(ORIGIN),
+        "text": TEXT.decode(),
+    }
     with faults(sharing, 4, before=True) as fault:
-        reply = await browser.post(f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN)
+        reply = await browser.post(
+            f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN
+        )
     assert (fault.occurred, reply.status_code, await received(sharing, token)) == (True, 503, 0)
-    again = await browser.post(f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN)
+    again = await browser.post(
+        f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN
+    )
     assert again.status_code == 200
     assert await sharing.text(await sharing.open(link)) == TEXT
 
 
-async def test_page_has_a_strict_policy_and_fits_the_budget(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+async def test_page_has_a_strict_policy_and_fits_the_budget(
+    browser: httpx.AsyncClient, sharing: Sharing
+) -> None:
     _, token, _ = await request(sharing, purpose="x" * 500)
     page = await browser.get(f"/r/{token.path}", headers={"Accept-Language": "de"})
     assert '<html lang="de">' in page.text
@@ -292,14 +396,27 @@ async def test_page_has_a_strict_policy_and_fits_the_budget(browser: httpx.Async
 
 async def test_program_submits_a_form(browser: httpx.AsyncClient, sharing: Sharing) -> None:
     _, token, [first, second] = await request(sharing, submissions=2)
-    fields = [("link", token.url(ORIGIN)), ("text", TEXT.decode()), ("file", ("key.bin", b"\x00\xff", "text/plain"))]
+    fields = [
+        ("link", token.url(ORIGIN)),
+        ("text", TEXT.decode()),
+        ("file", ("key.bin", b"\x00\xff", "text/plain")),
+    ]
     reply = await browser.post("/v1/requests/submit", files=multipart(fields))
     assert (reply.status_code, list(reply.json())) == (200, ["submission"])
-    again = await browser.post("/v1/requests/submit", files=multipart([("submission", reply.json()["submission"]), *fields]))
-    assert (again.status_code, again.json(), await received(sharing, token)) == (200, reply.json(), 1)
+    again = await browser.post(
+        "/v1/requests/submit",
+        files=multipart([("submission", reply.json()["submission"]), *fields]),
+    )
+    assert (again.status_code, again.json(), await received(sharing, token)) == (
+        200,
+        reply.json(),
+        1,
+    )
     opened = await sharing.open(first)
     assert [await sharing.text(opened, number) for number in (0, 1)] == [TEXT, b"\x00\xff"]
-    form = multipart([("link", token.url(ORIGIN)), ("file", ("large.bin", b"x" * FILES_BYTES_MAX, "text/plain"))])
+    form = multipart(
+        [("link", token.url(ORIGIN)), ("file", ("large.bin", b"x" * FILES_BYTES_MAX, "text/plain"))]
+    )
     assert (await browser.post("/v1/requests/submit", files=form)).status_code == 200
     assert await sharing.text(await sharing.open(second)) == b"x" * FILES_BYTES_MAX
 
@@ -316,22 +433,31 @@ async def test_program_submits_a_form(browser: httpx.AsyncClient, sharing: Shari
         ([("link", "LINK"), ("more", "1")], ""),
         ([("link", "LINK"), ("text", "a"), ("submission", "s")], ""),
         ([("link", "LINK"), ("file", ("a/b", b"", "text/plain"))], "body.files"),
-        ([("link", "LINK"), ("file", ("a", b"a" * (FILES_BYTES_MAX + 1), "text/plain"))], "body.files"),
+        (
+            [("link", "LINK"), ("file", ("a", b"a" * (FILES_BYTES_MAX + 1), "text/plain"))],
+            "body.files",
+        ),
     ],
 )
 async def test_invalid_submission_of_a_program_names_the_field(
     browser: httpx.AsyncClient, sharing: Sharing, fields: list[tuple[str, Any]], location: str
 ) -> None:
     _, token, _ = await request(sharing)
-    form = multipart([(name, token.url(ORIGIN) if value == "LINK" else value) for name, value in fields])
+    form = multipart(
+        [(name, token.url(ORIGIN) if value == "LINK" else value) for name, value in fields]
+    )
     reply = await browser.post("/v1/requests/submit", files=form)
     assert (reply.status_code, reply.headers["content-type"]) == (400, "application/problem+json")
-    assert [problem["location"] for problem in reply.json().get("errors", [])] == ([location] if location else [])
+    assert [problem["location"] for problem in reply.json().get("errors", [])] == (
+        [location] if location else []
+    )
     assert await received(sharing, token) == 0
 
 
 @pytest.mark.parametrize("name", ["text", "file"])
-async def test_link_is_checked_before_content_is_received(browser: httpx.AsyncClient, name: str) -> None:
+async def test_link_is_checked_before_content_is_received(
+    browser: httpx.AsyncClient, name: str
+) -> None:
     """The response to an unknown link arrives although the content has not been sent."""
     part, read = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}', list[int]()
 
@@ -348,7 +474,9 @@ async def test_link_is_checked_before_content_is_received(browser: httpx.AsyncCl
 
 
 @pytest.mark.parametrize("body", [b'{"text":"' + b"a" * 2_000_000, b'{"a":1'])
-async def test_json_submission_is_rejected_before_its_body_is_read(browser: httpx.AsyncClient, body: bytes) -> None:
+async def test_json_submission_is_rejected_before_its_body_is_read(
+    browser: httpx.AsyncClient, body: bytes
+) -> None:
     read = 0
 
     async def parts() -> AsyncIterator[bytes]:
@@ -363,29 +491,44 @@ async def test_json_submission_is_rejected_before_its_body_is_read(browser: http
 
 
 @pytest.mark.bound("sharing.submitters:UPLOADS_BYTES_MAX")
-@pytest.mark.parametrize(("upload_bytes_max", "size"), [(None, BODY_BYTES_MAX), (1_000_000, UPLOADS_BYTES_MAX)])
+@pytest.mark.parametrize(
+    ("upload_bytes_max", "size"), [(None, BODY_BYTES_MAX), (1_000_000, UPLOADS_BYTES_MAX)]
+)
 @pytest.mark.parametrize("path", ["/v1/requests/uploads", "/v1/requests/submit-uploads"])
-async def test_json_body_of_a_submission_is_bounded(sharing: Sharing, path: str, upload_bytes_max: int | None, size: int) -> None:
+async def test_json_body_of_a_submission_is_bounded(
+    sharing: Sharing, path: str, upload_bytes_max: int | None, size: int
+) -> None:
     app: Any = sharing.app(upload_bytes_max=upload_bytes_max)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as client:
         headers = {"Content-Type": "application/json"}
-        replies = [await client.post(path, content=b" " * length, headers=headers) for length in (size, size + 1)]
+        replies = [
+            await client.post(path, content=b" " * length, headers=headers)
+            for length in (size, size + 1)
+        ]
     assert [reply.status_code for reply in replies] == [400, 413]
 
 
 @pytest.mark.requirement("SS-07")
-async def test_content_and_links_are_not_logged(browser: httpx.AsyncClient, sharing: Sharing, log: io.BytesIO) -> None:
+async def test_content_and_links_are_not_logged(
+    browser: httpx.AsyncClient, sharing: Sharing, log: io.BytesIO
+) -> None:
     _, token, _ = await request(sharing, submissions=2, purpose="purpose-canary")
     await submit(browser, token, ("name-canary", b"file-canary"), text="text-canary")
     await submit(browser, token, ("name-canary/", b"file-canary"), text="text-canary")
     await browser.post(
-        "/v1/requests/submit", files=multipart([("link", f"{ORIGIN}/r/{token.path}#{'A' * 43}"), ("text", "text-canary")])
+        "/v1/requests/submit",
+        files=multipart([("link", f"{ORIGIN}/r/{token.path}#{'A' * 43}"), ("text", "text-canary")]),
     )
     await browser.post(
-        "/v1/requests/submit", content=b"--x text-canary", headers={"Content-Type": "multipart/form-data; boundary=x"}
+        "/v1/requests/submit",
+        content=b"--x text-canary",
+        headers={"Content-Type": "multipart/form-data; boundary=x"},
     )
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
-    assert {line["route"] for line in lines if "route" in line} == {"/r/{request}", "/v1/requests/submit"}
+    assert {line["route"] for line in lines if "route" in line} == {
+        "/r/{request}",
+        "/v1/requests/submit",
+    }
     for text in (b"canary", token.secret.encode(), token.path.encode()):
         assert text not in log.getvalue()
 

@@ -1,4 +1,6 @@
-"""Writes to the table whose response is lost after DynamoDB executes them, and calls that DynamoDB does not process."""
+"""Writes to the table whose response is lost after DynamoDB executes them, and calls that DynamoDB
+does not process.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ async def test_repeated_creation_finds_its_own_item(sharing: Sharing) -> None:
     await sharing.backend.table.put(created, event)
     await sharing.backend.table.put(created, event)
     with pytest.raises(ConditionNotMet):
-        await sharing.backend.table.put(created, sharing.backend.event(ACTOR, AuditAction.SECRET_CREATE, "test"))
+        await sharing.backend.table.put(
+            created, sharing.backend.event(ACTOR, AuditAction.SECRET_CREATE, "test")
+        )
     _, events = await sharing.backend.table.with_events(created["id"]) or ({}, [])
     assert events == [event]
 
@@ -39,7 +43,13 @@ async def test_wait_for_an_attempt_is_rounded_up_to_whole_seconds(sharing: Shari
         return await table.take_attempt(counter, limit=1, window_s=60.0, now=began_at + elapsed_s)
 
     assert await take(0) is None
-    assert [await take(elapsed_s) for elapsed_s in (0.25, 0.75, 45, 59.25, 59.75)] == [60, 60, 15, 1, 1]
+    assert [await take(elapsed_s) for elapsed_s in (0.25, 0.75, 45, 59.25, 59.75)] == [
+        60,
+        60,
+        15,
+        1,
+        1,
+    ]
     assert await take(60) is None
 
 
@@ -59,13 +69,18 @@ async def test_read_that_dynamodb_does_not_process_is_repeated_a_few_times(
         if calls > refusals:
             return None
         unprocessed = {TABLE: {"Keys": [{"id": {"S": created["id"]}}], "ConsistentRead": True}}
-        return SimpleNamespace(status_code=200), {"Responses": {TABLE: []}, "UnprocessedKeys": unprocessed}
+        return SimpleNamespace(status_code=200), {
+            "Responses": {TABLE: []},
+            "UnprocessedKeys": unprocessed,
+        }
 
     events = sharing.backend.table._client.meta.events
     events.register("before-call.dynamodb.BatchGetItem", refuse)
     try:
         if refusals == 2:
-            assert [stored["id"] for stored in await sharing.backend.table.get_all([created["id"]])] == [created["id"]]
+            assert [
+                stored["id"] for stored in await sharing.backend.table.get_all([created["id"]])
+            ] == [created["id"]]
         else:
             with pytest.raises(Unavailable):
                 await sharing.backend.table.get_all([created["id"]])
@@ -75,7 +90,9 @@ async def test_read_that_dynamodb_does_not_process_is_repeated_a_few_times(
 
 
 @pytest.mark.bound("sharing.table:_ATTEMPTS_MAX")
-async def test_transaction_that_always_conflicts_is_unavailable(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_transaction_that_always_conflicts_is_unavailable(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(table, "_PAUSE_S", 0.0)
     created, token, _ = await request(sharing)
     calls = 0
@@ -84,7 +101,10 @@ async def test_transaction_that_always_conflicts_is_unavailable(sharing: Sharing
         nonlocal calls
         calls += 1
         reasons = [{"Code": "None"}, {"Code": "TransactionConflict"}]
-        response: Any = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}
+        response: Any = {
+            "Error": {"Code": "TransactionCanceledException"},
+            "CancellationReasons": reasons,
+        }
         raise ClientError(response, "TransactWriteItems")
 
     events = sharing.backend.table._client.meta.events
@@ -94,4 +114,7 @@ async def test_transaction_that_always_conflicts_is_unavailable(sharing: Sharing
             await submit(sharing, token)
     finally:
         events.unregister("before-call.dynamodb.TransactWriteItems", conflict)
-    assert (calls, len((await sharing.requests.get(created.id)).submissions)) == (table._ATTEMPTS_MAX, 0)
+    assert (calls, len((await sharing.requests.get(created.id)).submissions)) == (
+        table._ATTEMPTS_MAX,
+        0,
+    )

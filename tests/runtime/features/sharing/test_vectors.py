@@ -12,7 +12,9 @@ from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.encryption import Context, DecryptionFailed
 from gatehouse.features.sharing.link_token import LinkToken, parse
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[4] / "docs/sharing-vectors.json").read_text("utf-8"))
+VECTORS: dict[str, Any] = json.loads(
+    (Path(__file__).parents[4] / "docs/sharing-vectors.json").read_text("utf-8")
+)
 Case = dict[str, Any]
 
 
@@ -22,20 +24,31 @@ def data(text: str) -> bytes:
 
 @pytest.mark.parametrize("case", VECTORS["links"])
 def test_link(case: Case) -> None:
-    expected = LinkToken(case["secret_id"], case["link_id"], case["link_secret"]) if case["outcome"] == "success" else None
+    expected = (
+        LinkToken(case["secret_id"], case["link_id"], case["link_secret"])
+        if case["outcome"] == "success"
+        else None
+    )
     assert parse(case["text"]) == expected
 
 
 @pytest.mark.parametrize("case", VECTORS["link_keys"])
 def test_link_keys(case: Case) -> None:
-    keys = encryption.link_keys(case["link_secret"], case["path"], case["passphrase"], data(case["salt"]))
+    keys = encryption.link_keys(
+        case["link_secret"], case["path"], case["passphrase"], data(case["salt"])
+    )
     expected = (data(case["verifier"]), data(case["private_key"]), data(case["public_key"]))
     assert (keys.verifier, keys.private_key, keys.public_key) == expected
 
 
 @pytest.mark.parametrize("case", VECTORS["content_keys"])
 def test_content_key(case: Case) -> None:
-    arguments = (data(case["wrapped"]), data(case["private_key"]), data(case["data_key"]), Context(**case["context"]))
+    arguments = (
+        data(case["wrapped"]),
+        data(case["private_key"]),
+        data(case["data_key"]),
+        Context(**case["context"]),
+    )
     if case["outcome"] == "success":
         assert encryption.unwrap(*arguments) == data(case["content_key"])
     else:
@@ -45,7 +58,9 @@ def test_content_key(case: Case) -> None:
 
 @pytest.mark.parametrize("case", VECTORS["items"])
 def test_item(case: Case) -> None:
-    pieces = encryption.decrypt_item([data(case["ciphertext"])], encryption.item_key(data(case["content_key"]), case["number"]))
+    pieces = encryption.decrypt_item(
+        [data(case["ciphertext"])], encryption.item_key(data(case["content_key"]), case["number"])
+    )
     if case["outcome"] == "success":
         assert b"".join(pieces) == data(case["plaintext"])
     else:

@@ -1,4 +1,6 @@
-"""Waits of the sharing service for AWS, for memory and for clients: each of them ends, and the service responds to /healthz."""
+"""Waits of the sharing service for AWS, for memory and for clients: each of them ends, and the
+service responds to /healthz.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,19 @@ Server = Callable[[], AbstractContextManager[int]]
 @asynccontextmanager
 async def client_of(sharing: Sharing) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(sharing.app())
-    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client, asyncio.timeout(PATIENCE_S):
+    async with (
+        httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client,
+        asyncio.timeout(PATIENCE_S),
+    ):
         yield client
 
 
-def without(sharing: Sharing, dependency: str, port: int, monkeypatch: pytest.MonkeyPatch) -> Sharing:
-    """The services with a client of this dependency whose endpoint is the port. The client makes one attempt."""
+def without(
+    sharing: Sharing, dependency: str, port: int, monkeypatch: pytest.MonkeyPatch
+) -> Sharing:
+    """The services with a client of this dependency whose endpoint is the port. The client makes
+    one attempt.
+    """
     with monkeypatch.context() as context:
         context.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         context.setattr(content_store, "_ATTEMPTS", 1)
@@ -56,11 +65,17 @@ async def submission(client: httpx.AsyncClient, sharing: Sharing) -> asyncio.Tas
     """A submission, which uses DynamoDB, KMS and S3."""
     _, token, _ = await request(sharing)
     return asyncio.create_task(
-        client.post("/v1/requests/submit", files={"link": (None, token.url(ORIGIN)), "text": (None, "text")})
+        client.post(
+            "/v1/requests/submit", files={"link": (None, token.url(ORIGIN)), "text": (None, "text")}
+        )
     )
 
 
-@pytest.mark.bound("sharing.content_store:_TIMEOUT_S", "sharing.content_store:_READ_TIMEOUT_S", "sharing.table:_TIMEOUT_S")
+@pytest.mark.bound(
+    "sharing.content_store:_TIMEOUT_S",
+    "sharing.content_store:_READ_TIMEOUT_S",
+    "sharing.table:_TIMEOUT_S",
+)
 @pytest.mark.parametrize(
     ("dependency", "server", "module", "bound", "error"),
     [
@@ -94,7 +109,9 @@ async def test_aws_service_that_does_not_respond_is_unavailable(
 
 
 @pytest.mark.bound("sharing.table:_PROBE_TIMEOUT_S")
-async def test_readiness_does_not_wait_for_a_silent_table(silent_port: int, monkeypatch: pytest.MonkeyPatch, aws: str) -> None:
+async def test_readiness_does_not_wait_for_a_silent_table(
+    silent_port: int, monkeypatch: pytest.MonkeyPatch, aws: str
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
     monkeypatch.setattr(table, "_PROBE_TIMEOUT_S", 0.1)
     async with asyncio.timeout(PATIENCE_S):
@@ -107,11 +124,17 @@ async def test_readiness_does_not_wait_for_a_silent_table(silent_port: int, monk
 async def test_health_is_served_while_a_request_waits_for_aws(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch, dependency: str
 ) -> None:
-    for module, bound in ((table, "_TIMEOUT_S"), (content_store, "_TIMEOUT_S"), (content_store, "_READ_TIMEOUT_S")):
+    for module, bound in (
+        (table, "_TIMEOUT_S"),
+        (content_store, "_TIMEOUT_S"),
+        (content_store, "_READ_TIMEOUT_S"),
+    ):
         monkeypatch.setattr(module, bound, 600.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.setblocking(False)
-        async with client_of(without(sharing, dependency, silent.getsockname()[1], monkeypatch)) as client:
+        async with client_of(
+            without(sharing, dependency, silent.getsockname()[1], monkeypatch)
+        ) as client:
             waiting = await submission(client, sharing)
             connection, _ = await asyncio.get_running_loop().sock_accept(silent)
             for _ in range(5):
@@ -125,15 +148,24 @@ async def test_health_is_served_while_a_request_waits_for_aws(
 async def test_console_responds_while_a_request_waits_for_aws(
     database: Database, sharing: Sharing, monkeypatch: pytest.MonkeyPatch, dependency: str
 ) -> None:
-    for module, bound in ((table, "_TIMEOUT_S"), (content_store, "_TIMEOUT_S"), (content_store, "_READ_TIMEOUT_S")):
+    for module, bound in (
+        (table, "_TIMEOUT_S"),
+        (content_store, "_TIMEOUT_S"),
+        (content_store, "_READ_TIMEOUT_S"),
+    ):
         monkeypatch.setattr(module, bound, 600.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.setblocking(False)
         services = without(sharing, dependency, silent.getsockname()[1], monkeypatch)
-        async with open_console(database, **services.console(ORIGIN, 1000)) as console, asyncio.timeout(PATIENCE_S):
+        async with (
+            open_console(database, **services.console(ORIGIN, 1000)) as console,
+            asyncio.timeout(PATIENCE_S),
+        ):
             token = (await console.create(scopes=["secrets:create"]))["token"]
             body, headers = {"text": "text"}, console.as_(token)
-            waiting = asyncio.create_task(console.client.post("/v1/secrets", json=body, headers=headers))
+            waiting = asyncio.create_task(
+                console.client.post("/v1/secrets", json=body, headers=headers)
+            )
             connection, _ = await asyncio.get_running_loop().sock_accept(silent)
             for _ in range(5):
                 assert (await console.client.get("/healthz")).status_code == 200
@@ -154,11 +186,16 @@ class Uploads:
 
     def begin(self, number: int) -> asyncio.Task[httpx.Response]:
         headers = {"Content-Type": "multipart/form-data; boundary=b"}
-        return asyncio.create_task(self.client.post("/v1/requests/submit", content=self._body(number), headers=headers))
+        return asyncio.create_task(
+            self.client.post("/v1/requests/submit", content=self._body(number), headers=headers)
+        )
 
     async def _body(self, number: int) -> AsyncIterator[bytes]:
         part = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}'
-        yield part.format("link", "", f"{self.link}\r\n").encode() + part.format("file", f'; filename="{number}"', "").encode()
+        yield (
+            part.format("link", "", f"{self.link}\r\n").encode()
+            + part.format("file", f'; filename="{number}"', "").encode()
+        )
         self.reading.append(number)
         await self.complete.wait()
         yield b"content\r\n--b--\r\n"
@@ -184,7 +221,9 @@ async def test_submissions_with_files_wait_for_memory(
             assert (await further).status_code == 503
         assert len(uploads.reading) == submitters._PARALLEL
         uploads.complete.set()
-        assert [reply.status_code for reply in await asyncio.gather(*first)] == [200] * submitters._PARALLEL
+        assert [reply.status_code for reply in await asyncio.gather(*first)] == [
+            200
+        ] * submitters._PARALLEL
         assert (await further).status_code == (503 if timeout_s < 1 else 200)
 
 
@@ -202,12 +241,16 @@ async def test_submissions_to_one_request_leave_slots_for_others(sharing: Sharin
         others.complete.set()
         assert (await others.begin(3)).status_code == 200
         uploads.complete.set()
-        assert [reply.status_code for reply in await asyncio.gather(*first)] == [200] * submitters._LINK_PARALLEL
+        assert [reply.status_code for reply in await asyncio.gather(*first)] == [
+            200
+        ] * submitters._LINK_PARALLEL
         assert (await uploads.begin(4)).status_code == 200
 
 
 @pytest.mark.bound("sharing.submitters:_RECEIVE_TIMEOUT_S")
-async def test_submission_with_files_is_received_in_time(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_submission_with_files_is_received_in_time(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(submitters, "_RECEIVE_TIMEOUT_S", 0.1)
     _, token, _ = await request(sharing, submissions=1)
     async with client_of(sharing) as client:
@@ -229,7 +272,9 @@ class SlowKeys:
     started: list[str] = field(default_factory=list)
     complete: threading.Event = field(default_factory=threading.Event)
 
-    def compute(self, link_secret: str, path: str, passphrase: str = "", salt: bytes = b"") -> encryption.LinkKeys:
+    def compute(
+        self, link_secret: str, path: str, passphrase: str = "", salt: bytes = b""
+    ) -> encryption.LinkKeys:
         self.started.append(path)
         assert self.complete.wait(PATIENCE_S)
         return self.link_keys(link_secret, path, passphrase, salt)
@@ -237,7 +282,9 @@ class SlowKeys:
 
 @pytest.mark.bound("sharing.slots:ARGON2_PARALLEL", "sharing.slots:ARGON2_TIMEOUT_S")
 @pytest.mark.parametrize("timeout_s", [0.1, 600.0], ids=["rejected", "waiting"])
-async def test_passphrase_checks_wait_for_memory(sharing: Sharing, monkeypatch: pytest.MonkeyPatch, timeout_s: float) -> None:
+async def test_passphrase_checks_wait_for_memory(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, timeout_s: float
+) -> None:
     """A check that was not made is not counted as an attempt."""
     _, [token] = await sharing.create(passphrase=PASSPHRASE, uses=10)
     monkeypatch.setattr(slots, "ARGON2_TIMEOUT_S", timeout_s)
@@ -252,21 +299,31 @@ async def test_passphrase_checks_wait_for_memory(sharing: Sharing, monkeypatch: 
         for _ in range(5):
             assert (await client.get("/healthz")).status_code == 200
         if timeout_s < 1:
-            statuses = [(await further).status_code, *[(await _open(client, token)).status_code for _ in range(5)]]
+            statuses = [
+                (await further).status_code,
+                *[(await _open(client, token)).status_code for _ in range(5)],
+            ]
             assert statuses == [503] * 6
         assert len(slow.started) == slots.ARGON2_PARALLEL
         slow.complete.set()
-        assert [reply.status_code for reply in await asyncio.gather(*first)] == [200] * slots.ARGON2_PARALLEL
+        assert [reply.status_code for reply in await asyncio.gather(*first)] == [
+            200
+        ] * slots.ARGON2_PARALLEL
         assert (await further).status_code == (503 if timeout_s < 1 else 200)
 
 
 @pytest.mark.bound("sharing.slots:ARGON2_PARALLEL", "sharing.slots:ARGON2_TIMEOUT_S")
-async def test_creations_with_a_passphrase_wait_for_memory(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_creations_with_a_passphrase_wait_for_memory(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(slots, "ARGON2_TIMEOUT_S", 0.1)
     slow = SlowKeys()
     monkeypatch.setattr(encryption, "link_keys", slow.compute)
     waiting = of_backend(sharing.backend, sharing.clock, sharing.s3, sharing.dynamodb)
-    first = [asyncio.create_task(waiting.create(passphrase=PASSPHRASE)) for _ in range(slots.ARGON2_PARALLEL)]
+    first = [
+        asyncio.create_task(waiting.create(passphrase=PASSPHRASE))
+        for _ in range(slots.ARGON2_PARALLEL)
+    ]
     async with asyncio.timeout(PATIENCE_S):
         while len(slow.started) < slots.ARGON2_PARALLEL:
             await asyncio.sleep(0.005)
@@ -278,4 +335,6 @@ async def test_creations_with_a_passphrase_wait_for_memory(sharing: Sharing, mon
 
 
 async def _open(client: httpx.AsyncClient, token: LinkToken) -> httpx.Response:
-    return await client.post("/v1/links/open", json={"link": token.url(ORIGIN), "passphrase": PASSPHRASE})
+    return await client.post(
+        "/v1/links/open", json={"link": token.url(ORIGIN), "passphrase": PASSPHRASE}
+    )

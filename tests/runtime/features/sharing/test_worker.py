@@ -28,7 +28,13 @@ from gatehouse.features.sharing.links import CLAIM_S
 from gatehouse.features.sharing.models import EndReason, SecretState
 from gatehouse.features.sharing.schemas import Receipt, receipt_view
 from gatehouse.features.sharing.service import NewItem, one_by_one
-from gatehouse.features.sharing.worker import BATCH, REPORT_EVENT, RETRY_S_MAX, RETRY_S_MIN, SecretWorker
+from gatehouse.features.sharing.worker import (
+    BATCH,
+    REPORT_EVENT,
+    RETRY_S_MAX,
+    RETRY_S_MIN,
+    SecretWorker,
+)
 from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.observability import Observer, Stream
@@ -53,10 +59,14 @@ class Work:
     signer: KmsSigner
     log: io.BytesIO = field(default_factory=io.BytesIO)
 
-    def worker(self, content: ContentStore | None = None, clock: ManualClock | None = None) -> SecretWorker:
+    def worker(
+        self, content: ContentStore | None = None, clock: ManualClock | None = None
+    ) -> SecretWorker:
         backend = self.sharing.backend
         backend = replace(backend, content=content or backend.content, clock=clock or backend.clock)
-        return SecretWorker(backend, self.pool, self.signer, Observer("console", "info", "test", Stream(self.log)))
+        return SecretWorker(
+            backend, self.pool, self.signer, Observer("console", "info", "test", Stream(self.log))
+        )
 
     async def run(self) -> None:
         """Runs a worker until nothing is due."""
@@ -74,7 +84,9 @@ class Work:
 
     async def actions(self, secret_id: str) -> list[str]:
         """Actions on a secret in the audit trail, in order."""
-        rows = await self.pool.fetch("SELECT action FROM audit_event WHERE target_id = $1 ORDER BY seq", secret_id)
+        rows = await self.pool.fetch(
+            "SELECT action FROM audit_event WHERE target_id = $1 ORDER BY seq", secret_id
+        )
         return [row["action"] for row in rows]
 
     def objects(self, secret_id: str) -> list[str]:
@@ -98,15 +110,24 @@ async def test_events_reach_the_audit_trail_once(work: Work) -> None:
     await work.sharing.links.acknowledge(token, opened_secret.claim_id, CLIENT)
     await asyncio.gather(*(work.worker().run_once() for _ in range(4)))
     await work.run()
-    assert await work.actions(secret.id) == ["secret.create", "link.open", "link.claim", "link.acknowledge"]
+    assert await work.actions(secret.id) == [
+        "secret.create",
+        "link.open",
+        "link.claim",
+        "link.acknowledge",
+    ]
     rows, broken = await AuditRepository(work.pool).verify()
     assert (rows >= 4, broken) == (True, None)
 
 
 @pytest.mark.requirement("SS-02")
-async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(work: Work, tmp_path: Path) -> None:
+async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(
+    work: Work, tmp_path: Path
+) -> None:
     # A statement of more than 4096 bytes, the limit of KMS.
-    secret, (token,) = await work.sharing.create(items=[NewItem.of(b"x", f"file-{number}") for number in range(30)])
+    secret, (token,) = await work.sharing.create(
+        items=[NewItem.of(b"x", f"file-{number}") for number in range(30)]
+    )
     await work.sharing.secrets.replace_content(
         secret.id, one_by_one([NewItem.of(TEXT, f"new-{n}") for n in range(10)]), None, OWNER
     )
@@ -116,7 +137,11 @@ async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(work: Wor
 
     assert (len(objects), work.objects(secret.id)) == (40, [])
     purged = await work.sharing.secrets.get(secret.id)
-    assert (purged.state, purged.end_reason, purged.versions) == (SecretState.PURGED, EndReason.REVOKED, ())
+    assert (purged.state, purged.end_reason, purged.versions) == (
+        SecretState.PURGED,
+        EndReason.REVOKED,
+        (),
+    )
     assert [link.wrapped_keys for link in purged.links.values()] == [{}]
     with pytest.raises(LinkNotFound):
         await work.sharing.open(token)
@@ -126,10 +151,16 @@ async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(work: Wor
     assert receipt is not None
     statement = json.loads(receipt["statement"])
     assert sorted(item["key"] for item in statement["objects"]) == sorted(objects)
-    assert (statement["secret"], statement["reason"], len(receipt["statement"]) > 4096) == (secret.id, "revoked", True)
+    assert (statement["secret"], statement["reason"], len(receipt["statement"]) > 4096) == (
+        secret.id,
+        "revoked",
+        True,
+    )
     trusted = await work.signer.public_key()
     other = ec.generate_private_key(ec.SECP256R1()).public_key()
-    pem = other.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    pem = other.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
     changed = receipt["statement"].replace("revoked", "expired")
     view = receipt_view(purged, {}, receipt, work.sharing.clock.now())
     verified = [
@@ -137,18 +168,25 @@ async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(work: Wor
         _verify(tmp_path, view, pem + trusted),
         _verify(tmp_path, view, pem),
         _verify(tmp_path, receipt_view(purged, {}, {**receipt, "statement": changed}, 0), trusted),
-        _verify(tmp_path, receipt_view(purged, {}, {"statement": receipt["statement"]}, 0), trusted),
+        _verify(
+            tmp_path, receipt_view(purged, {}, {"statement": receipt["statement"]}, 0), trusted
+        ),
         _verify(tmp_path, receipt_view(purged, {}, None, 0), trusted),
     ]
     assert [result.code for result in verified] == [0, 0, 1, 1, 1, 1]
-    assert verified[0].out == f"valid: 40 object versions of secret {secret.id} deleted at {statement['deleted_at']}\n"
+    assert (
+        verified[0].out
+        == f"valid: 40 object versions of secret {secret.id} deleted at {statement['deleted_at']}\n"
+    )
 
 
 def _verify(folder: Path, receipt: Receipt, public_keys: bytes) -> Result:
     """Result of the command that verifies a receipt offline."""
     (folder / "receipt.json").write_bytes(msgspec.json.encode(receipt))
     (folder / "keys.pem").write_bytes(public_keys)
-    return Command(folder, {}).run("secrets", "verify-receipt", "receipt.json", "--public-key", "keys.pem")
+    return Command(folder, {}).run(
+        "secrets", "verify-receipt", "receipt.json", "--public-key", "keys.pem"
+    )
 
 
 @pytest.mark.requirement("SS-03")
@@ -166,7 +204,11 @@ async def test_ended_secret_is_purged(work: Work, reason: EndReason) -> None:
         work.sharing.clock.advance(CLAIM_S)
     await work.run()
     purged = await work.sharing.secrets.get(secret.id)
-    assert (purged.state, purged.end_reason, work.objects(secret.id)) == (SecretState.PURGED, reason, [])
+    assert (purged.state, purged.end_reason, work.objects(secret.id)) == (
+        SecretState.PURGED,
+        reason,
+        [],
+    )
 
 
 async def test_active_secret_is_not_purged(work: Work) -> None:
@@ -205,7 +247,9 @@ async def test_failed_deletion_does_not_delay_other_secrets(work: Work) -> None:
     assert (await work.sharing.secrets.get(failing.id)).state == SecretState.PURGED
 
 
-async def test_a_full_batch_of_failures_does_not_starve_other_secrets(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_batch_of_failures_does_not_starve_other_secrets(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batch = 3
     monkeypatch.setattr(worker_module, "BATCH", batch)
     secrets = [(await work.sharing.create())[0] for _ in range(batch + 1)]
@@ -219,7 +263,9 @@ async def test_a_full_batch_of_failures_does_not_starve_other_secrets(work: Work
     assert (await work.sharing.secrets.get(secrets[-1].id)).state == SecretState.PURGED
     work.sharing.clock.advance(RETRY_S_MIN)
     await work.run()
-    assert {(await work.sharing.secrets.get(secret.id)).state for secret in secrets} == {SecretState.PURGED}
+    assert {(await work.sharing.secrets.get(secret.id)).state for secret in secrets} == {
+        SecretState.PURGED
+    }
 
 
 async def test_an_unreadable_item_does_not_delay_other_secrets(work: Work) -> None:
@@ -255,7 +301,9 @@ async def test_repeated_failures_are_retried_less_often_and_reported(work: Work)
         assert await work.reported_s(worker) == work.sharing.clock.now() - revoked_at
         work.sharing.clock.advance(5)
     assert attempts == [0, 5, 10, 20, 40, 80, 160, 320, 560, 800]
-    assert {later - earlier for earlier, later in zip(attempts[-3:], attempts[-2:], strict=False)} == {RETRY_S_MAX}
+    assert {
+        later - earlier for earlier, later in zip(attempts[-3:], attempts[-2:], strict=False)
+    } == {RETRY_S_MAX}
 
     restarted = work.worker(content=content)  # reads the due time from the item
     with pytest.raises(Unavailable):
@@ -301,9 +349,12 @@ async def test_a_hanging_worker_is_visible(work: Work) -> None:
 async def test_objects_without_a_secret_are_deleted_when_they_are_old(work: Work) -> None:
     _, (token,) = await work.sharing.create()
     orphan = "0" * 22
-    await work.sharing.backend.content.write(ContentStore.key(orphan, 1, 0), one_by_one([b"ciphertext"]))
+    await work.sharing.backend.content.write(
+        ContentStore.key(orphan, 1, 0), one_by_one([b"ciphertext"])
+    )
     written_at = min(
-        entry["LastModified"].timestamp() for entry in work.sharing.s3.list_object_versions(Bucket=BUCKET)["Versions"]
+        entry["LastModified"].timestamp()
+        for entry in work.sharing.s3.list_object_versions(Bucket=BUCKET)["Versions"]
     )
     await work.worker(clock=ManualClock(written_at)).remove_orphans()
     assert work.objects(orphan) != []
@@ -326,7 +377,11 @@ async def test_receivers_are_notified_of_openings_denials_and_deletions(work: Wo
     waiting = await notifications.deliveries(state="waiting", after=("", ""), size=100)
     bodies = [json.loads(delivery.body) for delivery in waiting]
     own = [body for body in bodies if body["data"].get("secret_id") == secret.id]
-    assert Counter(body["type"] for body in own) == {"secret.opened": 1, "secret.denied": 1, "secret.purged": 1}
+    assert Counter(body["type"] for body in own) == {
+        "secret.opened": 1,
+        "secret.denied": 1,
+        "secret.purged": 1,
+    }
     assert token.secret not in json.dumps(own)
 
 
@@ -340,7 +395,12 @@ async def test_submission_is_audited_notified_and_purged(work: Work) -> None:
         await submit(work.sharing, SubmissionToken(token.path, "A" * 43))
     await work.sharing.requests.revoke(created.id, OWNER)
     await work.run()
-    assert await work.actions(created.id) == ["request.create", "request.submit", "request.denied", "request.revoke"]
+    assert await work.actions(created.id) == [
+        "request.create",
+        "request.submit",
+        "request.denied",
+        "request.revoke",
+    ]
     assert await work.actions(link.secret_id) == ["secret.create"]
     opened = await work.sharing.open(link, claim="a" * 32)
     await work.sharing.links.acknowledge(link, opened.claim_id, CLIENT)
@@ -351,16 +411,26 @@ async def test_submission_is_audited_notified_and_purged(work: Work) -> None:
     assert json.loads(receipt["statement"])["secret"] == link.secret_id
     while await notifications.follow(now=work.sharing.clock.now(), topic=True):
         pass
-    bodies = [json.loads(delivery.body) for delivery in await notifications.deliveries(state="waiting", after=("", ""), size=100)]
-    (submitted,) = [body["data"] for body in bodies if body["data"].get("secret_request_id") == created.id]
+    bodies = [
+        json.loads(delivery.body)
+        for delivery in await notifications.deliveries(state="waiting", after=("", ""), size=100)
+    ]
+    (submitted,) = [
+        body["data"] for body in bodies if body["data"].get("secret_request_id") == created.id
+    ]
     assert submitted["details"]["secret"] == link.secret_id
     assert {body["type"] for body in bodies if body["data"].get("secret_id") == link.secret_id} == {
         "secret.opened",
         "secret.purged",
     }
-    rows = await work.pool.fetch("SELECT actor_type, details::text AS details FROM audit_event WHERE target_id = $1", created.id)
+    rows = await work.pool.fetch(
+        "SELECT actor_type, details::text AS details FROM audit_event WHERE target_id = $1",
+        created.id,
+    )
     assert {row["actor_type"] for row in rows} == {"key", "submitter"}
-    assert not [row for row in rows if token.secret in row["details"] or link.secret in row["details"]]
+    assert not [
+        row for row in rows if token.secret in row["details"] or link.secret in row["details"]
+    ]
 
 
 async def test_unused_request_waits_for_nothing(work: Work) -> None:

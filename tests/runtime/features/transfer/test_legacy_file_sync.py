@@ -47,7 +47,9 @@ class ConcurrentWriter:
 
 
 def file_sync(
-    console: Console, read: Callable[[str], tuple[bytes, str]] = object_storage.read, locations: tuple[str, ...] = (KEYS, URLS)
+    console: Console,
+    read: Callable[[str], tuple[bytes, str]] = object_storage.read,
+    locations: tuple[str, ...] = (KEYS, URLS),
 ) -> LegacyFileSync:
     removals = RemovalRepository(console.pool)
     return LegacyFileSync(removals, locations, console.clock, console.pepper, read=read)
@@ -61,10 +63,12 @@ async def import_key(console: Console, token: str) -> str:
     assert key_id is not None
     assert digest is not None
     columns = (
-        "id, digest, pepper_generation, id_generation, environment, state, name, owner, scopes, cores, limits, created_by, scheme"
+        "id, digest, pepper_generation, id_generation, environment, state, name, owner, "
+        "scopes, cores, limits, created_by, scheme"
     )
     values = (
-        f"'{key_id}', decode('{digest.hex()}', 'hex'), 1, 1, 'test', 'active', 'old', '', '{{}}', '{{}}', '[]', 'i', 'sha256'"
+        f"'{key_id}', decode('{digest.hex()}', 'hex'), 1, 1, 'test', 'active', 'old', '', "
+        f"'{{}}', '{{}}', '[]', 'i', 'sha256'"
     )
     console.database.sql(f"INSERT INTO api_key ({columns}, created_at) VALUES ({values}, now())")  # noqa: S608
     return key_id
@@ -72,11 +76,15 @@ async def import_key(console: Console, token: str) -> str:
 
 async def purge(console: Console, key_id: str) -> None:
     assert (await console.client.post(f"/v1/keys/{key_id}/revoke")).status_code == 200
-    assert (await console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})).status_code == 200
+    assert (
+        await console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})
+    ).status_code == 200
 
 
 async def actions(console: Console, key_id: str) -> list[str]:
-    events = (await console.client.get("/v1/audit-events", params={"target_id": key_id})).json()["events"]
+    events = (await console.client.get("/v1/audit-events", params={"target_id": key_id})).json()[
+        "events"
+    ]
     return [event["action"] for event in events]
 
 
@@ -87,7 +95,12 @@ async def test_purged_key_is_removed_from_both_legacy_files(console: Console, bu
     put(
         bucket,
         "config/ngrok_urls.json",
-        {"urls": [{"api_key": removed, "url": "https://a.example"}, {"key": remaining, "url": "b"}]},
+        {
+            "urls": [
+                {"api_key": removed, "url": "https://a.example"},
+                {"key": remaining, "url": "b"},
+            ]
+        },
     )
     key_id = await import_key(console, removed)
     assert await file_sync(console).run_once() == 0
@@ -102,7 +115,14 @@ async def test_purged_key_is_removed_from_both_legacy_files(console: Console, bu
 async def test_hash_is_removed_from_legacy_file(console: Console, bucket: Any) -> None:
     token = secrets.token_urlsafe(20)
     hashed = hashlib.sha256(token.encode()).hexdigest()
-    put(bucket, "api_keys.json", [{"hash": hashed, "algorithm": "sha256", "uses": 4}, {"hash": "f" * 64, "algorithm": "sha256"}])
+    put(
+        bucket,
+        "api_keys.json",
+        [
+            {"hash": hashed, "algorithm": "sha256", "uses": 4},
+            {"hash": "f" * 64, "algorithm": "sha256"},
+        ],
+    )
     await purge(console, await import_key(console, token))
     await file_sync(console).run_once()
     assert get(bucket, "api_keys.json") == [{"hash": "f" * 64, "algorithm": "sha256"}]
@@ -115,13 +135,20 @@ async def test_concurrent_change_of_legacy_file_is_preserved(console: Console, b
 
     def write_concurrently(reads: int) -> None:
         if reads < ATTEMPTS_MAX:
-            put(bucket, "api_keys.json", {removed: {}, "first-other-key": {}, f"added-by-others-{reads}": {}})
+            put(
+                bucket,
+                "api_keys.json",
+                {removed: {}, "first-other-key": {}, f"added-by-others-{reads}": {}},
+            )
 
     await purge(console, await import_key(console, removed))
     files = ConcurrentWriter(write_concurrently)
     assert await file_sync(console, files.read, (KEYS,)).run_once() == 1
     assert files.reads == ATTEMPTS_MAX
-    assert get(bucket, "api_keys.json") == {"first-other-key": {}, f"added-by-others-{ATTEMPTS_MAX - 1}": {}}
+    assert get(bucket, "api_keys.json") == {
+        "first-other-key": {},
+        f"added-by-others-{ATTEMPTS_MAX - 1}": {},
+    }
 
 
 @pytest.mark.requirement("CG-09")
@@ -146,7 +173,9 @@ async def test_permanently_changing_legacy_file_is_retried(console: Console, buc
 
 
 @pytest.mark.parametrize("content", ["{broken", '{"a": 1, "a": 2}extra'])
-async def test_unreadable_legacy_file_is_unchanged(console: Console, bucket: Any, content: str) -> None:
+async def test_unreadable_legacy_file_is_unchanged(
+    console: Console, bucket: Any, content: str
+) -> None:
     put(bucket, "api_keys.json", content)
     await purge(console, await import_key(console, secrets.token_urlsafe(20)))
     with pytest.raises(Unavailable):

@@ -7,11 +7,24 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse.features.transfer.file_formats import CSV, JSON, LINES, Entry, MalformedFile, entries, kind_of, without
+from gatehouse.features.transfer.file_formats import (
+    CSV,
+    JSON,
+    LINES,
+    Entry,
+    MalformedFile,
+    entries,
+    kind_of,
+    without,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-MEMBERS = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner), max_leaves=4)
+MEMBERS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner),
+    max_leaves=4,
+)
 
 
 def read(text: str, kind: str = JSON) -> list[tuple[int, str | None, Any]]:
@@ -36,9 +49,17 @@ def test_json_entries_are_read_with_their_lines(text: str, expected: list[Any]) 
 
 
 def test_json_lines_and_csv_are_read_with_their_lines() -> None:
-    assert read('{"key": "a"}\n\n{"key": "b"}\n', LINES) == [(1, None, {"key": "a"}), (3, None, {"key": "b"})]
-    assert read('key,name\na,"two\nlines"\nb,\n', CSV) == [(3, None, {"key": "a", "name": "two\nlines"}), (4, None, {"key": "b"})]
-    assert [kind_of(name) for name in ("a.CSV", "b.jsonl", "c.ndjson", "s3://x/api_keys.json", "d")] == [
+    assert read('{"key": "a"}\n\n{"key": "b"}\n', LINES) == [
+        (1, None, {"key": "a"}),
+        (3, None, {"key": "b"}),
+    ]
+    assert read('key,name\na,"two\nlines"\nb,\n', CSV) == [
+        (3, None, {"key": "a", "name": "two\nlines"}),
+        (4, None, {"key": "b"}),
+    ]
+    assert [
+        kind_of(name) for name in ("a.CSV", "b.jsonl", "c.ndjson", "s3://x/api_keys.json", "d")
+    ] == [
         CSV,
         LINES,
         LINES,
@@ -58,7 +79,12 @@ def test_json_lines_and_csv_are_read_with_their_lines() -> None:
         ("[NaN]", JSON, 1, "is not valid JSON"),
         ("[1] [2]", JSON, 1, "contains more than one JSON value"),
         ("[" * 20_000, JSON, 1, "is not valid JSON"),
-        ('{"keys": ' * 5000 + "[]" + "}" * 5000, JSON, 1, "has too many wrappers around its entries"),
+        (
+            '{"keys": ' * 5000 + "[]" + "}" * 5000,
+            JSON,
+            1,
+            "has too many wrappers around its entries",
+        ),
         ('{"a": 1}\n{', LINES, 2, "is not valid JSON"),
         ("", CSV, 1, "must have a first line with unique column names"),
         ("a,a\n1,2", CSV, 1, "must have a first line with unique column names"),
@@ -66,7 +92,9 @@ def test_json_lines_and_csv_are_read_with_their_lines() -> None:
         ('a,b\n"1', CSV, 2, "is not valid CSV"),
     ],
 )
-def test_malformed_file_is_rejected_with_its_line(text: str, kind: str, line: int, message: str) -> None:
+def test_malformed_file_is_rejected_with_its_line(
+    text: str, kind: str, line: int, message: str
+) -> None:
     with pytest.raises(MalformedFile) as error:
         read(text, kind)
     assert (error.value.line, error.value.message) == (line, message)
@@ -75,7 +103,9 @@ def test_malformed_file_is_rejected_with_its_line(text: str, kind: str, line: in
 @given(st.dictionaries(st.text(), MEMBERS) | st.lists(MEMBERS), st.sampled_from([None, 1, 4]))
 def test_json_container_is_read_like_the_json_module(document: Any, indent: int | None) -> None:
     result = read(json.dumps(document, indent=indent))
-    if isinstance(document, dict) and not any(isinstance(value, list) for value in document.values()):
+    if isinstance(document, dict) and not any(
+        isinstance(value, list) for value in document.values()
+    ):
         assert [(name, value) for _, name, value in result] == list(document.items())
     elif isinstance(document, list):
         assert [value for _, _, value in result] == document
@@ -88,10 +118,21 @@ def test_any_text_is_read_or_rejected(text: str) -> None:
             assert all(line >= 1 for line, _, _ in read(text, kind))
 
 
-@given(st.dictionaries(st.text(min_size=1), st.integers() | st.text(), max_size=8), st.sets(st.text(min_size=1)), st.booleans())
-def test_only_the_given_entries_are_removed(document: dict[str, Any], removed: set[str], wrapped: bool) -> None:
+@given(
+    st.dictionaries(st.text(min_size=1), st.integers() | st.text(), max_size=8),
+    st.sets(st.text(min_size=1)),
+    st.booleans(),
+)
+def test_only_the_given_entries_are_removed(
+    document: dict[str, Any], removed: set[str], wrapped: bool
+) -> None:
     removed |= set(list(document)[:2])
-    text = json.dumps({"version": 2, "keys": document} if wrapped else document, indent=2, ensure_ascii=False) + "\n"
+    text = (
+        json.dumps(
+            {"version": 2, "keys": document} if wrapped else document, indent=2, ensure_ascii=False
+        )
+        + "\n"
+    )
     text_after, count = without(text, lambda entry: entry.name in removed)
     remaining = {name: value for name, value in document.items() if name not in removed}
     assert count == len(document) - len(remaining)
@@ -104,5 +145,8 @@ def test_only_the_given_entries_are_removed(document: dict[str, Any], removed: s
 def test_file_without_removed_entries_is_unchanged() -> None:
     text = '{ "a":1 ,\n\t"b": 2 }'
     assert without(text, lambda entry: entry.name == "c") == (text, 0)
-    assert without('[\n    "a",\n    "b"\n]\n', lambda entry: entry.value == "a") == ('[\n    "b"\n]\n', 1)
+    assert without('[\n    "a",\n    "b"\n]\n', lambda entry: entry.value == "a") == (
+        '[\n    "b"\n]\n',
+        1,
+    )
     assert Entry(1, None, "a").name is None

@@ -14,8 +14,17 @@ from hypothesis import strategies as st
 TOKEN = "old-token-000001-abcdef"
 NAMES = sorted({*ALIASES, *ImportedKey.__struct_fields__, *ImportedCore.__struct_fields__})
 ANY = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400) | st.just("\ud800") | st.just("a\0"),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.just(10**400)
+    | st.just("\ud800")
+    | st.just("a\0"),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 
@@ -24,7 +33,11 @@ def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
     result: list[tuple[str, str]] = []
     for entry in entries(row, LINES):
         created = parse_entry(entry, cores=cores, ignored=frozenset(), prefix="gtk")
-        result += [(item.location, item.message) for item in created] if isinstance(created, tuple) else []
+        result += (
+            [(item.location, item.message) for item in created]
+            if isinstance(created, tuple)
+            else []
+        )
     return result
 
 
@@ -32,12 +45,28 @@ def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("members", "location", "message"),
     [
-        ('"name": "a\\u0000b"', "name", "must not contain control characters or invisible characters"),
+        (
+            '"name": "a\\u0000b"',
+            "name",
+            "must not contain control characters or invisible characters",
+        ),
         ('"owner": "\\ud800"', "owner", None),
-        ('"expires_at": 1e400', "expires_at", 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'),
-        ('"expires_at": "0000-00-00"', "expires_at", 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'),
+        (
+            '"expires_at": 1e400',
+            "expires_at",
+            'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds',
+        ),
+        (
+            '"expires_at": "0000-00-00"',
+            "expires_at",
+            'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds',
+        ),
         ('"limits": "600/0"', "limits[0].window_s", None),
-        ('"limits": "99999999999/60"', "limits", 'must be requests/seconds, such as "600/60" or "daily=10000/1d"'),
+        (
+            '"limits": "99999999999/60"',
+            "limits",
+            'must be requests/seconds, such as "600/60" or "daily=10000/1d"',
+        ),
         ('"enabled": 7', "enabled", "must be true or false"),
         ('"scopes": ["cores:read", 7]', "scopes[1]", None),
         ('"addresses": "10.0.0.1/8"', "addresses", None),
@@ -45,7 +74,9 @@ def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
         ('"colour": "red"', "colour", "is not a known field"),
     ],
 )
-def test_invalid_row_has_location_and_reason(members: str, location: str, message: str | None) -> None:
+def test_invalid_row_has_location_and_reason(
+    members: str, location: str, message: str | None
+) -> None:
     ((where, what),) = _problems(f'{{"key": "{TOKEN}", {members}}}')
     assert where == location
     assert what == message or message is None

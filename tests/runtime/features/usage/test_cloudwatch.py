@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 from gatehouse.features.usage.models import UnusualUse, UsageBatch, UsageRow
-from gatehouse.features.usage.service import CORES_MAX, METRICS_INTERVAL_S, OTHERS, TOP_KEYS, UsageMetrics
+from gatehouse.features.usage.service import (
+    CORES_MAX,
+    METRICS_INTERVAL_S,
+    OTHERS,
+    TOP_KEYS,
+    UsageMetrics,
+)
 from jsonschema import validate  # type: ignore[import-untyped]
 
 from tests.runtime.clocks import ManualClock
@@ -33,14 +39,21 @@ SCHEMA = {
                             "Dimensions": {
                                 "type": "array",
                                 "minItems": 1,
-                                "items": {"type": "array", "items": {"type": "string", "maxLength": 250}, "maxItems": 30},
+                                "items": {
+                                    "type": "array",
+                                    "items": {"type": "string", "maxLength": 250},
+                                    "maxItems": 30,
+                                },
                             },
                             "Metrics": {
                                 "type": "array",
                                 "items": {
                                     "type": "object",
                                     "required": ["Name"],
-                                    "properties": {"Name": {"type": "string"}, "Unit": {"enum": ["Count"]}},
+                                    "properties": {
+                                        "Name": {"type": "string"},
+                                        "Unit": {"enum": ["Count"]},
+                                    },
                                 },
                             },
                         },
@@ -71,11 +84,15 @@ class Recorder:
                 for names in directive["Dimensions"]:
                     for metric in directive["Metrics"]:
                         dimension = names[0] if names else ""
-                        result[metric["Name"], dimension, line.get(dimension, "")] += line[metric["Name"]]
+                        result[metric["Name"], dimension, line.get(dimension, "")] += line[
+                            metric["Name"]
+                        ]
         return result
 
 
-def row(code: str = "VALID", count: int = 1, *, key: str = "k", core: str = "docs", minute: int = MINUTE) -> UsageRow:
+def row(
+    code: str = "VALID", count: int = 1, *, key: str = "k", core: str = "docs", minute: int = MINUTE
+) -> UsageRow:
     return UsageRow(key, core, code, minute, count)
 
 
@@ -100,7 +117,14 @@ def test_use_is_counted_by_code_and_core() -> None:
 @pytest.mark.requirement("CG-22")
 def test_unusual_use_is_counted_by_kind() -> None:
     recorder = Recorder()
-    recorder.add(row(), unusual=(UnusualUse("k", "denials"), UnusualUse("j", "denials"), UnusualUse("k", "dormant")))
+    recorder.add(
+        row(),
+        unusual=(
+            UnusualUse("k", "denials"),
+            UnusualUse("j", "denials"),
+            UnusualUse("k", "dormant"),
+        ),
+    )
     recorder.metrics.flush()
     assert recorder.sums()["UnusualUse", "Kind", "denials"] == 2
 
@@ -109,7 +133,10 @@ def test_late_count_belongs_to_its_minute() -> None:
     recorder = Recorder()
     recorder.add(row(minute=MINUTE - 60), row())
     recorder.metrics.flush()
-    assert {line["_aws"]["Timestamp"] for line in recorder.lines if "Code" in line} == {(MINUTE - 60) * 1000, MINUTE * 1000}
+    assert {line["_aws"]["Timestamp"] for line in recorder.lines if "Code" in line} == {
+        (MINUTE - 60) * 1000,
+        MINUTE * 1000,
+    }
 
 
 def test_lines_are_written_once_per_interval() -> None:

@@ -13,7 +13,12 @@ from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.usage import service
 from gatehouse.features.usage.models import UnusualUse, UsageBatch
 from gatehouse.features.usage.repository import ADDRESSES_MAX, RETENTION_S, UsageRepository
-from gatehouse.features.usage.service import DENIED_THRESHOLD, SECOND_MAX, UsageCounter, UsageFlusher
+from gatehouse.features.usage.service import (
+    DENIED_THRESHOLD,
+    SECOND_MAX,
+    UsageCounter,
+    UsageFlusher,
+)
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.observability import Observer
 
@@ -26,7 +31,9 @@ FRESH = "7yTq51nRsB2c"
 
 
 class UnreliableRepository(UsageRepository):
-    """Loses batches while `unavailable`, and confirmations while `loses_confirmations`. Records unusual use."""
+    """Loses batches while `unavailable`, and confirmations while `loses_confirmations`. Records
+    unusual use.
+    """
 
     unavailable = loses_confirmations = False
 
@@ -54,31 +61,52 @@ class Counting:
     trail: AuditRepository
     pool: Pool
 
-    def use(self, times: int = 1, *, key: str = KEY, core: str = "docs", code: str = "VALID", address: str = "") -> None:
+    def use(
+        self,
+        times: int = 1,
+        *,
+        key: str = KEY,
+        core: str = "docs",
+        code: str = "VALID",
+        address: str = "",
+    ) -> None:
         for _ in range(times):
             self.counter.count(key, core, code, address)
 
     async def total(self, width_s: int = 60, **filters: Any) -> list[tuple[float, int]]:
-        points = await self.repository.series(width_s=width_s, since=0, until=NOON + 10**7, **filters)
+        points = await self.repository.series(
+            width_s=width_s, since=0, until=NOON + 10**7, **filters
+        )
         return [(point.starts_at - NOON, point.count) for point in points]
 
 
 def add_key(database: Database) -> None:
     database.sql(
-        "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, scopes, cores, limits, created_at,"  # noqa: S608
-        f" created_by) VALUES ('{KEY}', decode(repeat('00', 32), 'hex'), 1, 'test', 'active', 'n', 'o', '{{}}', '{{}}', '[]',"
+        "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "  # noqa: S608
+        "scopes, cores, limits, created_at,"
+        f" created_by) VALUES ('{KEY}', decode(repeat('00', 32), 'hex'), 1, 'test', 'active', "
+        f"'n', 'o', '{{}}', '{{}}', '[]',"
         " now(), 'test')"
     )
 
 
 @pytest.fixture
 async def counting(database: Database) -> AsyncIterator[Counting]:
-    database.sql("TRUNCATE usage_count, usage_batch, key_activity, key_address, key_alert, audit_event")
+    database.sql(
+        "TRUNCATE usage_count, usage_batch, key_activity, key_address, key_alert, audit_event"
+    )
     pool = Pool(database.app, application="tests", size_max=4)
     clock, counter = ManualClock(NOON), UsageCounter()
     repository = UnreliableRepository(pool)
     observer = Observer("gateway", "error", "test")
-    flusher = UsageFlusher(counter, repository, clock, worker_id="w1", is_core=lambda name: name == "docs", observer=observer)
+    flusher = UsageFlusher(
+        counter,
+        repository,
+        clock,
+        worker_id="w1",
+        is_core=lambda name: name == "docs",
+        observer=observer,
+    )
     yield Counting(counter, flusher, repository, clock, observer, AuditRepository(pool), pool)
     await pool.close()
 
@@ -90,7 +118,10 @@ async def test_requests_are_counted_by_minute_hour_and_day(counting: Counting) -
         counting.use(1, code="RATE_LIMITED")
         assert await counting.flusher.flush()
         counting.clock.advance(1800)
-    assert await counting.total(60) == [(0, 6), (1800, 3)]  # a batch belongs to the minute in which it started
+    assert await counting.total(60) == [
+        (0, 6),
+        (1800, 3),
+    ]  # a batch belongs to the minute in which it started
     assert await counting.total(3600) == [(0, 9)]
     assert await counting.total(86_400) == [(-43_200, 9)]
     assert sum(count for _, count in await counting.total(3600, code="RATE_LIMITED")) == 3
@@ -136,7 +167,12 @@ async def test_repeated_batch_is_counted_once(counting: Counting) -> None:
 
 async def test_workers_share_buckets(counting: Counting) -> None:
     other = UsageFlusher(
-        counting.counter, counting.repository, counting.clock, worker_id="w2", is_core=lambda _: True, observer=counting.observer
+        counting.counter,
+        counting.repository,
+        counting.clock,
+        worker_id="w2",
+        is_core=lambda _: True,
+        observer=counting.observer,
     )
     counting.use(3)
     await counting.flusher.flush()
@@ -149,7 +185,9 @@ async def test_unregistered_core_has_no_row(counting: Counting) -> None:
     counting.use(1, core="docs")
     counting.use(1, core="x' OR 1=1")
     await counting.flusher.flush()
-    points = await counting.repository.series(width_s=60, since=0, until=NOON + 60, by=frozenset({"core"}))
+    points = await counting.repository.series(
+        width_s=60, since=0, until=NOON + 60, by=frozenset({"core"})
+    )
     assert [(point.core, point.count) for point in points] == [("", 1), ("docs", 1)]
 
 
@@ -176,9 +214,17 @@ async def test_second_address_of_a_key_is_unusual(counting: Counting) -> None:
     for address in ("192.0.2.1", "192.0.2.1", "198.51.100.7", "192.0.2.1"):
         counting.use(1, address=address)
         await counting.flusher.flush()
-    assert [(item.kind, item.address) for item in counting.repository.unusual] == [("new_address", "198.51.100.7")]
-    event = (await counting.trail.page(before=None, size=1, only=AuditFilter(target_id=KEY)))[0][0].event
-    assert (event.action, event.source_address, event.details["kind"]) == ("key.unusual", "198.51.100.7", "new_address")
+    assert [(item.kind, item.address) for item in counting.repository.unusual] == [
+        ("new_address", "198.51.100.7")
+    ]
+    event = (await counting.trail.page(before=None, size=1, only=AuditFilter(target_id=KEY)))[0][
+        0
+    ].event
+    assert (event.action, event.source_address, event.details["kind"]) == (
+        "key.unusual",
+        "198.51.100.7",
+        "new_address",
+    )
 
 
 async def test_ipv6_network_counts_as_one_address(counting: Counting) -> None:
@@ -216,7 +262,9 @@ async def test_burst_of_denials_is_unusual_once_an_hour(counting: Counting) -> N
     await counting.flusher.flush()
     counting.use(DENIED_THRESHOLD, code="RATE_LIMITED")
     await counting.flusher.flush()
-    assert [(item.kind, item.number) for item in counting.repository.unusual] == [("denials", DENIED_THRESHOLD)]
+    assert [(item.kind, item.number) for item in counting.repository.unusual] == [
+        ("denials", DENIED_THRESHOLD)
+    ]
     counting.clock.advance(3600)
     await counting.flusher.flush()
     counting.use(DENIED_THRESHOLD, code="RATE_LIMITED")
@@ -228,7 +276,11 @@ async def test_prune_deletes_old_minutes_only(counting: Counting) -> None:
     counting.use(1)
     await counting.flusher.flush()
     assert await counting.repository.prune(now=NOON + RETENTION_S[60] + 60) == 1
-    assert (await counting.total(60), len(await counting.total(3600)), len(await counting.total(86_400))) == ([], 1, 1)
+    assert (
+        await counting.total(60),
+        len(await counting.total(3600)),
+        len(await counting.total(86_400)),
+    ) == ([], 1, 1)
 
 
 @pytest.mark.requirement("CG-08")
@@ -239,20 +291,30 @@ async def test_deleted_key_row_deletes_its_use(counting: Counting, database: Dat
     await counting.flusher.flush()
     database.sql(f"DELETE FROM api_key WHERE id = '{KEY}'")  # noqa: S608
     assert await counting.repository.last_used((KEY, "another00000")) == {"another00000": NOON}
-    assert await counting.pool.fetchval("SELECT count(*) FROM usage_count WHERE key_id = $1", KEY) == 0
-    assert await counting.pool.fetchval("SELECT count(*) FROM key_address WHERE key_id = $1", KEY) == 0
+    assert (
+        await counting.pool.fetchval("SELECT count(*) FROM usage_count WHERE key_id = $1", KEY) == 0
+    )
+    assert (
+        await counting.pool.fetchval("SELECT count(*) FROM key_address WHERE key_id = $1", KEY) == 0
+    )
 
 
 @pytest.mark.requirement("CG-08")
-async def test_use_after_a_purge_is_counted_for_no_key(counting: Counting, database: Database) -> None:
+async def test_use_after_a_purge_is_counted_for_no_key(
+    counting: Counting, database: Database
+) -> None:
     add_key(database)
     counting.use(2, address="192.0.2.1")
     database.sql(
-        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes = '', created_by = '',"  # noqa: S608
-        f" scopes = '{{}}', limits = '[]', digest = decode(repeat('00', 32), 'hex') WHERE id = '{KEY}'"
+        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes "  # noqa: S608
+        "= '', created_by = '',"
+        f" scopes = '{{}}', limits = '[]', digest = decode(repeat('00', 32), 'hex') WHERE id = "
+        f"'{KEY}'"
     )
     await counting.flusher.flush()
-    assert await counting.pool.fetch("SELECT key_id, count FROM usage_count WHERE width_s = 60") == [("", 2)]
+    assert await counting.pool.fetch(
+        "SELECT key_id, count FROM usage_count WHERE width_s = 60"
+    ) == [("", 2)]
     assert await counting.repository.last_used((KEY,)) == {}
     assert await counting.pool.fetchval("SELECT count(*) FROM key_address") == 0
 
@@ -266,7 +328,9 @@ async def test_counts_of_a_second_are_bounded_and_every_request_counted(counting
 
 
 @pytest.mark.bound("usage.service:PENDING_MAX")
-async def test_memory_is_bounded_and_every_request_counted(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_memory_is_bounded_and_every_request_counted(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(service, "PENDING_MAX", 10)
     counting.repository.unavailable = True
     for _ in range(3):
@@ -279,11 +343,18 @@ async def test_memory_is_bounded_and_every_request_counted(counting: Counting, m
     while counting.flusher.pending:
         assert await counting.flusher.flush()
     assert await counting.total(60) == [(0, 16), (60, 8)]
-    assert await counting.pool.fetchval("SELECT sum(count) FROM usage_count WHERE width_s = 60 AND key_id = ''") == 6
+    assert (
+        await counting.pool.fetchval(
+            "SELECT sum(count) FROM usage_count WHERE width_s = 60 AND key_id = ''"
+        )
+        == 6
+    )
 
 
 @pytest.mark.bound("usage.service:KNOWN_ADDRESSES_MAX")
-async def test_address_beyond_the_known_ones_is_read_again(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_address_beyond_the_known_ones_is_read_again(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(service, "KNOWN_ADDRESSES_MAX", 2)
     for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
         counting.use(key=FRESH, address=address)

@@ -26,7 +26,9 @@ async def used_key(console: Console) -> str:
         UsageRow("another00000", "", "VALID", MINUTE, 1),
     )
     addresses = (AddressUse(key_id, "192.0.2.1"),)
-    await UsageRepository(console.pool).add(UsageBatch("w", 1, NOW, rows, {key_id: float(MINUTE)}, addresses))
+    await UsageRepository(console.pool).add(
+        UsageBatch("w", 1, NOW, rows, {key_id: float(MINUTE)}, addresses)
+    )
     return key_id
 
 
@@ -43,7 +45,9 @@ async def test_usage_is_summed_or_grouped(console: Console, used_key: str, width
     whole = await series(console, width=width)
     assert (whole["total"], [point["count"] for point in whole["points"]]) == (8, [8])
     split = await series(console, width=width, by="key,code")
-    assert {(point["key"], point["core"], point["code"]): point["count"] for point in split["points"]} == {
+    assert {
+        (point["key"], point["core"], point["code"]): point["count"] for point in split["points"]
+    } == {
         (used_key, None, "VALID"): 5,
         (used_key, None, "RATE_LIMITED"): 2,
         ("another00000", None, "VALID"): 1,
@@ -82,16 +86,22 @@ async def test_keys_with_the_most_requests_are_listed(console: Console, used_key
         ({"limit": "101"}, "query.limit"),
     ],
 )
-async def test_invalid_list_of_keys_is_rejected(console: Console, query: dict[str, str], location: str) -> None:
+async def test_invalid_list_of_keys_is_rejected(
+    console: Console, query: dict[str, str], location: str
+) -> None:
     reply = await console.client.get("/v1/usage/keys", params=query)
-    assert (reply.status_code, [problem["location"] for problem in reply.json()["errors"]]) == (400, [location])
+    assert (reply.status_code, [problem["location"] for problem in reply.json()["errors"]]) == (
+        400,
+        [location],
+    )
 
 
 @pytest.mark.bound("usage.repository:POINTS_MAX")
 async def test_number_of_points_is_bounded(console: Console, used_key: str) -> None:
     def add(first: int, last: int) -> None:
         console.database.sql(
-            "INSERT INTO usage_count SELECT 86400, 'key' || number, date_trunc('day', now()), '', 'VALID', 1"  # noqa: S608
+            "INSERT INTO usage_count SELECT 86400, 'key' || number, date_trunc('day', now()), "  # noqa: S608
+            "'', 'VALID', 1"
             f" FROM generate_series({first}, {last}) AS number"
         )
 
@@ -99,7 +109,9 @@ async def test_number_of_points_is_bounded(console: Console, used_key: str) -> N
     assert len((await series(console, width="day", by="key,code"))["points"]) == POINTS_MAX
     add(POINTS_MAX + 1, POINTS_MAX + 5)
     columns = frozenset({"key_id", "code"})
-    points = await UsageRepository(console.pool).series(width_s=86_400, since=0, until=NOW + 86_400, by=columns)
+    points = await UsageRepository(console.pool).series(
+        width_s=86_400, since=0, until=NOW + 86_400, by=columns
+    )
     assert len(points) == POINTS_MAX + 1
     reply = await console.client.get("/v1/usage", params={"width": "day", "by": "key,code"})
     fix = "send a shorter time range or fewer dimensions, or filter by key"
@@ -119,13 +131,23 @@ async def test_usage_of_one_key_is_returned(console: Console, used_key: str) -> 
     [
         ({"width": "week"}, "query.width", "is not one of the allowed values"),
         ({"by": "owner"}, "query.by", "does not match the required pattern"),
-        ({"since": "yesterday"}, "query.since", 'must be an RFC 3339 timestamp with a time zone, such as "2031-01-01T00:00:00Z"'),
+        (
+            {"since": "yesterday"},
+            "query.since",
+            'must be an RFC 3339 timestamp with a time zone, such as "2031-01-01T00:00:00Z"',
+        ),
         ({"since": "2031-01-01T00:00:00Z"}, "query.since", "is not before `until`"),
-        ({"width": "minute", "since": "2020-01-01T00:00:00Z"}, "query.since", "covers more than 1500 buckets"),
+        (
+            {"width": "minute", "since": "2020-01-01T00:00:00Z"},
+            "query.since",
+            "covers more than 1500 buckets",
+        ),
         ({"key": "gtk_test_whole"}, "query.key", "does not match the required pattern"),
     ],
 )
-async def test_invalid_usage_query_has_a_fix(console: Console, query: dict[str, str], location: str, message: str) -> None:
+async def test_invalid_usage_query_has_a_fix(
+    console: Console, query: dict[str, str], location: str, message: str
+) -> None:
     reply = await console.client.get("/v1/usage", params=query)
     error = reply.json()["errors"][0]
     assert (reply.status_code, error["location"], error["message"]) == (400, location, message)

@@ -48,7 +48,9 @@ class Worker:
         """Waits until the worker has confirmed change `seq`."""
         async with asyncio.timeout(30):
             while True:
-                received = await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = $1", worker_id)
+                received = await rows.pool.fetchval(
+                    "SELECT confirmed_seq FROM gateway_worker WHERE id = $1", worker_id
+                )
                 if received is not None and received >= seq:
                     return
                 await asyncio.sleep(0.005)

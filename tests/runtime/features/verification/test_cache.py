@@ -84,7 +84,11 @@ def test_least_recently_used_record_is_evicted() -> None:
     filled(filled(cache, record(1, key_id=first)), record(1, key_id=second))
     cache.find(first)
     filled(cache, record(1, key_id=third))
-    assert [cache.find(key_id) is not None for key_id in (first, second, third)] == [True, False, True]
+    assert [cache.find(key_id) is not None for key_id in (first, second, third)] == [
+        True,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.bound("verification.cache:ABSENT_MAX")
@@ -99,7 +103,9 @@ def test_absent_ids_are_bounded_and_evict_no_record() -> None:
 
 
 @given(
-    st.permutations([record(1), record(2, KeyState.DISABLED), record(3), record(4, KeyState.REVOKED)]),
+    st.permutations(
+        [record(1), record(2, KeyState.DISABLED), record(3), record(4, KeyState.REVOKED)]
+    ),
     st.integers(0, 3),
 )
 def test_revoked_key_stays_revoked_in_any_order(records: list[KeyRecord], loaded: int) -> None:

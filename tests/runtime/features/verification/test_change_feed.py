@@ -1,4 +1,6 @@
-"""Key lookups and the change feed on a real PostgreSQL: loads, changes, confirmation and staleness."""
+"""Key lookups and the change feed on a real PostgreSQL: loads, changes, confirmation and
+staleness.
+"""
 
 from __future__ import annotations
 
@@ -89,11 +91,18 @@ async def test_lost_connection_is_replaced_and_catches_up(rows: Any, database: A
     key_id = KeyId("cutoff000000")
     await rows.add_key(key_id)
     cache.begin_load([key_id])
-    cache.end_load(key_id, await KeyLoader(rows.pool, KeyCache(10), changes.staleness_ms).find(key_id))
-    database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gatehouse gateway changes';")
+    cache.end_load(
+        key_id, await KeyLoader(rows.pool, KeyCache(10), changes.staleness_ms).find(key_id)
+    )
+    database.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
+        "'gatehouse gateway changes';"
+    )
     seq = await rows.revoke(key_id)
     async with asyncio.timeout(30):
-        while (await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = 'cut'")) < seq:
+        while (
+            await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = 'cut'")
+        ) < seq:
             await asyncio.sleep(0.005)
     result = cache.find(key_id)
     await changes.close()
@@ -109,9 +118,13 @@ async def test_start_without_schema_names_migrate(empty_database: Any) -> None:
 
 async def test_start_without_database_names_address() -> None:
     port = free_port()
-    unreachable = login(f"postgresql://nobody:canary-secret@127.0.0.1:{port}/none?sslmode=disable", "url")
+    unreachable = login(
+        f"postgresql://nobody:canary-secret@127.0.0.1:{port}/none?sslmode=disable", "url"
+    )
     changes = change_feed(unreachable, None, "none")
-    with pytest.raises(Unavailable, match=f"cannot read from PostgreSQL at 127.0.0.1:{port}") as caught:
+    with pytest.raises(
+        Unavailable, match=f"cannot read from PostgreSQL at 127.0.0.1:{port}"
+    ) as caught:
         await changes.start()
     assert "canary-secret" not in str(caught.value) + caught.value.detail
 
@@ -122,7 +135,9 @@ async def test_worker_is_stale_before_first_poll(rows: Any, database: Any) -> No
 
 
 @pytest.mark.bound(
-    "verification.repository:LOAD_TIMEOUT_S", "verification.repository:SPEND_TIMEOUT_S", "verification.change_feed:POLL_TIMEOUT_S"
+    "verification.repository:LOAD_TIMEOUT_S",
+    "verification.repository:SPEND_TIMEOUT_S",
+    "verification.change_feed:POLL_TIMEOUT_S",
 )
 async def test_hanging_database_is_unavailable() -> None:
     """Uses a separate server. The suspended server neither responds nor closes connections."""
@@ -135,7 +150,12 @@ async def test_hanging_database_is_unavailable() -> None:
             await changes.start()
             keys = KeyLoader(pool, KeyCache(10), changes.staleness_ms)
             pids = [int((server.folder / "data" / "postmaster.pid").read_text().split()[0])]
-            pids += [int(pid) for pid in server.sql("SELECT pid FROM pg_stat_activity WHERE datname = 'gatehouse';").split()]
+            pids += [
+                int(pid)
+                for pid in server.sql(
+                    "SELECT pid FROM pg_stat_activity WHERE datname = 'gatehouse';"
+                ).split()
+            ]
             for pid in pids:
                 os.kill(pid, signal.SIGSTOP)
             try:
@@ -151,7 +171,9 @@ async def test_hanging_database_is_unavailable() -> None:
 
 
 @pytest.mark.bound("verification.repository:IN_FLIGHT_MAX")
-async def test_number_of_concurrent_lookups_is_bounded(rows: Any, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_number_of_concurrent_lookups_is_bounded(
+    rows: Any, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(repository, "LOAD_TIMEOUT_S", 60.0)
     keys, lookups = KeyLoader(rows.pool, KeyCache(10), lambda: 0), []
     async with locked(database, "api_key"), asyncio.timeout(60):
@@ -164,15 +186,25 @@ async def test_number_of_concurrent_lookups_is_bounded(rows: Any, database: Any,
 
 
 @pytest.mark.bound("verification.repository:BATCH_SIZE")
-async def test_number_of_keys_in_a_lookup_is_bounded(database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_number_of_keys_in_a_lookup_is_bounded(
+    database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(repository, "BATCH_SIZE", 2)
     statements: list[str] = []
-    pool = Pool(database.app, application="tests", size_max=4, on_slow_query=lambda statement, _: statements.append(statement))
+    pool = Pool(
+        database.app,
+        application="tests",
+        size_max=4,
+        on_slow_query=lambda statement, _: statements.append(statement),
+    )
     keys = KeyLoader(pool, KeyCache(10), lambda: 0)
     results = await asyncio.gather(*(keys.find(KeyId(f"{number:012d}")) for number in range(5)))
     await pool.close()
     assert results == [None] * 5
-    assert len([statement for statement in statements if statement.startswith("SELECT id, digest, ")]) == 3
+    assert (
+        len([statement for statement in statements if statement.startswith("SELECT id, digest, ")])
+        == 3
+    )
 
 
 async def _reads(rows: Any) -> int:
@@ -180,6 +212,7 @@ async def _reads(rows: Any) -> int:
     await rows.pool.execute("SELECT pg_stat_force_next_flush()")
     return int(
         await rows.pool.fetchval(
-            "SELECT coalesce(sum(idx_scan), 0) FROM pg_stat_user_indexes WHERE indexrelname = 'api_key_pkey'"
+            "SELECT coalesce(sum(idx_scan), 0) FROM pg_stat_user_indexes WHERE indexrelname = "
+            "'api_key_pkey'"
         )
     )

@@ -1,4 +1,6 @@
-"""Leases of rate limits: never more requests than the limit allows, no lost requests, and few Redis calls."""
+"""Leases of rate limits: never more requests than the limit allows, no lost requests, and few Redis
+calls.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ def charge(limit: RateLimit = THOUSAND, cost: int = 1) -> Charge:
 
 @asynccontextmanager
 async def workers(redis_url: str, count: int) -> AsyncIterator[list[RedisRateLimits]]:
-    started = [RedisRateLimits(redis_login(redis_url, "url"), timeout_s=10, on_error="deny") for _ in range(count)]
+    started = [
+        RedisRateLimits(redis_login(redis_url, "url"), timeout_s=10, on_error="deny")
+        for _ in range(count)
+    ]
     for worker in started:
         await worker.start()
     try:
@@ -55,7 +60,9 @@ async def test_a_lease_that_arrives_during_the_stop_is_returned(redis_url: str) 
     request = charge()
     async with workers(redis_url, 1) as [worker]:
         used = 0
-        while worker._batches._task is None:  # until the worker asks for a lease without waiting for the reply
+        while (
+            worker._batches._task is None
+        ):  # until the worker asks for a lease without waiting for the reply
             await worker.take(request)
             used += 1
             assert used < 1000
@@ -84,9 +91,13 @@ async def test_small_limits_are_never_leased(redis_url: str) -> None:
     assert [state.remaining for state in states[:9]] == list(range(8, -1, -1))
 
 
-async def test_most_requests_of_a_busy_key_do_not_wait_for_redis(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_most_requests_of_a_busy_key_do_not_wait_for_redis(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for module in (leases, rate_limiters):
-        monkeypatch.setattr(module, "LEASE_S", 600.0)  # a lease that expires is another request to Redis
+        monkeypatch.setattr(
+            module, "LEASE_S", 600.0
+        )  # a lease that expires is another request to Redis
     request = charge()
     async with workers(redis_url, 1) as [worker]:
         evaluate = AsyncMock(side_effect=worker._batches.connection.evaluate)
@@ -104,7 +115,9 @@ async def test_request_after_a_pause_leases_nothing(redis_url: str) -> None:
         assert await remaining(redis_url, request) == 999
 
 
-async def test_unused_requests_are_returned_when_the_lease_expires(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unused_requests_are_returned_when_the_lease_expires(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for module in (leases, rate_limiters):
         monkeypatch.setattr(module, "LEASE_S", 0.1)
     request = charge()
@@ -119,7 +132,9 @@ async def test_other_costs_are_counted_beside_a_lease(redis_url: str) -> None:
     request = charge()
     async with workers(redis_url, 1) as [worker]:
         await allowed(worker, request, 100)
-        (state,) = await worker.take(Charge(subject=request.subject, limits=request.limits, cost=50))
+        (state,) = await worker.take(
+            Charge(subject=request.subject, limits=request.limits, cost=50)
+        )
         assert state.remaining == 850
         (state,) = await worker.take(request)
         assert state.remaining == 849
@@ -136,7 +151,11 @@ async def test_changed_limit_is_counted_at_once(redis_url: str) -> None:
         assert state.exceeded is True
 
 
-@given(st.lists(st.tuples(st.sampled_from(["use", "want", "add", "end"]), st.integers(0, 50)), max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["use", "want", "add", "end"]), st.integers(0, 50)), max_size=60
+    )
+)
 def test_leased_requests_are_used_or_returned_once(steps: list[tuple[str, int]]) -> None:
     request, held, now, added, used, returned = charge(), Leases(), 0.0, 0, 0, 0
     for step, value in steps:

@@ -14,7 +14,12 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import RateLimit
 from gatehouse.core.verification import ADDITIONAL_MAX, Charge, RateLimits
 from gatehouse.features.verification import rate_limiters
-from gatehouse.features.verification.rate_limiters import FAMILIES_MAX, KEY_PREFIX, LocalRateLimits, RedisRateLimits
+from gatehouse.features.verification.rate_limiters import (
+    FAMILIES_MAX,
+    KEY_PREFIX,
+    LocalRateLimits,
+    RedisRateLimits,
+)
 from gatehouse.platform.redis import batches
 from gatehouse.platform.redis.batches import BATCH_MAX
 from gatehouse.platform.redis.connection import RedisConnection, redis_login
@@ -34,14 +39,20 @@ def charge(*limits: RateLimit, subject: str = "", cost: int = 1) -> Charge:
 
 def additional(*names: str, subject: str, cost: int = 1, window_s: int = 31 * 86_400) -> Charge:
     """A request with one limit of the key and with these limits in the request."""
-    limits = tuple(RateLimit(name=name, quota=1000, window_s=window_s, burst=1000) for name in names)
+    limits = tuple(
+        RateLimit(name=name, quota=1000, window_s=window_s, burst=1000) for name in names
+    )
     own = RateLimit(name="requests", quota=10_000, window_s=31 * 86_400, burst=10_000)
     return Charge(subject=subject, limits=(own, *limits), cost=cost, additional=len(limits))
 
 
-def limiter(url: str, on_error: OnError = "local", reasons: list[str] | None = None, timeout_s: float = 20) -> RedisRateLimits:
+def limiter(
+    url: str, on_error: OnError = "local", reasons: list[str] | None = None, timeout_s: float = 20
+) -> RedisRateLimits:
     reasons = [] if reasons is None else reasons
-    return RedisRateLimits(redis_login(url, "url"), timeout_s=timeout_s, on_error=on_error, on_degraded=reasons.append)
+    return RedisRateLimits(
+        redis_login(url, "url"), timeout_s=timeout_s, on_error=on_error, on_degraded=reasons.append
+    )
 
 
 async def command(url: str, *parts: str) -> object:
@@ -113,19 +124,29 @@ async def test_request_may_cost_several_units(limits: RateLimits) -> None:
 @pytest.mark.requirement("CG-06")
 async def test_number_of_additional_limits_of_a_key_is_bounded(limits: RateLimits) -> None:
     subject = uuid.uuid4().hex
-    states = [await limits.take(additional(f"name{number}", subject=subject)) for number in range(1000)]
+    states = [
+        await limits.take(additional(f"name{number}", subject=subject)) for number in range(1000)
+    ]
     passed = [number for number, (_, state) in enumerate(states) if not state.exceeded]
     assert passed == list(range(ADDITIONAL_MAX))
-    assert all(state.remaining == 0 or state.retry_after_s > 0 for _, state in states[ADDITIONAL_MAX:])
+    assert all(
+        state.remaining == 0 or state.retry_after_s > 0 for _, state in states[ADDITIONAL_MAX:]
+    )
     own, again = await limits.take(additional("name0", subject=subject))
-    assert (own.remaining, again.exceeded, again.remaining) == (10_000 - ADDITIONAL_MAX - 1, False, 998)
+    assert (own.remaining, again.exceeded, again.remaining) == (
+        10_000 - ADDITIONAL_MAX - 1,
+        False,
+        998,
+    )
     (_, other) = await limits.take(additional("name999", subject=uuid.uuid4().hex))
     assert not other.exceeded
 
 
 async def test_several_additional_limits_of_one_request_are_bounded(limits: RateLimits) -> None:
     subject = uuid.uuid4().hex
-    states = await limits.take(additional(*(f"name{number}" for number in range(ADDITIONAL_MAX + 1)), subject=subject))
+    states = await limits.take(
+        additional(*(f"name{number}" for number in range(ADDITIONAL_MAX + 1)), subject=subject)
+    )
     assert [state.exceeded for state in states] == [False] * (ADDITIONAL_MAX + 1) + [True]
     states = await limits.take(additional("other", subject=subject))
     assert not any(state.exceeded for state in states)  # the denied request consumed nothing
@@ -140,7 +161,9 @@ async def test_reading_additional_limits_stores_nothing(redis_url: str) -> None:
     for number in range(100):
         await redis_limits.take(additional(f"name{number}", subject=subject))
     await redis_limits.close()
-    assert await _counters(redis_url, subject) == ADDITIONAL_MAX + 2  # the limit of the key, and the set of names
+    assert (
+        await _counters(redis_url, subject) == ADDITIONAL_MAX + 2
+    )  # the limit of the key, and the set of names
 
 
 async def test_expired_additional_limits_make_room(limits: RateLimits) -> None:
@@ -179,7 +202,10 @@ async def test_used_up_limit_stays_used_up_without_redis() -> None:
 @pytest.mark.bound("verification.rate_limiters:FAMILIES_MAX")
 def test_local_counters_are_bounded() -> None:
     """The least recently used counter is removed."""
-    limits, once = LocalRateLimits(), RateLimit(name="requests", quota=1, window_s=31 * 86_400, burst=1)
+    limits, once = (
+        LocalRateLimits(),
+        RateLimit(name="requests", quota=1, window_s=31 * 86_400, burst=1),
+    )
 
     def is_allowed(subject: str) -> bool:
         (state,) = limits.take_now(charge(once, subject=subject))
@@ -225,13 +251,17 @@ async def test_calls_beyond_a_batch_are_sent_in_another_batch(
 ) -> None:
     evaluate = AsyncMock(side_effect=redis_limits._batches.connection.evaluate)
     monkeypatch.setattr(redis_limits._batches.connection, "evaluate", evaluate)
-    states = await asyncio.gather(*(redis_limits.take(charge(FIVE)) for _ in range(2 * BATCH_MAX + 1)))
+    states = await asyncio.gather(
+        *(redis_limits.take(charge(FIVE)) for _ in range(2 * BATCH_MAX + 1))
+    )
     assert not any(state.degraded or state.exceeded for (state,) in states)
     assert [len(call.args[1]) for call in evaluate.await_args_list] == [BATCH_MAX, BATCH_MAX, 1]
 
 
 @pytest.mark.bound("verification.rate_limiters:FORGET_TIMEOUT_S")
-async def test_purge_does_not_wait_for_a_silent_redis(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_purge_does_not_wait_for_a_silent_redis(
+    silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rate_limiters, "FORGET_TIMEOUT_S", 0.1)
     redis_limits = limiter(f"redis://127.0.0.1:{silent_port}")
     async with asyncio.timeout(60):
@@ -239,7 +269,9 @@ async def test_purge_does_not_wait_for_a_silent_redis(silent_port: int, monkeypa
     await redis_limits.close()
 
 
-async def test_counter_name_has_limit_and_subject_and_expires(redis_limits: RedisRateLimits, redis_url: str) -> None:
+async def test_counter_name_has_limit_and_subject_and_expires(
+    redis_limits: RedisRateLimits, redis_url: str
+) -> None:
     request = charge(FIVE)
     await redis_limits.take(request)
     left = await command(redis_url, "PTTL", f"{KEY_PREFIX}requests:{request.subject}")

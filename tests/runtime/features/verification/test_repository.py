@@ -16,30 +16,43 @@ BOTH = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
 
 
 async def stored(rows: Any, key_id: str) -> tuple[int, bytes]:
-    row = await rows.pool.fetchrow("SELECT pepper_generation, digest FROM api_key WHERE id = $1", key_id)
+    row = await rows.pool.fetchrow(
+        "SELECT pepper_generation, digest FROM api_key WHERE id = $1", key_id
+    )
     return row["pepper_generation"], row["digest"]
 
 
 async def test_key_migrates_once_all_gateways_read_generation(rows: Any) -> None:
     await rows.add_key("moves0000000")
-    await rows.pool.execute("INSERT INTO gateway_worker VALUES ('old', 0, now(), '{1}'), ('new', 0, now(), '{1,2}')")
+    await rows.pool.execute(
+        "INSERT INTO gateway_worker VALUES ('old', 0, now(), '{1}'), ('new', 0, now(), '{1,2}')"
+    )
     migration = PepperMigration(rows.pool, KeyRepository(rows.pool, staleness_s=30), BOTH)
     migration.add(KeyId("moves0000000"), "the token", 1)
     assert (await migration.flush(), await stored(rows, "moves0000000")) == (0, (1, bytes(32)))
-    await rows.pool.execute("UPDATE gateway_worker SET seen_at = now() - interval '5 minutes' WHERE id = 'old'")
+    await rows.pool.execute(
+        "UPDATE gateway_worker SET seen_at = now() - interval '5 minutes' WHERE id = 'old'"
+    )
     migration.add(KeyId("moves0000000"), "the token", 1)
     assert await migration.flush() == 1
     assert await stored(rows, "moves0000000") == (2, BOTH.digest("the token", 2))
     audit = await rows.pool.fetchrow(
-        "SELECT actor_type, target_id, details::text FROM audit_event WHERE action = 'pepper.rewrap'"
+        "SELECT actor_type, target_id, details::text FROM audit_event WHERE action = "
+        "'pepper.rewrap'"
     )
-    assert (audit["actor_type"], audit["target_id"], "the token" in audit["details"]) == ("system", "2", False)
+    assert (audit["actor_type"], audit["target_id"], "the token" in audit["details"]) == (
+        "system",
+        "2",
+        False,
+    )
     await migration.close()
     await rows.pool.execute("DELETE FROM gateway_worker")
 
 
 @pytest.mark.bound("verification.repository:QUEUE_MAX")
-async def test_keys_beyond_the_queue_migrate_at_their_next_use(rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys_beyond_the_queue_migrate_at_their_next_use(
+    rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(repository, "QUEUE_MAX", 2)
     ids = [KeyId(f"queued{number:06d}") for number in range(3)]
     for key_id in ids:
@@ -68,11 +81,15 @@ async def test_concurrently_migrated_key_is_not_written(rows: Any) -> None:
 
 def test_mark_is_valid_under_available_generations_only() -> None:
     for generation in (1, 2):
-        token = build_marked("gtk", KeyEnvironment.TEST, b"123456789", bytes(32), pepper=BOTH, generation=generation)
+        token = build_marked(
+            "gtk", KeyEnvironment.TEST, b"123456789", bytes(32), pepper=BOTH, generation=generation
+        )
         assert token is not None
         assert is_marked(token.id, BOTH)
         assert is_marked(token.id, Pepper({1: b"p" * 32}, 1)) is (generation == 1)
-    assert build_marked("gtk", KeyEnvironment.TEST, b"1", bytes(32), pepper=BOTH, generation=3) is None
+    assert (
+        build_marked("gtk", KeyEnvironment.TEST, b"1", bytes(32), pepper=BOTH, generation=3) is None
+    )
 
 
 def test_filter_is_disabled_by_unknown_generation() -> None:

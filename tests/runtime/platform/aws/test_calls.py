@@ -18,7 +18,9 @@ PATIENCE_S = 60
 
 
 @pytest.mark.bound("platform.aws:CALLS_MAX", "platform.aws:WAIT_S")
-async def test_call_that_does_not_begin_in_time_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_call_that_does_not_begin_in_time_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert aws._threads._max_workers == aws.CALLS_MAX
     monkeypatch.setattr(aws, "_threads", ThreadPoolExecutor(2))
     begun, complete = threading.Semaphore(0), threading.Event()

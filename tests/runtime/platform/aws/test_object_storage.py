@@ -29,7 +29,9 @@ def test_size_of_an_object_is_bounded(bucket: Any, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.bound("aws.object_storage:_TIMEOUT_S", "aws.object_storage:_READ_TIMEOUT_S")
-@pytest.mark.parametrize(("server", "bound"), [(full_server, "_TIMEOUT_S"), (silent_server, "_READ_TIMEOUT_S")])
+@pytest.mark.parametrize(
+    ("server", "bound"), [(full_server, "_TIMEOUT_S"), (silent_server, "_READ_TIMEOUT_S")]
+)
 async def test_s3_that_does_not_respond_is_unavailable(
     server: Callable[[], AbstractContextManager[int]], bound: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,4 +44,7 @@ async def test_s3_that_does_not_respond_is_unavailable(
         async with asyncio.timeout(60):
             with pytest.raises(Unavailable) as error:
                 await asyncio.to_thread(object_storage.write, LOCATION, b"content")
-    assert error.value.detail == {"_TIMEOUT_S": "ConnectTimeoutError", "_READ_TIMEOUT_S": "ReadTimeoutError"}[bound]
+    assert (
+        error.value.detail
+        == {"_TIMEOUT_S": "ConnectTimeoutError", "_READ_TIMEOUT_S": "ReadTimeoutError"}[bound]
+    )

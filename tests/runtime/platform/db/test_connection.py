@@ -14,7 +14,13 @@ URL = "postgresql://gatehouse_app@db.example.com:5433/gatehouse"
 
 def test_url_parts_are_decoded() -> None:
     access = login("postgresql://us%40er:p%2Fw@[::1]/na%20me", "url")
-    assert (access.user, access.host, access.port, access.database, access.password) == ("us@er", "::1", 5432, "na me", "p/w")
+    assert (access.user, access.host, access.port, access.database, access.password) == (
+        "us@er",
+        "::1",
+        5432,
+        "na me",
+        "p/w",
+    )
 
 
 def test_repr_does_not_contain_the_password() -> None:
@@ -70,4 +76,8 @@ async def test_iam_password_is_a_token_for_host_and_user(monkeypatch: pytest.Mon
     address, _, query = (await password()).partition("?")
     assert address == "db.example.com:5433/"
     signed = parse_qs(query)
-    assert (signed["Action"], signed["DBUser"], signed["X-Amz-Expires"]) == (["connect"], ["gatehouse_app"], ["900"])
+    assert (signed["Action"], signed["DBUser"], signed["X-Amz-Expires"]) == (
+        ["connect"],
+        ["gatehouse_app"],
+        ["900"],
+    )

@@ -12,16 +12,22 @@ from sandbox.errors import SandboxError
 from tests.runtime.conftest import Database
 
 _INSERT = (
-    "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, scopes, cores, limits, created_at,"
-    " created_by, revoked_at{more}) VALUES ('{id}', decode(repeat('00', 32), 'hex'), 1, 'test', '{state}', '{name}', '', '{{}}',"
+    "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "
+    "scopes, cores, limits, created_at,"
+    " created_by, revoked_at{more}) VALUES ('{id}', decode(repeat('00', 32), 'hex'), 1, "
+    "'test', '{state}', '{name}', '', '{{}}',"
     " '{{}}', '[]', now(), '{by}', {revoked}{values});"
 )
 
 
-def insert(key_id: str, state: str, *, revoked: str = "NULL", name: str = "n", by: str = "t", **more: str) -> str:
+def insert(
+    key_id: str, state: str, *, revoked: str = "NULL", name: str = "n", by: str = "t", **more: str
+) -> str:
     columns = "".join(f", {column}" for column in more)
     values = "".join(f", {value}" for value in more.values())
-    return _INSERT.format(id=key_id, state=state, name=name, by=by, revoked=revoked, more=columns, values=values)
+    return _INSERT.format(
+        id=key_id, state=state, name=name, by=by, revoked=revoked, more=columns, values=values
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,26 +39,40 @@ def insert(key_id: str, state: str, *, revoked: str = "NULL", name: str = "n", b
             {"revoked": "now()", "deleted_at": "now()", "state_before": "'revoked'"},
             "state = 'active', revoked_at = NULL, deleted_at = NULL, state_before = NULL",
         ),
-        ("purged", {"purged_at": "now()", "name": "", "by": ""}, "state = 'active', purged_at = NULL"),
+        (
+            "purged",
+            {"purged_at": "now()", "name": "", "by": ""},
+            "state = 'active', purged_at = NULL",
+        ),
         ("active", {}, "state = 'purged', purged_at = now()"),
     ],
     ids=["revoked", "deleted after a revocation", "purged", "purged with its data left"],
 )
-def test_final_state_cannot_be_left(database: Database, state: str, columns: dict[str, str], change: str) -> None:
+def test_final_state_cannot_be_left(
+    database: Database, state: str, columns: dict[str, str], change: str
+) -> None:
     attempt = (
-        f"DO $$ BEGIN UPDATE api_key SET {change} WHERE id = 'finalstate01'; RAISE EXCEPTION 'allowed';"  # noqa: S608
+        f"DO $$ BEGIN UPDATE api_key SET {change} WHERE id = 'finalstate01'; RAISE EXCEPTION "  # noqa: S608
+        f"'allowed';"
         " EXCEPTION WHEN check_violation THEN NULL; END $$;"
     )
-    output = database.sql(f"BEGIN; {insert('finalstate01', state, **columns)} {attempt} ROLLBACK; SELECT 'denied';")
+    output = database.sql(
+        f"BEGIN; {insert('finalstate01', state, **columns)} {attempt} ROLLBACK; SELECT 'denied';"
+    )
     assert output.split()[-1] == "denied"
 
 
 _PURGE = (
-    "UPDATE api_key SET state = 'purged', purged_at = now() WHERE id = 'purgedkey001'; SELECT count(*) FROM api_key; ROLLBACK"
+    "UPDATE api_key SET state = 'purged', purged_at = now() WHERE id = 'purgedkey001'; "
+    "SELECT count(*) FROM api_key; ROLLBACK"
 )
 _VALUES = {"text": "'x'", "ARRAY": "'{x}'", "jsonb": "'[1]'", "boolean": "true", "integer": "1"}
 _COLUMNS = {"own_scopes": "scopes", "signing": "signing_key", "credits": "has_credits"}
-_ERASED = [name for name, field in KEY_FIELDS.items() if not isinstance(field.purged, Purge) and name != "last_used_at"]
+_ERASED = [
+    name
+    for name, field in KEY_FIELDS.items()
+    if not isinstance(field.purged, Purge) and name != "last_used_at"
+]
 
 
 @pytest.mark.requirement("CG-08")
@@ -62,15 +82,22 @@ def test_purged_key_has_no_data(database: Database) -> None:
     allowed = []
     for column in (_COLUMNS.get(name, name) for name in _ERASED):
         kind = database.sql(
-            f"SELECT data_type FROM information_schema.columns WHERE table_name = 'api_key' AND column_name = '{column}'"  # noqa: S608
+            f"SELECT data_type FROM information_schema.columns WHERE table_name = 'api_key' "  # noqa: S608
+            f"AND column_name = '{column}'"
         )
         with suppress(SandboxError):
-            database.sql(f"{empty} UPDATE api_key SET {column} = {_VALUES.get(kind, 'now()')}; {_PURGE}")  # noqa: S608
+            database.sql(
+                f"{empty} UPDATE api_key SET {column} = {_VALUES.get(kind, 'now()')}; {_PURGE}"  # noqa: S608
+            )
             allowed.append(column)
     assert allowed == []
 
 
-_SECRET = {"signing_algorithm": "'hmac-sha256'", "signing_key": "'\\x00'", "signing_generation": "1"}
+_SECRET = {
+    "signing_algorithm": "'hmac-sha256'",
+    "signing_key": "'\\x00'",
+    "signing_generation": "1",
+}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Changes that a gateway writes while it responds to a request: each ends at its deadline, also while a statement waits."""
+"""Changes that a gateway writes while it responds to a request: each ends at its deadline, also
+while a statement waits.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ Write = Callable[[Pool], Awaitable[Any]]
 
 
 def _self_revocation(pool: Pool) -> Awaitable[Any]:
-    return KeyRepository(pool, staleness_s=1.0).revoke_usable(KEY, at=0.0, by="", reason="", event=EVENT)
+    return KeyRepository(pool, staleness_s=1.0).revoke_usable(
+        KEY, at=0.0, by="", reason="", event=EVENT
+    )
 
 
 def _registration(pool: Pool) -> Awaitable[Any]:
@@ -64,10 +68,19 @@ def _health(pool: Pool) -> Awaitable[Any]:
     ],
 )
 async def test_write_that_waits_for_a_lock_is_unavailable(
-    database: Database, monkeypatch: pytest.MonkeyPatch, write: Write, module: Any, bound: str, table: str
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    write: Write,
+    module: Any,
+    bound: str,
+    table: str,
 ) -> None:
     monkeypatch.setattr(module, bound, 0.2)
-    async with opened(replace(database.app, statement_s=600)) as pool, asyncio.timeout(PATIENCE_S), locked(database, table):
+    async with (
+        opened(replace(database.app, statement_s=600)) as pool,
+        asyncio.timeout(PATIENCE_S),
+        locked(database, table),
+    ):
         with pytest.raises(Unavailable):
             await write(pool)
 
@@ -80,7 +93,9 @@ async def test_migration_that_waits_for_a_lock_is_repeated(
     await rows.add_key(KEY)
     await rows.pool.execute("INSERT INTO gateway_worker VALUES ('new', 0, now(), '{1,2}')")
     async with opened(replace(database.app, statement_s=600)) as pool, asyncio.timeout(PATIENCE_S):
-        migration = PepperMigration(pool, KeyRepository(pool, staleness_s=30), Pepper({1: b"p" * 32, 2: b"q" * 32}, 2))
+        migration = PepperMigration(
+            pool, KeyRepository(pool, staleness_s=30), Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
+        )
         migration.add(KEY, "the token", 1)
         async with locked(database, "api_key"):
             assert await migration.flush() == 0

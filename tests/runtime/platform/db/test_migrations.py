@@ -12,7 +12,9 @@ from gatehouse.platform.db.pool import login
 
 from tests.runtime.conftest import Database
 
-TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+TABLES = (
+    "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+)
 
 
 @pytest.mark.requirement("TR-01")
@@ -29,12 +31,15 @@ async def test_downgrade_and_upgrade_restore_the_schema(empty_database: Database
 async def test_downgrade_keeps_one_instance_of_each_core(empty_database: Database) -> None:
     await runner.migrate(empty_database.owner)
     empty_database.sql(
-        "INSERT INTO api_key (id, digest, pepper_generation, id_generation, environment, state, name, owner, scopes, cores,"
-        " limits, created_at, created_by) VALUES ('abcdefghijkl', decode(repeat('00', 32), 'hex'), 1, 1, 'test', 'active', '',"
+        "INSERT INTO api_key (id, digest, pepper_generation, id_generation, environment, "
+        "state, name, owner, scopes, cores,"
+        " limits, created_at, created_by) VALUES ('abcdefghijkl', decode(repeat('00', 32), "
+        "'hex'), 1, 1, 'test', 'active', '',"
         " '', '{}', '{}', '[]', now(), 'test')"
     )
     empty_database.sql(
-        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, pepper_generation, expires_at, draining)"
+        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
+        "pepper_generation, expires_at, draining)"
         " SELECT 'docs', id, 'https://' || id, 'test', 'x', 'abcdefghijkl', 1, now(), id <> 'b'"
         " FROM unnest(ARRAY['a', 'b', 'c']) AS id"
     )
@@ -55,7 +60,9 @@ async def test_application_can_log_in_with_iam_tokens_as_on_rds(database: Databa
 
 async def test_concurrent_runs_migrate_once(empty_database: Database) -> None:
     await runner.migrate(empty_database.owner, to="base", downgrade=True)
-    first, second = await asyncio.gather(runner.migrate(empty_database.owner), runner.migrate(empty_database.owner))
+    first, second = await asyncio.gather(
+        runner.migrate(empty_database.owner), runner.migrate(empty_database.owner)
+    )
     assert sorted((len(first.steps), len(second.steps))) == [0, len(first.steps or second.steps)]
     assert first.pending == second.pending == ()
     assert first.revision == second.revision
@@ -63,7 +70,9 @@ async def test_concurrent_runs_migrate_once(empty_database: Database) -> None:
 
 @pytest.mark.requirement("TR-01")
 async def test_second_password_is_used_if_the_first_is_rejected(empty_database: Database) -> None:
-    """As on RDS, where the owner can be an indirect member of rds_iam, whose members log in with tokens only."""
+    """As on RDS, where the owner can be an indirect member of rds_iam, whose members log in with
+    tokens only.
+    """
     rejected = replace(empty_database.owner, password="rejected")
     with pytest.raises(Unavailable, match="rejected the login"):
         await runner.migrate(rejected)
@@ -83,12 +92,16 @@ async def test_status_changes_nothing(empty_database: Database) -> None:
 
 
 async def test_downgrade_requires_confirmation(database: Database) -> None:
-    with pytest.raises(Conflict, match=r"a downgrade from \d{4} to base deletes data; add --downgrade"):
+    with pytest.raises(
+        Conflict, match=r"a downgrade from \d{4} to base deletes data; add --downgrade"
+    ):
         await runner.migrate(database.owner, to="base")
 
 
 async def test_unknown_revision_is_rejected(database: Database) -> None:
-    with pytest.raises(BadRequest, match=r"there is no revision 9999; the revisions are base, .*0001, head"):
+    with pytest.raises(
+        BadRequest, match=r"there is no revision 9999; the revisions are base, .*0001, head"
+    ):
         await runner.migrate(database.owner, to="9999")
 
 
@@ -96,7 +109,9 @@ async def test_database_of_a_newer_version_is_not_changed(empty_database: Databa
     head = (await runner.migrate(empty_database.owner)).revision
     empty_database.sql("UPDATE alembic_version SET version_num = '9998'")
     try:
-        with pytest.raises(Conflict, match="revision 9998, which this version of Gatehouse does not know"):
+        with pytest.raises(
+            Conflict, match="revision 9998, which this version of Gatehouse does not know"
+        ):
             await runner.migrate(empty_database.owner)
     finally:
         empty_database.sql(f"UPDATE alembic_version SET version_num = '{head}'")  # noqa: S608
@@ -105,8 +120,14 @@ async def test_database_of_a_newer_version_is_not_changed(empty_database: Databa
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql://someone@127.0.0.1:1/gatehouse", "cannot reach PostgreSQL at 127.0.0.1:1: .*refused"),
-        ("postgresql://someone@nowhere.invalid/gatehouse", "cannot reach PostgreSQL at nowhere.invalid:5432"),
+        (
+            "postgresql://someone@127.0.0.1:1/gatehouse",
+            "cannot reach PostgreSQL at 127.0.0.1:1: .*refused",
+        ),
+        (
+            "postgresql://someone@nowhere.invalid/gatehouse",
+            "cannot reach PostgreSQL at nowhere.invalid:5432",
+        ),
     ],
 )
 async def test_unreachable_server_is_named(url: str, message: str) -> None:

@@ -19,12 +19,19 @@ CANARY = "canary-value"
 @pytest.mark.requirement("TR-01")
 async def test_slow_query_is_reported_without_values(database: Database) -> None:
     reports: list[str] = []
-    pool = Pool(database.app, application="tests", size_max=1, on_slow_query=lambda statement, _: reports.append(statement))
+    pool = Pool(
+        database.app,
+        application="tests",
+        size_max=1,
+        on_slow_query=lambda statement, _: reports.append(statement),
+    )
     await pool.fetch("SELECT count(*)\n FROM api_key WHERE name = $1", CANARY)
     with pytest.raises(Unavailable):
         await pool.fetch("SELECT 1 / $1::integer", 0)
     await pool.close()
-    assert [report for report in reports if "api_key" in report] == ["SELECT count(*) FROM api_key WHERE name = $1"]
+    assert [report for report in reports if "api_key" in report] == [
+        "SELECT count(*) FROM api_key WHERE name = $1"
+    ]
     assert "SELECT 1 / $1::integer" in reports
     assert CANARY not in str(reports)
 
@@ -51,7 +58,11 @@ async def test_error_of_a_statement_hides_its_values(database: Database) -> None
 
 
 async def test_unreachable_server_is_named_without_the_password() -> None:
-    pool = Pool(login("postgresql://someone:secret@127.0.0.1:1/none", "url"), application="tests", size_max=1)
+    pool = Pool(
+        login("postgresql://someone:secret@127.0.0.1:1/none", "url"),
+        application="tests",
+        size_max=1,
+    )
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1 as someone") as error:
         await pool.open()
     with pytest.raises(Unavailable):
@@ -60,7 +71,9 @@ async def test_unreachable_server_is_named_without_the_password() -> None:
 
 
 async def test_internal_driver_error_is_unavailable(database: Database) -> None:
-    """asyncpg raises InternalClientError if the server closes the connection during an operation."""
+    """asyncpg raises InternalClientError if the server closes the connection during an
+    operation.
+    """
     async with opened(database.app) as pool:
         with pytest.raises(Unavailable):
             async with pool.connection():
@@ -112,7 +125,9 @@ async def test_exhausted_pool_is_unavailable(database: Database) -> None:
 async def test_exception_rolls_a_transaction_back(database: Database) -> None:
     async def insert_and_fail(pool: Pool) -> None:
         async with pool.transaction() as connection:
-            await connection.execute("INSERT INTO key_activity (key_id, last_used_at) VALUES ('x', now())")
+            await connection.execute(
+                "INSERT INTO key_activity (key_id, last_used_at) VALUES ('x', now())"
+            )
             raise ZeroDivisionError
 
     async with opened(database.app) as pool:

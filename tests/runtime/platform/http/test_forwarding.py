@@ -1,11 +1,21 @@
-"""Paths and header fields of Core requests: valid ones are forwarded unchanged, ambiguous ones are rejected."""
+"""Paths and header fields of Core requests: valid ones are forwarded unchanged, ambiguous ones are
+rejected.
+"""
 
 from __future__ import annotations
 
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
-from gatehouse.platform.http.forwarding import CORE_NAME, CorePath, ambiguity, core_path, flaw, forwarded, returned
+from gatehouse.platform.http.forwarding import (
+    CORE_NAME,
+    CorePath,
+    ambiguity,
+    core_path,
+    flaw,
+    forwarded,
+    returned,
+)
 from gatehouse.platform.http.header_names import (
     HOP_BY_HOP,
     NAME_CHARS_MAX,
@@ -29,10 +39,18 @@ from tools.attack.corpora import AMBIGUOUS_PATHS, RESERVED_REQUEST_NAMES
         (b"/cores/docs/", "docs", "/"),
         (b"/cores/docs/files/a.txt", "docs", "/files/a.txt"),
         (b"/cores/docs/files/two%20words.txt", "docs", "/files/two%20words.txt"),
-        (b"/cores/docs/files/%C3%BCber%20%E2%82%AC.txt", "docs", "/files/%C3%BCber%20%E2%82%AC.txt"),
+        (
+            b"/cores/docs/files/%C3%BCber%20%E2%82%AC.txt",
+            "docs",
+            "/files/%C3%BCber%20%E2%82%AC.txt",
+        ),
         (b"/cores/docs/a%2Fb", "docs", "/a%2Fb"),
         (b"/cores/docs/100%25", "docs", "/100%25"),
-        (b"/cores/docs/%252e%252e", "docs", "/%252e%252e"),  # decoded once it is the text %2e%2e, no dot segment
+        (
+            b"/cores/docs/%252e%252e",
+            "docs",
+            "/%252e%252e",
+        ),  # decoded once it is the text %2e%2e, no dot segment
         (b"/cores/docs//double", "docs", "//double"),
         (b"/cores/docs/...", "docs", "/..."),
         (b"/cores/docs/.hidden", "docs", "/.hidden"),
@@ -49,7 +67,13 @@ def test_ambiguous_path_is_rejected_with_a_reason(raw: bytes, sentence: str) -> 
     assert core_path(raw) == sentence
 
 
-@given(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\\/"), min_size=1, max_size=30))
+@given(
+    st.text(
+        st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\\/"),
+        min_size=1,
+        max_size=30,
+    )
+)
 def test_encoded_file_name_is_forwarded_unchanged(name: str) -> None:
     raw = b"/cores/docs/files/" + quote(name, safe="").encode()
     parts = core_path(raw)
@@ -84,17 +108,26 @@ def test_reserved_request_header_is_not_forwarded(name: bytes) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    b"accept content-type content-encoding cookie range if-none-match origin referer user-agent sec-fetch-site sec-ch-ua-platform"
-    b" access-control-request-method traceparent tracestate x-b3-traceid x-amzn-trace-id x-cloud-trace-context idempotency-key"
-    b" x-requested-with x-csrf-token x-xsrf-token x-auth-token x-correlation-id x-tenant-id x-client-version api-version"
-    b" stripe-signature x-hub-signature-256 x-github-event webhook-id ce-type tus-resumable upload-offset hx-request grpc-timeout"
-    b" openai-organization anthropic-version x-grpc-web x-goog-api-client x-socket-id depth soapaction".split(),
+    b"accept content-type content-encoding cookie range if-none-match origin referer "
+    b"user-agent sec-fetch-site sec-ch-ua-platform"
+    b" access-control-request-method traceparent tracestate x-b3-traceid x-amzn-trace-id "
+    b"x-cloud-trace-context idempotency-key"
+    b" x-requested-with x-csrf-token x-xsrf-token x-auth-token x-correlation-id x-tenant-id "
+    b"x-client-version api-version"
+    b" stripe-signature x-hub-signature-256 x-github-event webhook-id ce-type tus-resumable "
+    b"upload-offset hx-request grpc-timeout"
+    b" openai-organization anthropic-version x-grpc-web x-goog-api-client x-socket-id depth "
+    b"soapaction".split(),
 )
 def test_standard_or_custom_request_header_is_forwarded(name: bytes) -> None:
     assert forwarded([(name, b"a b")]) == [(name.decode(), "a b")]
 
 
-@given(st.lists(st.sampled_from(sorted(REQUEST_WORDS | {b"x", b"a", b"custom"})), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.sampled_from(sorted(REQUEST_WORDS | {b"x", b"a", b"custom"})), min_size=1, max_size=4
+    )
+)
 def test_custom_request_name_has_no_reserved_word(words: list[bytes]) -> None:
     name = b"-".join(words)
     if name not in REQUEST_FIELDS:
@@ -122,7 +155,9 @@ def test_framing_is_in_no_list_of_names() -> None:
         (b"a=__Host-gatehouse", [("cookie", "a=__Host-gatehouse")]),
     ],
 )
-def test_cookie_of_the_console_does_not_reach_a_core(value: bytes, kept: list[tuple[str, str]]) -> None:
+def test_cookie_of_the_console_does_not_reach_a_core(
+    value: bytes, kept: list[tuple[str, str]]
+) -> None:
     assert forwarded([(b"cookie", value)]) == kept
 
 
@@ -140,13 +175,22 @@ def test_order_and_repeats_are_kept() -> None:
     ("fields", "sentence"),
     [
         ([(b"host", b"a"), (b"host", b"a")], "the header host is sent twice"),
-        ([(b"authorization", b"a"), (b"authorization", b"b")], "the header authorization is sent twice"),
-        ([(b"content-length", b"1"), (b"content-length", b"1")], "the header content-length is sent twice"),
+        (
+            [(b"authorization", b"a"), (b"authorization", b"b")],
+            "the header authorization is sent twice",
+        ),
+        (
+            [(b"content-length", b"1"), (b"content-length", b"1")],
+            "the header content-length is sent twice",
+        ),
         (
             [(b"content-length", b"1"), (b"transfer-encoding", b"chunked")],
             "Transfer-Encoding and Content-Length are sent together",
         ),
-        ([(b"x-name", "café".encode())], "the header x-name contains a byte that is not visible ASCII"),
+        (
+            [(b"x-name", "café".encode())],
+            "the header x-name contains a byte that is not visible ASCII",
+        ),
         ([(b"x-name", b"a\x7fb")], "the header x-name contains a byte that is not visible ASCII"),
         ([(b"x-name", b"a\x01b")], "the header x-name contains a byte that is not visible ASCII"),
     ],
@@ -156,7 +200,10 @@ def test_ambiguous_request_has_a_reason(fields: list[tuple[bytes, bytes]], sente
 
 
 def test_repeated_harmless_headers_are_accepted() -> None:
-    assert ambiguity([(b"host", b"a"), (b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"x-tab", b"a\tb")]) == ""
+    assert (
+        ambiguity([(b"host", b"a"), (b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"x-tab", b"a\tb")])
+        == ""
+    )
 
 
 def test_response_keeps_cookies_and_drops_hop_by_hop_headers() -> None:
@@ -168,7 +215,10 @@ def test_response_keeps_cookies_and_drops_hop_by_hop_headers() -> None:
         ("transfer-encoding", "chunked"),
         ("ratelimit", '"core";r=1'),
     ]
-    assert returned(fields, replaced=[b"ratelimit"]) == [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
+    assert returned(fields, replaced=[b"ratelimit"]) == [
+        (b"set-cookie", b"a=1"),
+        (b"set-cookie", b"b=2"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -204,16 +254,21 @@ def test_response_keeps_cookies_and_drops_hop_by_hop_headers() -> None:
         ("set-cookie", "__Host-gatehouse=fixed; Path=/; Secure"),
     ],
 )
-def test_response_header_for_proxies_or_the_whole_host_is_not_returned(field: tuple[str, str]) -> None:
+def test_response_header_for_proxies_or_the_whole_host_is_not_returned(
+    field: tuple[str, str],
+) -> None:
     harmless = ("set-cookie", "domain=1; Path=/")
     assert returned([field, harmless]) == [(b"set-cookie", b"domain=1; Path=/")]
 
 
 @pytest.mark.parametrize(
     "name",
-    b"content-type content-length content-range etag vary location link www-authenticate access-control-allow-origin"
-    b" content-security-policy retry-after ratelimit x-ratelimit-remaining x-frame-options x-powered-by x-total-count x-cache"
-    b" server-timing tus-resumable grpc-status ce-id webhook-id hx-redirect deprecation sunset x-oauth-scopes".split(),
+    b"content-type content-length content-range etag vary location link www-authenticate "
+    b"access-control-allow-origin"
+    b" content-security-policy retry-after ratelimit x-ratelimit-remaining x-frame-options "
+    b"x-powered-by x-total-count x-cache"
+    b" server-timing tus-resumable grpc-status ce-id webhook-id hx-redirect deprecation sunset "
+    b"x-oauth-scopes".split(),
 )
 def test_standard_or_custom_response_header_is_returned(name: bytes) -> None:
     assert returned([(name.decode(), "1")]) == [(name, b"1")]
@@ -223,4 +278,7 @@ def test_handshake_headers_are_returned_with_status_101_only() -> None:
     accepted = [("sec-websocket-accept", "a"), ("sec-websocket-protocol", "chat")]
     fields = [*accepted, ("sec-websocket-extensions", "x"), ("upgrade", "y")]
     assert returned(fields) == []
-    assert returned(fields, handshake=True) == [(b"sec-websocket-accept", b"a"), (b"sec-websocket-protocol", b"chat")]
+    assert returned(fields, handshake=True) == [
+        (b"sec-websocket-accept", b"a"),
+        (b"sec-websocket-protocol", b"chat"),
+    ]

@@ -19,10 +19,14 @@ class Silent:
 
 
 @pytest.mark.bound("http.health:PROBE_TIMEOUT_S")
-async def test_dependency_that_does_not_respond_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_dependency_that_does_not_respond_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(health, "PROBE_TIMEOUT_S", 0.1)
     async with asyncio.timeout(60):
-        (required, detail), (optional, _) = await asyncio.gather(readiness([Silent()]), readiness([], [Silent()]))
+        (required, detail), (optional, _) = await asyncio.gather(
+            readiness([Silent()]), readiness([], [Silent()])
+        )
     assert (required.status, required.checks) == ("unavailable", {"silent": "unavailable"})
     assert (optional.status, optional.checks) == ("degraded", {"silent": "degraded"})
     assert detail.startswith("silent: no response within")

@@ -17,8 +17,12 @@ from tests.runtime.console_client import Console, assert_problem
 DRAFT_KEY = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'  # the example of the draft, section 2.1
 
 
-async def create_key(console: Console, key: str, path: str = "/v1/keys", **properties: Any) -> httpx.Response:
-    return await console.client.post(path, json={"name": "a key", **properties}, headers={"Idempotency-Key": key})
+async def create_key(
+    console: Console, key: str, path: str = "/v1/keys", **properties: Any
+) -> httpx.Response:
+    return await console.client.post(
+        path, json={"name": "a key", **properties}, headers={"Idempotency-Key": key}
+    )
 
 
 async def count(console: Console, owner: str) -> int:
@@ -31,16 +35,26 @@ async def test_repeated_creation_returns_the_same_token(console: Console) -> Non
     again = await create_key(console, DRAFT_KEY, owner="repeats")
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.content == first.content
-    assert (again.headers["location"], again.headers["etag"]) == (first.headers["location"], first.headers["etag"])
-    assert ("idempotency-replayed" in first.headers, again.headers["idempotency-replayed"]) == (False, "true")
+    assert (again.headers["location"], again.headers["etag"]) == (
+        first.headers["location"],
+        first.headers["etag"],
+    )
+    assert ("idempotency-replayed" in first.headers, again.headers["idempotency-replayed"]) == (
+        False,
+        "true",
+    )
     assert again.headers["cache-control"] == "no-store"
     assert await count(console, "repeats") == 1
 
 
 async def test_equivalent_json_is_the_same_request(console: Console) -> None:
     headers = {"Idempotency-Key": '"spaces"', "Content-Type": "application/json"}
-    first = await console.client.post("/v1/keys", content=b'{"name":"a","owner":"o"}', headers=headers)
-    again = await console.client.post("/v1/keys", content=b' { "owner": "o",  "name": "a" } ', headers=headers)
+    first = await console.client.post(
+        "/v1/keys", content=b'{"name":"a","owner":"o"}', headers=headers
+    )
+    again = await console.client.post(
+        "/v1/keys", content=b' { "owner": "o",  "name": "a" } ', headers=headers
+    )
     assert again.content == first.content
 
 
@@ -48,7 +62,9 @@ async def test_equivalent_json_is_the_same_request(console: Console) -> None:
     ("path", "properties"),
     [("/v1/keys", {"owner": "other"}), ("/v1/keys?a=b", {})],
 )
-async def test_idempotency_key_of_another_request_is_rejected(console: Console, path: str, properties: dict[str, Any]) -> None:
+async def test_idempotency_key_of_another_request_is_rejected(
+    console: Console, path: str, properties: dict[str, Any]
+) -> None:
     assert (await create_key(console, '"first-request"')).status_code == 201
     reply = await create_key(console, '"first-request"', path, **properties)
     assert (reply.status_code, reply.json()["code"]) == (422, "idempotency_key_reused")
@@ -56,11 +72,15 @@ async def test_idempotency_key_of_another_request_is_rejected(console: Console, 
 
 
 async def test_concurrent_requests_create_one_key(console: Console) -> None:
-    replies = await asyncio.gather(*(create_key(console, '"concurrent"', owner="concurrent") for _ in range(12)))
+    replies = await asyncio.gather(
+        *(create_key(console, '"concurrent"', owner="concurrent") for _ in range(12))
+    )
     tokens = {reply.json()["token"] for reply in replies if reply.status_code == 201}
     busy = [reply for reply in replies if reply.status_code != 201]
     assert len(tokens) == 1
-    assert {(reply.status_code, reply.json()["code"]) for reply in busy} <= {(409, "request_in_progress")}
+    assert {(reply.status_code, reply.json()["code"]) for reply in busy} <= {
+        (409, "request_in_progress")
+    }
     assert all(reply.headers["retry-after"] == "1" for reply in busy)
     assert await count(console, "concurrent") == 1
 
@@ -69,7 +89,9 @@ async def test_idempotency_keys_are_separate_per_caller(console: Console) -> Non
     other = (await console.create(roles=["admin"]))["token"]
     first = await create_key(console, '"mine"')
     reply = await console.client.post(
-        "/v1/keys", json={"name": "a key"}, headers={"Idempotency-Key": '"mine"', **console.as_(other)}
+        "/v1/keys",
+        json={"name": "a key"},
+        headers={"Idempotency-Key": '"mine"', **console.as_(other)},
     )
     assert reply.status_code == 201
     assert reply.json()["token"] != first.json()["token"]
@@ -78,19 +100,38 @@ async def test_idempotency_keys_are_separate_per_caller(console: Console) -> Non
 async def test_revoked_caller_gets_no_replayed_response(console: Console) -> None:
     other = await console.create(scopes=["role:issuer"])
     headers = {"Idempotency-Key": '"rights"', **console.as_(other["token"])}
-    assert (await console.client.post("/v1/keys", json={"name": "a"}, headers=headers)).status_code == 201
+    assert (
+        await console.client.post("/v1/keys", json={"name": "a"}, headers=headers)
+    ).status_code == 201
     await console.client.post(f"/v1/keys/{other['key']['id']}/revoke")
-    assert (await console.client.post("/v1/keys", json={"name": "a"}, headers=headers)).status_code == 401
+    assert (
+        await console.client.post("/v1/keys", json={"name": "a"}, headers=headers)
+    ).status_code == 401
 
 
 @pytest.mark.parametrize(
     "header",
-    [b'"' + b"k" * 256 + b'"', b'"a"b"', b'"a";b', b'"a\\b"', b'"tab\there"', b'"\xe9"', b"bare", b'""', b'"open'],
+    [
+        b'"' + b"k" * 256 + b'"',
+        b'"a"b"',
+        b'"a";b',
+        b'"a\\b"',
+        b'"tab\there"',
+        b'"\xe9"',
+        b"bare",
+        b'""',
+        b'"open',
+    ],
 )
 async def test_malformed_idempotency_key_creates_nothing(console: Console, header: bytes) -> None:
     before = console.database.sql("SELECT count(*) FROM api_key")
-    reply = await console.client.post("/v1/keys", json={"name": "a"}, headers=[(b"Idempotency-Key", header)])
-    fix = 'send Idempotency-Key: "<uuid>", including the quotes, with at most 255 printable ASCII characters'
+    reply = await console.client.post(
+        "/v1/keys", json={"name": "a"}, headers=[(b"Idempotency-Key", header)]
+    )
+    fix = (
+        'send Idempotency-Key: "<uuid>", including the quotes, with at most 255 printable '
+        "ASCII characters"
+    )
     assert_problem(reply, 400, "header.idempotency-key", "is not a string in double quotes", fix)
     assert console.database.sql("SELECT count(*) FROM api_key") == before
 
@@ -98,7 +139,10 @@ async def test_malformed_idempotency_key_creates_nothing(console: Console, heade
 async def test_repeated_idempotency_key_header_is_rejected(console: Console) -> None:
     headers = [("Idempotency-Key", '"a"'), ("Idempotency-Key", '"b"')]
     reply = await console.client.post("/v1/keys", json={"name": "a"}, headers=headers)
-    assert (reply.status_code, reply.json()["errors"][0]["message"]) == (400, "is sent more than once")
+    assert (reply.status_code, reply.json()["errors"][0]["message"]) == (
+        400,
+        "is sent more than once",
+    )
 
 
 async def test_rejected_request_releases_its_idempotency_key(console: Console) -> None:
@@ -116,7 +160,9 @@ async def test_repeated_rotation_returns_the_same_token(console: Console) -> Non
 
 async def test_stored_response_contains_no_plaintext(console: Console) -> None:
     reply = await create_key(console, '"secret-key-4711"', name="a unique name")
-    stored = console.database.sql("SELECT idempotent_request.*, encode(sealed, 'escape') FROM idempotent_request")
+    stored = console.database.sql(
+        "SELECT idempotent_request.*, encode(sealed, 'escape') FROM idempotent_request"
+    )
     for hidden in (reply.json()["token"], "secret-key-4711", "a unique name"):
         assert hidden not in stored
         assert hidden.encode().hex() not in stored
@@ -161,7 +207,10 @@ class LaterClock(Clock):
 
 async def test_request_is_in_progress_until_its_response_is_stored(console: Console) -> None:
     store = WaitingStore(console.pool)
-    request: dict[str, Any] = {"json": {"name": "a", "owner": "waiting"}, "headers": {"Idempotency-Key": '"waiting"'}}
+    request: dict[str, Any] = {
+        "json": {"name": "a", "owner": "waiting"},
+        "headers": {"Idempotency-Key": '"waiting"'},
+    }
     async with console.connect(idempotency_store=store) as client:
         first = asyncio.create_task(client.post("/v1/keys", **request))
         await store.called.wait()
@@ -174,10 +223,15 @@ async def test_request_is_in_progress_until_its_response_is_stored(console: Cons
 
 
 async def test_completed_request_without_response_is_not_repeated(console: Console) -> None:
-    request: dict[str, Any] = {"json": {"name": "a", "owner": "lost"}, "headers": {"Idempotency-Key": '"lost"'}}
+    request: dict[str, Any] = {
+        "json": {"name": "a", "owner": "lost"},
+        "headers": {"Idempotency-Key": '"lost"'},
+    }
     async with console.connect(idempotency_store=UnreliableStore(console.pool)) as client:
         created = (await client.post("/v1/keys", **request)).json()
-    assert (await console.client.post("/v1/keys", **request)).json()["code"] == "request_in_progress"
+    assert (await console.client.post("/v1/keys", **request)).json()[
+        "code"
+    ] == "request_in_progress"
     async with console.connect(clock=LaterClock()) as client:
         reply = await client.post("/v1/keys", **request)
     assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
@@ -192,7 +246,9 @@ async def test_abandoned_request_is_taken_over_after_its_timeout(console: Consol
 
     assert (await reply()).status_code == 201
     # The request changed nothing: its ID has neither a response nor an audit event.
-    abandoned = "UPDATE idempotent_request SET sealed = NULL, running = true, request_id = 'req_nobody'"
+    abandoned = (
+        "UPDATE idempotent_request SET sealed = NULL, running = true, request_id = 'req_nobody'"
+    )
     console.database.sql(abandoned)
     assert (await reply()).json()["code"] == "request_in_progress"
     console.database.sql(f"{abandoned}, claimed_at = now() - interval '121 seconds'")
@@ -210,27 +266,42 @@ async def test_stored_response_expires_after_a_day(console: Console) -> None:
 
 
 async def test_repeated_update_and_deletion_receive_the_first_response(console: Console) -> None:
-    webhook = (await console.client.post("/v1/webhooks", json={"url": "https://x.example"})).json()["webhook"]["id"]
+    webhook = (await console.client.post("/v1/webhooks", json={"url": "https://x.example"})).json()[
+        "webhook"
+    ]["id"]
     key = (await console.create())["key"]
     for method, path, body, version, status in (
         ("PATCH", f"/v1/keys/{key['id']}", {"notes": "changed"}, key["version"], 200),
         ("DELETE", f"/v1/webhooks/{webhook}", None, 0, 204),
     ):
         headers = {"Idempotency-Key": f'"{method}"', "If-Match": f'"{version}"'}
-        first, again = [await console.client.request(method, path, json=body, headers=headers) for _ in range(2)]
-        assert (first.status_code, again.status_code, again.content) == (status, status, first.content)
+        first, again = [
+            await console.client.request(method, path, json=body, headers=headers) for _ in range(2)
+        ]
+        assert (first.status_code, again.status_code, again.content) == (
+            status,
+            status,
+            first.content,
+        )
         assert again.headers["idempotency-replayed"] == "true"
 
 
 async def test_sign_out_with_an_idempotency_key_removes_the_cookie(console: Console) -> None:
     headers = {"Sec-Fetch-Site": "same-origin", "Idempotency-Key": '"sign-out"'}
-    started = await console.client.post("/v1/sessions", headers={**headers, "Idempotency-Key": '"sign-in"'})
+    started = await console.client.post(
+        "/v1/sessions", headers={**headers, "Idempotency-Key": '"sign-in"'}
+    )
     assert "set-cookie" in started.headers
-    headers |= {"X-CSRF-Token": started.json()["csrf_token"], "Cookie": started.headers["set-cookie"].partition(";")[0]}
+    headers |= {
+        "X-CSRF-Token": started.json()["csrf_token"],
+        "Cookie": started.headers["set-cookie"].partition(";")[0],
+    }
     request = console.client.build_request("DELETE", "/v1/sessions/current", headers=headers)
     del request.headers["Authorization"]
     ended = await console.client.send(request)
-    assert (ended.status_code, "Max-Age=0" in ended.headers.get("set-cookie", "")) == (204, True), ended.text
+    assert (ended.status_code, "Max-Age=0" in ended.headers.get("set-cookie", "")) == (204, True), (
+        ended.text
+    )
 
 
 async def test_openapi_documents_idempotency_key_on_changes(console: Console) -> None:
@@ -239,6 +310,10 @@ async def test_openapi_documents_idempotency_key_on_changes(console: Console) ->
     for path, operations in paths.items():
         for method, operation in operations.items():
             names = {item["name"] for item in operation.get("parameters", [])}
-            expected = method != "get" and not path.endswith("/explain") and not path.startswith("/v1/leaks")
+            expected = (
+                method != "get"
+                and not path.endswith("/explain")
+                and not path.startswith("/v1/leaks")
+            )
             assert ("Idempotency-Key" in names) == expected, (method, path)
             assert ("422" in operation["responses"]) == expected, (method, path)

@@ -18,9 +18,20 @@ from tests.runtime.platform.http.test_protocol import PATIENCE_S
 
 def test_check_of_the_port_accepts_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     listening: list[Any] = []
-    monkeypatch.setattr(socket.socket, "listen", lambda sock, *_: listening.append(sock.getsockname()))
-    environ = {"ENVIRONMENT": "dev", "DATABASE_URL": "postgresql://127.0.0.1/none", "PEPPER": "invalid"}
-    settings = load({f"GATEHOUSE_{name}": value for name, value in {**environ, "GATEWAY_PORT": str(free_port())}.items()})
+    monkeypatch.setattr(
+        socket.socket, "listen", lambda sock, *_: listening.append(sock.getsockname())
+    )
+    environ = {
+        "ENVIRONMENT": "dev",
+        "DATABASE_URL": "postgresql://127.0.0.1/none",
+        "PEPPER": "invalid",
+    }
+    settings = load(
+        {
+            f"GATEHOUSE_{name}": value
+            for name, value in {**environ, "GATEWAY_PORT": str(free_port())}.items()
+        }
+    )
     with pytest.raises(SystemExit):  # the worker stops before it listens
         serve(["gateway"], settings)
     assert listening == []
@@ -28,7 +39,9 @@ def test_check_of_the_port_accepts_no_connection(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.bound("http.server:_HANDSHAKE_S")
 @requires.LINUX  # socket filters
-async def test_connections_established_before_the_filter_are_served_and_later_ones_refused() -> None:
+async def test_connections_established_before_the_filter_are_served_and_later_ones_refused() -> (
+    None
+):
     loop = asyncio.get_running_loop()
     with listen("127.0.0.1", 0) as server, socket.socket() as early, socket.socket() as late:
         server.setblocking(False)

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 TYPE = "multipart/form-data; boundary=XX"
 FORM = (
     b'--XX\r\nContent-Disposition: form-data; name="text"\r\n\r\nfirst\r\n-\r\n--X\r\n'
-    b'--XX\r\nContent-Disposition: form-data; name="file"; filename="\xc3\xbc.txt"\r\nContent-Type: text/plain\r\n\r\n\r\n'
-    b'--XX\r\nContent-Disposition: form-data; name="file"; filename="a;b.bin"\r\n\r\n\x00\xff--XX\r\n--XX--\r\n'
+    b'--XX\r\nContent-Disposition: form-data; name="file"; '
+    b'filename="\xc3\xbc.txt"\r\nContent-Type: text/plain\r\n\r\n\r\n'
+    b'--XX\r\nContent-Disposition: form-data; name="file"; '
+    b'filename="a;b.bin"\r\n\r\n\x00\xff--XX\r\n--XX--\r\n'
 )
 PARTS = [
     (Part("text", None, ""), b"first\r\n-\r\n--X"),
@@ -28,7 +30,9 @@ async def pieces(body: bytes, size: int) -> AsyncIterator[bytes]:
         yield body[start : start + size]
 
 
-async def read(body: bytes, content_type: str = TYPE, size: int = 7, bytes_max: int = 100) -> list[tuple[Part, bytes]]:
+async def read(
+    body: bytes, content_type: str = TYPE, size: int = 7, bytes_max: int = 100
+) -> list[tuple[Part, bytes]]:
     reader = MultipartReader(pieces(body, size), content_type)
     parts = []
     while (part := await reader.next_part()) is not None:
@@ -59,7 +63,14 @@ async def test_part_above_the_limit_is_rejected_before_its_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "content_type", ["", "text/plain", "multipart/form-data", "multipart/form-data; boundary=", f"{TYPE}{'X' * 70}"]
+    "content_type",
+    [
+        "",
+        "text/plain",
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        f"{TYPE}{'X' * 70}",
+    ],
 )
 async def test_other_content_type_is_rejected(content_type: str) -> None:
     with pytest.raises(BadRequest):
@@ -78,9 +89,16 @@ async def test_other_content_type_is_rejected(content_type: str) -> None:
         b'--XX\r\nContent-Disposition: attachment; name="a"\r\n\r\n\r\n--XX--\r\n',
         b"--XX\r\nContent-Disposition: form-data\r\n\r\n\r\n--XX--\r\n",
         b'--XX\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n\r\n--XX--\r\n',
-        b'--XX\r\nContent-Disposition: form-data; name="a"\r\nContent-Disposition: form-data; name="b"\r\n\r\n\r\n--XX--\r\n',
-        b'--XX\r\nContent-Disposition: form-data; name="' + b"a" * 3000 + b'"\r\n\r\n\r\n--XX--\r\n',
-        b"--XX\r\n" + b"".join(b"X-%d: 1\r\n" % number for number in range(20)) + b"\r\n\r\n--XX--\r\n",
+        (
+            b'--XX\r\nContent-Disposition: form-data; name="a"\r\nContent-Disposition: form-data; '
+            b'name="b"\r\n\r\n\r\n--XX--\r\n'
+        ),
+        b'--XX\r\nContent-Disposition: form-data; name="'
+        + b"a" * 3000
+        + b'"\r\n\r\n\r\n--XX--\r\n',
+        b"--XX\r\n"
+        + b"".join(b"X-%d: 1\r\n" % number for number in range(20))
+        + b"\r\n\r\n--XX--\r\n",
     ],
 )
 async def test_malformed_form_is_rejected(body: bytes) -> None:

@@ -15,8 +15,20 @@ from typing import Any, cast
 import pytest
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
-from gatehouse.platform.http.asgi import ClientGone, Deferred, RespondNow, Response, SynchronousRoutes, read_body, reply
-from gatehouse.platform.http.connections import BODIES_BYTES_MAX, NETWORK_BODIES_BYTES_MAX, Connections
+from gatehouse.platform.http.asgi import (
+    ClientGone,
+    Deferred,
+    RespondNow,
+    Response,
+    SynchronousRoutes,
+    read_body,
+    reply,
+)
+from gatehouse.platform.http.connections import (
+    BODIES_BYTES_MAX,
+    NETWORK_BODIES_BYTES_MAX,
+    Connections,
+)
 from gatehouse.platform.http.listening import listen
 from gatehouse.platform.http.server import Server
 from gatehouse.platform.settings import ConnectionSettings
@@ -40,7 +52,9 @@ class Running:
     gone: list[str] = field(default_factory=list)
     server: Server = field(init=False)
 
-    async def connect(self, receive_buffer: int | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(
+        self, receive_buffer: int | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         sock = socket.socket()
         sock.setblocking(False)
         if receive_buffer is not None:
@@ -49,7 +63,9 @@ class Running:
         return await asyncio.open_connection(sock=sock, limit=2**16)
 
     async def send(self, data: bytes) -> bytes:
-        """Returns the bytes that the server sends until it closes the connection. The client does not close its side first."""
+        """Returns the bytes that the server sends until it closes the connection. The client does
+        not close its side first.
+        """
         reader, writer = await self.connect()
         writer.write(data)
         async with asyncio.timeout(PATIENCE_S):
@@ -59,11 +75,15 @@ class Running:
                 writer.close()
 
     async def is_healthy(self) -> bool:
-        return b" 200 " in await self.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        return b" 200 " in await self.send(
+            b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        )
 
 
 def _prepare(scope: Any) -> RespondNow | None:
-    """Responds to the path /now, and leaves the other paths and the body `later` to the application."""
+    """Responds to the path /now, and leaves the other paths and the body `later` to the
+    application.
+    """
     if scope["raw_path"] != b"/now":
         return None
 
@@ -103,7 +123,12 @@ class _Later(Deferred):
 
 def _routes(prepare: Any) -> SynchronousRoutes:
     """/healthz and all other methods are never synchronous."""
-    return SynchronousRoutes({path: {b"GET": prepare, b"POST": prepare} for path in (b"/now", b"/x", b"/early", b"/large")})
+    return SynchronousRoutes(
+        {
+            path: {b"GET": prepare, b"POST": prepare}
+            for path in (b"/now", b"/x", b"/early", b"/large")
+        }
+    )
 
 
 def synchronous_routes(_app: Any) -> SynchronousRoutes:
@@ -115,7 +140,9 @@ def deferred_routes(app: Any) -> SynchronousRoutes:
 
     def prepare(scope: Any) -> RespondNow:
         respond = _prepare(scope)
-        return lambda body: _Later(scope, app, cast("Response | None", respond(body)) if respond else None)
+        return lambda body: _Later(
+            scope, app, cast("Response | None", respond(body)) if respond else None
+        )
 
     return _routes(prepare)
 
@@ -146,9 +173,21 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
         await reply(send, 401, b"{}")
         return
     if scope["path"] == "/large":
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(LARGE).encode())]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-length", str(LARGE).encode())],
+            }
+        )
         for number in range(LARGE // 50_000):
-            await send({"type": "http.response.body", "body": b"x" * 50_000, "more_body": number + 1 < LARGE // 50_000})
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": b"x" * 50_000,
+                    "more_body": number + 1 < LARGE // 50_000,
+                }
+            )
         return
     try:
         body = await read_body(scope, receive, 10_000_000)
@@ -163,7 +202,10 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
 
 @asynccontextmanager
 async def running(
-    limits: ConnectionSettings, trusted: str = "", routes: MakeRoutes = None, kind: type[Server] = Server
+    limits: ConnectionSettings,
+    trusted: str = "",
+    routes: MakeRoutes = None,
+    kind: type[Server] = Server,
 ) -> AsyncIterator[Running]:
     rejected: list[str] = []
 
@@ -196,7 +238,9 @@ async def patient(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
 
 @pytest.fixture(params=EACH_PATH, ids=NAMES)
 async def hasty(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    async with running(ConnectionSettings(request_timeout_s=0.3, response_timeout_s=0.3), routes=request.param) as server:
+    async with running(
+        ConnectionSettings(request_timeout_s=0.3, response_timeout_s=0.3), routes=request.param
+    ) as server:
         yield server
 
 
@@ -207,7 +251,9 @@ async def synchronous(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
 
 
 def code_of(response: bytes) -> tuple[int, str]:
-    """Status and code of the last response, which must be a problem document that closes the connection."""
+    """Status and code of the last response, which must be a problem document that closes the
+    connection.
+    """
     head, _, body = response[response.rindex(b"HTTP/1.1 ") :].partition(b"\r\n\r\n")
     assert b"content-type: application/problem+json" in head
     assert b"connection: close" in head
@@ -238,7 +284,9 @@ async def test_unfinished_body_is_408(hasty: Running, part: bytes) -> None:
 
 @pytest.mark.bound("platform.settings:BYTES_PER_S_MIN")
 async def test_trickled_body_is_408(hasty: Running) -> None:
-    """Each byte extends the deadline by a fixed time. A client that sends single bytes at intervals exceeds the deadline."""
+    """Each byte extends the deadline by a fixed time. A client that sends single bytes at intervals
+    exceeds the deadline.
+    """
     reader, writer = await hasty.connect()
     writer.write(POST + b"Content-Length: 100000\r\n\r\n")
 
@@ -261,7 +309,9 @@ async def test_steady_body_outlasts_the_deadline(hasty: Running) -> None:
     for _ in range(pieces):
         writer.write(piece)
         await asyncio.sleep(0.02)
-    assert asyncio.get_running_loop().time() - started > hasty.connections.settings.request_timeout_s
+    assert (
+        asyncio.get_running_loop().time() - started > hasty.connections.settings.request_timeout_s
+    )
     assert (await reader.read()).endswith(b"/x 81920")
     writer.close()
 
@@ -290,17 +340,23 @@ async def test_early_response_ends_an_endless_body(patient: Running) -> None:
             await _write_forever(writer)
 
 
-async def test_response_before_the_end_of_the_body_is_followed_by_no_reset(patient: Running) -> None:
+async def test_response_before_the_end_of_the_body_is_followed_by_no_reset(
+    patient: Running,
+) -> None:
     """RFC 9112, section 9.6: a reset could delete the response before the client has read it."""
     size = 200_000
     reader, writer = await patient.connect()
-    writer.write(b"POST /early HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size)
+    writer.write(
+        b"POST /early HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size
+    )
     async with asyncio.timeout(PATIENCE_S):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401 ")
         for _ in range(4):
             writer.write(b"x" * (size // 4))
             await writer.drain()
-            assert await patient.is_healthy()  # the server has received this part, or reset the connection
+            assert (
+                await patient.is_healthy()
+            )  # the server has received this part, or reset the connection
         assert await reader.read() == b"{}"
     writer.close()
 
@@ -311,22 +367,33 @@ async def _write_forever(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
-@pytest.mark.bound("http.protocol:_TARGET_BYTES_MAX", "http.protocol:_HEADERS_MAX", "http.protocol:_HEAD_BYTES_MAX")
+@pytest.mark.bound(
+    "http.protocol:_TARGET_BYTES_MAX", "http.protocol:_HEADERS_MAX", "http.protocol:_HEAD_BYTES_MAX"
+)
 @pytest.mark.parametrize(("request_", "expected"), MALFORMED_REQUESTS)
-async def test_malformed_request_is_explained(patient: Running, request_: bytes, expected: tuple[int, str]) -> None:
+async def test_malformed_request_is_explained(
+    patient: Running, request_: bytes, expected: tuple[int, str]
+) -> None:
     assert code_of(await patient.send(request_)) == expected
     assert await patient.is_healthy()
 
 
 async def test_trailers_are_discarded(patient: Running) -> None:
-    response = await patient.send(POST + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\na\r\n0\r\nHost: b\r\n\r\n")
+    response = await patient.send(
+        POST
+        + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\na\r\n0\r\nHost: b\r\n\r\n"
+    )
     assert response.endswith(b"/x 1")
 
 
 async def test_pipelined_requests_are_answered_in_order(patient: Running) -> None:
     last = b"GET /c HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     response = await patient.send(
-        b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nPOST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok" + last
+        (
+            b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nPOST /b HTTP/1.1\r\nHost: a\r\nContent-Length: "
+            b"2\r\n\r\nok"
+        )
+        + last
     )
     assert [line for line in response.split(b"\r\n") if line.startswith(b"/")] == [
         b"/a 0HTTP/1.1 200 OK",
@@ -335,10 +402,18 @@ async def test_pipelined_requests_are_answered_in_order(patient: Running) -> Non
     ]
 
 
-@pytest.mark.parametrize("bad", [b"nonsense\r\n\r\n", POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n"])
+@pytest.mark.parametrize(
+    "bad", [b"nonsense\r\n\r\n", POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n"]
+)
 async def test_error_follows_earlier_responses(patient: Running, bad: bytes) -> None:
-    response = await patient.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n" + bad)
-    assert [part.split(b" ")[0] for part in response.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200", b"400"]
+    response = await patient.send(
+        b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n" + bad
+    )
+    assert [part.split(b" ")[0] for part in response.split(b"HTTP/1.1 ")[1:]] == [
+        b"200",
+        b"200",
+        b"400",
+    ]
     assert code_of(response) == (400, "bad_request")
 
 
@@ -367,7 +442,9 @@ async def test_synchronous_responses_keep_the_connection(synchronous: Running) -
 
 
 async def _exchange(server: Running, requests: list[bytes]) -> list[bytes]:
-    """The responses to requests that a client sends one after the other. Each of them is one or more complete requests."""
+    """The responses to requests that a client sends one after the other. Each of them is one or
+    more complete requests.
+    """
     reader, writer = await server.connect()
     responses = []
     async with asyncio.timeout(PATIENCE_S):
@@ -391,7 +468,9 @@ async def _exchange(server: Running, requests: list[bytes]) -> list[bytes]:
         [NOW, NOW.replace(b"Host: a", b"HOST: a"), NOW],
     ],
 )
-async def test_requests_in_any_grouping_have_the_same_responses(synchronous: Running, requests: list[bytes]) -> None:
+async def test_requests_in_any_grouping_have_the_same_responses(
+    synchronous: Running, requests: list[bytes]
+) -> None:
     responses = await _exchange(synchronous, requests)
     assert set(responses) <= {b"now POST a=b 4", b"/now 4"}
     assert len(responses) == sum(request.count(b"HTTP/1.1") for request in requests)
@@ -413,13 +492,19 @@ async def test_parts_of_a_synchronous_request_arrive_separately(synchronous: Run
                 assert await synchronous.is_healthy()  # so that each part arrives on its own
             response = await reader.read()
         writer.close()
-        assert re.findall(rb"(?:now (?:POST|GET) (?:a=b)?|/now) ([04])", response) == [b"4", b"4", b"0"], cut
+        assert re.findall(rb"(?:now (?:POST|GET) (?:a=b)?|/now) ([04])", response) == [
+            b"4",
+            b"4",
+            b"0",
+        ], cut
 
 
 @pytest.mark.bound("idle_timeout_s")
 @pytest.mark.parametrize("routes", EACH_PATH, ids=NAMES)
 async def test_idle_connection_is_closed(routes: MakeRoutes) -> None:
-    limits = ConnectionSettings.model_construct(request_timeout_s=600, response_timeout_s=600, idle_timeout_s=2)
+    limits = ConnectionSettings.model_construct(
+        request_timeout_s=600, response_timeout_s=600, idle_timeout_s=2
+    )
     async with running(limits, routes=routes) as server:
         reader, writer = await server.connect()
         async with asyncio.timeout(PATIENCE_S):
@@ -430,8 +515,12 @@ async def test_idle_connection_is_closed(routes: MakeRoutes) -> None:
         writer.close()
 
 
-async def test_synchronous_and_other_responses_keep_the_order_of_pipelined_requests(synchronous: Running) -> None:
-    response = await synchronous.send(NOW + POST + b"Content-Length: 2\r\n\r\nab" + NOW + NOW + LAST)
+async def test_synchronous_and_other_responses_keep_the_order_of_pipelined_requests(
+    synchronous: Running,
+) -> None:
+    response = await synchronous.send(
+        NOW + POST + b"Content-Length: 2\r\n\r\nab" + NOW + NOW + LAST
+    )
     bodies = [part.partition(b"\r\n\r\n")[2] for part in response.split(b"HTTP/1.1 200 OK")[1:]]
     # While the application is responding to a request, it receives the requests that follow.
     assert bodies == [b"now POST a=b 4", b"/x 2", b"/now 4", b"/now 4", b"/now 0"]
@@ -458,7 +547,9 @@ async def test_upgrade_request_reaches_the_application(synchronous: Running) -> 
 
 
 @pytest.mark.parametrize("routes", EACH_PATH[1:], ids=NAMES[1:])
-async def test_idle_connection_outlasts_the_deadline_of_a_request_after_a_synchronous_response(routes: MakeRoutes) -> None:
+async def test_idle_connection_outlasts_the_deadline_of_a_request_after_a_synchronous_response(
+    routes: MakeRoutes,
+) -> None:
     limits = ConnectionSettings(request_timeout_s=0.2)
     async with running(limits, routes=routes) as server:
         reader, writer = await server.connect()
@@ -476,12 +567,16 @@ async def test_idle_connection_outlasts_the_deadline_of_a_request_after_a_synchr
 
 
 async def test_request_after_connection_close_is_not_served(patient: Running) -> None:
-    response = await patient.send(b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n")
+    response = await patient.send(
+        b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n"
+    )
     assert response.count(b"HTTP/1.1 ") == 1
 
 
 @asynccontextmanager
-async def opened(server: Running, number: int, data: bytes = b"") -> AsyncIterator[list[asyncio.StreamReader]]:
+async def opened(
+    server: Running, number: int, data: bytes = b""
+) -> AsyncIterator[list[asyncio.StreamReader]]:
     streams = [await server.connect() for _ in range(number)]
     for _, writer in streams:
         writer.write(data)
@@ -516,7 +611,10 @@ async def test_connections_of_an_address_are_bounded() -> None:
 
 
 async def test_connections_of_a_trusted_proxy_are_not_bounded() -> None:
-    async with running(ConnectionSettings(address_connections_max=3), trusted="127.0.0.0/8") as server, opened(server, 3):
+    async with (
+        running(ConnectionSettings(address_connections_max=3), trusted="127.0.0.0/8") as server,
+        opened(server, 3),
+    ):
         await _until(lambda: server.connections.total == 3)
         assert await server.is_healthy()
 
@@ -532,7 +630,9 @@ async def test_unfinished_bodies_of_an_address_are_bounded(trusted: str) -> None
             assert await server.is_healthy()
             other = body.replace(b"192.0.2.1", b"192.0.2.2")
             async with opened(server, 1, other):
-                await _until(lambda: bool(trusted) == (server.connections.bodies.get("192.0.2.2") == 1))
+                await _until(
+                    lambda: bool(trusted) == (server.connections.bodies.get("192.0.2.2") == 1)
+                )
         await _until(lambda: not server.connections.bodies)
 
 
@@ -546,7 +646,9 @@ async def test_unfinished_bodies_of_an_address_are_bounded(trusted: str) -> None
     ],
 )
 def test_connections_and_bodies_count_by_network(addresses: list[str], count: int) -> None:
-    """A client with an IPv6 /64 has one limit. IPv4 clients of a dual-stack socket have separate limits."""
+    """A client with an IPv6 /64 has one limit. IPv4 clients of a dual-stack socket have separate
+    limits.
+    """
     connections = Connections(ConnectionSettings(address_connections_max=1), ClientAddresses(()))
     with pytest.raises(TooManyRequests) if count > 1 else nullcontext():
         for address in addresses:
@@ -560,7 +662,9 @@ def test_connections_and_bodies_count_by_network(addresses: list[str], count: in
 def test_bytes_of_unfinished_bodies_of_a_service_are_bounded(workers: int) -> None:
     worker = Connections(NEVER, ClientAddresses(()), workers=workers)
     for number in range(BODIES_BYTES_MAX // NETWORK_BODIES_BYTES_MAX):
-        worker.add({"client": (f"192.0.2.{number}", 1), "headers": []}, NETWORK_BODIES_BYTES_MAX // workers)
+        worker.add(
+            {"client": (f"192.0.2.{number}", 1), "headers": []}, NETWORK_BODIES_BYTES_MAX // workers
+        )
     with pytest.raises(TooManyRequests):
         worker.add({"client": ("192.0.2.0", 1), "headers": []}, 1)
     with pytest.raises(Unavailable):
@@ -576,7 +680,12 @@ async def test_bytes_of_unfinished_bodies_of_a_network_are_bounded() -> None:
             await _until(lambda: server.connections.body_bytes_total == 2 * size)
             response = await server.send(POST + b"Content-Length: 1\r\nConnection: close\r\n\r\nx")
             assert response.startswith(b"HTTP/1.1 429 ")
-        await _until(lambda: (server.connections.body_bytes_total, dict(server.connections.body_bytes)) == (0, {}))
+        await _until(
+            lambda: (
+                (server.connections.body_bytes_total, dict(server.connections.body_bytes))
+                == (0, {})
+            )
+        )
 
 
 @pytest.mark.bound("request_timeout_s")
@@ -591,19 +700,28 @@ async def test_body_that_stops_after_many_bytes_is_408(hasty: Running) -> None:
 
 async def test_many_stalled_requests_leave_the_server_responsive() -> None:
     """More than 2,048 stalled bodies once made a worker unreachable."""
-    limits = ConnectionSettings(request_timeout_s=600, address_bodies_max=5000, address_connections_max=5000)
-    async with running(limits) as server, opened(server, 2100, POST + b"Content-Length: 1000\r\n\r\n{"):
+    limits = ConnectionSettings(
+        request_timeout_s=600, address_bodies_max=5000, address_connections_max=5000
+    )
+    async with (
+        running(limits) as server,
+        opened(server, 2100, POST + b"Content-Length: 1000\r\n\r\n{"),
+    ):
         await _until(lambda: sum(server.connections.bodies.values()) == 2100)
         assert await server.is_healthy()
 
 
 async def test_parts_of_a_response_are_sent_without_delay() -> None:
-    """asyncio, which the Core agent uses, does not disable Nagle's algorithm for connections of a socket that is passed to it."""
+    """asyncio, which the Core agent uses, does not disable Nagle's algorithm for connections of a
+    socket that is passed to it.
+    """
     accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
     sock = listen("127.0.0.1", 0)
     async with await asyncio.start_server(lambda _, writer: accepted.put_nowait(writer), sock=sock):
         _, client = await asyncio.open_connection(*sock.getsockname()[:2])
         server = await accepted.get()
-        assert server.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+        assert (
+            server.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+        )
         for writer in (client, server):
             writer.close()

@@ -11,9 +11,18 @@ import pytest
 from gatehouse.platform.http.server import Server
 from gatehouse.platform.settings import ConnectionSettings
 
-from tests.runtime.platform.http.test_protocol import EACH_PATH, NAMES, PATIENCE_S, POST, Running, running
+from tests.runtime.platform.http.test_protocol import (
+    EACH_PATH,
+    NAMES,
+    PATIENCE_S,
+    POST,
+    Running,
+    running,
+)
 
-LIMITS = ConnectionSettings(request_timeout_s=600, response_timeout_s=600, drain_s=600, stop_timeout_s=600)
+LIMITS = ConnectionSettings(
+    request_timeout_s=600, response_timeout_s=600, drain_s=600, stop_timeout_s=600
+)
 GET = b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n"
 READY = b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -99,7 +108,10 @@ async def test_response_to_a_request_in_progress_closes_the_connection(server: R
 @pytest.mark.parametrize("first", [b"", GET], ids=["new", "used"])
 @pytest.mark.parametrize(
     ("begin", "end"),
-    [(b"GET /now HTTP/1.1\r\nHo", b"st: a\r\n\r\n"), (b"POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na", b"b")],
+    [
+        (b"GET /now HTTP/1.1\r\nHo", b"st: a\r\n\r\n"),
+        (b"POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na", b"b"),
+    ],
     ids=["head", "body"],
 )
 async def test_request_that_arrives_in_parts_is_answered_after_the_drain_time(
@@ -147,7 +159,9 @@ async def test_interrupt_ends_the_drain_time(server: Running) -> None:
 
 @pytest.mark.bound("stop_timeout_s")
 async def test_request_in_progress_is_aborted_after_the_stop_timeout() -> None:
-    limits = ConnectionSettings.model_construct(request_timeout_s=600, response_timeout_s=600, drain_s=0, stop_timeout_s=0.1)
+    limits = ConnectionSettings.model_construct(
+        request_timeout_s=600, response_timeout_s=600, drain_s=0, stop_timeout_s=0.1
+    )
     async with running(limits) as server:
         reader, writer = await server.connect()
         writer.write(b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na")

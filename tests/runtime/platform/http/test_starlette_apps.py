@@ -47,19 +47,28 @@ def match(method: str, path: str) -> tuple[Match, Any]:
         ("POST", "/s/a/items/7", "/s/{link}/items/{item:int}", {"link": "a", "item": 7}),
     ],
 )
-def test_route_is_found_by_path_and_method(method: str, path: str, template: str, parameters: dict[str, object]) -> None:
+def test_route_is_found_by_path_and_method(
+    method: str, path: str, template: str, parameters: dict[str, object]
+) -> None:
     result, scope = match(method, path)
     assert (result, scope["route"].path, scope["path_params"]) == (Match.FULL, template, parameters)
 
 
-@pytest.mark.parametrize("path", ["", "/v1", "/v1/keys/", "/v1/keys/a/", "/v1/keys/a/b/revoke", "/v1//a", "/s/a/items/x", "//"])
+@pytest.mark.parametrize(
+    "path",
+    ["", "/v1", "/v1/keys/", "/v1/keys/a/", "/v1/keys/a/b/revoke", "/v1//a", "/s/a/items/x", "//"],
+)
 def test_unknown_path_has_no_route(path: str) -> None:
     assert match("POST" if path.startswith("/s/") else "GET", path)[0] is Match.NONE
 
 
 @pytest.mark.parametrize(
     ("path", "allowed"),
-    [("/v1/sessions/current", "DELETE, GET, HEAD"), ("/v1/keys/a", "GET, HEAD"), ("/v1/keys/a/revoke", "POST")],
+    [
+        ("/v1/sessions/current", "DELETE, GET, HEAD"),
+        ("/v1/keys/a", "GET, HEAD"),
+        ("/v1/keys/a/revoke", "POST"),
+    ],
 )
 def test_other_method_is_405_with_the_allowed_methods(path: str, allowed: str) -> None:
     with pytest.raises(HTTPException) as error:

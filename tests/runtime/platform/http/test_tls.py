@@ -16,10 +16,23 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.platform.settings import ConnectionSettings
 
-from tests.runtime.platform.http.test_protocol import EACH_PATH, LARGE, NAMES, PATIENCE_S, Running, running
+from tests.runtime.platform.http.test_protocol import (
+    EACH_PATH,
+    LARGE,
+    NAMES,
+    PATIENCE_S,
+    Running,
+    running,
+)
 
 GET = b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n"
-TLS = ConnectionSettings(tls="self_signed", request_timeout_s=600, response_timeout_s=600, drain_s=600, stop_timeout_s=600)
+TLS = ConnectionSettings(
+    tls="self_signed",
+    request_timeout_s=600,
+    response_timeout_s=600,
+    drain_s=600,
+    stop_timeout_s=600,
+)
 LIMITS = TLS.model_copy(update={"request_timeout_s": 0.3})
 
 pytestmark = pytest.mark.requirement("SS-13")
@@ -40,15 +53,21 @@ def client(version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
     return context
 
 
-async def connect(port: int, context: ssl.SSLContext | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", port, ssl=context or client(), ssl_handshake_timeout=PATIENCE_S)
+async def connect(
+    port: int, context: ssl.SSLContext | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection(
+        "127.0.0.1", port, ssl=context or client(), ssl_handshake_timeout=PATIENCE_S
+    )
 
 
 async def response(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     """Head and body of the next response."""
     async with asyncio.timeout(PATIENCE_S):
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length: "))
+        length = next(
+            line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length: ")
+        )
         return head, await reader.readexactly(int(length.rpartition(b" ")[2]))
 
 
@@ -56,7 +75,10 @@ async def response(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 async def test_connection_serves_several_requests(server: Running, version: ssl.TLSVersion) -> None:
     reader, writer = await connect(server.port, client(version))
     tls = writer.get_extra_info("ssl_object")
-    assert (tls.version(), tls.cipher()[0].startswith(("TLS_", "ECDHE-ECDSA-"))) == (version.name.replace("_", "."), True)
+    assert (tls.version(), tls.cipher()[0].startswith(("TLS_", "ECDHE-ECDSA-"))) == (
+        version.name.replace("_", "."),
+        True,
+    )
     for _ in range(3):
         writer.write(GET)
         assert (await response(reader))[0].startswith(b"HTTP/1.1 200 ")
@@ -110,7 +132,9 @@ async def test_client_that_does_not_confirm_the_end_is_disconnected() -> None:
                     await asyncio.sleep(0.01)
 
 
-async def _handshake(tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, sock: socket.socket) -> None:
+async def _handshake(
+    tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, sock: socket.socket
+) -> None:
     loop = asyncio.get_running_loop()
     while True:
         try:
@@ -142,9 +166,17 @@ async def test_draining_server_completes_connections_of_the_backlog(server: Runn
 @pytest.mark.parametrize(("variable", "code"), [("self_signed", 0), ("off", 1)])
 async def test_health_command_uses_tls(variable: str, code: int) -> None:
     async with running(TLS) as server:
-        environ = {**os.environ, "GATEHOUSE_TLS": variable, "GATEHOUSE_GATEWAY_PORT": str(server.port)}
+        environ = {
+            **os.environ,
+            "GATEHOUSE_TLS": variable,
+            "GATEHOUSE_GATEWAY_PORT": str(server.port),
+        }
         process = await asyncio.create_subprocess_exec(
-            Path(sys.executable).with_name("gatehouse"), "health", "gateway", env=environ, stderr=asyncio.subprocess.PIPE
+            Path(sys.executable).with_name("gatehouse"),
+            "health",
+            "gateway",
+            env=environ,
+            stderr=asyncio.subprocess.PIPE,
         )
         async with asyncio.timeout(60):
             await process.communicate()

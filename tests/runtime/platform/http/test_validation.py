@@ -11,7 +11,14 @@ import msgspec
 import pytest
 from gatehouse.core.errors import PROBLEMS_MAX, BadRequest, Problem
 from gatehouse.platform.http.endpoint import Endpoint
-from gatehouse.platform.http.validation import STRINGS_MAX, checked, decode_json, decode_large, matching, validate
+from gatehouse.platform.http.validation import (
+    STRINGS_MAX,
+    checked,
+    decode_json,
+    decode_large,
+    matching,
+    validate,
+)
 from gatehouse.services.console.asgi import ENDPOINTS
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -38,8 +45,14 @@ NOT_UTF8 = "is not UTF-8 text"
     ],
 )
 async def test_other_media_type_is_415(console: Console, media_type: str, message: str) -> None:
-    reply = await console.client.post("/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type})
-    fix = "send JSON encoded as UTF-8, without a charset" if "charset" in message else "send Content-Type: application/json"
+    reply = await console.client.post(
+        "/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type}
+    )
+    fix = (
+        "send JSON encoded as UTF-8, without a charset"
+        if "charset" in message
+        else "send Content-Type: application/json"
+    )
     assert_problem(reply, 415, "header.content-type", message, fix)
     assert reply.json()["code"] == "unsupported_media_type"
 
@@ -50,9 +63,13 @@ async def test_repeated_content_type_header_is_415(console: Console) -> None:
     assert_problem(reply, 415, "header.content-type", "is sent more than once", "send it once")
 
 
-@pytest.mark.parametrize("media_type", ["application/json", "APPLICATION/JSON", 'application/json; charset="UTF-8"'])
+@pytest.mark.parametrize(
+    "media_type", ["application/json", "APPLICATION/JSON", 'application/json; charset="UTF-8"']
+)
 async def test_json_media_type_variants_are_accepted(console: Console, media_type: str) -> None:
-    reply = await console.client.post("/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type})
+    reply = await console.client.post(
+        "/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type}
+    )
     assert reply.status_code == 201
 
 
@@ -66,12 +83,20 @@ async def test_json_media_type_variants_are_accepted(console: Console, media_typ
             "send UTF-8 without a byte order mark (RFC 8259, section 8.1)",
         ),
         (b'{"name":"a","ttl_s":1e400}', "is too large", "send a number that fits in 64 bits"),
-        (b'{"name":"a","ttl_s":' + b"3" * 5000 + b"}", "is too large", "send a number that fits in 64 bits"),
+        (
+            b'{"name":"a","ttl_s":' + b"3" * 5000 + b"}",
+            "is too large",
+            "send a number that fits in 64 bits",
+        ),
         (b'{"ttl_s":NaN}', NOT_JSON, None),
         ('{"name":"Zoë"}'.encode("latin-1"), NOT_UTF8, "send JSON encoded as UTF-8"),
         (b"\xff\xfe{\x00}\x00", NOT_UTF8, "send JSON encoded as UTF-8"),
         (b'{"name":"a","name":"b"}', 'has the name "name" twice', None),
-        (b'{"name":"a","limits":[{"name":"r","quota":1,"window_s":1,"quota":2}]}', 'has the name "quota" twice', None),
+        (
+            b'{"name":"a","limits":[{"name":"r","quota":1,"window_s":1,"quota":2}]}',
+            'has the name "quota" twice',
+            None,
+        ),
         (b'{"name":"a","n\\u0061me":"b"}', 'has the name "name" twice', None),
         (b'{"name":"\\ud800 is not a character"}', NOT_JSON, None),
         (b'{"name":"\\u0000"}', NUL, None),
@@ -80,14 +105,20 @@ async def test_json_media_type_variants_are_accepted(console: Console, media_typ
         (b'"text"', "must be an object", None),
     ],
 )
-async def test_malformed_json_is_rejected(console: Console, content: bytes, message: str, fix: str | None) -> None:
+async def test_malformed_json_is_rejected(
+    console: Console, content: bytes, message: str, fix: str | None
+) -> None:
     reply = await console.client.post("/v1/keys", content=content, headers=JSON)
     error = reply.json()["errors"][0]
     assert (reply.status_code, error["message"]) == (400, message)
     assert fix in (None, error.get("fix"))
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(), st.lists, max_leaves=8))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(), st.lists, max_leaves=8
+    )
+)
 def test_strict_parser_agrees_with_json_module(value: Any) -> None:
     parsed, error = _parse(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     assert error in {NUL, NOT_UTF8} if error else parsed == value
@@ -113,7 +144,10 @@ async def test_number_of_reported_problems_is_bounded(console: Console) -> None:
     reply = await console.client.post("/v1/keys", json=body)
     errors = reply.json()["errors"]
     assert (reply.status_code, len(errors)) == (400, PROBLEMS_MAX)
-    assert (errors[0]["message"], errors[-1]["message"]) == ("is missing", "more problems are not listed")
+    assert (errors[0]["message"], errors[-1]["message"]) == (
+        "is missing",
+        "more problems are not listed",
+    )
     assert len(reply.content) < 16_384
 
 
@@ -126,10 +160,19 @@ class _Large(msgspec.Struct, forbid_unknown_fields=True):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"{" + b",".join(b'"%x":1' % number for number in range(172_000)) + b"}", "contains more than 10,000 strings"),
-        (b"{" + b'"text":"",' * 2 * STRINGS_MAX + b'"items":[]}', "contains more than 10,000 strings"),
+        (
+            b"{" + b",".join(b'"%x":1' % number for number in range(172_000)) + b"}",
+            "contains more than 10,000 strings",
+        ),
+        (
+            b"{" + b'"text":"",' * 2 * STRINGS_MAX + b'"items":[]}',
+            "contains more than 10,000 strings",
+        ),
         (b'{"items":[' + b'"",' * 2 * STRINGS_MAX + b'""]}', "contains more than 10,000 strings"),
-        (b'{"items":[' + b'"\\\\",' * 2 * STRINGS_MAX + b'""]}', "contains more than 10,000 strings"),
+        (
+            b'{"items":[' + b'"\\\\",' * 2 * STRINGS_MAX + b'""]}',
+            "contains more than 10,000 strings",
+        ),
         (b'{"items":[' + b"[]," * 600_000 + b"[]]}", "must be a string"),
         (b'{"' + b"a" * 1_800_000 + b'":1}', "is not a known field"),
         (b'{"text":' + b"[" * 1_800_000, "is nested too deeply"),
@@ -195,7 +238,9 @@ class _Limit(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Declared(msgspec.Struct, forbid_unknown_fields=True):
-    name: Annotated[str, checked(lambda text: "is reserved" if text == "root" else "", min_length=1)]
+    name: Annotated[
+        str, checked(lambda text: "is reserved" if text == "root" else "", min_length=1)
+    ]
     mode: Literal["on", "off"] = "on"
     enabled: bool | None = None
     ratio: Annotated[float, msgspec.Meta(le=1)] = 0.0
@@ -209,10 +254,18 @@ class _Declared(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _SCALARS = (
-    st.none() | st.booleans() | st.integers(-2, 11) | st.floats(0, 2) | st.sampled_from(["", "a", "A", "on", "off", "root"])
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 11)
+    | st.floats(0, 2)
+    | st.sampled_from(["", "a", "A", "on", "off", "root"])
 )
 _NAMES = st.sampled_from(["name", "quota", "mode", "x", "A"])
-_VALUES = st.recursive(_SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner), max_leaves=6)
+_VALUES = st.recursive(
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner),
+    max_leaves=6,
+)
 _LIMITS = st.fixed_dictionaries({}, optional={"name": _VALUES, "quota": _VALUES, "x": _VALUES})
 
 
@@ -242,9 +295,13 @@ def test_every_violation_is_reported_and_nothing_else(body: dict[str, Any]) -> N
         accepted = False
     assert (problems == []) == accepted
     assert _problems_of_value(body) == problems
-    expected = {f"body.{name}" for name, value in body.items() if _problems({"name": "a", name: value})}
+    expected = {
+        f"body.{name}" for name, value in body.items() if _problems({"name": "a", name: value})
+    }
     expected |= set() if "name" in body else {"body.name"}
-    reported = {".".join(problem.location.split(".")[:2]).partition("[")[0] for problem in problems} - {"body"}
+    reported = {
+        ".".join(problem.location.split(".")[:2]).partition("[")[0] for problem in problems
+    } - {"body"}
     assert reported == expected
 
 
@@ -267,7 +324,8 @@ def _problems_of_value(body: dict[str, Any]) -> list[Problem]:
 def test_nested_problems_are_reported_together() -> None:
     limits = [{"name": "A", "quota": 0}, {"quota": "x", "y": 1}]
     assert [
-        (problem.location, problem.message) for problem in _problems({"name": "root", "limits": limits, "tags": {"A": 1}})
+        (problem.location, problem.message)
+        for problem in _problems({"name": "root", "limits": limits, "tags": {"A": 1}})
     ] == [
         ("body.name", "is reserved"),
         ("body.limits[0].name", "does not match the required pattern"),
@@ -285,7 +343,9 @@ _EXAMPLES: tuple[Any, ...] = ({}, [], "text", 1, None, True, [{}], ["text"], {"n
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.operation_id)
 def test_types_of_requests_are_supported(endpoint: Endpoint) -> None:
-    """Each optional type is a union of one type and null, and no value causes an error other than BadRequest."""
+    """Each optional type is a union of one type and null, and no value causes an error other than
+    BadRequest.
+    """
     for kind in (endpoint.body, endpoint.query):
         if kind is not None:
             fields = getattr(kind, "__struct_encode_fields__", ())

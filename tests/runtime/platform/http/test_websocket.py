@@ -1,4 +1,6 @@
-"""WebSocket handshakes and frames, with the frames of the library `websockets` as the second implementation."""
+"""WebSocket handshakes and frames, with the frames of the library `websockets` as the second
+implementation.
+"""
 
 from __future__ import annotations
 
@@ -142,7 +144,9 @@ def test_messages_survive_any_split_of_the_bytes(cuts: list[int], mask: bool) ->
     bounds = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     forwarded: list[Frame] = []
     for start, end in itertools.pairwise(bounds):
-        forwarded += decoded(checker.feed(data[start:end], ALL), mask=mask)  # each part ends at the end of a frame
+        forwarded += decoded(
+            checker.feed(data[start:end], ALL), mask=mask
+        )  # each part ends at the end of a frame
     assert messages(forwarded) == messages(FRAMES)
 
 
@@ -150,7 +154,9 @@ def test_parts_of_a_frame_are_forwarded_at_once() -> None:
     data = encoded(text(b"0123456789"))
     checker = FrameChecker(masked=True, message_max_bytes=MAX)
     parts = [decoded(checker.feed(data[start : start + 1], ALL)) for start in range(len(data))]
-    assert [[bytes(frame.data) for frame in part] for part in parts] == [[]] * 6 + [[b"%d" % digit] for digit in range(10)]
+    assert [[bytes(frame.data) for frame in part] for part in parts] == [[]] * 6 + [
+        [b"%d" % digit] for digit in range(10)
+    ]
 
 
 def test_nothing_follows_a_close_frame() -> None:
@@ -195,7 +201,14 @@ def test_message_size_counts_all_fragments() -> None:
     checker = FrameChecker(masked=True, message_max_bytes=MAX)
     for _ in range(2):
         checker.feed(encoded(text(bytes(MAX))), ALL)
-        checker.feed(encoded(text(bytes(600), fin=False), Frame(Opcode.PING, bytes(125)), continuation(bytes(400))), ALL)
+        checker.feed(
+            encoded(
+                text(bytes(600), fin=False),
+                Frame(Opcode.PING, bytes(125)),
+                continuation(bytes(400)),
+            ),
+            ALL,
+        )
     checker.feed(encoded(text(bytes(600), fin=False)), ALL)
     with pytest.raises(FrameError) as caught:
         checker.feed(encoded(continuation(bytes(401), fin=False)), ALL)
@@ -204,14 +217,18 @@ def test_message_size_counts_all_fragments() -> None:
 
 def test_size_is_checked_before_the_payload_arrives() -> None:
     with pytest.raises(FrameError) as caught:
-        FrameChecker(masked=True, message_max_bytes=MAX).feed(encoded(text(bytes(MAX + 1)))[:8], ALL)
+        FrameChecker(masked=True, message_max_bytes=MAX).feed(
+            encoded(text(bytes(MAX + 1)))[:8], ALL
+        )
     assert caught.value.code is CloseCode.MESSAGE_TOO_BIG
 
 
 def test_frames_before_an_invalid_frame_are_forwarded() -> None:
     first = encoded(text(b"a"), text(b"b"))
     with pytest.raises(FrameError) as caught:
-        FrameChecker(masked=True, message_max_bytes=MAX).feed(first + encoded(continuation(b"c")), ALL)
+        FrameChecker(masked=True, message_max_bytes=MAX).feed(
+            first + encoded(continuation(b"c")), ALL
+        )
     assert caught.value.forwarded == first
 
 
@@ -243,7 +260,9 @@ def test_waiting_frames_keep_their_order(cuts: list[int], frames_max: int) -> No
     data = encoded(*FRAMES)
     checker = FrameChecker(masked=True, message_max_bytes=MAX)
     forwarded: list[Frame] = []
-    for start, end in itertools.pairwise([0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]):
+    for start, end in itertools.pairwise(
+        [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    ):
         forwarded += decoded(checker.feed(data[start:end], frames_max))
     while checker.is_waiting:
         forwarded += decoded(checker.feed(b"", frames_max))
@@ -264,5 +283,10 @@ def test_frames_without_payload_are_limited_in_each_message() -> None:
 
 @pytest.mark.parametrize("mask", [None, b"\x01\x02\x03\x04"])
 def test_close_frame(mask: bytes | None) -> None:
-    (frame,) = decoded(close_frame(CloseCode.POLICY_VIOLATION, "the key was revoked", mask), mask=mask is not None)
-    assert (frame.opcode, Close.parse(bytes(frame.data))) == (Opcode.CLOSE, Close(1008, "the key was revoked"))
+    (frame,) = decoded(
+        close_frame(CloseCode.POLICY_VIOLATION, "the key was revoked", mask), mask=mask is not None
+    )
+    assert (frame.opcode, Close.parse(bytes(frame.data))) == (
+        Opcode.CLOSE,
+        Close(1008, "the key was revoked"),
+    )

@@ -1,4 +1,6 @@
-"""Connections to Cores, with servers that send exact bytes: framing, reuse, deadlines, back-pressure and TLS."""
+"""Connections to Cores, with servers that send exact bytes: framing, reuse, deadlines,
+back-pressure and TLS.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Resolver:
 
 @dataclass
 class Core:
-    """Sends the response to each request and records the requests. An empty response closes the connection."""
+    """Sends the response to each request and records the requests. An empty response closes the
+    connection.
+    """
 
     response: bytes = OK
     close: bool = False
@@ -64,7 +68,14 @@ class Core:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 self.heads.append(head)
-                length = next((int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:")), 0)
+                length = next(
+                    (
+                        int(line[15:])
+                        for line in head.split("\r\n")
+                        if line.startswith("content-length:")
+                    ),
+                    0,
+                )
                 self.bodies.append(await reader.readexactly(length))
                 writer.write(self.response)
                 await writer.drain()
@@ -108,33 +119,50 @@ async def hasty() -> AsyncIterator[UpstreamClients]:
     await upstream.close()
 
 
-def request(method: str = "GET", body: bytes | AsyncIterator[bytes] | None = None, **headers: str) -> UpstreamRequest:
+def request(
+    method: str = "GET", body: bytes | AsyncIterator[bytes] | None = None, **headers: str
+) -> UpstreamRequest:
     fields = [(name.replace("_", "-"), value) for name, value in headers.items()]
     if isinstance(body, bytes):
         fields.append(("content-length", str(len(body))))
     return UpstreamRequest(method, "/x?y=z", fields, body)
 
 
-async def fetch(clients: UpstreamClients, core: Core, sent: UpstreamRequest | None = None) -> tuple[int, list[str], bytes]:
+async def fetch(
+    clients: UpstreamClients, core: Core, sent: UpstreamRequest | None = None
+) -> tuple[int, list[str], bytes]:
     """Status, header names and body."""
     async with asyncio.timeout(PATIENCE_S), clients.send(core.url, sent or request()) as response:
         return response.status, [name for name, _ in response.headers], await response.read_all()
 
 
 async def test_request_is_sent_unchanged(clients: UpstreamClients, core: Core) -> None:
-    assert await fetch(clients, core, request("POST", b"body", x_a="1")) == (200, ["content-length"], b"hello")
-    assert core.heads == [f"POST /x?y=z HTTP/1.1\r\nhost: core.test:{core.port}\r\nx-a: 1\r\ncontent-length: 4\r\n\r\n"]
+    assert await fetch(clients, core, request("POST", b"body", x_a="1")) == (
+        200,
+        ["content-length"],
+        b"hello",
+    )
+    assert core.heads == [
+        (
+            f"POST /x?y=z HTTP/1.1\r\nhost: core.test:{core.port}\r\nx-a: 1\r\ncontent-length: "
+            f"4\r\n\r\n"
+        )
+    ]
     assert core.bodies == [b"body"]
 
 
-async def test_body_in_the_response_to_head_is_discarded(clients: UpstreamClients, core: Core) -> None:
+async def test_body_in_the_response_to_head_is_discarded(
+    clients: UpstreamClients, core: Core
+) -> None:
     for _ in range(2):
         assert await fetch(clients, core, request("HEAD")) == (200, ["content-length"], b"")
     assert core.opened == 2
 
 
 @pytest.mark.parametrize("value", ["a\r\nx-b: 1", "a\nx-b: 1", "a\0", "café"])
-async def test_header_that_cannot_be_sent_is_rejected(clients: UpstreamClients, core: Core, value: str) -> None:
+async def test_header_that_cannot_be_sent_is_rejected(
+    clients: UpstreamClients, core: Core, value: str
+) -> None:
     with pytest.raises(BadRequest):
         await fetch(clients, core, request(x_a=value))
     assert core.heads == []
@@ -149,8 +177,17 @@ async def test_connection_is_reused(clients: UpstreamClients, core: Core) -> Non
 @pytest.mark.parametrize(
     ("response", "body"),
     [
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: 1\r\n\r\n", b"abcde"),
-        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, b"hello"),
+        (
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: "
+                b"chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: 1\r\n\r\n"
+            ),
+            b"abcde",
+        ),
+        (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK,
+            b"hello",
+        ),
         (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", b""),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
@@ -192,7 +229,13 @@ def receive(connection: Connection, method: str, parts: list[bytes]) -> Received
     for part in parts:
         if not connection.is_complete and not connection.has_failed:
             connection.data_received(part)
-    received = connection.status, connection.headers, connection.take(), connection.is_complete, connection.has_failed
+    received = (
+        connection.status,
+        connection.headers,
+        connection.take(),
+        connection.is_complete,
+        connection.has_failed,
+    )
     return Received(*received, is_reusable=connection.end())
 
 
@@ -220,7 +263,9 @@ RESPONSES = st.tuples(
 
 
 @given(st.lists(RESPONSES, min_size=2, max_size=5))
-async def test_used_connection_reads_a_response_like_a_new_connection(responses: list[tuple[str, bytes, int]]) -> None:
+async def test_used_connection_reads_a_response_like_a_new_connection(
+    responses: list[tuple[str, bytes, int]],
+) -> None:
     used = Connection(PATIENCE_S, BatchedWrites())
     used.connection_made(MemoryTransport())
     for method, response, size in responses:
@@ -233,8 +278,12 @@ async def test_used_connection_reads_a_response_like_a_new_connection(responses:
             return
 
 
-async def test_response_that_is_not_read_does_not_delay_the_next_one(clients: UpstreamClients, core: Core) -> None:
-    """The response is complete when its last part exceeds the maximum size of unread data and reading is paused."""
+async def test_response_that_is_not_read_does_not_delay_the_next_one(
+    clients: UpstreamClients, core: Core
+) -> None:
+    """The response is complete when its last part exceeds the maximum size of unread data and
+    reading is paused.
+    """
     size = connections._HIGH_BYTES + 1
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
     async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()):
@@ -249,7 +298,9 @@ async def test_response_that_is_not_read_does_not_delay_the_next_one(clients: Up
 
 async def test_response_to_head_has_no_body(clients: UpstreamClients, core: Core) -> None:
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
-    assert [await fetch(clients, core, request("HEAD")) for _ in range(2)] == [(200, ["content-length"], b"")] * 2
+    assert [await fetch(clients, core, request("HEAD")) for _ in range(2)] == [
+        (200, ["content-length"], b"")
+    ] * 2
     assert core.opened == 1
 
 
@@ -259,7 +310,9 @@ async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: 
     assert core.opened == 2
 
 
-@pytest.mark.bound("http_client.connections:_HEADERS_MAX", "http_client.connections:_HEAD_BYTES_MAX")
+@pytest.mark.bound(
+    "http_client.connections:_HEADERS_MAX", "http_client.connections:_HEAD_BYTES_MAX"
+)
 @pytest.mark.parametrize(
     "response",
     [
@@ -291,7 +344,9 @@ async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: 
         "eof",
     ],
 )
-async def test_invalid_or_incomplete_response_is_an_error(clients: UpstreamClients, core: Core, response: bytes) -> None:
+async def test_invalid_or_incomplete_response_is_an_error(
+    clients: UpstreamClients, core: Core, response: bytes
+) -> None:
     core.response, core.close = response, True
     with pytest.raises(CoreUnreachable) as raised:
         await fetch(clients, core)
@@ -300,14 +355,18 @@ async def test_invalid_or_incomplete_response_is_an_error(clients: UpstreamClien
     assert (await fetch(clients, core))[2] == b"hello"
 
 
-async def test_connection_with_more_than_one_response_is_not_reused(clients: UpstreamClients, core: Core) -> None:
+async def test_connection_with_more_than_one_response_is_not_reused(
+    clients: UpstreamClients, core: Core
+) -> None:
     core.response = OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
     for _ in range(3):
         assert (await fetch(clients, core))[2] == b"hello"
     assert core.opened == 3
 
 
-async def test_idle_connection_that_the_core_closes_is_replaced(clients: UpstreamClients, core: Core) -> None:
+async def test_idle_connection_that_the_core_closes_is_replaced(
+    clients: UpstreamClients, core: Core
+) -> None:
     core.close = True
     for number in range(3):
         core.closed.clear()
@@ -344,7 +403,10 @@ async def test_core_that_accepts_no_connection_is_unreachable(core: Core) -> Non
 async def test_idle_connections_are_bounded(clients: UpstreamClients, core: Core) -> None:
     number = connections.IDLE_MAX + 5
     async with AsyncExitStack() as stack:
-        responses = [await stack.enter_async_context(clients.send(core.url, request())) for _ in range(number)]
+        responses = [
+            await stack.enter_async_context(clients.send(core.url, request()))
+            for _ in range(number)
+        ]
         assert [await response.read_all() for response in responses] == [b"hello"] * number
     assert core.opened == number
     assert len(clients._pinned[core.url].pool._idle) == connections.IDLE_MAX
@@ -359,7 +421,9 @@ async def test_old_idle_connection_is_replaced(clients: UpstreamClients, core: C
 
 
 @pytest.mark.bound("http_client.upstream:RESOLVE_TIMEOUT_S")
-async def test_name_that_does_not_resolve_in_time_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_name_that_does_not_resolve_in_time_is_unreachable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def hang(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
@@ -387,8 +451,16 @@ async def test_silent_core_is_a_timeout(hasty: UpstreamClients, core: Core) -> N
 
 async def test_slow_client_is_no_timeout_of_the_core(hasty: UpstreamClients, core: Core) -> None:
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000)
-    silent = Core(response=b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", after=lambda reader, _: reader.read(1))  # type: ignore[arg-type, return-value]
-    async with listening(silent), asyncio.timeout(PATIENCE_S), hasty.send(core.url, request()) as response:
+
+    async def wait(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+
+    silent = Core(response=b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", after=wait)
+    async with (
+        listening(silent),
+        asyncio.timeout(PATIENCE_S),
+        hasty.send(core.url, request()) as response,
+    ):
         for _ in range(2):  # each takes as long as the read timeout, while nothing is read
             with pytest.raises(CoreTimeout):
                 await fetch(hasty, silent)
@@ -410,7 +482,9 @@ async def test_response_that_is_not_read_is_bounded(clients: UpstreamClients, co
     assert size == 50_000_000
 
 
-async def test_streamed_body_is_chunked_or_has_its_length(clients: UpstreamClients, core: Core) -> None:
+async def test_streamed_body_is_chunked_or_has_its_length(
+    clients: UpstreamClients, core: Core
+) -> None:
     async def parts() -> AsyncIterator[bytes]:
         yield b"abc"
         yield b"de"
@@ -418,7 +492,9 @@ async def test_streamed_body_is_chunked_or_has_its_length(clients: UpstreamClien
     async def rest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         core.bodies.append(await reader.readuntil(b"0\r\n\r\n"))
 
-    assert (await fetch(clients, core, UpstreamRequest("POST", "/", [("content-length", "5")], parts())))[0] == 200
+    assert (
+        await fetch(clients, core, UpstreamRequest("POST", "/", [("content-length", "5")], parts()))
+    )[0] == 200
     assert core.bodies == [b"abcde"]
     core.after = rest
     assert (await fetch(clients, core, request("POST", parts())))[0] == 200
@@ -429,7 +505,9 @@ async def test_streamed_body_is_chunked_or_has_its_length(clients: UpstreamClien
     assert core.bodies[2] == b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
 
 
-async def test_response_before_the_end_of_the_body_closes_the_connection(clients: UpstreamClients, core: Core) -> None:
+async def test_response_before_the_end_of_the_body_closes_the_connection(
+    clients: UpstreamClients, core: Core
+) -> None:
     ended = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -445,7 +523,9 @@ async def test_response_before_the_end_of_the_body_closes_the_connection(clients
         await core.closed.wait()
 
 
-async def test_error_of_a_streamed_body_ends_the_request(clients: UpstreamClients, core: Core) -> None:
+async def test_error_of_a_streamed_body_ends_the_request(
+    clients: UpstreamClients, core: Core
+) -> None:
     class GoneError(Exception):
         pass
 
@@ -461,7 +541,9 @@ async def test_error_of_a_streamed_body_ends_the_request(clients: UpstreamClient
         await core.closed.wait()
 
 
-async def test_cancelled_request_closes_its_connection(clients: UpstreamClients, core: Core) -> None:
+async def test_cancelled_request_closes_its_connection(
+    clients: UpstreamClients, core: Core
+) -> None:
     core.response = b"HTTP/1.1 200 OK\r\n"
     core.after = lambda reader, _: reader.read()  # type: ignore[assignment, return-value]
     task = asyncio.create_task(fetch(clients, core))
@@ -472,7 +554,9 @@ async def test_cancelled_request_closes_its_connection(clients: UpstreamClients,
         await core.closed.wait()
 
 
-async def test_replaced_pool_serves_the_requests_in_progress(clients: UpstreamClients, core: Core) -> None:
+async def test_replaced_pool_serves_the_requests_in_progress(
+    clients: UpstreamClients, core: Core
+) -> None:
     core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000)
     async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:
         clients.forget(core.url)
@@ -484,17 +568,31 @@ async def test_replaced_pool_serves_the_requests_in_progress(clients: UpstreamCl
 @pytest.fixture
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
     """TLS of a server with the name core.test, whose certificate is trusted."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "core.test")])
+    key, name = (
+        ec.generate_private_key(ec.SECP256R1()),
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "core.test")]),
+    )
     now = datetime.datetime.now(datetime.UTC)
     signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1))
+        x509.CertificateBuilder(
+            name,
+            name,
+            key.public_key(),
+            x509.random_serial_number(),
+            now,
+            now + datetime.timedelta(days=1),
+        )
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("core.test")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     (tmp_path / "certificate.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     (tmp_path / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
     )
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
     connections._tls_context.cache_clear()
@@ -504,7 +602,9 @@ def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl
     connections._tls_context.cache_clear()
 
 
-async def test_tls_verifies_the_name_at_the_checked_address(clients: UpstreamClients, certificate: ssl.SSLContext) -> None:
+async def test_tls_verifies_the_name_at_the_checked_address(
+    clients: UpstreamClients, certificate: ssl.SSLContext
+) -> None:
     core = Core()
     async with listening(core, certificate), asyncio.timeout(PATIENCE_S):
         for _ in range(2):
@@ -538,7 +638,9 @@ class Upgraded(asyncio.Protocol):
 
 
 async def upgrade(scheme: str, context: ssl.SSLContext | None) -> tuple[bytes, bytes, int]:
-    """Data beside the 101 response, data after the upgrade, and number of connections after another request."""
+    """Data beside the 101 response, data after the upgrade, and number of connections after another
+    request.
+    """
     server = Core(SWITCHING + b"early")
 
     async def after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -550,7 +652,9 @@ async def upgrade(scheme: str, context: ssl.SSLContext | None) -> tuple[bytes, b
     async with listening(server, context), asyncio.timeout(PATIENCE_S):
         url = f"{scheme}://core.test:{server.port}"
         protocol = Upgraded()
-        async with clients.send(url, UpstreamRequest("GET", "/", [], None, upgrade=True)) as response:
+        async with clients.send(
+            url, UpstreamRequest("GET", "/", [], None, upgrade=True)
+        ) as response:
             assert response.status == 101
             early = response.upgrade(protocol)
             protocol.transport.write(b"ping")
@@ -564,7 +668,9 @@ async def upgrade(scheme: str, context: ssl.SSLContext | None) -> tuple[bytes, b
     return early, protocol.received, server.opened
 
 
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize(
+    "loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_upgraded_connection_is_passed_to_another_protocol(
     certificate: ssl.SSLContext, loop: Callable[[], asyncio.AbstractEventLoop], scheme: str
@@ -576,7 +682,11 @@ async def test_upgraded_connection_is_passed_to_another_protocol(
     assert await asyncio.to_thread(run) == (b"early", b"ping, end", 2)
 
 
-async def test_response_to_an_upgrade_request_can_be_ordinary(clients: UpstreamClients, core: Core) -> None:
-    assert (await fetch(clients, core, UpstreamRequest("GET", "/", [], None, upgrade=True)))[2] == b"hello"
+async def test_response_to_an_upgrade_request_can_be_ordinary(
+    clients: UpstreamClients, core: Core
+) -> None:
+    assert (await fetch(clients, core, UpstreamRequest("GET", "/", [], None, upgrade=True)))[
+        2
+    ] == b"hello"
     assert (await fetch(clients, core))[2] == b"hello"
     assert core.opened == 1

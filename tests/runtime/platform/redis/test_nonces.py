@@ -43,7 +43,9 @@ def new_nonce() -> str:
 @pytest.mark.requirement("TR-10")
 async def test_concurrent_nonce_is_accepted_once(workers: list[RedisNonces]) -> None:
     nonce = new_nonce()
-    results = await asyncio.gather(*(workers[number % 3].is_new(KEY, nonce, keep_s=60) for number in range(300)))
+    results = await asyncio.gather(
+        *(workers[number % 3].is_new(KEY, nonce, keep_s=60) for number in range(300))
+    )
     assert results.count(True) == 1
 
 
@@ -68,7 +70,9 @@ async def test_read_only_check_stores_nothing(workers: list[RedisNonces]) -> Non
     assert not await workers[0].is_new(KEY, nonce, keep_s=0)
 
 
-async def test_nonce_is_hashed_and_expires(workers: list[RedisNonces], redis: RedisConnection) -> None:
+async def test_nonce_is_hashed_and_expires(
+    workers: list[RedisNonces], redis: RedisConnection
+) -> None:
     nonce = new_nonce()
     await workers[0].is_new(KeyId("ends00000000"), nonce, keep_s=60)
     names = await redis.call(("KEYS", f"{KEY_PREFIX}ends00000000:*"), 5)
@@ -81,14 +85,18 @@ async def test_nonce_is_hashed_and_expires(workers: list[RedisNonces], redis: Re
     assert 0 < left_s <= 60
 
 
-async def test_lost_nonce_script_is_loaded_again(workers: list[RedisNonces], redis: RedisConnection) -> None:
+async def test_lost_nonce_script_is_loaded_again(
+    workers: list[RedisNonces], redis: RedisConnection
+) -> None:
     await redis.call(("SCRIPT", "FLUSH"), 5)
     assert await workers[0].is_new(KEY, new_nonce(), keep_s=60)
 
 
 async def test_without_redis_nonce_check_is_unavailable() -> None:
     nonces = redis_nonces(f"redis://127.0.0.1:{free_port()}")
-    results = await asyncio.gather(*(nonces.is_new(KEY, new_nonce(), keep_s=60) for _ in range(10)), return_exceptions=True)
+    results = await asyncio.gather(
+        *(nonces.is_new(KEY, new_nonce(), keep_s=60) for _ in range(10)), return_exceptions=True
+    )
     assert {type(result) for result in results} == {Unavailable}
     with pytest.raises(Unavailable):
         await nonces.is_new(KEY, new_nonce(), keep_s=60)

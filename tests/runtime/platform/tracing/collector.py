@@ -31,17 +31,28 @@ class Collector:
         return self.status
 
     def wait(self, request_id: str, name: str = "") -> list[ReceivedSpan]:
-        """The received spans of the trace of a request, as soon as they include the span of the request, and a span with this
-        name."""
+        """The received spans of the trace of a request, as soon as they include the span of the
+        request, and a span with this name."""
         deadline = time.monotonic() + 30
         with self._received:
             while True:
                 spans = self.spans
-                trace = next((s.trace_id for s in spans if s.attributes.get("gatehouse.request_id") == request_id), None)
+                trace = next(
+                    (
+                        s.trace_id
+                        for s in spans
+                        if s.attributes.get("gatehouse.request_id") == request_id
+                    ),
+                    None,
+                )
                 result = [span for span in spans if span.trace_id == trace]
                 if result and (not name or any(span.name == name for span in result)):
                     return result
-                assert self._received.wait(deadline - time.monotonic()), (request_id, name, len(spans))
+                assert self._received.wait(deadline - time.monotonic()), (
+                    request_id,
+                    name,
+                    len(spans),
+                )
 
 
 @contextmanager

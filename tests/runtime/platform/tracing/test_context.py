@@ -1,4 +1,6 @@
-"""Trace context of requests: examples of W3C Trace Context and of the AWS X-Ray Developer Guide, and invalid values."""
+"""Trace context of requests: examples of W3C Trace Context and of the AWS X-Ray Developer Guide,
+and invalid values.
+"""
 
 from __future__ import annotations
 
@@ -60,9 +62,18 @@ def test_repeated_headers_are_ignored() -> None:
     ("value", "expected"),
     [
         (f"Root={ROOT}", TraceParent(ROOT_ID, "", None)),
-        (f"Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=1", TraceParent(ROOT_ID, "53995c3f42cd8ad8", True)),
-        (f"Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=0;Lineage=a87bd80c:0", TraceParent(ROOT_ID, "53995c3f42cd8ad8", False)),
-        (f"Self=1-67891234-12456789abcdef012345678; Root={ROOT}; Sampled=?", TraceParent(ROOT_ID, "", None)),
+        (
+            f"Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=1",
+            TraceParent(ROOT_ID, "53995c3f42cd8ad8", True),
+        ),
+        (
+            f"Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=0;Lineage=a87bd80c:0",
+            TraceParent(ROOT_ID, "53995c3f42cd8ad8", False),
+        ),
+        (
+            f"Self=1-67891234-12456789abcdef012345678; Root={ROOT}; Sampled=?",
+            TraceParent(ROOT_ID, "", None),
+        ),
         (f"Root={ROOT};Parent=x", TraceParent(ROOT_ID, "", None)),
         ("Root=1-5759e988-bd862e3fe1be46a99427279", None),
         ("Root=gtk_test_token", None),
@@ -82,7 +93,9 @@ def test_derived_ids_are_valid_and_begin_with_the_time() -> None:
     before = int(time.time())
     request_ids = {asgi.request_id() for _ in range(100)}
     traces = [RequestTrace(request_id, None, sampled=False) for request_id in request_ids]
-    assert len({trace.trace_id for trace in traces}) == len({trace.span_id for trace in traces}) == 100
+    assert (
+        len({trace.trace_id for trace in traces}) == len({trace.span_id for trace in traces}) == 100
+    )
     for trace in traces:
         assert re.fullmatch(r"[0-9a-f]{32}", trace.trace_id)
         assert before <= int(trace.trace_id[:8], 16) <= time.time()
@@ -93,4 +106,7 @@ def test_header_to_cores_names_the_span_that_is_recorded() -> None:
     request_id = asgi.request_id()
     trace = RequestTrace(request_id, TraceParent(TRACE, SPAN, True), sampled=True)
     assert trace.traceparent == f"00-{TRACE}-2{request_id[-15:]}-01"
-    assert msgspec.structs.replace(trace, sampled=False).traceparent == f"00-{TRACE}-1{request_id[-15:]}-00"
+    assert (
+        msgspec.structs.replace(trace, sampled=False).traceparent
+        == f"00-{TRACE}-1{request_id[-15:]}-00"
+    )

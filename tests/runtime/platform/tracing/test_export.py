@@ -35,7 +35,9 @@ from tests.runtime.platform.tracing.collector import Collector, running_collecto
 
 def span(number: int = 1, **changes: Any) -> FinishedSpan:
     ids = f"{number:032x}", f"{number:016x}", ""
-    return FinishedSpan("GET /", Kind.SERVER, *ids, 1_000, 2_000, {"gatehouse.request_id": f"req_{number}"})._replace(**changes)
+    return FinishedSpan(
+        "GET /", Kind.SERVER, *ids, 1_000, 2_000, {"gatehouse.request_id": f"req_{number}"}
+    )._replace(**changes)
 
 
 class Blocked(SpanExporter):
@@ -72,7 +74,12 @@ def blocked() -> Iterator[Blocked]:
     exporter.resume.set()
 
 
-def queue_of(exporter: SpanExporter, counts: Counts, lost: list[Any], monotonic: Callable[[], float] = lambda: 0.0) -> SpanQueue:
+def queue_of(
+    exporter: SpanExporter,
+    counts: Counts,
+    lost: list[Any],
+    monotonic: Callable[[], float] = lambda: 0.0,
+) -> SpanQueue:
     return SpanQueue(
         exporter,
         service="gateway",
@@ -87,10 +94,21 @@ def queue_of(exporter: SpanExporter, counts: Counts, lost: list[Any], monotonic:
 async def test_spans_reach_the_collector(collector: Collector) -> None:
     counts, lost = Counts(), list[Any]()
     queue = queue_of(collector_exporter(collector.endpoint), counts, lost)
-    queue.add(span(7, parent_id="00f067aa0ba902b7", failed=True, attributes={"http.response.status_code": 500}))
+    queue.add(
+        span(
+            7,
+            parent_id="00f067aa0ba902b7",
+            failed=True,
+            attributes={"http.response.status_code": 500},
+        )
+    )
     await queue.close()
     (received,) = collector.spans
-    assert (received.service, received.name, received.trace_id) == ("gatehouse-gateway", "GET /", f"{7:032x}")
+    assert (received.service, received.name, received.trace_id) == (
+        "gatehouse-gateway",
+        "GET /",
+        f"{7:032x}",
+    )
     assert (received.span_id, received.parent_id) == (f"{7:016x}", "00f067aa0ba902b7")
     assert (received.is_server, received.failed, received.ms) == (True, True, 0.001)
     assert received.attributes == {"http.response.status_code": 500}
@@ -145,7 +163,9 @@ async def test_failure_of_the_collector_is_counted_and_logged(collector: Collect
 
 
 @pytest.mark.bound("tracing.export:CLOSE_TIMEOUT_S")
-async def test_collector_that_does_not_respond_delays_neither_requests_nor_the_end(blocked: Blocked) -> None:
+async def test_collector_that_does_not_respond_delays_neither_requests_nor_the_end(
+    blocked: Blocked,
+) -> None:
     queue = queue_of(blocked, Counts(), [])
     queue.add(span())
     await asyncio.to_thread(blocked.started.wait, 30)
@@ -174,7 +194,11 @@ def test_lambda_sends_spans_to_the_xray_daemon_immediately() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))
         daemon.settimeout(20)
-        export = ImmediateExport(DaemonExporter(f"127.0.0.1:{daemon.getsockname()[1]}"), service="sharing", environment="test")
+        export = ImmediateExport(
+            DaemonExporter(f"127.0.0.1:{daemon.getsockname()[1]}"),
+            service="sharing",
+            environment="test",
+        )
         export.add(span(5))
         header, _, payload = daemon.recv(65_535).partition(b"\n")
     assert json.loads(header) == {"format": "json", "version": 1}
@@ -186,6 +210,9 @@ def test_lambda_sends_spans_to_the_xray_daemon_immediately() -> None:
 @pytest.mark.bound("tracing.export:DAEMON_MESSAGE_BYTES_MAX")
 def test_message_to_the_xray_daemon_is_bounded() -> None:
     large = span(attributes={"x": "x" * DAEMON_MESSAGE_BYTES_MAX})
-    exporter, spans = DaemonExporter("127.0.0.1:9"), [readable_span(large, resource("sharing", "test"))]
+    exporter, spans = (
+        DaemonExporter("127.0.0.1:9"),
+        [readable_span(large, resource("sharing", "test"))],
+    )
     assert exporter.export(spans) is SpanExportResult.FAILURE
     exporter.shutdown()

@@ -34,16 +34,27 @@ def request_id(digits: int) -> RequestId:
 def test_share_of_sampled_requests_equals_the_setting(percent: float) -> None:
     tracer, bound = Tracer(lambda span: None, percent), round(percent / 100 * 16**15)
     expected = {0: bound > 0, 16**15 - 1: bound == 16**15}
-    expected |= {digits: digits < bound for digits in (bound - 1, bound, bound + 1) if 0 <= digits < 16**15}
-    assert {digits: tracer.begin(request_id(digits), None).sampled for digits in expected} == expected
+    expected |= {
+        digits: digits < bound for digits in (bound - 1, bound, bound + 1) if 0 <= digits < 16**15
+    }
+    assert {
+        digits: tracer.begin(request_id(digits), None).sampled for digits in expected
+    } == expected
 
 
 @pytest.mark.parametrize(
-    ("decision", "sampled"), [(True, {True: 10}), (False, {False: 10}), (None, {True: 5, False: 5})], ids=str
+    ("decision", "sampled"),
+    [(True, {True: 10}), (False, {False: 10}), (None, {True: 5, False: 5})],
+    ids=str,
 )
-def test_decision_of_the_caller_takes_precedence(decision: bool | None, sampled: dict[bool, int]) -> None:
+def test_decision_of_the_caller_takes_precedence(
+    decision: bool | None, sampled: dict[bool, int]
+) -> None:
     tracer = Tracer(lambda span: None, 50.0, monotonic=lambda: 1.0)
-    traces = [tracer.begin(request_id(number * 16**14), TraceParent(TRACE, SPAN, decision)) for number in range(3, 13)]
+    traces = [
+        tracer.begin(request_id(number * 16**14), TraceParent(TRACE, SPAN, decision))
+        for number in range(3, 13)
+    ]
     assert Counter(trace.sampled for trace in traces) == sampled
     assert {(trace.trace_id, trace.parent_id) for trace in traces} == {(TRACE, SPAN)}
 
@@ -51,8 +62,15 @@ def test_decision_of_the_caller_takes_precedence(decision: bool | None, sampled:
 @pytest.mark.bound("tracing.tracer:REQUESTED_PER_S_MAX")
 def test_traces_that_callers_request_are_bounded() -> None:
     now = 1.0
-    tracer, parent, last = Tracer(lambda span: None, 0.0, monotonic=lambda: now), TraceParent(TRACE, SPAN, True), request_id(1)
-    assert sum(tracer.begin(last, parent).sampled for _ in range(REQUESTED_PER_S_MAX * 3)) == REQUESTED_PER_S_MAX
+    tracer, parent, last = (
+        Tracer(lambda span: None, 0.0, monotonic=lambda: now),
+        TraceParent(TRACE, SPAN, True),
+        request_id(1),
+    )
+    assert (
+        sum(tracer.begin(last, parent).sampled for _ in range(REQUESTED_PER_S_MAX * 3))
+        == REQUESTED_PER_S_MAX
+    )
     now = 2.0
     assert tracer.begin(last, parent).sampled
 
@@ -101,5 +119,8 @@ def test_log_lines_of_a_request_contain_its_ids() -> None:
     with active_request(observer.tracer, trace):
         observer.warn("during")
         observer.log.error("other", request_id="req_2")
-    ids = [(line.get("request_id"), line.get("trace_id")) for line in map(json.loads, out.getvalue().splitlines())]
+    ids = [
+        (line.get("request_id"), line.get("trace_id"))
+        for line in map(json.loads, out.getvalue().splitlines())
+    ]
     assert ids == [(None, None), (request_id(1), TRACE), ("req_2", TRACE)]

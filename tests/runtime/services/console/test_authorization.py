@@ -15,7 +15,11 @@ WITH_ROLES = [endpoint for endpoint in ENDPOINTS if endpoint.roles]
 OWN_SESSIONS = {"sign_in", "end_session", "end_sessions", "create_sign_in_link"}
 
 
-@pytest.mark.parametrize("missing", [{"step_up": StepUp.NEVER}, {"roles": frozenset({"owner"})}], ids=["roles", "step-up rule"])
+@pytest.mark.parametrize(
+    "missing",
+    [{"step_up": StepUp.NEVER}, {"roles": frozenset({"owner"})}],
+    ids=["roles", "step-up rule"],
+)
 def test_incomplete_declaration_is_an_error(missing: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"POST /v1/x declares no"):
         Endpoint(method="POST", path="/v1/x", tag="x", **missing)
@@ -24,7 +28,11 @@ def test_incomplete_declaration_is_an_error(missing: dict[str, Any]) -> None:
 def test_owner_has_all_rights_and_auditor_reads_only() -> None:
     assert len(WITH_ROLES) > 30
     assert [endpoint.path for endpoint in WITH_ROLES if Role.OWNER not in endpoint.roles] == []
-    changing = [endpoint for endpoint in WITH_ROLES if endpoint.changes_state and endpoint.operation_id not in OWN_SESSIONS]
+    changing = [
+        endpoint
+        for endpoint in WITH_ROLES
+        if endpoint.changes_state and endpoint.operation_id not in OWN_SESSIONS
+    ]
     assert [endpoint.path for endpoint in changing if Role.AUDITOR in endpoint.roles] == []
 
 
@@ -36,9 +44,13 @@ async def test_role_may_call_its_endpoints_only(console: Console, role: Role) ->
         path = endpoint.path.replace("{id}", "000000000000")
         reply = await console.client.request(endpoint.method, path, headers=console.as_(token))
         if reply.status_code == 403:
-            assert reply.json()["detail"].startswith("This operation requires one of the following roles: owner")
+            assert reply.json()["detail"].startswith(
+                "This operation requires one of the following roles: owner"
+            )
             denied.add(endpoint.operation_id)
-    assert denied == {endpoint.operation_id for endpoint in WITH_ROLES if role not in endpoint.roles}
+    assert denied == {
+        endpoint.operation_id for endpoint in WITH_ROLES if role not in endpoint.roles
+    }
 
 
 async def test_denial_by_role_is_audited(console: Console) -> None:
@@ -47,10 +59,14 @@ async def test_denial_by_role_is_audited(console: Console) -> None:
     await console.client.get("/v1/audit-events", headers=console.as_(token))
     await console.client.get("/v1/audit-events", headers=console.as_(token))
     events = (await console.client.get("/v1/audit-events")).json()["events"]
-    assert [(event["action"], event["outcome"]) for event in events] == [("access.denied", "denied")]
+    assert [(event["action"], event["outcome"]) for event in events] == [
+        ("access.denied", "denied")
+    ]
 
 
-@pytest.mark.parametrize("scope", ["admin", "role:owner", "role:operator", "role:issuer", "role:of-tomorrow"])
+@pytest.mark.parametrize(
+    "scope", ["admin", "role:owner", "role:operator", "role:issuer", "role:of-tomorrow"]
+)
 @pytest.mark.parametrize("role", ["operator", "issuer", "service"])
 async def test_only_an_owner_creates_an_admin_key(console: Console, role: str, scope: str) -> None:
     token = (await console.create(scopes=[f"role:{role}"]))["token"]
@@ -58,42 +74,67 @@ async def test_only_an_owner_creates_an_admin_key(console: Console, role: str, s
     reply = await console.client.post("/v1/keys", json=properties, headers=console.as_(token))
     assert (reply.status_code, reply.json()["detail"]) == (
         403,
-        "Only an owner can create or change a key with the scope admin or a scope such as role:operator.",
+        (
+            "Only an owner can create or change a key with the scope admin or a scope such as "
+            "role:operator."
+        ),
     )
-    assert (await console.client.post("/v1/keys", json={"name": "plain"}, headers=console.as_(token))).status_code == 201
+    assert (
+        await console.client.post("/v1/keys", json={"name": "plain"}, headers=console.as_(token))
+    ).status_code == 201
 
 
 @pytest.mark.parametrize("role", ["operator", "issuer", "service"])
 async def test_only_an_owner_grants_an_admin_role(console: Console, role: str) -> None:
     token = (await console.create(scopes=[f"role:{role}"]))["token"]
-    reply = await console.client.post("/v1/keys", json={"name": "mine", "roles": ["admin"]}, headers=console.as_(token))
+    reply = await console.client.post(
+        "/v1/keys", json={"name": "mine", "roles": ["admin"]}, headers=console.as_(token)
+    )
     assert (reply.status_code, reply.json()["detail"]) == (
         403,
-        "Only an owner can create or change a key with the scope admin or a scope such as role:operator.",
+        (
+            "Only an owner can create or change a key with the scope admin or a scope such as "
+            "role:operator."
+        ),
     )
-    harmless = await console.client.post("/v1/keys", json={"name": "plain", "roles": ["reader"]}, headers=console.as_(token))
+    harmless = await console.client.post(
+        "/v1/keys", json={"name": "plain", "roles": ["reader"]}, headers=console.as_(token)
+    )
     assert harmless.status_code == 201
 
 
 @pytest.mark.parametrize("properties", [{"scopes": ["role:auditor"]}, {"roles": ["admin"]}])
-async def test_operator_cannot_turn_a_key_into_an_admin_key(console: Console, properties: dict[str, list[str]]) -> None:
-    headers = {**console.as_((await console.create(scopes=["role:operator"]))["token"]), "If-Match": "*"}
+async def test_operator_cannot_turn_a_key_into_an_admin_key(
+    console: Console, properties: dict[str, list[str]]
+) -> None:
+    headers = {
+        **console.as_((await console.create(scopes=["role:operator"]))["token"]),
+        "If-Match": "*",
+    }
     plain = (await console.create())["key"]["id"]
-    assert (await console.client.patch(f"/v1/keys/{plain}", json=properties, headers=headers)).status_code == 403
-    assert (await console.client.patch(f"/v1/keys/{plain}", json={"owner": "me"}, headers=headers)).status_code == 200
+    assert (
+        await console.client.patch(f"/v1/keys/{plain}", json=properties, headers=headers)
+    ).status_code == 403
+    assert (
+        await console.client.patch(f"/v1/keys/{plain}", json={"owner": "me"}, headers=headers)
+    ).status_code == 200
 
 
 @pytest.mark.parametrize("action", ["rotate", "disable", "enable", "end-grace", "restore"])
 async def test_operator_cannot_change_an_admin_key(console: Console, action: str) -> None:
     token = (await console.create(scopes=["role:operator"]))["token"]
     target = (await console.create(roles=["admin"]))["key"]["id"]
-    assert (await console.client.post(f"/v1/keys/{target}/{action}", headers=console.as_(token))).status_code == 403
+    assert (
+        await console.client.post(f"/v1/keys/{target}/{action}", headers=console.as_(token))
+    ).status_code == 403
 
 
 async def test_auditor_explains_an_admin_key(console: Console) -> None:
     token = (await console.create(scopes=["role:auditor"]))["token"]
     target = (await console.create(roles=["admin"]))["key"]["id"]
-    reply = await console.client.post(f"/v1/keys/{target}/explain", json={"scopes": ["admin"]}, headers=console.as_(token))
+    reply = await console.client.post(
+        f"/v1/keys/{target}/explain", json={"scopes": ["admin"]}, headers=console.as_(token)
+    )
     assert (reply.status_code, reply.json()["code"]) == (200, "VALID")
 
 
@@ -101,16 +142,23 @@ async def test_only_an_owner_ends_an_admin_key(console: Console) -> None:
     token = (await console.create(scopes=["role:operator"]))["token"]
     for scopes in (["admin"], ["role:auditor"]):
         target = (await console.create(scopes=scopes))["key"]["id"]
-        assert (await console.client.post(f"/v1/keys/{target}/revoke", headers=console.as_(token))).status_code == 403
+        assert (
+            await console.client.post(f"/v1/keys/{target}/revoke", headers=console.as_(token))
+        ).status_code == 403
         assert (await console.client.post(f"/v1/keys/{target}/revoke")).status_code == 200
     plain = (await console.create())["key"]["id"]
-    assert (await console.client.post(f"/v1/keys/{plain}/revoke", headers=console.as_(token))).status_code == 200
+    assert (
+        await console.client.post(f"/v1/keys/{plain}/revoke", headers=console.as_(token))
+    ).status_code == 200
 
 
 async def test_key_without_role_is_denied_with_missing_role(console: Console) -> None:
     token = (await console.create(scopes=["cores:read", "role:nonsense"]))["token"]
     reply = await console.client.get("/v1/keys", headers=console.as_(token))
-    assert (reply.status_code, reply.json()["detail"].startswith("This key grants no console role")) == (
+    assert (
+        reply.status_code,
+        reply.json()["detail"].startswith("This key grants no console role"),
+    ) == (
         403,
         True,
     )
@@ -132,14 +180,24 @@ async def test_openapi_documents_the_roles_of_each_operation(console: Console) -
 async def test_service_reaches_only_keys_that_it_created(console: Console) -> None:
     async def status(method: str, path: str, token: str) -> int:
         body: dict[str, str] | None = {} if method == "POST" else None
-        return (await console.client.request(method, f"/v1/keys/{path}", json=body, headers=console.as_(token))).status_code
+        return (
+            await console.client.request(
+                method, f"/v1/keys/{path}", json=body, headers=console.as_(token)
+            )
+        ).status_code
 
     portal = await console.create(name="portal", scopes=["role:service"])
     other = await console.create(name="other portal", scopes=["role:service"])
     foreign = (await console.create(name="foreign"))["key"]["id"]
-    reply = await console.client.post("/v1/keys", json={"name": "own"}, headers=console.as_(portal["token"]))
+    reply = await console.client.post(
+        "/v1/keys", json={"name": "own"}, headers=console.as_(portal["token"])
+    )
     own = reply.json()["key"]["id"]
-    permitted = [endpoint for endpoint in ENDPOINTS if "{id}" in endpoint.path and Role.SERVICE in endpoint.roles]
+    permitted = [
+        endpoint
+        for endpoint in ENDPOINTS
+        if "{id}" in endpoint.path and Role.SERVICE in endpoint.roles
+    ]
     assert len(permitted) >= 7
     for endpoint in permitted:
         path = endpoint.path.partition("{id}")[2]
@@ -147,10 +205,14 @@ async def test_service_reaches_only_keys_that_it_created(console: Console) -> No
         assert await status(endpoint.method, own + path, other["token"]) == 404, path
     assert (await console.client.get(f"/v1/keys/{foreign}")).json()["state"] == "active"
     assert await status("GET", own, portal["token"]) == 200
-    rotated = await console.client.post(f"/v1/keys/{own}/rotate", json={"grace_s": 60}, headers=console.as_(portal["token"]))
+    rotated = await console.client.post(
+        f"/v1/keys/{own}/rotate", json={"grace_s": 60}, headers=console.as_(portal["token"])
+    )
     assert rotated.status_code == 201
     successor = rotated.json()["key"]["id"]
     assert await status("GET", successor, portal["token"]) == 200
     # The successor of the service's own key can still manage the keys that the service created.
-    reply = await console.client.post(f"/v1/keys/{portal['key']['id']}/rotate", json={"grace_s": 60})
+    reply = await console.client.post(
+        f"/v1/keys/{portal['key']['id']}/rotate", json={"grace_s": 60}
+    )
     assert await status("POST", f"{successor}/revoke", reply.json()["token"]) == 200

@@ -20,17 +20,23 @@ from tests.runtime.console_client import Console
 
 
 def settings(console: Console, **more: str) -> Settings:
-    return load({"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": console.database.app_url, **more})
+    return load(
+        {"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": console.database.app_url, **more}
+    )
 
 
-def checkpoint_jobs(settings: Settings, console: Console, signer: Signer | None) -> list[PeriodicJob]:
+def checkpoint_jobs(
+    settings: Settings, console: Console, signer: Signer | None
+) -> list[PeriodicJob]:
     return replace(console.composition, settings=settings, signer=signer).checkpoint_jobs()
 
 
 async def test_configured_console_creates_checkpoints(console: Console, tmp_path: Path) -> None:
     key = tmp_path / "key.pem"
     form = serialization.PrivateFormat.PKCS8
-    pem = Ed25519PrivateKey.generate().private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    pem = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, form, serialization.NoEncryption()
+    )
     key.touch(0o600)
     key.write_bytes(pem)
     configured = settings(
@@ -65,9 +71,14 @@ def test_console_without_signing_key_creates_no_checkpoint(console: Console) -> 
             {"GATEHOUSE_CHECKPOINT_KEY": "alias/x"},
             "GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_ARCHIVE must be set together",
         ),
-        ({"GATEHOUSE_CHECKPOINT_ARCHIVE": "bucket"}, "GATEHOUSE_CHECKPOINT_ARCHIVE: must be s3://bucket/prefix/ or file:/path"),
+        (
+            {"GATEHOUSE_CHECKPOINT_ARCHIVE": "bucket"},
+            "GATEHOUSE_CHECKPOINT_ARCHIVE: must be s3://bucket/prefix/ or file:/path",
+        ),
     ],
 )
-def test_invalid_checkpoint_settings_are_named(console: Console, more: dict[str, str], message: str) -> None:
+def test_invalid_checkpoint_settings_are_named(
+    console: Console, more: dict[str, str], message: str
+) -> None:
     with pytest.raises(SettingsError, match=message):
         settings(console, **more)

@@ -1,4 +1,6 @@
-"""The web UI in headless Chromium: keyboard, accessibility, content security policy, and what remains after sign-out."""
+"""The web UI in headless Chromium: keyboard, accessibility, content security policy, and what
+remains after sign-out.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ __all__ = ["origin"]
 pytestmark = MARKS
 
 
-async def test_key_is_created_and_revoked_by_keyboard(browser: Browser, origin: str, console: Console) -> None:
+async def test_key_is_created_and_revoked_by_keyboard(
+    browser: Browser, origin: str, console: Console
+) -> None:
     async with page_of(browser, origin) as page:
         await sign_in_by_keyboard(page)
         await tab_to(page, "Create key")
@@ -48,7 +52,9 @@ async def test_key_is_created_and_revoked_by_keyboard(browser: Browser, origin: 
     assert (key["state"], key["revoke_reason"]) == ("revoked", "end of the test")
 
 
-async def test_nothing_of_a_session_remains_after_sign_out(browser: Browser, origin: str, console: Console) -> None:
+async def test_nothing_of_a_session_remains_after_sign_out(
+    browser: Browser, origin: str, console: Console
+) -> None:
     created = await console.create(name="canary-of-the-list", notes="canary-of-the-notes")
     async with page_of(browser, origin) as page:
         await sign_in_by_keyboard(page, f"/keys/{created['key']['id']}")
@@ -56,7 +62,8 @@ async def test_nothing_of_a_session_remains_after_sign_out(browser: Browser, ori
         await page.get_by_role("button", name="Sign out").click()
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         remaining = await page.evaluate(
-            "document.documentElement.outerHTML + JSON.stringify([{...localStorage}, {...sessionStorage}, history.state])"
+            "document.documentElement.outerHTML + JSON.stringify([{...localStorage}, "
+            "{...sessionStorage}, history.state])"
         )
         assert not re.search(f"canary|{BOOTSTRAP}|gtk_", remaining + page.url)
         assert await page.context.cookies() == []
@@ -84,14 +91,20 @@ async def test_sign_in_link_works_once(browser: Browser, origin: str, console: C
 async def test_opening_the_console_without_a_session_is_not_a_denied_request(
     browser: Browser, origin: str, console: Console
 ) -> None:
-    before = (await console.client.get("/v1/audit-events", params={"outcome": "denied"})).json()["events"]
+    before = (await console.client.get("/v1/audit-events", params={"outcome": "denied"})).json()[
+        "events"
+    ]
     async with page_of(browser, origin) as page:
         await page.goto("/keys")
         await expect(page.get_by_label("Credential")).to_be_focused()
-    assert (await console.client.get("/v1/audit-events", params={"outcome": "denied"})).json()["events"] == before
+    assert (await console.client.get("/v1/audit-events", params={"outcome": "denied"})).json()[
+        "events"
+    ] == before
 
 
-async def test_old_sign_in_is_confirmed_and_the_action_continues(browser: Browser, origin: str, console: Console) -> None:
+async def test_old_sign_in_is_confirmed_and_the_action_continues(
+    browser: Browser, origin: str, console: Console
+) -> None:
     created = await console.create(name="a key to delete")
     async with page_of(browser, origin, "status of 401") as page:
         await sign_in(page, f"/keys/{created['key']['id']}")
@@ -104,7 +117,9 @@ async def test_old_sign_in_is_confirmed_and_the_action_continues(browser: Browse
         await expect(page.get_by_text("Deleted", exact=True)).to_be_visible()
 
 
-async def test_one_step_up_continues_all_selected_changes(browser: Browser, origin: str, console: Console) -> None:
+async def test_one_step_up_continues_all_selected_changes(
+    browser: Browser, origin: str, console: Console
+) -> None:
     for number in range(7):
         await console.create(name=f"nightly {number}", owner="bulk", scopes=["role:auditor"])
     async with page_of(browser, origin, "status of 401") as page:
@@ -116,10 +131,14 @@ async def test_one_step_up_continues_all_selected_changes(browser: Browser, orig
         await expect(page.get_by_role("heading", name="Confirm your identity")).to_have_count(1)
         await page.get_by_label("Credential").fill(BOOTSTRAP)
         await page.keyboard.press("Enter")
-        await expect(page.get_by_text("Revoked", exact=True)).to_have_count(7 + 1)  # and the option of the filter
+        await expect(page.get_by_text("Revoked", exact=True)).to_have_count(
+            7 + 1
+        )  # and the option of the filter
 
 
-async def test_wrong_credential_and_ended_session_are_explained(browser: Browser, origin: str, console: Console) -> None:
+async def test_wrong_credential_and_ended_session_are_explained(
+    browser: Browser, origin: str, console: Console
+) -> None:
     async with page_of(browser, origin, "status of 401") as page:
         await page.goto("/keys")
         await page.get_by_label("Credential").fill("wrong")
@@ -135,7 +154,9 @@ async def test_wrong_credential_and_ended_session_are_explained(browser: Browser
         await expect(page.get_by_text("The session has ended.")).to_be_visible()
 
 
-async def test_auditor_sees_no_action_that_is_denied(browser: Browser, origin: str, console: Console) -> None:
+async def test_auditor_sees_no_action_that_is_denied(
+    browser: Browser, origin: str, console: Console
+) -> None:
     auditor = await console.create(name="auditor", scopes=["role:auditor"])
     async with page_of(browser, origin) as page:
         await page.goto("/keys")
@@ -145,19 +166,26 @@ async def test_auditor_sees_no_action_that_is_denied(browser: Browser, origin: s
         assert await page.get_by_role("link", name="Create key").count() == 0
         await page.goto(f"/keys/{auditor['key']['id']}")
         await expect(page.get_by_role("heading", name="auditor")).to_be_visible()
-        assert await page.get_by_role("button", name=re.compile("Revoke|Rotate|Edit|Delete")).count() == 0
+        assert (
+            await page.get_by_role("button", name=re.compile("Revoke|Rotate|Edit|Delete")).count()
+            == 0
+        )
         await page.goto("/keys/new")
         await expect(page.get_by_role("heading", name="Access denied")).to_be_visible()
 
 
-async def test_conflicting_change_keeps_the_form(browser: Browser, origin: str, console: Console) -> None:
+async def test_conflicting_change_keeps_the_form(
+    browser: Browser, origin: str, console: Console
+) -> None:
     created = await console.create(name="before")
     url = f"/v1/keys/{created['key']['id']}"
     async with page_of(browser, origin, "status of 412") as page:
         await sign_in(page, f"/keys/{created['key']['id']}")
         await page.get_by_role("button", name="Edit").click()
         await page.get_by_label("Owner").fill("billing")
-        assert (await console.client.patch(url, json={"notes": "changed"}, headers={"If-Match": "*"})).status_code == 200
+        assert (
+            await console.client.patch(url, json={"notes": "changed"}, headers={"If-Match": "*"})
+        ).status_code == 200
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_text("This was changed in the meantime.")).to_be_visible()
         assert await page.get_by_label("Owner").input_value() == "billing"

@@ -1,4 +1,6 @@
-"""The page of the Cores in headless Chromium: circuit breakers and traffic, and the instructions for the registration."""
+"""The page of the Cores in headless Chromium: circuit breakers and traffic, and the instructions
+for the registration.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from playwright.async_api import Browser, expect
 from tests.runtime.console_client import Console
 from tests.runtime.core_records import register
 from tests.runtime.features.sharing.chromium import serving
-from tests.runtime.services.console.web_pages import MARKS, origin, page_of, sign_in, violations_in_both_themes
+from tests.runtime.services.console.web_pages import (
+    MARKS,
+    origin,
+    page_of,
+    sign_in,
+    violations_in_both_themes,
+)
 
 __all__ = ["origin"]
 
@@ -26,14 +34,17 @@ async def write_report(console: Console, worker: str, state: CircuitState) -> No
     row = await console.pool.fetchrow("SELECT name, instance_id, lease_id FROM core")
     assert row is not None
     console.database.sql(
-        f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('{worker}', 0, now()) ON CONFLICT DO NOTHING"  # noqa: S608
+        f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('{worker}', 0, "  # noqa: S608
+        f"now()) ON CONFLICT DO NOTHING"
     )
     counts = 1200, 3, 1197 * 12_400, {bucket_of(12_400): 1197}
     report = InstanceReport(row["name"], row["instance_id"], row["lease_id"], state, *counts)
     await ReportRepository(console.pool, worker).write([report])
 
 
-async def test_circuit_breakers_and_traffic_are_shown_and_updated(browser: Browser, origin: str, console: Console) -> None:
+async def test_circuit_breakers_and_traffic_are_shown_and_updated(
+    browser: Browser, origin: str, console: Console
+) -> None:
     await register(console, "docs", url="http://10.0.0.7:8443")
     async with page_of(browser, origin) as page:
         await page.clock.install()
@@ -45,7 +56,9 @@ async def test_circuit_breakers_and_traffic_are_shown_and_updated(browser: Brows
         await page.clock.fast_forward(REFRESH_MS)
         await expect(page.get_by_text("Open in 1 of 2 workers")).to_be_visible()
         await expect(page.get_by_text("Requests: 2,400, failed: 6")).to_be_visible()
-        await expect(page.get_by_text("Mean 12.4\u00a0ms, 95\u00a0% within 13.3\u00a0ms")).to_be_visible()
+        await expect(
+            page.get_by_text("Mean 12.4\u00a0ms, 95\u00a0% within 13.3\u00a0ms")
+        ).to_be_visible()
         assert await violations_in_both_themes(page) == []
         await write_report(console, "b", CircuitState.HALF_OPEN)
         await page.clock.fast_forward(REFRESH_MS)
@@ -55,7 +68,9 @@ async def test_circuit_breakers_and_traffic_are_shown_and_updated(browser: Brows
         await expect(page.get_by_text("Closed", exact=True)).to_be_visible()
 
 
-async def test_command_for_the_registration_has_real_values(browser: Browser, console: Console) -> None:
+async def test_command_for_the_registration_has_real_values(
+    browser: Browser, console: Console
+) -> None:
     """The shell passes the entered directory and the pasted token unchanged."""
     directory = "./it's & $HOME"
     app = console.application(console_url="", gateway_url=GATEWAY)
@@ -74,19 +89,38 @@ async def test_command_for_the_registration_has_real_values(browser: Browser, co
         await expect(page.get_by_text(token)).to_have_count(0)
     assert token not in command
     stub = 'gatehouse() { printf "%s\\n" "$GATEHOUSE_CORE_TOKEN" "$@"; }\n'
-    done = subprocess.run(["bash", "-c", stub + command], input=f"{token}\n", capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [token, "core", "--gateway", GATEWAY, "--name", "manuals", "--dir", directory]
+    done = subprocess.run(
+        ["bash", "-c", stub + command],
+        input=f"{token}\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        token,
+        "core",
+        "--gateway",
+        GATEWAY,
+        "--name",
+        "manuals",
+        "--dir",
+        directory,
+    ]
     (key,) = (await console.client.get("/v1/keys?search=Core+manuals")).json()["keys"]
     assert (key["scopes"], key["cores"]) == (["cores:register"], ["manuals"])
 
 
-async def test_auditor_cannot_register_a_core(browser: Browser, origin: str, console: Console) -> None:
+async def test_auditor_cannot_register_a_core(
+    browser: Browser, origin: str, console: Console
+) -> None:
     token = (await console.create(scopes=["role:auditor"]))["token"]
     async with page_of(browser, origin) as page:
         await page.goto("/cores")
         await page.get_by_label("Credential").fill(token)
         await page.keyboard.press("Enter")
-        await expect(page.get_by_text("Services and directories behind the gateway.")).to_be_visible()
+        await expect(
+            page.get_by_text("Services and directories behind the gateway.")
+        ).to_be_visible()
         await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
         await expect(page.get_by_role("heading", name="Register a Core")).to_have_count(0)
         await expect(page.get_by_text("gatehouse core --gateway")).to_have_count(0)

@@ -1,4 +1,6 @@
-"""Errors of the web UI in headless Chromium: every fault shows a message with the next step, and dialogs give the focus back."""
+"""Errors of the web UI in headless Chromium: every fault shows a message with the next step, and
+dialogs give the focus back.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,13 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.console_client import Console
-from tests.runtime.services.console.web_pages import MARKS, origin, page_of, sign_in, violations_in_both_themes
+from tests.runtime.services.console.web_pages import (
+    MARKS,
+    origin,
+    page_of,
+    sign_in,
+    violations_in_both_themes,
+)
 
 __all__ = ["origin"]
 
@@ -21,7 +29,9 @@ SCREEN = re.compile(r"/assets/KeyListScreen-[\w-]+\.js$")
 
 
 async def expect_report(page: Page, selector: str = "#app") -> None:
-    """The message names the next step and what to report, which never contains the message of the error."""
+    """The message names the next step and what to report, which never contains the message of the
+    error.
+    """
     alert = page.locator(selector).get_by_role("alert").filter(has_text=UNEXPECTED).first
     await expect(alert).to_contain_text("reload the page")
     await expect(alert.locator("code")).to_have_text(re.compile(r"^RangeError · "))
@@ -43,14 +53,21 @@ async def expect_report(page: Page, selector: str = "#app") -> None:
 async def test_test_fails_on_an_error_of_a_page(browser: Browser, origin: str, fault: str) -> None:
     with pytest.raises(AssertionError, match=MESSAGE):
         async with page_of(browser, origin) as page:
-            await page.evaluate(f"() => new Promise((resolve) => {{ {fault}; setTimeout(resolve) }})")
+            await page.evaluate(
+                f"() => new Promise((resolve) => {{ {fault}; setTimeout(resolve) }})"
+            )
 
 
-async def test_panel_that_throws_shows_a_message_and_other_panels_remain(browser: Browser, origin: str, console: Console) -> None:
+async def test_panel_that_throws_shows_a_message_and_other_panels_remain(
+    browser: Browser, origin: str, console: Console
+) -> None:
     await console.create(ttl_s=86_400)
     async with page_of(browser, origin, MESSAGE) as page:
         await sign_in(page)
-        broken = f"Intl.RelativeTimeFormat.prototype.format = () => {{ throw new RangeError('{MESSAGE}') }}"
+        broken = (
+            f"Intl.RelativeTimeFormat.prototype.format = () => {{ throw new "
+            f"RangeError('{MESSAGE}') }}"
+        )
         await page.add_init_script(f"if (!sessionStorage.repaired) {broken}")
         await page.reload()
         panel = "section:has(h2:text('Keys that expire soon'))"
@@ -61,10 +78,14 @@ async def test_panel_that_throws_shows_a_message_and_other_panels_remain(browser
         await expect(page.locator(panel).locator("time")).to_be_visible()
 
 
-async def test_page_that_throws_shows_a_message_with_the_navigation(browser: Browser, origin: str) -> None:
+async def test_page_that_throws_shows_a_message_with_the_navigation(
+    browser: Browser, origin: str
+) -> None:
     async with page_of(browser, origin, MESSAGE) as page:
         module = f"export default {{ setup() {{ throw new RangeError('{MESSAGE}') }} }}"
-        await page.route(SCREEN, lambda route: route.fulfill(body=module, content_type="text/javascript"))
+        await page.route(
+            SCREEN, lambda route: route.fulfill(body=module, content_type="text/javascript")
+        )
         await sign_in(page)
         await page.get_by_role("link", name="API keys").click()
         await expect(page.locator("main").get_by_role("alert")).to_be_visible()
@@ -83,7 +104,9 @@ async def test_page_that_throws_shows_a_message_with_the_navigation(browser: Bro
     ],
     ids=["uncaught", "rejection"],
 )
-async def test_error_outside_of_a_component_shows_a_message(browser: Browser, origin: str, fault: str) -> None:
+async def test_error_outside_of_a_component_shows_a_message(
+    browser: Browser, origin: str, fault: str
+) -> None:
     async with page_of(browser, origin, MESSAGE) as page:
         await sign_in(page, "/keys/new")
         await page.get_by_label("Name").fill("not saved")
@@ -93,10 +116,15 @@ async def test_error_outside_of_a_component_shows_a_message(browser: Browser, or
         await expect_report(page)
 
 
-async def test_error_of_a_form_is_shown_and_the_values_remain(browser: Browser, origin: str) -> None:
+async def test_error_of_a_form_is_shown_and_the_values_remain(
+    browser: Browser, origin: str
+) -> None:
     async with page_of(browser, origin, MESSAGE) as page:
         await sign_in(page, "/keys/new")
-        await page.evaluate(f"() => {{ window.Headers = class {{ constructor() {{ throw new RangeError('{MESSAGE}') }} }} }}")
+        await page.evaluate(
+            f"() => {{ window.Headers = class {{ constructor() {{ throw new "
+            f"RangeError('{MESSAGE}') }} }} }}"
+        )
         await page.get_by_label("Name").fill("not saved")
         await page.get_by_label("Name").press("Enter")
         await expect(page.locator("form").get_by_role("alert")).to_contain_text(UNEXPECTED)
@@ -105,13 +133,17 @@ async def test_error_of_a_form_is_shown_and_the_values_remain(browser: Browser, 
 
 
 @pytest.mark.parametrize("fault", ["new version", "no connection"])
-async def test_page_that_cannot_be_loaded_shows_a_message(browser: Browser, origin: str, fault: str) -> None:
+async def test_page_that_cannot_be_loaded_shows_a_message(
+    browser: Browser, origin: str, fault: str
+) -> None:
     async with page_of(browser, origin, "status of 404|ERR_INTERNET_DISCONNECTED") as page:
         await sign_in(page)
         if fault == "no connection":
             await page.context.set_offline(True)
         else:
-            await page.route(SCREEN, lambda route: route.fulfill(status=404, json={"code": "not_found"}))
+            await page.route(
+                SCREEN, lambda route: route.fulfill(status=404, json={"code": "not_found"})
+            )
         await page.get_by_role("link", name="API keys").click()
         alert = page.get_by_role("alert").filter(has_text=NOT_LOADED)
         await expect(alert).to_contain_text("Check the network connection")
@@ -123,9 +155,13 @@ async def test_page_that_cannot_be_loaded_shows_a_message(browser: Browser, orig
         await expect(page.get_by_role("alert")).to_be_hidden()
 
 
-async def test_application_that_does_not_start_shows_a_message(browser: Browser, origin: str) -> None:
+async def test_application_that_does_not_start_shows_a_message(
+    browser: Browser, origin: str
+) -> None:
     async with page_of(browser, origin, "status of 404") as page:
-        await page.route(re.compile(r"/assets/index-[\w-]+\.js$"), lambda route: route.fulfill(status=404))
+        await page.route(
+            re.compile(r"/assets/index-[\w-]+\.js$"), lambda route: route.fulfill(status=404)
+        )
         await page.goto("/")
         await page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
         await expect(page.get_by_text("reload the page")).to_be_visible()
@@ -141,7 +177,9 @@ async def test_sign_out_without_a_connection_shows_a_message(browser: Browser, o
 
 
 @pytest.mark.parametrize("closing", ["Escape", "Cancel", "Disable"])
-async def test_dialog_gives_the_focus_back(browser: Browser, origin: str, console: Console, closing: str) -> None:
+async def test_dialog_gives_the_focus_back(
+    browser: Browser, origin: str, console: Console, closing: str
+) -> None:
     key_id = (await console.create(name="nightly export"))["key"]["id"]
     async with page_of(browser, origin) as page:
         await sign_in(page, f"/keys/{key_id}")
@@ -159,7 +197,9 @@ async def test_dialog_gives_the_focus_back(browser: Browser, origin: str, consol
         await expect(heading if closing == "Disable" else opener).to_be_focused()
 
 
-async def test_dialog_of_a_page_gives_the_focus_back(browser: Browser, origin: str, console: Console) -> None:
+async def test_dialog_of_a_page_gives_the_focus_back(
+    browser: Browser, origin: str, console: Console
+) -> None:
     key_id = (await console.create())["key"]["id"]
     async with page_of(browser, origin) as page:
         await sign_in(page, f"/keys/{key_id}")

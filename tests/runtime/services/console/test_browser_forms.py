@@ -1,7 +1,8 @@
-"""Every form and button of the web UI that changes something, in headless Chromium: lost responses, ended sessions, concurrent
-changes, and values that are shown once.
+"""Every form and button of the web UI that changes something, in headless Chromium: lost responses,
+ended sessions, concurrent changes, and values that are shown once.
 
-A change that the web UI can make and that is missing in ACTS fails `test_list_contains_every_change`.
+A change that the web UI can make and that is missing in ACTS fails
+`test_list_contains_every_change`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ from tests.runtime.features.sharing.conftest import sharing as limited_sharing
 from tests.runtime.features.sharing.services import Sharing, of_backend
 from tests.runtime.services.console.test_browser_pages import create_data
 from tests.runtime.services.console.test_browser_screens import console
-from tests.runtime.services.console.web_pages import MARKS, navigate, origin, page_of, sign_in, violations_in_both_themes
+from tests.runtime.services.console.web_pages import (
+    MARKS,
+    navigate,
+    origin,
+    page_of,
+    sign_in,
+    violations_in_both_themes,
+)
 
 __all__ = ["aws", "console", "limited_sharing", "module_services", "origin"]
 
@@ -38,13 +46,14 @@ SESSION = {("session", "sign_in"), ("session", "end_session"), ("session", "end_
 
 #: The values of all controls of the page and its dialogs. `value` of a file is its name.
 _VALUES = """() => [...document.querySelectorAll('#main, dialog')].flatMap((part) =>
-  [...part.querySelectorAll('input, select, textarea')].map((control) => `${control.value} ${control.checked}`))"""
+  [...part.querySelectorAll('input, select, textarea')].map((control) => `${control.value} ${control.checked}`))"""  # noqa: E501
 
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """One change. `source`: the file of the web UI with the form. `open`: the buttons that open the form or the dialog. `select`:
-    the boxes that are checked first. `values`: text by label. `send`: the button that sends the request."""
+    """One change. `source`: the file of the web UI with the form. `open`: the buttons that open the
+    form or the dialog. `select`: the boxes that are checked first. `values`: text by label. `send`:
+    the button that sends the request."""
 
     source: str
     operation: str
@@ -66,7 +75,12 @@ class Act:
 def key_act(name: str, key: str = "key", **values: str) -> Act:
     values = {"Reason": "a typed reason", **values}
     return Act(
-        source="KeyScreen", operation=f"{name.lower()}_key", path=f"/keys/{{{key}}}", open=(name,), values=values, send=name
+        source="KeyScreen",
+        operation=f"{name.lower()}_key",
+        path=f"/keys/{{{key}}}",
+        open=(name,),
+        values=values,
+        send=name,
     )
 
 
@@ -75,13 +89,27 @@ def bulk_act(name: str) -> Act:
     values = {"Reason": "a typed reason"}
     operation = f"{name.lower()}_key"
     path = "/keys?search={key}"
-    return Act(source="KeyListScreen", operation=operation, path=path, select=select, open=(name,), values=values, send=name)
+    return Act(
+        source="KeyListScreen",
+        operation=operation,
+        path=path,
+        select=select,
+        open=(name,),
+        values=values,
+        send=name,
+    )
 
 
 def secret_act(name: str, *select: str, **values: str) -> Act:
     path, send = "/secrets/new", "Share a secret"
     return Act(
-        source="SecretCreateScreen", operation="create_secret", path=path, select=select, values=values, send=send, name=name
+        source="SecretCreateScreen",
+        operation="create_secret",
+        path=path,
+        select=select,
+        values=values,
+        send=send,
+        name=name,
     )
 
 
@@ -100,7 +128,14 @@ ACTS = [
         values={"Name of the Core": "typed"},
         send="Create a key for this Core",
     ),
-    Act(source="KeyScreen", operation="update_key", path="/keys/{key}", open=("Edit",), values={"Owner": "typed"}, send="Save"),
+    Act(
+        source="KeyScreen",
+        operation="update_key",
+        path="/keys/{key}",
+        open=("Edit",),
+        values={"Owner": "typed"},
+        send="Save",
+    ),
     key_act("Rotate"),
     key_act("Disable"),
     key_act("Enable", "disabled"),
@@ -114,7 +149,10 @@ ACTS = [
         source="KeyImportScreen",
         operation="import_keys",
         path="/keys/import",
-        values={"Or paste the content": "key,name\nforms-token-{key},typed\n", "Scopes of keys": "cores:read"},
+        values={
+            "Or paste the content": "key,name\nforms-token-{key},typed\n",
+            "Scopes of keys": "cores:read",
+        },
         send="Check file",
         name="dry run",
     ),
@@ -138,9 +176,19 @@ ACTS = [
         values={"Label": "typed", "Note": "a typed note"},
         send="Save",
     ),
-    Act(source="SecretScreen", operation="revoke_secret", path="/secrets/{secret}", open=("Revoke",), send="Revoke"),
     Act(
-        source="SecretScreen", operation="revoke_secret_link", path="/secrets/{secret}", open=("Revoke link",), send="Revoke link"
+        source="SecretScreen",
+        operation="revoke_secret",
+        path="/secrets/{secret}",
+        open=("Revoke",),
+        send="Revoke",
+    ),
+    Act(
+        source="SecretScreen",
+        operation="revoke_secret_link",
+        path="/secrets/{secret}",
+        open=("Revoke link",),
+        send="Revoke link",
     ),
     Act(
         source="RequestCreateScreen",
@@ -165,15 +213,35 @@ ACTS = [
         values={"URL": "https://hooks.example.com/typed"},
         send="Add webhook",
     ),
-    Act(source="WebhookScreen", operation="delete_webhook", path="/webhooks", open=("Delete",), send="Delete"),
+    Act(
+        source="WebhookScreen",
+        operation="delete_webhook",
+        path="/webhooks",
+        open=("Delete",),
+        send="Delete",
+    ),
     Act(source="WebhookScreen", operation="retry_delivery", path="/webhooks", send="Retry"),
-    Act(source="CoreListScreen", operation="end_core_instance", path="/cores", open=("Drain",), send="Drain"),
-    Act(source="SettingsScreen", operation="set_log_level", path="/settings", values={"Duration": "600"}, send="Change"),
+    Act(
+        source="CoreListScreen",
+        operation="end_core_instance",
+        path="/cores",
+        open=("Drain",),
+        send="Drain",
+    ),
+    Act(
+        source="SettingsScreen",
+        operation="set_log_level",
+        path="/settings",
+        values={"Duration": "600"},
+        send="Change",
+    ),
     Act(source="SettingsScreen", operation="reset_log_level", path="/settings", send="Reset"),
     Act(source="SessionScreen", operation="end_session", path="/sessions", send="End session"),
 ]
 _WITH_VERSION = [act for act in ACTS if IF_MATCH in CHANGES[act.operation].headers]
-_SHOWN_ONCE = [act for act in ACTS if act.shows_once and act.operation.startswith(("create", "rotate"))]
+_SHOWN_ONCE = [
+    act for act in ACTS if act.shows_once and act.operation.startswith(("create", "rotate"))
+]
 
 
 @pytest.fixture
@@ -200,8 +268,8 @@ def test_list_contains_every_change() -> None:
 async def opened(
     browser: Browser, origin: str, console: Console, act: Act, previous: str = ""
 ) -> AsyncIterator[tuple[Page, dict[str, str]]]:
-    """The form with the typed values, in a session, and the IDs by the parameter of the path. `previous`: the page before, which
-    takes a sixth of the CPU time of a test."""
+    """The form with the typed values, in a session, and the IDs by the parameter of the path.
+    `previous`: the page before, which takes a sixth of the CPU time of a test."""
     ids = await create_data(console)
     for state, change in (("disabled", ("POST", "/disable")), ("deleted", ("DELETE", ""))):
         ids[state] = (await console.create(name=state))["key"]["id"]
@@ -209,11 +277,15 @@ async def opened(
         assert changed.status_code == 200, changed.text
     if act.operation == "retry_delivery":
         console.database.sql(
-            "INSERT INTO delivery (notification_id, target, event, body, state, next_at, created_at)"
-            " VALUES ('ntf_forms', 'topic', 'key.revoked', '{}', 'dead', now(), now()) ON CONFLICT DO NOTHING"
+            "INSERT INTO delivery (notification_id, target, event, body, state, next_at, "
+            "created_at)"
+            " VALUES ('ntf_forms', 'topic', 'key.revoked', '{}', 'dead', now(), now()) ON "
+            "CONFLICT DO NOTHING"
         )
     if act.operation == "reset_log_level":
-        assert (await console.client.put("/v1/log-level", json={"level": "debug", "for_s": 600})).status_code == 200
+        assert (
+            await console.client.put("/v1/log-level", json={"level": "debug", "for_s": 600})
+        ).status_code == 200
     console.database.sql("UPDATE core SET expires_at = now() + interval '1 year'")
     async with page_of(browser, origin, LOST) as page:
         headers = {"Authorization": f"Bearer {BOOTSTRAP}", "Sec-Fetch-Site": "same-origin"}
@@ -240,9 +312,13 @@ async def open_form(page: Page, act: Act) -> None:
 
 async def fill(page: Page, act: Act, ids: dict[str, str]) -> None:
     for label, text in act.values.items():
-        control = page.get_by_label(label.format(**ids), exact="to confirm" not in label and "Scopes" not in label).first
+        control = page.get_by_label(
+            label.format(**ids), exact="to confirm" not in label and "Scopes" not in label
+        ).first
         if label == "Files":
-            await control.set_input_files({"name": "typed.txt", "mimeType": "text/plain", "buffer": text.encode()})
+            await control.set_input_files(
+                {"name": "typed.txt", "mimeType": "text/plain", "buffer": text.encode()}
+            )
         elif label == "Duration":
             await control.select_option(text)
         else:
@@ -262,7 +338,10 @@ def is_change(request: Request) -> bool:
 
 
 def changes(console: Console) -> str:
-    return console.database.sql("SELECT count(*) FROM audit_event WHERE outcome = 'success' AND action NOT LIKE 'session.begin'")
+    return console.database.sql(
+        "SELECT count(*) FROM audit_event WHERE outcome = 'success' AND action NOT LIKE "
+        "'session.begin'"
+    )
 
 
 @pytest.mark.parametrize("act", ACTS, ids=str)
@@ -272,11 +351,14 @@ async def test_values_survive_an_ended_session_and_a_lost_response_makes_no_seco
     async with opened(browser, origin, console, act) as (page, _):
         typed = await page.evaluate(_VALUES)
         console.database.sql(
-            "DELETE FROM console_session WHERE id = (SELECT id FROM console_session ORDER BY created_at DESC LIMIT 1)"
+            "DELETE FROM console_session WHERE id = (SELECT id FROM console_session ORDER BY "
+            "created_at DESC LIMIT 1)"
         )
         await send_button(page, act).click()
         await expect(page.get_by_text("The session has ended.")).to_be_visible()
-        assert "typed" not in await page.evaluate("document.documentElement.outerHTML + JSON.stringify({...localStorage})")
+        assert "typed" not in await page.evaluate(
+            "document.documentElement.outerHTML + JSON.stringify({...localStorage})"
+        )
         await page.get_by_label("Credential").fill(BOOTSTRAP)
         await page.keyboard.press("Enter")
         await expect(page.locator("#main h1")).to_be_visible()
@@ -296,7 +378,9 @@ async def test_values_survive_an_ended_session_and_a_lost_response_makes_no_seco
 
         await page.route("**/v1/**", lose)
         await send_button(page, act).click()
-        await expect(page.get_by_role("alert").get_by_text("The console cannot be reached.")).to_be_visible()
+        await expect(
+            page.get_by_role("alert").get_by_text("The console cannot be reached.")
+        ).to_be_visible()
         before = changes(console)
         async with page.expect_response(lambda response: is_change(response.request)) as again:
             await send_button(page, act).click()
@@ -309,12 +393,16 @@ async def test_values_survive_an_ended_session_and_a_lost_response_makes_no_seco
 
 
 @pytest.mark.parametrize("act", _WITH_VERSION, ids=str)
-async def test_concurrent_change_keeps_the_values(browser: Browser, origin: str, console: Console, act: Act) -> None:
+async def test_concurrent_change_keeps_the_values(
+    browser: Browser, origin: str, console: Console, act: Act
+) -> None:
     async with opened(browser, origin, console, act) as (page, ids):
         typed = await page.evaluate(_VALUES)
         url = "/v1" + act.path.format(**ids)
         body = {"tags": ["in-the-meantime"]} if act.operation == "update_key" else {"uses": 7}
-        assert (await console.client.patch(url, json=body, headers={"If-Match": "*"})).status_code == 200
+        assert (
+            await console.client.patch(url, json=body, headers={"If-Match": "*"})
+        ).status_code == 200
         await send_button(page, act).click()
         await expect(page.get_by_text("This was changed in the meantime.")).to_be_visible()
         assert await page.evaluate(_VALUES) == typed
@@ -326,16 +414,22 @@ async def test_concurrent_change_keeps_the_values(browser: Browser, origin: str,
 
 
 @pytest.mark.parametrize("act", _SHOWN_ONCE, ids=str)
-async def test_leaving_a_value_that_is_shown_once_asks_first(browser: Browser, origin: str, console: Console, act: Act) -> None:
+async def test_leaving_a_value_that_is_shown_once_asks_first(
+    browser: Browser, origin: str, console: Console, act: Act
+) -> None:
     unload = "() => dispatchEvent(new Event('beforeunload', { cancelable: true }))"
     async with opened(browser, origin, console, act, "/usage") as (page, _):
         assert await page.evaluate(unload)
         await send_button(page, act).click()
         part = page.locator("section", has=page.get_by_role("button", name="Download")).last
         await expect(part).to_be_visible()
-        values = await part.locator("input").evaluate_all("inputs => inputs.map(({ value }) => value)")
+        values = await part.locator("input").evaluate_all(
+            "inputs => inputs.map(({ value }) => value)"
+        )
         primary = await part.locator(".button.primary").all_inner_texts()
-        assert [text.partition(" ")[0].partition("\n")[0] for text in primary] == ["Copy"] * len(values)
+        assert [text.partition(" ")[0].partition("\n")[0] for text in primary] == ["Copy"] * len(
+            values
+        )
         assert not await page.evaluate(unload)
         assert await violations_in_both_themes(page, await part.element_handle()) == []
         leave = page.get_by_role("dialog").get_by_role("button", name="Leave page")
@@ -348,14 +442,19 @@ async def test_leaving_a_value_that_is_shown_once_asks_first(browser: Browser, o
         await page.go_back()
         await expect(leave).to_be_visible()
         await page.keyboard.press("Escape")
-        assert await part.locator("input").evaluate_all("inputs => inputs.map(({ value }) => value)") == values
+        assert (
+            await part.locator("input").evaluate_all("inputs => inputs.map(({ value }) => value)")
+            == values
+        )
         await page.get_by_role("link", name="Usage", exact=True).click()
         await leave.click()
         await expect(page.get_by_role("heading", name="Usage", level=1)).to_be_visible()
         assert await page.evaluate(unload)
 
 
-async def test_another_user_sees_nothing_of_the_page(browser: Browser, origin: str, console: Console) -> None:
+async def test_another_user_sees_nothing_of_the_page(
+    browser: Browser, origin: str, console: Console
+) -> None:
     auditor = await console.create(name="auditor", scopes=["role:auditor"])
     async with page_of(browser, origin, "status of 401") as page:
         await sign_in(page, "/secrets/new")
@@ -365,7 +464,10 @@ async def test_another_user_sees_nothing_of_the_page(browser: Browser, origin: s
         await page.get_by_label("Credential").fill(auditor["token"])
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", name="Access denied")).to_be_visible()
-        everything = "document.documentElement.outerHTML + [...document.querySelectorAll('textarea')].map(({ value }) => value)"
+        everything = (
+            "document.documentElement.outerHTML + "
+            "[...document.querySelectorAll('textarea')].map(({ value }) => value)"
+        )
         assert "canary" not in await page.evaluate(everything)
         await page.get_by_role("button", name="Sign out").click()
         await page.get_by_label("Credential").fill(BOOTSTRAP)
@@ -373,7 +475,9 @@ async def test_another_user_sees_nothing_of_the_page(browser: Browser, origin: s
         await expect(page.get_by_label("Text", exact=True)).to_have_value("")
 
 
-async def test_list_continues_after_the_sign_in(browser: Browser, origin: str, console: Console) -> None:
+async def test_list_continues_after_the_sign_in(
+    browser: Browser, origin: str, console: Console
+) -> None:
     await console.create(name="nightly export")
     async with page_of(browser, origin, "status of 401") as page:
         await sign_in(page, "/keys")

@@ -1,7 +1,8 @@
 """The web UI displays text in responses as text, in headless Chromium.
 
-The responses are generated from the OpenAPI document: every text field contains markup, so a new field is tested without a change
-here. `page_of` fails on violations of the content security policy, script errors and requests to other origins.
+The responses are generated from the OpenAPI document: every text field contains markup, so a new
+field is tested without a change here. `page_of` fails on violations of the content security policy,
+script errors and requests to other origins.
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ TEXT = "javascript:alert(1)//" + "".join(HOSTILE)
 _REFERENCE = "#/components/schemas/"
 _DEPTH_MAX = 12
 _FIELD = re.compile(r"\[(\w+\.\w+)\]")
-_ELEMENTS = "main :is(script, iframe, img, [onerror], [onload], [onfocus], [srcdoc]), :is([href^=javascript], [src^=javascript])"
+_ELEMENTS = (
+    "main :is(script, iframe, img, [onerror], [onload], [onfocus], [srcdoc]), "
+    ":is([href^=javascript], [src^=javascript])"
+)
 
 
 class Responses:
-    """Responses of the API with TEXT in every text field, followed by the name of the field in brackets."""
+    """Responses of the API with TEXT in every text field, followed by the name of the field in
+    brackets.
+    """
 
     def __init__(self) -> None:
         self._document = document()
@@ -37,12 +43,18 @@ class Responses:
         for path, methods in self._document["paths"].items():
             pattern = re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)))
             for method, operation in methods.items():
-                success = next(reply for status, reply in operation["responses"].items() if status.startswith("2"))
+                success = next(
+                    reply
+                    for status, reply in operation["responses"].items()
+                    if status.startswith("2")
+                )
                 schema = success.get("content", {}).get("application/json", {}).get("schema")
                 self._routes.append((method.upper(), pattern, operation["operationId"], schema))
 
     def respond(self, method: str, path: str) -> tuple[str, Any]:
-        """The ID of the operation, and the body of its response. None if the response is not JSON."""
+        """The ID of the operation, and the body of its response. None if the response is not
+        JSON.
+        """
         # Paths without parameters come first.
         for route in sorted(self._routes, key=lambda route: route[1].pattern.count("[^/]+")):
             if route[0] == method and route[1].fullmatch(path):
@@ -56,7 +68,11 @@ class Responses:
             return self.value(self._document["components"]["schemas"][name], name, depth + 1)
         for options in ("anyOf", "oneOf", "allOf"):
             if options in schema:
-                return self.value(next(option for option in schema[options] if option.get("type") != "null"), field, depth + 1)
+                return self.value(
+                    next(option for option in schema[options] if option.get("type") != "null"),
+                    field,
+                    depth + 1,
+                )
         if "enum" in schema:
             return next(value for value in schema["enum"] if value is not None)
         if "const" in schema:
@@ -76,7 +92,8 @@ class Responses:
     def _object(self, schema: dict[str, Any], field: str, depth: int) -> dict[str, Any]:
         name = field.partition(".")[0]
         members = {
-            member: self.value(value, f"{name}.{member}", depth + 1) for member, value in schema.get("properties", {}).items()
+            member: self.value(value, f"{name}.{member}", depth + 1)
+            for member, value in schema.get("properties", {}).items()
         }
         extra = schema.get("additionalProperties")
         if isinstance(extra, dict) and extra:
@@ -85,7 +102,9 @@ class Responses:
 
 
 class Checked:
-    """Replaces the responses of a page and checks what the page displays. `shown`: the fields that were displayed."""
+    """Replaces the responses of a page and checks what the page displays. `shown`: the fields that
+    were displayed.
+    """
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -102,23 +121,35 @@ class Checked:
         elif operation == "show_session":
             # The UI cannot work without the CSRF token and the roles.
             reply = await route.fetch()
-            await route.fulfill(response=reply, json={**await reply.json(), "session": body["session"]})
+            await route.fulfill(
+                response=reply, json={**await reply.json(), "session": body["session"]}
+            )
         elif body is None:
-            await route.fulfill(status=503, json={"code": "unavailable", "detail": TEXT}, content_type="application/problem+json")
+            await route.fulfill(
+                status=503,
+                json={"code": "unavailable", "detail": TEXT},
+                content_type="application/problem+json",
+            )
         else:
             await route.fulfill(body=json.dumps(body), content_type="application/json")
 
     async def check(self, name: str) -> None:
         await expect(self.page.locator("[aria-busy=true], .loading")).to_have_count(0)
-        await self.page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true })")
+        await self.page.evaluate(
+            "document.querySelectorAll('details').forEach((details) => { details.open = true })"
+        )
         text = await self.page.locator("body").inner_text()
-        values = await self.page.locator("input, textarea").evaluate_all("(controls) => controls.map(({ value }) => value)")
+        values = await self.page.locator("input, textarea").evaluate_all(
+            "(controls) => controls.map(({ value }) => value)"
+        )
         self.shown |= set(_FIELD.findall(text + "".join(values)))
         if await self.page.locator(_ELEMENTS).count():
             self.problems.append(name)
 
 
-async def test_markup_in_every_field_of_a_response_is_displayed_as_text(browser: Browser, origin: str) -> None:
+async def test_markup_in_every_field_of_a_response_is_displayed_as_text(
+    browser: Browser, origin: str
+) -> None:
     async with page_of(browser, origin, r"status of [45]\d\d") as page:
         checked = Checked(page)
         await sign_in(page)
@@ -128,12 +159,20 @@ async def test_markup_in_every_field_of_a_response_is_displayed_as_text(browser:
             await navigate(page, path.format(**ids))
             await checked.check(name)
         await navigate(page, "/keys/import")
-        file = FilePayload(name=f"{TEXT.replace('/', '')}[File.name].csv", mimeType="text/csv", buffer=b"key")
+        file = FilePayload(
+            name=f"{TEXT.replace('/', '')}[File.name].csv", mimeType="text/csv", buffer=b"key"
+        )
         await page.locator("input[type=file]").set_input_files(file)
         await page.locator("main form button.primary").click()
         await expect(page.locator("dl.facts")).to_be_visible()
         await checked.check("report of an import")
     assert checked.problems == []
     imported = {"RowProblem.message", "RowProblem.field", "File.name"}
-    assert sorted({"WebhookView.url", "KeyView.name", "AuditEventView.target_id", *imported} - checked.shown) == []
+    assert (
+        sorted(
+            {"WebhookView.url", "KeyView.name", "AuditEventView.target_id", *imported}
+            - checked.shown
+        )
+        == []
+    )
     assert len(checked.shown) > 50

@@ -1,4 +1,6 @@
-"""The import of keys in headless Chromium: report of the dry run, import, errors, and no token in the page."""
+"""The import of keys in headless Chromium: report of the dry run, import, errors, and no token in
+the page.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,18 @@ _EVERYTHING = """() => document.documentElement.outerHTML + location.href
 
 async def choose(page: Page, content: str | bytes, name: str = "canary.csv") -> None:
     buffer = content if isinstance(content, bytes) else content.encode()
-    await page.get_by_label("Choose a file").set_input_files({"name": name, "mimeType": "text/csv", "buffer": buffer})
+    await page.get_by_label("Choose a file").set_input_files(
+        {"name": name, "mimeType": "text/csv", "buffer": buffer}
+    )
 
 
 async def facts(page: Page) -> list[str]:
     return await page.locator("dl.facts dd").all_inner_texts()
 
 
-async def test_file_is_checked_corrected_and_imported_by_keyboard(browser: Browser, origin: str, console: Console) -> None:
+async def test_file_is_checked_corrected_and_imported_by_keyboard(
+    browser: Browser, origin: str, console: Console
+) -> None:
     async with page_of(browser, origin) as page:
         await sign_in(page, "/keys")
         await expect(page.get_by_role("heading", name="API keys")).to_be_visible()
@@ -55,9 +61,13 @@ async def test_file_is_checked_corrected_and_imported_by_keyboard(browser: Brows
         await expect(page.get_by_role("heading", name="Report")).to_be_focused()
         assert await facts(page) == ["4", "0", "0", "4"]
         await expect(
-            page.get_by_text("uses is not a known field").or_(page.locator("code", has_text="uses")).first
+            page.get_by_text("uses is not a known field")
+            .or_(page.locator("code", has_text="uses"))
+            .first
         ).to_be_visible()
-        await expect(page.get_by_text("The file contains no key that can be imported.")).to_be_visible()
+        await expect(
+            page.get_by_text("The file contains no key that can be imported.")
+        ).to_be_visible()
         await expect(page.get_by_role("button", name="Import", exact=True)).to_be_hidden()
 
         await page.get_by_role("button", name="Import another file").press("Enter")
@@ -78,20 +88,30 @@ async def test_file_is_checked_corrected_and_imported_by_keyboard(browser: Brows
         await page.get_by_role("button", name="Import", exact=True).press("Enter")
         await expect(page.get_by_role("heading", name="Import keys: 2")).to_be_visible()
         await page.keyboard.press("Escape")
-        assert (await console.client.get("/v1/keys", params={"owner": "billing"})).json()["keys"] == []
+        assert (await console.client.get("/v1/keys", params={"owner": "billing"})).json()[
+            "keys"
+        ] == []
         await page.get_by_role("button", name="Import", exact=True).press("Enter")
-        await page.get_by_role("dialog").get_by_role("button", name="Import", exact=True).press("Enter")
+        await (
+            page.get_by_role("dialog")
+            .get_by_role("button", name="Import", exact=True)
+            .press("Enter")
+        )
         await expect(page.get_by_role("heading", name="Import completed")).to_be_focused()
         assert await facts(page) == ["4", "2", "0", "2"]
         await expect(page.get_by_text("The change is effective on every gateway.")).to_be_visible()
         await page.get_by_role("link", name="Show keys").press("Enter")
         await expect(page.get_by_role("link", name="one", exact=True)).to_be_visible()
         assert "canary-browser-token" not in await page.evaluate(_EVERYTHING)
-    keys = (await console.client.get("/v1/keys", params={"owner": "billing", "sort": "name"})).json()["keys"]
+    keys = (
+        await console.client.get("/v1/keys", params={"owner": "billing", "sort": "name"})
+    ).json()["keys"]
     assert [key["name"] for key in keys] == ["one", "two"]
 
 
-async def test_pasted_tokens_are_removed_from_the_page(browser: Browser, origin: str, console: Console) -> None:
+async def test_pasted_tokens_are_removed_from_the_page(
+    browser: Browser, origin: str, console: Console
+) -> None:
     before = (await console.client.get("/v1/keys", params={"limit": 200})).json()["keys"]
     async with page_of(browser, origin) as page:
         await sign_in_by_keyboard(page, "/keys/import")
@@ -112,13 +132,17 @@ async def test_pasted_tokens_are_removed_from_the_page(browser: Browser, origin:
     assert (await console.client.get("/v1/keys", params={"limit": 200})).json()["keys"] == before
 
 
-async def test_errors_of_an_import_are_displayed(browser: Browser, origin: str, console: Console) -> None:
+async def test_errors_of_an_import_are_displayed(
+    browser: Browser, origin: str, console: Console
+) -> None:
     auditor = await console.create(name="auditor", scopes=["role:auditor"])
     async with page_of(browser, origin, "status of 400") as page:
         await sign_in(page, "/keys/import")
         await choose(page, "7", "keys.json")
         await page.get_by_role("button", name="Check file").click()
-        await expect(page.get_by_role("alert")).to_contain_text("line 1 must be a JSON object or list")
+        await expect(page.get_by_role("alert")).to_contain_text(
+            "line 1 must be a JSON object or list"
+        )
         assert await violations_in_both_themes(page) == []
         await choose(page, b"key\n\xe9")
         await expect(page.get_by_role("alert")).to_contain_text("The file is not UTF-8 text.")

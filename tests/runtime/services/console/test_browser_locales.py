@@ -1,4 +1,6 @@
-"""The web UI in browsers that report invalid language tags, no language, or other languages than English, in three time zones."""
+"""The web UI in browsers that report invalid language tags, no language, or other languages than
+English, in three time zones.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,26 @@ LOCALES = [
     pytest.param(["en-US@posix"], "Pacific/Kiritimati", "Feb 1, 2026, 1:30:00 AM", id="posix"),
     pytest.param(["c"], "America/St_Johns", "Jan 31, 2026, 8:00:00 AM", id="c"),
     pytest.param([], "UTC", "Jan 31, 2026, 11:30:00 AM", id="none"),
-    pytest.param(["de-DE", "de"], "America/St_Johns", "Jan 31, 2026, 8:00:00 AM", id="other-language"),
-    pytest.param(["", "en_GB", "de-DE", "en-GB"], "Pacific/Kiritimati", "1 Feb 2026, 01:30:00", id="english-is-last"),
+    pytest.param(
+        ["de-DE", "de"], "America/St_Johns", "Jan 31, 2026, 8:00:00 AM", id="other-language"
+    ),
+    pytest.param(
+        ["", "en_GB", "de-DE", "en-GB"],
+        "Pacific/Kiritimati",
+        "1 Feb 2026, 01:30:00",
+        id="english-is-last",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("languages", "zone", "created_text"), LOCALES)
 async def test_pages_work_with_every_language_that_browsers_report(
-    browser: Browser, origin: str, console: Console, languages: list[str], zone: str, created_text: str
+    browser: Browser,
+    origin: str,
+    console: Console,
+    languages: list[str],
+    zone: str,
+    created_text: str,
 ) -> None:
     key_id = (await console.create(name="nightly export"))["key"]["id"]
     console.database.sql(f"UPDATE api_key SET created_at = '{CREATED}' WHERE id = '{key_id}'")  # noqa: S608

@@ -1,4 +1,6 @@
-"""The list of 10,000 keys in headless Chromium: the number of requests and of elements does not depend on the number of keys."""
+"""The list of 10,000 keys in headless Chromium: the number of requests and of elements does not
+depend on the number of keys.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,19 @@ LIMITS = json.dumps([{"name": "requests", "quota": 5, "window_s": 60, "burst": 5
 
 @pytest.fixture
 def keys(console: Console) -> None:
-    """Keys with consecutive names, newest first. Each owner has the same number of keys. Every tenth key is disabled."""
+    """Keys with consecutive names, newest first. Each owner has the same number of keys. Every
+    tenth key is disabled.
+    """
     console.database.sql(
-        "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, scopes, cores, limits, created_at,"  # noqa: S608
+        "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "  # noqa: S608
+        "scopes, cores, limits, created_at,"
         " created_by, expires_at)"
         " SELECT 'K' || lpad(n::text, 11, '0'), decode(lpad(to_hex(n), 64, '0'), 'hex'), 1, 'test',"
         " CASE WHEN n % 10 = 0 THEN 'disabled' ELSE 'active' END, 'key ' || lpad(n::text, 5, '0'),"
-        f" 'team ' || n % {OWNERS}, '{{cores:read}}', '{{}}', '{LIMITS}', now() - n * interval '1 minute', 'test',"
-        f" now() + n * interval '1 hour' FROM generate_series(1, {KEYS}) AS n ON CONFLICT (id) DO NOTHING"
+        f" 'team ' || n % {OWNERS}, '{{cores:read}}', '{{}}', '{LIMITS}', now() - n * interval "
+        f"'1 minute', 'test',"
+        f" now() + n * interval '1 hour' FROM generate_series(1, {KEYS}) AS n ON CONFLICT (id) "
+        f"DO NOTHING"
     )
 
 
@@ -70,7 +77,9 @@ async def test_pages_and_filters_of_many_keys_are_bounded(browser: Browser, orig
         for number in range(1, 5):
             async with counted(page) as sent:
                 await page.get_by_role("link", name="Next page").click()
-                await expect(page.get_by_role("link", name=f"key {number * PAGE_ROWS + 1:05}")).to_be_visible()
+                await expect(
+                    page.get_by_role("link", name=f"key {number * PAGE_ROWS + 1:05}")
+                ).to_be_visible()
             assert [request.partition("?")[0] for request in sent] == ["/v1/keys"]
             assert len(await names(page)) == PAGE_ROWS
             assert await elements(page) < ELEMENTS_MAX
@@ -82,10 +91,14 @@ async def test_pages_and_filters_of_many_keys_are_bounded(browser: Browser, orig
             assert sent == []
             await page.get_by_label("Owner").press("Enter")
             await expect(page.get_by_role("link", name="key 00007")).to_be_visible()
-        assert [parse_qs(urlsplit(request).query) for request in sent] == [{"owner": ["team 7"], "sort": ["-created_at"]}]
+        assert [parse_qs(urlsplit(request).query) for request in sent] == [
+            {"owner": ["team 7"], "sort": ["-created_at"]}
+        ]
         async with counted(page) as sent:
             await page.get_by_role("link", name="Next page").click()
-            await expect(page.get_by_role("link", name=f"key {KEYS - OWNERS + 7:05}")).to_be_visible()
+            await expect(
+                page.get_by_role("link", name=f"key {KEYS - OWNERS + 7:05}")
+            ).to_be_visible()
         assert len(sent) == 1
         assert await page.get_by_role("link", name="Next page").count() == 0
         assert len(await names(page)) == KEYS // OWNERS - PAGE_ROWS
@@ -105,18 +118,24 @@ async def test_search_is_one_request_and_is_part_of_the_url(browser: Browser, or
             assert sent == []
             await page.keyboard.press("Enter")
             await expect(page.locator("tbody tr")).to_have_count(10)
-        assert [parse_qs(urlsplit(request).query) for request in sent] == [{"search": ["KEY 0999"], "sort": ["-created_at"]}]
+        assert [parse_qs(urlsplit(request).query) for request in sent] == [
+            {"search": ["KEY 0999"], "sort": ["-created_at"]}
+        ]
         await page.reload()
         await expect(page.get_by_label("Search", exact=True)).to_have_value("KEY 0999")
         await expect(page.locator("tbody tr")).to_have_count(10)
 
 
 @pytest.mark.usefixtures("keys")
-async def test_columns_sort_all_keys_and_the_order_is_part_of_the_url(browser: Browser, origin: str) -> None:
+async def test_columns_sort_all_keys_and_the_order_is_part_of_the_url(
+    browser: Browser, origin: str
+) -> None:
     async with page_of(browser, origin) as page:
         await sign_in(page, "/keys")
         await expect(page.locator("tbody tr")).to_have_count(PAGE_ROWS)
-        await expect(page.get_by_role("columnheader", name="Created")).to_have_attribute("aria-sort", "descending")
+        await expect(page.get_by_role("columnheader", name="Created")).to_have_attribute(
+            "aria-sort", "descending"
+        )
         await page.get_by_label("Owner").fill("team 7")
         await page.get_by_label("Owner").press("Enter")
         await expect(page.get_by_role("link", name="key 00107")).to_be_visible()
@@ -125,11 +144,17 @@ async def test_columns_sort_all_keys_and_the_order_is_part_of_the_url(browser: B
         async with counted(page) as sent:
             await page.get_by_role("button", name="Expires").press("Enter")
             await expect(page.get_by_role("link", name="key 00007")).to_be_visible()
-        assert [parse_qs(urlsplit(request).query) for request in sent] == [{"owner": ["team 7"], "sort": ["expires_at"]}]
-        await expect(page.get_by_role("columnheader", name="Expires")).to_have_attribute("aria-sort", "ascending")
+        assert [parse_qs(urlsplit(request).query) for request in sent] == [
+            {"owner": ["team 7"], "sort": ["expires_at"]}
+        ]
+        await expect(page.get_by_role("columnheader", name="Expires")).to_have_attribute(
+            "aria-sort", "ascending"
+        )
         await expect(page.locator("th[aria-sort]")).to_have_count(1)
         await page.get_by_role("button", name="Expires").click()
-        await expect(page.get_by_role("columnheader", name="Expires")).to_have_attribute("aria-sort", "descending")
+        await expect(page.get_by_role("columnheader", name="Expires")).to_have_attribute(
+            "aria-sort", "descending"
+        )
         await expect(page.get_by_role("link", name=f"key {KEYS - OWNERS + 7:05}")).to_be_visible()
         last = [f"key {number:05}" for number in range(KEYS - OWNERS + 7, 0, -OWNERS)]
         assert await names(page) == last[:PAGE_ROWS]
@@ -140,13 +165,17 @@ async def test_columns_sort_all_keys_and_the_order_is_part_of_the_url(browser: B
         await expect(page.get_by_role("link", name="key 00007")).to_be_visible()
         assert parse_qs(urlsplit(page.url).query)["sort"] == ["-expires_at"]
         await page.get_by_role("button", name="Name").click()
-        await expect(page.get_by_role("columnheader", name="Name")).to_have_attribute("aria-sort", "ascending")
+        await expect(page.get_by_role("columnheader", name="Name")).to_have_attribute(
+            "aria-sort", "ascending"
+        )
         await expect(page.locator("tbody th a").first).to_have_text("key 00007")
         assert (await names(page))[:2] == ["key 00007", "key 00107"]
 
 
 @pytest.mark.usefixtures("keys")
-async def test_selection_and_overview_of_many_keys_are_bounded(browser: Browser, origin: str, console: Console) -> None:
+async def test_selection_and_overview_of_many_keys_are_bounded(
+    browser: Browser, origin: str, console: Console
+) -> None:
     async with page_of(browser, origin) as page:
         async with counted(page) as sent:
             await sign_in(page)
@@ -162,15 +191,24 @@ async def test_selection_and_overview_of_many_keys_are_bounded(browser: Browser,
             await expect(page.get_by_role("link", name="key 00056")).to_be_visible()
         changes = [request for request in sent if request.endswith("/disable?")]
         assert (len(changes), len(sent)) == (PAGE_ROWS, PAGE_ROWS + 1)
-    assert console.database.sql("SELECT count(*) FROM api_key WHERE state = 'disabled'") == str(KEYS // 10 + PAGE_ROWS)
+    assert console.database.sql("SELECT count(*) FROM api_key WHERE state = 'disabled'") == str(
+        KEYS // 10 + PAGE_ROWS
+    )
 
 
-async def test_search_finds_a_key_by_its_token_without_sending_the_token(browser: Browser, origin: str, console: Console) -> None:
+async def test_search_finds_a_key_by_its_token_without_sending_the_token(
+    browser: Browser, origin: str, console: Console
+) -> None:
     created = await console.create(name="found by its token")
     token, key_id = created["token"], created["key"]["id"]
     async with page_of(browser, origin) as page:
         await sign_in(page, "/keys")
-        for typed, sent_text in ((token, key_id), (token[:-7], key_id), (created["key"]["start"],) * 2, (key_id[:8],) * 2):
+        for typed, sent_text in (
+            (token, key_id),
+            (token[:-7], key_id),
+            (created["key"]["start"],) * 2,
+            (key_id[:8],) * 2,
+        ):
             await page.goto("/keys")
             await expect(page.locator("[aria-busy=true]")).to_have_count(0)
             async with counted(page) as sent:
@@ -187,7 +225,10 @@ async def test_search_finds_a_key_by_its_token_without_sending_the_token(browser
         await page.get_by_label("Target ID").fill(token)
         await page.keyboard.press("Enter")
         await expect(page.locator("details", has_text="key.create")).to_have_count(1)
-        stored = "JSON.stringify([history.state, location.href, performance.getEntries().map(({ name }) => name)])"
+        stored = (
+            "JSON.stringify([history.state, location.href, "
+            "performance.getEntries().map(({ name }) => name)])"
+        )
         assert token[-49:-8] not in await page.evaluate(stored)
 
 
@@ -200,12 +241,17 @@ async def test_overview_shows_the_keys_that_expire_first_and_their_number(
         " FROM generate_series(1, 7) AS n WHERE id = 'K' || lpad((9000 + n)::text, 11, '0')"
     )
     soon = console.database.sql(
-        "SELECT count(*) FROM api_key WHERE state = 'active' AND expires_at BETWEEN now() AND now() + interval '14 days'"
+        "SELECT count(*) FROM api_key WHERE state = 'active' AND expires_at BETWEEN now() AND "
+        "now() + interval '14 days'"
     )
     async with page_of(browser, origin) as page:
         await sign_in(page)
-        panel = page.locator("section", has=page.get_by_role("heading", name="Keys that expire soon"))
-        await expect(panel.locator("li a")).to_have_text([f"key 0{number}" for number in range(9007, 9002, -1)])
+        panel = page.locator(
+            "section", has=page.get_by_role("heading", name="Keys that expire soon")
+        )
+        await expect(panel.locator("li a")).to_have_text(
+            [f"key 0{number}" for number in range(9007, 9002, -1)]
+        )
         await panel.get_by_role("link", name=f"All {soon}", exact=True).click()
         await expect(page.locator("tbody tr")).to_have_count(PAGE_ROWS)
         assert (await names(page))[:7] == [f"key 0{number}" for number in range(9007, 9000, -1)]

@@ -1,4 +1,6 @@
-"""Every page of the web UI in headless Chromium: accessibility, reflow, focus, layout shift, title and size of the first load."""
+"""Every page of the web UI in headless Chromium: accessibility, reflow, focus, layout shift, title
+and size of the first load.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +47,10 @@ window.layoutShift = 0
 new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.layoutShift += entry.value
 }).observe({ type: 'layout-shift', buffered: true })
-"""
+"""  # noqa: E501
 
-#: Controls on which the keyboard focus is not visible. Pressing a key first makes the focus of scripts visible too.
+#: Controls on which the keyboard focus is not visible. Pressing a key first makes the focus of
+#: scripts visible too.
 _WITHOUT_FOCUS_RING = """() => [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
   .filter((element) => element.checkVisibility() && !element.disabled)
   .filter((element) => {
@@ -56,29 +59,42 @@ _WITHOUT_FOCUS_RING = """() => [...document.querySelectorAll('a[href], button, i
     const isVisible = (outlineStyle !== 'none' && parseFloat(outlineWidth) >= 1) || boxShadow !== 'none'
     return document.activeElement !== element || !element.matches(':focus-visible') || !isVisible
   })
-  .map((element) => element.outerHTML.slice(0, 200))"""
+  .map((element) => element.outerHTML.slice(0, 200))"""  # noqa: E501
 
 _TRANSFERRED = """() => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
-  .map((entry) => entry.encodedBodySize)"""
+  .map((entry) => entry.encodedBodySize)"""  # noqa: E501
 
 
 async def create_data(console: Console) -> dict[str, str]:
-    """One of each: a key, a secret, a secret request, a webhook and a Core. Returns the IDs by the parameter of the path."""
-    key = await console.create(name="nightly export", owner="billing", tags=["nightly"], notes="a note", ttl_s=86_400)
-    secret = await console.client.post("/v1/secrets", json={"text": "a secret", "label": "door code", "note": "a note"})
+    """One of each: a key, a secret, a secret request, a webhook and a Core. Returns the IDs by the
+    parameter of the path.
+    """
+    key = await console.create(
+        name="nightly export", owner="billing", tags=["nightly"], notes="a note", ttl_s=86_400
+    )
+    secret = await console.client.post(
+        "/v1/secrets", json={"text": "a secret", "label": "door code", "note": "a note"}
+    )
     assert secret.status_code == 201, secret.text
     webhook = await console.client.post("/v1/webhooks", json={"url": "https://hooks.example.com/a"})
     assert webhook.status_code == 201, webhook.text
     await register(console, "docs", url="http://10.0.0.7:8443")
     key_id = key["key"]["id"]
-    for core, code, count in (("docs", "RATE_LIMITED", 1_234_567), ("documents-of-the-legal-department", "VALID", 1)):
+    for core, code, count in (
+        ("docs", "RATE_LIMITED", 1_234_567),
+        ("documents-of-the-legal-department", "VALID", 1),
+    ):
         values = f"3600, '{key_id}', date_trunc('hour', now()), '{core}', '{code}', {count}"
         console.database.sql(f"INSERT INTO usage_count VALUES ({values})")  # noqa: S608
     links = [retrieval_links.parameters(retrieval_links.create())]
     body = {"purpose": "a certificate", "retrieval_links": links}
     request = await console.client.post("/v1/secret-requests", json=body)
     assert request.status_code == 201, request.text
-    return {"key": key["key"]["id"], "secret": secret.json()["secret"]["id"], "request": request.json()["request"]["id"]}
+    return {
+        "key": key["key"]["id"],
+        "secret": secret.json()["secret"]["id"],
+        "request": request.json()["request"]["id"],
+    }
 
 
 @asynccontextmanager
@@ -96,7 +112,11 @@ async def open_page(page: Page, path: str) -> None:
 
 
 def test_list_contains_every_route() -> None:
-    routes = [route["path"] for route in json.loads((Path(FOLDER) / "routes.json").read_bytes()) if route["name"] != "sign-in"]
+    routes = [
+        route["path"]
+        for route in json.loads((Path(FOLDER) / "routes.json").read_bytes())
+        if route["name"] != "sign-in"
+    ]
     listed = {path.partition("?")[0] for path in PAGES.values()}
     parameters = {
         "/keys/:id": "/keys/{key}",
@@ -106,7 +126,9 @@ def test_list_contains_every_route() -> None:
     assert {parameters.get(path, path.replace(":name", "docs")) for path in routes} <= listed
 
 
-async def test_sign_in_and_dialogs_are_accessible_and_fit_320_pixels(browser: Browser, origin: str, console: Console) -> None:
+async def test_sign_in_and_dialogs_are_accessible_and_fit_320_pixels(
+    browser: Browser, origin: str, console: Console
+) -> None:
     ids = await create_data(console)
     found = {}
     async with page_of(browser, origin, r"status of [45]\d\d", viewport=_NARROW) as page:
@@ -121,11 +143,15 @@ async def test_sign_in_and_dialogs_are_accessible_and_fit_320_pixels(browser: Br
     assert {name: problems for name, problems in found.items() if problems} == {}
 
 
-async def test_every_page_in_every_size_and_with_every_display_setting(browser: Browser, origin: str, console: Console) -> None:
+async def test_every_page_in_every_size_and_with_every_display_setting(
+    browser: Browser, origin: str, console: Console
+) -> None:
     """Each page is loaded once, because loading it takes longer than a check."""
     ids = await create_data(console)
     await console.create(
-        name="a key with a long name", owner="documents-of-the-legal-department", scopes=["reports:quarterly:read"]
+        name="a key with a long name",
+        owner="documents-of-the-legal-department",
+        scopes=["reports:quarterly:read"],
     )
     problems: dict[str, list[str]] = {}
     titles: dict[str, str] = {}
@@ -143,9 +169,15 @@ async def test_every_page_in_every_size_and_with_every_display_setting(browser: 
             ]
             if name in _WITH_DISPLAY_SETTINGS:
                 found += await _problems_of_display_settings(page)
-            problems[name] = [*found, *await _cut_tables(page), *await _problems_at_320_pixels(page)]
+            problems[name] = [
+                *found,
+                *await _cut_tables(page),
+                *await _problems_at_320_pixels(page),
+            ]
     assert {name: found for name, found in problems.items() if found} == {}
-    assert [name for name, title in titles.items() if not title.endswith(" – Gatehouse console")] == []
+    assert [
+        name for name, title in titles.items() if not title.endswith(" – Gatehouse console")
+    ] == []
     different = {name: title for name, title in titles.items() if name not in {"keys-none"}}
     assert len(set(different.values())) >= len(different) - 2, different
     assert tables > 8
@@ -169,7 +201,9 @@ async def _problems_of_the_focus(page: Page) -> list[str]:
 
 
 async def _problems_of_display_settings(page: Page) -> list[str]:
-    """Forced colours, reduced motion, and a zoom of 200 %, which halves the width of the viewport in CSS pixels."""
+    """Forced colours, reduced motion, and a zoom of 200 %, which halves the width of the viewport
+    in CSS pixels.
+    """
     found = []
     await page.emulate_media(reduced_motion="reduce")
     if await page.evaluate(_MOVING):
@@ -187,7 +221,10 @@ async def _problems_of_display_settings(page: Page) -> list[str]:
 
 
 async def _cut_tables(page: Page) -> list[str]:
-    measure = "() => [...document.querySelectorAll('.flush')].filter((card) => card.scrollWidth > card.clientWidth + 1).length"
+    measure = (
+        "() => [...document.querySelectorAll('.flush')].filter((card) => "
+        "card.scrollWidth > card.clientWidth + 1).length"
+    )
     found = []
     for width in (1440, 1280, 1120, 960, 840, 769, 480):
         await page.set_viewport_size({"width": width, "height": 800})
@@ -210,25 +247,46 @@ HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(1)>",
     "\"><svg/onload=alert(1)>'-alert(1)-'",
     "{{constructor.constructor('alert(1)')()}}javascript:alert(1)//",
-    "</textarea></title><iframe srcdoc='<script>parent.alert(1)</script>'><a href=javascript:alert(1)>",
+    (
+        "</textarea></title><iframe srcdoc='<script>parent.alert(1)</script>'><a "
+        "href=javascript:alert(1)>"
+    ),
 )
 
 
 async def create_hostile(console: Console, text: str) -> dict[str, str]:
-    """A key, a secret and a secret request with this text in every field. Returns the IDs by the parameter of the path."""
+    """A key, a secret and a secret request with this text in every field. Returns the IDs by the
+    parameter of the path.
+    """
     key = await console.create(name=text, owner=text, notes=text, metadata={"field": text})
-    revoked = await console.client.post(f"/v1/keys/{key['key']['id']}/revoke", json={"reason": text})
+    revoked = await console.client.post(
+        f"/v1/keys/{key['key']['id']}/revoke", json={"reason": text}
+    )
     shared = {"text": text, "label": text, "note": text, "sender": text, "recipients": [text]}
     secret = await console.client.post("/v1/secrets", json=shared)
     links = [retrieval_links.parameters(retrieval_links.create())]
-    requested = {"purpose": text, "requester": text, "label": text, "note": text, "retrieval_links": links}
+    requested = {
+        "purpose": text,
+        "requester": text,
+        "label": text,
+        "note": text,
+        "retrieval_links": links,
+    }
     request = await console.client.post("/v1/secret-requests", json=requested)
     assert (revoked.status_code, secret.status_code, request.status_code) == (200, 201, 201)
-    return {"key": key["key"]["id"], "secret": secret.json()["secret"]["id"], "request": request.json()["request"]["id"]}
+    return {
+        "key": key["key"]["id"],
+        "secret": secret.json()["secret"]["id"],
+        "request": request.json()["request"]["id"],
+    }
 
 
-async def test_hostile_text_in_every_field_is_displayed_as_text(browser: Browser, origin: str, console: Console) -> None:
-    """`page_of` fails on violations of the content security policy, script errors and requests to other origins."""
+async def test_hostile_text_in_every_field_is_displayed_as_text(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    """`page_of` fails on violations of the content security policy, script errors and requests to
+    other origins.
+    """
     created = {text: await create_hostile(console, text) for text in HOSTILE}
     dialogs: list[str] = []
     async with signed_in(browser, origin) as page:
@@ -238,7 +296,9 @@ async def test_hostile_text_in_every_field_is_displayed_as_text(browser: Browser
             await navigate(page, path)
             shown = await page.locator("main").inner_text()
             assert [text for text in expected if text not in shown] == [], path
-            elements = "main :is(script, iframe, img, [onerror], [onload], [onfocus], [href^=javascript])"
+            elements = (
+                "main :is(script, iframe, img, [onerror], [onload], [onfocus], [href^=javascript])"
+            )
             assert await page.locator(elements).count() == 0, path
 
         for text, ids in created.items():
@@ -247,7 +307,11 @@ async def test_hostile_text_in_every_field_is_displayed_as_text(browser: Browser
             await check(f"/keys?{urlencode({'search': text})}", text)
         for path in ("/keys", "/secrets", "/secret-requests"):
             await check(path, *HOSTILE)
-        for path in ("/audit", f"/audit?{urlencode({'actor_id': HOSTILE[0]})}", f"/usage?{urlencode({'core': HOSTILE[1]})}"):
+        for path in (
+            "/audit",
+            f"/audit?{urlencode({'actor_id': HOSTILE[0]})}",
+            f"/usage?{urlencode({'core': HOSTILE[1]})}",
+        ):
             await check(path)
         await check(f"/api-reference?{urlencode({'operation': HOSTILE[1]})}")
     assert dialogs == []

@@ -1,8 +1,9 @@
 """The web UI in a pseudo-locale: all text is from the catalogue, and longer text fits 320 pixels.
 
-The pseudo-locale replaces the texts of the catalogue in the built script. Its text is the English text with accents, 40 % longer
-and in brackets. The browser puts formatted numbers and times into brackets too. A word outside of brackets is a value from a
-response, or text that is not from the catalogue.
+The pseudo-locale replaces the texts of the catalogue in the built script. Its text is the English
+text with accents, 40 % longer and in brackets. The browser puts formatted numbers and times into
+brackets too. A word outside of brackets is a value from a response, or text that is not from the
+catalogue.
 """
 
 from __future__ import annotations
@@ -81,9 +82,10 @@ _TEXTS = """() => {
     }
   }
   return found
-}"""
+}"""  # noqa: E501
 
-#: Elements beyond the right edge, except those in an element that can be scrolled, and text that is cut off.
+#: Elements beyond the right edge, except those in an element that can be scrolled, and text that is
+#: cut off.
 _OVERFLOW = """() => [...document.body.querySelectorAll('*')].filter((element) => {
   const scrolls = (parent) => ['auto', 'scroll'].includes(getComputedStyle(parent).overflowX)
   const scrolled = (parent) => parent && (scrolls(parent) || scrolled(parent.parentElement))
@@ -100,7 +102,9 @@ def pseudo(text: str) -> str:
     """The text with accents, 40 % longer, in brackets. Placeholders such as `{name}` remain."""
     parts = re.split(r"(\{\w+\})", text)
     accented = "".join(part if part.startswith("{") else part.translate(_ACCENTS) for part in parts)
-    return f"{_BRACKETS[0]}{accented} {'lóñgér ' * round(len(text) * _LONGER / 7 + 0.5)}{_BRACKETS[1]}"
+    return (
+        f"{_BRACKETS[0]}{accented} {'lóñgér ' * round(len(text) * _LONGER / 7 + 0.5)}{_BRACKETS[1]}"
+    )
 
 
 def catalogue() -> dict[str, str]:
@@ -114,7 +118,9 @@ def words(value: Any) -> Iterator[str]:
     """Words in the values of a JSON document."""
     if isinstance(value, str):
         yield from re.findall(r"[^\W\d_]{2,}", value.lower())
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+    for item in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
         yield from words(item)
 
 
@@ -146,7 +152,9 @@ async def recorder(console: Console) -> AsyncIterator[Recorder]:
 
 
 class Texts:
-    """Checks what a page shows. `problems`: unknown text and elements that do not fit, by state of the page."""
+    """Checks what a page shows. `problems`: unknown text and elements that do not fit, by state of
+    the page.
+    """
 
     def __init__(self, page: Page, recorder: Recorder) -> None:
         self.page = page
@@ -159,7 +167,11 @@ class Texts:
         await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
         found: list[str] = await page.evaluate(_TEXTS)
         assert any(text.startswith(_BRACKETS[0]) for text in found), name
-        unknown = [text.strip() for text in found if set(words(_outside(text))) - self._recorder.words - _COMMON]
+        unknown = [
+            text.strip()
+            for text in found
+            if set(words(_outside(text))) - self._recorder.words - _COMMON
+        ]
         overflow: list[str] = await page.evaluate(_OVERFLOW)
         if await page.evaluate("document.documentElement.scrollWidth") > 320:
             overflow.append("the page")
@@ -178,9 +190,17 @@ def _outside(text: str) -> str:
 @asynccontextmanager
 async def pseudo_page(browser: Browser, recorder: Recorder) -> AsyncIterator[Texts]:
     """A page in the pseudo-locale, 320 pixels wide."""
-    scripts = {name: file.content.decode() for name, file in WebFiles.read().assets.items() if name.endswith(".js")}
+    scripts = {
+        name: file.content.decode()
+        for name, file in WebFiles.read().assets.items()
+        if name.endswith(".js")
+    }
     texts = catalogue()
-    [name] = [name for name, script in scripts.items() if set(texts) <= {entry[1] for entry in _BUILT_ENTRY.finditer(script)}]
+    [name] = [
+        name
+        for name, script in scripts.items()
+        if set(texts) <= {entry[1] for entry in _BUILT_ENTRY.finditer(script)}
+    ]
 
     def replace_text(entry: re.Match[str]) -> str:
         key, separator = entry[1], entry[2]
@@ -191,7 +211,9 @@ async def pseudo_page(browser: Browser, recorder: Recorder) -> AsyncIterator[Tex
     async def fulfill(route: Route) -> None:
         await route.fulfill(body=module, content_type="text/javascript")
 
-    async with page_of(browser, recorder.origin, r"status of [45]\d\d", viewport={"width": 320, "height": 640}) as page:
+    async with page_of(
+        browser, recorder.origin, r"status of [45]\d\d", viewport={"width": 320, "height": 640}
+    ) as page:
         await page.add_init_script(_FORMATS)
         await page.route(f"**/assets/{name}", fulfill)
         yield Texts(page, recorder)
@@ -222,7 +244,9 @@ async def check_dialogs_and_results(texts: Texts, ids: dict[str, str]) -> None:
     await texts.check("report of an import")
 
 
-async def test_every_text_is_from_the_catalogue_and_fits(browser: Browser, recorder: Recorder, console: Console) -> None:
+async def test_every_text_is_from_the_catalogue_and_fits(
+    browser: Browser, recorder: Recorder, console: Console
+) -> None:
     ids = await create_data(console)
     async with pseudo_page(browser, recorder) as texts:
         page = texts.page

@@ -1,4 +1,6 @@
-"""Screens of the web UI in headless Chromium that need other services: secret requests, leak reports, checkpoints."""
+"""Screens of the web UI in headless Chromium that need other services: secret requests, leak
+reports, checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,8 @@ async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console
 
 def change_checkpoints(console: Console, statement: str) -> None:
     console.database.sql(
-        f"ALTER TABLE audit_checkpoint DISABLE TRIGGER USER; {statement}; ALTER TABLE audit_checkpoint ENABLE TRIGGER USER"
+        f"ALTER TABLE audit_checkpoint DISABLE TRIGGER USER; {statement}; ALTER TABLE "
+        f"audit_checkpoint ENABLE TRIGGER USER"
     )
 
 
@@ -73,7 +76,9 @@ async def shown_value(page: Page, label: str) -> str:
 
 
 @pytest.mark.requirement("SS-12")
-async def test_secret_is_requested_submitted_and_opened(browser: Browser, origin: str, sharing: Sharing) -> None:
+async def test_secret_is_requested_submitted_and_opened(
+    browser: Browser, origin: str, sharing: Sharing
+) -> None:
     async with page_of(browser, origin) as page:
         sent: list[str] = []
         page.on("request", lambda request: sent.append(f"{request.url} {request.post_data}"))
@@ -102,7 +107,9 @@ async def test_secret_is_requested_submitted_and_opened(browser: Browser, origin
 
 
 @pytest.mark.requirement("SS-12")
-async def test_text_is_encrypted_end_to_end_in_the_browser(browser: Browser, origin: str, sharing: Sharing) -> None:
+async def test_text_is_encrypted_end_to_end_in_the_browser(
+    browser: Browser, origin: str, sharing: Sharing
+) -> None:
     text = "correct horse battery staple 🐴"
     async with page_of(browser, origin) as page:
         sent: list[str] = []
@@ -125,13 +132,24 @@ async def test_text_is_encrypted_end_to_end_in_the_browser(browser: Browser, ori
     assert end_to_end.decrypt(await sharing.text(await sharing.open(token)), key).decode() == text
 
 
-async def test_checkpoints_are_verified_with_a_stored_key(browser: Browser, origin: str, console: Console) -> None:
+async def test_checkpoints_are_verified_with_a_stored_key(
+    browser: Browser, origin: str, console: Console
+) -> None:
     await console.create()
     signers: list[Signer] = [LocalSigner(CHECKPOINT_KEY), P256Signer()]
     for seq, signer in enumerate(signers, 1):
-        unsigned = Checkpoint(seq, bytes([seq]) * 32, 1_800_000_000.000125, await signer.key_id(), signer.algorithm, b"")
+        unsigned = Checkpoint(
+            seq,
+            bytes([seq]) * 32,
+            1_800_000_000.000125,
+            await signer.key_id(),
+            signer.algorithm,
+            b"",
+        )
         signature = await signer.sign(signed_bytes(unsigned))
-        assert await AuditRepository(console.pool).add_checkpoint(msgspec.structs.replace(unsigned, signature=signature))
+        assert await AuditRepository(console.pool).add_checkpoint(
+            msgspec.structs.replace(unsigned, signature=signature)
+        )
     async with page_of(browser, origin) as page:
         await sign_in(page, "/audit/checkpoints")
         key = page.get_by_label("Public key", exact=True)
@@ -144,7 +162,9 @@ async def test_checkpoints_are_verified_with_a_stored_key(browser: Browser, orig
         assert await violations(page) == []
         await key.fill("no key")
         await page.get_by_role("button", name="Verify").click()
-        await expect(page.get_by_text("The text contains no Ed25519 or P-256 public key.")).to_be_visible()
+        await expect(
+            page.get_by_text("The text contains no Ed25519 or P-256 public key.")
+        ).to_be_visible()
 
 
 async def test_overview_shows_the_last_checkpoint_and_the_propagation(
@@ -156,25 +176,39 @@ async def test_overview_shows_the_last_checkpoint_and_the_propagation(
     assert signer is not None
     console.database.sql("DELETE FROM gateway_worker")
     for worker in ("a", "b"):
-        values = f"'{worker}', (SELECT max(change_seq) FROM api_key), clock_timestamp() + interval '1 hour'"  # noqa: S608
-        console.database.sql(f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ({values})")  # noqa: S608
+        values = (
+            f"'{worker}', (SELECT max(change_seq) FROM api_key), clock_timestamp() + "  # noqa: S608
+            f"interval '1 hour'"
+        )
+        console.database.sql(
+            f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ({values})"  # noqa: S608
+        )
     async with page_of(browser, origin) as page:
         await page.clock.install()
         await sign_in(page)
-        panel = page.locator("section", has=page.get_by_role("heading", name="Propagation of changes"))
+        panel = page.locator(
+            "section", has=page.get_by_role("heading", name="Propagation of changes")
+        )
         await expect(panel.locator("li", has_text="Gateway workers")).to_contain_text("2")
         await expect(panel.get_by_text("Current", exact=True)).to_be_visible()
         await expect(page.get_by_text("No checkpoint has been created yet.")).to_be_visible()
         archive = CheckpointArchive(f"file:{tmp_path}")
-        assert await Checkpointer(trail, signer, archive, console.clock, rows=1, seconds=0).take() is not None
-        console.database.sql("UPDATE gateway_worker SET confirmed_seq = confirmed_seq - 1 WHERE id = 'a'")
+        assert (
+            await Checkpointer(trail, signer, archive, console.clock, rows=1, seconds=0).take()
+            is not None
+        )
+        console.database.sql(
+            "UPDATE gateway_worker SET confirmed_seq = confirmed_seq - 1 WHERE id = 'a'"
+        )
         await page.clock.fast_forward(15_000)
         await expect(panel.get_by_text("In progress")).to_be_visible()
         await expect(page.locator("li", has_text="Signature")).to_contain_text("Valid")
         await page.get_by_role("button", name="Verify chain").press("Enter")
         await expect(page.get_by_text("Chain intact")).to_be_visible()
         assert await violations(page) == []
-        change_checkpoints(console, "UPDATE audit_checkpoint SET hash = decode(repeat('00', 32), 'hex')")
+        change_checkpoints(
+            console, "UPDATE audit_checkpoint SET hash = decode(repeat('00', 32), 'hex')"
+        )
         console.database.sql("DELETE FROM gateway_worker")
         await page.clock.fast_forward(15_000)
         await expect(page.locator("li", has_text="Signature")).to_contain_text("Invalid")
@@ -182,7 +216,9 @@ async def test_overview_shows_the_last_checkpoint_and_the_propagation(
     change_checkpoints(console, "DELETE FROM audit_checkpoint")
 
 
-async def test_audit_trail_is_exported_with_the_filters(browser: Browser, origin: str, console: Console) -> None:
+async def test_audit_trail_is_exported_with_the_filters(
+    browser: Browser, origin: str, console: Console
+) -> None:
     key_id = (await console.create(name="exported"))["key"]["id"]
     await console.create(name="another")
     async with page_of(browser, origin) as page:
@@ -192,7 +228,9 @@ async def test_audit_trail_is_exported_with_the_filters(browser: Browser, origin
             async with page.expect_download() as download:
                 await page.get_by_role("link", name=f"Export {form}").click()
             exported[form] = (await (await download.value).path()).read_text()
-    events = (await console.client.get("/v1/audit-events", params={"target_id": key_id})).json()["events"]
+    events = (await console.client.get("/v1/audit-events", params={"target_id": key_id})).json()[
+        "events"
+    ]
     assert [json.loads(line) for line in exported["NDJSON"].splitlines()] == events[::-1]
     assert events
     assert exported["CSV"].count(key_id) == len(exported["CSV"].splitlines()) - 1 == len(events)
@@ -200,9 +238,13 @@ async def test_audit_trail_is_exported_with_the_filters(browser: Browser, origin
 
 async def test_leak_reports_are_listed(browser: Browser, origin: str, console: Console) -> None:
     created = await console.create(name="leaked key", owner="billing")
-    leaks = LeakService(console.composition.key_service(), console.pool, console.clock, "disable", {}, None)
+    leaks = LeakService(
+        console.composition.key_service(), console.pool, console.clock, "disable", {}, None
+    )
     hostile = "https://example.com/<img src=x onerror=alert(1)>"
-    report = LeakReport(token=created["token"], type="gatehouse_api_key", url=hostile, source="commit")
+    report = LeakReport(
+        token=created["token"], type="gatehouse_api_key", url=hostile, source="commit"
+    )
     async with page_of(browser, origin) as page:
         await sign_in(page, "/leaks")
         await expect(page.get_by_text("No leaks have been reported.")).to_be_visible()

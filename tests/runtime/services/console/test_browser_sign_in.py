@@ -1,4 +1,6 @@
-"""Sign-in with a real OpenID provider in headless Chromium: sign-in, step-up, sign-out, and failures."""
+"""Sign-in with a real OpenID provider in headless Chromium: sign-in, step-up, sign-out, and
+failures.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ class Servers:
 
 @pytest.fixture(scope="module")
 async def servers() -> AsyncIterator[Servers]:
-    """Serves an application and an OpenID provider. The host names differ, so that the sites differ."""
+    """Serves an application and an OpenID provider. The host names differ, so that the sites
+    differ.
+    """
     applications: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -60,7 +64,9 @@ async def servers() -> AsyncIterator[Servers]:
     async with serving(app) as origin:
         script = Path(__file__).with_name("openid_provider.mjs")
         null, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(node, str(script), str(SOURCES), origin, stdout=pipe, stderr=null)
+        process = await asyncio.create_subprocess_exec(
+            node, str(script), str(SOURCES), origin, stdout=pipe, stderr=null
+        )
         assert process.stdout is not None
         url = (await process.stdout.readline()).decode().strip()
         yield Servers(Origins(origin, url), applications)
@@ -73,7 +79,9 @@ def origins(servers: Servers, console: Console) -> Origins:
     """Serves the console, which trusts the provider."""
     console.database.sql("DELETE FROM console_session")
     roles = {"on-call": Role.OPERATOR, "books": Role.AUDITOR}
-    provider = OidcIdentityProvider(Issuer(servers.origins.provider, "gatehouse", "", "groups", roles), console.clock)
+    provider = OidcIdentityProvider(
+        Issuer(servers.origins.provider, "gatehouse", "", "groups", roles), console.clock
+    )
     servers.applications[:] = [
         console.application(
             console_url=servers.origins.console,
@@ -101,7 +109,9 @@ async def sign_in(page: Page, origins: Origins, path: str = "/", account: str = 
     await sign_in_at_provider(page, account)
 
 
-async def test_user_signs_in_and_returns_to_the_page(browser: Browser, origins: Origins, console: Console) -> None:
+async def test_user_signs_in_and_returns_to_the_page(
+    browser: Browser, origins: Origins, console: Console
+) -> None:
     created = await console.create(name="nightly export")
     async with page_of(browser, origins.console, provider=origins.provider) as page:
         await page.goto(f"/keys/{created['key']['id']}?tab=usage")
@@ -114,15 +124,21 @@ async def test_user_signs_in_and_returns_to_the_page(browser: Browser, origins: 
         await expect(page.get_by_role("link", name="on-call")).to_be_visible()
         await page.reload()
         await expect(page.get_by_role("heading", name="nightly export")).to_be_visible()
-        addresses = await page.evaluate("performance.getEntries().map((entry) => entry.name).join() + document.referrer")
+        addresses = await page.evaluate(
+            "performance.getEntries().map((entry) => entry.name).join() + document.referrer"
+        )
         assert not re.search("code=|state=", addresses)
     session = console.database.sql("SELECT actor_type, actor_id, roles FROM console_session")
     assert session == "person|on-call|{operator}"
 
 
-async def test_step_up_in_a_new_tab_continues_the_action(browser: Browser, origins: Origins, console: Console) -> None:
+async def test_step_up_in_a_new_tab_continues_the_action(
+    browser: Browser, origins: Origins, console: Console
+) -> None:
     created = await console.create(name="a key to delete")
-    async with page_of(browser, origins.console, "status of 401", provider=origins.provider) as page:
+    async with page_of(
+        browser, origins.console, "status of 401", provider=origins.provider
+    ) as page:
         await sign_in(page, origins, f"/keys/{created['key']['id']}")
         console.database.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
         await page.get_by_role("button", name="Delete").click()
@@ -148,7 +164,9 @@ async def test_step_up_in_a_new_tab_continues_the_action(browser: Browser, origi
 async def test_form_remains_while_the_user_signs_in_again_in_a_new_tab(
     browser: Browser, origins: Origins, console: Console
 ) -> None:
-    async with page_of(browser, origins.console, "status of 401", provider=origins.provider) as page:
+    async with page_of(
+        browser, origins.console, "status of 401", provider=origins.provider
+    ) as page:
         await sign_in(page, origins, "/keys/new")
         await page.get_by_label("Name", exact=True).fill("typed")
         console.database.sql("DELETE FROM console_session")
@@ -156,15 +174,21 @@ async def test_form_remains_while_the_user_signs_in_again_in_a_new_tab(
         await expect(page.get_by_text("The session has ended.")).to_be_visible()
         async with page.context.expect_page() as opened:
             await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
-        await expect((await opened.value).get_by_role("heading", name="Identity confirmed")).to_be_visible()
+        await expect(
+            (await opened.value).get_by_role("heading", name="Identity confirmed")
+        ).to_be_visible()
         await expect(page.get_by_label("Name", exact=True)).to_have_value("typed")
         await page.get_by_role("button", name="Create key").click()
         await expect(page.get_by_role("heading", name="Key typed created")).to_be_visible()
 
 
-async def test_step_up_with_another_account_is_explained(browser: Browser, origins: Origins, console: Console) -> None:
+async def test_step_up_with_another_account_is_explained(
+    browser: Browser, origins: Origins, console: Console
+) -> None:
     created = await console.create(name="a key to delete")
-    async with page_of(browser, origins.console, "status of 401", provider=origins.provider) as page:
+    async with page_of(
+        browser, origins.console, "status of 401", provider=origins.provider
+    ) as page:
         await sign_in(page, origins, f"/keys/{created['key']['id']}")
         await expect(page.get_by_role("heading", name="a key to delete")).to_be_visible()
         console.database.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
@@ -188,9 +212,16 @@ async def test_sign_out_also_ends_the_session_at_the_provider(
         await expect(page.get_by_role("heading", name="Sessions")).to_be_visible()
         if everywhere:
             await page.get_by_role("button", name="Sign out everywhere").click()
-            await page.get_by_role("dialog").get_by_role("button", name="Sign out everywhere").click()
+            await (
+                page.get_by_role("dialog").get_by_role("button", name="Sign out everywhere").click()
+            )
         else:
-            await page.get_by_role("navigation").locator("..").get_by_role("button", name="Sign out", exact=True).click()
+            await (
+                page.get_by_role("navigation")
+                .locator("..")
+                .get_by_role("button", name="Sign out", exact=True)
+                .click()
+            )
         await page.get_by_role("button", name="Yes, sign me out").click()
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         assert page.url == f"{origins.console}/"
@@ -200,7 +231,9 @@ async def test_sign_out_also_ends_the_session_at_the_provider(
 
 
 async def test_user_cancels_at_the_provider(browser: Browser, origins: Origins) -> None:
-    async with page_of(browser, origins.console, "status of 401", provider=origins.provider) as page:
+    async with page_of(
+        browser, origins.console, "status of 401", provider=origins.provider
+    ) as page:
         await page.goto("/keys")
         await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
         await page.get_by_role("link", name="Cancel").click()
@@ -212,9 +245,15 @@ async def test_user_cancels_at_the_provider(browser: Browser, origins: Origins) 
         await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 
-async def test_response_of_another_browser_is_rejected(browser: Browser, origins: Origins, console: Console) -> None:
-    """Login CSRF: the address with the code of an attacker is opened in the browser of a signed-in user."""
-    async with page_of(browser, origins.console, "ERR_FAILED", provider=origins.provider) as attacker:
+async def test_response_of_another_browser_is_rejected(
+    browser: Browser, origins: Origins, console: Console
+) -> None:
+    """Login CSRF: the address with the code of an attacker is opened in the browser of a signed-in
+    user.
+    """
+    async with page_of(
+        browser, origins.console, "ERR_FAILED", provider=origins.provider
+    ) as attacker:
         await attacker.route("**/sign-in/callback?*", lambda route: route.abort())
         await attacker.goto("/")
         await attacker.get_by_role("link", name=f"Sign in with {origins.name}").click()
@@ -222,7 +261,9 @@ async def test_response_of_another_browser_is_rejected(browser: Browser, origins
         async with attacker.expect_request(re.compile("/sign-in/callback")) as sent:
             await sign_in_at_provider(attacker, "books")
         address = (await sent.value).url
-    assert [cookie["sameSite"] for cookie in cookies if cookie["name"] == "__Host-gatehouse-sign-in"] == ["Lax"]
+    assert [
+        cookie["sameSite"] for cookie in cookies if cookie["name"] == "__Host-gatehouse-sign-in"
+    ] == ["Lax"]
     async with page_of(browser, origins.console, provider=origins.provider) as page:
         await sign_in(page, origins, "/keys")
         await expect(page.get_by_role("heading", name="API keys")).to_be_visible()

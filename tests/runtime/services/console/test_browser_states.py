@@ -1,4 +1,6 @@
-"""States of the web UI in headless Chromium: background updates, errors, empty lists, lost connections and ended sessions."""
+"""States of the web UI in headless Chromium: background updates, errors, empty lists, lost
+connections and ended sessions.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,13 @@ from gatehouse.features.usage.repository import UsageRepository
 from playwright.async_api import Browser, Route, expect
 
 from tests.runtime.console_client import Console
-from tests.runtime.services.console.web_pages import MARKS, origin, page_of, sign_in, violations_in_both_themes
+from tests.runtime.services.console.web_pages import (
+    MARKS,
+    origin,
+    page_of,
+    sign_in,
+    violations_in_both_themes,
+)
 
 __all__ = ["origin"]
 
@@ -20,7 +28,9 @@ PAUSE_AFTER_MS = 300_000
 LOST = r"ERR_(FAILED|INTERNET_DISCONNECTED)|status of [45]\d\d"
 
 
-async def test_overview_is_updated_without_a_reload(browser: Browser, origin: str, console: Console) -> None:
+async def test_overview_is_updated_without_a_reload(
+    browser: Browser, origin: str, console: Console
+) -> None:
     await console.create()
     async with page_of(browser, origin, LOST) as page:
         await page.clock.install()
@@ -45,7 +55,9 @@ async def test_overview_is_updated_without_a_reload(browser: Browser, origin: st
         await expect(page.get_by_text("The last update failed.")).to_be_hidden()
 
 
-async def test_new_events_and_counts_are_shown_after_a_poll(browser: Browser, origin: str, console: Console) -> None:
+async def test_new_events_and_counts_are_shown_after_a_poll(
+    browser: Browser, origin: str, console: Console
+) -> None:
     async with page_of(browser, origin) as page:
         await page.clock.install()
         await sign_in(page)
@@ -60,7 +72,9 @@ async def test_new_events_and_counts_are_shown_after_a_poll(browser: Browser, or
         assert await violations_in_both_themes(page) == []
 
 
-async def test_filters_apply_to_events_that_are_polled(browser: Browser, origin: str, console: Console) -> None:
+async def test_filters_apply_to_events_that_are_polled(
+    browser: Browser, origin: str, console: Console
+) -> None:
     async with page_of(browser, origin) as page:
         await page.clock.install()
         await sign_in(page, "/audit?action=key.create")
@@ -72,7 +86,9 @@ async def test_filters_apply_to_events_that_are_polled(browser: Browser, origin:
         assert {*actions} == {"key.create"}
 
 
-async def test_ended_session_is_reported_after_a_poll(browser: Browser, origin: str, console: Console) -> None:
+async def test_ended_session_is_reported_after_a_poll(
+    browser: Browser, origin: str, console: Console
+) -> None:
     async with page_of(browser, origin, "status of 401") as page:
         await page.clock.install()
         await sign_in(page, "/audit")
@@ -82,7 +98,9 @@ async def test_ended_session_is_reported_after_a_poll(browser: Browser, origin: 
         await expect(page.get_by_text("The session has ended.")).to_be_visible()
 
 
-async def test_hidden_and_unattended_tabs_send_no_requests(browser: Browser, origin: str, console: Console) -> None:
+async def test_hidden_and_unattended_tabs_send_no_requests(
+    browser: Browser, origin: str, console: Console
+) -> None:
     async with page_of(browser, origin) as page:
         await page.clock.install()
         await sign_in(page)
@@ -90,7 +108,10 @@ async def test_hidden_and_unattended_tabs_send_no_requests(browser: Browser, ori
         await expect(page.locator("[aria-busy=true]")).to_have_count(0)
         sent: list[str] = []
         page.on("request", lambda request: sent.append(request.url))
-        set_hidden = "hidden => Object.defineProperty(document, 'hidden', { value: hidden, configurable: true })"
+        set_hidden = (
+            "hidden => Object.defineProperty(document, 'hidden', { value: hidden, "
+            "configurable: true })"
+        )
         await page.evaluate(set_hidden, True)
         await page.clock.run_for(2 * OVERVIEW_MS)
         assert sent == []
@@ -107,7 +128,9 @@ async def test_hidden_and_unattended_tabs_send_no_requests(browser: Browser, ori
         await expect(page.get_by_text("Updates paused.")).to_be_hidden()
 
 
-async def test_sign_out_in_one_tab_clears_the_others(browser: Browser, origin: str, console: Console) -> None:
+async def test_sign_out_in_one_tab_clears_the_others(
+    browser: Browser, origin: str, console: Console
+) -> None:
     await console.create(name="canary-of-the-list")
     async with page_of(browser, origin) as page:
         await sign_in(page)
@@ -121,9 +144,16 @@ async def test_sign_out_in_one_tab_clears_the_others(browser: Browser, origin: s
         assert "canary" not in await other.content()
 
 
-async def test_errors_and_empty_lists_are_accessible(browser: Browser, origin: str, console: Console) -> None:
+async def test_errors_and_empty_lists_are_accessible(
+    browser: Browser, origin: str, console: Console
+) -> None:
     auditor = await console.create(name="auditor", scopes=["role:auditor"])
-    problem = {"status": 503, "code": "unavailable", "title": "Unavailable", "detail": "The database is unavailable."}
+    problem = {
+        "status": 503,
+        "code": "unavailable",
+        "title": "Unavailable",
+        "detail": "The database is unavailable.",
+    }
 
     async def fail(route: Route) -> None:
         await route.fulfill(status=503, json=problem, content_type="application/problem+json")
@@ -142,7 +172,9 @@ async def test_errors_and_empty_lists_are_accessible(browser: Browser, origin: s
         await page.goto("/keys/new")
         await expect(page.get_by_role("heading", name="Access denied")).to_be_visible()
         await expect(
-            page.get_by_text("one of these roles: issuer, operator, owner, service. Your role: auditor.")
+            page.get_by_text(
+                "one of these roles: issuer, operator, owner, service. Your role: auditor."
+            )
         ).to_be_visible()
         found["denied"] = await violations_in_both_themes(page)
         await page.goto("/keys?owner=nobody")
@@ -173,9 +205,13 @@ async def test_errors_and_empty_lists_are_accessible(browser: Browser, origin: s
     assert {state: problems for state, problems in found.items() if problems} == {}
 
 
-async def test_time_since_the_last_update_of_the_clock_is_in_the_past(browser: Browser, origin: str, console: Console) -> None:
+async def test_time_since_the_last_update_of_the_clock_is_in_the_past(
+    browser: Browser, origin: str, console: Console
+) -> None:
     key_id = (await console.create(name="created after the update"))["key"]["id"]
-    console.database.sql(f"UPDATE api_key SET created_at = now() + interval '10 seconds' WHERE id = '{key_id}'")  # noqa: S608
+    console.database.sql(
+        f"UPDATE api_key SET created_at = now() + interval '10 seconds' WHERE id = '{key_id}'"  # noqa: S608
+    )
     async with page_of(browser, origin) as page:
         await page.clock.install()
         await sign_in(page)
@@ -186,7 +222,9 @@ async def test_time_since_the_last_update_of_the_clock_is_in_the_past(browser: B
         await expect(row).not_to_contain_text(re.compile(r"in \d+ seconds"))
 
 
-async def test_operation_is_found_and_tried_in_the_reference(browser: Browser, origin: str, console: Console) -> None:
+async def test_operation_is_found_and_tried_in_the_reference(
+    browser: Browser, origin: str, console: Console
+) -> None:
     await console.create(name="listed by the reference")
     async with page_of(browser, origin) as page:
         await sign_in(page, "/api-reference")
@@ -199,7 +237,9 @@ async def test_operation_is_found_and_tried_in_the_reference(browser: Browser, o
         await expect(page.get_by_role("region", name="Response")).to_contain_text('"keys": []')
         await page.get_by_label("owner", exact=True).fill("")
         await page.get_by_role("button", name="Send request").click()
-        await expect(page.get_by_role("region", name="Response")).to_contain_text("listed by the reference")
+        await expect(page.get_by_role("region", name="Response")).to_contain_text(
+            "listed by the reference"
+        )
         await page.goto("/api-reference?operation=create_key")
         await expect(page.get_by_role("heading", name="Request body")).to_be_visible()
         assert await page.get_by_role("button", name="Send request").count() == 0

@@ -19,7 +19,11 @@ async def test_unknown_path_is_a_problem_document(console: Console) -> None:
 
 async def test_wrong_method_is_405_with_allow_header(console: Console) -> None:
     reply = await console.client.put("/v1/keys")
-    assert (reply.status_code, reply.headers["allow"], reply.json()["code"]) == (405, "GET, POST", "method_not_allowed")
+    assert (reply.status_code, reply.headers["allow"], reply.json()["code"]) == (
+        405,
+        "GET, POST",
+        "method_not_allowed",
+    )
 
 
 async def test_internal_error_is_500_with_request_id(console: Console) -> None:
@@ -41,12 +45,18 @@ async def test_database_failure_is_503_without_its_message(console: Console) -> 
         reply = await console.client.get("/v1/keys")
     finally:
         console.database.sql("ALTER TABLE api_key RENAME COLUMN canary TO owner")
-    assert (reply.status_code, reply.headers["retry-after"], reply.json()["code"]) == (503, "1", "unavailable")
+    assert (reply.status_code, reply.headers["retry-after"], reply.json()["code"]) == (
+        503,
+        "1",
+        "unavailable",
+    )
     assert "api_key" not in reply.text
 
 
 @pytest.mark.requirement("SS-13")
-@pytest.mark.parametrize("path", ["/openapi.json", "/operations.json", "/healthz", "/v1/keys", "/v1/nothing"])
+@pytest.mark.parametrize(
+    "path", ["/openapi.json", "/operations.json", "/healthz", "/v1/keys", "/v1/nothing"]
+)
 async def test_every_response_has_the_security_headers(console: Console, path: str) -> None:
     headers = (await console.client.get(path)).headers
     assert "script-src" not in headers["content-security-policy"]
@@ -65,14 +75,23 @@ async def test_openapi_document_is_valid_and_lists_every_problem(console: Consol
     create = document["paths"]["/v1/keys"]["post"]
     assert {"201", "400", "401", "403", "413", "500", "503"} <= set(create["responses"])
     assert list(create["responses"]["422"]["content"]) == ["application/problem+json"]
-    assert create["responses"]["401"]["content"]["application/problem+json"]["example"]["code"] == "unauthorized"
+    assert (
+        create["responses"]["401"]["content"]["application/problem+json"]["example"]["code"]
+        == "unauthorized"
+    )
     assert create["security"] == [{"admin": []}, {"session": []}]
 
 
 async def test_liveness_readiness_and_metrics_are_served(console: Console) -> None:
     assert (await console.client.get("/healthz")).json() == {"status": "ok"}
-    assert (await console.client.get("/readyz")).json() == {"status": "ready", "checks": {"database": "ok"}}
-    assert 'gatehouse_request_seconds_count{route="/readyz",service="console"' in (await console.client.get("/metrics")).text
+    assert (await console.client.get("/readyz")).json() == {
+        "status": "ready",
+        "checks": {"database": "ok"},
+    }
+    assert (
+        'gatehouse_request_seconds_count{route="/readyz",service="console"'
+        in (await console.client.get("/metrics")).text
+    )
 
 
 @pytest.mark.requirement("TR-12")

@@ -14,14 +14,24 @@ from tests.runtime.console_client import Console, assert_problem
 @pytest.mark.parametrize(
     ("query", "message", "fix"),
     [
-        ("owner=%zz", "contains a percent sign without two hexadecimal digits", "write %25 for a percent sign"),
-        ("owner=100%", "contains a percent sign without two hexadecimal digits", "write %25 for a percent sign"),
+        (
+            "owner=%zz",
+            "contains a percent sign without two hexadecimal digits",
+            "write %25 for a percent sign",
+        ),
+        (
+            "owner=100%",
+            "contains a percent sign without two hexadecimal digits",
+            "write %25 for a percent sign",
+        ),
         ("owner=%ff", "is not UTF-8 once it is decoded", "percent-encode text as UTF-8"),
         ("owner=%ed%a0%80", "is not UTF-8 once it is decoded", "percent-encode text as UTF-8"),
         ("owner=%00", "contains a NUL character", "remove it"),
     ],
 )
-async def test_malformed_query_encoding_is_rejected(console: Console, query: str, message: str, fix: str) -> None:
+async def test_malformed_query_encoding_is_rejected(
+    console: Console, query: str, message: str, fix: str
+) -> None:
     reply = await console.client.get(f"https://console.test/v1/keys?{query}")
     assert_problem(reply, 400, "query", message, fix)
 
@@ -35,7 +45,9 @@ async def test_malformed_query_encoding_is_rejected(console: Console, query: str
         ("owner=a&owner=b", "query.owner"),
     ],
 )
-async def test_invalid_query_parameter_is_named(console: Console, query: str, location: str) -> None:
+async def test_invalid_query_parameter_is_named(
+    console: Console, query: str, location: str
+) -> None:
     reply = await console.client.get(f"/v1/keys?{query}")
     assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, location)
 
@@ -50,23 +62,35 @@ async def test_invalid_query_parameter_is_named(console: Console, query: str, lo
         ("9999-12-31T23:59:59.999999Z", "must be between the years 1970 and 2999"),
         ("2030-02-30T00:00:00Z", "is not a valid date and time"),
         ("2030-01-01T00:00:00%2B99:99", "is not a valid date and time"),
-        ("yesterday", 'must be an RFC 3339 timestamp with a time zone, such as "2031-01-01T00:00:00Z"'),
+        (
+            "yesterday",
+            'must be an RFC 3339 timestamp with a time zone, such as "2031-01-01T00:00:00Z"',
+        ),
     ],
 )
-async def test_unrepresentable_date_is_rejected(console: Console, path: str, name: str, instant: str, message: str) -> None:
+async def test_unrepresentable_date_is_rejected(
+    console: Console, path: str, name: str, instant: str, message: str
+) -> None:
     reply = await console.client.get(f"{path}?{name}={instant}")
     assert_problem(reply, 400, f"query.{name}", message)
 
 
 @pytest.mark.parametrize(
     "change",
-    [lambda text: text[:-1], lambda text: ("A" if text[0] != "A" else "B") + text[1:], lambda text: text + "A", lambda _: "8J+S"],
+    [
+        lambda text: text[:-1],
+        lambda text: ("A" if text[0] != "A" else "B") + text[1:],
+        lambda text: text + "A",
+        lambda _: "8J+S",
+    ],
 )
 async def test_modified_cursor_is_rejected(console: Console, change: Any) -> None:
     for _ in range(2):
         await console.create()
     cursor = (await console.client.get("/v1/keys?limit=1")).json()["next_cursor"]
-    assert (await console.client.get("/v1/keys", params={"limit": 1, "cursor": cursor})).status_code == 200
+    assert (
+        await console.client.get("/v1/keys", params={"limit": 1, "cursor": cursor})
+    ).status_code == 200
     fix = "send next_cursor from the previous page, with the same filter and order"
     for path, sent in (
         ("/v1/keys", change(cursor)),
@@ -78,13 +102,21 @@ async def test_modified_cursor_is_rejected(console: Console, change: Any) -> Non
         assert_problem(reply, 400, "query.cursor", "is not a cursor for this list", fix)
 
 
-@pytest.mark.parametrize("sent", ['W/"1"', '"0"', '"1', "1", '"1", "2"', '"999999999999999999999"', '"\\u0031"', "**", '"é"'])
+@pytest.mark.parametrize(
+    "sent",
+    ['W/"1"', '"0"', '"1', "1", '"1", "2"', '"999999999999999999999"', '"\\u0031"', "**", '"é"'],
+)
 async def test_malformed_if_match_changes_nothing(console: Console, sent: str) -> None:
     created = (await console.create())["key"]
     reply = await console.client.patch(
-        f"/v1/keys/{created['id']}", json={"owner": "x"}, headers=[(b"If-Match", sent.encode("latin-1"))]
+        f"/v1/keys/{created['id']}",
+        json={"owner": "x"},
+        headers=[(b"If-Match", sent.encode("latin-1"))],
     )
-    fix = 'send If-Match: "<version>" with the ETag that was read, or If-Match: * to overwrite any version'
+    fix = (
+        'send If-Match: "<version>" with the ETag that was read, or If-Match: * to overwrite '
+        "any version"
+    )
     assert_problem(reply, 412, "header.if-match", "is not a version of this resource", fix)
     assert (await console.client.get(f"/v1/keys/{created['id']}")).json() == created
 
@@ -92,8 +124,12 @@ async def test_malformed_if_match_changes_nothing(console: Console, sent: str) -
 async def test_repeated_if_match_changes_nothing(console: Console) -> None:
     created = (await console.create())["key"]
     headers = [("If-Match", '"1"'), ("If-Match", "*")]
-    reply = await console.client.patch(f"/v1/keys/{created['id']}", json={"owner": "x"}, headers=headers)
-    assert_problem(reply, 400, "header.if-match", "is sent more than once", "send it once, with one version")
+    reply = await console.client.patch(
+        f"/v1/keys/{created['id']}", json={"owner": "x"}, headers=headers
+    )
+    assert_problem(
+        reply, 400, "header.if-match", "is sent more than once", "send it once, with one version"
+    )
     assert (await console.client.get(f"/v1/keys/{created['id']}")).json() == created
 
 
@@ -102,7 +138,9 @@ async def test_five_hundred_headers_do_not_change_the_response(console: Console)
     assert (await console.client.get("/v1/features", headers=headers)).status_code == 200
 
 
-@pytest.mark.parametrize("part", ["%00", "%ff", "%f0%9f%92%a3", "%2e%2e%2f", "a" * 5000, "'; DROP TABLE api_key; --"])
+@pytest.mark.parametrize(
+    "part", ["%00", "%ff", "%f0%9f%92%a3", "%2e%2e%2f", "a" * 5000, "'; DROP TABLE api_key; --"]
+)
 async def test_malformed_key_id_is_not_found(console: Console, part: str) -> None:
     for method, path in (
         ("GET", "/v1/keys/{}/usage"),
@@ -112,7 +150,10 @@ async def test_malformed_key_id_is_not_found(console: Console, part: str) -> Non
         ("DELETE", "/v1/sessions/{}"),
     ):
         reply = await console.client.request(method, path.format(part))
-        assert (reply.status_code, reply.json()["code"]) in {(404, "not_found"), (405, "method_not_allowed")}, (method, path)
+        assert (reply.status_code, reply.json()["code"]) in {
+            (404, "not_found"),
+            (405, "method_not_allowed"),
+        }, (method, path)
 
 
 async def test_undocumented_method_is_405_with_allow_header(console: Console) -> None:

@@ -1,4 +1,6 @@
-"""Conformance of the console with its OpenAPI document, over ASGI, with a credential of each role."""
+"""Conformance of the console with its OpenAPI document, over ASGI, with a credential of each
+role.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,15 @@ class ConsoleSchema:
     log: LogRecorder
 
     def send(self, case: Case[Any], token: str) -> Response:
-        """Sends the request. Raises AssertionError for a 5xx response, because every dependency is available."""
+        """Sends the request. Raises AssertionError for a 5xx response, because every dependency is
+        available.
+        """
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         reply = case.call(session=self.client, headers=headers)
         if reply.status_code >= 500:
-            raise AssertionError(f"{case.method} {case.path}: {reply.status_code} {self.log.entries[-1]['detail']}")
+            raise AssertionError(
+                f"{case.method} {case.path}: {reply.status_code} {self.log.entries[-1]['detail']}"
+            )
         return reply
 
 
@@ -52,7 +58,9 @@ def console_schema(database: Any) -> Iterator[ConsoleSchema]:
     log = LogRecorder()
     app: Any = composition(create_pool(database), log).application()
     with get_client(app) as client:
-        schema = schemathesis.openapi.from_dict(without_security(client.get("http://testserver/openapi.json").json()))
+        schema = schemathesis.openapi.from_dict(
+            without_security(client.get("http://testserver/openapi.json").json())
+        )
         schema.app = app
         tokens = {"anonymous": "", "unknown": "not-a-key", "bootstrap": BOOTSTRAP}
         for role in Role:
@@ -99,11 +107,16 @@ def test_openapi_links_lead_to_existing_resources(console_schema: ConsoleSchema)
                 wrong.append(f"{case.method} {case.path}: {exc}")
                 raise
 
-    # The state of the console makes a replayed example draw other values, which ends the run early and is not a failure. The
-    # next run draws random values.
+    # The state of the console makes a replayed example draw other values, which ends the run early
+    # and is not a failure. The next run draws random values.
     for attempt in range(20):
         with suppress(FlakyStrategyDefinition):
-            bounds = settings(BOUNDS, derandomize=not attempt and not EXAMPLES, max_examples=EXAMPLES or 5, stateful_step_count=8)
+            bounds = settings(
+                BOUNDS,
+                derandomize=not attempt and not EXAMPLES,
+                max_examples=EXAMPLES or 5,
+                stateful_step_count=8,
+            )
             LinkedRequests.run(settings=bounds)
         if linked or wrong:
             break

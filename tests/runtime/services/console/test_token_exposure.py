@@ -59,10 +59,14 @@ async def test_token_in_a_text_is_rejected(
     head = "gtk_admin_" + "a" * 43
     token = created["token"] if kind == "key" else head + checksum(head)
     path = f"/v1/keys{path}".replace("ID", created["key"]["id"])
-    reply = await console.client.post(path, json=json.loads(json.dumps(body).replace("TOKEN", token)))
+    reply = await console.client.post(
+        path, json=json.loads(json.dumps(body).replace("TOKEN", token))
+    )
     (problem,) = reply.json()["errors"]
     assert (reply.status_code, problem["location"]) == (400, location)
-    assert problem["message"].startswith(("contains the API key gtk_", "contains the bootstrap token gtk_admin_"))
+    assert problem["message"].startswith(
+        ("contains the API key gtk_", "contains the bootstrap token gtk_admin_")
+    )
     assert token[-40:-6] not in reply.text + console.database.dump()
 
 
@@ -72,7 +76,12 @@ async def test_token_in_a_query_is_rejected(console: Console) -> None:
     assert (reply.status_code, token[-40:-6] in reply.text) == (400, False)
 
 
-TEXT_FIELDS = [field for endpoint in ENDPOINTS if CREDENTIAL in endpoint.security for field in text_fields(endpoint)]
+TEXT_FIELDS = [
+    field
+    for endpoint in ENDPOINTS
+    if CREDENTIAL in endpoint.security
+    for field in text_fields(endpoint)
+]
 
 
 def url(endpoint: Endpoint, value: str = "unknown") -> str:
@@ -81,7 +90,9 @@ def url(endpoint: Endpoint, value: str = "unknown") -> str:
 
 def assert_unexposed(console: Console, replies: list[httpx.Response]) -> None:
     texts = [reply.text + str(reply.headers) for reply in replies]
-    everything = "".join((*texts, console.log.getvalue().decode(), console.database.dump(), repr(console.spans)))
+    everything = "".join(
+        (*texts, console.log.getvalue().decode(), console.database.dump(), repr(console.spans))
+    )
     assert [kind for kind, _, secret in TOKENS if secret in everything] == []
 
 
@@ -93,11 +104,16 @@ async def test_token_in_any_text_field_is_rejected(console: Console) -> None:
         kind, token, _ = next(cycle)
         if field.is_secret:
             continue
-        reply = await console.client.request(field.endpoint.method, url(field.endpoint), json=field.body(f"x {token}"))
+        reply = await console.client.request(
+            field.endpoint.method, url(field.endpoint), json=field.body(f"x {token}")
+        )
         replies.append(reply)
         problems = reply.json().get("errors", [])
         found = [problem["message"] for problem in problems]
-        assert (reply.status_code, [message.startswith(f"contains the {kind} ") for message in found]) == (400, [True]), field.id
+        assert (
+            reply.status_code,
+            [message.startswith(f"contains the {kind} ") for message in found],
+        ) == (400, [True]), field.id
     assert_unexposed(console, [*replies, await console.client.get("/metrics")])
 
 
@@ -105,10 +121,14 @@ async def test_words_are_not_compared_with_imported_keys(console: Console) -> No
     """A response that differs would confirm a guessed token."""
     token = f"acme_{secrets.token_hex(8)}.{secrets.token_hex(16)}"
     await console.import_key(token, "sha256")
-    changing = [field for field in TEXT_FIELDS if field.endpoint.changes_state and not field.is_secret]
+    changing = [
+        field for field in TEXT_FIELDS if field.endpoint.changes_state and not field.is_secret
+    ]
     assert len(changing) > 60
     for field in changing:
-        reply = await console.client.request(field.endpoint.method, url(field.endpoint), json=field.body(f"x ({token})"))
+        reply = await console.client.request(
+            field.endpoint.method, url(field.endpoint), json=field.body(f"x ({token})")
+        )
         assert "contains the token" not in reply.text, field.id
 
 
@@ -116,24 +136,48 @@ async def test_words_are_not_compared_with_imported_keys(console: Console) -> No
 async def test_token_in_any_query_path_header_or_method_is_not_exposed(console: Console) -> None:
     cycle, replies, client = tokens(), [], console.client
     for endpoint in ENDPOINTS:
-        names = ["user-agent", "referer", "x-forwarded-for", "x-request-id", "accept-language", "x-csrf-token"]
+        names = [
+            "user-agent",
+            "referer",
+            "x-forwarded-for",
+            "x-request-id",
+            "accept-language",
+            "x-csrf-token",
+        ]
         names += ["traceparent", "tracestate", "x-amzn-trace-id", "baggage"]
-        headers = {name: next(cycle)[1] for name in [*names, *(header.name for header in endpoint.headers), "idempotency-key"]}
+        headers = {
+            name: next(cycle)[1]
+            for name in [*names, *(header.name for header in endpoint.headers), "idempotency-key"]
+        }
         example = None if endpoint.method == "GET" else getattr(endpoint.body, "example", {})
         for name in query_fields(endpoint):
-            replies.append(await client.request(endpoint.method, url(endpoint), params={name: next(cycle)[1]}))
-        replies.append(await client.request(endpoint.method, url(endpoint, next(cycle)[1]), json=example))
-        replies.append(await client.request(endpoint.method, url(endpoint), json=example, headers=headers))
-        replies.append(await client.request(next(cycle)[1].partition("#")[2] or "gtk", url(endpoint)))
+            replies.append(
+                await client.request(endpoint.method, url(endpoint), params={name: next(cycle)[1]})
+            )
+        replies.append(
+            await client.request(endpoint.method, url(endpoint, next(cycle)[1]), json=example)
+        )
+        replies.append(
+            await client.request(endpoint.method, url(endpoint), json=example, headers=headers)
+        )
+        replies.append(
+            await client.request(next(cycle)[1].partition("#")[2] or "gtk", url(endpoint))
+        )
         replies.append(await client.request(endpoint.method, url(endpoint) + "?" + next(cycle)[1]))
     assert len(replies) > 4 * len(ENDPOINTS)
-    assert [reply.status_code for reply in replies if reply.status_code >= 500 and reply.status_code != 503] == []
+    assert [
+        reply.status_code
+        for reply in replies
+        if reply.status_code >= 500 and reply.status_code != 503
+    ] == []
     assert_unexposed(console, [*replies, await client.get("/metrics")])
 
 
 @pytest.mark.requirement("CG-02")
 async def test_token_in_the_user_agent_of_a_session_is_redacted(console: Console) -> None:
     for _, token, _ in TOKENS:
-        reply = await console.client.post("/v1/sessions", json={}, headers={"User-Agent": f"curl {token}"})
+        reply = await console.client.post(
+            "/v1/sessions", json={}, headers={"User-Agent": f"curl {token}"}
+        )
         assert reply.status_code == 201, reply.text
     assert_unexposed(console, [])

@@ -1,4 +1,6 @@
-"""The web UI: headers, size budgets of the built files, and the wheel. `make check` compares its types with the API."""
+"""The web UI: headers, size budgets of the built files, and the wheel. `make check` compares its
+types with the API.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[4]
 SOURCES = ROOT / "runtime/web"
 FIRST_LOAD_MAX, CHUNK_MAX, STYLE_MAX = 61 * 1024, 25 * 1024, 12 * 1024
 
-#: Size of all files without compression. A browser loads a part of them, so this bound detects only files that are included by
-#: mistake.
+#: Size of all files without compression. A browser loads a part of them, so this bound detects only
+#: files that are included by mistake.
 TOTAL_MAX = 310 * 1024
 DIRECTIVES = {
     "default-src": "'none'",
@@ -43,14 +45,20 @@ DIRECTIVES = {
 
 
 def assets(suffix: str) -> dict[str, bytes]:
-    return {name: file.content for name, file in WebFiles.read().assets.items() if name.endswith(suffix)}
+    return {
+        name: file.content for name, file in WebFiles.read().assets.items() if name.endswith(suffix)
+    }
 
 
 def first_load(suffix: str) -> set[str]:
     """Names of the files that index.html refers to."""
     index = WebFiles.read().index
     assert index is not None
-    return {name for name in re.findall(r'"/assets/([^"]+)"', index.content.decode()) if name.endswith(suffix)}
+    return {
+        name
+        for name in re.findall(r'"/assets/([^"]+)"', index.content.decode())
+        if name.endswith(suffix)
+    }
 
 
 def compressed(content: bytes) -> int:
@@ -63,14 +71,25 @@ async def test_pages_are_served_with_a_strict_policy(console: Console, path: str
     reply = await console.client.get(path)
     assert (reply.status_code, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert reply.headers["cache-control"] == "no-store"
-    policy = dict(directive.split(" ", 1) for directive in reply.headers["content-security-policy"].split("; "))
+    policy = dict(
+        directive.split(" ", 1)
+        for directive in reply.headers["content-security-policy"].split("; ")
+    )
     assert policy == DIRECTIVES
     assert "Set-Cookie" not in reply.headers
 
 
 @requires.WEB_UI
 @pytest.mark.parametrize(
-    "path", ["/nothing", "/keys/a/b", "/assets/nothing.js", "/assets/", "/assets/..%2findex.html", "/index.html"]
+    "path",
+    [
+        "/nothing",
+        "/keys/a/b",
+        "/assets/nothing.js",
+        "/assets/",
+        "/assets/..%2findex.html",
+        "/index.html",
+    ],
 )
 async def test_other_paths_are_not_found(console: Console, path: str) -> None:
     reply = await console.client.get(path)
@@ -82,13 +101,18 @@ async def test_browser_receives_a_page_at_an_unknown_address(console: Console) -
     accept = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     known = await console.client.get("/", headers=accept)
     for path in ("/nothing", "/keys/a/b", "/key", "/v2/keys"):
-        reply = await console.client.get(path, headers={**accept, "If-None-Match": known.headers["etag"]})
+        reply = await console.client.get(
+            path, headers={**accept, "If-None-Match": known.headers["etag"]}
+        )
         assert (reply.status_code, reply.text) == (404, known.text)
         for name in ("content-type", "cache-control", "content-security-policy", "x-frame-options"):
             assert reply.headers.get(name) == known.headers.get(name)
     for path in ("/v1/nothing", "/v1/keys/a/b", "/assets/nothing.js"):
         reply = await console.client.get(path, headers=accept)
-        assert (reply.status_code, reply.headers["content-type"]) == (404, "application/problem+json")
+        assert (reply.status_code, reply.headers["content-type"]) == (
+            404,
+            "application/problem+json",
+        )
     posted = await console.client.post("/nothing", headers=accept)
     assert (posted.status_code, posted.headers["content-type"]) == (404, "application/problem+json")
 
@@ -98,14 +122,24 @@ async def test_assets_are_immutable_compressed_and_revalidated(console: Console)
     [name] = [name for name in first_load(".js") if name.startswith("index-")]
     url = f"/assets/{name}"
     sizes = {}
-    for accepted, coding in (("br, gzip", "br"), ("gzip", "gzip"), ("br;q=0, gzip", "gzip"), ("identity", None)):
+    for accepted, coding in (
+        ("br, gzip", "br"),
+        ("gzip", "gzip"),
+        ("br;q=0, gzip", "gzip"),
+        ("identity", None),
+    ):
         reply = await console.client.get(url, headers={"Accept-Encoding": accepted})
         assert reply.headers.get("content-encoding") == coding
         assert reply.headers["cache-control"] == "public, max-age=31536000, immutable"
-        assert (reply.headers["content-type"].partition(";")[0], reply.headers["vary"]) == ("text/javascript", "Accept-Encoding")
+        assert (reply.headers["content-type"].partition(";")[0], reply.headers["vary"]) == (
+            "text/javascript",
+            "Accept-Encoding",
+        )
         sizes[coding] = int(reply.headers["content-length"])
     assert sizes["br"] < sizes["gzip"] < sizes[None]
-    reply = await console.client.get(url, headers={"If-None-Match": reply.headers["etag"], "Accept-Encoding": "identity"})
+    reply = await console.client.get(
+        url, headers={"If-None-Match": reply.headers["etag"], "Accept-Encoding": "identity"}
+    )
     assert (reply.status_code, reply.content) == (304, b"")
 
 
@@ -115,7 +149,9 @@ def test_compressed_files_have_the_content_of_the_files() -> None:
     assert files.index is not None
     forms = [(file.content, file.codings) for file in (files.index, *files.assets.values())]
     assert len(forms) > 10
-    assert [content for content, codings in forms if gzip.decompress(codings["gzip"]) != content] == []
+    assert [
+        content for content, codings in forms if gzip.decompress(codings["gzip"]) != content
+    ] == []
     assert {frozenset(codings) for _, codings in forms} == {frozenset({"br", "gzip"})}
 
 
@@ -138,7 +174,9 @@ def test_pages_contain_no_inline_code_and_no_foreign_origin() -> None:
     assert index is not None
     html = index.content.decode()
     assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=", html) == []
-    everything = html + "".join(content.decode() for content in {**assets(".js"), **assets(".css")}.values())
+    everything = html + "".join(
+        content.decode() for content in {**assets(".js"), **assets(".css")}.values()
+    )
     # Namespaces of SVG and MathML, and links in messages of Vue, are never requested.
     origins = set(re.findall(r"https?://([\w.-]+)", everything)) - {"www.w3.org", "vuejs.org"}
     assert origins == set()
@@ -155,7 +193,9 @@ async def test_operations_are_those_of_the_openapi_document(console: Console) ->
         if "x-roles" in operation
     }
     assert len(declared) > 40
-    assert {name: (item["method"], item["path"], item["roles"]) for name, item in operations.items()} == declared
+    assert {
+        name: (item["method"], item["path"], item["roles"]) for name, item in operations.items()
+    } == declared
 
 
 def test_without_built_files_the_page_names_the_command(tmp_path: Path) -> None:
@@ -175,10 +215,18 @@ def test_wheel_contains_every_built_file(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("static/\n")
     code = "import sys, hatchling.build; print(hatchling.build.build_wheel(sys.argv[1]))"
     output = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "out")], cwd=tmp_path, check=True, capture_output=True, text=True
+        [sys.executable, "-c", code, str(tmp_path / "out")],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     names = zipfile.ZipFile(tmp_path / "out" / output.split()[-1]).namelist()
-    expected = {f"gatehouse/services/console/static/{path.relative_to(FOLDER)}" for path in FOLDER.rglob("*") if path.is_file()}
+    expected = {
+        f"gatehouse/services/console/static/{path.relative_to(FOLDER)}"
+        for path in FOLDER.rglob("*")
+        if path.is_file()
+    }
     assert len(expected) > 10
     assert expected <= set(names)
 

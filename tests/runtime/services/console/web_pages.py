@@ -9,7 +9,12 @@ from playwright.async_api import Page, expect
 
 from tests import requires
 from tests.runtime.console_client import BOOTSTRAP, Console
-from tests.runtime.features.sharing.chromium import page_of, serving, violations, violations_in_both_themes
+from tests.runtime.features.sharing.chromium import (
+    page_of,
+    serving,
+    violations,
+    violations_in_both_themes,
+)
 
 __all__ = [
     "MARKS",
@@ -30,10 +35,11 @@ _NAVIGATE = """async (path) => {
   await document.querySelector('#app').__vue_app__.config.globalProperties.$router.push(path)
   await new Promise(requestAnimationFrame)
   if (location.pathname !== new URL(path, location.origin).pathname) throw new Error(`${location.pathname} instead of ${path}`)
-}"""
+}"""  # noqa: E501
 
 
-#: Without this item, the web UI opens the sign-in page without a request (runtime/web/src/session.ts).
+#: Without this item, the web UI opens the sign-in page without a request
+#: (runtime/web/src/session.ts).
 _BEGUN = "localStorage.setItem('session', 'begun')"
 
 
@@ -45,8 +51,8 @@ async def origin(console: Console) -> AsyncIterator[str]:
 
 
 async def sign_in(page: Page, path: str = "/") -> None:
-    """Creates a session, and opens a page with it. This takes half of the CPU time of the sign-in page. After a sign-out, the
-    page would request the session again."""
+    """Creates a session, and opens a page with it. This takes half of the CPU time of the sign-in
+    page. After a sign-out, the page would request the session again."""
     headers = {"Authorization": f"Bearer {BOOTSTRAP}", "Sec-Fetch-Site": "same-origin"}
     created = await page.request.post("/v1/sessions", headers=headers)
     assert created.status == 201, await created.text()
@@ -56,8 +62,9 @@ async def sign_in(page: Page, path: str = "/") -> None:
 
 
 async def sign_in_by_keyboard(page: Page, path: str = "/") -> None:
-    """Opens a page and signs in with Enter. The field for the credential has the focus. A browser needs 0.2 s of CPU time for
-    pressing 60 keys, so the credential is inserted as from the clipboard."""
+    """Opens a page and signs in with Enter. The field for the credential has the focus. A browser
+    needs 0.2 s of CPU time for pressing 60 keys, so the credential is inserted as from the
+    clipboard."""
     await page.goto(path)
     await expect(page.get_by_label("Credential")).to_be_focused()
     await page.keyboard.insert_text(BOOTSTRAP)
@@ -66,7 +73,9 @@ async def sign_in_by_keyboard(page: Page, path: str = "/") -> None:
 
 
 async def navigate(page: Page, path: str) -> None:
-    """Opens a page as a link within the UI does. Loading the document again takes four times as long."""
+    """Opens a page as a link within the UI does. Loading the document again takes four times as
+    long.
+    """
     await page.evaluate(_NAVIGATE, path)
     await expect(page.locator("h1").first).to_be_visible()
     await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
@@ -74,7 +83,9 @@ async def navigate(page: Page, path: str) -> None:
 
 async def tab_to(page: Page, name: str) -> None:
     """Presses Tab until a control with this accessible name has the focus."""
-    target = page.get_by_role("link", name=name, exact=True).or_(page.get_by_role("button", name=name, exact=True))
+    target = page.get_by_role("link", name=name, exact=True).or_(
+        page.get_by_role("button", name=name, exact=True)
+    )
     for _ in range(60):
         await page.keyboard.press("Tab")
         if await target.first.evaluate("element => element === document.activeElement"):

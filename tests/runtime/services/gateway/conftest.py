@@ -1,4 +1,6 @@
-"""A gateway process with PostgreSQL and Redis, a recording Core, and a client that sends raw bytes."""
+"""A gateway process with PostgreSQL and Redis, a recording Core, and a client that sends raw
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ Start = Callable[..., tuple[child_processes.Child, int, Path]]
 
 @dataclass(frozen=True)
 class Reply:
-    """A raw response. `headers` has repeated fields; `whole` is False if the connection was closed early."""
+    """A raw response. `headers` has repeated fields; `whole` is False if the connection was closed
+    early.
+    """
 
     status: int
     headers: list[tuple[str, str]]
@@ -66,7 +70,9 @@ class Key:
 
 @dataclass
 class Gateway:
-    """Client of a gateway. `request` sends exact bytes; `create_key` stores a key as the management API does."""
+    """Client of a gateway. `request` sends exact bytes; `create_key` stores a key as the management
+    API does.
+    """
 
     port: int
     pid: int
@@ -75,13 +81,19 @@ class Gateway:
     pepper: Pepper = field(default_factory=lambda: Pepper({1: PEPPER}, 1))
 
     async def request(
-        self, method: str, target: str, *headers: str, body: bytes | None = None, host: str | None = "gateway.test"
+        self,
+        method: str,
+        target: str,
+        *headers: str,
+        body: bytes | None = None,
+        host: str | None = "gateway.test",
     ) -> Reply:
         lines = [f"{method} {target} HTTP/1.1", *([f"Host: {host}"] if host else []), *headers]
         if body is not None:
             lines.append(f"Content-Length: {len(body)}")
         return await self.send(
-            "\r\n".join((*lines, "Connection: close", "", "")).encode("utf-8", "surrogateescape") + (body or b"")
+            "\r\n".join((*lines, "Connection: close", "", "")).encode("utf-8", "surrogateescape")
+            + (body or b"")
         )
 
     async def send(self, raw: bytes) -> Reply:
@@ -101,7 +113,9 @@ class Gateway:
         random = secrets.token_bytes(9), secrets.token_bytes(32)
         token = build_marked("gtk", environment, *random, pepper=self.pepper, generation=1)
         assert token is not None
-        limits = columns.pop("limits", [{"name": "requests", "quota": 1000, "window_s": 1, "burst": 1000}])
+        limits = columns.pop(
+            "limits", [{"name": "requests", "quota": 1000, "window_s": 1, "burst": 1000}]
+        )
         values = {
             "id": token.id,
             "digest": self.pepper.digest(token.text, 1),
@@ -119,7 +133,10 @@ class Gateway:
         names = ", ".join(values)
         placeholders = ", ".join(f"${number + 1}" for number in range(len(values)))
         await self.pool.execute(
-            f"INSERT INTO api_key ({names}, created_at, created_by) VALUES ({placeholders}, now(), 'test')",  # noqa: S608
+            (
+                f"INSERT INTO api_key ({names}, created_at, created_by) VALUES ({placeholders}, "  # noqa: S608
+                f"now(), 'test')"
+            ),
             *values.values(),
         )
         return Key(token.id, token.text)
@@ -134,12 +151,20 @@ class Gateway:
     async def metric(self, name: str) -> float:
         """The value of a metric with its labels; 0 if it is absent."""
         page = (await self.request("GET", "/metrics")).body.decode()
-        return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(f"{name} "))
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in page.splitlines()
+            if line.startswith(f"{name} ")
+        )
 
     async def revoke(self, key: Key) -> None:
         """Revokes a key and waits until the gateway has confirmed the revocation."""
         seq = await self.pool.fetchval(
-            "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING change_seq", key.id
+            (
+                "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING "
+                "change_seq"
+            ),
+            key.id,
         )
         await applied(self.pool, seq)
 
@@ -150,7 +175,9 @@ class Gateway:
 
     async def put_core(self, key: Key, name: str, members: dict[str, Any]) -> Reply:
         body = json.dumps(members).encode()
-        return await self.request("PUT", f"/v1/cores/{name}", f"Authorization: Bearer {key.token}", body=body)
+        return await self.request(
+            "PUT", f"/v1/cores/{name}", f"Authorization: Bearer {key.token}", body=body
+        )
 
     def lines(self) -> list[dict[str, Any]]:
         return log_lines(self.log)
@@ -172,7 +199,9 @@ def log_lines(log: Path) -> list[dict[str, Any]]:
 
 async def applied(pool: Any, change_seq: int) -> None:
     """Waits until every live worker has applied the change. Rows of killed workers are ignored."""
-    repository = KeyRepository(pool, staleness_s=Settings.model_fields["max_staleness_ms"].default / 1000)
+    repository = KeyRepository(
+        pool, staleness_s=Settings.model_fields["max_staleness_ms"].default / 1000
+    )
     assert await repository.effective(change_seq, timeout_s=30) is Effective.EVERYWHERE
 
 
@@ -206,7 +235,9 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 @dataclass
 class Core:
-    """An HTTP server that records requests and behaves as the first segment of the path specifies."""
+    """An HTTP server that records requests and behaves as the first segment of the path
+    specifies.
+    """
 
     port: int = 0
     requests: list[tuple[str, list[tuple[str, str]], bytes]] = field(default_factory=list)
@@ -227,7 +258,10 @@ class Core:
             while True:
                 start = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 line, *rest = start.split("\r\n")[:-2]
-                headers = [(entry.split(":", 1)[0].lower(), entry.split(":", 1)[1].strip()) for entry in rest]
+                headers = [
+                    (entry.split(":", 1)[0].lower(), entry.split(":", 1)[1].strip())
+                    for entry in rest
+                ]
                 named = dict(headers)
                 if named.get("transfer-encoding") == "chunked":
                     body = await _chunks(reader)
@@ -235,13 +269,17 @@ class Core:
                 else:
                     body = await reader.readexactly(int(named.get("content-length", "0")))
                 self.requests.append((line, headers, body))
-                await self._respond(line.split(" ")[1].split("?")[0], line.startswith("HEAD"), writer, reader)
+                await self._respond(
+                    line.split(" ")[1].split("?")[0], line.startswith("HEAD"), writer, reader
+                )
         except (asyncio.IncompleteReadError, ConnectionResetError):
             self.disconnected.set()
         finally:
             writer.close()
 
-    async def _respond(self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> None:
+    async def _respond(
+        self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
+    ) -> None:
         kind = path.split("/")[1]
         if kind == "drop":
             writer.transport.abort()
@@ -266,13 +304,18 @@ class Core:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + bytes(3_000_000))
         elif kind == "odd":
             writer.write(
-                b"HTTP/1.1 301 Moved\r\nLocation: http://elsewhere.example/\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n"
-                b"Content-Encoding: gzip\r\nX-Hop: 1\r\nConnection: x-hop\r\nX-Bad: caf\xe9\r\nX-Good: yes\r\n"
+                b"HTTP/1.1 301 Moved\r\nLocation: http://elsewhere.example/\r\nSet-Cookie: "
+                b"a=1\r\nSet-Cookie: b=2\r\n"
+                b"Content-Encoding: gzip\r\nX-Hop: 1\r\nConnection: x-hop\r\nX-Bad: "
+                b"caf\xe9\r\nX-Good: yes\r\n"
                 b"Service-Worker-Allowed: /\r\n"
                 b'RateLimit: "core";r=1\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00'
             )
         elif kind == "switch":
-            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\nother protocol")
+            writer.write(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: "
+                b"Upgrade\r\n\r\nother protocol"
+            )
         elif kind == "status":
             status = path.split("/")[2]
             body = b"" if status in ("204", "304") else b"core says " + status.encode()
@@ -280,7 +323,8 @@ class Core:
             writer.write(f"HTTP/1.1 {status} Status\r\n".encode() + length + b"\r\n" + body)
         else:
             writer.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n" + (b"" if head else b"hello")
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n"
+                + (b"" if head else b"hello")
             )
         await writer.drain()
 
@@ -304,7 +348,9 @@ async def docs(gateway: Gateway, core: Core) -> AsyncIterator[Key]:
     await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'docs'")
 
 
-def gateway_environment(database_url: str, redis_url: str, port: int, **more: str) -> dict[str, str]:
+def gateway_environment(
+    database_url: str, redis_url: str, port: int, **more: str
+) -> dict[str, str]:
     pepper = {"current": 1, "generations": {"1": base64.b64encode(PEPPER).decode()}}
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")},
@@ -327,7 +373,9 @@ def start_gateway(
     environment: dict[str, str], log: Path, until: str = "/readyz", *, script: str = SERVE
 ) -> child_processes.Child:
     """Starts a gateway and waits until `until` returns 200. Its output is written to `log`."""
-    child = child_processes.start("gateway", [sys.executable, "-c", script], log=log, env=environment)
+    child = child_processes.start(
+        "gateway", [sys.executable, "-c", script], log=log, env=environment
+    )
     url = f"http://127.0.0.1:{environment['GATEHOUSE_GATEWAY_PORT']}{until}"
     child_processes.wait_until(child, lambda: _is_ready(url), "ready", 60)
     return child
@@ -342,8 +390,12 @@ def _is_ready(url: str) -> bool:
 
 
 @contextmanager
-def running_gateway(database: Any, redis_url: str, folder: Path, **more: str) -> Iterator[tuple[int, int, Path, str]]:
-    """A gateway that must stop after SIGTERM. Yields its port, process ID and log, and the URL of its database."""
+def running_gateway(
+    database: Any, redis_url: str, folder: Path, **more: str
+) -> Iterator[tuple[int, int, Path, str]]:
+    """A gateway that must stop after SIGTERM. Yields its port, process ID and log, and the URL of
+    its database.
+    """
     port, log = free_port(), folder / "gateway.log"
     child = start_gateway(gateway_environment(database.app_url, redis_url, port, **more), log)
     yield port, child.pid, log, database.app_url
@@ -355,13 +407,17 @@ def running_gateway(database: Any, redis_url: str, folder: Path, **more: str) ->
 async def gateway_pair(
     database: Any, redis_url: str, folder: Path, script: str, **more: str
 ) -> AsyncIterator[tuple[Gateway, Gateway]]:
-    """Two gateways with the same database and Redis. script: run before SERVE; `{enabled}` is True in the first gateway only."""
+    """Two gateways with the same database and Redis. script: run before SERVE; `{enabled}` is True
+    in the first gateway only.
+    """
     children, gateways = [], []
     async with asyncpg.create_pool(database.app_url, min_size=1, max_size=4) as pool:
         for enabled in (True, False):
             port, log = free_port(), folder / f"{enabled}.log"
             environment = gateway_environment(database.app_url, redis_url, port, **more)
-            children.append(start_gateway(environment, log, script=script.format(enabled=enabled) + SERVE))
+            children.append(
+                start_gateway(environment, log, script=script.format(enabled=enabled) + SERVE)
+            )
             gateways.append(Gateway(port, children[-1].pid, pool, log))
         yield gateways[0], gateways[1]
         for child in children:
@@ -378,7 +434,10 @@ def gateway_process(
 
 def trace_settings(collector: Collector) -> dict[str, str]:
     """Every request is traced."""
-    return {"GATEHOUSE_TRACES_ENDPOINT": collector.endpoint, "GATEHOUSE_TRACES_SAMPLE_PERCENT": "100"}
+    return {
+        "GATEHOUSE_TRACES_ENDPOINT": collector.endpoint,
+        "GATEHOUSE_TRACES_SAMPLE_PERCENT": "100",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -393,19 +452,27 @@ def traced_gateway_process(
 ) -> Iterator[tuple[int, int, Path, str]]:
     """A gateway that traces each request. A module uses it by overriding `gateway_process`."""
     port, log = free_port(), tmp_path_factory.mktemp("gateway") / "gateway.log"
-    child = start_gateway(gateway_environment(database.app_url, redis_url, port, **trace_settings(collector)), log)
+    child = start_gateway(
+        gateway_environment(database.app_url, redis_url, port, **trace_settings(collector)), log
+    )
     yield port, child.pid, log, database.app_url
     assert child.stop() == 0
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts additional gateways: `start(database_url, redis_url, NAME=value)` returns the process, its port and its log."""
+    """Starts additional gateways: `start(database_url, redis_url, NAME=value)` returns the process,
+    its port and its log.
+    """
     started: list[child_processes.Child] = []
 
-    def begin(database_url: str, redis_url: str, until: str = "/readyz", **more: str) -> tuple[child_processes.Child, int, Path]:
+    def begin(
+        database_url: str, redis_url: str, until: str = "/readyz", **more: str
+    ) -> tuple[child_processes.Child, int, Path]:
         port, log = free_port(), tmp_path / f"gateway-{len(started)}.log"
-        started.append(start_gateway(gateway_environment(database_url, redis_url, port, **more), log, until))
+        started.append(
+            start_gateway(gateway_environment(database_url, redis_url, port, **more), log, until)
+        )
         return started[-1], port, log
 
     yield begin
@@ -419,7 +486,9 @@ def failed_start(database: Any, redis_url: str, tmp_path: Path) -> Callable[...,
 
     def run(**more: str) -> tuple[int, str]:
         environment = {**gateway_environment(database.app_url, redis_url, free_port()), **more}
-        child = child_processes.start("gateway", [sys.executable, "-c", SERVE], log=tmp_path / "gateway.log", env=environment)
+        child = child_processes.start(
+            "gateway", [sys.executable, "-c", SERVE], log=tmp_path / "gateway.log", env=environment
+        )
         try:
             status = child.process.wait(60)
         finally:
@@ -431,7 +500,9 @@ def failed_start(database: Any, redis_url: str, tmp_path: Path) -> Callable[...,
 
 @pytest.fixture(scope="module")
 async def module_gateway(gateway_process: tuple[int, int, Path, str]) -> AsyncIterator[Gateway]:
-    """With connections that all tests of the module use. PostgreSQL needs longer for a new connection than for most tests."""
+    """With connections that all tests of the module use. PostgreSQL needs longer for a new
+    connection than for most tests.
+    """
     port, pid, log, database_url = gateway_process
     async with asyncpg.create_pool(database_url, min_size=1, max_size=4) as pool:
         yield Gateway(port, pid, pool, log)

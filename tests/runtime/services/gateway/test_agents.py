@@ -18,16 +18,22 @@ from tests.runtime.services.gateway.conftest import Gateway, Key, Reply
 pytestmark = pytest.mark.requirement("CG-03", "CG-11")
 
 PATIENCE_S = 60
-FILE_BYTES = 64 * 1024 * 1024  # more than the buffers between the agent and a client that does not read
+FILE_BYTES = (
+    64 * 1024 * 1024
+)  # more than the buffers between the agent and a client that does not read
 
 StartAgent = Callable[..., child_processes.Child]
 
 
 @pytest.fixture
 async def agent_key(gateway: Gateway) -> AsyncIterator[Key]:
-    """A key with scope cores:register. The name files is free again after the test, also if an agent was killed."""
+    """A key with scope cores:register. The name files is free again after the test, also if an
+    agent was killed.
+    """
     yield await gateway.create_key(scopes=["cores:register"])
-    await gateway.pool.execute("UPDATE core SET draining = true, expires_at = now() WHERE name = 'files'")
+    await gateway.pool.execute(
+        "UPDATE core SET draining = true, expires_at = now() WHERE name = 'files'"
+    )
 
 
 @pytest.fixture
@@ -41,7 +47,15 @@ def start_agent(gateway: Gateway, agent_key: Key, tmp_path: Path) -> Iterator[St
         (directory / "name.txt").write_text(instance)
         with (directory / "large.bin").open("wb") as file:
             file.truncate(FILE_BYTES)
-        arguments = ["core", "--dir", str(directory), "--gateway", f"http://127.0.0.1:{gateway.port}", "--name", name]
+        arguments = [
+            "core",
+            "--dir",
+            str(directory),
+            "--gateway",
+            f"http://127.0.0.1:{gateway.port}",
+            "--name",
+            name,
+        ]
         command = [
             sys.executable,
             "-c",
@@ -54,7 +68,9 @@ def start_agent(gateway: Gateway, agent_key: Key, tmp_path: Path) -> Iterator[St
         environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": agent_key.token}
         child = child_processes.start(instance, command, log=log, env=environment)
         started.append(child)
-        child_processes.wait_until(child, lambda: "registered instance" in log.read_text(), "registered", PATIENCE_S)
+        child_processes.wait_until(
+            child, lambda: "registered instance" in log.read_text(), "registered", PATIENCE_S
+        )
         return child
 
     yield begin
@@ -80,14 +96,21 @@ async def test_sigterm_drains_an_agent_without_a_failed_request(
     second.stop()
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=2**16)
     writer.write(
-        f"GET /cores/files/files/large.bin HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n\r\n".encode()
+        (
+            f"GET /cores/files/files/large.bin HTTP/1.1\r\nHost: g\r\nX-API-Key: "
+            f"{key.token}\r\nConnection: close\r\n\r\n"
+        ).encode()
     )
     head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200")
     third = start_agent("third")
     first.process.send_signal(signal.SIGTERM)
     await asyncio.to_thread(
-        child_processes.wait_until, third, lambda: "draining" in (tmp_path / "first.log").read_text(), "drained", PATIENCE_S
+        child_processes.wait_until,
+        third,
+        lambda: "draining" in (tmp_path / "first.log").read_text(),
+        "drained",
+        PATIENCE_S,
     )
     replies = [await get(gateway, key) for _ in range(20)]
     assert {(reply.status, reply.body) for reply in replies} == {(200, b"third")}
@@ -96,7 +119,9 @@ async def test_sigterm_drains_an_agent_without_a_failed_request(
     writer.close()
     assert len(body) == FILE_BYTES
     assert await has_ended(first) == 0
-    rows = await gateway.pool.fetch("SELECT instance_id, draining, expires_at <= now() AS ended FROM core WHERE name = 'files'")
+    rows = await gateway.pool.fetch(
+        "SELECT instance_id, draining, expires_at <= now() AS ended FROM core WHERE name = 'files'"
+    )
     assert {row["instance_id"]: (row["draining"], row["ended"]) for row in rows} == {
         "first": (True, True),
         "second": (True, True),
@@ -104,27 +129,42 @@ async def test_sigterm_drains_an_agent_without_a_failed_request(
     }
 
 
-async def test_drain_timeout_ends_requests_in_progress(gateway: Gateway, start_agent: StartAgent, tmp_path: Path) -> None:
+async def test_drain_timeout_ends_requests_in_progress(
+    gateway: Gateway, start_agent: StartAgent, tmp_path: Path
+) -> None:
     agent, key = start_agent("short", "--drain-timeout", "0"), await gateway.create_key()
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=2**16)
-    writer.write(f"GET /cores/files/files/large.bin HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode())
+    writer.write(
+        (
+            f"GET /cores/files/files/large.bin HTTP/1.1\r\nHost: g\r\nX-API-Key: "
+            f"{key.token}\r\n\r\n"
+        ).encode()
+    )
     await reader.readuntil(b"\r\n\r\n")
     agent.process.send_signal(signal.SIGTERM)
     assert await has_ended(agent) == 0
-    assert "the drain timeout of 0 s is over; requests that are aborted: 1" in (tmp_path / "short.log").read_text()
+    assert (
+        "the drain timeout of 0 s is over; requests that are aborted: 1"
+        in (tmp_path / "short.log").read_text()
+    )
     writer.close()
 
 
-async def test_agent_stops_when_an_operator_drains_it(gateway: Gateway, start_agent: StartAgent, tmp_path: Path) -> None:
+async def test_agent_stops_when_an_operator_drains_it(
+    gateway: Gateway, start_agent: StartAgent, tmp_path: Path
+) -> None:
     agent = start_agent("drained", "--ttl", "5")
     await gateway.pool.execute(
-        "UPDATE core SET draining = true, expires_at = now() + interval '30 seconds' WHERE instance_id = 'drained'"
+        "UPDATE core SET draining = true, expires_at = now() + interval '30 seconds' WHERE "
+        "instance_id = 'drained'"
     )
     assert await has_ended(agent) == 0
     assert "an operator drained instance drained of files" in (tmp_path / "drained.log").read_text()
 
 
-async def test_killed_agent_causes_no_failed_request(gateway: Gateway, start_agent: StartAgent) -> None:
+async def test_killed_agent_causes_no_failed_request(
+    gateway: Gateway, start_agent: StartAgent
+) -> None:
     killed, _ = start_agent("killed"), start_agent("alive")
     key = await gateway.create_key()
     assert (await get(gateway, key)).status == 200
@@ -136,9 +176,16 @@ async def test_killed_agent_causes_no_failed_request(gateway: Gateway, start_age
 
 @pytest.mark.requirement("CG-10")
 async def test_watched_files_are_served_from_the_cache_until_they_change(
-    gateway: Gateway, start_agent: StartAgent, tmp_path: Path, start: Any, database: Any, redis_url: str
+    gateway: Gateway,
+    start_agent: StartAgent,
+    tmp_path: Path,
+    start: Any,
+    database: Any,
+    redis_url: str,
 ) -> None:
-    """The lifetime of a cached file is five minutes, so that only the report of the agent can end it."""
+    """The lifetime of a cached file is five minutes, so that only the report of the agent can end
+    it.
+    """
     _, port, _ = start(database.app_url, redis_url)
     gateways = [gateway, gateway.on_port(port)]
     start_agent("watching", "--watch", "--ttl", "300")
@@ -146,7 +193,9 @@ async def test_watched_files_are_served_from_the_cache_until_they_change(
     fresh = 'gatehouse_core_cache_total{outcome="fresh"}'
     for client in gateways:
         async with asyncio.timeout(PATIENCE_S):
-            while (await get(client, keys[0])).status == 404:  # the second gateway learns of the Core from the change feed
+            while (
+                await get(client, keys[0])
+            ).status == 404:  # the second gateway learns of the Core from the change feed
                 pass
         before = await client.metric(fresh)
         assert [(await get(client, key)).body for key in (*keys, *keys)] == [b"watching"] * 4

@@ -1,4 +1,6 @@
-"""Three gateway processes behind nginx: the gateways share limits and state, and can be restarted one by one under load."""
+"""Three gateway processes behind nginx: the gateways share limits and state, and can be restarted
+one by one under load.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,26 @@ import pytest
 from sandbox import child_processes
 from sandbox.ports import free_port
 from tests import requires
-from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, gateway_environment, read_reply, start_gateway
+from tests.runtime.services.gateway.conftest import (
+    Core,
+    Gateway,
+    Key,
+    Reply,
+    gateway_environment,
+    read_reply,
+    start_gateway,
+)
 from tests.runtime.services.gateway.test_response_cache import FileCore, file_core
 
 __all__ = ["file_core"]
 pytestmark = requires.program("nginx")
 
 GATEWAYS = 3
-#: Pause of a client between two requests. Without it, the clients would use both cores until the last gateway is restarted.
+#: Pause of a client between two requests. Without it, the clients would use both cores until the
+#: last gateway is restarted.
 PAUSE_S = 0.02
-#: nginx closes its idle connections before a gateway that is stopping does.
-#: Several seconds longer than `keepalive_timeout` of nginx, which may have to wait for the processor.
+#: nginx closes its idle connections before a gateway that is stopping does. Several seconds longer
+#: than `keepalive_timeout` of nginx, which may have to wait for the processor.
 SETTINGS = {"GATEHOUSE_DRAIN_S": "6"}
 CONFIG = """
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -44,12 +55,14 @@ http {{
     location / {{ proxy_pass http://gateways; proxy_http_version 1.1; proxy_set_header Connection ""; }}
   }}
 }}
-"""
+"""  # noqa: E501
 
 
 @dataclass
 class Gateways:
-    """Three gateways on the database of the module. `ports` do not change when a gateway is restarted."""
+    """Three gateways on the database of the module. `ports` do not change when a gateway is
+    restarted.
+    """
 
     environment: dict[str, str]
     folder: Path
@@ -66,7 +79,9 @@ class Gateways:
 
     def start(self, number: int) -> child_processes.Child:
         port = str(self.ports[number])
-        return start_gateway(self.environment | {"GATEHOUSE_GATEWAY_PORT": port}, self.folder / f"gateway-{port}.log")
+        return start_gateway(
+            self.environment | {"GATEHOUSE_GATEWAY_PORT": port}, self.folder / f"gateway-{port}.log"
+        )
 
     async def restart(self, number: int) -> int:
         """Returns the exit status of the old process."""
@@ -84,8 +99,13 @@ class Gateways:
 
 
 @pytest.fixture(scope="module")
-def module_gateways(database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
-    started = Gateways(gateway_environment(database.app_url, redis_url, 0, **SETTINGS), tmp_path_factory.mktemp("gateways"))
+def module_gateways(
+    database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateways]:
+    started = Gateways(
+        gateway_environment(database.app_url, redis_url, 0, **SETTINGS),
+        tmp_path_factory.mktemp("gateways"),
+    )
     try:
         yield started
     finally:
@@ -112,7 +132,9 @@ def nginx(ports: Sequence[int], folder: Path) -> Iterator[int]:
     port, config = free_port(), folder / "nginx.conf"
     servers = "".join(f"server 127.0.0.1:{upstream} max_fails=0; " for upstream in ports)
     config.write_text(CONFIG.format(folder=folder, port=port, servers=servers))
-    child = child_processes.start("nginx", ["nginx", "-c", str(config), "-e", f"{folder}/start.log"], log=folder / "nginx.log")
+    child = child_processes.start(
+        "nginx", ["nginx", "-c", str(config), "-e", f"{folder}/start.log"], log=folder / "nginx.log"
+    )
     try:
         child_processes.wait_until(child, (folder / "nginx.pid").exists, "ready", 20)
         yield port
@@ -126,7 +148,9 @@ def upstreams(replies: Sequence[Reply]) -> Counter[str]:
 
 
 @pytest.mark.requirement("TR-08")
-async def test_confirmed_revocation_is_effective_on_every_gateway(gateway: Gateway, balanced: Gateway) -> None:
+async def test_confirmed_revocation_is_effective_on_every_gateway(
+    gateway: Gateway, balanced: Gateway
+) -> None:
     key = await gateway.create_key()
     before = [await balanced.verify(key.token) for _ in range(4 * GATEWAYS)]
     await gateway.revoke(key)
@@ -137,7 +161,9 @@ async def test_confirmed_revocation_is_effective_on_every_gateway(gateway: Gatew
 
 
 @pytest.mark.requirement("CG-10")
-async def test_each_gateway_fetches_a_file_once(gateway: Gateway, balanced: Gateway, file_core: FileCore) -> None:
+async def test_each_gateway_fetches_a_file_once(
+    gateway: Gateway, balanced: Gateway, file_core: FileCore
+) -> None:
     name = f"files-{file_core.port}"
     _, reply = await gateway.register(f"http://127.0.0.1:{file_core.port}", name=name)
     assert reply.status == 200, reply.body
@@ -145,8 +171,13 @@ async def test_each_gateway_fetches_a_file_once(gateway: Gateway, balanced: Gate
     replies: list[Reply] = []
     async with asyncio.timeout(30):  # until every gateway has received the registration
         while len(upstreams([reply for reply in replies if reply.status == 200])) < GATEWAYS:
-            replies.append(await balanced.request("GET", f"/cores/{name}/file", f"X-API-Key: {key.token}"))
-    replies += [await balanced.request("GET", f"/cores/{name}/file", f"X-API-Key: {key.token}") for _ in range(6 * GATEWAYS)]
+            replies.append(
+                await balanced.request("GET", f"/cores/{name}/file", f"X-API-Key: {key.token}")
+            )
+    replies += [
+        await balanced.request("GET", f"/cores/{name}/file", f"X-API-Key: {key.token}")
+        for _ in range(6 * GATEWAYS)
+    ]
     assert {reply.body for reply in replies if reply.status == 200} == {b"first edition"}
     assert file_core.sent.count(200) == GATEWAYS
     assert file_core.sent.count(304) == len(file_core.sent) - GATEWAYS >= 6 * GATEWAYS
@@ -154,7 +185,9 @@ async def test_each_gateway_fetches_a_file_once(gateway: Gateway, balanced: Gate
 
 @dataclass
 class Clients:
-    """Clients with persistent connections that send requests until `stopped`, and do not repeat a request."""
+    """Clients with persistent connections that send requests until `stopped`, and do not repeat a
+    request.
+    """
 
     key: Key
     replies: list[Reply] = field(default_factory=list)
@@ -164,14 +197,23 @@ class Clients:
     def requests(self) -> Iterator[bytes]:
         body = json.dumps({"token": self.key.token}).encode()
         credential = f"X-API-Key: {self.key.token}\r\n\r\n"
-        post = f"POST /v1/keys/verify HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        post = (
+            f"POST /v1/keys/verify HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: "
+            f"{len(body)}\r\n\r\n"
+        ).encode() + body
         header = f"GET /v1/keys/verify HTTP/1.1\r\nHost: gateway.test\r\n{credential}".encode()
-        core = f"POST /cores/restarted/file HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 0\r\n{credential}".encode()
+        core = (
+            f"POST /cores/restarted/file HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: "
+            f"0\r\n{credential}"
+        ).encode()
         return itertools.cycle((post, header, post, core))
 
     @asynccontextmanager
     async def running(self, ports: Sequence[int], number: int) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self._client([*ports[start:], *ports[:start]])) for start in range(number)]
+        tasks = [
+            asyncio.create_task(self._client([*ports[start:], *ports[:start]]))
+            for start in range(number)
+        ]
         try:
             yield
         finally:
@@ -179,7 +221,9 @@ class Clients:
             await asyncio.gather(*tasks)
 
     async def _client(self, ports: Sequence[int]) -> None:
-        """Uses one connection until the server closes it after a response, then connects to the next port."""
+        """Uses one connection until the server closes it after a response, then connects to the
+        next port.
+        """
         requests, next_port = self.requests(), itertools.cycle(ports)
         while not self.stopped:
             try:
@@ -193,12 +237,18 @@ class Clients:
             finally:
                 writer.close()
 
-    async def _use(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: Iterator[bytes]) -> None:
+    async def _use(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: Iterator[bytes]
+    ) -> None:
         while not self.stopped:
             writer.write(next(requests))
             reply = await read_reply(reader)
             self.replies.append(reply)
-            if not reply.whole or reply.status != 200 or (reply.body.startswith(b"{") and not reply.json["valid"]):
+            if (
+                not reply.whole
+                or reply.status != 200
+                or (reply.body.startswith(b"{") and not reply.json["valid"])
+            ):
                 self.failures.append(f"{reply.status} {reply.body!r}")
             if reply.header("connection") == "close":
                 return
@@ -213,14 +263,20 @@ class Clients:
 
 
 @pytest.mark.requirement("TR-15")
-async def test_rolling_restart_fails_no_request(gateway: Gateway, gateways: Gateways, balanced: Gateway, core: Core) -> None:
+async def test_rolling_restart_fails_no_request(
+    gateway: Gateway, gateways: Gateways, balanced: Gateway, core: Core
+) -> None:
     await gateway.register(core.url, name="restarted", ttl_s=300)
     unlimited = [{"name": "requests", "quota": 10**9, "window_s": 1, "burst": 10**9}]
     key = await gateway.create_key(limits=unlimited)
     through_nginx, direct = Clients(key), Clients(key)
     for port in gateways.ports:  # every gateway has received the registration of the Core
         async with asyncio.timeout(30):
-            while (await gateway.on_port(port).request("GET", "/cores/restarted/a", f"X-API-Key: {key.token}")).status != 200:
+            while (
+                await gateway.on_port(port).request(
+                    "GET", "/cores/restarted/a", f"X-API-Key: {key.token}"
+                )
+            ).status != 200:
                 pass
     statuses = []
     async with through_nginx.running([balanced.port], 4), direct.running(gateways.ports, GATEWAYS):
@@ -237,9 +293,13 @@ async def test_rolling_restart_fails_no_request(gateway: Gateway, gateways: Gate
 
 
 @pytest.mark.requirement("TR-13")
-async def test_one_rate_limit_and_exact_usage(gateway: Gateway, gateways: Gateways, balanced: Gateway, database: Any) -> None:
+async def test_one_rate_limit_and_exact_usage(
+    gateway: Gateway, gateways: Gateways, balanced: Gateway, database: Any
+) -> None:
     quota = 120  # shares of the limit are leased to the gateways
-    key = await gateway.create_key(limits=[{"name": "requests", "quota": quota, "window_s": 86_400, "burst": quota}])
+    key = await gateway.create_key(
+        limits=[{"name": "requests", "quota": quota, "window_s": 86_400, "burst": quota}]
+    )
     replies: list[Reply] = []
 
     async def client() -> None:
@@ -247,7 +307,9 @@ async def test_one_rate_limit_and_exact_usage(gateway: Gateway, gateways: Gatewa
             replies.append(await balanced.verify(key.token))
 
     await asyncio.gather(*(client() for _ in range(6)))
-    async with asyncio.timeout(30):  # a gateway returns the unused part of its lease after one second
+    async with asyncio.timeout(
+        30
+    ):  # a gateway returns the unused part of its lease after one second
         while sum(reply.json["valid"] for reply in replies) < quota:
             replies.append(await balanced.verify(key.token))
     replies += [await balanced.verify(key.token) for _ in range(4 * GATEWAYS)]
@@ -256,6 +318,10 @@ async def test_one_rate_limit_and_exact_usage(gateway: Gateway, gateways: Gatewa
     assert len(upstreams(replies)) == GATEWAYS
     await asyncio.to_thread(gateways.stop)
     rows = await gateway.pool.fetch(
-        "SELECT code, sum(count)::int AS count FROM usage_count WHERE key_id = $1 AND width_s = 60 GROUP BY code", key.id
+        (
+            "SELECT code, sum(count)::int AS count FROM usage_count WHERE key_id = $1 AND width_s "
+            "= 60 GROUP BY code"
+        ),
+        key.id,
     )
     assert {row["code"]: row["count"] for row in rows} == codes

@@ -15,7 +15,14 @@ from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.platform.db.pool import Pool
 
 from sandbox.ports import free_port
-from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, gateway_environment, start_gateway
+from tests.runtime.services.gateway.conftest import (
+    Core,
+    Gateway,
+    Key,
+    Reply,
+    gateway_environment,
+    start_gateway,
+)
 
 pytestmark = pytest.mark.requirement("CG-11")
 
@@ -29,19 +36,31 @@ BREAKER_SETTINGS = {
 #: The first trial request is sent after a second.
 RECOVERY_SETTINGS = {**BREAKER_SETTINGS, "CIRCUIT_BREAKER_RESET_S": "1"}
 #: Circuit breakers are disabled.
-RETRY_SETTINGS = {"CIRCUIT_BREAKER_FAILURES": "0", "RETRY_BUDGET_PERCENT": "10", "CORE_TIMEOUT_S": "1"}
+RETRY_SETTINGS = {
+    "CIRCUIT_BREAKER_FAILURES": "0",
+    "RETRY_BUDGET_PERCENT": "10",
+    "CORE_TIMEOUT_S": "1",
+}
 
 
 @pytest.fixture(scope="module")
-def processes(database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Gateway]]:
+def processes(
+    database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Gateway]]:
     """A gateway with each of the settings, without a database pool."""
     with ExitStack() as stack:
         gateways = {}
-        each = (("breaking", BREAKER_SETTINGS), ("recovering", RECOVERY_SETTINGS), ("retrying", RETRY_SETTINGS))
+        each = (
+            ("breaking", BREAKER_SETTINGS),
+            ("recovering", RECOVERY_SETTINGS),
+            ("retrying", RETRY_SETTINGS),
+        )
         for name, settings in each:
             port, log = free_port(), tmp_path_factory.mktemp(name) / "gateway.log"
             more = {f"GATEHOUSE_{variable}": value for variable, value in settings.items()}
-            child = start_gateway(gateway_environment(database.app_url, redis_url, port, **more), log)
+            child = start_gateway(
+                gateway_environment(database.app_url, redis_url, port, **more), log
+            )
             stack.callback(child.stop)
             gateways[name] = Gateway(port, child.pid, None, log)
         yield gateways
@@ -77,8 +96,12 @@ async def registered(gateway: Gateway, url: str) -> tuple[Key, Key]:
     return agent, await gateway.create_key()
 
 
-async def get(gateway: Gateway, key: Key, path: str = "x", method: str = "GET", body: bytes | None = None) -> Reply:
-    return await gateway.request(method, f"/cores/docs/{path}", f"X-API-Key: {key.token}", body=body)
+async def get(
+    gateway: Gateway, key: Key, path: str = "x", method: str = "GET", body: bytes | None = None
+) -> Reply:
+    return await gateway.request(
+        method, f"/cores/docs/{path}", f"X-API-Key: {key.token}", body=body
+    )
 
 
 async def codes(gateway: Gateway, key: Key, times: int, path: str = "x") -> list[tuple[int, str]]:
@@ -112,7 +135,10 @@ async def until_logged(gateway: Gateway, *expected: tuple[str, str, str]) -> Non
 @pytest.mark.bound("circuit_breaker_failures")
 async def test_failures_open_the_circuit(breaking: Gateway) -> None:
     _, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
-    before = await breaking.metric(transitions_metric("open")), await breaking.metric("gatehouse_circuit_breakers_open")
+    before = (
+        await breaking.metric(transitions_metric("open")),
+        await breaking.metric("gatehouse_circuit_breakers_open"),
+    )
     assert await codes(breaking, key, 2) == [(502, "core_unreachable")] * 2
     reply = await get(breaking, key)
     assert (reply.status, reply.json["code"]) == (503, "core_circuit_open")
@@ -137,7 +163,9 @@ async def test_successful_trial_closes_the_circuit(recovering: Gateway, core: Co
 
 
 async def test_core_that_stays_down_gets_one_trial(recovering: Gateway) -> None:
-    """A request that is sent more than a second after the trial is another trial, so the test repeats such a trial."""
+    """A request that is sent more than a second after the trial is another trial, so the test
+    repeats such a trial.
+    """
     _, key = await registered(recovering, f"http://127.0.0.1:{free_port()}")
     await codes(recovering, key, 2)
     after: list[tuple[int, str]] = []
@@ -150,7 +178,9 @@ async def test_core_that_stays_down_gets_one_trial(recovering: Gateway) -> None:
 @pytest.mark.bound("core_timeout_s")
 async def test_silent_core_times_out_and_opens_circuit(breaking: Gateway, core: Core) -> None:
     _, key = await registered(breaking, core.url)
-    assert await codes(breaking, key, 3, "silent") == [(504, "core_timeout")] * 2 + [(503, "core_circuit_open")]
+    assert await codes(breaking, key, 3, "silent") == [(504, "core_timeout")] * 2 + [
+        (503, "core_circuit_open")
+    ]
     assert len(core.requests) == 2
 
 
@@ -163,7 +193,10 @@ async def test_responses_never_open_circuit(breaking: Gateway, core: Core) -> No
 
 async def test_stalled_upload_is_no_core_failure(breaking: Gateway, core: Core) -> None:
     _, key = await registered(breaking, core.url)
-    head = f"POST /cores/docs/up HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    head = (
+        f"POST /cores/docs/up HTTP/1.1\r\nHost: g\r\nX-API-Key: "
+        f"{key.token}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    )
     for _ in range(3):
         assert (await breaking.send(head.encode())).status == 504
     assert (await get(breaking, key)).status == 200
@@ -190,7 +223,10 @@ async def test_disabled_circuit_breaker_keeps_sending(retrying: Gateway) -> None
 
 async def test_retries_stop_when_budget_is_used_up(retrying: Gateway, core: Core) -> None:
     _, key = await registered(retrying, core.url)
-    sent, denied = [f'gatehouse_core_retries_total{{outcome="{outcome}"}}' for outcome in ("sent", "over_budget")]
+    sent, denied = [
+        f'gatehouse_core_retries_total{{outcome="{outcome}"}}'
+        for outcome in ("sent", "over_budget")
+    ]
     before = await retrying.metric(sent), await retrying.metric(denied)
     for _ in range(40):
         assert (await get(retrying, key, "drop")).status == 502

@@ -16,7 +16,9 @@ PATIENCE_S = 60
 
 
 @pytest.fixture
-async def limited(gateway: Gateway, docs: Any, start: Any, database: Any, redis_url: str) -> Callable[..., Gateway]:
+async def limited(
+    gateway: Gateway, docs: Any, start: Any, database: Any, redis_url: str
+) -> Callable[..., Gateway]:
     """Starts a gateway that sends one request at a time to a Core."""
 
     def begin(**more: str) -> Gateway:
@@ -34,11 +36,15 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 def get(client: Gateway, key: Any, path: str) -> asyncio.Task[Reply]:
-    return asyncio.create_task(client.request("GET", f"/cores/docs{path}", f"X-API-Key: {key.token}"))
+    return asyncio.create_task(
+        client.request("GET", f"/cores/docs{path}", f"X-API-Key: {key.token}")
+    )
 
 
 @pytest.mark.bound("core_requests_max", "core_queue_max")
-async def test_requests_wait_and_are_rejected_when_the_queue_is_full(gateway: Gateway, core: Any, limited: Any) -> None:
+async def test_requests_wait_and_are_rejected_when_the_queue_is_full(
+    gateway: Gateway, core: Any, limited: Any
+) -> None:
     client = limited(GATEHOUSE_CORE_QUEUE_TIMEOUT_S="60")
     key = await gateway.create_key()
     first = get(client, key, "/slow")
@@ -46,7 +52,11 @@ async def test_requests_wait_and_are_rejected_when_the_queue_is_full(gateway: Ga
     second = get(client, key, "/second")
     await until(lambda: _has_metric(client, "gatehouse_core_queue", 1))
     third = await get(client, key, "/third")
-    assert (third.status, third.json["code"], third.header("retry-after")) == (503, "core_overloaded", "1")
+    assert (third.status, third.json["code"], third.header("retry-after")) == (
+        503,
+        "core_overloaded",
+        "1",
+    )
     assert third.header("ratelimit") is not None
     assert await client.metric('gatehouse_core_errors_total{code="core_overloaded"}') == 1
     core.resume.set()
@@ -66,7 +76,9 @@ async def test_wait_in_the_queue_is_bounded(gateway: Gateway, core: Any, limited
     assert (await first).status == 200
 
 
-async def test_client_that_disconnects_leaves_the_queue(gateway: Gateway, core: Any, limited: Any) -> None:
+async def test_client_that_disconnects_leaves_the_queue(
+    gateway: Gateway, core: Any, limited: Any
+) -> None:
     client, key = limited(GATEHOUSE_CORE_QUEUE_TIMEOUT_S="60"), await gateway.create_key()
     first = get(client, key, "/slow")
     await until(lambda: _is(len(core.requests) == 1))

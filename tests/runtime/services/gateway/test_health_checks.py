@@ -42,7 +42,12 @@ class CheckedCore:
                 lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
                 status = 200
                 if lines[0] == CHECK:
-                    self.checks.append({line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in lines[1:]})
+                    self.checks.append(
+                        {
+                            line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip()
+                            for line in lines[1:]
+                        }
+                    )
                     status = self.status
                 else:
                     self.requests += 1
@@ -71,13 +76,19 @@ class Setup:
         async with asyncio.timeout(30):
             while await self.is_healthy(instance_id) is not healthy:
                 await asyncio.sleep(0.01)
-        await self.gateway.lines_with(event="core health", core=self.name, instance=instance_id, healthy=healthy)
+        await self.gateway.lines_with(
+            event="core health", core=self.name, instance=instance_id, healthy=healthy
+        )
 
     async def send(self, number: int = 20) -> tuple[int, int]:
         """Sends requests. Returns the number of requests to each Core."""
         before = self.first.requests, self.second.requests
         for _ in range(number):
-            assert (await self.gateway.request("GET", f"/cores/{self.name}/x", f"X-API-Key: {self.key.token}")).status == 200
+            assert (
+                await self.gateway.request(
+                    "GET", f"/cores/{self.name}/x", f"X-API-Key: {self.key.token}"
+                )
+            ).status == 200
         return self.first.requests - before[0], self.second.requests - before[1]
 
 
@@ -85,8 +96,12 @@ class Setup:
 def gateway_process(
     database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, int, Path, str]]:
-    """The only gateway, because a second one would send some of the checks and log their results."""
-    with running_gateway(database, redis_url, tmp_path_factory.mktemp("gateway"), **SETTINGS) as process:
+    """The only gateway, because a second one would send some of the checks and log their
+    results.
+    """
+    with running_gateway(
+        database, redis_url, tmp_path_factory.mktemp("gateway"), **SETTINGS
+    ) as process:
         yield process
 
 
@@ -98,13 +113,21 @@ async def setup(gateway: Gateway) -> AsyncIterator[Setup]:
     agent = await gateway.create_key(scopes=["cores:register"])
     async with AsyncExitStack() as stack:
         for number, core in enumerate(cores):
-            server = await stack.enter_async_context(await asyncio.start_server(core.serve, "127.0.0.1", 0))
+            server = await stack.enter_async_context(
+                await asyncio.start_server(core.serve, "127.0.0.1", 0)
+            )
             core.port = server.sockets[0].getsockname()[1]
-            members = {"url": f"http://127.0.0.1:{core.port}", "instance_id": str(number), "health_path": "/health?full=1"}
+            members = {
+                "url": f"http://127.0.0.1:{core.port}",
+                "instance_id": str(number),
+                "health_path": "/health?full=1",
+            }
             reply = await gateway.put_core(agent, name, {**members, "ttl_s": 300})
             core_secrets.append(reply.json["core_secret"])
         yield Setup(gateway, name, cores[0], cores[1], core_secrets, await gateway.create_key())
-        await gateway.pool.execute("UPDATE core SET draining = true, expires_at = now() WHERE name = $1", name)
+        await gateway.pool.execute(
+            "UPDATE core SET draining = true, expires_at = now() WHERE name = $1", name
+        )
 
 
 async def test_unhealthy_instance_receives_no_requests_until_it_recovers(setup: Setup) -> None:
@@ -119,7 +142,9 @@ async def test_unhealthy_instance_receives_no_requests_until_it_recovers(setup: 
     first, second = await setup.send(60)
     assert first > 0
     assert second > 0
-    assert {check["authorization"] for check in setup.first.checks} == {f"Bearer {setup.core_secrets[0]}"}
+    assert {check["authorization"] for check in setup.first.checks} == {
+        f"Bearer {setup.core_secrets[0]}"
+    }
 
 
 async def test_unhealthy_instances_receive_requests_if_there_is_no_other(setup: Setup) -> None:
@@ -135,11 +160,16 @@ async def repository(database: Any, gateway: Gateway) -> AsyncIterator[HealthChe
     """The repository, and the instance a of the Core docs, to which the gateway sends no checks."""
     agent = await gateway.create_key(scopes=["cores:register"])
     await gateway.pool.execute(
-        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, pepper_generation, expires_at)"
-        " VALUES ('docs', 'a', 'http://127.0.0.1:9', 'live', 'lease-a', $1, 1, now() + interval '1 hour')",
+        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
+        "pepper_generation, expires_at)"
+        " VALUES ('docs', 'a', 'http://127.0.0.1:9', 'live', 'lease-a', $1, 1, now() + "
+        "interval '1 hour')",
         agent.id,
     )
-    statement = "INSERT INTO core_health (name, instance_id, lease_id, next_at) VALUES ('docs', 'a', 'lease-a', now())"
+    statement = (
+        "INSERT INTO core_health (name, instance_id, lease_id, next_at) VALUES "
+        "('docs', 'a', 'lease-a', now())"
+    )
     await gateway.pool.execute(statement)
     pool = Pool(database.app, application="test", size_max=4)
     yield HealthCheckRepository(pool)
@@ -147,21 +177,34 @@ async def repository(database: Any, gateway: Gateway) -> AsyncIterator[HealthChe
     await gateway.pool.execute("DELETE FROM core WHERE name = 'docs' AND instance_id = 'a'")
 
 
-async def test_one_of_several_workers_reserves_a_check(repository: HealthCheckRepository, gateway: Gateway) -> None:
-    await gateway.pool.execute("UPDATE core SET health_path = '/health' WHERE name = 'docs' AND instance_id = 'a'")
+async def test_one_of_several_workers_reserves_a_check(
+    repository: HealthCheckRepository, gateway: Gateway
+) -> None:
+    await gateway.pool.execute(
+        "UPDATE core SET health_path = '/health' WHERE name = 'docs' AND instance_id = 'a'"
+    )
     counts = []
     for _ in range(10):
-        await gateway.pool.execute("UPDATE core_health SET next_at = now() - interval '1 second' WHERE name = 'docs'")
-        reserved = await asyncio.gather(*(repository.reserve(interval_s=3600, size=32) for _ in range(4)))
+        await gateway.pool.execute(
+            "UPDATE core_health SET next_at = now() - interval '1 second' WHERE name = 'docs'"
+        )
+        reserved = await asyncio.gather(
+            *(repository.reserve(interval_s=3600, size=32) for _ in range(4))
+        )
         counts.append(sum(instances.count(("docs", "a")) for instances in reserved))
     assert set(counts) <= {0, 1}  # 0: the gateway reserved the check
     assert 1 in counts
 
 
-async def test_checks_do_not_reach_the_change_feed(repository: HealthCheckRepository, gateway: Gateway) -> None:
+async def test_checks_do_not_reach_the_change_feed(
+    repository: HealthCheckRepository, gateway: Gateway
+) -> None:
     sequence = "SELECT change_seq FROM core WHERE name = 'docs' AND instance_id = 'a'"
     before = await gateway.pool.fetchval(sequence)
-    counts = [await repository.count(instance("a"), succeeded=succeeded) for succeeded in (False, False, True, True, False)]
+    counts = [
+        await repository.count(instance("a"), succeeded=succeeded)
+        for succeeded in (False, False, True, True, False)
+    ]
     assert counts == [(1, 0), (2, 0), (0, 1), (0, 2), (1, 0)]
     assert await gateway.pool.fetchval(sequence) == before
     changed = await repository.set_healthy(instance("a"), False)

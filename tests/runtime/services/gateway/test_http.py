@@ -1,4 +1,6 @@
-"""Responses from the gateway other than verification results: unknown paths, methods, health, metrics and OpenAPI."""
+"""Responses from the gateway other than verification results: unknown paths, methods, health,
+metrics and OpenAPI.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,11 @@ async def test_unknown_path_is_problem_document(gateway: Any) -> None:
 )
 async def test_wrong_method_lists_allowed_ones(gateway: Any, path: str, allow: str) -> None:
     reply = await gateway.request("PATCH", path)
-    assert (reply.status, reply.header("allow"), reply.json["code"]) == (405, allow, "method_not_allowed")
+    assert (reply.status, reply.header("allow"), reply.json["code"]) == (
+        405,
+        allow,
+        "method_not_allowed",
+    )
     options = await gateway.request("OPTIONS", path)
     assert (options.status, options.header("allow"), options.body) == (204, allow, b"")
 
@@ -65,7 +71,11 @@ async def test_metrics_have_no_key_ids(gateway: Any) -> None:
     await gateway.verify(key.token)
     assert await gateway.metric(decisions) == before + 2
     text = (await gateway.request("GET", "/metrics")).body.decode()
-    for name in ("gatehouse_request_seconds_bucket", "gatehouse_staleness_seconds", "gatehouse_cached_keys"):
+    for name in (
+        "gatehouse_request_seconds_bucket",
+        "gatehouse_staleness_seconds",
+        "gatehouse_cached_keys",
+    ):
         assert name in text
     assert key.id not in text
     assert key.token not in text
@@ -81,13 +91,19 @@ async def test_openapi_describes_every_route(gateway: Any) -> None:
     document = (await gateway.request("GET", "/openapi.json")).json
     assert document["openapi"] == "3.1.0"
     described = {
-        (path, method.upper()) for path, item in document["paths"].items() for method in item if method.upper() in METHODS
+        (path, method.upper())
+        for path, item in document["paths"].items()
+        for method in item
+        if method.upper() in METHODS
     }
     for path in document["paths"]:
         if path.startswith("/cores/"):
             continue
         allow = (await gateway.request("OPTIONS", path.replace("{name}", "docs"))).header("allow")
-        offered = {(path, method) for method in allow.split(", ")} - {(path, "OPTIONS"), (path, "HEAD")}
+        offered = {(path, method) for method in allow.split(", ")} - {
+            (path, "OPTIONS"),
+            (path, "HEAD"),
+        }
         assert offered <= described
 
 

@@ -47,16 +47,32 @@ def digest(name: str, text: str) -> bytes:
 async def test_key_of_api_keys_json_is_valid(gateway: Gateway, importer: Importer) -> None:
     token = secrets.token_urlsafe(24)
     assert (await gateway.verify(token)).json["code"] == "NOT_FOUND"
-    await importer.run({token: {"name": "nightly", "owner": "billing", "created": "2024-01-02T03:04:05", "rate_limit": 50}})
+    await importer.run(
+        {
+            token: {
+                "name": "nightly",
+                "owner": "billing",
+                "created": "2024-01-02T03:04:05",
+                "rate_limit": 50,
+            }
+        }
+    )
     result = (await gateway.verify(token, scopes=["cores:read"])).json
-    assert (result["valid"], result["name"], result["owner"], result["limits"][0]["limit"]) == (True, "nightly", "billing", 50)
+    assert (result["valid"], result["name"], result["owner"], result["limits"][0]["limit"]) == (
+        True,
+        "nightly",
+        "billing",
+        50,
+    )
     assert (await gateway.verify(token + "x")).json["code"] == "NOT_FOUND"
 
 
 @pytest.mark.requirement("TR-06")
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 @pytest.mark.parametrize("written", ["hex", "base64", "base64url"])
-async def test_imported_hash_verifies_token(gateway: Gateway, importer: Importer, algorithm: str, written: str) -> None:
+async def test_imported_hash_verifies_token(
+    gateway: Gateway, importer: Importer, algorithm: str, written: str
+) -> None:
     token = f"theirs-{secrets.token_urlsafe(24)}"
     expected = digest(algorithm, token)
     text = {
@@ -67,19 +83,32 @@ async def test_imported_hash_verifies_token(gateway: Gateway, importer: Importer
     await importer.run([{"hash": text, "algorithm": algorithm, "name": written}])
     assert (await gateway.verify(token)).json["name"] == written
     assert (await gateway.verify(text)).json["code"] == "NOT_FOUND"
-    stored = await gateway.pool.fetchval("SELECT digest FROM api_key WHERE name = $1 ORDER BY created_at DESC LIMIT 1", written)
+    stored = await gateway.pool.fetchval(
+        "SELECT digest FROM api_key WHERE name = $1 ORDER BY created_at DESC LIMIT 1", written
+    )
     assert stored != expected[:32]
 
 
 async def test_imported_secret_hash_verifies_token(gateway: Gateway, importer: Importer) -> None:
     # Format of seamapi/prefixed-api-key: company_short_long, with the hash of the long part.
     secret = secrets.token_hex(12)
-    await importer.run([{"hash": digest("sha256", secret).hex(), "algorithm": "sha256", "hash_of": "secret", "name": "seam"}])
+    await importer.run(
+        [
+            {
+                "hash": digest("sha256", secret).hex(),
+                "algorithm": "sha256",
+                "hash_of": "secret",
+                "name": "seam",
+            }
+        ]
+    )
     assert (await gateway.verify(f"mycompany_BRTRKFsL_{secret}")).json["name"] == "seam"
     assert (await gateway.verify(secret)).json["code"] == "NOT_FOUND"
 
 
-async def test_imported_disabled_and_expired_keys_are_denied(gateway: Gateway, importer: Importer) -> None:
+async def test_imported_disabled_and_expired_keys_are_denied(
+    gateway: Gateway, importer: Importer
+) -> None:
     off, over = secrets.token_urlsafe(20), secrets.token_urlsafe(20)
     await importer.run({off: {"active": False}, over: {"expires_at": 1_600_000_000}})
     assert (await gateway.verify(off)).json["code"] == "DISABLED"
@@ -93,7 +122,9 @@ async def test_imported_key_can_be_self_revoked(gateway: Gateway, importer: Impo
     assert (await gateway.verify(token)).json["code"] == "NOT_FOUND"
 
 
-async def test_imported_token_is_not_forwarded(gateway: Gateway, importer: Importer, core: Any) -> None:
+async def test_imported_token_is_not_forwarded(
+    gateway: Gateway, importer: Importer, core: Any
+) -> None:
     token = secrets.token_urlsafe(24)
     await importer.run([token])
     await gateway.register(core.url)
@@ -102,7 +133,9 @@ async def test_imported_token_is_not_forwarded(gateway: Gateway, importer: Impor
     assert token not in str(core.requests)
 
 
-async def test_imported_core_is_served_until_it_registers(gateway: Gateway, importer: Importer, core: Any) -> None:
+async def test_imported_core_is_served_until_it_registers(
+    gateway: Gateway, importer: Importer, core: Any
+) -> None:
     token = secrets.token_urlsafe(24)
     await importer.run({token: {"name": "old core", "scopes": "cores:read cores:register"}})
     await importer.run({token: {"url": core.url, "name": "attic"}}, "ngrok_urls.json", "--cores")
@@ -117,8 +150,17 @@ async def test_gateway_client_verifies(gateway: Gateway, importer: Importer) -> 
     def verify_and_revoke() -> tuple[str | None, list[str], str]:
         with GatewayClient(f"http://127.0.0.1:{gateway.port}") as client:
             name = client.verify(token, scopes=["cores:read"]).name
-            codes = [item.code for item in client.verify_many([VerifyRequest(token), VerifyRequest("nobodys-token")])]
+            codes = [
+                item.code
+                for item in client.verify_many(
+                    [VerifyRequest(token), VerifyRequest("nobodys-token")]
+                )
+            ]
             client.revoke(token)
             return name, codes, client.verify(token).code
 
-    assert await asyncio.to_thread(verify_and_revoke) == ("by the client", ["VALID", "NOT_FOUND"], "NOT_FOUND")
+    assert await asyncio.to_thread(verify_and_revoke) == (
+        "by the client",
+        ["VALID", "NOT_FOUND"],
+        "NOT_FOUND",
+    )

@@ -33,7 +33,12 @@ def rows() -> list[dict[str, str]]:
         {"name": "token", "key": TOKENS["token"]},
         {"name": "sha256", "hash": digest("sha256", TOKENS["sha256"]).hex(), "algorithm": "sha256"},
         {"name": "sha512", "hash": digest("sha512", TOKENS["sha512"]).hex(), "algorithm": "sha512"},
-        {"name": "sha256 of the secret", "hash": digest("sha256", "first").hex(), "algorithm": "sha256", "hash_of": "secret"},
+        {
+            "name": "sha256 of the secret",
+            "hash": digest("sha256", "first").hex(),
+            "algorithm": "sha256",
+            "hash_of": "secret",
+        },
     ]
 
 
@@ -74,5 +79,9 @@ async def test_imported_keys_survive_pepper_rotation(
     assert await names(new) == expected
     assert (await new.verify(TOKENS["sha256"] + "x")).json["code"] == "NOT_FOUND"
 
-    restarted_process, restarted_port, restarted_log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
-    assert await names(Gateway(restarted_port, restarted_process.pid, pool, restarted_log)) == expected
+    restarted_process, restarted_port, restarted_log = start(
+        database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED
+    )
+    assert (
+        await names(Gateway(restarted_port, restarted_process.pid, pool, restarted_log)) == expected
+    )

@@ -1,4 +1,6 @@
-"""Several instances of a Core behind a running gateway: ownership, selection, retries and circuit breakers."""
+"""Several instances of a Core behind a running gateway: ownership, selection, retries and circuit
+breakers.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def gateway_process(
 ) -> Iterator[tuple[int, int, Path, str]]:
     """An open circuit breaker stays open for longer than a test, also on a busy machine."""
     folder = tmp_path_factory.mktemp("gateway")
-    with running_gateway(database, redis_url, folder, GATEHOUSE_CIRCUIT_BREAKER_RESET_S="300") as process:
+    with running_gateway(
+        database, redis_url, folder, GATEHOUSE_CIRCUIT_BREAKER_RESET_S="300"
+    ) as process:
         yield process
 
 
@@ -36,7 +40,9 @@ async def start_core() -> AsyncIterator[StartCore]:
 
         async def begin() -> Core:
             started = Core()
-            server = await stack.enter_async_context(await asyncio.start_server(started.serve, "127.0.0.1", 0))
+            server = await stack.enter_async_context(
+                await asyncio.start_server(started.serve, "127.0.0.1", 0)
+            )
             started.port = server.sockets[0].getsockname()[1]
             return started
 
@@ -47,29 +53,42 @@ async def start_core() -> AsyncIterator[StartCore]:
 async def agent(gateway: Gateway) -> AsyncIterator[Key]:
     """A key with scope cores:register. The name docs is free again after the test."""
     yield await gateway.create_key(scopes=["cores:register"])
-    await gateway.pool.execute("UPDATE core SET draining = true, expires_at = now() WHERE name = 'docs'")
+    await gateway.pool.execute(
+        "UPDATE core SET draining = true, expires_at = now() WHERE name = 'docs'"
+    )
 
 
-async def register(gateway: Gateway, agent: Key, url: str, instance_id: str | None, status: int = 200) -> Reply:
+async def register(
+    gateway: Gateway, agent: Key, url: str, instance_id: str | None, status: int = 200
+) -> Reply:
     members = {} if instance_id is None else {"instance_id": instance_id}
     reply = await gateway.put_core(agent, "docs", {"url": url, **members})
     assert reply.status == status, reply.body
     return reply
 
 
-async def get(gateway: Gateway, key: Key, path: str = "x", method: str = "GET", body: bytes | None = None) -> Reply:
-    return await gateway.request(method, f"/cores/docs/{path}", f"X-API-Key: {key.token}", body=body)
+async def get(
+    gateway: Gateway, key: Key, path: str = "x", method: str = "GET", body: bytes | None = None
+) -> Reply:
+    return await gateway.request(
+        method, f"/cores/docs/{path}", f"X-API-Key: {key.token}", body=body
+    )
 
 
 async def live(gateway: Gateway) -> list[str]:
-    statement = "SELECT instance_id FROM core WHERE name = 'docs' AND NOT draining AND expires_at > now() ORDER BY 1"
+    statement = (
+        "SELECT instance_id FROM core WHERE name = 'docs' AND NOT draining AND "
+        "expires_at > now() ORDER BY 1"
+    )
     return [row["instance_id"] for row in await gateway.pool.fetch(statement)]
 
 
 @pytest.mark.requirement("CG-03")
 async def test_key_adds_instances(gateway: Gateway, agent: Key, start_core: StartCore) -> None:
     cores = [await start_core() for _ in range(3)]
-    replies = [await register(gateway, agent, core.url, f"i{number}") for number, core in enumerate(cores)]
+    replies = [
+        await register(gateway, agent, core.url, f"i{number}") for number, core in enumerate(cores)
+    ]
     assert [reply.json["instance_id"] for reply in replies] == ["i0", "i1", "i2"]
     assert len({reply.json["core_secret"] for reply in replies}) == 3
     assert await live(gateway) == ["i0", "i1", "i2"]
@@ -79,13 +98,19 @@ async def test_key_adds_instances(gateway: Gateway, agent: Key, start_core: Star
     # The probability that an instance receives none of 60 requests is below 1e-9.
     assert all(core.requests for core in cores)
     for core, reply in zip(cores, replies, strict=True):
-        assert {dict(headers)["authorization"] for _, headers, _ in core.requests} == {f"Bearer {reply.json['core_secret']}"}
+        assert {dict(headers)["authorization"] for _, headers, _ in core.requests} == {
+            f"Bearer {reply.json['core_secret']}"
+        }
 
 
-async def test_other_key_cannot_add_an_instance(gateway: Gateway, agent: Key, start_core: StartCore) -> None:
+async def test_other_key_cannot_add_an_instance(
+    gateway: Gateway, agent: Key, start_core: StartCore
+) -> None:
     first, second = await start_core(), await start_core()
     lease = (await register(gateway, agent, first.url, "a")).json
-    other = await gateway.create_key(scopes=["cores:register"])  # the owner of both keys is the same
+    other = await gateway.create_key(
+        scopes=["cores:register"]
+    )  # the owner of both keys is the same
     reply = await register(gateway, other, second.url, "b", status=409)
     assert reply.json["code"] == "conflict"
     assert await live(gateway) == ["a"]
@@ -94,7 +119,9 @@ async def test_other_key_cannot_add_an_instance(gateway: Gateway, agent: Key, st
     assert (await gateway.put_core(other, "docs", {"lease_id": lease["lease_id"]})).status == 409
 
 
-async def test_rotated_key_uses_leases_of_its_family(gateway: Gateway, agent: Key, start_core: StartCore) -> None:
+async def test_rotated_key_uses_leases_of_its_family(
+    gateway: Gateway, agent: Key, start_core: StartCore
+) -> None:
     first, second = await start_core(), await start_core()
     lease = (await register(gateway, agent, first.url, "a")).json
     rotated = await gateway.create_key(scopes=["cores:register"], family_id=agent.id)
@@ -105,7 +132,9 @@ async def test_rotated_key_uses_leases_of_its_family(gateway: Gateway, agent: Ke
     assert await live(gateway) == ["a", "b"]  # the renewal moved the lease to the rotated key
 
 
-async def test_registration_replaces_instance_with_same_id(gateway: Gateway, agent: Key, start_core: StartCore) -> None:
+async def test_registration_replaces_instance_with_same_id(
+    gateway: Gateway, agent: Key, start_core: StartCore
+) -> None:
     first, second = await start_core(), await start_core()
     old = (await register(gateway, agent, first.url, None)).json
     await register(gateway, agent, second.url, None)
@@ -114,24 +143,36 @@ async def test_registration_replaces_instance_with_same_id(gateway: Gateway, age
     assert (reply.status, reply.json["code"]) == (409, "conflict")
 
 
-async def test_registration_replaces_instance_with_same_url(gateway: Gateway, agent: Key, start_core: StartCore) -> None:
-    """After a crash, an agent has another instance ID, and the process behind the URL accepts only the new secret."""
+async def test_registration_replaces_instance_with_same_url(
+    gateway: Gateway, agent: Key, start_core: StartCore
+) -> None:
+    """After a crash, an agent has another instance ID, and the process behind the URL accepts only
+    the new secret.
+    """
     core = await start_core()
     old = (await register(gateway, agent, core.url, "crashed")).json
     new = (await register(gateway, agent, core.url, "restarted")).json
     assert await live(gateway) == ["restarted"]
-    assert (await gateway.put_core(agent, "docs", {"lease_id": old["lease_id"]})).json["code"] == "core_drained"
+    assert (await gateway.put_core(agent, "docs", {"lease_id": old["lease_id"]})).json[
+        "code"
+    ] == "core_drained"
     key = await gateway.create_key()
     for _ in range(10):
         await get(gateway, key)
-    assert {dict(headers)["authorization"] for _, headers, _ in core.requests} == {f"Bearer {new['core_secret']}"}
+    assert {dict(headers)["authorization"] for _, headers, _ in core.requests} == {
+        f"Bearer {new['core_secret']}"
+    }
 
 
-async def test_registration_replaces_imported_instance(gateway: Gateway, agent: Key, start_core: StartCore) -> None:
+async def test_registration_replaces_imported_instance(
+    gateway: Gateway, agent: Key, start_core: StartCore
+) -> None:
     core = await start_core()
     await gateway.pool.execute(
-        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, pepper_generation, expires_at)"
-        " VALUES ('docs', 'imported', 'https://old.example', 'test', 'import:1', $1, 1, now() + interval '7 days')",
+        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
+        "pepper_generation, expires_at)"
+        " VALUES ('docs', 'imported', 'https://old.example', 'test', 'import:1', $1, 1, now() "
+        "+ interval '7 days')",
         agent.id,
     )
     await register(gateway, agent, core.url, "a")
@@ -143,21 +184,31 @@ async def test_number_of_instances_is_limited(gateway: Gateway, agent: Key) -> N
         await register(gateway, agent, f"http://127.0.0.1:{1000 + number}", f"i{number}")
     reply = await register(gateway, agent, "http://127.0.0.1:9", "another", status=409)
     assert "drain an instance first" in reply.json["detail"]
-    await register(gateway, agent, "http://127.0.0.1:9", "i0")  # an existing instance can register again
+    await register(
+        gateway, agent, "http://127.0.0.1:9", "i0"
+    )  # an existing instance can register again
 
 
-async def test_ended_instances_are_removed_and_can_return(gateway: Gateway, agent: Key, start_core: StartCore) -> None:
+async def test_ended_instances_are_removed_and_can_return(
+    gateway: Gateway, agent: Key, start_core: StartCore
+) -> None:
     core = await start_core()
     await register(gateway, agent, "http://127.0.0.1:9", "old")
-    await gateway.pool.execute("UPDATE core SET expires_at = now() - interval '2 hours' WHERE instance_id = 'old'")
+    await gateway.pool.execute(
+        "UPDATE core SET expires_at = now() - interval '2 hours' WHERE instance_id = 'old'"
+    )
     await register(gateway, agent, "http://127.0.0.1:10", "new")
     assert await gateway.pool.fetchval("SELECT count(*) FROM core WHERE instance_id = 'old'") == 0
-    await gateway.pool.execute("UPDATE core SET draining = true, expires_at = now() WHERE instance_id = 'new'")
+    await gateway.pool.execute(
+        "UPDATE core SET draining = true, expires_at = now() WHERE instance_id = 'new'"
+    )
     await register(gateway, agent, core.url, "old")
     assert (await get(gateway, await gateway.create_key())).body == b"hello"
 
 
-async def test_least_loaded_instance_is_selected(gateway: Gateway, agent: Key, start_core: StartCore) -> None:
+async def test_least_loaded_instance_is_selected(
+    gateway: Gateway, agent: Key, start_core: StartCore
+) -> None:
     busy, idle = await start_core(), await start_core()
     await register(gateway, agent, busy.url, "busy")
     key = await gateway.create_key()
@@ -173,7 +224,9 @@ async def test_least_loaded_instance_is_selected(gateway: Gateway, agent: Key, s
     assert (await waiting).body == b"firstsecond"
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "x", 200), ("DELETE", "x", 200), ("HEAD", "x", 200)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "x", 200), ("DELETE", "x", 200), ("HEAD", "x", 200)]
+)
 async def test_request_is_retried_on_another_instance(
     gateway: Gateway, agent: Key, start_core: StartCore, method: str, path: str, status: int
 ) -> None:
@@ -187,7 +240,9 @@ async def test_request_is_retried_on_another_instance(
     assert len(core.requests) == 20
 
 
-async def test_open_circuit_breaker_affects_only_its_instance(gateway: Gateway, agent: Key, start_core: StartCore) -> None:
+async def test_open_circuit_breaker_affects_only_its_instance(
+    gateway: Gateway, agent: Key, start_core: StartCore
+) -> None:
     core = await start_core()
     await register(gateway, agent, f"http://127.0.0.1:{free_port()}", "down")
     await register(gateway, agent, core.url, "up")
@@ -196,7 +251,9 @@ async def test_open_circuit_breaker_affects_only_its_instance(gateway: Gateway, 
     for _ in range(40):
         assert (await get(gateway, key)).status == 200
     retries = await gateway.metric('gatehouse_core_retries_total{outcome="sent"}') - before
-    assert retries == 5  # GATEHOUSE_CIRCUIT_BREAKER_FAILURES, after which no request is sent to the instance
+    assert (
+        retries == 5
+    )  # GATEHOUSE_CIRCUIT_BREAKER_FAILURES, after which no request is sent to the instance
     lines = await gateway.lines_with(event="circuit breaker", core="docs", instance="down")
     assert lines[-1]["state"] == "open"
 
@@ -212,7 +269,9 @@ async def test_body_is_not_sent_twice(gateway: Gateway, agent: Key, start_core: 
     assert all(body == b"question" for _, _, body in core.requests)
 
 
-async def test_drained_instance_receives_no_requests(gateway: Gateway, agent: Key, start_core: StartCore) -> None:
+async def test_drained_instance_receives_no_requests(
+    gateway: Gateway, agent: Key, start_core: StartCore
+) -> None:
     first, second = await start_core(), await start_core()
     lease = (await register(gateway, agent, first.url, "a")).json
     await register(gateway, agent, second.url, "b")
@@ -222,4 +281,6 @@ async def test_drained_instance_receives_no_requests(gateway: Gateway, agent: Ke
     for _ in range(20):
         assert (await get(gateway, key)).status == 200
     assert (len(first.requests), len(second.requests)) == (0, 20)
-    assert (await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"]})).json["code"] == "core_drained"
+    assert (await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"]})).json[
+        "code"
+    ] == "core_drained"

@@ -28,16 +28,24 @@ from gatehouse.platform.redis.connection import redis_login
 from sandbox.ports import free_port
 from tests.runtime.services.gateway.conftest import PEPPER, Gateway, Start, applied
 
-OPERATOR = Actor(type="bootstrap", id="bootstrap", request_id=RequestId("req_test"), source_address="192.0.2.1")
+OPERATOR = Actor(
+    type="bootstrap", id="bootstrap", request_id=RequestId("req_test"), source_address="192.0.2.1"
+)
 TWO = {"name": "requests", "quota": 2, "window_s": 3600, "burst": 2}
 
 
-async def add_credits(gateway: Any, key: Any, remaining: int, amount: int | None = None, every: str | None = None) -> None:
-    await gateway.pool.execute("INSERT INTO key_credit VALUES ($1, $2, $3, $4, now())", key.id, remaining, amount, every)
+async def add_credits(
+    gateway: Any, key: Any, remaining: int, amount: int | None = None, every: str | None = None
+) -> None:
+    await gateway.pool.execute(
+        "INSERT INTO key_credit VALUES ($1, $2, $3, $4, now())", key.id, remaining, amount, every
+    )
 
 
 async def remaining_credits(gateway: Any, key: Any) -> int:
-    return int(await gateway.pool.fetchval("SELECT remaining FROM key_credit WHERE family_id = $1", key.id))
+    return int(
+        await gateway.pool.fetchval("SELECT remaining FROM key_credit WHERE family_id = $1", key.id)
+    )
 
 
 @pytest.fixture
@@ -46,12 +54,23 @@ async def keys(database: Any) -> AsyncIterator[KeyService]:
     pool = Pool(database.app, application="tests", size_max=4)
     store = KeyRepository(pool, staleness_s=3.0)
     limit = RateLimit("requests", 600, 60, 600)
-    yield KeyService(store, Clock(), Pepper({1: PEPPER}, 1), "gtk", secrets.token_bytes, 30.0, KeyEnvironment.TEST, limit)
+    yield KeyService(
+        store,
+        Clock(),
+        Pepper({1: PEPPER}, 1),
+        "gtk",
+        secrets.token_bytes,
+        30.0,
+        KeyEnvironment.TEST,
+        limit,
+    )
     await pool.close()
 
 
 @pytest.fixture
-async def empty_gateway(empty_database: Any, redis_url: str, start: Start) -> AsyncIterator[Gateway]:
+async def empty_gateway(
+    empty_database: Any, redis_url: str, start: Start
+) -> AsyncIterator[Gateway]:
     """A gateway on a database without keys."""
     await runner.migrate(empty_database.owner)
     empty_database.sql("DELETE FROM api_key")
@@ -67,7 +86,9 @@ async def test_unlisted_address_is_forbidden(gateway: Any) -> None:
     assert (await gateway.verify(inside.token)).json["code"] == "VALID"
     assert (await gateway.verify(inside.token, address="2001:db8:0:9::1")).json["code"] == "VALID"
     assert (await gateway.verify(inside.token, address="198.51.100.1")).json["code"] == "FORBIDDEN"
-    assert (await gateway.request("GET", "/v1/keys/verify", f"X-API-Key: {outside.token}")).status == 403
+    assert (
+        await gateway.request("GET", "/v1/keys/verify", f"X-API-Key: {outside.token}")
+    ).status == 403
 
 
 @pytest.mark.requirement("TR-10")
@@ -76,14 +97,22 @@ async def test_only_trusted_proxy_is_believed(database: Any, redis_url: str, sta
     async with asyncpg.create_pool(database.app_url, min_size=1, max_size=2) as pool:
         gateway = Gateway(port, 0, pool, log)
         key = await gateway.create_key(addresses=["192.0.2.0/24"])
-        for forwarded, status in (("192.0.2.9", 200), ("198.51.100.1", 403), ("192.0.2.9, 198.51.100.1", 403)):
+        for forwarded, status in (
+            ("192.0.2.9", 200),
+            ("198.51.100.1", 403),
+            ("192.0.2.9, 198.51.100.1", 403),
+        ):
             headers = (f"X-API-Key: {key.token}", f"X-Forwarded-For: {forwarded}")
-            assert (await gateway.request("GET", "/v1/keys/verify", *headers)).status == status, forwarded
+            assert (await gateway.request("GET", "/v1/keys/verify", *headers)).status == status, (
+                forwarded
+            )
 
 
 async def test_untrusted_proxy_headers_are_ignored(gateway: Any) -> None:
     key = await gateway.create_key(addresses=["192.0.2.0/24"])
-    reply = await gateway.request("GET", "/v1/keys/verify", f"X-API-Key: {key.token}", "X-Forwarded-For: 192.0.2.9")
+    reply = await gateway.request(
+        "GET", "/v1/keys/verify", f"X-API-Key: {key.token}", "X-Forwarded-For: 192.0.2.9"
+    )
     assert reply.status == 403
 
 
@@ -109,20 +138,36 @@ async def test_credits_are_exact_under_concurrency(gateway: Any) -> None:
     await add_credits(gateway, key, 20)
     replies = await asyncio.gather(*(gateway.verify(key.token, cost=1) for _ in range(48)))
     codes = [reply.json["code"] for reply in replies]
-    assert (codes.count("VALID"), codes.count("USAGE_EXCEEDED"), await remaining_credits(gateway, key)) == (20, 28, 0)
+    assert (
+        codes.count("VALID"),
+        codes.count("USAGE_EXCEEDED"),
+        await remaining_credits(gateway, key),
+    ) == (20, 28, 0)
     denied = await gateway.request("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
     assert denied.status == 402
 
 
 async def test_limits_and_credits_are_consumed_together(gateway: Any) -> None:
     limited = await gateway.create_key(has_credits=True, limits=[TWO])
-    await add_credits(gateway, limited, 50)  # enough for all requests, because credits are missing until they are refunded
-    codes = [reply.json["code"] for reply in await asyncio.gather(*(gateway.verify(limited.token) for _ in range(12)))]
-    assert (codes.count("VALID"), codes.count("RATE_LIMITED"), await remaining_credits(gateway, limited)) == (2, 10, 48)
+    await add_credits(
+        gateway, limited, 50
+    )  # enough for all requests, because credits are missing until they are refunded
+    codes = [
+        reply.json["code"]
+        for reply in await asyncio.gather(*(gateway.verify(limited.token) for _ in range(12)))
+    ]
+    assert (
+        codes.count("VALID"),
+        codes.count("RATE_LIMITED"),
+        await remaining_credits(gateway, limited),
+    ) == (2, 10, 48)
     poor = await gateway.create_key(has_credits=True, limits=[TWO])
     await add_credits(gateway, poor, 1)
     result = (await gateway.verify(poor.token, cost=2)).json
-    assert (result["code"], result["credits"]) == ("USAGE_EXCEEDED", {"remaining": 1, "exceeded": True, "refills_at": None})
+    assert (result["code"], result["credits"]) == (
+        "USAGE_EXCEEDED",
+        {"remaining": 1, "exceeded": True, "refills_at": None},
+    )
     assert result["limits"][0]["remaining"] == 2
 
 
@@ -137,26 +182,37 @@ async def test_credits_are_refilled_per_period(gateway: Any) -> None:
     key = await gateway.create_key(has_credits=True)
     await add_credits(gateway, key, 0, 5, "day")
     denied = (await gateway.verify(key.token)).json
-    assert (denied["code"], denied["credits"]["refills_at"][10:]) == ("USAGE_EXCEEDED", "T00:00:00.000Z")
-    await gateway.pool.execute("UPDATE key_credit SET refilled_at = now() - interval '3 days' WHERE family_id = $1", key.id)
+    assert (denied["code"], denied["credits"]["refills_at"][10:]) == (
+        "USAGE_EXCEEDED",
+        "T00:00:00.000Z",
+    )
+    await gateway.pool.execute(
+        "UPDATE key_credit SET refilled_at = now() - interval '3 days' WHERE family_id = $1", key.id
+    )
     assert (await gateway.verify(key.token)).json["credits"]["remaining"] == 4
     assert (await gateway.verify(key.token)).json["credits"]["remaining"] == 3
 
 
 @pytest.mark.requirement("CG-03")
 @pytest.mark.parametrize("action", [Action.REVOKE, Action.DISABLE, Action.DELETE, None])
-async def test_registration_ends_with_its_key(gateway: Any, core: Any, keys: KeyService, action: Action | None) -> None:
+async def test_registration_ends_with_its_key(
+    gateway: Any, core: Any, keys: KeyService, action: Action | None
+) -> None:
     agent, reply = await gateway.register(core.url, name="ended")
     assert reply.status == 200, reply.body
     reader = await gateway.create_key()
-    assert (await gateway.request("GET", "/cores/ended/x", f"X-API-Key: {reader.token}")).status == 200
+    assert (
+        await gateway.request("GET", "/cores/ended/x", f"X-API-Key: {reader.token}")
+    ).status == 200
     if action is None:
         body = json.dumps({"token": agent.token, "reason": "stolen"}).encode()
         assert (await gateway.request("POST", "/v1/keys/revoke-self", body=body)).status == 200
     else:
         await keys.act(KeyId(agent.id), action, "stolen", OPERATOR)
     async with asyncio.timeout(60):
-        while (reply := await gateway.request("GET", "/cores/ended/x", f"X-API-Key: {reader.token}")).status == 200:
+        while (
+            reply := await gateway.request("GET", "/cores/ended/x", f"X-API-Key: {reader.token}")
+        ).status == 200:
             await asyncio.sleep(0.005)
     assert (reply.status, reply.json["code"]) == (503, "core_not_registered")
     _, reply = await gateway.register(core.url, name="ended")
@@ -167,16 +223,24 @@ async def test_registration_ends_with_its_key(gateway: Any, core: Any, keys: Key
 @pytest.mark.requirement("CG-07")
 @pytest.mark.parametrize(
     ("path", "code"),
-    [("/cores/unknown/x", "not_found"), ("/cores/No-Name/x", "not_found"), ("/cores/gone/x", "core_not_registered")],
+    [
+        ("/cores/unknown/x", "not_found"),
+        ("/cores/No-Name/x", "not_found"),
+        ("/cores/gone/x", "core_not_registered"),
+    ],
 )
-async def test_request_that_reaches_no_core_uses_no_credits(gateway: Any, path: str, code: str) -> None:
+async def test_request_that_reaches_no_core_uses_no_credits(
+    gateway: Any, path: str, code: str
+) -> None:
     _, reply = await gateway.register("http://127.0.0.1:9", name="gone")
     assert reply.status in {200, 409}, reply.body
     await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'gone'")
     key = await gateway.create_key()
     await add_credits(gateway, key, 10)
     async with asyncio.timeout(60):
-        while (reply := await gateway.request("GET", path, f"X-API-Key: {key.token}")).json["code"] != code:
+        while (reply := await gateway.request("GET", path, f"X-API-Key: {key.token}")).json[
+            "code"
+        ] != code:
             await asyncio.sleep(0.01)  # the registration reaches the gateway
     assert await remaining_credits(gateway, key) == 10
 
@@ -198,7 +262,10 @@ async def test_cost_of_limit_can_be_overridden(gateway: Any) -> None:
     second = (await gateway.verify(key.token, limits=[{"name": "units", "cost": 1}])).json["limits"]
     assert [limit["remaining"] for limit in second] == [6, 0]
     third = (await gateway.verify(key.token, limits=[{"name": "units", "cost": 1}])).json
-    assert (third["code"], [limit["remaining"] for limit in third["limits"]]) == ("RATE_LIMITED", [6, 0])
+    assert (third["code"], [limit["remaining"] for limit in third["limits"]]) == (
+        "RATE_LIMITED",
+        [6, 0],
+    )
 
 
 async def test_additional_limit_is_counted(gateway: Any) -> None:
@@ -219,7 +286,10 @@ async def test_additional_limit_is_counted(gateway: Any) -> None:
         ([{"name": "a", "quota": 1, "window_s": 1, "burst": 2}], "body.limits[0].burst"),
         ([{"name": "a", "quota": 1, "window_s": 1, "cost": -1}], "body.limits[0].cost"),
         ([{"name": "a", "quota": 1, "window_s": 1}] * 2, "body.limits"),
-        ([{"name": f"a{number}", "quota": 1, "window_s": 1} for number in range(11)], "body.limits"),
+        (
+            [{"name": f"a{number}", "quota": 1, "window_s": 1} for number in range(11)],
+            "body.limits",
+        ),
         ([{"name": "unknown"}], "body.limits.unknown"),
         ([{"name": "requests", "quota": 10**6, "window_s": 1}], "body.limits.requests"),
     ],
@@ -232,8 +302,17 @@ async def test_invalid_limit_override_is_rejected(gateway: Any, limits: Any, loc
 
 @pytest.mark.requirement("TR-07")
 async def test_batch_results_have_request_order(gateway: Any) -> None:
-    good, disabled = await gateway.create_key(limits=[TWO]), await gateway.create_key(state="disabled")
-    keys = [{"token": good.token}, {"token": "nonsense"}, {"token": disabled.token}, {"token": good.token}, {"token": good.token}]
+    good, disabled = (
+        await gateway.create_key(limits=[TWO]),
+        await gateway.create_key(state="disabled"),
+    )
+    keys = [
+        {"token": good.token},
+        {"token": "nonsense"},
+        {"token": disabled.token},
+        {"token": good.token},
+        {"token": good.token},
+    ]
     reply = await gateway.post("/v1/keys/verify-batch", {"keys": keys})
     assert reply.status == 200
     codes = [result["code"] for result in reply.json["results"]]
@@ -244,7 +323,10 @@ async def test_invalid_limit_rejects_batch_before_charging(gateway: Any) -> None
     key = await gateway.create_key(limits=[TWO])
     keys = [{"token": key.token}, {"token": key.token, "limits": [{"name": "absent"}]}]
     reply = await gateway.post("/v1/keys/verify-batch", {"keys": keys})
-    assert (reply.status, reply.json["errors"][0]["location"]) == (400, "body.keys[1].limits.absent")
+    assert (reply.status, reply.json["errors"][0]["location"]) == (
+        400,
+        "body.keys[1].limits.absent",
+    )
     assert (await gateway.verify(key.token)).json["limits"][0]["remaining"] == 1
 
 
@@ -266,11 +348,17 @@ async def test_self_revocation_is_audited(gateway: Any) -> None:
     key = await gateway.create_key()
     body = {"token": key.token, "reason": "pasted into a chat"}
     reply = await gateway.post("/v1/keys/revoke-self", body)
-    assert (reply.status, reply.json["key_id"], reply.json["effective"]) == (200, key.id, "everywhere")
+    assert (reply.status, reply.json["key_id"], reply.json["effective"]) == (
+        200,
+        key.id,
+        "everywhere",
+    )
     assert (await gateway.verify(key.token)).json["code"] == "NOT_FOUND"
     again = await gateway.post("/v1/keys/revoke-self", body)
     assert (again.status, again.json["code"]) == (401, "unauthorized")
-    events = await gateway.pool.fetch("SELECT action, actor_id, details::text FROM audit_event WHERE target_id = $1", key.id)
+    events = await gateway.pool.fetch(
+        "SELECT action, actor_id, details::text FROM audit_event WHERE target_id = $1", key.id
+    )
     assert [tuple(event)[:2] for event in events] == [("key.self-revoke", key.id)]
     assert key.token not in events[0]["details"]
 
@@ -279,7 +367,8 @@ async def test_self_revocation_is_audited(gateway: Any) -> None:
 async def test_unconfirmed_self_revocation_is_within_bound(gateway: Any) -> None:
     key = await gateway.create_key()
     await gateway.pool.execute(
-        "INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('silent', 0, now() + interval '1 minute')"
+        "INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('silent', 0, now() + "
+        "interval '1 minute')"
     )
     try:
         reply = await gateway.post("/v1/keys/revoke-self", {"token": key.token})
@@ -290,8 +379,19 @@ async def test_unconfirmed_self_revocation_is_within_bound(gateway: Any) -> None
 
 async def test_wrong_token_revokes_nothing(gateway: Any) -> None:
     key = await gateway.create_key()
-    forged = build_marked("gtk", KeyEnvironment.TEST, b"", secrets.token_bytes(32), pepper=gateway.pepper, generation=1)
-    for token in ("nonsense", forged.text if forged else "", key.token[:-1] + ("x" if key.token[-1] != "x" else "y")):
+    forged = build_marked(
+        "gtk",
+        KeyEnvironment.TEST,
+        b"",
+        secrets.token_bytes(32),
+        pepper=gateway.pepper,
+        generation=1,
+    )
+    for token in (
+        "nonsense",
+        forged.text if forged else "",
+        key.token[:-1] + ("x" if key.token[-1] != "x" else "y"),
+    ):
         reply = await gateway.post("/v1/keys/revoke-self", {"token": token})
         assert reply.status == 401
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
@@ -302,7 +402,10 @@ async def test_well_formed_guesses_cost_no_lookup(empty_gateway: Any) -> None:
     key = await gateway.create_key()
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
     before = await count_lookups(gateway)
-    guesses = [build("gtk", KeyEnvironment.TEST, secrets.token_bytes(9), secrets.token_bytes(32)).text for _ in range(50)]
+    guesses = [
+        build("gtk", KeyEnvironment.TEST, secrets.token_bytes(9), secrets.token_bytes(32)).text
+        for _ in range(50)
+    ]
     codes = {(await gateway.verify(guess)).json["code"] for guess in guesses}
     assert (codes, await count_lookups(gateway) - before) == ({"NOT_FOUND"}, 0)
 
@@ -317,7 +420,9 @@ async def test_key_without_mark_is_found(empty_gateway: Any) -> None:
 
 @pytest.mark.requirement("CG-15", "TR-08")
 async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyService) -> None:
-    key = await gateway.create_key(limits=[{"name": "requests", "quota": 10**6, "window_s": 1, "burst": 10**6}])
+    key = await gateway.create_key(
+        limits=[{"name": "requests", "quota": 10**6, "window_s": 1, "burst": 10**6}]
+    )
     tokens, ended = [key.token], False
     failures: list[str] = []
     done = asyncio.Event()
@@ -358,11 +463,16 @@ async def test_key_family_shares_limits(gateway: Any, keys: KeyService) -> None:
 
 
 @pytest.mark.requirement("CG-08")
-async def test_purge_under_load_is_in_effect_everywhere(gateway: Any, keys: KeyService, redis_url: str) -> None:
+async def test_purge_under_load_is_in_effect_everywhere(
+    gateway: Any, keys: KeyService, redis_url: str
+) -> None:
     key = await gateway.create_key(limits=[TWO], name="f0rget-me")
     await gateway.verify(key.token)
     await gateway.pool.execute(
-        "UPDATE api_key SET state = 'deleted', deleted_at = now(), deleted_by = 'test', state_before = 'active' WHERE id = $1",
+        (
+            "UPDATE api_key SET state = 'deleted', deleted_at = now(), deleted_by = 'test', "
+            "state_before = 'active' WHERE id = $1"
+        ),
         key.id,
     )
     codes: list[str] = []
@@ -374,7 +484,9 @@ async def test_purge_under_load_is_in_effect_everywhere(gateway: Any, keys: KeyS
 
     counters = RedisRateLimits(redis_login(redis_url, "url", ""), timeout_s=10, on_error="deny")
     clients = [asyncio.create_task(client()) for _ in range(3)]
-    changed, counters_removed = await replace(keys, forget=counters.forget).purge(KeyId(key.id), key.id, "", OPERATOR)
+    changed, counters_removed = await replace(keys, forget=counters.forget).purge(
+        KeyId(key.id), key.id, "", OPERATOR
+    )
     after = [(await gateway.verify(key.token)).json for _ in range(5)]
     done.set()
     await asyncio.gather(*clients)
@@ -384,19 +496,30 @@ async def test_purge_under_load_is_in_effect_everywhere(gateway: Any, keys: KeyS
 
 
 @pytest.mark.requirement("TR-04")
-async def test_pepper_rotation_fails_no_request(empty_database: Any, redis_url: str, start: Start) -> None:
-    """Two gateways with different peppers: keys are migrated only when both can read the new generation."""
+async def test_pepper_rotation_fails_no_request(
+    empty_database: Any, redis_url: str, start: Start
+) -> None:
+    """Two gateways with different peppers: keys are migrated only when both can read the new
+    generation.
+    """
     old, new = PEPPER, bytes(range(32, 64))
     both = {"1": base64.b64encode(old).decode(), "2": base64.b64encode(new).decode()}
     rotated_pepper = json.dumps({"current": 2, "generations": both})
     await runner.migrate(empty_database.owner)
     first, first_port, first_log = start(empty_database.app_url, redis_url)
-    _, second_port, second_log = start(empty_database.app_url, redis_url, GATEHOUSE_PEPPER=rotated_pepper)
+    _, second_port, second_log = start(
+        empty_database.app_url, redis_url, GATEHOUSE_PEPPER=rotated_pepper
+    )
     async with asyncpg.create_pool(empty_database.app_url, min_size=1, max_size=2) as pool:
-        before, after = Gateway(first_port, 0, pool, first_log), Gateway(second_port, 0, pool, second_log)
+        before, after = (
+            Gateway(first_port, 0, pool, first_log),
+            Gateway(second_port, 0, pool, second_log),
+        )
         key = await before.create_key()
         for _ in range(2):
-            assert [(await gateway.verify(key.token)).json["code"] for gateway in (before, after)] == ["VALID", "VALID"]
+            assert [
+                (await gateway.verify(key.token)).json["code"] for gateway in (before, after)
+            ] == ["VALID", "VALID"]
         assert await generation(pool, key.id) == 1
         first.stop()
         await pool.execute("DELETE FROM gateway_worker WHERE NOT 2 = ANY (generations)")
@@ -404,7 +527,9 @@ async def test_pepper_rotation_fails_no_request(empty_database: Any, redis_url: 
             while await generation(pool, key.id) != 2:
                 assert (await after.verify(key.token)).json["code"] == "VALID"
         assert (await after.verify(key.token)).json["code"] == "VALID"
-        rewraps = await pool.fetchval("SELECT count(*) FROM audit_event WHERE action = 'pepper.rewrap'")
+        rewraps = await pool.fetchval(
+            "SELECT count(*) FROM audit_event WHERE action = 'pepper.rewrap'"
+        )
         assert rewraps >= 1
 
 
@@ -416,7 +541,8 @@ async def count_lookups(gateway: Any) -> int:
     await gateway.pool.execute("SELECT pg_stat_force_next_flush()")
     return int(
         await gateway.pool.fetchval(
-            "SELECT coalesce(sum(calls), 0) FROM (SELECT idx_scan AS calls FROM pg_stat_user_indexes"
+            "SELECT coalesce(sum(calls), 0) FROM (SELECT idx_scan AS calls FROM "
+            "pg_stat_user_indexes"
             " WHERE indexrelname = 'api_key_pkey') AS reads"
         )
     )

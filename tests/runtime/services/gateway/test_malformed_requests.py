@@ -21,7 +21,9 @@ def _errors(reply: Any, status: int = 400) -> tuple[str, str, str]:
 
 @pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize(("body", "expected"), MALFORMED_BODIES)
-async def test_invalid_request_is_explained(gateway: Any, body: bytes, expected: tuple[str, str, str]) -> None:
+async def test_invalid_request_is_explained(
+    gateway: Any, body: bytes, expected: tuple[str, str, str]
+) -> None:
     location, message, fix = _errors(await gateway.request("POST", VERIFY, body=body))
     assert (location, message) == expected[:2]
     assert fix
@@ -29,30 +31,49 @@ async def test_invalid_request_is_explained(gateway: Any, body: bytes, expected:
 
 
 async def test_same_field_in_batch_items_is_no_duplicate(gateway: Any) -> None:
-    reply = await gateway.request("POST", "/v1/keys/verify-batch", body=b'{"keys":[{"token":"a\\u0041"},{"token":"b"}]}')
+    reply = await gateway.request(
+        "POST", "/v1/keys/verify-batch", body=b'{"keys":[{"token":"a\\u0041"},{"token":"b"}]}'
+    )
     assert [item["code"] for item in reply.json["results"]] == ["NOT_FOUND", "NOT_FOUND"]
 
 
 @pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("path", [VERIFY, "/v1/keys/verify-batch", "/v1/keys/revoke-self"])
-@pytest.mark.parametrize("media_type", ["text/plain", "multipart/form-data; boundary=x", "application/xml"])
+@pytest.mark.parametrize(
+    "media_type", ["text/plain", "multipart/form-data; boundary=x", "application/xml"]
+)
 async def test_other_media_type_is_415(gateway: Any, path: str, media_type: str) -> None:
-    reply = await gateway.request("POST", path, f"Content-Type: {media_type}", body=b'{"token":"a"}')
-    expected = ("header.content-type", "is not application/json", "send Content-Type: application/json")
+    reply = await gateway.request(
+        "POST", path, f"Content-Type: {media_type}", body=b'{"token":"a"}'
+    )
+    expected = (
+        "header.content-type",
+        "is not application/json",
+        "send Content-Type: application/json",
+    )
     assert (_errors(reply, 415), reply.json["code"]) == (expected, "unsupported_media_type")
 
 
 async def test_other_charset_is_415(gateway: Any) -> None:
-    reply = await gateway.request("POST", VERIFY, "Content-Type: application/json; charset=utf-16", body=b'{"token":"a"}')
-    expected = ("header.content-type", "names a charset other than UTF-8", "send JSON encoded as UTF-8, without a charset")
+    reply = await gateway.request(
+        "POST", VERIFY, "Content-Type: application/json; charset=utf-16", body=b'{"token":"a"}'
+    )
+    expected = (
+        "header.content-type",
+        "names a charset other than UTF-8",
+        "send JSON encoded as UTF-8, without a charset",
+    )
     assert _errors(reply, 415) == expected
 
 
 @pytest.mark.parametrize(
-    "header", [(), ("Content-Type: application/x-www-form-urlencoded",), ("Content-Type: application/json",)]
+    "header",
+    [(), ("Content-Type: application/x-www-form-urlencoded",), ("Content-Type: application/json",)],
 )
 async def test_curl_form_content_type_is_accepted(gateway: Any, header: tuple[str, ...]) -> None:
-    assert (await gateway.request("POST", VERIFY, *header, body=b'{"token":"a"}')).json["code"] == "NOT_FOUND"
+    assert (await gateway.request("POST", VERIFY, *header, body=b'{"token":"a"}')).json[
+        "code"
+    ] == "NOT_FOUND"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +104,10 @@ async def test_malformed_lease_is_rejected(gateway: Any, query: str) -> None:
     assert _errors(reply)[0] == "query"
 
 
-@pytest.mark.parametrize("raw", ["/cores/docs/x?q=\u00eb", "/cores/docs/\u00eb", "/v1/keys/verify?core=\u00eb", "/\u00eb"])
+@pytest.mark.parametrize(
+    "raw",
+    ["/cores/docs/x?q=\u00eb", "/cores/docs/\u00eb", "/v1/keys/verify?core=\u00eb", "/\u00eb"],
+)
 async def test_non_ascii_path_is_client_error(gateway: Any, raw: str) -> None:
     key = await gateway.create_key()
     reply = await gateway.request("GET", raw, f"X-API-Key: {key.token}")
@@ -91,20 +115,32 @@ async def test_non_ascii_path_is_client_error(gateway: Any, raw: str) -> None:
 
 
 async def test_too_many_headers_are_rejected(gateway: Any) -> None:
-    reply = await gateway.request("GET", "/healthz", *(f"X-More-{number}: x" for number in range(1000)))
+    reply = await gateway.request(
+        "GET", "/healthz", *(f"X-More-{number}: x" for number in range(1000))
+    )
     assert reply.status in (400, 431)
     assert (await gateway.request("GET", "/healthz")).status == 200
 
 
 @pytest.mark.parametrize(
-    "header", ["X-API-Key: \u00eb", "Authorization: Bearer \u00eb", "Authorization: \u00eb", "X-API-Key: " + "a" * 8000]
+    "header",
+    [
+        "X-API-Key: \u00eb",
+        "Authorization: Bearer \u00eb",
+        "Authorization: \u00eb",
+        "X-API-Key: " + "a" * 8000,
+    ],
 )
 async def test_token_with_odd_characters_is_unknown(gateway: Any, header: str) -> None:
     assert (await gateway.request("GET", VERIFY, header)).status == 401
 
 
 async def test_no_internal_error_occurred(gateway: Any) -> None:
-    assert [line for line in gateway.lines() if line.get("event") == "failure" or line.get("status", 0) >= 500] == []
+    assert [
+        line
+        for line in gateway.lines()
+        if line.get("event") == "failure" or line.get("status", 0) >= 500
+    ] == []
 
 
 @pytest.mark.requirement("CG-06")

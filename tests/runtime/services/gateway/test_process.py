@@ -21,7 +21,12 @@ from sandbox.local import servers
 from sandbox.ports import free_port
 from tests.runtime.console_client import LogRecorder
 from tests.runtime.redis_process import redis_pid
-from tests.runtime.services.gateway.conftest import SERVE, gateway_environment, log_lines, start_gateway
+from tests.runtime.services.gateway.conftest import (
+    SERVE,
+    gateway_environment,
+    log_lines,
+    start_gateway,
+)
 
 
 @pytest.mark.requirement("TR-02")
@@ -29,13 +34,23 @@ from tests.runtime.services.gateway.conftest import SERVE, gateway_environment, 
     ("variable", "value", "message"),
     [
         ("GATEHOUSE_PEPPER", "", "the gateway service requires GATEHOUSE_PEPPER"),
-        ("GATEHOUSE_PEPPER", '{"current": 1, "generations": {"1": "c2hvcnQ="}}', "a pepper generation needs at least 32 bytes"),
+        (
+            "GATEHOUSE_PEPPER",
+            '{"current": 1, "generations": {"1": "c2hvcnQ="}}',
+            "a pepper generation needs at least 32 bytes",
+        ),
         ("GATEHOUSE_PEPPER", "canary-not-json", "GATEHOUSE_PEPPER must have the form"),
         ("GATEHOUSE_REDIS_URL", "http://canary", "GATEHOUSE_REDIS_URL must begin with"),
-        ("GATEHOUSE_DATABASE_URL", "postgresql://nobody:canary@127.0.0.1:1/none", "cannot connect to PostgreSQL at 127.0.0.1:1"),
+        (
+            "GATEHOUSE_DATABASE_URL",
+            "postgresql://nobody:canary@127.0.0.1:1/none",
+            "cannot connect to PostgreSQL at 127.0.0.1:1",
+        ),
     ],
 )
-def test_failed_start_is_explained(failed_start: Any, variable: str, value: str, message: str) -> None:
+def test_failed_start_is_explained(
+    failed_start: Any, variable: str, value: str, message: str
+) -> None:
     status, text = failed_start(**{variable: value})
     assert status == 1
     assert message in text
@@ -50,11 +65,15 @@ def test_port_in_use_is_named(gateway_process: Any, failed_start: Any) -> None:
     assert f"cannot listen on 127.0.0.1:{port} for the gateway service" in text
 
 
-async def test_sigterm_stops_cleanly_and_removes_worker_row(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+async def test_sigterm_stops_cleanly_and_removes_worker_row(
+    gateway: Any, start: Any, database: Any, redis_url: str
+) -> None:
     before = await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker")
     child, port, log = start(database.app_url, redis_url)
     assert await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker") == before + 1
-    _, writer = await asyncio.open_connection("127.0.0.1", port)  # an idle connection must not delay the shutdown
+    _, writer = await asyncio.open_connection(
+        "127.0.0.1", port
+    )  # an idle connection must not delay the shutdown
     child.process.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(child.process.wait, 30) == 0
     writer.close()
@@ -66,7 +85,11 @@ async def test_sigterm_stops_cleanly_and_removes_worker_row(gateway: Any, start:
 @pytest.mark.bound("http.server:_CLOSE_S")
 def test_worker_that_does_not_stop_is_killed(database: Any, redis_url: str, tmp_path: Path) -> None:
     environment = gateway_environment(
-        database.app_url, redis_url, free_port(), GATEHOUSE_WORKERS="2", GATEHOUSE_STOP_TIMEOUT_S="1"
+        database.app_url,
+        redis_url,
+        free_port(),
+        GATEHOUSE_WORKERS="2",
+        GATEHOUSE_STOP_TIMEOUT_S="1",
     )
     script = f"from gatehouse.platform.http import server\nserver._CLOSE_S = 0.1\n{SERVE}"
     child = start_gateway(environment, tmp_path / "gateway.log", script=script)
@@ -106,12 +129,20 @@ async def test_killed_redis_fails_no_request(gateway: Any, start: Any, database:
     assert after["limits"][0]["degraded"]
     assert await client.metric("gatehouse_rate_limiter_degraded_total") >= 1
     ready = await client.request("GET", "/readyz")
-    assert (ready.status, ready.json["status"], ready.json["checks"]["redis"]) == (200, "degraded", "degraded")
+    assert (ready.status, ready.json["status"], ready.json["checks"]["redis"]) == (
+        200,
+        "degraded",
+        "degraded",
+    )
 
 
-async def test_without_redis_refuse_setting_is_unavailable(gateway: Any, start: Any, database: Any) -> None:
+async def test_without_redis_refuse_setting_is_unavailable(
+    gateway: Any, start: Any, database: Any
+) -> None:
     unavailable = f"redis://127.0.0.1:{free_port()}"
-    _, port, _ = start(database.app_url, unavailable, until="/healthz", GATEHOUSE_LIMIT_ON_ERROR="deny")
+    _, port, _ = start(
+        database.app_url, unavailable, until="/healthz", GATEHOUSE_LIMIT_ON_ERROR="deny"
+    )
     client = gateway.on_port(port)
     key = await client.create_key()
     reply = await client.verify(key.token)
@@ -122,7 +153,9 @@ async def test_without_redis_refuse_setting_is_unavailable(gateway: Any, start: 
 
 @pytest.mark.bound("max_staleness_ms")
 @pytest.mark.requirement("TR-12")
-async def test_without_database_keys_are_denied_after_bound(gateway: Any, start: Any, redis_url: str) -> None:
+async def test_without_database_keys_are_denied_after_bound(
+    gateway: Any, start: Any, redis_url: str
+) -> None:
     with servers.postgres() as server:
         await runner.migrate(login(server.owner_url, "url"))
         _, port, _ = start(server.app_url, redis_url, GATEHOUSE_MAX_STALENESS_MS="1500")
@@ -134,7 +167,9 @@ async def test_without_database_keys_are_denied_after_bound(gateway: Any, start:
                 while not (await client.verify(key.token)).json["valid"]:
                     await asyncio.sleep(0.01)
             await pool.close()
-        os.kill(int((server.folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+        os.kill(
+            int((server.folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT
+        )
         received: list[tuple[int, str, int]] = []
         async with asyncio.timeout(60):
             while not received or received[-1][1] == "VALID":
@@ -143,7 +178,11 @@ async def test_without_database_keys_are_denied_after_bound(gateway: Any, start:
         assert received[-1][:2] == (503, "UNAVAILABLE")
         assert all(staleness <= 1500 for _, code, staleness in received if code == "VALID")
         unknown = await client.verify(uncached.token)
-        assert (unknown.status, unknown.json["code"], unknown.json["key_id"]) == (503, "UNAVAILABLE", None)
+        assert (unknown.status, unknown.json["code"], unknown.json["key_id"]) == (
+            503,
+            "UNAVAILABLE",
+            None,
+        )
         header = await client.request("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
         assert (header.status, header.header("retry-after")) == (503, "1")
         proxied = await client.request("GET", "/cores/docs/x", f"X-API-Key: {key.token}")
@@ -155,10 +194,14 @@ async def test_without_database_keys_are_denied_after_bound(gateway: Any, start:
 
 
 @pytest.mark.requirement("TR-13")
-async def test_workers_share_limits_and_metrics(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+async def test_workers_share_limits_and_metrics(
+    gateway: Any, start: Any, database: Any, redis_url: str
+) -> None:
     _, port, _ = start(database.app_url, redis_url, GATEHOUSE_WORKERS="2")
     client = gateway.on_port(port)
-    key = await client.create_key(limits=[{"name": "requests", "quota": 10, "window_s": 3600, "burst": 10}])
+    key = await client.create_key(
+        limits=[{"name": "requests", "quota": 10, "window_s": 3600, "burst": 10}]
+    )
     replies = await asyncio.gather(*(client.verify(key.token) for _ in range(40)))
     assert sum(reply.json["valid"] for reply in replies) == 10
     async with asyncio.timeout(30):  # a worker shares its counts every second
@@ -170,16 +213,25 @@ async def test_workers_share_limits_and_metrics(gateway: Any, start: Any, databa
     assert {reply.json["code"] for reply in replies} == {"NOT_FOUND"}
 
 
-async def test_log_level_warning_omits_requests(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+async def test_log_level_warning_omits_requests(
+    gateway: Any, start: Any, database: Any, redis_url: str
+) -> None:
     _, port, log = start(database.app_url, redis_url, GATEHOUSE_LOG_LEVEL="warning")
     assert (await gateway.on_port(port).request("GET", "/healthz")).status == 200
     assert Path(log).read_text() == ""
 
 
 @pytest.mark.requirement("TR-14")
-async def test_log_level_change_reaches_every_worker(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
-    _, _, log = start(database.app_url, redis_url, GATEHOUSE_WORKERS="2", GATEHOUSE_LOG_LEVEL="error")
-    database.sql("INSERT INTO log_level (level, until, set_by) VALUES ('info', now() + interval '1 minute', 'test')")
+async def test_log_level_change_reaches_every_worker(
+    gateway: Any, start: Any, database: Any, redis_url: str
+) -> None:
+    _, _, log = start(
+        database.app_url, redis_url, GATEHOUSE_WORKERS="2", GATEHOUSE_LOG_LEVEL="error"
+    )
+    database.sql(
+        "INSERT INTO log_level (level, until, set_by) VALUES ('info', now() + interval '1 "
+        "minute', 'test')"
+    )
     try:
         async with asyncio.timeout(30):
             while len(_levels(log)) < 2:
@@ -194,11 +246,17 @@ def _levels(log: Path) -> list[str]:
 
 
 @pytest.mark.requirement("TR-02")
-async def test_disabled_features_are_not_served(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+async def test_disabled_features_are_not_served(
+    gateway: Any, start: Any, database: Any, redis_url: str
+) -> None:
     off = "proxy=off,batch-verify=off,header-verify=off,self-revocation=off"
     _, port, _ = start(database.app_url, redis_url, GATEHOUSE_FEATURES=off)
     client = gateway.on_port(port)
-    for method, path in (("POST", "/v1/keys/verify-batch"), ("POST", "/v1/keys/revoke-self"), ("GET", "/cores/docs/a")):
+    for method, path in (
+        ("POST", "/v1/keys/verify-batch"),
+        ("POST", "/v1/keys/revoke-self"),
+        ("GET", "/cores/docs/a"),
+    ):
         assert (await client.request(method, path)).status == 404
     assert (await client.request("PUT", "/v1/cores/docs")).status == 404
     assert (await client.request("GET", "/v1/keys/verify")).status == 405
@@ -215,7 +273,11 @@ async def test_disabled_features_are_not_served(gateway: Any, start: Any, databa
 @pytest.mark.requirement("TR-01")
 async def test_slow_statement_is_logged_after_release(database: Any, redis_url: str) -> None:
     environment = gateway_environment(
-        database.app_url, redis_url, 1, GATEHOUSE_SLOW_QUERY_THRESHOLD_MS="20", GATEHOUSE_DATABASE_POOL_SIZE="1"
+        database.app_url,
+        redis_url,
+        1,
+        GATEHOUSE_SLOW_QUERY_THRESHOLD_MS="20",
+        GATEHOUSE_DATABASE_POOL_SIZE="1",
     )
     lines = LogRecorder()
     settings = load(environment)

@@ -22,8 +22,12 @@ async def key(gateway: Any, docs: Any) -> Any:
     return await gateway.create_key()
 
 
-async def get(gateway: Any, key: Any, path: str, *headers: str, method: str = "GET", body: bytes | None = None) -> Any:
-    return await gateway.request(method, path, f"Authorization: Bearer {key.token}", *headers, body=body)
+async def get(
+    gateway: Any, key: Any, path: str, *headers: str, method: str = "GET", body: bytes | None = None
+) -> Any:
+    return await gateway.request(
+        method, path, f"Authorization: Bearer {key.token}", *headers, body=body
+    )
 
 
 @pytest.mark.requirement("CG-04")
@@ -70,7 +74,9 @@ async def test_core_gets_its_secret_but_never_the_token(gateway: Any, core: Any,
     )
     reply = await get(gateway, key, "/cores/docs/x", *forged)
     _, headers, _ = core.last
-    record = core_record(await gateway.pool.fetchrow(f"SELECT {COLUMNS} FROM core WHERE name = 'docs'"))  # noqa: S608
+    record = core_record(
+        await gateway.pool.fetchrow(f"SELECT {COLUMNS} FROM core WHERE name = 'docs'")  # noqa: S608
+    )
     assert headers == {
         "cookie": "a=1",
         "x-kept": "yes",
@@ -100,7 +106,10 @@ async def test_body_reaches_core_complete(gateway: Any, core: Any, key: Any, siz
 
 
 async def test_chunked_body_is_streamed_to_core(gateway: Any, core: Any, key: Any) -> None:
-    head = f"POST /cores/docs/up HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
+    head = (
+        f"POST /cores/docs/up HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: "
+        f"close\r\n"
+    )
     raw = (head + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n").encode()
     assert (await gateway.send(raw)).status == 200
     assert core.last[2] == b"abcdefg"
@@ -128,7 +137,11 @@ async def test_response_is_forwarded_unchanged(gateway: Any, core: Any, key: Any
     assert (reply.status, reply.body) == (301, b"\x1f\x8b\x08\x00")
     assert reply.header("location") == "http://elsewhere.example/"
     assert reply.all("set-cookie") == ["a=1", "b=2"]
-    assert (reply.header("x-hop"), reply.header("x-bad"), reply.header("x-good")) == (None, None, "yes")
+    assert (reply.header("x-hop"), reply.header("x-bad"), reply.header("x-good")) == (
+        None,
+        None,
+        "yes",
+    )
     assert reply.header("service-worker-allowed") is None
     assert reply.all("ratelimit") == ['"requests";r=999;t=1']
 
@@ -142,9 +155,13 @@ async def test_status_of_core_is_forwarded(gateway: Any, core: Any, key: Any, st
 
 async def test_slow_response_is_streamed(gateway: Any, core: Any, key: Any) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(f"GET /cores/docs/slow HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode())
+    writer.write(
+        f"GET /cores/docs/slow HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode()
+    )
     async with asyncio.timeout(60):
-        await reader.readuntil(b"first")  # the Core waits for `resume`, so a gateway that buffers would block
+        await reader.readuntil(
+            b"first"
+        )  # the Core waits for `resume`, so a gateway that buffers would block
         core.resume.set()
         await reader.readuntil(b"second")
     writer.close()
@@ -152,7 +169,9 @@ async def test_slow_response_is_streamed(gateway: Any, core: Any, key: Any) -> N
 
 async def test_client_disconnect_ends_core_request(gateway: Any, core: Any, key: Any) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode())
+    writer.write(
+        f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode()
+    )
     async with asyncio.timeout(60):
         await reader.readuntil(b"first")
         writer.close()
@@ -170,7 +189,9 @@ async def test_incomplete_response_is_aborted(gateway: Any, core: Any, key: Any)
 
 
 @pytest.mark.requirement("CG-11")
-async def test_dropped_connection_is_502_and_retried_if_safe(gateway: Any, core: Any, key: Any) -> None:
+async def test_dropped_connection_is_502_and_retried_if_safe(
+    gateway: Any, core: Any, key: Any
+) -> None:
     reply = await get(gateway, key, "/cores/docs/drop")
     assert (reply.status, reply.json["code"]) == (502, "core_unreachable")
     assert len(core.requests) == 2
@@ -193,13 +214,19 @@ async def test_core_that_is_down_is_502(gateway: Any, docs: Any, key: Any) -> No
 
 @pytest.mark.requirement("CG-11")
 async def test_core_with_expired_lease_is_503(gateway: Any, core: Any, key: Any) -> None:
-    await gateway.pool.execute("UPDATE core SET expires_at = now() - interval '1 second' WHERE name = 'docs'")
+    await gateway.pool.execute(
+        "UPDATE core SET expires_at = now() - interval '1 second' WHERE name = 'docs'"
+    )
     seq = await gateway.pool.fetchval("SELECT change_seq FROM core WHERE name = 'docs'")
     assert seq
     async with asyncio.timeout(30):
         while (reply := await get(gateway, key, "/cores/docs/x")).status == 200:
             pass
-    assert (reply.status, reply.json["code"], reply.header("retry-after")) == (503, "core_not_registered", "1")
+    assert (reply.status, reply.json["code"], reply.header("retry-after")) == (
+        503,
+        "core_not_registered",
+        "1",
+    )
 
 
 async def test_unknown_core_is_404_for_valid_key_only(gateway: Any, key: Any) -> None:
@@ -209,17 +236,26 @@ async def test_unknown_core_is_404_for_valid_key_only(gateway: Any, key: Any) ->
 
 
 @pytest.mark.parametrize(
-    ("columns", "code"), [({"cores": ["wiki"]}, "FORBIDDEN"), ({"scopes": ["files:list"]}, "INSUFFICIENT_PERMISSIONS")]
+    ("columns", "code"),
+    [({"cores": ["wiki"]}, "FORBIDDEN"), ({"scopes": ["files:list"]}, "INSUFFICIENT_PERMISSIONS")],
 )
-async def test_key_without_access_is_403(gateway: Any, core: Any, key: Any, columns: dict[str, Any], code: str) -> None:
+async def test_key_without_access_is_403(
+    gateway: Any, core: Any, key: Any, columns: dict[str, Any], code: str
+) -> None:
     reply = await get(gateway, await gateway.create_key(**columns), "/cores/docs/x")
     assert (reply.status, reply.json["code"], core.requests) == (403, code, [])
 
 
 @pytest.mark.requirement("CG-06")
 async def test_rate_limited_request_does_not_reach_core(gateway: Any, core: Any, key: Any) -> None:
-    small = await gateway.create_key(limits=[{"name": "requests", "quota": 2, "window_s": 3600, "burst": 2}])
-    assert [(await get(gateway, small, "/cores/docs/x")).status for _ in range(3)] == [200, 200, 429]
+    small = await gateway.create_key(
+        limits=[{"name": "requests", "quota": 2, "window_s": 3600, "burst": 2}]
+    )
+    assert [(await get(gateway, small, "/cores/docs/x")).status for _ in range(3)] == [
+        200,
+        200,
+        429,
+    ]
     reply = await get(gateway, small, "/cores/docs/x")
     assert (reply.json["code"], reply.header("retry-after"), reply.header("ratelimit")) == (
         "RATE_LIMITED",
@@ -231,7 +267,9 @@ async def test_rate_limited_request_does_not_reach_core(gateway: Any, core: Any,
 
 @pytest.mark.requirement("CG-07")
 async def test_expired_key_is_401(gateway: Any, core: Any, key: Any) -> None:
-    await gateway.pool.execute("UPDATE api_key SET expires_at = now() - interval '1 second' WHERE id = $1", key.id)
+    await gateway.pool.execute(
+        "UPDATE api_key SET expires_at = now() - interval '1 second' WHERE id = $1", key.id
+    )
     reply = await get(gateway, key, "/cores/docs/x")
     assert (reply.status, reply.json["code"]) == (401, "EXPIRED")
     assert reply.all("www-authenticate") == [
@@ -255,22 +293,30 @@ async def test_ambiguous_path_is_400(gateway: Any, core: Any, key: Any, raw: byt
 
 
 @pytest.mark.parametrize(("headers", "detail"), AMBIGUOUS_HEADERS)
-async def test_ambiguous_request_is_400(gateway: Any, core: Any, key: Any, headers: tuple[str, ...], detail: str) -> None:
+async def test_ambiguous_request_is_400(
+    gateway: Any, core: Any, key: Any, headers: tuple[str, ...], detail: str
+) -> None:
     reply = await get(gateway, key, "/cores/docs/x", *headers)
     assert (reply.status, reply.json["detail"]) == (400, detail)
     assert core.requests == []
 
 
 async def test_two_content_lengths_are_rejected(gateway: Any, core: Any, key: Any) -> None:
-    head = f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
+    head = (
+        f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
+    )
     reply = await gateway.send((head + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab").encode())
     assert reply.status == 400
     assert core.requests == []
 
 
 async def test_request_smuggling_is_rejected(gateway: Any, core: Any, key: Any) -> None:
-    """RFC 9112, section 6.3: a message with Transfer-Encoding and Content-Length ought to be handled as an error."""
-    head = f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
+    """RFC 9112, section 6.3: a message with Transfer-Encoding and Content-Length ought to be
+    handled as an error.
+    """
+    head = (
+        f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
+    )
     framing = "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n"
     smuggled = "GET /smuggled HTTP/1.1\r\nHost: g\r\n\r\n"
     reply = await gateway.send((head + framing + "0\r\n\r\n" + smuggled).encode())
@@ -279,7 +325,9 @@ async def test_request_smuggling_is_rejected(gateway: Any, core: Any, key: Any) 
 
 
 async def test_token_in_query_is_ignored(gateway: Any, core: Any, key: Any) -> None:
-    assert (await gateway.request("GET", f"/cores/docs/x?api_key={key.token}&key={key.token}")).status == 401
+    assert (
+        await gateway.request("GET", f"/cores/docs/x?api_key={key.token}&key={key.token}")
+    ).status == 401
 
 
 @pytest.mark.requirement("CG-12")

@@ -27,10 +27,14 @@ async def test_registration_returns_lease_and_secret(gateway: Any, core: Any, ag
     lease = reply.json
     assert reply.status == 200
     assert (lease["name"], lease["url"], lease["heartbeat_s"]) == ("docs", core.url, 10)
-    expires = datetime.fromisoformat(lease["expires_at"]).timestamp() - datetime.now(UTC).timestamp()
+    expires = (
+        datetime.fromisoformat(lease["expires_at"]).timestamp() - datetime.now(UTC).timestamp()
+    )
     assert 5 < expires <= 30
     digest = hmac.digest(bytes(range(32)), f"core:docs:{lease['lease_id']}".encode(), "sha256")
-    assert lease["core_secret"] == CORE_PREFIX + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    assert (
+        lease["core_secret"] == CORE_PREFIX + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    )
 
 
 @pytest.mark.requirement("CG-03")
@@ -49,16 +53,22 @@ async def test_heartbeat_extends_lease_only(gateway: Any, core: Any, agent: Any)
 async def test_new_url_of_same_key_takes_over(gateway: Any, core: Any, agent: Any) -> None:
     reader = await gateway.create_key()
     await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
-    assert (await gateway.request("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")).status == 502
+    assert (
+        await gateway.request("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")
+    ).status == 502
     await gateway.put_core(agent, "docs", {"url": core.url})
-    assert (await gateway.request("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")).status == 200
+    assert (
+        await gateway.request("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")
+    ).status == 200
 
 
 async def test_renewal_may_change_url(gateway: Any, core: Any, agent: Any) -> None:
     lease = (await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})).json
     moved = await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"], "url": core.url})
     assert (moved.status, moved.json["url"]) == (200, core.url)
-    row = await gateway.pool.fetchrow("SELECT action, details FROM audit_event ORDER BY seq DESC LIMIT 1")
+    row = await gateway.pool.fetchrow(
+        "SELECT action, details FROM audit_event ORDER BY seq DESC LIMIT 1"
+    )
     assert (row["action"], core.url in row["details"]) == ("core.move", True)
 
 
@@ -118,7 +128,10 @@ async def test_drained_core_gets_no_requests(gateway: Any, core: Any, agent: Any
 )
 async def test_disallowed_url_is_rejected(gateway: Any, agent: Any, url: str) -> None:
     reply = await gateway.put_core(agent, "evil", {"url": url})
-    assert (reply.status, [error["location"] for error in reply.json["errors"]]) == (400, ["body.url"])
+    assert (reply.status, [error["location"] for error in reply.json["errors"]]) == (
+        400,
+        ["body.url"],
+    )
     assert await gateway.pool.fetchval("SELECT count(*) FROM core WHERE name = 'evil'") == 0
 
 
@@ -132,28 +145,41 @@ async def test_disallowed_url_is_rejected(gateway: Any, agent: Any, url: str) ->
         ({"lease_id": ""}, "body.lease_id"),
     ],
 )
-async def test_invalid_registration_is_rejected(gateway: Any, agent: Any, members: dict[str, Any], location: str) -> None:
+async def test_invalid_registration_is_rejected(
+    gateway: Any, agent: Any, members: dict[str, Any], location: str
+) -> None:
     reply = await gateway.put_core(agent, "docs", members)
-    assert (reply.status, [error["location"] for error in reply.json["errors"]]) == (400, [location])
+    assert (reply.status, [error["location"] for error in reply.json["errors"]]) == (
+        400,
+        [location],
+    )
 
 
 @pytest.mark.parametrize("name", ["Docs", "a.b", "-x", "a%20b", "x" * 41, "a/b"])
-async def test_invalid_core_name_is_rejected(gateway: Any, core: Any, agent: Any, name: str) -> None:
+async def test_invalid_core_name_is_rejected(
+    gateway: Any, core: Any, agent: Any, name: str
+) -> None:
     assert (await gateway.put_core(agent, name, {"url": core.url})).status == 400
 
 
 async def test_registration_needs_scope_and_name(gateway: Any, core: Any, agent: Any) -> None:
     reader = await gateway.create_key()
-    assert (await gateway.put_core(reader, "docs", {"url": core.url})).json["code"] == "INSUFFICIENT_PERMISSIONS"
+    assert (await gateway.put_core(reader, "docs", {"url": core.url})).json[
+        "code"
+    ] == "INSUFFICIENT_PERMISSIONS"
     other = await gateway.create_key(scopes=["cores:register"], cores=["wiki"])
     assert (await gateway.put_core(other, "docs", {"url": core.url})).json["code"] == "FORBIDDEN"
     assert (await gateway.request("PUT", "/v1/cores/docs", body=b"{}")).status == 401
 
 
 @pytest.mark.requirement("TR-11")
-async def test_registrations_are_audited(gateway: Any, core: Any, agent: Any, database: Any) -> None:
+async def test_registrations_are_audited(
+    gateway: Any, core: Any, agent: Any, database: Any
+) -> None:
     lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
-    await gateway.request("DELETE", f"/v1/cores/docs?lease_id={lease['lease_id']}", f"X-API-Key: {agent.token}")
+    await gateway.request(
+        "DELETE", f"/v1/cores/docs?lease_id={lease['lease_id']}", f"X-API-Key: {agent.token}"
+    )
     pool = Pool(database.app, application="test", size_max=1)
     trail = AuditRepository(pool)
     events, _ = await trail.page(before=None, size=2, only=AuditFilter(target_id="docs"))
@@ -167,7 +193,8 @@ async def test_registrations_are_audited(gateway: Any, core: Any, agent: Any, da
     assert rows >= 2
     assert broken is None
     stored = await gateway.pool.fetchval(
-        "SELECT string_agg(audit_event::text, '') || (SELECT string_agg(core::text, '') FROM core) FROM audit_event"
+        "SELECT string_agg(audit_event::text, '') || (SELECT string_agg(core::text, '') FROM "
+        "core) FROM audit_event"
     )
     assert lease["core_secret"] not in stored
     assert agent.token not in stored

@@ -1,4 +1,6 @@
-"""Relays of WebSockets on recorded transports: back-pressure, the end of both connections, and outdated key state."""
+"""Relays of WebSockets on recorded transports: back-pressure, the end of both connections, and
+outdated key state.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ CLOSE = Frame(Opcode.CLOSE, Close(1000, "").serialize())
 
 
 class Transport(asyncio.Transport):
-    """Records what is written. `buffered`: size of the write buffer. Calls `pause_writing` when more than `high` bytes were
-    written."""
+    """Records what is written. `buffered`: size of the write buffer. Calls `pause_writing` when
+    more than `high` bytes were written."""
 
     def __init__(self, high: int = 10**9, *, is_core: bool = False) -> None:
         super().__init__()
@@ -94,7 +96,9 @@ class Sides:
 
 
 @asynccontextmanager
-async def relaying(core_data: bytes = b"", client_high: int = 10**9, queue: FrameQueue | None = None) -> AsyncIterator[Sides]:
+async def relaying(
+    core_data: bytes = b"", client_high: int = 10**9, queue: FrameQueue | None = None
+) -> AsyncIterator[Sides]:
     settings = RelaySettings(MESSAGE_MAX, PATIENCE_S)
     relay = Relay(settings, RECORD, VerificationRequest(), instance("a"), queue or FrameQueue())
     client, core = Transport(client_high), Transport(is_core=True)
@@ -136,21 +140,28 @@ async def test_data_beside_the_handshake_can_fill_the_buffer() -> None:
 
 
 def floods(count: int) -> dict[str, bytes]:
-    """A number of frames of each type that a client may send without a limit, in as few bytes as possible."""
+    """A number of frames of each type that a client may send without a limit, in as few bytes as
+    possible.
+    """
     frames = {
         "pings": Frame(Opcode.PING, b""),
         "pongs": Frame(Opcode.PONG, b""),
         "empty messages": Frame(Opcode.TEXT, b""),
         "messages": Frame(Opcode.BINARY, b"x"),
     }
-    fragments = Frame(Opcode.TEXT, b"x", fin=False).serialize(mask=True) + count * Frame(Opcode.CONT, b"x", fin=False).serialize(
-        mask=True
-    )
-    return {**{name: frame.serialize(mask=True) * count for name, frame in frames.items()}, "fragments": fragments}
+    fragments = Frame(Opcode.TEXT, b"x", fin=False).serialize(mask=True) + count * Frame(
+        Opcode.CONT, b"x", fin=False
+    ).serialize(mask=True)
+    return {
+        **{name: frame.serialize(mask=True) * count for name, frame in frames.items()},
+        "fragments": fragments,
+    }
 
 
 async def forwarded(transport: Transport, size: int) -> list[int]:
-    """Waits until this number of bytes was written. Returns the size of what was written in each turn of the event loop."""
+    """Waits until this number of bytes was written. Returns the size of what was written in each
+    turn of the event loop.
+    """
     sizes, before = [], 0
     async with asyncio.timeout(PATIENCE_S):
         while before < size:
@@ -170,7 +181,9 @@ async def test_frames_of_a_flood_are_forwarded_in_parts(name: str, sender: str) 
         source, target, side = sides.client, sides.core, sides.relay.client
         if sender == "core":
             source, target, side = target, source, sides.relay.core
-            side.checker = FrameChecker(masked=True, message_max_bytes=MESSAGE_MAX)  # to send the same data
+            side.checker = FrameChecker(
+                masked=True, message_max_bytes=MESSAGE_MAX
+            )  # to send the same data
         side.data_received(data)
         assert 0 < len(target.written) <= 64 * 7
         assert not source.reading
@@ -182,7 +195,11 @@ async def test_frames_of_a_flood_are_forwarded_in_parts(name: str, sender: str) 
 @pytest.mark.bound("gateway.websocket:_WAITING_FRAMES_MAX", "gateway.websocket:_FRAMES_BATCH")
 async def test_websockets_of_a_worker_share_the_frames_of_a_turn() -> None:
     data, queue = floods(3_000)["messages"], FrameQueue()
-    async with relaying(queue=queue) as first, relaying(queue=queue) as second, relaying(queue=queue) as other:
+    async with (
+        relaying(queue=queue) as first,
+        relaying(queue=queue) as second,
+        relaying(queue=queue) as other,
+    ):
         first.relay.client.data_received(data)
         second.relay.client.data_received(data)
         written = 0
@@ -261,7 +278,9 @@ async def test_data_after_the_end_is_discarded() -> None:
 
 
 @pytest.mark.bound("gateway.websocket:_HANDSHAKE_S")
-async def test_close_frame_that_is_not_confirmed_ends_both_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_close_frame_that_is_not_confirmed_ends_both_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(websocket, "_HANDSHAKE_S", 0.0)
     async with relaying() as sides:
         sides.relay.client.data_received(CLOSE.serialize(mask=True))
@@ -280,7 +299,9 @@ async def test_connection_that_does_not_end_is_aborted() -> None:
         sides.relay.shutdown()
         ended = []
         for buffered in (1_000, 0, 0):
-            sides.client.buffered = buffered  # the client reads, and then does not end the connection
+            sides.client.buffered = (
+                buffered  # the client reads, and then does not end the connection
+            )
             sides.relay.client._check_end(sides.client)
             ended.append(sides.client.ended)
         assert ended == ["eof", "eof", "abort"]
@@ -297,7 +318,9 @@ async def test_connection_whose_client_does_not_read_is_aborted() -> None:
 
 
 async def test_outdated_key_state_closes_all_websockets() -> None:
-    websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 1, 3000, RelaySettings(MESSAGE_MAX, PATIENCE_S))
+    websockets = WebSockets(
+        KeyEnvironment.TEST, Clock(), 1, 1, 3000, RelaySettings(MESSAGE_MAX, PATIENCE_S)
+    )
     with websockets.relay(RECORD, VerificationRequest(), instance("a")) as relay:
         transport = Transport()
         relay.client.connection_made(transport)
@@ -309,7 +332,9 @@ async def test_outdated_key_state_closes_all_websockets() -> None:
 
 
 async def test_all_websockets_are_closed_when_the_state_of_any_key_may_have_changed() -> None:
-    websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 1, 3000, RelaySettings(MESSAGE_MAX, PATIENCE_S))
+    websockets = WebSockets(
+        KeyEnvironment.TEST, Clock(), 1, 1, 3000, RelaySettings(MESSAGE_MAX, PATIENCE_S)
+    )
     with websockets.relay(RECORD, VerificationRequest(), instance("a")) as relay:
         transport = Transport()
         relay.client.connection_made(transport)

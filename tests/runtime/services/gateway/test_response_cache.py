@@ -28,7 +28,10 @@ class FileCore:
         try:
             while True:
                 lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
-                headers = {line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in lines[1:]}
+                headers = {
+                    line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip()
+                    for line in lines[1:]
+                }
                 self.requests.append({":": lines[0], **headers})
                 status = self.status
                 if status == 200 and headers.get("if-none-match") == self.etag:
@@ -36,7 +39,10 @@ class FileCore:
                 self.sent.append(status)
                 body = b"" if status == 304 else self.body if status == 200 else b"no"
                 length = "" if status == 304 else f"Content-Length: {len(body)}\r\n"
-                head = f"HTTP/1.1 {status} Status\r\nETag: {self.etag}\r\n{self.more}X-Response: {len(self.sent)}\r\n{length}\r\n"
+                head = (
+                    f"HTTP/1.1 {status} Status\r\nETag: "
+                    f"{self.etag}\r\n{self.more}X-Response: {len(self.sent)}\r\n{length}\r\n"
+                )
                 writer.write(head.encode() + (b"" if lines[0].startswith("HEAD") else body))
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionResetError):
@@ -57,21 +63,40 @@ async def file_core() -> AsyncIterator[FileCore]:
 @pytest.fixture
 async def reader(gateway: Gateway, file_core: FileCore) -> Key:
     """A key with scope cores:read; the Core is registered."""
-    _, reply = await gateway.register(f"http://127.0.0.1:{file_core.port}", name=f"files-{file_core.port}")
+    _, reply = await gateway.register(
+        f"http://127.0.0.1:{file_core.port}", name=f"files-{file_core.port}"
+    )
     assert reply.status in {200, 201}, reply.body
     return await gateway.create_key()
 
 
-async def read(gateway: Gateway, file_core: FileCore, key: Key, *headers: str, path: str = "file", method: str = "GET") -> Reply:
-    return await gateway.request(method, f"/cores/files-{file_core.port}/{path}", f"X-API-Key: {key.token}", *headers)
+async def read(
+    gateway: Gateway,
+    file_core: FileCore,
+    key: Key,
+    *headers: str,
+    path: str = "file",
+    method: str = "GET",
+) -> Reply:
+    return await gateway.request(
+        method, f"/cores/files-{file_core.port}/{path}", f"X-API-Key: {key.token}", *headers
+    )
 
 
 @pytest.mark.requirement("CG-10")
-async def test_unchanged_file_is_revalidated(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+async def test_unchanged_file_is_revalidated(
+    gateway: Gateway, file_core: FileCore, reader: Key
+) -> None:
     replies = [await read(gateway, file_core, reader) for _ in range(3)]
-    assert [(reply.status, reply.body, reply.header("etag")) for reply in replies] == [(200, b"first edition", '"1"')] * 3
+    assert [(reply.status, reply.body, reply.header("etag")) for reply in replies] == [
+        (200, b"first edition", '"1"')
+    ] * 3
     assert file_core.sent == [200, 304, 304]
-    assert [reply.header("x-response") for reply in replies] == ["1", "2", "3"]  # updated by the 304 (RFC 9111, section 3.2)
+    assert [reply.header("x-response") for reply in replies] == [
+        "1",
+        "2",
+        "3",
+    ]  # updated by the 304 (RFC 9111, section 3.2)
 
 
 async def test_host_of_a_client_has_no_effect_on_the_responses_to_others(
@@ -79,9 +104,13 @@ async def test_host_of_a_client_has_no_effect_on_the_responses_to_others(
 ) -> None:
     """A Core can use X-Forwarded-Host in a public response (cache poisoning)."""
     path = f"/cores/files-{file_core.port}/page"
-    for _ in range(3):  # then the connection to the Core is idle, and the requests are sent without a task
+    for _ in range(
+        3
+    ):  # then the connection to the Core is idle, and the requests are sent without a task
         for host in ("evil.example", "gateway.test"):
-            assert (await gateway.request("GET", path, f"X-API-Key: {reader.token}", host=host)).status == 200
+            assert (
+                await gateway.request("GET", path, f"X-API-Key: {reader.token}", host=host)
+            ).status == 200
     assert file_core.sent == [200, 200, 304, 304, 304, 304]
     assert [request["x-forwarded-host"] for request in file_core.requests] == ["gateway.test"] * 6
 
@@ -92,7 +121,13 @@ async def test_responses_to_http_and_https_are_cached_separately(
     _, port, _ = start(database.app_url, redis_url, GATEHOUSE_TRUSTED_PROXIES="127.0.0.0/8")
     for _ in range(3):
         for scheme in ("http", "https"):
-            await read(gateway.on_port(port), file_core, reader, f"X-Forwarded-Proto: {scheme}", "X-Forwarded-For: 192.0.2.1")
+            await read(
+                gateway.on_port(port),
+                file_core,
+                reader,
+                f"X-Forwarded-Proto: {scheme}",
+                "X-Forwarded-For: 192.0.2.1",
+            )
     assert file_core.sent == [200, 200, 304, 304, 304, 304]
     assert [request["x-forwarded-proto"] for request in file_core.requests] == ["http", "https"] * 3
 
@@ -106,7 +141,9 @@ async def test_core_receives_no_host_that_is_not_configured(
 
 
 @pytest.mark.requirement("CG-10")
-async def test_changed_file_is_served_at_once(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+async def test_changed_file_is_served_at_once(
+    gateway: Gateway, file_core: FileCore, reader: Key
+) -> None:
     await read(gateway, file_core, reader)
     file_core.body, file_core.etag = b"second edition", '"2"'
     assert (await read(gateway, file_core, reader)).body == b"second edition"
@@ -124,7 +161,9 @@ async def test_denied_revalidation_is_not_served_from_cache(
 
 
 @pytest.mark.requirement("CG-10")
-async def test_denied_key_gets_nothing_from_cache(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+async def test_denied_key_gets_nothing_from_cache(
+    gateway: Gateway, file_core: FileCore, reader: Key
+) -> None:
     await read(gateway, file_core, reader)
     other = await gateway.create_key(cores=["another"])
     await gateway.revoke(reader)
@@ -159,9 +198,15 @@ async def test_uncacheable_response_is_not_stored(
 
 
 @pytest.mark.requirement("CG-10")
-@pytest.mark.parametrize("control", ["", "Cache-Control: no-cache\r\n", "Cache-Control: private\r\n"])
-async def test_response_is_not_shared_between_keys(gateway: Gateway, file_core: FileCore, reader: Key, control: str) -> None:
-    """A Core may return a different response for each key with the same ETag, such as the version of a row."""
+@pytest.mark.parametrize(
+    "control", ["", "Cache-Control: no-cache\r\n", "Cache-Control: private\r\n"]
+)
+async def test_response_is_not_shared_between_keys(
+    gateway: Gateway, file_core: FileCore, reader: Key, control: str
+) -> None:
+    """A Core may return a different response for each key with the same ETag, such as the version
+    of a row.
+    """
     other = await gateway.create_key()
     file_core.more = control
     file_core.body = b"data of the first key"
@@ -177,11 +222,15 @@ async def test_response_is_shared_between_keys_if_the_core_allows_it(
 ) -> None:
     other = await gateway.create_key()
     file_core.more = f"Cache-Control: {control}\r\n"
-    assert [(await read(gateway, file_core, key)).body for key in (reader, other)] == [b"first edition"] * 2
+    assert [(await read(gateway, file_core, key)).body for key in (reader, other)] == [
+        b"first edition"
+    ] * 2
     assert file_core.sent == [200, 304]
 
 
-async def test_304_that_is_not_public_is_not_answered_from_cache(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+async def test_304_that_is_not_public_is_not_answered_from_cache(
+    gateway: Gateway, file_core: FileCore, reader: Key
+) -> None:
     other = await gateway.create_key()
     await read(gateway, file_core, reader)
     file_core.more, file_core.body = "Cache-Control: private\r\n", b"data of the other key"
@@ -192,7 +241,12 @@ async def test_304_that_is_not_public_is_not_answered_from_cache(gateway: Gatewa
 
 @pytest.mark.parametrize(
     "header",
-    ["Range: bytes=0-3", 'If-None-Match: "x"', "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", "Cache-Control: no-store"],
+    [
+        "Range: bytes=0-3",
+        'If-None-Match: "x"',
+        "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT",
+        "Cache-Control: no-store",
+    ],
 )
 async def test_conditional_request_is_forwarded_unchanged(
     gateway: Gateway, file_core: FileCore, reader: Key, header: str
@@ -201,7 +255,9 @@ async def test_conditional_request_is_forwarded_unchanged(
     await read(gateway, file_core, reader, header)
     name, _, value = header.partition(": ")
     assert file_core.requests[1][name.lower()] == value
-    assert file_core.requests[1].get("if-none-match") == (value if name == "If-None-Match" else None)
+    assert file_core.requests[1].get("if-none-match") == (
+        value if name == "If-None-Match" else None
+    )
 
 
 async def test_client_gets_its_own_304(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
@@ -209,7 +265,9 @@ async def test_client_gets_its_own_304(gateway: Gateway, file_core: FileCore, re
     assert (await read(gateway, file_core, reader, 'If-None-Match: "1"')).status == 304
 
 
-async def test_cache_key_separates_variants(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+async def test_cache_key_separates_variants(
+    gateway: Gateway, file_core: FileCore, reader: Key
+) -> None:
     await read(gateway, file_core, reader)
     assert (await read(gateway, file_core, reader, method="HEAD")).body == b""
     for path in ("file?a", "File"):
@@ -218,15 +276,22 @@ async def test_cache_key_separates_variants(gateway: Gateway, file_core: FileCor
     assert file_core.sent == [200] * 5
 
 
-async def test_streamed_file_is_cached_up_to_one_mebibyte(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+async def test_streamed_file_is_cached_up_to_one_mebibyte(
+    gateway: Gateway, file_core: FileCore, reader: Key
+) -> None:
     file_core.body = bytes(range(256)) * 2000  # larger than INLINE_BYTES_MAX
-    assert [(await read(gateway, file_core, reader)).body == file_core.body for _ in range(2)] == [True, True]
+    assert [(await read(gateway, file_core, reader)).body == file_core.body for _ in range(2)] == [
+        True,
+        True,
+    ]
     file_core.body, file_core.etag = b"x" * 1_048_577, '"3"'
     assert [len((await read(gateway, file_core, reader)).body) for _ in range(2)] == [1_048_577] * 2
     assert file_core.sent == [200, 304, 200, 200]
 
 
-async def test_new_registration_starts_with_empty_cache(gateway: Gateway, file_core: FileCore) -> None:
+async def test_new_registration_starts_with_empty_cache(
+    gateway: Gateway, file_core: FileCore
+) -> None:
     name = f"files-{file_core.port}"
     agent, _ = await gateway.register(f"http://127.0.0.1:{file_core.port}", name=name)
     key = await gateway.create_key()
@@ -250,20 +315,33 @@ FRESH = "Cache-Control: public, no-cache\r\nGatehouse-Cache-Control: max-age=360
 
 
 @pytest.mark.requirement("CG-10")
-async def test_fresh_response_is_served_without_the_core(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+async def test_fresh_response_is_served_without_the_core(
+    gateway: Gateway, file_core: FileCore, reader: Key
+) -> None:
     other, file_core.more = await gateway.create_key(), FRESH
     first = await read(gateway, file_core, reader)
     replies = [await read(gateway, file_core, key) for key in (reader, other, reader)]
-    assert {(reply.status, reply.body, reply.header("etag")) for reply in replies} == {(200, b"first edition", '"1"')}
-    assert [reply.header("age") is None for reply in (first, *replies)] == [True, False, False, False]
+    assert {(reply.status, reply.body, reply.header("etag")) for reply in replies} == {
+        (200, b"first edition", '"1"')
+    }
+    assert [reply.header("age") is None for reply in (first, *replies)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
     assert file_core.sent == [200]
     for reply in (first, *replies):
-        assert reply.header("gatehouse-cache-control") is None  # only the gateway may use the lifetime
+        assert (
+            reply.header("gatehouse-cache-control") is None
+        )  # only the gateway may use the lifetime
         assert reply.header("cache-control") == "public, no-cache"
         assert reply.header("ratelimit") is not None
 
 
-async def test_fresh_response_requires_a_valid_key(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+async def test_fresh_response_requires_a_valid_key(
+    gateway: Gateway, file_core: FileCore, reader: Key
+) -> None:
     file_core.more = FRESH
     await read(gateway, file_core, reader)
     other = await gateway.create_key(cores=["another"])
@@ -280,23 +358,33 @@ async def test_fresh_response_requires_a_valid_key(gateway: Gateway, file_core: 
         "Cache-Control: public\r\nGatehouse-Cache-Control: s-maxage=60\r\n",
     ],
 )
-async def test_other_lifetimes_are_revalidated(gateway: Gateway, file_core: FileCore, reader: Key, more: str) -> None:
+async def test_other_lifetimes_are_revalidated(
+    gateway: Gateway, file_core: FileCore, reader: Key, more: str
+) -> None:
     file_core.more = more
     for _ in range(2):
         await read(gateway, file_core, reader)
     assert file_core.sent == [200, 304]
 
 
-@pytest.mark.parametrize("more", ["", "Cache-Control: private\r\n", "Cache-Control: no-store, public\r\n"])
-async def test_lifetime_does_not_make_a_response_public(gateway: Gateway, file_core: FileCore, reader: Key, more: str) -> None:
+@pytest.mark.parametrize(
+    "more", ["", "Cache-Control: private\r\n", "Cache-Control: no-store, public\r\n"]
+)
+async def test_lifetime_does_not_make_a_response_public(
+    gateway: Gateway, file_core: FileCore, reader: Key, more: str
+) -> None:
     file_core.more = f"{more}Gatehouse-Cache-Control: max-age=3600\r\n"
     for _ in range(2):
         await read(gateway, file_core, reader)
     assert file_core.sent == [200, 200]
 
 
-@pytest.mark.parametrize("header", ["Cache-Control: no-cache", "Cache-Control: max-age=0", "Pragma: no-cache"])
-async def test_client_can_request_a_revalidation(gateway: Gateway, file_core: FileCore, reader: Key, header: str) -> None:
+@pytest.mark.parametrize(
+    "header", ["Cache-Control: no-cache", "Cache-Control: max-age=0", "Pragma: no-cache"]
+)
+async def test_client_can_request_a_revalidation(
+    gateway: Gateway, file_core: FileCore, reader: Key, header: str
+) -> None:
     file_core.more = FRESH
     await read(gateway, file_core, reader)
     await read(gateway, file_core, reader, header)
@@ -316,7 +404,11 @@ async def test_reported_change_ends_the_lifetime(gateway: Gateway, file_core: Fi
     assert [(await read(gateway, file_core, key)).body for _ in range(2)] == [b"second edition"] * 2
     assert (await gateway.put_core(agent, name, report)).status == 200
     assert [(await read(gateway, file_core, key)).body for _ in range(2)] == [b"second edition"] * 2
-    assert file_core.sent == [200, 200, 304]  # an unchanged file is revalidated once and is fresh again
+    assert file_core.sent == [
+        200,
+        200,
+        304,
+    ]  # an unchanged file is revalidated once and is fresh again
 
 
 async def test_lifetime_ends(gateway: Gateway, file_core: FileCore, reader: Key) -> None:

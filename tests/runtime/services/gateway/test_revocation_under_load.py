@@ -1,7 +1,8 @@
-"""Load tests: three gateways with PostgreSQL and Redis, while keys are revoked and servers are killed.
+"""Load tests: three gateways with PostgreSQL and Redis, while keys are revoked and servers are
+killed.
 
-The assertions compare values that the gateways report (`decided_at`, `staleness_ms`, counts) with the time of the confirmation,
-not durations.
+The assertions compare values that the gateways report (`decided_at`, `staleness_ms`, counts) with
+the time of the confirmation, not durations.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ GATEWAYS = 3
 CLIENTS = 2  # per gateway
 KEYS = 150
 BOUND_MS = 3000
-OPERATOR = Actor(type="bootstrap", id="bootstrap", request_id=RequestId("req_load"), source_address="192.0.2.1")
+OPERATOR = Actor(
+    type="bootstrap", id="bootstrap", request_id=RequestId("req_load"), source_address="192.0.2.1"
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,9 @@ class Load:
     @asynccontextmanager
     async def running(self) -> Any:
         clients = [
-            asyncio.create_task(self._client(gateway, client)) for gateway in range(len(self.ports)) for client in range(CLIENTS)
+            asyncio.create_task(self._client(gateway, client))
+            for gateway in range(len(self.ports))
+            for client in range(CLIENTS)
         ]
         try:
             yield
@@ -87,7 +92,10 @@ class Load:
                 if self.stopped:
                     break
                 body = json.dumps({"token": key.token}).encode()
-                head = f"POST /v1/keys/verify HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: {len(body)}\r\n\r\n"
+                head = (
+                    f"POST /v1/keys/verify HTTP/1.1\r\nHost: "
+                    f"gateway.test\r\nContent-Length: {len(body)}\r\n\r\n"
+                )
                 self.pending[gateway] += 1
                 writer.write(head.encode() + body)
                 try:
@@ -96,13 +104,19 @@ class Load:
                     return
                 self.pending[gateway] -= 1
                 decided_at = datetime.fromisoformat(reply["decided_at"]).timestamp()
-                self.results.append(Result(gateway, key.id, reply["code"], decided_at, reply["staleness_ms"]))
+                self.results.append(
+                    Result(gateway, key.id, reply["code"], decided_at, reply["staleness_ms"])
+                )
             writer.close()
 
 
 def decided_since(results: list[Result], confirmed_at: dict[str, float]) -> set[tuple[int, str]]:
     """(gateway, key) of each decision made after the revocation of the key was confirmed."""
-    return {(result.gateway, result.key) for result in results if result.decided_at > confirmed_at[result.key]}
+    return {
+        (result.gateway, result.key)
+        for result in results
+        if result.decided_at > confirmed_at[result.key]
+    }
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -112,13 +126,27 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.requirement("TR-08", "CG-15")
-async def test_confirmed_revocations_hold_on_every_gateway(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
-    ports = [start(database.app_url, redis_url, GATEHOUSE_MAX_STALENESS_MS=str(BOUND_MS))[1] for _ in range(GATEWAYS)]
+async def test_confirmed_revocations_hold_on_every_gateway(
+    gateway: Gateway, start: Any, database: Any, redis_url: str
+) -> None:
+    ports = [
+        start(database.app_url, redis_url, GATEHOUSE_MAX_STALENESS_MS=str(BOUND_MS))[1]
+        for _ in range(GATEWAYS)
+    ]
     keys = [await gateway.create_key() for _ in range(KEYS)]
     pool = Pool(database.app, application="load", size_max=12)
     store = KeyRepository(pool, staleness_s=BOUND_MS / 1000)
     limit = RateLimit("requests", 600, 60, 600)
-    service = KeyService(store, Clock(), gateway.pepper, "gtk", secrets.token_bytes, BOUND_MS / 1000, KeyEnvironment.TEST, limit)
+    service = KeyService(
+        store,
+        Clock(),
+        gateway.pepper,
+        "gtk",
+        secrets.token_bytes,
+        BOUND_MS / 1000,
+        KeyEnvironment.TEST,
+        limit,
+    )
     load = Load(ports, keys)
     confirmed_at: dict[str, float] = {}
     effective: set[Effective] = set()
@@ -135,7 +163,9 @@ async def test_confirmed_revocations_hold_on_every_gateway(gateway: Gateway, sta
         await asyncio.gather(*(operator() for _ in range(8)))
         before = len(load.results)
         # Until every gateway has verified every key again.
-        await until(lambda: len(decided_since(load.results[before:], confirmed_at)) == GATEWAYS * KEYS)
+        await until(
+            lambda: len(decided_since(load.results[before:], confirmed_at)) == GATEWAYS * KEYS
+        )
     await pool.close()
 
     assert len(confirmed_at) == KEYS
@@ -148,9 +178,16 @@ async def test_confirmed_revocations_hold_on_every_gateway(gateway: Gateway, sta
         if result.code == "NOT_FOUND":
             pair = (result.gateway, result.key)
             denied_at[pair] = min(result.decided_at, denied_at.get(pair, result.decided_at))
-    assert [result for result in valid if result.decided_at > denied_at.get((result.gateway, result.key), float("inf"))] == []
+    assert [
+        result
+        for result in valid
+        if result.decided_at > denied_at.get((result.gateway, result.key), float("inf"))
+    ] == []
     # Ordered by decision time, because responses arrive in any order.
-    last = {(result.gateway, result.key): result.code for result in sorted(load.results, key=lambda result: result.decided_at)}
+    last = {
+        (result.gateway, result.key): result.code
+        for result in sorted(load.results, key=lambda result: result.decided_at)
+    }
     assert set(last.values()) <= {"NOT_FOUND", "UNAVAILABLE"}
     assert {result.code for result in load.results} >= {"VALID", "NOT_FOUND"}
     assert Effective.EVERYWHERE in effective
@@ -163,10 +200,22 @@ def kill_postgres(server: servers.Postgres) -> None:
 
 
 def restart_postgres(server: servers.Postgres, log: Path) -> child_processes.Child:
-    """Restarts a killed PostgreSQL with its data and port, once its orphaned processes have ended."""
+    """Restarts a killed PostgreSQL with its data and port, once its orphaned processes have
+    ended.
+    """
     data = server.folder / "data"
-    command = [str(server.binaries / "postgres"), "-D", str(data), "-p", str(server.port), "-k", str(server.folder)]
-    command += [part for name, value in servers._SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    command = [
+        str(server.binaries / "postgres"),
+        "-D",
+        str(data),
+        "-p",
+        str(server.port),
+        "-k",
+        str(server.folder),
+    ]
+    command += [
+        part for name, value in servers._SETTINGS.items() for part in ("-c", f"{name}={value}")
+    ]
     identity = servers._unprivileged() if os.geteuid() == 0 else child_processes.UnixUser()
 
     def ready() -> bool:
@@ -177,7 +226,14 @@ def restart_postgres(server: servers.Postgres, log: Path) -> child_processes.Chi
         return lines[:1] == [str(child.pid)] and servers._postmaster_ready(data)
 
     for _ in range(100):
-        child = child_processes.start("postgres", command, log=log, cwd=server.folder, user=identity, death_signal=signal.SIGQUIT)
+        child = child_processes.start(
+            "postgres",
+            command,
+            log=log,
+            cwd=server.folder,
+            user=identity,
+            death_signal=signal.SIGQUIT,
+        )
         with suppress(SandboxError):
             child_processes.wait_until(child, ready, "ready for connections", 30)
             return child
@@ -201,19 +257,28 @@ async def test_kills_lose_pending_usage_only(gateway: Gateway, start: Any, tmp_p
         try:
             async with load.running():
                 await until(lambda: all(load.count(number) >= 200 for number in range(GATEWAYS)))
-                while not (confirmed := await gateway.on_port(ports[2]).metric("gatehouse_usage_written_total")):
+                while not (
+                    confirmed := await gateway.on_port(ports[2]).metric(
+                        "gatehouse_usage_written_total"
+                    )
+                ):
                     await asyncio.sleep(0.02)
                 os.killpg(started[2][0].pid, signal.SIGKILL)
                 os.kill(pid, signal.SIGKILL)
                 await until(_more(load, 200))
                 kill_postgres(server)
                 await until(lambda: all(load.count(number, "UNAVAILABLE") for number in range(2)))
-                restarted = await asyncio.to_thread(restart_postgres, server, tmp_path / "restarted.log")
+                restarted = await asyncio.to_thread(
+                    restart_postgres, server, tmp_path / "restarted.log"
+                )
                 await until(_more(load, 200))
             for child, _, _ in started[:2]:
                 await asyncio.to_thread(child.stop)
             counted = int(
-                server.sql("SELECT sum(count) FROM usage_count WHERE width_s = 60 AND code = 'VALID'", servers.DATABASE)
+                server.sql(
+                    "SELECT sum(count) FROM usage_count WHERE width_s = 60 AND code = 'VALID'",
+                    servers.DATABASE,
+                )
             )
         finally:
             if restarted is not None:

@@ -1,4 +1,6 @@
-"""Request signatures (RFC 9421) at a running gateway, with the Python client and the script of the guide."""
+"""Request signatures (RFC 9421) at a running gateway, with the Python client and the script of the
+guide.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,12 @@ async def signing_key(gateway: Any, *, required: bool = True, **columns: Any) ->
     """A key with an HMAC signing secret, sealed for its key family."""
     family_id = "Family" + secrets.token_hex(3)
     sealed = seal(SECRET, SIGNING_SECRET, gateway.pepper, 1, secrets.token_bytes, context=family_id)
-    more = {"signing_algorithm": "hmac-sha256", "signing_key": sealed, "signing_generation": 1, "require_signature": required}
+    more = {
+        "signing_algorithm": "hmac-sha256",
+        "signing_key": sealed,
+        "signing_generation": 1,
+        "require_signature": required,
+    }
     return await gateway.create_key(family_id=family_id, **{**more, **columns})
 
 
@@ -40,9 +47,15 @@ def lines(headers: dict[str, str]) -> list[str]:
     return [f"{name}: {value}" for name, value in headers.items()]
 
 
-async def send(gateway: Any, key: Any, headers: dict[str, str], method: str = "GET", **parts: Any) -> Any:
+async def send(
+    gateway: Any, key: Any, headers: dict[str, str], method: str = "GET", **parts: Any
+) -> Any:
     return await gateway.request(
-        method, parts.pop("target", FILE), f"Authorization: Bearer {key.token}", *lines(headers), **parts
+        method,
+        parts.pop("target", FILE),
+        f"Authorization: Bearer {key.token}",
+        *lines(headers),
+        **parts,
     )
 
 
@@ -53,7 +66,9 @@ def reason(reply: Any) -> str:
 @pytest.mark.requirement("TR-10")
 async def test_only_signed_request_reaches_core(gateway: Any, docs: Any, core: Any) -> None:
     key = await signing_key(gateway)
-    assert (await send(gateway, key, sign("GET", ORIGIN + FILE, token=key.token, secret=SECRET_TEXT))).status == 200
+    assert (
+        await send(gateway, key, sign("GET", ORIGIN + FILE, token=key.token, secret=SECRET_TEXT))
+    ).status == 200
     denied = await send(gateway, key, {})
     assert denied.status == 401
     assert denied.json["code"] == "SIGNATURE_INVALID"
@@ -82,7 +97,9 @@ async def test_forged_signature_consumes_no_nonce(gateway: Any, docs: Any) -> No
 
 
 @pytest.mark.requirement("TR-10")
-async def test_signed_body_is_verified_before_forwarding(gateway: Any, docs: Any, core: Any) -> None:
+async def test_signed_body_is_verified_before_forwarding(
+    gateway: Any, docs: Any, core: Any
+) -> None:
     key = await signing_key(gateway)
     body = b"pay 10 to alice"
     signed = sign("POST", ORIGIN + FILE, body, token=key.token, secret=SECRET_TEXT)
@@ -102,9 +119,16 @@ async def test_unsigned_body_is_rejected(gateway: Any, docs: Any) -> None:
 async def test_chunked_body_can_be_signed(gateway: Any, docs: Any, core: Any) -> None:
     key = await signing_key(gateway)
     signed = sign("POST", ORIGIN + FILE, b"hello world", token=key.token, secret=SECRET_TEXT)
-    head = [f"POST {FILE} HTTP/1.1", "Host: gateway.test", f"Authorization: Bearer {key.token}", *lines(signed)]
+    head = [
+        f"POST {FILE} HTTP/1.1",
+        "Host: gateway.test",
+        f"Authorization: Bearer {key.token}",
+        *lines(signed),
+    ]
     head += ["Transfer-Encoding: chunked", "Connection: close", "", ""]
-    reply = await gateway.send("\r\n".join(head).encode() + b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n")
+    reply = await gateway.send(
+        "\r\n".join(head).encode() + b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
+    )
     assert reply.status == 200
     assert core.last[2] == b"hello world"
 
@@ -122,7 +146,10 @@ async def test_too_large_signed_body_is_413(gateway: Any, docs: Any, core: Any) 
 async def test_signature_for_other_target_is_rejected(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     signed = sign("GET", ORIGIN + FILE, token=key.token, secret=SECRET_TEXT)
-    assert reason(await send(gateway, key, signed, target="/cores/docs/status/200?x=2")) == "signature_wrong"
+    assert (
+        reason(await send(gateway, key, signed, target="/cores/docs/status/200?x=2"))
+        == "signature_wrong"
+    )
 
 
 async def test_signature_of_other_key_is_rejected(gateway: Any, docs: Any) -> None:
@@ -134,8 +161,16 @@ async def test_signature_of_other_key_is_rejected(gateway: Any, docs: Any) -> No
 async def test_ed25519_signature_is_verified(gateway: Any, docs: Any) -> None:
     private = Ed25519PrivateKey.generate()
     public = private.public_key().public_bytes_raw()
-    key = await gateway.create_key(signing_algorithm="ed25519", signing_key=public, require_signature=True)
-    signed = sign("GET", ORIGIN + FILE, token=key.token, secret=private.private_bytes_raw(), algorithm=SignatureAlgorithm.ED25519)
+    key = await gateway.create_key(
+        signing_algorithm="ed25519", signing_key=public, require_signature=True
+    )
+    signed = sign(
+        "GET",
+        ORIGIN + FILE,
+        token=key.token,
+        secret=private.private_bytes_raw(),
+        algorithm=SignatureAlgorithm.ED25519,
+    )
     assert (await send(gateway, key, signed)).status == 200
 
 
@@ -155,39 +190,68 @@ async def test_signature_for_core_is_ignored(gateway: Any, docs: Any, core: Any)
 
 async def test_unreadable_signing_secret_is_unavailable(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway, signing_generation=9)
-    assert (await send(gateway, key, sign("GET", ORIGIN + FILE, token=key.token, secret=SECRET_TEXT))).status == 503
+    assert (
+        await send(gateway, key, sign("GET", ORIGIN + FILE, token=key.token, secret=SECRET_TEXT))
+    ).status == 503
 
 
 @pytest.mark.requirement("TR-10")
-async def test_without_redis_signature_is_unavailable(database: Any, start: Any, gateway: Any, docs: Any) -> None:
-    """Fails closed: without Redis a nonce cannot be checked. Keys without signatures are not affected."""
+async def test_without_redis_signature_is_unavailable(
+    database: Any, start: Any, gateway: Any, docs: Any
+) -> None:
+    """Fails closed: without Redis a nonce cannot be checked. Keys without signatures are not
+    affected.
+    """
     _, port, _ = start(database.app_url, "redis://127.0.0.1:1")
     key, plain = await signing_key(gateway), await gateway.create_key()
     other = gateway.on_port(port)
-    assert (await send(other, key, sign("GET", ORIGIN + FILE, token=key.token, secret=SECRET_TEXT))).status == 503
+    assert (
+        await send(other, key, sign("GET", ORIGIN + FILE, token=key.token, secret=SECRET_TEXT))
+    ).status == 503
     assert (await send(other, plain, {})).status == 200
 
 
-def described(method: str, headers: dict[str, str], body: bytes | None = None, url: str = "https://api.test/v1/x?y=z") -> Any:
+def described(
+    method: str,
+    headers: dict[str, str],
+    body: bytes | None = None,
+    url: str = "https://api.test/v1/x?y=z",
+) -> Any:
     digest = None if body is None else base64.b64encode(hashlib.sha256(body).digest()).decode()
-    return {"method": method, "url": url, "headers": [list(pair) for pair in headers.items()], "body_sha256": digest}
+    return {
+        "method": method,
+        "url": url,
+        "headers": [list(pair) for pair in headers.items()],
+        "body_sha256": digest,
+    }
 
 
 @pytest.mark.requirement("TR-10")
 async def test_verify_checks_described_request(gateway: Any) -> None:
     key = await signing_key(gateway)
-    signed = sign("POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, secret=SECRET_TEXT)
+    signed = sign(
+        "POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, secret=SECRET_TEXT
+    )
     request = described("POST", signed, b"hello")
     first, second = [(await gateway.verify(key.token, request=request)).json for _ in range(2)]
     assert (first["code"], first["reason"]) == ("VALID", None)
-    assert (second["code"], second["reason"], second["valid"]) == ("SIGNATURE_INVALID", "signature_replayed", False)
+    assert (second["code"], second["reason"], second["valid"]) == (
+        "SIGNATURE_INVALID",
+        "signature_replayed",
+        False,
+    )
     assert second["key_id"] == key.id
 
 
 async def test_cost_zero_consumes_no_nonce(gateway: Any) -> None:
     key = await signing_key(gateway)
-    request = described("GET", sign("GET", "https://api.test/v1/x?y=z", token=key.token, secret=SECRET_TEXT))
-    codes = [(await gateway.verify(key.token, request=request, cost=cost)).json["code"] for cost in (0, 1, 0)]
+    request = described(
+        "GET", sign("GET", "https://api.test/v1/x?y=z", token=key.token, secret=SECRET_TEXT)
+    )
+    codes = [
+        (await gateway.verify(key.token, request=request, cost=cost)).json["code"]
+        for cost in (0, 1, 0)
+    ]
     assert codes == ["VALID", "VALID", "SIGNATURE_INVALID"]
 
 
@@ -201,8 +265,12 @@ async def test_verify_requires_described_request(gateway: Any) -> None:
 
 async def test_described_request_must_include_body(gateway: Any) -> None:
     key = await signing_key(gateway)
-    signed = sign("POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, secret=SECRET_TEXT)
-    assert (await gateway.verify(key.token, request=described("POST", signed))).json["reason"] == "signature_digest"
+    signed = sign(
+        "POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, secret=SECRET_TEXT
+    )
+    assert (await gateway.verify(key.token, request=described("POST", signed))).json[
+        "reason"
+    ] == "signature_digest"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +287,9 @@ async def test_described_request_must_include_body(gateway: Any) -> None:
         ({"body_sha256": "?"}, "body.request.body_sha256"),
     ],
 )
-async def test_invalid_request_description_is_rejected(gateway: Any, change: Any, location: str) -> None:
+async def test_invalid_request_description_is_rejected(
+    gateway: Any, change: Any, location: str
+) -> None:
     key = await signing_key(gateway)
     reply = await gateway.verify(key.token, request={**described("GET", {}), **change})
     assert (reply.status, reply.json["errors"][0]["location"]) == (400, location)
@@ -240,8 +310,14 @@ async def test_httpx_auth_signs_every_request(gateway: Any, docs: Any, core: Any
     key = await signing_key(gateway)
     url = f"http://127.0.0.1:{gateway.port}/cores/docs"
     async with httpx.AsyncClient(auth=SignedAuth(key.token, SECRET_TEXT), timeout=60) as client:
-        requests = [client.get(f"{url}/status/200", params={"x": "ä y", "n": str(number)}) for number in range(3)]
-        replies = [*await asyncio.gather(*requests), await client.post(f"{url}/a b", content=b"body")]
+        requests = [
+            client.get(f"{url}/status/200", params={"x": "ä y", "n": str(number)})
+            for number in range(3)
+        ]
+        replies = [
+            *await asyncio.gather(*requests),
+            await client.post(f"{url}/a b", content=b"body"),
+        ]
     assert [reply.status_code for reply in replies] == [200] * 4
     assert core.last[0].startswith("POST /a%20b ")
     assert core.last[2] == b"body"
@@ -257,11 +333,17 @@ def test_signed_headers_are_deterministic() -> None:
     """Equal arguments produce equal headers, so that other implementations can be compared."""
     token = "gtk_test_3fGh82kLmQ0a" + "0" * 49
     signed = sign(
-        "get", "https://gateway.example.com:443/a?b=c", token=token, secret=bytes(32), now=1_700_000_000.9, nonce="n" * 16
+        "get",
+        "https://gateway.example.com:443/a?b=c",
+        token=token,
+        secret=bytes(32),
+        now=1_700_000_000.9,
+        nonce="n" * 16,
     )
     assert signed == {
         "signature-input": (
-            'gatehouse=("@method" "@target-uri");created=1700000000;nonce="nnnnnnnnnnnnnnnn";keyid="3fGh82kLmQ0a";tag="gatehouse"'
+            'gatehouse=("@method" '
+            '"@target-uri");created=1700000000;nonce="nnnnnnnnnnnnnnnn";keyid="3fGh82kLmQ0a";tag="gatehouse"'
         ),
         "signature": "gatehouse=:3PegDAj8iaB+R+9uVxw8Mju1guDck9bKfrQfTBX5K1E=:",
     }
@@ -277,7 +359,11 @@ def test_malformed_token_or_secret_is_rejected(change: dict[str, str]) -> None:
 async def run(*arguments: str, token: str, secret: str = SECRET_TEXT) -> tuple[int, str]:
     environment = {**os.environ, "GATEHOUSE_KEY": token, "GATEHOUSE_SIGNING_SECRET": secret}
     child = await asyncio.create_subprocess_exec(
-        SCRIPT, *arguments, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        SCRIPT,
+        *arguments,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     written, _ = await child.communicate()
     return child.returncode or 0, written.decode()

@@ -35,7 +35,10 @@ async def slow_clients(gateway: Gateway, data: bytes, number: int) -> AsyncItera
 async def test_slow_readers_and_writers_harm_nobody(gateway: Gateway, core: Core) -> None:
     slow, key = await gateway.create_key(), await gateway.create_key()
     head = b"POST /v1/keys/verify HTTP/1.1\r\nHost: gateway.test\r\nContent-Le"
-    body = b"POST /cores/docs/upload HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 1000000\r\nX-API-Key: %s\r\n\r\nx"
+    body = (
+        b"POST /cores/docs/upload HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: "
+        b"1000000\r\nX-API-Key: %s\r\n\r\nx"
+    )
     read = b"GET /cores/docs/big HTTP/1.1\r\nHost: gateway.test\r\nX-API-Key: %s\r\n\r\n"
     token = slow.token.encode()
     async with slow_clients(gateway, head, SLOW), slow_clients(gateway, read % token, SLOW // 2):

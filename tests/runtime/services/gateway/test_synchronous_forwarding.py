@@ -1,4 +1,6 @@
-"""Requests that are forwarded without a task have the same effects as requests that the application forwards."""
+"""Requests that are forwarded without a task have the same effects as requests that the application
+forwards.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ from typing import Any
 import pytest
 from gatehouse.platform.tracing.context import trace_id_of
 
-from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, gateway_pair, read_reply
+from tests.runtime.services.gateway.conftest import (
+    Core,
+    Gateway,
+    Key,
+    Reply,
+    gateway_pair,
+    read_reply,
+)
 
 _RECORD = """
 from gatehouse.services.gateway.synchronous_forwarding import SynchronousForwarding, _Exchange
@@ -34,31 +43,54 @@ _VARIABLE = (
     (rb"\r\nage: [0-9]+", b""),
     (rb"\r\n(connection: close|transfer-encoding: chunked)(?=\r\n)", b""),
 )
-"""Parts of a response that differ between two requests. The order of the last two headers differs."""
+"""Parts of a response that differ between two requests. The order of the last two headers
+differs.
+"""
 
 _PUBLIC = b'Cache-Control: public\r\nETag: "v1"\r\n'
 _RESPONSES: dict[str, list[bytes]] = {
     "plain": [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"],
     "empty": [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"],
     "split": [b"HTTP/1.1 200 OK\r\nContent-", b"Length: 5\r\n\r\n", b"he", b"llo"],
-    "chunked": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\nX-Trailer: 1\r\n\r\n"],
-    "chunks": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", b"lo\r\n0\r\n\r\n"],
+    "chunked": [
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n "
+            b"world\r\n0\r\nX-Trailer: 1\r\n\r\n"
+        )
+    ],
+    "chunks": [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        b"lo\r\n0\r\n\r\n",
+    ],
     "no-chunks": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
-    "early-hints": [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"],
+    "early-hints": [
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+        b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok",
+    ],
     "no-content": [b"HTTP/1.1 204 No Content\r\n\r\n"],
     "not-modified": [b'HTTP/1.1 304 Not Modified\r\nETag: "v1"\r\nContent-Length: 5\r\n\r\n'],
     "closing": [b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello"],
-    "two": [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"],
+    "two": [
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: "
+            b"0\r\n\r\n"
+        )
+    ],
     "inline": [b"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n" + b"x" * 65_536],
     "large": [b"HTTP/1.1 200 OK\r\nContent-Length: 65537\r\n\r\n" + b"x" * 65_537],
     "public": [b"HTTP/1.1 200 OK\r\n" + _PUBLIC + b"Content-Length: 6\r\n\r\npublic"],
-    "fresh": [b"HTTP/1.1 200 OK\r\n" + _PUBLIC + b"Gatehouse-Cache-Control: max-age=60\r\nContent-Length: 5\r\n\r\nfresh"],
+    "fresh": [
+        b"HTTP/1.1 200 OK\r\n"
+        + _PUBLIC
+        + b"Gatehouse-Cache-Control: max-age=60\r\nContent-Length: 5\r\n\r\nfresh"
+    ],
     "many": [b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 201 + b"Content-Length: 0\r\n\r\n"],
     "switch": [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"],
     "unknown-status": [b"HTTP/1.1 299 Fine\r\nContent-Length: 2\r\n\r\nok"],
     "problem": [b"HTTP/1.1 500 Error\r\nContent-Length: 3\r\n\r\nbad"],
     "headers": [
-        b"HTTP/1.1 200 OK\r\nX-Kept: 1\r\nX-Hop: 1\r\nConnection: X-Hop\r\nSet-Cookie: a=1\r\nSet-Cookie: b=1; Domain=x\r\n"
+        b"HTTP/1.1 200 OK\r\nX-Kept: 1\r\nX-Hop: 1\r\nConnection: X-Hop\r\nSet-Cookie: "
+        b"a=1\r\nSet-Cookie: b=1; Domain=x\r\n"
         b"X-Request-Id: forged\r\nRateLimit: forged\r\nX-Bad: caf\xe9\r\nContent-Length: 0\r\n\r\n"
     ],
 }
@@ -66,7 +98,9 @@ _RESPONSES: dict[str, list[bytes]] = {
 
 @dataclass
 class ScriptedCore(Core):
-    """Responds to a path with the name of an entry of `_RESPONSES`. `wait` responds when `resume` is set."""
+    """Responds to a path with the name of an entry of `_RESPONSES`. `wait` responds when `resume`
+    is set.
+    """
 
     connections: int = 0
     waiting: int = 0
@@ -82,7 +116,9 @@ class ScriptedCore(Core):
         self.connections += 1
         await super().serve(reader, writer)
 
-    async def _respond(self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> None:
+    async def _respond(
+        self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
+    ) -> None:
         name = path.split("/")[1]
         if name == "wait":
             async with self.at:
@@ -112,7 +148,9 @@ class ScriptedCore(Core):
 
 @dataclass(frozen=True)
 class Pair:
-    """Two gateways with the same database, Redis and Core: the second one forwards all requests in the application."""
+    """Two gateways with the same database, Redis and Core: the second one forwards all requests in
+    the application.
+    """
 
     synchronous: Gateway
     application: Gateway
@@ -128,26 +166,38 @@ class Pair:
         async with asyncio.timeout(_PATIENCE_S):
             while True:
                 self.core.requests.clear()
-                reply = await gateway.request("GET", f"/cores/{name}/plain", f"X-API-Key: {key.token}")
+                reply = await gateway.request(
+                    "GET", f"/cores/{name}/plain", f"X-API-Key: {key.token}"
+                )
                 if reply.status == 200 and self.core.requests:
                     return
                 await asyncio.sleep(0.005)
 
     async def warm_up(self, key: Key) -> None:
-        """Repeats a request until the gateway has everything that it needs to respond synchronously."""
+        """Repeats a request until the gateway has everything that it needs to respond
+        synchronously.
+        """
         before = self.responses
         async with asyncio.timeout(_PATIENCE_S):
             while self.responses == before:
-                assert (await self.synchronous.request("GET", "/cores/docs/plain", f"X-API-Key: {key.token}")).status == 200
+                assert (
+                    await self.synchronous.request(
+                        "GET", "/cores/docs/plain", f"X-API-Key: {key.token}"
+                    )
+                ).status == 200
 
 
 @pytest.fixture(scope="module")
-async def running(database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
+async def running(
+    database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Pair]:
     core = ScriptedCore()
     server = await asyncio.start_server(core.serve, "127.0.0.1", 0)
     core.port = server.sockets[0].getsockname()[1]
     bounds = {"GATEHOUSE_KEY_REQUESTS_MAX": "3", "GATEHOUSE_CIRCUIT_BREAKER_FAILURES": "0"}
-    async with gateway_pair(database, redis_url, tmp_path_factory.mktemp("pair"), _RECORD, **bounds) as gateways:
+    async with gateway_pair(
+        database, redis_url, tmp_path_factory.mktemp("pair"), _RECORD, **bounds
+    ) as gateways:
         _, reply = await gateways[0].register(core.url, ttl_s=_LEASE_S)
         assert reply.status == 200, reply.body
         yield Pair(*gateways, core)
@@ -156,7 +206,9 @@ async def running(database: Any, redis_url: str, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 async def pair(running: Pair) -> Pair:
-    """The gateways, both of which forward requests to the Core, and the Core without recorded requests."""
+    """The gateways, both of which forward requests to the Core, and the Core without recorded
+    requests.
+    """
     key = await running.synchronous.create_key()
     for gateway in (running.synchronous, running.application):
         await running.reached(gateway, key)
@@ -167,14 +219,17 @@ async def pair(running: Pair) -> Pair:
 @pytest.fixture
 async def key(pair: Pair) -> Key:
     key = await pair.synchronous.create_key(
-        limits=[{"name": "requests", "quota": 100_000, "window_s": 60, "burst": 100_000}], owner="team-a"
+        limits=[{"name": "requests", "quota": 100_000, "window_s": 60, "burst": 100_000}],
+        owner="team-a",
     )
     await pair.warm_up(key)
     return key
 
 
 async def raw_response(port: int, raw: bytes) -> bytes:
-    """The response to a request with `Connection: close`, without its variable parts and with a decoded body."""
+    """The response to a request with `Connection: close`, without its variable parts and with a
+    decoded body.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(raw)
     async with asyncio.timeout(_PATIENCE_S):
@@ -190,9 +245,23 @@ async def raw_response(port: int, raw: bytes) -> bytes:
     return data
 
 
-def request(key: Key, target: str, *headers: str, method: str = "GET", body: bytes | None = None, version: str = "1.1") -> bytes:
+def request(
+    key: Key,
+    target: str,
+    *headers: str,
+    method: str = "GET",
+    body: bytes | None = None,
+    version: str = "1.1",
+) -> bytes:
     framing = [] if body is None else [f"Content-Length: {len(body)}"]
-    lines = (f"{method} {target} HTTP/{version}", "Host: a", "Connection: close", f"X-API-Key: {key.token}", *headers, *framing)
+    lines = (
+        f"{method} {target} HTTP/{version}",
+        "Host: a",
+        "Connection: close",
+        f"X-API-Key: {key.token}",
+        *headers,
+        *framing,
+    )
     return "\r\n".join((*lines, "", "")).encode() + (body or b"")
 
 
@@ -207,27 +276,47 @@ async def body(reader: asyncio.StreamReader) -> bytes:
 _IDS = ("gatehouse-request-id", "traceparent")
 
 
-def without_id(sent: tuple[str, list[tuple[str, str]], bytes]) -> tuple[str, list[tuple[str, str]], bytes]:
+def without_id(
+    sent: tuple[str, list[tuple[str, str]], bytes],
+) -> tuple[str, list[tuple[str, str]], bytes]:
     line, headers, body = sent
     return line, [(name, value) for name, value in headers if name not in _IDS], body
 
 
 @pytest.mark.requirement("CG-04", "CG-12")
-async def test_forwarded_requests_and_responses_equal_those_of_the_application(pair: Pair, key: Key) -> None:
+async def test_forwarded_requests_and_responses_equal_those_of_the_application(
+    pair: Pair, key: Key
+) -> None:
     corpus = [
         *(request(key, f"/cores/docs/{name}") for name in (*_RESPONSES, "ended", "drop", "half")),
-        *(request(key, f"/cores/docs/{name}", method="HEAD") for name in ("plain", "chunked", "not-modified", "no-content")),
-        *(request(key, f"/cores/docs/{name}", method="POST", body=b"order") for name in ("plain", "chunked", "drop", "public")),
+        *(
+            request(key, f"/cores/docs/{name}", method="HEAD")
+            for name in ("plain", "chunked", "not-modified", "no-content")
+        ),
+        *(
+            request(key, f"/cores/docs/{name}", method="POST", body=b"order")
+            for name in ("plain", "chunked", "drop", "public")
+        ),
         request(key, "/cores/docs/plain", method="POST", body=b""),
         request(key, "/cores/docs/plain", method="PUT", body=b"x" * 65_536),
         request(key, "/cores/docs/plain", method="PUT", body=b"x" * 65_537),
         request(key, "/cores/docs/chunked", version="1.0"),
         request(key, "/cores/docs/plain", version="1.0"),
         request(
-            key, "/cores/docs/plain?a=b&c=%20", "Accept: text/html", "User-Agent: test", "X-Kept: yes", "X-Forwarded-For: 6.6.6.6"
+            key,
+            "/cores/docs/plain?a=b&c=%20",
+            "Accept: text/html",
+            "User-Agent: test",
+            "X-Kept: yes",
+            "X-Forwarded-For: 6.6.6.6",
         ),
         request(
-            key, "/cores/docs/plain", "Connection: X-Hop", "X-Hop: 1", "Cookie: __Host-gatehouse=s; a=1", "Gatehouse-Key-Id: x"
+            key,
+            "/cores/docs/plain",
+            "Connection: X-Hop",
+            "X-Hop: 1",
+            "Cookie: __Host-gatehouse=s; a=1",
+            "Gatehouse-Key-Id: x",
         ),
         request(key, "/cores/docs/fresh"),
         request(key, "/cores/docs/fresh", "Cache-Control: no-cache"),
@@ -256,19 +345,28 @@ async def test_forwarded_requests_and_responses_equal_those_of_the_application(p
 
 @pytest.mark.requirement("CG-04")
 async def test_requests_on_a_connection_are_answered_in_order(pair: Pair, key: Key) -> None:
-    """Repeated, different and pipelined requests; the second of two pipelined requests waits for the response to the first."""
+    """Repeated, different and pipelined requests; the second of two pipelined requests waits for
+    the response to the first.
+    """
     before = pair.responses
     reader, writer = await asyncio.open_connection("127.0.0.1", pair.synchronous.port)
     keep = f"X-API-Key: {key.token}\r\nHost: a\r\n\r\n"
 
     async def bodies(*names: str) -> list[bytes]:
-        writer.write("".join(f"GET /cores/docs/{name} HTTP/1.1\r\n{keep}" for name in names).encode())
+        writer.write(
+            "".join(f"GET /cores/docs/{name} HTTP/1.1\r\n{keep}" for name in names).encode()
+        )
         return [await body(reader) for _ in names]
 
     for _ in range(4):
         assert await bodies("plain") == [b"hello"]
     assert await bodies("chunked") == [b"hello world"]
-    assert await bodies("plain", "chunked", "plain", "large") == [b"hello", b"hello world", b"hello", b"x" * 65_537]
+    assert await bodies("plain", "chunked", "plain", "large") == [
+        b"hello",
+        b"hello world",
+        b"hello",
+        b"x" * 65_537,
+    ]
     pair.core.resume.set()
     assert await bodies("wait", "plain", "slow") == [b"hello", b"hello", b"firstsecond"]
     for _ in range(3):
@@ -278,18 +376,68 @@ async def test_requests_on_a_connection_are_answered_in_order(pair: Pair, key: K
 
 
 _REQUEST_LINES = (
-    *("GET /cores/docs/plain HTTP/1.1", "GET /cores/docs/plain?a=b HTTP/1.1", "GET /cores/docs/chunked?x=%20 HTTP/1.1"),
-    *("HEAD /cores/docs/plain HTTP/1.1", "OPTIONS /cores/docs/plain HTTP/1.1", "DELETE /cores/docs/empty HTTP/1.1"),
-    *("GET /cores/docs/fresh HTTP/1.1", "GET /cores/docs/fresh HTTP/1.1", "GET /cores/docs/public HTTP/1.1"),
-    *("GET /cores/docs/public HTTP/1.1", "GET /cores/docs/large HTTP/1.1", "GET /cores/docs HTTP/1.1"),
-    *("GET /cores/docs/plain?a?b HTTP/1.1", "GET /cores/docs/plain? HTTP/1.1", "GET /cores/unknown/x HTTP/1.1"),
-    *("GET /healthz HTTP/1.1", "GET /v1/keys/verify HTTP/1.1", "GET /openapi.json?x HTTP/1.1", "GET /nowhere HTTP/1.1"),
-    *("GET /cores/docs/%zz HTTP/1.1", "GET /cores/docs/../x HTTP/1.1", "GET /cores/docs/%2e%2e/x HTTP/1.1"),
-    *("GET /cores/docs/{x} HTTP/1.1", "TRACE /cores/docs/plain HTTP/1.1", "PURGE /cores/docs/plain HTTP/1.1"),
-    *("get /cores/docs/plain HTTP/1.1", "FOO /cores/docs/plain HTTP/1.1", "GET  /cores/docs/plain HTTP/1.1"),
-    *("GET /cores/docs/plain  HTTP/1.1", "GET /cores/docs/a b HTTP/1.1", "GET /cores/docs/caf\xe9 HTTP/1.1"),
-    *("GET /cores/docs/plain#x HTTP/1.1", "GET /cores/docs/plain?a#x HTTP/1.1", "GET /cores/docs/plain HTTP/1.0"),
-    *("GET /cores/docs/plain HTTP/2.0", "GET /cores/docs/plain", "GET http://a/cores/docs/plain HTTP/1.1", "GET * HTTP/1.1"),
+    *(
+        "GET /cores/docs/plain HTTP/1.1",
+        "GET /cores/docs/plain?a=b HTTP/1.1",
+        "GET /cores/docs/chunked?x=%20 HTTP/1.1",
+    ),
+    *(
+        "HEAD /cores/docs/plain HTTP/1.1",
+        "OPTIONS /cores/docs/plain HTTP/1.1",
+        "DELETE /cores/docs/empty HTTP/1.1",
+    ),
+    *(
+        "GET /cores/docs/fresh HTTP/1.1",
+        "GET /cores/docs/fresh HTTP/1.1",
+        "GET /cores/docs/public HTTP/1.1",
+    ),
+    *(
+        "GET /cores/docs/public HTTP/1.1",
+        "GET /cores/docs/large HTTP/1.1",
+        "GET /cores/docs HTTP/1.1",
+    ),
+    *(
+        "GET /cores/docs/plain?a?b HTTP/1.1",
+        "GET /cores/docs/plain? HTTP/1.1",
+        "GET /cores/unknown/x HTTP/1.1",
+    ),
+    *(
+        "GET /healthz HTTP/1.1",
+        "GET /v1/keys/verify HTTP/1.1",
+        "GET /openapi.json?x HTTP/1.1",
+        "GET /nowhere HTTP/1.1",
+    ),
+    *(
+        "GET /cores/docs/%zz HTTP/1.1",
+        "GET /cores/docs/../x HTTP/1.1",
+        "GET /cores/docs/%2e%2e/x HTTP/1.1",
+    ),
+    *(
+        "GET /cores/docs/{x} HTTP/1.1",
+        "TRACE /cores/docs/plain HTTP/1.1",
+        "PURGE /cores/docs/plain HTTP/1.1",
+    ),
+    *(
+        "get /cores/docs/plain HTTP/1.1",
+        "FOO /cores/docs/plain HTTP/1.1",
+        "GET  /cores/docs/plain HTTP/1.1",
+    ),
+    *(
+        "GET /cores/docs/plain  HTTP/1.1",
+        "GET /cores/docs/a b HTTP/1.1",
+        "GET /cores/docs/caf\xe9 HTTP/1.1",
+    ),
+    *(
+        "GET /cores/docs/plain#x HTTP/1.1",
+        "GET /cores/docs/plain?a#x HTTP/1.1",
+        "GET /cores/docs/plain HTTP/1.0",
+    ),
+    *(
+        "GET /cores/docs/plain HTTP/2.0",
+        "GET /cores/docs/plain",
+        "GET http://a/cores/docs/plain HTTP/1.1",
+        "GET * HTTP/1.1",
+    ),
     *(
         f"GET /cores/docs/{'x' * 8_000} HTTP/1.1",
         f"GET /cores/docs/{'x' * 9_000} HTTP/1.1",
@@ -299,9 +447,14 @@ _REQUEST_LINES = (
 
 
 @pytest.mark.requirement("CG-04", "CG-05")
-async def test_request_lines_with_the_same_header_fields_equal_those_of_the_application(pair: Pair, key: Key) -> None:
-    """After a request that is forwarded synchronously, only the request line of the next request is read."""
-    # These Cores would receive requests for other paths if the beginning of a path were only assumed.
+async def test_request_lines_with_the_same_header_fields_equal_those_of_the_application(
+    pair: Pair, key: Key
+) -> None:
+    """After a request that is forwarded synchronously, only the request line of the next request is
+    read.
+    """
+    # These Cores would receive requests for other paths if the beginning of a path were only
+    # assumed.
     for name in ("s", "z"):
         assert (await pair.synchronous.register(pair.core.url, name))[1].status == 200
         for gateway in (pair.synchronous, pair.application):
@@ -316,11 +469,19 @@ async def test_request_lines_with_the_same_header_fields_equal_those_of_the_appl
             pair.core.requests.clear()
             for first in ("GET /cores/docs/plain HTTP/1.1", "GET /cores/docs/plain HTTP/1.1", line):
                 writer.write(f"{first}\r\n{fields}".encode("latin-1"))
-                reply = await read_reply(reader, head=False) if not first.startswith("HEAD") else await _head(reader)
+                reply = (
+                    await read_reply(reader, head=False)
+                    if not first.startswith("HEAD")
+                    else await _head(reader)
+                )
                 if reply.header("transfer-encoding"):
                     await reader.readexactly(2)
                 received.append(
-                    (reply.status, reply.body if reply.status < 400 else reply.json["code"], reply.header("connection"))
+                    (
+                        reply.status,
+                        reply.body if reply.status < 400 else reply.json["code"],
+                        reply.header("connection"),
+                    )
                 )
             writer.close()
             outcomes.append((received, [without_id(sent) for sent in pair.core.requests]))
@@ -336,7 +497,9 @@ async def _head(reader: asyncio.StreamReader) -> Reply:
 
 
 @pytest.mark.requirement("CG-04")
-async def test_request_during_a_forwarded_request_waits_for_its_response(pair: Pair, key: Key) -> None:
+async def test_request_during_a_forwarded_request_waits_for_its_response(
+    pair: Pair, key: Key
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", pair.synchronous.port)
     raw = f"GET /cores/docs/%s HTTP/1.1\r\nX-API-Key: {key.token}\r\nHost: a\r\n\r\n"
     writer.write((raw % "wait").encode())
@@ -355,30 +518,57 @@ async def test_client_that_disconnects_cancels_the_request(pair: Pair, key: Key)
         writer.write(request(key, "/cores/docs/silent"))
         connections.append(writer)
         async with asyncio.timeout(_PATIENCE_S):
-            while sum(line.startswith("GET /silent") for line, _, _ in pair.core.requests) <= number:
+            while (
+                sum(line.startswith("GET /silent") for line, _, _ in pair.core.requests) <= number
+            ):
                 await asyncio.sleep(0.005)
-    assert (await pair.synchronous.request("GET", "/cores/docs/plain", f"X-API-Key: {key.token}")).status == 429
+    assert (
+        await pair.synchronous.request("GET", "/cores/docs/plain", f"X-API-Key: {key.token}")
+    ).status == 429
     for writer in connections:
         writer.close()
     async with asyncio.timeout(_PATIENCE_S):
         await pair.core.disconnected.wait()
-        while len(await pair.synchronous.lines_with(status=499, detail="client disconnected", key_id=key.id)) < 3:
+        while (
+            len(
+                await pair.synchronous.lines_with(
+                    status=499, detail="client disconnected", key_id=key.id
+                )
+            )
+            < 3
+        ):
             await asyncio.sleep(0.005)
     for _ in range(5):
-        assert (await pair.synchronous.request("GET", "/cores/docs/plain", f"X-API-Key: {key.token}")).status == 200
+        assert (
+            await pair.synchronous.request("GET", "/cores/docs/plain", f"X-API-Key: {key.token}")
+        ).status == 200
 
 
 @pytest.mark.requirement("CG-06", "CG-07")
-async def test_denied_requests_are_counted_once_and_never_reach_the_core(pair: Pair, key: Key) -> None:
-    before = {code: await pair.synchronous.metric(_DECISIONS % code) for code in ("FORBIDDEN", "RATE_LIMITED")}
-    few = await pair.synchronous.create_key(limits=[{"name": "few", "quota": 5, "window_s": 3600, "burst": 5}])
+async def test_denied_requests_are_counted_once_and_never_reach_the_core(
+    pair: Pair, key: Key
+) -> None:
+    before = {
+        code: await pair.synchronous.metric(_DECISIONS % code)
+        for code in ("FORBIDDEN", "RATE_LIMITED")
+    }
+    few = await pair.synchronous.create_key(
+        limits=[{"name": "few", "quota": 5, "window_s": 3600, "burst": 5}]
+    )
     pair.core.requests.clear()
-    statuses = [(await pair.synchronous.request("GET", "/cores/docs/plain", f"X-API-Key: {few.token}")).status for _ in range(7)]
+    statuses = [
+        (
+            await pair.synchronous.request("GET", "/cores/docs/plain", f"X-API-Key: {few.token}")
+        ).status
+        for _ in range(7)
+    ]
     assert statuses == [200] * 5 + [429] * 2
     assert len(pair.core.requests) == 5
     narrow = await pair.synchronous.create_key(cores=["wiki"])
     for _ in range(3):
-        reply = await pair.synchronous.request("GET", "/cores/docs/plain", f"X-API-Key: {narrow.token}")
+        reply = await pair.synchronous.request(
+            "GET", "/cores/docs/plain", f"X-API-Key: {narrow.token}"
+        )
         assert (reply.status, reply.json["code"]) == (403, "FORBIDDEN")
     assert await pair.synchronous.metric(_DECISIONS % "FORBIDDEN") == before["FORBIDDEN"] + 3
     assert await pair.synchronous.metric(_DECISIONS % "RATE_LIMITED") == before["RATE_LIMITED"] + 2
@@ -395,7 +585,12 @@ async def test_forwarded_requests_are_logged_and_counted(pair: Pair, key: Key) -
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     replies: list[Reply] = []
     for _ in range(6):
-        writer.write(f"GET /cores/docs/plain?secret=1 HTTP/1.1\r\nX-API-Key: {key.token}\r\nHost: a\r\n\r\n".encode())
+        writer.write(
+            (
+                f"GET /cores/docs/plain?secret=1 HTTP/1.1\r\nX-API-Key: {key.token}\r\nHost: "
+                f"a\r\n\r\n"
+            ).encode()
+        )
         replies.append(await read_reply(reader))
     writer.close()
     assert pair.responses >= before + 5
@@ -422,18 +617,28 @@ async def test_forwarded_requests_are_logged_and_counted(pair: Pair, key: Key) -
 
 @pytest.mark.requirement("CG-11")
 async def test_connection_that_the_core_closed_is_not_used(pair: Pair, key: Key) -> None:
-    """A response that closes its connection, and a connection that ends without a response: a GET is repeated once."""
+    """A response that closes its connection, and a connection that ends without a response: a GET
+    is repeated once.
+    """
     connections = pair.core.connections
     for _ in range(3):
-        assert (await pair.synchronous.request("GET", "/cores/docs/closing", f"X-API-Key: {key.token}")).body == b"hello"
+        assert (
+            await pair.synchronous.request("GET", "/cores/docs/closing", f"X-API-Key: {key.token}")
+        ).body == b"hello"
     assert pair.core.connections >= connections + 2
     await pair.warm_up(key)
     pair.core.requests.clear()
     reply = await pair.synchronous.request("GET", "/cores/docs/drop", f"X-API-Key: {key.token}")
-    assert (reply.status, reply.json["code"], len(pair.core.requests)) == (502, "core_unreachable", 2)
+    assert (reply.status, reply.json["code"], len(pair.core.requests)) == (
+        502,
+        "core_unreachable",
+        2,
+    )
     await pair.warm_up(key)
     pair.core.requests.clear()
-    reply = await pair.synchronous.request("POST", "/cores/docs/drop", f"X-API-Key: {key.token}", body=b"order")
+    reply = await pair.synchronous.request(
+        "POST", "/cores/docs/drop", f"X-API-Key: {key.token}", body=b"order"
+    )
     assert (reply.status, len(pair.core.requests)) == (502, 1)
 
 
@@ -449,7 +654,9 @@ async def test_moved_core_receives_the_next_request(pair: Pair, key: Key) -> Non
     pair.core.requests.clear()
     await pair.warm_up(key)
     assert not pair.core.requests
-    await pair.synchronous.pool.execute("UPDATE core SET url = $1 WHERE name = 'docs'", pair.core.url)
+    await pair.synchronous.pool.execute(
+        "UPDATE core SET url = $1 WHERE name = 'docs'", pair.core.url
+    )
     server.close()
 
 
@@ -457,12 +664,18 @@ async def test_moved_core_receives_the_next_request(pair: Pair, key: Key) -> Non
 async def test_gateway_that_stops_completes_forwarded_requests(
     pair: Pair, key: Key, start: Any, database: Any, redis_url: str
 ) -> None:
-    child, port, _ = start(database.app_url, redis_url, GATEHOUSE_DRAIN_S="0", GATEHOUSE_STOP_TIMEOUT_S="20")
+    child, port, _ = start(
+        database.app_url, redis_url, GATEHOUSE_DRAIN_S="0", GATEHOUSE_STOP_TIMEOUT_S="20"
+    )
     client = pair.synchronous.on_port(port)
     for _ in range(5):
-        assert (await client.request("GET", "/cores/docs/plain", f"X-API-Key: {key.token}")).status == 200
+        assert (
+            await client.request("GET", "/cores/docs/plain", f"X-API-Key: {key.token}")
+        ).status == 200
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET /cores/docs/wait HTTP/1.1\r\nX-API-Key: {key.token}\r\nHost: a\r\n\r\n".encode())
+    writer.write(
+        f"GET /cores/docs/wait HTTP/1.1\r\nX-API-Key: {key.token}\r\nHost: a\r\n\r\n".encode()
+    )
     await pair.core.wait_for(1)
     child.process.terminate()
     async with asyncio.timeout(_PATIENCE_S):

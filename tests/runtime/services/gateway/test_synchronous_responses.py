@@ -1,4 +1,6 @@
-"""Synchronous responses are identical to the responses from the application, except for times, counters and IDs."""
+"""Synchronous responses are identical to the responses from the application, except for times,
+counters and IDs.
+"""
 
 from __future__ import annotations
 
@@ -41,13 +43,17 @@ _VARIABLE = (
 
 @dataclass(frozen=True)
 class Pair:
-    """Two gateways with the same database and Redis: one responds synchronously where possible, and the other never does."""
+    """Two gateways with the same database and Redis: one responds synchronously where possible, and
+    the other never does.
+    """
 
     synchronous: Gateway
     application: Gateway
 
     async def responses(self, raw: bytes) -> list[bytes]:
-        return [await _response(gateway.port, raw) for gateway in (self.synchronous, self.application)]
+        return [
+            await _response(gateway.port, raw) for gateway in (self.synchronous, self.application)
+        ]
 
     @property
     def synchronous_responses(self) -> int:
@@ -73,19 +79,40 @@ async def _response(port: int, raw: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-async def pair(database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
-    async with gateway_pair(database, redis_url, tmp_path_factory.mktemp("pair"), _RECORD) as gateways:
+async def pair(
+    database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Pair]:
+    async with gateway_pair(
+        database, redis_url, tmp_path_factory.mktemp("pair"), _RECORD
+    ) as gateways:
         yield Pair(*gateways)
 
 
 def post(document: Any, *headers: str) -> bytes:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    lines = ("POST /v1/keys/verify HTTP/1.1", "Host: a", "Connection: close", f"Content-Length: {len(body)}", *headers, "", "")
+    lines = (
+        "POST /v1/keys/verify HTTP/1.1",
+        "Host: a",
+        "Connection: close",
+        f"Content-Length: {len(body)}",
+        *headers,
+        "",
+        "",
+    )
     return "\r\n".join(lines).encode() + body
 
 
 def get(*headers: str, query: str = "", method: str = "GET") -> bytes:
-    return "\r\n".join((f"{method} /v1/keys/verify{query} HTTP/1.1", "Host: a", "Connection: close", *headers, "", "")).encode()
+    return "\r\n".join(
+        (
+            f"{method} /v1/keys/verify{query} HTTP/1.1",
+            "Host: a",
+            "Connection: close",
+            *headers,
+            "",
+            "",
+        )
+    ).encode()
 
 
 @pytest.mark.requirement("CG-03")
@@ -93,7 +120,13 @@ async def test_synchronous_responses_equal_those_of_the_application(pair: Pair) 
     create = pair.synchronous.create_key
     valid = (await create()).token
     unnamed = (await create(limits=[], name="", owner="")).token
-    two = (await create(limits=[{"name": n, "quota": 10_000, "window_s": 60, "burst": 10_000} for n in ("a", "b")])).token
+    two = (
+        await create(
+            limits=[
+                {"name": n, "quota": 10_000, "window_s": 60, "burst": 10_000} for n in ("a", "b")
+            ]
+        )
+    ).token
     denied = [
         (await create(state="disabled")).token,
         (await create(state="revoked", revoked_at=datetime(2030, 1, 1, tzinfo=UTC))).token,
@@ -142,14 +175,17 @@ async def test_synchronous_responses_equal_those_of_the_application(pair: Pair) 
 
 @pytest.mark.requirement("CG-03")
 @pytest.mark.parametrize("limits", [1, 2, 3])
-async def test_responses_from_templates_equal_those_of_the_application(pair: Pair, limits: int) -> None:
+async def test_responses_from_templates_equal_those_of_the_application(
+    pair: Pair, limits: int
+) -> None:
     names = ("requests", "per day", "100 %s")[:limits]
     odd = await pair.synchronous.create_key(
         name='100 %s "quoted" Größe \\ 1970-01-01T00:00:00.000Z req_0',
         owner="%d%%",
         expires_at=datetime(2190, 1, 1, tzinfo=UTC),
         limits=[
-            {"name": name, "quota": 10_000, "window_s": 60, "burst": 10_000, "cost": cost} for cost, name in enumerate(names, 1)
+            {"name": name, "quota": 10_000, "window_s": 60, "burst": 10_000, "cost": cost}
+            for cost, name in enumerate(names, 1)
         ],
     )
     requests = (
@@ -175,8 +211,17 @@ async def test_synchronous_responses_are_logged_and_counted(pair: Pair) -> None:
     key = await gateway.create_key(state="disabled")
     for _ in range(4):
         assert (await gateway.verify(key.token)).json["code"] == "DISABLED"
-    assert pair.synchronous_responses >= before + 3  # all but the first, which reads the key from the database
+    assert (
+        pair.synchronous_responses >= before + 3
+    )  # all but the first, which reads the key from the database
     async with asyncio.timeout(_PATIENCE_S):
-        while len(await gateway.lines_with(code="DISABLED", key_id=key.id, route="/v1/keys/verify", status=200)) < 4:
+        while (
+            len(
+                await gateway.lines_with(
+                    code="DISABLED", key_id=key.id, route="/v1/keys/verify", status=200
+                )
+            )
+            < 4
+        ):
             await asyncio.sleep(0.005)
     assert await gateway.metric('gatehouse_decisions_total{code="DISABLED"}') == counted + 4

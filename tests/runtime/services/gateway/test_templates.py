@@ -16,14 +16,23 @@ LIMITS = (RateLimit(name="requests", quota=5, window_s=60, burst=5),)
 
 @pytest.mark.bound("gateway.synchronous:KEYS_MAX")
 def test_oldest_template_is_removed() -> None:
-    templates, states = _Templates(has_body=True), LocalRateLimits().take_now(Charge(subject="x", limits=LIMITS, cost=1))
-    records = [msgspec.structs.replace(RECORD, id=KeyId(f"{number:012d}")) for number in range(KEYS_MAX + 1)]
+    templates, states = (
+        _Templates(has_body=True),
+        LocalRateLimits().take_now(Charge(subject="x", limits=LIMITS, cost=1)),
+    )
+    records = [
+        msgspec.structs.replace(RECORD, id=KeyId(f"{number:012d}"))
+        for number in range(KEYS_MAX + 1)
+    ]
 
     def has_template(number: int) -> bool:
         result = VerificationResult(Code.VALID, 1_800_000_000.0, 0, records[number], states)
         return templates.find(result) is not None
 
-    assert [has_template(0), has_template(0)] == [False, True]  # a template is made at the second use
+    assert [has_template(0), has_template(0)] == [
+        False,
+        True,
+    ]  # a template is made at the second use
     assert not any(has_template(number) for number in range(1, KEYS_MAX))
     assert has_template(0)
     assert [has_template(KEYS_MAX), has_template(KEYS_MAX)] == [False, True]

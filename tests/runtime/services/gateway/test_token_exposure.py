@@ -1,4 +1,6 @@
-"""Tokens in any field, query, path, header or method of the gateway's endpoints appear in no response, log, metric or store."""
+"""Tokens in any field, query, path, header or method of the gateway's endpoints appear in no
+response, log, metric or store.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,23 @@ from tests.runtime.canaries import TOKENS, query_fields, text_fields, tokens
 from tests.runtime.platform.tracing.collector import Collector
 
 HEADERS = (
-    *("User-Agent", "Referer", "X-Forwarded-For", "X-Request-Id", "Accept", "Content-Type", "Cookie"),
+    *(
+        "User-Agent",
+        "Referer",
+        "X-Forwarded-For",
+        "X-Request-Id",
+        "Accept",
+        "Content-Type",
+        "Cookie",
+    ),
     *("Traceparent", "Tracestate", "X-Amzn-Trace-Id", "Baggage"),
 )
 
 
 @pytest.fixture(scope="module")
-def gateway_process(traced_gateway_process: tuple[int, int, Path, str]) -> tuple[int, int, Path, str]:
+def gateway_process(
+    traced_gateway_process: tuple[int, int, Path, str],
+) -> tuple[int, int, Path, str]:
     return traced_gateway_process
 
 
@@ -41,16 +53,28 @@ async def test_token_in_any_place_is_not_exposed(
         for field in text_fields(endpoint):
             for text in (next(cycle)[1], f"https://{next(cycle)[1]}.test", f"x {next(cycle)[1]}"):
                 body = json.dumps(field.body(text)).encode()
-                replies.append(await gateway.request(endpoint.method, path(endpoint), credential, body=body))
+                replies.append(
+                    await gateway.request(endpoint.method, path(endpoint), credential, body=body)
+                )
         for name in query_fields(endpoint):
-            replies.append(await gateway.request(endpoint.method, f"{path(endpoint)}?{name}={quote(next(cycle)[1])}", credential))
+            replies.append(
+                await gateway.request(
+                    endpoint.method, f"{path(endpoint)}?{name}={quote(next(cycle)[1])}", credential
+                )
+            )
         for _ in TOKENS:
-            replies.append(await gateway.request(endpoint.method, path(endpoint, next(cycle)[1]), credential))
+            replies.append(
+                await gateway.request(endpoint.method, path(endpoint, next(cycle)[1]), credential)
+            )
         names = (*HEADERS, *(header.name for header in endpoint.headers))
         headers = [f"{name}: {next(cycle)[1]}" for name in names]
         replies.append(await gateway.request(endpoint.method, path(endpoint), credential, *headers))
-        replies.append(await gateway.request(endpoint.method, path(endpoint), f"X-API-Key: {next(cycle)[1]}"))
-        replies.append(await gateway.request(next(cycle)[1].partition("#")[0], path(endpoint), credential))
+        replies.append(
+            await gateway.request(endpoint.method, path(endpoint), f"X-API-Key: {next(cycle)[1]}")
+        )
+        replies.append(
+            await gateway.request(next(cycle)[1].partition("#")[0], path(endpoint), credential)
+        )
     assert len(replies) > 20 * len(ENDPOINTS)
     assert [reply.status for reply in replies if reply.status == 500] == []
     with valkey.Valkey.from_url(redis_url) as client:
@@ -69,7 +93,9 @@ async def test_token_in_any_place_is_not_exposed(
 async def test_token_in_the_reason_of_a_revocation_is_redacted(gateway: Any, database: Any) -> None:
     for _, token, _ in TOKENS:
         key = await gateway.create_key()
-        reply = await gateway.post("/v1/keys/revoke-self", {"token": key.token, "reason": f"found {token} in a ticket"})
+        reply = await gateway.post(
+            "/v1/keys/revoke-self", {"token": key.token, "reason": f"found {token} in a ticket"}
+        )
         assert reply.status == 200, reply.body
     dump = database.dump()
     assert dump.count("in a ticket") >= 2 * len(TOKENS)

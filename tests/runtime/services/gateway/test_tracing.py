@@ -1,4 +1,6 @@
-"""Traces of requests to the gateway: spans at a collector, trace context from clients and to Cores, IDs in logs and problems."""
+"""Traces of requests to the gateway: spans at a collector, trace context from clients and to Cores,
+IDs in logs and problems.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from tests.runtime.platform.tracing.collector import Collector, running_collecto
 from tests.runtime.services.gateway.conftest import trace_settings
 
 SPAN = "00f067aa0ba902b7"
-EXEMPLAR = re.compile(r'_seconds_bucket\{[^}]*route="/metrics"[^}]*\} \S+ # \{trace_id="[0-9a-f]{32}"\}')
+EXEMPLAR = re.compile(
+    r'_seconds_bucket\{[^}]*route="/metrics"[^}]*\} \S+ # \{trace_id="[0-9a-f]{32}"\}'
+)
 
 
 def trace_context(flags: str) -> tuple[str, str]:
@@ -26,7 +30,9 @@ def trace_context(flags: str) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def gateway_process(traced_gateway_process: tuple[int, int, Path, str]) -> tuple[int, int, Path, str]:
+def gateway_process(
+    traced_gateway_process: tuple[int, int, Path, str],
+) -> tuple[int, int, Path, str]:
     return traced_gateway_process
 
 
@@ -41,12 +47,20 @@ def server_span(spans: list[ReceivedSpan]) -> ReceivedSpan:
 
 
 @pytest.mark.requirement("ECS-10")
-async def test_verifications_have_a_span_and_the_trace_id_of_their_log_line(gateway: Any, collector: Collector) -> None:
+async def test_verifications_have_a_span_and_the_trace_id_of_their_log_line(
+    gateway: Any, collector: Collector
+) -> None:
     key = await gateway.create_key()
-    for _ in range(4):  # the first are handled by the application, and the others synchronously with a template
+    for _ in range(
+        4
+    ):  # the first are handled by the application, and the others synchronously with a template
         reply = await gateway.verify(key.token)
         span = server_span(collector.wait(request_id_of(reply)))
-        assert (span.service, span.name, span.failed) == ("gatehouse-gateway", "POST /v1/keys/verify", False)
+        assert (span.service, span.name, span.failed) == (
+            "gatehouse-gateway",
+            "POST /v1/keys/verify",
+            False,
+        )
         assert span.attributes == {
             "http.request.method": "POST",
             "http.route": "/v1/keys/verify",
@@ -61,7 +75,9 @@ async def test_verifications_have_a_span_and_the_trace_id_of_their_log_line(gate
 
 
 @pytest.mark.requirement("ECS-10")
-async def test_statement_of_a_request_is_part_of_its_trace(gateway: Any, collector: Collector) -> None:
+async def test_statement_of_a_request_is_part_of_its_trace(
+    gateway: Any, collector: Collector
+) -> None:
     key = await gateway.create_key()
     reply = await gateway.verify(key.token)
     spans = collector.wait(request_id_of(reply), "SELECT")
@@ -72,7 +88,9 @@ async def test_statement_of_a_request_is_part_of_its_trace(gateway: Any, collect
 
 @pytest.mark.parametrize("target", ["/v1/keys/verify", "/cores/docs/path?token=1", "/unknown"])
 @pytest.mark.requirement("ECS-10")
-async def test_trace_context_of_the_client_is_continued(gateway: Any, docs: Any, collector: Collector, target: str) -> None:
+async def test_trace_context_of_the_client_is_continued(
+    gateway: Any, docs: Any, collector: Collector, target: str
+) -> None:
     key = await gateway.create_key()
     for _ in range(3):
         trace_id, header = trace_context("01")
@@ -86,7 +104,9 @@ async def test_trace_context_of_the_client_is_continued(gateway: Any, docs: Any,
 async def test_trace_id_of_the_load_balancer_is_used(gateway: Any, collector: Collector) -> None:
     key = await gateway.create_key()
     root = "X-Amzn-Trace-Id: Root=1-5759e988-bd862e3fe1be46a994272793"
-    reply = await gateway.request("GET", "/v1/keys/verify", root, f"Authorization: Bearer {key.token}")
+    reply = await gateway.request(
+        "GET", "/v1/keys/verify", root, f"Authorization: Bearer {key.token}"
+    )
     span = server_span(collector.wait(request_id_of(reply)))
     assert (span.trace_id, span.parent_id) == ("5759e988bd862e3fe1be46a994272793", "")
 
@@ -97,20 +117,28 @@ async def test_request_that_the_client_does_not_sample_has_no_span(
     key = await gateway.create_key()
     trace_id, header = trace_context("00")
     for _ in range(3):
-        other = await gateway.request("GET", "/cores/docs/path", header, f"Authorization: Bearer {key.token}")
+        other = await gateway.request(
+            "GET", "/cores/docs/path", header, f"Authorization: Bearer {key.token}"
+        )
         assert re.fullmatch(rf"00-{trace_id}-1[0-9a-f]{{15}}-00", core.last[1]["traceparent"])
     reply = await gateway.verify(key.token)
     collector.wait(request_id_of(reply))  # spans are exported in order
-    assert request_id_of(other) not in {span.attributes.get("gatehouse.request_id") for span in collector.spans}
+    assert request_id_of(other) not in {
+        span.attributes.get("gatehouse.request_id") for span in collector.spans
+    }
 
 
 @pytest.mark.parametrize("size", [0, 100, 3_000_000])
 @pytest.mark.requirement("ECS-10")
-async def test_cores_receive_the_trace_context(gateway: Any, core: Any, docs: Any, collector: Collector, size: int) -> None:
+async def test_cores_receive_the_trace_context(
+    gateway: Any, core: Any, docs: Any, collector: Collector, size: int
+) -> None:
     key = await gateway.create_key()
     headers = f"Authorization: Bearer {key.token}", "tracestate: a=1"
     for _ in range(3):
-        reply = await gateway.request("POST", "/cores/docs/path", *headers, body=b"x" * size if size else None)
+        reply = await gateway.request(
+            "POST", "/cores/docs/path", *headers, body=b"x" * size if size else None
+        )
         assert reply.status == 200
         spans = collector.wait(request_id_of(reply), "POST")
         server, client = server_span(spans), next(span for span in spans if span.name == "POST")
@@ -119,19 +147,30 @@ async def test_cores_receive_the_trace_context(gateway: Any, core: Any, docs: An
         assert received["traceparent"] == f"00-{server.trace_id}-{client.span_id}-01"
         assert "tracestate" not in received  # it has no meaning without a traceparent
         assert received["gatehouse-request-id"] == request_id_of(reply)
-        assert (client.attributes["gatehouse.core"], client.attributes["http.response.status_code"]) == ("docs", 200)
+        assert (
+            client.attributes["gatehouse.core"],
+            client.attributes["http.response.status_code"],
+        ) == ("docs", 200)
 
 
 async def test_tracestate_of_the_client_is_forwarded(gateway: Any, core: Any, docs: Any) -> None:
     key = await gateway.create_key()
     trace_id, header = trace_context("01")
     for _ in range(3):
-        await gateway.request("GET", "/cores/docs/path", header, "tracestate: a=1", f"Authorization: Bearer {key.token}")
+        await gateway.request(
+            "GET",
+            "/cores/docs/path",
+            header,
+            "tracestate: a=1",
+            f"Authorization: Bearer {key.token}",
+        )
         assert core.last[1]["tracestate"] == "a=1"
         assert core.last[1]["traceparent"].startswith(f"00-{trace_id}-2")
 
 
-async def test_span_of_a_failed_request_to_a_core_is_marked(gateway: Any, docs: Any, collector: Collector) -> None:
+async def test_span_of_a_failed_request_to_a_core_is_marked(
+    gateway: Any, docs: Any, collector: Collector
+) -> None:
     key = await gateway.create_key()
     reply = await gateway.request("GET", "/cores/docs/drop", f"Authorization: Bearer {key.token}")
     spans = collector.wait(request_id_of(reply), "GET")
@@ -159,19 +198,26 @@ async def test_spans_are_counted(gateway: Any, collector: Collector) -> None:
 async def test_metrics_name_a_trace_of_slow_requests(
     start: Any, gateway: Any, collector: Collector, database: Any, redis_url: str, workers: str
 ) -> None:
-    tracing = {"GATEHOUSE_TRACES_ENDPOINT": collector.endpoint, "GATEHOUSE_TRACES_SAMPLE_PERCENT": "100"}
+    tracing = {
+        "GATEHOUSE_TRACES_ENDPOINT": collector.endpoint,
+        "GATEHOUSE_TRACES_SAMPLE_PERCENT": "100",
+    }
     _, port, _ = start(database.app_url, redis_url, GATEHOUSE_WORKERS=workers, **tracing)
     traced = gateway.on_port(port)
     async with asyncio.timeout(30):
         while True:  # a worker has exemplars once it has handled a request
-            reply = await traced.request("GET", "/metrics", "Accept: application/openmetrics-text; version=1.0.0")
+            reply = await traced.request(
+                "GET", "/metrics", "Accept: application/openmetrics-text; version=1.0.0"
+            )
             if EXEMPLAR.search(reply.body.decode()):
                 break
     assert reply.header("content-type").startswith("application/openmetrics-text")
     assert reply.body.endswith(b"# EOF\n")
 
 
-async def test_last_spans_are_exported_when_the_gateway_stops(start: Any, database: Any, redis_url: str) -> None:
+async def test_last_spans_are_exported_when_the_gateway_stops(
+    start: Any, database: Any, redis_url: str
+) -> None:
     with running_collector() as collector:
         child, *_ = start(database.app_url, redis_url, **trace_settings(collector))
         assert child.stop() == 0

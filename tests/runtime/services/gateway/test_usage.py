@@ -28,7 +28,9 @@ async def until_written(gateway: Gateway, key_id: str, count: int) -> None:
 @pytest.mark.requirement("TR-13")
 async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any) -> None:
     await gateway.register(core.url, "counted")
-    key = await gateway.create_key(limits=[{"name": "requests", "quota": 4, "window_s": 3600, "burst": 4}])
+    key = await gateway.create_key(
+        limits=[{"name": "requests", "quota": 4, "window_s": 3600, "burst": 4}]
+    )
     header = f"X-API-Key: {key.token}"
     await gateway.verify(key.token)
     await gateway.request("GET", "/v1/keys/verify?core=counted", header)
@@ -37,7 +39,10 @@ async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any
     await gateway.request("GET", "/cores/counted/x", header)
     await until_written(gateway, key.id, 5)
     rows = await gateway.pool.fetch(
-        "SELECT core, code, sum(count)::int AS count FROM usage_count WHERE key_id = $1 AND width_s = 86400 GROUP BY core, code",
+        (
+            "SELECT core, code, sum(count)::int AS count FROM usage_count WHERE key_id = $1 AND "
+            "width_s = 86400 GROUP BY core, code"
+        ),
         key.id,
     )
     assert {(row["core"], row["code"]): row["count"] for row in rows} == {
@@ -46,21 +51,32 @@ async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any
         ("counted", "RATE_LIMITED"): 1,
     }
     used = await gateway.pool.fetchval(
-        "SELECT last_used_at > now() - interval '1 minute' FROM key_activity WHERE key_id = $1", key.id
+        "SELECT last_used_at > now() - interval '1 minute' FROM key_activity WHERE key_id = $1",
+        key.id,
     )
-    addresses = await gateway.pool.fetch("SELECT address FROM key_address WHERE key_id = $1", key.id)
+    addresses = await gateway.pool.fetch(
+        "SELECT address FROM key_address WHERE key_id = $1", key.id
+    )
     assert (used, [row["address"] for row in addresses]) == (True, ["127.0.0.1"])
 
 
 @pytest.mark.requirement("TR-13")
 async def test_every_batch_item_is_counted(gateway: Gateway) -> None:
     first, second = await gateway.create_key(), await gateway.create_key()
-    tokens = [{"token": token, "core": core} for token, core in ((first.token, "a"), (second.token, "b"), (second.token, "b"))]
+    tokens = [
+        {"token": token, "core": core}
+        for token, core in ((first.token, "a"), (second.token, "b"), (second.token, "b"))
+    ]
     await gateway.post("/v1/keys/verify-batch", {"keys": tokens})
     await until_written(gateway, second.id, 2)
     assert (await written(gateway, first.id), await written(gateway, second.id)) == (1, 2)
     # The caller is not the user of the keys.
-    assert await gateway.pool.fetchval("SELECT count(*) FROM key_address WHERE key_id = ANY ($1)", [first.id, second.id]) == 0
+    assert (
+        await gateway.pool.fetchval(
+            "SELECT count(*) FROM key_address WHERE key_id = ANY ($1)", [first.id, second.id]
+        )
+        == 0
+    )
 
 
 async def test_unknown_token_is_counted_without_key(gateway: Gateway) -> None:
@@ -73,7 +89,9 @@ async def test_unknown_token_is_counted_without_key(gateway: Gateway) -> None:
 
 
 @pytest.mark.requirement("TR-13")
-async def test_stopped_gateway_loses_no_count(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
+async def test_stopped_gateway_loses_no_count(
+    gateway: Gateway, start: Any, database: Any, redis_url: str
+) -> None:
     child, port, _ = start(database.app_url, redis_url)
     client = gateway.on_port(port)
     key = await client.create_key()
@@ -84,7 +102,9 @@ async def test_stopped_gateway_loses_no_count(gateway: Gateway, start: Any, data
 
 
 @pytest.mark.requirement("TR-13")
-async def test_killed_gateway_loses_unwritten_counts_only(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
+async def test_killed_gateway_loses_unwritten_counts_only(
+    gateway: Gateway, start: Any, database: Any, redis_url: str
+) -> None:
     child, port, _ = start(database.app_url, redis_url)
     client = gateway.on_port(port)
     key = await client.create_key()
@@ -104,12 +124,17 @@ async def test_metrics_show_pending_usage(gateway: Gateway) -> None:
 
 
 @pytest.mark.requirement("CG-22", "TR-14")
-async def test_usage_lines_ignore_log_level(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
+async def test_usage_lines_ignore_log_level(
+    gateway: Gateway, start: Any, database: Any, redis_url: str
+) -> None:
     expected = {"GATEHOUSE_LOG_LEVEL": "error", "GATEHOUSE_METRICS_NAMESPACE": "Gatehouse/test"}
     child, port, log = start(database.app_url, redis_url, **expected)
     client = gateway.on_port(port)
     key = await client.create_key()
-    await asyncio.gather(*(client.verify(key.token) for _ in range(20)), *(client.verify("nonsense") for _ in range(5)))
+    await asyncio.gather(
+        *(client.verify(key.token) for _ in range(20)),
+        *(client.verify("nonsense") for _ in range(5)),
+    )
     child.stop(signal.SIGTERM)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     counts = {line["Code"]: line["KeyDecisions"] for line in lines if "Code" in line}

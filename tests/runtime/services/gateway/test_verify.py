@@ -15,7 +15,9 @@ ONE = {"name": "requests", "quota": 3, "window_s": 3600, "burst": 3}
 
 @pytest.mark.requirement("TR-07")
 async def test_valid_key_is_described(gateway: Any) -> None:
-    key = await gateway.create_key(expires_at=datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC), limits=[ONE])
+    key = await gateway.create_key(
+        expires_at=datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC), limits=[ONE]
+    )
     reply = await gateway.verify(key.token, scopes=["cores:read"])
     result = reply.json
     assert reply.status == 200
@@ -47,7 +49,9 @@ async def test_valid_key_is_described(gateway: Any) -> None:
 
 
 async def test_rate_limit_headers(gateway: Any) -> None:
-    key = await gateway.create_key(limits=[ONE, {"name": "daily", "quota": 10, "window_s": 86400, "burst": 10}])
+    key = await gateway.create_key(
+        limits=[ONE, {"name": "daily", "quota": 10, "window_s": 86400, "burst": 10}]
+    )
     reply = await gateway.verify(key.token)
     assert reply.header("ratelimit-policy") == '"requests";q=3;w=3600, "daily";q=10;w=86400'
     assert reply.header("ratelimit") == '"requests";r=2;t=1200, "daily";r=9;t=8640'
@@ -83,7 +87,9 @@ async def test_wrong_secret_looks_like_unknown_key(gateway: Any) -> None:
         ({}, {"scopes": ["admin"]}, "INSUFFICIENT_PERMISSIONS"),
     ],
 )
-async def test_denial_names_code_and_key(gateway: Any, columns: dict[str, Any], members: dict[str, Any], code: str) -> None:
+async def test_denial_names_code_and_key(
+    gateway: Any, columns: dict[str, Any], members: dict[str, Any], code: str
+) -> None:
     key = await gateway.create_key(**columns)
     result = (await gateway.verify(key.token, **members)).json
     assert (result["valid"], result["code"], result["key_id"]) == (False, code, key.id)
@@ -116,7 +122,9 @@ async def test_key_without_limits_gets_default(gateway: Any) -> None:
 
 @pytest.mark.requirement("TR-09")
 async def test_concurrent_clients_get_exact_limit(gateway: Any) -> None:
-    key = await gateway.create_key(limits=[{"name": "requests", "quota": 20, "window_s": 3600, "burst": 20}])
+    key = await gateway.create_key(
+        limits=[{"name": "requests", "quota": 20, "window_s": 3600, "burst": 20}]
+    )
     replies = await asyncio.gather(*(gateway.verify(key.token) for _ in range(64)))
     assert sum(reply.json["valid"] for reply in replies) == 20
 
@@ -163,13 +171,19 @@ async def test_too_large_body_is_rejected(gateway: Any) -> None:
 @pytest.mark.requirement("TR-07")
 async def test_header_verification_returns_status_only(gateway: Any) -> None:
     key = await gateway.create_key(limits=[ONE])
-    reply = await gateway.request("GET", "/v1/keys/verify?scope=cores:read", f"Authorization: Bearer {key.token}")
+    reply = await gateway.request(
+        "GET", "/v1/keys/verify?scope=cores:read", f"Authorization: Bearer {key.token}"
+    )
     assert (reply.status, reply.body, reply.header("gatehouse-key-id")) == (200, b"", key.id)
-    assert (await gateway.request("GET", "/v1/keys/verify?scope=admin", f"X-API-Key: {key.token}")).status == 403
+    assert (
+        await gateway.request("GET", "/v1/keys/verify?scope=admin", f"X-API-Key: {key.token}")
+    ).status == 403
     assert (await gateway.request("GET", "/v1/keys/verify", "X-API-Key: nonsense")).status == 401
     for _ in range(2):
         await gateway.verify(key.token)
-    assert (await gateway.request("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")).status == 429
+    assert (
+        await gateway.request("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
+    ).status == 429
 
 
 async def test_every_401_has_both_challenges(gateway: Any) -> None:

@@ -1,4 +1,6 @@
-"""A gateway responds to /healthz while other requests wait for clients, Cores, Redis and PostgreSQL."""
+"""A gateway responds to /healthz while other requests wait for clients, Cores, Redis and
+PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -76,19 +78,33 @@ async def test_health_is_served_during_every_wait(gateway: Gateway, core: Any, s
 
         for _ in range(CLIENTS):
             await send("GET /x HTTP/1.1\r\nHost: a\r\n")  # unfinished headers
-            await send("POST /v1/keys/verify HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")  # an unfinished body
-            await send(f"GET /cores/docs/big HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n")  # a response that is not read
+            await send(
+                "POST /v1/keys/verify HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
+            )  # an unfinished body
+            await send(
+                f"GET /cores/docs/big HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n"
+            )  # a response that is not read
         await assert_healthy(client, [])
         # The first requests wait for the Core, the others for a slot.
-        waiting = [asyncio.create_task(client.request("GET", "/cores/docs/silent", key)) for _ in range(2 * CLIENTS)]
-        await until(lambda: sum(" /silent " in line for line, _, _ in core.requests) >= CLIENTS // 2)
+        waiting = [
+            asyncio.create_task(client.request("GET", "/cores/docs/silent", key))
+            for _ in range(2 * CLIENTS)
+        ]
+        await until(
+            lambda: sum(" /silent " in line for line, _, _ in core.requests) >= CLIENTS // 2
+        )
         await assert_healthy(client, waiting)
         with stopped([redis_pid(redis_url)]):
             limited = asyncio.create_task(client.verify(keys[1].token))
             await assert_healthy(client, waiting)
         assert (await limited).json["valid"]
         pids = [int((postgres.folder / "data" / "postmaster.pid").read_text().split()[0])]
-        pids += [int(pid) for pid in postgres.sql("SELECT pid FROM pg_stat_activity WHERE datname = 'gatehouse';").split()]
+        pids += [
+            int(pid)
+            for pid in postgres.sql(
+                "SELECT pid FROM pg_stat_activity WHERE datname = 'gatehouse';"
+            ).split()
+        ]
         with stopped(pids):
             uncached = asyncio.create_task(client.verify(keys[2].token))
             await assert_healthy(client, [*waiting, uncached])

@@ -1,4 +1,6 @@
-"""WebSockets through a running gateway, with the library `websockets` as the client and as the Core, and with raw sockets."""
+"""WebSockets through a running gateway, with the library `websockets` as the client and as the
+Core, and with raw sockets.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ ROUTE = "/cores/{name}/{path}"
 
 @dataclass
 class SocketCore:
-    """A WebSocket server. The path selects its behavior; `closed` receives the close code of each connection."""
+    """A WebSocket server. The path selects its behavior; `closed` receives the close code of each
+    connection.
+    """
 
     port: int = 0
     requests: list[Request] = field(default_factory=list)
@@ -82,7 +86,13 @@ def choose(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subp
 async def sockets() -> AsyncIterator[SocketCore]:
     core = SocketCore()
     async with serve(
-        core.handle, "127.0.0.1", 0, select_subprotocol=choose, process_request=refuse, max_size=2**25, ping_interval=None
+        core.handle,
+        "127.0.0.1",
+        0,
+        select_subprotocol=choose,
+        process_request=refuse,
+        max_size=2**25,
+        ping_interval=None,
     ) as server:
         core.port = server.sockets[0].getsockname()[1]
         yield core
@@ -109,7 +119,13 @@ async def key(gateway: Gateway, sockets: SocketCore) -> AsyncIterator[Any]:
 def opened(gateway: Gateway, key: Any, path: str = "/echo", **options: Any) -> Any:
     headers = {"Authorization": f"Bearer {key.token}", **options.pop("additional_headers", {})}
     url = f"ws://127.0.0.1:{gateway.port}/cores/live{path}"
-    options = {"ping_interval": None, "max_size": 2**25, "open_timeout": PATIENCE_S, "close_timeout": PATIENCE_S, **options}
+    options = {
+        "ping_interval": None,
+        "max_size": 2**25,
+        "open_timeout": PATIENCE_S,
+        "close_timeout": PATIENCE_S,
+        **options,
+    }
     return connect(url, additional_headers=headers, proxy=None, **options)
 
 
@@ -127,7 +143,9 @@ async def closed(connection: ClientConnection) -> tuple[int | None, str | None]:
 
 
 @pytest.mark.requirement("CG-04")
-async def test_messages_flow_in_both_directions(gateway: Gateway, sockets: SocketCore, key: Any) -> None:
+async def test_messages_flow_in_both_directions(
+    gateway: Gateway, sockets: SocketCore, key: Any
+) -> None:
     async with opened(gateway, key, "/echo?room=7") as client:
         for message in ("text", "ü€", b"\x00\xff", "", bytes(MESSAGE_MAX)):
             await client.send(message)
@@ -136,8 +154,15 @@ async def test_messages_flow_in_both_directions(gateway: Gateway, sockets: Socke
     assert sockets.requests[0].path == "/echo?room=7"
 
 
-async def test_handshake_follows_the_rules_of_requests(gateway: Gateway, sockets: SocketCore, key: Any) -> None:
-    forged = {"X-Forwarded-For": "6.6.6.6", "Gatehouse-Key-Id": "forged", "X-Kept": "yes", "Origin": "https://app.test"}
+async def test_handshake_follows_the_rules_of_requests(
+    gateway: Gateway, sockets: SocketCore, key: Any
+) -> None:
+    forged = {
+        "X-Forwarded-For": "6.6.6.6",
+        "Gatehouse-Key-Id": "forged",
+        "X-Kept": "yes",
+        "Origin": "https://app.test",
+    }
     protocols = [Subprotocol("chat.v1"), Subprotocol("chat.v2")]
     async with opened(gateway, key, additional_headers=forged, subprotocols=protocols) as client:
         response = client.response
@@ -148,7 +173,11 @@ async def test_handshake_follows_the_rules_of_requests(gateway: Gateway, sockets
     headers = dict(sockets.requests[0].headers.raw_items())
     headers = {name.lower(): value for name, value in headers.items()}
     assert "sec-websocket-extensions" not in headers
-    assert (headers["gatehouse-key-id"], headers["x-forwarded-for"], headers["x-kept"]) == (key.id, "127.0.0.1", "yes")
+    assert (headers["gatehouse-key-id"], headers["x-forwarded-for"], headers["x-kept"]) == (
+        key.id,
+        "127.0.0.1",
+        "yes",
+    )
     assert (headers["origin"], headers["host"]) == ("https://app.test", f"127.0.0.1:{sockets.port}")
     assert key.token not in str(headers)
 
@@ -161,7 +190,9 @@ HANDSHAKE = (
 )
 
 
-async def attempt(gateway: Gateway, *headers: str, method: str = "GET", version: str = "1.1", rest: bytes = b"") -> Reply:
+async def attempt(
+    gateway: Gateway, *headers: str, method: str = "GET", version: str = "1.1", rest: bytes = b""
+) -> Reply:
     lines = (f"{method} /cores/live/echo HTTP/{version}", "Host: gateway.test", *headers, "", "")
     return await gateway.send("\r\n".join(lines).encode() + rest)
 
@@ -180,7 +211,13 @@ async def attempt(gateway: Gateway, *headers: str, method: str = "GET", version:
     ],
 )
 async def test_malformed_handshake_is_rejected(
-    gateway: Gateway, sockets: SocketCore, key: Any, index: int, replacement: str, status: int, code: str
+    gateway: Gateway,
+    sockets: SocketCore,
+    key: Any,
+    index: int,
+    replacement: str,
+    status: int,
+    code: str,
 ) -> None:
     headers = [*HANDSHAKE, f"X-API-Key: {key.token}"]
     headers[index] = replacement
@@ -190,19 +227,30 @@ async def test_malformed_handshake_is_rejected(
     assert (reply.status, reply.json["code"]) == (status, code)
     assert sockets.requests == []
     if status == 426:
-        assert (reply.header("sec-websocket-version"), reply.header("upgrade")) == ("13", "websocket")
+        assert (reply.header("sec-websocket-version"), reply.header("upgrade")) == (
+            "13",
+            "websocket",
+        )
 
 
 @pytest.mark.parametrize(("method", "version"), [("POST", "1.1"), ("GET", "1.0")])
-async def test_handshake_is_a_get_request_with_http_1_1(gateway: Gateway, key: Any, method: str, version: str) -> None:
-    reply = await attempt(gateway, *HANDSHAKE, f"X-API-Key: {key.token}", method=method, version=version)
+async def test_handshake_is_a_get_request_with_http_1_1(
+    gateway: Gateway, key: Any, method: str, version: str
+) -> None:
+    reply = await attempt(
+        gateway, *HANDSHAKE, f"X-API-Key: {key.token}", method=method, version=version
+    )
     assert (reply.status, reply.json["code"]) == (400, "bad_request")
 
 
-async def test_handshake_is_authorized_like_any_request(gateway: Gateway, sockets: SocketCore, key: Any) -> None:
+async def test_handshake_is_authorized_like_any_request(
+    gateway: Gateway, sockets: SocketCore, key: Any
+) -> None:
     no_scope = await gateway.create_key(scopes=[])
     other_core = await gateway.create_key(cores=["docs"])
-    limited = await gateway.create_key(limits=[{"name": "requests", "quota": 1, "window_s": 3600, "burst": 1}])
+    limited = await gateway.create_key(
+        limits=[{"name": "requests", "quota": 1, "window_s": 3600, "burst": 1}]
+    )
     async with opened(gateway, limited):
         pass
     expected = [
@@ -214,14 +262,22 @@ async def test_handshake_is_authorized_like_any_request(gateway: Gateway, socket
     ]
     for token, status, code in expected:
         reply = await attempt(gateway, *HANDSHAKE, *([f"X-API-Key: {token}"] if token else []))
-        assert (reply.status, reply.json["code"], reply.header("connection")) == (status, code, "close")
+        assert (reply.status, reply.json["code"], reply.header("connection")) == (
+            status,
+            code,
+            "close",
+        )
     assert len(sockets.requests) == 1
 
 
-async def test_nothing_after_a_rejected_handshake_is_a_request(gateway: Gateway, sockets: SocketCore, key: Any) -> None:
+async def test_nothing_after_a_rejected_handshake_is_a_request(
+    gateway: Gateway, sockets: SocketCore, key: Any
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     smuggled = f"GET /cores/live/smuggled HTTP/1.1\r\nHost: a\r\nX-API-Key: {key.token}\r\n\r\n"
-    writer.write("\r\n".join(("GET /cores/live/echo HTTP/1.1", "Host: a", *HANDSHAKE, "", smuggled)).encode())
+    writer.write(
+        "\r\n".join(("GET /cores/live/echo HTTP/1.1", "Host: a", *HANDSHAKE, "", smuggled)).encode()
+    )
     async with asyncio.timeout(PATIENCE_S):
         response = await reader.read()
     assert response.startswith(b"HTTP/1.1 401 ")
@@ -260,10 +316,16 @@ async def raw_core(gateway: Gateway, behavior: RawCore) -> AsyncIterator[Any]:
     server.close()
 
 
-async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rest: bytes = b"") -> None:
+async def accept(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rest: bytes = b""
+) -> None:
     """Accepts a handshake, and sends data in the same segment."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
-    key = next(line.split(": ")[1] for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key"))
+    key = next(
+        line.split(": ")[1]
+        for line in head.split("\r\n")
+        if line.lower().startswith("sec-websocket-key")
+    )
     writer.write(SWITCHING + f"Sec-WebSocket-Accept: {accept_value(key)}\r\n\r\n".encode() + rest)
 
 
@@ -272,8 +334,12 @@ async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, res
     [
         SWITCHING + b"Sec-WebSocket-Accept: c29tZXRoaW5nIGVsc2UgIQ==\r\n",
         SWITCHING,
-        b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n",
-        SWITCHING.replace(b"websocket", b"other") + b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n",
+        (
+            b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: "
+            b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+        ),
+        SWITCHING.replace(b"websocket", b"other")
+        + b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n",
         b"nonsense\r\n",
     ],
     ids=["wrong accept", "no accept", "no upgrade", "other protocol", "no HTTP"],
@@ -291,7 +357,10 @@ async def test_invalid_acceptance_is_502(gateway: Gateway, head: bytes) -> None:
 
 async def test_data_beside_the_handshake_is_not_lost(gateway: Gateway) -> None:
     received: asyncio.Queue[bytes] = asyncio.Queue()
-    hello, early = Frame(Opcode.TEXT, b"hello").serialize(mask=False), Frame(Opcode.TEXT, b"early").serialize(mask=True)
+    hello, early = (
+        Frame(Opcode.TEXT, b"hello").serialize(mask=False),
+        Frame(Opcode.TEXT, b"early").serialize(mask=True),
+    )
 
     async def behavior(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await accept(reader, writer, hello)
@@ -299,7 +368,14 @@ async def test_data_beside_the_handshake_is_not_lost(gateway: Gateway) -> None:
 
     async with raw_core(gateway, behavior) as key:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        lines = ("GET /cores/live/x HTTP/1.1", "Host: a", *HANDSHAKE, f"X-API-Key: {key.token}", "", "")
+        lines = (
+            "GET /cores/live/x HTTP/1.1",
+            "Host: a",
+            *HANDSHAKE,
+            f"X-API-Key: {key.token}",
+            "",
+            "",
+        )
         writer.write("\r\n".join(lines).encode() + early)
         async with asyncio.timeout(PATIENCE_S):
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
@@ -308,11 +384,25 @@ async def test_data_beside_the_handshake_is_not_lost(gateway: Gateway) -> None:
         writer.close()
 
 
-async def test_handshake_can_follow_other_requests_on_a_connection(gateway: Gateway, sockets: SocketCore, key: Any) -> None:
+async def test_handshake_can_follow_other_requests_on_a_connection(
+    gateway: Gateway, sockets: SocketCore, key: Any
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    lines = ("GET /cores/live/echo HTTP/1.1", "Host: a", *HANDSHAKE, f"X-API-Key: {key.token}", "", "")
-    ping, pong = Frame(Opcode.PING, b"x").serialize(mask=True), Frame(Opcode.PONG, b"x").serialize(mask=False)
-    writer.write(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n" * 2 + "\r\n".join(lines).encode() + ping)
+    lines = (
+        "GET /cores/live/echo HTTP/1.1",
+        "Host: a",
+        *HANDSHAKE,
+        f"X-API-Key: {key.token}",
+        "",
+        "",
+    )
+    ping, pong = (
+        Frame(Opcode.PING, b"x").serialize(mask=True),
+        Frame(Opcode.PONG, b"x").serialize(mask=False),
+    )
+    writer.write(
+        b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n" * 2 + "\r\n".join(lines).encode() + ping
+    )
     async with asyncio.timeout(PATIENCE_S):
         for _ in range(2):
             head = await reader.readuntil(b"\r\n\r\n")
@@ -327,7 +417,11 @@ async def test_handshake_can_follow_other_requests_on_a_connection(gateway: Gate
 async def test_timeouts_of_requests_do_not_apply_to_websockets(
     gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
 ) -> None:
-    timeouts = {"GATEHOUSE_CORE_TIMEOUT_S": "1", "GATEHOUSE_REQUEST_TIMEOUT_S": "1", "GATEHOUSE_IDLE_TIMEOUT_S": "1"}
+    timeouts = {
+        "GATEHOUSE_CORE_TIMEOUT_S": "1",
+        "GATEHOUSE_REQUEST_TIMEOUT_S": "1",
+        "GATEHOUSE_IDLE_TIMEOUT_S": "1",
+    }
     _, port, _ = start(database.app_url, redis_url, **timeouts)
     client = gateway.on_port(port)
     async with opened(client, key) as connection:
@@ -351,7 +445,14 @@ async def test_flood_before_the_acceptance_is_cut_off(gateway: Gateway) -> None:
 
     async with raw_core(gateway, behavior) as key:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        lines = ("GET /cores/live/x HTTP/1.1", "Host: a", *HANDSHAKE, f"X-API-Key: {key.token}", "", "")
+        lines = (
+            "GET /cores/live/x HTTP/1.1",
+            "Host: a",
+            *HANDSHAKE,
+            f"X-API-Key: {key.token}",
+            "",
+            "",
+        )
         writer.write("\r\n".join(lines).encode() + bytes(1_000_000))
         async with asyncio.timeout(PATIENCE_S):
             with suppress(ConnectionError):
@@ -383,7 +484,9 @@ async def test_invalid_message_of_a_client_closes_both_sides(
     assert sockets.received == []
 
 
-async def test_unmasked_frame_of_a_client_is_rejected(gateway: Gateway, sockets: SocketCore, key: Any) -> None:
+async def test_unmasked_frame_of_a_client_is_rejected(
+    gateway: Gateway, sockets: SocketCore, key: Any
+) -> None:
     async with opened(gateway, key) as client:
         client.transport.write(Frame(Opcode.TEXT, b"x").serialize(mask=False))
         assert await closed(client) == (1002, "a frame must be masked")
@@ -391,10 +494,15 @@ async def test_unmasked_frame_of_a_client_is_rejected(gateway: Gateway, sockets:
 
 
 @pytest.mark.bound("websocket_message_max_bytes")
-async def test_large_message_of_a_core_closes_both_sides(gateway: Gateway, sockets: SocketCore, key: Any) -> None:
+async def test_large_message_of_a_core_closes_both_sides(
+    gateway: Gateway, sockets: SocketCore, key: Any
+) -> None:
     async with opened(gateway, key, "/large") as client:
         await client.send(str(MESSAGE_MAX + 1))
-        assert await closed(client) == (1009, f"from the Core: a message is larger than {MESSAGE_MAX} bytes")
+        assert await closed(client) == (
+            1009,
+            f"from the Core: a message is larger than {MESSAGE_MAX} bytes",
+        )
     assert await sockets.close_code() == 1009
 
 
@@ -415,7 +523,9 @@ async def test_masked_frame_of_a_core_is_rejected(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("sender", ["client", "core"])
-async def test_pings_are_relayed(gateway: Gateway, sockets: SocketCore, key: Any, sender: str) -> None:
+async def test_pings_are_relayed(
+    gateway: Gateway, sockets: SocketCore, key: Any, sender: str
+) -> None:
     async with opened(gateway, key) as client, asyncio.timeout(PATIENCE_S):
         await client.send("ready")
         await client.recv()
@@ -429,7 +539,11 @@ FLOODS = {
     "pings": [Frame(Opcode.PING, b"")],
     "messages": [Frame(Opcode.TEXT, b"x")],
     "empty messages": [Frame(Opcode.BINARY, b"")],
-    "fragments": [Frame(Opcode.TEXT, b"x", fin=False), *[Frame(Opcode.CONT, b"x", fin=False)] * 1_000, Frame(Opcode.CONT, b"")],
+    "fragments": [
+        Frame(Opcode.TEXT, b"x", fin=False),
+        *[Frame(Opcode.CONT, b"x", fin=False)] * 1_000,
+        Frame(Opcode.CONT, b""),
+    ],
 }
 
 
@@ -454,8 +568,8 @@ async def read_until_closed(reader: asyncio.StreamReader) -> None:
 
 @asynccontextmanager
 async def flooding(gateway: Gateway, name: str, sender: str) -> AsyncIterator[Any]:
-    """WebSockets of a key over which the client or the Core floods the gateway. Yields a key for the same Core, whose WebSockets
-    receive a message for each message that they send."""
+    """WebSockets of a key over which the client or the Core floods the gateway. Yields a key for
+    the same Core, whose WebSockets receive a message for each message that they send."""
     tasks: set[asyncio.Task[None]] = set()
     hello = Frame(Opcode.TEXT, b"hello").serialize(mask=False)
 
@@ -475,7 +589,14 @@ async def flooding(gateway: Gateway, name: str, sender: str) -> AsyncIterator[An
         writers = []
         for _ in range(4):
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-            lines = ("GET /cores/live/flood HTTP/1.1", "Host: a", *HANDSHAKE, f"X-API-Key: {key.token}", "", "")
+            lines = (
+                "GET /cores/live/flood HTTP/1.1",
+                "Host: a",
+                *HANDSHAKE,
+                f"X-API-Key: {key.token}",
+                "",
+                "",
+            )
             writer.write("\r\n".join(lines).encode())
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
             tasks.add(asyncio.create_task(read_until_closed(reader)))
@@ -483,7 +604,9 @@ async def flooding(gateway: Gateway, name: str, sender: str) -> AsyncIterator[An
                 tasks.add(asyncio.create_task(write_until_closed(writer, flood(name, mask=True))))
             writers.append(writer)
         yield await gateway.create_key()
-        assert [task for task in tasks if task.done()] == []  # the floods are slowed down and not closed
+        assert [
+            task for task in tasks if task.done()
+        ] == []  # the floods are slowed down and not closed
         for writer in writers:
             writer.transport.abort()
         await asyncio.gather(*tasks)
@@ -492,7 +615,9 @@ async def flooding(gateway: Gateway, name: str, sender: str) -> AsyncIterator[An
 @pytest.mark.bound("gateway.websocket:_WAITING_FRAMES_MAX")
 @pytest.mark.parametrize("sender", ["client", "core"])
 @pytest.mark.parametrize("name", FLOODS)
-async def test_other_keys_are_served_during_a_flood_of_frames(gateway: Gateway, name: str, sender: str) -> None:
+async def test_other_keys_are_served_during_a_flood_of_frames(
+    gateway: Gateway, name: str, sender: str
+) -> None:
     async with flooding(gateway, name, sender) as key, opened(gateway, key, "/answer") as client:
         for _ in range(20):
             assert (await gateway.request("GET", "/healthz")).status == 200
@@ -519,14 +644,18 @@ async def test_flood_of_frames_without_payload_is_closed(gateway: Gateway, sende
         if sender == "client":
             client.transport.write(b"".join(frame.serialize(mask=True) for frame in frames))
         reason = "a message has more than 16 empty frames"
-        assert await closed(client) == ((1008, reason) if sender == "client" else (1011, f"from the Core: {reason}"))
+        assert await closed(client) == (
+            (1008, reason) if sender == "client" else (1011, f"from the Core: {reason}")
+        )
 
 
 # End of a WebSocket
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1000, "done"), (4321, "application")])
-async def test_close_codes_are_relayed(gateway: Gateway, sockets: SocketCore, key: Any, code: int, reason: str) -> None:
+async def test_close_codes_are_relayed(
+    gateway: Gateway, sockets: SocketCore, key: Any, code: int, reason: str
+) -> None:
     async with opened(gateway, key) as client:
         await client.close(code, reason)
     assert await sockets.close_code() == code
@@ -538,7 +667,9 @@ async def test_close_codes_are_relayed(gateway: Gateway, sockets: SocketCore, ke
 
 
 @pytest.mark.parametrize("how", ["abort", "half-close"])
-async def test_lost_client_closes_the_connection_to_the_core(gateway: Gateway, sockets: SocketCore, key: Any, how: str) -> None:
+async def test_lost_client_closes_the_connection_to_the_core(
+    gateway: Gateway, sockets: SocketCore, key: Any, how: str
+) -> None:
     client = await opened(gateway, key)
     await client.send("ready")
     await client.recv()
@@ -563,7 +694,14 @@ async def test_client_that_leaves_during_the_handshake_cancels_it(gateway: Gatew
 
     async with raw_core(gateway, behavior) as key:
         _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        lines = ("GET /cores/live/x HTTP/1.1", "Host: a", *HANDSHAKE, f"X-API-Key: {key.token}", "", "")
+        lines = (
+            "GET /cores/live/x HTTP/1.1",
+            "Host: a",
+            *HANDSHAKE,
+            f"X-API-Key: {key.token}",
+            "",
+            "",
+        )
         writer.write("\r\n".join(lines).encode())
         async with asyncio.timeout(PATIENCE_S):
             await started.wait()
@@ -571,7 +709,9 @@ async def test_client_that_leaves_during_the_handshake_cancels_it(gateway: Gatew
             await ended.wait()
 
 
-async def test_core_that_is_killed_in_mid_message_closes_with_1011(gateway: Gateway, tmp_path: Path) -> None:
+async def test_core_that_is_killed_in_mid_message_closes_with_1011(
+    gateway: Gateway, tmp_path: Path
+) -> None:
     script = (
         "import asyncio\n"
         "from websockets.asyncio.server import serve\n"
@@ -586,18 +726,26 @@ async def test_core_that_is_killed_in_mid_message_closes_with_1011(gateway: Gate
         "asyncio.run(main())\n"
     )
     log = tmp_path / "core.log"
-    child = child_processes.start("core", [sys.executable, "-c", script], log=log, env=dict(os.environ))
+    child = child_processes.start(
+        "core", [sys.executable, "-c", script], log=log, env=dict(os.environ)
+    )
     try:
         child_processes.wait_until(child, lambda: log.read_text().endswith("\n"), "listening", 60)
         async with registered(gateway, f"http://127.0.0.1:{int(log.read_text())}"):
-            async with opened(gateway, await gateway.create_key(), "/greet") as client, asyncio.timeout(PATIENCE_S):
+            async with (
+                opened(gateway, await gateway.create_key(), "/greet") as client,
+                asyncio.timeout(PATIENCE_S),
+            ):
                 assert await client.recv() == "ready"
                 stream = client.recv_streaming()
                 assert await anext(stream) == b"half of a message"
                 os.kill(child.pid, signal.SIGKILL)
                 with pytest.raises(ConnectionClosed):
                     await anext(stream)
-            assert (client.close_code, client.close_reason) == (1011, "the Core closed the connection")
+            assert (client.close_code, client.close_reason) == (
+                1011,
+                "the Core closed the connection",
+            )
     finally:
         child.stop()
 
@@ -619,7 +767,7 @@ async def test_websocket_is_closed_when_the_key_no_longer_permits_it(
     gateway: Gateway, sockets: SocketCore, key: Any, change: str
 ) -> None:
     async with opened(gateway, key) as client, opened(gateway, await gateway.create_key()) as other:
-        await gateway.pool.execute(f"UPDATE api_key SET {change} WHERE id = $1", key.id)  # noqa: S608
+        await gateway.pool.execute((f"UPDATE api_key SET {change} WHERE id = $1"), key.id)  # noqa: S608
         assert (await closed(client))[0] == 1008
         assert await sockets.close_code() == 1001
         await other.send("still open")
@@ -643,9 +791,13 @@ async def test_key_that_is_revoked_during_the_handshake_is_rejected(gateway: Gat
         assert (await pending).status == 401
 
 
-async def test_change_that_permits_the_websocket_keeps_it_open(gateway: Gateway, sockets: SocketCore, key: Any) -> None:
+async def test_change_that_permits_the_websocket_keeps_it_open(
+    gateway: Gateway, sockets: SocketCore, key: Any
+) -> None:
     async with opened(gateway, key) as client:
-        seq = await gateway.pool.fetchval("UPDATE api_key SET name = 'renamed' WHERE id = $1 RETURNING change_seq", key.id)
+        seq = await gateway.pool.fetchval(
+            "UPDATE api_key SET name = 'renamed' WHERE id = $1 RETURNING change_seq", key.id
+        )
         await applied(gateway.pool, seq)
         await client.send("open")
         assert await client.recv() == "open"
@@ -666,7 +818,9 @@ async def test_shutdown_closes_websockets_with_1001(
 
 
 @pytest.mark.bound("websockets_max", "core_websockets_max")
-@pytest.mark.parametrize(("variable", "name"), [("CORE_WEBSOCKETS_MAX", "Core"), ("WEBSOCKETS_MAX", "gateway")])
+@pytest.mark.parametrize(
+    ("variable", "name"), [("CORE_WEBSOCKETS_MAX", "Core"), ("WEBSOCKETS_MAX", "gateway")]
+)
 async def test_open_websockets_are_bounded(
     gateway: Gateway,
     sockets: SocketCore,
@@ -681,7 +835,11 @@ async def test_open_websockets_are_bounded(
     client = gateway.on_port(port)
     async with opened(client, key), opened(client, key):
         reply = await attempt(client, *HANDSHAKE, f"X-API-Key: {key.token}")
-        assert (reply.status, reply.json["code"], reply.header("retry-after")) == (503, "unavailable", "1")
+        assert (reply.status, reply.json["code"], reply.header("retry-after")) == (
+            503,
+            "unavailable",
+            "1",
+        )
         assert reply.json["detail"] == f"The {name} has reached its limit of open WebSockets."
         assert await client.metric("gatehouse_websockets") == 2
     async with asyncio.timeout(PATIENCE_S):
@@ -722,8 +880,13 @@ async def test_feature_disables_websockets(
 
 
 @pytest.mark.requirement("CG-12")
-async def test_websocket_is_logged_and_counted_once(gateway: Gateway, sockets: SocketCore, key: Any) -> None:
-    counters = ('gatehouse_websockets_closed_total{code="application"}', 'gatehouse_websocket_bytes_total{sender="core"}')
+async def test_websocket_is_logged_and_counted_once(
+    gateway: Gateway, sockets: SocketCore, key: Any
+) -> None:
+    counters = (
+        'gatehouse_websockets_closed_total{code="application"}',
+        'gatehouse_websocket_bytes_total{sender="core"}',
+    )
     before = [await gateway.metric(counter) for counter in counters]
     async with opened(gateway, key) as client:
         request_id = client.response.headers["X-Request-Id"]
@@ -734,10 +897,22 @@ async def test_websocket_is_logged_and_counted_once(gateway: Gateway, sockets: S
         await client.close(4000)
     assert await written(gateway, key.id) == 1
     (line,) = await gateway.lines_with(request_id=request_id)
-    assert (line["status"], line["route"], line["code"], line["key_id"]) == (101, ROUTE, "VALID", key.id)
+    assert (line["status"], line["route"], line["code"], line["key_id"]) == (
+        101,
+        ROUTE,
+        "VALID",
+        key.id,
+    )
     # A masked frame has a header of 6 bytes, and any other frame a header of 2 bytes.
-    assert line["websocket"] == {"close_code": 4000, "bytes_from_client": 6 + 5 + 6 + 2, "bytes_from_core": 2 + 5 + 2 + 2}
-    assert [await gateway.metric(counter) for counter in counters] == [before[0] + 1, before[1] + 11]
+    assert line["websocket"] == {
+        "close_code": 4000,
+        "bytes_from_client": 6 + 5 + 6 + 2,
+        "bytes_from_core": 2 + 5 + 2 + 2,
+    }
+    assert [await gateway.metric(counter) for counter in counters] == [
+        before[0] + 1,
+        before[1] + 11,
+    ]
     assert key.token not in gateway.log.read_text()
 
 
@@ -757,12 +932,21 @@ async def test_slow_reader_does_not_grow_memory(gateway: Gateway) -> None:
     async with raw_core(gateway, behavior) as key:
         before = _peak_memory(gateway.pid)
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=65_536)
-        lines = ("GET /cores/live/x HTTP/1.1", "Host: a", *HANDSHAKE, f"X-API-Key: {key.token}", "", "")
+        lines = (
+            "GET /cores/live/x HTTP/1.1",
+            "Host: a",
+            *HANDSHAKE,
+            f"X-API-Key: {key.token}",
+            "",
+            "",
+        )
         writer.write("\r\n".join(lines).encode())
         async with asyncio.timeout(60):
             await reader.readuntil(b"\r\n\r\n")
             last, unchanged = -1, 0
-            while unchanged < 100:  # the gateway responds to other requests, but reads no more from the Core
+            while (
+                unchanged < 100
+            ):  # the gateway responds to other requests, but reads no more from the Core
                 assert (await gateway.request("GET", "/healthz")).status == 200
                 last, unchanged = sent, unchanged + 1 if sent == last else 0
             assert sent < total // 2
@@ -775,21 +959,32 @@ async def test_slow_reader_does_not_grow_memory(gateway: Gateway) -> None:
 def _peak_memory(pid: int) -> int:
     """Peak resident memory of a process, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))) * 1024
+    return (
+        int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")))
+        * 1024
+    )
 
 
 # Drain
 
 
-async def test_websocket_is_closed_at_the_end_of_a_drain(gateway: Gateway, sockets: SocketCore) -> None:
+async def test_websocket_is_closed_at_the_end_of_a_drain(
+    gateway: Gateway, sockets: SocketCore
+) -> None:
     agent, reply = await gateway.register(sockets.url, "live")
     key = await gateway.create_key()
     async with opened(gateway, key) as client:
         end = f"/v1/cores/live?lease_id={reply.json['lease_id']}&drain_s="
-        assert (await gateway.request("DELETE", f"{end}3600", f"X-API-Key: {agent.token}")).status == 204
+        assert (
+            await gateway.request("DELETE", f"{end}3600", f"X-API-Key: {agent.token}")
+        ).status == 204
         await client.send("during the drain")
         assert await client.recv() == "during the drain"
-        assert (await gateway.request("GET", "/cores/live/x", f"X-API-Key: {key.token}")).status == 503
-        assert (await gateway.request("DELETE", f"{end}0", f"X-API-Key: {agent.token}")).status == 204
+        assert (
+            await gateway.request("GET", "/cores/live/x", f"X-API-Key: {key.token}")
+        ).status == 503
+        assert (
+            await gateway.request("DELETE", f"{end}0", f"X-API-Key: {agent.token}")
+        ).status == 204
         assert await closed(client) == (1001, "the instance of the Core was drained")
     assert await sockets.close_code() == 1001

@@ -8,23 +8,28 @@ import msgspec
 
 SUBMISSIONS_MAX = 100
 PURPOSE_CHARS_MAX = 500
-#: Maximum total size of the files in a submission, within the limit of the deployment. Files are kept in memory until the
-#: submission is stored, because the content is encrypted again if another submission takes the same retrieval link.
+#: Maximum total size of the files in a submission, within the limit of the deployment. Files are
+#: kept in memory until the submission is stored, because the content is encrypted again if another
+#: submission takes the same retrieval link.
 SUBMISSION_FILES_BYTES_MAX = 10 * 1024 * 1024
 
 
 class RequestState(StrEnum):
-    """Stored states. An expired or used secret request is still stored as `active`; `shown_state` returns the actual state."""
+    """Stored states. An expired or used secret request is still stored as `active`; `shown_state`
+    returns the actual state.
+    """
 
     ACTIVE = "active"
     REVOKED = "revoked"
 
 
 class RetrievalLink(msgspec.Struct, frozen=True):
-    """The public values of a link that the requester's client created. The server encrypts a submission to this link.
+    """The public values of a link that the requester's client created. The server encrypts a
+    submission to this link.
 
     path: public part of the link, which consists of the secret ID and the link ID.
-    verifier, public_key: as in `sharing.models.Link`. Derived from the link secret, which the requester keeps.
+    verifier, public_key: as in `sharing.models.Link`. Derived from the link secret, which the
+        requester keeps.
     """
 
     path: str
@@ -47,7 +52,8 @@ class SecretRequest(msgspec.Struct, frozen=True):
     requester: name of the requester, which submitters see.
     purpose: description of the requested secret, shown to submitters.
     label, note: not shown to submitters.
-    lifetime_s: lifetime of the request, and of each submitted secret from the time of its submission.
+    lifetime_s: lifetime of the request, and of each submitted secret from the time of its
+        submission.
     verifier: hash of the link secret in the submission link.
     retrieval_links: one link for each accepted submission.
     submissions: submissions by submission ID, in no order.

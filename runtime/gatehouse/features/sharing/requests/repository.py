@@ -1,4 +1,6 @@
-"""Stores secret requests in the secrets table. Each request is one item with its submissions and unrecorded events."""
+"""Stores secret requests in the secrets table. Each request is one item with its submissions and
+unrecorded events.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from gatehouse.features.sharing.repository import new_secret
 from gatehouse.features.sharing.requests.models import RequestState, SecretRequest, Submission
 from gatehouse.features.sharing.table import ConditionNotMet, Item, Table, builtins, update_of
 
-#: Prefix of the item IDs, and of the owners in the index, so that secrets and secret requests are listed separately.
+#: Prefix of the item IDs, and of the owners in the index, so that secrets and secret requests are
+#: listed separately.
 _PREFIX = "request:"
 
 
@@ -33,17 +36,27 @@ class RequestRepository:
         item = await self._table.get(_item_id(request_id))
         return None if item is None else _request_of(item)
 
-    async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[SecretRequest], str]:
-        """Return the secret requests of an owner after a position, newest first, and the last position. See `Table.of_owner`."""
+    async def of_owner(
+        self, owner: str, *, after: str, size: int
+    ) -> tuple[list[SecretRequest], str]:
+        """Return the secret requests of an owner after a position, newest first, and the last
+        position. See `Table.of_owner`.
+        """
         items, position = await self._table.of_owner(_PREFIX + owner, after=after, size=size)
         return [_request_of(item) for item in items], position
 
     async def submit(
-        self, request: SecretRequest, submission_id: str, secret: Secret, submitted: SharingEvent, created: SharingEvent
+        self,
+        request: SecretRequest,
+        submission_id: str,
+        secret: Secret,
+        submitted: SharingEvent,
+        created: SharingEvent,
     ) -> None:
         """Count a submission and create its secret in one transaction.
 
-        Raises ConditionNotMet if the request does not accept the submission or the secret ID is already in use.
+        Raises ConditionNotMet if the request does not accept the submission or the secret ID is
+        already in use.
         """
         update = update_of(
             _item_id(request.id),
@@ -64,14 +77,20 @@ class RequestRepository:
         await self._table.put_and_update(new_secret(secret, created), update)
 
     async def revoke(self, request: SecretRequest, event: SharingEvent) -> SecretRequest:
-        """Revoke a secret request, so that further submissions are denied. Returns the current request. Idempotent."""
+        """Revoke a secret request, so that further submissions are denied. Returns the current
+        request. Idempotent.
+        """
         try:
             item = await self._table.update(
                 _item_id(request.id),
                 sets=("#state = :revoked", "ended_at = :now"),
                 condition="#state = :active",
                 names={"#state": "state"},
-                values={":active": RequestState.ACTIVE, ":revoked": RequestState.REVOKED, ":now": event.at},
+                values={
+                    ":active": RequestState.ACTIVE,
+                    ":revoked": RequestState.REVOKED,
+                    ":now": event.at,
+                },
                 event=event,
                 pending_max=None,
             )
@@ -81,7 +100,9 @@ class RequestRepository:
 
     async def record(self, request_id: str, event: SharingEvent) -> None:
         """Store an event without any other change. Does nothing if the request does not exist."""
-        await self._table.record(_item_id(request_id), condition="attribute_exists(purpose)", names={}, event=event)
+        await self._table.record(
+            _item_id(request_id), condition="attribute_exists(purpose)", names={}, event=event
+        )
 
 
 def _item_id(request_id: str) -> str:
@@ -90,5 +111,10 @@ def _item_id(request_id: str) -> str:
 
 def _request_of(item: Item) -> SecretRequest:
     return msgspec.convert(
-        {**item, "id": item["id"].removeprefix(_PREFIX), "owner": item["owner"].removeprefix(_PREFIX)}, SecretRequest
+        {
+            **item,
+            "id": item["id"].removeprefix(_PREFIX),
+            "owner": item["owner"].removeprefix(_PREFIX),
+        },
+        SecretRequest,
     )

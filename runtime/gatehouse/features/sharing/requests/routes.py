@@ -6,7 +6,14 @@ from collections.abc import Callable
 from functools import partial
 
 from gatehouse.core.errors import Forbidden, NotFound
-from gatehouse.core.roles import AUDITORS, OPERATORS, SECRET_CREATORS, SECRET_READERS, SECRET_REVOKERS, Role
+from gatehouse.core.roles import (
+    AUDITORS,
+    OPERATORS,
+    SECRET_CREATORS,
+    SECRET_READERS,
+    SECRET_REVOKERS,
+    Role,
+)
 from gatehouse.features.sharing.requests.models import SecretRequest
 from gatehouse.features.sharing.requests.schemas import (
     CreatedSecretRequest,
@@ -27,10 +34,11 @@ async def create_secret_request(
 ) -> CreatedSecretRequest:
     """Request a secret.
 
-    The submission link is returned only in this response. Send the link to the person who has the secret. Only the retrieval
-    links, which the client created, can open the submitted secrets.
+    The submission link is returned only in this response. Send the link to the person who has the
+    secret. Only the retrieval links, which the client created, can open the submitted secrets.
     """
-    # As for secrets, a repeated request with the same Idempotency-Key receives the stored response with the submission link.
+    # As for secrets, a repeated request with the same Idempotency-Key receives the stored response
+    # with the submission link.
     created, token = await requests.create(
         NewRequest(
             owner=request.authenticated.owner,
@@ -47,22 +55,32 @@ async def create_secret_request(
     return CreatedSecretRequest(_view(request, created), token.url(sharing.url))
 
 
-async def list_secret_requests(request: Request, query: ListSecretRequests, requests: RequestService) -> SecretRequestPage:
+async def list_secret_requests(
+    request: Request, query: ListSecretRequests, requests: RequestService
+) -> SecretRequestPage:
     """List secret requests.
 
-    Returns the secret requests of the caller, newest first. Some roles can also list the secret requests of another owner.
+    Returns the secret requests of the caller, newest first. Some roles can also list the secret
+    requests of another owner.
     """
     own = request.authenticated.owner
     owner = own if query.owner is None else query.owner
     if owner != own and not request.authenticated.roles & AUDITORS:
-        raise Forbidden("Listing the secret requests of another owner requires the role owner, operator or auditor.")
+        raise Forbidden(
+            "Listing the secret requests of another owner requires the role owner, operator or "
+            "auditor."
+        )
     cursors = request.cursors(f"secret-requests|{owner}")
     after = "" if query.cursor is None else cursors.read(query.cursor)
     page, last = await requests.of_owner(owner, after=after, size=query.limit)
-    return SecretRequestPage([_view(request, item) for item in page], cursors.write(last) if last else None)
+    return SecretRequestPage(
+        [_view(request, item) for item in page], cursors.write(last) if last else None
+    )
 
 
-async def show_secret_request(request: Request, secret_request: str, requests: RequestService) -> SecretRequestView:
+async def show_secret_request(
+    request: Request, secret_request: str, requests: RequestService
+) -> SecretRequestView:
     """Retrieve a secret request.
 
     The response contains the IDs of the submitted secrets.
@@ -70,17 +88,24 @@ async def show_secret_request(request: Request, secret_request: str, requests: R
     return _view(request, await _existing(request, requests, secret_request, AUDITORS))
 
 
-async def revoke_secret_request(request: Request, secret_request: str, requests: RequestService) -> SecretRequestView:
+async def revoke_secret_request(
+    request: Request, secret_request: str, requests: RequestService
+) -> SecretRequestView:
     """Revoke a secret request.
 
-    Submissions are denied by the time the response arrives. Secrets that were already submitted can still be opened. Idempotent.
+    Submissions are denied by the time the response arrives. Secrets that were already submitted can
+    still be opened. Idempotent.
     """
     await _existing(request, requests, secret_request, OPERATORS)
     return _view(request, await requests.revoke(secret_request, request.actor))
 
 
-async def _existing(request: Request, requests: RequestService, request_id: str, others: frozenset[Role]) -> SecretRequest:
-    """Return a secret request that the caller owns or, with a role in `others`, any secret request. Raises NotFound."""
+async def _existing(
+    request: Request, requests: RequestService, request_id: str, others: frozenset[Role]
+) -> SecretRequest:
+    """Return a secret request that the caller owns or, with a role in `others`, any secret request.
+    Raises NotFound.
+    """
     existing = await requests.get(request_id)
     if existing.owner != request.authenticated.owner and not request.authenticated.roles & others:
         raise NotFound("No secret request has this ID.")
@@ -91,7 +116,9 @@ def _view(request: Request, secret_request: SecretRequest) -> SecretRequestView:
     return request_view(secret_request, request.now)
 
 
-_endpoint: Callable[..., Endpoint] = partial(Endpoint, tag="secrets", step_up=StepUp.NEVER, errors=(404,))
+_endpoint: Callable[..., Endpoint] = partial(
+    Endpoint, tag="secrets", step_up=StepUp.NEVER, errors=(404,)
+)
 _PATH = "/v1/secret-requests/{secret_request}"
 
 ENDPOINTS = (
@@ -103,7 +130,11 @@ ENDPOINTS = (
         status=201,
         links=Links("secret_request", "/request/id"),
     ),
-    _endpoint(method="GET", path="/v1/secret-requests", handler=list_secret_requests, roles=SECRET_READERS),
+    _endpoint(
+        method="GET", path="/v1/secret-requests", handler=list_secret_requests, roles=SECRET_READERS
+    ),
     _endpoint(method="GET", path=_PATH, handler=show_secret_request, roles=SECRET_READERS),
-    _endpoint(method="POST", path=f"{_PATH}/revoke", handler=revoke_secret_request, roles=SECRET_REVOKERS),
+    _endpoint(
+        method="POST", path=f"{_PATH}/revoke", handler=revoke_secret_request, roles=SECRET_REVOKERS
+    ),
 )

@@ -24,7 +24,14 @@ from gatehouse.features.sharing.requests.models import (
     shown_state,
 )
 from gatehouse.features.sharing.schemas import NAME_CHARS_MAX, Label, Note
-from gatehouse.platform.http.fields import Cursor, Instant, NextCursor, multi_line, single_line, view_of
+from gatehouse.platform.http.fields import (
+    Cursor,
+    Instant,
+    NextCursor,
+    multi_line,
+    single_line,
+    view_of,
+)
 from gatehouse.platform.http.validation import checked, matching
 
 State = Literal["active", "used", "expired", "revoked"]
@@ -55,10 +62,12 @@ _BASE64 = {"contentEncoding": "base64"}
 
 
 class NewRetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The public values of a link that the client created. The link opens the secret from one submission.
+    """The public values of a link that the client created. The link opens the secret from one
+    submission.
 
-    The client generates a random `path` and a random link secret, derives `verifier` and `public_key` from these values (see
-    `link_keys` in docs/sharing-vectors.json), and keeps the link `https://<host>/s/<path>#<link secret>`.
+    The client generates a random `path` and a random link secret, derives `verifier` and
+    `public_key` from these values (see `link_keys` in docs/sharing-vectors.json), and keeps the
+    link `https://<host>/s/<path>#<link secret>`.
     """
 
     example: ClassVar = {
@@ -72,11 +81,20 @@ class NewRetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         matching(
             rf"[0-9A-Za-z]{{{PATH_CHARS}}}",
             max_length=PATH_CHARS,
-            description="Public part of the link: a secret ID (22 characters) followed by a link ID (6 characters).",
+            description=(
+                "Public part of the link: a secret ID (22 characters) followed by a "
+                "link ID (6 characters)."
+            ),
         ),
     ]
     verifier: Annotated[
-        str, checked(key_problem, max_length=KEY_CHARS, extra_json_schema=_BASE64, description="Hash of the link secret.")
+        str,
+        checked(
+            key_problem,
+            max_length=KEY_CHARS,
+            extra_json_schema=_BASE64,
+            description="Hash of the link secret.",
+        ),
     ]
     public_key: Annotated[
         str,
@@ -89,13 +107,20 @@ class NewRetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     ]
 
     def retrieval_link(self) -> RetrievalLink:
-        return RetrievalLink(self.path, base64.b64decode(self.verifier), base64.b64decode(self.public_key))
+        return RetrievalLink(
+            self.path, base64.b64decode(self.verifier), base64.b64decode(self.public_key)
+        )
 
 
 class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of a new secret request. If both `ttl_s` and `expires_at` are omitted, the request expires after three days."""
+    """Parameters of a new secret request. If both `ttl_s` and `expires_at` are omitted, the request
+    expires after three days.
+    """
 
-    example: ClassVar = {"purpose": "Password of the staging database", "retrieval_links": [NewRetrievalLink.example]}
+    example: ClassVar = {
+        "purpose": "Password of the staging database",
+        "retrieval_links": [NewRetrievalLink.example],
+    }
 
     purpose: Annotated[
         str,
@@ -103,7 +128,8 @@ class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
             multi_line,
             min_length=1,
             max_length=PURPOSE_CHARS_MAX,
-            description="Description of the requested secret and the reason for the request. Shown to everyone who opens the"
+            description="Description of the requested secret and the reason for the request. "
+            "Shown to everyone who opens the"
             " request page.",
         ),
     ]
@@ -113,7 +139,10 @@ class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
             _different_secrets,
             min_length=1,
             max_length=SUBMISSIONS_MAX,
-            description="Links with which the requester opens the submitted secrets. One submission is accepted for each link.",
+            description=(
+                "Links with which the requester opens the submitted secrets. One "
+                "submission is accepted for each link."
+            ),
         ),
     ]
     ttl_s: Ttl | None = None
@@ -123,7 +152,10 @@ class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         checked(
             single_line,
             max_length=NAME_CHARS_MAX,
-            description="Name of the requester, which submitters see. Default: the credential, such as `key:3fGh82kLmQ0a`.",
+            description=(
+                "Name of the requester, which submitters see. Default: the credential, "
+                "such as `key:3fGh82kLmQ0a`."
+            ),
         ),
     ] = ""
     label: Label = ""
@@ -143,16 +175,21 @@ class ListSecretRequests(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     owner: Annotated[
         Annotated[str, checked(single_line, min_length=1, max_length=300)] | None,
         Meta(
-            description="Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Another owner requires the role owner, operator"
+            description="Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Another owner "
+            "requires the role owner, operator"
             " or auditor."
         ),
     ] = None
     cursor: Cursor | None = None
-    limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of secret requests on a page.")] = 50
+    limit: Annotated[
+        int, Meta(ge=1, le=100, description="Maximum number of secret requests on a page.")
+    ] = 50
 
 
 class SubmissionView(msgspec.Struct, frozen=True):
-    """A received submission. `secret`: ID of the secret. The path of the retrieval link begins with this ID."""
+    """A received submission. `secret`: ID of the secret. The path of the retrieval link begins with
+    this ID.
+    """
 
     secret: str
     submitted_at: Instant
@@ -185,12 +222,21 @@ class SecretRequestView(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str
     label: str
     note: str
-    state: Annotated[State, Meta(description="`used`: all submissions were received. Only active requests accept submissions.")]
+    state: Annotated[
+        State,
+        Meta(
+            description=(
+                "`used`: all submissions were received. Only active requests accept submissions."
+            )
+        ),
+    ]
     created_at: Instant
     expires_at: Instant
     ended_at: Annotated[Instant | None, Meta(description="Time of the revocation.")]
     submissions_max: int
-    submissions: Annotated[list[SubmissionView], Meta(description="Received submissions, oldest first.")]
+    submissions: Annotated[
+        list[SubmissionView], Meta(description="Received submissions, oldest first.")
+    ]
 
 
 class SecretRequestPage(msgspec.Struct, frozen=True):
@@ -212,7 +258,13 @@ class CreatedSecretRequest(msgspec.Struct, frozen=True):
 
     request: SecretRequestView
     submission_link: Annotated[
-        str, Meta(description="Link with which anyone can submit a secret. The link cannot be used to read a secret.")
+        str,
+        Meta(
+            description=(
+                "Link with which anyone can submit a secret. The link cannot be used "
+                "to read a secret."
+            )
+        ),
     ]
 
     def __repr__(self) -> str:
@@ -226,5 +278,7 @@ def request_view(request: SecretRequest, now: float) -> SecretRequestView:
         request,
         state=shown_state(request, now),
         submissions_max=len(request.retrieval_links),
-        submissions=[SubmissionView(submission.secret, rfc3339(submission.at)) for submission in submissions],
+        submissions=[
+            SubmissionView(submission.secret, rfc3339(submission.at)) for submission in submissions
+        ],
     )

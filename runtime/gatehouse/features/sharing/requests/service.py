@@ -1,4 +1,6 @@
-"""Creates, reads and revokes secret requests on behalf of owners. `submissions.py` receives the secrets."""
+"""Creates, reads and revokes secret requests on behalf of owners. `submissions.py` receives the
+secrets.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from gatehouse.features.sharing.requests.repository import RequestRepository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRequest:
-    """Properties of a new secret request. owner: label of the owner. retrieval_links: one link for each submission."""
+    """Properties of a new secret request. owner: label of the owner. retrieval_links: one link for
+    each submission.
+    """
 
     owner: str
     requester: str
@@ -36,7 +40,9 @@ class RequestService:
         self._repository = RequestRepository(backend.table)
 
     async def create(self, new: NewRequest, actor: Actor) -> tuple[SecretRequest, SubmissionToken]:
-        """Store a secret request. Only this method returns the submission link. Raises RateLimited."""
+        """Store a secret request. Only this method returns the submission link. Raises
+        RateLimited.
+        """
         now = self._backend.clock.now()
         await self._backend.take_create("request", new.owner)
         request_id = self._backend.new_id()
@@ -55,7 +61,9 @@ class RequestService:
             retrieval_links=tuple(new.retrieval_links),
         )
         details: dict[str, str | int] = {"submissions": len(request.retrieval_links)}
-        await self._repository.create(request, self._backend.event(actor, AuditAction.REQUEST_CREATE, request_id, details))
+        await self._repository.create(
+            request, self._backend.event(actor, AuditAction.REQUEST_CREATE, request_id, details)
+        )
         return request, token
 
     async def get(self, request_id: str) -> SecretRequest:
@@ -65,14 +73,20 @@ class RequestService:
             raise NotFound("No secret request has this ID.")
         return request
 
-    async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[SecretRequest], str]:
-        """Return the secret requests of an owner after a position, newest first. Also returns the last position,
-        which is empty for the last page."""
+    async def of_owner(
+        self, owner: str, *, after: str, size: int
+    ) -> tuple[list[SecretRequest], str]:
+        """Return the secret requests of an owner after a position, newest first. Also returns the
+        last position, which is empty for the last page."""
         return await self._repository.of_owner(owner, after=after, size=size)
 
     async def revoke(self, request_id: str, actor: Actor) -> SecretRequest:
-        """Deny further submissions. Already submitted secrets are not affected. Idempotent. Raises NotFound."""
+        """Deny further submissions. Already submitted secrets are not affected. Idempotent. Raises
+        NotFound.
+        """
         request = await self.get(request_id)
         if request.state != RequestState.ACTIVE:
             return request
-        return await self._repository.revoke(request, self._backend.event(actor, AuditAction.REQUEST_REVOKE, request_id))
+        return await self._repository.revoke(
+            request, self._backend.event(actor, AuditAction.REQUEST_REVOKE, request_id)
+        )

@@ -1,4 +1,6 @@
-"""Receives submissions: verifies the submission link, encrypts the content to the requester, and stores it in one transaction."""
+"""Receives submissions: verifies the submission link, encrypts the content to the requester, and
+stores it in one transaction.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,34 @@ from gatehouse.features.sharing.content_store import PRESIGNED_S, ContentStore, 
 from gatehouse.features.sharing.denials import ATTEMPT_WINDOW_S, Denials, LinkNotFound
 from gatehouse.features.sharing.link_token import SubmissionToken, is_id, parse_path
 from gatehouse.features.sharing.links import Client
-from gatehouse.features.sharing.models import TTL_S_MAX, USES_DEFAULT, ContentItem, Link, ManifestItem, Secret, SharingEvent
+from gatehouse.features.sharing.models import (
+    TTL_S_MAX,
+    USES_DEFAULT,
+    ContentItem,
+    Link,
+    ManifestItem,
+    Secret,
+    SharingEvent,
+)
 from gatehouse.features.sharing.requests.models import RetrievalLink, SecretRequest, is_open
 from gatehouse.features.sharing.requests.repository import RequestRepository
-from gatehouse.features.sharing.requests.submission_schemas import SubmissionReceived, UploadConflict, UploadedFile
-from gatehouse.features.sharing.service import NewItem, NewSecret, SecretService, UploadedContent, one_by_one
+from gatehouse.features.sharing.requests.submission_schemas import (
+    SubmissionReceived,
+    UploadConflict,
+    UploadedFile,
+)
+from gatehouse.features.sharing.service import (
+    NewItem,
+    NewSecret,
+    SecretService,
+    UploadedContent,
+    one_by_one,
+)
 from gatehouse.features.sharing.table import ConditionNotMet
 
 _NO_VERIFIER = bytes(32)
-#: Maximum number of uploads per request and window. A presigned request can store an object of the maximum size before the
-#: submission is accepted.
+#: Maximum number of uploads per request and window. A presigned request can store an object of the
+#: maximum size before the submission is accepted.
 UPLOADS_MAX = 40
 
 
@@ -38,7 +58,8 @@ class TooManyUploads(TooManyRequests):
 class SubmissionService:
     """Receives submissions. Methods raise Unavailable if a dependency fails.
 
-    After a failure, the submission was received either completely or not at all, and can be repeated with the same submission ID.
+    After a failure, the submission was received either completely or not at all, and can be
+    repeated with the same submission ID.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -49,8 +70,8 @@ class SubmissionService:
         self._denials = Denials(backend.table, backend.clock)
 
     async def find(self, path: str) -> SecretRequest:
-        """Return the request for the public part of a submission link, so that the request page can be displayed. Changes
-        nothing.
+        """Return the request for the public part of a submission link, so that the request page can
+        be displayed. Changes nothing.
 
         Also raises LinkNotFound if the request does not accept submissions.
         """
@@ -59,21 +80,30 @@ class SubmissionService:
             raise LinkNotFound
         return request
 
-    async def check(self, token: SubmissionToken, submission_id: str, client: Client) -> SecretRequest:
-        """Return the request to which a client with the complete link can submit. Raises LinkNotFound, TooManyDenied."""
+    async def check(
+        self, token: SubmissionToken, submission_id: str, client: Client
+    ) -> SecretRequest:
+        """Return the request to which a client with the complete link can submit. Raises
+        LinkNotFound, TooManyDenied.
+        """
         request = await self._repository.get(token.path)
-        correct = encryption.matches(token.secret, token.path, _NO_VERIFIER if request is None else request.verifier)
+        correct = encryption.matches(
+            token.secret, token.path, _NO_VERIFIER if request is None else request.verifier
+        )
         if request is None or not correct:
             raise await self._denied(token, client, "wrong link secret")
         if not is_open(request, self._clock.now()) and submission_id not in request.submissions:
             raise await self._denied(token, client, "ended")
         return request
 
-    async def submit(self, token: SubmissionToken, items: Sequence[NewItem], submission_id: str, client: Client) -> None:
-        """Store items from memory as a secret owned by the requester. A repeated submission ID changes nothing.
+    async def submit(
+        self, token: SubmissionToken, items: Sequence[NewItem], submission_id: str, client: Client
+    ) -> None:
+        """Store items from memory as a secret owned by the requester. A repeated submission ID
+        changes nothing.
 
-        Encrypts the content to the first free retrieval link. If another submission takes this link first, encrypts the content
-        again to the next free link. Raises LinkNotFound, TooManyDenied.
+        Encrypts the content to the first free retrieval link. If another submission takes this link
+        first, encrypts the content again to the next free link. Raises LinkNotFound, TooManyDenied.
         """
         tried: set[str] = set()
         while True:
@@ -88,13 +118,22 @@ class SubmissionService:
             try:
                 await self._commit(request, submission_id, secret, client)
             except ConditionNotMet:
-                continue  # caused by another submission, the end of the request, or a lost response to this submission
+                # caused by another submission, the end of the request, or a lost response to this
+                # submission
+                continue
             return
 
     async def create_upload(
-        self, token: SubmissionToken, submission_id: str, secret_id: str | None, number: int, size: int, client: Client
+        self,
+        token: SubmissionToken,
+        submission_id: str,
+        secret_id: str | None,
+        number: int,
+        size: int,
+        client: Client,
     ) -> tuple[str, PresignedUpload, float]:
-        """Create a presigned request to upload a file's ciphertext. Returns the secret ID, the presigned request and its expiry.
+        """Create a presigned request to upload a file's ciphertext. Returns the secret ID, the
+        presigned request and its expiry.
 
         secret_id: ID from the earlier uploads in this submission; None for the first upload.
         number, size: item number in the secret, and size of the plaintext in bytes.
@@ -109,7 +148,9 @@ class SubmissionService:
             f"upload:{request.id}", limit=UPLOADS_MAX, window_s=ATTEMPT_WINDOW_S, now=now
         )
         if wait_s is not None:
-            raise TooManyUploads(f"Too many uploads for this request. Try again in {wait_s} s.", retry_after_s=wait_s)
+            raise TooManyUploads(
+                f"Too many uploads for this request. Try again in {wait_s} s.", retry_after_s=wait_s
+            )
         key = ContentStore.upload_key(chosen, number, submission_id)
         upload = await self._backend.content.presigned_upload(key, encryption.ciphertext_size(size))
         return chosen, upload, now + PRESIGNED_S
@@ -124,7 +165,8 @@ class SubmissionService:
         files: Sequence[UploadedFile],
         client: Client,
     ) -> None:
-        """Store text and uploaded files as a secret owned by the requester. A repeated submission ID changes nothing.
+        """Store text and uploaded files as a secret owned by the requester. A repeated submission
+        ID changes nothing.
 
         Raises LinkNotFound, TooManyDenied, UploadConflict, UploadIncomplete.
         """
@@ -134,36 +176,61 @@ class SubmissionService:
         retrieval_link = await self._free(request, secret_id)
         items = [NewItem.of(text.encode())] if text else []
         uploaded = [
-            ContentItem(ContentStore.upload_key(secret_id, number, submission_id), file.object_version, file.size)
+            ContentItem(
+                ContentStore.upload_key(secret_id, number, submission_id),
+                file.object_version,
+                file.size,
+            )
             for number, file in enumerate(files, start=len(items))
         ]
-        sizes = await asyncio.gather(*(self._backend.content.size(item.key, item.object_version) for item in uploaded))
+        sizes = await asyncio.gather(
+            *(self._backend.content.size(item.key, item.object_version) for item in uploaded)
+        )
         for index, (size, item) in enumerate(zip(sizes, uploaded, strict=True)):
             if size != encryption.ciphertext_size(item.size):
-                raise UploadIncomplete(f"body.files[{index}] has no upload with this version and size. Upload the file again.")
+                raise UploadIncomplete(
+                    f"body.files[{index}] has no upload with this version and size. Upload the "
+                    f"file again."
+                )
         manifest = [ManifestItem(file.name, file.media_type) for file in files]
         content = UploadedContent(content_key, list(zip(uploaded, manifest, strict=True)))
         secret = await self._store(request, retrieval_link, items, content)
         try:
             await self._commit(request, submission_id, secret, client)
         except ConditionNotMet:
-            # Caused by another submission, the end of the request, or a lost response to this submission.
+            # Caused by another submission, the end of the request, or a lost response to this
+            # submission.
             request = await self.check(token, submission_id, client)
             if submission_id not in request.submissions:
                 raise UploadConflict from None
 
     async def _free(self, request: SecretRequest, secret_id: str | None) -> RetrievalLink:
-        """Return the free retrieval link for a secret ID, or the first free link if the ID is None. Raises UploadConflict."""
+        """Return the free retrieval link for a secret ID, or the first free link if the ID is None.
+        Raises UploadConflict.
+        """
         for link in _all_free(request):
             link_secret_id, _ = _ids(link)
-            if secret_id in (None, link_secret_id) and await self._backend.repository.get(link_secret_id) is None:
+            if (
+                secret_id in (None, link_secret_id)
+                and await self._backend.repository.get(link_secret_id) is None
+            ):
                 return link
         raise UploadConflict
 
-    async def _commit(self, request: SecretRequest, submission_id: str, secret: Secret, client: Client) -> None:
+    async def _commit(
+        self, request: SecretRequest, submission_id: str, secret: Secret, client: Client
+    ) -> None:
         """Count the submission and create its secret in one transaction. Raises ConditionNotMet."""
-        submitted = self._event(request.id, client, AuditAction.REQUEST_SUBMIT, {"secret": secret.id})
-        created = self._event(request.id, client, AuditAction.SECRET_CREATE, {"links": 1, "request": request.id}, secret.id)
+        submitted = self._event(
+            request.id, client, AuditAction.REQUEST_SUBMIT, {"secret": secret.id}
+        )
+        created = self._event(
+            request.id,
+            client,
+            AuditAction.SECRET_CREATE,
+            {"links": 1, "request": request.id},
+            secret.id,
+        )
         await self._repository.submit(request, submission_id, secret, submitted, created)
 
     async def _store(
@@ -191,13 +258,19 @@ class SubmissionService:
             uses=USES_DEFAULT,
             label=request.label,
         )
-        return await self._secrets.store(secret_id, new, {link_id: link}, request.owner, self._clock.now(), uploaded)
+        return await self._secrets.store(
+            secret_id, new, {link_id: link}, request.owner, self._clock.now(), uploaded
+        )
 
     async def _denied(self, token: SubmissionToken, client: Client, reason: str) -> GatehouseError:
-        """Return the error for a denied attempt. If the request exists, the event for the attempt is stored with the request."""
+        """Return the error for a denied attempt. If the request exists, the event for the attempt
+        is stored with the request.
+        """
         denial = await self._denials.count(token.path, client.network)
         if denial.recorded:
-            event = self._event(token.path, client, AuditAction.REQUEST_DENIED, {"reason": reason}, outcome="denied")
+            event = self._event(
+                token.path, client, AuditAction.REQUEST_DENIED, {"reason": reason}, outcome="denied"
+            )
             await self._repository.record(token.path, event)
         return denial.error()
 
@@ -212,12 +285,19 @@ class SubmissionService:
         outcome: Outcome = "success",
     ) -> SharingEvent:
         """Return an audit event. `target_id`: target of the event. Default: the request."""
-        actor = Actor(type="submitter", id=request_id, request_id=client.request_id, source_address=client.address)
+        actor = Actor(
+            type="submitter",
+            id=request_id,
+            request_id=client.request_id,
+            source_address=client.address,
+        )
         return self._backend.event(actor, action, target_id or request_id, details, outcome=outcome)
 
 
 def _next_free(request: SecretRequest, tried: set[str]) -> RetrievalLink | None:
-    """Return the first retrieval link without a submission, except for links that this submission has already tried."""
+    """Return the first retrieval link without a submission, except for links that this submission
+    has already tried.
+    """
     return next((link for link in _all_free(request) if link.path not in tried), None)
 
 

@@ -1,4 +1,6 @@
-"""Alembic entry point. Uses the migration runner's connection, with one transaction per migration."""
+"""Alembic entry point. Uses the migration runner's connection, with one transaction per
+migration.
+"""
 
 from __future__ import annotations
 

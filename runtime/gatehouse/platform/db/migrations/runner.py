@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from gatehouse.core.errors import BadRequest, Conflict, GatehouseError, Unavailable
 from gatehouse.platform.db.pool import DatabaseLogin
 
-#: Advisory lock of a running migration. Concurrent migrations wait for the lock and then have nothing left to do.
+#: Advisory lock of a running migration. Concurrent migrations wait for the lock and then have
+#: nothing left to do.
 LOCK = 7126500
 LOCK_TIMEOUT_S = 60
 #: Long enough to rewrite a table. A migration that is blocked for longer fails with a message.
@@ -45,8 +46,8 @@ class Outcome:
 
 
 async def migrate(login: DatabaseLogin, *, to: str = "head", downgrade: bool = False) -> Outcome:
-    """Migrate to revision `to`. Raises Unavailable, BadRequest if the revision is unknown, and Conflict if the migration would
-    delete data or the database is at an unknown revision."""
+    """Migrate to revision `to`. Raises Unavailable, BadRequest if the revision is unknown, and
+    Conflict if the migration would delete data or the database is at an unknown revision."""
     return await _with_connection(login, lambda connection: _migrate(connection, to, downgrade))
 
 
@@ -58,9 +59,10 @@ async def status(login: DatabaseLogin) -> Outcome:
 def execute_script(statements: str) -> None:
     """Execute several statements in the transaction of the migration.
 
-    SQLAlchemy prepares the statements that it executes, and PostgreSQL can prepare only one statement at a time. asyncpg's
-    `execute` without arguments sends the text unchanged. The function executes a SELECT first, because SQLAlchemy opens the
-    transaction with its first statement.
+    SQLAlchemy prepares the statements that it executes, and PostgreSQL can prepare only one
+    statement at a time. asyncpg's `execute` without arguments sends the text unchanged. The
+    function executes a SELECT first, because SQLAlchemy opens the transaction with its first
+    statement.
     """
     bind = op.get_bind()
     bind.exec_driver_sql("SELECT 1")
@@ -82,14 +84,22 @@ async def _with_connection(login: DatabaseLogin, work: Callable[[Connection], Ou
             connection = await asyncpg.connect(**{**arguments, "password": login.second_password})
         return connection
 
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True)
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True
+    )
     try:
         async with engine.connect() as connection:
             await _lock(connection)
             return await connection.run_sync(work)
     except GatehouseError:
         raise
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError, OSError, TimeoutError) as exc:
+    except (
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        DBAPIError,
+        OSError,
+        TimeoutError,
+    ) as exc:
         raise Unavailable(_explain(exc, login)) from exc
     finally:
         await engine.dispose()
@@ -110,7 +120,8 @@ def _migrate(connection: Connection, to: str, downgrade: bool) -> Outcome:
     ancestors = _ancestors(scripts, current)
     if current is not None and current not in ancestors:
         raise Conflict(
-            f"the database is at revision {current}, which this version of Gatehouse does not know: use a newer version"
+            f"the database is at revision {current}, which this version of Gatehouse does not "
+            f"know: use a newer version"
         )
     steps: list[Step] = []
     config = Config()
@@ -119,7 +130,9 @@ def _migrate(connection: Connection, to: str, downgrade: bool) -> Outcome:
     config.attributes["on_version_apply"] = _recorder(steps)
     if target in ancestors and target != (current or BASE):
         if not downgrade:
-            raise Conflict(f"a downgrade from {current} to {target} deletes data; add --downgrade to confirm")
+            raise Conflict(
+                f"a downgrade from {current} to {target} deletes data; add --downgrade to confirm"
+            )
         command.downgrade(config, target)
     else:
         command.upgrade(config, target)
@@ -129,7 +142,9 @@ def _migrate(connection: Connection, to: str, downgrade: bool) -> Outcome:
 def _outcome(connection: Connection, steps: tuple[Step, ...]) -> Outcome:
     current = MigrationContext.configure(connection).get_current_revision()
     done = _ancestors(_scripts(), current)
-    pending = tuple(script.revision for script in _scripts().walk_revisions() if script.revision not in done)
+    pending = tuple(
+        script.revision for script in _scripts().walk_revisions() if script.revision not in done
+    )
     return Outcome(steps=steps, revision=current or BASE, pending=pending[::-1])
 
 
@@ -153,7 +168,10 @@ def _target(scripts: ScriptDirectory, to: str) -> str:
 def _ancestors(scripts: ScriptDirectory, revision: str | None) -> set[str]:
     """The revision, all earlier revisions, and `base`. For an unknown revision, only `base`."""
     try:
-        return {BASE, *(script.revision for script in scripts.walk_revisions(BASE, revision or BASE))}
+        return {
+            BASE,
+            *(script.revision for script in scripts.walk_revisions(BASE, revision or BASE)),
+        }
     except CommandError:
         return {BASE}
 
@@ -167,25 +185,44 @@ def _recorder(steps: list[Step]) -> Callable[..., None]:
 
 
 def _explain(exc: Exception, login: DatabaseLogin) -> str:
-    """One line that states what to check. Driver messages that could contain a value are omitted."""
+    """One line that states what to check. Driver messages that could contain a value are
+    omitted.
+    """
     cause = getattr(exc, "orig", None) or exc
     cause = getattr(cause, "__cause__", None) or cause
     if isinstance(cause, asyncpg.InvalidAuthorizationSpecificationError):
-        return f"PostgreSQL at {login.address} rejected the login of {login.user}: check GATEHOUSE_DATABASE_AUTH and the password"
+        return (
+            f"PostgreSQL at {login.address} rejected the login of {login.user}: check "
+            f"GATEHOUSE_DATABASE_AUTH and the password"
+        )
     if isinstance(cause, asyncpg.InvalidCatalogNameError):
-        return f"PostgreSQL at {login.address} has no database {login.database}: check GATEHOUSE_DATABASE_URL"
+        return (
+            f"PostgreSQL at {login.address} has no database {login.database}: check "
+            f"GATEHOUSE_DATABASE_URL"
+        )
     if isinstance(cause, asyncpg.LockNotAvailableError):
-        return f"another migration has been running for {LOCK_TIMEOUT_S} s: wait for it, or stop it, and try again"
+        return (
+            f"another migration has been running for {LOCK_TIMEOUT_S} s: wait for it, or "
+            f"stop it, and try again"
+        )
     if isinstance(cause, asyncpg.InsufficientPrivilegeError):
-        return f"{login.user} is not allowed to change the schema: run migrations as the owner of the database"
+        return (
+            f"{login.user} is not allowed to change the schema: run migrations as the owner "
+            f"of the database"
+        )
     if isinstance(cause, asyncpg.PostgresError):
-        return f"PostgreSQL at {login.address} rejected a statement of the migration: {type(cause).__name__}: {cause}"
+        return (
+            f"PostgreSQL at {login.address} rejected a statement of the migration: "
+            f"{type(cause).__name__}: {cause}"
+        )
     problem = f"cannot reach PostgreSQL at {login.address}: {_reason(cause)}"
     return f"{problem}. Check GATEHOUSE_DATABASE_URL and that the server is running"
 
 
 def _reason(cause: BaseException) -> str:
-    """Reason for a failed connection. asyncio does not include the system message for a refused connection."""
+    """Reason for a failed connection. asyncio does not include the system message for a refused
+    connection.
+    """
     if isinstance(cause, TimeoutError):
         return "timeout"
     if isinstance(cause, ConnectionRefusedError):

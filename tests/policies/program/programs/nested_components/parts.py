@@ -11,7 +11,9 @@ class Storage(pulumi.ComponentResource):
         super().__init__("demo:parts:Storage", name, {}, opts)
         own = pulumi.ResourceOptions(parent=self)
         self.bucket = aws.s3.Bucket(name, bucket="application-data", opts=own)
-        document = self.bucket.arn.apply(lambda arn: '{"Version": "2012-10-17", "Statement": [], "Id": "' + arn + '"}')
+        document = self.bucket.arn.apply(
+            lambda arn: '{"Version": "2012-10-17", "Statement": [], "Id": "' + arn + '"}'
+        )
         self.policy = aws.s3.BucketPolicy(name, bucket=self.bucket.id, policy=document, opts=own)
         self.register_outputs({"name": self.bucket.bucket})
 

@@ -1,11 +1,11 @@
 """Initial schema.
 
-Two roles: the owner runs migrations, and `gatehouse_app` runs the gateway and the console. The application can append to the
-audit trail, but cannot change or delete audit events or checkpoints.
+Two roles: the owner runs migrations, and `gatehouse_app` runs the gateway and the console. The
+application can append to the audit trail, but cannot change or delete audit events or checkpoints.
 
-Every change to a key or Core takes the next number in one sequence and announces the number with NOTIFY gatehouse_change. The
-advisory lock in the trigger makes transactions commit in the order of their numbers, so a gateway that has read change n has
-read all earlier changes.
+Every change to a key or Core takes the next number in one sequence and announces the number with
+NOTIFY gatehouse_change. The advisory lock in the trigger makes transactions commit in the order of
+their numbers, so a gateway that has read change n has read all earlier changes.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ CREATE TABLE gateway_worker (
     seen_at       timestamptz NOT NULL,
     generations   integer[]   NOT NULL DEFAULT '{}'
 );
-"""
+"""  # noqa: E501
 
 _AUDIT = """
 CREATE TABLE audit_event (
@@ -152,7 +152,8 @@ CREATE TABLE audit_checkpoint (
 );
 """
 
-# None of these tables references `api_key`, so that writing usage data never waits for a lock on a key.
+# None of these tables references `api_key`, so that writing usage data never waits for a lock on a
+# key.
 _USE_OF_KEYS = """
 CREATE TABLE usage_count (
     width_s   integer     NOT NULL CHECK (width_s IN (60, 3600, 86400)),
@@ -193,7 +194,7 @@ CREATE TABLE key_leak (
     reported_at timestamptz NOT NULL,
     PRIMARY KEY (key_id, place)
 );
-"""
+"""  # noqa: E501
 
 _NOTIFICATIONS = """
 CREATE TABLE webhook (
@@ -223,7 +224,7 @@ CREATE TABLE delivery (
 );
 CREATE INDEX delivery_due ON delivery (next_at) WHERE state = 'waiting';
 CREATE INDEX delivery_state ON delivery (state, notification_id);
-"""
+"""  # noqa: E501
 
 _IMPORTS = """
 CREATE TABLE import_run (
@@ -245,7 +246,7 @@ CREATE TABLE legacy_file_removal (
     next_at   timestamptz NOT NULL DEFAULT now(),
     problem   text        NOT NULL DEFAULT ''
 );
-"""
+"""  # noqa: E501
 
 _CONSOLE = """
 CREATE TABLE idempotent_request (
@@ -301,7 +302,7 @@ CREATE TABLE log_level (
     until  timestamptz NOT NULL,
     set_by text        NOT NULL
 );
-"""
+"""  # noqa: E501
 
 _FUNCTIONS = """
 CREATE FUNCTION announce_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -360,7 +361,7 @@ BEGIN
 END $$;
 CREATE TRIGGER api_key_purged AFTER UPDATE ON api_key FOR EACH ROW
     WHEN (NEW.state = 'purged' AND OLD.state <> 'purged') EXECUTE FUNCTION forget_purged_key();
-"""
+"""  # noqa: E501
 
 _RIGHTS = """
 DO $$
@@ -380,7 +381,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count,
     key_alert, key_leak, webhook, delivery, import_run, legacy_file_removal, idempotent_request, console_session,
     sign_in_link, log_level, sharing_event
     TO gatehouse_app;
-"""
+"""  # noqa: E501
 
 _DOWN = """
 DROP TABLE sharing_event, log_level, sign_in_link, console_session, idempotent_request, legacy_file_removal, import_run,
@@ -388,11 +389,20 @@ DROP TABLE sharing_event, log_level, sign_in_link, console_session, idempotent_r
     usage_count, audit_checkpoint, audit_event, gateway_worker, core, key_credit, api_key;
 DROP FUNCTION announce_change, set_family_id, keep_final_state, forget_purged_key, forget_deleted_key, forget_key_use;
 DROP SEQUENCE change_seq;
-"""
+"""  # noqa: E501
 
 
 def upgrade() -> None:
-    execute_script(_KEYS_AND_CORES + _AUDIT + _USE_OF_KEYS + _NOTIFICATIONS + _IMPORTS + _CONSOLE + _FUNCTIONS + _RIGHTS)
+    execute_script(
+        _KEYS_AND_CORES
+        + _AUDIT
+        + _USE_OF_KEYS
+        + _NOTIFICATIONS
+        + _IMPORTS
+        + _CONSOLE
+        + _FUNCTIONS
+        + _RIGHTS
+    )
 
 
 def downgrade() -> None:

@@ -9,9 +9,9 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# Gateways delete rows of instances that have ended. A row is written whenever rows are deleted, so the highest change number of
-# the table never decreases. The first version of a row is the time in milliseconds, so that a row that is created again has a
-# higher version than the deleted row.
+# Gateways delete rows of instances that have ended. A row is written whenever rows are deleted, so
+# the highest change number of the table never decreases. The first version of a row is the time in
+# milliseconds, so that a row that is created again has a higher version than the deleted row.
 _UP = """
 ALTER TABLE core
     ADD COLUMN instance_id     text    NOT NULL DEFAULT 'default' CHECK (instance_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
@@ -36,7 +36,7 @@ CREATE TABLE core_health (
 
 GRANT DELETE ON core TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE ON core_health TO gatehouse_app;
-"""
+"""  # noqa: E501
 
 _DOWN = """
 DROP TABLE core_health;
@@ -51,7 +51,7 @@ ALTER TABLE core
     DROP COLUMN health_path,
     DROP COLUMN healthy,
     DROP COLUMN content_version;
-"""
+"""  # noqa: E501
 
 
 def upgrade() -> None:
