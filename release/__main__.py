@@ -131,9 +131,8 @@ def _command(options: argparse.Namespace) -> int:
         return _image(stack, options.root)
     messages = _missing(options, stack)
     if options.command == "logs":
-        messages = [
-            message for message in messages if "Pulumi CLI" not in message
-        ]  # Only CloudWatch is needed.
+        # Only CloudWatch is needed.
+        messages = [message for message in messages if "Pulumi CLI" not in message]
     if messages:
         return _reject(options.command, messages)
     try:

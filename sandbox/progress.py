@@ -30,9 +30,8 @@ class Progress:
         self._console = Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
         self._started_at = time.monotonic()
         self._counts: Counter[str] = Counter()
-        self._replaced: set[str] = (
-            set()
-        )  # URNs of resources that were replaced since the last summary
+        # URNs of resources that were replaced since the last summary.
+        self._replaced: set[str] = set()
 
     def title(self, text: str) -> None:
         self._print(f"[bold]{escape(text)}[/bold]")

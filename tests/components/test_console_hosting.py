@@ -231,9 +231,8 @@ def test_headers_of_the_console_take_precedence() -> None:
         program().get("cloudfront/responseHeadersPolicy:ResponseHeadersPolicy", "console").inputs
     )
     sections = [*policy["securityHeadersConfig"].values(), *policy["customHeadersConfig"]["items"]]
-    assert [section for section in sections if section["override"]] == [
-        {"override": True}
-    ]  # nosniff, the only value
+    # Nosniff, the only value.
+    assert [section for section in sections if section["override"]] == [{"override": True}]
 
 
 def test_every_built_file_is_uploaded() -> None:

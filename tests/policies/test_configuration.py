@@ -161,9 +161,8 @@ def test_invalid_file_has_one_message(file: Path, text: str, message: str) -> No
 
 
 def test_encoding_of_the_file(file: Path) -> None:
-    file.write_bytes(
-        b"\xef\xbb\xbfregions = ['eu-west-1']\n"
-    )  # some editors write a byte order mark
+    # Some editors write a byte order mark.
+    file.write_bytes(b"\xef\xbb\xbfregions = ['eu-west-1']\n")
     assert read(file).rules["dev"]["GH-PUL-003"] == {"regions": ["eu-west-1"]}
     file.write_bytes(b'regions = ["\xe9"]\n')
     with pytest.raises(

@@ -96,9 +96,8 @@ def test_guards_that_exist_are_listed_with_their_settings(
     assert rows["security_hub"] == "Security Hub guards.security_hub: adopt"
     assert rows["password_policy"] == "not set guards.password_policy: create"
     assert rows["ebs_encryption"] == "not set managed by this stack"
-    assert rows["s3_public_access_block"].startswith(
-        "cannot be read ("
-    )  # botocore cannot address S3 Control at an IP address.
+    # Botocore cannot address S3 Control at an IP address.
+    assert rows["s3_public_access_block"].startswith("cannot be read (")
     assert f"guards.guardduty: adopt, existing.detector_id: {detector}" in result.stdout
 
 

@@ -70,9 +70,8 @@ def test_load_balancer_closes_idle_connections_first() -> None:
 
 
 def test_task_has_time_to_complete_its_requests() -> None:
-    assert (
-        environment.DRAIN_S + environment.REQUESTS_S < task_definition.STOP_TIMEOUT_S <= 120
-    )  # the maximum of Fargate
+    # The maximum of Fargate.
+    assert environment.DRAIN_S + environment.REQUESTS_S < task_definition.STOP_TIMEOUT_S <= 120
     assert load_balancer.DEREGISTRATION_DELAY_S >= environment.DRAIN_S + environment.REQUESTS_S
 
 

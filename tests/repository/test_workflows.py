@@ -174,13 +174,14 @@ def test_workflows_that_need_settings_do_nothing_without_them() -> None:
             job.get("if", "") for job in WORKFLOWS[workflow]["jobs"].values()
         )
     others = {name for name, text in TEXTS.items() if re.search(r"\b(?:vars|secrets)\.", text)}
+    # Deploy.yml calls release.yml.
     assert others == {
         "deploy",
         "drift",
         "image",
         "preview",
         "release",
-    }  # deploy.yml calls release.yml
+    }
 
 
 def test_secrets_belong_to_an_environment() -> None:

@@ -94,9 +94,8 @@ def defined_routes_have_authorizer(api: Resource) -> CheckResults:
     if not api.props.has("body"):
         return
     try:
-        document = yaml.safe_load(
-            api.props.text("body")
-        )  # OpenAPI documents are JSON or YAML, which includes JSON.
+        # OpenAPI documents are JSON or YAML, which includes JSON.
+        document = yaml.safe_load(api.props.text("body"))
     except yaml.YAMLError:
         raise MalformedError("body", "an OpenAPI document in JSON or YAML", "other text") from None
     body = Properties(document, "body")

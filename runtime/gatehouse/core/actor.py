@@ -67,9 +67,8 @@ class Session(msgspec.Struct, frozen=True):
     id: str  # not secret: 12 base62 characters
     actor_type: ActorType
     actor_id: str
-    roles: tuple[
-        str, ...
-    ]  # roles of a person, from the token at sign-in; the roles of a key are read for each request
+    # Roles of a person, from the token at sign-in; the roles of a key are read for each request.
+    roles: tuple[str, ...]
     bond: (
         bytes  # HMAC of the bootstrap token, which must still be valid; empty for other credentials
     )

@@ -91,9 +91,8 @@ class SignedRequest(msgspec.Struct, frozen=True, gc=False):
     query: str
     fields: tuple[tuple[str, str], ...]
     has_body: bool
-    digests: tuple[
-        tuple[str, bytes], ...
-    ]  # of the received body (crypto.http_signatures.digests_of)
+    # Of the received body (crypto.http_signatures.digests_of).
+    digests: tuple[tuple[str, bytes], ...]
 
 
 class VerificationRequest(msgspec.Struct, frozen=True, gc=False):

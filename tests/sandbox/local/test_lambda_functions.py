@@ -28,12 +28,13 @@ from sandbox.ports import HOST, PLAIN_HTTP, Ports
 
 pytestmark = pytest.mark.requirement("SS-06")
 STACK = "staging"
+# Differ by request or server.
 VARYING_HEADERS = {
     "x-request-id",
     "content-length",
     "date",
     "server",
-}  # differ by request or server
+}
 
 
 @dataclass(frozen=True, slots=True)

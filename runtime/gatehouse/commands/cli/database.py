@@ -72,9 +72,10 @@ def migrate(
     GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD must specify the
     database owner.
     """
+    # Imports SQLAlchemy, which import and export do not need.
     from gatehouse.platform.db.migrations import (
         runner,
-    )  # imports SQLAlchemy, which import and export do not need
+    )
 
     access = database(configuration.load())
     outcome = asyncio.run(

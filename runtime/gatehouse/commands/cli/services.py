@@ -45,9 +45,10 @@ def serve(
     Configuration is read from GATEHOUSE_* environment variables. If a variable is invalid, an error
     names the variable and no service starts.
     """
+    # Imports the server, which a health check does not need.
     from gatehouse.platform.http import (
         server,
-    )  # imports the server, which a health check does not need
+    )
     from gatehouse.platform.settings import load
 
     settings = load()
@@ -75,9 +76,10 @@ def _port(service: Service) -> int:
 
 
 def _default_port(service: Service) -> str:
+    # Takes longer to import than all other modules of a health check.
     from gatehouse.platform.settings import (
         Settings,
-    )  # takes longer to import than all other modules of a health check
+    )
 
     return str(Settings.model_fields[f"{service}_port"].default)
 

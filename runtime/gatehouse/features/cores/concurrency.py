@@ -85,9 +85,8 @@ class ConcurrencyLimit:
                 with suppress(ValueError):  # `release` has removed it
                     waiters.remove(waiter)
             else:
-                self.release(
-                    core
-                )  # the slot was passed at the moment of the timeout or of the cancellation
+                # The slot was passed at the moment of the timeout or of the cancellation.
+                self.release(core)
             if isinstance(exc, TimeoutError):
                 raise CoreOverloaded(detail=f"no free slot within {self.timeout_s} s") from None
             raise

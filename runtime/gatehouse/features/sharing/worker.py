@@ -92,9 +92,8 @@ class SecretWorker:
             if item.next_at > started_at
         }
         waiting = [item.due_since for item in self._postponed.values()]
-        waiting += [
-            work_at for _, work_at in due[BATCH - 1 :]
-        ]  # after a full batch, more may be due since the last `work_at`
+        # After a full batch, more may be due since the last `work_at`.
+        waiting += [work_at for _, work_at in due[BATCH - 1 :]]
         failures = []
         for secret_id, work_at in due:
             try:

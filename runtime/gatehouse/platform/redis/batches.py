@@ -89,9 +89,8 @@ class ScriptBatches(Generic[Request, Result]):
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._fail(
-            self._waiting, "stopped"
-        )  # a task that is cancelled before its first step resolves no future
+        # A task that is cancelled before its first step resolves no future.
+        self._fail(self._waiting, "stopped")
         self.connection.close()
 
     def _add(self, request: Request, future: asyncio.Future[Result] | None) -> None:

@@ -177,9 +177,8 @@ class _Exchanges(asyncio.Protocol):
     ) -> Any:
         if self._transport is None:
             raise ConnectionError("not connected")
-        arguments: Any = tuple(
-            command
-        )  # the type stub of pack_command only declares tuples of one argument
+        # The type stub of pack_command only declares tuples of one argument.
+        arguments: Any = tuple(command)
         self._reply, self._decode = asyncio.get_running_loop().create_future(), decode
         self._transport.write(hiredis.pack_command(arguments))
         return await self._reply

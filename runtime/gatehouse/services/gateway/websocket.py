@@ -237,9 +237,8 @@ class FrameQueue:
         while self._sides and remaining > 0:
             side = next(iter(self._sides))
             del self._sides[side]
-            remaining -= side.forward(
-                b"", min(remaining, _FRAMES_BATCH)
-            )  # adds the side again if frames still wait
+            # Adds the side again if frames still wait.
+            remaining -= side.forward(b"", min(remaining, _FRAMES_BATCH))
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(_INTERVAL_S, self._forward) if self._sides else None
 
@@ -349,9 +348,8 @@ class Relay:
         elif other.is_closing:
             pass
         elif other.checker.close_code is not None:
-            other.send_close(
-                other.checker.close_code, ""
-            )  # the confirmation that the lost side has not sent
+            # The confirmation that the lost side has not sent.
+            other.send_close(other.checker.close_code, "")
         elif side.checker.close_code is not None:
             other.finish()
         elif side is self.client:

@@ -99,9 +99,8 @@ def test_agent_registers_serves_and_releases_its_lease(
             },
             200,
         )
-        renewed = received.get(
-            timeout=60
-        )  # the agent accepts the secret of the registration before it renews the lease
+        # The agent accepts the secret of the registration before it renews the lease.
+        renewed = received.get(timeout=60)
         assert renewed[2]["lease_id"] == "L"
         own = {"Authorization": "Bearer s3cret"}
         assert (

@@ -275,9 +275,8 @@ def test_tracked_files_are_scanned_although_they_are_ignored(
     git(tmp_path, "add", "--force", *names)
     git(tmp_path, "update-index", "--index-version", version)
     if version == "3":
-        git(
-            tmp_path, "update-index", "--skip-worktree", "secret.env"
-        )  # stored in the extended flags
+        # Stored in the extended flags.
+        git(tmp_path, "update-index", "--skip-worktree", "secret.env")
     assert sorted(found(".", cwd=tmp_path)) == sorted(names)
     assert found("build/deep", cwd=tmp_path) == ["build/deep/b"]
 

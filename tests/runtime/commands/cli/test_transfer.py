@@ -99,9 +99,8 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
     assert broken.code == 1
     assert count(database) == 2000
     database.sql("DROP TRIGGER break_off ON api_key; DROP FUNCTION break_off")
-    database.sql(
-        "DELETE FROM api_key WHERE name = 'client 7'"
-    )  # a row that was already imported: not read again
+    # A row that was already imported: not read again.
+    database.sql("DELETE FROM api_key WHERE name = 'client 7'")
     done = import_file(importer, tokens(3200), "--json")
     assert done.code == 0
     assert {name: json.loads(done.out)[name] for name in ("rows", "imported", "existing")} == {
@@ -388,9 +387,8 @@ def test_export_in_s3_restores_lost_keys(
         "SELECT string_agg(action, ' ' ORDER BY seq) FROM audit_event WHERE action LIKE "
         "'registry.%'"
     )
-    assert (
-        database.sql(trail) == "registry.export registry.export registry.restore"
-    )  # a dry run is audited, too
+    # A dry run is audited, too.
+    assert database.sql(trail) == "registry.export registry.export registry.restore"
 
 
 @pytest.mark.requirement("CG-02")

@@ -62,9 +62,8 @@ def test_error_does_not_quote_the_body(body: str) -> None:
 def test_label_contains_the_documented_token_hash() -> None:
     """Base64 of the SHA-256 of the token."""
     result = label(LeakReport("abc", "a_type"), is_key=True)
-    assert (
-        result.token_hash == "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
-    )  # FIPS 180-2, appendix B.1
+    # FIPS 180-2, appendix B.1.
+    assert result.token_hash == "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
     assert (result.token_type, result.label) == ("a_type", "true_positive")
 
 

@@ -104,9 +104,8 @@ class Setup:
 async def setup(console: Console) -> AsyncIterator[Setup]:
     console.database.sql("TRUNCATE webhook, delivery, notification_position, key_alert")
     repository, clock = NotificationRepository(console.pool), ManualClock(Clock().now())
-    await repository.follow(
-        now=clock.now(), topic=False
-    )  # events before the first run are not delivered
+    # Events before the first run are not delivered.
+    await repository.follow(now=clock.now(), topic=False)
     receiver = Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]

@@ -207,9 +207,8 @@ async def test_denied_links_have_the_same_response_and_calls(
     sharing: Sharing, endpoint: str
 ) -> None:
     send = COMPLETE[endpoint]
-    await send(
-        sharing, await _unknown(sharing)
-    )  # starts the window in which attempts from the network are counted
+    # Starts the window in which attempts from the network are counted.
+    await send(sharing, await _unknown(sharing))
     token = await _unknown(sharing)
     first, second = await send(sharing, token), await send(sharing, token)
     assert (first.status, second.calls[:2]) == (404, ["GetItem", "UpdateItem"])

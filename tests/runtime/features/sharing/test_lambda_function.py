@@ -28,12 +28,13 @@ from tests.runtime.features.sharing.api_gateway_events import HOST, event
 pytestmark = pytest.mark.requirement("SS-06")
 CONTEXT: Any = LambdaContext
 ENVIRON = {"GATEHOUSE_ENVIRONMENT": "staging", "GATEHOUSE_SHARING_URL": f"https://{HOST}"}
+# Differ per response or server.
 VARYING_HEADERS = {
     "x-request-id",
     "content-length",
     "date",
     "server",
-}  # differ per response or server
+}
 
 
 @pytest.fixture

@@ -110,9 +110,8 @@ async def test_repeated_submission_counts_once(sharing: Sharing) -> None:
     assert len((await sharing.requests.get(created.id)).submissions) == 1
     assert await sharing.text(await sharing.open(first)) == TEXT
     await submit(sharing, token, b"second")
-    await submit(
-        sharing, token, submission_id="a" * 32
-    )  # repeated, because the response was lost; no other is accepted
+    # Repeated, because the response was lost; no other is accepted.
+    await submit(sharing, token, submission_id="a" * 32)
     assert await sharing.text(await sharing.open(second)) == b"second"
 
 

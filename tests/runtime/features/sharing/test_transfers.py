@@ -549,9 +549,8 @@ async def test_url_and_key_are_in_no_log_table_or_event(
         *filter(None, used),
     ]
     assert len(canaries) == 5
-    stored = str(
-        sharing.dynamodb.scan(TableName=TABLE)["Items"]
-    )  # with the audit events that wait for the worker
+    # With the audit events that wait for the worker.
+    stored = str(sharing.dynamodb.scan(TableName=TABLE)["Items"])
     records = "\n".join(record.getMessage() for record in caplog.records)
     assert "/v1/links/items" in log.text()
     assert "HTTP Request: GET http://127.0.0.1" in records

@@ -118,10 +118,11 @@ async def test_requests_are_counted_by_minute_hour_and_day(counting: Counting) -
         counting.use(1, code="RATE_LIMITED")
         assert await counting.flusher.flush()
         counting.clock.advance(1800)
+    # A batch belongs to the minute in which it started.
     assert await counting.total(60) == [
         (0, 6),
         (1800, 3),
-    ]  # a batch belongs to the minute in which it started
+    ]
     assert await counting.total(3600) == [(0, 9)]
     assert await counting.total(86_400) == [(-43_200, 9)]
     assert sum(count for _, count in await counting.total(3600, code="RATE_LIMITED")) == 3

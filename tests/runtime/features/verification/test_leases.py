@@ -95,9 +95,8 @@ async def test_most_requests_of_a_busy_key_do_not_wait_for_redis(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (leases, rate_limiters):
-        monkeypatch.setattr(
-            module, "LEASE_S", 600.0
-        )  # a lease that expires is another request to Redis
+        # A lease that expires is another request to Redis.
+        monkeypatch.setattr(module, "LEASE_S", 600.0)
     request = charge()
     async with workers(redis_url, 1) as [worker]:
         evaluate = AsyncMock(side_effect=worker._batches.connection.evaluate)

@@ -161,9 +161,8 @@ async def test_reading_additional_limits_stores_nothing(redis_url: str) -> None:
     for number in range(100):
         await redis_limits.take(additional(f"name{number}", subject=subject))
     await redis_limits.close()
-    assert (
-        await _counters(redis_url, subject) == ADDITIONAL_MAX + 2
-    )  # the limit of the key, and the set of names
+    # The limit of the key, and the set of names.
+    assert await _counters(redis_url, subject) == ADDITIONAL_MAX + 2
 
 
 async def test_expired_additional_limits_make_room(limits: RateLimits) -> None:

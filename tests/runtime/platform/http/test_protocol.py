@@ -354,9 +354,8 @@ async def test_response_before_the_end_of_the_body_is_followed_by_no_reset(
         for _ in range(4):
             writer.write(b"x" * (size // 4))
             await writer.drain()
-            assert (
-                await patient.is_healthy()
-            )  # the server has received this part, or reset the connection
+            # The server has received this part, or reset the connection.
+            assert await patient.is_healthy()
         assert await reader.read() == b"{}"
     writer.close()
 

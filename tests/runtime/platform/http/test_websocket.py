@@ -144,9 +144,8 @@ def test_messages_survive_any_split_of_the_bytes(cuts: list[int], mask: bool) ->
     bounds = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     forwarded: list[Frame] = []
     for start, end in itertools.pairwise(bounds):
-        forwarded += decoded(
-            checker.feed(data[start:end], ALL), mask=mask
-        )  # each part ends at the end of a frame
+        # Each part ends at the end of a frame.
+        forwarded += decoded(checker.feed(data[start:end], ALL), mask=mask)
     assert messages(forwarded) == messages(FRAMES)
 
 

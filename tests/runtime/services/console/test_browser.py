@@ -131,9 +131,8 @@ async def test_one_step_up_continues_all_selected_changes(
         await expect(page.get_by_role("heading", name="Confirm your identity")).to_have_count(1)
         await page.get_by_label("Credential").fill(BOOTSTRAP)
         await page.keyboard.press("Enter")
-        await expect(page.get_by_text("Revoked", exact=True)).to_have_count(
-            7 + 1
-        )  # and the option of the filter
+        # And the option of the filter.
+        await expect(page.get_by_text("Revoked", exact=True)).to_have_count(7 + 1)
 
 
 async def test_wrong_credential_and_ended_session_are_explained(

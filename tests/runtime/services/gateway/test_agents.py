@@ -18,9 +18,8 @@ from tests.runtime.services.gateway.conftest import Gateway, Key, Reply
 pytestmark = pytest.mark.requirement("CG-03", "CG-11")
 
 PATIENCE_S = 60
-FILE_BYTES = (
-    64 * 1024 * 1024
-)  # more than the buffers between the agent and a client that does not read
+# More than the buffers between the agent and a client that does not read.
+FILE_BYTES = 64 * 1024 * 1024
 
 StartAgent = Callable[..., child_processes.Child]
 

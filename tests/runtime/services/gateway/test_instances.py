@@ -108,9 +108,8 @@ async def test_other_key_cannot_add_an_instance(
 ) -> None:
     first, second = await start_core(), await start_core()
     lease = (await register(gateway, agent, first.url, "a")).json
-    other = await gateway.create_key(
-        scopes=["cores:register"]
-    )  # the owner of both keys is the same
+    # The owner of both keys is the same.
+    other = await gateway.create_key(scopes=["cores:register"])
     reply = await register(gateway, other, second.url, "b", status=409)
     assert reply.json["code"] == "conflict"
     assert await live(gateway) == ["a"]
@@ -184,9 +183,8 @@ async def test_number_of_instances_is_limited(gateway: Gateway, agent: Key) -> N
         await register(gateway, agent, f"http://127.0.0.1:{1000 + number}", f"i{number}")
     reply = await register(gateway, agent, "http://127.0.0.1:9", "another", status=409)
     assert "drain an instance first" in reply.json["detail"]
-    await register(
-        gateway, agent, "http://127.0.0.1:9", "i0"
-    )  # an existing instance can register again
+    # An existing instance can register again.
+    await register(gateway, agent, "http://127.0.0.1:9", "i0")
 
 
 async def test_ended_instances_are_removed_and_can_return(
@@ -251,9 +249,8 @@ async def test_open_circuit_breaker_affects_only_its_instance(
     for _ in range(40):
         assert (await get(gateway, key)).status == 200
     retries = await gateway.metric('gatehouse_core_retries_total{outcome="sent"}') - before
-    assert (
-        retries == 5
-    )  # GATEHOUSE_CIRCUIT_BREAKER_FAILURES, after which no request is sent to the instance
+    # GATEHOUSE_CIRCUIT_BREAKER_FAILURES, after which no request is sent to the instance.
+    assert retries == 5
     lines = await gateway.lines_with(event="circuit breaker", core="docs", instance="down")
     assert lines[-1]["state"] == "open"
 

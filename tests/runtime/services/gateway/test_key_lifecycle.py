@@ -149,9 +149,8 @@ async def test_credits_are_exact_under_concurrency(gateway: Any) -> None:
 
 async def test_limits_and_credits_are_consumed_together(gateway: Any) -> None:
     limited = await gateway.create_key(has_credits=True, limits=[TWO])
-    await add_credits(
-        gateway, limited, 50
-    )  # enough for all requests, because credits are missing until they are refunded
+    # Enough for all requests, because credits are missing until they are refunded.
+    await add_credits(gateway, limited, 50)
     codes = [
         reply.json["code"]
         for reply in await asyncio.gather(*(gateway.verify(limited.token) for _ in range(12)))

@@ -71,9 +71,8 @@ async def test_sigterm_stops_cleanly_and_removes_worker_row(
     before = await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker")
     child, port, log = start(database.app_url, redis_url)
     assert await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker") == before + 1
-    _, writer = await asyncio.open_connection(
-        "127.0.0.1", port
-    )  # an idle connection must not delay the shutdown
+    # An idle connection must not delay the shutdown.
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
     child.process.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(child.process.wait, 30) == 0
     writer.close()

@@ -159,9 +159,8 @@ async def test_slow_response_is_streamed(gateway: Any, core: Any, key: Any) -> N
         f"GET /cores/docs/slow HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode()
     )
     async with asyncio.timeout(60):
-        await reader.readuntil(
-            b"first"
-        )  # the Core waits for `resume`, so a gateway that buffers would block
+        # The Core waits for `resume`, so a gateway that buffers would block.
+        await reader.readuntil(b"first")
         core.resume.set()
         await reader.readuntil(b"second")
     writer.close()

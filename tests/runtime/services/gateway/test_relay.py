@@ -181,9 +181,8 @@ async def test_frames_of_a_flood_are_forwarded_in_parts(name: str, sender: str) 
         source, target, side = sides.client, sides.core, sides.relay.client
         if sender == "core":
             source, target, side = target, source, sides.relay.core
-            side.checker = FrameChecker(
-                masked=True, message_max_bytes=MESSAGE_MAX
-            )  # to send the same data
+            # To send the same data.
+            side.checker = FrameChecker(masked=True, message_max_bytes=MESSAGE_MAX)
         side.data_received(data)
         assert 0 < len(target.written) <= 64 * 7
         assert not source.reading

@@ -92,11 +92,12 @@ async def test_unchanged_file_is_revalidated(
         (200, b"first edition", '"1"')
     ] * 3
     assert file_core.sent == [200, 304, 304]
+    # Updated by the 304 (RFC 9111, section 3.2).
     assert [reply.header("x-response") for reply in replies] == [
         "1",
         "2",
         "3",
-    ]  # updated by the 304 (RFC 9111, section 3.2)
+    ]
 
 
 async def test_host_of_a_client_has_no_effect_on_the_responses_to_others(
@@ -332,9 +333,8 @@ async def test_fresh_response_is_served_without_the_core(
     ]
     assert file_core.sent == [200]
     for reply in (first, *replies):
-        assert (
-            reply.header("gatehouse-cache-control") is None
-        )  # only the gateway may use the lifetime
+        # Only the gateway may use the lifetime.
+        assert reply.header("gatehouse-cache-control") is None
         assert reply.header("cache-control") == "public, no-cache"
         assert reply.header("ratelimit") is not None
 
@@ -404,11 +404,12 @@ async def test_reported_change_ends_the_lifetime(gateway: Gateway, file_core: Fi
     assert [(await read(gateway, file_core, key)).body for _ in range(2)] == [b"second edition"] * 2
     assert (await gateway.put_core(agent, name, report)).status == 200
     assert [(await read(gateway, file_core, key)).body for _ in range(2)] == [b"second edition"] * 2
+    # An unchanged file is revalidated once and is fresh again.
     assert file_core.sent == [
         200,
         200,
         304,
-    ]  # an unchanged file is revalidated once and is fresh again
+    ]
 
 
 async def test_lifetime_ends(gateway: Gateway, file_core: FileCore, reader: Key) -> None:

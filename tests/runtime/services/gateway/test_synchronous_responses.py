@@ -211,9 +211,8 @@ async def test_synchronous_responses_are_logged_and_counted(pair: Pair) -> None:
     key = await gateway.create_key(state="disabled")
     for _ in range(4):
         assert (await gateway.verify(key.token)).json["code"] == "DISABLED"
-    assert (
-        pair.synchronous_responses >= before + 3
-    )  # all but the first, which reads the key from the database
+    # All but the first, which reads the key from the database.
+    assert pair.synchronous_responses >= before + 3
     async with asyncio.timeout(_PATIENCE_S):
         while (
             len(

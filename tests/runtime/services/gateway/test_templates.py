@@ -29,10 +29,11 @@ def test_oldest_template_is_removed() -> None:
         result = VerificationResult(Code.VALID, 1_800_000_000.0, 0, records[number], states)
         return templates.find(result) is not None
 
+    # A template is made at the second use.
     assert [has_template(0), has_template(0)] == [
         False,
         True,
-    ]  # a template is made at the second use
+    ]
     assert not any(has_template(number) for number in range(1, KEYS_MAX))
     assert has_template(0)
     assert [has_template(KEYS_MAX), has_template(KEYS_MAX)] == [False, True]

@@ -78,12 +78,10 @@ async def test_health_is_served_during_every_wait(gateway: Gateway, core: Any, s
 
         for _ in range(CLIENTS):
             await send("GET /x HTTP/1.1\r\nHost: a\r\n")  # unfinished headers
-            await send(
-                "POST /v1/keys/verify HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
-            )  # an unfinished body
-            await send(
-                f"GET /cores/docs/big HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n"
-            )  # a response that is not read
+            # An unfinished body.
+            await send("POST /v1/keys/verify HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+            # A response that is not read.
+            await send(f"GET /cores/docs/big HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n")
         await assert_healthy(client, [])
         # The first requests wait for the Core, the others for a slot.
         waiting = [
