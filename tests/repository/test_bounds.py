@@ -46,7 +46,8 @@ OTHER = {
 CONSTANT_FUNCTIONS = {
     "_type_info",
     "_decoder",
-    "_arrays",
+    "_has_checks",
+    "_query_fields",
     "body",
     "_document",
     "_encoded_document",

@@ -83,7 +83,7 @@ def decode_body(body: bytes, kind: type[T]) -> T:
     # Structs reject unknown fields, so every name is plain ASCII. If each name appears once and
     # nothing is escaped, no object has a duplicate, and no string a NUL character. Only other
     # bodies are parsed again, with a slower parser.
-    if len(set(names)) != len(names) or b"\\" in body or _has_checks(kind):
+    if len(set(names)) != len(names) or b"\\" in body or _has_checks(kind):  # type: ignore[arg-type]  # types are hashable
         _run_checks(_value(body), kind, "body")
     return result
 
@@ -119,7 +119,7 @@ def validate(value: object, kind: type[T], location: str) -> T:
     try:
         result = msgspec.convert(value, kind)
     except (msgspec.ValidationError, UnicodeEncodeError):
-        raise _error(_problems(value, _type_info(kind), location), location) from None
+        raise _error(_problems(value, _type_info(kind), location), location) from None  # type: ignore[arg-type]  # types are hashable
     _run_checks(value, kind, location)
     return result
 
@@ -130,7 +130,7 @@ def decode_query(query: bytes, kind: type[T]) -> T:
     """
     check_query(query)
     values: dict[str, Any] = {}
-    arrays, readers = _query_fields(kind)
+    arrays, readers = _query_fields(kind)  # type: ignore[arg-type]  # types are hashable
     for name, text in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name in arrays:
             values.setdefault(name, []).append(text)
@@ -161,12 +161,12 @@ def _decode(body: bytes, kind: type[T]) -> T:
     if body.count(b'"') - body.count(b'\\"') > 2 * STRINGS_MAX:
         raise invalid("body", f"contains more than {STRINGS_MAX:,} strings", "divide the request")
     try:
-        return cast("msgspec.json.Decoder[T]", _decoder(kind)).decode(body)
+        return cast("msgspec.json.Decoder[T]", _decoder(kind)).decode(body)  # type: ignore[arg-type]  # types are hashable
     except msgspec.ValidationError:
         problems_max = PROBLEMS_MAX + 1 if len(body) <= _SMALL_BYTES_MAX else 1
         try:
             error = _error(
-                _problems(msgspec.Raw(body.strip(_WHITE_SPACE)), _type_info(kind), "body"),
+                _problems(msgspec.Raw(body.strip(_WHITE_SPACE)), _type_info(kind), "body"),  # type: ignore[arg-type]  # types are hashable
                 "body",
                 problems_max,
             )
@@ -486,21 +486,17 @@ def _choice_problem(
     return problem
 
 
-#: Types are hashable, which their annotation does not say.
-_cached: Callable[[Callable[[Any], T]], Callable[[Any], T]] = cache
-
-
-@_cached
+@cache
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
-@_cached
+@cache
 def _type_info(kind: Any) -> inspect.Type:
     return inspect.type_info(kind)
 
 
-@_cached
+@cache
 def _has_checks(kind: Any) -> bool:
     return any(
         info.extra and "check" in info.extra
@@ -509,7 +505,7 @@ def _has_checks(kind: Any) -> bool:
     )
 
 
-@_cached
+@cache
 def _query_fields(kind: Any) -> tuple[frozenset[str], dict[str, Callable[[str], object]]]:
     """Names of the fields that are arrays, and functions that convert the text of a number or a
     boolean.
