@@ -90,7 +90,7 @@ def test_registration_has_its_source_line() -> None:
         "application": "__main__.py:8",
         "default_7_51_1": "",
         "alerts": "__main__.py:10",
-        "storage": "parts.py:15",
+        "storage": "parts.py:17",
     }
 
 
