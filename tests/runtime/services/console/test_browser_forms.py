@@ -19,6 +19,7 @@ from gatehouse.platform.http.fields import IF_MATCH
 from gatehouse.services.console.asgi import ENDPOINTS
 from playwright.async_api import Browser, Locator, Page, Request, Route, expect
 
+from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import BOOTSTRAP, Console
 from tests.runtime.features.sharing.conftest import aws, module_services
 from tests.runtime.features.sharing.conftest import sharing as limited_sharing
@@ -289,8 +290,12 @@ async def opened(
     console.database.sql("UPDATE core SET expires_at = now() + interval '1 year'")
     async with page_of(browser, origin, LOST) as page:
         headers = {"Authorization": f"Bearer {BOOTSTRAP}", "Sec-Fetch-Site": "same-origin"}
+        console.database.sql("DELETE FROM console_session")
         await page.request.post("/v1/sessions", headers=headers)
         path = act.path.format(**ids)
+        # The clock of each test starts at the same time. The session of the page is the newest.
+        assert isinstance(console.clock, ManualClock)
+        console.clock.advance(1)
         await sign_in(page, previous or path)
         if previous:
             await navigate(page, path)
