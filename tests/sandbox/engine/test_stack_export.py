@@ -62,7 +62,7 @@ def test_resource_members(written: dict[str, Any]) -> None:
     assert policy["dependencies"] == [bucket["urn"]]
     assert policy["propertyDependencies"] == {"policy": [bucket["urn"]], "bucket": [bucket["urn"]]}
     assert policy["parent"] == resources[f"{storage}::storage"]["urn"]
-    assert policy["sourcePosition"] == "project:///parts.py#15"
+    assert policy["sourcePosition"] == "project:///parts.py#17"
     assert bucket["id"] == "application-data"
     assert resources["demo:parts:Application::application"]["parent"] == STACK
     assert resources["aws:sns/topic:Topic::alerts"]["protect"] is True
@@ -115,7 +115,7 @@ def test_export_is_read_back(tmp_path: Path) -> None:
     storage = "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage"
     assert policy.parent == f"{storage}::storage"
     assert policy.property_dependencies["bucket"] == (f"{storage}$aws:s3/bucket:Bucket::storage",)
-    assert policy.source == "parts.py:15"
+    assert policy.source == "parts.py:17"
 
 
 @pytest.mark.requirement("PP-02")
