@@ -24,8 +24,7 @@ DataClass = Literal["none", "internal", "confidential", "secret", "log"]
 """Value of the tag DataClass.
 
 none: no data. internal: configuration. confidential: user data. secret: credentials and keys. log:
-    logs, CloudTrail files and
-audit checkpoints.
+logs, CloudTrail files and audit checkpoints.
 """
 
 

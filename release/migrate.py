@@ -30,8 +30,7 @@ def migrate(
     """Run the task and wait until it stops. Returns the task ID.
 
     output: the stack output `migration`. Raises ValueError if the output has no task definition,
-        subnets or security group,
-    MigrationFailed if the migration does not succeed, and ClientError.
+    subnets or security group, MigrationFailed if the migration does not succeed, and ClientError.
     """
     missing = [key for key in ("taskDefinition", "subnets", "securityGroup") if not output.get(key)]
     if missing:

@@ -39,13 +39,11 @@ def command_line(
 
     yes: skip the prompt. Without it, destroy is only a preview.
     without_services: exclude the ECS services and their task definitions, so that they keep running
-        unchanged. The packs do not
-    run, because the engine passes no inputs for excluded resources that do not exist yet, and the
-    packs reject such resources. The preview and the deployment of the services evaluate all
-    resources.
+    unchanged. The packs do not run, because the engine passes no inputs for excluded resources that
+    do not exist yet, and the packs reject such resources. The preview and the deployment of the
+    services evaluate all resources.
     without_aliases: with `without_services`, exclude the aliases of these functions, so that their
-        current versions continue to
-    receive all requests.
+    current versions continue to receive all requests.
     diff: print the changed properties of each resource.
     save_plan: file to which a preview writes its operations. plan: file with the operations to
         which a deployment is limited.

@@ -2,8 +2,7 @@
 deny.
 
 Sources: IAM user guide, "Policy evaluation logic" and "Cross-account policy evaluation logic"; KMS
-    developer guide, "Key
-policies". Organization policies (SCP, RCP) are not modeled.
+developer guide, "Key policies". Organization policies (SCP, RCP) are not modeled.
 """
 
 from collections.abc import Mapping, Sequence

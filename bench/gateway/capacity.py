@@ -18,9 +18,9 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 @dataclass(frozen=True)
 class Row:
     """cpu_us: CPU microseconds of the gateway per request, user and system time. rps: requests per
-        second of one worker that
-    shares the machine with the load generator, Redis and PostgreSQL. half_p50_ms, half_p99_ms:
-    response times at half of this rate."""
+    second of one worker that shares the machine with the load generator, Redis and PostgreSQL.
+    half_p50_ms, half_p99_ms: response times at half of this rate.
+    """
 
     name: str
     cpu_us: float

@@ -52,8 +52,7 @@ class Budget(Component):
     if enabled, a cost anomaly monitor.
 
     Why: Recursive invocations and stolen credentials are often noticed first in the cost of a
-        stack. Activate the cost
-    allocation tags Project and Environment once in the payer account.
+    stack. Activate the cost allocation tags Project and Environment once in the payer account.
     Cost: none for the first two budgets of an account, then 0.62 USD a month; anomaly detection is
         free. Controls: GH-COST-001.
     """

@@ -51,9 +51,9 @@ class AccountGuards(Component):
     Analyzer and a budget.
 
     Why: The settings also protect resources of other programs, and the detectors report changes to
-        these resources. The provider
-    removes or resets most guards when it deletes them (EBS encryption, VPC Block Public Access), or
-    deletes their findings (GuardDuty, Security Hub), so Pulumi retains all of them.
+    these resources. The provider removes or resets most guards when it deletes them (EBS
+    encryption, VPC Block Public Access), or deletes their findings (GuardDuty, Security Hub), so
+    Pulumi retains all of them.
     Cost: for a small account, about 10 USD a month for AWS Config, 5 to 20 USD for GuardDuty and 5
         USD for Security Hub.
     Controls: GH-S3-002, GH-VPC-011, GH-ACC-001, GH-ACC-002, GH-COST-001.

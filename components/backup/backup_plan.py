@@ -57,11 +57,10 @@ class BackupPlan(Component):
     vault lock and a second region.
 
     Why: Point-in-time recovery ends when the database, table or bucket is deleted. The backups in
-        the vaults are separate, use
-    another key, and are protected from deletion by the vault policy and the lock.
+    the vaults are separate, use another key, and are protected from deletion by the vault policy
+    and the lock.
     Cost: 0.05 USD per GB and month for the bucket, 0.095 USD for the database, the same in the
-        second region, and 0.02 USD per
-    copied GB. Controls: GH-BAK-001 to GH-BAK-004.
+    second region, and 0.02 USD per copied GB. Controls: GH-BAK-001 to GH-BAK-004.
     """
 
     def __init__(

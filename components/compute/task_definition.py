@@ -74,8 +74,8 @@ class TaskDefinition(Component):
     Why: Environment variables and secrets come from the contract only. Secrets are referenced by
         ARN.
     Cost: none. Running tasks are billed with `EcsService`, and a migration costs less than 0.01
-        USD. Controls: GH-ECS-001 to
-    GH-ECS-006, GH-ECS-011, GH-ECS-014 to GH-ECS-016, GH-CW-001, GH-CW-002, GH-CW-006.
+    USD. Controls: GH-ECS-001 to GH-ECS-006, GH-ECS-011, GH-ECS-014 to GH-ECS-016, GH-CW-001,
+    GH-CW-002, GH-CW-006.
     """
 
     def __init__(

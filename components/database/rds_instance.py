@@ -67,12 +67,10 @@ class RdsInstance(Component):
     be created from them there.
 
     Why: The application logs in with IAM tokens, and RDS manages the master user password in
-        Secrets Manager, so the
-    program contains no password.
+    Secrets Manager, so the program contains no password.
     Cost: from 13 USD a month (db.t4g.micro) to about 260 USD (db.m7g.large, Multi-AZ), plus 0.12
-        USD per GB; advanced
-    Database Insights 18 USD for two vCPUs. Controls: GH-RDS-001 to GH-RDS-013, GH-RDS-015 to
-    GH-RDS-017.
+    USD per GB; advanced Database Insights 18 USD for two vCPUs. Controls: GH-RDS-001 to GH-RDS-013,
+    GH-RDS-015 to GH-RDS-017.
     """
 
     def __init__(

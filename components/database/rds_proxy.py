@@ -30,8 +30,7 @@ class RdsProxy(Component):
     """An RDS Proxy with IAM authentication for clients and for the database.
 
     Why: Many tasks share a small number of connections, and a failover takes seconds instead of a
-        minute. No password is stored.
-    Migrations bypass the proxy because they run as the owner.
+    minute. No password is stored. Migrations bypass the proxy because they run as the owner.
     Cost: 0.015 USD per hour and vCPU of the database, at least 22 USD a month. Controls:
         GH-RDS-006, GH-RDS-007.
     """

@@ -34,10 +34,9 @@ class Valkey(Component):
     rest, with IAM authentication.
 
     Why: The application user logs in with IAM tokens and the default user is disabled, so there is
-        no password. The user
-    group has the engine `redis`, because a group of engine `valkey` rejects users without a
-    password even if they are disabled (ElastiCache User Guide, "Role-Based Access Control (RBAC)").
-    Both engines work with Valkey.
+    no password. The user group has the engine `redis`, because a group of engine `valkey` rejects
+    users without a password even if they are disabled (ElastiCache User Guide, "Role-Based Access
+    Control (RBAC)"). Both engines work with Valkey.
     Cost: from 12 USD a month (cache.t4g.micro) to about 230 USD (two cache.m7g.large). Controls:
         GH-EC-001 to GH-EC-007.
     """

@@ -27,10 +27,9 @@ class DeliveryRoles(Component):
     environment of one repository.
 
     Why: The pipeline needs no long-lived credentials. A preview cannot read secrets, objects or log
-        events. A deployment cannot
-    create roles without the stack's permissions boundary, extend its own permissions, change
-    CloudTrail trails or backup vaults, or delete data stores. Cost: none. Controls: GH-IAM-001 to
-    GH-IAM-005, GH-IAM-007.
+    events. A deployment cannot create roles without the stack's permissions boundary, extend its
+    own permissions, change CloudTrail trails or backup vaults, or delete data stores. Cost: none.
+    Controls: GH-IAM-001 to GH-IAM-005, GH-IAM-007.
     """
 
     roles: dict[str, pulumi.Output[str]]

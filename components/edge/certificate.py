@@ -41,8 +41,8 @@ class Certificate(Component):
     """A public hosted zone and an ACM certificate with DNS validation, unless they exist already.
 
     Why: ACM renews the certificate and stores its private key. During the first deployment,
-        delegate the zone from its
-    parent (`name_servers`); Pulumi waits until the certificate is issued.
+    delegate the zone from its parent (`name_servers`); Pulumi waits until the certificate is
+    issued.
     Cost: 0.50 USD a month for the zone. Controls: GH-ACM-001.
     """
 

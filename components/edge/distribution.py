@@ -93,9 +93,8 @@ class Distribution(Component):
     all other requests from an internal load balancer that only CloudFront can access.
 
     Why: The files are served near the user and do not depend on the tasks. Both origins share one
-        host name, so the web UI works
-    without CORS and with the cookies of the API. A VPC origin needs no secret header: the load
-    balancer has no public address.
+    host name, so the web UI works without CORS and with the cookies of the API. A VPC origin needs
+    no secret header: the load balancer has no public address.
     Cost: no fixed cost. 0.085 USD per GB and 0.01 USD per 10,000 requests after the free 1 TB and
         10 million requests a month.
     Controls: GH-CF-001 to GH-CF-009.

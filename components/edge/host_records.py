@@ -48,9 +48,8 @@ class HostRecords(Component):
     """An alias record for the host name of each service.
 
     Why: When a service moves between the load balancer, a distribution and a REST API, its record
-        is updated in place, because
-    Route 53 rejects a second record with the same name. The record is updated after the service
-    runs at its new target and before the old target is deleted.
+    is updated in place, because Route 53 rejects a second record with the same name. The record is
+    updated after the service runs at its new target and before the old target is deleted.
     Cost: none. Queries for alias records of AWS resources are free. Controls: none.
     """
 

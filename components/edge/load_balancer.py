@@ -71,9 +71,8 @@ class LoadBalancer(Component):
     Requests for other host names receive status code 404.
 
     Why: Each host name is a separate web origin, so responses from a Core cannot access the
-        console. One target group
-    receives the traffic while a deployment starts tasks in the other. Requests for `/metrics` are
-    not forwarded.
+    console. One target group receives the traffic while a deployment starts tasks in the other.
+    Requests for `/metrics` are not forwarded.
     Cost: about 20 USD a month, plus 6 USD per capacity unit. Controls: GH-ALB-001 to GH-ALB-007,
         GH-ALB-009, GH-ALB-010.
     """

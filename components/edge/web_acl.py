@@ -111,13 +111,12 @@ class WebAcl(Component):
     individual services, and a log without credentials.
 
     Why: Known attacks and floods are blocked before they reach a task; limits per API key are
-        applied by the gateway.
-    The core rule set is written for websites. It blocks legal requests to an API: URLs with IP
-    addresses, files with the extension .log, bodies of more than 8 KB, clients without a User-Agent
-    header. Requests to Cores are arbitrary, so the rule set does not apply to the gateway. At the
-    APIs of the console and of secret sharing, its rules for bodies, query strings and clients do
-    not block. The signatures of known exploits in paths, headers and query strings apply
-    everywhere.
+    applied by the gateway. The core rule set is written for websites. It blocks legal requests to
+    an API: URLs with IP addresses, files with the extension .log, bodies of more than 8 KB, clients
+    without a User-Agent header. Requests to Cores are arbitrary, so the rule set does not apply to
+    the gateway. At the APIs of the console and of secret sharing, its rules for bodies, query
+    strings and clients do not block. The signatures of known exploits in paths, headers and query
+    strings apply everywhere.
     Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008,
         GH-WAF-001 to GH-WAF-005.
     """

@@ -51,8 +51,8 @@ class KmsKeys(Component):
     asymmetric key for signatures.
 
     Why: Copies of disks, snapshots and logs are unreadable without the key. The key policy is the
-        single list of
-    principals that can decrypt: no identity policy of the stack grants access to its keys.
+    single list of principals that can decrypt: no identity policy of the stack grants access to its
+    keys.
     Cost: 1 USD per key and month, 0.03 USD per 10,000 requests, 0.15 USD per 10,000 signatures.
     Controls: GH-KMS-001 to GH-KMS-006, GH-KMS-008, GH-KMS-009.
     """

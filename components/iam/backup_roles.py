@@ -71,9 +71,8 @@ def backup_permissions(names: Naming, database_key_arn: str | None = None) -> Do
     """Return the permissions for AWS Backup on the database, the table and the data bucket.
 
     Source: the AWS managed policies AWSBackupServiceRolePolicyForBackup and
-        AWSBackupServiceRolePolicyForS3Backup, limited
-    to the stack's ARNs. Restores require a separate role. `database_key_arn` belongs to another
-    stack, whose key policy does not name the role.
+    AWSBackupServiceRolePolicyForS3Backup, limited to the stack's ARNs. Restores require a separate
+    role. `database_key_arn` belongs to another stack, whose key policy does not name the role.
     """
     bucket, table = names.bucket_arn("data"), names.table_arn("tokens")
 

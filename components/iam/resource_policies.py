@@ -122,8 +122,7 @@ def log_delivery_policy(names: Naming, sid: str, log_group: str) -> Document:
     """Allow the log delivery service to write to the log group with this full name.
 
     Sources: CloudWatch Logs User Guide, "IAM permissions required to create or work with a data
-        protection policy"; AWS
-    WAF Developer Guide, "Permissions to publish logs to CloudWatch Logs".
+    protection policy"; AWS WAF Developer Guide, "Permissions to publish logs to CloudWatch Logs".
     """
     write, streams = (
         "logs:CreateLogStream PutLogEvents",

@@ -126,10 +126,10 @@ class PermissionsBoundary(Component):
     """The managed policy that every role of the stack has as its permissions boundary.
 
     Why: Effective permissions are the intersection of the role's policies and the boundary. Even
-        with an overly permissive
-    policy, a role cannot modify IAM, assume other roles, use other regions, change AWS audit
-    services (such as CloudTrail), delete backups, or weaken the protection of keys, buckets,
-    secrets and logs. The boundary also limits permissions granted by key policies.
+    with an overly permissive policy, a role cannot modify IAM, assume other roles, use other
+    regions, change AWS audit services (such as CloudTrail), delete backups, or weaken the
+    protection of keys, buckets, secrets and logs. The boundary also limits permissions granted by
+    key policies.
     Cost: none. Controls: GH-IAM-007.
     """
 
@@ -165,9 +165,8 @@ class Roles(Component):
     """One role for each purpose, with a single inline policy that lists exact ARNs.
 
     Why: A compromised application is limited to the permissions of its own role. The task role and
-        the execution role of
-    a task are separate. No AWS managed policies are attached, because they grant access to all
-    resources.
+    the execution role of a task are separate. No AWS managed policies are attached, because they
+    grant access to all resources.
     Cost: none. Controls: GH-IAM-001 to GH-IAM-004, GH-IAM-007, GH-IAM-008, GH-KMS-007, GH-ECS-011.
     """
 

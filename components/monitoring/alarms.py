@@ -60,8 +60,7 @@ class Alarms(Component):
     All alarms and rules notify one encrypted topic.
 
     Why: Operators are notified before users report a problem, with a link to the runbook. The
-        alarms of a service also
-    roll back its deployment.
+    alarms of a service also roll back its deployment.
     Cost: 0.10 USD per alarm metric, 0.50 USD per composite alarm and 3 USD for the dashboard, each
         month.
     Controls: GH-CW-003, GH-CW-005, GH-SNS-001.

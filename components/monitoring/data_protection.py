@@ -34,8 +34,7 @@ class DataProtection(Component):
     """The log group of data protection findings, to which the log delivery service may write.
 
     Why: A masked credential was logged by mistake, and its source must be corrected. A finding
-        contains the log stream and
-    the position, but not the value.
+    contains the log stream and the position, but not the value.
     Cost: 0.12 USD per GB of scanned logs. Controls: GH-CW-001, GH-CW-002, GH-CW-006.
     """
 

@@ -45,9 +45,9 @@ class SmokeTest(Component):
     """A Lambda function that ECS invokes when only test traffic reaches the new tasks of a service.
 
     Why: Health checks run in the VPC. The smoke test uses the certificate, the web ACL, the load
-        balancer and its connection to
-    the new tasks, before a client does. A failed test rolls the deployment back without an effect
-    on clients. The function runs outside the VPC and has no permissions except for its log.
+    balancer and its connection to the new tasks, before a client does. A failed test rolls the
+    deployment back without an effect on clients. The function runs outside the VPC and has no
+    permissions except for its log.
     Cost: 0.10 USD a month for one alarm. Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-005.
     """
 

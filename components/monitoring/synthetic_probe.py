@@ -45,9 +45,9 @@ class SyntheticProbe(Component):
     each service.
 
     Why: All other metrics are reported by the stack's own resources. A request from outside depends
-        on DNS, the certificate,
-    the web ACL, the load balancer and the task. A missing measurement also raises the alarm. The
-    function runs outside the VPC and has no environment variables; the event contains the URLs.
+    on DNS, the certificate, the web ACL, the load balancer and the task. A missing measurement also
+    raises the alarm. The function runs outside the VPC and has no environment variables; the event
+    contains the URLs.
     Cost: 0.30 USD a month for each of two metrics per service, 0.10 USD per alarm, below 0.10 USD
         for 43,000 invocations.
     Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-003, GH-CW-005.

@@ -29,8 +29,8 @@ class NotificationTopic(Component):
     Detection.
 
     Why: These services report failovers, failed backups and unexpected cost only through
-        notifications. The alarm topic
-    is separate because it is created after the resources that publish to this topic.
+    notifications. The alarm topic is separate because it is created after the resources that
+    publish to this topic.
     Cost: below 1 USD a month. Controls: GH-SNS-001, GH-RDS-017, GH-COST-001.
     """
 

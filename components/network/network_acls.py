@@ -53,8 +53,7 @@ class NetworkAcls(Component):
     accepts SSH or RDP.
 
     Why: Network ACLs are a second layer that is independent of the security groups. Network ACLs
-        are stateless, so return
-    traffic requires separate rules.
+    are stateless, so return traffic requires separate rules.
     Cost: none. Controls: GH-VPC-007.
     """
 

@@ -77,8 +77,7 @@ class SecurityGroups(Component):
     connection.
 
     Why: Rules reference groups instead of addresses, so tasks accept connections from the load
-        balancer only and data
-    stores from tasks only. `connections` lists all allowed connections.
+    balancer only and data stores from tasks only. `connections` lists all allowed connections.
     Cost: none. Controls: GH-VPC-004 to GH-VPC-006, GH-RDS-016.
     """
 

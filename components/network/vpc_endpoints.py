@@ -44,8 +44,7 @@ class VpcEndpoints(Component):
     """Interface endpoints with private DNS for ECR, CloudWatch Logs, Secrets Manager, KMS and STS.
 
     Why: Tasks without internet access can start, write logs and read secrets. The endpoint policies
-        prevent data
-    exfiltration with credentials of another account.
+    prevent data exfiltration with credentials of another account.
     Cost: about 8 USD a month per service and zone. Controls: GH-VPC-008, GH-VPC-009.
     """
 

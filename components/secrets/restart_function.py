@@ -48,9 +48,8 @@ class RestartFunction(Component):
     secrets, one service at a time.
 
     Why: ECS injects secrets when a task starts, so a task uses the previous value until it is
-        replaced. EventBridge invokes the
-    function after each rotation and after each completed deployment. Each restart is a deployment
-    with its alarms and rollback.
+    replaced. EventBridge invokes the function after each rotation and after each completed
+    deployment. Each restart is a deployment with its alarms and rollback.
     Cost: 0.10 USD a month for each of three alarms. Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005,
         GH-CW-005.
     """
@@ -132,8 +131,7 @@ def event_patterns(names: Naming) -> dict[str, dict[str, Any]]:
     """Return the patterns of the events that invoke the function, keyed by name of the rule.
 
     Sources: Secrets Manager User Guide, "AWS CloudTrail entries for Secrets Manager"; ECS Developer
-        Guide, "Amazon ECS service
-    deployment state change events".
+    Guide, "Amazon ECS service deployment state change events".
     """
     return {
         "rotated": {

@@ -26,8 +26,8 @@ class RotationFunction(Component):
     """The rotation function of Secrets Manager, with its log group and a dead-letter queue.
 
     Why: Secret values are generated inside AWS. The function runs outside the VPC because it calls
-        only Secrets Manager;
-    inside the VPC, the function would need permission to create network interfaces.
+    only Secrets Manager; inside the VPC, the function would need permission to create network
+    interfaces.
     Cost: below 0.01 USD a month. Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-SM-002.
     """
 

@@ -40,9 +40,8 @@ class Secret(Component):
     rotates.
 
     Why: The value exists only in Secrets Manager. No person knows the value, and no file or Pulumi
-        state contains it. Enabling
-    the rotation creates the first value. The pepper contains up to 100 generations (see
-    `runtime/functions/rotate.py`).
+    state contains it. Enabling the rotation creates the first value. The pepper contains up to 100
+    generations (see `runtime/functions/rotate.py`).
     Cost: 0.40 USD a month, and as much for a replica. Controls: GH-SM-001 to GH-SM-006.
     """
 

@@ -118,9 +118,9 @@ class ConsoleSettings(ServiceSettings):
     requests_target: RequestsTarget = 6_000
     hosting: Annotated[str, choice("container", CLOUDFRONT)] = "container"
     """`container`: the console's tasks serve the files of the web UI. `cloudfront`: a CloudFront
-        distribution serves the files
-    from S3 and forwards all other requests to the tasks through an internal load balancer, which
-    has no public address."""
+    distribution serves the files from S3 and forwards all other requests to the tasks through an
+    internal load balancer, which has no public address.
+    """
 
 
 class MigrateSettings(TaskSize):
@@ -197,8 +197,8 @@ class RolloutSettings(Section):
     """Deployment strategy. `rolling` replaces tasks one by one. The other strategies start all new
     tasks before they shift
     traffic: `blue_green` shifts all traffic at once, `canary` shifts one part first, and `linear`
-        shifts equal parts. An alarm
-    rolls the deployment back."""
+    shifts equal parts. An alarm rolls the deployment back.
+    """
     bake_minutes: Annotated[int, integer(0, 1440, "minutes")] = by_environment(0, 5, 15)
     """Number of minutes that the old tasks keep running after all traffic has shifted. A rollback
     during this time takes seconds."""
@@ -278,9 +278,10 @@ class SharingSettings(Section):
 
     mode: Annotated[str, choice("container", SERVERLESS)] = "container"
     """`container`: the sharing service runs in the console's tasks behind the load balancer.
-        `serverless`: the sharing service
-    runs as a Lambda function behind a REST API, with separate permissions and almost no cost while
-    idle. `make deploy` shifts traffic to a new version of the function gradually."""
+    `serverless`: the sharing service runs as a Lambda function behind a REST API, with separate
+    permissions and almost no cost while idle. `make deploy` shifts traffic to a new version of the
+    function gradually.
+    """
     previous_version: Annotated[
         str | None, optional(r"[1-9]\d{0,9}", 'the number of a published version, such as "7"')
     ] = None

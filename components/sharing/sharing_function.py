@@ -55,14 +55,13 @@ class SharingFunction(Component):
     REST API with throttling, request validation, tracing and an access log.
 
     Why: Public requests reach a process that cannot list or delete secrets, and an idle service
-        costs almost
-    nothing. The function runs outside the VPC because it connects to neither the database nor the
-    cache. `make deploy` shifts traffic to a new version gradually. `pulumi up` shifts all traffic
-    at once, or only a share of the traffic while sharing.previous_version is set. X-Ray and load
-    balancers record full paths, so a path must never contain the secret part of a link.
+    costs almost nothing. The function runs outside the VPC because it connects to neither the
+    database nor the cache. `make deploy` shifts traffic to a new version gradually. `pulumi up`
+    shifts all traffic at once, or only a share of the traffic while sharing.previous_version is
+    set. X-Ray and load balancers record full paths, so a path must never contain the secret part of
+    a link.
     Cost: 0.80 USD a month for alarms when idle; for a million requests, 3.50 USD for the API, 0.20
-        USD plus about 1 USD of
-    duration for the function, and 0.60 USD for AWS WAF.
+    USD plus about 1 USD of duration for the function, and 0.60 USD for AWS WAF.
     Controls: GH-API-001 to GH-API-005, GH-LAM-003 to GH-LAM-005, GH-CW-001, GH-CW-002.
     """
 

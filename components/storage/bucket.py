@@ -75,9 +75,8 @@ class Bucket(Component):
 
     Why: A secure bucket consists of eight resources; this component always creates all of them.
     Cost: 0.023 USD per GB and month, also for noncurrent versions; the S3 Bucket Key reduces KMS
-        requests to less than one
-    per thousand objects. A replica doubles the storage cost and adds 0.035 USD per GB. Controls:
-    GH-S3-001, GH-S3-003 to GH-S3-016.
+    requests to less than one per thousand objects. A replica doubles the storage cost and adds
+    0.035 USD per GB. Controls: GH-S3-001, GH-S3-003 to GH-S3-016.
     """
 
     name: pulumi.Output[str]

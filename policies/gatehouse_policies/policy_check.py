@@ -97,9 +97,8 @@ def check(
     """Check a program with policy packs. Raises CheckError if the program or a pack cannot run.
 
     levels: environment whose levels apply, by default the environment of the stack. passes:
-        "unknown" runs with the unknown
-    outputs of a first preview, and "known" with fake IDs and ARNs. variables: result of
-    `exemptions`.
+    "unknown" runs with the unknown outputs of a first preview, and "known" with fake IDs and ARNs.
+    variables: result of `exemptions`.
     configuration: Regions, tags, levels and example values of the program's repository.
     """
     started_at = time.monotonic()

@@ -75,9 +75,8 @@ class AcceptedFinding:
     """Findings of a check that are accepted.
 
     resource: pattern of the ARN. kind: "emulator" (the finding does not occur on AWS), "account"
-        (the finding is not about the
-    stack) or "decision". why: the reason. stacks: the stacks in which the findings occur; empty for
-    all stacks.
+    (the finding is not about the stack) or "decision". why: the reason. stacks: the stacks in which
+    the findings occur; empty for all stacks.
     """
 
     check: str

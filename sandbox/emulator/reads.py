@@ -23,8 +23,8 @@ class Read:
     same name.
 
     call: "service.operation". parameter: the parameter for the ID. outputs: templates of further
-        outputs, which refer to members,
-    `id`, `region` and `account`. more: returns outputs that need another call.
+    outputs, which refer to members, `id`, `region` and `account`. more: returns outputs that need
+    another call.
     """
 
     call: str
@@ -154,8 +154,7 @@ def read(request: CreateRequest, registration: Registration) -> dict[str, Any]:
     calls need.
 
     request: a request for the resource without inputs. Raises SandboxError for a type that cannot
-        be read, an ID that does not
-    exist, and an input to import that the resource does not have.
+    be read, an ID that does not exist, and an input to import that the resource does not have.
     """
     identity, how, properties = (
         registration.import_id,

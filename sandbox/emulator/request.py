@@ -351,8 +351,7 @@ class ChangeRequest(CreateRequest):
     """One resource to change or delete.
 
     old: the resource before the change. scope: parameters and result of the calls that created it.
-        changed: the inputs that
-    differ. unused_changes: the changed inputs that an update must use.
+    changed: the inputs that differ. unused_changes: the changed inputs that an update must use.
     """
 
     def __init__(

@@ -46,8 +46,8 @@ class Emulator:
     moto stores its state per process.
 
     endpoint: value for AWS_ENDPOINT_URL. modelled: resource types that were validated and not
-        created, each with the
-    reason. permissions: evaluates IAM policies; off until `permissions.enforce(True)`.
+    created, each with the reason. permissions: evaluates IAM policies; off until
+    `permissions.enforce(True)`.
     lost_regions: regions in which every request fails, as during the loss of a region.
     """
 

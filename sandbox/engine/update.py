@@ -1,10 +1,9 @@
 """Updates and destroys a stack with the steps and in the order of the Pulumi engine.
 
 Source: step_generator.go of pulumi/pulumi. Resources are created and updated in the order in which
-    the program registers them,
-and deleted at the end, in reverse order. A replacement is created first, unless
-`delete_before_replace` is True, or is not set and both would have the same name; then the
-dependents that it replaces are deleted with it.
+the program registers them, and deleted at the end, in reverse order. A replacement is created
+first, unless `delete_before_replace` is True, or is not set and both would have the same name; then
+the dependents that it replaces are deleted with it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -64,8 +63,7 @@ def update(
     """Run a program and change the resources of the checkpoint to those that the program declares.
 
     report: called after each step, except `same`. config: see `run`. Raises SandboxError. The
-        checkpoint then contains the
-    resources that exist, and the next update continues from there.
+    checkpoint then contains the resources that exist, and the next update continues from there.
     """
     updater = Updater(provider, checkpoint, report)
     deployment = run(

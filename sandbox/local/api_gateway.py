@@ -33,8 +33,7 @@ class Api:
     """The deployed REST API.
 
     methods: HTTP methods, keyed by path. responses: status, headers and body, keyed by gateway
-        response type. arn: ARN of the
-    function.
+    response type. arn: ARN of the function.
     """
 
     id: str

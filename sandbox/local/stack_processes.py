@@ -25,8 +25,7 @@ class StackProcesses:
     """The processes of the ECS services, the functions behind API Gateway, and the migration task.
 
     local: the servers, with the port of each service that runs. token: the credential of the first
-        administrator; "" before a
-    process starts that has one.
+    administrator; "" before a process starts that has one.
     """
 
     def __init__(
@@ -40,8 +39,8 @@ class StackProcesses:
         register: Callable[[Child], Child],
     ) -> None:
         """claim_port: returns a free port for a service, or for another server if the name is
-            empty. register: called with each
-        process that is started."""
+        empty. register: called with each process that is started.
+        """
         self.local = local
         self.token = ""
         self._aws = aws

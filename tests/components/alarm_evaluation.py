@@ -1,8 +1,8 @@
 """Evaluates metric filters, metric alarms and composite alarms as CloudWatch does.
 
 Sources: CloudWatch Logs User Guide, "Filter pattern syntax for metric filters"; CloudWatch User
-    Guide, "Alarm evaluation" and
-"Create a composite alarm". The emulator stores filters and alarms but evaluates neither.
+Guide, "Alarm evaluation" and "Create a composite alarm". The emulator stores filters and alarms but
+evaluates neither.
 """
 
 import fnmatch

@@ -90,8 +90,8 @@ def security_hub_finding(
 
 def access_analyzer_finding(status: str, *, deleted: bool = False) -> dict[str, Any]:
     """Source: IAM User Guide, "Monitoring IAM Access Analyzer with Amazon EventBridge". The status
-        of a deleted finding does not
-    change."""
+    of a deleted finding does not change.
+    """
     detail = {
         "version": "1.0",
         "status": status,

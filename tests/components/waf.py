@@ -2,9 +2,8 @@
 groups.
 
 Source: AWS WAF Developer Guide, "Rule and rule group priority", "Label match rule statement",
-    "Overriding rule group actions",
-"Scope-down statements", "Using match rule statements" (WCUs). Rate-based rules are not evaluated,
-and IP addresses have a good reputation.
+"Overriding rule group actions", "Scope-down statements", "Using match rule statements" (WCUs).
+Rate-based rules are not evaluated, and IP addresses have a good reputation.
 """
 
 import re

@@ -57,8 +57,7 @@ def unplanned(
     (pkg/resource/deploy/step_generator.go, GenerateDeletes).
 
     allowed: plan that limits the update. planned: steps of the changes of the program. replaced:
-        resources that were already
-    replaced after the preview.
+    resources that were already replaced after the preview.
     """
     for urn, row in planned.items():
         steps = [

@@ -42,9 +42,9 @@ class Target:
     """A gateway, and the parameters of the attacks.
 
     exact: the statuses of the corpora are expected; otherwise any rejection. services: further
-        services that receive malformed
-    requests. token: an API key with access to the Core `core_name`; empty if there is none. core:
-    the recording Core, if it is registered under `core_name`. slow_clients: number of slow clients.
+    services that receive malformed requests. token: an API key with access to the Core `core_name`;
+    empty if there is none. core: the recording Core, if it is registered under `core_name`.
+    slow_clients: number of slow clients.
     deadline_s: time after which a slow client must be disconnected.
     """
 

@@ -4,8 +4,8 @@ up` runs.
 The pages are opened in both themes at three widths. The files are written to
 .gatehouse/screenshots.
 GATEHOUSE_CONSOLE_URL, GATEHOUSE_GATEWAY_URL: addresses of the services. GATEHOUSE_TOKEN: the
-    credential. The command
-creates sample data with this credential first, so use a test environment only.
+credential. The command creates sample data with this credential first, so use a test environment
+only.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ class UnknownPropertyError(UnknownValueError):
     """A property is unknown.
 
     candidates: values that the property could have: both values of a flag, or examples of an
-        element of a list. Empty for texts,
-    numbers and documents, of which examples say nothing about the actual value.
+    element of a list. Empty for texts, numbers and documents, of which examples say nothing about
+    the actual value.
     """
 
     def __init__(

@@ -68,8 +68,7 @@ def configuration(
     """The message for Configure: every rule with its level and properties, including defaults.
 
     place: name of the file in error messages. changes: levels and properties of rules, which
-        override those of the file.
-    Raises CheckError for an unknown rule or level.
+    override those of the file. Raises CheckError for an unknown rule or level.
     """
     result = {
         policy.name: proto.PolicyConfig(

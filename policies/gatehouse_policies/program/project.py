@@ -18,11 +18,9 @@ class Project:
     """A Pulumi project with the configuration of one stack.
 
     root: folder of Pulumi.yaml; program: folder or file to run; config: values as text, objects as
-        JSON, keyed by
-    "namespace:key".
+    JSON, keyed by "namespace:key".
     unknown: keys of `config` whose values are unknown or contain unknown values, and "Pulumi ESC"
-        if an environment of Pulumi ESC
-    can set other keys.
+    if an environment of Pulumi ESC can set other keys.
     """
 
     name: str
@@ -50,8 +48,8 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
     """Read project and stack. Raises CheckError for a missing file or an invalid value.
 
     examples: values that replace those of the stack file, keyed by full key. If it is not None,
-        encrypted values and values of
-    Pulumi ESC are unknown. Otherwise they raise CheckError, because a deployment needs the values.
+    encrypted values and values of Pulumi ESC are unknown. Otherwise they raise CheckError, because
+    a deployment needs the values.
     """
     root = directory.resolve()
     file = root / "Pulumi.yaml"

@@ -105,8 +105,7 @@ class _LocalProvider(ABC):
     """A provider without a server.
 
     unknown_results: results of functions that read an account are unknown instead of fake.
-        faked_functions: tokens of these
-    functions that the program calls.
+    faked_functions: tokens of these functions that the program calls.
     """
 
     def __init__(self, *, unknown_results: bool = False) -> None:

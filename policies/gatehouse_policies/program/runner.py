@@ -59,10 +59,9 @@ def run(
     """Run a program and return its deployment.
 
     program: folder with Pulumi.yaml and Pulumi.<stack>.yaml. preview: empty IDs and `UNKNOWN`
-        outputs stay unknown, as in a
-    first `pulumi preview`. on_resource: called for each resource, including components, in order of
-    creation. config: values that replace values of the stack file, keyed by full key. examples: see
-    `load`; unknown values need a preview.
+    outputs stay unknown, as in a first `pulumi preview`. on_resource: called for each resource,
+    including components, in order of creation. config: values that replace values of the stack
+    file, keyed by full key. examples: see `load`; unknown values need a preview.
 
     Restores the working directory, `sys.path` and `sys.modules`. Raises CheckError with the file
     and line of the program.

@@ -129,8 +129,7 @@ class RunningPack(Pack):
     """A context manager that starts a pack as the engine does.
 
     pack: "security", "resilience" or the folder of another pack. The first two are configured with
-        the levels of
-    `environment`.
+    the levels of `environment`.
     env: replaces the environment variables of the process.
     """
 

@@ -273,8 +273,7 @@ class ConsoleClient(Client):
         """Creates a secret request. Only this response contains the submission link.
 
         `request`: the fields of POST /v1/secret-requests. `client.retrieval_links` creates the
-            links that open the submitted
-        secrets, and the entries for the field `retrieval_links`.
+        links that open the submitted secrets, and the entries for the field `retrieval_links`.
         """
         return self._post(CreatedSecretRequest, "/v1/secret-requests", request, idempotency_key)
 
@@ -538,8 +537,8 @@ class SharingClient(Client):
         file. Retries interrupted downloads.
 
         number: index of the item, starting at 0. The content is complete and authentic if the
-            method returns. A deployment on AWS
-        Lambda sends large items as ciphertext through S3, and this method decrypts these items.
+        method returns. A deployment on AWS Lambda sends large items as ciphertext through S3, and
+        this method decrypts these items.
         """
         body: dict[str, str | int] = {
             "link": link,

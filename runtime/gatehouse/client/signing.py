@@ -40,9 +40,9 @@ def sign(
     """Returns the headers to add: Signature-Input, Signature and, with a body, Content-Digest.
 
     url: the absolute URL exactly as it is sent. secret: the signing secret (`sigkey_...`), or the
-        32 bytes of an Ed25519 private
-    key. now: creation time of the signature in Unix seconds. nonce: 16 to 128 characters, unique
-    for each request. Raises ValueError for a malformed token or secret.
+    32 bytes of an Ed25519 private key. now: creation time of the signature in Unix seconds. nonce:
+    16 to 128 characters, unique for each request. Raises ValueError for a malformed token or
+    secret.
     """
     parts = httpx.URL(url)
     fields = {"content-digest": signature.digest_text(body)} if body else {}

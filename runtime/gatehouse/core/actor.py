@@ -19,8 +19,7 @@ class Actor(msgspec.Struct, frozen=True):
     secret (`recipient`), or the holder of a submission link (`submitter`).
 
     `id`: a key ID, `bootstrap`, a person's subject at the issuer, the name of the process, or the
-        ID of the link or of the
-    secret request. Never a token.
+    ID of the link or of the secret request. Never a token.
     """
 
     type: Literal["bootstrap", "key", "person", "system", "recipient", "submitter"]

@@ -207,8 +207,7 @@ class KeyChange(msgspec.Struct, frozen=True):
     keys in the family.
 
     successor: a new key of the family. others_end_at: new expiry of all other active or disabled
-        keys in the
-    family that would expire later.
+    keys in the family that would expire later.
     """
 
     key: Key

@@ -30,9 +30,9 @@ class Template:
 
     def __init__(self, example: bytes, parts: Sequence[str | int | float]) -> None:
         """parts: the variable parts of the example. `fill` replaces each part with the value at the
-            same position. A value whose
-        part does not occur in the example is ignored. Raises ValueError if a part occurs twice, or
-        if no part occurs."""
+        same position. A value whose part does not occur in the example is ignored. Raises
+        ValueError if a part occurs twice, or if no part occurs.
+        """
         text, texts = example.decode(), [str(part) for part in parts]
         if any(text.count(part) > 1 for part in texts):
             raise ValueError("a variable part occurs twice")

@@ -1,8 +1,7 @@
 """Evaluates the Condition and Resource elements of an IAM statement for a request.
 
 Source: IAM user guide, "IAM JSON policy elements: Condition", "Condition operators", "Single-valued
-    vs. multivalued context
-keys", "Variables and tags".
+vs. multivalued context keys", "Variables and tags".
 """
 
 import ipaddress

@@ -55,8 +55,7 @@ class Listing:
     """The content of a directory, sorted by path.
 
     truncated: True if a bound was reached. omitted: number of entries that cannot be served, such
-        as symbolic links, devices and
-    names that are not valid UTF-8.
+    as symbolic links, devices and names that are not valid UTF-8.
     """
 
     entries: tuple[Entry, ...]

@@ -7,8 +7,7 @@ a failure opens it again. If a trial has no outcome within the reset time, anoth
 Only failed connections and timeouts count as failures; a response with any status shows that the
 instance is up.
 Sources: M. Nygard, Release It!, chapter "Stability Patterns"; RFC 9110, section 9.2.2 and "The Tail
-    at Scale" for the retry
-budget.
+at Scale" for the retry budget.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ class CircuitBreaker:
     """Circuit breaker of one instance. Times are in seconds on a monotonic clock.
 
     failures_max: number of consecutive failures that open the circuit breaker; 0: it never opens.
-        reset_s: seconds for which the
-    circuit breaker stays open.
+    reset_s: seconds for which the circuit breaker stays open.
     """
 
     failures_max: int

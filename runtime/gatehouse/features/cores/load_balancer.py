@@ -74,8 +74,7 @@ class LoadBalancer:
     limit: limits the requests to each instance. monotonic: clock in seconds. retry_share: 0 to 1.
     failures_max, reset_s: see CircuitBreaker.
     on_transition: called when the circuit breaker of an instance opens or closes. on_retry: called
-        with False if the budget is
-    used up.
+    with False if the budget is used up.
     """
 
     upstream: UpstreamClients
@@ -98,8 +97,7 @@ class LoadBalancer:
         """The instance for a request.
 
         instances: the live instances of a Core, at least one. failed: the instance that failed to
-            respond to the request, which
-        is selected only if no other instance is available.
+        respond to the request, which is selected only if no other instance is available.
 
         Raises CoreCircuitOpen if the circuit breakers of all instances are open.
         """

@@ -6,8 +6,7 @@ The cookie therefore cannot be changed, and does not contain the code verifier. 
 another browser has another `state` and is rejected, which prevents login CSRF.
 
 Sources: OpenID Connect Core 1.0, section 3.1; RFC 7636 (PKCE); RFC 9207 (`iss`); RFC 9700 (security
-    best current practice);
-OpenID Connect RP-Initiated Logout 1.0.
+best current practice); OpenID Connect RP-Initiated Logout 1.0.
 """
 
 from __future__ import annotations

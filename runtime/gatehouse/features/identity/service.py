@@ -10,8 +10,8 @@ A sign-in link starts one session with the credential that created the link. The
 stored like a cookie, and the link is deleted when it is used.
 
 Source: OWASP Session Management Cheat Sheet; OWASP ASVS 5.0, chapter V7 (session management) and
-    3.5 (browser origin
-separation)."""
+3.5 (browser origin separation).
+"""
 
 from __future__ import annotations
 

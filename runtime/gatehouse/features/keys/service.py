@@ -280,8 +280,8 @@ class KeyService:
         An earlier grace period ends immediately, so at most two keys in a family are valid at a
         time.
         `delivery`, `owner`: see `create`. Raises Conflict if the key has expired or has already
-            been rotated, BadRequest if the
-        new expiry is not allowed, and the errors of `create` and `transition`.
+        been rotated, BadRequest if the new expiry is not allowed, and the errors of `create` and
+        `transition`.
         """
         self._check_delivery(delivery)
         generation = await self.writable_generation()

@@ -97,8 +97,8 @@ async def explain(
     now: float,
 ) -> Explanation:
     """`limits`: the rate limiter that the gateways share. None if each worker counts separately, in
-        which case the state is
-    unknown."""
+    which case the state is unknown.
+    """
     checks = key_checks(key, request, environment=environment, now=now)
     checks += await _limit_checks(key, request, default_limit, limits)
     if key.credits is not None:

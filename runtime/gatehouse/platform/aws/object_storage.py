@@ -73,8 +73,8 @@ def write(
     location is malformed, NotFound if the bucket does not exist, and Unavailable.
 
     only_if: the expected entity tag. An empty string means that the object must not exist; None
-        means that the write is
-    unconditional. For a file, an entity tag other than the empty string has no effect.
+    means that the write is unconditional. For a file, an entity tag other than the empty string has
+    no effect.
     make_folder: create the parent folder of a file.
     """
     s3 = _S3.fullmatch(location)

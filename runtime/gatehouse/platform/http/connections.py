@@ -33,8 +33,7 @@ class Connections(asgi.BodyMemory):
         workers: int = 1,
     ) -> None:
         """on_reject: called with the error and the address of a client whose request never reached
-            the
-        application. workers: number of workers of the service.
+        the application. workers: number of workers of the service.
         """
         self.settings = settings
         self.addresses = addresses

@@ -8,8 +8,8 @@ proxies: a word for the address, identity, method or target of a request, for TL
     name of a proxy product.
 
 Sources: the IANA HTTP Field Name Registry; RFC 9110, section 7.6.1 (hop-by-hop fields); RFC 9110,
-    section 16.3.1 (names of
-fields); the Fetch, HTML and Service Workers standards (fields that apply to a whole origin).
+section 16.3.1 (names of fields); the Fetch, HTML and Service Workers standards (fields that apply
+to a whole origin).
 """
 
 from __future__ import annotations

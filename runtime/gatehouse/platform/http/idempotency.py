@@ -223,10 +223,9 @@ class IdempotencyGuard:
         Idempotency-Key.
 
         request: unambiguous encoding of the method, the path and the body. running_s_max: maximum
-            duration of the request.
-        Raises IdempotencyKeyReused if the Idempotency-Key was used for a different request,
-        RequestInProgress, Conflict if the request succeeded but its response was lost, Unavailable,
-        and all errors of `handle`.
+        duration of the request. Raises IdempotencyKeyReused if the Idempotency-Key was used for a
+        different request, RequestInProgress, Conflict if the request succeeded but its response was
+        lost, Unavailable, and all errors of `handle`.
         """
         now = self.clock.now()
         claim = Claim(

@@ -269,8 +269,7 @@ def _problems(value: Any, info: inspect.Type, location: str) -> Iterator[Problem
     """All problems of a value.
 
     value: a JSON value, or part of a valid JSON document, which is decoded one level at a time.
-        Raises DecodeError,
-    UnicodeDecodeError and RecursionError if the document is not valid.
+    Raises DecodeError, UnicodeDecodeError and RecursionError if the document is not valid.
     """
     if isinstance(value, msgspec.Raw):
         value = _one_level(value)

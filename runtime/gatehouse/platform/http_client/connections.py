@@ -90,8 +90,7 @@ class Connection(asyncio.Protocol):
         """Sends a request. Call `end` after the response, even if this function raises.
 
         chunked: a streamed body is sent with the chunked transfer coding. upgrade: the response may
-            have status 101; then call
-        `upgrade` after `wait_for_head`. Raises CoreUnreachable.
+        have status 101; then call `upgrade` after `wait_for_head`. Raises CoreUnreachable.
         """
         self._in_use, self._is_head, self._upgrade = True, method == "HEAD", upgrade
         self._has_data = self._has_head = self._complete = False

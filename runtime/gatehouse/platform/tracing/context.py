@@ -5,8 +5,7 @@ Trace IDs begin with the time in seconds, so they are valid X-Ray trace IDs. The
 are derived from its request ID, so that no further random numbers are needed.
 
 Sources: W3C Trace Context, sections 3.2 (traceparent) and 3.3 (tracestate); AWS X-Ray Developer
-    Guide, "Tracing header" and
-"Sending trace data to AWS X-Ray", section "Generating trace IDs".
+Guide, "Tracing header" and "Sending trace data to AWS X-Ray", section "Generating trace IDs".
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ class Tracer:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """add: None disables tracing. Requests then have trace IDs only. sample_percent: share of
-            the requests without a decision
-        of their caller."""
+        the requests without a decision of their caller.
+        """
         self._add = add
         self._threshold = _threshold(sample_percent) if add is not None else ""
         self._monotonic = monotonic

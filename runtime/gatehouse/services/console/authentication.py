@@ -82,8 +82,7 @@ class Authenticator:
         and BadRequest if the request contains several Authorization headers.
 
         `codes`: the request starts a session. The credential may also be the code of a sign-in
-            link, which then stops working,
-        and a browser must not send the request from another site.
+        link, which then stops working, and a browser must not send the request from another site.
 
         Failures are counted by address and claimed credential. Invalid cookies are not counted,
         because a cookie has 256 random bits, and an expired cookie in an open tab must not lock out

@@ -123,8 +123,7 @@ class Forwarding:
     """Sends one request to a Core and the response from the Core to the client.
 
     instances: live instances of the Core. request: without the secret of an instance.
-        open_websocket: only for a
-    WebSocket handshake.
+    open_websocket: only for a WebSocket handshake.
     """
 
     context: RequestContext

@@ -110,8 +110,7 @@ async def forward_verified(
     """Forwards a request for which the key was verified.
 
     framed: the body, if it has been read. sent: if the request has already been sent to an
-        instance; the request then counts as a
-    request in progress of the key.
+    instance; the request then counts as a request in progress of the key.
     """
     dependencies = context.dependencies
     try:

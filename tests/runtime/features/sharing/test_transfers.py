@@ -121,8 +121,7 @@ class Function(httpx.BaseTransport):
     to the S3 emulator.
 
     largest: bytes of the largest body that the function received or returned. storage: requests to
-        S3. failing: statuses with
-    which S3 responds to the next requests.
+    S3. failing: statuses with which S3 responds to the next requests.
     """
 
     def __init__(self, app: asgi.App) -> None:
