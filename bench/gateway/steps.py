@@ -26,6 +26,7 @@ from gatehouse.core.decision import evaluate
 from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState, RateLimit
 from gatehouse.core.token import Pepper, build_marked, proves_possession
 from gatehouse.core.verification import Charge, Code, RateLimitState
+from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.usage.service import UsageCounter
 from gatehouse.features.verification import schemas
 from gatehouse.features.verification.cache import KeyCache
@@ -139,12 +140,10 @@ async def _measure() -> dict[str, dict[str, float]]:
             keys=KeyLoader(_UNUSED, cache, lambda: 12),
             limits=_LeasedLimits(),
             credits=_UNUSED,
-            finder=_UNUSED,
+            finder=KeyFinder(pepper, "gtk", _UNUSED, _UNUSED),
             nonces=None,
             on_old_pepper=lambda *_: None,
             clock=Clock(),
-            pepper=pepper,
-            prefix="gtk",
             environment=environment,
             default_limit=limits[0],
             max_staleness_ms=5000,
@@ -244,7 +243,7 @@ def _steps(
         "decode the body": _us(lambda: schemas.decode(body, "127.0.0.1")),
         "parse the token, with its checksum": _us(lambda: verification.parse(token)),
         "find the key": _us(lambda: verification.keys.cached(record.id)),
-        "HMAC": _us(lambda: proves_possession(verification.pepper, token, record)),
+        "HMAC": _us(lambda: proves_possession(verification.finder.pepper, token, record)),
         "decision": _us(
             lambda: evaluate(
                 record, request, possession=True, environment=record.environment, now=now

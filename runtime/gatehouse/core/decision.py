@@ -1,5 +1,4 @@
-"""Decides on a key: computes one outcome code from the facts, and checks the client networks that
-the key allows. Pure.
+"""Decides on a key: computes one outcome code from the facts. Pure.
 
 Checks are performed in the order of `ROWS`; the first check that fails determines the outcome. A
 caller that does not prove possession of a key learns nothing about the key: malformed, unknown,
@@ -25,6 +24,10 @@ from gatehouse.core.verification import (
 )
 
 
+def _nothing(_request: VerificationRequest, _environment: KeyEnvironment) -> str:
+    return ""
+
+
 class Row(NamedTuple):
     """A check of a key that needs no counter.
 
@@ -40,9 +43,7 @@ class Row(NamedTuple):
     code: Code
     passes: Callable[[KeyRecord, VerificationRequest, KeyEnvironment, float], bool]
     actual: Callable[[KeyRecord, float], str]
-    required: Callable[[VerificationRequest, KeyEnvironment], str] = lambda _request, _environment: (  # noqa: E501
-        ""
-    )
+    required: Callable[[VerificationRequest, KeyEnvironment], str] = _nothing
     depends_on_signature: bool = False
 
 

@@ -70,7 +70,7 @@ class Signing(msgspec.Struct, frozen=True, gc=False):
     """Signing key of an API key. `required`: requests without a signature are denied."""
 
     algorithm: SignatureAlgorithm
-    # HMAC: secret sealed for the key family (crypto/sealing.py); Ed25519: 32-byte public key
+    # HMAC: secret sealed for the key family (sealing.py); Ed25519: 32-byte public key
     key: bytes
     pepper_generation: int  # pepper generation of the sealed secret; 0 for a public key
     required: bool
@@ -224,12 +224,12 @@ Update = Callable[[LockedKey], tuple[KeyChange, AuditEvent] | None]
 ADMIN_SCOPE = "admin"
 
 
-#: A key with either scope has the console role `owner` (identity/models.py) and can manage keys.
+#: A key with either scope has the console role `owner` (roles.py) and can manage keys.
 OWNER_SCOPES = (ADMIN_SCOPE, "role:owner")
 
 
 #: Scopes that each value of `roles` adds to a key. These predefined sets of scopes are not the
-#: console roles (identity/models.py). A change to this table applies to existing keys when the
+#: console roles (roles.py). A change to this table applies to existing keys when the
 #: gateways restart.
 ROLES: dict[str, tuple[str, ...]] = {
     "reader": ("cores:read",),
@@ -253,11 +253,6 @@ def granted(scopes: Sequence[str], roles: Sequence[str]) -> tuple[str, ...]:
     return tuple(
         dict.fromkeys([*scopes, *(scope for role in roles for scope in ROLES.get(role, ()))])
     )
-
-
-def is_usable(key: KeyRecord, now: float) -> bool:
-    """True for an active key that has not expired."""
-    return key.state is KeyState.ACTIVE and (key.expires_at is None or key.expires_at > now)
 
 
 def can_manage_keys(key: Key) -> bool:

@@ -91,7 +91,7 @@ class SignedRequest(msgspec.Struct, frozen=True, gc=False):
     query: str
     fields: tuple[tuple[str, str], ...]
     has_body: bool
-    # Of the received body (crypto.http_signatures.digests_of).
+    # Of the received body (http_signatures.digests_of).
     digests: tuple[tuple[str, bytes], ...]
 
 

@@ -87,8 +87,6 @@ def service_with(owner: str) -> tuple[VerificationService, str, KeyRecord]:
         nonces=None,
         on_old_pepper=lambda *_: None,
         clock=Clock(),
-        pepper=PEPPER,
-        prefix="gtk",
         environment=TEST,
         default_limit=LIMIT,
         max_staleness_ms=5000,

@@ -18,7 +18,7 @@ SEARCH = " OR ".join(
     for column in key_fields(search=search)
 )
 
-#: `keys.is_usable` at the time of the transaction.
+#: The rows of `decision.ROWS` for the state and the expiry, at the time of the transaction.
 USABLE = f"(state = '{KeyState.ACTIVE}' AND (expires_at IS NULL OR expires_at > now()))"
 
 #: `keys.can_manage_keys`.

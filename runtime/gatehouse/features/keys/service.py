@@ -1,9 +1,8 @@
-"""Creates, changes, rotates, revokes, deletes and purges keys. Gateways also revoke a key at the
-request of the token holder.
+"""Creates, changes, rotates, revokes, deletes and purges keys.
 
-`KeyService.transition` performs every action on an existing key except a self-revocation. The
-method checks the life cycle, writes the key and the audit event in one transaction, and waits until
-the gateways have confirmed the change.
+`KeyService.transition` performs every action on an existing key, except a revocation by the holder
+of the token (verification/self_revocation.py). The method checks the life cycle, writes the key and
+the audit event in one transaction, and waits until the gateways have confirmed the change.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def _newer(current: KeyRecord | None, candidate: KeyRecord | None) -> KeyRecord 
 class Prefilter:
     """Rejects IDs that cannot have been issued, so that guessed IDs cause no database queries.
 
-    IDs of new keys contain a keyed mark (crypto/token.py). IDs without a mark, and IDs with a mark
+    IDs of new keys contain a keyed mark (core/token.py). IDs without a mark, and IDs with a mark
     under a pepper generation that is no longer available, cannot be checked. While a key with such
     an ID exists, every ID is looked up. `add` is called for every ID generation in the database.
     """

@@ -24,7 +24,7 @@ from gatehouse.core.keys import (
     Signing,
 )
 from gatehouse.core.sealing import SIGNING_SECRET, unseal
-from gatehouse.core.token import ParsedToken, Pepper, parse, proves_possession
+from gatehouse.core.token import ParsedToken, parse, proves_possession
 from gatehouse.core.verification import (
     Charge,
     Code,
@@ -51,7 +51,7 @@ class DecisionTime(NamedTuple):
 class VerificationService:
     """Verifies tokens.
 
-    prefix, environment: token prefix and environment of this deployment's keys.
+    environment: environment of this deployment's keys.
     default_limit: rate limit for keys without their own rate limits.
     max_staleness_ms: maximum age of the key state. While the key state is older, every well-formed
         token results in UNAVAILABLE.
@@ -68,8 +68,6 @@ class VerificationService:
     nonces: RedisNonces | None
     on_old_pepper: Callable[[KeyId, str, int], None]
     clock: Clock
-    pepper: Pepper
-    prefix: str
     environment: KeyEnvironment
     default_limit: RateLimit
     max_staleness_ms: int
@@ -111,7 +109,7 @@ class VerificationService:
         """The token, or None if it does not have the format of this deployment. Imported tokens
         have other formats.
         """
-        return parse(token, self.prefix)
+        return parse(token, self.finder.prefix)
 
     def verify_now(
         self, token: ParsedToken, request: VerificationRequest
@@ -148,14 +146,14 @@ class VerificationService:
         if time.staleness_ms > self.max_staleness_ms:
             # Fails closed: the key may have been revoked in the meantime.
             return VerificationResult(Code.UNAVAILABLE, *time)
-        possession = proves_possession(self.pepper, material, record)
+        possession = proves_possession(self.finder.pepper, material, record)
         code = evaluate(
             record, request, possession=possession, environment=self.environment, now=time.now
         )
         if code is not Code.VALID or record is None:
             reason = SignatureError.MISSING.value if code is Code.SIGNATURE_INVALID else ""
             return VerificationResult(code, *time, record if possession else None, reason=reason)
-        if record.pepper_generation != self.pepper.current:
+        if record.pepper_generation != self.finder.pepper.current:
             self.on_old_pepper(record.id, material, record.pepper_generation)
         return None
 
@@ -197,7 +195,7 @@ class VerificationService:
             key = unseal(
                 signing.key,
                 SIGNING_SECRET,
-                self.pepper,
+                self.finder.pepper,
                 signing.pepper_generation,
                 context=record.subject,
             )

@@ -1,6 +1,6 @@
 """Sends requests to Cores. Each URL has one connection pool, which is pinned to a checked address.
 
-The gateway resolves the host name, checks the address (cores/models.py) and connects to this
+The gateway resolves the host name, checks the address (core/origin.py) and connects to this
 address, so that the name cannot resolve to another address between the check and the connection
 (DNS rebinding). TLS still verifies the name. Redirects are not followed, bodies are not decoded,
 and no headers are added except Host and, for a streamed body of unknown length, Transfer-Encoding.

@@ -146,13 +146,10 @@ class Composition:
         denied = DeniedAttempts(AuditRepository(self.pool), self.clock, service="console")
         store = self.idempotency_store or IdempotencyStore(self.pool)
         authenticator = Authenticator(
-            keys=keys.store,
+            keys=keys,
             sessions=sessions,
             lockout=Lockout(self.clock),
             limits=limits or LocalRateLimits(),
-            pepper=self.pepper,
-            key_prefix=settings.key_prefix,
-            key_environment=settings.key_environment,
             origin=_origin(settings.console_url),
             accepts_sessions=features.SESSIONS.name not in features_off,
             identity_provider=provider,

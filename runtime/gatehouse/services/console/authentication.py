@@ -34,16 +34,14 @@ from gatehouse.core.errors import (
     StepUpRequired,
     Unauthorized,
 )
-from gatehouse.core.keys import ADMIN_SCOPE, Key, KeyEnvironment, KeyId
+from gatehouse.core.keys import ADMIN_SCOPE, Key, KeyId
 from gatehouse.core.roles import Role, roles_of
-from gatehouse.core.token import Pepper
 from gatehouse.core.verification import Charge, Code, RateLimits, VerificationRequest
 from gatehouse.features.identity.cookies import session_cookie
 from gatehouse.features.identity.models import SignInLink
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.service import Lockout, Sessions
-from gatehouse.features.keys.possession import stored_keys
-from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.features.keys.service import KeyService
 from gatehouse.platform.http.request import Caller, Request
 from gatehouse.platform.http.validation import invalid
 
@@ -57,7 +55,6 @@ _SAFE = frozenset({"GET", "HEAD"})
 class Authenticator:
     """Authenticates requests.
 
-    pepper: HMAC secret of tokens.
     limits: counts requests with a key against the rate limits of the key. Requests to the gateways
         count against the same limits.
     origin: origin of the console, such as https://console.example.com. Empty: the origin from the
@@ -66,13 +63,10 @@ class Authenticator:
     identity_provider: validates JWTs. None when it is not configured.
     """
 
-    keys: KeyRepository
+    keys: KeyService
     sessions: Sessions
     lockout: Lockout
     limits: RateLimits
-    pepper: Pepper
-    key_prefix: str
-    key_environment: KeyEnvironment
     origin: str
     accepts_sessions: bool
     identity_provider: OidcIdentityProvider | None
@@ -143,7 +137,7 @@ class Authenticator:
         is_bootstrap = hmac.compare_digest(
             _sha256(token), tokens.NULL_DIGEST if bootstrap is None else _sha256(bootstrap)
         )
-        key = await stored_keys(self.keys, self.pepper, self.key_prefix).proven(token)
+        key = await self.keys.find_by_token(token)
         if is_bootstrap:
             actor = _actor(request, "bootstrap", "bootstrap")
             return Caller(actor, frozenset({Role.OWNER}), "bootstrap", request.now, actor.label)
@@ -183,13 +177,14 @@ class Authenticator:
         no longer valid.
         """
         actor = _actor(request, session.actor_type, session.actor_id)
-        key = await self.keys.get(KeyId(session.actor_id)) if session.actor_type == "key" else None
+        is_key = session.actor_type == "key"
+        key = await self.keys.store.get(KeyId(session.actor_id)) if is_key else None
         roles = self._current_roles(request, session, key)
         if roles is None:
             return None
         if key is not None:
             await self._take_limits(request, key)
-        log_id = session.actor_id if session.actor_type == "key" else session.actor_type
+        log_id = session.actor_id if is_key else session.actor_type
         return Caller(
             actor, roles, log_id, session.proven_at, actor.label if key is None else _label(key)
         )
@@ -216,12 +211,9 @@ class Authenticator:
         """Return True if a gateway would accept the key for this request. The console does not
         verify signatures, so it does not accept a key that requires signatures."""
         unsigned = VerificationRequest(address=request.source_address, method=request.http.method)
-        return (
-            evaluate(
-                key, unsigned, possession=True, environment=self.key_environment, now=request.now
-            )
-            is Code.VALID
-        )
+        environment = self.keys.environment
+        code = evaluate(key, unsigned, possession=True, environment=environment, now=request.now)
+        return code is Code.VALID
 
     async def _take_limits(self, request: Request, key: Key) -> None:
         """Count the request against the limits of the key, which also apply at the gateways. Raises
@@ -238,7 +230,7 @@ class Authenticator:
         """Return the unverified credential that a request claims: a key ID, `bootstrap`, `person`
         for a JWT, or `other`.
         """
-        prefix = self.key_prefix
+        prefix = self.keys.prefix
         token = request.http.headers.get("authorization", "").partition(" ")[2].strip()
         parsed = tokens.parse(token, prefix)
         if parsed is not None:

@@ -254,7 +254,7 @@ class Pipeline:
             Role.SERVICE
         }:
             return
-        if caller.actor.type != "key" or not await self.authenticator.keys.is_created_by(
+        if caller.actor.type != "key" or not await self.authenticator.keys.store.is_created_by(
             known, KeyId(caller.actor.id)
         ):
             raise NotFound("No key has this ID.")
@@ -265,7 +265,7 @@ class Pipeline:
         if not endpoint.changes_state or (Role.OWNER in caller.roles and caller.session is None):
             return
         known = key_id(request.http.path_params.get("id", ""))
-        target = None if known is None else await self.authenticator.keys.get(known)
+        target = None if known is None else await self.authenticator.keys.store.get(known)
         scopes = () if target is None else target.scopes
         check_reach(caller.roles, scopes)
         self._check_step_up(endpoint, request, managing=manages(scopes))

@@ -329,8 +329,6 @@ class _Gateway:
             nonces=nonces,
             on_old_pepper=migration.add,
             clock=self.clock,
-            pepper=self.pepper,
-            prefix=self.settings.key_prefix,
             environment=self.settings.key_environment,
             default_limit=self.settings.default_limit,
             max_staleness_ms=self.settings.max_staleness_ms,

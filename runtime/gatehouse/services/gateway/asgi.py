@@ -242,7 +242,7 @@ class RequestContext:
             trace=self.trace,
             method=self.method,
             route=self.template or "(none)",
-            path=logged_path(self.raw_path, self.dependencies.verification.prefix),
+            path=logged_path(self.raw_path, self.dependencies.verification.finder.prefix),
             status=self.status,
             seconds=seconds,
             key_id=self.key_id,

@@ -113,7 +113,7 @@ class _RequestHead:
         self.client = context.client
         self.trace_parent = context.trace_parent
         self.logged_path = logged_path(
-            self.scope["raw_path"], self.dependencies.verification.prefix
+            self.scope["raw_path"], self.dependencies.verification.finder.prefix
         )
         self.method: str = self.scope["method"]
         self.requires_validation = requires_validation(context.fields)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
+from gatehouse.core.decision import evaluate
 from gatehouse.core.key_fields import INTERNAL, SETTING, Purge, decisions
 from gatehouse.core.keys import (
     KEY_FIELDS,
@@ -23,10 +24,10 @@ from gatehouse.core.keys import (
     Signing,
     can_manage_keys,
     granted,
-    is_usable,
     key_fields,
 )
 from gatehouse.core.lifecycle import Action, state_change, tombstone
+from gatehouse.core.verification import Code, SignedRequest, VerificationRequest
 from gatehouse.features.keys.conditions import CAN_MANAGE_KEYS, USABLE
 from gatehouse.features.keys.fields import KeySettings
 from gatehouse.features.keys.repository import COLUMNS, column_values
@@ -61,6 +62,12 @@ RECORDED = {
     "tags",
 }
 TEXTS = Path(__file__).resolve().parents[4] / "runtime/web/src/locales/en.ts"
+
+
+#: A signed request, which every key permits that is active and has not expired.
+REQUEST = VerificationRequest(
+    signed=SignedRequest("GET", "https", "gateway.test", "/", "", (), has_body=False, digests=())
+)
 
 
 def test_field_without_decisions_is_an_error() -> None:
@@ -162,7 +169,8 @@ async def test_conditions_in_sql_agree_with_the_rules(module_pool: Pool) -> None
     )
     answers = {row["id"]: (row["usable"], row["manages"]) for row in rows}
     for key in keys:
-        assert answers[key.id] == (is_usable(key, now), can_manage_keys(key)), key
+        code = evaluate(key, REQUEST, possession=True, environment=key.environment, now=now)
+        assert answers[key.id] == (code is Code.VALID, can_manage_keys(key)), key
     assert {answers[key.id] for key in keys} == set(itertools.product((True, False), repeat=2))
 
 
