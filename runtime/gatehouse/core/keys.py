@@ -16,9 +16,8 @@ from msgspec.structs import replace
 from gatehouse.core.audit_events import AuditEvent, Details
 from gatehouse.core.key_fields import FREE_TEXT, IDENTITY, INTERNAL, SETTING, Purge, decisions
 
-KeyId = NewType(
-    "KeyId", str
-)  # 12 base62 characters; part of the token in plain text and safe to log
+# 12 base62 characters; part of the token in plain text and safe to log.
+KeyId = NewType("KeyId", str)
 
 
 class KeyEnvironment(StrEnum):
@@ -102,9 +101,8 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     family_id: Annotated[KeyId, IDENTITY] = KeyId("")  # ID of the first key of the family
     #: CIDR networks from which the key may be used. Empty: any.
     addresses: Annotated[tuple[str, ...], SETTING] = ()
-    methods: Annotated[
-        tuple[str, ...], SETTING
-    ] = ()  # HTTP methods with which the key may be used; empty: all
+    # HTTP methods with which the key may be used; empty: all.
+    methods: Annotated[tuple[str, ...], SETTING] = ()
     has_credits: Annotated[bool, replace(INTERNAL, purged=False)] = False
     scheme: Annotated[str, IDENTITY] = OWN_SCHEME
     signing: Annotated[Signing | None, INTERNAL] = None

@@ -35,9 +35,8 @@ class UsageBatch(msgspec.Struct, frozen=True):
     rows: tuple[UsageRow, ...]
     last_used: dict[str, float]  # key ID -> Unix seconds of the last successful use, to the second
     addresses: tuple[AddressUse, ...] = ()
-    bursts: dict[
-        str, int
-    ] = {}  # key ID -> number of denied requests, for minutes that exceeded the threshold
+    # Key ID -> number of denied requests, for minutes that exceeded the threshold.
+    bursts: dict[str, int] = {}
 
 
 class UnusualUse(msgspec.Struct, frozen=True):
