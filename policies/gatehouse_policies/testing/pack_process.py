@@ -182,9 +182,9 @@ class ImportedPack(Pack):
     def __init__(self, pack: str, environment: str = "prod") -> None:
         sdk: Any = pulumi_policy.policy
         level = pulumi_policy.EnforcementLevel.ADVISORY
-        self._servicer = sdk._PolicyAnalyzerServicer(
-            PACKS[pack], "0.0.1", packs.policies(pack), level
-        )
+        # The first pack installs the selection of policies in the SDK, so policies come first.
+        policies = packs.policies(pack)
+        self._servicer = sdk._PolicyAnalyzerServicer(PACKS[pack], "0.0.1", policies, level)
         self.configure(level_config(pack, environment))
 
     def call(self, method: str, request: Any) -> Any:
