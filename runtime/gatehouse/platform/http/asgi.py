@@ -9,6 +9,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -289,34 +290,36 @@ class BodyMemory(ABC):
     """
 
     @abstractmethod
-    def add(self, scope: Scope, size: int) -> None:
-        """Adds bytes of a request. Raises TooManyRequests or Unavailable if a limit is exceeded;
-        the bytes count even then.
+    def of_body(self, scope: Scope) -> AbstractContextManager[KeepBytes]:
+        """The memory of the body of a request. At the end of the block, its bytes no longer
+        count.
         """
 
-    @abstractmethod
-    def remove(self, scope: Scope, size: int) -> None:
-        """Removes bytes of a request."""
 
+#: Counts bytes of a body that are kept in memory. Raises TooManyRequests or Unavailable if a limit
+#: is exceeded; the bytes count even then.
+KeepBytes = Callable[[int], None]
 
 BODY_MEMORY = "body_memory"
+
+
+def body_memory(scope: Scope) -> AbstractContextManager[KeepBytes]:
+    """The memory of the body of a request: see `BodyMemory.of_body`. A server without limits, such
+    as a Lambda function, counts nothing.
+    """
+    memory: BodyMemory | None = scope.get("state", {}).get(BODY_MEMORY)
+    return nullcontext(lambda size: None) if memory is None else memory.of_body(scope)
 
 
 async def read_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
     """Read the request body. Raises BodyTooLarge, TooManyRequests and Unavailable if the worker
     keeps too many bytes of unfinished bodies in memory, and ClientGone if the client
     disconnects."""
-    memory: BodyMemory | None = scope.get("state", {}).get(BODY_MEMORY)
-    body, size = [], 0
-    try:
+    body = []
+    with body_memory(scope) as keep:
         async for chunk in body_chunks(scope, receive, bytes_max):
             body.append(chunk)
-            if memory is not None:
-                size += len(chunk)
-                memory.add(scope, len(chunk))
-    finally:
-        if memory is not None:
-            memory.remove(scope, size)
+            keep(len(chunk))
     return b"".join(body)
 
 

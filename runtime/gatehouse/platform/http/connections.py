@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from gatehouse.core.addresses import ClientAddresses, network_of
 from gatehouse.core.errors import GatehouseError, TooManyRequests, Unavailable
@@ -90,22 +91,27 @@ class Connections(asgi.BodyMemory):
                 "This address is sending too many request bodies at the same time."
             )
 
-    def add(self, scope: asgi.Scope, size: int) -> None:
+    @contextmanager
+    def of_body(self, scope: asgi.Scope) -> Iterator[asgi.KeepBytes]:
         """Implements asgi.BodyMemory."""
         network = self.network(scope["client"][0], scope["headers"]) if scope["client"] else ""
-        self.body_bytes_total += size
-        if self.body_bytes.add(network, size) * self._workers > NETWORK_BODIES_BYTES_MAX:
-            raise TooManyRequests(
-                "This address is sending too many bytes of request bodies at the same time."
-            )
-        if self.body_bytes_total * self._workers > BODIES_BYTES_MAX:
-            raise Unavailable(
-                "The server is receiving too many bytes of request bodies at the same time."
-            )
+        kept = 0
 
-    def remove(self, scope: asgi.Scope, size: int) -> None:
-        """Implements asgi.BodyMemory."""
-        self.body_bytes_total -= size
-        self.body_bytes.remove(
-            self.network(scope["client"][0], scope["headers"]) if scope["client"] else "", size
-        )
+        def keep(size: int) -> None:
+            nonlocal kept
+            kept += size
+            self.body_bytes_total += size
+            if self.body_bytes.add(network, size) * self._workers > NETWORK_BODIES_BYTES_MAX:
+                raise TooManyRequests(
+                    "This address is sending too many bytes of request bodies at the same time."
+                )
+            if self.body_bytes_total * self._workers > BODIES_BYTES_MAX:
+                raise Unavailable(
+                    "The server is receiving too many bytes of request bodies at the same time."
+                )
+
+        try:
+            yield keep
+        finally:
+            self.body_bytes_total -= kept
+            self.body_bytes.remove(network, kept)

@@ -139,28 +139,45 @@ class Pipeline:
                 return await self._signed(endpoint, request, call)
             await self._authorize(endpoint, request)
             _check_parameters(http)
-            try:
-                body, content = await self._body(endpoint, request)
-            except BadRequest:
-                # A token that is in a wrong place is the more important problem.
-                _reject_tokens(endpoint, {"body": small_value(request.content)})
-                raise
-            _reject_tokens(endpoint, {"query": http.query_params.multi_items(), "body": content})
-            try:
-                self._check_scopes(endpoint, request, content)
-            except (Forbidden, Unauthorized) as exc:
-                await self.denied.record(request.source_address, request.request_id, exc.code)
-                raise
-
-            async def handle() -> Response:
-                arguments = {} if endpoint.body is None else {"body": body}
-                if endpoint.query is not None:
-                    arguments["query"] = decode_query(http.scope["query_string"], endpoint.query)
-                return await call(request, **arguments)
-
-            return await self._run_once(endpoint, request, content, handle)
+            with asgi.body_memory(http.scope) as keep:
+                return await self._respond(endpoint, request, call, keep)
 
         return respond
+
+    async def _respond(
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        call: Callable[..., Awaitable[Response]],
+        keep: asgi.KeepBytes,
+    ) -> Response:
+        """Read and check the body, and call the handler. `keep` counts the bytes of a form that are
+        kept in memory until its files have been received.
+        """
+        try:
+            body, content = await self._body(endpoint, request, keep)
+        except BadRequest:
+            # A token that is in a wrong place is the more important problem.
+            _reject_tokens(endpoint, {"body": small_value(request.content)})
+            raise
+        _reject_tokens(
+            endpoint, {"query": request.http.query_params.multi_items(), "body": content}
+        )
+        try:
+            self._check_scopes(endpoint, request, content)
+        except (Forbidden, Unauthorized) as exc:
+            await self.denied.record(request.source_address, request.request_id, exc.code)
+            raise
+
+        async def handle() -> Response:
+            arguments = {} if endpoint.body is None else {"body": body}
+            if endpoint.query is not None:
+                arguments["query"] = decode_query(
+                    request.http.scope["query_string"], endpoint.query
+                )
+            return await call(request, **arguments)
+
+        return await self._run_once(endpoint, request, content, handle)
 
     async def _signed(
         self, endpoint: Endpoint, request: Request, call: Callable[[Request], Awaitable[Response]]
@@ -200,7 +217,9 @@ class Pipeline:
             await self.denied.record(request.source_address, request.request_id, exc.code)
             raise
 
-    async def _body(self, endpoint: Endpoint, request: Request) -> tuple[Any, object]:
+    async def _body(
+        self, endpoint: Endpoint, request: Request, keep: asgi.KeepBytes
+    ) -> tuple[Any, object]:
         """Return the validated body and its JSON value, which is None if there is no body. The body
         may be omitted if it has no required fields. Raises UnsupportedMediaType and BadRequest."""
         if request.http.method in ("GET", "HEAD"):
@@ -216,7 +235,7 @@ class Pipeline:
             and len(content_types) == 1
             and content_types[0].lower().startswith(MEDIA_TYPE)
         ):
-            await self._read_form(request, json_max)
+            await self._read_form(request, json_max, keep)
         else:
             request.content = await asgi.read_body(
                 request.http.scope, request.http.receive, json_max
@@ -231,7 +250,7 @@ class Pipeline:
         except BadRequest:
             raise invalid("body", "is missing", "send a JSON object") from None
 
-    async def _read_form(self, request: Request, json_max: int) -> None:
+    async def _read_form(self, request: Request, json_max: int, keep: asgi.KeepBytes) -> None:
         """Read the part `json` of a form. Raises BodyTooLarge, BadRequest."""
         body = asgi.body_chunks(
             request.http.scope, request.http.receive, json_max + self.limits.files
@@ -241,7 +260,7 @@ class Pipeline:
         if part is None or part.name != JSON_PART:
             message = f"does not begin with the part {JSON_PART}"
             raise invalid("body", message, f"send the body as {JSON_PART}, before the files")
-        request.content = await request.form.read(json_max)
+        request.content = await request.form.read(json_max, keep)
 
     async def _check_ownership(self, endpoint: Endpoint, request: Request) -> None:
         """Check that the key belongs to the caller if only the role `service` permits the request.

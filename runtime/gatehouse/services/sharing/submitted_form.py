@@ -18,6 +18,7 @@ from gatehouse.features.sharing.schemas import (
     file_name_problem,
 )
 from gatehouse.features.sharing.service import NewItem
+from gatehouse.platform.http.asgi import KeepBytes
 from gatehouse.platform.http.multipart import MultipartReader, Part
 
 FIELDS = frozenset({"csrf", "submission", "link", "text"})
@@ -94,16 +95,17 @@ async def read_form(
     content_type: str,
     authorize: Callable[[dict[str, str]], Awaitable[None]],
     admit: Callable[[], Awaitable[None]],
+    keep: KeepBytes,
     *,
     files_bytes_max: int,
     form: SubmittedForm,
 ) -> None:
     """Read a form into `form`. Calls `authorize` with the fields before the text or a file is read,
-    and `admit` before the first file is read. The other fields must precede the text, and the text
-    must precede the files.
+    and `admit` before the first file is read. `keep` counts the bytes of fields in memory. The
+    other fields must precede the text, and the text must precede the files.
 
     Raises BadRequest for unknown and repeated fields, InvalidContent, and any error from
-    `authorize`.
+    `authorize`, `admit` and `keep`.
     """
     reader = MultipartReader(body, content_type)
     authorized = admitted = False
@@ -118,7 +120,7 @@ async def read_form(
             await authorize(form.fields)
             authorized = True
         if not is_file:
-            form.fields[part.name] = await _field(reader, part.name)
+            form.fields[part.name] = await _field(reader, part.name, keep)
             continue
         if not admitted:
             await admit()
@@ -151,13 +153,13 @@ async def discard(body: AsyncIterator[bytes]) -> None:
             return
 
 
-async def _field(reader: MultipartReader, name: str) -> str:
+async def _field(reader: MultipartReader, name: str, keep: KeepBytes) -> str:
     """Return a field, decoded as UTF-8, with each CR LF converted to a line feed. Browsers send
     line feeds as CR LF.
     """
     bytes_max = 2 * TEXT_BYTES_MAX if name == "text" else FIELD_BYTES_MAX
     try:
-        return (await reader.read(bytes_max)).decode("utf-8").replace("\r\n", "\n")
+        return (await reader.read(bytes_max, keep)).decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError:
         raise BadRequest("A field of the form is not UTF-8.") from None
     except BodyTooLarge:
@@ -173,7 +175,8 @@ async def _file(
     if part.name != FILE_FIELD:
         raise BadRequest("The form contains a file in an unknown field.")
     try:
-        content = await reader.read(bytes_left)
+        # The number of submissions with files in memory is limited.
+        content = await reader.read(bytes_left, None)
     except BodyTooLarge:
         raise files_too_large(files_bytes_max) from None
     name = part.file_name or ""

@@ -30,7 +30,7 @@ from gatehouse.features.sharing.requests.submission_schemas import (
 from gatehouse.features.sharing.requests.submissions import SubmissionService
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.features.sharing.slots import Slots
-from gatehouse.platform.http.asgi import Uses
+from gatehouse.platform.http.asgi import Uses, body_memory
 from gatehouse.platform.http.fields import view_of
 from gatehouse.platform.http.validation import invalid
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
@@ -216,6 +216,7 @@ class Submitters:
                     content_type,
                     authorize,
                     admit,
+                    stack.enter_context(body_memory(request.scope)),
                     files_bytes_max=self._files_bytes_max,
                     form=form,
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -9,15 +10,20 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.core.addresses import ClientAddresses
 from gatehouse.features.sharing.content_store import PART_BYTES
 from gatehouse.features.sharing.link_token import parse
+from gatehouse.platform.http.asgi import BODY_MEMORY
+from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.idempotency import FORM_RUNNING_S_MAX
+from gatehouse.platform.settings import ConnectionSettings
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, open_console
 from tests.runtime.features.sharing.services import Sharing
 
 FILE_BYTES_MAX = 2 * PART_BYTES + 1_000_000
+PATIENCE_S = 60
 
 
 @pytest.fixture
@@ -191,3 +197,44 @@ async def test_abandoned_form_is_taken_over_after_its_timeout(console: Console) 
     ] == "request_in_progress"
     console.database.sql(f"{abandoned} = to_timestamp({claimed_at - 1})")
     assert (await send(console, body, b"content", **headers)).status_code == 201
+
+
+async def test_body_of_an_unfinished_form_counts_in_memory(console: Console) -> None:
+    body = json.dumps({"label": "x" * 100, "files": [{"name": "a"}]}).encode()
+    token = (await console.create(scopes=["secrets:create"]))["token"]
+    head = b'--X\r\nContent-Disposition: form-data; name="json"\r\n\r\n' + body
+    file = b'\r\n--X\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nbytes'
+    connections = Connections(ConnectionSettings(), ClientAddresses(()))
+    waits, leaves = asyncio.Event(), asyncio.Event()
+    messages = [{"type": "http.request", "body": head + file, "more_body": True}]
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        waits.set()
+        await leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/secrets",
+        "query_string": b"",
+        "headers": [
+            (b"host", b"console.test"),
+            (b"authorization", f"Bearer {token}".encode()),
+            (b"content-type", b"multipart/form-data; boundary=X"),
+        ],
+        "client": ("192.0.2.7", 4711),
+        "state": {BODY_MEMORY: connections},
+    }
+    request = asyncio.create_task(console.application()(scope, receive, send))
+    async with asyncio.timeout(PATIENCE_S):
+        await waits.wait()
+        assert connections.body_bytes_total == len(body)
+        leaves.set()
+        await request
+    assert connections.body_bytes_total == 0

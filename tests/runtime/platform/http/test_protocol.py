@@ -8,7 +8,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -660,14 +660,19 @@ def test_connections_and_bodies_count_by_network(addresses: list[str], count: in
 @pytest.mark.parametrize("workers", [1, 2])
 def test_bytes_of_unfinished_bodies_of_a_service_are_bounded(workers: int) -> None:
     worker = Connections(NEVER, ClientAddresses(()), workers=workers)
-    for number in range(BODIES_BYTES_MAX // NETWORK_BODIES_BYTES_MAX):
-        worker.add(
-            {"client": (f"192.0.2.{number}", 1), "headers": []}, NETWORK_BODIES_BYTES_MAX // workers
-        )
-    with pytest.raises(TooManyRequests):
-        worker.add({"client": ("192.0.2.0", 1), "headers": []}, 1)
-    with pytest.raises(Unavailable):
-        worker.add({"client": ("192.0.2.255", 1), "headers": []}, 1)
+    with ExitStack() as bodies:
+
+        def add(number: int, size: int) -> None:
+            scope = {"client": (f"192.0.2.{number}", 1), "headers": []}
+            bodies.enter_context(worker.of_body(scope))(size)
+
+        for number in range(BODIES_BYTES_MAX // NETWORK_BODIES_BYTES_MAX):
+            add(number, NETWORK_BODIES_BYTES_MAX // workers)
+        with pytest.raises(TooManyRequests):
+            add(0, 1)
+        with pytest.raises(Unavailable):
+            add(255, 1)
+    assert (worker.body_bytes_total, dict(worker.body_bytes)) == (0, {})
 
 
 @pytest.mark.bound("http.connections:NETWORK_BODIES_BYTES_MAX")
