@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from gatehouse.core.errors import BodyTooLarge
+from gatehouse.platform.http.fields import PAGE_SIZE, PAGE_SIZE_MAX
 from gatehouse.services.console.asgi import document as console_document
 from gatehouse.services.gateway.routes import document as gateway_document
 from gatehouse.services.sharing.public_routes import document as sharing_document
@@ -244,3 +245,23 @@ def _unbounded(schema: dict[str, Any], where: str, document: dict[str, Any]) -> 
             yield from _unbounded(member, f"{where}.{pattern}", document)
         for name, member in schema.get("properties", {}).items():
             yield from _unbounded(member, f"{where}.{name}", document)
+
+
+def test_lists_have_the_same_page_size() -> None:
+    pages = {
+        operation.name: parameter["schema"]
+        for operation in OPERATIONS
+        for parameter in operation.body["parameters"]
+        if parameter["name"] == "limit" and {"cursor", "after"} & _names(operation)
+    }
+    assert len(pages) == 7
+    for schema in pages.values():
+        assert {name: schema[name] for name in ("default", "minimum", "maximum")} == {
+            "default": PAGE_SIZE,
+            "minimum": 1,
+            "maximum": PAGE_SIZE_MAX,
+        }
+
+
+def _names(operation: Operation) -> set[str]:
+    return {parameter["name"] for parameter in operation.body["parameters"]}

@@ -78,8 +78,8 @@ from gatehouse.features.verification.schemas import (
     VerifyRequest,
 )
 from gatehouse.platform.http.endpoint import FILE_PART, JSON_PART
+from gatehouse.platform.http.fields import PAGE_SIZE_MAX
 
-_AUDIT_PAGE_SIZE = 500
 _Model = TypeVar("_Model", bound=msgspec.Struct)
 _Page = TypeVar(
     "_Page", KeyPage, AuditEventPage, CorePage, DeliveryPage, SecretPage, SecretRequestPage
@@ -308,9 +308,7 @@ class ConsoleClient(Client):
         """Yields the audit events that match the query of GET /v1/audit-events, newest first. Reads
         one page at a time.
         """
-        for page in self._pages(
-            AuditEventPage, "/v1/audit-events", **query, limit=_AUDIT_PAGE_SIZE
-        ):
+        for page in self._pages(AuditEventPage, "/v1/audit-events", **query, limit=PAGE_SIZE_MAX):
             yield from page.events
 
     def audit_export(self, **query: str | None) -> Iterator[bytes]:
@@ -322,7 +320,7 @@ class ConsoleClient(Client):
         after: int | None = 0
         while after is not None:
             page = self._get(
-                CheckpointPage, "/v1/audit-checkpoints", after=after, limit=_AUDIT_PAGE_SIZE
+                CheckpointPage, "/v1/audit-checkpoints", after=after, limit=PAGE_SIZE_MAX
             )
             yield from page.checkpoints
             after = page.next_after

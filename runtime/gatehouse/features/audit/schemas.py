@@ -16,9 +16,11 @@ from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_seconds
 from gatehouse.features.audit.models import AuditFilter
 from gatehouse.platform.http.fields import (
+    PAGE_SIZE,
     Cursor,
     Instant,
     NextCursor,
+    PageSize,
     Timestamp,
     unix_seconds,
     view_of,
@@ -56,7 +58,7 @@ class ListAudit(SearchAudit, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Query parameters for listing audit events."""
 
     cursor: Cursor | None = None
-    limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of events.")] = 50
+    limit: PageSize = PAGE_SIZE
 
 
 class ExportAudit(SearchAudit, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -208,7 +210,7 @@ class ListCheckpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: Annotated[
         int, Meta(ge=0, le=2**62, description="The `next_after` from the previous page.")
     ] = 0
-    limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of checkpoints.")] = 100
+    limit: PageSize = PAGE_SIZE
 
 
 class CheckpointPage(msgspec.Struct, frozen=True):

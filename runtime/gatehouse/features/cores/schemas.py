@@ -12,7 +12,14 @@ from msgspec import UNSET, Meta, UnsetType
 from gatehouse.core.cores import DEFAULT_INSTANCE
 from gatehouse.core.origin import URL_CHARS_MAX
 from gatehouse.core.token_scanner import CORE_PREFIX
-from gatehouse.platform.http.fields import Cursor, Environment, Instant, NextCursor
+from gatehouse.platform.http.fields import (
+    PAGE_SIZE,
+    Cursor,
+    Environment,
+    Instant,
+    NextCursor,
+    PageSize,
+)
 from gatehouse.platform.http.validation import decode_body, invalid
 
 #: Default and maximum drain time in seconds, in which requests in progress complete.
@@ -25,7 +32,7 @@ class ListCores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Query parameters for listing Cores."""
 
     cursor: Cursor | None = None
-    limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of instances.")] = 50
+    limit: PageSize = PAGE_SIZE
 
 
 class CircuitBreakers(msgspec.Struct, frozen=True):

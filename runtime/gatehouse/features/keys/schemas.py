@@ -30,6 +30,7 @@ from gatehouse.features.keys.fields import (
 )
 from gatehouse.platform.http.fields import (
     LIMITS_MAX,
+    PAGE_SIZE,
     Cost,
     Cursor,
     Effective,
@@ -37,6 +38,7 @@ from gatehouse.platform.http.fields import (
     Instant,
     LimitName,
     NextCursor,
+    PageSize,
     Quota,
     Reason,
     Timestamp,
@@ -310,7 +312,7 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         ),
     ] = "id"
     cursor: Cursor | None = None
-    limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of keys.")] = 50
+    limit: PageSize = PAGE_SIZE
     total: Annotated[bool, Meta(description="Count all keys that match the filters.")] = False
 
 

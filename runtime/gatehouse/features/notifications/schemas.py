@@ -14,7 +14,7 @@ from gatehouse.features.notifications.models import (
     NotificationEvent,
     Webhook,
 )
-from gatehouse.platform.http.fields import Cursor, Instant, NextCursor, view_of
+from gatehouse.platform.http.fields import PAGE_SIZE, Cursor, Instant, NextCursor, PageSize, view_of
 
 URL_CHARS_MAX = 500
 
@@ -86,7 +86,7 @@ class ListDeliveries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         DeliveryState, Meta(description="`dead`: abandoned after the last attempt failed.")
     ] = "dead"
     cursor: Cursor | None = None
-    limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of deliveries.")] = 50
+    limit: PageSize = PAGE_SIZE
 
 
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,9 +28,11 @@ from gatehouse.features.sharing.models import (
     shown_state,
 )
 from gatehouse.platform.http.fields import (
+    PAGE_SIZE,
     Cursor,
     Instant,
     NextCursor,
+    PageSize,
     Timestamp,
     multi_line,
     single_line,
@@ -300,9 +302,7 @@ class ListSecrets(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         ),
     ] = None
     cursor: Cursor | None = None
-    limit: Annotated[
-        int, Meta(ge=1, le=100, description="Maximum number of secrets on a page.")
-    ] = 50
+    limit: PageSize = PAGE_SIZE
 
 
 class LinkView(msgspec.Struct, frozen=True, kw_only=True):

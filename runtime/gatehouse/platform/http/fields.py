@@ -191,6 +191,11 @@ Reason = Annotated[
 Cursor = Annotated[
     str, Meta(max_length=1024, description="The `next_cursor` from the previous page.")
 ]
+#: Default and maximum number of entries on a page, for all lists.
+PAGE_SIZE, PAGE_SIZE_MAX = 50, 200
+PageSize = Annotated[
+    int, Meta(ge=1, le=PAGE_SIZE_MAX, description="Maximum number of entries on a page.")
+]
 NextCursor = Annotated[
     str | None, Meta(description="Cursor of the next page, or null on the last page.")
 ]

@@ -50,7 +50,7 @@ async def test_configured_console_creates_checkpoints(console: Console, tmp_path
     jobs = checkpoint_jobs(configured, console, signer)
     await console.create()
     await jobs[0].action()
-    events = (await console.client.get("/v1/audit-events", params={"limit": 500})).json()["events"]
+    events = (await console.client.get("/v1/audit-events", params={"limit": 200})).json()["events"]
     hashes = {event["seq"]: bytes.fromhex(event["hash"]) for event in events}
     created = await CheckpointArchive(f"file:{tmp_path}/checkpoints").all()
     assert [item.seq for item in created] == [max(hashes)]

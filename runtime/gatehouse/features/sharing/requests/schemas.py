@@ -25,9 +25,11 @@ from gatehouse.features.sharing.requests.models import (
 )
 from gatehouse.features.sharing.schemas import NAME_CHARS_MAX, Label, Note
 from gatehouse.platform.http.fields import (
+    PAGE_SIZE,
     Cursor,
     Instant,
     NextCursor,
+    PageSize,
     multi_line,
     single_line,
     view_of,
@@ -181,9 +183,7 @@ class ListSecretRequests(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         ),
     ] = None
     cursor: Cursor | None = None
-    limit: Annotated[
-        int, Meta(ge=1, le=100, description="Maximum number of secret requests on a page.")
-    ] = 50
+    limit: PageSize = PAGE_SIZE
 
 
 class SubmissionView(msgspec.Struct, frozen=True):
