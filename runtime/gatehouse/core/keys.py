@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from gatehouse.core.audit_events import AuditEvent, Details
+from gatehouse.core.errors import NotFound
 from gatehouse.core.key_fields import FREE_TEXT, IDENTITY, INTERNAL, SETTING, Purge, decisions
 
 # 12 base62 characters; part of the token in plain text and safe to log.
@@ -259,3 +260,8 @@ def can_manage_keys(key: Key) -> bool:
     if key.signing is not None and key.signing.required:
         return False
     return key.state is KeyState.ACTIVE and not set(OWNER_SCOPES).isdisjoint(key.scopes)
+
+
+def no_key() -> NotFound:
+    """The error for an ID of no key, and of a key that the caller may not know."""
+    return NotFound("No key has this ID.")

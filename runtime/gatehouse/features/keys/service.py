@@ -8,8 +8,10 @@ the audit event in one transaction, and waits until the gateways have confirmed 
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any, Self
 
 import msgspec
 
@@ -20,7 +22,6 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.errors import (
     BadRequest,
     Conflict,
-    NotFound,
     PreconditionFailed,
     Problem,
     RateLimited,
@@ -41,6 +42,7 @@ from gatehouse.core.keys import (
     Signing,
     can_manage_keys,
     granted,
+    no_key,
 )
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.sealing import SIGNING_SECRET, seal, unseal
@@ -48,7 +50,9 @@ from gatehouse.core.token import ParsedToken, Pepper, build_marked, key_id
 from gatehouse.features.keys.models import Effective, KeyFilter, SealedSecret
 from gatehouse.features.keys.possession import stored_keys
 from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.http.validation import invalid
+from gatehouse.platform.settings import Settings
 
 #: IDs contain 47 random bits. Two collisions in a row mean that the source of randomness is
 #: defective.
@@ -130,11 +134,35 @@ class KeyService:
     deliver: Deliver | None = None
     forget: Callable[[str], Awaitable[bool]] | None = None
 
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        pool: Pool,
+        clock: Clock,
+        pepper: Pepper,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        **fields: Any,
+    ) -> Self:
+        """The service of a deployment. fields: other fields of the class."""
+        staleness_s = settings.max_staleness_ms / 1000
+        return cls(
+            store=KeyRepository(pool, staleness_s=staleness_s),
+            clock=clock,
+            pepper=pepper,
+            prefix=settings.key_prefix,
+            random_bytes=random_bytes,
+            confirmation_timeout_s=staleness_s,
+            environment=settings.key_environment,
+            default_limit=settings.default_limit,
+            **fields,
+        )
+
     async def get(self, id: str) -> Key:
         """Raises NotFound, Unavailable."""
         key = await self.store.get(existing_id(id))
         if key is None:
-            raise _not_found()
+            raise no_key()
         return key
 
     async def create(
@@ -493,7 +521,7 @@ class KeyService:
 
         written = await self.store.alter(key_id, update)
         if written is None:
-            raise _not_found()
+            raise no_key()
         key, change_seq = written
         return Changed(
             key, await self.store.effective(change_seq, timeout_s=self.confirmation_timeout_s)
@@ -565,12 +593,8 @@ def existing_id(text: str) -> KeyId:
     """
     id = key_id(text)
     if id is None:
-        raise _not_found()
+        raise no_key()
     return id
-
-
-def _not_found() -> NotFound:
-    return NotFound("No key has this ID.")
 
 
 def _keeps_admin(key: Key, changed: KeyChange) -> bool:

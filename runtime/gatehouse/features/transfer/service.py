@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ from gatehouse.core.errors import Problem, Unavailable
 from gatehouse.core.imported_tokens import imported_key_id
 from gatehouse.core.keys import Key, KeyEnvironment, KeyId, KeyState, RateLimit
 from gatehouse.core.token import NULL_DIGEST, Pepper, read_pepper
-from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.schemas import settings_of
 from gatehouse.features.keys.service import DEFAULT_SCOPES, KeyService
 from gatehouse.features.transfer.file_formats import entries, kind_of
@@ -346,17 +344,7 @@ async def open_transfer(
         await pool.open()
         if await pool.fetchval("SELECT to_regclass('import_run') IS NULL"):
             raise Unavailable("the database has an older schema: run gatehouse migrate first")
-        staleness_s = settings.max_staleness_ms / 1000
-        keys = KeyService(
-            store=KeyRepository(pool, staleness_s=staleness_s),
-            clock=Clock(),
-            pepper=pepper,
-            prefix=settings.key_prefix,
-            random_bytes=secrets.token_bytes,
-            confirmation_timeout_s=staleness_s,
-            environment=settings.key_environment,
-            default_limit=settings.default_limit,
-        )
+        keys = KeyService.of(settings, pool, Clock(), pepper)
         yield ImportService(ImportRepository(pool, keys.store), keys), ExportRepository(pool)
     finally:
         await pool.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.errors import NotFound
+from gatehouse.core.keys import no_key
 from gatehouse.core.roles import KEY_READERS, READERS
 from gatehouse.core.token import key_id
 from gatehouse.features.usage.repository import POINTS_MAX, UsageRepository
@@ -103,7 +103,7 @@ async def show_key_usage(request: Request, id: str, usage: UsageRepository) -> K
     """
     known = key_id(id)
     if known is None or not await usage.key_exists(known):
-        raise NotFound("No key has this ID.")
+        raise no_key()
     last_used = (await usage.last_used((known,))).get(known)
     return KeyUsage(
         key=known,

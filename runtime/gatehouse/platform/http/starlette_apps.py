@@ -57,7 +57,16 @@ class InternalError(GatehouseError):
 
 
 class LoggedRoute(Route):
-    """Route that adds itself to the scope, so that the middleware can log its path template."""
+    """Route that adds itself to the scope, so that the middleware can log its path template. head:
+    a route for GET also accepts HEAD.
+    """
+
+    def __init__(
+        self, path: str, endpoint: Callable[..., Any], *, methods: Sequence[str], head: bool = True
+    ) -> None:
+        super().__init__(path, endpoint, methods=list(methods))
+        if not head:
+            self.methods = set(methods)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, child_scope = super().matches(scope)

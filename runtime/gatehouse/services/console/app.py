@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,8 +35,7 @@ from gatehouse.features.identity.issuer import Issuer
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.repository import SessionRepository
 from gatehouse.features.identity.service import Lockout, SessionRules, Sessions
-from gatehouse.features.keys.repository import KeyRepository
-from gatehouse.features.keys.service import Deliver, KeyService
+from gatehouse.features.keys.service import KeyService
 from gatehouse.features.leaks.schemas import p256_key
 from gatehouse.features.leaks.service import LeakService
 from gatehouse.features.notifications.repository import NotificationRepository
@@ -179,7 +178,10 @@ class Composition:
             sign_in_flow=self._sign_in_flow(provider, sessions.key),
             # The number of denied requests is written at the end of each window, even if no further
             # request arrives.
-            jobs=[PeriodicJob("denied attempts", WINDOW_S, denied.run_once), *self.jobs()],
+            jobs=[
+                PeriodicJob("denied attempts", WINDOW_S, denied.run_once),
+                *self.jobs(keys, sessions, store),
+            ],
             on_start=partial(start_tracing, settings, self.observer),
             on_stop=[
                 denied.flush,
@@ -202,26 +204,16 @@ class Composition:
             store, self.clock, session_key, rules, self.random_bytes, token, settings.key_prefix
         )
 
-    def key_service(
-        self, deliver: Deliver | None = None, forget: Callable[[str], Awaitable[bool]] | None = None
-    ) -> KeyService:
-        """Return the service that manages keys. `deliver`, `forget`: see `KeyService`."""
-        settings, staleness_s = self.settings, self.settings.max_staleness_ms / 1000
-        return KeyService(
-            store=KeyRepository(self.pool, staleness_s=staleness_s),
-            clock=self.clock,
-            pepper=self.pepper,
-            prefix=settings.key_prefix,
-            random_bytes=self.random_bytes,
-            confirmation_timeout_s=staleness_s,
-            environment=settings.key_environment,
-            default_limit=settings.default_limit,
-            deliver=deliver,
-            forget=forget,
+    def key_service(self, **fields: Any) -> KeyService:
+        """Return the service that manages keys. fields: see `KeyService`."""
+        return KeyService.of(
+            self.settings, self.pool, self.clock, self.pepper, self.random_bytes, **fields
         )
 
-    def jobs(self) -> list[PeriodicJob]:
-        usage, idempotency_store = UsageRepository(self.pool), IdempotencyStore(self.pool)
+    def jobs(
+        self, keys: KeyService, sessions: Sessions, idempotency_store: IdempotencyStore
+    ) -> list[PeriodicJob]:
+        usage = UsageRepository(self.pool)
         follower = LogLevelFollower(self._log_levels(), self.observer.set_level)
         return [
             PeriodicJob("usage", PRUNE_INTERVAL_S, lambda: usage.prune(now=self.clock.now())),
@@ -230,9 +222,9 @@ class Composition:
                 IDEMPOTENCY_INTERVAL_S,
                 lambda: idempotency_store.prune(now=self.clock.now()),
             ),
-            PeriodicJob("sessions", PRUNE_INTERVAL_S, self.sessions().prune),
+            PeriodicJob("sessions", PRUNE_INTERVAL_S, sessions.prune),
             PeriodicJob("log level", POLL_S, follower.run_once),
-            PeriodicJob("reseal", RESEAL_INTERVAL_S, self.key_service().reseal),
+            PeriodicJob("reseal", RESEAL_INTERVAL_S, keys.reseal),
             *self.checkpoint_jobs(),
             *self._notification_jobs(),
             *self._legacy_file_jobs(),
@@ -304,7 +296,7 @@ class Composition:
             WebhookService: WebhookService(
                 notifications, self.clock, self.pepper, networks, self.random_bytes
             ),
-            LeakService: self._leak_service(),
+            LeakService: self._leak_service(keys),
             CoreRepository: CoreRepository(self.pool),
             GatewayUrl: self.settings.gateway_url.rstrip("/"),
             LogLevelService: self._log_levels(),
@@ -387,14 +379,14 @@ class Composition:
             provider, client, self.clock, key, self.random_bytes, settings.step_up_max_age_s
         )
 
-    def _leak_service(self) -> LeakService:
+    def _leak_service(self, keys: KeyService) -> LeakService:
         """Return the service that handles leak reports. Raises SettingsError if a key or the secret
         is malformed.
         """
         settings, secret = self.settings, None
         # A report may contain many keys, and the gateways apply changes within a second, so a
         # report does not wait for confirmation.
-        keys = replace(self.key_service(), confirmation_timeout_s=0.0)
+        keys = replace(keys, confirmation_timeout_s=0.0)
         if settings.leak_secret is not None:
             try:
                 secret = parse_webhook_secret(settings.leak_secret.get_secret_value())

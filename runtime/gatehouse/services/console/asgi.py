@@ -187,7 +187,15 @@ def create(
             *sign_in_routes(sign_in_flow, pipeline),
             *operational_routes(probes, observer, helpers),
             LoggedRoute("/openapi.json", _openapi(features_off), methods=["GET"]),
-            *(_route(endpoint, pipeline) for endpoint in endpoints),
+            *(
+                LoggedRoute(
+                    endpoint.path,
+                    pipeline.application(endpoint),
+                    methods=[endpoint.method],
+                    head=False,
+                )
+                for endpoint in endpoints
+            ),
         ],
         {GatehouseError: on_error, HTTPException: on_error},
         lifespan,
@@ -209,12 +217,6 @@ def enabled(features_off: frozenset[str]) -> list[Endpoint]:
 def document(features_off: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the OpenAPI document, which omits the endpoints of disabled features."""
     return openapi.document(API, enabled(features_off))
-
-
-def _route(endpoint: Endpoint, pipeline: Pipeline) -> LoggedRoute:
-    route = LoggedRoute(endpoint.path, pipeline.application(endpoint), methods=[endpoint.method])
-    route.methods = {endpoint.method}  # without the HEAD that Starlette adds
-    return route
 
 
 def _openapi(features_off: frozenset[str]) -> Callable[[Request], Awaitable[Response]]:

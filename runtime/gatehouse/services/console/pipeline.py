@@ -27,12 +27,11 @@ from gatehouse.core.errors import (
     BadRequest,
     Forbidden,
     GatehouseError,
-    NotFound,
     RateLimited,
     StepUpRequired,
     Unauthorized,
 )
-from gatehouse.core.keys import KeyId, granted
+from gatehouse.core.keys import KeyId, granted, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.token import Pepper, key_id
 from gatehouse.features.audit.service import DeniedAttempts
@@ -276,7 +275,7 @@ class Pipeline:
         if caller.actor.type != "key" or not await self.authenticator.keys.store.is_created_by(
             known, KeyId(caller.actor.id)
         ):
-            raise NotFound("No key has this ID.")
+            raise no_key()
 
     async def _check_target(self, endpoint: Endpoint, request: Request) -> None:
         """Check the key in the path. Raises Forbidden, StepUpRequired, Unavailable."""

@@ -54,9 +54,7 @@ def sign_in_routes(flow: AuthorizationCodeFlow | None, pipeline: Pipeline) -> li
         async def respond(http: HttpRequest) -> Response:
             return await handler(pipeline.request(http))
 
-        created = LoggedRoute(path, respond, methods=["GET"])
-        created.methods = {"GET"}  # without the HEAD that Starlette adds
-        return created
+        return LoggedRoute(path, respond, methods=["GET"], head=False)
 
     return [
         route(START_PATH, pages.start),
