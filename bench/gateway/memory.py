@@ -30,7 +30,7 @@ def idle(connections: int) -> None:
     settings = {
         "GATEHOUSE_CONNECTIONS_MAX": "65536",
         "GATEHOUSE_ADDRESS_CONNECTIONS_MAX": "65536",
-        "GATEHOUSE_IDLE_TIMEOUT_S": "4000",
+        "GATEHOUSE_LOAD_BALANCER_IDLE_TIMEOUT_S": "4000",
     }
     with environment(settings=settings) as bench:
         rows = uvloop.run(_open(bench.gateway_port, bench.gateway_pid, connections))

@@ -65,8 +65,9 @@ def test_services_have_their_own_ports() -> None:
         assert Settings.model_fields[f"{name}_port"].default == service["port"]
 
 
-def test_load_balancer_closes_idle_connections_first() -> None:
-    assert Settings.model_fields["idle_timeout_s"].default > load_balancer.IDLE_TIMEOUT_S
+def test_runtime_has_the_idle_timeout_of_the_load_balancer() -> None:
+    idle_timeout_s = Settings.model_fields["load_balancer_idle_timeout_s"].default
+    assert idle_timeout_s == load_balancer.IDLE_TIMEOUT_S
 
 
 def test_task_has_time_to_complete_its_requests() -> None:

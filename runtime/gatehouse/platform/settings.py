@@ -217,10 +217,11 @@ class ConnectionSettings(BaseModel):
     """Time in seconds after which a connection is closed if the client does not read the
     response.
     """
-    idle_timeout_s: Annotated[int, Field(ge=1, le=4000)] = 130
-    """Idle timeout for connections between requests, in seconds. Must be longer than the idle
-    timeout of the load balancer.
-    """
+    load_balancer_idle_timeout_s: Annotated[int, Field(ge=2, le=4000)] = 120
+    """Idle timeout of the load balancer or proxy in front of the services, in seconds. Services
+    close idle connections up to 10 seconds later, so that the load balancer never sends a request
+    on a connection that is being closed. They close WebSockets without data in either direction up
+    to 10 seconds earlier, with code 1001, so that clients receive the code."""
     drain_s: Annotated[int, Field(ge=0, le=600)] = 0
     """Time in seconds after SIGTERM during which requests are still accepted, so that load
     balancers can select other servers. During this time, /readyz returns status 503, and each
@@ -241,6 +242,20 @@ class ConnectionSettings(BaseModel):
     address_bodies_max: Annotated[int, Field(ge=1, le=65_536)] = 64
     """Maximum number of request bodies that a client IP address (IPv6: a /64) can send to a worker
     concurrently. Further requests are rejected with status 429."""
+
+    @property
+    def idle_timeout_s(self) -> int:
+        """Time in seconds after which a connection without a request is closed."""
+        return self.load_balancer_idle_timeout_s + self._margin_s
+
+    @property
+    def websocket_idle_timeout_s(self) -> int:
+        """Time in seconds after which a WebSocket without data is closed."""
+        return self.load_balancer_idle_timeout_s - self._margin_s
+
+    @property
+    def _margin_s(self) -> int:
+        return min(10, self.load_balancer_idle_timeout_s // 2)
 
 
 class Settings(SharingSettings, ConnectionSettings):
@@ -489,10 +504,6 @@ class Settings(SharingSettings, ConnectionSettings):
     websocket_message_max_bytes: Annotated[int, Field(ge=1024, le=67_108_864)] = 1_048_576
     """Maximum size of a WebSocket message in bytes, in both directions. A WebSocket with a larger
     message is closed with code 1009."""
-    websocket_idle_timeout_s: Annotated[int, Field(ge=1, le=4000)] = 110
-    """Time in seconds without data in either direction after which a WebSocket is closed with code
-    1001. Should be shorter than the idle timeout of the load balancer, so that clients receive the
-    code."""
 
     core_timeout_s: Annotated[float, Field(ge=1, le=600)] = 60.0
     """Maximum time, in seconds, without data from a Core. After that, the gateway responds with

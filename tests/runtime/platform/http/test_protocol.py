@@ -498,11 +498,11 @@ async def test_parts_of_a_synchronous_request_arrive_separately(synchronous: Run
         ], cut
 
 
-@pytest.mark.bound("idle_timeout_s")
+@pytest.mark.bound("load_balancer_idle_timeout_s")
 @pytest.mark.parametrize("routes", EACH_PATH, ids=NAMES)
 async def test_idle_connection_is_closed(routes: MakeRoutes) -> None:
     limits = ConnectionSettings.model_construct(
-        request_timeout_s=600, response_timeout_s=600, idle_timeout_s=2
+        request_timeout_s=600, response_timeout_s=600, load_balancer_idle_timeout_s=2
     )
     async with running(limits, routes=routes) as server:
         reader, writer = await server.connect()

@@ -417,19 +417,15 @@ async def test_handshake_can_follow_other_requests_on_a_connection(
 async def test_timeouts_of_requests_do_not_apply_to_websockets(
     gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
 ) -> None:
-    timeouts = {
-        "GATEHOUSE_CORE_TIMEOUT_S": "1",
-        "GATEHOUSE_REQUEST_TIMEOUT_S": "1",
-        "GATEHOUSE_IDLE_TIMEOUT_S": "1",
-    }
+    timeouts = {"GATEHOUSE_CORE_TIMEOUT_S": "1", "GATEHOUSE_REQUEST_TIMEOUT_S": "1"}
     _, port, _ = start(database.app_url, redis_url, **timeouts)
     client = gateway.on_port(port)
     async with opened(client, key) as connection:
         for _ in range(2):  # these connections, which are opened later, reach their timeouts first
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n")
             async with asyncio.timeout(PATIENCE_S):
-                assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+                assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
             writer.close()
         await connection.send("open")
         assert await connection.recv() == "open"
@@ -849,11 +845,10 @@ async def test_open_websockets_are_bounded(
         pass
 
 
-@pytest.mark.bound("websocket_idle_timeout_s")
 async def test_idle_websocket_is_closed(
     gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
 ) -> None:
-    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_WEBSOCKET_IDLE_TIMEOUT_S="1")
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_LOAD_BALANCER_IDLE_TIMEOUT_S="2")
     async with opened(gateway.on_port(port), key) as client:
         assert await closed(client) == (1001, "idle timeout")
     assert await sockets.close_code() == 1001
