@@ -163,11 +163,17 @@ def evaluate(
     return VALID
 
 
+class InvalidOverride(ValueError):
+    """A request contains a rate limit that does not fit the limits of the key. The message is its
+    name.
+    """
+
+
 def effective_limits(
     record: KeyRecord, request: VerificationRequest, default: RateLimit
-) -> tuple[RateLimit, ...] | str:
-    """Rate limits that apply to a request, each with its cost, or the name of an override that is
-    not allowed.
+) -> tuple[RateLimit, ...]:
+    """Rate limits that apply to a request, each with its cost. Raises InvalidOverride with the
+    name of an override that is not allowed.
 
     The limits of the key (or the default limit of the deployment) come first, with the costs from
     the request. The limits from the request follow. An override without a quota changes the cost of
@@ -183,10 +189,10 @@ def effective_limits(
     for override in request.limits:
         if override.quota is None or override.window_s is None:
             if override.name not in names:
-                return override.name
+                raise InvalidOverride(override.name)
             costs[override.name] = override.cost
         elif override.name in names:
-            return override.name
+            raise InvalidOverride(override.name)
         else:
             burst = override.quota if override.burst is None else override.burst
             additional.append(

@@ -132,9 +132,9 @@ def ids_of(materials: Iterable[str], pepper: Pepper) -> Iterator[KeyId]:
                 yield key_id
 
 
-def read_hash(algorithm: str, text: str) -> bytes | str:
-    """Parses a hash in hexadecimal or base64 into bytes. Returns an error message if the hash is
-    malformed.
+def read_hash(algorithm: str, text: str) -> bytes:
+    """Parses a hash in hexadecimal or base64 into bytes. Raises ValueError with the rest of a
+    sentence if the hash is malformed.
     """
     size = _HASH_BYTES[algorithm]
     try:
@@ -145,8 +145,8 @@ def read_hash(algorithm: str, text: str) -> bytes | str:
         )
     except (binascii.Error, ValueError):
         digest = b""
-    return (
-        digest
-        if len(digest) == size
-        else f"is not a {algorithm} hash in hexadecimal ({2 * size} characters) or base64"
-    )
+    if len(digest) != size:
+        raise ValueError(
+            f"is not a {algorithm} hash in hexadecimal ({2 * size} characters) or base64"
+        )
+    return digest

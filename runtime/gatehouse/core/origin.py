@@ -33,6 +33,7 @@ _NOT_PUBLIC_NETWORKS = (
 _NOT_PUBLIC = tuple(ipaddress.ip_network(network) for network in _NOT_PUBLIC_NETWORKS.split())
 _PORTS = {"http": 80, "https": 443}
 URL_CHARS_MAX = 300
+_BAD_HOST = "has a host that is neither a DNS name nor an address in standard form"
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -58,35 +59,41 @@ class Origin(msgspec.Struct, frozen=True):
             return None
 
 
-def parse_origin(url: str) -> Origin | str:
-    """Parses the origin of a Core. Returns an error message if the URL is not allowed."""
+def parse_origin(url: str) -> Origin:
+    """Parses the origin of a Core. Raises ValueError with the rest of a sentence, such as `is not a
+    URL`, if the URL is not allowed.
+    """
     if (
         len(url) > URL_CHARS_MAX
         or not url.isascii()
         or any(character <= " " or character in "\\\x7f" for character in url)
     ):
-        return f"must be at most {URL_CHARS_MAX} visible ASCII characters without a backslash"
+        raise ValueError(
+            f"must be at most {URL_CHARS_MAX} visible ASCII characters without a backslash"
+        )
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return "is not a URL"
+        raise ValueError("is not a URL") from None
     if parts.scheme not in _PORTS:
-        return "must begin with https:// or http://"
+        raise ValueError("must begin with https:// or http://")
     if "@" in parts.netloc:
-        return "must not contain a user name or password"
+        raise ValueError("must not contain a user name or password")
     if parts.path not in ("", "/") or parts.query or parts.fragment or "?" in url or "#" in url:
-        return "must be an origin: scheme, host and port, without path, query or fragment"
+        raise ValueError(
+            "must be an origin: scheme, host and port, without path, query or fragment"
+        )
     host = (parts.hostname or "").removesuffix(".")
     if parts.netloc.endswith(":") or port == 0:
-        return "has an empty or zero port"
+        raise ValueError("has an empty or zero port")
     if "[" in parts.netloc or _looks_numeric(host):
         try:
             host = str(ipaddress.ip_address(host))
         except ValueError:
-            return "has a host that is neither a DNS name nor an address in standard form"
+            raise ValueError(_BAD_HOST) from None
     elif not _HOST_NAME.fullmatch(host):
-        return "has a host that is neither a DNS name nor an address in standard form"
+        raise ValueError(_BAD_HOST)
     return Origin(scheme=parts.scheme, host=host, port=port or _PORTS[parts.scheme])
 
 

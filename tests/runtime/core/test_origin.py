@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from gatehouse.core.origin import Origin, parse_origin, rejection
+from gatehouse.core.origin import parse_origin, rejection
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,14 +24,13 @@ from tools.attack.corpora import PRIVATE_ADDRESSES, REJECTED_URLS
     ],
 )
 def test_origin_is_parsed_and_normalised(url: str, normal: str) -> None:
-    origin = parse_origin(url)
-    assert isinstance(origin, Origin)
-    assert origin.url == normal
+    assert parse_origin(url).url == normal
 
 
 @pytest.mark.parametrize("url", REJECTED_URLS)
 def test_other_url_is_rejected(url: str) -> None:
-    assert isinstance(parse_origin(url), str)
+    with pytest.raises(ValueError, match=r"^(must|is|has) "):
+        parse_origin(url)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])

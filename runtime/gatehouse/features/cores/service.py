@@ -156,9 +156,10 @@ class RegistrationService:
         """Checks the form of a URL and every address behind it, to prevent server-side request
         forgery (CWE-918).
         """
-        origin = parse_origin(url)
-        if isinstance(origin, str):
-            raise _bad_url(origin)
+        try:
+            origin = parse_origin(url)
+        except ValueError as exc:
+            raise _bad_url(str(exc)) from None
         addresses = await self.resolver.addresses(origin.host, origin.port)
         error = rejection((ipaddress.ip_address(address) for address in addresses), self.networks)
         if error:

@@ -119,9 +119,10 @@ def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
     ):
         return "must consist of visible ASCII characters, without a fragment or backslash"
     scheme, _, rest = url.partition("://")
-    origin = parse_origin(f"{scheme}://{rest.partition('/')[0].partition('?')[0]}")
-    if isinstance(origin, str):
-        return origin
+    try:
+        origin = parse_origin(f"{scheme}://{rest.partition('/')[0].partition('?')[0]}")
+    except ValueError as exc:
+        return str(exc)
     if origin.scheme != "https" and not networks:
         return "must begin with https://"
     if origin.address is not None and rejection([origin.address], networks):

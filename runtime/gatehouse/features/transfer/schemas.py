@@ -138,9 +138,10 @@ class ImportedKey(_ImportedSettings, frozen=True, forbid_unknown_fields=True, kw
     def _check_hash(self, hash: str) -> None:
         if self.algorithm is None:
             raise ValueError("has a hash without its algorithm: sha256 or sha512")
-        digest = imported_tokens.read_hash(self.algorithm, hash)
-        if isinstance(digest, str):
-            raise ValueError(f"has a hash that {digest}")
+        try:
+            imported_tokens.read_hash(self.algorithm, hash)
+        except ValueError as exc:
+            raise ValueError(f"has a hash that {exc}") from None
 
     def __repr__(self) -> str:
         return f"ImportedKey({self.name})"
@@ -157,11 +158,8 @@ class ImportedKey(_ImportedSettings, frozen=True, forbid_unknown_fields=True, kw
         """
         if self.key is not None:
             return imported_tokens.material(self.scheme, self.key) or ""
-        return imported_tokens.material_of_hash(self.scheme, self._digest())
-
-    def _digest(self) -> bytes:
         digest = imported_tokens.read_hash(self.algorithm or "", self.hash or "")
-        return digest if isinstance(digest, bytes) else b""
+        return imported_tokens.material_of_hash(self.scheme, digest)
 
 
 check_fields(ImportedKey, *_IMPORTED)
@@ -178,9 +176,10 @@ class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     updated_at: float | None = None
 
     def __post_init__(self) -> None:
-        origin = parse_origin(self.url.rstrip("/"))
-        if isinstance(origin, str):
-            raise ValueError(f"has a url that {origin}")
+        try:
+            parse_origin(self.url.rstrip("/"))
+        except ValueError as exc:
+            raise ValueError(f"has a url that {exc}") from None
         if self.core_name is None and self.key is None:
             raise ValueError("requires the name of the Core or the key with which it registered")
 

@@ -146,8 +146,6 @@ async def _limit_checks(
     key: Key, request: VerificationRequest, default: RateLimit, limiter: RateLimits | None
 ) -> list[Check]:
     limits = effective_limits(key, request, default)
-    if isinstance(limits, str):
-        return []
     states: tuple[RateLimitState | None, ...] = (None,) * len(limits)
     if limiter is not None:
         with contextlib.suppress(Unavailable):

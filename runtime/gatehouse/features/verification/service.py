@@ -12,7 +12,13 @@ import msgspec
 
 from gatehouse.core import http_signatures
 from gatehouse.core.clock import Clock
-from gatehouse.core.decision import effective_limits, evaluate, evaluate_credits, evaluate_limits
+from gatehouse.core.decision import (
+    InvalidOverride,
+    effective_limits,
+    evaluate,
+    evaluate_credits,
+    evaluate_limits,
+)
 from gatehouse.core.errors import BadRequest, Problem, Unavailable
 from gatehouse.core.http_signatures import SignatureError
 from gatehouse.core.keys import (
@@ -161,9 +167,10 @@ class VerificationService:
         """The charge for a request. Raises BadRequest for a rate limit that cannot be applied."""
         if not request.limits:
             return Charge(record.subject, record.limits or (self.default_limit,), request.cost)
-        limits = effective_limits(record, request, self.default_limit)
-        if isinstance(limits, str):
-            raise _bad_override(limits, request)
+        try:
+            limits = effective_limits(record, request, self.default_limit)
+        except InvalidOverride as exc:
+            raise _bad_override(str(exc), request) from None
         additional = sum(override.quota is not None for override in request.limits)
         return Charge(
             subject=record.subject, limits=limits, cost=request.cost, additional=additional

@@ -52,13 +52,13 @@ class CorePath(msgspec.Struct, frozen=True, gc=False):
     path: str
 
 
-def core_path(raw: bytes) -> CorePath | str:
-    """Parse a percent-encoded path that starts with /cores/. Returns the parts, or the reason why
+def core_path(raw: bytes) -> CorePath:
+    """Parse a percent-encoded path that starts with /cores/. Raises ValueError with the reason why
     the path is invalid.
     """
     reason = flaw(raw)
     if reason:
-        return reason
+        raise ValueError(reason)
     name, slash, rest = raw[len(CORES) :].decode("ascii").partition("/")
     return CorePath(name=name, path=slash + rest if slash else "/")
 

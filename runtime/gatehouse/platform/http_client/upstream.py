@@ -156,9 +156,10 @@ class UpstreamClients:
             return pinned
 
     async def _pin(self, url: str, previous: _Pinned | None) -> _Pinned:
-        origin = parse_origin(url)
-        if isinstance(origin, str):
-            raise CoreUnreachable(detail=f"the registered URL {origin}", sent=False)
+        try:
+            origin = parse_origin(url)
+        except ValueError as exc:
+            raise CoreUnreachable(detail=f"the registered URL {exc}", sent=False) from None
         addresses = await self.resolver.addresses(origin.host, origin.port)
         error = rejection((ipaddress.ip_address(address) for address in addresses), self.networks)
         if error:

@@ -331,9 +331,11 @@ def checked_target(method: str, raw_path: bytes, query: bytes) -> CorePath:
     """
     if method not in forwarding.METHODS:
         raise MethodNotAllowed
-    path = core_path(raw_path)
-    if isinstance(path, str):
-        raise BadRequest(path[0].upper() + path[1:])
+    try:
+        path = core_path(raw_path)
+    except ValueError as exc:
+        reason = str(exc)
+        raise BadRequest(reason[0].upper() + reason[1:]) from None
     if query and _NOT_IN_QUERY.search(query) is not None:
         raise BadRequest(
             "The query contains a space, control or non-ASCII byte, or a raw #; percent-encode it"
