@@ -1,7 +1,6 @@
-"""Command line of the sandbox: `python -m sandbox up|destroy|down|export|graph|diff|prowler`.
+"""Command line of the sandbox: `python -m sandbox up|destroy|down|graph`.
 
-Exit codes: 0 success; 1 a mandatory rule is violated, an update loses data, or a serious finding is
-not accepted; 2 error.
+Exit codes: 0 success; 1 a mandatory rule is violated; 2 error.
 """
 
 import argparse
@@ -51,13 +50,6 @@ def parser() -> argparse.ArgumentParser:
     _add_command(commands, "destroy", _destroy, text)
     _add_command(commands, "down", _down, "Stop a running `up`, or clean up after a crash.")
 
-    export = _add_command(
-        commands, "export", _export, "Write the deployment in the format of `pulumi stack export`."
-    )
-    _add_env(export)
-    _add_program(export)
-    _add_output(export)
-
     graph = _add_command(
         commands,
         "graph",
@@ -65,20 +57,9 @@ def parser() -> argparse.ArgumentParser:
         "Draw the components of a stack and their connections as a Mermaid flowchart.",
     )
     _add_env(graph)
-    _add_output(graph)
-
-    changes = "Show which resources a settings change creates, updates, replaces and deletes."
-    diff = _add_command(commands, "diff", _diff, changes)
-    _add_env(diff)
-    _add_set(diff)
-
-    prowler = _add_command(
-        commands,
-        "prowler",
-        _prowler,
-        "Deploy a stack to the AWS emulator and scan it with Prowler.",
+    graph.add_argument(
+        "--output", type=Path, metavar="FILE", help="Write to a file instead of standard output."
     )
-    _add_env(prowler, default="prod")
     return root
 
 
@@ -90,36 +71,24 @@ def _add_command(
     name: str,
     run: Callable[[argparse.Namespace], int],
     text: str,
-    epilog: str = "",
 ) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=text, description=text, epilog=epilog)
+    command = commands.add_parser(name, help=text, description=text)
     command.set_defaults(command=run)
     return command
 
 
-def _add_env(command: argparse.ArgumentParser, default: str = "dev") -> None:
+def _add_env(command: argparse.ArgumentParser) -> None:
     stacks = sorted(
         file.name[len("Pulumi.") : -len(".yaml")] for file in REPOSITORY.glob("Pulumi.*.yaml")
     )
-    text = f"Stack: {', '.join(stacks)} (default: {default})."
-    command.add_argument("--env", default=default, metavar="STACK", help=text)
+    text = f"Stack: {', '.join(stacks)} (default: dev)."
+    command.add_argument("--env", default="dev", metavar="STACK", help=text)
 
 
 def _add_set(command: argparse.ArgumentParser) -> None:
     text = "Setting to change, such as image.digest=sha256:... Can be repeated."
     command.add_argument(
         "--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help=text
-    )
-
-
-def _add_program(command: argparse._ActionsContainer) -> None:
-    text = "Folder of a Pulumi program in Python (default: this repository)."
-    command.add_argument("--program", type=Path, default=REPOSITORY, metavar="DIR", help=text)
-
-
-def _add_output(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--output", type=Path, metavar="FILE", help="Write to a file instead of standard output."
     )
 
 
@@ -164,13 +133,6 @@ def _down(options: argparse.Namespace) -> int:
     return 0
 
 
-def _export(options: argparse.Namespace) -> int:
-    from sandbox.engine.stack_export import export
-
-    command.write_output(options.output, export(options.program.resolve(), options.env))
-    return 0
-
-
 def _graph(options: argparse.Namespace) -> int:
     from gatehouse_policies.program.providers import FakeProvider
     from gatehouse_policies.program.runner import run
@@ -181,20 +143,6 @@ def _graph(options: argparse.Namespace) -> int:
         options.output, mermaid(graph(run(REPOSITORY, options.env, FakeProvider(), preview=False)))
     )
     return 0
-
-
-def _diff(options: argparse.Namespace) -> int:
-    from sandbox.checks.diff import diff, loses_data, text
-
-    steps = diff(REPOSITORY, options.env, options.changes)
-    sys.stdout.write(text(steps))
-    return 1 if any(loses_data(step) for step in steps) else 0
-
-
-def _prowler(options: argparse.Namespace) -> int:
-    from sandbox.checks.prowler import scan
-
-    return scan(options.env, options.home)
 
 
 if __name__ == "__main__":

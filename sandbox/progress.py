@@ -1,4 +1,4 @@
-"""The progress output of `up` and `prowler`: one line per step or result, in color on a
+"""The progress output of `up`: one line per step or result, in color on a
 terminal.
 """
 
@@ -13,7 +13,6 @@ from sandbox.engine.steps import Step
 
 _SIGNS = {
     "create": "+",
-    "import": "=",
     "update": "~",
     "replace": "+-",
     "delete": "-",
@@ -73,13 +72,11 @@ class Progress:
     def summary(self) -> str:
         """The number of steps since the last summary, such as "3 created, 1 replaced"."""
         words = {
-            **{
-                "create": "created",
-                "import": "imported",
-                "update": "updated",
-                "replace": "replaced",
-            },
-            **{"delete": "deleted", "retain": "retained"},
+            "create": "created",
+            "update": "updated",
+            "replace": "replaced",
+            "delete": "deleted",
+            "retain": "retained",
         }
         text = ", ".join(
             f"{self._counts[kind]} {word}" for kind, word in words.items() if self._counts[kind]

@@ -98,12 +98,11 @@ _ONE_PROGRAM = (
         "tests/repository/test_costs.py",
         "tests/repository/test_docs.py",
     ),
-    *(
-        "tests/repository/test_pages.py",
-        "tests/repository/test_permissions.py",
-        "tests/sandbox/checks/test_diff.py",
-    ),
-    *("tests/sandbox/checks/test_graph.py", "tests/sandbox/emulator/test_server.py"),
+    "tests/repository/test_pages.py",
+    "tests/repository/test_permissions.py",
+    "tests/sandbox/checks/test_graph.py",
+    "tests/sandbox/engine/test_changes.py",
+    "tests/sandbox/emulator/test_server.py",
 )
 _ONE_ENVIRONMENT = (
     "test_guides.py",

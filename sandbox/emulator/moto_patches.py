@@ -1,264 +1,91 @@
 """All changes to moto: code patches while an emulator runs, and writes to state that cannot be set
 through moto's API.
 
-`install` patches moto's classes. The other functions write to the state of one resource. Attributes
-whose names begin with `sandbox_` are read by the patched methods; moto itself reads the others.
+`install` patches moto's classes. The other functions write to the state of one resource.
 """
 
 import base64
 import functools
 import hashlib
+import importlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from operator import attrgetter
 from typing import Any
 
-from botocore import xform_name
 from gatehouse_policies.analysis.iam.grammar import listed, matches
 from gatehouse_policies.program.types import ACCOUNT
-from moto import backends
-from moto.acm.models import acm_backends
-from moto.awslambda.models import LambdaFunction
-from moto.awslambda.utils import get_backend as lambda_backend
-from moto.backup.models import backup_backends
-from moto.core import responses
-from moto.core.base_backend import BaseBackend
-from moto.core.responses import ActionResult
-from moto.core.utils import method_names_from_class
-from moto.ec2.models import ec2_backends
-from moto.ec2.models.amis import AmiBackend
-from moto.ec2.models.security_groups import SecurityGroupRule
-from moto.ecs.models import ecs_backends
-from moto.elasticache.models import elasticache_backends
-from moto.iam.access_control import IAMPolicy, IAMRequestBase, PermissionResult
-from moto.kms import models as kms_models
-from moto.kms.models import kms_backends
-from moto.kms.responses import KmsResponse
-from moto.kms.utils import generate_private_key
-from moto.rds.models import rds_backends
-from moto.route53.models import HostedZoneIdentifier
-from moto.s3.exceptions import (
-    ReplicationConfigurationNotFoundError,
-    S3AccessDeniedError,
-    S3ClientError,
-)
-from moto.s3.models import FakeBucket
-from moto.s3.responses import S3Response
-from moto.s3control.models import s3control_backends
-from moto.secretsmanager.models import secretsmanager_backends
+from moto.backends import get_backend
+from moto.dynamodb.exceptions import MockValidationException
+from moto.iam.access_control import IAMPolicy, PermissionResult
+from moto.s3.exceptions import S3AccessDeniedError, S3ClientError
 
-from sandbox.emulator import moto_dynamodb
 from sandbox.emulator.request import CreateRequest
+from sandbox.errors import SandboxError
 
 _LOG_DELIVERY_SERVICE = "logging.s3.amazonaws.com"
-_SERVICE_SETTINGS = (
-    *(
-        "deploymentConfiguration",
-        "availabilityZoneRebalancing",
-        "enableECSManagedTags",
-        "enableExecuteCommand",
-    ),
-    "healthCheckGracePeriodSeconds",
-)
-_DATABASE_SETTINGS = (
-    "PerformanceInsightsKMSKeyId",
-    "PerformanceInsightsRetentionPeriod",
-    "DatabaseInsightsMode",
-)
+#: Maximum size of an expression in bytes. Source: Amazon DynamoDB Developer Guide, "Quotas in
+#: Amazon DynamoDB".
+_EXPRESSION_BYTES_MAX = 4096
+
+Patch = Callable[[Any], Any]
+"""Returns the new value of an attribute. The argument is the original value."""
 
 
 def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
-    """Patch moto. The returned function restores the original code.
+    """Patch moto. The returned function restores the original code. Raises SandboxError if this
+    version of moto lacks a name in `CORRECTIONS`; a name in `FASTER` can be absent.
 
-    - IAM: `authorize` decides each call (request and resource ARN) instead of moto, which ignores
-      resources and most conditions. Signatures are not checked: moto rebuilds them from parsed
-      requests, which fails for some paths.
-    - S3 server access logs: moto fails on a target policy with `"Principal": "*"` and on lists,
-      which AWS accepts.
-    - S3 bucket policies: moto ignores conditions, so a Deny statement for requests without TLS
-      would deny every call. Deny statements with a condition are skipped; the tests evaluate these
-      statements with `policies.analysis.iam`.
-    - S3 presigned requests: moto ignores their expiry, the policy of a form, and the version that a
-      form creates.
-    - S3 replication: moto returns an empty filter and no delete marker settings.
-    - DynamoDB: see `moto_dynamodb`.
-    - Routing: moto lists its directory and the methods of a class on each request, which takes
-      longer than most calls.
-    - State: moto creates hundreds of AMIs for each region, and creates all state again when it is
-      deleted. The emulator has no AMIs, and deletes state only.
-    - Route 53: IDs of hosted zones begin with Z, as on AWS.
-    - KMS: moto generates an RSA key pair for each symmetric key, which takes longer than any other
-      call.
-    - Security group rules, KMS rotation and Lambda: moto omits members of the response that were
-      set.
+    authorize: decides each call (request and resource ARN) instead of moto, which ignores resources
+        and most conditions.
     """
-    modules = tuple(backends.list_of_moto_modules())
-    patches: tuple[tuple[Any, str, Any], ...] = (
-        (backends, "list_of_moto_modules", lambda: modules),
-        (responses, "method_names_from_class", functools.cache(method_names_from_class)),
-        (BaseBackend, "reset", lambda backend: backend.__dict__.clear()),
-        (AmiBackend, "_load_amis", lambda backend: None),
-        (
-            IAMRequestBase,
-            "check_action_permitted",
-            lambda request, resource: authorize(request, resource),
+    corrections: Mapping[str, Patch] = {
+        **CORRECTIONS,
+        "moto.iam.access_control:IAMRequestBase.check_action_permitted": lambda _: (
+            lambda request, resource: authorize(request, resource)
         ),
-        (IAMRequestBase, "check_signature", lambda request: None),
-        (FakeBucket, "_log_permissions_enabled_policy", staticmethod(_allows_log_delivery)),
-        (FakeBucket, "get_permission", _bucket_permission),
-        (
-            SecurityGroupRule,
-            "description",
-            _rule_description(SecurityGroupRule.__dict__["description"]),
-        ),
-        *moto_dynamodb.patches(),
-        (
-            KmsResponse,
-            "get_key_rotation_status",
-            _key_rotation_status(KmsResponse.get_key_rotation_status),
-        ),
-        (kms_models, "generate_private_key", _key_pair(generate_private_key)),
-        (HostedZoneIdentifier, "generate", _zone_id(HostedZoneIdentifier.generate)),
-        (S3Response, "get_bucket_replication", _bucket_replication),
-        (S3Response, "get_object", _presigned_download(S3Response.get_object)),
-        (S3Response, "_bucket_response_post", _form_upload(S3Response._bucket_response_post)),
-        (
-            LambdaFunction,
-            "get_configuration",
-            _function_configuration(LambdaFunction.get_configuration),
-        ),
-    )
-    originals = [(owner, name, owner.__dict__[name]) for owner, name, _ in patches]
-    for owner, name, value in patches:
+    }
+    places = {path: _place(path) for path in (*corrections, *FASTER)}
+    if missing := [path for path in corrections if places[path] is None]:
+        raise _unsupported(missing[0])
+    patched = [
+        (place, patch(getattr(*place)), place[0].__dict__[place[1]])
+        for path, patch in {**corrections, **FASTER}.items()
+        if (place := places[path]) is not None
+    ]
+    for (owner, name), value, _ in patched:
         setattr(owner, name, value)
 
     def restore() -> None:
-        for owner, name, value in originals:
-            setattr(owner, name, value)
+        for (owner, name), _, original in patched:
+            setattr(owner, name, original)
 
     return restore
 
 
-def set_ecs_service(request: CreateRequest, arn: str) -> None:
-    """Store the deployment settings of an ECS service, which moto drops."""
-    services = ecs_backends[ACCOUNT][request.region].services.values()
-    _set(
-        next(service for service in services if service.arn == arn), request.sent, _SERVICE_SETTINGS
+def _place(path: str) -> tuple[Any, str] | None:
+    """The object that has the attribute of a path such as "module:Class.attribute", and the name of
+    the attribute; None if moto has no such attribute.
+    """
+    module, _, attributes = path.partition(":")
+    parents, _, name = attributes.rpartition(".")
+    try:
+        owner = importlib.import_module(module)
+        owner = attrgetter(parents)(owner) if parents else owner
+    except (ImportError, AttributeError):
+        return None
+    return (owner, name) if name in vars(owner) else None
+
+
+def _unsupported(name: str) -> SandboxError:
+    return SandboxError(
+        f"moto {version('moto')} has no {name}, which the emulator changes. Install the version in "
+        f"uv.lock: make init"
     )
-
-
-def set_database(request: CreateRequest, identifier: str) -> None:
-    """Store the Performance Insights settings of a DB instance, which moto drops."""
-    database: Any = rds_backends[ACCOUNT][request.region].databases[identifier]
-    database.performance_insights_enabled = request.sent.get("EnablePerformanceInsights", False)
-    _set(database, request.sent, _DATABASE_SETTINGS)
-
-
-def set_key_rotation(request: CreateRequest, key_id: str, days: int) -> None:
-    """Store the rotation period of a KMS key in days."""
-    key: Any = kms_backends[ACCOUNT][request.region].keys[key_id]
-    key.sandbox_rotation_days = days
-
-
-def separate_replica_key(request: CreateRequest, key_id: str) -> None:
-    """Give a KMS replica key separate aliases and grants. In moto, the replica shares those of the
-    primary key.
-    """
-    key: Any = kms_backends[ACCOUNT][request.region].keys[key_id]
-    key.aliases, key.grants = {}, {}
-
-
-def set_function_configuration(request: CreateRequest, name: str, version: str) -> None:
-    """Store the logging and dead-letter configuration of a Lambda function and of its published
-    version.
-    """
-    for qualifier in {"$LATEST", version}:
-        function: Any = lambda_backend(ACCOUNT, request.region).get_function(name, qualifier)
-        members = ("LoggingConfig", "DeadLetterConfig")
-        function.sandbox_configuration = {
-            key: request.sent[key] for key in members if key in request.sent
-        }
-
-
-def set_rule_description(
-    request: CreateRequest, group: str, rule_id: str, description: str
-) -> None:
-    """Store the description of a security group rule whose peer is a group or a prefix list."""
-    security_group: Any = ec2_backends[ACCOUNT][request.region].get_security_group_from_id(group)
-    for rule in (*security_group.ingress_rules, *security_group.egress_rules):
-        if rule.id == rule_id:
-            rule.sandbox_description = description
-
-
-def set_secret_rotation(request: CreateRequest, secret: str, function: str, days: int) -> None:
-    """Enable the rotation of a secret without invoking the function: moto would need Docker and a
-    secret value.
-    """
-    record: Any = secretsmanager_backends[ACCOUNT][request.region].secrets[secret]
-    record.rotation_requested = True
-    record.rotation_enabled = True
-    record.rotation_lambda_arn = function
-    record.auto_rotate_after_days = days
-
-
-def issue_certificate(request: CreateRequest, arn: str) -> None:
-    """Set an ACM certificate to ISSUED, as AWS does after validation."""
-    certificate: Any = acm_backends[ACCOUNT][request.region].get_certificate(arn)
-    certificate.status = "ISSUED"
-
-
-def set_account_public_access_block(account: str, configuration: dict[str, Any]) -> None:
-    """Store the S3 public access block of the account; botocore cannot address S3 Control at an IP
-    address.
-    """
-    s3control_backends[account]["aws"].put_public_access_block(account, configuration)
-
-
-def delete_cache_subnet_group(request: CreateRequest, name: str) -> None:
-    """Delete an ElastiCache subnet group. moto has no DeleteCacheSubnetGroup."""
-    elasticache_backends[ACCOUNT][request.region].cache_subnet_groups.pop(name, None)
-
-
-def complete_replication_group_deletion(request: CreateRequest, identity: str) -> None:
-    """Delete an ElastiCache replication group, which moto keeps in the state "deleting"."""
-    elasticache_backends[ACCOUNT][request.region].replication_groups.pop(identity, None)
-
-
-def complete_backup_plan_deletion(request: CreateRequest, identity: str) -> None:
-    """Delete a backup plan, which moto keeps, so that it rejects another plan with the same
-    document.
-    """
-    backup_backends[ACCOUNT][request.region].plans.pop(identity, None)
-
-
-def delete_account_public_access_block(account: str) -> None:
-    """Delete the S3 public access block of the account."""
-    s3control_backends[account]["aws"].delete_public_access_block(account)
-
-
-def replicated_backups_arn(source: str, region: str) -> str:
-    """The ARN of the automated backups of the database with the ARN `source` in another region,
-    which moto does not have.
-    """
-    return f"arn:aws:rds:{region}:{ACCOUNT}:auto-backup:ab-{hashlib.sha256(source.encode()).hexdigest()[:26]}"  # noqa: E501
-
-
-def replicated_database(backups_arn: str) -> dict[str, Any] | None:
-    """The parameters that a restored database takes over from the database with these backups. None
-    for unknown backups.
-    """
-    region = backups_arn.split(":")[3]
-    for backend in rds_backends[ACCOUNT].values():
-        for database in backend.databases.values():
-            if replicated_backups_arn(database.db_instance_arn, region) == backups_arn:
-                return {"DBName": database.db_name, "MasterUsername": database.master_username}
-    return None
-
-
-def _set(record: Any, sent: Mapping[str, Any], members: Iterable[str]) -> None:
-    for member in members:
-        if member in sent:
-            setattr(record, xform_name(member), sent[member])
 
 
 def _bucket_permission(bucket: Any, action: str, resource: str) -> Any:
@@ -272,60 +99,6 @@ def _bucket_permission(bucket: Any, action: str, resource: str) -> Any:
     ]
     policy: Any = IAMPolicy(json.dumps({**document, "Statement": statements}))
     return policy.is_action_permitted(action, resource)
-
-
-def _rule_description(original: Any) -> property:
-    return property(lambda rule: getattr(rule, "sandbox_description", None) or original.fget(rule))
-
-
-def _key_rotation_status(original: Any) -> Any:
-    @functools.wraps(original)
-    def get_key_rotation_status(response: Any) -> str:
-        status = json.loads(original(response))
-        key = response.kms_backend.keys[
-            response.kms_backend.get_key_id(response._get_param("KeyId"))
-        ]
-        days = getattr(key, "sandbox_rotation_days", None)
-        return json.dumps(
-            {**status, "RotationPeriodInDays": days}
-            if days and status["KeyRotationEnabled"]
-            else status
-        )
-
-    return get_key_rotation_status
-
-
-def _key_pair(original: Any) -> Any:
-    return lambda key_spec: None if key_spec == "SYMMETRIC_DEFAULT" else original(key_spec)
-
-
-def _function_configuration(original: Any) -> Any:
-    @functools.wraps(original)
-    def get_configuration(function: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return {
-            **original(function, *args, **kwargs),
-            **getattr(function, "sandbox_configuration", {}),
-        }
-
-    return get_configuration
-
-
-def _zone_id(original: Callable[..., str]) -> Callable[..., str]:
-    return lambda identifier, **arguments: f"Z{original(identifier, **arguments)[1:]}"
-
-
-def _bucket_replication(response: Any) -> Any:
-    response.data["Action"] = "GetBucketReplication"
-    replication = response.backend.get_bucket_replication(response.bucket_name)
-    if not replication:
-        raise ReplicationConfigurationNotFoundError(bucket_name=response.bucket_name)
-    rules = [
-        {**rule, "Filter": {"Prefix": (rule.get("Filter") or {}).get("Prefix") or ""}}
-        for rule in replication["Rule"]
-    ]
-    return response.serialized(
-        ActionResult({"ReplicationConfiguration": {"Role": replication["Role"], "Rules": rules}})
-    )
 
 
 def _presigned_download(original: Any) -> Any:
@@ -397,3 +170,165 @@ def _allows_put(statement: dict[str, Any], arn: str) -> bool:
         and any(matches("s3:PutObject", action) for action in listed(statement.get("Action")))
         and any(matches(arn, pattern) for pattern in listed(statement.get("Resource")))
     )
+
+
+def _one_at_a_time(original: Any) -> Any:
+    lock = threading.Lock()
+
+    @functools.wraps(original)
+    def call_action(handler: Any) -> Any:
+        _check_expressions(handler.params)
+        with lock:
+            return original(handler)
+
+    return call_action
+
+
+def _check_expressions(parameters: Any) -> None:
+    if isinstance(parameters, list):
+        for item in parameters:
+            _check_expressions(item)
+    elif isinstance(parameters, dict):
+        for name, value in parameters.items():
+            if (
+                name.endswith("Expression")
+                and (size := len(str(value).encode())) > _EXPRESSION_BYTES_MAX
+            ):
+                message = (
+                    f"Invalid {name}: Expression size has exceeded the maximum allowed "
+                    f"size; expression size: {size}"
+                )
+                raise MockValidationException(message)
+            if name in ("TransactItems", "Put", "Update", "Delete", "ConditionCheck"):
+                _check_expressions(value)
+
+
+CORRECTIONS: Mapping[str, Patch] = {
+    # moto rebuilds signatures from parsed requests, which fails for some paths.
+    "moto.iam.access_control:IAMRequestBase.check_signature": lambda _: lambda request: None,
+    # moto fails on a target policy with "Principal": "*" and on lists, which AWS accepts.
+    "moto.s3.models:FakeBucket._log_permissions_enabled_policy": lambda _: staticmethod(
+        _allows_log_delivery
+    ),
+    # moto ignores conditions, so a Deny statement for requests without TLS would deny every call.
+    # Deny statements with a condition are skipped; the tests evaluate these statements with
+    # `gatehouse_policies.analysis.iam`.
+    "moto.s3.models:FakeBucket.get_permission": lambda _: _bucket_permission,
+    # moto ignores the expiry of presigned requests, the policy of a form, and the version that a
+    # form creates.
+    "moto.s3.responses:S3Response.get_object": _presigned_download,
+    "moto.s3.responses:S3Response._bucket_response_post": _form_upload,
+    # moto evaluates conditions and writes without a lock. Calls run one at a time, so conditional
+    # updates are atomic. Expressions above 4 KB are rejected.
+    "moto.dynamodb.responses:DynamoHandler.call_action": _one_at_a_time,
+}
+"""Behavior of AWS that moto does not have, keyed by the attribute that is replaced."""
+
+FASTER: Mapping[str, Patch] = {
+    # moto lists its folder and the methods of a class for each request.
+    "moto.backends:list_of_moto_modules": lambda original: functools.cache(
+        lambda: tuple(original())
+    ),
+    "moto.core.responses:method_names_from_class": functools.cache,
+    # moto creates hundreds of AMIs for each Region, and creates all state again after a reset.
+    "moto.core.base_backend:BaseBackend.reset": lambda _: lambda backend: backend.__dict__.clear(),
+    "moto.ec2.models.amis:AmiBackend._load_amis": lambda _: lambda backend: None,
+    # moto generates an RSA key pair for each symmetric key.
+    "moto.kms.models:generate_private_key": lambda original: (
+        lambda key_spec: None if key_spec == "SYMMETRIC_DEFAULT" else original(key_spec)
+    ),
+}
+"""The same results in less time, keyed by the attribute that is replaced."""
+
+
+@contextmanager
+def _state(service: str, account: str = ACCOUNT) -> Iterator[Any]:
+    """moto's state of a service, keyed by Region. Raises SandboxError if this version of moto has
+    another form of state.
+    """
+    try:
+        yield get_backend(service)[account]  # type: ignore[call-overload]
+    except (AttributeError, LookupError, TypeError) as error:
+        raise _unsupported(f"{service} state: {error!r}") from error
+
+
+def separate_replica_key(request: CreateRequest, key_id: str) -> None:
+    """Give a KMS replica key separate aliases and grants. In moto, the replica shares those of the
+    primary key.
+    """
+    with _state("kms") as regions:
+        key = regions[request.region].keys[key_id]
+        key.aliases, key.grants = {}, {}
+
+
+def set_secret_rotation(request: CreateRequest, secret: str, function: str, days: int) -> None:
+    """Enable the rotation of a secret without invoking the function: moto would need Docker and a
+    secret value.
+    """
+    with _state("secretsmanager") as regions:
+        record = regions[request.region].secrets[secret]
+        record.rotation_requested = True
+        record.rotation_enabled = True
+        record.rotation_lambda_arn = function
+        record.auto_rotate_after_days = days
+
+
+def issue_certificate(request: CreateRequest, arn: str) -> None:
+    """Set an ACM certificate to ISSUED, as AWS does after validation."""
+    with _state("acm") as regions:
+        regions[request.region].get_certificate(arn).status = "ISSUED"
+
+
+def set_account_public_access_block(account: str, configuration: dict[str, Any]) -> None:
+    """Store the S3 public access block of the account; botocore cannot address S3 Control at an IP
+    address.
+    """
+    with _state("s3control", account) as regions:
+        regions["aws"].put_public_access_block(account, configuration)
+
+
+def delete_account_public_access_block(account: str) -> None:
+    """Delete the S3 public access block of the account."""
+    with _state("s3control", account) as regions:
+        regions["aws"].delete_public_access_block(account)
+
+
+def delete_cache_subnet_group(request: CreateRequest, name: str) -> None:
+    """Delete an ElastiCache subnet group. moto has no DeleteCacheSubnetGroup."""
+    with _state("elasticache") as regions:
+        regions[request.region].cache_subnet_groups.pop(name, None)
+
+
+def complete_replication_group_deletion(request: CreateRequest, identity: str) -> None:
+    """Delete an ElastiCache replication group, which moto keeps in the state "deleting"."""
+    with _state("elasticache") as regions:
+        regions[request.region].replication_groups.pop(identity, None)
+
+
+def complete_backup_plan_deletion(request: CreateRequest, identity: str) -> None:
+    """Delete a backup plan, which moto keeps, so that it rejects another plan with the same
+    document.
+    """
+    with _state("backup") as regions:
+        regions[request.region].plans.pop(identity, None)
+
+
+def replicated_backups_arn(source: str, region: str) -> str:
+    """The ARN of the automated backups of the database with the ARN `source` in another region,
+    which moto does not have.
+    """
+    digest = hashlib.sha256(source.encode()).hexdigest()[:26]
+    return f"arn:aws:rds:{region}:{ACCOUNT}:auto-backup:ab-{digest}"
+
+
+def replicated_database(backups_arn: str) -> dict[str, Any] | None:
+    """The parameters that a restored database takes over from the database with these backups. None
+    for unknown backups.
+    """
+    region = backups_arn.split(":")[3]
+    with _state("rds") as regions:
+        for backend in regions.values():
+            for database in backend.databases.values():
+                if replicated_backups_arn(database.db_instance_arn, region) == backups_arn:
+                    return {"DBName": database.db_name, "MasterUsername": database.master_username}
+    return None

@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,10 +13,11 @@ from gatehouse_policies.program.aws_location import AwsLocation
 from gatehouse_policies.program.invokes import invoke
 from gatehouse_policies.program.providers import PROVIDER_PREFIX, ProviderConfigs
 from gatehouse_policies.program.types import ACCOUNT, Registration, Resource
+from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
-from moto.moto_api._internal.models import moto_api_backend
+from moto.core.model_instances import reset_model_data
 
-from sandbox.emulator import changes, moto_patches, reads, sessions
+from sandbox.emulator import changes, moto_patches, sessions
 from sandbox.emulator.http_server import Application, HttpServer
 from sandbox.emulator.iam_enforcement import OPERATOR, Permissions
 from sandbox.emulator.request import ChangeRequest, CreateRequest
@@ -85,15 +87,16 @@ class Emulator:
         # moto runs Lambda functions in Docker; the sandbox runs the handlers itself.
         default_user_config["lambda"]["use_docker"] = False
         lost_regions: set[str] = set()
-        try:
+        with ExitStack() as failed:
+            failed.callback(_SINGLE_EMULATOR.release)
             server = HttpServer(HOST, port or 0, partial(_restricted, lost_regions))
+            failed.callback(server.stop)
             permissions = Permissions()
             permissions.enforce(False)
-            moto_api_backend.reset()
-            return cls(server, permissions, lost_regions)
-        except BaseException:
-            _SINGLE_EMULATOR.release()
-            raise
+            _reset()
+            emulator = cls(server, permissions, lost_regions)
+            failed.pop_all()
+        return emulator
 
     def stop(self) -> None:
         """Stop the server and delete its state. Idempotent."""
@@ -102,7 +105,7 @@ class Emulator:
         self.permissions.enforce(False)
         self._server.stop()
         self._server = None
-        moto_api_backend.reset()
+        _reset()
         self._restore()
         _SINGLE_EMULATOR.release()
 
@@ -113,10 +116,10 @@ class Emulator:
         self.stop()
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
-        """Create one resource, or read the resource with the ID to import.
+        """Create one resource.
 
-        Raises SandboxError for a type that is not emulated or cannot be read, and for inputs that
-        are invalid or unused.
+        Raises SandboxError for a type that is not emulated, for a resource to read or import, and
+        for inputs that are invalid or unused.
         """
         with self._lock:
             if registration.type.startswith(PROVIDER_PREFIX):
@@ -133,7 +136,11 @@ class Emulator:
                     "Add it to sandbox/emulator/resources/, or remove the resource from this stack."
                 )
             if registration.import_id:
-                return self._read(registration)
+                raise SandboxError(
+                    f"{registration.urn}: the emulator starts without resources, so the program "
+                    f"can neither read nor import {registration.import_id!r}. Create the "
+                    f"resource in the stack."
+                )
             request = CreateRequest(
                 registration,
                 region=self._providers.location(registration).region,
@@ -147,18 +154,6 @@ class Emulator:
                 if note not in self.modelled:
                     self.modelled.append(note)
             return created
-
-    def _read(self, registration: Registration) -> tuple[str, dict[str, Any]]:
-        """Read a resource that exists in the emulator."""
-        request = CreateRequest(
-            replace(registration, inputs={}),
-            region=self._providers.location(registration).region,
-            tags={},
-            client=self.client,
-        )
-        outputs = reads.read(request, registration)
-        self._scopes.setdefault((registration.type, registration.import_id), request.scope)
-        return registration.import_id, outputs
 
     def update(
         self, old: Resource, registration: Registration, changed: frozenset[str]
@@ -243,6 +238,11 @@ class Emulator:
         )
         key = iam.create_access_key(UserName=OPERATOR)["AccessKey"]
         return key["AccessKeyId"], key["SecretAccessKey"]
+
+
+def _reset() -> None:
+    BackendDict.reset()
+    reset_model_data()
 
 
 def _restricted(lost_regions: set[str], application: Application) -> Application:

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from gatehouse_policies.program.schema import camel
 from gatehouse_policies.program.types import Registration
 from gatehouse_policies.program.values import SIGNATURE, encode, path_steps
 
-Operation = Literal[
-    "same", "create", "import", "update", "replace", "unknown", "delete", "retain", "read"
-]
+Operation = Literal["same", "create", "update", "replace", "unknown", "delete", "retain"]
 
 _FACTS = tomllib.loads(Path(__file__).with_name("replacement.toml").read_text())
 
@@ -40,15 +39,9 @@ def changed_properties(
     old: Mapping[str, Any],
     new: Mapping[str, Any],
     registration: Registration,
-    replaced: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """The inputs that differ, or that depend on a resource in `replaced` (URNs), except those in
-    `ignore_changes`.
-    """
+    """The inputs that differ, except those in `ignore_changes`."""
     names = {key for key in {*old, *new} if _plain(old.get(key)) != _plain(new.get(key))}
-    names |= {
-        key for key, urns in registration.property_dependencies.items() if set(replaced) & set(urns)
-    }
     ignored = {path for path in registration.ignore_changes if len(path_steps(path)) == 1}
     return tuple(sorted(names - ignored - {camel(name) for name in ignored}))
 
@@ -105,11 +98,6 @@ def with_ignored_changes(old: Registration, new: Registration) -> Registration:
             old.inputs, inputs, [first if first in (*old.inputs, *inputs) else camel(first), *rest]
         )
     return replace(new, inputs=inputs)
-
-
-def camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)
 
 
 def _restore(old: Any, new: Any, path: list[str]) -> None:

@@ -7,7 +7,6 @@ the dependents that it replaces are deleted with it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -70,7 +69,6 @@ def update(
         program, stack, updater, preview=False, on_resource=updater.add_component, config=config
     )
     updater.delete_remaining()
-    checkpoint.complete(deployment.exports)
     return deployment
 
 
@@ -80,7 +78,6 @@ def destroy(provider: ResourceProvider, checkpoint: Checkpoint, report: Report) 
     Raises SandboxError, for a protected resource before the first deletion.
     """
     Updater(provider, checkpoint, report).delete_remaining()
-    checkpoint.complete({})
 
 
 class Updater:
@@ -100,12 +97,15 @@ class Updater:
         """Create, update, replace or keep the resource. Returns its ID and its outputs."""
         self._new_providers.declare(registration)
         old = self._find(registration)
-        if registration.external or registration.type.startswith("pulumi:"):
-            return self._read(registration, old)
-        if old is None or old.registration.external:
-            return self._create(registration, old, ())
-        if registration.import_id == old.resource.id:
-            registration = replace(registration, import_id="")  # imported by an earlier run
+        if registration.type.startswith("pulumi:"):  # a provider
+            identity, outputs = self._provider.create(registration)
+            self._add(registration, identity, outputs, old)
+            return identity, outputs
+        if old is None:
+            identity, outputs = self._provider.create(registration)
+            self._add(registration, identity, outputs, None)
+            self._done("create", registration, ())
+            return identity, outputs
         registration = with_ignored_changes(old.registration, registration)
         changed = self._changed(old, registration)
         kind = operation(registration, changed)
@@ -151,20 +151,6 @@ class Updater:
             self._new_providers.inputs(registration),
         )
         return changed_properties(before, after, registration)
-
-    def _read(self, registration: Registration, old: Entry | None) -> tuple[str, dict[str, Any]]:
-        """Read a resource that the program does not manage, or declare a provider."""
-        identity, outputs = self._provider.create(registration)
-        self._add(registration, identity, outputs, old)
-        return identity, outputs
-
-    def _create(
-        self, registration: Registration, old: Entry | None, changed: tuple[str, ...]
-    ) -> tuple[str, dict[str, Any]]:
-        identity, outputs = self._provider.create(registration)
-        self._add(registration, identity, outputs, old)
-        self._done("import" if registration.import_id else "create", registration, changed)
-        return identity, outputs
 
     def _update(
         self, registration: Registration, old: Entry, changed: tuple[str, ...]
@@ -226,10 +212,7 @@ class Updater:
                 for name, urns in registration.property_dependencies.items()
                 if replaced & set(urns)
             }
-            unspecific = not registration.property_dependencies and bool(
-                replaced & set(registration.dependencies)
-            )
-            if unspecific or any(replaces(registration.type, name) is not False for name in names):
+            if any(replaces(registration.type, name) is not False for name in names):
                 replaced.add(registration.urn)
                 dependents.append(entry)
         return dependents
@@ -249,11 +232,7 @@ class Updater:
 
     def _delete(self, entry: Entry) -> None:
         registration = entry.registration
-        exists = (
-            registration.custom
-            and not registration.external
-            and not registration.type.startswith("pulumi:")
-        )
+        exists = registration.custom and not registration.type.startswith("pulumi:")
         if exists and not registration.retain_on_delete:
             self._provider.delete(entry.resource)
         self._checkpoint.remove(entry)

@@ -99,11 +99,9 @@ class RunStateFile:
         )
 
     def clear(self) -> None:
-        """Delete the state file, the credentials in up.json, and the checkpoint, whose resources
-        end with the emulator.
-        """
+        """Delete the state file, and the credentials in up.json."""
         self._file.unlink(missing_ok=True)
-        for name in ("up.json", "state.json", "request.json"):
+        for name in ("up.json", "request.json"):
             (self.home / name).unlink(missing_ok=True)
         self._state = None
 

@@ -24,7 +24,6 @@ from gatehouse_policies.program.runner import run
 from gatehouse_policies.program.types import Deployment
 from gatehouse_policies.reports.findings import Run
 
-from sandbox.checks.diff import SETTINGS, apply_changes
 from sandbox.child_processes import Child, raise_file_limit
 from sandbox.emulator.server import Emulator
 from sandbox.engine.checkpoint import Checkpoint
@@ -39,6 +38,7 @@ from sandbox.local import (
     servers,
     services,
 )
+from sandbox.local.changed_settings import SETTINGS, apply_changes
 from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.local.run_state import RunStateFile
 from sandbox.local.services import LocalServers
@@ -126,8 +126,7 @@ class _Environment:
         self._progress = progress
         self._ports = Ports()
         cleanup.callback(self._ports.close)
-        self._project = load(REPOSITORY, stack)
-        self._checkpoint = Checkpoint(self._project.name, stack, state.home / "state.json")
+        self._checkpoint = Checkpoint()
         self._outer = cleanup
         self._emulator: Emulator | None = None
         self._deployed: _Deployed | None = None

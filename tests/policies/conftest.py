@@ -1,7 +1,8 @@
 """Both packs, shared by all tests."""
 
 import pytest
-from gatehouse_policies.testing.pack_process import ImportedPack, Pack
+
+from tests.policies.pack_process import ImportedPack, Pack
 
 
 @pytest.fixture(scope="session")

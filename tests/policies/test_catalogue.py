@@ -11,8 +11,9 @@ from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.catalogue import PACKS, RULES, of_pack
 from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.engine.rule import ENVIRONMENTS, upstream_ids
-from gatehouse_policies.testing.pack_process import Pack
 from google.protobuf import empty_pb2
+
+from tests.policies.pack_process import Pack
 
 # Controls that are mandatory in every environment, keyed by service.
 MANDATORY = {

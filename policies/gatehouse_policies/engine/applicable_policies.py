@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import pulumi_policy.policy
 from pulumi_policy import (
@@ -22,12 +22,28 @@ from pulumi_policy import (
     StackValidationPolicy,
 )
 
-from gatehouse_policies.engine import identity_cache
-
 _SDK: Any = pulumi_policy.policy
 _SERVICER = "_PolicyAnalyzerServicer"
 _SELECTED: ContextVar[Sequence[Policy] | None] = ContextVar("selected", default=None)
 _RESOURCES: ContextVar[list[PolicyResource] | None] = ContextVar("resources", default=None)
+_CACHE: ContextVar[dict[Any, tuple[Any, Any]] | None] = ContextVar("cache", default=None)
+
+Value = TypeVar("Value")
+
+
+def cached(derive: Callable[[Any], Value], source: Any) -> Value:
+    """The value that is derived from a decoded object of a stack, once for all policies. The value
+    must not be modified.
+    """
+    cache = _CACHE.get()
+    if cache is None:
+        return derive(source)
+    key = (derive, id(source))
+    if key not in cache:
+        # The entry keeps the object, because Python may reuse the ID of a deleted one.
+        cache[key] = (source, derive(source))
+    value: Value = cache[key][1]
+    return value
 
 
 class StackPolicy(StackValidationPolicy):
@@ -111,11 +127,8 @@ class _Selecting:
             return self._parent.Analyze(request, context)
         # Policies do not receive every resource, so the inputs are recorded here.
         self._applicable.record_inputs(request.urn, list(request.properties.fields))
-        try:
-            with selection(self._applicable.of_types({request.type})):
-                return self._parent.Analyze(request, context)
-        finally:
-            identity_cache.clear()
+        with selection(self._applicable.of_types({request.type})):
+            return self._parent.Analyze(request, context)
 
     def AnalyzeStack(self, request: Any, context: Any) -> Any:
         if self._applicable is None:
@@ -126,7 +139,7 @@ class _Selecting:
         )
         with selection([decoder]):
             self._parent.AnalyzeStack(request, context)
-        token = _RESOURCES.set(decoded)
+        token, cache = _RESOURCES.set(decoded), _CACHE.set({})
         try:
             with selection(
                 self._applicable.of_types({resource.resource_type for resource in decoded})
@@ -134,4 +147,4 @@ class _Selecting:
                 return self._parent.AnalyzeStack(type(request)(), context)
         finally:
             _RESOURCES.reset(token)
-            identity_cache.clear()
+            _CACHE.reset(cache)

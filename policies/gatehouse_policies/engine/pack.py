@@ -25,10 +25,13 @@ from gatehouse_policies.analysis.type_tokens import STACK
 from gatehouse_policies.engine import (
     applicable_policies,
     environment,
-    identity_cache,
     meta_policies,
 )
-from gatehouse_policies.engine.applicable_policies import ApplicablePolicies, StackPolicy
+from gatehouse_policies.engine.applicable_policies import (
+    ApplicablePolicies,
+    StackPolicy,
+    cached,
+)
 from gatehouse_policies.engine.deployment_state import DeploymentState, Report, Results
 from gatehouse_policies.engine.exemptions import Exemptions, load
 from gatehouse_policies.engine.guard import evaluate
@@ -36,9 +39,6 @@ from gatehouse_policies.engine.remediation import remediate
 from gatehouse_policies.engine.rule import Control, Rule
 
 EXEMPTIONS_FILE = Path(__file__).parents[1] / "exemptions.toml"
-
-_PLAIN = identity_cache.ByIdentity[dict[str, Any]](plain)
-_IDENTIFIERS = identity_cache.ByIdentity[frozenset[str]](identifiers_of)
 
 
 def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Policy]:
@@ -63,7 +63,7 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
         for rule in rules
         if rule.scope == "resource"
     ]
-    stack_of = identity_cache.ByIdentity[Stack](partial(_stack, state)).of
+    stack_of = partial(_stack, state)
     policies += [
         _stack_policy(rule, state, stack_of, stack_environment)
         for rule in rules
@@ -92,7 +92,7 @@ def _resource_policy(rule: Rule, state: DeploymentState, env: str) -> Policy:
         state.record_inputs(args.urn, args.props)
         if args.resource_type in rule.types or not rule.types:
             resource = _resource(
-                args, _PLAIN.of(args.props), **_parameters(rule, args.get_config(), env)
+                args, plain(args.props), **_parameters(rule, args.get_config(), env)
             )
             state.record(rule, args.urn, evaluate(rule, resource, Stack([resource])), report)
 
@@ -120,7 +120,8 @@ def _stack_policy(
     def validate(args: StackValidationArgs, report: Report) -> None:
         if not any(resource.resource_type in rule.types for resource in args.resources):
             return  # Decoding all resources is expensive, and most programs do not use most types.
-        stack, parameters = stack_of(args.resources), _parameters(rule, args.get_config(), env)
+        stack = cached(stack_of, args.resources)
+        parameters = _parameters(rule, args.get_config(), env)
         if any(parameters.values()):
             stack = Stack(replace(resource, **parameters) for resource in stack)
         for resource in stack.of_type(rule.types):
@@ -136,14 +137,14 @@ def _stack(state: DeploymentState, resources: Iterable[PolicyResource]) -> Stack
 
 
 def _stack_resource(source: PolicyResource, state: DeploymentState) -> Resource:
-    properties = _PLAIN.of(source.props)
+    properties = plain(source.props)
     return _resource(
         source,
         # The properties of the stack resource are the program's outputs, all of which are computed.
         properties
         if source.resource_type == STACK
         else state.program_inputs(source.urn, properties),
-        identifiers=_IDENTIFIERS.of(properties),
+        identifiers=identifiers_of(properties),
         parent=source.parent.urn if source.parent else "",
         property_dependencies={
             name: tuple(peer.urn for peer in peers)
@@ -162,7 +163,7 @@ def _resource(
         name=source.name,
         props=Properties(properties),
         protect=source.opts.protect,
-        provider=Properties(_PLAIN.of(source.provider.props), "provider")
+        provider=Properties(cached(plain, source.provider.props), "provider")
         if source.provider
         else None,
         **fields,

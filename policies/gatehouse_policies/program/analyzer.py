@@ -304,8 +304,8 @@ def _diagnostic(row: proto.AnalyzeDiagnostic, urn: str) -> Diagnostic:
 
 def _remediated(row: proto.Remediation, urn: str) -> Diagnostic:
     message = row.diagnostic or (
-        "The pack remediates these inputs. The sandbox reports the remediation, but deploys "
-        "the program's inputs."
+        "The pack remediates these inputs. The check reports the remediation and continues "
+        "with the program's inputs."
     )
     level = "advisory" if row.diagnostic else REMEDIATED
     return Diagnostic(row.policyName, row.policyPackName, level, urn, row.description, message)

@@ -7,16 +7,13 @@ the same in every run.
 import base64
 import collections.abc
 import hashlib
-import importlib
 import json
 import typing
 import uuid
 from typing import Any
 
-from pulumi import _types
-
 from gatehouse_policies.program.aws_location import AwsLocation
-from gatehouse_policies.program.schema import Schema
+from gatehouse_policies.program.schema import Schema, properties, provider_module
 from gatehouse_policies.program.types import UNKNOWN, Registration
 
 _NAME_INPUTS = (
@@ -141,14 +138,8 @@ def fake_result(token: str, args: dict[str, Any], location: AwsLocation) -> dict
     have.
     """
     package, _, rest = token.partition(":")
-    module_name, _, name = rest.partition(":")
-    try:
-        library = f"pulumi_{package.replace('-', '_')}"
-        module = importlib.import_module(
-            f"{library}.{module_name.split('/')[0].replace('index', '')}".rstrip(".")
-        )
-    except ImportError:
-        return None
+    path, _, name = rest.partition(":")
+    module = provider_module(package, path)
     result_class = getattr(module, f"{name[:1].upper()}{name[1:]}Result", None)
     if result_class is None:
         return None
@@ -161,7 +152,7 @@ def fake_result(token: str, args: dict[str, Any], location: AwsLocation) -> dict
         "",
         dict(args),
     )
-    types = _types.output_type_types(result_class)
+    types = {key: value.type for key, value in properties(result_class).items()}
     result = {
         key: _output(key, type_, lookup, kind.lower(), location) for key, type_ in types.items()
     }
@@ -264,10 +255,10 @@ def _empty(type_: Any, text: str) -> Any:
         return [_empty(item, text)]
     if origin is str:
         return text
-    if isinstance(origin, type) and _types.is_output_type(origin):
+    if isinstance(origin, type):
         return {
-            key: _empty(inner, f"{text}-{key.lower()}")
-            for key, inner in _types.output_type_types(origin).items()
+            key: _empty(inner.type, f"{text}-{key.lower()}")
+            for key, inner in properties(origin).items()
         }
     return {}
 

@@ -16,16 +16,13 @@ from gatehouse_policies.program.fake_outputs import fake_result
 def invoke(
     token: str, args: dict[str, Any], location: AwsLocation = DEFAULT_LOCATION
 ) -> dict[str, Any]:
-    """The result of a provider function. Raises CheckError for a function that the sandbox does not
-    support.
-    """
+    """The result of a provider function. Raises CheckError for any other function."""
     function = _INVOKES.get(token)
     if function is None:
         known = ", ".join(sorted(name.rpartition(":")[2] for name in _INVOKES))
         raise CheckError(
-            f"The sandbox does not support the function {token} (supported: {known}). "
-            "Read the value from the stack configuration, or add the function to "
-            "policies/gatehouse_policies/program/invokes.py."
+            f"Without an AWS account, the function {token} is not supported (supported: {known}). "
+            "Read the value from the stack configuration."
         )
     return function(args, location)
 

@@ -9,13 +9,13 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from google.protobuf import empty_pb2, struct_pb2
-from pulumi.runtime import mocks, rpc
+from pulumi.runtime import mocks
 from pulumi.runtime.proto import resource_pb2
 
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.project import Project
 from gatehouse_policies.program.source_lines import source_line
-from gatehouse_policies.program.types import Provider, Registration, Resource
+from gatehouse_policies.program.types import UNKNOWN, Provider, Registration, Resource
 from gatehouse_policies.program.values import decode, encode, mark_secrets
 
 STACK_TYPE = "pulumi:pulumi:Stack"
@@ -131,10 +131,8 @@ class Monitor(mocks.MockMonitor):
             )
         if request.remote and not self._preview:
             raise CheckError(
-                f"{_at(source)}{urn}: remote components need the Pulumi engine. The sandbox "
-                f"supports components in Python only. "
-                "Check the deployed stack: pulumi stack export --file state.json, and --state "
-                "state.json."
+                f"{_at(source)}{urn}: remote components need the Pulumi engine. Use a component "
+                "in Python."
             )
         if request.transforms:
             _reject(
@@ -279,7 +277,7 @@ class Monitor(mocks.MockMonitor):
             self._create(
                 Registration(provider_urn, f"pulumi:providers:{package}", name, True, "", inputs)
             )
-        return f"{provider_urn}::{self._resources_by_urn[provider_urn].id or rpc.UNKNOWN}"
+        return f"{provider_urn}::{self._resources_by_urn[provider_urn].id or UNKNOWN}"
 
     def _provider_inputs(self, reference: str, package: str) -> dict[str, Any]:
         """The inputs of a provider `<URN>::<ID>`. The keys `<package>:` of the stack configure the
@@ -299,9 +297,7 @@ class Monitor(mocks.MockMonitor):
         return "" if not parent or parent.split("::")[2] == STACK_TYPE else parent
 
     def _source(self, request: Any) -> str:
-        """The innermost line of the program in the stack trace. Libraries and the sandbox are
-        ignored.
-        """
+        """The innermost line of the program in the stack trace. Libraries are ignored."""
         for frame in request.stackTrace.frames:
             line = source_line(_path(frame.pc.uri), frame.pc.line, self._project.root)
             if line:
@@ -328,7 +324,7 @@ def _at(source: str) -> str:
 
 
 def _reject(feature: str, instead: str, prefix: str = "") -> None:
-    raise CheckError(f"{prefix}The sandbox does not support {feature}. {instead}")
+    raise CheckError(f"{prefix}Without the Pulumi engine, {feature} are not supported. {instead}")
 
 
 def _package_version(package: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 from gatehouse_policies.engine.environment import of_stack
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program.declared_types import check_declaration
 from gatehouse_policies.program.types import UNKNOWN
 from gatehouse_policies.program.yaml_file import read_mapping, read_stack_file
 
@@ -71,10 +70,9 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
     language = runtime.get("name") if isinstance(runtime, dict) else runtime
     if language != "python":
         raise CheckError(
-            f"Pulumi.yaml: runtime is {language!r}, but the sandbox runs Python programs only "
-            f"(`runtime: python`). Check the "
-            "deployed stack of a program in another language: pulumi stack export --file "
-            "state.json, and --state state.json."
+            f"Pulumi.yaml: runtime is {language!r}, but only Python programs run without the "
+            f"Pulumi engine (`runtime: python`). Check the deployed stack: pulumi stack export "
+            f"--file state.json, and --state state.json."
         )
     folder = root / str(document.get("stackConfigDir", ""))
     known = sorted(
@@ -91,9 +89,8 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
     environment = stack_document.get("environment")
     if environment and examples is None:
         raise CheckError(
-            f"{stack_file.name}: `environment` imports values from Pulumi ESC, which the "
-            f"sandbox does not support. "
-            "Set the values in `config`."
+            f"{stack_file.name}: `environment` imports values from Pulumi ESC, which only the "
+            f"Pulumi engine reads. Set the values in `config`."
         )
     protect = _reject_secret if examples is None else _unknown_secret
     inline = _environment_config(name, environment, stack_file.name, protect)
@@ -184,7 +181,6 @@ def _project_config(
         if not isinstance(declared, dict):
             result[full] = _value(declared, place, protect)
             continue
-        check_declaration(place, declared)
         if "value" in declared or "default" in declared:
             result[full] = _value(declared.get("value", declared.get("default")), place, protect)
         elif configured is not None and full not in configured:
@@ -230,7 +226,7 @@ def _without_secrets(value: Any, place: str, protect: _Protect) -> Any:
 
 def _reject_secret(place: str) -> str:
     raise CheckError(
-        f"{place} is encrypted (`secure:`), and the sandbox cannot decrypt it. "
+        f"{place} is encrypted (`secure:`), and only the Pulumi engine can decrypt it. "
         "Use a plain value, or let the stack create the secret in Secrets Manager."
     )
 

@@ -136,7 +136,6 @@ async def _program(
         {},
     )
     settings.rpc_manager = _RpcManager(monitor, project)
-    _replace_sdk_functions()
     settings.root_directory = str(project.root)
     # `set_mocks` creates a root resource without exports; `run_in_stack` creates the root resource
     # that is used.
@@ -144,20 +143,9 @@ async def _program(
     await run_in_stack(lambda: _execute(project, raised))
 
 
-def _replace_sdk_functions() -> None:
-    """Replace functions of the SDK by faster ones. A version of the SDK that lacks one of them runs
-    unchanged.
-    """
-    try:
-        from gatehouse_policies.program import sdk_functions
-    except (AttributeError, ImportError):
-        return
-    sdk_functions.install()
-
-
 class _RpcManager(RPCManager):
-    """Waits for requests that the event loop has not started. Adds the line of the program to
-    errors from provider functions, whose requests have no stack trace."""
+    """Adds the line of the program to errors from provider functions, whose requests have no stack
+    trace."""
 
     def __init__(self, monitor: Monitor, project: Project) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -177,16 +165,7 @@ class _RpcManager(RPCManager):
                     self._monitor.failure = CheckError(f"{where}: {exc.message}")
                 raise
 
-        request = super().do_rpc(name, located)
-
-        def scheduled(*args: Any, **kwargs: Any) -> asyncio.Task[Any]:
-            # The SDK adds a request to `rpcs` when the event loop starts it, and waits for outputs
-            # until then.
-            task = asyncio.ensure_future(request(*args, **kwargs))
-            self.rpcs.append(task)
-            return task
-
-        return scheduled
+        return super().do_rpc(name, located)
 
     def _caller(self) -> str:
         # The frames above `_run` are those of the caller.

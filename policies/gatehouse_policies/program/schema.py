@@ -1,13 +1,14 @@
-"""Inputs and outputs of resource types, read from the installed pulumi-aws classes."""
+"""Inputs and outputs of resource types, read from the classes of the installed providers."""
 
 import functools
 import importlib
+import keyword
+import typing
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
-import pulumi_aws  # noqa: F401  (registers every module with the runtime)
-from pulumi import _types
-from pulumi.runtime import rpc
+import pulumi
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +39,59 @@ def schema(token: str) -> Schema | None:
     the type.
     """
     package, _, rest = token.partition(":")
-    if package != "aws" or ":" not in rest:
+    path, _, name = rest.partition(":")
+    if package != "aws" or path.partition("/")[2] != f"{name[:1].lower()}{name[1:]}":
         return None
-    module_name, _, class_name = rest.partition(":")
-    module: Any = rpc.get_resource_module(package, module_name, "")
-    if module is None or token not in module.mod_info["classes"]:
+    module = provider_module(package, path)
+    resource_class = getattr(module, name, None)
+    if not (isinstance(resource_class, type) and issubclass(resource_class, pulumi.Resource)):
         return None
-    python_module = importlib.import_module(module.mod_info["fqn"])
-    resource_class = getattr(python_module, module.mod_info["classes"][token])
-    arguments = getattr(python_module, f"{class_name}Args", None)
-    inputs = (
-        frozenset(_types.input_type_py_to_pulumi_names(arguments).values())
-        if arguments is not None
-        else frozenset()
-    )
-    types = _types._types_from_py_properties(resource_class)
-    hints = _types._raw_return_hints(resource_class)
-    outputs = {
-        name: Property(
-            types.get(name, Any), type(None) in getattr(_inside_output(hint), "__args__", ())
-        )
-        for name, hint in hints.items()
-        if name not in ("id", "urn")
+    arguments = getattr(module, f"{name}Args", None)
+    inputs = frozenset(_getters(arguments)) if arguments is not None else frozenset[str]()
+    return Schema(token, inputs, properties(getattr(module, name)))
+
+
+def provider_module(package: str, path: str) -> ModuleType | None:
+    """The Python module of the path in a token, such as "s3/bucket" or "index/getRegion"; None if
+    the package is not installed or has no such module.
+    """
+    library, name = f"pulumi_{package.replace('-', '_')}", path.partition("/")[0]
+    if keyword.iskeyword(name):
+        name += "_"  # pulumi_aws.lambda_
+    try:
+        return importlib.import_module(library if name in ("", "index") else f"{library}.{name}")
+    except ImportError:
+        return None
+
+
+@functools.cache
+def properties(generated: type) -> dict[str, Property]:
+    """The properties of a class that was generated from a provider's schema, keyed by camelCase
+    name.
+    """
+    return {
+        name: _property(typing.get_type_hints(getter).get("return", Any))
+        for name, getter in _getters(generated).items()
     }
-    return Schema(token, inputs, outputs)
 
 
-def _inside_output(hint: Any) -> Any:
-    arguments = getattr(hint, "__args__", ())
-    return arguments[0] if arguments else hint
+def _getters(generated: type) -> dict[str, Any]:
+    return {
+        camel(name): value.fget
+        for name, value in vars(generated).items()
+        if isinstance(value, property)
+    }
+
+
+def camel(name: str) -> str:
+    """The name of a Python property in the schema: `bucket_name` is `bucketName`."""
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+def _property(hint: Any) -> Property:
+    if typing.get_origin(hint) is pulumi.Output:
+        (hint,) = typing.get_args(hint)
+    members = typing.get_args(hint)
+    optional = type(None) in members
+    return Property(members[0] if optional and len(members) == 2 else hint, optional)

@@ -22,12 +22,15 @@ from pulumi import (
     RemoteAsset,
     StringAsset,
 )
-from pulumi.runtime import rpc
 
-SIGNATURE = rpc._special_sig_key
-SECRET = rpc._special_secret_sig
-ASSET = rpc._special_asset_sig
-ARCHIVE = rpc._special_archive_sig
+from gatehouse_policies.program.types import UNKNOWN
+
+# The protocol of the engine: sdk/go/common/resource/sig of pulumi/pulumi.
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  marks a secret
+ASSET = "c44067f5952c0a294b673a41bacd8c17"
+ARCHIVE = "0def7320c3a5731c473e5ecbe6d01bc7"
+RESOURCE = "5cf8f73096256a8f31e491e813e4eb8e"
 _KINDS: tuple[tuple[type, str, str], ...] = (
     (AssetArchive, ARCHIVE, "assets"),
     (FileArchive, ARCHIVE, "path"),
@@ -79,7 +82,7 @@ def _decode_text(text: str, path: str) -> str:
     """The text, or the marker of an unknown value if a program inserted the marker into the text
     (unknown_config.py).
     """
-    if rpc.UNKNOWN not in text:
+    if UNKNOWN not in text:
         return text
     if path in _JSON_PROPERTIES:
         with contextlib.suppress(ValueError):
@@ -87,9 +90,9 @@ def _decode_text(text: str, path: str) -> str:
             return (
                 json.dumps(_with_unknown_strings(document))
                 if isinstance(document, list)
-                else rpc.UNKNOWN
+                else UNKNOWN
             )
-    return rpc.UNKNOWN
+    return UNKNOWN
 
 
 def _with_unknown_strings(value: Any) -> Any:
@@ -98,7 +101,7 @@ def _with_unknown_strings(value: Any) -> Any:
         return {key: _with_unknown_strings(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_with_unknown_strings(item) for item in value]
-    return rpc.UNKNOWN if isinstance(value, str) and rpc.UNKNOWN in value else value
+    return UNKNOWN if isinstance(value, str) and UNKNOWN in value else value
 
 
 def _decode_struct(struct: struct_pb2.Struct, path: str, secrets: list[str]) -> Any:
@@ -113,11 +116,9 @@ def _decode_struct(struct: struct_pb2.Struct, path: str, secrets: list[str]) -> 
     if signature == SECRET:
         secrets.append(path)
         return _decode(fields["value"], path, secrets)
-    if signature == rpc._special_resource_sig:
+    if signature == RESOURCE:
         return (
-            fields["id"].string_value or rpc.UNKNOWN
-            if "id" in fields
-            else fields["urn"].string_value
+            fields["id"].string_value or UNKNOWN if "id" in fields else fields["urn"].string_value
         )
     for kind, kind_signature, member in _KINDS:
         if signature == kind_signature and member in fields:

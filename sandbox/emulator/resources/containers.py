@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, CreateRequest
 from sandbox.emulator.resource_type import KEPT, ResourceType
 
@@ -89,9 +88,6 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{serviceArn}",
         names={"capacityProviderStrategies": "capacityProviderStrategy"},
         prepare=_service_parameters,
-        finish=lambda request, service: moto_patches.set_ecs_service(
-            request, service["serviceArn"]
-        ),
         delete=_delete_service,
     ),
     "aws:appautoscaling/target:Target": ResourceType(

@@ -41,11 +41,6 @@ def _describe_instance(request: CreateRequest, instance: dict[str, Any]) -> dict
     }
 
 
-def _describe_primary(request: CreateRequest, instance: dict[str, Any]) -> dict[str, Any]:
-    moto_patches.set_database(request, instance["DBInstanceIdentifier"])
-    return _describe_instance(request, instance)
-
-
 def _restore(request: CreateRequest) -> dict[str, Any]:
     """Create the database of a restore, because moto has no replicated automated backups. The name
     and the owner are those of the source, also if its region is lost. The data is restored
@@ -113,8 +108,6 @@ def _modify_instance(request: ChangeRequest) -> dict[str, Any]:
     request.call(
         call, {**parameters, **more}, DBInstanceIdentifier=identifier, ApplyImmediately=True
     )
-    request.sent = {**request.scope, **parameters}
-    moto_patches.set_database(request, identifier)
     return {}
 
 
@@ -254,7 +247,7 @@ RESTORED = ResourceType(
     id="{DbiResourceId}",
     names=_INSTANCE_NAMES,
     prepare=_restore,
-    finish=_describe_primary,
+    finish=_describe_instance,
 )
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
@@ -263,7 +256,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{DbiResourceId}",
         names=_INSTANCE_NAMES,
         variant=_created_from,
-        finish=_describe_primary,
+        finish=_describe_instance,
         update=_modify_instance,
         delete=_delete_instance,
     ),

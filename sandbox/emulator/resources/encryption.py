@@ -14,7 +14,6 @@ def _configure_key(request: CreateRequest, key: dict[str, Any]) -> None:
         period = request.take("rotationPeriodInDays")
         rotation: dict[str, Any] = {"RotationPeriodInDays": int(period)} if period else {}
         request.call("kms.enable_key_rotation", KeyId=key["KeyId"], **rotation)
-        moto_patches.set_key_rotation(request, key["KeyId"], int(period or 365))
 
 
 def _update_key(request: ChangeRequest) -> None:

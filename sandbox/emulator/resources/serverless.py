@@ -4,7 +4,6 @@ from typing import Any
 
 from gatehouse_policies.program.values import zip_bytes
 
-from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, text
 from sandbox.emulator.resource_type import AGAIN, KEPT, PULUMI_ONLY, ResourceType
 
@@ -27,14 +26,12 @@ def _code(request: CreateRequest) -> dict[str, Any]:
 
 
 def _configure_function(request: CreateRequest, function: dict[str, Any]) -> None:
-    name, version = function["FunctionName"], function["Version"]
     if (reserved := request.take("reservedConcurrentExecutions")) is not None:
         request.call(
             "lambda.put_function_concurrency",
-            FunctionName=name,
+            FunctionName=function["FunctionName"],
             ReservedConcurrentExecutions=int(reserved),
         )
-    moto_patches.set_function_configuration(request, name, version)
 
 
 def _update_function(request: ChangeRequest) -> dict[str, Any]:
@@ -50,12 +47,10 @@ def _update_function(request: ChangeRequest) -> dict[str, Any]:
     call = "lambda.update_function_configuration"
     parameters = request.parameters(call, skip=PULUMI_ONLY)
     request.call(call, parameters, FunctionName=name)
-    request.sent = {**request.scope, **parameters}
-    version = "$LATEST"
-    if request.peek("publish"):
-        version = request.call("lambda.publish_version", FunctionName=name)["Version"]
-    _configure_function(request, {"FunctionName": name, "Version": version})
-    return {"version": version} if request.peek("publish") else {}
+    _configure_function(request, {"FunctionName": name})
+    if not request.peek("publish"):
+        return {}
+    return {"version": request.call("lambda.publish_version", FunctionName=name)["Version"]}
 
 
 def _delete_mapping(request: ChangeRequest) -> None:

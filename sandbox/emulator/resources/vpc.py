@@ -3,7 +3,6 @@
 import hashlib
 from typing import Any
 
-from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
 from sandbox.emulator.resource_type import AGAIN, FINISH, KEPT, ResourceType
 
@@ -244,8 +243,6 @@ def _create_rule(request: CreateRequest) -> Created:
     )
     created = request.call(call, tags, GroupId=group, IpPermissions=[permission])
     identity = created["SecurityGroupRules"][0]["SecurityGroupRuleId"]
-    if description:
-        moto_patches.set_rule_description(request, group, identity, description)
     return identity, {
         "arn": request.arn("ec2", f"security-group-rule/{identity}"),
         "securityGroupRuleId": identity,

@@ -6,10 +6,10 @@ import os
 import pytest
 from gatehouse_policies.catalogue import PACKS_FOLDER, level_config
 from gatehouse_policies.engine.environment import of_stack
-from gatehouse_policies.testing.pack_process import RunningPack
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import analyzer_pb2
 
+from tests.policies.pack_process import RunningPack
 from tests.policies.rules.builders import changed
 from tests.policies.rules.network_programs import edge
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.meta_policies import BROKEN, UNDECIDED, UNUSED_REMEDY
-from gatehouse_policies.testing.pack_process import (
+
+from tests.policies.pack_process import (
     Declared,
     Diagnostic,
     ImportedPack,
@@ -22,7 +23,6 @@ from gatehouse_policies.testing.pack_process import (
     Unknown,
     urn,
 )
-
 from tests.policies.rules.builders import changed, container, kms, without
 from tests.policies.rules.network_programs import edge
 from tests.policies.rules.programs import ecs, rds, s3, secrets, stores, watch

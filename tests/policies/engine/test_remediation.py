@@ -10,8 +10,8 @@ import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.catalogue import RULES, level_config, remediation_config
 from gatehouse_policies.engine.rule import ENVIRONMENTS
-from gatehouse_policies.testing.pack_process import Declared, ImportedPack, Pack, Unknown
 
+from tests.policies.pack_process import Declared, ImportedPack, Pack, Unknown
 from tests.policies.rules.builders import Case, Program, changed, container, document, kms
 from tests.policies.rules.network_programs import edge
 from tests.policies.rules.programs import ecs, rds, secrets, stores, watch

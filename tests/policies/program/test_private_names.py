@@ -8,10 +8,6 @@ from pathlib import Path
 import pytest
 from gatehouse_policies.engine import applicable_policies
 
-# With an older SDK, a check always runs without the replaced functions.
-sdk_functions = pytest.importorskip(
-    "gatehouse_policies.program.sdk_functions", exc_type=ImportError
-)
 PROGRAM = """
 import pulumi
 
@@ -42,13 +38,7 @@ if not folder.startswith("pulumi_policy") or "pulumi.policy" in sys.orig_argv:
     setattr(sys.modules[parent], leaf, sys.modules[folder])
 """
 NAMES = [
-    "pulumi.output._OutputData",
     "pulumi.runtime._context",
-    *(
-        f"{module.__name__}.{name}"
-        for module, name in sdk_functions._REPLACED.values()
-        if not isinstance(module, type)
-    ),
     f"pulumi_policy.policy.{applicable_policies._SERVICER}",
 ]
 

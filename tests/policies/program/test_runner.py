@@ -4,9 +4,11 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.providers import FakeProvider, PreviewProvider, ProviderConfigs
@@ -27,6 +29,8 @@ BUCKET = (
     "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage$aws:s3/bucket:Bucket::storage"
 )
 POLICY = "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage$aws:s3/bucketPolicy:BucketPolicy::storage"  # noqa: E501
+
+DEFAULT_PROVIDER = f"pulumi:providers:aws::default_{version('pulumi-aws').replace('.', '_')}"
 
 Write = Callable[..., Path]
 
@@ -65,14 +69,18 @@ def failure(
 
 def test_urn_has_the_types_of_all_parents() -> None:
     deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
-    assert [item.registration.urn for item in deployment.resources] == [
-        "urn:pulumi:dev::shop::demo:parts:Application::application",
-        "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage::storage",
-        "urn:pulumi:dev::shop::pulumi:providers:aws::default_7_51_1",
-        BUCKET,
-        "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts",
-        POLICY,
-    ]
+    urns = [item.registration.urn for item in deployment.resources]
+    assert sorted(urns) == sorted(
+        [
+            "urn:pulumi:dev::shop::demo:parts:Application::application",
+            "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage::storage",
+            f"urn:pulumi:dev::shop::{DEFAULT_PROVIDER}",
+            BUCKET,
+            "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts",
+            POLICY,
+        ]
+    )
+    assert urns.index(BUCKET) < urns.index(POLICY), "a resource is after its dependencies"
 
 
 def test_exports() -> None:
@@ -88,7 +96,7 @@ def test_registration_has_its_source_line() -> None:
     deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
     assert {item.registration.name: item.registration.source for item in deployment.resources} == {
         "application": "__main__.py:8",
-        "default_7_51_1": "",
+        DEFAULT_PROVIDER.rpartition("::")[2]: "",
         "alerts": "__main__.py:10",
         "storage": "parts.py:17",
     }
@@ -153,6 +161,7 @@ def test_program_runs_in_its_folder_with_its_modules(write: Write) -> None:
     ]
 
 
+@pytest.mark.skipif(not hasattr(pulumi, "run"), reason="an older SDK has no pulumi.run")
 def test_program_can_use_threads_that_wait_for_the_event_loop(write: Write) -> None:
     program = write(
         """
@@ -268,7 +277,7 @@ def test_unknown_aws_type_is_rejected(write: Write) -> None:
 def test_unknown_function_is_rejected(write: Write) -> None:
     message = failure(write("pulumi.runtime.invoke('aws:ec2/getNothing:getNothing', {})\n"))
     assert message.startswith(
-        "__main__.py:3: The sandbox does not support the function aws:ec2/getNothing:getNothing"
+        "__main__.py:3: Without an AWS account, the function aws:ec2/getNothing:getNothing is not"
     )
 
 
@@ -422,57 +431,11 @@ def test_invalid_stack_file_has_one_message(write: Write, stack: str, message: s
                 "`default`."
             ),
         ),
-        (
-            "config: {size: {type: integr}}\n",
-            "Pulumi.yaml: size: 'integr' is not a type. Write one of string, boolean",
-        ),
         ("name: other\n", "Pulumi.yaml:3: not valid YAML: the key 'name' is set twice"),
-        (
-            "config: {size: {type: array}}\n",
-            "Pulumi.yaml: size: an array needs the type of its items. Add `items: {type:",
-        ),
-        *(
-            (
-                f"config: {{size: {{type: {kind}, default: {value}}}}}\n",
-                f"Pulumi.yaml: size: the default {shown} is not of the",
-            )
-            for kind, value, shown in (
-                ("integer", "small", "'small'"),
-                ("integer", "1.5", "1.5"),
-                ("integer", "true", "True"),
-                ("string", "1", "1"),
-                ("boolean", "yes", "'yes'"),
-                ("object", "[a]", "['a']"),
-                ("array, items: {type: integer}", "[1, a]", "[1, 'a']"),
-                ("array, items: {type: string}", "a", "'a'"),
-            )
-        ),
     ],
 )
 def test_invalid_project_file_has_one_message(write: Write, project: str, message: str) -> None:
     assert failure(write("", project=f"name: tiny\nruntime: python\n{project}")).startswith(message)
-
-
-def test_default_of_the_declared_type_is_accepted(write: Write) -> None:
-    """The Pulumi CLI also accepts whole numbers, and true and false, as text."""
-    defaults = (
-        "integer, default: 3",
-        "integer, default: '3'",
-        "integer, default: 3.0",
-        "boolean, default: 'true'",
-    )
-    others = (
-        "object, default: {a: 1}",
-        "array, items: {type: array, items: {type: integer}}, default: [[1], []]",
-    )
-    declared = "".join(
-        f"  key{index}: {{type: {text}}}\n" for index, text in enumerate((*defaults, *others))
-    )
-    program = write(
-        "pulumi.export('x', pulumi.Config().require_int('key0'))",
-        project=f"name: tiny\nruntime: python\nconfig:\n{declared}",
-    )
-    assert run(program, "dev", FakeProvider(), preview=False).exports == {"x": 3}
 
 
 def test_file_that_is_not_utf8_is_rejected(write: Write) -> None:
@@ -522,7 +485,7 @@ def test_missing_setting_error_has_its_line(write: Write) -> None:
 
 def test_stack_transform_is_rejected(write: Write) -> None:
     program = write("pulumi.runtime.register_resource_transform(lambda args: None)\n")
-    assert "The sandbox does not support stack transforms." in failure(program)
+    assert "Without the Pulumi engine, stack transforms are not supported." in failure(program)
 
 
 def test_provider_error_has_the_source_line(write: Write) -> None:

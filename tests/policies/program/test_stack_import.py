@@ -135,96 +135,42 @@ def test_resource_pending_deletion_is_omitted(tmp_path: Path) -> None:
     assert (resource.registration.name, resource.registration.dependencies) == ("data", ())
 
 
-def test_checkpoint_of_a_local_backend_is_read(tmp_path: Path) -> None:
-    file = tmp_path / "dev.json"
-    file.write_text(
-        json.dumps(
-            {
-                "version": 3,
-                "checkpoint": {"stack": "dev", "latest": {"resources": [STACK, bucket()]}},
-            }
-        )
-    )
-    assert [one.registration.name for one in stack_import.read(file)[1].resources] == ["data"]
-
-
 def test_source_position_is_read(tmp_path: Path) -> None:
     file = exported(tmp_path, bucket(sourcePosition="project:///parts/store.py#12,8"))
     assert stack_import.read(file)[1].resources[0].registration.source == "parts/store.py:12"
 
 
-HINT = "Create one with: pulumi stack export --file FILE"
-
-
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    "text",
     [
-        ("", f"is not JSON (JSONDecodeError). {HINT}"),
-        ("\xff\xfe", f"is not JSON (UnicodeDecodeError). {HINT}"),
-        ("[" * 100_000, f"is not JSON (RecursionError). {HINT}"),
-        ('{"a": "\\ud800"}', f"is not JSON (UnicodeEncodeError). {HINT}"),
-        ("[]", f'is not an exported stack: it has no "deployment". {HINT}'),
-        (
-            '{"version": 3, "resources": []}',
-            f'is not an exported stack: it has no "deployment". {HINT}',
-        ),
-        (
-            '{"version": 1, "deployment": {}}',
-            f": version 1 is not supported (supported: 3 and 4). {HINT}",
-        ),
-        ('{"version": 3, "deployment": 7}', f': "resources" is not a list of resources. {HINT}'),
-        (
-            '{"version": 3, "deployment": {"resources": [1]}}',
-            f': "resources" is not a list of resources. {HINT}',
-        ),
-        (
-            '{"version": 3, "deployment": {"resources": [{"urn": "x"}]}}',
-            f": resource 1 has no URN or no type. {HINT}",
-        ),
-        ('{"version": 3, "deployment": {}}', ": the stack has no resources. Deploy it first."),
+        "",
+        "\xff\xfe",
+        "[" * 100_000,
+        '{"a": "\\ud800"}',
+        "[]",
+        '{"version": 3, "resources": []}',
+        '{"version": 1, "deployment": {"resources": []}}',
+        '{"version": 3, "deployment": 7}',
+        '{"version": 3, "deployment": {"resources": [1]}}',
+        '{"version": 3, "deployment": {"resources": [{"urn": "x"}]}}',
+        '{"version": 3, "deployment": {"resources": []}}',
     ],
 )
 def test_invalid_file_is_rejected(
-    text: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "state.json"
     file.write_bytes(text.encode("latin-1"))
     assert main(["--home", str(tmp_path), "check", "--state", str(file)]) == 2
-    joined = "" if expected.startswith(":") else " "
-    assert capsys.readouterr().err == f"error: {file}{joined}{expected}\n"
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {file} is not an exported stack (")
+    assert error.endswith("Create one with: pulumi stack export --file FILE\n")
 
 
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([bucket(), bucket()], ". Repair the stack with: pulumi state repair"),
-        (
-            [bucket(dependencies=["urn:x"])],
-            (
-                "depends on urn:x, which is not in the file. Repair the stack with: pulumi state "
-                "repair"
-            ),
-        ),
-        ([bucket(dependencies="urn:x")], f"dependencies is not a list. {HINT}"),
-        ([bucket(propertyDependencies=[1])], f"propertyDependencies is not an object. {HINT}"),
-        (
-            [bucket(propertyDependencies={"bucket": [1]})],
-            f"propertyDependencies is not a list of strings. {HINT}",
-        ),
-        ([bucket(inputs=[1])], f"inputs is not an object. {HINT}"),
-        (
-            [bucket(urn="urn:pulumi:prod::shop::a::b")],
-            f"the file has resources from several stacks. {HINT}",
-        ),
-    ],
-)
-def test_inconsistent_stack_is_rejected(
-    rows: list[dict[str, Any]], expected: str, tmp_path: Path
-) -> None:
-    file = exported(tmp_path, *rows)
-    with pytest.raises(CheckError) as error:
+def test_resources_of_several_stacks_are_rejected(tmp_path: Path) -> None:
+    file = exported(tmp_path, bucket(urn="urn:pulumi:prod::shop::a::b"))
+    with pytest.raises(CheckError, match="is not an exported stack"):
         stack_import.read(file)
-    assert error.value.message.endswith(expected)
 
 
 JSON = st.recursive(

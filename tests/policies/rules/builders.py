@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gatehouse_policies.analysis.type_tokens import STATEFUL, aws
-from gatehouse_policies.testing.pack_process import ACCOUNT, Declared, Ref
+
+from tests.policies.pack_process import ACCOUNT, Declared, Ref
 
 Program = list[Declared]
 

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from gatehouse_policies.testing.pack_process import ACCOUNT, Declared, Ref
-
+from tests.policies.pack_process import ACCOUNT, Declared, Ref
 from tests.policies.rules.builders import TAGS, declared, document, kms, monitoring
 
 WORLD = "0.0.0.0/0"

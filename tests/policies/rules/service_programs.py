@@ -4,8 +4,7 @@ import base64
 import json
 from typing import Any
 
-from gatehouse_policies.testing.pack_process import ACCOUNT, Declared, Ref
-
+from tests.policies.pack_process import ACCOUNT, Declared, Ref
 from tests.policies.rules.builders import Program, declared, document
 
 KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1234abcd"

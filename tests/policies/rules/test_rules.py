@@ -12,8 +12,8 @@ from gatehouse_policies import catalogue
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.guard import evaluate
-from gatehouse_policies.testing.pack_process import ACCOUNT, Pack, check
 
+from tests.policies.pack_process import ACCOUNT, Pack, check
 from tests.policies.rules import (
     violations_access,
     violations_account,

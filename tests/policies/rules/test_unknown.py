@@ -11,9 +11,9 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.guard import Decision, evaluate
 from gatehouse_policies.engine.rule import Rule
-from gatehouse_policies.testing.pack_process import ACCOUNT, Declared, Ref, Unknown, urn
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
 
+from tests.policies.pack_process import ACCOUNT, Declared, Ref, Unknown, urn
 from tests.policies.rules.builders import Case
 from tests.policies.rules.test_rules import CASES
 

@@ -4,8 +4,7 @@ provider, and compliant variants.
 
 from typing import Any
 
-from gatehouse_policies.testing.pack_process import ACCOUNT, Ref
-
+from tests.policies.pack_process import ACCOUNT, Ref
 from tests.policies.rules.builders import (
     KEY_POLICY,
     ROOT_STATEMENT,

@@ -4,8 +4,7 @@ Pulumi program.
 
 from typing import Any
 
-from gatehouse_policies.testing.pack_process import ACCOUNT, Declared, Ref
-
+from tests.policies.pack_process import ACCOUNT, Declared, Ref
 from tests.policies.rules.account_programs import account, trail, trail_writes
 from tests.policies.rules.builders import (
     MANAGEMENT_EVENTS,

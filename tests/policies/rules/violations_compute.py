@@ -3,8 +3,7 @@
 import json
 from typing import Any
 
-from gatehouse_policies.testing.pack_process import Declared, Ref
-
+from tests.policies.pack_process import Declared, Ref
 from tests.policies.rules.account_programs import api
 from tests.policies.rules.builders import (
     Program,

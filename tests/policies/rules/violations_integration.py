@@ -5,8 +5,7 @@ replicas and schedules.
 import json
 from typing import Any
 
-from gatehouse_policies.testing.pack_process import ACCOUNT, Ref
-
+from tests.policies.pack_process import ACCOUNT, Ref
 from tests.policies.rules.account_programs import OPENAPI, account, api, openapi, trail
 from tests.policies.rules.builders import (
     TAGS,

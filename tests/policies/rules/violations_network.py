@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from gatehouse_policies.testing.pack_process import Declared, Ref
-
+from tests.policies.pack_process import Declared, Ref
 from tests.policies.rules.builders import (
     Program,
     by_change,

@@ -5,8 +5,7 @@ IDs that each one shows.
 from collections.abc import Callable
 from typing import Any
 
-from gatehouse_policies.testing.pack_process import Ref
-
+from tests.policies.pack_process import Ref
 from tests.policies.rules.builders import (
     Case,
     Program,

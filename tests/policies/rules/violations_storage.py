@@ -4,8 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from gatehouse_policies.testing.pack_process import ACCOUNT, Ref
-
+from tests.policies.pack_process import ACCOUNT, Ref
 from tests.policies.rules.account_programs import account, backup, backup_rule, trail
 from tests.policies.rules.builders import (
     Program,

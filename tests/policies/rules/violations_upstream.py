@@ -5,8 +5,7 @@ other program shows.
 from dataclasses import replace
 from typing import Any
 
-from gatehouse_policies.testing.pack_process import Ref
-
+from tests.policies.pack_process import Ref
 from tests.policies.rules.account_programs import METHOD_SETTINGS, account, api, trail
 from tests.policies.rules.builders import (
     MANAGEMENT_EVENTS,

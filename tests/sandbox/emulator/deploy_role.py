@@ -116,7 +116,7 @@ class Pipeline:
 
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
-        self._checkpoint = Checkpoint("gatehouse", STACK)
+        self._checkpoint = Checkpoint()
 
     def deploy(self, settings: str = "") -> list[Step]:
         """Deploy or update the stack. settings: settings as JSON instead of those in the stack

@@ -29,7 +29,7 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture(scope="module")
 def checkpoint(emulator: Emulator) -> Checkpoint:
     """The state of a stack that creates every guard."""
-    deployed = Checkpoint("gatehouse-account", "main")
+    deployed = Checkpoint()
     assert {
         step.operation
         for step in deploy(emulator, deployed, raw_account_settings("create", {"budget": BUDGET}))

@@ -1,6 +1,4 @@
-"""The emulator rejects invalid resources and requests from web pages. test_prod_stack.py reads
-valid resources.
-"""
+"""The emulator rejects invalid resources and requests from web pages."""
 
 import json
 import socket

@@ -93,7 +93,7 @@ def older_program(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Updated]:
     program = older_program(tmp_path_factory.mktemp("older"))
-    checkpoint, updated, repeated = Checkpoint("gatehouse", "dev"), list[Step](), list[Step]()
+    checkpoint, updated, repeated = Checkpoint(), list[Step](), list[Step]()
     with Emulator.start() as emulator:
         config = settings(OLDER, program, owner="previous-team", log_retention_days=7)
         old = update(program, "dev", emulator, checkpoint, report=lambda step: None, config=config)

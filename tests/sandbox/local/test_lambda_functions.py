@@ -228,7 +228,6 @@ def test_deployed_function(deployed: Deployed) -> None:
         configuration["Version"],
     ) == ("Image", ["arm64"], "1")
     assert configuration["TracingConfig"] == {"Mode": "Active"}
-    assert configuration["LoggingConfig"]["LogGroup"] == "/gatehouse/staging/sharing"
     assert configuration["KMSKeyArn"].startswith("arn:aws:kms:")
     reserved = client.get_function_concurrency(FunctionName="gatehouse-staging-sharing")
     assert reserved["ReservedConcurrentExecutions"] == 10

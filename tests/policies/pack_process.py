@@ -1,8 +1,7 @@
 """Test harness: runs a pack as the engine does, on a program of declared resources.
 
 The pack is a process that the harness calls over gRPC, or is imported. A program is evaluated as a
-first preview (outputs unknown) or with all outputs known. Other repositories can use the harness to
-test their rules.
+first preview (outputs unknown) or with all outputs known.
 """
 
 import subprocess
@@ -16,12 +15,11 @@ from typing import Any
 
 import grpc
 import pulumi_policy.policy
+from gatehouse_policies import packs
+from gatehouse_policies.catalogue import PACKS, PACKS_FOLDER, level_config
 from google.protobuf import json_format, struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
-
-from gatehouse_policies import packs
-from gatehouse_policies.catalogue import PACKS, PACKS_FOLDER, level_config
 
 ACCOUNT = "123456789012"
 _CALL_TIMEOUT_S = 30.0

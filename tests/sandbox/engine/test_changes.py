@@ -1,0 +1,216 @@
+"""Changed settings change the resources that use them, and no other."""
+
+import importlib
+import json
+import re
+import sys
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pytest
+from gatehouse_policies.analysis.type_tokens import STATEFUL
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program.project import load
+from gatehouse_policies.program.providers import FakeProvider
+from gatehouse_policies.program.schema import camel
+from gatehouse_policies.program.types import Deployment, Registration, Resource
+
+from sandbox.engine.checkpoint import Checkpoint
+from sandbox.engine.steps import Step, replaces
+from sandbox.engine.update import update
+from sandbox.local.changed_settings import SETTINGS, apply_changes
+from sandbox.paths import REPOSITORY
+
+DIGEST = f"image.digest=sha256:{'a' * 64}"
+PREVIEW_LINES_MAX = 20
+
+
+class Changeable(FakeProvider):
+    """Fake resources that can be changed. A replacement has another ID and another ARN."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._created = Counter[str]()
+
+    def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
+        identity, outputs = super().create(registration)
+        self._created[registration.urn] += 1
+        number = self._created[registration.urn]
+        if number == 1 or registration.type.startswith("pulumi:"):
+            return identity, outputs
+        arns = {name for name in outputs if name.lower().endswith("arn")}
+        renamed = {name: f"{outputs[name]}-{number}" for name in arns - set(registration.inputs)}
+        return f"{identity}-{number}", {**outputs, **renamed}
+
+    def update(
+        self, old: Resource, registration: Registration, changed: frozenset[str]
+    ) -> tuple[str, dict[str, Any]]:
+        return old.id, {**old.outputs, **registration.inputs}
+
+    def delete(self, resource: Resource) -> None:
+        """Nothing exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The deployment of a run, and its steps."""
+
+    deployment: Deployment
+    steps: list[Step]
+
+
+def runs(stack: str, *changes: tuple[str, ...]) -> list[Run]:
+    """A deployment of the stack, and one update for each group of changed settings."""
+    provider, checkpoint, result = Changeable(), Checkpoint(), list[Run]()
+    for change in ((), *changes):
+        steps: list[Step] = []
+        config = {SETTINGS: apply_changes(load(REPOSITORY, stack).config[SETTINGS], change)}
+        deployment = update(
+            REPOSITORY, stack, provider, checkpoint, report=steps.append, config=config
+        )
+        result.append(Run(deployment, steps))
+    return result
+
+
+def lost(steps: list[Step]) -> set[str]:
+    """The types of the resources that store data and are replaced or deleted."""
+    return {step.type for step in steps if step.operation in ("replace", "delete")} & set(STATEFUL)
+
+
+def components(run: Run) -> dict[tuple[str, str], Any]:
+    """The inputs of the components."""
+    registrations = (resource.registration for resource in run.deployment.resources)
+    return {
+        (item.type.rpartition(":")[2], item.name): item.inputs
+        for item in registrations
+        if not item.custom
+    }
+
+
+@pytest.mark.requirement("TR-17")
+@pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
+def test_new_image_changes_tasks_and_services_only(stack: str) -> None:
+    before, repeated, after = runs(stack, (), (DIGEST,))
+    assert repeated.steps == []
+    old, new = components(before), components(after)
+    changed = {name for name, inputs in new.items() if inputs != old[name]}
+    # Lambda functions and Cores can use the image too.
+    assert changed - {("SharingFunction", "sharing")} == {
+        ("ContainerImage", "runtime"),
+        *(("TaskDefinition", name) for name in ("gateway", "console", "migrate")),
+        *(("EcsService", name) for name in ("gateway", "console")),
+    }, "a component takes inputs that it does not use"
+    operations = {(step.type, step.name, step.operation) for step in after.steps}
+    assert operations >= {
+        *(
+            ("aws:ecs/taskDefinition:TaskDefinition", name, "replace")
+            for name in ("gateway", "console", "migrate")
+        ),
+        *(("aws:ecs/service:Service", name, "update") for name in ("gateway", "console")),
+    }
+    assert {type_ for type_, _, _ in operations} <= {
+        "aws:ecs/taskDefinition:TaskDefinition",
+        "aws:ecs/service:Service",
+        "aws:lambda/function:Function",
+        "aws:lambda/alias:Alias",
+    }
+    assert lost(after.steps) == set()
+    # A preview has a line for each component and step, and an additional one for each replacement.
+    replaced = sum(step.operation == "replace" for step in after.steps)
+    assert 1 + len(changed) + len(after.steps) + replaced <= PREVIEW_LINES_MAX
+
+
+@pytest.mark.requirement("SS-06", "SS-09")
+@pytest.mark.parametrize(
+    ("stack", "changes", "created", "deleted"),
+    [
+        ("dev", ("sharing.mode=serverless",), "aws:apigateway/", "aws:lb/"),
+        (
+            "staging",
+            ("sharing.mode=container", "sharing.api_gateway_log_role=false"),
+            "aws:lb/",
+            "aws:apigateway/",
+        ),
+    ],
+)
+def test_sharing_mode_changes_in_place(
+    stack: str, changes: tuple[str, ...], created: str, deleted: str
+) -> None:
+    steps = runs(stack, changes)[1].steps
+    operations = {(step.operation, step.type.partition("/")[0] + "/") for step in steps}
+    assert {("create", created), ("delete", deleted)} <= operations
+    records = [
+        (index, step.operation, step.name)
+        for index, step in enumerate(steps)
+        if step.type == "aws:route53/record:Record"
+    ]
+    [(position, operation, name)] = records
+    assert (operation, name) == ("update", "sharing"), (
+        "a second record with the same name is rejected"
+    )
+    new, old = (
+        [
+            index
+            for index, step in enumerate(steps)
+            if step.operation == operation and step.type.startswith(prefix)
+        ]
+        for operation, prefix in (("create", created), ("delete", deleted))
+    )
+    assert max(new) < position < min(old)
+    assert lost(steps) <= {"aws:cloudwatch/logGroup:LogGroup"}, (
+        "the logs of the function are deleted with it"
+    )
+
+
+@pytest.mark.parametrize("change", ["image.digest", "image.digest.more=1"])
+def test_change_without_setting_is_rejected(change: str) -> None:
+    with pytest.raises(CheckError, match=r"unknown setting '.*'\..* docs/settings.md"):
+        apply_changes(json.dumps({"image": {"digest": "x"}}), [change])
+
+
+@pytest.mark.parametrize(
+    ("type_", "property_", "expected"),
+    [
+        ("aws:rds/instance:Instance", "storageEncrypted", True),
+        ("aws:rds/instance:Instance", "instanceClass", False),
+        ("aws:s3/bucket:Bucket", "bucket", True),
+        ("aws:s3/bucket:Bucket", "region", True),
+        ("aws:s3/bucket:Bucket", "tags", False),
+        ("aws:ecs/taskDefinition:TaskDefinition", "containerDefinitions", True),
+        ("aws:elasticache/replicationGroup:ReplicationGroup", "transitEncryptionEnabled", None),
+        ("aws:imaginary/thing:Thing", "name", None),
+        ("random:index/randomId:RandomId", "byteLength", False),
+    ],
+)
+def test_replacing_properties(type_: str, property_: str, expected: bool | None) -> None:
+    assert replaces(type_, property_) is expected
+
+
+def test_replacing_properties_of_every_resource_of_the_program_are_known() -> None:
+    """Every class that the components name, also for settings that no stack uses. The inputs exist
+    in the installed package.
+    """
+    classes = {}
+    for file in [
+        REPOSITORY / "__main__.py",
+        REPOSITORY / "account/__main__.py",
+        *(REPOSITORY / "components").rglob("*.py"),
+    ]:
+        for module, name in re.findall(r"\baws\.([a-z0-9_]+)\.([A-Z]\w+)", file.read_text()):
+            class_ = getattr(importlib.import_module(f"pulumi_aws.{module}"), name, None)
+            if isinstance(class_, type) and issubclass(class_, pulumi.CustomResource):
+                classes[vars(class_)["pulumi_type"]] = class_
+    assert len(classes) > 100
+    facts = tomllib.loads((REPOSITORY / "sandbox/engine/replacement.toml").read_text())
+    assert classes.keys() - facts["replace"].keys() == set()
+    for table in facts.values():
+        for type_, properties in table.items():
+            module, name = sys.modules[classes[type_].__module__], classes[type_].__name__
+            arguments = getattr(module, f"{name}InitArgs", None) or getattr(module, f"{name}Args")
+            known = {
+                camel(key) for key, value in vars(arguments).items() if isinstance(value, property)
+            }
+            assert set(properties) <= known, type_
