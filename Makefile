@@ -1,6 +1,6 @@
 # Gatehouse. `make` lists the targets. Every target that needs the virtual environment creates it first.
 .DEFAULT_GOAL := help
-.PHONY: help init up destroy-local down test check audit attack fuzz docs bench prowler bootstrap guards image deploy verify rollback preview destroy logs api-keys clean
+.PHONY: help init up destroy-local down test check audit attack fuzz docs bench bootstrap guards image deploy verify rollback preview destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
 # Without bytecode, each run of the program would compile the AWS SDK (3 s).
 unexport PYTHONDONTWRITEBYTECODE
@@ -88,13 +88,9 @@ fuzz: ## Fuzz the parsers of the runtime (TARGET=, default: all; SECONDS= for ea
 	@PATH="$$PATH:.gatehouse/tools/bin" uv sync --locked --inexact --quiet --group fuzz
 	@$(PY) -m tools.fuzz $(or $(TARGET),all) --seconds $(or $(SECONDS),60)
 
-docs: ## Generate the reference pages in docs/ and .gatehouse/docs/
+docs: ## Generate the reference pages in docs/, and the requirements with their tests in .gatehouse/docs/
 	@scripts/setup.sh
 	@$(PY) -m tools.docs
-
-prowler: ## Scan the stack in the local AWS emulator with Prowler (ENV=, default: prod)
-	@scripts/setup.sh
-	@$(PY) -m sandbox prowler --env $(or $(ENV),prod)
 
 bench: ## Run the benchmarks of the gateway (CHECK=1 only compares the throughput ratios with the stored ratios)
 	@scripts/setup.sh

@@ -1,6 +1,4 @@
-"""The progress output of `up`: one line per step or result, in color on a
-terminal.
-"""
+"""The progress output of `up`: one line per step or result, in color on a terminal."""
 
 import sys
 import time

@@ -1,5 +1,4 @@
-"""Chromium for the browser tests and the screenshots: the installed one, or the npm package
-`@sparticuz/chromium`.
+"""Chromium for the browser tests: the installed one, or the npm package `@sparticuz/chromium`.
 
 The package contains Chromium for Linux on x86_64 with its libraries and a font. `launch` installs
 it below .gatehouse/tools if no Chromium is installed. `python -m tools.chromium` prints the path of

@@ -11,19 +11,15 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from bench.gateway.environment import Environment, environment, show
 from bench.gateway.load_generator import CONNECTIONS, Result
 from sandbox import child_processes
 from sandbox.ports import free_port
 
-#: Results of the last stored runs, for capacity.md.
-RESULT = Path(__file__).with_name("nginx.json")
 SECONDS = 3
 ROUNDS = 5
 _CONFIG = """
@@ -88,11 +84,14 @@ class Row:
     lowest: float = 0.0
     highest: float = 0.0
 
+    def shown_ratio(self) -> str:
+        return (
+            f"{self.ratio:.2f} ({self.lowest:.2f} to {self.highest:.2f})" if self.baseline else ""
+        )
 
-def main(workers: int = 1, *, store: bool = False) -> None:
-    """Measures and prints the ratios. store: write the result for capacity.md, which has rows for
-    one and two workers.
-    """
+
+def main(workers: int = 1) -> None:
+    """Measures and prints the ratios."""
     rounds = _measure(workers)
     rows = [_row(name, rounds) for name in rounds[0]]
     cells = [
@@ -102,7 +101,7 @@ def main(workers: int = 1, *, store: bool = False) -> None:
             f"{row.p50_ms:.2f}",
             f"{row.p99_ms:.2f}",
             str(row.failed),
-            show_ratio(asdict(row)),
+            row.shown_ratio(),
             row.baseline,
         )
         for row in rows
@@ -115,22 +114,6 @@ def main(workers: int = 1, *, store: bool = False) -> None:
         title,
         ("", "requests/s", "p50 ms", "p99 ms", "failed", "ratio (lowest to highest)", "of"),
         cells,
-    )
-    if store:
-        stored = (
-            json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"workers": {}}
-        )
-        stored["measured_at"] = f"{datetime.now(UTC):%Y-%m-%d}"
-        stored["workers"][str(workers)] = [asdict(row) for row in rows]
-        RESULT.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
-
-
-def show_ratio(row: Mapping[str, Any]) -> str:
-    """row: fields of a Row."""
-    return (
-        f"{row['ratio']:.2f} ({row['lowest']:.2f} to {row['highest']:.2f})"
-        if row["baseline"]
-        else ""
     )
 
 

@@ -1,8 +1,5 @@
-"""docs/alarms.md: the alarms, event rules and notices of the stacks, and the tests that prove that
-each one reaches operators.
-"""
+"""docs/alarms.md: the alarms, event rules and notices of the stacks."""
 
-import fnmatch
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,12 +10,7 @@ from gatehouse_policies.program.types import Registration
 from tools.docs import markdown
 from tools.docs.deployments import STACKS, deployed
 from tools.docs.markdown import prose, table
-from tools.docs.requirements import marked_tests
 
-TRIGGERED, PATH = "alarm_triggered", "alarm_path"
-"""Markers of tests: names of the alarms that a test triggers, and kinds of the notices whose path a
-test evaluates.
-"""
 KINDS = {
     "metric": "alarm on a metric of AWS",
     "log": "alarm on a metric filter",
@@ -79,40 +71,11 @@ def notices(stack: str) -> Iterator[Notice]:
             yield _SUBSCRIPTIONS[row.type](row)
 
 
-def proofs(notice: Notice) -> tuple[list[str], list[str]]:
-    """The tests that trigger the notice, and the tests that evaluate its path."""
-    triggered = [
-        test
-        for pattern, tests in marked_tests(TRIGGERED).items()
-        if fnmatch.fnmatchcase(notice.name, pattern)
-        for test in tests
-    ]
-    return triggered, marked_tests(PATH).get(notice.kind, [])
-
-
 def page() -> str:
     """One table of all notices."""
     return markdown.page(
         "alarms",
         notices=table(("name", "condition", "runbook", "stacks"), (_row(*row) for row in _rows())),
-    )
-
-
-def full_page() -> str:
-    """The proof of each notice, and the tests of each kind."""
-    proven = (
-        (
-            f"`{notice.name}`",
-            f"triggered by {_names(triggered)}"
-            if (triggered := proofs(notice)[0])
-            else f"path: {KINDS[notice.kind]}",
-        )
-        for notice, _ in _rows()
-    )
-    tests = ((text, _names(marked_tests(PATH).get(kind, []))) for kind, text in KINDS.items())
-    return (
-        f"# Proof of the "
-        f"alarms\n\n{table(('name', 'proof'), proven)}\n\n{table(('kind', 'tests of the path'), tests)}\n"  # noqa: E501
     )
 
 
@@ -134,10 +97,6 @@ def _row(notice: Notice, stacks: list[str]) -> tuple[str, str, str, str]:
         runbook,
         "all" if len(stacks) == len(STACKS) else ", ".join(stacks),
     )
-
-
-def _names(tests: list[str]) -> str:
-    return "<br>".join(f"`{test.removeprefix('tests/')}`" for test in tests)
 
 
 def _metric(alarm: Mapping[str, Any]) -> str:

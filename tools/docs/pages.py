@@ -1,26 +1,18 @@
 """The generated documents and the functions that render them."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from tools.docs import (
     alarms,
-    capacity,
     controls,
     costs,
-    diagrams,
-    events,
-    headers,
     key_form,
-    key_lifecycle,
     permissions,
     requirements,
     runtime_settings,
     stack_settings,
-    upstream_coverage,
 )
-from tools.docs.deployments import STACKS
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED: dict[str, Callable[[], str]] = {
@@ -35,20 +27,7 @@ COMMITTED: dict[str, Callable[[], str]] = {
 """Pages of `docs/`, and a source of the web UI. tests/repository/test_pages.py checks that they are
 current.
 """
-
-LOCAL: dict[str, Callable[[], str]] = {
-    "policies.md": controls.full_page,
-    "policy-coverage.md": upstream_coverage.page,
-    "permissions.md": permissions.full_page,
-    "alarms.md": alarms.full_page,
-    "capacity.md": capacity.page,
-    "events.md": events.page,
-    "headers.md": headers.page,
-    "key-lifecycle.md": key_lifecycle.page,
-    "requirements.md": requirements.page,
-    **{f"diagrams/{stack}.md": partial(diagrams.page, stack) for stack in STACKS},
-}
-"""Pages of `.gatehouse/docs/`, which are not committed."""
+REQUIREMENTS = ROOT / ".gatehouse" / "docs" / "requirements.md"
 
 
 def text(name: str) -> str:
@@ -59,10 +38,8 @@ def text(name: str) -> str:
 
 
 def write() -> None:
-    """Write every page."""
+    """Write every page, and the requirements with their tests, which are not committed."""
     for name in COMMITTED:
         (ROOT / "docs" / name).write_text(text(name), encoding="utf-8")
-    for name, render in LOCAL.items():
-        path = ROOT / ".gatehouse" / "docs" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(), encoding="utf-8")
+    REQUIREMENTS.parent.mkdir(parents=True, exist_ok=True)
+    REQUIREMENTS.write_text(requirements.page(), encoding="utf-8")

@@ -1,9 +1,8 @@
 """Defines the life cycle of a key: the actions that are possible in each state, the result of an
 action, and the expiry rules. Pure.
 
-Every action on a key is checked against the table of transitions, which `make docs` draws. An
-action without a row for the current state is rejected. An idempotent action that leads to the
-current state writes nothing.
+Every action on a key is checked against the table of transitions. An action without a row for the
+current state is rejected. An idempotent action that leads to the current state writes nothing.
 """
 
 from __future__ import annotations

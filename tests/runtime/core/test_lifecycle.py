@@ -15,8 +15,6 @@ from gatehouse.core.lifecycle import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.docs.key_lifecycle import diagram
-
 action_lists = st.lists(
     st.sampled_from([action for action in Action if action is not Action.CREATE]), max_size=30
 )
@@ -88,20 +86,6 @@ def test_idempotent_action_is_a_repeat_in_its_target(action: Action) -> None:
         target for (_, item), result in TRANSITIONS.items() if item is action for target in result
     }
     assert all(is_repeat(target, action) for target in targets)
-
-
-def test_diagram_shows_every_transition_once() -> None:
-    lines = diagram().splitlines()
-    drawn = {
-        (line.split()[0], line.split()[2].rstrip(":")): line.partition(": ")[2].split(", ")
-        for line in lines[2:-1]
-    }
-    expected: dict[tuple[str, str], list[str]] = {}
-    for (state, action), targets in TRANSITIONS.items():
-        for target in targets:
-            if not (target is state and action in IDEMPOTENT):
-                expected.setdefault((state.value, target.value), []).append(action.value)
-    assert drawn == expected
 
 
 def test_role_adds_its_scopes() -> None:

@@ -6,15 +6,14 @@ import re
 
 import pytest
 
-from sandbox.checks.graph import mermaid
-from tools.docs.deployments import STACKS
-from tools.docs.diagrams import stack_graph
+from sandbox.checks.graph import graph, mermaid
+from tools.docs.deployments import STACKS, deployed
 
 
 @pytest.mark.requirement("CG-23")
 @pytest.mark.parametrize("stack", STACKS)
 def test_each_component_is_in_one_tier(stack: str) -> None:
-    diagram = stack_graph(stack)
+    diagram = graph(deployed(stack))
     keys = [node.key for node in diagram.nodes]
     assert len(keys) == len(set(keys))
     assert {
@@ -31,7 +30,9 @@ def test_each_component_is_in_one_tier(stack: str) -> None:
 
 def test_connections_are_those_of_security_groups() -> None:
     traffic = {
-        (edge.source, edge.target): edge.label for edge in stack_graph("prod").edges if edge.traffic
+        (edge.source, edge.target): edge.label
+        for edge in graph(deployed("prod")).edges
+        if edge.traffic
     }
     assert traffic["internet", "LoadBalancer_edge"] == "80, 443"
     assert traffic["LoadBalancer_edge", "EcsService_gateway"] == "8080"
@@ -44,14 +45,16 @@ def test_connections_are_those_of_security_groups() -> None:
 
 def test_injected_secrets() -> None:
     injected = {
-        (edge.source, edge.target) for edge in stack_graph("prod").edges if edge.label == "injected"
+        (edge.source, edge.target)
+        for edge in graph(deployed("prod")).edges
+        if edge.label == "injected"
     }
     assert ("EcsService_gateway", "Secret_pepper") in injected
     assert ("EcsService_gateway", "Secret_session_key") not in injected
 
 
 def test_mermaid_arrows_connect_existing_boxes() -> None:
-    text = mermaid(stack_graph("prod"))
+    text = mermaid(graph(deployed("prod")))
     boxes = set(re.findall(r"^ +(\w+)[\[(]", text, flags=re.MULTILINE))
     ends = {
         end

@@ -15,8 +15,14 @@ from gatehouse.services.console.asgi import document
 from playwright.async_api import Browser, FilePayload, Page, Route, expect
 
 from tests.runtime.services.console.test_browser_pages import HOSTILE
-from tests.runtime.services.console.web_pages import MARKS, navigate, origin, page_of, sign_in
-from tools.docs.screenshots import PAGES
+from tests.runtime.services.console.web_pages import (
+    MARKS,
+    PAGES,
+    navigate,
+    origin,
+    page_of,
+    sign_in,
+)
 
 __all__ = ["origin"]
 

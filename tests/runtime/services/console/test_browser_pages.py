@@ -21,6 +21,7 @@ from tests.runtime.features.sharing.conftest import aws, module_services, sharin
 from tests.runtime.services.console.test_browser_screens import console
 from tests.runtime.services.console.web_pages import (
     MARKS,
+    PAGES,
     navigate,
     origin,
     page_of,
@@ -28,7 +29,6 @@ from tests.runtime.services.console.web_pages import (
     violations,
     violations_in_both_themes,
 )
-from tools.docs.screenshots import PAGES
 
 __all__ = ["aws", "console", "module_services", "origin", "sharing"]
 

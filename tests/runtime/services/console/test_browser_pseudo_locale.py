@@ -25,8 +25,7 @@ from tests.runtime.features.sharing.chromium import serving
 from tests.runtime.features.sharing.conftest import aws, module_services, sharing
 from tests.runtime.services.console.test_browser_pages import create_data
 from tests.runtime.services.console.test_browser_screens import console
-from tests.runtime.services.console.web_pages import MARKS, navigate, page_of
-from tools.docs.screenshots import PAGES
+from tests.runtime.services.console.web_pages import MARKS, PAGES, navigate, page_of
 
 __all__ = ["aws", "console", "module_services", "sharing"]
 

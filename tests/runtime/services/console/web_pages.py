@@ -18,6 +18,7 @@ from tests.runtime.features.sharing.chromium import (
 
 __all__ = [
     "MARKS",
+    "PAGES",
     "navigate",
     "origin",
     "page_of",
@@ -29,6 +30,32 @@ __all__ = [
 ]
 
 MARKS = [pytest.mark.requirement("CG-13"), requires.WEB_UI]
+
+#: Paths of the pages, with parameters for the IDs of sample data.
+PAGES = {
+    "overview": "/",
+    "keys": "/keys",
+    "keys-none": "/keys?search=no+such+key",
+    "key-new": "/keys/new",
+    "key-import": "/keys/import",
+    "key": "/keys/{key}",
+    "key-missing": "/keys/000000000000",
+    "cores": "/cores",
+    "usage": "/usage",
+    "secrets": "/secrets",
+    "secret-new": "/secrets/new",
+    "secret": "/secrets/{secret}",
+    "requests": "/secret-requests",
+    "request-new": "/secret-requests/new",
+    "request": "/secret-requests/{request}",
+    "audit": "/audit",
+    "checkpoints": "/audit/checkpoints",
+    "leaks": "/leaks",
+    "webhooks": "/webhooks",
+    "sessions": "/sessions",
+    "settings": "/settings",
+    "reference": "/api-reference?operation=create_key",
+}
 
 #: Resolves when the new page is displayed. The router resolves before.
 _NAVIGATE = """async (path) => {
