@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pulumi
 
-from components.component import Component, TargetGroups
+from components.component import Component, StackArgs, TargetGroups
 from components.compute.container_image import ContainerImage, ContainerImageArgs
-from components.compute.ecs_service import EcsCluster, EcsClusterArgs
+from components.compute.ecs_service import EcsCluster
 from components.contract import ContractService, Stack
 from components.edge.certificate import Certificate, CertificateArgs
 from components.edge.load_balancer import LoadBalancer, LoadBalancerArgs
@@ -97,9 +97,7 @@ class Platform(Component):
             if cloudfront_arn is not None
             else None
         )
-        self.cluster = EcsCluster(
-            "main", EcsClusterArgs(names=names, spot=settings.services.spot), self.child
-        )
+        self.cluster = EcsCluster("main", StackArgs(names=names), self.child)
         cores = tuple(core.name for core in settings.cores)
         discovery = ServiceDiscoveryArgs(names=names, vpc_id=network.vpc.vpc_id, core_names=cores)
         self.service_discovery = ServiceDiscovery("service-discovery", discovery, self.child)

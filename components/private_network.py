@@ -32,7 +32,6 @@ class PrivateNetwork(Component):
             names=names,
             network=settings.network,
             existing=_existing_vpc(stack),
-            ipv6=settings.load_balancer.ipv6,
             logs=foundation.logs,
             log_role_arn=foundation.role_arns["network-log"],
             buckets=(names.bucket("data"),),
@@ -53,7 +52,6 @@ class PrivateNetwork(Component):
             NetworkAclsArgs(
                 names=names,
                 network=settings.network,
-                ipv6=settings.load_balancer.ipv6,
                 vpc_id=self.vpc.vpc_id,
                 subnets=self.vpc.subnets,
             ),

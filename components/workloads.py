@@ -174,7 +174,6 @@ class Workloads(Component):
                 name=load_balancer.dns_name,
                 zone_id=load_balancer.zone_id,
                 evaluate_target_health=True,
-                ipv6=self._stack.settings.load_balancer.ipv6,
                 runs_in=self.services[process.name],
             )
             for process in self._stack.contract.ecs_services.values()
@@ -186,7 +185,6 @@ class Workloads(Component):
                 name=hosting.distribution.domain_name,
                 zone_id=hosting.distribution.zone_id,
                 evaluate_target_health=False,
-                ipv6=True,
                 runs_in=self.services[CONSOLE],
             )
         targets |= {
@@ -246,8 +244,6 @@ class Workloads(Component):
         args = EcsServiceArgs(
             names=self._stack.names,
             scaling=self._stack.settings.scaling(process.name),
-            spot=self._stack.settings.services.spot,
-            off_hours=self._stack.settings.services.off_hours,
             rollout=self._stack.settings.rollout,
             cluster_arn=platform.cluster.arn,
             cluster_name=platform.cluster.name,

@@ -23,12 +23,7 @@ DEPLOYMENT_TASKS = 2
 the others.
 """
 # Quota codes. Source: the default quotas of Service Quotas.
-LAMBDA_CONCURRENCY, FARGATE_CPU, FARGATE_SPOT_CPU, ADDRESSES = (
-    "L-B99A9384",
-    "L-3032A538",
-    "L-36FBB829",
-    "L-0263D0A3",
-)
+LAMBDA_CONCURRENCY, FARGATE_CPU, ADDRESSES = ("L-B99A9384", "L-3032A538", "L-0263D0A3")
 
 Client = Callable[[str], Any]
 
@@ -101,14 +96,13 @@ def _task_cpu(settings: Settings, client: Client) -> Iterator[str]:
         * factor
     )
     needed = -(-(cpu + settings.task_size("migrate").cpu) // 1024)
-    code = FARGATE_SPOT_CPU if settings.services.spot else FARGATE_CPU
-    limit = _quota(client, "fargate", code)
+    limit = _quota(client, "fargate", FARGATE_CPU)
     if needed > limit:
         yield (
             f"a deployment of the stack runs tasks with {needed} vCPUs, but the quota of AWS "
             f"Fargate in account "
             f"{settings.account} is {limit:g}. Run: "
-            f"{_request(settings, 'fargate', code, 2 * needed)}, or lower tasks_min or cpu "
+            f"{_request(settings, 'fargate', FARGATE_CPU, 2 * needed)}, or lower tasks_min or cpu "
             "under services"
         )
 

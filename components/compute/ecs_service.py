@@ -12,19 +12,16 @@ from components.component import (
     Placement,
     StackArgs,
     TargetGroups,
-    with_dependencies,
 )
 from components.naming import tags
 from components.settings.workloads import (
     ROLLING,
-    OffHoursSettings,
     RolloutSettings,
     ScalingSettings,
     ServiceSettings,
 )
 
 HEALTH_CHECK_GRACE_S = 60
-SPOT = "FARGATE_SPOT"
 START_MINUTES = 20
 """Time for tasks to start and become healthy, excluding the wait times of the rollout."""
 
@@ -32,19 +29,8 @@ TargetTracking = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurati
 MetricQuery = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetricArgsDict  # noqa: E501
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EcsClusterArgs(StackArgs):
-    """Arguments of `EcsCluster`.
-
-    spot: Whether services can run on Fargate Spot.
-    """
-
-    spot: bool = False
-
-
 class EcsCluster(Component):
-    """An ECS cluster with enhanced Container Insights and, if its services run on Fargate Spot, the
-    capacity provider.
+    """An ECS cluster with enhanced Container Insights.
 
     Why: Fargate runs the tasks, so there are no hosts to patch. Container Insights records CPU,
         memory and network per task.
@@ -52,7 +38,7 @@ class EcsCluster(Component):
     """
 
     def __init__(
-        self, name: str, args: EcsClusterArgs, opts: pulumi.ResourceOptions | None = None
+        self, name: str, args: StackArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("gatehouse:compute:EcsCluster", name, args, opts)
         cluster = aws.ecs.Cluster(
@@ -63,15 +49,6 @@ class EcsCluster(Component):
             opts=self.child,
         )
         self.name, self.arn = cluster.name, cluster.arn
-        if args.spot:
-            providers = aws.ecs.ClusterCapacityProviders(
-                name,
-                cluster_name=cluster.name,
-                capacity_providers=["FARGATE", SPOT],
-                opts=self.child,
-            )
-            # A service can only use the capacity providers of its cluster.
-            self.arn = with_dependencies(cluster.arn, providers.id)
         self.register_outputs({"name": self.name, "arn": self.arn})
 
 
@@ -80,8 +57,6 @@ class EcsServiceArgs(StackArgs):
     """Arguments of `EcsService`.
 
     scaling: Number of tasks and auto scaling targets.
-    spot: Whether the tasks run on Fargate Spot.
-    off_hours: Times at which no tasks run.
     rollout: Deployment strategy.
     cluster_arn: ECS cluster.
     cluster_name: Name of the ECS cluster.
@@ -97,8 +72,6 @@ class EcsServiceArgs(StackArgs):
     """
 
     scaling: ScalingSettings
-    spot: bool
-    off_hours: OffHoursSettings
     rollout: RolloutSettings
     cluster_arn: pulumi.Input[str]
     cluster_name: pulumi.Input[str]
@@ -136,10 +109,7 @@ class EcsService(Component):
             cluster=args.cluster_arn,
             task_definition=args.task_definition_arn,
             desired_count=args.scaling.tasks_min,
-            launch_type=None if args.spot else "FARGATE",
-            capacity_provider_strategies=[{"capacity_provider": SPOT, "weight": 1}]
-            if args.spot
-            else None,
+            launch_type="FARGATE",
             platform_version="LATEST",
             network_configuration={
                 "subnets": list(args.placement.subnet_ids),
@@ -186,13 +156,8 @@ class EcsService(Component):
             resource_id=pulumi.Output.format("service/{}/{}", args.cluster_name, self.name),
             min_capacity=args.scaling.tasks_min,
             max_capacity=args.scaling.tasks_max,
-            # The scheduled actions set the capacity.
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                ignore_changes=["min_capacity", "max_capacity"] if args.off_hours.stop else None,
-            ),
+            opts=self.child,
         )
-        self._off_hours(name, target, args)
         for metric, configuration in _scaling_policies(args):
             aws.appautoscaling.Policy(
                 f"{name}-{metric}",
@@ -202,36 +167,6 @@ class EcsService(Component):
                 scalable_dimension=target.scalable_dimension,
                 resource_id=target.resource_id,
                 target_tracking_scaling_policy_configuration=configuration,
-                opts=self.child,
-            )
-
-    def _off_hours(
-        self, name: str, target: aws.appautoscaling.Target, args: EcsServiceArgs
-    ) -> None:
-        """Stop all tasks every day, and start them from Monday to Friday. Source: Application Auto
-        Scaling User Guide, "Schedule recurring scaling actions using cron expressions"."""
-        actions = {
-            "stop": (args.off_hours.stop, "* * ? *", 0, 0),
-            "start": (
-                args.off_hours.start,
-                "? * MON-FRI *",
-                args.scaling.tasks_min,
-                args.scaling.tasks_max,
-            ),
-        }
-        for action, (time, days, minimum, maximum) in actions.items():
-            if time is None:
-                continue
-            hour, minute = map(int, time.split(":"))
-            aws.appautoscaling.ScheduledAction(
-                f"{name}-{action}",
-                name=args.names.name(f"{name}-{action}"),
-                service_namespace=target.service_namespace,
-                scalable_dimension=target.scalable_dimension,
-                resource_id=target.resource_id,
-                schedule=f"cron({minute} {hour} {days})",
-                timezone=args.off_hours.timezone,
-                scalable_target_action={"min_capacity": minimum, "max_capacity": maximum},
                 opts=self.child,
             )
 

@@ -311,14 +311,13 @@ def compute(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for ECS, ECR, Lambda and Cloud Map."""
     all_names, regional = args.names.name("*"), args.region_condition
     containers = (
-        "CreateCluster CreateService DeleteCluster DeleteService PutCluster* RunTask StopTask "
+        "CreateCluster CreateService DeleteCluster DeleteService RunTask StopTask "
         "TagResource UntagResource "
         "UpdateCluster* UpdateService"
     )
     scaling = (
-        "DeleteScalingPolicy DeleteScheduledAction DeregisterScalableTarget PutScalingPolicy "
-        "PutScheduledAction "
-        "RegisterScalableTarget TagResource UntagResource"
+        "DeleteScalingPolicy DeregisterScalableTarget PutScalingPolicy RegisterScalableTarget "
+        "TagResource UntagResource"
     )
     images = (
         "BatchGetImage CreateRepository GetDownloadUrlForLayer PutImage PutImageScanning* "

@@ -112,7 +112,7 @@ class Distribution(Component):
             comment=f"Gatehouse {args.names.stack}: console",
             enabled=True,
             http_version="http2and3",
-            is_ipv6_enabled=True,
+            is_ipv6_enabled=False,
             default_root_object=web_ui.INDEX,
             web_acl_id=args.web_acl_arn,
             origins=self._origins(name, args),

@@ -16,7 +16,6 @@ class HostTarget:
     name, zone_id: Domain name and hosted zone of the load balancer, of the distribution, or of the
         domain of a REST API.
     evaluate_target_health: Whether Route 53 checks the health of the target.
-    ipv6: Whether the target has IPv6 addresses.
     runs_in: The resource that runs the service. The record is updated after this resource.
     """
 
@@ -24,7 +23,6 @@ class HostTarget:
     zone_id: pulumi.Input[str]
     evaluate_target_health: bool
     runs_in: pulumi.Resource
-    ipv6: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,31 +56,19 @@ class HostRecords(Component):
     ) -> None:
         super().__init__("gatehouse:edge:HostRecords", name, args, opts)
         for service, target in args.targets.items():
-            self._record(service, "A", target, args.host_names[service], args)
-            if target.ipv6:
-                self._record(f"{service}-ipv6", "AAAA", target, args.host_names[service], args)
+            aws.route53.Record(
+                service,
+                zone_id=args.zone_id,
+                name=args.host_names[service],
+                type="A",
+                aliases=[
+                    {
+                        "name": target.name,
+                        "zone_id": target.zone_id,
+                        "evaluate_target_health": target.evaluate_target_health,
+                    }
+                ],
+                allow_overwrite=args.replaces_records or None,
+                opts=self.after(target.runs_in),
+            )
         self.register_outputs({})
-
-    def _record(
-        self,
-        resource_name: str,
-        record_type: str,
-        target: HostTarget,
-        host: str,
-        args: HostRecordsArgs,
-    ) -> None:
-        aws.route53.Record(
-            resource_name,
-            zone_id=args.zone_id,
-            name=host,
-            type=record_type,
-            aliases=[
-                {
-                    "name": target.name,
-                    "zone_id": target.zone_id,
-                    "evaluate_target_health": target.evaluate_target_health,
-                }
-            ],
-            allow_overwrite=args.replaces_records or None,
-            opts=self.after(target.runs_in),
-        )

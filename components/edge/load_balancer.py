@@ -42,7 +42,7 @@ DEREGISTRATION_DELAY_S = 60
 class LoadBalancerArgs(StackArgs):
     """Arguments of `LoadBalancer`.
 
-    load_balancer: Deletion protection, and whether a public load balancer has IPv6 addresses.
+    load_balancer: Deletion protection.
     test_traffic: Whether requests with `TEST_HEADER` have their own listener rules, with which ECS
         tests a deployment.
     internal: Whether the load balancer has only private addresses, as the origin of a CloudFront
@@ -107,7 +107,6 @@ class LoadBalancer(Component):
             name=args.names.name(name),
             load_balancer_type="application",
             internal=args.internal,
-            ip_address_type="dualstack" if args.load_balancer.ipv6 and not args.internal else None,
             subnets=list(args.placement.subnet_ids),
             security_groups=[args.placement.security_group_id],
             drop_invalid_header_fields=True,

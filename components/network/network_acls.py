@@ -9,7 +9,7 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs
 from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
-from components.settings.network import ANYWHERE, ANYWHERE_IPV6, EDGE, TIERS, NetworkSettings
+from components.settings.network import ANYWHERE, TIERS, NetworkSettings
 
 EPHEMERAL_PORTS = (1024, 65535)
 """Source ports of clients, NAT gateways and load balancers. Source: VPC User Guide, "Ephemeral
@@ -37,13 +37,11 @@ class NetworkAclsArgs(StackArgs):
     """Arguments of `NetworkAcls`.
 
     network: CIDR block, Availability Zones and private networks of Cores.
-    ipv6: Whether the edge tier accepts IPv6 connections.
     vpc_id: VPC of the ACLs.
     subnets: Subnets, keyed by tier.
     """
 
     network: NetworkSettings
-    ipv6: bool = False
     vpc_id: pulumi.Input[str]
     subnets: Mapping[str, list[pulumi.Output[str]]]
 
@@ -80,8 +78,7 @@ def _numbered(rules: Iterator[Rule]) -> list[aws.ec2.NetworkAclIngressArgsDict]:
             "rule_no": number * 10,
             "action": rule.action,
             "protocol": "tcp",
-            "cidr_block": None if ":" in rule.cidr else rule.cidr,
-            "ipv6_cidr_block": rule.cidr if ":" in rule.cidr else None,
+            "cidr_block": rule.cidr,
             "from_port": rule.from_port,
             "to_port": rule.to_port,
         }
@@ -115,9 +112,6 @@ def inbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
         # Interface endpoints are in the app tier.
         yield from (Rule(cidr, 443, 443) for cidr in args.network.tier_cidrs("app"))
     yield from (Rule(ANYWHERE, *ports) for ports in EXTERNAL_EPHEMERAL_PORTS)
-    if tier == EDGE and args.ipv6:
-        # The load balancer opens no connections to IPv6 addresses, so no return traffic is allowed.
-        yield from (Rule(ANYWHERE_IPV6, port, port) for port in (443, 80))
 
 
 def outbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
@@ -132,8 +126,6 @@ def outbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
     yield Rule(ANYWHERE, 443, 443)
     if tier == "edge":
         yield Rule(ANYWHERE, *EPHEMERAL_PORTS)
-        if args.ipv6:
-            yield Rule(ANYWHERE_IPV6, *EPHEMERAL_PORTS)
         return
     yield Rule(args.network.cidr, *EPHEMERAL_PORTS)
     ports = (args.network.core_port_min, args.network.core_port_max)

@@ -13,7 +13,7 @@ from components.iam.role_policies import RDS_PROXY
 from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.model import Settings
-from components.settings.network import ANYWHERE, ANYWHERE_IPV6
+from components.settings.network import ANYWHERE
 from components.settings.workloads import CLOUDFRONT, CONSOLE
 
 GROUPS = {
@@ -39,8 +39,7 @@ class Connection:
     """An allowed TCP connection. Exactly one of `target`, `cidr` and `prefix_list` is the
     destination.
 
-    source: A security group, "" for the internet, ANYWHERE_IPV6 for the internet over IPv6, or
-        CLOUDFRONT for the addresses of CloudFront.
+    source: A security group, "" for the internet, or CLOUDFRONT for the addresses of CloudFront.
     description: Description of the security group rules.
     target: A security group.
     prefix_list: The service of a gateway endpoint.
@@ -108,10 +107,7 @@ class SecurityGroups(Component):
         destination = (
             connection.target or connection.prefix_list or connection.cidr.replace("/", "-")
         )
-        source_name = {"": "internet", ANYWHERE_IPV6: "internet-ipv6"}.get(
-            connection.source, connection.source
-        )
-        rule = f"{source_name}-to-{destination}-{connection.port}"
+        rule = f"{connection.source or 'internet'}-to-{destination}-{connection.port}"
         source, target = (
             self.groups.get(group) for group in (connection.source, connection.target)
         )
@@ -141,7 +137,6 @@ class SecurityGroups(Component):
                 security_group_id=target,
                 referenced_security_group_id=source,
                 cidr_ipv4=ANYWHERE if not connection.source else None,
-                cidr_ipv6=ANYWHERE_IPV6 if connection.source == ANYWHERE_IPV6 else None,
                 prefix_list_id=self._cloudfront_prefix_list() if from_cloudfront else None,
                 **common,
             )
@@ -170,9 +165,8 @@ def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
     """Yield every connection that services, database proxy, Cores and external systems of the stack
     require.
     """
-    for internet in ("", *((ANYWHERE_IPV6,) if settings.load_balancer.ipv6 else ())):
-        yield Connection(internet, "HTTPS from the internet", 443, "edge")
-        yield Connection(internet, "HTTP from the internet, redirected to HTTPS", 80, "edge")
+    yield Connection("", "HTTPS from the internet", 443, "edge")
+    yield Connection("", "HTTP from the internet, redirected to HTTPS", 80, "edge")
     if settings.services.cloudfront:
         yield Connection(CLOUDFRONT, "HTTPS from CloudFront", 443, ORIGIN)
     for process in contract.processes.values():

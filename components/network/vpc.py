@@ -1,9 +1,6 @@
 """The VPC: subnets in three tiers, route tables, NAT gateways, gateway endpoints and flow logs."""
 
-import ipaddress
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
 
 import pulumi
 import pulumi_aws as aws
@@ -12,7 +9,7 @@ from components.component import Component, LogArgs
 from components.iam.documents import render
 from components.naming import Naming, tags
 from components.network.vpc_endpoints import dynamodb_policy, s3_policy
-from components.settings.network import ANYWHERE, ANYWHERE_IPV6, EDGE, TIERS, NetworkSettings
+from components.settings.network import ANYWHERE, TIERS, NetworkSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,6 @@ class VpcArgs(LogArgs):
     network: CIDR block, Availability Zones and NAT gateways.
     existing: VPC and internet gateway of the account to use; by default, the component creates
         both.
-    ipv6: Whether the subnets of the edge tier have IPv6 blocks and a route to the internet.
     log_role_arn: Role that publishes flow logs.
     buckets: Full names of the buckets that the S3 endpoint allows.
     write_only_objects: ARNs of objects that may be written but not read.
@@ -43,7 +39,6 @@ class VpcArgs(LogArgs):
 
     network: NetworkSettings
     existing: ExistingVpc | None = None
-    ipv6: bool = False
     log_role_arn: pulumi.Input[str]
     buckets: tuple[str, ...]
     write_only_objects: tuple[str, ...] = ()
@@ -74,16 +69,10 @@ class Vpc(Component):
     ) -> None:
         super().__init__("gatehouse:network:Vpc", name, args, opts)
         names = args.names
-        vpc: aws.ec2.Vpc | None = None
-        if args.existing:
-            self.vpc_id = pulumi.Output.from_input(args.existing.vpc_id)
-        else:
-            vpc = self._vpc(args)
-            self.vpc_id = vpc.id
-        self.subnets = {
-            tier: self._tier(tier, args, vpc if args.ipv6 and tier == EDGE else None)
-            for tier in TIERS
-        }
+        self.vpc_id = (
+            pulumi.Output.from_input(args.existing.vpc_id) if args.existing else self._vpc(args)
+        )
+        self.subnets = {tier: self._tier(tier, args) for tier in TIERS}
         self._flow_logs(args)
         self.endpoint_subnets = self.subnets["app"][
             : 1 if args.network.endpoint_zones == "one" else None
@@ -103,14 +92,13 @@ class Vpc(Component):
             {"vpcId": self.vpc_id, "subnets": self.subnets, "prefixLists": self.prefix_lists}
         )
 
-    def _vpc(self, args: VpcArgs) -> aws.ec2.Vpc:
-        """Create the VPC and close its default security group."""
+    def _vpc(self, args: VpcArgs) -> pulumi.Output[str]:
+        """Create the VPC and close its default security group. Returns its ID."""
         vpc = aws.ec2.Vpc(
             "vpc",
             cidr_block=args.network.cidr,
             enable_dns_hostnames=True,
             enable_dns_support=True,
-            assign_generated_ipv6_cidr_block=args.ipv6 or None,
             tags=tags("none", Name=args.names.name("vpc")),
             opts=self.child,
         )
@@ -121,7 +109,7 @@ class Vpc(Component):
             tags=tags("none", Name=args.names.name("default-closed")),
             opts=self.child,
         )
-        return vpc
+        return vpc.id
 
     def _internet_gateway(self, args: VpcArgs) -> pulumi.Input[str]:
         if args.existing:
@@ -133,23 +121,19 @@ class Vpc(Component):
             opts=self.child,
         ).id
 
-    def _tier(self, tier: str, args: VpcArgs, ipv6: aws.ec2.Vpc | None) -> list[pulumi.Output[str]]:
-        """Create the subnets of a tier. With `ipv6`, they have blocks of this VPC."""
+    def _tier(self, tier: str, args: VpcArgs) -> list[pulumi.Output[str]]:
         blocks = zip(args.network.zones, args.network.tier_cidrs(tier), strict=True)
         return [
             aws.ec2.Subnet(
                 f"{tier}-{zone}",
                 vpc_id=self.vpc_id,
                 cidr_block=cidr,
-                ipv6_cidr_block=ipv6.ipv6_cidr_block.apply(partial(ipv6_block, number=number))
-                if ipv6
-                else None,
                 availability_zone=zone,
                 map_public_ip_on_launch=False,
                 tags=tags("none", Name=args.names.name(f"{tier}-{zone}"), Tier=tier),
                 opts=self.child,
             ).id
-            for number, (zone, cidr) in enumerate(blocks)
+            for zone, cidr in blocks
         ]
 
     def _route_tables(self, args: VpcArgs) -> list[pulumi.Output[str]]:
@@ -165,14 +149,6 @@ class Vpc(Component):
             gateway_id=gateway,
             opts=self.child,
         )
-        if args.ipv6:
-            aws.ec2.Route(
-                "edge-ipv6",
-                route_table_id=edge,
-                destination_ipv6_cidr_block=ANYWHERE_IPV6,
-                gateway_id=gateway,
-                opts=self.child,
-            )
         self._table("data", self.subnets["data"], args.names)
         zones = args.network.zones
         self.nat_gateways = {
@@ -282,10 +258,3 @@ class Vpc(Component):
             tags=tags("log", Name=args.names.name(name)),
             opts=self.child,
         )
-
-
-def ipv6_block(vpc_block: str, number: int) -> str:
-    """Return the /64 block of a subnet in the block of its VPC, which Amazon assigns (VPC User
-    Guide, "IPv6 CIDR blocks").
-    """
-    return str(next(islice(ipaddress.IPv6Network(vpc_block).subnets(new_prefix=64), number, None)))

@@ -228,18 +228,6 @@ def rollout_duration(settings: Settings) -> Iterator[Mistake]:
         yield "rollout.bake_minutes", f"is {rollout.bake_minutes}; allowed{condition}: {allowed}"
 
 
-def off_hours(settings: Settings) -> Iterator[Mistake]:
-    """`services.off_hours` has a start and a stop that differ. The stack then has no synthetic
-    probe, which would fail while no tasks run."""
-    hours, probe = settings.services.off_hours, settings.monitoring.probe_interval_minutes
-    if (hours.stop is None) != (hours.start is None) or (hours.stop and hours.stop == hours.start):
-        key, other = ("start", "stop") if hours.start is None or hours.stop else ("stop", "start")
-        allowed = f"allowed with services.off_hours.{other}: another time of day"
-        yield f"services.off_hours.{key}", f"is {shown(getattr(hours, key))}; {allowed}"
-    elif hours.stop and probe:
-        yield "monitoring.probe_interval_minutes", f"is {probe}; allowed with services.off_hours: 0"
-
-
 def waf_limits(settings: Settings) -> Iterator[Mistake]:
     """The rate limit of a service does not exceed `waf.requests_max`."""
     for service, requests in settings.waf.service_requests_max().items():
@@ -314,9 +302,7 @@ def existing_resources(settings: Settings) -> Iterator[Mistake]:
 
 
 def existing_vpc(settings: Settings) -> Iterator[Mistake]:
-    """`existing_resources.vpc_id` and `existing_resources.internet_gateway_id` are set together.
-    A stack in an existing VPC has no `load_balancer.ipv6`, because the IPv6 block belongs to the
-    VPC."""
+    """`existing_resources.vpc_id` and `existing_resources.internet_gateway_id` are set together."""
     existing = settings.existing_resources
     if existing.vpc_id and not existing.internet_gateway_id:
         yield (
@@ -329,8 +315,6 @@ def existing_vpc(settings: Settings) -> Iterator[Mistake]:
             "existing_resources.internet_gateway_id",
             f"is {shown(existing.internet_gateway_id)}; {allowed}",
         )
-    if existing.vpc_id and settings.load_balancer.ipv6:
-        yield "load_balancer.ipv6", "is true; allowed with existing_resources.vpc_id: false"
 
 
 def delivery(settings: Settings) -> Iterator[Mistake]:
@@ -420,7 +404,6 @@ CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
     *(
         vault_lock,
         task_sizes,
-        off_hours,
         rollout_duration,
         waf_limits,
         sharing_capacity,

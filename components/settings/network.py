@@ -18,9 +18,8 @@ from components.settings.fields import (
 CIDR = r"(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}"
 PRIVATE_NETWORKS = strings(rf"{CIDR}/\d{{1,2}}", 0, 10, "IPv4 networks")
 TCP_PORT = integer(1024, 65535, "a TCP port")
-EDGE = "edge"
-ANYWHERE, ANYWHERE_IPV6 = "0.0.0.0/0", "::/0"
-TIERS = {EDGE: (0, 8), "data": (8, 8), "app": (1, 4)}
+ANYWHERE = "0.0.0.0/0"
+TIERS = {"edge": (0, 8), "data": (8, 8), "app": (1, 4)}
 """First block and additional prefix bits of each subnet tier. In a /16, edge and data are /24
 blocks of the first /20; app uses the following /20 blocks."""
 REQUESTS = integer(100, 2_000_000, "requests in five minutes from one IP address")
@@ -89,11 +88,6 @@ class LoadBalancerSettings(Section):
     """Enables deletion protection for the load balancer. A replacement would have a different DNS
     name.
     """
-    ipv6: Flag = False
-    """Accepts IPv6 connections from the internet: the load balancer has IPv6 addresses
-    (dualstack), the host names have AAAA records, and the VPC and the subnets of the edge tier
-    get IPv6 blocks of Amazon. Tasks and data stores have IPv4 addresses only. Does not apply to
-    serverless sharing."""
 
 
 class WafSettings(Section):

@@ -14,7 +14,6 @@ from components.settings.fields import (
     integer,
     optional,
     optional_integer,
-    prod_requires,
     prod_requires_at_least,
     string,
     strings,
@@ -27,7 +26,6 @@ CONSOLE = "console"
 """Name of the console service in the runtime contract."""
 SHARING_TIMEOUT_S = 10
 """Timeout of the sharing function."""
-TIME = optional(r"([01]\d|2[0-3]):[0-5]\d", 'a time of day in quotes, such as "20:00"')
 SHA256 = r"sha256:[0-9a-f]{64}"
 DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by docker push')
 EXTERNAL_ARN_PATTERN = rf"{ARN}:secretsmanager:[a-z0-9-]+:\d{{12}}:secret:gatehouse/[a-z0-9]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{{6}}"  # noqa: E501
@@ -130,28 +128,9 @@ class MigrateSettings(TaskSize):
     memory_mib: MemoryMib = 512
 
 
-class OffHoursSettings(Section):
-    """Times at which no tasks run. The tasks stop every day and start from Monday to Friday. The
-    database and the other resources keep running."""
-
-    stop: Annotated[str | None, TIME, Production("empty", lambda stop: stop is None)] = None
-    """Time of day at which all ECS services stop. If empty, the services always run."""
-    start: Annotated[str | None, TIME, Production("empty", lambda start: start is None)] = None
-    """Time of day at which all ECS services start."""
-    timezone: Annotated[
-        str, string(r"[A-Za-z]+(/[A-Za-z_+-]+){0,2}", 'a time zone such as "Europe/Berlin"')
-    ] = "UTC"
-    """IANA time zone of `stop` and `start`."""
-
-
 class ServicesSettings(Section):
     """Capacity and size of the processes of the runtime contract."""
 
-    spot: Annotated[Flag, prod_requires(False)] = False
-    """Runs the ECS services on Fargate Spot, which costs up to 70 percent less. AWS can stop tasks
-    with two minutes' notice, and may have no capacity for new tasks. A change of this setting
-    replaces the services, which are unavailable for some minutes."""
-    off_hours: OffHoursSettings
     gateway: GatewaySettings
     console: ConsoleSettings
     migrate: MigrateSettings

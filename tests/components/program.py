@@ -27,7 +27,6 @@ PROVIDER_OUTPUTS: dict[str, dict[str, Any]] = {
     "aws:elasticache/replicationGroup:ReplicationGroup": {
         "primaryEndpointAddress": "cache.example.internal"
     },
-    "aws:ec2/vpc:Vpc": {"ipv6CidrBlock": "2001:db8:1234:1a00::/56"},
     "aws:ec2/vpcEndpoint:VpcEndpoint": {"prefixListId": "pl-1"},
     "aws:lb/loadBalancer:LoadBalancer": {
         "dnsName": "load-balancer.example.internal",

@@ -9,7 +9,6 @@ from components.naming import Naming
 from components.settings.loader import parse
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS, raw_settings
-from tests.components.test_capacity import CHANGES
 from tests.iam_evaluation import Call, decide
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
@@ -104,10 +103,7 @@ def test_probe_alarm_does_not_roll_back_deployments() -> None:
 
 
 def test_interval_0_disables_the_probe() -> None:
-    # Services with off-hours require that the probe is disabled. Their tests use the same run of
-    # the program.
-    assert CHANGES["monitoring.probe_interval_minutes"] == 0
-    program = run("dev", changes=CHANGES)
+    program = run("dev", changes={"monitoring.probe_interval_minutes": 0})
     assert not [
         a for a in program.resources if a.name == "probe" or a.name.endswith("-unreachable")
     ]

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from sandbox.paths import REPOSITORY
-from tools.docs.costs import PRICES, REDUCED, _running, estimate, total
+from tools.docs.costs import PRICES, total
 from tools.docs.deployments import STACKS
 
 
@@ -22,29 +22,6 @@ def test_budget_exceeds_the_fixed_costs(stack: str) -> None:
         "gatehouse:settings"
     ]
     assert settings["budget"]["monthly_usd"] > total(stack)
-
-
-def test_reduced_stack_costs_less_than_dev() -> None:
-    normal, reduced = (
-        {item: usd for item, _, usd in estimate(stack)} for stack in ("dev", REDUCED)
-    )
-    tasks, gateways = "ECS tasks (Fargate, ARM)", "NAT gateways with Elastic IPs"
-    # Half of the price of Fargate, for 13 hours on 5 of 7 days.
-    assert reduced[tasks] == pytest.approx(normal[tasks] * 0.5 * 13 * 5 / (24 * 7))
-    assert (normal[gateways] > 0, reduced[gateways]) == (True, 0)
-    assert total(REDUCED) < total("dev") - 40
-
-
-@pytest.mark.parametrize(
-    ("start", "stop", "hours"),
-    [
-        ("cron(0 7 ? * MON-FRI *)", "cron(30 20 * * ? *)", 67.5),
-        ("cron(0 22 ? * MON-FRI *)", "cron(0 6 * * ? *)", 40),
-    ],
-)
-def test_share_of_the_week_with_tasks(start: str, stop: str, hours: float) -> None:
-    assert _running(start, stop) == pytest.approx(hours / 168)
-    assert _running(None, None) == 1
 
 
 def test_prices_have_a_date_and_sources() -> None:

@@ -1,19 +1,15 @@
 """docs/costs.md: estimated fixed monthly cost of each stack, computed from its resources."""
 
-import json
-import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from gatehouse_policies.program.types import Registration
 
-from sandbox.paths import REPOSITORY
 from tools.docs import markdown
-from tools.docs.deployments import deployed
+from tools.docs.deployments import STACKS, deployed
 from tools.docs.markdown import table
 
 HOURS = 730
@@ -27,24 +23,10 @@ DATABASE, CACHE, NETWORK, FIXED = (
 )
 STORAGE = float(PRICES["database_storage"]["usd"]["gib"])
 VCPU, GIB = float(PRICES["fargate"]["usd"]["vcpu"]), float(PRICES["fargate"]["usd"]["gib"])
-REDUCTIONS: dict[str, Any] = {
-    "services.spot": True,
-    "services.off_hours": {"stop": "20:00", "start": "07:00"},
-    "monitoring.probe_interval_minutes": 0,
-    "network.nat": "none",
-    "notifications.public_webhooks": False,
-}
-"""Settings that reduce the costs of dev, for a column of the table."""
-REDUCED = "dev, reduced"
-COLUMNS = ("dev", REDUCED, "staging", "prod")
-WEEK_DAYS, WORK_DAYS, DAY_MINUTES = 7, 5, 24 * 60
 MIB_PER_GIB, UNITS_PER_VCPU = 1024, 1024
-_CRON = re.compile(r"cron\((\d+) (\d+) ")
 
 
-def _tasks(
-    services: list[Registration], definitions: list[Registration], actions: list[Registration]
-) -> Iterator[float]:
+def _tasks(services: list[Registration], definitions: list[Registration]) -> Iterator[float]:
     """USD a month of each service."""
     sizes = {
         resource.name: (
@@ -53,27 +35,9 @@ def _tasks(
         )
         for resource in definitions
     }
-    schedules = {action.name: action.inputs["schedule"] for action in actions}
     for service in services:
         vcpu, gib = sizes[service.name]
-        price = PRICES[
-            "fargate_spot" if service.inputs.get("capacityProviderStrategies") else "fargate"
-        ]["usd"]
-        hours = HOURS * _running(
-            schedules.get(f"{service.name}-start"), schedules.get(f"{service.name}-stop")
-        )
-        yield service.inputs["desiredCount"] * hours * (vcpu * price["vcpu"] + gib * price["gib"])
-
-
-def _running(start: str | None, stop: str | None) -> float:
-    """Share of the week in which the tasks run: from `start` on weekdays to the next `stop`."""
-    if start is None or stop is None:
-        return 1.0
-    begin, end = (
-        int(hour) * 60 + int(minute)
-        for minute, hour in (_CRON.findall(schedule)[0] for schedule in (start, stop))
-    )
-    return ((end - begin) % DAY_MINUTES) * WORK_DAYS / (DAY_MINUTES * WEEK_DAYS)
+        yield service.inputs["desiredCount"] * HOURS * (vcpu * VCPU + gib * GIB)
 
 
 def _databases(instances: list[Registration]) -> float:
@@ -126,14 +90,10 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     ),
     (
         "ECS tasks (Fargate, ARM)",
-        (
-            "ecs/service:Service",
-            "ecs/taskDefinition:TaskDefinition",
-            "appautoscaling/scheduledAction:ScheduledAction",
-        ),
-        lambda services, definitions, actions: (
+        ("ecs/service:Service", "ecs/taskDefinition:TaskDefinition"),
+        lambda services, definitions: (
             str(sum(resource.inputs["desiredCount"] for resource in services)),
-            sum(_tasks(services, definitions, actions)),
+            sum(_tasks(services, definitions)),
         ),
     ),
     (
@@ -175,27 +135,13 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
 @cache
 def estimate(stack: str) -> tuple[tuple[str, str, float], ...]:
     """Item, quantity and USD a month. Raises KeyError for an instance class without a price."""
-    settings = reduced_settings() if stack == REDUCED else ""
-    resources = [
-        resource.registration
-        for resource in deployed("dev" if stack == REDUCED else stack, settings).resources
-    ]
+    resources = [resource.registration for resource in deployed(stack).resources]
     by_type = {
         kind: [resource for resource in resources if resource.type == f"aws:{kind}"]
         for _, kinds, _ in ROWS
         for kind in kinds
     }
     return tuple((item, *count(*(by_type[kind] for kind in kinds))) for item, kinds, count in ROWS)
-
-
-def reduced_settings() -> str:
-    """The settings of dev with `REDUCTIONS`, as JSON."""
-    document = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
-    settings = document["config"]["gatehouse:settings"]
-    for path, value in REDUCTIONS.items():
-        section, key = path.split(".")
-        settings.setdefault(section, {})[key] = value
-    return json.dumps(settings)
 
 
 def total(stack: str) -> float:
@@ -205,27 +151,24 @@ def total(stack: str) -> float:
 
 def page() -> str:
     """One row for each item and a total, and the prices."""
-    estimates = {stack: estimate(stack) for stack in COLUMNS}
+    estimates = {stack: estimate(stack) for stack in STACKS}
     rows = [
         (
             item,
             *(
                 f"{estimates[stack][index][1]}: {estimates[stack][index][2]:.0f}"
-                for stack in COLUMNS
+                for stack in STACKS
             ),
         )
         for index, (item, _, _) in enumerate(ROWS)
     ]
-    totals = ("**total, about**", *(f"**{round(total(stack), -1):.0f}**" for stack in COLUMNS))
+    totals = ("**total, about**", *(f"**{round(total(stack), -1):.0f}**" for stack in STACKS))
     return markdown.page(
         "costs",
         hours=HOURS,
         date=PRICES["date"],
         region=PRICES["region"],
-        table=table(("item (quantity: USD a month)", *COLUMNS), [*rows, totals]),
-        reductions="\n".join(
-            f"- `{key}: {json.dumps(value)}`" for key, value in REDUCTIONS.items()
-        ),
+        table=table(("item (quantity: USD a month)", *STACKS), [*rows, totals]),
         prices=table(("item", "USD", "per", "source"), _price_rows()),
     )
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, CreateRequest
-from sandbox.emulator.resource_type import KEPT, ResourceType
+from sandbox.emulator.resource_type import ResourceType
 
 _DEPLOYMENT = {
     "deploymentCircuitBreaker": "deploymentCircuitBreaker",
@@ -67,13 +67,6 @@ def _delete_repository(request: ChangeRequest) -> None:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:ecs/cluster:Cluster": ResourceType(call="ecs.create_cluster", id="{clusterArn}"),
-    "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders": ResourceType(
-        call="ecs.put_cluster_capacity_providers",
-        id="{cluster}",
-        names={"clusterName": "cluster"},
-        prepare=lambda _request: {"defaultCapacityProviderStrategy": []},
-        delete=KEPT,
-    ),
     "aws:ecs/taskDefinition:TaskDefinition": ResourceType(
         call="ecs.register_task_definition",
         id="{family}",
@@ -86,17 +79,11 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:ecs/service:Service": ResourceType(
         call="ecs.create_service",
         id="{serviceArn}",
-        names={"capacityProviderStrategies": "capacityProviderStrategy"},
         prepare=_service_parameters,
         delete=_delete_service,
     ),
     "aws:appautoscaling/target:Target": ResourceType(
         call="application-autoscaling.register_scalable_target", id="{resourceId}"
-    ),
-    "aws:appautoscaling/scheduledAction:ScheduledAction": ResourceType(
-        call="application-autoscaling.put_scheduled_action",
-        id="{name}",
-        names={"name": "ScheduledActionName"},
     ),
     "aws:appautoscaling/policy:Policy": ResourceType(
         call="application-autoscaling.put_scaling_policy", id="{name}"

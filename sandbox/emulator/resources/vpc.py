@@ -23,7 +23,7 @@ def _filter(name: str, value: str) -> list[dict[str, Any]]:
     return [{"Name": name, "Values": [value]}]
 
 
-def _configure_vpc(request: CreateRequest, vpc: dict[str, Any]) -> dict[str, Any]:
+def _configure_vpc(request: CreateRequest, vpc: dict[str, Any]) -> None:
     for name, member in (
         ("enableDnsSupport", "EnableDnsSupport"),
         ("enableDnsHostnames", "EnableDnsHostnames"),
@@ -32,8 +32,6 @@ def _configure_vpc(request: CreateRequest, vpc: dict[str, Any]) -> dict[str, Any
             "ec2.modify_vpc_attribute",
             {"VpcId": vpc["VpcId"], member: {"Value": request.take(name)}},
         )
-    blocks = [block["Ipv6CidrBlock"] for block in vpc.get("Ipv6CidrBlockAssociationSet") or []]
-    return {"ipv6CidrBlock": blocks[0]} if blocks else {}
 
 
 def _set_public_ip(request: CreateRequest, subnet: dict[str, Any]) -> None:
@@ -53,8 +51,7 @@ def _create_route(request: CreateRequest) -> Created:
     destination.
     """
     request.call("ec2.create_route", request.parameters("ec2.create_route"))
-    destination = request.peek("destinationCidrBlock") or request.peek("destinationIpv6CidrBlock")
-    digest = int(hashlib.sha256(destination.encode()).hexdigest()[:8], 16)
+    digest = int(hashlib.sha256(request.peek("destinationCidrBlock").encode()).hexdigest()[:8], 16)
     return f"r-{request.peek('routeTableId')}{digest}", {"state": "active", "origin": "CreateRoute"}
 
 
@@ -64,14 +61,11 @@ def _replace_route(request: ChangeRequest) -> None:
 
 def _delete_route(request: ChangeRequest) -> None:
     inputs = request.old.registration.inputs
-    destinations = {
-        "destinationCidrBlock": "DestinationCidrBlock",
-        "destinationIpv6CidrBlock": "DestinationIpv6CidrBlock",
-    }
-    destination = {
-        member: inputs[name] for name, member in destinations.items() if inputs.get(name)
-    }
-    request.call("ec2.delete_route", destination, RouteTableId=inputs["routeTableId"])
+    request.call(
+        "ec2.delete_route",
+        DestinationCidrBlock=inputs["destinationCidrBlock"],
+        RouteTableId=inputs["routeTableId"],
+    )
 
 
 def _delete_internet_gateway(request: ChangeRequest) -> None:
@@ -255,7 +249,6 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:ec2/vpc:Vpc": ResourceType(
         call="ec2.create_vpc",
         id="{VpcId}",
-        names={"assignGeneratedIpv6CidrBlock": "AmazonProvidedIpv6CidrBlock"},
         tag_kind="vpc",
         finish=_configure_vpc,
         update=FINISH,

@@ -228,17 +228,6 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         {"existing_resources": {"internet_gateway_id": "igw-0123456789abcdef0"}},
         "existing_resources.internet_gateway_id",
     ),
-    (
-        "existing_vpc",
-        {
-            "existing_resources": {
-                "vpc_id": "vpc-0123456789abcdef0",
-                "internet_gateway_id": "igw-0123456789abcdef0",
-            },
-            "load_balancer.ipv6": True,
-        },
-        "load_balancer.ipv6",
-    ),
     ("internet_access", {"network.nat": "none"}, "network.nat"),
     (
         "internet_access",
@@ -265,18 +254,6 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("task_sizes", {"services.gateway.tasks_min": 3}, "services.gateway.tasks_max"),
     ("task_sizes", {"cores": [{**CORE, "tasks_min": 3}]}, "cores.0.tasks_max"),
     ("task_sizes", {"cores": [{**CORE, "memory_mib": 4096}]}, "cores.0.memory_mib"),
-    ("off_hours", {"services.off_hours": {"stop": "20:00"}}, "services.off_hours.start"),
-    ("off_hours", {"services.off_hours": {"start": "07:00"}}, "services.off_hours.stop"),
-    (
-        "off_hours",
-        {"services.off_hours": {"stop": "20:00", "start": "20:00"}},
-        "services.off_hours.start",
-    ),
-    (
-        "off_hours",
-        {"services.off_hours": {"stop": "20:00", "start": "07:00"}},
-        "monitoring.probe_interval_minutes",
-    ),
     (
         "rollout_duration",
         {
@@ -422,9 +399,6 @@ NOT_IN_PROD: dict[str, Any] = {
     "backup.retention_days": 34,
     "backup.cross_region_copy": False,
     "backup.vault_lock": "none",
-    "services.spot": True,
-    "services.off_hours.stop": "20:00",
-    "services.off_hours.start": "07:00",
     "services.gateway.tasks_min": 1,
     "services.console.tasks_min": 1,
     "rollout.strategy": "rolling",

@@ -31,7 +31,6 @@ SETTINGS = {
         raw_settings(
             "prod",
             {
-                "load_balancer.ipv6": True,
                 "recovery.stack": "proddr",
                 "delivery": DELIVERY,
             },

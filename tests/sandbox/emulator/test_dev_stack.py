@@ -1,5 +1,5 @@
 """The dev stack with settings that are disabled in every stack file: a Core, canary deployments, a
-collector, RDS Proxy, Fargate Spot and off hours."""
+collector and RDS Proxy."""
 
 import json
 from collections.abc import Iterator
@@ -20,16 +20,11 @@ from tests.runtime.functions.function_loader import load
 REGION, MAIN = "eu-west-1", "gatehouse-dev-main"
 COLLECTOR = {"collector": True, "collector_digest": "sha256:" + "2" * 64}
 CANARY = {"strategy": "canary", "bake_minutes": 15, "step_percent": 10, "step_minutes": 10}
-
-
-OFF_HOURS = {"stop": "20:30", "start": "07:05", "timezone": "Europe/Berlin"}
 CHANGES: dict[str, Any] = {
-    **{"cores": [CORE], "rollout": CANARY, "telemetry": COLLECTOR, "database.proxy": True},
-    **{
-        "services.spot": True,
-        "services.off_hours": OFF_HOURS,
-        "monitoring.probe_interval_minutes": 0,
-    },
+    "cores": [CORE],
+    "rollout": CANARY,
+    "telemetry": COLLECTOR,
+    "database.proxy": True,
 }
 
 

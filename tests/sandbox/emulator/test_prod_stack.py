@@ -28,18 +28,11 @@ DATA, REPLICA = (
 )
 
 
-OPTIONS = {"load_balancer.ipv6": True}
-
-
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[tuple[Emulator, Deployment]]:
-    """The prod stack with the resources of the account and with optional resources, deployed once
-    for this module.
-    """
+    """The prod stack with the resources of the account, deployed once for this module."""
     with Emulator.start() as emulator:
-        config = {
-            "gatehouse:settings": json.dumps(raw_settings("prod", {**ACCOUNT_RESOURCES, **OPTIONS}))
-        }
+        config = {"gatehouse:settings": json.dumps(raw_settings("prod", ACCOUNT_RESOURCES))}
         yield emulator, run(REPOSITORY, "prod", emulator, preview=False, config=config)
 
 

@@ -64,8 +64,6 @@ def test_every_type_is_deployed_by_a_test() -> None:
         "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup",
         "aws:rds/proxyTarget:ProxyTarget",
         "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication",
-        "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders",
-        "aws:appautoscaling/scheduledAction:ScheduledAction",
     }
 
 
