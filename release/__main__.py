@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import boto3
@@ -29,7 +30,7 @@ from release.deploy import (
     verify,
 )
 from release.guards import read_guards, report, report_vpcs
-from release.image import ImageFailed, push_image
+from release.image import ImageFailed, is_deployed, push_image
 from release.logs import follow_cloudwatch, follow_files
 from release.preflight import (
     client_of,
@@ -327,12 +328,14 @@ def _previous_digest(stack: Stack, root: Path) -> str:
     definition = str(next(iter(services.values()))["taskDefinition"])
     try:
         return previous_digest(
-            boto3.client("ecs", region_name=stack.region), definition, stack.image_digest
+            boto3.client("ecs", region_name=stack.region),
+            definition,
+            stack.image_digest,
+            partial(is_deployed, stack),
         )
     except (ClientError, BotoCoreError) as exc:
         raise ValueError(
-            f"cannot read the previous image from ECS ({type(exc).__name__}). Use --digest "
-            f"sha256:..."
+            f"cannot read the previous image ({type(exc).__name__}). Use DIGEST=sha256:..."
         ) from exc
 
 

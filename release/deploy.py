@@ -117,7 +117,7 @@ def verify(
     try:
         after = wait_for_rollouts(_ecs(stack), cluster, list(services))
     except (ClientError, BotoCoreError) as exc:
-        raise DeploymentFailed(f"cannot describe the ECS services ({type(exc).__name__})") from exc
+        raise DeploymentFailed(f"cannot describe the ECS services ({_code(exc)})") from exc
     errors = deployment_errors(before or {}, after, services)
     # Even if a deployment failed, check the health of the services to report whether they are
     # available to clients.
@@ -134,13 +134,20 @@ def verify(
 
 
 def _current_services(stack: Stack, root: Path) -> dict[str, ServiceState]:
-    """The ECS services before the deployment; empty on the first deployment."""
+    """The ECS services before the deployment; empty on the first deployment. Raises
+    DeploymentFailed.
+    """
     try:
         cluster = str(stack_output(stack, "cluster", root))
         services = [str(row["service"]) for row in stack_output(stack, "services", root).values()]
-        return describe_services(_ecs(stack), cluster, services)
-    except (ValueError, ClientError, BotoCoreError):
+    except ValueError:
         return {}
+    try:
+        return describe_services(_ecs(stack), cluster, services)
+    except (ClientError, BotoCoreError) as exc:
+        raise DeploymentFailed(
+            f"cannot describe the ECS services ({_code(exc)}). Nothing was changed."
+        ) from exc
 
 
 def _print_name_servers(stack: Stack, root: Path) -> None:
@@ -259,6 +266,13 @@ def _pulumi(
             f"pulumi {arguments[1]} exited with {code}; see its output above. To repeat, run: "
             f"make deploy {stack.target}"
         )
+
+
+def _code(error: ClientError | BotoCoreError) -> str:
+    """The error code of AWS, or the name of an error of the client."""
+    return (
+        error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+    )
 
 
 def _ecs(stack: Stack) -> Any:

@@ -99,16 +99,30 @@ def mark_deployed(stack: Stack) -> None:
         repositoryName=repository, imageIds=[{"imageDigest": stack.image_digest}]
     )["images"]
     for image in images:
-        tag = f"{DEPLOYED_TAG}{stack.image_digest.removeprefix('sha256:')[:32]}"
         try:
             ecr.put_image(
                 repositoryName=repository,
                 imageManifest=image["imageManifest"],
                 imageManifestMediaType=image["imageManifestMediaType"],
-                imageTag=tag,
+                imageTag=_deployed_tag(stack.image_digest),
             )
         except ecr.exceptions.ImageAlreadyExistsException:
             continue  # an earlier deployment of the image
+
+
+def is_deployed(stack: Stack, digest: str) -> bool:
+    """Whether an image was deployed successfully to the stack (`mark_deployed`). Raises ClientError
+    and BotoCoreError.
+    """
+    tagged = _ecr(stack).batch_get_image(
+        repositoryName=Naming(stack.name, stack.account, stack.region).name("runtime"),
+        imageIds=[{"imageTag": _deployed_tag(digest)}],
+    )
+    return bool(tagged["images"])
+
+
+def _deployed_tag(digest: str) -> str:
+    return f"{DEPLOYED_TAG}{digest.removeprefix('sha256:')[:32]}"
 
 
 def _log_in(stack: Stack, repository: str, registry: str) -> None:

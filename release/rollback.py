@@ -1,7 +1,7 @@
 """Finds the previously deployed image and writes its digest into a stack file."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,32 @@ REVISIONS_MAX = 50
 """Maximum number of task definition revisions to search. Each revision requires one API call."""
 
 
-def previous_digest(ecs: Any, definition: str, current: str) -> str:
-    """The digest of the newest revision of a task definition family whose image is not `current`.
+def previous_digest(
+    ecs: Any, definition: str, current: str, is_deployed: Callable[[str], bool]
+) -> str:
+    """The digest of the newest revision of a task definition family whose image is not `current`
+    and was deployed successfully.
 
     definition: ARN of the service's task definition.
     current: digest in the stack file.
-    The search includes deregistered revisions. Raises ValueError if no revision has another image.
+    is_deployed: whether an image was deployed successfully (`image.is_deployed`). A failed
+        deployment leaves a revision with its image.
+    The search includes deregistered revisions. Raises ValueError if there is no such revision.
     """
     family = definition.rpartition("/")[2].partition(":")[0]
+    rejected = {"", current}
     for arn in _revisions(ecs, family):
         digest = _digest(
             ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"],
             family.rpartition("-")[2],
         )
-        if digest and digest != current:
-            return digest
-    raise ValueError(f"{family} has no revision with an image other than {current[:19]}...")
+        if digest not in rejected:
+            if is_deployed(digest):
+                return digest
+            rejected.add(digest)
+    raise ValueError(
+        f"{family} has no earlier deployment of another image that succeeded. Use DIGEST=sha256:..."
+    )
 
 
 def write_digest(file: Path, digest: str) -> None:

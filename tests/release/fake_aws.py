@@ -23,13 +23,14 @@ import pytest
 from gatehouse_policies.program.types import UNKNOWN
 
 from release.__main__ import main
+from release.image import DEPLOYED_TAG
 from sandbox.emulator.server import Emulator
 from sandbox.emulator.sessions import session
 from tests.release import fake_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "210987654321"
-OLD, NEW = (f"sha256:{letter * 64}" for letter in "ab")
+OLD, NEW, FAILED = (f"sha256:{letter * 64}" for letter in "abc")
 SERVICES = ("gateway", "console")
 # The commands run hundreds of times. `http.client` and `json` would take two thirds of their CPU
 # time.
@@ -80,10 +81,11 @@ def arn(process: str, revision: int) -> str:
 
 @dataclass
 class FakeAccount:
-    """State of the account. Revision 1 of a task definition runs the image OLD, revision 2 the
-    image NEW.
+    """State of the account.
 
+    revisions: image of each revision of a task definition.
     steps: calls in order.
+    describe_error: error code of ECS for DescribeServices; "" for none.
     rolls_back: ECS rolls new deployments back.
     recovers: the second complete update is not rolled back.
     migration: exit code of the migration; None if the container did not start.
@@ -112,6 +114,8 @@ class FakeAccount:
     """
 
     url: str = ""
+    revisions: dict[int, str] = field(default_factory=lambda: {1: OLD, 2: NEW})
+    describe_error: str = ""
     running: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SERVICES, 1))
     expected: int = 2
     steps: list[str] = field(default_factory=list)
@@ -128,7 +132,9 @@ class FakeAccount:
     functions: dict[str, Any] = field(default_factory=dict)
     guards: tuple[str, ...] | None = None
     smoke_test: int = 200
-    pushed: dict[str, list[str]] | None = field(default_factory=dict)
+    pushed: dict[str, list[str]] | None = field(
+        default_factory=lambda: {OLD: [f"{DEPLOYED_TAG}{'a' * 32}"]}
+    )
     platforms: str = "linux/amd64, linux/arm64"
     replaced: set[str] = field(default_factory=set)
     pending: list[str] = field(default_factory=list)
@@ -222,6 +228,8 @@ class FakeAccount:
 
     def ecs(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         if action == "DescribeServices":
+            if self.describe_error:
+                return {"__type": self.describe_error, "message": "denied"}
             return {
                 "services": [self._service(name) for name in request["services"]],
                 "failures": [],
@@ -249,9 +257,11 @@ class FakeAccount:
             return {"tasks": [task], "failures": []}
         if action == "ListTaskDefinitions":
             process = request["familyPrefix"].rpartition("-")[2]
-            return {"taskDefinitionArns": [arn(process, 2 if request["status"] == "ACTIVE" else 1)]}
+            active = max(self.revisions)
+            listed = [active] if request["status"] == "ACTIVE" else {*self.revisions} - {active}
+            return {"taskDefinitionArns": [arn(process, revision) for revision in listed]}
         assert action == "DescribeTaskDefinition", action
-        digest = NEW if request["taskDefinition"].endswith(":2") else OLD
+        digest = self.revisions[int(request["taskDefinition"].rpartition(":")[2])]
         containers = [
             {
                 "name": "aws-guardduty-agent",
@@ -276,10 +286,16 @@ class FakeAccount:
             token = base64.b64encode(b"AWS:registry-password").decode()
             return {"authorizationData": [{"authorizationToken": token}]}
         if action == "BatchGetImage":
-            (digest,) = (row["imageDigest"] for row in request["imageIds"])
+            (image,) = request["imageIds"]
             media_type = "application/vnd.oci.image.manifest.v1+json"
+            digests = [
+                digest for digest, tags in self.pushed.items() if image.get("imageTag") in tags
+            ] or ([image["imageDigest"]] if "imageDigest" in image else [])
             return {
-                "images": [{"imageManifest": digest, "imageManifestMediaType": media_type}],
+                "images": [
+                    {"imageManifest": digest, "imageManifestMediaType": media_type}
+                    for digest in digests
+                ],
                 "failures": [],
             }
         assert action == "PutImage", action

@@ -53,13 +53,15 @@ def test_missing_repository_is_reported(account: FakeAccount, tmp_path: Path) ->
 @pytest.mark.requirement("SS-09", "TR-17")
 def test_deployed_image_is_tagged(account: FakeAccount, tmp_path: Path) -> None:
     assert release(account, tmp_path, "deploy", "--yes").returncode == 0
-    assert account.pushed == {NEW: [f"{DEPLOYED_TAG}{'b' * 32}"]}
+    assert account.pushed is not None
+    assert account.pushed[NEW] == [f"{DEPLOYED_TAG}{'b' * 32}"]
 
 
 def test_failed_deployment_does_not_tag_the_image(account: FakeAccount, tmp_path: Path) -> None:
     account.rolls_back = True
     assert release(account, tmp_path, "deploy", "--yes").returncode == 1
-    assert account.pushed == {}
+    assert account.pushed is not None
+    assert NEW not in account.pushed
 
 
 def test_deployment_succeeds_although_the_image_is_already_tagged(
@@ -67,4 +69,5 @@ def test_deployment_succeeds_although_the_image_is_already_tagged(
 ) -> None:
     account.pushed = {NEW: [f"{DEPLOYED_TAG}{'b' * 32}"]}
     assert release(account, tmp_path, "deploy", "--yes").returncode == 0
-    assert account.pushed == {NEW: [f"{DEPLOYED_TAG}{'b' * 32}"]}
+    assert account.pushed is not None
+    assert account.pushed[NEW] == [f"{DEPLOYED_TAG}{'b' * 32}"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.release.fake_aws import NEW, OLD, FakeAccount, own_stack_file, release, serving
+from tests.release.fake_aws import FAILED, NEW, OLD, FakeAccount, own_stack_file, release, serving
 
 
 @pytest.fixture
@@ -162,6 +162,33 @@ def test_rollback_deploys_previous_image_without_migration(
     assert result.returncode == 0, result.stderr
     assert digest(tmp_path) == OLD
     assert account.steps == ["preview", "up"]
+
+
+def test_rollback_skips_an_image_whose_deployment_failed(
+    account: FakeAccount, tmp_path: Path
+) -> None:
+    account.revisions, account.expected = {1: OLD, 2: FAILED, 3: NEW}, 3
+    result = release(account, tmp_path, "rollback", "--yes")
+    assert (result.returncode, digest(tmp_path)) == (0, OLD)
+
+
+def test_rollback_without_an_earlier_deployment_is_rejected(
+    account: FakeAccount, tmp_path: Path
+) -> None:
+    account.pushed = {}
+    result = release(account, tmp_path, "rollback", "--yes")
+    assert (result.returncode, account.steps, digest(tmp_path)) == (2, [], NEW)
+    assert "gateway has no earlier deployment of another image" in result.stderr
+
+
+def test_error_of_ecs_is_not_a_first_deployment(account: FakeAccount, tmp_path: Path) -> None:
+    account.describe_error = "AccessDeniedException"
+    result = release(account, tmp_path, "deploy", "--yes")
+    assert (result.returncode, account.steps) == (1, ["preview"])
+    assert "is delegated to" not in result.stdout
+    assert result.stderr == (
+        "deploy: cannot describe the ECS services (AccessDeniedException). Nothing was changed.\n"
+    )
 
 
 def test_unconfirmed_rollback_restores_the_stack_file(account: FakeAccount, tmp_path: Path) -> None:
