@@ -9,7 +9,6 @@ from components.component import Component, RegionKey
 from components.compute.environment import Endpoints
 from components.contract import Stack
 from components.database.rds_instance import RdsInstance, RdsInstanceArgs
-from components.database.rds_proxy import RdsProxy, RdsProxyArgs
 from components.database.secret_links_table import SecretLinksTable, SecretLinksTableArgs
 from components.database.valkey import Valkey, ValkeyArgs
 from components.foundation import Foundation
@@ -38,9 +37,6 @@ class DataStores(Component):
         self.rotation_function = self._rotation_function()
         self.rotated_secrets = {kind: self._secret(kind) for kind in stack.contract.rotated_secrets}
         self.database = self._database()
-        database_host = (
-            self._proxy().address if stack.settings.database.proxy else self.database.address
-        )
         cache = ValkeyArgs(
             names=stack.names,
             cache=stack.settings.cache,
@@ -57,7 +53,7 @@ class DataStores(Component):
         )
         self.secret_links_table = SecretLinksTable("secret-links", secret_links_table, self.child)
         self._backup_plan()
-        self.endpoints = Endpoints(database_host, self.database.address, self.cache.address)
+        self.endpoints = Endpoints(self.database.address, self.cache.address)
         self.register_outputs({})
 
     def _rotation_function(self) -> RotationFunction:
@@ -112,16 +108,6 @@ class DataStores(Component):
             restored_from=restore.database_backups_arn or "",
         )
         return RdsInstance("database", args, self.child)
-
-    def _proxy(self) -> RdsProxy:
-        args = RdsProxyArgs(
-            names=self._stack.names,
-            placement=self._network.placement("app", role_policies.RDS_PROXY),
-            role_arn=self._foundation.role_arns[role_policies.RDS_PROXY],
-            instance_identifier=self.database.identifier,
-            logs=self._foundation.logs,
-        )
-        return RdsProxy("database", args, self.child)
 
     def _backup_plan(self) -> BackupPlan:
         settings, keys = self._stack.settings, self._foundation.keys

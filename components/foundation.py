@@ -64,7 +64,6 @@ class Foundation(Component):
         settings, names, contract = self._stack.settings, self._stack.names, self._stack.contract
         groups = names.log_groups(
             (*contract.tasks, *sharing_roles.log_groups(contract)),
-            rds_proxy=settings.database.proxy,
             smoke_test=settings.rollout.tests_traffic,
         )
         args = KmsKeysArgs(

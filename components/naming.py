@@ -82,13 +82,8 @@ class Naming:
         `aws-waf-logs-` (AWS WAF developer guide, "Amazon S3 destinations")."""
         return f"aws-waf-logs-{self.bucket('edge')}"
 
-    @property
-    def proxy_log_group(self) -> str:
-        """`/aws/rds/proxy/gatehouse-dev-main`. RDS defines this name."""
-        return f"/aws/rds/proxy/{self.name('main')}"
-
     def log_groups(
-        self, processes: tuple[str, ...], *, rds_proxy: bool = False, smoke_test: bool = False
+        self, processes: tuple[str, ...], *, smoke_test: bool = False
     ) -> tuple[str, ...]:
         """Return the full name of every log group of the stack."""
         others = (
@@ -100,11 +95,8 @@ class Naming:
             "network",
             "trail",
         )
-        groups = [self.log_group(process) for process in (*processes, *others)]
-        if rds_proxy:
-            groups.append(self.proxy_log_group)
         return (
-            *groups,
+            *(self.log_group(process) for process in (*processes, *others)),
             self.waf_log_group,
             *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")),
         )

@@ -24,13 +24,11 @@ Environment = dict[str, pulumi.Input[str]]
 class Endpoints:
     """Host names of the data stores.
 
-    database: RDS Proxy if the stack has a proxy, otherwise the DB instance.
-    database_direct: The DB instance.
+    database: The DB instance.
     cache: The primary node of the cache.
     """
 
     database: pulumi.Input[str]
-    database_direct: pulumi.Input[str]
     cache: pulumi.Input[str]
 
 
@@ -46,7 +44,7 @@ def environments(stack: Stack, endpoints: Endpoints) -> dict[str, Environment]:
         # second migration on, RDS may therefore accept only tokens.
         "migrate": {
             "GATEHOUSE_DATABASE_URL": _database_url(
-                role_policies.DATABASE_OWNER, endpoints.database_direct
+                role_policies.DATABASE_OWNER, endpoints.database
             ),
             "GATEHOUSE_DATABASE_AUTH": "password_or_iam",
         },

@@ -197,15 +197,11 @@ def stores(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for data stores, secrets and backups."""
     names, all_names, regional = args.names, args.names.name("*"), args.region_condition
     database = (
-        "Add* Create* Modify* Remove* RebootDBInstance DeleteDBParameterGroup DeleteDBProxy "
-        "DeleteDBSubnetGroup "
-        "DeleteEventSubscription RegisterDBProxyTargets DeregisterDBProxyTargets"
+        "Add* Create* Modify* Remove* RebootDBInstance DeleteDBParameterGroup "
+        "DeleteDBSubnetGroup DeleteEventSubscription"
     )
-    # RDS generates the IDs of proxies and their target groups.
     databases = (
         *(f"{kind}:{all_names}" for kind in ("db", "pg", "subgrp", "es")),
-        "db-proxy:*",
-        "target-group:*",
         "og:default*",
     )
     table = (

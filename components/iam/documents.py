@@ -73,7 +73,7 @@ def trust(service: str, *, account: str = "", source_arn: str = "") -> Document:
     `account` and `source_arn` become conditions that prevent the confused deputy problem. Set only
     the keys that the trust policy in the documentation of the service contains: a condition on a
     key that the service does not send denies the service. The trust policies of CloudTrail, API
-    Gateway, ECS infrastructure, S3 replication, RDS Proxy, AWS Backup and Lambda are documented
+    Gateway, ECS infrastructure, S3 replication, AWS Backup and Lambda are documented
     without conditions. For these roles, iam:PassRole restricts who can pass them
     (docs/decisions/0041).
     """

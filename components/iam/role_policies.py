@@ -14,7 +14,6 @@ COLLECTOR = "collector"
 COLLECTOR_METRICS_STREAM = "otel-metrics"
 ROTATION_FUNCTION = "rotate"
 RESTART_FUNCTION = "restart"
-RDS_PROXY = "database-proxy"
 ECS_INFRASTRUCTURE = "ecs-infrastructure"
 BOOTSTRAP_TOKEN = "bootstrap-token"  # noqa: S105 the kind of a secret
 PEPPER = "pepper"
@@ -173,7 +172,7 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
     list_groups = allow(
         "DescribeLogGroups", "logs:DescribeLogGroups", [names.arn("logs", "log-group:*")]
     )
-    roles = {
+    return {
         ROTATION_FUNCTION: RoleDefinition(
             "Role of the secret rotation function",
             trust("lambda.amazonaws.com"),
@@ -209,25 +208,16 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
             ),
         ),
     }
-    if stack.settings.database.proxy:
-        # Source: RDS User Guide, "Setting up end-to-end IAM authentication for RDS Proxy".
-        roles[RDS_PROXY] = RoleDefinition(
-            "Connects RDS Proxy to the database with IAM authentication",
-            trust("rds.amazonaws.com"),
-            document(_connect_to_database(names, "db")),
-        )
-    return roles
 
 
-def _connect_to_database(names: Naming, resource: str, user: str = DATABASE_USER) -> Statement:
-    """Allow IAM authentication as a user. `resource` is `db` for the database or `prx` for RDS
-    Proxy.
+def _connect_to_database(names: Naming, user: str = DATABASE_USER) -> Statement:
+    """Allow IAM authentication as a user.
 
     RDS generates the resource ID, so the ARN contains a wildcard. The user name is exact, and the
     security groups allow connections to the stack's own database only.
     """
     return allow(
-        "ConnectToDatabase", "rds-db:connect", [names.arn("rds-db", f"dbuser:{resource}-*/{user}")]
+        "ConnectToDatabase", "rds-db:connect", [names.arn("rds-db", f"dbuser:db-*/{user}")]
     )
 
 
@@ -238,11 +228,11 @@ def _task(stack: Stack, process: Process) -> Document | None:
     names, settings = stack.names, stack.settings
     statements: list[Statement] = []
     if process.name == "migrate":
-        statements.append(_connect_to_database(names, "db", DATABASE_OWNER))
+        statements.append(_connect_to_database(names, DATABASE_OWNER))
     if "GATEHOUSE_REDIS_URL" in process.variables:
         cache = [f"replicationgroup:{names.name('cache')}", f"user:{names.name('app')}"]
         statements += [
-            _connect_to_database(names, "prx" if settings.database.proxy else "db"),
+            _connect_to_database(names),
             allow(
                 "ConnectToCache",
                 "elasticache:Connect",

@@ -283,8 +283,7 @@ def database_alarms(
     yield Alarm(
         "database-connections",
         "The database has more than 80 percent of its maximum number of connections. Raise "
-        "database.instance_class, or set "
-        "database.proxy.",
+        "database.instance_class.",
         "database",
         Metric("AWS/RDS", "DatabaseConnections", dimensions, "Maximum"),
         connections_max * 80 // 100,

@@ -9,7 +9,6 @@ import pulumi_aws as aws
 
 from components.component import Component, StackArgs
 from components.contract import Contract
-from components.iam.role_policies import RDS_PROXY
 from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.model import Settings
@@ -151,7 +150,6 @@ def groups(settings: Settings) -> dict[str, str]:
     """Return the description of each security group of the stack, keyed by name."""
     return (
         GROUPS
-        | ({RDS_PROXY: "RDS Proxy"} if settings.database.proxy else {})
         | dict.fromkeys(settings.core_tasks, "ECS tasks of a Core")
         | (
             {ORIGIN: "Internal load balancer: accepts HTTPS from CloudFront"}
@@ -162,7 +160,7 @@ def groups(settings: Settings) -> dict[str, str]:
 
 
 def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
-    """Yield every connection that services, database proxy, Cores and external systems of the stack
+    """Yield every connection that services, Cores and external systems of the stack
     require.
     """
     yield Connection("", "HTTPS from the internet", 443, "edge")
@@ -178,15 +176,11 @@ def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
             yield Connection(
                 balancer, f"Load balancer to the {service.name} service", service.port, name
             )
-        # Migrations log in with the owner's password, which RDS Proxy does not accept.
-        database = RDS_PROXY if settings.database.proxy and process.services else "database"
-        yield Connection(name, f"{name} tasks to the database", DATABASE_PORT, database)
+        yield Connection(name, f"{name} tasks to the database", DATABASE_PORT, "database")
         if process.services:
             yield Connection(name, f"{name} tasks to the cache", CACHE_PORT, "cache")
         yield Connection(name, f"{name} tasks to the interface endpoints", 443, "endpoints")
         yield Connection(name, f"{name} tasks to the S3 gateway endpoint", 443, prefix_list="s3")
-    if settings.database.proxy:
-        yield Connection(RDS_PROXY, "RDS Proxy to the database", DATABASE_PORT, "database")
     yield Connection(
         "console", "Console to the DynamoDB gateway endpoint", 443, prefix_list="dynamodb"
     )

@@ -122,9 +122,6 @@ class DatabaseSettings(Section):
     """CloudWatch Database Insights mode. `standard` retains query statistics for 7 days at no
     charge. `advanced` retains them for 15 months, also records execution plans and locks, and costs
     about 9 USD a month for each vCPU."""
-    proxy: Flag = False
-    """Connects tasks through RDS Proxy, which pools connections and reduces failover time to
-    seconds. Recommended for 50 or more tasks. Costs at least 22 USD a month."""
 
 
 class CacheSettings(Section):

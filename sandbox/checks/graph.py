@@ -12,7 +12,7 @@ from gatehouse_policies.program.types import Deployment, Resource
 TIERS: Mapping[str, tuple[str, ...]] = {
     "Edge": ("HostRecords", "WebAcl", "LoadBalancer", "Certificate", "SharingFunction"),
     "Application tier, private subnets": ("EcsService", "TaskDefinition", "VpcEndpoints"),
-    "Data tier, isolated subnets": ("RdsInstance", "RdsProxy", "Valkey"),
+    "Data tier, isolated subnets": ("RdsInstance", "Valkey"),
     "Storage and secrets": (
         "SecretLinksTable",
         "Bucket",
@@ -52,7 +52,6 @@ _WITH_ADDRESSES = (
     "RdsInstance",
     "Valkey",
     "VpcEndpoints",
-    "RdsProxy",
 )
 
 

@@ -5,12 +5,8 @@ from typing import Any
 
 import pytest
 
-from components.iam import resource_policies
-from components.naming import Naming
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS
-
-NAMES = Naming("dev", "123456789012", "eu-west-1")
 
 
 @pytest.mark.requirement("TR-11")
@@ -33,15 +29,6 @@ def test_only_console_signs_checkpoints_with_ecdsa(stack: str) -> None:
     )
 
 
-@pytest.mark.requirement("CG-17")
-@pytest.mark.parametrize("stack", STACKS)
-def test_encryption_keys_are_rotated(stack: str) -> None:
-    rotated = {
-        a.name for a in run(stack).of_type("kms/key:Key") if a.inputs.get("enableKeyRotation")
-    }
-    assert rotated == {"data", "secrets", "logs", "backup", "sharing"}
-
-
 def test_keys_are_multi_region_only_with_replication() -> None:
     regions = {
         s: run(s).get("kms/key:Key", "backup").inputs.get("multiRegion", False) for s in STACKS
@@ -49,23 +36,6 @@ def test_keys_are_multi_region_only_with_replication() -> None:
     replicas = {s: len(run(s).of_type("kms/replicaKey:ReplicaKey")) for s in STACKS}
     assert regions == {"dev": False, "staging": False, "prod": True}
     assert replicas == {"dev": 0, "staging": 0, "prod": 1}
-
-
-@pytest.mark.requirement("CG-21")
-def test_notification_topic_accepts_own_account_over_tls() -> None:
-    deny, publish = resource_policies.notification_topic_policy(NAMES)["Statement"]
-    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    assert set(publish["Principal"]) == {"Service"}
-    assert publish["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
-
-
-def test_key_is_limited_to_the_notification_topic() -> None:
-    (statement,) = resource_policies.notification_key_statements(NAMES)
-    topic = "arn:aws:sns:eu-west-1:123456789012:gatehouse-dev-notifications"
-    assert statement["Condition"] == {
-        "StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}
-    }
-    assert statement in list(run("dev").statements("kms/key:Key", "logs").values())
 
 
 @pytest.mark.requirement("SS-11")

@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-from components.iam import bucket_policies
-from components.naming import Naming
 from tests.components.program import Program, run, run_account
 from tests.components.settings.stack_settings import (
     EXISTING,
@@ -165,15 +163,6 @@ def test_config_recorder_uses_the_shared_role_and_its_bucket() -> None:
     assert statement["Resource"] == [
         f"arn:aws:s3:::{bucket}/{channel['s3KeyPrefix']}/AWSLogs/{ACCOUNT}/Config/*"
     ]
-
-
-def test_config_writes_to_its_prefix_for_own_account() -> None:
-    check, write = bucket_policies.config_writers(Naming("account", ACCOUNT, REGION), "sink")
-    assert write["Resource"] == [f"arn:aws:s3:::sink/config/AWSLogs/{ACCOUNT}/Config/*"]
-    assert all(
-        s["Condition"]["StringEquals"]["aws:SourceAccount"] == ACCOUNT for s in (check, write)
-    )
-    assert "s3:PutObject" not in check["Action"]
 
 
 def test_budget_covers_the_whole_account() -> None:

@@ -173,34 +173,6 @@ def test_vaults_and_locks_follow_settings(stack: str, vaults: set[str], locked: 
     assert {"FAILED", "EXPIRED", "ABORTED"} == set(pattern["detail"]["state"])
 
 
-@pytest.mark.requirement("ECS-03")
-@pytest.mark.parametrize("stack", STACKS)
-@pytest.mark.parametrize("tier", ["edge", "app", "data"])
-@pytest.mark.parametrize("port", [22, 3389])
-def test_acl_denies_ssh_and_rdp_from_internet(stack: str, tier: str, port: int) -> None:
-    cidr = raw_settings(stack)["network"]["cidr"]
-    internet = [
-        e
-        for e in inbound_rules(tier, acl(stack))
-        if e.cidr == "0.0.0.0/0" and e.from_port <= port <= e.to_port
-    ]
-    assert [e.action for e in internet] == ([] if tier == "data" else ["deny"])
-    assert not [e for e in inbound_rules(tier, acl(stack)) if e.cidr == cidr and e.from_port <= 22]
-
-
-def test_acl_limits_data_tier_to_app_tier_and_replication() -> None:
-    args = acl("dev")
-    app, data = {"10.20.16.0/20", "10.20.32.0/20"}, set(args.network.tier_cidrs("data"))
-    assert len(data) == 2
-    clients = {(cidr, port, port) for cidr in app for port in (5432, 6379)}
-    replication = {(cidr, *ports) for cidr in data for ports in ((6379, 6379), (1024, 65535))}
-    assert {
-        (e.cidr, e.from_port, e.to_port) for e in inbound_rules("data", args)
-    } == clients | replication
-    outbound = {(e.cidr, e.from_port, e.to_port) for e in outbound_rules("data", args)}
-    assert outbound == {(cidr, 1024, 65535) for cidr in app | data}
-
-
 def test_acl_allows_core_networks_from_app_tier_only() -> None:
     args = acl("dev", core_networks=["10.99.0.0/16"])
     tiers = {

@@ -261,17 +261,6 @@ def test_missing_web_ui_is_reported(tmp_path: Any) -> None:
         web_ui.files(tmp_path)
 
 
-def test_distribution_requires_tls_and_serves_one_host() -> None:
-    inputs = distribution()
-    assert inputs["aliases"] == [HOST]
-    assert (inputs["httpVersion"], inputs["isIpv6Enabled"]) == ("http2and3", False)
-    assert inputs["viewerCertificate"]["minimumProtocolVersion"] == "TLSv1.2_2025"
-    certificate = program().get("acm/certificate:Certificate", "cloudfront").inputs
-    assert (certificate["domainName"], certificate["region"]) == (HOST, "us-east-1")
-    acl = program().get("wafv2/webAcl:WebAcl", "cloudfront").inputs
-    assert (acl["scope"], acl["region"]) == ("CLOUDFRONT", "us-east-1")
-
-
 def test_load_balancer_of_the_console_is_internal() -> None:
     balancers = {
         item.name: item.inputs for item in program().of_type("lb/loadBalancer:LoadBalancer")

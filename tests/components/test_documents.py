@@ -9,13 +9,11 @@ import pytest
 
 from components.contract import Stack
 from components.encryption.kms_keys import KEYS, KmsKeysArgs
-from components.iam import bucket_policies, resource_policies
+from components.iam import resource_policies
 from components.iam.backup_roles import key_statements
 from components.iam.key_policies import ADMINISTER, key_policy
-from components.iam.resource_policies import queue_policy, secret_policy
 from components.iam.role_policies import (
     RoleDefinition,
-    readers_of,
     role_definitions,
     secret_readers,
     table_users,
@@ -142,43 +140,6 @@ def test_task_role_has_exactly_the_expected_actions(role: str, expected: set[str
     assert actions(role) == expected
 
 
-def test_execution_role_reads_secrets_of_its_process_only() -> None:
-    gateway = by_sid(allowed("gateway-execution"), "InjectSecrets")["Resource"]
-    console = by_sid(allowed("console-execution"), "InjectSecrets")["Resource"]
-    assert gateway == [NAMES.secret_arn("pepper")]
-    assert set(console) == {
-        NAMES.secret_arn(kind) for kind in ("pepper", "session-key", "bootstrap-token")
-    }
-
-
-def test_migration_reads_password_of_own_database_only() -> None:
-    statement = by_sid(allowed("migrate-execution"), "InjectManagedSecrets")
-    tag = "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn"
-    assert statement["Condition"] == {"StringEquals": {tag: NAMES.database_arn}}
-
-
-def test_rotation_role_is_limited_to_its_resources() -> None:
-    assert {resource for s in allowed("rotate") for resource in s["Resource"]} == {
-        *(NAMES.secret_arn(kind) for kind in ("pepper", "session-key", "bootstrap-token")),
-        f"{NAMES.log_group_arn('/gatehouse/dev/rotate')}:*",
-        "arn:aws:sqs:eu-west-1:123456789012:gatehouse-dev-rotate-failed",
-        "*",
-    }
-
-
-def test_dead_letter_queue_accepts_function_over_tls_only() -> None:
-    tls, account, write = statements(queue_policy(NAMES, "rotate"))
-    assert (tls["Effect"], tls["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
-    assert (account["Effect"], account["Condition"]) == (
-        "Deny",
-        {"StringNotEquals": {"aws:PrincipalAccount": "123456789012"}},
-    )
-    assert (write["Principal"], write["Action"]) == (
-        {"AWS": NAMES.role_arn("rotate")},
-        ["sqs:SendMessage"],
-    )
-
-
 @pytest.mark.parametrize(("role", "grant"), list(GRANTS.items()))
 def test_service_trust_requires_documented_source(role: str, grant: RoleDefinition) -> None:
     """Only these services document a trust policy with a source condition."""
@@ -194,10 +155,6 @@ def test_service_trust_requires_documented_source(role: str, grant: RoleDefiniti
     )
     assert condition.get("StringEquals", {}) == expected, role
     assert bool(condition) == bool(expected), role
-
-
-def test_trail_role_appends_to_log_streams() -> None:
-    assert actions("trail-log") == {"logs:CreateLogStream", "logs:PutLogEvents"}
 
 
 @pytest.mark.requirement("CG-17")
@@ -226,91 +183,6 @@ def test_key_use_requires_service_or_encryption_context(name: str) -> None:
         context = any(k.startswith("kms:EncryptionContext:") for k in equals)
         assert "kms:ViaService" in equals or context, statement["Sid"]
         assert equals["kms:CallerAccount"] == "123456789012"
-
-
-def test_secrets_key_decrypts_secret_for_its_readers() -> None:
-    assert KEY_ARGS.secret_readers
-    for secret, roles in KEY_ARGS.secret_readers.items():
-        (statement,) = (
-            s
-            for s in key("secrets")
-            if s["Sid"].startswith("ReadSecret")
-            and s["Condition"]["StringLike"]["kms:EncryptionContext:SecretARN"] == secret
-        )
-        assert statement["Principal"] == {"AWS": [NAMES.role_arn(role) for role in roles]}
-        assert statement["Action"] == ["kms:Decrypt"]
-
-
-@pytest.mark.requirement("CG-16", "ECS-02")
-@pytest.mark.parametrize(
-    ("sid", "condition"),
-    [
-        ("DenyInsecureTransport", {"Bool": {"aws:SecureTransport": "false"}}),
-        ("DenyOutdatedTls", {"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
-        (
-            "DenyCustomerProvidedKeys",
-            {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}},
-        ),
-    ],
-)
-def test_bucket_policy_denies_insecure_requests(sid: str, condition: dict[str, Any]) -> None:
-    for encrypted_by_key in (True, False):
-        statement = by_sid(
-            statements(
-                bucket_policies.bucket_policy(NAMES, BUCKET, encrypted_by_key=encrypted_by_key)
-            ),
-            sid,
-        )
-        assert statement["Effect"] == "Deny"
-        assert statement["Principal"] == "*"
-        assert statement["Condition"] == condition
-
-
-def test_bucket_policy_denies_other_encryption_keys() -> None:
-    rows = statements(bucket_policies.bucket_policy(NAMES, BUCKET, encrypted_by_key=True))
-    headers = {"s3:x-amz-server-side-encryption-aws-kms-key-id", "s3:x-amz-server-side-encryption"}
-    denied = {
-        header for s in rows if s["Effect"] == "Deny" for header in s["Condition"].get("Null", {})
-    }
-    assert headers <= denied
-
-
-def test_bucket_policy_allows_named_services_only() -> None:
-    sink = bucket_policies.bucket_policy(
-        NAMES,
-        BUCKET,
-        encrypted_by_key=False,
-        writers=(
-            *bucket_policies.access_log_writers(NAMES, BUCKET, ("a",)),
-            *bucket_policies.load_balancer_log_writers(NAMES, BUCKET, ("edge-access",)),
-            *bucket_policies.trail_writers(NAMES, BUCKET),
-        ),
-    )
-    allowed = [statement for statement in statements(sink) if statement["Effect"] == "Allow"]
-    assert allowed
-    for statement in allowed:
-        assert set(statement["Principal"]) == {"Service"}
-        keys = {k for operator in statement["Condition"].values() for k in operator}
-        assert "aws:SourceArn" in keys
-
-
-def test_secret_policy_denies_other_readers() -> None:
-    readers = readers_of(NAMES, CONTRACT, "pepper", ("arn:aws:iam::123456789012:role/ops",))
-    assert readers == tuple(
-        NAMES.role_arn(role) for role in ("rotate", "gateway-execution", "console-execution")
-    )
-    statement = by_sid(statements(secret_policy(NAMES, readers)), "DenyOtherReaders")
-    assert statement["Condition"] == {"ArnNotLike": {"aws:PrincipalArn": list(readers)}}
-
-
-def test_operators_read_the_bootstrap_token_only() -> None:
-    operator = "arn:aws:iam::123456789012:role/ops"
-    readable = [
-        kind
-        for kind in CONTRACT.rotated_secrets
-        if operator in readers_of(NAMES, CONTRACT, kind, (operator,))
-    ]
-    assert readable == ["bootstrap-token"]
 
 
 @pytest.mark.requirement("ECS-03")

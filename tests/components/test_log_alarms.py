@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -26,56 +25,9 @@ from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS
 from tests.runtime.clocks import ManualClock
 
-CIS = {
-    *(
-        "cis-unauthorized-calls",
-        "cis-no-mfa",
-        "cis-root",
-        "cis-iam-changes",
-        "cis-trail-changes",
-        "cis-sign-in-failures",
-    ),
-    *(
-        "cis-key-deletion",
-        "cis-bucket-policies",
-        "cis-config-changes",
-        "cis-security-groups",
-        "cis-network-acls",
-    ),
-    *("cis-gateways", "cis-routes", "cis-vpcs", "cis-organization"),
-}
-
 
 def resource_inputs(stack: str, kind: str) -> dict[str, dict[str, Any]]:
     return {a.name: a.inputs for a in run(stack).of_type(kind)}
-
-
-@pytest.mark.requirement("CG-21", "ECS-05")
-@pytest.mark.parametrize("stack", STACKS)
-def test_cis_events_have_metric_filter_and_alarm(stack: str) -> None:
-    filters = resource_inputs(stack, "cloudwatch/logMetricFilter:LogMetricFilter")
-    alarms = run(stack).alarms()
-    assert {name for name in filters if name.startswith("cis-")} == CIS
-    for name in CIS:
-        metric = filters[name]["metricTransformation"]
-        assert filters[name]["logGroupName"] == f"/gatehouse/{stack}/trail"
-        assert (alarms[name]["namespace"], alarms[name]["metricName"]) == (
-            metric["namespace"],
-            metric["name"],
-        )
-        assert alarms[name]["statistic"] == "Sum"
-
-
-@pytest.mark.parametrize(
-    ("name", "pattern"),
-    [
-        ("cis-trail-changes", '{ ($.eventName = "CreateTrail") || ($.eventName = "UpdateTrail")'),
-        ("cis-routes", '{ ($.eventSource = "ec2.amazonaws.com") && (($.eventName = "CreateRoute")'),
-    ],
-)
-def test_cis_filter_matches_api_calls_of_service(name: str, pattern: str) -> None:
-    (metric_filter,) = (row for row in log_alarms.account_filters() if row.name == name)
-    assert metric_filter.pattern.startswith(pattern)
 
 
 def test_filter_patterns_are_within_cloudwatch_limits() -> None:
@@ -91,17 +43,6 @@ def test_filter_patterns_are_within_cloudwatch_limits() -> None:
         assert len(metric_filter.pattern) <= 1024, (
             f"{metric_filter.name}: the maximum is 1024 characters"
         )
-
-
-@pytest.mark.requirement("CG-21")
-@pytest.mark.parametrize("stack", STACKS)
-def test_denied_keys_are_filters_by_verification_code(stack: str) -> None:
-    filters = resource_inputs(stack, "cloudwatch/logMetricFilter:LogMetricFilter")
-    for name in ("keys-rejected", "keys-unavailable"):
-        codes = set(re.findall(r'\$\.code = "(\w+)"', filters[name]["pattern"]))
-        assert codes <= {code.value for code in Code} - {Code.VALID.value}
-        assert codes
-        assert filters[name]["logGroupName"] == f"/gatehouse/{stack}/gateway"
 
 
 class AbusedKeys(UsageRepository):

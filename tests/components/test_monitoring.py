@@ -5,16 +5,11 @@ import re
 
 import pytest
 
-from components.iam.resource_policies import alarm_topic_policy
-from components.monitoring.alarms import event_rules, finding_rules
 from components.monitoring.metric_alarms import GIB, database_alarms, memory_gib
-from components.naming import Naming
 from tests.components.program import ROOT, run
 from tests.components.settings.stack_settings import STACKS
 
-NAMES = Naming("dev", "123456789012", "eu-west-1")
 RUNBOOKS = "https://github.com/example/gatehouse/blob/main/docs/runbooks"
-SERVICES = ("gateway", "console", "sharing")
 
 
 def descriptions(stack: str) -> dict[str, str]:
@@ -57,24 +52,6 @@ def test_alarm_description_links_to_its_runbook(stack: str) -> None:
         )
 
 
-@pytest.mark.parametrize("stack", STACKS)
-def test_composite_alarm_combines_alarms_of_service(stack: str) -> None:
-    program = run(stack)
-    alarms = {a.inputs["name"] for a in program.of_type("cloudwatch/metricAlarm:MetricAlarm")}
-    composites = {
-        a.name: a.inputs for a in program.of_type("cloudwatch/compositeAlarm:CompositeAlarm")
-    }
-    assert set(composites) == set(SERVICES)
-    for service, inputs in composites.items():
-        names = set(re.findall(r'ALARM\("([^"]+)"\)', inputs["alarmRule"]))
-        capacity = "throttles" if service in program.exports["functions"] else "unhealthy"
-        assert names == {
-            f"gatehouse-{stack}-{service}-{what}" for what in ("5xx", "latency", capacity)
-        }
-        assert names <= alarms
-        assert inputs["alarmActions"] == inputs["okActions"] == ["arn:aws:mock:::alarms"]
-
-
 def test_service_alarms_cover_both_target_groups() -> None:
     alarms = run("prod").alarms()
     for what, expression in (("5xx", "SUM"), ("latency", "MAX"), ("unhealthy", "MAX")):
@@ -101,67 +78,6 @@ def test_missing_tasks_raise_an_alarm(service: str) -> None:
     assert {"name": "containerInsights", "value": "enhanced"} in insights, (
         "otherwise the metrics do not exist"
     )
-
-
-@pytest.mark.parametrize("name", ["deployment-failed", "rotation-failed", "backup-failed"])
-def test_failure_events_notify_alarm_topic(name: str) -> None:
-    program = run("prod")
-    target = program.get("cloudwatch/eventTarget:EventTarget", name).inputs
-    assert target["arn"] == "arn:aws:mock:::alarms"
-    assert "roleArn" not in target, (
-        "the topic policy allows EventBridge; a target role would break encrypted topics"
-    )
-    assert target["rule"] == f"gatehouse-prod-{name}"
-
-
-def test_event_patterns_match_own_environment_only() -> None:
-    patterns = {event.name: json.dumps(event.pattern) for event in event_rules(NAMES)}
-    assert len(patterns) == 3
-    for pattern in patterns.values():
-        assert "gatehouse-dev-" in pattern or "gatehouse/dev/" in pattern
-        assert "prod" not in pattern
-
-
-@pytest.mark.requirement("CG-21")
-def test_security_findings_notify_alarm_topic() -> None:
-    program = run("prod")
-    patterns = {rule.name: rule.pattern for rule in finding_rules()}
-    assert {tuple(pattern["source"]) for pattern in patterns.values()} == {
-        ("aws.guardduty",),
-        ("aws.securityhub",),
-        ("aws.access-analyzer",),
-    }
-    for name, pattern in patterns.items():
-        assert (
-            json.loads(program.get("cloudwatch/eventRule:EventRule", name).inputs["eventPattern"])
-            == pattern
-        )
-        assert (
-            program.get("cloudwatch/eventTarget:EventTarget", name).inputs["arn"]
-            == "arn:aws:mock:::alarms"
-        )
-    without = run("prod", changes={"monitoring.security_findings": False}).of_type(
-        "cloudwatch/eventRule:EventRule"
-    )
-    assert {rule.name for rule in without} & set(patterns) == set()
-
-
-def test_only_alarms_and_events_use_topic_and_key() -> None:
-    publishing = {
-        s["Principal"]["Service"]: s
-        for s in alarm_topic_policy(NAMES)["Statement"]
-        if s["Effect"] == "Allow"
-    }
-    using = run("dev").statements("kms/key:Key", "logs")["AllowAlarmTopicPublishers"]
-    assert (
-        set(publishing)
-        == set(using["Principal"]["Service"])
-        == {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
-    )
-    for statement in publishing.values():
-        assert "gatehouse-dev-*" in statement["Condition"]["ArnLike"]["aws:SourceArn"]
-    topic = "arn:aws:sns:eu-west-1:123456789012:gatehouse-dev-alarms"
-    assert using["Condition"] == {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}}
 
 
 def test_undelivered_events_have_an_alarm() -> None:
@@ -220,27 +136,6 @@ def test_dashboard_shows_metrics_of_secret_links(stack: str) -> None:
     assert {(f"Gatehouse/{stack}", metric) for metric in metrics} <= shown
 
 
-@pytest.mark.requirement("SS-10")
-def test_function_has_alarms_on_errors_throttles_and_duration() -> None:
-    program = run("staging")
-    alarms = program.alarms()
-    metrics = {
-        name: (alarms[name]["namespace"], alarms[name]["metricName"])
-        for name in alarms
-        if name.startswith("sharing-")
-    }
-    assert metrics | {"sharing-unreachable": ("", "")} == {
-        "sharing-5xx": ("AWS/ApiGateway", "5XXError"),
-        "sharing-latency": ("AWS/ApiGateway", "Latency"),
-        "sharing-throttles": ("AWS/Lambda", "Throttles"),
-        "sharing-function-errors": ("AWS/Lambda", "Errors"),
-        "sharing-function-duration": ("AWS/Lambda", "Duration"),
-        "sharing-unreachable": ("", ""),
-    }
-    timeout_ms = program.get("lambda/function:Function", "sharing").inputs["timeout"] * 1000
-    assert alarms["sharing-function-duration"]["threshold"] == timeout_ms * 0.8
-
-
 @pytest.mark.parametrize("stack", STACKS)
 def test_dashboard_shows_existing_alarms(stack: str) -> None:
     program = run(stack)
@@ -252,39 +147,6 @@ def test_dashboard_shows_existing_alarms(stack: str) -> None:
     document = json.loads(board.inputs["dashboardBody"])
     (states,) = (widget for widget in document["widgets"] if widget["type"] == "alarm")
     assert {arn.rpartition(":")[2] for arn in states["properties"]["alarms"]} <= names
-
-
-@pytest.mark.requirement("CG-21", "ECS-09")
-@pytest.mark.parametrize("stack", STACKS)
-def test_exhausted_resources_have_alarms(stack: str) -> None:
-    alarms, program = run(stack).alarms(), run(stack)
-    metrics = {
-        (alarm["namespace"], alarm["metricName"]): alarm
-        for alarm in alarms.values()
-        if "metricName" in alarm
-    }
-    for namespace, metric, dimensions in (
-        ("AWS/RDS", "DatabaseConnections", {"DBInstanceIdentifier"}),
-        ("AWS/RDS", "FreeableMemory", {"DBInstanceIdentifier"}),
-        ("AWS/NATGateway", "ErrorPortAllocation", {"NatGatewayId"}),
-    ):
-        assert set(metrics[namespace, metric]["dimensions"]) == dimensions
-    rejected = {
-        key: alarm
-        for key, alarm in alarms.items()
-        if alarm.get("metricName") == "RejectedConnectionCount"
-    }
-    assert len(rejected) == len(program.of_type("lb/loadBalancer:LoadBalancer"))
-    for key, alarm in rejected.items():
-        assert (
-            alarm["dimensions"]
-            == alarms[key.replace("-rejected-connections", "-5xx")]["dimensions"]
-        )
-    ports = [alarm for alarm in alarms.values() if alarm.get("metricName") == "ErrorPortAllocation"]
-    assert len(ports) == len(program.of_type("ec2/natGateway:NatGateway"))
-    assert ("replication-failed" in alarms) is bool(
-        program.of_type("s3/bucketReplicationConfig:BucketReplicationConfig")
-    )
 
 
 def test_replication_alarm_has_the_dimensions_of_the_rule() -> None:

@@ -102,30 +102,6 @@ def test_dev_uses_rolling_deployment() -> None:
     assert "advancedConfiguration" not in service("dev", "gateway")["loadBalancers"][0]
 
 
-@pytest.mark.parametrize("stack", ["staging", "prod"])
-def test_services_have_green_target_group_and_role(stack: str) -> None:
-    program = run(stack)
-    balanced_services = [
-        load_balancer
-        for name in SERVICES
-        for load_balancer in service(stack, name)["loadBalancers"]
-    ]
-    assert len(balanced_services) == 3 - len(program.exports["functions"])
-    for balanced in balanced_services:
-        advanced = balanced["advancedConfiguration"]
-        name = balanced["targetGroupArn"].rpartition(":")[2].removeprefix("blue-")
-        assert advanced["alternateTargetGroupArn"] == f"arn:aws:mock:::green-{name}"
-        assert advanced["productionListenerRule"] == f"arn:aws:mock:::forward-{name}"
-        assert advanced["roleArn"] == "arn:aws:mock:::ecs-infrastructure"
-        rule = program.get("lb/listenerRule:ListenerRule", f"forward-{name}")
-        weights = {
-            group["arn"]: group["weight"]
-            for group in rule.inputs["actions"][0]["forward"]["targetGroups"]
-        }
-        assert weights == {f"arn:aws:mock:::blue-{name}": 100, f"arn:aws:mock:::green-{name}": 0}
-        assert rule.ignored == ("actions",), "ECS changes the weights"
-
-
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("name", SERVICES)
 def test_deployment_rolls_back_on_service_alarms(stack: str, name: str) -> None:

@@ -79,43 +79,6 @@ def test_function_has_variables_of_secrets_only_and_no_vpc() -> None:
     assert function["kmsKeyArn"] == "arn:aws:mock:::secrets"
 
 
-@pytest.mark.requirement("CG-18")
-def test_function_role_has_exactly_the_expected_actions() -> None:
-    allowed = program().permissions("sharing-function").values()
-    grants = {
-        action: statement["Resource"] for statement in allowed for action in statement["Action"]
-    }
-    assert grants == {
-        "dynamodb:GetItem": [NAMES.table_arn("tokens")],
-        "dynamodb:PutItem": [NAMES.table_arn("tokens")],
-        "dynamodb:UpdateItem": [NAMES.table_arn("tokens")],
-        "s3:GetObjectVersion": [f"{NAMES.bucket_arn('secrets')}/secrets/*"],
-        "s3:PutObject": [f"{NAMES.bucket_arn('secrets')}/secrets/*"],
-        "s3:AbortMultipartUpload": [f"{NAMES.bucket_arn('secrets')}/secrets/*"],
-        "logs:CreateLogStream": [f"{NAMES.log_group_arn('/gatehouse/staging/sharing')}:*"],
-        "logs:PutLogEvents": [f"{NAMES.log_group_arn('/gatehouse/staging/sharing')}:*"],
-        "xray:PutTraceSegments": ["*"],
-        "xray:PutTelemetryRecords": ["*"],
-    }
-
-
-@pytest.mark.requirement("CG-18")
-def test_console_creates_secrets_but_opens_no_link() -> None:
-    assert program().containers("console")[0]["command"] == ["gatehouse", "serve", "console"]
-    assert "GATEHOUSE_SECRETS_KEY" in program().variables("console")
-    allowed = program().permissions("console-task")
-    assert {"CreateSecrets", "CreateContent", "ListSecrets", "ListContent"} <= set(allowed)
-    assert (
-        "s3:GetObjectVersion" not in inputs("iam/rolePolicy:RolePolicy", "console-task")["policy"]
-    )
-    assert "blue-sharing" not in {
-        resource.name for resource in program().of_type("lb/listenerRule:ListenerRule")
-    }
-    assert "blue-sharing" not in {
-        resource.name for resource in program().of_type("lb/targetGroup:TargetGroup")
-    }
-
-
 def users_of(key: str) -> dict[str, tuple[list[str], list[str]]]:
     """Actions and roles of each statement that names roles, keyed by statement ID."""
     statements = program().statements("kms/key:Key", key)
@@ -245,21 +208,6 @@ def test_container_form_opens_links_with_console_role() -> None:
     assert "OpenContent" in run("dev").permissions("console-task")
 
 
-def test_key_policies_allow_console_and_function() -> None:
-    data, secrets = (program().statements("kms/key:Key", key) for key in ("data", "secrets"))
-    console, function = NAMES.role_arn("console-task"), NAMES.role_arn("sharing-function")
-    assert data["SecretLinksTable"]["Principal"]["AWS"] == [console, function]
-    assert users_of("data")["WriteContent"] == (
-        ["kms:Decrypt", "kms:GenerateDataKey"],
-        [console, function],
-    )
-    assert users_of("data")["ReadContent"] == (["kms:Decrypt"], [function])
-    conditions = secrets["SharingReadsEnvironment"]["Condition"]["StringEquals"]
-    assert conditions["kms:EncryptionContext:aws:lambda:FunctionArn"] == NAMES.arn(
-        "lambda", "function:gatehouse-staging-sharing"
-    )
-
-
 def test_api_invokes_alias_and_alias_allows_stage_only() -> None:
     calls = {
         resource.inputs["uri"]
@@ -295,20 +243,6 @@ def test_deployment_knows_alias_and_alarms_of_the_function() -> None:
     assert set(output["alarms"]) == {NAMES.name(f"sharing-{alarm}") for alarm in alarms}
     alias = program().get("lambda/alias:Alias", "sharing")
     assert excluded_urns(("sharing",))[-1] == f"{alias.type}::{alias.name}"
-
-
-def test_api_has_custom_domain_only_with_tls_1_3_policy() -> None:
-    assert inputs("apigateway/restApi:RestApi")["disableExecuteApiEndpoint"] is True
-    domain = inputs("apigateway/domainName:DomainName")
-    assert domain["domainName"] == "sharing.staging.gatehouse.example.com"
-    assert domain["securityPolicy"] == "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
-    assert domain["endpointAccessMode"] == "STRICT"
-    records = {
-        record.inputs["name"]
-        for record in program().of_type("route53/record:Record")
-        if "aliases" in record.inputs
-    }
-    assert len(records) == 3, "one host name per service"
 
 
 @pytest.mark.requirement("SS-13")
@@ -363,15 +297,6 @@ def test_methods_validate_requests_and_bodies() -> None:
     assert inputs("apigateway/restApi:RestApi")["binaryMediaTypes"] == ["*/*"]
     schema = json.loads(inputs("apigateway/model:Model")["schema"])
     assert (schema["type"], schema["maxProperties"]) == ("object", 16)
-
-
-def test_web_acl_protects_stage_and_load_balancer() -> None:
-    associations = {
-        resource.name: resource.inputs
-        for resource in program().of_type("wafv2/webAclAssociation:WebAclAssociation")
-    }
-    assert set(associations) == {"web-acl", "sharing"}
-    assert associations["web-acl"]["webAclArn"] == associations["sharing"]["webAclArn"]
 
 
 def test_gateway_responses_are_static_with_hsts() -> None:

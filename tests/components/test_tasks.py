@@ -69,24 +69,6 @@ def test_task_has_exactly_the_secrets_of_its_process(stack: str, process: str) -
 
 
 @pytest.mark.parametrize(("stack", "process"), CASES)
-def test_container_is_hardened(stack: str, process: str) -> None:
-    container, functions = definition(stack, process), run(stack).exports["functions"]
-    assert container["command"] == [
-        word for word in RAW["process"][process]["command"] if word not in functions
-    ]
-    assert container["user"] == RAW["image"]["user"]
-    assert container["user"].split(":")[0].isdigit()
-    assert container["readonlyRootFilesystem"] is True
-    assert [mount["containerPath"] for mount in container["mountPoints"]] == ["/tmp"], (
-        "the only writable path"
-    )
-    assert container["privileged"] is False
-    assert container["linuxParameters"]["capabilities"] == {"drop": ["ALL"]}
-    assert "@sha256:" in container["image"]
-    assert container["logConfiguration"]["options"]["mode"] == "non-blocking"
-
-
-@pytest.mark.parametrize(("stack", "process"), CASES)
 def test_ports_and_health_check_match_services(stack: str, process: str) -> None:
     container = definition(stack, process)
     names = [

@@ -43,17 +43,6 @@ def scripts(workflow: str) -> str:
     return "\n".join(step.get("run", "") for step in steps(workflow))
 
 
-@pytest.mark.requirement("CG-14")
-def test_actions_are_pinned_to_a_commit() -> None:
-    lines = [
-        line for text in TEXTS.values() for line in text.splitlines() if re.search(r"\buses:", line)
-    ]
-    external = [line for line in lines if "./.github/workflows/" not in line]
-    assert len(external) > 5
-    pinned = re.compile(r"uses: [\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
-    assert [line for line in external if not pinned.search(line)] == []
-
-
 def test_workflows_have_least_privilege() -> None:
     """The permissions of each job, besides reading the contents of the repository."""
     assert [
@@ -77,28 +66,10 @@ def test_workflows_have_least_privilege() -> None:
     }
 
 
-def test_checkouts_do_not_persist_credentials() -> None:
-    checkouts = [
-        step
-        for name in WORKFLOWS
-        for step in steps(name)
-        if "actions/checkout@" in step.get("uses", "")
-    ]
-    assert checkouts
-    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
-
-
 def test_jobs_have_a_timeout() -> None:
     assert [
         name for name, job in jobs() if "timeout-minutes" not in job and "uses" not in job
     ] == []
-
-
-def test_scripts_contain_no_expressions() -> None:
-    """Values reach scripts through the environment, so that a branch name cannot inject a
-    command.
-    """
-    assert [name for name in WORKFLOWS if "${{" in scripts(name)] == []
 
 
 @pytest.mark.requirement("ECS-01")
@@ -358,11 +329,6 @@ def test_scripts_are_valid_and_name_executable_files() -> None:
             assert [file for file in files if not os.access(ROOT / file, os.X_OK)] == [], name
 
 
-def test_preview_comment_contains_the_end_of_the_preview() -> None:
-    assert "tail --bytes 35000 preview.txt" in scripts("preview")
-    assert "head --bytes 35000" not in scripts("preview")
-
-
 def test_engine_does_not_change_the_lock_file() -> None:
     """`release` sets the variable for the commands that it runs."""
     direct = [name for name in WORKFLOWS if re.search(r"^\s*pulumi ", scripts(name), re.MULTILINE)]
@@ -420,15 +386,3 @@ def test_existing_issue_or_comment_is_updated(
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len(calls) == 2
     assert calls[-1].startswith(call)
-
-
-def test_guide_names_every_variable_and_secret() -> None:
-    guide = (ROOT / "docs" / "guides" / "deploy.md").read_text(encoding="utf-8")
-    pipeline = [TEXTS[name] for name in ("deploy", "release", "preview", "drift", "image")]
-    used = {
-        name
-        for text in pipeline
-        for name in re.findall(r"\$\{\{ (?:vars|secrets)\.(\w+) \}\}", text)
-    }
-    assert {"AWS_ACCOUNT", "PULUMI_CONFIG_PASSPHRASE"} <= used
-    assert {name for name in used if f"`{name}`" not in guide} == set()

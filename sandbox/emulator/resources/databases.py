@@ -4,7 +4,7 @@ from typing import Any
 
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import KEPT, PULUMI_ONLY, ResourceType
+from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
 
 _INSTANCE_NAMES = {
     "username": "MasterUsername",
@@ -274,27 +274,6 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{DBParameterGroupName}",
         finish=_set_parameters,
         update=_update_parameters,
-    ),
-    "aws:rds/proxy:Proxy": ResourceType(
-        call="rds.create_db_proxy",
-        id="{DBProxyName}",
-        # moto requires the list of secrets, which IAM authentication does not use, and does not
-        # store defaultAuthScheme.
-        defaults={"auths": []},
-    ),
-    # AWS creates the target group "default" with the proxy, so only its connection pool is
-    # configured.
-    "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup": ResourceType(
-        call="rds.modify_db_proxy_target_group",
-        id="{dbProxyName}",
-        prepare=lambda _request: {"TargetGroupName": "default"},
-        delete=KEPT,
-        outputs={"name": "{TargetGroupName}"},
-    ),
-    "aws:rds/proxyTarget:ProxyTarget": ResourceType(
-        call="rds.register_db_proxy_targets",
-        id="{dbProxyName}/{targetGroupName}/RDS_INSTANCE/{dbInstanceIdentifier}",
-        outputs={"type": "RDS_INSTANCE", "rdsResourceId": "{dbInstanceIdentifier}"},
     ),
     "aws:rds/eventSubscription:EventSubscription": ResourceType(
         call="rds.create_event_subscription", id="{CustSubscriptionId}"

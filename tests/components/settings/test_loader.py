@@ -555,7 +555,5 @@ def test_default_depends_on_environment_and_stack_file(
 
 
 def test_section_of_another_program_has_the_defaults_of_prod() -> None:
-    database = DatabaseSettings(
-        instance_class="db.t4g.micro", storage_gib=20, storage_max_gib=50, proxy=True
-    )
-    assert (database.multi_az, database.deletion_protection, database.proxy) == (True, True, True)
+    database = DatabaseSettings(instance_class="db.t4g.micro", storage_gib=20, storage_max_gib=50)
+    assert (database.multi_az, database.deletion_protection) == (True, True)

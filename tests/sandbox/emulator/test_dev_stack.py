@@ -1,5 +1,5 @@
-"""The dev stack with settings that are disabled in every stack file: a Core, canary deployments, a
-collector and RDS Proxy."""
+"""The dev stack with settings that are disabled in every stack file: a Core, canary deployments
+and a collector."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,6 @@ CHANGES: dict[str, Any] = {
     "cores": [CORE],
     "rollout": CANARY,
     "telemetry": COLLECTOR,
-    "database.proxy": True,
 }
 
 

@@ -60,9 +60,6 @@ def test_every_type_is_deployed_by_a_test() -> None:
     assert set(RESOURCE_TYPES) - types == {
         "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace",
         "aws:servicediscovery/service:Service",
-        "aws:rds/proxy:Proxy",
-        "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup",
-        "aws:rds/proxyTarget:ProxyTarget",
         "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication",
     }
 

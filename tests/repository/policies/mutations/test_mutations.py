@@ -19,8 +19,13 @@ from gatehouse_policies.rules.s3 import GUARDS_OUTPUT
 from tests.repository.policies.mutations.evaluation import Evaluator, values_of
 from tests.repository.policies.mutations.mutations import mutations
 from tests.repository.policies.test_own_stack import resources
-from tests.repository.policies.test_own_stack_changes import own_resources
 from tools.docs.deployments import deployed
+
+
+@cache
+def own_resources() -> tuple[Resource, ...]:
+    return tuple(resources(deployed("prod")))
+
 
 RESOURCES_MAX = 4
 """Number of resources of a type on which a mutation is tried until one is noticed. Statements of
