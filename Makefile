@@ -14,6 +14,7 @@ PY := .venv/bin/python
 CHECKS = check/types check/web $(ENVIRONMENTS:%=check/stack-%) $(ACCOUNT_STACKS:%=check/account-%) check/imports check/format check/workflows
 # Prints the output of each check as one block. GNU Make 3.81, the version of macOS, does not support the option.
 OUTPUT_SYNC = $(if $(filter output-sync,$(.FEATURES)),--output-sync)
+NPM_FOLDERS = runtime/web scripts/requirements/chromium
 PROJECT_OPTION = $(if $(PROJECT),--project "$(PROJECT)")
 
 help: ## List the targets
@@ -75,9 +76,11 @@ check/format:
 check/workflows:
 	@.venv/bin/zizmor --offline --quiet .github
 
-audit: ## Compare uv.lock and package-lock.json with vulnerability databases (OFFLINE=1 only reports that no audit runs)
+audit: ## Compare uv.lock and package-lock.json with vulnerability databases
 	@scripts/setup.sh
-	@$(PY) -m tools.audit $(if $(filter-out 0,$(OFFLINE)),--offline)
+	@PATH=".gatehouse/tools/bin:$$PATH" uv audit --frozen --preview-features audit-command $(if $(OSV_URL),--service-url "$(OSV_URL)")
+	@for folder in $(NPM_FOLDERS); do echo "$$folder/package-lock.json"; \
+		PATH=".gatehouse/tools/node/bin:$$PATH" npm audit --prefix "$$folder" --package-lock-only || exit 1; done
 
 attack: ## Attack a sandbox, or the deployment at URL= with harmless attacks (KEY= in the environment, YES=1 skips the prompt)
 	@scripts/setup.sh

@@ -2,7 +2,7 @@
 
 `ratios` compares the throughput of the endpoints with the throughput of a server without logic, and
 shows the CPU time per request. `--check` fails if a ratio is lower than the stored ratio. `nginx`
-compares the gateway with nginx. `scale` and `transfer` measure many cached keys and imports. `idle`
+compares the gateway with nginx. `scale` measures many cached keys. `idle`
 and `soak` report the memory of a gateway worker with idle connections, and during many requests.
 `sharing` compares the response times for links that do not work. `check` measures the CPU time and
 the memory of a policy check of a large program.
@@ -10,17 +10,17 @@ the memory of a policy check of a large program.
 
 import argparse
 
-from bench.gateway import memory, nginx, ratios, throughput, transfer
+from bench.gateway import memory, nginx, ratios, throughput
 from bench.policies import check_time
 from bench.sharing import response_times
 
-NAMES = ("ratios", "scale", "transfer", "nginx", "idle", "soak", "sharing", "check")
+NAMES = ("ratios", "scale", "nginx", "idle", "soak", "sharing", "check")
 parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
 parser.add_argument(
     "name", nargs="?", choices=NAMES, help="benchmark (default: all benchmarks of the gateway)"
 )
 numbers = {
-    "keys": (100_000, "scale, transfer: number of keys"),
+    "keys": (100_000, "scale: number of keys"),
     "workers": (1, "nginx: number of gateway workers"),
     "connections": (10_000, "idle: number of connections"),
     "requests": (1_000_000, "soak: number of requests"),
@@ -40,8 +40,6 @@ if options.name in (None, "ratios"):
     ratios.main(check=options.check, store=options.store)
 if options.name in (None, "scale"):
     throughput.cached_keys(options.keys)
-if options.name in (None, "transfer"):
-    transfer.main(options.keys)
 if options.name in (None, "nginx"):
     if missing := nginx.missing():
         parser.exit(
