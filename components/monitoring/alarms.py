@@ -14,6 +14,7 @@ from components.iam.key_policies import ALARM_TOPIC
 from components.iam.resource_policies import alarm_topic_policy
 from components.monitoring import metric_alarms
 from components.monitoring.dashboard import MonitoredResources, dashboard_body
+from components.monitoring.events import deployment_pattern, rotation_pattern, secret_pattern
 from components.monitoring.metric_alarms import Alarm, alarm_description, metric_alarm
 from components.monitoring.topics import TopicArgs, email_topic
 from components.naming import Naming, tags
@@ -213,29 +214,13 @@ def event_rules(names: Naming) -> Iterator[EventRule]:
         "deployment-failed",
         "A deployment failed and ECS rolls it back.",
         "errors",
-        {
-            "source": ["aws.ecs"],
-            "detail-type": ["ECS Deployment State Change"],
-            "resources": [{"prefix": names.arn("ecs", f"service/{names.name('main')}/")}],
-            "detail": {"eventName": ["SERVICE_DEPLOYMENT_FAILED"]},
-        },
+        deployment_pattern(names, "SERVICE_DEPLOYMENT_FAILED"),
     )
     yield EventRule(
         "rotation-failed",
         "Secrets Manager could not rotate a secret. The previous value remains in use.",
         "rotation-failure",
-        {
-            "source": ["aws.secretsmanager"],
-            "detail-type": ["AWS Service Event via CloudTrail"],
-            "detail": {
-                "eventName": ["RotationFailed"],
-                "additionalEventData": {
-                    "SecretId": [
-                        {"prefix": names.arn("secretsmanager", f"secret:{names.secret('')}")}
-                    ]
-                },
-            },
-        },
+        rotation_pattern(names, "RotationFailed"),
     )
     yield EventRule(
         "backup-failed",
@@ -266,11 +251,7 @@ def recovery_rules() -> Iterator[EventRule]:
             "cannot verify keys with a new pepper."
         ),
         "backup-failure",
-        {
-            "source": ["aws.secretsmanager"],
-            "detail-type": ["AWS Service Event via CloudTrail"],
-            "detail": {"eventName": ["ReplicationFailed"]},
-        },
+        secret_pattern("ReplicationFailed"),
     )
 
 

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_aws as aws
 
 from components.component import Component
 from components.compute.python_function import PythonFunctionArgs, python_function
-from components.iam.documents import allow, document, render, trust
+from components.iam.documents import allow, document, trust
 from components.iam.role_policies import (
     RoleDefinition,
     send_to_dead_letter_queue,
     send_traces,
     write_log,
 )
+from components.monitoring.events import invoke
 from components.monitoring.metric_alarms import LAMBDA, ONCE, UNDER, Alarm, Metric, metric_alarm
-from components.naming import Naming, tags
+from components.naming import Naming
 from components.settings.operations import MonitoringSettings
 
 NAME = "probe"
@@ -72,39 +72,21 @@ class SyntheticProbe(Component):
             memory_mib=128,
             data_class="internal",
         )
-        self._schedule(name, function, args)
-        for alarm in probe_alarms(
-            args.names, tuple(args.urls), args.monitoring.probe_interval_minutes
-        ):
+        minutes = args.monitoring.probe_interval_minutes
+        invoke(
+            name,
+            function,
+            self,
+            args.names,
+            description="Schedule of the synthetic probe",
+            target=NAME,
+            event={"namespace": args.names.namespace, "services": dict(args.urls)},
+            schedule=f"rate({minutes} minute{'s' if minutes > 1 else ''})",
+        )
+        for alarm in probe_alarms(args.names, tuple(args.urls), minutes):
             metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, self)
         self.function = function.name
         self.register_outputs({"function": self.function})
-
-    def _schedule(
-        self, name: str, function: aws.lambda_.Function, args: SyntheticProbeArgs
-    ) -> None:
-        minutes = args.monitoring.probe_interval_minutes
-        rule = aws.cloudwatch.EventRule(
-            name,
-            name=args.names.name(NAME),
-            description="Schedule of the synthetic probe",
-            schedule_expression=f"rate({minutes} minute{'s' if minutes > 1 else ''})",
-            tags=tags("none"),
-            opts=self.child,
-        )
-        aws.lambda_.Permission(
-            name,
-            statement_id="AllowEventBridge",
-            action="lambda:InvokeFunction",
-            function=function.name,
-            principal="events.amazonaws.com",
-            source_arn=args.names.arn("events", f"rule/{args.names.name(NAME)}"),
-            opts=self.child,
-        )
-        event = render({"namespace": args.names.namespace, "services": dict(args.urls)})
-        aws.cloudwatch.EventTarget(
-            name, rule=rule.name, arn=function.arn, target_id=NAME, input=event, opts=self.child
-        )
 
 
 def probe_alarms(

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-import pulumi_aws as aws
 
 from components.component import Component
 from components.compute.python_function import PythonFunctionArgs, python_function
 from components.contract import Contract
-from components.iam.documents import render
 from components.iam.role_policies import RESTART_FUNCTION
+from components.monitoring.events import deployment_pattern, invoke, rotation_pattern
 from components.monitoring.metric_alarms import (
     LAMBDA,
     ONCE,
@@ -20,7 +19,7 @@ from components.monitoring.metric_alarms import (
     event_rule_alarm,
     metric_alarm,
 )
-from components.naming import Naming, tags
+from components.naming import Naming
 from components.settings.operations import MonitoringSettings
 
 FIRST_SERVICE = "console"
@@ -67,9 +66,22 @@ class RestartFunction(Component):
             memory_mib=128,
             data_class="internal",
         )
-        event = render(restart_event(args.names, args.contract))
+        description = alarm_description(
+            "Invokes the function that restarts services after the rotation of a secret.",
+            "rotation-failure",
+            args.monitoring.runbooks_url,
+        )
         for rule, pattern in event_patterns(args.names).items():
-            self._invoke_on(f"{name}-{rule}", pattern, function, event, args)
+            invoke(
+                f"{name}-{rule}",
+                function,
+                self,
+                args.names,
+                description=description,
+                target=name,
+                event=restart_event(args.names, args.contract),
+                pattern=pattern,
+            )
             self._alarm(event_rule_alarm(f"{name}-{rule}", args.names), args)
         alarm = Alarm(
             "restart-errors",
@@ -86,72 +98,12 @@ class RestartFunction(Component):
     def _alarm(self, alarm: Alarm, args: RestartFunctionArgs) -> None:
         metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, self)
 
-    def _invoke_on(
-        self,
-        name: str,
-        pattern: dict[str, Any],
-        function: aws.lambda_.Function,
-        event: str,
-        args: RestartFunctionArgs,
-    ) -> None:
-        names, description = (
-            args.names,
-            "Invokes the function that restarts services after the rotation of a secret.",
-        )
-        rule = aws.cloudwatch.EventRule(
-            name,
-            name=names.name(name),
-            description=alarm_description(
-                description, "rotation-failure", args.monitoring.runbooks_url
-            ),
-            event_pattern=render(pattern),
-            tags=tags("none"),
-            opts=self.child,
-        )
-        aws.lambda_.Permission(
-            name,
-            statement_id=f"AllowEventBridge{name.rpartition('-')[2].title()}",
-            action="lambda:InvokeFunction",
-            function=function.name,
-            principal="events.amazonaws.com",
-            source_arn=names.arn("events", f"rule/{names.name(name)}"),
-            opts=self.child,
-        )
-        aws.cloudwatch.EventTarget(
-            name,
-            rule=rule.name,
-            arn=function.arn,
-            target_id=RESTART_FUNCTION,
-            input=event,
-            opts=self.child,
-        )
-
 
 def event_patterns(names: Naming) -> dict[str, dict[str, Any]]:
-    """Return the patterns of the events that invoke the function, keyed by name of the rule.
-
-    Sources: Secrets Manager User Guide, "AWS CloudTrail entries for Secrets Manager"; ECS Developer
-    Guide, "Amazon ECS service deployment state change events".
-    """
+    """Return the patterns of the events that invoke the function, keyed by name of the rule."""
     return {
-        "rotated": {
-            "source": ["aws.secretsmanager"],
-            "detail-type": ["AWS Service Event via CloudTrail"],
-            "detail": {
-                "eventName": ["RotationSucceeded"],
-                "additionalEventData": {
-                    "SecretId": [
-                        {"prefix": names.arn("secretsmanager", f"secret:{names.secret('')}")}
-                    ]
-                },
-            },
-        },
-        "deployed": {
-            "source": ["aws.ecs"],
-            "detail-type": ["ECS Deployment State Change"],
-            "resources": [{"prefix": names.arn("ecs", f"service/{names.name('main')}/")}],
-            "detail": {"eventName": ["SERVICE_DEPLOYMENT_COMPLETED"]},
-        },
+        "rotated": rotation_pattern(names, "RotationSucceeded"),
+        "deployed": deployment_pattern(names, "SERVICE_DEPLOYMENT_COMPLETED"),
     }
 
 
