@@ -19,7 +19,6 @@ from components.settings.fields import (
     integer,
     optional,
     optional_integer,
-    shown,
 )
 
 NONE, CREATE, ADOPT = "none", "create", "adopt"
@@ -159,17 +158,14 @@ def existing_guards(settings: AccountSettings) -> Iterator[Mistake]:
             value = getattr(settings.existing, name)
             if (mode == ADOPT) != bool(value):
                 allowed = "the ID that `make guards` prints" if mode == ADOPT else "empty"
-                yield (
-                    f"existing.{name}",
-                    f"is {shown(value)}; allowed with guards.{guard} {mode}: {allowed}",
-                )
+                yield Mistake(f"existing.{name}", allowed, f"with guards.{guard} {mode}")
 
 
 def account_budget(settings: AccountSettings) -> Iterator[Mistake]:
     """A budget has at least one e-mail address."""
     budget = settings.budget
     if budget.monthly_usd and not budget.emails:
-        yield "budget.emails", "is []; allowed with budget.monthly_usd: 1 to 10 e-mail addresses"
+        yield Mistake("budget.emails", "1 to 10 e-mail addresses", "with budget.monthly_usd")
 
 
 ACCOUNT_CHECKS: tuple[Callable[[AccountSettings], Iterator[Mistake]], ...] = (

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Callable, Iterator
 
 from components import contract
-from components.settings.fields import PROD, Mistake, shown
+from components.settings.fields import PROD, Mistake
 from components.settings.model import Settings
 from components.settings.workloads import ScalingSettings, TaskSize
 
@@ -15,7 +15,6 @@ DELIVERY_ROLLOUT_MAX_MINUTES = 75
 other steps of a deployment take up to 45 minutes."""
 REQUESTS_PER_SECOND_EACH = 10
 """Requests per second for each unit of a function's concurrency, at 100 ms for a request."""
-_WITHOUT_RESTORE = "allowed without recovery.restore.stack: empty"
 MEMORY_MIB = {
     256: (512, 2048),
     512: (1024, 4096),
@@ -31,46 +30,36 @@ task definition parameters").
 def key_environment(settings: Settings) -> Iterator[Mistake]:
     """Only prod issues live keys."""
     if settings.key_environment == "live" and settings.environment != PROD:
-        yield "key_environment", f"is 'live'; allowed in {settings.environment}: test"
+        yield Mistake("key_environment", "test", f"in {settings.environment}")
 
 
 def zones(settings: Settings) -> Iterator[Mistake]:
     """The Availability Zones belong to `region`."""
     for index, zone in enumerate(settings.network.zones):
         if zone[:-1] != settings.region:
-            yield (
-                f"network.zones.{index}",
-                f"is {shown(zone)}; allowed: zones of region {settings.region}",
-            )
+            yield Mistake(f"network.zones.{index}", f"zones of region {settings.region}")
 
 
 def private_networks(settings: Settings) -> Iterator[Mistake]:
     """`network.cidr`, `network.core_networks` and `notifications.webhook_networks` are private
     networks.
     """
-    networks = {
-        "network.cidr": settings.network.cidr,
-        **{
-            f"network.core_networks.{index}": cidr
-            for index, cidr in enumerate(settings.network.core_networks)
-        },
-        **{
-            f"notifications.webhook_networks.{index}": c
-            for index, c in enumerate(settings.notifications.webhook_networks)
-        },
+    lists = {
+        "network.core_networks": settings.network.core_networks,
+        "notifications.webhook_networks": settings.notifications.webhook_networks,
     }
+    networks = {"network.cidr": settings.network.cidr}
+    for key, cidrs in lists.items():
+        networks |= {f"{key}.{index}": cidr for index, cidr in enumerate(cidrs)}
     for key, cidr in networks.items():
         try:
             private = ipaddress.IPv4Network(cidr).is_private
         except ValueError:
             private = False
         if not private:
-            yield (
+            yield Mistake(
                 key,
-                (
-                    f"is {shown(cidr)}; allowed: a private network (RFC 1918), written with the "
-                    f"first address of the network"
-                ),
+                "a private network (RFC 1918), written with the first address of the network",
             )
 
 
@@ -97,19 +86,17 @@ def bounds(settings: Settings) -> Iterator[Mistake]:
         ),
     ):
         if value < minimum:
-            yield key, f"is {value}; allowed: {minimum_key} ({minimum}) or more"
+            yield Mistake(key, f"{minimum_key} ({minimum}) or more")
 
 
 def internet_access(settings: Settings) -> Iterator[Mistake]:
     """Cores, the collector, OIDC, public webhooks and the SNS topic require a NAT gateway."""
     reasons = (*(("cores",) if settings.cores else ()), *settings.internet_access)
     if settings.network.nat == "none" and reasons:
-        yield (
+        yield Mistake(
             "network.nat",
-            (
-                f"is 'none'; allowed with {' and '.join(reasons)}: one or per_zone, which provide "
-                f"internet access"
-            ),
+            "one or per_zone, which provide internet access",
+            f"with {' and '.join(reasons)}",
         )
 
 
@@ -117,19 +104,13 @@ def operators(settings: Settings) -> Iterator[Mistake]:
     """The IAM roles in `secrets.operators` belong to `account`."""
     for index, role in enumerate(settings.secrets.operators):
         if role.split(":")[4] != settings.account:
-            yield (
-                f"secrets.operators.{index}",
-                f"is {shown(role)}; allowed: roles of account {settings.account}",
-            )
+            yield Mistake(f"secrets.operators.{index}", f"roles of account {settings.account}")
 
 
 def second_region(settings: Settings) -> Iterator[Mistake]:
     """`second_region` differs from `region`."""
     if settings.second_region == settings.region:
-        yield (
-            "second_region",
-            f"is {shown(settings.second_region)}; allowed: a region other than region",
-        )
+        yield Mistake("second_region", "a region other than region")
 
 
 def recovery(settings: Settings) -> Iterator[Mistake]:
@@ -144,43 +125,33 @@ def recovery(settings: Settings) -> Iterator[Mistake]:
         ("recovery.restore.stack", restore.stack),
     ):
         if stack == settings.stack:
-            yield key, f"is {shown(stack)}; allowed: the name of another stack"
-    arns = {name: value for name, value in restore if name.endswith("_arn")}
-    for name, arn in arns.items():
-        if (arn is None) == bool(restore.stack):
-            allowed = (
-                "allowed with recovery.restore.stack: the value in the stack output "
-                "recovery of that stack"
-            )
-            yield (
-                f"recovery.restore.{name}",
-                f"is empty; {allowed}" if arn is None else f"is {shown(arn)}; {_WITHOUT_RESTORE}",
-            )
+            yield Mistake(key, "the name of another stack")
+    restored, with_stack = bool(restore.stack), "with recovery.restore.stack"
+    for name, arn in restore:
+        key = f"recovery.restore.{name}"
+        if not name.endswith("_arn"):
+            continue
+        if restored and arn is None:
+            output = "the value in the stack output recovery of that stack"
+            yield Mistake(key, output, with_stack)
+        elif arn and not restored:
+            yield Mistake(key, "empty", "without recovery.restore.stack")
         elif arn and arn.split(":")[3:5] != [settings.region, settings.account]:
-            yield (
-                f"recovery.restore.{name}",
-                (
-                    f"is {shown(arn)}; allowed: ARNs of {settings.region} and account "
-                    f"{settings.account}"
-                ),
-            )
-    if restore.stack and not settings.existing_resources.zone_id:
-        yield (
-            "existing_resources.zone_id",
-            "is empty; allowed with recovery.restore.stack: the hosted zone of that stack",
-        )
-    if restore.stack and settings.services.cloudfront:
-        yield (
-            "services.console.hosting",
-            "is 'cloudfront'; allowed with recovery.restore.stack: container",
-        )
+            yield Mistake(key, f"ARNs of {settings.region} and account {settings.account}")
+    if restored and not settings.existing_resources.zone_id:
+        yield Mistake("existing_resources.zone_id", "the hosted zone of that stack", with_stack)
+    if restored and settings.services.cloudfront:
+        yield Mistake("services.console.hosting", "container", with_stack)
 
 
 def vault_lock(settings: Settings) -> Iterator[Mistake]:
     """A stack that empties its buckets on deletion does not lock its backup vault."""
     if settings.buckets.force_destroy and settings.backup.vault_lock != "none":
-        allowed = "allowed with buckets.force_destroy: none. A locked vault cannot be emptied"
-        yield "backup.vault_lock", f"is {settings.backup.vault_lock}; {allowed}"
+        yield Mistake(
+            "backup.vault_lock",
+            "none. A locked vault cannot be emptied",
+            "with buckets.force_destroy",
+        )
 
 
 def task_sizes(settings: Settings) -> Iterator[Mistake]:
@@ -196,22 +167,14 @@ def task_sizes(settings: Settings) -> Iterator[Mistake]:
     sizes: dict[str, TaskSize] = {**scaling, "services.migrate": services.migrate}
     for key, size in sizes.items():
         low, high = MEMORY_MIB[size.cpu]
-        if not low <= size.memory_mib <= high or (
-            size.memory_mib > 1024 and size.memory_mib % 1024
-        ):
-            yield (
-                f"{key}.memory_mib",
-                (
-                    f"is {size.memory_mib}; allowed with cpu {size.cpu}: {low} to {high} in steps "
-                    f"of 1024"
-                ),
+        steps = size.memory_mib <= 1024 or size.memory_mib % 1024 == 0
+        if not (low <= size.memory_mib <= high and steps):
+            yield Mistake(
+                f"{key}.memory_mib", f"{low} to {high} in steps of 1024", f"with cpu {size.cpu}"
             )
     for key, service in scaling.items():
         if service.tasks_max < service.tasks_min:
-            yield (
-                f"{key}.tasks_max",
-                f"is {service.tasks_max}; allowed: tasks_min ({service.tasks_min}) or more",
-            )
+            yield Mistake(f"{key}.tasks_max", f"tasks_min ({service.tasks_min}) or more")
 
 
 def rollout_duration(settings: Settings) -> Iterator[Mistake]:
@@ -220,22 +183,20 @@ def rollout_duration(settings: Settings) -> Iterator[Mistake]:
     rollout, by_pipeline = settings.rollout, bool(settings.delivery.repository)
     maximum = DELIVERY_ROLLOUT_MAX_MINUTES if by_pipeline else ROLLOUT_MAX_MINUTES
     if rollout.minutes > maximum:
-        condition = " with delivery.repository" if by_pipeline else ""
-        allowed = (
-            f"a rollout of at most {maximum} minutes, including the steps. The rollout "
-            f"takes {rollout.minutes}"
+        yield Mistake(
+            "rollout.bake_minutes",
+            f"a rollout of at most {maximum} minutes, including the steps. The rollout takes "
+            f"{rollout.minutes}",
+            "with delivery.repository" if by_pipeline else "",
         )
-        yield "rollout.bake_minutes", f"is {rollout.bake_minutes}; allowed{condition}: {allowed}"
 
 
 def waf_limits(settings: Settings) -> Iterator[Mistake]:
     """The rate limit of a service does not exceed `waf.requests_max`."""
+    maximum = settings.waf.requests_max
     for service, requests in settings.waf.service_requests_max().items():
-        if requests > settings.waf.requests_max:
-            yield (
-                f"waf.{service}_requests_max",
-                f"is {requests}; allowed: waf.requests_max ({settings.waf.requests_max}) or less",
-            )
+        if requests > maximum:
+            yield Mistake(f"waf.{service}_requests_max", f"waf.requests_max ({maximum}) or less")
 
 
 def sharing_capacity(settings: Settings) -> Iterator[Mistake]:
@@ -244,19 +205,13 @@ def sharing_capacity(settings: Settings) -> Iterator[Mistake]:
     sharing = settings.sharing
     capacity = sharing.reserved_concurrency * REQUESTS_PER_SECOND_EACH
     if sharing.requests_per_second_max > capacity:
-        maximum = (
-            f"{REQUESTS_PER_SECOND_EACH} times sharing.reserved_concurrency ({capacity}) "
-            f"or less, the capacity of the function"
-        )
-        yield (
+        yield Mistake(
             "sharing.requests_per_second_max",
-            f"is {sharing.requests_per_second_max}; allowed: {maximum}",
+            f"{REQUESTS_PER_SECOND_EACH} times sharing.reserved_concurrency ({capacity}) or less, "
+            "the capacity of the function",
         )
     if sharing.api_gateway_log_role and not sharing.functions:
-        yield (
-            "sharing.api_gateway_log_role",
-            f"is true; allowed with sharing.mode {sharing.mode}: false",
-        )
+        yield Mistake("sharing.api_gateway_log_role", "false", f"with sharing.mode {sharing.mode}")
 
 
 def cores(settings: Settings) -> Iterator[Mistake]:
@@ -267,15 +222,9 @@ def cores(settings: Settings) -> Iterator[Mistake]:
     for index, core in enumerate(settings.cores):
         key = f"cores.{index}"
         if core.name in names:
-            yield (
-                f"{key}.name",
-                f"is {shown(core.name)}; allowed: a name that is not used by {names[core.name]}",
-            )
+            yield Mistake(f"{key}.name", f"a name that is not used by {names[core.name]}")
         if core.port in ports:
-            yield (
-                f"{key}.port",
-                f"is {core.port}; allowed: a port that is not used by {ports[core.port]}",
-            )
+            yield Mistake(f"{key}.port", f"a port that is not used by {ports[core.port]}")
         names[core.name] = ports[core.port] = key
         yield from _own_secret(settings, f"{key}.token_secret_arn", core.token_secret_arn)
 
@@ -283,38 +232,27 @@ def cores(settings: Settings) -> Iterator[Mistake]:
 def existing_resources(settings: Settings) -> Iterator[Mistake]:
     """Existing certificates and KMS keys belong to `account` and to the region in which the stack
     uses them. The certificate for CloudFront requires `services.console.hosting: cloudfront`."""
-    existing = settings.existing_resources
-    regions = {"certificate_arn": settings.region, "cloudfront_certificate_arn": "us-east-1"}
+    existing, hosting = settings.existing_resources, settings.services.console.hosting
     for name, value in existing:
-        if name.endswith("_arn") and value:
-            owner = f"{regions.get(name, settings.region)}:{settings.account}"
-            if value.split(":")[3:5] != owner.split(":"):
-                allowed = f"ARNs of {owner.replace(':', ' and account ')}"
-                yield f"existing_resources.{name}", f"is {shown(value)}; allowed: {allowed}"
+        key = f"existing_resources.{name}"
+        region = "us-east-1" if name == "cloudfront_certificate_arn" else settings.region
+        if name.endswith("_arn") and value and value.split(":")[3:5] != [region, settings.account]:
+            yield Mistake(key, f"ARNs of {region} and account {settings.account}")
     if existing.cloudfront_certificate_arn and not settings.services.cloudfront:
-        allowed = (
-            f"allowed with services.console.hosting {settings.services.console.hosting}: empty"
-        )
-        yield (
+        yield Mistake(
             "existing_resources.cloudfront_certificate_arn",
-            f"is {shown(existing.cloudfront_certificate_arn)}; {allowed}",
+            "empty",
+            f"with services.console.hosting {hosting}",
         )
 
 
 def existing_vpc(settings: Settings) -> Iterator[Mistake]:
     """`existing_resources.vpc_id` and `existing_resources.internet_gateway_id` are set together."""
-    existing = settings.existing_resources
+    existing, key = settings.existing_resources, "existing_resources.internet_gateway_id"
     if existing.vpc_id and not existing.internet_gateway_id:
-        yield (
-            "existing_resources.internet_gateway_id",
-            "is empty; allowed with existing_resources.vpc_id: the VPC's internet gateway",
-        )
+        yield Mistake(key, "the VPC's internet gateway", "with existing_resources.vpc_id")
     if existing.internet_gateway_id and not existing.vpc_id:
-        allowed = "allowed without existing_resources.vpc_id: empty"
-        yield (
-            "existing_resources.internet_gateway_id",
-            f"is {shown(existing.internet_gateway_id)}; {allowed}",
-        )
+        yield Mistake(key, "empty", "without existing_resources.vpc_id")
 
 
 def delivery(settings: Settings) -> Iterator[Mistake]:
@@ -322,50 +260,36 @@ def delivery(settings: Settings) -> Iterator[Mistake]:
     `delivery.state_bucket`.
     """
     roles = settings.delivery
+    without_repository = "without delivery.repository"
     if roles.create_oidc_provider and not roles.repository:
-        yield "delivery.create_oidc_provider", "is true; allowed without delivery.repository: false"
+        yield Mistake("delivery.create_oidc_provider", "false", without_repository)
     if roles.state_bucket and not roles.repository:
-        yield (
-            "delivery.state_bucket",
-            f"is {shown(roles.state_bucket)}; allowed without delivery.repository: empty",
-        )
+        yield Mistake("delivery.state_bucket", "empty", without_repository)
     if roles.state_key_arn and not roles.state_bucket:
-        yield (
-            "delivery.state_key_arn",
-            f"is {shown(roles.state_key_arn)}; allowed without delivery.state_bucket: empty",
-        )
+        yield Mistake("delivery.state_key_arn", "empty", "without delivery.state_bucket")
 
 
 def oidc(settings: Settings) -> Iterator[Mistake]:
     """An OIDC issuer requires an audience and at least one role. An OIDC client requires an issuer,
     and its secret belongs to the stack."""
-    if settings.oidc.issuer and not settings.oidc.audience:
-        yield "oidc.audience", "is empty; allowed with oidc.issuer: the client ID at the issuer"
-    if settings.oidc.issuer and not settings.oidc.roles:
-        yield (
-            "oidc.roles",
-            "is empty; allowed with oidc.issuer: at least one entry of the form value=role",
-        )
-    if settings.oidc.client_id and not settings.oidc.issuer:
-        yield (
-            "oidc.client_id",
-            f"is {shown(settings.oidc.client_id)}; allowed without oidc.issuer: empty",
-        )
-    if settings.oidc.client_secret_arn and not settings.oidc.client_id:
-        yield (
-            "oidc.client_secret_arn",
-            f"is {shown(settings.oidc.client_secret_arn)}; allowed without oidc.client_id: empty",
-        )
-    elif settings.oidc.client_secret_arn:
-        yield from _own_secret(settings, "oidc.client_secret_arn", settings.oidc.client_secret_arn)
+    issuer = settings.oidc.issuer
+    if issuer and not settings.oidc.audience:
+        yield Mistake("oidc.audience", "the client ID at the issuer", "with oidc.issuer")
+    if issuer and not settings.oidc.roles:
+        yield Mistake("oidc.roles", "at least one entry of the form value=role", "with oidc.issuer")
+    if settings.oidc.client_id and not issuer:
+        yield Mistake("oidc.client_id", "empty", "without oidc.issuer")
+    if secret := settings.oidc.client_secret_arn:
+        if settings.oidc.client_id:
+            yield from _own_secret(settings, "oidc.client_secret_arn", secret)
+        else:
+            yield Mistake("oidc.client_secret_arn", "empty", "without oidc.client_id")
 
 
 def leak_report_secret(settings: Settings) -> Iterator[Mistake]:
     """The signing secret of leak reports belongs to this stack."""
-    if settings.leak_reports.secret_arn:
-        yield from _own_secret(
-            settings, "leak_reports.secret_arn", settings.leak_reports.secret_arn
-        )
+    if secret := settings.leak_reports.secret_arn:
+        yield from _own_secret(settings, "leak_reports.secret_arn", secret)
 
 
 def environment_variables(settings: Settings) -> Iterator[Mistake]:
@@ -376,9 +300,8 @@ def environment_variables(settings: Settings) -> Iterator[Mistake]:
     names = [entry.partition("=")[0] for entry in settings.environment_variables]
     for index, name in enumerate(names):
         if name not in known or name in names[:index]:
-            yield (
-                f"environment_variables.{index}",
-                f"is {name}; allowed, each once: {', '.join(sorted(known))}",
+            yield Mistake(
+                f"environment_variables.{index}", f"each once, {', '.join(sorted(known))}"
             )
 
 
@@ -387,29 +310,12 @@ def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
     owner = f"{settings.region}:{settings.account}"
     prefix = f"arn:aws:secretsmanager:{owner}:secret:gatehouse/{settings.stack}/"
     if not arn.startswith(prefix):
-        yield key, f"is {shown(arn)}; allowed: a secret whose ARN starts with {prefix}"
+        yield Mistake(key, f"a secret whose ARN starts with {prefix}")
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
-    *(
-        key_environment,
-        zones,
-        private_networks,
-        bounds,
-        internet_access,
-        operators,
-        second_region,
-        recovery,
-    ),
-    *(
-        vault_lock,
-        task_sizes,
-        rollout_duration,
-        waf_limits,
-        sharing_capacity,
-        cores,
-        existing_resources,
-        existing_vpc,
-    ),
-    *(delivery, oidc, leak_report_secret, environment_variables),
+    *(key_environment, zones, private_networks, bounds, internet_access, operators),
+    *(second_region, recovery, vault_lock, task_sizes, rollout_duration, waf_limits),
+    *(sharing_capacity, cores, existing_resources, existing_vpc, delivery, oidc),
+    *(leak_report_secret, environment_variables),
 )

@@ -5,7 +5,7 @@ validators.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, model_validator
 
@@ -26,8 +26,18 @@ ARN = "arn:aws"
 
 T = TypeVar("T")
 
-Mistake = tuple[str, str]
-"""Key of a setting, and the rest of the message: "is <value>; allowed: <values>"."""
+
+class Mistake(NamedTuple):
+    """A setting whose value is not allowed.
+
+    key: Key of the setting.
+    allowed: Allowed values.
+    condition: Why only these values are allowed, such as "in prod"; "" if they always are.
+    """
+
+    key: str
+    allowed: str
+    condition: str = ""
 
 
 @dataclass(frozen=True, slots=True)

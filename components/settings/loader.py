@@ -76,7 +76,7 @@ def parse(raw: Any, stack: str) -> Settings:
     settings = _validated(Settings, values, file, context)
     mistakes = list(production_mistakes(settings) if settings.environment == PROD else ())
     mistakes += [mistake for check in CHECKS for mistake in check(settings)]
-    _require_none(mistakes, file)
+    _require_none(settings, mistakes, file)
     return settings
 
 
@@ -87,7 +87,8 @@ def parse_account(raw: Any, stack: str) -> AccountSettings:
     file = account_file_name(stack)
     _require_mapping(raw, file, "gatehouse-account:settings", account_file_name("main"))
     settings = _validated(AccountSettings, dict(raw), file, {})
-    _require_none([mistake for check in ACCOUNT_CHECKS for mistake in check(settings)], file)
+    mistakes = [mistake for check in ACCOUNT_CHECKS for mistake in check(settings)]
+    _require_none(settings, mistakes, file)
     return settings
 
 
@@ -123,9 +124,20 @@ def _validated(
         ) from None
 
 
-def _require_none(mistakes: Iterable[Mistake], file: str) -> None:
-    if messages := [f"{key} {message}" for key, message in mistakes]:
+def _require_none(settings: Section, mistakes: Iterable[Mistake], file: str) -> None:
+    messages = [
+        f"{key} is {shown(_value(settings, key))}; {f'allowed {condition}'.rstrip()}: {allowed}"
+        for key, allowed, condition in mistakes
+    ]
+    if messages:
         raise _error(file, messages)
+
+
+def _value(settings: Any, key: str) -> Any:
+    """The value of a setting. A number in the key is an index in a list."""
+    for part in key.split("."):
+        settings = settings[int(part)] if part.isdigit() else getattr(settings, part)
+    return settings
 
 
 def _error(file: str, messages: list[str]) -> SettingsError:
@@ -143,7 +155,7 @@ def production_mistakes(section: Section, path: str = "") -> Iterator[Mistake]:
             yield from production_mistakes(value, f"{path}{name}.")
         for rule in field.metadata:
             if isinstance(rule, Production) and not rule.accepts(value):
-                yield f"{path}{name}", f"is {shown(value)}; allowed in {PROD}: {rule.allowed}"
+                yield Mistake(f"{path}{name}", rule.allowed, f"in {PROD}")
 
 
 def _message(model: type[Section], error: dict[str, Any]) -> str:
