@@ -34,9 +34,7 @@ class Foundation(Component):
     logs: LogOptions
     """KMS key, retention and deletion protection of every log group."""
     topic_arn: pulumi.Output[str]
-    """Topic for notifications from AWS services: RDS events, backup jobs, budget alerts and cost
-    anomalies.
-    """
+    """Topic for notifications from AWS services: RDS events, backup jobs, and budget alerts."""
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:foundation:Foundation", name, None, opts)

@@ -13,7 +13,6 @@ from components.edge.certificate import Certificate, CertificateArgs
 from components.edge.load_balancer import LoadBalancer, LoadBalancerArgs
 from components.foundation import Foundation
 from components.iam import sharing_roles
-from components.iam.role_policies import COLLECTOR
 from components.network.security_groups import ORIGIN
 from components.network.service_discovery import ServiceDiscovery, ServiceDiscoveryArgs
 from components.private_network import PrivateNetwork
@@ -24,8 +23,8 @@ from components.web_hosting import WebHosting
 class Platform(Component):
     """Image repositories, certificate, load balancer, ECS cluster and service discovery."""
 
-    sidecar_images: dict[str, str]
-    """Image reference of the collector and of each Core, keyed by repository."""
+    core_images: dict[str, str]
+    """Image reference of each Core, keyed by repository."""
 
     def __init__(
         self,
@@ -47,13 +46,11 @@ class Platform(Component):
         )
         self.runtime_image = ContainerImage("runtime", image, self.child)
         digests = {name: core.image_digest for name, core in settings.core_tasks.items()}
-        if settings.telemetry.collector and settings.telemetry.collector_digest:
-            digests[COLLECTOR] = settings.telemetry.collector_digest
-        self.sidecar_images = {}
+        self.core_images = {}
         for repository, digest in digests.items():
             sidecar = ImageSettings(digest=digest, retained_images=settings.image.retained_images)
             args = replace(image, image=sidecar, repository=repository, function_arns=())
-            self.sidecar_images[repository] = ContainerImage(repository, args, self.child).reference
+            self.core_images[repository] = ContainerImage(repository, args, self.child).reference
         self.certificate = Certificate(
             "certificate",
             CertificateArgs(

@@ -7,14 +7,13 @@ import pulumi
 from components.component import Component, DeploymentHook
 from components.compute.ecs_service import EcsService, EcsServiceArgs
 from components.compute.environment import Environment, environments
-from components.compute.task_definition import COLLECTOR_IMAGE, TaskDefinition, TaskDefinitionArgs
+from components.compute.task_definition import TaskDefinition, TaskDefinitionArgs
 from components.contract import Function, Process, Stack
 from components.data_stores import DataStores
 from components.edge.host_records import HostRecords, HostRecordsArgs, HostTarget
 from components.edge.web_acl import WebAcl, WebAclArgs
 from components.foundation import Foundation
 from components.iam import role_policies
-from components.iam.role_policies import COLLECTOR
 from components.monitoring import data_protection, smoke_test
 from components.monitoring.log_alarms import LogAlarms, LogAlarmsArgs
 from components.monitoring.smoke_test import SmokeTest, SmokeTestArgs
@@ -211,14 +210,15 @@ class Workloads(Component):
             self._stack.contract,
             self._foundation.role_arns,
         )
-        sidecars = self._platform.sidecar_images
         core = settings.core_tasks.get(process.name)
         rotated_secrets = {kind: secret.arn for kind, secret in self._data.rotated_secrets.items()}
         args = TaskDefinitionArgs(
             names=self._stack.names,
             process=process,
             size=settings.task_size(process.name),
-            image=sidecars.get(process.name, self._platform.runtime_image.reference),
+            image=self._platform.core_images.get(
+                process.name, self._platform.runtime_image.reference
+            ),
             user=contract.user,
             variables=variables,
             secret_arns={
@@ -233,9 +233,7 @@ class Workloads(Component):
                 self._stack.names, settings.key_prefix, self._observability.findings_log_group
             ),
             health_command=core.health_command if core else (),
-            collector_image=sidecars.get(COLLECTOR, COLLECTOR_IMAGE)
-            if self._stack.has_collector(process)
-            else "",
+            collector=self._stack.has_collector(process),
         )
         return TaskDefinition(process.name, args, self.child)
 

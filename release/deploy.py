@@ -198,12 +198,8 @@ def _migrate(stack: Stack, root: Path) -> str:
 def _gradual_functions(stack: Stack, root: Path) -> tuple[str, ...]:
     """The functions that are already deployed and remain in the stack. Traffic shifts to their new
     versions gradually.
-
-    Empty if the stack file sets `sharing.previous_version`, because the traffic split is then fixed
-    by `sharing.previous_version_percent`.
     """
-    sharing = stack.settings.get("sharing") or {}
-    if sharing.get("mode") != "serverless" or sharing.get("previous_version"):
+    if (stack.settings.get("sharing") or {}).get("mode") != "serverless":
         return ()
     try:
         return tuple(

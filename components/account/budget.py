@@ -1,6 +1,5 @@
-"""The monthly budget of a stack and its cost anomaly monitor."""
+"""The monthly budget of a stack."""
 
-import json
 from dataclasses import dataclass
 
 import pulumi
@@ -39,7 +38,7 @@ def notifications(
 class BudgetArgs(StackArgs):
     """Arguments of `Budget`.
 
-    budget: Monthly budget and anomaly threshold.
+    budget: Monthly budget.
     topic_arn: Topic for the notifications.
     """
 
@@ -48,13 +47,12 @@ class BudgetArgs(StackArgs):
 
 
 class Budget(Component):
-    """A monthly budget for the stack's tagged cost, with alerts on actual and forecasted cost and,
-    if enabled, a cost anomaly monitor.
+    """A monthly budget for the stack's tagged cost, with alerts on actual and forecasted cost.
 
     Why: Recursive invocations and stolen credentials are often noticed first in the cost of a
     stack. Activate the cost allocation tags Project and Environment once in the payer account.
-    Cost: none for the first two budgets of an account, then 0.62 USD a month; anomaly detection is
-        free. Controls: GH-COST-001.
+    Cost: none for the first two budgets of an account, then 0.62 USD a month.
+    Controls: GH-COST-001.
     """
 
     def __init__(
@@ -80,42 +78,4 @@ class Budget(Component):
             tags=tags("internal"),
             opts=self.child,
         )
-        if args.budget.anomalies != "none":
-            self._anomaly_detection(name, args)
         self.register_outputs({})
-
-    def _anomaly_detection(self, name: str, args: BudgetArgs) -> None:
-        # Only the management account of an organization can create a monitor for a tag (AWS Cost
-        # Management User Guide, "Getting started with AWS Cost Anomaly Detection").
-        environment = {
-            "Key": "Environment",
-            "MatchOptions": ["EQUALS"],
-            "Values": [args.names.stack],
-        }
-        by_tag = args.budget.anomalies == "tag"
-        monitor = aws.costexplorer.AnomalyMonitor(
-            name,
-            name=args.names.name("cost"),
-            monitor_type="CUSTOM" if by_tag else "DIMENSIONAL",
-            monitor_dimension=None if by_tag else "SERVICE",
-            monitor_specification=json.dumps({"Tags": environment}) if by_tag else None,
-            tags=tags("internal"),
-            opts=self.child,
-        )
-        aws.costexplorer.AnomalySubscription(
-            name,
-            name=args.names.name("cost"),
-            account_id=args.names.account,
-            frequency="IMMEDIATE",
-            monitor_arn_lists=[monitor.arn],
-            subscribers=[{"type": "SNS", "address": args.topic_arn}],
-            threshold_expression={
-                "dimension": {
-                    "key": "ANOMALY_TOTAL_IMPACT_ABSOLUTE",
-                    "match_options": ["GREATER_THAN_OR_EQUAL"],
-                    "values": [str(args.budget.anomaly_usd)],
-                }
-            },
-            tags=tags("internal"),
-            opts=self.child,
-        )

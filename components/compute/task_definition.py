@@ -51,7 +51,7 @@ class TaskDefinitionArgs(LogArgs):
     data_protection_policy: Data protection policy of the log group.
     health_command: Health check command of the image; by default the `health` command with the
         names of the services.
-    collector_image: Image reference of the collector sidecar, or "" if the task has no collector.
+    collector: Whether a collector runs in the task.
     """
 
     process: Process
@@ -64,7 +64,7 @@ class TaskDefinitionArgs(LogArgs):
     execution_role_arn: pulumi.Input[str]
     data_protection_policy: Mapping[str, Any]
     health_command: tuple[str, ...] = ()
-    collector_image: str = ""
+    collector: bool = False
 
 
 class TaskDefinition(Component):
@@ -90,8 +90,8 @@ class TaskDefinition(Component):
             opts=self.child,
         )
         containers = [process_container(args)]
-        if args.collector_image:
-            containers.append(collector_container(args.process, args.names, args.collector_image))
+        if args.collector:
+            containers.append(collector_container(args.process, args.names))
         task = aws.ecs.TaskDefinition(
             name,
             family=args.names.name(name),
@@ -167,7 +167,7 @@ def process_container(args: TaskDefinitionArgs) -> dict[str, Any]:
     return definition
 
 
-def collector_container(process: Process, names: Naming, image: str) -> dict[str, Any]:
+def collector_container(process: Process, names: Naming) -> dict[str, Any]:
     """Return the container definition of the collector. The container is not essential: if it
     stops, the task continues.
 
@@ -176,7 +176,7 @@ def collector_container(process: Process, names: Naming, image: str) -> dict[str
     configuration = json.dumps(collector_configuration(process, names), separators=(",", ":"))
     return {
         "name": COLLECTOR,
-        "image": image,
+        "image": COLLECTOR_IMAGE,
         "essential": False,
         "user": COLLECTOR_USER,
         "privileged": False,

@@ -491,7 +491,6 @@ def monitoring(args: DeliveryRolesArgs) -> list[Statement]:
         "CreateTopic DeleteTopic SetSubscriptionAttributes SetTopicAttributes Subscribe "
         "TagResource Unsubscribe UntagResource"
     )
-    anomalies = "CreateAnomaly* DeleteAnomaly* TagResource UntagResource UpdateAnomaly*"
     return [
         args.grant("LogGroups", "logs", change_groups, *log_groups),
         # These actions do not support resource-level permissions (Service Authorization Reference,
@@ -517,5 +516,4 @@ def monitoring(args: DeliveryRolesArgs) -> list[Statement]:
             f"budget/{all_names}",
             global_service=True,
         ),
-        args.grant("Anomalies", "ce", anomalies, conditions=regional),
     ]

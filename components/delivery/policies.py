@@ -236,7 +236,6 @@ def _read_configuration(args: DeliveryRolesArgs) -> Statement:
         "application-autoscaling": "Describe* List*",
         "backup": "Describe* Get* List*",
         "budgets": "View* ListTags*",
-        "ce": "GetAnomalyMonitors GetAnomalySubscriptions ListTags*",
         **({"cloudfront": "Describe* Get* List*"} if args.cloudfront else {}),
         "cloudtrail": "DescribeTrails GetTrail* GetEventSelectors GetInsightSelectors ListTags",
         "cloudwatch": "Describe* GetDashboard ListTags*",

@@ -19,13 +19,9 @@ from components.naming import Naming
 
 NOTIFICATION_TOPIC = "notifications"
 NOTIFYING_SERVICES = {
-    "Service": [
-        f"{service}.amazonaws.com" for service in ("events.rds", "backup", "budgets", "costalerts")
-    ],
+    "Service": [f"{service}.amazonaws.com" for service in ("events.rds", "backup", "budgets")],
 }
-"""Services that publish to the notification topic: RDS events, AWS Backup, AWS Budgets and Cost
-Anomaly Detection.
-"""
+"""Services that publish to the notification topic: RDS events, AWS Backup and AWS Budgets."""
 
 
 def alarm_topic_policy(names: Naming) -> Document:

@@ -267,11 +267,6 @@ def _execution(stack: Stack, process: Process) -> Document:
         _secret_arn(names, secret) for secret in process.secrets if not secret.managed or secret.arn
     ]
     images = [process.name] if process.name in stack.contract.cores else ["runtime"]
-    images += (
-        [COLLECTOR]
-        if stack.has_collector(process) and stack.settings.telemetry.collector_digest
-        else []
-    )
     statements = [*_pull_images(names, *images), write_log(names, process.name)]
     if secrets:
         statements.append(allow("InjectSecrets", "secretsmanager:GetSecretValue", secrets))

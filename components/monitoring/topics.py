@@ -25,8 +25,7 @@ class TopicArgs(StackArgs):
 
 
 class NotificationTopic(Component):
-    """An encrypted topic for notifications from RDS, AWS Backup, AWS Budgets and Cost Anomaly
-    Detection.
+    """An encrypted topic for notifications from RDS, AWS Backup and AWS Budgets.
 
     Why: These services report failovers, failed backups and unexpected cost only through
     notifications. The alarm topic is separate because it is created after the resources that

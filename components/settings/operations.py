@@ -90,18 +90,11 @@ class MonitoringSettings(Section):
 
 
 class BudgetSettings(Section):
-    """Budget and cost anomaly detection."""
+    """Budget of the stack."""
 
     monthly_usd: Annotated[int, integer(1, 1_000_000, "USD a month")]
     """Monthly budget in USD. Notifications are sent at 80 and 100 percent of the budget, and when
     the forecast exceeds the budget."""
-    anomalies: Annotated[str, choice("none", "service", "tag")] = "none"
-    """Cost anomaly detection. `service` monitors all services of the account; an account can have
-    only one such monitor. `tag` monitors the costs of this stack by the tag Environment; AWS
-    accepts this only in the management account of an organization or in an account without an
-    organization."""
-    anomaly_usd: Annotated[int, integer(1, 100_000, "USD")] = by_environment(20, 40, 100)
-    """Minimum total impact in USD of a cost anomaly that is reported."""
 
 
 class ExistingResourcesSettings(Section):

@@ -12,7 +12,6 @@ from components.settings.fields import (
     by_environment,
     choice,
     integer,
-    optional,
     optional_integer,
     prod_requires_at_least,
     string,
@@ -210,12 +209,6 @@ class TelemetrySettings(Section):
     collector: Flag = by_environment(False, True, True)
     """Run the AWS Distro for OpenTelemetry collector in each task of an ECS service. The collector
     needs about 64 MiB of the task's memory."""
-    collector_digest: Annotated[
-        str | None, optional(SHA256, '"sha256:" and 64 hexadecimal digits of the image')
-    ] = None
-    """Digest of the collector's image in the ECR repository that the stack creates for the
-    collector. If empty, tasks pull the published image of version 0.43.3 from the Amazon ECR Public
-    Gallery, by its digest."""
     traces_sample_percent: Annotated[int, integer(0, 100, "percent")] = 1
     """Percentage of requests that are traced if the collector runs and the caller has made no
     decision.
@@ -261,15 +254,6 @@ class SharingSettings(Section):
     permissions and almost no cost while idle. `make deploy` shifts traffic to a new version of the
     function gradually.
     """
-    previous_version: Annotated[
-        str | None, optional(r"[1-9]\d{0,9}", 'the number of a published version, such as "7"')
-    ] = None
-    """Published version of the function that receives `previous_version_percent` of the requests,
-    for a canary deployment or an immediate rollback. The stack output `functions` contains the
-    number of the current version. If empty, the newest version receives all requests after `make
-    deploy` has tested this version."""
-    previous_version_percent: Annotated[int, integer(0, 100, "percent of the requests")] = 90
-    """Percentage of the requests that `previous_version` receives."""
     file_max_bytes: Annotated[int | None, optional_integer(1, 500 * 1024 * 1024, "bytes")] = None
     """Maximum total size of the files in a secret, in bytes. With `serverless`, only programs and
     the command line can transfer files above 4 MiB; browsers cannot. If empty, the default of

@@ -57,9 +57,8 @@ class SharingFunction(Component):
     Why: Public requests reach a process that cannot list or delete secrets, and an idle service
     costs almost nothing. The function runs outside the VPC because it connects to neither the
     database nor the cache. `make deploy` shifts traffic to a new version gradually. `pulumi up`
-    shifts all traffic at once, or only a share of the traffic while sharing.previous_version is
-    set. X-Ray and load balancers record full paths, so a path must never contain the secret part of
-    a link.
+    shifts all traffic at once. X-Ray and load balancers record full paths, so a path must never
+    contain the secret part of a link.
     Cost: 0.80 USD a month for alarms when idle; for a million requests, 3.50 USD for the API, 0.20
     USD plus about 1 USD of duration for the function, and 0.60 USD for AWS WAF.
     Controls: GH-API-001 to GH-API-005, GH-LAM-003 to GH-LAM-005, GH-CW-001, GH-CW-002.
@@ -151,7 +150,6 @@ class SharingFunction(Component):
             description="Version that the REST API invokes",
             function_name=function.name,
             function_version=function.version,
-            routing_config=_routing(args.sharing),
             opts=self.child,
         )
         return function, alias
@@ -333,16 +331,3 @@ class SharingFunction(Component):
             opts=self.child,
         )
         return domain
-
-
-def _routing(sharing: SharingSettings) -> aws.lambda_.AliasRoutingConfigArgsDict | None:
-    """Return the traffic share of the previous version. Lambda sends the other requests to the
-    alias's main version (Lambda Developer Guide, "Implement Lambda canary deployments using a
-    weighted alias")."""
-    if sharing.previous_version is None:
-        return None
-    return {
-        "additional_version_weights": {
-            sharing.previous_version: sharing.previous_version_percent / 100
-        }
-    }

@@ -289,7 +289,6 @@ def publishers(program: Program) -> Iterator[tuple[str, str, str]]:
         ("events.rds", "rds/eventSubscription:EventSubscription"),
         ("backup", "backup/vaultNotifications:VaultNotifications"),
         ("budgets", "budgets/budget:Budget"),
-        ("costalerts", "costexplorer/anomalySubscription:AnomalySubscription"),
     ):
         for resource in program.of_type(kind):
             assert "arn:aws:mock:::service-notifications" in json.dumps(resource.inputs), (
@@ -305,7 +304,7 @@ def publishers(program: Program) -> Iterator[tuple[str, str, str]]:
 @pytest.mark.alarm_path("metric", "log", "probe", "composite", "event", "subscription")
 @pytest.mark.parametrize("stack", STACKS)
 def test_publisher_may_use_topic_and_key(stack: str) -> None:
-    program = run(stack, changes={"budget.anomalies": "tag"})
+    program = run(stack)
     sources = list(publishers(program))
     assert {service for service, *_ in sources} == {
         "cloudwatch",
@@ -313,7 +312,6 @@ def test_publisher_may_use_topic_and_key(stack: str) -> None:
         "events.rds",
         "backup",
         "budgets",
-        "costalerts",
     }
     for service, arn, topic in sources:
         inputs = program.get("sns/topic:Topic", topic).inputs

@@ -68,12 +68,6 @@ ACCOUNT_TYPES = {
             "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
         ),
     },
-    "budget.anomalies": {
-        *(
-            "aws:costexplorer/anomalyMonitor:AnomalyMonitor",
-            "aws:costexplorer/anomalySubscription:AnomalySubscription",
-        ),
-    },
 }
 """Resource types that no stack file creates, keyed by the setting that creates them."""
 EXPORTS = {

@@ -18,8 +18,6 @@ pytestmark = pytest.mark.requirement("SS-06")
 STACK = "staging"
 NAMES = Naming(STACK, "123456789012", "eu-west-1")
 CHANGED = {
-    "sharing.previous_version": "7",
-    "sharing.previous_version_percent": 95,
     "sharing.file_max_bytes": 524_288_000,
 }
 
@@ -224,10 +222,8 @@ def test_api_invokes_alias_and_alias_allows_stage_only() -> None:
 
 
 @pytest.mark.requirement("SS-09")
-def test_previous_version_keeps_its_share_of_the_traffic() -> None:
-    assert "routingConfig" not in inputs("lambda/alias:Alias")
-    alias = run(STACK, changes=CHANGED).get("lambda/alias:Alias", "sharing").inputs
-    assert alias["routingConfig"] == {"additionalVersionWeights": {"7": 0.95}}
+def test_alias_has_the_published_version() -> None:
+    alias = inputs("lambda/alias:Alias")
     assert inputs("lambda/function:Function")["publish"] is True
     assert alias["functionVersion"] == program().exports["functions"]["sharing"]["version"] == "8"
 

@@ -148,15 +148,8 @@ def _budget(row: Registration) -> Notice:
     )
 
 
-def _anomalies(row: Registration) -> Notice:
-    return Notice(
-        f"{row.name}-anomalies", "subscription", "cost anomalies above budget.anomaly_usd", ""
-    )
-
-
 _SUBSCRIPTIONS: dict[str, Callable[[Registration], Notice]] = {
     "aws:rds/eventSubscription:EventSubscription": _rds,
     "aws:backup/vaultNotifications:VaultNotifications": _vault,
     "aws:budgets/budget:Budget": _budget,
-    "aws:costexplorer/anomalySubscription:AnomalySubscription": _anomalies,
 }

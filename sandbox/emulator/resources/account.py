@@ -2,7 +2,6 @@
 settings, and Budgets.
 """
 
-import json
 from typing import Any
 
 from gatehouse_policies.program.types import ACCOUNT
@@ -18,7 +17,6 @@ _FEATURES = (
     "LAMBDA_NETWORK_LOGS",
 )
 _COST_EXPRESSION = {"dimension": "Dimensions", "ands": "And"}
-_NO_ANOMALIES = "moto's Cost Explorer has no anomaly detection"
 
 
 def _enable_feature(request: CreateRequest) -> Created:
@@ -189,25 +187,5 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         prepare=_limit_and_notifications,
         update=_update_budget,
         outputs={"arn": "arn:aws:budgets::{account}:budget/{name}", "accountId": "{account}"},
-    ),
-    "aws:costexplorer/anomalyMonitor:AnomalyMonitor": ResourceType(
-        call="ce.create_anomaly_monitor",
-        id="arn:aws:ce::{account}:anomalymonitor/{name}",
-        body="AnomalyMonitor",
-        prepare=lambda request: {
-            "AnomalyMonitor": {
-                "MonitorSpecification": json.loads(request.take("monitorSpecification"))
-            }
-        },
-        outputs={"arn": "{id}"},
-        modelled=_NO_ANOMALIES,
-    ),
-    "aws:costexplorer/anomalySubscription:AnomalySubscription": ResourceType(
-        call="ce.create_anomaly_subscription",
-        id="arn:aws:ce::{account}:anomalysubscription/{name}",
-        body="AnomalySubscription",
-        nested=_COST_EXPRESSION,
-        outputs={"arn": "{id}", "accountId": "{account}"},
-        modelled=_NO_ANOMALIES,
     ),
 }

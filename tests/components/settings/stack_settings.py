@@ -110,7 +110,6 @@ DELIVERY = {
 }
 """The setting `delivery` of a stack with a pipeline. The stack files have none."""
 ACCOUNT_RESOURCES: dict[str, Any] = {
-    "budget.anomalies": "tag",
     "delivery": DELIVERY,
 }
 """Changes with which a stack creates the resources of the account that no stack file enables,

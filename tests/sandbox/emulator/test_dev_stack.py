@@ -18,12 +18,11 @@ from tests.components.settings.stack_settings import CORE, raw_settings
 from tests.runtime.functions.function_loader import load
 
 REGION, MAIN = "eu-west-1", "gatehouse-dev-main"
-COLLECTOR = {"collector": True, "collector_digest": "sha256:" + "2" * 64}
 CANARY = {"strategy": "canary", "bake_minutes": 15, "step_percent": 10, "step_minutes": 10}
 CHANGES: dict[str, Any] = {
     "cores": [CORE],
     "rollout": CANARY,
-    "telemetry": COLLECTOR,
+    "telemetry.collector": True,
 }
 
 

@@ -134,10 +134,7 @@ def test_function_code_and_settings(deployed: tuple[Emulator, Deployment]) -> No
 
 
 def test_modelled_types_have_a_reason(prod: Emulator) -> None:
-    blocking, anomalies = (
-        "moto has no VPC Block Public Access",
-        "moto's Cost Explorer has no anomaly detection",
-    )
+    blocking = "moto has no VPC Block Public Access"
     assert sorted(prod.modelled) == [
         "aws:backup/selection:Selection: moto has no CreateBackupSelection",
         "aws:backup/vaultNotifications:VaultNotifications: moto has no PutBackupVaultNotifications",
@@ -147,8 +144,6 @@ def test_modelled_types_have_a_reason(prod: Emulator) -> None:
             "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy: moto has no "
             "PutDataProtectionPolicy"
         ),
-        f"aws:costexplorer/anomalyMonitor:AnomalyMonitor: {anomalies}",
-        f"aws:costexplorer/anomalySubscription:AnomalySubscription: {anomalies}",
         f"aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion: {blocking}",
         "aws:elasticache/parameterGroup:ParameterGroup: moto has no CreateCacheParameterGroup",
         "aws:elasticache/userGroup:UserGroup: moto has no CreateUserGroup",
