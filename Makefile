@@ -1,6 +1,6 @@
 # Gatehouse. `make` lists the targets. Every target that needs the virtual environment creates it first.
 .DEFAULT_GOAL := help
-.PHONY: help init up destroy-local down test check audit attack fuzz docs bench bootstrap guards image deploy verify rollback preview destroy logs api-keys clean
+.PHONY: help init up destroy-local down test check audit attack fuzz docs bench bootstrap image deploy verify rollback preview destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
 # Without bytecode, each run of the program would compile the AWS SDK (3 s).
 unexport PYTHONDONTWRITEBYTECODE
@@ -102,10 +102,6 @@ bench: ## Run the benchmarks of the gateway (CHECK=1 only compares the throughpu
 bootstrap: ## Create the state bucket, its KMS key and the stack, and print the settings of a pipeline (ENV= is required, PROJECT=account)
 	@scripts/setup.sh
 	@$(PY) -m release bootstrap --env "$(ENV)" $(PROJECT_OPTION)
-
-guards: ## List the guards of the AWS account, and the settings that create or adopt them (ENV= is required: a stack in account/)
-	@scripts/setup.sh
-	@$(PY) -m release guards --env "$(ENV)"
 
 image: ## Build the image for ARM, push it and write its digest into the stack file (ENV= is required)
 	@scripts/setup.sh

@@ -29,12 +29,9 @@ from release.deploy import (
     deploy_account,
     verify,
 )
-from release.guards import read_guards, report, report_vpcs
 from release.image import ImageFailed, is_deployed, push_image
 from release.logs import follow_cloudwatch, follow_files
 from release.preflight import (
-    client_of,
-    managed_guards,
     missing_account_prerequisites,
     missing_bootstrap_prerequisites,
     missing_credentials,
@@ -49,7 +46,6 @@ from release.stack_file import ACCOUNT, GATEHOUSE, PROJECTS, ROOT, Project, Stac
 
 COMMANDS = (
     "bootstrap",
-    "guards",
     "image",
     "preview",
     "deploy",
@@ -58,7 +54,7 @@ COMMANDS = (
     "destroy",
     "logs",
 )
-ACCOUNT_COMMANDS = ("bootstrap", "guards", "preview", "deploy", "destroy")
+ACCOUNT_COMMANDS = ("bootstrap", "preview", "deploy", "destroy")
 """Commands of the project `account`."""
 CHANGING_COMMANDS = ("bootstrap", "image", "preview", "deploy", "rollback")
 """Commands that run the program with the settings, or prepare it."""
@@ -124,8 +120,6 @@ def _command(options: argparse.Namespace) -> int:
         _check_settings(options.command, stack)
     except (ValueError, SettingsError) as exc:
         return _reject(options.command, str(exc).splitlines())
-    if options.command == "guards":
-        return _guards(stack, options.root)
     if options.command == "bootstrap":
         return _bootstrap(stack, options.root)
     if options.command == "image":
@@ -150,7 +144,7 @@ def _project(options: argparse.Namespace) -> Project:
     """The selected project. Raises ValueError for an unknown project, or a command that the project
     does not have.
     """
-    project = ACCOUNT if options.command == "guards" else PROJECTS.get(options.project)
+    project = PROJECTS.get(options.project)
     if project is None:
         raise ValueError(
             f"no project {options.project!r}; use PROJECT=account, or no PROJECT for the "
@@ -188,14 +182,6 @@ def _missing_settings(options: argparse.Namespace, stack: Stack) -> list[str]:
         return missing_account_prerequisites(stack, options.root)
     signature = options.command == "deploy" and not options.unsigned
     return missing_prerequisites(stack, image=changes, signature=signature, root=options.root)
-
-
-def _guards(stack: Stack, root: Path) -> int:
-    if messages := missing_credentials(stack):
-        return _reject("guards", messages)
-    client = client_of(stack)
-    _print(report(stack, read_guards(stack.account, client), managed_guards(stack, root)))
-    return _print(report_vpcs(client))
 
 
 def _bootstrap(stack: Stack, root: Path) -> int:

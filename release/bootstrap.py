@@ -15,14 +15,13 @@ from components.iam.documents import deny_insecure_transport, document, render
 from components.naming import PROJECT, Naming
 from components.settings.account import NONE
 from release import pulumi_cli
-from release.guards import CONFIG
 from release.stack_file import ACCOUNT, ROOT, Stack
 
 BUCKET = f"{PROJECT}-pulumi-state"
 """Prefix of the default name of the bucket. The name ends with the account and the region."""
 ALIAS = f"alias/{PROJECT}-pulumi-state"
 """Alias of the KMS key, which all stacks of the account and region use."""
-ECS = "ecs.amazonaws.com"
+ECS, CONFIG = "ecs.amazonaws.com", "config.amazonaws.com"
 _TITLES = {ECS: "ECS", CONFIG: "AWS Config"}
 STATE_VERSION_DAYS = 90
 """Days for which the bucket retains overwritten and deleted versions of the state."""
@@ -95,10 +94,6 @@ def account_instructions(stack: Stack) -> Iterator[str]:
     """The next steps after `make bootstrap` for the project `account`, line by line."""
     yield "The deployment requires the credentials of an administrator. Next steps:"
     yield ""
-    yield (
-        f"make guards ENV={stack.name}                     # the guards that the account "
-        f"has, and settings for them"
-    )
     yield f"make preview {stack.target}"
     yield f"make deploy {stack.target}"
 

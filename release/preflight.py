@@ -15,10 +15,8 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from components.naming import PROJECT
-from components.settings.account import NONE
 from release import pulumi_cli
 from release.bootstrap import backend_url
-from release.guards import Client, conflicts, read_guards
 from release.image import missing_builder
 from release.quotas import exceeded_quotas
 from release.signature import unverified_signature
@@ -64,12 +62,6 @@ def missing_account_prerequisites(stack: Stack, root: Path = ROOT) -> list[str]:
     """
     account = _check_account(stack)
     messages = [_check_pulumi(stack, root, with_stack=not account), account, _check_examples(stack)]
-    # Without credentials, the guards cannot be read.
-    if not account and set((stack.settings.get("guards") or {}).values()) - {NONE}:
-        client = client_of(stack)
-        messages += conflicts(
-            stack, read_guards(stack.account, client), managed_guards(stack, root), client
-        )
     return [message for message in messages if message]
 
 
@@ -127,20 +119,6 @@ def _options(stack: Stack) -> str:
 def missing_credentials(stack: Stack) -> list[str]:
     """A message if the AWS credentials are missing or those of another account, with the fix."""
     return [message for message in (_check_account(stack),) if message]
-
-
-def managed_guards(stack: Stack, root: Path = ROOT) -> tuple[str, ...]:
-    """The guards that the deployed stack manages; none before the first deployment."""
-    try:
-        return tuple(pulumi_cli.stack_output(stack, "guards", root))
-    except (ValueError, FileNotFoundError):
-        return ()
-
-
-def client_of(stack: Stack) -> Client:
-    """Return a function that creates the boto3 client of a service in the region of the stack."""
-    create: Any = boto3.client
-    return lambda service: create(service, region_name=stack.region)
 
 
 def missing_image_prerequisites(stack: Stack) -> list[str]:

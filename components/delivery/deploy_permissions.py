@@ -23,7 +23,6 @@ PASS_ROLE_SERVICES = (
         "events",
         "lambda",
         "monitoring.rds",
-        "rds",
         "s3",
         "vpc-flow-logs",
     ),

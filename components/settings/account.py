@@ -30,8 +30,8 @@ class GuardsSettings(Section):
     """Mode of each guard. `none`: the stack does not manage the guard. `create`: the stack creates
     the guard; settings that every account has, such as EBS encryption by default, are overwritten.
     `adopt`: the stack imports the guard that the account has already, and changes its properties to
-    those of this project. `make guards` prints the modes and the IDs to set. A guard that the stack
-    no longer manages stays in AWS."""
+    those of this project. A guard that the stack no longer manages stays in AWS. The guide
+    docs/guides/deploy.md lists the commands that show the guards of an account."""
 
     s3_public_access_block: Annotated[str, MODE] = NONE
     """S3 Block Public Access for every bucket of the account. Applies to all regions: set it in one
@@ -52,7 +52,7 @@ class GuardsSettings(Section):
     block_public_vpcs: Annotated[str, MODE] = NONE
     """VPC Block Public Access: no VPC of the region can be reached from the internet, except the
     subnets with an exclusion, such as those of the load balancers of Gatehouse. Affects every VPC
-    of the region. `make guards` lists the affected VPCs."""
+    of the region."""
     access_analyzer: Annotated[str, MODE] = NONE
     """IAM Access Analyzer for external access. An account can have one such analyzer in each
     region.
@@ -80,8 +80,8 @@ class GuardsSettings(Section):
 
 
 class ExistingGuardsSettings(Section):
-    """IDs of the guards with the mode `adopt`. `make guards` prints them. The IDs of the other
-    guards follow from the account and the region. Keep the mode and the ID after the import."""
+    """IDs of the guards with the mode `adopt`. The IDs of the other guards follow from the account
+    and the region. Keep the mode and the ID after the import."""
 
     analyzer_name: Annotated[
         str | None, optional(r"[A-Za-z][A-Za-z0-9._-]{0,254}", "the name of an analyzer")
@@ -157,7 +157,7 @@ def existing_guards(settings: AccountSettings) -> Iterator[Mistake]:
         for name in names:
             value = getattr(settings.existing, name)
             if (mode == ADOPT) != bool(value):
-                allowed = "the ID that `make guards` prints" if mode == ADOPT else "empty"
+                allowed = "the ID of the guard" if mode == ADOPT else "empty"
                 yield Mistake(f"existing.{name}", allowed, f"with guards.{guard} {mode}")
 
 

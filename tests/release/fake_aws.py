@@ -97,7 +97,6 @@ class FakeAccount:
     no_stack: error message for other stacks.
     undeployed: outputs that are not known yet.
     functions: output of the functions of the stack. Their aliases route to version 1.
-    guards: output of a stack of the project `account`; None before its first deployment.
     platforms: platforms for which Docker can build.
     smoke_test: status that the new version of a function returns.
     pushed: images in the registry: the tags, keyed by digest. None if the repository does not
@@ -130,7 +129,6 @@ class FakeAccount:
     no_stack: str = "error: no stack named 'dev' found"
     undeployed: tuple[str, ...] = ()
     functions: dict[str, Any] = field(default_factory=dict)
-    guards: tuple[str, ...] | None = None
     smoke_test: int = 200
     pushed: dict[str, list[str]] | None = field(
         default_factory=lambda: {OLD: [f"{DEPLOYED_TAG}{'a' * 32}"]}
@@ -381,8 +379,6 @@ class FakeAccount:
                 service: f"{self.url}/{service}" for service in ("gateway", "console", "sharing")
             },
         }
-        if self.guards is not None:
-            outputs["guards"] = self.guards
         return outputs | {
             name: {"gateway": {"taskDefinition": UNKNOWN}} for name in self.undeployed
         }
