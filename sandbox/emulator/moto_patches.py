@@ -230,13 +230,6 @@ FASTER: Mapping[str, Patch] = {
         lambda: tuple(original())
     ),
     "moto.core.responses:method_names_from_class": functools.cache,
-    # moto creates hundreds of AMIs for each Region, and creates all state again after a reset.
-    "moto.core.base_backend:BaseBackend.reset": lambda _: lambda backend: backend.__dict__.clear(),
-    "moto.ec2.models.amis:AmiBackend._load_amis": lambda _: lambda backend: None,
-    # moto generates an RSA key pair for each symmetric key.
-    "moto.kms.models:generate_private_key": lambda original: (
-        lambda key_spec: None if key_spec == "SYMMETRIC_DEFAULT" else original(key_spec)
-    ),
 }
 """The same results in less time, keyed by the attribute that is replaced."""
 

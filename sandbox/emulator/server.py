@@ -1,11 +1,11 @@
 """`Emulator`: a provider that creates resources in a moto server, as `RESOURCE_TYPES` defines."""
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from botocore.config import Config
@@ -16,9 +16,14 @@ from gatehouse_policies.program.types import ACCOUNT, Registration, Resource
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
 from moto.core.model_instances import reset_model_data
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
 
 from sandbox.emulator import changes, moto_patches, sessions
-from sandbox.emulator.http_server import Application, HttpServer
 from sandbox.emulator.iam_enforcement import OPERATOR, Permissions
 from sandbox.emulator.request import ChangeRequest, CreateRequest
 from sandbox.emulator.resource_type import create
@@ -38,6 +43,10 @@ _CONFIG = Config(
 _LOCAL = re.compile(rf"(?:{re.escape(HOST)}|localhost)(?::[0-9]{{1,5}})?")
 _SIGNED_FOR = re.compile(r"Credential=[^/]+/[0-9]{8}/([a-z0-9-]+)/")
 _SINGLE_EMULATOR = threading.Lock()
+#: `stop` waits at most this time for the thread that accepts connections.
+_POLL_S = 0.05
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 _ADMINISTRATOR_POLICY = (
     '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
 )
@@ -53,15 +62,13 @@ class Emulator:
     lost_regions: regions in which every request fails, as during the loss of a region.
     """
 
-    def __init__(
-        self, server: HttpServer, permissions: Permissions, lost_regions: set[str]
-    ) -> None:
+    def __init__(self, server: "_Server", permissions: Permissions, lost_regions: set[str]) -> None:
         self.endpoint = f"http://{HOST}:{server.port}"
         self.modelled: list[str] = []
         self._scopes: dict[tuple[str, str], Mapping[str, Any]] = {}
         self.permissions = permissions
         self.lost_regions = lost_regions
-        self._server: HttpServer | None = server
+        self._server: _Server | None = server
         self._providers = ProviderConfigs(account=ACCOUNT)
         self._lock = threading.RLock()
         self._restore = moto_patches.install(permissions.authorize)
@@ -89,7 +96,7 @@ class Emulator:
         lost_regions: set[str] = set()
         with ExitStack() as failed:
             failed.callback(_SINGLE_EMULATOR.release)
-            server = HttpServer(HOST, port or 0, partial(_restricted, lost_regions))
+            server = _Server(port or 0, lost_regions)
             failed.callback(server.stop)
             permissions = Permissions()
             permissions.enforce(False)
@@ -238,6 +245,27 @@ class Emulator:
         )
         key = iam.create_access_key(UserName=OPERATOR)["AccessKey"]
         return key["AccessKeyId"], key["SecretAccessKey"]
+
+
+class _Server:
+    """moto's HTTP server on a port of this machine, which may be 0 for any port."""
+
+    def __init__(self, port: int, lost_regions: set[str]) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+        application = _restricted(lost_regions, DomainDispatcherApplication(create_backend_app))
+        self._server = make_server(
+            HOST, port, application, threaded=True, request_handler=MotoRequestHandler
+        )
+        self.port = self._server.server_port
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_S,), daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the server."""
+        self._server.shutdown()
+        self._thread.join()
 
 
 def _reset() -> None:

@@ -43,6 +43,8 @@ _OWN_PACKAGE = __name__.partition(".")[0]
 _MONITOR = str(Path(__file__).with_name("monitor.py"))
 _LOG = logging.getLogger(__name__)
 _SINGLE_RUN = threading.Lock()
+# Iterations of the event loop without a change, after which the program waits for something else.
+_SETTLED = 50
 _SOURCE_PREFIX = re.compile(r"[^\s:]+:\d+: ")
 
 
@@ -179,9 +181,9 @@ class _RpcManager(RPCManager):
         return next((line for line in lines if line), "")
 
 
-def _execute(project: Project, raised: list[BaseException]) -> None:
+def _execute(project: Project, raised: list[BaseException]) -> Awaitable[None]:
     """Run the code of the program and store its exception, because the SDK raises the exception of
-    a failed request instead.
+    a failed request instead. The SDK awaits the result.
     """
     # Run the file, not its folder: for a folder, Python caches the bytecode and does not detect a
     # change that is made within the same second and does not change the file's length.
@@ -191,6 +193,18 @@ def _execute(project: Project, raised: list[BaseException]) -> None:
     except BaseException as exc:
         raised.append(exc)
         raise
+    return _settle()
+
+
+async def _settle() -> None:
+    """Run the event loop while outputs become known. The SDK, which then waits for the others,
+    passes all outputs to `asyncio.wait` again after each one that becomes known.
+    """
+    unchanged, outputs = 0, -1
+    while unchanged < _SETTLED:
+        await asyncio.sleep(0)
+        unchanged = unchanged + 1 if len(SETTINGS.outputs) == outputs else 0
+        outputs = len(SETTINGS.outputs)
 
 
 def _drain(loop: asyncio.AbstractEventLoop) -> None:
