@@ -4,17 +4,14 @@ The program consists of equal services of 21 resources each. Decision record 44 
 3,000 resources.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from contextlib import suppress
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 
 RESOURCES_PER_SERVICE = 21
-_SAMPLE_S = 0.2
 _PROGRAM = '''"""{services} services of {per_service} resources each."""
 
 import json
@@ -137,36 +134,19 @@ for number in range({services}):
 
 
 def main(resources: int) -> None:
-    """Check a program with this number of resources. Prints the CPU time, the duration and the
-    largest memory of all processes, in which pages that several processes share count once."""
+    """Check a program with this number of resources. Prints the CPU time of all processes, the
+    duration and the memory of the largest process."""
     with tempfile.TemporaryDirectory() as folder:
         program = write(Path(folder), resources)
-        command = [
-            sys.executable,
-            "-m",
-            "sandbox",
-            "check",
-            "--program",
-            str(program),
-            "--levels",
-            "prod",
-        ]
+        command = [sys.executable, "-m", "gatehouse_policies", "check"]
+        command += ["--program", str(program), "--levels", "prod"]
         started_at = time.monotonic()
-        before = os.times()
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        peaks: list[int] = []
-        sampler = threading.Thread(target=_sample, args=(process, peaks))
-        sampler.start()
-        output, _ = process.communicate()
-        sampler.join()
-    after = os.times()
-    cpu_s = (
-        after.children_user + after.children_system - before.children_user - before.children_system
-    )
+        output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+    used = getrusage(RUSAGE_CHILDREN)
     print(" ".join(output[output.rindex("prod: ") :].split()))
     print(
-        f"{cpu_s:.1f} s of CPU time, {time.monotonic() - started_at:.1f} s, "
-        f"{max(peaks) / 1024:.0f} MB"
+        f"{used.ru_utime + used.ru_stime:.1f} s of CPU time, "
+        f"{time.monotonic() - started_at:.1f} s, {used.ru_maxrss / 1024:.0f} MB"
     )
 
 
@@ -178,27 +158,3 @@ def write(folder: Path, resources: int) -> Path:
     code = _PROGRAM.format(services=services, per_service=RESOURCES_PER_SERVICE)
     (folder / "__main__.py").write_text(code, encoding="utf-8")
     return folder
-
-
-def _sample(process: subprocess.Popen[str], peaks: list[int]) -> None:
-    """Append the memory of a process and its children in KB, until the process exits."""
-    while process.poll() is None:
-        peaks.append(sum(_memory_kb(pid) for pid in (process.pid, *_children(process.pid))))
-        time.sleep(_SAMPLE_S)
-
-
-def _children(pid: int) -> list[int]:
-    children: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # the thread has exited
-            children += map(int, task.read_text(encoding="utf-8").split())
-    return children
-
-
-def _memory_kb(pid: int) -> int:
-    """The proportional set size: a page that n processes share counts as 1/n page."""
-    with suppress(OSError):  # the process has exited
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    return 0

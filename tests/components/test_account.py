@@ -1,8 +1,5 @@
 """Budgets, notification topic and audit key."""
 
-import json
-from typing import Any
-
 import pytest
 
 from tests.components.program import run
@@ -56,33 +53,6 @@ def test_stack_has_a_budget(stack: str, limit: str) -> None:
         n["subscriberSnsTopicArns"] == ["arn:aws:mock:::service-notifications"]
         for n in budget.inputs["notifications"]
     )
-
-
-@pytest.mark.requirement("SS-11")
-@pytest.mark.parametrize(
-    ("anomalies", "monitor_type", "dimension", "specification"),
-    [
-        ("service", "DIMENSIONAL", "SERVICE", None),
-        (
-            "tag",
-            "CUSTOM",
-            None,
-            {"Tags": {"Key": "Environment", "MatchOptions": ["EQUALS"], "Values": ["dev"]}},
-        ),
-    ],
-)
-def test_anomaly_monitor(
-    anomalies: str, monitor_type: str, dimension: str | None, specification: dict[str, Any] | None
-) -> None:
-    program = run("dev", changes={"budget.anomalies": anomalies})
-    monitor = program.get("costexplorer/anomalyMonitor:AnomalyMonitor", "budget").inputs
-    assert (monitor["monitorType"], monitor.get("monitorDimension")) == (monitor_type, dimension)
-    assert json.loads(monitor.get("monitorSpecification", "null")) == specification
-    subscription = program.get(
-        "costexplorer/anomalySubscription:AnomalySubscription", "budget"
-    ).inputs
-    assert subscription["monitorArnLists"] == ["arn:aws:mock:::budget"]
-    assert [s["type"] for s in subscription["subscribers"]] == ["SNS"]
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -132,23 +132,6 @@ def test_backup_preferences_of_other_services_are_not_changed(mode: str) -> None
     assert settings.ignored == ("resourceTypeOptInPreference", "resourceTypeManagementPreference")
 
 
-def test_resources_have_the_provider_and_the_tags_of_the_account() -> None:
-    program = account("create")
-    (provider,) = (row for row in program.resources if row.type == "pulumi:providers:aws")
-    assert json.loads(provider.inputs["allowedAccountIds"]) == [ACCOUNT]
-    tags = json.loads(provider.inputs["defaultTags"])["tags"]
-    assert (tags["Project"], tags["Environment"], tags["Owner"]) == (
-        "gatehouse",
-        "account",
-        "platform",
-    )
-    resources = [row for row in program.resources if row.type.startswith("aws:")]
-    assert {
-        ("pulumi:providers:aws::aws" in row.provider, "::gatehouse:" in row.parent)
-        for row in resources
-    } == {(True, True)}
-
-
 def test_config_recorder_uses_the_shared_role_and_its_bucket() -> None:
     program = account("create")
     role = program.get("cfg/recorder:Recorder", "guards").inputs["roleArn"]

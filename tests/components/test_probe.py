@@ -12,7 +12,6 @@ from tests.components.settings.stack_settings import STACKS, raw_settings
 from tests.iam_evaluation import Call, decide
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
-ALLOW_ALL = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 SERVICES = ("gateway", "console", "sharing")
 
 
@@ -78,18 +77,6 @@ def test_probe_role_writes_to_its_namespace_only() -> None:
     ):
         call = Call(role, "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": namespace})
         assert decide(call, identity=[grant.permissions or {}]).allowed is allowed, namespace
-
-
-@pytest.mark.parametrize("stack", STACKS)
-def test_probe_function_has_dead_letter_queue_and_alarm(stack: str) -> None:
-    program = run(stack)
-    function = program.get("lambda/function:Function", "probe").inputs
-    assert function["reservedConcurrentExecutions"] == 1
-    assert "deadLetterConfig" in function
-    assert program.get("sqs/queue:Queue", "probe").inputs["sqsManagedSseEnabled"] is True
-    alarm = program.get("cloudwatch/metricAlarm:MetricAlarm", "probe-errors").inputs
-    assert (alarm["namespace"], alarm["metricName"]) == ("AWS/Lambda", "Errors")
-    assert alarm["dimensions"] == {"FunctionName": f"gatehouse-{stack}-probe"}
 
 
 def test_probe_alarm_does_not_roll_back_deployments() -> None:

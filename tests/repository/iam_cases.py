@@ -12,7 +12,6 @@ from tests.repository.iam_requests import (
     OPERATOR,
     OTHER_ACCOUNT,
     OTHER_ACCOUNT_ROLE,
-    WILDCARD_ROLE,
     Request,
     secret_arn,
     source,
@@ -523,30 +522,6 @@ ENDPOINTS = [
     ),
 ]
 
-BOUNDARY = [
-    Request("boundary, data in the region", WILDCARD_ROLE, GET_OBJECT, f"{DATA}/a", ALLOWED),
-    Request(
-        "boundary, other region",
-        WILDCARD_ROLE,
-        GET_OBJECT,
-        f"{DATA}/a",
-        IMPLICIT_DENY,
-        {"aws:RequestedRegion": "us-east-1"},
-    ),
-    *(
-        Request(f"boundary, {action}", WILDCARD_ROLE, action, resource, expected)
-        for action, resource, expected in (
-            ("iam:CreateUser", "*", EXPLICIT_DENY),
-            ("iam:PutRolePolicy", "*", EXPLICIT_DENY),
-            (ASSUME_ROLE, ADMINISTRATOR, EXPLICIT_DENY),
-            ("cloudtrail:StopLogging", TRAIL, EXPLICIT_DENY),
-            ("backup:DeleteRecoveryPoint", "*", EXPLICIT_DENY),
-            ("kms:PutKeyPolicy", "*", EXPLICIT_DENY),
-            ("logs:Unmask", GATEWAY_LOGS, EXPLICIT_DENY),
-            ("ec2:RunInstances", "*", IMPLICIT_DENY),
-        )
-    ),
-]
 
 INTERNET, API = "198.51.100.23:anonymous", ("api", "sharing")
 STAGE, OTHER_METHOD = (
@@ -556,16 +531,6 @@ FUNCTION_ARN, OTHER_FUNCTION = (
     NAMES.arn("lambda", f"function:{name}") for name in (NAMES.name("sharing"), "other")
 )
 SHARING_FUNCTION = [
-    *(
-        Request(f"sharing function, {action}", "sharing-function", action, resource, expected)
-        for action, resource, expected in (
-            ("dynamodb:GetItem", TABLE, ALLOWED),
-            ("dynamodb:Scan", TABLE, IMPLICIT_DENY),
-            ("dynamodb:DeleteItem", TABLE, IMPLICIT_DENY),
-            ("rds-db:connect", NAMES.arn("rds-db", "dbuser:db-A/gatehouse_app"), IMPLICIT_DENY),
-            (READ_SECRET, secret_arn("pepper"), IMPLICIT_DENY),
-        )
-    ),
     *(
         Request(
             f"sharing API, {case}",
@@ -621,4 +586,4 @@ SHARING_FUNCTION = [
     ),
 ]
 
-REQUESTS = [*SECRETS, *KEYS, *BUCKETS, *ROLES, *BOUNDARY, *ENDPOINTS, *SHARING_FUNCTION]
+REQUESTS = [*SECRETS, *KEYS, *BUCKETS, *ROLES, *ENDPOINTS, *SHARING_FUNCTION]

@@ -13,8 +13,6 @@ ALLOWED, IMPLICIT_DENY, EXPLICIT_DENY = Effect.ALLOWED, Effect.NOT_ALLOWED, Effe
 OTHER_ACCOUNT = "999999999999"
 ADMINISTRATOR = f"arn:aws:iam::{NAMES.account}:role/administrator"
 OTHER_ACCOUNT_ROLE = f"arn:aws:iam::{OTHER_ACCOUNT}:role/stranger"
-WILDCARD_ROLE = NAMES.role_arn("widened")
-"""A role of the stack with `*` on `*`, limited by the permissions boundary only."""
 OPERATOR: str = SETTINGS["secrets"]["operators"][0]
 ALLOW_ALL: dict[str, Any] = {
     "Version": "2012-10-17",
@@ -62,14 +60,7 @@ def decision(request: Request) -> Effect:
     principal = request.principal if is_arn_or_service else NAMES.role_arn(request.principal)
     role = next((role for role in policies.roles.values() if role.arn == principal), None)
     identity = role.policies if role else [ALLOW_ALL] if principal.startswith("arn:") else []
-    boundary = (
-        policies.managed[NAMES.boundary_arn]
-        if principal == WILDCARD_ROLE
-        else role.boundary
-        if role
-        else None
-    )
-    limits = [boundary] if boundary else []
+    limits = [role.boundary] if role and role.boundary else []
     if request.endpoint:
         limits.append(policies.resource_policy("endpoint", request.endpoint))
     kind, name = request.on or ("", "")

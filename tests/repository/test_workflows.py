@@ -242,34 +242,6 @@ def test_credentials_outlast_the_deployment() -> None:
     assert DELIVERY_ROLLOUT_MAX_MINUTES < release["timeout-minutes"] < session_s / 60
 
 
-def test_image_is_scanned_and_signed_by_digest() -> None:
-    script = scripts("image")
-    for option in (
-        "--sbom=true",
-        "--provenance=mode=max",
-        "image-scan-complete",
-        "--exit-status",
-        "{{ json .SBOM.SPDX }}",
-        'registry.sh sign "$REGISTRY/$REPOSITORY" "$identity" "$INDEX" "$IMAGE"',
-    ):
-        assert option in script
-    commands = (
-        "buildx build",
-        "describe-image-scan-findings",
-        "registry.sh sign",
-        "registry.sh save",
-    )
-    order = [script.index(command) for command in commands]
-    assert order == sorted(order)
-    attested = [
-        step["with"] for step in steps("image") if "actions/attest@" in step.get("uses", "")
-    ]
-    assert [options.get("sbom-path") for options in attested] == [None, "sbom.spdx.json"]
-    assert {options["subject-digest"] for options in attested} == {
-        "${{ steps.scan.outputs.digest }}"
-    }
-
-
 @pytest.mark.requirement("SS-08", "TR-17")
 def test_image_is_built_once_and_promoted_by_digest() -> None:
     image = WORKFLOWS["image"]["jobs"]
