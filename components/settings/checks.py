@@ -286,12 +286,6 @@ def oidc(settings: Settings) -> Iterator[Mistake]:
             yield Mistake("oidc.client_secret_arn", "empty", "without oidc.client_id")
 
 
-def leak_report_secret(settings: Settings) -> Iterator[Mistake]:
-    """The signing secret of leak reports belongs to this stack."""
-    if secret := settings.leak_reports.secret_arn:
-        yield from _own_secret(settings, "leak_reports.secret_arn", secret)
-
-
 def environment_variables(settings: Settings) -> Iterator[Mistake]:
     """Each entry of `environment_variables` sets a different optional variable of the runtime that
     has no dedicated setting.
@@ -317,5 +311,5 @@ CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
     *(key_environment, zones, private_networks, bounds, internet_access, operators),
     *(second_region, recovery, vault_lock, task_sizes, rollout_duration, waf_limits),
     *(sharing_capacity, cores, existing_resources, existing_vpc, delivery, oidc),
-    *(leak_report_secret, environment_variables),
+    environment_variables,
 )

@@ -121,7 +121,6 @@ class Settings(Section):
     sharing: workloads.SharingSettings
     oidc: operations.OidcSettings
     notifications: operations.NotificationsSettings
-    leak_reports: operations.LeakReportsSettings
     legacy_files: Annotated[tuple[str, ...], operations.LEGACY_FILES] = ()
     """The files api_keys.json and ngrok_urls.json of a legacy deployment. The console can read and
     replace only these objects, and removes purged keys from them. The bucket must be in the stack's

@@ -235,12 +235,3 @@ class NotificationsSettings(Section):
     """SNS topic to which the console publishes the same events. The topic must be in the stack's
     region, and its KMS key must allow access by the console's task role. If empty, no topic is
     used."""
-
-
-class LeakReportsSettings(Section):
-    """Reports of leaked API keys."""
-
-    secret_arn: Annotated[str | None, optional(EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS)] = None
-    """Secret with which scanners other than GitHub's sign their reports, in the format of Standard
-    Webhooks: whsec_ followed by Base64. Create the secret once, encrypted under the stack's KMS key
-    for secrets. If empty, reports from these scanners are rejected."""

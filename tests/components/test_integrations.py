@@ -9,14 +9,13 @@ from tests.components.settings.stack_settings import STACKS
 
 LEGACY_FILES = ["s3://old-bucket/api_keys.json", "s3://old-bucket/ngrok_urls.json"]
 OBJECTS = ["arn:aws:s3:::old-bucket/api_keys.json", "arn:aws:s3:::old-bucket/ngrok_urls.json"]
-SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/leaks-AbCdEf"
+CLIENT_SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/oidc-AbCdEf"
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:keys"
 SIGN_IN = {
     "issuer": "https://login.example.com",
     "audience": "gatehouse",
     "roles": ["platform=owner", "on-call=operator"],
 }
-CLIENT_SECRET = SECRET.replace("leaks", "oidc")
 NO_PUBLIC_WEBHOOKS = {"public_webhooks": False}
 EXTERNAL_SYSTEMS = {
     "legacy_files": LEGACY_FILES,
@@ -27,7 +26,6 @@ EXTERNAL_SYSTEMS = {
         "scopes": "openid groups",
     },
     "notifications": {"topic_arn": TOPIC},
-    "leak_reports": {"secret_arn": SECRET},
     "environment_variables": ["GATEHOUSE_CORE_REQUESTS_MAX=50", "GATEHOUSE_FEATURES=webhooks=off"],
 }
 
@@ -121,6 +119,13 @@ def test_client_secret_is_injected_into_console_only() -> None:
     assert variables["GATEHOUSE_CONSOLE_URL"].startswith("https://")
     assert CLIENT_SECRET in program.permissions("console-execution")["InjectSecrets"]["Resource"]
     assert CLIENT_SECRET not in json.dumps(program.permissions("gateway-execution"))
+    key = program.policy("kms/key:Key", "secrets")
+    (statement,) = (
+        statement for statement in key["Statement"] if CLIENT_SECRET in json.dumps(statement)
+    )
+    assert statement["Principal"]["AWS"] == [
+        "arn:aws:iam::123456789012:role/gatehouse-dev-console-execution"
+    ]
 
 
 def test_console_has_no_egress_without_public_webhooks() -> None:
@@ -143,20 +148,6 @@ def test_console_publishes_to_topic_of_stack_file() -> None:
     assert (statement["Action"], statement["Resource"]) == (["sns:Publish"], [TOPIC])
     assert program.variables("console")["GATEHOUSE_NOTIFICATION_TOPIC"] == TOPIC
     assert "PublishNotifications" not in run("dev").permissions("console-task")
-
-
-def test_leak_report_secret_is_injected_into_console_only() -> None:
-    program = with_external_systems()
-    (container,) = program.containers("console")
-    assert {"name": "GATEHOUSE_LEAK_SECRET", "valueFrom": SECRET} in container["secrets"]
-    assert SECRET in program.permissions("console-execution")["InjectSecrets"]["Resource"]
-    assert SECRET not in json.dumps(program.permissions("console-task"))
-    assert SECRET not in json.dumps(program.permissions("gateway-execution"))
-    key = program.policy("kms/key:Key", "secrets")
-    (statement,) = (statement for statement in key["Statement"] if SECRET in json.dumps(statement))
-    assert statement["Principal"]["AWS"] == [
-        "arn:aws:iam::123456789012:role/gatehouse-dev-console-execution"
-    ]
 
 
 def test_environment_variable_reaches_its_processes_only() -> None:

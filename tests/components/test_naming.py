@@ -63,7 +63,6 @@ def longest(tmp_path_factory: pytest.TempPathFactory) -> Program:
         "network.zones": ["ap-southeast-2a", "ap-southeast-2b", "ap-southeast-2c"],
         "buckets.cross_region_replication": True,
         "cores": [{**CORE, "name": "c" * CORE_NAME_MAX, "token_secret_arn": secret}],
-        "leak_reports.secret_arn": None,
     }
     return run_as(STACK, tmp_path_factory.mktemp("longest"), environment="prod", changes=changes)
 

@@ -24,7 +24,6 @@ from gatehouse.core.verification import SignedRequest
 from gatehouse.features.audit.routes import csv_cell, csv_line
 from gatehouse.features.cores.schemas import decode_lease
 from gatehouse.features.keys.schemas import CreateKey, ListKeys
-from gatehouse.features.leaks import schemas as leaks
 from gatehouse.features.transfer import file_formats
 from gatehouse.features.verification import schemas as verification
 from gatehouse.platform.http import forwarding, header_names, idempotency, validation, websocket
@@ -143,9 +142,6 @@ def fuzz_signature(data: bytes) -> None:
             )
             is not None
         )
-    leaks.is_signed_by_github(
-        {"github-public-key-identifier": digest, "github-public-key-signature": signature}, body, {}
-    )
 
 
 def fuzz_path(data: bytes) -> None:
@@ -198,8 +194,6 @@ def fuzz_json(data: bytes) -> None:
     for decode_one in (verification.decode_self_revocation, decode_lease):
         with suppress(GatehouseError):
             decode_one(data)
-    with suppress(GatehouseError):
-        validation.decode_body(data, leaks.LeakReports)
     text = data.decode("utf-8", "replace")
     for kind in (file_formats.JSON, file_formats.LINES):
         with suppress(file_formats.MalformedFile):

@@ -404,16 +404,6 @@ class Settings(SharingSettings, ConnectionSettings):
     """Maximum age of a session, in seconds."""
     step_up_max_age_s: Annotated[int, Field(ge=30, le=3600)] = 300
     """Maximum age of the last authentication, in seconds, for actions such as a purge."""
-    leak_action: Literal["notify", "disable", "revoke"] = "disable"
-    """Action on a key that is reported as leaked: notify, disable (can be reverted) or revoke
-    (final). Each report also sends the notification key.leaked."""
-    leak_github_keys: str = ""
-    """Pinned public keys of GitHub secret scanning, as JSON: {"<key identifier>": "<PEM>"}, from
-    api.github.com/meta/public_keys/secret_scanning. If unset, reports from GitHub are not
-    accepted."""
-    leak_secret: SecretStr | None = None
-    """Secret of other leak reporters (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes. If
-    unset, their reports are not accepted."""
 
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of worker processes of a gateway, usually one per CPU. On macOS, one of them receives

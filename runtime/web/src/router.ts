@@ -28,7 +28,6 @@ const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
   'request-new': () => import('./screens/RequestCreateScreen.vue'),
   request: () => import('./screens/RequestScreen.vue'),
   checkpoints: () => import('./screens/CheckpointScreen.vue'),
-  leaks: () => import('./screens/LeakScreen.vue'),
   audit: () => import('./screens/AuditScreen.vue'),
   cores: () => import('./screens/CoreListScreen.vue'),
   usage: () => import('./screens/UsageScreen.vue'),

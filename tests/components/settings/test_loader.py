@@ -25,7 +25,6 @@ DIGEST = f"sha256:{'1' * 64}"
 STATE_KEY = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 SECRET = CORE["token_secret_arn"]
-FOREIGN_SECRET = SECRET.replace("/dev/", "/prod/")
 OIDC = {
     "issuer": "https://login.example.com",
     "audience": "gatehouse",
@@ -127,8 +126,6 @@ def test_invalid_stack_name_is_rejected(stack: str) -> None:
             ]
         },
         {"legacy_files": ["s3://old-bucket/api_keys.json"]},
-        {"leak_reports.secret_arn": SECRET},
-        {"leak_reports.secret_arn": None},
         {"notifications.topic_arn": "arn:aws:sns:eu-west-1:123456789012:keys"},
         {"telemetry.collector": True},
         {"delivery": {}},
@@ -173,7 +170,6 @@ INVALID: dict[str, tuple[Any, ...]] = {
     "oidc.client_secret_arn": ("canary",),
     "oidc.scopes": ("profile", "openid  email", None),
     "notifications.topic_arn": ("keys",),
-    "leak_reports.secret_arn": ("whsec_abc",),
     "legacy_files": (["s3://old-bucket/*.json"],),
     "environment_variables": (["PATH=/bin"],),
     "monitoring.emails": (["nobody"],),
@@ -330,7 +326,6 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         },
         "oidc.client_secret_arn",
     ),
-    ("leak_report_secret", {"leak_reports.secret_arn": FOREIGN_SECRET}, "leak_reports.secret_arn"),
     (
         "environment_variables",
         {"environment_variables": ["GATEHOUSE_OIDC_CLAIM=groups"]},

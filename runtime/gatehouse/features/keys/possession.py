@@ -1,6 +1,6 @@
 """Finds the key to which a presented token belongs, also for imported tokens.
 
-The gateways, the sign-in at the console, self-revocation and leak reports use this module.
+The gateways, the sign-in at the console and self-revocation use this module.
 """
 
 from __future__ import annotations

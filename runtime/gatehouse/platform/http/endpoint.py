@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 
 #: Security schemes of the management API. An endpoint that accepts a credential declares the roles
 #: that may call it.
-CREDENTIAL, SESSION, SIGNATURE, SIGN_IN_CODE = "admin", "session", "signed", "sign_in_code"
+CREDENTIAL, SESSION, SIGN_IN_CODE = "admin", "session", "sign_in_code"
 
 #: Parts of a form with files.
 JSON_PART, FILE_PART = "json", "file"
@@ -142,7 +142,7 @@ class Endpoint:
     def idempotent(self) -> bool:
         """True for an operation that accepts an Idempotency-Key. PUT and DELETE too: without the
         header, a repeated request can receive another response, such as 404."""
-        return self.changes_state and SIGNATURE not in self.security
+        return self.changes_state
 
     def _read_handler(self, handler: Callable[..., Any]) -> None:
         hints = get_type_hints(handler, include_extras=True)

@@ -19,7 +19,6 @@ from gatehouse.platform.http.endpoint import (
     CREDENTIAL,
     FILE_PART,
     JSON_PART,
-    SIGNATURE,
     Endpoint,
     Header,
 )
@@ -211,9 +210,7 @@ def _common_errors(api: Api, endpoint: Endpoint) -> Iterator[int]:
     yield 500
     for scheme in endpoint.security:
         yield from api.common_errors.get(scheme, ())
-    if SIGNATURE in endpoint.security:
-        yield 413
-    elif (
+    if (
         endpoint.body is not None
         or endpoint.body_content
         or (CREDENTIAL in endpoint.security and endpoint.method != "GET")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from pydantic import SecretStr
 from gatehouse.core import features
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import NotFound, SettingsError
+from gatehouse.core.errors import NotFound
 from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper, read_pepper
-from gatehouse.core.webhook_signatures import parse_webhook_secret
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import (
     WINDOW_S,
@@ -36,8 +34,6 @@ from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.repository import SessionRepository
 from gatehouse.features.identity.service import Lockout, SessionRules, Sessions
 from gatehouse.features.keys.service import KeyService
-from gatehouse.features.leaks.schemas import p256_key
-from gatehouse.features.leaks.service import LeakService
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.notifications.service import (
     TIMEOUT_S,
@@ -296,7 +292,6 @@ class Composition:
             WebhookService: WebhookService(
                 notifications, self.clock, self.pepper, networks, self.random_bytes
             ),
-            LeakService: self._leak_service(keys),
             CoreRepository: CoreRepository(self.pool),
             GatewayUrl: self.settings.gateway_url.rstrip("/"),
             LogLevelService: self._log_levels(),
@@ -377,32 +372,6 @@ class Composition:
         )
         return AuthorizationCodeFlow(
             provider, client, self.clock, key, self.random_bytes, settings.step_up_max_age_s
-        )
-
-    def _leak_service(self, keys: KeyService) -> LeakService:
-        """Return the service that handles leak reports. Raises SettingsError if a key or the secret
-        is malformed.
-        """
-        settings, secret = self.settings, None
-        # A report may contain many keys, and the gateways apply changes within a second, so a
-        # report does not wait for confirmation.
-        keys = replace(keys, confirmation_timeout_s=0.0)
-        if settings.leak_secret is not None:
-            try:
-                secret = parse_webhook_secret(settings.leak_secret.get_secret_value())
-            except ValueError:
-                raise SettingsError(
-                    "GATEHOUSE_LEAK_SECRET must be whsec_ followed by 24 to 64 bytes in base64"
-                ) from None
-        try:
-            pinned = json.loads(settings.leak_github_keys or "{}")
-            github_keys = {str(identifier): p256_key(pem) for identifier, pem in pinned.items()}
-        except (ValueError, AttributeError, TypeError):
-            form = '{"<key identifier>": "<P-256 public key, PEM>"}'
-            raise SettingsError(f"GATEHOUSE_LEAK_GITHUB_KEYS must be JSON: {form}") from None
-        token = _text(settings.bootstrap_token)
-        return LeakService(
-            keys, self.pool, self.clock, settings.leak_action, github_keys, secret, token
         )
 
 

@@ -25,7 +25,6 @@ from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow
 from gatehouse.features.identity.cookies import COOKIE
 from gatehouse.features.identity.routes import ENDPOINTS as SESSIONS
 from gatehouse.features.keys.routes import ENDPOINTS as KEYS
-from gatehouse.features.leaks.routes import ENDPOINTS as LEAKS
 from gatehouse.features.notifications.routes import ENDPOINTS as NOTIFICATIONS
 from gatehouse.features.operations.routes import ENDPOINTS as OPERATIONS
 from gatehouse.features.sharing.requests.routes import ENDPOINTS as SECRET_REQUESTS
@@ -35,7 +34,7 @@ from gatehouse.features.usage.routes import ENDPOINTS as USAGE
 from gatehouse.features.verification.routes import ENDPOINTS as VERIFICATION
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.http import openapi
-from gatehouse.platform.http.endpoint import CREDENTIAL, SESSION, SIGN_IN_CODE, SIGNATURE, Endpoint
+from gatehouse.platform.http.endpoint import CREDENTIAL, SESSION, SIGN_IN_CODE, Endpoint
 from gatehouse.platform.http.health import Probes
 from gatehouse.platform.http.idempotency import HEADER
 from gatehouse.platform.http.openapi import Api
@@ -58,7 +57,6 @@ ENDPOINTS = (
     *AUDIT,
     *USAGE,
     *NOTIFICATIONS,
-    *LEAKS,
     *CORES,
     *SECRETS,
     *SECRET_REQUESTS,
@@ -99,14 +97,6 @@ API = Api(
                 "The code of a sign-in link (`POST /v1/sign-in-links`), which can be used once."
             ),
         },
-        SIGNATURE: {
-            "type": "apiKey",
-            "in": "header",
-            "name": "webhook-signature",
-            "description": "A Standard Webhooks signature, sent with the headers `webhook-id` "
-            "and `webhook-timestamp`. GitHub"
-            " uses different headers.",
-        },
     },
     path_parameters={
         "id": ("ID of the key.", _ID, "3fGh82kLmQ0a"),
@@ -127,7 +117,7 @@ API = Api(
         ),
         504: ("core_timeout", "The Core did not respond in time."),
     },
-    common_errors={CREDENTIAL: (400, 401, 403, 429, 503), SIGNATURE: (400, 401, 404, 429, 503)},
+    common_errors={CREDENTIAL: (400, 401, 403, 429, 503)},
     idempotency_key=HEADER,
     empty_body=True,
 )

@@ -39,7 +39,6 @@ from gatehouse.platform.http import asgi
 from gatehouse.platform.http.endpoint import (
     JSON_PART,
     SIGN_IN_CODE,
-    SIGNATURE,
     Endpoint,
     StepUp,
     resolve,
@@ -134,8 +133,6 @@ class Pipeline:
 
         async def respond(http: HttpRequest) -> Response:
             request = self.request(http)
-            if SIGNATURE in endpoint.security:
-                return await self._signed(endpoint, request, call)
             await self._authorize(endpoint, request)
             _check_parameters(http)
             with asgi.body_memory(http.scope) as keep:
@@ -177,28 +174,6 @@ class Pipeline:
             return await call(request, **arguments)
 
         return await self._run_once(endpoint, request, content, handle)
-
-    async def _signed(
-        self, endpoint: Endpoint, request: Request, call: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        """Call a handler that verifies the signature of the body. Failures are counted by address
-        and tag of the endpoint.
-        """
-        lockout, address = self.authenticator.lockout, request.source_address
-        lockout.check(
-            address, endpoint.tag, "Too many requests with invalid signatures from this IP address."
-        )
-        request.content = await asgi.read_body(
-            request.http.scope, request.http.receive, self.limits.json
-        )
-        try:
-            response = await call(request)
-        except Unauthorized as exc:
-            lockout.failed(address, endpoint.tag)
-            await self.denied.record(address, request.request_id, exc.code)
-            raise
-        lockout.succeeded(address, endpoint.tag)
-        return response
 
     async def _authorize(self, endpoint: Endpoint, request: Request) -> None:
         """Check the credential, the role and the target. Denials are recorded in the audit

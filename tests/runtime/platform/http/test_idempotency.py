@@ -310,10 +310,6 @@ async def test_openapi_documents_idempotency_key_on_changes(console: Console) ->
     for path, operations in paths.items():
         for method, operation in operations.items():
             names = {item["name"] for item in operation.get("parameters", [])}
-            expected = (
-                method != "get"
-                and not path.endswith("/explain")
-                and not path.startswith("/v1/leaks")
-            )
+            expected = method != "get" and not path.endswith("/explain")
             assert ("Idempotency-Key" in names) == expected, (method, path)
             assert ("422" in operation["responses"]) == expected, (method, path)

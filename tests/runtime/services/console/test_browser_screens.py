@@ -1,5 +1,5 @@
-"""Screens of the web UI in headless Chromium that need other services: secret requests, leak
-reports, checkpoints.
+"""Screens of the web UI in headless Chromium that need other services: secret requests and
+checkpoints.
 """
 
 from __future__ import annotations
@@ -14,12 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.client import end_to_end
-from gatehouse.core.actor import Actor
 from gatehouse.core.audit_chain import ECDSA_P256, Checkpoint, signed_bytes
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
-from gatehouse.features.leaks.schemas import LeakReport
-from gatehouse.features.leaks.service import LeakService
 from gatehouse.features.sharing.link_token import parse, parse_submission
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.platform.aws.signing_key import LocalSigner, Signer
@@ -234,25 +231,3 @@ async def test_audit_trail_is_exported_with_the_filters(
     assert [json.loads(line) for line in exported["NDJSON"].splitlines()] == events[::-1]
     assert events
     assert exported["CSV"].count(key_id) == len(exported["CSV"].splitlines()) - 1 == len(events)
-
-
-async def test_leak_reports_are_listed(browser: Browser, origin: str, console: Console) -> None:
-    created = await console.create(name="leaked key", owner="billing")
-    leaks = LeakService(
-        console.composition.key_service(), console.pool, console.clock, "disable", {}, None
-    )
-    hostile = "https://example.com/<img src=x onerror=alert(1)>"
-    report = LeakReport(
-        token=created["token"], type="gatehouse_api_key", url=hostile, source="commit"
-    )
-    async with page_of(browser, origin) as page:
-        await sign_in(page, "/leaks")
-        await expect(page.get_by_text("No leaks have been reported.")).to_be_visible()
-        await leaks.report([report], Actor("system", "leaks-github"))
-        await page.reload()
-        row = page.get_by_role("row", name="leaked key")
-        await expect(row).to_contain_text(hostile)
-        await expect(row).to_contain_text("Key disabled")
-        assert await violations(page) == []
-        await row.get_by_role("link").click()
-        await expect(page.get_by_role("heading", name="leaked key")).to_be_visible()

@@ -188,12 +188,6 @@ CREATE TABLE key_alert (
     raised_at timestamptz NOT NULL,
     PRIMARY KEY (key_id, kind)
 );
-CREATE TABLE key_leak (
-    key_id      text        NOT NULL,
-    place       bytea       NOT NULL CHECK (octet_length(place) = 32),  -- SHA-256 of the reporter and the place of the leak
-    reported_at timestamptz NOT NULL,
-    PRIMARY KEY (key_id, place)
-);
 """  # noqa: E501
 
 _NOTIFICATIONS = """
@@ -342,7 +336,6 @@ CREATE FUNCTION forget_key_use(id text) RETURNS void LANGUAGE sql AS $$
     DELETE FROM key_activity WHERE key_id = $1;
     DELETE FROM key_address WHERE key_id = $1;
     DELETE FROM key_alert WHERE key_id = $1;
-    DELETE FROM key_leak WHERE key_id = $1;
 $$;
 CREATE FUNCTION forget_deleted_key() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -378,14 +371,14 @@ GRANT USAGE, SELECT ON SEQUENCE change_seq TO gatehouse_app;
 GRANT SELECT, INSERT ON audit_event, audit_checkpoint TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE ON api_key, core, notification_position TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count, usage_batch, key_activity, key_address,
-    key_alert, key_leak, webhook, delivery, import_run, legacy_file_removal, idempotent_request, console_session,
+    key_alert, webhook, delivery, import_run, legacy_file_removal, idempotent_request, console_session,
     sign_in_link, log_level, sharing_event
     TO gatehouse_app;
 """  # noqa: E501
 
 _DOWN = """
 DROP TABLE sharing_event, log_level, sign_in_link, console_session, idempotent_request, legacy_file_removal, import_run,
-    delivery, notification_position, webhook, key_leak, key_alert, key_address, key_activity, usage_batch,
+    delivery, notification_position, webhook, key_alert, key_address, key_activity, usage_batch,
     usage_count, audit_checkpoint, audit_event, gateway_worker, core, key_credit, api_key;
 DROP FUNCTION announce_change, set_family_id, keep_final_state, forget_purged_key, forget_deleted_key, forget_key_use;
 DROP SEQUENCE change_seq;
