@@ -201,7 +201,6 @@ def _key_usage(names: Naming) -> Iterator[Widget]:
     for title, dimension, metric in (
         ("Key verifications per minute, by code", "Code", "KeyDecisions"),
         ("Requests per minute, by Core", "Core", "CoreRequests"),
-        ("Unusual key usage", "Kind", "UnusualUse"),
     ):
         expression = (
             f"SEARCH('{{{names.namespace},{dimension}}} MetricName=\"{metric}\"', 'Sum', 60)"

@@ -176,13 +176,6 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
         '{ $.code = "UNAVAILABLE" }',
         threshold=10,
     )
-    yield LogFilter(
-        "keys-abused",
-        "Requests with a known API key are denied repeatedly: the key leaked or a client "
-        "retries without limit. The log line "
-        "contains the ID of the key.",
-        '{ ($.event = "unusual use") && ($.kind = "denials") }',
-    )
 
 
 def link_filters(denied_max: int) -> Iterator[LogFilter]:

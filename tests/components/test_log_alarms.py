@@ -12,9 +12,6 @@ from gatehouse.core.verification import Code
 from gatehouse.features.sharing.denials import LinkNotFound, TooManyDenied
 from gatehouse.features.sharing.links import PassphraseRequired, TooManyAttempts
 from gatehouse.features.sharing.worker import REPORT_EVENT
-from gatehouse.features.usage.models import UnusualUse, UsageBatch
-from gatehouse.features.usage.repository import UsageRepository
-from gatehouse.features.usage.service import UsageCounter, UsageFlusher
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.tracing.context import RequestTrace
@@ -23,7 +20,6 @@ from components.monitoring import log_alarms
 from tests.components.alarm_evaluation import alarm_state, matches
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS
-from tests.runtime.clocks import ManualClock
 
 
 def resource_inputs(stack: str, kind: str) -> dict[str, dict[str, Any]]:
@@ -45,28 +41,6 @@ def test_filter_patterns_are_within_cloudwatch_limits() -> None:
         )
 
 
-class AbusedKeys(UsageRepository):
-    """Reports every batch as a burst of denied requests of one key."""
-
-    def __init__(self) -> None:
-        """Use no database."""
-
-    async def add(self, batch: UsageBatch) -> tuple[UnusualUse, ...]:
-        return (UnusualUse("key_1", "denials", number=100),)
-
-
-@pytest.mark.alarm_triggered("keys-abused")
-@pytest.mark.requirement("CG-21", "CG-22")
-async def test_denied_requests_of_a_known_key_are_an_alarm() -> None:
-    out, clock, counter = io.BytesIO(), ManualClock(), UsageCounter()
-    observer = Observer("gateway", "info", "test", Stream(out))
-    flusher = UsageFlusher(counter, AbusedKeys(), clock, "worker", lambda _: False, observer)
-    counter.count("key_1", "", "EXPIRED", "192.0.2.1")
-    clock.advance(2)
-    assert await flusher.flush()
-    (line,) = out.getvalue().splitlines()
-    assert raised(line, log_alarms.gateway_filters(1)) == {"keys-abused"}
-    assert run("prod").alarms()["keys-abused"]["threshold"] == 0
 
 
 @pytest.mark.alarm_triggered("keys-rejected", "keys-unavailable")

@@ -109,7 +109,7 @@ def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
     )
     assert searches == [
         (f"Gatehouse/{stack}", *search)
-        for search in (("Code", "KeyDecisions"), ("Core", "CoreRequests"), ("Kind", "UnusualUse"))
+        for search in (("Code", "KeyDecisions"), ("Core", "CoreRequests"))
     ]
     assert program.variables("gateway")["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
 

@@ -40,7 +40,6 @@ class AuditAction(DescribedStr):
     KEY_RESTORE = "key.restore", "A deleted API key was restored."
     KEY_PURGE = "key.purge", "The data of an API key was erased."
     KEY_SELF_REVOKE = "key.self-revoke", "An API key was revoked by its holder, who sent the token."
-    KEY_UNUSUAL = "key.unusual", "Unusual use of an API key was detected."
     KEY_EXPIRES_SOON = "key.expires_soon", "A reminder was recorded: an API key expires soon."
     KEY_IMPORT = "key.import", "A batch of API keys was imported."
     KEY_LEGACY_FILES_REMOVED = (

@@ -360,9 +360,6 @@ class Metrics:
             ),
             "livesum",
         )
-        self.unusual = self._counter(
-            "gatehouse_unusual_use_total", "Unusual uses of API keys, by kind.", "kind"
-        )
 
     def _create_console_metrics(self) -> None:
         self.background_job_failures = self._counter(

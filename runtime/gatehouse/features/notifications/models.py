@@ -18,7 +18,6 @@ class NotificationEvent(DescribedStr):
     )
     KEY_ROTATED = "key.rotated", "An API key was replaced by a successor."
     KEY_EXPIRES_SOON = "key.expires_soon", "An API key expires within 30 days, 7 days or 1 day."
-    KEY_UNUSUAL = "key.unusual", "Unusual use of an API key was detected."
     SECRET_OPENED = "secret.opened", "A use of a link to a secret was consumed."
     SECRET_DENIED = "secret.denied", "An attempt to open a link to a secret was denied."
     REQUEST_SUBMITTED = "request.submitted", "A secret was submitted to a secret request."
@@ -31,7 +30,6 @@ EVENTS: dict[AuditAction, NotificationEvent] = {
     AuditAction.KEY_SELF_REVOKE: NotificationEvent.KEY_REVOKED,
     AuditAction.KEY_ROTATE: NotificationEvent.KEY_ROTATED,
     AuditAction.KEY_EXPIRES_SOON: NotificationEvent.KEY_EXPIRES_SOON,
-    AuditAction.KEY_UNUSUAL: NotificationEvent.KEY_UNUSUAL,
     AuditAction.LINK_CLAIM: NotificationEvent.SECRET_OPENED,
     AuditAction.LINK_DENIED: NotificationEvent.SECRET_DENIED,
     AuditAction.REQUEST_SUBMIT: NotificationEvent.REQUEST_SUBMITTED,

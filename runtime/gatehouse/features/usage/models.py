@@ -1,6 +1,4 @@
-"""Counted requests of API keys: rows and batches of gateway workers, unusual use, and points of
-reports.
-"""
+"""Counted requests of API keys: rows and batches of gateway workers, and points of reports."""
 
 from __future__ import annotations
 
@@ -35,17 +33,6 @@ class UsageBatch(msgspec.Struct, frozen=True):
     rows: tuple[UsageRow, ...]
     last_used: dict[str, float]  # key ID -> Unix seconds of the last successful use, to the second
     addresses: tuple[AddressUse, ...] = ()
-    # Key ID -> number of denied requests, for minutes that exceeded the threshold.
-    bursts: dict[str, int] = {}
-
-
-class UnusualUse(msgspec.Struct, frozen=True):
-    """Unusual use of a key, which causes a notification."""
-
-    key_id: str
-    kind: str  # new_address, denials or dormant
-    address: str = ""
-    number: int = 0  # denied requests in a minute, or days without use
 
 
 class UsagePoint(msgspec.Struct, frozen=True):

@@ -7,12 +7,9 @@ from datetime import timedelta
 
 import msgspec
 
-from gatehouse.core.actor import Actor
-from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.clock import to_datetime, to_seconds
 from gatehouse.core.verification import Code
-from gatehouse.features.usage.models import UnusualUse, UsageBatch, UsagePoint
-from gatehouse.platform.audit_log import append
+from gatehouse.features.usage.models import UsageBatch, UsagePoint
 from gatehouse.platform.db.pool import Connection, Pool, row_count
 from gatehouse.platform.db.statements import Conditions
 
@@ -22,14 +19,8 @@ RETENTION_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
 #: Maximum number of points in a report.
 POINTS_MAX = 10_000
 
-#: The first use of a key after more than this number of seconds without use is unusual.
-DORMANT_S = 30 * 86_400
-
-#: Minimum interval between alerts of the same kind for a key, across all workers.
-ALERT_INTERVAL_S = 3600
-
-#: Maximum number of stored addresses per key. Further addresses are not reported as unusual.
-#: Workers that write at the same time can exceed this number once.
+#: Maximum number of stored addresses per key. Workers that write at the same time can exceed this
+#: number once.
 ADDRESSES_MAX = 100
 
 _CLAIM_BATCH = """
@@ -54,33 +45,22 @@ GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
 ON CONFLICT (width_s, key_id, starts_at, core, code) DO UPDATE SET count = usage_count.count + EXCLUDED.count
 """  # noqa: E501
 
-# `before` contains the rows as they were before the statement.
 _ADD_ACTIVITY = """
-WITH used AS (SELECT * FROM unnest($1::text[], $2::timestamptz[]) AS row (key_id, last_used_at) ORDER BY key_id),
-     before AS (SELECT key_id, last_used_at FROM key_activity WHERE key_id = ANY ($1)),
-     written AS (INSERT INTO key_activity (key_id, last_used_at) SELECT * FROM used
-         ON CONFLICT (key_id) DO UPDATE SET last_used_at = greatest(key_activity.last_used_at, EXCLUDED.last_used_at))
-SELECT key_id, extract(epoch FROM used.last_used_at - before.last_used_at)::bigint AS silent_s
-FROM used JOIN before USING (key_id) WHERE used.last_used_at - before.last_used_at > make_interval(secs => $3)
+INSERT INTO key_activity (key_id, last_used_at)
+SELECT * FROM unnest($1::text[], $2::timestamptz[]) AS row (key_id, last_used_at) ORDER BY key_id
+ON CONFLICT (key_id) DO UPDATE SET last_used_at = greatest(key_activity.last_used_at, EXCLUDED.last_used_at)
 """  # noqa: E501
 
 _ADD_ADDRESSES = """
 WITH known AS (SELECT key_id, count(*) AS number FROM key_address WHERE key_id = ANY ($1) GROUP BY 1),
      new AS (SELECT * FROM unnest($1::text[], $2::text[]) AS used (key_id, address)
-         EXCEPT SELECT key_id, address FROM key_address WHERE key_id = ANY ($1)),
-     added AS (INSERT INTO key_address (key_id, address, first_seen_at)
-         SELECT key_id, address, $3
-         FROM (SELECT *, row_number() OVER (PARTITION BY key_id ORDER BY address) AS position FROM new) AS numbered
-         LEFT JOIN known USING (key_id) WHERE coalesce(number, 0) + position <= $4 ORDER BY 1, 2
-         ON CONFLICT DO NOTHING RETURNING key_id, address)
-SELECT key_id, address FROM added JOIN known USING (key_id)
+         EXCEPT SELECT key_id, address FROM key_address WHERE key_id = ANY ($1))
+INSERT INTO key_address (key_id, address, first_seen_at)
+SELECT key_id, address, $3
+FROM (SELECT *, row_number() OVER (PARTITION BY key_id ORDER BY address) AS position FROM new) AS numbered
+LEFT JOIN known USING (key_id) WHERE coalesce(number, 0) + position <= $4 ORDER BY 1, 2
+ON CONFLICT DO NOTHING
 """  # noqa: E501
-
-_ALERT = """
-INSERT INTO key_alert (key_id, kind, raised_at) VALUES ($1, $2, $3)
-ON CONFLICT (key_id, kind) DO UPDATE SET raised_at = EXCLUDED.raised_at
-WHERE key_alert.raised_at <= EXCLUDED.raised_at - make_interval(secs => $4) RETURNING key_id
-"""
 
 
 class UsageRepository:
@@ -89,13 +69,10 @@ class UsageRepository:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def add(self, batch: UsageBatch) -> tuple[UnusualUse, ...]:
-        """Add a batch. Idempotent. Returns unusual use and appends it to the audit trail.
-
-        Raises Unavailable, after which the caller sends the batch again.
-        """
+    async def add(self, batch: UsageBatch) -> None:
+        """Add a batch. Idempotent. After Unavailable, the caller sends the batch again."""
         async with self._pool.transaction() as connection:
-            return await _add(connection, batch)
+            await _add(connection, batch)
 
     async def series(
         self,
@@ -202,10 +179,10 @@ class UsageRepository:
         return row_count(status)
 
 
-async def _add(connection: Connection, batch: UsageBatch) -> tuple[UnusualUse, ...]:
+async def _add(connection: Connection, batch: UsageBatch) -> None:
     now = to_datetime(batch.at)
     if await connection.fetchval(_CLAIM_BATCH, batch.worker_id, batch.number, now) is None:
-        return ()  # the batch was added earlier, but the confirmation was lost
+        return  # the batch was added earlier, but the confirmation was lost
     batch = _without(
         batch,
         {row["id"] for row in await connection.fetch(_PURGED, [row.key_id for row in batch.rows])},
@@ -220,36 +197,11 @@ async def _add(connection: Connection, batch: UsageBatch) -> tuple[UnusualUse, .
         [row.count for row in rows],
         list(RETENTION_S),
     )
-    unusual = [
-        UnusualUse(key_id, "denials", number=count) for key_id, count in batch.bursts.items()
-    ]
-    if batch.last_used:
-        times = [to_datetime(seconds) for seconds in batch.last_used.values()]
-        dormant = await connection.fetch(
-            _ADD_ACTIVITY, list(batch.last_used), times, float(DORMANT_S)
-        )
-        unusual += [
-            UnusualUse(row["key_id"], "dormant", number=row["silent_s"] // 86_400)
-            for row in dormant
-        ]
-    if batch.addresses:
-        keys, addresses = (
-            [use.key_id for use in batch.addresses],
-            [use.address for use in batch.addresses],
-        )
-        added = await connection.fetch(_ADD_ADDRESSES, keys, addresses, now, ADDRESSES_MAX)
-        unusual += [
-            UnusualUse(row["key_id"], "new_address", address=row["address"]) for row in added
-        ]
-    alerts = []
-    for use in unusual:
-        if (
-            await connection.fetchval(_ALERT, use.key_id, use.kind, now, float(ALERT_INTERVAL_S))
-            is not None
-        ):
-            await append(connection, _event(use, batch.at))
-            alerts.append(use)
-    return tuple(alerts)
+    times = [to_datetime(seconds) for seconds in batch.last_used.values()]
+    await connection.execute(_ADD_ACTIVITY, list(batch.last_used), times)
+    keys = [use.key_id for use in batch.addresses]
+    addresses = [use.address for use in batch.addresses]
+    await connection.execute(_ADD_ADDRESSES, keys, addresses, now, ADDRESSES_MAX)
 
 
 def _without(batch: UsageBatch, purged: set[str]) -> UsageBatch:
@@ -266,13 +218,4 @@ def _without(batch: UsageBatch, purged: set[str]) -> UsageBatch:
             key_id: seconds for key_id, seconds in batch.last_used.items() if key_id not in purged
         },
         addresses=tuple(use for use in batch.addresses if use.key_id not in purged),
-        bursts={key_id: count for key_id, count in batch.bursts.items() if key_id not in purged},
     )
-
-
-def _event(use: UnusualUse, at: float) -> AuditEvent:
-    details: Details = {"kind": use.kind}
-    if use.number:
-        details["silent_days" if use.kind == "dormant" else "denials"] = use.number
-    actor = Actor("system", "usage", source_address=use.address)
-    return actor.event(AuditAction.KEY_UNUSUAL, target_id=use.key_id, at=at, details=details)

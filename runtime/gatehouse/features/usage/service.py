@@ -19,7 +19,7 @@ from gatehouse.core.addresses import network_of
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.verification import Code
-from gatehouse.features.usage.models import AddressUse, UnusualUse, UsageBatch, UsageRow
+from gatehouse.features.usage.models import AddressUse, UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.platform.background import Background
 from gatehouse.platform.observability import Observer
@@ -36,9 +36,6 @@ SECOND_MAX = 50_000
 
 #: Maximum number of cached addresses that are already in the database.
 KNOWN_ADDRESSES_MAX = 50_000
-
-#: Number of denied requests with a key, per minute and worker, that is reported as unusual.
-DENIED_THRESHOLD = 100
 
 #: Number of attempts to write on shutdown, at intervals of STOP_INTERVAL_S. The attempts should end
 #: before http/server.py kills the worker.
@@ -87,7 +84,7 @@ class UsageFlusher:
     worker_id: unique among all processes that ever wrote counts.
     is_core: True if a Core of this name is registered. Other names are not stored, because clients
         can invent any number of names.
-    observer: logs and counts failures and unusual use, and counts the written requests.
+    observer: logs and counts failures, and counts the written requests.
     metrics: receives each written batch. None: no CloudWatch metrics are written.
     """
 
@@ -105,9 +102,6 @@ class UsageFlusher:
     _last_used: dict[str, float] = field(default_factory=dict)
     _addresses: dict[AddressUse, None] = field(default_factory=dict)
     _known_addresses: OrderedDict[AddressUse, None] = field(default_factory=OrderedDict)
-    _denied: dict[str, int] = field(default_factory=dict)
-    _denied_minute: int = 0
-    _bursts: dict[str, int] = field(default_factory=dict)
     _background: Background = field(default_factory=Background)
     _flushing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -149,7 +143,7 @@ class UsageFlusher:
             if batch is None:
                 return True
             try:
-                unusual = await self.repository.add(batch)
+                await self.repository.add(batch)
             except Unavailable as exc:
                 self.observer.metrics.usage_write_failures.inc()
                 self.observer.log.warning(
@@ -163,19 +157,10 @@ class UsageFlusher:
             self._known_addresses[use] = None
             if len(self._known_addresses) > KNOWN_ADDRESSES_MAX:
                 self._known_addresses.popitem(last=False)
-        self._report(batch, unusual)
-        return True
-
-    def _report(self, batch: UsageBatch, unusual: tuple[UnusualUse, ...]) -> None:
-        observer = self.observer
-        observer.metrics.usage_written.inc(sum(row.count for row in batch.rows))
-        for use in unusual:
-            observer.metrics.unusual.labels(use.kind).inc()
-            observer.log.warning(
-                "unusual use", service=observer.service, key_id=use.key_id, kind=use.kind
-            )
+        self.observer.metrics.usage_written.inc(sum(row.count for row in batch.rows))
         if self.metrics is not None:
-            self.metrics.add(batch, unusual)
+            self.metrics.add(batch)
+        return True
 
     async def _run(self) -> None:
         while True:
@@ -192,14 +177,10 @@ class UsageFlusher:
         minute = int(self._second_started_at // 60) * 60
         for (key_id, core, code, address), count in self.counter.take().items():
             self._add(key_id, core if core and self.is_core(core) else "", code, minute, count)
-            if not key_id:
-                continue
-            if code == Code.VALID:
+            if key_id and code == Code.VALID:
                 self._last_used[key_id] = now
                 if address:
                     self._add_address(AddressUse(key_id, network_of(address)))
-            else:
-                self._add_denied(key_id, minute, count)
         self._second_started_at = now
 
     def _add(self, key_id: str, core: str, code: str, minute: int, count: int) -> None:
@@ -207,14 +188,6 @@ class UsageFlusher:
         if row not in self._pending and len(self._pending) >= PENDING_MAX:
             row = ("", "", code, minute)
         self._pending[row] = self._pending.get(row, 0) + count
-
-    def _add_denied(self, key_id: str, minute: int, count: int) -> None:
-        if minute != self._denied_minute:
-            self._denied_minute, self._denied = minute, {}
-        before = self._denied.get(key_id, 0)
-        self._denied[key_id] = before + count
-        if before < DENIED_THRESHOLD <= before + count:
-            self._bursts[key_id] = before + count
 
     def _add_address(self, use: AddressUse) -> None:
         if use in self._known_addresses:
@@ -233,9 +206,8 @@ class UsageFlusher:
             rows=tuple(UsageRow(*row, count) for row, count in self._pending.items()),
             last_used=self._last_used,
             addresses=tuple(self._addresses),
-            bursts=self._bursts,
         )
-        self._pending, self._last_used, self._addresses, self._bursts = {}, {}, {}, {}
+        self._pending, self._last_used, self._addresses = {}, {}, {}
         return batch
 
 
@@ -264,7 +236,7 @@ class UsageMetrics:
         self._cores: set[str] = set()
         self._reset()
 
-    def add(self, batch: UsageBatch, unusual: tuple[UnusualUse, ...]) -> None:
+    def add(self, batch: UsageBatch) -> None:
         """Count a batch, and write the counts if METRICS_INTERVAL_S have passed since the last
         write.
         """
@@ -276,7 +248,6 @@ class UsageMetrics:
                 self._denied[core] += row.count if row.code != Code.VALID else 0
             if row.key_id:
                 self._keys[row.key_id] += row.count
-        self._unusual.update(use.kind for use in unusual)
         if self._clock.now() - self._written_at >= METRICS_INTERVAL_S:
             self.flush()
 
@@ -292,8 +263,6 @@ class UsageMetrics:
         for (minute, core), count in self._requests.items():
             metrics = {"CoreRequests": count, "CoreDenials": self._denied[minute, core]}
             self._line(minute, metrics, {"Core": core}, [["Core"]])
-        for kind, count in self._unusual.items():
-            self._line(self._written_at, {"UnusualUse": count}, {"Kind": kind}, [["Kind"]])
         self._reset()
 
     def _reset(self) -> None:
@@ -301,7 +270,6 @@ class UsageMetrics:
         self._requests: Counter[tuple[int, str]] = Counter()
         self._denied: Counter[tuple[int, str]] = Counter()
         self._keys: Counter[str] = Counter()
-        self._unusual: Counter[str] = Counter()
 
     def _line(
         self,

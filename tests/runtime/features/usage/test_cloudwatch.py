@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from gatehouse.features.usage.models import UnusualUse, UsageBatch, UsageRow
+from gatehouse.features.usage.models import UsageBatch, UsageRow
 from gatehouse.features.usage.service import (
     CORES_MAX,
     METRICS_INTERVAL_S,
@@ -73,8 +73,8 @@ class Recorder:
         self.clock = ManualClock(float(MINUTE))
         self.metrics = UsageMetrics("Gatehouse/test", self.clock, self.lines.append)
 
-    def add(self, *rows: UsageRow, unusual: tuple[UnusualUse, ...] = ()) -> None:
-        self.metrics.add(UsageBatch("w", 1, self.clock.now(), rows, {}), unusual)
+    def add(self, *rows: UsageRow) -> None:
+        self.metrics.add(UsageBatch("w", 1, self.clock.now(), rows, {}))
 
     def sums(self) -> Counter[tuple[str, str, str]]:
         """Sums that CloudWatch computes, keyed by metric, dimension and value of the dimension."""
@@ -112,21 +112,6 @@ def test_use_is_counted_by_code_and_core() -> None:
     for line in recorder.lines:
         validate(line, SCHEMA)
         assert line["_aws"]["Timestamp"] == MINUTE * 1000
-
-
-@pytest.mark.requirement("CG-22")
-def test_unusual_use_is_counted_by_kind() -> None:
-    recorder = Recorder()
-    recorder.add(
-        row(),
-        unusual=(
-            UnusualUse("k", "denials"),
-            UnusualUse("j", "denials"),
-            UnusualUse("k", "dormant"),
-        ),
-    )
-    recorder.metrics.flush()
-    assert recorder.sums()["UnusualUse", "Kind", "denials"] == 2
 
 
 def test_late_count_belongs_to_its_minute() -> None:

@@ -1,4 +1,4 @@
-"""Use of keys in PostgreSQL: counters, unusual use, retention and purge."""
+"""Use of keys in PostgreSQL: counters, addresses, retention and purge."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from typing import Any
 
 import pytest
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.audit.models import AuditFilter
-from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.usage import service
-from gatehouse.features.usage.models import UnusualUse, UsageBatch
+from gatehouse.features.usage.models import UsageBatch
 from gatehouse.features.usage.repository import ADDRESSES_MAX, RETENTION_S, UsageRepository
 from gatehouse.features.usage.service import (
-    DENIED_THRESHOLD,
     SECOND_MAX,
     UsageCounter,
     UsageFlusher,
@@ -31,24 +28,16 @@ FRESH = "7yTq51nRsB2c"
 
 
 class UnreliableRepository(UsageRepository):
-    """Loses batches while `unavailable`, and confirmations while `loses_confirmations`. Records
-    unusual use.
-    """
+    """Loses batches while `unavailable`, and confirmations while `loses_confirmations`."""
 
     unavailable = loses_confirmations = False
 
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(pool)
-        self.unusual: list[UnusualUse] = []
-
-    async def add(self, batch: UsageBatch) -> tuple[UnusualUse, ...]:
+    async def add(self, batch: UsageBatch) -> None:
         if self.unavailable:
             raise Unavailable
-        unusual = await super().add(batch)
+        await super().add(batch)
         if self.loses_confirmations:
             raise Unavailable
-        self.unusual += unusual
-        return unusual
 
 
 @dataclass
@@ -58,7 +47,6 @@ class Counting:
     repository: UnreliableRepository
     clock: ManualClock
     observer: Observer
-    trail: AuditRepository
     pool: Pool
 
     def use(
@@ -92,9 +80,7 @@ def add_key(database: Database) -> None:
 
 @pytest.fixture
 async def counting(database: Database) -> AsyncIterator[Counting]:
-    database.sql(
-        "TRUNCATE usage_count, usage_batch, key_activity, key_address, key_alert, audit_event"
-    )
+    database.sql("TRUNCATE usage_count, usage_batch, key_activity, key_address")
     pool = Pool(database.app, application="tests", size_max=4)
     clock, counter = ManualClock(NOON), UsageCounter()
     repository = UnreliableRepository(pool)
@@ -107,7 +93,7 @@ async def counting(database: Database) -> AsyncIterator[Counting]:
         is_core=lambda name: name == "docs",
         observer=observer,
     )
-    yield Counting(counter, flusher, repository, clock, observer, AuditRepository(pool), pool)
+    yield Counting(counter, flusher, repository, clock, observer, pool)
     await pool.close()
 
 
@@ -201,38 +187,11 @@ async def test_denied_request_is_not_the_last_use(counting: Counting) -> None:
     assert await counting.repository.last_used((KEY, "other")) == {KEY: NOON}
 
 
-async def test_use_of_a_dormant_key_is_unusual_once(counting: Counting) -> None:
-    counting.use(1)
-    await counting.flusher.flush()
-    counting.clock.advance(40 * 86_400)
-    for _ in range(2):
-        counting.use(1)
-        await counting.flusher.flush()
-    assert [(item.kind, item.number) for item in counting.repository.unusual] == [("dormant", 40)]
-
-
-async def test_second_address_of_a_key_is_unusual(counting: Counting) -> None:
-    for address in ("192.0.2.1", "192.0.2.1", "198.51.100.7", "192.0.2.1"):
-        counting.use(1, address=address)
-        await counting.flusher.flush()
-    assert [(item.kind, item.address) for item in counting.repository.unusual] == [
-        ("new_address", "198.51.100.7")
-    ]
-    event = (await counting.trail.page(before=None, size=1, only=AuditFilter(target_id=KEY)))[0][
-        0
-    ].event
-    assert (event.action, event.source_address, event.details["kind"]) == (
-        "key.unusual",
-        "198.51.100.7",
-        "new_address",
-    )
-
-
 async def test_ipv6_network_counts_as_one_address(counting: Counting) -> None:
     for address in ("2001:db8::1", "2001:db8::2"):
         counting.use(1, address=address)
         await counting.flusher.flush()
-    assert counting.repository.unusual == []
+    assert await counting.repository.addresses(KEY) == ("2001:db8::/64",)
 
 
 @pytest.mark.bound("usage.repository:ADDRESSES_MAX")
@@ -253,24 +212,6 @@ async def test_number_of_addresses_stored_at_once_is_bounded(counting: Counting)
     assert await counting.flusher.flush()
     assert len(await counting.repository.addresses(FRESH)) == ADDRESSES_MAX
     assert await counting.repository.addresses("another00000") == ("192.0.2.1",)
-
-
-async def test_burst_of_denials_is_unusual_once_an_hour(counting: Counting) -> None:
-    for _ in range(4):
-        counting.use(DENIED_THRESHOLD // 2, code="RATE_LIMITED")
-        await counting.flusher.flush()
-    counting.clock.advance(60)
-    await counting.flusher.flush()
-    counting.use(DENIED_THRESHOLD, code="RATE_LIMITED")
-    await counting.flusher.flush()
-    assert [(item.kind, item.number) for item in counting.repository.unusual] == [
-        ("denials", DENIED_THRESHOLD)
-    ]
-    counting.clock.advance(3600)
-    await counting.flusher.flush()
-    counting.use(DENIED_THRESHOLD, code="RATE_LIMITED")
-    await counting.flusher.flush()
-    assert len(counting.repository.unusual) == 2
 
 
 async def test_prune_deletes_old_minutes_only(counting: Counting) -> None:

@@ -18,7 +18,7 @@ MINUTE = int(NOW // 60) * 60
 @pytest.fixture
 async def used_key(console: Console) -> str:
     """A key with five valid and two denied requests for Core docs, and a key with one request."""
-    console.database.sql("TRUNCATE usage_count, usage_batch, key_activity, key_address, key_alert")
+    console.database.sql("TRUNCATE usage_count, usage_batch, key_activity, key_address")
     key_id: str = (await console.create())["key"]["id"]
     rows = (
         UsageRow(key_id, "docs", "VALID", MINUTE, 5),
