@@ -3,9 +3,9 @@
 import asyncio
 import json
 import secrets
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 
 import asyncpg
@@ -14,7 +14,6 @@ from bench.gateway.environment import Environment, create_keys, environment, req
 from bench.gateway.load_generator import Result, measure
 
 KEYS_MIN = 100
-_BATCH = 100
 _CHANGES_READ = (
     "SELECT (SELECT min(confirmed_seq) FROM gateway_worker) >= (SELECT "
     "max(change_seq) FROM api_key)"
@@ -28,7 +27,6 @@ class Step:
     keys: int
     memory_mib: float
     single: Result
-    batch: Result
 
 
 def cached_keys(keys: int) -> None:
@@ -52,11 +50,7 @@ def cached_keys(keys: int) -> None:
                     f"{step.single.rps / first.single.rps:.2f}",
                     f"{step.single.p99_ms:.1f}",
                 ),
-                *(
-                    f"{step.batch.rps:,.0f}",
-                    f"{step.batch.rps / first.batch.rps:.2f}",
-                    f"{step.memory_mib:,.0f}",
-                ),
+                f"{step.memory_mib:,.0f}",
                 f"{(step.memory_mib - first.memory_mib) * 2**20 / added:,.0f}" if added else "",
             )
         )
@@ -65,13 +59,11 @@ def cached_keys(keys: int) -> None:
         "verify/s",
         "ratio",
         "p99 ms",
-        "batches/s",
-        "ratio",
         "memory MiB",
         "bytes per key",
     )
     show("gateway by number of cached keys", columns, rows)
-    failed = sum(step.single.failed + step.batch.failed for step in steps)
+    failed = sum(step.single.failed for step in steps)
     print(
         f"memory: all gateway processes; {empty_mib:,.0f} MiB without keys. Failed requests: "
         f"{failed}"
@@ -89,23 +81,19 @@ async def _changes_read(database_url: str) -> None:
 
 def _measure(env: Environment, tokens: Sequence[str]) -> Step:
     _verify_all(env, tokens)
-    sample = [{"token": token} for token in secrets.SystemRandom().sample(tokens, _BATCH)]
-    single = measure(env.gateway_port, request("/v1/keys/verify", body=sample[0]))
-    batch = measure(env.gateway_port, request("/v1/keys/verify-batch", body={"keys": sample}))
-    return Step(len(tokens), _memory_mib(env), single, batch)
+    body = {"token": secrets.choice(tokens)}
+    single = measure(env.gateway_port, request("/v1/keys/verify", body=body))
+    return Step(len(tokens), _memory_mib(env), single)
 
 
 def _verify_all(env: Environment, tokens: Sequence[str]) -> None:
     """Verify every key once, so that the gateway caches it."""
-    url = f"http://127.0.0.1:{env.gateway_port}/v1/keys/verify-batch"
-    for start in range(0, len(tokens), _BATCH):
-        body = json.dumps(
-            {"keys": [{"token": token, "cost": 0} for token in tokens[start : start + _BATCH]]}
-        ).encode()
-        with urllib.request.urlopen(url, data=body, timeout=30) as response:
-            results = json.load(response)["results"]
-        if not all(result["valid"] for result in results):
+    connection = HTTPConnection("127.0.0.1", env.gateway_port, timeout=30)
+    for token in tokens:
+        connection.request("POST", "/v1/keys/verify", json.dumps({"token": token, "cost": 0}))
+        if not json.load(connection.getresponse())["valid"]:
             raise SystemExit("a created key is not valid")
+    connection.close()
 
 
 def _memory_mib(env: Environment) -> float:

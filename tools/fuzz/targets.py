@@ -187,10 +187,9 @@ def fuzz_json(data: bytes) -> None:
         assert _is_strict(data), "two parsers can read this body differently"
     with suppress(GatehouseError):
         validation.decode_json(data, CreateKey)
-    for decode in (verification.decode, verification.decode_batch):
-        with suppress(GatehouseError):
-            decode(data, "192.0.2.7")
-            assert _is_strict(data), "two parsers can read this body differently"
+    with suppress(GatehouseError):
+        verification.decode(data, "192.0.2.7")
+        assert _is_strict(data), "two parsers can read this body differently"
     for decode_one in (verification.decode_self_revocation, decode_lease):
         with suppress(GatehouseError):
             decode_one(data)

@@ -69,8 +69,6 @@ from gatehouse.features.sharing.schemas import CreatedSecret, Receipt, SecretPag
 from gatehouse.features.usage.schemas import KeyUsage, UsageSeries
 from gatehouse.features.verification.explanation import Explanation
 from gatehouse.features.verification.schemas import (
-    BatchReply,
-    BatchRequest,
     RateLimitOverride,
     SelfRevocationRequest,
     SelfRevocationResponse,
@@ -472,12 +470,6 @@ class GatewayClient(Client):
         consume credits. POST /v1/keys/verify documents the other arguments."""
         request = VerifyRequest(token, tuple(scopes), core, cost, address, method, tuple(limits))
         return self._call("/v1/keys/verify", request, VerifyReply, retryable=cost == 0)
-
-    def verify_many(self, requests: Sequence[VerifyRequest]) -> tuple[VerifyReply, ...]:
-        """Verifies up to 100 tokens. The results are in the order of the requests."""
-        return self._call(
-            "/v1/keys/verify-batch", BatchRequest(tuple(requests)), BatchReply
-        ).results
 
     def revoke(self, token: str, reason: str = "") -> SelfRevocationResponse:
         """Revokes the key to which the token belongs. Raises Unauthorized if no active or disabled

@@ -47,7 +47,6 @@ PROXY = Feature(
 )
 
 WEBSOCKET = Feature("websocket", "gateway", "Clients can open WebSocket connections to Cores.")
-BATCH = Feature("batch-verify", "gateway", "One request verifies several tokens.")
 HEADER = Feature(
     "header-verify",
     "gateway",
@@ -56,7 +55,7 @@ HEADER = Feature(
 SELF = Feature("self-revocation", "gateway", "The holder of a token can revoke the key.")
 
 #: All features. They are enabled by default.
-FEATURES = (SESSIONS, WEBHOOKS, PROXY, WEBSOCKET, BATCH, HEADER, SELF)
+FEATURES = (SESSIONS, WEBHOOKS, PROXY, WEBSOCKET, HEADER, SELF)
 _NAMES = {feature.name for feature in FEATURES}
 
 

@@ -64,10 +64,10 @@ class FeatureList(msgspec.Struct, frozen=True):
     example: ClassVar = {
         "features": [
             {
-                "name": "batch-verify",
+                "name": "self-revocation",
                 "service": "gateway",
                 "enabled": True,
-                "description": "One request verifies several tokens.",
+                "description": "The holder of a token can revoke the key.",
             }
         ]
     }

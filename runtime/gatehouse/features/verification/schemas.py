@@ -45,7 +45,6 @@ from gatehouse.platform.http.fields import (
 )
 from gatehouse.platform.http.validation import decode_body, decode_query, invalid, matching
 
-BATCH_MAX = 100
 URL_CHARS_MAX = 8192
 HEADERS_MAX = 100
 HEADERS_CHARS_MAX = 16_384
@@ -287,22 +286,6 @@ class VerifyReply(msgspec.Struct, frozen=True):
     request_id: RequestIdView
 
 
-class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Several verification requests."""
-
-    example: ClassVar = {"keys": [{"token": EXAMPLE_TOKEN, "cost": 0}, {"token": "nonsense"}]}
-
-    keys: Annotated[tuple[VerifyRequest, ...], Meta(min_length=1, max_length=BATCH_MAX)]
-
-
-class BatchReply(msgspec.Struct, frozen=True):
-    """The decisions, in the order of the verification requests."""
-
-    example: ClassVar = {"results": [VerifyReply.example]}
-
-    results: tuple[VerifyReply, ...]
-
-
 class SelfRevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The token of the key to revoke, and an optional reason."""
 
@@ -339,15 +322,20 @@ def decode(body: bytes, client: str) -> tuple[str, VerificationRequest]:
     """The token and its verification request. `client`: address of the caller. Raises BadRequest
     with the invalid field.
     """
-    return _verification_request(decode_body(body, VerifyRequest), client, "body")
-
-
-def decode_batch(body: bytes, client: str) -> tuple[tuple[str, VerificationRequest], ...]:
-    """Like `decode`, for a batch."""
-    requests = decode_body(body, BatchRequest).keys
-    return tuple(
-        _verification_request(request, client, f"body.keys[{index}]")
-        for index, request in enumerate(requests)
+    request = decode_body(body, VerifyRequest)
+    if request.address is not None and parse_address(request.address) is None:
+        fix = "send the address of the client, such as 192.0.2.7, or omit the field"
+        raise invalid("body.address", "is not an IP address", fix)
+    if request.limits:
+        _check_limits(request)
+    return request.token, VerificationRequest(
+        scopes=request.scopes,
+        core=request.core,
+        cost=request.cost,
+        address=client if request.address is None else request.address,
+        method=request.method,
+        limits=request.limits,
+        signed=None if request.request is None else _signed_request(request.request),
     )
 
 
@@ -373,37 +361,16 @@ def decode_self_revocation(body: bytes) -> SelfRevocationRequest:
     return request
 
 
-def _verification_request(
-    request: VerifyRequest, client: str, location: str
-) -> tuple[str, VerificationRequest]:
-    if request.address is not None and parse_address(request.address) is None:
-        fix = "send the address of the client, such as 192.0.2.7, or omit the field"
-        raise invalid(f"{location}.address", "is not an IP address", fix)
-    if request.limits:
-        _check_limits(request, f"{location}.limits")
-    return request.token, VerificationRequest(
-        scopes=request.scopes,
-        core=request.core,
-        cost=request.cost,
-        address=client if request.address is None else request.address,
-        method=request.method,
-        limits=request.limits,
-        signed=None
-        if request.request is None
-        else _signed_request(request.request, f"{location}.request"),
-    )
-
-
-def _signed_request(request: SignedRequestInput, location: str) -> SignedRequest:
+def _signed_request(request: SignedRequestInput) -> SignedRequest:
     match = _URL.fullmatch(request.url)
     if match is None:
         fix = (
             "send the URL as the client sent it, percent-encoded: https://api.example.com/v1/x?y=z"
         )
-        raise invalid(f"{location}.url", "is not an absolute http(s) URL", fix)
+        raise invalid("body.request.url", "is not an absolute http(s) URL", fix)
     if sum(len(name) + len(value) for name, value in request.headers) > HEADERS_CHARS_MAX:
         fix = "send Signature-Input, Signature and the headers that the signature covers"
-        raise invalid(f"{location}.headers", f"have more than {HEADERS_CHARS_MAX} characters", fix)
+        raise invalid("body.request.headers", f"have more than {HEADERS_CHARS_MAX} characters", fix)
     scheme, authority, path, query = match.groups()
     has_body = request.body_sha256 is not None
     digest = (
@@ -423,10 +390,10 @@ def _signed_request(request: SignedRequestInput, location: str) -> SignedRequest
     )
 
 
-def _check_limits(request: VerifyRequest, location: str) -> None:
+def _check_limits(request: VerifyRequest) -> None:
     """Raises BadRequest for an invalid limit. Invalid limits are not ignored, because the client
     relies on the limits that it sends."""
-    limits = request.limits
+    limits, location = request.limits, "body.limits"
     if len({limit.name for limit in limits}) != len(limits):
         raise invalid(
             location, "must not contain two limits with the same name", "send each name once"

@@ -216,15 +216,9 @@ class RequestContext:
         on_behalf: True if the caller is a service that verifies a client's token. The address of
             the caller is then not the address of the client.
         """
-        self.count(result, core, on_behalf=on_behalf)
         self.code = result.code.value
         if result.record is not None and result.code is not Code.NOT_FOUND:
             self.key_id = result.record.id
-
-    def count(
-        self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False
-    ) -> None:
-        """Records one result of a batch for the metrics and the usage statistics."""
         self.dependencies.observer.metrics.decision(result.code)
         self.verifications.append(
             (

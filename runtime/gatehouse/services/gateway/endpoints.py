@@ -4,14 +4,9 @@ in the API reference.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
-
-import msgspec
-
 from gatehouse.core.actor import Actor
 from gatehouse.core.decision import for_public
-from gatehouse.core.errors import BadRequest, Problem, Unauthorized
+from gatehouse.core.errors import BadRequest, Unauthorized
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.verification import Code, VerificationRequest, VerificationResult
 from gatehouse.features.cores.schemas import DrainCore, decode_lease
@@ -56,52 +51,6 @@ def decision(
     return context.response(
         status, asgi.encode(schemas.reply(public, context.request_id)), headers=headers
     )
-
-
-async def verify_keys(context: RequestContext) -> None:
-    """Verify several keys.
-
-    Verifies each entry like a single request and returns the results in the same order. If an entry
-    contains an invalid rate-limit override, the whole batch is rejected, and no entry counts
-    against rate limits or consumes credits.
-    """
-    requests = schemas.decode_batch(await context.json_body(), context.client)
-    await _check_overrides(context, requests)
-    # The entries are verified concurrently, so that all cache misses share one query and all rate
-    # limits share one call to Redis.
-    verify = context.dependencies.verification.verify
-    results = await asyncio.gather(*(verify(token, request) for token, request in requests))
-    for (_, request), result in zip(requests, results, strict=True):
-        context.count(result, request.core, on_behalf=True)
-    # The status is 200 even if some results are UNAVAILABLE, because each result has a code.
-    replies = tuple(schemas.reply(for_public(result), context.request_id) for result in results)
-    await context.reply(200, asgi.encode(schemas.BatchReply(replies)))
-
-
-async def _check_overrides(
-    context: RequestContext, requests: Sequence[tuple[str, VerificationRequest]]
-) -> None:
-    """Checks rate-limit overrides at cost 0 first, so that an invalid override rejects the batch
-    before a request counts against a limit.
-
-    Raises BadRequest.
-    """
-    for index, (token, request) in enumerate(requests):
-        if not request.limits:
-            continue
-        try:
-            await context.dependencies.verification.verify(
-                token, msgspec.structs.replace(request, cost=0)
-            )
-        except BadRequest as exc:
-            location = f"body.keys[{index}]"
-            errors = tuple(
-                Problem(
-                    location + problem.location.removeprefix("body"), problem.message, problem.fix
-                )
-                for problem in exc.errors
-            )
-            raise BadRequest(exc.public, errors=errors) from None
 
 
 async def verify_key_header(context: RequestContext) -> None:

@@ -10,11 +10,9 @@ from typing import Any
 
 import msgspec
 
-from gatehouse.core.features import BATCH, HEADER, PROXY, SELF
+from gatehouse.core.features import HEADER, PROXY, SELF
 from gatehouse.features.cores.schemas import DrainCore, Lease, LeaseRequest
 from gatehouse.features.verification.schemas import (
-    BatchReply,
-    BatchRequest,
     SelfRevocationRequest,
     SelfRevocationResponse,
     VerifyQuery,
@@ -127,15 +125,6 @@ ENDPOINTS = (
             429: Response("A rate limit of the key is exceeded."),
             503: Response("The gateway is temporarily unable to make a decision."),
         },
-    ),
-    _key(
-        method="POST",
-        path="/v1/keys/verify-batch",
-        handler=endpoints.verify_keys,
-        feature=BATCH.name,
-        body=BatchRequest,
-        response=BatchReply,
-        errors=(503,),
     ),
     _key(
         method="POST",

@@ -151,7 +151,7 @@ async def test_disabled_feature_is_404(console: Console) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("session=off", "names an unknown feature; the features are batch-verify, header-verify"),
+        ("session=off", "names an unknown feature; the features are header-verify, proxy"),
         ("sessions", "must be name=on or name=off"),
         ("sessions=false", "must be name=on or name=off"),
         ("proxy=on,proxy=off", "each name once"),

@@ -299,49 +299,6 @@ async def test_invalid_limit_override_is_rejected(gateway: Any, limits: Any, loc
     assert (reply.status, reply.json["errors"][0]["location"]) == (400, location)
 
 
-@pytest.mark.requirement("TR-07")
-async def test_batch_results_have_request_order(gateway: Any) -> None:
-    good, disabled = (
-        await gateway.create_key(limits=[TWO]),
-        await gateway.create_key(state="disabled"),
-    )
-    keys = [
-        {"token": good.token},
-        {"token": "nonsense"},
-        {"token": disabled.token},
-        {"token": good.token},
-        {"token": good.token},
-    ]
-    reply = await gateway.post("/v1/keys/verify-batch", {"keys": keys})
-    assert reply.status == 200
-    codes = [result["code"] for result in reply.json["results"]]
-    assert codes == ["VALID", "NOT_FOUND", "DISABLED", "VALID", "RATE_LIMITED"]
-
-
-async def test_invalid_limit_rejects_batch_before_charging(gateway: Any) -> None:
-    key = await gateway.create_key(limits=[TWO])
-    keys = [{"token": key.token}, {"token": key.token, "limits": [{"name": "absent"}]}]
-    reply = await gateway.post("/v1/keys/verify-batch", {"keys": keys})
-    assert (reply.status, reply.json["errors"][0]["location"]) == (
-        400,
-        "body.keys[1].limits.absent",
-    )
-    assert (await gateway.verify(key.token)).json["limits"][0]["remaining"] == 1
-
-
-@pytest.mark.bound("verification.schemas:BATCH_MAX")
-@pytest.mark.parametrize("count", [0, 101])
-async def test_batch_size_is_bounded(gateway: Any, count: int) -> None:
-    reply = await gateway.post("/v1/keys/verify-batch", {"keys": [{"token": "x"}] * count})
-    assert (reply.status, reply.json["errors"][0]["location"]) == (400, "body.keys")
-
-
-async def test_invalid_batch_item_is_named(gateway: Any) -> None:
-    keys = [{"token": "x"}, {"token": "x", "cost": -1}]
-    reply = await gateway.post("/v1/keys/verify-batch", {"keys": keys})
-    assert reply.json["errors"][0]["location"] == "body.keys[1].cost"
-
-
 @pytest.mark.requirement("TR-11")
 async def test_self_revocation_is_audited(gateway: Any) -> None:
     key = await gateway.create_key()

@@ -30,15 +30,8 @@ async def test_invalid_request_is_explained(
     assert fix == expected[2] or not expected[2]
 
 
-async def test_same_field_in_batch_items_is_no_duplicate(gateway: Any) -> None:
-    reply = await gateway.request(
-        "POST", "/v1/keys/verify-batch", body=b'{"keys":[{"token":"a\\u0041"},{"token":"b"}]}'
-    )
-    assert [item["code"] for item in reply.json["results"]] == ["NOT_FOUND", "NOT_FOUND"]
-
-
 @pytest.mark.requirement("TR-16")
-@pytest.mark.parametrize("path", [VERIFY, "/v1/keys/verify-batch", "/v1/keys/revoke-self"])
+@pytest.mark.parametrize("path", [VERIFY, "/v1/keys/revoke-self"])
 @pytest.mark.parametrize(
     "media_type", ["text/plain", "multipart/form-data; boundary=x", "application/xml"]
 )

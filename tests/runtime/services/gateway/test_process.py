@@ -248,11 +248,10 @@ def _levels(log: Path) -> list[str]:
 async def test_disabled_features_are_not_served(
     gateway: Any, start: Any, database: Any, redis_url: str
 ) -> None:
-    off = "proxy=off,batch-verify=off,header-verify=off,self-revocation=off"
+    off = "proxy=off,header-verify=off,self-revocation=off"
     _, port, _ = start(database.app_url, redis_url, GATEHOUSE_FEATURES=off)
     client = gateway.on_port(port)
     for method, path in (
-        ("POST", "/v1/keys/verify-batch"),
         ("POST", "/v1/keys/revoke-self"),
         ("GET", "/cores/docs/a"),
     ):
@@ -262,7 +261,6 @@ async def test_disabled_features_are_not_served(
     key = await client.create_key()
     assert (await client.verify(key.token)).json["valid"]
     assert (await client.request("GET", "/readyz")).json["features_off"] == [
-        "batch-verify",
         "header-verify",
         "proxy",
         "self-revocation",

@@ -60,25 +60,6 @@ async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any
     assert (used, [row["address"] for row in addresses]) == (True, ["127.0.0.1"])
 
 
-@pytest.mark.requirement("TR-13")
-async def test_every_batch_item_is_counted(gateway: Gateway) -> None:
-    first, second = await gateway.create_key(), await gateway.create_key()
-    tokens = [
-        {"token": token, "core": core}
-        for token, core in ((first.token, "a"), (second.token, "b"), (second.token, "b"))
-    ]
-    await gateway.post("/v1/keys/verify-batch", {"keys": tokens})
-    await until_written(gateway, second.id, 2)
-    assert (await written(gateway, first.id), await written(gateway, second.id)) == (1, 2)
-    # The caller is not the user of the keys.
-    assert (
-        await gateway.pool.fetchval(
-            "SELECT count(*) FROM key_address WHERE key_id = ANY ($1)", [first.id, second.id]
-        )
-        == 0
-    )
-
-
 async def test_unknown_token_is_counted_without_key(gateway: Gateway) -> None:
     key = await gateway.create_key()
     before = await written(gateway, "")
