@@ -19,7 +19,6 @@ const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
   'sign-in': SignIn,
   keys: () => import('./screens/KeyListScreen.vue'),
   'key-new': () => import('./screens/KeyCreateScreen.vue'),
-  'key-import': () => import('./screens/KeyImportScreen.vue'),
   key: () => import('./screens/KeyScreen.vue'),
   secrets: () => import('./screens/SecretListScreen.vue'),
   'secret-new': () => import('./screens/SecretCreateScreen.vue'),

@@ -108,7 +108,7 @@ def import_(
         str,
         typer.Argument(
             metavar="LOCATION",
-            help="File or s3://bucket/key with the extension .json, .ndjson or .csv.",
+            help="File or s3://bucket/key with the extension .json or .csv.",
         ),
     ],
     cores: Annotated[

@@ -14,7 +14,6 @@ from msgspec import inspect
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import (
     CREDITS_FORM,
-    LIMIT_FORM,
     KeyIdArgument,
     LastAdminOption,
     Output,
@@ -28,6 +27,7 @@ from gatehouse.commands.cli.options import (
 from gatehouse.commands.cli.output import USAGE, count, note, print_table, stop
 from gatehouse.core import token_scanner
 from gatehouse.core.keys import RateLimit, key_fields
+from gatehouse.core.notation import RATE_LIMIT_FORM
 from gatehouse.features.keys.fields import SEARCH, KeySort, StateFilter
 from gatehouse.features.keys.schemas import (
     ChangedKey,
@@ -42,9 +42,9 @@ LimitOption = Annotated[
     list[str] | None,
     typer.Option(
         "--limit",
-        metavar=LIMIT_FORM,
-        help="Rate limit: QUOTA units per WINDOW (a duration), of which at most BURST can be "
-        "used at once (default: QUOTA), "
+        metavar=RATE_LIMIT_FORM,
+        help="Rate limit: QUOTA units per WINDOW (a duration, default: 1m), of which at most BURST "
+        "can be used at once (default: QUOTA), "
         "such as 100/1m or daily=10000/1d:500. NAME identifies the limit (default: requests). "
         "Repeatable.",
     ),

@@ -19,6 +19,7 @@ import typer
 from gatehouse.client.http import Retries
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.output import USAGE, print_json, stop
+from gatehouse.core import notation
 
 #: Written by `make up DETACH=1` next to the Makefile.
 UP_FILE = Path(".gatehouse/up.json")
@@ -65,15 +66,9 @@ LastAdminOption = Annotated[
 RETRIES = Retries(attempts=3, wait_s_max=5.0)
 _TOKEN_MAX_CHARS = 512
 
-LIMIT_FORM = "[NAME=]QUOTA/WINDOW[:BURST]"
 CREDITS_FORM = "N[:AMOUNT/PERIOD]"
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_DURATION = re.compile(r"([0-9]{1,9})([smhdw]?)", re.ASCII)
 _KEY_ID = re.compile(r"[0-9A-Za-z]{12}", re.ASCII)
-_LIMIT = re.compile(
-    r"(?:([a-z][a-z0-9_.-]{0,63})=)?([0-9]{1,10})/([0-9]{1,9}[smhdw]?)(?::([0-9]{1,10}))?", re.ASCII
-)
 _CREDITS = re.compile(r"([0-9]{1,13})(?::([0-9]{1,13})/(hour|day|week|month))?", re.ASCII)
 
 
@@ -137,30 +132,24 @@ def seconds(option: str, text: str) -> int:
     """Returns a duration such as `90d` in seconds. Exits with a usage error if the duration is
     malformed.
     """
-    match = _DURATION.fullmatch(text)
-    if match is None:
+    seconds = notation.duration_s(text)
+    if seconds is None:
         stop(f"{option} must be a duration such as 90d, 12h, 30m or 45s", code=USAGE)
-    return int(match[1]) * _UNITS_S[match[2] or "s"]
+    return seconds
 
 
 def rate_limit(text: str) -> dict[str, Any]:
     """Returns the rate limit in a `--limit` value, as a request field. Exits with a usage error if
     the value is malformed.
     """
-    match = _LIMIT.fullmatch(text)
-    if match is None:
+    limit = notation.rate_limit(text)
+    if limit is None:
         stop(
-            f"--limit must be {LIMIT_FORM}, such as 100/1m (100 units per minute)"
+            f"--limit must be {notation.RATE_LIMIT_FORM}, such as 100/1m (100 units per minute)"
             " or daily=10000/1d:500 (10000 units per day, at most 500 at once)",
             code=USAGE,
         )
-    name, quota, window, burst = match.groups()
-    limit: dict[str, Any] = {
-        "name": name or "requests",
-        "quota": int(quota),
-        "window_s": seconds("--limit", window),
-    }
-    return {**limit, "burst": int(burst)} if burst else limit
+    return limit
 
 
 def credits_plan(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""File formats for imports from other systems (JSON, JSON lines, CSV) and for sealed exports. Pure.
+"""File formats for imports from other systems (JSON, CSV) and for sealed exports. Pure.
 
 `api_keys.json` contains an object whose member names are tokens, or a list of objects.
 `ngrok_urls.json` contains an object whose values are URLs. A wrapped object ({"keys": ...}) is
@@ -36,7 +36,7 @@ WRAPPERS = frozenset(
     {"keys", "api_keys", "apiKeys", "urls", "ngrok_urls", "cores", "data", "items"}
 )
 _SPACE = re.compile(r"[ \t\r\n]*")
-CSV, LINES, JSON = "csv", "lines", "json"
+CSV, JSON = "csv", "json"
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -59,14 +59,13 @@ class MalformedFile(ValueError):
 
 def kind_of(file_name: str) -> str:
     """Format of a file, determined by the file name extension. The default is JSON."""
-    suffix = file_name.rpartition(".")[2].lower()
-    return CSV if suffix == "csv" else LINES if suffix in {"ndjson", "jsonl"} else JSON
+    return CSV if file_name.lower().endswith(".csv") else JSON
 
 
 def entries(text: str, kind: str) -> Iterator[Entry]:
     """Entries in the order of the file. Raises MalformedFile."""
     text = text.removeprefix("\ufeff")
-    return _csv(text) if kind == CSV else _lines(text) if kind == LINES else _Json(text).entries()
+    return _csv(text) if kind == CSV else _Json(text).entries()
 
 
 def without(text: str, is_removed: Callable[[Entry], bool]) -> tuple[str, int]:
@@ -117,19 +116,6 @@ def _csv(text: str) -> Iterator[Entry]:
             )
     except csv.Error:
         raise MalformedFile(max(line, reader.reader.line_num), "is not valid CSV") from None
-
-
-def _lines(text: str) -> Iterator[Entry]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                yield Entry(
-                    number,
-                    None,
-                    json.loads(line, object_pairs_hook=_members, parse_constant=_no_constant),
-                )
-            except (ValueError, RecursionError) as exc:
-                raise MalformedFile(number, _reason(exc)) from None
 
 
 #: Depth of wrappers, such as {"data": {"keys": [...]}}.

@@ -10,12 +10,12 @@ import contextlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
-from gatehouse.core import imported_tokens, token_scanner
+from gatehouse.core import imported_tokens, notation, token_scanner
 from gatehouse.core.errors import BadRequest, Problem
 from gatehouse.core.keys import Key, key_fields
 from gatehouse.core.origin import parse_origin
@@ -23,20 +23,8 @@ from gatehouse.core.token import parse
 from gatehouse.features.keys.fields import KeySettings, Name, Scopes
 from gatehouse.features.keys.schemas import Limits, check_fields
 from gatehouse.features.transfer.file_formats import Entry
-from gatehouse.platform.http.fields import (
-    CoreName,
-    Effective,
-    Environment,
-    single_line,
-    unique_items,
-)
-from gatehouse.platform.http.validation import checked, strings, validate
-
-#: Bounds of an import with the management API. `gatehouse import` has no bounds.
-CONTENT_CHARS_MAX = 1_000_000
-ROWS_MAX = 5000
-INVALID_ROWS_MAX = 100
-_IGNORED_MAX = 50
+from gatehouse.platform.http.fields import CoreName, Environment
+from gatehouse.platform.http.validation import strings, validate
 
 #: Field names in other systems, by the field name in Gatehouse.
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -64,8 +52,6 @@ _CORE_ALIASES = {"name": "core_name", "created_at": "updated_at"}
 _TOKEN_LIKE_CHARS = 16
 _IMPORTED = key_fields(imported=True)
 _LISTS = frozenset(name for name in _IMPORTED if get_type_hints(Key)[name] == tuple[str, ...])
-_LIMIT = re.compile(r"(?:([a-z][a-z0-9_.-]{0,63})=)?(\d{1,9})(?:/(\d{1,7})(s|m|h|d)?)?")
-_UNITS_S = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _ENABLED = ("true", "1", "yes", "active", "enabled")
 _DISABLED = ("false", "0", "no", "inactive", "disabled", "revoked")
 
@@ -75,13 +61,6 @@ _DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'
 
 #: Fields from which the ID of an imported key without a token is derived.
 _HASH_FIELDS = ("hash", "algorithm", "hash_of")
-
-
-MANAGES = "has a scope that manages keys; create such keys individually"
-
-
-def manages_keys(scope: str) -> bool:
-    return scope == "admin" or scope.startswith(("role:", "admin:"))
 
 
 if TYPE_CHECKING:
@@ -132,8 +111,10 @@ class ImportedKey(_ImportedSettings, frozen=True, forbid_unknown_fields=True, kw
             )
         if self.hash is not None:
             self._check_hash(self.hash)
-        if any(manages_keys(scope) for scope in self.scopes or ()):
-            raise ValueError(MANAGES)
+        if any(
+            scope == "admin" or scope.startswith(("role:", "admin:")) for scope in self.scopes or ()
+        ):
+            raise ValueError("has a scope that manages keys; create such keys individually")
 
     def _check_hash(self, hash: str) -> None:
         if self.algorithm is None:
@@ -191,127 +172,6 @@ class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         entry specifies no key.
         """
         return None if self.key is None else imported_tokens.material("sha256", self.key)
-
-
-class ImportKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A file with keys of another system."""
-
-    example: ClassVar = {
-        "file_name": "keys.csv",
-        "content": "key,name,owner\nold-3f9c2a7b51e8d604,nightly export,billing\n",
-    }
-
-    file_name: Annotated[
-        str,
-        checked(
-            single_line,
-            min_length=1,
-            max_length=200,
-            description="Name of the file. Recorded in the audit trail. The extension "
-            "determines the format: `.csv`, `.ndjson` or"
-            " `.jsonl` (one JSON object per line), and JSON for all other extensions.",
-        ),
-    ]
-    content: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=CONTENT_CHARS_MAX,
-            description=f"Content of the file, with at most {ROWS_MAX:,} rows. Larger files "
-            f"can be imported with"
-            " `gatehouse import`.",
-        ),
-    ]
-    dry_run: Annotated[
-        bool, Meta(description="Validate the file and return the report, but write nothing.")
-    ] = False
-    skip_invalid: Annotated[
-        bool,
-        Meta(
-            description=(
-                "Import the valid rows if other rows are invalid. By default, an "
-                "invalid row prevents the import."
-            )
-        ),
-    ] = False
-    ignore: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=100)]],
-        unique_items(max_length=_IGNORED_MAX, description="Columns or JSON members to ignore."),
-    ] = []
-    scopes: Annotated[
-        Scopes | None,
-        Meta(description="Scopes of keys whose row specifies no scopes. Default: `cores:read`."),
-    ] = None
-
-    def __post_init__(self) -> None:
-        if any(manages_keys(scope) for scope in self.scopes or ()):
-            raise ValueError(MANAGES)
-
-
-class RowProblem(msgspec.Struct, frozen=True):
-    """A problem with a row of a file."""
-
-    field: Annotated[
-        str, Meta(description="Field of the row. Empty if the problem concerns the whole row.")
-    ]
-    message: str
-    fix: str
-
-
-class InvalidRowView(msgspec.Struct, frozen=True):
-    """A row that cannot be imported."""
-
-    line: Annotated[int, Meta(ge=1, description="Line of the file, counted from 1.")]
-    problems: list[RowProblem]
-
-
-class ImportReport(msgspec.Struct, frozen=True):
-    """Result of an import or of a dry run. Each row is either invalid, imported, or the key of the
-    row exists.
-    """
-
-    example: ClassVar = {
-        "dry_run": True,
-        "rows": 3,
-        "imported": 1,
-        "existing": 1,
-        "invalid": 1,
-        "invalid_rows": [
-            {
-                "line": 3,
-                "problems": [{"field": "limits", "message": "must be requests/seconds", "fix": ""}],
-            }
-        ],
-        "effective": None,
-    }
-
-    dry_run: bool
-    rows: Annotated[int, Meta(ge=0, description="Number of rows in the file.")]
-    imported: Annotated[
-        int,
-        Meta(ge=0, description="Number of new keys. In a dry run, the number of keys to import."),
-    ]
-    existing: Annotated[
-        int,
-        Meta(
-            ge=0,
-            description=(
-                "Number of valid rows whose key exists. The import does not change the key."
-            ),
-        ),
-    ]
-    invalid: Annotated[
-        int, Meta(ge=0, description="Number of invalid rows, including duplicates within the file.")
-    ]
-    invalid_rows: Annotated[
-        list[InvalidRowView],
-        Meta(
-            max_length=INVALID_ROWS_MAX, description=f"The first {INVALID_ROWS_MAX} invalid rows."
-        ),
-    ]
-    effective: Annotated[
-        Effective | None, Meta(description="Propagation of the new keys, or null in a dry run.")
-    ]
 
 
 def members_of(
@@ -472,21 +332,15 @@ def _seconds(value: object) -> float:
 
 
 def _limits(value: object) -> object:
-    """Parses rate limits: `600` (per minute), `600/60`, `daily=10000/1d`, several of these
-    separated by spaces, or a list of objects. Raises ValueError."""
+    """Parses rate limits (see `notation.rate_limit`), several of these separated by spaces, or a
+    list of objects. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
         return value
-    limits = []
-    for part in value.split():
-        match = _LIMIT.fullmatch(part)
-        if match is None:
-            raise ValueError('must be requests/seconds, such as "600/60" or "daily=10000/1d"')
-        window_s = int(match[3]) * _UNITS_S[match[4]] if match[3] else 60
-        limits.append(
-            {"name": match[1] or "requests", "quota": int(match[2]), "window_s": window_s}
-        )
+    limits = [notation.rate_limit(part) for part in value.split()]
+    if None in limits:
+        raise ValueError('must be requests/seconds, such as "600/60" or "daily=10000/1d"')
     return limits
 
 

@@ -9,7 +9,6 @@ ended.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -24,21 +23,17 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.cores import IMPORTED_INSTANCE, CoreName, CoreRecord
 from gatehouse.core.errors import Problem, Unavailable
 from gatehouse.core.imported_tokens import imported_key_id
-from gatehouse.core.keys import Key, KeyEnvironment, KeyId, KeyState, RateLimit
-from gatehouse.core.token import NULL_DIGEST, Pepper, read_pepper
+from gatehouse.core.keys import Key, KeyEnvironment, KeyId, KeyState
+from gatehouse.core.token import NULL_DIGEST, read_pepper
 from gatehouse.features.keys.schemas import settings_of
 from gatehouse.features.keys.service import DEFAULT_SCOPES, KeyService
 from gatehouse.features.transfer.file_formats import entries, kind_of
 from gatehouse.features.transfer.repository import ExportRepository, ImportRepository, Run
 from gatehouse.features.transfer.schemas import ImportedCore, ImportedKey, parse_entry
 from gatehouse.platform.db.pool import Pool, database
-from gatehouse.platform.http.validation import prepare
 from gatehouse.platform.settings import Settings
 
 BATCH_ROWS = 1000
-
-#: Number of rows that a thread reads before the event loop of the console handles them.
-_ROWS_AT_ONCE = 50
 
 #: Duration of the lease of an imported Core. The agent of the Core is expected to register before
 #: the lease expires.
@@ -51,23 +46,6 @@ class InvalidRow(msgspec.Struct, frozen=True):
 
 
 Row = ImportedKey | ImportedCore | InvalidRow
-
-
-@dataclass(frozen=True, slots=True)
-class ImportContext:
-    """Dependencies of an import, and values that the file does not specify.
-
-    generation: pepper generation for new digests, which every live gateway worker can read.
-    key_prefix: token prefix of this deployment.
-    """
-
-    repository: ImportRepository
-    clock: Clock
-    pepper: Pepper
-    generation: int
-    environment: KeyEnvironment
-    default_limit: RateLimit
-    key_prefix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +70,32 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class CheckedImport:
-    """Result of the validation of a file: the run that imports the file, the invalid rows, and the
-    number of valid rows whose key exists."""
+    """Result of the validation of a file: the run that imports the file, and the invalid rows."""
 
     run: Run
     invalid: list[InvalidRow]
-    existing: int
 
 
 class ImportJob:
     """Imports one file. The text is parsed twice, first for the validation and then for the
     import.
+
+    keys: creates the other keys of the deployment.
+    generation: pepper generation for new digests, which every live gateway worker can read.
     """
 
     def __init__(
-        self, context: ImportContext, text: str, source: str, options: ImportOptions
+        self,
+        repository: ImportRepository,
+        keys: KeyService,
+        generation: int,
+        text: str,
+        source: str,
+        options: ImportOptions,
     ) -> None:
-        self._context = context
+        self._repository = repository
+        self._keys = keys
+        self._generation = generation
         self._text = text
         self._kind = kind_of(source)
         self._options = options
@@ -116,15 +103,14 @@ class ImportJob:
         self._id = hashlib.sha256(
             f"{options.text()} {self._kind}\0".encode() + text.encode()
         ).hexdigest()
-        self._now = context.clock.now()
+        self._now = keys.clock.now()
 
     async def check(self, on_row: Callable[[int], None] = lambda _: None) -> CheckedImport:
         """Validates the whole file and writes nothing. Raises MalformedFile, Unavailable."""
-        rows, existing, invalid = 0, 0, list[InvalidRow]()
+        rows, invalid = 0, list[InvalidRow]()
         lines: dict[str, int] = {}
         batch: dict[KeyId, tuple[int, str]] = {}
-        async for line, row in self._rows():
-            rows += 1
+        for rows, (line, row) in enumerate(self._rows(), 1):
             on_row(rows)
             if isinstance(row, InvalidRow):
                 invalid.append(row)
@@ -145,11 +131,10 @@ class ImportJob:
             if isinstance(row, ImportedKey):
                 batch[KeyId(name)] = (line, row.scheme)
             if len(batch) >= BATCH_ROWS:
-                collisions, known = await self._existing(batch)
-                invalid, existing, batch = invalid + collisions, existing + known, {}
-        collisions, known = await self._existing(batch)
-        invalid = sorted(invalid + collisions, key=lambda row: row.line)
-        return CheckedImport(Run(self._id, self._source, rows), invalid, existing + known)
+                invalid, batch = invalid + await self._collisions(batch), {}
+        invalid += await self._collisions(batch)
+        invalid.sort(key=lambda row: row.line)
+        return CheckedImport(Run(self._id, self._source, rows), invalid)
 
     async def write(
         self, checked: CheckedImport, actor: Actor, on_batch: Callable[[Run], None] = lambda _: None
@@ -157,14 +142,12 @@ class ImportJob:
         """Inserts the valid rows, starting where an earlier import of the file ended. Raises
         Conflict, Unavailable.
         """
-        run = await self._context.repository.run(checked.run, now=self._now)
+        run = await self._repository.run(checked.run, now=self._now)
         on_batch(run)
         invalid = {row.line for row in checked.invalid}
         keys: list[Key] = []
         cores: list[CoreRecord] = []
-        position = run.done
-        async for line, row in self._rows(run.done):
-            position += 1
+        for position, (line, row) in enumerate(self._rows(run.done), run.done + 1):
             if isinstance(row, ImportedKey) and line not in invalid:
                 keys.append(self._key(row))
             elif isinstance(row, ImportedCore) and line not in invalid:
@@ -181,31 +164,20 @@ class ImportJob:
         event = actor.event(
             AuditAction.CORE_IMPORT if self._options.cores else AuditAction.KEY_IMPORT,
             target_id=self._id[:16],
-            at=self._context.clock.now(),
+            at=self._keys.clock.now(),
             details={"source": self._source, "rows_from": run.done + 1, "rows_to": done},
         )
         try:
-            return await self._context.repository.write(run, keys, cores, done=done, event=event)
+            return await self._repository.write(run, keys, cores, done=done, event=event)
         except Unavailable as exc:
             raise Unavailable(
                 "The database is not available; start the same import again to resume it.",
                 detail=exc.detail,
             ) from exc
 
-    async def _rows(self, skip: int = 0) -> AsyncIterator[tuple[int, Row]]:
-        """The rows of the file. A thread reads them, and the event loop handles a few at a time."""
-        prepare(ImportedKey, ImportedCore)
-        rows = self._read(skip)
-        while some := await asyncio.to_thread(lambda: list(islice(rows, _ROWS_AT_ONCE))):
-            for row in some:
-                yield row
-
-    def _read(self, skip: int) -> Iterator[tuple[int, Row]]:
-        options, prefix, named = (
-            self._options,
-            self._context.key_prefix,
-            bool(self._options.registered_by),
-        )
+    def _rows(self, skip: int = 0) -> Iterator[tuple[int, Row]]:
+        options, prefix = self._options, self._keys.prefix
+        named = bool(options.registered_by)
         for entry in islice(entries(self._text, self._kind), skip, None):
             row = parse_entry(
                 entry, cores=options.cores, ignored=options.ignored, prefix=prefix, named=named
@@ -220,11 +192,11 @@ class ImportJob:
                 )
             yield entry.line, InvalidRow(entry.line, row) if isinstance(row, tuple) else row
 
-    async def _existing(self, batch: dict[KeyId, tuple[int, str]]) -> tuple[list[InvalidRow], int]:
+    async def _collisions(self, batch: dict[KeyId, tuple[int, str]]) -> list[InvalidRow]:
         """The rows whose derived ID belongs to a key with another scheme, which has a probability
-        of 1 in 62^8 for each key, and the number of the other rows whose key exists."""
-        schemes = await self._context.repository.existing(list(batch)) if batch else {}
-        collisions = [
+        of 1 in 62^8 for each key."""
+        schemes = await self._repository.existing(list(batch)) if batch else {}
+        return [
             InvalidRow(
                 batch[key_id][0],
                 (
@@ -236,10 +208,9 @@ class ImportJob:
             for key_id, scheme in schemes.items()
             if scheme != batch[key_id][1]
         ]
-        return collisions, len(schemes) - len(collisions)
 
     def _key_id(self, material: str) -> KeyId:
-        key_id = imported_key_id(material, self._context.pepper, self._context.generation)
+        key_id = imported_key_id(material, self._keys.pepper, self._generation)
         if key_id is None:
             raise Unavailable(
                 "Key import is temporarily unavailable.",
@@ -251,7 +222,7 @@ class ImportJob:
         return row.core_name or f"core-{self._key_id(row.material() or '')[:8].lower()}"
 
     def _key(self, row: ImportedKey) -> Key:
-        context, material = self._context, row.material()
+        keys, generation, material = self._keys, self._generation, row.material()
         key_id = self._key_id(material)
         settings = {
             name: value for name, value in settings_of(row).items() if name in Key.__struct_fields__
@@ -260,21 +231,21 @@ class ImportJob:
         values = {
             **settings,
             "id": key_id,
-            "digest": context.pepper.digest(material, context.generation) or NULL_DIGEST,
-            "pepper_generation": context.generation,
-            "environment": context.environment
+            "digest": keys.pepper.digest(material, generation) or NULL_DIGEST,
+            "pepper_generation": generation,
+            "environment": keys.environment
             if row.environment is None
             else KeyEnvironment(row.environment),
             "state": KeyState.ACTIVE if row.enabled else KeyState.DISABLED,
             "scopes": scopes,
             "own_scopes": scopes,
-            "limits": (context.default_limit,) if row.limits is None else settings["limits"],
+            "limits": (keys.default_limit,) if row.limits is None else settings["limits"],
             "version": 1,
             "family_id": key_id,
             "scheme": row.scheme,
             "created_at": self._now if row.created_at is None else row.created_at,
             "created_by": f"import:{self._id[:16]}",
-            "id_generation": context.generation,
+            "id_generation": generation,
         }
         return Key(**values)
 
@@ -284,12 +255,12 @@ class ImportJob:
             name=CoreName(self._core_name(row)),
             instance_id=IMPORTED_INSTANCE,
             url=row.url.rstrip("/"),
-            environment=self._context.environment,
+            environment=self._keys.environment,
             lease_id=f"import:{self._id[:16]}",
             registered_by=KeyId(self._options.registered_by)
             if material is None
             else self._key_id(material),
-            pepper_generation=self._context.generation,
+            pepper_generation=self._generation,
             expires_at=self._now + CORE_LEASE_S,
             draining=False,
             health_path="",
@@ -306,22 +277,10 @@ class ImportService:
     repository: ImportRepository
     keys: KeyService
 
-    async def context(self) -> ImportContext:
-        """Raises Unavailable."""
-        keys = self.keys
-        return ImportContext(
-            repository=self.repository,
-            clock=keys.clock,
-            pepper=keys.pepper,
-            generation=await keys.writable_generation(),
-            environment=keys.environment,
-            default_limit=keys.default_limit,
-            key_prefix=keys.prefix,
-        )
-
     async def job(self, text: str, source: str, options: ImportOptions) -> ImportJob:
         """Raises Unavailable."""
-        return ImportJob(await self.context(), text, source, options)
+        generation = await self.keys.writable_generation()
+        return ImportJob(self.repository, self.keys, generation, text, source, options)
 
     async def is_confirmed(self) -> bool:
         """Returns True if every live gateway worker has confirmed the imported keys. Raises

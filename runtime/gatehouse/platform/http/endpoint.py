@@ -86,11 +86,9 @@ class Endpoint:
     response_description: description of the success response.
     headers: request headers in addition to the common headers.
     links: links of the success response.
-    secret_fields: fields of the body, at any depth, that contain the content of a secret, a
-        passphrase or a file to import. These fields may contain API keys, and the maximum size of
+    secret_fields: fields of the body, at any depth, that contain the content of a secret or a
+        passphrase. These fields may contain API keys, and the maximum size of
         the body is increased by the maximum size of the content of a secret.
-    body_extra_bytes: number of bytes by which the maximum size of the body exceeds the setting for
-        all endpoints.
     services: types of the services that the handler takes, by parameter: all parameters except
         `request`, `query`, `body` and the parameters of the path.
     files_max: the body may also be a form (multipart/form-data): the JSON body in a part `json`,
@@ -115,7 +113,6 @@ class Endpoint:
     headers: tuple[Header, ...] = ()
     links: Links | None = None
     secret_fields: frozenset[str] = frozenset()
-    body_extra_bytes: int = 0
     files_max: int = 0
     operation_id: str = ""
     summary: str = ""

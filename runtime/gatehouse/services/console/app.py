@@ -49,8 +49,7 @@ from gatehouse.features.sharing.service import SecretService, SecretSharing
 from gatehouse.features.sharing.worker import INTERVAL_S as SECRETS_INTERVAL_S
 from gatehouse.features.sharing.worker import ORPHAN_INTERVAL_S, REPORT_INTERVAL_S, SecretWorker
 from gatehouse.features.transfer.legacy_file_sync import LegacyFileSync
-from gatehouse.features.transfer.repository import ImportRepository, RemovalRepository
-from gatehouse.features.transfer.service import ImportService
+from gatehouse.features.transfer.repository import RemovalRepository
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.verification.explanation import ExplanationService
 from gatehouse.features.verification.rate_limiters import LocalRateLimits, RedisRateLimits
@@ -285,7 +284,6 @@ class Composition:
         return {
             KeyService: keys,
             ExplanationService: ExplanationService(keys, counters),
-            ImportService: ImportService(ImportRepository(self.pool, keys.store), keys),
             AuditRepository: AuditRepository(self.pool),
             CheckpointReader: CheckpointReader(AuditRepository(self.pool), self.signer),
             UsageRepository: UsageRepository(self.pool),

@@ -29,7 +29,6 @@ from gatehouse.features.notifications.routes import ENDPOINTS as NOTIFICATIONS
 from gatehouse.features.operations.routes import ENDPOINTS as OPERATIONS
 from gatehouse.features.sharing.requests.routes import ENDPOINTS as SECRET_REQUESTS
 from gatehouse.features.sharing.routes import ENDPOINTS as SECRETS
-from gatehouse.features.transfer.routes import ENDPOINTS as IMPORTS
 from gatehouse.features.usage.routes import ENDPOINTS as USAGE
 from gatehouse.features.verification.routes import ENDPOINTS as VERIFICATION
 from gatehouse.platform.background import PeriodicJob
@@ -53,7 +52,6 @@ from gatehouse.services.console.web import WebFiles, operations_route
 ENDPOINTS = (
     *KEYS,
     *VERIFICATION,
-    *IMPORTS,
     *AUDIT,
     *USAGE,
     *NOTIFICATIONS,

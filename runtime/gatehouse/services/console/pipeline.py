@@ -199,11 +199,7 @@ class Pipeline:
         if request.http.method in ("GET", "HEAD"):
             return None, None
         content_types = request.http.headers.getlist("content-type")
-        json_max = (
-            self.limits.json
-            + endpoint.body_extra_bytes
-            + (self.limits.content if endpoint.secret_fields else 0)
-        )
+        json_max = self.limits.json + (self.limits.content if endpoint.secret_fields else 0)
         if (
             endpoint.files_max
             and len(content_types) == 1

@@ -28,7 +28,7 @@ CREATE = ("keys", "create", "--name", "x", *OPTIONS)
         (("keys", "list", "--console", "https://a:b@c"), "--console must be a URL such as"),
         (("keys", "list", "--console", "https://c.test"), "no token: set GATEHOUSE_ADMIN_TOKEN"),
         ((*CREATE, "--ttl", "soon"), "--ttl must be a duration such as 90d, 12h, 30m or 45s"),
-        ((*CREATE, "--limit", "many"), "--limit must be [NAME=]QUOTA/WINDOW[:BURST]"),
+        ((*CREATE, "--limit", "many"), "--limit must be [NAME=]QUOTA[/WINDOW][:BURST]"),
         (("usage", "--by", "owner", *OPTIONS), "--by must be key, core or code"),
         (
             ("usage", "--last", "week", *OPTIONS),

@@ -10,7 +10,6 @@ import pytest
 from gatehouse.features.transfer.file_formats import (
     CSV,
     JSON,
-    LINES,
     Entry,
     MalformedFile,
     entries,
@@ -48,24 +47,12 @@ def test_json_entries_are_read_with_their_lines(text: str, expected: list[Any]) 
     assert read(text) == expected
 
 
-def test_json_lines_and_csv_are_read_with_their_lines() -> None:
-    assert read('{"key": "a"}\n\n{"key": "b"}\n', LINES) == [
-        (1, None, {"key": "a"}),
-        (3, None, {"key": "b"}),
-    ]
+def test_csv_is_read_with_its_lines() -> None:
     assert read('key,name\na,"two\nlines"\nb,\n', CSV) == [
         (3, None, {"key": "a", "name": "two\nlines"}),
         (4, None, {"key": "b"}),
     ]
-    assert [
-        kind_of(name) for name in ("a.CSV", "b.jsonl", "c.ndjson", "s3://x/api_keys.json", "d")
-    ] == [
-        CSV,
-        LINES,
-        LINES,
-        JSON,
-        JSON,
-    ]
+    assert [kind_of(name) for name in ("a.CSV", "s3://x/api_keys.json", "d")] == [CSV, JSON, JSON]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +72,6 @@ def test_json_lines_and_csv_are_read_with_their_lines() -> None:
             1,
             "has too many wrappers around its entries",
         ),
-        ('{"a": 1}\n{', LINES, 2, "is not valid JSON"),
         ("", CSV, 1, "must have a first line with unique column names"),
         ("a,a\n1,2", CSV, 1, "must have a first line with unique column names"),
         ("a,b\n1,2\n1,2,3", CSV, 3, "does not have the 2 cells of the first line"),
@@ -113,7 +99,7 @@ def test_json_container_is_read_like_the_json_module(document: Any, indent: int 
 
 @given(st.text())
 def test_any_text_is_read_or_rejected(text: str) -> None:
-    for kind in (JSON, LINES, CSV):
+    for kind in (JSON, CSV):
         with contextlib.suppress(MalformedFile):
             assert all(line >= 1 for line, _, _ in read(text, kind))
 

@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse.features.transfer.file_formats import LINES, entries
+from gatehouse.core.keys import KeyEnvironment
+from gatehouse.core.token import build
+from gatehouse.features.transfer.file_formats import JSON, entries
 from gatehouse.features.transfer.schemas import ALIASES, ImportedCore, ImportedKey, parse_entry
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -31,7 +33,7 @@ ANY = st.recursive(
 
 def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
     result: list[tuple[str, str]] = []
-    for entry in entries(row, LINES):
+    for entry in entries(f"[{row}]", JSON):
         created = parse_entry(entry, cores=cores, ignored=frozenset(), prefix="gtk")
         result += (
             [(item.location, item.message) for item in created]
@@ -81,6 +83,18 @@ def test_invalid_row_has_location_and_reason(
     assert where == location
     assert what == message or message is None
     assert TOKEN not in what
+
+
+@pytest.mark.requirement("CG-09")
+def test_text_with_a_token_is_invalid() -> None:
+    own = build("gtk", KeyEnvironment.TEST, b"i" * 12, b"s" * 32).text
+    rows: list[tuple[dict[str, Any], str]] = [
+        ({"key": TOKEN, "name": f"with {TOKEN}"}, "name"),
+        ({"key": TOKEN, "notes": f"was {own}"}, "notes"),
+        ({"key": TOKEN, "metadata": {"token": own}}, "metadata"),
+    ]
+    for row, field in rows:
+        assert _problems(json.dumps(row)) == [(field, "contains a token")]
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), ANY, max_size=6), st.booleans())

@@ -146,26 +146,6 @@ ACTS = [
     key_act("Purge", "deleted", **{"Type {deleted} to confirm": "{deleted}"}),
     bulk_act("Disable"),
     bulk_act("Revoke"),
-    Act(
-        source="KeyImportScreen",
-        operation="import_keys",
-        path="/keys/import",
-        values={
-            "Or paste the content": "key,name\nforms-token-{key},typed\n",
-            "Scopes of keys": "cores:read",
-        },
-        send="Check file",
-        name="dry run",
-    ),
-    Act(
-        source="KeyImportScreen",
-        operation="import_keys",
-        path="/keys/import",
-        values={"Or paste the content": "key,name\nforms-token-{key},typed\n"},
-        open=("Check file", "Import"),
-        send="Import",
-        name="import",
-    ),
     secret_act("text", Text="typed", Note="a typed note", **{"Passphrase": "a passphrase"}),
     secret_act("end to end", "Encrypt end to end", Text="typed"),
     secret_act("files", Files="typed content", Label="typed"),
@@ -299,11 +279,8 @@ async def opened(
         if previous:
             await navigate(page, path)
         await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
-        if act.operation != "import_keys":
-            await open_form(page, act)
+        await open_form(page, act)
         await fill(page, act, ids)
-        if act.operation == "import_keys":
-            await open_form(page, act)
         yield page, ids
 
 
@@ -316,9 +293,7 @@ async def open_form(page: Page, act: Act) -> None:
 
 async def fill(page: Page, act: Act, ids: dict[str, str]) -> None:
     for label, text in act.values.items():
-        control = page.get_by_label(
-            label.format(**ids), exact="to confirm" not in label and "Scopes" not in label
-        ).first
+        control = page.get_by_label(label.format(**ids), exact="to confirm" not in label).first
         if label == "Files":
             await control.set_input_files(
                 {"name": "typed.txt", "mimeType": "text/plain", "buffer": text.encode()}

@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from gatehouse.services.console.asgi import document
-from playwright.async_api import Browser, FilePayload, Page, Route, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.runtime.services.console.test_browser_pages import HOSTILE
 from tests.runtime.services.console.web_pages import (
@@ -164,21 +164,6 @@ async def test_markup_in_every_field_of_a_response_is_displayed_as_text(
         for name, path in PAGES.items():
             await navigate(page, path.format(**ids))
             await checked.check(name)
-        await navigate(page, "/keys/import")
-        file = FilePayload(
-            name=f"{TEXT.replace('/', '')}[File.name].csv", mimeType="text/csv", buffer=b"key"
-        )
-        await page.locator("input[type=file]").set_input_files(file)
-        await page.locator("main form button.primary").click()
-        await expect(page.locator("dl.facts")).to_be_visible()
-        await checked.check("report of an import")
     assert checked.problems == []
-    imported = {"RowProblem.message", "RowProblem.field", "File.name"}
-    assert (
-        sorted(
-            {"WebhookView.url", "KeyView.name", "AuditEventView.target_id", *imported}
-            - checked.shown
-        )
-        == []
-    )
+    assert {"WebhookView.url", "KeyView.name", "AuditEventView.target_id"} <= checked.shown
     assert len(checked.shown) > 50

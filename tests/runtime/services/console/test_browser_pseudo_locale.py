@@ -236,11 +236,6 @@ async def check_dialogs_and_results(texts: Texts, ids: dict[str, str]) -> None:
         await form.locator("button.primary").click()
         await expect(page.locator("input[readonly]").first).to_be_visible()
         await texts.check(f"result of {path}")
-    await page.goto("/keys/import")
-    await page.locator("textarea").fill("key,uses\nlegacy-token-1,1\nlegacy-token-2,\n")
-    await page.locator("main form button.primary").click()
-    await expect(page.locator("dl.facts")).to_be_visible()
-    await texts.check("report of an import")
 
 
 async def test_every_text_is_from_the_catalogue_and_fits(

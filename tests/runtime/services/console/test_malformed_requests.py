@@ -143,7 +143,6 @@ async def test_five_hundred_headers_do_not_change_the_response(console: Console)
 )
 async def test_malformed_key_id_is_not_found(console: Console, part: str) -> None:
     for method, path in (
-        ("GET", "/v1/keys/{}/usage"),
         ("DELETE", "/v1/webhooks/{}"),
         ("POST", "/v1/deliveries/x/{}/retry"),
         ("POST", "/v1/deliveries/{}/x/retry"),

@@ -1,0 +1,36 @@
+"""Notation of durations and rate limits in options of commands and in files from other systems."""
+
+from __future__ import annotations
+
+import re
+
+RATE_LIMIT_FORM = "[NAME=]QUOTA[/WINDOW][:BURST]"
+
+_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DURATION = re.compile(r"([0-9]{1,9})([smhdw]?)", re.ASCII)
+_RATE_LIMIT = re.compile(
+    r"(?:([a-z][a-z0-9_.-]{0,63})=)?([0-9]{1,10})(?:/([0-9]{1,9}[smhdw]?))?(?::([0-9]{1,10}))?",
+    re.ASCII,
+)
+
+
+def duration_s(text: str) -> int | None:
+    """The seconds of a duration such as `90d`, `12h` or `45`, or None for other text."""
+    match = _DURATION.fullmatch(text)
+    return None if match is None else int(match[1]) * _UNITS_S[match[2]]
+
+
+def rate_limit(text: str) -> dict[str, str | int] | None:
+    """The fields of a rate limit in the form RATE_LIMIT_FORM, or None for other text. WINDOW is a
+    duration (default: one minute), and NAME is `requests` by default.
+    """
+    match = _RATE_LIMIT.fullmatch(text)
+    if match is None:
+        return None
+    name, quota, window, burst = match.groups()
+    limit: dict[str, str | int] = {
+        "name": name or "requests",
+        "quota": int(quota),
+        "window_s": duration_s(window or "1m") or 0,
+    }
+    return {**limit, "burst": int(burst)} if burst else limit
