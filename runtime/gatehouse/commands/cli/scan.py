@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from gatehouse.commands.cli.git_files import files_of, read_regular
 from gatehouse.commands.cli.output import FAILED, USAGE, count, note, print_json, printable, stop
 from gatehouse.core.token_scanner import Kind, Match, find
 
@@ -68,8 +69,8 @@ def scan(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find Gatehouse tokens in files. In directories, files that Git ignores are skipped. Git
-    itself is not run.
+    """Find Gatehouse tokens in files and directories, except for the directory .git. No other
+    program is run.
 
     Finds API keys of any prefix and environment, bootstrap tokens, sign-in codes, session cookies,
     secret links, and the secrets of Cores, webhooks and signatures.
@@ -136,26 +137,42 @@ def _texts(paths: list[str]) -> Iterator[Text]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
+    """The regular files of a folder. Symbolic links are not followed."""
     try:
-        yield from files_of(folder)
+        for parent, folders, names in os.walk(folder, onerror=_unreadable):
+            folders[:] = sorted(name for name in folders if name != ".git")
+            for path in (Path(parent, name) for name in sorted(names)):
+                if stat.S_ISREG(path.lstat().st_mode):
+                    yield path
     except OSError as exc:
-        stop(
-            f"{printable(str(exc.filename))} cannot be read: {exc.strerror or type(exc).__name__}",
-            code=USAGE,
-        )
+        _unreadable(exc)
 
 
 def _file(path: Path) -> Iterator[Text]:
     try:
-        content = read_regular(path, FILE_BYTES_MAX)
+        content = _read_regular(path)
     except OSError as exc:
-        stop(
-            f"{printable(str(path))} cannot be read: {exc.strerror or type(exc).__name__}",
-            code=USAGE,
-        )
+        _unreadable(exc)
     if content is None:
         stop(f"{printable(str(path))} is not a regular file", code=USAGE)
     if len(content) > FILE_BYTES_MAX:
         note(f"skipped {printable(str(path))}: larger than {FILE_BYTES_MAX // 1024 // 1024} MiB")
     else:
         yield str(path), content.replace(b"\0", b"")  # also finds keys in UTF-16
+
+
+def _read_regular(path: Path) -> bytes | None:
+    """The content of a regular file, at most one byte more than FILE_BYTES_MAX, or None for another
+    file. Raises OSError.
+
+    Does not wait for named pipes and devices.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return file.read(FILE_BYTES_MAX + 1) if is_regular else None
+
+
+def _unreadable(exc: OSError) -> NoReturn:
+    reason = exc.strerror or type(exc).__name__
+    stop(f"{printable(str(exc.filename))} cannot be read: {reason}", code=USAGE)
