@@ -7,11 +7,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from gatehouse.commands.cli.options import rate_limit
 from gatehouse.core import gcra
 from gatehouse.core.keys import RateLimit
+from gatehouse.core.notation import rate_limit
 from gatehouse.features.identity.service import WINDOW_S
 
 from tests.journeys.guide_reader import Step, parse
@@ -37,7 +38,7 @@ def denials(page: str) -> Iterator[tuple[RateLimit | None, int]]:
         command = re.sub(r"\$(\w+)", lambda match: variables.get(match[1], match[0]), step.command)
         created = re.search(r"^gtk_test_\w+\.\.\.", step.expected, flags=re.MULTILINE)
         if created and (options := re.findall(r"--limit (\S+)", command)):
-            fields = rate_limit(options[0])
+            fields: dict[str, Any] = rate_limit(options[0]) or {}
             limits[created[0]] = RateLimit(**{"burst": fields["quota"], **fields})
         variables.update(re.findall(r"(\w+)=(\S+)", command))
         for credential in limits.keys() & {

@@ -58,7 +58,7 @@ _BY_STATUS: dict[int, type[GatehouseError]] = {
 }
 
 
-_Model = TypeVar("_Model", bound=msgspec.Struct)
+_Response = TypeVar("_Response")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +113,14 @@ class Client:
         transport: httpx.BaseTransport | None,
     ) -> None:
         self._service = service
-        self._url = url.rstrip("/")
+        self.url = url.rstrip("/")
         self._retries = retries or Retries()
         self._client = httpx.Client(
-            base_url=self._url,
+            base_url=self.url,
             headers={"User-Agent": f"gatehouse-client/{__version__}", **headers},
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             follow_redirects=False,  # a redirect must not send the credential to another host
-            verify=tls_context(self._url, trust_env=True),
+            verify=tls_context(self.url, trust_env=True),
             transport=transport,
         )
 
@@ -149,7 +149,7 @@ class Client:
             try:
                 reply = self._client.request(method, path, **arguments)
             except httpx.InvalidURL as exc:
-                raise BadRequest(f"{self._url} is not a valid URL of a {self._service}") from exc
+                raise BadRequest(f"{self.url} is not a valid URL of a {self._service}") from exc
             except httpx.HTTPError as exc:
                 failure, may_retry = (
                     self._unavailable(exc),
@@ -209,25 +209,23 @@ class Client:
                 yield reply
         except httpx.HTTPError as exc:
             raise Unavailable(
-                f"the download from {self._url} was interrupted: {_reason(exc)}"
+                f"the download from {self.url} was interrupted: {_reason(exc)}"
             ) from exc
 
     def _unavailable(self, exc: httpx.HTTPError) -> GatehouseError:
         if isinstance(exc, httpx.TimeoutException):
-            failure = Unavailable(f"the {self._service} at {self._url} did not respond in time")
+            failure = Unavailable(f"the {self._service} at {self.url} did not respond in time")
         else:
-            failure = Unavailable(
-                f"cannot reach the {self._service} at {self._url}: {_reason(exc)}"
-            )
+            failure = Unavailable(f"cannot reach the {self._service} at {self.url}: {_reason(exc)}")
         failure.__cause__ = exc
         return failure
 
-    def _decode(self, model: type[_Model], reply: httpx.Response) -> _Model:
+    def _decode(self, response: type[_Response], reply: httpx.Response) -> _Response:
         try:
-            return msgspec.json.decode(reply.content, type=model)
+            return msgspec.json.decode(reply.content or b"null", type=response)
         except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
             text = (
-                f"{self._url} returned an unexpected response: is it a {self._service} of "
+                f"{self.url} returned an unexpected response: is it a {self._service} of "
                 f"this version?"
             )
             raise Unavailable(text) from exc

@@ -17,45 +17,11 @@ import msgspec
 from gatehouse.client.http import Client, Retries, query_parameters
 from gatehouse.client.presigned import EncryptedFile, file_size
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.audit.schemas import (
-    AuditEventPage,
-    AuditEventView,
-    AuditStatus,
-    AuditVerification,
-    CheckpointPage,
-    CheckpointView,
-)
-from gatehouse.features.cores.schemas import CorePage, CoreView
-from gatehouse.features.identity.schemas import (
-    CreatedSignInLink,
-    EndedSessions,
-    SessionList,
-    SessionView,
-)
-from gatehouse.features.keys.pepper_schemas import PepperStatus, Propagation
-from gatehouse.features.keys.schemas import (
-    ChangedKey,
-    CreatedKey,
-    KeyPage,
-    KeyView,
-    PurgedKey,
-    RotatedKey,
-)
-from gatehouse.features.keys.signing_schemas import SigningKeySet
-from gatehouse.features.notifications.schemas import (
-    CreatedWebhook,
-    DeliveryPage,
-    DeliveryView,
-    WebhookList,
-    WebhookView,
-)
-from gatehouse.features.operations.schemas import FeatureList, FeatureView, LogLevel
 from gatehouse.features.sharing.encryption import KEY_BYTES, DecryptionFailed, decrypt_item
 from gatehouse.features.sharing.link_schemas import LinkPreview, OpenedItemDownload, OpenedSecret
 from gatehouse.features.sharing.models import LAMBDA_FILES_BYTES_MAX
 from gatehouse.features.sharing.requests.schemas import (
     CreatedSecretRequest,
-    SecretRequestPage,
     SecretRequestView,
 )
 from gatehouse.features.sharing.requests.submission_schemas import (
@@ -65,9 +31,7 @@ from gatehouse.features.sharing.requests.submission_schemas import (
     UploadsNotSupported,
     UploadView,
 )
-from gatehouse.features.sharing.schemas import CreatedSecret, Receipt, SecretPage, SecretView
-from gatehouse.features.usage.schemas import KeyUsage, UsageSeries
-from gatehouse.features.verification.explanation import Explanation
+from gatehouse.features.sharing.schemas import CreatedSecret, Receipt, SecretView
 from gatehouse.features.verification.schemas import (
     RateLimitOverride,
     SelfRevocationRequest,
@@ -76,22 +40,21 @@ from gatehouse.features.verification.schemas import (
     VerifyRequest,
 )
 from gatehouse.platform.http.endpoint import FILE_PART, JSON_PART
-from gatehouse.platform.http.fields import PAGE_SIZE_MAX
 
-_Model = TypeVar("_Model", bound=msgspec.Struct)
-_Page = TypeVar(
-    "_Page", KeyPage, AuditEventPage, CorePage, DeliveryPage, SecretPage, SecretRequestPage
-)
+_Response = TypeVar("_Response")
 
 
 class ConsoleClient(Client):
     """A synchronous client. In asyncio, call the methods with `asyncio.to_thread`.
 
+    `/openapi.json` of the console describes the operations. The types of the responses are in
+    `gatehouse.features.*.schemas`.
+
     Every method raises a GatehouseError with a message for users. Methods raise Unavailable if the
-    console cannot be reached. Each method with the argument `idempotency_key` sends an
-    Idempotency-Key, so the request takes effect only once, even if it is sent repeatedly. To resume
-    after a crash, store an `idempotency_key` before the call and pass it again: the repeated call
-    returns the first response.
+    console cannot be reached. Each POST request sends an Idempotency-Key, so the request takes
+    effect only once, even if it is sent repeatedly. To resume after a crash, store an
+    `idempotency_key` before the call and pass it again: the repeated call returns the first
+    response.
     """
 
     def __init__(
@@ -109,81 +72,51 @@ class ConsoleClient(Client):
             "console", console, {"Authorization": f"Bearer {token}"}, retries, transport
         )
 
-    def create_key(
-        self, request: dict[str, Any], *, idempotency_key: str | None = None
-    ) -> CreatedKey:
-        """Creates a key. `request`: the fields of POST /v1/keys."""
-        return self._post(CreatedKey, "/v1/keys", request, idempotency_key)
-
-    def keys(self, **query: str | int | None) -> Iterator[KeyView]:
-        """Yields all keys that match the query of GET /v1/keys. Reads one page at a time."""
-        for page in self._pages(KeyPage, "/v1/keys", **query):
-            yield from page.keys
-
-    def key(self, key_id: str) -> KeyView:
-        """Returns a key. Raises NotFound."""
-        return self._get(KeyView, f"/v1/keys/{key_id}")
-
-    def revoke_key(
-        self, key_id: str, reason: str, *, idempotency_key: str | None = None
-    ) -> ChangedKey:
-        return self._post(
-            ChangedKey, f"/v1/keys/{key_id}/revoke", {"reason": reason}, idempotency_key
-        )
-
-    def update_key(
-        self, key_id: str, request: dict[str, Any], *, version: int | None
-    ) -> ChangedKey:
-        """Changes a key. `request`: the fields of PATCH /v1/keys/{id}. `version`: the expected
-        version; None: any version.
-
-        Raises PreconditionFailed if the key has another version.
+    def get(self, response: type[_Response], path: str, **query: str | int | None) -> _Response:
+        """Returns the response to GET. `query`: parameters; parameters that are None are not
+        sent.
         """
-        return self._decode(
-            ChangedKey,
-            self._send("PATCH", f"/v1/keys/{key_id}", json=request, headers=_if_match(version)),
-        )
+        return self._decode(response, self._send("GET", path, params=query_parameters(**query)))
 
-    def act(
+    def items(
+        self, item: type[_Response], path: str, **query: str | int | None
+    ) -> Iterator[_Response]:
+        """Yields all items of a list, such as KeyView for `/v1/keys`. Reads one page at a time."""
+        name = msgspec.field(name=path.replace("-", "/").rpartition("/")[2])
+        fields: list[Any] = [("items", list[item], name), ("next_cursor", str | None, None)]  # type: ignore[valid-type]  # a type at run time
+        kind: Any = msgspec.defstruct("Page", fields)
+        cursor: str | None = None
+        while True:
+            page = self.get(kind, path, **query, cursor=cursor)
+            yield from page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def call(
         self,
-        key_id: str,
-        action: str,
-        request: dict[str, Any],
+        response: type[_Response],
+        method: str,
+        path: str,
+        request: dict[str, Any] | None = None,
         *,
+        version: int | None = None,
         idempotency_key: str | None = None,
-    ) -> ChangedKey:
-        """Performs an action on a key. `action`: disable, enable, restore or end-grace."""
-        return self._post(ChangedKey, f"/v1/keys/{key_id}/{action}", request, idempotency_key)
+    ) -> _Response:
+        """Changes something, and returns the response, or None for the type NoneType.
 
-    def delete_key(self, key_id: str, request: dict[str, Any]) -> ChangedKey:
-        return self._decode(ChangedKey, self._send("DELETE", f"/v1/keys/{key_id}", json=request))
+        request: the fields of the body. version: the expected version, for operations with
+        If-Match. Raises PreconditionFailed if the current version is another.
+        """
+        body: dict[str, Any] = {} if request is None else {"json": request}
+        if method == "POST":
+            return self._decode(response, self._send_once(path, key=idempotency_key, **body))
+        headers = {} if version is None else _if_match(version)
+        return self._decode(response, self._send(method, path, headers=headers, **body))
 
-    def rotate_key(
-        self, key_id: str, request: dict[str, Any], *, idempotency_key: str | None = None
-    ) -> RotatedKey:
-        return self._post(RotatedKey, f"/v1/keys/{key_id}/rotate", request, idempotency_key)
-
-    def purge_key(
-        self, key_id: str, reason: str, *, idempotency_key: str | None = None
-    ) -> PurgedKey:
-        """Erases the data of a deleted or revoked key. A purge cannot be undone."""
-        request = {"confirm": key_id, "reason": reason}
-        return self._post(PurgedKey, f"/v1/keys/{key_id}/purge", request, idempotency_key)
-
-    def explain_key(self, key_id: str, request: dict[str, Any]) -> Explanation:
-        return self._decode(
-            Explanation,
-            self._send("POST", f"/v1/keys/{key_id}/explain", retryable=True, json=request),
-        )
-
-    def set_signing(self, key_id: str, request: dict[str, Any]) -> SigningKeySet:
-        """Sets the signing key. `request`: the fields of PUT /v1/keys/{id}/signing."""
-        return self._decode(
-            SigningKeySet, self._send("PUT", f"/v1/keys/{key_id}/signing", json=request)
-        )
-
-    def remove_signing(self, key_id: str) -> ChangedKey:
-        return self._decode(ChangedKey, self._send("DELETE", f"/v1/keys/{key_id}/signing"))
+    def stream(self, path: str, **query: str | int | None) -> Iterator[bytes]:
+        """Yields the response to GET in chunks."""
+        return self._stream("GET", path, params=query_parameters(**query))
 
     def create_secret(
         self,
@@ -205,12 +138,11 @@ class ConsoleClient(Client):
 
     def secrets(self, **query: str | int | None) -> Iterator[SecretView]:
         """Yields all secrets that match the query of GET /v1/secrets. Reads one page at a time."""
-        for page in self._pages(SecretPage, "/v1/secrets", **query):
-            yield from page.secrets
+        return self.items(SecretView, "/v1/secrets", **query)
 
     def secret(self, secret_id: str) -> SecretView:
         """Returns the metadata of a secret. Raises NotFound."""
-        return self._get(SecretView, f"/v1/secrets/{secret_id}")
+        return self.get(SecretView, f"/v1/secrets/{secret_id}")
 
     def update_secret(
         self, secret_id: str, request: dict[str, Any], *, revision: int | None
@@ -253,17 +185,17 @@ class ConsoleClient(Client):
         )
 
     def revoke_secret(self, secret_id: str, *, idempotency_key: str | None = None) -> SecretView:
-        return self._post(SecretView, f"/v1/secrets/{secret_id}/revoke", {}, idempotency_key)
+        path = f"/v1/secrets/{secret_id}/revoke"
+        return self.call(SecretView, "POST", path, idempotency_key=idempotency_key)
 
     def revoke_secret_link(
         self, secret_id: str, link_id: str, *, idempotency_key: str | None = None
     ) -> SecretView:
-        return self._post(
-            SecretView, f"/v1/secrets/{secret_id}/links/{link_id}/revoke", {}, idempotency_key
-        )
+        path = f"/v1/secrets/{secret_id}/links/{link_id}/revoke"
+        return self.call(SecretView, "POST", path, idempotency_key=idempotency_key)
 
     def secret_receipt(self, secret_id: str) -> Receipt:
-        return self._get(Receipt, f"/v1/secrets/{secret_id}/receipt")
+        return self.get(Receipt, f"/v1/secrets/{secret_id}/receipt")
 
     def request_secret(
         self, request: dict[str, Any], *, idempotency_key: str | None = None
@@ -273,166 +205,26 @@ class ConsoleClient(Client):
         `request`: the fields of POST /v1/secret-requests. `client.retrieval_links` creates the
         links that open the submitted secrets, and the entries for the field `retrieval_links`.
         """
-        return self._post(CreatedSecretRequest, "/v1/secret-requests", request, idempotency_key)
+        path = "/v1/secret-requests"
+        return self.call(
+            CreatedSecretRequest, "POST", path, request, idempotency_key=idempotency_key
+        )
 
     def secret_requests(self, **query: str | int | None) -> Iterator[SecretRequestView]:
         """Yields all secret requests that match the query of GET /v1/secret-requests. Reads one
         page at a time.
         """
-        for page in self._pages(SecretRequestPage, "/v1/secret-requests", **query):
-            yield from page.requests
+        return self.items(SecretRequestView, "/v1/secret-requests", **query)
 
     def secret_request(self, request_id: str) -> SecretRequestView:
         """Returns a secret request with the IDs of the submitted secrets. Raises NotFound."""
-        return self._get(SecretRequestView, f"/v1/secret-requests/{request_id}")
+        return self.get(SecretRequestView, f"/v1/secret-requests/{request_id}")
 
     def revoke_secret_request(
         self, request_id: str, *, idempotency_key: str | None = None
     ) -> SecretRequestView:
-        return self._post(
-            SecretRequestView, f"/v1/secret-requests/{request_id}/revoke", {}, idempotency_key
-        )
-
-    def pepper_status(self) -> PepperStatus:
-        return self._get(PepperStatus, "/v1/pepper")
-
-    def propagation(self) -> Propagation:
-        return self._get(Propagation, "/v1/propagation")
-
-    def audit_status(self) -> AuditStatus:
-        return self._get(AuditStatus, "/v1/audit-status")
-
-    def audit_events(self, **query: str | None) -> Iterator[AuditEventView]:
-        """Yields the audit events that match the query of GET /v1/audit-events, newest first. Reads
-        one page at a time.
-        """
-        for page in self._pages(AuditEventPage, "/v1/audit-events", **query, limit=PAGE_SIZE_MAX):
-            yield from page.events
-
-    def audit_export(self, **query: str | None) -> Iterator[bytes]:
-        """Yields the response to GET /v1/audit-export in chunks."""
-        return self._stream("GET", "/v1/audit-export", params=query_parameters(**query))
-
-    def audit_checkpoints(self) -> Iterator[CheckpointView]:
-        """Yields all checkpoints, oldest first."""
-        after: int | None = 0
-        while after is not None:
-            page = self._get(
-                CheckpointPage, "/v1/audit-checkpoints", after=after, limit=PAGE_SIZE_MAX
-            )
-            yield from page.checkpoints
-            after = page.next_after
-
-    def audit_verification(self) -> AuditVerification:
-        """Returns the result of the server's verification of the hash chain."""
-        return self._get(AuditVerification, "/v1/audit-verification")
-
-    def usage(self, **query: str | None) -> UsageSeries:
-        """Returns the number of requests over time. `query`: the parameters of GET /v1/usage."""
-        return self._get(UsageSeries, "/v1/usage", **query)
-
-    def key_usage(self, key_id: str) -> KeyUsage:
-        return self._get(KeyUsage, f"/v1/keys/{key_id}/usage")
-
-    def cores(self) -> Iterator[CoreView]:
-        """Yields all registered instances of Cores. Reads one page at a time."""
-        for page in self._pages(CorePage, "/v1/cores"):
-            yield from page.cores
-
-    def end_core(self, name: str) -> None:
-        """Drains all instances of a Core. Raises NotFound."""
-        self._send("DELETE", f"/v1/cores/{name}")
-
-    def end_core_instance(self, name: str, instance: str) -> None:
-        """Drains an instance of a Core. Raises NotFound."""
-        self._send("DELETE", f"/v1/cores/{name}/instances/{instance}")
-
-    def create_webhook(
-        self, url: str, events: list[str] | None = None, *, idempotency_key: str | None = None
-    ) -> CreatedWebhook:
-        """Creates a webhook. The secret is returned only in this response. If `events` is empty,
-        subscribes to all events.
-        """
-        request = {"url": url, "events": events or []}
-        return self._post(CreatedWebhook, "/v1/webhooks", request, idempotency_key)
-
-    def webhooks(self) -> list[WebhookView]:
-        return self._get(WebhookList, "/v1/webhooks").webhooks
-
-    def delete_webhook(self, webhook: str) -> None:
-        self._send("DELETE", f"/v1/webhooks/{webhook}")
-
-    def deliveries(self, state: str = "dead") -> Iterator[DeliveryView]:
-        """Yields the deliveries in a state: waiting, delivered or dead. Reads one page at a
-        time.
-        """
-        for page in self._pages(DeliveryPage, "/v1/deliveries", state=state):
-            yield from page.deliveries
-
-    def retry_delivery(
-        self, notification: str, destination: str, *, idempotency_key: str | None = None
-    ) -> None:
-        """Retries a failed delivery."""
-        self._send_once(f"/v1/deliveries/{notification}/{destination}/retry", key=idempotency_key)
-
-    def log_level(self) -> LogLevel:
-        return self._get(LogLevel, "/v1/log-level")
-
-    def set_log_level(self, level: str, *, for_s: int) -> LogLevel:
-        """Sets the log level of all gateway and console workers for `for_s` seconds."""
-        return self._decode(
-            LogLevel, self._send("PUT", "/v1/log-level", json={"level": level, "for_s": for_s})
-        )
-
-    def reset_log_level(self) -> None:
-        """Restores the configured log level."""
-        self._send("DELETE", "/v1/log-level")
-
-    def features(self) -> list[FeatureView]:
-        """Returns the features and their state at the console process that responds."""
-        return self._get(FeatureList, "/v1/features").features
-
-    def sessions(self) -> list[SessionView]:
-        """Returns the active sessions of this credential, newest first."""
-        return self._get(SessionList, "/v1/sessions").sessions
-
-    def create_sign_in_link(self) -> str:
-        """Creates a link that starts one session in a browser, within five minutes. Returns the URL
-        of the link.
-        """
-        return (
-            self._url
-            + self._decode(CreatedSignInLink, self._send("POST", "/v1/sign-in-links")).path
-        )
-
-    def end_session(self, session: str) -> int:
-        """Ends a session and returns 1. Owners can end any user's sessions. Raises NotFound."""
-        self._send("DELETE", f"/v1/sessions/{session}")
-        return 1
-
-    def end_sessions(self, *, everybody: bool = False) -> int:
-        """Ends all sessions of this credential, or of all users (owners only). Returns the number
-        of ended sessions.
-        """
-        reply = self._send("DELETE", "/v1/sessions", params={"everybody": everybody})
-        return self._decode(EndedSessions, reply).ended
-
-    def _get(self, model: type[_Model], path: str, **query: str | int | None) -> _Model:
-        return self._decode(model, self._send("GET", path, params=query_parameters(**query)))
-
-    def _post(
-        self, model: type[_Model], path: str, request: dict[str, Any], idempotency_key: str | None
-    ) -> _Model:
-        return self._decode(model, self._send_once(path, key=idempotency_key, json=request))
-
-    def _pages(self, model: type[_Page], path: str, **query: str | int | None) -> Iterator[_Page]:
-        cursor: str | None = None
-        while True:
-            page = self._get(model, path, **query, cursor=cursor)
-            yield page
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        path = f"/v1/secret-requests/{request_id}/revoke"
+        return self.call(SecretRequestView, "POST", path, idempotency_key=idempotency_key)
 
 
 class GatewayClient(Client):
@@ -480,8 +272,13 @@ class GatewayClient(Client):
         )
 
     def _call(
-        self, path: str, request: msgspec.Struct, response: type[_Model], *, retryable: bool = False
-    ) -> _Model:
+        self,
+        path: str,
+        request: msgspec.Struct,
+        response: type[_Response],
+        *,
+        retryable: bool = False,
+    ) -> _Response:
         headers = {"Content-Type": "application/json"}
         content = msgspec.json.encode(request)
         reply = self._send("POST", path, retryable=retryable, content=content, headers=headers)

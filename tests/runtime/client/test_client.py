@@ -25,12 +25,12 @@ from gatehouse.core.errors import (
     Unavailable,
 )
 from gatehouse.features.cores.schemas import CorePage, CoreView
-from gatehouse.features.keys.schemas import KeyView
+from gatehouse.features.keys.schemas import ChangedKey, CreatedKey, KeyView
 from gatehouse.features.verification.schemas import VerifyReply
 from hypothesis import given
 from hypothesis import strategies as st
 
-TOKEN = "gtk_admin_canary"
+TOKEN, KEY = "gtk_admin_canary", "/v1/keys/3fGh82kLmQ0a"
 CREATED = {"token": "gtk_test_x", "key": KeyView.example}
 Step = httpx.Response | Exception
 
@@ -68,6 +68,11 @@ class Server:
         )
 
 
+def create(console: ConsoleClient, idempotency_key: str | None = None) -> CreatedKey:
+    request = {"name": "a"}
+    return console.call(CreatedKey, "POST", "/v1/keys", request, idempotency_key=idempotency_key)
+
+
 def problem(status: int, code: str, detail: str = "a detail", **headers: str) -> httpx.Response:
     document = {
         "type": "t",
@@ -94,15 +99,15 @@ def test_read_is_retried_with_backoff() -> None:
             httpx.Response(200, json=KeyView.example),
         ]
     )
-    assert server.console().key("3fGh82kLmQ0a").name == KeyView.example["name"]
+    assert server.console().get(KeyView, KEY).name == KeyView.example["name"]
     assert server.waits == [0.25, 0.5, 1.0]
 
 
 def test_retried_creation_keeps_its_idempotency_key() -> None:
     server = Server([httpx.ReadError("broken"), UNAVAILABLE, httpx.Response(201, json=CREATED)])
     with server.console() as console:
-        assert console.create_key({"name": "a"}).token == "gtk_test_x"
-        console.create_key({"name": "a"})
+        assert create(console).token == "gtk_test_x"
+        create(console)
     keys = [request.headers["idempotency-key"] for request in server.requests]
     assert (keys[0] == keys[1] == keys[2], len(set(keys)), keys[0][0] + keys[0][-1]) == (
         True,
@@ -113,7 +118,7 @@ def test_retried_creation_keeps_its_idempotency_key() -> None:
 
 def test_given_idempotency_key_is_sent_as_structured_string() -> None:
     server = Server([httpx.Response(201, json=CREATED)])
-    server.console().create_key({"name": "a"}, idempotency_key="order-4711")
+    create(server.console(), "order-4711")
     assert server.requests[0].headers["idempotency-key"] == '"order-4711"'
 
 
@@ -121,7 +126,7 @@ def test_given_idempotency_key_is_sent_as_structured_string() -> None:
 def test_invalid_idempotency_key_is_rejected_before_sending(key: str) -> None:
     server = Server([httpx.Response(201, json=CREATED)])
     with pytest.raises(BadRequest, match="1 to 255 printable ASCII characters"):
-        server.console().create_key({"name": "a"}, idempotency_key=key)
+        create(server.console(), key)
     assert not server.requests
 
 
@@ -129,7 +134,7 @@ def test_request_in_progress_is_awaited() -> None:
     server = Server(
         [problem(409, "request_in_progress", retry_after="1"), httpx.Response(201, json=CREATED)]
     )
-    assert server.console().create_key({"name": "a"}).token == "gtk_test_x"
+    assert create(server.console()).token == "gtk_test_x"
     assert server.waits == [1.0]
 
 
@@ -145,7 +150,7 @@ def test_request_in_progress_is_awaited() -> None:
 def test_client_error_is_not_retried(step: httpx.Response) -> None:
     server = Server([step])
     with pytest.raises(GatehouseError):
-        server.console().create_key({"name": "a"})
+        create(server.console())
     assert (len(server.requests), server.waits) == (1, [])
 
 
@@ -153,9 +158,9 @@ def test_update_is_retried_only_if_never_sent() -> None:
     changed = httpx.Response(200, json={"key": KeyView.example, "effective": "everywhere"})
     lost = Server([httpx.ReadTimeout("x"), changed])
     with pytest.raises(Unavailable):
-        lost.console().update_key("3fGh82kLmQ0a", {}, version=3)
+        lost.console().call(ChangedKey, "PATCH", KEY, {}, version=3)
     never_sent = Server([httpx.ConnectError("refused"), changed])
-    never_sent.console().update_key("3fGh82kLmQ0a", {}, version=3)
+    never_sent.console().call(ChangedKey, "PATCH", KEY, {}, version=3)
     assert (len(lost.requests), len(never_sent.requests)) == (1, 2)
 
 
@@ -163,21 +168,21 @@ def test_retry_after_is_honoured_up_to_the_bound() -> None:
     server = Server(
         [problem(429, "rate_limited", retry_after="7"), httpx.Response(200, json=KeyView.example)]
     )
-    server.console().key("3fGh82kLmQ0a")
+    server.console().get(KeyView, KEY)
     assert server.waits == [7.0]
     hourly = Server([problem(429, "rate_limited", "wait an hour", retry_after="3600")])
     with pytest.raises(RateLimited, match="wait an hour"):
-        hourly.console().key("3fGh82kLmQ0a")
+        hourly.console().get(KeyView, KEY)
     assert hourly.waits == []
 
 
 def test_last_error_is_raised_after_all_attempts() -> None:
     server = Server([UNAVAILABLE])
     with pytest.raises(Unavailable):
-        server.console().key("3fGh82kLmQ0a")
+        server.console().get(KeyView, KEY)
     assert len(server.requests) == 4
     with pytest.raises(Unavailable):
-        server.console(ONCE).key("3fGh82kLmQ0a")
+        server.console(ONCE).get(KeyView, KEY)
     assert len(server.requests) == 5
 
 
@@ -194,7 +199,7 @@ def subclasses(kind: type[GatehouseError]) -> list[type[GatehouseError]]:
 def test_problem_document_raises_its_error(kind: type[GatehouseError]) -> None:
     server = Server([problem(kind.status, kind.code, "an explanation")])
     with pytest.raises(kind) as raised:
-        server.console(ONCE).key("3fGh82kLmQ0a")
+        server.console(ONCE).get(KeyView, KEY)
     assert (type(raised.value), raised.value.public) == (kind, "an explanation")
     assert raised.value.errors == (errors.Problem("body.name", "is missing", "add it"),)
 
@@ -233,7 +238,7 @@ def test_unexpected_response_is_explained(
 ) -> None:
     server = Server([reply])
     with pytest.raises(kind, match=text) as raised:
-        server.console(ONCE).key("3fGh82kLmQ0a")
+        server.console(ONCE).get(KeyView, KEY)
     assert TOKEN not in str(raised.value) + raised.value.detail
 
 
@@ -250,7 +255,7 @@ def test_all_pages_are_read() -> None:
         for name, cursor in (("a", "c2"), ("b", None))
     ]
     server = Server([*pages])
-    assert [core.name for core in server.console().cores()] == ["a", "b"]
+    assert [core.name for core in server.console().items(CoreView, "/v1/cores")] == ["a", "b"]
     assert [str(request.url.query, "ascii") for request in server.requests] == ["", "cursor=c2"]
 
 

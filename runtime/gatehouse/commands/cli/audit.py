@@ -8,13 +8,22 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
-from gatehouse.commands.cli.options import ConsoleOption, JsonOption, TokenOption, connect
+from gatehouse.client.services import ConsoleClient
+from gatehouse.commands.cli.options import (
+    ConsoleOption,
+    JsonOption,
+    TokenOption,
+    connect,
+    own_parameters,
+    with_options,
+)
 from gatehouse.commands.cli.output import FAILED, USAGE, note, print_json, print_table, stop
+from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.core.audit_chain import (
     AuditRow,
     Checkpoint,
@@ -25,45 +34,27 @@ from gatehouse.core.audit_chain import (
 )
 from gatehouse.features.audit.schemas import (
     AuditEventView,
+    CheckpointPage,
     CheckpointView,
+    SearchAudit,
     audit_row,
     checkpoint_of,
 )
-
-TargetOption = Annotated[
-    str, typer.Option(help="Only events for this target, such as a key ID or the name of a Core.")
-]
-ActionOption = Annotated[
-    str,
-    typer.Option(
-        help="Only events with this action, such as key.revoke, or key.* for all key actions."
-    ),
-]
-ActorOption = Annotated[
-    str,
-    typer.Option(help="Only events by this actor: a key ID, `bootstrap`, or the subject of a JWT."),
-]
-SinceOption = Annotated[
-    str, typer.Option(help="Only events at or after this time, such as 2031-01-01T00:00:00Z.")
-]
-UntilOption = Annotated[str, typer.Option(help="Only events before this time.")]
+from gatehouse.platform.http.fields import PAGE_SIZE_MAX
 
 
 def register(app: typer.Typer) -> None:
     """Adds `gatehouse audit`."""
     audit = typer.Typer(help="Read and verify the audit trail.")
-    audit.command(name="list")(list_)
-    audit.command()(export)
+    filters = parameters(SearchAudit)
+    audit.command(name="list")(with_options(list_, [*filters, *own_parameters(list_)]))
+    file, *others = own_parameters(export)
+    audit.command()(with_options(export, [file, *filters, *others]))
     audit.command()(verify)
     app.add_typer(audit, name="audit")
 
 
 def list_(
-    target: TargetOption = "",
-    action: ActionOption = "",
-    actor: ActorOption = "",
-    since: SinceOption = "",
-    until: UntilOption = "",
     count: Annotated[
         int, typer.Option("--count", "-n", min=1, help="Maximum number of events.")
     ] = 50,
@@ -76,10 +67,11 @@ def list_(
             "--json", help="Print one JSON object per line, as input for `audit verify --file`."
         ),
     ] = False,
+    **filters: Any,
 ) -> None:
     """List audit events, newest first."""
     with connect(console, token) as client:
-        events = client.audit_events(**_filters(target, action, actor, since, until))
+        events = _events(client, **request(filters))
         shown = list(events if all_events else islice(events, count))
     if as_json:
         for event in shown:
@@ -108,32 +100,25 @@ def export(
             "--csv", help="Write CSV for spreadsheets, with formulas escaped, instead of NDJSON."
         ),
     ] = False,
-    target: TargetOption = "",
-    action: ActionOption = "",
-    actor: ActorOption = "",
-    since: SinceOption = "",
-    until: UntilOption = "",
     checkpoints: Annotated[
         Path | None,
         typer.Option(help="Also write the checkpoints to this file, for `audit verify`."),
     ] = None,
     console: ConsoleOption = "",
     token: TokenOption = "",
+    **filters: Any,
 ) -> None:
     """Download the audit trail, oldest first. An export without filters can be verified offline."""
-    query = {
-        "format": "csv" if as_csv else "ndjson",
-        **_filters(target, action, actor, since, until),
-    }
+    query = {"format": "csv" if as_csv else "ndjson", **request(filters)}
     with connect(console, token) as client:
         try:
             with file.open("xb") as out:
-                for piece in client.audit_export(**query):
+                for piece in client.stream("/v1/audit-export", **query):
                     out.write(piece)
             if checkpoints is not None:
                 lines = [
                     msgspec.json.encode(checkpoint).decode()
-                    for checkpoint in client.audit_checkpoints()
+                    for checkpoint in _all_checkpoints(client)
                 ]
                 checkpoints.write_text("".join(f"{line}\n" for line in lines))
         except FileExistsError:
@@ -143,15 +128,18 @@ def export(
     note(f"Wrote {file}.")
 
 
-def _filters(target: str, action: str, actor: str, since: str, until: str) -> dict[str, str | None]:
-    query = {
-        "target_id": target,
-        "action": action,
-        "actor_id": actor,
-        "since": since,
-        "until": until,
-    }
-    return {name: value or None for name, value in query.items()}
+def _events(client: ConsoleClient, **query: Any) -> Iterator[AuditEventView]:
+    return client.items(AuditEventView, "/v1/audit-events", **query, limit=PAGE_SIZE_MAX)
+
+
+def _all_checkpoints(client: ConsoleClient) -> Iterator[CheckpointView]:
+    """All checkpoints, oldest first."""
+    path = "/v1/audit-checkpoints"
+    after: int | None = 0
+    while after is not None:
+        page = client.get(CheckpointPage, path, after=after, limit=PAGE_SIZE_MAX)
+        yield from page.checkpoints
+        after = page.next_after
 
 
 def verify(
@@ -191,7 +179,7 @@ def verify(
         rows = sorted(_read(file), key=lambda row: row.seq)
     else:
         with connect(console, token) as client:
-            rows = [_row(view, "the console") for view in client.audit_events()][::-1]
+            rows = [_row(view, "the console") for view in _events(client)][::-1]
     try:
         broken = first_break(rows)
     except (ValueError, AttributeError):

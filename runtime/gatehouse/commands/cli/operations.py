@@ -6,15 +6,20 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from types import NoneType
+from typing import Annotated, Any
 
 import typer
 
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import Output, console_command, seconds
 from gatehouse.commands.cli.output import USAGE, count, note, print_table, stop
+from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.features.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
-from gatehouse.features.usage.schemas import Width
+from gatehouse.features.identity.schemas import CreatedSignInLink, EndedSessions, SessionView
+from gatehouse.features.keys.pepper_schemas import PepperStatus
+from gatehouse.features.operations.schemas import FeatureView, LogLevel
+from gatehouse.features.usage.schemas import ReadUsage, UsageSeries
 from gatehouse.platform.http.forwarding import CORE_NAME
 from gatehouse.platform.settings import Level
 
@@ -25,8 +30,9 @@ _DIMENSIONS = ("key", "core", "code")
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for name, command in (("log-level", log_level), ("features", features), ("usage", usage)):
-        console_command(app, name)(command)
+    console_command(app, "log-level")(log_level)
+    console_command(app, "features")(features)
+    console_command(app, "usage", options=parameters(ReadUsage, "since", "until"))(usage)
     pepper = typer.Typer(help="Inspect the generations of the pepper.")
     pepper.callback()(lambda: None)
     console_command(pepper, "status")(pepper_status)
@@ -65,10 +71,12 @@ def log_level(
     """
     if reset and level is not None:
         stop("LEVEL and --reset are mutually exclusive", code=USAGE)
-    for_s = seconds("--for", for_)
+    change, path = {"level": level, "for_s": seconds("--for", for_)}, "/v1/log-level"
     if reset:
-        client.reset_log_level()
-    current = client.log_level() if level is None else client.set_log_level(level, for_s=for_s)
+        client.call(NoneType, "DELETE", path)
+    current = (
+        client.get(LogLevel, path) if level is None else client.call(LogLevel, "PUT", path, change)
+    )
     if current.until is None:
         text = f"{current.level} (configured)"
     else:
@@ -83,7 +91,7 @@ def features(client: ConsoleClient) -> Output:
     """List the features that can be disabled with GATEHOUSE_FEATURES, and show which are enabled on
     this console.
     """
-    listed = client.features()
+    listed = list(client.items(FeatureView, "/v1/features"))
     rows = [
         (feature.name, feature.service, "on" if feature.enabled else "off", feature.description)
         for feature in listed
@@ -95,7 +103,7 @@ def pepper_status(client: ConsoleClient) -> Output:
     """Show how many values depend on each pepper generation. Keys move to the newest generation
     when they are used.
     """
-    pepper = client.pepper_status()
+    pepper = client.get(PepperStatus, "/v1/pepper")
     rows = [
         (
             str(row.generation),
@@ -120,7 +128,7 @@ def pepper_status(client: ConsoleClient) -> Output:
 
 def list_cores(client: ConsoleClient) -> Output:
     """List the instances of Cores, ordered by the name of the Core and the ID of the instance."""
-    cores = list(client.cores())
+    cores = list(client.items(CoreView, "/v1/cores"))
     rows = [
         (
             core.name,
@@ -183,10 +191,8 @@ def drain_core(
         stop("NAME must be the name of a Core (see `gatehouse cores list`)", code=USAGE)
     if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
         stop("--instance must be the ID of an instance (see `gatehouse cores list`)", code=USAGE)
-    if instance:
-        client.end_core_instance(name, instance)
-    else:
-        client.end_core(name)
+    path = f"/v1/cores/{name}/instances/{instance}" if instance else f"/v1/cores/{name}"
+    client.call(NoneType, "DELETE", path)
     drained = f"instance {instance} of {name}" if instance else f"all instances of {name}"
     return {"name": name, "instance_id": instance or None}, lambda: print(f"Draining {drained}.")
 
@@ -194,13 +200,13 @@ def drain_core(
 def create_sign_in_link(client: ConsoleClient) -> Output:
     """Create a link that signs a browser in with your credential, once and within five minutes.
     Your previous sign-in link stops working."""
-    url = client.create_sign_in_link()
+    url = client.url + client.call(CreatedSignInLink, "POST", "/v1/sign-in-links").path
     return {"url": url}, lambda: print(url)
 
 
 def list_sessions(client: ConsoleClient) -> Output:
     """List the active sessions of your credential, newest first."""
-    sessions = client.sessions()
+    sessions = list(client.items(SessionView, "/v1/sessions"))
     rows = [
         (
             session.id,
@@ -236,55 +242,33 @@ def end_sessions(
         )
     if session and not (session.isascii() and session.isalnum()):
         stop("ID must be a session ID (see `gatehouse sessions list`)", code=USAGE)
-    ended = client.end_session(session) if session else client.end_sessions(everybody=everybody)
+    if session:
+        client.call(NoneType, "DELETE", f"/v1/sessions/{session}")
+        ended = 1
+    else:
+        path = f"/v1/sessions?everybody={str(everybody).lower()}"
+        ended = client.call(EndedSessions, "DELETE", path).ended
     return {"ended": ended}, lambda: print(f"Ended {count(ended, 'session')}.")
 
 
 def usage(
     client: ConsoleClient,
-    width: Annotated[
-        Width,
-        typer.Option(
-            help=(
-                "Bucket width. Retention: 2 days for minute buckets, 90 days for hour "
-                "buckets, 3 years for day buckets."
-            )
-        ),
-    ] = "hour",
     last: Annotated[
         str, typer.Option(help="Time range, such as 90m, 24h or 30d. Default: 60 buckets.")
     ] = "",
-    by: Annotated[
-        str, typer.Option(help="Dimensions: key, core, code, or several separated by commas.")
-    ] = "",
-    key: Annotated[str, typer.Option(help="Only requests with this key ID.")] = "",
-    core: Annotated[str, typer.Option(help="Only requests to this Core.")] = "",
-    code: Annotated[
-        str, typer.Option(help="Only requests with this result code, such as RATE_LIMITED.")
-    ] = "",
+    **filters: Any,
 ) -> Output:
     """Show the number of requests per minute, hour or day."""
-    selected = by.split(",") if by else []
+    query = request(filters)
+    selected = query["by"].split(",") if query.get("by") else []
     if not set(selected) <= set(_DIMENSIONS) or len(selected) > len(_DIMENSIONS):
-        stop(
-            (
-                "--by must be key, core or code, or several of them separated by commas, such as "
-                "key,code"
-            ),
-            code=USAGE,
-        )
+        stop("--by must be key, core or code, or several separated by commas", code=USAGE)
     if last and not _LAST.fullmatch(last):
         stop("--last must be a duration such as 90m, 24h or 30d", code=USAGE)
-    start = datetime.now(UTC) - timedelta(seconds=seconds("--last", last)) if last else None
-    since = None if start is None else start.isoformat().replace("+00:00", "Z")
-    series = client.usage(
-        width=width,
-        since=since,
-        by=by or None,
-        key=key or None,
-        core=core or None,
-        code=code or None,
-    )
+    if last:
+        start = datetime.now(UTC) - timedelta(seconds=seconds("--last", last))
+        query["since"] = start.isoformat().replace("+00:00", "Z")
+    series = client.get(UsageSeries, "/v1/usage", **query)
     dimensions = [dimension for dimension in _DIMENSIONS if dimension in selected]
     most = max((point.count for point in series.points), default=1)
     rows = [

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ import typer
 from gatehouse.client.http import Retries
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.output import USAGE, print_json, stop
-from gatehouse.core import notation
+from gatehouse.core.notation import duration_s
 
 #: Written by `make up DETACH=1` next to the Makefile.
 UP_FILE = Path(".gatehouse/up.json")
@@ -54,23 +55,12 @@ KeyIdArgument = Annotated[
         metavar="ID", help="Key ID: the 12 characters after the environment in a token."
     ),
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Reason, recorded in the audit trail.")]
-LastAdminOption = Annotated[
-    bool,
-    typer.Option(
-        "--allow-last-admin", help="Proceed even if this is the last key that can manage keys."
-    ),
-]
 #: The retries cover a restart of the console, but not more, because a user is waiting for the
 #: command.
 RETRIES = Retries(attempts=3, wait_s_max=5.0)
 _TOKEN_MAX_CHARS = 512
 
-CREDITS_FORM = "N[:AMOUNT/PERIOD]"
-
 _KEY_ID = re.compile(r"[0-9A-Za-z]{12}", re.ASCII)
-_CREDITS = re.compile(r"([0-9]{1,13})(?::([0-9]{1,13})/(hour|day|week|month))?", re.ASCII)
-
 
 #: Result of a command: the value that --json prints, and a function that prints the result for
 #: people.
@@ -101,20 +91,36 @@ def console_command(
             else:
                 show()
 
-        own = list(inspect.signature(command, eval_str=True).parameters.values())[
-            1 : -1 if options else None
-        ]
-        shared = list(inspect.signature(run, eval_str=True).parameters.values())[:-1]
-        parameters = [
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for parameter in (*options, *own, *shared)
-        ]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        parameters = [*options, *own_parameters(command)[1:], *own_parameters(run)]
         run.__doc__ = command.__doc__
-        app.command(name=name or command.__name__, help=help or None)(run)
+        registered = app.command(name=name or command.__name__, help=help or None)
+        registered(with_options(run, parameters))
 
     return register
+
+
+def with_options(
+    command: Callable[..., None], parameters: Sequence[inspect.Parameter]
+) -> Callable[..., None]:
+    """The command with these parameters, some of which it receives as `**settings`."""
+
+    @wraps(command)
+    def run(**arguments: Any) -> None:
+        command(**arguments)
+
+    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    run.__annotations__ = {keyword.name: keyword.annotation for keyword in keywords}
+    return run
+
+
+def own_parameters(command: Callable[..., object]) -> list[inspect.Parameter]:
+    """The parameters of a function, except for `**settings`."""
+    return [
+        parameter
+        for parameter in inspect.signature(command, eval_str=True).parameters.values()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
 
 
 def key_id(text: str) -> str:
@@ -132,42 +138,10 @@ def seconds(option: str, text: str) -> int:
     """Returns a duration such as `90d` in seconds. Exits with a usage error if the duration is
     malformed.
     """
-    seconds = notation.duration_s(text)
-    if seconds is None:
+    duration = duration_s(text)
+    if duration is None:
         stop(f"{option} must be a duration such as 90d, 12h, 30m or 45s", code=USAGE)
-    return seconds
-
-
-def rate_limit(text: str) -> dict[str, Any]:
-    """Returns the rate limit in a `--limit` value, as a request field. Exits with a usage error if
-    the value is malformed.
-    """
-    limit = notation.rate_limit(text)
-    if limit is None:
-        stop(
-            f"--limit must be {notation.RATE_LIMIT_FORM}, such as 100/1m (100 units per minute)"
-            " or daily=10000/1d:500 (10000 units per day, at most 500 at once)",
-            code=USAGE,
-        )
-    return limit
-
-
-def credits_plan(text: str) -> dict[str, Any]:
-    """Returns the credits in a `--credits` value, as a request field. Exits with a usage error if
-    the value is malformed.
-    """
-    match = _CREDITS.fullmatch(text)
-    if match is None:
-        stop(
-            "--credits must be N or N:AMOUNT/PERIOD, such as 5000 (no refill)"
-            " or 5000:5000/month (refill to 5000 credits every month)",
-            code=USAGE,
-        )
-    remaining, amount, every = match.groups()
-    return {
-        "remaining": int(remaining),
-        **({"refill": {"amount": int(amount), "every": every}} if amount else {}),
-    }
+    return duration
 
 
 def connect(console: str, token: str) -> ConsoleClient:

@@ -295,11 +295,15 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Annotated[str, Meta(max_length=12)] | None, Meta(description="Filter by key family.")
     ] = None
     expires_within_s: Annotated[
-        Seconds | None, Meta(description="Active keys that expire in the next N seconds.")
+        Seconds | None, Meta(description="Active keys that expire within this time, in seconds.")
     ] = None
     unused_for_s: Annotated[
         Seconds | None,
-        Meta(description="Active keys that were neither created nor used in the last N seconds."),
+        Meta(
+            description=(
+                "Active keys that were neither created nor used within this time, in seconds."
+            )
+        ),
     ] = None
     sort: Annotated[
         KeySort,

@@ -1,0 +1,89 @@
+"""Derives the options of commands from the shapes of requests and queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from inspect import Parameter
+from typing import Annotated, Any, Literal
+
+import msgspec
+import typer
+from msgspec import inspect
+
+from gatehouse.commands.cli.options import seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """An option whose value has another form than its field. `option`: its annotation."""
+
+    option: Any
+    parse: Callable[[Any], Any]
+
+
+def parameters(
+    shape: type[msgspec.Struct], *omitted: str, forms: Mapping[str, Form] | None = None
+) -> list[Parameter]:
+    """An option for each field of a shape, except for the omitted fields. The option for a list is
+    in the singular, `_s` becomes a duration, and `_id` is left out.
+    """
+    fields = inspect.type_info(shape).fields  # type: ignore[attr-defined]  # a struct has fields
+    return [_parameter(field, forms or {}) for field in fields if field.name not in omitted]
+
+
+def request(options: Mapping[str, Any], forms: Mapping[str, Form] | None = None) -> dict[str, Any]:
+    """The fields of a request or query, for the options that are set."""
+    return {
+        name: _parsed(name, value, forms or {})
+        for name, value in options.items()
+        if value not in (None, [])
+    }
+
+
+def _parsed(name: str, value: Any, forms: Mapping[str, Form]) -> Any:
+    if name in forms:
+        return forms[name].parse(value)
+    return seconds(_flag(name), value) if name.endswith("_s") else value
+
+
+def _parameter(field: inspect.Field, forms: Mapping[str, Form]) -> Parameter:
+    kind, text = _kind(field.type)
+    name, help = _flag(field.name), text.replace(", in seconds", "").replace(" in seconds", "")
+    value: Any
+    match kind:
+        case _ if field.name in forms:
+            value = forms[field.name].option
+        case inspect.ListType():
+            name = name[: -2 if name.endswith("sses") else -1]
+            value = Annotated[list[str] | None, typer.Option(name, help=f"{help} Repeatable.")]
+        case inspect.LiteralType(values=values):
+            value = Annotated[Literal[values] | None, typer.Option(name, help=help)]
+        case inspect.BoolType():
+            names = [name] if field.default is False else []
+            value = Annotated[bool | None, typer.Option(*names, help=help)]
+        case inspect.IntType() if field.name.endswith("_s"):
+            value = Annotated[str | None, typer.Option(name, metavar="DURATION", help=help)]
+        case inspect.IntType():
+            value = Annotated[int | None, typer.Option(name, help=help)]
+        case _:
+            text_type = str if field.required else str | None
+            value = Annotated[text_type, typer.Option(name, help=help)]
+    return Parameter(
+        field.name,
+        Parameter.KEYWORD_ONLY,
+        annotation=value,
+        default=Parameter.empty if field.required else None,
+    )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.removesuffix("_s").removesuffix("_id").replace("_", "-")
+
+
+def _kind(info: inspect.Type) -> tuple[inspect.Type, str]:
+    """The type of a field without annotations and null, and its description."""
+    if isinstance(info, inspect.Metadata):
+        kind, description = _kind(info.type)
+        return kind, str((info.extra_json_schema or {}).get("description", "")) or description
+    return _kind(info.types[0]) if isinstance(info, inspect.UnionType) else (info, "")
