@@ -15,13 +15,6 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
-class AddressUse(msgspec.Struct, frozen=True, gc=False):
-    """Use of a key from an address. An IPv6 address is represented by its /64 network."""
-
-    key_id: str
-    address: str
-
-
 class UsageBatch(msgspec.Struct, frozen=True):
     """Requests that one worker counted. A batch whose number the worker has sent before is
     ignored.
@@ -32,7 +25,6 @@ class UsageBatch(msgspec.Struct, frozen=True):
     at: float  # Unix seconds
     rows: tuple[UsageRow, ...]
     last_used: dict[str, float]  # key ID -> Unix seconds of the last successful use, to the second
-    addresses: tuple[AddressUse, ...] = ()
 
 
 class UsagePoint(msgspec.Struct, frozen=True):

@@ -19,10 +19,6 @@ RETENTION_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
 #: Maximum number of points in a report.
 POINTS_MAX = 10_000
 
-#: Maximum number of stored addresses per key. Workers that write at the same time can exceed this
-#: number once.
-ADDRESSES_MAX = 100
-
 _CLAIM_BATCH = """
 INSERT INTO usage_batch (worker_id, number, seen_at) VALUES ($1, $2, $3)
 ON CONFLICT (worker_id) DO UPDATE SET number = EXCLUDED.number, seen_at = EXCLUDED.seen_at
@@ -49,17 +45,6 @@ _ADD_ACTIVITY = """
 INSERT INTO key_activity (key_id, last_used_at)
 SELECT * FROM unnest($1::text[], $2::timestamptz[]) AS row (key_id, last_used_at) ORDER BY key_id
 ON CONFLICT (key_id) DO UPDATE SET last_used_at = greatest(key_activity.last_used_at, EXCLUDED.last_used_at)
-"""  # noqa: E501
-
-_ADD_ADDRESSES = """
-WITH known AS (SELECT key_id, count(*) AS number FROM key_address WHERE key_id = ANY ($1) GROUP BY 1),
-     new AS (SELECT * FROM unnest($1::text[], $2::text[]) AS used (key_id, address)
-         EXCEPT SELECT key_id, address FROM key_address WHERE key_id = ANY ($1))
-INSERT INTO key_address (key_id, address, first_seen_at)
-SELECT key_id, address, $3
-FROM (SELECT *, row_number() OVER (PARTITION BY key_id ORDER BY address) AS position FROM new) AS numbered
-LEFT JOIN known USING (key_id) WHERE coalesce(number, 0) + position <= $4 ORDER BY 1, 2
-ON CONFLICT DO NOTHING
 """  # noqa: E501
 
 
@@ -137,28 +122,6 @@ class UsageRepository:
             for row in await self._pool.fetch(statement, *where.values)
         ]
 
-    async def key_exists(self, key_id: str) -> bool:
-        return bool(
-            await self._pool.fetchval("SELECT EXISTS (SELECT FROM api_key WHERE id = $1)", key_id)
-        )
-
-    async def last_used(self, key_ids: tuple[str, ...]) -> dict[str, float]:
-        """Return the last successful use of each key in Unix seconds. Keys that were never used are
-        omitted.
-        """
-        statement = "SELECT key_id, last_used_at FROM key_activity WHERE key_id = ANY ($1)"
-        return {
-            row["key_id"]: to_seconds(row["last_used_at"])
-            for row in await self._pool.fetch(statement, list(key_ids))
-        }
-
-    async def addresses(self, key_id: str) -> tuple[str, ...]:
-        """Client addresses of a key, newest first."""
-        statement = (
-            "SELECT address FROM key_address WHERE key_id = $1 ORDER BY first_seen_at DESC, address"
-        )
-        return tuple(row["address"] for row in await self._pool.fetch(statement, key_id))
-
     async def prune(self, *, now: float) -> int:
         """Delete buckets older than RETENTION_S, and batch numbers of ended workers. Returns the
         number of deleted buckets.
@@ -199,9 +162,6 @@ async def _add(connection: Connection, batch: UsageBatch) -> None:
     )
     times = [to_datetime(seconds) for seconds in batch.last_used.values()]
     await connection.execute(_ADD_ACTIVITY, list(batch.last_used), times)
-    keys = [use.key_id for use in batch.addresses]
-    addresses = [use.address for use in batch.addresses]
-    await connection.execute(_ADD_ADDRESSES, keys, addresses, now, ADDRESSES_MAX)
 
 
 def _without(batch: UsageBatch, purged: set[str]) -> UsageBatch:
@@ -217,5 +177,4 @@ def _without(batch: UsageBatch, purged: set[str]) -> UsageBatch:
         last_used={
             key_id: seconds for key_id, seconds in batch.last_used.items() if key_id not in purged
         },
-        addresses=tuple(use for use in batch.addresses if use.key_id not in purged),
     )

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.keys import no_key
-from gatehouse.core.roles import KEY_READERS, READERS
-from gatehouse.core.token import key_id
+from gatehouse.core.roles import READERS
 from gatehouse.features.usage.repository import POINTS_MAX, UsageRepository
 from gatehouse.features.usage.schemas import (
     BUCKETS_DEFAULT,
@@ -17,7 +13,6 @@ from gatehouse.features.usage.schemas import (
     WIDTHS_S,
     KeyTotal,
     KeyTotals,
-    KeyUsage,
     ListKeyUsage,
     ReadUsage,
     UsageSeries,
@@ -96,47 +91,9 @@ async def list_key_usage(
     )
 
 
-async def show_key_usage(request: Request, id: str, usage: UsageRepository) -> KeyUsage:
-    """Retrieve the usage of a key.
-
-    Shows whether a rotated key is still in use, and from which IP addresses.
-    """
-    known = key_id(id)
-    if known is None or not await usage.key_exists(known):
-        raise no_key()
-    last_used = (await usage.last_used((known,))).get(known)
-    return KeyUsage(
-        key=known,
-        last_used_at=None if last_used is None else rfc3339(last_used),
-        addresses=list(await usage.addresses(known)),
-        last_hour=await _by_code(usage, known, request.now, 60, _HOUR_S),
-        last_day=await _by_code(usage, known, request.now, _HOUR_S, _DAY_S),
-    )
-
-
-async def _by_code(
-    usage: UsageRepository, key: str, now: float, width_s: int, seconds: int
-) -> dict[str, int]:
-    points = await usage.series(
-        width_s=width_s, since=now - seconds, until=now, by=frozenset({"code"}), key_id=key
-    )
-    counts = Counter[str]()
-    for point in points:
-        counts[point.code or ""] += point.count
-    return counts
-
-
 ENDPOINTS = (
     Endpoint(method="GET", path="/v1/usage", handler=read_usage, tag="usage", roles=READERS),
     Endpoint(
         method="GET", path="/v1/usage/keys", handler=list_key_usage, tag="usage", roles=READERS
-    ),
-    Endpoint(
-        method="GET",
-        path="/v1/keys/{id}/usage",
-        handler=show_key_usage,
-        tag="usage",
-        roles=KEY_READERS,
-        errors=(404,),
     ),
 )

@@ -176,37 +176,3 @@ def usage_series(
             for point in points
         ],
     )
-
-
-class KeyUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """Usage of one key."""
-
-    example: ClassVar = {
-        "key": "3fGh82kLmQ0a",
-        "last_used_at": "2030-06-01T09:12:00Z",
-        "addresses": ["192.0.2.7", "2001:db8::/64"],
-        "last_hour": {"VALID": 40, "RATE_LIMITED": 2},
-        "last_day": {"VALID": 900, "RATE_LIMITED": 2},
-    }
-
-    key: str
-    last_used_at: Annotated[
-        Instant | None,
-        Meta(description="Time of the last successful use, to the second. Null if there was none."),
-    ]
-    addresses: Annotated[
-        list[str],
-        Meta(
-            description=(
-                "IP addresses of clients, newest first, at most 100. IPv6 addresses "
-                "are grouped by /64 network."
-            )
-        ),
-    ]
-    last_hour: Annotated[
-        dict[str, int],
-        Meta(description="Number of requests in the last 60 minutes, by result code."),
-    ]
-    last_day: Annotated[
-        dict[str, int], Meta(description="Number of requests in the last 24 hours, by result code.")
-    ]

@@ -10,16 +10,15 @@ requests from about FLUSH_S seconds.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gatehouse.core.addresses import network_of
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.verification import Code
-from gatehouse.features.usage.models import AddressUse, UsageBatch, UsageRow
+from gatehouse.features.usage.models import UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.platform.background import Background
 from gatehouse.platform.observability import Observer
@@ -30,12 +29,9 @@ FLUSH_S = 1.0
 #: counted without key and Core.
 PENDING_MAX = 100_000
 
-#: Maximum number of combinations of key, Core, code and address per second. Further requests are
-#: counted only by code.
+#: Maximum number of combinations of key, Core and code per second. Further requests are counted
+#: only by code.
 SECOND_MAX = 50_000
-
-#: Maximum number of cached addresses that are already in the database.
-KNOWN_ADDRESSES_MAX = 50_000
 
 #: Number of attempts to write on shutdown, at intervals of STOP_INTERVAL_S. The attempts should end
 #: before http/server.py kills the worker.
@@ -47,7 +43,7 @@ METRICS_INTERVAL_S = 10.0
 CORES_MAX = 20
 OTHERS = "others"
 TOP_KEYS = 10
-_Use = tuple[str, str, str, str]  # key ID, Core, code, address
+_Use = tuple[str, str, str]  # key ID, Core, code
 
 
 @dataclass(slots=True, eq=False)
@@ -56,19 +52,17 @@ class UsageCounter:
 
     _counts: dict[_Use, int] = field(default_factory=dict)
 
-    def count(self, key_id: str, core: str, code: str, address: str) -> None:
-        """Count one request. `key_id` is empty unless possession of the key was proven. `address`
-        is empty if unknown.
-        """
+    def count(self, key_id: str, core: str, code: str) -> None:
+        """Count one request. `key_id` is empty unless possession of the key was proven."""
         counts = self._counts
-        use = (key_id, core, code, address)
+        use = (key_id, core, code)
         count = counts.get(use)
         if count is not None:
             counts[use] = count + 1
         elif len(counts) < SECOND_MAX:
             counts[use] = 1
         else:
-            rest = ("", "", code, "")
+            rest = ("", "", code)
             counts[rest] = counts.get(rest, 0) + 1
 
     def take(self) -> dict[_Use, int]:
@@ -100,8 +94,6 @@ class UsageFlusher:
     _sent: UsageBatch | None = None
     _pending: dict[tuple[str, str, str, int], int] = field(default_factory=dict)
     _last_used: dict[str, float] = field(default_factory=dict)
-    _addresses: dict[AddressUse, None] = field(default_factory=dict)
-    _known_addresses: OrderedDict[AddressUse, None] = field(default_factory=OrderedDict)
     _background: Background = field(default_factory=Background)
     _flushing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -153,10 +145,6 @@ class UsageFlusher:
                 )
                 return False
             self._sent = None
-        for use in batch.addresses:
-            self._known_addresses[use] = None
-            if len(self._known_addresses) > KNOWN_ADDRESSES_MAX:
-                self._known_addresses.popitem(last=False)
         self.observer.metrics.usage_written.inc(sum(row.count for row in batch.rows))
         if self.metrics is not None:
             self.metrics.add(batch)
@@ -175,12 +163,10 @@ class UsageFlusher:
         """
         now = self.clock.now()
         minute = int(self._second_started_at // 60) * 60
-        for (key_id, core, code, address), count in self.counter.take().items():
+        for (key_id, core, code), count in self.counter.take().items():
             self._add(key_id, core if core and self.is_core(core) else "", code, minute, count)
             if key_id and code == Code.VALID:
                 self._last_used[key_id] = now
-                if address:
-                    self._add_address(AddressUse(key_id, network_of(address)))
         self._second_started_at = now
 
     def _add(self, key_id: str, core: str, code: str, minute: int, count: int) -> None:
@@ -188,12 +174,6 @@ class UsageFlusher:
         if row not in self._pending and len(self._pending) >= PENDING_MAX:
             row = ("", "", code, minute)
         self._pending[row] = self._pending.get(row, 0) + count
-
-    def _add_address(self, use: AddressUse) -> None:
-        if use in self._known_addresses:
-            self._known_addresses.move_to_end(use)
-        elif len(self._addresses) < SECOND_MAX:
-            self._addresses[use] = None
 
     def _batch(self) -> UsageBatch | None:
         if not self._pending:
@@ -205,9 +185,8 @@ class UsageFlusher:
             at=self.clock.now(),
             rows=tuple(UsageRow(*row, count) for row, count in self._pending.items()),
             last_used=self._last_used,
-            addresses=tuple(self._addresses),
         )
-        self._pending, self._last_used, self._addresses = {}, {}, {}
+        self._pending, self._last_used = {}, {}
         return batch
 
 

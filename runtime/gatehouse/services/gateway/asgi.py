@@ -124,8 +124,8 @@ class RequestContext:
 
     status: 0 until the response has started.
     template: path template of the endpoint.
-    verifications: (key ID, Core, code, on behalf of a client) of each verification that is not yet
-        in the usage statistics.
+    verifications: (key ID, Core, code) of each verification that is not yet in the usage
+        statistics.
     known_trace: trace context, once it has been determined.
     """
 
@@ -139,7 +139,7 @@ class RequestContext:
     key_id: str | None = None
     code: str | None = None
     detail: str = ""
-    verifications: list[tuple[str, str, str, bool]] = field(default_factory=list)
+    verifications: list[tuple[str, str, str]] = field(default_factory=list)
     websocket: WebSocketUse | None = None
     known_trace: RequestTrace | None = None
     _values: dict[bytes, list[str]] | None = None
@@ -207,27 +207,16 @@ class RequestContext:
         asgi.check_json(self.values(b"content-type"), lenient=True)
         return await asgi.read_body(self.scope, self.receive, self.dependencies.body_max_bytes)
 
-    def verified(
-        self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False
-    ) -> None:
+    def verified(self, result: VerificationResult, core: str | None = None) -> None:
         """Records the result for the log line (with the ID of a revoked key), the metrics and the
         usage statistics.
-
-        on_behalf: True if the caller is a service that verifies a client's token. The address of
-            the caller is then not the address of the client.
         """
         self.code = result.code.value
         if result.record is not None and result.code is not Code.NOT_FOUND:
             self.key_id = result.record.id
         self.dependencies.observer.metrics.decision(result.code)
-        self.verifications.append(
-            (
-                "" if result.record is None else result.record.id,
-                core or "",
-                result.code.value,
-                on_behalf,
-            )
-        )
+        key_id = "" if result.record is None else result.record.id
+        self.verifications.append((key_id, core or "", result.code.value))
 
     def record(self, seconds: float) -> None:
         """Counts and logs the request after the response. seconds: duration."""
@@ -247,8 +236,8 @@ class RequestContext:
 
     def record_usage(self) -> None:
         """Adds the verifications to the usage statistics."""
-        for key_id, core, code, on_behalf in self.verifications:
-            self.dependencies.usage.count(key_id, core, code, "" if on_behalf else self.client)
+        for verification in self.verifications:
+            self.dependencies.usage.count(*verification)
         self.verifications = []
 
     def response(

@@ -99,7 +99,7 @@ class SynchronousVerification:
         if template is None:
             context = self._context(scope)
             return _record(context, decision(context, request, result), started)
-        return self._respond(self._post, template, result, request.core, "", parent, started)
+        return self._respond(self._post, template, result, request.core, parent, started)
 
     def _verify_header(
         self,
@@ -120,9 +120,7 @@ class SynchronousVerification:
         if template is None:
             context = self._context(scope)
             return _record(context, header_decision(context, request, result), started)
-        return self._respond(
-            self._get, template, result, request.core, request.address, parent, started
-        )
+        return self._respond(self._get, template, result, request.core, parent, started)
 
     def _context(self, scope: asgi.Scope) -> RequestContext:
         return RequestContext(self._dependencies, scope, _not_called, _not_called, template=PATH)
@@ -133,17 +131,15 @@ class SynchronousVerification:
         template: ResponseTemplate,
         result: VerificationResult,
         core: str | None,
-        address: str,
         parent: TraceParent | None,
         started: float,
     ) -> asgi.EncodedResponse:
-        """Responds with a template, and counts and logs the request like RequestContext. address:
-        empty if the caller is not the client."""
+        """Responds with a template, and counts and logs the request like RequestContext."""
         request_id = asgi.request_id()
         key_id = template.record.id
         response = template.response(result, request_id)
         self._observer.metrics.decision(VALID)
-        self._usage.count(key_id, core or "", _VALID_TEXT, address)
+        self._usage.count(key_id, core or "", _VALID_TEXT)
         trace = self._observer.tracer.begin(request_id, parent)
         line.record(trace, time.perf_counter() - started, key_id)
         return response

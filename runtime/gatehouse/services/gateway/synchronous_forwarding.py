@@ -87,7 +87,7 @@ class SynchronousForwarding:
         """Counts and logs a request after the response, like RequestContext."""
         dependencies, seconds = self.dependencies, time.perf_counter() - started
         dependencies.observer.metrics.decision(VALID)
-        dependencies.usage.count(key_id, head.path.name, _VALID_TEXT, head.client)
+        dependencies.usage.count(key_id, head.path.name, _VALID_TEXT)
         self._line(head.method, status).record(trace, seconds, key_id, head.logged_path)
 
     def _new_line(self, method: str, status: int) -> RepeatedRequest:
@@ -110,7 +110,6 @@ class _RequestHead:
         self.dependencies = forwarding.dependencies
         self.scope = context.scope
         self.path = path
-        self.client = context.client
         self.trace_parent = context.trace_parent
         self.logged_path = logged_path(
             self.scope["raw_path"], self.dependencies.verification.finder.prefix
@@ -118,7 +117,7 @@ class _RequestHead:
         self.method: str = self.scope["method"]
         self.requires_validation = requires_validation(context.fields)
         self.request = VerificationRequest(
-            scopes=(SCOPE,), core=path.name, address=self.client, method=self.method
+            scopes=(SCOPE,), core=path.name, address=context.client, method=self.method
         )
         self._token = token
         self._is_framed = bool(context.values(b"content-length"))

@@ -267,8 +267,6 @@ export const en = {
   'outcome.unknown': 'Not checked',
   'usage.count': 'Requests',
   'usage.lastDay': 'Last 24 hours:',
-  'usage.addresses': 'Used from:',
-  'usage.unused': 'The key has not been used yet.',
   'usage.width': 'Interval',
   'usage.minute': 'Minutes',
   'usage.hour': 'Hours',

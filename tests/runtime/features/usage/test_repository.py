@@ -1,4 +1,4 @@
-"""Use of keys in PostgreSQL: counters, addresses, retention and purge."""
+"""Use of keys in PostgreSQL: counters, retention and purge."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.usage import service
 from gatehouse.features.usage.models import UsageBatch
-from gatehouse.features.usage.repository import ADDRESSES_MAX, RETENTION_S, UsageRepository
+from gatehouse.features.usage.repository import RETENTION_S, UsageRepository
 from gatehouse.features.usage.service import (
     SECOND_MAX,
     UsageCounter,
@@ -24,7 +24,6 @@ from tests.runtime.conftest import Database
 
 NOON = 1_800_014_400.0  # 2027-01-15 12:00:00 UTC
 KEY = "3fGh82kLmQ0a"
-FRESH = "7yTq51nRsB2c"
 
 
 class UnreliableRepository(UsageRepository):
@@ -56,16 +55,21 @@ class Counting:
         key: str = KEY,
         core: str = "docs",
         code: str = "VALID",
-        address: str = "",
     ) -> None:
         for _ in range(times):
-            self.counter.count(key, core, code, address)
+            self.counter.count(key, core, code)
 
     async def total(self, width_s: int = 60, **filters: Any) -> list[tuple[float, int]]:
         points = await self.repository.series(
             width_s=width_s, since=0, until=NOON + 10**7, **filters
         )
         return [(point.starts_at - NOON, point.count) for point in points]
+
+
+async def last_used(counting: Counting) -> dict[str, float]:
+    """Unix seconds of the last successful use of each key."""
+    rows = await counting.pool.fetch("SELECT key_id, last_used_at FROM key_activity")
+    return {row["key_id"]: row["last_used_at"].timestamp() for row in rows}
 
 
 def add_key(database: Database) -> None:
@@ -80,7 +84,7 @@ def add_key(database: Database) -> None:
 
 @pytest.fixture
 async def counting(database: Database) -> AsyncIterator[Counting]:
-    database.sql("TRUNCATE usage_count, usage_batch, key_activity, key_address")
+    database.sql("TRUNCATE usage_count, usage_batch, key_activity")
     pool = Pool(database.app, application="tests", size_max=4)
     clock, counter = ManualClock(NOON), UsageCounter()
     repository = UnreliableRepository(pool)
@@ -184,34 +188,7 @@ async def test_denied_request_is_not_the_last_use(counting: Counting) -> None:
     counting.clock.advance(5)
     counting.use(1, code="EXPIRED")
     await counting.flusher.flush()
-    assert await counting.repository.last_used((KEY, "other")) == {KEY: NOON}
-
-
-async def test_ipv6_network_counts_as_one_address(counting: Counting) -> None:
-    for address in ("2001:db8::1", "2001:db8::2"):
-        counting.use(1, address=address)
-        await counting.flusher.flush()
-    assert await counting.repository.addresses(KEY) == ("2001:db8::/64",)
-
-
-@pytest.mark.bound("usage.repository:ADDRESSES_MAX")
-async def test_number_of_stored_addresses_is_bounded(counting: Counting) -> None:
-    for number in range(ADDRESSES_MAX + 20):
-        counting.use(1, address=f"10.0.{number // 250}.{number % 250}")
-        await counting.flusher.flush()
-    assert await counting.pool.fetchval("SELECT count(*) FROM key_address") == ADDRESSES_MAX
-
-
-@pytest.mark.bound("usage.repository:ADDRESSES_MAX")
-async def test_number_of_addresses_stored_at_once_is_bounded(counting: Counting) -> None:
-    counting.use(key=FRESH, address="192.0.2.1")
-    assert await counting.flusher.flush()
-    for address in ("192.0.2.1", *(f"10.0.0.{number}" for number in range(ADDRESSES_MAX + 20))):
-        counting.use(key=FRESH, address=address)
-    counting.use(key="another00000", address="192.0.2.1")
-    assert await counting.flusher.flush()
-    assert len(await counting.repository.addresses(FRESH)) == ADDRESSES_MAX
-    assert await counting.repository.addresses("another00000") == ("192.0.2.1",)
+    assert await last_used(counting) == {KEY: NOON}
 
 
 async def test_prune_deletes_old_minutes_only(counting: Counting) -> None:
@@ -228,16 +205,13 @@ async def test_prune_deletes_old_minutes_only(counting: Counting) -> None:
 @pytest.mark.requirement("CG-08")
 async def test_deleted_key_row_deletes_its_use(counting: Counting, database: Database) -> None:
     add_key(database)
-    counting.use(1, address="192.0.2.1")
-    counting.use(1, key="another00000", address="192.0.2.1")
+    counting.use(1)
+    counting.use(1, key="another00000")
     await counting.flusher.flush()
     database.sql(f"DELETE FROM api_key WHERE id = '{KEY}'")  # noqa: S608
-    assert await counting.repository.last_used((KEY, "another00000")) == {"another00000": NOON}
+    assert await last_used(counting) == {"another00000": NOON}
     assert (
         await counting.pool.fetchval("SELECT count(*) FROM usage_count WHERE key_id = $1", KEY) == 0
-    )
-    assert (
-        await counting.pool.fetchval("SELECT count(*) FROM key_address WHERE key_id = $1", KEY) == 0
     )
 
 
@@ -246,7 +220,7 @@ async def test_use_after_a_purge_is_counted_for_no_key(
     counting: Counting, database: Database
 ) -> None:
     add_key(database)
-    counting.use(2, address="192.0.2.1")
+    counting.use(2)
     database.sql(
         "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes "  # noqa: S608
         "= '', created_by = '',"
@@ -257,8 +231,7 @@ async def test_use_after_a_purge_is_counted_for_no_key(
     assert await counting.pool.fetch(
         "SELECT key_id, count FROM usage_count WHERE width_s = 60"
     ) == [("", 2)]
-    assert await counting.repository.last_used((KEY,)) == {}
-    assert await counting.pool.fetchval("SELECT count(*) FROM key_address") == 0
+    assert await last_used(counting) == {}
 
 
 @pytest.mark.bound("usage.service:SECOND_MAX")
@@ -291,35 +264,3 @@ async def test_memory_is_bounded_and_every_request_counted(
         )
         == 6
     )
-
-
-@pytest.mark.bound("usage.service:KNOWN_ADDRESSES_MAX")
-async def test_address_beyond_the_known_ones_is_read_again(
-    counting: Counting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service, "KNOWN_ADDRESSES_MAX", 2)
-    for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
-        counting.use(key=FRESH, address=address)
-        assert await counting.flusher.flush()
-    await counting.pool.execute("DELETE FROM key_address")
-    for address in ("192.0.2.3", "192.0.2.1"):
-        counting.use(key=FRESH, address=address)
-        await counting.flusher.flush()
-    assert await counting.repository.addresses(FRESH) == ("192.0.2.1",)
-
-
-@pytest.mark.bound("usage.service:SECOND_MAX")
-async def test_new_addresses_are_bounded_while_the_database_is_unavailable(
-    counting: Counting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    counting.repository.unavailable = True
-    counting.use()
-    assert not await counting.flusher.flush()  # this batch is written first
-    monkeypatch.setattr(service, "SECOND_MAX", 2)
-    for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
-        counting.use(key=FRESH, address=address)
-        assert not await counting.flusher.flush()
-    counting.repository.unavailable = False
-    while counting.flusher.pending:
-        assert await counting.flusher.flush()
-    assert await counting.repository.addresses(FRESH) == ("192.0.2.1", "192.0.2.2")

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from gatehouse.features.usage.models import AddressUse, UsageBatch, UsageRow
+from gatehouse.features.usage.models import UsageBatch, UsageRow
 from gatehouse.features.usage.repository import POINTS_MAX, UsageRepository
 
 from tests.runtime.console_client import Console, assert_problem
@@ -18,17 +18,14 @@ MINUTE = int(NOW // 60) * 60
 @pytest.fixture
 async def used_key(console: Console) -> str:
     """A key with five valid and two denied requests for Core docs, and a key with one request."""
-    console.database.sql("TRUNCATE usage_count, usage_batch, key_activity, key_address")
+    console.database.sql("TRUNCATE usage_count, usage_batch, key_activity")
     key_id: str = (await console.create())["key"]["id"]
     rows = (
         UsageRow(key_id, "docs", "VALID", MINUTE, 5),
         UsageRow(key_id, "docs", "RATE_LIMITED", MINUTE, 2),
         UsageRow("another00000", "", "VALID", MINUTE, 1),
     )
-    addresses = (AddressUse(key_id, "192.0.2.1"),)
-    await UsageRepository(console.pool).add(
-        UsageBatch("w", 1, NOW, rows, {key_id: float(MINUTE)}, addresses)
-    )
+    await UsageRepository(console.pool).add(UsageBatch("w", 1, NOW, rows, {key_id: float(MINUTE)}))
     return key_id
 
 
@@ -116,14 +113,6 @@ async def test_number_of_points_is_bounded(console: Console, used_key: str) -> N
     reply = await console.client.get("/v1/usage", params={"width": "day", "by": "key,code"})
     fix = "send a shorter time range or fewer dimensions, or filter by key"
     assert_problem(reply, 400, "query", f"selects more than {POINTS_MAX} points", fix)
-
-
-async def test_usage_of_one_key_is_returned(console: Console, used_key: str) -> None:
-    usage = (await console.client.get(f"/v1/keys/{used_key}/usage")).json()
-    assert usage["last_hour"] == {"VALID": 5, "RATE_LIMITED": 2}
-    assert usage["addresses"] == ["192.0.2.1"]
-    assert usage["last_used_at"] is not None
-    assert (await console.client.get("/v1/keys/000000000000/usage")).status_code == 404
 
 
 @pytest.mark.parametrize(

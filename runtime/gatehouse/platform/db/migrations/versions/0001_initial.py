@@ -176,12 +176,6 @@ CREATE TABLE key_activity (
     key_id       text        PRIMARY KEY,
     last_used_at timestamptz NOT NULL
 );
-CREATE TABLE key_address (
-    key_id        text        NOT NULL,
-    address       text        NOT NULL,
-    first_seen_at timestamptz NOT NULL,
-    PRIMARY KEY (key_id, address)
-);
 CREATE TABLE key_alert (
     key_id    text        NOT NULL,
     kind      text        NOT NULL,
@@ -334,7 +328,6 @@ CREATE TRIGGER api_key_final_state BEFORE UPDATE ON api_key FOR EACH ROW EXECUTE
 CREATE FUNCTION forget_key_use(id text) RETURNS void LANGUAGE sql AS $$
     DELETE FROM usage_count WHERE key_id = $1;
     DELETE FROM key_activity WHERE key_id = $1;
-    DELETE FROM key_address WHERE key_id = $1;
     DELETE FROM key_alert WHERE key_id = $1;
 $$;
 CREATE FUNCTION forget_deleted_key() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -370,7 +363,7 @@ GRANT USAGE ON SCHEMA public TO gatehouse_app;
 GRANT USAGE, SELECT ON SEQUENCE change_seq TO gatehouse_app;
 GRANT SELECT, INSERT ON audit_event, audit_checkpoint TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE ON api_key, core, notification_position TO gatehouse_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count, usage_batch, key_activity, key_address,
+GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count, usage_batch, key_activity,
     key_alert, webhook, delivery, import_run, legacy_file_removal, idempotent_request, console_session,
     sign_in_link, log_level, sharing_event
     TO gatehouse_app;
@@ -378,7 +371,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count,
 
 _DOWN = """
 DROP TABLE sharing_event, log_level, sign_in_link, console_session, idempotent_request, legacy_file_removal, import_run,
-    delivery, notification_position, webhook, key_alert, key_address, key_activity, usage_batch,
+    delivery, notification_position, webhook, key_alert, key_activity, usage_batch,
     usage_count, audit_checkpoint, audit_event, gateway_worker, core, key_credit, api_key;
 DROP FUNCTION announce_change, set_family_id, keep_final_state, forget_purged_key, forget_deleted_key, forget_key_use;
 DROP SEQUENCE change_seq;
