@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -153,7 +153,7 @@ _ACTIONS = (
 def register(app: typer.Typer) -> None:
     """Adds `gatehouse keys`."""
     keys = typer.Typer(help="Create and manage API keys.")
-    for command, shape, omitted in (
+    commands: Sequence[tuple[Callable[..., Output], Any, tuple[str, ...]]] = (
         (create, CreateKey, ()),
         (list_, ListKeys, ("cursor", "limit", "total")),
         (show, None, ()),
@@ -162,7 +162,8 @@ def register(app: typer.Typer) -> None:
         (rotate, RotateKey, ("expires_at",)),
         (purge, PurgeKey, ("confirm",)),
         (explain, ExplainKey, ()),
-    ):
+    )
+    for command, shape, omitted in commands:
         options = parameters(shape, *omitted, forms=_FORMS) if shape else []
         console_command(keys, command.__name__.rstrip("_"), options=options)(command)
     console_command(keys, "set-signing")(set_signing)

@@ -111,67 +111,18 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
     assert count(database) == 3199
 
 
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        (
-            {"key": "short"},
-            "has a key that is not 8 to 512 visible ASCII characters without a space",
-        ),
-        (
-            {"key": "with a space in it"},
-            "has a key that is not 8 to 512 visible ASCII characters without a space",
-        ),
-        ({}, "requires either a key or a hash"),
-        ({"key": "abcdefgh1", "hash": "ab"}, "requires either a key or a hash"),
-        ({"hash": "a" * 64}, "has a hash without its algorithm: sha256 or sha512"),
-        (
-            {"hash": "zz", "algorithm": "sha256"},
-            "has a hash that is not a sha256 hash in hexadecimal (64 characters) or base64",
-        ),
-        (
-            {"hash": "a" * 64, "algorithm": "md5"},
-            "algorithm is not one of the allowed values (send one of sha256, sha512)",
-        ),
-        (
-            {"hash": "$2b$10$" + "a" * 53, "algorithm": "bcrypt"},
-            "algorithm is not one of the allowed values (send one of sha256, sha512)",
-        ),
-        (
-            {"key": "abcdefgh1", "uses": 3},
-            "uses is not a known field (remove it, correct its name, or ignore it: --ignore uses)",
-        ),
-        (
-            {"key": "abcdefgh1", "scopes": ["admin"]},
-            "has a scope that manages keys; create such keys individually",
-        ),
-        (
-            {"key": "abcdefgh1", "expires": "soon"},
-            'expires_at must be a date such as "2031-01-01T00:00:00Z", or Unix seconds',
-        ),
-        (
-            {"key": "abcdefgh1", "rate_limit": "many"},
-            'limits must be requests/seconds, such as "600/60" or "daily=10000/1d"',
-        ),
-        (
-            {"key": "abcdefgh1", "name": "a\u0000b"},
-            "name must not contain control characters or invisible characters",
-        ),
-        ({"key": "abcdefgh1", "active": "perhaps"}, "enabled must be true or false"),
-        (7, "must be a string or an object (see docs/guides/migrate.md)"),
-    ],
-)
 def test_invalid_row_is_reported_and_stops_the_import(
-    importer: Command, database: Database, row: Any, message: str
+    importer: Command, database: Database
 ) -> None:
-    done = import_file(
-        importer, json.dumps([{"key": "a-right-key-1"}]).replace("]", ",\n" + json.dumps(row) + "]")
-    )
-    first, last = done.err.splitlines()[0], done.err.splitlines()[-1]
-    assert first.startswith(f"api_keys.json, line 2: {message}")
-    assert (done.code, last) == (
+    done = import_file(importer, '[{"key": "a-right-key-1"},\n{"key": "abcdefgh1", "uses": 3}, 7]')
+    assert (done.code, done.err.splitlines()) == (
         1,
-        "Nothing was written. Correct these rows, or add --skip-invalid.",
+        [
+            "api_keys.json, line 2: uses is not a known field (remove it, correct its name, or "
+            "ignore it: --ignore uses)",
+            "api_keys.json, line 2: must be a string or an object (see docs/guides/migrate.md)",
+            "Nothing was written. Correct these rows, or add --skip-invalid.",
+        ],
     )
     assert count(database) == 0
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from gatehouse.core.errors import Unavailable
 from gatehouse.features.identity.authorization_code import (
     CALLBACK_PATH,
     RETURN_TO_CHARS_MAX,
@@ -24,7 +22,6 @@ from gatehouse.features.identity.authorization_code import (
     local_path,
 )
 from gatehouse.features.identity.cookies import COOKIE
-from gatehouse.features.identity.issuer import CACHE_S, STALE_S
 from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider
 from gatehouse.features.identity.service import FAILURES_MAX
 from gatehouse.services.console.sign_in import SIGN_OUT_PATH, START_PATH, TRANSACTION_COOKIE
@@ -33,7 +30,7 @@ from pydantic import SecretStr
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import Console, session_key
-from tests.runtime.features.identity.local_issuer import EC, NOW, RSA, LocalIssuer, running_issuer
+from tests.runtime.features.identity.local_issuer import EC, NOW, LocalIssuer, running_issuer
 
 ORIGIN = "https://console.test"
 CLIENT_ID, SECRET, CODE = "gatehouse console", "canary/of the+client", "canary-of-the-code"
@@ -252,6 +249,15 @@ async def test_changed_return_address_in_the_cookie_is_rejected(visitor: Visitor
     assert failure(await visitor.return_from_provider(sent)) == Failure.RESTART
 
 
+@pytest.mark.parametrize("token", ["", "a.b.c", None, 7])
+async def test_missing_or_malformed_id_token_is_rejected(
+    setup: Setup, visitor: Visitor, token: object
+) -> None:
+    sent = await visitor.start()
+    setup.provider.token_response = (200, {"id_token": token})
+    assert failure(await visitor.return_from_provider(sent)) == Failure.RESPONSE
+
+
 async def test_response_is_accepted_once(setup: Setup, visitor: Visitor) -> None:
     sent = await visitor.start()
     visitor.answer(sent)
@@ -304,45 +310,24 @@ async def test_issuer_parameter_is_optional_unless_announced(
         {"nonce": "x" * 43},
         {"nonce": ["x"]},
         {"nonce": 7},
-        {"iss": "https://elsewhere.example"},
         {"aud": "gatehouse"},  # a bearer token of the API
         {"aud": [CLIENT_ID, "other"]},
         {"aud": [CLIENT_ID, "other"], "azp": "other"},
         {"aud": CLIENT_ID, "azp": "other"},
-        {"exp": NOW - SKEW_S - 1},
-        {"exp": None},
         {"iat": None},
         {"iat": NOW + SKEW_S + 5},
-        {"sub": None},
         {"sub": "a\nb"},
         {"at_hash": "x"},
         {"header": {"typ": "at+jwt"}},
-        {"header": {"typ": "logout+jwt"}},
-        {"alg": "RS512"},
         {"key": RSAKey.generate_key(2048, {"kid": "r1"})},
     ],
     ids=lambda claims: str(list(claims.items()))[:50],
 )
 async def test_invalid_id_token_is_rejected(visitor: Visitor, claims: dict[str, Any]) -> None:
+    """Further invalid tokens are in test_oidc.py: one function validates both kinds."""
     sent = await visitor.start()
     visitor.answer(sent, **claims)
     assert failure(await visitor.return_from_provider(sent)) == Failure.RESPONSE
-
-
-async def test_id_token_cannot_choose_its_algorithm(setup: Setup, visitor: Visitor) -> None:
-    sent = await visitor.start()
-    visitor.answer(sent)
-    body = setup.provider.token_response[1]["id_token"].split(".")[1]
-    signed = f"{_base64(json.dumps({'alg': 'HS256', 'kid': 'r1'}).encode())}.{body}"
-    macs = [
-        hmac.digest(key, signed.encode(), "sha256")
-        for key in (RSA.as_pem(private=False), SECRET.encode())
-    ]
-    unsigned = f"{_base64(json.dumps({'alg': 'none', 'kid': 'r1'}).encode())}.{body}."
-    for token in (unsigned, *(f"{signed}.{_base64(mac)}" for mac in macs), "", "a.b.c", None, 7):
-        setup.provider.token_response = (200, {"id_token": token})
-        sent = await visitor.start()
-        assert failure(await visitor.return_from_provider(sent)) == Failure.RESPONSE, token
 
 
 async def test_further_valid_id_tokens_are_accepted(setup: Setup, visitor: Visitor) -> None:
@@ -432,20 +417,6 @@ async def test_unsuitable_metadata_is_rejected(
     setup.provider.metadata = metadata
     reply = await visitor.client.get(START_PATH, headers={"Sec-Fetch-Site": "same-origin"})
     assert failure(reply) == Failure.UNAVAILABLE
-
-
-async def test_metadata_is_cached_while_the_provider_is_unavailable(
-    setup: Setup, visitor: Visitor
-) -> None:
-    await visitor.start()
-    await visitor.start()
-    assert setup.provider.requests == ["/.well-known/openid-configuration"]
-    setup.provider.unavailable = True
-    setup.clock.advance(CACHE_S)
-    await visitor.start()
-    setup.clock.advance(STALE_S)
-    with pytest.raises(Unavailable):
-        await setup.identity_provider.documents.metadata()
 
 
 async def test_user_without_a_role_is_told_so(setup: Setup, visitor: Visitor) -> None:

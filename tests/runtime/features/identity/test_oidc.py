@@ -148,11 +148,14 @@ async def test_new_issuer_key_is_fetched_at_a_bounded_rate(issuer: IssuerSetup) 
 
 async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
     assert await issuer.identity_provider.identify(issuer.provider.token()) is not None
+    await issuer.identity_provider.documents.metadata()
+    assert len(issuer.provider.requests) == 2
     issuer.provider.unavailable = True
     issuer.clock.advance(CACHE_S)
     assert (
         await issuer.identity_provider.identify(issuer.provider.token(exp=NOW + 10**6)) is not None
     )
+    await issuer.identity_provider.documents.metadata()
     issuer.clock.advance(STALE_S)
     with pytest.raises(
         Exception, match="Sign-in with the identity provider is temporarily unavailable"

@@ -76,7 +76,7 @@ def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
         ('"colour": "red"', "colour", "is not a known field"),
     ],
 )
-def test_invalid_row_has_location_and_reason(
+def test_invalid_setting_has_location_and_reason(
     members: str, location: str, message: str | None
 ) -> None:
     ((where, what),) = _problems(f'{{"key": "{TOKEN}", {members}}}')
@@ -95,6 +95,28 @@ def test_text_with_a_token_is_invalid() -> None:
     ]
     for row, field in rows:
         assert _problems(json.dumps(row)) == [(field, "contains a token")]
+
+
+@pytest.mark.requirement("CG-09")
+@pytest.mark.parametrize(
+    ("row", "location", "message"),
+    [
+        ({"key": "short"}, "", "has a key that is not 8 to 512 visible ASCII characters"),
+        ({"key": "with a space in it"}, "", "has a key that is not 8 to 512 visible ASCII"),
+        ({}, "", "requires either a key or a hash"),
+        ({"key": TOKEN, "hash": "ab"}, "", "requires either a key or a hash"),
+        ({"hash": "a" * 64}, "", "has a hash without its algorithm: sha256 or sha512"),
+        ({"hash": "zz", "algorithm": "sha256"}, "", "has a hash that is not a sha256 hash in hex"),
+        ({"hash": "a" * 64, "algorithm": "md5"}, "algorithm", "is not one of the allowed values"),
+        ({"key": TOKEN, "scopes": ["admin"]}, "", "has a scope that manages keys"),
+        ({"key": TOKEN, "scopes": "role:operator"}, "", "has a scope that manages keys"),
+    ],
+)
+def test_row_without_one_valid_key_is_rejected(
+    row: dict[str, Any], location: str, message: str
+) -> None:
+    ((where, what),) = _problems(json.dumps(row))
+    assert (where, what[: len(message)]) == (location, message)
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), ANY, max_size=6), st.booleans())
