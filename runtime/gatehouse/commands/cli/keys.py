@@ -32,7 +32,7 @@ from gatehouse.features.keys.schemas import (
     UpdateKey,
 )
 from gatehouse.features.keys.signing_schemas import SigningKeySet
-from gatehouse.features.verification.explanation import ExplainKey, Explanation
+from gatehouse.features.verification.schemas import ExplainKey, Explanation
 
 CREDITS_FORM = "N[:AMOUNT/PERIOD]"
 _CREDITS = re.compile(r"([0-9]{1,13})(?::([0-9]{1,13})/(hour|day|week|month))?", re.ASCII)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gatehouse.core.roles import KEY_READERS
-from gatehouse.features.verification.explanation import ExplainKey, Explanation, ExplanationService
+from gatehouse.features.verification.explanation import ExplanationService
+from gatehouse.features.verification.schemas import ExplainKey, Explanation
 from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.request import Request
 

@@ -9,7 +9,7 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +26,7 @@ from gatehouse.core.verification import (
     VerificationRequest,
     VerificationResult,
 )
+from gatehouse.features.keys.fields import Method as KeyMethod
 from gatehouse.platform.http.fields import (
     COST_MAX,
     LIMITS_MAX,
@@ -316,6 +317,66 @@ class SelfRevocationResponse(msgspec.Struct, frozen=True):
     key_id: str
     effective: Effective
     request_id: RequestIdView
+
+
+#: `unknown`: the required information is not available.
+Outcome = Literal["pass", "fail", "unknown"]
+
+
+class ExplainKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A verification request to explain."""
+
+    example: ClassVar = {
+        "scopes": ["cores:read"],
+        "core": "docs",
+        "address": "192.0.2.7",
+        "method": "GET",
+    }
+
+    scopes: Annotated[
+        list[Scope], Meta(max_length=SCOPES_MAX, description="Scopes that the request requires.")
+    ] = []
+    core: Annotated[CoreName | None, Meta(description="Core to which the request is sent.")] = None
+    address: Annotated[
+        str, Meta(max_length=64, description="IP address of the client. Empty: not checked.")
+    ] = ""
+    method: Annotated[KeyMethod | None, Meta(description="HTTP method of the request.")] = None
+    cost: Annotated[
+        int, Meta(ge=0, le=COST_MAX, description="`cost` of the verification request.")
+    ] = 1
+
+
+class Check(msgspec.Struct, frozen=True):
+    name: str
+    outcome: Outcome
+    code: Annotated[
+        str,
+        Meta(description="Result code of the verification if this is the first check that fails."),
+    ]
+    actual: Annotated[str, Meta(description="Value that the key has or allows.")]
+    required: Annotated[str, Meta(description="Value that the request requires.")] = ""
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Every check in the order of the decision, including those after the first failure."""
+
+    example: ClassVar = {
+        "code": "FORBIDDEN",
+        "checks": [
+            {
+                "name": "core",
+                "outcome": "fail",
+                "code": "FORBIDDEN",
+                "actual": "docs",
+                "required": "billing",
+            }
+        ],
+        "decided_at": "2030-06-01T09:00:00Z",
+    }
+
+    code: Annotated[str, Meta(description="Result code that the gateway would return.")]
+    checks: list[Check]
+    decided_at: Instant
 
 
 def decode(body: bytes, client: str) -> tuple[str, VerificationRequest]:
