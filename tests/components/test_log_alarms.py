@@ -41,8 +41,6 @@ def test_filter_patterns_are_within_cloudwatch_limits() -> None:
         )
 
 
-
-
 @pytest.mark.alarm_triggered("keys-rejected", "keys-unavailable")
 @pytest.mark.requirement("CG-21")
 @pytest.mark.parametrize("code", Code)
