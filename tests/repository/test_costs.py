@@ -27,7 +27,7 @@ def test_budget_exceeds_the_fixed_costs(stack: str) -> None:
 def test_prices_have_a_date_and_sources() -> None:
     assert date.fromisoformat(PRICES["date"]) <= datetime.now(UTC).date()
     rows = [row for row in PRICES.values() if isinstance(row, dict)]
-    assert len(rows) >= 7
+    assert len(rows) >= 6
     for row in rows:
         assert all(
             re.fullmatch(r"https://aws\.amazon\.com/[a-z0-9/-]+/pricing/", url)
