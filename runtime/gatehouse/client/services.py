@@ -103,10 +103,11 @@ class ConsoleClient(Client):
         version: int | None = None,
         idempotency_key: str | None = None,
     ) -> _Response:
-        """Changes something, and returns the response, or None for the type NoneType.
+        """Sends a request that can change something, and returns the response.
 
-        request: the fields of the body. version: the expected version, for operations with
-        If-Match. Raises PreconditionFailed if the current version is another.
+        response: type of the response; NoneType if there is none. request: the fields of the body.
+        version: the expected version, for operations with If-Match. Raises PreconditionFailed if
+        the current version is another.
         """
         body: dict[str, Any] = {} if request is None else {"json": request}
         if method == "POST":
