@@ -29,7 +29,8 @@ from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import Client, LinkService
 from gatehouse.features.sharing.models import TTL_S_DEFAULT, TTL_S_MIN
-from gatehouse.features.sharing.service import NewItem, NewSecret, SecretService, one_by_one
+from gatehouse.features.sharing.schemas import CreateSecret
+from gatehouse.features.sharing.service import SecretService
 from gatehouse.platform.settings import SharingSettings
 
 from bench.gateway.environment import database, show
@@ -65,7 +66,7 @@ class Links:
         )
 
     async def expired(self) -> LinkToken:
-        return await self._create(replace(self.backend, clock=_Earlier()), ttl_s=_TTL_S)
+        return await self._create(replace(self.backend, clock=_Earlier()), ttl_s=TTL_S_MIN)
 
     async def revoked(self) -> LinkToken:
         token = await self._create(self.backend)
@@ -78,10 +79,9 @@ class Links:
         await LinkService(self.backend).open(token, "", secrets.token_hex(16), client)
         return token
 
-    async def _create(self, backend: Backend, *, ttl_s: float = TTL_S_DEFAULT) -> LinkToken:
-        items = one_by_one([NewItem.of(b"content")])
-        new = NewSecret(items=items, sender="bench", ttl_s=ttl_s, ttl_s_max=ttl_s, uses=1)
-        _, [token] = await SecretService(backend).create(new, _actor())
+    async def _create(self, backend: Backend, *, ttl_s: int = TTL_S_DEFAULT) -> LinkToken:
+        new, actor = CreateSecret(text="content", ttl_s=ttl_s), _actor()
+        _, [token] = await SecretService(backend).create(new, actor.label, actor)
         return token
 
 

@@ -61,20 +61,14 @@ def bucket_policy(
     return document(*statements, *writers)
 
 
-def deny_old_signatures(names: Naming, bucket: str) -> tuple[Statement, ...]:
-    """Deny presigned requests that were signed more than a minute ago. The requests that the
-    runtime presigns are valid for 60 seconds (`PRESIGNED_S`), but a role with access to the bucket
-    could sign requests that are valid for longer.
-
-    `s3:signatureAge` is in milliseconds and applies to presigned requests. Source: Amazon S3 API
-    Reference, "Amazon S3 Signature Version 4 Authentication Specific Policy Keys".
+def deny_presigned_requests(names: Naming, bucket: str) -> tuple[Statement, ...]:
+    """Deny presigned requests, with which a role with access to the bucket could give others access
+    to objects. Source: Amazon S3 API Reference, "Amazon S3 Signature Version 4 Authentication
+    Specific Policy Keys".
     """
-    conditions: Conditions = {
-        "StringEquals": {"s3:authType": ["REST-QUERY-STRING", "POST"]},
-        "NumericGreaterThan": {"s3:signatureAge": "60000"},
-    }
+    conditions: Conditions = {"StringEquals": {"s3:authType": ["REST-QUERY-STRING", "POST"]}}
     return (
-        deny("DenyOldSignatures", "s3:*", [names.s3_arn(f"{bucket}/*")], conditions=conditions),
+        deny("DenyPresignedRequests", "s3:*", [names.s3_arn(f"{bucket}/*")], conditions=conditions),
     )
 
 

@@ -31,10 +31,10 @@ TABLE_ACTIONS: Mapping[str, str] = {
     OPEN: "dynamodb:GetItem PutItem UpdateItem",
 }
 OBJECT_ACTIONS: Mapping[str, str] = {
-    CREATE: "s3:PutObject AbortMultipartUpload DeleteObjectVersion",
-    OPEN: "s3:GetObjectVersion PutObject AbortMultipartUpload",
+    CREATE: "s3:PutObject DeleteObjectVersion",
+    OPEN: "s3:GetObjectVersion PutObject",
 }
-BUCKET_ACTIONS = "s3:ListBucketVersions ListBucketMultipartUploads"
+BUCKET_ACTIONS = "s3:ListBucketVersions"
 
 
 def variables(names: Naming) -> dict[str, str]:
@@ -86,10 +86,7 @@ def key_statements(
             allow_key_use("OpenContentKeys", "kms:Decrypt", {"AWS": roles[OPEN]}, content),
         ),
         "data": (
-            # A multipart upload requires kms:Decrypt as well (S3 User Guide, "Uploading and copying
-            # objects using multipart upload"). Without s3:GetObjectVersion, the console cannot read
-            # an object.
-            bucket_key_use("WriteContent", names, BUCKET, "kms:Decrypt GenerateDataKey", writers),
+            bucket_key_use("WriteContent", names, BUCKET, "kms:GenerateDataKey", writers),
             bucket_key_use("ReadContent", names, BUCKET, "kms:Decrypt", roles[OPEN]),
         ),
     }

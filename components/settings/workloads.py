@@ -12,7 +12,6 @@ from components.settings.fields import (
     by_environment,
     choice,
     integer,
-    optional_integer,
     prod_requires_at_least,
     string,
     strings,
@@ -254,10 +253,6 @@ class SharingSettings(Section):
     permissions and almost no cost while idle. `make deploy` shifts traffic to a new version of the
     function gradually.
     """
-    file_max_bytes: Annotated[int | None, optional_integer(1, 500 * 1024 * 1024, "bytes")] = None
-    """Maximum total size of the files in a secret, in bytes. With `serverless`, only programs and
-    the command line can transfer files above 4 MiB; browsers cannot. If empty, the default of
-    GATEHOUSE_SHARING_FILE_MAX_BYTES applies (docs/settings-runtime.md)."""
     memory_mib: Annotated[int, integer(256, 3008, "MiB")] = 1024
     """Memory of the function in MiB. Lambda allocates CPU in proportion to the memory."""
     reserved_concurrency: Annotated[int, integer(2, 500, "concurrent requests")] = by_environment(

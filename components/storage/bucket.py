@@ -322,14 +322,14 @@ class Buckets:
         A deletion is final: the bucket has no object lock, no replica and no backup, and noncurrent
         versions expire after one day, the shortest period that S3 supports. Content that the
         console failed to delete expires a day after the longest lifetime of a secret (TTL_S_MAX of
-        the runtime, 30 days). Presigned requests expire after a minute.
+        the runtime, 30 days). Presigned requests are denied.
         """
         return replace(
             self._args(
                 self.names,
                 "secrets",
                 "secret",
-                bucket_policies.deny_old_signatures(self.names, self.names.bucket("secrets")),
+                bucket_policies.deny_presigned_requests(self.names, self.names.bucket("secrets")),
             ),
             key_arn=key_arn,
             log_bucket=log_bucket,

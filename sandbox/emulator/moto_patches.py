@@ -4,7 +4,6 @@ through moto's API.
 `install` patches moto's classes. The other functions write to the state of one resource.
 """
 
-import base64
 import functools
 import hashlib
 import importlib
@@ -12,7 +11,6 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from operator import attrgetter
 from typing import Any
@@ -22,7 +20,6 @@ from gatehouse_policies.program.types import ACCOUNT
 from moto.backends import get_backend
 from moto.dynamodb.exceptions import MockValidationException
 from moto.iam.access_control import IAMPolicy, PermissionResult
-from moto.s3.exceptions import S3AccessDeniedError, S3ClientError
 
 from sandbox.emulator.request import CreateRequest
 from sandbox.errors import SandboxError
@@ -101,56 +98,6 @@ def _bucket_permission(bucket: Any, action: str, resource: str) -> Any:
     return policy.is_action_permitted(action, resource)
 
 
-def _presigned_download(original: Any) -> Any:
-    @functools.wraps(original)
-    def get_object(response: Any) -> Any:
-        query = response.querystring
-        if "X-Amz-Expires" in query:
-            signed_at = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(
-                tzinfo=UTC
-            )
-            if datetime.now(UTC) > signed_at + timedelta(seconds=int(query["X-Amz-Expires"][0])):
-                raise S3AccessDeniedError
-        return original(response)
-
-    return get_object
-
-
-def _form_upload(original: Any) -> Any:
-    """Checks the expiry, exact fields and size of a form, and returns the version of the new
-    object.
-    """
-
-    @functools.wraps(original)
-    def post(response: Any, request: Any, bucket_name: str) -> Any:
-        form = response.form_data
-        if "policy" not in form:
-            return original(response, request, bucket_name)
-        policy = json.loads(base64.b64decode(form["policy"]))
-        exact = {
-            name: value
-            for row in policy["conditions"]
-            if isinstance(row, dict)
-            for name, value in row.items()
-        }
-        ranges = [
-            row[1:]
-            for row in policy["conditions"]
-            if isinstance(row, list) and row[0] == "content-length-range"
-        ]
-        fields = {**form, "bucket": bucket_name}
-        expired = datetime.now(UTC) > datetime.fromisoformat(policy["expiration"])
-        if expired or any(fields.get(name) != value for name, value in exact.items()):
-            raise S3AccessDeniedError
-        if not all(low <= len(response.body) <= high for low, high in ranges):
-            raise S3ClientError("EntityTooLarge", "The size is not allowed by the policy.")
-        status, headers, body = original(response, request, bucket_name)
-        created = response.backend.get_object(bucket_name, form["key"])
-        return status, {**headers, "x-amz-version-id": created.version_id}, body
-
-    return post
-
-
 def _allows_log_delivery(target_bucket: Any, target_prefix: str | None) -> bool:
     if not target_bucket.policy:
         return False
@@ -214,10 +161,6 @@ CORRECTIONS: Mapping[str, Patch] = {
     # Deny statements with a condition are skipped; the tests evaluate these statements with
     # `gatehouse_policies.analysis.iam`.
     "moto.s3.models:FakeBucket.get_permission": lambda _: _bucket_permission,
-    # moto ignores the expiry of presigned requests, the policy of a form, and the version that a
-    # form creates.
-    "moto.s3.responses:S3Response.get_object": _presigned_download,
-    "moto.s3.responses:S3Response._bucket_response_post": _form_upload,
     # moto evaluates conditions and writes without a lock. Calls run one at a time, so conditional
     # updates are atomic. Expressions above 4 KB are rejected.
     "moto.dynamodb.responses:DynamoHandler.call_action": _one_at_a_time,

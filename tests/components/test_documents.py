@@ -126,11 +126,8 @@ def test_permissions_are_limited_to_account_and_region() -> None:
                     f"dynamodb:{name}"
                     for name in ("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "Query")
                 ),
-                *(
-                    f"s3:{name}"
-                    for name in ("GetObjectVersion", "DeleteObjectVersion", "AbortMultipartUpload")
-                ),
-                *("s3:ListBucketVersions", "s3:ListBucketMultipartUploads"),
+                *(f"s3:{name}" for name in ("GetObjectVersion", "DeleteObjectVersion")),
+                "s3:ListBucketVersions",
             },
         ),
         ("migrate-task", {"rds-db:connect"}),

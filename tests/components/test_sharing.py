@@ -17,9 +17,6 @@ from tests.iam_evaluation import Call, Effect, decide
 pytestmark = pytest.mark.requirement("SS-06")
 STACK = "staging"
 NAMES = Naming(STACK, "123456789012", "eu-west-1")
-CHANGED = {
-    "sharing.file_max_bytes": 524_288_000,
-}
 
 
 def program() -> Program:
@@ -119,13 +116,12 @@ CREATE = {
     ),
     *(("dynamodb:Query", f"{TABLE}/index/{index}") for index in ("owner-index", "work-index")),
     ("s3:PutObject", OBJECT),
-    ("s3:AbortMultipartUpload", OBJECT),
     ("kms:GenerateDataKey", "sharing"),
 }
 DELETE = {
     ("dynamodb:Query", f"{TABLE}/index/work-index"),
     *((f"dynamodb:{action}", TABLE) for action in ("GetItem", "UpdateItem")),
-    *((f"s3:{action}", BUCKET) for action in ("ListBucketVersions", "ListBucketMultipartUploads")),
+    ("s3:ListBucketVersions", BUCKET),
     ("s3:DeleteObjectVersion", OBJECT),
 }
 OPEN = {
@@ -136,7 +132,6 @@ OPEN = {
 RECEIVE = {
     ("dynamodb:PutItem", TABLE),
     ("s3:PutObject", OBJECT),
-    ("s3:AbortMultipartUpload", OBJECT),
     ("kms:GenerateDataKey", "sharing"),
 }
 NOBODY = {
@@ -315,48 +310,28 @@ def test_api_change_triggers_new_deployment(monkeypatch: pytest.MonkeyPatch) -> 
     assert rest_api.definition_hash(NAMES) != before
 
 
-@pytest.mark.requirement("SS-01")
-def test_console_and_function_accept_the_same_files() -> None:
-    large = run(STACK, changes=CHANGED)
-    function = large.get("lambda/function:Function", "sharing").inputs["environment"]["variables"]
-    name = "GATEHOUSE_SHARING_FILE_MAX_BYTES"
-    assert large.variables("console")[name] == function[name] == "524288000"
-    assert name not in program().variables("console"), "the default of the runtime applies"
+def request(auth_type: str, **values: str) -> Call:
+    context = {"s3:authType": auth_type, "aws:SecureTransport": "true", "s3:TlsVersion": "1.3"}
+    context["aws:RequestedRegion"] = NAMES.region
+    action = values.pop("action", "s3:GetObjectVersion")
+    return Call(NAMES.role_arn("sharing-function"), action, OBJECT, context | values)
 
 
-def presigned(age_ms: int, **values: str) -> Call:
-    context = {
-        "s3:authType": "REST-QUERY-STRING",
-        "s3:signatureAge": str(age_ms),
-        "aws:SecureTransport": "true",
-    }
-    context |= {"s3:TlsVersion": "1.3", "aws:RequestedRegion": NAMES.region}
-    return Call(
-        NAMES.role_arn("sharing-function"),
-        values.pop("action", "s3:GetObjectVersion"),
-        OBJECT,
-        context | values,
-    )
-
-
-@pytest.mark.requirement("CG-18", "SS-06")
+@pytest.mark.requirement("CG-18", "SS-04")
 @pytest.mark.parametrize(
     ("call", "effect"),
     [
-        (presigned(60_000), Effect.ALLOWED),
-        (presigned(60_001), Effect.DENIED),
-        (presigned(60_000, action="s3:PutObject", **{"s3:authType": "POST"}), Effect.ALLOWED),
-        (presigned(60_001, action="s3:PutObject", **{"s3:authType": "POST"}), Effect.DENIED),
-        (presigned(600_000, **{"s3:authType": "REST-HEADER"}), Effect.ALLOWED),
-        (presigned(1, **{"aws:SecureTransport": "false"}), Effect.DENIED),
-        (presigned(1, **{"s3:TlsVersion": "1.1"}), Effect.DENIED),
-        (presigned(1, action="s3:GetObject"), Effect.NOT_ALLOWED),
-        (presigned(1, action="s3:DeleteObjectVersion"), Effect.NOT_ALLOWED),
+        (request("REST-HEADER"), Effect.ALLOWED),
+        (request("REST-HEADER", action="s3:PutObject"), Effect.ALLOWED),
+        (request("REST-QUERY-STRING"), Effect.DENIED),
+        (request("POST", action="s3:PutObject"), Effect.DENIED),
+        (request("REST-HEADER", **{"aws:SecureTransport": "false"}), Effect.DENIED),
+        (request("REST-HEADER", **{"s3:TlsVersion": "1.1"}), Effect.DENIED),
+        (request("REST-HEADER", action="s3:GetObject"), Effect.NOT_ALLOWED),
+        (request("REST-HEADER", action="s3:DeleteObjectVersion"), Effect.NOT_ALLOWED),
     ],
 )
-def test_presigned_requests_require_tls_and_expire_after_a_minute(
-    call: Call, effect: Effect
-) -> None:
+def test_requests_for_content_require_tls_and_are_not_presigned(call: Call, effect: Effect) -> None:
     identity = [json.loads(inputs("iam/rolePolicy:RolePolicy", "sharing-function")["policy"])]
     bucket = json.loads(inputs("s3/bucketPolicy:BucketPolicy", "secrets")["policy"])
     assert decide(call, identity=identity, resource=bucket) is effect

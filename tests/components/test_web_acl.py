@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from gatehouse.services.console.asgi import document as console
 from gatehouse.services.gateway.routes import document as gateway
-from gatehouse.services.sharing.public_routes import document as sharing
+from gatehouse.services.sharing.routes import document as sharing
 
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS

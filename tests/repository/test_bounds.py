@@ -33,7 +33,6 @@ OTHER = {
     "cores.response_cache:LIFETIME_S_MAX",
     "http.websocket:_REASON_BYTES_MAX",
     "http_client.upstream:READ_TIMEOUT_S",
-    "platform.settings:FILES_BYTES_MAX",
     "session_idle_timeout_s",
     "sharing.table:_BATCH",
     "sharing.worker:BATCH",

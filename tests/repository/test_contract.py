@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from gatehouse.core.errors import SettingsError
-from gatehouse.platform.settings import FILES_BYTES_MAX, PREFIX, Settings, load
+from gatehouse.platform.settings import PREFIX, Settings, load
 
 from components.compute import environment, task_definition
 from components.edge import load_balancer
@@ -98,18 +98,6 @@ def test_stack_file_and_runtime_accept_the_same_key_prefixes(prefix: str, accept
     values = raw_settings("dev", {"key_prefix": prefix})
     assert _accepts(lambda: parse(values, "dev")) is accepted
     assert _accepts(lambda: load({**ENVIRON, "GATEHOUSE_KEY_PREFIX": prefix})) is accepted
-
-
-@pytest.mark.parametrize(
-    ("size", "accepted"), [(FILES_BYTES_MAX, True), (FILES_BYTES_MAX + 1, False)]
-)
-def test_stack_file_and_runtime_accept_the_same_sizes_of_files(size: int, accepted: bool) -> None:
-    values = raw_settings("dev", {"sharing": {"mode": "container", "file_max_bytes": size}})
-    assert _accepts(lambda: parse(values, "dev")) is accepted
-    assert (
-        _accepts(lambda: load({**ENVIRON, "GATEHOUSE_SHARING_FILE_MAX_BYTES": str(size)}))
-        is accepted
-    )
 
 
 def _accepts(load_settings: Callable[[], object]) -> bool:

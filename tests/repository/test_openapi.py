@@ -11,7 +11,7 @@ from gatehouse.core.errors import BodyTooLarge
 from gatehouse.platform.http.fields import PAGE_SIZE, PAGE_SIZE_MAX
 from gatehouse.services.console.asgi import document as console_document
 from gatehouse.services.gateway.routes import document as gateway_document
-from gatehouse.services.sharing.public_routes import document as sharing_document
+from gatehouse.services.sharing.routes import document as sharing_document
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry

@@ -12,7 +12,6 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -191,13 +190,6 @@ class Client:
     def _stream(self, method: str, path: str, **arguments: Any) -> Iterator[bytes]:
         """Yield the body of a response in chunks. Never retries, because the caller may already
         have used some chunks.
-        """
-        with self._streamed(method, path, **arguments) as reply:
-            yield from reply.iter_bytes()
-
-    @contextmanager
-    def _streamed(self, method: str, path: str, **arguments: Any) -> Iterator[httpx.Response]:
-        """Yield a successful response, whose body is read within the context. Never retries.
 
         Raises the GatehouseError for the problem document, and Unavailable if the connection fails.
         """
@@ -206,7 +198,7 @@ class Client:
                 if not reply.is_success:
                     reply.read()
                     raise problem(reply, self._service)
-                yield reply
+                yield from reply.iter_bytes()
         except httpx.HTTPError as exc:
             raise Unavailable(
                 f"the download from {self.url} was interrupted: {_reason(exc)}"

@@ -4,32 +4,17 @@ types of the services.
 
 from __future__ import annotations
 
-import base64
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import count
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
 
 from gatehouse.client.http import Client, Retries, query_parameters
-from gatehouse.client.presigned import EncryptedFile, file_size
-from gatehouse.core.errors import Unavailable
-from gatehouse.features.sharing.encryption import KEY_BYTES, DecryptionFailed, decrypt_item
-from gatehouse.features.sharing.link_schemas import LinkPreview, OpenedItemDownload, OpenedSecret
-from gatehouse.features.sharing.models import LAMBDA_FILES_BYTES_MAX
+from gatehouse.features.sharing.link_schemas import LinkPreview, OpenedSecret, SubmittedSecret
 from gatehouse.features.sharing.requests.schemas import (
     CreatedSecretRequest,
     SecretRequestView,
-)
-from gatehouse.features.sharing.requests.submission_schemas import (
-    SubmissionReceived,
-    SubmittedSecret,
-    UploadConflict,
-    UploadsNotSupported,
-    UploadView,
 )
 from gatehouse.features.sharing.schemas import CreatedSecret, Receipt, SecretView
 from gatehouse.features.verification.schemas import (
@@ -39,7 +24,6 @@ from gatehouse.features.verification.schemas import (
     VerifyReply,
     VerifyRequest,
 )
-from gatehouse.platform.http.endpoint import FILE_PART, JSON_PART
 
 _Response = TypeVar("_Response")
 
@@ -120,22 +104,13 @@ class ConsoleClient(Client):
         return self._stream("GET", path, params=query_parameters(**query))
 
     def create_secret(
-        self,
-        request: dict[str, Any],
-        files: Sequence[BinaryIO] = (),
-        *,
-        idempotency_key: str | None = None,
+        self, request: dict[str, Any], *, idempotency_key: str | None = None
     ) -> CreatedSecret:
         """Creates a secret. `request`: the fields of POST /v1/secrets. Only this response contains
         the links.
-
-        files: contents of the entries in `files` without `content_base64`, in the same order. The
-            files must be seekable.
         """
-        return self._decode(
-            CreatedSecret,
-            self._send_once("/v1/secrets", key=idempotency_key, **_content(request, files)),
-        )
+        path = "/v1/secrets"
+        return self.call(CreatedSecret, "POST", path, request, idempotency_key=idempotency_key)
 
     def secrets(self, **query: str | int | None) -> Iterator[SecretView]:
         """Yields all secrets that match the query of GET /v1/secrets. Reads one page at a time."""
@@ -159,21 +134,13 @@ class ConsoleClient(Client):
         return self._decode(SecretView, reply)
 
     def replace_content(
-        self,
-        secret_id: str,
-        request: dict[str, Any],
-        files: Sequence[BinaryIO] = (),
-        *,
-        revision: int | None,
+        self, secret_id: str, request: dict[str, Any], *, revision: int | None
     ) -> SecretView:
         """Adds a version of the content. `request`: the fields of PUT /v1/secrets/{secret}/content.
-
-        files: as for `create_secret`. revision: as for `update_secret`.
+        `revision`: as for `update_secret`.
         """
-        content = _content(request, files)
-        reply = self._send(
-            "PUT", f"/v1/secrets/{secret_id}/content", headers=_if_match(revision), **content
-        )
+        path, headers = f"/v1/secrets/{secret_id}/content", _if_match(revision)
+        reply = self._send("PUT", path, json=request, headers=headers)
         return self._decode(SecretView, reply)
 
     def restore_version(self, secret_id: str, version: int, *, revision: int | None) -> SecretView:
@@ -286,12 +253,6 @@ class GatewayClient(Client):
         return self._decode(response, reply)
 
 
-class TransferFailed(Unavailable):
-    """A file could not be transferred between this machine and S3."""
-
-    code, title = "transfer_failed", "The transfer of a file failed"
-
-
 class SharingClient(Client):
     """A synchronous client for the sharing service, for holders of links and submission links.
     Sends links only in request bodies."""
@@ -311,41 +272,12 @@ class SharingClient(Client):
         return self._decode(LinkPreview, self._post("lookup", link=link))
 
     def open(self, link: str, passphrase: str, claim: str) -> OpenedSecret:
-        """Consumes one use. Another call with the same claim consumes no use. `claim`: at least 16
-        random bytes as text.
+        """Consumes one use and returns the content. Another call with the same claim consumes no
+        use. `claim`: at least 16 random bytes as text.
         """
         return self._decode(
             OpenedSecret, self._post("open", link=link, passphrase=passphrase, claim=claim)
         )
-
-    def save_item(
-        self, link: str, passphrase: str, claim: str, number: int, target: BinaryIO
-    ) -> None:
-        """Downloads an item that `open` returned without content, and writes the item to an empty
-        file. Retries interrupted downloads.
-
-        number: index of the item, starting at 0. The content is complete and authentic if the
-        method returns. A deployment on AWS Lambda sends large items as ciphertext through S3, and
-        this method decrypts these items.
-        """
-        body: dict[str, str | int] = {
-            "link": link,
-            "passphrase": passphrase,
-            "claim": claim,
-            "item": number,
-        }
-        for attempt in count(1):
-            try:
-                for chunk in self._item(body):
-                    target.write(chunk)
-                return
-            except Unavailable:
-                wait_s = self._retries.wait(attempt, None)
-                if wait_s is None:
-                    raise
-            self._retries.sleep(wait_s)
-            target.seek(0)
-            target.truncate()
 
     def acknowledge(self, link: str, claim: str) -> None:
         """Confirms that the content was received. Idempotent."""
@@ -357,21 +289,15 @@ class SharingClient(Client):
         submission: str,
         *,
         text: str = "",
-        files: Sequence[tuple[str, BinaryIO, str]] = (),
+        files: Sequence[tuple[str, bytes, str]] = (),
     ) -> SubmittedSecret:
         """Submits a secret to a secret request. Another call with the same `submission` changes
         nothing.
 
         link: the submission link.
         submission: at least 16 random bytes as text.
-        files: name, content and media type of each file. The content must be seekable. A deployment
-            on AWS Lambda receives large files through S3, and this method encrypts these files.
+        files: name, content and media type of each file.
         """
-        if sum(file_size(file) for _, file, _ in files) > LAMBDA_FILES_BYTES_MAX:
-            try:
-                return self._submit_uploads(link, submission, text, files)
-            except UploadsNotSupported:
-                pass  # send the files in the request
         fields = {"link": link, "submission": submission, **({"text": text} if text else {})}
         parts = [
             *((name, (None, value)) for name, value in fields.items()),
@@ -383,104 +309,6 @@ class SharingClient(Client):
 
     def _post(self, action: str, **body: str | int) -> httpx.Response:
         return self._send("POST", f"/v1/links/{action}", retryable=True, json=body)
-
-    def _item(self, body: dict[str, str | int]) -> Iterator[bytes]:
-        """Yields the plaintext of an item from the response or from S3. Raises TransferFailed, and
-        the errors of `_streamed`.
-        """
-        with self._streamed("POST", "/v1/links/items", json=body) as reply:
-            if not reply.headers.get("content-type", "").startswith("application/json"):
-                yield from reply.iter_bytes()
-                return
-            reply.read()
-        download = self._decode(OpenedItemDownload, reply).download
-        with self._storage("GET", download.url) as content:
-            try:
-                yield from decrypt_item(content.iter_bytes(), download.key_base64)
-            except DecryptionFailed as exc:
-                raise TransferFailed(f"a file cannot be decrypted: {exc}") from exc
-
-    def _submit_uploads(
-        self, link: str, submission: str, text: str, files: Sequence[tuple[str, BinaryIO, str]]
-    ) -> SubmittedSecret:
-        attempt = 1
-        while True:
-            try:
-                return self._submit_uploads_once(link, submission, text, files)
-            except SubmissionReceived:
-                return SubmittedSecret(submission)
-            except (UploadConflict, TransferFailed):
-                wait_s = self._retries.wait(attempt, None)
-                if wait_s is None:
-                    raise
-            self._retries.sleep(wait_s)
-            attempt += 1
-
-    def _submit_uploads_once(
-        self, link: str, submission: str, text: str, files: Sequence[tuple[str, BinaryIO, str]]
-    ) -> SubmittedSecret:
-        """Encrypts and uploads each file, then submits all files."""
-        content_key = os.urandom(KEY_BYTES)
-        body: dict[str, Any] = {
-            "link": link,
-            "submission": submission,
-            **({"text": text} if text else {}),
-        }
-        uploaded: list[dict[str, str | int]] = []
-        for number, (name, file, media_type) in enumerate(files, start=1 if text else 0):
-            size = file_size(file)
-            values = {"link": link, "submission": submission, "number": number, "size": size}
-            secret = {"secret": body["secret"]} if "secret" in body else {}
-            upload = self._decode(
-                UploadView,
-                self._send(
-                    "POST", "/v1/requests/uploads", retryable=True, json={**values, **secret}
-                ),
-            )
-            body["secret"] = upload.secret
-            content = EncryptedFile(file, size, content_key, number)
-            with self._storage(
-                "POST", upload.url, data=upload.fields, files={"file": content}
-            ) as reply:
-                version = reply.headers.get("x-amz-version-id", "")
-            uploaded.append(
-                {"name": name, "media_type": media_type, "size": size, "object_version": version}
-            )
-        body |= {
-            "content_key_base64": base64.b64encode(content_key).decode("ascii"),
-            "files": uploaded,
-        }
-        return self._decode(
-            SubmittedSecret,
-            self._send("POST", "/v1/requests/submit-uploads", retryable=True, json=body),
-        )
-
-    @contextmanager
-    def _storage(self, method: str, url: str, **arguments: Any) -> Iterator[httpx.Response]:
-        """Returns the response to a presigned request. Raises TransferFailed, whose message
-        contains no part of the request.
-        """
-        try:
-            with self._client.stream(method, url, **arguments) as reply:
-                if not reply.is_success:
-                    raise TransferFailed(
-                        f"the storage of the {self._service} returned {reply.status_code}"
-                    )
-                yield reply
-        except httpx.HTTPError as exc:
-            raise TransferFailed(
-                f"the transfer of a file was interrupted: {type(exc).__name__}"
-            ) from exc
-
-
-def _content(request: dict[str, Any], files: Sequence[BinaryIO]) -> dict[str, Any]:
-    """Returns the arguments of a request with the content of a secret: a JSON body, or a form if
-    there are files.
-    """
-    if not files:
-        return {"json": request}
-    body = (JSON_PART, (None, msgspec.json.encode(request), "application/json"))
-    return {"files": [body, *[(FILE_PART, ("file", file)) for file in files]]}
 
 
 def _if_match(version: int | None) -> dict[str, str]:

@@ -30,10 +30,6 @@ from gatehouse.core.keys import KeyEnvironment, RateLimit
 Level = Literal["debug", "info", "warning", "error"]
 
 
-#: Upper bound of the setting for the total size of the files in a secret.
-FILES_BYTES_MAX = 500 * 1024 * 1024
-
-
 PREFIX = "GATEHOUSE_"
 
 #: Variables of the command line (cli/), which are not settings of a service.
@@ -186,10 +182,6 @@ class SharingSettings(BaseModel):
     """Public URL of the sharing service. With https://, responses contain
     Strict-Transport-Security.
     """
-    sharing_file_max_bytes: Annotated[int, Field(ge=0, le=FILES_BYTES_MAX)] = 10_485_760
-    """Maximum total size of the files in a secret, in bytes, up to 500 MiB. 0 allows text only. If
-    the container runs the sharing service, the files in one submission to a request are limited to
-    10 MiB."""
     log_level: Level = "info"
     """Minimum level of log lines: info logs every request, and debug is for troubleshooting."""
 

@@ -13,7 +13,7 @@ const PKCS8 = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65,
 
 export interface RetrievalLink {
   /** The public part, which is sent to the console. */
-  sent: Schemas['NewRetrievalLink']
+  sent: Schemas['RetrievalLink']
   /** The end of the URL: /s/<path>#<link secret>. */
   suffix: string
 }

@@ -16,7 +16,7 @@ from gatehouse.commands.cli.output import USAGE, count, note, print_table, stop
 from gatehouse.features.sharing.requests.models import SUBMISSIONS_MAX
 from gatehouse.features.sharing.requests.schemas import SecretRequestView
 
-_REQUEST_ID = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
+_ID = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 
 RequestIdArgument = Annotated[
     str,
@@ -52,12 +52,6 @@ def request(
         str,
         typer.Option(metavar="DURATION", help="Lifetime of the request, such as 12h. Default: 3d."),
     ] = "",
-    expires_at: Annotated[
-        str,
-        typer.Option(
-            metavar="RFC3339", help="Expiry of the request, such as 2031-01-01T00:00:00Z."
-        ),
-    ] = "",
     requester: Annotated[str, typer.Option(help="Your name, which submitters see.")] = "",
     label: Annotated[
         str | None, typer.Option(help="Label for your own use. Not shown to submitters.")
@@ -76,7 +70,6 @@ def request(
     links = [retrieval_links.create() for _ in range(submissions)]
     optional = {
         "ttl_s": seconds("--ttl", ttl) if ttl else None,
-        "expires_at": expires_at or None,
         "requester": requester or None,
         "label": label,
         "note": note_,
@@ -131,7 +124,7 @@ def show_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
     """Show a secret request and the IDs of the submitted secrets. The path of a retrieval link
     begins with the secret ID.
     """
-    item = client.secret_request(_request_id(id))
+    item = client.secret_request(checked_id(id, "request"))
     properties = {
         "id": item.id,
         "owner": item.owner,
@@ -159,21 +152,20 @@ def revoke_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
     """Revoke a secret request permanently. Secrets that were already submitted can still be
     opened.
     """
-    item = client.revoke_secret_request(_request_id(id))
+    item = client.revoke_secret_request(checked_id(id, "request"))
     return item, lambda: print(
         f"Revoked secret request {item.id} ({_submissions(item)} submissions received)."
     )
 
 
-def _request_id(text: str) -> str:
-    """Return the request ID. Exits with a usage error if the text is not a request ID. The error
-    omits the text, which may be a link."""
-    if not _REQUEST_ID.fullmatch(text):
+def checked_id(text: str, kind: str = "secret") -> str:
+    """Return the ID of a secret or request. Exits with a usage error if the text is not an ID. The
+    error omits the text, which may be a link."""
+    if not _ID.fullmatch(text):
+        command = "list" if kind == "secret" else "list-requests"
         stop(
-            (
-                "ID must be a request ID of 22 letters and digits (see `gatehouse secrets "
-                "list-requests`), not a link"
-            ),
+            f"ID must be a {kind} ID of 22 letters and digits (see `gatehouse secrets {command}`), "
+            "not a link",
             code=USAGE,
         )
     return text

@@ -6,16 +6,12 @@ from __future__ import annotations
 
 import base64
 import getpass
-import io
 import mimetypes
 import os
-import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
-from typing import Annotated, Any, BinaryIO, cast
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,6 +23,7 @@ from gatehouse.commands.cli.audit import trusted_keys
 from gatehouse.commands.cli.options import RETRIES, Output, console_command, is_url, seconds
 from gatehouse.commands.cli.output import USAGE, count, note, print_json, print_table, stop
 from gatehouse.commands.cli.secret_requests import (
+    checked_id,
     list_requests,
     request,
     revoke_request,
@@ -37,7 +34,6 @@ from gatehouse.features.sharing.link_schemas import OpenedItemView
 from gatehouse.features.sharing.models import BURN_AFTER_MAX, USES_MAX
 from gatehouse.features.sharing.schemas import Receipt, SecretView
 
-_SECRET_ID = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 SecretIdArgument = Annotated[
@@ -46,9 +42,6 @@ SecretIdArgument = Annotated[
 FileOption = Annotated[
     list[Path] | None,
     typer.Option("--file", help="File to share instead of standard input. Repeatable."),
-]
-ExpiresOption = Annotated[
-    str, typer.Option(metavar="RFC3339", help="Expiry of the links, such as 2031-01-01T00:00:00Z.")
 ]
 PassphraseFileOption = Annotated[
     Path | None, typer.Option(help="File whose first line is the passphrase.")
@@ -86,7 +79,6 @@ def create(
         str,
         typer.Option(metavar="DURATION", help="Lifetime of the links, such as 12h. Default: 3d."),
     ] = "",
-    expires_at: ExpiresOption = "",
     uses: Annotated[
         int, typer.Option(min=1, max=USES_MAX, help="Number of times that each link can be opened.")
     ] = 1,
@@ -131,11 +123,9 @@ def create(
         content: dict[str, Any] = {"ciphertext_base64": base64.b64encode(ciphertext).decode()}
     else:
         content = _content(file)
-    files = [] if encrypt else _opened(file)
     optional = {
         "recipients": recipient,
         "ttl_s": seconds("--ttl", ttl) if ttl else None,
-        "expires_at": expires_at or None,
         "passphrase": _passphrase(passphrase_file, ask=passphrase, new=True) or None,
         "burn_after": burn_after or None,
         "sender": sender or None,
@@ -147,7 +137,7 @@ def create(
         "uses": uses,
         **{name: value for name, value in optional.items() if value},
     }
-    created = client.create_secret(request, files)
+    created = client.create_secret(request)
     links = [(link.recipient, f"{link.url}.{key}" if key else link.url) for link in created.links]
 
     def show() -> None:
@@ -182,7 +172,7 @@ def list_(
 
 def show(client: ConsoleClient, id: SecretIdArgument) -> Output:
     """Show the metadata of a secret."""
-    secret = client.secret(_secret_id(id))
+    secret = client.secret(checked_id(id))
     properties = {
         "id": secret.id,
         "owner": secret.owner,
@@ -216,7 +206,10 @@ def update(
         int | None,
         typer.Option(min=1, max=USES_MAX, help="Number of times that each link can be opened."),
     ] = None,
-    expires_at: ExpiresOption = "",
+    expires_at: Annotated[
+        str,
+        typer.Option(metavar="RFC3339", help="Expiry of the links, such as 2031-01-01T00:00:00Z."),
+    ] = "",
     label: LabelOption = None,
     note_: Annotated[
         str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")
@@ -230,7 +223,7 @@ def update(
     request = {name: value for name, value in values.items() if value is not None}
     if not request:
         stop("nothing to change: use at least one option, such as --uses", code=USAGE)
-    secret = client.update_secret(_secret_id(id), request, revision=client.secret(id).revision)
+    secret = client.update_secret(checked_id(id), request, revision=client.secret(id).revision)
     return secret, lambda: print(
         f"Updated secret {secret.id}: uses {_uses(secret)}, expires at {secret.expires_at}."
     )
@@ -240,8 +233,8 @@ def replace(client: ConsoleClient, id: SecretIdArgument, file: FileOption = None
     """Replace the content of a secret with standard input or files. The links stay the same and
     open the new version.
     """
-    revision = client.secret(_secret_id(id)).revision
-    secret = client.replace_content(id, _content(file), _opened(file), revision=revision)
+    revision = client.secret(checked_id(id)).revision
+    secret = client.replace_content(id, _content(file), revision=revision)
     return secret, lambda: print(f"Secret {secret.id} has version {secret.versions[0].number}.")
 
 
@@ -260,7 +253,7 @@ def restore_version(
 
     Fails if the secret is changed concurrently.
     """
-    secret = client.restore_version(_secret_id(id), version, revision=client.secret(id).revision)
+    secret = client.restore_version(checked_id(id), version, revision=client.secret(id).revision)
     return secret, lambda: print(f"Secret {secret.id} has version {secret.versions[0].number}.")
 
 
@@ -276,15 +269,15 @@ def revoke(
 ) -> Output:
     """Revoke a secret, or one of its links, permanently."""
     if link:
-        secret = client.revoke_secret_link(_secret_id(id), link)
+        secret = client.revoke_secret_link(checked_id(id), link)
         return secret, lambda: print(f"Revoked link {link} of secret {secret.id}.")
-    secret = client.revoke_secret(_secret_id(id))
+    secret = client.revoke_secret(checked_id(id))
     return secret, lambda: print(f"Revoked secret {secret.id}. Its content is being deleted.")
 
 
 def receipt(client: ConsoleClient, id: SecretIdArgument) -> Output:
     """Show when links were opened and, after the content is deleted, the proof of deletion."""
-    value = client.secret_receipt(_secret_id(id))
+    value = client.secret_receipt(checked_id(id))
     rows = []
     for link in value.links:
         claims = "; ".join(
@@ -373,18 +366,12 @@ def open_(
             stop("the link is incomplete: the key after the dot is missing", code=USAGE)
         passphrase, claim = _passphrase(passphrase_file, ask=preview.passphrase), token_hex(16)
         opened = client.open(link, passphrase, claim)
-        values = []
-        for number, item in enumerate(opened.items):
-            with _target(item, output, memory=as_json) as target:
-                content = _content_of(item)
-                if content is None:
-                    client.save_item(link, passphrase, claim, number, target)
-                else:
-                    target.write(end_to_end.decrypt(content, key) if opened.end_to_end else content)
-                if as_json:
-                    values.append(_json(item, cast(io.BytesIO, target).getvalue()))
+        contents = [(item, _content_of(item, key)) for item in opened.items]
         if as_json:
-            print_json(values)
+            print_json([_json(item, content) for item, content in contents])
+        else:
+            for item, content in contents:
+                _save(item, content, output)
         client.acknowledge(link, claim)
 
 
@@ -406,27 +393,10 @@ def submit(
     """
     _check_link(link, "/r/", "specify the complete submission link: https://<host>/r/<id>#<secret>")
     text = "" if file else _read_text()
-    files = [
-        (path.name, content, _file(path)["media_type"])
-        for path, content in zip(file or [], _opened(file), strict=True)
-    ]
+    files = [(path.name, _read(path), _media_type(path)) for path in file or []]
     with SharingClient(link.partition("/r/")[0], retries=RETRIES) as client:
         client.submit(link, token_hex(16), text=text, files=files)
     note("The secret was submitted. The requester can now retrieve it.")
-
-
-def _secret_id(text: str) -> str:
-    """Return the secret ID. Exits with a usage error if the text is not a secret ID. The error
-    omits the text, which may be a link."""
-    if not _SECRET_ID.fullmatch(text):
-        stop(
-            (
-                "ID must be a secret ID of 22 letters and digits (see `gatehouse secrets list`), "
-                "not a link"
-            ),
-            code=USAGE,
-        )
-    return text
 
 
 def _uses(secret: SecretView) -> str:
@@ -440,20 +410,19 @@ def _content(files: list[Path] | None) -> dict[str, Any]:
 
 
 def _file(path: Path) -> dict[str, str]:
-    return {
-        "name": path.name,
-        "media_type": mimetypes.guess_type(path.name)[0] or "application/octet-stream",
-    }
+    content = base64.b64encode(_read(path)).decode()
+    return {"name": path.name, "media_type": _media_type(path), "content_base64": content}
 
 
-def _opened(files: list[Path] | None) -> list[BinaryIO]:
-    opened: list[BinaryIO] = []
-    for path in files or []:
-        try:
-            opened.append(path.open("rb"))
-        except OSError as exc:
-            stop(f"{path} cannot be read: {exc.strerror}", code=USAGE)
-    return opened
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        stop(f"{path} cannot be read: {exc.strerror}", code=USAGE)
+
+
+def _media_type(path: Path) -> str:
+    return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
 
 def _read_text() -> str:
@@ -506,8 +475,12 @@ def _passphrase(file: Path | None, *, ask: bool, new: bool = False) -> str:
     return passphrase
 
 
-def _content_of(item: OpenedItemView) -> bytes | None:
-    return item.text.encode() if item.text is not None else item.content_base64
+def _content_of(item: OpenedItemView, key: str) -> bytes:
+    """Return the content of an item. `key`: decrypts the text of an end-to-end link."""
+    if item.text is not None:
+        return item.text.encode()
+    content = item.content_base64 or b""
+    return content if item.name else end_to_end.decrypt(content, key)
 
 
 def _json(item: OpenedItemView, content: bytes) -> dict[str, str]:
@@ -520,17 +493,10 @@ def _json(item: OpenedItemView, content: bytes) -> dict[str, str]:
     }
 
 
-@contextmanager
-def _target(item: OpenedItemView, folder: Path, *, memory: bool) -> Iterator[BinaryIO]:
-    """Open the target for the content of an item: memory, standard output for text, or a new file.
-    After a failure, the new file is removed."""
-    if memory:
-        yield io.BytesIO()
-        return
+def _save(item: OpenedItemView, content: bytes, folder: Path) -> None:
+    """Write text to standard output, and a file to a new file, which is removed after a failure."""
     if not item.name:
-        text = io.BytesIO()
-        yield text
-        sys.stdout.write(text.getvalue().decode("utf-8", "replace"))
+        sys.stdout.write(content.decode("utf-8", "replace"))
         if sys.stdout.isatty():
             sys.stdout.write("\n")
         sys.stdout.flush()
@@ -538,12 +504,11 @@ def _target(item: OpenedItemView, folder: Path, *, memory: bool) -> Iterator[Bin
     path, handle = _new_file(folder, item.name)
     try:
         with os.fdopen(handle, "wb") as target:
-            yield target
-            size = target.tell()
+            target.write(content)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    note(f"Wrote {path} ({size} bytes).")
+    note(f"Wrote {path} ({len(content)} bytes).")
 
 
 def _new_file(folder: Path, sent_name: str) -> tuple[Path, int]:

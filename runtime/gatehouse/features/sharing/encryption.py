@@ -13,15 +13,14 @@ Access to KMS, the table and the bucket is therefore not sufficient to decrypt a
 and neither is a link without access to KMS. The public keys of links are stored, so a new version
 can be encrypted to existing links.
 
-Content is encrypted in chunks with libsodium's secretstream (XChaCha20-Poly1305), which supports
-streaming and detects truncated, reordered and extended streams.
+The content key encrypts the manifest and each item with AES-256-GCM, each under a key of its own.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -31,12 +30,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from nacl import bindings as sodium
-from nacl.exceptions import CryptoError
 
 KEY_BYTES = 32
 SALT_BYTES = 16
-CHUNK_BYTES = 64 * 1024
 FORMAT = 1
 
 #: The second option that RFC 9106, section 4, recommends (64 MiB, three passes), but with one lane.
@@ -45,10 +41,6 @@ ARGON2_PASSES = 3
 
 _NONCE_BYTES = 12
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-_HEADER_BYTES = sodium.crypto_secretstream_xchacha20poly1305_HEADERBYTES
-_TAG_BYTES = sodium.crypto_secretstream_xchacha20poly1305_ABYTES
-_FINAL = sodium.crypto_secretstream_xchacha20poly1305_TAG_FINAL
-_MESSAGE = sodium.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
 
 
 class DecryptionFailed(Exception):
@@ -169,119 +161,27 @@ def unwrap(wrapped: bytes, private_key: bytes, data_key: bytes, context: Context
         raise DecryptionFailed("the content key cannot be decrypted") from exc
 
 
-def seal_manifest(
-    manifest: bytes, content_key: bytes, random_bytes: Callable[[int], bytes]
+def seal(
+    plaintext: bytes, content_key: bytes, part: str, random_bytes: Callable[[int], bytes]
 ) -> bytes:
-    nonce = random_bytes(_NONCE_BYTES)
-    return nonce + AESGCM(_derive(content_key, b"", b"gatehouse manifest")).encrypt(
-        nonce, manifest, b"manifest"
+    """Encrypt a part of a version: `manifest`, or an item such as `item 0`. Each part has a key
+    that cannot decrypt other parts.
+    """
+    nonce, name = random_bytes(_NONCE_BYTES), part.encode("ascii")
+    return nonce + AESGCM(_derive(content_key, b"", b"gatehouse " + name)).encrypt(
+        nonce, plaintext, name
     )
 
 
-def open_manifest(sealed: bytes, content_key: bytes) -> bytes:
-    """Decrypt a manifest. Raises DecryptionFailed."""
-    key = _derive(content_key, b"", b"gatehouse manifest")
+def unseal(sealed: bytes, content_key: bytes, part: str) -> bytes:
+    """Decrypt a part of a version. Raises DecryptionFailed."""
+    name = part.encode("ascii")
     try:
-        return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], b"manifest")
+        return AESGCM(_derive(content_key, b"", b"gatehouse " + name)).decrypt(
+            sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name
+        )
     except (InvalidTag, ValueError) as exc:
-        raise DecryptionFailed("the manifest cannot be decrypted") from exc
-
-
-def item_key(content_key: bytes, number: int) -> bytes:
-    """Return the key of one item in a version. The key cannot decrypt other items."""
-    return _derive(content_key, b"", f"gatehouse item {number}".encode("ascii"))
-
-
-def ciphertext_size(size: int) -> int:
-    """Return the ciphertext size in bytes for an item of `size` bytes."""
-    chunks = max(1, -(-size // CHUNK_BYTES))
-    return _HEADER_BYTES + size + chunks * _TAG_BYTES
-
-
-class ItemEncryptor:
-    """Encrypts one item of a version. Pass the plaintext to `update` in pieces of any size, then
-    call `finish`.
-    """
-
-    def __init__(self, content_key: bytes, number: int) -> None:
-        self._state = sodium.crypto_secretstream_xchacha20poly1305_state()
-        self._output = sodium.crypto_secretstream_xchacha20poly1305_init_push(
-            self._state, item_key(content_key, number)
-        )
-        self._buffer = bytearray()
-
-    def update(self, plaintext: bytes) -> bytes:
-        """Return the ciphertext of the completed chunks."""
-        self._buffer += plaintext
-        while len(self._buffer) > CHUNK_BYTES:
-            self._push(bytes(self._buffer[:CHUNK_BYTES]), _MESSAGE)
-            del self._buffer[:CHUNK_BYTES]
-        return self._take()
-
-    def finish(self) -> bytes:
-        """Return the rest of the ciphertext. The last chunk is marked as final, which makes
-        truncation detectable.
-        """
-        self._push(bytes(self._buffer), _FINAL)
-        self._buffer.clear()
-        return self._take()
-
-    def _push(self, chunk: bytes, tag: int) -> None:
-        self._output += sodium.crypto_secretstream_xchacha20poly1305_push(
-            self._state, chunk, None, tag
-        )
-
-    def _take(self) -> bytes:
-        output, self._output = self._output, b""
-        return output
-
-
-def encrypt_item(plaintext: bytes, content_key: bytes, number: int) -> bytes:
-    encryptor = ItemEncryptor(content_key, number)
-    return encryptor.update(plaintext) + encryptor.finish()
-
-
-def decrypt_item(pieces: Iterable[bytes], key: bytes) -> Iterator[bytes]:
-    """Decrypt a ciphertext, passed in pieces of any size, and yield the plaintext chunk by chunk.
-    Raises DecryptionFailed.
-
-    key: `item_key` of the item.
-    Each yielded chunk is authentic. The content is complete only if the iteration ends without an
-    error.
-    """
-    state = sodium.crypto_secretstream_xchacha20poly1305_state()
-    buffer, started, final = bytearray(), False, False
-    size = CHUNK_BYTES + _TAG_BYTES
-    try:
-        for piece in pieces:
-            buffer += piece
-            if not started and len(buffer) >= _HEADER_BYTES:
-                header = bytes(buffer[:_HEADER_BYTES])
-                sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, header, key)
-                del buffer[:_HEADER_BYTES]
-                started = True
-            while started and len(buffer) > size:
-                final = yield from _pull(state, bytes(buffer[:size]), final)
-                del buffer[:size]
-        if started and buffer:
-            final = yield from _pull(state, bytes(buffer), final)
-    except (CryptoError, ValueError, RuntimeError) as exc:
         raise DecryptionFailed("the content cannot be decrypted") from exc
-    if not final:
-        raise DecryptionFailed("the content is truncated")
-
-
-def _pull(
-    state: sodium.crypto_secretstream_xchacha20poly1305_state, chunk: bytes, final: bool
-) -> Generator[bytes, None, bool]:
-    """Yield the plaintext of a chunk and return True if the chunk is the last one. Raises
-    DecryptionFailed.
-    """
-    if final:
-        raise DecryptionFailed("the content continues after its last chunk")
-    plaintext, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(state, chunk, None)
-    yield plaintext
-    return tag == _FINAL
 
 
 def _derive(material: bytes, salt: bytes, info: bytes) -> bytes:

@@ -1,4 +1,6 @@
-"""Request and response shapes of the endpoints under /v1/links, with which programs open links."""
+"""Request and response shapes of the sharing service, with which programs open links and submit
+secrets.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +10,29 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.core.token import SECRET_CHARS
-from gatehouse.features.sharing.models import PASSPHRASE_CHARS_MAX, Download, Link, Secret
-from gatehouse.features.sharing.schemas import FILES_MAX
+from gatehouse.features.sharing.models import PASSPHRASE_CHARS_MAX, Link, Secret
 from gatehouse.platform.http.fields import Instant, view_of
 
-#: Maximum length of a link or a submission link, with the content key of an end-to-end link.
-LINK_CHARS_MAX = 512
-CLAIM_CHARS_MAX = 128
+#: Maximum length of a link, with the content key of an end-to-end link.
+_LINK_CHARS_MAX = 512
+_CLAIM_CHARS_MAX = 128
 _SECRET_ID, _LINK_ID = "5tRw0aB9xK2m7HqYc1dZ8e", "UfGh4k"
 
 #: One repeated character, so that `gatehouse scan` does not report the example.
-LINK_SECRET_EXAMPLE = SECRET_CHARS * "x"
-_LINK = f"https://share.example.com/s/{_SECRET_ID}{_LINK_ID}#{LINK_SECRET_EXAMPLE}"
+_LINK_SECRET = SECRET_CHARS * "x"
+_LINK = f"https://share.example.com/s/{_SECRET_ID}{_LINK_ID}#{_LINK_SECRET}"
+#: Example of a submission link.
+SUBMISSION_LINK = f"https://share.example.com/r/2mKq8ZrT4vB6nX0sWc9yEd#{_LINK_SECRET}"
 _CLAIM = "7b0e9d2f4c8a41d6b5e3f19a0c6d8e27"
 
 FullLink = Annotated[
     str,
-    Meta(max_length=LINK_CHARS_MAX, description="The whole link, including the part after `#`."),
+    Meta(max_length=_LINK_CHARS_MAX, description="The whole link, including the part after `#`."),
 ]
 Claim = Annotated[
     str,
     Meta(
-        max_length=CLAIM_CHARS_MAX,
+        max_length=_CLAIM_CHARS_MAX,
         description="Value that identifies one use of the link, chosen by the client: at least "
         "16 random bytes as text. A"
         " repeated request with the same claim returns the same content and consumes no "
@@ -40,7 +43,7 @@ OpenedClaim = Annotated[
     str,
     Meta(
         min_length=1,
-        max_length=CLAIM_CHARS_MAX,
+        max_length=_CLAIM_CHARS_MAX,
         description="The claim with which the link was opened.",
     ),
 ]
@@ -73,18 +76,6 @@ class OpenLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True
     claim: Claim = ""
 
 
-class ReadItem(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Body of POST /v1/links/items."""
-
-    example: ClassVar[dict[str, Any]] = {"link": _LINK, "claim": _CLAIM, "item": 0}
-
-    passphrase: LinkPassphrase = ""
-    claim: OpenedClaim
-    item: Annotated[
-        int, Meta(ge=0, le=FILES_MAX, description="Index of the item in `items`, starting at 0.")
-    ] = 0
-
-
 class AcknowledgeLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Body of POST /v1/links/acknowledge."""
 
@@ -115,29 +106,9 @@ class LinkPreview(msgspec.Struct, frozen=True, kw_only=True):
     end_to_end: bool
 
 
-class DownloadView(msgspec.Struct, frozen=True, kw_only=True):
-    """A presigned request for the ciphertext of an item. Send a GET request to `url`, without
-    credentials, before `expires_at`.
-
-    key_base64: 32-byte key that decrypts this item with libsodium's secretstream
-        (XChaCha20-Poly1305). The ciphertext consists of a 24-byte header and chunks of 65,553
-        bytes: 65,536 bytes of content and 17 bytes of overhead. The last chunk is marked as final
-        and can be shorter.
-    """
-
-    url: str
-    expires_at: Instant
-    key_base64: bytes
-
-    def __repr__(self) -> str:
-        return "DownloadView(...)"
-
-
 class OpenedItemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A text item (with an empty `name`) or a file.
-
-    If the item contains neither `text` nor `content_base64`, POST /v1/links/items returns the
-    content, or a new `download` for an item that is too large for a response.
+    """A text item (with an empty `name`) or a file. A text that the client encrypted is in
+    `content_base64`.
     """
 
     name: str
@@ -145,7 +116,6 @@ class OpenedItemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     size: int
     text: str | None = None
     content_base64: bytes | None = None
-    download: DownloadView | None = None
 
     def __repr__(self) -> str:
         return "OpenedItemView(...)"
@@ -165,28 +135,17 @@ class OpenedSecret(msgspec.Struct, frozen=True, kw_only=True):
     items: list[OpenedItemView]
 
 
-class OpenedItemDownload(msgspec.Struct, frozen=True):
-    """JSON response of POST /v1/links/items, for an item that is too large for a response."""
-
-    example: ClassVar = {
-        "download": {
-            "url": "https://secrets.example.com/content",
-            "expires_at": "2030-01-01T09:01:00Z",
-            "key_base64": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
-        }
-    }
-
-    download: DownloadView
-
-    def __repr__(self) -> str:
-        return "OpenedItemDownload(...)"
-
-
-def download_view(download: Download) -> DownloadView:
-    return view_of(DownloadView, download, key_base64=download.key)
-
-
 def link_preview(secret: Secret, link: Link) -> LinkPreview:
     return view_of(
         LinkPreview, secret, uses=link.uses, uses_max=link.uses_max, passphrase=bool(link.salt)
     )
+
+
+class SubmittedSecret(msgspec.Struct, frozen=True):
+    """Response to a received submission. Repeating a request with the same `submission` has no
+    effect.
+    """
+
+    example: ClassVar = {"submission": _CLAIM}
+
+    submission: str

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import msgspec
@@ -16,7 +15,6 @@ from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.addresses import network_of
 from gatehouse.core.audit_events import AuditAction, Outcome
 from gatehouse.core.errors import (
-    BadRequest,
     Forbidden,
     GatehouseError,
     TooManyRequests,
@@ -24,12 +22,10 @@ from gatehouse.core.errors import (
 )
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
-from gatehouse.features.sharing.content_store import PRESIGNED_S
 from gatehouse.features.sharing.denials import ATTEMPT_WINDOW_S, Denials, LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken, parse_path
 from gatehouse.features.sharing.models import (
     ContentItem,
-    Download,
     Link,
     LinkState,
     ManifestItem,
@@ -40,7 +36,6 @@ from gatehouse.features.sharing.models import (
 )
 from gatehouse.features.sharing.repository import ConditionFailed
 from gatehouse.features.sharing.slots import argon2_slots
-from gatehouse.platform.aws import AWS_ERRORS, error_detail
 
 #: Time in seconds during which a client can repeat a claim that is not acknowledged, for example
 #: after a lost response or to download files.
@@ -53,12 +48,6 @@ _NO_VERIFIER = bytes(32)
 
 class PassphraseRequired(Forbidden):
     code, title = "passphrase_required", "This link requires a passphrase"
-
-
-class ContentTooLarge(BadRequest):
-    """The client cannot receive an item. No use was consumed."""
-
-    code, title = "content_too_large", "A file is too large for a browser"
 
 
 class WrongPassphrase(Forbidden):
@@ -163,27 +152,16 @@ class LinkService:
         passphrase: str,
         claim_id: str,
         client: Client,
-        *,
-        item_bytes_max: int | None = None,
     ) -> Opened:
         """Consume one use of a link and return the content. A repeated claim returns the content
         without consuming another use.
 
-        item_bytes_max: maximum size of an item that the client can receive.
         Raises LinkNotFound, TooManyDenied, PassphraseRequired, WrongPassphrase, TooManyAttempts.
-        Raises ContentTooLarge before a use is consumed.
         """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
             raise await self._denied(token, client, "ended")
         keys = await self._link_keys(secret, link, token, passphrase, client)
-        if item_bytes_max is not None and any(
-            item.size > item_bytes_max for item in secret.current.items
-        ):
-            raise ContentTooLarge(
-                f"A file is larger than {item_bytes_max} bytes. Open the link with: gatehouse "
-                f"secrets open"
-            )
         await self._mark_opened(secret, link, client)
         secret = await self._claim(secret, link, claim_id, token, client)
         return await self._decrypt(secret, secret.links[link.id], claim_id, keys)
@@ -205,29 +183,13 @@ class LinkService:
         except ConditionFailed:
             return
 
-    async def read(self, item: OpenedItem, content_key: bytes) -> AsyncIterator[bytes]:
-        """Yield the plaintext of an item in chunks. Raises Unavailable, including for altered
-        content.
-        """
-        key = encryption.item_key(content_key, item.number)
-        pieces = encryption.decrypt_item(await self._backend.content.read(item.content), key)
-        while True:
-            try:
-                chunk = await asyncio.to_thread(next, pieces, None)
-            except (*AWS_ERRORS, encryption.DecryptionFailed) as exc:
-                raise Unavailable(
-                    "The content is not available.", detail=error_detail(exc)
-                ) from exc
-            if chunk is None:
-                return
-            yield chunk
-
-    async def download(self, opened: Opened, item: OpenedItem) -> Download:
-        """Return a presigned request for an item, for the client that opened the link. No log and
-        no audit event contains the request."""
-        expires_at = self._clock.now() + PRESIGNED_S
-        url = await self._backend.content.presigned_download(item.content)
-        return Download(url, expires_at, encryption.item_key(opened.content_key, item.number))
+    async def read(self, opened: Opened, item: OpenedItem) -> bytes:
+        """Return the plaintext of an item. Raises Unavailable, including for altered content."""
+        sealed = await self._backend.content.read(item.content)
+        try:
+            return encryption.unseal(sealed, opened.content_key, f"item {item.number}")
+        except encryption.DecryptionFailed as exc:
+            raise Unavailable("The content is not available.", detail=str(exc)) from exc
 
     async def _possessed(self, token: LinkToken, client: Client) -> tuple[Secret, Link]:
         """Return the secret and the link if the client has the link secret. The verifier is always
@@ -371,7 +333,8 @@ class LinkService:
         try:
             content_key = encryption.unwrap(wrapped, keys.private_key, data_key, context)
             manifest = msgspec.json.decode(
-                encryption.open_manifest(version.manifest, content_key), type=list[ManifestItem]
+                encryption.unseal(version.manifest, content_key, "manifest"),
+                type=list[ManifestItem],
             )
         except encryption.DecryptionFailed as exc:
             raise Unavailable("The content is not available.", detail=str(exc)) from exc

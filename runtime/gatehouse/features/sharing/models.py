@@ -18,13 +18,10 @@ RECIPIENTS_MAX = 10
 VERSIONS_MAX = 10
 BURN_AFTER_MAX = 20
 TEXT_BYTES_MAX = 64 * 1024
-#: Maximum total size of the files in a JSON request or response.
-JSON_FILES_BYTES_MAX = 1024 * 1024
-#: Maximum size of an item in a response, and of all files in a submission, for a Lambda function.
-#: Lambda limits requests and responses to 6 MB, including the base64 encoding of the body. Programs
-#: transfer larger files with presigned requests.
-#: Source: Lambda Developer Guide, "Lambda quotas".
-LAMBDA_FILES_BYTES_MAX = 4 * 1024 * 1024
+#: Maximum total size of the files in a secret. The content of a secret is one request and one
+#: response. As a Lambda function, the sharing service can receive and return at most 6 MB,
+#: including the base64 encoding of files. Source: Lambda Developer Guide, "Lambda quotas".
+FILES_BYTES_MAX = 4_000_000
 PASSPHRASE_CHARS_MIN = 8
 PASSPHRASE_CHARS_MAX = 128
 #: Time in seconds from the deletion of the content to the deletion of the receipt.
@@ -38,11 +35,9 @@ def base64_chars(size: int) -> int:
     return 4 * -(-size // 3)
 
 
-def json_bytes_max(files_bytes: int) -> int:
-    """Return the maximum size of content in JSON: files in base64, and text with up to 6 characters
-    per byte (`\\u001f`).
-    """
-    return base64_chars(files_bytes) + 6 * TEXT_BYTES_MAX
+#: Maximum size of the content of a secret in JSON: files in base64, and text with up to 6
+#: characters per byte (`\\u001f`).
+CONTENT_JSON_BYTES_MAX = base64_chars(FILES_BYTES_MAX) + 6 * TEXT_BYTES_MAX
 
 
 class SecretState(StrEnum):
@@ -77,19 +72,6 @@ class ContentItem(msgspec.Struct, frozen=True):
     key: str
     object_version: str
     size: int
-
-
-class Download(msgspec.Struct, frozen=True):
-    """A presigned request for the ciphertext of one item, and a key that decrypts only this
-    item.
-    """
-
-    url: str
-    expires_at: float
-    key: bytes
-
-    def __repr__(self) -> str:
-        return "Download(...)"
 
 
 class ManifestItem(msgspec.Struct, frozen=True):
@@ -163,10 +145,9 @@ class Secret(msgspec.Struct, frozen=True):
     owner: label of the actor that created the secret, such as `key:3fGh82kLmQ0a`.
     sender: name of the sender, which recipients see.
     label, note: not shown to recipients.
-    expires_at: time at which the links stop working.
+    expires_at: time at which the links stop working, and from which the content is deleted.
     expires_at_max: latest time to which `expires_at` can be extended. Part of the encryption
         context.
-    purge_at: time from which the content is deleted.
     burn_after: number of incorrect passphrase attempts after which a link is burned; 0: never.
     revision: incremented when the owner changes the secret, or when the state of the secret or of a
         link changes.
@@ -184,7 +165,6 @@ class Secret(msgspec.Struct, frozen=True):
     created_at: float
     expires_at: float
     expires_at_max: float
-    purge_at: float
     state: SecretState
     revision: int
     versions: tuple[Version, ...]

@@ -5,10 +5,9 @@ No endpoint returns content. Recipients open links at the sharing service.
 
 from __future__ import annotations
 
-import base64
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Forbidden, NotFound
@@ -21,13 +20,12 @@ from gatehouse.core.roles import (
     Role,
 )
 from gatehouse.features.audit.repository import AuditRepository
-from gatehouse.features.sharing.models import TEXT_BYTES_MAX, TTL_S_MAX, Secret
+from gatehouse.features.sharing.models import CONTENT_JSON_BYTES_MAX, Secret
+from gatehouse.features.sharing.requests.models import SecretRequest
 from gatehouse.features.sharing.schemas import (
-    FILES_MAX,
-    OCTETS,
     CreatedSecret,
     CreateSecret,
-    ListSecrets,
+    ListOwned,
     Receipt,
     RestoreVersion,
     SecretContent,
@@ -38,21 +36,13 @@ from gatehouse.features.sharing.schemas import (
     receipt_view,
     secret_view,
 )
-from gatehouse.features.sharing.service import (
-    NewItem,
-    NewSecret,
-    SecretPatch,
-    SecretSharing,
-    one_by_one,
-)
-from gatehouse.platform.http.endpoint import FILE_PART, Endpoint, Links, StepUp
-from gatehouse.platform.http.fields import IF_MATCH, etag, expected_version, unix_seconds
-from gatehouse.platform.http.multipart import MultipartReader
+from gatehouse.features.sharing.service import SecretSharing, content_items
+from gatehouse.platform.http.endpoint import Endpoint, Links, StepUp
+from gatehouse.platform.http.fields import IF_MATCH, etag, expected_version
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import invalid
 
-#: Nonce and authentication tag of AES-GCM.
-_END_TO_END_BYTES = 28
+_Stored = TypeVar("_Stored", Secret, SecretRequest)
 
 
 async def create_secret(
@@ -67,41 +57,20 @@ async def create_secret(
     # links. Decision 0014 applies to links as well as to tokens: the response is encrypted under
     # the Idempotency-Key, of which only a hash is stored, and without the stored response, a client
     # that lost the links could not deliver the secret. A stored link grants no additional access.
-    secret, tokens = await sharing.service.create(
-        NewSecret(
-            items=_items(request, sharing, body),
-            sender=body.sender or request.actor.label,
-            owner=request.authenticated.owner,
-            ttl_s=body.lifetime_s(request.now),
-            ttl_s_max=TTL_S_MAX,
-            uses=body.uses,
-            label=body.label,
-            note=body.note,
-            recipients=body.recipients,
-            passphrase=body.passphrase or "",
-            burn_after=body.burn_after,
-            end_to_end=body.end_to_end,
-        ),
-        request.actor,
-    )
+    secret, tokens = await sharing.service.create(body, request.authenticated.owner, request.actor)
     request.response.headers["Location"] = f"/v1/secrets/{secret.id}"
     return CreatedSecret(
         _view(request, secret), [new_link(token, secret, sharing.url) for token in tokens]
     )
 
 
-async def list_secrets(request: Request, query: ListSecrets, sharing: SecretSharing) -> SecretPage:
+async def list_secrets(request: Request, query: ListOwned, sharing: SecretSharing) -> SecretPage:
     """List secrets.
 
     Returns the secrets of the caller, newest first. Some roles can also list the secrets of another
     owner.
     """
-    own = request.authenticated.owner
-    owner = own if query.owner is None else query.owner
-    if owner != own and not _has(request, AUDITORS):
-        raise Forbidden(
-            "Listing the secrets of another owner requires the role owner, operator or auditor."
-        )
+    owner = listed_owner(request, query)
     cursors = request.cursors(f"secrets|{owner}")
     after = "" if query.cursor is None else cursors.read(query.cursor)
     secrets, last = await sharing.service.of_owner(owner, after=after, size=query.limit)
@@ -125,14 +94,8 @@ async def update_secret(
     Changes the expiry, the number of uses, the label or the note. The links stay the same.
     """
     await _own(request, sharing, secret)
-    patch = SecretPatch(
-        expires_at=unix_seconds(body.expires_at) if isinstance(body.expires_at, str) else None,
-        uses=body.uses if isinstance(body.uses, int) else None,
-        label=body.label if isinstance(body.label, str) else None,
-        note=body.note if isinstance(body.note, str) else None,
-    )
     return _view(
-        request, await sharing.service.update(secret, patch, _revision(request), request.actor)
+        request, await sharing.service.update(secret, body, _revision(request), request.actor)
     )
 
 
@@ -152,10 +115,11 @@ async def replace_content(
             "must be encrypted in the same way as the secret",
             f"send {kind}, as when the secret was created",
         )
-    items = _items(request, sharing, body)
     return _view(
         request,
-        await sharing.service.replace_content(secret, items, _revision(request), request.actor),
+        await sharing.service.replace_content(
+            secret, content_items(body), _revision(request), request.actor
+        ),
     )
 
 
@@ -212,110 +176,13 @@ async def show_secret_receipt(
     return receipt_view(existing, denied, deletion, request.now)
 
 
-def _items(request: Request, sharing: SecretSharing, body: SecretContent) -> AsyncIterator[NewItem]:
-    """Return the content in a request. Raises BadRequest for invalid base64, missing files and
-    content that is too large.
-    """
-    if body.ciphertext_base64 is not None:
-        location = "body.ciphertext_base64"
-        content = _decoded(body.ciphertext_base64, location)
-        _check_size(
-            len(content),
-            max(sharing.json_files_max_bytes, TEXT_BYTES_MAX + _END_TO_END_BYTES),
-            location,
-        )
-        return one_by_one([NewItem.of(content, media_type=OCTETS)])
-    texts = [] if body.text is None else [NewItem.of(body.text.encode())]
-    files: list[NewItem] = []
-    uploads = _Uploads(request.form, sharing.file_max_bytes)
-    for index, file in enumerate(body.files):
-        location = f"body.files[{index}].content_base64"
-        if file.content_base64 is not None:
-            content = _decoded(file.content_base64, location)
-            uploads.size += len(content)
-            files.append(NewItem.of(content, name=file.name, media_type=file.media_type))
-        elif request.form is not None:
-            files.append(NewItem(uploads.next_file(), file.name, file.media_type))
-        else:
-            raise invalid(
-                location,
-                "is missing",
-                "send base64, or send the request and the files as multipart/form-data",
-            )
-    _check_size(uploads.size, sharing.json_files_max_bytes, "body.files")
-    return _with_end([*texts, *files], uploads)
-
-
-async def _with_end(items: Sequence[NewItem], uploads: _Uploads) -> AsyncIterator[NewItem]:
-    for item in items:
-        yield item
-    await uploads.check_end()
-
-
-class _Uploads:
-    """Reads the files in a form, in the order of `body.files`. `size`: total bytes read so far.
-    Methods raise BadRequest.
-    """
-
-    def __init__(self, form: MultipartReader | None, bytes_max: int) -> None:
-        self._form = form
-        self._bytes_max = bytes_max
-        self.size = 0
-
-    async def next_file(self) -> AsyncIterator[bytes]:
-        assert self._form is not None  # noqa: S101 - files without content are rejected without a form
-        part = await self._form.next_part()
-        if part is None or part.name != FILE_PART:
-            raise invalid(
-                "body",
-                "has fewer files than body.files",
-                f"send each file as a part {FILE_PART}, in the same order",
-            )
-        async for chunk in self._form.chunks():
-            self.size += len(chunk)
-            _check_size(self.size, self._bytes_max, "body.files")
-            yield chunk
-
-    async def check_end(self) -> None:
-        if self._form is None:
-            return
-        if await self._form.next_part() is not None:
-            raise invalid(
-                "body",
-                "has more files than body.files",
-                "list every file in body.files, in the same order",
-            )
-        await self._form.discard()
-
-
-def _decoded(text: str, location: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError:
-        raise invalid(
-            location, "is not base64", "send standard base64 (RFC 4648, section 4) with padding"
-        ) from None
-
-
-def _check_size(size: int, size_max: int, location: str) -> None:
-    if size > size_max:
-        raise invalid(
-            location,
-            f"is larger than {size_max} bytes in total",
-            "send less content, or increase the limit",
-        )
-
-
 async def _existing(
     request: Request, sharing: SecretSharing, secret_id: str, others: frozenset[Role]
 ) -> Secret:
     """Return a secret that the caller owns or, with a role in `others`, any secret. Raises
     NotFound.
     """
-    secret = await sharing.service.get(secret_id)
-    if secret.owner != request.authenticated.owner and not _has(request, others):
-        raise NotFound("No secret has this ID.")
-    return secret
+    return check_visible(request, await sharing.service.get(secret_id), others, "secret")
 
 
 async def _own(request: Request, sharing: SecretSharing, secret_id: str) -> Secret:
@@ -328,8 +195,22 @@ async def _own(request: Request, sharing: SecretSharing, secret_id: str) -> Secr
     return secret
 
 
-def _has(request: Request, roles: frozenset[Role]) -> bool:
-    return bool(request.authenticated.roles & roles)
+def listed_owner(request: Request, query: ListOwned) -> str:
+    """Return the owner whose secrets or secret requests are listed. Raises Forbidden."""
+    own = request.authenticated.owner
+    if query.owner not in (None, own) and not request.authenticated.roles & AUDITORS:
+        raise Forbidden("Listing for another owner requires the role owner, operator or auditor.")
+    return query.owner or own
+
+
+def check_visible(request: Request, stored: _Stored, others: frozenset[Role], kind: str) -> _Stored:
+    """Return a secret or secret request that the caller owns or, with a role in `others`, any.
+    Raises NotFound as for an unknown ID. `kind`: name in the message.
+    """
+    caller = request.authenticated
+    if stored.owner != caller.owner and not caller.roles & others:
+        raise NotFound(f"No {kind} has this ID.")
+    return stored
 
 
 def _revision(request: Request) -> int | None:
@@ -347,7 +228,7 @@ _change: Callable[..., Endpoint] = partial(
 )
 _PATH = "/v1/secrets/{secret}"
 _CONTENT: dict[str, Any] = {
-    "files_max": FILES_MAX,
+    "body_extra_bytes": CONTENT_JSON_BYTES_MAX,
     "secret_fields": frozenset({"text", "content_base64", "ciphertext_base64", "passphrase"}),
 }
 

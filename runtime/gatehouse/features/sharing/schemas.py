@@ -10,21 +10,22 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.clock import rfc3339
-from gatehouse.features.sharing.lifetime import ExpiresAt, Ttl, check_lifetime, lifetime
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.models import (
     BURN_AFTER_MAX,
-    JSON_FILES_BYTES_MAX,
+    FILES_BYTES_MAX,
     PASSPHRASE_CHARS_MAX,
     PASSPHRASE_CHARS_MIN,
     RECIPIENTS_MAX,
     TEXT_BYTES_MAX,
+    TTL_S_DEFAULT,
+    TTL_S_MAX,
+    TTL_S_MIN,
     USES_DEFAULT,
     USES_MAX,
     Link,
     LinkState,
     Secret,
-    base64_chars,
     shown_state,
 )
 from gatehouse.platform.http.fields import (
@@ -103,6 +104,14 @@ Recipients = Annotated[
         " that is not personal.",
     ),
 ]
+Ttl = Annotated[
+    int,
+    Meta(
+        ge=TTL_S_MIN,
+        le=TTL_S_MAX,
+        description=f"Lifetime in seconds. Default: {TTL_S_DEFAULT} (three days).",
+    ),
+]
 Uses = Annotated[
     int, Meta(ge=1, le=USES_MAX, description="Number of times that each link can be opened.")
 ]
@@ -136,22 +145,17 @@ Text = Annotated[
         description="Text content. At most 64 KiB in UTF-8.",
     ),
 ]
-#: Maximum length of a file or ciphertext in a JSON body.
-_BASE64_CHARS_MAX = base64_chars(JSON_FILES_BYTES_MAX)
-Base64 = Annotated[
-    str, Meta(max_length=_BASE64_CHARS_MAX, extra_json_schema={"contentEncoding": "base64"})
-]
+#: Maximum size of a ciphertext: the nonce and the authentication tag of AES-GCM, and the text.
+_CIPHERTEXT_BYTES_MAX = TEXT_BYTES_MAX + 28
 Ciphertext = Annotated[
-    Base64,
+    bytes,
     Meta(
         min_length=1,
-        description="Content that the client encrypted, in base64. Replaces `text` and "
-        "`files`. The server cannot read the"
-        " content.",
+        max_length=_CIPHERTEXT_BYTES_MAX,
+        description="Text that the client encrypted, in base64. Replaces `text` and `files`. The "
+        "server cannot read the text.",
     ),
 ]
-
-
 FileName = Annotated[str, checked(file_name_problem, min_length=1, max_length=FILE_NAME_CHARS_MAX)]
 MediaType = Annotated[
     str, matching(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}", max_length=129)
@@ -165,14 +169,7 @@ class NewFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     name: FileName
     media_type: MediaType = OCTETS
-    content_base64: Annotated[
-        Base64 | None,
-        Meta(
-            description="Content. If null, the content is sent in a form part named `file`. A "
-            "JSON body can contain up to 1 MiB"
-            " of files."
-        ),
-    ] = None
+    content_base64: Annotated[bytes, Meta(max_length=FILES_BYTES_MAX)]
 
     def __repr__(self) -> str:
         return "NewFile(...)"
@@ -183,10 +180,7 @@ Files = Annotated[
     checked(
         different_names,
         max_length=FILES_MAX,
-        description=(
-            "Files. The setting GATEHOUSE_SHARING_FILE_MAX_BYTES limits the total size "
-            "of the files."
-        ),
+        description=f"Files of at most {FILES_BYTES_MAX} bytes in total.",
     ),
 ]
 
@@ -204,6 +198,8 @@ class SecretContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         plain = self.text is not None or bool(self.files)
         if plain == (self.ciphertext_base64 is not None):
             raise ValueError("must contain text or files, or ciphertext_base64 alone")
+        if sum(len(file.content_base64) for file in self.files) > FILES_BYTES_MAX:
+            raise ValueError(f"must not contain more than {FILES_BYTES_MAX} bytes of files")
 
     def __repr__(self) -> str:
         return "SecretContent(...)"
@@ -214,9 +210,7 @@ class SecretContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of a new secret. If both `ttl_s` and `expires_at` are omitted, the links expire
-    after three days.
-    """
+    """Parameters of a new secret."""
 
     example: ClassVar = {
         "text": "correct horse battery staple",
@@ -226,8 +220,7 @@ class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_on
         "label": "database password, staging",
     }
 
-    ttl_s: Ttl | None = None
-    expires_at: ExpiresAt = None
+    ttl_s: Ttl = TTL_S_DEFAULT
     uses: Uses = USES_DEFAULT
     passphrase: Passphrase | None = None
     burn_after: BurnAfter = 0
@@ -238,15 +231,8 @@ class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_on
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_lifetime(self.ttl_s, self.expires_at)
         if self.burn_after and self.passphrase is None:
             raise ValueError("must not contain burn_after without a passphrase")
-
-    def lifetime_s(self, now: float) -> float:
-        """Return the lifetime of the links in seconds. Raises BadRequest if the expiry is out of
-        bounds.
-        """
-        return lifetime(self.ttl_s, self.expires_at, now)
 
 
 class UpdateSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -290,8 +276,8 @@ class RestoreVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ]
 
 
-class ListSecrets(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Query parameters for a page of secrets."""
+class ListOwned(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Query parameters for a page of secrets or secret requests."""
 
     owner: Annotated[
         Annotated[str, checked(single_line, min_length=1, max_length=300)] | None,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
@@ -17,12 +18,9 @@ from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.link_token import LinkToken, is_id
 from gatehouse.features.sharing.models import (
-    JSON_FILES_BYTES_MAX,
     LINK_CHARS,
-    TTL_S_DEFAULT,
     TTL_S_MAX,
     TTL_S_MIN,
-    USES_DEFAULT,
     VERSIONS_MAX,
     ContentItem,
     EndReason,
@@ -33,79 +31,26 @@ from gatehouse.features.sharing.models import (
     SecretState,
     SharingEvent,
     Version,
-    json_bytes_max,
+    is_expired,
 )
 from gatehouse.features.sharing.repository import ConditionFailed
+from gatehouse.features.sharing.schemas import OCTETS, CreateSecret, SecretContent, UpdateSecret
 from gatehouse.features.sharing.slots import argon2_slots
+from gatehouse.platform.http.fields import unix_seconds
 from gatehouse.platform.http.validation import invalid
-
-_Value = TypeVar("_Value")
 
 TEXT_TYPE = "text/plain; charset=utf-8"
 
 
-@dataclass(frozen=True, slots=True)
-class NewItem:
-    """A text item (with an empty `name`) or a file. `chunks`: the content, which can be read only
-    once if it is an upload.
-    """
+class NewItem(msgspec.Struct, frozen=True):
+    """A text item (with an empty `name`) or a file."""
 
-    chunks: AsyncIterable[bytes]
+    content: bytes
     name: str = ""
     media_type: str = TEXT_TYPE
 
-    @classmethod
-    def of(cls, content: bytes, name: str = "", media_type: str = TEXT_TYPE) -> Self:
-        """Return an item whose content is in memory."""
-        return cls(_InMemory(content), name, media_type)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewSecret:
-    """Properties of a new secret. Durations are in seconds.
-
-    recipients: each recipient gets a personal link; empty for one link that is not personal.
-    owner: label of the owner; empty for the actor.
-    """
-
-    items: AsyncIterable[NewItem]
-    sender: str
-    ttl_s: float
-    ttl_s_max: float
-    uses: int
-    label: str = ""
-    note: str = ""
-    recipients: Sequence[str] = ()
-    passphrase: str = ""
-    burn_after: int = 0
-    owner: str = ""
-    end_to_end: bool = False
-
     def __repr__(self) -> str:
-        return "NewSecret(...)"
-
-
-@dataclass(frozen=True, slots=True)
-class UploadedContent:
-    """Files that a client encrypted under `content_key` and uploaded. The files are numbered after
-    the other items.
-    """
-
-    content_key: bytes
-    items: Sequence[tuple[ContentItem, ManifestItem]]
-
-    def __repr__(self) -> str:
-        return "UploadedContent(...)"
-
-
-@dataclass(frozen=True, slots=True)
-class SecretPatch:
-    """Changes to a secret. None leaves a value unchanged."""
-
-    expires_at: float | None = None
-    uses: int | None = None
-    label: str | None = None
-    note: str | None = None
+        return "NewItem(...)"
 
 
 class SecretService:
@@ -118,15 +63,27 @@ class SecretService:
         self._clock = backend.clock
         self._argon2 = argon2_slots()
 
-    async def create(self, new: NewSecret, actor: Actor) -> tuple[Secret, list[LinkToken]]:
-        """Encrypt and store a secret. Only this method returns the links. Raises RateLimited, and
-        the errors of `new.items`.
+    async def create(
+        self, new: CreateSecret, owner: str, actor: Actor
+    ) -> tuple[Secret, list[LinkToken]]:
+        """Encrypt and store a secret. Only this method returns the links. `owner`: label of the
+        owner. Raises RateLimited.
         """
-        owner, now = new.owner or actor.label, self._clock.now()
         await self._backend.take_create("secret", owner)
         secret_id = self._backend.new_id()
         tokens, links = await self._links(secret_id, new)
-        secret = await self.store(secret_id, new, links, owner, now)
+        secret = await self.store(
+            secret_id,
+            content_items(new),
+            links,
+            owner=owner,
+            sender=new.sender or actor.label,
+            label=new.label,
+            note=new.note,
+            ttl_s=new.ttl_s,
+            end_to_end=new.end_to_end,
+            burn_after=new.burn_after,
+        )
         await self._repository.create(
             secret,
             self._backend.event(actor, AuditAction.SECRET_CREATE, secret_id, {"links": len(links)}),
@@ -136,30 +93,35 @@ class SecretService:
     async def store(
         self,
         secret_id: str,
-        new: NewSecret,
+        items: Sequence[NewItem],
         links: dict[str, Link],
+        *,
         owner: str,
-        now: float,
-        uploaded: UploadedContent | None = None,
+        sender: str,
+        label: str,
+        ttl_s: float,
+        note: str = "",
+        end_to_end: bool = False,
+        burn_after: int = 0,
     ) -> Secret:
         """Encrypt the content to the links and store the content. Returns the secret, which the
         caller writes to the table.
         """
-        expires_at = now + new.ttl_s
-        expires_at_max = max(expires_at, now + new.ttl_s_max)
+        now = self._clock.now()
+        expires_at = now + ttl_s
+        expires_at_max = max(expires_at, now + TTL_S_MAX)
         version, keys = await self._encrypt(
-            secret_id, 1, now, int(expires_at_max), new.items, list(links.values()), uploaded
+            secret_id, 1, now, int(expires_at_max), items, list(links.values())
         )
         return Secret(
             id=secret_id,
             owner=owner,
-            sender=new.sender,
-            label=new.label,
-            note=new.note,
+            sender=sender,
+            label=label,
+            note=note,
             created_at=now,
             expires_at=expires_at,
             expires_at_max=float(int(expires_at_max)),
-            purge_at=expires_at,
             state=SecretState.ACTIVE,
             revision=1,
             versions=(version,),
@@ -167,8 +129,8 @@ class SecretService:
             links={
                 name: _with_key(link, version.number, keys[name]) for name, link in links.items()
             },
-            end_to_end=new.end_to_end,
-            burn_after=new.burn_after,
+            end_to_end=end_to_end,
+            burn_after=burn_after,
         )
 
     async def get(self, secret_id: str) -> Secret:
@@ -191,7 +153,7 @@ class SecretService:
         return await self._repository.receipt(secret_id)
 
     async def update(
-        self, secret_id: str, patch: SecretPatch, revision: int | None, actor: Actor
+        self, secret_id: str, patch: UpdateSecret, revision: int | None, actor: Actor
     ) -> Secret:
         """Change the uses, expiry, label or note. `revision`: the expected revision; None: any
         revision.
@@ -200,33 +162,31 @@ class SecretService:
         active.
         """
         before = self._changeable(await self.get(secret_id), revision)
-        now, fields = self._clock.now(), {}
-        if patch.expires_at is not None:
-            self._check_expiry(patch.expires_at, before, now)
-            fields = {
-                "expires_at": patch.expires_at,
-                "purge_at": before.purge_at - before.expires_at + patch.expires_at,
-            }
-        fields |= {
-            name: value for name in ("label", "note") if (value := getattr(patch, name)) is not None
+        fields: dict[str, Any] = {
+            name: value
+            for name in ("label", "note")
+            if (value := getattr(patch, name)) is not UNSET
         }
+        if patch.expires_at is not UNSET:
+            expires_at = unix_seconds(patch.expires_at)
+            self._check_expiry(expires_at, before)
+            fields["expires_at"] = expires_at
         links = before.links
-        if patch.uses is not None:
+        if patch.uses is not UNSET:
             links = {link.id: self._with_uses(link, patch.uses) for link in links.values()}
         after = msgspec.structs.replace(before, **fields, links=links)
-        names = sorted((*fields, *(["uses"] if patch.uses is not None else [])))
+        names = sorted((*fields, *(["uses"] if patch.uses is not UNSET else [])))
         event = self._backend.event(
             actor, AuditAction.SECRET_UPDATE, secret_id, {"fields": ", ".join(names)}
         )
         return await self._replace(before, after, event, fields=list(fields))
 
     async def replace_content(
-        self, secret_id: str, items: AsyncIterable[NewItem], revision: int | None, actor: Actor
+        self, secret_id: str, items: Sequence[NewItem], revision: int | None, actor: Actor
     ) -> Secret:
         """Add a version with new content. The links stay valid and open the new version.
 
-        Raises NotFound, PreconditionFailed, Conflict if the secret is no longer active, and the
-        errors of `items`.
+        Raises NotFound, PreconditionFailed, and Conflict if the secret is no longer active.
         """
         before = self._changeable(await self.get(secret_id), revision)
         open_links = [link for link in before.links.values() if link.state == LinkState.ACTIVE]
@@ -296,7 +256,7 @@ class SecretService:
             return failed.secret or secret
 
     async def _links(
-        self, secret_id: str, new: NewSecret
+        self, secret_id: str, new: CreateSecret
     ) -> tuple[list[LinkToken], dict[str, Link]]:
         random_bytes = self._backend.random_bytes
         tokens: list[LinkToken] = []
@@ -306,7 +266,7 @@ class SecretService:
             salt = random_bytes(encryption.SALT_BYTES) if new.passphrase else b""
             async with self._argon2.hold() if salt else nullcontext():
                 keys = await asyncio.to_thread(
-                    encryption.link_keys, token.secret, token.path, new.passphrase, salt
+                    encryption.link_keys, token.secret, token.path, new.passphrase or "", salt
                 )
             tokens.append(token)
             links[token.link_id] = Link(
@@ -327,47 +287,35 @@ class SecretService:
         number: int,
         now: float,
         deadline: int,
-        items: AsyncIterable[NewItem],
+        items: Sequence[NewItem],
         links: Sequence[Link],
-        uploaded: UploadedContent | None = None,
     ) -> tuple[Version, dict[str, bytes]]:
-        """Store the items under a new content key, or under the content key of `uploaded`.
+        """Store the items under a new content key.
 
         Returns the version, and the content key encrypted for each link. If this method fails, it
         tries to delete the objects that it has written. The worker deletes any remaining objects.
         """
         content, random_bytes = self._backend.content, self._backend.random_bytes
         data_key, sealed_data_key = await self._backend.data_keys.generate(secret_id)
-        content_key = (
-            random_bytes(encryption.KEY_BYTES) if uploaded is None else uploaded.content_key
-        )
+        content_key = random_bytes(encryption.KEY_BYTES)
         stored: list[ContentItem] = []
-        entries: list[ManifestItem] = []
         try:
-            async for item in items:
-                key, ciphertext = (
-                    content.key(secret_id, number, len(stored)),
-                    _Encrypted(item, content_key, len(stored)),
-                )
-                stored.append(
-                    ContentItem(key, await content.write(key, ciphertext.chunks()), ciphertext.size)
-                )
-                entries.append(ManifestItem(item.name, item.media_type))
+            for index, item in enumerate(items):
+                key = content.key(secret_id, number, index)
+                sealed = encryption.seal(item.content, content_key, f"item {index}", random_bytes)
+                stored.append(ContentItem(key, await content.write(key, sealed), len(item.content)))
         except BaseException:
             # Delete only the objects of this call, because another request may have stored a
             # version with the same number.
             with suppress(Unavailable):
                 await content.delete(stored)
             raise
-        for object_version, entry in () if uploaded is None else uploaded.items:
-            stored.append(object_version)
-            entries.append(entry)
-        manifest = msgspec.json.encode(entries)
+        manifest = msgspec.json.encode([ManifestItem(item.name, item.media_type) for item in items])
         version = Version(
             number,
             now,
             sealed_data_key,
-            encryption.seal_manifest(manifest, content_key, random_bytes),
+            encryption.seal(manifest, content_key, "manifest", random_bytes),
             tuple(stored),
         )
         keys = {}
@@ -393,7 +341,7 @@ class SecretService:
             ) from None
 
     def _changeable(self, secret: Secret, revision: int | None) -> Secret:
-        if secret.state != SecretState.ACTIVE or self._clock.now() >= secret.purge_at:
+        if secret.state != SecretState.ACTIVE or is_expired(secret, self._clock.now()):
             raise Conflict("The secret is no longer active and cannot be changed.")
         if revision is not None and secret.revision != revision:
             raise PreconditionFailed(
@@ -401,8 +349,8 @@ class SecretService:
             )
         return secret
 
-    def _check_expiry(self, expires_at: float, secret: Secret, now: float) -> None:
-        if not now + TTL_S_MIN <= expires_at <= secret.expires_at_max:
+    def _check_expiry(self, expires_at: float, secret: Secret) -> None:
+        if not self._clock.now() + TTL_S_MIN <= expires_at <= secret.expires_at_max:
             message = (
                 f"is less than {TTL_S_MIN // 60} minutes in the future or later than "
                 f"`expires_at_max` of the secret"
@@ -421,34 +369,12 @@ class SecretService:
         return msgspec.structs.replace(link, uses_max=uses)
 
 
-class _InMemory:
-    """In-memory content, which can be read repeatedly."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return one_by_one([self._content])
-
-
-class _Encrypted:
-    """The ciphertext of an item. `size`: number of plaintext bytes read so far."""
-
-    def __init__(self, item: NewItem, content_key: bytes, number: int) -> None:
-        self._item = item
-        self._encryptor = encryption.ItemEncryptor(content_key, number)
-        self.size = 0
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        async for chunk in self._item.chunks:
-            self.size += len(chunk)
-            yield self._encryptor.update(chunk)
-        yield self._encryptor.finish()
-
-
-async def one_by_one(values: Iterable[_Value]) -> AsyncIterator[_Value]:
-    for value in values:
-        yield value
+def content_items(content: SecretContent) -> list[NewItem]:
+    if content.ciphertext_base64 is not None:
+        return [NewItem(content.ciphertext_base64, media_type=OCTETS)]
+    texts = [] if content.text is None else [NewItem(content.text.encode())]
+    files = [NewItem(file.content_base64, file.name, file.media_type) for file in content.files]
+    return [*texts, *files]
 
 
 def _with_key(link: Link, version: int, key: bytes) -> Link:
@@ -457,38 +383,16 @@ def _with_key(link: Link, version: int, key: bytes) -> Link:
 
 @dataclass(frozen=True, slots=True)
 class SecretSharing:
-    """Secret sharing dependencies of the console.
-
-    url: public URL of the sharing service, with which every link begins.
-    file_max_bytes: maximum total size of the files in a secret.
+    """Secret sharing dependencies of the console. `url`: public URL of the sharing service, with
+    which every link begins.
     """
 
     service: SecretService
     url: str
-    file_max_bytes: int
-
-    @property
-    def json_files_max_bytes(self) -> int:
-        """Maximum total size of the files in a JSON body. Clients send larger files as a form."""
-        return min(self.file_max_bytes, JSON_FILES_BYTES_MAX)
-
-    @property
-    def content_max_bytes(self) -> int:
-        """Maximum size of the content in JSON."""
-        return json_bytes_max(self.json_files_max_bytes)
 
     async def deliver(self, text: str, label: str, owner: str, actor: Actor) -> str:
         """Share text through one link, which can be opened once within three days. Returns the
         link. Raises RateLimited.
         """
-        new = NewSecret(
-            items=one_by_one([NewItem.of(text.encode())]),
-            sender=actor.label,
-            owner=owner,
-            ttl_s=TTL_S_DEFAULT,
-            ttl_s_max=TTL_S_MAX,
-            uses=USES_DEFAULT,
-            label=label,
-        )
-        _, tokens = await self.service.create(new, actor)
+        _, tokens = await self.service.create(CreateSecret(text=text, label=label), owner, actor)
         return tokens[0].url(self.url)

@@ -25,6 +25,7 @@ from gatehouse.features.sharing.models import (
     Secret,
     SecretState,
     SharingEvent,
+    is_expired,
     is_used,
 )
 from gatehouse.features.sharing.repository import ConditionFailed, secret_of
@@ -176,12 +177,12 @@ class SecretWorker:
                     await append(connection, event.audit_event)
 
     async def _end(self, secret: Secret) -> Secret:
-        """Change the state of an active secret to `ended` if the purge is due, or if no use is left
+        """Change the state of an active secret to `ended` if it is expired, or if no use is left
         and no claim can be repeated. Returns the current secret."""
         now = self._clock.now()
         if secret.state != SecretState.ACTIVE:
             return secret
-        if now >= secret.purge_at:
+        if is_expired(secret, now):
             reason = EndReason.EXPIRED
         elif is_used(secret) and now >= settled_at(secret):
             reason = EndReason.USED
@@ -249,4 +250,4 @@ def next_due(secret: Secret, now: float) -> float | None:
         return None
     if secret.state == SecretState.ENDED:
         return now
-    return min(secret.purge_at, settled_at(secret)) if is_used(secret) else secret.purge_at
+    return min(secret.expires_at, settled_at(secret)) if is_used(secret) else secret.expires_at

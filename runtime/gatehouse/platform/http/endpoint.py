@@ -15,8 +15,6 @@ from typing import Any, get_type_hints
 #: that may call it.
 CREDENTIAL, SESSION, SIGN_IN_CODE = "admin", "session", "sign_in_code"
 
-#: Parts of a form with files.
-JSON_PART, FILE_PART = "json", "file"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -87,12 +85,11 @@ class Endpoint:
     headers: request headers in addition to the common headers.
     links: links of the success response.
     secret_fields: fields of the body, at any depth, that contain the content of a secret or a
-        passphrase. These fields may contain API keys, and the maximum size of
-        the body is increased by the maximum size of the content of a secret.
+        passphrase. These fields may contain API keys.
+    body_extra_bytes: number of bytes by which the maximum size of the body exceeds the setting for
+        all endpoints.
     services: types of the services that the handler takes, by parameter: all parameters except
         `request`, `query`, `body` and the parameters of the path.
-    files_max: the body may also be a form (multipart/form-data): the JSON body in a part `json`,
-        then at most this number of files in parts `file`. 0: the body is JSON only.
     """
 
     method: str
@@ -113,7 +110,7 @@ class Endpoint:
     headers: tuple[Header, ...] = ()
     links: Links | None = None
     secret_fields: frozenset[str] = frozenset()
-    files_max: int = 0
+    body_extra_bytes: int = 0
     operation_id: str = ""
     summary: str = ""
     description: str = ""

@@ -39,8 +39,6 @@ REPLAY_S = 86_400
 #: one minute.
 RUNNING_S_MAX = 120.0
 
-#: Maximum duration of a request with files in seconds. The files can take a long time to arrive.
-FORM_RUNNING_S_MAX = 3600.0
 KEY_CHARS_MAX = 255
 REPLAYED = "Idempotency-Replayed"
 
@@ -216,16 +214,14 @@ class IdempotencyGuard:
         request_id: str,
         request: bytes,
         handle: Callable[[], Awaitable[StoredResponse]],
-        *,
-        running_s_max: float = RUNNING_S_MAX,
     ) -> StoredResponse:
         """The response from `handle`, or the stored response to the first request with this
         Idempotency-Key.
 
-        request: unambiguous encoding of the method, the path and the body. running_s_max: maximum
-        duration of the request. Raises IdempotencyKeyReused if the Idempotency-Key was used for a
-        different request, RequestInProgress, Conflict if the request succeeded but its response was
-        lost, Unavailable, and all errors of `handle`.
+        request: unambiguous encoding of the method, the path and the body. Raises
+        IdempotencyKeyReused if the Idempotency-Key was used for a different request,
+        RequestInProgress, Conflict if the request succeeded but its response was lost, Unavailable,
+        and all errors of `handle`.
         """
         now = self.clock.now()
         claim = Claim(
@@ -245,7 +241,7 @@ class IdempotencyGuard:
                 )
             if earlier.sealed is not None and earlier.generation is not None:
                 return self._open(earlier.sealed, purpose, earlier.generation)
-            await self._take_over(claim, earlier, running_s_max)
+            await self._take_over(claim, earlier)
         return await self._handle(claim, purpose, handle)
 
     def _open(self, sealed: bytes, purpose: str, generation: int) -> StoredResponse:
@@ -257,14 +253,10 @@ class IdempotencyGuard:
             )
         return msgspec.msgpack.decode(plain, type=StoredResponse)
 
-    async def _take_over(self, claim: Claim, earlier: Earlier, running_s_max: float) -> None:
-        # After the change, only a revocation takes long. The files of a form have arrived.
-        ends_at = (
-            earlier.changed_at + RUNNING_S_MAX
-            if earlier.target_id
-            else earlier.claimed_at + running_s_max
-        )
-        if not earlier.running or ends_at <= claim.at:
+    async def _take_over(self, claim: Claim, earlier: Earlier) -> None:
+        # After the change, only a revocation takes long.
+        began_at = earlier.changed_at if earlier.target_id else earlier.claimed_at
+        if not earlier.running or began_at + RUNNING_S_MAX <= claim.at:
             if earlier.target_id:
                 raise Conflict(
                     f"The first request with this Idempotency-Key changed {earlier.target_id}, "

@@ -99,17 +99,14 @@ class MultipartReader:
         while (chunk := await self._chunk()) is not None:
             yield chunk
 
-    async def read(self, bytes_max: int, keep: KeepBytes | None) -> bytes:
+    async def read(self, bytes_max: int, keep: KeepBytes) -> bytes:
         """The content of the current part. Raises BodyTooLarge if it is larger than `bytes_max`,
         and the errors of `keep`, which counts the bytes in memory (`asgi.body_memory`).
-
-        keep: None if something else limits the memory for the content.
         """
         content = bytearray()
         async for chunk in self.chunks():
             content += chunk
-            if keep is not None:
-                keep(len(chunk))
+            keep(len(chunk))
             if len(content) > bytes_max:
                 raise BodyTooLarge(f"A part of the request body is larger than {bytes_max} bytes.")
         return bytes(content)

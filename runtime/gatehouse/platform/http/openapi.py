@@ -17,15 +17,11 @@ from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.endpoint import (
     CREDENTIAL,
-    FILE_PART,
-    JSON_PART,
     Endpoint,
     Header,
 )
 from gatehouse.platform.http.fields import REQUEST_ID
-from gatehouse.platform.http.multipart import MEDIA_TYPE
 from gatehouse.platform.http.validation import published
-from gatehouse.platform.settings import FILES_BYTES_MAX
 from gatehouse.platform.tracing.context import trace_id_of
 
 Json = dict[str, Any]
@@ -151,7 +147,6 @@ def _operation(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> J
             "required": not api.empty_body or endpoint.body is None or _is_required(endpoint.body),
             "content": {
                 **({} if endpoint.body is None else _content(endpoint.body)),
-                **(_form(endpoint) if endpoint.files_max else {}),
                 **endpoint.body_content,
             },
         }
@@ -327,31 +322,6 @@ def _headers(api: Api, endpoint: Endpoint) -> Iterator[Json]:
 def _content(kind: Any) -> Json:
     (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REFERENCE)
     return {"application/json": {"schema": schema}}
-
-
-def _form(endpoint: Endpoint) -> Json:
-    file = {
-        "type": "string",
-        "contentMediaType": "application/octet-stream",
-        "maxLength": FILES_BYTES_MAX,
-    }
-    schema = {
-        "type": "object",
-        "properties": {
-            JSON_PART: _content(endpoint.body)["application/json"]["schema"],
-            FILE_PART: {"type": "array", "items": file, "maxItems": endpoint.files_max},
-        },
-        "required": [JSON_PART],
-        "additionalProperties": False,
-    }
-    example = {JSON_PART: endpoint.body.example, FILE_PART: []}
-    return {
-        MEDIA_TYPE: {
-            "schema": schema,
-            "example": example,
-            "encoding": {JSON_PART: {"contentType": "application/json"}},
-        }
-    }
 
 
 def _is_required(kind: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The request that handlers of the console receive."""
+"""The request that handlers of endpoints receive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from gatehouse.core.actor import Actor, RequestId, Session
 from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper
 from gatehouse.platform.http.fields import Cursors
-from gatehouse.platform.http.multipart import MultipartReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +38,18 @@ class Request:
 
     source_address: address of the client, as reported by trusted proxies.
     now: Unix seconds of the arrival.
-    cursor_key: session key, which signs page cursors.
+    cursor_key: session key, which signs page cursors. None for a service without lists.
     caller: None until the request is authenticated.
-    content: the raw body after it has been read. For a form, the part `json`.
-    form: a form whose files have not been read yet. None for a JSON body.
+    content: the raw body after it has been read.
     response: collects the headers and cookies for the response.
     """
 
     http: HttpRequest
     source_address: str
     now: float
-    cursor_key: Pepper
+    cursor_key: Pepper | None
     caller: Caller | None = None
     content: bytes = b""
-    form: MultipartReader | None = None
     response: HttpResponse = field(default_factory=HttpResponse)
 
     @property
@@ -71,4 +68,5 @@ class Request:
 
     def cursors(self, scope: str) -> Cursors:
         """Return the page cursors of a list. `scope`: identifies the list and the filter."""
+        assert self.cursor_key is not None  # noqa: S101 - every service with lists has a key
         return Cursors(self.cursor_key, scope)

@@ -12,6 +12,7 @@ its size, whatever it contains.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 from collections import Counter
@@ -47,8 +48,8 @@ _SMALL_BYTES_MAX = 65_536
 
 #: Expected types in messages, with the units of their length.
 _STRING, _INTEGER, _NUMBER, _BOOLEAN = "a string", "an integer", "a number", "true or false"
-_ARRAY, _OBJECT = "an array", "an object"
-_UNITS = {_STRING: "characters", _ARRAY: "items", _OBJECT: "entries"}
+_BASE64, _ARRAY, _OBJECT = "base64", "an array", "an object"
+_UNITS = {_STRING: "characters", _BASE64: "bytes in base64", _ARRAY: "items", _OBJECT: "entries"}
 
 _MEMBER = re.compile(rb'"([a-z0-9_]*+)"[ \t\r\n]*+:')
 _WHITE_SPACE = b" \t\r\n"
@@ -393,6 +394,10 @@ def _own_problem(value: Any, info: inspect.Type, location: str) -> Problem | Non
             return _type_problem(value, (int, float), _NUMBER, location) or _bound_problem(
                 value, info, location
             )
+        case inspect.BytesType():
+            return _type_problem(value, str, _STRING, location) or _base64_problem(
+                value, info, location
+            )
         case inspect.BoolType():
             return _type_problem(value, bool, _BOOLEAN, location)
         case inspect.ListType() | inspect.VarTupleType():
@@ -437,9 +442,22 @@ def _text_problem(text: str, info: inspect.StrType, location: str) -> Problem | 
     return problem
 
 
+def _base64_problem(text: str, info: inspect.BytesType, location: str) -> Problem | None:
+    try:
+        content = base64.b64decode(text, validate=True)
+    except ValueError:
+        fix = "send standard base64 (RFC 4648, section 4) with padding"
+        return Problem(location, "is not base64", fix)
+    return _length_problem(content, info, _BASE64, location)
+
+
 def _length_problem(
     value: Any,
-    info: inspect.StrType | inspect.ListType | inspect.VarTupleType | inspect.DictType,
+    info: inspect.StrType
+    | inspect.BytesType
+    | inspect.ListType
+    | inspect.VarTupleType
+    | inspect.DictType,
     name: str,
     location: str,
 ) -> Problem | None:
@@ -448,7 +466,7 @@ def _length_problem(
         return None
     message = (
         f"is too {'long' if at_most else 'short'}"
-        if name == _STRING
+        if name in (_STRING, _BASE64)
         else f"has too {'many' if at_most else 'few'} items"
     )
     bound = info.max_length if at_most else info.min_length

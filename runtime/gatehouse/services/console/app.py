@@ -64,7 +64,7 @@ from gatehouse.platform.redis.connection import RedisLogin, RedisProbe, redis_lo
 from gatehouse.platform.settings import OnError, Settings
 from gatehouse.services.console import asgi as console
 from gatehouse.services.console.authentication import Authenticator
-from gatehouse.services.console.pipeline import BodyLimits, Pipeline
+from gatehouse.services.console.pipeline import ConsolePipeline
 from gatehouse.services.tracing import start_tracing
 
 #: Interval between checks for a due checkpoint. Each check queries one row.
@@ -148,7 +148,7 @@ class Composition:
             accepts_sessions=features.SESSIONS.name not in features_off,
             identity_provider=provider,
         )
-        pipeline = Pipeline(
+        pipeline = ConsolePipeline(
             authenticator=authenticator,
             services={
                 **self._services(keys, sessions, counters),
@@ -158,7 +158,7 @@ class Composition:
             },
             denied=denied,
             idempotency=IdempotencyGuard(store, self.clock, self.pepper, self.random_bytes),
-            limits=_body_limits(settings, sharing),
+            body_bytes_max=settings.body_max_bytes,
             addresses=ClientAddresses(settings.trusted_proxies),
             clock=self.clock,
             cursor_key=sessions.key,
@@ -306,11 +306,7 @@ class Composition:
                 "secret sharing disabled", service=self.observer.service, reason=_NO_SHARING
             )
             return NotFound(_NO_SHARING)
-        return SecretSharing(
-            SecretService(self.sharing),
-            self.settings.sharing_url,
-            self.settings.sharing_file_max_bytes,
-        )
+        return SecretSharing(SecretService(self.sharing), self.settings.sharing_url)
 
     def _notification_jobs(self) -> list[PeriodicJob]:
         topic, networks = self.settings.notification_topic, self.settings.webhook_networks
@@ -375,12 +371,6 @@ class Composition:
 
 def _text(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
-
-
-def _body_limits(settings: Settings, sharing: SecretSharing | NotFound) -> BodyLimits:
-    if isinstance(sharing, NotFound):
-        return BodyLimits(settings.body_max_bytes)
-    return BodyLimits(settings.body_max_bytes, sharing.content_max_bytes, sharing.file_max_bytes)
 
 
 def _origin(url: str) -> str:

@@ -45,7 +45,7 @@ from gatehouse.platform.http.starlette_apps import (
 )
 from gatehouse.platform.observability import Observer
 from gatehouse.services.console.authentication import challenge
-from gatehouse.services.console.pipeline import Pipeline
+from gatehouse.services.console.pipeline import ConsolePipeline
 from gatehouse.services.console.sign_in import sign_in_routes
 from gatehouse.services.console.web import WebFiles, operations_route
 
@@ -125,7 +125,7 @@ Start = Callable[[AsyncExitStack], Awaitable[None]]
 
 
 def create(
-    pipeline: Pipeline,
+    pipeline: ConsolePipeline,
     observer: Observer,
     *,
     https: bool,
@@ -175,15 +175,7 @@ def create(
             *sign_in_routes(sign_in_flow, pipeline),
             *operational_routes(probes, observer, helpers),
             LoggedRoute("/openapi.json", _openapi(features_off), methods=["GET"]),
-            *(
-                LoggedRoute(
-                    endpoint.path,
-                    pipeline.application(endpoint),
-                    methods=[endpoint.method],
-                    head=False,
-                )
-                for endpoint in endpoints
-            ),
+            *(pipeline.route(endpoint) for endpoint in endpoints),
         ],
         {GatehouseError: on_error, HTTPException: on_error},
         lifespan,

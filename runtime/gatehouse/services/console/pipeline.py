@@ -1,5 +1,5 @@
-"""Processes management API requests: authenticates, authorizes, reads and validates the body, and
-calls the handler.
+"""Processes management API requests: authenticates and authorizes before the body is read, rejects
+tokens, and processes each Idempotency-Key once.
 
 Endpoints declare roles and step-up rules. In addition, only owners can create, change and revoke
 keys with the scope `admin` or a `role:` scope, which prevents privilege escalation. Sensitive
@@ -16,149 +16,66 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-import msgspec
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from gatehouse.core import token_scanner
-from gatehouse.core.addresses import ClientAddresses
-from gatehouse.core.clock import Clock
 from gatehouse.core.errors import (
     BadRequest,
     Forbidden,
-    GatehouseError,
     RateLimited,
     StepUpRequired,
     Unauthorized,
 )
 from gatehouse.core.keys import KeyId, granted, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
-from gatehouse.core.token import Pepper, key_id
+from gatehouse.core.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.endpoint import (
-    JSON_PART,
-    SIGN_IN_CODE,
-    Endpoint,
-    StepUp,
-    resolve,
-)
+from gatehouse.platform.http.endpoint import SIGN_IN_CODE, Endpoint, StepUp
 from gatehouse.platform.http.idempotency import (
-    FORM_RUNNING_S_MAX,
     HEADER,
     REPLAYED,
-    RUNNING_S_MAX,
     IdempotencyGuard,
     StoredResponse,
     idempotency_key,
 )
-from gatehouse.platform.http.multipart import MEDIA_TYPE, MultipartReader
+from gatehouse.platform.http.pipeline import Call, Pipeline
 from gatehouse.platform.http.request import Request
-from gatehouse.platform.http.starlette_apps import client_address, response_of
 from gatehouse.platform.http.validation import (
     check_query,
-    decode_large,
     decode_query,
     invalid,
     small_value,
     strings,
-    validate,
 )
 from gatehouse.services.console.authentication import Authenticator
-
-
-class _NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of a request to an endpoint that takes none."""
-
-
-App = Callable[[HttpRequest], Awaitable[Response]]
 
 #: Headers that are stored with an idempotent response. Middleware adds all other headers.
 _STORED_HEADERS = ("content-type", "etag", "location")
 
 
-@dataclass(frozen=True, slots=True)
-class BodyLimits:
-    """Maximum sizes in bytes of a JSON body, of the content of secrets in a JSON body, and of the
-    files in a form.
-    """
-
-    json: int
-    content: int = 0
-    files: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """Processes the requests of a console.
-
-    services: services that handlers take, by type (see `resolve`).
-    cursor_key: session key, which signs page cursors.
-    addresses: determines the client address behind trusted proxies.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsolePipeline(Pipeline):
+    """Processes the requests of a console."""
 
     authenticator: Authenticator
-    services: Mapping[Any, object]
     denied: DeniedAttempts
     idempotency: IdempotencyGuard
-    limits: BodyLimits
-    addresses: ClientAddresses
-    clock: Clock
-    cursor_key: Pepper
 
-    def request(self, http: HttpRequest) -> Request:
-        return Request(
-            http, client_address(http, self.addresses), self.clock.now(), self.cursor_key
-        )
-
-    def application(self, endpoint: Endpoint) -> App:
-        """Return the Starlette endpoint for a declaration. Raises LookupError if a service is
-        missing.
-        """
-        services, handler = resolve(endpoint, self.services), endpoint.handler
-        assert handler is not None  # noqa: S101 - every console endpoint has a handler
-
-        async def call(request: Request, **arguments: Any) -> Response:
-            for service in services.values():
-                if isinstance(service, GatehouseError):
-                    raise service.with_traceback(None)
-            response = response_of(
-                endpoint,
-                await handler(request, **services, **request.http.path_params, **arguments),
-            )
-            response.raw_headers.extend(
-                field for field in request.response.raw_headers if field[0] != b"content-length"
-            )
-            return response
-
-        async def respond(http: HttpRequest) -> Response:
-            request = self.request(http)
-            await self._authorize(endpoint, request)
-            _check_parameters(http)
-            with asgi.body_memory(http.scope) as keep:
-                return await self._respond(endpoint, request, call, keep)
-
-        return respond
-
-    async def _respond(
-        self,
-        endpoint: Endpoint,
-        request: Request,
-        call: Callable[..., Awaitable[Response]],
-        keep: asgi.KeepBytes,
-    ) -> Response:
-        """Read and check the body, and call the handler. `keep` counts the bytes of a form that are
-        kept in memory until its files have been received.
-        """
-        try:
-            body, content = await self._body(endpoint, request, keep)
-        except BadRequest:
-            # A token that is in a wrong place is the more important problem.
-            _reject_tokens(endpoint, {"body": small_value(request.content)})
-            raise
-        _reject_tokens(
-            endpoint, {"query": request.http.query_params.multi_items(), "body": content}
-        )
+    async def process(self, endpoint: Endpoint, request: Request, call: Call) -> Response:
+        http = request.http
+        await self._authorize(endpoint, request)
+        _check_parameters(http)
+        body: Any = None
+        content: object = None
+        if http.method not in ("GET", "HEAD"):
+            try:
+                body, content = await self.body(endpoint, request)
+            except BadRequest:
+                # A token that is in a wrong place is the more important problem.
+                _reject_tokens(endpoint, {"body": small_value(request.content)})
+                raise
+        _reject_tokens(endpoint, {"query": http.query_params.multi_items(), "body": content})
         try:
             self._check_scopes(endpoint, request, content)
         except (Forbidden, Unauthorized) as exc:
@@ -168,9 +85,7 @@ class Pipeline:
         async def handle() -> Response:
             arguments = {} if endpoint.body is None else {"body": body}
             if endpoint.query is not None:
-                arguments["query"] = decode_query(
-                    request.http.scope["query_string"], endpoint.query
-                )
+                arguments["query"] = decode_query(http.scope["query_string"], endpoint.query)
             return await call(request, **arguments)
 
         return await self._run_once(endpoint, request, content, handle)
@@ -190,47 +105,6 @@ class Pipeline:
         except (Unauthorized, Forbidden, RateLimited) as exc:
             await self.denied.record(request.source_address, request.request_id, exc.code)
             raise
-
-    async def _body(
-        self, endpoint: Endpoint, request: Request, keep: asgi.KeepBytes
-    ) -> tuple[Any, object]:
-        """Return the validated body and its JSON value, which is None if there is no body. The body
-        may be omitted if it has no required fields. Raises UnsupportedMediaType and BadRequest."""
-        if request.http.method in ("GET", "HEAD"):
-            return None, None
-        content_types = request.http.headers.getlist("content-type")
-        json_max = self.limits.json + (self.limits.content if endpoint.secret_fields else 0)
-        if (
-            endpoint.files_max
-            and len(content_types) == 1
-            and content_types[0].lower().startswith(MEDIA_TYPE)
-        ):
-            await self._read_form(request, json_max, keep)
-        else:
-            request.content = await asgi.read_body(
-                request.http.scope, request.http.receive, json_max
-            )
-            if request.content:
-                asgi.check_json(content_types)
-        kind = _NoBody if endpoint.body is None else endpoint.body
-        if request.content:
-            return await decode_large(request.content, kind)
-        try:
-            return validate({}, kind, "body"), None
-        except BadRequest:
-            raise invalid("body", "is missing", "send a JSON object") from None
-
-    async def _read_form(self, request: Request, json_max: int, keep: asgi.KeepBytes) -> None:
-        """Read the part `json` of a form. Raises BodyTooLarge, BadRequest."""
-        body = asgi.body_chunks(
-            request.http.scope, request.http.receive, json_max + self.limits.files
-        )
-        request.form = MultipartReader(body, request.http.headers["content-type"])
-        part = await request.form.next_part()
-        if part is None or part.name != JSON_PART:
-            message = f"does not begin with the part {JSON_PART}"
-            raise invalid("body", message, f"send the body as {JSON_PART}, before the files")
-        request.content = await request.form.read(json_max, keep)
 
     async def _check_ownership(self, endpoint: Endpoint, request: Request) -> None:
         """Check that the key belongs to the caller if only the role `service` permits the request.
@@ -311,25 +185,14 @@ class Pipeline:
             )
 
         query = sorted(request.http.query_params.multi_items())
-        # The handler reads the files in a form later, so only the total size of the request is
-        # compared.
-        size = [request.http.headers.get("content-length")] if request.form is not None else []
         fingerprint = json.dumps(
-            [endpoint.method, request.http.url.path, query, content, *size], sort_keys=True
+            [endpoint.method, request.http.url.path, query, content], sort_keys=True
         ).encode()
-        running_s_max = RUNNING_S_MAX if request.form is None else FORM_RUNNING_S_MAX
         stored = await self.idempotency.run(
-            request.actor.label,
-            key,
-            request.request_id,
-            fingerprint,
-            store,
-            running_s_max=running_s_max,
+            request.actor.label, key, request.request_id, fingerprint, store
         )
         if response is not None:
             return response
-        if request.form is not None:
-            await request.form.discard()
         return Response(stored.body, stored.status, {**dict(stored.headers), REPLAYED: "true"})
 
 

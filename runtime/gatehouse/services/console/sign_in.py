@@ -29,7 +29,7 @@ from gatehouse.features.identity.models import Identity
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.starlette_apps import LoggedRoute
-from gatehouse.services.console.pipeline import Pipeline
+from gatehouse.services.console.pipeline import ConsolePipeline
 
 PAGE = "/sign-in"
 START_PATH = "/sign-in/start"
@@ -42,7 +42,9 @@ _PRINCIPAL = "sign-in"
 _Handler = Callable[[Request], Awaitable[Response]]
 
 
-def sign_in_routes(flow: AuthorizationCodeFlow | None, pipeline: Pipeline) -> list[LoggedRoute]:
+def sign_in_routes(
+    flow: AuthorizationCodeFlow | None, pipeline: ConsolePipeline
+) -> list[LoggedRoute]:
     """Return the routes for sign-in with the identity provider, or no routes if no provider is
     configured.
     """
@@ -66,7 +68,7 @@ def sign_in_routes(flow: AuthorizationCodeFlow | None, pipeline: Pipeline) -> li
 @dataclass(frozen=True, slots=True)
 class SignInPages:
     flow: AuthorizationCodeFlow
-    pipeline: Pipeline
+    pipeline: ConsolePipeline
 
     async def start(self, request: Request) -> Response:
         """Redirect to the identity provider.

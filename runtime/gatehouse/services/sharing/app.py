@@ -19,10 +19,10 @@ from gatehouse.core.errors import CrossSite, GatehouseError, MethodNotAllowed, N
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import TooManyDenied
 from gatehouse.features.sharing.links import LinkService
-from gatehouse.features.sharing.models import LAMBDA_FILES_BYTES_MAX
 from gatehouse.features.sharing.requests.submissions import SubmissionService
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.health import Probes
+from gatehouse.platform.http.pipeline import Pipeline
 from gatehouse.platform.http.starlette_apps import (
     LoggedRoute,
     application,
@@ -32,11 +32,11 @@ from gatehouse.platform.http.starlette_apps import (
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import Settings, SharingSettings
 from gatehouse.services.sharing.form_protection import FormProtection
-from gatehouse.services.sharing.handlers import api_routes, pages_of, with_error_headers
+from gatehouse.services.sharing.handlers import pages_of, with_error_headers
 from gatehouse.services.sharing.pages import STATIC
-from gatehouse.services.sharing.public_routes import LINK_ENDPOINTS, SUBMISSION_ENDPOINTS, document
 from gatehouse.services.sharing.recipients import BODY_BYTES_MAX, Recipients
-from gatehouse.services.sharing.submitters import UPLOADS_BYTES_MAX, Submitters
+from gatehouse.services.sharing.routes import ENDPOINTS, document
+from gatehouse.services.sharing.submitters import Submitters
 from gatehouse.services.tracing import start_function_tracing, start_tracing
 
 
@@ -45,9 +45,8 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
     network.
     """
     backend = Backend.from_settings(settings, Clock())
-    container, file_max_bytes = isinstance(settings, Settings), settings.sharing_file_max_bytes
     observer = Observer("sharing", settings.log_level, settings.environment)
-    if not container:
+    if not isinstance(settings, Settings):
         start_function_tracing(observer)
     return create(
         start=partial(start_tracing, settings, observer),
@@ -55,13 +54,7 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
         observer=observer,
         https=settings.sharing_url.startswith("https://"),
         scraped=scraped,
-        links=None if backend is None else LinkService(backend),
-        submissions=None if backend is None else SubmissionService(backend),
-        submission_files_bytes_max=file_max_bytes
-        if container
-        else min(file_max_bytes, LAMBDA_FILES_BYTES_MAX),
-        response_bytes_max=None if container else LAMBDA_FILES_BYTES_MAX,
-        upload_bytes_max=None if container else file_max_bytes,
+        backend=backend,
         # A Lambda function has no trusted proxies, because the client address is the `sourceIp`
         # from API Gateway.
         addresses=ClientAddresses(
@@ -80,11 +73,7 @@ def create(
     observer: Observer,
     https: bool,
     scraped: bool = True,
-    links: LinkService | None = None,
-    submissions: SubmissionService | None = None,
-    submission_files_bytes_max: int = LAMBDA_FILES_BYTES_MAX,
-    response_bytes_max: int | None = None,
-    upload_bytes_max: int | None = None,
+    backend: Backend | None = None,
     addresses: ClientAddresses | None = None,
 ) -> asgi.App:
     """Create the ASGI application.
@@ -92,13 +81,8 @@ def create(
     start: called when the server starts the application. The exit stack ends with the application.
     https: the public URL uses https, so HSTS and Secure cookies are sent.
     scraped: the application serves /metrics.
-    links, submissions: services that open links and receive secrets. None if the table, the bucket
-        or the key is not configured, in which case every link is unknown.
-    submission_files_bytes_max: maximum total size of the files in the body of a submission.
-    response_bytes_max: maximum size of an item in a response. Programs download larger items from
-        S3. None: unlimited.
-    upload_bytes_max: maximum total size of the files that a program uploads to S3 for a submission.
-        None: uploads are disabled.
+    backend: None if the table, the bucket or the key is not configured, in which case no link
+        exists.
     addresses: determines the client address behind trusted proxies.
     """
 
@@ -109,23 +93,13 @@ def create(
                 await start(stack)
             yield
 
-    addresses, forms = addresses or ClientAddresses(()), FormProtection(https=https)
-    recipients = Recipients(links, addresses, forms, response_bytes_max)
-    submitters = Submitters(
-        submissions, addresses, forms, submission_files_bytes_max, upload_bytes_max
-    )
     return application(
         [
-            LoggedRoute("/", recipients.start, methods=["GET", "POST"]),
-            LoggedRoute("/s/{link}", recipients.link, methods=["GET", "POST"]),
-            LoggedRoute("/s/{link}/items/{item:int}", recipients.download, methods=["POST"]),
-            LoggedRoute("/s/{link}/acknowledge", recipients.acknowledge, methods=["POST"]),
-            LoggedRoute("/r/{request}", submitters.page, methods=["GET", "POST"]),
-            *api_routes(LINK_ENDPOINTS, recipients, BODY_BYTES_MAX),
-            *api_routes(
-                SUBMISSION_ENDPOINTS,
-                submitters,
-                BODY_BYTES_MAX if upload_bytes_max is None else UPLOADS_BYTES_MAX,
+            LoggedRoute("/", _start, methods=["GET"]),
+            *(
+                []
+                if backend is None
+                else _routes(backend, addresses or ClientAddresses(()), FormProtection(https=https))
             ),
             LoggedRoute("/openapi.json", _openapi, methods=["GET"]),
             *(LoggedRoute(path, _static, methods=["GET"]) for path in STATIC),
@@ -136,6 +110,33 @@ def create(
         observer,
         https=https,
     )
+
+
+def _routes(
+    backend: Backend, addresses: ClientAddresses, forms: FormProtection
+) -> list[LoggedRoute]:
+    """Return the routes of the pages and of the API."""
+    links = LinkService(backend)
+    recipients = Recipients(links, addresses, forms)
+    submitters = Submitters(SubmissionService(backend), addresses, forms)
+    pipeline = Pipeline(
+        services={LinkService: links, Submitters: submitters},
+        body_bytes_max=BODY_BYTES_MAX,
+        addresses=addresses,
+        clock=backend.clock,
+    )
+    return [
+        LoggedRoute("/", recipients.start, methods=["POST"]),
+        LoggedRoute("/s/{link}", recipients.link, methods=["GET", "POST"]),
+        LoggedRoute("/s/{link}/items/{item:int}", recipients.download, methods=["POST"]),
+        LoggedRoute("/s/{link}/acknowledge", recipients.acknowledge, methods=["POST"]),
+        LoggedRoute("/r/{request}", submitters.page, methods=["GET", "POST"]),
+        *(pipeline.route(endpoint) for endpoint in ENDPOINTS),
+    ]
+
+
+async def _start(request: Request) -> Response:
+    return pages_of(request).start()
 
 
 @cache
@@ -159,7 +160,7 @@ async def _error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, GatehouseError)  # noqa: S101 - registered for this class
     response: Response = problem(request, exc)
     if not request.url.path.startswith("/v1/"):
-        response = pages_of(request).message(_page_name(exc), exc.status)
+        response = _message(request, _page_name(exc), exc.status)
     return with_error_headers(response, exc)
 
 
@@ -175,13 +176,17 @@ def _page_name(exc: GatehouseError) -> str:
     return "bad_form"
 
 
+def _message(request: Request, name: str, status: int) -> Response:
+    return pages_of(request).message(f"{name}_title", name, status)
+
+
 async def _http_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)  # noqa: S101 - registered for this class
     api = request.url.path.startswith("/v1/")
     if exc.status_code == 405:
         error: GatehouseError = MethodNotAllowed()
         response: Response = (
-            pages_of(request).message("method", 405) if not api else await _error(request, error)
+            _message(request, "method", 405) if not api else await _error(request, error)
         )
         response.headers["Allow"] = (exc.headers or {})["Allow"]
         return response

@@ -19,15 +19,7 @@ from typing import Any
 from mangum import Mangum
 from mangum.types import LambdaContext
 
-from gatehouse.core.actor import RequestId
-from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.starlette_apps import REQUEST_ID_HEADER
-from gatehouse.platform.tracing.context import parent_of
-
-#: Lambda limits a response, including its headers, to 6 MB (Lambda Developer Guide, "Lambda
-#: quotas"). For a larger response, API Gateway would return 502 without an explanation.
-RESPONSE_BYTES_MAX = 5_990_000
 
 #: Set by Lambda for each invocation (Lambda Developer Guide, "Using Lambda environment variables").
 TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
@@ -43,10 +35,6 @@ class UnsupportedEvent(Exception):
     """
 
 
-class ResponseTooLarge(GatehouseError):
-    code, status, title = "response_too_large", 500, "The content is too large for this service"
-
-
 def lambda_handler(app: asgi.App) -> Handler:
     """Return the Lambda handler for an application. The handler raises UnsupportedEvent."""
     # The application needs no startup events, and a Lambda function has no shutdown event.
@@ -58,8 +46,6 @@ def lambda_handler(app: asgi.App) -> Handler:
         # create automatically.
         asyncio.set_event_loop(loop)
         response = serve(_request(event), context)
-        if len(response["body"]) > RESPONSE_BYTES_MAX:
-            return _too_large(response)
         return (
             {**response, "body": "", "isBase64Encoded": False}
             if event["httpMethod"] == "HEAD"
@@ -86,32 +72,6 @@ def _request(event: Event) -> Event:
         "multiValueHeaders": _one_cookie_header(event.get("multiValueHeaders") or {}),
     }
     return _with_trace_context(request)
-
-
-def _too_large(response: dict[str, Any]) -> dict[str, Any]:
-    """Return a problem document to replace a response that Lambda would reject. The client can
-    repeat the claim.
-    """
-    error = ResponseTooLarge(
-        "The file exceeds the maximum size that this service can send. Ask the sender for "
-        "smaller files."
-    )
-    headers = {
-        name: value
-        for name, value in response["headers"].items()
-        if not name.startswith("content-")
-    }
-    headers["content-type"] = "application/problem+json"
-    parent = parent_of((), [os.environ.get(TRACE_VARIABLE, "")])
-    request_id = RequestId(headers[REQUEST_ID_HEADER.lower()])
-    body = asgi.problem(error, request_id, "" if parent is None else parent.trace_id).decode()
-    return {
-        **response,
-        "statusCode": error.status,
-        "headers": headers,
-        "body": body,
-        "isBase64Encoded": False,
-    }
 
 
 def _with_trace_context(event: Event) -> Event:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from gatehouse.core.errors import BadRequest, BodyTooLarge, Problem
-from gatehouse.features.sharing.models import TEXT_BYTES_MAX
+from gatehouse.features.sharing.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
 from gatehouse.features.sharing.schemas import (
     FILE_NAME_CHARS_MAX,
     FILES_MAX,
@@ -46,63 +46,49 @@ class InvalidContent(BadRequest):
         return error
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedFile:
-    """A file in memory. The string representation contains no content."""
-
-    content: bytes
-    name: str
-    media_type: str
-
-    def __repr__(self) -> str:
-        return "ReceivedFile(...)"
-
-
 @dataclass(slots=True)
 class SubmittedForm:
     """The fields and files of a form. The string representation contains no content."""
 
     fields: dict[str, str] = field(default_factory=dict)
-    files: list[ReceivedFile] = field(default_factory=list)
+    files: list[NewItem] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return "SubmittedForm(...)"
 
     @property
     def items(self) -> list[NewItem]:
-        """The text and the files. Raises InvalidContent if both are missing."""
-        return content_items(self.fields.get("text", ""), self.files)
-
-
-def content_items(text: str, files: list[ReceivedFile]) -> list[NewItem]:
-    """Return the content as items. Raises InvalidContent for missing content, an overlong text and
-    duplicate file names.
-    """
-    if not text and not files:
-        raise InvalidContent.of("content_missing", "body", "has no content", "send text or a file")
-    if len(text.encode()) > TEXT_BYTES_MAX:
-        raise text_too_long()
-    if len({file.name for file in files}) < len(files):
-        raise InvalidContent.of(
-            "same_file_name", "body.files", "contains two files with the same name", "rename a file"
-        )
-    items = [NewItem.of(file.content, file.name, file.media_type) for file in files]
-    return [NewItem.of(text.encode()), *items] if text else items
+        """The text and the files. Raises InvalidContent for missing content, an overlong text and
+        duplicate file names.
+        """
+        text = self.fields.get("text", "").encode()
+        if not text and not self.files:
+            raise InvalidContent.of(
+                "content_missing", "body", "has no content", "send text or a file"
+            )
+        if len(text) > TEXT_BYTES_MAX:
+            raise _text_too_long()
+        if len({file.name for file in self.files}) < len(self.files):
+            raise InvalidContent.of(
+                "same_file_name",
+                "body.files",
+                "contains two files with the same name",
+                "rename a file",
+            )
+        return [*([NewItem(text)] if text else []), *self.files]
 
 
 async def read_form(
     body: AsyncIterator[bytes],
     content_type: str,
     authorize: Callable[[dict[str, str]], Awaitable[None]],
-    admit: Callable[[], Awaitable[None]],
+    admit: Callable[[], None],
     keep: KeepBytes,
-    *,
-    files_bytes_max: int,
     form: SubmittedForm,
 ) -> None:
     """Read a form into `form`. Calls `authorize` with the fields before the text or a file is read,
-    and `admit` before the first file is read. `keep` counts the bytes of fields in memory. The
-    other fields must precede the text, and the text must precede the files.
+    and `admit` before the first file is read. `keep` counts the bytes in memory. The other fields
+    must precede the text, and the text must precede the files.
 
     Raises BadRequest for unknown and repeated fields, InvalidContent, and any error from
     `authorize`, `admit` and `keep`.
@@ -123,14 +109,10 @@ async def read_form(
             form.fields[part.name] = await _field(reader, part.name, keep)
             continue
         if not admitted:
-            await admit()
+            admit()
             admitted = True
-        file = await _file(
-            reader,
-            part,
-            files_bytes_max - sum(len(file.content) for file in form.files),
-            files_bytes_max,
-        )
+        bytes_left = FILES_BYTES_MAX - sum(len(file.content) for file in form.files)
+        file = await _file(reader, part, bytes_left, keep)
         if file is not None:
             form.files.append(file)
             if len(form.files) > FILES_MAX:
@@ -164,21 +146,25 @@ async def _field(reader: MultipartReader, name: str, keep: KeepBytes) -> str:
         raise BadRequest("A field of the form is not UTF-8.") from None
     except BodyTooLarge:
         raise (
-            text_too_long() if name == "text" else BadRequest("A field of the form is too long.")
+            _text_too_long() if name == "text" else BadRequest("A field of the form is too long.")
         ) from None
 
 
 async def _file(
-    reader: MultipartReader, part: Part, bytes_left: int, files_bytes_max: int
-) -> ReceivedFile | None:
+    reader: MultipartReader, part: Part, bytes_left: int, keep: KeepBytes
+) -> NewItem | None:
     """Return a file, or None for the empty part that a browser sends if no file is selected."""
     if part.name != FILE_FIELD:
         raise BadRequest("The form contains a file in an unknown field.")
     try:
-        # The number of submissions with files in memory is limited.
-        content = await reader.read(bytes_left, None)
+        content = await reader.read(bytes_left, keep)
     except BodyTooLarge:
-        raise files_too_large(files_bytes_max) from None
+        raise InvalidContent.of(
+            "files_too_large",
+            "body.files",
+            f"are larger than {FILES_BYTES_MAX} bytes in total",
+            "send smaller files",
+        ) from None
     name = part.file_name or ""
     if not name and not content:
         return None
@@ -187,24 +173,14 @@ async def _file(
         raise InvalidContent.of(
             "invalid_file_name", "body.files", "contains a file name that is not allowed", fix
         )
-    return ReceivedFile(
-        content, name, part.media_type if _MEDIA_TYPE.fullmatch(part.media_type) else OCTETS
-    )
+    media_type = part.media_type if _MEDIA_TYPE.fullmatch(part.media_type) else OCTETS
+    return NewItem(content, name, media_type)
 
 
-def text_too_long() -> InvalidContent:
+def _text_too_long() -> InvalidContent:
     return InvalidContent.of(
         "text_too_long",
         "body.text",
         f"is longer than {TEXT_BYTES_MAX} bytes of UTF-8",
         "send it as a file",
-    )
-
-
-def files_too_large(bytes_max: int) -> InvalidContent:
-    return InvalidContent.of(
-        "files_too_large",
-        "body.files",
-        f"are larger than {bytes_max} bytes in total",
-        "send smaller files",
     )

@@ -38,8 +38,6 @@ export interface CallOptions<K extends OperationId> {
   path?: Parameters<K, 'path'>
   query?: Parameters<K, 'query'>
   body?: Body<K>
-  /** Files to send in a form. The body is then sent as the part `json`. */
-  files?: File[]
   /** Expected version of the resource that the request changes. */
   version?: number
   /** A credential to use instead of the session. */
@@ -150,8 +148,7 @@ export async function call<K extends OperationId>(id: K, options: CallOptions<K>
 
 /** SHA-256 of the parts of a request that determine what it changes. */
 async function digest<K extends OperationId>(target: Operation, options: CallOptions<K>): Promise<string> {
-  const files = options.files?.map(({ name, size, type, lastModified }) => [name, size, type, lastModified])
-  const text = JSON.stringify([target.method, address(target.path, options), options.body, files])
+  const text = JSON.stringify([target.method, address(target.path, options), options.body])
   return String(new Uint8Array(await crypto.subtle.digest('SHA-256', encoder.encode(text))))
 }
 
@@ -168,13 +165,8 @@ async function request<K extends OperationId>(target: Operation, options: CallOp
   if (options.version !== undefined) {
     headers.set('If-Match', `"${options.version}"`)
   }
-  let body: BodyInit | undefined
-  if (options.files?.length) {
-    const form = new FormData()
-    form.append('json', new Blob([JSON.stringify(options.body ?? {})], { type: 'application/json' }))
-    options.files.forEach((file) => form.append('file', file, file.name))
-    body = form
-  } else if (options.body !== undefined) {
+  let body: string | undefined
+  if (options.body !== undefined) {
     headers.set('Content-Type', 'application/json')
     body = JSON.stringify(options.body)
   }

@@ -374,7 +374,7 @@ export const en = {
   'secrets.endToEndYes': 'End to end',
   'secrets.endToEndNo': 'On the server',
   'secrets.files': 'Files',
-  'secrets.filesHint': 'At most 10 files.',
+  'secrets.filesHint': 'At most 10 files, 4 MB in total.',
   'secrets.recipients': 'Recipients',
   'secrets.recipientsHint': 'One name per line. Each recipient gets a personal link. Empty: one link for anyone.',
   'secrets.access': 'Access',

@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
-from gatehouse.features.sharing import encryption
+from gatehouse.features.sharing import content_store, encryption, table
 from gatehouse.features.sharing.table import OWNER_INDEX, WORK_INDEX
 
 from sandbox.emulator.server import Emulator
@@ -21,6 +21,8 @@ from tests.runtime.features.sharing.services import (
     of_backend,
     services,
 )
+
+PATIENCE_S = 60.0
 
 
 def create_table(dynamodb: Any) -> None:
@@ -81,8 +83,15 @@ def aws() -> Iterator[str]:
 def module_services(aws: str) -> Sharing:
     """Services whose clients all tests of the module use, because creating the clients takes longer
     than most tests.
+
+    The clients wait longer than in a deployment: on a busy machine, a call that took longer would
+    be repeated, and tests compare the calls.
     """
-    return services(aws, ManualClock())
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((table, "_TIMEOUT_S"), (content_store, "_TIMEOUT_S")):
+            patch.setattr(module, name, PATIENCE_S)
+        patch.setattr(content_store, "_READ_TIMEOUT_S", PATIENCE_S)
+        return services(aws, ManualClock())
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def submit_at_the_same_time(
         while True:
             try:
                 await sharing.submissions.submit(
-                    token, [NewItem.of(submission_id.encode())], submission_id, CLIENT
+                    token, [NewItem(submission_id.encode())], submission_id, CLIENT
                 )
                 return submission_id
             except LinkNotFound:

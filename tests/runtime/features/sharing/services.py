@@ -16,7 +16,8 @@ from gatehouse.features.sharing.links import Client, LinkService, Opened
 from gatehouse.features.sharing.models import Secret
 from gatehouse.features.sharing.requests.service import RequestService
 from gatehouse.features.sharing.requests.submissions import SubmissionService
-from gatehouse.features.sharing.service import NewItem, NewSecret, SecretService, one_by_one
+from gatehouse.features.sharing.schemas import CreateSecret, NewFile
+from gatehouse.features.sharing.service import NewItem, SecretService
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing.app import create
@@ -44,9 +45,21 @@ class Sharing:
     dynamodb: Any
 
     async def create(self, text: bytes = TEXT, **values: Any) -> tuple[Secret, list[LinkToken]]:
-        options = {"sender": "Ada", "ttl_s": 3600.0, "ttl_s_max": 86_400.0, "uses": 1, **values}
-        new = NewSecret(items=one_by_one(options.pop("items", [NewItem.of(text)])), **options)
-        return await self.secrets.create(new, Actor(type="key", id=os.urandom(6).hex()))
+        """Create a secret. `items`: the content instead of text. `values`: fields of CreateSecret,
+        and `owner`.
+        """
+        creator = Actor(type="key", id=os.urandom(6).hex())
+        items: list[NewItem] = values.pop("items", [NewItem(text)])
+        owner = values.pop("owner", creator.label)
+        texts = [item.content.decode() for item in items if not item.name]
+        files = [
+            NewFile(name=item.name, media_type=item.media_type, content_base64=item.content)
+            for item in items
+            if item.name
+        ]
+        content = {"text": texts[0] if texts else None, "files": files}
+        options = {"sender": "Ada", "ttl_s": 3600, **content, **values}
+        return await self.secrets.create(CreateSecret(**options), owner, creator)
 
     async def open(
         self, token: LinkToken, claim: str = "", passphrase: str = "", client: Client = CLIENT
@@ -54,27 +67,18 @@ class Sharing:
         return await self.links.open(token, passphrase, claim or os.urandom(16).hex(), client)
 
     async def text(self, opened: Opened, number: int = 0) -> bytes:
-        return b"".join(
-            [chunk async for chunk in self.links.read(opened.items[number], opened.content_key)]
-        )
+        return await self.links.read(opened, opened.items[number])
 
-    def console(self, url: str, file_bytes_max: int) -> dict[str, Any]:
+    def console(self, url: str) -> dict[str, Any]:
         """Changes of a composition, so that the console manages the secrets. `url`: public URL of
         the sharing service.
         """
-        values = {
-            "sharing": self.backend,
-            "sharing_url": url,
-            "sharing_file_max_bytes": file_bytes_max,
-        }
-        return {**values, "clock": self.clock}
+        return {"sharing": self.backend, "sharing_url": url, "clock": self.clock}
 
     def app(self, **options: Any) -> Any:
         """The sharing service with these services. `options`: other arguments of `create`."""
         defaults = {"probes": [], "observer": Observer("sharing", "error", "test"), "https": True}
-        return create(
-            **{**defaults, "links": self.links, "submissions": self.submissions, **options}
-        )
+        return create(**{**defaults, "backend": self.backend, **options})
 
     def object_versions(self) -> list[str]:
         reply = self.s3.list_object_versions(Bucket=BUCKET)

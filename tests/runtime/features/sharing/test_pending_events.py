@@ -103,11 +103,11 @@ async def test_largest_item_fits_dynamodb(sharing: Sharing) -> None:
     """
     letter = "\N{HORSE FACE}"
     files = [
-        NewItem.of(b"x", f"{number}{letter * (FILE_NAME_CHARS_MAX - 1)}", "a" * 64 + "/" + "b" * 64)
+        NewItem(b"x", f"{number}{letter * (FILE_NAME_CHARS_MAX - 1)}", "a" * 64 + "/" + "b" * 64)
         for number in range(FILES_MAX)
     ]
     secret, tokens = await sharing.create(
-        items=[NewItem.of(TEXT), *files],
+        items=[NewItem(TEXT), *files],
         sender=letter * NAME_CHARS_MAX,
         label=letter * NAME_CHARS_MAX,
         note=letter * NOTE_CHARS_MAX,

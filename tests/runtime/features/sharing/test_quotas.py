@@ -17,8 +17,8 @@ from gatehouse.features.sharing.service import SecretService
 from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings
 
 from tests.runtime.clocks import ManualClock
+from tests.runtime.features.sharing.requests.test_submissions import request
 from tests.runtime.features.sharing.services import BUCKET, TABLE, Sharing, services
-from tests.runtime.features.sharing.test_requests import request
 
 pytestmark = pytest.mark.requirement("SS-05")
 

@@ -14,8 +14,8 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import table
 from gatehouse.features.sharing.table import ConditionNotMet
 
+from tests.runtime.features.sharing.requests.test_submissions import request, submit
 from tests.runtime.features.sharing.services import ACTOR, TABLE, Sharing
-from tests.runtime.features.sharing.test_requests import request, submit
 
 pytestmark = pytest.mark.requirement("SS-03")
 
@@ -90,8 +90,9 @@ async def test_read_that_dynamodb_does_not_process_is_repeated_a_few_times(
 
 
 @pytest.mark.bound("sharing.table:_ATTEMPTS_MAX")
-async def test_transaction_that_always_conflicts_is_unavailable(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("conflicts", [2, 1000])
+async def test_conflicting_transaction_is_repeated_a_few_times(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, conflicts: int
 ) -> None:
     monkeypatch.setattr(table, "_PAUSE_S", 0.0)
     created, token, _ = await request(sharing)
@@ -100,6 +101,8 @@ async def test_transaction_that_always_conflicts_is_unavailable(
     def conflict(**_: Any) -> None:
         nonlocal calls
         calls += 1
+        if calls > conflicts:
+            return
         reasons = [{"Code": "None"}, {"Code": "TransactionConflict"}]
         response: Any = {
             "Error": {"Code": "TransactionCanceledException"},
@@ -110,11 +113,12 @@ async def test_transaction_that_always_conflicts_is_unavailable(
     events = sharing.backend.table._client.meta.events
     events.register("before-call.dynamodb.TransactWriteItems", conflict)
     try:
-        with pytest.raises(Unavailable):
+        if conflicts == 2:
             await submit(sharing, token)
+        else:
+            with pytest.raises(Unavailable):
+                await submit(sharing, token)
     finally:
         events.unregister("before-call.dynamodb.TransactWriteItems", conflict)
-    assert (calls, len((await sharing.requests.get(created.id)).submissions)) == (
-        table._ATTEMPTS_MAX,
-        0,
-    )
+    received = len((await sharing.requests.get(created.id)).submissions)
+    assert (calls, received) == ((3, 1) if conflicts == 2 else (table._ATTEMPTS_MAX, 0))

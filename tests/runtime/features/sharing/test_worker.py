@@ -27,7 +27,7 @@ from gatehouse.features.sharing.link_token import SubmissionToken
 from gatehouse.features.sharing.links import CLAIM_S
 from gatehouse.features.sharing.models import EndReason, SecretState
 from gatehouse.features.sharing.schemas import Receipt, receipt_view
-from gatehouse.features.sharing.service import NewItem, one_by_one
+from gatehouse.features.sharing.service import NewItem
 from gatehouse.features.sharing.worker import (
     BATCH,
     REPORT_EVENT,
@@ -43,9 +43,9 @@ from msgspec import ValidationError
 from tests.runtime.clocks import ManualClock
 from tests.runtime.commands.cli.conftest import Command, Result
 from tests.runtime.conftest import Database, opened
+from tests.runtime.features.sharing.faults import faults
+from tests.runtime.features.sharing.requests.test_submissions import request, submit
 from tests.runtime.features.sharing.services import BUCKET, CLIENT, REGION, TABLE, TEXT, Sharing
-from tests.runtime.features.sharing.test_faults import faults
-from tests.runtime.features.sharing.test_requests import request, submit
 
 OWNER = Actor(type="key", id="3fGh82kLmQ0a")
 
@@ -126,10 +126,10 @@ async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(
 ) -> None:
     # A statement of more than 4096 bytes, the limit of KMS.
     secret, (token,) = await work.sharing.create(
-        items=[NewItem.of(b"x", f"file-{number}") for number in range(30)]
+        items=[NewItem(b"x", f"file-{number}") for number in range(30)]
     )
     await work.sharing.secrets.replace_content(
-        secret.id, one_by_one([NewItem.of(TEXT, f"new-{n}") for n in range(10)]), None, OWNER
+        secret.id, [NewItem(TEXT, f"new-{n}") for n in range(10)], None, OWNER
     )
     objects = work.objects(secret.id)
     await work.sharing.secrets.revoke(secret.id, OWNER)
@@ -349,9 +349,7 @@ async def test_a_hanging_worker_is_visible(work: Work) -> None:
 async def test_objects_without_a_secret_are_deleted_when_they_are_old(work: Work) -> None:
     _, (token,) = await work.sharing.create()
     orphan = "0" * 22
-    await work.sharing.backend.content.write(
-        ContentStore.key(orphan, 1, 0), one_by_one([b"ciphertext"])
-    )
+    await work.sharing.backend.content.write(ContentStore.key(orphan, 1, 0), b"ciphertext")
     written_at = min(
         entry["LastModified"].timestamp()
         for entry in work.sharing.s3.list_object_versions(Bucket=BUCKET)["Versions"]

@@ -36,7 +36,7 @@ async def read(
     reader = MultipartReader(pieces(body, size), content_type)
     parts = []
     while (part := await reader.next_part()) is not None:
-        parts.append((part, await reader.read(bytes_max, None)))
+        parts.append((part, await reader.read(bytes_max, lambda size: None)))
     return parts
 
 
@@ -59,7 +59,7 @@ async def test_part_above_the_limit_is_rejected_before_its_end() -> None:
     reader = MultipartReader(endless(), TYPE)
     await reader.next_part()
     with pytest.raises(BodyTooLarge):
-        await reader.read(10_000, None)
+        await reader.read(10_000, lambda size: None)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from playwright.async_api import Browser, expect
 
 from tests.runtime.console_client import Console
 from tests.runtime.core_records import register
-from tests.runtime.features.sharing.chromium import serving
 from tests.runtime.services.console.web_pages import (
     MARKS,
     origin,
@@ -22,6 +21,7 @@ from tests.runtime.services.console.web_pages import (
     sign_in,
     violations_in_both_themes,
 )
+from tests.runtime.services.sharing.chromium import serving
 
 __all__ = ["origin"]
 

@@ -21,11 +21,11 @@ from gatehouse.services.console.web import WebFiles
 from playwright.async_api import Browser, Page, Route, expect
 
 from tests.runtime.console_client import BOOTSTRAP, Console
-from tests.runtime.features.sharing.chromium import serving
 from tests.runtime.features.sharing.conftest import aws, module_services, sharing
 from tests.runtime.services.console.test_browser_pages import create_data
 from tests.runtime.services.console.test_browser_screens import console
 from tests.runtime.services.console.web_pages import MARKS, PAGES, navigate, page_of
+from tests.runtime.services.sharing.chromium import serving
 
 __all__ = ["aws", "console", "module_services", "sharing"]
 

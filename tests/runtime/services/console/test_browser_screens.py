@@ -56,7 +56,7 @@ class P256Signer:
 
 @pytest.fixture
 async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console]:
-    changes = {**sharing.console(SHARING_URL, 1000), "signer": LocalSigner(CHECKPOINT_KEY)}
+    changes = {**sharing.console(SHARING_URL), "signer": LocalSigner(CHECKPOINT_KEY)}
     async with open_console(database, **changes) as started:
         yield started
 
@@ -90,7 +90,7 @@ async def test_secret_is_requested_submitted_and_opened(
         assert submission is not None
         assert not [line for line in sent for link in links if link is None or link.secret in line]
         assert await violations(page) == []
-        await sharing.submissions.submit(submission, [NewItem.of(TEXT)], "a" * 32, CLIENT)
+        await sharing.submissions.submit(submission, [NewItem(TEXT)], "a" * 32, CLIENT)
         await page.get_by_role("button", name="I have stored the retrieval link").click()
         await expect(page.get_by_role("heading", name="Submissions (1 / 2)")).to_be_visible()
         assert links[0] is not None

@@ -22,8 +22,8 @@ from playwright.async_api import Browser, Page, expect
 from pydantic import SecretStr
 
 from tests.runtime.console_client import BOOTSTRAP, Console
-from tests.runtime.features.sharing.chromium import serving
 from tests.runtime.services.console.web_pages import MARKS, page_of, violations_in_both_themes
+from tests.runtime.services.sharing.chromium import serving
 from tools import nodejs
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -9,7 +9,7 @@ from playwright.async_api import Page, expect
 
 from tests import requires
 from tests.runtime.console_client import BOOTSTRAP, Console
-from tests.runtime.features.sharing.chromium import (
+from tests.runtime.services.sharing.chromium import (
     page_of,
     serving,
     violations,

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 from enum import StrEnum
+from typing import Annotated, ClassVar
 
 import msgspec
+from msgspec import Meta
+
+from gatehouse.features.sharing.encryption import KEY_BYTES, is_public_key
+from gatehouse.features.sharing.link_token import PATH_CHARS
+from gatehouse.platform.http.validation import checked, matching
 
 SUBMISSIONS_MAX = 100
 PURPOSE_CHARS_MAX = 500
-#: Maximum total size of the files in a submission, within the limit of the deployment. Files are
-#: kept in memory until the submission is stored, because the content is encrypted again if another
-#: submission takes the same retrieval link.
-SUBMISSION_FILES_BYTES_MAX = 10 * 1024 * 1024
+
+
+def _public_key_problem(text: str) -> str:
+    return "" if is_public_key(base64.b64decode(text)) else "must be an X25519 public key"
 
 
 class RequestState(StrEnum):
@@ -23,18 +30,49 @@ class RequestState(StrEnum):
     REVOKED = "revoked"
 
 
-class RetrievalLink(msgspec.Struct, frozen=True):
-    """The public values of a link that the requester's client created. The server encrypts a
-    submission to this link.
+class RetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The public values of a link that the client created. The server encrypts one submission to
+    this link.
 
-    path: public part of the link, which consists of the secret ID and the link ID.
-    verifier, public_key: as in `sharing.models.Link`. Derived from the link secret, which the
-        requester keeps.
+    The client generates a random `path` and a random link secret, derives `verifier` and
+    `public_key` from these values (see `link_keys` in docs/sharing-vectors.json), and keeps the
+    link `https://<host>/s/<path>#<link secret>`.
     """
 
-    path: str
-    verifier: bytes
-    public_key: bytes
+    example: ClassVar = {
+        "path": "7YcQ1tRw0aB9xK2m5Hd3Zp4k9LmA",
+        "verifier": "ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs=",
+        "public_key": "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=",
+    }
+
+    path: Annotated[
+        str,
+        matching(
+            rf"[0-9A-Za-z]{{{PATH_CHARS}}}",
+            max_length=PATH_CHARS,
+            description=(
+                "Public part of the link: a secret ID (22 characters) followed by a "
+                "link ID (6 characters)."
+            ),
+        ),
+    ]
+    verifier: Annotated[
+        bytes,
+        Meta(
+            min_length=KEY_BYTES,
+            max_length=KEY_BYTES,
+            description="Hash of the link secret, in base64.",
+        ),
+    ]
+    public_key: Annotated[
+        bytes,
+        checked(
+            _public_key_problem,
+            min_length=KEY_BYTES,
+            max_length=KEY_BYTES,
+            description="X25519 public key to which the submission is encrypted, in base64.",
+        ),
+    ]
 
 
 class Submission(msgspec.Struct, frozen=True):

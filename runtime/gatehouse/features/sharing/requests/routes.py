@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from gatehouse.core.errors import Forbidden, NotFound
 from gatehouse.core.roles import (
     AUDITORS,
     OPERATORS,
@@ -18,12 +17,13 @@ from gatehouse.features.sharing.requests.models import SecretRequest
 from gatehouse.features.sharing.requests.schemas import (
     CreatedSecretRequest,
     CreateSecretRequest,
-    ListSecretRequests,
     SecretRequestPage,
     SecretRequestView,
     request_view,
 )
-from gatehouse.features.sharing.requests.service import NewRequest, RequestService
+from gatehouse.features.sharing.requests.service import RequestService
+from gatehouse.features.sharing.routes import check_visible, listed_owner
+from gatehouse.features.sharing.schemas import ListOwned
 from gatehouse.features.sharing.service import SecretSharing
 from gatehouse.platform.http.endpoint import Endpoint, Links, StepUp
 from gatehouse.platform.http.request import Request
@@ -39,37 +39,20 @@ async def create_secret_request(
     """
     # As for secrets, a repeated request with the same Idempotency-Key receives the stored response
     # with the submission link.
-    created, token = await requests.create(
-        NewRequest(
-            owner=request.authenticated.owner,
-            requester=body.requester or request.actor.label,
-            purpose=body.purpose,
-            lifetime_s=body.lifetime_s(request.now),
-            retrieval_links=[link.retrieval_link() for link in body.retrieval_links],
-            label=body.label,
-            note=body.note,
-        ),
-        request.actor,
-    )
+    created, token = await requests.create(body, request.authenticated.owner, request.actor)
     request.response.headers["Location"] = f"/v1/secret-requests/{created.id}"
     return CreatedSecretRequest(_view(request, created), token.url(sharing.url))
 
 
 async def list_secret_requests(
-    request: Request, query: ListSecretRequests, requests: RequestService
+    request: Request, query: ListOwned, requests: RequestService
 ) -> SecretRequestPage:
     """List secret requests.
 
     Returns the secret requests of the caller, newest first. Some roles can also list the secret
     requests of another owner.
     """
-    own = request.authenticated.owner
-    owner = own if query.owner is None else query.owner
-    if owner != own and not request.authenticated.roles & AUDITORS:
-        raise Forbidden(
-            "Listing the secret requests of another owner requires the role owner, operator or "
-            "auditor."
-        )
+    owner = listed_owner(request, query)
     cursors = request.cursors(f"secret-requests|{owner}")
     after = "" if query.cursor is None else cursors.read(query.cursor)
     page, last = await requests.of_owner(owner, after=after, size=query.limit)
@@ -106,10 +89,7 @@ async def _existing(
     """Return a secret request that the caller owns or, with a role in `others`, any secret request.
     Raises NotFound.
     """
-    existing = await requests.get(request_id)
-    if existing.owner != request.authenticated.owner and not request.authenticated.roles & others:
-        raise NotFound("No secret request has this ID.")
-    return existing
+    return check_visible(request, await requests.get(request_id), others, "secret request")
 
 
 def _view(request: Request, secret_request: SecretRequest) -> SecretRequestView:

@@ -5,17 +5,13 @@ No response contains content or a retrieval link.
 
 from __future__ import annotations
 
-import base64
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
 from gatehouse.core.clock import rfc3339
-from gatehouse.features.sharing.encryption import KEY_BYTES, is_public_key
-from gatehouse.features.sharing.lifetime import ExpiresAt, Ttl, check_lifetime, lifetime
-from gatehouse.features.sharing.link_token import PATH_CHARS
-from gatehouse.features.sharing.models import ID_CHARS
+from gatehouse.features.sharing.models import ID_CHARS, TTL_S_DEFAULT
 from gatehouse.features.sharing.requests.models import (
     PURPOSE_CHARS_MAX,
     SUBMISSIONS_MAX,
@@ -23,36 +19,17 @@ from gatehouse.features.sharing.requests.models import (
     SecretRequest,
     shown_state,
 )
-from gatehouse.features.sharing.schemas import NAME_CHARS_MAX, Label, Note
+from gatehouse.features.sharing.schemas import NAME_CHARS_MAX, Label, Note, Ttl
 from gatehouse.platform.http.fields import (
-    PAGE_SIZE,
-    Cursor,
     Instant,
     NextCursor,
-    PageSize,
     multi_line,
     single_line,
     view_of,
 )
-from gatehouse.platform.http.validation import checked, matching
+from gatehouse.platform.http.validation import checked
 
 State = Literal["active", "used", "expired", "revoked"]
-KEY_CHARS = 44  # 32 bytes in base64
-
-
-def key_problem(text: str) -> str:
-    try:
-        valid = len(base64.b64decode(text, validate=True)) == KEY_BYTES
-    except ValueError:
-        valid = False
-    return "" if valid else "must be 32 bytes in standard base64 with padding"
-
-
-def _public_key_problem(text: str) -> str:
-    problem = key_problem(text)
-    if not problem and not is_public_key(base64.b64decode(text)):
-        problem = "must be an X25519 public key"
-    return problem
 
 
 def _different_secrets(links: list[dict[str, Any]]) -> str:
@@ -60,68 +37,12 @@ def _different_secrets(links: list[dict[str, Any]]) -> str:
     return "" if len(ids) == len(links) else "must not contain two links with the same secret ID"
 
 
-_BASE64 = {"contentEncoding": "base64"}
-
-
-class NewRetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The public values of a link that the client created. The link opens the secret from one
-    submission.
-
-    The client generates a random `path` and a random link secret, derives `verifier` and
-    `public_key` from these values (see `link_keys` in docs/sharing-vectors.json), and keeps the
-    link `https://<host>/s/<path>#<link secret>`.
-    """
-
-    example: ClassVar = {
-        "path": "7YcQ1tRw0aB9xK2m5Hd3Zp4k9LmA",
-        "verifier": "ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs=",
-        "public_key": "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=",
-    }
-
-    path: Annotated[
-        str,
-        matching(
-            rf"[0-9A-Za-z]{{{PATH_CHARS}}}",
-            max_length=PATH_CHARS,
-            description=(
-                "Public part of the link: a secret ID (22 characters) followed by a "
-                "link ID (6 characters)."
-            ),
-        ),
-    ]
-    verifier: Annotated[
-        str,
-        checked(
-            key_problem,
-            max_length=KEY_CHARS,
-            extra_json_schema=_BASE64,
-            description="Hash of the link secret.",
-        ),
-    ]
-    public_key: Annotated[
-        str,
-        checked(
-            _public_key_problem,
-            max_length=KEY_CHARS,
-            extra_json_schema=_BASE64,
-            description="X25519 public key to which the submission is encrypted.",
-        ),
-    ]
-
-    def retrieval_link(self) -> RetrievalLink:
-        return RetrievalLink(
-            self.path, base64.b64decode(self.verifier), base64.b64decode(self.public_key)
-        )
-
-
 class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of a new secret request. If both `ttl_s` and `expires_at` are omitted, the request
-    expires after three days.
-    """
+    """Parameters of a new secret request. `ttl_s`: also the lifetime of each submitted secret."""
 
     example: ClassVar = {
         "purpose": "Password of the staging database",
-        "retrieval_links": [NewRetrievalLink.example],
+        "retrieval_links": [RetrievalLink.example],
     }
 
     purpose: Annotated[
@@ -136,7 +57,7 @@ class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         ),
     ]
     retrieval_links: Annotated[
-        list[NewRetrievalLink],
+        list[RetrievalLink],
         checked(
             _different_secrets,
             min_length=1,
@@ -147,8 +68,7 @@ class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
             ),
         ),
     ]
-    ttl_s: Ttl | None = None
-    expires_at: ExpiresAt = None
+    ttl_s: Ttl = TTL_S_DEFAULT
     requester: Annotated[
         str,
         checked(
@@ -162,28 +82,6 @@ class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     ] = ""
     label: Label = ""
     note: Note = ""
-
-    def __post_init__(self) -> None:
-        check_lifetime(self.ttl_s, self.expires_at)
-
-    def lifetime_s(self, now: float) -> float:
-        """Return the lifetime in seconds. Raises BadRequest if the expiry is out of bounds."""
-        return lifetime(self.ttl_s, self.expires_at, now)
-
-
-class ListSecretRequests(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Query parameters for a page of secret requests."""
-
-    owner: Annotated[
-        Annotated[str, checked(single_line, min_length=1, max_length=300)] | None,
-        Meta(
-            description="Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Another owner "
-            "requires the role owner, operator"
-            " or auditor."
-        ),
-    ] = None
-    cursor: Cursor | None = None
-    limit: PageSize = PAGE_SIZE
 
 
 class SubmissionView(msgspec.Struct, frozen=True):

@@ -4,32 +4,15 @@ secrets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import NotFound
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.link_token import SubmissionToken, is_id
-from gatehouse.features.sharing.requests.models import RequestState, RetrievalLink, SecretRequest
+from gatehouse.features.sharing.requests.models import RequestState, SecretRequest
 from gatehouse.features.sharing.requests.repository import RequestRepository
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRequest:
-    """Properties of a new secret request. owner: label of the owner. retrieval_links: one link for
-    each submission.
-    """
-
-    owner: str
-    requester: str
-    purpose: str
-    lifetime_s: float
-    retrieval_links: Sequence[RetrievalLink]
-    label: str = ""
-    note: str = ""
+from gatehouse.features.sharing.requests.schemas import CreateSecretRequest
 
 
 class RequestService:
@@ -39,24 +22,26 @@ class RequestService:
         self._backend = backend
         self._repository = RequestRepository(backend.table)
 
-    async def create(self, new: NewRequest, actor: Actor) -> tuple[SecretRequest, SubmissionToken]:
-        """Store a secret request. Only this method returns the submission link. Raises
-        RateLimited.
+    async def create(
+        self, new: CreateSecretRequest, owner: str, actor: Actor
+    ) -> tuple[SecretRequest, SubmissionToken]:
+        """Store a secret request. Only this method returns the submission link. `owner`: label of
+        the owner. Raises RateLimited.
         """
         now = self._backend.clock.now()
-        await self._backend.take_create("request", new.owner)
+        await self._backend.take_create("request", owner)
         request_id = self._backend.new_id()
         token = SubmissionToken.create(request_id, self._backend.random_bytes)
         request = SecretRequest(
             id=request_id,
-            owner=new.owner,
-            requester=new.requester,
+            owner=owner,
+            requester=new.requester or actor.label,
             purpose=new.purpose,
             label=new.label,
             note=new.note,
             created_at=now,
-            expires_at=now + new.lifetime_s,
-            lifetime_s=new.lifetime_s,
+            expires_at=now + new.ttl_s,
+            lifetime_s=float(new.ttl_s),
             verifier=encryption.verifier(token.secret, token.path),
             retrieval_links=tuple(new.retrieval_links),
         )

@@ -4,55 +4,28 @@ stores it in one transaction.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, Outcome
-from gatehouse.core.errors import Conflict, GatehouseError, TooManyRequests
+from gatehouse.core.errors import GatehouseError
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
-from gatehouse.features.sharing.content_store import PRESIGNED_S, ContentStore, PresignedUpload
-from gatehouse.features.sharing.denials import ATTEMPT_WINDOW_S, Denials, LinkNotFound
+from gatehouse.features.sharing.denials import Denials, LinkNotFound
 from gatehouse.features.sharing.link_token import SubmissionToken, is_id, parse_path
 from gatehouse.features.sharing.links import Client
 from gatehouse.features.sharing.models import (
-    TTL_S_MAX,
     USES_DEFAULT,
-    ContentItem,
     Link,
-    ManifestItem,
     Secret,
     SharingEvent,
 )
 from gatehouse.features.sharing.requests.models import RetrievalLink, SecretRequest, is_open
 from gatehouse.features.sharing.requests.repository import RequestRepository
-from gatehouse.features.sharing.requests.submission_schemas import (
-    SubmissionReceived,
-    UploadConflict,
-    UploadedFile,
-)
-from gatehouse.features.sharing.service import (
-    NewItem,
-    NewSecret,
-    SecretService,
-    UploadedContent,
-    one_by_one,
-)
+from gatehouse.features.sharing.service import NewItem, SecretService
 from gatehouse.features.sharing.table import ConditionNotMet
 
 _NO_VERIFIER = bytes(32)
-#: Maximum number of uploads per request and window. A presigned request can store an object of the
-#: maximum size before the submission is accepted.
-UPLOADS_MAX = 40
-
-
-class UploadIncomplete(Conflict):
-    code, title = "upload_incomplete", "A file was not uploaded"
-
-
-class TooManyUploads(TooManyRequests):
-    code, title = "too_many_uploads", "Too many uploads"
 
 
 class SubmissionService:
@@ -123,100 +96,6 @@ class SubmissionService:
                 continue
             return
 
-    async def create_upload(
-        self,
-        token: SubmissionToken,
-        submission_id: str,
-        secret_id: str | None,
-        number: int,
-        size: int,
-        client: Client,
-    ) -> tuple[str, PresignedUpload, float]:
-        """Create a presigned request to upload a file's ciphertext. Returns the secret ID, the
-        presigned request and its expiry.
-
-        secret_id: ID from the earlier uploads in this submission; None for the first upload.
-        number, size: item number in the secret, and size of the plaintext in bytes.
-        Raises LinkNotFound, TooManyDenied, SubmissionReceived, UploadConflict, TooManyUploads.
-        """
-        request = await self.check(token, submission_id, client)
-        if submission_id in request.submissions:
-            raise SubmissionReceived
-        chosen, _ = _ids(await self._free(request, secret_id))
-        now = self._clock.now()
-        wait_s = await self._backend.table.take_attempt(
-            f"upload:{request.id}", limit=UPLOADS_MAX, window_s=ATTEMPT_WINDOW_S, now=now
-        )
-        if wait_s is not None:
-            raise TooManyUploads(
-                f"Too many uploads for this request. Try again in {wait_s} s.", retry_after_s=wait_s
-            )
-        key = ContentStore.upload_key(chosen, number, submission_id)
-        upload = await self._backend.content.presigned_upload(key, encryption.ciphertext_size(size))
-        return chosen, upload, now + PRESIGNED_S
-
-    async def submit_uploads(
-        self,
-        token: SubmissionToken,
-        submission_id: str,
-        secret_id: str,
-        content_key: bytes,
-        text: str,
-        files: Sequence[UploadedFile],
-        client: Client,
-    ) -> None:
-        """Store text and uploaded files as a secret owned by the requester. A repeated submission
-        ID changes nothing.
-
-        Raises LinkNotFound, TooManyDenied, UploadConflict, UploadIncomplete.
-        """
-        request = await self.check(token, submission_id, client)
-        if submission_id in request.submissions:
-            return
-        retrieval_link = await self._free(request, secret_id)
-        items = [NewItem.of(text.encode())] if text else []
-        uploaded = [
-            ContentItem(
-                ContentStore.upload_key(secret_id, number, submission_id),
-                file.object_version,
-                file.size,
-            )
-            for number, file in enumerate(files, start=len(items))
-        ]
-        sizes = await asyncio.gather(
-            *(self._backend.content.size(item.key, item.object_version) for item in uploaded)
-        )
-        for index, (size, item) in enumerate(zip(sizes, uploaded, strict=True)):
-            if size != encryption.ciphertext_size(item.size):
-                raise UploadIncomplete(
-                    f"body.files[{index}] has no upload with this version and size. Upload the "
-                    f"file again."
-                )
-        manifest = [ManifestItem(file.name, file.media_type) for file in files]
-        content = UploadedContent(content_key, list(zip(uploaded, manifest, strict=True)))
-        secret = await self._store(request, retrieval_link, items, content)
-        try:
-            await self._commit(request, submission_id, secret, client)
-        except ConditionNotMet:
-            # Caused by another submission, the end of the request, or a lost response to this
-            # submission.
-            request = await self.check(token, submission_id, client)
-            if submission_id not in request.submissions:
-                raise UploadConflict from None
-
-    async def _free(self, request: SecretRequest, secret_id: str | None) -> RetrievalLink:
-        """Return the free retrieval link for a secret ID, or the first free link if the ID is None.
-        Raises UploadConflict.
-        """
-        for link in _all_free(request):
-            link_secret_id, _ = _ids(link)
-            if (
-                secret_id in (None, link_secret_id)
-                and await self._backend.repository.get(link_secret_id) is None
-            ):
-                return link
-        raise UploadConflict
-
     async def _commit(
         self, request: SecretRequest, submission_id: str, secret: Secret, client: Client
     ) -> None:
@@ -238,7 +117,6 @@ class SubmissionService:
         request: SecretRequest,
         retrieval_link: RetrievalLink,
         items: Sequence[NewItem],
-        uploaded: UploadedContent | None = None,
     ) -> Secret:
         secret_id, link_id = _ids(retrieval_link)
         link = Link(
@@ -250,16 +128,14 @@ class SubmissionService:
             wrapped_keys={},
             uses_max=USES_DEFAULT,
         )
-        new = NewSecret(
-            items=one_by_one(items),
-            sender=f"request:{request.id}",
-            ttl_s=request.lifetime_s,
-            ttl_s_max=TTL_S_MAX,
-            uses=USES_DEFAULT,
-            label=request.label,
-        )
         return await self._secrets.store(
-            secret_id, new, {link_id: link}, request.owner, self._clock.now(), uploaded
+            secret_id,
+            items,
+            {link_id: link},
+            owner=request.owner,
+            sender=f"request:{request.id}",
+            label=request.label,
+            ttl_s=request.lifetime_s,
         )
 
     async def _denied(self, token: SubmissionToken, client: Client, reason: str) -> GatehouseError:
@@ -298,13 +174,9 @@ def _next_free(request: SecretRequest, tried: set[str]) -> RetrievalLink | None:
     """Return the first retrieval link without a submission, except for links that this submission
     has already tried.
     """
-    return next((link for link in _all_free(request) if link.path not in tried), None)
-
-
-def _all_free(request: SecretRequest) -> Iterator[RetrievalLink]:
-    """Return the retrieval links without a submission."""
     taken = {submission.secret for submission in request.submissions.values()}
-    return (link for link in request.retrieval_links if _ids(link)[0] not in taken)
+    free = (link for link in request.retrieval_links if _ids(link)[0] not in taken)
+    return next((link for link in free if link.path not in tried), None)
 
 
 def _ids(retrieval_link: RetrievalLink) -> tuple[str, str]:

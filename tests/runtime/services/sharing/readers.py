@@ -27,7 +27,7 @@ from gatehouse.services.sharing import app as sharing_app
 from gatehouse.services.sharing.lambda_adapter import lambda_handler
 from mangum.types import LambdaContext
 
-from tests.runtime.features.sharing.api_gateway_events import HOST, encoded, event
+from tests.runtime.services.sharing.api_gateway_events import HOST, encoded, event
 
 #: Content of the secrets. A denied request must not return it.
 CANARY = "canary7Hq1dZ8eUfGh"
@@ -82,7 +82,6 @@ OPENING: dict[str, Callable[[LinkToken, str], Message]] = {
     "/s/{link}": _form(""),
     "/s/{link}/items/{item:int}": _form("/items/0"),
     "/v1/links/open": _api("/v1/links/open"),
-    "/v1/links/items": _api("/v1/links/items"),
 }
 
 

@@ -14,7 +14,6 @@ import httpx
 import pytest
 from gatehouse.features.sharing.link_schemas import OpenLink
 from gatehouse.features.sharing.requests.routes import ENDPOINTS as REQUEST_ENDPOINTS
-from gatehouse.features.sharing.requests.submission_schemas import CreateUpload, SubmitUploads
 from gatehouse.features.sharing.routes import ENDPOINTS as SECRET_ENDPOINTS
 from gatehouse.features.sharing.schemas import NewFile
 from gatehouse.features.sharing.service import NewItem
@@ -40,11 +39,7 @@ PASSPHRASE = "canary-passphrase"
 #: Fields of the bodies and forms of the sharing service.
 FIELDS = sorted(
     {
-        *(
-            field
-            for body in (OpenLink, CreateUpload, SubmitUploads)
-            for field in body.__struct_fields__
-        ),
+        *OpenLink.__struct_fields__,
         *SUBMISSION_FIELDS,
         "unknown",
     }
@@ -64,8 +59,8 @@ async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing
     app: Any = sharing.app(observer=observer)
     secret, [token] = await sharing.create(
         items=[
-            NewItem.of(b"canary-text"),
-            NewItem.of(b"canary-content", "canary-name.txt", "canary/type"),
+            NewItem(b"canary-text"),
+            NewItem(b"canary-content", "canary-name.txt", "canary/type"),
         ],
         label=METADATA["label"],
         note=METADATA["note"],
@@ -150,7 +145,7 @@ async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables
     database: Database, sharing: Sharing
 ) -> None:
     sent = errors = 0
-    async with open_console(database, **sharing.console(ORIGIN, 100_000)) as console:
+    async with open_console(database, **sharing.console(ORIGIN)) as console:
         secret, _ = await sharing.create(owner="bootstrap")
         for endpoint in (*SECRET_ENDPOINTS, *REQUEST_ENDPOINTS):
             fields = () if endpoint.body is None else endpoint.body.__struct_fields__

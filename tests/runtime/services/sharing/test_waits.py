@@ -14,16 +14,18 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import content_store, encryption, slots, table
-from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.sharing.link_token import LinkToken, SubmissionToken
+from gatehouse.platform.http.asgi import BODY_MEMORY
+from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.settings import ConnectionSettings
 from gatehouse.services.sharing import submitters
 
-from tests.runtime.conftest import Database
-from tests.runtime.console_client import open_console
+from tests.runtime.features.sharing.requests.test_submissions import request
 from tests.runtime.features.sharing.services import BUCKET, TABLE, Sharing, of_backend
-from tests.runtime.features.sharing.test_pages import ORIGIN
-from tests.runtime.features.sharing.test_requests import request
+from tests.runtime.services.sharing.test_recipients import ORIGIN
 from tests.runtime.silent_servers import full_server, silent_server
 
 pytestmark = pytest.mark.requirement("TR-12")
@@ -144,124 +146,75 @@ async def test_health_is_served_while_a_request_waits_for_aws(
             assert (await waiting).status_code == 503
 
 
-@pytest.mark.parametrize("dependency", ["DynamoDB", "KMS", "S3"])
-async def test_console_responds_while_a_request_waits_for_aws(
-    database: Database, sharing: Sharing, monkeypatch: pytest.MonkeyPatch, dependency: str
-) -> None:
-    for module, bound in (
-        (table, "_TIMEOUT_S"),
-        (content_store, "_TIMEOUT_S"),
-        (content_store, "_READ_TIMEOUT_S"),
-    ):
-        monkeypatch.setattr(module, bound, 600.0)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.setblocking(False)
-        services = without(sharing, dependency, silent.getsockname()[1], monkeypatch)
-        async with (
-            open_console(database, **services.console(ORIGIN, 1000)) as console,
-            asyncio.timeout(PATIENCE_S),
-        ):
-            token = (await console.create(scopes=["secrets:create"]))["token"]
-            body, headers = {"text": "text"}, console.as_(token)
-            waiting = asyncio.create_task(
-                console.client.post("/v1/secrets", json=body, headers=headers)
-            )
-            connection, _ = await asyncio.get_running_loop().sock_accept(silent)
-            for _ in range(5):
-                assert (await console.client.get("/healthz")).status_code == 200
-            assert not waiting.done()
-            connection.close()
-            assert (await waiting).status_code == 503
+async def test_content_of_an_unfinished_submission_counts_in_memory(sharing: Sharing) -> None:
+    _, token, _ = await request(sharing)
+    fields = {"link": token.url(ORIGIN), "text": "some text"}
+    part = '--X\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    body = "".join(part.format(*field) for field in fields.items())
+    body += '--X\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nbytes'
+    connections = Connections(ConnectionSettings(), ClientAddresses(()))
+    waits, leaves = asyncio.Event(), asyncio.Event()
+    messages = [{"type": "http.request", "body": body.encode(), "more_body": True}]
 
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        waits.set()
+        await leaves.wait()
+        return {"type": "http.disconnect"}
 
-@dataclass
-class Uploads:
-    """Submissions with a file whose content arrives after `complete` is set."""
+    async def send(message: Any) -> None:
+        pass
 
-    client: httpx.AsyncClient
-    link: str
-    #: Numbers of the submissions whose file is being read.
-    reading: list[int] = field(default_factory=list)
-    complete: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def begin(self, number: int) -> asyncio.Task[httpx.Response]:
-        headers = {"Content-Type": "multipart/form-data; boundary=b"}
-        return asyncio.create_task(
-            self.client.post("/v1/requests/submit", content=self._body(number), headers=headers)
-        )
-
-    async def _body(self, number: int) -> AsyncIterator[bytes]:
-        part = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}'
-        yield (
-            part.format("link", "", f"{self.link}\r\n").encode()
-            + part.format("file", f'; filename="{number}"', "").encode()
-        )
-        self.reading.append(number)
-        await self.complete.wait()
-        yield b"content\r\n--b--\r\n"
-
-
-@pytest.mark.bound("sharing.submitters:_PARALLEL", "sharing.submitters:_SLOT_TIMEOUT_S")
-@pytest.mark.parametrize("timeout_s", [0.1, 600.0], ids=["rejected", "waiting"])
-async def test_submissions_with_files_wait_for_memory(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, timeout_s: float
-) -> None:
-    monkeypatch.setattr(submitters, "_SLOT_TIMEOUT_S", timeout_s)
-    monkeypatch.setattr(submitters, "_LINK_PARALLEL", submitters._PARALLEL + 1)
-    _, token, _ = await request(sharing, submissions=submitters._PARALLEL + 1)
-    async with client_of(sharing) as client:
-        uploads = Uploads(client, token.url(ORIGIN))
-        first = [uploads.begin(number) for number in range(submitters._PARALLEL)]
-        while len(uploads.reading) < submitters._PARALLEL:
-            await asyncio.sleep(0.005)
-        further = uploads.begin(submitters._PARALLEL)
-        for _ in range(5):
-            assert (await client.get("/healthz")).status_code == 200
-        if timeout_s < 1:
-            assert (await further).status_code == 503
-        assert len(uploads.reading) == submitters._PARALLEL
-        uploads.complete.set()
-        assert [reply.status_code for reply in await asyncio.gather(*first)] == [
-            200
-        ] * submitters._PARALLEL
-        assert (await further).status_code == (503 if timeout_s < 1 else 200)
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/requests/submit",
+        "query_string": b"",
+        "headers": [(b"content-type", b"multipart/form-data; boundary=X")],
+        "client": ("192.0.2.7", 4711),
+        "state": {BODY_MEMORY: connections},
+    }
+    submitting = asyncio.create_task(sharing.app()(scope, receive, send))
+    async with asyncio.timeout(PATIENCE_S):
+        await waits.wait()
+        assert connections.body_bytes_total == sum(map(len, fields.values())) + len("bytes")
+        leaves.set()
+        await submitting
+    assert connections.body_bytes_total == 0
 
 
 @pytest.mark.bound("sharing.submitters:_LINK_PARALLEL")
-async def test_submissions_to_one_request_leave_slots_for_others(sharing: Sharing) -> None:
+async def test_submissions_to_one_request_leave_memory_for_others(sharing: Sharing) -> None:
     _, token, _ = await request(sharing, submissions=10)
     _, other, _ = await request(sharing, submissions=10)
-    async with client_of(sharing) as client:
-        uploads, others = Uploads(client, token.url(ORIGIN)), Uploads(client, other.url(ORIGIN))
-        first = [uploads.begin(number) for number in range(submitters._LINK_PARALLEL)]
-        while len(uploads.reading) < submitters._LINK_PARALLEL:
-            await asyncio.sleep(0.005)
-        further = await uploads.begin(2)
-        assert (further.status_code, further.json()["code"]) == (429, "too_many_requests")
-        others.complete.set()
-        assert (await others.begin(3)).status_code == 200
-        uploads.complete.set()
-        assert [reply.status_code for reply in await asyncio.gather(*first)] == [
-            200
-        ] * submitters._LINK_PARALLEL
-        assert (await uploads.begin(4)).status_code == 200
+    reading = asyncio.Semaphore(0)
+    complete = asyncio.Event()
 
+    async def body(token: SubmissionToken) -> AsyncIterator[bytes]:
+        part = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}'
+        yield part.format("link", "", f"{token.url(ORIGIN)}\r\n").encode()
+        yield part.format("file", '; filename="a"', "").encode()
+        reading.release()
+        await complete.wait()
+        yield b"content\r\n--b--\r\n"
 
-@pytest.mark.bound("sharing.submitters:_RECEIVE_TIMEOUT_S")
-async def test_submission_with_files_is_received_in_time(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(submitters, "_RECEIVE_TIMEOUT_S", 0.1)
-    _, token, _ = await request(sharing, submissions=1)
     async with client_of(sharing) as client:
-        uploads = Uploads(client, token.url(ORIGIN))
-        late = uploads.begin(0)
-        while not uploads.reading:
-            await asyncio.sleep(0.005)
-        for _ in range(5):
-            assert (await client.get("/healthz")).status_code == 200
-        reply = await late
-        assert (reply.status_code, reply.json()["code"]) == (408, "request_timeout")
+
+        async def send(token: SubmissionToken) -> int:
+            headers = {"Content-Type": "multipart/form-data; boundary=b"}
+            path = "/v1/requests/submit"
+            return (await client.post(path, content=body(token), headers=headers)).status_code
+
+        first = [asyncio.create_task(send(token)) for _ in range(submitters._LINK_PARALLEL)]
+        for _ in first:
+            await reading.acquire()
+        assert await send(token) == 429
+        others = asyncio.create_task(send(other))
+        await reading.acquire()
+        complete.set()
+        assert await asyncio.gather(*first, others) == [200] * (len(first) + 1)
+        assert await send(token) == 200
 
 
 @dataclass

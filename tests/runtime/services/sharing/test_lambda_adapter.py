@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.runtime.features.sharing.api_gateway_events import CALLER, encoded, event
+from tests.runtime.services.sharing.api_gateway_events import CALLER, encoded, event
 
 pytestmark = pytest.mark.requirement("SS-06")
 CONTEXT: Any = LambdaContext
@@ -41,19 +41,6 @@ async def _cookies(request: Request) -> Response:
     return response
 
 
-async def _file(request: Request) -> Response:
-    headers = {
-        "X-Request-Id": "req_1",
-        "X-Content-Type-Options": "nosniff",
-        "Content-Disposition": "attachment",
-    }
-    return Response(
-        bytes(int(request.path_params["size"])),
-        media_type="application/octet-stream",
-        headers=headers,
-    )
-
-
 async def _bytes(request: Request) -> Response:
     return Response(b"\x00\xff", media_type="application/octet-stream")
 
@@ -63,7 +50,6 @@ HANDLER = lambda_handler(
         routes=[
             Route("/cookies", _cookies),
             Route("/bytes", _bytes),
-            Route("/files/{size:int}", _file),
             Route("/{rest:path}", _echo, methods=["GET", "POST"]),
         ]
     )
@@ -120,29 +106,6 @@ def test_response_cookies_are_separate_headers() -> None:
         "second=2",
     ]
     assert "set-cookie" not in response["headers"]
-
-
-def test_file_within_the_limit_of_lambda_is_returned() -> None:
-    response = HANDLER(event(path="/files/4194304"), CONTEXT)
-    assert (response["statusCode"], len(base64.b64decode(response["body"]))) == (200, 4_194_304)
-    assert len(json.dumps(response)) < 6_000_000
-
-
-@pytest.mark.bound("sharing.lambda_adapter:RESPONSE_BYTES_MAX")
-def test_response_above_the_limit_of_lambda_is_a_problem() -> None:
-    response = HANDLER(event(path="/files/4500000"), CONTEXT)
-    assert (response["statusCode"], response["isBase64Encoded"]) == (500, False)
-    problem = json.loads(response["body"])
-    assert (problem["code"], problem["request_id"]) == ("response_too_large", "req_1")
-    headers = response["headers"]
-    assert (headers["content-type"], headers["x-content-type-options"]) == (
-        "application/problem+json",
-        "nosniff",
-    )
-    assert not {"content-length", "content-disposition"} & {
-        *headers,
-        *response["multiValueHeaders"],
-    }
 
 
 def test_binary_response_is_base64() -> None:

@@ -5,7 +5,6 @@ another user.
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -25,13 +24,13 @@ from gatehouse.features.sharing.denials import (
 )
 from gatehouse.features.sharing.link_token import LinkToken, SubmissionToken
 from gatehouse.features.sharing.links import Client, WrongPassphrase
-from gatehouse.features.sharing.models import TEXT_BYTES_MAX, LinkState
+from gatehouse.features.sharing.models import LinkState
 from gatehouse.platform.tracing.context import trace_id_of
 from gatehouse.services.sharing.form_protection import new_nonce
 
 from tests.runtime.features.sharing.aws_calls import recorded
+from tests.runtime.features.sharing.requests.test_submissions import request, submit
 from tests.runtime.features.sharing.services import ACTOR, CLIENT, TABLE, TEXT, Sharing
-from tests.runtime.features.sharing.test_requests import request, submit
 
 pytestmark = pytest.mark.requirement("SS-05")
 ORIGIN = "https://share.test"
@@ -82,7 +81,7 @@ class Send(Protocol):
 
 
 async def _observed(sharing: Sharing, method: str, path: str, **body: Any) -> Observed:
-    app: Any = sharing.app(upload_bytes_max=TEXT_BYTES_MAX)
+    app: Any = sharing.app()
     transport = httpx.ASGITransport(app, client=(ADDRESS, 1))
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
         with recorded(sharing) as calls:
@@ -197,7 +196,6 @@ COMPLETE: dict[str, Send] = {
     "POST /s/{link}/acknowledge": _form("/acknowledge"),
     "POST /v1/links/lookup": _api("lookup"),
     "POST /v1/links/open": _api("open", "passphrase", "claim"),
-    "POST /v1/links/items": _api("items", "passphrase", "claim"),
     "POST /v1/links/acknowledge": _api("acknowledge", "claim"),
 }
 
@@ -262,7 +260,7 @@ async def _wrong_request_secret(sharing: Sharing) -> SubmissionToken:
 
 
 async def _expired_request(sharing: Sharing) -> SubmissionToken:
-    _, token, _ = await request(sharing, lifetime_s=300.0)
+    _, token, _ = await request(sharing, ttl_s=300)
     sharing.clock.advance(300)
     return token
 
@@ -291,24 +289,6 @@ async def _submission(sharing: Sharing, token: SubmissionToken, change: Change =
     )
 
 
-async def _upload(sharing: Sharing, token: SubmissionToken, change: Change = str) -> Observed:
-    body = {"link": change(token.url(ORIGIN)), "submission": new_nonce(), "number": 0, "size": 1}
-    return await _observed(sharing, "POST", "/v1/requests/uploads", json=body)
-
-
-async def _submitted_uploads(
-    sharing: Sharing, token: SubmissionToken, change: Change = str
-) -> Observed:
-    body = {
-        "link": change(token.url(ORIGIN)),
-        "submission": new_nonce(),
-        "secret": sharing.backend.new_id(),
-        "content_key_base64": base64.b64encode(bytes(32)).decode(),
-        "files": [{"name": "a", "size": 1, "object_version": "v"}],
-    }
-    return await _observed(sharing, "POST", "/v1/requests/submit-uploads", json=body)
-
-
 async def _submitted_form(
     sharing: Sharing, token: SubmissionToken, change: Change = str
 ) -> Observed:
@@ -324,7 +304,7 @@ async def _submitted_form(
     return await _observed(sharing, "POST", f"/r/{token.path}", files=files, headers=headers)
 
 
-SUBMITTING: list[Any] = [_submission, _submitted_form, _upload, _submitted_uploads]
+SUBMITTING: list[Any] = [_submission, _submitted_form]
 
 
 @pytest.mark.parametrize("send", SUBMITTING)

@@ -7,7 +7,6 @@ the intended state.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,23 +20,20 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import claim_id_of
-from gatehouse.features.sharing.models import LAMBDA_FILES_BYTES_MAX, Secret, SecretState
-from gatehouse.features.sharing.service import NewItem, one_by_one
-from gatehouse.services.sharing.lambda_adapter import lambda_handler
+from gatehouse.features.sharing.models import Secret, SecretState
+from gatehouse.features.sharing.service import NewItem
 
-from tests.runtime.features.sharing.readers import (
+from tests.runtime.features.sharing.faults import CALLS_MAX, faults
+from tests.runtime.features.sharing.requests.test_submissions import request
+from tests.runtime.features.sharing.services import ACTOR, CLIENT, TEXT, Sharing
+from tests.runtime.features.sharing.test_worker import Work, work
+from tests.runtime.services.sharing.readers import (
     CANARY,
     OPENING,
     ORIGIN,
-    Form,
     Message,
     in_container,
-    in_function,
 )
-from tests.runtime.features.sharing.services import ACTOR, CLIENT, TEXT, Sharing
-from tests.runtime.features.sharing.test_faults import CALLS_MAX, faults
-from tests.runtime.features.sharing.test_requests import request
-from tests.runtime.features.sharing.test_worker import Work, work
 
 __all__ = ["work"]
 pytestmark = pytest.mark.requirement("SS-03")
@@ -64,7 +60,7 @@ Step = Callable[[Target], Awaitable[object]]
 
 
 async def _replace(target: Target) -> None:
-    items = one_by_one([NewItem.of(NEW_TEXT), NewItem.of(b"file", "a")])
+    items = [NewItem(NEW_TEXT), NewItem(b"file", "a")]
     await target.sharing.secrets.replace_content(target.secret.id, items, None, ACTOR)
 
 
@@ -118,9 +114,7 @@ async def _target(sharing: Sharing) -> Target:
 async def test_failed_deletion_is_completed_by_the_next_run(work: Work, *, before: bool) -> None:
     occurred = 0
     for at in range(1, 2 * CALLS_MAX):
-        secret, [token] = await work.sharing.create(
-            items=[NewItem.of(TEXT), NewItem.of(b"file", "a")]
-        )
+        secret, [token] = await work.sharing.create(items=[NewItem(TEXT), NewItem(b"file", "a")])
         await work.sharing.secrets.revoke(secret.id, ACTOR)
         with faults(work.sharing, at, before=before) as fault:
             try:
@@ -172,18 +166,11 @@ async def test_failed_request_ends_in_the_intended_state_when_repeated(
 
 
 @pytest.mark.parametrize("before", [True, False])
-@pytest.mark.parametrize(
-    ("form", "route"),
-    [
-        ("container", "/v1/links/open"),
-        ("container", "/s/{link}/items/{item:int}"),
-        ("function", "/v1/links/items"),
-    ],
-)
+@pytest.mark.parametrize("route", ["/v1/links/open", "/s/{link}/items/{item:int}"])
 async def test_failed_opening_is_one_problem_and_never_a_second_reader(
-    sharing: Sharing, form: Form, route: str, *, before: bool
+    sharing: Sharing, route: str, *, before: bool
 ) -> None:
-    send, occurred = _sender(sharing, form), 0
+    send, occurred = partial(in_container, sharing.app()), 0
     for at in range(1, CALLS_MAX):
         secret, [token] = await sharing.create(CANARY.encode())
         message, other = OPENING[route](token, CLAIM), OPENING[route](token, "b" * 32)
@@ -237,18 +224,12 @@ async def _submission(sharing: Sharing) -> dict[str, Any]:
     return {"link": token.url(ORIGIN), "submission": CLAIM, "text": CANARY}
 
 
-async def _upload(sharing: Sharing) -> dict[str, Any]:
-    _, token, _ = await request(sharing)
-    return {"link": token.url(ORIGIN), "submission": CLAIM, "number": 0, "size": 1}
-
-
 #: Requests other than those that open a link: the path, the body, and the status without a fault.
 REQUESTS: dict[str, tuple[str, Callable[[Sharing], Awaitable[dict[str, Any]]], int]] = {
     "lookup": ("/v1/links/lookup", _lookup, 200),
     "acknowledge": ("/v1/links/acknowledge", _claimed, 204),
     "denied": ("/v1/links/open", _denied, 404),
     "submit": ("/v1/requests/submit", _submission, 200),
-    "upload": ("/v1/requests/uploads", _upload, 200),
 }
 
 
@@ -259,7 +240,7 @@ async def test_failed_request_is_one_problem_document_and_can_be_repeated(
     sharing: Sharing, name: str, *, before: bool
 ) -> None:
     path, make, status = REQUESTS[name]
-    send, occurred = _sender(sharing, "container"), 0
+    send, occurred = partial(in_container, sharing.app()), 0
     for at in range(1, CALLS_MAX):
         body = await make(sharing)
         encoding: dict[str, Any] = {"json": body}
@@ -284,20 +265,6 @@ async def test_failed_request_is_one_problem_document_and_can_be_repeated(
         if not fault.occurred:
             break
     assert 2 <= occurred < CALLS_MAX - 1, "the sweep covers every call"
-
-
-def _sender(sharing: Sharing, form: Form) -> Callable[[Message], Awaitable[httpx.Response]]:
-    """Sends requests to one of the deployment forms."""
-    limit = LAMBDA_FILES_BYTES_MAX if form == "function" else None
-    app = sharing.app(response_bytes_max=limit, upload_bytes_max=1_000_000)
-    if form == "container":
-        return partial(in_container, app)
-    handler = lambda_handler(app)
-
-    async def send(message: Message) -> httpx.Response:
-        return await asyncio.to_thread(in_function, handler, message)
-
-    return send
 
 
 @pytest.mark.parametrize("before", [True, False])

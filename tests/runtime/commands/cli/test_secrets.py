@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import secrets
 import stat
 import threading
@@ -23,8 +21,10 @@ from gatehouse.services.sharing import app as sharing_app
 from sandbox import ports
 from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command, running_console
 from tests.runtime.conftest import Database
+from tests.runtime.features.sharing.conftest import aws
 from tests.runtime.features.sharing.services import BUCKET, REGION, TABLE
 
+__all__ = ["aws"]
 TEXT = "correct horse battery staple"
 
 
@@ -129,7 +129,7 @@ def test_files_are_written_once_and_private(sender: Command, recipient: Command)
     source.parent.mkdir()
     source.write_bytes(bytes(range(256)))
     large = source.with_name("large.bin")
-    large.write_bytes(b"x" * 1_500_000)  # not part of the response of /v1/links/open
+    large.write_bytes(b"x" * 1_500_000)
     link = sender.run(
         "secrets", "create", "--file", str(source), "--file", str(large), "--uses", "2"
     ).out.strip()
@@ -305,7 +305,7 @@ def test_secret_is_requested_submitted_and_opened(
         client.submit(
             links[0],
             "b" * 32,
-            files=[("key.bin", io.BytesIO(bytes(2_000_000)), "application/x-key")],
+            files=[("key.bin", bytes(2_000_000), "application/x-key")],
         )
         with pytest.raises(NotFound):
             client.submit(links[0], "c" * 32, text=TEXT)
@@ -323,25 +323,6 @@ def test_secret_is_requested_submitted_and_opened(
     assert {secret["id"] for secret in secrets} == {
         submission["secret"] for submission in listed["submissions"]
     }
-
-
-@pytest.mark.requirement("SS-01")
-def test_text_and_large_file_are_submitted_and_opened(sender: Command, recipient: Command) -> None:
-    created = json.loads(
-        sender.run("secrets", "request", "--purpose", "Backup", "--submissions", "2", "--json").out
-    )
-    submission, (first, second) = created["submission_link"], created["retrieval_links"]
-    content = os.urandom(5 * 1024 * 1024)
-    (recipient.folder / "backup.bin").write_bytes(content)
-    assert recipient.run("secrets", "submit", submission, stdin=TEXT + "\n").code == 0
-    submitted = recipient.run("secrets", "submit", submission, "--file", "backup.bin")
-    assert (submitted.code, submitted.out) == (0, ""), submitted.err
-    (recipient.folder / "received").mkdir()
-    assert recipient.run("secrets", "open", stdin=first).out == TEXT
-    assert recipient.run("secrets", "open", "--output", "received", stdin=second).code == 0
-    assert (recipient.folder / "received/backup.bin").read_bytes() == content
-    ended = recipient.run("secrets", "submit", submission, stdin=TEXT)
-    assert (ended.code, TEXT in ended.err) == (1, False)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ from gatehouse.platform.observability import Observer
 from gatehouse.services.sharing.texts import TEXTS
 from playwright.async_api import Browser, expect
 
-from tests.runtime.features.sharing.chromium import (
+from tests.runtime.features.sharing.requests.test_submissions import request
+from tests.runtime.features.sharing.services import TEXT, Sharing
+from tests.runtime.services.sharing.chromium import (
     LOCALES,
     browser,
     localized_page_of,
@@ -25,8 +27,6 @@ from tests.runtime.features.sharing.chromium import (
     serving,
     violations_in_both_themes,
 )
-from tests.runtime.features.sharing.services import TEXT, Sharing
-from tests.runtime.features.sharing.test_requests import request
 
 __all__ = ["browser"]
 
@@ -125,7 +125,7 @@ async def test_end_to_end_secret_is_decrypted_in_the_browser(
 ) -> None:
     key, nonce = os.urandom(32), os.urandom(12)
     sealed = nonce + AESGCM(key).encrypt(nonce, TEXT, b"gatehouse-e2e-v1")
-    _, [token] = await sharing.create(items=[NewItem.of(sealed)], end_to_end=True)
+    _, [token] = await sharing.create(items=[], ciphertext_base64=sealed)
     encoded = base64.urlsafe_b64encode(key).decode().rstrip("=")
     async with page_of(browser, origin, viewport={"width": 320, "height": 640}) as page:
         sent: list[str] = []
@@ -142,7 +142,7 @@ async def test_end_to_end_secret_is_decrypted_in_the_browser(
 async def test_end_to_end_secret_with_a_wrong_key_is_reported(
     browser: Browser, origin: str, sharing: Sharing
 ) -> None:
-    _, [token] = await sharing.create(items=[NewItem.of(os.urandom(60))], end_to_end=True)
+    _, [token] = await sharing.create(items=[], ciphertext_base64=os.urandom(60))
     async with page_of(browser, origin) as page:
         await page.goto(f"{token.url(origin)}.{'A' * 43}")
         await page.click("button[type=submit]")
@@ -158,7 +158,7 @@ async def test_other_states_of_the_pages_are_accessible(
     and of its submission.
     """
     _, [token] = await sharing.create(
-        items=[NewItem.of(TEXT), NewItem.of(b"content", "key.pem")], passphrase=PASSPHRASE
+        items=[NewItem(TEXT), NewItem(b"content", "key.pem")], passphrase=PASSPHRASE
     )
     link, checked = token.url(origin), []
 
@@ -198,17 +198,6 @@ async def test_other_states_of_the_pages_are_accessible(
     assert checked == [(state, [], True) for state in states]
 
 
-async def test_page_that_is_only_loaded_takes_no_use(
-    browser: Browser, origin: str, sharing: Sharing
-) -> None:
-    secret, [token] = await sharing.create()
-    async with page_of(browser, origin) as page:
-        await page.goto(token.url(origin))
-        await page.wait_for_load_state("networkidle")
-        await page.reload()
-    assert await sharing.secrets.get(secret.id) == secret
-
-
 async def test_hostile_text_and_file_name_are_inert(
     browser: Browser, origin: str, sharing: Sharing
 ) -> None:
@@ -216,7 +205,7 @@ async def test_hostile_text_and_file_name_are_inert(
         "</textarea><script>document.title='x'</script><img src=x onerror=\"document.title='x'\">"
     )
     _, [token] = await sharing.create(
-        items=[NewItem.of(hostile.encode()), NewItem.of(b"<svg onload=alert(1)>", f"{hostile}.svg")]
+        items=[NewItem(hostile.encode()), NewItem(b"<svg onload=alert(1)>", f"{hostile}.svg")]
     )
     async with page_of(browser, origin) as page:
         await page.goto(token.url(origin))
@@ -290,9 +279,8 @@ async def test_files_that_are_too_large_are_named_on_the_page(
         await page.set_input_files("#file", tmp_path / "a")
         await page.click("button[type=submit]")
         await page.wait_for_selector("[role=alert]")
-        assert await page.inner_text("[role=alert]") == TEXTS["en"]["files_too_large"].format(
-            size="4.0 MiB"
-        )
+        expected = TEXTS["en"]["files_too_large"].format(size="4 MB")
+        assert await page.inner_text("[role=alert]") == expected
         assert await violations_in_both_themes(page) == []
         assert await page.input_value("#text") == "kept"
         await page.click("button[type=submit]")

@@ -4,7 +4,6 @@ look the same.
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import re
@@ -14,21 +13,18 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.features.sharing.link_token import SubmissionToken
+from gatehouse.features.sharing.models import FILES_BYTES_MAX
 from gatehouse.features.sharing.schemas import FILES_MAX
 from gatehouse.platform.observability import Observer, Stream
-from gatehouse.services.sharing import submitted_form, submitters
+from gatehouse.services.sharing import submitted_form
 from gatehouse.services.sharing.app import create
-from gatehouse.services.sharing.recipients import BODY_BYTES_MAX
 from gatehouse.services.sharing.submitted_form import FIELD_BYTES_MAX
-from gatehouse.services.sharing.submitters import UPLOADS_BYTES_MAX
 
-from tests.runtime.features.sharing.services import ACTOR, TEXT, Sharing
-from tests.runtime.features.sharing.test_faults import faults
-from tests.runtime.features.sharing.test_pages import ORIGIN, SAME_ORIGIN, hidden, stable
-from tests.runtime.features.sharing.test_requests import request
+from tests.runtime.features.sharing.requests.test_submissions import request
+from tests.runtime.features.sharing.services import TEXT, Sharing
+from tests.runtime.services.sharing.test_recipients import ORIGIN, SAME_ORIGIN, hidden
 
 pytestmark = [pytest.mark.requirement("SS-01"), pytest.mark.requirement("SS-13")]
-FILES_BYTES_MAX = 100_000
 
 
 @pytest.fixture
@@ -39,14 +35,7 @@ def log() -> io.BytesIO:
 @pytest.fixture
 async def browser(sharing: Sharing, log: io.BytesIO) -> AsyncIterator[httpx.AsyncClient]:
     """A client with cookies."""
-    app = create(
-        probes=[],
-        observer=Observer("sharing", "debug", "test", Stream(log)),
-        https=True,
-        links=sharing.links,
-        submissions=sharing.submissions,
-        submission_files_bytes_max=FILES_BYTES_MAX,
-    )
+    app = sharing.app(observer=Observer("sharing", "debug", "test", Stream(log)))
     transport: Any = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
         yield client
@@ -98,35 +87,14 @@ async def test_form_submits_text_and_files_once(
     assert (await browser.get(f"/r/{token.path}")).status_code == 404
 
 
-async def test_repeated_form_is_received_once(browser: httpx.AsyncClient, sharing: Sharing) -> None:
-    _, token, _ = await request(sharing, submissions=2)
-    fields = {
-        **hidden((await browser.get(f"/r/{token.path}")).text),
-        "link": token.url(ORIGIN),
-        "text": "text",
-    }
-    replies = [
-        await browser.post(
-            f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN
-        )
-        for _ in range(2)
-    ]
-    assert [reply.status_code for reply in replies] == [200, 200]
-    assert await received(sharing, token) == 1
-
-
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(
-    "headers",
-    [{}, {"Sec-Purpose": "prefetch;prerender"}, {"User-Agent": "Slackbot-LinkExpanding 1.0"}],
-)
 async def test_reading_the_page_changes_nothing(
-    browser: httpx.AsyncClient, sharing: Sharing, method: str, headers: dict[str, str]
+    browser: httpx.AsyncClient, sharing: Sharing, method: str
 ) -> None:
     created, token, _ = await request(
         sharing, requester="Grace <b>", purpose="<i>first\nsecond", label="label-canary"
     )
-    reply = await browser.request(method, f"/r/{token.path}", headers=headers)
+    reply = await browser.request(method, f"/r/{token.path}")
     assert (reply.status_code, await sharing.requests.get(created.id)) == (200, created)
     if method == "GET":
         assert "Grace &lt;b&gt;" in reply.text
@@ -152,46 +120,6 @@ async def test_submission_of_another_site_is_denied(
     assert (reply.status_code, await received(sharing, token)) == (403, 0)
 
 
-async def test_unknown_expired_revoked_and_used_requests_look_the_same(
-    browser: httpx.AsyncClient, sharing: Sharing
-) -> None:
-    _, used, _ = await request(sharing)
-    page = hidden((await browser.get(f"/r/{used.path}")).text)
-    await submit(browser, used, text="text")
-    revoked_request, revoked, _ = await request(sharing)
-    await sharing.requests.revoke(revoked_request.id, ACTOR)
-    _, expired, _ = await request(sharing, lifetime_s=300.0)
-    sharing.clock.advance(300)
-    tokens = [used, revoked, expired, SubmissionToken("z" * 22, used.secret)]
-    pages = [
-        await browser.get(f"/r/{path}")
-        for path in (*(token.path for token in tokens), "short", "a" * 5000)
-    ]
-    assert {(reply.status_code, reply.text, tuple(stable(reply))) for reply in pages} == {
-        (404, pages[0].text, tuple(stable(pages[0])))
-    }
-    forms, posts = [], []
-    for token in tokens:
-        fields = {**page, "submission": "another", "link": token.url(ORIGIN), "text": "text"}
-        forms.append(
-            await browser.post(
-                f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN
-            )
-        )
-        posts.append(
-            await browser.post(
-                "/v1/requests/submit",
-                files=multipart([("link", token.url(ORIGIN)), ("text", "text")]),
-            )
-        )
-    assert {(reply.status_code, reply.text, tuple(stable(reply))) for reply in forms} == {
-        (404, pages[0].text, tuple(stable(forms[0])))
-    }
-    assert {(reply.status_code, reply.json()["code"], tuple(stable(reply))) for reply in posts} == {
-        (404, "link_not_found", tuple(stable(posts[0])))
-    }
-
-
 @pytest.mark.parametrize(
     ("files", "text", "message"),
     [
@@ -199,9 +127,9 @@ async def test_unknown_expired_revoked_and_used_requests_look_the_same(
         ([], "ü" * 32_769, "The text is longer than 64 KiB."),
         ([], "x" * 200_000, "The text is longer than 64 KiB."),
         (
-            [("a", b"a" * 60_000), ("b", b"b" * 60_000)],
+            [("a", b"a" * FILES_BYTES_MAX), ("b", b"b")],
             "",
-            "The total size of the files exceeds 98 KiB.",
+            "The total size of the files exceeds 4 MB.",
         ),
         (
             [(f"{number}", b"a") for number in range(FILES_MAX + 1)],
@@ -333,67 +261,6 @@ async def test_rest_of_a_rejected_form_is_read_up_to_a_bound(
     assert 1_000_000 < sum(sizes) < 1_100_000
 
 
-@pytest.mark.bound("requests.models:SUBMISSION_FILES_BYTES_MAX")
-@pytest.mark.parametrize("size", [1000, 1001])
-async def test_files_of_a_submission_are_bounded_whatever_the_setting(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
-    monkeypatch.setattr(submitters, "SUBMISSION_FILES_BYTES_MAX", 1000)
-    _, token, _ = await request(sharing)
-    transport = httpx.ASGITransport(sharing.app(submission_files_bytes_max=FILES_BYTES_MAX))
-    files = [("a", b"a" * 600), ("b", b"b" * (size - 600))]
-    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
-        reply = await submit(client, token, *files)
-    assert (reply.status_code, await received(sharing, token)) == (
-        (200, 1) if size == 1000 else (400, 0)
-    )
-
-
-async def test_files_are_not_read_without_the_link(
-    browser: httpx.AsyncClient, sharing: Sharing
-) -> None:
-    _, token, _ = await request(sharing)
-    wrong = SubmissionToken(token.path, "A" * 43)
-    reply = await submit(browser, wrong, ("a", b"x" * 1_000_000))
-    assert (reply.status_code, await received(sharing, token)) == (404, 0)
-
-
-async def test_failure_leaves_the_request_open(
-    browser: httpx.AsyncClient, sharing: Sharing
-) -> None:
-    _, token, [link] = await request(sharing)
-    fields = {
-        **hidden((await browser.get(f"/r/{token.path}")).text),
-        "link": token.url(ORIGIN),
-        "text": TEXT.decode(),
-    }
-    with faults(sharing, 4, before=True) as fault:
-        reply = await browser.post(
-            f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN
-        )
-    assert (fault.occurred, reply.status_code, await received(sharing, token)) == (True, 503, 0)
-    again = await browser.post(
-        f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN
-    )
-    assert again.status_code == 200
-    assert await sharing.text(await sharing.open(link)) == TEXT
-
-
-async def test_page_has_a_strict_policy_and_fits_the_budget(
-    browser: httpx.AsyncClient, sharing: Sharing
-) -> None:
-    _, token, _ = await request(sharing, purpose="x" * 500)
-    page = await browser.get(f"/r/{token.path}", headers={"Accept-Language": "de"})
-    assert '<html lang="de">' in page.text
-    policy = page.headers["content-security-policy"]
-    assert "form-action 'self'" in policy
-    assert "unsafe" not in policy
-    loaded = re.findall(r'(?:href|src)="([^"]+)"', page.text)
-    assert loaded == ["/share.css", "/share.js"]
-    parts = [page.content, *[(await browser.get(path)).content for path in loaded]]
-    assert sum(len(gzip.compress(part)) for part in parts) < 12_000
-
-
 async def test_program_submits_a_form(browser: httpx.AsyncClient, sharing: Sharing) -> None:
     _, token, [first, second] = await request(sharing, submissions=2)
     fields = [
@@ -473,11 +340,10 @@ async def test_link_is_checked_before_content_is_received(
     assert (reply.status_code, read) == (404, [])
 
 
-@pytest.mark.parametrize("body", [b'{"text":"' + b"a" * 2_000_000, b'{"a":1'])
 async def test_json_submission_is_rejected_before_its_body_is_read(
-    browser: httpx.AsyncClient, body: bytes
+    browser: httpx.AsyncClient,
 ) -> None:
-    read = 0
+    body, read = b'{"text":"' + b"a" * 200_000, 0
 
     async def parts() -> AsyncIterator[bytes]:
         nonlocal read
@@ -488,24 +354,6 @@ async def test_json_submission_is_rejected_before_its_body_is_read(
     headers = {"Content-Type": "application/json"}
     reply = await browser.post("/v1/requests/submit", content=parts(), headers=headers)
     assert (reply.status_code, read) == (400, 0)
-
-
-@pytest.mark.bound("sharing.submitters:UPLOADS_BYTES_MAX")
-@pytest.mark.parametrize(
-    ("upload_bytes_max", "size"), [(None, BODY_BYTES_MAX), (1_000_000, UPLOADS_BYTES_MAX)]
-)
-@pytest.mark.parametrize("path", ["/v1/requests/uploads", "/v1/requests/submit-uploads"])
-async def test_json_body_of_a_submission_is_bounded(
-    sharing: Sharing, path: str, upload_bytes_max: int | None, size: int
-) -> None:
-    app: Any = sharing.app(upload_bytes_max=upload_bytes_max)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as client:
-        headers = {"Content-Type": "application/json"}
-        replies = [
-            await client.post(path, content=b" " * length, headers=headers)
-            for length in (size, size + 1)
-        ]
-    assert [reply.status_code for reply in replies] == [400, 413]
 
 
 @pytest.mark.requirement("SS-07")

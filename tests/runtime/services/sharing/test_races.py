@@ -16,12 +16,14 @@ import pytest
 from gatehouse.core.errors import BadRequest, PreconditionFailed
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken
-from gatehouse.features.sharing.service import NewItem, SecretPatch, one_by_one
+from gatehouse.features.sharing.schemas import UpdateSecret
+from gatehouse.features.sharing.service import NewItem
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing import app as sharing_app
 from gatehouse.services.sharing.lambda_adapter import lambda_handler
 
-from tests.runtime.features.sharing.readers import (
+from tests.runtime.features.sharing.services import ACTOR, BUCKET, TABLE, TEXT, Sharing
+from tests.runtime.services.sharing.readers import (
     CANARY,
     OPENING,
     ORIGIN,
@@ -32,7 +34,6 @@ from tests.runtime.features.sharing.readers import (
     outcome,
     race,
 )
-from tests.runtime.features.sharing.services import ACTOR, BUCKET, TABLE, TEXT, Sharing
 
 pytestmark = pytest.mark.requirement("SS-03")
 ROUNDS = int(os.environ.get("GATEHOUSE_RACE_ROUNDS", "2"))
@@ -46,8 +47,6 @@ WITHOUT_CONTENT = (
     "/s/{link}/acknowledge",
     "/r/{request}",
     "/v1/requests/submit",
-    "/v1/requests/uploads",
-    "/v1/requests/submit-uploads",
     "/v1/links/lookup",
     "/v1/links/acknowledge",
     "/share.css",
@@ -77,8 +76,7 @@ async def test_readers_of_all_routes_get_the_content_as_often_as_allowed(
     # The processes have the system clock.
     lifetime_s = time.time() - sharing.clock.now() + 86_400
     created = [
-        await sharing.create(CANARY.encode(), uses=limit, ttl_s=lifetime_s, ttl_s_max=lifetime_s)
-        for limit in limits
+        await sharing.create(CANARY.encode(), uses=limit, ttl_s=lifetime_s) for limit in limits
     ]
     tokens = [token for _, [token] in created]
     rounds = await asyncio.to_thread(race, settings(aws), tokens, forms=FORMS, readers=READERS)
@@ -94,9 +92,8 @@ async def test_readers_of_all_routes_get_the_content_as_often_as_allowed(
 
 def test_every_route_is_in_the_race_or_returns_no_content(aws: str) -> None:
     app: Any = sharing_app.build(settings(aws))
-    assert sorted(route.path for route in app._app.routes[0].routes) == sorted(
-        [*OPENING, *WITHOUT_CONTENT]
-    )
+    paths = {route.path for route in app._app.routes[0].routes}
+    assert paths == {*OPENING, *WITHOUT_CONTENT}
 
 
 @pytest.mark.parametrize("route", WITHOUT_CONTENT)
@@ -128,7 +125,7 @@ async def test_each_route_returns_the_content_once_in_both_forms(
 
     orders: list[tuple[Form, Form]] = [("container", "function"), ("function", "container")]
     for first, second in orders:
-        _, [token] = await sharing.create(CANARY.encode(), ttl_s=lifetime_s, ttl_s_max=lifetime_s)
+        _, [token] = await sharing.create(CANARY.encode(), ttl_s=lifetime_s)
         # The other form accepts the repeated claim and denies a different claim.
         opened = [
             await read(first, token, "a" * 32),
@@ -175,12 +172,10 @@ async def test_changes_during_openings_neither_add_uses_nor_mix_versions(sharing
                 texts.append(await sharing.text(await sharing.open(token)))
 
         async def lower(secret_id: str = secret.id, uses: int = lowered) -> None:
-            await sharing.secrets.update(secret_id, SecretPatch(uses=uses), None, ACTOR)
+            await sharing.secrets.update(secret_id, UpdateSecret(uses=uses), None, ACTOR)
 
         async def replace(secret_id: str = secret.id) -> None:
-            await sharing.secrets.replace_content(
-                secret_id, one_by_one([NewItem.of(b"new")]), None, ACTOR
-            )
+            await sharing.secrets.replace_content(secret_id, [NewItem(b"new")], None, ACTOR)
 
         changes = await asyncio.gather(
             *(read() for _ in range(4)),

@@ -15,18 +15,23 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.core.errors import SettingsError
+from gatehouse.features.sharing.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
+from gatehouse.features.sharing.schemas import FILE_NAME_CHARS_MAX, FILES_MAX
 from gatehouse.platform.settings import PREFIX, SharingSettings, load_sharing
-from gatehouse.services.sharing import app as sharing
+from gatehouse.services.sharing import app as sharing_app
 from gatehouse.services.sharing.lambda_adapter import TRACE_VARIABLE, lambda_handler
 from gatehouse.services.tracing import DAEMON_VARIABLE
 from mangum.types import LambdaContext
 
 from sandbox.local.collector import decode
 from tests.repository.test_contract import CONTRACT
-from tests.runtime.features.sharing.api_gateway_events import HOST, event
+from tests.runtime.features.sharing.requests.test_submissions import request
+from tests.runtime.features.sharing.services import Sharing
+from tests.runtime.services.sharing.api_gateway_events import HOST, encoded, event
 
 pytestmark = pytest.mark.requirement("SS-06")
 CONTEXT: Any = LambdaContext
+ORIGIN = f"https://{HOST}"
 ENVIRON = {"GATEHOUSE_ENVIRONMENT": "staging", "GATEHOUSE_SHARING_URL": f"https://{HOST}"}
 # Differ per response or server.
 VARYING_HEADERS = {
@@ -64,7 +69,7 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 async def test_function_returns_response_of_container(
     function: Any, method: str, path: str
 ) -> None:
-    container = httpx.ASGITransport(sharing.build(load_sharing(ENVIRON)))
+    container = httpx.ASGITransport(sharing_app.build(load_sharing(ENVIRON)))
     async with httpx.AsyncClient(transport=container, base_url=f"https://{HOST}") as client:
         expected = await client.request(method, path)
 
@@ -128,7 +133,7 @@ async def test_spans_of_the_function_belong_to_the_trace_of_lambda(
         daemon.bind(("127.0.0.1", 0))
         daemon.settimeout(20)
         monkeypatch.setenv(DAEMON_VARIABLE, f"127.0.0.1:{daemon.getsockname()[1]}")
-        handler = lambda_handler(sharing.build(load_sharing(ENVIRON), scraped=False))
+        handler = lambda_handler(sharing_app.build(load_sharing(ENVIRON), scraped=False))
         for sampled, path in (("0", "/"), ("1", "/v1/unknown")):
             monkeypatch.setenv(
                 TRACE_VARIABLE,
@@ -142,3 +147,29 @@ async def test_spans_of_the_function_belong_to_the_trace_of_lambda(
     assert (span.service, span.name, span.trace_id) == ("gatehouse-sharing", "GET none", trace)
     assert span.parent_id == "53995c3f42cd8ad8"
     assert json.loads(base64.b64decode(response["body"]))["trace_id"] == trace
+
+
+async def test_largest_secret_fits_in_a_request_and_a_response_of_lambda(sharing: Sharing) -> None:
+    """Lambda limits both to 6 MB (Lambda Developer Guide, "Lambda quotas")."""
+    handler = lambda_handler(sharing.app())
+    _, token, [link] = await request(sharing)
+    text = "\x1f" * TEXT_BYTES_MAX  # seven characters per byte in the response
+    sizes = [FILES_BYTES_MAX - FILES_MAX + 1, *[1] * (FILES_MAX - 1)]
+    names = [f"{chr(0x1F40E) * (FILE_NAME_CHARS_MAX - 1)}{number}" for number in range(FILES_MAX)]
+    parts: list[Any] = [("link", (None, token.url(ORIGIN))), ("text", (None, text))]
+    parts += [("file", (name, bytes(size), "a/b")) for name, size in zip(names, sizes, strict=True)]
+    form = httpx.Request("POST", f"{ORIGIN}/v1/requests/submit", files=parts)
+    opening = {"link": link.url(ORIGIN)}
+    for path, content_type, body in (
+        ("/v1/requests/submit", form.headers["content-type"], form.read()),
+        ("/v1/links/open", "application/json", json.dumps(opening).encode()),
+    ):
+        sent = event("POST", path, headers={"Content-Type": [content_type]}, **encoded(body))
+        reply = await asyncio.to_thread(handler, sent, CONTEXT)
+        assert reply["statusCode"] == 200, reply["body"][:500]
+        assert max(len(json.dumps(sent)), len(json.dumps(reply))) <= 6_000_000
+    items = json.loads(reply["body"])["items"]
+    assert [(item["name"], item["size"]) for item in items] == [
+        ("", TEXT_BYTES_MAX),
+        *zip(names, sizes, strict=True),
+    ]

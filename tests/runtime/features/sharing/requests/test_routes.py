@@ -15,7 +15,7 @@ from gatehouse.features.sharing.requests.models import SUBMISSIONS_MAX
 from gatehouse.features.sharing.service import NewItem
 
 from tests.runtime.conftest import Database
-from tests.runtime.console_client import Console, assert_problem, open_console
+from tests.runtime.console_client import Console, open_console
 from tests.runtime.features.sharing.services import CLIENT, TEXT, Sharing
 
 pytestmark = pytest.mark.requirement("SS-01")
@@ -58,7 +58,7 @@ def parameters(links: list[LinkToken], **body: Any) -> dict[str, Any]:
 
 @pytest.fixture
 async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console]:
-    async with open_console(database, **sharing.console(URL, 1000)) as started:
+    async with open_console(database, **sharing.console(URL)) as started:
         yield started
 
 
@@ -70,7 +70,7 @@ async def requester(console: Console, *scopes: str) -> Requester:
 async def submit(sharing: Sharing, link: str, submission_id: str = "a" * 32) -> None:
     token = parse_submission(link)
     assert token is not None
-    await sharing.submissions.submit(token, [NewItem.of(TEXT)], submission_id, CLIENT)
+    await sharing.submissions.submit(token, [NewItem(TEXT)], submission_id, CLIENT)
 
 
 async def test_request_is_created_answered_and_shown(console: Console, sharing: Sharing) -> None:
@@ -137,19 +137,6 @@ async def test_number_of_submissions_is_bounded(console: Console) -> None:
     )
 
 
-async def test_repeated_request_returns_the_same_link(console: Console) -> None:
-    caller = await requester(console)
-    body = parameters([retrieval_links.create()])
-    first, second = [
-        await caller.send(
-            "POST", body=body, **{"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
-        )
-        for _ in range(2)
-    ]
-    assert (first.status_code, first.json()) == (201, second.json())
-    assert len((await caller.send("GET")).json()["requests"]) == 1
-
-
 @pytest.mark.requirement("SS-05")
 async def test_requests_of_others_are_hidden_and_administrators_see_metadata(
     console: Console, sharing: Sharing
@@ -208,7 +195,7 @@ LINK = retrieval_links.create()
         (
             {"retrieval_links": [{**retrieval_links.parameters(LINK), "verifier": "AAAA"}]},
             "body.retrieval_links[0].verifier",
-            "must be 32 bytes in standard base64 with padding",
+            "is too short",
         ),
         (
             {
@@ -228,17 +215,3 @@ async def test_invalid_request_names_the_problem(
     reply = await caller.send("POST", body=parameters([LINK]) | body)
     (problem,) = reply.json()["errors"]
     assert (reply.status_code, problem["location"], problem["message"]) == (400, location, message)
-
-
-async def test_both_ways_to_set_the_lifetime_are_rejected(console: Console) -> None:
-    caller = await requester(console)
-    body = parameters([LINK], ttl_s=300, expires_at="2999-01-01T00:00:00Z")
-    assert_problem(
-        await caller.send("POST", body=body),
-        400,
-        "body",
-        "must contain ttl_s or expires_at, not both",
-    )
-    body = parameters([LINK], expires_at="2999-01-01T00:00:00Z")
-    reply = await caller.send("POST", body=body)
-    assert reply.json()["errors"][0]["location"] == "body.expires_at"

@@ -1,0 +1,187 @@
+"""Endpoints with which programs open links and submit secrets, without an account."""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+from typing import Any
+
+from gatehouse.features.sharing.link_schemas import (
+    SUBMISSION_LINK,
+    AcknowledgeLink,
+    LinkPreview,
+    LookUpLink,
+    OpenedItemView,
+    OpenedSecret,
+    OpenLink,
+    SubmittedSecret,
+    link_preview,
+)
+from gatehouse.features.sharing.link_token import LinkToken, parse
+from gatehouse.features.sharing.links import Client, LinkService, Opened, OpenedItem, claim_id_of
+from gatehouse.features.sharing.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
+from gatehouse.features.sharing.schemas import FILES_MAX
+from gatehouse.platform.http import openapi
+from gatehouse.platform.http.endpoint import Endpoint
+from gatehouse.platform.http.multipart import MEDIA_TYPE
+from gatehouse.platform.http.openapi import Api
+from gatehouse.platform.http.request import Request
+from gatehouse.platform.http.validation import invalid
+from gatehouse.services.sharing.submitted_form import FIELD_BYTES_MAX
+from gatehouse.services.sharing.submitters import Submitters
+
+API = Api(
+    title="Gatehouse sharing service",
+    description="Open secret links and submit secrets to secret requests, without an account. "
+    "A link is sent only in the request"
+    " body, so that the link secret never appears in a URL. Errors are problem documents (RFC "
+    "9457).",
+    security_schemes={},
+    path_parameters={},
+    errors={
+        403: (
+            "passphrase_required",
+            "The link requires a passphrase, or the passphrase is wrong (code `wrong_passphrase`).",
+        ),
+        404: (
+            "not_found",
+            (
+                "The link is unknown, expired, revoked or used up. These cases cannot be "
+                "distinguished."
+            ),
+        ),
+        429: (
+            "rate_limited",
+            "Too many denied or failed attempts, or too many bytes of unfinished requests from "
+            "this network. Retry after `Retry-After` seconds.",
+        ),
+    },
+)
+
+
+async def look_up_link(request: Request, body: LookUpLink, links: LinkService) -> LinkPreview:
+    """Look up a link.
+
+    Returns information about a link without consuming a use.
+    """
+    secret, link = await links.look_up(_token(body), _client(request))
+    return link_preview(secret, link)
+
+
+async def open_link(request: Request, body: OpenLink, links: LinkService) -> OpenedSecret:
+    """Open a link.
+
+    Consumes one use and returns the content.
+    """
+    token, claim = _token(body), body.claim or secrets.token_hex(16)
+    claim_id = claim_id_of(claim, token.path)
+    opened = await links.open(token, body.passphrase, claim_id, _client(request))
+    items = [await _item_view(links, opened, item) for item in opened.items]
+    return OpenedSecret(claim=claim, end_to_end=opened.secret.end_to_end, items=items)
+
+
+async def acknowledge_link(request: Request, body: AcknowledgeLink, links: LinkService) -> None:
+    """Acknowledge the content.
+
+    Confirms that the client received the content. The content is deleted as soon as the link has no
+    uses left and every recipient has confirmed. Idempotent.
+    """
+    token = _token(body)
+    await links.acknowledge(token, claim_id_of(body.claim, token.path), _client(request))
+
+
+async def submit_secret(request: Request, submitters: Submitters) -> SubmittedSecret:
+    """Submit a secret.
+
+    Submits text, files or both to a secret request, as a form (multipart/form-data). Send the
+    fields `link` and `submission` before `text`, and the files last: the link is checked before the
+    content is received.
+    """
+    return SubmittedSecret(await submitters.submit(request.http))
+
+
+async def _item_view(links: LinkService, opened: Opened, item: OpenedItem) -> OpenedItemView:
+    content = await links.read(opened, item)
+    is_text = not item.name and not opened.secret.end_to_end
+    return OpenedItemView(
+        name=item.name,
+        media_type=item.media_type,
+        size=item.size,
+        text=content.decode("utf-8", "replace") if is_text else None,
+        content_base64=None if is_text else content,
+    )
+
+
+def _token(body: LookUpLink) -> LinkToken:
+    """Return the link in a JSON body. Raises BadRequest if the link is incomplete."""
+    token = parse(body.link)
+    if token is None:
+        raise invalid(
+            "body.link", "is not a complete link", "send the whole link, including the part after #"
+        )
+    return token
+
+
+def _client(request: Request) -> Client:
+    return Client(request.source_address, request.request_id)
+
+
+_link = partial(Endpoint, method="POST", tag="links", security=())
+_FIELD = {"type": "string", "maxLength": FIELD_BYTES_MAX}
+_FORM: dict[str, Any] = {
+    "schema": {
+        "type": "object",
+        "properties": {
+            "link": _FIELD,
+            "submission": _FIELD,
+            "text": {"type": "string", "maxLength": TEXT_BYTES_MAX},
+            "file": {
+                "type": "array",
+                "items": {
+                    "type": "string",
+                    "contentMediaType": "application/octet-stream",
+                    "maxLength": FILES_BYTES_MAX,
+                },
+                "maxItems": FILES_MAX,
+            },
+        },
+        "required": ["link"],
+        "additionalProperties": False,
+    },
+    "example": {"link": SUBMISSION_LINK, "text": "example"},
+}
+
+ENDPOINTS = (
+    _link(
+        path="/v1/links/lookup",
+        handler=look_up_link,
+        read_only=True,
+        response_description="Information about the link.",
+        errors=(404, 429, 503),
+    ),
+    _link(
+        path="/v1/links/open",
+        handler=open_link,
+        response_description="The content of the secret.",
+        errors=(403, 404, 429, 503),
+    ),
+    _link(
+        path="/v1/links/acknowledge",
+        handler=acknowledge_link,
+        status=204,
+        errors=(404, 429, 503),
+    ),
+    _link(
+        path="/v1/requests/submit",
+        tag="requests",
+        handler=submit_secret,
+        body_content={MEDIA_TYPE: _FORM},
+        response_description="The secret was received.",
+        errors=(404, 429, 503),
+    ),
+)
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document of the sharing service."""
+    return openapi.document(API, ENDPOINTS)
