@@ -143,7 +143,7 @@ class LinkService:
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link):
             raise await self._denied(token, client, "ended")
-        await self._mark_opened(secret, link, client)
+        await self._mark_opened(secret, link, token, client)
         return secret, link
 
     async def open(
@@ -162,7 +162,7 @@ class LinkService:
         if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
             raise await self._denied(token, client, "ended")
         keys = await self._link_keys(secret, link, token, passphrase, client)
-        await self._mark_opened(secret, link, client)
+        await self._mark_opened(secret, link, token, client)
         secret = await self._claim(secret, link, claim_id, token, client)
         return await self._decrypt(secret, secret.links[link.id], claim_id, keys)
 
@@ -175,7 +175,7 @@ class LinkService:
         secret, link = await self._possessed(token, client)
         if claim_id not in link.claims:
             raise await self._denied(token, client, "unknown claim")
-        event = self._event(secret, link, client, AuditAction.LINK_ACKNOWLEDGE, {"claim": claim_id})
+        event = self._event(token, client, AuditAction.LINK_ACKNOWLEDGE, {"claim": claim_id})
         try:
             await self._repository.acknowledge(
                 secret, link.id, claim_id, event, erase=_is_finished(link, claim_id)
@@ -260,32 +260,28 @@ class LinkService:
                 await self._table.return_attempt(counter)
             raise
         if not hmac.compare_digest(keys.public_key, link.public_key):
-            await self._record_failure(secret, link, client)
+            await self._record_failure(secret, token, client)
             raise WrongPassphrase
         for counter in taken:
             await self._table.return_attempt(counter)
         return keys
 
-    async def _record_failure(self, secret: Secret, link: Link, client: Client) -> None:
-        event = self._event(
-            secret,
-            link,
-            client,
-            AuditAction.LINK_DENIED,
-            {"reason": "wrong passphrase"},
-            outcome="denied",
-        )
+    async def _record_failure(self, secret: Secret, token: LinkToken, client: Client) -> None:
+        details: dict[str, str | int] = {"reason": "wrong passphrase"}
+        event = self._event(token, client, AuditAction.LINK_DENIED, details, outcome="denied")
         try:
-            changed = await self._repository.count_failure(secret, link.id, event)
-            if changed.burn_after and changed.links[link.id].failures >= changed.burn_after:
-                burned = self._event(secret, link, client, AuditAction.LINK_BURN)
-                await self._repository.end_link(changed, link.id, LinkState.BURNED, burned)
+            changed = await self._repository.count_failure(secret, token.link_id, event)
+            if changed.burn_after and changed.links[token.link_id].failures >= changed.burn_after:
+                burned = self._event(token, client, AuditAction.LINK_BURN)
+                await self._repository.end_link(changed, token.link_id, LinkState.BURNED, burned)
         except ConditionFailed:
             return
 
-    async def _mark_opened(self, secret: Secret, link: Link, client: Client) -> None:
+    async def _mark_opened(
+        self, secret: Secret, link: Link, token: LinkToken, client: Client
+    ) -> None:
         if link.opened_at is None:
-            event = self._event(secret, link, client, AuditAction.LINK_OPEN)
+            event = self._event(token, client, AuditAction.LINK_OPEN)
             try:
                 await self._repository.mark_opened(secret, link.id, event)
             except ConditionFailed:
@@ -297,7 +293,7 @@ class LinkService:
         """Record the use and return the updated secret. Raises LinkNotFound or TooManyDenied if no
         use is left.
         """
-        event = self._event(secret, link, client, AuditAction.LINK_CLAIM, {"claim": claim_id})
+        event = self._event(token, client, AuditAction.LINK_CLAIM, {"claim": claim_id})
         for _ in range(_RETRIES):
             try:
                 return await self._repository.claim(secret, link.id, claim_id, event)
@@ -350,45 +346,29 @@ class LinkService:
         """
         denial = await self._denials.count(token.path, client.network)
         if denial.recorded:
-            event = self._event_of(
-                token.secret_id,
-                token.link_id,
-                client,
-                AuditAction.LINK_DENIED,
-                {"reason": reason},
-                "denied",
-            )
+            details: dict[str, str | int] = {"reason": reason}
+            event = self._event(token, client, AuditAction.LINK_DENIED, details, outcome="denied")
             await self._repository.record(token.secret_id, token.link_id, event)
         return denial.error()
 
     def _event(
         self,
-        secret: Secret,
-        link: Link,
+        token: LinkToken,
         client: Client,
         action: AuditAction,
         details: dict[str, str | int] | None = None,
         *,
         outcome: Outcome = "success",
     ) -> SharingEvent:
-        return self._event_of(secret.id, link.id, client, action, details, outcome)
-
-    def _event_of(
-        self,
-        secret_id: str,
-        link_id: str,
-        client: Client,
-        action: AuditAction,
-        details: dict[str, str | int] | None,
-        outcome: Outcome,
-    ) -> SharingEvent:
         actor = Actor(
             type="recipient",
-            id=link_id,
+            id=token.link_id,
             request_id=client.request_id,
             source_address=client.address,
         )
-        return self._backend.event(actor, action, secret_id, details, link=link_id, outcome=outcome)
+        return self._backend.event(
+            actor, action, token.secret_id, details, link=token.link_id, outcome=outcome
+        )
 
 
 def _is_finished(link: Link, claim_id: str) -> bool:

@@ -23,7 +23,6 @@ from gatehouse.features.sharing.models import (
     SharingEvent,
 )
 from gatehouse.features.sharing.table import (
-    PENDING_MAX,
     ConditionNotMet,
     Item,
     Table,
@@ -297,31 +296,14 @@ class SecretRepository:
         items, position = await self._table.of_owner(owner, after=after, size=size)
         return [secret for item in items if (secret := secret_of(item)) is not None], position
 
-    async def _update(
-        self,
-        secret_id: str,
-        *,
-        sets: Sequence[str],
-        condition: str,
-        names: Mapping[str, str],
-        values: Mapping[str, Any],
-        event: SharingEvent,
-        pending_max: int | None = PENDING_MAX,
-    ) -> Secret:
-        """Update an item and append an event in the same write. Raises ConditionFailed."""
+    async def _update(self, secret_id: str, **changes: Any) -> Secret:
+        """Update an item and append an event in the same write. The arguments are those of
+        `Table.update`. Raises ConditionFailed.
+        """
         try:
-            item = await self._table.update(
-                secret_id,
-                sets=sets,
-                condition=condition,
-                names=names,
-                values=values,
-                event=event,
-                pending_max=pending_max,
-            )
+            return _secret(await self._table.update(secret_id, **changes))
         except ConditionNotMet as failed:
             raise ConditionFailed(secret_of(failed.item)) from None
-        return _secret(item)
 
 
 def secret_of(item: Item | None) -> Secret | None:

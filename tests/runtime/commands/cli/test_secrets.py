@@ -219,17 +219,6 @@ def test_no_canary_of_a_command_is_in_messages_logs_or_tables(
         assert [place for place, text in searched.items() if canary in text] == []
 
 
-def test_passphrase_is_read_from_a_file(sender: Command, recipient: Command) -> None:
-    file = sender.folder / "passphrase"
-    file.write_text("open sesame\n")
-    link = sender.run("secrets", "create", "--passphrase-file", str(file), stdin=TEXT).out.strip()
-    wrong = recipient.folder / "wrong"
-    wrong.write_text("open barley")
-    denied = recipient.run("secrets", "open", "--passphrase-file", str(wrong), stdin=link)
-    assert (denied.code, denied.out, "passphrase is wrong" in denied.err) == (1, "", True)
-    assert recipient.run("secrets", "open", "--passphrase-file", str(file), stdin=link).out == TEXT
-
-
 def test_secret_is_changed_and_revoked(sender: Command, recipient: Command) -> None:
     created = json.loads(
         sender.run(
@@ -263,6 +252,7 @@ def test_secret_is_changed_and_revoked(sender: Command, recipient: Command) -> N
         (("create", "--file", "missing"), ""),
         (("create", "--end-to-end", "--file", "missing"), ""),
         (("show", "https://sharing.example.com/s/x#secret"), ""),
+        (("show-request", "https://sharing.example.com/r/x#secret"), ""),
         (("update", "5tRw0aB9xK2m7HqYc1dZ8e"), ""),
         (("open",), ""),
         (("open",), "5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#secret"),
@@ -319,6 +309,8 @@ def test_secret_is_requested_submitted_and_opened(
         shown.code,
         all(submission["secret"] in shown.out for submission in listed["submissions"]),
     ) == (0, True)
+    revoked = sender.run("secrets", "revoke-request", listed["id"])
+    assert (revoked.code, "2/2 submissions received" in revoked.out) == (0, True)
     secrets = json.loads(sender.run("secrets", "list", "--json").out)
     assert {secret["id"] for secret in secrets} == {
         submission["secret"] for submission in listed["submissions"]
@@ -343,18 +335,3 @@ def test_submission_with_bad_input_names_the_fix(
 ) -> None:
     result = recipient.run("secrets", "submit", *arguments)
     assert (result.code, message in result.err, "b" * 43 in result.err) == (2, True, False)
-
-
-def test_request_is_revoked(sender: Command, sharing_url: str) -> None:
-    created = json.loads(
-        sender.run("secrets", "request", "--purpose", "Key", "--ttl", "1h", "--json").out
-    )
-    assert sender.run("secrets", "revoke-request", created["id"]).code == 0
-    with SharingClient(sharing_url) as client, pytest.raises(NotFound):
-        client.submit(created["submission_link"], "a" * 32, text=TEXT)
-
-
-def test_link_is_not_accepted_as_a_request_id(sender: Command) -> None:
-    link = "https://sharing.test/r/" + "a" * 22 + "#" + "b" * 43
-    denied = sender.run("secrets", "show-request", link)
-    assert (denied.code, "b" * 43 in denied.out + denied.err) == (2, False)

@@ -1,8 +1,8 @@
-"""Records the AWS calls that services make."""
+"""Records and rejects the AWS calls that services make."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,3 +31,24 @@ def recorded(sharing: Sharing) -> Iterator[list[str]]:
     finally:
         for client in clients:
             client.meta.events.unregister("before-call.*", on_call)
+
+
+@contextmanager
+def rejected(
+    sharing: Sharing, operation: str, times: int, reply: Callable[[], Any]
+) -> Iterator[list[str]]:
+    """DynamoDB rejects the first calls of an operation: `reply` returns the response or raises an
+    error. Yields the calls.
+    """
+    calls: list[str] = []
+
+    def on_call(**_: Any) -> Any:
+        calls.append(operation)
+        return reply() if len(calls) <= times else None
+
+    events = sharing.backend.table._client.meta.events
+    events.register(f"before-call.dynamodb.{operation}", on_call)
+    try:
+        yield calls
+    finally:
+        events.unregister(f"before-call.dynamodb.{operation}", on_call)

@@ -34,6 +34,7 @@ from gatehouse.features.sharing.schemas import (
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.features.sharing.table import PENDING_DENIED_MAX, PENDING_MAX, builtins, update_of
 
+from tests.runtime.features.sharing.aws_calls import rejected
 from tests.runtime.features.sharing.services import ACTOR, CLIENT, TABLE, TEXT, Sharing
 from tests.runtime.features.sharing.test_worker import OWNER, Work, work
 
@@ -137,9 +138,8 @@ async def test_largest_item_fits_dynamodb(sharing: Sharing) -> None:
         secret, id=sharing.backend.new_id(), versions=versions, links=links
     )
     client = Client("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", RequestId("req_" + "f" * 26))
-    event = sharing.links._event(
-        largest, links[tokens[0].link_id], client, AuditAction.LINK_CLAIM, {"claim": "f" * 32}
-    )
+    token = msgspec.structs.replace(tokens[0], secret_id=largest.id)
+    event = sharing.links._event(token, client, AuditAction.LINK_CLAIM, {"claim": "f" * 32})
     item = {
         **builtins(largest),
         "work": "pending",
@@ -167,25 +167,17 @@ async def test_write_during_a_transaction_is_repeated_a_few_times(
 ) -> None:
     monkeypatch.setattr(table, "_PAUSE_S", 0.0)
     secret, _ = await sharing.create()
-    calls = 0
 
-    def conflict(**_: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls <= refusals:
-            raise ClientError({"Error": {"Code": "TransactionConflictException"}}, "UpdateItem")
+    def conflict() -> None:
+        raise ClientError({"Error": {"Code": "TransactionConflictException"}}, "UpdateItem")
 
-    events = sharing.backend.table._client.meta.events
-    events.register("before-call.dynamodb.UpdateItem", conflict)
-    try:
+    with rejected(sharing, "UpdateItem", refusals, conflict) as calls:
         if refusals == 2:
             assert (await sharing.secrets.revoke(secret.id, OWNER)).state == SecretState.ENDED
         else:
             with pytest.raises(Unavailable):
                 await sharing.secrets.revoke(secret.id, OWNER)
-    finally:
-        events.unregister("before-call.dynamodb.UpdateItem", conflict)
-    assert calls == min(refusals + 1, table._ATTEMPTS_MAX)
+    assert len(calls) == min(refusals + 1, table._ATTEMPTS_MAX)
 
 
 async def test_link_of_a_secret_that_is_purged_while_it_is_opened_is_not_found(

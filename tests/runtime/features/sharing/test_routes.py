@@ -22,27 +22,13 @@ from gatehouse.platform.observability import Observer
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, assert_problem, open_console
 from tests.runtime.features.sharing.faults import CALLS_MAX, faults
+from tests.runtime.features.sharing.members import ALL, URL, Member
 from tests.runtime.features.sharing.services import CLIENT, Sharing
 
-URL = "https://sharing.test"
-ALL = ("secrets:create", "secrets:read", "secrets:revoke")
 TEXT = "correct horse battery staple \N{HORSE FACE}"
 
 
-class Member:
-    """A caller with its own API key."""
-
-    def __init__(self, console: Console, created: dict[str, Any]) -> None:
-        self.id = created["key"]["id"]
-        self.token = created["token"]
-        self._console = console
-
-    async def send(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        headers = {**self._console.as_(self.token), **headers}
-        return await self._console.client.request(
-            method, f"/v1/secrets{path}", json=body, headers=headers
-        )
-
+class Sender(Member):
     async def create(self, **body: Any) -> tuple[dict[str, Any], list[LinkToken]]:
         reply = await self.send("POST", "", {"text": TEXT, **body})
         assert reply.status_code == 201, reply.text
@@ -58,8 +44,9 @@ async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console
         yield started
 
 
-async def member(console: Console, *scopes: str) -> Member:
-    return Member(console, await console.create(scopes=list(scopes or ALL)))
+async def member(console: Console, *scopes: str) -> Sender:
+    sender: Sender = await Sender.of(console, *scopes)
+    return sender
 
 
 @pytest.mark.requirement("SS-01")
@@ -366,7 +353,7 @@ async def test_rotated_key_has_the_secrets_of_its_predecessor(console: Console) 
     sender = await member(console)
     secret, _ = await sender.create()
     rotated = (await console.client.post(f"/v1/keys/{sender.id}/rotate")).json()
-    successor = Member(console, {"key": rotated["key"], "token": rotated["token"]})
+    successor = Sender(console, {"key": rotated["key"], "token": rotated["token"]})
     assert (await successor.send("GET", f"/{secret['id']}")).status_code == 200
     assert [item["id"] for item in (await successor.send("GET", "")).json()["secrets"]] == [
         secret["id"]
@@ -446,7 +433,7 @@ async def test_creates_are_limited_per_key(console: Console, sharing: Sharing) -
         "rate_limited",
     )
     rotated = (await console.client.post(f"/v1/keys/{sender.id}/rotate")).json()
-    sender = Member(console, {"key": rotated["key"], "token": rotated["token"]})
+    sender = Sender(console, {"key": rotated["key"], "token": rotated["token"]})
     assert (await sender.send("POST", "", {"text": "x"})).status_code == 429
     sharing.clock.advance(60)
     assert (await sender.send("POST", "", {"text": "x"})).status_code == 201

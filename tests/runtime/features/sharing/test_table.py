@@ -14,6 +14,7 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import table
 from gatehouse.features.sharing.table import ConditionNotMet
 
+from tests.runtime.features.sharing.aws_calls import rejected
 from tests.runtime.features.sharing.requests.test_submissions import request, submit
 from tests.runtime.features.sharing.services import ACTOR, TABLE, Sharing
 
@@ -61,32 +62,20 @@ async def test_read_that_dynamodb_does_not_process_is_repeated_a_few_times(
     monkeypatch.setattr(table, "_PAUSE_S", 0.0)
     created, event = item(sharing), sharing.backend.event(ACTOR, AuditAction.SECRET_CREATE, "test")
     await sharing.backend.table.put(created, event)
-    calls = 0
 
-    def refuse(**_: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls > refusals:
-            return None
-        unprocessed = {TABLE: {"Keys": [{"id": {"S": created["id"]}}], "ConsistentRead": True}}
-        return SimpleNamespace(status_code=200), {
-            "Responses": {TABLE: []},
-            "UnprocessedKeys": unprocessed,
-        }
+    def unprocessed() -> Any:
+        keys = {TABLE: {"Keys": [{"id": {"S": created["id"]}}], "ConsistentRead": True}}
+        reply = {"Responses": {TABLE: []}, "UnprocessedKeys": keys}
+        return SimpleNamespace(status_code=200), reply
 
-    events = sharing.backend.table._client.meta.events
-    events.register("before-call.dynamodb.BatchGetItem", refuse)
-    try:
+    with rejected(sharing, "BatchGetItem", refusals, unprocessed) as calls:
         if refusals == 2:
-            assert [
-                stored["id"] for stored in await sharing.backend.table.get_all([created["id"]])
-            ] == [created["id"]]
+            (stored,) = await sharing.backend.table.get_all([created["id"]])
+            assert stored["id"] == created["id"]
         else:
             with pytest.raises(Unavailable):
                 await sharing.backend.table.get_all([created["id"]])
-            assert calls == table._ATTEMPTS_MAX
-    finally:
-        events.unregister("before-call.dynamodb.BatchGetItem", refuse)
+            assert len(calls) == table._ATTEMPTS_MAX
 
 
 @pytest.mark.bound("sharing.table:_ATTEMPTS_MAX")
@@ -96,13 +85,8 @@ async def test_conflicting_transaction_is_repeated_a_few_times(
 ) -> None:
     monkeypatch.setattr(table, "_PAUSE_S", 0.0)
     created, token, _ = await request(sharing)
-    calls = 0
 
-    def conflict(**_: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls > conflicts:
-            return
+    def conflict() -> None:
         reasons = [{"Code": "None"}, {"Code": "TransactionConflict"}]
         response: Any = {
             "Error": {"Code": "TransactionCanceledException"},
@@ -110,15 +94,11 @@ async def test_conflicting_transaction_is_repeated_a_few_times(
         }
         raise ClientError(response, "TransactWriteItems")
 
-    events = sharing.backend.table._client.meta.events
-    events.register("before-call.dynamodb.TransactWriteItems", conflict)
-    try:
+    with rejected(sharing, "TransactWriteItems", conflicts, conflict) as calls:
         if conflicts == 2:
             await submit(sharing, token)
         else:
             with pytest.raises(Unavailable):
                 await submit(sharing, token)
-    finally:
-        events.unregister("before-call.dynamodb.TransactWriteItems", conflict)
     received = len((await sharing.requests.get(created.id)).submissions)
-    assert (calls, received) == ((3, 1) if conflicts == 2 else (table._ATTEMPTS_MAX, 0))
+    assert (len(calls), received) == ((3, 1) if conflicts == 2 else (table._ATTEMPTS_MAX, 0))

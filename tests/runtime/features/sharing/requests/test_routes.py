@@ -16,26 +16,15 @@ from gatehouse.features.sharing.service import NewItem
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, open_console
+from tests.runtime.features.sharing.members import URL, Member
 from tests.runtime.features.sharing.services import CLIENT, TEXT, Sharing
 
 pytestmark = pytest.mark.requirement("SS-01")
-URL = "https://sharing.test"
 PURPOSE = "Password of the staging database\nfor the migration"
 
 
-class Requester:
-    """A caller with its own API key."""
-
-    def __init__(self, console: Console, created: dict[str, Any]) -> None:
-        self.id = created["key"]["id"]
-        self.token = created["token"]
-        self._console = console
-
-    async def send(self, method: str, path: str = "", body: Any = None, **headers: str) -> Any:
-        headers = {**self._console.as_(self.token), **headers}
-        return await self._console.client.request(
-            method, f"/v1/secret-requests{path}", json=body, headers=headers
-        )
+class Requester(Member):
+    path = "/v1/secret-requests"
 
     async def create(
         self, submissions: int = 1, **body: Any
@@ -63,8 +52,8 @@ async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console
 
 
 async def requester(console: Console, *scopes: str) -> Requester:
-    scopes = scopes or ("secrets:create", "secrets:read", "secrets:revoke")
-    return Requester(console, await console.create(scopes=list(scopes)))
+    caller: Requester = await Requester.of(console, *scopes)
+    return caller
 
 
 async def submit(sharing: Sharing, link: str, submission_id: str = "a" * 32) -> None:
