@@ -12,11 +12,6 @@ import msgspec
 
 from gatehouse.client.http import Client, Retries, query_parameters
 from gatehouse.features.sharing.link_schemas import LinkPreview, OpenedSecret, SubmittedSecret
-from gatehouse.features.sharing.requests.schemas import (
-    CreatedSecretRequest,
-    SecretRequestView,
-)
-from gatehouse.features.sharing.schemas import CreatedSecret, Receipt, SecretView
 from gatehouse.features.verification.schemas import (
     RateLimitOverride,
     SelfRevocationRequest,
@@ -93,106 +88,16 @@ class ConsoleClient(Client):
         version: the expected version, for operations with If-Match. Raises PreconditionFailed if
         the current version is another.
         """
-        body: dict[str, Any] = {} if request is None else {"json": request}
+        arguments: dict[str, Any] = {} if request is None else {"json": request}
+        if version is not None:
+            arguments["headers"] = {"If-Match": f'"{version}"'}
         if method == "POST":
-            return self._decode(response, self._send_once(path, key=idempotency_key, **body))
-        headers = {} if version is None else _if_match(version)
-        return self._decode(response, self._send(method, path, headers=headers, **body))
+            return self._decode(response, self._send_once(path, key=idempotency_key, **arguments))
+        return self._decode(response, self._send(method, path, **arguments))
 
     def stream(self, path: str, **query: str | int | None) -> Iterator[bytes]:
         """Yields the response to GET in chunks."""
         return self._stream("GET", path, params=query_parameters(**query))
-
-    def create_secret(
-        self, request: dict[str, Any], *, idempotency_key: str | None = None
-    ) -> CreatedSecret:
-        """Creates a secret. `request`: the fields of POST /v1/secrets. Only this response contains
-        the links.
-        """
-        path = "/v1/secrets"
-        return self.call(CreatedSecret, "POST", path, request, idempotency_key=idempotency_key)
-
-    def secrets(self, **query: str | int | None) -> Iterator[SecretView]:
-        """Yields all secrets that match the query of GET /v1/secrets. Reads one page at a time."""
-        return self.items(SecretView, "/v1/secrets", **query)
-
-    def secret(self, secret_id: str) -> SecretView:
-        """Returns the metadata of a secret. Raises NotFound."""
-        return self.get(SecretView, f"/v1/secrets/{secret_id}")
-
-    def update_secret(
-        self, secret_id: str, request: dict[str, Any], *, revision: int | None
-    ) -> SecretView:
-        """Changes a secret. `request`: the fields of PATCH /v1/secrets/{secret}.
-
-        revision: the expected revision; None: any revision. Raises PreconditionFailed if the secret
-            has another revision.
-        """
-        reply = self._send(
-            "PATCH", f"/v1/secrets/{secret_id}", json=request, headers=_if_match(revision)
-        )
-        return self._decode(SecretView, reply)
-
-    def replace_content(
-        self, secret_id: str, request: dict[str, Any], *, revision: int | None
-    ) -> SecretView:
-        """Adds a version of the content. `request`: the fields of PUT /v1/secrets/{secret}/content.
-        `revision`: as for `update_secret`.
-        """
-        path, headers = f"/v1/secrets/{secret_id}/content", _if_match(revision)
-        reply = self._send("PUT", path, json=request, headers=headers)
-        return self._decode(SecretView, reply)
-
-    def restore_version(self, secret_id: str, version: int, *, revision: int | None) -> SecretView:
-        """Makes an earlier version of the content the current version. `revision`: as for
-        `update_secret`.
-        """
-        path, headers = f"/v1/secrets/{secret_id}/restore-version", _if_match(revision)
-        return self._decode(
-            SecretView, self._send("POST", path, json={"version": version}, headers=headers)
-        )
-
-    def revoke_secret(self, secret_id: str, *, idempotency_key: str | None = None) -> SecretView:
-        path = f"/v1/secrets/{secret_id}/revoke"
-        return self.call(SecretView, "POST", path, idempotency_key=idempotency_key)
-
-    def revoke_secret_link(
-        self, secret_id: str, link_id: str, *, idempotency_key: str | None = None
-    ) -> SecretView:
-        path = f"/v1/secrets/{secret_id}/links/{link_id}/revoke"
-        return self.call(SecretView, "POST", path, idempotency_key=idempotency_key)
-
-    def secret_receipt(self, secret_id: str) -> Receipt:
-        return self.get(Receipt, f"/v1/secrets/{secret_id}/receipt")
-
-    def request_secret(
-        self, request: dict[str, Any], *, idempotency_key: str | None = None
-    ) -> CreatedSecretRequest:
-        """Creates a secret request. Only this response contains the submission link.
-
-        `request`: the fields of POST /v1/secret-requests. `client.retrieval_links` creates the
-        links that open the submitted secrets, and the entries for the field `retrieval_links`.
-        """
-        path = "/v1/secret-requests"
-        return self.call(
-            CreatedSecretRequest, "POST", path, request, idempotency_key=idempotency_key
-        )
-
-    def secret_requests(self, **query: str | int | None) -> Iterator[SecretRequestView]:
-        """Yields all secret requests that match the query of GET /v1/secret-requests. Reads one
-        page at a time.
-        """
-        return self.items(SecretRequestView, "/v1/secret-requests", **query)
-
-    def secret_request(self, request_id: str) -> SecretRequestView:
-        """Returns a secret request with the IDs of the submitted secrets. Raises NotFound."""
-        return self.get(SecretRequestView, f"/v1/secret-requests/{request_id}")
-
-    def revoke_secret_request(
-        self, request_id: str, *, idempotency_key: str | None = None
-    ) -> SecretRequestView:
-        path = f"/v1/secret-requests/{request_id}/revoke"
-        return self.call(SecretRequestView, "POST", path, idempotency_key=idempotency_key)
 
 
 class GatewayClient(Client):
@@ -309,7 +214,3 @@ class SharingClient(Client):
 
     def _post(self, action: str, **body: str | int) -> httpx.Response:
         return self._send("POST", f"/v1/links/{action}", retryable=True, json=body)
-
-
-def _if_match(version: int | None) -> dict[str, str]:
-    return {"If-Match": "*" if version is None else f'"{version}"'}

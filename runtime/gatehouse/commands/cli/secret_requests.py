@@ -14,8 +14,9 @@ from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import Output, seconds
 from gatehouse.commands.cli.output import USAGE, count, note, print_table, stop
 from gatehouse.features.sharing.requests.models import SUBMISSIONS_MAX
-from gatehouse.features.sharing.requests.schemas import SecretRequestView
+from gatehouse.features.sharing.requests.schemas import CreatedSecretRequest, SecretRequestView
 
+_PATH = "/v1/secret-requests"
 _ID = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 
 RequestIdArgument = Annotated[
@@ -78,9 +79,8 @@ def request(
         "purpose": purpose,
         "retrieval_links": [retrieval_links.parameters(link) for link in links],
     }
-    created = client.request_secret(
-        {**parameters, **{name: value for name, value in optional.items() if value}}
-    )
+    parameters |= {name: value for name, value in optional.items() if value}
+    created = client.call(CreatedSecretRequest, "POST", _PATH, parameters)
     base = created.submission_link.partition("/r/")[0]
     urls = [link.url(base) for link in links]
 
@@ -107,7 +107,7 @@ def list_requests(
     owner: Annotated[str, typer.Option(help="Owner, such as key:3fGh82kLmQ0a. Default: you.")] = "",
 ) -> Output:
     """List secret requests, newest first."""
-    requests = list(client.secret_requests(owner=owner or None))
+    requests = list(client.items(SecretRequestView, _PATH, owner=owner or None))
     rows = [
         (item.id, item.label, item.state, _submissions(item), item.created_at, item.expires_at)
         for item in requests
@@ -124,7 +124,7 @@ def show_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
     """Show a secret request and the IDs of the submitted secrets. The path of a retrieval link
     begins with the secret ID.
     """
-    item = client.secret_request(checked_id(id, "request"))
+    item = client.get(SecretRequestView, f"{_PATH}/{checked_id(id, 'request')}")
     properties = {
         "id": item.id,
         "owner": item.owner,
@@ -152,7 +152,8 @@ def revoke_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
     """Revoke a secret request permanently. Secrets that were already submitted can still be
     opened.
     """
-    item = client.revoke_secret_request(checked_id(id, "request"))
+    path = f"{_PATH}/{checked_id(id, 'request')}/revoke"
+    item = client.call(SecretRequestView, "POST", path)
     return item, lambda: print(
         f"Revoked secret request {item.id} ({_submissions(item)} submissions received)."
     )

@@ -32,8 +32,9 @@ from gatehouse.commands.cli.secret_requests import (
 from gatehouse.features.sharing.deletion_receipt import is_signed
 from gatehouse.features.sharing.link_schemas import OpenedItemView
 from gatehouse.features.sharing.models import BURN_AFTER_MAX, USES_MAX
-from gatehouse.features.sharing.schemas import Receipt, SecretView
+from gatehouse.features.sharing.schemas import CreatedSecret, Receipt, SecretView
 
+_PATH = "/v1/secrets"
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 SecretIdArgument = Annotated[
@@ -137,7 +138,7 @@ def create(
         "uses": uses,
         **{name: value for name, value in optional.items() if value},
     }
-    created = client.create_secret(request)
+    created = client.call(CreatedSecret, "POST", _PATH, request)
     links = [(link.recipient, f"{link.url}.{key}" if key else link.url) for link in created.links]
 
     def show() -> None:
@@ -157,7 +158,7 @@ def list_(
     owner: Annotated[str, typer.Option(help="Owner, such as key:3fGh82kLmQ0a. Default: you.")] = "",
 ) -> Output:
     """List secrets, newest first."""
-    secrets = list(client.secrets(owner=owner or None))
+    secrets = list(client.items(SecretView, _PATH, owner=owner or None))
     rows = [
         (secret.id, secret.label, secret.state, _uses(secret), secret.created_at, secret.expires_at)
         for secret in secrets
@@ -172,7 +173,7 @@ def list_(
 
 def show(client: ConsoleClient, id: SecretIdArgument) -> Output:
     """Show the metadata of a secret."""
-    secret = client.secret(checked_id(id))
+    secret = _secret(client, id)
     properties = {
         "id": secret.id,
         "owner": secret.owner,
@@ -223,7 +224,7 @@ def update(
     request = {name: value for name, value in values.items() if value is not None}
     if not request:
         stop("nothing to change: use at least one option, such as --uses", code=USAGE)
-    secret = client.update_secret(checked_id(id), request, revision=client.secret(id).revision)
+    secret = _changed(client, id, "PATCH", "", request)
     return secret, lambda: print(
         f"Updated secret {secret.id}: uses {_uses(secret)}, expires at {secret.expires_at}."
     )
@@ -233,8 +234,7 @@ def replace(client: ConsoleClient, id: SecretIdArgument, file: FileOption = None
     """Replace the content of a secret with standard input or files. The links stay the same and
     open the new version.
     """
-    revision = client.secret(checked_id(id)).revision
-    secret = client.replace_content(id, _content(file), revision=revision)
+    secret = _changed(client, id, "PUT", "/content", _content(file))
     return secret, lambda: print(f"Secret {secret.id} has version {secret.versions[0].number}.")
 
 
@@ -253,7 +253,7 @@ def restore_version(
 
     Fails if the secret is changed concurrently.
     """
-    secret = client.restore_version(checked_id(id), version, revision=client.secret(id).revision)
+    secret = _changed(client, id, "POST", "/restore-version", {"version": version})
     return secret, lambda: print(f"Secret {secret.id} has version {secret.versions[0].number}.")
 
 
@@ -269,15 +269,16 @@ def revoke(
 ) -> Output:
     """Revoke a secret, or one of its links, permanently."""
     if link:
-        secret = client.revoke_secret_link(checked_id(id), link)
+        path = f"{_PATH}/{checked_id(id)}/links/{link}/revoke"
+        secret = client.call(SecretView, "POST", path)
         return secret, lambda: print(f"Revoked link {link} of secret {secret.id}.")
-    secret = client.revoke_secret(checked_id(id))
+    secret = client.call(SecretView, "POST", f"{_PATH}/{checked_id(id)}/revoke")
     return secret, lambda: print(f"Revoked secret {secret.id}. Its content is being deleted.")
 
 
 def receipt(client: ConsoleClient, id: SecretIdArgument) -> Output:
     """Show when links were opened and, after the content is deleted, the proof of deletion."""
-    value = client.secret_receipt(checked_id(id))
+    value = client.get(Receipt, f"{_PATH}/{checked_id(id)}/receipt")
     rows = []
     for link in value.links:
         claims = "; ".join(
@@ -397,6 +398,18 @@ def submit(
     with SharingClient(link.partition("/r/")[0], retries=RETRIES) as client:
         client.submit(link, token_hex(16), text=text, files=files)
     note("The secret was submitted. The requester can now retrieve it.")
+
+
+def _secret(client: ConsoleClient, id: str) -> SecretView:
+    return client.get(SecretView, f"{_PATH}/{checked_id(id)}")
+
+
+def _changed(
+    client: ConsoleClient, id: str, method: str, action: str, request: dict[str, Any]
+) -> SecretView:
+    """Change a secret, unless somebody else changes it at the same time."""
+    revision = _secret(client, id).revision
+    return client.call(SecretView, method, f"{_PATH}/{id}{action}", request, version=revision)
 
 
 def _uses(secret: SecretView) -> str:
