@@ -20,13 +20,18 @@ from functools import partial
 from typing import Any, BinaryIO, Literal
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.samples import Exemplar
 
 from gatehouse.core.clock import rounded, timestamp
 from gatehouse.core.verification import Code
-from gatehouse.platform.exemplars import exposition, upper_bound
 from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, Level
 from gatehouse.platform.templates import Template, placeholders
 from gatehouse.platform.tracing.context import RequestTrace
@@ -60,8 +65,8 @@ FLUSH_LINES = 200
 #: Interval at which a worker adds its counts to the files that all workers share.
 SHARE_S = 1.0
 
-#: Name of the histogram that has exemplars.
-_REQUESTS = "gatehouse_request_seconds"
+#: Content type of the metrics.
+METRICS_TYPE = CONTENT_TYPE_LATEST
 
 _encoder = msgspec.json.Encoder()
 _LEVELS: dict[Level, int] = {
@@ -193,40 +198,43 @@ class Logger(logging.LoggerAdapter[logging.Logger]):
         return msg, {"exc_info": failure, "extra": {"fields": {**self._fields, **kwargs}}}
 
 
-class _RequestHistogram(Histogram):
-    """A histogram to which several observations are added at once."""
+def add_observations(histogram: Histogram, counts: Sequence[int], sums_s: Sequence[float]) -> None:
+    """Adds observations to a histogram at once. counts, sums_s: number and sum of the observations
+    of each bucket, without those of lower buckets.
 
-    def add(self, counts: Sequence[int], sum_s: float) -> None:
-        """counts: number of observations for each bucket, without those in lower buckets."""
-        self._sum.inc(sum_s)
-        for bucket, count in zip(self._buckets, counts, strict=True):
-            if count:
-                bucket.inc(count)
+    The buckets and the sum of a histogram are private in prometheus_client. If a version does not
+    have them, each observation is added separately, as the mean of its bucket.
+    """
+    try:
+        total, buckets = histogram._sum, histogram._buckets
+    except AttributeError:
+        for count, sum_s in zip(counts, sums_s, strict=True):
+            for _ in range(count):
+                histogram.observe(sum_s / count)
+        return
+    total.inc(sum(sums_s))
+    for bucket, count in zip(buckets, counts, strict=True):
+        if count:
+            bucket.inc(count)
 
 
 class Durations:
     """Durations of requests with the same labels, since they were last added to the histogram."""
 
-    __slots__ = ("_counts", "_histogram", "_sum_s", "exemplars")
+    __slots__ = ("_counts", "_histogram", "_sums_s")
 
-    def __init__(self, histogram: _RequestHistogram) -> None:
+    def __init__(self, histogram: Histogram) -> None:
         self._histogram = histogram
-        self._counts, self._sum_s = [0] * (len(_BUCKETS) + 1), 0.0
-        #: The last traced request of each bucket, by upper bound.
-        self.exemplars: dict[str, Exemplar] = {}
+        self._counts, self._sums_s = [0] * (len(_BUCKETS) + 1), [0.0] * (len(_BUCKETS) + 1)
 
-    def observe(self, seconds: float, trace: RequestTrace) -> None:
+    def observe(self, seconds: float) -> None:
         bucket = bisect_left(_BUCKETS, seconds)
         self._counts[bucket] += 1
-        self._sum_s += seconds
-        if trace.sampled:
-            self.exemplars[upper_bound(_BUCKETS, bucket)] = Exemplar(
-                {"trace_id": trace.trace_id}, seconds, time.time()
-            )
+        self._sums_s[bucket] += seconds
 
     def flush(self) -> None:
-        self._histogram.add(self._counts, self._sum_s)
-        self._counts, self._sum_s = [0] * len(self._counts), 0.0
+        add_observations(self._histogram, self._counts, self._sums_s)
+        self._counts, self._sums_s = [0] * len(self._counts), [0.0] * len(self._sums_s)
 
 
 class Metrics:
@@ -252,8 +260,12 @@ class Metrics:
     def _create_request_metrics(self) -> None:
         description = "Duration of requests, by service, route and status class."
         labels = ("service", "route", "status")
-        self._requests = _RequestHistogram(
-            _REQUESTS, description, labels, buckets=_BUCKETS, registry=self.registry
+        self._requests = Histogram(
+            "gatehouse_request_seconds",
+            description,
+            labels,
+            buckets=_BUCKETS,
+            registry=self.registry,
         )
         self._decisions = self._counter(
             "gatehouse_decisions_total", "Verifications of API keys, by outcome code.", "code"
@@ -441,24 +453,16 @@ class Metrics:
         self.websocket_bytes.labels("client").inc(use.bytes_from_client)
         self.websocket_bytes.labels("core").inc(use.bytes_from_core)
 
-    def exposition(self, accept: str = "") -> bytes:
+    def exposition(self) -> bytes:
         """The response from /metrics: metrics of this process, or of all workers of the service if
         they share a directory.
-
-        accept: value of the Accept header. OpenMetrics has exemplars: the trace IDs of requests to
-            the worker that responds.
         """
         self.flush()
         registry = self.registry
         if self._shared:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        exemplars = {
-            (service, route, f"{status}xx", bound): exemplar
-            for (service, route, status), durations in self._routes.items()
-            for bound, exemplar in durations.exemplars.items()
-        }
-        return exposition(registry, accept, _REQUESTS, exemplars)
+        return generate_latest(registry)
 
 
 class Observer:
@@ -518,7 +522,7 @@ class Observer:
     ) -> None:
         """Logs a request, counts it in the metrics, and records its span if it is sampled. `path`
         excludes the query, because clients may put a token into the query by mistake."""
-        self.metrics.durations(self.service, route, status).observe(seconds, trace)
+        self.metrics.durations(self.service, route, status).observe(seconds)
         level: Level = "info" if status < 500 else "warning" if status == 503 else "error"
         if self.log.isEnabledFor(_LEVELS[level]):
             ms, now = rounded(seconds * 1000), timestamp(time.time_ns())
@@ -586,7 +590,7 @@ class RepeatedRequest:
         """path: ASCII text without quotation marks, backslashes and control characters. Empty if it
         is part of the template.
         """
-        self.durations.observe(seconds, trace)
+        self.durations.observe(seconds)
         observer = self.observer
         if (
             observer.logs_requests

@@ -21,7 +21,7 @@ from gatehouse.features.identity.schemas import (
     session_view,
 )
 from gatehouse.features.identity.service import Sessions
-from gatehouse.platform.http.endpoint import CREDENTIAL, SIGN_IN_CODE, Endpoint, Links, StepUp
+from gatehouse.platform.http.endpoint import CREDENTIAL, SIGN_IN_CODE, Endpoint, StepUp
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import invalid
 
@@ -149,7 +149,6 @@ def _current(
 
 _session = partial(Endpoint, tag="sessions", roles=ANY_ROLE, feature=SESSIONS.name)
 _SESSIONS, _CURRENT, _SESSION = "/v1/sessions", "/v1/sessions/current", "/v1/sessions/{session}"
-_TO_SESSION = Links("session", "/session/id", ("end_session",))
 
 # Sign-in is itself the step-up. Ending a session requires no step-up, so that a user who suspects
 # misuse can act immediately.
@@ -162,7 +161,6 @@ ENDPOINTS = (
         handler=sign_in,
         security=(CREDENTIAL, SIGN_IN_CODE),
         status=201,
-        links=_TO_SESSION,
     ),
     _write(
         method="POST",

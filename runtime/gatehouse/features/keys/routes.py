@@ -42,7 +42,7 @@ from gatehouse.features.keys.schemas import (
 )
 from gatehouse.features.keys.service import Changed, KeyService, existing_id
 from gatehouse.features.keys.signing_schemas import SetSigning, SigningKeySet
-from gatehouse.platform.http.endpoint import Endpoint, Links, StepUp
+from gatehouse.platform.http.endpoint import Endpoint, StepUp
 from gatehouse.platform.http.fields import IF_MATCH, etag, expected_version, unix_seconds
 from gatehouse.platform.http.request import Request
 
@@ -301,13 +301,10 @@ def _key(
 
 _ALWAYS, _MANAGING = StepUp.ALWAYS, StepUp.MANAGING
 _KEY = "/v1/keys/{id}"
-_TO_KEY = Links("id", "/key/id")
-_FROM_DELETED = Links("id", "/key/id", ("restore_key", "purge_key", "show_key"))
-_FROM_REVOKED = Links("id", "/key/id", ("purge_key", "show_key"))
 
 ENDPOINTS = (
-    _key("POST", "/v1/keys", create_key, KEY_CREATORS, _MANAGING, status=201, links=_TO_KEY),
-    _key("GET", "/v1/keys", list_keys, READERS, links=Links("id", "/keys/0/id", ("show_key",))),
+    _key("POST", "/v1/keys", create_key, KEY_CREATORS, _MANAGING, status=201),
+    _key("GET", "/v1/keys", list_keys, READERS),
     _key("GET", _KEY, show_key, KEY_READERS, errors=(404,)),
     _key(
         "PATCH",
@@ -318,7 +315,7 @@ ENDPOINTS = (
         errors=(404, 409, 412, 428),
         headers=(IF_MATCH,),
     ),
-    _key("DELETE", _KEY, delete_key, OPERATORS, _ALWAYS, errors=(404, 409), links=_FROM_DELETED),
+    _key("DELETE", _KEY, delete_key, OPERATORS, _ALWAYS, errors=(404, 409)),
     _key("POST", f"{_KEY}/restore", restore_key, OPERATORS, _MANAGING, errors=(404,)),
     _key("POST", f"{_KEY}/disable", disable_key, KEY_MANAGERS, _MANAGING, errors=(404,)),
     _key("POST", f"{_KEY}/enable", enable_key, OPERATORS, _MANAGING, errors=(404,)),
@@ -330,7 +327,6 @@ ENDPOINTS = (
         _MANAGING,
         status=201,
         errors=(404,),
-        links=_TO_KEY,
     ),
     _key("POST", f"{_KEY}/end-grace", end_grace, KEY_MANAGERS, _MANAGING, errors=(404,)),
     _key(
@@ -340,7 +336,6 @@ ENDPOINTS = (
         KEY_MANAGERS,
         _MANAGING,
         errors=(404,),
-        links=_FROM_REVOKED,
     ),
     _key("POST", f"{_KEY}/purge", purge_key, OWNERS, _ALWAYS, errors=(404,)),
     _key("PUT", f"{_KEY}/signing", set_signing, OPERATORS, _MANAGING, errors=(404, 409)),

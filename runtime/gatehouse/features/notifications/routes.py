@@ -18,7 +18,7 @@ from gatehouse.features.notifications.schemas import (
     webhook_view,
 )
 from gatehouse.features.notifications.service import WebhookService
-from gatehouse.platform.http.endpoint import Endpoint, Links, StepUp
+from gatehouse.platform.http.endpoint import Endpoint, StepUp
 from gatehouse.platform.http.request import Request
 
 
@@ -89,7 +89,6 @@ _write = partial(Endpoint, tag="notifications", feature=WEBHOOKS.name, roles=OPE
 
 _WEBHOOKS, _WEBHOOK = "/v1/webhooks", "/v1/webhooks/{webhook}"
 _RETRY = "/v1/deliveries/{notification}/{destination}/retry"
-_TO_WEBHOOK = Links("webhook", "/webhook/id", ("delete_webhook",))
 
 ENDPOINTS = (
     # Step-up is required because the receiver obtains a secret and all notifications.
@@ -99,7 +98,6 @@ ENDPOINTS = (
         handler=create_webhook,
         step_up=StepUp.ALWAYS,
         status=201,
-        links=_TO_WEBHOOK,
     ),
     _read(path=_WEBHOOKS, handler=list_webhooks),
     _write(

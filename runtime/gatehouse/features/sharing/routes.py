@@ -37,7 +37,7 @@ from gatehouse.features.sharing.schemas import (
     secret_view,
 )
 from gatehouse.features.sharing.service import SecretSharing, content_items
-from gatehouse.platform.http.endpoint import Endpoint, Links, StepUp
+from gatehouse.platform.http.endpoint import Endpoint, StepUp
 from gatehouse.platform.http.fields import IF_MATCH, etag, expected_version
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import invalid
@@ -240,7 +240,6 @@ ENDPOINTS = (
         roles=SECRET_CREATORS,
         status=201,
         errors=(404,),
-        links=Links("secret", "/secret/id"),
         **_CONTENT,
     ),
     _endpoint(

@@ -48,19 +48,6 @@ class Response:
     problem: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
-    """OpenAPI links from a response to the operations that take `parameter`. `pointer`: JSON
-    pointer to the value in the body.
-
-    targets: IDs of operations; empty for every operation with the parameter in its path.
-    """
-
-    parameter: str
-    pointer: str
-    targets: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoint:
     """One operation of an API.
@@ -83,7 +70,6 @@ class Endpoint:
     body_content: media types and schemas of the request body, in addition to the JSON of `body`.
     response_description: description of the success response.
     headers: request headers in addition to the common headers.
-    links: links of the success response.
     secret_fields: fields of the body, at any depth, that contain the content of a secret or a
         passphrase. These fields may contain API keys.
     body_extra_bytes: number of bytes by which the maximum size of the body exceeds the setting for
@@ -108,7 +94,6 @@ class Endpoint:
     body_content: Mapping[str, Any] = field(default_factory=dict)
     response_description: str = ""
     headers: tuple[Header, ...] = ()
-    links: Links | None = None
     secret_fields: frozenset[str] = frozenset()
     body_extra_bytes: int = 0
     operation_id: str = ""

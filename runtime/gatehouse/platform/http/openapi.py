@@ -94,9 +94,7 @@ def document(api: Api, endpoints: Sequence[Endpoint]) -> Json:
     """The OpenAPI document of an API."""
     paths: Json = {}
     for endpoint in endpoints:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(
-            api, endpoint, endpoints
-        )
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(api, endpoint)
     result = {
         "openapi": "3.1.0",
         "info": {
@@ -127,7 +125,7 @@ def _published(value: Any) -> Any:
     return [_published(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _operation(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
+def _operation(api: Api, endpoint: Endpoint) -> Json:
     operation: Json = {
         "summary": endpoint.summary,
         "description": endpoint.description,
@@ -138,7 +136,7 @@ def _operation(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> J
             *_query_parameters(endpoint),
             *_headers(api, endpoint),
         ],
-        "responses": _responses(api, endpoint, endpoints),
+        "responses": _responses(api, endpoint),
     }
     if endpoint.security:
         operation["security"] = [{scheme: []} for scheme in endpoint.security]
@@ -157,7 +155,7 @@ def _operation(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> J
     return operation
 
 
-def _responses(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
+def _responses(api: Api, endpoint: Endpoint) -> Json:
     success: Json = {"description": endpoint.response_description or _success_description(endpoint)}
     if endpoint.response is not None or endpoint.content:
         success["content"] = {
@@ -177,8 +175,6 @@ def _responses(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> J
         }
     if headers:
         success["headers"] = headers
-    if endpoint.links is not None:
-        success["links"] = _links(endpoint, endpoints)
     errors = {
         status: _problem(api, status)
         for status in sorted({*endpoint.errors, *_common_errors(api, endpoint)})
@@ -235,25 +231,6 @@ def _titles(error: type[GatehouseError]) -> Iterator[tuple[str, str]]:
     yield error.code, error.title
     for subclass in error.__subclasses__():
         yield from _titles(subclass)
-
-
-def _links(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
-    assert endpoint.links is not None  # noqa: S101 - the caller checked
-    parameter, pointer = endpoint.links.parameter, endpoint.links.pointer
-    candidates = [candidate for candidate in endpoints if f"{{{parameter}}}" in candidate.path]
-    links = {}
-    names = endpoint.links.targets
-    for target in (
-        candidate for candidate in candidates if not names or candidate.operation_id in names
-    ):
-        parameters = {parameter: f"$response.body#{pointer}"}
-        parameters |= {
-            header.name: "$response.header.ETag"
-            for header in target.headers
-            if header.name == "if-match"
-        }
-        links[target.operation_id] = {"operationId": target.operation_id, "parameters": parameters}
-    return links
 
 
 def _path_parameters(api: Api, endpoint: Endpoint) -> Iterator[Json]:

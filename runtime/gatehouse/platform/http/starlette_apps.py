@@ -23,12 +23,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gatehouse.core.actor import RequestId
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError
-from gatehouse.platform.exemplars import metrics_type
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.health import Probes, readiness
 from gatehouse.platform.http.security_headers import security_headers
-from gatehouse.platform.observability import Observer
+from gatehouse.platform.observability import METRICS_TYPE, Observer
 from gatehouse.platform.tracing.context import RequestTrace, parent_of
 from gatehouse.platform.tracing.tracer import active_request
 
@@ -296,10 +295,7 @@ def operational_routes(
         return Response(asgi.encode(report), status, media_type="application/json")
 
     async def metrics(request: Request) -> Response:
-        accept = request.headers.get("accept", "")
-        return Response(
-            observer.metrics.exposition(accept), headers={"Content-Type": metrics_type(accept)}
-        )
+        return Response(observer.metrics.exposition(), headers={"Content-Type": METRICS_TYPE})
 
     handlers = [healthz, readyz, *([metrics] if scraped else [])]
     return [LoggedRoute(f"/{handler.__name__}", handler, methods=["GET"]) for handler in handlers]

@@ -11,12 +11,12 @@ from gatehouse.core.keys import KeyRecord
 from gatehouse.core.verification import Code, VerificationRequest, VerificationResult
 from gatehouse.features.cores.schemas import DrainCore, decode_lease
 from gatehouse.features.verification import schemas
-from gatehouse.platform.exemplars import metrics_type
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.forwarding import flaw
 from gatehouse.platform.http.health import Health
 from gatehouse.platform.http.health import readiness as run_probes
 from gatehouse.platform.http.validation import decode_query
+from gatehouse.platform.observability import METRICS_TYPE
 from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.credentials import (
     ACCEPT_SIGNATURE,
@@ -196,6 +196,5 @@ async def metrics(context: RequestContext) -> None:
     balancer does not route this path.
     """
     context.dependencies.refresh_gauges()
-    accept = ",".join(context.values(b"accept"))
-    body = context.dependencies.observer.metrics.exposition(accept)
-    await context.reply(200, body, content_type=metrics_type(accept).encode("ascii"))
+    body = context.dependencies.observer.metrics.exposition()
+    await context.reply(200, body, content_type=METRICS_TYPE.encode("ascii"))

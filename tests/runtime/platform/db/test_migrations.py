@@ -28,27 +28,6 @@ async def test_downgrade_and_upgrade_restore_the_schema(empty_database: Database
     assert (empty_database.sql(TABLES), again.pending) == (tables, ())
 
 
-async def test_downgrade_keeps_one_instance_of_each_core(empty_database: Database) -> None:
-    await runner.migrate(empty_database.owner)
-    empty_database.sql(
-        "INSERT INTO api_key (id, digest, pepper_generation, id_generation, environment, "
-        "state, name, owner, scopes, cores,"
-        " limits, created_at, created_by) VALUES ('abcdefghijkl', decode(repeat('00', 32), "
-        "'hex'), 1, 1, 'test', 'active', '',"
-        " '', '{}', '{}', '[]', now(), 'test')"
-    )
-    empty_database.sql(
-        "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
-        "pepper_generation, expires_at, draining)"
-        " SELECT 'docs', id, 'https://' || id, 'test', 'x', 'abcdefghijkl', 1, now(), id <> 'b'"
-        " FROM unnest(ARRAY['a', 'b', 'c']) AS id"
-    )
-    await runner.migrate(empty_database.owner, to="0001", downgrade=True)
-    assert empty_database.sql("SELECT string_agg(url, ' ') FROM core") == "https://b"
-    await runner.migrate(empty_database.owner)
-    assert empty_database.sql("SELECT instance_id FROM core") == "default"
-
-
 async def test_second_run_has_no_steps(database: Database) -> None:
     assert (await runner.migrate(database.owner)).steps == ()
 

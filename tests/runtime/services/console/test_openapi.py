@@ -5,7 +5,6 @@ role.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,16 +12,12 @@ import pytest
 import requests
 import schemathesis
 from gatehouse.core.roles import Role
-from hypothesis import settings
-from hypothesis.errors import FlakyStrategyDefinition
 from schemathesis import Case, GenerationMode, Response
 from schemathesis.python.asgi import get_client
 from schemathesis.specs.openapi.checks import allow_header_conformance
 
 from tests.runtime.console_client import BOOTSTRAP, LogRecorder, composition, create_pool
 from tests.runtime.openapi_conformance import (
-    BOUNDS,
-    CHECKS,
     EXAMPLES,
     credential_in_failure,
     failures,
@@ -85,40 +80,3 @@ def test_responses_match_openapi(console_schema: ConsoleSchema, mode: Generation
 
     assert len(console_schema.tokens) == len(Role) + 3
     assert failures(console_schema.schema, mode, send, EXAMPLES or 1) == []
-
-
-@pytest.mark.requirement("TR-16")
-def test_openapi_links_lead_to_existing_resources(console_schema: ConsoleSchema) -> None:
-    machine = console_schema.schema.as_state_machine()
-    linked: set[str] = set()
-    wrong: list[str] = []
-
-    class LinkedRequests(machine):  # type: ignore[misc, valid-type]
-        def call(self, case: Case[Any], **kwargs: Any) -> Any:
-            reply = console_schema.send(case, BOOTSTRAP)
-            if reply.status_code < 300 and "{id}" in case.path:
-                linked.add(case.operation.definition.raw["operationId"])
-            return reply
-
-        def validate_response(self, response: Any, case: Case[Any], **kwargs: Any) -> None:
-            try:
-                case.validate_response(response, checks=[*CHECKS, allow_header_conformance])
-            except Exception as exc:
-                wrong.append(f"{case.method} {case.path}: {exc}")
-                raise
-
-    # The state of the console makes a replayed example draw other values, which ends the run early
-    # and is not a failure. The next run draws random values.
-    for attempt in range(20):
-        with suppress(FlakyStrategyDefinition):
-            bounds = settings(
-                BOUNDS,
-                derandomize=not attempt and not EXAMPLES,
-                max_examples=EXAMPLES or 5,
-                stateful_step_count=8,
-            )
-            LinkedRequests.run(settings=bounds)
-        if linked or wrong:
-            break
-    assert wrong == []
-    assert linked, "no link led to an existing key, webhook or session"

@@ -4,7 +4,6 @@ IDs in logs and problems.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import secrets
@@ -18,9 +17,6 @@ from tests.runtime.platform.tracing.collector import Collector, running_collecto
 from tests.runtime.services.gateway.conftest import trace_settings
 
 SPAN = "00f067aa0ba902b7"
-EXEMPLAR = re.compile(
-    r'_seconds_bucket\{[^}]*route="/metrics"[^}]*\} \S+ # \{trace_id="[0-9a-f]{32}"\}'
-)
 
 
 def trace_context(flags: str) -> tuple[str, str]:
@@ -191,28 +187,6 @@ async def test_spans_are_counted(gateway: Any, collector: Collector) -> None:
     key = await gateway.create_key()
     collector.wait(request_id_of(await gateway.verify(key.token)))
     assert await gateway.metric('gatehouse_trace_spans_total{outcome="exported"}') >= 1
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.requirement("ECS-10")
-async def test_metrics_name_a_trace_of_slow_requests(
-    start: Any, gateway: Any, collector: Collector, database: Any, redis_url: str, workers: str
-) -> None:
-    tracing = {
-        "GATEHOUSE_TRACES_ENDPOINT": collector.endpoint,
-        "GATEHOUSE_TRACES_SAMPLE_PERCENT": "100",
-    }
-    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_WORKERS=workers, **tracing)
-    traced = gateway.on_port(port)
-    async with asyncio.timeout(30):
-        while True:  # a worker has exemplars once it has handled a request
-            reply = await traced.request(
-                "GET", "/metrics", "Accept: application/openmetrics-text; version=1.0.0"
-            )
-            if EXEMPLAR.search(reply.body.decode()):
-                break
-    assert reply.header("content-type").startswith("application/openmetrics-text")
-    assert reply.body.endswith(b"# EOF\n")
 
 
 async def test_last_spans_are_exported_when_the_gateway_stops(

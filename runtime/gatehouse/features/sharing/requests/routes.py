@@ -25,7 +25,7 @@ from gatehouse.features.sharing.requests.service import RequestService
 from gatehouse.features.sharing.routes import check_visible, listed_owner
 from gatehouse.features.sharing.schemas import ListOwned
 from gatehouse.features.sharing.service import SecretSharing
-from gatehouse.platform.http.endpoint import Endpoint, Links, StepUp
+from gatehouse.platform.http.endpoint import Endpoint, StepUp
 from gatehouse.platform.http.request import Request
 
 
@@ -108,7 +108,6 @@ ENDPOINTS = (
         handler=create_secret_request,
         roles=SECRET_CREATORS,
         status=201,
-        links=Links("secret_request", "/request/id"),
     ),
     _endpoint(
         method="GET", path="/v1/secret-requests", handler=list_secret_requests, roles=SECRET_READERS

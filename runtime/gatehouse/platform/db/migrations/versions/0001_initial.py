@@ -87,6 +87,9 @@ CREATE INDEX api_key_id_generation ON api_key (id_generation);
 CREATE INDEX api_key_signing_generation ON api_key (signing_generation) WHERE signing_generation > 0;
 CREATE INDEX api_key_scheme ON api_key (scheme, id_generation) WHERE scheme <> 'own';
 CREATE INDEX api_key_tags ON api_key USING gin (tags);
+CREATE INDEX api_key_order_name ON api_key (lower(name), id);
+CREATE INDEX api_key_order_created ON api_key (created_at, id);
+CREATE INDEX api_key_order_expiry ON api_key ((coalesce(expires_at, 'infinity')), id);
 
 -- Credits of a key family: one row for all generations, so that a rotation does not renew the credits.
 CREATE TABLE key_credit (
@@ -98,8 +101,11 @@ CREATE TABLE key_credit (
     CHECK ((refill_amount IS NULL) = (refill_every IS NULL))
 );
 
+-- Instances of Cores. Gateways delete rows of instances that have ended. A row is written whenever rows are deleted, so the highest
+-- change number of the table never decreases. The first version of a row is the time in milliseconds, so that a row that is created
+-- again has a higher version than the deleted row.
 CREATE TABLE core (
-    name              text        PRIMARY KEY CHECK (name ~ '^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$'),
+    name              text        NOT NULL CHECK (name ~ '^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$'),
     url               text        NOT NULL,
     environment       text        NOT NULL CHECK (environment IN ('test', 'live')),
     lease_id          text        NOT NULL,
@@ -107,17 +113,37 @@ CREATE TABLE core (
     pepper_generation integer     NOT NULL CHECK (pepper_generation > 0),
     expires_at        timestamptz NOT NULL,
     draining          boolean     NOT NULL DEFAULT false,
-    version           bigint      NOT NULL DEFAULT 1,
-    change_seq        bigint      NOT NULL DEFAULT 0
+    version           bigint      NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+    change_seq        bigint      NOT NULL DEFAULT 0,
+    instance_id       text        NOT NULL DEFAULT 'default' CHECK (instance_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
+    health_path       text        NOT NULL DEFAULT '',  -- empty: the gateways send no health checks
+    healthy           boolean     NOT NULL DEFAULT true,
+    content_version   bigint      NOT NULL DEFAULT 0,  -- increases when the agent reports changed content
+    PRIMARY KEY (name, instance_id)
 );
 CREATE INDEX core_change_seq ON core (change_seq);
 
--- One row for each gateway worker, with the last change that the worker has applied and the pepper generations that it can read.
+-- State of the health checks. The state is not part of core, because each change of core is sent to every gateway worker.
+CREATE TABLE core_health (
+    name        text        NOT NULL,
+    instance_id text        NOT NULL,
+    lease_id    text        NOT NULL,
+    next_at     timestamptz NOT NULL,            -- a worker moves this time forward before it sends the check
+    failures    integer     NOT NULL DEFAULT 0,  -- consecutive
+    successes   integer     NOT NULL DEFAULT 0,  -- consecutive
+    PRIMARY KEY (name, instance_id),
+    FOREIGN KEY (name, instance_id) REFERENCES core ON DELETE CASCADE
+);
+
+-- One row for each gateway worker, with the last change that the worker has applied, the pepper generations that it can read, and
+-- its last report about instances of Cores.
 CREATE TABLE gateway_worker (
     id            text        PRIMARY KEY,
     confirmed_seq bigint      NOT NULL,
     seen_at       timestamptz NOT NULL,
-    generations   integer[]   NOT NULL DEFAULT '{}'
+    generations     integer[]   NOT NULL DEFAULT '{}',
+    core_reports    jsonb       NOT NULL DEFAULT '[]',
+    core_reports_at timestamptz  -- NULL until the worker has written a report
 );
 """  # noqa: E501
 
@@ -362,17 +388,18 @@ END $$;
 GRANT USAGE ON SCHEMA public TO gatehouse_app;
 GRANT USAGE, SELECT ON SEQUENCE change_seq TO gatehouse_app;
 GRANT SELECT, INSERT ON audit_event, audit_checkpoint TO gatehouse_app;
-GRANT SELECT, INSERT, UPDATE ON api_key, core, notification_position TO gatehouse_app;
+GRANT SELECT, INSERT, UPDATE ON api_key, core, core_health, notification_position TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count, usage_batch, key_activity,
     key_alert, webhook, delivery, import_run, legacy_file_removal, idempotent_request, console_session,
     sign_in_link, log_level, sharing_event
     TO gatehouse_app;
+GRANT DELETE ON core TO gatehouse_app;
 """  # noqa: E501
 
 _DOWN = """
 DROP TABLE sharing_event, log_level, sign_in_link, console_session, idempotent_request, legacy_file_removal, import_run,
     delivery, notification_position, webhook, key_alert, key_activity, usage_batch,
-    usage_count, audit_checkpoint, audit_event, gateway_worker, core, key_credit, api_key;
+    usage_count, audit_checkpoint, audit_event, gateway_worker, core_health, core, key_credit, api_key;
 DROP FUNCTION announce_change, set_family_id, keep_final_state, forget_purged_key, forget_deleted_key, forget_key_use;
 DROP SEQUENCE change_seq;
 """  # noqa: E501
