@@ -498,10 +498,6 @@ class Observer:
         self.metrics.slow_queries.inc()
         self.warn("slow query", statement=statement, ms=round(seconds * 1000, 1))
 
-    def spans_lost(self, count: int, cause: str) -> None:
-        """Logs that spans of traces were lost."""
-        self.warn("traces lost", spans=count, cause=cause)
-
     def metric_line(self, members: dict[str, Any], *, event: str = "usage") -> None:
         """Writes a metric line for CloudWatch, regardless of the log level."""
         self._metric_log.info(event, service=self.service, **members)

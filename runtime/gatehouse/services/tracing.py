@@ -31,7 +31,6 @@ async def start_tracing(
             service=observer.service,
             environment=observer.environment,
             count=observer.metrics.spans,
-            on_lost=observer.spans_lost,
         )
         stack.push_async_callback(queue.close)
         observer.tracer = Tracer(queue.add, settings.traces_sample_percent)
@@ -42,9 +41,9 @@ def start_function_tracing(observer: Observer) -> None:
     decides which requests are sampled."""
     address = os.environ.get(DAEMON_VARIABLE, "")
     if address:
-        from gatehouse.platform.tracing.export import DaemonExporter, ImmediateExport
+        from gatehouse.platform.tracing.export import DaemonExporter, immediate_export
 
-        export = ImmediateExport(
+        add = immediate_export(
             DaemonExporter(address), service=observer.service, environment=observer.environment
         )
-        observer.tracer = Tracer(export.add)
+        observer.tracer = Tracer(add)

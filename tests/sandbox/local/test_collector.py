@@ -23,7 +23,6 @@ async def test_spans_are_written_as_lines(tmp_path: Path) -> None:
             service="gateway",
             environment="dev",
             count=lambda *_: None,
-            on_lost=lambda *_: None,
         )
         queue.add(span)
         await queue.close()

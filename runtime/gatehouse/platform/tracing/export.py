@@ -2,8 +2,7 @@
 function (UDP).
 
 A collector that is slow or cannot be reached never delays a request, because spans wait for a
-background thread in a queue of limited size. Spans that are lost are counted in a metric, and
-logged once a minute.
+background thread in a queue of limited size. Spans that are lost are counted in a metric.
 
 Source of the format for the X-Ray daemon: AWS Distro for OpenTelemetry Python,
 `OTLPUdpSpanExporter`.
@@ -17,8 +16,8 @@ import logging
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import requests
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -44,9 +43,6 @@ EXPORT_TIMEOUT_S = 5.0
 #: Maximum time in which the last spans are exported when the process stops.
 CLOSE_TIMEOUT_S = 2.0
 
-#: Minimum time between two log lines about lost spans.
-LOST_LOG_INTERVAL_S = 60.0
-
 _DAEMON_HEADER = b'{"format":"json","version":1}\nT1S'
 
 #: Maximum size of a message to the X-Ray daemon in bytes. Larger spans are lost.
@@ -62,24 +58,13 @@ _FAILED, _UNSET = Status(StatusCode.ERROR), Status(StatusCode.UNSET)
 #: queue was full).
 Count = Callable[[str, int], None]
 
-#: Logs that spans were lost. Arguments: number of spans, and name of the cause.
-OnLost = Callable[[int, str], None]
-
 
 class SpanQueue:
     """Exports spans in a background thread."""
 
     def __init__(
-        self,
-        exporter: SpanExporter,
-        *,
-        service: str,
-        environment: str,
-        count: Count,
-        on_lost: OnLost,
-        monotonic: Callable[[], float] = time.monotonic,
+        self, exporter: SpanExporter, *, service: str, environment: str, count: Count
     ) -> None:
-        """on_lost: called in the thread that adds a span."""
         # The SDK would write its errors to standard error.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
         self._resource = resource(service, environment)
@@ -91,35 +76,18 @@ class SpanQueue:
             max_export_batch_size=BATCH_SPANS_MAX,
         )
         self._count = count
-        self._on_lost = on_lost
-        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._added = 0
-        self._dropped = 0
-        self._logged = 0
-        self._log_at = 0.0
 
     def add(self, span: FinishedSpan) -> None:
         """Adds a span, or drops it if the queue is full. Thread-safe."""
         with self._lock:
             is_full = self._added - self._counting.taken >= QUEUE_SPANS_MAX
-            if is_full:
-                self._dropped += 1
-            else:
-                self._added += 1
+            self._added += not is_full
         if is_full:
             self._count("dropped", 1)
         else:
             self._processor.on_end(readable_span(span, self._resource))
-        self._log_lost()
-
-    def _log_lost(self) -> None:
-        with self._lock:
-            lost, now = self._dropped + self._counting.failed, self._monotonic()
-            if lost == self._logged or now < self._log_at:
-                return
-            count, self._logged, self._log_at = lost - self._logged, lost, now + LOST_LOG_INTERVAL_S
-        self._on_lost(count, self._counting.cause or "the queue is full")
 
     async def close(self) -> None:
         """Exports the spans that wait, within CLOSE_TIMEOUT_S."""
@@ -131,31 +99,22 @@ class SpanQueue:
 
 
 class _CountingExporter(SpanExporter):
-    """Counts the spans that another exporter takes and loses. taken: all spans, including those
-    that failed.
+    """Counts the spans that another exporter takes. taken: all spans, including those that
+    failed.
     """
 
     def __init__(self, exporter: SpanExporter, count: Count) -> None:
         self._exporter = exporter
         self._count = count
         self.taken = 0
-        self.failed = 0
-        self.cause = ""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        cause = "the collector does not accept spans"
-        try:
+        result = SpanExportResult.FAILURE
+        with suppress(Exception):
             result = self._exporter.export(spans)
-        except Exception as exc:
-            result, cause = SpanExportResult.FAILURE, type(exc).__name__
-        finally:
-            self.taken += len(spans)
-        if result is SpanExportResult.SUCCESS:
-            self._count("exported", len(spans))
-        else:
-            self.failed += len(spans)
-            self.cause = cause
-            self._count("failed", len(spans))
+        self.taken += len(spans)
+        is_exported = result is SpanExportResult.SUCCESS
+        self._count("exported" if is_exported else "failed", len(spans))
         return result
 
     def shutdown(self) -> None:
@@ -185,17 +144,18 @@ class DaemonExporter(SpanExporter):
         self._socket.close()
 
 
-class ImmediateExport:
+def immediate_export(
+    exporter: SpanExporter, *, service: str, environment: str
+) -> Callable[[FinishedSpan], None]:
     """Exports each span when it is added. For Lambda, which freezes the process between
     requests.
     """
+    attributes = resource(service, environment)
 
-    def __init__(self, exporter: SpanExporter, *, service: str, environment: str) -> None:
-        self._exporter = exporter
-        self._resource = resource(service, environment)
+    def add(span: FinishedSpan) -> None:
+        exporter.export([readable_span(span, attributes)])
 
-    def add(self, span: FinishedSpan) -> None:
-        self._exporter.export([readable_span(span, self._resource)])
+    return add
 
 
 def collector_exporter(endpoint: str) -> SpanExporter:

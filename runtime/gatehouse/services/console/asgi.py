@@ -108,13 +108,6 @@ API = Api(
         "name": ("Name of the Core.", _ID, "docs"),
         "instance": ("ID of the instance.", _ID, "docs-1"),
     },
-    errors={
-        502: (
-            "core_unreachable",
-            "The Core cannot be reached, or did not return a valid Core agent response.",
-        ),
-        504: ("core_timeout", "The Core did not respond in time."),
-    },
     common_errors={CREDENTIAL: (400, 401, 403, 429, 503)},
     idempotency_key=HEADER,
     empty_body=True,

@@ -1,4 +1,4 @@
-"""Export of spans: never blocks, bounded, lost spans are counted and logged once a minute."""
+"""Export of spans: never blocks, bounded, lost spans are counted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import base64
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -16,12 +16,11 @@ from gatehouse.platform.tracing.export import (
     BATCH_SPANS_MAX,
     CLOSE_TIMEOUT_S,
     DAEMON_MESSAGE_BYTES_MAX,
-    LOST_LOG_INTERVAL_S,
     QUEUE_SPANS_MAX,
     DaemonExporter,
-    ImmediateExport,
     SpanQueue,
     collector_exporter,
+    immediate_export,
     readable_span,
     resource,
 )
@@ -74,26 +73,14 @@ def blocked() -> Iterator[Blocked]:
     exporter.resume.set()
 
 
-def queue_of(
-    exporter: SpanExporter,
-    counts: Counts,
-    lost: list[Any],
-    monotonic: Callable[[], float] = lambda: 0.0,
-) -> SpanQueue:
-    return SpanQueue(
-        exporter,
-        service="gateway",
-        environment="test",
-        count=counts,
-        on_lost=lambda *arguments: lost.append(arguments),
-        monotonic=monotonic,
-    )
+def queue_of(exporter: SpanExporter, counts: Counts) -> SpanQueue:
+    return SpanQueue(exporter, service="gateway", environment="test", count=counts)
 
 
 @pytest.mark.requirement("ECS-10")
 async def test_spans_reach_the_collector(collector: Collector) -> None:
-    counts, lost = Counts(), list[Any]()
-    queue = queue_of(collector_exporter(collector.endpoint), counts, lost)
+    counts = Counts()
+    queue = queue_of(collector_exporter(collector.endpoint), counts)
     queue.add(
         span(
             7,
@@ -112,13 +99,13 @@ async def test_spans_reach_the_collector(collector: Collector) -> None:
     assert (received.span_id, received.parent_id) == (f"{7:016x}", "00f067aa0ba902b7")
     assert (received.is_server, received.failed, received.ms) == (True, True, 0.001)
     assert received.attributes == {"http.response.status_code": 500}
-    assert (counts, lost) == ({"exported": 1}, [])
+    assert counts == {"exported": 1}
 
 
 @pytest.mark.bound("tracing.export:QUEUE_SPANS_MAX")
 async def test_spans_beyond_the_queue_are_dropped(blocked: Blocked) -> None:
-    counts, lost = Counts(), list[Any]()
-    queue = queue_of(blocked, counts, lost)
+    counts = Counts()
+    queue = queue_of(blocked, counts)
     for number in range(QUEUE_SPANS_MAX + 10):
         queue.add(span(number + 1))
     assert counts == {"dropped": 10}
@@ -130,7 +117,7 @@ async def test_spans_beyond_the_queue_are_dropped(blocked: Blocked) -> None:
 
 @pytest.mark.bound("tracing.export:BATCH_SPANS_MAX")
 async def test_spans_are_exported_in_batches(blocked: Blocked) -> None:
-    queue = queue_of(blocked, Counts(), [])
+    queue = queue_of(blocked, Counts())
     blocked.resume.set()
     for number in range(BATCH_SPANS_MAX * 2 + 1):
         queue.add(span(number + 1))
@@ -138,27 +125,15 @@ async def test_spans_are_exported_in_batches(blocked: Blocked) -> None:
     assert (sum(blocked.sizes), max(blocked.sizes)) == (BATCH_SPANS_MAX * 2 + 1, BATCH_SPANS_MAX)
 
 
-async def test_lost_spans_are_logged_once_a_minute(blocked: Blocked) -> None:
-    now, lost = 0.0, list[Any]()
-    queue = queue_of(blocked, Counts(), lost, lambda: now)
-    for number in range(QUEUE_SPANS_MAX + 3):
-        queue.add(span(number + 1))
-    assert lost == [(1, "the queue is full")]
-    now = LOST_LOG_INTERVAL_S
-    queue.add(span())
-    assert lost[1:] == [(3, "the queue is full")]
-
-
-async def test_failure_of_the_collector_is_counted_and_logged(collector: Collector) -> None:
+async def test_failure_of_the_collector_is_counted(collector: Collector) -> None:
     collector.status = 400
-    counts, lost = Counts(), list[Any]()
-    queue = queue_of(collector_exporter(collector.endpoint), counts, lost)
+    counts = Counts()
+    queue = queue_of(collector_exporter(collector.endpoint), counts)
     queue.add(span(1))
     async with asyncio.timeout(30):
         while not counts:
             await asyncio.sleep(0.01)
-    queue.add(span(2))
-    assert (counts, lost) == ({"failed": 1}, [(1, "the collector does not accept spans")])
+    assert counts == {"failed": 1}
     await queue.close()
 
 
@@ -166,7 +141,7 @@ async def test_failure_of_the_collector_is_counted_and_logged(collector: Collect
 async def test_collector_that_does_not_respond_delays_neither_requests_nor_the_end(
     blocked: Blocked,
 ) -> None:
-    queue = queue_of(blocked, Counts(), [])
+    queue = queue_of(blocked, Counts())
     queue.add(span())
     await asyncio.to_thread(blocked.started.wait, 30)
     queue.add(span(2))  # returns, although the thread waits
@@ -181,7 +156,7 @@ async def test_export_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         exporter = collector_exporter(f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces")
         counts = Counts()
-        queue = queue_of(exporter, counts, [])
+        queue = queue_of(exporter, counts)
         queue.add(span())
         async with asyncio.timeout(30):
             while counts != {"failed": 1}:
@@ -194,12 +169,8 @@ def test_lambda_sends_spans_to_the_xray_daemon_immediately() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))
         daemon.settimeout(20)
-        export = ImmediateExport(
-            DaemonExporter(f"127.0.0.1:{daemon.getsockname()[1]}"),
-            service="sharing",
-            environment="test",
-        )
-        export.add(span(5))
+        exporter = DaemonExporter(f"127.0.0.1:{daemon.getsockname()[1]}")
+        immediate_export(exporter, service="sharing", environment="test")(span(5))
         header, _, payload = daemon.recv(65_535).partition(b"\n")
     assert json.loads(header) == {"format": "json", "version": 1}
     assert payload[:3] == b"T1S"
