@@ -22,7 +22,6 @@ def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:
         draining=False,
         health_path="",
         healthy=healthy,
-        content_version=0,
         version=1,
     )
 

@@ -41,7 +41,6 @@ class CoreRecord(msgspec.Struct, frozen=True):
     draining: bool  # the instance receives no new requests
     health_path: str  # path of the health checks; empty: none
     healthy: bool  # False after failed health checks
-    content_version: int  # changes when the agent reports changed content
     version: int
 
     def is_live(self, now: float) -> bool:

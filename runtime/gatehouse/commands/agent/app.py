@@ -71,31 +71,12 @@ class GatewaySecrets:
         return sum(hmac.compare_digest(digest, accepted) for accepted in self._digests) > 0
 
 
-@dataclass(slots=True)
-class Freshness:
-    """Determines whether the gateway may serve files from its cache without a request to the agent.
-
-    lifetime_s: maximum time; 0: never. is_reported: False while a change has not been reported to
-        the gateway.
-    """
-
-    lifetime_s: int = 0
-    is_reported: bool = True
-
-    @property
-    def headers(self) -> dict[str, str]:
-        if not self.lifetime_s:
-            return {}
-        return {"Gatehouse-Cache-Control": f"max-age={self.lifetime_s if self.is_reported else 0}"}
-
-
 @dataclass(frozen=True, slots=True)
 class Files:
     """Endpoints of the served directory."""
 
     directory: Directory
     secrets: GatewaySecrets
-    freshness: Freshness
 
     async def healthz(self, request: Request) -> Response:
         """GET /healthz."""
@@ -120,7 +101,7 @@ class Files:
         if request.scope["path"].endswith("/"):
             file.close()
             raise NotFound("This is a file. Remove the slash at the end of the URL.")
-        return FileResponse(file, request, self.freshness.headers)
+        return FileResponse(file, request)
 
     async def _listing(self, path: tuple[str, ...], depth: int) -> Response:
         listing = await asyncio.to_thread(
@@ -144,9 +125,9 @@ class Files:
             raise Unauthorized("Only the gateway can use this Core.")
 
 
-def create(directory: Directory, secrets: GatewaySecrets, freshness: Freshness) -> ASGIApp:
+def create(directory: Directory, secrets: GatewaySecrets) -> ASGIApp:
     """Returns the ASGI application."""
-    files = Files(directory, secrets, freshness)
+    files = Files(directory, secrets)
     app = Starlette(
         routes=[
             Route(HEALTH_PATH, files.healthz, methods=["GET"]),
@@ -220,10 +201,10 @@ def _digest(secret: str) -> bytes:
 class FileResponse(Response):
     """Streams an open file and always closes it."""
 
-    def __init__(self, file: OpenFile, request: Request, cache_headers: dict[str, str]) -> None:
+    def __init__(self, file: OpenFile, request: Request) -> None:
         self._file = file
         tag, modified = etag(file), formatdate(file.modified_ns // 1_000_000_000, usegmt=True)
-        headers = {**_HEADERS, **cache_headers, "ETag": tag, "Last-Modified": modified}
+        headers = {**_HEADERS, "ETag": tag, "Last-Modified": modified}
         self._first, self._length, status = 0, file.size, 200
         if not_modified(request, tag, file.modified_ns):
             self._length, status = 0, 304

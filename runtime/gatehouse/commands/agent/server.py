@@ -12,7 +12,7 @@ import random
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import AsyncExitStack, nullcontext, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,9 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatehouse.client.http import backoff_s, problem
-from gatehouse.commands.agent.app import HEALTH_PATH, Freshness, GatewaySecrets, create
+from gatehouse.commands.agent.app import HEALTH_PATH, GatewaySecrets, create
 from gatehouse.commands.agent.directory import Directory
 from gatehouse.commands.agent.tunnel import NgrokTunnel
-from gatehouse.commands.agent.watch import watching
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import (
     Conflict,
@@ -64,7 +63,6 @@ class Registration:
     instance_id: str
     ttl_s: int
     drain_s: int
-    watch: bool
     url: Callable[[], str]
 
     def __repr__(self) -> str:
@@ -109,8 +107,7 @@ async def run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    freshness = Freshness(registration.ttl_s if registration.watch else 0)
-    app = RequestCounter(create(Directory(directory), gateway_secrets, freshness))
+    app = RequestCounter(create(Directory(directory), gateway_secrets))
     server = Server(
         app, Connections(ConnectionSettings(), ClientAddresses(())), handle_signals=False
     )
@@ -126,13 +123,8 @@ async def run(
                 registration = replace(
                     registration, url=await stack.enter_async_context(tunnel.open(origin(sock)))
                 )
-            lease = Lease(registration, gateway_secrets, freshness, print_line, client)
-            async with (
-                watching(directory, lease.report_change, on_end=stop.set)
-                if registration.watch
-                else nullcontext()
-            ):
-                await lease.keep(stop)
+            lease = Lease(registration, gateway_secrets, print_line, client)
+            await lease.keep(stop)
             await lease.drain()
             await asyncio.sleep(PROPAGATION_S)
             try:
@@ -193,7 +185,6 @@ class Lease:
 
     registration: Registration
     secrets: GatewaySecrets
-    freshness: Freshness
     print_line: Print
     client: httpx.AsyncClient
     _lease: _Lease | None = None
@@ -247,31 +238,6 @@ class Lease:
             self.print_line(f"{self.registration.name} is now reachable at {url}")
         self._lease = _Lease(lease.lease_id, url)
         return lease.heartbeat_s if 0 < lease.heartbeat_s < ttl_s else ttl_s / 3
-
-    async def report_change(self) -> None:
-        """Reports that content has changed, so that the gateways revalidate their cached responses.
-        Retries until the gateway has confirmed the report. A new lease has no cached responses, so
-        no report is required after a lease is lost."""
-        failures = 0
-        self.freshness.is_reported = False
-        while self._lease is not None:
-            body = {
-                "lease_id": self._lease.lease_id,
-                "ttl_s": self.registration.ttl_s,
-                "content_changed": True,
-            }
-            try:
-                await self._send("PUT", json=body)
-                break
-            except Unavailable:
-                failures += 1
-                jitter = random.random()  # noqa: S311 - needs no cryptographic randomness
-                await asyncio.sleep(
-                    backoff_s(failures, jitter, wait_s=WAIT_S, wait_s_max=WAIT_S_MAX)
-                )
-            except GatehouseError:
-                break  # the next heartbeat reports the problem
-        self.freshness.is_reported = True
 
     async def drain(self) -> None:
         """Drains the instance: the gateways send no new requests, and close the WebSockets of the

@@ -102,15 +102,6 @@ def core(
             ),
         ),
     ] = 30,
-    watch: Annotated[
-        bool,
-        typer.Option(
-            "--watch",
-            help="Watch the directory and report changes. The gateway then serves cached files "
-            "without a request to the agent, "
-            "for at most the duration of the lease or until the agent reports changed files.",
-        ),
-    ] = False,
     drain_timeout: Annotated[
         int,
         typer.Option(
@@ -151,7 +142,6 @@ def core(
         instance or secrets.token_hex(4),
         ttl,
         drain_timeout,
-        watch,
         current,
     )
     asyncio.run(server.run(directory, sock, registration, note, tunnel))

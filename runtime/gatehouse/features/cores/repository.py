@@ -22,7 +22,7 @@ from gatehouse.platform.db.statements import Conditions, RowMapping
 _CORE = RowMapping(CoreRecord)
 
 #: Columns that a registration writes.
-LEASE = RowMapping(CoreRecord, skip={"draining", "healthy", "content_version", "version"})
+LEASE = RowMapping(CoreRecord, skip={"draining", "healthy", "version"})
 
 #: Columns that `core_record` reads.
 COLUMNS = _CORE.select
@@ -70,7 +70,7 @@ _LEASE_OF_FAMILY = f"name = $2 AND lease_id = $3 AND registered_by IN {_FAMILY}"
 _RENEW = (
     "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy OR $5 NOT "
     "IN ('', url), registered_by = $4,"
-    " expires_at = $6, content_version = content_version + $7::integer"
+    " expires_at = $6"
     f" WHERE {_LEASE_OF_FAMILY} AND NOT draining RETURNING {COLUMNS}"
 )
 
@@ -140,7 +140,6 @@ class LeaseRenewal:
     key: KeyId
     url: str
     expires_at: float
-    content_changed: bool
 
 
 class CoreRegistry:
@@ -232,12 +231,7 @@ class CoreRegistry:
         """
         async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
             lease = (await _lock(connection, renewal.key), renewal.name, renewal.lease_id)
-            values = (
-                renewal.key,
-                renewal.url,
-                to_datetime(renewal.expires_at),
-                int(renewal.content_changed),
-            )
+            values = (renewal.key, renewal.url, to_datetime(renewal.expires_at))
             row = await connection.fetchrow(_RENEW, *lease, *values)
             if row is None:
                 if await connection.fetchval(_IS_DRAINED, *lease):

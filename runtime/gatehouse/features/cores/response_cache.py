@@ -5,16 +5,11 @@ response. Changes are therefore visible immediately. If the Core denies the key 
 the client receives the same response as without the cache. The cache saves only the transfer of the
 body.
 
-The exception is a response with `Gatehouse-Cache-Control: max-age=N` (a targeted field, RFC 9213):
-for N seconds, or until the Core reports that its content has changed, the response is served
-without a request to the Core. Cache-Control does not have this effect, because other caches between
-client and gateway also obey Cache-Control, and these caches cannot verify keys.
-
 All keys share the cache, and every request is authenticated, so only a response that the Core marks
 `Cache-Control: public` or `s-maxage` is stored. RFC 9111 also permits `must-revalidate`, but many
 frameworks send this directive in responses for one user.
 Sources: RFC 9111, sections 3 (storing), 3.2 and 4.3.4 (update by a 304 response), 3.5
-    (Authorization), 4.1 (Vary), 5.1 (Age).
+    (Authorization), 4.1 (Vary).
 """
 
 from __future__ import annotations
@@ -34,15 +29,6 @@ Headers: TypeAlias = list[tuple[str, str]]
 CacheKey: TypeAlias = tuple[str, str, str, str]
 
 _STRONG_ETAG = re.compile(r'"[!#-~]*"')
-
-#: Field with which a Core controls only the cache of the gateway. The gateway does not forward the
-#: field.
-TARGETED_FIELD = "gatehouse-cache-control"
-
-#: Maximum lifetime of a response in seconds.
-LIFETIME_S_MAX = 3600
-
-_MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,10})(?:$|[,\s])", re.ASCII)
 
 #: A client that sends one of these headers has its own cache or requests a part of the resource.
 #: Such a request is forwarded unchanged.
@@ -74,38 +60,10 @@ _NOT_UPDATED = frozenset(
 _ENTRY_BYTES = 2048
 
 
-class Validation(msgspec.Struct, frozen=True):
-    """The last time at which the Core confirmed a response. Times are in seconds on a monotonic
-    clock.
-
-    at: time at which the request was sent. content_version: content version of the instance at that
-        time.
-    """
-
-    at: float
-    content_version: int
-
-
 class CachedResponse(msgspec.Struct, frozen=True):
     etag: str
     headers: Headers
     body: bytes
-    validation: Validation
-
-    def is_fresh(self, now: float, content_version: int) -> bool:
-        """True if the response can be served without a request to the Core."""
-        return (
-            self.validation.content_version == content_version
-            and now < self.validation.at + _lifetime_s(self.headers)
-        )
-
-    def headers_at(self, now: float) -> Headers:
-        """The headers of the response when it is served without a request to the Core."""
-        age = int(now - self.validation.at)
-        return [
-            *((name, value) for name, value in self.headers if name != "age"),
-            ("age", str(age)),
-        ]
 
 
 class ResponseCache:
@@ -134,10 +92,10 @@ class ResponseCache:
         if entry is not None:
             self.bytes -= _size(entry)
 
-    def store(self, key: CacheKey, headers: Headers, body: bytes, validation: Validation) -> None:
+    def store(self, key: CacheKey, headers: Headers, body: bytes) -> None:
         """Stores a response that is `storable`."""
         self.drop(key)
-        entry = CachedResponse(_value(headers, "etag"), headers, body, validation)
+        entry = CachedResponse(_value(headers, "etag"), headers, body)
         self._entries[key] = entry
         self.bytes += _size(entry)
         while self.bytes > self._bytes_max:
@@ -172,12 +130,6 @@ def is_cacheable(method: str, fields: Iterable[tuple[bytes, bytes]]) -> bool:
     )
 
 
-def requires_validation(fields: Iterable[tuple[bytes, bytes]]) -> bool:
-    """True if the client requests a response that the Core has confirmed. Any Cache-Control of a
-    request limits the use of stored responses (RFC 9111, section 5.2.1)."""
-    return any(name == b"cache-control" for name, _ in fields)
-
-
 def updated_headers(
     cached: CachedResponse, not_modified: Sequence[tuple[str, str]]
 ) -> Headers | None:
@@ -203,11 +155,6 @@ def _is_public(headers: Sequence[tuple[str, str]]) -> bool:
     return not directives.isdisjoint({"public", "s-maxage"}) and directives.isdisjoint(
         {"no-store", "private"}
     )
-
-
-def _lifetime_s(headers: Sequence[tuple[str, str]]) -> int:
-    match = _MAX_AGE.search(_value(headers, TARGETED_FIELD).lower())
-    return 0 if match is None else min(int(match[1]), LIFETIME_S_MAX)
 
 
 def _value(headers: Sequence[tuple[str, str]], name: str) -> str:

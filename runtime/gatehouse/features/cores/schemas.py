@@ -189,14 +189,6 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             " gateways send no health checks. Ignored with `lease_id`."
         ),
     ] = None
-    content_changed: Annotated[
-        bool,
-        Meta(
-            description="True if content of the instance has changed. The gateways then "
-            "revalidate every cached response of the"
-            " instance before it is used again. Ignored without `lease_id`."
-        ),
-    ] = False
 
 
 class DrainCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

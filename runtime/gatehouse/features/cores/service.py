@@ -78,7 +78,6 @@ class RegistrationService:
             draining=False,
             health_path=request.health_path or "",
             healthy=True,
-            content_version=0,
             version=0,
         )
         event = agent.event(
@@ -112,9 +111,7 @@ class RegistrationService:
                 event = agent.event(
                     AuditAction.CORE_MOVE, target_id=name, at=now, details={"url": new_url}
                 )
-        lease = LeaseRenewal(
-            core_name, lease_id, KeyId(agent.id), new_url, now + lease_s, request.content_changed
-        )
+        lease = LeaseRenewal(core_name, lease_id, KeyId(agent.id), new_url, now + lease_s)
         stored = await self.cores.renew(lease, event=event)
         if stored is None:
             raise _lost(name)

@@ -265,7 +265,6 @@ class ImportJob:
             draining=False,
             health_path="",
             healthy=True,
-            content_version=0,
             version=0,
         )
 

@@ -17,9 +17,7 @@ from gatehouse.features.cores.response_cache import (
     CachedResponse,
     CacheKey,
     ResponseCache,
-    Validation,
     is_cacheable,
-    requires_validation,
     updated_headers,
 )
 from gatehouse.features.cores.service import core_secret
@@ -110,12 +108,7 @@ def revalidation(
     if cache is None:
         return None
     key = (core.name, core.lease_id, uri, encodings)
-    return Revalidation(
-        cache,
-        key,
-        cache.find(key),
-        Validation(dependencies.load_balancer.monotonic(), core.content_version),
-    )
+    return Revalidation(cache, key, cache.find(key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +137,6 @@ class Forwarding:
             revalidation = self.revalidation(core)
         else:
             core, revalidation = sent.reservation.core, sent.revalidation
-        if (
-            sent is None
-            and revalidation is not None
-            and revalidation.is_fresh
-            and not requires_validation(self.context.fields)
-        ):
-            await self._respond_from_cache(revalidation)
-            return
         try:
             await self._send(core, revalidation, None if sent is None else sent.reservation)
         except CoreUnreachable as exc:
@@ -182,17 +167,6 @@ class Forwarding:
             origin(context) + self.request.target,
             accept_encoding(context),
         )
-
-    async def _respond_from_cache(self, revalidation: Revalidation) -> None:
-        """Sends the stored response without a request to the Core."""
-        context, cached = self.context, revalidation.cached
-        if cached is None:
-            raise CoreUnreachable
-        context.dependencies.observer.metrics.core_cache("fresh")
-        context.status = 200
-        headers = self.returned(cached.headers_at(revalidation.validation.at), 200)
-        await context.send({"type": "http.response.start", "status": 200, "headers": headers})
-        await context.send({"type": "http.response.body", "body": cached.body})
 
     async def _send(
         self, core: CoreRecord, revalidation: Revalidation | None, sent: Reservation | None = None
@@ -290,20 +264,11 @@ class Forwarding:
 
 
 class Revalidation(msgspec.Struct):
-    """State of one request that uses the response cache. `cached`: the stored response, if any.
-    `validation`: time of the request and content version of the instance."""
+    """State of one request that uses the response cache. `cached`: the stored response, if any."""
 
     cache: ResponseCache
     key: CacheKey
     cached: CachedResponse | None
-    validation: Validation
-
-    @property
-    def is_fresh(self) -> bool:
-        """True if the stored response can be served without a request to the Core."""
-        return self.cached is not None and self.cached.is_fresh(
-            self.validation.at, self.validation.content_version
-        )
 
     def apply(
         self, status: int, headers: list[tuple[str, str]]
@@ -328,7 +293,7 @@ class Revalidation(msgspec.Struct):
         return status, headers, None, "changed"
 
     def store(self, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.cache.store(self.key, headers, body, self.validation)
+        self.cache.store(self.key, headers, body)
 
 
 class _DisconnectWatcher:

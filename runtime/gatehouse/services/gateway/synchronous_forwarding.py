@@ -20,7 +20,7 @@ from gatehouse.core.keys import KeyId, KeyRecord
 from gatehouse.core.token import ParsedToken
 from gatehouse.core.verification import VALID, VerificationRequest, VerificationResult
 from gatehouse.features.cores.load_balancer import Reservation
-from gatehouse.features.cores.response_cache import is_cacheable, requires_validation
+from gatehouse.features.cores.response_cache import is_cacheable
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.forwarding import CorePath
@@ -115,7 +115,6 @@ class _RequestHead:
             self.scope["raw_path"], self.dependencies.verification.finder.prefix
         )
         self.method: str = self.scope["method"]
-        self.requires_validation = requires_validation(context.fields)
         self.request = VerificationRequest(
             scopes=(SCOPE,), core=path.name, address=context.client, method=self.method
         )
@@ -213,8 +212,9 @@ class _Exchange(asgi.Deferred):
         self._continue()
 
     def _begin(self) -> bool:
-        """Sends the request to the Core, or responds with a stored response. Returns False if
-        gateway/proxy.py has to respond, because the request is denied or cannot be sent."""
+        """Sends the request to the Core. Returns False if gateway/proxy.py has to respond, because
+        the request is denied or cannot be sent.
+        """
         head, key, sent = self._head, self._result.record, self._sent
         if self._result.code is not VALID or key is None or sent is None:
             return False
@@ -227,11 +227,6 @@ class _Exchange(asgi.Deferred):
             return False
         revalidation = head.revalidation(reservation.core)
         if revalidation is not None and revalidation.cached is not None:
-            if revalidation.is_fresh and not head.requires_validation:
-                stored = revalidation.cached
-                return self._respond(
-                    200, stored.headers_at(revalidation.validation.at), stored.body, "fresh"
-                )
             encoded = encoded[:-2] + b"if-none-match: %b\r\n\r\n" % revalidation.cached.etag.encode(
                 "ascii"
             )
@@ -301,7 +296,7 @@ class _Exchange(asgi.Deferred):
         if cache_outcome:
             head.dependencies.observer.metrics.core_cache(cache_outcome)
         sent.reservation.responded()
-        if self._trace.sampled and cache_outcome != "fresh":
+        if self._trace.sampled:
             tracer, core, seconds = (
                 head.dependencies.observer.tracer,
                 sent.reservation.core,

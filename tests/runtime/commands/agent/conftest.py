@@ -91,7 +91,7 @@ def root(tmp_path: Path) -> Path:
 async def agent(root: Path) -> AsyncIterator[Agent]:
     secrets = agent_app.GatewaySecrets()
     secrets.accept(SECRET)
-    served = agent_app.create(Directory(root), secrets, agent_app.Freshness())
+    served = agent_app.create(Directory(root), secrets)
     transport = httpx.ASGITransport(served)
     headers = {"Authorization": f"Bearer {SECRET}"}
     async with httpx.AsyncClient(

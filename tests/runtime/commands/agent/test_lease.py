@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.client.http import backoff_s
-from gatehouse.commands.agent.app import Freshness, GatewaySecrets
+from gatehouse.commands.agent.app import GatewaySecrets
 from gatehouse.commands.agent.server import WAIT_S, WAIT_S_MAX, Lease, Registration
 from gatehouse.core.errors import Conflict, Forbidden, Unauthorized
 from hypothesis import given
@@ -52,11 +52,9 @@ class Gateway:
         return httpx.Response(status, json=body)
 
     async def run(self, url: Callable[[], str] = lambda: "http://core:1") -> None:
-        registration = Registration(
-            "https://gateway.test", "token", "docs", "one", 30, 7, False, url
-        )
+        registration = Registration("https://gateway.test", "token", "docs", "one", 30, 7, url)
         async with httpx.AsyncClient(transport=httpx.MockTransport(self)) as client:
-            lease = Lease(registration, self.secrets, Freshness(), self.lines.append, client=client)
+            lease = Lease(registration, self.secrets, self.lines.append, client=client)
             await lease.keep(self.stop)
             await lease.drain()
             await lease.release()

@@ -6,7 +6,6 @@ import pytest
 from gatehouse.features.cores.response_cache import (
     CachedResponse,
     ResponseCache,
-    Validation,
     updated_headers,
 )
 from hypothesis import given
@@ -30,7 +29,7 @@ def test_cache_never_exceeds_its_bound(entries: list[tuple[int, int]]) -> None:
     for number, size in entries:
         key = ("docs", "lease", f"/{number}", "")
         if cache.storable(200, headers(size)):
-            cache.store(key, headers(size), b"x" * size, Validation(0.0, 0))
+            cache.store(key, headers(size), b"x" * size)
             assert cache.find(key) is not None
         assert cache.bytes <= 40_000
         assert len(cache) <= 40_000 // 2048
@@ -48,7 +47,7 @@ def test_too_large_body_is_not_storable() -> None:
 
 
 def test_304_updates_headers_except_those_of_the_body() -> None:
-    cached = CachedResponse('"1"', headers(3), b"abc", Validation(0.0, 0))
+    cached = CachedResponse('"1"', headers(3), b"abc")
     not_modified = [
         ("etag", '"1"'),
         ("x-old", "2"),

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -171,46 +170,3 @@ async def test_killed_agent_causes_no_failed_request(
     await has_ended(killed)
     replies = [await get(gateway, key) for _ in range(50)]
     assert {(reply.status, reply.body) for reply in replies} == {(200, b"alive")}
-
-
-@pytest.mark.requirement("CG-10")
-async def test_watched_files_are_served_from_the_cache_until_they_change(
-    gateway: Gateway,
-    start_agent: StartAgent,
-    tmp_path: Path,
-    start: Any,
-    database: Any,
-    redis_url: str,
-) -> None:
-    """The lifetime of a cached file is five minutes, so that only the report of the agent can end
-    it.
-    """
-    _, port, _ = start(database.app_url, redis_url)
-    gateways = [gateway, gateway.on_port(port)]
-    start_agent("watching", "--watch", "--ttl", "300")
-    keys = [await gateway.create_key(), await gateway.create_key()]
-    fresh = 'gatehouse_core_cache_total{outcome="fresh"}'
-    for client in gateways:
-        async with asyncio.timeout(PATIENCE_S):
-            while (
-                await get(client, keys[0])
-            ).status == 404:  # the second gateway learns of the Core from the change feed
-                pass
-        before = await client.metric(fresh)
-        assert [(await get(client, key)).body for key in (*keys, *keys)] == [b"watching"] * 4
-        assert await client.metric(fresh) >= before + 3
-    file = tmp_path / "watching" / "name.txt"
-    for content in (b"written", b"replaced"):
-        replacement = tmp_path / "replacement"
-        replacement.write_bytes(content)
-        replacement.rename(file)
-        for client in gateways:
-            async with asyncio.timeout(PATIENCE_S):
-                while (await get(client, keys[0])).body != content:
-                    await asyncio.sleep(0.01)
-            assert [(await get(client, key)).body for key in keys] == [content] * 2
-    file.unlink()
-    for client in gateways:
-        async with asyncio.timeout(PATIENCE_S):
-            while (await get(client, keys[1])).status != 404:
-                await asyncio.sleep(0.01)

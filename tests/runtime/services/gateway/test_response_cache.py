@@ -87,17 +87,16 @@ async def read(
 async def test_unchanged_file_is_revalidated(
     gateway: Gateway, file_core: FileCore, reader: Key
 ) -> None:
+    hits = 'gatehouse_core_cache_total{outcome="hit"}'
+    before = await gateway.metric(hits)
     replies = [await read(gateway, file_core, reader) for _ in range(3)]
     assert [(reply.status, reply.body, reply.header("etag")) for reply in replies] == [
         (200, b"first edition", '"1"')
     ] * 3
     assert file_core.sent == [200, 304, 304]
     # Updated by the 304 (RFC 9111, section 3.2).
-    assert [reply.header("x-response") for reply in replies] == [
-        "1",
-        "2",
-        "3",
-    ]
+    assert [reply.header("x-response") for reply in replies] == ["1", "2", "3"]
+    assert await gateway.metric(hits) == before + 2
 
 
 async def test_host_of_a_client_has_no_effect_on_the_responses_to_others(
@@ -119,7 +118,8 @@ async def test_host_of_a_client_has_no_effect_on_the_responses_to_others(
 async def test_responses_to_http_and_https_are_cached_separately(
     gateway: Gateway, file_core: FileCore, reader: Key, start: Any, database: Any, redis_url: str
 ) -> None:
-    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_TRUSTED_PROXIES="127.0.0.0/8")
+    settings = {"GATEHOUSE_TRUSTED_PROXIES": "127.0.0.0/8", "GATEHOUSE_GATEWAY_URL": ""}
+    _, port, _ = start(database.app_url, redis_url, **settings)
     for _ in range(3):
         for scheme in ("http", "https"):
             await read(
@@ -131,14 +131,8 @@ async def test_responses_to_http_and_https_are_cached_separately(
             )
     assert file_core.sent == [200, 200, 304, 304, 304, 304]
     assert [request["x-forwarded-proto"] for request in file_core.requests] == ["http", "https"] * 3
-
-
-async def test_core_receives_no_host_that_is_not_configured(
-    gateway: Gateway, file_core: FileCore, reader: Key, start: Any, database: Any, redis_url: str
-) -> None:
-    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_GATEWAY_URL="")
-    await read(gateway.on_port(port), file_core, reader)
-    assert "x-forwarded-host" not in file_core.requests[0]
+    # The gateway does not know its host.
+    assert not any("x-forwarded-host" in request for request in file_core.requests)
 
 
 @pytest.mark.requirement("CG-10")
@@ -152,7 +146,7 @@ async def test_changed_file_is_served_at_once(
     assert file_core.sent == [200, 200, 304]
 
 
-@pytest.mark.parametrize("status", [403, 404, 410, 500, 503])
+@pytest.mark.parametrize("status", [404, 503])
 async def test_denied_revalidation_is_not_served_from_cache(
     gateway: Gateway, file_core: FileCore, reader: Key, status: int
 ) -> None:
@@ -199,17 +193,14 @@ async def test_uncacheable_response_is_not_stored(
 
 
 @pytest.mark.requirement("CG-10")
-@pytest.mark.parametrize(
-    "control", ["", "Cache-Control: no-cache\r\n", "Cache-Control: private\r\n"]
-)
 async def test_response_is_not_shared_between_keys(
-    gateway: Gateway, file_core: FileCore, reader: Key, control: str
+    gateway: Gateway, file_core: FileCore, reader: Key
 ) -> None:
     """A Core may return a different response for each key with the same ETag, such as the version
     of a row.
     """
     other = await gateway.create_key()
-    file_core.more = control
+    file_core.more = ""
     file_core.body = b"data of the first key"
     await read(gateway, file_core, reader)
     file_core.body = b"data of the other key"
@@ -300,122 +291,3 @@ async def test_new_registration_starts_with_empty_cache(
     await gateway.put_core(agent, name, {"url": f"http://127.0.0.1:{file_core.port}"})
     await read(gateway, file_core, key)
     assert file_core.sent == [200, 200]
-
-
-async def test_cache_hits_are_counted(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
-    hits = 'gatehouse_core_cache_total{outcome="hit"}'
-    await read(gateway, file_core, reader)
-    before = await gateway.metric(hits)
-    await read(gateway, file_core, reader)
-    assert await gateway.metric(hits) == before + 1
-
-
-# Responses that are served without a request to the Core
-
-FRESH = "Cache-Control: public, no-cache\r\nGatehouse-Cache-Control: max-age=3600\r\n"
-
-
-@pytest.mark.requirement("CG-10")
-async def test_fresh_response_is_served_without_the_core(
-    gateway: Gateway, file_core: FileCore, reader: Key
-) -> None:
-    other, file_core.more = await gateway.create_key(), FRESH
-    first = await read(gateway, file_core, reader)
-    replies = [await read(gateway, file_core, key) for key in (reader, other, reader)]
-    assert {(reply.status, reply.body, reply.header("etag")) for reply in replies} == {
-        (200, b"first edition", '"1"')
-    }
-    assert [reply.header("age") is None for reply in (first, *replies)] == [
-        True,
-        False,
-        False,
-        False,
-    ]
-    assert file_core.sent == [200]
-    for reply in (first, *replies):
-        # Only the gateway may use the lifetime.
-        assert reply.header("gatehouse-cache-control") is None
-        assert reply.header("cache-control") == "public, no-cache"
-        assert reply.header("ratelimit") is not None
-
-
-async def test_fresh_response_requires_a_valid_key(
-    gateway: Gateway, file_core: FileCore, reader: Key
-) -> None:
-    file_core.more = FRESH
-    await read(gateway, file_core, reader)
-    other = await gateway.create_key(cores=["another"])
-    await gateway.revoke(reader)
-    assert [(await read(gateway, file_core, key)).status for key in (reader, other)] == [401, 403]
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        "Cache-Control: public, max-age=3600\r\n",
-        "Cache-Control: public, s-maxage=3600\r\n",
-        "Cache-Control: public\r\nGatehouse-Cache-Control: max-age=0\r\n",
-        "Cache-Control: public\r\nGatehouse-Cache-Control: s-maxage=60\r\n",
-    ],
-)
-async def test_other_lifetimes_are_revalidated(
-    gateway: Gateway, file_core: FileCore, reader: Key, more: str
-) -> None:
-    file_core.more = more
-    for _ in range(2):
-        await read(gateway, file_core, reader)
-    assert file_core.sent == [200, 304]
-
-
-@pytest.mark.parametrize(
-    "more", ["", "Cache-Control: private\r\n", "Cache-Control: no-store, public\r\n"]
-)
-async def test_lifetime_does_not_make_a_response_public(
-    gateway: Gateway, file_core: FileCore, reader: Key, more: str
-) -> None:
-    file_core.more = f"{more}Gatehouse-Cache-Control: max-age=3600\r\n"
-    for _ in range(2):
-        await read(gateway, file_core, reader)
-    assert file_core.sent == [200, 200]
-
-
-@pytest.mark.parametrize(
-    "header", ["Cache-Control: no-cache", "Cache-Control: max-age=0", "Pragma: no-cache"]
-)
-async def test_client_can_request_a_revalidation(
-    gateway: Gateway, file_core: FileCore, reader: Key, header: str
-) -> None:
-    file_core.more = FRESH
-    await read(gateway, file_core, reader)
-    await read(gateway, file_core, reader, header)
-    assert len(file_core.sent) == 2
-
-
-@pytest.mark.requirement("CG-10")
-async def test_reported_change_ends_the_lifetime(gateway: Gateway, file_core: FileCore) -> None:
-    name, file_core.more = f"files-{file_core.port}", FRESH
-    agent, lease = await gateway.register(f"http://127.0.0.1:{file_core.port}", name=name)
-    key = await gateway.create_key()
-    await read(gateway, file_core, key)
-    file_core.body, file_core.etag = b"second edition", '"2"'
-    assert (await read(gateway, file_core, key)).body == b"first edition"
-    report = {"lease_id": lease.json["lease_id"], "content_changed": True}
-    assert (await gateway.put_core(agent, name, report)).status == 200
-    assert [(await read(gateway, file_core, key)).body for _ in range(2)] == [b"second edition"] * 2
-    assert (await gateway.put_core(agent, name, report)).status == 200
-    assert [(await read(gateway, file_core, key)).body for _ in range(2)] == [b"second edition"] * 2
-    # An unchanged file is revalidated once and is fresh again.
-    assert file_core.sent == [
-        200,
-        200,
-        304,
-    ]
-
-
-async def test_lifetime_ends(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
-    file_core.more = "Cache-Control: public\r\nGatehouse-Cache-Control: max-age=1\r\n"
-    async with asyncio.timeout(60):
-        while len(file_core.sent) < 3:
-            assert (await read(gateway, file_core, reader)).body == b"first edition"
-            await asyncio.sleep(0.05)
-    assert file_core.sent == [200, 304, 304]

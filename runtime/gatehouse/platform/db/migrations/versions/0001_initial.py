@@ -118,7 +118,6 @@ CREATE TABLE core (
     instance_id       text        NOT NULL DEFAULT 'default' CHECK (instance_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
     health_path       text        NOT NULL DEFAULT '',  -- empty: the gateways send no health checks
     healthy           boolean     NOT NULL DEFAULT true,
-    content_version   bigint      NOT NULL DEFAULT 0,  -- increases when the agent reports changed content
     PRIMARY KEY (name, instance_id)
 );
 CREATE INDEX core_change_seq ON core (change_seq);
