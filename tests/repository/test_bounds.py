@@ -30,7 +30,6 @@ OTHER = {
     "core.http_signatures:COMPONENTS_MAX",
     "core.lifecycle:GRACE_S_MAX",
     "core.lifecycle:TTL_S_MAX",
-    "cores.response_cache:LIFETIME_S_MAX",
     "http.websocket:_REASON_BYTES_MAX",
     "http_client.upstream:READ_TIMEOUT_S",
     "session_idle_timeout_s",

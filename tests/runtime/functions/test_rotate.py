@@ -74,15 +74,7 @@ def test_bootstrap_token_has_format_and_checksum_of_runtime(manager: Any) -> Non
     token = value(manager, secret)
     assert re.fullmatch(r"gtk_admin_[0-9A-Za-z]{49}", token)
     assert apikey.checksum(token[:-6]) == token[-6:]
-
-
-def test_next_rotation_adds_generation_and_preserves_previous(manager: Any) -> None:
-    secret = create_secret(manager, "pepper")
-    run(secret)
-    first = json.loads(value(manager, secret))
-    second = json.loads(rotate.KINDS["pepper"](value(manager, secret)))
-    assert second["current"] == 2
-    assert second["generations"]["1"] == first["generations"]["1"]
+    assert rotate._new_token(token) != token
 
 
 @pytest.mark.requirement("TR-08")
@@ -90,7 +82,7 @@ def test_pepper_preserves_100_generations() -> None:
     text = rotate.KINDS["pepper"](None)
     first = json.loads(text)["generations"]["1"]
     for _ in range(99):
-        text = rotate._next_generation(text, rotate.GENERATIONS_MAX["pepper"])
+        text = rotate.KINDS["pepper"](text)
     document = json.loads(text)
     assert (document["current"], document["generations"]["1"], len(document["generations"])) == (
         100,
@@ -125,6 +117,7 @@ def test_finish_moves_current_and_preserves_previous_value(manager: Any) -> None
     run(secret, token=token)
     assert value(manager, secret) == pending
     assert value(manager, secret, "AWSPREVIOUS") == before
+    assert manager.describe_secret(SecretId=secret)["VersionIdsToStages"][token] == ["AWSCURRENT"]
 
 
 @pytest.mark.parametrize("kind", ["pepper", "bootstrap-token"])
@@ -144,19 +137,6 @@ def test_repeated_steps_do_not_change_the_value(manager: Any, kind: str) -> None
     )
     run(secret, "finishSecret", "finishSecret", "createSecret", token=token)
     assert value(manager, secret) == first
-
-
-def test_finish_removes_pending_stage(manager: Any) -> None:
-    secret = create_secret(manager, "pepper")
-    token = run(secret)
-    assert manager.describe_secret(SecretId=secret)["VersionIdsToStages"][token] == ["AWSCURRENT"]
-
-
-def test_rotation_replaces_bootstrap_token(manager: Any) -> None:
-    secret = create_secret(manager, "bootstrap-token")
-    run(secret)
-    before = value(manager, secret)
-    assert rotate._new_token(before) != before
 
 
 def test_unknown_version_is_rejected(manager: Any) -> None:

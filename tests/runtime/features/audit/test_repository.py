@@ -79,26 +79,9 @@ async def test_rolled_back_event_leaves_no_gap(database: Database, trail: AuditR
 @pytest.mark.parametrize(
     ("statement", "broken"),
     [
-        ("UPDATE audit_event SET actor_id = 'somebody' WHERE seq = 3", 3),
         ("UPDATE audit_event SET details = details || '{\"yes\": false}' WHERE seq = 3", 3),
-        ("UPDATE audit_event SET details = details - 'none' WHERE seq = 3", 3),
-        (
-            (
-                "UPDATE audit_event SET occurred_at = occurred_at + interval '1 microsecond' WHERE "
-                "seq = 3"
-            ),
-            3,
-        ),
         ("UPDATE audit_event SET hash = decode(repeat('00', 32), 'hex') WHERE seq = 3", 3),
         ("DELETE FROM audit_event WHERE seq = 1", 2),
-        ("DELETE FROM audit_event WHERE seq = 3", 4),
-        (
-            (
-                "DELETE FROM audit_event WHERE seq = 3; UPDATE audit_event SET seq = seq - 1 WHERE "
-                "seq > 3"
-            ),
-            3,
-        ),
         (
             "UPDATE audit_event SET seq = 99 WHERE seq = 3; UPDATE audit_event SET seq = 3 "
             "WHERE seq = 4;"

@@ -106,6 +106,7 @@ async def test_full_queue_is_rejected() -> None:
     await asyncio.gather(*tasks)
 
 
+@pytest.mark.bound("core_queue_timeout_s")
 async def test_wait_is_bounded() -> None:
     requests = Requests(ConcurrencyLimit(1, 1, 0.01))
     task = await requests.start("a")

@@ -89,11 +89,6 @@ async def test_revocation_waits_for_live_gateways(
     assert reply.json()["effective"] == effective
 
 
-async def test_revocation_of_unknown_key_is_404(console: Console) -> None:
-    reply = await console.client.post("/v1/keys/000000000000/revoke")
-    assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
-
-
 async def test_pages_contain_every_key_once_ordered_by_id(console: Console) -> None:
     created = {(await console.create(owner="pages"))["key"]["id"] for _ in range(5)}
     received: list[str] = []
@@ -158,7 +153,12 @@ async def test_sorted_pages_contain_every_key_once_in_both_directions(
 
 @pytest.mark.parametrize(
     "query",
-    [{"owner": "other"}, {"owner": "cursor", "sort": "name"}, {"owner": "cursor", "sort": "-name"}],
+    [
+        {"owner": "other"},
+        {"search": "cursor"},
+        {"owner": "cursor", "sort": "name"},
+        {"owner": "cursor", "sort": "-name"},
+    ],
 )
 async def test_key_cursor_of_another_filter_or_order_is_rejected(
     console: Console, query: dict[str, str]
@@ -180,16 +180,6 @@ async def test_key_cursor_of_another_filter_or_order_is_rejected(
     assert (
         problem["fix"] == "send next_cursor from the previous page, with the same filter and order"
     )
-
-
-async def test_unknown_order_of_keys_is_rejected(console: Console) -> None:
-    reply = await console.client.get("/v1/keys", params={"sort": "digest"})
-    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "query.sort")
-
-
-@pytest.mark.parametrize("cursor", ["x", "AAAA", "é", "a" * 400, "bnVsbA", "W10"])
-async def test_malformed_cursor_is_rejected(console: Console, cursor: str) -> None:
-    assert (await console.client.get("/v1/keys", params={"cursor": cursor})).status_code == 400
 
 
 async def test_state_filter_selects_keys(console: Console) -> None:
@@ -220,9 +210,6 @@ ONE_LIMIT = {"name": "a", "quota": 1, "window_s": 1}
             "body.name",
             "must not contain control characters or invisible characters",
         ),
-        ({"name": "a\0b"}, "body.name", "contains a NUL character"),
-        ({"name": 5}, "body.name", "must be a string"),
-        ({"extra": 1}, "body.extra", "is not a known field"),
         ({"environment": "prod"}, "body.environment", "is not one of the allowed values"),
         ({"scopes": ["Admin"]}, "body.scopes[0]", "does not match the required pattern"),
         ({"scopes": ["s"] * 51}, "body.scopes", "has too many items"),
@@ -237,8 +224,6 @@ ONE_LIMIT = {"name": "a", "quota": 1, "window_s": 1}
         ),
         ({"limits": [{**ONE_LIMIT, "quota": 0}]}, "body.limits[0].quota", "is too small"),
         ({"limits": [{**ONE_LIMIT, "quota": 10**9 + 1}]}, "body.limits[0].quota", "is too large"),
-        ({"limits": [{**ONE_LIMIT, "quota": "5"}]}, "body.limits[0].quota", "must be an integer"),
-        ({"limits": [{**ONE_LIMIT, "quota": True}]}, "body.limits[0].quota", "must be an integer"),
         (
             {"limits": [{**ONE_LIMIT, "window_s": 31 * 86400 + 1}]},
             "body.limits[0].window_s",
@@ -267,23 +252,16 @@ ONE_LIMIT = {"name": "a", "quota": 1, "window_s": 1}
             "has too many items",
         ),
         ({"notes": "x" * 2001}, "body.notes", "is too long"),
-        ({"notes": "a\u202eb"}, "body.notes", "control characters"),
         ({"credits": {"remaining": -1}}, "body.credits.remaining", "is too small"),
         (
             {"credits": {"remaining": 1, "refill": {"amount": 1, "every": "year"}}},
             "body.credits.refill.every",
             "not one of",
         ),
-        (
-            {"limits": [{"name": "a", "quota": 1, "window_s": 1, "cost": -1}]},
-            "body.limits[0].cost",
-            "is too small",
-        ),
         ({"ttl_s": 0}, "body.ttl_s", "is too small"),
         ({"ttl_s": 10 * 365 * 86400 + 1}, "body.ttl_s", "is too large"),
         ({"expires_at": "2031-01-01"}, "body.expires_at", "RFC 3339"),
         ({"expires_at": "2031-02-30T00:00:00Z"}, "body.expires_at", "is not a valid date and time"),
-        ({"expires_at": 1900000000}, "body.expires_at", "must be a string"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "body.expires_at", "is in the past"),
         ({"expires_at": "2031-01-01T00:00:00Z", "ttl_s": 5}, "body", "mutually exclusive"),
     ],

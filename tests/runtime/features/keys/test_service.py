@@ -95,12 +95,6 @@ async def test_update_without_if_match_is_428(console: Console) -> None:
     assert "If-Match" in reply.json()["errors"][0]["fix"]
 
 
-@pytest.mark.parametrize("match", ["1", 'W/"1"', '"x"', '"0"', '"1", "2"'])
-async def test_malformed_if_match_is_412(console: Console, match: str) -> None:
-    key = (await console.create())["key"]
-    assert (await patch(console, key["id"], match, owner="me")).status_code == 412
-
-
 @pytest.mark.parametrize(
     "properties", [{}, {"allow_last_admin": True}, {"name": None}, {"scopes": None}, {"limits": []}]
 )
@@ -149,12 +143,8 @@ async def test_key_is_not_restored_after_30_days(console: Console) -> None:
     ("first", "then"),
     [
         ("", "purge"),
-        ("", "restore"),
         ("disable", "rotate"),
         ("revoke", "enable"),
-        ("revoke", "disable"),
-        ("revoke", "rotate"),
-        ("delete", "enable"),
         ("delete", "revoke"),
     ],
 )
@@ -416,22 +406,8 @@ async def test_search_finds_part_of_the_name_or_owner_literally(console: Console
         [],
         ["nightly_50%"],
     )
-    first = (
-        await console.client.get("/v1/keys", params={"search": "ops", "tag": "search", "limit": 1})
-    ).json()
-    rest = {"search": "ops", "tag": "search", "cursor": first["next_cursor"]}
-    second = (await console.client.get("/v1/keys", params=rest)).json()
-    assert sorted(names[key["id"]] for page in (first, second) for key in page["keys"]) == [
-        "nightly_50%",
-        "other\\",
-    ]
-    assert second["next_cursor"] is None
-    for params, location in (
-        ({**rest, "search": "op"}, "query.cursor"),
-        ({"search": "n" * 101}, "query.search"),
-    ):
-        reply = await console.client.get("/v1/keys", params=params)
-        assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, location)
+    reply = await console.client.get("/v1/keys", params={"search": "n" * 101})
+    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "query.search")
 
 
 async def test_search_finds_the_beginning_of_an_id_and_of_a_token_and_a_tag(
@@ -499,14 +475,6 @@ async def test_new_pepper_is_used_once_every_gateway_reads_it(console: Console) 
     console.database.sql("UPDATE gateway_worker SET generations = '{1,2}'")
     assert await keys.writable_generation() == 2
     console.database.sql("DELETE FROM gateway_worker")
-
-
-async def test_pepper_status_counts_keys_per_generation(console: Console) -> None:
-    await console.create()
-    result = (await console.client.get("/v1/pepper")).json()
-    assert (result["current"], result["writing"]) == (1, 1)
-    (only,) = [item for item in result["generations"] if item["generation"] == 1]
-    assert (only["available"], only["removable"], only["keys"] >= 1) == (True, False, True)
 
 
 @pytest.mark.requirement("TR-08")

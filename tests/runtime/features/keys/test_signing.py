@@ -186,3 +186,4 @@ async def test_pepper_status_counts_sealed_secrets(console: Any) -> None:
     await set_hmac(console, (await console.create())["key"]["id"])
     result = (await console.client.get("/v1/pepper")).json()["generations"][0]
     assert (result["generation"], result["signing"], result["removable"]) == (1, before + 1, False)
+    assert (result["available"], result["keys"] >= 1) == (True, True)

@@ -150,14 +150,6 @@ async def test_rejected_request_releases_its_idempotency_key(console: Console) -
     assert (await create_key(console, '"corrected"', ttl_s=60)).status_code == 201
 
 
-async def test_repeated_rotation_returns_the_same_token(console: Console) -> None:
-    created = await console.create()
-    path, headers = f"/v1/keys/{created['key']['id']}/rotate", {"Idempotency-Key": '"turn"'}
-    first = await console.client.post(path, json={}, headers=headers)
-    again = await console.client.post(path, json={}, headers=headers)
-    assert (first.status_code, again.content) == (201, first.content)
-
-
 async def test_stored_response_contains_no_plaintext(console: Console) -> None:
     reply = await create_key(console, '"secret-key-4711"', name="a unique name")
     stored = console.database.sql(

@@ -168,12 +168,6 @@ async def test_header_that_cannot_be_sent_is_rejected(
     assert core.heads == []
 
 
-async def test_connection_is_reused(clients: UpstreamClients, core: Core) -> None:
-    for _ in range(3):
-        assert (await fetch(clients, core))[2] == b"hello"
-    assert core.opened == 1
-
-
 @pytest.mark.parametrize(
     ("response", "body"),
     [
@@ -293,14 +287,6 @@ async def test_response_that_is_not_read_does_not_delay_the_next_one(
             await asyncio.sleep(0)
     core.response = OK
     assert (await fetch(clients, core))[2] == b"hello"
-    assert core.opened == 1
-
-
-async def test_response_to_head_has_no_body(clients: UpstreamClients, core: Core) -> None:
-    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
-    assert [await fetch(clients, core, request("HEAD")) for _ in range(2)] == [
-        (200, ["content-length"], b"")
-    ] * 2
     assert core.opened == 1
 
 

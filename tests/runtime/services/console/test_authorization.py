@@ -64,43 +64,21 @@ async def test_denial_by_role_is_audited(console: Console) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "scope", ["admin", "role:owner", "role:operator", "role:issuer", "role:of-tomorrow"]
-)
 @pytest.mark.parametrize("role", ["operator", "issuer", "service"])
-async def test_only_an_owner_creates_an_admin_key(console: Console, role: str, scope: str) -> None:
-    token = (await console.create(scopes=[f"role:{role}"]))["token"]
-    properties = {"name": "mine", "scopes": ["cores:read", scope]}
-    reply = await console.client.post("/v1/keys", json=properties, headers=console.as_(token))
-    assert (reply.status_code, reply.json()["detail"]) == (
-        403,
-        (
-            "Only an owner can create or change a key with the scope admin or a scope such as "
-            "role:operator."
-        ),
-    )
-    assert (
-        await console.client.post("/v1/keys", json={"name": "plain"}, headers=console.as_(token))
-    ).status_code == 201
-
-
-@pytest.mark.parametrize("role", ["operator", "issuer", "service"])
-async def test_only_an_owner_grants_an_admin_role(console: Console, role: str) -> None:
-    token = (await console.create(scopes=[f"role:{role}"]))["token"]
+async def test_only_an_owner_creates_an_admin_key(console: Console, role: str) -> None:
+    headers = console.as_((await console.create(scopes=[f"role:{role}"]))["token"])
+    scopes = ("admin", "role:owner", "role:operator", "role:issuer", "role:of-tomorrow")
+    managing: list[Any] = [{"scopes": ["cores:read", scope]} for scope in scopes]
+    for properties in (*managing, {"roles": ["admin"]}):
+        reply = await console.client.post(
+            "/v1/keys", json={"name": "mine", **properties}, headers=headers
+        )
+        assert reply.status_code == 403, properties
+        assert reply.json()["detail"].startswith("Only an owner can create or change a key")
     reply = await console.client.post(
-        "/v1/keys", json={"name": "mine", "roles": ["admin"]}, headers=console.as_(token)
+        "/v1/keys", json={"name": "plain", "roles": ["reader"]}, headers=headers
     )
-    assert (reply.status_code, reply.json()["detail"]) == (
-        403,
-        (
-            "Only an owner can create or change a key with the scope admin or a scope such as "
-            "role:operator."
-        ),
-    )
-    harmless = await console.client.post(
-        "/v1/keys", json={"name": "plain", "roles": ["reader"]}, headers=console.as_(token)
-    )
-    assert harmless.status_code == 201
+    assert reply.status_code == 201
 
 
 @pytest.mark.parametrize("properties", [{"scopes": ["role:auditor"]}, {"roles": ["admin"]}])
@@ -169,11 +147,6 @@ def test_roles_are_combined_and_admin_is_owner() -> None:
     assert roles_of(["admin"]) == {Role.OWNER}
     assert not manages(["cores:read", "administrator"])
     assert manages(["role:of-tomorrow"])
-
-
-async def test_openapi_documents_the_roles_of_each_operation(console: Console) -> None:
-    paths = (await console.client.get("/openapi.json")).json()["paths"]
-    assert paths["/v1/audit-events"]["get"]["x-roles"] == ["auditor", "operator", "owner"]
 
 
 @pytest.mark.requirement("TR-04")

@@ -11,6 +11,7 @@ from playwright.async_api import Browser, expect
 from tests.runtime.console_client import BOOTSTRAP, Console
 from tests.runtime.services.console.web_pages import (
     MARKS,
+    navigate,
     origin,
     page_of,
     sign_in,
@@ -102,21 +103,6 @@ async def test_opening_the_console_without_a_session_is_not_a_denied_request(
     ] == before
 
 
-async def test_old_sign_in_is_confirmed_and_the_action_continues(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    created = await console.create(name="a key to delete")
-    async with page_of(browser, origin, "status of 401") as page:
-        await sign_in(page, f"/keys/{created['key']['id']}")
-        console.database.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
-        await page.get_by_role("button", name="Delete").click()
-        await page.get_by_label("Reason").press("Enter")
-        await expect(page.get_by_role("heading", name="Confirm your identity")).to_be_visible()
-        await page.get_by_label("Credential").fill(BOOTSTRAP)
-        await page.keyboard.press("Enter")
-        await expect(page.get_by_text("Deleted", exact=True)).to_be_visible()
-
-
 async def test_one_step_up_continues_all_selected_changes(
     browser: Browser, origin: str, console: Console
 ) -> None:
@@ -171,24 +157,7 @@ async def test_auditor_sees_no_action_that_is_denied(
         )
         await page.goto("/keys/new")
         await expect(page.get_by_role("heading", name="Access denied")).to_be_visible()
-
-
-async def test_conflicting_change_keeps_the_form(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    created = await console.create(name="before")
-    url = f"/v1/keys/{created['key']['id']}"
-    async with page_of(browser, origin, "status of 412") as page:
-        await sign_in(page, f"/keys/{created['key']['id']}")
-        await page.get_by_role("button", name="Edit").click()
-        await page.get_by_label("Owner").fill("billing")
-        assert (
-            await console.client.patch(url, json={"notes": "changed"}, headers={"If-Match": "*"})
-        ).status_code == 200
-        await page.get_by_role("button", name="Save").click()
-        await expect(page.get_by_text("This was changed in the meantime.")).to_be_visible()
-        assert await page.get_by_label("Owner").input_value() == "billing"
-        await page.get_by_role("button", name="Save").click()
-        await expect(page.get_by_role("button", name="Edit")).to_be_visible()
-    key = (await console.client.get(url)).json()
-    assert (key["owner"], key["notes"]) == ("billing", "changed")
+        await navigate(page, "/cores")
+        await expect(page.get_by_role("heading", name="Register a Core")).to_have_count(0)
+        await navigate(page, "/keys")
+        await expect(page.get_by_role("link", name="Import keys")).to_be_hidden()

@@ -108,19 +108,3 @@ async def test_command_for_the_registration_has_real_values(
     ]
     (key,) = (await console.client.get("/v1/keys?search=Core+manuals")).json()["keys"]
     assert (key["scopes"], key["cores"]) == (["cores:register"], ["manuals"])
-
-
-async def test_auditor_cannot_register_a_core(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    token = (await console.create(scopes=["role:auditor"]))["token"]
-    async with page_of(browser, origin) as page:
-        await page.goto("/cores")
-        await page.get_by_label("Credential").fill(token)
-        await page.keyboard.press("Enter")
-        await expect(
-            page.get_by_text("Services and directories behind the gateway.")
-        ).to_be_visible()
-        await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
-        await expect(page.get_by_role("heading", name="Register a Core")).to_have_count(0)
-        await expect(page.get_by_text("gatehouse core --gateway")).to_have_count(0)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import urlencode
 
 from gatehouse.services.console.asgi import document
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.runtime.services.console.test_browser_pages import HOSTILE
 from tests.runtime.services.console.web_pages import (
     MARKS,
     PAGES,
@@ -27,7 +27,15 @@ from tests.runtime.services.console.web_pages import (
 __all__ = ["origin"]
 
 pytestmark = MARKS
-TEXT = "javascript:alert(1)//" + "".join(HOSTILE)
+TEXT = "javascript:alert(1)//" + "".join(
+    (
+        "<script>alert(1)</script><img src=x onerror=alert(1)>",
+        "\"><svg/onload=alert(1)>'-alert(1)-'",
+        "{{constructor.constructor('alert(1)')()}}javascript:alert(1)//",
+        "</textarea></title><iframe srcdoc='<script>parent.alert(1)</script>'>",
+        "<a href=javascript:alert(1)>",
+    )
+)
 _REFERENCE = "#/components/schemas/"
 _DEPTH_MAX = 12
 _FIELD = re.compile(r"\[(\w+\.\w+)\]")
@@ -161,7 +169,16 @@ async def test_markup_in_every_field_of_a_response_is_displayed_as_text(
         await sign_in(page)
         await page.route("**/v1/**", checked.replace)
         ids = dict.fromkeys(("key", "secret", "request"), "3fGh82kLmQ0a")
-        for name, path in PAGES.items():
+        queries = {
+            f"{path}?{name}": f"{path}?{urlencode({name: TEXT})}"
+            for path, name in (
+                ("/keys", "search"),
+                ("/audit", "actor_id"),
+                ("/usage", "core"),
+                ("/api-reference", "operation"),
+            )
+        }
+        for name, path in (PAGES | queries).items():
             await navigate(page, path.format(**ids))
             await checked.check(name)
     assert checked.problems == []

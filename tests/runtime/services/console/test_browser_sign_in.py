@@ -182,27 +182,6 @@ async def test_form_remains_while_the_user_signs_in_again_in_a_new_tab(
         await expect(page.get_by_role("heading", name="Key typed created")).to_be_visible()
 
 
-async def test_step_up_with_another_account_is_explained(
-    browser: Browser, origins: Origins, console: Console
-) -> None:
-    created = await console.create(name="a key to delete")
-    async with page_of(
-        browser, origins.console, "status of 401", provider=origins.provider
-    ) as page:
-        await sign_in(page, origins, f"/keys/{created['key']['id']}")
-        await expect(page.get_by_role("heading", name="a key to delete")).to_be_visible()
-        console.database.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
-        await page.get_by_role("button", name="Delete").click()
-        await page.get_by_label("Reason").press("Enter")
-        async with page.context.expect_page() as opened:
-            await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
-        tab = await opened.value
-        await sign_in_at_provider(tab, "on-call2")
-        await expect(tab.get_by_role("alert")).to_contain_text("another account")
-        await page.get_by_role("button", name="Cancel").last.click()
-        await expect(page.get_by_role("alert")).to_contain_text("recent sign-in")
-
-
 @pytest.mark.parametrize("everywhere", [False, True], ids=["here", "everywhere"])
 async def test_sign_out_also_ends_the_session_at_the_provider(
     browser: Browser, origins: Origins, console: Console, everywhere: bool
@@ -230,56 +209,19 @@ async def test_sign_out_also_ends_the_session_at_the_provider(
         await expect(page.get_by_placeholder("Enter any login")).to_be_visible()
 
 
-async def test_user_cancels_at_the_provider(browser: Browser, origins: Origins) -> None:
-    async with page_of(
-        browser, origins.console, "status of 401", provider=origins.provider
-    ) as page:
-        await page.goto("/keys")
-        await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
-        await page.get_by_role("link", name="Cancel").click()
-        await expect(page.get_by_role("alert")).to_contain_text("did not permit the sign-in")
-        assert await violations_in_both_themes(page) == []
-        await page.get_by_text("Use a credential instead").click()
-        await page.get_by_label("Credential").fill(BOOTSTRAP)
-        await page.keyboard.press("Enter")
-        await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-
-
-async def test_response_of_another_browser_is_rejected(
-    browser: Browser, origins: Origins, console: Console
+async def test_every_failure_has_a_text_and_a_credential_can_be_used(
+    browser: Browser, origins: Origins
 ) -> None:
-    """Login CSRF: the address with the code of an attacker is opened in the browser of a signed-in
-    user.
-    """
-    async with page_of(
-        browser, origins.console, "ERR_FAILED", provider=origins.provider
-    ) as attacker:
-        await attacker.route("**/sign-in/callback?*", lambda route: route.abort())
-        await attacker.goto("/")
-        await attacker.get_by_role("link", name=f"Sign in with {origins.name}").click()
-        cookies = await attacker.context.cookies(origins.console)
-        async with attacker.expect_request(re.compile("/sign-in/callback")) as sent:
-            await sign_in_at_provider(attacker, "books")
-        address = (await sent.value).url
-    assert [
-        cookie["sameSite"] for cookie in cookies if cookie["name"] == "__Host-gatehouse-sign-in"
-    ] == ["Lax"]
-    async with page_of(browser, origins.console, provider=origins.provider) as page:
-        await sign_in(page, origins, "/keys")
-        await expect(page.get_by_role("heading", name="API keys")).to_be_visible()
-        await page.goto(address)
-        await expect(page.get_by_role("alert")).to_contain_text("in another browser")
-        assert "code=" not in page.url
-        await page.get_by_role("link", name="Overview").click()
-        await expect(page.get_by_role("link", name="on-call")).to_be_visible()
-
-
-async def test_every_failure_has_a_text(browser: Browser, origins: Origins) -> None:
     texts: dict[str, str] = {}
     async with page_of(browser, origins.console, viewport={"width": 320, "height": 640}) as page:
         for failure in (*Failure, "Call 555-0100"):
             await page.goto(f"/sign-in?failure={failure}&request=<b>x")
             texts[str(failure)] = await page.get_by_role("alert").inner_text()
             assert await page.evaluate("document.documentElement.scrollWidth") <= 320, failure
+        assert await violations_in_both_themes(page) == []
+        await page.get_by_text("Use a credential instead").click()
+        await page.get_by_label("Credential").fill(BOOTSTRAP)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     assert texts.pop("Call 555-0100") == texts["response"]
     assert len(set(texts.values())) == len(Failure)

@@ -41,8 +41,12 @@ async def test_overview_is_updated_without_a_reload(
         event = page.locator("details", has_text="session.begin").first
         await event.locator("summary").click()
         created = await console.create(name="created in the meantime")
+        now = console.clock.now()
+        row = UsageRow("", "", "RATE_LIMITED", int(now // 60) * 60, 4321)
+        await UsageRepository(console.pool).add(UsageBatch("worker", 1, now, (row,), {}))
         await page.clock.fast_forward(OVERVIEW_MS)
         await expect(page.get_by_text(created["key"]["id"]).first).to_be_attached()
+        await expect(page.locator("dd", has_text="4,321")).to_have_count(3)
         await expect(event).to_have_attribute("open", "")
         await expect(status).not_to_have_text(updated)
         await page.context.set_offline(True)
@@ -55,27 +59,10 @@ async def test_overview_is_updated_without_a_reload(
         await expect(page.get_by_text("The last update failed.")).to_be_hidden()
 
 
-async def test_new_events_and_counts_are_shown_after_a_poll(
+async def test_filters_apply_to_events_until_the_session_ends(
     browser: Browser, origin: str, console: Console
 ) -> None:
-    async with page_of(browser, origin) as page:
-        await page.clock.install()
-        await sign_in(page)
-        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
-        created = (await console.create())["key"]["id"]
-        now = console.clock.now()
-        row = UsageRow("", "", "RATE_LIMITED", int(now // 60) * 60, 4321)
-        await UsageRepository(console.pool).add(UsageBatch("worker", 1, now, (row,), {}))
-        await page.clock.fast_forward(OVERVIEW_MS)
-        await expect(page.locator("details", has_text=created)).to_be_attached()
-        await expect(page.locator("dd", has_text="4,321")).to_have_count(3)
-        assert await violations_in_both_themes(page) == []
-
-
-async def test_filters_apply_to_events_that_are_polled(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    async with page_of(browser, origin) as page:
+    async with page_of(browser, origin, "status of 401") as page:
         await page.clock.install()
         await sign_in(page, "/audit?action=key.create")
         await expect(page.locator("[aria-busy=true]")).to_have_count(0)
@@ -84,15 +71,6 @@ async def test_filters_apply_to_events_that_are_polled(
         await expect(page.locator("details", has_text=created)).to_be_attached()
         actions = await page.locator("summary .action").all_inner_texts()
         assert {*actions} == {"key.create"}
-
-
-async def test_ended_session_is_reported_after_a_poll(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    async with page_of(browser, origin, "status of 401") as page:
-        await page.clock.install()
-        await sign_in(page, "/audit")
-        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
         console.database.sql("DELETE FROM console_session")
         await page.clock.fast_forward(AUDIT_MS)
         await expect(page.get_by_text("The session has ended.")).to_be_visible()

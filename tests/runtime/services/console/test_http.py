@@ -12,20 +12,6 @@ from openapi_spec_validator import validate
 from tests.runtime.console_client import Console
 
 
-async def test_unknown_path_is_a_problem_document(console: Console) -> None:
-    reply = await console.client.get("/v1/nothing")
-    assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
-
-
-async def test_wrong_method_is_405_with_allow_header(console: Console) -> None:
-    reply = await console.client.put("/v1/keys")
-    assert (reply.status_code, reply.headers["allow"], reply.json()["code"]) == (
-        405,
-        "GET, POST",
-        "method_not_allowed",
-    )
-
-
 async def test_internal_error_is_500_with_request_id(console: Console) -> None:
     def broken(count: int) -> bytes:
         raise RuntimeError("canary-of-a-defect")

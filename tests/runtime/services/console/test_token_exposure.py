@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from gatehouse.core.token import checksum
 from gatehouse.platform.http.endpoint import CREDENTIAL, Endpoint
 from gatehouse.services.console.asgi import ENDPOINTS
 
@@ -37,37 +36,6 @@ async def test_issued_token_appears_only_in_its_response(console: Console) -> No
         secret = token[-40:-6]  # without the ID, which is public
         # Error messages quote names of members and parameters, truncated to less than a token.
         assert [text[:80] for text in bodies if secret in text] == []
-
-
-@pytest.mark.requirement("CG-02")
-@pytest.mark.parametrize(
-    ("path", "body", "location"),
-    [
-        ("", {"name": "TOKEN"}, "body.name"),
-        ("", {"name": "a", "notes": "replaces TOKEN, which leaked"}, "body.notes"),
-        ("", {"name": "a", "metadata": {"old": "TOKEN"}}, "body.metadata.old"),
-        ("", {"name": "a", "tags": ["x", "xTOKEN"]}, "body.tags[1]"),
-        ("", {"TOKEN": 1}, "body"),
-        ("/ID/disable", {"reason": "found TOKEN in a ticket"}, "body.reason"),
-    ],
-)
-@pytest.mark.parametrize("kind", ["key", "bootstrap"])
-async def test_token_in_a_text_is_rejected(
-    console: Console, path: str, body: dict[str, object], location: str, kind: str
-) -> None:
-    created = await console.create(name="canary")
-    head = "gtk_admin_" + "a" * 43
-    token = created["token"] if kind == "key" else head + checksum(head)
-    path = f"/v1/keys{path}".replace("ID", created["key"]["id"])
-    reply = await console.client.post(
-        path, json=json.loads(json.dumps(body).replace("TOKEN", token))
-    )
-    (problem,) = reply.json()["errors"]
-    assert (reply.status_code, problem["location"]) == (400, location)
-    assert problem["message"].startswith(
-        ("contains the API key gtk_", "contains the bootstrap token gtk_admin_")
-    )
-    assert token[-40:-6] not in reply.text + console.database.dump()
 
 
 async def test_token_in_a_query_is_rejected(console: Console) -> None:

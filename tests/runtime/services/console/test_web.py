@@ -236,6 +236,20 @@ def test_every_result_code_has_a_label() -> None:
     assert set(re.findall(r"^  'code\.([A-Z_]+)': '", catalogue, re.MULTILINE)) == set(Code)
 
 
+def test_texts_of_templates_are_in_the_catalogue() -> None:
+    """A template contains no words outside of expressions, except for a command and an example."""
+    texts: set[str] = set()
+    for path in SOURCES.rglob("src/**/*.vue"):
+        _, _, template = path.read_text().partition("<template>")
+        template = re.sub(r"{{.*?}}|<!--.*?-->", "", template, flags=re.DOTALL)
+        texts |= set(
+            re.findall(r'\s(?:aria-label|title|placeholder|alt|label)="([^"]+)"', template)
+        )
+        outside = re.sub(r"<(?:[^<>\"']|\"[^\"]*\"|'[^']*')*>", "\n", template)
+        texts |= {line.strip() for line in outside.split("\n") if re.search("[A-Za-z]{2}", line)}
+    assert texts == {"gatehouse audit verify", "https://"}
+
+
 def test_lockfile_pins_every_package_without_a_registry() -> None:
     packages = json.loads((SOURCES / "package-lock.json").read_bytes())["packages"]
     assert len(packages) > 50

@@ -29,7 +29,7 @@ from tests.runtime.services.gateway.conftest import (
     read_reply,
     start_gateway,
 )
-from tests.runtime.services.gateway.test_response_cache import FileCore, file_core
+from tests.runtime.services.gateway.test_response_cache import file_core
 
 __all__ = ["file_core"]
 pytestmark = requires.program("nginx")
@@ -145,42 +145,6 @@ def nginx(ports: Sequence[int], folder: Path) -> Iterator[int]:
 def upstreams(replies: Sequence[Reply]) -> Counter[str]:
     """The number of responses from each gateway."""
     return Counter(reply.header("x-upstream") or "" for reply in replies)
-
-
-@pytest.mark.requirement("TR-08")
-async def test_confirmed_revocation_is_effective_on_every_gateway(
-    gateway: Gateway, balanced: Gateway
-) -> None:
-    key = await gateway.create_key()
-    before = [await balanced.verify(key.token) for _ in range(4 * GATEWAYS)]
-    await gateway.revoke(key)
-    after = [await balanced.verify(key.token) for _ in range(4 * GATEWAYS)]
-    assert {reply.json["code"] for reply in before} == {"VALID"}
-    assert {reply.json["code"] for reply in after} == {"NOT_FOUND"}
-    assert len(upstreams(before)) == len(upstreams(after)) == GATEWAYS
-
-
-@pytest.mark.requirement("CG-10")
-async def test_each_gateway_fetches_a_file_once(
-    gateway: Gateway, balanced: Gateway, file_core: FileCore
-) -> None:
-    name = f"files-{file_core.port}"
-    _, reply = await gateway.register(f"http://127.0.0.1:{file_core.port}", name=name)
-    assert reply.status == 200, reply.body
-    key = await gateway.create_key()
-    replies: list[Reply] = []
-    async with asyncio.timeout(30):  # until every gateway has received the registration
-        while len(upstreams([reply for reply in replies if reply.status == 200])) < GATEWAYS:
-            replies.append(
-                await balanced.request("GET", f"/cores/{name}/file", f"X-API-Key: {key.token}")
-            )
-    replies += [
-        await balanced.request("GET", f"/cores/{name}/file", f"X-API-Key: {key.token}")
-        for _ in range(6 * GATEWAYS)
-    ]
-    assert {reply.body for reply in replies if reply.status == 200} == {b"first edition"}
-    assert file_core.sent.count(200) == GATEWAYS
-    assert file_core.sent.count(304) == len(file_core.sent) - GATEWAYS >= 6 * GATEWAYS
 
 
 @dataclass

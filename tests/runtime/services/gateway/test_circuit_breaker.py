@@ -162,19 +162,6 @@ async def test_successful_trial_closes_the_circuit(recovering: Gateway, core: Co
     await until_logged(recovering, ("docs", "open", "warning"), ("docs", "closed", "warning"))
 
 
-async def test_core_that_stays_down_gets_one_trial(recovering: Gateway) -> None:
-    """A request that is sent more than a second after the trial is another trial, so the test
-    repeats such a trial.
-    """
-    _, key = await registered(recovering, f"http://127.0.0.1:{free_port()}")
-    await codes(recovering, key, 2)
-    after: list[tuple[int, str]] = []
-    async with asyncio.timeout(60):
-        while after != [(503, "core_circuit_open")]:
-            assert (await first_trial(recovering, key)).status == 502
-            after = await codes(recovering, key, 1)
-
-
 @pytest.mark.bound("core_timeout_s")
 async def test_silent_core_times_out_and_opens_circuit(breaking: Gateway, core: Core) -> None:
     _, key = await registered(breaking, core.url)
@@ -200,25 +187,6 @@ async def test_stalled_upload_is_no_core_failure(breaking: Gateway, core: Core) 
     for _ in range(3):
         assert (await breaking.send(head.encode())).status == 504
     assert (await get(breaking, key)).status == 200
-
-
-async def test_other_core_is_not_affected(breaking: Gateway, core: Core) -> None:
-    _, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
-    await breaking.register(core.url, "wiki")
-    await codes(breaking, key, 3)
-    assert (await breaking.request("GET", "/cores/wiki/x", f"X-API-Key: {key.token}")).status == 200
-
-
-async def test_new_registration_closes_circuit(breaking: Gateway, core: Core) -> None:
-    agent, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
-    assert (await codes(breaking, key, 3))[-1] == (503, "core_circuit_open")
-    assert (await breaking.put_core(agent, "docs", {"url": core.url})).status == 200
-    assert (await get(breaking, key)).status == 200
-
-
-async def test_disabled_circuit_breaker_keeps_sending(retrying: Gateway) -> None:
-    _, key = await registered(retrying, f"http://127.0.0.1:{free_port()}")
-    assert await codes(retrying, key, 10) == [(502, "core_unreachable")] * 10
 
 
 async def test_retries_stop_when_budget_is_used_up(retrying: Gateway, core: Core) -> None:
@@ -255,13 +223,6 @@ async def test_only_safe_requests_are_retried(
     _, key = await registered(retrying, core.url)
     await get(retrying, key, path, method, body)
     assert len(core.requests) == sent
-
-
-async def test_unsent_request_is_retried_with_any_method(retrying: Gateway) -> None:
-    _, key = await registered(retrying, f"http://127.0.0.1:{free_port()}")
-    before = await retrying.metric('gatehouse_core_retries_total{outcome="sent"}')
-    assert (await get(retrying, key, method="POST")).status == 502
-    assert await retrying.metric('gatehouse_core_retries_total{outcome="sent"}') == before + 1
 
 
 async def test_worker_reports_its_circuit_breakers(breaking: Gateway) -> None:

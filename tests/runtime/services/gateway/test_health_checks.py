@@ -147,14 +147,6 @@ async def test_unhealthy_instance_receives_no_requests_until_it_recovers(setup: 
     }
 
 
-async def test_unhealthy_instances_receive_requests_if_there_is_no_other(setup: Setup) -> None:
-    setup.first.status = setup.second.status = 500
-    await setup.until("0", healthy=False)
-    await setup.until("1", healthy=False)
-    first, second = await setup.send(60)
-    assert first + second == 60
-
-
 @pytest.fixture
 async def repository(database: Any, gateway: Gateway) -> AsyncIterator[HealthCheckRepository]:
     """The repository, and the instance a of the Core docs, to which the gateway sends no checks."""

@@ -204,24 +204,6 @@ async def test_ended_instances_are_removed_and_can_return(
     assert (await get(gateway, await gateway.create_key())).body == b"hello"
 
 
-async def test_least_loaded_instance_is_selected(
-    gateway: Gateway, agent: Key, start_core: StartCore
-) -> None:
-    busy, idle = await start_core(), await start_core()
-    await register(gateway, agent, busy.url, "busy")
-    key = await gateway.create_key()
-    waiting = asyncio.create_task(get(gateway, key, "slow"))
-    async with asyncio.timeout(60):
-        while not busy.requests:
-            await asyncio.sleep(0.005)
-    await register(gateway, agent, idle.url, "idle")
-    for _ in range(20):
-        assert (await get(gateway, key)).body == b"hello"
-    assert (len(busy.requests), len(idle.requests)) == (1, 20)
-    busy.resume.set()
-    assert (await waiting).body == b"firstsecond"
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "x", 200), ("DELETE", "x", 200), ("HEAD", "x", 200)]
 )
@@ -253,17 +235,6 @@ async def test_open_circuit_breaker_affects_only_its_instance(
     assert retries == 5
     lines = await gateway.lines_with(event="circuit breaker", core="docs", instance="down")
     assert lines[-1]["state"] == "open"
-
-
-async def test_body_is_not_sent_twice(gateway: Gateway, agent: Key, start_core: StartCore) -> None:
-    core = await start_core()
-    await register(gateway, agent, f"http://127.0.0.1:{free_port()}", "down")
-    await register(gateway, agent, core.url, "up")
-    key = await gateway.create_key()
-    async with asyncio.timeout(60):
-        while (await get(gateway, key, method="POST", body=b"question")).status != 502:
-            pass
-    assert all(body == b"question" for _, _, body in core.requests)
 
 
 async def test_drained_instance_receives_no_requests(

@@ -72,44 +72,11 @@ async def test_renewal_may_change_url(gateway: Any, core: Any, agent: Any) -> No
     assert (row["action"], core.url in row["details"]) == ("core.move", True)
 
 
-async def test_name_with_live_lease_cannot_be_taken(gateway: Any, core: Any, agent: Any) -> None:
-    await gateway.put_core(agent, "docs", {"url": core.url})
-    other = await gateway.create_key(scopes=["cores:register"])
-    reply = await gateway.put_core(other, "docs", {"url": "http://127.0.0.1:1"})
-    assert (reply.status, reply.json["code"]) == (409, "conflict")
-    assert await gateway.pool.fetchval("SELECT url FROM core WHERE name = 'docs'") == core.url
-
-
 async def test_name_with_expired_lease_can_be_taken(gateway: Any, core: Any, agent: Any) -> None:
     await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
     await gateway.pool.execute("UPDATE core SET expires_at = now() - interval '1 second'")
     other = await gateway.create_key(scopes=["cores:register"])
     assert (await gateway.put_core(other, "docs", {"url": core.url})).status == 200
-
-
-async def test_lost_lease_cannot_be_renewed(gateway: Any, core: Any, agent: Any) -> None:
-    first = (await gateway.put_core(agent, "docs", {"url": core.url})).json
-    await gateway.put_core(agent, "docs", {"url": core.url})
-    reply = await gateway.put_core(agent, "docs", {"lease_id": first["lease_id"]})
-    assert (reply.status, "register again" in reply.json["detail"]) == (409, True)
-
-
-async def test_lease_of_other_key_cannot_be_changed(gateway: Any, core: Any, agent: Any) -> None:
-    lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
-    other = await gateway.create_key(scopes=["cores:register"])
-    assert (await gateway.put_core(other, "docs", {"lease_id": lease["lease_id"]})).status == 409
-    target = f"/v1/cores/docs?lease_id={lease['lease_id']}"
-    assert (await gateway.request("DELETE", target, f"X-API-Key: {other.token}")).status == 409
-
-
-async def test_drained_core_gets_no_requests(gateway: Any, core: Any, agent: Any) -> None:
-    reader = await gateway.create_key()
-    lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
-    target = f"/v1/cores/docs?lease_id={lease['lease_id']}"
-    assert (await gateway.request("DELETE", target, f"X-API-Key: {agent.token}")).status == 204
-    reply = await gateway.request("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")
-    assert (reply.status, reply.json["code"]) == (503, "core_not_registered")
-    assert core.requests == []
 
 
 @pytest.mark.parametrize(

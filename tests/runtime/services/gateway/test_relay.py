@@ -316,27 +316,18 @@ async def test_connection_whose_client_does_not_read_is_aborted() -> None:
         assert sides.client.ended == "abort"
 
 
-async def test_outdated_key_state_closes_all_websockets() -> None:
-    websockets = WebSockets(
-        KeyEnvironment.TEST, Clock(), 1, 1, 3000, RelaySettings(MESSAGE_MAX, PATIENCE_S)
-    )
-    with websockets.relay(RECORD, VerificationRequest(), instance("a")) as relay:
-        transport = Transport()
-        relay.client.connection_made(transport)
-        await websockets.check(lambda: 3000, lambda *_: None)
-        assert transport.written == b""
-        await websockets.check(lambda: 3001, lambda *_: None)
-        assert transport.closes == [1011]
-        relay.client.connection_lost(None)
-
-
-async def test_all_websockets_are_closed_when_the_state_of_any_key_may_have_changed() -> None:
-    websockets = WebSockets(
-        KeyEnvironment.TEST, Clock(), 1, 1, 3000, RelaySettings(MESSAGE_MAX, PATIENCE_S)
-    )
-    with websockets.relay(RECORD, VerificationRequest(), instance("a")) as relay:
-        transport = Transport()
-        relay.client.connection_made(transport)
-        websockets.key_changed(None)
-        assert transport.closes == [1008]
-        relay.client.connection_lost(None)
+async def test_unknown_key_state_closes_all_websockets() -> None:
+    settings = RelaySettings(MESSAGE_MAX, PATIENCE_S)
+    for outdated, code in ((True, 1011), (False, 1008)):
+        websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 1, 3000, settings)
+        with websockets.relay(RECORD, VerificationRequest(), instance("a")) as relay:
+            transport = Transport()
+            relay.client.connection_made(transport)
+            await websockets.check(lambda: 3000, lambda *_: None)
+            assert transport.written == b""
+            if outdated:
+                await websockets.check(lambda: 3001, lambda *_: None)
+            else:
+                websockets.key_changed(None)
+            assert transport.closes == [code]
+            relay.client.connection_lost(None)

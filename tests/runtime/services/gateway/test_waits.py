@@ -58,7 +58,7 @@ async def assert_healthy(client: Gateway, waiting: list[asyncio.Task[Any]]) -> N
     assert [task for task in waiting if task.done()] == []
 
 
-@pytest.mark.requirement("TR-12")
+@pytest.mark.requirement("TR-12", "TR-15")
 async def test_health_is_served_during_every_wait(gateway: Gateway, core: Any, start: Any) -> None:
     connections: list[asyncio.StreamWriter] = []
     with servers.postgres() as postgres, servers.redis() as redis_url:
@@ -83,6 +83,9 @@ async def test_health_is_served_during_every_wait(gateway: Gateway, core: Any, s
             # A response that is not read.
             await send(f"GET /cores/docs/big HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n")
         await assert_healthy(client, [])
+        assert (await client.verify(keys[3].token)).json["valid"]
+        proxied = await client.request("GET", "/cores/docs/x", f"X-API-Key: {keys[3].token}")
+        assert (proxied.status, proxied.body) == (200, b"hello")
         # The first requests wait for the Core, the others for a slot.
         waiting = [
             asyncio.create_task(client.request("GET", "/cores/docs/silent", key))

@@ -5,13 +5,10 @@ Core, and with raw sockets.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,13 +16,11 @@ from gatehouse.platform.http.websocket import accept_value
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.frames import Close, Frame, Opcode
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
-from sandbox import child_processes
-from tests import requires
 from tests.runtime.services.gateway.conftest import Gateway, Reply, applied
 from tests.runtime.services.gateway.test_usage import until_written, written
 
@@ -190,22 +185,24 @@ HANDSHAKE = (
 )
 
 
+def handshake(key: Any) -> bytes:
+    lines = ("GET /cores/live/echo HTTP/1.1", "Host: a", *HANDSHAKE, f"X-API-Key: {key.token}")
+    return "\r\n".join((*lines, "", "")).encode()
+
+
 async def attempt(
-    gateway: Gateway, *headers: str, method: str = "GET", version: str = "1.1", rest: bytes = b""
+    gateway: Gateway, *headers: str, method: str = "GET", version: str = "1.1"
 ) -> Reply:
     lines = (f"{method} /cores/live/echo HTTP/{version}", "Host: gateway.test", *headers, "", "")
-    return await gateway.send("\r\n".join(lines).encode() + rest)
+    return await gateway.send("\r\n".join(lines).encode())
 
 
 @pytest.mark.parametrize(
     ("index", "replacement", "status", "code"),
     [
         (0, "Connection: keep-alive", 400, "bad_request"),
-        (1, "Upgrade: h2c", 501, "upgrade_unsupported"),
         (1, "Upgrade: websocket, h2c", 501, "upgrade_unsupported"),
         (2, "Sec-WebSocket-Version: 8", 426, "upgrade_required"),
-        (2, "X-None: 1", 400, "bad_request"),
-        (3, "Sec-WebSocket-Key: short", 400, "bad_request"),
         (3, "X-None: 1", 400, "bad_request"),
         (3, HANDSHAKE[3] + "\r\nTransfer-Encoding: chunked", 400, "bad_request"),
     ],
@@ -333,16 +330,9 @@ async def accept(
     "head",
     [
         SWITCHING + b"Sec-WebSocket-Accept: c29tZXRoaW5nIGVsc2UgIQ==\r\n",
-        SWITCHING,
-        (
-            b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: "
-            b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
-        ),
-        SWITCHING.replace(b"websocket", b"other")
-        + b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n",
         b"nonsense\r\n",
     ],
-    ids=["wrong accept", "no accept", "no upgrade", "other protocol", "no HTTP"],
+    ids=["wrong accept", "no HTTP"],
 )
 async def test_invalid_acceptance_is_502(gateway: Gateway, head: bytes) -> None:
     async def behavior(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -368,15 +358,7 @@ async def test_data_beside_the_handshake_is_not_lost(gateway: Gateway) -> None:
 
     async with raw_core(gateway, behavior) as key:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        lines = (
-            "GET /cores/live/x HTTP/1.1",
-            "Host: a",
-            *HANDSHAKE,
-            f"X-API-Key: {key.token}",
-            "",
-            "",
-        )
-        writer.write("\r\n".join(lines).encode() + early)
+        writer.write(handshake(key) + early)
         async with asyncio.timeout(PATIENCE_S):
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
             assert await reader.readexactly(len(hello)) == hello
@@ -388,21 +370,11 @@ async def test_handshake_can_follow_other_requests_on_a_connection(
     gateway: Gateway, sockets: SocketCore, key: Any
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    lines = (
-        "GET /cores/live/echo HTTP/1.1",
-        "Host: a",
-        *HANDSHAKE,
-        f"X-API-Key: {key.token}",
-        "",
-        "",
-    )
     ping, pong = (
         Frame(Opcode.PING, b"x").serialize(mask=True),
         Frame(Opcode.PONG, b"x").serialize(mask=False),
     )
-    writer.write(
-        b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n" * 2 + "\r\n".join(lines).encode() + ping
-    )
+    writer.write(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n" * 2 + handshake(key) + ping)
     async with asyncio.timeout(PATIENCE_S):
         for _ in range(2):
             head = await reader.readuntil(b"\r\n\r\n")
@@ -441,15 +413,7 @@ async def test_flood_before_the_acceptance_is_cut_off(gateway: Gateway) -> None:
 
     async with raw_core(gateway, behavior) as key:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        lines = (
-            "GET /cores/live/x HTTP/1.1",
-            "Host: a",
-            *HANDSHAKE,
-            f"X-API-Key: {key.token}",
-            "",
-            "",
-        )
-        writer.write("\r\n".join(lines).encode() + bytes(1_000_000))
+        writer.write(handshake(key) + bytes(1_000_000))
         async with asyncio.timeout(PATIENCE_S):
             with suppress(ConnectionError):
                 assert await reader.read() == b""
@@ -480,15 +444,6 @@ async def test_invalid_message_of_a_client_closes_both_sides(
     assert sockets.received == []
 
 
-async def test_unmasked_frame_of_a_client_is_rejected(
-    gateway: Gateway, sockets: SocketCore, key: Any
-) -> None:
-    async with opened(gateway, key) as client:
-        client.transport.write(Frame(Opcode.TEXT, b"x").serialize(mask=False))
-        assert await closed(client) == (1002, "a frame must be masked")
-    assert await sockets.close_code() == 1001
-
-
 @pytest.mark.bound("websocket_message_max_bytes")
 async def test_large_message_of_a_core_closes_both_sides(
     gateway: Gateway, sockets: SocketCore, key: Any
@@ -500,22 +455,6 @@ async def test_large_message_of_a_core_closes_both_sides(
             f"from the Core: a message is larger than {MESSAGE_MAX} bytes",
         )
     assert await sockets.close_code() == 1009
-
-
-async def test_masked_frame_of_a_core_is_rejected(gateway: Gateway) -> None:
-    received: asyncio.Queue[bytes] = asyncio.Queue()
-
-    async def behavior(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await accept(reader, writer, Frame(Opcode.TEXT, b"x").serialize(mask=True))
-        received.put_nowait(await reader.read())
-
-    async with raw_core(gateway, behavior) as key:
-        async with opened(gateway, key) as client:
-            assert await closed(client) == (1011, "from the Core: a frame must not be masked")
-        async with asyncio.timeout(PATIENCE_S):
-            frame = await received.get()
-    payload = bytes(byte ^ frame[2 + index % 4] for index, byte in enumerate(frame[6:]))
-    assert Close.parse(payload) == Close(1002, "a frame must not be masked")
 
 
 @pytest.mark.parametrize("sender", ["client", "core"])
@@ -533,8 +472,6 @@ async def test_pings_are_relayed(
 
 FLOODS = {
     "pings": [Frame(Opcode.PING, b"")],
-    "messages": [Frame(Opcode.TEXT, b"x")],
-    "empty messages": [Frame(Opcode.BINARY, b"")],
     "fragments": [
         Frame(Opcode.TEXT, b"x", fin=False),
         *[Frame(Opcode.CONT, b"x", fin=False)] * 1_000,
@@ -585,15 +522,7 @@ async def flooding(gateway: Gateway, name: str, sender: str) -> AsyncIterator[An
         writers = []
         for _ in range(4):
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-            lines = (
-                "GET /cores/live/flood HTTP/1.1",
-                "Host: a",
-                *HANDSHAKE,
-                f"X-API-Key: {key.token}",
-                "",
-                "",
-            )
-            writer.write("\r\n".join(lines).encode())
+            writer.write(handshake(key))
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
             tasks.add(asyncio.create_task(read_until_closed(reader)))
             if sender == "client":
@@ -690,60 +619,27 @@ async def test_client_that_leaves_during_the_handshake_cancels_it(gateway: Gatew
 
     async with raw_core(gateway, behavior) as key:
         _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        lines = (
-            "GET /cores/live/x HTTP/1.1",
-            "Host: a",
-            *HANDSHAKE,
-            f"X-API-Key: {key.token}",
-            "",
-            "",
-        )
-        writer.write("\r\n".join(lines).encode())
+        writer.write(handshake(key))
         async with asyncio.timeout(PATIENCE_S):
             await started.wait()
             writer.close()
             await ended.wait()
 
 
-async def test_core_that_is_killed_in_mid_message_closes_with_1011(
-    gateway: Gateway, tmp_path: Path
-) -> None:
-    script = (
-        "import asyncio\n"
-        "from websockets.asyncio.server import serve\n"
-        "async def handle(connection):\n"
-        "    await connection.send('ready')\n"
-        "    connection.transport.write(b'\\x82\\x7e\\xff\\xff' + b'half of a message')\n"
-        "    await connection.wait_closed()\n"
-        "async def main():\n"
-        "    async with serve(handle, '127.0.0.1', 0) as server:\n"
-        "        print(server.sockets[0].getsockname()[1], flush=True)\n"
-        "        await server.serve_forever()\n"
-        "asyncio.run(main())\n"
-    )
-    log = tmp_path / "core.log"
-    child = child_processes.start(
-        "core", [sys.executable, "-c", script], log=log, env=dict(os.environ)
-    )
-    try:
-        child_processes.wait_until(child, lambda: log.read_text().endswith("\n"), "listening", 60)
-        async with registered(gateway, f"http://127.0.0.1:{int(log.read_text())}"):
-            async with (
-                opened(gateway, await gateway.create_key(), "/greet") as client,
-                asyncio.timeout(PATIENCE_S),
-            ):
-                assert await client.recv() == "ready"
-                stream = client.recv_streaming()
-                assert await anext(stream) == b"half of a message"
-                os.kill(child.pid, signal.SIGKILL)
-                with pytest.raises(ConnectionClosed):
-                    await anext(stream)
-            assert (client.close_code, client.close_reason) == (
-                1011,
-                "the Core closed the connection",
-            )
-    finally:
-        child.stop()
+async def test_core_that_ends_in_mid_message_closes_with_1011(gateway: Gateway) -> None:
+    async def behavior(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await accept(reader, writer, b"\x82\x7e\xff\xff" + b"half of a message")
+        await reader.read(1)
+        writer.transport.abort()
+
+    async with raw_core(gateway, behavior) as key:
+        async with opened(gateway, key) as client, asyncio.timeout(PATIENCE_S):
+            stream = client.recv_streaming()
+            assert await anext(stream) == b"half of a message"
+            await client.send("end")
+            with pytest.raises(ConnectionClosed):
+                await anext(stream)
+        assert (client.close_code, client.close_reason) == (1011, "the Core closed the connection")
 
 
 @pytest.mark.requirement("TR-08")
@@ -751,11 +647,7 @@ async def test_core_that_is_killed_in_mid_message_closes_with_1011(
     "change",
     [
         "state = 'revoked', revoked_at = now()",
-        "state = 'disabled'",
         "scopes = '{}'",
-        "cores = '{docs}'",
-        "addresses = '{10.0.0.0/8}'",
-        "expires_at = now() - interval '1 second'",
         "expires_at = now() + interval '1 second'",
     ],
 )
@@ -797,17 +689,6 @@ async def test_change_that_permits_the_websocket_keeps_it_open(
         await applied(gateway.pool, seq)
         await client.send("open")
         assert await client.recv() == "open"
-
-
-async def test_shutdown_closes_websockets_with_1001(
-    gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
-) -> None:
-    child, port, _ = start(database.app_url, redis_url)
-    async with opened(gateway.on_port(port), key) as client:
-        child.process.send_signal(signal.SIGTERM)
-        assert await closed(client) == (1001, "the gateway is stopping")
-    assert await sockets.close_code() == 1001
-    assert await asyncio.to_thread(child.process.wait, 30) == 0
 
 
 # Bounds, log and metrics
@@ -854,16 +735,21 @@ async def test_idle_websocket_is_closed(
     assert await sockets.close_code() == 1001
 
 
-async def test_websocket_is_a_request_in_progress_of_its_core(
+async def test_websocket_is_a_request_in_progress_until_the_gateway_stops(
     gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
 ) -> None:
-    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_CORE_REQUESTS_MAX="1")
+    child, port, _ = start(database.app_url, redis_url, GATEHOUSE_CORE_REQUESTS_MAX="1")
     client = gateway.on_port(port)
     for _ in range(2):
         async with opened(client, key):
             reply = await client.request("GET", "/cores/live/x", f"X-API-Key: {key.token}")
             assert (reply.status, reply.json["code"]) == (503, "core_overloaded")
         assert await sockets.close_code() == 1000
+    async with opened(client, key) as connection:
+        child.process.send_signal(signal.SIGTERM)
+        assert await closed(connection) == (1001, "the gateway is stopping")
+    assert await sockets.close_code() == 1001
+    assert await asyncio.to_thread(child.process.wait, 30) == 0
 
 
 async def test_feature_disables_websockets(
@@ -909,55 +795,6 @@ async def test_websocket_is_logged_and_counted_once(
         before[1] + 11,
     ]
     assert key.token not in gateway.log.read_text()
-
-
-@requires.LINUX  # only Linux reports the peak memory of a process
-async def test_slow_reader_does_not_grow_memory(gateway: Gateway) -> None:
-    frame = Frame(Opcode.BINARY, bytes(MESSAGE_MAX)).serialize(mask=False)
-    total, sent = 64, 0
-
-    async def behavior(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal sent
-        await accept(reader, writer)
-        for number in range(total):
-            writer.write(frame)
-            await writer.drain()
-            sent = number + 1
-
-    async with raw_core(gateway, behavior) as key:
-        before = _peak_memory(gateway.pid)
-        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=65_536)
-        lines = (
-            "GET /cores/live/x HTTP/1.1",
-            "Host: a",
-            *HANDSHAKE,
-            f"X-API-Key: {key.token}",
-            "",
-            "",
-        )
-        writer.write("\r\n".join(lines).encode())
-        async with asyncio.timeout(60):
-            await reader.readuntil(b"\r\n\r\n")
-            last, unchanged = -1, 0
-            while (
-                unchanged < 100
-            ):  # the gateway responds to other requests, but reads no more from the Core
-                assert (await gateway.request("GET", "/healthz")).status == 200
-                last, unchanged = sent, unchanged + 1 if sent == last else 0
-            assert sent < total // 2
-            received = len(await reader.readexactly(total * MESSAGE_MAX))
-        assert _peak_memory(gateway.pid) - before < 16 * MESSAGE_MAX
-        writer.close()
-    assert received == total * MESSAGE_MAX
-
-
-def _peak_memory(pid: int) -> int:
-    """Peak resident memory of a process, in bytes."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return (
-        int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")))
-        * 1024
-    )
 
 
 # Drain
