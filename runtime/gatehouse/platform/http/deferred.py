@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote
 
-from uvicorn._types import ASGI3Application, HTTPScope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.draining import DrainingProtocol
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application, HTTPScope
 
 
 class DeferringProtocol(DrainingProtocol):

@@ -4,13 +4,15 @@ not ready.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.writing import WritingProtocol
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 
 class DrainingProtocol(WritingProtocol):
