@@ -5,10 +5,12 @@ from __future__ import annotations
 import hmac
 
 import pytest
+from gatehouse.core.errors import SettingsError
 from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import ALPHABET, Pepper, base62, build, checksum, parse
+from gatehouse.core.token import ALPHABET, Pepper, base62, build, checksum, parse, read_pepper
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 TOKEN = build("gtk", KeyEnvironment.TEST, b"123456789", bytes(range(32))).text
 
@@ -43,6 +45,15 @@ def test_removed_generation_matches_nothing() -> None:
 def test_invalid_pepper_is_rejected(generations: dict[int, bytes], current: int) -> None:
     with pytest.raises(ValueError, match="pepper"):
         Pepper(generations, current)
+
+
+@pytest.mark.parametrize(
+    "text", ["canary", "{}", '{"current": 1, "generations": {"1": "canary"}}', '{"current": 1}']
+)
+def test_setting_of_another_form_is_rejected_without_its_value(text: str) -> None:
+    with pytest.raises(SettingsError, match="NAME must have the form") as error:
+        read_pepper(SecretStr(text), "NAME")
+    assert "canary" not in str(error.value)
 
 
 def test_pepper_repr_hides_secrets() -> None:

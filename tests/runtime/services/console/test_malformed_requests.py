@@ -15,16 +15,10 @@ from tests.runtime.console_client import Console, assert_problem
     ("query", "message", "fix"),
     [
         (
-            "owner=%zz",
-            "contains a percent sign without two hexadecimal digits",
-            "write %25 for a percent sign",
-        ),
-        (
             "owner=100%",
             "contains a percent sign without two hexadecimal digits",
             "write %25 for a percent sign",
         ),
-        ("owner=%ff", "is not UTF-8 once it is decoded", "percent-encode text as UTF-8"),
         ("owner=%ed%a0%80", "is not UTF-8 once it is decoded", "percent-encode text as UTF-8"),
         ("owner=%00", "contains a NUL character", "remove it"),
     ],
@@ -52,8 +46,6 @@ async def test_invalid_query_parameter_is_named(
     assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, location)
 
 
-@pytest.mark.parametrize("path", ["/v1/usage", "/v1/audit-events", "/v1/audit-export"])
-@pytest.mark.parametrize("name", ["since", "until"])
 @pytest.mark.parametrize(
     ("instant", "message"),
     [
@@ -69,10 +61,12 @@ async def test_invalid_query_parameter_is_named(
     ],
 )
 async def test_unrepresentable_date_is_rejected(
-    console: Console, path: str, name: str, instant: str, message: str
+    console: Console, instant: str, message: str
 ) -> None:
-    reply = await console.client.get(f"{path}?{name}={instant}")
-    assert_problem(reply, 400, f"query.{name}", message)
+    for path in ("/v1/usage", "/v1/audit-events", "/v1/audit-export"):
+        for name in ("since", "until"):
+            reply = await console.client.get(f"{path}?{name}={instant}")
+            assert_problem(reply, 400, f"query.{name}", message)
 
 
 @pytest.mark.parametrize(
