@@ -11,7 +11,7 @@ Source: ITU-T I.371, annex A (virtual scheduling algorithm).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from gatehouse.core.keys import RateLimit
 from gatehouse.core.verification import RateLimitState
@@ -37,49 +37,6 @@ def room_us(limit: RateLimit, cost: int) -> float:
     return (limit.burst - (units or 1)) * interval_us(limit)
 
 
-#: A limit and the numbers of a request of a certain cost, for `take`: the limit, its name,
-#: `interval_us`, `move_us`, `room_us`, and the burst in microseconds, the last two with the
-#: rounding tolerance. Unpacking a tuple takes less time than a NamedTuple.
-Step = tuple[RateLimit, str, float, float, float, float]
-
-
-def steps(limits: Sequence[RateLimit], cost: int) -> tuple[Step, ...]:
-    """One step per limit."""
-    return tuple([_step(limit, cost) for limit in limits])
-
-
-def _step(limit: RateLimit, cost: int) -> Step:
-    interval, move, room = interval_us(limit), move_us(limit, cost), room_us(limit, cost)
-    return limit, limit.name, interval, move, room + SLACK_US, limit.burst * interval + SLACK_US
-
-
-def take(
-    request: Sequence[Step], arrivals: Mapping[str, float], now_us: float, *, degraded: bool
-) -> tuple[tuple[RateLimitState, ...], dict[str, float]] | None:
-    """One state per limit after the request, in order, and the new theoretical arrival times. None
-    if a limit denies the request.
-
-    arrivals: theoretical arrival times in microseconds by name of the limit, on the same clock as
-        `now_us`.
-    """
-    states, after = [], {}
-    for limit, name, interval, move, room, burst in request:
-        ahead = arrivals.get(name, 0.0) - now_us
-        if ahead < 0.0:
-            ahead = 0.0
-        if ahead > room:
-            return None
-        ahead += move
-        after[name] = now_us + ahead
-        remaining = int((burst - ahead) / interval)
-        states.append(
-            RateLimitState(
-                limit, remaining if remaining > 0 else 0, ahead / 1_000_000, 0.0, False, degraded
-            )
-        )
-    return tuple(states), after
-
-
 def fits(limit: RateLimit, ahead_us: float, cost: int) -> bool:
     """True if the limit allows the request."""
     return ahead_us <= room_us(limit, cost) + SLACK_US
@@ -96,22 +53,31 @@ def allows(limits: Sequence[RateLimit], ahead_us: Sequence[float], cost: int) ->
 def report(
     limits: Sequence[RateLimit], ahead_us: Sequence[float], cost: int, *, degraded: bool = False
 ) -> tuple[RateLimitState, ...]:
-    """One state per limit, in order, calculated from the `ahead_us` values before the request. The
-    names of the limits differ.
+    """One state per limit, in order, calculated from the `ahead_us` values before the request.
 
     `remaining` and `reset_s` describe the state after the request: advanced if all limits allow it,
     unchanged otherwise. A request that costs more than the full burst is never allowed. In this
     case, `retry_after_s` is the time until the full burst is available, and never 0.
     """
-    arrivals = {limit.name: ahead for limit, ahead in zip(limits, ahead_us, strict=True)}
-    taken = take(steps(limits, cost), arrivals, 0.0, degraded=degraded)
-    if taken is not None:
-        return taken[0]
-    return tuple(
-        [
-            _denied(limit, ahead, cost, degraded)
-            for limit, ahead in zip(limits, ahead_us, strict=True)
-        ]
+    pairs = list(zip(limits, ahead_us, strict=True))
+    if not allows(limits, ahead_us, cost):
+        return tuple([_denied(limit, ahead, cost, degraded) for limit, ahead in pairs])
+    states = []
+    for limit, ahead in pairs:
+        step = interval_us(limit)
+        burst = limit.burst * step + SLACK_US
+        states.append(allowed(limit, step, burst, ahead + move_us(limit, cost), degraded))
+    return tuple(states)
+
+
+def allowed(
+    limit: RateLimit, interval: float, burst: float, ahead: float, degraded: bool
+) -> RateLimitState:
+    """State of a limit after a request that is allowed. interval: `interval_us` of the limit.
+    burst: the burst in microseconds, with the rounding tolerance."""
+    remaining = int((burst - ahead) / interval)
+    return RateLimitState(
+        limit, remaining if remaining > 0 else 0, ahead / 1_000_000, 0.0, False, degraded
     )
 
 

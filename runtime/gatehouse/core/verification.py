@@ -1,4 +1,4 @@
-"""Input and output of a verification, and the interface of the two rate limiters (Redis and local).
+"""Input and output of a verification, and of the rate limiter.
 
 Times are Unix seconds (UTC). Field names include the unit.
 """
@@ -6,7 +6,6 @@ Times are Unix seconds (UTC). Field names include the unit.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol
 
 import msgspec
 
@@ -134,21 +133,3 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
     limits: tuple[RateLimit, ...]
     cost: int
     additional: int = 0  # number of limits at the end of `limits` that came with the request
-
-
-class RateLimits(Protocol):
-    """Rate limiter. `RedisRateLimits` counts across workers, and `LocalRateLimits` counts within
-    one worker.
-    """
-
-    def take_now(self, charge: Charge) -> tuple[RateLimitState, ...] | None:
-        """Like `take`, but returns None without any effect if the request has to wait for Redis."""
-        ...
-
-    async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
-        """Returns one state per limit, in order.
-
-        If Redis is unavailable, the states are `degraded` or Unavailable is raised, depending on
-        the setting.
-        """
-        ...

@@ -19,7 +19,7 @@ from gatehouse.core.verification import Code, VerificationRequest
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.verification.cache import KeyCache
 from gatehouse.features.verification.explanation import first_failure, key_checks
-from gatehouse.features.verification.rate_limiters import LocalRateLimits
+from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.repository import KeyLoader
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.services.gateway.websocket import RelaySettings, WebSockets
@@ -82,7 +82,7 @@ def service_with(owner: str) -> tuple[VerificationService, str, KeyRecord]:
     service = VerificationService(
         keys=keys,
         finder=KeyFinder(PEPPER, "gtk", keys.find, imported_ids),
-        limits=LocalRateLimits(),
+        limits=RateLimits(),
         credits=_UNUSED,
         nonces=None,
         on_old_pepper=lambda *_: None,

@@ -15,11 +15,11 @@ from gatehouse.core.keys import CreditPlan, Key, KeyEnvironment, KeyRecord, Rate
 from gatehouse.core.verification import (
     Charge,
     Code,
-    RateLimits,
     RateLimitState,
     VerificationRequest,
 )
 from gatehouse.features.keys.service import KeyService
+from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.schemas import Check, ExplainKey, Explanation, Outcome
 
 

@@ -1,40 +1,36 @@
-"""Two rate limiters. One counts in Redis or Valkey, across workers. The other counts in the memory
-of each worker if Redis is not configured or fails.
+"""Counts requests against rate limits: in the memory of each worker first (core/ledger.py), and in
+Redis or Valkey afterwards, across workers.
 
-All waiting requests are sent in one call of a script (redis/batches.py), which uses the clock of
-the server. The name of a counter consists of the name of the limit and the ID of the key family.
-The name contains neither the token nor a configuration version, which would split the counter
-between workers after each change.
+A worker reports what it has allowed after EXCHANGE_S at most, and earlier if that is half of its
+share of a limit. One script call reports many key families, and the reply contains the counters,
+from which the next decisions continue. A request that Redis must decide joins the next call. The
+script uses the clock of the server. The name of a counter consists of the name of the limit and the
+ID of the key family. The name contains neither the token nor a configuration version, which would
+split the counter between workers after each change.
 
-A worker that counts many requests for one key leases requests in advance (verification/leases.py),
-so that most of them do not wait for Redis. The script then also counts up to a tenth of the
-requests that the limits still allow, and the worker counts the leased requests in its memory.
-
-While Redis is unavailable, the setting determines the fallback (local approximation or denial). The
-local counters continue from the last state that Redis reported to this worker, so that a used-up
-limit stays used up. Redis must have a single shard (cluster mode disabled), because the script
+A call whose reply is missing is repeated with the same sequence number, so that its requests count
+once. While Redis is unavailable, the setting determines the fallback. With `deny`, requests are
+denied. With `local`, and without Redis, each worker decides alone and marks the states as
+`degraded`, so n workers together allow up to n times the limit. Redis counts these requests as soon
+as it is available. Redis must have a single shard (cluster mode disabled), because the script
 accesses the counters of many keys at once.
-
-A local limiter marks the states as `degraded`. Each worker counts independently, so n workers
-together allow up to n times the limit.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from itertools import islice
 
 from gatehouse.core import gcra
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.keys import RateLimit
+from gatehouse.core.ledger import Counter, Families, Family, steps
 from gatehouse.core.verification import ADDITIONAL_MAX, Charge, RateLimitState
-from gatehouse.features.verification.leases import LEASE_S, Leases
-from gatehouse.platform.redis.batches import ScriptBatches
+from gatehouse.platform.redis.batches import BATCH_MAX, ScriptBatches
 from gatehouse.platform.redis.connection import (
     OPEN_TIMEOUT_S,
     RedisConnection,
@@ -46,17 +42,20 @@ from gatehouse.platform.redis.connection import (
 from gatehouse.platform.settings import OnError
 
 KEY_PREFIX = "gatehouse:limit:"
-#: A lease contains at most 1 / LEASED_PART of the requests that the limits still allow. Other
-#: workers can use the rest.
-LEASED_PART = 10
+SEQUENCE_PREFIX = "gatehouse:exchange:"
+#: Seconds for which Redis remembers the last call of a worker.
+SEQUENCE_S = 3600
+#: Seconds after which a worker reports the requests that it has allowed.
+EXCHANGE_S = 0.05
 FORGET_TIMEOUT_S = 2.0
 
-# ARGV contains, for each request: the number of limits; the number of the key's own limits, which
-# come first; 1 if the request itself is counted, otherwise 0; the number of requests to lease
-# (negative: to return); and `move_us` and `room_us` of each limit (verification/gcra.py). KEYS
-# contains the counters in the same order. A request with additional limits has one more key, the
-# sorted set of the names of the family's additional counters by expiry. For each request, the
-# script returns the number of granted requests, and `ahead_us` of each limit before the request.
+# KEYS[1] contains the number of the last call of the worker, and ARGV[1] the number of this call.
+# Then follow the entries. ARGV contains for each: the number of limits; the number of the key's own
+# limits, which come first; 1 if Redis decides on the entry, and 0 if it has been allowed; the
+# number of the call in which the entry was sent first; and `move_us` and `room_us` of each limit
+# (core/gcra.py). KEYS contains the counters in the same order. An entry with additional limits has
+# one more key, the sorted set of the names of the family's additional counters by expiry. The
+# script returns `ahead_us` of each limit: before the entry if Redis decides, otherwise after it.
 # The numbers are returned as text, because Lua numbers become integers in replies. Times are
 # relative to 2024, because a double represents such times to better than 0.01 us, but the current
 # Unix time only to 0.25 us. `%.4f` is used instead of tostring, which keeps only 14 digits and
@@ -64,10 +63,13 @@ FORGET_TIMEOUT_S = 2.0
 SCRIPT = Script(f"""
 local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])
-local result, key, argument = {{}}, 0, 1
+local last = tonumber(redis.call('GET', KEYS[1]) or '0')
+redis.call('SET', KEYS[1], ARGV[1], 'EX', {SEQUENCE_S})
+local result, key, argument = {{}}, 1, 2
 while argument <= #ARGV do
   local limits, own = tonumber(ARGV[argument]), tonumber(ARGV[argument + 1])
-  local counted, lease = tonumber(ARGV[argument + 2]), tonumber(ARGV[argument + 3])
+  local decides = ARGV[argument + 2] == '1'
+  local counts = tonumber(ARGV[argument + 3]) > last
   argument = argument + 4
   local ahead, move, room, names = {{}}, {{}}, {{}}, nil
   for i = 1, limits do
@@ -77,7 +79,9 @@ while argument <= #ARGV do
   if own < limits then
     names = KEYS[key + limits + 1]
     redis.call('ZREMRANGEBYSCORE', names, '-inf', now)
-    local free = {ADDITIONAL_MAX} - redis.call('ZCARD', names)
+  end
+  if decides then
+    local free = names and {ADDITIONAL_MAX} - redis.call('ZCARD', names)
     for i = own + 1, limits do
       if move[i] > 0 and not redis.call('ZSCORE', names, KEYS[key + i]) then
         free = free - 1
@@ -87,149 +91,145 @@ while argument <= #ARGV do
         end
       end
     end
+    for i = 1, limits do
+      if ahead[i] > room[i] then counts = false end
+    end
   end
-  local passes, position = counted == 1, #result + 1
-  result[position] = '0'
   for i = 1, limits do
+    local moved = ahead[i] + move[i]
+    if counts and move[i] > 0 then
+      local expiry = math.ceil(moved / 1000) + 1000
+      redis.call('SET', KEYS[key + i], string.format('%.4f', now + moved), 'PX', expiry)
+      if i > own then
+        redis.call('ZADD', names, string.format('%.0f', now + moved), KEYS[key + i])
+        if redis.call('PTTL', names) < expiry then redis.call('PEXPIRE', names, expiry) end
+      end
+      if not decides then ahead[i] = moved end
+    end
     result[#result + 1] = string.format('%.4f', ahead[i])
-    if ahead[i] > room[i] + {gcra.SLACK_US} then passes = false end
   end
-  if lease > 0 and (passes or counted == 0) then
-    for i = 1, limits do
-      if move[i] > 0 then
-        local allowed = math.floor((room[i] + {gcra.SLACK_US} - ahead[i]) / move[i]) + 1 - counted
-        lease = math.max(math.min(lease, math.floor(allowed / {LEASED_PART})), 0)
-      end
-    end
-    result[position] = tostring(lease)
-  elseif lease > 0 then
-    lease = 0
-  end
-  local requests = lease + (passes and 1 or 0)
-  if requests ~= 0 then
-    for i = 1, limits do
-      if move[i] > 0 and (requests > 0 or ahead[i] > 0) then
-        local moved = math.max(ahead[i] + requests * move[i], 0)
-        local expiry = math.ceil(moved / 1000) + 1000
-        redis.call('SET', KEYS[key + i], string.format('%.4f', now + moved), 'PX', expiry)
-        if i > own then
-          redis.call('ZADD', names, string.format('%.0f', now + moved), KEYS[key + i])
-          if redis.call('PTTL', names) < expiry then redis.call('PEXPIRE', names, expiry) end
-        end
-      end
-    end
-  end
-  key = key + limits + (own < limits and 1 or 0)
+  key = key + limits + (names and 1 or 0)
   argument = argument + 2 * limits
 end
 return result
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class _Count:
-    """Requests that the script counts. counted: True if the request itself is counted. lease:
-    number of requests to lease, or to return if negative."""
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """An entry of a script call: requests of a key family.
 
-    charge: Charge
-    counted: bool
-    lease: int
+    counters, moves, rooms: counter, `move_us` and `room_us` (with the rounding tolerance) of each
+        limit. additional: number of additional limits, which come last.
+    charge: the charge on which Redis decides, or None for requests that have been allowed.
+    sequence: number of the call in which the entry was sent first; 0: not sent.
+    ahead: reply of Redis.
+    """
+
+    subject: str
+    counters: Sequence[Counter]
+    moves: Sequence[float]
+    rooms: Sequence[float]
+    additional: int
+    charge: Charge | None = None
+    sequence: int = 0
+    ahead: list[float] = field(default_factory=list)
 
 
-class RedisRateLimits:
-    """`RateLimits` in Redis. `on_degraded` is called with the name of the error once per
-    failure.
+class RateLimits:
+    """Rate limiter of a worker. login: None if each worker counts alone. `on_degraded` is called
+    with the name of the error once per failure.
+
+    degraded: the worker counts without Redis.
     """
 
     def __init__(
         self,
-        login: RedisLogin,
+        login: RedisLogin | None = None,
         *,
-        timeout_s: float,
-        on_error: OnError,
+        timeout_s: float = 1.0,
+        on_error: OnError = "local",
         on_degraded: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._login = login
-        self._on_error = on_error
+        self._on_error: OnError = "local" if login is None else on_error
         self._on_degraded = on_degraded
-        self._local = LocalRateLimits()
-        self._batches = ScriptBatches[_Count, tuple[RateLimitState, ...]](
-            login,
-            SCRIPT,
-            timeout_s=timeout_s,
-            encode=_encode,
-            decode=self._decode,
-            on_failure=self._degrade,
+        self._families = Families()
+        self._batches: ScriptBatches[_Entry | Family | None, tuple[RateLimitState, ...]] | None = (
+            None
         )
-        self._leases = Leases()
+        if login is not None:
+            self._batches = ScriptBatches(
+                login,
+                SCRIPT,
+                timeout_s=timeout_s,
+                encode=self._encode,
+                decode=self._decode,
+                on_failure=self._fail,
+            )
         self._timer: asyncio.TimerHandle | None = None
-        self.degraded = False
+        self._name = SEQUENCE_PREFIX + secrets.token_hex(8)
+        self._sequence = 0
+        #: Entries of the call in flight, and of calls without a reply.
+        self._in_flight: list[_Entry] = []
+        self._unanswered: list[_Entry] = []
+        self.degraded = login is None
 
     async def start(self) -> None:
-        """Opens the connection and loads the script. A failure is ignored, because the first
-        request retries.
+        """Opens the connection and loads the script. After a failure, the worker counts without
+        Redis until Redis is available.
         """
+        if self._batches is None:
+            return
         connection = self._batches.connection
-        with contextlib.suppress(OSError, TimeoutError, RedisReplyError):
+        try:
             await connection.open(OPEN_TIMEOUT_S * 8)
             await connection.call(("SCRIPT", "LOAD", SCRIPT.text), OPEN_TIMEOUT_S * 8)
+        except (OSError, TimeoutError, RedisReplyError) as exc:
+            self._fail(type(exc).__name__)
 
     async def close(self) -> None:
-        """Returns unused leased requests to Redis if Redis is available, and closes the
-        connection.
-        """
+        """Reports the allowed requests if Redis is available, and closes the connection."""
+        if self._batches is None:
+            return
+        await self._batches.join()
+        if not self.degraded:
+            self._batches.submit(None)
+            await self._batches.join()
+        await self._batches.close()
         if self._timer is not None:
             self._timer.cancel()
-        await self._batches.join()  # the last reply may contain a lease
-        unused = [
-            _Count(charge, counted=False, lease=-count) for charge, count in self._leases.clear()
-        ]
-        await asyncio.gather(
-            *(self._batches.call(count) for count in unused), return_exceptions=True
-        )
-        await self._batches.close()
 
     def take_now(self, charge: Charge) -> tuple[RateLimitState, ...] | None:
-        """Like `take`, but only for a request that this worker has leased; otherwise returns
-        None.
-        """
-        now = time.monotonic()
-        lease = self._leases.use(charge, now)
-        if lease is None:
-            return () if not charge.limits else None
-        wanted = self._leases.wanted_ahead(lease, now)
-        if wanted:
-            self._batches.submit(_Count(charge, counted=False, lease=wanted))
-        return self._local.count(charge, now * 1_000_000, degraded=False)
+        """Like `take`, but returns None without any effect if Redis must decide."""
+        if self.degraded and self._on_error == "deny":
+            return None
+        return self._decide(charge, degraded=self.degraded)
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
-        """Returns one state per limit, in order. If Redis is unavailable, counts locally, or raises
-        Unavailable if the setting is `deny`."""
+        """Decides on a charge, and counts it if all limits allow it. Returns one state per limit,
+        in order. Raises Unavailable if Redis is unavailable and the setting is `deny`."""
         states = self.take_now(charge)
         if states is not None:
             return states
-        lease = self._leases.wanted(charge, time.monotonic())
-        try:
-            states = await self._batches.call(_Count(charge, counted=True, lease=lease))
-            # The last requests that a limit allows may be leased by this worker.
-            return (
-                (self.take_now(charge) or states)
-                if any(state.exceeded for state in states)
-                else states
-            )
-        except Unavailable:
+        if self._batches is not None and not self.degraded:
+            entry = self._question(charge)
+            with contextlib.suppress(Unavailable):
+                return await self._batches.call(entry)
             if self._on_error == "local":
-                return self._local.take_now(charge)
+                return self._answer(entry, charge)
         detail = "Redis is unavailable and GATEHOUSE_LIMIT_ON_ERROR is deny"
         raise Unavailable("Rate limiting is temporarily unavailable.", detail=detail)
 
     async def forget(self, subject: str) -> bool:
-        """Removes every counter of a subject. Returns False if Redis is unavailable, in which case
-        the counters expire within their window.
+        """Removes every counter of a subject from Redis. Returns False if Redis is unavailable, in
+        which case the counters expire within their window.
 
         Scans all counters, because a limit may have been renamed while its counter still exists.
         Used by purges only.
         """
+        if self._login is None:
+            return False
         connection, cursor = RedisConnection(self._login), b"0"
         try:
             await connection.open(FORGET_TIMEOUT_S)
@@ -253,219 +253,123 @@ class RedisRateLimits:
         finally:
             connection.close()
 
-    def _end_leases_later(self) -> None:
+    def _decide(self, charge: Charge, *, degraded: bool) -> tuple[RateLimitState, ...] | None:
+        """Decides in this worker. Returns None without any effect if Redis must decide, which does
+        not happen if `degraded`."""
+        family = self._families.find(charge.subject)
+        states = family.take(charge, time.monotonic() * 1_000_000, degraded=degraded)
+        if family.has_unsent and self._batches is not None:
+            self._families.unsent[charge.subject] = family
+            if family.is_urgent and not degraded:
+                family.is_urgent = False
+                self._batches.submit(family)
+            self._exchange_later()
+        return states
+
+    def _question(self, charge: Charge) -> _Entry:
+        """The entry for a charge on which Redis decides. `_decide` has found the counters."""
+        counters = self._families.find(charge.subject).current
+        numbers = steps(charge.limits, charge.cost)
+        moves, rooms = [step[2] for step in numbers], [step[3] for step in numbers]
+        return _Entry(charge.subject, counters, moves, rooms, charge.additional, charge)
+
+    def _answer(self, entry: _Entry, charge: Charge) -> tuple[RateLimitState, ...]:
+        """Decides on an entry for which Redis has not replied. If Redis has counted it
+        nevertheless, the repeated entry does not count again."""
+        states = self._decide(charge, degraded=True) or ()
+        if entry.sequence and charge.cost and not any(state.exceeded for state in states):
+            for counter, move in zip(entry.counters, entry.moves, strict=True):
+                counter.resend(move)
+            entry.charge = None
+            self._unanswered.append(entry)
+        return states
+
+    def _exchange_later(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LEASE_S, self._end_leases)
+            self._timer = asyncio.get_running_loop().call_later(EXCHANGE_S, self._exchange)
 
-    def _end_leases(self) -> None:
+    def _exchange(self) -> None:
+        """Reports the allowed requests, or tries whether Redis is available again."""
         self._timer = None
-        for charge, unused in self._leases.end(time.monotonic()):
-            self._batches.submit(_Count(charge, counted=False, lease=-unused))
-        if self._leases:
-            self._end_leases_later()
+        if self._batches is not None:
+            self._batches.submit(None)
+        if self.degraded or self._families.unsent:
+            self._exchange_later()
 
-    def _decode(self, counts: list[_Count], reply: list[Reply]) -> list[tuple[RateLimitState, ...]]:
-        """Converts the numbers from the script to states, from which the local counters continue.
-        Raises ValueError.
-        """
+    def _encode(self, requests: list[_Entry | Family | None]) -> tuple[list[str], list[str]]:
+        """Keys and arguments for the script. Requests: entries on which Redis decides, families
+        with unsent requests, and None for BATCH_MAX families."""
+        self._sequence += 1
+        self._in_flight, now = self._unanswered, time.monotonic() * 1_000_000
+        self._unanswered = []
+        for request in requests:
+            # While Redis is unavailable, a call only repeats the entries without a reply.
+            if not self.degraded:
+                self._send(None if request is None else request.subject, now)
+            if isinstance(request, _Entry):
+                self._in_flight.append(request)
+        keys, arguments = [self._name], [str(self._sequence)]
+        for entry in self._in_flight:
+            entry.sequence = entry.sequence or self._sequence
+            limits = len(entry.counters)
+            arguments += (str(limits), str(limits - entry.additional))
+            arguments += ("0" if entry.charge is None else "1", str(entry.sequence))
+            for counter, move, room in zip(entry.counters, entry.moves, entry.rooms, strict=True):
+                keys.append(f"{KEY_PREFIX}{counter.name}:{entry.subject}")
+                arguments += (repr(move), repr(room))
+            if entry.additional:
+                keys.append(f"{KEY_PREFIX}+:{entry.subject}")
+        return keys, arguments
+
+    def _send(self, subject: str | None, now: float) -> None:
+        """Adds the unsent requests of a family, or of BATCH_MAX families, to the call."""
+        unsent = self._families.unsent
+        for name in list(islice(unsent, BATCH_MAX)) if subject is None else [subject]:
+            sent = unsent.pop(name).send(now) if name in unsent else []
+            if sent:
+                counters, moves = zip(*sent, strict=True)
+                additional = sum(counter.is_additional for counter in counters)
+                self._in_flight.append(_Entry(name, counters, moves, moves, additional))
+
+    def _decode(
+        self, requests: list[_Entry | Family | None], reply: list[Reply]
+    ) -> list[tuple[RateLimitState, ...]]:
+        """Continues from the counters in Redis. Raises ValueError."""
         numbers = [float(number) for number in reply if isinstance(number, bytes)]
-        if len(numbers) != sum(1 + len(count.charge.limits) for count in counts):
+        if len(numbers) != sum(len(entry.counters) for entry in self._in_flight):
             raise ValueError("unexpected reply")
-        states, position, now = [], 0, time.monotonic()
-        for count in counts:
-            charge = count.charge
-            leased, *ahead = numbers[position : position + 1 + len(charge.limits)]
-            position += 1 + len(charge.limits)
-            allowed = gcra.allows(charge.limits, ahead, charge.cost)
-            # Redis has also counted the requests that this worker has leased and not used.
-            used = _without(ahead, charge, self._leases.unused(charge))
-            states.append(gcra.report(charge.limits, used if allowed else ahead, charge.cost))
-            if count.counted or count.lease > 0:
-                self._local.remember(charge, used, consumed=count.counted and allowed)
-            if count.lease > 0:
-                self._leases.add(charge, int(leased), now)
-                self._end_leases_later()
-        self.degraded = False
-        return states
-
-    def _degrade(self, reason: str) -> None:
-        self.degraded = True
-        self._on_degraded(reason)
-
-
-def _without(ahead: Sequence[float], charge: Charge, requests: int) -> list[float]:
-    """The `ahead_us` values that the limits of the key would have without these requests."""
-    own = len(charge.limits) - charge.additional
-    moves = [
-        gcra.move_us(limit, requests) if index < own else 0.0
-        for index, limit in enumerate(charge.limits)
-    ]
-    return [max(before - move, 0.0) for before, move in zip(ahead, moves, strict=True)]
-
-
-def _encode(counts: list[_Count]) -> tuple[list[str], list[str]]:
-    """Keys and arguments for the script."""
-    keys: list[str] = []
-    arguments: list[str] = []
-    for count in counts:
-        charge = count.charge
-        arguments += (str(len(charge.limits)), str(len(charge.limits) - charge.additional))
-        arguments += ("1" if count.counted else "0", str(count.lease))
-        for limit in charge.limits:
-            keys.append(f"{KEY_PREFIX}{limit.name}:{charge.subject}")
-            arguments += (
-                repr(gcra.move_us(limit, charge.cost)),
-                repr(gcra.room_us(limit, charge.cost)),
-            )
-        if charge.additional:
-            keys.append(f"{KEY_PREFIX}+:{charge.subject}")
-    return keys, arguments
-
-
-#: Maximum number of key families with local counters. The counters of the least recently used
-#: family are deleted first, so that its limits start again.
-FAMILIES_MAX = 100_000
-
-
-class _Family:
-    """The local counters of a key family. arrivals: theoretical arrival times in microseconds, by
-    name of the limit. steps: of the last charge, because most charges of a family are the same."""
-
-    __slots__ = ("arrivals", "charge", "steps")
-
-    def __init__(self) -> None:
-        self.arrivals: dict[str, float] = {}
-        self.charge: Charge | None = None
-        self.steps: tuple[gcra.Step, ...] = ()
-
-    def prepare(self, charge: Charge) -> None:
-        """Calculates the steps of a charge without additional limits."""
-        if self.charge != charge:
-            self.steps = _steps(charge.limits, charge.cost)
-        self.charge = charge  # comparing the same object takes less time
-
-    def remove_others(self, limits: int, now: float) -> None:
-        """Removes the counters of limits that the key no longer has, as soon as they have no
-        effect. limits: number of limits of the key."""
-        if len(self.arrivals) > limits:
-            self.arrivals = {name: at for name, at in self.arrivals.items() if at > now}
-
-
-#: Many keys have the same limits.
-_steps = lru_cache(maxsize=1_000)(gcra.steps)
-
-
-class LocalRateLimits:
-    """`RateLimits` in the memory of one worker."""
-
-    def __init__(self) -> None:
-        self._families: OrderedDict[str, _Family] = OrderedDict()
-        #: Theoretical arrival times of additional limits in microseconds, by subject and name of
-        #: the limit.
-        self._additional: OrderedDict[str, dict[str, float]] = OrderedDict()
-
-    async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
-        return self.take_now(charge)
-
-    def take_now(self, charge: Charge) -> tuple[RateLimitState, ...]:
-        return self.count(charge, time.monotonic() * 1_000_000, degraded=True)
-
-    def count(self, charge: Charge, now: float, *, degraded: bool) -> tuple[RateLimitState, ...]:
-        """Like `take_now`, for the Redis limiter. now: microseconds on the monotonic clock.
-        degraded: True if the request is not counted in Redis."""
-        if charge.additional:
-            return self._take_with_additional(charge, now, degraded=degraded)
-        family = self._family(charge.subject)
-        if family.charge is not charge:
-            family.prepare(charge)
-        arrivals = family.arrivals
-        taken = gcra.take(family.steps, arrivals, now, degraded=degraded)
-        if taken is None:
-            ahead = [max(arrivals.get(limit.name, 0.0) - now, 0.0) for limit in charge.limits]
-            return gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
-        states, after = taken
-        if charge.cost:
-            arrivals.update(after)
-            if len(arrivals) > len(after):
-                family.remove_others(len(after), now)
-        return states
-
-    def _take_with_additional(
-        self, charge: Charge, now: float, *, degraded: bool
-    ) -> tuple[RateLimitState, ...]:
-        own, additional = _split(charge)
-        family = self._family(charge.subject)
-        ahead = [max(family.arrivals.get(limit.name, 0.0) - now, 0.0) for limit in own]
-        ahead += self._additional_ahead(charge, additional, now)
-        states = gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
-        if charge.cost and not any(state.exceeded for state in states):
-            family.arrivals |= {
-                state.limit.name: now + state.reset_s * 1_000_000 for state in states[: len(own)]
-            }
-            family.remove_others(len(own), now)
-            self._store_additional(charge.subject, states[len(own) :], now)
-        return states
-
-    def remember(self, charge: Charge, ahead: Sequence[float], *, consumed: bool) -> None:
-        """Sets the key's own limits to the state that Redis reported before this charge, so that
-        local counting continues from there."""
-        own, _ = _split(charge)
-        cost = charge.cost if consumed else 0
-        after = [
-            (limit.name, ahead_us + gcra.move_us(limit, cost))
-            for limit, ahead_us in zip(own, ahead, strict=False)
+        position, now = 0, time.monotonic() * 1_000_000
+        for entry in self._in_flight:
+            entry.ahead = numbers[position : position + len(entry.counters)]
+            position += len(entry.counters)
+            changes = zip(entry.counters, entry.moves, entry.ahead, strict=True)
+            charge = entry.charge
+            if charge is None:
+                for counter, move, ahead in changes:
+                    counter.confirm(move, ahead, now)
+            else:
+                counts = gcra.allows(charge.limits, entry.ahead, charge.cost)
+                for counter, move, ahead in islice(changes, _own(charge)):
+                    counter.learn(ahead + move if counts else ahead, now)
+        if self._batches is not None and len(self._in_flight) >= BATCH_MAX:
+            self._batches.submit(None)  # more families may be waiting
+        self._in_flight, self.degraded = [], False
+        return [
+            gcra.report(request.charge.limits, request.ahead, request.charge.cost)
+            if isinstance(request, _Entry) and request.charge is not None
+            else ()
+            for request in requests
         ]
-        if charge.subject not in self._families and not any(ahead_us for _, ahead_us in after):
-            return
-        now, family = time.monotonic() * 1_000_000, self._family(charge.subject)
-        family.arrivals |= {name: now + ahead_us for name, ahead_us in after}
-        family.remove_others(len(own), now)
 
-    def _family(self, subject: str) -> _Family:
-        """The counters of a family, which become the most recently used."""
-        families = self._families
-        family = families.get(subject)
-        if family is None:
-            family = families[subject] = _Family()
-            if len(families) > FAMILIES_MAX:
-                families.popitem(last=False)
-        else:
-            families.move_to_end(subject)
-        return family
-
-    def _store_additional(self, subject: str, states: Sequence[RateLimitState], now: float) -> None:
-        arrivals = self._additional.setdefault(subject, {})
-        self._additional.move_to_end(subject)
-        for state in states:
-            if state.limit.cost:
-                arrivals[state.limit.name] = now + state.reset_s * 1_000_000
-        while len(self._additional) > FAMILIES_MAX // ADDITIONAL_MAX:
-            self._additional.popitem(last=False)
-
-    def _additional_ahead(
-        self, charge: Charge, limits: Sequence[RateLimit], now: float
-    ) -> list[float]:
-        arrivals = {
-            name: at for name, at in self._additional.get(charge.subject, {}).items() if at > now
-        }
-        if charge.subject in self._additional:
-            self._additional[charge.subject] = arrivals
-        free, ahead = ADDITIONAL_MAX - len(arrivals), []
-        for limit in limits:
-            before = max(arrivals.get(limit.name, 0.0) - now, 0.0)
-            if charge.cost and limit.cost and limit.name not in arrivals:
-                free -= 1
-                if free < 0:
-                    before = max(gcra.room_us(limit, charge.cost), 0.0) + max(
-                        min(arrivals.values(), default=now) - now, 1e6
-                    )
-            ahead.append(before)
-        return ahead
+    def _fail(self, reason: str) -> None:
+        """Keeps the entries of the call for the next call. `_answer` adds the entries on which
+        Redis did not decide."""
+        self._unanswered += [entry for entry in self._in_flight if entry.charge is None]
+        self._in_flight, self.degraded = [], True
+        self._on_degraded(reason)
+        self._exchange_later()
 
 
-def _split(charge: Charge) -> tuple[tuple[RateLimit, ...], tuple[RateLimit, ...]]:
-    """The limits of the key, and the limits from the request."""
-    own = len(charge.limits) - charge.additional
-    return (
-        (charge.limits, ()) if not charge.additional else (charge.limits[:own], charge.limits[own:])
-    )
+def _own(charge: Charge) -> int:
+    """Number of the key's own limits, which come first."""
+    return len(charge.limits) - charge.additional

@@ -34,12 +34,12 @@ from gatehouse.core.token import ParsedToken, parse, proves_possession
 from gatehouse.core.verification import (
     Charge,
     Code,
-    RateLimits,
     SignedRequest,
     VerificationRequest,
     VerificationResult,
 )
 from gatehouse.features.keys.possession import KeyFinder
+from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader
 from gatehouse.platform.redis.nonces import RedisNonces
 
@@ -93,9 +93,9 @@ class VerificationService:
         if named is None:
             return VerificationResult(Code.NOT_FOUND, *time)
         record, material = named
-        denied = self._check(record, material, request, time)
-        if denied is not None or record is None:
-            return denied or VerificationResult(Code.NOT_FOUND, *time)
+        result = self._decide(record, material, request, time)
+        if result is not None or record is None:
+            return result or VerificationResult(Code.NOT_FOUND, *time)
         charge = self._charge(record, request)
         try:
             if record.signing is not None and request.signed is not None:
@@ -122,32 +122,19 @@ class VerificationService:
     ) -> VerificationResult | None:
         """Like `verify`, but returns None without any effect if the database or Redis is needed."""
         record = self.keys.cached(token.id)
-        if (
-            record is None
-            or record.has_credits
-            or (record.signing is not None and request.signed is not None)
-        ):
+        if record is None:
             return None
-        time = self._decision_time()
-        denied = self._check(record, token.text, request, time)
-        if denied is not None:
-            return denied
-        states = self.limits.take_now(self._charge(record, request))
-        return (
-            None
-            if states is None
-            else VerificationResult(evaluate_limits(states), *time, record, states)
-        )
+        return self._decide(record, token.text, request, self._decision_time())
 
-    def _check(
+    def _decide(
         self,
         record: KeyRecord | None,
         material: str,
         request: VerificationRequest,
         time: DecisionTime,
     ) -> VerificationResult | None:
-        """The denial of a request by a check that needs no counter, or None if limits, credits and
-        signature are checked next.
+        """Decides without waiting. Returns None without any effect if signature, credits or a limit
+        have to be checked in the database or Redis. Raises BadRequest.
         """
         if time.staleness_ms > self.max_staleness_ms:
             # Fails closed: the key may have been revoked in the meantime.
@@ -161,7 +148,12 @@ class VerificationService:
             return VerificationResult(code, *time, record if possession else None, reason=reason)
         if record.pepper_generation != self.finder.pepper.current:
             self.on_old_pepper(record.id, material, record.pepper_generation)
-        return None
+        if record.has_credits or (record.signing is not None and request.signed is not None):
+            return None
+        states = self.limits.take_now(self._charge(record, request))
+        if states is None:
+            return None
+        return VerificationResult(evaluate_limits(states), *time, record, states)
 
     def _charge(self, record: KeyRecord, request: VerificationRequest) -> Charge:
         """The charge for a request. Raises BadRequest for a rate limit that cannot be applied."""

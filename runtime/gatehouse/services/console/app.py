@@ -52,7 +52,7 @@ from gatehouse.features.transfer.legacy_file_sync import LegacyFileSync
 from gatehouse.features.transfer.repository import RemovalRepository
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.verification.explanation import ExplanationService
-from gatehouse.features.verification.rate_limiters import LocalRateLimits, RedisRateLimits
+from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.platform.aws.signing_key import KmsSigner, Signer, local_signer
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.db.pool import DatabaseProbe, Pool, pool_of
@@ -143,7 +143,7 @@ class Composition:
             keys=keys,
             sessions=sessions,
             lockout=Lockout(self.clock),
-            limits=limits or LocalRateLimits(),
+            limits=limits or RateLimits(),
             origin=_origin(settings.console_url),
             accepts_sessions=features.SESSIONS.name not in features_off,
             identity_provider=provider,
@@ -276,7 +276,7 @@ class Composition:
         ]
 
     def _services(
-        self, keys: KeyService, sessions: Sessions, counters: RedisRateLimits | None
+        self, keys: KeyService, sessions: Sessions, counters: RateLimits | None
     ) -> dict[Any, object]:
         """Return services that handlers take. `counters`: rate limit counters of the gateways. None
         if each gateway worker has its own counters."""
@@ -331,10 +331,8 @@ class Composition:
         )
         return [PeriodicJob("legacy files", LEGACY_FILES_INTERVAL_S, files.run_once)]
 
-    def _rate_limits(self, redis: RedisLogin, on_error: OnError) -> RedisRateLimits:
-        return RedisRateLimits(
-            redis, timeout_s=self.settings.limit_timeout_ms / 1000, on_error=on_error
-        )
+    def _rate_limits(self, redis: RedisLogin, on_error: OnError) -> RateLimits:
+        return RateLimits(redis, timeout_s=self.settings.limit_timeout_ms / 1000, on_error=on_error)
 
     def _identity_provider(self) -> OidcIdentityProvider | None:
         settings = self.settings

@@ -36,12 +36,13 @@ from gatehouse.core.errors import (
 )
 from gatehouse.core.keys import ADMIN_SCOPE, Key, KeyId
 from gatehouse.core.roles import Role, roles_of
-from gatehouse.core.verification import Charge, Code, RateLimits, VerificationRequest
+from gatehouse.core.verification import Charge, Code, VerificationRequest
 from gatehouse.features.identity.cookies import session_cookie
 from gatehouse.features.identity.models import SignInLink
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.service import Lockout, Sessions
 from gatehouse.features.keys.service import KeyService
+from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.platform.http.request import Caller, Request
 from gatehouse.platform.http.validation import invalid
 

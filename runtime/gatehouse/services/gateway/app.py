@@ -22,7 +22,6 @@ from gatehouse.core.cores import CoreRecord
 from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.token import Pepper, read_pepper
-from gatehouse.core.verification import RateLimits
 from gatehouse.features.cores.circuit_breaker import CircuitState
 from gatehouse.features.cores.concurrency import ConcurrencyLimit
 from gatehouse.features.cores.health_checks import HealthChecks
@@ -42,7 +41,7 @@ from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.usage.service import UsageCounter, UsageFlusher, UsageMetrics
 from gatehouse.features.verification.cache import KeyCache, Prefilter
 from gatehouse.features.verification.change_feed import ChangeFeed, FreshnessProbe
-from gatehouse.features.verification.rate_limiters import LocalRateLimits, RedisRateLimits
+from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader, PepperMigration
 from gatehouse.features.verification.self_revocation import SelfRevocationService
 from gatehouse.features.verification.service import VerificationService
@@ -195,10 +194,8 @@ class _Gateway:
         return changes, keys, KeyFinder(self.pepper, self.settings.key_prefix, keys.find, known_ids)
 
     async def _redis_clients(self, stack: AsyncExitStack) -> tuple[RateLimits, RedisNonces | None]:
-        if self.redis is None:
-            return LocalRateLimits(), None
         timeout_s, on_error = self.settings.limit_timeout_ms / 1000, self.settings.limit_on_error
-        limits = RedisRateLimits(
+        limits = RateLimits(
             self.redis,
             timeout_s=timeout_s,
             on_error=on_error,
@@ -206,6 +203,8 @@ class _Gateway:
         )
         await limits.start()
         stack.push_async_callback(limits.close)
+        if self.redis is None:
+            return limits, None
         nonces = RedisNonces(self.redis, timeout_s=timeout_s)
         stack.push_async_callback(nonces.close)
         return limits, nonces

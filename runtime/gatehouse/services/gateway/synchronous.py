@@ -1,5 +1,5 @@
-"""Responds to verifications without waiting: the key is cached, and the worker has leased requests
-for its rate limits.
+"""Responds to verifications without waiting: the key is cached, and the worker can decide on its
+rate limits without Redis.
 
 The responses are identical to those of gateway/endpoints.py. VALID results, which are by far the
 most common, are written with templates, which the endpoint functions create for each key.

@@ -1,8 +1,8 @@
 """Forwards requests to Cores without a task for each request.
 
 A request is sent to a Core as soon as it has been received if there is nothing to wait for: the key
-is cached, the worker has leased requests for its rate limits, and a connection to an instance is
-idle. A small response is sent to the client as soon as it has been received, and a fresh stored
+is cached, the worker can decide on its rate limits without Redis, and a connection to an instance
+is idle. A small response is sent to the client as soon as it has been received, and a fresh stored
 response immediately. gateway/proxy.py continues in all other cases: denials, large and streamed
 bodies, errors and retries, and clients that disconnect.
 """

@@ -194,7 +194,6 @@ async def test_responses_from_templates_equal_those_of_the_application(
         get(f"X-API-Key: {odd.token}"),
         get(f"Authorization: bearer  {odd.token} ", query="?scope=cores:read"),
     )
-    # Requests within a lease do not wait.
     async with asyncio.timeout(_PATIENCE_S):
         for raw in requests:
             before = pair.template_responses

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from gatehouse.core import gcra
 from gatehouse.core.keys import KeyId, RateLimit
-from gatehouse.core.verification import Charge, Code, VerificationResult
-from gatehouse.features.verification.rate_limiters import LocalRateLimits
+from gatehouse.core.verification import Code, VerificationResult
 from gatehouse.services.gateway.synchronous import KEYS_MAX, _Templates
 
 from tests.runtime.features.verification.conftest import RECORD
@@ -18,7 +18,7 @@ LIMITS = (RateLimit(name="requests", quota=5, window_s=60, burst=5),)
 def test_oldest_template_is_removed() -> None:
     templates, states = (
         _Templates(has_body=True),
-        LocalRateLimits().take_now(Charge(subject="x", limits=LIMITS, cost=1)),
+        gcra.report(LIMITS, (0.0,), 1),
     )
     records = [
         msgspec.structs.replace(RECORD, id=KeyId(f"{number:012d}"))

@@ -1,0 +1,223 @@
+"""Counts requests in a worker before Redis counts them. Pure: the caller passes the time.
+
+A worker decides from the last state that Redis reported and from the requests that it has allowed
+since then, and reports them afterwards. Until Redis confirms them, they are at most a share of
+each limit (`share_us`). Beyond the share, Redis decides. If the share is smaller than the cost of a
+request, as with a burst below 10, Redis therefore decides on each request that may be allowed.
+
+n workers exceed a limit by at most n shares. Redis allows a request only if its counter stays
+within the burst, and the counter contains all confirmed requests. While the counter is within the
+burst, the unconfirmed requests are at most n shares. While it is beyond the burst, each worker adds
+at most one share: the reply to its next report contains the counter, and the worker allows nothing
+until the counter is within the burst again. A request counts in Redis when it is reported, which is
+later than it was allowed, so the delay never makes a limit larger.
+
+Times are microseconds.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import lru_cache
+
+from gatehouse.core import gcra
+from gatehouse.core.keys import RateLimit
+from gatehouse.core.verification import ADDITIONAL_MAX, Charge, RateLimitState
+
+#: The share of a worker is 1 / BURST_PART of the burst, and at most UNITS_MAX units.
+BURST_PART = 10
+UNITS_MAX = 1000
+#: Maximum number of key families with counters in a worker. The counters of the least recently used
+#: family are deleted first.
+FAMILIES_MAX = 100_000
+
+#: A limit and the numbers of a request of a certain cost: the limit, `interval_us`, `move_us`,
+#: `room_us` and the burst with the rounding tolerance, and `share_us`. Unpacking a tuple takes less
+#: time than a NamedTuple.
+Step = tuple[RateLimit, float, float, float, float, float]
+
+
+def share_us(limit: RateLimit) -> float:
+    """How far requests that Redis has not confirmed may advance a limit."""
+    share = min(limit.burst / BURST_PART, UNITS_MAX) * gcra.interval_us(limit)
+    return share * (1 + 1e-9)  # a tenth of a burst of 10 is one request in spite of rounding
+
+
+@lru_cache(maxsize=1_000)  # many keys have the same limits
+def steps(limits: tuple[RateLimit, ...], cost: int) -> tuple[Step, ...]:
+    """One step per limit."""
+    return tuple([_step(limit, cost) for limit in limits])
+
+
+def _step(limit: RateLimit, cost: int) -> Step:
+    interval, slack = gcra.interval_us(limit), gcra.SLACK_US
+    room, burst = gcra.room_us(limit, cost) + slack, limit.burst * interval + slack
+    return limit, interval, gcra.move_us(limit, cost), room, burst, share_us(limit)
+
+
+class Counter:
+    """State of one limit of a key family in a worker.
+
+    arrival: theoretical arrival time on the worker's clock, with every request that the worker
+        knows. Replies of Redis never reduce it, so a used-up limit stays used up if Redis loses
+        data.
+    unsent, sent: how far the requests advance the limit that have not been sent to Redis, and those
+        that have been sent and are not confirmed.
+    share: `share_us` of the limit. is_additional: the limit came with a request.
+    """
+
+    __slots__ = ("arrival", "is_additional", "name", "sent", "share", "unsent")
+
+    def __init__(self, name: str) -> None:
+        self.name, self.is_additional = name, False
+        self.arrival = self.unsent = self.sent = self.share = 0.0
+
+    def count(self, move: float, now: float) -> None:
+        self.arrival = max(self.arrival, now) + move
+        self.unsent += move
+
+    def unreported(self, now: float) -> float:
+        """How far the unsent requests still advance the limit. They exceed the share only if the
+        worker counted without Redis. Then, units have become available again in the meantime.
+        """
+        return min(self.unsent, max(self.arrival - now, self.share))
+
+    def send(self, now: float) -> float:
+        """The unsent requests become sent. Returns how far they advance the limit."""
+        move = self.unreported(now)
+        self.unsent, self.sent = 0.0, self.sent + move
+        return move
+
+    def confirm(self, move: float, ahead: float, now: float) -> None:
+        """Redis has counted `move` of the sent requests, after which its counter is `ahead`."""
+        self.sent = max(self.sent - move, 0.0)
+        self.learn(ahead, now)
+
+    def learn(self, ahead: float, now: float) -> None:
+        """The counter in Redis is `ahead`."""
+        known = now + ahead + self.sent + self.unreported(now)
+        self.arrival = max(self.arrival, known)
+
+    def resend(self, move: float) -> None:
+        """An unsent request counts as sent."""
+        self.unsent, self.sent = max(self.unsent - move, 0.0), self.sent + move
+
+
+class Family:
+    """The counters of a key family in a worker.
+
+    current: the counters for the last charge, because most charges of a family are the same.
+    has_unsent: requests have not been sent. is_urgent: they have used half of the share.
+    """
+
+    __slots__ = ("_charge", "_steps", "counters", "current", "has_unsent", "is_urgent", "subject")
+
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
+        self.counters: tuple[Counter, ...] = ()
+        self.current: tuple[Counter, ...] = ()
+        self.has_unsent = self.is_urgent = False
+        self._charge: Charge | None = None
+        self._steps: tuple[Step, ...] = ()
+
+    def take(
+        self, charge: Charge, now: float, *, degraded: bool
+    ) -> tuple[RateLimitState, ...] | None:
+        """Decides on a charge, and counts it if all limits allow it. Returns one state per limit,
+        or None without any effect if Redis has to decide. degraded: Redis is unavailable, so the
+        worker decides alone.
+        """
+        if self._charge is not charge:
+            if self._charge != charge:
+                self._prepare(charge, now, degraded=degraded)
+            self._charge = charge  # comparing the same object takes less time
+        if charge.additional:
+            ahead = self._ahead(charge, now)
+            if not gcra.allows(charge.limits, ahead, charge.cost):
+                return gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
+        states, decides = [], degraded or not charge.additional
+        for (limit, interval, move, room, burst, share), counter in zip(
+            self._steps, self.current, strict=True
+        ):
+            ahead_us = counter.arrival - now
+            if ahead_us < 0.0:
+                ahead_us = 0.0
+            if ahead_us > room:
+                ahead = self._ahead(charge, now)
+                return gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
+            if not move or counter.unsent + counter.sent + move > share:
+                decides = degraded
+            states.append(gcra.allowed(limit, interval, burst, ahead_us + move, degraded))
+        if not decides:
+            return None
+        if charge.cost:
+            for (_, _, move, _, _, share), counter in zip(self._steps, self.current, strict=True):
+                counter.count(move, now)
+                if counter.unsent * 2 > share >= (counter.unsent - move) * 2:
+                    self.is_urgent = True
+            self.has_unsent = True
+        return tuple(states)
+
+    def send(self, now: float) -> list[tuple[Counter, float]]:
+        """The counters with unsent requests, which become sent, and how far they advance the
+        limits. Additional limits come last.
+        """
+        self.has_unsent = self.is_urgent = False
+        unsent = [counter for counter in self.counters if counter.unsent]
+        unsent.sort(key=lambda counter: counter.is_additional)
+        return [(counter, counter.send(now)) for counter in unsent]
+
+    def _prepare(self, charge: Charge, now: float, *, degraded: bool) -> None:
+        """Finds the counters for a charge. Removes other counters that have no effect any more."""
+        known, found = {counter.name: counter for counter in self.counters}, []
+        own = len(charge.limits) - charge.additional
+        for index, limit in enumerate(charge.limits):
+            counter = known.pop(limit.name, None) or Counter(limit.name)
+            counter.share, counter.is_additional = share_us(limit), index >= own
+            found.append(counter)
+        kept = [
+            each
+            for each in known.values()
+            if each.arrival > now or each.sent or (each.unsent and not degraded)
+        ]
+        self.current, self._steps = tuple(found), steps(charge.limits, charge.cost)
+        self.counters = self.current + tuple(kept)  # the same tuple if there are no others
+
+    def _ahead(self, charge: Charge, now: float) -> list[float]:
+        """`ahead_us` of each limit. An additional limit beyond ADDITIONAL_MAX names is full until
+        the first counter of another name expires."""
+        arrivals = {
+            each.name: each.arrival
+            for each in self.counters
+            if each.is_additional and each.arrival > now
+        }
+        free, ahead = ADDITIONAL_MAX - len(arrivals), []
+        for limit, counter in zip(charge.limits, self.current, strict=True):
+            ahead.append(max(counter.arrival - now, 0.0))
+            if counter.is_additional and charge.cost * limit.cost and limit.name not in arrivals:
+                free -= 1
+                if free < 0:
+                    wait = max(min(arrivals.values(), default=now) - now, 1e6)
+                    ahead[-1] = max(gcra.room_us(limit, charge.cost), 0.0) + wait
+        return ahead
+
+
+class Families:
+    """The counters of a worker. unsent: families with requests that have not been sent."""
+
+    def __init__(self) -> None:
+        self.unsent: dict[str, Family] = {}
+        self._families: OrderedDict[str, Family] = OrderedDict()
+
+    def find(self, subject: str) -> Family:
+        """The counters of a family, which become the most recently used."""
+        families = self._families
+        family = families.get(subject)
+        if family is not None:
+            families.move_to_end(subject)
+            return family
+        family = families[subject] = Family(subject)
+        if len(families) > FAMILIES_MAX:
+            evicted, _ = families.popitem(last=False)
+            self.unsent.pop(evicted, None)
+        return family

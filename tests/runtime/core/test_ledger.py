@@ -1,0 +1,339 @@
+"""Counting in workers before Redis, compared with a model of Redis and with an exact count."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from gatehouse.core import gcra
+from gatehouse.core.keys import RateLimit
+from gatehouse.core.ledger import (
+    BURST_PART,
+    FAMILIES_MAX,
+    UNITS_MAX,
+    Counter,
+    Families,
+    Family,
+    share_us,
+)
+from gatehouse.core.verification import Charge
+from hypothesis import given
+from hypothesis import strategies as st
+
+DAY = RateLimit(name="requests", quota=1000, window_s=86_400, burst=1000)
+NINE = RateLimit(name="requests", quota=9, window_s=86_400, burst=9)
+
+
+def charge(*limits: RateLimit, cost: int = 1) -> Charge:
+    return Charge(subject="family", limits=limits, cost=cost)
+
+
+def family() -> Family:
+    return Family("family")
+
+
+def passed(worker: Family, request: Charge, now: float, *, degraded: bool = False) -> int:
+    """The number of requests that the worker allows until it denies one or Redis must decide."""
+    count = 0
+    while True:
+        states = worker.take(request, now, degraded=degraded)
+        if states is None or any(state.exceeded for state in states):
+            return count
+        count += 1
+
+
+class Redis:
+    """Model of the script: theoretical arrival times by name of the limit, on another clock."""
+
+    def __init__(self, clock_us: int = 0) -> None:
+        self.clock_us = clock_us
+        self.arrivals: dict[str, float] = {}
+
+    def ahead(self, name: str, now: float) -> float:
+        return max(self.arrivals.get(name, 0.0) - now - self.clock_us, 0.0)
+
+    def count(self, name: str, move: float, now: float) -> float:
+        self.arrivals[name] = now + self.clock_us + self.ahead(name, now) + move
+        return self.ahead(name, now)
+
+    def decide(self, request: Charge, now: float) -> tuple[list[float], bool]:
+        """The states before the request, and whether it is allowed."""
+        ahead = [self.ahead(limit.name, now) for limit in request.limits]
+        allows = gcra.allows(request.limits, ahead, request.cost)
+        for limit in request.limits:
+            if allows:
+                self.count(limit.name, gcra.move_us(limit, request.cost), now)
+        return ahead, allows
+
+
+class Worker:
+    """A worker. Its reports reach Redis, and the replies reach the worker, some steps later."""
+
+    def __init__(self) -> None:
+        self.family = family()
+        self.report: list[tuple[Counter, float]] = []
+        self.reply: list[tuple[Counter, float, float]] = []
+
+    def take(self, request: Charge, redis: Redis, now: float) -> bool:
+        states = self.family.take(request, now, degraded=False)
+        if states is not None:
+            return not any(state.exceeded for state in states)
+        self.exchange(redis, now)
+        ahead, allows = redis.decide(request, now)
+        for limit, before, counter in zip(request.limits, ahead, self.family.current, strict=True):
+            move = gcra.move_us(limit, request.cost) if allows else 0.0
+            counter.learn(before + move, now)
+        return allows
+
+    def send(self, now: float) -> None:
+        if not self.report and not self.reply:
+            self.report = self.family.send(now)
+
+    def arrive(self, redis: Redis, now: float) -> None:
+        report, self.report = self.report, []
+        self.reply += [(each, move, redis.count(each.name, move, now)) for each, move in report]
+
+    def receive(self, now: float) -> None:
+        reply, self.reply = self.reply, []
+        for counter, move, ahead in reply:
+            counter.confirm(move, ahead, now)
+
+    def exchange(self, redis: Redis, now: float) -> None:
+        """Completes the exchange in progress, and another one."""
+        for _ in range(2):
+            self.arrive(redis, now)
+            self.receive(now)
+            self.send(now)
+        self.arrive(redis, now)
+        self.receive(now)
+
+
+class Exact:
+    """Counts every allowed request at the time at which a worker allowed it."""
+
+    def __init__(self, limits: tuple[RateLimit, ...]) -> None:
+        self.limits = limits
+        self.arrivals = [Fraction(0)] * len(limits)
+
+    def count(self, cost: int, now: int) -> list[Fraction]:
+        """The units by which each limit is ahead."""
+        ahead = []
+        for index, limit in enumerate(self.limits):
+            interval = Fraction(limit.window_s * 1_000_000, limit.quota)
+            arrival = max(self.arrivals[index], Fraction(now)) + cost * limit.cost * interval
+            self.arrivals[index] = arrival
+            ahead.append((arrival - now) / interval)
+        return ahead
+
+
+limits = st.builds(
+    RateLimit,
+    name=st.sampled_from(["a", "b"]),
+    quota=st.integers(1, 200),
+    window_s=st.integers(1, 60),
+    burst=st.integers(1, 80),
+    cost=st.integers(0, 2),
+)
+several_limits = st.lists(limits, min_size=1, max_size=2, unique_by=lambda limit: limit.name)
+WORKERS = 3
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["take", "take", "take", "send", "arrive", "receive"]),
+        st.integers(0, WORKERS - 1),
+        st.integers(0, 40),
+        st.one_of(st.just(0), st.integers(0, 3_000_000)),
+    ),
+    max_size=60,
+)
+
+
+@pytest.mark.requirement("CG-06")
+@given(several_limits.map(tuple), st.integers(1, 2), st.integers(0, 10**14), steps)
+def test_workers_exceed_a_limit_by_one_share_each(
+    several: tuple[RateLimit, ...],
+    cost: int,
+    clock_us: int,
+    sequence: list[tuple[str, int, int, int]],
+) -> None:
+    redis, exact, now = Redis(clock_us), Exact(several), 0
+    workers, request = [Worker() for _ in range(WORKERS)], charge(*several, cost=cost)
+    for action, index, count, wait in sequence:
+        now += wait
+        worker = workers[index]
+        if action == "send":
+            worker.send(now)
+        elif action == "arrive":
+            worker.arrive(redis, now)
+        elif action == "receive":
+            worker.receive(now)
+        for _ in range(count if action == "take" else 0):
+            if worker.take(request, redis, now):
+                for ahead, limit in zip(exact.count(cost, now), several, strict=True):
+                    share = min(limit.burst / BURST_PART, UNITS_MAX)
+                    assert ahead <= limit.burst + WORKERS * share + 1e-3
+                    if limit.cost * cost > share:
+                        assert ahead <= limit.burst + 1e-3
+    for worker in workers:
+        worker.exchange(redis, now)
+    for limit, arrival in zip(several, exact.arrivals, strict=True):
+        # Redis counts every request, and none earlier than it was allowed.
+        assert redis.ahead(limit.name, now) >= arrival - now - 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=20))
+def test_every_allowed_request_is_sent_once(sequence: list[tuple[int, bool]]) -> None:
+    worker, redis, allowed = Worker(), Redis(), 0
+    for count, sends in sequence:
+        allowed += sum(worker.take(charge(DAY), redis, 0.0) for _ in range(count))
+        if sends:
+            worker.exchange(redis, 0.0)
+    worker.exchange(redis, 0.0)
+    assert redis.ahead("requests", 0.0) == pytest.approx(allowed * gcra.interval_us(DAY))
+    assert not any(counter.unsent or counter.sent for counter in worker.family.counters)
+
+
+@pytest.mark.parametrize(
+    ("limit", "cost", "share"),
+    [(DAY, 1, 100), (DAY, 50, 2), (DAY, 101, 0), (NINE, 1, 0), (DAY, 0, 0)],
+)
+def test_unknown_limit_allows_its_share_at_once(limit: RateLimit, cost: int, share: int) -> None:
+    assert passed(family(), charge(limit, cost=cost), 0.0) == share
+
+
+def test_requests_in_flight_use_the_share() -> None:
+    worker, request, unit = family(), charge(DAY), gcra.interval_us(DAY)
+    assert passed(worker, request, 0.0) == 100
+    [(counter, move)] = worker.send(0.0)
+    assert passed(worker, request, 0.0) == 0
+    counter.confirm(move, 100 * unit, 0.0)
+    assert passed(worker, request, 0.0) == 100
+
+
+@pytest.mark.bound("core.ledger:UNITS_MAX")
+def test_share_of_a_large_burst_is_bounded() -> None:
+    million = RateLimit(name="requests", quota=1_000_000, window_s=60, burst=1_000_000)
+    assert passed(family(), charge(million), 0.0) == UNITS_MAX
+
+
+def test_smallest_share_of_several_limits_applies() -> None:
+    hundred = RateLimit(name="hour", quota=100, window_s=3600, burst=100)
+    assert passed(family(), charge(DAY, hundred), 0.0) == 10
+    nine = RateLimit(name="hour", quota=9, window_s=3600, burst=9)
+    assert passed(family(), charge(DAY, nine), 0.0) == 0
+
+
+def test_limit_that_counts_nothing_needs_redis() -> None:
+    free = RateLimit(name="free", quota=9, window_s=3600, burst=9, cost=0)
+    assert passed(family(), charge(DAY, free), 0.0) == 0
+
+
+def test_used_up_limit_is_denied_without_redis() -> None:
+    worker, request = family(), charge(NINE)
+    assert worker.take(request, 0.0, degraded=False) is None
+    (counter,) = worker.current
+    counter.learn(9 * gcra.interval_us(NINE), 0.0)
+    states = worker.take(request, 0.0, degraded=False)
+    assert states is not None
+    assert (states[0].exceeded, states[0].remaining, states[0].degraded) == (True, 0, False)
+
+
+def test_denied_request_counts_against_no_limit() -> None:
+    worker, full = family(), RateLimit(name="full", quota=100, window_s=60, burst=100)
+    request = charge(DAY, full)
+    assert passed(worker, request, 0.0) == 10
+    worker.current[1].learn(100 * gcra.interval_us(full), 0.0)
+    before = [(counter.arrival, counter.unsent) for counter in worker.counters]
+    assert passed(worker, request, 0.0) == 0
+    assert [(counter.arrival, counter.unsent) for counter in worker.counters] == before
+
+
+def test_reply_adds_to_the_requests_that_are_not_confirmed() -> None:
+    worker, request, unit = family(), charge(DAY), gcra.interval_us(DAY)
+    for _ in range(10):
+        worker.take(request, 0.0, degraded=False)
+    [(counter, move)] = worker.send(0.0)
+    worker.take(request, 0.0, degraded=False)
+    counter.learn(500 * unit, 0.0)
+    states = worker.take(request, 0.0, degraded=False)
+    assert states is not None
+    assert states[0].remaining == 1000 - 500 - 10 - 2
+    counter.confirm(move, 510 * unit, 0.0)
+    states = worker.take(request, 0.0, degraded=False)
+    assert states is not None
+    assert states[0].remaining == 1000 - 500 - 10 - 3
+
+
+def test_slow_requests_are_sent_in_full() -> None:
+    """Requests of several workers can exceed a limit although each worker stays within it."""
+    fast, worker = RateLimit(name="second", quota=1000, window_s=1, burst=1000), family()
+    for number in range(30):
+        worker.take(charge(fast), number * 2_000.0, degraded=False)
+    [(_, move)] = worker.send(60_000.0)
+    assert move == pytest.approx(30 * gcra.interval_us(fast))
+
+
+def test_changed_limit_keeps_its_counter() -> None:
+    worker, smaller = family(), RateLimit(name="requests", quota=1000, window_s=86_400, burst=50)
+    assert passed(worker, charge(DAY), 0.0) == 100
+    states = worker.take(charge(smaller), 0.0, degraded=False)
+    assert states is not None
+    assert states[0].exceeded
+    [(counter, move)] = worker.send(0.0)
+    assert counter.name == "requests"
+    assert move == pytest.approx(100 * gcra.interval_us(DAY))
+
+
+def test_renamed_limit_is_still_sent() -> None:
+    worker, second = family(), RateLimit(name="second", quota=1000, window_s=1, burst=1000)
+    worker.take(charge(second), 0.0, degraded=False)
+    worker.take(charge(DAY), 10e6, degraded=False)  # the first counter has no effect any more
+    assert {counter.name for counter, _ in worker.send(10e6)} == {"second", "requests"}
+    assert worker.send(10e6) == []
+
+
+@given(st.lists(st.integers(0, 3_600_000_000), max_size=30), st.integers(1, 100))
+def test_requests_without_redis_are_sent_as_far_as_they_still_count(
+    waits: list[int], requests: int
+) -> None:
+    """After hours without Redis, a key that stayed within its limit is not denied."""
+    minute = RateLimit(name="minute", quota=1000, window_s=60, burst=1000)
+    worker, now = family(), 0
+    for wait in waits:
+        now += wait
+        for _ in range(requests):
+            worker.take(charge(minute), now, degraded=True)
+    ahead = max((counter.arrival - now for counter in worker.counters), default=0.0)
+    assert sum(move for _, move in worker.send(now)) <= max(ahead, share_us(minute))
+
+
+def test_reply_of_an_empty_redis_does_not_reset_a_limit() -> None:
+    worker, request = family(), charge(DAY)
+    assert passed(worker, request, 0.0, degraded=True) == 1000
+    [(counter, move)] = worker.send(0.0)
+    counter.confirm(move, 0.0, 0.0)
+    assert passed(worker, request, 0.0) == 0
+
+
+def test_expired_counters_are_removed_without_redis() -> None:
+    worker = family()
+    for number in range(1000):
+        second = RateLimit(name=f"name{number}", quota=1, window_s=1, burst=1)
+        additional = Charge("family", (DAY, second), 1, additional=1)
+        states = worker.take(additional, number * 1e6, degraded=True)
+        assert states is not None
+        assert not any(state.exceeded for state in states)
+    assert len(worker.counters) <= 3
+
+
+@pytest.mark.bound("core.ledger:FAMILIES_MAX")
+def test_counters_are_bounded() -> None:
+    """The least recently used counters are removed, with their unsent requests."""
+    families = Families()
+    first, second = families.find("first"), families.find("second")
+    families.unsent |= {"first": first, "second": second}
+    assert families.find("first") is first
+    for number in range(FAMILIES_MAX - 1):
+        families.find(str(number))
+    assert families.find("first") is first
+    assert families.find("second") is not second
+    assert families.unsent == {"first": first}
