@@ -227,16 +227,6 @@ def test_limit_that_counts_nothing_needs_redis() -> None:
     assert passed(family(), charge(DAY, free), 0.0) == 0
 
 
-def test_used_up_limit_is_denied_without_redis() -> None:
-    worker, request = family(), charge(NINE)
-    assert worker.take(request, 0.0, degraded=False) is None
-    (counter,) = worker.current
-    counter.learn(9 * gcra.interval_us(NINE), 0.0)
-    states = worker.take(request, 0.0, degraded=False)
-    assert states is not None
-    assert (states[0].exceeded, states[0].remaining, states[0].degraded) == (True, 0, False)
-
-
 def test_denied_request_counts_against_no_limit() -> None:
     worker, full = family(), RateLimit(name="full", quota=100, window_s=60, burst=100)
     request = charge(DAY, full)
@@ -304,14 +294,6 @@ def test_requests_without_redis_are_sent_as_far_as_they_still_count(
             worker.take(charge(minute), now, degraded=True)
     ahead = max((counter.arrival - now for counter in worker.counters), default=0.0)
     assert sum(move for _, move in worker.send(now)) <= max(ahead, share_us(minute))
-
-
-def test_reply_of_an_empty_redis_does_not_reset_a_limit() -> None:
-    worker, request = family(), charge(DAY)
-    assert passed(worker, request, 0.0, degraded=True) == 1000
-    [(counter, move)] = worker.send(0.0)
-    counter.confirm(move, 0.0, 0.0)
-    assert passed(worker, request, 0.0) == 0
 
 
 def test_expired_counters_are_removed_without_redis() -> None:
