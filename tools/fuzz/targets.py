@@ -68,7 +68,8 @@ def fuzz_token(data: bytes) -> None:
             material = imported_tokens.material(scheme, text)
             assert material is None or text not in material
     for algorithm in ("sha256", "sha512"):
-        imported_tokens.read_hash(algorithm, text)
+        with suppress(ValueError):
+            imported_tokens.read_hash(algorithm, text)
 
 
 def fuzz_header(data: bytes) -> None:
@@ -146,8 +147,10 @@ def fuzz_signature(data: bytes) -> None:
 
 def fuzz_path(data: bytes) -> None:
     """Paths to Cores and query strings."""
-    parsed = forwarding.core_path(forwarding.CORES.encode() + data)
-    if isinstance(parsed, forwarding.CorePath):
+    parsed = None
+    with suppress(ValueError):
+        parsed = forwarding.core_path(forwarding.CORES.encode() + data)
+    if parsed is not None:
         path = unquote_to_bytes(parsed.path).decode("utf-8")
         kept = posixpath.normpath("/core/" + path.replace(";", "/"))
         assert kept == "/core" or kept.startswith("/core/"), "the path leaves its Core"
