@@ -325,7 +325,6 @@ def responses_have_security_headers(listener: Resource) -> CheckResults:
         "for rate limits and audit events."
     ),
     remedy='set xffHeaderProcessingMode="append", or remove it',
-    levels=levels("A", "M", "M"),
     url=f"{_GUIDE}/x-forwarded-headers.html",
     remediation=(SetInput("xffHeaderProcessingMode", "append"),),
 )

@@ -204,7 +204,6 @@ _DEPRECATED_EVENTS = (
         "Job State Change"
     ),
     types=aws("backup.VaultNotifications"),
-    levels=levels("A", "M", "M"),
     pack="resilience",
     url=f"{_GUIDE}/API_PutBackupVaultNotifications.html",
 )

@@ -13,7 +13,7 @@ from gatehouse_policies.engine.requirements import (
     is_true,
     uses_customer_key,
 )
-from gatehouse_policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, Severity, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/redshift/latest/mgmt"
 _cluster_rule = partial(resource_rule, types=aws("redshift.Cluster"))
@@ -109,7 +109,6 @@ cluster_is_maintained = _cluster_rule(
         "Upgrades contain security updates. Without automatic snapshots, deleted data "
         "cannot be restored."
     ),
-    levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 7, "prod": 7}},
     upstream="Redshift.3 Redshift.6 CKV_AWS_141 CKV_AWS_343 RS9 RS10",

@@ -586,7 +586,6 @@ def _locks(bucket: Resource, stack: Stack) -> list[Resource]:
         "BucketReplicationConfig"
     ),
     types=aws("s3.BucketReplicationConfig"),
-    levels=levels("A", "M", "M"),
     pack="resilience",
     url=f"{_GUIDE}/replication.html#replication-requirements",
 )
