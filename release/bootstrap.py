@@ -252,9 +252,8 @@ def _exists(s3: Any, owned: dict[str, str], stack: Stack) -> bool:
             return False
         if status == 403:
             raise BootstrapFailed(
-                f"the bucket {owned['Bucket']} belongs to another account, or the credentials "
-                f"may not read it. "
-                f"Use the credentials of an administrator, or set another name in "
+                f"the bucket {owned['Bucket']} belongs to another account, or the credentials may "
+                "not read it. Use the credentials of an administrator, or set another name in "
                 f"{_bucket_key(stack)}"
             ) from exc
         raise
@@ -283,10 +282,9 @@ def _check_existing(s3: Any, owned: dict[str, str], key_arn: str, stack: Stack) 
     ]
     if any(key != key_arn for key in other):
         raise BootstrapFailed(
-            f"the bucket {owned['Bucket']} is encrypted with the KMS key {other[0]}. Set "
-            f"another name in "
-            f"{_bucket_key(stack)}, or create the stack with this key: docs/guides/deploy.md, "
-            f"section 1"
+            f"the bucket {owned['Bucket']} is encrypted with the KMS key {other[0]}. Set another "
+            f"name in {_bucket_key(stack)}, or create the stack with this key: "
+            "docs/guides/deploy.md, section 1"
         )
 
 

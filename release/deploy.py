@@ -245,8 +245,7 @@ def _check_unchanged(stack: Stack, state: dict[str, Any], root: Path) -> None:
     if _state(stack, root)["manifest"]["time"] != state["manifest"]["time"]:
         raise DeploymentFailed(
             f"another command updated the stack {stack.name} after the preview. To deploy your "
-            f"changes, run: "
-            f"make deploy {stack.target}"
+            f"changes, run: make deploy {stack.target}"
         )
 
 

@@ -72,10 +72,8 @@ def unfinished_updates(stack: Stack, root: Path = ROOT) -> list[str]:
         if locks := _locks(stack, root):
             return [
                 f"the stack {stack.name} is locked by {lock['username']}@{lock['hostname']} "
-                f"(process {lock['pid']}) since "
-                f"{lock['timestamp'][:19]}. Wait until that update has ended. If its process "
-                f"no longer exists, run: "
-                f"pulumi cancel {_options(stack)}"
+                f"(process {lock['pid']}) since {lock['timestamp'][:19]}. Wait until that update "
+                f"has ended. If its process no longer exists, run: pulumi cancel {_options(stack)}"
                 for lock in locks
             ]
         operations = pulumi_cli.deployment(stack, root).get("pending_operations") or []
@@ -88,9 +86,8 @@ def unfinished_updates(stack: Stack, root: Path = ROOT) -> list[str]:
     )
     return [
         f"an earlier update of the stack {stack.name} was stopped during these operations: "
-        f"{listed}. Run: "
-        f"pulumi cancel {_options(stack)}; pulumi refresh {_options(stack)}. Refresh asks "
-        f"whether the resources exist in AWS"
+        f"{listed}. Run: pulumi cancel {_options(stack)}; pulumi refresh {_options(stack)}. "
+        "Refresh asks whether the resources exist in AWS"
     ]
 
 
@@ -197,8 +194,7 @@ def _check_backend(stack: Stack, url: str, root: Path) -> str | None:
     if has_passphrase and not any(name in os.environ for name in _PASSPHRASE):
         return (
             f"the secrets of the stack {stack.name} are encrypted with a passphrase. Set "
-            f"{' or '.join(_PASSPHRASE)}, "
-            f"or use a KMS key: pulumi stack change-secrets-provider "
+            f"{' or '.join(_PASSPHRASE)}, or use a KMS key: pulumi stack change-secrets-provider "
             f"'awskms://alias/<key>?region=<region>' --stack {stack.name}"
         )
     return None
@@ -222,8 +218,7 @@ def _check_account(stack: Stack) -> str | None:
     if account != stack.account:
         return (
             f"the AWS credentials are for account {account}, but the stack {stack.name} is in "
-            f"account {stack.account}. "
-            f"Change AWS_PROFILE, or `account` in {stack.file}"
+            f"account {stack.account}. Change AWS_PROFILE, or `account` in {stack.file}"
         )
     return None
 
@@ -277,8 +272,7 @@ def _check_zone(stack: Stack) -> str | None:
             identity = zone["Id"].rpartition("/")[2]
             return (
                 f"the account has the hosted zone {identity} for {domain} already. Set "
-                f"existing_resources.zone_id: {identity} in "
-                f"{stack.file}, or delete the zone"
+                f"existing_resources.zone_id: {identity} in {stack.file}, or delete the zone"
             )
     return None
 

@@ -66,11 +66,10 @@ def _function_concurrency(settings: Settings, client: Client) -> Iterator[str]:
     if needed > available:
         request = _request(settings, "lambda", LAMBDA_CONCURRENCY, max(1000, limit + needed))
         yield (
-            f"the functions of the stack reserve {needed} concurrent executions, but "
-            f"{available} can be reserved in account "
-            f"{settings.account}, because the quota is {limit} and Lambda keeps "
-            f"{UNRESERVED_CONCURRENCY_MIN} unreserved. Run: "
-            f"{request}, or set reserve_function_concurrency: false in Pulumi.{settings.stack}.yaml"
+            f"the functions of the stack reserve {needed} concurrent executions, but {available} "
+            f"can be reserved in account {settings.account}, because the quota is {limit} and "
+            f"Lambda keeps {UNRESERVED_CONCURRENCY_MIN} unreserved. Run: {request}, or set "
+            f"reserve_function_concurrency: false in Pulumi.{settings.stack}.yaml"
         )
 
 
@@ -100,8 +99,7 @@ def _task_cpu(settings: Settings, client: Client) -> Iterator[str]:
     if needed > limit:
         yield (
             f"a deployment of the stack runs tasks with {needed} vCPUs, but the quota of AWS "
-            f"Fargate in account "
-            f"{settings.account} is {limit:g}. Run: "
+            f"Fargate in account {settings.account} is {limit:g}. Run: "
             f"{_request(settings, 'fargate', FARGATE_CPU, 2 * needed)}, or lower tasks_min or cpu "
             "under services"
         )
@@ -123,11 +121,10 @@ def _addresses(settings: Settings, client: Client) -> Iterator[str]:
     limit = int(_quota(client, "ec2", ADDRESSES))
     if len(addresses) - len(own) + needed > limit:
         yield (
-            f"the stack needs {needed} Elastic IP addresses, but account {settings.account} "
-            f"uses {len(addresses) - len(own)} of "
-            f"{limit} for other purposes. Run: "
-            f"{_request(settings, 'ec2', ADDRESSES, limit + needed)}, or set network.nat to one "
-            "or none"
+            f"the stack needs {needed} Elastic IP addresses, but account {settings.account} uses "
+            f"{len(addresses) - len(own)} of {limit} for other purposes. Run: "
+            f"{_request(settings, 'ec2', ADDRESSES, limit + needed)}, or set network.nat to one or "
+            "none"
         )
 
 
@@ -141,7 +138,6 @@ def _quota(client: Client, service: str, code: str) -> float:
 
 def _request(settings: Settings, service: str, code: str, value: int) -> str:
     return (
-        f"aws service-quotas request-service-quota-increase --service-code {service} "
-        f"--quota-code {code} --desired-value {value} "
-        f"--region {settings.region}"
+        f"aws service-quotas request-service-quota-increase --service-code {service} --quota-code "
+        f"{code} --desired-value {value} --region {settings.region}"
     )

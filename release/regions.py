@@ -33,8 +33,7 @@ def unknown_regions(stack: Stack) -> list[str]:
     }
     return [
         f"{stack.file}: {key} is {shown(region)}, which is no AWS region in botocore "
-        f"{botocore.__version__}; "
-        f"did you mean {_nearest(region)}? {_NEW}"
+        f"{botocore.__version__}; did you mean {_nearest(region)}? {_NEW}"
         for key, region in unknown.items()
     ]
 

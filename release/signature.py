@@ -79,7 +79,6 @@ def unverified_signature(stack: Stack) -> str | None:
         return None
     reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
     return (
-        f"{image} is not signed by {identity} ({reason}). Set image.digest to a digest from "
-        f"the summary of image.yml, or run: "
-        f"make deploy ENV={stack.name} UNSIGNED=1"
+        f"{image} is not signed by {identity} ({reason}). Set image.digest to a digest from the "
+        f"summary of image.yml, or run: make deploy ENV={stack.name} UNSIGNED=1"
     )

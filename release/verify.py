@@ -109,8 +109,7 @@ def deployment_errors(
         elif not state.settled:
             errors.append(
                 f"{service}: the deployment of {_revision(definition)} is still in progress: "
-                f"{state.running} of "
-                f"{state.desired} tasks"
+                f"{state.running} of {state.desired} tasks"
             )
         elif (
             service in before

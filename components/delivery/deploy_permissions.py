@@ -105,19 +105,16 @@ def network(args: DeliveryRolesArgs) -> list[Statement]:
     tags, and existing resources must have these tags."""
     create = (
         "CreateVpc CreateSubnet CreateRouteTable CreateInternetGateway CreateNatGateway "
-        "CreateNetworkAcl CreateSecurityGroup "
-        "CreateVpcEndpoint CreateFlowLogs AllocateAddress"
+        "CreateNetworkAcl CreateSecurityGroup CreateVpcEndpoint CreateFlowLogs AllocateAddress"
     )
     change = (
         "AssociateRouteTable AssociateAddress AttachInternetGateway AuthorizeSecurityGroup* "
-        "CreateNetworkAclEntry CreateRoute "
-        "DeleteFlowLogs DeleteInternetGateway DeleteNatGateway DeleteNetworkAcl* DeleteRoute* "
-        "DeleteSecurityGroup DeleteSubnet "
-        "DeleteVpc DeleteVpcEndpoints DetachInternetGateway DisassociateAddress "
-        "DisassociateRouteTable ModifySecurityGroupRules "
-        "ModifySubnetAttribute ModifyVpcAttribute ModifyVpcEndpoint ReleaseAddress "
-        "ReplaceNetworkAcl* ReplaceRoute* "
-        "RevokeSecurityGroup* UpdateSecurityGroupRuleDescriptions* CreateTags DeleteTags"
+        "CreateNetworkAclEntry CreateRoute DeleteFlowLogs DeleteInternetGateway DeleteNatGateway "
+        "DeleteNetworkAcl* DeleteRoute* DeleteSecurityGroup DeleteSubnet DeleteVpc "
+        "DeleteVpcEndpoints DetachInternetGateway DisassociateAddress DisassociateRouteTable "
+        "ModifySecurityGroupRules ModifySubnetAttribute ModifyVpcAttribute ModifyVpcEndpoint "
+        "ReleaseAddress ReplaceNetworkAcl* ReplaceRoute* RevokeSecurityGroup* "
+        "UpdateSecurityGroupRuleDescriptions* CreateTags DeleteTags"
     )
     # Security group rules are tagged when they are added to a group.
     tagging_calls = [
@@ -152,8 +149,7 @@ def keys(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for KMS keys and aliases."""
     manage = (
         "CancelKeyDeletion CreateAlias DeleteAlias EnableKey* PutKeyPolicy ReplicateKey "
-        "TagResource UntagResource UpdateAlias "
-        "UpdateKeyDescription UpdatePrimaryRegion"
+        "TagResource UntagResource UpdateAlias UpdateKeyDescription UpdatePrimaryRegion"
     )
     # Uploads of the files of the web UI use the key of their bucket.
     upload = ("s3",) if args.cloudfront else ()
@@ -306,9 +302,8 @@ def compute(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for ECS, ECR, Lambda and Cloud Map."""
     all_names, regional = args.names.name("*"), args.region_condition
     containers = (
-        "CreateCluster CreateService DeleteCluster DeleteService RunTask StopTask "
-        "TagResource UntagResource "
-        "UpdateCluster* UpdateService"
+        "CreateCluster CreateService DeleteCluster DeleteService RunTask StopTask TagResource "
+        "UntagResource UpdateCluster* UpdateService"
     )
     scaling = (
         "DeleteScalingPolicy DeregisterScalableTarget PutScalingPolicy RegisterScalableTarget "
@@ -316,8 +311,7 @@ def compute(args: DeliveryRolesArgs) -> list[Statement]:
     )
     images = (
         "BatchGetImage CreateRepository GetDownloadUrlForLayer PutImage PutImageScanning* "
-        "PutImageTagMutability "
-        "PutLifecyclePolicy SetRepositoryPolicy TagResource UntagResource"
+        "PutImageTagMutability PutLifecyclePolicy SetRepositoryPolicy TagResource UntagResource"
     )
     functions = (
         "AddPermission CreateAlias CreateFunction DeleteAlias DeleteFunction* InvokeFunction "
@@ -411,8 +405,7 @@ def edge(args: DeliveryRolesArgs) -> list[Statement]:
     }
     web_acl = (
         "AssociateWebACL CreateWebACL DeleteLogging* DeleteWebACL Disassociate* PutLogging* "
-        "TagResource UntagResource "
-        "UpdateWebACL"
+        "TagResource UntagResource UpdateWebACL"
     )
     protected = (
         *args.arns("elasticloadbalancing", f"loadbalancer/app/{all_names}/*"),
@@ -475,8 +468,7 @@ def monitoring(args: DeliveryRolesArgs) -> list[Statement]:
     )
     change_groups = (
         "AssociateKmsKey CreateLogGroup DeleteMetricFilter PutDataProtectionPolicy "
-        "PutLogGroupDeletionProtection "
-        "PutMetricFilter PutRetentionPolicy TagResource UntagResource"
+        "PutLogGroupDeletionProtection PutMetricFilter PutRetentionPolicy TagResource UntagResource"
     )
     delivery = (
         "CreateLogDelivery DeleteLogDelivery GetLogDelivery PutResourcePolicy UpdateLogDelivery"

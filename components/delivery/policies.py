@@ -317,8 +317,7 @@ def _push_images(args: DeliveryRolesArgs) -> list[Statement]:
     to delete or overwrite images."""
     push = (
         "BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload DescribeImage* "
-        "GetDownloadUrlForLayer InitiateLayerUpload "
-        "PutImage UploadLayerPart"
+        "GetDownloadUrlForLayer InitiateLayerUpload PutImage UploadLayerPart"
     )
     return [
         # GetAuthorizationToken does not support resource-level permissions (Service Authorization

@@ -79,8 +79,7 @@ def files(folder: Path = FOLDER) -> list[WebFile]:
     if not (folder / INDEX).is_file():
         raise FileNotFoundError(
             f"{folder} does not contain the web UI, which services.console.hosting cloudfront "
-            f"uploads. Run scripts/setup.sh, "
-            "which builds the web UI and requires npm."
+            "uploads. Run scripts/setup.sh, which builds the web UI and requires npm."
         )
     assets = sorted(path for path in (folder / "assets").iterdir() if path.suffix not in COMPRESSED)
     # The names of assets contain a hash of their content.

@@ -87,9 +87,8 @@ def backup_permissions(names: Naming, database_key_arn: str | None = None) -> Do
     )
     read_bucket = (
         "s3:ListBucket ListBucketVersions GetBucketVersioning GetBucketLocation GetBucketAcl "
-        "GetBucketTagging "
-        "GetInventoryConfiguration PutInventoryConfiguration GetBucketNotification "
-        "PutBucketNotification"
+        "GetBucketTagging GetInventoryConfiguration PutInventoryConfiguration "
+        "GetBucketNotification PutBucketNotification"
     )
     read_objects = (
         "s3:GetObject GetObjectAcl GetObjectTagging GetObjectVersion "
@@ -168,8 +167,7 @@ def vault_policy(names: Naming) -> Document:
     expiration by lifecycle."""
     deletion = (
         "backup:DeleteRecoveryPoint UpdateRecoveryPointLifecycle DisassociateRecoveryPoint "
-        "DeleteBackupVault "
-        "DeleteBackupVaultLockConfiguration"
+        "DeleteBackupVault DeleteBackupVaultLockConfiguration"
     )
     other_account = {"StringNotEquals": {"aws:PrincipalAccount": names.account}}
     return document(

@@ -35,10 +35,9 @@ key.
 USE = action_list("kms:Encrypt Decrypt ReEncrypt* GenerateDataKey* DescribeKey")
 ADMINISTER = action_list(
     "kms:CreateAlias DeleteAlias UpdateAlias DescribeKey GetKeyPolicy GetKeyRotationStatus "
-    "PutKeyPolicy EnableKey DisableKey "
-    "EnableKeyRotation DisableKeyRotation UpdateKeyDescription TagResource UntagResource "
-    "ListResourceTags ListKeyPolicies "
-    "ListGrants RevokeGrant ScheduleKeyDeletion CancelKeyDeletion"
+    "PutKeyPolicy EnableKey DisableKey EnableKeyRotation DisableKeyRotation UpdateKeyDescription "
+    "TagResource UntagResource ListResourceTags ListKeyPolicies ListGrants RevokeGrant "
+    "ScheduleKeyDeletion CancelKeyDeletion"
 )
 AWS_RESOURCE_GRANT = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
 """Condition on a grant that an AWS service needs for resources such as an encrypted volume."""

@@ -16,9 +16,8 @@ USED = tuple(
     for actions in (
         "backup:CopyIntoBackupVault DescribeBackupVault TagResource",
         "cloudwatch:GetMetricData PutMetricData",
-        "dynamodb:BatchGetItem ConditionCheckItem CreateBackup DeleteBackup DeleteItem "
-        "Describe* GetItem ListTagsOfResource "
-        "PutItem Query StartAwsBackupJob UpdateItem",
+        "dynamodb:BatchGetItem ConditionCheckItem CreateBackup DeleteBackup DeleteItem Describe* "
+        "GetItem ListTagsOfResource PutItem Query StartAwsBackupJob UpdateItem",
         (
             "ecr:BatchCheckLayerAvailability BatchGetImage GetAuthorizationToken "
             "GetDownloadUrlForLayer"
@@ -38,17 +37,15 @@ USED = tuple(
             "Sign Verify"
         ),
         "lambda:InvokeFunction",
-        "logs:CreateLogGroup CreateLogStream DescribeLogGroups DescribeLogStreams "
-        "FilterLogEvents GetLogEvents PutLogEvents "
-        "PutRetentionPolicy",
+        "logs:CreateLogGroup CreateLogStream DescribeLogGroups DescribeLogStreams FilterLogEvents "
+        "GetLogEvents PutLogEvents PutRetentionPolicy",
         "rds-db:connect",
         (
             "rds:AddTagsToResource CopyDBSnapshot CreateDBSnapshot DeleteDBSnapshot Describe* "
             "ListTagsForResource"
         ),
         "s3:AbortMultipartUpload DeleteObjectVersion Get* List* PutBucketNotification "
-        "PutInventoryConfiguration PutObject "
-        "PutObjectRetention PutObjectTagging Replicate*",
+        "PutInventoryConfiguration PutObject PutObjectRetention PutObjectTagging Replicate*",
         "secretsmanager:DescribeSecret GetSecretValue PutSecretValue UpdateSecretVersionStage",
         "sns:Publish",
         "sqs:SendMessage",

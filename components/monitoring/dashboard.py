@@ -95,9 +95,7 @@ def _heading(names: Naming, runbooks_url: str) -> Widget:
     text = (
         f"# Gatehouse {names.stack}\n"
         "Alarms in state ALARM have notified the operators. Sections: services, API key usage, "
-        "secret links, saturation, "
-        "maintenance. "
-        f"[Runbooks]({runbooks_url})"
+        f"secret links, saturation, maintenance. [Runbooks]({runbooks_url})"
     )
     return {"type": "text", "properties": {"markdown": text}}
 

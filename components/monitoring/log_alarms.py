@@ -160,8 +160,7 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     yield LogFilter(
         "keys-rejected",
         "The gateway denies an unusual number of requests because of their API keys. Possible "
-        "causes: guessing, a leaked key or "
-        "a misconfigured client.",
+        "causes: guessing, a leaked key or a misconfigured client.",
         (
             '{ ($.code = "NOT_FOUND") || ($.code = "FORBIDDEN") || ($.code = "EXPIRED") || ($.code '
             '= "DISABLED") }'
@@ -170,9 +169,8 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     )
     yield LogFilter(
         "keys-unavailable",
-        "The gateway denies requests with valid keys, because it cannot confirm that its key "
-        "cache is current or because a "
-        "dependency is unavailable.",
+        "The gateway denies requests with valid keys, because it cannot confirm that its key cache "
+        "is current or because a dependency is unavailable.",
         '{ $.code = "UNAVAILABLE" }',
         threshold=10,
     )
@@ -183,8 +181,7 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
     yield LogFilter(
         DENIED_LINKS,
         "The sharing service denies an unusual number of attempts to use links or submission "
-        "links. Possible causes: guessing, "
-        "or a client that retries links that no longer work.",
+        "links. Possible causes: guessing, or a client that retries links that no longer work.",
         (
             '{ ($.service = "sharing") && (($.code = "link_not_found") || ($.code = '
             '"too_many_denied")) }'
@@ -219,9 +216,8 @@ def secret_filters() -> Iterator[LogFilter]:
     )
     yield LogFilter(
         LATE_SECRETS,
-        "The console did not delete a used or expired secret, or did not record the events of "
-        "a secret, within five minutes, or "
-        "no console reports a measurement.",
+        "The console did not delete a used or expired secret, or did not record the events of a "
+        "secret, within five minutes, or no console reports a measurement.",
         '{ ($.event = "secrets due") && ($.oldest_s = *) }',
         threshold=300,
         value="$.oldest_s",
@@ -232,10 +228,9 @@ ACCOUNT_CHANGES = {
     "cis-iam-changes": (
         "An IAM policy changed.",
         "PutGroupPolicy DeleteGroupPolicy AttachGroupPolicy DetachGroupPolicy PutRolePolicy "
-        "DeleteRolePolicy AttachRolePolicy "
-        "DetachRolePolicy PutUserPolicy DeleteUserPolicy AttachUserPolicy DetachUserPolicy "
-        "CreatePolicy DeletePolicy "
-        "CreatePolicyVersion DeletePolicyVersion",
+        "DeleteRolePolicy AttachRolePolicy DetachRolePolicy PutUserPolicy DeleteUserPolicy "
+        "AttachUserPolicy DetachUserPolicy CreatePolicy DeletePolicy CreatePolicyVersion "
+        "DeletePolicyVersion",
     ),
     "cis-trail-changes": (
         "A CloudTrail trail was changed or stopped.",
@@ -263,43 +258,37 @@ ACCOUNT_CHANGES = {
     "cis-security-groups": (
         "A security group or one of its rules changed.",
         "AuthorizeSecurityGroupIngress AuthorizeSecurityGroupEgress RevokeSecurityGroupIngress "
-        "RevokeSecurityGroupEgress "
-        "CreateSecurityGroup DeleteSecurityGroup ModifySecurityGroupRules",
+        "RevokeSecurityGroupEgress CreateSecurityGroup DeleteSecurityGroup "
+        "ModifySecurityGroupRules",
     ),
     "cis-network-acls": (
         "A network ACL changed.",
         "CreateNetworkAcl CreateNetworkAclEntry DeleteNetworkAcl DeleteNetworkAclEntry "
-        "ReplaceNetworkAclEntry "
-        "ReplaceNetworkAclAssociation",
+        "ReplaceNetworkAclEntry ReplaceNetworkAclAssociation",
     ),
     "cis-gateways": (
         "An internet gateway or customer gateway changed.",
-        "CreateCustomerGateway DeleteCustomerGateway AttachInternetGateway "
-        "CreateInternetGateway DeleteInternetGateway "
-        "DetachInternetGateway",
+        "CreateCustomerGateway DeleteCustomerGateway AttachInternetGateway CreateInternetGateway "
+        "DeleteInternetGateway DetachInternetGateway",
     ),
     "cis-routes": (
         "A route table changed.",
         "ec2:CreateRoute CreateRouteTable ReplaceRoute ReplaceRouteTableAssociation "
-        "DeleteRouteTable DeleteRoute "
-        "DisassociateRouteTable",
+        "DeleteRouteTable DeleteRoute DisassociateRouteTable",
     ),
     "cis-vpcs": (
         "A VPC or VPC peering connection changed.",
         "CreateVpc DeleteVpc ModifyVpcAttribute AcceptVpcPeeringConnection "
-        "CreateVpcPeeringConnection DeleteVpcPeeringConnection "
-        "RejectVpcPeeringConnection AttachClassicLinkVpc DetachClassicLinkVpc "
-        "DisableVpcClassicLink EnableVpcClassicLink",
+        "CreateVpcPeeringConnection DeleteVpcPeeringConnection RejectVpcPeeringConnection "
+        "AttachClassicLinkVpc DetachClassicLinkVpc DisableVpcClassicLink EnableVpcClassicLink",
     ),
     "cis-organization": (
         "The AWS organization of the account changed.",
         "organizations:AcceptHandshake AttachPolicy CancelHandshake CreateAccount "
-        "CreateOrganization CreateOrganizationalUnit "
-        "CreatePolicy DeclineHandshake DeleteOrganization DeleteOrganizationalUnit "
-        "DeletePolicy DetachPolicy DisablePolicyType "
+        "CreateOrganization CreateOrganizationalUnit CreatePolicy DeclineHandshake "
+        "DeleteOrganization DeleteOrganizationalUnit DeletePolicy DetachPolicy DisablePolicyType "
         "EnableAllFeatures EnablePolicyType InviteAccountToOrganization LeaveOrganization "
-        "MoveAccount "
-        "RemoveAccountFromOrganization UpdateOrganizationalUnit UpdatePolicy",
+        "MoveAccount RemoveAccountFromOrganization UpdateOrganizationalUnit UpdatePolicy",
     ),
 }
 """Description and API calls of each filter for CloudTrail events. A prefix names the service if

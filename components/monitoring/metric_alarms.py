@@ -90,9 +90,8 @@ def nat_gateway_alarm(name: str, nat_gateway: pulumi.Input[str]) -> Alarm:
     """Return the alarm on the ports of a NAT gateway. `name` is the suffix of the zone."""
     return Alarm(
         f"nat-{name}-ports",
-        "The NAT gateway could not allocate a source port, so connections to Cores, webhooks "
-        "and AWS services fail. Check for "
-        "many connections to one destination.",
+        "The NAT gateway could not allocate a source port, so connections to Cores, webhooks and "
+        "AWS services fail. Check for many connections to one destination.",
         "saturation",
         Metric("AWS/NATGateway", "ErrorPortAllocation", [{"NatGatewayId": nat_gateway}]),
         evaluation=ONCE,
@@ -105,9 +104,8 @@ def replication_alarm(source: str, destination: str, rule: str) -> Alarm:
     dimensions = [{"SourceBucket": source, "DestinationBucket": destination, "RuleId": rule}]
     return Alarm(
         "replication-failed",
-        "S3 could not replicate an object of the data bucket to the second region. Check the "
-        "role, the KMS key and the "
-        "versioning of the replica.",
+        "S3 could not replicate an object of the data bucket to the second region. Check the role, "
+        "the KMS key and the versioning of the replica.",
         "backup-failure",
         Metric("AWS/S3", "OperationsFailedReplication", dimensions),
         evaluation=ONCE,
@@ -183,9 +181,8 @@ def function_alarms(
     )
     yield Alarm(
         f"{service}-function-duration",
-        f"An invocation of the {service} function took more than {DURATION_PERCENT} percent of "
-        f"its timeout of {timeout_s} s. "
-        "Check its dependencies, then raise sharing.memory_mib.",
+        f"An invocation of the {service} function took more than {DURATION_PERCENT} percent of its "
+        f"timeout of {timeout_s} s. Check its dependencies, then raise sharing.memory_mib.",
         "latency",
         Metric(LAMBDA, "Duration", function, "Maximum"),
         timeout_s * 10 * DURATION_PERCENT,
@@ -358,9 +355,8 @@ def table_alarms(table: pulumi.Input[str]) -> Iterator[Alarm]:
     ]
     yield Alarm(
         "tokens-errors",
-        "DynamoDB returns system errors for the secret links table, so links cannot be created "
-        "or opened. "
-        "Check the AWS Health Dashboard.",
+        "DynamoDB returns system errors for the secret links table, so links cannot be created or "
+        "opened. Check the AWS Health Dashboard.",
         "tokens",
         Metric("AWS/DynamoDB", "SystemErrors", operations),
         evaluation=ONCE,

@@ -68,9 +68,8 @@ class SmokeTest(Component):
         )
         alarm = Alarm(
             "smoke-errors",
-            "The smoke test of a deployment did not complete, so ECS rolled the deployment "
-            "back. Check the log group of the "
-            "function.",
+            "The smoke test of a deployment did not complete, so ECS rolled the deployment back. "
+            "Check the log group of the function.",
             "errors",
             Metric(LAMBDA, "Errors", [{"FunctionName": args.names.name(NAME)}]),
             evaluation=ONCE,

@@ -98,8 +98,7 @@ def probe_alarms(
     yield Alarm(
         "probe-errors",
         "The synthetic probe failed. Services may be reported as unreachable although they are "
-        "not. Check the log group of the "
-        "probe.",
+        "not. Check the log group of the probe.",
         "unreachable",
         Metric(LAMBDA, "Errors", [{"FunctionName": names.name(NAME)}]),
         evaluation=ONCE,
@@ -107,9 +106,8 @@ def probe_alarms(
     for service in services:
         yield Alarm(
             f"{service}-unreachable",
-            f"The {service} service did not return 200 to two consecutive external requests, "
-            f"or was not "
-            "measured. Check the log group of the probe.",
+            f"The {service} service did not return 200 to two consecutive external requests, or "
+            "was not measured. Check the log group of the probe.",
             "unreachable",
             Metric(names.namespace, "ServiceUp", [{"Service": service}], "Minimum"),
             1,

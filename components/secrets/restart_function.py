@@ -86,8 +86,7 @@ class RestartFunction(Component):
         alarm = Alarm(
             "restart-errors",
             "The function that restarts services after a rotation failed. Tasks can use the "
-            "previous value of a secret. Check "
-            "the log group of the function.",
+            "previous value of a secret. Check the log group of the function.",
             "rotation-failure",
             Metric(LAMBDA, "Errors", [{"FunctionName": args.names.name(RESTART_FUNCTION)}]),
             evaluation=ONCE,

@@ -69,9 +69,8 @@ class Settings(Section):
         str,
         string(
             r"(?=.{1,16}$)(?!(gh[pousr]|sk|pk|rk)(_|$)|xox)[a-z][a-z0-9]*(_[a-z0-9]+)*",
-            "1 to 16 lowercase letters, digits and single underscores that do not start with "
-            "the key prefix of another issuer "
-            "(ghp, gho, ghu, ghs, ghr, sk, pk, rk, xox)",
+            "1 to 16 lowercase letters, digits and single underscores that do not start with the "
+            "key prefix of another issuer (ghp, gho, ghu, ghs, ghr, sk, pk, rk, xox)",
         ),
     ] = "gtk"
     """Prefix of every API key. Users and secret scanners identify API keys by this prefix."""

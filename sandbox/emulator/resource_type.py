@@ -153,8 +153,7 @@ def create(resource_type: ResourceType, request: CreateRequest) -> Created:
     if unused := request.unused() & set(inputs) - PULUMI_ONLY:
         raise request.error(
             f"the emulator does not support these inputs of {request.registration.type}: "
-            f"{', '.join(sorted(unused))}. "
-            "Add them in sandbox/emulator/resources/."
+            f"{', '.join(sorted(unused))}. Add them in sandbox/emulator/resources/."
         )
     inner = [
         value for value in (*request.sent.values(), *members.values()) if isinstance(value, dict)

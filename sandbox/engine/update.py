@@ -179,9 +179,8 @@ class Updater:
         if old.registration.protect:
             raise SandboxError(
                 f"{registration.urn}: a change of {', '.join(changed)} replaces this resource, "
-                f"which is protected"
-                f"{f' ({note})' if note else ''}. Run `up` with protect=False first, or undo "
-                f"the change."
+                f"which is protected{f' ({note})' if note else ''}. Run `up` with protect=False "
+                "first, or undo the change."
             )
         if delete_first or _deletes_before_replace(old.registration, registration):
             # A resource that the emulator alone cannot update keeps its dependents, as on AWS.
@@ -258,7 +257,6 @@ def _reject_protected(entries: Iterable[Entry]) -> None:
     if urns:
         listed = "".join(f"\n  {urn}" for urn in urns)
         raise SandboxError(
-            f"{len(urns)} protected resource{'s' * (len(urns) > 1)} cannot be deleted. Nothing "
-            f"was deleted. "
-            f"Run `up` with protect=False for each of them first:{listed}"
+            f"{len(urns)} protected resource{'s' * (len(urns) > 1)} cannot be deleted. Nothing was "
+            f"deleted. Run `up` with protect=False for each of them first:{listed}"
         )

@@ -156,8 +156,7 @@ def _container(
     )
     raise SandboxError(
         f"{definition['family']} has no container with the command {' '.join(command)!r} "
-        f"(contract.toml, {process}). "
-        f"Containers: {commands}"
+        f"(contract.toml, {process}). Containers: {commands}"
     )
 
 

@@ -435,8 +435,7 @@ def _commands(endpoints: Endpoints) -> list[str]:
     sample = quote(files[0].relative_to(sample_core.FOLDER).as_posix())
     return [
         f"KEY=$(curl -sS {endpoints.console}/v1/keys -H 'Authorization: Bearer "
-        f"{endpoints.admin_token}' "
-        f"-H 'Content-Type: application/json' -d '{body}' | {token})",
+        f"{endpoints.admin_token}' -H 'Content-Type: application/json' -d '{body}' | {token})",
         (
             f'curl -sS {endpoints.gateway}/cores/{sample_core.NAME}/files -H "Authorization: '
             f'Bearer $KEY"'

@@ -173,9 +173,8 @@ def test_error_responses_are_not_rewritten() -> None:
 def test_function_serves_the_index_for_pages_only() -> None:
     uris = [*page_paths(), "/assets/index-1.js", "/unknown", "/keys/x/y", "/index.html"]
     script = f"{web_ui.function_code()}\nconst uris = {json.dumps(uris)};\n" + (
-        "console.log(JSON.stringify(uris.map((uri) => { const result = handler({ request: { "
-        "uri } });"
-        " return result.uri || result.statusCode; })));"
+        "console.log(JSON.stringify(uris.map((uri) => { const result = handler({ request: { uri } "
+        "}); return result.uri || result.statusCode; })));"
     )
     node = shutil.which("node", path=nodejs.environment()["PATH"])
     assert node, "Node.js is missing: run scripts/setup.sh"

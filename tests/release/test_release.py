@@ -282,8 +282,7 @@ def test_expired_credentials_stop_the_deployment_without_a_rollback(
     assert (result.returncode, account.steps[-1], digest(tmp_path)) == (1, step, NEW)
     assert result.stderr.splitlines()[-1] == (
         "deploy: AWS rejected the credentials (ExpiredToken). Run: aws sso login, or set "
-        "AWS_PROFILE. "
-        "Then run: make deploy ENV=dev"
+        "AWS_PROFILE. Then run: make deploy ENV=dev"
     )
 
 

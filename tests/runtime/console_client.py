@@ -96,10 +96,9 @@ class Console:
         async with self.pool.transaction() as connection:
             await connection.execute(
                 "INSERT INTO api_key (id, family_id, digest, pepper_generation, id_generation, "
-                "environment, state, name, owner,"
-                " scopes, cores, limits, scheme, created_at, created_by)"
-                " VALUES ($1, $1, $2, 1, 1, 'test', 'active', 'imported', '', '{}', '{}', "
-                "'[]', $3, now(), 'test')",
+                "environment, state, name, owner, scopes, cores, limits, scheme, created_at, "
+                "created_by) VALUES ($1, $1, $2, 1, 1, 'test', 'active', 'imported', '', '{}', "
+                "'{}', '[]', $3, now(), 'test')",
                 key_id,
                 pepper.digest(text, 1),
                 scheme,

@@ -34,10 +34,8 @@ async def register(
     for instance_id in instances or ("default",):
         console.database.sql(
             "INSERT INTO core (name, instance_id, url, environment, registered_by, lease_id, "  # noqa: S608
-            "pepper_generation, expires_at)"
-            f" VALUES ('{name}', '{instance_id}', '{url}', 'test', '{key_id}', 'lease', 1, "
-            f"now() + interval '1 hour')"
-            " ON CONFLICT (name, instance_id)"
-            " DO UPDATE SET url = excluded.url, expires_at = excluded.expires_at, draining = false"
+            f"pepper_generation, expires_at) VALUES ('{name}', '{instance_id}', '{url}', 'test', "
+            f"'{key_id}', 'lease', 1, now() + interval '1 hour') ON CONFLICT (name, instance_id) "
+            "DO UPDATE SET url = excluded.url, expires_at = excluded.expires_at, draining = false"
         )
     return key_id

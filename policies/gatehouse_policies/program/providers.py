@@ -89,9 +89,8 @@ class ProviderConfigs(ProviderInputs):
             listed = ", ".join(str(item) for item in allowed)
             raise CheckError(
                 f"{registration.urn}: AWS account {self._account} is not in allowedAccountIds "
-                f"({listed}). "
-                f"The emulator has account {self._account} only: set it in the stack file, or "
-                f"choose another stack."
+                f"({listed}). The emulator has account {self._account} only: set it in the stack "
+                "file, or choose another stack."
             )
         if isinstance(forbidden, list) and self._account in forbidden:
             raise CheckError(

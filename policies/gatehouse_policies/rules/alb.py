@@ -251,10 +251,9 @@ def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
     title="Target groups have a health check path and use TLS",
     rationale=(
         "Without a health check path, unhealthy targets can receive traffic. HTTP traffic to "
-        "targets is unencrypted. Load "
-        "balancers do not validate the certificates of targets, so a self-signed certificate "
-        "that the target creates is "
-        "sufficient. TLS then prevents eavesdropping in the VPC, but not impersonation of a target."
+        "targets is unencrypted. Load balancers do not validate the certificates of targets, so a "
+        "self-signed certificate that the target creates is sufficient. TLS then prevents "
+        "eavesdropping in the VPC, but not impersonation of a target."
     ),
     remedy=(
         'set healthCheck with a path, and protocol="HTTPS" on the target group and its health check'

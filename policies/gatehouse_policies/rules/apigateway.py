@@ -78,9 +78,8 @@ _BODY_METHODS = frozenset(
         "API Gateway creates the routes of these APIs itself, so no other rule evaluates them."
     ),
     remedy=(
-        "set `security` in the OpenAPI document or in each operation, with a security scheme "
-        "that has "
-        "x-amazon-apigateway-authtype or x-amazon-apigateway-authorizer; replace target with "
+        "set `security` in the OpenAPI document or in each operation, with a security scheme that "
+        "has x-amazon-apigateway-authtype or x-amazon-apigateway-authorizer; replace target with "
         "Route and Integration resources"
     ),
     severity=Severity.HIGH,
@@ -211,8 +210,7 @@ def custom_domain_uses_current_tls(api: Resource) -> CheckResults:
     types=aws("apigateway.MethodSettings", "apigateway.Stage", "apigateway.Method"),
     upstream=(
         "APIGateway.3 APIGateway.5 CKV_AWS_276 CKV_AWS_308 CKV_AWS_73 CKV2_AWS_53 "
-        "apigateway_restapi_tracing_enabled "
-        "apigateway_restapi_cache_encrypted APIG2"
+        "apigateway_restapi_tracing_enabled apigateway_restapi_cache_encrypted APIG2"
     ),
     url=f"{_GUIDE}/api-gateway-request-throttling.html",
     remediation=(

@@ -36,8 +36,7 @@ vault_uses_customer_key = resource_rule(
     ),
     remedy=(
         "add an aws.backup.VaultLockConfiguration with minRetentionDays, and an "
-        "aws.backup.VaultPolicy that denies "
-        "backup:DeleteRecoveryPoint to everyone"
+        "aws.backup.VaultPolicy that denies backup:DeleteRecoveryPoint to everyone"
     ),
     severity=Severity.HIGH,
     types=aws("backup.Vault"),

@@ -121,9 +121,8 @@ def viewer_tls_is_current(distribution: Resource) -> CheckResults:
     "GH-CF-004",
     title="CloudFront distributions access S3 buckets with origin access control",
     rationale=(
-        "Without origin access control, the bucket must be public, and viewers can bypass the "
-        "web ACL. Origin access identities "
-        "do not support SSE-KMS."
+        "Without origin access control, the bucket must be public, and viewers can bypass the web "
+        "ACL. Origin access identities do not support SSE-KMS."
     ),
     remedy=(
         'set originAccessControlId of an OriginAccessControl with signingBehavior="always", '

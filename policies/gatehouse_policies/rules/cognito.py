@@ -17,9 +17,8 @@ _REQUIRED = ("requireLowercase", "requireUppercase", "requireNumbers", "requireS
     title="Cognito user pools have a strong password policy",
     rationale="Short passwords are guessed or found in lists of leaked passwords.",
     remedy=(
-        "set passwordPolicy with the minimum length for this environment, and "
-        "requireLowercase, requireUppercase, requireNumbers "
-        "and requireSymbols to True"
+        "set passwordPolicy with the minimum length for this environment, and requireLowercase, "
+        "requireUppercase, requireNumbers and requireSymbols to True"
     ),
     settings={"length_min": {"dev": 8, "staging": 12, "prod": 12}},
     upstream="Cognito.3 COG1",

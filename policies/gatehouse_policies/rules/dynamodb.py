@@ -84,9 +84,8 @@ deletion_protection_is_enabled = _table_rule(
 time_to_live_is_enabled = _table_rule(
     "GH-DDB-005",
     title="DynamoDB tables with expiring items have TTL enabled",
-    rationale="Without TTL, expired items accumulate. TTL deletes an item some days late, so "
-    "it does not replace a comparison of"
-    " the expiry time with the clock.",
+    rationale="Without TTL, expired items accumulate. TTL deletes an item some days late, so it "
+    "does not replace a comparison of the expiry time with the clock.",
     remedy=(
         "set ttl.enabled=True and ttl.attributeName, and compare the expiry time with the "
         "clock whenever an item is read"
@@ -106,9 +105,8 @@ _TTL_PRINCIPAL = "dynamodb.amazonaws.com"
     rationale="TTL deletes an item up to a few days after the item expires. A function that "
     "deletes data when TTL deletes the"
     " item is equally late, so expired secrets and sessions remain readable.",
-    remedy="delete expired data with a scheduled job that compares the expiry time with the "
-    "clock, and remove the event source"
-    " mapping",
+    remedy="delete expired data with a scheduled job that compares the expiry time with the clock, "
+    "and remove the event source mapping",
     severity=Severity.HIGH,
     types=aws("lambda.EventSourceMapping"),
     url=f"{_GUIDE}/TTL.html",

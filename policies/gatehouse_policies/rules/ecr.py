@@ -64,9 +64,8 @@ def lifecycle_policy_exists(repository: Resource, stack: Stack) -> CheckResults:
     "GH-ECR-005",
     title="Lifecycle policies of ECR do not expire images in use",
     rationale=(
-        "A push creates several images (index, platforms, attestations, signatures). A rule "
-        "for any image expires the image that "
-        "runs, and tasks can no longer start."
+        "A push creates several images (index, platforms, attestations, signatures). A rule for "
+        "any image expires the image that runs, and tasks can no longer start."
     ),
     remedy=(
         'use tagStatus="tagged" with tagPatternList for releases, and a rule with higher '

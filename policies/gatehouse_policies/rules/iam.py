@@ -171,9 +171,8 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
     ),
     remedy=(
         "name the principal, require the audience of the identity provider, and add "
-        "aws:SourceAccount or aws:SourceArn (or "
-        "sts:ExternalId for Amazon Cognito) to statements for AWS services whose documented "
-        "trust policies have these keys"
+        "aws:SourceAccount or aws:SourceArn (or sts:ExternalId for Amazon Cognito) to statements "
+        "for AWS services whose documented trust policies have these keys"
     ),
     severity=Severity.HIGH,
     types=aws("iam.Role"),

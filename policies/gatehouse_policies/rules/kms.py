@@ -139,8 +139,7 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
     ),
     remedy=(
         "add kms:EncryptionContext:... or kms:ViaService to the statement of the service, or "
-        "aws:SourceAccount or "
-        "aws:SourceArn if the service sends it (GH-KMS-010)"
+        "aws:SourceAccount or aws:SourceArn if the service sends it (GH-KMS-010)"
     ),
     severity=Severity.HIGH,
     types=aws("kms.Key", "kms.KeyPolicy", "kms.ReplicaKey"),

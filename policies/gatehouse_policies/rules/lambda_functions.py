@@ -71,8 +71,7 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
     lists=ACCOUNTS,
     upstream=(
         "Lambda.1 2.21 CKV_AWS_301 CKV_AWS_364 CKV_AWS_258 "
-        "awslambda_function_not_publicly_accessible "
-        "awslambda_function_url_public"
+        "awslambda_function_not_publicly_accessible awslambda_function_url_public"
     ),
     url=f"{_GUIDE}/access-control-resource-based.html",
 )

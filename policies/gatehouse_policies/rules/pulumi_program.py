@@ -221,8 +221,7 @@ _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = {
     title="KMS keys and destinations of data are in allowed accounts",
     rationale=(
         "The owner of a key in another account can make the data unreadable. A log, backup or "
-        "message that is sent to another "
-        "account leaves the control of its owner."
+        "message that is sent to another account leaves the control of its owner."
     ),
     remedy=(
         "use a key or destination in an account of allowedAccountIds, or add the account to "

@@ -216,9 +216,8 @@ minor_upgrades_are_automatic = _instance_rule(
     "GH-RDS-012",
     title="RDS manages the master user password",
     rationale=(
-        "A password in the program is stored in the Pulumi state and in the version history. "
-        "RDS can create and rotate the "
-        "password in Secrets Manager."
+        "A password in the program is stored in the Pulumi state and in the version history. RDS "
+        "can create and rotate the password in Secrets Manager."
     ),
     remedy="set manageMasterUserPassword=True and masterUserSecretKmsKeyId, and remove password",
     severity=Severity.CRITICAL,
@@ -447,9 +446,8 @@ def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
     "GH-RDS-019",
     title="RDS parameter groups allow a major version upgrade",
     rationale=(
-        "A new major version needs a parameter group of another family. A group with a fixed "
-        "name is replaced while the instance "
-        "uses it, which RDS rejects."
+        "A new major version needs a parameter group of another family. A group with a fixed name "
+        "is replaced while the instance uses it, which RDS rejects."
     ),
     remedy=(
         'include the family in the name, such as "main-postgres18", or use namePrefix; set '

@@ -27,8 +27,7 @@ _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
     lists=ACCOUNTS,
     upstream=(
         "SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 "
-        "sns_topics_kms_encryption_at_rest_enabled "
-        "sns_topics_not_publicly_accessible SNS3"
+        "sns_topics_kms_encryption_at_rest_enabled sns_topics_not_publicly_accessible SNS3"
     ),
     url=f"{_GUIDE}/sns-security-best-practices.html",
 )

@@ -88,9 +88,8 @@ public_addresses_are_not_assigned = resource_rule(
     title="Security groups allow internet ingress to load balancers on ports 80 and 443 only",
     rationale="Traffic to other ports bypasses the load balancer and its web ACL.",
     remedy=(
-        "use referencedSecurityGroupId instead of 0.0.0.0/0 or ::/0; if the load balancer is "
-        "in another stack, add the name of "
-        "the group to load_balancer_groups in the configuration file"
+        "use referencedSecurityGroupId instead of 0.0.0.0/0 or ::/0; if the load balancer is in "
+        "another stack, add the name of the group to load_balancer_groups in the configuration file"
     ),
     severity=Severity.CRITICAL,
     types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule"),
@@ -176,8 +175,7 @@ def endpoint_policy_is_restrictive(endpoint: Resource) -> CheckResults:
     title="Interface endpoints have private DNS names and a security group",
     rationale=(
         "Without private DNS names, requests to the default host name of the service use the "
-        "public endpoint. Without a security "
-        "group, the endpoint has the default group of the VPC."
+        "public endpoint. Without a security group, the endpoint has the default group of the VPC."
     ),
     remedy="set privateDnsEnabled=True and securityGroupIds",
     types=aws("ec2.VpcEndpoint"),

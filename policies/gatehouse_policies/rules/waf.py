@@ -93,9 +93,8 @@ def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResu
         "and clients without a User-Agent header, which are legitimate requests to an API."
     ),
     remedy=(
-        "add a scopeDownStatement that excludes the API, or override the rules to count, and "
-        "block by label where no API "
-        f"receives requests: {', '.join(_WEBSITE_RULES)}"
+        "add a scopeDownStatement that excludes the API, or override the rules to count, and block "
+        f"by label where no API receives requests: {', '.join(_WEBSITE_RULES)}"
     ),
     types=aws("wafv2.WebAcl"),
     levels=levels("A", "A", "A"),

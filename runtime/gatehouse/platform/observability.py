@@ -321,9 +321,8 @@ class Metrics:
         )
         self._core_cache = self._counter(
             "gatehouse_core_cache_total",
-            "Cacheable requests to Cores: hit = "
-            "revalidated with status 304,"
-            " changed = new response, miss = not in the cache.",
+            "Cacheable requests to Cores: hit = revalidated with status 304, changed = new "
+            "response, miss = not in the cache.",
             "outcome",
         )
 

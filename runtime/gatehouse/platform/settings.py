@@ -195,10 +195,9 @@ class ConnectionSettings(BaseModel):
         default=10.0,
         ge=0.1,
         le=600,
-        description="Timeout in seconds for receiving the headers of a request. After the "
-        "timeout, the request is rejected with "
-        f"status 408. A body must arrive at {BYTES_PER_S_MIN} bytes per second or faster in "
-        f"each period of this length.",
+        description="Timeout in seconds for receiving the headers of a request. After the timeout, "
+        f"the request is rejected with status 408. A body must arrive at {BYTES_PER_S_MIN} bytes "
+        "per second or faster in each period of this length.",
     )
     tls: Literal["off", "self_signed"] = "off"
     """TLS of the services. self_signed: TLS 1.2 or 1.3, with a key and a certificate that each
@@ -403,9 +402,8 @@ class Settings(SharingSettings, ConnectionSettings):
     """
     features: Annotated[tuple[tuple[str, bool], ...], BeforeValidator(switched)] = Field(
         default=(),
-        description="Features to enable or disable, as comma-separated name=on or name=off, "
-        "such as sessions=off. "
-        "All features are enabled by default: "
+        description="Features to enable or disable, as comma-separated name=on or name=off, such "
+        "as sessions=off. All features are enabled by default: "
         + ", ".join(feature.name for feature in FEATURES)
         + ".",
     )

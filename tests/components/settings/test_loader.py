@@ -469,9 +469,8 @@ def test_all_mistakes_are_reported_at_once() -> None:
         ),
         (
             {"waf.requets_max": 1},
-            "waf.requets_max is not a setting; allowed here: console_requests_max, "
-            "requests_max, sharing_requests_max. "
-            "Did you mean requests_max?",
+            "waf.requets_max is not a setting; allowed here: console_requests_max, requests_max, "
+            "sharing_requests_max. Did you mean requests_max?",
         ),
         (
             {"waf.1": 1},

@@ -103,8 +103,7 @@ def test_owner_cannot_renew_its_own_entry(tmp_path: Path) -> None:
         (
             {"first_created": "2026-01-01"},
             "is valid for 181 days since 2026-01-01; the maximum is 180 unless another owner "
-            "renews it. "
-            "Fix: meet the control, or set renewed_by",
+            "renews it. Fix: meet the control, or set renewed_by",
         ),
         (
             {"first_created": "2026-05-21"},
@@ -156,8 +155,7 @@ def test_owner_cannot_renew_its_own_entry(tmp_path: Path) -> None:
         (
             {"approver": '"me"'},
             "has the unknown key approver. Fix: use only control, urn, owner, reason, ticket, "
-            "created, expires, "
-            "first_created, renewed_by",
+            "created, expires, first_created, renewed_by",
         ),
         ({"owner": "7"}, "has an empty owner. Fix: write owner as a non-empty string"),
     ],

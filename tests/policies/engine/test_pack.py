@@ -391,8 +391,7 @@ def test_exemption_suppresses_violation_and_is_reported(tmp_path: Path) -> None:
             "key",
             "advisory",
             f"GH-KMS-001 is exempted for {urn(rotated)} until {dates['expires']} by platform "
-            f"(SEC-1): "
-            "the partner reads with this key until June",
+            "(SEC-1): the partner reads with this key until June",
         )
     ]
 

@@ -55,9 +55,8 @@ def core(
         typer.Option(
             envvar="GATEHOUSE_CORE_TOKEN",
             show_envvar=True,
-            help="API key with the scope cores:register; `-` reads the key from standard "
-            "input. Prefer the environment "
-            "variable: other users of this machine can read command lines.",
+            help="API key with the scope cores:register; `-` reads the key from standard input. "
+            "Prefer the environment variable: other users of this machine can read command lines.",
         ),
     ] = "",
     url: Annotated[
@@ -69,9 +68,8 @@ def core(
     url_file: Annotated[
         Path | None,
         typer.Option(
-            help="File that contains the URL of this Core. The agent reads the file before "
-            "every heartbeat. Use this "
-            "option for a tunnel whose address changes."
+            help="File that contains the URL of this Core. The agent reads the file before every "
+            "heartbeat. Use this option for a tunnel whose address changes."
         ),
     ] = None,
     ngrok: Annotated[

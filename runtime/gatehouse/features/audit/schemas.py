@@ -230,8 +230,7 @@ class CheckpointPage(msgspec.Struct, frozen=True):
         str | None,
         Meta(
             description="Public part of the current signing key, in PEM format. Null if "
-            "checkpoints are disabled. Keep a copy"
-            " of the key."
+            "checkpoints are disabled. Keep a copy of the key."
         ),
     ]
 

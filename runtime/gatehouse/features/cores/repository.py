@@ -54,66 +54,56 @@ _REMOVE_ENDED = "DELETE FROM core WHERE name = $1 AND expires_at < $2"
 # last registration.
 _REPLACE = (
     f"UPDATE core SET draining = true, expires_at = LEAST(expires_at, $3) WHERE {_LIVE} AND "
-    f"instance_id <> $1"
-    f" AND (url = $4 OR instance_id = '{IMPORTED_INSTANCE}') RETURNING {COLUMNS}"
+    f"instance_id <> $1 AND (url = $4 OR instance_id = '{IMPORTED_INSTANCE}') RETURNING {COLUMNS}"
 )
 
 _REGISTER = (
     f"{LEASE.insert('core')} ON CONFLICT (name, instance_id) DO UPDATE SET draining = false, "
-    f"healthy = true,"
-    f" {', '.join(f'{column} = excluded.{column}' for column in LEASE.columns)}"
-    f" RETURNING {COLUMNS}"
+    f"healthy = true, {', '.join(f'{column} = excluded.{column}' for column in LEASE.columns)} "
+    f"RETURNING {COLUMNS}"
 )
 
 _LEASE_OF_FAMILY = f"name = $2 AND lease_id = $3 AND registered_by IN {_FAMILY}"
 
 _RENEW = (
-    "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy OR $5 NOT "
-    "IN ('', url), registered_by = $4,"
-    " expires_at = $6"
-    f" WHERE {_LEASE_OF_FAMILY} AND NOT draining RETURNING {COLUMNS}"
+    "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy OR $5 NOT IN "
+    f"('', url), registered_by = $4, expires_at = $6 WHERE {_LEASE_OF_FAMILY} AND NOT draining "
+    f"RETURNING {COLUMNS}"
 )
 
 _IS_DRAINED = f"SELECT EXISTS (SELECT FROM core WHERE {_LEASE_OF_FAMILY} AND draining)"
 
 _DRAIN = (
     "UPDATE core SET expires_at = CASE WHEN draining THEN LEAST(expires_at, $4) ELSE $4 END, "
-    "draining = true"
-    f" WHERE {_LEASE_OF_FAMILY} RETURNING {COLUMNS}"
+    f"draining = true WHERE {_LEASE_OF_FAMILY} RETURNING {COLUMNS}"
 )
 
 _END = (
     "UPDATE core SET draining = true, expires_at = $3 WHERE name = $1 AND ($2::text IS NULL OR "
-    "instance_id = $2) AND NOT draining"
-    " AND expires_at > now() RETURNING registered_by, instance_id"
+    "instance_id = $2) AND NOT draining AND expires_at > now() RETURNING registered_by, instance_id"
 )
 # Only one of several workers that reserve an instance at the same time updates the row: the others
 # find a later `next_at`.
 _RESERVE = (
-    "INSERT INTO core_health AS health (name, instance_id, lease_id, next_at)"
-    " SELECT name, instance_id, core.lease_id, now() + make_interval(secs => $1) FROM core"
-    " LEFT JOIN core_health AS last USING (name, instance_id)"
-    " WHERE health_path <> '' AND NOT draining AND expires_at > now() AND "
-    "coalesce(last.next_at, now()) <= now()"
-    " ORDER BY last.next_at NULLS FIRST LIMIT $2"
-    " ON CONFLICT (name, instance_id) DO UPDATE SET next_at = excluded.next_at, lease_id = "
-    "excluded.lease_id,"
-    " failures = CASE WHEN health.lease_id = excluded.lease_id THEN health.failures ELSE 0 END,"
-    " successes = CASE WHEN health.lease_id = excluded.lease_id THEN health.successes ELSE 0 END"
-    " WHERE health.next_at <= now() RETURNING name, instance_id"
+    "INSERT INTO core_health AS health (name, instance_id, lease_id, next_at) SELECT name, "
+    "instance_id, core.lease_id, now() + make_interval(secs => $1) FROM core LEFT JOIN core_health "
+    "AS last USING (name, instance_id) WHERE health_path <> '' AND NOT draining AND expires_at > "
+    "now() AND coalesce(last.next_at, now()) <= now() ORDER BY last.next_at NULLS FIRST LIMIT $2 "
+    "ON CONFLICT (name, instance_id) DO UPDATE SET next_at = excluded.next_at, lease_id = "
+    "excluded.lease_id, failures = CASE WHEN health.lease_id = excluded.lease_id THEN "
+    "health.failures ELSE 0 END, successes = CASE WHEN health.lease_id = excluded.lease_id THEN "
+    "health.successes ELSE 0 END WHERE health.next_at <= now() RETURNING name, instance_id"
 )
 
 _COUNT_CHECK = (
-    "UPDATE core_health SET failures = CASE WHEN $4 THEN 0 ELSE failures + 1 END,"
-    " successes = CASE WHEN $4 THEN successes + 1 ELSE 0 END WHERE name = $1 AND instance_id = "
-    "$2 AND lease_id = $3"
-    " RETURNING failures, successes"
+    "UPDATE core_health SET failures = CASE WHEN $4 THEN 0 ELSE failures + 1 END, successes = CASE "
+    "WHEN $4 THEN successes + 1 ELSE 0 END WHERE name = $1 AND instance_id = $2 AND lease_id = $3 "
+    "RETURNING failures, successes"
 )
 
 _SET_HEALTHY = (
-    "UPDATE core SET healthy = $4 WHERE name = $1 AND instance_id = $2 AND lease_id = $3 AND "
-    "NOT draining AND healthy <> $4"
-    f" RETURNING {COLUMNS}"
+    "UPDATE core SET healthy = $4 WHERE name = $1 AND instance_id = $2 AND lease_id = $3 AND NOT "
+    f"draining AND healthy <> $4 RETURNING {COLUMNS}"
 )
 # The row of a worker is written by its change feed (verification/change_feed.py), and deleted when
 # the worker stops.
@@ -201,9 +191,8 @@ class CoreRegistry:
             family = await _lock(connection, record.registered_by)
             if await connection.fetchval(_HAS_OTHER_OWNER, family, record.name, at):
                 raise Conflict(
-                    f"Another key has a live lease on the name {record.name}; choose another "
-                    f"name, or wait until the lease"
-                    " expires."
+                    f"Another key has a live lease on the name {record.name}; choose another name, "
+                    "or wait until the lease expires."
                 )
             changed = await connection.fetch(
                 _REPLACE, record.instance_id, record.name, at, record.url

@@ -175,18 +175,16 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instance_id: Annotated[
         Annotated[str, Meta(pattern=INSTANCE_PATTERN)] | None,
         Meta(
-            description="ID of the instance. The gateway distributes requests among the "
-            "instances of a Core. A registration"
-            f" replaces an earlier registration with the same ID or URL. Default: "
-            f"`{DEFAULT_INSTANCE}`. Ignored with `lease_id`."
+            description="ID of the instance. The gateway distributes requests among the instances "
+            "of a Core. A registration replaces an earlier registration with the same ID or URL. "
+            f"Default: `{DEFAULT_INSTANCE}`. Ignored with `lease_id`."
         ),
     ] = None
     health_path: Annotated[
         Annotated[str, Meta(max_length=200, pattern=r"^/[!-~]*$")] | None,
         Meta(
-            description="Path of the health checks. A response with a status from 200 to 299 "
-            "is a success. If omitted, the"
-            " gateways send no health checks. Ignored with `lease_id`."
+            description="Path of the health checks. A response with a status from 200 to 299 is a "
+            "success. If omitted, the gateways send no health checks. Ignored with `lease_id`."
         ),
     ] = None
 

@@ -119,9 +119,8 @@ class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         checked(
             _networks,
             max_length=50,
-            description="IPv4 and IPv6 networks in CIDR notation, or single addresses, from "
-            "which the key can be used."
-            " Empty: all.",
+            description="IPv4 and IPv6 networks in CIDR notation, or single addresses, from which "
+            "the key can be used. Empty: all.",
         ),
     ] = []
     tags: Annotated[
@@ -155,9 +154,8 @@ class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 #: The keys that a search finds, as the end of a sentence.
 SEARCH = (
-    f"whose {' or '.join(key_fields(search='part'))} contains this text, whose ID or token "
-    f"begins with this text, or that have"
-    " this tag"
+    f"whose {' or '.join(key_fields(search='part'))} contains this text, whose ID or token begins "
+    "with this text, or that have this tag"
 )
 AllowLastAdmin = Annotated[
     bool,

@@ -25,9 +25,8 @@ class Propagation(msgspec.Struct, frozen=True):
     silent: Annotated[
         int,
         Meta(
-            description="Number of workers that did not stop but have not confirmed anything "
-            "for twice the propagation bound."
-            " Such a worker denies every key."
+            description="Number of workers that did not stop but have not confirmed anything for "
+            "twice the propagation bound. Such a worker denies every key."
         ),
     ]
     lag_s: Annotated[
@@ -65,17 +64,15 @@ class PepperGeneration(msgspec.Struct, frozen=True):
     cores: Annotated[
         int,
         Meta(
-            description="Number of registered Cores that depend on this generation. These "
-            "Cores must register "
-            "again if the generation is removed."
+            description="Number of registered Cores that depend on this generation. These Cores "
+            "must register again if the generation is removed."
         ),
     ]
     imported: Annotated[
         int,
         Meta(
-            description="Number of imported keys that require this generation. Rotate these "
-            "keys before "
-            "you remove the generation."
+            description="Number of imported keys that require this generation. Rotate these keys "
+            "before you remove the generation."
         ),
     ]
     signing: Annotated[

@@ -101,10 +101,8 @@ _ASSIGNMENTS = ", ".join(
 
 _IS_CREATED_BY = (
     "SELECT EXISTS (SELECT FROM api_key AS target JOIN api_key AS first ON first.id = "
-    "target.family_id"
-    " JOIN api_key AS maker ON first.created_by = 'key:' || maker.id"
-    " JOIN api_key AS caller ON caller.family_id = maker.family_id WHERE target.id = $1 AND "
-    "caller.id = $2)"
+    "target.family_id JOIN api_key AS maker ON first.created_by = 'key:' || maker.id JOIN api_key "
+    "AS caller ON caller.family_id = maker.family_id WHERE target.id = $1 AND caller.id = $2)"
 )
 #: A key that is not active can no longer renew the leases of its Cores, so their registrations end
 #: when the key becomes inactive.
@@ -138,24 +136,21 @@ _LOCK_FAMILY = (
 
 _IS_LAST_ADMIN = (
     f"SELECT {USABLE} AND NOT EXISTS (SELECT FROM api_key AS other WHERE id <> last.id AND "
-    f"environment = last.environment"
-    f" AND {CAN_MANAGE_KEYS} AND (expires_at IS NULL OR expires_at > now() + "
-    f"make_interval(secs => {LAST_ADMIN_MARGIN_S})"
-    " OR expires_at >= last.expires_at)) FROM api_key AS last WHERE id = $1"
+    f"environment = last.environment AND {CAN_MANAGE_KEYS} AND (expires_at IS NULL OR expires_at > "
+    f"now() + make_interval(secs => {LAST_ADMIN_MARGIN_S}) OR expires_at >= last.expires_at)) FROM "
+    "api_key AS last WHERE id = $1"
 )
 
 _END_OTHERS = (
-    f"UPDATE api_key SET expires_at = $1 WHERE family_id = $2 AND id <> ALL ($3) AND "
-    f"{in_states(Action.END_GRACE_PERIOD)}"
-    " AND (expires_at IS NULL OR expires_at > $1)"
+    "UPDATE api_key SET expires_at = $1 WHERE family_id = $2 AND id <> ALL ($3) AND "
+    f"{in_states(Action.END_GRACE_PERIOD)} AND (expires_at IS NULL OR expires_at > $1)"
 )
 
 _SET_CREDITS = (
     "INSERT INTO key_credit (family_id, remaining, refill_amount, refill_every, refilled_at) "
-    "VALUES ($1, $2, $3, $4, now())"
-    " ON CONFLICT (family_id) DO UPDATE SET remaining = excluded.remaining, refill_amount = "
-    "excluded.refill_amount,"
-    " refill_every = excluded.refill_every, refilled_at = excluded.refilled_at"
+    "VALUES ($1, $2, $3, $4, now()) ON CONFLICT (family_id) DO UPDATE SET remaining = "
+    "excluded.remaining, refill_amount = excluded.refill_amount, refill_every = "
+    "excluded.refill_every, refilled_at = excluded.refilled_at"
 )
 
 _REVOKE = (
@@ -164,24 +159,19 @@ _REVOKE = (
 )
 
 _GENERATIONS = (
-    "SELECT generation, sum(keys), sum(ids), sum(cores), sum(imported), sum(signing) FROM ("
-    " SELECT pepper_generation AS generation, count(*) AS keys, 0 AS ids, 0 AS cores, 0 AS "
-    "imported, 0 AS signing FROM api_key"
-    " WHERE state <> 'purged' GROUP BY 1"
-    " UNION ALL SELECT id_generation, 0, count(*), 0, count(*) FILTER (WHERE scheme <> 'own'), "
-    "0 FROM api_key"
-    " WHERE state <> 'purged' GROUP BY 1"
-    " UNION ALL SELECT pepper_generation, 0, 0, count(*), 0, 0 FROM core WHERE NOT draining "
-    "AND expires_at > now() GROUP BY 1"
-    " UNION ALL SELECT signing_generation, 0, 0, 0, 0, count(*) FROM api_key WHERE "
-    "signing_generation > 0 GROUP BY 1"
-    ") AS counted GROUP BY generation ORDER BY generation"
+    "SELECT generation, sum(keys), sum(ids), sum(cores), sum(imported), sum(signing) FROM ( SELECT "
+    "pepper_generation AS generation, count(*) AS keys, 0 AS ids, 0 AS cores, 0 AS imported, 0 AS "
+    "signing FROM api_key WHERE state <> 'purged' GROUP BY 1 UNION ALL SELECT id_generation, 0, "
+    "count(*), 0, count(*) FILTER (WHERE scheme <> 'own'), 0 FROM api_key WHERE state <> 'purged' "
+    "GROUP BY 1 UNION ALL SELECT pepper_generation, 0, 0, count(*), 0, 0 FROM core WHERE NOT "
+    "draining AND expires_at > now() GROUP BY 1 UNION ALL SELECT signing_generation, 0, 0, 0, 0, "
+    "count(*) FROM api_key WHERE signing_generation > 0 GROUP BY 1) AS counted GROUP BY generation "
+    "ORDER BY generation"
 )
 
 _SEALED = (
-    "SELECT id, family_id, signing_generation, signing_key FROM api_key"
-    " WHERE signing_generation = ANY ($1) AND signing_generation > 0 ORDER BY id LIMIT $2 FOR "
-    "UPDATE SKIP LOCKED"
+    "SELECT id, family_id, signing_generation, signing_key FROM api_key WHERE signing_generation = "
+    "ANY ($1) AND signing_generation > 0 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED"
 )
 
 
@@ -191,18 +181,15 @@ _POLL_MIN_S, _POLL_MAX_S = 0.005, 0.05
 
 _LAGGING = (
     "SELECT EXISTS (SELECT FROM gateway_worker WHERE confirmed_seq < $1 AND seen_at > "
-    "clock_timestamp()"
-    " - make_interval(secs => $2))"
+    "clock_timestamp() - make_interval(secs => $2))"
 )
 
 _PROPAGATION = (
-    "SELECT count(*) FILTER (WHERE live) AS workers, count(*) FILTER (WHERE live AND "
-    "confirmed_seq < newest) AS behind,"
-    " count(*) FILTER (WHERE NOT live) AS silent, max(age_s) FILTER (WHERE live) AS lag_s"
-    " FROM (SELECT coalesce(max(change_seq), 0) AS newest FROM api_key) AS change,"
-    " (SELECT confirmed_seq, extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s,"
-    " seen_at > clock_timestamp() - make_interval(secs => $1) AS live FROM gateway_worker) AS "
-    "worker"
+    "SELECT count(*) FILTER (WHERE live) AS workers, count(*) FILTER (WHERE live AND confirmed_seq "
+    "< newest) AS behind, count(*) FILTER (WHERE NOT live) AS silent, max(age_s) FILTER (WHERE "
+    "live) AS lag_s FROM (SELECT coalesce(max(change_seq), 0) AS newest FROM api_key) AS change, "
+    "(SELECT confirmed_seq, extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s, "
+    "seen_at > clock_timestamp() - make_interval(secs => $1) AS live FROM gateway_worker) AS worker"
 )
 
 _WRITABLE = (

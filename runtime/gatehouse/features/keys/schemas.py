@@ -250,9 +250,8 @@ class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         Meta(
             ge=0,
             le=GRACE_S_MAX,
-            description="Grace period in seconds, during which the previous key continues to "
-            "work. Ends "
-            "early if the previous key expires.",
+            description="Grace period in seconds, during which the previous key continues to work. "
+            "Ends early if the previous key expires.",
         ),
     ] = GRACE_S_DEFAULT
     expires_at: Annotated[
@@ -309,10 +308,8 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         KeySort,
         Meta(
             description="Order of the keys. `-` reverses the order. `name` ignores case. Keys "
-            "without an expiry come after all"
-            " other keys in the order `expires_at`, and keys that were never used come before "
-            "all other keys in the order"
-            " `last_used_at`."
+            "without an expiry come after all other keys in the order `expires_at`, and keys that "
+            "were never used come before all other keys in the order `last_used_at`."
         ),
     ] = "id"
     cursor: Cursor | None = None

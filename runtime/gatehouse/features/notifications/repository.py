@@ -33,8 +33,7 @@ _START = (
 
 _NEW = (
     "SELECT seq, occurred_at, actor_type, actor_id, action, target_id, outcome, details FROM "
-    "audit_event"
-    " WHERE seq > $1 ORDER BY seq LIMIT $2"
+    "audit_event WHERE seq > $1 ORDER BY seq LIMIT $2"
 )
 
 _ADD = (
@@ -43,11 +42,10 @@ _ADD = (
 )
 
 _CLAIM = (
-    "UPDATE delivery SET attempts = attempts + 1, next_at = $2 FROM (SELECT notification_id AS "
-    "n, target AS t FROM delivery"
-    " WHERE state = 'waiting' AND next_at <= $1 ORDER BY next_at LIMIT $3 FOR UPDATE SKIP "
-    "LOCKED) AS due"
-    f" WHERE notification_id = n AND target = t RETURNING {_DELIVERY.select}"
+    "UPDATE delivery SET attempts = attempts + 1, next_at = $2 FROM (SELECT notification_id AS n, "
+    "target AS t FROM delivery WHERE state = 'waiting' AND next_at <= $1 ORDER BY next_at LIMIT $3 "
+    "FOR UPDATE SKIP LOCKED) AS due WHERE notification_id = n AND target = t RETURNING "
+    f"{_DELIVERY.select}"
 )
 
 _DELIVERED = (
@@ -70,12 +68,11 @@ _REQUEUE = (
 # If the expiry changes after a reminder, another reminder is sent. Rotated keys are excluded
 # because they are meant to expire.
 _EXPIRING = (
-    "SELECT id, name, owner, expires_at FROM api_key"
-    " WHERE state = 'active' AND successor_id IS NULL AND expires_at > $1 AND expires_at <= $2"
-    " AND expires_at - created_at >= 2 * ($2::timestamptz - $1::timestamptz)"
-    " AND NOT EXISTS (SELECT FROM key_alert WHERE key_id = id AND kind = ANY ($3) AND "
-    "raised_at = expires_at)"
-    " ORDER BY expires_at LIMIT $4 FOR UPDATE OF api_key SKIP LOCKED"
+    "SELECT id, name, owner, expires_at FROM api_key WHERE state = 'active' AND successor_id IS "
+    "NULL AND expires_at > $1 AND expires_at <= $2 AND expires_at - created_at >= 2 * "
+    "($2::timestamptz - $1::timestamptz) AND NOT EXISTS (SELECT FROM key_alert WHERE key_id = id "
+    "AND kind = ANY ($3) AND raised_at = expires_at) ORDER BY expires_at LIMIT $4 FOR UPDATE OF "
+    "api_key SKIP LOCKED"
 )
 
 _REMINDED = (
@@ -163,8 +160,7 @@ class NotificationRepository:
         """Deliveries in the order of (notification ID, target), starting after `after`."""
         statement = (
             f"SELECT {_DELIVERY.select} FROM delivery WHERE state = $1 AND (notification_id, "
-            f"target) > ($2, $3)"
-            " ORDER BY notification_id, target LIMIT $4"
+            "target) > ($2, $3) ORDER BY notification_id, target LIMIT $4"
         )
         return tuple(
             _DELIVERY.read(row) for row in await self._pool.fetch(statement, state, *after, size)

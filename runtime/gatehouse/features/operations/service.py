@@ -35,9 +35,8 @@ _OVERRIDE = RowMapping(LogLevelOverride)
 
 _GET = f"SELECT {_OVERRIDE.select} FROM log_level"  # noqa: S608 - the columns are fields of the struct
 _SET = (
-    f"{_OVERRIDE.insert('log_level')}"
-    " ON CONFLICT (sole) DO UPDATE SET level = EXCLUDED.level, until = EXCLUDED.until, set_by "
-    "= EXCLUDED.set_by"
+    f"{_OVERRIDE.insert('log_level')} ON CONFLICT (sole) DO UPDATE SET level = EXCLUDED.level, "
+    "until = EXCLUDED.until, set_by = EXCLUDED.set_by"
 )
 
 

@@ -33,10 +33,9 @@ Claim = Annotated[
     str,
     Meta(
         max_length=_CLAIM_CHARS_MAX,
-        description="Value that identifies one use of the link, chosen by the client: at least "
-        "16 random bytes as text. A"
-        " repeated request with the same claim returns the same content and consumes no "
-        "further use.",
+        description="Value that identifies one use of the link, chosen by the client: at least 16 "
+        "random bytes as text. A repeated request with the same claim returns the same content and "
+        "consumes no further use.",
     ),
 ]
 OpenedClaim = Annotated[

@@ -67,10 +67,9 @@ class SecretRepository:
         contains the claim.
         """
         condition = (
-            "#state = :active AND expires_at > :now AND links.#link.#state = :link_active"
-            " AND links.#link.uses < links.#link.uses_max AND "
-            "attribute_not_exists(links.#link.claims.#claim)"
-            " AND versions[0].#number = :version"
+            "#state = :active AND expires_at > :now AND links.#link.#state = :link_active AND "
+            "links.#link.uses < links.#link.uses_max AND "
+            "attribute_not_exists(links.#link.claims.#claim) AND versions[0].#number = :version"
         )
         return await self._update(
             secret.id,

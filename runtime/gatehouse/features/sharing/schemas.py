@@ -99,9 +99,8 @@ Recipients = Annotated[
     list[_Line],
     unique_items(
         max_length=RECIPIENTS_MAX,
-        description="Names of the recipients. Each recipient gets a personal link with a "
-        "separate count of uses. Empty: one link"
-        " that is not personal.",
+        description="Names of the recipients. Each recipient gets a personal link with a separate "
+        "count of uses. Empty: one link that is not personal.",
     ),
 ]
 Ttl = Annotated[
@@ -283,8 +282,7 @@ class ListOwned(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         Annotated[str, checked(single_line, min_length=1, max_length=300)] | None,
         Meta(
             description="Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Another owner "
-            "requires the role owner, operator"
-            " or auditor."
+            "requires the role owner, operator or auditor."
         ),
     ] = None
     cursor: Cursor | None = None
@@ -479,9 +477,8 @@ class Deletion(msgspec.Struct, frozen=True):
     signature: Annotated[
         str,
         Meta(
-            description="Signature in base64, or empty if the statement is unsigned. Covers "
-            "the text"
-            " `gatehouse-deletion-receipt-v1 <hash>`, where `<hash>` is the hexadecimal "
+            description="Signature in base64, or empty if the statement is unsigned. Covers the "
+            "text `gatehouse-deletion-receipt-v1 <hash>`, where `<hash>` is the hexadecimal "
             "SHA-256 hash of the statement in UTF-8."
         ),
     ] = ""

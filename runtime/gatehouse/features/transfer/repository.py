@@ -61,24 +61,21 @@ _ADD_KEYS = (
 )
 
 _ADD_CORE = (
-    f"INSERT INTO core ({LEASE.select}) SELECT {placeholders(len(LEASE.columns))}"
-    f" WHERE EXISTS (SELECT FROM api_key WHERE id = "
-    f"${LEASE.columns.index('registered_by') + 1} AND state <> 'purged')"
-    f" AND NOT EXISTS (SELECT FROM core WHERE name = ${LEASE.columns.index('name') + 1})"
-    " ON CONFLICT DO NOTHING"
+    f"INSERT INTO core ({LEASE.select}) SELECT {placeholders(len(LEASE.columns))} WHERE EXISTS "
+    f"(SELECT FROM api_key WHERE id = ${LEASE.columns.index('registered_by') + 1} AND state <> "
+    f"'purged') AND NOT EXISTS (SELECT FROM core WHERE name = ${LEASE.columns.index('name') + 1}) "
+    "ON CONFLICT DO NOTHING"
 )
 
 _TAKE_REMOVALS = (
-    "UPDATE legacy_file_removal SET next_at = now() + make_interval(secs => $2) WHERE key_id IN ("
-    " SELECT key_id FROM legacy_file_removal WHERE next_at <= now() ORDER BY next_at LIMIT $1 "
-    "FOR UPDATE SKIP LOCKED)"
-    " RETURNING key_id, attempts"
+    "UPDATE legacy_file_removal SET next_at = now() + make_interval(secs => $2) WHERE key_id IN ( "
+    "SELECT key_id FROM legacy_file_removal WHERE next_at <= now() ORDER BY next_at LIMIT $1 FOR "
+    "UPDATE SKIP LOCKED) RETURNING key_id, attempts"
 )
 
 _FAIL_REMOVALS = (
     "UPDATE legacy_file_removal SET attempts = attempts + 1, problem = $2, next_at = now() + "
-    "make_interval(secs => $3)"
-    " WHERE key_id = ANY ($1)"
+    "make_interval(secs => $3) WHERE key_id = ANY ($1)"
 )
 
 

@@ -129,9 +129,8 @@ class UsageRepository:
         instant = to_datetime(now)
         async with self._pool.transaction() as connection:
             status = await connection.execute(
-                "DELETE FROM usage_count USING unnest($1::integer[], $2::timestamptz[]) AS "
-                "expired (width, before)"
-                " WHERE width_s = width AND starts_at < before",
+                "DELETE FROM usage_count USING unnest($1::integer[], $2::timestamptz[]) AS expired "
+                "(width, before) WHERE width_s = width AND starts_at < before",
                 list(RETENTION_S),
                 [instant - timedelta(seconds=seconds) for seconds in RETENTION_S.values()],
             )

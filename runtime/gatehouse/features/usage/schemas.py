@@ -31,17 +31,15 @@ class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     width: Annotated[
         Width,
         Meta(
-            description="Width of a bucket. Retention: 2 days for minute buckets, 90 days for "
-            "hour buckets, 3 years for day "
-            "buckets."
+            description="Width of a bucket. Retention: 2 days for minute buckets, 90 days for hour "
+            "buckets, 3 years for day buckets."
         ),
     ] = "hour"
     since: Annotated[
         Timestamp | None,
         Meta(
-            description="Start of the time range, as an RFC 3339 timestamp, rounded down to "
-            "the start of a bucket. Default:"
-            f" {BUCKETS_DEFAULT} buckets before `until`."
+            description="Start of the time range, as an RFC 3339 timestamp, rounded down to the "
+            f"start of a bucket. Default: {BUCKETS_DEFAULT} buckets before `until`."
         ),
     ] = None
     until: Annotated[
@@ -83,9 +81,8 @@ class ListKeyUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     since: Annotated[
         Timestamp | None,
         Meta(
-            description="Start of the time range, as an RFC 3339 timestamp, rounded down to "
-            "the start of an hour. At most"
-            f" {KEYS_RANGE_S_MAX // 86_400} days before `until`. Default: "
+            description="Start of the time range, as an RFC 3339 timestamp, rounded down to the "
+            f"start of an hour. At most {KEYS_RANGE_S_MAX // 86_400} days before `until`. Default: "
             f"{KEYS_RANGE_S_DEFAULT // 3600} hours before `until`."
         ),
     ] = None

@@ -67,10 +67,9 @@ _ID_GENERATIONS = (
 _SCHEMES = "SELECT scheme, id_generation FROM api_key WHERE scheme <> 'own' GROUP BY 1, 2"
 
 _HEARTBEAT = (
-    "INSERT INTO gateway_worker (id, confirmed_seq, seen_at, generations)"
-    " VALUES ($1, $2, clock_timestamp(), $3) ON CONFLICT (id) DO UPDATE SET"
-    " confirmed_seq = excluded.confirmed_seq, seen_at = excluded.seen_at, generations = "
-    "excluded.generations"
+    "INSERT INTO gateway_worker (id, confirmed_seq, seen_at, generations) VALUES ($1, $2, "
+    "clock_timestamp(), $3) ON CONFLICT (id) DO UPDATE SET confirmed_seq = excluded.confirmed_seq, "
+    "seen_at = excluded.seen_at, generations = excluded.generations"
 )
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -181,10 +181,9 @@ QUEUE_MAX = 1000
 WRITE_TIMEOUT_S = 5.0
 
 _MIGRATE = (
-    "UPDATE api_key SET digest = wrapped.digest, pepper_generation = $3"
-    " FROM unnest($1::text[], $2::bytea[], $4::integer[]) AS wrapped (id, digest, before)"
-    " WHERE api_key.id = wrapped.id AND api_key.pepper_generation = wrapped.before AND state "
-    "<> 'purged'"
+    "UPDATE api_key SET digest = wrapped.digest, pepper_generation = $3 FROM unnest($1::text[], "
+    "$2::bytea[], $4::integer[]) AS wrapped (id, digest, before) WHERE api_key.id = wrapped.id AND "
+    "api_key.pepper_generation = wrapped.before AND state <> 'purged'"
 )
 
 

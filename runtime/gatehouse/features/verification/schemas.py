@@ -105,8 +105,7 @@ class SignedRequestInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         Meta(
             max_length=HEADERS_MAX,
             description="`[name, value]` pairs as received: `Signature-Input`, `Signature` and "
-            "every covered header, in total at"
-            f" most {HEADERS_CHARS_MAX} characters.",
+            f"every covered header, in total at most {HEADERS_CHARS_MAX} characters.",
         ),
     ]
     body_sha256: Annotated[
@@ -161,11 +160,9 @@ class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=0,
             le=COST_MAX,
-            description="Number of credits that the request consumes if it is allowed. The "
-            "`cost` of each rate limit is"
-            " multiplied by this number. 0: limits and credits are checked, but the request "
-            "counts against no limit and consumes"
-            " no credits.",
+            description="Number of credits that the request consumes if it is allowed. The `cost` "
+            "of each rate limit is multiplied by this number. 0: limits and credits are checked, "
+            "but the request counts against no limit and consumes no credits.",
         ),
     ] = 1
     address: Annotated[
@@ -179,10 +176,9 @@ class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[RateLimitOverride, ...],
         Meta(
             max_length=LIMITS_MAX,
-            description="Cost overrides for limits of the key, or additional limits, with "
-            "distinct names. At most "
-            f"{ADDITIONAL_MAX} additional limits of a key are counted at the same time; "
-            f"further limits are treated as exceeded.",
+            description="Cost overrides for limits of the key, or additional limits, with distinct "
+            f"names. At most {ADDITIONAL_MAX} additional limits of a key are counted at the same "
+            "time; further limits are treated as exceeded.",
         ),
     ] = ()
     request: SignedRequestInput | None = None

@@ -247,9 +247,8 @@ class Pool:
         except DRIVER_ERRORS as exc:
             raise Unavailable(
                 f"cannot connect to PostgreSQL at {self._login.address} as {self._login.user} "
-                f"({type(exc).__name__}):"
-                " check GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and that the server is "
-                "running"
+                f"({type(exc).__name__}): check GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH "
+                "and that the server is running"
             ) from exc
 
     async def close(self) -> None:

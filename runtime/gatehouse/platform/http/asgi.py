@@ -347,10 +347,10 @@ def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
     """Raise UnsupportedMediaType unless the Content-Type headers of a request specify JSON in
     UTF-8.
 
-    lenient: also accept a missing header and the form type, which `curl -d` sends by default. A
-        charset other than UTF-8 is
-    rejected: RFC 8259, section 11, defines no charset parameter, and the body would be decoded
-        incorrectly.
+    A charset other than UTF-8 is rejected: RFC 8259, section 11, defines no charset parameter, and
+    the body would be decoded incorrectly.
+
+    lenient: also accept a missing header and the form type, which `curl -d` sends by default.
     """
     if len(content_types) > 1:
         raise _media_type("is sent more than once", "send it once")

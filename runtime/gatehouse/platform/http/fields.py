@@ -149,9 +149,8 @@ Effective = Annotated[
     Literal["everywhere", "within_bound"],
     Meta(
         description="Propagation of the change. `everywhere`: every live gateway worker has "
-        "confirmed the change. "
-        "`within_bound`: the change takes effect on every worker within the propagation bound "
-        "of the deployment."
+        "confirmed the change. `within_bound`: the change takes effect on every worker within the "
+        "propagation bound of the deployment."
     ),
 ]
 
@@ -176,8 +175,7 @@ Cost = Annotated[
         ge=0,
         le=COST_MAX,
         description="Units that a request uses, multiplied by the `cost` of the verification "
-        "request. 0: the limit is checked,"
-        " but requests do not count against the limit.",
+        "request. 0: the limit is checked, but requests do not count against the limit.",
     ),
 ]
 Reason = Annotated[

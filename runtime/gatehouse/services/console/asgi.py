@@ -82,11 +82,10 @@ API = Api(
             "type": "apiKey",
             "in": "cookie",
             "name": COOKIE,
-            "description": "The session cookie set by POST /v1/sessions. Requests that can "
-            "change data must also send"
-            " `X-CSRF-Token`. Operations with `x-step-up` can require a recent sign-in. If the "
-            "last sign-in is too old, the"
-            " response is 401 with the code `step_up_required`.",
+            "description": "The session cookie set by POST /v1/sessions. Requests that can change "
+            "data must also send `X-CSRF-Token`. Operations with `x-step-up` can require a recent "
+            "sign-in. If the last sign-in is too old, the response is 401 with the code "
+            "`step_up_required`.",
         },
         SIGN_IN_CODE: {
             "type": "http",

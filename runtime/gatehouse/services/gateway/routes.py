@@ -35,10 +35,9 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 API = Api(
     title="Gatehouse gateway",
-    description="Verifies API keys and forwards requests to Cores. Errors are problem "
-    "documents (RFC 9457). Request bodies"
-    " are JSON, encoded as UTF-8. Content-Type can be omitted, and the default Content-Type of "
-    "curl is accepted.",
+    description="Verifies API keys and forwards requests to Cores. Errors are problem documents "
+    "(RFC 9457). Request bodies are JSON, encoded as UTF-8. Content-Type can be omitted, and the "
+    "default Content-Type of curl is accepted.",
     security_schemes={
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
         "header": {

@@ -32,10 +32,9 @@ from gatehouse.services.sharing.submitters import Submitters
 
 API = Api(
     title="Gatehouse sharing service",
-    description="Open secret links and submit secrets to secret requests, without an account. "
-    "A link is sent only in the request"
-    " body, so that the link secret never appears in a URL. Errors are problem documents (RFC "
-    "9457).",
+    description="Open secret links and submit secrets to secret requests, without an account. A "
+    "link is sent only in the request body, so that the link secret never appears in a URL. Errors "
+    "are problem documents (RFC 9457).",
     security_schemes={},
     path_parameters={},
     errors={

@@ -92,10 +92,9 @@ def test_instances_of_cores_are_listed_and_drained(operator: Command, database: 
     for instance, healthy in (("first", "true"), ("second", "false"), ("third", "true")):
         database.sql(
             "INSERT INTO core (name, instance_id, url, environment, registered_by, lease_id, "  # noqa: S608
-            "pepper_generation, expires_at,"
-            f" healthy) VALUES ('docs', '{instance}', 'https://{instance}.example', 'test', "
-            f"'{key_id}', 'lease-{instance}', 1,"
-            f" now() + interval '1 minute', {healthy})"
+            f"pepper_generation, expires_at, healthy) VALUES ('docs', '{instance}', "
+            f"'https://{instance}.example', 'test', '{key_id}', 'lease-{instance}', 1, now() + "
+            f"interval '1 minute', {healthy})"
         )
     drained = operator.run("cores", "drain", "docs", "--instance", "third")
     assert (drained.code, drained.out) == (0, "Draining instance third of docs.\n")

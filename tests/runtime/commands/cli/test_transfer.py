@@ -85,11 +85,9 @@ def test_dry_run_writes_nothing(importer: Command, database: Database) -> None:
 def test_interrupted_import_resumes(importer: Command, database: Database) -> None:
     # The third batch of 1000 rows fails: PostgreSQL rejects one of its rows.
     database.sql(
-        "CREATE FUNCTION break_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.name "
-        "= 'client 2500' THEN"
-        " RAISE EXCEPTION 'broken off'; END IF; RETURN NEW; END $$;"
-        "CREATE TRIGGER break_off BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION "
-        "break_off()"
+        "CREATE FUNCTION break_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.name = "
+        "'client 2500' THEN RAISE EXCEPTION 'broken off'; END IF; RETURN NEW; END $$;CREATE "
+        "TRIGGER break_off BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION break_off()"
     )
     broken = import_file(importer, tokens(3200))
     assert (
@@ -194,8 +192,7 @@ def test_csv_with_every_column_is_imported(importer: Command, database: Database
     )
     result = database.sql(
         "SELECT string_agg(concat_ws('|', name, owner, scopes, jsonb_array_length(limits), "
-        "expires_at IS NULL, state, tags),"
-        " E'\\n' ORDER BY expires_at NULLS LAST) FROM api_key"
+        "expires_at IS NULL, state, tags), E'\\n' ORDER BY expires_at NULLS LAST) FROM api_key"
     )
     assert result.splitlines() == [
         "one, two|billing|{cores:read,reports:read}|2|f|active|{nightly}",
@@ -357,10 +354,9 @@ def test_export_needs_its_pepper_and_keeps_purged_keys_purged(
     (importer.folder / "cut").write_bytes((importer.folder / "registry").read_bytes()[:-1])
     assert "was modified or truncated" in importer.run("import", "cut", "--restore").err
     database.sql(
-        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes "
-        "= '', created_by = '',"
-        " scopes = '{}', limits = '[]', id_generation = 0, digest = decode(repeat('00', 32), 'hex')"
-        " WHERE name = 'client 0'"
+        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes = "
+        "'', created_by = '', scopes = '{}', limits = '[]', id_generation = 0, digest = "
+        "decode(repeat('00', 32), 'hex') WHERE name = 'client 0'"
     )
     assert importer.run("import", "registry", "--restore").code == 0
     assert (

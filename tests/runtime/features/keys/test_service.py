@@ -236,11 +236,10 @@ async def test_purge_leaves_only_the_id_and_the_audit_trail(console: Console) ->
     key_id = created["key"]["id"]
     console.database.sql(
         f"INSERT INTO key_activity VALUES ('{key_id}', now());"  # noqa: S608
-        f"INSERT INTO usage_count VALUES (60, '{key_id}', now(), '', 'VALID', 1);"
-        "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, "
-        "expires_at) VALUES"
-        f" ('purged-{key_id[:4].lower()}', 'http://h0st-word', 'test', 'l', '{key_id}', 1, "
-        f"now() + interval '1 hour');"
+        f"INSERT INTO usage_count VALUES (60, '{key_id}', now(), '', 'VALID', 1);INSERT INTO core "
+        "(name, url, environment, lease_id, registered_by, pepper_generation, expires_at) VALUES "
+        f"('purged-{key_id[:4].lower()}', 'http://h0st-word', 'test', 'l', '{key_id}', 1, now() + "
+        "interval '1 hour');"
     )
     await console.client.delete(f"/v1/keys/{key_id}")
     unconfirmed = await act(console, key_id, "purge", confirm="000000000000")
@@ -252,10 +251,9 @@ async def test_purge_leaves_only_the_id_and_the_audit_trail(console: Console) ->
         assert (await act(console, key_id, "purge", confirm=key_id)).status_code == 200
     left = console.database.sql(
         "SELECT coalesce(string_agg(t::text, ' '), '') FROM (SELECT k::text FROM api_key k "  # noqa: S608
-        "UNION ALL SELECT c::text FROM core c"
-        " UNION ALL SELECT p::text FROM key_credit p UNION ALL SELECT u::text FROM key_activity u"
-        " UNION ALL SELECT n::text FROM usage_count n) AS t"
-        f" WHERE t::text LIKE '%{key_id}%'"
+        "UNION ALL SELECT c::text FROM core c UNION ALL SELECT p::text FROM key_credit p UNION ALL "
+        "SELECT u::text FROM key_activity u UNION ALL SELECT n::text FROM usage_count n) AS t "
+        f"WHERE t::text LIKE '%{key_id}%'"
     )
     assert left.count(key_id) == 3  # its row, its key family, and the registration of the Core
     for word in (
@@ -362,8 +360,7 @@ async def test_list_filters_by_expiry_and_last_use(console: Console) -> None:
     ]
     console.database.sql(
         f"UPDATE api_key SET created_at = now() - interval '100 days' WHERE id IN ('{used}', "  # noqa: S608
-        f"'{idle}');"
-        f"INSERT INTO key_activity VALUES ('{used}', now() - interval '1 day');"
+        f"'{idle}');INSERT INTO key_activity VALUES ('{used}', now() - interval '1 day');"
     )
 
     async def listed(**query: Any) -> list[str]:

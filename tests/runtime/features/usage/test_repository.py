@@ -75,10 +75,8 @@ async def last_used(counting: Counting) -> dict[str, float]:
 def add_key(database: Database) -> None:
     database.sql(
         "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "  # noqa: S608
-        "scopes, cores, limits, created_at,"
-        f" created_by) VALUES ('{KEY}', decode(repeat('00', 32), 'hex'), 1, 'test', 'active', "
-        f"'n', 'o', '{{}}', '{{}}', '[]',"
-        " now(), 'test')"
+        f"scopes, cores, limits, created_at, created_by) VALUES ('{KEY}', decode(repeat('00', 32), "
+        "'hex'), 1, 'test', 'active', 'n', 'o', '{}', '{}', '[]', now(), 'test')"
     )
 
 
@@ -223,9 +221,8 @@ async def test_use_after_a_purge_is_counted_for_no_key(
     counting.use(2)
     database.sql(
         "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes "  # noqa: S608
-        "= '', created_by = '',"
-        f" scopes = '{{}}', limits = '[]', digest = decode(repeat('00', 32), 'hex') WHERE id = "
-        f"'{KEY}'"
+        "= '', created_by = '', scopes = '{}', limits = '[]', digest = decode(repeat('00', 32), "
+        f"'hex') WHERE id = '{KEY}'"
     )
     await counting.flusher.flush()
     assert await counting.pool.fetch(

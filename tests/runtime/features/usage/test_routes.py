@@ -98,8 +98,7 @@ async def test_number_of_points_is_bounded(console: Console, used_key: str) -> N
     def add(first: int, last: int) -> None:
         console.database.sql(
             "INSERT INTO usage_count SELECT 86400, 'key' || number, date_trunc('day', now()), "  # noqa: S608
-            "'', 'VALID', 1"
-            f" FROM generate_series({first}, {last}) AS number"
+            f"'', 'VALID', 1 FROM generate_series({first}, {last}) AS number"
         )
 
     add(4, POINTS_MAX)  # in addition to the three points of the fixture

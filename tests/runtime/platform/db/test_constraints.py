@@ -12,11 +12,10 @@ from sandbox.errors import SandboxError
 from tests.runtime.conftest import Database
 
 _INSERT = (
-    "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "
-    "scopes, cores, limits, created_at,"
-    " created_by, revoked_at{more}) VALUES ('{id}', decode(repeat('00', 32), 'hex'), 1, "
-    "'test', '{state}', '{name}', '', '{{}}',"
-    " '{{}}', '[]', now(), '{by}', {revoked}{values});"
+    "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, scopes, "
+    "cores, limits, created_at, created_by, revoked_at{more}) VALUES ('{id}', decode(repeat('00', "
+    "32), 'hex'), 1, 'test', '{state}', '{name}', '', '{{}}', '{{}}', '[]', now(), '{by}', "
+    "{revoked}{values});"
 )
 
 
@@ -53,8 +52,7 @@ def test_final_state_cannot_be_left(
 ) -> None:
     attempt = (
         f"DO $$ BEGIN UPDATE api_key SET {change} WHERE id = 'finalstate01'; RAISE EXCEPTION "  # noqa: S608
-        f"'allowed';"
-        " EXCEPTION WHEN check_violation THEN NULL; END $$;"
+        "'allowed'; EXCEPTION WHEN check_violation THEN NULL; END $$;"
     )
     output = database.sql(
         f"BEGIN; {insert('finalstate01', state, **columns)} {attempt} ROLLBACK; SELECT 'denied';"

@@ -143,8 +143,7 @@ async def test_application_role_cannot_migrate(empty_database: Database) -> None
 )
 def test_application_role_has_no_right_to(database: Database, statement: str) -> None:
     answer = database.sql(
-        "DO $$ BEGIN SET LOCAL ROLE gatehouse_app; "
-        f"EXECUTE $s${statement}$s$; RAISE EXCEPTION 'allowed'; "
-        "EXCEPTION WHEN insufficient_privilege THEN NULL; END $$; SELECT 'denied';"
+        f"DO $$ BEGIN SET LOCAL ROLE gatehouse_app; EXECUTE $s${statement}$s$; RAISE EXCEPTION "
+        "'allowed'; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$; SELECT 'denied';"
     )
     assert answer == "denied"

@@ -264,9 +264,8 @@ async def opened(
     if act.operation == "retry_delivery":
         console.database.sql(
             "INSERT INTO delivery (notification_id, target, event, body, state, next_at, "
-            "created_at)"
-            " VALUES ('ntf_forms', 'topic', 'key.revoked', '{}', 'dead', now(), now()) ON "
-            "CONFLICT DO NOTHING"
+            "created_at) VALUES ('ntf_forms', 'topic', 'key.revoked', '{}', 'dead', now(), now()) "
+            "ON CONFLICT DO NOTHING"
         )
     if act.operation == "reset_log_level":
         assert (

@@ -30,14 +30,11 @@ def keys(console: Console) -> None:
     """
     console.database.sql(
         "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, "  # noqa: S608
-        "scopes, cores, limits, created_at,"
-        " created_by, expires_at)"
-        " SELECT 'K' || lpad(n::text, 11, '0'), decode(lpad(to_hex(n), 64, '0'), 'hex'), 1, 'test',"
-        " CASE WHEN n % 10 = 0 THEN 'disabled' ELSE 'active' END, 'key ' || lpad(n::text, 5, '0'),"
-        f" 'team ' || n % {OWNERS}, '{{cores:read}}', '{{}}', '{LIMITS}', now() - n * interval "
-        f"'1 minute', 'test',"
-        f" now() + n * interval '1 hour' FROM generate_series(1, {KEYS}) AS n ON CONFLICT (id) "
-        f"DO NOTHING"
+        "scopes, cores, limits, created_at, created_by, expires_at) SELECT 'K' || lpad(n::text, "
+        "11, '0'), decode(lpad(to_hex(n), 64, '0'), 'hex'), 1, 'test', CASE WHEN n % 10 = 0 THEN "
+        f"'disabled' ELSE 'active' END, 'key ' || lpad(n::text, 5, '0'), 'team ' || n % {OWNERS}, "
+        f"'{{cores:read}}', '{{}}', '{LIMITS}', now() - n * interval '1 minute', 'test', now() + n "
+        f"* interval '1 hour' FROM generate_series(1, {KEYS}) AS n ON CONFLICT (id) DO NOTHING"
     )
 
 

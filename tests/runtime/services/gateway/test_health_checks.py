@@ -153,9 +153,8 @@ async def repository(database: Any, gateway: Gateway) -> AsyncIterator[HealthChe
     agent = await gateway.create_key(scopes=["cores:register"])
     await gateway.pool.execute(
         "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
-        "pepper_generation, expires_at)"
-        " VALUES ('docs', 'a', 'http://127.0.0.1:9', 'live', 'lease-a', $1, 1, now() + "
-        "interval '1 hour')",
+        "pepper_generation, expires_at) VALUES ('docs', 'a', 'http://127.0.0.1:9', 'live', "
+        "'lease-a', $1, 1, now() + interval '1 hour')",
         agent.id,
     )
     statement = (

@@ -169,9 +169,8 @@ async def test_registration_replaces_imported_instance(
     core = await start_core()
     await gateway.pool.execute(
         "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
-        "pepper_generation, expires_at)"
-        " VALUES ('docs', 'imported', 'https://old.example', 'test', 'import:1', $1, 1, now() "
-        "+ interval '7 days')",
+        "pepper_generation, expires_at) VALUES ('docs', 'imported', 'https://old.example', 'test', "
+        "'import:1', $1, 1, now() + interval '7 days')",
         agent.id,
     )
     await register(gateway, agent, core.url, "a")

@@ -439,7 +439,6 @@ async def count_lookups(gateway: Any) -> int:
     return int(
         await gateway.pool.fetchval(
             "SELECT coalesce(sum(calls), 0) FROM (SELECT idx_scan AS calls FROM "
-            "pg_stat_user_indexes"
-            " WHERE indexrelname = 'api_key_pkey') AS reads"
+            "pg_stat_user_indexes WHERE indexrelname = 'api_key_pkey') AS reads"
         )
     )

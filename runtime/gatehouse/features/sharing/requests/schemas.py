@@ -51,9 +51,8 @@ class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
             multi_line,
             min_length=1,
             max_length=PURPOSE_CHARS_MAX,
-            description="Description of the requested secret and the reason for the request. "
-            "Shown to everyone who opens the"
-            " request page.",
+            description="Description of the requested secret and the reason for the request. Shown "
+            "to everyone who opens the request page.",
         ),
     ]
     retrieval_links: Annotated[
