@@ -105,7 +105,7 @@ class ExistingResourcesSettings(Section):
     zone_id: Annotated[
         str | None,
         optional(
-            r"Z[A-Z0-9]{1,31}", "the ID of a public hosted zone, such as Z0123456789ABCDEFGHIJ"
+            r"[A-Z0-9]{1,32}", "the ID of a public hosted zone, such as Z0123456789ABCDEFGHIJ"
         ),
     ] = None
     """Public hosted zone in which the stack creates its records. The name of the zone is `domain`
