@@ -180,7 +180,7 @@ async def canaries(stack: Stack) -> Outcome:
                 texts[f"response {number} of {url}"] = response.text + str(response.headers)
         for path in (
             "/metrics",
-            "/v1/audit-events?limit=500",
+            "/v1/audit-events?limit=200",
             "/v1/keys",
             "/v1/secrets",
             "/v1/usage",
