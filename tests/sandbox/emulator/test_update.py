@@ -26,7 +26,7 @@ from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import raw_settings
 
 REGION = "eu-west-1"
-OLDER_COMMIT = "0a84b77a530f80d442bfc5dbfa18ebc4f40b179d"
+OLDER_COMMIT = "1b4510e943d7ec32fe787c3e3212a7793af51594"
 PROGRAM = (
     "__main__.py",
     "Pulumi.yaml",
