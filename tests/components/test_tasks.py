@@ -48,7 +48,7 @@ def test_task_has_exactly_the_variables_of_its_process(stack: str, process: str)
 
 
 def _is_set(stack: str, setting: str) -> bool:
-    """True if the stack file contains a setting, such as `sharing.file_max_bytes`. Variables of
+    """True if the stack file contains a setting, such as `sharing.mode`. Variables of
     `image` are part of the image.
     """
     if setting == "image":

@@ -221,40 +221,64 @@ class Forwarding:
         watcher: _DisconnectWatcher,
         revalidation: Revalidation | None,
     ) -> None:
-        context = self.context
-        status, headers, body = response.status, response.headers, None
-        if status == 101 and self.open_websocket is not None:
+        """Sends the response of the Core, or the stored response that it confirms."""
+        if response.status == 101 and self.open_websocket is not None:
             watcher.stop()
-            await self.open_websocket(core, response, self.returned(headers, status))
+            await self.open_websocket(core, response, self.returned(response.headers, 101))
+            return
+        status, headers, stored = response.status, response.headers, None
+        if revalidation is not None:
+            status, headers, stored, outcome = revalidation.apply(status, headers)
+            self.context.dependencies.observer.metrics.core_cache(outcome)
+            if stored is not None or not revalidation.cache.storable(
+                response.status, response.headers
+            ):
+                revalidation = None  # nothing to store
+        body = await self._complete_body(response, status, headers, stored)
+        if body is None:
+            watcher.start()
+        self.context.status = status
+        await self.context.send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": self.returned(headers, status),
+            }
+        )
+        if body is None:
+            await self._stream(response, size_of_body(headers), revalidation)
             return
         if revalidation is not None:
-            status, headers, body, outcome = revalidation.apply(status, headers)
-            context.dependencies.observer.metrics.core_cache(outcome)
-        returned = self.returned(headers, status)
-        inline: bytes | None = body if has_body(context.method, status) else b""
+            revalidation.store(response.headers, body)
+        await self.context.send({"type": "http.response.body", "body": body})
+
+    async def _complete_body(
+        self,
+        response: UpstreamResponse,
+        status: int,
+        headers: list[tuple[str, str]],
+        stored: bytes | None,
+    ) -> bytes | None:
+        """The body of a stored, empty or small response, or None for a response to be streamed."""
+        if not has_body(self.context.method, status):
+            return b""
         length = size_of_body(headers)
-        if inline is None and length is not None and length <= INLINE_BYTES_MAX:
-            inline = await response.read_all()
-        if inline is None:
-            watcher.start()
-        store = revalidation if body is None else None
-        if store is not None and not store.cache.storable(response.status, response.headers):
-            store = None
-        context.status = status
-        await context.send({"type": "http.response.start", "status": status, "headers": returned})
-        if inline is not None:
-            if store is not None:
-                store.store(response.headers, inline)
-            await context.send({"type": "http.response.body", "body": inline})
-            return
-        received = bytearray()
+        if stored is None and length is not None and length <= INLINE_BYTES_MAX:
+            return await response.read_all()
+        return stored
+
+    async def _stream(
+        self, response: UpstreamResponse, length: int | None, revalidation: Revalidation | None
+    ) -> None:
+        """Sends the body as it arrives, and stores it if it is complete."""
+        send, received = self.context.send, bytearray()
         while (chunk := await response.read()) is not None:
-            if store is not None:
+            if revalidation is not None:
                 received += chunk
                 if len(received) == length:
-                    store.store(response.headers, bytes(received))
-            await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await context.send({"type": "http.response.body", "body": b""})
+                    revalidation.store(response.headers, bytes(received))
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     def returned(self, headers: list[tuple[str, str]], status: int) -> list[asgi.Header]:
         """Headers of the response to the client."""
