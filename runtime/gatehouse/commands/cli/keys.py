@@ -31,7 +31,7 @@ from gatehouse.features.keys.schemas import (
     SigningView,
     UpdateKey,
 )
-from gatehouse.features.keys.signing_schemas import SigningKeySet
+from gatehouse.features.keys.signing_schemas import SetSigning, SigningKeySet
 from gatehouse.features.verification.schemas import ExplainKey, Explanation
 
 CREDITS_FORM = "N[:AMOUNT/PERIOD]"
@@ -162,12 +162,13 @@ def register(app: typer.Typer) -> None:
         (rotate, RotateKey, ("expires_at",)),
         (purge, PurgeKey, ("confirm",)),
         (explain, ExplainKey, ()),
+        (set_signing, SetSigning, ("algorithm", "public_key", "required")),
+        (remove_signing, None, ()),
     )
     for command, shape, omitted in commands:
         options = parameters(shape, *omitted, forms=_FORMS) if shape else []
-        console_command(keys, command.__name__.rstrip("_"), options=options)(command)
-    console_command(keys, "set-signing")(set_signing)
-    console_command(keys, "remove-signing")(remove_signing)
+        name = command.__name__.rstrip("_").replace("_", "-")
+        console_command(keys, name, options=options)(command)
     for name, done, help, body in _ACTIONS:
         console_command(keys, name, help=help, options=parameters(body))(_action(name, done))
     app.add_typer(keys, name="keys")
@@ -336,11 +337,12 @@ def set_signing(
             ),
         ),
     ] = False,
+    **settings: Any,
 ) -> Output:
     """Require signed requests (RFC 9421) for a key. A generated signing secret is printed only
     once.
     """
-    body: dict[str, Any] = {"algorithm": "hmac-sha256", "required": not optional}
+    body = {"algorithm": "hmac-sha256", "required": not optional, **request(settings)}
     if public_key is not None:
         try:
             body |= {"algorithm": "ed25519", "public_key": public_key.read_text()}

@@ -150,6 +150,13 @@ def test_standard_output_holds_only_the_signing_secret(operator: Command) -> Non
     assert operator.show_key(key_id)["signing"] == {"algorithm": "hmac-sha256", "required": True}
 
 
+def test_last_admin_requires_signatures_only_with_the_option(operator: Command) -> None:
+    key_id = operator.create_key("--scope", "admin")
+    assert operator.run("keys", "set-signing", key_id).code == 1
+    assert operator.run("keys", "set-signing", key_id, "--allow-last-admin").code == 0
+    assert operator.run("keys", "delete", key_id, "--allow-last-admin").code == 0
+
+
 def test_signature_requirement_and_key_are_removed(operator: Command) -> None:
     key_id = operator.create_key()
     operator.run("keys", "set-signing", key_id)
