@@ -98,12 +98,16 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     ],
 )
 async def test_response_equals_that_of_the_container(
-    deployed: Deployed, method: str, path: str
+    deployed: Deployed, method: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
     settings = load_sharing(
         {
             "GATEHOUSE_ENVIRONMENT": STACK,
             "GATEHOUSE_SHARING_URL": deployed.deployment.exports["urls"]["sharing"],
+            "GATEHOUSE_SECRET_LINKS_TABLE": "not-used",
+            "GATEHOUSE_SECRETS_BUCKET": "not-used",
+            "GATEHOUSE_SECRETS_KEY": "not-used",
         }
     )
     async with httpx.AsyncClient(
