@@ -53,22 +53,23 @@ _REMOVE_ENDED = "DELETE FROM core WHERE name = $1 AND expires_at < $2"
 # Two instances cannot have the same URL: the server behind the URL accepts only the secret of its
 # last registration.
 _REPLACE = (
-    f"UPDATE core SET draining = true, expires_at = LEAST(expires_at, $3) WHERE {_LIVE} AND "
-    f"instance_id <> $1 AND (url = $4 OR instance_id = '{IMPORTED_INSTANCE}') RETURNING {COLUMNS}"
+    "UPDATE core SET draining = true, expires_at = LEAST(expires_at, $3) "
+    f"WHERE {_LIVE} AND instance_id <> $1 AND (url = $4 OR instance_id = '{IMPORTED_INSTANCE}') "
+    f"RETURNING {COLUMNS}"
 )
 
 _REGISTER = (
-    f"{LEASE.insert('core')} ON CONFLICT (name, instance_id) DO UPDATE SET draining = false, "
-    f"healthy = true, {', '.join(f'{column} = excluded.{column}' for column in LEASE.columns)} "
-    f"RETURNING {COLUMNS}"
+    f"{LEASE.insert('core')} ON CONFLICT (name, instance_id) DO UPDATE "
+    "SET draining = false, healthy = true, "
+    f"{', '.join(f'{column} = excluded.{column}' for column in LEASE.columns)} RETURNING {COLUMNS}"
 )
 
 _LEASE_OF_FAMILY = f"name = $2 AND lease_id = $3 AND registered_by IN {_FAMILY}"
 
 _RENEW = (
-    "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy OR $5 NOT IN "
-    f"('', url), registered_by = $4, expires_at = $6 WHERE {_LEASE_OF_FAMILY} AND NOT draining "
-    f"RETURNING {COLUMNS}"
+    "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy "
+    "OR $5 NOT IN ('', url), registered_by = $4, expires_at = $6 "
+    f"WHERE {_LEASE_OF_FAMILY} AND NOT draining RETURNING {COLUMNS}"
 )
 
 _IS_DRAINED = f"SELECT EXISTS (SELECT FROM core WHERE {_LEASE_OF_FAMILY} AND draining)"
@@ -79,20 +80,23 @@ _DRAIN = (
 )
 
 _END = (
-    "UPDATE core SET draining = true, expires_at = $3 WHERE name = $1 AND ($2::text IS NULL OR "
-    "instance_id = $2) AND NOT draining AND expires_at > now() RETURNING registered_by, instance_id"
+    "UPDATE core SET draining = true, expires_at = $3 "
+    "WHERE name = $1 AND ($2::text IS NULL OR instance_id = $2) AND NOT draining "
+    "AND expires_at > now() RETURNING registered_by, instance_id"
 )
 # Only one of several workers that reserve an instance at the same time updates the row: the others
 # find a later `next_at`.
 _RESERVE = (
-    "INSERT INTO core_health AS health (name, instance_id, lease_id, next_at) SELECT name, "
-    "instance_id, core.lease_id, now() + make_interval(secs => $1) FROM core LEFT JOIN core_health "
-    "AS last USING (name, instance_id) WHERE health_path <> '' AND NOT draining AND expires_at > "
-    "now() AND coalesce(last.next_at, now()) <= now() ORDER BY last.next_at NULLS FIRST LIMIT $2 "
-    "ON CONFLICT (name, instance_id) DO UPDATE SET next_at = excluded.next_at, lease_id = "
-    "excluded.lease_id, failures = CASE WHEN health.lease_id = excluded.lease_id THEN "
-    "health.failures ELSE 0 END, successes = CASE WHEN health.lease_id = excluded.lease_id THEN "
-    "health.successes ELSE 0 END WHERE health.next_at <= now() RETURNING name, instance_id"
+    "INSERT INTO core_health AS health (name, instance_id, lease_id, next_at) "
+    "SELECT name, instance_id, core.lease_id, now() + make_interval(secs => $1) FROM core "
+    "LEFT JOIN core_health AS last USING (name, instance_id) "
+    "WHERE health_path <> '' AND NOT draining AND expires_at > now() AND coalesce(last.next_at, "
+    "now()) <= now() ORDER BY last.next_at NULLS FIRST LIMIT $2 "
+    "ON CONFLICT (name, instance_id) DO UPDATE "
+    "SET next_at = excluded.next_at, lease_id = excluded.lease_id, failures = CASE "
+    "WHEN health.lease_id = excluded.lease_id THEN health.failures ELSE 0 END, successes = CASE "
+    "WHEN health.lease_id = excluded.lease_id THEN health.successes ELSE 0 END "
+    "WHERE health.next_at <= now() RETURNING name, instance_id"
 )
 
 _COUNT_CHECK = (
@@ -102,8 +106,9 @@ _COUNT_CHECK = (
 )
 
 _SET_HEALTHY = (
-    "UPDATE core SET healthy = $4 WHERE name = $1 AND instance_id = $2 AND lease_id = $3 AND NOT "
-    f"draining AND healthy <> $4 RETURNING {COLUMNS}"
+    "UPDATE core SET healthy = $4 "
+    "WHERE name = $1 AND instance_id = $2 AND lease_id = $3 AND NOT draining AND healthy <> $4 "
+    f"RETURNING {COLUMNS}"
 )
 # The row of a worker is written by its change feed (verification/change_feed.py), and deleted when
 # the worker stops.
@@ -112,8 +117,8 @@ _WRITE_REPORTS = (
 )
 
 _REPORTS = (
-    "SELECT core_reports FROM gateway_worker WHERE core_reports_at > now() - "
-    "make_interval(secs => $1)"
+    "SELECT core_reports FROM gateway_worker "
+    "WHERE core_reports_at > now() - make_interval(secs => $1)"
 )
 
 _reports = msgspec.json.Decoder(list[InstanceReport])
@@ -316,8 +321,8 @@ class CoreRepository:
         if after is not None:
             where.add("(name, instance_id) > ({}, {})", *after)
         statement = (
-            f"SELECT {COLUMNS} FROM core{where} ORDER BY name, instance_id LIMIT "
-            f"{where.bind(size + 1)}"
+            f"SELECT {COLUMNS} FROM core{where} "
+            f"ORDER BY name, instance_id LIMIT {where.bind(size + 1)}"
         )
         rows = await self._pool.fetch(statement, *where.values)
         cores = tuple(core_record(row) for row in rows[:size])

@@ -16,25 +16,25 @@ _SESSION = RowMapping(Session)
 _LINK = RowMapping(SignInLink)
 
 _INSERT = (
-    f"INSERT INTO console_session ({_SESSION.select}, digest) VALUES "
-    f"({placeholders(len(_SESSION.columns) + 1)})"
+    f"INSERT INTO console_session ({_SESSION.select}, digest) "
+    f"VALUES ({placeholders(len(_SESSION.columns) + 1)})"
 )
 
 _DELETE_OLDEST = (
-    "DELETE FROM console_session WHERE id IN (SELECT id FROM console_session WHERE actor_type = $1 "
-    "AND actor_id = $2 ORDER BY created_at DESC, id OFFSET $3)"
+    "DELETE FROM console_session WHERE id IN (SELECT id FROM console_session "
+    "WHERE actor_type = $1 AND actor_id = $2 ORDER BY created_at DESC, id OFFSET $3)"
 )
 
 _OF_ACTOR = (
-    f"SELECT {_SESSION.select} FROM console_session WHERE actor_type = $1 AND actor_id "
-    f"= $2 ORDER BY created_at DESC, id"
+    f"SELECT {_SESSION.select} FROM console_session WHERE actor_type = $1 AND actor_id = $2 "
+    "ORDER BY created_at DESC, id"
 )
 
 _REPLACE_LINK = (
-    f"INSERT INTO sign_in_link ({_LINK.select}, digest) VALUES "
-    f"({placeholders(len(_LINK.columns) + 1)}) ON CONFLICT (actor_type, actor_id) DO UPDATE SET "
-    "roles = excluded.roles, bond = excluded.bond, proven_at = excluded.proven_at, expires_at = "
-    "excluded.expires_at, digest = excluded.digest"
+    f"INSERT INTO sign_in_link ({_LINK.select}, digest) "
+    f"VALUES ({placeholders(len(_LINK.columns) + 1)}) ON CONFLICT (actor_type, actor_id) DO UPDATE "
+    "SET roles = excluded.roles, bond = excluded.bond, proven_at = excluded.proven_at, "
+    "expires_at = excluded.expires_at, digest = excluded.digest"
 )
 
 

@@ -100,9 +100,11 @@ _ASSIGNMENTS = ", ".join(
 )
 
 _IS_CREATED_BY = (
-    "SELECT EXISTS (SELECT FROM api_key AS target JOIN api_key AS first ON first.id = "
-    "target.family_id JOIN api_key AS maker ON first.created_by = 'key:' || maker.id JOIN api_key "
-    "AS caller ON caller.family_id = maker.family_id WHERE target.id = $1 AND caller.id = $2)"
+    "SELECT EXISTS (SELECT FROM api_key AS target "
+    "JOIN api_key AS first ON first.id = target.family_id "
+    "JOIN api_key AS maker ON first.created_by = 'key:' || maker.id "
+    "JOIN api_key AS caller ON caller.family_id = maker.family_id "
+    "WHERE target.id = $1 AND caller.id = $2)"
 )
 #: A key that is not active can no longer renew the leases of its Cores, so their registrations end
 #: when the key becomes inactive.
@@ -130,48 +132,51 @@ _SORT_EXPRESSIONS = {
 }
 
 _LOCK_FAMILY = (
-    "SELECT id FROM api_key WHERE family_id = (SELECT family_id FROM api_key WHERE "
-    "id = $1) ORDER BY id FOR UPDATE"
+    "SELECT id FROM api_key WHERE family_id = (SELECT family_id FROM api_key WHERE id = $1) "
+    "ORDER BY id FOR UPDATE"
 )
 
 _IS_LAST_ADMIN = (
-    f"SELECT {USABLE} AND NOT EXISTS (SELECT FROM api_key AS other WHERE id <> last.id AND "
-    f"environment = last.environment AND {CAN_MANAGE_KEYS} AND (expires_at IS NULL OR expires_at > "
-    f"now() + make_interval(secs => {LAST_ADMIN_MARGIN_S}) OR expires_at >= last.expires_at)) FROM "
-    "api_key AS last WHERE id = $1"
+    f"SELECT {USABLE} AND NOT EXISTS (SELECT FROM api_key AS other "
+    f"WHERE id <> last.id AND environment = last.environment AND {CAN_MANAGE_KEYS} "
+    f"AND (expires_at IS NULL OR expires_at > now() + make_interval(secs => {LAST_ADMIN_MARGIN_S}) "
+    "OR expires_at >= last.expires_at)) FROM api_key AS last WHERE id = $1"
 )
 
 _END_OTHERS = (
-    "UPDATE api_key SET expires_at = $1 WHERE family_id = $2 AND id <> ALL ($3) AND "
-    f"{in_states(Action.END_GRACE_PERIOD)} AND (expires_at IS NULL OR expires_at > $1)"
+    "UPDATE api_key SET expires_at = $1 "
+    f"WHERE family_id = $2 AND id <> ALL ($3) AND {in_states(Action.END_GRACE_PERIOD)} "
+    "AND (expires_at IS NULL OR expires_at > $1)"
 )
 
 _SET_CREDITS = (
     "INSERT INTO key_credit (family_id, remaining, refill_amount, refill_every, refilled_at) "
-    "VALUES ($1, $2, $3, $4, now()) ON CONFLICT (family_id) DO UPDATE SET remaining = "
-    "excluded.remaining, refill_amount = excluded.refill_amount, refill_every = "
-    "excluded.refill_every, refilled_at = excluded.refilled_at"
+    "VALUES ($1, $2, $3, $4, now()) ON CONFLICT (family_id) DO UPDATE "
+    "SET remaining = excluded.remaining, refill_amount = excluded.refill_amount, "
+    "refill_every = excluded.refill_every, refilled_at = excluded.refilled_at"
 )
 
 _REVOKE = (
-    "UPDATE api_key SET state = 'revoked', revoked_at = $2, revoked_by = $3, revoke_reason = $4"
-    f" WHERE id = $1 AND {in_states(Action.REVOKE)} RETURNING {RECORD_COLUMNS}, change_seq"
+    "UPDATE api_key SET state = 'revoked', revoked_at = $2, revoked_by = $3, revoke_reason = $4 "
+    f"WHERE id = $1 AND {in_states(Action.REVOKE)} RETURNING {RECORD_COLUMNS}, change_seq"
 )
 
 _GENERATIONS = (
-    "SELECT generation, sum(keys), sum(ids), sum(cores), sum(imported), sum(signing) FROM ( SELECT "
-    "pepper_generation AS generation, count(*) AS keys, 0 AS ids, 0 AS cores, 0 AS imported, 0 AS "
-    "signing FROM api_key WHERE state <> 'purged' GROUP BY 1 UNION ALL SELECT id_generation, 0, "
-    "count(*), 0, count(*) FILTER (WHERE scheme <> 'own'), 0 FROM api_key WHERE state <> 'purged' "
-    "GROUP BY 1 UNION ALL SELECT pepper_generation, 0, 0, count(*), 0, 0 FROM core WHERE NOT "
-    "draining AND expires_at > now() GROUP BY 1 UNION ALL SELECT signing_generation, 0, 0, 0, 0, "
-    "count(*) FROM api_key WHERE signing_generation > 0 GROUP BY 1) AS counted GROUP BY generation "
-    "ORDER BY generation"
+    "SELECT generation, sum(keys), sum(ids), sum(cores), sum(imported), sum(signing) "
+    "FROM ( SELECT pepper_generation AS generation, count(*) AS keys, 0 AS ids, 0 AS cores, "
+    "0 AS imported, 0 AS signing FROM api_key WHERE state <> 'purged' GROUP BY 1 "
+    "UNION ALL SELECT id_generation, 0, count(*), 0, count(*) FILTER (WHERE scheme <> 'own'), 0 "
+    "FROM api_key WHERE state <> 'purged' GROUP BY 1 "
+    "UNION ALL SELECT pepper_generation, 0, 0, count(*), 0, 0 FROM core "
+    "WHERE NOT draining AND expires_at > now() GROUP BY 1 "
+    "UNION ALL SELECT signing_generation, 0, 0, 0, 0, count(*) FROM api_key "
+    "WHERE signing_generation > 0 GROUP BY 1) AS counted GROUP BY generation ORDER BY generation"
 )
 
 _SEALED = (
-    "SELECT id, family_id, signing_generation, signing_key FROM api_key WHERE signing_generation = "
-    "ANY ($1) AND signing_generation > 0 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED"
+    "SELECT id, family_id, signing_generation, signing_key FROM api_key "
+    "WHERE signing_generation = ANY ($1) AND signing_generation > 0 ORDER BY id LIMIT $2 "
+    "FOR UPDATE SKIP LOCKED"
 )
 
 
@@ -180,22 +185,23 @@ _SEALED = (
 _POLL_MIN_S, _POLL_MAX_S = 0.005, 0.05
 
 _LAGGING = (
-    "SELECT EXISTS (SELECT FROM gateway_worker WHERE confirmed_seq < $1 AND seen_at > "
-    "clock_timestamp() - make_interval(secs => $2))"
+    "SELECT EXISTS (SELECT FROM gateway_worker "
+    "WHERE confirmed_seq < $1 AND seen_at > clock_timestamp() - make_interval(secs => $2))"
 )
 
 _PROPAGATION = (
-    "SELECT count(*) FILTER (WHERE live) AS workers, count(*) FILTER (WHERE live AND confirmed_seq "
-    "< newest) AS behind, count(*) FILTER (WHERE NOT live) AS silent, max(age_s) FILTER (WHERE "
-    "live) AS lag_s FROM (SELECT coalesce(max(change_seq), 0) AS newest FROM api_key) AS change, "
+    "SELECT count(*) FILTER (WHERE live) AS workers, "
+    "count(*) FILTER (WHERE live AND confirmed_seq < newest) AS behind, "
+    "count(*) FILTER (WHERE NOT live) AS silent, max(age_s) FILTER (WHERE live) AS lag_s "
+    "FROM (SELECT coalesce(max(change_seq), 0) AS newest FROM api_key) AS change, "
     "(SELECT confirmed_seq, extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s, "
     "seen_at > clock_timestamp() - make_interval(secs => $1) AS live FROM gateway_worker) AS worker"
 )
 
 _WRITABLE = (
-    "SELECT max(candidate) FROM unnest($1::integer[]) AS candidate WHERE NOT EXISTS ("
-    " SELECT FROM gateway_worker WHERE seen_at > now() - make_interval(secs => $2)"
-    " AND NOT candidate = ANY (generations) AND generations <> '{}')"
+    "SELECT max(candidate) FROM unnest($1::integer[]) AS candidate WHERE NOT EXISTS ( "
+    "SELECT FROM gateway_worker WHERE seen_at > now() - make_interval(secs => $2) "
+    "AND NOT candidate = ANY (generations) AND generations <> '{}')"
 )
 
 
@@ -333,8 +339,8 @@ class KeyRepository:
                     after.id,
                 )
         statement = (
-            f"SELECT {_FIELDS}, {position} AS position{_TABLES}{where} ORDER BY "
-            f"{order} LIMIT {where.bind(size + 1)}"
+            f"SELECT {_FIELDS}, {position} AS position{_TABLES}{where} "
+            f"ORDER BY {order} LIMIT {where.bind(size + 1)}"
         )
         rows = await self._pool.fetch(statement, *where.values)
         last = rows[size - 1] if len(rows) > size else None
@@ -544,8 +550,8 @@ async def _write_credits(connection: Connection, subject: str, plan: CreditPlan 
             _SET_CREDITS, subject, plan.remaining, plan.refill_amount, plan.refill_every
         )
     statement = (
-        "UPDATE api_key SET has_credits = $2 WHERE family_id = $1 AND has_credits <> "
-        "$2 AND state <> 'purged'"
+        "UPDATE api_key SET has_credits = $2 "
+        "WHERE family_id = $1 AND has_credits <> $2 AND state <> 'purged'"
     )
     await connection.execute(statement, subject, plan is not None)
 
@@ -561,13 +567,13 @@ async def _purge_traces(connection: Connection, key_id: KeyId, subject: str) -> 
     )
     await connection.execute(
         (
-            "UPDATE core SET url = '', lease_id = '', draining = true, expires_at = now() WHERE "
-            "registered_by = $1"
+            "UPDATE core SET url = '', lease_id = '', draining = true, expires_at = now() "
+            "WHERE registered_by = $1"
         ),
         key_id,
     )
     await connection.execute(
-        "DELETE FROM key_credit WHERE family_id = $1"
-        " AND NOT EXISTS (SELECT FROM api_key WHERE family_id = $1 AND state <> 'purged')",
+        "DELETE FROM key_credit WHERE family_id = $1 AND NOT EXISTS (SELECT FROM api_key "
+        "WHERE family_id = $1 AND state <> 'purged')",
         subject,
     )

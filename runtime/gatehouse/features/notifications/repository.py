@@ -27,57 +27,58 @@ _WEBHOOK = RowMapping(Webhook)
 _POSITION = "SELECT seq FROM notification_position FOR UPDATE SKIP LOCKED"
 
 _START = (
-    "INSERT INTO notification_position (seq) SELECT coalesce(max(seq), 0) FROM "
-    "audit_event ON CONFLICT DO NOTHING"
+    "INSERT INTO notification_position (seq) SELECT coalesce(max(seq), 0) FROM audit_event "
+    "ON CONFLICT DO NOTHING"
 )
 
 _NEW = (
-    "SELECT seq, occurred_at, actor_type, actor_id, action, target_id, outcome, details FROM "
-    "audit_event WHERE seq > $1 ORDER BY seq LIMIT $2"
+    "SELECT seq, occurred_at, actor_type, actor_id, action, target_id, outcome, details "
+    "FROM audit_event WHERE seq > $1 ORDER BY seq LIMIT $2"
 )
 
 _ADD = (
-    "INSERT INTO delivery (notification_id, target, event, body, state, next_at, created_at)"
-    " VALUES ($1, $2, $3, $4, 'waiting', $5, $5) ON CONFLICT DO NOTHING"
+    "INSERT INTO delivery (notification_id, target, event, body, state, next_at, created_at) "
+    "VALUES ($1, $2, $3, $4, 'waiting', $5, $5) ON CONFLICT DO NOTHING"
 )
 
 _CLAIM = (
-    "UPDATE delivery SET attempts = attempts + 1, next_at = $2 FROM (SELECT notification_id AS n, "
-    "target AS t FROM delivery WHERE state = 'waiting' AND next_at <= $1 ORDER BY next_at LIMIT $3 "
-    "FOR UPDATE SKIP LOCKED) AS due WHERE notification_id = n AND target = t RETURNING "
-    f"{_DELIVERY.select}"
+    "UPDATE delivery SET attempts = attempts + 1, next_at = $2 FROM "
+    "(SELECT notification_id AS n, target AS t FROM delivery "
+    "WHERE state = 'waiting' AND next_at <= $1 ORDER BY next_at LIMIT $3 "
+    "FOR UPDATE SKIP LOCKED) AS due WHERE notification_id = n AND target = t "
+    f"RETURNING {_DELIVERY.select}"
 )
 
 _DELIVERED = (
-    "UPDATE delivery SET state = 'delivered', finished_at = $3, problem = '' WHERE "
-    "notification_id = $1 AND target = $2"
+    "UPDATE delivery SET state = 'delivered', finished_at = $3, problem = '' "
+    "WHERE notification_id = $1 AND target = $2"
 )
 
 _RETRY = "UPDATE delivery SET next_at = $3, problem = $4 WHERE notification_id = $1 AND target = $2"
 
 _DEAD = (
-    "UPDATE delivery SET state = 'dead', finished_at = $3, problem = $4 WHERE "
-    "notification_id = $1 AND target = $2"
+    "UPDATE delivery SET state = 'dead', finished_at = $3, problem = $4 "
+    "WHERE notification_id = $1 AND target = $2"
 )
 
 _REQUEUE = (
-    "UPDATE delivery SET state = 'waiting', attempts = 0, next_at = $3, finished_at = NULL"
-    " WHERE notification_id = $1 AND target = $2 AND state = 'dead'"
+    "UPDATE delivery SET state = 'waiting', attempts = 0, next_at = $3, finished_at = NULL "
+    "WHERE notification_id = $1 AND target = $2 AND state = 'dead'"
 )
 
 # If the expiry changes after a reminder, another reminder is sent. Rotated keys are excluded
 # because they are meant to expire.
 _EXPIRING = (
-    "SELECT id, name, owner, expires_at FROM api_key WHERE state = 'active' AND successor_id IS "
-    "NULL AND expires_at > $1 AND expires_at <= $2 AND expires_at - created_at >= 2 * "
-    "($2::timestamptz - $1::timestamptz) AND NOT EXISTS (SELECT FROM key_alert WHERE key_id = id "
-    "AND kind = ANY ($3) AND raised_at = expires_at) ORDER BY expires_at LIMIT $4 FOR UPDATE OF "
-    "api_key SKIP LOCKED"
+    "SELECT id, name, owner, expires_at FROM api_key "
+    "WHERE state = 'active' AND successor_id IS NULL AND expires_at > $1 AND expires_at <= $2 "
+    "AND expires_at - created_at >= 2 * ($2::timestamptz - $1::timestamptz) AND NOT EXISTS "
+    "(SELECT FROM key_alert WHERE key_id = id AND kind = ANY ($3) AND raised_at = expires_at) "
+    "ORDER BY expires_at LIMIT $4 FOR UPDATE OF api_key SKIP LOCKED"
 )
 
 _REMINDED = (
-    "INSERT INTO key_alert (key_id, kind, raised_at) VALUES ($1, $2, $3)"
-    " ON CONFLICT (key_id, kind) DO UPDATE SET raised_at = EXCLUDED.raised_at"
+    "INSERT INTO key_alert (key_id, kind, raised_at) VALUES ($1, $2, $3) "
+    "ON CONFLICT (key_id, kind) DO UPDATE SET raised_at = EXCLUDED.raised_at"
 )
 
 
@@ -159,8 +160,9 @@ class NotificationRepository:
     ) -> tuple[Delivery, ...]:
         """Deliveries in the order of (notification ID, target), starting after `after`."""
         statement = (
-            f"SELECT {_DELIVERY.select} FROM delivery WHERE state = $1 AND (notification_id, "
-            "target) > ($2, $3) ORDER BY notification_id, target LIMIT $4"
+            f"SELECT {_DELIVERY.select} FROM delivery "
+            "WHERE state = $1 AND (notification_id, target) > ($2, $3) "
+            "ORDER BY notification_id, target LIMIT $4"
         )
         return tuple(
             _DELIVERY.read(row) for row in await self._pool.fetch(statement, state, *after, size)

@@ -38,44 +38,44 @@ TABLES = {
 }
 
 _START_RUN = (
-    "INSERT INTO import_run (id, source, rows, started_at) VALUES ($1, $2, $3, $4) ON "
-    "CONFLICT DO NOTHING"
+    "INSERT INTO import_run (id, source, rows, started_at) VALUES ($1, $2, $3, $4) "
+    "ON CONFLICT DO NOTHING"
 )
 
 _GET_RUN = (
-    "SELECT id, source, rows, done, imported, existing, finished_at IS NOT NULL AS "
-    "finished FROM import_run WHERE id = $1"
+    "SELECT id, source, rows, done, imported, existing, finished_at IS NOT NULL AS finished "
+    "FROM import_run WHERE id = $1"
 )
 
 _PROGRESS = (
-    "UPDATE import_run SET done = $2, imported = imported + $3, existing = existing + $4,"
-    " finished_at = CASE WHEN $2 = rows THEN $5::timestamptz END WHERE id = $1 AND done = $6 "
+    "UPDATE import_run SET done = $2, imported = imported + $3, existing = existing + $4, "
+    "finished_at = CASE WHEN $2 = rows THEN $5::timestamptz END WHERE id = $1 AND done = $6 "
     "RETURNING imported, existing"
 )
 
 _INCOMING = "CREATE TEMPORARY TABLE incoming (LIKE api_key) ON COMMIT DROP"
 
 _ADD_KEYS = (
-    f"INSERT INTO api_key ({', '.join(COLUMNS)}) SELECT {', '.join(COLUMNS)} FROM incoming"
-    " ON CONFLICT (id) DO NOTHING RETURNING id"
+    f"INSERT INTO api_key ({', '.join(COLUMNS)}) SELECT {', '.join(COLUMNS)} FROM incoming "
+    "ON CONFLICT (id) DO NOTHING RETURNING id"
 )
 
 _ADD_CORE = (
     f"INSERT INTO core ({LEASE.select}) SELECT {placeholders(len(LEASE.columns))} WHERE EXISTS "
-    f"(SELECT FROM api_key WHERE id = ${LEASE.columns.index('registered_by') + 1} AND state <> "
-    f"'purged') AND NOT EXISTS (SELECT FROM core WHERE name = ${LEASE.columns.index('name') + 1}) "
-    "ON CONFLICT DO NOTHING"
+    "(SELECT FROM api_key "
+    f"WHERE id = ${LEASE.columns.index('registered_by') + 1} AND state <> 'purged') AND NOT EXISTS "
+    f"(SELECT FROM core WHERE name = ${LEASE.columns.index('name') + 1}) ON CONFLICT DO NOTHING"
 )
 
 _TAKE_REMOVALS = (
-    "UPDATE legacy_file_removal SET next_at = now() + make_interval(secs => $2) WHERE key_id IN ( "
-    "SELECT key_id FROM legacy_file_removal WHERE next_at <= now() ORDER BY next_at LIMIT $1 FOR "
-    "UPDATE SKIP LOCKED) RETURNING key_id, attempts"
+    "UPDATE legacy_file_removal SET next_at = now() + make_interval(secs => $2) "
+    "WHERE key_id IN ( SELECT key_id FROM legacy_file_removal WHERE next_at <= now() "
+    "ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING key_id, attempts"
 )
 
 _FAIL_REMOVALS = (
-    "UPDATE legacy_file_removal SET attempts = attempts + 1, problem = $2, next_at = now() + "
-    "make_interval(secs => $3) WHERE key_id = ANY ($1)"
+    "UPDATE legacy_file_removal SET attempts = attempts + 1, problem = $2, "
+    "next_at = now() + make_interval(secs => $3) WHERE key_id = ANY ($1)"
 )
 
 
@@ -210,9 +210,9 @@ class ExportRepository:
                 for batch in batches:
                     for table, rows in _by_table(batch).items():
                         statement = (
-                            f"INSERT INTO {table} SELECT line.* FROM "
-                            f"jsonb_populate_recordset(NULL::{table}, $1::jsonb) AS line"
-                            f" WHERE {TABLES[table]} ON CONFLICT DO NOTHING"
+                            f"INSERT INTO {table} SELECT line.* "
+                            f"FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb) AS line "
+                            f"WHERE {TABLES[table]} ON CONFLICT DO NOTHING"
                         )
                         inserted = row_count(
                             await connection.execute(statement, json.dumps(rows), timeout=TIMEOUT_S)

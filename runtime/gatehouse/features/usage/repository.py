@@ -82,8 +82,8 @@ class UsageRepository:
             ["starts_at", *(column for column in ("code", "core", "key_id") if column in by)]
         )
         statement = (
-            f"SELECT {groups}, sum(count)::bigint AS count FROM usage_count{where}"
-            f" GROUP BY {groups} ORDER BY {groups} LIMIT {where.bind(POINTS_MAX + 1)}"
+            f"SELECT {groups}, sum(count)::bigint AS count FROM usage_count{where} "
+            f"GROUP BY {groups} ORDER BY {groups} LIMIT {where.bind(POINTS_MAX + 1)}"
         )
         return tuple(
             UsagePoint(
@@ -114,8 +114,8 @@ class UsageRepository:
         if denied:
             where.add("code <> {}", Code.VALID.value)
         statement = (
-            f"SELECT key_id, sum(count)::bigint AS count FROM usage_count{where}"
-            f" GROUP BY key_id ORDER BY count DESC, key_id LIMIT {where.bind(limit)}"
+            f"SELECT key_id, sum(count)::bigint AS count FROM usage_count{where} GROUP BY key_id "
+            f"ORDER BY count DESC, key_id LIMIT {where.bind(limit)}"
         )
         return [
             (row["key_id"], row["count"])
@@ -129,8 +129,9 @@ class UsageRepository:
         instant = to_datetime(now)
         async with self._pool.transaction() as connection:
             status = await connection.execute(
-                "DELETE FROM usage_count USING unnest($1::integer[], $2::timestamptz[]) AS expired "
-                "(width, before) WHERE width_s = width AND starts_at < before",
+                "DELETE FROM usage_count "
+                "USING unnest($1::integer[], $2::timestamptz[]) AS expired (width, before) "
+                "WHERE width_s = width AND starts_at < before",
                 list(RETENTION_S),
                 [instant - timedelta(seconds=seconds) for seconds in RETENTION_S.values()],
             )

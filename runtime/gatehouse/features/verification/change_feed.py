@@ -57,19 +57,20 @@ _CORES = (
 #: Reads distinct values with an index skip scan, so that the query takes no longer for a million
 #: keys than for ten keys.
 _ID_GENERATIONS = (
-    "WITH RECURSIVE step AS (SELECT min(id_generation) AS id_generation FROM api_key UNION ALL"
-    " SELECT (SELECT min(id_generation) FROM api_key WHERE id_generation > step.id_generation)"
-    " FROM step WHERE step.id_generation IS NOT NULL)"
-    " SELECT id_generation FROM step WHERE id_generation IS NOT NULL"
+    "WITH RECURSIVE step AS (SELECT min(id_generation) AS id_generation FROM api_key "
+    "UNION ALL SELECT (SELECT min(id_generation) FROM api_key "
+    "WHERE id_generation > step.id_generation) FROM step WHERE step.id_generation IS NOT NULL) "
+    "SELECT id_generation FROM step WHERE id_generation IS NOT NULL"
 )
 
 #: Uses the partial index of imported keys.
 _SCHEMES = "SELECT scheme, id_generation FROM api_key WHERE scheme <> 'own' GROUP BY 1, 2"
 
 _HEARTBEAT = (
-    "INSERT INTO gateway_worker (id, confirmed_seq, seen_at, generations) VALUES ($1, $2, "
-    "clock_timestamp(), $3) ON CONFLICT (id) DO UPDATE SET confirmed_seq = excluded.confirmed_seq, "
-    "seen_at = excluded.seen_at, generations = excluded.generations"
+    "INSERT INTO gateway_worker (id, confirmed_seq, seen_at, generations) "
+    "VALUES ($1, $2, clock_timestamp(), $3) ON CONFLICT (id) DO UPDATE "
+    "SET confirmed_seq = excluded.confirmed_seq, seen_at = excluded.seen_at, "
+    "generations = excluded.generations"
 )
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -118,13 +118,13 @@ _DUE = f"(refill_every IS NOT NULL AND refilled_at < {_PERIOD} AT TIME ZONE 'UTC
 _AVAILABLE = f"(CASE WHEN {_DUE} THEN greatest(remaining, refill_amount) ELSE remaining END)"
 _REFILLS_AT = f"({_PERIOD} + ('1 ' || refill_every)::interval) AT TIME ZONE 'UTC'"
 _SPEND = (
-    f"UPDATE key_credit SET remaining = {_AVAILABLE} - $2,"
-    f" refilled_at = CASE WHEN {_DUE} THEN {_PERIOD} AT TIME ZONE 'UTC' ELSE refilled_at END"
-    f" WHERE family_id = $1 AND {_AVAILABLE} >= $2 RETURNING remaining, {_REFILLS_AT} AS refills_at"
+    f"UPDATE key_credit SET remaining = {_AVAILABLE} - $2, refilled_at = CASE "
+    f"WHEN {_DUE} THEN {_PERIOD} AT TIME ZONE 'UTC' ELSE refilled_at END "
+    f"WHERE family_id = $1 AND {_AVAILABLE} >= $2 RETURNING remaining, {_REFILLS_AT} AS refills_at"
 )
 _READ = (
-    f"SELECT {_AVAILABLE} AS remaining, {_REFILLS_AT} AS refills_at FROM key_credit WHERE "
-    f"family_id = $1"
+    f"SELECT {_AVAILABLE} AS remaining, {_REFILLS_AT} AS refills_at FROM key_credit "
+    "WHERE family_id = $1"
 )
 _REFUND = "UPDATE key_credit SET remaining = remaining + $2 WHERE family_id = $1"
 
@@ -181,9 +181,10 @@ QUEUE_MAX = 1000
 WRITE_TIMEOUT_S = 5.0
 
 _MIGRATE = (
-    "UPDATE api_key SET digest = wrapped.digest, pepper_generation = $3 FROM unnest($1::text[], "
-    "$2::bytea[], $4::integer[]) AS wrapped (id, digest, before) WHERE api_key.id = wrapped.id AND "
-    "api_key.pepper_generation = wrapped.before AND state <> 'purged'"
+    "UPDATE api_key SET digest = wrapped.digest, pepper_generation = $3 "
+    "FROM unnest($1::text[], $2::bytea[], $4::integer[]) AS wrapped (id, digest, before) "
+    "WHERE api_key.id = wrapped.id AND api_key.pepper_generation = wrapped.before "
+    "AND state <> 'purged'"
 )
 
 

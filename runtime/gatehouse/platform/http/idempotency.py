@@ -59,29 +59,31 @@ _CLOCK_SKEW_S = 60.0
 
 _CLAIM = (
     "INSERT INTO idempotent_request AS request (lookup, fingerprint, request_id, claimed_at, "
-    "expires_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lookup) DO UPDATE SET fingerprint = $2, "
-    "request_id = $3, claimed_at = $4, expires_at = $5, running = true, target_id = '', generation "
-    "= NULL, sealed = NULL WHERE request.expires_at <= $4 RETURNING true"
+    "expires_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lookup) DO UPDATE "
+    "SET fingerprint = $2, request_id = $3, claimed_at = $4, expires_at = $5, running = true, "
+    "target_id = '', generation = NULL, sealed = NULL WHERE request.expires_at <= $4 RETURNING true"
 )
 
 _FIND = (
-    "SELECT fingerprint, request_id, claimed_at, running, generation, sealed FROM "
-    "idempotent_request WHERE lookup = $1"
+    "SELECT fingerprint, request_id, claimed_at, running, generation, sealed "
+    "FROM idempotent_request WHERE lookup = $1"
 )
 
 _CHANGE = (
-    "SELECT target_id, occurred_at FROM audit_event WHERE occurred_at >= $1 AND request_id = $2 "
-    "AND outcome = 'success' ORDER BY occurred_at LIMIT 1"
+    "SELECT target_id, occurred_at FROM audit_event "
+    "WHERE occurred_at >= $1 AND request_id = $2 AND outcome = 'success' "
+    "ORDER BY occurred_at LIMIT 1"
 )
 
 _TAKE_OVER = (
-    "UPDATE idempotent_request SET fingerprint = $2, request_id = $3, claimed_at = $4, expires_at "
-    "= $5, running = true, target_id = '' WHERE lookup = $1 AND request_id = $6 AND sealed IS NULL"
+    "UPDATE idempotent_request SET fingerprint = $2, request_id = $3, claimed_at = $4, "
+    "expires_at = $5, running = true, target_id = '' "
+    "WHERE lookup = $1 AND request_id = $6 AND sealed IS NULL"
 )
 
 _SAVE = (
-    "UPDATE idempotent_request SET running = false, target_id = $3, generation = $4, sealed = $5"
-    " WHERE lookup = $1 AND request_id = $2"
+    "UPDATE idempotent_request SET running = false, target_id = $3, generation = $4, sealed = $5 "
+    "WHERE lookup = $1 AND request_id = $2"
 )
 
 
