@@ -17,7 +17,7 @@ CERTIFICATE_DAYS = 30
 DURATION_PERCENT = 80
 """Percentage of a function's timeout that an invocation may take before the alarm is raised."""
 
-FIVE_TIMES, THREE_TIMES, ONCE = (60, 5), (60, 3), (300, 1)
+FIVE_TIMES, ONCE = (60, 5), (300, 1)
 """Evaluation of an alarm: length of a period in seconds and number of consecutive periods."""
 
 

@@ -332,10 +332,6 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": ResourceType(
         create=_adopt_default_security_group, update=AGAIN, delete=KEPT
     ),
-    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": ResourceType(
-        create=_create_rule, delete=_delete_rule, service="ec2"
-    ),
-    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": ResourceType(
-        create=_create_rule, delete=_delete_rule, service="ec2"
-    ),
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _RULE,
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _RULE,
 }

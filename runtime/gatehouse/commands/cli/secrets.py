@@ -51,7 +51,7 @@ LabelOption = Annotated[
     str | None, typer.Option(help="Label for your own use. Not shown to recipients.")
 ]
 NoteOption = Annotated[
-    str | None, typer.Option(help="Note for your own use. Do not store secrets here.")
+    str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")
 ]
 
 
@@ -101,9 +101,7 @@ def create(
     ] = 0,
     sender: Annotated[str, typer.Option(help="Your name, which recipients see.")] = "",
     label: LabelOption = None,
-    note_: Annotated[
-        str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")
-    ] = None,
+    note_: NoteOption = None,
     encrypt: Annotated[
         bool,
         typer.Option(
@@ -212,9 +210,7 @@ def update(
         typer.Option(metavar="RFC3339", help="Expiry of the links, such as 2031-01-01T00:00:00Z."),
     ] = "",
     label: LabelOption = None,
-    note_: Annotated[
-        str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")
-    ] = None,
+    note_: NoteOption = None,
 ) -> Output:
     """Change the expiry, uses, label or note of a secret. Omitted values stay unchanged.
 

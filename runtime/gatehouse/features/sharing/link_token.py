@@ -33,6 +33,12 @@ _SUBMISSION_TOKEN = re.compile(
     re.ASCII,
 )
 FINGERPRINT_CHARS = 12
+#: Location, message and fix of the error for text that is not a link.
+INCOMPLETE = (
+    "body.link",
+    "is not a complete link",
+    "send the whole link, including the part after #",
+)
 
 
 class LinkToken(msgspec.Struct, frozen=True):

@@ -1,6 +1,4 @@
-"""Parses forms of type multipart/form-data (RFC 7578) while they are received, so that a part need
-not fit into memory.
-"""
+"""Parses forms of type multipart/form-data (RFC 7578) while they are received."""
 
 from __future__ import annotations
 
@@ -38,8 +36,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class MultipartReader:
-    """Reads a form part by part. Call `next_part`, then `read` or `chunks` for the content of the
-    part.
+    """Reads a form part by part. Call `next_part`, then `read` for the content of the part.
 
     Methods raise BadRequest for a malformed or truncated body, and the errors of the iterator
     `body`.
@@ -89,22 +86,12 @@ class MultipartReader:
         self._in_part = True
         return event
 
-    async def discard(self) -> None:
-        """Receive and discard the rest of the body."""
-        async for _ in self._body:
-            pass
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The content of the current part, in pieces."""
-        while (chunk := await self._chunk()) is not None:
-            yield chunk
-
     async def read(self, bytes_max: int, keep: KeepBytes) -> bytes:
         """The content of the current part. Raises BodyTooLarge if it is larger than `bytes_max`,
         and the errors of `keep`, which counts the bytes in memory (`asgi.body_memory`).
         """
         content = bytearray()
-        async for chunk in self.chunks():
+        while (chunk := await self._chunk()) is not None:
             content += chunk
             keep(len(chunk))
             if len(content) > bytes_max:

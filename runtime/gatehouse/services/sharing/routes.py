@@ -17,7 +17,7 @@ from gatehouse.features.sharing.link_schemas import (
     SubmittedSecret,
     link_preview,
 )
-from gatehouse.features.sharing.link_token import LinkToken, parse
+from gatehouse.features.sharing.link_token import INCOMPLETE, LinkToken, parse
 from gatehouse.features.sharing.links import Client, LinkService, Opened, OpenedItem, claim_id_of
 from gatehouse.features.sharing.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
 from gatehouse.features.sharing.schemas import FILES_MAX
@@ -115,9 +115,7 @@ def _token(body: LookUpLink) -> LinkToken:
     """Return the link in a JSON body. Raises BadRequest if the link is incomplete."""
     token = parse(body.link)
     if token is None:
-        raise invalid(
-            "body.link", "is not a complete link", "send the whole link, including the part after #"
-        )
+        raise invalid(*INCOMPLETE)
     return token
 
 

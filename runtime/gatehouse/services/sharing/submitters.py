@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import BadRequest, GatehouseError, TooManyRequests
-from gatehouse.features.sharing.link_token import SubmissionToken, parse_submission
+from gatehouse.features.sharing.link_token import INCOMPLETE, SubmissionToken, parse_submission
 from gatehouse.features.sharing.links import claim_id_of
 from gatehouse.features.sharing.requests.submissions import SubmissionService
 from gatehouse.platform.http import asgi
@@ -126,12 +126,7 @@ def _token(fields: dict[str, str], path: str = "") -> SubmissionToken:
     """
     token = parse_submission(fields.get("link", ""))
     if token is None or (path and token.path != path):
-        raise InvalidContent.of(
-            "bad_link",
-            "body.link",
-            "is not a complete link",
-            "send the whole link, including the part after #",
-        )
+        raise InvalidContent.of("bad_link", *INCOMPLETE)
     return token
 
 
