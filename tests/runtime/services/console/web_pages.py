@@ -86,6 +86,7 @@ async def sign_in(page: Page, path: str = "/") -> None:
     await page.add_init_script(_BEGUN)
     await page.goto(path)
     await expect(page.locator("main h1")).to_be_visible()
+    await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
 
 
 async def sign_in_by_keyboard(page: Page, path: str = "/") -> None:
