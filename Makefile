@@ -1,6 +1,6 @@
 # Gatehouse. `make` lists the targets. Every target that needs the virtual environment creates it first.
 .DEFAULT_GOAL := help
-.PHONY: help init up destroy-local down test check audit attack fuzz docs bench bootstrap image deploy verify rollback preview destroy logs api-keys clean
+.PHONY: help init up destroy-local down test compatibility check audit attack fuzz docs bench bootstrap image deploy verify rollback preview destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
 # Without bytecode, each run of the program would compile the AWS SDK (3 s).
 unexport PYTHONDONTWRITEBYTECODE
@@ -14,13 +14,13 @@ PY := .venv/bin/python
 CHECKS = check/types check/web $(ENVIRONMENTS:%=check/stack-%) $(ACCOUNT_STACKS:%=check/account-%) check/imports check/format check/workflows
 # Prints the output of each check as one block. GNU Make 3.81, the version of macOS, does not support the option.
 OUTPUT_SYNC = $(if $(filter output-sync,$(.FEATURES)),--output-sync)
-NPM_FOLDERS = runtime/web scripts/requirements/chromium
+NPM_FOLDERS = runtime/web scripts/requirements/chromium tests/compatibility/clients
 PROJECT_OPTION = $(if $(PROJECT),--project "$(PROJECT)")
 
 help: ## List the targets
 	@color=; if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then color=1; fi; \
 	awk -v c="$$color" 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { \
-		if (c) printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2; else printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		if (c) printf "  \033[36m%-13s\033[0m %s\n", $$1, $$2; else printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  ENV=$(subst $() ,|,$(ENVIRONMENTS)) selects the stack (default: dev)"
 	@echo "  PROJECT=account ENV=$(subst $() ,|,$(ACCOUNT_STACKS)) selects the project with the guards of an AWS account"
@@ -45,6 +45,10 @@ down: ## Stop a local environment that was started with DETACH=1
 test: ## Run the tests (TESTS=path)
 	@scripts/setup.sh
 	@$(PY) -m pytest -n 4 $(or $(TESTS),tests)
+
+compatibility: ## Generate clients from the OpenAPI documents and run them (requires npm and Go)
+	@scripts/setup.sh
+	@$(PY) -m pytest -m slow tests/compatibility
 
 check: ## Run format, lint, type, import, web UI, workflow and policy checks; with ENV= the policy checks of one stack (PROJECT=account)
 	@scripts/setup.sh

@@ -185,7 +185,7 @@ AMBIGUOUS_PATHS: tuple[tuple[bytes, str], ...] = (
 AMBIGUOUS_HEADERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("X-API-Key: a", "X-API-Key: b"), "The header x-api-key is sent twice"),
     (("Authorization: Bearer b",), "The header authorization is sent twice"),
-    (("X-API-Key: a",), "The API key is sent in two headers."),
+    (("X-API-Key: a",), "The API key is sent in two headers with different values."),
     (("Host: second",), "The request must have exactly one Host header."),
     (("X-Name: caf\udce9",), "The header x-name contains a byte that is not visible ASCII"),
 )

@@ -42,6 +42,9 @@ PROBLEM_JSON = b"application/problem+json"
 #: programs should evaluate `code`.
 PROBLEM_TYPE = "urn:gatehouse:problem:"
 
+#: Statuses of errors with the header Retry-After.
+RETRY_STATUSES = frozenset({429, 503})
+
 #: Challenges in a 401 response (RFC 9110, section 11.6.1): RFC 6750 for Authorization, and a
 #: private scheme for X-Api-Key.
 BEARER_CHALLENGE = 'Bearer realm="gatehouse"'
@@ -232,7 +235,7 @@ def problem(
 
 def problem_headers(error: GatehouseError) -> list[Header]:
     """Headers that the status of an error requires: WWW-Authenticate for 401, Upgrade for 426,
-    Retry-After for 429 and 503.
+    Retry-After for RETRY_STATUSES.
     """
     if isinstance(error, Unauthorized):
         return [
@@ -245,7 +248,7 @@ def problem_headers(error: GatehouseError) -> list[Header]:
             (b"connection", b"upgrade, close"),
             (b"sec-websocket-version", b"13"),
         ]
-    if error.status in (429, 503):
+    if error.status in RETRY_STATUSES:
         return [(b"retry-after", str(error.retry_after_s).encode())]
     return []
 

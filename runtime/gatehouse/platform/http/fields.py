@@ -47,7 +47,7 @@ _IF_MATCH_FIX = (
     "overwrite any version"
 )
 IF_MATCH = Header(
-    "if-match",
+    "If-Match",
     'ETag of the version to change, such as `"3"`, or `*`.',
     {"type": "string", "maxLength": 64},
     '"3"',

@@ -42,17 +42,18 @@ RUNNING_S_MAX = 120.0
 KEY_CHARS_MAX = 255
 REPLAYED = "Idempotency-Replayed"
 
+#: A Structured Field String (RFC 9651, section 3.3.3) with its quotes, which the draft requires, or
+#: visible ASCII characters without quotes, backslashes and commas, as clients of other APIs send.
+_KEY = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"|([!#-+\--\[\]-~]+)')
+
 HEADER = Header(
     "Idempotency-Key",
-    "A unique value in double quotes, such as a UUID. Requests with the same value within 24 "
-    "hours are processed only once."
+    "A unique value, such as a UUID, with or without double quotes. Requests with the same value "
+    "within 24 hours are processed only once."
     f" Repeated requests receive the first response, including tokens, with `{REPLAYED}: true`.",
-    {"type": "string", "pattern": r'^"([ !#-\[\]-~]|\\["\\])+"$', "maxLength": KEY_CHARS_MAX + 2},
-    '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+    {"type": "string", "pattern": f"^(?:{_KEY.pattern})$", "maxLength": KEY_CHARS_MAX + 2},
+    "8e03978e-40d5-43dd-bc93-6894a57f9324",
 )
-
-#: A Structured Field String (RFC 9651, section 3.3.3), including the quotes.
-_STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')
 
 #: Maximum clock difference between consoles when the audit event of a request is looked up.
 _CLOCK_SKEW_S = 60.0
@@ -311,14 +312,10 @@ def idempotency_key(values: Sequence[str]) -> str | None:
     BadRequest if it is malformed or repeated."""
     if not values:
         return None
-    match = _STRING.fullmatch(values[0].strip()) if len(values) == 1 else None
-    if match is None or len(match[1]) > KEY_CHARS_MAX:
-        message = (
-            "is sent more than once" if len(values) > 1 else "is not a string in double quotes"
-        )
-        fix = (
-            f'send {HEADER.name}: "<uuid>", including the quotes, with at most '
-            f"{KEY_CHARS_MAX} printable ASCII characters"
-        )
+    match = _KEY.fullmatch(values[0].strip()) if len(values) == 1 else None
+    key = "" if match is None else match[1] or match[2]
+    if not 0 < len(key) <= KEY_CHARS_MAX:
+        message = "is sent more than once" if len(values) > 1 else "is malformed or too long"
+        fix = f"send one UUID, or at most {KEY_CHARS_MAX} other visible ASCII characters"
         raise invalid("header.idempotency-key", message, fix)
-    return match[1]
+    return key

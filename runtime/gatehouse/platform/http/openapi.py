@@ -66,6 +66,16 @@ ERRORS: dict[int, tuple[str, str]] = {
     503: ("unavailable", "A dependency is unavailable. Retry after `Retry-After` seconds."),
 }
 
+#: Types of the values of enumerations and constants.
+_JSON_TYPES = {str: "string", bool: "boolean", int: "integer"}
+
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Number of seconds to wait before the next attempt.",
+        "schema": {"type": "integer", "minimum": 0},
+    }
+}
+
 _REFERENCE = "#/components/schemas/{name}"
 
 
@@ -114,15 +124,26 @@ def document(api: Api, endpoints: Sequence[Endpoint]) -> Json:
 
 
 def _published(value: Any) -> Any:
-    """The document with ECMA-262 patterns, and with lists instead of tuples."""
-    if isinstance(value, Mapping):
-        return {
-            name: published(item)
-            if name == "pattern" and isinstance(item, str)
-            else _published(item)
-            for name, item in value.items()
-        }
-    return [_published(item) for item in value] if isinstance(value, list | tuple) else value
+    """The document with ECMA-262 patterns, and in the forms that generators of clients read: lists
+    instead of tuples, a type for each enumeration, and one type for all items of an array.
+    """
+    if isinstance(value, list | tuple):
+        return [_published(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    result: Json = {
+        name: published(item) if name == "pattern" and isinstance(item, str) else _published(item)
+        for name, item in value.items()
+    }
+    if "prefixItems" in result:
+        first, *others = result.pop("prefixItems")
+        if any(item != first for item in others):
+            raise TypeError("The items of a tuple in a schema must have the same type")
+        result["items"] = first
+    values = result.get("enum", [result["const"]] if "const" in result else None)
+    if isinstance(values, list) and "type" not in result:
+        (result["type"],) = {_JSON_TYPES[type(item)] for item in values}
+    return result
 
 
 def _operation(api: Api, endpoint: Endpoint) -> Json:
@@ -185,6 +206,7 @@ def _responses(api: Api, endpoint: Endpoint) -> Json:
             content |= _problem(api, status)["content"]
         errors[status] = {
             "description": response.description,
+            **({"headers": _RETRY_AFTER} if status in asgi.RETRY_STATUSES else {}),
             **({"content": content} if content else {}),
         }
     responses = {str(status): error for status, error in sorted(errors.items())}
@@ -223,7 +245,8 @@ def _problem(api: Api, status: int) -> Json:
         "trace_id": trace_id_of(REQUEST_ID),
     }
     content = {"schema": {"$ref": _REFERENCE.format(name="Problem")}, "example": example}
-    return {"description": text, "content": {"application/problem+json": content}}
+    headers = {"headers": _RETRY_AFTER} if status in asgi.RETRY_STATUSES else {}
+    return {"description": text, **headers, "content": {"application/problem+json": content}}
 
 
 def _titles(error: type[GatehouseError]) -> Iterator[tuple[str, str]]:

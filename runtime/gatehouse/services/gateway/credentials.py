@@ -50,7 +50,8 @@ _FIX = "send the API key once: as `Authorization: Bearer <key>` or as `X-API-Key
 
 
 def presented_token(context: RequestContext) -> str | None:
-    """The token in a request, or None. Raises BadRequest if there is more than one.
+    """The token in a request, or None. Raises BadRequest if there is more than one. Clients that
+    are generated from the OpenAPI document can send the same token in both headers.
 
     The query string and cookies are ignored, because both end up in logs and browser histories.
     """
@@ -63,8 +64,8 @@ def presented_token(context: RequestContext) -> str | None:
         scheme, _, value = authorization[0].partition(" ")
         if scheme.lower() == "bearer":
             bearer = value.strip()
-    if bearer is not None and header:
-        raise _ambiguous("is sent in two headers")
+    if bearer is not None and header and bearer != header[0].strip():
+        raise _ambiguous("is sent in two headers with different values")
     return bearer or (header[0].strip() if header else None) or None
 
 

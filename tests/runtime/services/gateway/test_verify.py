@@ -163,6 +163,13 @@ async def test_header_verification_returns_status_only(gateway: Any) -> None:
     ).status == 429
 
 
+async def test_same_token_in_both_headers_is_accepted(gateway: Any) -> None:
+    token = (await gateway.create_key()).token
+    for other, status in ((token, 200), (f"{token}x", 400)):
+        headers = (f"Authorization: Bearer {token}", f"X-API-Key: {other}")
+        assert (await gateway.request("GET", "/v1/keys/verify", *headers)).status == status
+
+
 async def test_every_401_has_both_challenges(gateway: Any) -> None:
     missing = await gateway.request("GET", "/v1/keys/verify")
     assert (missing.status, missing.all("www-authenticate")) == (
