@@ -26,19 +26,11 @@ from release.deploy import (
     NotConfirmed,
     ServicesFailed,
     deploy,
-    deploy_account,
     verify,
 )
 from release.image import ImageFailed, is_deployed, push_image
 from release.logs import follow_cloudwatch, follow_files
-from release.preflight import (
-    missing_account_prerequisites,
-    missing_bootstrap_prerequisites,
-    missing_credentials,
-    missing_image_prerequisites,
-    missing_prerequisites,
-    unfinished_updates,
-)
+from release.preflight import missing_credentials, missing_prerequisites, unfinished_updates
 from release.pulumi_cli import command_line, stack_output
 from release.regions import unknown_regions
 from release.rollback import previous_digest, write_digest
@@ -58,8 +50,6 @@ ACCOUNT_COMMANDS = ("bootstrap", "preview", "deploy", "destroy")
 """Commands of the project `account`."""
 CHANGING_COMMANDS = ("bootstrap", "image", "preview", "deploy", "rollback")
 """Commands that run the program with the settings, or prepare it."""
-UPDATING_COMMANDS = ("deploy", "rollback", "destroy")
-"""Commands that lock the stack."""
 REJECTED, INTERRUPTED = 2, 130
 
 
@@ -120,21 +110,16 @@ def _command(options: argparse.Namespace) -> int:
         _check_settings(options.command, stack)
     except (ValueError, SettingsError) as exc:
         return _reject(options.command, str(exc).splitlines())
-    if options.command == "bootstrap":
-        return _bootstrap(stack, options.root)
-    if options.command == "image":
-        return _image(stack, options.root)
-    messages = _missing(options, stack)
-    if options.command == "logs":
-        # Only CloudWatch is needed.
-        messages = [message for message in messages if "Pulumi CLI" not in message]
+    messages = missing_prerequisites(
+        options.command, stack, unsigned=options.unsigned, root=options.root
+    )
     if messages:
         return _reject(options.command, messages)
     try:
         return _run(options, stack)
     except ValueError as exc:
         return _reject(options.command, [str(exc)])
-    except NotConfirmed as exc:
+    except (BootstrapFailed, ImageFailed, NotConfirmed) as exc:
         return _reject(options.command, [str(exc)], FAILED)
     except DeploymentFailed as exc:
         return _reject(options.command, [*str(exc).splitlines(), *_causes(options, stack)], FAILED)
@@ -168,29 +153,8 @@ def _check_settings(command: str, stack: Stack) -> None:
         raise ValueError("\n".join(messages))
 
 
-def _missing(options: argparse.Namespace, stack: Stack) -> list[str]:
-    """One message for each missing prerequisite of the command."""
-    messages = _missing_settings(options, stack)
-    if not messages and options.command in UPDATING_COMMANDS:
-        messages = unfinished_updates(stack, options.root)
-    return messages
-
-
-def _missing_settings(options: argparse.Namespace, stack: Stack) -> list[str]:
-    changes = options.command in ("preview", "deploy")
-    if stack.project == ACCOUNT and changes:
-        return missing_account_prerequisites(stack, options.root)
-    signature = options.command == "deploy" and not options.unsigned
-    return missing_prerequisites(stack, image=changes, signature=signature, root=options.root)
-
-
 def _bootstrap(stack: Stack, root: Path) -> int:
-    if messages := missing_bootstrap_prerequisites(stack):
-        return _reject("bootstrap", messages)
-    try:
-        state = bootstrap(stack, lambda line: print(f"> {line}", flush=True), root)
-    except BootstrapFailed as exc:
-        return _reject("bootstrap", [str(exc)], FAILED)
+    state = bootstrap(stack, lambda line: print(f"> {line}", flush=True), root)
     return _print(
         [
             "",
@@ -204,12 +168,7 @@ def _bootstrap(stack: Stack, root: Path) -> int:
 
 
 def _image(stack: Stack, root: Path) -> int:
-    if messages := missing_image_prerequisites(stack):
-        return _reject("image", messages)
-    try:
-        digest = push_image(stack, root)
-    except ImageFailed as exc:
-        return _reject("image", [str(exc)], FAILED)
+    digest = push_image(stack, root)
     print(
         f"> {stack.file}: image.digest {digest}. Commit the change, then run: make deploy "
         f"{stack.target}"
@@ -218,25 +177,19 @@ def _image(stack: Stack, root: Path) -> int:
 
 
 def _run(options: argparse.Namespace, stack: Stack) -> int:
-    if options.command == "logs":
-        try:
-            return _print(follow_cloudwatch(stack, options.process))
-        except (ClientError, BotoCoreError) as exc:
-            return _reject(
-                "logs",
-                [
-                    (
-                        f"cannot read the logs ({type(exc).__name__}). Is the stack {stack.name} "
-                        f"deployed?"
-                    )
-                ],
-            )
-    if options.command == "verify":
-        return verify(stack, root=options.root)
-    if options.command == "deploy":
-        return _deploy(options, stack)
-    if options.command == "rollback":
-        return _rollback(options, stack)
+    match options.command:
+        case "bootstrap":
+            return _bootstrap(stack, options.root)
+        case "image":
+            return _image(stack, options.root)
+        case "logs":
+            return _logs(stack, options.process)
+        case "verify":
+            return verify(stack, root=options.root)
+        case "deploy":
+            return _deploy(options, stack)
+        case "rollback":
+            return _rollback(options, stack)
     code = pulumi_cli.run(command_line(options.command, stack, diff=options.diff), options.root)
     if options.command == "preview" or code:
         return code
@@ -245,17 +198,20 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
     return pulumi_cli.run(command_line("destroy", stack, yes=True), options.root)
 
 
+def _logs(stack: Stack, process: str) -> int:
+    try:
+        return _print(follow_cloudwatch(stack, process))
+    except (ClientError, BotoCoreError) as exc:
+        raise ValueError(
+            f"cannot read the logs ({type(exc).__name__}). Is the stack {stack.name} deployed?"
+        ) from exc
+
+
 def _deploy(options: argparse.Namespace, stack: Stack) -> int:
     """Deploy the stack. With --rollback, deploy the previous image if the services are not
     deployed. Returns the exit code, which is not 0 after a rollback."""
-    if stack.project == ACCOUNT:
-        return deploy_account(
-            stack, confirm=lambda: options.yes or _confirm(stack, "changes"), root=options.root
-        )
     try:
-        return deploy(
-            stack, confirm=lambda: options.yes or _confirm(stack, "changes"), root=options.root
-        )
+        return _confirmed_deployment(options, stack)
     except ServicesFailed as exc:
         if not options.rollback or _causes(options, stack):
             raise
@@ -298,15 +254,21 @@ def _rollback(options: argparse.Namespace, stack: Stack) -> int:
     )
     target = read_stack(stack.name, options.root)
     try:
-        return deploy(
-            target,
-            confirm=lambda: options.yes or _confirm(target, "changes"),
-            with_migration=False,
-            root=options.root,
-        )
+        return _confirmed_deployment(options, target, with_migration=False)
     except (NotConfirmed, KeyboardInterrupt):
         write_digest(file, stack.image_digest)
         raise
+
+
+def _confirmed_deployment(
+    options: argparse.Namespace, stack: Stack, *, with_migration: bool = True
+) -> int:
+    return deploy(
+        stack,
+        confirm=lambda: options.yes or _confirm(stack, "changes"),
+        with_migration=with_migration,
+        root=options.root,
+    )
 
 
 def _previous_digest(stack: Stack, root: Path) -> str:

@@ -16,7 +16,7 @@ from release import pulumi_cli
 from release.image import mark_deployed
 from release.migrate import MigrationFailed, migrate
 from release.pulumi_cli import command_line, deployment, excluded_urns, stack_output
-from release.stack_file import ROOT, Stack
+from release.stack_file import ACCOUNT, ROOT, Stack
 from release.traffic import FunctionVersion, TrafficNotShifted, shift_traffic
 from release.update_plan import mark_executed
 from release.verify import (
@@ -49,7 +49,8 @@ def deploy(
     stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True, root: Path = ROOT
 ) -> int:
     """Deploy a stack and verify it. Returns 0. Raises NotConfirmed, ServicesFailed if the last
-    update or the verification fails, and DeploymentFailed if another step fails.
+    update or the verification fails, and DeploymentFailed if another step fails. A stack of the
+    project `account` has no services, and is only updated.
 
     The last update executes only operations from the confirmed preview. Pulumi locks the stack
     during each update, not between them, so that the deployment stops if another command has
@@ -61,6 +62,10 @@ def deploy(
         _pulumi(stack, command_line("preview", stack, save_plan=plan), root)
         if not confirm():
             raise NotConfirmed("not confirmed; nothing was changed")
+        if stack.project == ACCOUNT:
+            _check_unchanged(stack, state, root)
+            _pulumi(stack, command_line("deploy", stack, yes=True, plan=plan), root)
+            return SUCCESS
         before = _current_services(stack, root)
         if not before:
             _print_name_servers(stack, root)
@@ -89,18 +94,6 @@ def deploy(
     status = verify(stack, before, root=root)
     _mark_image(stack)
     return status
-
-
-def deploy_account(stack: Stack, *, confirm: Callable[[], bool], root: Path = ROOT) -> int:
-    """Deploy a stack of the project `account`: the operations of the confirmed preview. Returns 0.
-    Raises NotConfirmed and DeploymentFailed."""
-    with TemporaryDirectory(prefix="gatehouse-") as folder:
-        plan = Path(folder) / "plan.json"
-        _pulumi(stack, command_line("preview", stack, save_plan=plan), root)
-        if not confirm():
-            raise NotConfirmed("not confirmed; nothing was changed")
-        _pulumi(stack, command_line("deploy", stack, yes=True, plan=plan), root)
-    return SUCCESS
 
 
 def verify(

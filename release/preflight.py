@@ -20,7 +20,7 @@ from release.bootstrap import backend_url
 from release.image import missing_builder
 from release.quotas import exceeded_quotas
 from release.signature import unverified_signature
-from release.stack_file import ROOT, Stack
+from release.stack_file import GATEHOUSE, ROOT, Stack
 
 CLI_MIN = (3, 249, 0)
 """Oldest supported Pulumi CLI: `pulumi policy analyze --file` was added in 3.249."""
@@ -33,36 +33,41 @@ _INSTALL = "https://www.pulumi.com/docs/install/"
 _PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
+UPDATING_COMMANDS = ("deploy", "rollback", "destroy")
+"""Commands that lock the stack."""
+
+
 def missing_prerequisites(
-    stack: Stack, *, image: bool, signature: bool = False, root: Path = ROOT
+    command: str, stack: Stack, *, unsigned: bool = False, root: Path = ROOT
 ) -> list[str]:
-    """One message for each missing prerequisite, with its fix. image: also require a pushed image
-    and a stack file without example values. signature: also require that the pipeline has signed
-    the image."""
+    """One message for each missing prerequisite of a command, with its fix. unsigned: accept an
+    image that the pipeline has not signed."""
+    messages = [message for message in _missing(command, stack, root) if message]
+    if not messages and command == "deploy" and stack.project == GATEHOUSE and not unsigned:
+        messages += filter(None, [unverified_signature(stack)])
+    if not messages and command in UPDATING_COMMANDS:
+        return unfinished_updates(stack, root)
+    return messages
+
+
+def _missing(command: str, stack: Stack, root: Path) -> Iterator[str | None]:
     account = _check_account(stack)
-    messages = [_check_pulumi(stack, root, with_stack=not account), account]
-    if image:
-        messages += [_check_examples(stack), _check_image(stack)]
+    if command == "bootstrap":
+        yield from (_check_cli(), _check_backend_variable(stack))
+    elif command == "image":
+        yield missing_builder()
+    elif command != "logs":  # only CloudWatch is needed
+        yield _check_pulumi(stack, root, with_stack=not account)
+    yield account
+    if command not in ("preview", "deploy"):
+        return
+    yield _check_examples(stack)
+    if stack.project == GATEHOUSE:
+        yield _check_image(stack)
         # Without credentials, the zones and quotas cannot be read.
-        messages += [] if account else [_check_zone(stack), *exceeded_quotas(stack)]
-    if signature and not any(messages):
-        messages.append(unverified_signature(stack))
-    return [message for message in messages if message]
-
-
-def missing_bootstrap_prerequisites(stack: Stack) -> list[str]:
-    """One message for each missing prerequisite of `make bootstrap`, with its fix."""
-    messages = [_check_cli(), _check_backend_variable(stack), _check_account(stack)]
-    return [message for message in messages if message]
-
-
-def missing_account_prerequisites(stack: Stack, root: Path = ROOT) -> list[str]:
-    """One message for each missing prerequisite of a deployment of the project `account`, with its
-    fix.
-    """
-    account = _check_account(stack)
-    messages = [_check_pulumi(stack, root, with_stack=not account), account, _check_examples(stack)]
-    return [message for message in messages if message]
+        if not account:
+            yield _check_zone(stack)
+            yield from exceeded_quotas(stack)
 
 
 def unfinished_updates(stack: Stack, root: Path = ROOT) -> list[str]:
@@ -116,11 +121,6 @@ def _options(stack: Stack) -> str:
 def missing_credentials(stack: Stack) -> list[str]:
     """A message if the AWS credentials are missing or those of another account, with the fix."""
     return [message for message in (_check_account(stack),) if message]
-
-
-def missing_image_prerequisites(stack: Stack) -> list[str]:
-    """One message for each missing prerequisite of an image build, with its fix."""
-    return [message for message in (missing_builder(), _check_account(stack)) if message]
 
 
 def _check_cli() -> str | None:
