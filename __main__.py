@@ -45,20 +45,8 @@ workloads = Workloads("workloads", stack, foundation, network, data, platform, o
 
 # Account-level resources: delivery roles and budget. The guards of the account belong to the
 # project in account/.
-delivery = DeliveryRoles(
-    "delivery",
-    DeliveryRolesArgs(
-        names=names,
-        delivery=settings.delivery,
-        domain=settings.domain,
-        replica_region=settings.replica_region,
-        cloudfront=settings.services.cloudfront,
-    ),
-    opts,
-)
-Budget(
-    "budget", BudgetArgs(names=names, budget=settings.budget, topic_arn=foundation.topic_arn), opts
-)
+delivery = DeliveryRoles("delivery", DeliveryRolesArgs(stack=stack), opts)
+Budget("budget", BudgetArgs(stack=stack, topic_arn=foundation.topic_arn), opts)
 
 roles = foundation.role_arns
 pulumi.export("environment", settings.environment)
@@ -141,8 +129,6 @@ if data.database.replicated_backups_arn is not None and foundation.keys.recovery
             "secrets_key_arn": foundation.keys.recovery.key_arn,
         },
     )
-pulumi.export("cache", {"replicationGroup": data.cache.replication_group})
-pulumi.export("secretLinksTable", data.secret_links_table.table)
 pulumi.export(
     "buckets",
     {
@@ -151,15 +137,8 @@ pulumi.export(
         "trail": foundation.trail_bucket.name,
     },
 )
-pulumi.export("loadBalancer", platform.load_balancer.dns_name)
 pulumi.export("zoneId", platform.certificate.zone_id)
 pulumi.export("nameServers", platform.certificate.name_servers)
-if foundation.keys.required_statements:
-    pulumi.export("keyStatements", foundation.keys.required_statements)
-pulumi.export(
-    "topics", {"alarms": observability.alarms.topic_arn, "services": foundation.topic_arn}
-)
-pulumi.export("logGroups", {name: task.log_group for name, task in workloads.tasks.items()})
 pulumi.export(
     "dashboardUrl",
     names.console_url("cloudwatch", f"dashboards/dashboard/{names.name('overview')}"),

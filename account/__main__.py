@@ -1,13 +1,10 @@
-"""Creates or adopts the guards of one AWS account and region. A guard with the mode `none` is not
-managed.
-"""
+"""Creates the guards of one AWS account and region."""
 
 import pulumi
 import pulumi_aws as aws
 
 from components.account.guards import AccountGuards, AccountGuardsArgs
 from components.naming import ACCOUNT, Naming, default_tags
-from components.settings.account import NONE
 from components.settings.loader import load_account
 from components.storage.bucket import Bucket, config_bucket
 
@@ -22,7 +19,7 @@ provider = aws.Provider(
 opts = pulumi.ResourceOptions(provider=provider)
 
 log_bucket = None
-if settings.guards.config_recorder != NONE:
+if settings.guards.config_recorder:
     log_bucket = Bucket.log_bucket(
         "config", config_bucket(names, settings.config_retention_days), opts
     )
@@ -30,9 +27,7 @@ AccountGuards(
     "guards",
     AccountGuardsArgs(
         names=names,
-        guards=settings.guards,
-        existing=settings.existing,
-        budget=settings.budget,
+        settings=settings,
         log_bucket=log_bucket.name if log_bucket else None,
     ),
     opts,
@@ -41,4 +36,3 @@ AccountGuards(
 pulumi.export("account", settings.account)
 pulumi.export("region", settings.region)
 pulumi.export("accountGuards", settings.managed_by)
-pulumi.export("guards", list(settings.guards.managed))

@@ -11,42 +11,40 @@ import pulumi
 import pulumi_aws as aws
 from pydantic import BaseModel
 
+from components.contract import Stack
 from components.naming import Naming, tags
 from components.settings.data import ProtectionSettings
+from components.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackArgs:
-    """Arguments of every component.
+    """Arguments of every component of a stack.
 
-    names: Names, ARNs and tags of the stack's resources.
+    stack: Settings, names and contract of the stack.
     """
 
-    names: Naming
+    stack: Stack
 
+    @property
+    def names(self) -> Naming:
+        """Names, ARNs and tags of the stack's resources."""
+        return self.stack.names
 
-@dataclass(frozen=True, slots=True)
-class LogOptions:
-    """Options of log groups.
-
-    key_arn: KMS key that encrypts the log groups.
-    retention_days: Days until log events expire.
-    protection: Deletion protection of the log groups.
-    """
-
-    key_arn: pulumi.Input[str]
-    retention_days: int
-    protection: ProtectionSettings
+    @property
+    def settings(self) -> Settings:
+        """Settings of the stack."""
+        return self.stack.settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogArgs(StackArgs):
     """Arguments of a component with log groups.
 
-    logs: KMS key, retention and deletion protection of the log groups.
+    logs_key_arn: KMS key that encrypts the log groups.
     """
 
-    logs: LogOptions
+    logs_key_arn: pulumi.Input[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +117,8 @@ class DeploymentHook:
 
 
 class Component(pulumi.ComponentResource):
-    """Base class of all components. The fields of the arguments become Pulumi inputs, which policy
-    packs can read.
+    """Base class of all components. The fields of the arguments become Pulumi inputs, so the
+    children are created after the resources in these fields.
     """
 
     child: pulumi.ResourceOptions
@@ -153,27 +151,27 @@ class Component(pulumi.ComponentResource):
         )
 
     def create_log_group(
-        self, name: str, log_group_name: str, options: LogOptions
+        self, name: str, log_group_name: str, args: LogArgs
     ) -> aws.cloudwatch.LogGroup:
         """Create a log group with a KMS key and a retention period."""
         return aws.cloudwatch.LogGroup(
             name,
             name=log_group_name,
-            retention_in_days=options.retention_days,
-            kms_key_id=options.key_arn,
+            retention_in_days=args.settings.log_retention_days,
+            kms_key_id=args.logs_key_arn,
             tags=tags("log"),
-            opts=self.protected(options.protection),
+            opts=self.protected(args.settings.protection),
         )
 
 
 def component_inputs(args: Any) -> dict[str, Any]:
-    """Return the fields of an Args dataclass as Pulumi properties in camelCase, except fields that
-    are None.
+    """Return the fields of an Args dataclass as Pulumi properties in camelCase, except the stack
+    and fields that are None.
     """
     return {
         _camel_case(field.name): _property(getattr(args, field.name))
         for field in dataclasses.fields(args)
-        if getattr(args, field.name) is not None
+        if field.name != "stack" and getattr(args, field.name) is not None
     }
 
 

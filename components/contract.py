@@ -5,6 +5,7 @@ container image.
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -188,7 +189,6 @@ class Stack:
 
 
 def read(
-    path: Path = PATH,
     *,
     functions: Collection[str] = (),
     optional_variables: Collection[str] | None = (),
@@ -202,7 +202,7 @@ def read(
     external_secrets: ARN of the secret for each optional variable that ECS injects, keyed by
         variable.
     """
-    raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    raw = _document()
     services = {
         name: ContractService(
             name, row["port"], row["health"], row["ready"], row.get("protected", "")
@@ -280,7 +280,7 @@ def settable() -> frozenset[str]:
     """Return the optional variables that `environment_variables` accepts: those without a dedicated
     setting.
     """
-    return frozenset(row["name"] for row in _optional() if "setting" not in row)
+    return frozenset(row["name"] for row in _document()["optional"] if "setting" not in row)
 
 
 def optional_variables(settings: Settings) -> dict[str, str]:
@@ -304,15 +304,15 @@ def _from_settings(settings: Settings, *, secrets: bool) -> dict[str, str]:
     """
     rows = [
         row
-        for row in _optional()
+        for row in _document()["optional"]
         if row.get("setting", "image") != "image" and ("kind" in row) == secrets
     ]
     return {row["name"]: _value(settings, row["setting"]) for row in rows}
 
 
-def _optional() -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = tomllib.loads(PATH.read_text(encoding="utf-8"))["optional"]
-    return rows
+@cache
+def _document() -> dict[str, Any]:
+    return tomllib.loads(PATH.read_text(encoding="utf-8"))
 
 
 def _value(settings: Settings, key: str) -> str:

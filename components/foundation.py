@@ -3,7 +3,7 @@
 import pulumi
 
 from components.account.cloud_trail import CloudTrail, CloudTrailArgs
-from components.component import Component, LogOptions
+from components.component import Component, StackArgs
 from components.contract import Stack
 from components.encryption.kms_keys import KmsKeys, KmsKeysArgs
 from components.iam import (
@@ -17,7 +17,7 @@ from components.iam import (
 )
 from components.iam.documents import Statement
 from components.iam.role_policies import RoleDefinition
-from components.iam.roles import PermissionsBoundary, PermissionsBoundaryArgs, Roles, RolesArgs
+from components.iam.roles import PermissionsBoundary, Roles, RolesArgs
 from components.monitoring import smoke_test, synthetic_probe
 from components.monitoring.topics import NotificationTopic, TopicArgs
 from components.naming import WEB_UI_BUCKET
@@ -31,55 +31,24 @@ class Foundation(Component):
 
     role_arns: dict[str, pulumi.Output[str]]
     """ARN of each role, keyed by name."""
-    logs: LogOptions
-    """KMS key, retention and deletion protection of every log group."""
     topic_arn: pulumi.Output[str]
     """Topic for notifications from AWS services: RDS events, backup jobs, and budget alerts."""
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:foundation:Foundation", name, None, opts)
         self._stack = stack
-        settings, names = stack.settings, stack.names
-        regions = (settings.region, *filter(None, (settings.replica_region,)))
-        boundary = PermissionsBoundary(
-            "permissions-boundary",
-            PermissionsBoundaryArgs(names=names, regions=regions),
-            self.child,
-        )
+        boundary = PermissionsBoundary("permissions-boundary", StackArgs(stack=stack), self.child)
         roles = RolesArgs(
-            names=names, definitions=role_definitions(stack), boundary_arn=boundary.arn
+            stack=stack, definitions=role_definitions(stack), boundary_arn=boundary.arn
         )
         self.role_arns = Roles("roles", roles, self.child).arns
-        self.keys = self._kms_keys()
-        self.logs = LogOptions(self.keys.logs_arn, settings.log_retention_days, settings.protection)
-        topic = TopicArgs(names=names, monitoring=settings.monitoring, key_arn=self.keys.logs_arn)
+        keys = KmsKeysArgs(stack=stack, statements=key_users(stack), role_arns=self.role_arns)
+        self.keys = KmsKeys("kms-keys", keys, self.child)
+        topic = TopicArgs(stack=stack, key_arn=self.keys.logs_arn)
         self.topic_arn = NotificationTopic("service-notifications", topic, self.child).arn
         self._buckets()
         self.trail = self._cloud_trail()
         self.register_outputs({})
-
-    def _kms_keys(self) -> KmsKeys:
-        settings, names, contract = self._stack.settings, self._stack.names, self._stack.contract
-        groups = names.log_groups(
-            (*contract.tasks, *sharing_roles.log_groups(contract)),
-            smoke_test=settings.rollout.tests_traffic,
-        )
-        args = KmsKeysArgs(
-            names=names,
-            kms_keys=settings.kms_keys,
-            existing=settings.existing_resources.key_arns,
-            protection=settings.protection,
-            secret_readers=role_policies.secret_readers(names, contract),
-            table_roles=role_policies.table_users(contract),
-            rotation_role=role_policies.ROTATION_FUNCTION,
-            log_groups=groups,
-            role_arns=self.role_arns,
-            signing_roles=_signing_roles(self._stack),
-            additional_statements=key_users(self._stack),
-            replica_region=settings.replica_region,
-            recovery_region=settings.recovery_region,
-        )
-        return KmsKeys("kms-keys", args, self.child)
 
     def _buckets(self) -> None:
         buckets = Buckets(self._stack.settings, self._stack.names)
@@ -103,67 +72,44 @@ class Foundation(Component):
         )
 
     def _cloud_trail(self) -> CloudTrail:
-        settings, names = self._stack.settings, self._stack.names
-        copies = (
-            (names.in_region(settings.replication_region),) if settings.replication_region else ()
-        )
         args = CloudTrailArgs(
-            names=names,
+            stack=self._stack,
+            logs_key_arn=self.keys.logs_arn,
             bucket=self.trail_bucket.name,
-            logs=self.logs,
             role_arn=self.role_arns["trail-log"],
-            data_events={
-                "AWS::S3::Object": [
-                    *(f"{in_region.bucket_arn('data')}/" for in_region in (names, *copies)),
-                    f"{names.bucket_arn(sharing_policies.BUCKET)}/",
-                ],
-                "AWS::DynamoDB::Table": [names.table_arn(sharing_policies.TABLE)],
-                "AWS::Lambda::Function": [
-                    names.arn("lambda", f"function:{names.name(role_policies.ROTATION_FUNCTION)}")
-                ],
-            },
         )
         return CloudTrail("trail", args, self.child)
 
 
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
     """Return the definition of every role of the stack, keyed by name."""
-    settings, names, contract = stack.settings, stack.names, stack.contract
-    return (
-        role_policies.role_definitions(stack)
-        | backup_roles.role_definitions(
-            names,
-            replication_region=settings.replication_region,
-            database_key_arn=settings.recovery.restore.database_key_arn,
-        )
-        | sharing_roles.role_definitions(
-            names, contract, log_role=settings.sharing.api_gateway_log_role
-        )
-        | (
-            synthetic_probe.role_definitions(names)
-            if settings.monitoring.probe_interval_minutes
-            else {}
-        )
-        | (smoke_test.role_definitions(names) if settings.rollout.tests_traffic else {})
-    )
+    modules = (role_policies, backup_roles, sharing_roles, synthetic_probe, smoke_test)
+    return {
+        name: definition
+        for module in modules
+        for name, definition in module.role_definitions(stack).items()
+    }
 
 
 def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
-    """Return the key policy statements for backups, functions, notifications, checkpoints, exports
-    and secrets, keyed by KMS key."""
+    """Return the key policy statements of every principal that uses the keys, keyed by KMS key."""
     names, settings, contract = stack.names, stack.settings, stack.contract
     consoles = [
         role_policies.task_role(process) for process in object_policies.console_processes(contract)
     ]
+    signers = [
+        role_policies.task_role(process) for process in object_policies.signing_processes(contract)
+    ]
+    log_groups = names.log_groups(
+        (*contract.tasks, *sharing_roles.log_groups(contract)),
+        smoke_test=settings.rollout.tests_traffic,
+    )
     sources = (
-        backup_roles.key_statements(
-            names,
-            replication_region=settings.replication_region,
-            replica_region=settings.replica_region,
-        ),
+        role_policies.key_statements(names, contract),
+        backup_roles.key_statements(stack),
         sharing_roles.key_statements(names, contract),
-        {"logs": resource_policies.notification_key_statements(names)},
-        object_policies.key_statements(names, signers=_signing_roles(stack), consoles=consoles),
+        {"logs": resource_policies.log_key_statements(names, log_groups)},
+        object_policies.key_statements(names, signers=signers, consoles=consoles),
         sharing_policies.key_statements(
             names,
             {
@@ -183,11 +129,3 @@ def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
         key: tuple(statement for source in sources for statement in source.get(key, ()))
         for key in sorted(keys)
     }
-
-
-def _signing_roles(stack: Stack) -> tuple[str, ...]:
-    """Return the roles that sign checkpoints of the audit trail."""
-    return tuple(
-        role_policies.task_role(process)
-        for process in object_policies.signing_processes(stack.contract)
-    )

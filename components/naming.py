@@ -20,6 +20,8 @@ CLOUDFRONT_REGION = "us-east-1"
 Developer Guide, "AWS services that you can use with CloudFront"."""
 WEB_UI_BUCKET = "web-ui"
 """Resource name of the bucket for the files of the console's web UI."""
+REPLICATION_RULE = "all-objects"
+"""ID of the replication rule of the data bucket, a dimension of its metrics."""
 DataClass = Literal["none", "internal", "confidential", "secret", "log"]
 """Value of the tag DataClass.
 

@@ -28,22 +28,17 @@ class WebHosting(Component):
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("gatehouse:platform:WebHosting", name, None, opts)
-        settings, names, contract = stack.settings, stack.names, stack.contract
-        buckets = Buckets(settings, names)
+        buckets = Buckets(stack.settings, stack.names)
         edge_logs = Bucket.log_bucket("edge-logs", buckets.edge_logs(), self.child)
         web_ui = Bucket(
             "web-ui",
             buckets.web_ui(foundation.keys.data_arn, foundation.log_bucket.name),
             self.child,
         )
-        service, host = contract.services[CONSOLE], contract.hosts[CONSOLE]
         load_balancer = LoadBalancerArgs(
-            names=names,
-            load_balancer=settings.load_balancer,
-            test_traffic=settings.rollout.tests_traffic,
+            stack=stack,
             internal=True,
-            services={CONSOLE: service},
-            host_names=contract.hosts,
+            services={CONSOLE: stack.contract.services[CONSOLE]},
             vpc_id=network.vpc.vpc_id,
             placement=network.placement("app", ORIGIN),
             certificate_arn=certificate_arn,
@@ -51,21 +46,18 @@ class WebHosting(Component):
         )
         self.load_balancer = LoadBalancer(ORIGIN, load_balancer, self.child)
         web_acl = WebAclArgs(
-            names=names,
-            waf=settings.waf,
-            host_names={CONSOLE: host},
+            stack=stack,
+            logs_key_arn=foundation.keys.logs_arn,
+            host_names={CONSOLE: stack.contract.hosts[CONSOLE]},
             log_bucket_arn=edge_logs.arn,
-            logs=foundation.logs,
         )
         distribution = DistributionArgs(
-            names=names,
-            host_name=host,
+            stack=stack,
             certificate_arn=cloudfront_certificate_arn,
             web_acl_arn=WebAcl("cloudfront", web_acl, self.child).arn,
             bucket=web_ui.name,
             load_balancer_arn=self.load_balancer.arn,
             load_balancer_name=self.load_balancer.dns_name,
-            health_paths=(service.health, service.ready),
             log_bucket_arn=edge_logs.arn,
         )
         self.distribution = Distribution("console", distribution, self.child)

@@ -7,6 +7,7 @@ import pulumi
 from components.component import Component, DeploymentHook
 from components.compute.ecs_service import EcsService, EcsServiceArgs
 from components.compute.environment import Environment, environments
+from components.compute.python_function import AlarmedFunctionArgs
 from components.compute.task_definition import TaskDefinition, TaskDefinitionArgs
 from components.contract import Function, Process, Stack
 from components.data_stores import DataStores
@@ -20,7 +21,7 @@ from components.monitoring.smoke_test import SmokeTest, SmokeTestArgs
 from components.observability import Observability
 from components.platform import Platform
 from components.private_network import PrivateNetwork
-from components.secrets.restart_function import RestartFunction, RestartFunctionArgs
+from components.secrets.restart_function import RestartFunction
 from components.settings.workloads import CONSOLE
 from components.sharing.sharing_function import SharingFunction, SharingFunctionArgs
 
@@ -48,7 +49,7 @@ class Workloads(Component):
         super().__init__("gatehouse:workloads:Workloads", name, None, opts)
         self._stack, self._foundation, self._network = stack, foundation, network
         self._data, self._platform, self._observability = data, platform, observability
-        variables = environments(stack, data.endpoints)
+        variables = environments(stack, data.database.address, data.cache.address)
         contract = stack.contract
         self.functions = {
             key: self._function(function, variables[key])
@@ -67,8 +68,7 @@ class Workloads(Component):
         self._host_records()
         self._restart_function()
         log_alarms = LogAlarmsArgs(
-            names=stack.names,
-            monitoring=stack.settings.monitoring,
+            stack=stack,
             topic_arn=observability.alarms.topic_arn,
             trail_log_group=foundation.trail.log_group,
             gateway_log_group=self.tasks["gateway"].log_group,
@@ -80,41 +80,33 @@ class Workloads(Component):
 
     def _function(self, function: Function, variables: Environment) -> SharingFunction:
         args = SharingFunctionArgs(
-            names=self._stack.names,
-            sharing=self._stack.settings.sharing,
-            concurrency=self._stack.settings.function_concurrency,
+            stack=self._stack,
             function=function,
             image=self._platform.runtime_image.lambda_reference,
             variables=variables,
             role_arns=self._foundation.role_arns,
             key_arn=self._foundation.keys.secrets_arn,
-            logs=self._foundation.logs,
-            host_name=self._stack.contract.hosts[function.service.name],
+            logs_key_arn=self._foundation.keys.logs_arn,
             certificate_arn=self._platform.certificate.arn,
         )
         return SharingFunction(function.name, args, self.child)
 
     def _restart_function(self) -> RestartFunction:
-        args = RestartFunctionArgs(
-            names=self._stack.names,
-            contract=self._stack.contract,
-            monitoring=self._stack.settings.monitoring,
+        args = AlarmedFunctionArgs(
+            stack=self._stack,
             topic_arn=self._observability.alarms.topic_arn,
             role_arn=self._foundation.role_arns[role_policies.RESTART_FUNCTION],
-            concurrency=self._stack.settings.function_concurrency,
-            logs=self._foundation.logs,
+            logs_key_arn=self._foundation.keys.logs_arn,
         )
         return RestartFunction(role_policies.RESTART_FUNCTION, args, self.child)
 
     def _create_smoke_test(self) -> SmokeTest:
         args = SmokeTestArgs(
-            names=self._stack.names,
-            monitoring=self._stack.settings.monitoring,
+            stack=self._stack,
             topic_arn=self._observability.alarms.topic_arn,
             role_arn=self._foundation.role_arns[smoke_test.NAME],
-            concurrency=self._stack.settings.function_concurrency,
             hook_role_arn=self._foundation.role_arns[smoke_test.HOOK_ROLE],
-            logs=self._foundation.logs,
+            logs_key_arn=self._foundation.keys.logs_arn,
         )
         return SmokeTest(smoke_test.NAME, args, self.child)
 
@@ -150,15 +142,14 @@ class Workloads(Component):
         hosting = self._platform.web_hosting
         cloudfront = hosting.load_balancer.target_groups if hosting else {}
         args = WebAclArgs(
-            names=self._stack.names,
-            waf=self._stack.settings.waf,
+            stack=self._stack,
             host_names={
                 name: host
                 for name, host in self._stack.contract.hosts.items()
                 if name not in cloudfront
             },
             load_balancer_arn=self._platform.load_balancer.arn,
-            logs=self._foundation.logs,
+            logs_key_arn=self._foundation.keys.logs_arn,
             stage_arns={name: function.stage_arn for name, function in self.functions.items()},
         )
         return WebAcl("web-acl", args, self.child)
@@ -196,53 +187,40 @@ class Workloads(Component):
             for name, function in self._stack.contract.functions.items()
         }
         args = HostRecordsArgs(
-            names=self._stack.names,
+            stack=self._stack,
             zone_id=self._platform.certificate.zone_id,
-            host_names=self._stack.contract.hosts,
             targets=targets,
-            replaces_records=bool(self._stack.settings.recovery.restore.stack),
         )
         return HostRecords("hosts", args, self.child)
 
     def _task(self, process: Process, variables: Environment) -> TaskDefinition:
-        settings, contract, roles = (
-            self._stack.settings,
-            self._stack.contract,
-            self._foundation.role_arns,
-        )
-        core = settings.core_tasks.get(process.name)
+        roles = self._foundation.role_arns
         rotated_secrets = {kind: secret.arn for kind, secret in self._data.rotated_secrets.items()}
         args = TaskDefinitionArgs(
-            names=self._stack.names,
+            stack=self._stack,
             process=process,
-            size=settings.task_size(process.name),
             image=self._platform.core_images.get(
                 process.name, self._platform.runtime_image.reference
             ),
-            user=contract.user,
             variables=variables,
             secret_arns={
                 **rotated_secrets,
                 "database-owner": self._data.database.owner_secret_arn,
-                **contract.external_secrets,
+                **self._stack.contract.external_secrets,
             },
             task_role_arn=roles[role_policies.task_role(process)],
             execution_role_arn=roles[role_policies.execution_role(process)],
-            logs=self._foundation.logs,
+            logs_key_arn=self._foundation.keys.logs_arn,
             data_protection_policy=data_protection.data_protection_policy(
-                self._stack.names, settings.key_prefix, self._observability.findings_log_group
+                self._stack, self._observability.findings_log_group
             ),
-            health_command=core.health_command if core else (),
-            collector=self._stack.has_collector(process),
         )
         return TaskDefinition(process.name, args, self.child)
 
     def _service(self, process: Process) -> EcsService:
         platform, alarms = self._platform, self._observability.alarms
         args = EcsServiceArgs(
-            names=self._stack.names,
-            scaling=self._stack.settings.scaling(process.name),
-            rollout=self._stack.settings.rollout,
+            stack=self._stack,
             cluster_arn=platform.cluster.arn,
             cluster_name=platform.cluster.name,
             task_definition_arn=self.tasks[process.name].definition_arn,
@@ -250,7 +228,6 @@ class Workloads(Component):
             target_groups=platform.target_groups_of(process.services),
             infrastructure_role_arn=self._foundation.role_arns[role_policies.ECS_INFRASTRUCTURE],
             rollback_alarms=alarms.rollback_alarms(process.services),
-            runbooks_url=self._stack.settings.monitoring.runbooks_url,
             registry_arn=platform.service_discovery.arns.get(process.name),
             smoke_test=self._smoke_test_hook(process),
         )

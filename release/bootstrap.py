@@ -13,7 +13,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from components.delivery.policies import DEPLOY, IMAGE, PREVIEW, github_environments
 from components.iam.documents import deny_insecure_transport, document, render
 from components.naming import PROJECT, Naming
-from components.settings.account import NONE
 from release import pulumi_cli
 from release.stack_file import ACCOUNT, ROOT, Stack
 
@@ -151,7 +150,7 @@ def _services(stack: Stack) -> Iterator[str]:
     """
     if stack.project != ACCOUNT:
         yield ECS
-    elif (stack.settings.get("guards") or {}).get("config_recorder", NONE) != NONE:
+    elif (stack.settings.get("guards") or {}).get("config_recorder"):
         yield CONFIG
 
 

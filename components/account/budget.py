@@ -7,7 +7,6 @@ import pulumi_aws as aws
 
 from components.component import Component, StackArgs
 from components.naming import PROJECT, tags
-from components.settings.operations import BudgetSettings
 
 ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 """Notification type and threshold in percent of the budget."""
@@ -38,11 +37,9 @@ def notifications(
 class BudgetArgs(StackArgs):
     """Arguments of `Budget`.
 
-    budget: Monthly budget.
     topic_arn: Topic for the notifications.
     """
 
-    budget: BudgetSettings
     topic_arn: pulumi.Input[str]
 
 
@@ -55,9 +52,7 @@ class Budget(Component):
     Controls: GH-COST-001.
     """
 
-    def __init__(
-        self, name: str, args: BudgetArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: BudgetArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:account:Budget", name, args, opts)
         aws.budgets.Budget(
             name,
@@ -65,7 +60,7 @@ class Budget(Component):
             account_id=args.names.account,
             budget_type="COST",
             time_unit="MONTHLY",
-            limit_amount=str(args.budget.monthly_usd),
+            limit_amount=str(args.settings.budget.monthly_usd),
             limit_unit="USD",
             metrics="UnblendedCost",
             filter_expression={

@@ -1,36 +1,27 @@
 """The CloudTrail trail of the account."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, LogArgs
+from components.contract import Stack
+from components.iam import role_policies, sharing_policies
 from components.naming import tags
-
-SELECTORS = {
-    "AWS::S3::Object": "Objects",
-    "AWS::DynamoDB::Table": "Items",
-    "AWS::Lambda::Function": "Calls",
-}
-"""Name of the event selector for each resource type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudTrailArgs(LogArgs):
     """Arguments of `CloudTrail`.
 
-    logs: KMS key and deletion protection of the trail and the log group, and retention of the log
-        group.
     bucket: Name of the bucket. Resolves after the bucket policy exists.
     role_arn: Role that delivers events to the log group.
-    data_events: ARN prefixes of the resources whose data events are recorded, by resource type.
     """
 
     bucket: pulumi.Input[str]
     role_arn: pulumi.Input[str]
-    data_events: Mapping[str, Sequence[str]]
 
 
 class CloudTrail(Component):
@@ -43,11 +34,9 @@ class CloudTrail(Component):
     Controls: GH-CT-001 to GH-CT-006.
     """
 
-    def __init__(
-        self, name: str, args: CloudTrailArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: CloudTrailArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:account:CloudTrail", name, args, opts)
-        group = self.create_log_group(name, args.names.log_group("trail"), args.logs)
+        group = self.create_log_group(name, args.names.log_group("trail"), args)
         trail = aws.cloudtrail.Trail(
             name,
             name=args.names.name("trail"),
@@ -56,7 +45,7 @@ class CloudTrail(Component):
             include_global_service_events=True,
             enable_logging=True,
             enable_log_file_validation=True,
-            kms_key_id=args.logs.key_arn,
+            kms_key_id=args.logs_key_arn,
             cloud_watch_logs_group_arn=pulumi.Output.format("{}:*", group.arn),
             cloud_watch_logs_role_arn=args.role_arn,
             advanced_event_selectors=[
@@ -64,24 +53,36 @@ class CloudTrail(Component):
                     "name": "Management",
                     "field_selectors": [{"field": "eventCategory", "equals": ["Management"]}],
                 },
-                *(_data_events(kind, arns) for kind, arns in args.data_events.items()),
+                *_data_events(args.stack),
             ],
             tags=tags("log"),
-            opts=self.protected(args.logs.protection),
+            opts=self.protected(args.settings.protection),
         )
         self.arn, self.log_group = trail.arn, group.name
         self.register_outputs({"arn": self.arn})
 
 
-def _data_events(
-    kind: str, prefixes: Sequence[str]
-) -> aws.cloudtrail.TrailAdvancedEventSelectorArgsDict:
-    """Return a selector for the data events of resources of one type."""
-    return {
-        "name": SELECTORS[kind],
-        "field_selectors": [
-            {"field": "eventCategory", "equals": ["Data"]},
-            {"field": "resources.type", "equals": [kind]},
-            {"field": "resources.ARN", "starts_withs": list(prefixes)},
+def _data_events(stack: Stack) -> Iterator[aws.cloudtrail.TrailAdvancedEventSelectorArgsDict]:
+    """Yield a selector for the data events of each resource type: the objects of the data and
+    secrets buckets, the items of the secret links table, and the calls of the rotation function.
+    """
+    names, replica_region = stack.names, stack.settings.replication_region
+    data = [names, *([names.in_region(replica_region)] if replica_region else [])]
+    rotation_function = f"function:{names.name(role_policies.ROTATION_FUNCTION)}"
+    prefixes = {
+        ("Objects", "AWS::S3::Object"): [
+            *(f"{in_region.bucket_arn('data')}/" for in_region in data),
+            f"{names.bucket_arn(sharing_policies.BUCKET)}/",
         ],
+        ("Items", "AWS::DynamoDB::Table"): [names.table_arn(sharing_policies.TABLE)],
+        ("Calls", "AWS::Lambda::Function"): [names.arn("lambda", rotation_function)],
     }
+    for (name, kind), arns in prefixes.items():
+        yield {
+            "name": name,
+            "field_selectors": [
+                {"field": "eventCategory", "equals": ["Data"]},
+                {"field": "resources.type", "equals": [kind]},
+                {"field": "resources.ARN", "starts_withs": arns},
+            ],
+        }

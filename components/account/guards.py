@@ -3,23 +3,15 @@ programs.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
 from components.account.budget import notifications
-from components.component import Component, StackArgs
+from components.component import Component
 from components.iam.bucket_policies import CONFIG_PREFIX
-from components.naming import tags
-from components.settings.account import (
-    ADOPT,
-    CREATE,
-    NONE,
-    AccountBudgetSettings,
-    ExistingGuardsSettings,
-    GuardsSettings,
-)
+from components.naming import Naming, tags
+from components.settings.account import AccountSettings
 
 FEATURES = ("S3_DATA_EVENTS", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS", "EBS_MALWARE_PROTECTION")
 """GuardDuty features in addition to CloudTrail, VPC flow logs and DNS logs."""
@@ -30,23 +22,21 @@ creates it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccountGuardsArgs(StackArgs):
+class AccountGuardsArgs:
     """Arguments of `AccountGuards`.
 
-    guards: Mode of each guard.
-    existing: IDs of the guards to adopt.
-    budget: Budget of the account.
+    names: Names, ARNs and tags of the account's resources.
+    settings: Guards and budget of the account.
     log_bucket: Bucket for the deliveries of AWS Config; None without `guards.config_recorder`.
     """
 
-    guards: GuardsSettings
-    existing: ExistingGuardsSettings
-    budget: AccountBudgetSettings
+    names: Naming
+    settings: AccountSettings
     log_bucket: pulumi.Input[str] | None = None
 
 
 class AccountGuards(Component):
-    """The guards of an account and region that are not `none`: public access blocks, default
+    """The guards of an account and region that the settings enable: public access blocks, default
     encryption, IMDSv2, password policy, AWS Backup, GuardDuty, Security Hub, AWS Config, IAM Access
     Analyzer and a budget.
 
@@ -59,60 +49,47 @@ class AccountGuards(Component):
     Controls: GH-S3-002, GH-VPC-011, GH-ACC-001, GH-ACC-002, GH-COST-001.
     """
 
-    def __init__(
-        self, name: str, args: AccountGuardsArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: AccountGuardsArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:account:AccountGuards", name, args, opts)
+        # The guards stay in AWS when Pulumi deletes them.
+        self._retained = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
         self._storage_and_compute(name, args)
         self._iam_and_backup(name, args)
         self._detectors(name, args)
-        if args.guards.config_recorder != NONE:
+        if args.settings.guards.config_recorder:
             self._config_recorder(name, args)
-        if args.budget.monthly_usd:
-            self._budget(name, args, args.budget.monthly_usd)
+        if args.settings.budget.monthly_usd:
+            self._budget(name, args)
         self.register_outputs({})
-
-    def _options(self, mode: str, import_id: str | None, **options: Any) -> pulumi.ResourceOptions:
-        """Return the options of a guard, which stays in AWS when Pulumi deletes it. import_id: ID
-        of the guard to adopt.
-        """
-        existing = import_id if mode == ADOPT else None
-        return pulumi.ResourceOptions(
-            parent=self, retain_on_delete=True, import_=existing, **options
-        )
 
     def _storage_and_compute(self, name: str, args: AccountGuardsArgs) -> None:
         """Set the defaults for S3, EBS, EC2 and VPC."""
-        guards, names = args.guards, args.names
-        if guards.s3_public_access_block != NONE:
+        guards = args.settings.guards
+        if guards.s3_public_access_block:
             aws.s3.AccountPublicAccessBlock(
                 name,
-                account_id=names.account,
+                account_id=args.names.account,
                 block_public_acls=True,
                 block_public_policy=True,
                 ignore_public_acls=True,
                 restrict_public_buckets=True,
-                opts=self._options(guards.s3_public_access_block, names.account),
+                opts=self._retained,
             )
-        if guards.ebs_encryption != NONE:
-            aws.ebs.EncryptionByDefault(
-                name, enabled=True, opts=self._options(guards.ebs_encryption, "default")
-            )
-        if guards.imdsv2 != NONE:
-            aws.ec2.InstanceMetadataDefaults(
-                name, http_tokens="required", opts=self._options(guards.imdsv2, None)
-            )
-        if guards.block_public_vpcs != NONE:
+        if guards.ebs_encryption:
+            aws.ebs.EncryptionByDefault(name, enabled=True, opts=self._retained)
+        if guards.imdsv2:
+            aws.ec2.InstanceMetadataDefaults(name, http_tokens="required", opts=self._retained)
+        if guards.block_public_vpcs:
             aws.ec2.VpcBlockPublicAccessOptions(
                 name,
                 internet_gateway_block_mode="block-ingress",
-                opts=self._options(guards.block_public_vpcs, names.region),
+                opts=self._retained,
             )
 
     def _iam_and_backup(self, name: str, args: AccountGuardsArgs) -> None:
         """Set the password policy and the preferences of AWS Backup."""
-        guards = args.guards
-        if guards.password_policy != NONE:
+        guards = args.settings.guards
+        if guards.password_policy:
             # Applies to IAM users created outside this program (CIS AWS Foundations Benchmark,
             # "IAM").
             aws.iam.AccountPasswordPolicy(
@@ -125,9 +102,9 @@ class AccountGuards(Component):
                 require_numbers=True,
                 require_symbols=True,
                 allow_users_to_change_password=True,
-                opts=self._options(guards.password_policy, "iam-account-password-policy"),
+                opts=self._retained,
             )
-        if guards.backup_opt_in != NONE:
+        if guards.backup_opt_in:
             preferences = ["resourceTypeOptInPreference", "resourceTypeManagementPreference"]
             # AWS Backup can copy backups of a DynamoDB table to another region only if it manages
             # these backups.
@@ -137,21 +114,21 @@ class AccountGuards(Component):
                 resource_type_management_preference={"DynamoDB": True},
                 # AWS returns the preferences of all services. Without this option, every refresh
                 # would report a difference.
-                opts=self._options(
-                    guards.backup_opt_in, args.names.region, ignore_changes=preferences
+                opts=pulumi.ResourceOptions(
+                    parent=self, retain_on_delete=True, ignore_changes=preferences
                 ),
             )
 
     def _detectors(self, name: str, args: AccountGuardsArgs) -> None:
         """Create the detector of GuardDuty with `FEATURES`, Security Hub and the analyzer."""
-        guards, existing = args.guards, args.existing
-        if guards.guardduty != NONE:
+        guards = args.settings.guards
+        if guards.guardduty:
             detector = aws.guardduty.Detector(
                 name,
                 enable=True,
                 finding_publishing_frequency="FIFTEEN_MINUTES",
                 tags=tags("log"),
-                opts=self._options(guards.guardduty, existing.detector_id),
+                opts=self._retained,
             )
             for feature in FEATURES:
                 aws.guardduty.DetectorFeature(
@@ -159,54 +136,50 @@ class AccountGuards(Component):
                     detector_id=detector.id,
                     name=feature,
                     status="ENABLED",
-                    opts=self._options(CREATE, None),
+                    opts=self._retained,
                 )
-        if guards.security_hub != NONE:
-            # The provider cannot read this property: without the option, it would replace an
-            # imported hub.
-            ignored = ["enableDefaultStandards"] if guards.security_hub == ADOPT else None
+        if guards.security_hub:
             aws.securityhub.Account(
                 name,
                 enable_default_standards=True,
                 auto_enable_controls=True,
                 control_finding_generator="SECURITY_CONTROL",
-                opts=self._options(guards.security_hub, args.names.account, ignore_changes=ignored),
+                opts=self._retained,
             )
-        if guards.access_analyzer != NONE:
+        if guards.access_analyzer:
             aws.accessanalyzer.Analyzer(
                 name,
-                analyzer_name=existing.analyzer_name or args.names.name("access"),
+                analyzer_name=args.names.name("access"),
                 type="ACCOUNT",
                 tags=tags("log"),
-                opts=self._options(guards.access_analyzer, existing.analyzer_name),
+                opts=self._retained,
             )
 
     def _config_recorder(self, name: str, args: AccountGuardsArgs) -> None:
         """Create the AWS Config recorder and its delivery channel, and start the recorder."""
-        mode, existing = args.guards.config_recorder, args.existing
         recorder = aws.cfg.Recorder(
             name,
-            name=existing.recorder_name or args.names.name("config"),
+            name=args.names.name("config"),
             role_arn=args.names.any_arn("iam", CONFIG_ROLE),
             recording_group={"all_supported": True, "include_global_resource_types": True},
-            opts=self._options(mode, existing.recorder_name),
+            opts=self._retained,
         )
         channel = aws.cfg.DeliveryChannel(
             name,
-            name=existing.delivery_channel_name or args.names.name("config"),
+            name=args.names.name("config"),
             s3_bucket_name=args.log_bucket,
             s3_key_prefix=CONFIG_PREFIX,
             # AWS Config rejects a delivery channel without a recorder.
-            opts=self._options(mode, existing.delivery_channel_name, depends_on=[recorder]),
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True, depends_on=[recorder]),
         )
         aws.cfg.RecorderStatus(
             name,
             name=recorder.name,
             is_enabled=True,
-            opts=self._options(mode, existing.recorder_name, depends_on=[channel]),
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True, depends_on=[channel]),
         )
 
-    def _budget(self, name: str, args: AccountGuardsArgs, monthly_usd: int) -> None:
+    def _budget(self, name: str, args: AccountGuardsArgs) -> None:
         """Create a budget for all costs of the account."""
         aws.budgets.Budget(
             name,
@@ -214,9 +187,9 @@ class AccountGuards(Component):
             account_id=args.names.account,
             budget_type="COST",
             time_unit="MONTHLY",
-            limit_amount=str(monthly_usd),
+            limit_amount=str(args.settings.budget.monthly_usd),
             limit_unit="USD",
-            notifications=notifications(emails=list(args.budget.emails)),
+            notifications=notifications(emails=list(args.settings.budget.emails)),
             tags=tags("internal"),
             opts=self.child,
         )

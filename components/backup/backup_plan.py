@@ -9,7 +9,6 @@ from components.component import Component, RegionKey, StackArgs
 from components.iam.backup_roles import VAULT, vault_policy
 from components.iam.documents import render
 from components.naming import tags
-from components.settings.data import BackupSettings, BucketsSettings, ProtectionSettings
 
 SCHEDULE = "cron(0 5 * * ? *)"
 """Daily at 05:00 UTC. RDS rejects backups in the hour before its backup or maintenance window."""
@@ -32,9 +31,6 @@ PutBackupVaultNotifications)."""
 class BackupPlanArgs(StackArgs):
     """Arguments of `BackupPlan`.
 
-    backup: Retention, cross-region copy and vault lock.
-    protection: Deletion protection of the vaults by Pulumi.
-    buckets: `force_destroy` also empties the vaults before they are deleted.
     key_arn: KMS key of the vault.
     role_arn: Role that AWS Backup assumes.
     topic_arn: Topic for vault notifications.
@@ -42,9 +38,6 @@ class BackupPlanArgs(StackArgs):
     replica: Destination of the copies and KMS key of its vault; None if no copies are made.
     """
 
-    backup: BackupSettings
-    protection: ProtectionSettings
-    buckets: BucketsSettings
     key_arn: pulumi.Input[str]
     role_arn: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
@@ -63,9 +56,7 @@ class BackupPlan(Component):
     second region, and 0.02 USD per copied GB. Controls: GH-BAK-001 to GH-BAK-004.
     """
 
-    def __init__(
-        self, name: str, args: BackupPlanArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: BackupPlanArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:backup:BackupPlan", name, args, opts)
         vault = self._vault("main", args, args.key_arn, None)
         aws.backup.VaultNotifications(
@@ -81,7 +72,7 @@ class BackupPlan(Component):
             else None
         )
         lifecycle: aws.backup.PlanRuleLifecycleArgsDict = {
-            "delete_after": args.backup.retention_days
+            "delete_after": args.settings.backup.retention_days
         }
         plan = aws.backup.Plan(
             name,
@@ -116,32 +107,35 @@ class BackupPlan(Component):
     def _vault(
         self, name: str, args: BackupPlanArgs, key_arn: pulumi.Input[str], region: str | None
     ) -> aws.backup.Vault:
+        settings = args.settings
         vault = aws.backup.Vault(
             name,
             name=args.names.name(VAULT),
             region=region,
             kms_key_arn=key_arn,
-            force_destroy=args.buckets.force_destroy,
+            force_destroy=settings.buckets.force_destroy,
             tags=tags("confidential"),
-            opts=self.protected(args.protection),
+            opts=self.protected(settings.protection),
         )
         # The policy denies the deletion of recovery points, which would prevent Pulumi from
         # emptying the vault.
-        if not args.buckets.force_destroy:
+        if not settings.buckets.force_destroy:
             aws.backup.VaultPolicy(
                 name,
                 backup_vault_name=vault.name,
                 region=region,
                 policy=render(vault_policy(args.names)),
-                opts=self.protected(args.protection),
+                opts=self.protected(settings.protection),
             )
-        if args.backup.vault_lock != "none":
+        if settings.backup.vault_lock != "none":
             aws.backup.VaultLockConfiguration(
                 name,
                 backup_vault_name=vault.name,
                 region=region,
-                min_retention_days=args.backup.retention_days,
-                changeable_for_days=GRACE_DAYS if args.backup.vault_lock == "COMPLIANCE" else None,
-                opts=self.protected(args.protection),
+                min_retention_days=settings.backup.retention_days,
+                changeable_for_days=GRACE_DAYS
+                if settings.backup.vault_lock == "COMPLIANCE"
+                else None,
+                opts=self.protected(settings.protection),
             )
         return vault

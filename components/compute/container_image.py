@@ -9,10 +9,11 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs, with_dependencies
 from components.iam.documents import render
 from components.iam.resource_policies import repository_policy
+from components.iam.sharing_roles import function_arns
 from components.naming import tags
-from components.settings.data import BucketsSettings, ProtectionSettings
-from components.settings.workloads import ImageSettings
 
+RUNTIME = "runtime"
+"""Resource name of the repository for the image of Gatehouse."""
 UNTAGGED_DAYS = 7
 
 
@@ -20,24 +21,15 @@ UNTAGGED_DAYS = 7
 class ContainerImageArgs(StackArgs):
     """Arguments of `ContainerImage`.
 
-    image: Digest of the image and number of images to retain.
     key_arn: KMS key of the repository.
-    protection: Deletion protection by Pulumi.
-    buckets: `force_destroy` also deletes a repository that contains images.
-    repository: Resource name of the repository.
-    function_arns: Lambda functions that run the image.
     """
 
-    image: ImageSettings
     key_arn: pulumi.Input[str]
-    protection: ProtectionSettings
-    buckets: BucketsSettings
-    repository: str = "runtime"
-    function_arns: tuple[str, ...] = ()
 
 
 class ContainerImage(Component):
-    """An ECR repository with immutable tags, scan on push and KMS encryption.
+    """An ECR repository with immutable tags, scan on push and KMS encryption, for the image of
+    Gatehouse (`RUNTIME`) or of a Core.
 
     Why: Tasks reference the image by digest, so the tested image is the deployed image.
     Cost: 0.10 USD per GB and month. Controls: GH-ECR-001 to GH-ECR-005, GH-ECS-014.
@@ -50,28 +42,29 @@ class ContainerImage(Component):
     lambda_reference: pulumi.Input[str]
     """The image reference. Resolves after Lambda is allowed to pull the image."""
 
-    def __init__(
-        self, name: str, args: ContainerImageArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: ContainerImageArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:compute:ContainerImage", name, args, opts)
+        settings = args.settings
+        image = settings.core_tasks[name].image_digest if name != RUNTIME else settings.image.digest
+        functions = function_arns(args.names, args.stack.contract) if name == RUNTIME else ()
         repository = aws.ecr.Repository(
             name,
-            name=args.names.name(args.repository),
+            name=args.names.name(name),
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration={"scan_on_push": True},
             encryption_configurations=[{"encryption_type": "KMS", "kms_key": args.key_arn}],
-            force_delete=args.buckets.force_destroy,
+            force_delete=settings.buckets.force_destroy,
             tags=tags("internal"),
-            opts=self.protected(args.protection),
+            opts=self.protected(settings.protection),
         )
-        lifecycle = json.dumps(lifecycle_policy(args.image.retained_images))
+        lifecycle = json.dumps(lifecycle_policy(settings.image.retained_images))
         aws.ecr.LifecyclePolicy(name, repository=repository.name, policy=lifecycle, opts=self.child)
         self.repository = repository.name
-        self.url = f"{args.names.registry}/{args.names.name(args.repository)}"
-        self.reference = f"{self.url}@{args.image.digest}"
+        self.url = f"{args.names.registry}/{args.names.name(name)}"
+        self.reference = f"{self.url}@{image}"
         self.lambda_reference = self.reference
-        if args.function_arns:
-            document = render(repository_policy(args.names, args.function_arns))
+        if functions:
+            document = render(repository_policy(functions))
             policy = aws.ecr.RepositoryPolicy(
                 name, repository=repository.name, policy=document, opts=self.child
             )

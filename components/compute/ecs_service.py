@@ -14,12 +14,7 @@ from components.component import (
     TargetGroups,
 )
 from components.naming import tags
-from components.settings.workloads import (
-    ROLLING,
-    RolloutSettings,
-    ScalingSettings,
-    ServiceSettings,
-)
+from components.settings.workloads import ROLLING, ScalingSettings, ServiceSettings
 
 HEALTH_CHECK_GRACE_S = 60
 START_MINUTES = 20
@@ -37,9 +32,7 @@ class EcsCluster(Component):
     Cost: about 2 USD per ECS service and month for metrics. Controls: GH-ECS-009, GH-ECS-010.
     """
 
-    def __init__(
-        self, name: str, args: StackArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:compute:EcsCluster", name, args, opts)
         cluster = aws.ecs.Cluster(
             name,
@@ -56,8 +49,6 @@ class EcsCluster(Component):
 class EcsServiceArgs(StackArgs):
     """Arguments of `EcsService`.
 
-    scaling: Number of tasks and auto scaling targets.
-    rollout: Deployment strategy.
     cluster_arn: ECS cluster.
     cluster_name: Name of the ECS cluster.
     task_definition_arn: Task definition, whose container has the same name as the ECS service.
@@ -66,13 +57,10 @@ class EcsServiceArgs(StackArgs):
         balancer.
     infrastructure_role_arn: Role that ECS assumes to shift traffic.
     rollback_alarms: Names of the alarms that roll back a deployment.
-    runbooks_url: URL of the runbooks, for the alarm that adds tasks.
     registry_arn: Cloud Map service that registers the tasks.
     smoke_test: Test of the new tasks before production traffic shifts; None for no test.
     """
 
-    scaling: ScalingSettings
-    rollout: RolloutSettings
     cluster_arn: pulumi.Input[str]
     cluster_name: pulumi.Input[str]
     task_definition_arn: pulumi.Input[str]
@@ -80,7 +68,6 @@ class EcsServiceArgs(StackArgs):
     target_groups: Mapping[int, TargetGroups]
     infrastructure_role_arn: pulumi.Input[str]
     rollback_alarms: Sequence[pulumi.Input[str]]
-    runbooks_url: str
     registry_arn: pulumi.Input[str] | None = None
     smoke_test: DeploymentHook | None = None
 
@@ -96,19 +83,18 @@ class EcsService(Component):
     Controls: GH-ECS-007, GH-ECS-008, GH-ECS-010, GH-ECS-012, GH-ECS-013.
     """
 
-    def __init__(
-        self, name: str, args: EcsServiceArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: EcsServiceArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:compute:EcsService", name, args, opts)
-        shifts_traffic = bool(args.target_groups) and args.rollout.strategy != ROLLING
+        rollout, scaling = args.settings.rollout, args.settings.scaling(name)
+        shifts_traffic = bool(args.target_groups) and rollout.strategy != ROLLING
         alarms = list(args.rollback_alarms)
-        timeout = f"{START_MINUTES + (args.rollout.minutes if shifts_traffic else 0)}m"
+        timeout = f"{START_MINUTES + (rollout.minutes if shifts_traffic else 0)}m"
         service = aws.ecs.Service(
             name,
             name=args.names.name(name),
             cluster=args.cluster_arn,
             task_definition=args.task_definition_arn,
-            desired_count=args.scaling.tasks_min,
+            desired_count=scaling.tasks_min,
             launch_type="FARGATE",
             platform_version="LATEST",
             network_configuration={
@@ -145,20 +131,20 @@ class EcsService(Component):
             ),
         )
         self.name = service.name
-        self._auto_scaling(name, args)
+        self._auto_scaling(name, scaling, args)
         self.register_outputs({"name": self.name})
 
-    def _auto_scaling(self, name: str, args: EcsServiceArgs) -> None:
+    def _auto_scaling(self, name: str, scaling: ScalingSettings, args: EcsServiceArgs) -> None:
         target = aws.appautoscaling.Target(
             name,
             service_namespace="ecs",
             scalable_dimension="ecs:service:DesiredCount",
             resource_id=pulumi.Output.format("service/{}/{}", args.cluster_name, self.name),
-            min_capacity=args.scaling.tasks_min,
-            max_capacity=args.scaling.tasks_max,
+            min_capacity=scaling.tasks_min,
+            max_capacity=scaling.tasks_max,
             opts=self.child,
         )
-        for metric, configuration in _scaling_policies(args):
+        for metric, configuration in _scaling_policies(scaling, args):
             aws.appautoscaling.Policy(
                 f"{name}-{metric}",
                 name=args.names.name(f"{name}-{metric}"),
@@ -192,21 +178,15 @@ def _load_balancer(
 def _deployment_configuration(
     args: EcsServiceArgs,
 ) -> aws.ecs.ServiceDeploymentConfigurationArgsDict:
-    rollout = args.rollout
+    rollout = args.settings.rollout
     configuration: aws.ecs.ServiceDeploymentConfigurationArgsDict = {
         "strategy": rollout.strategy.upper(),
         "bake_time_in_minutes": str(rollout.bake_minutes),
     }
-    percent, minutes = float(rollout.step_percent), str(rollout.step_minutes)
     if rollout.strategy == "canary":
         configuration["canary_configuration"] = {
-            "canary_percent": percent,
-            "canary_bake_time_in_minutes": minutes,
-        }
-    if rollout.strategy == "linear":
-        configuration["linear_configuration"] = {
-            "step_percent": percent,
-            "step_bake_time_in_minutes": minutes,
+            "canary_percent": float(rollout.step_percent),
+            "canary_bake_time_in_minutes": str(rollout.step_minutes),
         }
     if args.smoke_test:
         configuration["lifecycle_hooks"] = [
@@ -220,12 +200,14 @@ def _deployment_configuration(
     return configuration
 
 
-def _scaling_policies(args: EcsServiceArgs) -> Iterator[tuple[str, TargetTracking]]:
+def _scaling_policies(
+    scaling: ScalingSettings, args: EcsServiceArgs
+) -> Iterator[tuple[str, TargetTracking]]:
     """Yield the target tracking policies. Auto scaling applies the policy that requires the most
     tasks.
     """
     configuration: TargetTracking = {
-        "target_value": args.scaling.cpu_target_percent,
+        "target_value": scaling.cpu_target_percent,
         "scale_in_cooldown": 300,
         "scale_out_cooldown": 30,
     }
@@ -238,13 +220,13 @@ def _scaling_policies(args: EcsServiceArgs) -> Iterator[tuple[str, TargetTrackin
             },
         },
     )
-    if args.target_groups and isinstance(args.scaling, ServiceSettings):
+    if args.target_groups and isinstance(scaling, ServiceSettings):
         groups = next(iter(args.target_groups.values()))
         yield (
             "requests",
             {
                 **configuration,
-                "target_value": args.scaling.requests_target,
+                "target_value": scaling.requests_target,
                 "customized_metric_specification": {"metrics": _requests(groups)},
             },
         )

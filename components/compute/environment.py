@@ -1,7 +1,5 @@
 """Environment variables of every ECS task and Lambda function."""
 
-from dataclasses import dataclass
-
 import pulumi
 
 from components.contract import Stack, optional_variables
@@ -20,32 +18,23 @@ TRACES_ENDPOINT = "http://127.0.0.1:4318/v1/traces"
 Environment = dict[str, pulumi.Input[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """Host names of the data stores.
-
-    database: The DB instance.
-    cache: The primary node of the cache.
-    """
-
-    database: pulumi.Input[str]
-    cache: pulumi.Input[str]
-
-
-def environments(stack: Stack, endpoints: Endpoints) -> dict[str, Environment]:
+def environments(
+    stack: Stack, database: pulumi.Input[str], cache: pulumi.Input[str]
+) -> dict[str, Environment]:
     """Return the variables of each task and function, keyed by name. Raises KeyError if a variable
-    in the contract has no value."""
+    in the contract has no value.
+
+    database, cache: Host names of the DB instance and of the primary node of the cache.
+    """
     settings, names, contract = stack.settings, stack.names, stack.contract
-    values = _common(stack, endpoints)
+    values = _common(stack, database, cache)
     overrides: dict[str, Environment] = {
         "gateway": {"GATEHOUSE_WORKERS": str(settings.services.gateway.workers)},
         # The owner of the schema logs in with the password that RDS manages. As the creator of the
         # application role, the owner is a member of this role, and thereby of rds_iam. From the
         # second migration on, RDS may therefore accept only tokens.
         "migrate": {
-            "GATEHOUSE_DATABASE_URL": _database_url(
-                role_policies.DATABASE_OWNER, endpoints.database
-            ),
+            "GATEHOUSE_DATABASE_URL": _database_url(role_policies.DATABASE_OWNER, database),
             "GATEHOUSE_DATABASE_AUTH": "password_or_iam",
         },
     }
@@ -65,7 +54,7 @@ def environments(stack: Stack, endpoints: Endpoints) -> dict[str, Environment]:
     }
 
 
-def _common(stack: Stack, endpoints: Endpoints) -> Environment:
+def _common(stack: Stack, database: pulumi.Input[str], cache: pulumi.Input[str]) -> Environment:
     settings, names, contract = stack.settings, stack.names, stack.contract
     # The Cores of the stack run in the app tier.
     core_networks = (
@@ -81,10 +70,10 @@ def _common(stack: Stack, endpoints: Endpoints) -> Environment:
         "GATEHOUSE_TLS": "self_signed",
         "GATEHOUSE_KEY_PREFIX": settings.key_prefix,
         "GATEHOUSE_KEY_ENVIRONMENT": settings.key_environment,
-        "GATEHOUSE_DATABASE_URL": _database_url(role_policies.DATABASE_USER, endpoints.database),
+        "GATEHOUSE_DATABASE_URL": _database_url(role_policies.DATABASE_USER, database),
         "GATEHOUSE_DATABASE_AUTH": "iam",
         "GATEHOUSE_REDIS_URL": pulumi.Output.format(
-            "rediss://{}@{}:{}/0", names.name("app"), endpoints.cache, CACHE_PORT
+            "rediss://{}@{}:{}/0", names.name("app"), cache, CACHE_PORT
         ),
         "GATEHOUSE_REDIS_AUTH": "iam",
         "GATEHOUSE_REDIS_CLUSTER": names.name("cache"),

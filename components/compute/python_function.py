@@ -21,15 +21,22 @@ class PythonFunctionArgs(LogArgs):
     """Arguments of every Python function.
 
     role_arn: Execution role of the function.
-    concurrency: Reserved concurrency of each function, keyed by name
-        (`Settings.function_concurrency`).
     key_arn: KMS key for the environment variables and the dead-letter queue; None for the default
         keys of Lambda and SQS.
     """
 
     role_arn: pulumi.Input[str]
-    concurrency: Mapping[str, int]
     key_arn: pulumi.Input[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmedFunctionArgs(PythonFunctionArgs):
+    """Arguments of a Python function with alarms.
+
+    topic_arn: Topic of the alarms.
+    """
+
+    topic_arn: pulumi.Input[str]
 
 
 def python_function(
@@ -49,7 +56,7 @@ def python_function(
     data_class: Value of the tag DataClass.
     variables: Environment variables.
     """
-    group = parent.create_log_group(name, args.names.log_group(name), args.logs)
+    group = parent.create_log_group(name, args.names.log_group(name), args)
     queue = aws.sqs.Queue(
         name,
         name=args.names.dead_letter_queue(name),
@@ -76,7 +83,7 @@ def python_function(
         kms_key_arn=args.key_arn,
         environment={"variables": variables} if variables else None,
         dead_letter_config={"target_arn": with_dependencies(queue.arn, policy.id)},
-        reserved_concurrent_executions=args.concurrency.get(name),
+        reserved_concurrent_executions=args.settings.function_concurrency.get(name),
         tracing_config={"mode": "Active"},
         logging_config={"log_format": "JSON", "log_group": group.name},
         tags=tags(data_class),

@@ -15,7 +15,6 @@ from components.compute.environment import DRAIN_S, REQUESTS_S
 from components.contract import Process, Secret
 from components.iam.role_policies import COLLECTOR, COLLECTOR_METRICS_STREAM
 from components.naming import Naming, tags
-from components.settings.workloads import TaskSize
 
 STOP_TIMEOUT_S = DRAIN_S + REQUESTS_S + 5
 """Time between SIGTERM and SIGKILL. After the last request, the application has five seconds to
@@ -41,30 +40,21 @@ class TaskDefinitionArgs(LogArgs):
     """Arguments of `TaskDefinition`.
 
     process: Process from the contract.
-    size: CPU units and memory.
     image: Image reference by digest.
-    user: Numeric `uid:gid`.
     variables: Values of the environment variables.
     secret_arns: ARN of each secret, keyed by kind.
     task_role_arn: Role of the application.
     execution_role_arn: Role of the ECS agent.
     data_protection_policy: Data protection policy of the log group.
-    health_command: Health check command of the image; by default the `health` command with the
-        names of the services.
-    collector: Whether a collector runs in the task.
     """
 
     process: Process
-    size: TaskSize
     image: str
-    user: str
     variables: Mapping[str, pulumi.Input[str]]
     secret_arns: Mapping[str, pulumi.Input[str]]
     task_role_arn: pulumi.Input[str]
     execution_role_arn: pulumi.Input[str]
     data_protection_policy: Mapping[str, Any]
-    health_command: tuple[str, ...] = ()
-    collector: bool = False
 
 
 class TaskDefinition(Component):
@@ -78,26 +68,25 @@ class TaskDefinition(Component):
     GH-CW-002, GH-CW-006.
     """
 
-    def __init__(
-        self, name: str, args: TaskDefinitionArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: TaskDefinitionArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:compute:TaskDefinition", name, args, opts)
-        group = self.create_log_group(name, args.names.log_group(name), args.logs)
+        group = self.create_log_group(name, args.names.log_group(name), args)
         data_protection = aws.cloudwatch.LogDataProtectionPolicy(
             name,
             log_group_name=group.name,
             policy_document=pulumi.Output.json_dumps(args.data_protection_policy),
             opts=self.child,
         )
+        size = args.settings.task_size(name)
         containers = [process_container(args)]
-        if args.collector:
+        if args.stack.has_collector(args.process):
             containers.append(collector_container(args.process, args.names))
         task = aws.ecs.TaskDefinition(
             name,
             family=args.names.name(name),
             container_definitions=pulumi.Output.json_dumps(containers),
-            cpu=str(args.size.cpu),
-            memory=str(args.size.memory_mib),
+            cpu=str(size.cpu),
+            memory=str(size.memory_mib),
             network_mode="awsvpc",
             requires_compatibilities=["FARGATE"],
             runtime_platform={"cpu_architecture": "ARM64", "operating_system_family": "LINUX"},
@@ -121,12 +110,13 @@ def process_container(args: TaskDefinitionArgs) -> dict[str, Any]:
     no value.
     """
     process = args.process
+    core = args.settings.core_tasks.get(process.name)
     definition: dict[str, Any] = {
         "name": process.name,
         "image": args.image,
         "essential": True,
         **({"command": list(process.command)} if process.command else {}),
-        "user": args.user,
+        "user": args.stack.contract.user,
         "privileged": False,
         "readonlyRootFilesystem": True,
         "mountPoints": [{"sourceVolume": SCRATCH, "containerPath": "/tmp", "readOnly": False}],  # noqa: S108 in the container
@@ -147,18 +137,10 @@ def process_container(args: TaskDefinitionArgs) -> dict[str, Any]:
     }
     if process.services:
         # The image contains no shell, so the check is a command of the application.
+        services = (service.name for service in process.services)
+        check = core.health_command if core else (process.command[0], "health", *services)
         definition["healthCheck"] = {
-            "command": [
-                "CMD",
-                *(
-                    args.health_command
-                    or (
-                        process.command[0],
-                        "health",
-                        *(service.name for service in process.services),
-                    )
-                ),
-            ],
+            "command": ["CMD", *check],
             "interval": 15,
             "timeout": 10,
             "retries": 3,

@@ -8,26 +8,23 @@ import pulumi_aws as aws
 from components.component import Component, LogArgs, Placement, RegionKey
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
 from components.naming import tags
-from components.settings.data import DATABASE_PORT, DatabaseSettings, ProtectionSettings
+from components.settings.data import DATABASE_PORT
 
 TIMEOUTS = pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")
 LOGS = ("postgresql", "upgrade")
+SLOW_QUERY_MS = 500
+"""Minimum duration of a statement that is logged as slow."""
 CERTIFICATE_AUTHORITY, MAINTENANCE_WINDOW = "rds-ca-rsa2048-g1", "sun:03:30-sun:04:30"
 INSIGHTS_DAYS = {"standard": 7, "advanced": 465}
 """Retention by Database Insights mode. Source: RDS User Guide, "Monitoring Amazon RDS databases
 with CloudWatch Database Insights"."""
 EVENTS = {
-    "db-instance": (
-        "availability",
-        "configuration change",
-        "deletion",
-        "failover",
-        "failure",
-        "low storage",
-        "maintenance",
-    ),
-    "db-parameter-group": ("configuration change",),
-    "db-security-group": ("configuration change", "failure"),
+    "db-instance": [
+        *("availability", "configuration change", "deletion", "failover", "failure"),
+        *("low storage", "maintenance"),
+    ],
+    "db-parameter-group": ["configuration change"],
+    "db-security-group": ["configuration change", "failure"],
 }
 """Event categories, keyed by source type."""
 
@@ -36,29 +33,22 @@ EVENTS = {
 class RdsInstanceArgs(LogArgs):
     """Arguments of `RdsInstance`.
 
-    database: Size, recovery and protection.
-    protection: Deletion protection by Pulumi.
     placement: Subnets of the data tier, and security group of the instance.
-    key_arn: KMS key for storage, snapshots and Performance Insights. A restored database keeps the
-        key of its backups.
+    key_arn: KMS key for storage, snapshots and Performance Insights, unless the database is
+        restored: it keeps the key of its backups.
     secrets_key_arn: KMS key for the master user password.
     monitoring_role_arn: Role for Enhanced Monitoring.
     topic_arn: Topic for RDS events.
     backup_replica: Region to which the automated backups are replicated, and their KMS key; None
         without replication.
-    restored_from: ARN of replicated automated backups from which the database is created; "" for an
-        empty database.
     """
 
-    database: DatabaseSettings
-    protection: ProtectionSettings
     placement: Placement
     key_arn: pulumi.Input[str]
     secrets_key_arn: pulumi.Input[str]
     monitoring_role_arn: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
     backup_replica: RegionKey | None = None
-    restored_from: str = ""
 
 
 class RdsInstance(Component):
@@ -73,9 +63,7 @@ class RdsInstance(Component):
     GH-RDS-015 to GH-RDS-017.
     """
 
-    def __init__(
-        self, name: str, args: RdsInstanceArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: RdsInstanceArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:database:RdsInstance", name, args, opts)
         parameters = self._parameter_group(name, args)
         instance = self._instance(name, args, parameters.name)
@@ -100,7 +88,7 @@ class RdsInstance(Component):
         )
 
     def _parameter_group(self, name: str, args: RdsInstanceArgs) -> aws.rds.ParameterGroup:
-        family = f"postgres{args.database.engine_version.split('.')[0]}"
+        family = f"postgres{args.settings.database.engine_version.split('.')[0]}"
         return aws.rds.ParameterGroup(
             name,
             # A new family requires a new group, which RDS must create before it upgrades the
@@ -114,7 +102,7 @@ class RdsInstance(Component):
                     ("rds.force_ssl", "1"),
                     ("log_connections", "1"),
                     ("log_disconnections", "1"),
-                    ("log_min_duration_statement", str(args.database.slow_query_threshold_ms)),
+                    ("log_min_duration_statement", str(SLOW_QUERY_MS)),
                 )
             ],
             tags=tags("internal"),
@@ -124,7 +112,13 @@ class RdsInstance(Component):
     def _instance(
         self, name: str, args: RdsInstanceArgs, parameters: pulumi.Output[str]
     ) -> aws.rds.Instance:
-        names, settings = args.names, args.database
+        names, settings, restore = (
+            args.names,
+            args.settings.database,
+            args.settings.recovery.restore,
+        )
+        source = restore.database_backups_arn
+        key_arn = restore.database_key_arn or args.key_arn
         return aws.rds.Instance(
             name,
             identifier=names.name("main"),
@@ -135,15 +129,15 @@ class RdsInstance(Component):
             max_allocated_storage=settings.storage_max_gib,
             storage_type="gp3",
             storage_encrypted=True,
-            kms_key_id=args.key_arn,
+            kms_key_id=key_arn,
             # A restored database has the name and owner of its source.
-            db_name=None if args.restored_from else DATABASE,
-            username=None if args.restored_from else DATABASE_OWNER,
+            db_name=None if source else DATABASE,
+            username=None if source else DATABASE_OWNER,
             restore_to_point_in_time={
-                "source_db_instance_automated_backups_arn": args.restored_from,
+                "source_db_instance_automated_backups_arn": source,
                 "use_latest_restorable_time": True,
             }
-            if args.restored_from
+            if source
             else None,
             manage_master_user_password=True,
             master_user_secret_kms_key_id=args.secrets_key_arn,
@@ -170,7 +164,7 @@ class RdsInstance(Component):
             apply_immediately=settings.apply_immediately,
             enabled_cloudwatch_logs_exports=list(LOGS),
             performance_insights_enabled=True,
-            performance_insights_kms_key_id=args.key_arn,
+            performance_insights_kms_key_id=key_arn,
             performance_insights_retention_period=INSIGHTS_DAYS[settings.insights],
             database_insights_mode=settings.insights,
             monitoring_interval=settings.monitoring_interval_s,
@@ -179,7 +173,9 @@ class RdsInstance(Component):
             else None,
             tags=tags("confidential"),
             opts=self.protected(
-                args.protection, depends_on=self._log_groups(args), custom_timeouts=TIMEOUTS
+                args.settings.protection,
+                depends_on=self._log_groups(args),
+                custom_timeouts=TIMEOUTS,
             ),
         )
 
@@ -196,8 +192,8 @@ class RdsInstance(Component):
             region=args.backup_replica.region,
             source_db_instance_arn=instance.arn,
             kms_key_id=args.backup_replica.key_arn,
-            retention_period=args.database.backup_retention_days,
-            opts=self.protected(args.protection),
+            retention_period=args.settings.database.backup_retention_days,
+            opts=self.protected(args.settings.protection),
         ).id
 
     def _log_groups(self, args: RdsInstanceArgs) -> list[aws.cloudwatch.LogGroup]:
@@ -205,8 +201,7 @@ class RdsInstance(Component):
         period.
         """
         return [
-            self.create_log_group(kind, args.names.database_log_group(kind), args.logs)
-            for kind in LOGS
+            self.create_log_group(kind, args.names.database_log_group(kind), args) for kind in LOGS
         ]
 
     def _subnet_group(self, name: str, args: RdsInstanceArgs) -> aws.rds.SubnetGroup:
@@ -232,7 +227,7 @@ class RdsInstance(Component):
                 sns_topic=args.topic_arn,
                 source_type=source,
                 source_ids=source_ids.get(source),
-                event_categories=list(categories),
+                event_categories=categories,
                 enabled=True,
                 tags=tags("internal"),
                 opts=self.child,

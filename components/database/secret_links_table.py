@@ -8,20 +8,15 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs
 from components.iam.sharing_policies import INDEXES, TABLE
 from components.naming import tags
-from components.settings.data import ProtectionSettings, SecretLinksTableSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretLinksTableArgs(StackArgs):
     """Arguments of `SecretLinksTable`.
 
-    secret_links_table: Recovery period and deletion protection.
-    protection: Deletion protection by Pulumi.
     key_arn: KMS key of the table.
     """
 
-    secret_links_table: SecretLinksTableSettings
-    protection: ProtectionSettings
     key_arn: pulumi.Input[str]
 
 
@@ -42,9 +37,7 @@ class SecretLinksTable(Component):
     Controls: GH-DDB-001 to GH-DDB-006.
     """
 
-    def __init__(
-        self, name: str, args: SecretLinksTableArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: SecretLinksTableArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:database:SecretLinksTable", name, args, opts)
         table = aws.dynamodb.Table(
             name,
@@ -64,12 +57,12 @@ class SecretLinksTable(Component):
             ttl={"attribute_name": "delete_at", "enabled": True},
             point_in_time_recovery={
                 "enabled": True,
-                "recovery_period_in_days": args.secret_links_table.recovery_days,
+                "recovery_period_in_days": args.settings.secret_links_table.recovery_days,
             },
             server_side_encryption={"enabled": True, "kms_key_arn": args.key_arn},
-            deletion_protection_enabled=args.secret_links_table.deletion_protection,
+            deletion_protection_enabled=args.settings.secret_links_table.deletion_protection,
             tags=tags("confidential", **{"gatehouse:purpose": "ephemeral"}),
-            opts=self.protected(args.protection),
+            opts=self.protected(args.settings.protection),
         )
         self.table, self.arn = table.name, table.arn
         self.register_outputs({"table": self.table, "arn": self.arn})

@@ -7,7 +7,7 @@ import pulumi_aws as aws
 
 from components.component import Component, Placement, StackArgs
 from components.naming import DataClass, tags
-from components.settings.data import CACHE_PORT, CacheSettings, ProtectionSettings
+from components.settings.data import CACHE_PORT
 
 ACCESS_STRING = "on ~* &* +@all -@admin -@dangerous"
 """Permissions of the application user: all data commands, no administrative commands."""
@@ -17,14 +17,10 @@ ACCESS_STRING = "on ~* &* +@all -@admin -@dangerous"
 class ValkeyArgs(StackArgs):
     """Arguments of `Valkey`.
 
-    cache: Node type, engine version and replicas.
-    protection: Deletion protection by Pulumi.
     placement: Subnets of the data tier, and security group of the cache.
     key_arn: KMS key for data at rest.
     """
 
-    cache: CacheSettings
-    protection: ProtectionSettings
     placement: Placement
     key_arn: pulumi.Input[str]
 
@@ -41,11 +37,9 @@ class Valkey(Component):
         GH-EC-001 to GH-EC-007.
     """
 
-    def __init__(
-        self, name: str, args: ValkeyArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: ValkeyArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:database:Valkey", name, args, opts)
-        names, settings = args.names, args.cache
+        names, settings = args.names, args.settings.cache
         subnets = aws.elasticache.SubnetGroup(
             name,
             name=names.name("cache"),
@@ -80,7 +74,7 @@ class Valkey(Component):
             apply_immediately=False,
             tags=tags("internal"),
             opts=self.protected(
-                args.protection,
+                args.settings.protection,
                 custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m"),
             ),
         )
@@ -91,7 +85,7 @@ class Valkey(Component):
         self.register_outputs({"replicationGroup": self.replication_group, "address": self.address})
 
     def _parameter_group(self, name: str, args: ValkeyArgs) -> aws.elasticache.ParameterGroup:
-        family = f"valkey{args.cache.engine_version.split('.')[0]}"
+        family = f"valkey{args.settings.cache.engine_version.split('.')[0]}"
         return aws.elasticache.ParameterGroup(
             name,
             name=args.names.name(f"cache-{family}"),

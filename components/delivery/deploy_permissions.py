@@ -9,61 +9,51 @@ from dataclasses import dataclass
 from components.component import StackArgs
 from components.iam.documents import Conditions, Statement, allow
 from components.naming import PROJECT, WEB_UI_BUCKET
-from components.settings.operations import DeliverySettings
 
 GLOBAL_REGION = "us-east-1"
 """Value of aws:RequestedRegion for IAM, Route 53, AWS Budgets and Cost Explorer. Source: the
 endpoints and signing regions of botocore."""
-PASS_ROLE_SERVICES = (
-    *(
-        "backup",
-        "cloudtrail",
-        "ecs",
-        "ecs-tasks",
-        "events",
-        "lambda",
-        "monitoring.rds",
-        "s3",
-        "vpc-flow-logs",
-    ),
+PASS_ROLE_SERVICES = [
+    "backup",
+    "cloudtrail",
+    "ecs",
+    "ecs-tasks",
+    "events",
+    "lambda",
+    "monitoring.rds",
+    "s3",
+    "vpc-flow-logs",
     "apigateway",
-)
+]
 """Services to which a deployment may pass a role of the stack."""
-SERVICE_LINKED_ROLES = (
-    *(
-        "backup",
-        "ecs",
-        "elasticache",
-        "elasticloadbalancing",
-        "mrk.kms",
-        "rds",
-        "replication.dynamodb",
-        "wafv2",
-    ),
-    *("delivery.logs", "ecs.application-autoscaling"),
-)
+SERVICE_LINKED_ROLES = [
+    "backup",
+    "ecs",
+    "elasticache",
+    "elasticloadbalancing",
+    "mrk.kms",
+    "rds",
+    "replication.dynamodb",
+    "wafv2",
+    "delivery.logs",
+    "ecs.application-autoscaling",
+]
 """Services whose service-linked roles every deployment may create."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRolesArgs(StackArgs):
-    """Arguments of `DeliveryRoles`.
+    """Arguments of `DeliveryRoles`."""
 
-    delivery: GitHub repository and location of Pulumi's state.
-    domain: DNS zone of the stack.
-    replica_region: Region for replicas and backup copies; "" if there are no copies.
-    cloudfront: Whether a CloudFront distribution is in front of the console.
-    """
-
-    delivery: DeliverySettings
-    domain: str
-    replica_region: str = ""
-    cloudfront: bool = False
+    @property
+    def cloudfront(self) -> bool:
+        """Whether a CloudFront distribution is in front of the console."""
+        return self.settings.services.cloudfront
 
     @property
     def region_condition(self) -> dict[str, dict[str, list[str]]]:
         """Return the condition that a request is sent to one of the stack's regions."""
-        regions = {self.names.region, GLOBAL_REGION, self.replica_region} - {""}
+        regions = {self.names.region, GLOBAL_REGION, self.settings.replica_region} - {""}
         return {"StringEquals": {"aws:RequestedRegion": sorted(regions)}}
 
     def tag_condition(self, kind: str = "ResourceTag") -> dict[str, dict[str, str | list[str]]]:
@@ -156,7 +146,7 @@ def keys(args: DeliveryRolesArgs) -> list[Statement]:
     services = ("backup", "dynamodb", "elasticache", "lambda", "rds", "secretsmanager", *upload)
     via_services = [
         service
-        for region in sorted({args.names.region, args.replica_region} - {""})
+        for region in sorted({args.names.region, args.settings.replica_region} - {""})
         for service in args.names.in_region(region).via_services(services)
     ]
     use = {"StringEquals": {**args.tag_condition()["StringEquals"], "kms:ViaService": via_services}}
@@ -398,10 +388,11 @@ def edge(args: DeliveryRolesArgs) -> list[Statement]:
     )
     certificates = "AddTagsToCertificate DeleteCertificate RemoveTags* UpdateCertificateOptions"
     record_names = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
+    domain = args.settings.domain
     # ForAllValues also holds for a request without the key.
     records = {
         **regional,
-        "ForAllValues:StringLike": {record_names: [args.domain, f"*.{args.domain}"]},
+        "ForAllValues:StringLike": {record_names: [domain, f"*.{domain}"]},
     }
     web_acl = (
         "AssociateWebACL CreateWebACL DeleteLogging* DeleteWebACL Disassociate* PutLogging* "

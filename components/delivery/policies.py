@@ -22,10 +22,6 @@ BOUNDARY = "deploy-boundary"
 `Naming.boundary_arn`.
 """
 PASSROLE_ACTION = "iam:PassRole"
-POLICY_CHARACTERS_MAX = 6144
-"""Maximum size of a managed policy, without white space (IAM user guide, "IAM and AWS STS
-quotas").
-"""
 
 
 def trust_policy(args: DeliveryRolesArgs, environments: Sequence[str]) -> Document:
@@ -45,7 +41,7 @@ def trust_policy(args: DeliveryRolesArgs, environments: Sequence[str]) -> Docume
                 "StringEquals": {
                     f"{ISSUER}:aud": AUDIENCE,
                     f"{ISSUER}:sub": [
-                        f"repo:{args.delivery.repository}:environment:{name}"
+                        f"repo:{args.settings.delivery.repository}:environment:{name}"
                         for name in environments
                     ],
                 }
@@ -137,33 +133,27 @@ def boundary(args: DeliveryRolesArgs) -> Document:
     )
 
 
-_CONFIGURATION_SERVICES = frozenset(
-    (
-        *(
-            "acm",
-            "application-autoscaling",
-            "budgets",
-            "ce",
-            "cloudfront",
-            "cloudwatch",
-            "ec2",
-            "ecr",
-            "ecs",
-            "elasticache",
-        ),
-        *(
-            "elasticloadbalancing",
-            "events",
-            "lambda",
-            "rds",
-            "route53",
-            "servicediscovery",
-            "sns",
-            "sqs",
-            "wafv2",
-        ),
-    )
-)
+_CONFIGURATION_SERVICES = [
+    "acm",
+    "application-autoscaling",
+    "budgets",
+    "ce",
+    "cloudfront",
+    "cloudwatch",
+    "ec2",
+    "ecr",
+    "ecs",
+    "elasticache",
+    "elasticloadbalancing",
+    "events",
+    "lambda",
+    "rds",
+    "route53",
+    "servicediscovery",
+    "sns",
+    "sqs",
+    "wafv2",
+]
 """Services whose APIs read no customer data. The boundary contains only the first word of their
 actions, to stay within the size limit of a policy."""
 _CONFIGURATION_ACTIONS = {
@@ -296,9 +286,12 @@ def _state(args: DeliveryRolesArgs, *, writes: bool) -> list[Statement]:
 
     Source: Pulumi's self-managed backend stores files as `.pulumi/<kind>/<project>/<stack>`.
     """
-    if not args.delivery.state_bucket:
+    if not args.settings.delivery.state_bucket:
         return []
-    bucket, stack = args.names.s3_arn(args.delivery.state_bucket), f"{PROJECT}/{args.names.stack}"
+    bucket, stack = (
+        args.names.s3_arn(args.settings.delivery.state_bucket),
+        f"{PROJECT}/{args.names.stack}",
+    )
     objects = [f"{bucket}/.pulumi/*{stack}{end}" for end in (".*", "/*")]
     verbs = "DeleteObject GetObject PutObject" if writes else "GetObject"
     statements = [
@@ -306,9 +299,9 @@ def _state(args: DeliveryRolesArgs, *, writes: bool) -> list[Statement]:
         allow("State", f"s3:{verbs}", objects),
         allow("Metadata", "s3:GetObject", [f"{bucket}/.pulumi/meta.yaml"]),
     ]
-    if args.delivery.state_key_arn:
+    if args.settings.delivery.state_key_arn:
         use_key = "kms:Decrypt GenerateDataKey Encrypt" if writes else "kms:Decrypt"
-        statements.append(allow("StateKey", use_key, [args.delivery.state_key_arn]))
+        statements.append(allow("StateKey", use_key, [args.settings.delivery.state_key_arn]))
     return statements
 
 

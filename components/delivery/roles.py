@@ -35,12 +35,10 @@ class DeliveryRoles(Component):
     roles: dict[str, pulumi.Output[str]]
     """ARNs of the roles preview, deploy and image, keyed by role name."""
 
-    def __init__(
-        self, name: str, args: DeliveryRolesArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: DeliveryRolesArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:delivery:DeliveryRoles", name, args, opts)
         self.roles = {}
-        if args.delivery.create_oidc_provider:
+        if args.settings.delivery.create_oidc_provider:
             aws.iam.OpenIdConnectProvider(
                 name,
                 url=f"https://{policies.ISSUER}",
@@ -48,7 +46,7 @@ class DeliveryRoles(Component):
                 tags=tags("internal"),
                 opts=self.child,
             )
-        if args.delivery.repository:
+        if args.settings.delivery.repository:
             self._create_roles(args)
         self.register_outputs({"roles": self.roles})
 

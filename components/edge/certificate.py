@@ -1,7 +1,6 @@
 """The hosted zone of a stack and the certificate for its host names."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -9,32 +8,9 @@ import pulumi_aws as aws
 
 from components.component import Component, StackArgs
 from components.naming import CLOUDFRONT_REGION, tags
-from components.settings.data import ProtectionSettings
-from components.settings.operations import ExistingResourcesSettings
+from components.settings.workloads import CONSOLE
 
 RECORD_TTL_S = 300
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateArgs(StackArgs):
-    """Arguments of `Certificate`.
-
-    domain: Name of the hosted zone that the component creates.
-    host_names: Host names of the certificate, all in the zone.
-    cloudfront_host: Host name of the certificate for CloudFront, one of `host_names`; "" without
-        this certificate.
-    protection: Deletion protection of the zone.
-    existing: Hosted zone and certificates that exist already.
-    replaces_records: Whether existing validation records are replaced. ACM validates a host name
-        with the same record in every region.
-    """
-
-    domain: str
-    host_names: tuple[str, ...]
-    cloudfront_host: str = ""
-    protection: ProtectionSettings
-    existing: ExistingResourcesSettings
-    replaces_records: bool = False
 
 
 class Certificate(Component):
@@ -55,50 +31,45 @@ class Certificate(Component):
     cloudfront_arn: pulumi.Output[str] | None = None
     """ARN of the certificate for CloudFront. Resolves after the certificate is issued."""
 
-    def __init__(
-        self, name: str, args: CertificateArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:edge:Certificate", name, args, opts)
         self._zone(name, args)
-        existing, host = args.existing, args.cloudfront_host
         records: list[aws.route53.Record] = []
-        if existing.certificate_arn:
-            self.arn = pulumi.Output.from_input(existing.certificate_arn)
+        if existing := args.settings.existing_resources.certificate_arn:
+            self.arn = pulumi.Output.from_input(existing)
         else:
             self.arn, records = self._certificate(name, args)
-        if host and existing.cloudfront_certificate_arn:
-            self.cloudfront_arn = pulumi.Output.from_input(existing.cloudfront_certificate_arn)
-        elif host:
-            self.cloudfront_arn = self._cloudfront(host, records, args)
+        if args.settings.services.cloudfront:
+            self.cloudfront_arn = self._cloudfront(records, args)
         self.register_outputs(
             {"zoneId": self.zone_id, "nameServers": self.name_servers, "arn": self.arn}
         )
 
-    def _zone(self, name: str, args: CertificateArgs) -> None:
-        if args.existing.zone_id:
+    def _zone(self, name: str, args: StackArgs) -> None:
+        if existing := args.settings.existing_resources.zone_id:
             self.zone_id, self.name_servers = (
-                pulumi.Output.from_input(args.existing.zone_id),
+                pulumi.Output.from_input(existing),
                 pulumi.Output.from_input([]),
             )
             return
         zone = aws.route53.Zone(
             name,
-            name=args.domain,
+            name=args.settings.domain,
             comment=f"Gatehouse {args.names.stack}",
             tags=tags("none"),
-            opts=self.protected(args.protection),
+            opts=self.protected(args.settings.protection),
         )
         self.zone_id, self.name_servers = zone.zone_id, zone.name_servers
 
     def _certificate(
-        self, name: str, args: CertificateArgs
+        self, name: str, args: StackArgs
     ) -> tuple[pulumi.Output[str], list[aws.route53.Record]]:
         """Create the certificate. Returns its ARN, and the records that validate it."""
-        host_names = args.host_names
+        host_names = list(args.stack.contract.hosts.values())
         certificate = aws.acm.Certificate(
             name,
             domain_name=host_names[0],
-            subject_alternative_names=list(host_names[1:]),
+            subject_alternative_names=host_names[1:],
             validation_method="DNS",
             key_algorithm="EC_prime256v1",
             tags=tags("none"),
@@ -114,7 +85,7 @@ class Certificate(Component):
         return validation.certificate_arn, records
 
     def _validation_record(
-        self, certificate: aws.acm.Certificate, host: str, args: CertificateArgs
+        self, certificate: aws.acm.Certificate, host: str, args: StackArgs
     ) -> aws.route53.Record:
         return aws.route53.Record(
             host,
@@ -123,15 +94,16 @@ class Certificate(Component):
             type="CNAME",
             ttl=RECORD_TTL_S,
             records=[validation_option(certificate, host, "resource_record_value")],
-            allow_overwrite=args.replaces_records or None,
+            # ACM validates a host name with the same record in every region, so a restored stack
+            # replaces the records of the other stack.
+            allow_overwrite=bool(args.settings.recovery.restore.stack) or None,
             opts=self.child,
         )
 
-    def _cloudfront(
-        self, host: str, records: list[aws.route53.Record], args: CertificateArgs
-    ) -> pulumi.Output[str]:
+    def _cloudfront(self, records: list[aws.route53.Record], args: StackArgs) -> pulumi.Output[str]:
         """Create a certificate in the region that CloudFront requires. ACM validates a host name
         with the same record in every region (ACM User Guide, "DNS validation")."""
+        host = args.stack.contract.hosts[CONSOLE]
         certificate = aws.acm.Certificate(
             "cloudfront",
             region=CLOUDFRONT_REGION,

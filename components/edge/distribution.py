@@ -3,7 +3,7 @@ to the console.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -12,9 +12,10 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs
 from components.edge import web_ui
 from components.naming import CLOUDFRONT_REGION, tags
+from components.settings.workloads import CONSOLE
 
-FILES, CONSOLE = "files", "console"
-"""IDs of the origins."""
+FILES = "files"
+"""ID of the origin of the files. The other origin is `CONSOLE`."""
 CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 """Source: CloudFront Developer Guide, "Use managed cache policies"."""
@@ -31,35 +32,29 @@ increase.
 TLS_POLICY = "TLSv1.2_2025"
 """TLS 1.2 and 1.3 with forward secrecy. Source: CloudFront Developer Guide, "Supported protocols
 and ciphers between viewers and CloudFront"."""
-LOG_FIELDS = (
-    *(
-        "date",
-        "time",
-        "x-edge-location",
-        "x-edge-request-id",
-        "c-ip",
-        "cs-method",
-        "cs(Host)",
-        "cs-uri-stem",
-        "sc-status",
-    ),
-    *(
-        "sc-bytes",
-        "cs-bytes",
-        "time-taken",
-        "time-to-first-byte",
-        "cs-protocol",
-        "cs-protocol-version",
-        "ssl-protocol",
-    ),
-    *(
-        "ssl-cipher",
-        "x-edge-result-type",
-        "x-edge-response-result-type",
-        "x-edge-detailed-result-type",
-        "cs(User-Agent)",
-    ),
-)
+LOG_FIELDS = [
+    "date",
+    "time",
+    "x-edge-location",
+    "x-edge-request-id",
+    "c-ip",
+    "cs-method",
+    "cs(Host)",
+    "cs-uri-stem",
+    "sc-status",
+    "sc-bytes",
+    "cs-bytes",
+    "time-taken",
+    "time-to-first-byte",
+    "cs-protocol",
+    "cs-protocol-version",
+    "ssl-protocol",
+    "ssl-cipher",
+    "x-edge-result-type",
+    "x-edge-response-result-type",
+    "x-edge-detailed-result-type",
+    "cs(User-Agent)",
+]
 """Fields of the access log. Cookies and query strings are omitted, because they contain sessions
 and sign-in codes.
 """
@@ -69,22 +64,18 @@ and sign-in codes.
 class DistributionArgs(StackArgs):
     """Arguments of `Distribution`.
 
-    host_name: Host name of the console.
     certificate_arn: Certificate of the host name in `CLOUDFRONT_REGION`.
     web_acl_arn: Web ACL for CloudFront.
     bucket: Name of the bucket with the files of the web UI.
     load_balancer_arn, load_balancer_name: ARN and DNS name of the internal load balancer.
-    health_paths: Paths of the health checks of the console.
     log_bucket_arn: Bucket for access logs.
     """
 
-    host_name: str
     certificate_arn: pulumi.Input[str]
     web_acl_arn: pulumi.Input[str]
     bucket: pulumi.Input[str]
     load_balancer_arn: pulumi.Input[str]
     load_balancer_name: pulumi.Input[str]
-    health_paths: Sequence[str]
     log_bucket_arn: pulumi.Input[str]
 
 
@@ -100,15 +91,14 @@ class Distribution(Component):
     Controls: GH-CF-001 to GH-CF-009.
     """
 
-    def __init__(
-        self, name: str, args: DistributionArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: DistributionArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:edge:Distribution", name, args, opts)
         uploaded = self._upload(args)
         headers = self._headers_policy(name, args)
+        service = args.stack.contract.services[CONSOLE]
         distribution = aws.cloudfront.Distribution(
             name,
-            aliases=[args.host_name],
+            aliases=[args.stack.contract.hosts[CONSOLE]],
             comment=f"Gatehouse {args.names.stack}: console",
             enabled=True,
             http_version="http2and3",
@@ -128,7 +118,7 @@ class Distribution(Component):
                     "origin_request_policy_id": ALL_VIEWER,
                     "response_headers_policy_id": headers,
                 }
-                for path in (*web_ui.API_PATHS, *args.health_paths)
+                for path in (*web_ui.API_PATHS, service.health, service.ready)
             ],
             restrictions={"geo_restriction": {"restriction_type": "none"}},
             viewer_certificate={
@@ -275,7 +265,7 @@ class Distribution(Component):
             region=CLOUDFRONT_REGION,
             delivery_source_name=source.name,
             delivery_destination_arn=destination.arn,
-            record_fields=list(LOG_FIELDS),
+            record_fields=LOG_FIELDS,
             tags=tags("log"),
             opts=self.child,
         )

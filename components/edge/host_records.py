@@ -30,16 +30,11 @@ class HostRecordsArgs(StackArgs):
     """Arguments of `HostRecords`.
 
     zone_id: Hosted zone of the host names.
-    host_names: Host name of each service.
     targets: Target of each service.
-    replaces_records: Whether existing records of the host names are replaced, because they belong
-        to another stack.
     """
 
     zone_id: pulumi.Input[str]
-    host_names: Mapping[str, str]
     targets: Mapping[str, HostTarget]
-    replaces_records: bool = False
 
 
 class HostRecords(Component):
@@ -51,15 +46,13 @@ class HostRecords(Component):
     Cost: none. Queries for alias records of AWS resources are free. Controls: none.
     """
 
-    def __init__(
-        self, name: str, args: HostRecordsArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: HostRecordsArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:edge:HostRecords", name, args, opts)
         for service, target in args.targets.items():
             aws.route53.Record(
                 service,
                 zone_id=args.zone_id,
-                name=args.host_names[service],
+                name=args.stack.contract.hosts[service],
                 type="A",
                 aliases=[
                     {
@@ -68,7 +61,8 @@ class HostRecords(Component):
                         "evaluate_target_health": target.evaluate_target_health,
                     }
                 ],
-                allow_overwrite=args.replaces_records or None,
+                # The records of a restored stack replace those of the other stack.
+                allow_overwrite=bool(args.settings.recovery.restore.stack) or None,
                 opts=self.after(target.runs_in),
             )
         self.register_outputs({})

@@ -17,7 +17,6 @@ from components.component import (
 from components.contract import ContractService
 from components.iam.bucket_policies import LOAD_BALANCER_PREFIXES
 from components.naming import tags
-from components.settings.network import LoadBalancerSettings
 
 ACCESS_LOG_PREFIX, CONNECTION_LOG_PREFIX = LOAD_BALANCER_PREFIXES
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
@@ -42,24 +41,17 @@ DEREGISTRATION_DELAY_S = 60
 class LoadBalancerArgs(StackArgs):
     """Arguments of `LoadBalancer`.
 
-    load_balancer: Deletion protection.
-    test_traffic: Whether requests with `TEST_HEADER` have their own listener rules, with which ECS
-        tests a deployment.
     internal: Whether the load balancer has only private addresses, as the origin of a CloudFront
         distribution.
     services: Services, keyed by name.
-    host_names: Host name of each service of the stack.
     vpc_id: VPC of the target groups.
     placement: Subnets, and security group of the load balancer.
     certificate_arn: Certificate of all host names.
     log_bucket: Bucket for access and connection logs.
     """
 
-    load_balancer: LoadBalancerSettings
-    test_traffic: bool = False
     internal: bool = False
     services: Mapping[str, ContractService]
-    host_names: Mapping[str, str]
     vpc_id: pulumi.Input[str]
     placement: Placement
     certificate_arn: pulumi.Input[str]
@@ -82,9 +74,7 @@ class LoadBalancer(Component):
     target_groups: dict[str, TargetGroups]
     """Target groups, keyed by service."""
 
-    def __init__(
-        self, name: str, args: LoadBalancerArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: LoadBalancerArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:edge:LoadBalancer", name, args, opts)
         load_balancer = self._load_balancer(name, args)
         https = self._listeners(load_balancer.arn, args)
@@ -116,7 +106,7 @@ class LoadBalancer(Component):
             xff_header_processing_mode="preserve" if args.internal else "append",
             enable_http2=True,
             enable_waf_fail_open=False,
-            enable_deletion_protection=args.load_balancer.deletion_protection,
+            enable_deletion_protection=args.settings.load_balancer.deletion_protection,
             idle_timeout=IDLE_TIMEOUT_S,
             access_logs={"bucket": args.log_bucket, "prefix": ACCESS_LOG_PREFIX, "enabled": True},
             connection_logs={
@@ -181,7 +171,7 @@ class LoadBalancer(Component):
     def _priority(self, service: str, args: LoadBalancerArgs) -> int:
         """The priority does not depend on the services of this load balancer: a rule that takes the
         priority of a rule that is deleted later in the same update is rejected (PriorityInUse)."""
-        return PRIORITY + list(args.host_names).index(service)
+        return PRIORITY + list(args.stack.contract.hosts).index(service)
 
     def _target_groups(
         self,
@@ -207,11 +197,12 @@ class LoadBalancer(Component):
             {"arn": green.arn, "weight": 0},
         ]
         host: aws.lb.ListenerRuleConditionArgsDict = {
-            "host_header": {"values": [args.host_names[service.name]]}
+            "host_header": {"values": [args.stack.contract.hosts[service.name]]}
         }
         rule = self._rule(f"forward-{resource}", listener, priority, [host], groups)
         test_rule = None
-        if args.test_traffic:
+        if args.settings.rollout.tests_traffic:
+            # ECS tests a deployment with requests that have this header.
             header, value = TEST_HEADER
             test: aws.lb.ListenerRuleConditionArgsDict = {
                 "http_header": {"http_header_name": header, "values": [value]}

@@ -12,7 +12,6 @@ from components.component import Component, LogArgs
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
 from components.naming import CLOUDFRONT_REGION, Naming, tags
-from components.settings.network import WafSettings
 
 MANAGED = {
     "ip-reputation": "AWSManagedRulesAmazonIpReputationList",
@@ -77,7 +76,6 @@ REDACTED_HEADERS = ("authorization", "cookie", "x-api-key")
 class WebAclArgs(LogArgs):
     """Arguments of `WebAcl`.
 
-    waf: Rate limits.
     host_names: Host name of each service.
     load_balancer_arn: Protected load balancer; None for a web ACL of a distribution.
     stage_arns: Protected stages of REST APIs, keyed by name.
@@ -85,7 +83,6 @@ class WebAclArgs(LogArgs):
         in CLOUDFRONT_REGION.
     """
 
-    waf: WafSettings
     host_names: Mapping[str, str]
     load_balancer_arn: pulumi.Input[str] | None = None
     stage_arns: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
@@ -121,14 +118,12 @@ class WebAcl(Component):
         GH-WAF-001 to GH-WAF-005.
     """
 
-    def __init__(
-        self, name: str, args: WebAclArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: WebAclArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:edge:WebAcl", name, args, opts)
-        names, hosts = args.names, args.host_names
+        names, hosts, waf = args.names, args.host_names, args.settings.waf
         limits = {
             service: limit
-            for service, limit in args.waf.service_requests_max().items()
+            for service, limit in waf.service_requests_max().items()
             if service in hosts
         }
         metrics_path = _byte_match(
@@ -142,7 +137,7 @@ class WebAcl(Component):
             region=args.region,
             default_action={"allow": {}},
             rules=[
-                _rate_limit(names, 0, "rate", args.waf.requests_max),
+                _rate_limit(names, 0, "rate", waf.requests_max),
                 _block(names, 1, "metrics", metrics_path, 404),
                 *(
                     _rate_limit(names, 2 + index, f"rate-{service}", limit, hosts[service])
@@ -195,7 +190,7 @@ class WebAcl(Component):
         """Create the log group of a regional web ACL. Returns its ARN, and options for a resource
         that requires its policy.
         """
-        group = self.create_log_group(name, args.names.waf_log_group, args.logs)
+        group = self.create_log_group(name, args.names.waf_log_group, args)
         delivery = aws.cloudwatch.LogResourcePolicy(
             name,
             policy_name=args.names.name("waf-delivery"),

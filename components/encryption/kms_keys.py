@@ -1,22 +1,16 @@
 """The KMS keys of a stack, one for each class of data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, RegionKey, StackArgs
-from components.iam.documents import Document, render
-from components.iam.key_policies import (
-    KeyUsers,
-    key_policy,
-    recovery_policy,
-    replica_policy,
-    service_key_policy,
-)
+from components.iam.documents import render
+from components.iam.key_policies import KeyStatements, key_policy, recovery_policy, replica_policy
+from components.iam.role_policies import ROTATION_FUNCTION
 from components.naming import DataClass, tags
-from components.settings.data import KmsKeysSettings, ProtectionSettings
 
 KEYS: Mapping[str, tuple[DataClass, str]] = {
     "data": ("confidential", "database, cache, secret links, files and images"),
@@ -27,23 +21,23 @@ KEYS: Mapping[str, tuple[DataClass, str]] = {
     "audit": ("log", "signatures of audit checkpoints"),
 }
 """Data class of each key, and description of the data that the key protects."""
+ROTATION_DAYS = 365
+"""Days between automatic rotations of the key material. Earlier key material remains available for
+decryption.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KmsKeysArgs(KeyUsers):
-    """Arguments of `KmsKeys`, in addition to those of `KeyUsers`.
+class KmsKeysArgs(StackArgs):
+    """Arguments of `KmsKeys`.
 
-    kms_keys: Rotation period and deletion window, in days.
-    existing: ARNs of keys that exist already, keyed by the name of the key.
-    protection: Deletion protection of the keys.
+    statements: Key policy statements of the principals that use the keys.
     role_arns: ARNs of the stack's roles. KMS rejects a policy that names a role which does not
         exist yet.
     """
 
-    kms_keys: KmsKeysSettings
-    protection: ProtectionSettings
+    statements: KeyStatements
     role_arns: Mapping[str, pulumi.Input[str]]
-    existing: Mapping[str, str] = field(default_factory=dict)
 
 
 class KmsKeys(Component):
@@ -57,38 +51,26 @@ class KmsKeys(Component):
     Controls: GH-KMS-001 to GH-KMS-006, GH-KMS-008, GH-KMS-009.
     """
 
-    required_statements: dict[str, Document]
-    """Policy documents whose statements the policies of existing keys must contain, keyed by the
-    name of the key.
-    """
     replica_arn: pulumi.Output[str] | None
-    """Replica of the backup key in `replica_region`, if one is set."""
+    """Replica of the backup key in the second region, if the stack has one."""
     recovery: RegionKey | None
-    """Key for the replica of the pepper in `recovery_region`, if one is set."""
+    """Key for the replica of the pepper in the second region, if the stack has one."""
 
-    def __init__(
-        self, name: str, args: KmsKeysArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: KmsKeysArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:encryption:KmsKeys", name, args, opts)
         # The inputs of the component contain `role_arns`, so the keys are created after the roles.
-        protected = self.protected(args.protection)
-        keys = {key: self._key(key, args, protected) for key in KEYS if key not in args.existing}
-        arns = {key: pulumi.Output.from_input(arn) for key, arn in args.existing.items()}
-        arns |= {name: key.arn for name, key in keys.items()}
+        keys = {key: self._key(key, args) for key in KEYS}
+        arns = {name: key.arn for name, key in keys.items()}
         self.data_arn, self.secrets_arn, self.logs_arn = arns["data"], arns["secrets"], arns["logs"]
         self.backup_arn = arns["backup"]
-        self.required_statements = {key: key_policy(key, args) for key in args.existing}
-        for key, arn in args.existing.items():
-            aws.kms.Alias(key, name=args.names.alias(key), target_key_id=arn, opts=self.child)
-        self.replica_arn = (
-            self._replica(keys["backup"], args, protected) if args.replica_region else None
-        )
-        self.recovery = self._recovery(args, protected) if args.recovery_region else None
+        settings = args.settings
+        self.replica_arn = self._replica(keys["backup"], args) if settings.replica_region else None
+        self.recovery = self._recovery(args) if settings.recovery_region else None
         self.register_outputs(
             {f"{name}Arn": arn for name, arn in arns.items()} | {"replicaArn": self.replica_arn}
         )
 
-    def _key(self, name: str, args: KmsKeysArgs, opts: pulumi.ResourceOptions) -> aws.kms.Key:
+    def _key(self, name: str, args: KmsKeysArgs) -> aws.kms.Key:
         data_class, description = KEYS[name]
         asymmetric = name == "audit"
         key = aws.kms.Key(
@@ -98,115 +80,60 @@ class KmsKeys(Component):
             key_usage="SIGN_VERIFY" if asymmetric else None,
             customer_master_key_spec="ECC_NIST_P256" if asymmetric else None,
             enable_key_rotation=None if asymmetric else True,
-            rotation_period_in_days=None if asymmetric else args.kms_keys.rotation_days,
-            multi_region=True if name == "backup" and args.replica_region else None,
-            deletion_window_in_days=args.kms_keys.deletion_window_days,
-            policy=render(key_policy(name, args)),
+            rotation_period_in_days=None if asymmetric else ROTATION_DAYS,
+            multi_region=True if name == "backup" and args.settings.replica_region else None,
+            deletion_window_in_days=args.settings.kms_keys.deletion_window_days,
+            policy=render(key_policy(name, args.stack, args.statements)),
             tags=tags(data_class),
-            opts=opts,
+            opts=self.protected(args.settings.protection),
         )
         aws.kms.Alias(name, name=args.names.alias(name), target_key_id=key.id, opts=self.child)
         return key
 
-    def _replica(
-        self, key: aws.kms.Key, args: KmsKeysArgs, opts: pulumi.ResourceOptions
-    ) -> pulumi.Output[str]:
+    def _replica(self, key: aws.kms.Key, args: KmsKeysArgs) -> pulumi.Output[str]:
         """Create a replica with the same key material, so that copies remain readable if the first
         region fails.
         """
         data_class, description = KEYS["backup"]
         replica = aws.kms.ReplicaKey(
             "backup",
-            region=args.replica_region,
+            region=args.settings.replica_region,
             primary_key_arn=key.arn,
             description=f"Gatehouse {args.names.stack}: {description}, second region",
-            deletion_window_in_days=args.kms_keys.deletion_window_days,
-            policy=render(replica_policy(args)),
+            deletion_window_in_days=args.settings.kms_keys.deletion_window_days,
+            policy=render(replica_policy(args.stack, args.statements)),
             tags=tags(data_class),
-            opts=opts,
+            opts=self.protected(args.settings.protection),
         )
         aws.kms.Alias(
             "replica",
             name=args.names.alias("backup"),
-            region=args.replica_region,
+            region=args.settings.replica_region,
             target_key_id=replica.id,
             opts=self.child,
         )
         return replica.arn
 
-    def _recovery(self, args: KmsKeysArgs, opts: pulumi.ResourceOptions) -> RegionKey:
+    def _recovery(self, args: KmsKeysArgs) -> RegionKey:
         """Create a key of the other region. It is not a replica of the key for secrets, because
         Secrets Manager decrypts a value in the first region and encrypts it again. The other
         secrets cannot be decrypted with it."""
         key = aws.kms.Key(
             "recovery",
-            region=args.recovery_region,
+            region=args.settings.recovery_region,
             description=f"Gatehouse {args.names.stack}: replica of the pepper",
             enable_key_rotation=True,
-            rotation_period_in_days=args.kms_keys.rotation_days,
-            deletion_window_in_days=args.kms_keys.deletion_window_days,
-            policy=render(recovery_policy(args)),
+            rotation_period_in_days=ROTATION_DAYS,
+            deletion_window_in_days=args.settings.kms_keys.deletion_window_days,
+            policy=render(recovery_policy(args.stack, ROTATION_FUNCTION)),
             tags=tags("secret"),
-            opts=opts,
+            opts=self.protected(args.settings.protection),
         )
         aws.kms.Alias(
             "recovery",
             name=args.names.alias("secrets"),
-            region=args.recovery_region,
+            region=args.settings.recovery_region,
             target_key_id=key.id,
             opts=self.child,
         )
-        return RegionKey(args.recovery_region, key.arn)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KmsKeyArgs(StackArgs):
-    """Arguments of `KmsKey`.
-
-    alias: Name of the key in its alias, gatehouse-<stack>-<alias>.
-    description: Data that the key protects.
-    services: Services through which principals of the account may use the key, such as s3. With
-        logs, the key also encrypts the log groups /gatehouse/<stack>/*.
-    data_class: Value of the tag DataClass.
-    kms_keys: Rotation period and deletion window, in days.
-    protection: Deletion protection of the key.
-    """
-
-    alias: str
-    description: str
-    services: tuple[str, ...]
-    data_class: DataClass = "confidential"
-    kms_keys: KmsKeysSettings
-    protection: ProtectionSettings
-
-
-class KmsKey(Component):
-    """A customer managed key with rotation and an alias, which principals of the account use
-    through the listed services only.
-
-    Why: A key without this condition decrypts copies of the data outside the services.
-    Cost: 1 USD a month, 0.03 USD per 10,000 requests. Controls: GH-KMS-001 to GH-KMS-006.
-    """
-
-    arn: pulumi.Output[str]
-    """ARN of the key."""
-
-    def __init__(
-        self, name: str, args: KmsKeyArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
-        super().__init__("gatehouse:encryption:KmsKey", name, args, opts)
-        key = aws.kms.Key(
-            name,
-            description=args.description,
-            enable_key_rotation=True,
-            rotation_period_in_days=args.kms_keys.rotation_days,
-            deletion_window_in_days=args.kms_keys.deletion_window_days,
-            policy=render(service_key_policy(args.names, args.services)),
-            tags=tags(args.data_class),
-            opts=self.protected(args.protection),
-        )
-        aws.kms.Alias(
-            name, name=args.names.alias(args.alias), target_key_id=key.id, opts=self.child
-        )
-        self.arn = key.arn
-        self.register_outputs({"arn": self.arn})
+        return RegionKey(args.settings.recovery_region, key.arn)

@@ -4,6 +4,7 @@ they need.
 
 from collections.abc import Mapping
 
+from components.contract import Stack
 from components.iam.documents import (
     Document,
     Statement,
@@ -28,25 +29,25 @@ VAULT = "backup"
 """Resource name of the vault in both regions."""
 
 
-def role_definitions(
-    names: Naming, *, replication_region: str, database_key_arn: str | None = None
-) -> dict[str, RoleDefinition]:
-    """Return the roles, keyed by resource name.
-
-    replication_region: Target region of S3 replication, or "" if there is none.
-    database_key_arn: KMS key of a database that was restored from the backups of another stack.
+def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
+    """Return the role of AWS Backup and, with replication, the role of S3, keyed by resource
+    name.
     """
-    backup = RoleDefinition(
-        "Creates and copies backups",
-        trust("backup.amazonaws.com"),
-        backup_permissions(names, database_key_arn),
-    )
-    if not replication_region:
-        return {BACKUP: backup}
-    trust_policy = trust("s3.amazonaws.com")
-    permissions = replication_permissions(names, names.in_region(replication_region))
-    description = "Replicates the data bucket to the second region"
-    return {BACKUP: backup, REPLICATION: RoleDefinition(description, trust_policy, permissions)}
+    names, region = stack.names, stack.settings.replication_region
+    roles = {
+        BACKUP: RoleDefinition(
+            "Creates and copies backups",
+            trust("backup.amazonaws.com"),
+            backup_permissions(names, stack.settings.recovery.restore.database_key_arn),
+        )
+    }
+    if region:
+        roles[REPLICATION] = RoleDefinition(
+            "Replicates the data bucket to the second region",
+            trust("s3.amazonaws.com"),
+            replication_permissions(names, names.in_region(region)),
+        )
+    return roles
 
 
 def replication_permissions(names: Naming, replica: Naming) -> Document:
@@ -67,7 +68,7 @@ def replication_permissions(names: Naming, replica: Naming) -> Document:
     )
 
 
-def backup_permissions(names: Naming, database_key_arn: str | None = None) -> Document:
+def backup_permissions(names: Naming, database_key_arn: str | None) -> Document:
     """Return the permissions for AWS Backup on the database, the table and the data bucket.
 
     Source: the AWS managed policies AWSBackupServiceRolePolicyForBackup and
@@ -136,14 +137,11 @@ def backup_permissions(names: Naming, database_key_arn: str | None = None) -> Do
     )
 
 
-def key_statements(
-    names: Naming, *, replication_region: str, replica_region: str
-) -> Mapping[str, tuple[Statement, ...]]:
-    """Return key policy statements, keyed by KMS key. `replica` is the replica of the backup key.
-
-    replication_region: Target region of S3 replication, or "".
-    replica_region: Region of the backup key's replica, or "".
+def key_statements(stack: Stack) -> Mapping[str, tuple[Statement, ...]]:
+    """Return key policy statements, keyed by KMS key. `replica` is the replica of the backup
+    key.
     """
+    names, replica_region = stack.names, stack.settings.replica_region
     statements = {
         "data": _backup_use(names, ("rds", "dynamodb", "s3")),
         "backup": _backup_use(names, SERVICES["backup"]),
@@ -151,7 +149,7 @@ def key_statements(
     replica, role = names.in_region(replica_region), names.role_arn(REPLICATION)
     if replica_region:
         statements["replica"] = _backup_use(replica, SERVICES["backup"])
-    if replication_region:
+    if stack.settings.replication_region:
         statements["data"] += (
             bucket_key_use("AllowReplication", names, "data", "kms:Decrypt", role),
         )

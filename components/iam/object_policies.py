@@ -5,11 +5,15 @@ legacy deployment.
 from collections.abc import Mapping, Sequence
 
 from components.contract import Contract, Process
-from components.iam.documents import Statement, allow
-from components.iam.key_policies import bucket_key_use
+from components.iam.documents import Statement, allow, allow_key_use
+from components.iam.key_policies import bucket_key_use, caller_conditions
 from components.naming import Naming
 
 KEY_VARIABLE, ARCHIVE_VARIABLE = "GATEHOUSE_CHECKPOINT_KEY", "GATEHOUSE_CHECKPOINT_ARCHIVE"
+SIGNING_ALGORITHM = "ECDSA_SHA_256"
+"""Signing algorithm of the audit key (NIST P-256). Signatures can be verified with only the public
+key.
+"""
 CHECKPOINTS = "checkpoints/"
 """Key prefix of checkpoints in the trail bucket. The bucket's object lock applies to
 checkpoints.
@@ -77,9 +81,18 @@ def key_statements(
     names: Naming, *, signers: Sequence[str], consoles: Sequence[str]
 ) -> Mapping[str, tuple[Statement, ...]]:
     """Return key policy statements, keyed by KMS key. S3 encrypts checkpoints on behalf of the
-    roles `signers`, and encrypts and decrypts exports on behalf of the roles `consoles`."""
+    roles `signers`, and encrypts and decrypts exports on behalf of the roles `consoles`. The
+    signers sign with one algorithm, and IAM policies can allow other principals of the account to
+    verify signatures."""
     sign, transfer = ([names.role_arn(role) for role in roles] for roles in (signers, consoles))
+    account, own = {"AWS": names.root_arn}, caller_conditions(names)
+    algorithm = {"StringEquals": {**own["StringEquals"], "kms:SigningAlgorithm": SIGNING_ALGORITHM}}
     return {
+        "audit": (
+            allow_key_use("SignCheckpoints", "kms:Sign", {"AWS": sign}, algorithm),
+            allow_key_use("AllowSignersToGetPublicKey", "kms:GetPublicKey", {"AWS": sign}, own),
+            allow_key_use("AllowSignatureVerification", "kms:GetPublicKey Verify", account, own),
+        ),
         "data": (
             bucket_key_use("Exports", names, "data", "kms:Decrypt GenerateDataKey", transfer),
         ),

@@ -7,16 +7,20 @@ from components.iam.documents import (
     Document,
     Statement,
     allow,
+    allow_key_use,
     allow_service,
     deny,
     deny_insecure_transport,
     deny_other_accounts,
     document,
 )
-from components.iam.key_policies import ALARM_TOPIC, topic_key_use
+from components.iam.key_policies import USE, topic_key_use
 from components.iam.sharing_roles import STAGE
 from components.naming import Naming
 
+ALARM_TOPIC = "alarms"
+ALARM_PUBLISHERS = {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]}
+"""Services that publish to the alarm topic: CloudWatch alarms and EventBridge rules."""
 NOTIFICATION_TOPIC = "notifications"
 NOTIFYING_SERVICES = {
     "Service": [f"{service}.amazonaws.com" for service in ("events.rds", "backup", "budgets")],
@@ -62,11 +66,34 @@ def notification_topic_policy(names: Naming) -> Document:
     )
 
 
-def notification_key_statements(names: Naming) -> tuple[Statement, ...]:
-    """Return statements for the policy of the topic's key, which allow the services to encrypt
-    messages for this topic.
+def log_key_statements(names: Naming, log_groups: Sequence[str]) -> tuple[Statement, ...]:
+    """Return the statements for the policy of the key for logs, which allow CloudWatch Logs to
+    encrypt `log_groups` (full names), CloudTrail to encrypt the trail, and the publishers of the
+    topics to encrypt messages.
     """
+    groups = [names.log_group_arn(group) for group in log_groups]
+    cloud_trail = {"Service": "cloudtrail.amazonaws.com"}
+    trail = {
+        "StringEquals": {"aws:SourceArn": names.arn("cloudtrail", f"trail/{names.name('trail')}")}
+    }
+    trails = {
+        "kms:EncryptionContext:aws:cloudtrail:arn": names.any_arn("cloudtrail", "trail/*", "*")
+    }
     return (
+        allow_key_use(
+            "LogGroups",
+            USE,
+            {"Service": f"logs.{names.region}.amazonaws.com"},
+            {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
+        ),
+        allow_key_use(
+            "AllowCloudTrailEncryption",
+            "kms:GenerateDataKey*",
+            cloud_trail,
+            {**trail, "StringLike": trails},
+        ),
+        allow_key_use("AllowCloudTrailDescribeKey", "kms:DescribeKey", cloud_trail, trail),
+        topic_key_use("AllowAlarmTopicPublishers", names, ALARM_TOPIC, ALARM_PUBLISHERS),
         topic_key_use("AllowServiceNotifications", names, NOTIFICATION_TOPIC, NOTIFYING_SERVICES),
     )
 
@@ -101,7 +128,7 @@ def secret_policy(names: Naming, reader_arns: tuple[str, ...]) -> Document:
     )
 
 
-def repository_policy(names: Naming, function_arns: tuple[str, ...]) -> Document:
+def repository_policy(function_arns: tuple[str, ...]) -> Document:
     """Allow Lambda to pull the image for these functions. A repository policy has no Resource
     element.
 

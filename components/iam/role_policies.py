@@ -2,11 +2,21 @@
 assume.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from components.contract import Contract, Process, Secret, Stack
 from components.iam import object_policies, sharing_policies
-from components.iam.documents import Conditions, Document, Statement, allow, document, trust
+from components.iam.documents import (
+    Conditions,
+    Document,
+    Statement,
+    allow,
+    allow_key_use,
+    document,
+    trust,
+)
+from components.iam.key_policies import caller_conditions, read_environment
 from components.naming import Naming
 
 COLLECTOR = "collector"
@@ -92,22 +102,17 @@ def secret_readers(names: Naming, contract: Contract) -> dict[str, tuple[str, ..
     return readers
 
 
-def readers_of(
-    names: Naming,
-    contract: Contract,
-    kind: str,
-    operators: tuple[str, ...],
-    recovery_stack: str | None = None,
-) -> tuple[str, ...]:
+def readers_of(stack: Stack, kind: str) -> tuple[str, ...]:
     """Return ARNs of the principals that may read a secret created by the rotation function.
 
     The principals are the rotation function, the execution roles of the processes that receive the
-    secret and, for the bootstrap token, the `operators`, who use the token for the first sign-in.
-    The rotation function of `recovery_stack` reads the replica of the pepper, which has the same
+    secret and, for the bootstrap token, the operators, who use the token for the first sign-in.
+    The rotation function of `recovery.stack` reads the replica of the pepper, which has the same
     resource policy.
     """
-    roles = secret_readers(names, contract)[names.secret_arn(kind)]
-    others = operators if kind == BOOTSTRAP_TOKEN else ()
+    names, recovery_stack = stack.names, stack.settings.recovery.stack
+    roles = secret_readers(names, stack.contract)[names.secret_arn(kind)]
+    others = stack.settings.secrets.operators if kind == BOOTSTRAP_TOKEN else ()
     if kind == PEPPER and recovery_stack:
         others = (names.of_stack(recovery_stack).role_arn(ROTATION_FUNCTION),)
     return (*(names.role_arn(role) for role in (ROTATION_FUNCTION, *roles)), *others)
@@ -128,12 +133,39 @@ def roles_of_service(contract: Contract, service: str) -> tuple[str, ...]:
     return (*processes, *functions)
 
 
-def table_users(contract: Contract) -> tuple[str, ...]:
-    """Return the roles that access the secret links table."""
-    services = (sharing_policies.CREATE, sharing_policies.OPEN)
-    return tuple(
-        dict.fromkeys(role for service in services for role in roles_of_service(contract, service))
-    )
+def key_statements(names: Naming, contract: Contract) -> Mapping[str, tuple[Statement, ...]]:
+    """Return key policy statements, keyed by KMS key, for the readers of the secrets and for the
+    rotation function.
+    """
+    rotation, encrypt = {"AWS": names.role_arn(ROTATION_FUNCTION)}, "kms:Decrypt GenerateDataKey"
+
+    def of_secret(arn: str) -> Conditions:
+        return caller_conditions(names, "secretsmanager") | {
+            "StringLike": {"kms:EncryptionContext:SecretARN": arn}
+        }
+
+    return {
+        "secrets": (
+            *(
+                allow_key_use(
+                    f"ReadSecret{number}",
+                    "kms:Decrypt",
+                    {"AWS": [names.role_arn(role) for role in roles]},
+                    of_secret(secret),
+                )
+                for number, (secret, roles) in enumerate(
+                    secret_readers(names, contract).items(), start=1
+                )
+            ),
+            allow_key_use("RotateSecrets", encrypt, rotation, of_secret(names.secret_arn("*"))),
+            read_environment(
+                "RotationReadsEnvironment", names, ROTATION_FUNCTION, ROTATION_FUNCTION
+            ),
+            allow_key_use(
+                "RotationUsesDeadLetterQueue", encrypt, rotation, caller_conditions(names, "sqs")
+            ),
+        )
+    }
 
 
 def write_log(

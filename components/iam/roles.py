@@ -61,62 +61,31 @@ exact ARNs.
 DENIED = {
     # A principal that writes policies or assumes other roles can obtain any permission.
     "DenyIdentityChanges": ("iam:*", "organizations:*", "account:*", "sts:AssumeRole*"),
-    "DenyAuditChanges": (
-        "cloudtrail:*",
-        "config:*",
-        "guardduty:*",
-        "securityhub:*",
-        "access-analyzer:*",
+    "DenyAuditChanges": tuple(
+        f"{service}:*"
+        for service in ("cloudtrail", "config", "guardduty", "securityhub", "access-analyzer")
     ),
     "DenyBackupChanges": (
-        *(
-            "backup:Delete*",
-            "backup:DisassociateRecoveryPoint",
-            "backup:PutBackupVault*",
-            "backup:UpdateRecoveryPoint*",
+        *action_list(
+            "backup:Delete* DisassociateRecoveryPoint PutBackupVault* UpdateRecoveryPoint*"
         ),
-        *("s3:BypassGovernanceRetention", "s3:PutBucketObjectLockConfiguration"),
+        *action_list("s3:BypassGovernanceRetention PutBucketObjectLockConfiguration"),
     ),
     "DenyProtectionChanges": (
-        *(
-            "kms:PutKeyPolicy",
-            "kms:ScheduleKeyDeletion",
-            "kms:DisableKey*",
-            "kms:UpdatePrimaryRegion",
+        *action_list("kms:PutKeyPolicy ScheduleKeyDeletion DisableKey* UpdatePrimaryRegion"),
+        *action_list(
+            "s3:PutBucketPolicy DeleteBucket* PutBucketPublicAccessBlock "
+            "PutEncryptionConfiguration PutBucketVersioning PutBucketAcl PutObjectAcl"
         ),
-        *(
-            "s3:PutBucketPolicy",
-            "s3:DeleteBucket*",
-            "s3:PutBucketPublicAccessBlock",
-            "s3:PutEncryptionConfiguration",
-        ),
-        *("s3:PutBucketVersioning", "s3:PutBucketAcl", "s3:PutObjectAcl"),
-        *(
-            "secretsmanager:PutResourcePolicy",
-            "secretsmanager:DeleteSecret",
-            "secretsmanager:DeleteResourcePolicy",
-        ),
-        *(
-            "logs:DeleteLogGroup",
-            "logs:DeleteDataProtectionPolicy",
-            "logs:PutDataProtectionPolicy",
-            "logs:Unmask",
+        *action_list("secretsmanager:PutResourcePolicy DeleteSecret DeleteResourcePolicy"),
+        *action_list(
+            "logs:DeleteLogGroup DeleteDataProtectionPolicy PutDataProtectionPolicy Unmask"
         ),
     ),
 }
 """Actions that are denied to every role, keyed by statement ID. The denial takes precedence over a
 role's policy and `USED`.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PermissionsBoundaryArgs(StackArgs):
-    """Arguments of `PermissionsBoundary`.
-
-    regions: Regions to which the roles can send requests.
-    """
-
-    regions: Sequence[str]
 
 
 class PermissionsBoundary(Component):
@@ -130,15 +99,15 @@ class PermissionsBoundary(Component):
     Cost: none. Controls: GH-IAM-007.
     """
 
-    def __init__(
-        self, name: str, args: PermissionsBoundaryArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:iam:PermissionsBoundary", name, args, opts)
+        settings = args.settings
+        regions = [settings.region, *filter(None, [settings.replica_region])]
         policy = aws.iam.Policy(
             name,
             name=args.names.name("boundary"),
             description="Permissions boundary of all roles in this stack",
-            policy=render(boundary_policy(args.regions)),
+            policy=render(boundary_policy(regions)),
             tags=tags("internal"),
             opts=self.child,
         )
@@ -172,9 +141,7 @@ class Roles(Component):
     exists.
     """
 
-    def __init__(
-        self, name: str, args: RolesArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: RolesArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:iam:Roles", name, args, opts)
         self.arns = {
             role: self._role(role, definition, args)

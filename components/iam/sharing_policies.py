@@ -73,12 +73,18 @@ def key_statements(
 ) -> Mapping[str, tuple[Statement, ...]]:
     """Return key policy statements, keyed by KMS key.
 
-    The key `data` encrypts the S3 objects on behalf of the roles. The key `sharing` encrypts the
-    data keys for the content, and KMS authenticates the encryption context of each data key.
+    The key `data` encrypts the table and the S3 objects on behalf of the roles. The key `sharing`
+    encrypts the data keys for the content, and KMS authenticates the encryption context of each
+    data key.
 
     roles: Role ARNs of the processes and functions that run each service.
     """
     writers = list(dict.fromkeys((*roles[CREATE], *roles[OPEN])))
+    table = {
+        "aws:dynamodb:tableName": names.name(TABLE),
+        "aws:dynamodb:subscriberId": names.account,
+    }
+    items = caller_conditions(names, "dynamodb", context=table)
     content = caller_conditions(names, context={"purpose": PURPOSE, "environment": names.stack})
     return {
         KEY: (
@@ -86,6 +92,7 @@ def key_statements(
             allow_key_use("OpenContentKeys", "kms:Decrypt", {"AWS": roles[OPEN]}, content),
         ),
         "data": (
+            allow_key_use("SecretLinksTable", "kms:Decrypt", {"AWS": writers}, items),
             bucket_key_use("WriteContent", names, BUCKET, "kms:GenerateDataKey", writers),
             bucket_key_use("ReadContent", names, BUCKET, "kms:Decrypt", roles[OPEN]),
         ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from components.contract import Contract
+from components.contract import Contract, Stack
 from components.iam import sharing_policies
 from components.iam.documents import Document, Statement, allow, document, trust
 from components.iam.key_policies import read_environment
@@ -31,20 +31,19 @@ def log_groups(contract: Contract) -> tuple[str, ...]:
     return tuple(group for name in contract.functions for group in (name, access_log(name)))
 
 
-def role_definitions(
-    names: Naming, contract: Contract, *, log_role: bool
-) -> dict[str, RoleDefinition]:
-    """Return the roles of the functions and, if `log_role` is true, the role for API Gateway access
-    logs, keyed by resource name."""
+def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
+    """Return the roles of the functions and, if this stack creates it, the role for API Gateway
+    access logs, keyed by resource name."""
+    names = stack.names
     roles = {}
-    for name, function in contract.functions.items():
+    for name, function in stack.contract.functions.items():
         share = sharing_policies.statements(names, [function.service.name])
         permissions = document(*share, write_log(names, name), send_traces())
         trust_policy = trust("lambda.amazonaws.com")
         roles[function_role(name)] = RoleDefinition(
             f"Role of the {name} function", trust_policy, permissions
         )
-    if log_role:
+    if stack.settings.sharing.api_gateway_log_role:
         roles[API_LOG_ROLE] = RoleDefinition(
             "Delivers logs from the account's REST APIs to CloudWatch Logs",
             trust("apigateway.amazonaws.com"),

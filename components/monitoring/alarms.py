@@ -8,18 +8,19 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component
-from components.contract import ContractService
+from components.contract import ContractService, Stack
 from components.iam.documents import render
-from components.iam.key_policies import ALARM_TOPIC
-from components.iam.resource_policies import alarm_topic_policy
+from components.iam.resource_policies import ALARM_TOPIC, alarm_topic_policy
 from components.monitoring import metric_alarms
-from components.monitoring.dashboard import MonitoredResources, dashboard_body
+from components.monitoring.dashboard import dashboard_body
 from components.monitoring.events import deployment_pattern, rotation_pattern, secret_pattern
-from components.monitoring.metric_alarms import Alarm, alarm_description, metric_alarm
+from components.monitoring.metric_alarms import (
+    MonitoredResources,
+    alarm_description,
+    metric_alarm,
+)
 from components.monitoring.topics import TopicArgs, email_topic
 from components.naming import Naming, tags
-from components.settings.data import DatabaseSettings
-from components.settings.workloads import SHARING_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +43,10 @@ class EventRule:
 class AlarmsArgs(TopicArgs):
     """Arguments of `Alarms`.
 
-    monitoring: Thresholds, e-mail addresses and the URL of the runbooks.
     resources: Monitored resources.
-    database: Storage of the database, which determines a threshold.
-    certificate_arn: Certificate of the load balancer.
-    secret_replica: Whether a secret is replicated to another region.
     """
 
     resources: MonitoredResources
-    database: DatabaseSettings
-    certificate_arn: pulumi.Input[str]
-    secret_replica: bool = False
 
 
 class Alarms(Component):
@@ -70,61 +64,29 @@ class Alarms(Component):
     service_alarms: dict[str, list[pulumi.Output[str]]]
     """Names of the alarms that roll back a deployment, keyed by service."""
 
-    def __init__(
-        self, name: str, args: AlarmsArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: AlarmsArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:monitoring:Alarms", name, args, opts)
-        names, resources = args.names, args.resources
+        stack, resources = args.stack, args.resources
+        names, settings = args.names, args.settings
         rules = [
             *event_rules(names),
-            *(recovery_rules() if args.secret_replica else ()),
-            *(finding_rules() if args.monitoring.security_findings else ()),
+            *(recovery_rules() if settings.recovery.stack else ()),
+            *(finding_rules() if settings.monitoring.security_findings else ()),
         ]
         self.topic_arn = email_topic(name, ALARM_TOPIC, alarm_topic_policy(names), args, self)
         for alarm in (
-            *(
-                row
-                for name, label in resources.load_balancers.items()
-                for row in metric_alarms.load_balancer_alarms(
-                    name, label, args.monitoring.error_alarm_threshold
-                )
-            ),
-            *(
-                row
-                for ecs in resources.ecs_services
-                for row in metric_alarms.ecs_service_alarms(ecs, resources.cluster, names)
-            ),
-            *metric_alarms.database_alarms(
-                resources.database, args.database.instance_class, args.database.storage_gib
-            ),
-            *(
-                metric_alarms.nat_gateway_alarm(zone, nat)
-                for zone, nat in resources.nat_gateways.items()
-            ),
-            *(
-                [metric_alarms.replication_alarm(*resources.replication)]
-                if resources.replication
-                else ()
-            ),
-            *(
-                row
-                for node in resources.cache_nodes
-                for row in metric_alarms.cache_node_alarms(node, names)
-            ),
-            *metric_alarms.table_alarms(resources.table),
+            *metric_alarms.resource_alarms(stack, resources),
             *(metric_alarms.event_rule_alarm(rule.name, names) for rule in rules),
-            *metric_alarms.maintenance_alarms(
-                args.certificate_arn, resources.rotation_function, resources.dead_letter_queue
-            ),
         ):
-            self._alarm(alarm, args)
-        self._service_alarms(args)
+            metric_alarm(alarm, stack, self.topic_arn, self)
+        self.service_alarms = {}
+        for service, definitions in metric_alarms.service_alarms(stack, resources).items():
+            alarms = [metric_alarm(alarm, stack, self.topic_arn, self) for alarm in definitions]
+            self.service_alarms[service] = [alarm.name for alarm in alarms]
+            self._composite(service, alarms, stack)
         for rule in rules:
-            self._event_rule(rule, args)
-        probe = bool(args.monitoring.probe_interval_minutes)
-        body = pulumi.Output.json_dumps(
-            dashboard_body(names, resources, args.monitoring.runbooks_url, probe=probe)
-        )
+            self._event_rule(rule, stack)
+        body = pulumi.Output.json_dumps(dashboard_body(stack, resources))
         aws.cloudwatch.Dashboard(
             name, dashboard_name=names.name("overview"), dashboard_body=body, opts=self.child
         )
@@ -136,41 +98,19 @@ class Alarms(Component):
             alarm for service in services for alarm in self.service_alarms.get(service.name, [])
         ]
 
-    def _service_alarms(self, args: AlarmsArgs) -> None:
-        thresholds = {
-            "errors_max": args.monitoring.error_alarm_threshold,
-            "latency_s_max": args.monitoring.latency_alarm_threshold_s,
-        }
-        self.service_alarms = {}
-        for service, groups in args.resources.target_groups.items():
-            definitions = metric_alarms.target_group_alarms(service, groups, **thresholds)
-            alarms = [self._alarm(alarm, args) for alarm in definitions]
-            self.service_alarms[service] = [alarm.name for alarm in alarms]
-            self._composite(service, alarms, "targets are unhealthy", "unhealthy", args)
-        for service, stage in args.resources.functions.items():
-            definitions = metric_alarms.function_alarms(
-                service, args.names, stage=stage, timeout_s=SHARING_TIMEOUT_S, **thresholds
-            )
-            alarms = [self._alarm(alarm, args) for alarm in definitions]
-            self.service_alarms[service] = [alarm.name for alarm in alarms]
-            self._composite(service, alarms, "its function is throttled", "throttles", args)
-
-    def _alarm(self, alarm: Alarm, args: AlarmsArgs) -> aws.cloudwatch.MetricAlarm:
-        return metric_alarm(alarm, args.names, args.monitoring.runbooks_url, self.topic_arn, self)
-
     def _composite(
-        self,
-        service: str,
-        alarms: Sequence[aws.cloudwatch.MetricAlarm],
-        condition: str,
-        saturation: str,
-        args: AlarmsArgs,
+        self, service: str, alarms: Sequence[aws.cloudwatch.MetricAlarm], stack: Stack
     ) -> None:
         """Create the composite alarm that is in state ALARM while users of the service are
         affected.
         """
+        condition, saturation = (
+            ("its function is throttled", "throttles")
+            if service in stack.settings.sharing.functions
+            else ("targets are unhealthy", "unhealthy")
+        )
         latency, saturated, errors = (
-            f'ALARM("{args.names.name(f"{service}-{suffix}")}")'
+            f'ALARM("{stack.names.name(f"{service}-{suffix}")}")'
             for suffix in ("latency", saturation, "5xx")
         )
         description = (
@@ -179,10 +119,8 @@ class Alarms(Component):
         )
         aws.cloudwatch.CompositeAlarm(
             service,
-            alarm_name=args.names.name(service),
-            alarm_description=alarm_description(
-                description, "errors", args.monitoring.runbooks_url
-            ),
+            alarm_name=stack.names.name(service),
+            alarm_description=alarm_description(description, "errors", stack),
             alarm_rule=f"{errors} OR ({latency} AND {saturated})",
             actions_enabled=True,
             alarm_actions=[self.topic_arn],
@@ -192,13 +130,11 @@ class Alarms(Component):
             opts=self.after(*alarms),
         )
 
-    def _event_rule(self, event: EventRule, args: AlarmsArgs) -> None:
+    def _event_rule(self, event: EventRule, stack: Stack) -> None:
         rule = aws.cloudwatch.EventRule(
             event.name,
-            name=args.names.name(event.name),
-            description=alarm_description(
-                event.description, event.runbook, args.monitoring.runbooks_url
-            ),
+            name=stack.names.name(event.name),
+            description=alarm_description(event.description, event.runbook, stack),
             event_pattern=render(event.pattern),
             tags=tags("none"),
             opts=self.child,

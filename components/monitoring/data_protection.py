@@ -9,9 +9,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, LogArgs
+from components.contract import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
-from components.naming import Naming
 
 TOKEN_CHARS = 43
 KEY_BODY_CHARS = 61
@@ -38,12 +38,10 @@ class DataProtection(Component):
     Cost: 0.12 USD per GB of scanned logs. Controls: GH-CW-001, GH-CW-002, GH-CW-006.
     """
 
-    def __init__(
-        self, name: str, args: LogArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: LogArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:monitoring:DataProtection", name, args, opts)
         group_name = args.names.log_group(LOG_GROUP)
-        group = self.create_log_group(name, group_name, args.logs)
+        group = self.create_log_group(name, group_name, args)
         aws.cloudwatch.LogResourcePolicy(
             name,
             policy_name=args.names.name("findings-delivery"),
@@ -74,18 +72,16 @@ def custom_identifiers(key_prefix: str) -> Mapping[str, str]:
     }
 
 
-def data_protection_policy(
-    names: Naming, key_prefix: str, findings_log_group: pulumi.Input[str]
-) -> dict[str, Any]:
+def data_protection_policy(stack: Stack, findings_log_group: pulumi.Input[str]) -> dict[str, Any]:
     """Return the data protection policy of a log group.
 
     Both statements must list the same identifiers (CloudWatch Logs API Reference,
     PutDataProtectionPolicy).
     """
-    custom = custom_identifiers(key_prefix)
+    custom = custom_identifiers(stack.settings.key_prefix)
     identifiers = [
         *(
-            names.any_arn("dataprotection", f"data-identifier/{name}", account="aws")
+            stack.names.any_arn("dataprotection", f"data-identifier/{name}", account="aws")
             for name in MANAGED_IDENTIFIERS
         ),
         *custom,

@@ -9,8 +9,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
-from components.monitoring.metric_alarms import ONCE, Alarm, Metric, metric_alarm
-from components.settings.operations import MonitoringSettings
+from components.monitoring.metric_alarms import Alarm, Metric, metric_alarm
 
 DENIED_LINKS, LOCKED_LINKS = "links-denied", "links-locked"
 SECRET_FAILURES, LATE_SECRETS = "secrets-not-deleted", "secrets-late"
@@ -43,7 +42,6 @@ class LogFilter:
 class LogAlarmsArgs(StackArgs):
     """Arguments of `LogAlarms`.
 
-    monitoring: Thresholds and the URL of the runbooks.
     topic_arn: Topic of the alarms.
     trail_log_group: Log group of CloudTrail.
     gateway_log_group: Log group of the gateway.
@@ -51,7 +49,6 @@ class LogAlarmsArgs(StackArgs):
     sharing_log_group: Log group of the sharing service.
     """
 
-    monitoring: MonitoringSettings
     topic_arn: pulumi.Input[str]
     trail_log_group: pulumi.Input[str]
     gateway_log_group: pulumi.Input[str]
@@ -69,18 +66,19 @@ class LogAlarms(Component):
         GH-CW-003.
     """
 
-    def __init__(
-        self, name: str, args: LogAlarmsArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: LogAlarmsArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:monitoring:LogAlarms", name, args, opts)
-        for log_filter in account_filters():
-            self._alarm(log_filter, "account-activity", args.trail_log_group, args)
-        for log_filter in gateway_filters(args.monitoring.denied_requests_alarm_threshold):
-            self._alarm(log_filter, "rejected-keys", args.gateway_log_group, args)
-        for log_filter in link_filters(args.monitoring.denied_links_alarm_threshold):
-            self._alarm(log_filter, "links", args.sharing_log_group, args)
-        for log_filter in secret_filters():
-            self._alarm(log_filter, "tokens", args.console_log_group, args)
+        monitoring = args.settings.monitoring
+        gateway = gateway_filters(monitoring.denied_requests_alarm_threshold)
+        links = link_filters(monitoring.denied_links_alarm_threshold)
+        for filters, runbook, group in (
+            (account_filters(), "account-activity", args.trail_log_group),
+            (gateway, "rejected-keys", args.gateway_log_group),
+            (links, "links", args.sharing_log_group),
+            (secret_filters(), "tokens", args.console_log_group),
+        ):
+            for log_filter in filters:
+                self._alarm(log_filter, runbook, group, args)
         self.register_outputs({})
 
     def _alarm(
@@ -108,10 +106,9 @@ class LogAlarms(Component):
             runbook,
             metric,
             log_filter.threshold,
-            evaluation=ONCE,
             missing=missing,
         )
-        metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, metric_filter)
+        metric_alarm(alarm, args.stack, args.topic_arn, metric_filter)
 
 
 def account_filters() -> Iterator[LogFilter]:

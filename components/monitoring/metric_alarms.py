@@ -7,7 +7,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import TargetGroupDimensions
-from components.naming import Naming, tags
+from components.contract import Stack
+from components.iam.role_policies import ROTATION_FUNCTION
+from components.iam.sharing_roles import STAGE
+from components.naming import REPLICATION_RULE, Naming, tags
+from components.settings.workloads import SHARING_TIMEOUT_S
 
 GIB = 1024**3
 OVER, UNDER = "GreaterThanThreshold", "LessThanThreshold"
@@ -19,6 +23,28 @@ DURATION_PERCENT = 80
 
 FIVE_TIMES, ONCE = (60, 5), (300, 1)
 """Evaluation of an alarm: length of a period in seconds and number of consecutive periods."""
+
+Text = pulumi.Input[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitoredResources:
+    """Resources that have alarms and widgets, and whose names AWS generates.
+
+    load_balancers: CloudWatch dimension of each load balancer, keyed by resource name.
+    target_groups: CloudWatch dimensions of both target groups of a service, keyed by service.
+    cluster, database, table: Names of the ECS cluster, DB instance and secret links table.
+    nat_gateways: IDs of the NAT gateways, keyed by zone.
+    certificate_arn: Certificate of the load balancer.
+    """
+
+    load_balancers: Mapping[str, Text]
+    target_groups: Mapping[str, Sequence[TargetGroupDimensions]]
+    cluster: Text
+    database: Text
+    table: Text
+    nat_gateways: Mapping[str, Text]
+    certificate_arn: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +60,7 @@ class Metric:
 
     namespace: str
     name: str
-    dimensions: Sequence[Mapping[str, pulumi.Input[str]]]
+    dimensions: Sequence[Mapping[str, Text]]
     statistic: str = "Sum"
     minus: str = ""
 
@@ -58,22 +84,61 @@ class Alarm:
     metric: Metric
     threshold: float = 0
     comparison: str = OVER
-    evaluation: tuple[int, int] = FIVE_TIMES
+    evaluation: tuple[int, int] = ONCE
     missing: str = "notBreaching"
 
 
-def load_balancer_alarms(name: str, label: pulumi.Input[str], errors_max: int) -> Iterator[Alarm]:
+def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Alarm]:
+    """Yield the alarms on resources, except those that roll back a deployment
+    (`service_alarms`).
+    """
+    settings, names = stack.settings, stack.names
+    for name, label in resources.load_balancers.items():
+        yield from _load_balancer(name, label, settings.monitoring.error_alarm_threshold)
+    for service in stack.contract.ecs_services:
+        yield from _ecs_service(service, resources.cluster, names)
+    yield from database_alarms(
+        resources.database, settings.database.instance_class, settings.database.storage_gib
+    )
+    for zone, nat_gateway in resources.nat_gateways.items():
+        yield Alarm(
+            f"nat-{zone}-ports",
+            "The NAT gateway could not allocate a source port, so connections to Cores, webhooks "
+            "and AWS services fail. Check for many connections to one destination.",
+            "saturation",
+            Metric("AWS/NATGateway", "ErrorPortAllocation", [{"NatGatewayId": nat_gateway}]),
+        )
+    if settings.replication_region:
+        yield _replication(names, names.in_region(settings.replication_region))
+    for node in names.cache_nodes(1 + settings.cache.replicas):
+        yield from _cache_node(node, names)
+    yield from _table(resources.table)
+    yield from _maintenance(resources.certificate_arn, names)
+
+
+def service_alarms(stack: Stack, resources: MonitoredResources) -> dict[str, list[Alarm]]:
+    """Return the alarms that roll back a deployment, keyed by service: 5xx errors, latency and
+    saturation, in this order.
+    """
+    return {
+        service: list(_target_group(service, groups, stack))
+        for service, groups in resources.target_groups.items()
+    } | {
+        function.service.name: list(_function(function.service.name, stack))
+        for function in stack.contract.functions.values()
+    }
+
+
+def _load_balancer(name: str, label: Text, errors_max: int) -> Iterator[Alarm]:
     """Yield alarms for a load balancer itself."""
+    dimensions = [{"LoadBalancer": label}]
     yield Alarm(
         f"{name}-5xx",
-        (
-            "The load balancer returns 5xx errors: no target is healthy, or targets close "
-            "connections. Check the unhealthy alarms."
-        ),
+        "The load balancer returns 5xx errors: no target is healthy, or targets close "
+        "connections. Check the unhealthy alarms.",
         "errors",
-        Metric(LOAD_BALANCER, "HTTPCode_ELB_5XX_Count", [{"LoadBalancer": label}]),
+        Metric(LOAD_BALANCER, "HTTPCode_ELB_5XX_Count", dimensions),
         errors_max,
-        evaluation=ONCE,
     )
     yield Alarm(
         f"{name}-rejected-connections",
@@ -81,51 +146,34 @@ def load_balancer_alarms(name: str, label: pulumi.Input[str], errors_max: int) -
         "connections. Check the number of "
         "connections per client, then request capacity from AWS Support.",
         "saturation",
-        Metric(LOAD_BALANCER, "RejectedConnectionCount", [{"LoadBalancer": label}]),
-        evaluation=ONCE,
+        Metric(LOAD_BALANCER, "RejectedConnectionCount", dimensions),
     )
 
 
-def nat_gateway_alarm(name: str, nat_gateway: pulumi.Input[str]) -> Alarm:
-    """Return the alarm on the ports of a NAT gateway. `name` is the suffix of the zone."""
-    return Alarm(
-        f"nat-{name}-ports",
-        "The NAT gateway could not allocate a source port, so connections to Cores, webhooks and "
-        "AWS services fail. Check for many connections to one destination.",
-        "saturation",
-        Metric("AWS/NATGateway", "ErrorPortAllocation", [{"NatGatewayId": nat_gateway}]),
-        evaluation=ONCE,
-    )
-
-
-def replication_alarm(source: str, destination: str, rule: str) -> Alarm:
+def _replication(names: Naming, replica: Naming) -> Alarm:
     """Return the alarm on objects that S3 could not replicate. S3 publishes the metric in the
     region of the source bucket (S3 User Guide, "Using S3 Replication metrics")."""
-    dimensions = [{"SourceBucket": source, "DestinationBucket": destination, "RuleId": rule}]
+    buckets = {"SourceBucket": names.bucket("data"), "DestinationBucket": replica.bucket("data")}
     return Alarm(
         "replication-failed",
         "S3 could not replicate an object of the data bucket to the second region. Check the role, "
         "the KMS key and the versioning of the replica.",
         "backup-failure",
-        Metric("AWS/S3", "OperationsFailedReplication", dimensions),
-        evaluation=ONCE,
+        Metric("AWS/S3", "OperationsFailedReplication", [{**buckets, "RuleId": REPLICATION_RULE}]),
     )
 
 
-def target_group_alarms(
-    service: str,
-    dimensions: Sequence[TargetGroupDimensions],
-    *,
-    errors_max: int,
-    latency_s_max: int,
+def _target_group(
+    service: str, dimensions: Sequence[TargetGroupDimensions], stack: Stack
 ) -> Iterator[Alarm]:
     """Yield alarms for a service behind the load balancer. Each alarm covers both target groups of
     the service.
     """
     yield from _errors_and_latency(
         service,
-        (Metric(LOAD_BALANCER, "HTTPCode_Target_5XX_Count", dimensions), errors_max),
-        (Metric(LOAD_BALANCER, "TargetResponseTime", dimensions, "p99"), latency_s_max),
+        Metric(LOAD_BALANCER, "HTTPCode_Target_5XX_Count", dimensions),
+        Metric(LOAD_BALANCER, "TargetResponseTime", dimensions, "p99"),
+        stack,
         (
             "Search the log group of the service for level error.",
             "Check the CPU utilization of the ECS service, then of the database.",
@@ -133,80 +181,78 @@ def target_group_alarms(
     )
     yield Alarm(
         f"{service}-unhealthy",
-        (
-            f"A target of the {service} service fails its health check. The response from /readyz "
-            f"names the failing dependency."
-        ),
+        f"A target of the {service} service fails its health check. The response from /readyz "
+        "names the failing dependency.",
         "errors",
         Metric(LOAD_BALANCER, "UnHealthyHostCount", dimensions, "Maximum"),
+        evaluation=FIVE_TIMES,
     )
 
 
-def function_alarms(
-    service: str, names: Naming, *, stage: str, timeout_s: int, errors_max: int, latency_s_max: int
-) -> Iterator[Alarm]:
+def _function(service: str, stack: Stack) -> Iterator[Alarm]:
     """Yield alarms for a service that runs as a Lambda function behind a REST API. The function and
     the API are named after the service."""
-    api, function = (
-        [{"ApiName": names.name(service), "Stage": stage}],
-        [{"FunctionName": names.name(service)}],
-    )
+    name = stack.names.name(service)
+    api, function = [{"ApiName": name, "Stage": STAGE}], [{"FunctionName": name}]
     yield from _errors_and_latency(
         service,
-        (Metric(REST_API, "5XXError", api), errors_max),
-        (Metric(REST_API, "Latency", api, "p99"), latency_s_max * 1000),
+        Metric(REST_API, "5XXError", api),
+        Metric(REST_API, "Latency", api, "p99"),
+        stack,
         (
             "Check the log group of its function, then its access log.",
             "Check cold starts and memory of its function.",
         ),
+        latency_unit=1000,
     )
     yield Alarm(
         f"{service}-throttles",
-        (
-            f"The {service} function reached its reserved concurrency. Raise "
-            f"sharing.reserved_concurrency."
-        ),
+        f"The {service} function reached its reserved concurrency. Raise "
+        "sharing.reserved_concurrency.",
         "saturation",
         Metric(LAMBDA, "Throttles", function),
+        evaluation=FIVE_TIMES,
     )
     yield Alarm(
         f"{service}-function-errors",
-        (
-            f"The function of the {service} service fails to start or times out. Check the log "
-            f"group of the function."
-        ),
+        f"The function of the {service} service fails to start or times out. Check the log "
+        "group of the function.",
         "errors",
         Metric(LAMBDA, "Errors", function),
-        evaluation=ONCE,
     )
     yield Alarm(
         f"{service}-function-duration",
         f"An invocation of the {service} function took more than {DURATION_PERCENT} percent of its "
-        f"timeout of {timeout_s} s. Check its dependencies, then raise sharing.memory_mib.",
+        f"timeout of {SHARING_TIMEOUT_S} s. Check its dependencies, then raise sharing.memory_mib.",
         "latency",
         Metric(LAMBDA, "Duration", function, "Maximum"),
-        timeout_s * 10 * DURATION_PERCENT,
-        evaluation=ONCE,
+        SHARING_TIMEOUT_S * 10 * DURATION_PERCENT,
     )
 
 
 def _errors_and_latency(
     service: str,
-    errors: tuple[Metric, float],
-    latency: tuple[Metric, float],
+    errors: Metric,
+    latency: Metric,
+    stack: Stack,
     checks: tuple[str, str],
+    *,
+    latency_unit: int = 1,
 ) -> Iterator[Alarm]:
-    """Yield the alarms on 5xx errors and on latency, given the metric and threshold of each.
-    `checks` are the first actions.
+    """Yield the alarms on 5xx errors and on latency. `checks` are the first actions, `latency_unit`
+    the number of units of the metric in a second.
     """
+    monitoring = stack.settings.monitoring
     text = f"The {service} service returns 5xx errors. {checks[0]}"
-    yield Alarm(f"{service}-5xx", text, "errors", *errors, evaluation=ONCE)
+    yield Alarm(f"{service}-5xx", text, "errors", errors, monitoring.error_alarm_threshold)
     text = f"The p99 latency of the {service} service is high. {checks[1]}"
-    yield Alarm(f"{service}-latency", text, "latency", *latency)
+    threshold = monitoring.latency_alarm_threshold_s * latency_unit
+    yield Alarm(f"{service}-latency", text, "latency", latency, threshold, evaluation=FIVE_TIMES)
 
 
-def ecs_service_alarms(name: str, cluster: pulumi.Input[str], names: Naming) -> Iterator[Alarm]:
+def _ecs_service(name: str, cluster: Text, names: Naming) -> Iterator[Alarm]:
     """Yield alarms on CPU, memory and missing tasks of an ECS service."""
+    dimensions = [{"ClusterName": cluster, "ServiceName": names.name(name)}]
     for kind, statistic, threshold, setting in (
         ("CPU", "Average", 90, "tasks_max"),
         ("Memory", "Maximum", 85, "memory_mib"),
@@ -215,32 +261,20 @@ def ecs_service_alarms(name: str, cluster: pulumi.Input[str], names: Naming) -> 
             f"{name}-{kind.lower()}",
             f"{kind} utilization of the ECS service {name} is high. Raise its {setting}.",
             "saturation",
-            Metric(
-                "AWS/ECS",
-                f"{kind}Utilization",
-                [{"ClusterName": cluster, "ServiceName": names.name(name)}],
-                statistic,
-            ),
+            Metric("AWS/ECS", f"{kind}Utilization", dimensions, statistic),
             threshold,
+            evaluation=FIVE_TIMES,
         )
     # Container Insights publishes both counts every minute. A deployment starts new tasks before it
     # stops others, and auto scaling needs a few minutes to start tasks. Source: CloudWatch User
     # Guide, "Amazon ECS Container Insights metrics".
-    dimensions = [{"ClusterName": cluster, "ServiceName": names.name(name)}]
+    desired, running = "DesiredTaskCount", "RunningTaskCount"
     yield Alarm(
         f"{name}-tasks",
-        (
-            f"The ECS service {name} has run fewer tasks than it should for ten minutes. Check the "
-            f"events of the service."
-        ),
+        f"The ECS service {name} has run fewer tasks than it should for ten minutes. Check the "
+        "events of the service.",
         "errors",
-        Metric(
-            "ECS/ContainerInsights",
-            "DesiredTaskCount",
-            dimensions,
-            "Average",
-            minus="RunningTaskCount",
-        ),
+        Metric("ECS/ContainerInsights", desired, dimensions, "Average", minus=running),
         evaluation=(60, 10),
     )
 
@@ -259,95 +293,84 @@ def memory_gib(instance_class: str) -> int:
     return memory * 2 if family.startswith("r") else memory
 
 
-def database_alarms(
-    identifier: pulumi.Input[str], instance_class: str, storage_gib: int
-) -> Iterator[Alarm]:
+def database_alarms(identifier: Text, instance_class: str, storage_gib: int) -> Iterator[Alarm]:
     """Yield alarms on CPU, connections, memory and storage of the DB instance."""
     memory_bytes = memory_gib(instance_class) * GIB
     # The default of max_connections (RDS User Guide, "Maximum number of database connections").
     connections_max = min(memory_bytes // 9_531_392, 5_000)
-    dimensions = [{"DBInstanceIdentifier": identifier}]
-    yield Alarm(
-        "database-cpu",
-        (
-            "CPU utilization of the database is high. Check Performance Insights, then raise "
-            "database.instance_class."
-        ),
-        "database",
-        Metric("AWS/RDS", "CPUUtilization", dimensions, "Average"),
-        85,
+
+    def alarm(
+        name: str, text: str, metric: str, statistic: str, threshold: float, comparison: str = OVER
+    ) -> Alarm:
+        source = Metric("AWS/RDS", metric, [{"DBInstanceIdentifier": identifier}], statistic)
+        return Alarm(
+            f"database-{name}", text, "database", source, threshold, comparison, FIVE_TIMES
+        )
+
+    text = "CPU utilization of the database is high. Check Performance Insights, then raise "
+    yield alarm("cpu", f"{text}database.instance_class.", "CPUUtilization", "Average", 85)
+    text = "The database has more than 80 percent of its maximum number of connections. Raise "
+    threshold = connections_max * 80 // 100
+    yield alarm(
+        "connections",
+        f"{text}database.instance_class.",
+        "DatabaseConnections",
+        "Maximum",
+        threshold,
     )
-    yield Alarm(
-        "database-connections",
-        "The database has more than 80 percent of its maximum number of connections. Raise "
-        "database.instance_class.",
-        "database",
-        Metric("AWS/RDS", "DatabaseConnections", dimensions, "Maximum"),
-        connections_max * 80 // 100,
-    )
-    yield Alarm(
-        "database-memory",
-        (
-            "The database has less than 5 percent of its memory available. Raise "
-            "database.instance_class."
-        ),
-        "database",
-        Metric("AWS/RDS", "FreeableMemory", dimensions, "Minimum"),
-        memory_bytes // 20,
+    text = "The database has less than 5 percent of its memory available. Raise "
+    threshold = memory_bytes // 20
+    yield alarm(
+        "memory",
+        f"{text}database.instance_class.",
+        "FreeableMemory",
+        "Minimum",
+        threshold,
         UNDER,
     )
-    yield Alarm(
-        "database-storage",
-        (
-            "The free storage of the database is less than 10 percent of database.storage_gib. "
-            "Raise database.storage_max_gib."
-        ),
-        "database",
-        Metric("AWS/RDS", "FreeStorageSpace", dimensions, "Minimum"),
+    text = "The free storage of the database is less than 10 percent of database.storage_gib. "
+    yield alarm(
+        "storage",
+        f"{text}Raise database.storage_max_gib.",
+        "FreeStorageSpace",
+        "Minimum",
         storage_gib * GIB / 10,
         UNDER,
     )
 
 
-def cache_node_alarms(node: str, names: Naming) -> Iterator[Alarm]:
+def _cache_node(node: str, names: Naming) -> Iterator[Alarm]:
     """Yield alarms on the CPU and memory of a cache node. `node`: the full ID of the node."""
-    name = node.removeprefix(names.name(""))
     for kind, metric, statistic, condition in (
         (
-            "cpu",
-            "EngineCPUUtilization",
-            "Average",
+            *("cpu", "EngineCPUUtilization", "Average"),
             "CPU utilization of the cache engine is high, which slows down rate limit checks.",
         ),
         (
-            "memory",
-            "DatabaseMemoryUsagePercentage",
-            "Maximum",
+            *("memory", "DatabaseMemoryUsagePercentage", "Maximum"),
             "Memory usage of the cache is high. A full cache rejects writes.",
         ),
     ):
         yield Alarm(
-            f"{name}-{kind}",
+            f"{node.removeprefix(names.name(''))}-{kind}",
             f"{condition} Raise cache.node_type.",
             "cache",
             Metric("AWS/ElastiCache", metric, [{"CacheClusterId": node}], statistic),
             80,
+            evaluation=FIVE_TIMES,
         )
 
 
-def table_alarms(table: pulumi.Input[str]) -> Iterator[Alarm]:
+def _table(table: Text) -> Iterator[Alarm]:
     """Yield alarms for the secret links table. `table`: the name of the table."""
     for kind in ("Read", "Write"):
         yield Alarm(
             f"tokens-{kind.lower()}s-throttled",
-            (
-                f"DynamoDB throttles {kind.lower()}s of the secret links table. Check for a hot "
-                f"key or a sudden increase in traffic."
-            ),
+            f"DynamoDB throttles {kind.lower()}s of the secret links table. Check for a hot "
+            "key or a sudden increase in traffic.",
             "tokens",
             Metric("AWS/DynamoDB", f"{kind}ThrottleEvents", [{"TableName": table}]),
             10,
-            evaluation=ONCE,
         )
     # CloudWatch has this metric only for each operation, not for the table.
     operations = [
@@ -359,7 +382,6 @@ def table_alarms(table: pulumi.Input[str]) -> Iterator[Alarm]:
         "opened. Check the AWS Health Dashboard.",
         "tokens",
         Metric("AWS/DynamoDB", "SystemErrors", operations),
-        evaluation=ONCE,
     )
 
 
@@ -367,86 +389,68 @@ def event_rule_alarm(rule: str, names: Naming) -> Alarm:
     """Return the alarm for an event rule. `rule` is the resource name of the rule."""
     return Alarm(
         f"{rule}-undelivered",
-        (
-            f"EventBridge could not deliver an event of the rule {rule}. Check the policy of its "
-            f"target and of the target's key."
-        ),
+        f"EventBridge could not deliver an event of the rule {rule}. Check the policy of its "
+        "target and of the target's key.",
         "undelivered-events",
         Metric("AWS/Events", "FailedInvocations", [{"RuleName": names.name(rule)}]),
-        evaluation=ONCE,
     )
 
 
-def maintenance_alarms(
-    certificate_arn: pulumi.Input[str], rotation_function: str, dead_letter_queue: str
-) -> Iterator[Alarm]:
+def function_alarm(function: str, description: str, runbook: str, names: Naming) -> Alarm:
+    """Return the alarm on failed invocations of a function."""
+    metric = Metric(LAMBDA, "Errors", [{"FunctionName": names.name(function)}])
+    return Alarm(f"{function}-errors", description, runbook, metric)
+
+
+def _maintenance(certificate_arn: Text, names: Naming) -> Iterator[Alarm]:
     """Yield alarms for the certificate, the rotation function and the function's dead-letter
     queue.
     """
+    certificate, queue = (
+        [{"CertificateArn": certificate_arn}],
+        [{"QueueName": names.dead_letter_queue(ROTATION_FUNCTION)}],
+    )
     yield Alarm(
         "certificate-expiry",
         f"The certificate expires in less than {CERTIFICATE_DAYS} days and ACM has not renewed it.",
         "certificate-expiry",
-        Metric(
-            "AWS/CertificateManager",
-            "DaysToExpiry",
-            [{"CertificateArn": certificate_arn}],
-            "Minimum",
-        ),
+        Metric("AWS/CertificateManager", "DaysToExpiry", certificate, "Minimum"),
         CERTIFICATE_DAYS,
         UNDER,
         evaluation=(86400, 1),
     )
     yield Alarm(
         "rotation-errors",
-        (
-            "The secret rotation function failed. The previous values remain in use. Check the log "
-            "group of the function."
-        ),
+        "The secret rotation function failed. The previous values remain in use. Check the log "
+        "group of the function.",
         "rotation-failure",
-        Metric(LAMBDA, "Errors", [{"FunctionName": rotation_function}]),
-        evaluation=ONCE,
+        Metric(LAMBDA, "Errors", [{"FunctionName": names.name(ROTATION_FUNCTION)}]),
     )
     yield Alarm(
         "rotation-dead-letters",
-        (
-            "The dead-letter queue of the rotation function contains failed events. Each event "
-            "names its secret."
-        ),
+        "The dead-letter queue of the rotation function contains failed events. Each event "
+        "names its secret.",
         "rotation-failure",
-        Metric(
-            "AWS/SQS",
-            "ApproximateNumberOfMessagesVisible",
-            [{"QueueName": dead_letter_queue}],
-            "Maximum",
-        ),
-        evaluation=ONCE,
+        Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue, "Maximum"),
     )
 
 
-def alarm_description(description: str, runbook: str, runbooks_url: str) -> str:
+def alarm_description(description: str, runbook: str, stack: Stack) -> str:
     """Return the description followed by the URL of the runbook."""
-    return f"{description} {runbooks_url}/{runbook}.md"
+    return f"{description} {stack.settings.monitoring.runbooks_url}/{runbook}.md"
 
 
 def metric_alarm(
-    alarm: Alarm,
-    names: Naming,
-    runbooks_url: str,
-    action_arn: pulumi.Input[str],
-    parent: pulumi.Resource,
+    alarm: Alarm, stack: Stack, topic_arn: Text, parent: pulumi.Resource
 ) -> aws.cloudwatch.MetricAlarm:
-    """Create the CloudWatch alarm.
-
-    action_arn: topic that receives the states ALARM and OK.
-    """
+    """Create the CloudWatch alarm. The topic receives the states ALARM and OK."""
     metric, (period_s, periods) = alarm.metric, alarm.evaluation
     single = len(metric.dimensions) == 1 and not metric.minus
     percentile = metric.statistic.startswith("p")
     return aws.cloudwatch.MetricAlarm(
         alarm.name,
-        name=names.name(alarm.name),
-        alarm_description=alarm_description(alarm.description, alarm.runbook, runbooks_url),
+        name=stack.names.name(alarm.name),
+        alarm_description=alarm_description(alarm.description, alarm.runbook, stack),
         namespace=metric.namespace if single else None,
         metric_name=metric.name if single else None,
         dimensions=dict(metric.dimensions[0]) or None if single else None,
@@ -460,8 +464,8 @@ def metric_alarm(
         comparison_operator=alarm.comparison,
         treat_missing_data=alarm.missing,
         actions_enabled=True,
-        alarm_actions=[action_arn],
-        ok_actions=[action_arn],
+        alarm_actions=[topic_arn],
+        ok_actions=[topic_arn],
         tags=tags("none"),
         opts=pulumi.ResourceOptions(parent=parent),
     )

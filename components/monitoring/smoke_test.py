@@ -8,8 +8,8 @@ from typing import Any
 import pulumi
 
 from components.component import TEST_HEADER, Component, DeploymentHook
-from components.compute.python_function import PythonFunctionArgs, python_function
-from components.contract import ContractService
+from components.compute.python_function import AlarmedFunctionArgs, python_function
+from components.contract import ContractService, Stack
 from components.iam.documents import allow, document, trust
 from components.iam.role_policies import (
     RoleDefinition,
@@ -17,9 +17,7 @@ from components.iam.role_policies import (
     send_traces,
     write_log,
 )
-from components.monitoring.metric_alarms import LAMBDA, ONCE, Alarm, Metric, metric_alarm
-from components.naming import Naming
-from components.settings.operations import MonitoringSettings
+from components.monitoring.metric_alarms import function_alarm, metric_alarm
 
 NAME = "smoke"
 HOOK_ROLE = "ecs-hooks"
@@ -28,16 +26,12 @@ TIMEOUT_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SmokeTestArgs(PythonFunctionArgs):
+class SmokeTestArgs(AlarmedFunctionArgs):
     """Arguments of `SmokeTest`.
 
-    monitoring: URL of the runbooks.
-    topic_arn: Topic of the alarm.
     hook_role_arn: Role that ECS assumes to invoke the function.
     """
 
-    monitoring: MonitoringSettings
-    topic_arn: pulumi.Input[str]
     hook_role_arn: pulumi.Input[str]
 
 
@@ -51,9 +45,7 @@ class SmokeTest(Component):
     Cost: 0.10 USD a month for one alarm. Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-005.
     """
 
-    def __init__(
-        self, name: str, args: SmokeTestArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: SmokeTestArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:monitoring:SmokeTest", name, args, opts)
         function = python_function(
             name,
@@ -66,15 +58,14 @@ class SmokeTest(Component):
             memory_mib=128,
             data_class="internal",
         )
-        alarm = Alarm(
-            "smoke-errors",
+        alarm = function_alarm(
+            NAME,
             "The smoke test of a deployment did not complete, so ECS rolled the deployment back. "
             "Check the log group of the function.",
             "errors",
-            Metric(LAMBDA, "Errors", [{"FunctionName": args.names.name(NAME)}]),
-            evaluation=ONCE,
+            args.names,
         )
-        metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, self)
+        metric_alarm(alarm, args.stack, args.topic_arn, self)
         self._function_arn, self._role_arn = function.arn, args.hook_role_arn
         self.register_outputs({"function": function.name})
 
@@ -104,10 +95,13 @@ def checks(
     ]
 
 
-def role_definitions(names: Naming) -> dict[str, RoleDefinition]:
+def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
     """Return the role of the function, and the role with which ECS invokes the function, keyed by
     resource name.
     """
+    names = stack.names
+    if not stack.settings.rollout.tests_traffic:
+        return {}
     function = names.arn("lambda", f"function:{names.name(NAME)}")
     return {
         NAME: RoleDefinition(

@@ -2,13 +2,13 @@
 VPC.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import pulumi
 
 from components.component import Component
-from components.compute.python_function import PythonFunctionArgs, python_function
+from components.compute.python_function import AlarmedFunctionArgs, python_function
+from components.contract import Stack
 from components.iam.documents import allow, document, trust
 from components.iam.role_policies import (
     RoleDefinition,
@@ -17,27 +17,12 @@ from components.iam.role_policies import (
     write_log,
 )
 from components.monitoring.events import invoke
-from components.monitoring.metric_alarms import LAMBDA, ONCE, UNDER, Alarm, Metric, metric_alarm
+from components.monitoring.metric_alarms import UNDER, Alarm, Metric, function_alarm, metric_alarm
 from components.naming import Naming
-from components.settings.operations import MonitoringSettings
 
 NAME = "probe"
 TIMEOUT_S = 30
 """The function requests the services in sequence, each with a timeout of five seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyntheticProbeArgs(PythonFunctionArgs):
-    """Arguments of `SyntheticProbe`.
-
-    monitoring: Interval between requests and the URL of the runbooks.
-    urls: Health URL of each service.
-    topic_arn: Topic of the alarms.
-    """
-
-    monitoring: MonitoringSettings
-    urls: Mapping[str, str]
-    topic_arn: pulumi.Input[str]
 
 
 class SyntheticProbe(Component):
@@ -56,9 +41,7 @@ class SyntheticProbe(Component):
     function: pulumi.Output[str]
     """Name of the function."""
 
-    def __init__(
-        self, name: str, args: SyntheticProbeArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: AlarmedFunctionArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:monitoring:SyntheticProbe", name, args, opts)
         function = python_function(
             name,
@@ -72,7 +55,8 @@ class SyntheticProbe(Component):
             memory_mib=128,
             data_class="internal",
         )
-        minutes = args.monitoring.probe_interval_minutes
+        minutes = args.settings.monitoring.probe_interval_minutes
+        urls = args.stack.contract.health_urls
         invoke(
             name,
             function,
@@ -80,11 +64,11 @@ class SyntheticProbe(Component):
             args.names,
             description="Schedule of the synthetic probe",
             target=NAME,
-            event={"namespace": args.names.namespace, "services": dict(args.urls)},
+            event={"namespace": args.names.namespace, "services": urls},
             schedule=f"rate({minutes} minute{'s' if minutes > 1 else ''})",
         )
-        for alarm in probe_alarms(args.names, tuple(args.urls), minutes):
-            metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, self)
+        for alarm in probe_alarms(args.names, tuple(urls), minutes):
+            metric_alarm(alarm, args.stack, args.topic_arn, self)
         self.function = function.name
         self.register_outputs({"function": self.function})
 
@@ -95,13 +79,12 @@ def probe_alarms(
     """Yield an alarm for each service, raised after two consecutive failed or missing measurements,
     and one for the probe.
     """
-    yield Alarm(
-        "probe-errors",
+    yield function_alarm(
+        NAME,
         "The synthetic probe failed. Services may be reported as unreachable although they are "
         "not. Check the log group of the probe.",
         "unreachable",
-        Metric(LAMBDA, "Errors", [{"FunctionName": names.name(NAME)}]),
-        evaluation=ONCE,
+        names,
     )
     for service in services:
         yield Alarm(
@@ -117,8 +100,11 @@ def probe_alarms(
         )
 
 
-def role_definitions(names: Naming) -> dict[str, RoleDefinition]:
+def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
     """Return the role of the function, keyed by resource name."""
+    names = stack.names
+    if not stack.settings.monitoring.probe_interval_minutes:
+        return {}
     namespace = {"StringEquals": {"cloudwatch:namespace": names.namespace}}
     permissions = document(
         # PutMetricData does not support resource-level permissions (Service Authorization

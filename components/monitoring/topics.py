@@ -9,18 +9,15 @@ from components.component import Component, StackArgs
 from components.iam.documents import Document, render
 from components.iam.resource_policies import NOTIFICATION_TOPIC, notification_topic_policy
 from components.naming import tags
-from components.settings.operations import MonitoringSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicArgs(StackArgs):
     """Arguments of a component with an e-mail topic.
 
-    monitoring: Subscribed e-mail addresses.
     key_arn: KMS key of the topic.
     """
 
-    monitoring: MonitoringSettings
     key_arn: pulumi.Input[str]
 
 
@@ -37,9 +34,7 @@ class NotificationTopic(Component):
     """ARN of the topic. Resolves after the topic policy exists, because AWS services check when
     they are configured whether they can publish."""
 
-    def __init__(
-        self, name: str, args: TopicArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: TopicArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:monitoring:NotificationTopic", name, args, opts)
         self.arn = email_topic(
             name, NOTIFICATION_TOPIC, notification_topic_policy(args.names), args, self
@@ -60,7 +55,7 @@ def email_topic(
         tags=tags("internal"),
         opts=parent.child,
     )
-    for index, address in enumerate(args.monitoring.emails):
+    for index, address in enumerate(args.settings.monitoring.emails):
         aws.sns.TopicSubscription(
             f"{name}-{index}",
             topic=topic.arn,

@@ -36,12 +36,10 @@ class Rule:
 class NetworkAclsArgs(StackArgs):
     """Arguments of `NetworkAcls`.
 
-    network: CIDR block, Availability Zones and private networks of Cores.
     vpc_id: VPC of the ACLs.
     subnets: Subnets, keyed by tier.
     """
 
-    network: NetworkSettings
     vpc_id: pulumi.Input[str]
     subnets: Mapping[str, list[pulumi.Output[str]]]
 
@@ -55,17 +53,15 @@ class NetworkAcls(Component):
     Cost: none. Controls: GH-VPC-007.
     """
 
-    def __init__(
-        self, name: str, args: NetworkAclsArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: NetworkAclsArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:network:NetworkAcls", name, args, opts)
         for tier in TIERS:
             aws.ec2.NetworkAcl(
                 tier,
                 vpc_id=args.vpc_id,
                 subnet_ids=list(args.subnets[tier]),
-                ingress=_numbered(inbound_rules(tier, args)),
-                egress=_numbered(outbound_rules(tier, args)),
+                ingress=_numbered(inbound_rules(tier, args.settings.network)),
+                egress=_numbered(outbound_rules(tier, args.settings.network)),
                 tags=tags("none", Name=args.names.name(tier)),
                 opts=self.child,
             )
@@ -86,7 +82,7 @@ def _numbered(rules: Iterator[Rule]) -> list[aws.ec2.NetworkAclIngressArgsDict]:
     ]
 
 
-def inbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
+def inbound_rules(tier: str, network: NetworkSettings) -> Iterator[Rule]:
     """Yield the inbound rules of a tier in evaluation order. All other traffic is denied.
 
     Traffic inside the VPC is allowed before the remote access ports are denied. Return traffic from
@@ -96,37 +92,37 @@ def inbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
     if tier == "data":
         yield from (
             Rule(cidr, port, port)
-            for cidr in args.network.tier_cidrs("app")
+            for cidr in network.tier_cidrs("app")
             for port in (DATABASE_PORT, CACHE_PORT)
         )
         # Replication between the nodes of the cache.
-        for cidr in args.network.tier_cidrs("data"):
+        for cidr in network.tier_cidrs("data"):
             yield from (Rule(cidr, CACHE_PORT, CACHE_PORT), Rule(cidr, *EPHEMERAL_PORTS))
         return
-    yield Rule(args.network.cidr, *EPHEMERAL_PORTS)
+    yield Rule(network.cidr, *EPHEMERAL_PORTS)
     yield from (Rule(ANYWHERE, port, port, "deny") for port in REMOTE_ACCESS_PORTS)
     if tier == "edge":
         # Allows clients and, on port 443, traffic from the app tier to the NAT gateways.
         yield from (Rule(ANYWHERE, port, port) for port in (443, 80))
     else:
         # Interface endpoints are in the app tier.
-        yield from (Rule(cidr, 443, 443) for cidr in args.network.tier_cidrs("app"))
+        yield from (Rule(cidr, 443, 443) for cidr in network.tier_cidrs("app"))
     yield from (Rule(ANYWHERE, *ports) for ports in EXTERNAL_EPHEMERAL_PORTS)
 
 
-def outbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
+def outbound_rules(tier: str, network: NetworkSettings) -> Iterator[Rule]:
     """Yield the outbound rules of a tier. All other traffic is denied."""
     if tier == "data":
         yield from (
             Rule(cidr, *EPHEMERAL_PORTS)
             for tier in ("app", "data")
-            for cidr in args.network.tier_cidrs(tier)
+            for cidr in network.tier_cidrs(tier)
         )
         return
     yield Rule(ANYWHERE, 443, 443)
     if tier == "edge":
         yield Rule(ANYWHERE, *EPHEMERAL_PORTS)
         return
-    yield Rule(args.network.cidr, *EPHEMERAL_PORTS)
-    ports = (args.network.core_port_min, args.network.core_port_max)
-    yield from (Rule(cidr, *ports) for cidr in args.network.core_networks)
+    yield Rule(network.cidr, *EPHEMERAL_PORTS)
+    ports = (network.core_port_min, network.core_port_max)
+    yield from (Rule(cidr, *ports) for cidr in network.core_networks)

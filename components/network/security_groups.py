@@ -1,6 +1,6 @@
 """Security groups, and the connections that they allow."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,14 +58,10 @@ class Connection:
 class SecurityGroupsArgs(StackArgs):
     """Arguments of `SecurityGroups`.
 
-    groups: Description of each group, keyed by name (`groups`).
-    connections: The allowed connections (`connections`). All other connections are denied.
     vpc_id: VPC of the groups.
     prefix_lists: Prefix lists of the gateway endpoints, keyed by service.
     """
 
-    groups: Mapping[str, str]
-    connections: Sequence[Connection]
     vpc_id: pulumi.Input[str]
     prefix_lists: Mapping[str, pulumi.Input[str]]
 
@@ -82,9 +78,7 @@ class SecurityGroups(Component):
     groups: dict[str, pulumi.Output[str]]
     """ID of each security group, keyed by name."""
 
-    def __init__(
-        self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:network:SecurityGroups", name, args, opts)
         self.groups = {
             group: aws.ec2.SecurityGroup(
@@ -95,9 +89,9 @@ class SecurityGroups(Component):
                 tags=tags("none", Name=args.names.name(group)),
                 opts=self.child,
             ).id
-            for group, description in args.groups.items()
+            for group, description in groups(args.settings).items()
         }
-        for connection in args.connections:
+        for connection in connections(args.settings, args.stack.contract):
             self._rules(connection, args)
         self.register_outputs({"groups": self.groups})
 

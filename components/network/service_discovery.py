@@ -19,11 +19,9 @@ class ServiceDiscoveryArgs(StackArgs):
     """Arguments of `ServiceDiscovery`.
 
     vpc_id: VPC of the private DNS namespace.
-    core_names: Names of the Cores.
     """
 
     vpc_id: pulumi.Input[str]
-    core_names: tuple[str, ...]
 
 
 class ServiceDiscovery(Component):
@@ -37,11 +35,9 @@ class ServiceDiscovery(Component):
     arns: dict[str, pulumi.Output[str]]
     """ARN of each Core's service, keyed by the resource name of the Core."""
 
-    def __init__(
-        self, name: str, args: ServiceDiscoveryArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: ServiceDiscoveryArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:network:ServiceDiscovery", name, args, opts)
-        self.arns = self._services(name, args) if args.core_names else {}
+        self.arns = self._services(name, args) if args.settings.cores else {}
         self.register_outputs({"arns": self.arns})
 
     def _services(self, name: str, args: ServiceDiscoveryArgs) -> dict[str, pulumi.Output[str]]:
@@ -54,10 +50,10 @@ class ServiceDiscovery(Component):
             opts=self.child,
         )
         return {
-            f"core-{core}": aws.servicediscovery.Service(
-                core,
-                name=core,
-                description=f"Tasks of the Core {core}",
+            core.process_name: aws.servicediscovery.Service(
+                core.name,
+                name=core.name,
+                description=f"Tasks of the Core {core.name}",
                 dns_config={
                     "namespace_id": namespace.id,
                     "routing_policy": "MULTIVALUE",
@@ -68,5 +64,5 @@ class ServiceDiscovery(Component):
                 tags=tags("none"),
                 opts=self.child,
             ).arn
-            for core in args.core_names
+            for core in args.settings.cores
         }

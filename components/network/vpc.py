@@ -6,43 +6,21 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, LogArgs
+from components.iam import object_policies
 from components.iam.documents import render
 from components.naming import Naming, tags
 from components.network.vpc_endpoints import dynamodb_policy, s3_policy
-from components.settings.network import ANYWHERE, TIERS, NetworkSettings
-
-
-@dataclass(frozen=True, slots=True)
-class ExistingVpc:
-    """A VPC of the account.
-
-    vpc_id: ID of the VPC.
-    internet_gateway_id: Internet gateway of the VPC. A VPC can have only one.
-    """
-
-    vpc_id: str
-    internet_gateway_id: str
+from components.settings.network import ANYWHERE, TIERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VpcArgs(LogArgs):
     """Arguments of `Vpc`.
 
-    network: CIDR block, Availability Zones and NAT gateways.
-    existing: VPC and internet gateway of the account to use; by default, the component creates
-        both.
     log_role_arn: Role that publishes flow logs.
-    buckets: Full names of the buckets that the S3 endpoint allows.
-    write_only_objects: ARNs of objects that may be written but not read.
-    shared_objects: ARNs of objects in buckets of other owners, which may be read and written.
     """
 
-    network: NetworkSettings
-    existing: ExistingVpc | None = None
     log_role_arn: pulumi.Input[str]
-    buckets: tuple[str, ...]
-    write_only_objects: tuple[str, ...] = ()
-    shared_objects: tuple[str, ...] = ()
 
 
 class Vpc(Component):
@@ -64,22 +42,19 @@ class Vpc(Component):
     prefix_lists: dict[str, pulumi.Output[str]]
     """Prefix lists of the gateway endpoints, keyed by service."""
 
-    def __init__(
-        self, name: str, args: VpcArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: VpcArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:network:Vpc", name, args, opts)
-        names = args.names
-        self.vpc_id = (
-            pulumi.Output.from_input(args.existing.vpc_id) if args.existing else self._vpc(args)
-        )
+        names, network = args.names, args.settings.network
+        existing = args.settings.existing_resources.vpc_id
+        self.vpc_id = pulumi.Output.from_input(existing) if existing else self._vpc(args)
         self.subnets = {tier: self._tier(tier, args) for tier in TIERS}
         self._flow_logs(args)
         self.endpoint_subnets = self.subnets["app"][
-            : 1 if args.network.endpoint_zones == "one" else None
+            : 1 if network.endpoint_zones == "one" else None
         ]
         # The exclusions have no effect while VPC Block Public Access is disabled (VPC User Guide,
         # "Create and delete exclusions").
-        for zone, subnet in zip(args.network.zones, self.subnets["edge"], strict=True):
+        for zone, subnet in zip(network.zones, self.subnets["edge"], strict=True):
             aws.ec2.VpcBlockPublicAccessExclusion(
                 f"edge-{zone}",
                 subnet_id=subnet,
@@ -96,7 +71,7 @@ class Vpc(Component):
         """Create the VPC and close its default security group. Returns its ID."""
         vpc = aws.ec2.Vpc(
             "vpc",
-            cidr_block=args.network.cidr,
+            cidr_block=args.settings.network.cidr,
             enable_dns_hostnames=True,
             enable_dns_support=True,
             tags=tags("none", Name=args.names.name("vpc")),
@@ -112,8 +87,8 @@ class Vpc(Component):
         return vpc.id
 
     def _internet_gateway(self, args: VpcArgs) -> pulumi.Input[str]:
-        if args.existing:
-            return args.existing.internet_gateway_id
+        if existing := args.settings.existing_resources.internet_gateway_id:
+            return existing
         return aws.ec2.InternetGateway(
             "internet",
             vpc_id=self.vpc_id,
@@ -122,7 +97,7 @@ class Vpc(Component):
         ).id
 
     def _tier(self, tier: str, args: VpcArgs) -> list[pulumi.Output[str]]:
-        blocks = zip(args.network.zones, args.network.tier_cidrs(tier), strict=True)
+        network = args.settings.network
         return [
             aws.ec2.Subnet(
                 f"{tier}-{zone}",
@@ -133,7 +108,7 @@ class Vpc(Component):
                 tags=tags("none", Name=args.names.name(f"{tier}-{zone}"), Tier=tier),
                 opts=self.child,
             ).id
-            for zone, cidr in blocks
+            for zone, cidr in zip(network.zones, network.tier_cidrs(tier), strict=True)
         ]
 
     def _route_tables(self, args: VpcArgs) -> list[pulumi.Output[str]]:
@@ -150,10 +125,10 @@ class Vpc(Component):
             opts=self.child,
         )
         self._table("data", self.subnets["data"], args.names)
-        zones = args.network.zones
+        zones = args.settings.network.zones
         self.nat_gateways = {
             zones[i]: self._nat(zones[i], subnet, internet_route, args.names)
-            for i, subnet in enumerate(self.subnets["edge"][: args.network.nat_count])
+            for i, subnet in enumerate(self.subnets["edge"][: args.settings.network.nat_count])
         }
         nats = list(self.nat_gateways.values())
         tables = []
@@ -208,7 +183,10 @@ class Vpc(Component):
         service.
         """
         policies = {
-            "s3": s3_policy(args.names, args.buckets, args.write_only_objects, args.shared_objects),
+            "s3": s3_policy(
+                args.names,
+                object_policies.legacy_file_arns(args.names, args.settings.legacy_files),
+            ),
             "dynamodb": dynamodb_policy(args.names),
         }
         return {
@@ -229,12 +207,12 @@ class Vpc(Component):
         """Create the flow log of the VPC or, in an existing VPC, a flow log for each subnet of the
         stack.
         """
-        group = self.create_log_group("flow", args.names.log_group("network"), args.logs)
-        if not args.existing:
+        group = self.create_log_group("flow", args.names.log_group("network"), args)
+        if not args.settings.existing_resources.vpc_id:
             self._flow_log("flow", group, args, vpc_id=self.vpc_id)
             return
         for tier, subnets in self.subnets.items():
-            for zone, subnet in zip(args.network.zones, subnets, strict=True):
+            for zone, subnet in zip(args.settings.network.zones, subnets, strict=True):
                 self._flow_log(f"flow-{tier}-{zone}", group, args, subnet_id=subnet)
 
     def _flow_log(

@@ -12,7 +12,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, Placement, StackArgs
-from components.iam import sharing_policies
+from components.iam import object_policies, sharing_policies
 from components.iam.documents import (
     ANYONE,
     Document,
@@ -23,19 +23,16 @@ from components.iam.documents import (
     render,
 )
 from components.naming import Naming, tags
-from components.settings.network import NetworkSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VpcEndpointsArgs(StackArgs):
     """Arguments of `VpcEndpoints`.
 
-    network: Whether to create the endpoints for ECS Exec.
     vpc_id: VPC of the endpoints.
     placement: Subnets of the endpoints, one for each zone, and their security group.
     """
 
-    network: NetworkSettings
     vpc_id: pulumi.Input[str]
     placement: Placement
 
@@ -48,9 +45,7 @@ class VpcEndpoints(Component):
     Cost: about 8 USD a month per service and zone. Controls: GH-VPC-008, GH-VPC-009.
     """
 
-    def __init__(
-        self, name: str, args: VpcEndpointsArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: VpcEndpointsArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:network:VpcEndpoints", name, args, opts)
         for service, policy in interface_policies(args.names).items():
             aws.ec2.VpcEndpoint(
@@ -97,41 +92,30 @@ def interface_policies(names: Naming) -> dict[str, Document]:
     return {service: document(*of_service) for service, of_service in statements.items()}
 
 
-def s3_policy(
-    names: Naming,
-    buckets: tuple[str, ...],
-    write_only_objects: tuple[str, ...] = (),
-    shared_objects: tuple[str, ...] = (),
-) -> Document:
-    """Return the policy of the S3 gateway endpoint.
+def s3_policy(names: Naming, legacy_files: Sequence[str] = ()) -> Document:
+    """Return the policy of the S3 gateway endpoint: exports in the data bucket, checkpoints,
+    content of secrets, and the ARNs in `legacy_files`.
 
     ECR stores image layers in an AWS-owned bucket and returns presigned URLs, so the statement for
     this bucket has no principal condition (ECR User Guide, "Minimum Amazon S3 bucket permissions
     for Amazon ECR").
-
-    buckets: Full names of buckets of the stack whose objects may be read and written.
-    write_only_objects: ARNs of objects that may be written but not read.
-    shared_objects: ARNs of objects in buckets of other owners, which may be read and written.
     """
-    arns = [names.s3_arn(bucket) for bucket in buckets]
+    data = names.bucket_arn("data")
     own_account = {"StringEquals": {"aws:PrincipalAccount": names.account}}
-    own_buckets = [*arns, *(f"{arn}/*" for arn in arns)]
     layers = [names.s3_arn(f"prod-{names.region}-starport-layer-bucket/*")]
+    checkpoints = [object_policies.checkpoint_arns(names)]
     statements = [
-        _allow_account(names, "OwnBuckets", "s3:GetObject PutObject ListBucket", own_buckets)
+        _allow_account(
+            names, "OwnBuckets", "s3:GetObject PutObject ListBucket", [data, f"{data}/*"]
+        ),
+        _allow_account(names, "WriteOnlyObjects", "s3:PutObject", checkpoints),
     ]
-    if write_only_objects:
-        statements.append(
-            _allow_account(names, "WriteOnlyObjects", "s3:PutObject", write_only_objects)
-        )
-    if shared_objects:
+    if legacy_files:
         # The bucket can belong to another account, so the condition covers the principal only. The
         # object ARNs are exact.
         read_write = "s3:GetObject PutObject"
         statements.append(
-            allow(
-                "LegacyFiles", read_write, shared_objects, principal=ANYONE, conditions=own_account
-            )
+            allow("LegacyFiles", read_write, legacy_files, principal=ANYONE, conditions=own_account)
         )
     secrets = names.bucket_arn(sharing_policies.BUCKET)
     content = [

@@ -1,45 +1,26 @@
 """The Lambda function that restarts services after the rotation of a secret."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
 from components.component import Component
-from components.compute.python_function import PythonFunctionArgs, python_function
+from components.compute.python_function import AlarmedFunctionArgs, python_function
 from components.contract import Contract
 from components.iam.role_policies import RESTART_FUNCTION
 from components.monitoring.events import deployment_pattern, invoke, rotation_pattern
 from components.monitoring.metric_alarms import (
-    LAMBDA,
-    ONCE,
-    Alarm,
-    Metric,
     alarm_description,
     event_rule_alarm,
+    function_alarm,
     metric_alarm,
 )
 from components.naming import Naming
-from components.settings.operations import MonitoringSettings
 
 FIRST_SERVICE = "console"
 """Restarted before the other services: consoles must know a pepper generation before gateways use
 the generation (record 7).
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestartFunctionArgs(PythonFunctionArgs):
-    """Arguments of `RestartFunction`.
-
-    contract: Services of the stack and the secrets of each service.
-    monitoring: URL of the runbooks.
-    topic_arn: Topic of the alarm.
-    """
-
-    contract: Contract
-    monitoring: MonitoringSettings
-    topic_arn: pulumi.Input[str]
 
 
 class RestartFunction(Component):
@@ -53,9 +34,7 @@ class RestartFunction(Component):
         GH-CW-005.
     """
 
-    def __init__(
-        self, name: str, args: RestartFunctionArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: AlarmedFunctionArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:secrets:RestartFunction", name, args, opts)
         function = python_function(
             name,
@@ -69,7 +48,7 @@ class RestartFunction(Component):
         description = alarm_description(
             "Invokes the function that restarts services after the rotation of a secret.",
             "rotation-failure",
-            args.monitoring.runbooks_url,
+            args.stack,
         )
         for rule, pattern in event_patterns(args.names).items():
             invoke(
@@ -79,23 +58,21 @@ class RestartFunction(Component):
                 args.names,
                 description=description,
                 target=name,
-                event=restart_event(args.names, args.contract),
+                event=restart_event(args.names, args.stack.contract),
                 pattern=pattern,
             )
-            self._alarm(event_rule_alarm(f"{name}-{rule}", args.names), args)
-        alarm = Alarm(
-            "restart-errors",
+            metric_alarm(
+                event_rule_alarm(f"{name}-{rule}", args.names), args.stack, args.topic_arn, self
+            )
+        alarm = function_alarm(
+            RESTART_FUNCTION,
             "The function that restarts services after a rotation failed. Tasks can use the "
             "previous value of a secret. Check the log group of the function.",
             "rotation-failure",
-            Metric(LAMBDA, "Errors", [{"FunctionName": args.names.name(RESTART_FUNCTION)}]),
-            evaluation=ONCE,
+            args.names,
         )
-        self._alarm(alarm, args)
+        metric_alarm(alarm, args.stack, args.topic_arn, self)
         self.register_outputs({"function": function.name})
-
-    def _alarm(self, alarm: Alarm, args: RestartFunctionArgs) -> None:
-        metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, self)
 
 
 def event_patterns(names: Naming) -> dict[str, dict[str, Any]]:

@@ -1,25 +1,11 @@
 """The Lambda function that generates and rotates secrets."""
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, with_dependencies
 from components.compute.python_function import PythonFunctionArgs, python_function
 from components.iam.role_policies import PEPPER
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RotationFunctionArgs(PythonFunctionArgs):
-    """Arguments of `RotationFunction`.
-
-    key_prefix: Prefix of the bootstrap token.
-    restored_stack: Stack whose pepper becomes the first pepper; None for a new pepper.
-    """
-
-    key_prefix: str
-    restored_stack: str | None = None
 
 
 class RotationFunction(Component):
@@ -36,10 +22,9 @@ class RotationFunction(Component):
     function: pulumi.Output[str]
     """Name of the function."""
 
-    def __init__(
-        self, name: str, args: RotationFunctionArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: PythonFunctionArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:secrets:RotationFunction", name, args, opts)
+        restored = args.settings.recovery.restore.stack
         # An event contains the secret's name, version and rotation step, but no value.
         function = python_function(
             name,
@@ -50,10 +35,10 @@ class RotationFunction(Component):
             memory_mib=256,
             data_class="secret",
             variables={
-                "GATEHOUSE_KEY_PREFIX": args.key_prefix,
+                "GATEHOUSE_KEY_PREFIX": args.settings.key_prefix,
                 **(
-                    {"RESTORED_PEPPER": args.names.of_stack(args.restored_stack).secret(PEPPER)}
-                    if args.restored_stack
+                    {"RESTORED_PEPPER": args.names.of_stack(restored).secret(PEPPER)}
+                    if restored
                     else {}
                 ),
             },

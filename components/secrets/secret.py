@@ -8,8 +8,8 @@ import pulumi_aws as aws
 from components.component import Component, RegionKey, StackArgs
 from components.iam.documents import render
 from components.iam.resource_policies import secret_policy
+from components.iam.role_policies import readers_of
 from components.naming import tags
-from components.settings.data import ProtectionSettings, SecretsSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,9 +17,6 @@ class SecretArgs(StackArgs):
     """Arguments of `Secret`.
 
     kind: Kind of secret, which determines how the rotation function generates the value.
-    reader_arns: Principals that may read the value; ARN patterns are allowed.
-    secrets: Rotation period and recovery window, in days.
-    protection: Deletion protection of the secret.
     key_arn: KMS key of the secret.
     function_arn: Rotation function. Resolves after Secrets Manager is allowed to invoke the
         function.
@@ -27,9 +24,6 @@ class SecretArgs(StackArgs):
     """
 
     kind: str
-    reader_arns: tuple[str, ...]
-    secrets: SecretsSettings
-    protection: ProtectionSettings
     key_arn: pulumi.Input[str]
     function_arn: pulumi.Input[str]
     replica: RegionKey | None = None
@@ -50,9 +44,7 @@ class Secret(Component):
     with a value.
     """
 
-    def __init__(
-        self, name: str, args: SecretArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: SecretArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:secrets:Secret", name, args, opts)
         secret = aws.secretsmanager.Secret(
             name,
@@ -61,17 +53,17 @@ class Secret(Component):
                 f"Gatehouse {args.kind}, generated and rotated by {args.names.name('rotate')}"
             ),
             kms_key_id=args.key_arn,
-            recovery_window_in_days=args.secrets.recovery_window_days,
+            recovery_window_in_days=args.settings.secrets.recovery_window_days,
             replicas=[{"region": args.replica.region, "kms_key_id": args.replica.key_arn}]
             if args.replica
             else None,
             tags=tags("secret"),
-            opts=self.protected(args.protection),
+            opts=self.protected(args.settings.protection),
         )
         policy = aws.secretsmanager.SecretPolicy(
             name,
             secret_arn=secret.arn,
-            policy=render(secret_policy(args.names, args.reader_arns)),
+            policy=render(secret_policy(args.names, readers_of(args.stack, args.kind))),
             block_public_policy=True,
             opts=self.child,
         )
@@ -80,7 +72,7 @@ class Secret(Component):
             secret_id=secret.arn,
             rotation_lambda_arn=args.function_arn,
             rotate_immediately=True,
-            rotation_rules={"automatically_after_days": args.secrets.rotation_days},
+            rotation_rules={"automatically_after_days": args.settings.secrets.rotation_days},
             opts=self.after(policy),
         )
         self.arn = rotation.secret_id

@@ -230,25 +230,14 @@ def cores(settings: Settings) -> Iterator[Mistake]:
 
 
 def existing_resources(settings: Settings) -> Iterator[Mistake]:
-    """Existing certificates and KMS keys belong to `account` and to the region in which the stack
-    uses them. The certificate for CloudFront requires `services.console.hosting: cloudfront`."""
-    existing, hosting = settings.existing_resources, settings.services.console.hosting
-    for name, value in existing:
-        key = f"existing_resources.{name}"
-        region = "us-east-1" if name == "cloudfront_certificate_arn" else settings.region
-        if name.endswith("_arn") and value and value.split(":")[3:5] != [region, settings.account]:
-            yield Mistake(key, f"ARNs of {region} and account {settings.account}")
-    if existing.cloudfront_certificate_arn and not settings.services.cloudfront:
-        yield Mistake(
-            "existing_resources.cloudfront_certificate_arn",
-            "empty",
-            f"with services.console.hosting {hosting}",
-        )
-
-
-def existing_vpc(settings: Settings) -> Iterator[Mistake]:
-    """`existing_resources.vpc_id` and `existing_resources.internet_gateway_id` are set together."""
-    existing, key = settings.existing_resources, "existing_resources.internet_gateway_id"
+    """An existing certificate belongs to `account` and `region`.
+    `existing_resources.vpc_id` and `existing_resources.internet_gateway_id` are set together."""
+    existing = settings.existing_resources
+    owner = [settings.region, settings.account]
+    if existing.certificate_arn and existing.certificate_arn.split(":")[3:5] != owner:
+        allowed = f"ARNs of {settings.region} and account {settings.account}"
+        yield Mistake("existing_resources.certificate_arn", allowed)
+    key = "existing_resources.internet_gateway_id"
     if existing.vpc_id and not existing.internet_gateway_id:
         yield Mistake(key, "the VPC's internet gateway", "with existing_resources.vpc_id")
     if existing.internet_gateway_id and not existing.vpc_id:
@@ -310,6 +299,6 @@ def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
     *(key_environment, zones, private_networks, bounds, internet_access, operators),
     *(second_region, recovery, vault_lock, task_sizes, rollout_duration, waf_limits),
-    *(sharing_capacity, cores, existing_resources, existing_vpc, delivery, oidc),
+    *(sharing_capacity, cores, existing_resources, delivery, oidc),
     environment_variables,
 )

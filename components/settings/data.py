@@ -40,10 +40,6 @@ class ProtectionSettings(Section):
 class KmsKeysSettings(Section):
     """The KMS keys of the stack."""
 
-    rotation_days: Annotated[int, integer(90, 365, "days")] = 365
-    """Days between automatic rotations of the key material. Earlier key material remains available
-    for decryption.
-    """
     deletion_window_days: Annotated[int, integer(7, 30, "days"), prod_requires(30, "days")] = (
         by_environment(7, 7, 30)
     )
@@ -114,8 +110,6 @@ class DatabaseSettings(Section):
         Production("1, 5, 10, 15, 30 or 60", lambda interval: interval > 0),
     ] = by_environment(0, 60, 30)
     """Enhanced Monitoring interval in seconds. 0 disables Enhanced Monitoring."""
-    slow_query_threshold_ms: Annotated[int, integer(10, 60000, "milliseconds")] = 500
-    """Minimum duration, in milliseconds, of a statement that is logged as slow."""
     insights: Annotated[str, choice("standard", "advanced"), prod_requires("advanced")] = (
         by_environment("standard", "standard", "advanced")
     )

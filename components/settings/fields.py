@@ -177,17 +177,6 @@ def integer(low: int, high: int, unit: str) -> BeforeValidator:
     return BeforeValidator(Allowed(f"an integer from {low} to {high} ({unit})", accepts))
 
 
-def optional_integer(low: int, high: int, unit: str) -> BeforeValidator:
-    """An integer from `low` to `high`, or an empty value (None)."""
-
-    def accepts(value: Any) -> bool:
-        return value is None or (
-            isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-        )
-
-    return BeforeValidator(Allowed(f"an integer from {low} to {high} ({unit}), or empty", accepts))
-
-
 def choice(*choices: str | int, words: str = "") -> BeforeValidator:
     """One of a few values. words: description of the values, by default a list."""
 

@@ -113,9 +113,6 @@ class ExistingResourcesSettings(Section):
     certificate_arn: Annotated[str | None, CERTIFICATE] = None
     """ACM certificate in `region` for the subdomains gateway, console and sharing of `domain`, such
     as a wildcard certificate. If empty, the stack requests a certificate."""
-    cloudfront_certificate_arn: Annotated[str | None, CERTIFICATE] = None
-    """ACM certificate in us-east-1 for the console, with `services.console.hosting: cloudfront`. If
-    empty, the stack requests a certificate."""
     vpc_id: Annotated[
         str | None,
         optional(r"vpc-[0-9a-f]{8,17}", "the ID of a VPC, such as vpc-0123456789abcdef0"),
@@ -131,23 +128,6 @@ class ExistingResourcesSettings(Section):
         ),
     ] = None
     """Internet gateway of the VPC in `vpc_id`."""
-    data_key_arn: Annotated[str | None, KMS_KEY] = None
-    """KMS key for the database, cache, secret links, files and images. Its key policy must contain
-    the statements in the stack output `keyStatements`. If empty, the stack creates a key."""
-    secrets_key_arn: Annotated[str | None, KMS_KEY] = None
-    """KMS key for the secrets and the environment of the rotation function, like `data_key_arn`."""
-    logs_key_arn: Annotated[str | None, KMS_KEY] = None
-    """KMS key for logs, CloudTrail files and alarm topics, like `data_key_arn`."""
-
-    @property
-    def key_arns(self) -> dict[str, str]:
-        """ARN of each existing KMS key, keyed by the name of the key."""
-        arns = {
-            "data": self.data_key_arn,
-            "secrets": self.secrets_key_arn,
-            "logs": self.logs_key_arn,
-        }
-        return {name: arn for name, arn in arns.items() if arn}
 
 
 class DeliverySettings(Section):

@@ -168,23 +168,23 @@ class RolloutSettings(Section):
 
     strategy: Annotated[
         str,
-        choice(ROLLING, "blue_green", "canary", "linear"),
-        Production("blue_green, canary or linear", lambda strategy: strategy != ROLLING),
-    ] = by_environment(ROLLING, "linear", "canary")
+        choice(ROLLING, "blue_green", "canary"),
+        Production("blue_green or canary", lambda strategy: strategy != ROLLING),
+    ] = by_environment(ROLLING, "canary", "canary")
     """Deployment strategy. `rolling` replaces tasks one by one. The other strategies start all new
-    tasks before they shift
-    traffic: `blue_green` shifts all traffic at once, `canary` shifts one part first, and `linear`
-    shifts equal parts. An alarm rolls the deployment back.
-    """
+    tasks before they shift traffic: `blue_green` shifts all traffic at once, `canary` shifts one
+    part first. An alarm rolls the deployment back."""
     bake_minutes: Annotated[int, integer(0, 1440, "minutes")] = by_environment(0, 5, 15)
     """Number of minutes that the old tasks keep running after all traffic has shifted. A rollback
     during this time takes seconds."""
     step_percent: Annotated[int, integer(3, 50, "percent of the traffic")] = by_environment(
         10, 25, 10
     )
-    """Percentage of the traffic in the first step of `canary`, and in each step of `linear`."""
+    """Percentage of the traffic in the first step of `canary`."""
     step_minutes: Annotated[int, integer(1, 1440, "minutes")] = by_environment(1, 2, 10)
-    """Number of minutes between two steps, during which the alarms monitor the new tasks."""
+    """Number of minutes between the two steps of `canary`, during which the alarms monitor the new
+    tasks.
+    """
     smoke_test: Flag = by_environment(False, True, True)
     """Test the new tasks with requests through the load balancer before production traffic shifts
     to them. A failed test rolls the deployment back. No effect with the strategy `rolling`, which
@@ -198,8 +198,8 @@ class RolloutSettings(Section):
     @property
     def minutes(self) -> int:
         """Minutes for shifting the traffic and baking, excluding the time to start the tasks."""
-        steps = {"canary": 1, "linear": -(-100 // self.step_percent) - 1}.get(self.strategy, 0)
-        return 0 if self.strategy == ROLLING else steps * self.step_minutes + self.bake_minutes
+        step_minutes = self.step_minutes if self.strategy == "canary" else 0
+        return 0 if self.strategy == ROLLING else step_minutes + self.bake_minutes
 
 
 class TelemetrySettings(Section):

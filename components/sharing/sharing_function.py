@@ -12,7 +12,7 @@ from components.iam.documents import render
 from components.iam.role_policies import function_role
 from components.iam.sharing_roles import API_LOG_ROLE, STAGE, access_log
 from components.naming import tags
-from components.settings.workloads import SHARING_TIMEOUT_S, SharingSettings
+from components.settings.workloads import SHARING_TIMEOUT_S
 from components.sharing import rest_api
 
 TLS_POLICY = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
@@ -25,9 +25,6 @@ ALIAS = "live"
 class SharingFunctionArgs(LogArgs):
     """Arguments of `SharingFunction`.
 
-    sharing: Memory and throttling limits.
-    concurrency: Reserved concurrency of each function, keyed by name
-        (`Settings.function_concurrency`).
     function: The function definition in the contract.
     image: Image reference, which resolves after Lambda has permission to pull the image. Lambda
         requires the digest of a single-architecture image, not of an image index.
@@ -35,18 +32,14 @@ class SharingFunctionArgs(LogArgs):
     role_arns: ARNs of the function's role and, if this stack creates it, of the API log role, keyed
         by resource name.
     key_arn: KMS key that encrypts the environment variables.
-    host_name: Host name of the service.
     certificate_arn: Certificate for the host name.
     """
 
-    sharing: SharingSettings
-    concurrency: Mapping[str, int]
     function: Function
     image: pulumi.Input[str]
     variables: Mapping[str, pulumi.Input[str]]
     role_arns: Mapping[str, pulumi.Input[str]]
     key_arn: pulumi.Input[str]
-    host_name: str
     certificate_arn: pulumi.Input[str]
 
 
@@ -78,9 +71,7 @@ class SharingFunction(Component):
     domain_zone_id: pulumi.Output[str]
     """Domain name and hosted zone to which the DNS record for the host name points."""
 
-    def __init__(
-        self, name: str, args: SharingFunctionArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: SharingFunctionArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:sharing:SharingFunction", name, args, opts)
         function, alias = self._function(name, args)
         api = aws.apigateway.RestApi(
@@ -119,7 +110,7 @@ class SharingFunction(Component):
     def _function(
         self, name: str, args: SharingFunctionArgs
     ) -> tuple[aws.lambda_.Function, aws.lambda_.Alias]:
-        group = self.create_log_group(name, args.names.log_group(name), args.logs)
+        group = self.create_log_group(name, args.names.log_group(name), args)
         self.log_group = group.name
         function = aws.lambda_.Function(
             name,
@@ -134,8 +125,8 @@ class SharingFunction(Component):
             },
             architectures=["arm64"],
             timeout=SHARING_TIMEOUT_S,
-            memory_size=args.sharing.memory_mib,
-            reserved_concurrent_executions=args.concurrency.get(name),
+            memory_size=args.settings.sharing.memory_mib,
+            reserved_concurrent_executions=args.settings.function_concurrency.get(name),
             kms_key_arn=args.key_arn,
             environment={"variables": dict(args.variables)},
             logging_config={"log_format": "JSON", "log_group": group.name},
@@ -247,7 +238,7 @@ class SharingFunction(Component):
             opts=self.after(*resources),
         )
         group = self.create_log_group(
-            access_log(name), args.names.log_group(access_log(name)), args.logs
+            access_log(name), args.names.log_group(access_log(name)), args
         )
         log_role: list[pulumi.Resource] = []
         if API_LOG_ROLE in args.role_arns:
@@ -262,7 +253,7 @@ class SharingFunction(Component):
             rest_api=api.id,
             deployment=deployment.id,
             stage_name=STAGE,
-            description=f"Stage of {args.host_name}",
+            description=f"Stage of {args.stack.contract.hosts[args.function.service.name]}",
             access_log_settings={
                 "destination_arn": group.arn,
                 "format": render(rest_api.ACCESS_LOG),
@@ -283,7 +274,7 @@ class SharingFunction(Component):
         """Limit the requests per second of all callers. The limit for writes is one tenth of the
         general limit.
         """
-        limit = args.sharing.requests_per_second_max
+        limit = args.settings.sharing.requests_per_second_max
         for resource, path, rate in (
             (name, "*/*", limit),
             (f"{name}-writes", rest_api.WRITES, max(1, limit // 10)),
@@ -315,7 +306,7 @@ class SharingFunction(Component):
     ) -> aws.apigateway.DomainName:
         domain = aws.apigateway.DomainName(
             name,
-            domain_name=args.host_name,
+            domain_name=args.stack.contract.hosts[args.function.service.name],
             regional_certificate_arn=args.certificate_arn,
             endpoint_configuration={"types": "REGIONAL"},
             security_policy=TLS_POLICY,

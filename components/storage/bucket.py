@@ -8,12 +8,9 @@ import pulumi_aws as aws
 from components.component import Component, with_dependencies
 from components.iam import bucket_policies
 from components.iam.documents import Document, Statement, render
-from components.naming import WEB_UI_BUCKET, DataClass, Naming, tags
+from components.naming import REPLICATION_RULE, WEB_UI_BUCKET, DataClass, Naming, tags
 from components.settings.data import ProtectionSettings
 from components.settings.model import Settings
-
-REPLICATION_RULE = "all-objects"
-"""ID of the replication rule, a dimension of its metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +83,7 @@ class Bucket(Component):
     of a replication.
     """
 
-    def __init__(
-        self, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: BucketArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:storage:Bucket", name, args, opts)
         protected = self.protected(args.protection)
         bucket = aws.s3.Bucket(
@@ -119,9 +114,7 @@ class Bucket(Component):
         self.register_outputs({"name": self.name, "arn": self.arn})
 
     @classmethod
-    def log_bucket(
-        cls, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> "Bucket":
+    def log_bucket(cls, name: str, args: BucketArgs, opts: pulumi.ResourceOptions) -> "Bucket":
         """Create a bucket for logs from AWS services. The bucket uses SSE-S3, which load balancers
         require, and has no access log."""
         return cls(
@@ -284,13 +277,10 @@ class Buckets:
     def trail(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
         """Return the arguments of the bucket for CloudTrail log files and audit trail checkpoints,
         which S3 Object Lock protects."""
-        buckets = self.settings.buckets
+        bucket, buckets = self.names.bucket("trail"), self.settings.buckets
         return replace(
             self._args(
-                self.names,
-                "trail",
-                "log",
-                bucket_policies.trail_writers(self.names, self.names.bucket("trail")),
+                self.names, bucket, "log", bucket_policies.trail_writers(self.names, bucket)
             ),
             expire_days=buckets.trail_retention_days,
             key_arn=key_arn,
@@ -310,7 +300,7 @@ class Buckets:
         exports.
         """
         return replace(
-            self._args(self.names, "data", "confidential"),
+            self._args(self.names, self.names.bucket("data"), "confidential"),
             key_arn=key_arn,
             log_bucket=log_bucket,
             replica=replica,
@@ -324,12 +314,13 @@ class Buckets:
         console failed to delete expires a day after the longest lifetime of a secret (TTL_S_MAX of
         the runtime, 30 days). Presigned requests are denied.
         """
+        bucket = self.names.bucket("secrets")
         return replace(
             self._args(
                 self.names,
-                "secrets",
+                bucket,
                 "secret",
-                bucket_policies.deny_presigned_requests(self.names, self.names.bucket("secrets")),
+                bucket_policies.deny_presigned_requests(self.names, bucket),
             ),
             key_arn=key_arn,
             log_bucket=log_bucket,
@@ -343,25 +334,17 @@ class Buckets:
         """Files of the console's web UI. Every deployment uploads the files, so the bucket needs no
         replica and no backup.
         """
-        readers = bucket_policies.distribution_readers(self.names, self.names.bucket(WEB_UI_BUCKET))
-        args = self._args(self.names, WEB_UI_BUCKET, "internal", readers)
+        bucket = self.names.bucket(WEB_UI_BUCKET)
+        readers = bucket_policies.distribution_readers(self.names, bucket)
+        args = self._args(self.names, bucket, "internal", readers)
         return replace(args, key_arn=key_arn, log_bucket=log_bucket, purpose="static-files")
 
     def edge_logs(self) -> BucketArgs:
         """Receives the logs of the distribution and its web ACL."""
-        bucket, settings = self.names.edge_log_bucket, self.settings
+        bucket = self.names.edge_log_bucket
         writers = bucket_policies.edge_log_writers(self.names, bucket)
-        return BucketArgs(
-            bucket_name=bucket,
-            policy=bucket_policies.bucket_policy(
-                self.names, bucket, encrypted_by_key=False, writers=writers
-            ),
-            data_class="log",
-            protection=settings.protection,
-            noncurrent_days=settings.buckets.noncurrent_version_days,
-            expire_days=settings.buckets.log_retention_days,
-            force_destroy=settings.buckets.force_destroy,
-        )
+        args = self._args(self.names, bucket, "log", writers, encrypted_by_key=False)
+        return replace(args, expire_days=self.settings.buckets.log_retention_days)
 
     def replica_logs(self) -> BucketArgs:
         """Return the arguments of the bucket that receives access logs from the replica of the data
@@ -373,30 +356,28 @@ class Buckets:
         """Return the arguments of the replica of the data bucket."""
         names = self.names.in_region(self.settings.replica_region)
         return replace(
-            self._args(names, "data", "confidential"), key_arn=key_arn, log_bucket=log_bucket
+            self._args(names, names.bucket("data"), "confidential"),
+            key_arn=key_arn,
+            log_bucket=log_bucket,
         )
 
     def _log_args(
         self, names: Naming, sources: tuple[str, ...], writers: tuple[Statement, ...] = ()
     ) -> BucketArgs:
-        buckets = tuple(names.bucket(source) for source in sources)
-        writers = (
-            *bucket_policies.access_log_writers(names, names.bucket("logs"), buckets),
-            *writers,
-        )
-        args = self._args(names, "logs", "log", writers, encrypted_by_key=False)
+        sink, buckets = names.bucket("logs"), tuple(names.bucket(source) for source in sources)
+        writers = (*bucket_policies.access_log_writers(names, sink, buckets), *writers)
+        args = self._args(names, sink, "log", writers, encrypted_by_key=False)
         return replace(args, expire_days=self.settings.buckets.log_retention_days)
 
     def _args(
         self,
         names: Naming,
-        resource: str,
+        bucket: str,
         data_class: DataClass,
         writers: tuple[Statement, ...] = (),
         *,
         encrypted_by_key: bool = True,
     ) -> BucketArgs:
-        bucket = names.bucket(resource)
         return BucketArgs(
             bucket_name=bucket,
             policy=bucket_policies.bucket_policy(

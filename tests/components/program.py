@@ -67,7 +67,6 @@ class Resource:
     ignored: tuple[str, ...]
     urn: str
     dependencies: tuple[str, ...]
-    import_id: str
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,6 @@ def _resource(registration: Registration) -> Resource:
         ignored=registration.ignore_changes,
         urn=registration.urn,
         dependencies=registration.dependencies,
-        import_id=registration.import_id,
     )
 
 

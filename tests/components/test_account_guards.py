@@ -1,4 +1,4 @@
-"""The project `account`: guards of an AWS account that a stack creates or adopts."""
+"""The project `account`: guards of an AWS account that a stack creates."""
 
 import json
 from typing import Any
@@ -7,7 +7,6 @@ import pytest
 
 from tests.components.program import Program, run, run_account
 from tests.components.settings.stack_settings import (
-    EXISTING,
     GUARDS,
     STACKS,
     account_mistakes,
@@ -39,8 +38,8 @@ TYPES = {
 GUARD_TYPES = set().union(*TYPES.values())
 
 
-def account(mode: str, **changes: Any) -> Program:
-    return run_account(json.dumps(raw_account_settings(mode, changes)))
+def account(*, guards: bool = False, **changes: Any) -> Program:
+    return run_account(json.dumps(raw_account_settings(changes, guards=guards)))
 
 
 def guards(program: Program) -> dict[str, Any]:
@@ -49,32 +48,24 @@ def guards(program: Program) -> dict[str, Any]:
 
 
 def test_every_guard_is_off_by_default() -> None:
-    for settings in (
-        raw_account_settings(),
-        {k: v for k, v in raw_account_settings().items() if k not in ("guards", "existing")},
-    ):
-        program = run_account(json.dumps(settings))
-        assert [row.type for row in program.resources if row.type.startswith("aws:")] == []
-        assert program.exports == {
-            "account": ACCOUNT,
-            "region": REGION,
-            "accountGuards": "external",
-            "guards": [],
-        }
+    program = run_account(
+        json.dumps({k: v for k, v in raw_account_settings().items() if k != "guards"})
+    )
+    assert [row.type for row in program.resources if row.type.startswith("aws:")] == []
+    exports = {"account": ACCOUNT, "region": REGION, "accountGuards": "external"}
+    assert program.exports == exports
 
 
 @pytest.mark.parametrize("guard", GUARDS)
 def test_each_guard_has_a_setting(guard: str) -> None:
-    program = account("none", guards={guard: "create"})
+    program = account(**{f"guards.{guard}": True})
     assert {row.type for row in guards(program).values()} == TYPES[guard]
-    assert program.exports["guards"] == [guard]
     assert len(program.of_type("s3/bucket:Bucket")) == (guard == "config_recorder")
 
 
-@pytest.mark.parametrize("mode", ["create", "adopt"])
-def test_guards_stay_in_aws(mode: str) -> None:
+def test_guards_stay_in_aws() -> None:
     """The provider would disable the guards, and delete the findings of the detectors."""
-    program = account(mode)
+    program = account(guards=True)
     assert {row.type for row in guards(program).values()} == GUARD_TYPES
     assert [key for key, row in guards(program).items() if not row.retain] == []
     buckets = [
@@ -85,55 +76,13 @@ def test_guards_stay_in_aws(mode: str) -> None:
     assert [(row.protect, row.retain) for row in buckets] == [(True, True)] * 2
 
 
-def test_adopted_guards_are_imported() -> None:
-    imported = {
-        row.type.rpartition(":")[2]: row.import_id
-        for row in guards(account("adopt")).values()
-        if row.import_id
-    }
-    assert imported == {
-        "AccountPublicAccessBlock": ACCOUNT,
-        "EncryptionByDefault": "default",
-        "AccountPasswordPolicy": "iam-account-password-policy",
-        "RegionSettings": REGION,
-        "VpcBlockPublicAccessOptions": REGION,
-        "Analyzer": EXISTING["analyzer_name"],
-        "Recorder": EXISTING["recorder_name"],
-        "DeliveryChannel": EXISTING["delivery_channel_name"],
-        "RecorderStatus": EXISTING["recorder_name"],
-        "Detector": EXISTING["detector_id"],
-        "Account": ACCOUNT,
-    }
-    assert [row.import_id for row in guards(account("create")).values() if row.import_id] == []
-
-
-def test_adopted_guards_keep_their_names() -> None:
-    """A change of the name would replace the guard, which AWS rejects while the old one exists."""
-    program = account("adopt")
-    assert (
-        program.get("accessanalyzer/analyzer:Analyzer", "guards").inputs["analyzerName"]
-        == EXISTING["analyzer_name"]
-    )
-    assert (
-        program.get("cfg/recorder:Recorder", "guards").inputs["name"] == EXISTING["recorder_name"]
-    )
-    assert (
-        program.get("cfg/deliveryChannel:DeliveryChannel", "guards").inputs["name"]
-        == EXISTING["delivery_channel_name"]
-    )
-    assert program.get("securityhub/account:Account", "guards").ignored == (
-        "enableDefaultStandards",
-    )
-
-
-@pytest.mark.parametrize("mode", ["create", "adopt"])
-def test_backup_preferences_of_other_services_are_not_changed(mode: str) -> None:
-    settings = account(mode).get("backup/regionSettings:RegionSettings", "guards")
+def test_backup_preferences_of_other_services_are_not_changed() -> None:
+    settings = account(guards=True).get("backup/regionSettings:RegionSettings", "guards")
     assert settings.ignored == ("resourceTypeOptInPreference", "resourceTypeManagementPreference")
 
 
 def test_config_recorder_uses_the_shared_role_and_its_bucket() -> None:
-    program = account("create")
+    program = account(guards=True)
     role = program.get("cfg/recorder:Recorder", "guards").inputs["roleArn"]
     assert (
         role
@@ -149,7 +98,7 @@ def test_config_recorder_uses_the_shared_role_and_its_bucket() -> None:
 
 
 def test_budget_covers_the_whole_account() -> None:
-    budget = account("none", budget={"monthly_usd": 300, "emails": ["finance@acme.dev"]}).get(
+    budget = account(budget={"monthly_usd": 300, "emails": ["finance@acme.dev"]}).get(
         "budgets/budget:Budget", "guards"
     )
     assert (budget.inputs["limitAmount"], "filterExpression" in budget.inputs) == ("300", False)
@@ -177,28 +126,17 @@ def test_other_stacks_create_no_guards(stack: str) -> None:
         ({"managed_by": "prod"}, "managed_by"),
         ({"state_bucket": "s3://state"}, "state_bucket"),
         ({"config_retention_days": 30}, "config_retention_days"),
-        ({"guards.guardduty": True}, "guards.guardduty"),
-        ({"guards.guardduty": "import"}, "guards.guardduty"),
-        ({"guards.imdsv2": "adopt"}, "guards.imdsv2"),
-        ({"guards.guard_duty": "create"}, "guards.guard_duty"),
+        ({"guards.guardduty": "create"}, "guards.guardduty"),
+        ({"guards.guard_duty": True}, "guards.guard_duty"),
         ({"guards": "create"}, "guards"),
-        ({"existing.detector_id": "12ABC"}, "existing.detector_id"),
-        ({"existing.detector_id": EXISTING["detector_id"]}, "existing.detector_id"),
-        ({"guards.guardduty": "adopt"}, "existing.detector_id"),
-        ({"guards.access_analyzer": "adopt"}, "existing.analyzer_name"),
-        (
-            {"guards.config_recorder": "adopt", "existing.recorder_name": "default"},
-            "existing.delivery_channel_name",
-        ),
-        ({"budget": {"monthly_usd": 0}}, "budget.monthly_usd"),
+        ({"budget": {"monthly_usd": -1}}, "budget.monthly_usd"),
         ({"budget": {"monthly_usd": 100}}, "budget.emails"),
         ({"domain": "gatehouse.acme.dev"}, "domain"),
     ],
 )
 def test_invalid_value_is_rejected(changes: dict[str, Any], key: str) -> None:
     assert [
-        message.partition(" ")[0]
-        for message in account_mistakes(raw_account_settings("none", changes))
+        message.partition(" ")[0] for message in account_mistakes(raw_account_settings(changes))
     ] == [key]
 
 

@@ -179,6 +179,7 @@ def test_own_metric_has_a_publisher(stack: str) -> None:
             assert alarm["dimensions"]["Service"] in probed["services"]
 
 
+@pytest.mark.requirement("ECS-05")
 @pytest.mark.alarm_path("log")
 @pytest.mark.parametrize("name", TRAIL_EVENTS)
 def test_account_filter_matches_documented_trail_event(name: str) -> None:

@@ -18,19 +18,6 @@ def program() -> Program:
 
 
 @pytest.mark.parametrize("process", SERVING)
-def test_service_task_has_nonessential_collector(process: str) -> None:
-    process_container, sidecar = program().containers(process)
-    assert (process_container["name"], process_container["essential"], sidecar["essential"]) == (
-        process,
-        True,
-        False,
-    )
-    assert sidecar["image"] == COLLECTOR_IMAGE
-    assert [container["name"] for container in run("dev").containers(process)] == [process]
-    assert [container["name"] for container in program().containers("migrate")] == ["migrate"]
-
-
-@pytest.mark.parametrize("process", SERVING)
 def test_collector_scrapes_services_and_listens_on_localhost(process: str) -> None:
     definition = read().processes[process]
     document = collector_configuration(definition, Naming("dev", "123456789012", "eu-west-1"))
@@ -48,17 +35,6 @@ def test_collector_scrapes_services_and_listens_on_localhost(process: str) -> No
         assert set(pipeline["receivers"]) <= set(document["receivers"])
         assert set(pipeline["processors"]) <= set(document["processors"])
         assert set(pipeline["exporters"]) <= set(document["exporters"])
-
-
-@pytest.mark.requirement("CG-18")
-@pytest.mark.parametrize("process", SERVING)
-def test_collector_adds_permissions_only_if_enabled(process: str) -> None:
-    on, off = (deployment.permissions(f"{process}-task") for deployment in (program(), run("dev")))
-    assert set(on) - set(off) == {"SendTraces", "WriteLog"}
-    assert on["SendTraces"]["Action"] == ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
-    assert on["WriteLog"]["Resource"] == [
-        f"arn:aws:logs:eu-west-1:123456789012:log-group:/gatehouse/dev/{process}:log-stream:otel-metrics"
-    ]
 
 
 @pytest.mark.requirement("ECS-10")

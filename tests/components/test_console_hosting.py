@@ -17,18 +17,12 @@ from gatehouse.services.console.sign_in import SIGN_OUT_PATH, START_PATH
 
 from components.edge import web_ui
 from components.edge.distribution import headers_policy
-from components.naming import Naming
 from tests.components.program import Program, run
-from tests.iam_evaluation import Call, Effect, decide
 from tools import nodejs
 
 pytestmark = pytest.mark.requirement("CG-13")
 STACK = "staging"
-NAMES = Naming(STACK, "123456789012", "eu-west-1")
 HOST = "console.staging.gatehouse.example.com"
-OWN, FOREIGN = (
-    f"arn:aws:cloudfront::{account}:distribution/E1" for account in ("123456789012", "210987654321")
-)
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 ALL_VIEWER = "216adef6-5c7f-47e4-b989-5492eafa07d3"
 
@@ -74,10 +68,6 @@ def page_paths() -> list[str]:
     return [re.sub(r":\w+", "x", route["path"]) for route in routes]
 
 
-def files_policy() -> dict[str, Any]:
-    return program().policy("s3/bucketPolicy:BucketPolicy", "web-ui")
-
-
 @pytest.mark.requirement("TR-17")
 def test_switch_keeps_the_priorities_of_listener_rules() -> None:
     """AWS rejects a rule with the priority of a rule that the update deletes later."""
@@ -93,46 +83,6 @@ def test_switch_keeps_the_priorities_of_listener_rules() -> None:
     )
     assert before.keys() - after.keys() == {"forward-console", "test-console"}
     assert [name for name in before.keys() & after.keys() if before[name] != after[name]] == []
-
-
-@pytest.mark.parametrize(
-    ("principal", "action", "source", "effect"),
-    [
-        ("cloudfront.amazonaws.com", "s3:GetObject", OWN, Effect.ALLOWED),
-        ("cloudfront.amazonaws.com", "s3:GetObject", FOREIGN, Effect.NOT_ALLOWED),
-        ("cloudfront.amazonaws.com", "s3:PutObject", OWN, Effect.NOT_ALLOWED),
-        ("cloudfront.amazonaws.com", "s3:ListBucket", OWN, Effect.NOT_ALLOWED),
-        ("lambda.amazonaws.com", "s3:GetObject", OWN, Effect.NOT_ALLOWED),
-    ],
-)
-def test_only_own_distributions_read_the_files(
-    principal: str, action: str, source: str, effect: Effect
-) -> None:
-    context = {"aws:SourceArn": source, "aws:SecureTransport": "true", "s3:TlsVersion": "1.3"}
-    object_arn = f"{NAMES.bucket_arn('web-ui')}/index.html"
-    assert decide(Call(principal, action, object_arn, context), resource=files_policy()) is effect
-
-
-@pytest.mark.parametrize(
-    ("source", "bucket", "allowed"),
-    [
-        (OWN, "web-ui", True),
-        (OWN, "data", False),
-        (FOREIGN, "web-ui", False),
-    ],
-)
-def test_distributions_decrypt_only_the_files(source: str, bucket: str, allowed: bool) -> None:
-    context = {
-        "aws:SourceArn": source,
-        "kms:EncryptionContext:aws:s3:arn": NAMES.bucket_arn(bucket),
-    }
-    call = Call("cloudfront.amazonaws.com", "kms:Decrypt", context=context)
-    assert (
-        decide(
-            call, resource=program().policy("kms/key:Key", "data"), resource_decides=True
-        ).allowed
-        is allowed
-    )
 
 
 def test_container_form_grants_cloudfront_nothing() -> None:
@@ -164,10 +114,6 @@ def test_other_requests_are_not_forwarded(path: str) -> None:
     found = behavior(path)
     assert found["targetOriginId"] == "files"
     assert found["allowedMethods"] == ["GET", "HEAD"]
-
-
-def test_error_responses_are_not_rewritten() -> None:
-    assert "customErrorResponses" not in distribution()
 
 
 def test_function_serves_the_index_for_pages_only() -> None:
@@ -225,15 +171,6 @@ def test_header_that_cloudfront_cannot_represent_is_rejected() -> None:
         headers_policy(headers)
 
 
-def test_headers_of_the_console_take_precedence() -> None:
-    policy = (
-        program().get("cloudfront/responseHeadersPolicy:ResponseHeadersPolicy", "console").inputs
-    )
-    sections = [*policy["securityHeadersConfig"].values(), *policy["customHeadersConfig"]["items"]]
-    # Nosniff, the only value.
-    assert [section for section in sections if section["override"]] == [{"override": True}]
-
-
 def test_every_built_file_is_uploaded() -> None:
     objects = {
         item.inputs["key"]: item.inputs
@@ -288,18 +225,6 @@ def test_load_balancer_of_the_console_is_internal() -> None:
     ] == [443]
 
 
-def test_only_cloudfront_connects_to_the_internal_load_balancer() -> None:
-    rules = [
-        rule.inputs
-        for rule in program().of_type("vpc/securityGroupIngressRule:SecurityGroupIngressRule")
-        if rule.inputs["securityGroupId"] == "origin-id"
-    ]
-    (rule,) = rules
-    assert rule["prefixListId"].startswith("pl-")
-    assert rule["fromPort"] == rule["toPort"] == 443
-    assert not {"cidrIpv4", "referencedSecurityGroupId"} & set(rule)
-
-
 def test_console_trusts_both_load_balancers() -> None:
     trusted = program().variables("console")["GATEHOUSE_TRUSTED_PROXIES"].split(",")
     gateway = program().variables("gateway")["GATEHOUSE_TRUSTED_PROXIES"].split(",")
@@ -342,17 +267,3 @@ def test_access_log_contains_no_cookies_or_query_strings() -> None:
     assert not [
         field for field in fields if re.search("cookie|query|referer", field, re.IGNORECASE)
     ]
-
-
-def test_regional_web_acl_does_not_limit_addresses_of_cloudfront() -> None:
-    # The rules contain host names as regular expressions, in which a backslash precedes each
-    # period.
-    rules = {
-        name: json.dumps(program().get("wafv2/webAcl:WebAcl", name).inputs["rules"])
-        for name in ("web-acl", "cloudfront")
-    }
-    assert {name: HOST in text.replace("\\", "") for name, text in rules.items()} == {
-        "web-acl": False,
-        "cloudfront": True,
-    }
-    assert HOST.replace("console", "gateway") in rules["web-acl"].replace("\\", "")

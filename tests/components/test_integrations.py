@@ -2,10 +2,7 @@
 
 import json
 
-import pytest
-
 from tests.components.program import Program, run
-from tests.components.settings.stack_settings import STACKS
 
 LEGACY_FILES = ["s3://old-bucket/api_keys.json", "s3://old-bucket/ngrok_urls.json"]
 OBJECTS = ["arn:aws:s3:::old-bucket/api_keys.json", "arn:aws:s3:::old-bucket/ngrok_urls.json"]
@@ -67,27 +64,6 @@ def test_s3_endpoint_allows_legacy_files_of_other_accounts() -> None:
     statement = program.statements("ec2/vpcEndpoint:VpcEndpoint", "s3")["LegacyFiles"]
     assert statement["Resource"] == OBJECTS
     assert statement["Condition"] == {"StringEquals": {"aws:PrincipalAccount": "123456789012"}}
-
-
-@pytest.mark.parametrize("stack", STACKS)
-def test_console_reads_and_writes_exports(stack: str) -> None:
-    program = run(stack)
-    bucket = program.get("s3/bucket:Bucket", "data").inputs["bucket"]
-    statement = program.permissions("console-task")["Exports"]
-    assert (statement["Action"], statement["Resource"]) == (
-        ["s3:GetObject", "s3:PutObject"],
-        [f"arn:aws:s3:::{bucket}/exports/*"],
-    )
-    statement = program.statements("kms/key:Key", "data")["Exports"]
-    assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
-    assert [role.rpartition("/")[2] for role in statement["Principal"]["AWS"]] == [
-        f"gatehouse-{stack}-console-task"
-    ]
-    assert (
-        statement["Condition"]["StringEquals"]["kms:EncryptionContext:aws:s3:arn"]
-        == f"arn:aws:s3:::{bucket}"
-    )
-    assert statement["Condition"]["StringEquals"]["kms:ViaService"] == "s3.eu-west-1.amazonaws.com"
 
 
 def test_console_gets_oidc_settings_of_stack_file() -> None:

@@ -59,28 +59,6 @@ def test_denied_requests_are_counted_by_verification_code(code: Code) -> None:
     assert raised(line, log_alarms.gateway_filters(1)) == expected.get(code, set())
 
 
-@pytest.mark.requirement("ECS-05", "CG-16")
-@pytest.mark.parametrize("stack", STACKS)
-def test_trail_records_data_events_of_sensitive_resources(stack: str) -> None:
-    (trail,) = resource_inputs(stack, "cloudtrail/trail:Trail").values()
-    recorded = {}
-    for selector in trail["advancedEventSelectors"]:
-        fields = {field["field"]: field for field in selector["fieldSelectors"]}
-        if "resources.type" in fields:
-            recorded[fields["resources.type"]["equals"][0]] = fields["resources.ARN"]["startsWiths"]
-    assert set(recorded) == {"AWS::S3::Object", "AWS::DynamoDB::Table", "AWS::Lambda::Function"}
-    assert recorded["AWS::Lambda::Function"] == [
-        f"arn:aws:lambda:eu-west-1:123456789012:function:gatehouse-{stack}-rotate"
-    ]
-    regions = ["eu-west-1", "eu-central-1"] if stack == "prod" else ["eu-west-1"]
-    buckets = [*(("data", region) for region in regions), ("secrets", "eu-west-1")]
-    names = [
-        f"arn:aws:s3:::gatehouse-{stack}-{bucket}-123456789012-{region}/"
-        for bucket, region in buckets
-    ]
-    assert recorded["AWS::S3::Object"] == names
-
-
 def raised(line: bytes, filters: Iterable[log_alarms.LogFilter]) -> set[str]:
     """The alarms of the prod stack that are raised if a service writes the line, once more than
     their threshold allows.

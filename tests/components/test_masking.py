@@ -1,6 +1,5 @@
 """Data protection policies: credentials are masked in logs."""
 
-import json
 import re
 
 import pytest
@@ -9,14 +8,8 @@ from gatehouse.core.keys import KeyEnvironment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.iam.resource_policies import log_delivery_policy
 from components.monitoring import data_protection
-from components.naming import Naming
-from components.settings.loader import parse
-from tests.components.program import run
-from tests.components.settings.stack_settings import STACKS, raw_settings
 
-NAMES = Naming("dev", "123456789012", "eu-west-1")
 PREFIXES = st.from_regex(r"[a-z][a-z0-9]{0,7}(_[a-z0-9]{1,7})?", fullmatch=True)
 # CloudWatch Logs user guide, "Custom data identifier constraints".
 ALLOWED_PATTERN = re.compile(r"[A-Za-z0-9_#=@/;, ^$?\[\]{}|\\*+.-]{1,200}")
@@ -74,40 +67,3 @@ def test_patterns_meet_cloudwatch_constraints(prefix: str) -> None:
     assert len(identifiers) <= 10
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name) for name in identifiers)
     assert all(ALLOWED_PATTERN.fullmatch(pattern) for pattern in identifiers.values())
-
-
-@pytest.mark.requirement("CG-12")
-@pytest.mark.parametrize("stack", STACKS)
-@pytest.mark.parametrize("preview", [True, False])
-def test_task_log_groups_mask_and_report_findings(stack: str, preview: bool) -> None:
-    program, names = run(stack, preview=preview), Naming(stack, "123456789012", "eu-west-1")
-    tasks = {task.name for task in program.of_type("ecs/taskDefinition:TaskDefinition")}
-    policies = program.of_type("cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy")
-    assert {policy.name for policy in policies} == tasks != set()
-    prefix = parse(raw_settings(stack), stack).key_prefix
-    for policy in policies:
-        assert policy.inputs["logGroupName"] == names.log_group(policy.name)
-        document = json.loads(policy.inputs["policyDocument"])
-        find, mask = document["Statement"]
-        assert find["DataIdentifier"] == mask["DataIdentifier"], (
-            "CloudWatch requires equal identifiers"
-        )
-        assert mask["Operation"] == {"Deidentify": {"MaskConfig": {}}}
-        assert find["Operation"]["Audit"]["FindingsDestination"] == {
-            "CloudWatchLogs": {"LogGroup": names.log_group("findings")}
-        }
-        assert {
-            identifier["Name"]: identifier["Regex"]
-            for identifier in document["Configuration"]["CustomDataIdentifier"]
-        } == data_protection.custom_identifiers(prefix)
-
-
-def test_findings_log_group_accepts_log_delivery_only() -> None:
-    (statement,) = log_delivery_policy(NAMES, "AllowFindingsDelivery", NAMES.log_group("findings"))[
-        "Statement"
-    ]
-    assert statement["Principal"] == {"Service": "delivery.logs.amazonaws.com"}
-    assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
-    assert statement["Resource"] == [
-        "arn:aws:logs:eu-west-1:123456789012:log-group:/gatehouse/dev/findings:log-stream:*"
-    ]

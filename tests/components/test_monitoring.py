@@ -63,41 +63,6 @@ def test_service_alarms_cover_both_target_groups() -> None:
     assert alarms["gateway-latency"]["metricQueries"][0]["metric"]["stat"] == "p99"
 
 
-@pytest.mark.parametrize("service", ["gateway", "console"])
-def test_missing_tasks_raise_an_alarm(service: str) -> None:
-    alarm = run("prod").alarms()[f"{service}-tasks"]
-    desired, running, difference = alarm["metricQueries"]
-    metrics = [query["metric"] for query in (desired, running)]
-    assert [metric["metricName"] for metric in metrics] == ["DesiredTaskCount", "RunningTaskCount"]
-    assert metrics[0]["dimensions"] == metrics[1]["dimensions"]
-    assert metrics[0]["dimensions"]["ServiceName"] == f"gatehouse-prod-{service}"
-    assert {metric["namespace"] for metric in metrics} == {"ECS/ContainerInsights"}
-    assert difference["expression"] == f"FILL({desired['id']}, 0) - FILL({running['id']}, 0)"
-    assert (alarm["threshold"], alarm["comparisonOperator"]) == (0, "GreaterThanThreshold")
-    insights = run("prod").get("ecs/cluster:Cluster", "main").inputs["settings"]
-    assert {"name": "containerInsights", "value": "enhanced"} in insights, (
-        "otherwise the metrics do not exist"
-    )
-
-
-def test_undelivered_events_have_an_alarm() -> None:
-    program = run("prod")
-    alarms = program.alarms()
-    rules = [
-        rule.inputs["name"]
-        for rule in program.of_type("cloudwatch/eventRule:EventRule")
-        if "eventPattern" in rule.inputs
-    ]
-    assert rules
-    for rule in rules:
-        alarm = alarms[f"{rule.removeprefix('gatehouse-prod-')}-undelivered"]
-        assert (alarm["namespace"], alarm["metricName"], alarm["dimensions"]) == (
-            "AWS/Events",
-            "FailedInvocations",
-            {"RuleName": rule},
-        )
-
-
 @pytest.mark.requirement("CG-22", "TR-13")
 @pytest.mark.parametrize("stack", STACKS)
 def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
@@ -114,28 +79,6 @@ def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
     assert program.variables("gateway")["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
 
 
-@pytest.mark.requirement("SS-10")
-@pytest.mark.parametrize("stack", STACKS)
-def test_dashboard_shows_metrics_of_secret_links(stack: str) -> None:
-    program = run(stack)
-    (board,) = program.of_type("cloudwatch/dashboard:Dashboard")
-    widgets = json.loads(board.inputs["dashboardBody"])["widgets"]
-    shown = {
-        tuple(series[:2])
-        for w in widgets
-        for series in w["properties"].get("metrics", ())
-        if isinstance(series[0], str)
-    }
-    filters = program.of_type("cloudwatch/logMetricFilter:LogMetricFilter")
-    metrics = {
-        f.inputs["metricTransformation"]["name"]
-        for f in filters
-        if f.name.startswith(("links-", "secrets-"))
-    }
-    assert metrics
-    assert {(f"Gatehouse/{stack}", metric) for metric in metrics} <= shown
-
-
 @pytest.mark.parametrize("stack", STACKS)
 def test_dashboard_shows_existing_alarms(stack: str) -> None:
     program = run(stack)
@@ -147,18 +90,6 @@ def test_dashboard_shows_existing_alarms(stack: str) -> None:
     document = json.loads(board.inputs["dashboardBody"])
     (states,) = (widget for widget in document["widgets"] if widget["type"] == "alarm")
     assert {arn.rpartition(":")[2] for arn in states["properties"]["alarms"]} <= names
-
-
-def test_replication_alarm_has_the_dimensions_of_the_rule() -> None:
-    program = run("prod")
-    (replication,) = program.of_type("s3/bucketReplicationConfig:BucketReplicationConfig")
-    (rule,) = replication.inputs["rules"]
-    buckets = {row.name: row.inputs["bucket"] for row in program.of_type("s3/bucket:Bucket")}
-    assert program.alarms()["replication-failed"]["dimensions"] == {
-        "SourceBucket": buckets["data"],
-        "DestinationBucket": buckets["replica-data"],
-        "RuleId": rule["id"],
-    }
 
 
 @pytest.mark.parametrize(

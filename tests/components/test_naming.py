@@ -8,25 +8,12 @@ from typing import Any
 
 import pytest
 
-from components.naming import Naming
 from components.settings.loader import parse
 from tests.components.program import Program, run, run_as
 from tests.components.settings.stack_settings import CORE, STACKS, raw_settings
 
 STACK = "longname"
 CORE_NAME_MAX = 20
-NAMES = Naming("dev", "123456789012", "eu-west-1")
-
-
-def test_names_follow_the_pattern() -> None:
-    assert NAMES.name("gateway") == "gatehouse-dev-gateway"
-    assert NAMES.bucket("logs") == "gatehouse-dev-logs-123456789012-eu-west-1"
-    assert NAMES.secret("pepper") == "gatehouse/dev/pepper"
-    assert NAMES.log_group("gateway") == "/gatehouse/dev/gateway"
-    assert NAMES.alias("data") == "alias/gatehouse-dev-data"
-    assert NAMES.arn("rds", "db:x") == "arn:aws:rds:eu-west-1:123456789012:db:x"
-    assert NAMES.boundary_arn == "arn:aws:iam::123456789012:policy/gatehouse-dev-boundary"
-    assert NAMES.cache_nodes(2) == ("gatehouse-dev-cache-001", "gatehouse-dev-cache-002")
 
 
 # Longest name that AWS accepts, for the types with short limits (API references of the services).
@@ -94,14 +81,6 @@ def test_stack_of_its_own_name_has_values_of_its_environment(tmp_path: Path) -> 
     ]
     assert [text for text in texts if re.search(r"gatehouse[-/]dev[-/]", text)] == []
     assert [text for text in texts if "alice" in text]
-
-
-def test_secret_arn_pattern_matches_one_secret() -> None:
-    pattern = re.escape(NAMES.secret_arn("pepper")).replace(r"\?", ".")
-    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/"
-    assert re.fullmatch(pattern, f"{arn}pepper-a1B2c3")
-    assert not re.fullmatch(pattern, f"{arn}pepper-old-a1B2c3")
-    assert not re.fullmatch(pattern, f"{arn}pepper2-a1B2c3")
 
 
 @pytest.mark.parametrize("stack", STACKS)

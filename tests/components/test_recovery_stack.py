@@ -41,40 +41,6 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Program:
     return run_as("proddr", tmp_path_factory.mktemp("program"), environment="prod", changes=CHANGES)
 
 
-@pytest.mark.requirement("ECS-13")
-def test_only_the_pepper_is_replicated_under_a_key_of_the_second_region(home: Program) -> None:
-    secrets = {
-        row.name: row.inputs.get("replicas") for row in home.of_type("secretsmanager/secret:Secret")
-    }
-    key = home.get("kms/key:Key", "recovery")
-    assert secrets == {
-        "pepper": [{"region": SECOND, "kmsKeyId": "arn:aws:mock:::recovery"}],
-        "session-key": None,
-        "bootstrap-token": None,
-    }
-    assert (key.inputs["region"], key.inputs["enableKeyRotation"], key.protect) == (
-        SECOND,
-        True,
-        True,
-    )
-    assert home.get("kms/alias:Alias", "recovery").inputs["region"] == SECOND
-
-
-@pytest.mark.requirement("ECS-13")
-def test_automated_backups_are_replicated_under_the_replica_of_the_backup_key(
-    home: Program,
-) -> None:
-    (replication,) = home.of_type(REPLICATION)
-    inputs = replication.inputs
-    assert (inputs["region"], inputs["kmsKeyId"], inputs["retentionPeriod"]) == (
-        SECOND,
-        "arn:aws:mock:::backup",
-        35,
-    )
-    assert inputs["sourceDbInstanceArn"] == "arn:aws:mock:::database"
-    assert replication.protect
-
-
 def test_stack_without_the_setting_keeps_nothing_for_another_stack() -> None:
     program = run("prod")
     assert program.of_type(REPLICATION) == []
@@ -129,26 +95,6 @@ def test_database_is_restored_under_the_key_of_its_backups(restored: Program) ->
     assert not {"dbName", "username"} & set(inputs), "RDS takes both from the source"
     assert inputs["manageMasterUserPassword"] is True
     assert run("prod").get(INSTANCE, "database").inputs.get("restoreToPointInTime") is None
-
-
-@pytest.mark.requirement("ECS-13")
-def test_rotation_function_may_read_the_replica_only(restored: Program) -> None:
-    permissions = restored.permissions("rotate")
-    secret = f"arn:aws:secretsmanager:{SECOND}:{ACCOUNT}:secret:gatehouse/prod/pepper-??????"
-    assert permissions["ReadReplica"]["Resource"] == [secret]
-    assert permissions["DecryptReplica"]["Resource"] == [RESTORE["secrets_key_arn"]]
-    assert permissions["DecryptReplica"]["Condition"]["StringLike"] == {
-        "kms:EncryptionContext:SecretARN": secret
-    }
-    function = restored.get("lambda/function:Function", "rotate").inputs
-    assert function["environment"]["variables"]["RESTORED_PEPPER"] == "gatehouse/prod/pepper"
-
-
-def test_backups_of_the_restored_database_use_its_key(restored: Program) -> None:
-    permissions = restored.permissions("backup")
-    for sid in ("DatabaseKey", "DatabaseKeyGrants"):
-        assert permissions[sid]["Resource"] == [RESTORE["database_key_arn"]]
-    assert "DatabaseKey" not in run("prod").permissions("backup")
 
 
 @pytest.mark.requirement("ECS-13")

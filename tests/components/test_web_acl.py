@@ -315,12 +315,3 @@ def test_capacity_is_included_in_the_price(name: str) -> None:
     AWS WAF").
     """
     assert 925 < web_acl(name).capacity() <= 1_500
-
-
-def test_blocked_bodies_have_their_own_status() -> None:
-    status = {
-        rule["name"]: rule["action"]["block"]["customResponse"]["responseCode"]
-        for rule in web_acl("prod").rules
-        if "action" in rule
-    }
-    assert (status["body-size"], status["content"], status["query"]) == (413, 403, 403)

@@ -3,18 +3,13 @@ packs, and compare an update with a plan."""
 
 import fnmatch
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from gatehouse_policies.policy_check import findings
-from gatehouse_policies.program import analyzer
-from gatehouse_policies.program.project import load
 from gatehouse_policies.program.providers import PreviewProvider
 from gatehouse_policies.program.runner import run
-from gatehouse_policies.program.types import Deployment, Resource
-from gatehouse_policies.reports.findings import Finding
+from gatehouse_policies.program.types import Deployment
 
 from sandbox.paths import REPOSITORY
 
@@ -67,30 +62,3 @@ def unplanned(
         if allowed[urn]["steps"] != steps:
             return f"error: {urn}: {steps} is not allowed by the plan: {allowed[urn]['steps']}\n"
     return ""
-
-
-def violations(words: Sequence[str], deployed: Collection[str] = ()) -> list[Finding]:
-    """The mandatory violations for which the engine stops a command.
-
-    An excluded resource that is not in `deployed` reaches the packs without inputs, because the
-    engine replaces the inputs of the program with those in the state
-    (pkg/resource/deploy/step_generator.go, "stub out the provider check").
-    """
-    folders = [REPOSITORY / after for option, after in pairwise(words) if option == "--policy-pack"]
-    absent = excluded(words) - set(deployed)
-    resources = tuple(
-        _without_inputs(row) if row.registration.urn in absent else row
-        for row in program().resources
-    )
-    with analyzer.packs(
-        folders, load(REPOSITORY, STACK), load(REPOSITORY, STACK).environment
-    ) as packs:
-        return [
-            finding
-            for finding in findings(packs, replace(program(), resources=resources), "unknown")
-            if finding.blocks
-        ]
-
-
-def _without_inputs(resource: Resource) -> Resource:
-    return replace(resource, registration=replace(resource.registration, inputs={}), outputs={})

@@ -38,7 +38,7 @@ def run(
     account.
     """
     settings = raw_account_settings(
-        "none", {key.replace("__", "."): value for key, value in changes.items()}
+        {key.replace("__", "."): value for key, value in changes.items()}
     )
     (folder / "account").mkdir()
     file = folder / "account" / "Pulumi.main.yaml"
@@ -49,11 +49,8 @@ def run(
 def test_bootstrap_creates_the_role_of_aws_config(
     account: FakeAccount, emulator: Emulator, tmp_path: Path
 ) -> None:
-    changes = {
-        "guards__config_recorder": "adopt",
-        "existing": {"recorder_name": "default", "delivery_channel_name": "default"},
-    }
-    result = run(account, emulator, tmp_path, "bootstrap", "--project", "account", **changes)
+    words = ("bootstrap", "--project", "account")
+    result = run(account, emulator, tmp_path, *words, guards__config_recorder=True)
     assert result.returncode == 0, result.stderr
     assert "created the service-linked role of AWS Config" in result.stdout
     assert "service-linked role of ECS" not in result.stdout

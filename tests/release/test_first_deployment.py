@@ -15,7 +15,6 @@ from tests.release import fake_engine
 from tests.release.fake_aws import ACCOUNT, NEW
 
 STACK = Stack(fake_engine.STACK, ACCOUNT, "eu-west-1", NEW)
-PACKS = ("--policy-pack", "policies/security")
 
 
 def test_first_step_excludes_services_their_task_definitions_and_their_dns_records() -> None:
@@ -34,24 +33,6 @@ def test_first_step_excludes_services_their_task_definitions_and_their_dns_recor
         "aws:appautoscaling/policy:Policy",
         "aws:route53/record:Record",
     }
-
-
-def test_packs_reject_excluded_resources_that_do_not_exist() -> None:
-    command = [*command_line("deploy", STACK, yes=True, without_services=True), *PACKS]
-    assert {finding.rule for finding in fake_engine.violations(command)} >= {
-        "GH-ECS-004",
-        "GH-ECS-011",
-    }
-    assert fake_engine.violations(command, deployed=fake_engine.excluded(command)) == []
-
-
-@pytest.mark.requirement("TR-17")
-def test_first_deployment_passes_the_packs() -> None:
-    first = command_line("deploy", STACK, yes=True, without_services=True)
-    second = command_line("deploy", STACK, yes=True)
-    assert fake_engine.violations(first) == []
-    assert second.count("--policy-pack") == 2
-    assert fake_engine.violations(second) == []
 
 
 @pytest.mark.parametrize(

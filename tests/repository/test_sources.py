@@ -67,6 +67,6 @@ def test_engine_installs_packages_with_uv() -> None:
         for project in projects
     }
     in_python = {project: runtime for project, runtime in runtimes.items() if runtime != "yaml"}
-    assert len(in_python) >= 5
+    assert len(in_python) >= 4
     for project, runtime in in_python.items():
         assert (runtime["name"], runtime["options"]["toolchain"]) == ("python", "uv"), project

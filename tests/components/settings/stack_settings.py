@@ -26,14 +26,12 @@ def raw_settings(stack: str, changes: dict[str, Any] | None = None) -> dict[str,
 
 
 def raw_account_settings(
-    mode: str = "none", changes: dict[str, Any] | None = None
+    changes: dict[str, Any] | None = None, *, guards: bool = False
 ) -> dict[str, Any]:
-    """`gatehouse-account:settings` of the stack file, with the mode of all guards and other
-    changes. IMDSv2 cannot be adopted.
+    """`gatehouse-account:settings` of the stack file, with all guards enabled or not, and with
+    other changes.
     """
-    guards = dict.fromkeys(GUARDS, mode) | ({"imdsv2": "create"} if mode == "adopt" else {})
-    existing = EXISTING if mode == "adopt" else {}
-    changes = {"guards": guards, "existing": dict(existing), **(changes or {})}
+    changes = {"guards": dict.fromkeys(GUARDS, guards), **(changes or {})}
     return _changed(ROOT / "account" / "Pulumi.main.yaml", "gatehouse-account:settings", changes)
 
 
@@ -96,13 +94,6 @@ CORE: dict[str, Any] = {
 """An entry of the setting `cores`."""
 GUARDS = tuple(GuardsSettings.model_fields)
 """Names of the guards of the account."""
-EXISTING = {
-    "analyzer_name": "ConsoleAnalyzer-1",
-    "recorder_name": "default",
-    "delivery_channel_name": "default",
-    "detector_id": "12abc34d567e8fa901bc2d34e56789f0",
-}
-"""The setting `existing` of a stack that adopts every guard."""
 DELIVERY = {
     "repository": "acme/gatehouse",
     "create_oidc_provider": True,

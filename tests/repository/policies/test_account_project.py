@@ -24,16 +24,16 @@ def check(folder: Path, settings: dict[str, Any]) -> policy_check.CheckResult:
     return policy_check.check(folder, "main")
 
 
-@pytest.mark.parametrize("mode", ["create", "adopt"])
-def test_no_mandatory_rule_is_violated(tmp_path: Path, mode: str) -> None:
+def test_no_mandatory_rule_is_violated(tmp_path: Path) -> None:
     """Without `managed_by`, the rules require the guards."""
     budget = {"monthly_usd": 300, "emails": ["finance@acme.dev"]}
-    result = check(tmp_path, raw_account_settings(mode, {"managed_by": "", "budget": budget}))
+    changes = {"managed_by": "", "budget": budget}
+    result = check(tmp_path, raw_account_settings(changes, guards=True))
     assert (result.run.environment, result.run.resources) == ("prod", 27)
     assert [(row.rule, row.message) for row in result.findings if row.blocks] == []
 
 
 def test_missing_guards_are_reported(tmp_path: Path) -> None:
-    changes = {"managed_by": "", "guards.guardduty": "none", "guards.security_hub": "none"}
-    result = check(tmp_path, raw_account_settings("create", changes))
+    changes = {"managed_by": "", "guards.guardduty": False, "guards.security_hub": False}
+    result = check(tmp_path, raw_account_settings(changes, guards=True))
     assert {row.rule for row in result.findings if row.blocks} == {"GH-ACC-001", "GH-COST-001"}

@@ -124,6 +124,7 @@ def test_resource_names_are_known_at_preview() -> None:
     assert unnamed == {"aws:route53/record:Record"}
 
 
+@pytest.mark.requirement("CG-19", "ECS-07")
 def test_default_tags_are_the_required_tags() -> None:
     providers = [
         props

@@ -32,7 +32,9 @@ def checkpoint(emulator: Emulator) -> Checkpoint:
     deployed = Checkpoint()
     assert {
         step.operation
-        for step in deploy(emulator, deployed, raw_account_settings("create", {"budget": BUDGET}))
+        for step in deploy(
+            emulator, deployed, raw_account_settings({"budget": BUDGET}, guards=True)
+        )
     } == {"create"}
     return deployed
 
@@ -102,7 +104,7 @@ def test_guards_are_set(emulator: Emulator, checkpoint: Checkpoint) -> None:
 
 
 def test_second_update_changes_nothing(emulator: Emulator, checkpoint: Checkpoint) -> None:
-    assert deploy(emulator, checkpoint, raw_account_settings("create", {"budget": BUDGET})) == []
+    assert deploy(emulator, checkpoint, raw_account_settings({"budget": BUDGET}, guards=True)) == []
 
 
 def test_modelled_types_have_a_reason(emulator: Emulator, checkpoint: Checkpoint) -> None:
@@ -122,7 +124,7 @@ def test_modelled_types_have_a_reason(emulator: Emulator, checkpoint: Checkpoint
 
 
 def test_guards_that_are_no_longer_managed_stay(emulator: Emulator, checkpoint: Checkpoint) -> None:
-    settings = raw_account_settings("none", {"guards.config_recorder": "create"})
+    settings = raw_account_settings({"guards.config_recorder": True})
     steps = deploy(emulator, checkpoint, settings)
     assert {step.operation for step in steps if step.type != "aws:budgets/budget:Budget"} == {
         "retain"

@@ -49,7 +49,7 @@ def error(emulator: Emulator, kind: str, inputs: dict[str, Any]) -> str:
 def test_every_type_is_deployed_by_a_test() -> None:
     """test_dev_stack deploys the types that are disabled in the stacks, test_deployment_role the
     console behind CloudFront, and tests/journeys/test_recovery.py deploys replicated backups."""
-    config = {"gatehouse-account:settings": json.dumps(raw_account_settings("create"))}
+    config = {"gatehouse-account:settings": json.dumps(raw_account_settings(guards=True))}
     stacks = (
         deployed("staging"),
         deployed("prod", json.dumps(raw_settings("prod", ACCOUNT_RESOURCES))),
