@@ -102,7 +102,6 @@ _ONE_PROGRAM = (
     "tests/repository/test_permissions.py",
     "tests/sandbox/checks/test_graph.py",
     "tests/sandbox/engine/test_changes.py",
-    "tests/sandbox/emulator/test_server.py",
 )
 _ONE_ENVIRONMENT = (
     "test_guides.py",

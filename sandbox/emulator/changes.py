@@ -13,10 +13,10 @@ from sandbox.emulator import tags
 from sandbox.emulator.request import AwsError, ChangeRequest, Created
 from sandbox.emulator.resource_type import (
     AGAIN,
-    FINISH,
     KEPT,
     PULUMI_ONLY,
     ResourceType,
+    change_settings,
     create,
     outputs_of,
 )
@@ -26,20 +26,10 @@ _ABSENT = re.compile(r"NotFound|NoSuch|NotExist|ResourceNotFound|does not exist"
 _MOTO_ERROR = "500"
 _UPDATES = ("put_", "set_", "update_", "modify_")
 _DELETIONS = (
-    *(
-        ("create_", "delete_"),
-        ("put_", "delete_"),
-        ("set_", "delete_"),
-        ("request_", "delete_"),
-        ("register_", "deregister_"),
-    ),
-    *(
-        ("associate_", "disassociate_"),
-        ("attach_", "detach_"),
-        ("enable_", "disable_"),
-        ("add_", "remove_"),
-    ),
-)
+    ("create_", "delete_"), ("put_", "delete_"), ("set_", "delete_"), ("request_", "delete_"),
+    ("register_", "deregister_"), ("associate_", "disassociate_"), ("attach_", "detach_"),
+    ("enable_", "disable_"), ("add_", "remove_"),
+)  # fmt: skip
 """Prefixes of operations that create a resource, with the prefix of the operation that deletes
 it.
 """
@@ -72,7 +62,10 @@ def _update(resource_type: ResourceType, request: ChangeRequest) -> Created:
         tags.change(request)
     request.unused_changes = changed - {"tags", "tagsAll", "region"}
     extra: Mapping[str, Any] = {}
-    if request.unused_changes or (changed and whole and not resource_type.modelled):
+    change_settings(resource_type, request)
+    if request.unused_changes & request.unused() or (
+        changed and whole and not resource_type.modelled
+    ):
         extra = _change(resource_type, request)
         if leftover := sorted(request.unused_changes & request.unused()):
             raise NotUpdatable(f"the emulator cannot change {', '.join(leftover)} in place")
@@ -95,8 +88,9 @@ def delete(resource_type: ResourceType, request: ChangeRequest) -> None:
         if callable(resource_type.delete):
             resource_type.delete(request)
         else:
-            operation = resource_type.delete or deletion(resource_type, request)
-            request.call(operation, request.identifiers(operation))
+            operations = resource_type.delete or deletion(resource_type, request)
+            for operation in (operations,) if isinstance(operations, str) else operations:
+                request.call(operation, request.named(operation, id_name=resource_type.id_name))
     except AwsError as exc:
         if not _ABSENT.search(f"{exc.code} {exc.message}"):
             raise
@@ -127,9 +121,6 @@ def _change(resource_type: ResourceType, request: ChangeRequest) -> Mapping[str,
         for name in request.unused_changes - set(request.registration.inputs):
             request.take(name)  # the call sets the whole configuration
         return create(resource_type, request)[1]
-    if how == FINISH:
-        assert resource_type.finish is not None  # noqa: S101
-        return resource_type.finish(request, dict(request.scope)) or {}
     shape = request.input_shape(how)
     prepared = resource_type.prepare(request) if resource_type.prepare is not None else {}
     parameters = request.parameters(
@@ -140,7 +131,8 @@ def _change(resource_type: ResourceType, request: ChangeRequest) -> Mapping[str,
         prepared={name: value for name, value in prepared.items() if name in shape.members},
         skip=PULUMI_ONLY,
     )
-    parameters = {**request.identifiers(how), **parameters}
+    parameters |= request.differences(how)
+    parameters = request.named(how, parameters, resource_type.id_name)
     request.sent = {**request.sent, **parameters}
     members = request.result(how, request.call(how, parameters))
     if resource_type.finish is None:

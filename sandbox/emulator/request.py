@@ -34,8 +34,8 @@ class CreateRequest:
     """One resource to create. Errors from botocore's models and from the emulator become a
     SandboxError with the resource's URN.
 
-    sent: the parameters of the call that created the resource. scope: these parameters and the
-        members of the result.
+    identity: the ID of the resource, as soon as it exists. sent: the parameters of the call that
+        created the resource. scope: these parameters and the members of the result.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class CreateRequest:
         self.registration = registration
         self.region = region
         self.tags = {str(key): str(value) for key, value in tags.items()}
+        self.identity = ""
         self.sent: Mapping[str, Any] = {}
         self.scope: Mapping[str, Any] = {}
         self._client = client
@@ -65,16 +66,6 @@ class CreateRequest:
         """Return an input and mark it as used."""
         self._unused.discard(name)
         return self.registration.inputs.get(name, default)
-
-    def attributes(self, names: Mapping[str, str]) -> dict[str, str]:
-        """Return the inputs in `names` that are set, as text, keyed by API attribute name, and mark
-        these inputs as used.
-        """
-        return {
-            attribute: text(self.peek(name))
-            for name, attribute in names.items()
-            if self.take(name) is not None
-        }
 
     def unused(self) -> set[str]:
         """Inputs that are not marked as used."""
@@ -118,6 +109,8 @@ class CreateRequest:
         except ResponseParserError as exc:
             # An error page of the server, where the protocol of the service is XML.
             raise self._emulator_error(operation) from exc
+        if failed := response.get("Unsuccessful") or response.get("FailedEntries"):
+            raise self.error(f"AWS (emulated) rejects {operation}: {failed[0]}")
         return response
 
     def check(self, call: str, parameters: Mapping[str, Any]) -> None:
@@ -138,13 +131,15 @@ class CreateRequest:
         defaults: Mapping[str, Any] | None = None,
         prepared: Mapping[str, Any] | None = None,
         skip: Collection[str] = (),
+        only: Collection[str] = (),
         tag_kind: str = "",
     ) -> dict[str, Any]:
         """Convert the inputs that are not used yet to parameters of the operation, and mark them as
         used.
 
         Inputs without a parameter remain unused. prepared: parameters that need no conversion.
-        skip: inputs to omit. The other arguments are fields of `ResourceType`.
+        skip: inputs to omit. only: convert these inputs, also if they are used. The other arguments
+        are fields of `ResourceType`.
         """
         shape: Any = self.input_shape(call)
         parameters = dict(prepared or {})
@@ -155,11 +150,8 @@ class CreateRequest:
                 inner, structure = inner.members[step], structure.setdefault(step, {})
             targets.append((inner, structure))
         for key, value in {**(defaults or {}), **self.registration.inputs}.items():
-            if (
-                key in skip
-                or key in _COMMON_INPUTS
-                or (key in self.registration.inputs and key not in self._unused)
-            ):
+            used = key in self.registration.inputs and key not in self._unused
+            if key in _COMMON_INPUTS or (key not in only if only else key in skip or used):
                 continue
             for structure_shape, structure in targets:
                 member = (names or {}).get(key) or self._parameter(structure_shape, key)
@@ -200,6 +192,33 @@ class CreateRequest:
         value = value[0] if isinstance(value, list) and value else value
         return value if isinstance(value, Mapping) else response
 
+    def named(
+        self, call: str, parameters: Mapping[str, Any] | None = None, id_name: str = ""
+    ) -> dict[str, Any]:
+        """The parameters with those that name the resource: members with the name of a parameter or
+        result of its creation, and the ID for the only required member without another value. If
+        the optional member `id_name` exists, no other optional member is added.
+        """
+        shape, named = self.input_shape(call), dict(parameters or {})
+        if shape is None:
+            return named
+        known = {normalized(name): value for name, value in self.scope.items()}
+        has_id = id_name in shape.members and id_name not in shape.required_members
+        for name, member in shape.members.items():
+            is_list, form = isinstance(member, ListShape), normalized(name)
+            forms = (form, form.removesuffix("s")) if is_list else (form,)
+            value = next((known[form] for form in forms if form in known), None)
+            wanted = name in shape.required_members or (
+                name == id_name if has_id else name in self.scope and member.type_name == "string"
+            )
+            if value is not None and wanted and name not in named:
+                named[name] = [value] if is_list and not isinstance(value, list) else value
+        missing = [name for name in shape.required_members if name not in named]
+        if len(missing) == 1:
+            is_list = isinstance(shape.members[missing[0]], ListShape)
+            named[missing[0]] = [self.identity] if is_list else self.identity
+        return named
+
     def is_of_type(self, prefix: str) -> bool:
         """True if the prefix of an API name, such as "dbinstance" in DBInstanceArn, is the type of
         this resource.
@@ -213,12 +232,7 @@ class CreateRequest:
         if getattr(shape, "is_document_type", False) and isinstance(value, str):
             return self._json(value, path)  # the provider takes JSON text for a value of any form
         if isinstance(shape, StructureShape):
-            return self._structure(
-                value[0] if isinstance(value, list) and len(value) == 1 else value,
-                shape,
-                path,
-                names,
-            )
+            return self._structure(value, shape, path, names)
         if isinstance(shape, ListShape):
             items = value if isinstance(value, list) else [value]
             return [
@@ -269,6 +283,15 @@ class CreateRequest:
     def _structure(
         self, value: Any, shape: StructureShape, path: str, names: Mapping[str, str]
     ) -> dict[str, Any]:
+        if {"Quantity", "Items"} <= shape.members.keys():  # a list in the API of CloudFront
+            items = value.get("items") if isinstance(value, dict) and len(value) == 1 else value
+            if isinstance(items, list):
+                listed = self.to_api(items, shape.members["Items"], path, names)
+                return {"Quantity": len(items), "Items": listed}
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if not isinstance(value, dict) and len(shape.members) == 1:
+            value = {next(iter(shape.members)): value}
         if not isinstance(value, dict):
             raise self.error(f"property {path} must be an object.")
         result = {}
@@ -316,6 +339,8 @@ class CreateRequest:
             member = shape.members.get(name)
             if isinstance(member, MapShape):
                 return {name: dict(self.tags)}
+            if isinstance(member, StructureShape):
+                return {name: {"Items": self.tag_list()}}
             if isinstance(member, ListShape) and isinstance(member.member, StructureShape):
                 forms = (("Key", "Value"), ("key", "value"), ("TagKey", "TagValue"))
                 return {
@@ -368,6 +393,7 @@ class ChangeRequest(CreateRequest):
     ) -> None:
         super().__init__(registration, region=region, tags=tags, client=client)
         self.old = old
+        self.identity = old.id
         self.scope = scope
         self.service = service
         self.changed = frozenset(changed)
@@ -384,34 +410,19 @@ class ChangeRequest(CreateRequest):
         """The merged tags as a parameter of the operation."""
         return self._tag_parameters(self.input_shape(call), "")
 
-    def identifiers(self, call: str) -> dict[str, Any]:
-        """The parameters of an operation that name the resource: members with the name of a
-        parameter or result of its creation, and the ID for the only other required member."""
-        shape = self.input_shape(call)
-        if shape is None:
-            return {}
-        known = {normalized(name): value for name, value in self.scope.items()}
-        parameters = {}
-        for name, member in shape.members.items():
-            names = (
-                (normalized(name), normalized(name).removesuffix("s"))
-                if isinstance(member, ListShape)
-                else (normalized(name),)
-            )
-            value = next((known[form] for form in names if form in known), None)
-            wanted = name in shape.required_members or (
-                name in self.scope and member.type_name == "string"
-            )
-            if value is not None and wanted:
-                parameters[name] = (
-                    [value]
-                    if isinstance(member, ListShape) and not isinstance(value, list)
-                    else value
-                )
-        missing = [name for name in shape.required_members if name not in parameters]
-        if len(missing) == 1:
-            is_list = isinstance(shape.members[missing[0]], ListShape)
-            parameters[missing[0]] = [self.old.id] if is_list else self.old.id
+    def differences(self, call: str) -> dict[str, Any]:
+        """What changed lists gain and lose, for an operation with parameters such as AddSubnetIds
+        and RemoveSubnetIds. Marks these inputs as used.
+        """
+        members = {normalized(name): name for name in self.input_shape(call).members}
+        parameters: dict[str, Any] = {}
+        for name in sorted(self.unused_changes):
+            forms = [members.get(f"{verb}{normalized(name)}") for verb in ("add", "remove")]
+            if None not in forms:
+                old = set(self.old.registration.inputs.get(name) or [])
+                new = set(self.take(name) or [])
+                changes = zip(forms, (sorted(new - old), sorted(old - new)), strict=True)
+                parameters |= {str(form): items for form, items in changes if items}
         return parameters
 
 

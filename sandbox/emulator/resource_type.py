@@ -6,36 +6,35 @@ from datetime import datetime
 from string import Formatter
 from typing import Any, Final
 
+from botocore.model import MapShape
 from gatehouse_policies.program.schema import Schema, schema
 from gatehouse_policies.program.types import ACCOUNT
 
-from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, normalized
+from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, normalized, text
 
 PULUMI_ONLY = frozenset(
-    (
-        *(
-            "allowMajorVersionUpgrade",
-            "allowOverwrite",
-            "applyImmediately",
-            "autoAccept",
-            "deleteAutomatedBackups",
-        ),
-        *(
-            "deletionWindowInDays",
-            "finalSnapshotIdentifier",
-            "forceDelete",
-            "forceDestroy",
-            "forceDetachPolicies",
-        ),
-        *(
-            "forceNewDeployment",
-            "recoveryWindowInDays",
-            "revokeRulesOnDelete",
-            "sigintRollback",
-            "skipDestroy",
-        ),
-        *("skipFinalSnapshot", "sourceCodeHash", "trackLatest", "triggers", "waitForSteadyState"),
-    )
+    [
+        "allowMajorVersionUpgrade",
+        "allowOverwrite",
+        "applyImmediately",
+        "autoAccept",
+        "deleteAutomatedBackups",
+        "deletionWindowInDays",
+        "finalSnapshotIdentifier",
+        "forceDelete",
+        "forceDestroy",
+        "forceDetachPolicies",
+        "forceNewDeployment",
+        "recoveryWindowInDays",
+        "revokeRulesOnDelete",
+        "sigintRollback",
+        "skipDestroy",
+        "skipFinalSnapshot",
+        "sourceCodeHash",
+        "trackLatest",
+        "triggers",
+        "waitForSteadyState",
+    ]
 )
 """Inputs that control how Pulumi updates or deletes a resource. These inputs are not sent to AWS
 when the resource is created.
@@ -44,10 +43,29 @@ when the resource is created.
 
 AGAIN: Final = "again"
 """The calls that create the resource also change it."""
-FINISH: Final = "finish"
-"""The calls of `finish` change the resource."""
 KEPT: Final = "kept"
 """AWS has no call that deletes the resource: the provider only removes it from its state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Inputs that an operation of their own sets when the resource is created and when one of them
+    changes.
+
+    call: "service.operation". inputs: the inputs. names: members of inputs and of the properties
+    inside them whose member has another name. attributes: instead of `inputs`, for operations that
+    take attributes as text: the attribute of each input, or its prefix for an input with
+    properties. parameters: further parameters, or defaults. removal: the operation that resets the
+    inputs. created: `ResourceType.call` also sets the inputs, so the operation only changes them.
+    """
+
+    call: str
+    inputs: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    removal: str = ""
+    created: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +105,20 @@ class ResourceType:
     """
     finish: Callable[[CreateRequest, dict[str, Any]], dict[str, Any] | None] | None = None
     """Makes further calls with the result of `call`; returns additional outputs."""
+    settings: tuple[Setting, ...] = ()
+    """Inputs that operations of their own set."""
     variant: Callable[[CreateRequest], "ResourceType | None"] | None = None
     """Returns the emulation of a resource that AWS creates with another operation, or None."""
     create: Callable[[CreateRequest], Created] | None = None
     """Creates the resource instead of `call`; returns the ID and the outputs."""
     update: str | Callable[[ChangeRequest], dict[str, Any] | None] = ""
-    """How inputs are changed: `AGAIN`, `FINISH`, "service.operation", or a function that returns
-    changed outputs and marks the inputs that it changes as used. By default `AGAIN` for an
-    operation such as put_x, and otherwise update_x or modify_x for create_x. A resource whose
-    changed inputs are not used is replaced, and the output says so."""
-    delete: str | Callable[[ChangeRequest], object] = ""
-    """How the resource is deleted: `KEPT`, "service.operation", or a function. By default, the
-    opposite of `call`.
+    """How other inputs than those of `settings` are changed: `AGAIN`, "service.operation", or a
+    function that returns changed outputs and marks the inputs that it changes as used. By default
+    `AGAIN` for an operation such as put_x, and otherwise update_x or modify_x for create_x. A
+    resource whose changed inputs are not used is replaced, and the output says so."""
+    delete: str | tuple[str, ...] | Callable[[ChangeRequest], object] = ""
+    """How the resource is deleted: `KEPT`, one or several "service.operation", or a function. By
+    default, the opposite of `call`.
     """
     service: str = ""
     """The service whose operations change the tags; by default that of `call`. Without both,
@@ -108,6 +128,12 @@ class ResourceType:
     """The reason why moto cannot create this type, whose requests are only validated; "" for a type
     that is created.
     """
+
+    @property
+    def id_name(self) -> str:
+        """The parameter that is the ID; "" if the ID consists of several or of an input."""
+        name = self.id.removeprefix("{").removesuffix("}")
+        return name if name.isalnum() else ""
 
 
 def create(resource_type: ResourceType, request: CreateRequest) -> Created:
@@ -145,6 +171,16 @@ def create(resource_type: ResourceType, request: CreateRequest) -> Created:
         )
         if "arn" in properties.outputs:
             extra = {**_arn(resource_type, request, identity, members), **extra}
+    inner = [
+        value for value in (*request.sent.values(), *members.values()) if isinstance(value, dict)
+    ]
+    request.identity = identity
+    request.scope = {
+        **{name: item for value in inner for name, item in value.items()},
+        **members,
+        **request.sent,
+    }
+    change_settings(resource_type, request)
     scope = {**request.sent, **inputs, **members, **extra, **place, "id": identity}
     extra = {
         **extra,
@@ -155,15 +191,52 @@ def create(resource_type: ResourceType, request: CreateRequest) -> Created:
             f"the emulator does not support these inputs of {request.registration.type}: "
             f"{', '.join(sorted(unused))}. Add them in sandbox/emulator/resources/."
         )
-    inner = [
-        value for value in (*request.sent.values(), *members.values()) if isinstance(value, dict)
-    ]
-    request.scope = {
-        **{name: item for value in inner for name, item in value.items()},
-        **members,
-        **request.sent,
-    }
     return identity, outputs_of(request, properties, members, extra)
+
+
+def change_settings(resource_type: ResourceType, request: CreateRequest) -> None:
+    """Call the operations of the settings with an input that is set, or changed by an update."""
+    for setting in resource_type.settings:
+        inputs = setting.inputs or tuple(setting.attributes)
+        values = {name: value for name in inputs if (value := request.peek(name)) is not None}
+        changed = request.unused_changes if isinstance(request, ChangeRequest) else None
+        if changed.isdisjoint(inputs) if changed is not None else setting.created:
+            continue
+        if any(values.values()) if setting.removal else values:
+            for parameters in _parameters(setting, request, values):
+                sent = {**setting.parameters, **parameters}
+                named = request.named(setting.call, sent, resource_type.id_name)
+                (request.check if resource_type.modelled else request.call)(setting.call, named)
+                request.scope = {**named, **request.scope}
+        elif changed is not None and setting.removal:
+            call = setting.removal
+            request.call(call, request.named(call, id_name=resource_type.id_name))
+        elif changed is not None:
+            continue
+        for name in inputs:
+            request.take(name)
+
+
+def _parameters(
+    setting: Setting, request: CreateRequest, values: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The parameters of each call of a setting."""
+    if not setting.attributes:
+        names = setting.names
+        return [request.parameters(setting.call, names=names, nested=names, only=values)]
+    attributes: dict[str, str] = {}
+    for name, value in values.items():
+        path = setting.attributes[name]
+        pairs = value.items() if isinstance(value, dict) else (("", value),)
+        attributes |= {f"{path}.{key}" if key else path: text(item) for key, item in pairs}
+    member = request.input_shape(setting.call).members.get("Attributes")
+    if member is None:
+        return [
+            {"AttributeName": name, "AttributeValue": value} for name, value in attributes.items()
+        ]
+    if isinstance(member, MapShape):
+        return [{"Attributes": attributes}]
+    return [{"Attributes": [{"Key": name, "Value": value} for name, value in attributes.items()]}]
 
 
 def _call(resource_type: ResourceType, request: CreateRequest) -> Mapping[str, Any]:

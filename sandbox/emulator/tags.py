@@ -45,7 +45,8 @@ def _send(request: ChangeRequest, call: str, removed: list[str]) -> None:
     for name, member in shape.members.items():
         if removed and normalized(name) in ("tagkeys", "tags", "tagslist"):
             structures = isinstance(member, ListShape) and isinstance(member.member, StructureShape)
-            parameters[name] = [{"Key": key} for key in removed] if structures else removed
+            keys = [{"Key": key} for key in removed] if structures else removed
+            parameters[name] = {"Items": keys} if isinstance(member, StructureShape) else keys
         elif name in shape.required_members and name not in parameters:
             value = request.scope.get(name) or request.old.outputs.get("arn") or request.old.id
             parameters[name] = [value] if isinstance(member, ListShape) else value

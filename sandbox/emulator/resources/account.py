@@ -7,15 +7,15 @@ from typing import Any
 from gatehouse_policies.program.types import ACCOUNT
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType
+from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType, Setting
 
-_FEATURES = (
+_FEATURES = [
     "S3_DATA_EVENTS",
     "EKS_AUDIT_LOGS",
     "EBS_MALWARE_PROTECTION",
     "RDS_LOGIN_EVENTS",
     "LAMBDA_NETWORK_LOGS",
-)
+]
 _COST_EXPRESSION = {"dimension": "Dimensions", "ands": "And"}
 
 
@@ -63,24 +63,9 @@ def _set_ebs_encryption(request: CreateRequest) -> Created:
 
 
 def _configure_trail(request: CreateRequest, trail: dict[str, Any]) -> None:
-    """Set the selectors and start logging. The API has separate calls for both."""
-    arn = trail["TrailARN"]
-    if request.take("enableLogging") is not False:
-        request.call("cloudtrail.start_logging", Name=arn)
-    if selectors := request.parameters("cloudtrail.put_event_selectors"):
-        request.call("cloudtrail.put_event_selectors", selectors, TrailName=arn)
-
-
-def _update_trail(request: ChangeRequest) -> None:
-    """Change the trail. Its selectors and logging have calls of their own."""
-    request.call(
-        "cloudtrail.update_trail",
-        request.parameters("cloudtrail.update_trail"),
-        Name=request.old.id,
-    )
-    if "enableLogging" in request.unused_changes and request.peek("enableLogging") is False:
-        request.call("cloudtrail.stop_logging", Name=request.old.id)
-    _configure_trail(request, {"TrailARN": request.old.id})
+    """Start or stop logging."""
+    verb = "stop" if request.take("enableLogging") is False else "start"
+    request.call(f"cloudtrail.{verb}_logging", Name=trail["TrailARN"])
 
 
 def _update_budget(request: ChangeRequest) -> None:
@@ -177,7 +162,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{TrailARN}",
         names={"cloudWatchLogsGroupArn": "CloudWatchLogsLogGroupArn"},
         finish=_configure_trail,
-        update=_update_trail,
+        settings=(
+            Setting("cloudtrail.put_event_selectors", ("advancedEventSelectors", "eventSelectors")),
+        ),
     ),
     "aws:budgets/budget:Budget": ResourceType(
         call="budgets.create_budget",

@@ -4,26 +4,7 @@ import json
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import AGAIN, ResourceType
-
-
-def _set_retention(request: CreateRequest, _response: dict[str, Any]) -> None:
-    if days := request.take("retentionInDays"):
-        request.call(
-            "logs.put_retention_policy",
-            logGroupName=request.peek("name"),
-            retentionInDays=int(days),
-        )
-
-
-def _update_log_group(request: ChangeRequest) -> None:
-    if request.peek("retentionInDays"):
-        _set_retention(request, {})
-    elif "retentionInDays" in request.unused_changes:
-        request.take("retentionInDays")
-        request.call("logs.delete_retention_policy", logGroupName=request.old.id)
-    if "kmsKeyId" in request.unused_changes and (key := request.take("kmsKeyId")):
-        request.call("logs.associate_kms_key", logGroupName=request.old.id, kmsKeyId=key)
+from sandbox.emulator.resource_type import AGAIN, ResourceType, Setting
 
 
 def _metrics(request: CreateRequest) -> dict[str, Any]:
@@ -79,13 +60,7 @@ def _is_pattern(value: Any) -> bool:
 def _put_target(request: CreateRequest) -> Created:
     rule, arn, identity = request.take("rule"), request.take("arn"), request.take("targetId")
     payload = {"Input": text} if (text := request.take("input")) else {}
-    response = request.call(
-        "events.put_targets", Rule=rule, Targets=[{"Id": identity, "Arn": arn, **payload}]
-    )
-    if response["FailedEntryCount"]:
-        raise request.error(
-            f"AWS (emulated) rejects put_targets: {response['FailedEntries'][0]['ErrorMessage']}"
-        )
+    request.call("events.put_targets", Rule=rule, Targets=[{"Id": identity, "Arn": arn, **payload}])
     return f"{rule}-{identity}", {}
 
 
@@ -98,8 +73,14 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:cloudwatch/logGroup:LogGroup": ResourceType(
         call="logs.create_log_group",
         id="{name}",
-        finish=_set_retention,
-        update=_update_log_group,
+        settings=(
+            Setting(
+                "logs.put_retention_policy",
+                ("retentionInDays",),
+                removal="logs.delete_retention_policy",
+            ),
+            Setting("logs.associate_kms_key", ("kmsKeyId",), created=True),
+        ),
         outputs={"arn": "arn:aws:logs:{region}:{account}:log-group:{name}"},
     ),
     "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": ResourceType(

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, CreateRequest
-from sandbox.emulator.resource_type import ResourceType
+from sandbox.emulator.resource_type import ResourceType, Setting
 
 _DEPLOYMENT = {
     "deploymentCircuitBreaker": "deploymentCircuitBreaker",
@@ -45,17 +45,6 @@ def _delete_service(request: ChangeRequest) -> None:
     request.call("ecs.delete_service", cluster=cluster, service=request.old.id, force=True)
 
 
-def _update_repository(request: ChangeRequest) -> None:
-    for call, name in (
-        ("ecr.put_image_scanning_configuration", "imageScanningConfiguration"),
-        ("ecr.put_image_tag_mutability", "imageTagMutability"),
-    ):
-        if name in request.unused_changes and (value := request.take(name)) is not None:
-            request.call(
-                call, {name: request.part(call, name, value)}, repositoryName=request.old.id
-            )
-
-
 def _delete_repository(request: ChangeRequest) -> None:
     inputs = request.old.registration.inputs
     request.call(
@@ -91,7 +80,14 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:ecr/repository:Repository": ResourceType(
         call="ecr.create_repository",
         id="{repositoryName}",
-        update=_update_repository,
+        settings=(
+            Setting(
+                "ecr.put_image_scanning_configuration",
+                ("imageScanningConfiguration",),
+                created=True,
+            ),
+            Setting("ecr.put_image_tag_mutability", ("imageTagMutability",), created=True),
+        ),
         delete=_delete_repository,
         outputs={"repositoryUrl": "{repositoryUri}"},
     ),

@@ -4,7 +4,7 @@ from typing import Any
 
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
+from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType, Setting
 
 _INSTANCE_NAMES = {
     "username": "MasterUsername",
@@ -19,26 +19,20 @@ _INSTANCE_NAMES = {
     "caCertIdentifier": "CACertificateIdentifier",
 }
 _TABLE_ATTRIBUTE = {"name": "AttributeName", "type": "AttributeType"}
+_INSTANCE_OUTPUTS = {
+    "resourceId": "{DbiResourceId}",
+    "identifier": "{DBInstanceIdentifier}",
+    "address": "{Endpoint[Address]}",
+    "endpoint": "{Endpoint[Address]}:{Endpoint[Port]}",
+    "port": "{Endpoint[Port]}",
+}
+_PARAMETER = {"name": "ParameterName", "value": "ParameterValue"}
 
 
-def _describe_instance(request: CreateRequest, instance: dict[str, Any]) -> dict[str, Any]:
-    endpoint, secret = instance["Endpoint"], instance.get("MasterUserSecret")
-    return {
-        "resourceId": instance["DbiResourceId"],
-        "identifier": instance["DBInstanceIdentifier"],
-        "address": endpoint["Address"],
-        "endpoint": f"{endpoint['Address']}:{endpoint['Port']}",
-        "port": endpoint["Port"],
-        "masterUserSecrets": [
-            {
-                "secretArn": secret["SecretArn"],
-                "secretStatus": secret["SecretStatus"],
-                "kmsKeyId": secret["KmsKeyId"],
-            }
-        ]
-        if secret
-        else [],
-    }
+def _managed_secrets(_request: CreateRequest, instance: dict[str, Any]) -> dict[str, Any]:
+    secret = instance.get("MasterUserSecret") or {}
+    properties = {f"{name[:1].lower()}{name[1:]}": value for name, value in secret.items()}
+    return {"masterUserSecrets": [properties] if properties else []}
 
 
 def _restore(request: CreateRequest) -> dict[str, Any]:
@@ -80,35 +74,20 @@ def _replicate_backups(request: CreateRequest) -> Created:
     return moto_patches.replicated_backups_arn(source, request.region), {}
 
 
-def _modify_instance(request: ChangeRequest) -> dict[str, Any]:
+def _modify_instance(request: ChangeRequest) -> None:
     """Change the instance. All changes take effect immediately."""
     identifier = request.old.outputs["identifier"]
-    changed = {name: request.peek(name) for name in request.unused_changes}
-    call = "rds.modify_db_instance"
-    names = {
-        **_INSTANCE_NAMES,
-        "enabledCloudwatchLogsExports": "",
-        "performanceInsightsEnabled": "EnablePerformanceInsights",
-    }
-    logs = "enabledCloudwatchLogsExports"
-    more: dict[str, Any] = {}
-    if logs in changed:
-        old, new = (
-            set(request.old.registration.inputs.get(logs) or []),
-            set(request.take(logs) or []),
-        )
-        more = {
-            "CloudwatchLogsExportConfiguration": {
-                "EnableLogTypes": sorted(new - old),
-                "DisableLogTypes": sorted(old - new),
-            }
+    call, logs = "rds.modify_db_instance", "enabledCloudwatchLogsExports"
+    others = set(request.registration.inputs) - request.unused_changes
+    parameters = request.parameters(call, names=_INSTANCE_NAMES, skip={*others, *PULUMI_ONLY})
+    if logs in request.unused_changes:
+        old = set(request.old.registration.inputs.get(logs) or [])
+        new = set(request.take(logs) or [])
+        parameters["CloudwatchLogsExportConfiguration"] = {
+            "EnableLogTypes": sorted(new - old),
+            "DisableLogTypes": sorted(old - new),
         }
-    others = set(request.registration.inputs) - set(changed)
-    parameters = request.parameters(call, names=names, skip={*others, *PULUMI_ONLY})
-    request.call(
-        call, {**parameters, **more}, DBInstanceIdentifier=identifier, ApplyImmediately=True
-    )
-    return {}
+    request.call(call, parameters, DBInstanceIdentifier=identifier, ApplyImmediately=True)
 
 
 def _delete_instance(request: ChangeRequest) -> None:
@@ -125,45 +104,6 @@ def _delete_instance(request: ChangeRequest) -> None:
     request.call(
         "rds.delete_db_instance", parameters, DBInstanceIdentifier=request.old.outputs["identifier"]
     )
-
-
-def _update_table(request: ChangeRequest) -> None:
-    """Change the table. The time to live and point-in-time recovery have calls of their own."""
-    name, sent = request.old.id, {}
-    for key, member in (
-        ("deletionProtectionEnabled", "DeletionProtectionEnabled"),
-        ("billingMode", "BillingMode"),
-    ):
-        if key in request.unused_changes and (value := request.take(key)) is not None:
-            sent[member] = value
-    if sent:
-        request.call("dynamodb.update_table", sent, TableName=name)
-    if {"ttl", "pointInTimeRecovery"} & request.unused_changes:
-        _configure_table(request, {"TableName": name})
-
-
-def _set_parameters(request: CreateRequest, group: dict[str, Any]) -> None:
-    parameters = [{"applyMethod": "immediate", **item} for item in request.take("parameters") or []]
-    if parameters:
-        names = {"name": "ParameterName", "value": "ParameterValue"}
-        body = request.part("rds.modify_db_parameter_group", "Parameters", parameters, names)
-        request.call(
-            "rds.modify_db_parameter_group",
-            DBParameterGroupName=group["DBParameterGroupName"],
-            Parameters=body,
-        )
-
-
-def _update_parameters(request: ChangeRequest) -> None:
-    """Set the parameters, and reset those that the program removed."""
-    old = {row["name"] for row in request.old.registration.inputs.get("parameters") or []}
-    new = {row["name"] for row in request.peek("parameters") or []}
-    reset = [{"ParameterName": name, "ApplyMethod": "immediate"} for name in sorted(old - new)]
-    if reset:
-        request.call(
-            "rds.reset_db_parameter_group", DBParameterGroupName=request.old.id, Parameters=reset
-        )
-    _set_parameters(request, {"DBParameterGroupName": request.old.id})
 
 
 def _table_parameters(request: CreateRequest) -> dict[str, Any]:
@@ -199,42 +139,9 @@ def _key_schema(*attributes: str) -> list[dict[str, str]]:
     ]
 
 
-def _configure_table(request: CreateRequest, table: dict[str, Any]) -> None:
-    """Set the time to live and point-in-time recovery. The API has separate calls for both."""
-    name, ttl = table["TableName"], request.take("ttl")
-    expiry = {"Enabled": ttl["enabled"], "AttributeName": ttl["attributeName"]}
-    request.call("dynamodb.update_time_to_live", TableName=name, TimeToLiveSpecification=expiry)
-    names = {"enabled": "PointInTimeRecoveryEnabled"}
-    operation, member = "dynamodb.update_continuous_backups", "PointInTimeRecoverySpecification"
-    recovery = request.part(operation, member, request.take("pointInTimeRecovery"), names)
-    request.call(operation, {"TableName": name, member: recovery})
-
-
-def _describe_replication_group(_request: CreateRequest, group: dict[str, Any]) -> dict[str, Any]:
-    return {"primaryEndpointAddress": group["NodeGroups"][0]["PrimaryEndpoint"]["Address"]}
-
-
 def _require_users(request: CreateRequest, _group: dict[str, Any]) -> None:
     for user in request.peek("userIds") or []:
         request.call("elasticache.describe_users", UserId=user)
-
-
-def _validate_parameters(request: CreateRequest, _group: dict[str, Any]) -> None:
-    names = {"name": "ParameterName", "value": "ParameterValue"}
-    request.part(
-        "elasticache.modify_cache_parameter_group",
-        "ParameterNameValues",
-        request.take("parameters") or [],
-        names,
-    )
-
-
-def _delete_user(request: ChangeRequest) -> None:
-    """Delete the user and wait for it, as the provider does. moto completes a deletion when the
-    resource is described.
-    """
-    request.call("elasticache.delete_user", UserId=request.old.id)
-    request.call("elasticache.describe_users", UserId=request.old.id)
 
 
 def _delete_replication_group(request: ChangeRequest) -> None:
@@ -247,7 +154,8 @@ RESTORED = ResourceType(
     id="{DbiResourceId}",
     names=_INSTANCE_NAMES,
     prepare=_restore,
-    finish=_describe_instance,
+    finish=_managed_secrets,
+    outputs=_INSTANCE_OUTPUTS,
 )
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
@@ -256,7 +164,8 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{DbiResourceId}",
         names=_INSTANCE_NAMES,
         variant=_created_from,
-        finish=_describe_instance,
+        finish=_managed_secrets,
+        outputs=_INSTANCE_OUTPUTS,
         update=_modify_instance,
         delete=_delete_instance,
     ),
@@ -272,8 +181,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:rds/parameterGroup:ParameterGroup": ResourceType(
         call="rds.create_db_parameter_group",
         id="{DBParameterGroupName}",
-        finish=_set_parameters,
-        update=_update_parameters,
+        settings=(Setting("rds.modify_db_parameter_group", ("parameters",), _PARAMETER),),
     ),
     "aws:rds/eventSubscription:EventSubscription": ResourceType(
         call="rds.create_event_subscription", id="{CustSubscriptionId}"
@@ -282,8 +190,22 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         call="dynamodb.create_table",
         id="{TableName}",
         prepare=_table_parameters,
-        finish=_configure_table,
-        update=_update_table,
+        settings=(
+            Setting(
+                "dynamodb.update_table",
+                ("deletionProtectionEnabled", "billingMode"),
+                created=True,
+            ),
+            Setting("dynamodb.update_time_to_live", ("ttl",), {"ttl": "TimeToLiveSpecification"}),
+            Setting(
+                "dynamodb.update_continuous_backups",
+                ("pointInTimeRecovery",),
+                {
+                    "pointInTimeRecovery": "PointInTimeRecoverySpecification",
+                    "enabled": "PointInTimeRecoveryEnabled",
+                },
+            ),
+        ),
     ),
     "aws:elasticache/subnetGroup:SubnetGroup": ResourceType(
         call="elasticache.create_cache_subnet_group",
@@ -292,7 +214,10 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         outputs={"name": "{CacheSubnetGroupName}"},
     ),
     "aws:elasticache/user:User": ResourceType(
-        call="elasticache.create_user", id="{UserId}", delete=_delete_user
+        call="elasticache.create_user",
+        id="{UserId}",
+        # moto completes a deletion when the resource is described.
+        delete=("elasticache.delete_user", "elasticache.describe_users"),
     ),
     "aws:elasticache/userGroup:UserGroup": ResourceType(
         call="elasticache.create_user_group",
@@ -304,7 +229,13 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:elasticache/parameterGroup:ParameterGroup": ResourceType(
         call="elasticache.create_cache_parameter_group",
         id="{name}",
-        finish=_validate_parameters,
+        settings=(
+            Setting(
+                "elasticache.modify_cache_parameter_group",
+                ("parameters",),
+                {**_PARAMETER, "parameters": "ParameterNameValues"},
+            ),
+        ),
         outputs={"arn": "arn:aws:elasticache:{region}:{account}:parametergroup:{name}"},
         modelled="moto has no CreateCacheParameterGroup",
     ),
@@ -319,7 +250,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
             "subnetGroupName": "CacheSubnetGroupName",
             "maintenanceWindow": "PreferredMaintenanceWindow",
         },
-        finish=_describe_replication_group,
         delete=_delete_replication_group,
+        outputs={"primaryEndpointAddress": "{NodeGroups[0][PrimaryEndpoint][Address]}"},
     ),
 }

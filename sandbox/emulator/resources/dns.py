@@ -106,6 +106,12 @@ def _delete_record(request: ChangeRequest) -> None:
         )
 
 
+def _delete_namespace(request: ChangeRequest) -> None:
+    """Delete the namespace, and its hosted zone, which moto keeps."""
+    request.call("servicediscovery.delete_namespace", Id=request.old.id)
+    request.call("route53.delete_hosted_zone", Id=request.old.outputs["hostedZone"])
+
+
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:route53/zone:Zone": ResourceType(
         create=_create_zone, update=_update_zone, delete=_delete_zone
@@ -115,7 +121,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     ),
     "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": ResourceType(
         create=_create_namespace,
-        delete=lambda request: request.call("servicediscovery.delete_namespace", Id=request.old.id),
+        delete=_delete_namespace,
         service="servicediscovery",
     ),
     "aws:servicediscovery/service:Service": ResourceType(

@@ -6,30 +6,16 @@ from typing import Any
 
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import AGAIN, ResourceType
+from sandbox.emulator.resource_type import AGAIN, ResourceType, Setting
 
 
-def _configure_key(request: CreateRequest, key: dict[str, Any]) -> None:
-    if request.take("enableKeyRotation"):
-        period = request.take("rotationPeriodInDays")
-        rotation: dict[str, Any] = {"RotationPeriodInDays": int(period)} if period else {}
-        request.call("kms.enable_key_rotation", KeyId=key["KeyId"], **rotation)
-
-
-def _update_key(request: ChangeRequest) -> None:
-    changed, key = request.unused_changes, request.old.id
-    if "policy" in changed and (policy := request.take("policy")):
-        request.call("kms.put_key_policy", KeyId=key, PolicyName="default", Policy=policy)
-    if "description" in changed:
-        request.call(
-            "kms.update_key_description", KeyId=key, Description=request.take("description") or ""
-        )
-    if {"enableKeyRotation", "rotationPeriodInDays"} & changed:
-        if request.peek("enableKeyRotation"):
-            _configure_key(request, {"KeyId": key})
-        else:
-            request.call("kms.disable_key_rotation", KeyId=key)
-        request.attributes({"enableKeyRotation": "", "rotationPeriodInDays": ""})
+def _key_settings(*, created: bool) -> tuple[Setting, ...]:
+    """created: the creation sets the policy and the description."""
+    policy = {"PolicyName": "default"}
+    return (
+        Setting("kms.put_key_policy", ("policy",), parameters=policy, created=created),
+        Setting("kms.update_key_description", ("description",), created=created),
+    )
 
 
 def _delete_key(request: ChangeRequest) -> None:
@@ -47,18 +33,13 @@ def _replicas(request: CreateRequest) -> dict[str, Any]:
 
 
 def _update_secret(request: ChangeRequest) -> None:
-    """Change the secret. The replicas have calls of their own."""
+    """Change the replicas, which have calls of their own."""
     if "replicas" in request.unused_changes:
         _remove_replicas(request)
         if replicas := _replicas(request):
             request.call(
                 "secretsmanager.replicate_secret_to_regions", replicas, SecretId=request.old.id
             )
-    if request.unused_changes - {"replicas"}:
-        names = {"description": "Description", "kmsKeyId": "KmsKeyId"}
-        request.call(
-            "secretsmanager.update_secret", request.attributes(names), SecretId=request.old.id
-        )
 
 
 def _remove_replicas(request: ChangeRequest) -> None:
@@ -86,9 +67,7 @@ def _delete_secret(request: ChangeRequest) -> None:
 
 
 def _create_replica(request: CreateRequest) -> Created:
-    """Replicate the key from the primary key's region, and set the policy and description, which
-    moto copies from that key.
-    """
+    """Replicate the key from the primary key's region. moto copies the policy and description."""
     primary = str(request.take("primaryKeyArn"))
     key_id, primary_region = primary.rpartition("/")[2], primary.split(":")[3]
     parameters = request.parameters("kms.replicate_key")
@@ -100,12 +79,6 @@ def _create_replica(request: CreateRequest) -> Created:
         in_region=primary_region,
     )
     moto_patches.separate_replica_key(request, key_id)
-    request.call(
-        "kms.put_key_policy", KeyId=key_id, PolicyName="default", Policy=request.peek("policy")
-    )
-    request.call(
-        "kms.update_key_description", KeyId=key_id, Description=request.peek("description")
-    )
     return key_id, {"keyId": key_id, "arn": request.arn("kms", f"key/{key_id}")}
 
 
@@ -130,13 +103,22 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{KeyId}",
         names={"customerMasterKeySpec": "KeySpec"},
         defaults={"keyUsage": "ENCRYPT_DECRYPT"},  # moto omits an absent value from its responses
-        finish=_configure_key,
-        update=_update_key,
+        settings=(
+            *_key_settings(created=True),
+            Setting(
+                "kms.enable_key_rotation",
+                ("enableKeyRotation", "rotationPeriodInDays"),
+                removal="kms.disable_key_rotation",
+            ),
+        ),
         delete=_delete_key,
     ),
     # moto does not store the tags of a replica key.
     "aws:kms/replicaKey:ReplicaKey": ResourceType(
-        create=_create_replica, update=_update_key, delete=_delete_key, service="kms"
+        create=_create_replica,
+        settings=_key_settings(created=False),
+        delete=_delete_key,
+        service="kms",
     ),
     "aws:kms/alias:Alias": ResourceType(
         call="kms.create_alias",
@@ -147,6 +129,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         call="secretsmanager.create_secret",
         id="{ARN}",
         prepare=_replicas,
+        settings=(
+            Setting("secretsmanager.update_secret", ("description", "kmsKeyId"), created=True),
+        ),
         update=_update_secret,
         delete=_delete_secret,
     ),

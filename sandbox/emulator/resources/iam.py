@@ -3,32 +3,7 @@ providers.
 """
 
 from sandbox.emulator.request import ChangeRequest
-from sandbox.emulator.resource_type import ResourceType
-
-
-def _update_role(request: ChangeRequest) -> None:
-    changed, name = request.unused_changes, request.old.id
-    if "assumeRolePolicy" in changed:
-        request.call(
-            "iam.update_assume_role_policy",
-            RoleName=name,
-            PolicyDocument=request.take("assumeRolePolicy"),
-        )
-    if {"description", "maxSessionDuration"} & changed:
-        duration = int(request.take("maxSessionDuration") or 3600)
-        request.call(
-            "iam.update_role",
-            RoleName=name,
-            Description=request.take("description") or "",
-            MaxSessionDuration=duration,
-        )
-    if "permissionsBoundary" in changed:
-        if boundary := request.take("permissionsBoundary"):
-            request.call(
-                "iam.put_role_permissions_boundary", RoleName=name, PermissionsBoundary=boundary
-            )
-        else:
-            request.call("iam.delete_role_permissions_boundary", RoleName=name)
+from sandbox.emulator.resource_type import ResourceType, Setting
 
 
 def _old_versions(request: ChangeRequest) -> list[str]:
@@ -58,18 +33,30 @@ def _delete_policy(request: ChangeRequest) -> None:
     request.call("iam.delete_policy", PolicyArn=request.old.id)
 
 
-def _update_identity_provider(request: ChangeRequest) -> None:
-    if "thumbprintLists" in request.unused_changes:
-        call = "iam.update_open_id_connect_provider_thumbprint"
-        thumbprints = request.take("thumbprintLists") or []
-        request.call(call, OpenIDConnectProviderArn=request.old.id, ThumbprintList=thumbprints)
-
-
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:iam/role:Role": ResourceType(
         call="iam.create_role",
         id="{RoleName}",
-        update=_update_role,
+        settings=(
+            Setting(
+                "iam.update_assume_role_policy",
+                ("assumeRolePolicy",),
+                {"assumeRolePolicy": "PolicyDocument"},
+                created=True,
+            ),
+            Setting(
+                "iam.update_role",
+                ("description", "maxSessionDuration"),
+                parameters={"Description": "", "MaxSessionDuration": 3600},
+                created=True,
+            ),
+            Setting(
+                "iam.put_role_permissions_boundary",
+                ("permissionsBoundary",),
+                removal="iam.delete_role_permissions_boundary",
+                created=True,
+            ),
+        ),
         outputs={"name": "{RoleName}", "uniqueId": "{RoleId}"},
     ),
     "aws:iam/rolePolicy:RolePolicy": ResourceType(call="iam.put_role_policy", id="{role}:{name}"),
@@ -83,7 +70,13 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:iam/openIdConnectProvider:OpenIdConnectProvider": ResourceType(
         call="iam.create_open_id_connect_provider",
         id="{OpenIDConnectProviderArn}",
-        update=_update_identity_provider,
+        settings=(
+            Setting(
+                "iam.update_open_id_connect_provider_thumbprint",
+                ("thumbprintLists",),
+                created=True,
+            ),
+        ),
     ),
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ResourceType(
         call="iam.attach_role_policy", id="{role}/{policyArn}"

@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 from sandbox.emulator import moto_patches
-from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, text
-from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType
+from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
+from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType, Setting
 
 _LOAD_BALANCER_ATTRIBUTES = {
     "dropInvalidHeaderFields": "routing.http.drop_invalid_header_fields.enabled",
@@ -15,8 +15,21 @@ _LOAD_BALANCER_ATTRIBUTES = {
     "idleTimeout": "idle_timeout.timeout_seconds",
     "xffHeaderProcessingMode": "routing.http.xff_header_processing.mode",
     "enableHttp2": "routing.http2.enabled",
+    "accessLogs": "access_logs.s3",
+    "connectionLogs": "connection_logs.s3",
 }
-_TARGET_GROUP_ATTRIBUTES = {"deregistrationDelay": "deregistration_delay.timeout_seconds"}
+_HEADERS = {
+    f"routingHttpResponse{name}HeaderValue": f"routing.http.response.{attribute}.header_value"
+    for name, attribute in {
+        "StrictTransportSecurity": "strict_transport_security",
+        "XContentTypeOptions": "x_content_type_options",
+        "XFrameOptions": "x_frame_options",
+    }.items()
+}
+_LISTENER_ATTRIBUTES = {
+    **_HEADERS,
+    "routingHttpResponseServerEnabled": "routing.http.response.server.enabled",
+}
 _HEALTH_CHECK = {
     "path": "HealthCheckPath",
     "port": "HealthCheckPort",
@@ -35,49 +48,6 @@ _ACTION = {
 }
 
 
-def _set_load_balancer_attributes(
-    request: CreateRequest, balancer: dict[str, Any]
-) -> dict[str, Any]:
-    attributes = request.attributes(_LOAD_BALANCER_ATTRIBUTES)
-    for name, prefix in (
-        ("accessLogs", "access_logs.s3"),
-        ("connectionLogs", "connection_logs.s3"),
-    ):
-        attributes |= {
-            f"{prefix}.{key}": text(value) for key, value in (request.take(name) or {}).items()
-        }
-    arn = balancer["LoadBalancerArn"]
-    _put_attributes(request, "load_balancer", arn, attributes)
-    return {
-        "arnSuffix": arn.partition(":loadbalancer/")[2],
-        "zoneId": balancer["CanonicalHostedZoneId"],
-    }
-
-
-def _update_load_balancer(request: ChangeRequest) -> None:
-    arn = request.old.id
-    if "securityGroups" in request.unused_changes:
-        request.call(
-            "elbv2.set_security_groups",
-            LoadBalancerArn=arn,
-            SecurityGroups=request.take("securityGroups"),
-        )
-    if "subnets" in request.unused_changes:
-        request.call("elbv2.set_subnets", LoadBalancerArn=arn, Subnets=request.take("subnets"))
-    _set_load_balancer_attributes(
-        request, {"LoadBalancerArn": arn, "CanonicalHostedZoneId": request.old.outputs["zoneId"]}
-    )
-
-
-def _put_attributes(
-    request: CreateRequest, kind: str, arn: str, attributes: dict[str, str]
-) -> None:
-    if attributes:
-        rows = [{"Key": key, "Value": value} for key, value in attributes.items()]
-        member = f"{kind.title().replace('_', '')}Arn"
-        request.call(f"elbv2.modify_{kind}_attributes", {member: arn, "Attributes": rows})
-
-
 def _health_check(request: CreateRequest) -> dict[str, Any]:
     health = dict(request.take("healthCheck") or {})
     matcher = {"Matcher": {"HttpCode": str(health.pop("matcher"))}} if health.get("matcher") else {}
@@ -85,27 +55,9 @@ def _health_check(request: CreateRequest) -> dict[str, Any]:
     return {**request.to_api(health, shape, "healthCheck", _HEALTH_CHECK), **matcher}
 
 
-def _set_target_group_attributes(request: CreateRequest, group: dict[str, Any]) -> dict[str, Any]:
-    arn = group["TargetGroupArn"]
-    _put_attributes(request, "target_group", arn, request.attributes(_TARGET_GROUP_ATTRIBUTES))
-    return {"arnSuffix": arn.rpartition(":")[2]}
-
-
 def _certificate(request: CreateRequest) -> dict[str, Any]:
     arn = request.take("certificateArn")
     return {"Certificates": [{"CertificateArn": arn}]} if arn else {}
-
-
-def _set_listener_attributes(request: CreateRequest, listener: dict[str, Any]) -> None:
-    """Set the attributes of the listener. For example, the input `routingHttpResponseServerEnabled`
-    becomes the attribute `routing.http.response.server.enabled`."""
-    attributes = {}
-    for name in [name for name in request.registration.inputs if name.startswith("routingHttp")]:
-        words = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower().removeprefix("routing_http_")
-        side, _, header = words.partition("_")
-        attribute = re.sub(r"_(header_value|header_name|enabled)$", r".\1", header)
-        attributes[f"routing.http.{side}.{attribute}"] = text(request.take(name))
-    _put_attributes(request, "listener", listener["ListenerArn"], attributes)
 
 
 def _conditions(request: CreateRequest) -> dict[str, Any]:
@@ -177,21 +129,34 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         prepare=lambda request: {
             "Scheme": "internal" if request.take("internal") else "internet-facing"
         },
-        finish=_set_load_balancer_attributes,
-        update=_update_load_balancer,
+        settings=(
+            Setting("elbv2.set_security_groups", ("securityGroups",), created=True),
+            Setting("elbv2.set_subnets", ("subnets",), created=True),
+            Setting("elbv2.modify_load_balancer_attributes", attributes=_LOAD_BALANCER_ATTRIBUTES),
+        ),
+        finish=lambda request, balancer: {
+            "arnSuffix": balancer["LoadBalancerArn"].partition(":loadbalancer/")[2]
+        },
+        outputs={"zoneId": "{CanonicalHostedZoneId}"},
     ),
     "aws:lb/targetGroup:TargetGroup": ResourceType(
         call="elbv2.create_target_group",
         id="{TargetGroupArn}",
         prepare=_health_check,
-        finish=_set_target_group_attributes,
+        settings=(
+            Setting(
+                "elbv2.modify_target_group_attributes",
+                attributes={"deregistrationDelay": "deregistration_delay.timeout_seconds"},
+            ),
+        ),
+        finish=lambda request, group: {"arnSuffix": group["TargetGroupArn"].rpartition(":")[2]},
     ),
     "aws:lb/listener:Listener": ResourceType(
         call="elbv2.create_listener",
         id="{ListenerArn}",
         nested=_ACTION,
         prepare=_certificate,
-        finish=_set_listener_attributes,
+        settings=(Setting("elbv2.modify_listener_attributes", attributes=_LISTENER_ATTRIBUTES),),
     ),
     "aws:lb/listenerRule:ListenerRule": ResourceType(
         call="elbv2.create_rule", id="{RuleArn}", nested=_ACTION, prepare=_conditions

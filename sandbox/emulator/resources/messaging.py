@@ -1,30 +1,13 @@
 """SNS topics and subscriptions, and SQS queues."""
 
 from sandbox.emulator.request import ChangeRequest
-from sandbox.emulator.resource_type import KEPT, ResourceType
+from sandbox.emulator.resource_type import KEPT, ResourceType, Setting
 
-_TOPIC_ATTRIBUTES = {"kmsMasterKeyId": "KmsMasterKeyId"}
 _QUEUE_ATTRIBUTES = {
     "messageRetentionSeconds": "MessageRetentionPeriod",
     "kmsMasterKeyId": "KmsMasterKeyId",
     "sqsManagedSseEnabled": "SqsManagedSseEnabled",
 }
-
-
-def _update_topic(request: ChangeRequest) -> None:
-    for name, value in request.attributes(_TOPIC_ATTRIBUTES).items():
-        request.call(
-            "sns.set_topic_attributes",
-            TopicArn=request.old.id,
-            AttributeName=name,
-            AttributeValue=value,
-        )
-
-
-def _update_queue(request: ChangeRequest) -> None:
-    attributes = request.attributes(_QUEUE_ATTRIBUTES)
-    if attributes:
-        request.call("sqs.set_queue_attributes", QueueUrl=request.old.id, Attributes=attributes)
 
 
 def _delete_queue_policy(request: ChangeRequest) -> None:
@@ -35,8 +18,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:sns/topic:Topic": ResourceType(
         call="sns.create_topic",
         id="{TopicArn}",
-        prepare=lambda request: {"Attributes": request.attributes(_TOPIC_ATTRIBUTES)},
-        update=_update_topic,
+        settings=(
+            Setting("sns.set_topic_attributes", attributes={"kmsMasterKeyId": "KmsMasterKeyId"}),
+        ),
         outputs={"owner": "{account}"},
     ),
     "aws:sns/topicPolicy:TopicPolicy": ResourceType(
@@ -59,8 +43,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:sqs/queue:Queue": ResourceType(
         call="sqs.create_queue",
         id="{QueueUrl}",
-        prepare=lambda request: {"Attributes": request.attributes(_QUEUE_ATTRIBUTES)},
-        update=_update_queue,
+        settings=(Setting("sqs.set_queue_attributes", attributes=_QUEUE_ATTRIBUTES),),
         outputs={"arn": "arn:aws:sqs:{region}:{account}:{QueueName}", "url": "{QueueUrl}"},
     ),
     "aws:sqs/queuePolicy:QueuePolicy": ResourceType(

@@ -5,7 +5,7 @@ from typing import Any
 from gatehouse_policies.program.values import zip_bytes
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, text
-from sandbox.emulator.resource_type import AGAIN, KEPT, PULUMI_ONLY, ResourceType
+from sandbox.emulator.resource_type import AGAIN, KEPT, PULUMI_ONLY, ResourceType, Setting
 
 _METHOD_SETTINGS = {
     "metricsEnabled": "metrics/enabled",
@@ -25,15 +25,6 @@ def _code(request: CreateRequest) -> dict[str, Any]:
     return {"Code": {} if archive is None else {"ZipFile": zip_bytes(archive)}}
 
 
-def _configure_function(request: CreateRequest, function: dict[str, Any]) -> None:
-    if (reserved := request.take("reservedConcurrentExecutions")) is not None:
-        request.call(
-            "lambda.put_function_concurrency",
-            FunctionName=function["FunctionName"],
-            ReservedConcurrentExecutions=int(reserved),
-        )
-
-
 def _update_function(request: ChangeRequest) -> dict[str, Any]:
     """Change the code and the configuration, and publish a version. Code and configuration have
     separate calls.
@@ -47,7 +38,6 @@ def _update_function(request: ChangeRequest) -> dict[str, Any]:
     call = "lambda.update_function_configuration"
     parameters = request.parameters(call, skip=PULUMI_ONLY)
     request.call(call, parameters, FunctionName=name)
-    _configure_function(request, {"FunctionName": name})
     if not request.peek("publish"):
         return {}
     return {"version": request.call("lambda.publish_version", FunctionName=name)["Version"]}
@@ -121,7 +111,13 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{FunctionName}",
         body="Code",
         prepare=_code,
-        finish=_configure_function,
+        settings=(
+            Setting(
+                "lambda.put_function_concurrency",
+                ("reservedConcurrentExecutions",),
+                removal="lambda.delete_function_concurrency",
+            ),
+        ),
         update=_update_function,
     ),
     "aws:lambda/alias:Alias": ResourceType(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from botocore.config import Config
@@ -13,46 +14,87 @@ from sandbox.emulator.sessions import session
 
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
-ROLE = "reader"
+READ, WRITE = "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"
+TRUST = {
+    "Effect": "Allow",
+    "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+    "Action": "sts:AssumeRole",
+}
 
 
-def statement(effect: str, action: str, resource: str, **more: Any) -> dict[str, Any]:
+def statement(effect: str, action: str, resource: str = "*", **more: Any) -> dict[str, Any]:
     return {"Effect": effect, "Action": action, "Resource": resource, **more}
 
 
+def document(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Emulator]:
+    """An emulator with the secrets `app/one` and `app/two`, and the tables `tokens` and
+    `others`.
+    """
+    with Emulator.start() as emulator:
+        for name in ("app/one", "app/two"):
+            manager = emulator.client("secretsmanager", REGION)
+            manager.create_secret(Name=name, SecretString="value")
+        for name in ("tokens", "others"):
+            emulator.client("dynamodb", REGION).create_table(
+                TableName=name,
+                BillingMode="PAY_PER_REQUEST",
+                AttributeDefinitions=[
+                    {"AttributeName": key, "AttributeType": "S"} for key in ("id", "owner")
+                ],
+                KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+                GlobalSecondaryIndexes=[
+                    {
+                        "IndexName": index,
+                        "KeySchema": [{"AttributeName": "owner", "KeyType": "HASH"}],
+                        "Projection": {"ProjectionType": "KEYS_ONLY"},
+                    }
+                    for index in ("one", "two")
+                ],
+            )
+        yield emulator
+
+
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator.start() as started:
-        yield started
+def emulator(started: Emulator) -> Iterator[Emulator]:
+    yield started
+    started.permissions.enforce(False)
+    for recorded in (started.permissions.used_actions, started.permissions.denied):
+        recorded.clear()
+    started.permissions.unevaluated_conditions.clear()
+
+
+@pytest.fixture
+def one(started: Emulator) -> str:
+    """The ARN of the first secret."""
+    manager = started.client("secretsmanager", REGION)
+    return str(manager.describe_secret(SecretId="app/one")["ARN"])
+
+
+@pytest.fixture
+def role() -> str:
+    return f"reader-{uuid4().hex}"
 
 
 def caller(
     emulator: Emulator,
+    role: str,
     service: str,
     *statements: dict[str, Any],
     boundary: dict[str, Any] | None = None,
 ) -> Any:
     """A client for a role with these statements and an optional boundary. Enables enforcement."""
     iam = emulator.client("iam", REGION)
-    trust = {
-        "Effect": "Allow",
-        "Principal": {"Service": "ecs-tasks.amazonaws.com"},
-        "Action": "sts:AssumeRole",
-    }
-    iam.create_role(
-        RoleName=ROLE,
-        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-    )
-    document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+    arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=document(TRUST))["Role"]["Arn"]
     if boundary is not None:
-        boundary_document = json.dumps({"Version": "2012-10-17", "Statement": boundary})
-        bound = iam.create_policy(PolicyName="boundary", PolicyDocument=boundary_document)[
-            "Policy"
-        ]["Arn"]
-        iam.put_role_permissions_boundary(RoleName=ROLE, PermissionsBoundary=bound)
-    iam.put_role_policy(RoleName=ROLE, PolicyName="own", PolicyDocument=document)
+        bound = iam.create_policy(PolicyName=role, PolicyDocument=document(boundary))["Policy"]
+        iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=bound["Arn"])
+    iam.put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=document(*statements))
     emulator.permissions.enforce(True)
-    arn = f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"
     keys = emulator.client("sts", REGION).assume_role(RoleArn=arn, RoleSessionName="test")[
         "Credentials"
     ]
@@ -61,131 +103,70 @@ def caller(
     return caller.client(service, region_name=REGION, endpoint_url=emulator.endpoint, config=config)
 
 
-def secret(emulator: Emulator, name: str) -> str:
-    created = emulator.client("secretsmanager", REGION).create_secret(
-        Name=name, SecretString="value"
-    )
-    return str(created["ARN"])
-
-
 def denied(call: Any, **arguments: Any) -> bool:
     with pytest.raises(ClientError) as caught:
         call(**arguments)
     return "AccessDenied" in str(caught.value)
 
 
-def test_allowed_call_is_recorded(emulator: Emulator) -> None:
-    arn = secret(emulator, "app/one")
-    client = caller(
-        emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn)
-    )
+def test_calls_are_recorded_and_another_action_or_resource_is_denied(
+    emulator: Emulator, role: str, one: str
+) -> None:
+    client = caller(emulator, role, "secretsmanager", statement("Allow", READ, one))
     assert client.get_secret_value(SecretId="app/one")["SecretString"] == "value"
-    assert emulator.permissions.used_actions == {ROLE: {"secretsmanager:GetSecretValue"}}
-
-
-def test_call_on_another_resource_is_denied(emulator: Emulator) -> None:
-    arn = secret(emulator, "app/one")
-    secret(emulator, "app/two")
-    client = caller(
-        emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn)
-    )
     assert denied(client.get_secret_value, SecretId="app/two")
-    assert emulator.permissions.used_actions == {}
-    assert emulator.permissions.denied[0].startswith(
-        f"{ROLE}: secretsmanager:GetSecretValue on arn:"
-    )
-
-
-def test_action_without_permission_is_denied(emulator: Emulator) -> None:
-    arn = secret(emulator, "app/one")
-    client = caller(
-        emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn)
-    )
     assert denied(client.put_secret_value, SecretId="app/one", SecretString="other")
+    assert emulator.permissions.used_actions == {role: {READ}}
+    assert emulator.permissions.denied[0].startswith(f"{role}: {READ} on arn:")
+    assert emulator.permissions.granted_actions(role) == {READ}
+    emulator.permissions.enforce(False)
+    assert client.get_secret_value(SecretId="app/two")["SecretString"] == "value"
 
 
-def test_deny_overrides_allow(emulator: Emulator) -> None:
-    arn = secret(emulator, "app/one")
-    client = caller(
-        emulator,
-        "secretsmanager",
-        statement("Allow", "secretsmanager:*", "*"),
-        statement("Deny", "secretsmanager:GetSecretValue", arn),
-    )
+def test_deny_overrides_allow(emulator: Emulator, role: str, one: str) -> None:
+    statements = (statement("Allow", "secretsmanager:*"), statement("Deny", READ, one))
+    client = caller(emulator, role, "secretsmanager", *statements)
     assert denied(client.get_secret_value, SecretId="app/one")
+    assert emulator.permissions.granted_actions(role) == {"secretsmanager:*"}
 
 
-def test_condition_of_an_allow_is_assumed_and_reported(emulator: Emulator) -> None:
-    arn = secret(emulator, "app/one")
-    condition = {
-        "StringEquals": {"aws:SourceVpce": "vpce-1"},
-        "Bool": {"aws:SecureTransport": "true"},
-    }
-    allow = statement("Allow", "secretsmanager:GetSecretValue", arn, Condition=condition)
-    client = caller(emulator, "secretsmanager", allow)
-    client.get_secret_value(SecretId="app/one")
+@pytest.mark.parametrize(
+    ("effect", "condition"),
+    [
+        ("Allow", {"StringEquals": {"aws:SourceVpce": "vpce-1"}}),
+        ("Deny", {"Bool": {"aws:SecureTransport": "false"}}),
+    ],
+)
+def test_unknown_condition_is_reported_and_does_not_deny(
+    emulator: Emulator, role: str, one: str, effect: str, condition: dict[str, dict[str, str]]
+) -> None:
+    statements = [statement(effect, READ, one, Condition=condition)]
+    statements += [statement("Allow", READ)] if effect == "Deny" else []
+    client = caller(emulator, role, "secretsmanager", *statements)
+    assert client.get_secret_value(SecretId="app/one")["SecretString"] == "value"
+    ((operator, pairs),) = condition.items()
     assert emulator.permissions.unevaluated_conditions == [
-        (
-            f"{ROLE}: secretsmanager:GetSecretValue if StringEquals aws:SourceVpce, Bool "
-            f"aws:SecureTransport"
-        )
+        f"{role}: {READ} if {operator} {next(iter(pairs))}"
     ]
 
 
-def test_deny_with_a_condition_is_skipped_and_reported(emulator: Emulator) -> None:
-    arn = secret(emulator, "app/one")
-    condition = {"Bool": {"aws:SecureTransport": "false"}}
+def test_dynamodb_table_index_and_batch_arns(emulator: Emulator, role: str) -> None:
+    table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/tokens"
     client = caller(
         emulator,
-        "secretsmanager",
-        statement("Allow", "secretsmanager:*", "*"),
-        statement("Deny", "secretsmanager:*", "*", Condition=condition),
+        role,
+        "dynamodb",
+        statement("Allow", "dynamodb:Query", f"{table}/index/one"),
+        statement("Allow", "dynamodb:BatchGetItem", table),
+        statement("Allow", "dynamodb:GetItem", table),
     )
-    assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"
-    assert emulator.permissions.unevaluated_conditions == [
-        f"{ROLE}: secretsmanager:GetSecretValue if Bool aws:SecureTransport"
-    ]
-
-
-def test_dynamodb_table_arn(emulator: Emulator) -> None:
-    tables = emulator.client("dynamodb", REGION)
-    for name in ("tokens", "others"):
-        tables.create_table(
-            TableName=name,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        )
-    resource = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/tokens"
-    client = caller(emulator, "dynamodb", statement("Allow", "dynamodb:GetItem", resource))
     assert "Item" not in client.get_item(TableName="tokens", Key={"id": {"S": "x"}})
     assert denied(client.get_item, TableName="others", Key={"id": {"S": "x"}})
-
-
-def test_dynamodb_index_and_batch_arns(emulator: Emulator) -> None:
-    tables = emulator.client("dynamodb", REGION)
-    for name in ("tokens", "others"):
-        tables.create_table(
-            TableName=name,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[
-                {"AttributeName": key, "AttributeType": "S"} for key in ("id", "owner")
-            ],
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            GlobalSecondaryIndexes=[
-                {
-                    "IndexName": index,
-                    "KeySchema": [{"AttributeName": "owner", "KeyType": "HASH"}],
-                    "Projection": {"ProjectionType": "KEYS_ONLY"},
-                }
-                for index in ("one", "two")
-            ],
-        )
-    table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/tokens"
-    query = statement("Allow", "dynamodb:Query", f"{table}/index/one")
-    client = caller(emulator, "dynamodb", query, statement("Allow", "dynamodb:BatchGetItem", table))
-    condition = {"KeyConditionExpression": "#o = :o", "ExpressionAttributeNames": {"#o": "owner"}}
-    condition["ExpressionAttributeValues"] = {":o": {"S": "x"}}
+    condition = {
+        "KeyConditionExpression": "#o = :o",
+        "ExpressionAttributeNames": {"#o": "owner"},
+        "ExpressionAttributeValues": {":o": {"S": "x"}},
+    }
     assert client.query(TableName="tokens", IndexName="one", **condition)["Items"] == []
     assert denied(client.query, TableName="tokens", IndexName="two", **condition)
     assert denied(client.query, TableName="tokens", **condition)
@@ -194,64 +175,45 @@ def test_dynamodb_index_and_batch_arns(emulator: Emulator) -> None:
     assert denied(client.batch_get_item, RequestItems={"others": keys})
 
 
-def test_kms_encryption_context(emulator: Emulator) -> None:
+def test_kms_encryption_context(emulator: Emulator, role: str) -> None:
     condition = {
         "StringEquals": {"kms:EncryptionContext:purpose": "content", "kms:CallerAccount": ACCOUNT}
     }
-    principal = {"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"}}
-    allow = statement("Allow", "kms:GenerateDataKey", "*", Condition=condition, **principal)
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-    key = emulator.client("kms", REGION).create_key(Policy=policy)["KeyMetadata"]["KeyId"]
-    client = caller(emulator, "kms", statement("Allow", "kms:ListKeys", "*"))
-    request = {"KeyId": key, "KeySpec": "AES_256"}
-    assert (
-        len(
-            client.generate_data_key(**request, EncryptionContext={"purpose": "content"})[
-                "Plaintext"
-            ]
-        )
-        == 32
-    )
+    principal: dict[str, Any] = {"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/{role}"}}
+    allow = statement("Allow", "kms:GenerateDataKey", Condition=condition, **principal)
+    created = emulator.client("kms", REGION).create_key(Policy=document(allow))
+    client = caller(emulator, role, "kms", statement("Allow", "kms:ListKeys"))
+    request = {"KeyId": created["KeyMetadata"]["KeyId"], "KeySpec": "AES_256"}
+    content = client.generate_data_key(**request, EncryptionContext={"purpose": "content"})
+    assert len(content["Plaintext"]) == 32
     assert denied(client.generate_data_key, **request, EncryptionContext={"purpose": "other"})
     assert denied(client.generate_data_key, **request)
     assert emulator.permissions.unevaluated_conditions == []
 
 
-def test_deletion_of_object_versions(emulator: Emulator) -> None:
+def test_s3_objects_and_deletion_of_versions(emulator: Emulator, role: str) -> None:
     buckets = emulator.client("s3", REGION)
     buckets.create_bucket(Bucket="papers", CreateBucketConfiguration={"LocationConstraint": REGION})
     buckets.put_bucket_versioning(Bucket="papers", VersioningConfiguration={"Status": "Enabled"})
-    keys = ("open/a.txt", "closed/a.txt")
     objects = [
         {"Key": key, "VersionId": buckets.put_object(Bucket="papers", Key=key)["VersionId"]}
-        for key in keys
+        for key in ("open/a b.txt", "closed/a.txt")
     ]
-    client = caller(
-        emulator, "s3", statement("Allow", "s3:DeleteObjectVersion", "arn:aws:s3:::papers/open/*")
-    )
+    allowed = ("s3:DeleteObjectVersion", "s3:GetObject")
+    statements = [statement("Allow", action, "arn:aws:s3:::papers/open/*") for action in allowed]
+    client = caller(emulator, role, "s3", *statements)
+    assert client.get_object(Bucket="papers", Key="open/a b.txt")["Body"].read() == b""
+    assert denied(client.get_object, Bucket="papers", Key="closed/a.txt")
     client.delete_objects(Bucket="papers", Delete={"Objects": objects[:1]})
-    assert emulator.permissions.used_actions == {ROLE: {"s3:DeleteObjectVersion"}}
-    for others in (objects, [{"Key": "open/a.txt"}]):
+    assert emulator.permissions.used_actions == {role: set(allowed)}
+    for others in (objects, [{"Key": "open/a b.txt"}]):
         errors = client.delete_objects(Bucket="papers", Delete={"Objects": others})["Errors"]
         assert {error["Code"] for error in errors} == {"AccessDenied"}
     remaining = buckets.list_object_versions(Bucket="papers")["Versions"]
     assert [version["Key"] for version in remaining] == ["closed/a.txt"]
 
 
-def test_s3_object_arn(emulator: Emulator) -> None:
-    buckets = emulator.client("s3", REGION)
-    buckets.create_bucket(Bucket="papers", CreateBucketConfiguration={"LocationConstraint": REGION})
-    buckets.put_object(Bucket="papers", Key="open/a b.txt", Body=b"1")
-    buckets.put_object(Bucket="papers", Key="closed/a.txt", Body=b"2")
-    client = caller(
-        emulator, "s3", statement("Allow", "s3:GetObject", "arn:aws:s3:::papers/open/*")
-    )
-    assert client.get_object(Bucket="papers", Key="open/a b.txt")["Body"].read() == b"1"
-    assert denied(client.get_object, Bucket="papers", Key="closed/a.txt")
-
-
 def test_unknown_access_key_is_denied(emulator: Emulator) -> None:
-    secret(emulator, "app/one")
     emulator.permissions.enforce(True)
     client = session("AKIAWRONG", "wrong").client(
         "secretsmanager", region_name=REGION, endpoint_url=emulator.endpoint
@@ -263,57 +225,32 @@ def test_unknown_access_key_is_denied(emulator: Emulator) -> None:
     assert emulator.permissions.used_actions == {}
 
 
-def test_nothing_is_denied_without_enforcement(emulator: Emulator) -> None:
-    secret(emulator, "app/one")
-    client = caller(emulator, "secretsmanager", statement("Allow", "s3:GetObject", "*"))
-    emulator.permissions.enforce(False)
-    assert client.get_secret_value(SecretId="app/one")["SecretString"] == "value"
-
-
-def test_granted_actions(emulator: Emulator) -> None:
-    caller(
-        emulator, "s3", statement("Allow", "s3:Get*", "*"), statement("Deny", "s3:PutObject", "*")
-    )
-    assert emulator.permissions.granted_actions(ROLE) == {"s3:Get*"}
-
-
-READ, WRITE = "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"
-
-
 @pytest.mark.requirement("CG-18")
-def test_boundary_limits_the_role(emulator: Emulator) -> None:
-    arn = secret(emulator, "app/one")
+@pytest.mark.parametrize(
+    ("boundary", "reads"),
+    [
+        (statement("Allow", READ), True),
+        (statement("Allow", WRITE), False),
+        *(
+            (
+                statement(
+                    "Allow", READ, Condition={"StringEquals": {"aws:RequestedRegion": [region]}}
+                ),
+                region == REGION,
+            )
+            for region in (REGION, "us-east-1")
+        ),
+    ],
+)
+def test_boundary_limits_the_role_and_grants_nothing(
+    emulator: Emulator, role: str, one: str, boundary: dict[str, Any], reads: bool
+) -> None:
     client = caller(
-        emulator,
-        "secretsmanager",
-        statement("Allow", "*", arn),
-        boundary=statement("Allow", READ, "*"),
+        emulator, role, "secretsmanager", statement("Allow", READ, one), boundary=boundary
     )
-    assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"
-    assert denied(client.put_secret_value, SecretId=arn, SecretString="other")
-
-
-def test_boundary_grants_nothing(emulator: Emulator) -> None:
-    arn = secret(emulator, "app/one")
-    client = caller(
-        emulator,
-        "secretsmanager",
-        statement("Allow", READ, arn),
-        boundary=statement("Allow", WRITE, "*"),
-    )
-    assert denied(client.get_secret_value, SecretId=arn)
-    assert denied(client.put_secret_value, SecretId=arn, SecretString="other")
-
-
-@pytest.mark.parametrize(("region", "passes"), [(REGION, True), ("us-east-1", False)])
-def test_boundary_with_a_region_condition(emulator: Emulator, region: str, passes: bool) -> None:
-    arn = secret(emulator, "app/one")
-    inside = statement(
-        "Allow", READ, "*", Condition={"StringEquals": {"aws:RequestedRegion": [region]}}
-    )
-    client = caller(emulator, "secretsmanager", statement("Allow", READ, arn), boundary=inside)
-    if passes:
-        assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"
+    if reads:
+        assert client.get_secret_value(SecretId=one)["SecretString"] == "value"
     else:
-        assert denied(client.get_secret_value, SecretId=arn)
+        assert denied(client.get_secret_value, SecretId=one)
+    assert denied(client.put_secret_value, SecretId=one, SecretString="other")
     assert emulator.permissions.unevaluated_conditions == []

@@ -1,20 +1,14 @@
 """The prod stack in the emulator: what the emulator adds to moto has an effect, and the data bucket
 is restored from object versions and from its replica (docs/runbooks/recovery.md)."""
 
-import base64
-import hashlib
-import io
 import json
 import secrets
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from gatehouse_policies.program.runner import run
-from gatehouse_policies.program.types import Deployment
-from gatehouse_policies.program.values import zip_bytes
 
 from sandbox.emulator.server import Emulator
 from sandbox.local import bucket_restore
@@ -29,16 +23,12 @@ DATA, REPLICA = (
 
 
 @pytest.fixture(scope="module")
-def deployed() -> Iterator[tuple[Emulator, Deployment]]:
+def prod() -> Iterator[Emulator]:
     """The prod stack with the resources of the account, deployed once for this module."""
     with Emulator.start() as emulator:
         config = {"gatehouse:settings": json.dumps(raw_settings("prod", ACCOUNT_RESOURCES))}
-        yield emulator, run(REPOSITORY, "prod", emulator, preview=False, config=config)
-
-
-@pytest.fixture(scope="module")
-def prod(deployed: tuple[Emulator, Deployment]) -> Emulator:
-    return deployed[0]
+        run(REPOSITORY, "prod", emulator, preview=False, config=config)
+        yield emulator
 
 
 def key_arn(prod: Emulator, name: str) -> str:
@@ -79,25 +69,6 @@ def test_backup_key_has_a_policy_per_region(prod: Emulator) -> None:
         assert f"s3.{other}.amazonaws.com" not in policy
 
 
-@pytest.mark.requirement("TR-11")
-def test_audit_key_signs_and_verifies(prod: Emulator) -> None:
-    kms, name = prod.client("kms", REGION), {"KeyId": "alias/gatehouse-prod-audit"}
-    key = kms.describe_key(**name)["KeyMetadata"]
-    assert (key["KeyUsage"], key["KeySpec"], key["SigningAlgorithms"]) == (
-        "SIGN_VERIFY",
-        "ECC_NIST_P256",
-        ["ECDSA_SHA_256"],
-    )
-    algorithm: dict[str, Any] = {"SigningAlgorithm": "ECDSA_SHA_256", "MessageType": "RAW"}
-    signature = kms.sign(**name, Message=b"checkpoint 1", **algorithm)["Signature"]
-    assert kms.verify(**name, Message=b"checkpoint 1", Signature=signature, **algorithm)[
-        "SignatureValid"
-    ]
-    assert not kms.verify(**name, Message=b"checkpoint 2", Signature=signature, **algorithm)[
-        "SignatureValid"
-    ]
-
-
 @pytest.mark.requirement("ECS-03")
 def test_default_security_group_has_no_rules(prod: Emulator) -> None:
     group = security_groups(prod)["default"]
@@ -115,22 +86,6 @@ def test_secret_policy_and_rotation(prod: Emulator) -> None:
     assert secret["KmsKeyId"] == key_arn(prod, "secrets")
     assert "VersionIdsToStages" not in secret, "the rotation function creates the value"
     assert "ResourcePolicy" in manager.get_resource_policy(**name)
-
-
-def test_function_code_and_settings(deployed: tuple[Emulator, Deployment]) -> None:
-    emulator, deployment = deployed
-    client, name = emulator.client("lambda", REGION), {"FunctionName": "gatehouse-prod-rotate"}
-    function = client.get_function_configuration(**name)
-    functions = {
-        row.id: row.registration
-        for row in deployment.resources
-        if row.registration.type == "aws:lambda/function:Function"
-    }
-    code = zip_bytes(functions["gatehouse-prod-rotate"].inputs["code"])
-    assert "rotate.py" in zipfile.ZipFile(io.BytesIO(code)).namelist()
-    assert function["CodeSha256"] == base64.b64encode(hashlib.sha256(code).digest()).decode()
-    assert function["TracingConfig"] == {"Mode": "Active"}
-    assert client.get_function_concurrency(**name)["ReservedConcurrentExecutions"] == 5
 
 
 def test_modelled_types_have_a_reason(prod: Emulator) -> None:

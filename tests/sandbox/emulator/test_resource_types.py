@@ -30,7 +30,8 @@ def test_outputs_exist_in_pulumi_aws(token: str) -> None:
 def test_inputs_exist_in_pulumi_aws(token: str) -> None:
     properties, type_ = schema(token), RESOURCE_TYPES[token]
     assert properties is not None
-    assert {*type_.defaults, *type_.names} <= properties.inputs
+    settings = {name for row in type_.settings for name in row.inputs or row.attributes}
+    assert {*type_.defaults, *type_.names, *settings} <= properties.inputs
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from sandbox.engine.checkpoint import Checkpoint
 from sandbox.engine.steps import Step
 from sandbox.engine.update import destroy, update
 from sandbox.paths import REPOSITORY
-from tests.components.settings.stack_settings import raw_settings
+from tests.components.settings.stack_settings import CORE, raw_settings
 
 REGION = "eu-west-1"
 OLDER_COMMIT = "1b4510e943d7ec32fe787c3e3212a7793af51594"
@@ -39,6 +39,11 @@ OLDER: dict[str, dict[str, Any]] = {
     "image": {"digest": f"sha256:{'a' * 64}"},
     "database": {"instance_class": "db.t4g.small"},
     "sharing": {"mode": "serverless"},
+}
+# Settings that are disabled in every stack file.
+NEWER: dict[str, dict[str, Any]] = {
+    "rollout": {"strategy": "canary", "bake_minutes": 15, "step_percent": 10, "step_minutes": 10},
+    "telemetry": {"collector": True},
 }
 
 pytestmark = pytest.mark.requirement("TR-17")
@@ -97,10 +102,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Updated]:
     with Emulator.start() as emulator:
         config = settings(OLDER, program, owner="previous-team", log_retention_days=7)
         old = update(program, "dev", emulator, checkpoint, report=lambda step: None, config=config)
-        new = update(
-            REPOSITORY, "dev", emulator, checkpoint, report=updated.append, config=settings({})
-        )
-        update(REPOSITORY, "dev", emulator, checkpoint, report=repeated.append, config=settings({}))
+        config = settings(NEWER, cores=[CORE])
+        new = update(REPOSITORY, "dev", emulator, checkpoint, report=updated.append, config=config)
+        update(REPOSITORY, "dev", emulator, checkpoint, report=repeated.append, config=config)
         yield Updated(program, emulator, checkpoint, updated, repeated, old, new)
 
 
@@ -204,6 +208,6 @@ def test_stack_is_destroyed_and_deployed_again(stack: Updated) -> None:
         stack.emulator,
         stack.checkpoint,
         report=created.append,
-        config=settings({}),
+        config=settings(NEWER, cores=[CORE]),
     )
     assert {step.operation for step in created} == {"create"}
