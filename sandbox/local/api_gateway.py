@@ -1,11 +1,11 @@
-"""Emulates API Gateway: an HTTP server that responds like the deployed REST API and invokes its
-Lambda function.
+"""Emulates API Gateway and Lambda: an HTTP server that responds like the deployed REST API and
+invokes the handler of its function.
 
-Run as a module: `python -m sandbox.local.api_gateway <service port> <runtime API port>`, with the
-deployed API (`Api`) as JSON in SANDBOX_API. A request for a method of the API is converted to the
-event of a proxy integration. The function reads the event from the Lambda runtime API and posts its
-response there. Other requests get the deployed gateway response. Throttling, request validation and
-WAF are not emulated. `lambda_functions.py` reads the deployed API.
+Run as a module: `python -m sandbox.local.api_gateway <port> <module.function>`, with the variables
+of the function and the deployed API (`Api`) as JSON in SANDBOX_API. A request for a method of the
+API is converted to the event of a proxy integration, and the handler runs for one event at a time.
+Other requests get the deployed gateway response. Throttling, request validation and WAF are not
+emulated. `lambda_functions.py` reads the deployed API.
 
 Source: API Gateway Developer Guide, "Input format of a Lambda function for proxy integration".
 """
@@ -14,18 +14,21 @@ import base64
 import json
 import os
 import sys
-import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.message import Message
-from http.server import ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from sandbox.local.lambda_runtime_api import HttpHandler, Invocations, RuntimeApi
+from sandbox.local.lambda_handler_process import load
 from sandbox.ports import HOST
+
+TIMEOUT_S = 20.0
+_SERVER_HEADERS = frozenset({"content-length", "connection", "transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +98,35 @@ def proxy_event(
     }
 
 
-class _RestApi(HttpHandler):
-    """The REST API."""
+def invoker(handler: str) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
+    """A function that returns the response of a handler to an event; None if the handler failed or
+    timed out. The error is printed in one line, without a traceback, which could show secret
+    values.
+    """
+    handle, executor = load(handler), ThreadPoolExecutor(max_workers=1)
 
+    def invoke(event: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            response: dict[str, Any] = json.loads(
+                executor.submit(lambda: json.dumps(handle(event, None))).result(TIMEOUT_S)
+            )
+        except Exception as problem:
+            sys.stderr.write(f"{handler}: {problem!r}\n")
+            return None
+        return response
+
+    return invoke
+
+
+class _RestApi(BaseHTTPRequestHandler):
+    """The REST API. Does not log, because the function logs its requests without paths."""
+
+    protocol_version = "HTTP/1.1"
     api: Api
+    invoke: Callable[[dict[str, Any]], dict[str, Any] | None]
 
     def handle_request(self) -> None:
-        body = self.read_body()
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = urlsplit(self.path).path
         resource = "/" if path == "/" else "/{proxy+}"
         if self.command not in self.api.methods.get(resource, []):
@@ -110,14 +135,14 @@ class _RestApi(HttpHandler):
         event = proxy_event(
             self.api, self.command, self.path, self.headers, body, self.client_address[0]
         )
-        response = self.invocations.invoke(event)
+        response = self.invoke(event)
         if response is None:
             self._send_gateway_response("DEFAULT_5XX")
             return
         headers = {name: [value] for name, value in (response.get("headers") or {}).items()}
         text = response.get("body") or ""
         content = base64.b64decode(text) if response.get("isBase64Encoded") else text.encode()
-        self.send(
+        self._send(
             response["statusCode"],
             {**headers, **(response.get("multiValueHeaders") or {})},
             content,
@@ -127,23 +152,31 @@ class _RestApi(HttpHandler):
 
     def _send_gateway_response(self, kind: str) -> None:
         response = self.api.responses[kind]
-        self.send(
+        self._send(
             response["status"],
             {"Content-Type": ["application/json"], **response["headers"]},
             response["body"].encode(),
         )
 
+    def _send(self, status: int, headers: Mapping[str, Sequence[str]], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, values in headers.items():
+            for value in values if name.lower() not in _SERVER_HEADERS else []:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
-def main(port: int, runtime_port: int, api: Api) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
+        """Do not log."""
+
+
+def main(port: int, handler: str, api: Api) -> None:
     """Serve until the process is stopped."""
-    invocations = Invocations()
-    runtime_api = type("RuntimeApi", (RuntimeApi,), {"invocations": invocations, "arn": api.arn})
-    runtime_server = ThreadingHTTPServer((HOST, runtime_port), runtime_api)
-    threading.Thread(target=runtime_server.serve_forever, name="runtime-api", daemon=True).start()
-    ThreadingHTTPServer(
-        (HOST, port), type("RestApi", (_RestApi,), {"invocations": invocations, "api": api})
-    ).serve_forever()
+    server = {"api": api, "invoke": staticmethod(invoker(handler))}
+    ThreadingHTTPServer((HOST, port), type("RestApi", (_RestApi,), server)).serve_forever()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Api(**json.loads(os.environ["SANDBOX_API"])))
+    main(int(sys.argv[1]), sys.argv[2], Api(**json.loads(os.environ["SANDBOX_API"])))

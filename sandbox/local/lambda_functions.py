@@ -17,11 +17,10 @@ from sandbox.local.api_gateway import Api
 from sandbox.local.ecs_task import Aws
 from sandbox.local.services import LocalServers, function_environment, returns_200
 from sandbox.paths import REPOSITORY
-from sandbox.ports import HOST
 
 _TARGET = re.compile(r":function:(?P<name>[^:/]+):(?P<alias>[^:/]+)/invocations$")
 _RUNTIME_CLIENT = ("/opt/gatehouse/bin/python", "-m", "awslambdaric")
-"""The command of the image that runs a handler, replaced by `lambda_runtime_client.py`."""
+"""The command of the image that runs a handler, replaced by `api_gateway.py`."""
 _READY_S = 45.0
 _FUNCTIONS = REPOSITORY / "runtime" / "functions"
 # AWS Secrets Manager User Guide, "Rotation by Lambda function": the four steps, in this order.
@@ -84,53 +83,29 @@ def read(aws: Aws, exports: Mapping[str, Any], service: str) -> LambdaService:
     )
 
 
-def start(
-    aws: Aws, deployed: LambdaService, *, port: int, runtime_port: int, logs: Path
-) -> list[child_processes.Child]:
-    """Start the API and the function, with its deployed command and role.
-
-    port: port of the service. runtime_port: port of the Lambda runtime API. Both ports must be
-        free.
-    """
-    name = deployed.service
+def start(aws: Aws, deployed: LambdaService, *, port: int, logs: Path) -> child_processes.Child:
+    """Start the API with the function, its deployed handler and its role, on a free port."""
     *client, handler = deployed.command
     if tuple(client) != _RUNTIME_CLIENT:
         raise SandboxError(
-            f"The {name} function starts {' '.join(client)}, expected {' '.join(_RUNTIME_CLIENT)}."
+            f"The {deployed.service} function starts {' '.join(client)}, expected "
+            f"{' '.join(_RUNTIME_CLIENT)}."
         )
-    api = child_processes.start(
-        f"{name}-api",
-        [sys.executable, "-m", "sandbox.local.api_gateway", str(port), str(runtime_port)],
-        env={
-            **child_processes.plain_environment(),
-            "SANDBOX_API": json.dumps(asdict(deployed.api)),
-        },
-        cwd=REPOSITORY,
-        log=logs / f"{name}-api.log",
-    )
-    function_name = deployed.api.arn.split(":")[6]
+    name = f"{deployed.service}-function"
     environment = function_environment(
-        aws, function_name, deployed.environment, deployed.role, f"{name}-function"
+        aws, deployed.api.arn.split(":")[6], deployed.environment, deployed.role, name
     )
-    environment["AWS_LAMBDA_RUNTIME_API"] = f"{HOST}:{runtime_port}"
-    command = [sys.executable, "-m", "sandbox.local.lambda_runtime_client", handler]
-    log = logs / f"{name}-function.log"
-    function = child_processes.start(
-        f"{name}-function", command, env=environment, cwd=REPOSITORY, log=log
+    environment["SANDBOX_API"] = json.dumps(asdict(deployed.api))
+    command = [sys.executable, "-m", "sandbox.local.api_gateway", str(port), handler]
+    return child_processes.start(
+        name, command, env=environment, cwd=REPOSITORY, log=logs / f"{name}.log"
     )
-    return [api, function]
 
 
-def wait_ready(children: list[child_processes.Child], url: str) -> None:
+def wait_ready(child: child_processes.Child, url: str) -> None:
     """Wait until the readiness path of the service returns 200."""
-    api, function = children
-
-    def responds_or_exited() -> bool:
-        return returns_200(f"{url}/healthz") or function.process.poll() is not None
-
-    child_processes.wait_until(api, responds_or_exited, "ready", _READY_S)
     child_processes.wait_until(
-        function, lambda: returns_200(f"{url}/readyz"), f"ready at {url}/readyz", _READY_S
+        child, lambda: returns_200(f"{url}/readyz"), f"ready at {url}/readyz", _READY_S
     )
 
 

@@ -10,15 +10,25 @@ import importlib
 import json
 import logging
 import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def load(handler: str) -> Callable[[dict[str, Any], None], Any]:
+    """Import a handler such as "module.function"."""
+    # As in Lambda: warnings and errors are logged.
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    module, _, function = handler.rpartition(".")
+    handle: Callable[[dict[str, Any], None], Any] = getattr(
+        importlib.import_module(module), function
+    )
+    return handle
 
 
 def main(folder: str, handler: str, events: str) -> int:
     """Return 0 if every event was handled; otherwise 1."""
-    # As in Lambda: warnings and errors are logged.
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
     sys.path.insert(0, folder)
-    module, _, function = handler.rpartition(".")
-    handle = getattr(importlib.import_module(module), function)
+    handle = load(handler)
     for event in json.loads(events):
         try:
             handle(event, None)

@@ -38,8 +38,8 @@ class StackProcesses:
         claim_port: Callable[[str], int],
         register: Callable[[Child], Child],
     ) -> None:
-        """claim_port: returns a free port for a service, or for another server if the name is
-        empty. register: called with each process that is started.
+        """claim_port: returns a free port for a service. register: called with each process that
+        is started.
         """
         self.local = local
         self.token = ""
@@ -51,13 +51,13 @@ class StackProcesses:
         self._contract = contract.read(optional_variables=None)
         self._tasks: dict[str, EcsTask] = {}
         self._functions: dict[str, LambdaService] = {}
-        self._children: dict[str, list[Child]] = {}
+        self._children: dict[str, Child] = {}
         self._rotated: set[str] = set()
         self._code = ""
 
     @property
     def children(self) -> list[Child]:
-        return [child for children in self._children.values() for child in children]
+        return list(self._children.values())
 
     def apply(self, exports: Mapping[str, Any]) -> list[str]:
         """Start the processes of the stack, after the migration, and stop those that it no longer
@@ -140,10 +140,10 @@ class StackProcesses:
         env = self._environment(task)
         self.token = env.get("GATEHOUSE_BOOTSTRAP_TOKEN", self.token).strip()
         child = child_processes.start(name, task.command, env=env, log=self._logs / f"{name}.log")
-        self._children[name] = [self._register(child)]
+        self._children[name] = self._register(child)
 
     def _wait_ready(self, name: str, task: EcsTask) -> None:
-        services.wait_ready(self._children[name][0], self._contract, self.local)
+        services.wait_ready(self._children[name], self._contract, self.local)
         names = [service.name for service in self._contract.processes[name].services]
         urls = ", ".join(f"{name} at {self.local.url(name)}" for name in names)
         self._progress.done(f"{' '.join(task.command)}: {urls}")
@@ -154,12 +154,11 @@ class StackProcesses:
         if name in self._children:
             self._progress.step(f"Restarting the {name}")
             self._stop([name])
-        port, runtime_port = self.local.ports[service], self._claim_port("")
         started = lambda_functions.start(
-            self._aws, function, port=port, runtime_port=runtime_port, logs=self._logs
+            self._aws, function, port=self.local.ports[service], logs=self._logs
         )
-        self._children[name] = [self._register(child) for child in started]
-        lambda_functions.wait_ready(self._children[name], self.local.url(service))
+        self._children[name] = self._register(started)
+        lambda_functions.wait_ready(started, self.local.url(service))
         self._progress.done(
             f"{' '.join(function.command)}: {service} at {self.local.url(service)}, behind API "
             f"Gateway"
@@ -167,8 +166,7 @@ class StackProcesses:
 
     def _stop(self, names: Iterable[str]) -> None:
         for name in names:
-            for child in self._children.pop(name):
-                child.stop()
+            self._children.pop(name).stop()
 
     def _environment(self, task: EcsTask) -> dict[str, str]:
         return services.task_environment(self._aws, task, self._contract, self.local)

@@ -249,11 +249,9 @@ class _Environment:
         )
 
     def _port(self, name: str) -> int:
-        """Claim the port of a service or the emulator, right before its use; any free port for an
-        empty name.
-        """
-        port = self._ports.claim(PORTS[name] if name else 0)
-        if name and port != PORTS[name]:
+        """Claim the port of a service or the emulator, right before its use."""
+        port = self._ports.claim(PORTS[name])
+        if port != PORTS[name]:
             self._progress.warn(f"port {PORTS[name]} is in use: {name} listens on {port}")
         return port
 

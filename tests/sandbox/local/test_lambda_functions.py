@@ -18,7 +18,6 @@ from gatehouse.services.sharing import app as sharing
 from gatehouse_policies.program.runner import run
 from gatehouse_policies.program.types import Deployment
 
-from components import contract
 from sandbox.emulator.server import Emulator
 from sandbox.errors import SandboxError
 from sandbox.local import lambda_functions
@@ -51,10 +50,6 @@ class Deployed:
     def client(self, service: str) -> Any:
         return self.emulator.client(service, "eu-west-1")
 
-    @property
-    def api(self) -> str:
-        return str(self.deployment.exports["functions"]["sharing"]["api"])
-
 
 def _stable(headers: httpx.Headers) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name not in VARYING_HEADERS}
@@ -64,7 +59,7 @@ def _stable(headers: httpx.Headers) -> dict[str, str]:
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """The staging stack with its function started, under IAM enforcement."""
     emulator, ports = Emulator.start(), Ports()
-    children = []
+    child = None
     try:
         deployment = run(REPOSITORY, STACK, emulator, preview=False)
         emulator.permissions.enforce(True)
@@ -73,13 +68,11 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
             emulator, deployment, f"http://{HOST}:{port}", tmp_path_factory.mktemp("logs")
         )
         service = lambda_functions.read(target.aws, deployment.exports, "sharing")
-        children = lambda_functions.start(
-            target.aws, service, port=port, runtime_port=ports.claim(), logs=target.logs
-        )
-        lambda_functions.wait_ready(children, target.url)
+        child = lambda_functions.start(target.aws, service, port=port, logs=target.logs)
+        lambda_functions.wait_ready(child, target.url)
         yield target
     finally:
-        for child in children:
+        if child is not None:
             child.stop()
         ports.close()
         emulator.stop()
@@ -192,74 +185,6 @@ def test_stage_without_invoke_permission_is_rejected(deployed: Deployed) -> None
         )
 
 
-def test_deployed_api(deployed: Deployed) -> None:
-    client = deployed.client("apigateway")
-    api, stage = (
-        client.get_rest_api(restApiId=deployed.api),
-        client.get_stage(restApiId=deployed.api, stageName="live"),
-    )
-    assert (api["disableExecuteApiEndpoint"], api["endpointConfiguration"]["types"]) == (
-        True,
-        ["REGIONAL"],
-    )
-    assert {row["Sid"]: row["Effect"] for row in json.loads(api["policy"])["Statement"]} == {
-        "AllowPublicInvoke": "Allow",
-        "DenyInsecureTransport": "Deny",
-    }
-    assert stage["tracingEnabled"] is True
-    assert stage["webAclArn"].startswith(
-        "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/gatehouse-staging-edge/"
-    )
-    assert stage["accessLogSettings"]["destinationArn"].endswith(
-        ":log-group:/gatehouse/staging/sharing-access"
-    )
-    limits = {
-        path: settings["throttlingRateLimit"] for path, settings in stage["methodSettings"].items()
-    }
-    assert limits == {"*/*": 50.0, "{proxy+}/POST": 5.0}
-    role = client.get_account()["cloudwatchRoleArn"]
-    assert role == "arn:aws:iam::123456789012:role/gatehouse-staging-api-log"
-
-
-def test_deployed_function(deployed: Deployed) -> None:
-    client = deployed.client("lambda")
-    configuration = client.get_function_configuration(
-        FunctionName="gatehouse-staging-sharing", Qualifier="live"
-    )
-    assert (
-        configuration["PackageType"],
-        configuration["Architectures"],
-        configuration["Version"],
-    ) == ("Image", ["arm64"], "1")
-    assert configuration["TracingConfig"] == {"Mode": "Active"}
-    assert configuration["KMSKeyArn"].startswith("arn:aws:kms:")
-    reserved = client.get_function_concurrency(FunctionName="gatehouse-staging-sharing")
-    assert reserved["ReservedConcurrentExecutions"] == 10
-
-
-def test_dns_record_points_to_the_api(deployed: Deployed) -> None:
-    client = deployed.client("route53")
-    (zone,) = client.list_hosted_zones()["HostedZones"]
-    records = {
-        row["Name"]: row
-        for row in client.list_resource_record_sets(HostedZoneId=zone["Id"])["ResourceRecordSets"]
-    }
-    target = records["sharing.staging.gatehouse.example.com."]["AliasTarget"]["DNSName"]
-    domain = deployed.client("apigateway").get_domain_name(
-        domainName="sharing.staging.gatehouse.example.com"
-    )
-    assert target.rstrip(".") == domain["regionalDomainName"]
-
-
-def test_console_runs_without_the_sharing_service() -> None:
-    console = contract.read(functions=["sharing"], optional_variables=None).processes["console"]
-    assert (console.command, [service.name for service in console.services]) == (
-        ("gatehouse", "serve", "console"),
-        ["console"],
-    )
-    assert "GATEHOUSE_SECRET_LINKS_TABLE" in console.variables, "the console creates secrets"
-
-
 def test_other_command_than_the_runtime_client_is_rejected(
     deployed: Deployed, tmp_path: Path
 ) -> None:
@@ -271,7 +196,7 @@ def test_other_command_than_the_runtime_client_is_rejected(
         SandboxError,
         match=r"starts /usr/bin/python -m x, expected /opt/gatehouse/bin/python -m awslambdaric",
     ):
-        lambda_functions.start(deployed.aws, service, port=1, runtime_port=2, logs=tmp_path)
+        lambda_functions.start(deployed.aws, service, port=1, logs=tmp_path)
 
 
 def test_new_version_is_another_definition(deployed: Deployed) -> None:

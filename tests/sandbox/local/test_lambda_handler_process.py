@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from sandbox.local.api_gateway import invoker
+
 HANDLER = """
 import json, pathlib
 def handler(event, context):
@@ -43,3 +47,17 @@ def test_first_error_is_one_line_without_traceback(tmp_path: Path) -> None:
     steps = tmp_path / "steps"
     assert (result.returncode, steps.read_text()) == (1, "createSecret\n")
     assert result.stderr == f"rotate.handler: setSecret of {steps}: RuntimeError('cannot set')\n"
+
+
+def test_error_of_the_handler_fails_one_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "echo_function.py").write_text(
+        "def handler(event, _):\n    return {'body': event['body'].encode().decode('ascii')}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    invoke = invoker("echo_function.handler")
+    results = [invoke({"body": body}) for body in ("a", "\u00e4", "b")]
+    assert results == [{"body": "a"}, None, {"body": "b"}]
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("echo_function.handler: UnicodeDecodeError")
