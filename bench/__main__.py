@@ -2,19 +2,16 @@
 
 `ratios` compares the throughput of the endpoints with the throughput of a server without logic, and
 shows the CPU time per request. `--check` fails if a ratio is lower than the stored ratio. `nginx`
-compares the gateway with nginx. `scale` measures many cached keys. `idle`
-and `soak` report the memory of a gateway worker with idle connections, and during many requests.
-`sharing` compares the response times for links that do not work. `check` measures the CPU time and
-the memory of a policy check of a large program.
+compares the gateway with nginx. `scale` measures many cached keys. `check` measures the CPU time
+and the memory of a policy check of a large program.
 """
 
 import argparse
 
-from bench.gateway import memory, nginx, ratios, throughput
+from bench.gateway import nginx, ratios, throughput
 from bench.policies import check_time
-from bench.sharing import response_times
 
-NAMES = ("ratios", "scale", "nginx", "idle", "soak", "sharing", "check")
+NAMES = ("ratios", "scale", "nginx", "check")
 parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
 parser.add_argument(
     "name", nargs="?", choices=NAMES, help="benchmark (default: all benchmarks of the gateway)"
@@ -22,9 +19,6 @@ parser.add_argument(
 numbers = {
     "keys": (100_000, "scale: number of keys"),
     "workers": (1, "nginx: number of gateway workers"),
-    "connections": (10_000, "idle: number of connections"),
-    "requests": (1_000_000, "soak: number of requests"),
-    "rounds": (100, "sharing: number of rounds"),
     "resources": (3000, "check: number of resources"),
 }
 for option, (default, text) in numbers.items():
@@ -47,11 +41,5 @@ if options.name in (None, "nginx"):
             f"The comparison with nginx requires {' and '.join(missing)} on PATH.\n",
         )
     nginx.main(options.workers)
-if options.name == "idle":
-    memory.idle(options.connections)
-if options.name == "soak":
-    memory.soak(options.requests)
-if options.name == "sharing":
-    response_times.main(options.rounds)
 if options.name == "check":
     check_time.main(options.resources)

@@ -1,4 +1,4 @@
-"""Command line of the sandbox: `python -m sandbox up|destroy|down|graph`.
+"""Command line of the sandbox: `python -m sandbox up|destroy|down`.
 
 Exit codes: 0 success; 1 a mandatory rule is violated; 2 error.
 """
@@ -49,17 +49,6 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_command(commands, "destroy", _destroy, text)
     _add_command(commands, "down", _down, "Stop a running `up`, or clean up after a crash.")
-
-    graph = _add_command(
-        commands,
-        "graph",
-        _graph,
-        "Draw the components of a stack and their connections as a Mermaid flowchart.",
-    )
-    _add_env(graph)
-    graph.add_argument(
-        "--output", type=Path, metavar="FILE", help="Write to a file instead of standard output."
-    )
     return root
 
 
@@ -130,18 +119,6 @@ def _down(options: argparse.Namespace) -> int:
     from sandbox.local.run_state import down
 
     print(down(options.home))
-    return 0
-
-
-def _graph(options: argparse.Namespace) -> int:
-    from gatehouse_policies.program.providers import FakeProvider
-    from gatehouse_policies.program.runner import run
-
-    from sandbox.checks.graph import graph, mermaid
-
-    command.write_output(
-        options.output, mermaid(graph(run(REPOSITORY, options.env, FakeProvider(), preview=False)))
-    )
     return 0
 
 

@@ -100,7 +100,6 @@ _ONE_PROGRAM = (
     ),
     "tests/repository/test_pages.py",
     "tests/repository/test_permissions.py",
-    "tests/sandbox/checks/test_graph.py",
     "tests/sandbox/engine/test_changes.py",
 )
 _ONE_ENVIRONMENT = (

@@ -9,7 +9,7 @@ import os
 import secrets
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,15 +86,13 @@ def database() -> Iterator[tuple[dict[str, str], str, Pepper]]:
 def environment(
     workers: int = 1,
     upstream_port: int | None = None,
-    settings: Mapping[str, str] | None = None,
     *,
     limits: int = len(_LIMITS),
 ) -> Iterator[Environment]:
     """Start the environment and yield it.
 
-    upstream_port: port of the Core; by default, an upstream is started. settings: additional
-        environment variables.
-    limits: number of rate limits of the key.
+    upstream_port: port of the Core; by default, an upstream is started. limits: number of rate
+        limits of the key.
     """
     with (
         database() as (variables, url, pepper),
@@ -109,7 +107,6 @@ def environment(
             "GATEHOUSE_BIND": "127.0.0.1",
             "GATEHOUSE_GATEWAY_PORT": str(gateway_port),
             "GATEHOUSE_WORKERS": str(workers),
-            **(settings or {}),
         }
         commands = {"gateway": [sys.executable, "-c", _SERVE]}
         if upstream_port is None:
@@ -184,14 +181,14 @@ def request(path: str, *headers: str, body: object = None) -> bytes:
     return "\r\n".join(lines).encode() + data
 
 
-def endpoint_requests(env: Environment) -> dict[str, bytes]:
+def endpoint_requests(token: str) -> dict[str, bytes]:
     """Return one request for each kind of endpoint, keyed by description."""
-    key = f"X-API-Key: {env.token}"
+    key = f"X-API-Key: {token}"
     return {
         "GET /healthz": request("/healthz"),
         "verification, header": request("/v1/keys/verify", key),
         "verification, JSON": request(
-            "/v1/keys/verify", body={"token": env.token, "scopes": ["cores:read"]}
+            "/v1/keys/verify", body={"token": token, "scopes": ["cores:read"]}
         ),
         "proxy, response of 100 bytes": request("/cores/docs/", key),
         "proxy, different paths": request(f"/cores/docs/{NUMBER.decode()}", key),

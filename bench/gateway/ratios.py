@@ -89,7 +89,8 @@ def _measure() -> tuple[list[dict[str, tuple[Result, float]]], dict[str, Result]
     """
     with environment() as env:
         gateway = {
-            name: (env.gateway_port, content) for name, content in endpoint_requests(env).items()
+            name: (env.gateway_port, content)
+            for name, content in endpoint_requests(env.token).items()
         }
         targets = {**gateway, _BASELINE: (env.upstream_port, request("/"))}
         if unkey := _unkey():

@@ -231,15 +231,6 @@ def clean_up() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def running(owner: int) -> dict[str, int]:
-    """Return the process IDs of the servers that the process `owner` started, by name."""
-    return {
-        server.name: server.pid
-        for _, started_by, server in _records()
-        if started_by.pid == owner and server.alive()
-    }
-
-
 def _records() -> Iterator[tuple[Path, ProcessRecord, ProcessRecord]]:
     """The folders of this user's servers, with the processes that started them and the servers."""
     for record in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/owner.json"):

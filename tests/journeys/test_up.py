@@ -197,7 +197,7 @@ def test_every_attack_is_rejected(finished: FinishedRun) -> None:
     ] == []
     assert [outcome.name for outcome in finished.attacks if outcome.not_run] == []
     assert sum(outcome.cases for outcome in finished.attacks) > 1000
-    assert len(finished.attacks) == 11
+    assert len(finished.attacks) == 10
 
 
 def test_used_permissions_have_no_reason(finished: FinishedRun) -> None:

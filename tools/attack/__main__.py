@@ -29,7 +29,7 @@ CORE_NAME = "attacked"
 DEADLINE_S = 25.0
 _ERROR = 2
 _REASON = "changes data and reads logs: runs against the sandbox only"
-_NOT_ON_DEPLOYMENTS = ("SSRF", "canaries", "roles matrix", "races", "fault injection")
+_NOT_ON_DEPLOYMENTS = ("SSRF", "canaries", "roles matrix", "races")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
