@@ -183,7 +183,7 @@ def _state(service: str, account: str = ACCOUNT) -> Iterator[Any]:
     another form of state.
     """
     try:
-        yield get_backend(service)[account]  # type: ignore[call-overload]
+        yield get_backend(service)[account]
     except (AttributeError, LookupError, TypeError) as error:
         raise _unsupported(f"{service} state: {error!r}") from error
 

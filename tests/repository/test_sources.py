@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -70,3 +71,23 @@ def test_engine_installs_packages_with_uv() -> None:
     assert len(in_python) >= 4
     for project, runtime in in_python.items():
         assert (runtime["name"], runtime["options"]["toolchain"]) == ("python", "uv"), project
+
+
+def test_types_of_every_aws_service_of_the_program_are_checked() -> None:
+    files = [ROOT / "__main__.py", *(ROOT / "account").glob("*.py")]
+    files += (ROOT / "components").rglob("*.py")
+    used = {
+        service
+        for file in files
+        for service in re.findall(r"\baws\.([a-z0-9_]+)\.[A-Z]", file.read_text(encoding="utf-8"))
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (modules,) = (
+        row["module"]
+        for row in project["tool"]["mypy"]["overrides"]
+        if row.get("follow_imports") == "normal"
+    )
+    assert len(used) > 30
+    assert {f"pulumi_aws.{service}.*" for service in used} == {
+        module for module in modules if module.endswith(".*")
+    }
