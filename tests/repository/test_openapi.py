@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from gatehouse.core.errors import BodyTooLarge
 from gatehouse.platform.http.fields import PAGE_SIZE, PAGE_SIZE_MAX
 from gatehouse.services.console.asgi import document as console_document
 from gatehouse.services.gateway.routes import document as gateway_document
 from gatehouse.services.sharing.routes import document as sharing_document
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from referencing import Registry
-from referencing.jsonschema import DRAFT202012
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "console": console_document(),
@@ -59,27 +56,15 @@ def _operations() -> Iterator[Operation]:
 OPERATIONS = list(_operations())
 
 
-def test_there_are_operations() -> None:
-    assert len(OPERATIONS) > 40
-
-
 @pytest.mark.parametrize("service", DOCUMENTS)
 def test_document_is_openapi_3_1(service: str) -> None:
     assert DOCUMENTS[service]["openapi"].startswith("3.1")
     OpenAPIV31SpecValidator(DOCUMENTS[service]).validate()
 
 
-@pytest.mark.parametrize("service", DOCUMENTS)
-def test_operation_ids_are_unique(service: str) -> None:
-    ids = [
-        operation.body["operationId"] for operation in OPERATIONS if operation.service == service
-    ]
-    assert len(set(ids)) == len(ids)
-
-
 @pytest.mark.requirement("TR-16")
 def test_operations_have_summary_and_description() -> None:
-    assert OPERATIONS
+    assert len(OPERATIONS) > 40
     for operation in OPERATIONS:
         summary, description = operation.body["summary"], operation.body["description"]
         assert 0 < len(summary) <= 80, operation.name
@@ -100,12 +85,10 @@ def test_examples_match_their_schemas() -> None:
             examples = _examples(media, operation.document)
             assert examples, (operation.name, media_type)
             for example in examples:
-                errors = [
-                    error.message
-                    for error in _validator(media["schema"], operation.document).iter_errors(
-                        example
-                    )
-                ]
+                # References in the schema are relative to the document.
+                schema = {**media["schema"], "components": operation.document["components"]}
+                validator = Draft202012Validator(schema, format_checker=FormatChecker())
+                errors = [error.message for error in validator.iter_errors(example)]
                 assert errors == [], (operation.name, media_type)
         required = [
             parameter for parameter in operation.body["parameters"] if parameter.get("required")
@@ -137,14 +120,6 @@ def test_errors_are_problem_documents() -> None:
                     problem["example"]["type"]
                     == "urn:gatehouse:problem:" + problem["example"]["code"].lower()
                 ), operation.name
-
-
-def test_error_example_has_the_title_of_the_error() -> None:
-    responses = DOCUMENTS["gateway"]["paths"]["/v1/keys/verify"]["post"]["responses"]
-    assert (
-        responses["413"]["content"]["application/problem+json"]["example"]["title"]
-        == BodyTooLarge.title
-    )
 
 
 @pytest.mark.requirement("TR-16")
@@ -206,25 +181,6 @@ def _examples(media: dict[str, Any], document: dict[str, Any]) -> list[Any]:
     schema = media.get("schema", {})
     options = [_resolved(option, document) for option in (schema, *schema.get("anyOf", ()))]
     return [example for option in options for example in option.get("examples", ())]
-
-
-def _validator(schema: dict[str, Any], document: dict[str, Any]) -> Draft202012Validator:
-    registry: Registry[Any] = Registry().with_resource(
-        "urn:document", DRAFT202012.create_resource(document)
-    )
-    return Draft202012Validator(
-        _absolute(schema), registry=registry, format_checker=FormatChecker()
-    )
-
-
-def _absolute(value: Any) -> Any:
-    """The schema with references into `urn:document`."""
-    if isinstance(value, dict):
-        return {
-            name: f"urn:document{item}" if name == "$ref" else _absolute(item)
-            for name, item in value.items()
-        }
-    return [_absolute(item) for item in value] if isinstance(value, list) else value
 
 
 def _unbounded(schema: dict[str, Any], where: str, document: dict[str, Any]) -> Iterator[str]:

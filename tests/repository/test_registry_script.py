@@ -119,17 +119,6 @@ def test_promotion_keeps_digests_and_can_be_repeated(folder: Path) -> None:
     assert all("--all --preserve-digests" in push for push in pushes)
 
 
-def test_partial_promotion_is_completed(folder: Path) -> None:
-    put(folder, SOURCE, "release-1", "image")
-    put(folder, SOURCE, "sha256-1.sig", "signature")
-    put(folder, TARGET, "release-1", "image")
-    assert run(folder, "save", SOURCE, "image", "release-1", "sha256-1.sig").returncode == 0
-    assert run(folder, "load", "image", TARGET).returncode == 0
-    assert [call.rpartition(" ")[2] for call in calls(folder, "skopeo copy")][2:] == [
-        f"docker://{TARGET}:sha256-1.sig"
-    ]
-
-
 def test_tag_with_another_image_is_an_error(folder: Path) -> None:
     put(folder, SOURCE, "release-1", "image")
     other = put(folder, TARGET, "release-1", "another image")

@@ -3,6 +3,7 @@ step.
 """
 
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,13 @@ def test_downloads_are_listed(machine: Machine) -> None:
     assert result.returncode == 0, result.stderr
     assert "setup: downloading first-package (1.0MiB)" in result.stdout.splitlines()
     assert "first-package==1.0" not in result.stdout
+
+
+@pytest.mark.parametrize("script", ["setup.sh", "build_web.sh"])
+def test_state_folder_is_private(machine: Machine, script: str) -> None:
+    (machine.folder / ".gatehouse").mkdir(mode=0o755)
+    machine.run(script)
+    assert stat.S_IMODE((machine.folder / ".gatehouse").stat().st_mode) == 0o700
 
 
 def test_packages_are_found_in_every_locale(machine: Machine) -> None:

@@ -142,38 +142,30 @@ def deployed(emulator: Emulator) -> Iterator[Deployed]:
     emulator.permissions.enforce(False)
 
 
-def test_command_and_variables_are_those_of_the_task(
-    deployed: Deployed, contract: Contract
+def test_process_is_started_as_deployed_with_local_addresses(
+    deployed: Deployed, contract: Contract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/token")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUSER")
     task = deployed.gateway(contract)
     env = services.task_environment(deployed.aws(), task, contract, LOCAL)
     assert task.command == ("gatehouse", "serve", "gateway")
     assert (env["GATEHOUSE_ENVIRONMENT"], env["GATEHOUSE_WORKERS"]) == ("dev", "2")
-
-
-def test_only_replaceable_variables_are_replaced(deployed: Deployed, contract: Contract) -> None:
-    task = deployed.gateway(contract)
-    env = services.task_environment(deployed.aws(), task, contract, LOCAL)
+    assert (
+        env["GATEHOUSE_DATABASE_URL"]
+        == "postgresql://gatehouse_app:app-pw@127.0.0.1:5432/gatehouse?sslmode=disable"
+    )
     changed = {
         name
         for name, value in env.items()
         if name.startswith("GATEHOUSE_") and task.environment.get(name) != value
     }
-    added = {
-        "GATEHOUSE_BIND",
-        "GATEHOUSE_GATEWAY_PORT",
-        *(secret.variable for secret in contract.processes["gateway"].secrets),
-    }
-    assert "GATEHOUSE_DATABASE_URL" in changed
+    secrets = {secret.variable for secret in contract.processes["gateway"].secrets}
+    added = {"GATEHOUSE_BIND", "GATEHOUSE_GATEWAY_PORT", *secrets}
     assert changed - added <= set(contract.replaceable)
-
-
-def test_database_url_keeps_the_deployed_user(deployed: Deployed, contract: Contract) -> None:
-    env = services.task_environment(deployed.aws(), deployed.gateway(contract), contract, LOCAL)
-    assert (
-        env["GATEHOUSE_DATABASE_URL"]
-        == "postgresql://gatehouse_app:app-pw@127.0.0.1:5432/gatehouse?sslmode=disable"
-    )
+    assert "AWS_WEB_IDENTITY_TOKEN_FILE" not in env
+    assert env["AWS_ACCESS_KEY_ID"].startswith("ASIA")
+    assert env["AWS_ENDPOINT_URL"] == deployed.emulator.endpoint
 
 
 def test_unknown_database_user_is_rejected(deployed: Deployed, contract: Contract) -> None:
@@ -220,17 +212,6 @@ def test_missing_json_key_error_has_no_secret(deployed: Deployed, contract: Cont
     with pytest.raises(SandboxError, match="'passwort'") as error:
         ecs_task.resolve_secrets(deployed.aws(), deployed.gateway(contract))
     assert "canary" not in error.value.message
-
-
-def test_process_gets_only_task_role_credentials(
-    deployed: Deployed, contract: Contract, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/token")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUSER")
-    env = services.task_environment(deployed.aws(), deployed.gateway(contract), contract, LOCAL)
-    assert "AWS_WEB_IDENTITY_TOKEN_FILE" not in env
-    assert env["AWS_ACCESS_KEY_ID"].startswith("ASIA")
-    assert env["AWS_ENDPOINT_URL"] == deployed.emulator.endpoint
 
 
 def _undeclared_variable(deployed: Deployed) -> None:

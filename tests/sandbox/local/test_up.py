@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -77,34 +76,6 @@ def test_state_folder_is_private(tmp_path: Path, existing: int | None) -> None:
     state.clear()
 
 
-@pytest.mark.parametrize("script", ["setup.sh", "build_web.sh"])
-def test_setup_makes_the_state_folder_private(tmp_path: Path, script: str) -> None:
-    """The scripts fail without Python and npm, but only after they have created the state
-    folder.
-    """
-    (tmp_path / "scripts").mkdir()
-    (tmp_path / "runtime" / "web").mkdir(parents=True)
-    copy = tmp_path / "scripts" / script
-    for name in (script, "steps.sh"):
-        (tmp_path / "scripts" / name).write_bytes((REPOSITORY / "scripts" / name).read_bytes())
-    (tmp_path / ".gatehouse").mkdir()
-    (tmp_path / ".gatehouse").chmod(0o755)
-    (tmp_path / "bin").mkdir()
-    for command in ("chmod", "cksum", "dirname", "find", "mkdir", "sort", "xargs"):
-        (tmp_path / "bin" / command).symlink_to(str(shutil.which(command)))
-    env = {"PATH": str(tmp_path / "bin")}
-    result = subprocess.run(
-        ["/bin/sh", str(copy)],
-        cwd=tmp_path,
-        env=env,
-        capture_output=True,
-        check=False,
-        timeout=_TIMEOUT_S,
-    )
-    assert result.returncode != 0
-    assert stat.S_IMODE((tmp_path / ".gatehouse").stat().st_mode) == 0o700
-
-
 def write_state(home: Path, owner: ProcessRecord, *children: ProcessRecord) -> None:
     """Write the state file of a run."""
     write_private(home / "run.json", json.dumps(asdict(RunState(owner, "dev", children))))
@@ -140,11 +111,6 @@ def test_reused_process_id_is_not_signalled(
 def test_unreadable_state_file_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"owner": ')
     assert RunStateFile(tmp_path).claim("dev") == []
-
-
-def test_state_file_is_private(tmp_path: Path) -> None:
-    RunStateFile(tmp_path).claim("dev")
-    assert stat.S_IMODE((tmp_path / "run.json").stat().st_mode) == 0o600
 
 
 def test_down_without_a_run_is_idempotent(tmp_path: Path) -> None:
