@@ -63,7 +63,7 @@ def test_service_alarms_cover_both_target_groups() -> None:
     assert alarms["gateway-latency"]["metricQueries"][0]["metric"]["stat"] == "p99"
 
 
-@pytest.mark.requirement("CG-22", "TR-13")
+@pytest.mark.requirement("CG-22", "ECS-08", "TR-13")
 @pytest.mark.parametrize("stack", STACKS)
 def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
     program = run(stack)
