@@ -99,7 +99,7 @@ def test_smoke_test_needs_no_feature() -> None:
 
 
 def test_smoke_test_reaches_a_console_behind_cloudfront() -> None:
-    program = run("prod", changes={"services.console.hosting": "cloudfront"})
+    program = run("staging", changes={"services.console.hosting": "cloudfront"})
     (hook,) = program.get("ecs/service:Service", "console").inputs["deploymentConfiguration"][
         "lifecycleHooks"
     ]
@@ -107,7 +107,7 @@ def test_smoke_test_reaches_a_console_behind_cloudfront() -> None:
         urlsplit(check["url"]).hostname: check["address"]
         for check in json.loads(hook["hookDetails"])["checks"]
     }
-    assert addresses["console.gatehouse.example.com"] != "load-balancer.example.internal"
+    assert addresses["console.staging.gatehouse.example.com"] != "load-balancer.example.internal"
 
 
 @pytest.mark.parametrize(
