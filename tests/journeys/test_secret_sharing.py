@@ -29,9 +29,7 @@ def test_secret_is_opened_once_deleted_and_recorded(running: Running) -> None:
     assert (secret["state"], secret["versions"]) == ("purged", [])
     recorded = running.recorded(secret_id, until="secret.purge")
     assert (recorded[0], recorded[-1]) == ("secret.create", "secret.purge")
-    assert {"link.open", "link.claim", "link.denied", "link.acknowledge", "secret.end"} <= set(
-        recorded
-    )
+    assert {"link.claim", "link.denied", "link.acknowledge", "secret.end"} <= set(recorded)
 
     receipt = running.manage("GET", f"/v1/secrets/{secret_id}/receipt")
     assert receipt.status_code == 200, receipt.text
@@ -47,7 +45,7 @@ def test_secret_is_requested_submitted_and_opened_by_the_requester(running: Runn
     retrieval = retrieval_links.create()
     body = {
         "purpose": "Database password",
-        "retrieval_links": [retrieval_links.parameters(retrieval)],
+        "retrieval_link": retrieval_links.parameters(retrieval),
     }
     created = running.manage("POST", "/v1/secret-requests", body)
     assert created.status_code == 201, created.text

@@ -82,7 +82,7 @@ def use_links(running: Running) -> None:
     assert running.purged(secret_id)["state"] == "purged"
     body = {
         "purpose": "Password",
-        "retrieval_links": [retrieval_links.parameters(retrieval_links.create())],
+        "retrieval_link": retrieval_links.parameters(retrieval_links.create()),
     }
     link = running.manage("POST", "/v1/secret-requests", body).json()["submission_link"]
     form = {"link": (None, link), "text": (None, "correct horse")}

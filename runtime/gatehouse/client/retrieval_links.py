@@ -23,8 +23,8 @@ def create() -> LinkToken:
 
 
 def parameters(link: LinkToken) -> dict[str, str]:
-    """Return the entry for `retrieval_links` in the body of POST /v1/secret-requests. The entry
-    contains no link secret.
+    """Return the `retrieval_link` in the body of POST /v1/secret-requests, which does not contain
+    the link secret.
     """
     keys = link_keys(link.secret, link.path)
     return {

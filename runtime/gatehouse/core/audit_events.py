@@ -85,17 +85,12 @@ class AuditAction(DescribedStr):
         ),
     )
     SECRET_PURGE = "secret.purge", "All stored versions of the content of a secret were deleted."
-    LINK_OPEN = (
-        "link.open",
-        "A client used a complete link for the first time, before a use was consumed.",
-    )
     LINK_CLAIM = "link.claim", "A use of a link was consumed, before the content was decrypted."
     LINK_ACKNOWLEDGE = (
         "link.acknowledge",
         "A client confirmed that it received the content of a secret.",
     )
     LINK_DENIED = "link.denied", "An attempt to open a link was denied."
-    LINK_BURN = "link.burn", "A link stopped working after too many incorrect passphrase attempts."
     LINK_REVOKE = "link.revoke", "A link was revoked."
     REQUEST_CREATE = "request.create", "A secret request was created."
     REQUEST_SUBMIT = "request.submit", "A secret was submitted to a secret request."
@@ -118,11 +113,9 @@ _TARGET_TYPES = {
     AuditAction.CORE_IMPORT: "import",
     AuditAction.DELIVERY_RETRY: "webhook",
     AuditAction.KEY_IMPORT: "import",
-    AuditAction.LINK_OPEN: "secret",
     AuditAction.LINK_CLAIM: "secret",
     AuditAction.LINK_ACKNOWLEDGE: "secret",
     AuditAction.LINK_DENIED: "secret",
-    AuditAction.LINK_BURN: "secret",
     AuditAction.LINK_REVOKE: "secret",
     AuditAction.REQUEST_CREATE: "secret_request",
     AuditAction.REQUEST_SUBMIT: "secret_request",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -132,16 +131,6 @@ def test_probe_continues_the_trace_of_the_invocation(
     assert parent == context.TraceParent(
         "5759e988bd862e3fe1be46a994272793", "53995c3f42cd8ad8", True
     )
-
-
-def test_log_contains_error_class_of_failed_connection(
-    cloudwatch: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    probe.handler({"namespace": NAMESPACE, "services": {"gateway": unused_url()}}, None)
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "gatehouse.probe"]
-    assert '"service": "gateway", "status": 0' in line
-    assert '"error": "ConnectionRefusedError"' in line
 
 
 @pytest.mark.parametrize(

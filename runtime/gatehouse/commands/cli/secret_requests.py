@@ -13,7 +13,6 @@ from gatehouse.client import retrieval_links
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import Output, seconds
 from gatehouse.commands.cli.output import USAGE, count, note, print_table, stop
-from gatehouse.features.sharing.requests.models import SUBMISSIONS_MAX
 from gatehouse.features.sharing.requests.schemas import CreatedSecretRequest, SecretRequestView
 
 _PATH = "/v1/secret-requests"
@@ -38,17 +37,6 @@ def request(
             )
         ),
     ],
-    submissions: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=SUBMISSIONS_MAX,
-            help=(
-                "Maximum number of submissions to accept. Each submission has a separate "
-                "retrieval link."
-            ),
-        ),
-    ] = 1,
     ttl: Annotated[
         str,
         typer.Option(metavar="DURATION", help="Lifetime of the request, such as 12h. Default: 3d."),
@@ -57,32 +45,27 @@ def request(
     label: Annotated[
         str | None, typer.Option(help="Label for your own use. Not shown to submitters.")
     ] = None,
-    note_: Annotated[
-        str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")
-    ] = None,
 ) -> Output:
     """Request a secret from someone without an account, and print the links, which are shown only
     once.
 
-    Send the submission link to the person who has the secret, and keep the retrieval links. To open
-    a submitted secret, run `gatehouse secrets open` with a retrieval link. Nobody else can open the
-    secret.
+    Send the submission link to the person who has the secret, and keep the retrieval link. To open
+    the submitted secret, run `gatehouse secrets open` with the retrieval link. Nobody else can open
+    the secret.
     """
-    links = [retrieval_links.create() for _ in range(submissions)]
+    link = retrieval_links.create()
     optional = {
         "ttl_s": seconds("--ttl", ttl) if ttl else None,
         "requester": requester or None,
         "label": label,
-        "note": note_,
     }
     parameters: dict[str, Any] = {
         "purpose": purpose,
-        "retrieval_links": [retrieval_links.parameters(link) for link in links],
+        "retrieval_link": retrieval_links.parameters(link),
     }
     parameters |= {name: value for name, value in optional.items() if value}
     created = client.call(CreatedSecretRequest, "POST", _PATH, parameters)
-    base = created.submission_link.partition("/r/")[0]
-    urls = [link.url(base) for link in links]
+    retrieval_link = link.url(created.submission_link.partition("/r/")[0])
 
     def show() -> None:
         note(
@@ -91,15 +74,15 @@ def request(
         )
         note("The links are not shown again.")
         note(
-            "Send the submission link. Keep the retrieval links to open the submitted secrets "
+            "Send the submission link. Keep the retrieval link to open the submitted secret "
             "with `gatehouse secrets open`."
         )
         print(f"submission\t{created.submission_link}")
-        for url in urls:
-            print(f"retrieval\t{url}")
+        print(f"retrieval\t{retrieval_link}")
 
     value = {"id": created.request.id, "expires_at": created.request.expires_at}
-    return {**value, "submission_link": created.submission_link, "retrieval_links": urls}, show
+    links = {"submission_link": created.submission_link, "retrieval_link": retrieval_link}
+    return {**value, **links}, show
 
 
 def list_requests(
@@ -109,19 +92,18 @@ def list_requests(
     """List secret requests, newest first."""
     requests = list(client.items(SecretRequestView, _PATH, owner=owner or None))
     rows = [
-        (item.id, item.label, item.state, _submissions(item), item.created_at, item.expires_at)
-        for item in requests
+        (item.id, item.label, item.state, item.created_at, item.expires_at) for item in requests
     ]
 
     def show() -> None:
-        print_table(("id", "label", "state", "submissions", "created", "expires"), rows)
+        print_table(("id", "label", "state", "created", "expires"), rows)
         note(count(len(rows), "secret request"))
 
     return requests, show
 
 
 def show_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
-    """Show a secret request and the IDs of the submitted secrets. The path of a retrieval link
+    """Show a secret request and the ID of the submitted secret. The path of the retrieval link
     begins with the secret ID.
     """
     item = client.get(SecretRequestView, f"{_PATH}/{checked_id(id, 'request')}")
@@ -131,32 +113,22 @@ def show_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
         "requester": item.requester,
         "purpose": item.purpose,
         "label": item.label,
-        "note": item.note,
         "state": item.state,
         "created": item.created_at,
         "expires": item.expires_at,
-        "submissions": _submissions(item),
+        "secret": item.secret or "",
+        "submitted": item.submitted_at or "",
     }
-
-    def print_all() -> None:
-        print_table(("", ""), list(properties.items()))
-        print_table(
-            ("secret", "submitted"),
-            [(submission.secret, submission.submitted_at) for submission in item.submissions],
-        )
-
-    return item, print_all
+    return item, lambda: print_table(("", ""), list(properties.items()))
 
 
 def revoke_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
-    """Revoke a secret request permanently. Secrets that were already submitted can still be
+    """Revoke a secret request permanently. A secret that was already submitted can still be
     opened.
     """
     path = f"{_PATH}/{checked_id(id, 'request')}/revoke"
     item = client.call(SecretRequestView, "POST", path)
-    return item, lambda: print(
-        f"Revoked secret request {item.id} ({_submissions(item)} submissions received)."
-    )
+    return item, lambda: print(f"Revoked secret request {item.id}.")
 
 
 def checked_id(text: str, kind: str = "secret") -> str:
@@ -170,7 +142,3 @@ def checked_id(text: str, kind: str = "secret") -> str:
             code=USAGE,
         )
     return text
-
-
-def _submissions(item: SecretRequestView) -> str:
-    return f"{len(item.submissions)}/{item.submissions_max}"

@@ -31,7 +31,7 @@ from gatehouse.commands.cli.secret_requests import (
 )
 from gatehouse.features.sharing.deletion_receipt import is_signed
 from gatehouse.features.sharing.link_schemas import OpenedItemView
-from gatehouse.features.sharing.models import BURN_AFTER_MAX, USES_MAX
+from gatehouse.features.sharing.models import USES_MAX
 from gatehouse.features.sharing.schemas import CreatedSecret, Receipt, SecretView
 
 _PATH = "/v1/secrets"
@@ -49,9 +49,6 @@ PassphraseFileOption = Annotated[
 ]
 LabelOption = Annotated[
     str | None, typer.Option(help="Label for your own use. Not shown to recipients.")
-]
-NoteOption = Annotated[
-    str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")
 ]
 
 
@@ -88,20 +85,8 @@ def create(
         typer.Option("--passphrase", help="Prompt for a passphrase that recipients must enter."),
     ] = False,
     passphrase_file: PassphraseFileOption = None,
-    burn_after: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=BURN_AFTER_MAX,
-            help=(
-                "Number of incorrect passphrase attempts after which a link stops working. 0: "
-                "no limit."
-            ),
-        ),
-    ] = 0,
     sender: Annotated[str, typer.Option(help="Your name, which recipients see.")] = "",
     label: LabelOption = None,
-    note_: NoteOption = None,
     encrypt: Annotated[
         bool,
         typer.Option(
@@ -126,10 +111,8 @@ def create(
         "recipients": recipient,
         "ttl_s": seconds("--ttl", ttl) if ttl else None,
         "passphrase": _passphrase(passphrase_file, ask=passphrase, new=True) or None,
-        "burn_after": burn_after or None,
         "sender": sender or None,
         "label": label,
-        "note": note_,
     }
     request = {
         **content,
@@ -177,7 +160,6 @@ def show(client: ConsoleClient, id: SecretIdArgument) -> Output:
         "owner": secret.owner,
         "sender": secret.sender,
         "label": secret.label,
-        "note": secret.note,
         "state": secret.state,
         "created": secret.created_at,
         "expires": secret.expires_at,
@@ -210,13 +192,12 @@ def update(
         typer.Option(metavar="RFC3339", help="Expiry of the links, such as 2031-01-01T00:00:00Z."),
     ] = "",
     label: LabelOption = None,
-    note_: NoteOption = None,
 ) -> Output:
-    """Change the expiry, uses, label or note of a secret. Omitted values stay unchanged.
+    """Change the expiry, uses or label of a secret. Omitted values stay unchanged.
 
     Fails if the secret is changed concurrently.
     """
-    values = {"uses": uses, "expires_at": expires_at or None, "label": label, "note": note_}
+    values = {"uses": uses, "expires_at": expires_at or None, "label": label}
     request = {name: value for name, value in values.items() if value is not None}
     if not request:
         stop("nothing to change: use at least one option, such as --uses", code=USAGE)
@@ -281,12 +262,10 @@ def receipt(client: ConsoleClient, id: SecretIdArgument) -> Output:
             f"{claim.claimed_at} (received: {claim.acknowledged_at or 'not confirmed'})"
             for claim in link.claims
         )
-        rows.append(
-            (link.id, link.recipient, link.opened_at or "", claims, str(link.denied_attempts))
-        )
+        rows.append((link.id, link.recipient, claims, str(link.denied_attempts)))
 
     def show() -> None:
-        print_table(("link", "recipient", "opened", "uses", "denied attempts"), rows)
+        print_table(("link", "recipient", "uses", "denied attempts"), rows)
         if value.deletion is None:
             note(f"State: {value.state}. The content is not deleted yet.")
             return

@@ -4,23 +4,29 @@ the random generator.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, Outcome
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import RateLimited
+from gatehouse.core.errors import RateLimited, Unavailable
+from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.content_store import ContentStore, DataKeys
-from gatehouse.features.sharing.link_token import new_id
+from gatehouse.features.sharing.link_token import LinkToken, new_id
 from gatehouse.features.sharing.models import ID_CHARS, SharingEvent
 from gatehouse.features.sharing.repository import SecretRepository
 from gatehouse.features.sharing.table import Table
 from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
 
 _MINUTE_S = 60.0
+#: Maximum number of concurrent computations of keys with a passphrase, which use 64 MiB of memory
+#: each, and maximum wait of further computations.
+ARGON2_PARALLEL = 2
+ARGON2_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +46,7 @@ class Backend:
     clock: Clock
     random_bytes: Callable[[int], bytes]
     creates_per_minute: int = SHARING_CREATES_PER_MINUTE
+    argon2: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ARGON2_PARALLEL))
 
     @classmethod
     def from_settings(cls, settings: SharingSettings, clock: Clock) -> Self | None:
@@ -86,6 +93,27 @@ class Backend:
                 f"in {wait_s} s."
             )
             raise RateLimited(message, retry_after_s=wait_s)
+
+    async def link_keys(
+        self, token: LinkToken, passphrase: str, salt: bytes
+    ) -> encryption.LinkKeys:
+        """Return the keys of a link with a passphrase. Raises Unavailable if too many others are
+        being computed.
+        """
+        try:
+            async with asyncio.timeout(ARGON2_TIMEOUT_S):
+                await self.argon2.acquire()
+        except TimeoutError:
+            raise Unavailable(
+                "The service is processing too many requests. Try again.",
+                detail=f"no free slot within {ARGON2_TIMEOUT_S:g} s",
+            ) from None
+        try:
+            return await asyncio.to_thread(
+                encryption.link_keys, token.secret, token.path, passphrase, salt
+            )
+        finally:
+            self.argon2.release()
 
     def event(
         self,

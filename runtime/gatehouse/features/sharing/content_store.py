@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from botocore.exceptions import ClientError
+
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing.link_token import fingerprint
 from gatehouse.features.sharing.models import ContentItem
-from gatehouse.platform.aws import call, create_client
+from gatehouse.platform.aws import call, create_client, error_code
 
 PREFIX = "secrets/"
 _TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 15.0
 _ATTEMPTS = 3
 _CHECKSUM = "SHA256"
+_DELETED = frozenset({"NoSuchKey", "NoSuchVersion"})
 _MEDIA_TYPE = "application/octet-stream"
 
 
@@ -92,12 +95,18 @@ class ContentStore:
         )
         return str(reply.get("VersionId", ""))
 
-    async def read(self, item: ContentItem) -> bytes:
+    async def read(self, item: ContentItem) -> bytes | None:
+        """Return the content of an object, or None if the object has been deleted."""
         return await call(self._read, "S3", item=item)
 
-    def _read(self, *, item: ContentItem) -> bytes:
+    def _read(self, *, item: ContentItem) -> bytes | None:
         version = {"VersionId": item.object_version} if item.object_version else {}
-        reply = self._client.get_object(Bucket=self._bucket, Key=item.key, **version)
+        try:
+            reply = self._client.get_object(Bucket=self._bucket, Key=item.key, **version)
+        except ClientError as exc:
+            if error_code(exc) in _DELETED:
+                return None
+            raise
         content: bytes = reply["Body"].read()
         return content
 

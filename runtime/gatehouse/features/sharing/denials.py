@@ -8,7 +8,8 @@ denied anyway. A client therefore cannot lock out other clients.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import GatehouseError, NotFound, TooManyRequests
@@ -39,27 +40,6 @@ class TooManyDenied(TooManyRequests):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Denial:
-    """A denied attempt.
-
-    recorded: the audit event for the attempt is stored.
-    wait_s: seconds until the network is below its limit. None: the network is below its limit.
-    """
-
-    recorded: bool
-    wait_s: int | None = None
-
-    def error(self) -> GatehouseError:
-        if self.wait_s is None:
-            return LinkNotFound()
-        message = (
-            f"Too many attempts to use links that do not exist, were used, or have "
-            f"expired. Try again in {self.wait_s} s."
-        )
-        return TooManyDenied(message, retry_after_s=self.wait_s)
-
-
 class Denials:
     """Methods raise Unavailable if DynamoDB cannot be reached."""
 
@@ -67,14 +47,19 @@ class Denials:
         self._table = table
         self._clock = clock
 
-    async def count(self, path: str, network: str) -> Denial:
-        """Count a denied attempt by a network. `path`: public part of the link, which may be
-        unknown.
+    async def error(
+        self, path: str, network: str, record: Callable[[], Coroutine[Any, Any, None]]
+    ) -> GatehouseError:
+        """Count a denied attempt by a network, and return its error. `path`: public part of the
+        link, which may be unknown. `record`: stores the audit event if the link exists.
         """
         wait_s = await self._wait_s(f"network:{network}", NETWORK_DENIED_MAX)
         if wait_s is not None:
-            return Denial(recorded=False, wait_s=wait_s)
-        return Denial(recorded=await self._wait_s(path, DENIED_EVENTS_MAX) is None)
+            message = f"{TooManyDenied.title}. Try again in {wait_s} s."
+            return TooManyDenied(message, retry_after_s=wait_s)
+        if await self._wait_s(path, DENIED_EVENTS_MAX) is None:
+            await record()
+        return LinkNotFound()
 
     async def _wait_s(self, counter: str, limit: int) -> int | None:
         return await self._table.take_attempt(

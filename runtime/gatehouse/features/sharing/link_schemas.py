@@ -15,7 +15,8 @@ from gatehouse.platform.http.fields import Instant, view_of
 
 #: Maximum length of a link, with the content key of an end-to-end link.
 _LINK_CHARS_MAX = 512
-_CLAIM_CHARS_MAX = 128
+#: Length of a claim: at least that of 16 bytes in base64.
+CLAIM_CHARS_MIN, CLAIM_CHARS_MAX = 22, 128
 _SECRET_ID, _LINK_ID = "5tRw0aB9xK2m7HqYc1dZ8e", "UfGh4k"
 
 #: One repeated character, so that `gatehouse scan` does not report the example.
@@ -32,18 +33,11 @@ FullLink = Annotated[
 Claim = Annotated[
     str,
     Meta(
-        max_length=_CLAIM_CHARS_MAX,
+        min_length=CLAIM_CHARS_MIN,
+        max_length=CLAIM_CHARS_MAX,
         description="Value that identifies one use of the link, chosen by the client: at least 16 "
         "random bytes as text. A repeated request with the same claim returns the same content and "
         "consumes no further use.",
-    ),
-]
-OpenedClaim = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=_CLAIM_CHARS_MAX,
-        description="The claim with which the link was opened.",
     ),
 ]
 LinkPassphrase = Annotated[
@@ -72,7 +66,7 @@ class OpenLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True
     example: ClassVar[dict[str, Any]] = {"link": _LINK, "claim": _CLAIM}
 
     passphrase: LinkPassphrase = ""
-    claim: Claim = ""
+    claim: Claim | None = None
 
 
 class AcknowledgeLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -80,7 +74,7 @@ class AcknowledgeLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_on
 
     example: ClassVar[dict[str, Any]] = {"link": _LINK, "claim": _CLAIM}
 
-    claim: OpenedClaim
+    claim: Claim
 
 
 class LinkPreview(msgspec.Struct, frozen=True, kw_only=True):

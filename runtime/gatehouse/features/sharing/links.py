@@ -4,15 +4,13 @@ decryption.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
-from gatehouse.core.actor import Actor, RequestId
-from gatehouse.core.addresses import network_of
 from gatehouse.core.audit_events import AuditAction, Outcome
 from gatehouse.core.errors import (
     Forbidden,
@@ -25,6 +23,7 @@ from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import ATTEMPT_WINDOW_S, Denials, LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken, parse_path
 from gatehouse.features.sharing.models import (
+    Client,
     ContentItem,
     Link,
     LinkState,
@@ -34,8 +33,8 @@ from gatehouse.features.sharing.models import (
     SharingEvent,
     is_expired,
 )
-from gatehouse.features.sharing.repository import ConditionFailed
-from gatehouse.features.sharing.slots import argon2_slots
+from gatehouse.features.sharing.repository import secret_of
+from gatehouse.features.sharing.table import ConditionNotMet
 
 #: Time in seconds during which a client can repeat a claim that is not acknowledged, for example
 #: after a lost response or to download files.
@@ -56,18 +55,6 @@ class WrongPassphrase(Forbidden):
 
 class TooManyAttempts(TooManyRequests):
     code, title = "too_many_attempts", "Too many wrong passphrases"
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """The client that opens a link."""
-
-    address: str
-    request_id: RequestId
-
-    @property
-    def network(self) -> str:
-        return network_of(self.address, v4=24, v6=48)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +103,6 @@ class LinkService:
         self._table = backend.table
         self._clock = backend.clock
         self._denials = Denials(backend.table, backend.clock)
-        self._argon2 = argon2_slots()
 
     async def find(self, path: str) -> tuple[Secret, Link]:
         """Return the secret and the link for the public part of a link, so that the link's page can
@@ -135,15 +121,11 @@ class LinkService:
 
     async def look_up(self, token: LinkToken, client: Client) -> tuple[Secret, Link]:
         """Return the secret and the link to a client that has the complete link. Does not consume a
-        use.
-
-        Records the time at which the complete link was first used. Raises LinkNotFound,
-        TooManyDenied.
+        use. Raises LinkNotFound, TooManyDenied.
         """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link):
             raise await self._denied(token, client, "ended")
-        await self._mark_opened(secret, link, token, client)
         return secret, link
 
     async def open(
@@ -161,8 +143,7 @@ class LinkService:
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
             raise await self._denied(token, client, "ended")
-        keys = await self._link_keys(secret, link, token, passphrase, client)
-        await self._mark_opened(secret, link, token, client)
+        keys = await self._link_keys(link, token, passphrase, client)
         secret = await self._claim(secret, link, claim_id, token, client)
         return await self._decrypt(secret, secret.links[link.id], claim_id, keys)
 
@@ -180,12 +161,16 @@ class LinkService:
             await self._repository.acknowledge(
                 secret, link.id, claim_id, event, erase=_is_finished(link, claim_id)
             )
-        except ConditionFailed:
+        except ConditionNotMet:
             return
 
     async def read(self, opened: Opened, item: OpenedItem) -> bytes:
-        """Return the plaintext of an item. Raises Unavailable, including for altered content."""
+        """Return the plaintext of an item. Raises Unavailable, including for altered content, and
+        LinkNotFound if the content has been deleted in the meantime.
+        """
         sealed = await self._backend.content.read(item.content)
+        if sealed is None:
+            raise LinkNotFound
         try:
             return encryption.unseal(sealed, opened.content_key, f"item {item.number}")
         except encryption.DecryptionFailed as exc:
@@ -223,7 +208,7 @@ class LinkService:
         return secret.state == SecretState.ACTIVE and unexpired and link.state == LinkState.ACTIVE
 
     async def _link_keys(
-        self, secret: Secret, link: Link, token: LinkToken, passphrase: str, client: Client
+        self, link: Link, token: LinkToken, passphrase: str, client: Client
     ) -> encryption.LinkKeys:
         """Return the keys of the link. Attempts are counted before the passphrase is checked,
         including parallel guesses.
@@ -234,58 +219,29 @@ class LinkService:
             return encryption.link_keys(token.secret, token.path)
         if not passphrase:
             raise PassphraseRequired
-        counters = (
-            (f"passphrase:{token.path}:{client.network}", NETWORK_ATTEMPTS_MAX),
-            (f"passphrase:{token.path}", LINK_ATTEMPTS_MAX),
-        )
-        taken: list[str] = []
-        for counter, limit in counters:
-            wait_s = await self._table.take_attempt(
-                counter, limit=limit, window_s=ATTEMPT_WINDOW_S, now=self._clock.now()
-            )
-            if wait_s is not None:
-                for other in taken:
-                    await self._table.return_attempt(other)
-                raise TooManyAttempts(
-                    f"Too many wrong passphrases. Try again in {wait_s} s.", retry_after_s=wait_s
-                )
-            taken.append(counter)
+        counters = {
+            f"passphrase:{token.path}:{client.network}": NETWORK_ATTEMPTS_MAX,
+            f"passphrase:{token.path}": LINK_ATTEMPTS_MAX,
+        }
+        now, taken = self._clock.now(), list[str]()
         try:
-            async with self._argon2.hold():
-                keys = await asyncio.to_thread(
-                    encryption.link_keys, token.secret, token.path, passphrase, link.salt
+            for counter, limit in counters.items():
+                wait_s = await self._table.take_attempt(
+                    counter, limit=limit, window_s=ATTEMPT_WINDOW_S, now=now
                 )
-        except Unavailable:  # the passphrase was not checked
+                if wait_s is not None:
+                    message = f"Too many wrong passphrases. Try again in {wait_s} s."
+                    raise TooManyAttempts(message, retry_after_s=wait_s)
+                taken.append(counter)
+            keys = await self._backend.link_keys(token, passphrase, link.salt)
+            if not hmac.compare_digest(keys.public_key, link.public_key):
+                taken.clear()
+                await self._record_denied(token, client, "wrong passphrase")
+                raise WrongPassphrase
+        finally:  # only wrong passphrases count
             for counter in taken:
-                await self._table.return_attempt(counter)
-            raise
-        if not hmac.compare_digest(keys.public_key, link.public_key):
-            await self._record_failure(secret, token, client)
-            raise WrongPassphrase
-        for counter in taken:
-            await self._table.return_attempt(counter)
+                await self._table.return_attempt(counter, window_s=ATTEMPT_WINDOW_S, now=now)
         return keys
-
-    async def _record_failure(self, secret: Secret, token: LinkToken, client: Client) -> None:
-        details: dict[str, str | int] = {"reason": "wrong passphrase"}
-        event = self._event(token, client, AuditAction.LINK_DENIED, details, outcome="denied")
-        try:
-            changed = await self._repository.count_failure(secret, token.link_id, event)
-            if changed.burn_after and changed.links[token.link_id].failures >= changed.burn_after:
-                burned = self._event(token, client, AuditAction.LINK_BURN)
-                await self._repository.end_link(changed, token.link_id, LinkState.BURNED, burned)
-        except ConditionFailed:
-            return
-
-    async def _mark_opened(
-        self, secret: Secret, link: Link, token: LinkToken, client: Client
-    ) -> None:
-        if link.opened_at is None:
-            event = self._event(token, client, AuditAction.LINK_OPEN)
-            try:
-                await self._repository.mark_opened(secret, link.id, event)
-            except ConditionFailed:
-                return
 
     async def _claim(
         self, secret: Secret, link: Link, claim_id: str, token: LinkToken, client: Client
@@ -297,8 +253,8 @@ class LinkService:
         for _ in range(_RETRIES):
             try:
                 return await self._repository.claim(secret, link.id, claim_id, event)
-            except ConditionFailed as failed:
-                current = failed.secret
+            except ConditionNotMet as failed:
+                current = secret_of(failed.item)
             if current is None:
                 break
             if self._is_repeatable(current, current.links[link.id], claim_id):
@@ -344,12 +300,13 @@ class LinkService:
         """Return the error for a denied attempt. If the link exists, the event for the attempt is
         stored with the secret.
         """
-        denial = await self._denials.count(token.path, client.network)
-        if denial.recorded:
-            details: dict[str, str | int] = {"reason": reason}
-            event = self._event(token, client, AuditAction.LINK_DENIED, details, outcome="denied")
-            await self._repository.record(token.secret_id, token.link_id, event)
-        return denial.error()
+        record = partial(self._record_denied, token, client, reason)
+        return await self._denials.error(token.path, client.network, record)
+
+    async def _record_denied(self, token: LinkToken, client: Client, reason: str) -> None:
+        details: dict[str, str | int] = {"reason": reason}
+        event = self._event(token, client, AuditAction.LINK_DENIED, details, outcome="denied")
+        await self._repository.record(token.secret_id, token.link_id, event)
 
     def _event(
         self,
@@ -360,12 +317,7 @@ class LinkService:
         *,
         outcome: Outcome = "success",
     ) -> SharingEvent:
-        actor = Actor(
-            type="recipient",
-            id=token.link_id,
-            request_id=client.request_id,
-            source_address=client.address,
-        )
+        actor = client.actor("recipient", token.link_id)
         return self._backend.event(
             actor, action, token.secret_id, details, link=token.link_id, outcome=outcome
         )

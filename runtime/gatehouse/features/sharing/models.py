@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
+from gatehouse.core.actor import Actor, RequestId
+from gatehouse.core.addresses import network_of
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.token import ALPHABET
 
@@ -16,7 +19,6 @@ USES_DEFAULT = 1
 USES_MAX = 100
 RECIPIENTS_MAX = 10
 VERSIONS_MAX = 10
-BURN_AFTER_MAX = 20
 TEXT_BYTES_MAX = 64 * 1024
 #: Maximum total size of the files in a secret. The content of a secret is one request and one
 #: response. As a Lambda function, the sharing service can receive and return at most 6 MB,
@@ -59,7 +61,6 @@ class EndReason(StrEnum):
 class LinkState(StrEnum):
     ACTIVE = "active"
     REVOKED = "revoked"
-    BURNED = "burned"  # too many incorrect passphrase attempts
 
 
 class ContentItem(msgspec.Struct, frozen=True):
@@ -116,10 +117,9 @@ class Link(msgspec.Struct, frozen=True):
         secret and passphrase.
     salt: salt of the passphrase; empty if the link has no passphrase.
     wrapped_keys: content keys by version, encrypted to `public_key` and under the KMS data key.
-        Erased when the link is revoked or burned, when all of its uses are acknowledged, and when
-        the secret is no longer active.
+        Erased when the link is revoked, when all of its uses are acknowledged, and when the secret
+        is no longer active.
     claims: claims by claim ID.
-    opened_at: time at which a client first proved possession of the link.
     """
 
     id: str
@@ -133,8 +133,11 @@ class Link(msgspec.Struct, frozen=True):
     uses: int = 0
     state: LinkState = LinkState.ACTIVE
     claims: dict[str, Claim] = {}
-    opened_at: float | None = None
-    failures: int = 0
+
+    @property
+    def opened_at(self) -> float | None:
+        """Time of the first use."""
+        return min((claim.at for claim in self.claims.values()), default=None)
 
 
 class Secret(msgspec.Struct, frozen=True):
@@ -144,24 +147,23 @@ class Secret(msgspec.Struct, frozen=True):
     id: 22 base62 characters.
     owner: label of the actor that created the secret, such as `key:3fGh82kLmQ0a`.
     sender: name of the sender, which recipients see.
-    label, note: not shown to recipients.
+    label: not shown to recipients.
     expires_at: time at which the links stop working, and from which the content is deleted.
     expires_at_max: latest time to which `expires_at` can be extended. Part of the encryption
         context.
-    burn_after: number of incorrect passphrase attempts after which a link is burned; 0: never.
     revision: incremented when the owner changes the secret, or when the state of the secret or of a
         link changes.
     versions: versions of the content, with the current version first. Empty after the purge.
     links: links by ID, in the order of the recipients.
     next_version: number of the next version.
     end_to_end: the client encrypted the content; the server cannot read it.
+    receipt: fields of `schemas.Deletion` after the purge.
     """
 
     id: str
     owner: str
     sender: str
     label: str
-    note: str
     created_at: float
     expires_at: float
     expires_at_max: float
@@ -171,10 +173,10 @@ class Secret(msgspec.Struct, frozen=True):
     next_version: int
     links: dict[str, Link]
     end_to_end: bool = False
-    burn_after: int = 0
     ended_at: float | None = None
     end_reason: EndReason | None = None
     purged_at: float | None = None
+    receipt: dict[str, str] | None = None
 
     @property
     def current(self) -> Version:
@@ -204,6 +206,21 @@ def shown_state(secret: Secret, now: float) -> str:
     if all(link.state != LinkState.ACTIVE for link in secret.links.values()):
         return "revoked"
     return "used" if is_used(secret) else "active"
+
+
+class Client(msgspec.Struct, frozen=True):
+    """The client that opens a link or submits a secret, without an account."""
+
+    address: str
+    request_id: RequestId
+
+    @property
+    def network(self) -> str:
+        return network_of(self.address, v4=24, v6=48)
+
+    def actor(self, kind: Literal["recipient", "submitter"], identifier: str) -> Actor:
+        """`identifier`: ID of the link or of the secret request."""
+        return Actor(kind, identifier, self.request_id, self.address)
 
 
 class SharingEvent(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ No endpoint returns content. Recipients open links at the sharing service.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -36,7 +36,7 @@ from gatehouse.features.sharing.schemas import (
     receipt_view,
     secret_view,
 )
-from gatehouse.features.sharing.service import SecretSharing, content_items
+from gatehouse.features.sharing.service import SecretService, content_items
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
 from gatehouse.platform.http.fields import IF_MATCH, etag, expected_version
 from gatehouse.platform.http.request import Request
@@ -46,7 +46,7 @@ _Stored = TypeVar("_Stored", Secret, SecretRequest)
 
 
 async def create_secret(
-    request: Request, body: CreateSecret, sharing: SecretSharing
+    request: Request, body: CreateSecret, sharing: SecretService
 ) -> CreatedSecret:
     """Create a secret.
 
@@ -57,28 +57,24 @@ async def create_secret(
     # links. Decision 0014 applies to links as well as to tokens: the response is encrypted under
     # the Idempotency-Key, of which only a hash is stored, and without the stored response, a client
     # that lost the links could not deliver the secret. A stored link grants no additional access.
-    secret, tokens = await sharing.service.create(body, request.authenticated.owner, request.actor)
+    secret, tokens = await sharing.create(body, request.authenticated.owner, request.actor)
     request.response.headers["Location"] = f"/v1/secrets/{secret.id}"
     return CreatedSecret(
         _view(request, secret), [new_link(token, secret, sharing.url) for token in tokens]
     )
 
 
-async def list_secrets(request: Request, query: ListOwned, sharing: SecretSharing) -> SecretPage:
+async def list_secrets(request: Request, query: ListOwned, sharing: SecretService) -> SecretPage:
     """List secrets.
 
     Returns the secrets of the caller, newest first. Some roles can also list the secrets of another
     owner.
     """
-    owner = listed_owner(request, query)
-    cursors = request.cursors(f"secrets|{owner}")
-    after = "" if query.cursor is None else cursors.read(query.cursor)
-    secrets, last = await sharing.service.of_owner(owner, after=after, size=query.limit)
-    next_cursor = cursors.write(last) if last else None
+    secrets, next_cursor = await page_of(request, query, "secrets", sharing.repository.of_owner)
     return SecretPage([secret_view(secret, request.now) for secret in secrets], next_cursor)
 
 
-async def show_secret(request: Request, secret: str, sharing: SecretSharing) -> SecretView:
+async def show_secret(request: Request, secret: str, sharing: SecretService) -> SecretView:
     """Retrieve a secret.
 
     Returns only metadata. To change the secret, send the ETag of the response in `If-Match`.
@@ -87,20 +83,18 @@ async def show_secret(request: Request, secret: str, sharing: SecretSharing) -> 
 
 
 async def update_secret(
-    request: Request, secret: str, body: UpdateSecret, sharing: SecretSharing
+    request: Request, secret: str, body: UpdateSecret, sharing: SecretService
 ) -> SecretView:
     """Update a secret.
 
-    Changes the expiry, the number of uses, the label or the note. The links stay the same.
+    Changes the expiry, the number of uses or the label. The links stay the same.
     """
     await _own(request, sharing, secret)
-    return _view(
-        request, await sharing.service.update(secret, body, _revision(request), request.actor)
-    )
+    return _view(request, await sharing.update(secret, body, _revision(request), request.actor))
 
 
 async def replace_content(
-    request: Request, secret: str, body: SecretContent, sharing: SecretSharing
+    request: Request, secret: str, body: SecretContent, sharing: SecretService
 ) -> SecretView:
     """Replace the content of a secret.
 
@@ -117,14 +111,14 @@ async def replace_content(
         )
     return _view(
         request,
-        await sharing.service.replace_content(
+        await sharing.replace_content(
             secret, content_items(body), _revision(request), request.actor
         ),
     )
 
 
 async def restore_secret_version(
-    request: Request, secret: str, body: RestoreVersion, sharing: SecretSharing
+    request: Request, secret: str, body: RestoreVersion, sharing: SecretService
 ) -> SecretView:
     """Restore an earlier version.
 
@@ -133,13 +127,11 @@ async def restore_secret_version(
     await _own(request, sharing, secret)
     return _view(
         request,
-        await sharing.service.restore_version(
-            secret, body.version, _revision(request), request.actor
-        ),
+        await sharing.restore_version(secret, body.version, _revision(request), request.actor),
     )
 
 
-async def revoke_secret(request: Request, secret: str, sharing: SecretSharing) -> SecretView:
+async def revoke_secret(request: Request, secret: str, sharing: SecretService) -> SecretView:
     """Revoke a secret.
 
     All links have stopped working by the time the response arrives. The content is deleted within a
@@ -147,11 +139,11 @@ async def revoke_secret(request: Request, secret: str, sharing: SecretSharing) -
     revoke any secret.
     """
     await _existing(request, sharing, secret, OPERATORS)
-    return _view(request, await sharing.service.revoke(secret, request.actor))
+    return _view(request, await sharing.revoke(secret, request.actor))
 
 
 async def revoke_secret_link(
-    request: Request, secret: str, link: str, sharing: SecretSharing
+    request: Request, secret: str, link: str, sharing: SecretService
 ) -> SecretView:
     """Revoke a link.
 
@@ -159,11 +151,11 @@ async def revoke_secret_link(
     with the role owner or operator can revoke any link.
     """
     await _existing(request, sharing, secret, OPERATORS)
-    return _view(request, await sharing.service.revoke_link(secret, link, request.actor))
+    return _view(request, await sharing.revoke_link(secret, link, request.actor))
 
 
 async def show_secret_receipt(
-    request: Request, secret: str, sharing: SecretSharing, audit: AuditRepository
+    request: Request, secret: str, sharing: SecretService, audit: AuditRepository
 ) -> Receipt:
     """Retrieve the receipt of a secret.
 
@@ -172,20 +164,19 @@ async def show_secret_receipt(
     """
     existing = await _existing(request, sharing, secret, AUDITORS)
     denied = await audit.count_by_detail(secret, AuditAction.LINK_DENIED, "link")
-    deletion = await sharing.service.deletion_receipt(secret)
-    return receipt_view(existing, denied, deletion, request.now)
+    return receipt_view(existing, denied, request.now)
 
 
 async def _existing(
-    request: Request, sharing: SecretSharing, secret_id: str, others: frozenset[Role]
+    request: Request, sharing: SecretService, secret_id: str, others: frozenset[Role]
 ) -> Secret:
     """Return a secret that the caller owns or, with a role in `others`, any secret. Raises
     NotFound.
     """
-    return check_visible(request, await sharing.service.get(secret_id), others, "secret")
+    return check_visible(request, await sharing.get(secret_id), others, "secret")
 
 
-async def _own(request: Request, sharing: SecretSharing, secret_id: str) -> Secret:
+async def _own(request: Request, sharing: SecretService, secret_id: str) -> Secret:
     """Return a secret that the caller owns. Raises Forbidden if the caller can read the secret,
     otherwise NotFound.
     """
@@ -195,12 +186,23 @@ async def _own(request: Request, sharing: SecretSharing, secret_id: str) -> Secr
     return secret
 
 
-def listed_owner(request: Request, query: ListOwned) -> str:
-    """Return the owner whose secrets or secret requests are listed. Raises Forbidden."""
+async def page_of(
+    request: Request,
+    query: ListOwned,
+    kind: str,
+    of_owner: Callable[..., Awaitable[tuple[list[_Stored], str]]],
+) -> tuple[list[_Stored], str | None]:
+    """Return a page of secrets or secret requests, and the cursor of the next page. Raises
+    Forbidden, BadRequest. `of_owner`: see `Table.of_owner`.
+    """
     own = request.authenticated.owner
     if query.owner not in (None, own) and not request.authenticated.roles & AUDITORS:
         raise Forbidden("Listing for another owner requires the role owner, operator or auditor.")
-    return query.owner or own
+    owner = query.owner or own
+    cursors = request.cursors(f"{kind}|{owner}")
+    after = "" if query.cursor is None else cursors.read(query.cursor)
+    stored, last = await of_owner(owner, after=after, size=query.limit)
+    return stored, cursors.write(last) if last else None
 
 
 def check_visible(request: Request, stored: _Stored, others: frozenset[Role], kind: str) -> _Stored:

@@ -12,7 +12,6 @@ from msgspec import UNSET, Meta, UnsetType
 from gatehouse.core.clock import rfc3339
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.models import (
-    BURN_AFTER_MAX,
     FILES_BYTES_MAX,
     PASSPHRASE_CHARS_MAX,
     PASSPHRASE_CHARS_MIN,
@@ -35,7 +34,6 @@ from gatehouse.platform.http.fields import (
     NextCursor,
     PageSize,
     Timestamp,
-    multi_line,
     single_line,
     unique_items,
     view_of,
@@ -43,7 +41,6 @@ from gatehouse.platform.http.fields import (
 from gatehouse.platform.http.validation import checked, matching
 
 NAME_CHARS_MAX = 100
-NOTE_CHARS_MAX = 2000
 FILES_MAX = 10
 FILE_NAME_CHARS_MAX = 255
 OCTETS = "application/octet-stream"
@@ -76,22 +73,14 @@ Label = Annotated[
         description="Label for your own use. Not shown to recipients or submitters.",
     ),
 ]
-Note = Annotated[
-    str,
-    checked(
-        multi_line,
-        max_length=NOTE_CHARS_MAX,
-        description="Free text for your own use. Do not store secrets here.",
-    ),
-]
 Sender = Annotated[
     str,
     checked(
         single_line,
         max_length=NAME_CHARS_MAX,
         description=(
-            "Name of the sender, which recipients see. Default: the credential, such "
-            "as `key:3fGh82kLmQ0a`."
+            "Your name, which recipients or submitters see. Default: the credential, such as "
+            "`key:3fGh82kLmQ0a`."
         ),
     ),
 ]
@@ -125,16 +114,6 @@ Passphrase = Annotated[
         ),
     ),
 ]
-BurnAfter = Annotated[
-    int,
-    Meta(
-        ge=0,
-        le=BURN_AFTER_MAX,
-        description=(
-            "Number of incorrect passphrase attempts after which a link stops working. 0: no limit."
-        ),
-    ),
-]
 Text = Annotated[
     str,
     checked(
@@ -156,9 +135,8 @@ Ciphertext = Annotated[
     ),
 ]
 FileName = Annotated[str, checked(file_name_problem, min_length=1, max_length=FILE_NAME_CHARS_MAX)]
-MediaType = Annotated[
-    str, matching(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}", max_length=129)
-]
+MEDIA_TYPE = r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}"
+MediaType = Annotated[str, matching(MEDIA_TYPE, max_length=129)]
 
 
 class NewFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -222,22 +200,15 @@ class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_on
     ttl_s: Ttl = TTL_S_DEFAULT
     uses: Uses = USES_DEFAULT
     passphrase: Passphrase | None = None
-    burn_after: BurnAfter = 0
     recipients: Recipients = []
     sender: Sender = ""
     label: Label = ""
-    note: Note = ""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.burn_after and self.passphrase is None:
-            raise ValueError("must not contain burn_after without a passphrase")
 
 
 class UpdateSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Changes to a secret. Omitted fields keep their values."""
 
-    example: ClassVar = {"uses": 3, "note": "two more for the on-call team"}
+    example: ClassVar = {"uses": 3, "label": "database password, on-call team"}
 
     expires_at: Annotated[
         Timestamp | UnsetType,
@@ -253,7 +224,6 @@ class UpdateSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         ),
     ] = UNSET
     label: Label | UnsetType = UNSET
-    note: Note | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if all(getattr(self, name) is UNSET for name in self.__struct_fields__):
@@ -305,19 +275,12 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     recipient: str
     state: Annotated[
-        Literal["active", "used", "revoked", "burned"],
-        Meta(
-            description=(
-                "`burned`: too many incorrect passphrase attempts. An active link "
-                "works only while the secret is active."
-            )
-        ),
+        Literal["active", "used", "revoked"],
+        Meta(description="An active link works only while the secret is active."),
     ]
     uses: int
     uses_max: int
-    opened_at: Annotated[
-        Instant | None, Meta(description="Time at which a client first used the complete link.")
-    ]
+    opened_at: Annotated[Instant | None, Meta(description="Time of the first use.")]
     passphrase_required: bool
 
 
@@ -335,7 +298,6 @@ _SECRET = {
     "owner": "key:3fGh82kLmQ0a",
     "sender": "key:3fGh82kLmQ0a",
     "label": "database password, staging",
-    "note": "",
     "state": "active",
     "created_at": "2030-06-01T09:00:00Z",
     "expires_at": "2030-06-04T09:00:00Z",
@@ -343,7 +305,6 @@ _SECRET = {
     "ended_at": None,
     "purged_at": None,
     "end_to_end": False,
-    "burn_after": 0,
     "revision": 1,
     "versions": [{"number": 1, "created_at": "2030-06-01T09:00:00Z", "items": 1, "size": 28}],
     "links": [LinkView.example],
@@ -359,7 +320,6 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     sender: str
     label: str
-    note: str
     state: Annotated[
         State,
         Meta(
@@ -383,7 +343,6 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
             )
         ),
     ]
-    burn_after: int
     revision: Annotated[
         int,
         Meta(
@@ -453,7 +412,6 @@ class LinkReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     recipient: str
-    opened_at: Instant | None
     claims: list[ClaimView]
     denied_attempts: Annotated[
         int,
@@ -501,7 +459,6 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
             {
                 "id": "1dZ8eU",
                 "recipient": "Grace",
-                "opened_at": "2030-06-01T09:41:07Z",
                 "claims": [
                     {
                         "claimed_at": "2030-06-01T09:41:12Z",
@@ -548,9 +505,7 @@ def new_link(token: LinkToken, secret: Secret, base: str) -> NewLink:
     return NewLink(token.link_id, secret.links[token.link_id].recipient, token.url(base))
 
 
-def receipt_view(
-    secret: Secret, denied: dict[str, int], deletion: dict[str, str] | None, now: float
-) -> Receipt:
+def receipt_view(secret: Secret, denied: dict[str, int], now: float) -> Receipt:
     """Return the receipt of a secret. `denied`: number of denied attempts by link ID."""
     links = [
         view_of(
@@ -567,8 +522,8 @@ def receipt_view(
         )
         for link in secret.links.values()
     ]
-    deleted = None if deletion is None else Deletion(**deletion)
-    return view_of(Receipt, secret, state=shown_state(secret, now), links=links, deletion=deleted)
+    deletion = None if secret.receipt is None else Deletion(**secret.receipt)
+    return view_of(Receipt, secret, state=shown_state(secret, now), links=links, deletion=deletion)
 
 
 def _link_view(link: Link) -> LinkView:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -33,13 +31,14 @@ from gatehouse.features.sharing.models import (
     Version,
     is_expired,
 )
-from gatehouse.features.sharing.repository import ConditionFailed
+from gatehouse.features.sharing.repository import secret_of
 from gatehouse.features.sharing.schemas import OCTETS, CreateSecret, SecretContent, UpdateSecret
-from gatehouse.features.sharing.slots import argon2_slots
+from gatehouse.features.sharing.table import ConditionNotMet
 from gatehouse.platform.http.fields import unix_seconds
 from gatehouse.platform.http.validation import invalid
 
 TEXT_TYPE = "text/plain; charset=utf-8"
+_CHANGED = "The secret has changed since it was read. Read it again, then retry."
 
 
 class NewItem(msgspec.Struct, frozen=True):
@@ -55,13 +54,16 @@ class NewItem(msgspec.Struct, frozen=True):
 
 class SecretService:
     """Manages secrets. Methods raise Unavailable if a dependency fails. In this case, the change
-    was made either completely or not at all."""
+    was made either completely or not at all.
 
-    def __init__(self, backend: Backend) -> None:
+    url: public URL of the sharing service, with which every link begins.
+    """
+
+    def __init__(self, backend: Backend, url: str) -> None:
+        self.url = url
         self._backend = backend
-        self._repository = backend.repository
+        self.repository = backend.repository
         self._clock = backend.clock
-        self._argon2 = argon2_slots()
 
     async def create(
         self, new: CreateSecret, owner: str, actor: Actor
@@ -72,101 +74,79 @@ class SecretService:
         await self._backend.take_create("secret", owner)
         secret_id = self._backend.new_id()
         tokens, links = await self._links(secret_id, new)
-        secret = await self.store(
+        secret = await self.stored(
             secret_id,
-            content_items(new),
             links,
+            content_items(new),
             owner=owner,
             sender=new.sender or actor.label,
             label=new.label,
-            note=new.note,
             ttl_s=new.ttl_s,
             end_to_end=new.end_to_end,
-            burn_after=new.burn_after,
         )
-        await self._repository.create(
+        await self.repository.create(
             secret,
             self._backend.event(actor, AuditAction.SECRET_CREATE, secret_id, {"links": len(links)}),
         )
         return secret, tokens
 
-    async def store(
+    async def deliver(self, text: str, label: str, owner: str, actor: Actor) -> str:
+        """Share text through one link, which can be opened once within three days. Returns the
+        link. Raises RateLimited.
+        """
+        _, [token] = await self.create(CreateSecret(text=text, label=label), owner, actor)
+        return token.url(self.url)
+
+    async def stored(
         self,
         secret_id: str,
+        links: Sequence[Link],
         items: Sequence[NewItem],
-        links: dict[str, Link],
         *,
         owner: str,
         sender: str,
         label: str,
         ttl_s: float,
-        note: str = "",
         end_to_end: bool = False,
-        burn_after: int = 0,
     ) -> Secret:
         """Encrypt the content to the links and store the content. Returns the secret, which the
         caller writes to the table.
         """
         now = self._clock.now()
-        expires_at = now + ttl_s
-        expires_at_max = max(expires_at, now + TTL_S_MAX)
-        version, keys = await self._encrypt(
-            secret_id, 1, now, int(expires_at_max), items, list(links.values())
-        )
-        return Secret(
+        secret = Secret(
             id=secret_id,
             owner=owner,
             sender=sender,
             label=label,
-            note=note,
             created_at=now,
-            expires_at=expires_at,
-            expires_at_max=float(int(expires_at_max)),
+            expires_at=now + ttl_s,
+            expires_at_max=float(int(now + max(ttl_s, TTL_S_MAX))),
             state=SecretState.ACTIVE,
             revision=1,
-            versions=(version,),
-            next_version=2,
-            links={
-                name: _with_key(link, version.number, keys[name]) for name, link in links.items()
-            },
+            versions=(),
+            next_version=1,
+            links={link.id: link for link in links},
             end_to_end=end_to_end,
-            burn_after=burn_after,
         )
+        return await self._with_content(secret, items)
 
     async def get(self, secret_id: str) -> Secret:
         """Return a secret. Raises NotFound."""
-        secret = await self._repository.get(secret_id) if is_id(secret_id) else None
+        secret = await self.repository.get(secret_id) if is_id(secret_id) else None
         if secret is None:
             raise NotFound("No secret has this ID.")
         return secret
 
-    async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Secret], str]:
-        """Return the secrets of an owner after a position, newest first, and the last position
-        (empty for the last page).
-        """
-        return await self._repository.of_owner(owner, after=after, size=size)
-
-    async def deletion_receipt(self, secret_id: str) -> dict[str, str] | None:
-        """Return the signed statement about the deletion of a secret, or None if the secret is not
-        purged yet.
-        """
-        return await self._repository.receipt(secret_id)
-
     async def update(
         self, secret_id: str, patch: UpdateSecret, revision: int | None, actor: Actor
     ) -> Secret:
-        """Change the uses, expiry, label or note. `revision`: the expected revision; None: any
-        revision.
+        """Change the uses, expiry or label. `revision`: the expected revision; None: any revision.
 
         Raises NotFound, BadRequest, PreconditionFailed, and Conflict if the secret is no longer
         active.
         """
         before = self._changeable(await self.get(secret_id), revision)
-        fields: dict[str, Any] = {
-            name: value
-            for name in ("label", "note")
-            if (value := getattr(patch, name)) is not UNSET
-        }
+        fields: dict[str, Any] = {} if patch.label is UNSET else {"label": patch.label}
         if patch.expires_at is not UNSET:
             expires_at = unix_seconds(patch.expires_at)
             self._check_expiry(expires_at, before)
@@ -189,23 +169,9 @@ class SecretService:
         Raises NotFound, PreconditionFailed, and Conflict if the secret is no longer active.
         """
         before = self._changeable(await self.get(secret_id), revision)
-        open_links = [link for link in before.links.values() if link.state == LinkState.ACTIVE]
-        now, deadline = self._clock.now(), int(before.expires_at_max)
-        version, keys = await self._encrypt(
-            secret_id, before.next_version, now, deadline, items, open_links
-        )
-        versions = (version, *before.versions)[:VERSIONS_MAX]
-        links = dict(before.links)
-        for link in open_links:
-            wrapped = {**link.wrapped_keys, str(version.number): keys[link.id]}
-            kept = {str(item.number) for item in versions}
-            wrapped = {number: key for number, key in wrapped.items() if number in kept}
-            links[link.id] = msgspec.structs.replace(link, wrapped_keys=wrapped)
-        after = msgspec.structs.replace(
-            before, versions=versions, next_version=version.number + 1, links=links
-        )
+        after = await self._with_content(before, items)
         event = self._backend.event(
-            actor, AuditAction.SECRET_REPLACE, secret_id, {"version": version.number}
+            actor, AuditAction.SECRET_REPLACE, secret_id, {"version": after.current.number}
         )
         return await self._replace(before, after, event, fields=["versions", "next_version"])
 
@@ -236,11 +202,9 @@ class SecretService:
             return secret
         event = self._backend.event(actor, AuditAction.SECRET_REVOKE, secret_id)
         try:
-            return await self._repository.end(secret, EndReason.REVOKED, event)
-        except ConditionFailed as failed:
-            if failed.secret is None:
-                raise NotFound("No secret has this ID.") from None
-            return failed.secret
+            return await self.repository.end(secret, EndReason.REVOKED, event)
+        except ConditionNotMet as failed:
+            return secret_of(failed.item) or secret
 
     async def revoke_link(self, secret_id: str, link_id: str, actor: Actor) -> Secret:
         """Revoke one link and erase its keys. Does nothing if the link is no longer active. Raises
@@ -251,57 +215,52 @@ class SecretService:
             raise NotFound("The secret has no such link.")
         event = self._backend.event(actor, AuditAction.LINK_REVOKE, secret_id, link=link_id)
         try:
-            return await self._repository.end_link(secret, link_id, LinkState.REVOKED, event)
-        except ConditionFailed as failed:
-            return failed.secret or secret
+            return await self.repository.revoke_link(secret, link_id, event)
+        except ConditionNotMet as failed:
+            return secret_of(failed.item) or secret
 
-    async def _links(
-        self, secret_id: str, new: CreateSecret
-    ) -> tuple[list[LinkToken], dict[str, Link]]:
+    async def _links(self, secret_id: str, new: CreateSecret) -> tuple[list[LinkToken], list[Link]]:
         random_bytes = self._backend.random_bytes
         tokens: list[LinkToken] = []
-        links: dict[str, Link] = {}
+        links: list[Link] = []
         for position, recipient in enumerate(new.recipients or ("",)):
             token = LinkToken.create(secret_id, self._backend.new_id(LINK_CHARS), random_bytes)
             salt = random_bytes(encryption.SALT_BYTES) if new.passphrase else b""
-            async with self._argon2.hold() if salt else nullcontext():
-                keys = await asyncio.to_thread(
-                    encryption.link_keys, token.secret, token.path, new.passphrase or "", salt
-                )
+            keys = (
+                await self._backend.link_keys(token, new.passphrase, salt)
+                if new.passphrase
+                else encryption.link_keys(token.secret, token.path)
+            )
             tokens.append(token)
-            links[token.link_id] = Link(
-                id=token.link_id,
-                recipient=recipient,
-                verifier=keys.verifier,
-                public_key=keys.public_key,
-                salt=salt,
-                wrapped_keys={},
-                uses_max=new.uses,
-                position=position,
+            links.append(
+                Link(
+                    id=token.link_id,
+                    recipient=recipient,
+                    verifier=keys.verifier,
+                    public_key=keys.public_key,
+                    salt=salt,
+                    wrapped_keys={},
+                    uses_max=new.uses,
+                    position=position,
+                )
             )
         return tokens, links
 
-    async def _encrypt(
-        self,
-        secret_id: str,
-        number: int,
-        now: float,
-        deadline: int,
-        items: Sequence[NewItem],
-        links: Sequence[Link],
-    ) -> tuple[Version, dict[str, bytes]]:
-        """Store the items under a new content key.
+    async def _with_content(self, secret: Secret, items: Sequence[NewItem]) -> Secret:
+        """Store the items under a new content key. Returns the secret with a new version, whose
+        content key is encrypted to each active link.
 
-        Returns the version, and the content key encrypted for each link. If this method fails, it
-        tries to delete the objects that it has written. The worker deletes any remaining objects.
+        If this method fails, it tries to delete the objects that it has written. The worker deletes
+        any remaining objects.
         """
         content, random_bytes = self._backend.content, self._backend.random_bytes
-        data_key, sealed_data_key = await self._backend.data_keys.generate(secret_id)
+        number = secret.next_version
+        data_key, sealed_data_key = await self._backend.data_keys.generate(secret.id)
         content_key = random_bytes(encryption.KEY_BYTES)
         stored: list[ContentItem] = []
         try:
             for index, item in enumerate(items):
-                key = content.key(secret_id, number, index)
+                key = content.key(secret.id, number, index)
                 sealed = encryption.seal(item.content, content_key, f"item {index}", random_bytes)
                 stored.append(ContentItem(key, await content.write(key, sealed), len(item.content)))
         except BaseException:
@@ -313,40 +272,50 @@ class SecretService:
         manifest = msgspec.json.encode([ManifestItem(item.name, item.media_type) for item in items])
         version = Version(
             number,
-            now,
+            self._clock.now(),
             sealed_data_key,
             encryption.seal(manifest, content_key, "manifest", random_bytes),
             tuple(stored),
         )
-        keys = {}
-        for link in links:
-            context = encryption.Context(
-                self._backend.environment, secret_id, link.id, number, deadline
-            )
-            keys[link.id] = encryption.wrap(
-                content_key, link.public_key, data_key, context, random_bytes
-            )
-        return version, keys
+        versions = (version, *secret.versions)[:VERSIONS_MAX]
+        kept = {str(version.number) for version in versions}
+        links = dict(secret.links)
+        for link in secret.links.values():
+            if link.state == LinkState.ACTIVE:
+                context = encryption.Context(
+                    self._backend.environment,
+                    secret.id,
+                    link.id,
+                    number,
+                    int(secret.expires_at_max),
+                )
+                wrapped = encryption.wrap(
+                    content_key, link.public_key, data_key, context, random_bytes
+                )
+                keys = {name: key for name, key in link.wrapped_keys.items() if name in kept}
+                links[link.id] = msgspec.structs.replace(
+                    link, wrapped_keys={**keys, str(number): wrapped}
+                )
+        return msgspec.structs.replace(
+            secret, versions=versions, next_version=number + 1, links=links
+        )
 
     async def _replace(
         self, before: Secret, after: Secret, event: SharingEvent, *, fields: list[str]
     ) -> Secret:
         try:
-            return await self._repository.replace(before, after, event, fields=fields)
-        except ConditionFailed as failed:
-            if failed.secret is not None:
-                self._changeable(failed.secret, None)
-            raise PreconditionFailed(
-                "The secret has changed since it was read. Read it again, then retry."
-            ) from None
+            return await self.repository.replace(before, after, event, fields=fields)
+        except ConditionNotMet as failed:
+            current = secret_of(failed.item)
+            if current is not None:
+                self._changeable(current, None)
+            raise PreconditionFailed(_CHANGED) from None
 
     def _changeable(self, secret: Secret, revision: int | None) -> Secret:
         if secret.state != SecretState.ACTIVE or is_expired(secret, self._clock.now()):
             raise Conflict("The secret is no longer active and cannot be changed.")
         if revision is not None and secret.revision != revision:
-            raise PreconditionFailed(
-                "The secret has changed since it was read. Read it again, then retry."
-            )
+            raise PreconditionFailed(_CHANGED)
         return secret
 
     def _check_expiry(self, expires_at: float, secret: Secret) -> None:
@@ -375,24 +344,3 @@ def content_items(content: SecretContent) -> list[NewItem]:
     texts = [] if content.text is None else [NewItem(content.text.encode())]
     files = [NewItem(file.content_base64, file.name, file.media_type) for file in content.files]
     return [*texts, *files]
-
-
-def _with_key(link: Link, version: int, key: bytes) -> Link:
-    return msgspec.structs.replace(link, wrapped_keys={**link.wrapped_keys, str(version): key})
-
-
-@dataclass(frozen=True, slots=True)
-class SecretSharing:
-    """Secret sharing dependencies of the console. `url`: public URL of the sharing service, with
-    which every link begins.
-    """
-
-    service: SecretService
-    url: str
-
-    async def deliver(self, text: str, label: str, owner: str, actor: Actor) -> str:
-        """Share text through one link, which can be opened once within three days. Returns the
-        link. Raises RateLimited.
-        """
-        _, tokens = await self.service.create(CreateSecret(text=text, label=label), owner, actor)
-        return tokens[0].url(self.url)

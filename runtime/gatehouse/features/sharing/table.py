@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
+from boto3.dynamodb.conditions import Attr, ConditionBase, ConditionExpressionBuilder
 
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing.models import SharingEvent
@@ -25,10 +26,9 @@ _WORK = "pending"
 _TIMEOUT_S = 2.0
 _PROBE_TIMEOUT_S = 1.0
 _ATTEMPTS = 3
-_SERVICE = "DynamoDB"
 _BATCH = 100
-#: Maximum number of attempts for a write that conflicts with a transaction, and for a read of items
-#: that DynamoDB does not process completely. Pause before the second attempt.
+#: Maximum number of attempts for a write that conflicts with a transaction, and pause before the
+#: second attempt.
 _ATTEMPTS_MAX = 5
 _PAUSE_S = 0.05
 #: Maximum number of events of an item that are not in the audit trail yet. With the bounds of the
@@ -73,41 +73,11 @@ class Table:
         """Read an item to check the connection and the permission of the service. Raises
         Unavailable.
         """
-        await self._call(
-            self._probe.get_item, Key={"id": {"S": _ABSENT}}, ProjectionExpression="id"
-        )
+        await self._call(self._probe.get_item, Key=_key(_ABSENT), ProjectionExpression="id")
 
     async def get(self, item_id: str) -> Item | None:
         reply = await self._call(self._client.get_item, Key=_key(item_id), ConsistentRead=True)
-        return _read_item(reply.get("Item"))
-
-    async def get_all(self, ids: Sequence[str]) -> list[Item]:
-        """Return the items that exist, in the order of the IDs."""
-        found: dict[str, Item] = {}
-        for start in range(0, len(ids), _BATCH):
-            found |= {
-                item["id"]: item for item in await self._get_batch(ids[start : start + _BATCH])
-            }
-        return [found[item_id] for item_id in ids if item_id in found]
-
-    async def _get_batch(self, ids: Sequence[str]) -> list[Item]:
-        items: list[Item] = []
-        keys = [_key(item_id) for item_id in ids]
-        for attempt in range(1, _ATTEMPTS_MAX + 1):
-            reply = await call(
-                self._client.batch_get_item,
-                _SERVICE,
-                RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}},
-            )
-            items += [
-                {name: _read(value) for name, value in attributes.items()}
-                for attributes in reply["Responses"][self._table]
-            ]
-            keys = reply.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
-            if not keys:
-                return items
-            await asyncio.sleep(_PAUSE_S * 2 ** (attempt - 1))
-        raise Unavailable("DynamoDB is not available.", detail="DynamoDB UnprocessedKeys")
+        return _item(reply["Item"]) if "Item" in reply else None
 
     async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Item], str]:
         """Return the items of an owner after a position, newest first, and the position of the last
@@ -139,7 +109,21 @@ class Table:
         )
         last = reply.get("LastEvaluatedKey")
         position = f"{last['created_at']['N']} {last['id']['S']}" if last else ""
-        return await self.get_all([item["id"]["S"] for item in reply["Items"]]), position
+        ids = [item["id"]["S"] for item in reply["Items"]]
+        items = await self._items(ids)
+        return [items[item_id] for item_id in ids if item_id in items], position
+
+    async def _items(self, ids: Sequence[str]) -> dict[str, Item]:
+        """Return the items that exist, by ID. DynamoDB processes at least one key of each call."""
+        keys, items = [_key(item_id) for item_id in ids], {}
+        while keys:
+            request = {self._table: {"Keys": keys[:_BATCH], "ConsistentRead": True}}
+            reply = await _call(self._client.batch_get_item, RequestItems=request)
+            for attributes in reply["Responses"][self._table]:
+                items[attributes["id"]["S"]] = _item(attributes)
+            unprocessed = reply.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+            keys = [*unprocessed, *keys[_BATCH:]]
+        return items
 
     async def put(self, item: Item, event: SharingEvent) -> None:
         """Create an item. Raises ConditionNotMet if the ID already exists."""
@@ -160,7 +144,13 @@ class Table:
                 raise
 
     async def update(
-        self, item_id: str, *, pending_max: int | None = PENDING_MAX, **changes: Any
+        self,
+        item_id: str,
+        event: SharingEvent,
+        condition: ConditionBase,
+        *,
+        pending_max: int | None = PENDING_MAX,
+        **changes: Any,
     ) -> Item:
         """Change an item and return the new item. The arguments are those of `update_of`. Raises
         ConditionNotMet.
@@ -171,56 +161,34 @@ class Table:
         try:
             reply = await self._call(
                 self._client.update_item,
-                **update_of(item_id, pending_max=pending_max, **changes),
+                **update_of(item_id, event, condition, pending_max=pending_max, **changes),
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ConditionNotMet as failed:
-            if (
-                pending_max is not None
-                and len((failed.item or {}).get("events", ())) >= pending_max
-            ):
+            pending = len((failed.item or {}).get("events", ()))
+            if pending_max is not None and pending >= pending_max:
                 raise Unavailable(
                     "The audit trail is not up to date. Try again.",
                     detail="sharing: pending events",
                 ) from None
             raise
-        return {name: _read(value) for name, value in reply["Attributes"].items()}
+        return _item(reply["Attributes"])
 
-    async def record(
-        self, item_id: str, *, condition: str, names: Mapping[str, str], event: SharingEvent
-    ) -> None:
+    async def record(self, item_id: str, event: SharingEvent, condition: ConditionBase) -> None:
         """Store the event of a denied attempt, without reading the item, so that the duration does
         not depend on the size of the item. Does nothing if the condition is not met, or if the item
         has PENDING_DENIED_MAX events that are not in the audit trail yet.
         """
-        write = update_of(
-            item_id,
-            sets=(),
-            condition=condition,
-            names=names,
-            values={},
-            event=event,
-            pending_max=PENDING_DENIED_MAX,
-        )
+        write = update_of(item_id, event, condition, pending_max=PENDING_DENIED_MAX)
         with suppress(ConditionNotMet):
             await self._call(self._client.update_item, **write)
 
     async def put_and_update(self, put: Write, update: Write) -> None:
-        """Perform both writes in one transaction. Raises ConditionNotMet.
-
-        Source: Amazon DynamoDB Developer Guide, "Transaction conflict handling in DynamoDB".
-        """
-        items = [
-            {"Put": {"TableName": self._table, **put}},
-            {"Update": {"TableName": self._table, **update}},
-        ]
-        try:
-            await _repeated(self._client.transact_write_items, TransactItems=items)
-        except Unavailable as exc:
-            if "ConditionalCheckFailed" in _rejection_reasons(exc):
-                raise ConditionNotMet from None
-            raise
+        """Perform both writes in one transaction. Raises ConditionNotMet."""
+        writes = {"Put": put, "Update": update}
+        items = [{kind: {"TableName": self._table, **write}} for kind, write in writes.items()]
+        await _call(self._client.transact_write_items, TransactItems=items)
 
     async def due(self, now: float, size: int) -> list[tuple[str, float]]:
         """Return the IDs of items that have unrecorded events or a due purge, each with its
@@ -236,115 +204,39 @@ class Table:
         )
         return [(item["id"]["S"], float(item["work_at"]["N"])) for item in reply["Items"]]
 
-    async def postpone(
-        self, item_id: str, work_at: float, next_at: float, *, due_since: float
-    ) -> None:
-        """After a failure of background work, set the time of the next attempt and store the time
-        at which the work became due.
-
-        If an event was stored after `work_at` was read, this method does nothing and the item stays
-        due.
-        """
-        try:
-            await self._call(
-                self._client.update_item,
-                Key=_key(item_id),
-                UpdateExpression="SET work_at = :next, due_since = :since",
-                ConditionExpression="work_at = :seen",
-                ExpressionAttributeValues={
-                    ":next": _write(next_at),
-                    ":since": _write(due_since),
-                    ":seen": _write(work_at),
-                },
-            )
-        except ConditionNotMet:
-            return
-
-    async def due_since(self, item_id: str) -> float | None:
-        """Return the time at which failed background work became due, or None if the work has not
-        failed.
-        """
-        reply = await self._call(
-            self._client.get_item,
-            Key=_key(item_id),
-            ConsistentRead=True,
-            ProjectionExpression="due_since",
-        )
-        value = reply.get("Item", {}).get("due_since")
-        return None if value is None else float(_read(value))
-
     async def with_events(self, item_id: str) -> tuple[Item, list[SharingEvent]] | None:
         """Return an item and, in their original order, its events that are not in the audit trail
         yet. Returns None if the item does not exist."""
         item = await self.get(item_id)
-        return (
-            None
-            if item is None
-            else (item, msgspec.convert(item.get("events", []), list[SharingEvent]))
-        )
-
-    async def remove_events(self, item_id: str, recorded: Sequence[SharingEvent]) -> None:
-        """Remove the first events of an item, which are in the audit trail: at most EVENTS_SLICE.
-        The item stays due.
-
-        Does nothing if another process has removed events in the meantime.
-        """
-        await self._update_due(item_id, recorded)
+        return None if item is None else (item, msgspec.convert(item["events"], list[SharingEvent]))
 
     async def settle(
-        self, item_id: str, recorded: Sequence[SharingEvent], *, next_at: float | None
+        self, item_id: str, events: Sequence[SharingEvent], *, next_at: float | None
     ) -> None:
-        """Remove the last events of an item, which are in the audit trail: at most EVENTS_SLICE.
-        Set the time `next_at` at which the item is due again. None: never.
+        """Remove the first EVENTS_SLICE of the events of an item, which are in the audit trail. If
+        these are all events, set the time `next_at` at which the item is due again. None: never.
 
         If the events have changed in the meantime, this method does nothing and the item stays due.
         """
-        names, values = {"#work": "work"}, {":count": {"N": str(len(recorded))}}
-        sets, removes = [], ["due_since"]
-        if next_at is None:
-            removes += ["#work", "work_at"]
-        else:
-            sets, values = (
-                ["#work = :work", "work_at = :next"],
-                {**values, ":work": {"S": _WORK}, ":next": _write(next_at)},
-            )
-        await self._update_due(
-            item_id,
-            recorded,
-            sets=sets,
-            removes=removes,
-            condition="size(events) = :count",
-            names=names,
-            values=values,
-        )
-
-    async def _update_due(
-        self,
-        item_id: str,
-        recorded: Sequence[SharingEvent],
-        *,
-        sets: Sequence[str] = (),
-        removes: Sequence[str] = (),
-        condition: str = "",
-        names: Mapping[str, str] | None = None,
-        values: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Remove the first events of an item if the item still begins with them, and apply the
-        other changes.
-        """
-        conditions, first = [condition] if condition else [], {}
+        recorded = events[:EVENTS_SLICE]
+        removes = [f"events[{index}]" for index in range(len(recorded))]
+        conditions, names = ["size(events) = :count"], {}
+        values: dict[str, Any] = {":count": len(events)}
+        update = ""
         if recorded:
             conditions.append("events[0].id = :first")
-            first = {":first": {"S": recorded[0].id}}
-        removed = [*removes, *(f"events[{index}]" for index in range(len(recorded)))]
+            values[":first"] = recorded[0].id
+        if len(recorded) == len(events) and next_at is not None:
+            update, values[":next"] = "SET work_at = :next ", next_at
+        elif len(recorded) == len(events):
+            removes, names = [*removes, "#work", "work_at"], {"#work": "work"}
         with suppress(ConditionNotMet):
             await self._call(
                 self._client.update_item,
                 Key=_key(item_id),
-                UpdateExpression=(f"SET {', '.join(sets)} " if sets else "")
-                + f"REMOVE {', '.join(removed)}",
+                UpdateExpression=update + (f"REMOVE {', '.join(removes)}" if removes else ""),
                 ConditionExpression=" AND ".join(conditions),
-                ExpressionAttributeValues={**(values or {}), **first},
+                ExpressionAttributeValues={name: _write(value) for name, value in values.items()},
                 **({"ExpressionAttributeNames": names} if names else {}),
             )
 
@@ -354,94 +246,71 @@ class Table:
         """Count an attempt. Returns None if the attempt is allowed, otherwise the whole seconds
         until the next attempt is allowed.
 
-        A window begins with its first attempt. The count is exact even for concurrent attempts.
+        A window begins at a multiple of its length. The count is exact even for concurrent
+        attempts.
         """
-        key = _key(f"counter:{counter}")
-        for _ in range(5):
-            try:
-                await self._call(
-                    self._client.update_item,
-                    Key=key,
-                    UpdateExpression="ADD attempts :one",
-                    ConditionExpression="ends_at > :now AND attempts < :limit",
-                    ExpressionAttributeValues={
-                        ":one": {"N": "1"},
-                        ":now": _write(now),
-                        ":limit": {"N": str(limit)},
-                    },
-                )
-                return None
-            except ConditionNotMet:
-                pass
-            reply = await self._call(self._client.get_item, Key=key, ConsistentRead=True)
-            stored = {name: _read(value) for name, value in reply.get("Item", {}).items()}
-            ends_at = float(stored.get("ends_at", 0))
-            if ends_at > now:
-                if stored["attempts"] >= limit:
-                    return math.ceil(ends_at - now)
-                continue  # another process began the window in the meantime
-            try:
-                await self._call(
-                    self._client.update_item,
-                    Key=key,
-                    UpdateExpression="SET attempts = :one, ends_at = :ends, delete_at = :delete",
-                    ConditionExpression="attribute_not_exists(id) OR ends_at <= :now",
-                    ExpressionAttributeValues={
-                        ":one": {"N": "1"},
-                        ":now": _write(now),
-                        ":ends": _write(now + window_s),
-                        ":delete": {"N": str(int(now + window_s) + 3600)},
-                    },
-                )
-                return None
-            except ConditionNotMet:
-                continue
-        raise Unavailable("Too many concurrent attempts. Try again.")
-
-    async def return_attempt(self, counter: str) -> None:
-        """Reverse `take_attempt` for an attempt that does not count, for example because it
-        succeeded.
-        """
+        ends_at = _window_end(now, window_s)
         try:
             await self._call(
                 self._client.update_item,
-                Key=_key(f"counter:{counter}"),
-                UpdateExpression="ADD attempts :minus",
-                ConditionExpression="attempts > :zero",
-                ExpressionAttributeValues={":minus": {"N": "-1"}, ":zero": {"N": "0"}},
+                Key=_counter_key(counter, ends_at),
+                UpdateExpression="ADD attempts :one SET delete_at = :delete",
+                ConditionExpression="attribute_not_exists(id) OR attempts < :limit",
+                ExpressionAttributeValues={
+                    ":one": _write(1),
+                    ":limit": _write(limit),
+                    ":delete": _write(int(ends_at) + 3600),
+                },
             )
         except ConditionNotMet:
-            return
+            return math.ceil(ends_at - now)
+        return None
+
+    async def return_attempt(self, counter: str, *, window_s: float, now: float) -> None:
+        """Reverse `take_attempt` for an attempt at `now` that does not count, for example because
+        it succeeded.
+        """
+        await self._call(
+            self._client.update_item,
+            Key=_counter_key(counter, _window_end(now, window_s)),
+            UpdateExpression="ADD attempts :minus",
+            ExpressionAttributeValues={":minus": _write(-1)},
+        )
 
     async def _call(self, operation: Any, **arguments: Any) -> dict[str, Any]:
-        """Call DynamoDB. Raises ConditionNotMet, Unavailable."""
-        try:
-            return await _repeated(operation, TableName=self._table, **arguments)
-        except Unavailable as exc:
-            if isinstance(exc.__cause__, self._client.exceptions.ConditionalCheckFailedException):
-                raise ConditionNotMet(_read_item(exc.__cause__.response.get("Item"))) from None
-            raise
+        return await _call(operation, TableName=self._table, **arguments)
 
 
-async def _repeated(operation: Any, **arguments: Any) -> dict[str, Any]:
-    """Call DynamoDB in a thread, because boto3 blocks. Repeats a write that DynamoDB rejects
-    because a transaction uses the item, which boto3 does not repeat. Raises Unavailable.
+async def _call(operation: Any, **arguments: Any) -> dict[str, Any]:
+    """Call DynamoDB. Repeats a write that DynamoDB rejects because a transaction uses the item,
+    which boto3 does not repeat. Raises ConditionNotMet, Unavailable.
 
     Source: Amazon DynamoDB Developer Guide, "Transaction conflict handling in DynamoDB".
     """
     attempt = 1
     while True:
         try:
-            return await call(operation, _SERVICE, **arguments)
+            return await call(operation, "DynamoDB", **arguments)
         except Unavailable as exc:
-            reasons = _rejection_reasons(exc)
-            is_conflict = (
-                "TransactionConflict" in reasons and "ConditionalCheckFailed" not in reasons
-            )
-            if not is_conflict or attempt == _ATTEMPTS_MAX:
+            reasons, item = _rejection(exc)
+            if "ConditionalCheckFailed" in reasons:
+                raise ConditionNotMet(item) from None
+            if "TransactionConflict" not in reasons or attempt == _ATTEMPTS_MAX:
                 raise
         await asyncio.sleep(_PAUSE_S * 2 ** (attempt - 1))
         attempt += 1
+
+
+def _rejection(error: Unavailable) -> tuple[set[str], Item | None]:
+    """Return the reasons for which DynamoDB rejected a write or the writes of a transaction, and
+    the current item if DynamoDB returned it.
+    """
+    # Errors without a response have no attribute `response`, or None.
+    response: dict[str, Any] = getattr(error.__cause__, "response", None) or {}
+    item = response.get("Item")
+    code = error_code(error.__cause__) if isinstance(error.__cause__, Exception) else ""
+    reasons = {str(reason.get("Code")) for reason in response.get("CancellationReasons", ())}
+    return {code.removesuffix("Exception"), *reasons}, _item(item) if item else None
 
 
 def put_of(item: Item, event: SharingEvent) -> Write:
@@ -455,40 +324,46 @@ def put_of(item: Item, event: SharingEvent) -> Write:
 
 def update_of(
     item_id: str,
-    *,
-    sets: Sequence[str],
-    condition: str,
-    names: Mapping[str, str],
-    values: Mapping[str, Any],
     event: SharingEvent,
+    condition: ConditionBase,
+    *,
+    sets: Mapping[str, Any] | None = None,
+    adds: Mapping[str, int] | None = None,
     pending_max: int | None = PENDING_MAX,
 ) -> Write:
     """Return the parameters that change an existing item under a condition and append an event.
 
+    sets, adds: new values, and increments, of attributes by path, such as `links.1dZ8eU.uses`.
     pending_max: number of events that are not in the audit trail yet, from which the condition is
         not met. None: no limit.
     """
-    appended = (
-        "events = list_append(if_not_exists(events, :no_events), :event)",
-        "work_at = :work_at",
-        "#work = :work",
-    )
-    values = {
-        **values,
-        ":no_events": [],
-        ":event": [builtins(event)],
-        ":work_at": event.at,
-        ":work": _WORK,
-    }
-    conditions = ["attribute_exists(id)", f"({condition})"]
     if pending_max is not None:
-        conditions.append("(attribute_not_exists(events) OR size(events) < :pending_max)")
-        values[":pending_max"] = pending_max
+        condition &= Attr("events").size().lt(pending_max)
+    built = ConditionExpressionBuilder().build_expression(condition)
+    names: dict[str, str] = dict(built.attribute_name_placeholders)
+    values: dict[str, Any] = {
+        **built.attribute_value_placeholders,
+        ":events": [builtins(event)],
+    }
+
+    def aliased(path: str) -> str:
+        names.update({f"#{name}": name for name in path.split(".")})
+        return ".".join(f"#{name}" for name in path.split("."))
+
+    def placed(value: Any) -> str:
+        values[placeholder := f":u{len(values)}"] = value
+        return placeholder
+
+    written = {**(sets or {}), "work": _WORK, "work_at": event.at}
+    expressions = [f"{aliased(path)} = {placed(value)}" for path, value in written.items()]
+    for path, increment in (adds or {}).items():
+        expressions.append(f"{aliased(path)} = {aliased(path)} + {placed(increment)}")
+    expressions.append("events = list_append(events, :events)")
     return {
         "Key": _key(item_id),
-        "UpdateExpression": f"SET {', '.join((*sets, *appended))}",
-        "ConditionExpression": " AND ".join(conditions),
-        "ExpressionAttributeNames": {**names, "#work": "work"},
+        "UpdateExpression": f"SET {', '.join(expressions)}",
+        "ConditionExpression": built.condition_expression,
+        "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": {name: _write(value) for name, value in values.items()},
     }
 
@@ -502,26 +377,16 @@ def _contains(item: Item | None, event: SharingEvent) -> bool:
     return any(stored["id"] == event.id for stored in (item or {}).get("events", ()))
 
 
-def _rejection_reasons(error: Unavailable) -> set[str]:
-    """Return the codes of the reasons for which DynamoDB rejected a transaction, or a single write
-    during a transaction.
-    """
-    cause = error.__cause__
-    code = error_code(cause) if isinstance(cause, Exception) else ""
-    if code == "TransactionConflictException":
-        return {"TransactionConflict"}
-    if code != "TransactionCanceledException":
-        return set()
-    response: dict[str, Any] = getattr(cause, "response", {})
-    return {str(reason.get("Code", "")) for reason in response.get("CancellationReasons", ())}
-
-
 def _key(item_id: str) -> dict[str, Any]:
     return {"id": {"S": item_id}}
 
 
-def _read_item(attributes: Mapping[str, Any] | None) -> Item | None:
-    return {name: _read(value) for name, value in attributes.items()} if attributes else None
+def _window_end(now: float, window_s: float) -> float:
+    return (now // window_s + 1) * window_s
+
+
+def _counter_key(counter: str, ends_at: float) -> dict[str, Any]:
+    return _key(f"counter:{counter}:{ends_at:.0f}")
 
 
 def _write(value: Any) -> dict[str, Any]:
@@ -541,6 +406,10 @@ def _write(value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return {"M": {name: _write(item) for name, item in value.items()}}
     return {"L": [_write(item) for item in value]}
+
+
+def _item(attributes: Mapping[str, Any]) -> Item:
+    return {name: _read(value) for name, value in attributes.items()}
 
 
 def _read(value: Mapping[str, Any]) -> Any:

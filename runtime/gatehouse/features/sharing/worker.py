@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from gatehouse.core.actor import Actor
@@ -28,8 +27,8 @@ from gatehouse.features.sharing.models import (
     is_expired,
     is_used,
 )
-from gatehouse.features.sharing.repository import ConditionFailed, secret_of
-from gatehouse.features.sharing.table import EVENTS_SLICE
+from gatehouse.features.sharing.repository import secret_of
+from gatehouse.features.sharing.table import EVENTS_SLICE, ConditionNotMet
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.aws.signing_key import Signer
 from gatehouse.platform.db.pool import Pool
@@ -53,16 +52,6 @@ _RECORDED_DAYS = 30
 _ACTOR = Actor(type="system", id="secrets")
 
 
-@dataclass(frozen=True, slots=True)
-class Postponed:
-    """Work that failed. due_since: time at which the work became due. next_at: time of the next
-    attempt.
-    """
-
-    due_since: float
-    next_at: float
-
-
 class SecretWorker:
     """Processes due secrets. Methods raise Unavailable. `run_once` processes all secrets, then
     raises the first exception.
@@ -79,35 +68,42 @@ class SecretWorker:
         self._pool = pool
         self._signer = signer
         self._observer = observer
-        self._postponed: dict[str, Postponed] = {}
+        #: Failed work: time at which it became due, and time of the next attempt, by item ID.
+        self._failed: dict[str, tuple[float, float]] = {}
         #: Time up to which all due work is done.
         self._done_until = self._clock.now()
 
     async def run_once(self) -> int:
-        """Process the secrets that are due. Returns the number of due secrets."""
+        """Process the secrets that are due. Returns the number of processed secrets."""
         started_at = self._clock.now()
-        due = await self._table.due(started_at, BATCH)
-        self._postponed = {
-            secret_id: item
-            for secret_id, item in self._postponed.items()
-            if item.next_at > started_at
+        # Failed work, which waits for its next attempt, does not delay other work.
+        size = BATCH + len(self._failed)
+        due = await self._table.due(started_at, size)
+        self._failed = {
+            item_id: self._failed[item_id] for item_id, _ in due if item_id in self._failed
         }
-        waiting = [item.due_since for item in self._postponed.values()]
-        # After a full batch, more may be due since the last `work_at`.
-        waiting += [work_at for _, work_at in due[BATCH - 1 :]]
+        attempts = [
+            (item_id, work_at)
+            for item_id, work_at in due
+            if self._failed.get(item_id, (0.0, 0.0))[1] <= started_at
+        ]
         failures = []
-        for secret_id, work_at in due:
+        for item_id, work_at in attempts:
             try:
-                await self._handle(secret_id)
+                await self._handle(item_id)
+                self._failed.pop(item_id, None)
             except (
                 Exception
             ) as exc:  # includes unreadable items, which must not block other secrets
                 failures.append(exc)
-                waiting.append(await self._postpone(secret_id, work_at))
+                self._postpone(item_id, work_at)
+        waiting = [due_since for due_since, _ in self._failed.values()]
+        # After a full batch, more may be due since the last `work_at`.
+        waiting += [work_at for _, work_at in due[size - 1 :]]
         self._done_until = min(waiting, default=started_at)
         if failures:
             raise failures[0]
-        return len(due)
+        return len(attempts)
 
     async def report(self) -> None:
         """Log the time for which the oldest due secret has been due, and set the metric. A
@@ -136,34 +132,28 @@ class SecretWorker:
             _RECORDED_DAYS,
         )
 
-    async def _postpone(self, secret_id: str, work_at: float) -> float:
-        """Schedule another attempt for a secret. Returns the time at which the work became due."""
+    def _postpone(self, item_id: str, work_at: float) -> None:
+        """Schedule another attempt for an item."""
         now = self._clock.now()
-        due_since = await self._table.due_since(secret_id) or work_at
+        due_since, _ = self._failed.get(item_id, (work_at, now))
         next_at = now + min(max(now - due_since, RETRY_S_MIN), RETRY_S_MAX)
-        await self._table.postpone(secret_id, work_at, next_at, due_since=due_since)
-        self._postponed[secret_id] = Postponed(due_since, next_at)
-        self._observer.warn("secret postponed", secret=secret_id, due_s=round(now - due_since, 1))
-        return due_since
+        self._failed[item_id] = (due_since, next_at)
+        self._observer.warn("secret postponed", secret=item_id, due_s=round(now - due_since, 1))
 
     async def _handle(self, item_id: str) -> None:
         found = await self._table.with_events(item_id)
         if found is None:
             return
         item, events = found
-        while len(events) > EVENTS_SLICE:
-            await self._record(events[:EVENTS_SLICE])
-            await self._table.remove_events(item_id, events[:EVENTS_SLICE])
-            events = events[EVENTS_SLICE:]
-        await self._record(events)
+        await self._record(events[:EVENTS_SLICE])
         secret, next_at = secret_of(item), None
-        if secret is not None:
+        if secret is not None and len(events) <= EVENTS_SLICE:
             secret = await self._end(secret)
             if secret.state == SecretState.ENDED:
                 secret = await self._purge(secret)
             next_at = next_due(secret, self._clock.now())
-        # The next run records the events from these steps, because `settle` does nothing if events
-        # were added.
+        # The next run records further events, and the events from these steps, because `settle`
+        # leaves the item due if events remain or were added.
         await self._table.settle(item_id, events, next_at=next_at)
 
     async def _record(self, events: Sequence[SharingEvent]) -> None:
@@ -191,8 +181,8 @@ class SecretWorker:
         event = self._event(AuditAction.SECRET_END, secret.id, {"reason": reason.value})
         try:
             return await self._repository.end(secret, reason, event, unchanged=True)
-        except ConditionFailed as failed:
-            return failed.secret or secret
+        except ConditionNotMet as failed:
+            return secret_of(failed.item) or secret
 
     async def _purge(self, secret: Secret) -> Secret:
         """Delete every object version of an ended secret, and store a deletion receipt. Returns the
@@ -210,8 +200,8 @@ class SecretWorker:
             return await self._repository.mark_purged(
                 secret, event, receipt=receipt, delete_at=event.at + RECEIPT_S
             )
-        except ConditionFailed as failed:
-            return failed.secret or secret
+        except ConditionNotMet as failed:
+            return secret_of(failed.item) or secret
 
     async def _receipt(
         self, secret: Secret, deleted: Sequence[tuple[str, str]], at: float

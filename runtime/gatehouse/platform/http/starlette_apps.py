@@ -15,7 +15,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -139,7 +139,8 @@ def application(
     """Return an application. handlers: responses to errors, by class. https: the public URL uses
     https, so HSTS is sent.
     """
-    exception_handlers: Any = {**handlers, Exception: _unexpected}
+    gone = dict.fromkeys((asgi.ClientGone, ClientDisconnect), _client_gone)
+    exception_handlers: Any = {**handlers, **gone, Exception: _unexpected}
     app = Starlette(
         routes=[RouteTable(routes)], exception_handlers=exception_handlers, lifespan=lifespan
     )
@@ -171,6 +172,11 @@ def client_address(request: Request, addresses: ClientAddresses) -> str:
     """Return the address of the client, as reported by trusted proxies."""
     peer = request.client.host if request.client else "unknown"
     return addresses.client(peer, request.headers.getlist("x-forwarded-for"))
+
+
+async def _client_gone(request: Request, exc: Exception) -> Response:
+    """Set the status in logs and metrics. Nobody receives the response."""
+    return Response(status_code=_CLIENT_GONE)
 
 
 async def _unexpected(request: Request, exc: Exception) -> Response:

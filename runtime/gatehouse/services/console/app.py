@@ -45,7 +45,7 @@ from gatehouse.features.notifications.service import (
 from gatehouse.features.operations.service import POLL_S, LogLevelFollower, LogLevelService
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.requests.service import RequestService
-from gatehouse.features.sharing.service import SecretService, SecretSharing
+from gatehouse.features.sharing.service import SecretService
 from gatehouse.features.sharing.worker import INTERVAL_S as SECRETS_INTERVAL_S
 from gatehouse.features.sharing.worker import ORPHAN_INTERVAL_S, REPORT_INTERVAL_S, SecretWorker
 from gatehouse.features.transfer.legacy_file_sync import LegacyFileSync
@@ -133,7 +133,7 @@ class Composition:
         counters = None if redis is None else self._rate_limits(redis, "deny")
         limits = None if redis is None else self._rate_limits(redis, settings.limit_on_error)
         keys = self.key_service(
-            deliver=sharing.deliver if isinstance(sharing, SecretSharing) else None,
+            deliver=sharing.deliver if isinstance(sharing, SecretService) else None,
             forget=None if counters is None else counters.forget,
         )
         denied = DeniedAttempts(AuditRepository(self.pool), self.clock, service="console")
@@ -151,7 +151,7 @@ class Composition:
             authenticator=authenticator,
             services={
                 **self._services(keys, sessions, counters),
-                SecretSharing: sharing,
+                SecretService: sharing,
                 RequestService: sharing if self.sharing is None else RequestService(self.sharing),
                 features.DisabledFeatures: features_off,
             },
@@ -298,14 +298,14 @@ class Composition:
     def _log_levels(self) -> LogLevelService:
         return LogLevelService(self.pool, self.clock, self.settings.log_level)
 
-    def _secret_sharing(self) -> SecretSharing | NotFound:
+    def _secret_sharing(self) -> SecretService | NotFound:
         """Return the error of requests instead if secret sharing is not configured."""
         if self.sharing is None:
             self.observer.log.info(
                 "secret sharing disabled", service=self.observer.service, reason=_NO_SHARING
             )
             return NotFound(_NO_SHARING)
-        return SecretSharing(SecretService(self.sharing), self.settings.sharing_url)
+        return SecretService(self.sharing, self.settings.sharing_url)
 
     def _notification_jobs(self) -> list[PeriodicJob]:
         topic, networks = self.settings.notification_topic, self.settings.webhook_networks

@@ -10,7 +10,7 @@ from functools import cache, partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from gatehouse.core.addresses import ClientAddresses
@@ -21,8 +21,8 @@ from gatehouse.features.sharing.denials import TooManyDenied
 from gatehouse.features.sharing.links import LinkService
 from gatehouse.features.sharing.requests.submissions import SubmissionService
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.health import Probes
 from gatehouse.platform.http.pipeline import Pipeline
+from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.starlette_apps import (
     LoggedRoute,
     application,
@@ -39,6 +39,8 @@ from gatehouse.services.sharing.routes import ENDPOINTS, document
 from gatehouse.services.sharing.submitters import Submitters
 from gatehouse.services.tracing import start_function_tracing, start_tracing
 
+_NO_PROXIES = ClientAddresses(())
+
 
 def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
     """Build the sharing service. `scraped`: the service exposes /metrics to a scraper in its
@@ -50,31 +52,32 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
         start_function_tracing(observer)
     return create(
         start=partial(start_tracing, settings, observer),
-        probes=[] if backend is None else [backend.table],
         observer=observer,
         https=settings.sharing_url.startswith("https://"),
         scraped=scraped,
         backend=backend,
         # A Lambda function has no trusted proxies, because the client address is the `sourceIp`
         # from API Gateway.
-        addresses=ClientAddresses(
-            settings.trusted_proxies if isinstance(settings, Settings) else ()
+        addresses=(
+            ClientAddresses(settings.trusted_proxies)
+            if isinstance(settings, Settings)
+            else _NO_PROXIES
         ),
     )
 
 
 Start = Callable[[AsyncExitStack], Awaitable[None]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 def create(
     *,
     start: Start | None = None,
-    probes: Probes,
     observer: Observer,
     https: bool,
     scraped: bool = True,
     backend: Backend | None = None,
-    addresses: ClientAddresses | None = None,
+    addresses: ClientAddresses = _NO_PROXIES,
 ) -> asgi.App:
     """Create the ASGI application.
 
@@ -96,14 +99,12 @@ def create(
     return application(
         [
             LoggedRoute("/", _start, methods=["GET"]),
-            *(
-                []
-                if backend is None
-                else _routes(backend, addresses or ClientAddresses(()), FormProtection(https=https))
-            ),
+            *([] if backend is None else _routes(backend, addresses, FormProtection(https=https))),
             LoggedRoute("/openapi.json", _openapi, methods=["GET"]),
             *(LoggedRoute(path, _static, methods=["GET"]) for path in STATIC),
-            *operational_routes(probes, observer, scraped=scraped),
+            *operational_routes(
+                [] if backend is None else [backend.table], observer, scraped=scraped
+            ),
         ],
         {HTTPException: _http_error, GatehouseError: _error},
         lifespan,
@@ -117,26 +118,32 @@ def _routes(
 ) -> list[LoggedRoute]:
     """Return the routes of the pages and of the API."""
     links = LinkService(backend)
-    recipients = Recipients(links, addresses, forms)
-    submitters = Submitters(SubmissionService(backend), addresses, forms)
+    recipients = Recipients(links, forms)
+    submitters = Submitters(SubmissionService(backend), forms)
     pipeline = Pipeline(
         services={LinkService: links, Submitters: submitters},
         body_bytes_max=BODY_BYTES_MAX,
         addresses=addresses,
         clock=backend.clock,
     )
+
+    def page(path: str, handler: Handler, *methods: str) -> LoggedRoute:
+        async def respond(http: HttpRequest) -> Response:
+            return await handler(pipeline.request(http))
+
+        return LoggedRoute(path, respond, methods=methods)
+
     return [
-        LoggedRoute("/", recipients.start, methods=["POST"]),
-        LoggedRoute("/s/{link}", recipients.link, methods=["GET", "POST"]),
-        LoggedRoute("/s/{link}/items/{item:int}", recipients.download, methods=["POST"]),
-        LoggedRoute("/s/{link}/acknowledge", recipients.acknowledge, methods=["POST"]),
-        LoggedRoute("/r/{request}", submitters.page, methods=["GET", "POST"]),
+        page("/s/{link}", recipients.link, "GET", "POST"),
+        page("/s/{link}/items/{item:int}", recipients.download, "POST"),
+        page("/s/{link}/acknowledge", recipients.acknowledge, "POST"),
+        page("/r/{request}", submitters.page, "GET", "POST"),
         *(pipeline.route(endpoint) for endpoint in ENDPOINTS),
     ]
 
 
-async def _start(request: Request) -> Response:
-    return pages_of(request).start()
+async def _start(request: HttpRequest) -> Response:
+    return pages_of(request).message("service", "intro")
 
 
 @cache
@@ -144,18 +151,18 @@ def _document() -> bytes:
     return asgi.encode(document())
 
 
-async def _openapi(request: Request) -> Response:
+async def _openapi(request: HttpRequest) -> Response:
     return Response(_document(), media_type="application/json")
 
 
-async def _static(request: Request) -> Response:
+async def _static(request: HttpRequest) -> Response:
     media_type, content = STATIC[request.url.path]
     return Response(
         content, media_type=media_type, headers={"Cache-Control": "public, max-age=3600"}
     )
 
 
-async def _error(request: Request, exc: Exception) -> Response:
+async def _error(request: HttpRequest, exc: Exception) -> Response:
     """Return a problem document to programs and a page to browsers."""
     assert isinstance(exc, GatehouseError)  # noqa: S101 - registered for this class
     response: Response = problem(request, exc)
@@ -176,11 +183,11 @@ def _page_name(exc: GatehouseError) -> str:
     return "bad_form"
 
 
-def _message(request: Request, name: str, status: int) -> Response:
+def _message(request: HttpRequest, name: str, status: int) -> Response:
     return pages_of(request).message(f"{name}_title", name, status)
 
 
-async def _http_error(request: Request, exc: Exception) -> Response:
+async def _http_error(request: HttpRequest, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)  # noqa: S101 - registered for this class
     api = request.url.path.startswith("/v1/")
     if exc.status_code == 405:

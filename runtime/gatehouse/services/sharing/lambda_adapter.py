@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from mangum import Mangum
@@ -30,9 +30,7 @@ Handler = Callable[[Event, LambdaContext], dict[str, Any]]
 
 
 class UnsupportedEvent(Exception):
-    """The event is not a proxy event from a REST API. The message names the missing fields and
-    contains no values.
-    """
+    """The event is not a proxy event from a REST API. The message contains no values."""
 
 
 def lambda_handler(app: asgi.App) -> Handler:
@@ -56,51 +54,34 @@ def lambda_handler(app: asgi.App) -> Handler:
 
 
 def _request(event: Event) -> Event:
-    context = event.get("requestContext")
-    missing = [
-        name for name in ("resource", "path", "httpMethod") if not isinstance(event.get(name), str)
-    ]
-    if not isinstance(context, Mapping) or not isinstance(context.get("identity"), Mapping):
-        missing.append("requestContext.identity")
-    elif not isinstance(context["identity"].get("sourceIp"), str):
-        missing.append("requestContext.identity.sourceIp")
-    if missing or "version" in event or "elb" in (context or {}):
-        reason = f"missing {', '.join(missing)}" if missing else "sent by another kind of gateway"
-        raise UnsupportedEvent(f"the event is not a proxy event of a REST API: {reason}")
-    request = {
-        **event,
-        "multiValueHeaders": _one_cookie_header(event.get("multiValueHeaders") or {}),
-    }
-    return _with_trace_context(request)
+    """Return the event with one Cookie header (RFC 9113, section 8.2.3) and the trace context of
+    Lambda.
+    """
+    match event:
+        # HTTP APIs send a version, and load balancers send `elb`.
+        case {"version": _} | {"requestContext": {"elb": _}}:
+            pass
+        case {
+            "resource": str(),
+            "path": str(),
+            "httpMethod": str(),
+            "requestContext": {"identity": {"sourceIp": str()}},
+        }:
+            # `multiValueHeaders` contains every header.
+            headers = {
+                name: ["; ".join(values)] if name.lower() == "cookie" else values
+                for name, values in (event.get("multiValueHeaders") or {}).items()
+            }
+            return {**event, "headers": None, "multiValueHeaders": _with_trace_context(headers)}
+    raise UnsupportedEvent("the event is not a proxy event of a REST API")
 
 
-def _with_trace_context(event: Event) -> Event:
+def _with_trace_context(headers: dict[str, list[str]]) -> dict[str, list[str]]:
     """Replace the trace context of the client with the context of Lambda, so that the spans of the
     request belong to the trace of API Gateway and Lambda, and Lambda decides on the sampling.
     Unchanged if the function has no X-Ray tracing."""
     value = os.environ.get(TRACE_VARIABLE, "")
     if not value:
-        return event
-    single, repeated = (
-        {
-            name: header
-            for name, header in (event.get(member) or {}).items()
-            if name.lower() not in _TRACE_HEADERS
-        }
-        for member in ("headers", "multiValueHeaders")
-    )
-    return {
-        **event,
-        "headers": single,
-        "multiValueHeaders": {**repeated, "X-Amzn-Trace-Id": [value]},
-    }
-
-
-def _one_cookie_header(headers: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Join Cookie headers with "; " (RFC 9113, section 8.2.3). Other headers remain unchanged."""
-    return {
-        name: ["; ".join(values)]
-        if name.lower() == "cookie" and isinstance(values, list)
-        else values
-        for name, values in headers.items()
-    }
+        return headers
+    others = {name: item for name, item in headers.items() if name.lower() not in _TRACE_HEADERS}
+    return {**others, "X-Amzn-Trace-Id": [value]}

@@ -60,14 +60,6 @@ class Pages:
         self.texts = TEXTS[language]
         self._escaped = {name: escape(text) for name, text in self.texts.items()}
 
-    def start(self, error: str = "") -> HTMLResponse:
-        """Return the start page, which contains a field for a complete link."""
-        return self._page(
-            "service",
-            self._html("start", alert=self._alert(error), link_field=self._link_field("")),
-            400 if error else 200,
-        )
-
     def link(
         self,
         secret: Secret,
@@ -120,9 +112,6 @@ class Pages:
         )
         return self._page("revealed", body)
 
-    def acknowledged(self) -> HTMLResponse:
-        return self.message("acknowledged", "acknowledged_text")
-
     def request(
         self,
         secret_request: SecretRequest,
@@ -152,9 +141,6 @@ class Pages:
             limits=self.texts["files_help"].format(**limits),
         )
         return self._page("request", body, 400 if error else 200)
-
-    def submitted(self) -> HTMLResponse:
-        return self.message("submitted", "submitted_text")
 
     def message(self, title: str, name: str, status: int = 200) -> HTMLResponse:
         """Return a page with only a text. `title`, `name`: names of the texts."""

@@ -6,15 +6,12 @@ import math
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
 from starlette.responses import Response
 
-from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import BadRequest, GatehouseError, NotFound
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken, parse
 from gatehouse.features.sharing.links import (
-    Client,
     LinkService,
     Opened,
     OpenedItem,
@@ -24,6 +21,7 @@ from gatehouse.features.sharing.links import (
     claim_id_of,
 )
 from gatehouse.platform.http import asgi
+from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.security_headers import download_headers
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.services.sharing.handlers import client_of, pages_of, with_error_headers
@@ -50,67 +48,54 @@ class LinkForm:
     def __repr__(self) -> str:
         return "LinkForm(...)"
 
-    @property
-    def passphrase(self) -> str:
-        return self.fields.get("passphrase", "")
-
 
 class Recipients:
     """Handlers of the pages for recipients."""
 
-    def __init__(
-        self, links: LinkService, addresses: ClientAddresses, forms: FormProtection
-    ) -> None:
+    def __init__(self, links: LinkService, forms: FormProtection) -> None:
         self._links = links
-        self._addresses = addresses
         self._forms = forms
 
-    async def start(self, request: Request) -> Response:
-        pages, form = pages_of(request), await _form(request)
-        token = parse(form.get("link", ""))
-        if token is None:
-            return pages.start(pages.texts["bad_link"])
-        return await self._link_page(request, token.path, value=form["link"].strip())
-
     async def link(self, request: Request) -> Response:
-        path = request.path_params["link"]
-        if request.method != "POST":
+        path = request.http.path_params["link"]
+        if request.http.method != "POST":
             return await self._link_page(request, path)
         form = await self._checked_form(request)
         if form.token is None:
             return await self._link_page(request, path, error="bad_link", status=400)
         try:
-            opened = await self._open(request, form, form.token)
+            opened = await self._open(request, form)
         except (PassphraseRequired, WrongPassphrase, TooManyAttempts) as exc:
-            request.state.code = exc.code
+            request.http.state.code = exc.code
             response = await self._link_page(
                 request, path, value=form.fields["link"], error=exc.code, status=exc.status, exc=exc
             )
             return with_error_headers(response, exc)
-        text = await self._text(opened)
-        if text is None and len(opened.items) == 1:
+        item = next((item for item in opened.items if not item.name), None)
+        if item is None and len(opened.items) == 1:
             return await self._file(opened, opened.items[0])
-        return pages_of(request).revealed(opened, path, text, form.fields.items())
+        text = None if item is None else await self._links.read(opened, item)
+        return pages_of(request.http).revealed(opened, path, text, form.fields.items())
 
     async def download(self, request: Request) -> Response:
-        form = await self._checked_form(request)
-        if form.token is None:
-            raise LinkNotFound
-        opened = await self._open(request, form, form.token)
-        return await self._file(opened, _item(opened, request.path_params["item"]))
+        opened = await self._open(request, await self._checked_form(request))
+        number = request.http.path_params["item"]
+        if number >= len(opened.items):
+            raise NotFound("The secret has no such item.")
+        return await self._file(opened, opened.items[number])
 
     async def acknowledge(self, request: Request) -> Response:
         form = await self._checked_form(request)
         if form.token is None:
             raise LinkNotFound
-        await self._links.acknowledge(form.token, form.claim, self._client(request))
-        return pages_of(request).acknowledged()
+        await self._links.acknowledge(form.token, form.claim, client_of(request))
+        return pages_of(request.http).message("acknowledged", "acknowledged_text")
 
-    async def _open(self, request: Request, form: LinkForm, token: LinkToken) -> Opened:
-        return await self._links.open(token, form.passphrase, form.claim, self._client(request))
-
-    def _client(self, request: Request) -> Client:
-        return client_of(request, self._addresses)
+    async def _open(self, request: Request, form: LinkForm) -> Opened:
+        if form.token is None:
+            raise LinkNotFound
+        passphrase = form.fields.get("passphrase", "")
+        return await self._links.open(form.token, passphrase, form.claim, client_of(request))
 
     async def _link_page(
         self,
@@ -122,9 +107,9 @@ class Recipients:
         status: int = 200,
         exc: GatehouseError | None = None,
     ) -> Response:
-        pages = pages_of(request)
+        pages = pages_of(request.http)
         secret, link = await self._links.find(path)
-        nonce = self._forms.nonce(request)
+        nonce = self._forms.nonce(request.http)
         hidden = [("csrf", nonce), ("claim", new_nonce())]
         text = pages.texts[error] if error else ""
         if isinstance(exc, TooManyAttempts):
@@ -135,22 +120,15 @@ class Recipients:
 
     async def _checked_form(self, request: Request) -> LinkForm:
         """Return the form that a link's page submitted. Raises CrossSite, BadRequest."""
-        self._forms.check_site(request)
+        self._forms.check_site(request.http)
         fields = await _form(request)
-        self._forms.check_nonce(request, fields.get("csrf", ""))
+        self._forms.check_nonce(request.http, fields.get("csrf", ""))
         if not fields.get("claim"):
             raise BadRequest
-        path = request.path_params["link"]
+        path = request.http.path_params["link"]
         token = parse(fields.get("link", ""))
         claim = claim_id_of(fields["claim"], path)
         return LinkForm(fields, token if token is not None and token.path == path else None, claim)
-
-    async def _text(self, opened: Opened) -> bytes | None:
-        """Return the text of a secret (the item with an empty name), or None if the secret contains
-        only files.
-        """
-        item = next((item for item in opened.items if not item.name), None)
-        return None if item is None else await self._links.read(opened, item)
 
     async def _file(self, opened: Opened, item: OpenedItem) -> Response:
         """Return a file as a download. Browsers never display the file, regardless of its name or
@@ -160,18 +138,13 @@ class Recipients:
         return Response(await self._links.read(opened, item), headers=download_headers(name))
 
 
-def _item(opened: Opened, number: int) -> OpenedItem:
-    if not 0 <= number < len(opened.items):
-        raise NotFound("The secret has no such item.")
-    return opened.items[number]
-
-
 async def _form(request: Request) -> dict[str, str]:
     """Return the fields of a form. Raises BadRequest for another content type, and for unknown,
     repeated or too many fields.
     """
-    content = await asgi.read_body(request.scope, request.receive, BODY_BYTES_MAX)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+    http = request.http
+    content = await asgi.read_body(http.scope, http.receive, BODY_BYTES_MAX)
+    if http.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise BadRequest
     try:
         pairs = parse_qsl(

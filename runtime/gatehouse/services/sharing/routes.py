@@ -18,7 +18,7 @@ from gatehouse.features.sharing.link_schemas import (
     link_preview,
 )
 from gatehouse.features.sharing.link_token import INCOMPLETE, LinkToken, parse
-from gatehouse.features.sharing.links import Client, LinkService, Opened, OpenedItem, claim_id_of
+from gatehouse.features.sharing.links import LinkService, Opened, OpenedItem, claim_id_of
 from gatehouse.features.sharing.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
 from gatehouse.features.sharing.schemas import FILES_MAX
 from gatehouse.platform.http import openapi
@@ -27,6 +27,7 @@ from gatehouse.platform.http.multipart import MEDIA_TYPE
 from gatehouse.platform.http.openapi import Api
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import invalid
+from gatehouse.services.sharing.handlers import client_of
 from gatehouse.services.sharing.submitted_form import FIELD_BYTES_MAX
 from gatehouse.services.sharing.submitters import Submitters
 
@@ -63,7 +64,7 @@ async def look_up_link(request: Request, body: LookUpLink, links: LinkService) -
 
     Returns information about a link without consuming a use.
     """
-    secret, link = await links.look_up(_token(body), _client(request))
+    secret, link = await links.look_up(_token(body), client_of(request))
     return link_preview(secret, link)
 
 
@@ -74,7 +75,7 @@ async def open_link(request: Request, body: OpenLink, links: LinkService) -> Ope
     """
     token, claim = _token(body), body.claim or secrets.token_hex(16)
     claim_id = claim_id_of(claim, token.path)
-    opened = await links.open(token, body.passphrase, claim_id, _client(request))
+    opened = await links.open(token, body.passphrase, claim_id, client_of(request))
     items = [await _item_view(links, opened, item) for item in opened.items]
     return OpenedSecret(claim=claim, end_to_end=opened.secret.end_to_end, items=items)
 
@@ -86,7 +87,7 @@ async def acknowledge_link(request: Request, body: AcknowledgeLink, links: LinkS
     uses left and every recipient has confirmed. Idempotent.
     """
     token = _token(body)
-    await links.acknowledge(token, claim_id_of(body.claim, token.path), _client(request))
+    await links.acknowledge(token, claim_id_of(body.claim, token.path), client_of(request))
 
 
 async def submit_secret(request: Request, submitters: Submitters) -> SubmittedSecret:
@@ -96,7 +97,7 @@ async def submit_secret(request: Request, submitters: Submitters) -> SubmittedSe
     fields `link` and `submission` before `text`, and the files last: the link is checked before the
     content is received.
     """
-    return SubmittedSecret(await submitters.submit(request.http))
+    return SubmittedSecret(await submitters.submit(request))
 
 
 async def _item_view(links: LinkService, opened: Opened, item: OpenedItem) -> OpenedItemView:
@@ -117,10 +118,6 @@ def _token(body: LookUpLink) -> LinkToken:
     if token is None:
         raise invalid(*INCOMPLETE)
     return token
-
-
-def _client(request: Request) -> Client:
-    return Client(request.source_address, request.request_id)
 
 
 _link = partial(Endpoint, method="POST", tag="links", security=())

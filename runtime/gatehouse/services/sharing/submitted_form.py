@@ -7,13 +7,14 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Self
 
 from gatehouse.core.errors import BadRequest, BodyTooLarge, Problem
+from gatehouse.features.sharing.link_token import INCOMPLETE
 from gatehouse.features.sharing.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
 from gatehouse.features.sharing.schemas import (
     FILE_NAME_CHARS_MAX,
     FILES_MAX,
+    MEDIA_TYPE,
     OCTETS,
     file_name_problem,
 )
@@ -28,7 +29,28 @@ FIELD_BYTES_MAX = 1024
 #: Number of bytes up to which an oversized body is read and discarded, so that the browser shows
 #: the response.
 DISCARDED_BYTES_MAX = 256 * 1024 * 1024
-_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}")
+#: Problems with the content, by the name of the page text that explains the problem.
+_PROBLEMS = {
+    "bad_link": Problem(*INCOMPLETE),
+    "content_missing": Problem("body", "has no content", "send text or a file"),
+    "text_too_long": Problem(
+        "body.text", f"is longer than {TEXT_BYTES_MAX} bytes of UTF-8", "send it as a file"
+    ),
+    "files_too_large": Problem(
+        "body.files", f"are larger than {FILES_BYTES_MAX} bytes in total", "send smaller files"
+    ),
+    "too_many_files": Problem(
+        "body.files", "has too many items", f"send at most {FILES_MAX} files"
+    ),
+    "invalid_file_name": Problem(
+        "body.files",
+        "contains a file name that is not allowed",
+        f"send 1 to {FILE_NAME_CHARS_MAX} printable characters without a directory",
+    ),
+    "same_file_name": Problem(
+        "body.files", "contains two files with the same name", "rename a file"
+    ),
+}
 
 
 class InvalidContent(BadRequest):
@@ -37,13 +59,11 @@ class InvalidContent(BadRequest):
     """
 
     code, title = "invalid_content", "The content cannot be accepted"
-    text = ""
 
-    @classmethod
-    def of(cls, text: str, location: str, message: str, fix: str) -> Self:
-        error = cls(f"{location} {message}: {fix}.", errors=(Problem(location, message, fix),))
-        error.text = text
-        return error
+    def __init__(self, text: str) -> None:
+        problem = _PROBLEMS[text]
+        super().__init__(f"{problem.location} {problem.message}: {problem.fix}.", errors=(problem,))
+        self.text = text
 
 
 @dataclass(slots=True)
@@ -63,18 +83,11 @@ class SubmittedForm:
         """
         text = self.fields.get("text", "").encode()
         if not text and not self.files:
-            raise InvalidContent.of(
-                "content_missing", "body", "has no content", "send text or a file"
-            )
+            raise InvalidContent("content_missing")
         if len(text) > TEXT_BYTES_MAX:
-            raise _text_too_long()
+            raise InvalidContent("text_too_long")
         if len({file.name for file in self.files}) < len(self.files):
-            raise InvalidContent.of(
-                "same_file_name",
-                "body.files",
-                "contains two files with the same name",
-                "rename a file",
-            )
+            raise InvalidContent("same_file_name")
         return [*([NewItem(text)] if text else []), *self.files]
 
 
@@ -116,12 +129,7 @@ async def read_form(
         if file is not None:
             form.files.append(file)
             if len(form.files) > FILES_MAX:
-                raise InvalidContent.of(
-                    "too_many_files",
-                    "body.files",
-                    "has too many items",
-                    f"send at most {FILES_MAX} files",
-                )
+                raise InvalidContent("too_many_files")
     if not authorized:
         await authorize(form.fields)
 
@@ -145,9 +153,9 @@ async def _field(reader: MultipartReader, name: str, keep: KeepBytes) -> str:
     except UnicodeDecodeError:
         raise BadRequest("A field of the form is not UTF-8.") from None
     except BodyTooLarge:
-        raise (
-            _text_too_long() if name == "text" else BadRequest("A field of the form is too long.")
-        ) from None
+        if name == "text":
+            raise InvalidContent("text_too_long") from None
+        raise BadRequest("A field of the form is too long.") from None
 
 
 async def _file(
@@ -159,28 +167,11 @@ async def _file(
     try:
         content = await reader.read(bytes_left, keep)
     except BodyTooLarge:
-        raise InvalidContent.of(
-            "files_too_large",
-            "body.files",
-            f"are larger than {FILES_BYTES_MAX} bytes in total",
-            "send smaller files",
-        ) from None
+        raise InvalidContent("files_too_large") from None
     name = part.file_name or ""
     if not name and not content:
         return None
     if not name or len(name) > FILE_NAME_CHARS_MAX or file_name_problem(name):
-        fix = f"send 1 to {FILE_NAME_CHARS_MAX} printable characters without a directory"
-        raise InvalidContent.of(
-            "invalid_file_name", "body.files", "contains a file name that is not allowed", fix
-        )
-    media_type = part.media_type if _MEDIA_TYPE.fullmatch(part.media_type) else OCTETS
+        raise InvalidContent("invalid_file_name")
+    media_type = part.media_type if re.fullmatch(MEDIA_TYPE, part.media_type) else OCTETS
     return NewItem(content, name, media_type)
-
-
-def _text_too_long() -> InvalidContent:
-    return InvalidContent.of(
-        "text_too_long",
-        "body.text",
-        f"is longer than {TEXT_BYTES_MAX} bytes of UTF-8",
-        "send it as a file",
-    )

@@ -8,15 +8,14 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
-from starlette.requests import Request
 from starlette.responses import Response
 
-from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import BadRequest, GatehouseError, TooManyRequests
-from gatehouse.features.sharing.link_token import INCOMPLETE, SubmissionToken, parse_submission
+from gatehouse.features.sharing.link_token import SubmissionToken, parse_submission
 from gatehouse.features.sharing.links import claim_id_of
 from gatehouse.features.sharing.requests.submissions import SubmissionService
 from gatehouse.platform.http import asgi
+from gatehouse.platform.http.request import Request
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.services.sharing.handlers import client_of, pages_of
 from gatehouse.services.sharing.submitted_form import (
@@ -34,21 +33,18 @@ _LINK_PARALLEL = 2
 class Submitters:
     """Handlers for submitters."""
 
-    def __init__(
-        self, submissions: SubmissionService, addresses: ClientAddresses, forms: FormProtection
-    ) -> None:
+    def __init__(self, submissions: SubmissionService, forms: FormProtection) -> None:
         self._submissions = submissions
-        self._addresses = addresses
         self._forms = forms
         self._links = asgi.Uses()
 
     async def page(self, request: Request) -> Response:
         """Show the request page, or receive the form that the page submits."""
-        path = request.path_params["request"]
-        if request.method != "POST":
+        path = request.http.path_params["request"]
+        if request.http.method != "POST":
             return await self._request_page(request, path)
-        self._forms.check_site(request)
-        form, body = SubmittedForm(), request.stream()
+        self._forms.check_site(request.http)
+        form, body = SubmittedForm(), request.http.stream()
         try:
             await self._receive(request, body, form, path)
         except GatehouseError as exc:
@@ -56,12 +52,12 @@ class Submitters:
             if isinstance(exc, InvalidContent):
                 return await self._request_page(request, path, form, exc)
             raise
-        return pages_of(request).submitted()
+        return pages_of(request.http).message("submitted", "submitted_text")
 
     async def submit(self, request: Request) -> str:
         """Receive the form of a program. Returns the value that identifies the submission."""
         form = SubmittedForm()
-        await self._receive(request, request.stream(), form)
+        await self._receive(request, request.http.stream(), form)
         return form.fields["submission"]
 
     async def _receive(
@@ -73,11 +69,11 @@ class Submitters:
         The link is checked before text or a file is read. The content counts in the memory for
         bodies until it is stored.
         """
-        client = client_of(request, self._addresses)
+        client = client_of(request)
 
         async def authorize(fields: dict[str, str]) -> None:
             if path:
-                self._forms.check_nonce(request, fields.get("csrf", ""))
+                self._forms.check_nonce(request.http, fields.get("csrf", ""))
                 if not fields.get("submission"):
                     raise BadRequest
             elif not fields.get("submission"):
@@ -91,9 +87,9 @@ class Submitters:
             if self._links.add(link) > _LINK_PARALLEL:
                 raise TooManyRequests("Other submissions to this request are in progress.")
 
-        content_type = request.headers.get("content-type", "")
+        content_type = request.http.headers.get("content-type", "")
         with ExitStack() as stack:
-            keep = stack.enter_context(asgi.body_memory(request.scope))
+            keep = stack.enter_context(asgi.body_memory(request.http.scope))
             await read_form(body, content_type, authorize, admit, keep, form)
             token = _token(form.fields)
             submission_id = _submission_id(form.fields, token)
@@ -107,9 +103,9 @@ class Submitters:
         problem: InvalidContent | None = None,
     ) -> Response:
         secret_request = await self._submissions.find(path)
-        nonce = self._forms.nonce(request)
+        nonce = self._forms.nonce(request.http)
         fields = {} if form is None else form.fields
-        response = pages_of(request).request(
+        response = pages_of(request.http).request(
             secret_request,
             [("csrf", nonce), ("submission", fields.get("submission") or new_nonce())],
             link=fields.get("link", ""),
@@ -126,7 +122,7 @@ def _token(fields: dict[str, str], path: str = "") -> SubmissionToken:
     """
     token = parse_submission(fields.get("link", ""))
     if token is None or (path and token.path != path):
-        raise InvalidContent.of("bad_link", *INCOMPLETE)
+        raise InvalidContent("bad_link")
     return token
 
 

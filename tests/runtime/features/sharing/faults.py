@@ -8,6 +8,7 @@ from typing import Any
 
 from botocore.exceptions import EndpointConnectionError
 
+from tests.runtime.features.sharing.aws_calls import aws_clients
 from tests.runtime.features.sharing.services import Sharing
 
 #: AWS calls of one use case are fewer than this.
@@ -46,8 +47,7 @@ class Faults:
 def faults(sharing: Sharing, at: int, *, before: bool) -> Iterator[Faults]:
     """Installs the fault in all AWS clients of the services."""
     fault = Faults(at, before=before)
-    backend = sharing.backend
-    clients = [backend.table._client, backend.content._client, backend.data_keys._client]
+    clients = aws_clients(sharing)
     for client in clients:
         client.meta.events.register("before-call.*", fault.on_send)
         client.meta.events.register("after-call.*", fault.on_response)

@@ -4,16 +4,17 @@ not import the AWS emulator: the import takes two seconds of CPU time.
 
 from __future__ import annotations
 
+import asyncio
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import boto3
 from gatehouse.core.actor import Actor, RequestId
-from gatehouse.features.sharing.backend import Backend
+from gatehouse.features.sharing.backend import ARGON2_PARALLEL, Backend
 from gatehouse.features.sharing.link_token import LinkToken
-from gatehouse.features.sharing.links import Client, LinkService, Opened
-from gatehouse.features.sharing.models import Secret
+from gatehouse.features.sharing.links import LinkService, Opened
+from gatehouse.features.sharing.models import Client, Secret
 from gatehouse.features.sharing.requests.service import RequestService
 from gatehouse.features.sharing.requests.submissions import SubmissionService
 from gatehouse.features.sharing.schemas import CreateSecret, NewFile
@@ -77,7 +78,7 @@ class Sharing:
 
     def app(self, **options: Any) -> Any:
         """The sharing service with these services. `options`: other arguments of `create`."""
-        defaults = {"probes": [], "observer": Observer("sharing", "error", "test"), "https": True}
+        defaults = {"observer": Observer("sharing", "error", "test"), "https": True}
         return create(**{**defaults, "backend": self.backend, **options})
 
     def object_versions(self) -> list[str]:
@@ -103,9 +104,11 @@ def services(key: str, clock: ManualClock, environment: str = "test") -> Sharing
 
 
 def of_backend(backend: Backend, clock: ManualClock, s3: Any, dynamodb: Any) -> Sharing:
+    # A semaphore belongs to the event loop of a test.
+    backend = replace(backend, argon2=asyncio.Semaphore(ARGON2_PARALLEL))
     return Sharing(
         backend,
-        SecretService(backend),
+        SecretService(backend, ""),
         LinkService(backend),
         RequestService(backend),
         SubmissionService(backend),

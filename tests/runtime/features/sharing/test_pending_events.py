@@ -9,33 +9,32 @@ from typing import Any
 
 import msgspec
 import pytest
+from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import ClientError
 from gatehouse.core.actor import RequestId
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import table
 from gatehouse.features.sharing.denials import LinkNotFound
-from gatehouse.features.sharing.links import Client
 from gatehouse.features.sharing.models import (
     RECIPIENTS_MAX,
     USES_MAX,
     VERSIONS_MAX,
     Claim,
-    LinkState,
+    Client,
     SecretState,
 )
 from gatehouse.features.sharing.schemas import (
     FILE_NAME_CHARS_MAX,
     FILES_MAX,
     NAME_CHARS_MAX,
-    NOTE_CHARS_MAX,
     secret_view,
 )
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.features.sharing.table import PENDING_DENIED_MAX, PENDING_MAX, builtins, update_of
 
 from tests.runtime.features.sharing.aws_calls import rejected
-from tests.runtime.features.sharing.services import ACTOR, CLIENT, TABLE, TEXT, Sharing
+from tests.runtime.features.sharing.services import ACTOR, TABLE, TEXT, Sharing
 from tests.runtime.features.sharing.test_worker import OWNER, Work, work
 
 __all__ = ["work"]
@@ -45,13 +44,11 @@ pytestmark = pytest.mark.requirement("SS-03")
 async def store_events(sharing: Sharing, item_id: str, count: int) -> None:
     """Store denied attempts with an item, without the bound."""
     event = sharing.backend.event(ACTOR, AuditAction.LINK_DENIED, item_id, {"reason": "ended"})
-    write = update_of(
-        item_id, sets=(), condition="attribute_exists(links)", names={}, values={}, event=event
-    )
+    write = update_of(item_id, event, Attr("links").exists(), pending_max=None)
     events = [
         builtins(msgspec.structs.replace(event, id=sharing.backend.new_id())) for _ in range(count)
     ]
-    write["ExpressionAttributeValues"][":event"] = table._write(events)
+    write["ExpressionAttributeValues"][":events"] = table._write(events)
     await asyncio.to_thread(sharing.dynamodb.update_item, TableName=TABLE, **write)
 
 
@@ -111,7 +108,6 @@ async def test_largest_item_fits_dynamodb(sharing: Sharing) -> None:
         items=[NewItem(TEXT), *files],
         sender=letter * NAME_CHARS_MAX,
         label=letter * NAME_CHARS_MAX,
-        note=letter * NOTE_CHARS_MAX,
         recipients=[letter * NAME_CHARS_MAX] * RECIPIENTS_MAX,
         passphrase="a passphrase",
         uses=USES_MAX,
@@ -130,7 +126,6 @@ async def test_largest_item_fits_dynamodb(sharing: Sharing) -> None:
             },
             claims=claims,
             uses=USES_MAX - 1,
-            opened_at=now,
         )
         for link in secret.links.values()
     }
@@ -194,7 +189,13 @@ async def test_link_of_a_secret_that_is_purged_while_it_is_opened_is_not_found(
 
     monkeypatch.setattr(work.sharing.links._repository, "claim", purge_first)
     with pytest.raises(LinkNotFound):
-        await work.sharing.open(token, client=CLIENT)
-    assert (await work.sharing.secrets.get(secret.id)).links[
-        token.link_id
-    ].state == LinkState.ACTIVE
+        await work.sharing.open(token)
+
+
+async def test_content_that_is_purged_while_it_is_opened_is_not_found(work: Work) -> None:
+    secret, (token,) = await work.sharing.create()
+    opened = await work.sharing.open(token)
+    await work.sharing.secrets.revoke(secret.id, OWNER)
+    await work.run()
+    with pytest.raises(LinkNotFound):
+        await work.sharing.text(opened)

@@ -6,14 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import replace
 
 import pytest
 from gatehouse.core.actor import Actor
 from gatehouse.core.errors import RateLimited
 from gatehouse.features.sharing.backend import Backend
-from gatehouse.features.sharing.requests.service import RequestService
-from gatehouse.features.sharing.service import SecretService
 from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings
 
 from tests.runtime.clocks import ManualClock
@@ -47,9 +44,8 @@ async def test_quota_is_exact_across_processes(sharing: Sharing, aws: str, kind:
     assert [type(result) for result in results if result is not None] == [
         RateLimited
     ] * SHARING_CREATES_PER_MINUTE
-    listed, _ = await (sharing.secrets if kind == "secret" else sharing.requests).of_owner(
-        owner.label, after="", size=50
-    )
+    service = sharing.secrets if kind == "secret" else sharing.requests
+    listed, _ = await service.repository.of_owner(owner.label, after="", size=50)
     assert len(listed) == SHARING_CREATES_PER_MINUTE
     await _create(sharing, kind, another)
     sharing.clock.advance(45)
@@ -58,27 +54,6 @@ async def test_quota_is_exact_across_processes(sharing: Sharing, aws: str, kind:
     assert denied.value.retry_after_s == 15
     sharing.clock.advance(15)
     await _create(sharing, kind, owner)
-
-
-async def test_secrets_and_requests_are_counted_separately(sharing: Sharing) -> None:
-    owner = _owner()
-    for kind in ("secret", "request"):
-        for _ in range(SHARING_CREATES_PER_MINUTE):
-            await _create(sharing, kind, owner)
-
-
-async def test_denied_creation_stores_nothing(sharing: Sharing) -> None:
-    limited, owner = replace(sharing.backend, creates_per_minute=1), _owner()
-    process = replace(
-        sharing, backend=limited, secrets=SecretService(limited), requests=RequestService(limited)
-    )
-    await _create(process, "secret", owner)
-    objects = sharing.object_versions()
-    results = await asyncio.gather(
-        *(_create(process, "secret", owner) for _ in range(20)), return_exceptions=True
-    )
-    assert {type(result) for result in results} == {RateLimited}
-    assert sharing.object_versions() == objects
 
 
 def test_setting_is_the_quota(aws: str) -> None:

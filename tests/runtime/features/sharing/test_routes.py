@@ -54,15 +54,14 @@ async def test_secret_is_created_opened_changed_and_revoked(
     console: Console, sharing: Sharing
 ) -> None:
     sender = await member(console)
-    secret, (first, second) = await sender.create(
-        recipients=["Grace", "Alan"], label="database", note="staging"
-    )
+    secret, (first, second) = await sender.create(recipients=["Grace", "Alan"], label="database")
     assert (secret["state"], secret["owner"], secret["sender"]) == (
         "active",
         f"key:{sender.id}",
         f"key:{sender.id}",
     )
-    assert (secret["label"], secret["note"], secret["revision"]) == ("database", "staging", 1)
+    assert (secret["label"], secret["revision"]) == ("database", 1)
+    assert secret["expires_at"] == rfc3339(sharing.clock.now() + 259_200)
     assert [link["recipient"] for link in secret["links"]] == ["Grace", "Alan"]
 
     assert await sharing.text(await sharing.open(first)) == TEXT.encode()
@@ -92,25 +91,6 @@ async def test_secret_is_created_opened_changed_and_revoked(
     assert (
         await sender.send("PATCH", f"/{secret['id']}", {"uses": 3}, **{"If-Match": "*"})
     ).status_code == 409
-
-
-@pytest.mark.requirement("SS-01")
-async def test_text_and_files_are_opened_unchanged(console: Console, sharing: Sharing) -> None:
-    sender = await member(console)
-    content = bytes(range(256)) * 700
-    file = {
-        "name": "key.bin",
-        "media_type": "application/x-key",
-        "content_base64": base64.b64encode(content).decode(),
-    }
-    text = "\x1f" * 65_536  # six characters per byte in JSON
-    _, (token,) = await sender.create(text=text, files=[file])
-    opened = await sharing.open(token)
-    assert [(item.name, item.media_type, item.size) for item in opened.items] == [
-        ("", "text/plain; charset=utf-8", 65_536),
-        ("key.bin", "application/x-key", len(content)),
-    ]
-    assert [await sharing.text(opened, number) for number in (0, 1)] == [text.encode(), content]
 
 
 @pytest.mark.requirement("SS-02")
@@ -175,12 +155,6 @@ async def test_state_is_shown_before_the_content_is_deleted(
     assert states == ["used", "expired", "revoked"]
 
 
-async def test_default_lifetime_is_three_days(console: Console, sharing: Sharing) -> None:
-    sender, now = await member(console), sharing.clock.now()
-    secret, _ = await sender.create()
-    assert secret["expires_at"] == rfc3339(now + 259_200)
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -194,7 +168,6 @@ async def test_default_lifetime_is_three_days(console: Console, sharing: Sharing
         {"text": "x", "ttl_s": 299},
         {"text": "x", "ttl_s": 2_592_001},
         {"text": "x", "passphrase": "7 chars"},
-        {"text": "x", "burn_after": 3},
         {"text": "x", "recipients": ["Ada", "Ada"]},
         {"files": [{"name": "a/b", "content_base64": "eA=="}]},
         {"files": [{"name": "..", "content_base64": "eA=="}]},
@@ -220,11 +193,11 @@ async def test_invalid_secret_is_rejected(
 async def test_only_content_may_be_large(console: Console) -> None:
     sender = await member(console)
     secret, _ = await sender.create()
-    body = {"note": "x" * 70_000}
+    body = {"label": "x" * 70_000}
     assert (
         await sender.send("PATCH", f"/{secret['id']}", body, **{"If-Match": "*"})
     ).status_code == 413
-    body = {"text": "x", "note": "x" * (CONTENT_JSON_BYTES_MAX + 70_000)}
+    body = {"text": "x", "label": "x" * (CONTENT_JSON_BYTES_MAX + 70_000)}
     assert (await sender.send("POST", "", body)).status_code == 413
     for size, status in ((FILES_BYTES_MAX, 201), (FILES_BYTES_MAX + 1, 400)):
         content = base64.b64encode(bytes(size - 1)).decode()
@@ -244,7 +217,7 @@ async def test_api_key_is_accepted_as_content_only(console: Console, sharing: Sh
         await sharing.text(await sharing.open(token, passphrase=key))
         == f"the key is {key}".encode()
     )
-    for field in ("label", "note", "sender"):
+    for field in ("label", "sender"):
         reply = await sender.send("POST", "", {"text": "x", field: key})
         assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, f"body.{field}")
 
@@ -255,7 +228,9 @@ async def test_api_key_is_accepted_as_content_only(console: Console, sharing: Sh
     [Role.OWNER, Role.OPERATOR, Role.AUDITOR, Role.ISSUER, *map(Role, ALL)],
     ids=lambda role: role.value,
 )
-async def test_role_decides_about_secrets_of_others(console: Console, role: Role) -> None:
+async def test_role_decides_about_secrets_of_others(
+    console: Console, sharing: Sharing, role: Role
+) -> None:
     sender, other = await member(console), await member(console, role.scope)
     secret, (token,) = await sender.create()
     path, match = f"/{secret['id']}", {"If-Match": "*"}
@@ -296,22 +271,13 @@ async def test_role_decides_about_secrets_of_others(console: Console, role: Role
     }
     after = (await sender.send("GET", path)).json()
     assert (after["label"], after["state"]) == ("", "revoked" if revokes == 200 else "active")
-
-
-@pytest.mark.requirement("SS-05")
-async def test_operator_revokes_a_secret_of_another_owner_and_is_named_in_the_audit_trail(
-    console: Console, sharing: Sharing
-) -> None:
-    sender, operator = await member(console), await member(console, Role.OPERATOR.scope)
-    secret, (token,) = await sender.create()
-    assert (await operator.send("POST", f"/{secret['id']}/revoke")).json()["state"] == "revoked"
-    with pytest.raises(LinkNotFound):
-        await sharing.open(token)
     _, events = await sharing.backend.table.with_events(secret["id"]) or ({}, [])
-    recorded = [event.audit_event for event in events]
-    assert [event.actor_id for event in recorded if event.action == AuditAction.SECRET_REVOKE] == [
-        operator.id
-    ]
+    actors = {
+        event.audit_event.actor_id
+        for event in events
+        if event.audit_event.action in (AuditAction.SECRET_REVOKE, AuditAction.LINK_REVOKE)
+    }
+    assert actors == ({other.id} if revokes == 200 else set())
 
 
 @pytest.mark.requirement("SS-05")
@@ -347,17 +313,6 @@ async def test_scope_allows_its_operations_on_own_secrets_only(
     assert (
         await console.client.get("/v1/keys", headers=console.as_(sender.token))
     ).status_code == 403
-
-
-async def test_rotated_key_has_the_secrets_of_its_predecessor(console: Console) -> None:
-    sender = await member(console)
-    secret, _ = await sender.create()
-    rotated = (await console.client.post(f"/v1/keys/{sender.id}/rotate")).json()
-    successor = Sender(console, {"key": rotated["key"], "token": rotated["token"]})
-    assert (await successor.send("GET", f"/{secret['id']}")).status_code == 200
-    assert [item["id"] for item in (await successor.send("GET", "")).json()["secrets"]] == [
-        secret["id"]
-    ]
 
 
 async def test_pages_contain_every_secret_once(console: Console, sharing: Sharing) -> None:
@@ -449,7 +404,7 @@ async def test_only_the_create_response_contains_a_link(console: Console, sharin
         await sender.send("GET", ""),
         await sender.send("GET", path),
         await sender.send("GET", f"{path}/receipt"),
-        await sender.send("PATCH", path, {"note": "x"}, **{"If-Match": "*"}),
+        await sender.send("PATCH", path, {"label": "x"}, **{"If-Match": "*"}),
         await sender.send("PUT", f"{path}/content", {"text": "y"}, **{"If-Match": "*"}),
         await sender.send("POST", f"{path}/revoke"),
     ]

@@ -1,5 +1,5 @@
-"""Writes to the table whose response is lost after DynamoDB executes them, and calls that DynamoDB
-does not process.
+"""Writes to the table whose response is lost after DynamoDB executes them, counters, and reads that
+DynamoDB does not process completely.
 """
 
 from __future__ import annotations
@@ -8,14 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 from gatehouse.core.audit_events import AuditAction
-from gatehouse.core.errors import Unavailable
-from gatehouse.features.sharing import table
 from gatehouse.features.sharing.table import ConditionNotMet
 
 from tests.runtime.features.sharing.aws_calls import rejected
-from tests.runtime.features.sharing.requests.test_submissions import request, submit
 from tests.runtime.features.sharing.services import ACTOR, TABLE, Sharing
 
 pytestmark = pytest.mark.requirement("SS-03")
@@ -38,7 +34,7 @@ async def test_repeated_creation_finds_its_own_item(sharing: Sharing) -> None:
 
 
 async def test_wait_for_an_attempt_is_rounded_up_to_whole_seconds(sharing: Sharing) -> None:
-    table, counter, began_at = sharing.backend.table, sharing.backend.new_id(), sharing.clock.now()
+    table, counter, began_at = sharing.backend.table, sharing.backend.new_id(), 1_800_000_000
 
     async def take(elapsed_s: float) -> int | None:
         return await table.take_attempt(counter, limit=1, window_s=60.0, now=began_at + elapsed_s)
@@ -54,51 +50,18 @@ async def test_wait_for_an_attempt_is_rounded_up_to_whole_seconds(sharing: Shari
     assert await take(60) is None
 
 
-@pytest.mark.bound("sharing.table:_ATTEMPTS_MAX")
-@pytest.mark.parametrize("refusals", [2, 1000])
-async def test_read_that_dynamodb_does_not_process_is_repeated_a_few_times(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, refusals: int
-) -> None:
-    monkeypatch.setattr(table, "_PAUSE_S", 0.0)
-    created, event = item(sharing), sharing.backend.event(ACTOR, AuditAction.SECRET_CREATE, "test")
-    await sharing.backend.table.put(created, event)
+async def test_keys_that_dynamodb_does_not_process_are_read_again(sharing: Sharing) -> None:
+    secrets = [(await sharing.create(owner="unprocessed"))[0] for _ in range(2)]
 
     def unprocessed() -> Any:
-        keys = {TABLE: {"Keys": [{"id": {"S": created["id"]}}], "ConsistentRead": True}}
-        reply = {"Responses": {TABLE: []}, "UnprocessedKeys": keys}
+        keys = {TABLE: {"Keys": [{"id": {"S": secrets[0].id}}], "ConsistentRead": True}}
+        stored = sharing.dynamodb.get_item(TableName=TABLE, Key={"id": {"S": secrets[1].id}})
+        reply = {"Responses": {TABLE: [stored["Item"]]}, "UnprocessedKeys": keys}
         return SimpleNamespace(status_code=200), reply
 
-    with rejected(sharing, "BatchGetItem", refusals, unprocessed) as calls:
-        if refusals == 2:
-            (stored,) = await sharing.backend.table.get_all([created["id"]])
-            assert stored["id"] == created["id"]
-        else:
-            with pytest.raises(Unavailable):
-                await sharing.backend.table.get_all([created["id"]])
-            assert len(calls) == table._ATTEMPTS_MAX
-
-
-@pytest.mark.bound("sharing.table:_ATTEMPTS_MAX")
-@pytest.mark.parametrize("conflicts", [2, 1000])
-async def test_conflicting_transaction_is_repeated_a_few_times(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, conflicts: int
-) -> None:
-    monkeypatch.setattr(table, "_PAUSE_S", 0.0)
-    created, token, _ = await request(sharing)
-
-    def conflict() -> None:
-        reasons = [{"Code": "None"}, {"Code": "TransactionConflict"}]
-        response: Any = {
-            "Error": {"Code": "TransactionCanceledException"},
-            "CancellationReasons": reasons,
-        }
-        raise ClientError(response, "TransactWriteItems")
-
-    with rejected(sharing, "TransactWriteItems", conflicts, conflict) as calls:
-        if conflicts == 2:
-            await submit(sharing, token)
-        else:
-            with pytest.raises(Unavailable):
-                await submit(sharing, token)
-    received = len((await sharing.requests.get(created.id)).submissions)
-    assert (len(calls), received) == ((3, 1) if conflicts == 2 else (table._ATTEMPTS_MAX, 0))
+    with rejected(sharing, "BatchGetItem", 1, unprocessed) as calls:
+        listed, _ = await sharing.secrets.repository.of_owner("unprocessed", after="", size=2)
+    assert ({secret.id for secret in listed}, len(calls)) == (
+        {secret.id for secret in secrets},
+        2,
+    )

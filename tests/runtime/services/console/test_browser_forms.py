@@ -146,7 +146,7 @@ ACTS = [
     key_act("Purge", "deleted", **{"Type {deleted} to confirm": "{deleted}"}),
     bulk_act("Disable"),
     bulk_act("Revoke"),
-    secret_act("text", Text="typed", Note="a typed note", **{"Passphrase": "a passphrase"}),
+    secret_act("text", Text="typed", **{"Passphrase": "a passphrase"}),
     secret_act("end to end", "Encrypt end to end", Text="typed"),
     secret_act("files", Files="typed content", Label="typed"),
     Act(
@@ -154,7 +154,7 @@ ACTS = [
         operation="update_secret",
         path="/secrets/{secret}",
         open=("Edit",),
-        values={"Label": "typed", "Note": "a typed note"},
+        values={"Label": "typed"},
         send="Save",
     ),
     Act(
@@ -175,7 +175,7 @@ ACTS = [
         source="RequestCreateScreen",
         operation="create_secret_request",
         path="/secret-requests/new",
-        values={"Purpose": "typed", "Number of submissions": "2"},
+        values={"Purpose": "typed"},
         send="Request a secret",
     ),
     Act(

@@ -68,7 +68,7 @@ async def create_data(console: Console) -> dict[str, str]:
         name="nightly export", owner="billing", tags=["nightly"], notes="a note", ttl_s=86_400
     )
     secret = await console.client.post(
-        "/v1/secrets", json={"text": "a secret", "label": "door code", "note": "a note"}
+        "/v1/secrets", json={"text": "a secret", "label": "door code"}
     )
     assert secret.status_code == 201, secret.text
     webhook = await console.client.post("/v1/webhooks", json={"url": "https://hooks.example.com/a"})
@@ -81,8 +81,8 @@ async def create_data(console: Console) -> dict[str, str]:
     ):
         values = f"3600, '{key_id}', date_trunc('hour', now()), '{core}', '{code}', {count}"
         console.database.sql(f"INSERT INTO usage_count VALUES ({values})")  # noqa: S608
-    links = [retrieval_links.parameters(retrieval_links.create())]
-    body = {"purpose": "a certificate", "retrieval_links": links}
+    link = retrieval_links.parameters(retrieval_links.create())
+    body = {"purpose": "a certificate", "retrieval_link": link}
     request = await console.client.post("/v1/secret-requests", json=body)
     assert request.status_code == 201, request.text
     return {

@@ -2,87 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from dataclasses import replace
 
-import boto3
 import httpx
 import pytest
 from gatehouse.features.sharing.table import Table
 from gatehouse.platform.observability import Observer
 from gatehouse.services.sharing.app import create
-from moto import mock_aws
+
+from tests.runtime.features.sharing.services import Sharing
 
 
-@pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)  # an ECS task has AWS_REGION only
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    with mock_aws():
-        key: list[Any] = [{"AttributeName": "id", "KeyType": "HASH"}]
-        attribute: list[Any] = [{"AttributeName": "id", "AttributeType": "S"}]
-        boto3.client("dynamodb", region_name="eu-west-1").create_table(
-            TableName="tokens",
-            KeySchema=key,
-            AttributeDefinitions=attribute,
-            BillingMode="PAY_PER_REQUEST",
-        )
-        yield "tokens"
-
-
-async def _client(table: str) -> httpx.AsyncClient:
-    observer = Observer("sharing", "error", "test")
-    probes = [Table(table)] if table else []
-    transport = httpx.ASGITransport(create(probes=probes, observer=observer, https=True))
+def _client(app: object) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # an ASGI application
     return httpx.AsyncClient(transport=transport, base_url="https://share.test")
 
 
-@pytest.fixture
-async def service() -> AsyncIterator[httpx.AsyncClient]:
-    async with await _client("") as client:
-        yield client
-
-
-async def test_page_describes_the_service_with_strict_csp(service: httpx.AsyncClient) -> None:
-    reply = await service.get("/")
-    assert "secret" in reply.text.lower()
-    assert reply.headers["content-security-policy"].startswith(
-        "default-src 'none'; script-src 'self'; style-src 'self'"
-    )
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/", 200), ("GET", "/s/abc", 404), ("GET", "/nothing", 404), ("DELETE", "/", 405)],
+)
+async def test_service_without_storage_responds_with_pages(
+    method: str, path: str, status: int
+) -> None:
+    async with _client(create(observer=Observer("sharing", "error", "test"), https=True)) as client:
+        reply = await client.request(method, path)
+    assert (reply.status_code, "<h1>" in reply.text) == (status, True)
+    assert (status == 405) == (reply.headers.get("allow") == "GET, HEAD")
     assert reply.headers["referrer-policy"] == "no-referrer"
 
 
-@pytest.mark.parametrize("path", ["/s/abc", "/nothing", "/index.html"])
-async def test_other_path_is_not_found(service: httpx.AsyncClient, path: str) -> None:
-    reply = await service.get(path)
-    assert (reply.status_code, "<h1>" in reply.text) == (404, True)
-
-
-async def test_other_method_is_405(service: httpx.AsyncClient) -> None:
-    reply = await service.delete("/")
-    assert (reply.status_code, "GET" in reply.headers["allow"], "<h1>" in reply.text) == (
-        405,
-        True,
-        True,
-    )
-
-
-async def test_service_is_ready_when_the_table_is_readable(table: str) -> None:
-    async with await _client(table) as client:
-        reply = await client.get("/readyz")
-    assert (reply.status_code, reply.json()["checks"]) == (200, {"tokens": "ok"})
-
-
-async def test_service_without_table_is_not_ready(table: str) -> None:
-    async with await _client("another") as client:
-        reply = await client.get("/readyz")
-    assert (reply.status_code, reply.json()["checks"]) == (503, {"tokens": "unavailable"})
-
-
-async def test_service_is_live_without_its_table(table: str) -> None:
-    async with await _client("another") as client:
-        replies = await asyncio.gather(client.get("/healthz"), client.get("/readyz"))
-    assert [reply.status_code for reply in replies] == [200, 503]
+@pytest.mark.parametrize(("table", "status"), [("", 200), ("another", 503)])
+async def test_service_is_ready_if_it_can_read_the_table(
+    sharing: Sharing, table: str, status: int
+) -> None:
+    backend = replace(sharing.backend, table=Table(table)) if table else sharing.backend
+    async with _client(sharing.app(backend=backend)) as client:
+        ready, live = await client.get("/readyz"), await client.get("/healthz")
+    state = "ok" if status == 200 else "unavailable"
+    assert (ready.status_code, ready.json()["checks"]) == (status, {"tokens": state})
+    assert live.status_code == 200

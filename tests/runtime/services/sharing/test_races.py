@@ -20,7 +20,6 @@ from gatehouse.features.sharing.schemas import UpdateSecret
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing import app as sharing_app
-from gatehouse.services.sharing.lambda_adapter import lambda_handler
 
 from tests.runtime.features.sharing.services import ACTOR, BUCKET, TABLE, TEXT, Sharing
 from tests.runtime.services.sharing.readers import (
@@ -30,8 +29,6 @@ from tests.runtime.services.sharing.readers import (
     Form,
     Message,
     in_container,
-    in_function,
-    outcome,
     race,
 )
 
@@ -107,32 +104,6 @@ async def test_other_routes_return_no_content(sharing: Sharing, aws: str, route:
             reply = await in_container(app, Message(method, path, message.headers, message.body))
             assert (reply.status_code < 500, CANARY in reply.text) == (True, False), method
     assert (await sharing.secrets.get(secret.id)).links[token.link_id].uses == 0
-
-
-@pytest.mark.parametrize("route", OPENING)
-async def test_each_route_returns_the_content_once_in_both_forms(
-    sharing: Sharing, aws: str, route: str
-) -> None:
-    lifetime_s = time.time() - sharing.clock.now() + 86_400
-    function = lambda_handler(sharing_app.build(settings(aws), scraped=False))
-    app = sharing_app.build(settings(aws))
-
-    async def read(form: Form, token: LinkToken, claim: str) -> str:
-        message = OPENING[route](token, claim)
-        if form == "container":
-            return outcome(await in_container(app, message))
-        return outcome(await asyncio.to_thread(in_function, function, message))
-
-    orders: list[tuple[Form, Form]] = [("container", "function"), ("function", "container")]
-    for first, second in orders:
-        _, [token] = await sharing.create(CANARY.encode(), ttl_s=lifetime_s)
-        # The other form accepts the repeated claim and denies a different claim.
-        opened = [
-            await read(first, token, "a" * 32),
-            await read(second, token, "a" * 32),
-            await read(second, token, "b" * 32),
-        ]
-        assert opened == ["content", "content", "denied"]
 
 
 async def test_nothing_is_opened_after_the_revocation_returned(sharing: Sharing) -> None:

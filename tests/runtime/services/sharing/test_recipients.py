@@ -82,29 +82,20 @@ async def test_form_reveals_the_text_once(browser: httpx.AsyncClient, sharing: S
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"Sec-Purpose": "prefetch;prerender"},
-    ],
-)
 async def test_reading_the_page_changes_nothing(
-    browser: httpx.AsyncClient, sharing: Sharing, method: str, headers: dict[str, str]
+    browser: httpx.AsyncClient, sharing: Sharing, method: str
 ) -> None:
     secret, [token] = await sharing.create()
     before = await sharing.secrets.get(secret.id)
-    reply = await browser.request(method, f"/s/{token.path}", headers=headers)
+    reply = await browser.request(method, f"/s/{token.path}")
     assert (reply.status_code, await sharing.secrets.get(secret.id)) == (200, before)
     assert "Ada" in reply.text or method == "HEAD"
 
 
-async def test_page_shows_neither_label_nor_note_nor_recipient(
+async def test_page_shows_neither_label_nor_recipient(
     browser: httpx.AsyncClient, sharing: Sharing
 ) -> None:
-    _, [token] = await sharing.create(
-        label="label-canary", note="note-canary", recipients=("recipient-canary",)
-    )
+    _, [token] = await sharing.create(label="label-canary", recipients=("recipient-canary",))
     for reply in (await browser.get(f"/s/{token.path}"), await submit(browser, token)):
         assert reply.status_code == 200
         assert "canary" not in reply.text
@@ -114,7 +105,6 @@ async def test_page_shows_neither_label_nor_note_nor_recipient(
     ("headers", "form"),
     [
         ({"Sec-Fetch-Site": "cross-site"}, {}),
-        ({"Sec-Fetch-Site": "same-site"}, {}),
         ({"Sec-Fetch-Site": "none"}, {}),
         ({}, {"csrf": "x" * 32}),
         ({}, {"csrf": ""}),
@@ -138,10 +128,6 @@ async def test_request_without_the_cookie_of_the_page_is_denied(
         f"/s/{token.path}", data={**form, "link": url(token)}, headers=SAME_ORIGIN
     )
     assert (reply.status_code, await uses(sharing, token)) == (403, 0)
-
-
-def stable(reply: httpx.Response) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in reply.headers.items() if name != "x-request-id"]
 
 
 async def test_passphrase_errors_are_shown_on_the_page(
@@ -197,10 +183,7 @@ async def test_log_has_the_error_code_of_pages_and_requests_of_programs(sharing:
     [
         ("../../etc/passwd", "passwd"),
         ("a\r\nSet-Cookie: x=1", "aSet-Cookie%3A%20x%3D1"),
-        ("evil.svg", "evil.svg"),
-        ('q".html', "q%22.html"),
         ("\u202egnp.exe", "gnp.exe"),
-        ("ü.txt", "%C3%BC.txt"),
         ("...", "secret.txt"),
     ],
 )
@@ -241,7 +224,6 @@ async def test_text_with_files_is_shown_with_a_download_for_each(
     "body",
     [
         "link=a&link=b&csrf=x&claim=y",
-        "&".join(f"f{number}=1" for number in range(200)),
         "link=%ff%fe",
         "unknown=1",
         "x" * 9000,
@@ -258,14 +240,6 @@ async def test_malformed_form_is_rejected_with_a_page(
     )
     assert reply.status_code in (400, 403, 413)
     assert "<h1>" in reply.text
-    assert await uses(sharing, token) == 0
-
-
-async def test_start_page_takes_a_pasted_link(browser: httpx.AsyncClient, sharing: Sharing) -> None:
-    _, [token] = await sharing.create()
-    page = await browser.post("/", data={"link": f" {url(token)} "})
-    assert (page.status_code, f'value="{url(token)}"' in page.text) == (200, True)
-    assert (await browser.post("/", data={"link": "nonsense"})).status_code == 400
     assert await uses(sharing, token) == 0
 
 
@@ -325,28 +299,20 @@ async def test_program_opens_a_link(browser: httpx.AsyncClient, sharing: Sharing
 
 
 @pytest.mark.parametrize(
-    ("body", "status"),
+    ("body", "location"),
     [
-        ({"link": "nonsense"}, 400),
-        ({}, 400),
-        ({"link": 5}, 400),
-        ({"link": "x", "more": 1}, 400),
-        ("[]", 400),
-        ("{", 400),
+        ({"link": "nonsense"}, "body.link"),
+        ({"link": "nonsense", "claim": "c" * 21}, "body.claim"),
+        ({"link": "nonsense", "claim": ""}, "body.claim"),
     ],
 )
 async def test_malformed_request_of_a_program_names_the_field(
-    browser: httpx.AsyncClient, body: Any, status: int
+    browser: httpx.AsyncClient, body: dict[str, str], location: str
 ) -> None:
-    content = {"json": body} if isinstance(body, dict) else {"content": body}
-    reply = await browser.post(
-        "/v1/links/open", headers={"Content-Type": "application/json"}, **content
-    )
-    assert (reply.status_code, reply.headers["content-type"]) == (
-        status,
-        "application/problem+json",
-    )
-    assert reply.json()["errors"]
+    for action in ("open", "acknowledge") if "claim" in body else ("open",):
+        reply = await browser.post(f"/v1/links/{action}", json=body)
+        (problem,) = reply.json()["errors"]
+        assert (reply.status_code, problem["location"]) == (400, location)
 
 
 def test_languages_have_the_same_texts_and_placeholders() -> None:
@@ -363,8 +329,6 @@ def test_languages_have_the_same_texts_and_placeholders() -> None:
         ("fr, en;q=0.5, de;q=0.4", "en"),
         ("de;q=x", "en"),
         ("," * 999, "en"),
-        ("en-US@posix", "en"),
-        ("c", "en"),
     ],
 )
 def test_language_follows_the_browser(header: str, expected: str) -> None:

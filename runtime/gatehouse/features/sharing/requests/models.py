@@ -11,9 +11,9 @@ from msgspec import Meta
 
 from gatehouse.features.sharing.encryption import KEY_BYTES, is_public_key
 from gatehouse.features.sharing.link_token import PATH_CHARS
+from gatehouse.features.sharing.models import ID_CHARS
 from gatehouse.platform.http.validation import checked, matching
 
-SUBMISSIONS_MAX = 100
 PURPOSE_CHARS_MAX = 500
 
 
@@ -31,7 +31,7 @@ class RequestState(StrEnum):
 
 
 class RetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The public values of a link that the client created. The server encrypts one submission to
+    """The public values of a link that the client created. The server encrypts the submission to
     this link.
 
     The client generates a random `path` and a random link secret, derives `verifier` and
@@ -76,9 +76,9 @@ class RetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """A received submission. `secret`: ID of the secret that contains the submitted content."""
+    """A received submission. `id`: chosen by the client."""
 
-    secret: str
+    id: str
     at: float
 
 
@@ -89,12 +89,11 @@ class SecretRequest(msgspec.Struct, frozen=True):
     owner: label of the actor that created the request.
     requester: name of the requester, which submitters see.
     purpose: description of the requested secret, shown to submitters.
-    label, note: not shown to submitters.
-    lifetime_s: lifetime of the request, and of each submitted secret from the time of its
+    label: not shown to submitters.
+    lifetime_s: lifetime of the request, and of the submitted secret from the time of its
         submission.
     verifier: hash of the link secret in the submission link.
-    retrieval_links: one link for each accepted submission.
-    submissions: submissions by submission ID, in no order.
+    retrieval_link: link to the submitted secret.
     """
 
     id: str
@@ -102,26 +101,31 @@ class SecretRequest(msgspec.Struct, frozen=True):
     requester: str
     purpose: str
     label: str
-    note: str
     created_at: float
     expires_at: float
     lifetime_s: float
     verifier: bytes
-    retrieval_links: tuple[RetrievalLink, ...]
-    submissions: dict[str, Submission] = {}
+    retrieval_link: RetrievalLink
+    submission: Submission | None = None
     state: RequestState = RequestState.ACTIVE
     ended_at: float | None = None
 
+    @property
+    def secret(self) -> str | None:
+        """ID of the submitted secret."""
+        return None if self.submission is None else self.retrieval_link.path[:ID_CHARS]
 
-def is_open(request: SecretRequest, now: float) -> bool:
-    """Return True if the request accepts a submission."""
-    return shown_state(request, now) == "active"
+    @property
+    def submitted_at(self) -> float | None:
+        return None if self.submission is None else self.submission.at
 
 
 def shown_state(request: SecretRequest, now: float) -> str:
-    """Return the state that the owner sees: `active`, `used`, `revoked` or `expired`."""
+    """Return the state that the owner sees: `active`, `used`, `revoked` or `expired`. Only active
+    requests accept submissions.
+    """
     if request.state == RequestState.REVOKED:
         return "revoked"
-    if len(request.submissions) >= len(request.retrieval_links):
+    if request.submission is not None:
         return "used"
     return "expired" if now >= request.expires_at else "active"

@@ -1,19 +1,27 @@
-"""Stores secret requests in the secrets table. Each request is one item with its submissions and
+"""Stores secret requests in the secrets table. Each request is one item with its submission and
 unrecorded events.
 """
 
 from __future__ import annotations
 
 import msgspec
+from boto3.dynamodb.conditions import Attr
 
 from gatehouse.features.sharing.models import RECEIPT_S, Secret, SharingEvent
-from gatehouse.features.sharing.repository import new_secret
 from gatehouse.features.sharing.requests.models import RequestState, SecretRequest, Submission
-from gatehouse.features.sharing.table import ConditionNotMet, Item, Table, builtins, update_of
+from gatehouse.features.sharing.table import (
+    ConditionNotMet,
+    Item,
+    Table,
+    builtins,
+    put_of,
+    update_of,
+)
 
 #: Prefix of the item IDs, and of the owners in the index, so that secrets and secret requests are
 #: listed separately.
 _PREFIX = "request:"
+_ACTIVE = Attr("state").eq(RequestState.ACTIVE)
 
 
 class RequestRepository:
@@ -53,28 +61,21 @@ class RequestRepository:
         submitted: SharingEvent,
         created: SharingEvent,
     ) -> None:
-        """Count a submission and create its secret in one transaction.
+        """Record the submission and create its secret in one transaction.
 
         Raises ConditionNotMet if the request does not accept the submission or the secret ID is
         already in use.
         """
-        update = update_of(
-            _item_id(request.id),
-            sets=("submissions.#submission = :submission",),
-            condition=(
-                "#state = :active AND expires_at > :now AND size(submissions) < :max"
-                " AND attribute_not_exists(submissions.#submission)"
-            ),
-            names={"#state": "state", "#submission": submission_id},
-            values={
-                ":submission": builtins(Submission(secret.id, submitted.at)),
-                ":active": RequestState.ACTIVE,
-                ":now": submitted.at,
-                ":max": len(request.retrieval_links),
-            },
-            event=submitted,
+        condition = (
+            _ACTIVE
+            & Attr("expires_at").gt(submitted.at)
+            & Attr("submission").attribute_type("NULL")
         )
-        await self._table.put_and_update(new_secret(secret, created), update)
+        sets = {"submission": builtins(Submission(submission_id, submitted.at))}
+        await self._table.put_and_update(
+            put_of(builtins(secret), created),
+            update_of(_item_id(request.id), submitted, condition, sets=sets),
+        )
 
     async def revoke(self, request: SecretRequest, event: SharingEvent) -> SecretRequest:
         """Revoke a secret request, so that further submissions are denied. Returns the current
@@ -83,15 +84,9 @@ class RequestRepository:
         try:
             item = await self._table.update(
                 _item_id(request.id),
-                sets=("#state = :revoked", "ended_at = :now"),
-                condition="#state = :active",
-                names={"#state": "state"},
-                values={
-                    ":active": RequestState.ACTIVE,
-                    ":revoked": RequestState.REVOKED,
-                    ":now": event.at,
-                },
-                event=event,
+                event,
+                _ACTIVE,
+                sets={"state": RequestState.REVOKED, "ended_at": event.at},
                 pending_max=None,
             )
         except ConditionNotMet as failed:
@@ -100,9 +95,7 @@ class RequestRepository:
 
     async def record(self, request_id: str, event: SharingEvent) -> None:
         """Store an event without any other change. Does nothing if the request does not exist."""
-        await self._table.record(
-            _item_id(request_id), condition="attribute_exists(purpose)", names={}, event=event
-        )
+        await self._table.record(_item_id(request_id), event, Attr("purpose").exists())
 
 
 def _item_id(request_id: str) -> str:

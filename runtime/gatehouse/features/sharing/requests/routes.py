@@ -22,15 +22,15 @@ from gatehouse.features.sharing.requests.schemas import (
     request_view,
 )
 from gatehouse.features.sharing.requests.service import RequestService
-from gatehouse.features.sharing.routes import check_visible, listed_owner
+from gatehouse.features.sharing.routes import check_visible, page_of
 from gatehouse.features.sharing.schemas import ListOwned
-from gatehouse.features.sharing.service import SecretSharing
+from gatehouse.features.sharing.service import SecretService
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
 from gatehouse.platform.http.request import Request
 
 
 async def create_secret_request(
-    request: Request, body: CreateSecretRequest, requests: RequestService, sharing: SecretSharing
+    request: Request, body: CreateSecretRequest, requests: RequestService, sharing: SecretService
 ) -> CreatedSecretRequest:
     """Request a secret.
 
@@ -41,7 +41,7 @@ async def create_secret_request(
     # with the submission link.
     created, token = await requests.create(body, request.authenticated.owner, request.actor)
     request.response.headers["Location"] = f"/v1/secret-requests/{created.id}"
-    return CreatedSecretRequest(_view(request, created), token.url(sharing.url))
+    return CreatedSecretRequest(request_view(created, request.now), token.url(sharing.url))
 
 
 async def list_secret_requests(
@@ -52,13 +52,10 @@ async def list_secret_requests(
     Returns the secret requests of the caller, newest first. Some roles can also list the secret
     requests of another owner.
     """
-    owner = listed_owner(request, query)
-    cursors = request.cursors(f"secret-requests|{owner}")
-    after = "" if query.cursor is None else cursors.read(query.cursor)
-    page, last = await requests.of_owner(owner, after=after, size=query.limit)
-    return SecretRequestPage(
-        [_view(request, item) for item in page], cursors.write(last) if last else None
+    page, next_cursor = await page_of(
+        request, query, "secret-requests", requests.repository.of_owner
     )
+    return SecretRequestPage([request_view(item, request.now) for item in page], next_cursor)
 
 
 async def show_secret_request(
@@ -68,7 +65,8 @@ async def show_secret_request(
 
     The response contains the IDs of the submitted secrets.
     """
-    return _view(request, await _existing(request, requests, secret_request, AUDITORS))
+    existing = await _existing(request, requests, secret_request, AUDITORS)
+    return request_view(existing, request.now)
 
 
 async def revoke_secret_request(
@@ -80,7 +78,7 @@ async def revoke_secret_request(
     still be opened. Idempotent.
     """
     await _existing(request, requests, secret_request, OPERATORS)
-    return _view(request, await requests.revoke(secret_request, request.actor))
+    return request_view(await requests.revoke(secret_request, request.actor), request.now)
 
 
 async def _existing(
@@ -90,10 +88,6 @@ async def _existing(
     Raises NotFound.
     """
     return check_visible(request, await requests.get(request_id), others, "secret request")
-
-
-def _view(request: Request, secret_request: SecretRequest) -> SecretRequestView:
-    return request_view(secret_request, request.now)
 
 
 _endpoint: Callable[..., Endpoint] = partial(

@@ -10,21 +10,18 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from gatehouse.core.clock import rfc3339
-from gatehouse.features.sharing.models import ID_CHARS, TTL_S_DEFAULT
+from gatehouse.features.sharing.models import TTL_S_DEFAULT
 from gatehouse.features.sharing.requests.models import (
     PURPOSE_CHARS_MAX,
-    SUBMISSIONS_MAX,
     RetrievalLink,
     SecretRequest,
     shown_state,
 )
-from gatehouse.features.sharing.schemas import NAME_CHARS_MAX, Label, Note, Ttl
+from gatehouse.features.sharing.schemas import Label, Sender, Ttl
 from gatehouse.platform.http.fields import (
     Instant,
     NextCursor,
     multi_line,
-    single_line,
     view_of,
 )
 from gatehouse.platform.http.validation import checked
@@ -32,17 +29,12 @@ from gatehouse.platform.http.validation import checked
 State = Literal["active", "used", "expired", "revoked"]
 
 
-def _different_secrets(links: list[dict[str, Any]]) -> str:
-    ids = {link["path"][:ID_CHARS] for link in links}
-    return "" if len(ids) == len(links) else "must not contain two links with the same secret ID"
-
-
 class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of a new secret request. `ttl_s`: also the lifetime of each submitted secret."""
+    """Parameters of a new secret request. `ttl_s`: also the lifetime of the submitted secret."""
 
     example: ClassVar = {
         "purpose": "Password of the staging database",
-        "retrieval_links": [RetrievalLink.example],
+        "retrieval_link": RetrievalLink.example,
     }
 
     purpose: Annotated[
@@ -55,41 +47,10 @@ class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
             "to everyone who opens the request page.",
         ),
     ]
-    retrieval_links: Annotated[
-        list[RetrievalLink],
-        checked(
-            _different_secrets,
-            min_length=1,
-            max_length=SUBMISSIONS_MAX,
-            description=(
-                "Links with which the requester opens the submitted secrets. One "
-                "submission is accepted for each link."
-            ),
-        ),
-    ]
+    retrieval_link: RetrievalLink
     ttl_s: Ttl = TTL_S_DEFAULT
-    requester: Annotated[
-        str,
-        checked(
-            single_line,
-            max_length=NAME_CHARS_MAX,
-            description=(
-                "Name of the requester, which submitters see. Default: the credential, "
-                "such as `key:3fGh82kLmQ0a`."
-            ),
-        ),
-    ] = ""
+    requester: Sender = ""
     label: Label = ""
-    note: Note = ""
-
-
-class SubmissionView(msgspec.Struct, frozen=True):
-    """A received submission. `secret`: ID of the secret. The path of the retrieval link begins with
-    this ID.
-    """
-
-    secret: str
-    submitted_at: Instant
 
 
 _REQUEST: dict[str, Any] = {
@@ -98,13 +59,12 @@ _REQUEST: dict[str, Any] = {
     "requester": "key:3fGh82kLmQ0a",
     "purpose": "Password of the staging database",
     "label": "",
-    "note": "",
     "state": "active",
     "created_at": "2030-06-01T09:00:00Z",
     "expires_at": "2030-06-04T09:00:00Z",
     "ended_at": None,
-    "submissions_max": 1,
-    "submissions": [],
+    "secret": None,
+    "submitted_at": None,
 }
 
 
@@ -118,22 +78,25 @@ class SecretRequestView(msgspec.Struct, frozen=True, kw_only=True):
     requester: str
     purpose: str
     label: str
-    note: str
     state: Annotated[
         State,
         Meta(
             description=(
-                "`used`: all submissions were received. Only active requests accept submissions."
+                "`used`: a secret was submitted. Only active requests accept a submission."
             )
         ),
     ]
     created_at: Instant
     expires_at: Instant
     ended_at: Annotated[Instant | None, Meta(description="Time of the revocation.")]
-    submissions_max: int
-    submissions: Annotated[
-        list[SubmissionView], Meta(description="Received submissions, oldest first.")
+    secret: Annotated[
+        str | None,
+        Meta(
+            description="ID of the submitted secret. The path of the retrieval link begins with "
+            "this ID."
+        ),
     ]
+    submitted_at: Instant | None
 
 
 class SecretRequestPage(msgspec.Struct, frozen=True):
@@ -169,13 +132,4 @@ class CreatedSecretRequest(msgspec.Struct, frozen=True):
 
 
 def request_view(request: SecretRequest, now: float) -> SecretRequestView:
-    submissions = sorted(request.submissions.values(), key=lambda submission: submission.at)
-    return view_of(
-        SecretRequestView,
-        request,
-        state=shown_state(request, now),
-        submissions_max=len(request.retrieval_links),
-        submissions=[
-            SubmissionView(submission.secret, rfc3339(submission.at)) for submission in submissions
-        ],
-    )
+    return view_of(SecretRequestView, request, state=shown_state(request, now))

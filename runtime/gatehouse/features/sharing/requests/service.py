@@ -20,7 +20,7 @@ class RequestService:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._repository = RequestRepository(backend.table)
+        self.repository = RequestRepository(backend.table)
 
     async def create(
         self, new: CreateSecretRequest, owner: str, actor: Actor
@@ -38,32 +38,23 @@ class RequestService:
             requester=new.requester or actor.label,
             purpose=new.purpose,
             label=new.label,
-            note=new.note,
             created_at=now,
             expires_at=now + new.ttl_s,
             lifetime_s=float(new.ttl_s),
             verifier=encryption.verifier(token.secret, token.path),
-            retrieval_links=tuple(new.retrieval_links),
+            retrieval_link=new.retrieval_link,
         )
-        details: dict[str, str | int] = {"submissions": len(request.retrieval_links)}
-        await self._repository.create(
-            request, self._backend.event(actor, AuditAction.REQUEST_CREATE, request_id, details)
+        await self.repository.create(
+            request, self._backend.event(actor, AuditAction.REQUEST_CREATE, request_id)
         )
         return request, token
 
     async def get(self, request_id: str) -> SecretRequest:
         """Return a request. Raises NotFound."""
-        request = await self._repository.get(request_id) if is_id(request_id) else None
+        request = await self.repository.get(request_id) if is_id(request_id) else None
         if request is None:
             raise NotFound("No secret request has this ID.")
         return request
-
-    async def of_owner(
-        self, owner: str, *, after: str, size: int
-    ) -> tuple[list[SecretRequest], str]:
-        """Return the secret requests of an owner after a position, newest first. Also returns the
-        last position, which is empty for the last page."""
-        return await self._repository.of_owner(owner, after=after, size=size)
 
     async def revoke(self, request_id: str, actor: Actor) -> SecretRequest:
         """Deny further submissions. Already submitted secrets are not affected. Idempotent. Raises
@@ -72,6 +63,6 @@ class RequestService:
         request = await self.get(request_id)
         if request.state != RequestState.ACTIVE:
             return request
-        return await self._repository.revoke(
+        return await self.repository.revoke(
             request, self._backend.event(actor, AuditAction.REQUEST_REVOKE, request_id)
         )

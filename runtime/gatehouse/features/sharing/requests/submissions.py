@@ -5,22 +5,23 @@ stores it in one transaction.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, Outcome
 from gatehouse.core.errors import GatehouseError
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import Denials, LinkNotFound
-from gatehouse.features.sharing.link_token import SubmissionToken, is_id, parse_path
-from gatehouse.features.sharing.links import Client
+from gatehouse.features.sharing.link_token import SubmissionToken, is_id
 from gatehouse.features.sharing.models import (
+    ID_CHARS,
     USES_DEFAULT,
+    Client,
     Link,
     Secret,
     SharingEvent,
 )
-from gatehouse.features.sharing.requests.models import RetrievalLink, SecretRequest, is_open
+from gatehouse.features.sharing.requests.models import SecretRequest, shown_state
 from gatehouse.features.sharing.requests.repository import RequestRepository
 from gatehouse.features.sharing.service import NewItem, SecretService
 from gatehouse.features.sharing.table import ConditionNotMet
@@ -38,7 +39,7 @@ class SubmissionService:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._repository = RequestRepository(backend.table)
-        self._secrets = SecretService(backend)
+        self._secrets = SecretService(backend, "")
         self._clock = backend.clock
         self._denials = Denials(backend.table, backend.clock)
 
@@ -49,7 +50,7 @@ class SubmissionService:
         Also raises LinkNotFound if the request does not accept submissions.
         """
         request = await self._repository.get(path) if is_id(path) else None
-        if request is None or not is_open(request, self._clock.now()):
+        if request is None or shown_state(request, self._clock.now()) != "active":
             raise LinkNotFound
         return request
 
@@ -65,41 +66,21 @@ class SubmissionService:
         )
         if request is None or not correct:
             raise await self._denied(token, client, "wrong link secret")
-        if not is_open(request, self._clock.now()) and submission_id not in request.submissions:
+        is_open = shown_state(request, self._clock.now()) == "active"
+        if not is_open and not _is_received(request, submission_id):
             raise await self._denied(token, client, "ended")
         return request
 
     async def submit(
         self, token: SubmissionToken, items: Sequence[NewItem], submission_id: str, client: Client
     ) -> None:
-        """Store items from memory as a secret owned by the requester. A repeated submission ID
-        changes nothing.
-
-        Encrypts the content to the first free retrieval link. If another submission takes this link
-        first, encrypts the content again to the next free link. Raises LinkNotFound, TooManyDenied.
+        """Store items from memory as a secret owned by the requester, encrypted to the retrieval
+        link. A repeated submission ID changes nothing. Raises LinkNotFound, TooManyDenied.
         """
-        tried: set[str] = set()
-        while True:
-            request = await self.check(token, submission_id, client)
-            if submission_id in request.submissions:
-                return
-            retrieval_link = _next_free(request, tried)
-            if retrieval_link is None:
-                raise LinkNotFound
-            tried.add(retrieval_link.path)
-            secret = await self._store(request, retrieval_link, items)
-            try:
-                await self._commit(request, submission_id, secret, client)
-            except ConditionNotMet:
-                # caused by another submission, the end of the request, or a lost response to this
-                # submission
-                continue
+        request = await self.check(token, submission_id, client)
+        if _is_received(request, submission_id):
             return
-
-    async def _commit(
-        self, request: SecretRequest, submission_id: str, secret: Secret, client: Client
-    ) -> None:
-        """Count the submission and create its secret in one transaction. Raises ConditionNotMet."""
+        secret = await self._stored(request, items)
         submitted = self._event(
             request.id, client, AuditAction.REQUEST_SUBMIT, {"secret": secret.id}
         )
@@ -110,28 +91,29 @@ class SubmissionService:
             {"links": 1, "request": request.id},
             secret.id,
         )
-        await self._repository.submit(request, submission_id, secret, submitted, created)
+        try:
+            await self._repository.submit(request, submission_id, secret, submitted, created)
+        except ConditionNotMet:
+            # caused by another submission, the end of the request, a secret ID that is in use, or a
+            # lost response to this submission
+            if not _is_received(await self.check(token, submission_id, client), submission_id):
+                raise LinkNotFound from None
 
-    async def _store(
-        self,
-        request: SecretRequest,
-        retrieval_link: RetrievalLink,
-        items: Sequence[NewItem],
-    ) -> Secret:
-        secret_id, link_id = _ids(retrieval_link)
+    async def _stored(self, request: SecretRequest, items: Sequence[NewItem]) -> Secret:
+        path = request.retrieval_link.path
         link = Link(
-            id=link_id,
+            id=path[ID_CHARS:],
             recipient="",
-            verifier=retrieval_link.verifier,
-            public_key=retrieval_link.public_key,
+            verifier=request.retrieval_link.verifier,
+            public_key=request.retrieval_link.public_key,
             salt=b"",
             wrapped_keys={},
             uses_max=USES_DEFAULT,
         )
-        return await self._secrets.store(
-            secret_id,
+        return await self._secrets.stored(
+            path[:ID_CHARS],
+            [link],
             items,
-            {link_id: link},
             owner=request.owner,
             sender=f"request:{request.id}",
             label=request.label,
@@ -142,13 +124,11 @@ class SubmissionService:
         """Return the error for a denied attempt. If the request exists, the event for the attempt
         is stored with the request.
         """
-        denial = await self._denials.count(token.path, client.network)
-        if denial.recorded:
-            event = self._event(
-                token.path, client, AuditAction.REQUEST_DENIED, {"reason": reason}, outcome="denied"
-            )
-            await self._repository.record(token.path, event)
-        return denial.error()
+        event = self._event(
+            token.path, client, AuditAction.REQUEST_DENIED, {"reason": reason}, outcome="denied"
+        )
+        record = partial(self._repository.record, token.path, event)
+        return await self._denials.error(token.path, client.network, record)
 
     def _event(
         self,
@@ -161,25 +141,9 @@ class SubmissionService:
         outcome: Outcome = "success",
     ) -> SharingEvent:
         """Return an audit event. `target_id`: target of the event. Default: the request."""
-        actor = Actor(
-            type="submitter",
-            id=request_id,
-            request_id=client.request_id,
-            source_address=client.address,
-        )
+        actor = client.actor("submitter", request_id)
         return self._backend.event(actor, action, target_id or request_id, details, outcome=outcome)
 
 
-def _next_free(request: SecretRequest, tried: set[str]) -> RetrievalLink | None:
-    """Return the first retrieval link without a submission, except for links that this submission
-    has already tried.
-    """
-    taken = {submission.secret for submission in request.submissions.values()}
-    free = (link for link in request.retrieval_links if _ids(link)[0] not in taken)
-    return next((link for link in free if link.path not in tried), None)
-
-
-def _ids(retrieval_link: RetrievalLink) -> tuple[str, str]:
-    ids = parse_path(retrieval_link.path)
-    assert ids is not None  # noqa: S101 - validated when the request was created
-    return ids
+def _is_received(request: SecretRequest, submission_id: str) -> bool:
+    return request.submission is not None and request.submission.id == submission_id

@@ -9,7 +9,7 @@ const [linkSecret, contentKey] = fragment.split(".");
 // Browsers do not send the part of the link after # to the server, so copy this part into the form.
 for (const form of document.querySelectorAll("form[data-link]")) {
   const field = form.elements.namedItem("link");
-  if (field && linkSecret && form.dataset.link) {
+  if (field && linkSecret) {
     field.value = `${form.dataset.link}#${linkSecret}`;
     field.required = false;
     byId("link-field").hidden = true;

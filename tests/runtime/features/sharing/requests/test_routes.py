@@ -11,7 +11,6 @@ from gatehouse.core.clock import rfc3339
 from gatehouse.core.roles import Role
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken, parse_submission
-from gatehouse.features.sharing.requests.models import SUBMISSIONS_MAX
 from gatehouse.features.sharing.service import NewItem
 
 from tests.runtime.conftest import Database
@@ -21,28 +20,23 @@ from tests.runtime.features.sharing.services import CLIENT, TEXT, Sharing
 
 pytestmark = pytest.mark.requirement("SS-01")
 PURPOSE = "Password of the staging database\nfor the migration"
+LINK = retrieval_links.create()
 
 
 class Requester(Member):
     path = "/v1/secret-requests"
 
-    async def create(
-        self, submissions: int = 1, **body: Any
-    ) -> tuple[dict[str, Any], str, list[LinkToken]]:
-        links = [retrieval_links.create() for _ in range(submissions)]
-        reply = await self.send("POST", body=parameters(links, **body))
+    async def create(self, **body: Any) -> tuple[dict[str, Any], str, LinkToken]:
+        link = retrieval_links.create()
+        reply = await self.send("POST", body=parameters(link, **body))
         assert reply.status_code == 201, reply.text
         created = reply.json()
         assert reply.headers["location"] == f"/v1/secret-requests/{created['request']['id']}"
-        return created["request"], created["submission_link"], links
+        return created["request"], created["submission_link"], link
 
 
-def parameters(links: list[LinkToken], **body: Any) -> dict[str, Any]:
-    return {
-        "purpose": PURPOSE,
-        "retrieval_links": [retrieval_links.parameters(link) for link in links],
-        **body,
-    }
+def parameters(link: LinkToken, **body: Any) -> dict[str, Any]:
+    return {"purpose": PURPOSE, "retrieval_link": retrieval_links.parameters(link), **body}
 
 
 @pytest.fixture
@@ -64,28 +58,23 @@ async def submit(sharing: Sharing, link: str, submission_id: str = "a" * 32) -> 
 
 async def test_request_is_created_answered_and_shown(console: Console, sharing: Sharing) -> None:
     caller = await requester(console)
-    created, link, (retrieval,) = await caller.create(
-        label="database", note="for Ada", requester="Grace"
-    )
+    created, link, retrieval = await caller.create(label="database", requester="Grace")
     assert link.startswith(f"{URL}/r/{created['id']}#")
     assert (created["state"], created["owner"], created["requester"]) == (
         "active",
         f"key:{caller.id}",
         "Grace",
     )
-    assert (created["purpose"], created["label"], created["note"]) == (
-        PURPOSE,
-        "database",
-        "for Ada",
-    )
+    assert (created["purpose"], created["label"]) == (PURPOSE, "database")
     assert created["expires_at"] == rfc3339(sharing.clock.now() + 72 * 3600)
-    assert (created["submissions_max"], created["submissions"]) == (1, [])
+    assert (created["secret"], created["submitted_at"]) == (None, None)
     await submit(sharing, link)
     shown = (await caller.send("GET", f"/{created['id']}")).json()
-    assert shown["state"] == "used"
-    assert shown["submissions"] == [
-        {"secret": retrieval.secret_id, "submitted_at": rfc3339(sharing.clock.now())}
-    ]
+    assert (shown["state"], shown["secret"], shown["submitted_at"]) == (
+        "used",
+        retrieval.secret_id,
+        rfc3339(sharing.clock.now()),
+    )
     secret = await console.client.get(
         f"/v1/secrets/{retrieval.secret_id}", headers=console.as_(caller.token)
     )
@@ -100,8 +89,8 @@ async def test_request_is_created_answered_and_shown(console: Console, sharing: 
 
 async def test_defaults_and_revocation(console: Console, sharing: Sharing) -> None:
     caller = await requester(console)
-    created, link, _ = await caller.create(submissions=SUBMISSIONS_MAX, ttl_s=300)
-    assert (created["requester"], created["submissions_max"]) == (f"key:{caller.id}", 100)
+    created, link, _ = await caller.create(ttl_s=300)
+    assert created["requester"] == f"key:{caller.id}"
     assert created["expires_at"] == rfc3339(sharing.clock.now() + 300)
     for _ in range(2):
         revoked = await caller.send("POST", f"/{created['id']}/revoke")
@@ -114,18 +103,6 @@ async def test_defaults_and_revocation(console: Console, sharing: Sharing) -> No
         await submit(sharing, link)
 
 
-@pytest.mark.bound("requests.models:SUBMISSIONS_MAX")
-async def test_number_of_submissions_is_bounded(console: Console) -> None:
-    caller = await requester(console)
-    reply = await caller.send(
-        "POST", body=parameters([retrieval_links.create() for _ in range(SUBMISSIONS_MAX + 1)])
-    )
-    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (
-        400,
-        "body.retrieval_links",
-    )
-
-
 @pytest.mark.requirement("SS-05")
 async def test_requests_of_others_are_hidden_and_administrators_see_metadata(
     console: Console, sharing: Sharing
@@ -135,7 +112,7 @@ async def test_requests_of_others_are_hidden_and_administrators_see_metadata(
         await requester(console, Role.AUDITOR.scope),
         await requester(console, Role.OPERATOR.scope),
     )
-    created, link, (retrieval,) = await owner.create()
+    created, link, retrieval = await owner.create()
     path = f"/{created['id']}"
     for method, suffix in (("GET", ""), ("POST", "/revoke")):
         denied = await other.send(method, path + suffix)
@@ -155,12 +132,7 @@ async def test_requests_of_others_are_hidden_and_administrators_see_metadata(
 @pytest.mark.parametrize("scope", ["secrets:read", "secrets:revoke"])
 async def test_creation_requires_the_scope(console: Console, scope: str) -> None:
     caller = await requester(console, scope)
-    assert (
-        await caller.send("POST", body=parameters([retrieval_links.create()]))
-    ).status_code == 403
-
-
-LINK = retrieval_links.create()
+    assert (await caller.send("POST", body=parameters(LINK))).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -175,24 +147,14 @@ LINK = retrieval_links.create()
                 "and tabs"
             ),
         ),
-        ({"retrieval_links": []}, "body.retrieval_links", "has too few items"),
         (
-            {"retrieval_links": [retrieval_links.parameters(LINK)] * 2},
-            "body.retrieval_links",
-            "must not contain two links with the same secret ID",
-        ),
-        (
-            {"retrieval_links": [{**retrieval_links.parameters(LINK), "verifier": "AAAA"}]},
-            "body.retrieval_links[0].verifier",
+            {"retrieval_link": {**retrieval_links.parameters(LINK), "verifier": "AAAA"}},
+            "body.retrieval_link.verifier",
             "is too short",
         ),
         (
-            {
-                "retrieval_links": [
-                    {**retrieval_links.parameters(LINK), "public_key": "A" * 43 + "="}
-                ]
-            },
-            "body.retrieval_links[0].public_key",
+            {"retrieval_link": {**retrieval_links.parameters(LINK), "public_key": "A" * 43 + "="}},
+            "body.retrieval_link.public_key",
             "must be an X25519 public key",
         ),
     ],
@@ -201,6 +163,6 @@ async def test_invalid_request_names_the_problem(
     console: Console, body: dict[str, Any], location: str, message: str
 ) -> None:
     caller = await requester(console)
-    reply = await caller.send("POST", body=parameters([LINK]) | body)
+    reply = await caller.send("POST", body=parameters(LINK) | body)
     (problem,) = reply.json()["errors"]
     assert (reply.status_code, problem["location"], problem["message"]) == (400, location, message)

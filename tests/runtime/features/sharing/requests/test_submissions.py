@@ -1,6 +1,4 @@
-"""Secret requests: submissions become secrets that only the requester can open, exactly as many as
-were requested.
-"""
+"""Secret requests: exactly one submission becomes a secret, which only the requester can open."""
 
 from __future__ import annotations
 
@@ -30,20 +28,20 @@ LIFETIME_S = 3600
 
 
 async def request(
-    sharing: Sharing, submissions: int = 1, actor: Actor | None = None, **values: Any
-) -> tuple[SecretRequest, SubmissionToken, list[LinkToken]]:
-    tokens = [retrieval_links.create() for _ in range(submissions)]
+    sharing: Sharing, actor: Actor | None = None, **values: Any
+) -> tuple[SecretRequest, SubmissionToken, LinkToken]:
+    link = retrieval_links.create()
     actor = actor or Actor(type="key", id=os.urandom(6).hex())
     fields = {
         "requester": "Grace",
         "purpose": "Password of the staging database",
         "ttl_s": LIFETIME_S,
-        "retrieval_links": [retrieval_links.parameters(token) for token in tokens],
+        "retrieval_link": retrieval_links.parameters(link),
         **values,
     }
     new = msgspec.convert(fields, CreateSecretRequest)
     created, submission = await sharing.requests.create(new, actor.label, actor)
-    return created, submission, tokens
+    return created, submission, link
 
 
 async def submit(
@@ -59,7 +57,7 @@ async def submit(
 
 
 async def test_submission_is_opened_once_by_the_requester(sharing: Sharing) -> None:
-    created, token, [link] = await request(sharing, label="database")
+    created, token, link = await request(sharing, label="database")
     with pytest.raises(LinkNotFound):
         await sharing.open(link)
     await submit(
@@ -68,7 +66,7 @@ async def test_submission_is_opened_once_by_the_requester(sharing: Sharing) -> N
         items=[NewItem(TEXT), NewItem(b"\x00\xff", "key.bin", "application/x-key")],
     )
     current = await sharing.requests.get(created.id)
-    assert [submission.secret for submission in current.submissions.values()] == [link.secret_id]
+    assert current.secret == link.secret_id
     assert shown_state(current, sharing.clock.now()) == "used"
     secret = await sharing.secrets.get(link.secret_id)
     assert (secret.owner, secret.label, secret.sender) == (
@@ -84,74 +82,38 @@ async def test_submission_is_opened_once_by_the_requester(sharing: Sharing) -> N
         await sharing.open(link)
 
 
-async def test_each_submission_is_a_secret_with_a_link_of_its_own(sharing: Sharing) -> None:
-    created, token, links = await request(sharing, submissions=3)
-    for number in range(3):
-        await submit(sharing, token, b"submission %d" % number)
-    with pytest.raises(LinkNotFound):
-        await submit(sharing, token)
-    current = await sharing.requests.get(created.id)
-    assert {submission.secret for submission in current.submissions.values()} == {
-        link.secret_id for link in links
-    }
-    contents = [await sharing.text(await sharing.open(link)) for link in links]
-    assert contents == [b"submission 0", b"submission 1", b"submission 2"]
-
-
 async def test_repeated_submission_counts_once(sharing: Sharing) -> None:
-    created, token, [first, second] = await request(sharing, submissions=2)
+    created, token, link = await request(sharing)
     await submit(sharing, token, submission_id="a" * 32)
     await submit(sharing, token, b"changed", submission_id="a" * 32)
-    assert len((await sharing.requests.get(created.id)).submissions) == 1
-    assert await sharing.text(await sharing.open(first)) == TEXT
-    await submit(sharing, token, b"second")
-    # Repeated, because the response was lost; no other is accepted.
-    await submit(sharing, token, submission_id="a" * 32)
-    assert await sharing.text(await sharing.open(second)) == b"second"
-
-
-async def test_revocation_keeps_what_was_submitted(sharing: Sharing) -> None:
-    created, token, [first, _] = await request(sharing, submissions=2)
-    await submit(sharing, token)
+    with pytest.raises(LinkNotFound):
+        await submit(sharing, token, b"another")
     revoked = await sharing.requests.revoke(created.id, ACTOR)
     assert (revoked.state, revoked.ended_at) == ("revoked", sharing.clock.now())
     sharing.clock.advance(10)
     assert await sharing.requests.revoke(created.id, ACTOR) == revoked
-    assert await sharing.text(await sharing.open(first)) == TEXT
+    assert await sharing.text(await sharing.open(link)) == TEXT
 
 
-async def test_id_of_another_secret_is_never_replaced(sharing: Sharing) -> None:
+async def test_submission_changes_no_other_secret(sharing: Sharing) -> None:
     secret, [owner_link] = await sharing.create(b"theirs")
     stolen = LinkToken.create(secret.id, "abcdef", os.urandom)
-    free = retrieval_links.create()
-    created, token, _ = await request(
-        sharing,
-        retrieval_links=[retrieval_links.parameters(stolen), retrieval_links.parameters(free)],
-    )
-    await submit(sharing, token)
-    assert await sharing.text(await sharing.open(free)) == TEXT
-    with pytest.raises(LinkNotFound):
-        await submit(sharing, token)
-    assert len((await sharing.requests.get(created.id)).submissions) == 1
-    assert await sharing.text(await sharing.open(owner_link)) == b"theirs"
-
-
-async def test_failed_submission_deletes_only_its_own_objects(sharing: Sharing) -> None:
-    secret, [owner_link] = await sharing.create(b"theirs")
-    stolen = LinkToken.create(secret.id, "abcdef", os.urandom)
-    _, token, _ = await request(sharing, retrieval_links=[retrieval_links.parameters(stolen)])
+    created, token, _ = await request(sharing, retrieval_link=retrieval_links.parameters(stolen))
     before = [key for key in sharing.object_versions() if secret.id in key]
     with faults(sharing, 4, before=True) as fault, pytest.raises(Unavailable):
         await submit(sharing, token, items=[NewItem(b"first"), NewItem(b"second", "a")])
     assert fault.occurred
     assert [key for key in sharing.object_versions() if secret.id in key] == before
+    with pytest.raises(LinkNotFound):
+        await submit(sharing, token)
+    assert (await sharing.requests.get(created.id)).submission is None
     assert await sharing.text(await sharing.open(owner_link)) == b"theirs"
 
 
 @pytest.mark.requirement("SS-04")
 async def test_stored_data_and_kms_cannot_open_a_submission(sharing: Sharing) -> None:
     canary = b"canary-" + os.urandom(8).hex().encode()
-    _, token, [link] = await request(sharing)
+    _, token, link = await request(sharing)
     await submit(sharing, token, items=[NewItem(canary), NewItem(canary, "canary-name.txt")])
     stored = str(sharing.dynamodb.scan(TableName=TABLE)["Items"])
     bodies = [
@@ -176,7 +138,7 @@ async def test_failed_submission_is_not_counted_or_received_as_a_whole(
 ) -> None:
     occurred = 0
     for at in range(1, CALLS_MAX):
-        created, token, [link] = await request(sharing)
+        created, token, link = await request(sharing)
         failed = False
         with faults(sharing, at, before=before) as fault:
             try:
@@ -189,7 +151,7 @@ async def test_failed_submission_is_not_counted_or_received_as_a_whole(
             except Unavailable:
                 failed = True
         occurred += fault.occurred
-        count = len((await sharing.requests.get(created.id)).submissions)
+        count = (await sharing.requests.get(created.id)).submission is not None
         assert count == (await sharing.backend.repository.get(link.secret_id) is not None)
         assert count or failed
         # The same submission is repeated. If the first attempt was not counted, another submission
@@ -198,7 +160,6 @@ async def test_failed_submission_is_not_counted_or_received_as_a_whole(
             with pytest.raises(LinkNotFound):
                 await sharing.open(link)
         await submit(sharing, token, submission_id="a" * 32 if at % 2 or count else "b" * 32)
-        assert len((await sharing.requests.get(created.id)).submissions) == 1
         assert await sharing.text(await sharing.open(link)) == TEXT
         if not fault.occurred:
             break
@@ -206,9 +167,9 @@ async def test_failed_submission_is_not_counted_or_received_as_a_whole(
 
 
 @pytest.mark.requirement("SS-03")
-async def test_processes_submit_exactly_as_often_as_requested(sharing: Sharing, aws: str) -> None:
-    processes_count, allowed = 2, (1, 2, 1, 2)
-    requests = [await request(sharing, submissions=submissions) for submissions in allowed]
+async def test_one_submission_of_several_processes_is_received(sharing: Sharing, aws: str) -> None:
+    processes_count, rounds_count = 2, 4
+    requests = [await request(sharing) for _ in range(rounds_count)]
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(processes_count), context.Queue()
     tokens = [(token.path, token.secret) for _, token, _ in requests]
@@ -220,17 +181,11 @@ async def test_processes_submit_exactly_as_often_as_requested(sharing: Sharing, 
         process.start()
     rounds = [
         await asyncio.to_thread(results.get, True, 120)
-        for _ in range(processes_count * len(allowed))
+        for _ in range(processes_count * rounds_count)
     ]
     outcomes = [outcome for attempts in rounds for outcome in attempts]
     for process in processes:
         process.join(60)
     accepted = {outcome.encode() for outcome in outcomes if outcome != "not found"}
-    assert len(accepted) == sum(allowed)
-    assert len(outcomes) == 2 * processes_count * len(allowed)
-    assert [
-        len((await sharing.requests.get(created.id)).submissions) for created, _, _ in requests
-    ] == list(allowed)
-    assert {
-        await sharing.text(await sharing.open(link)) for _, _, links in requests for link in links
-    } == accepted
+    assert (len(accepted), len(outcomes)) == (rounds_count, 2 * processes_count * rounds_count)
+    assert {await sharing.text(await sharing.open(link)) for _, _, link in requests} == accepted
