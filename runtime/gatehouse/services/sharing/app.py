@@ -32,8 +32,8 @@ from gatehouse.platform.http.starlette_apps import (
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import Settings, SharingSettings
 from gatehouse.services.sharing.form_protection import FormProtection
-from gatehouse.services.sharing.handlers import pages_of, with_error_headers
-from gatehouse.services.sharing.pages import STATIC
+from gatehouse.services.sharing.handlers import with_error_headers
+from gatehouse.services.sharing.pages import STATIC, pages_of
 from gatehouse.services.sharing.recipients import BODY_BYTES_MAX, Recipients
 from gatehouse.services.sharing.routes import ENDPOINTS, document
 from gatehouse.services.sharing.submitters import Submitters

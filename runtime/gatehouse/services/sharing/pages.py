@@ -6,12 +6,14 @@ The pages work without JavaScript, and load one style sheet and one script from 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from html import escape
 from importlib import resources
 from string import Template
 from typing import Any
 
+from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse
 
 from gatehouse.core.clock import rfc3339
@@ -19,7 +21,6 @@ from gatehouse.features.sharing.links import Opened, OpenedItem
 from gatehouse.features.sharing.models import FILES_BYTES_MAX, Link, Secret
 from gatehouse.features.sharing.requests.models import SecretRequest
 from gatehouse.features.sharing.schemas import FILES_MAX
-from gatehouse.services.sharing.texts import TEXTS
 
 _FOLDER = resources.files("gatehouse.services.sharing")
 STATIC = {
@@ -30,6 +31,12 @@ _TEMPLATES = {
     file.name.removesuffix(".html"): Template(file.read_text("utf-8").removesuffix("\n"))
     for file in (_FOLDER / "templates").iterdir()
 }
+#: Text of the pages by language and name.
+TEXTS: Mapping[str, Mapping[str, str]] = {
+    file.name.removesuffix(".json"): json.loads(file.read_text("utf-8"))
+    for file in (_FOLDER / "locales").iterdir()
+}
+_LANGUAGE_DEFAULT = "en"
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action "
     "'self'; base-uri 'none';"
@@ -190,6 +197,28 @@ class Pages:
     def _page(self, heading: str, body: Html, status: int = 200) -> HTMLResponse:
         page = self._html("page", language=self._language, heading=self.texts[heading], body=body)
         return HTMLResponse(page, status, headers=_HEADERS)
+
+
+def pages_of(http: HttpRequest) -> Pages:
+    """Return the pages in the language of the request."""
+    return Pages(language(http.headers.get("accept-language", "")))
+
+
+def language(accept_language: str) -> str:
+    """Return the best available language for an Accept-Language header (RFC 9110, section
+    12.5.4).
+    """
+    best, best_quality = _LANGUAGE_DEFAULT, 0.0
+    for part in accept_language[:200].split(","):
+        tag, _, parameter = part.strip().partition(";")
+        name = tag.strip().lower().partition("-")[0]
+        try:
+            quality = float(parameter.strip().removeprefix("q=")) if parameter else 1.0
+        except ValueError:
+            continue
+        if name in TEXTS and quality > best_quality:
+            best, best_quality = name, quality
+    return best
 
 
 def display_name(name: str) -> str:

@@ -24,8 +24,8 @@ from gatehouse.platform.http import asgi
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.security_headers import download_headers
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
-from gatehouse.services.sharing.handlers import client_of, pages_of, with_error_headers
-from gatehouse.services.sharing.pages import display_name
+from gatehouse.services.sharing.handlers import client_of, with_error_headers
+from gatehouse.services.sharing.pages import display_name, pages_of
 
 #: Maximum size of a form or a JSON body.
 BODY_BYTES_MAX = 8192

@@ -17,7 +17,8 @@ from gatehouse.features.sharing.requests.submissions import SubmissionService
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.request import Request
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
-from gatehouse.services.sharing.handlers import client_of, pages_of
+from gatehouse.services.sharing.handlers import client_of
+from gatehouse.services.sharing.pages import pages_of
 from gatehouse.services.sharing.submitted_form import (
     InvalidContent,
     SubmittedForm,

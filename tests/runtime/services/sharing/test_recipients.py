@@ -16,7 +16,7 @@ from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.schemas import FILES_MAX
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.platform.observability import Observer, Stream
-from gatehouse.services.sharing.texts import TEXTS, language
+from gatehouse.services.sharing.pages import TEXTS, language
 
 from tests.runtime.features.sharing.requests.test_submissions import request
 from tests.runtime.features.sharing.services import TEXT, Sharing
