@@ -10,10 +10,8 @@ import pytest
 from gatehouse.core.actor import RequestId
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadRequest, Conflict, PreconditionFailed
-from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import (
-    CLAIM_S,
     LINK_ATTEMPTS_MAX,
     NETWORK_ATTEMPTS_MAX,
     TooManyAttempts,
@@ -22,32 +20,9 @@ from gatehouse.features.sharing.links import (
 from gatehouse.features.sharing.models import Client
 from gatehouse.features.sharing.schemas import UpdateSecret
 
-from tests.runtime.features.sharing.services import ACTOR, CLIENT, TEXT, Sharing
+from tests.runtime.features.sharing.services import ACTOR, TEXT, Sharing
 
 PASSPHRASE = "a long passphrase"
-
-
-async def test_repeated_claim_returns_the_content_without_another_use(sharing: Sharing) -> None:
-    secret, [token] = await sharing.create(uses=2)
-    for _ in range(3):
-        assert await sharing.text(await sharing.open(token, claim="a" * 32)) == TEXT
-    assert (await sharing.secrets.get(secret.id)).links[token.link_id].uses == 1
-    sharing.clock.advance(CLAIM_S + 1)
-    with pytest.raises(LinkNotFound):
-        await sharing.open(token, claim="a" * 32)
-
-
-async def test_acknowledged_claim_is_not_repeated_and_the_last_one_erases_the_keys(
-    sharing: Sharing,
-) -> None:
-    secret, [token] = await sharing.create()
-    await sharing.open(token, claim="a" * 32)
-    await sharing.links.acknowledge(token, "a" * 32, CLIENT)
-    await sharing.links.acknowledge(token, "a" * 32, CLIENT)
-    with pytest.raises(LinkNotFound):
-        await sharing.open(token, claim="a" * 32)
-    link = (await sharing.secrets.get(secret.id)).links[token.link_id]
-    assert (link.wrapped_keys, link.claims["a" * 32].acknowledged_at) == ({}, sharing.clock.now())
 
 
 @pytest.mark.bound("sharing.links:NETWORK_ATTEMPTS_MAX")

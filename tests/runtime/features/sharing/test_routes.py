@@ -296,25 +296,6 @@ async def test_role_decides_about_lists_of_others(
     assert (await other.send("GET", "")).json()["secrets"] == []
 
 
-@pytest.mark.requirement("SS-05")
-@pytest.mark.parametrize("scope", ALL)
-async def test_scope_allows_its_operations_on_own_secrets_only(
-    console: Console, scope: str
-) -> None:
-    sender = await member(console, scope)
-    secret, _ = await (await member(console)).create()
-    path = f"/{secret['id']}"
-    allowed = {
-        "secrets:create": (await sender.send("POST", "", {"text": "x"})).status_code != 403,
-        "secrets:read": (await sender.send("GET", path)).status_code != 403,
-        "secrets:revoke": (await sender.send("POST", f"{path}/revoke")).status_code != 403,
-    }
-    assert allowed == {name: name == scope for name in ALL}
-    assert (
-        await console.client.get("/v1/keys", headers=console.as_(sender.token))
-    ).status_code == 403
-
-
 async def test_pages_contain_every_secret_once(console: Console, sharing: Sharing) -> None:
     sender = await member(console)
     created = []

@@ -112,12 +112,6 @@ async def test_requests_of_others_are_hidden_and_administrators_see_metadata(
     assert (await operator.send("POST", f"{path}/revoke")).json()["state"] == "revoked"
 
 
-@pytest.mark.parametrize("scope", ["secrets:read", "secrets:revoke"])
-async def test_creation_requires_the_scope(console: Console, scope: str) -> None:
-    caller = await requester(console, scope)
-    assert (await caller.send("POST", body=parameters(LINK))).status_code == 403
-
-
 @pytest.mark.parametrize(
     ("body", "location", "message"),
     [
